@@ -1,0 +1,135 @@
+"""A manifest: which images make up a dataset, of which class each is, and whether it is to train or to test.
+
+A table of three text columns: ``uri`` (an absolute path, or a ``file://`` URI where the path is not valid Unicode),
+``label`` (the class) and ``split`` (``train`` or ``test``). It is kept as CSV, for people, and as Parquet.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lookalike.errors import InputError
+
+__all__ = ["SCHEMA", "read_manifest", "write_manifest"]
+
+SCHEMA = pa.schema([pa.field(name, pa.string(), nullable=False) for name in ("uri", "label", "split")])
+_SPLITS = ("train", "test")
+
+
+def write_manifest(table: pa.Table, folder: Path, *, name: str = "manifest") -> tuple[Path, Path]:
+    """Write ``<name>.csv`` and ``<name>.parquet`` into the folder, each whole or not at all, and return their paths.
+
+    Raises
+    ------
+    InputError
+        If the table is no manifest, or the folder cannot be written.
+    """
+    table = _checked(table, "The table to write", lambda row: f"row {row + 1}")
+    paths = folder / f"{name}.csv", folder / f"{name}.parquet"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path, write in zip(paths, (_write_csv, pq.write_table), strict=True):
+            unfinished = path.with_name(f"{path.name}.tmp")
+            write(table, unfinished)
+            unfinished.replace(path)
+    except OSError as error:
+        raise InputError(
+            f"The manifest {name!r} cannot be written to {folder}: {error}. Give a folder that can be written."
+        ) from error
+    return paths
+
+
+def read_manifest(path: Path) -> pa.Table:
+    """Read a manifest from a ``.csv`` or ``.parquet`` file.
+
+    Returns
+    -------
+    pyarrow.Table
+        The columns uri, label and split, as text; columns beyond those are left out.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, lacks one of the columns, leaves a value empty, names another split than train
+        or test, or lists a uri twice. The message names the line or row, and the column.
+    """
+    kind = path.suffix.lower()
+    if kind not in {".csv", ".parquet"}:
+        raise InputError(
+            f"{path} is no manifest: its name must end in .csv or .parquet. Write one with write_manifest."
+        )
+    try:
+        return _read_csv(path) if kind == ".csv" else _read_parquet(path)
+    except (OSError, UnicodeDecodeError, csv.Error, pa.ArrowException) as error:
+        raise InputError(
+            f"{path} cannot be read as a manifest: {error}. Write it again with write_manifest."
+        ) from error
+
+
+def _write_csv(table: pa.Table, path: Path) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(table.column_names)
+        writer.writerows(zip(*(column.to_pylist() for column in table.columns), strict=True))
+
+
+def _read_csv(path: Path) -> pa.Table:
+    lines: list[int] = []  # where each row ends: a name may hold line breaks
+    rows: list[list[str]] = []
+    with path.open(encoding="utf-8-sig", newline="") as file:  # -sig: spreadsheets put a mark at the beginning
+        reader = csv.reader(file, strict=True)
+        names = next(reader, [])
+        for row in filter(None, reader):  # an empty line is none
+            if len(row) != len(names):
+                raise InputError(
+                    f"{path}, line {reader.line_num}: {len(row)} values where the header names {len(names)} columns. "
+                    "Correct the line: a value that holds a comma or a quote must be quoted."
+                )
+            lines.append(reader.line_num)
+            rows.append(row)
+    columns = zip(*rows, strict=True) if rows else ([] for _ in names)
+    table = pa.table([pa.array(column, pa.string()) for column in columns], names=names)
+    return _checked(table, str(path), lambda row: f"line {lines[row]}")
+
+
+def _read_parquet(path: Path) -> pa.Table:
+    with pq.ParquetFile(path) as file:
+        return _checked(file.read(), str(path), lambda row: f"row {row + 1}")
+
+
+def _checked(table: pa.Table, what: str, where: Callable[[int], str]) -> pa.Table:
+    """Return the manifest's own columns, or tell what is wrong with them."""
+    table = _columns(table, what)
+    seen = set()
+    for row, values in enumerate(zip(*(column.to_pylist() for column in table.columns), strict=True)):
+        for name, value in zip(SCHEMA.names, values, strict=True):
+            if not value:
+                raise InputError(f"{what}, {where(row)}: the column {name!r} is empty. Fill it, or remove the row.")
+        uri, _, split = values
+        if split not in _SPLITS:
+            raise InputError(f"{what}, {where(row)}: the column 'split' holds {split!r}. Write train or test.")
+        if uri in seen:
+            raise InputError(
+                f"{what}, {where(row)}: the column 'uri' lists {uri!r} a second time. Keep one of the two."
+            )
+        seen.add(uri)
+    return table.cast(SCHEMA)
+
+
+def _columns(table: pa.Table, what: str) -> pa.Table:
+    """Return the three columns as text; values may still be missing."""
+    for name in SCHEMA.names:
+        if table.column_names.count(name) != 1:
+            raise InputError(
+                f"{what} has the columns {table.column_names}, and a manifest has {SCHEMA.names}, each once. Correct "
+                f"{name!r}."
+            )
+    try:
+        return table.select(SCHEMA.names).cast(pa.schema([field.with_nullable(True) for field in SCHEMA]))
+    except pa.ArrowException as error:
+        raise InputError(f"{what} has columns that are no text: {error}. Make all of {SCHEMA.names} text.") from error

@@ -1,0 +1,196 @@
+"""From bytes to upright RGB, and from there to what a Model takes and to a thumbnail."""
+
+from __future__ import annotations
+
+import io
+import threading
+import warnings
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from lookalike.errors import ImageError
+from lookalike.types import Model
+
+__all__ = ["MAX_PIXELS", "decode", "from_array", "prepare", "thumbnail", "upright"]
+
+MAX_PIXELS = 200_000_000
+
+THUMBNAIL_SIDE = 160
+
+# Pillow can open far more than pictures (PostScript runs a program): only these are tried.
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF")
+_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+_FILTERS = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+
+_opening = threading.Lock()
+
+
+def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Return the first frame of an encoded image as upright RGB, alpha over white.
+
+    Parameters
+    ----------
+    data
+        A JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or HEIC file.
+    max_pixels
+        The most pixels (width x height) that are decoded.
+
+    Raises
+    ------
+    ImageError
+        With the reason, if the bytes are no such image, are damaged, or hold too many pixels.
+    """
+    if not data:
+        raise ImageError("the file is empty")
+    try:
+        with _quiet:
+            image = _open(data)
+            _refuse_large(image, max_pixels)
+            image.load()
+            return upright(image)
+    except ImageError:
+        raise
+    except UnidentifiedImageError:
+        known = "JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, HEIC"
+        raise ImageError(f"not an image of a known format ({known}), or cut short at its very beginning") from None
+    # Pillow's decoders raise whatever a damaged file leads them to; each means this one image is bad.
+    except Exception as error:
+        raise ImageError(_reason(error)) from error
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """Return any Pillow image as RGB: turned as its EXIF says, alpha over white, 16 bits scaled to 8."""
+    # An EXIF block that cannot be read says nothing about the pixels.
+    with suppress(Exception):
+        image = ImageOps.exif_transpose(image)
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
+    if image.mode in {"F", "I"} or image.mode.startswith("I;16"):
+        return _from_deep(image)
+    if image.mode in {"RGBA", "LA", "PA", "RGBa", "La"} or "transparency" in image.info:
+        coloured = image.convert("LA" if image.mode == "La" else "RGBA").convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), coloured).convert("RGB")
+    return image.convert("RGB")
+
+
+def from_array(array: npt.NDArray[Any]) -> Image.Image:
+    """Return uint8 ``[height, width]`` (grey), ``[height, width, 3]`` (RGB) or ``[…, 4]`` (RGBA) as upright RGB.
+
+    Raises
+    ------
+    ImageError
+        If the array has another type or shape.
+    """
+    shaped = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in {3, 4})
+    if array.dtype != np.uint8 or not shaped or 0 in array.shape:
+        raise ImageError(
+            f"an array of {array.dtype} {list(array.shape)} is no picture; "
+            "expected uint8 [height, width], [height, width, 3] or [height, width, 4]"
+        )
+    return upright(Image.fromarray(array))
+
+
+def prepare(image: Image.Image, model: Model) -> npt.NDArray[np.uint8]:
+    """Return upright RGB resized to what a Model takes: uint8 ``[height, width, 3]``."""
+    height, width = model.size
+    box = None if model.resize == "squash" else _centre(image, width / height)
+    return np.asarray(image.resize((width, height), _FILTERS[model.filter], box))
+
+
+def thumbnail(image: Image.Image, *, side: int = THUMBNAIL_SIDE) -> bytes:
+    """Return upright RGB as a JPEG whose longer side is at most `side` pixels."""
+    small = image.copy()
+    small.thumbnail((side, side), Image.Resampling.BICUBIC)
+    file = io.BytesIO()
+    small.save(file, "JPEG", quality=82)
+    return file.getvalue()
+
+
+class _Quiet:
+    """No warnings while any thread decodes: the first one in silences, the last one out puts things back.
+
+    Threads that each silenced and restored would put back one another's silence, and leave it behind for good.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._silence = warnings.catch_warnings(action="ignore")
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._silence = warnings.catch_warnings(action="ignore")
+                self._silence.__enter__()
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._silence.__exit__(None, None, None)
+
+
+_quiet = _Quiet()
+
+
+def _open(data: bytes) -> Image.Image:
+    formats: tuple[str, ...] = _FORMATS
+    if data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS:
+        import pillow_heif
+
+        pillow_heif.register_heif_opener(thumbnails=False)
+        formats = ("HEIF", *formats)
+    # Pillow's own cap is a setting of the whole process; ours is an argument, checked right after.
+    with _opening:
+        saved, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            return Image.open(io.BytesIO(data), formats=formats)
+        finally:
+            Image.MAX_IMAGE_PIXELS = saved
+
+
+def _from_deep(image: Image.Image) -> Image.Image:
+    """Scale 16-bit, 32-bit or float grey to 8 bits: 16-bit by its full range, the rest by what they hold."""
+    # What is no number is black.
+    values = np.nan_to_num(np.asarray(image).astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+    if image.mode.startswith("I;16"):
+        top = 65535.0
+    else:
+        tops = (1.0, 255.0, 65535.0) if image.mode == "F" else (255.0, 65535.0)
+        top = next((top for top in tops if values.max() <= top), values.max())
+    return Image.fromarray(np.clip(values * (255.0 / top), 0, 255).round().astype(np.uint8)).convert("RGB")
+
+
+def _centre(image: Image.Image, aspect: float) -> tuple[float, float, float, float]:
+    """Return the largest centred box of the aspect (width / height)."""
+    width = min(image.width, image.height * aspect)
+    height = min(image.height, image.width / aspect)
+    left, top = (image.width - width) / 2, (image.height - height) / 2
+    return left, top, left + width, top + height
+
+
+def _refuse_large(image: Image.Image, max_pixels: int) -> None:
+    pixels = image.width * image.height
+    if pixels > max_pixels:
+        raise ImageError(
+            f"{image.width} x {image.height} is {pixels / 1e6:,.0f} megapixels, "
+            f"more than the limit of {max_pixels / 1e6:,.0f} (--max-megapixels raises it)"
+        )
+
+
+def _reason(error: Exception) -> str:
+    text = str(error).strip().rstrip(".") or type(error).__name__
+    # Each decoder has its own words for a file that stops too early.
+    if any(sign in text.lower() for sign in ("truncated", "end of file", "decoder object")):
+        return "damaged: the file is cut short or broken inside"
+    return f"damaged: {text}"

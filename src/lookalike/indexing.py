@@ -1,0 +1,390 @@
+"""Index: bring a collection up to date with the images under some paths.
+
+One pass: scan, ask the collection what is missing, read and hash, decode once, embed by batches, commit many rows
+at once, and, where a folder was scanned to its end, sweep what is gone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import groupby, islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lookalike import images
+from lookalike.errors import ImageError, SourceError
+from lookalike.models import embedder, registry
+from lookalike.sources import EXTENSIONS, Labels, Scan, prefixes
+from lookalike.store.collection import Collection, Contents, Known, default_path
+from lookalike.tracing import span
+from lookalike.types import Item, Model
+
+__all__ = ["Report", "Settings", "index"]
+
+# Items asked about at once: one look-up in the table for all of them.
+_CHUNK = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How `index` works through images; only the first two attributes can change what is stored.
+
+    Attributes
+    ----------
+    max_pixels
+        Images of more pixels are recorded as failures before they are decoded.
+    retry_failures
+        Whether files that failed before and have not changed are tried again.
+    batch
+        Images that a network takes at once.
+    threads
+        Threads that read and decode; 0 for one a core.
+    commit_rows, commit_seconds
+        A commit is made when so many rows are ready, or so much time has gone by.
+    """
+
+    max_pixels: int = images.MAX_PIXELS
+    retry_failures: bool = False
+    batch: int = 8
+    threads: int = 0
+    commit_rows: int = 512
+    commit_seconds: float = 10.0
+
+
+@dataclass(slots=True)
+class Report:
+    """What a run did.
+
+    Attributes
+    ----------
+    added, updated, unchanged, moved, removed
+        Images that are new; whose file, label or Spaces changed; that were as before; whose file has a new name;
+        whose file is gone.
+    failed
+        Files of this scan that cannot be indexed, those known from before included.
+    images
+        How many images the collection holds now.
+    seconds
+        How long it took.
+    failures
+        The uri and the reason of each file that failed in this run.
+    """
+
+    added: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    moved: int = 0
+    removed: int = 0
+    failed: int = 0
+    images: int = 0
+    seconds: float = 0.0
+    failures: list[tuple[str, str]] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the counts as plain data: what ``lookalike index --json`` prints."""
+        names = ("added", "updated", "unchanged", "moved", "removed", "failed", "images")
+        return {**{name: getattr(self, name) for name in names}, "seconds": round(self.seconds, 3)}
+
+
+def index(
+    paths: Sequence[str | os.PathLike[str]] | str | os.PathLike[str],
+    collection: Collection | str | os.PathLike[str] | None = None,
+    *,
+    models: Sequence[str | Path | Model] = (),
+    labels: Labels = "folder",
+    hidden: bool = False,
+    settings: Settings | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Report:
+    """Bring a collection up to date with the images under some paths.
+
+    Unchanged files (same size and time) are skipped, changed ones embedded anew, moved or copied ones recognised by
+    their content and not decoded again. Images that vanished from a folder are removed once it was scanned to its
+    end. An interrupted run loses at most the rows of its open commit; the next run goes on from there.
+
+    Parameters
+    ----------
+    paths
+        Folders, files, ``@list.txt``; see `lookalike.sources.Scan`, as for `labels` and `hidden`.
+    collection
+        A Collection or its path, made if need be; None for the default one.
+    models
+        Models whose Spaces the collection shall have, besides those it has; a new one gets ``auto`` if none is named.
+    settings
+        How the work is done.
+    progress
+        Called with the number of images dealt with since its last call.
+
+    Raises
+    ------
+    SourceError
+        If a path does not exist, there is no image under any, or a folder that had images holds none now.
+    SpaceError
+        If a Space is filled by another Model than the one asked for.
+    ModelError, WeightsError, CollectionError
+        If a model cannot be run, or the collection cannot be used.
+    """
+    start = time.perf_counter()
+    scan = Scan([paths] if isinstance(paths, str | os.PathLike) else paths, labels=labels, hidden=hidden)
+    table = _open(scan, collection, [registry.resolve(model) for model in models])
+    run = _Run(table, settings or Settings(), progress or (lambda _: None))
+    run.work_through(scan)
+    table.tidy()
+    run.report.images = table.count()
+    run.report.seconds = time.perf_counter() - start
+    return run.report
+
+
+def _open(scan: Scan, collection: Collection | str | os.PathLike[str] | None, models: list[Model]) -> Collection:
+    """Open or make the collection, once it is sure that there are images and that the models can be run."""
+    path = default_path() if collection is None else collection
+    table = path if isinstance(path, Collection) else Collection.open(path) if Collection.exists(path) else None
+    if (table is None or table.is_empty()) and not any(True for _ in scan):
+        raise SourceError(
+            f"There are no images under {', '.join(scan.paths)}: looked for files ending in "
+            f"{' '.join(sorted(EXTENSIONS))}. Name another folder, or --hidden to look into hidden ones."
+        )
+    if table is None and not models:
+        models = [registry.resolve("auto")]
+    for model in models:
+        if table is None or model.name not in table.models:
+            embedder.load(model)
+    if table is None:
+        assert not isinstance(path, Collection)  # noqa: S101 (for the type checker)
+        return Collection.create(path, models)
+    for model in models:
+        table.add_space(model)
+    return table
+
+
+@dataclass(slots=True)
+class _Work:
+    """One image on its way: from an Item to what is written of it."""
+
+    item: Item
+    known: Known | None
+    spaces: tuple[str, ...]
+    sha256: bytes | None = None
+    size: tuple[int, int] = (0, 0)
+    thumbnail: bytes = b""
+    prepared: dict[str, npt.NDArray[np.uint8]] = field(default_factory=dict)
+    vectors: dict[str, npt.NDArray[np.float32]] = field(default_factory=dict)
+    reused: int | None = None
+    error: str | None = None
+
+    @property
+    def same_content(self) -> bool:
+        """Whether the file holds what it held: only its stamp, its label or its Spaces are new."""
+        return self.known is not None and self.sha256 is not None and self.sha256 == self.known.sha256
+
+    @property
+    def kind(self) -> tuple[str, tuple[str, ...]]:
+        """What is written of it, and for which Spaces; works of one kind go into one commit."""
+        if self.error is not None:
+            keeps = self.known is not None and self.known.sha256 is not None
+            return ("stale" if keeps and (self.sha256 is None or self.same_content) else "failed"), ()
+        if self.reused is not None:
+            return "reused", ()
+        return ("same" if self.same_content else "fresh"), self.spaces
+
+
+class _Loader:
+    """Read, hash and, unless the content is known, decode and prepare: what the threads do."""
+
+    def __init__(self, models: dict[str, Model], contents: Contents, max_pixels: int) -> None:
+        self._models = models
+        self._contents = contents
+        self._max_pixels = max_pixels
+
+    def __call__(self, work: _Work) -> _Work:
+        """Fill in the work; a bad image is an error in it, never an exception."""
+        try:
+            data = work.item.read()
+            work.sha256 = hashlib.sha256(data).digest()
+            if work.same_content and work.known is not None:
+                work.spaces = tuple(name for name in work.spaces if name not in work.known.spaces)
+            else:
+                work.reused = self._contents.find(work.sha256)
+            if work.spaces and work.reused is None:
+                self._decode(work, data)
+        except OSError as error:
+            work.error = f"cannot be read: {error.strerror or error}"
+        except ImageError as error:
+            work.error = str(error)
+        return work
+
+    def _decode(self, work: _Work, data: bytes) -> None:
+        image = images.decode(data, max_pixels=self._max_pixels)
+        work.size = image.size
+        work.prepared = {name: images.prepare(image, self._models[name]) for name in work.spaces}
+        work.thumbnail = images.thumbnail(image)
+
+
+class _Run:
+    """One call of `index`: the rows on their way to the next commit, and the counts."""
+
+    def __init__(self, collection: Collection, settings: Settings, progress: Callable[[int], None]) -> None:
+        self.report = Report()
+        self._collection = collection
+        self._models = collection.models
+        self._settings = settings
+        self._progress = progress
+        self._embedders: dict[str, embedder.Embedder] = {}
+        self._batch: list[_Work] = []
+        self._open: list[_Work] = []
+        self._committed = time.monotonic()
+        self._seen: list[npt.NDArray[np.int64]] = []
+        self._reused: Counter[bytes] = Counter()
+
+    def work_through(self, scan: Scan) -> None:
+        """Do everything that the scan asks for, then sweep."""
+        before = {root: self._collection.ids_under(prefixes(root)) for root in scan.roots}
+        threads = self._settings.threads or os.cpu_count() or 1
+        window = 2 * (threads + self._settings.batch)
+        with ThreadPoolExecutor(threads, "load") as pool:
+            try:
+                for work in _in_order(pool, self._missing(scan), window):
+                    self._take_in(work)
+                    self._progress(1)
+            except BaseException as error:
+                pool.shutdown(wait=True, cancel_futures=True)
+                if isinstance(error, KeyboardInterrupt):
+                    self._commit()
+                raise
+        self._commit()
+        self._sweep(scan, before)
+
+    def _missing(self, scan: Scan) -> Iterator[tuple[_Loader, _Work]]:
+        items = iter(scan)
+        spaces = tuple(self._models)
+        loader = None
+        while chunk := list(islice(items, _CHUNK)):
+            with span("ask what is missing"):
+                missing = self._collection.missing(chunk, retry_failures=self._settings.retry_failures)
+            self._seen.append(missing.seen)
+            self.report.unchanged += missing.unchanged
+            self.report.failed += missing.failed
+            self._progress(len(chunk) - len(missing.work))
+            if missing.work and loader is None:
+                loader = _Loader(self._models, self._collection.contents(), self._settings.max_pixels)
+            for item, known in missing.work:
+                assert loader is not None  # noqa: S101 (for the type checker)
+                yield loader, _Work(item, known, spaces)
+
+    def _take_in(self, work: _Work) -> None:
+        """Count a loaded image, and embed and commit when there is enough of it."""
+        self._count(work)
+        self._open.append(work)
+        if work.prepared:
+            self._batch.append(work)
+            if len(self._batch) >= self._settings.batch:
+                self._embed()
+        waited = time.monotonic() - self._committed
+        if len(self._open) >= self._settings.commit_rows or waited >= self._settings.commit_seconds:
+            self._commit()
+
+    def _count(self, work: _Work) -> None:
+        if work.error is not None:
+            self.report.failed += 1
+            self.report.failures.append((work.item.uri, work.error))
+        elif work.known is not None and work.known.sha256 is not None:
+            self.report.updated += 1
+        else:
+            self.report.added += 1
+            if work.reused is not None and work.sha256 is not None:
+                self._reused[work.sha256] += 1
+
+    def _embed(self) -> None:
+        """Run each network once over the open batch; interrupted, it can be run again."""
+        for name in self._models:
+            works = [work for work in self._batch if name in work.prepared and name not in work.vectors]
+            if not works:
+                continue
+            if name not in self._embedders:
+                self._embedders[name] = embedder.load(self._models[name])
+            with span(f"embed {name}"):
+                values = self._embedders[name].embed(np.stack([work.prepared[name] for work in works]))
+            for work, vector in zip(works, values, strict=True):
+                work.vectors[name] = vector
+        for work in self._batch:
+            work.prepared.clear()
+        self._batch.clear()
+
+    def _commit(self) -> None:
+        """Write every open row: one commit for each kind, which is one in all unless files were changed or moved."""
+        self._embed()
+        with span("commit"):
+            ordered = sorted(self._open, key=lambda work: work.kind)
+            for (kind, spaces), works in groupby(ordered, key=lambda work: work.kind):
+                self._write(kind, spaces, list(works))
+        self._open.clear()
+        self._committed = time.monotonic()
+
+    def _write(self, kind: str, spaces: tuple[str, ...], works: list[_Work]) -> None:
+        columns: dict[str, Any] = {
+            "uri": [work.item.uri for work in works],
+            "error": [work.error for work in works],
+        }
+        if kind != "stale":
+            # What could not even be read has no stamp worth keeping: it is asked for again each time.
+            unread = [kind == "failed" and work.sha256 is None for work in works]
+            columns["size"] = [-1 if no else work.item.size for no, work in zip(unread, works, strict=True)]
+            columns["mtime_ns"] = [-1 if no else work.item.mtime_ns for no, work in zip(unread, works, strict=True)]
+            columns["label"] = [work.item.label for work in works]
+        if kind in {"fresh", "reused"}:
+            columns["sha256"] = [work.sha256 for work in works]
+        if kind == "fresh":
+            columns["width"], columns["height"] = zip(*(work.size for work in works), strict=True)
+            columns["thumbnail"] = [work.thumbnail for work in works]
+        if kind == "reused":
+            names = ["width", "height", "thumbnail", "spaces", *self._models]
+            rows = self._collection.take([work.reused for work in works if work.reused is not None], names)
+            columns |= {name: rows[name] for name in names}
+        if spaces:
+            filled = [{*spaces, *(work.known.spaces if work.known and kind == "same" else ())} for work in works]
+            columns["spaces"] = [[name for name in self._models if name in names] for names in filled]
+            columns |= {name: np.stack([work.vectors[name] for work in works]) for name in spaces}
+        self._collection.write(columns, whole=kind not in {"same", "stale"})
+
+    def _sweep(self, scan: Scan, before: dict[str, npt.NDArray[np.int64]]) -> None:
+        """Remove the rows of every fully scanned folder that the scan did not meet; what came back is a move."""
+        seen = np.concatenate([np.empty(0, np.int64), *self._seen])
+        for root, ids in before.items():
+            if root in scan.unread:
+                continue
+            if len(ids) and not scan.found[root]:
+                raise SourceError(
+                    f"{root} holds no images now, but the collection has {len(ids)} from it; none was removed. "
+                    f"If its drive is not mounted, mount it. If they are really gone: lookalike remove {root}"
+                )
+            gone = np.setdiff1d(ids, seen)
+            for sha256 in self._collection.take(gone, ["sha256"])["sha256"].to_pylist():
+                if sha256 is None:
+                    continue
+                if self._reused[sha256] > 0:
+                    self._reused[sha256] -= 1
+                    self.report.added -= 1
+                    self.report.moved += 1
+                else:
+                    self.report.removed += 1
+            self._collection.delete(gone)
+
+
+def _in_order(pool: ThreadPoolExecutor, works: Iterator[tuple[_Loader, _Work]], window: int) -> Iterator[_Work]:
+    """Yield the loaded works in their order, with at most `window` of them read or waiting at any time."""
+    waiting: deque[Future[_Work]] = deque()
+    for loader, work in works:
+        waiting.append(pool.submit(loader, work))
+        if len(waiting) >= window:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()

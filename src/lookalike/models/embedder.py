@@ -1,0 +1,216 @@
+"""A Model made ready to run: prepared images in, vectors out."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+import platformdirs
+
+from lookalike import vectors
+from lookalike.errors import ModelError
+from lookalike.files import replacing
+from lookalike.models import tensors, weights
+from lookalike.tracing import span
+from lookalike.types import Layout, Model, Weights
+
+__all__ = ["Embedder", "OnnxEmbedder", "PixelEmbedder", "inspect", "load"]
+
+# Raised whenever the same tensors would give another graph, so that no stale one is taken from the cache.
+_GRAPH_VERSION = 1
+
+_IMAGENET_MEAN = (123.675, 116.28, 103.53)
+_IMAGENET_STD = (58.395, 57.12, 57.375)
+
+
+class Embedder(Protocol):
+    """A loaded Model."""
+
+    model: Model
+
+    def embed(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Return float32 ``[n, dim]`` for uint8 ``[n, height, width, 3]`` as `lookalike.images.prepare` makes them."""
+        ...
+
+
+def load(model: Model, *, threads: int = 0) -> Embedder:
+    """Make a Model ready to run.
+
+    Parameters
+    ----------
+    model
+        Its description.
+    threads
+        How many threads one batch may use; 0 for one a core.
+
+    Raises
+    ------
+    ModelError
+        If the graph cannot be run, or gives vectors of another length than the Model says.
+    WeightsError
+        If the weights are not here or are not the promised ones.
+    """
+    if model.architecture == "pixels":
+        return PixelEmbedder(model)
+    with span(f"load {model.name}"):
+        path = weights.find(model) if model.architecture == "onnx" else _graph(model)
+        return OnnxEmbedder(model, path, threads=threads)
+
+
+class PixelEmbedder:
+    """Pixel space: the vector is the prepared picture itself, row by row, R G B."""
+
+    def __init__(self, model: Model) -> None:
+        height, width = model.size
+        if model.dim != height * width * 3:
+            raise ModelError(
+                f"The model {model.name!r} has dim = {model.dim}; "
+                f"pixels of {height} x {width} in RGB give {height * width * 3}."
+            )
+        self.model = model
+
+    def embed(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Return float32 ``[n, height * width * 3]``."""
+        return _finish(self.model, _normalise(self.model, images).reshape(len(images), -1))
+
+
+class OnnxEmbedder:
+    """A network run by ONNX Runtime.
+
+    Its graph takes either uint8 ``[n, height, width, 3]``, normalisation included (those built here), or floats
+    in the Model's layout, which are normalised first (a user's file).
+    """
+
+    def __init__(self, model: Model, path: Path, *, threads: int = 0) -> None:
+        self.model = model
+        self._session = _session(path, threads=threads)
+        self._input = self._session.get_inputs()[0]
+        self._output = _pick_output(model, self._session, path)
+
+    def embed(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Return float32 ``[n, dim]``."""
+        built_here = self._input.type == "tensor(uint8)"
+        fed = images if built_here else self._floats(images)
+        try:
+            (values,) = self._session.run([self._output], {self._input.name: fed})
+        # ONNX Runtime's errors share no base class of their own.
+        except Exception as error:
+            reason = str(error).splitlines()[0]
+            raise ModelError(f"The graph of the model {self.model.name!r} failed: {reason}") from error
+        pooled = values if built_here else _pool(self.model, values)
+        if pooled.shape != (len(images), self.model.dim):
+            raise ModelError(
+                f"The model {self.model.name!r} gave an array of shape {list(pooled.shape)} for {len(images)} images; "
+                f"expected [{len(images)}, {self.model.dim}]. Set dim, output and pooling in a .toml description."
+            )
+        return _finish(self.model, pooled.astype(np.float32))
+
+    def _floats(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
+        x = _normalise(self.model, images)
+        if self.model.layout == "NCHW":
+            x = np.ascontiguousarray(x.transpose(0, 3, 1, 2))
+        return x.astype(np.float16) if self._input.type == "tensor(float16)" else x
+
+
+def inspect(path: Path) -> Model:
+    """Return a Model for a bare ``.onnx`` file: sizes from the graph, ImageNet's usual normalisation assumed.
+
+    Raises
+    ------
+    ModelError
+        If the file is no graph from images to vectors, or leaves its image size open.
+    """
+    session = _session(path, threads=1)
+    inputs, outputs = session.get_inputs(), session.get_outputs()
+    remedy = f"Describe it in a .toml file (keys size, layout, output, dim, …) whose [weights] file is {path.name}."
+    shape = inputs[0].shape
+    if len(inputs) != 1 or len(shape) != 4 or inputs[0].type not in {"tensor(float)", "tensor(float16)"}:
+        raise ModelError(
+            f"The graph {path} takes {', '.join(f'{i.name} {i.type} {i.shape}' for i in inputs)}; "
+            f"expected one float tensor [n, 3, height, width] or [n, height, width, 3]. {remedy}"
+        )
+    layout: Layout = "NHWC" if shape[3] == 3 else "NCHW"
+    height, width = shape[1:3] if layout == "NHWC" else shape[2:4]
+    output = min(outputs, key=lambda o: abs(len(o.shape) - 2))
+    dim = output.shape[1] if len(output.shape) in {2, 4} else None
+    if not (isinstance(height, int) and isinstance(width, int) and isinstance(dim, int)):
+        raise ModelError(
+            f"The graph {path} leaves open its image size ({shape}) or its vector length ({output.shape}). {remedy}"
+        )
+    return Model(
+        name=path.stem.replace(".", "-"),
+        title=f"ONNX file {path.name}",
+        architecture="onnx",
+        size=(height, width),
+        dim=dim,
+        mean=_IMAGENET_MEAN,
+        std=_IMAGENET_STD,
+        layout=layout,
+        output=output.name,
+        pooling="mean" if len(output.shape) == 4 else "none",
+        weights=Weights(file=str(path)),
+    )
+
+
+def _session(path: Path, *, threads: int) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 4
+    # Decoding shares the cores: a thread that waits for work must not burn one.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    # ONNX Runtime's errors share no base class of their own.
+    except Exception as error:
+        reason = str(error).splitlines()[0]
+        raise ModelError(f"The graph {path} cannot be loaded: {reason}. Give a valid .onnx file.") from error
+
+
+def _pick_output(model: Model, session: ort.InferenceSession, path: Path) -> str:
+    names = [output.name for output in session.get_outputs()]
+    if model.architecture != "onnx" or not model.output:
+        return str(names[0])
+    if model.output not in names:
+        raise ModelError(f"The graph {path} has no output {model.output!r}; it has {', '.join(names)}.")
+    return model.output
+
+
+def _graph(model: Model) -> Path:
+    """Return the path of the Model's built graph, from the cache where it is there."""
+    key = hashlib.sha256(f"{model.fingerprint} {_GRAPH_VERSION}".encode()).hexdigest()[:12]
+    path = Path(platformdirs.user_cache_dir("lookalike", appauthor=False), "graphs", f"{model.name}-{key}.onnx")
+    if not path.is_file():
+        # Only here, where a graph is built: the import costs more than loading a cached graph.
+        from lookalike.models import graphs
+
+        with span(f"build {model.name}"):
+            proto = graphs.build(model, tensors.read_tensors(weights.find(model)))
+            with replacing(path) as temporary:
+                temporary.write_bytes(proto.SerializeToString())
+    return path
+
+
+def _normalise(model: Model, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    mean, std = np.asarray(model.mean, np.float32), np.asarray(model.std, np.float32)
+    return (images.astype(np.float32) - mean) / std
+
+
+def _pool(model: Model, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Reduce a network's output to one vector an image."""
+    axes: tuple[int, ...] = ()
+    if model.pooling == "first":
+        values = values[:, 0]
+    elif model.pooling == "mean" and values.ndim == 3:
+        axes = (1,)
+    elif model.pooling == "mean" and values.ndim == 4:
+        axes = (2, 3) if model.layout == "NCHW" else (1, 2)
+    pooled: npt.NDArray[Any] = values.mean(axis=axes, dtype=np.float32) if axes else values
+    return pooled.reshape(len(pooled), -1)
+
+
+def _finish(model: Model, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    return vectors.unit_length(values) if model.unit_length else values

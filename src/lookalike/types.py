@@ -1,0 +1,215 @@
+"""The nouns that cross every floor: Item, Weights, Model, Match and Matches."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+__all__ = ["Item", "Match", "Matches", "Model", "Weights"]
+
+Resize = Literal["squash", "crop"]
+Filter = Literal["nearest", "bilinear", "bicubic", "lanczos"]
+Layout = Literal["NCHW", "NHWC"]
+Pooling = Literal["none", "mean", "first"]
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One image before decoding.
+
+    Attributes
+    ----------
+    uri
+        Its identity: an absolute path, or a ``file://`` URI where the path is not valid Unicode.
+    size, mtime_ns
+        Its stamp: bytes, and nanoseconds since the epoch. A file whose stamp is unchanged is not read again.
+    label
+        The name of the folder it lies in, or None.
+    read
+        Returns its bytes; raises OSError.
+    """
+
+    uri: str
+    size: int
+    mtime_ns: int
+    label: str | None
+    read: Callable[[], bytes] = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """Where a Model's numbers come from.
+
+    Attributes
+    ----------
+    file
+        The file's name, or a path to it.
+    sha256, md5
+        What the file must hash to: the sha256, or the md5 where its publisher gives no other. Both None only for a
+        file that a description names without a hash; a download needs one.
+    package
+        The installed package that ships the file, if one does.
+    extra
+        The extra of Lookalike that installs that package.
+    hub
+        Where the Hugging Face hub has it: ``owner/repository``, with ``@revision`` where another than ``main`` is
+        meant, and ``/path`` where its name there is not `file`.
+    url
+        Where else it can be downloaded.
+    licence
+        SPDX identifier, for ``lookalike models``.
+    """
+
+    file: str
+    sha256: str | None = None
+    md5: str | None = None
+    package: str | None = None
+    extra: str | None = None
+    hub: str | None = None
+    url: str | None = None
+    licence: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """The frozen description of a network: all that decides its vectors, as data.
+
+    Attributes
+    ----------
+    name
+        The catalogue's name, and the name of the Space it fills.
+    architecture
+        A function of ``models/graphs``, ``onnx`` for a file that is the graph itself, or ``pixels``.
+    size
+        Height and width in pixels of the network's input.
+    resize
+        ``squash`` resizes the whole image; ``crop`` scales the shorter side, then cuts the centre.
+    mean, std
+        For each of R, G, B on the scale 0 to 255: the network sees ``(x - mean) / std``.
+    output
+        The block (built graphs) or output tensor (``onnx``) whose values are the features.
+    pooling
+        ``mean`` over the cells of a feature map, ``first`` of a sequence of tokens, or ``none``.
+    dim
+        Length of a vector.
+    unit_length
+        Whether vectors are scaled to Euclidean length 1.
+    options
+        What the architecture's function takes beyond the above.
+    """
+
+    name: str
+    title: str
+    architecture: str
+    size: tuple[int, int]
+    dim: int
+    resize: Resize = "squash"
+    filter: Filter = "bicubic"
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    layout: Layout = "NCHW"
+    output: str = ""
+    pooling: Pooling = "mean"
+    unit_length: bool = True
+    options: Mapping[str, Any] = field(default_factory=dict)
+    weights: Weights | None = None
+
+    def to_json(self) -> str:
+        """Return the description as JSON text, the form in which a collection keeps it."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Model:
+        """Read what `to_json` wrote."""
+        fields = json.loads(text)
+        for name in ("size", "mean", "std"):
+            fields[name] = tuple(fields[name])
+        if fields["weights"] is not None:
+            fields["weights"] = Weights(**fields["weights"])
+        return cls(**fields)
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash (12 hexadecimal digits) of everything that decides the vectors: two Models that share it agree."""
+        fields = asdict(self)
+        fields.pop("title")
+        fields["weights"] = None if self.weights is None else self.weights.sha256 or self.weights.md5
+        return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:12]
+
+
+class Match(NamedTuple):
+    """One row of `Matches`."""
+
+    rank: int
+    id: int
+    uri: str
+    label: str | None
+    distance: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Matches:
+    """The answer to one query, nearest first, in columns of equal length; iterating gives `Match` rows.
+
+    Attributes
+    ----------
+    ids
+        int64 ``[k]``, the rows' ids in the collection.
+    uris, labels
+        Lists of length ``k``.
+    distances
+        float64 ``[k]``, in the units of the Space (unit-length vectors: 0 to 2).
+    space, metric, exact
+        Which Space was searched, how distance is measured, and whether every row was compared.
+    """
+
+    ids: npt.NDArray[np.int64]
+    uris: list[str]
+    labels: list[str | None]
+    distances: npt.NDArray[np.float64]
+    space: str
+    metric: str = "euclidean"
+    exact: bool = True
+
+    def __len__(self) -> int:
+        return len(self.uris)
+
+    def __iter__(self) -> Iterator[Match]:
+        columns = zip(self.ids.tolist(), self.uris, self.labels, self.distances.tolist(), strict=True)
+        return (Match(rank, *row) for rank, row in enumerate(columns, start=1))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the answer as plain data: what ``lookalike search --json`` prints."""
+        return {
+            "space": self.space,
+            "metric": self.metric,
+            "exact": self.exact,
+            "matches": [match._asdict() for match in self],
+        }
+
+    def to_arrow(self) -> pa.Table:
+        """Return a table with the columns rank, id, uri, label, distance."""
+        import pyarrow as pa
+
+        columns = {
+            "rank": pa.array(range(1, len(self) + 1), pa.int64()),
+            "id": pa.array(self.ids, pa.int64()),
+            "uri": pa.array(self.uris, pa.string()),
+            "label": pa.array(self.labels, pa.string()),
+            "distance": pa.array(self.distances, pa.float64()),
+        }
+        return pa.table(columns)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return `to_arrow` as a DataFrame (needs pandas: ``pip install lookalike[pandas]``)."""
+        return self.to_arrow().to_pandas()

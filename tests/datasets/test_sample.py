@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lookalike.datasets.sample import CLASSES, draw, write_sample
+from lookalike.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def pictures() -> dict[str, list[Image.Image]]:
+    return {label: [draw(label, index) for index in range(10)] for label in CLASSES}
+
+
+def test_nine_classes_have_plain_names() -> None:
+    assert len(set(CLASSES)) == 9
+    assert all(label.isalpha() and label.islower() for label in CLASSES)
+
+
+@pytest.mark.parametrize("label", CLASSES)
+def test_the_same_arguments_draw_the_same_picture(label: str, pictures) -> None:
+    assert draw(label, 3).tobytes() == pictures[label][3].tobytes()
+
+
+def test_each_index_and_each_seed_draws_another_picture(pictures) -> None:
+    drawn = [picture.tobytes() for label in CLASSES for picture in pictures[label]]
+    drawn += [draw(label, 0, seed=1).tobytes() for label in CLASSES]
+    assert len(set(drawn)) == 11 * len(CLASSES)
+
+
+@pytest.mark.parametrize("label", CLASSES)
+def test_pictures_are_in_colour_and_of_several_shapes(label: str, pictures) -> None:
+    assert {picture.mode for picture in pictures[label]} == {"RGB"}
+    assert all(200 <= side <= 400 for picture in pictures[label] for side in picture.size)
+    assert len({picture.size for picture in pictures[label]}) > 2
+    assert all(len(picture.getcolors(picture.width * picture.height)) > 50 for picture in pictures[label])
+
+
+def test_pixels_alone_do_not_tell_the_class(pictures) -> None:
+    small = [picture.resize((32, 32), Image.Resampling.BILINEAR) for label in CLASSES for picture in pictures[label]]
+    vectors = np.stack([np.asarray(picture, dtype=np.float64).ravel() for picture in small])
+    distances = np.linalg.norm(vectors[:, None] - vectors, axis=2)
+    np.fill_diagonal(distances, np.inf)
+    labels = np.repeat(np.arange(len(CLASSES)), 10)
+    assert np.mean(labels[distances.argmin(axis=1)] == labels) < 0.45
+
+
+def test_backdrops_are_drawn_alike_for_every_class(pictures) -> None:
+    colours = np.array([[picture.getpixel((0, 0)) for picture in pictures[label]] for label in CLASSES])
+    between, within = colours.mean(axis=1).std(axis=0), colours.std(axis=1).mean(axis=0)
+    assert (between < 0.6 * within).all(), "the upper left pixel tells classes apart"
+
+
+def test_an_unknown_class_is_refused_with_the_choices() -> None:
+    with pytest.raises(InputError, match=r"'zebra'.*airplane, .*teapot"):
+        draw("zebra", 0)
+
+
+@pytest.mark.parametrize(("index", "seed"), [(-1, 0), (0, -1)])
+def test_a_negative_number_is_refused(index: int, seed: int) -> None:
+    with pytest.raises(InputError, match="0 or more"):
+        draw("cat", index, seed=seed)
+
+
+def test_write_sample_makes_one_folder_a_class(tmp_path) -> None:
+    folder = write_sample(tmp_path / "new" / "sample", per_class=2, seed=3)
+    assert folder == tmp_path / "new" / "sample"
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    assert names == [f"{label}/{label}_000{number}.jpg" for label in sorted(CLASSES) for number in (1, 2)]
+    with Image.open(folder / "cat" / "cat_0002.jpg") as image:
+        assert image.format == "JPEG"
+        difference = np.abs(np.asarray(image, float) - np.asarray(draw("cat", 1, seed=3), float))
+    assert difference.mean() < 3
+
+
+def test_write_sample_keeps_what_is_there_and_adds_the_rest(tmp_path) -> None:
+    write_sample(tmp_path, per_class=1)
+    first = tmp_path / "car" / "car_0001.jpg"
+    first.write_bytes(b"mine")
+    (tmp_path / "cat" / "cat_0001.jpg").unlink()
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.jpg")}
+    write_sample(tmp_path, per_class=2)
+    assert first.read_bytes() == b"mine"
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert len(list(tmp_path.rglob("*.jpg"))) == 2 * len(CLASSES)

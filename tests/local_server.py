@@ -1,0 +1,167 @@
+"""A real HTTP server on this computer, whose answers can be made to fail."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from email.message import Message
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from lookalike import downloads
+
+
+@dataclass
+class Fault:
+    """What goes wrong in one answer."""
+
+    status: int | None = None  # answered instead of the file
+    cut: int | None = None  # bytes of the body sent before the connection is closed
+    stall_s: float = 0.0  # silence before the body
+    location: str | None = None  # where to, with a status of redirection
+
+
+@dataclass
+class Asked:
+    """One request, and what it was given."""
+
+    path: str
+    headers: Message
+    status: int = 0
+    sent: int = 0  # bytes of the body
+
+
+@dataclass
+class LocalFile:
+    """A file that is served; each request takes the first of the faults left."""
+
+    body: bytes
+    etag: str | None = '"one"'
+    last_modified: str | None = None
+    ranges: bool = True
+    announce: bool = True  # send Content-Length
+    pause_s: float = 0.0  # between pieces of 4 KiB
+    skew: int = 0  # bytes by which a partial answer misses the range that was asked for
+    faults: list[Fault] = field(default_factory=list)
+
+
+class LocalServer(ThreadingHTTPServer):
+    """Serves ``files`` by path and keeps every request in ``asked``."""
+
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.files: dict[str, LocalFile] = {}
+        self.asked: list[Asked] = []
+
+    def url(self, path: str) -> str:
+        return f"http://127.0.0.1:{self.server_port}{path}"
+
+    def serve(self, path: str, body: bytes, **options) -> str:
+        self.files[path] = LocalFile(body, **options)
+        return self.url(path)
+
+    def sent(self) -> int:
+        """Return the bytes of bodies sent so far."""
+        return sum(asked.sent for asked in self.asked)
+
+    def handle_error(self, request, client_address) -> None:
+        """Say nothing: clients that go away are part of the tests."""
+
+
+@contextmanager
+def local_server() -> Iterator[LocalServer]:
+    """Run a server that downloads reach whatever the environment says, and that they try again without pauses."""
+    server = LocalServer()
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "LOOKALIKE_OFFLINE"):
+            patch.delenv(name, raising=False)
+        patch.setattr(downloads, "_PAUSES_S", (0.0, 0.0, 0.0))
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            server.server_close()
+            thread.join()
+
+
+def download_elsewhere(url: str, target: Path, sha256: str) -> subprocess.Popen:
+    """Begin the download in a process of its own."""
+    code = "import sys; from pathlib import Path; from lookalike.downloads import download; "
+    code += "download(sys.argv[1], Path(sys.argv[2]), sha256=sys.argv[3])"
+    environment = {**os.environ, "PYTHONPATH": str(Path(downloads.__file__).parents[1])}
+    command = [sys.executable, "-c", code, url, str(target), sha256]
+    return subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: LocalServer
+
+    def do_GET(self) -> None:
+        asked = Asked(urlsplit(self.path).path, self.headers)
+        self.server.asked.append(asked)
+        file = self.server.files.get(asked.path)
+        fault = file.faults.pop(0) if file is not None and file.faults else Fault()
+        asked.status = 404 if file is None else fault.status or 0
+        if asked.status:
+            self._state(asked.status, fault.location)
+        elif file is not None:
+            self._file(file, fault, asked)
+
+    def _state(self, status: int, location: str | None) -> None:
+        self.send_response(status)
+        if location is not None:
+            self.send_header("Location", location)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def _file(self, file: LocalFile, fault: Fault, asked: Asked) -> None:
+        start = self._start(file)
+        if start is not None and start >= len(file.body):
+            asked.status = 416
+            self._state(416, None)
+            return
+        asked.status = 200 if start is None else 206
+        first = 0 if start is None else start + file.skew
+        self.send_response(asked.status)
+        if start is not None:
+            self.send_header("Content-Range", f"bytes {first}-{len(file.body) - 1}/{len(file.body)}")
+        for name, value in (("ETag", file.etag), ("Last-Modified", file.last_modified)):
+            if value is not None:
+                self.send_header(name, value)
+        if file.announce:
+            self.send_header("Content-Length", str(len(file.body) - first))
+        self.end_headers()
+        time.sleep(fault.stall_s)
+        self._body(file.body[first:][: fault.cut], file.pause_s, asked)
+
+    def _start(self, file: LocalFile) -> int | None:
+        """Return the first byte asked for, or None where the whole file is to be sent."""
+        found = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        condition = self.headers.get("If-Range")
+        same = condition is None or condition in {file.etag, file.last_modified}
+        return int(found[1]) if found and file.ranges and same else None
+
+    def _body(self, body: bytes, pause_s: float, asked: Asked) -> None:
+        for at in range(0, len(body), 4096):
+            piece = body[at : at + 4096]
+            self.wfile.write(piece)
+            asked.sent += len(piece)
+            time.sleep(pause_s)
+
+    def log_message(self, format, *args) -> None:  # noqa: A002  # the name in the standard library
+        """Say nothing."""

@@ -1,0 +1,299 @@
+"""The table: what is written is there once, at its uri, with its vectors; misuse is refused by name."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lookalike.errors import CollectionError, InputError, SpaceError
+from lookalike.models.registry import resolve
+from lookalike.store.collection import Collection, Contents, default_path
+from lookalike.types import Item, Model
+
+TINY = Model(name="tiny", title="Tiny", architecture="pixels", size=(1, 2), dim=6, unit_length=False)
+OTHER = replace(TINY, name="other")
+
+
+def rows(uris, *, value=0.0, spaces=("tiny",)):
+    count = len(uris)
+    return {
+        "uri": list(uris),
+        "size": [10] * count,
+        "mtime_ns": [20] * count,
+        "label": ["a"] * count,
+        "sha256": [uri.encode("utf-8", "replace").ljust(32, b"\0")[:32] for uri in uris],
+        "width": [3] * count,
+        "height": [4] * count,
+        "thumbnail": [b"jpeg"] * count,
+        "spaces": [list(spaces)] * count,
+        **{space: np.full((count, 6), value, np.float32) for space in spaces},
+    }
+
+
+def item(uri, *, size=10, mtime_ns=20, label="a"):
+    return Item(uri, size, mtime_ns, label, bytes)
+
+
+@pytest.fixture
+def table(tmp_path):
+    return Collection.create(tmp_path / "c", [TINY])
+
+
+def test_created_empty_and_opened_again(table):
+    again = Collection.open(table.path)
+    assert again.is_empty()
+    assert again.count() == 0
+    assert again.models == {"tiny": TINY}
+    assert len(again.failures()) == 0
+
+
+def test_written_rows_are_read_back(table):
+    table.write(rows(["/a", "/b"], value=1.5), whole=True)
+    ids, matrix = Collection.open(table.path).vectors("tiny")
+    assert matrix.dtype == np.float16
+    np.testing.assert_array_equal(matrix, np.full((2, 6), 1.5))
+    taken = table.take(ids[::-1], ["uri", "label", "width"])
+    assert taken.to_pydict() == {"uri": ["/b", "/a"], "label": ["a", "a"], "width": [3, 3], "id": ids[::-1].tolist()}
+
+
+def test_a_uri_is_there_once_and_keeps_its_id(table):
+    table.write(rows(["/a", "/b"]), whole=True)
+    before = table.known(["/a"])["/a"]
+    table.write(rows(["/a"], value=2.0), whole=True)
+    assert table.count() == 2
+    assert table.known(["/a"])["/a"].id == before.id
+    assert table.vectors("tiny")[1][table.vectors("tiny")[0] == before.id].tolist() == [[2.0] * 6]
+
+
+def test_columns_not_given_are_kept_or_cleared(table):
+    table.write(rows(["/a", "/b"], value=1.0), whole=True)
+    table.write({"uri": ["/a"], "label": ["z"]}, whole=False)
+    table.write({"uri": ["/b"], "error": ["bad"]}, whole=True)
+    known = table.known(["/a", "/b"])
+    assert (known["/a"].label, known["/a"].size, known["/a"].failed) == ("z", 10, False)
+    assert (known["/b"].label, known["/b"].sha256, known["/b"].failed) == (None, None, True)
+    assert len(table.vectors("tiny")[0]) == table.count() == 1
+    assert table.failures().to_pylist() == [{"uri": "/b", "error": "bad"}]
+
+
+AWKWARD = ["/it's", '/"quoted"', "/back\\slash", "/new\nline", "/ü\u0308", "/😀", "/%like_", "/'); DROP"]
+AWKWARD.append("/" + "x" * 4000)
+
+
+def test_awkward_names_are_found_again(table):
+    table.write(rows(AWKWARD), whole=True)
+    assert set(table.known(AWKWARD)) == set(AWKWARD)
+    for name in AWKWARD:
+        assert table.remove([name]) == 1
+    assert table.is_empty()
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1), min_size=1, unique=True))
+def test_any_text_is_a_name(tmp_path_factory, names):
+    table = Collection.create(tmp_path_factory.mktemp("any") / "c", [TINY])
+    uris = ["/" + name for name in names]
+    table.write(rows(uris), whole=True)
+    assert set(table.known(uris)) == set(uris)
+    assert table.known(["/" + names[0] + "!"]).keys() <= set(uris)
+
+
+@pytest.mark.parametrize(
+    ("changed", "asked"),
+    [
+        (item("/a"), False),
+        (item("/a", size=11), True),
+        (item("/a", mtime_ns=21), True),
+        (item("/a", label=None), True),
+        (item("/new"), True),
+        (item("/bad"), False),
+        (item("/bad", size=11), True),
+        (item("/lacking"), True),
+        (item("/a", size=-1, mtime_ns=-1), True),
+    ],
+)
+def test_missing_asks_for_what_has_changed(table, changed, asked):
+    table.write(rows(["/a"]), whole=True)
+    table.write({**rows(["/lacking"]), "spaces": [[]], "tiny": None}, whole=True)
+    bad = {"uri": ["/bad"], "size": [10], "mtime_ns": [20], "label": ["a"], "error": ["damaged"]}
+    table.write(bad, whole=True)
+    missing = table.missing([changed])
+    assert [work[0].uri for work in missing.work] == ([changed.uri] if asked else [])
+    assert missing.unchanged == (not asked and changed.uri == "/a")
+    assert missing.failed == (not asked and changed.uri == "/bad")
+    assert len(missing.seen) == (changed.uri != "/new")
+
+
+def test_missing_retries_failures_when_asked(table):
+    table.write({"uri": ["/bad"], "size": [10], "mtime_ns": [20], "label": ["a"], "error": ["x"]}, whole=True)
+    assert table.missing([item("/bad")]).work == []
+    assert len(table.missing([item("/bad")], retry_failures=True).work) == 1
+
+
+def test_a_row_that_kept_its_vectors_but_could_not_be_read_is_asked_for_again(table):
+    table.write(rows(["/a"]), whole=True)
+    table.write({"uri": ["/a"], "error": ["cannot be read"]}, whole=False)
+    assert table.count() == len(table.vectors("tiny")[0]) == 1
+    assert len(table.missing([item("/a")]).work) == 1
+
+
+def test_ids_under_a_prefix(table):
+    table.write(rows(["/p/a", "/p/q/b", "/pq/c", "/P/d"]), whole=True)
+    found = table.take(table.ids_under(["/p/"]), ["uri"])["uri"].to_pylist()
+    assert sorted(found) == ["/p/a", "/p/q/b"]
+
+
+def test_contents_are_found_by_their_whole_hash(table):
+    table.write(rows(["/a", "/b"]), whole=True)
+    contents = table.contents()
+    sha256 = b"/b".ljust(32, b"\0")
+    assert contents.find(sha256) == table.known(["/b"])["/b"].id
+    assert contents.find(sha256[:31] + b"\1") is None
+    assert contents.find(b"\xff" * 32) is None
+    assert table.ids_of(sha256).tolist() == [table.known(["/b"])["/b"].id]
+
+
+def test_contents_leave_out_rows_that_lack_a_space(table):
+    table.write(rows(["/a"]), whole=True)
+    table.add_space(OTHER)
+    assert table.contents().find(b"/a".ljust(32, b"\0")) is None
+
+
+def test_contents_of_equal_rows_give_the_first_id():
+    hashes = np.array([[5, 1, 1, 1], [5, 2, 2, 2], [5, 1, 1, 1]], "<u8")
+    contents = Contents(hashes, np.array([9, 4, 7]))
+    assert contents.find(hashes[0].tobytes()) == 7
+    assert contents.find(hashes[1].tobytes()) == 4
+
+
+def test_a_space_is_added_and_filled_later(table):
+    table.write(rows(["/a", "/b"], value=1.0), whole=True)
+    table.add_space(OTHER)
+    assert list(table.models) == ["tiny", "other"]
+    assert (table.count("tiny"), table.count("other")) == (2, 0)
+    table.write({"uri": ["/b"], "spaces": [["tiny", "other"]], "other": np.full((1, 6), 3.0)}, whole=False)
+    assert table.count("other") == 1
+    assert table.vectors("other")[1].tolist() == [[3.0] * 6]
+    assert table.vectors("tiny")[1].tolist() == [[1.0] * 6] * 2
+
+
+def test_another_model_under_the_same_name_is_refused(table):
+    table.add_space(TINY)
+    with pytest.raises(SpaceError, match=r"'tiny'.*Tiny.*Changed.*\.toml"):
+        table.add_space(replace(TINY, title="Changed", mean=(1.0, 2.0, 3.0)))
+    table.add_space(replace(TINY, title="Only renamed"))
+
+
+def test_a_space_cannot_take_a_columns_name(table):
+    with pytest.raises(SpaceError, match="'label'"):
+        table.add_space(replace(TINY, name="label"))
+
+
+def test_an_unknown_space_is_refused_naming_those_there_are(table):
+    assert table.space(None) == "tiny"
+    with pytest.raises(SpaceError, match=r"no Space 'nope'; it has tiny"):
+        table.space("nope")
+
+
+def test_remove_takes_names_and_folders_or_nothing(table):
+    table.write(rows(["/p/a", "/p/b", "/q"]), whole=True)
+    with pytest.raises(InputError, match="'/nope'"):
+        table.remove(["/q", "/nope"])
+    assert table.count() == 3
+    assert table.remove(["/p", "/p/a", "/q"]) == 3
+
+
+def test_an_unknown_id_is_refused(table):
+    with pytest.raises(CollectionError, match="no row with the id 77"):
+        table.take([77], ["uri"])
+
+
+def test_ids_outlive_deletion_and_compaction(table, monkeypatch):
+    monkeypatch.setattr("lookalike.store.collection._MANY_FRAGMENTS", 2)
+    for start in range(0, 30, 5):
+        table.write(rows([f"/{n}" for n in range(start, start + 5)]), whole=True)
+    before = {uri: known.id for uri, known in table.known([f"/{n}" for n in range(30)]).items()}
+    table.remove(["/3", "/17"])
+    table.tidy()
+    after = {uri: known.id for uri, known in Collection.open(table.path).known(list(before)).items()}
+    assert after == {uri: row_id for uri, row_id in before.items() if uri not in {"/3", "/17"}}
+    table.write(rows(["/3"]), whole=True)
+    assert table.known(["/3"])["/3"].id not in before.values()
+
+
+def test_two_writers_at_once_leave_every_row_once(table):
+    def write():
+        own = Collection.open(table.path)
+        for start in range(0, 40, 10):
+            own.write(rows([f"/{n}" for n in range(start, start + 10)]), whole=True)
+
+    writers = [threading.Thread(target=write) for _ in range(3)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    table.refresh()
+    uris = [uri for batch in table.scan(["uri"]) for uri in batch["uri"].to_pylist()]
+    assert sorted(uris) == sorted({f"/{n}" for n in range(40)})
+
+
+def test_a_reader_stays_at_its_version_until_it_refreshes(table):
+    reader = Collection.open(table.path)
+    table.write(rows(["/a"]), whole=True)
+    assert (reader.count(), table.count()) == (0, 1)
+    assert reader.version < table.version
+    reader.refresh()
+    assert reader.count() == 1
+
+
+def test_scan_narrows_by_a_clause(table):
+    table.write(rows(["/a", "/b"]), whole=True)
+    assert [b for batch in table.scan(["uri"], "uri = '/b'") for b in batch["uri"].to_pylist()] == ["/b"]
+
+
+def test_what_is_no_collection_is_refused(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "photo.jpg").touch()
+    for path, words in [("nowhere", "does not exist"), ("folder", "is a folder but no collection")]:
+        with pytest.raises(CollectionError, match=words):
+            Collection.open(tmp_path / path)
+    for path in ("folder", "folder/photo.jpg"):
+        with pytest.raises(CollectionError, match="already holds something"):
+            Collection.create(tmp_path / path, [TINY])
+
+
+def test_a_damaged_table_is_refused_with_a_remedy(table, tmp_path):
+    table.write(rows(["/a"]), whole=True)
+    for manifest in (tmp_path / "c" / "images.lance" / "_versions").iterdir():
+        manifest.write_bytes(b"garbage")
+    with pytest.raises(CollectionError, match=r"could not be opened.*put back a copy"):
+        Collection.open(tmp_path / "c")
+
+
+def test_another_format_is_refused(tmp_path, monkeypatch):
+    from lookalike.store import schema
+
+    newer = schema.BASE.with_metadata({b"lookalike.format": b"99"})
+    monkeypatch.setattr("lookalike.store.collection.BASE", newer)
+    with pytest.raises(CollectionError, match="format 99; this Lookalike reads 1"):
+        Collection.create(tmp_path / "c", [TINY])
+
+
+def test_default_path_follows_the_environment(monkeypatch, tmp_path):
+    monkeypatch.setenv("LOOKALIKE_COLLECTION", str(tmp_path / "mine"))
+    assert default_path() == str(tmp_path / "mine")
+    monkeypatch.delenv("LOOKALIKE_COLLECTION")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    assert default_path() == str(tmp_path / "lookalike" / "default")
+
+
+def test_the_models_whole_description_is_in_the_table(tmp_path):
+    models = [resolve("efficientnet-lite0"), resolve("pixels")]
+    kept = Collection.create(tmp_path / "c", models).models
+    assert list(kept.values()) == models
+    assert kept["efficientnet-lite0"].weights.sha256.startswith("57934424")

@@ -1,0 +1,136 @@
+"""Imports go down the floors, files stay small, and nothing heavy is loaded before it is needed."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[1] / "src" / "lookalike"
+
+FLOORS = [
+    {"errors", "types", "tracing"},
+    {"images", "vectors", "sources", "files", "downloads"},
+    {"models", "store", "datasets"},
+    {"indexing", "searching", "evaluation", "mapping", "pictures", "charts", "atlas", "atlas_page"},
+    {"demo"},
+    {"cli", "console", "__main__"},
+]
+FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}
+
+# Each is imported in these places only.
+HEAVY = {
+    "lance": {"store"},
+    "onnxruntime": {"models"},
+    "onnx": {"models"},
+    "matplotlib": {"pictures", "charts", "atlas"},
+    "openTSNE": {"mapping"},
+    "typer": {"cli"},
+    "rich": {"console"},
+    "huggingface_hub": {"models"},
+    "h5py": {"models"},
+}
+
+
+def unit(module: str) -> str:
+    """Return the part of the house a module belongs to: ``lookalike.models.registry`` -> ``models``."""
+    return [*module.split("."), ""][1]
+
+
+def imports(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative imports hide which floor is meant"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def climbs(module: str, source: str) -> list[str]:
+    """Return what is wrong with a module's imports."""
+    home = unit(module)
+    wrong = []
+    for name in imports(ast.parse(source)):
+        top, other = name.split(".")[0], unit(name)
+        if top in HEAVY and home not in HEAVY[top]:
+            wrong.append(f"{module} imports {top}")
+        if top != "lookalike" or other == home or other not in FLOOR:
+            continue
+        own_floor, its_floor = FLOOR[home], FLOOR[other]
+        sibling = own_floor == its_floor and own_floor in {1, 2}
+        if its_floor > own_floor or sibling:
+            wrong.append(f"{module} (floor {own_floor}) imports {name} (floor {its_floor})")
+    return wrong
+
+
+def modules() -> dict[str, Path]:
+    files = sorted(SOURCE.rglob("*.py"))
+    return {"lookalike." + ".".join(file.relative_to(SOURCE).with_suffix("").parts): file for file in files}
+
+
+@pytest.mark.parametrize(("module", "file"), [(m, f) for m, f in modules().items() if m != "lookalike.__init__"])
+def test_imports_go_down(module, file):
+    assert unit(module) in FLOOR, f"{module} has no floor: give it one in FLOORS"
+    assert climbs(module, file.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("lookalike.images", "import lookalike.indexing"),
+        ("lookalike.images", "from lookalike import vectors"),
+        ("lookalike.models.registry", "from lookalike.store.collection import Collection"),
+        ("lookalike.store.collection", "def f():\n    from lookalike.searching import search"),
+        ("lookalike.indexing", "from lookalike import cli"),
+        ("lookalike.searching", "import onnxruntime as ort"),
+    ],
+)
+def test_the_checker_sees_a_climb(module, source):
+    assert len(climbs(module, source)) == 1
+
+
+@pytest.mark.parametrize("folder", ["src", "tests", "benchmarks", "scripts"])
+def test_files_are_small(folder):
+    root = SOURCE.parents[1]
+    long = [f for f in (root / folder).rglob("*.py") if len(f.read_text(encoding="utf-8").splitlines()) > 400]
+    assert long == []
+
+
+def test_functions_and_argument_lists_are_small():
+    wrong, lengths = [], []
+    for module, file in modules().items():
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.FunctionDef):
+                continue
+            lines = (node.end_lineno or 0) - node.lineno + 1
+            lengths.append(lines)
+            given = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+            arguments = [argument for argument in given if argument.arg not in {"self", "cls"}]
+            # A command's options are its arguments.
+            if lines > 70 or (len(arguments) > 8 and module != "lookalike.cli"):
+                wrong.append(f"{module}.{node.name}: {lines} lines, {len(arguments)} arguments")
+    assert wrong == []
+    assert sorted(lengths)[len(lengths) // 2] <= 10
+
+
+def test_import_loads_nothing_heavy():
+    script = "import lookalike, sys; print(*sorted(set(map(lambda m: m.split('.')[0], sys.modules))))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert not loaded & {*HEAVY, "numpy", "pyarrow", "PIL", "pandas", "ray", "fastapi", "openvino"}
+
+
+def test_exported_names():
+    assert lookalike_names() == ["Collection", "LookalikeError", "Matches", "index", "search"]
+
+
+def lookalike_names() -> list[str]:
+    import lookalike
+
+    for name in lookalike.__all__:
+        assert getattr(lookalike, name) is not None
+    return lookalike.__all__

@@ -1,0 +1,296 @@
+"""Indexing: what is new, changed, moved or gone is told apart, whatever the order, the batch or the threads."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import lookalike
+from lookalike.errors import ModelError, SourceError, SpaceError
+from lookalike.indexing import Settings
+from lookalike.models.registry import resolve
+from lookalike.store.collection import Collection
+
+
+def picture(path, seed, size=(48, 36)):
+    """Write a small picture of its own content."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    noise = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), np.uint8)
+    Image.fromarray(noise).resize(size, Image.Resampling.BICUBIC).save(path)
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for number in range(6):
+        picture(tmp_path / "in" / ("cats" if number % 2 else "dogs") / f"{number}.png", number)
+    return tmp_path / "in"
+
+
+@pytest.fixture
+def run(folder, tmp_path):
+    """Index the folder in pixel space, which needs no network."""
+
+    def run(*paths, **options):
+        options = {"models": ["pixels"], **options}
+        return lookalike.index(list(paths) or folder, tmp_path / "c", **options)
+
+    return run
+
+
+def counts(report):
+    names = ("added", "updated", "unchanged", "moved", "removed", "failed", "images")
+    return {name: report.to_dict()[name] for name in names if report.to_dict()[name]}
+
+
+def stored(path):
+    """Return {uri: (label, width, height, pixel vector)} of a collection."""
+    table = Collection.open(path)
+    ids, matrix = table.vectors("pixels")
+    facts = table.take(ids, ["uri", "label", "width", "height"])
+    columns = (facts[name].to_pylist() for name in ("uri", "label", "width", "height"))
+    return {uri: (*rest, vector.tolist()) for uri, *rest, vector in zip(*columns, matrix, strict=True)}
+
+
+def test_first_run_adds_and_the_second_finds_nothing_to_do(run, folder, tmp_path):
+    assert counts(run()) == {"added": 6, "images": 6}
+    label, width, height, vector = stored(tmp_path / "c")[str(folder / "cats" / "1.png")]
+    expected = Image.open(folder / "cats" / "1.png").resize((32, 32), Image.Resampling.BILINEAR)
+    assert (label, width, height) == ("cats", 48, 36)
+    assert vector == np.asarray(expected).ravel().tolist()
+    assert counts(run()) == {"unchanged": 6, "images": 6}
+
+
+def test_each_kind_of_change_is_counted(run, folder):
+    run()
+    os.utime(folder / "dogs" / "0.png", ns=(1, 1))
+    picture(folder / "cats" / "1.png", 101)
+    (folder / "dogs" / "2.png").rename(folder / "cats" / "2-moved.png")
+    (folder / "cats" / "3.png").unlink()
+    picture(folder / "new" / "9.png", 9)
+    expected = {"added": 1, "updated": 2, "unchanged": 2, "moved": 1, "removed": 1, "images": 6}
+    assert counts(run()) == expected
+    assert counts(run()) == {"unchanged": 6, "images": 6}
+
+
+def test_changed_content_gets_its_new_vector(run, folder, tmp_path):
+    run()
+    picture(folder / "cats" / "1.png", 101, size=(20, 30))
+    run()
+    _, width, height, vector = stored(tmp_path / "c")[str(folder / "cats" / "1.png")]
+    expected = Image.open(folder / "cats" / "1.png").resize((32, 32), Image.Resampling.BILINEAR)
+    assert (width, height, vector) == (20, 30, np.asarray(expected).ravel().tolist())
+
+
+def test_known_content_is_not_decoded_again(run, folder, tmp_path, monkeypatch):
+    run()
+    (folder / "dogs" / "2.png").rename(folder / "dogs" / "moved.png")
+    shutil.copy(folder / "cats" / "1.png", folder / "cats" / "copy.png")
+    os.utime(folder / "dogs" / "0.png", ns=(1, 1))
+    before = stored(tmp_path / "c")
+    monkeypatch.setattr("lookalike.images.decode", lambda *_, **__: pytest.fail("decoded again"))
+    assert counts(run()) == {"added": 1, "updated": 1, "unchanged": 4, "moved": 1, "images": 7}
+    after = stored(tmp_path / "c")
+    assert after[str(folder / "dogs" / "moved.png")] == before[str(folder / "dogs" / "2.png")]
+    assert after[str(folder / "cats" / "copy.png")] == before[str(folder / "cats" / "1.png")]
+
+
+def test_equal_files_that_move_are_each_a_move(run, folder):
+    shutil.copy(folder / "cats" / "1.png", folder / "cats" / "twin.png")
+    run()
+    (folder / "cats" / "1.png").rename(folder / "cats" / "a.png")
+    (folder / "cats" / "twin.png").rename(folder / "cats" / "b.png")
+    shutil.copy(folder / "cats" / "a.png", folder / "cats" / "c.png")
+    assert counts(run()) == {"added": 1, "unchanged": 5, "moved": 2, "images": 8}
+
+
+def test_only_scanned_folders_are_swept(run, folder, tmp_path):
+    other = picture(tmp_path / "other" / "x.png", 50).parent
+    run(folder, other)
+    (folder / "cats" / "1.png").unlink()
+    (folder / "dogs" / "0.png").unlink()
+    (other / "x.png").unlink()
+    picture(other / "y.png", 51)
+    assert counts(run(folder / "cats")) == {"unchanged": 2, "removed": 1, "images": 6}
+    assert counts(run(folder / "dogs" / "2.png")) == {"unchanged": 1, "images": 6}
+    assert counts(run(folder, other)) == {"added": 1, "unchanged": 4, "removed": 2, "images": 5}
+
+
+def test_a_folder_that_turned_empty_loses_nothing(run, folder):
+    run()
+    shutil.rmtree(folder / "cats")
+    shutil.rmtree(folder / "dogs")
+    with pytest.raises(SourceError, match=r"holds no images now, but the collection has 6.*mount"):
+        run()
+    picture(folder / "back.png", 0)
+    assert counts(run()) == {"moved": 1, "removed": 5, "images": 1}
+
+
+def test_a_folder_without_images_makes_no_collection(run, tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "notes.txt").write_text("no picture")
+    with pytest.raises(SourceError, match=r"no images under .*empty.*\.jpg"):
+        run(tmp_path / "empty")
+    assert not (tmp_path / "c").exists()
+
+
+def test_a_model_that_cannot_run_makes_no_collection(run, tmp_path):
+    with pytest.raises(ModelError, match="dim = 5"):
+        run(models=[replace(resolve("pixels"), dim=5)])
+    assert not (tmp_path / "c").exists()
+
+
+def test_another_model_in_a_space_is_refused(run):
+    run()
+    with pytest.raises(SpaceError, match="'pixels'"):
+        run(models=[replace(resolve("pixels"), filter="lanczos")])
+
+
+def test_labels_can_be_left_out_and_put_back(run, tmp_path):
+    run(labels="none")
+    assert {row[0] for row in stored(tmp_path / "c").values()} == {None}
+    assert counts(run(labels="folder")) == {"updated": 6, "images": 6}
+    assert {row[0] for row in stored(tmp_path / "c").values()} == {"cats", "dogs"}
+
+
+def test_hidden_files_come_when_asked_for(run, folder):
+    picture(folder / ".hidden" / "h.png", 70)
+    assert counts(run()) == {"added": 6, "images": 6}
+    assert counts(run(hidden=True)) == {"added": 1, "unchanged": 6, "images": 7}
+
+
+def test_one_bad_file_is_recorded_once_and_stops_nothing(run, folder, tmp_path):
+    (folder / "cats" / "bad.jpg").write_text("not a picture")
+    report = run()
+    assert counts(report) == {"added": 6, "failed": 1, "images": 6}
+    assert report.failures == [(str(folder / "cats" / "bad.jpg"), report.failures[0][1])]
+    assert "not an image" in report.failures[0][1]
+    again = run()
+    assert counts(again) == {"unchanged": 6, "failed": 1, "images": 6}
+    assert again.failures == []
+    assert run(settings=Settings(retry_failures=True)).failures == report.failures
+    shutil.copy(folder / "cats" / "1.png", folder / "cats" / "bad.jpg")
+    assert counts(run()) == {"added": 1, "unchanged": 6, "images": 7}
+    assert len(Collection.open(tmp_path / "c").failures()) == 0
+
+
+def test_a_failure_that_is_deleted_is_forgotten(run, folder, tmp_path):
+    (folder / "bad.jpg").write_text("not a picture")
+    run()
+    (folder / "bad.jpg").unlink()
+    assert counts(run()) == {"unchanged": 6, "images": 6}
+    assert len(Collection.open(tmp_path / "c").failures()) == 0
+
+
+def test_an_image_whose_new_content_is_bad_is_no_longer_found(run, folder, tmp_path):
+    run()
+    (folder / "cats" / "1.png").write_bytes(b"overwritten")
+    assert counts(run()) == {"unchanged": 5, "failed": 1, "images": 5}
+    assert str(folder / "cats" / "1.png") not in stored(tmp_path / "c")
+
+
+def test_an_image_that_cannot_be_read_for_now_keeps_its_vector(run, folder, tmp_path):
+    run()
+    target = folder / "cats" / "1.png"
+    target.rename(tmp_path / "away.png")
+    target.symlink_to(tmp_path / "nowhere")
+    assert counts(run()) == {"unchanged": 5, "failed": 1, "images": 6}
+    assert str(target) in stored(tmp_path / "c")
+    assert counts(run()) == {"unchanged": 5, "failed": 1, "images": 6}
+    target.unlink()
+    (tmp_path / "away.png").rename(target)
+    assert counts(run()) == {"updated": 1, "unchanged": 5, "images": 6}
+    assert len(Collection.open(tmp_path / "c").failures()) == 0
+
+
+def test_the_pixel_cap_is_a_setting(run, folder):
+    picture(folder / "big.png", 1, size=(200, 100))
+    report = run(settings=Settings(max_pixels=10_000))
+    assert counts(report) == {"added": 6, "failed": 1, "images": 6}
+    assert "200 x 100" in report.failures[0][1]
+    assert counts(run(settings=Settings(retry_failures=True))) == {"added": 1, "unchanged": 6, "images": 7}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        Settings(batch=1, threads=1),
+        Settings(batch=7, threads=4, commit_rows=5),
+        Settings(batch=32, threads=4, commit_rows=1),
+        Settings(batch=3, threads=2, commit_seconds=0),
+    ],
+)
+def test_batches_threads_and_commits_do_not_change_the_rows(sample, tmp_path_factory, settings):
+    reference = tmp_path_factory.mktemp("rows") / "reference"
+    other = reference.with_name("other")
+    lookalike.index(sample, reference)
+    lookalike.index(sample, other, settings=settings)
+    names = ["uri", "size", "mtime_ns", "label", "sha256", "width", "height", "thumbnail", "error", "spaces"]
+    tables = [Collection.open(path) for path in (reference, other)]
+    (ids, expected), (other_ids, found) = (table.vectors("efficientnet-lite0") for table in tables)
+    assert ids.tolist() == other_ids.tolist()
+    assert tables[0].take(ids, names).equals(tables[1].take(ids, names))
+    np.testing.assert_allclose(found, expected, atol=2e-4)
+
+
+def test_a_space_added_later_fills_what_is_there(run, folder, tmp_path):
+    run()
+    table = Collection.open(tmp_path / "c")
+    half = replace(resolve("pixels"), name="half", size=(16, 16), dim=768)
+    report = run(folder / "cats", models=[half])
+    assert counts(report) == {"updated": 3, "images": 6}
+    assert counts(run(models=[])) == {"updated": 3, "unchanged": 3, "images": 6}
+    table.refresh()
+    assert (table.count("half"), table.count("pixels")) == (6, 6)
+    picture(folder / "new.png", 77)
+    run(models=[])
+    table.refresh()
+    assert (table.count("half"), table.count("pixels")) == (7, 7)
+    ids, matrix = table.vectors("half")
+    uris = table.take(ids, ["uri"])["uri"].to_pylist()
+    with Image.open(folder / "new.png") as image:
+        expected = np.asarray(image.resize((16, 16), Image.Resampling.BILINEAR)).ravel()
+    np.testing.assert_array_equal(matrix[uris.index(str(folder / "new.png"))], expected)
+
+
+def test_an_interrupt_keeps_what_was_done_and_the_next_run_goes_on(run, folder, tmp_path):
+    def interrupt(_count):
+        interrupt.calls += 1
+        if interrupt.calls == 4:
+            raise KeyboardInterrupt
+
+    interrupt.calls = 0
+    with pytest.raises(KeyboardInterrupt):
+        run(progress=interrupt, settings=Settings(threads=1))
+    kept = len(stored(tmp_path / "c"))
+    assert 0 < kept < 6
+    assert counts(run()) == {"added": 6 - kept, "unchanged": kept, "images": 6}
+
+
+def test_progress_counts_every_image_once(run):
+    told = []
+    run(progress=told.append)
+    assert sum(told) == 6
+    told.clear()
+    run(progress=told.append)
+    assert sum(told) == 6
+
+
+def test_a_list_may_name_files_that_are_gone(run, folder, tmp_path):
+    listed = tmp_path / "list.txt"
+    listed.write_text(f"{folder / 'cats' / '1.png'}\n{folder / 'gone.png'}\n")
+    report = run(f"@{listed}")
+    assert counts(report) == {"added": 1, "failed": 1, "images": 1}
+    assert "No such file" in report.failures[0][1]
+
+
+def test_the_default_collection_is_used_when_none_is_named(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("LOOKALIKE_COLLECTION", str(tmp_path / "default"))
+    lookalike.index(folder, models=["pixels"])
+    assert len(stored(tmp_path / "default")) == 6
+    assert len(lookalike.search(None, folder / "cats" / "1.png")) == 6

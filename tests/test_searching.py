@@ -1,0 +1,137 @@
+"""Search: the nearest by Euclidean distance, whatever form the query comes in."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import lookalike
+from lookalike.errors import CollectionError, ImageError, InputError, SpaceError
+from lookalike.models.registry import resolve
+from lookalike.store.collection import Collection
+
+
+@pytest.fixture(scope="module")
+def collection(sample, tmp_path_factory):
+    path = tmp_path_factory.mktemp("searched") / "c"
+    lookalike.index(sample, path, models=["efficientnet-lite0", "pixels"])
+    return Collection.open(path)
+
+
+@pytest.fixture(scope="module")
+def query(sample):
+    return sample / "butterfly" / "butterfly_0002.jpg"
+
+
+def test_the_nearest_of_a_picture_is_itself_then_its_kind(collection, query):
+    matches = lookalike.search(collection, query, k=4)
+    assert matches.uris[0] == str(query)
+    assert matches.distances[0] == pytest.approx(0, abs=2e-3)
+    assert matches.labels == ["butterfly"] * 4
+    assert (np.diff(matches.distances) >= 0).all()
+
+
+@pytest.mark.parametrize("space", ["efficientnet-lite0", "pixels"])
+def test_distances_and_order_equal_a_plain_computation(collection, query, space):
+    from lookalike import images
+    from lookalike.models import embedder
+
+    model = resolve(space)
+    vector = embedder.load(model).embed(images.prepare(images.decode(query.read_bytes()), model)[None])[0]
+    ids, matrix = collection.vectors(space)
+    distances = np.linalg.norm(matrix.astype(np.float64) - vector.astype(np.float16).astype(np.float64), axis=1)
+    order = np.lexsort((ids, distances))
+    matches = lookalike.search(collection, query, k=45, space=space)
+    assert matches.ids.tolist() == ids[order].tolist()
+    np.testing.assert_allclose(matches.distances, distances[order], rtol=1e-6, atol=1e-6)
+
+
+def test_every_form_of_the_query_gives_the_same_answer(collection, query):
+    expected = lookalike.search(collection, str(query), k=5)
+    image = Image.open(query)
+    for form in (Path(query), query.read_bytes(), image, np.asarray(image)):
+        found = lookalike.search(collection, form, k=5)
+        assert found.ids.tolist() == expected.ids.tolist()
+        np.testing.assert_array_equal(found.distances, expected.distances)
+
+
+def test_a_collections_path_serves_as_well(collection, query):
+    expected = lookalike.search(collection, query, k=3)
+    assert lookalike.search(collection.path, query, k=3).ids.tolist() == expected.ids.tolist()
+
+
+def test_not_self_leaves_out_the_querys_own_row_and_still_gives_k(collection, query):
+    whole = lookalike.search(collection, query, k=5)
+    for form in (query, query.read_bytes()):
+        rest = lookalike.search(collection, form, k=4, not_self=True)
+        assert rest.ids.tolist() == whole.ids[1:].tolist()
+
+
+def test_not_self_keeps_a_copy_of_a_query_that_has_a_row_of_its_own(query, tmp_path):
+    (tmp_path / "in").mkdir()
+    for name in ("a.jpg", "b.jpg"):
+        shutil.copy(query, tmp_path / "in" / name)
+    lookalike.index(tmp_path / "in", tmp_path / "c", models=["pixels"])
+    assert lookalike.search(tmp_path / "c", tmp_path / "in" / "a.jpg", not_self=True).uris == [
+        str(tmp_path / "in" / "b.jpg")
+    ]
+    assert len(lookalike.search(tmp_path / "c", query, not_self=True)) == 0
+
+
+def test_ties_are_ordered_by_id(query, tmp_path):
+    (tmp_path / "in").mkdir()
+    for number in range(12):
+        shutil.copy(query, tmp_path / "in" / f"{number:02}.jpg")
+    lookalike.index(tmp_path / "in", tmp_path / "c", models=["pixels"])
+    matches = lookalike.search(tmp_path / "c", query, k=5)
+    assert matches.ids.tolist() == sorted(matches.ids.tolist())
+    assert [Path(uri).name for uri in matches.uris] == [f"{number:02}.jpg" for number in range(5)]
+
+
+def test_k_larger_than_the_collection_gives_all(collection, query):
+    assert len(lookalike.search(collection, query, k=1000)) == 45
+
+
+def test_a_changed_collection_is_seen_by_the_next_search(query, tmp_path, sample):
+    lookalike.index(sample / "cat", tmp_path / "c", models=["pixels"])
+    table = Collection.open(tmp_path / "c")
+    assert len(lookalike.search(table, query, k=100)) == 5
+    lookalike.index(sample / "car", table)
+    assert len(lookalike.search(table, query, k=100)) == 10
+
+
+def test_misuse_is_named(collection, query, tmp_path):
+    with pytest.raises(InputError, match="k = 0"):
+        lookalike.search(collection, query, k=0)
+    with pytest.raises(SpaceError, match="'nope'; it has efficientnet-lite0, pixels"):
+        lookalike.search(collection, query, space="nope")
+    with pytest.raises(ImageError, match=r"nope\.jpg cannot be read: No such file"):
+        lookalike.search(collection, tmp_path / "nope.jpg")
+    with pytest.raises(ImageError, match="no picture that can be searched by: not an image"):
+        lookalike.search(collection, b"text")
+    with pytest.raises(ImageError, match=r"float64 \[2, 2\]"):
+        lookalike.search(collection, np.zeros((2, 2)))
+    with pytest.raises(InputError, match="type int"):
+        lookalike.search(collection, 5)
+    with pytest.raises(CollectionError, match="does not exist"):
+        lookalike.search(tmp_path / "none", query)
+
+
+def test_an_empty_space_says_how_to_fill_it(query, tmp_path):
+    Collection.create(tmp_path / "c", [resolve("pixels")])
+    with pytest.raises(SpaceError, match=r"is empty\. Fill it with: lookalike index"):
+        lookalike.search(tmp_path / "c", query)
+
+
+def test_the_answer_in_columns(collection, query):
+    matches = lookalike.search(collection, query, k=3)
+    frame = matches.to_pandas()
+    assert frame.columns.tolist() == ["rank", "id", "uri", "label", "distance"]
+    assert frame["uri"].tolist() == matches.uris == matches.to_arrow()["uri"].to_pylist()
+    assert [match.rank for match in matches] == [1, 2, 3]
+    assert matches.to_dict()["matches"][1] == dict(zip(frame.columns, frame.iloc[1], strict=True))
+    assert (matches.space, matches.metric, matches.exact) == ("efficientnet-lite0", "euclidean", True)
