@@ -14,10 +14,21 @@ SOURCE = Path(__file__).parents[1] / "src" / "lookalike"
 
 FLOORS = [
     {"errors", "types", "tracing"},
-    {"images", "vectors", "sources", "files", "downloads"},
+    {"images", "vectors", "sources", "files", "downloads", "palette", "scores"},
     {"models", "store", "datasets"},
-    {"indexing", "searching", "evaluation", "mapping", "pictures", "charts", "atlas", "atlas_page"},
-    {"demo"},
+    {
+        "indexing",
+        "searching",
+        "evaluation",
+        "mapping",
+        "pictures",
+        "charts",
+        "atlas",
+        "atlas_page",
+        "fidelity",
+        "layouts",
+    },
+    {"demo", "report"},
     {"cli", "console", "__main__"},
 ]
 FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}
@@ -28,7 +39,7 @@ HEAVY = {
     "onnxruntime": {"models"},
     "onnx": {"models"},
     "matplotlib": {"pictures", "charts", "atlas"},
-    "openTSNE": {"mapping"},
+    "openTSNE": {"layouts"},
     "typer": {"cli"},
     "rich": {"console"},
     "huggingface_hub": {"models"},

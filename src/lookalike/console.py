@@ -12,23 +12,35 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.text import Text
 
+from lookalike.scores import METRICS, TITLES
+
 if TYPE_CHECKING:
+    from rich.progress import Progress, ProgressColumn
+
     from lookalike.indexing import Report
+    from lookalike.mapping import Map
+    from lookalike.scores import Counts, Estimate, Evaluation
     from lookalike.sources import Scan
     from lookalike.types import Matches
 
 __all__ = [
     "columns",
     "counting",
+    "downloading",
     "print_error",
+    "print_evaluation",
     "print_json",
+    "print_map",
     "print_matches",
     "print_report",
     "printable",
+    "ranking",
     "say",
+    "waiting",
 ]
 
 _MANY = 20
+_MOST_CONFUSED = 5
 
 
 def say(text: Text | str = "", *, error: bool = False) -> None:
@@ -91,33 +103,127 @@ def print_report(report: Report, collection: str) -> None:
         say("All of them, with reasons: lookalike info --failures")
 
 
+def print_evaluation(evaluation: Evaluation) -> None:
+    """Print every Space's scores side by side, then class by class, then what was taken for what."""
+    say(_compared(evaluation))
+    spaces = evaluation.spaces
+    names = [scores.space for scores in spaces]
+    difference = spaces[1].differences if len(spaces) == 2 else {}
+    rows = [["", *names, *(["difference to the first"] if difference else [])]]
+    for name in METRICS:
+        cells = [_with_interval(scores.metrics[name], "") for scores in spaces]
+        rows.append([TITLES[name], *cells, *([_with_interval(difference[name], "+")] if difference else [])])
+    say()
+    columns(rows, styles=("bold",))
+    say("In brackets: bootstrap 95 % intervals." + " *: the interval of the difference excludes 0." * bool(difference))
+    first = spaces[0].classes
+    classes = sorted(first, key=lambda label: -first[label].map)
+    scored = [[label, str(first[label].queries), *(f"{s.classes[label].map:.3f}" for s in spaces)] for label in classes]
+    say()
+    columns([["mAP by class", "queries", *names], *scored], styles=("bold",), right=range(1, len(names) + 2))
+    for scores in spaces:
+        if scores.confused:
+            say()
+            say(f"Most confused in {printable(scores.space)} (share of the ten nearest)")
+            pairs = scores.confused[:_MOST_CONFUSED]
+            columns([[f"{pair.share:.1%}", f"{pair.label} taken for {pair.taken_for}"] for pair in pairs], right=(0,))
+    _print_not_compared(evaluation.counts)
+
+
+def _compared(evaluation: Evaluation) -> str:
+    counts = evaluation.counts
+    if evaluation.leave_one_out:
+        return f"{counts.queries:,} queries, each among the other {counts.gallery - 1:,} images."
+    return f"{counts.queries:,} test images as queries, among {counts.gallery:,} train images."
+
+
+def _with_interval(estimate: Estimate, sign: str) -> str:
+    """Write an estimate; one with a sign is a difference, marked if its interval excludes 0."""
+    value, low, high = (f"{number:{sign}.3f}" for number in estimate)
+    return f"{value} [{low}, {high}]" + " *" * bool(sign and estimate.low * estimate.high > 0)
+
+
+def _print_not_compared(counts: Counts) -> None:
+    notes = {
+        "without another image of their class, so no queries": counts.skipped,
+        "without a label": counts.unlabelled,
+        "without a vector in every Space here": counts.left_out,
+        "of the manifest that the collection does not hold": counts.absent,
+    }
+    if any(notes.values()):
+        say()
+        say("Left aside: " + "; ".join(f"{count:,} {note}" for note, count in notes.items() if count) + ".")
+
+
+def print_map(plane: Map, output: str) -> None:
+    """Print how a map was made and how far it can be trusted, and where it was drawn."""
+    facts = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in plane.parameters.items())
+    say(f"{len(plane):,} pictures of {plane.space} by {plane.method} ({facts}).")
+    trust, kept = plane.fidelity["trustworthiness"], plane.fidelity["preservation"]
+    if trust is not None:
+        say(f"Trustworthiness {trust:.3f}; {kept:.0%} of the {plane.fidelity['k']} nearest are kept.")
+    if plane.worn:
+        say(f"{plane.placed_share:.0%} were placed after it was made: --fresh makes it anew.")
+    say(f"Drawn into {printable(output)}")
+
+
+@contextmanager
+def downloading(what: str) -> Iterator[Callable[[int, int | None], None]]:
+    """Show a bar of bytes on standard error, if that is a terminal."""
+    from rich import progress
+
+    with _bar(progress.DownloadColumn(), progress.TransferSpeedColumn()) as bar:
+        task = bar.add_task(what, total=None, start=False, visible=False)
+
+        def advance(done: int, total: int | None) -> None:
+            bar.start_task(task)
+            bar.update(task, completed=done, total=total, visible=True)
+
+        yield advance
+
+
+@contextmanager
+def ranking(queries: int) -> Iterator[Callable[[int], None]]:
+    """Show a bar of queries on standard error, if that is a terminal."""
+    from rich import progress
+
+    with _bar(progress.MofNCompleteColumn()) as bar:
+        task = bar.add_task("Ranking", total=queries)
+        yield lambda count: bar.update(task, advance=count)
+
+
+@contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """Show on standard error, if that is a terminal, that something takes its time."""
+    with _bar() as bar:
+        bar.add_task(what, total=None)
+        yield
+
+
+def _bar(*middle: ProgressColumn) -> Progress:
+    from rich import progress
+
+    console = Console(stderr=True)
+    ends = progress.TextColumn("{task.description}"), progress.BarColumn()
+    time = progress.TimeRemainingColumn(compact=True)
+    return progress.Progress(*ends, *middle, time, console=console, transient=True, disable=not console.is_terminal)
+
+
 @contextmanager
 def counting(scan: Scan, what: str) -> Iterator[Callable[[int], None]]:
     """Show a bar on standard error, if that is a terminal: images done, rate and time left.
 
     The total is counted beside the work, by a scan of its own, so that nothing waits for it.
     """
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield lambda _: None
-        return
     from rich import progress
 
-    bar = progress.Progress(
-        progress.TextColumn(what),
-        progress.BarColumn(),
-        progress.MofNCompleteColumn(),
-        progress.TextColumn("{task.fields[rate]}"),
-        progress.TimeRemainingColumn(compact=True),
-        console=console,
-        transient=True,
-    )
-    task = bar.add_task(what, total=None, rate="")
-    threading.Thread(target=lambda: bar.update(task, total=scan.count()), daemon=True).start()
+    with _bar(progress.MofNCompleteColumn(), progress.TextColumn("{task.fields[rate]}")) as bar:
+        task = bar.add_task(what, total=None, rate="")
+        if not bar.disable:
+            threading.Thread(target=lambda: bar.update(task, total=scan.count()), daemon=True).start()
 
-    def advance(count: int) -> None:
-        speed = bar.tasks[0].finished_speed or bar.tasks[0].speed
-        bar.update(task, advance=count, rate=f"{speed:,.0f}/s" if speed else "")
+        def advance(count: int) -> None:
+            speed = bar.tasks[0].speed
+            bar.update(task, advance=count, rate=f"{speed:,.0f}/s" if speed else "")
 
-    with bar:
         yield advance

@@ -1,79 +1,225 @@
-"""The main job from start to end, on a folder of pictures or on the drawn sample: what ``scripts/demo`` runs."""
+"""The whole story from start to end, on photographs or on the drawn sample: what ``scripts/demo`` runs."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+import webbrowser
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
+import platformdirs
+import pyarrow as pa
+
 from lookalike import images
-from lookalike.datasets import sample
-from lookalike.errors import LookalikeError
+from lookalike.atlas import draw_map
+from lookalike.atlas_page import write_map_page
+from lookalike.charts import draw_evaluation
+from lookalike.datasets import caltech101, manifest, sample
+from lookalike.errors import DownloadError, InputError, LookalikeError
+from lookalike.evaluation import evaluate
 from lookalike.indexing import index
+from lookalike.mapping import Map, make_map
+from lookalike.models import registry, weights
 from lookalike.pictures import draw_matches
-from lookalike.searching import search
-from lookalike.sources import from_uri
+from lookalike.report import Answer, Story, write_report
+from lookalike.scores import TITLES, Evaluation
+from lookalike.searching import Searcher
+from lookalike.sources import from_uri, to_uri
 from lookalike.store.collection import Collection
 
-__all__ = ["run"]
+__all__ = ["Pictures", "find_pictures", "run"]
 
-_QUERIES = 3
+_INCEPTIONS = ("inception-v3", "inception-v3-torchvision", "inception-v3-keras")
+_QUERIES = 4
+_K = 10
+_TOLD = ("map", "mean_class_map", "precision_at_1")
 
 
-def run(folder: Path | None, output: Path) -> list[Path]:
-    """Index a folder (None: the drawn sample), search it by some of its own pictures, draw the answers.
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """What the story is told of: a folder of pictures, each labelled by the folder it lies in."""
 
-    Returns
-    -------
-    pictures
-        The paths of the drawn answers.
+    paths: list[Path]
+    source: str
+    credit: str = ""
+
+
+def find_pictures(folder: Path | None, data: Path | None, output: Path) -> Pictures:
+    """Return the user's folder, or Caltech 101's nine classes where they can be had, or else the drawn sample."""
+    if folder is not None:
+        return Pictures([folder], f"what lies under {folder}")
+    cache = Path(platformdirs.user_cache_dir("lookalike", appauthor=False), "caltech101")
+    try:
+        if data is None:
+            tell("Looking for Caltech 101 (131 MB, downloaded once; --data names a copy)")
+        root = caltech101.fetch(cache, source=data, progress=_percent())
+    except DownloadError as error:
+        tell(f"  It cannot be had: {error}")
+        tell(f"Drawing a sample instead: {len(sample.CLASSES)} classes of pictures, into {output / 'sample'}")
+        return Pictures([sample.write_sample(output / "sample")], "nine classes drawn by Lookalike itself")
+    return Pictures(
+        [root / label for label in caltech101.SEED_CLASSES],
+        "photographs of nine classes of Caltech 101",
+        "Photographs: Li, Andreeto, Ranzato, Perona: Caltech 101 (2022), CaltechDATA, CC BY 4.0.",
+    )
+
+
+def run(pictures: Pictures, output: Path) -> Path:
+    """Index, split, search, evaluate, map; return the path of the report that shows it all.
+
+    Raises
+    ------
+    LookalikeError
+        If any of it cannot be done.
     """
-    if folder is None:
-        _tell(f"Drawing the sample: {len(sample.CLASSES)} classes of pictures, into {output / 'sample'}")
-        folder = sample.write_sample(output / "sample")
-    path = output / "collection"
-    _tell(f"Indexing {folder} into {path}")
-    report = index(folder, path)
-    _tell(f"  {report.images:,} images, {report.added:,} of them new, in {report.seconds:.1f} s")
-    collection = Collection.open(path)
-    return [_answer(collection, uri, output / f"result-{number}.png") for number, uri in _queries(collection)]
+    collection = _index(pictures, output)
+    split = _split(collection, output)
+    answers = list(_answers(collection, split, output))
+    evaluation = _evaluate(collection, split, output)
+    plane = _map(collection, output)
+    parts = split["split"].to_pylist()
+    story = Story(
+        source=pictures.source,
+        credit=pictures.credit,
+        collection=collection,
+        examples=_examples(collection, split),
+        parts=(parts.count("train"), parts.count("test")),
+        answers=answers,
+        evaluation=evaluation,
+        map=plane,
+        map_picture=output / "map.png",
+        map_page=output / "map.html",
+        commands=_commands(collection, answers, output),
+    )
+    return write_report(story, output / "report.html")
 
 
-def _queries(collection: Collection) -> list[tuple[int, str]]:
-    """Return a few of the collection's images, spread over it evenly."""
-    uris = sorted(uri for batch in collection.scan(["uri"]) for uri in batch["uri"].to_pylist())
-    count = min(_QUERIES, len(uris))
-    return [(number + 1, uris[(2 * number + 1) * len(uris) // (2 * count)]) for number in range(count)]
-
-
-def _answer(collection: Collection, uri: str, picture: Path) -> Path:
-    path = from_uri(uri)
-    matches = search(collection, path, k=10, not_self=True)
-    _tell(f"Searching by {path}")
-    for match in list(matches)[:3]:
-        _tell(f"  {match.rank}. {match.distance:.3f}  {match.label}  {match.uri}")
-    return draw_matches(images.decode(path.read_bytes()), [matches], collection, picture, label=path.parent.name)
-
-
-def _tell(line: str) -> None:
+def tell(line: str) -> None:
+    """Print a line at once, so that whoever waits sees how far it is."""
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
+
+
+def _index(pictures: Pictures, output: Path) -> Collection:
+    inception = next((name for name in _INCEPTIONS if weights.available(registry.resolve(name))), None)
+    models = [registry.DEFAULT, *([inception] if inception else []), "pixels"]
+    tell(f"Indexing {pictures.source} into {output / 'collection'}: {', '.join(models)}")
+    if inception is None:
+        tell("  (without InceptionV3, whose weights are not at hand: lookalike models says how to get them)")
+    report = index(pictures.paths, output / "collection", models=models)
+    tell(f"  {report.images:,} images, {report.added:,} of them new, {report.failed:,} failed, {report.seconds:.1f} s")
+    return Collection.open(output / "collection")
+
+
+def _split(collection: Collection, output: Path) -> pa.Table:
+    """Split the collection's labelled images, the same way for the same files."""
+    classes: dict[str, list[Path]] = {}
+    for batch in collection.scan(["uri", "label"], "label IS NOT NULL"):
+        for uri, label in zip(batch["uri"].to_pylist(), batch["label"].to_pylist(), strict=True):
+            classes.setdefault(label, []).append(from_uri(uri))
+    table = manifest.stratify({label: sorted(files) for label, files in sorted(classes.items())})
+    paths = manifest.write_manifest(table, output)
+    tell(f"Split into training and testing sets: {paths[0]}")
+    return table
+
+
+def _answers(collection: Collection, split: pa.Table, output: Path) -> Iterator[Answer]:
+    """Answer the first test picture of some classes in every Space, and draw each answer."""
+    first = {row["label"]: row["uri"] for row in reversed(split.to_pylist()) if row["split"] == "test"}
+    labels = sorted(first)
+    count = min(_QUERIES, len(labels))
+    searchers = [Searcher(collection, name) for name in collection.models]
+    for number in range(count):
+        label = labels[(2 * number + 1) * len(labels) // (2 * count)]
+        path = from_uri(first[label])
+        matches = [searcher.search(path, k=_K, not_self=True) for searcher in searchers]
+        picture = output / f"result-{number + 1}.png"
+        query = images.decode(path.read_bytes())
+        draw_matches(query, matches, collection, picture, label=label, name=path.name)
+        alike = ", ".join(f"{one.labels.count(label)} in {one.space}" for one in matches)
+        tell(f"Searching by {label}/{path.name}: of {_K} nearest, {alike} are {label}: {picture}")
+        row = collection.known([to_uri(path)])[to_uri(path)]
+        yield Answer(row.id, path.name, label, matches)
+
+
+def _evaluate(collection: Collection, split: pa.Table, output: Path) -> Evaluation | None:
+    try:
+        evaluation = evaluate(collection, split=split)
+    except InputError as error:
+        tell(f"No evaluation: {error}")
+        return None
+    draw_evaluation(evaluation, output / "evaluation.png")
+    tell(f"Evaluating the test pictures in the training pictures: {output / 'evaluation.png'}")
+    for scores in evaluation.spaces:
+        found = (f"{TITLES[key]} {scores.metrics[key].value:.3f}" for key in _TOLD)
+        tell(f"  {scores.space}: {', '.join(found)}")
+    return evaluation
+
+
+def _map(collection: Collection, output: Path) -> Map:
+    tell("Mapping the collection")
+    plane = make_map(collection)
+    draw_map(plane, collection, output / "map.png")
+    write_map_page(plane, collection, output / "map.html")
+    tell(f"  {output / 'map.png'} and, to move about in, {output / 'map.html'}")
+    return plane
+
+
+def _examples(collection: Collection, split: pa.Table) -> dict[str | None, tuple[int, int]]:
+    """Return for each label how many images it has and the id of its first."""
+    rows = split.to_pylist()
+    first = {row["label"]: row["uri"] for row in reversed(rows)}
+    known = collection.known(first.values())
+    labels = [row["label"] for row in rows]
+    return {label: (labels.count(label), known[first[label]].id) for label in sorted(first)}
+
+
+def _commands(collection: Collection, answers: list[Answer], output: Path) -> list[str]:
+    models = " ".join(f"--model {name}" for name in collection.models)
+    name = f"{answers[0].label}/{answers[0].name}" if answers else "query.jpg"
+    return [
+        f"lookalike index FOLDER -c {output / 'collection'} {models}",
+        f"lookalike search FOLDER/{name} -c {output / 'collection'} --not-self --picture result.png",
+        f"lookalike evaluate -c {output / 'collection'} --split {output / 'manifest.csv'}",
+        f"lookalike map -c {output / 'collection'} --output map.html",
+    ]
+
+
+def _percent() -> Callable[[int, int | None], None]:
+    """Return a progress that tells each tenth of a download."""
+    told = 0
+
+    def progress(done: int, total: int | None) -> None:
+        nonlocal told
+        tenths = 10 * done // total if total else 0
+        if tenths > told:
+            tell(f"  {tenths * 10} %")
+        told = max(told, tenths)
+
+    return progress
 
 
 def main() -> None:
     """Run the demo as ``scripts/demo [FOLDER]`` does."""
     parser = argparse.ArgumentParser(prog="scripts/demo", description=__doc__)
-    parser.add_argument("folder", nargs="?", type=Path, help="a folder of pictures (default: the drawn sample)")
+    parser.add_argument("folder", nargs="?", type=Path, help="pictures, in folders that name their class")
+    parser.add_argument("--data", type=Path, metavar="DIR|ZIP", help="a copy of Caltech 101 to use")
     parser.add_argument("--output", type=Path, default=Path("demo"), help="where everything goes (default: demo)")
+    parser.add_argument("--open", action="store_true", help="open the report in the browser at the end")
     arguments = parser.parse_args()
     try:
-        pictures = run(arguments.folder, arguments.output)
+        report = run(find_pictures(arguments.folder, arguments.data, arguments.output), arguments.output)
     except LookalikeError as error:
         sys.stderr.write(f"Error: {error}\n")
         sys.exit(2)
-    _tell("\nThe answers, drawn:")
-    for picture in pictures:
-        _tell(f"  {picture}")
+    except KeyboardInterrupt:
+        sys.stderr.write("Interrupted. Run it again to go on from there.\n")
+        sys.exit(130)
+    tell(f"\nThe whole story: {report.resolve()}")
+    if arguments.open:
+        webbrowser.open(report.resolve().as_uri())
 
 
 if __name__ == "__main__":

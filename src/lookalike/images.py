@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import io
+import math
+import re
 import threading
 import warnings
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
 import numpy as np
@@ -53,15 +56,15 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
         raise ImageError("the file is empty")
     try:
         with _quiet:
-            image = _open(data)
-            _refuse_large(image, max_pixels)
-            image.load()
-            return upright(image)
+            return upright(_load(data, max_pixels))
     except ImageError:
         raise
     except UnidentifiedImageError:
         known = "JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, HEIC"
         raise ImageError(f"not an image of a known format ({known}), or cut short at its very beginning") from None
+    except Image.DecompressionBombError as error:
+        pixels = re.search(r"\d+", str(error))
+        raise ImageError(_too_large(int(pixels[0]) if pixels else 0, max_pixels)) from error
     # Pillow's decoders raise whatever a damaged file leads them to; each means this one image is bad.
     except Exception as error:
         raise ImageError(_reason(error)) from error
@@ -143,18 +146,36 @@ class _Quiet:
 _quiet = _Quiet()
 
 
-def _open(data: bytes) -> Image.Image:
+def _load(data: bytes, max_pixels: int) -> Image.Image:
     formats: tuple[str, ...] = _FORMATS
     if data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS:
         import pillow_heif
 
         pillow_heif.register_heif_opener(thumbnails=False)
         formats = ("HEIF", *formats)
-    # Pillow's own cap is a setting of the whole process; ours is an argument, checked right after.
+    with _own_cap(max_pixels) as pillows_cap:
+        image = Image.open(io.BytesIO(data), formats=formats)
+    pixels = image.width * image.height
+    if pixels > max_pixels:
+        raise ImageError(_too_large(pixels, max_pixels))
+    # Some formats are held to the cap once more; only pictures that large wait for one another.
+    with _own_cap(max_pixels) if pixels > pillows_cap else nullcontext():
+        image.load()
+    return image
+
+
+@contextmanager
+def _own_cap(max_pixels: int) -> Iterator[float]:
+    """Raise Pillow's cap, which it enforces at twice its number, to `max_pixels`; give what it was.
+
+    It is a setting of the whole process, so it is never lowered, and never lifted: some formats take memory for
+    the whole picture while they are opened.
+    """
     with _opening:
-        saved, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        saved = Image.MAX_IMAGE_PIXELS
+        Image.MAX_IMAGE_PIXELS = None if saved is None else max(saved, -(-max_pixels // 2))
         try:
-            return Image.open(io.BytesIO(data), formats=formats)
+            yield math.inf if saved is None else saved
         finally:
             Image.MAX_IMAGE_PIXELS = saved
 
@@ -179,13 +200,10 @@ def _centre(image: Image.Image, aspect: float) -> tuple[float, float, float, flo
     return left, top, left + width, top + height
 
 
-def _refuse_large(image: Image.Image, max_pixels: int) -> None:
-    pixels = image.width * image.height
-    if pixels > max_pixels:
-        raise ImageError(
-            f"{image.width} x {image.height} is {pixels / 1e6:,.0f} megapixels, "
-            f"more than the limit of {max_pixels / 1e6:,.0f} (--max-megapixels raises it)"
-        )
+def _too_large(pixels: int, max_pixels: int) -> str:
+    return (
+        f"{pixels / 1e6:,.4g} megapixels, more than the limit of {max_pixels / 1e6:,.4g} (--max-megapixels raises it)"
+    )
 
 
 def _reason(error: Exception) -> str:

@@ -235,6 +235,8 @@ class _Run:
     def __init__(self, collection: Collection, settings: Settings, progress: Callable[[int], None]) -> None:
         self.report = Report()
         self._collection = collection
+        # Vectors are reused from the table as it was: by the time of a commit, their row may hold another content.
+        self._before = Collection.open(collection.path)
         self._models = collection.models
         self._settings = settings
         self._progress = progress
@@ -275,7 +277,7 @@ class _Run:
             self.report.failed += missing.failed
             self._progress(len(chunk) - len(missing.work))
             if missing.work and loader is None:
-                loader = _Loader(self._models, self._collection.contents(), self._settings.max_pixels)
+                loader = _Loader(self._models, self._before.contents(), self._settings.max_pixels)
             for item, known in missing.work:
                 assert loader is not None  # noqa: S101 (for the type checker)
                 yield loader, _Work(item, known, spaces)
@@ -347,7 +349,7 @@ class _Run:
             columns["thumbnail"] = [work.thumbnail for work in works]
         if kind == "reused":
             names = ["width", "height", "thumbnail", "spaces", *self._models]
-            rows = self._collection.take([work.reused for work in works if work.reused is not None], names)
+            rows = self._before.take([work.reused for work in works if work.reused is not None], names)
             columns |= {name: rows[name] for name in names}
         if spaces:
             filled = [{*spaces, *(work.known.spaces if work.known and kind == "same" else ())} for work in works]

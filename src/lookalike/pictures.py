@@ -21,11 +21,12 @@ from lookalike.sources import from_uri
 from lookalike.store.collection import Collection
 from lookalike.types import Match, Matches
 
-__all__ = ["draw_matches"]
+__all__ = ["COLOURS", "INK", "QUIET", "RULE", "draw_matches", "rendered", "save", "short", "target"]
 
-_INK, _QUIET, _RULE = "#1b1f24", "#667079", "#d9dee3"
-# Told apart by every common kind of colour vision.
-_SAME, _OTHER = "#0072b2", "#d55e00"
+INK, QUIET, RULE = "#1b1f24", "#667079", "#d9dee3"
+# Told apart by every common kind of colour vision (Okabe and Ito).
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
+_SAME, _OTHER = COLOURS[:2]
 _SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 
 
@@ -80,18 +81,45 @@ def draw_matches(
     InputError
         If the file's ending is not one of these.
     """
-    path = Path(path)
-    if path.suffix.lower() not in _SUFFIXES:
-        raise InputError(f"A picture cannot be written as {path.name!r}; its name must end in {', '.join(_SUFFIXES)}.")
+    path = target(path)
     sheet = _Sheet(_Layout(columns=max(1, min(5, max(len(answer) for answer in answers)))), answers)
     sheet.query(query, name, label)
     for answer in answers:
         thumbnails = collection.take(answer.ids, ["thumbnail"])["thumbnail"].to_pylist()
         pictures = [_original(match, thumbnail) for match, thumbnail in zip(answer, thumbnails, strict=True)]
         sheet.block(answer, pictures, label)
-    with replacing(path) as temporary:
-        sheet.image().save(temporary, _SUFFIXES[path.suffix.lower()], quality=92)
+    return save(sheet.image(), path)
+
+
+def target(path: str | Path) -> Path:
+    """Return where a picture is to be written, if it can be: InputError if the file's ending is of no known kind."""
+    path = Path(path)
+    if path.suffix.lower() not in _SUFFIXES:
+        raise InputError(f"A picture cannot be written as {path.name!r}; its name must end in {', '.join(_SUFFIXES)}.")
     return path
+
+
+def save(picture: Image.Image, path: Path) -> Path:
+    """Write a picture in the format that the file's ending names, whole or not at all."""
+    with replacing(path) as temporary:
+        picture.save(temporary, _SUFFIXES[path.suffix.lower()], quality=92)
+    return path
+
+
+def rendered(figure: Figure) -> Image.Image:
+    """Return a figure as an RGB picture of its own size and resolution."""
+    canvas = FigureCanvasAgg(figure)
+    with warnings.catch_warnings():
+        # A name in a script that the font lacks is drawn as boxes: the picture is whole all the same.
+        warnings.filterwarnings("ignore", message="Glyph")
+        canvas.draw()
+    return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+
+
+def short(text: str) -> str:
+    """Return a name as it is drawn: at most 26 characters, each of them printable."""
+    plain = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+    return plain if len(plain) <= 26 else plain[:25].rstrip() + "…"
 
 
 def _original(match: Match, thumbnail: bytes) -> Image.Image:
@@ -118,10 +146,10 @@ class _Sheet:
         """Put the query at the top left, divided from the rest by a rule."""
         left, top = self._layout.margin, self._layout.margin
         self._text(left, top + 14, "Query", size=13, weight="bold")
-        self._picture(picture, left, top + self._layout.heading, _INK)
+        self._picture(picture, left, top + self._layout.heading, INK)
         self._caption(left, top + self._layout.heading, label or name, name if label else "")
         x = left + self._layout.width + self._layout.gap
-        self._add_rectangle(x, top, 0.75, self._height - 2 * top, facecolor=_RULE)
+        self._add_rectangle(x, top, 0.75, self._height - 2 * top, facecolor=RULE)
 
     def block(self, answer: Matches, pictures: Sequence[Image.Image], label: str | None) -> None:
         """Put one Space's answer below what is there."""
@@ -129,24 +157,19 @@ class _Sheet:
         left = layout.margin + layout.width + 2 * layout.gap
         self._text(left, self._top + 14, answer.space, size=13, weight="bold")
         self._text(left + layout.columns * (layout.width + layout.gap) - layout.gap, self._top + 14,
-                   f"{answer.metric.capitalize()} distance", size=9.5, color=_QUIET, ha="right")  # fmt: skip
+                   f"{answer.metric.capitalize()} distance", size=9.5, color=QUIET, ha="right")  # fmt: skip
         for index, (match, picture) in enumerate(zip(answer, pictures, strict=True)):
             row, column = divmod(index, layout.columns)
             x = left + column * (layout.width + layout.gap)
             y = self._top + layout.heading + row * (layout.height + layout.caption + layout.gap)
-            frame = _RULE if label is None else _SAME if match.label == label else _OTHER
+            frame = RULE if label is None else _SAME if match.label == label else _OTHER
             self._picture(picture, x, y, frame)
             self._caption(x, y, match.label or Path(match.uri).name, _distance(match))
         self._top += layout.block(len(answer)) + layout.gap
 
     def image(self) -> Image.Image:
         """Return the finished page."""
-        canvas = FigureCanvasAgg(self._figure)
-        with warnings.catch_warnings():
-            # A name in a script that the font lacks is drawn as boxes: the picture is whole all the same.
-            warnings.filterwarnings("ignore", message="Glyph")
-            canvas.draw()
-        return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+        return rendered(self._figure)
 
     def _picture(self, picture: Image.Image, x: float, y: float, frame: str) -> None:
         """Fit a picture whole into its cell, at the page's own pixels so that it stays sharp, and frame it."""
@@ -157,16 +180,16 @@ class _Sheet:
         left = round((x + (layout.width - size[0] / scale) / 2) * scale)
         bottom = round((self._height - y - layout.height + (layout.height - size[1] / scale) / 2) * scale)
         self._figure.figimage(fitted, left, bottom, origin="upper")
-        width = 0.75 if frame in {_RULE, _INK} else 2.5
+        width = 0.75 if frame in {RULE, INK} else 2.5
         self._add_rectangle(left / scale, self._height - bottom / scale - size[1] / scale, size[0] / scale,
                             size[1] / scale, fill=False, edgecolor=frame, linewidth=width)  # fmt: skip
 
     def _caption(self, x: float, y: float, first: str, second: str) -> None:
         y += self._layout.height
-        self._text(x + self._layout.width / 2, y + 15, _short(first), size=10, ha="center")
-        self._text(x + self._layout.width / 2, y + 28, _short(second), size=9, color=_QUIET, ha="center")
+        self._text(x + self._layout.width / 2, y + 15, short(first), size=10, ha="center")
+        self._text(x + self._layout.width / 2, y + 28, short(second), size=9, color=QUIET, ha="center")
 
-    def _text(self, x: float, y: float, text: str, *, color: str = _INK, **style: Any) -> None:
+    def _text(self, x: float, y: float, text: str, *, color: str = INK, **style: Any) -> None:
         # A dollar sign would begin a formula.
         self._figure.text(
             x / self._width, 1 - y / self._height, text, color=color, parse_math=False, va="baseline", **style
@@ -179,8 +202,3 @@ class _Sheet:
 
 def _distance(match: Match) -> str:
     return f"{match.distance:.4f}" if match.distance < 100 else f"{match.distance:,.0f}"
-
-
-def _short(text: str) -> str:
-    plain = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
-    return plain if len(plain) <= 26 else plain[:25].rstrip() + "…"

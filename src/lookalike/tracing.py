@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 __all__ = ["enabled", "report", "span"]
 
+_begun = time.perf_counter()
 _spent: dict[str, float] = {}
 
 
@@ -30,6 +31,6 @@ def span(step: str) -> Iterator[None]:
 
 def report() -> None:
     """Print the steps in the order they first ended, and forget them."""
-    for step, seconds in _spent.items():
+    for step, seconds in {**_spent, "since the start": time.perf_counter() - _begun}.items():
         sys.stderr.write(f"trace  {seconds * 1000:8.1f} ms  {step}\n")
     _spent.clear()

@@ -20,13 +20,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, cast
 
-import numpy as np
 import pyarrow as pa
 
-from lookalike.datasets.manifest import SCHEMA
+from lookalike.datasets.manifest import stratify
 from lookalike.downloads import download, locked
 from lookalike.errors import DatasetError, InputError
-from lookalike.sources import to_uri
 
 __all__ = ["CLASSES", "OFFICIAL", "SEED_CLASSES", "Archive", "fetch", "split"]
 
@@ -139,9 +137,7 @@ def fetch(
 
 
 def split(root: Path, *, classes: str | Sequence[str] = "seed", test: float = 0.2, seed: int = 0) -> pa.Table:
-    """Draw the photographs to test with, in every class the same share.
-
-    The draw of a class depends on the seed, its name and its files alone, so other classes do not change it.
+    """Draw the photographs to test with, in every class the same share; see `stratify`.
 
     Parameters
     ----------
@@ -149,16 +145,6 @@ def split(root: Path, *, classes: str | Sequence[str] = "seed", test: float = 0.
         What `fetch` returned.
     classes
         Names of classes, or ``"seed"``, or ``"all"`` for every class that the root holds.
-    test
-        The share to test with, above 0 and below 1. A class of two or more has at least one photograph on each
-        side; a class of one has it in train.
-    seed
-        0 or more.
-
-    Returns
-    -------
-    pyarrow.Table
-        A row a photograph, sorted by uri; the columns uri, label and split of a manifest.
 
     Raises
     ------
@@ -167,22 +153,7 @@ def split(root: Path, *, classes: str | Sequence[str] = "seed", test: float = 0.
     DatasetError
         If the root lacks a class.
     """
-    if not 0 < test < 1 or seed < 0:
-        raise InputError(
-            f"test = {test}, seed = {seed} cannot be used. Give a share above 0 and below 1, and a seed of 0 or more."
-        )
-    rows = []
-    for label in _held(root, classes):
-        images = _images(root / label)
-        # The raw stream of a bit generator is the one that NumPy promises never to change (NEP 19).
-        keys = np.random.PCG64([seed, *label.encode()]).random_raw(len(images))
-        tested = set(np.argsort(keys, kind="stable")[: _count(len(images), test)].tolist())
-        rows += [(to_uri(path), label, "test" if nth in tested else "train") for nth, path in enumerate(images)]
-    return pa.table([pa.array(column, pa.string()) for column in zip(*sorted(rows), strict=True)], schema=SCHEMA)
-
-
-def _count(images: int, test: float) -> int:
-    return min(max(round(images * test), 1), images - 1)
+    return stratify({label: _images(root / label) for label in _held(root, classes)}, test=test, seed=seed)
 
 
 def _chosen(classes: str | Sequence[str]) -> tuple[str, ...]:

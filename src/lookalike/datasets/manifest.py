@@ -7,18 +7,63 @@ A table of three text columns: ``uri`` (an absolute path, or a ``file://`` URI w
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lookalike.errors import InputError
+from lookalike.sources import to_uri
 
-__all__ = ["SCHEMA", "read_manifest", "write_manifest"]
+__all__ = ["SCHEMA", "read_manifest", "stratify", "write_manifest"]
 
 SCHEMA = pa.schema([pa.field(name, pa.string(), nullable=False) for name in ("uri", "label", "split")])
 _SPLITS = ("train", "test")
+
+
+def stratify(classes: Mapping[str, Sequence[Path]], *, test: float = 0.2, seed: int = 0) -> pa.Table:
+    """Draw the images to test with, in every class the same share.
+
+    The draw of a class depends on the seed, its name and its files alone, so other classes do not change it.
+
+    Parameters
+    ----------
+    classes
+        The files of each class, in an order that does not change.
+    test
+        The share to test with, above 0 and below 1. A class of two or more has at least one image on each side; a
+        class of one has it in train.
+    seed
+        0 or more.
+
+    Returns
+    -------
+    pyarrow.Table
+        A row an image, sorted by uri; the columns of a manifest.
+
+    Raises
+    ------
+    InputError
+        If the share or seed is out of range.
+    """
+    if not 0 < test < 1 or seed < 0:
+        raise InputError(
+            f"test = {test}, seed = {seed} cannot be used. Give a share above 0 and below 1, and a seed of 0 or more."
+        )
+    rows = []
+    for label, files in classes.items():
+        # The raw stream of a bit generator is the one that NumPy promises never to change (NEP 19).
+        keys = np.random.PCG64([seed, *label.encode()]).random_raw(len(files))
+        tested = set(np.argsort(keys, kind="stable")[: _count(len(files), test)].tolist())
+        rows += [(to_uri(path), label, "test" if nth in tested else "train") for nth, path in enumerate(files)]
+    columns = zip(*sorted(rows), strict=True) if rows else ([], [], [])
+    return pa.table([pa.array(column, pa.string()) for column in columns], schema=SCHEMA)
+
+
+def _count(images: int, test: float) -> int:
+    return min(max(round(images * test), 1), images - 1)
 
 
 def write_manifest(table: pa.Table, folder: Path, *, name: str = "manifest") -> tuple[Path, Path]:

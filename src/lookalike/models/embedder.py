@@ -96,7 +96,7 @@ class OnnxEmbedder:
         built_here = self._input.type == "tensor(uint8)"
         fed = images if built_here else self._floats(images)
         try:
-            (values,) = self._session.run([self._output], {self._input.name: fed})
+            values = self._run(fed)
         # ONNX Runtime's errors share no base class of their own.
         except Exception as error:
             reason = str(error).splitlines()[0]
@@ -108,6 +108,19 @@ class OnnxEmbedder:
                 f"expected [{len(images)}, {self.model.dim}]. Set dim, output and pooling in a .toml description."
             )
         return _finish(self.model, pooled.astype(np.float32))
+
+    def _run(self, fed: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        count = self._input.shape[0] if self._input.shape else None
+        if not isinstance(count, int) or not len(fed):
+            return self._run_once(fed)
+        # A graph exported for a fixed number of images gets that many at a time, the last one repeated.
+        rounds = -(-len(fed) // count)
+        padded = np.concatenate([fed, np.repeat(fed[-1:], rounds * count - len(fed), axis=0)])
+        return np.concatenate([self._run_once(part) for part in np.split(padded, rounds)])[: len(fed)]
+
+    def _run_once(self, fed: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        (values,) = self._session.run([self._output], {self._input.name: fed})
+        return np.asarray(values)
 
     def _floats(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
         x = _normalise(self.model, images)
@@ -127,16 +140,22 @@ def inspect(path: Path) -> Model:
     session = _session(path, threads=1)
     inputs, outputs = session.get_inputs(), session.get_outputs()
     remedy = f"Describe it in a .toml file (keys size, layout, output, dim, …) whose [weights] file is {path.name}."
-    shape = inputs[0].shape
+    shape = inputs[0].shape if inputs else []
     if len(inputs) != 1 or len(shape) != 4 or inputs[0].type not in {"tensor(float)", "tensor(float16)"}:
         raise ModelError(
             f"The graph {path} takes {', '.join(f'{i.name} {i.type} {i.shape}' for i in inputs)}; "
             f"expected one float tensor [n, 3, height, width] or [n, height, width, 3]. {remedy}"
         )
     layout: Layout = "NHWC" if shape[3] == 3 else "NCHW"
+    channels = shape[3] if layout == "NHWC" else shape[1]
+    if isinstance(channels, int) and channels != 3:
+        raise ModelError(
+            f"The graph {path} takes {channels} channels ({shape}); expected 3: R, G and B. Give another graph."
+        )
     height, width = shape[1:3] if layout == "NHWC" else shape[2:4]
     output = min(outputs, key=lambda o: abs(len(o.shape) - 2))
-    dim = output.shape[1] if len(output.shape) in {2, 4} else None
+    last = layout == "NHWC" and len(output.shape) == 4
+    dim = output.shape[3 if last else 1] if len(output.shape) in {2, 4} else None
     if not (isinstance(height, int) and isinstance(width, int) and isinstance(dim, int)):
         raise ModelError(
             f"The graph {path} leaves open its image size ({shape}) or its vector length ({output.shape}). {remedy}"
@@ -181,7 +200,10 @@ def _pick_output(model: Model, session: ort.InferenceSession, path: Path) -> str
 
 def _graph(model: Model) -> Path:
     """Return the path of the Model's built graph, from the cache where it is there."""
-    key = hashlib.sha256(f"{model.fingerprint} {_GRAPH_VERSION}".encode()).hexdigest()[:12]
+    promised = model.weights is None or model.weights.sha256 or model.weights.md5
+    # A description that promises no hash may find another file the next time.
+    found = "" if promised else weights.sha256_of(weights.find(model))
+    key = hashlib.sha256(f"{model.fingerprint} {_GRAPH_VERSION}{found}".encode()).hexdigest()[:12]
     path = Path(platformdirs.user_cache_dir("lookalike", appauthor=False), "graphs", f"{model.name}-{key}.onnx")
     if not path.is_file():
         # Only here, where a graph is built: the import costs more than loading a cached graph.
@@ -189,8 +211,15 @@ def _graph(model: Model) -> Path:
 
         with span(f"build {model.name}"):
             proto = graphs.build(model, tensors.read_tensors(weights.find(model)))
-            with replacing(path) as temporary:
-                temporary.write_bytes(proto.SerializeToString())
+            try:
+                with replacing(path) as temporary:
+                    temporary.write_bytes(proto.SerializeToString())
+            except OSError as error:
+                reason = error.strerror or error
+                raise ModelError(
+                    f"The graph of the model {model.name!r} cannot be kept in {path.parent}: {reason}. "
+                    "Make room there, or name a folder that can be written in XDG_CACHE_HOME."
+                ) from error
     return path
 
 

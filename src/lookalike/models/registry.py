@@ -69,7 +69,7 @@ def _from_toml(path: Path) -> Model:
         entry = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ModelError(f"The description {path} is not valid TOML: {error}.") from error
-    model = _describe(path.stem, entry, str(path))
+    model = _describe(path.stem.replace(".", "-"), entry, str(path))
     if model.weights is None:
         return model
     beside = path.parent / model.weights.file
@@ -117,14 +117,20 @@ def _check_values(name: str, entry: Mapping[str, Any], where: str) -> None:
             raise ModelError(f"The model {name!r} in {where} has {key} = {value!r}; expected {expected}.")
 
 
-def _numbers(value: object, kind: type | tuple[type, ...], count: int) -> bool:
-    return isinstance(value, list | tuple) and len(value) == count and all(isinstance(x, kind) for x in value)
+def _numbers(value: object, kind: _Kind, count: int) -> bool:
+    return isinstance(value, list | tuple) and len(value) == count and all(_number(x, kind) for x in value)
+
+
+def _number(value: object, kind: _Kind) -> bool:
+    # Python counts true and false among the whole numbers, and TOML knows nan, inf and numbers without end.
+    return isinstance(value, kind) and not isinstance(value, bool) and abs(value) < 1e9
 
 
 def _describe_weights(name: str, entry: Any, where: str) -> Weights:
     known = {f.name for f in fields(Weights)}
-    if not isinstance(entry, dict) or "file" not in entry or not set(entry) <= known:
-        expected = f"a table with the key file and, if need be, {', '.join(sorted(known - {'file'}))}"
+    texts = isinstance(entry, dict) and all(isinstance(value, str) for value in entry.values())
+    if not texts or "file" not in entry or not set(entry) <= known:
+        expected = f"a table of texts with the key file and, if need be, {', '.join(sorted(known - {'file'}))}"
         raise ModelError(f"The model {name!r} in {where} has weights = {entry!r}; expected {expected}.")
     return Weights(**entry)
 
@@ -135,11 +141,15 @@ def _one_of(choices: object) -> _Check:
 
 
 _Check = tuple[Callable[[Any], bool], str]
+_Kind = type[int] | tuple[type[int], type[float]]
 
 _TEXT: _Check = (lambda value: isinstance(value, str)), "a text"
 _RGB = "for R, G and B on the scale 0 to 255"
 _VALID: dict[str, _Check] = {
-    "name": (lambda value: isinstance(value, str) and value != "" and "." not in value, "a text without full stops"),
+    "name": (
+        lambda value: isinstance(value, str) and value != "" and not set(value) & set("./\\`"),
+        "a text without full stops, slashes and backquotes",
+    ),
     "title": _TEXT,
     "architecture": _TEXT,
     "output": _TEXT,
@@ -147,7 +157,7 @@ _VALID: dict[str, _Check] = {
         lambda value: _numbers(value, int, 2) and all(1 <= side <= 4096 for side in value),
         "[height, width] in pixels, 1 to 4096",
     ),
-    "dim": (lambda value: isinstance(value, int) and 1 <= value <= 65536, "a whole number from 1 to 65536"),
+    "dim": (lambda value: _number(value, int) and 1 <= value <= 65536, "a whole number from 1 to 65536"),
     "mean": (lambda value: _numbers(value, (int, float), 3), f"three numbers, {_RGB}"),
     "std": (lambda value: _numbers(value, (int, float), 3) and all(value), f"three numbers other than 0, {_RGB}"),
     "unit_length": (lambda value: isinstance(value, bool), "true or false"),

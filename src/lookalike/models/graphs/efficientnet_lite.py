@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy.typing as npt
 import onnx
 
+from lookalike.errors import ModelError
 from lookalike.models.graphs.network import Features, Network
 from lookalike.types import Model
 
@@ -39,12 +40,23 @@ _STAGES = (
 
 def build(model: Model, tensors: Mapping[str, npt.NDArray[Any]]) -> onnx.ModelProto:
     """Return the graph up to the mean of the head's 7 x 7 cells. Option: ``depth``, the factor on repeats."""
-    depth = float(model.options.get("depth", 1.0))
+    depth = _depth(model)
     network = Network(model, tensors, eps=1e-3)
     x = network.relu6(network.convolution(network.images(), "_conv_stem", "_bn0", stride=2))
     for index, stage in enumerate(_blocks(depth)):
         x = _block(network, x, f"_blocks.{index}", stage)
     return network.build(network.relu6(network.convolution(x, "_conv_head", "_bn1")))
+
+
+def _depth(model: Model) -> float:
+    if model.output not in {"", "head"}:
+        raise ModelError(
+            f"The model {model.name!r} has output = {model.output!r}; EfficientNet-Lite knows only 'head'."
+        )
+    for key, value in model.options.items():
+        if key != "depth" or not isinstance(value, int | float) or not 0 < value <= 10:
+            raise ModelError(f"The model {model.name!r} has the option {key} = {value!r}; expected depth = 0 to 10.")
+    return float(model.options.get("depth", 1.0))
 
 
 def _blocks(depth: float) -> list[_Stage]:

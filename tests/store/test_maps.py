@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import dataclasses
+
+import lance
+import numpy as np
+import pytest
+
+from lookalike.errors import CollectionError
+from lookalike.store import maps
+
+FACTS = {"asked": {"seed": 0, "perplexity": "auto"}, "parameters": {"name": "žluťoučký"}, "fidelity": {"k": None}}
+
+
+@pytest.fixture
+def kept():
+    ids = np.array([3, 5, 2**62], np.int64)
+    xy = np.array([[0, 1], [-2.5, 3], [1e-9, 1e9]], np.float32)
+    return maps.Kept(ids, xy, np.array([True, False, True]), np.array([0, 1, 2**64 - 1], np.uint64), FACTS)
+
+
+def test_a_map_comes_back_as_it_was(kept, tmp_path):
+    maps.write(str(tmp_path), "numbers", "tsne", kept)
+    back = maps.read(str(tmp_path), "numbers", "tsne")
+    for field in ("ids", "xy", "fitted", "digests"):
+        np.testing.assert_array_equal(getattr(back, field), getattr(kept, field))
+        assert getattr(back, field).dtype == getattr(kept, field).dtype
+    assert back.facts == FACTS
+
+
+def test_there_is_none_before(tmp_path):
+    assert maps.read(str(tmp_path), "numbers", "tsne") is None
+
+
+def test_each_space_and_method_has_its_own(kept, tmp_path):
+    maps.write(str(tmp_path), "numbers", "tsne", kept)
+    assert maps.read(str(tmp_path), "numbers", "pca") is None
+    assert maps.read(str(tmp_path), "pixels", "tsne") is None
+
+
+@pytest.mark.parametrize("space", ["a/b", "..", "con:1", "ünïcode", "%2F"])
+def test_a_spaces_name_stays_in_the_folder(kept, tmp_path, space):
+    maps.write(str(tmp_path), space, "tsne", kept)
+    assert maps.folder(str(tmp_path), space, "tsne").parent == tmp_path / "maps"
+    assert [path.name for path in tmp_path.iterdir()] == ["maps"]
+    assert maps.read(str(tmp_path), space, "tsne").facts == FACTS
+
+
+def test_a_change_is_one_commit(kept, tmp_path):
+    for commit in (1, 2, 3):
+        fewer = dataclasses.replace(kept, **{name: getattr(kept, name)[:commit] for name in ("ids", "xy", "fitted")})
+        fewer = dataclasses.replace(fewer, digests=kept.digests[:commit], facts={"commit": commit})
+        maps.write(str(tmp_path), "numbers", "tsne", fewer)
+        assert lance.dataset(str(maps.folder(str(tmp_path), "numbers", "tsne"))).version == commit
+        back = maps.read(str(tmp_path), "numbers", "tsne")
+        assert (len(back.ids), back.facts) == (commit, {"commit": commit})
+
+
+def test_a_damaged_map_is_named_with_what_to_do(kept, tmp_path):
+    maps.write(str(tmp_path), "numbers", "tsne", kept)
+    for file in (maps.folder(str(tmp_path), "numbers", "tsne") / "data").iterdir():
+        file.write_bytes(b"not a table")
+    with pytest.raises(CollectionError, match=r"numbers-tsne\.lance could not be read: .*Remove that folder"):
+        maps.read(str(tmp_path), "numbers", "tsne")
+
+
+def test_a_folder_that_is_no_map_is_named(tmp_path):
+    maps.folder(str(tmp_path), "numbers", "tsne").mkdir(parents=True)
+    with pytest.raises(CollectionError, match="could not be read"):
+        maps.read(str(tmp_path), "numbers", "tsne")
+
+
+def test_a_file_in_the_way_is_named(kept, tmp_path):
+    (tmp_path / "maps").write_text("in the way")
+    with pytest.raises(CollectionError, match="could not be written"):
+        maps.write(str(tmp_path), "numbers", "tsne", kept)

@@ -1,0 +1,102 @@
+"""A file written by `replacing` is whole or not there, and the one before it stands until then."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from lookalike.files import replacing
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "a" / "b"
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def write(path: Path, text: str, error: BaseException) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(text)
+        raise error
+
+
+@pytest.mark.parametrize("before", [None, "old"])
+def test_the_new_file_takes_the_place_of_the_old_one_at_the_end(folder, before):
+    path = folder / "file.txt"
+    if before is not None:
+        folder.mkdir(parents=True)
+        path.write_text(before)
+    with replacing(path) as temporary:
+        temporary.write_text("new")
+        assert (path.read_text() if path.exists() else None) == before
+    assert path.read_text() == "new"
+    assert names(folder) == ["file.txt"]
+
+
+@pytest.mark.parametrize("error", [ValueError, OSError, KeyboardInterrupt])
+def test_an_error_leaves_what_was_there_and_nothing_else(folder, error):
+    folder.mkdir(parents=True)
+    path = folder / "file.txt"
+    path.write_text("old")
+    with pytest.raises(error):
+        write(path, "half of the ne", error())
+    assert path.read_text() == "old"
+    assert names(folder) == ["file.txt"]
+
+
+def test_an_error_where_nothing_was_leaves_no_file(folder):
+    with pytest.raises(RuntimeError):
+        write(folder / "file.txt", "half", RuntimeError())
+    assert names(folder) == []
+
+
+def test_the_temporary_file_is_new_hidden_and_beside_with_the_same_suffix(folder):
+    with replacing(folder / "file.onnx") as one, replacing(folder / "file.onnx") as two:
+        assert one != two
+        assert one.parent == two.parent == folder
+        assert one.suffix == ".onnx"
+        assert one.name.startswith(".")
+        assert one.stat().st_size == 0
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_rights_are_those_of_any_new_file(folder, umask, mode):
+    old = os.umask(umask)
+    try:
+        with replacing(folder / "file.txt") as temporary:
+            temporary.write_text("x")
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE((folder / "file.txt").stat().st_mode) == mode
+
+
+def test_a_folder_in_the_way_is_an_error_and_stays(folder):
+    (folder / "file.txt").mkdir(parents=True)
+    with pytest.raises(OSError), replacing(folder / "file.txt") as temporary:  # noqa: PT011 (any of its kinds)
+        temporary.write_text("x")
+    assert names(folder) == ["file.txt"]
+    assert (folder / "file.txt").is_dir()
+
+
+def test_a_file_in_the_place_of_the_folder_is_an_error(tmp_path):
+    (tmp_path / "a").write_text("")
+    with pytest.raises(OSError), replacing(tmp_path / "a" / "file.txt"):  # noqa: PT011 (any of its kinds)
+        pytest.fail("the block must not begin")
+
+
+def test_a_new_folder_has_the_rights_of_any_new_folder(folder):
+    with replacing(folder / "file.txt"):
+        pass
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o777 & ~current_umask()
+
+
+def current_umask() -> int:
+    umask = os.umask(0)
+    os.umask(umask)
+    return umask

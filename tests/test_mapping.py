@@ -1,0 +1,345 @@
+from __future__ import annotations
+
+import _thread
+import json
+import shutil
+import sys
+import threading
+
+import lance
+import numpy as np
+import pytest
+
+from lookalike import Collection, layouts
+from lookalike.errors import InputError, SpaceError
+from lookalike.fidelity import neighbours
+from lookalike.mapping import REFIT_SHARE, make_map
+from lookalike.store import maps
+from made import SPACE, add_rows, clusters, make_collection
+
+
+@pytest.fixture
+def vectors():
+    return clusters(5, 40)[0]
+
+
+@pytest.fixture
+def collection(tmp_path, vectors):
+    return make_collection(tmp_path / "collection", vectors)
+
+
+def commits(collection, method="tsne", space=SPACE) -> int:
+    return lance.dataset(str(maps.folder(collection.path, space, method))).version
+
+
+def accuracy(xy, labels, *, of=None, among=None) -> float:
+    """Return how often the ten nearest on the map, most of them, have a row's own label."""
+    labels = np.unique(labels, return_inverse=True)[1]
+    of = np.arange(len(xy)) if of is None else of
+    among = np.arange(len(xy)) if among is None else among
+    same = np.array_equal(of, among)
+    near, _ = neighbours(xy[of], xy[among], 10, own=np.arange(len(of)) if same else None)
+    votes = [np.bincount(labels[among][row]).argmax() for row in near]
+    return float((votes == labels[of]).mean())
+
+
+# ---- making -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["tsne", "pca", "umap"])
+def test_clusters_stay_together(collection, method):
+    if method == "umap":
+        pytest.importorskip("umap", reason="needs umap-learn: pip install lookalike[umap]", exc_type=ImportError)
+    made = make_map(collection, method=method)
+    assert (made.space, made.method, made.seed, len(made)) == (SPACE, method, 0, 200)
+    assert (made.xy.dtype, made.xy.shape) == (np.float32, (200, 2))
+    assert (np.diff(made.ids) > 0).all()
+    assert made.fitted.all()
+    if method != "pca":  # two axes are too few for five corners
+        assert accuracy(made.xy, np.arange(200) % 5) == 1
+        assert made.fidelity["trustworthiness"] > 0.9
+
+
+def test_the_same_seed_gives_the_same_map(collection):
+    first = make_map(collection)
+    again = make_map(collection, fresh=True)
+    other = make_map(collection, seed=1)
+    assert np.array_equal(first.xy, again.xy)
+    assert not np.allclose(first.xy, other.xy)
+    assert other.seed == 1
+
+
+def test_perplexity_changes_the_map_and_is_bounded(tmp_path, vectors):
+    collection = make_collection(tmp_path / "small", vectors[:40])
+    auto, asked, bounded = (make_map(collection, perplexity=value) for value in ("auto", 5, 30))
+    assert auto.parameters["perplexity"] == bounded.parameters["perplexity"] == 13
+    assert asked.parameters["perplexity"] == 5
+    assert np.array_equal(auto.xy, bounded.xy)
+    assert not np.allclose(auto.xy, asked.xy)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 7, 8, 10, 31])
+@pytest.mark.parametrize("alike", [False, True])
+def test_few_rows_have_a_map_too(tmp_path, count, alike):
+    rows = np.random.default_rng(0).normal(size=(1 if alike else count, 16)).repeat(count if alike else 1, axis=0)
+    made = make_map(make_collection(tmp_path / "few", rows))
+    assert len(made) == count
+    assert np.isfinite(made.xy).all()
+    assert np.isfinite(made.unit_square()).all()
+    assert alike or len(np.unique(made.xy, axis=0)) == count
+    assert json.loads(json.dumps(made.to_dict()))["rows"] == count
+
+
+@pytest.mark.parametrize("dim", [1, 2, 3])
+def test_short_vectors_have_a_map_too(tmp_path, dim):
+    made = make_map(make_collection(tmp_path / "short", np.random.default_rng(0).normal(size=(30, dim))))
+    assert np.isfinite(made.xy).all()
+    assert made.fidelity["trustworthiness"] > 0.8
+
+
+def test_many_rows_are_mapped_another_way_as_well(collection, monkeypatch):
+    few = make_map(collection)
+    monkeypatch.setattr(layouts, "_LARGE", 100)
+    many = make_map(collection, fresh=True)
+    assert (few.parameters["gradient"], many.parameters["gradient"]) == ("bh", "fft")
+    assert accuracy(many.xy, np.arange(200) % 5) == 1
+    assert np.array_equal(make_map(collection, fresh=True).xy, many.xy)
+    more, of = clusters(5, 6, seed=1)
+    add_rows(collection, more)
+    after = make_map(collection)
+    assert np.array_equal(after.xy[:200], many.xy)
+    middles = np.stack([many.xy[cluster::5].mean(axis=0) for cluster in range(5)])
+    assert (neighbours(after.xy[200:], middles, 1)[0][:, 0] == of).mean() > 0.9
+
+
+def test_one_thread_and_many_find_the_same_places(collection, monkeypatch):
+    one = make_map(collection)
+    monkeypatch.setattr(layouts, "_MANY", 100)
+    assert np.array_equal(make_map(collection, fresh=True).xy, one.xy)
+
+
+def test_a_map_as_plain_data(collection):
+    made = make_map(collection)
+    data = made.to_dict()
+    assert (data["space"], data["method"], data["seed"]) == (SPACE, "tsne", 0)
+    assert (data["rows"], data["fitted_rows"], data["ids"]) == (200, 200, made.ids.tolist())
+    assert np.array_equal(np.array([data["x"], data["y"]], np.float32).T, made.xy)
+    assert data["fidelity"] == made.fidelity
+    assert data["parameters"] == made.parameters
+
+
+def test_a_map_in_words(collection):
+    made = make_map(collection)
+    assert made.title == f"t-SNE map of {SPACE}"
+    kept = round(100 * made.fidelity["preservation"])
+    expected = f"200 images · trustworthiness {made.fidelity['trustworthiness']:.3f} · {kept} % of the 10 nearest"
+    assert made.summary == f"{expected} neighbours kept"
+
+
+def test_the_unit_square_keeps_the_shape(collection):
+    made = make_map(collection)
+    unit = made.unit_square()
+    assert (unit.min(), unit.max()) == (pytest.approx(0), pytest.approx(1))
+    np.testing.assert_allclose((unit.min(axis=0) + unit.max(axis=0)) / 2, 0.5)
+    scale = np.ptp(made.xy, axis=0).max()
+    np.testing.assert_allclose(np.ptp(unit, axis=0), np.ptp(made.xy, axis=0) / scale, rtol=1e-5)
+    assert unit[made.xy[:, 1].argmax(), 1] == unit[:, 1].min()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"method": "som"}, r"'som' is not known; expected one of tsne, pca, umap"),
+        ({"perplexity": 0.5}, r"0\.5 is not possible; expected a number from 1, or 'auto'"),
+        ({"perplexity": float("nan")}, "nan is not possible"),
+        ({"perplexity": "some"}, "'some' is not possible"),
+        ({"method": "pca", "perplexity": 5}, "PCA has none"),
+        ({"seed": -1}, "seed = -1 is out of range"),
+    ],
+)
+def test_what_has_no_meaning_is_refused(collection, arguments, message):
+    with pytest.raises(InputError, match=message):
+        make_map(collection, **arguments)
+
+
+def test_a_space_must_be_there_and_filled(collection, tmp_path, vectors):
+    with pytest.raises(SpaceError, match="no Space 'pixels'"):
+        make_map(collection, space="pixels")
+    empty = make_collection(tmp_path / "empty", vectors[:1])
+    empty.delete(empty.vectors(SPACE)[0])
+    with pytest.raises(SpaceError, match=r"is empty.*lookalike index"):
+        make_map(empty)
+
+
+def test_without_umap_the_error_says_how_to_get_it(collection, monkeypatch):
+    # The one package of this suite that may be missing: its absence is played where it is there.
+    monkeypatch.setitem(sys.modules, "umap", None)
+    with pytest.raises(InputError, match=r"pip install lookalike\[umap\]"):
+        make_map(collection, method="umap")
+
+
+# ---- keeping ----------------------------------------------------------------------------------------------------
+
+
+def test_a_kept_map_is_returned_as_it_is(collection):
+    first = make_map(collection)
+    again = make_map(Collection.open(collection.path))
+    assert commits(collection) == 1
+    assert first.to_dict() == again.to_dict()
+
+
+def test_fresh_makes_it_anew(collection):
+    make_map(collection)
+    make_map(collection, fresh=True)
+    assert commits(collection) == 2
+
+
+def test_another_seed_or_perplexity_replaces_it(collection):
+    make_map(collection)
+    make_map(collection, seed=3)
+    made = make_map(collection, seed=3, perplexity=7)
+    assert commits(collection) == 3
+    assert make_map(collection, seed=3, perplexity=7.0).to_dict() == made.to_dict()
+    assert commits(collection) == 3
+
+
+@pytest.mark.parametrize("method", ["tsne", "pca", "umap"])
+def test_new_rows_are_placed_and_no_other_moves(collection, method):
+    if method == "umap":
+        pytest.importorskip("umap", reason="needs umap-learn: pip install lookalike[umap]", exc_type=ImportError)
+    before = make_map(collection, method=method)
+    more, of = clusters(5, 6, seed=1)
+    add_rows(collection, more)
+    after = make_map(collection, method=method)
+    assert np.array_equal(after.ids[:200], before.ids)
+    assert np.array_equal(after.xy[:200], before.xy)
+    assert after.fitted.tolist() == [True] * 200 + [False] * 30
+    middles = np.stack([before.xy[cluster::5].mean(axis=0) for cluster in range(5)])
+    nearest, _ = neighbours(after.xy[200:], middles, 1)
+    assert (nearest[:, 0] == of).mean() > (0.8 if method == "pca" else 0.99)
+    assert after.fidelity["rows"] == 230
+    assert after.placed_share == pytest.approx(30 / 230)
+    assert "30 placed later" in after.summary
+    assert commits(collection, method) == 2
+
+
+def test_rows_placed_before_stay_too(collection):
+    make_map(collection)
+    for seed in (1, 2):
+        add_rows(collection, clusters(5, 3, seed=seed)[0])
+        made = make_map(collection)
+    add_rows(collection, clusters(5, 3, seed=3)[0])
+    last = make_map(collection)
+    assert np.array_equal(last.xy[:230], made.xy)
+    assert last.fitted.sum() == 200
+
+
+def test_one_by_one_is_all_at_once(tmp_path, vectors):
+    more = clusters(5, 1, seed=1)[0]
+    together, single = (make_collection(tmp_path / name, vectors) for name in ("together", "single"))
+    make_map(together)
+    make_map(single)
+    add_rows(together, more)
+    for row in more:
+        add_rows(single, row[np.newaxis])
+        make_map(single)
+    np.testing.assert_allclose(make_map(single).xy, make_map(together).xy, atol=1e-3)
+
+
+def test_a_changed_picture_moves_alone(collection, vectors):
+    before = make_map(collection)
+    add_rows(collection, vectors[1:2], uris=["/pictures/000000.jpg"])
+    after = make_map(collection)
+    assert np.array_equal(after.ids, before.ids)
+    assert after.fitted.tolist() == [False] + [True] * 199
+    assert np.array_equal(after.xy[1:], before.xy[1:])
+    assert np.linalg.norm(after.xy[0] - before.xy[1]) < np.linalg.norm(before.xy[0] - before.xy[1]) / 5
+
+
+def test_rows_that_are_gone_leave_the_map(collection):
+    before = make_map(collection)
+    collection.delete(before.ids[10:30])
+    after = make_map(collection)
+    kept = np.r_[0:10, 30:200]
+    assert np.array_equal(after.ids, before.ids[kept])
+    assert np.array_equal(after.xy, before.xy[kept])
+    assert after.fidelity["rows"] == 180
+
+
+def test_a_map_of_too_few_of_its_rows_is_made_anew(collection, vectors):
+    before = make_map(collection)
+    collection.delete(before.ids[5:])
+    add_rows(collection, clusters(5, 10, seed=1)[0], uris=[f"/new/{index}.jpg" for index in range(50)])
+    after = make_map(collection)
+    assert len(after) == 55
+    assert after.fitted.all()
+
+
+def test_a_map_wears_out(tmp_path, vectors):
+    collection = make_collection(tmp_path / "wearing", vectors[:100])
+    assert not make_map(collection).worn
+    add_rows(collection, vectors[100:140])
+    placed = make_map(collection)
+    assert (placed.placed_share, placed.worn) == (pytest.approx(40 / 140), False)
+    add_rows(collection, vectors[140:150])
+    placed = make_map(collection)
+    assert placed.placed_share > REFIT_SHARE
+    assert placed.worn
+    assert not make_map(collection, fresh=True).worn
+
+
+def test_an_interrupt_leaves_the_kept_map(tmp_path):
+    collection = make_collection(tmp_path / "interrupted", np.random.default_rng(0).normal(size=(1500, 32)))
+    before = make_map(collection, method="pca")
+    shutil.copytree(
+        maps.folder(collection.path, SPACE, "pca"), maps.folder(collection.path, SPACE, "tsne"), dirs_exist_ok=True
+    )
+    timer = threading.Timer(0.4, _thread.interrupt_main)
+    timer.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            make_map(collection, fresh=True)
+    finally:
+        timer.cancel()
+    assert commits(collection) == 1
+    assert np.array_equal(make_map(collection).xy, before.xy)
+
+
+# ---- the photographs --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def photographs_map(caltech, tmp_path_factory):
+    """A map of all photographs, and their labels; the shared collection itself is left alone."""
+    path = tmp_path_factory.mktemp("map") / "collection"
+    shutil.copytree(caltech.path, path)
+    collection = Collection.open(path)
+    made = make_map(collection)
+    return collection, made, np.array(collection.take(made.ids, ["label"])["label"].to_pylist())
+
+
+def test_photographs_lie_with_their_kind(photographs_map):
+    _, made, labels = photographs_map
+    assert accuracy(made.xy, labels) >= 0.90
+    assert made.fidelity["trustworthiness"] >= 0.98
+    assert made.fidelity["preservation"] >= 0.40
+
+
+def test_photographs_have_the_same_map_again(photographs_map):
+    collection, made, _ = photographs_map
+    assert np.array_equal(make_map(collection, fresh=True).xy, made.xy)
+
+
+def test_photographs_held_out_find_their_kind(photographs_map, tmp_path):
+    collection, made, labels = photographs_map
+    ids, vectors = collection.vectors("efficientnet-lite0")
+    assert np.array_equal(ids, made.ids)
+    order = np.random.default_rng(0).permutation(len(ids))
+    fitted, held_out = np.arange(len(ids) - 200), np.arange(len(ids) - 200, len(ids))
+    part = make_collection(tmp_path / "part", vectors[order[:-200]])
+    before = make_map(part)
+    add_rows(part, vectors[order[-200:]])
+    after = make_map(part)
+    assert np.array_equal(after.xy[fitted], before.xy)
+    usual = accuracy(after.xy[fitted], labels[order[:-200]])
+    assert accuracy(after.xy, labels[order], of=held_out, among=fitted) >= usual - 0.05

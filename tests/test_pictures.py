@@ -1,0 +1,235 @@
+"""The picture of an answer shows the very pixels of the query and of its neighbours, nearest first."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import lookalike
+from lookalike.errors import InputError
+from lookalike.models.registry import resolve
+from lookalike.pictures import draw_matches
+from lookalike.types import Matches
+
+COUNT = 12
+SMALL = replace(resolve("pixels"), name="small", size=(8, 8), dim=192)
+# The pixels of the cell that a picture is fitted into.
+CELL = (336, 264)
+
+
+def noise(seed: int, width: int, height: int) -> Image.Image:
+    """Noise that grows brighter with the seed, so that neighbours are near in number."""
+    pixels = np.random.default_rng(seed).integers(0, 100, (height, width, 3), dtype=np.uint8)
+    return Image.fromarray(pixels + np.uint8(10 * seed))
+
+
+def indexed(folder: Path) -> lookalike.Collection:
+    """Twelve pictures in two folders, of several sizes, in two Spaces."""
+    for seed in range(COUNT):
+        path = folder / "pictures" / ("even" if seed % 2 == 0 else "odd") / f"{seed}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        noise(seed, 90 + 30 * (seed % 3), 120).save(path)
+    lookalike.index(folder / "pictures", folder / "collection", models=["pixels", SMALL])
+    return lookalike.Collection.open(folder / "collection")
+
+
+def original(uri: str) -> Image.Image:
+    seed = int(Path(uri).stem)
+    return noise(seed, 90 + 30 * (seed % 3), 120)
+
+
+@pytest.fixture(scope="module")
+def collection(tmp_path_factory) -> lookalike.Collection:
+    return indexed(tmp_path_factory.mktemp("pictures"))
+
+
+@pytest.fixture
+def query() -> Image.Image:
+    return noise(3, 200, 100)
+
+
+def answer(collection: lookalike.Collection, query: Image.Image, k: int, space: str = "pixels") -> Matches:
+    return lookalike.search(collection, np.asarray(query), k=k, space=space)
+
+
+def fitted(picture: Image.Image) -> Image.Image:
+    ratio = min(CELL[0] / picture.width, CELL[1] / picture.height)
+    size = max(1, round(picture.width * ratio)), max(1, round(picture.height * ratio))
+    return picture.resize(size, Image.Resampling.LANCZOS)
+
+
+def pixels(path: Path) -> np.ndarray:
+    with Image.open(path) as page:
+        return np.asarray(page.convert("RGB"))
+
+
+def places(page: np.ndarray, picture: Image.Image) -> list[tuple[int, int]]:
+    """Where the fitted picture stands on the page, (top, left), pixel for pixel but for its framed border."""
+    inner = np.asarray(fitted(picture))[4:-4, 4:-4]
+    height, width = inner.shape[:2]
+    found = []
+    for top in range(page.shape[0] - height + 1):
+        start = page[top].tobytes().find(inner[0].tobytes())
+        if start >= 0 and (page[top : top + height, start // 3 : start // 3 + width] == inner).all():
+            found.append((top - 4, start // 3 - 4))
+    return found
+
+
+def has(page: np.ndarray, colour: str) -> bool:
+    return bool((page == tuple(bytes.fromhex(colour))).all(axis=2).any())
+
+
+@pytest.mark.parametrize("k", [1, 3, 10])
+def test_the_query_and_every_neighbour_stand_sharp_in_their_order(collection, query, tmp_path, k):
+    matches = answer(collection, query, k)
+    page = pixels(draw_matches(query, [matches], collection, tmp_path / "out.png"))
+    ((query_top, query_left),) = places(page, query)
+    found = [places(page, original(match.uri)) for match in matches]
+    assert [len(each) for each in found] == [1] * k
+    assert query_left < min(place[0][1] for place in found)
+    assert query_top < page.shape[0] / 2
+    # Pictures are centred in their cells: it is their middles that stand in rows and columns.
+    columns = min(k, 5)
+    middles = []
+    for match, ((top, left),) in zip(matches, found, strict=True):
+        width, height = fitted(original(match.uri)).size
+        middles.append((top + height / 2, left + width / 2))
+    rows = [middles[start : start + columns] for start in range(0, k, columns)]
+    for row in rows:
+        assert max(y for y, _ in row) - min(y for y, _ in row) <= 2
+        assert [x for _, x in row] == sorted(x for _, x in row)
+    assert [row[0][0] for row in rows] == sorted(row[0][0] for row in rows)
+
+
+def test_the_page_grows_with_the_answer_and_is_white_around(collection, query, tmp_path):
+    sizes = []
+    for k in (0, 1, 3, 5, 10, 12):
+        matches = answer(collection, query, max(k, 1))
+        if k == 0:
+            matches = Matches(matches.ids[:0], [], [], matches.distances[:0], "pixels")
+        page = pixels(draw_matches(query, [matches], collection, tmp_path / "out.png"))
+        assert (page[[0, -1]] == 255).all()
+        assert (page[:, [0, -1]] == 255).all()
+        sizes.append(page.shape[:2])
+    heights, widths = zip(*sizes, strict=True)
+    assert widths[0] == widths[1] < widths[2] < widths[3] == widths[4] == widths[5]
+    assert heights[0] == heights[1] == heights[2] == heights[3] < heights[4] < heights[5]
+
+
+def test_two_answers_stand_one_below_the_other(collection, query, tmp_path):
+    answers = [answer(collection, query, 2), answer(collection, query, 3, "small")]
+    page = pixels(draw_matches(query, answers, collection, tmp_path / "out.png"))
+    lower = min(places(page, original(answers[1].uris[2])))[0]
+    for uri in answers[0].uris:
+        assert min(places(page, original(uri)))[0] < lower
+    assert sum(len(places(page, original(uri))) for uri in {*answers[0].uris, *answers[1].uris}) == 5
+    one = pixels(draw_matches(query, answers[:1], collection, tmp_path / "one.png"))
+    assert one.shape[0] < page.shape[0]
+
+
+def test_a_label_frames_those_that_share_it_and_those_that_do_not(collection, query, tmp_path):
+    matches = answer(collection, query, 4)
+    assert set(matches.labels) == {"even", "odd"}
+    same, other = "0072b2", "d55e00"
+    seen = {}
+    for label in (None, "even", "neither"):
+        page = pixels(draw_matches(query, [matches], collection, tmp_path / "out.png", label=label))
+        seen[label] = has(page, same), has(page, other)
+    assert seen == {None: (False, False), "even": (True, True), "neither": (False, True)}
+
+
+NAMES = [
+    "$x^2$",
+    "100 $",
+    "new\nline",
+    "tab\there",
+    "$\\frac{$",
+    "😀 猫",
+    "a" * 300,
+    "word " * 80,
+    "q" * 30 + " photo",
+    "",
+    "\udce9",
+]
+
+
+@pytest.mark.parametrize("name", NAMES, ids=repr)
+def test_any_name_and_label_can_be_written_below_a_picture(collection, query, tmp_path, name):
+    one = answer(collection, query, 1)
+    matches = replace(one, labels=[name], uris=[f"/pictures/{name}.jpg"])
+    for label in (None, name):
+        page = pixels(draw_matches(query, [matches], collection, tmp_path / "out.png", label=label, name=name))
+        assert len(places(page, query)) == 1
+
+
+def test_the_name_and_the_captions_are_written(collection, query, tmp_path):
+    one = answer(collection, query, 1)
+    draws = [
+        draw_matches(query, [matches], collection, tmp_path / f"{number}.png", **options).read_bytes()
+        for number, (matches, options) in enumerate([
+            (one, {}),
+            (one, {"name": "other.jpg"}),
+            (one, {"label": "x"}),
+            (one, {"label": "x", "name": "other.jpg"}),
+            (replace(one, labels=["another"]), {}),
+            (replace(one, distances=one.distances + 1), {}),
+            (replace(one, space="elsewhere"), {}),
+        ])
+    ]  # fmt: skip
+    assert len(set(draws)) == len(draws)
+
+
+def test_pictures_of_extreme_shape(tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for width, height in [(1, 5000), (5000, 1), (1, 1), (3000, 2)]:
+        noise(1, width, height).save(folder / f"{width}x{height}.png")
+    lookalike.index(folder, tmp_path / "collection", models=["pixels"])
+    table = lookalike.Collection.open(tmp_path / "collection")
+    for query in (noise(1, 1, 5000), noise(1, 5000, 1)):
+        matches = answer(table, query, 4)
+        assert len(matches) == 4
+        page = pixels(draw_matches(query, [matches], table, tmp_path / "out.png"))
+        assert page.shape[1] > 4 * CELL[0]
+
+
+@pytest.mark.parametrize("harm", ["gone", "damaged", "a folder"])
+def test_the_thumbnail_stands_in_for_a_lost_original(query, tmp_path, harm):
+    collection = indexed(tmp_path)
+    matches = answer(collection, query, 2)
+    lost = Path(matches.uris[1])
+    lost.unlink()
+    if harm == "damaged":
+        lost.write_bytes(b"\x89PNG\r\n")
+    elif harm == "a folder":
+        lost.mkdir()
+    page = pixels(draw_matches(query, [matches], collection, tmp_path / "out.png"))
+    thumbnail = collection.take(matches.ids, ["thumbnail"])["thumbnail"][1].as_py()
+    assert places(page, original(matches.uris[1])) == []
+    assert len(places(page, Image.open(io.BytesIO(thumbnail)))) == 1
+    assert len(places(page, original(matches.uris[0]))) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("a.png", "PNG"), ("a.jpg", "JPEG"), ("a.jpeg", "JPEG"), ("a.webp", "WEBP"), ("b/A.JPG", "JPEG")],
+)
+def test_the_ending_of_the_name_decides_the_format(collection, query, tmp_path, name, kind):
+    path = tmp_path / "out" / name
+    assert draw_matches(query, [answer(collection, query, 1)], collection, str(path)) == path
+    with Image.open(path) as page:
+        page.load()
+        assert page.format == kind
+    assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("name", ["out.gif", "out", "out.pdf", ".png"])
+def test_another_ending_is_refused_with_those_that_are_known(collection, query, tmp_path, name):
+    with pytest.raises(InputError, match=rf"'{name}'; its name must end in \.png, \.jpg, \.jpeg, \.webp"):
+        draw_matches(query, [answer(collection, query, 1)], collection, tmp_path / name)
+    assert not (tmp_path / name).exists()
