@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lookalike.canvas import COLOURS
 from lookalike.charts import draw_evaluation
 from lookalike.errors import InputError
-from lookalike.pictures import COLOURS
 from lookalike.scores import METRICS, ClassScores, Counts, Estimate, Evaluation, SpaceScores
 
 

@@ -58,7 +58,7 @@ def test_every_command_is_in_the_readme():
     from lookalike.cli import app
 
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    names = [command.callback.__name__ for command in app.registered_commands]
+    names = [command.name or command.callback.__name__ for command in app.registered_commands]
     assert [name for name in names if f"lookalike {name}" not in text] == []
 
 

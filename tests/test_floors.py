@@ -13,8 +13,8 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "lookalike"
 
 FLOORS = [
-    {"errors", "types", "tracing"},
-    {"images", "vectors", "sources", "files", "downloads", "palette", "scores"},
+    {"errors", "types", "tracing", "files"},
+    {"images", "vectors", "sources", "downloads", "canvas", "palette", "scores"},
     {"models", "store", "datasets"},
     {
         "indexing",
@@ -38,7 +38,7 @@ HEAVY = {
     "lance": {"store"},
     "onnxruntime": {"models"},
     "onnx": {"models"},
-    "matplotlib": {"pictures", "charts", "atlas"},
+    "matplotlib": {"canvas", "pictures", "charts", "atlas"},
     "openTSNE": {"layouts"},
     "typer": {"cli"},
     "rich": {"console"},

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import io
-import textwrap
-import warnings
 from collections.abc import Container
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from PIL import Image, ImageDraw, ImageOps
 
-from lookalike.errors import InputError
-from lookalike.files import replacing
+from lookalike.canvas import INK, QUIET, rendered, save, short, target
 from lookalike.mapping import Map
 from lookalike.palette import UNLABELLED, Legend, legend
 from lookalike.store.collection import Collection
@@ -25,8 +21,7 @@ from lookalike.tracing import span
 
 __all__ = ["Tiles", "draw_map", "tiles"]
 
-_INK, _QUIET, _PANEL = "#1b1f24", "#5c6670", "#f5f6f8"
-_SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+_PANEL = "#f5f6f8"
 # Thumbnails read at once: some 20 MiB.
 _CHUNK = 2048
 # Pixels a point of type: matplotlib's sizes are in points.
@@ -76,18 +71,14 @@ def draw_map(map_: Map, collection: Collection, path: str | Path) -> Path:
     CollectionError
         If the collection no longer has one of the rows.
     """
-    path = Path(path)
-    if path.suffix.lower() not in _SUFFIXES:
-        raise InputError(f"A picture cannot be written as {path.name!r}; its name must end in {', '.join(_SUFFIXES)}.")
+    path = target(path)
     key = legend(collection.take(map_.ids, ["label"])["label"].to_pylist())
     shown = tiles(map_, _IMAGES)
     with span("draw dots"):
         page = _page(map_, key, len(shown.rows))
     with span("draw images"):
         page.paste(_mosaic(map_, shown, key, collection), (_MARGIN, _HEADING))
-    with replacing(path) as temporary:
-        page.save(temporary, _SUFFIXES[path.suffix.lower()], quality=92)
-    return path
+    return save(page, path)
 
 
 def tiles(map_: Map, extent: int) -> Tiles:
@@ -145,7 +136,7 @@ def _mosaic(map_: Map, shown: Tiles, key: Legend, collection: Collection) -> Ima
         for row, (x, y), thumbnail in places:
             pen.rectangle((x + 1, y + 1, x + last, y + last), fill=key.colours[key.of[row]])
             if thumbnail is not None:
-                panel.paste(_square(thumbnail, last - 3), (x + 3, y + 3))
+                panel.paste(_square(thumbnail, last - 4), (x + 3, y + 3))
     return panel
 
 
@@ -157,20 +148,15 @@ def _square(thumbnail: bytes, side: int) -> Image.Image:
 def _page(map_: Map, key: Legend, shown: int) -> Image.Image:
     """Return the page with its heading, dots and legend; the place of the images is left free."""
     figure = Figure(figsize=(_WIDTH / 72 / _SCALE, _HEIGHT / 72 / _SCALE), dpi=72 * _SCALE, facecolor="white")
-    canvas = FigureCanvasAgg(figure)
     _text(figure, _MARGIN, 84, map_.title, size=25, weight="bold")
-    _text(figure, _MARGIN, 140, map_.summary, size=13.5, color=_QUIET)
+    _text(figure, _MARGIN, 140, map_.summary, size=13.5, color=QUIET)
     some = f"{shown:,} of them as images" if shown < len(map_) else "all of them as images"
-    _text(figure, _MARGIN + _IMAGES, 140, some, size=13.5, color=_QUIET, ha="right")
+    _text(figure, _MARGIN + _IMAGES, 140, some, size=13.5, color=QUIET, ha="right")
     left = 2 * _MARGIN + _IMAGES
-    _text(figure, left, 140, "All of them as dots", size=13.5, color=_QUIET)
+    _text(figure, left, 140, "All of them as dots", size=13.5, color=QUIET)
     _dots(figure, map_, key, left)
     _legend(figure, key, left, _HEADING + _DOTS + _MARGIN)
-    with warnings.catch_warnings():
-        # A label in a script that the font lacks is drawn as boxes: the picture is whole all the same.
-        warnings.filterwarnings("ignore", message="Glyph")
-        canvas.draw()
-    return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    return rendered(figure)
 
 
 def _dots(figure: Figure, map_: Map, key: Legend, left: int) -> None:
@@ -188,7 +174,7 @@ def _dots(figure: Figure, map_: Map, key: Legend, left: int) -> None:
 def _legend(figure: Figure, key: Legend, left: int, top: int) -> None:
     """Write the labels in as many columns as they need, with how many rows each has."""
     if key.names == [UNLABELLED]:
-        _text(figure, left, top + 20, "No image has a label.", size=13.5, color=_QUIET)
+        _text(figure, left, top + 20, "No image has a label.", size=13.5, color=QUIET)
         return
     columns = 2 if max(map(len, key.names)) > 14 or len(key.names) <= 12 else 3
     width, height = _DOTS / columns, 62
@@ -196,8 +182,8 @@ def _legend(figure: Figure, key: Legend, left: int, top: int) -> None:
     for index, (name, colour, count) in enumerate(zip(key.names, key.colours, key.counts, strict=True)):
         x, y = left + index // rows * width, top + index % rows * height
         figure.add_artist(_dot(x + 14, y + 10, colour))
-        _text(figure, x + 44, y + 20, _short(name, int(width / 17) - 6), size=13.5)
-        _text(figure, x + width - 40, y + 20, f"{count:,}", size=13.5, color=_QUIET, ha="right")
+        _text(figure, x + 44, y + 20, short(name, int(width / 17) - 6), size=13.5)
+        _text(figure, x + width - 40, y + 20, f"{count:,}", size=13.5, color=QUIET, ha="right")
 
 
 def _dot(x: float, y: float, colour: str) -> Line2D:
@@ -205,11 +191,6 @@ def _dot(x: float, y: float, colour: str) -> Line2D:
     return Line2D([x / _WIDTH], [1 - y / _HEIGHT], marker="o", markersize=12, color=colour, markeredgewidth=0)
 
 
-def _text(figure: Figure, x: float, y: float, text: str, *, color: str = _INK, **style: Any) -> None:
+def _text(figure: Figure, x: float, y: float, text: str, *, color: str = INK, **style: Any) -> None:
     # A dollar sign would begin a formula.
     figure.text(x / _WIDTH, 1 - y / _HEIGHT, text, color=color, parse_math=False, va="baseline", **style)
-
-
-def _short(text: str, most: int) -> str:
-    plain = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
-    return textwrap.shorten(plain, most, placeholder="…") if " " in plain else plain[:most] + "…" * (len(plain) > most)

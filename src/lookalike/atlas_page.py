@@ -193,12 +193,12 @@ def _pack(ids: npt.NDArray[np.int64], collection: Collection) -> _Packed:
             thumbnails = collection.take(ids[start : start + on_sheet], ["thumbnail"])["thumbnail"].to_pylist()
             images = list(pool.map(_sprite, thumbnails))
             sheet = _sheet([image for image, _ in images])
-            fits = len(sheet) <= left
+            first, fits = on_sheet * len(packed.sheets), len(sheet) <= left
             if fits:
                 left -= len(sheet)
                 packed.sheets.append(_data_uri(sheet))
             seen = [fits and thumbnail is not None for thumbnail in thumbnails]
-            packed.sprites += [start + index if there else -1 for index, there in enumerate(seen)]
+            packed.sprites += [first + index if there else -1 for index, there in enumerate(seen)]
             packed.ratios += [ratio for _, ratio in images]
             if side:
                 waiting.append(list(pool.map(lambda thumbnail: _preview(thumbnail, side), thumbnails)))

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from lookalike.pictures import COLOURS, INK, QUIET, RULE, rendered, save, short, target
+from lookalike.canvas import COLOURS, INK, QUIET, RULE, rendered, save, short, target
 from lookalike.scores import METRICS, TITLES, Evaluation, SpaceScores
 
 __all__ = ["draw_evaluation"]

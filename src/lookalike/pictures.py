@@ -3,31 +3,25 @@
 from __future__ import annotations
 
 import io
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
 
 from lookalike import images
-from lookalike.errors import ImageError, InputError
-from lookalike.files import replacing
+from lookalike.canvas import COLOURS, INK, QUIET, RULE, rendered, save, short, target
+from lookalike.errors import ImageError
 from lookalike.sources import from_uri
 from lookalike.store.collection import Collection
 from lookalike.types import Match, Matches
 
-__all__ = ["COLOURS", "INK", "QUIET", "RULE", "draw_matches", "rendered", "save", "short", "target"]
+__all__ = ["draw_matches"]
 
-INK, QUIET, RULE = "#1b1f24", "#667079", "#d9dee3"
-# Told apart by every common kind of colour vision (Okabe and Ito).
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
 _SAME, _OTHER = COLOURS[:2]
-_SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 
 
 class _Layout(NamedTuple):
@@ -91,37 +85,6 @@ def draw_matches(
     return save(sheet.image(), path)
 
 
-def target(path: str | Path) -> Path:
-    """Return where a picture is to be written, if it can be: InputError if the file's ending is of no known kind."""
-    path = Path(path)
-    if path.suffix.lower() not in _SUFFIXES:
-        raise InputError(f"A picture cannot be written as {path.name!r}; its name must end in {', '.join(_SUFFIXES)}.")
-    return path
-
-
-def save(picture: Image.Image, path: Path) -> Path:
-    """Write a picture in the format that the file's ending names, whole or not at all."""
-    with replacing(path) as temporary:
-        picture.save(temporary, _SUFFIXES[path.suffix.lower()], quality=92)
-    return path
-
-
-def rendered(figure: Figure) -> Image.Image:
-    """Return a figure as an RGB picture of its own size and resolution."""
-    canvas = FigureCanvasAgg(figure)
-    with warnings.catch_warnings():
-        # A name in a script that the font lacks is drawn as boxes: the picture is whole all the same.
-        warnings.filterwarnings("ignore", message="Glyph")
-        canvas.draw()
-    return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
-
-
-def short(text: str) -> str:
-    """Return a name as it is drawn: at most 26 characters, each of them printable."""
-    plain = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
-    return plain if len(plain) <= 26 else plain[:25].rstrip() + "…"
-
-
 def _original(match: Match, thumbnail: bytes) -> Image.Image:
     """Return a match's picture, or its thumbnail where the file is gone."""
     try:
@@ -139,7 +102,6 @@ class _Sheet:
         self._width = 2 * layout.margin + (layout.columns + 1) * (layout.width + layout.gap) + layout.gap
         self._height = 2 * layout.margin + content
         self._figure = Figure(figsize=(self._width / 72, self._height / 72), dpi=72 * layout.scale, facecolor="white")
-        FigureCanvasAgg(self._figure)
         self._top = layout.margin
 
     def query(self, picture: Image.Image, name: str, label: str | None) -> None:

@@ -1,0 +1,317 @@
+"""The map's page as a person meets it, in a real browser."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lookalike.atlas_page import write_map_page
+from lookalike.mapping import Map
+from made import SPACE, add_rows, make_collection, picture
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="needs Playwright: pip install playwright")
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+OPTIONS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+HOSTILE = '</script><img src=x onerror="document.title=1">'
+COUNT = 60
+COLOURS = [(214, 60, 50), (40, 120, 220), (60, 170, 80)]
+
+pytestmark = pytest.mark.skipif(BROWSER is None, reason="needs Chromium on the PATH: apt-get install chromium")
+
+
+@pytest.fixture(scope="module")
+def page_file(tmp_path_factory):
+    """Sixty pictures in three rows of twenty; their files are there, and the names are not kind."""
+    folder = tmp_path_factory.mktemp("map page")
+    uris, labels, thumbnails = [], [], []
+    for index in range(COUNT):
+        file = folder / f"picture #{index:02} <b>.jpg"
+        thumbnails.append(picture(COLOURS[index // 20], (160, 120)))
+        Image.new("RGB", (640, 480), COLOURS[index // 20]).save(file)
+        uris.append(str(file))
+        labels.append(["sky", HOSTILE, None][index // 20])
+    collection = make_collection(folder / "collection", np.eye(4, dtype=np.float32)[:1])
+    collection.delete(collection.vectors(SPACE)[0])
+    rows = np.random.default_rng(0).normal(size=(COUNT, 4)).astype(np.float32)
+    add_rows(collection, rows, uris=uris, labels=labels, thumbnails=thumbnails)
+    xy = np.array([[index % 20, -8 * (index // 20)] for index in range(COUNT)], np.float32)
+    measured = {"k": 10, "trustworthiness": 0.987, "preservation": 0.5, "queries": COUNT, "rows": COUNT}
+    ids = collection.vectors(SPACE)[0]
+    map_ = Map(ids, xy, np.ones(COUNT, np.bool_), SPACE, "tsne", 0, {}, measured)
+    return write_map_page(map_, collection, folder / "map.html")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_api.sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=BROWSER, args=OPTIONS)
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def open_page(browser, page_file):
+    """Open the page, and check in the end that it asked for nothing but its own files and complained of nothing."""
+    opened, complaints, requests = [], [], []
+
+    def open_it(**settings):
+        context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **settings})
+        page = context.new_page()
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("request", lambda request: requests.append(request.url))
+        page.goto(page_file.as_uri())
+        page.wait_for_function("sheets.every((sheet) => sheet.complete) && area.width > 1")
+        page.wait_for_timeout(100)
+        opened.append(context)
+        return page
+
+    yield open_it
+    for context in opened:
+        context.close()
+    assert complaints == []
+    assert [url for url in requests if not url.startswith(("data:", page_file.parent.as_uri()))] == []
+
+
+@pytest.fixture
+def page(open_page):
+    return open_page()
+
+
+def position(page, row: int) -> tuple[float, float]:
+    return tuple(page.evaluate(f"[screenX(places[{2 * row}]), screenY(places[{2 * row + 1}])]"))
+
+
+def settle(page) -> None:
+    page.wait_for_timeout(400)
+
+
+def pixel(page, x: float, y: float) -> np.ndarray:
+    image = page.screenshot(clip={"x": x, "y": y, "width": 1, "height": 1})
+    return np.asarray(Image.open(io.BytesIO(image)).convert("RGB"))[0, 0].astype(int)
+
+
+def test_the_heading_tells_what_the_map_is(page):
+    assert page.title() == f"t-SNE map of {SPACE}"
+    assert page.inner_text("h1") == f"t-SNE map of {SPACE}"
+    assert "60 images · trustworthiness 0.987 · 50 % of the 10 nearest neighbours kept" in page.inner_text("#summary")
+
+
+def test_hostile_names_and_labels_are_text(page):
+    names = page.locator("#legend .toggle span").all_inner_texts()
+    assert names == [HOSTILE, "sky", "no label"]
+    assert page.locator("body img[src=x]").count() == 0
+
+
+def test_pointing_shows_the_picture_its_name_and_label(page):
+    page.mouse.move(*position(page, 3))
+    card = page.locator("#card")
+    assert card.is_visible()
+    assert card.locator(".name").inner_text() == "picture #03 <b>.jpg"
+    assert card.locator(".label").inner_text() == "sky"
+    box = card.locator("canvas").bounding_box()
+    assert (box["width"], box["height"]) == (208, pytest.approx(156, abs=0.1))
+    page.wait_for_timeout(100)
+    shown = pixel(page, box["x"] + 100, box["y"] + 80)
+    assert np.abs(shown - COLOURS[0]).max() < 25
+    page.mouse.move(1270, 10)
+    assert not card.is_visible()
+
+
+def test_a_click_opens_the_picture_and_escape_closes_it(page, page_file):
+    page.mouse.click(*position(page, 25))
+    viewer = page.locator("#viewer")
+    assert viewer.is_visible()
+    assert viewer.locator("h2").inner_text() == "picture #25 <b>.jpg"
+    assert viewer.locator(".label").inner_text() == HOSTILE
+    original = page_file.parent / "picture #25 <b>.jpg"
+    assert viewer.locator(".path").inner_text() == str(original)
+    assert viewer.locator("a").get_attribute("href") == original.as_uri()
+    viewer.locator("img").wait_for(state="visible")
+    assert page.evaluate("document.querySelector('#viewer img').naturalWidth") == 640
+    page.keyboard.press("Escape")
+    assert not viewer.is_visible()
+
+
+def test_the_wheel_zooms_about_the_pointer(page):
+    x, y = position(page, 30)
+    before = page.evaluate("view.scale")
+    page.mouse.move(x, y)
+    page.mouse.wheel(0, -500)
+    settle(page)
+    assert page.evaluate("view.scale") > 1.9 * before
+    # A wheel's event tells whole pixels, and what it is off by grows with the zoom.
+    assert position(page, 30) == (pytest.approx(x, abs=2), pytest.approx(y, abs=2))
+    page.mouse.wheel(0, 500)
+    settle(page)
+    assert page.evaluate("view.scale") == pytest.approx(before, rel=0.01)
+
+
+def test_dragging_moves_the_map_and_opens_nothing(page):
+    x, y = position(page, 30)
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 60, y - 40, steps=4)
+    page.mouse.up()
+    assert position(page, 30) == (pytest.approx(x + 60, abs=1), pytest.approx(y - 40, abs=1))
+    assert not page.locator("#viewer").is_visible()
+
+
+def test_images_come_as_one_comes_nearer_and_none_goes(page):
+    def as_images(zoom):
+        page.evaluate(f"go({{ x: 0.5, y: 0.5, scale: area.whole * {zoom} }}); draw()")
+        return set(page.evaluate("imagesNow().rows"))
+
+    shown = [as_images(zoom) for zoom in (1, 2, 4, 8, 16)]
+    assert all(fewer <= more for fewer, more in itertools.pairwise(shown))
+    assert 0 < len(shown[0]) < len(shown[-1]) == COUNT
+    as_images(1)
+    boxes = page.evaluate("drawn.map(([, ...box]) => box)")
+    for index, (left, top, width, height) in enumerate(boxes):
+        for other_left, other_top, other_width, other_height in boxes[:index]:
+            apart = left >= other_left + other_width or other_left >= left + width
+            assert apart or top >= other_top + other_height or other_top >= top + height
+
+
+@pytest.mark.parametrize(
+    ("key", "scale", "x", "y"),
+    [("+", 1.6, 0, 0), ("-", 1 / 1.6, 0, 0), ("ArrowRight", 1, 1, 0), ("ArrowUp", 1, 0, -1), ("0", 1, 0, 0)],
+)
+def test_keys_move_and_zoom(page, key, scale, x, y):
+    before = page.evaluate("({ ...view })")
+    page.keyboard.press(key)
+    settle(page)
+    after = page.evaluate("({ ...view })")
+    assert after["scale"] == pytest.approx(scale * before["scale"])
+    assert (np.sign(round(after["x"] - before["x"], 6)), np.sign(round(after["y"] - before["y"], 6))) == (x, y)
+
+
+def test_the_buttons_zoom_and_show_all_again(page):
+    before = page.evaluate("view.scale")
+    page.get_by_role("button", name="Zoom in").click()
+    settle(page)
+    assert page.evaluate("view.scale") == pytest.approx(1.8 * before)
+    page.get_by_role("button", name="Zoom out").click()
+    page.get_by_role("button", name="Zoom out").click()
+    settle(page)
+    assert page.evaluate("view.scale") < before
+    page.get_by_role("button", name="Show all of the map").click()
+    settle(page)
+    assert page.evaluate("[view.scale === area.whole, view.x, view.y]") == [True, 0.5, 0.5]
+
+
+def test_search_lists_and_highlights_by_name_and_label(page):
+    page.keyboard.press("/")
+    page.keyboard.type("PICTURE #1")
+    assert page.inner_text("#count") == "10 found"
+    assert page.locator("#results b").all_inner_texts() == [f"picture #{index} <b>.jpg" for index in range(10, 20)]
+    assert sorted(page.evaluate("[...found]")) == list(range(10, 20))
+    page.locator("#results button").nth(4).click()
+    assert page.locator("#viewer h2").inner_text() == "picture #14 <b>.jpg"
+    page.keyboard.press("Escape")
+    page.fill("#query", "onerror")
+    assert page.inner_text("#count") == "20 found"
+    page.fill("#query", "nothing like it")
+    assert page.inner_text("#count") == "0 found"
+    page.locator("#query").press("Escape")
+    assert page.evaluate("found") is None
+    assert not page.locator("#found").is_visible()
+
+
+def test_enter_flies_to_what_was_found(page):
+    page.fill("#query", "picture #05")
+    page.locator("#query").press("Enter")
+    settle(page)
+    assert page.evaluate("view.scale") > 5 * page.evaluate("area.whole")
+    x, y = position(page, 5)
+    assert 300 < x < 1280
+    assert 0 < y < 800
+
+
+def test_the_legend_hides_and_shows_labels(page):
+    sky = page.locator("#legend .toggle").nth(1)
+    assert "sky" in sky.inner_text()
+    at = position(page, 3)
+    sky.click()
+    assert sky.get_attribute("aria-pressed") == "false"
+    page.mouse.move(*at)
+    assert not page.locator("#card").is_visible()
+    page.get_by_role("button", name="Show all", exact=True).click()
+    assert sky.get_attribute("aria-pressed") == "true"
+    page.mouse.move(at[0] + 1, at[1])
+    assert page.locator("#card").is_visible()
+
+
+def test_one_label_alone(page):
+    page.get_by_role("button", name="Show sky only").focus()
+    page.keyboard.press("Enter")
+    pressed = [button.get_attribute("aria-pressed") for button in page.locator("#legend .toggle").all()]
+    assert pressed == ["false", "true", "false"]
+    assert page.evaluate("pool.every((row) => row < 20)")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_stands_out_from_its_ground(open_page, scheme):
+    """At least 4.5 to 1, as the Web Content Accessibility Guidelines (AA) ask."""
+    page = open_page(color_scheme=scheme)
+    page.fill("#query", "picture")
+    for selector in ("h1", "#summary", "#query", "#count", "#results b", "#results span", "summary", "small", ".only"):
+        text, ground = page.evaluate(
+            """(selector) => {
+              let element = document.querySelector(selector);
+              const text = getComputedStyle(element).color;
+              const clear = "rgba(0, 0, 0, 0)";
+              while (getComputedStyle(element).backgroundColor === clear) element = element.parentElement;
+              const colours = [text, getComputedStyle(element).backgroundColor];
+              return colours.map((colour) => colour.match(/\\d+/g).map(Number));
+            }""",
+            selector,
+        )
+        lighter, darker = sorted((luminance(text), luminance(ground)), reverse=True)
+        assert (lighter + 0.05) / (darker + 0.05) >= 4.5, selector
+    corner = pixel(page, 1270, 10)
+    assert (corner.mean() > 200) == (scheme == "light")
+
+
+def luminance(rgb) -> float:
+    parts = np.array(rgb) / 255
+    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
+
+
+def test_a_phone_sees_the_map_and_taps_it(open_page):
+    page = open_page(viewport={"width": 400, "height": 800}, has_touch=True, is_mobile=True, device_scale_factor=2)
+    assert page.evaluate("document.documentElement.scrollWidth") == 400
+    panel = page.locator("#panel").bounding_box()
+    assert panel["y"] + panel["height"] < 300
+    places = [position(page, row) for row in range(COUNT)]
+    assert all(0 < x < 400 and panel["y"] + panel["height"] < y < 800 for x, y in places)
+    page.touchscreen.tap(*places[50])
+    assert page.locator("#viewer h2").inner_text().startswith("picture #")
+    page.get_by_role("button", name="Close").click()
+    assert not page.locator("#viewer").is_visible()
+
+
+def test_two_fingers_pinch(open_page):
+    page = open_page(has_touch=True)
+    before = page.evaluate("view.scale")
+    touch = page.context.new_cdp_session(page)
+    for kind, spread in (("touchStart", 50), ("touchMove", 75), ("touchMove", 100), ("touchEnd", 0)):
+        points = [{"x": 800 - spread, "y": 400, "id": 0}, {"x": 800 + spread, "y": 400, "id": 1}] if spread else []
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+    settle(page)
+    assert 1.5 * before < page.evaluate("view.scale") < 2.5 * before
+    assert not page.locator("#viewer").is_visible()
