@@ -154,6 +154,9 @@ def test_a_folder_without_images_makes_no_collection(run, tmp_path):
     with pytest.raises(SourceError, match=r"no images under .*empty.*\.jpg"):
         run(tmp_path / "empty")
     assert not (tmp_path / "c").exists()
+    run()
+    with pytest.raises(SourceError, match="no images under"):
+        run(tmp_path / "empty")
 
 
 def test_a_model_that_cannot_run_makes_no_collection(run, tmp_path):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -102,6 +104,16 @@ def test_a_changed_collection_is_seen_by_the_next_search(query, tmp_path, sample
     assert len(lookalike.search(table, query, k=100)) == 5
     lookalike.index(sample / "car", table)
     assert len(lookalike.search(table, query, k=100)) == 10
+
+
+def test_a_collection_that_is_dropped_frees_what_was_loaded_of_it(query, tmp_path, sample):
+    lookalike.index(sample / "cat", tmp_path / "c", models=["pixels"])
+    table = Collection.open(tmp_path / "c")
+    lookalike.search(table, query)
+    gone = weakref.ref(table)
+    del table
+    gc.collect()
+    assert gone() is None
 
 
 def test_misuse_is_named(collection, query, tmp_path):

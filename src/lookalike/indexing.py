@@ -148,7 +148,8 @@ def _open(scan: Scan, collection: Collection | str | os.PathLike[str] | None, mo
     """Open or make the collection, once it is sure that there are images and that the models can be run."""
     path = default_path() if collection is None else collection
     table = path if isinstance(path, Collection) else Collection.open(path) if Collection.exists(path) else None
-    if (table is None or table.is_empty()) and not any(True for _ in scan):
+    rows = table is not None and any(len(table.ids_under(prefixes(root))) for root in scan.roots)
+    if not rows and not any(True for _ in scan):
         raise SourceError(
             f"There are no images under {', '.join(scan.paths)}: looked for files ending in "
             f"{' '.join(sorted(EXTENSIONS))}. Name another folder, or --hidden to look into hidden ones."

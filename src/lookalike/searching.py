@@ -6,7 +6,6 @@ import hashlib
 import os
 from pathlib import Path
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -23,8 +22,6 @@ from lookalike.types import Matches
 __all__ = ["Query", "Searcher", "search"]
 
 Query = str | os.PathLike[str] | bytes | Image.Image | npt.NDArray[Any]
-
-_searchers: WeakKeyDictionary[Collection, dict[str, Searcher]] = WeakKeyDictionary()
 
 
 def search(
@@ -63,11 +60,12 @@ def search(
     """
     if not isinstance(collection, Collection):
         collection = Collection.open(default_path() if collection is None else collection)
-    ready = _searchers.setdefault(collection, {})
     name = collection.space(space)
-    if name not in ready:
-        ready[name] = Searcher(collection, name)
-    return ready[name].search(query, k=k, not_self=not_self)
+    key = ("searcher", name)
+    if key not in collection.kept:
+        collection.kept[key] = Searcher(collection, name)
+    searcher: Searcher = collection.kept[key]
+    return searcher.search(query, k=k, not_self=not_self)
 
 
 class Searcher:

@@ -82,12 +82,15 @@ class Collection:
     ----------
     path
         The folder that holds it.
+    kept
+        What others have made of it and want to live as long as this object, by their own keys.
     models
         The Model that fills each Space, by the Space's name.
     """
 
     def __init__(self, path: str, table: lance.LanceDataset) -> None:
         self.path = path
+        self.kept: dict[tuple[str, str], Any] = {}
         self._table = table
 
     @classmethod
