@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import sys
 import webbrowser
 from collections.abc import Callable, Iterator
@@ -39,8 +40,12 @@ _TOLD = ("map", "mean_class_map", "precision_at_1")
 
 @dataclass(frozen=True, slots=True)
 class Pictures:
-    """What the story is told of: a folder of pictures, each labelled by the folder it lies in."""
+    """What the story is told of: folders of pictures, each labelled by the folder it lies in.
 
+    Every source has a collection of its own, by its name: one story must not hold another's pictures.
+    """
+
+    name: str
     paths: list[Path]
     source: str
     credit: str = ""
@@ -49,7 +54,8 @@ class Pictures:
 def find_pictures(folder: Path | None, data: Path | None, output: Path) -> Pictures:
     """Return the user's folder, or Caltech 101's nine classes where they can be had, or else the drawn sample."""
     if folder is not None:
-        return Pictures([folder], f"what lies under {folder}")
+        digest = hashlib.sha256(to_uri(folder).encode()).hexdigest()[:6]
+        return Pictures(f"folder-{digest}", [folder], f"what lies under {folder}")
     cache = Path(platformdirs.user_cache_dir("lookalike", appauthor=False), "caltech101")
     try:
         if data is None:
@@ -58,8 +64,9 @@ def find_pictures(folder: Path | None, data: Path | None, output: Path) -> Pictu
     except DownloadError as error:
         tell(f"  It cannot be had: {error}")
         tell(f"Drawing a sample instead: {len(sample.CLASSES)} classes of pictures, into {output / 'sample'}")
-        return Pictures([sample.write_sample(output / "sample")], "nine classes drawn by Lookalike itself")
+        return Pictures("sample", [sample.write_sample(output / "sample")], "nine classes drawn by Lookalike itself")
     return Pictures(
+        "caltech101",
         [root / label for label in caltech101.SEED_CLASSES],
         "photographs of nine classes of Caltech 101",
         "Photographs: Li, Andreeto, Ranzato, Perona: Caltech 101 (2022), CaltechDATA, CC BY 4.0.",
@@ -105,12 +112,13 @@ def tell(line: str) -> None:
 def _index(pictures: Pictures, output: Path) -> Collection:
     inception = next((name for name in _INCEPTIONS if weights.available(registry.resolve(name))), None)
     models = [registry.DEFAULT, *([inception] if inception else []), "pixels"]
-    tell(f"Indexing {pictures.source} into {output / 'collection'}: {', '.join(models)}")
+    path = output / f"collection-{pictures.name}"
+    tell(f"Indexing {pictures.source} into {path}: {', '.join(models)}")
     if inception is None:
         tell("  (without InceptionV3, whose weights are not at hand: lookalike models says how to get them)")
-    report = index(pictures.paths, output / "collection", models=models)
+    report = index(pictures.paths, path, models=models)
     tell(f"  {report.images:,} images, {report.added:,} of them new, {report.failed:,} failed, {report.seconds:.1f} s")
-    return Collection.open(output / "collection")
+    return Collection.open(path)
 
 
 def _split(collection: Collection, output: Path) -> pa.Table:
@@ -180,10 +188,10 @@ def _commands(collection: Collection, answers: list[Answer], output: Path) -> li
     models = " ".join(f"--model {name}" for name in collection.models)
     name = f"{answers[0].label}/{answers[0].name}" if answers else "query.jpg"
     return [
-        f"lookalike index FOLDER -c {output / 'collection'} {models}",
-        f"lookalike search FOLDER/{name} -c {output / 'collection'} --not-self --picture result.png",
-        f"lookalike evaluate -c {output / 'collection'} --split {output / 'manifest.csv'}",
-        f"lookalike map -c {output / 'collection'} --output map.html",
+        f"lookalike index FOLDER -c {collection.path} {models}",
+        f"lookalike search FOLDER/{name} -c {collection.path} --not-self --picture result.png",
+        f"lookalike evaluate -c {collection.path} --split {output / 'manifest.csv'}",
+        f"lookalike map -c {collection.path} --output map.html",
     ]
 
 

@@ -55,6 +55,8 @@ def test_with_the_photographs(photographs, tmp_path):
 def test_with_a_users_folder_of_one_class(sample, tmp_path):
     printed = demo(tmp_path / "demo", sample / "car")
     assert "No evaluation" in printed
+    # Another folder in the same place is another story.
+    assert "5 images, 5 of them new" in demo(tmp_path / "demo", sample / "cat")
     assert (tmp_path / "demo" / "report.html").is_file()
 
 
