@@ -317,3 +317,71 @@ def test_the_default_collection_is_used_when_none_is_named(folder, tmp_path, mon
     lookalike.index(folder, models=["pixels"])
     assert len(stored(tmp_path / "default")) == 6
     assert len(lookalike.search(None, folder / "cats" / "1.png")) == 6
+
+
+def test_a_linked_folder_that_is_away_is_not_swept(run, folder, tmp_path):
+    usb = picture(tmp_path / "usb" / "x.png", 80).parent
+    (folder / "link").symlink_to(usb)
+    run()
+    usb.rename(tmp_path / "unplugged")
+    assert counts(run()) == {"unchanged": 6, "images": 7}
+    (tmp_path / "unplugged").rename(usb)
+    assert counts(run()) == {"unchanged": 7, "images": 7}
+    (folder / "link").unlink()
+    assert counts(run()) == {"unchanged": 6, "removed": 1, "images": 6}
+
+
+def test_what_a_walk_does_not_meet_is_removed_only_when_it_is_gone(run, folder):
+    hidden = picture(folder / ".hidden" / "h.png", 70)
+    picture(folder / "odd.png", 71).rename(folder / "odd")
+    run(folder, folder / "odd", hidden=True)
+    assert counts(run()) == {"unchanged": 6, "images": 8}
+    hidden.unlink()
+    (folder / "odd").unlink()
+    assert counts(run()) == {"unchanged": 6, "removed": 2, "images": 6}
+
+
+def test_one_emptied_folder_does_not_keep_the_others_from_being_swept(run, folder, tmp_path):
+    other = picture(tmp_path / "other" / "x.png", 50).parent
+    picture(other / "y.png", 51)
+    run(folder, other)
+    shutil.rmtree(folder)
+    folder.mkdir()
+    (other / "x.png").unlink()
+    with pytest.raises(SourceError, match=rf"has 6 from it.*lookalike remove {folder} -c {tmp_path / 'c'}"):
+        run(folder, other)
+    assert len(stored(tmp_path / "c")) == 7
+
+
+def test_a_collection_object_that_lags_behind_is_brought_up_to_date(run, folder, tmp_path):
+    other = picture(tmp_path / "other" / "x.png", 50).parent
+    run()
+    lagging = Collection.open(tmp_path / "c")
+    run(other)
+    picture(other / "y.png", 51)
+    (other / "x.png").unlink()
+    assert counts(lookalike.index(other, lagging)) == {"added": 1, "removed": 1, "images": 7}
+
+
+def test_a_move_is_known_although_a_space_is_not_filled_everywhere(run, folder):
+    run()
+    run(folder / "cats", models=[replace(resolve("pixels"), name="half", size=(16, 16), dim=768)])
+    (folder / "dogs" / "0.png").rename(folder / "dogs" / "renamed.png")
+    assert counts(run(folder / "dogs", models=[])) == {"updated": 2, "moved": 1, "images": 6}
+
+
+def test_a_home_folders_collection_is_one_place(run, folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    lookalike.index(folder, "~/mine", models=["pixels"])
+    assert len(stored(tmp_path / "mine")) == 6
+    assert len(lookalike.search("~/mine", "~/in/cats/1.png", not_self=True)) == 5
+
+
+def test_a_collection_whose_making_was_cut_short_is_made_again(run, tmp_path):
+    (tmp_path / "c" / ".images.0a1b2c3d" / "data").mkdir(parents=True)
+    assert counts(run()) == {"added": 6, "images": 6}
+
+
+def test_vectors_that_cannot_be_kept_are_refused(run):
+    with pytest.raises(ModelError, match="not finite or beyond 65,504"):
+        run(models=[replace(resolve("pixels"), std=(0.001, 0.001, 0.001))])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import io
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -52,6 +54,11 @@ def command(epilog: str, name: str | None = None) -> Callable[[Callable[..., Non
                 function(*args, **kwargs)
             except LookalikeError as error:
                 console.print_error(str(error))
+                raise typer.Exit(2) from None
+            except BrokenPipeError:
+                raise
+            except OSError as error:
+                console.print_error(f"{error}. Name a file or folder that can be read and written.")
                 raise typer.Exit(2) from None
             except KeyboardInterrupt:
                 console.say("Interrupted. What was committed stays; run the command again to go on.", error=True)
@@ -104,10 +111,9 @@ def index(
 
     path = collection or default_path()
     settings = Settings(max_pixels=round(max_megapixels * 1e6), retry_failures=retry_failures)
-    with console.counting(Scan(paths, labels=labels, hidden=hidden), "Indexing") as progress:
-        report = lookalike.index(
-            paths, path, models=model or (), labels=labels, hidden=hidden, settings=settings, progress=progress
-        )
+    scan = Scan(paths, labels=labels, hidden=hidden)
+    with console.counting(scan, "Indexing") as progress:
+        report = lookalike.index(scan, path, models=model or (), settings=settings, progress=progress)
     if as_json:
         console.print_json(report.to_dict())
     else:
@@ -276,6 +282,10 @@ def evaluate(
     """
     from lookalike.evaluation import evaluate as measure
 
+    if picture is not None:
+        from lookalike.canvas import target
+
+        target(picture)
     table = _open(collection)
     spaces = [table.space(name) for name in space or ()] or list(table.models)
     with console.ranking(table.count() * len(spaces)) as progress:
@@ -350,4 +360,8 @@ def _options(
 
 def main() -> None:
     """Run the command line."""
+    for stream in (sys.stdout, sys.stderr):
+        # A name that the terminal's encoding lacks must not end the command.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     app()

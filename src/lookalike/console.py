@@ -50,7 +50,7 @@ def say(text: Text | str = "", *, error: bool = False) -> None:
 
 def print_json(value: Any) -> None:
     """Print data as JSON, and nothing else."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+    sys.stdout.write(json.dumps(value, allow_nan=False) + "\n")
 
 
 def print_error(message: str) -> None:

@@ -148,7 +148,9 @@ _quiet = _Quiet()
 
 def _load(data: bytes, max_pixels: int) -> Image.Image:
     formats: tuple[str, ...] = _FORMATS
-    if data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS:
+    # An AVIF file may call itself by the brand of the container that both share, and name its own among the others.
+    brands = data[8 : min(int.from_bytes(data[:4]), 256)]
+    if data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS and b"avif" not in brands:
         import pillow_heif
 
         pillow_heif.register_heif_opener(thumbnails=False)

@@ -23,7 +23,7 @@ import numpy.typing as npt
 from lookalike import images
 from lookalike.errors import ImageError, SourceError
 from lookalike.models import embedder, registry
-from lookalike.sources import EXTENSIONS, Labels, Scan, prefixes
+from lookalike.sources import EXTENSIONS, Labels, Scan, from_uri, prefixes
 from lookalike.store.collection import Collection, Contents, Known, default_path
 from lookalike.tracing import span
 from lookalike.types import Item, Model
@@ -44,10 +44,8 @@ class Settings:
         Images of more pixels are recorded as failures before they are decoded.
     retry_failures
         Whether files that failed before and have not changed are tried again.
-    batch
-        Images that a network takes at once.
-    threads
-        Threads that read and decode; 0 for one a core.
+    batch, threads
+        Images that a network takes at once; threads that read and decode, 0 for one a core.
     commit_rows, commit_seconds
         A commit is made when so many rows are ready, or so much time has gone by.
     """
@@ -71,10 +69,8 @@ class Report:
         whose file is gone.
     failed
         Files of this scan that cannot be indexed, those known from before included.
-    images
-        How many images the collection holds now.
-    seconds
-        How long it took.
+    images, seconds
+        How many images the collection holds now, and how long it took.
     failures
         The uri and the reason of each file that failed in this run.
     """
@@ -96,7 +92,7 @@ class Report:
 
 
 def index(
-    paths: Sequence[str | os.PathLike[str]] | str | os.PathLike[str],
+    paths: Scan | Sequence[str | os.PathLike[str]] | str | os.PathLike[str],
     collection: Collection | str | os.PathLike[str] | None = None,
     *,
     models: Sequence[str | Path | Model] = (),
@@ -114,7 +110,7 @@ def index(
     Parameters
     ----------
     paths
-        Folders, files, ``@list.txt``; see `lookalike.sources.Scan`, as for `labels` and `hidden`.
+        Folders, files, ``@list.txt``; see `lookalike.sources.Scan`, as for `labels` and `hidden`. Or a Scan of them.
     collection
         A Collection or its path, made if need be; None for the default one.
     models
@@ -134,7 +130,8 @@ def index(
         If a model cannot be run, or the collection cannot be used.
     """
     start = time.perf_counter()
-    scan = Scan([paths] if isinstance(paths, str | os.PathLike) else paths, labels=labels, hidden=hidden)
+    named = [paths] if isinstance(paths, str | os.PathLike) else paths
+    scan = named if isinstance(named, Scan) else Scan(named, labels=labels, hidden=hidden)
     table = _open(scan, collection, [registry.resolve(model) for model in models])
     run = _Run(table, settings or Settings(), progress or (lambda _: None))
     run.work_through(scan)
@@ -147,15 +144,16 @@ def index(
 def _open(scan: Scan, collection: Collection | str | os.PathLike[str] | None, models: list[Model]) -> Collection:
     """Open or make the collection, once it is sure that there are images and that the models can be run."""
     path = default_path() if collection is None else collection
+    if isinstance(path, Collection):
+        path.refresh()
     table = path if isinstance(path, Collection) else Collection.open(path) if Collection.exists(path) else None
-    rows = table is not None and any(len(table.ids_under(prefixes(root))) for root in scan.roots)
-    if not rows and not any(True for _ in scan):
+    holds = table is not None and any(len(table.ids_under(prefixes(root))) for root in scan.roots)
+    if not holds and next(iter(scan), None) is None:
         raise SourceError(
-            f"There are no images under {', '.join(scan.paths)}: looked for files ending in "
+            f"There are no images under {', '.join(scan.paths) or 'no path at all'}: looked for files ending in "
             f"{' '.join(sorted(EXTENSIONS))}. Name another folder, or --hidden to look into hidden ones."
         )
-    if table is None and not models:
-        models = [registry.resolve("auto")]
+    models = models or ([registry.resolve("auto")] if table is None else [])
     for model in models:
         if table is None or model.name not in table.models:
             embedder.load(model)
@@ -246,7 +244,7 @@ class _Run:
         self._open: list[_Work] = []
         self._committed = time.monotonic()
         self._seen: list[npt.NDArray[np.int64]] = []
-        self._reused: Counter[bytes] = Counter()
+        self._new: Counter[bytes] = Counter()
 
     def work_through(self, scan: Scan) -> None:
         """Do everything that the scan asks for, then sweep."""
@@ -269,7 +267,7 @@ class _Run:
     def _missing(self, scan: Scan) -> Iterator[tuple[_Loader, _Work]]:
         items = iter(scan)
         spaces = tuple(self._models)
-        loader = None
+        loader: _Loader | None = None
         while chunk := list(islice(items, _CHUNK)):
             with span("ask what is missing"):
                 missing = self._collection.missing(chunk, retry_failures=self._settings.retry_failures)
@@ -277,11 +275,9 @@ class _Run:
             self.report.unchanged += missing.unchanged
             self.report.failed += missing.failed
             self._progress(len(chunk) - len(missing.work))
-            if missing.work and loader is None:
-                loader = _Loader(self._models, self._before.contents(), self._settings.max_pixels)
-            for item, known in missing.work:
-                assert loader is not None  # noqa: S101 (for the type checker)
-                yield loader, _Work(item, known, spaces)
+            if missing.work:
+                loader = loader or _Loader(self._models, self._before.contents(), self._settings.max_pixels)
+                yield from ((loader, _Work(item, known, spaces)) for item, known in missing.work)
 
     def _take_in(self, work: _Work) -> None:
         """Count a loaded image, and embed and commit when there is enough of it."""
@@ -303,8 +299,8 @@ class _Run:
             self.report.updated += 1
         else:
             self.report.added += 1
-            if work.reused is not None and work.sha256 is not None:
-                self._reused[work.sha256] += 1
+            if work.sha256 is not None:
+                self._new[work.sha256] += 1
 
     def _embed(self) -> None:
         """Run each network once over the open batch; interrupted, it can be run again."""
@@ -340,8 +336,8 @@ class _Run:
         if kind != "stale":
             # What could not even be read has no stamp worth keeping: it is asked for again each time.
             unread = [kind == "failed" and work.sha256 is None for work in works]
-            columns["size"] = [-1 if no else work.item.size for no, work in zip(unread, works, strict=True)]
-            columns["mtime_ns"] = [-1 if no else work.item.mtime_ns for no, work in zip(unread, works, strict=True)]
+            for name in ("size", "mtime_ns"):
+                columns[name] = [-1 if no else getattr(w.item, name) for no, w in zip(unread, works, strict=True)]
             columns["label"] = [work.item.label for work in works]
         if kind in {"fresh", "reused"}:
             columns["sha256"] = [work.sha256 for work in works]
@@ -360,26 +356,37 @@ class _Run:
 
     def _sweep(self, scan: Scan, before: dict[str, npt.NDArray[np.int64]]) -> None:
         """Remove the rows of every fully scanned folder that the scan did not meet; what came back is a move."""
-        seen = np.concatenate([np.empty(0, np.int64), *self._seen])
+        links = [self._collection.ids_under(prefixes(link)) for link in scan.dangling]
+        seen = np.concatenate([np.empty(0, np.int64), *self._seen, *links])
+        emptied = [
+            root for root, ids in before.items() if len(ids) and not scan.found[root] and root not in scan.unread
+        ]
         for root, ids in before.items():
-            if root in scan.unread:
+            if root not in scan.unread and root not in emptied:
+                self._forget(np.setdiff1d(ids, seen))
+        if emptied:
+            root = emptied[0]
+            raise SourceError(
+                f"{root} holds no images now, but the collection has {len(before[root])} from it; none was removed. "
+                "If its drive is not mounted, mount it. If they are really gone: "
+                f"lookalike remove {root} -c {self._collection.path}"
+            )
+
+    def _forget(self, gone: npt.NDArray[np.int64]) -> None:
+        """Remove rows whose file has vanished; one that a walk does not meet (hidden, say) may well be there."""
+        rows = self._collection.take(gone, ["uri", "sha256"])
+        there = []
+        for uri, sha256 in zip(rows["uri"].to_pylist(), rows["sha256"].to_pylist(), strict=True):
+            there.append(sha256 is not None and os.path.lexists(from_uri(uri)))
+            if sha256 is None or there[-1]:
                 continue
-            if len(ids) and not scan.found[root]:
-                raise SourceError(
-                    f"{root} holds no images now, but the collection has {len(ids)} from it; none was removed. "
-                    f"If its drive is not mounted, mount it. If they are really gone: lookalike remove {root}"
-                )
-            gone = np.setdiff1d(ids, seen)
-            for sha256 in self._collection.take(gone, ["sha256"])["sha256"].to_pylist():
-                if sha256 is None:
-                    continue
-                if self._reused[sha256] > 0:
-                    self._reused[sha256] -= 1
-                    self.report.added -= 1
-                    self.report.moved += 1
-                else:
-                    self.report.removed += 1
-            self._collection.delete(gone)
+            if self._new[sha256] > 0:
+                self._new[sha256] -= 1
+                self.report.added -= 1
+                self.report.moved += 1
+            else:
+                self.report.removed += 1
+        self._collection.delete(gone[~np.array(there, bool)])
 
 
 def _in_order(pool: ThreadPoolExecutor, works: Iterator[tuple[_Loader, _Work]], window: int) -> Iterator[_Work]:

@@ -120,7 +120,7 @@ class Searcher:
 
     def _own_rows(self, query: Query, data: bytes | Image.Image | npt.NDArray[Any]) -> npt.NDArray[np.int64]:
         if isinstance(query, str | os.PathLike):
-            uri = to_uri(query)
+            uri = to_uri(Path(query).expanduser())
             known = self._collection.known([uri])
             if uri in known:
                 return np.array([known[uri].id], np.int64)

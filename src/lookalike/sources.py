@@ -85,6 +85,8 @@ class Scan:
         How many files each root held, once the stream has ended.
     unread
         The reason for each root that could not be read to its end, once the stream has ended.
+    dangling
+        Links met that lead nowhere, once the stream has ended: perhaps to folders on a drive that is not mounted.
     """
 
     def __init__(
@@ -100,6 +102,7 @@ class Scan:
         self._files = [file for file in files if not self._covered(file)]
         self.found = dict.fromkeys(self.roots, 0)
         self.unread: dict[str, str] = {}
+        self.dangling: list[str] = []
 
     def __iter__(self) -> Iterator[Item]:
         return (self._item(found) for found in self._walk())
@@ -119,7 +122,7 @@ class Scan:
 
     def _walk(self) -> Iterator[_Found]:
         self.found = dict.fromkeys(self.roots, 0)
-        self.unread = {}
+        self.unread, self.dangling = {}, []
         yield from map(_Found, self._files)
         visited: set[tuple[int, int]] = set()
         linked: deque[tuple[str, str]] = deque()
@@ -154,6 +157,8 @@ class Scan:
                     if _is_image(entry.name):
                         self.found[root] += 1
                         yield _Found(entry.path)
+                    elif entry.is_symlink() and not os.path.exists(entry.path):  # noqa: PTH110
+                        self.dangling.append(entry.path)
                 elif entry.is_symlink():
                     linked.append((root, entry.path))
                 else:

@@ -288,3 +288,33 @@ def test_progress_is_shown_on_a_terminal_only(sample, tmp_path):
     os.close(leader)
     assert json.loads(output)["added"] == 45
     assert "Indexing" in shown
+
+
+def test_a_list_may_come_from_a_pipe(sample, tmp_path):
+    listed = "\n".join(str(file) for file in sorted((sample / "car").iterdir()))
+    command = [*COMMAND, "index", "@/dev/stdin", "-c", str(tmp_path / "c"), "--model", "pixels", "--json"]
+    done = subprocess.run(command, input=listed, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["added"] == 5
+    empty = subprocess.run(command, input="", capture_output=True, text=True, check=False)
+    assert empty.returncode == 2
+    assert "no images under no path at all" in empty.stderr
+
+
+def test_a_place_that_cannot_be_written_is_named(indexed, query, tmp_path):
+    (tmp_path / "folder.png").mkdir()
+    error = lookalike("search", query, "-c", indexed, "--picture", tmp_path / "folder.png", status=2).stderr
+    assert error.startswith("Error: ")
+    assert "folder.png" in error
+    (tmp_path / "file").touch()
+    assert "file" in lookalike("dataset", "sample", "--to", tmp_path / "file" / "x", status=2).stderr
+
+
+def test_json_is_plain_ascii_whatever_the_terminal(tmp_path):
+    (tmp_path / "in").mkdir()
+    Image.new("RGB", (9, 9)).save(tmp_path / "in" / "写真.png")
+    environment = {**os.environ, "PYTHONIOENCODING": "cp1252"}
+    lookalike("index", tmp_path / "in", "-c", tmp_path / "c", "--model", "pixels", env=environment)
+    query = tmp_path / "in" / "写真.png"
+    answer = lookalike_json("search", query, "-c", tmp_path / "c", env=environment)
+    assert answer["matches"][0]["uri"] == str(query)
+    assert "写" not in lookalike("search", query, "-c", tmp_path / "c", env=environment).stdout

@@ -23,6 +23,9 @@ __all__ = ["Embedder", "OnnxEmbedder", "PixelEmbedder", "inspect", "load"]
 # Raised whenever the same tensors would give another graph, so that no stale one is taken from the cache.
 _GRAPH_VERSION = 1
 
+# Collections keep float16.
+_LARGEST = float(np.finfo(np.float16).max)
+
 _IMAGENET_MEAN = (123.675, 116.28, 103.53)
 _IMAGENET_STD = (58.395, 57.12, 57.375)
 
@@ -242,4 +245,10 @@ def _pool(model: Model, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def _finish(model: Model, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    return vectors.unit_length(values) if model.unit_length else values
+    finished = vectors.unit_length(values) if model.unit_length else values
+    if not (np.abs(finished) <= _LARGEST).all():
+        raise ModelError(
+            f"The model {model.name!r} gave numbers that are not finite or beyond {_LARGEST:,.0f}, the most that a "
+            "collection can keep. Check its mean and std, or let its description say unit_length = true."
+        )
+    return finished

@@ -8,6 +8,8 @@ gives out at commit and never uses twice.
 from __future__ import annotations
 
 import os
+import re
+import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -28,9 +30,9 @@ from lookalike.types import Item, Model
 
 __all__ = ["Collection", "Contents", "Known", "Missing", "default_path"]
 
+_UNFINISHED = ".images."
 _IS_IMAGE = "sha256 IS NOT NULL"
-_FRAGMENT_ROWS = 1 << 17
-_MANY_FRAGMENTS = 24
+_FRAGMENT_ROWS, _MANY_FRAGMENTS = 1 << 17, 24
 
 
 class Known(NamedTuple):
@@ -102,16 +104,19 @@ class Collection:
         CollectionError
             If the folder already holds something, or cannot be written.
         """
-        path = os.fspath(path)
-        if Path(path).is_file() or (Path(path).is_dir() and any(Path(path).iterdir())):
+        path = os.path.expanduser(path)  # noqa: PTH111
+        folder = Path(path)
+        place = str(folder / f"{_UNFINISHED}{secrets.token_hex(4)}")
+        if folder.is_file() or (folder.is_dir() and any(not p.name.startswith(_UNFINISHED) for p in folder.iterdir())):
             raise CollectionError(f"{path} already holds something. Open it, or name a new folder for the collection.")
         schema = BASE
         for model in models:
             schema = schema.append(column(model))
         with _guard(path, "created"):
-            Path(path).mkdir(parents=True, exist_ok=True)
-            table = lance.write_dataset(schema.empty_table(), _images(path), mode="create", enable_stable_row_ids=True)
+            folder.mkdir(parents=True, exist_ok=True)
+            table = lance.write_dataset(schema.empty_table(), place, mode="create", enable_stable_row_ids=True)
             table.create_scalar_index("uri", "BTREE")
+            Path(place).rename(_images(path))  # last: killed at any moment, the table is there whole or not at all
         return cls.open(path)
 
     @classmethod
@@ -123,7 +128,7 @@ class Collection:
         CollectionError
             If there is none, it is damaged, or a newer Lookalike wrote it.
         """
-        path = os.fspath(path)
+        path = os.path.expanduser(path)  # noqa: PTH111
         if not cls.exists(path):
             what = "is a folder but no collection" if Path(path).exists() else "does not exist"
             raise CollectionError(
@@ -146,7 +151,7 @@ class Collection:
     @staticmethod
     def exists(path: str | os.PathLike[str]) -> bool:
         """Tell whether there is a collection at a path."""
-        return Path(_images(os.fspath(path))).is_dir()
+        return Path(_images(os.path.expanduser(path))).is_dir()  # noqa: PTH111
 
     @property
     def models(self) -> dict[str, Model]:
@@ -202,11 +207,6 @@ class Collection:
         where = _IS_IMAGE if space is None else f"array_has(spaces, {quote(space)})"
         with _guard(self.path, "read"):
             return int(self._table.count_rows(where))
-
-    def is_empty(self) -> bool:
-        """Tell whether there is no row, neither an image nor a failure."""
-        with _guard(self.path, "read"):
-            return int(self._table.count_rows()) == 0
 
     def known(self, uris: Iterable[str]) -> dict[str, Known]:
         """Return what the table says of each uri that it knows: one look-up for all."""
@@ -388,7 +388,8 @@ def _guard(path: str, done: str) -> Iterator[None]:
         yield
     # Lance raises plain OSError, ValueError and RuntimeError, Arrow its own kinds.
     except (OSError, ValueError, RuntimeError, pa.ArrowException) as error:
-        reason = str(error).splitlines()[0].split(", rust/")[0]
+        # The store adds where in its own source it failed, which helps nobody here.
+        reason = re.split(r", \S*rust/", f"{error}\n".splitlines()[0])[0] or type(error).__name__
         raise _damaged(path, done, reason) from error
 
 

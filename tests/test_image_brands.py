@@ -1,0 +1,16 @@
+"""AVIF files that call themselves by the name of the container they share with HEIC."""
+
+from __future__ import annotations
+
+import io
+
+from PIL import Image
+
+from lookalike import images
+
+
+def test_an_avif_of_the_shared_brand_is_decoded():
+    file = io.BytesIO()
+    Image.new("RGB", (64, 48), (200, 30, 30)).save(file, "AVIF")
+    data = file.getvalue()
+    assert images.decode(data[:8] + b"mif1" + data[12:]).size == (64, 48)
