@@ -116,6 +116,12 @@ def print_evaluation(evaluation: Evaluation) -> None:
     say()
     columns(rows, styles=("bold",))
     say("In brackets: bootstrap 95 % intervals." + " *: the interval of the difference excludes 0." * bool(difference))
+    if len(spaces) > 2:
+        others = spaces[1:]
+        told = [[TITLES[name], *(_with_interval(s.differences[name], "+") for s in others)] for name in METRICS]
+        say()
+        columns([[f"difference to {names[0]}", *names[1:]], *told], styles=("bold",))
+        say("*: the interval of the difference excludes 0.")
     first = spaces[0].classes
     classes = sorted(first, key=lambda label: -first[label].map)
     scored = [[label, str(first[label].queries), *(f"{s.classes[label].map:.3f}" for s in spaces)] for label in classes]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import shlex
 import sys
 import webbrowser
 from collections.abc import Callable, Iterator
@@ -98,7 +99,7 @@ def run(pictures: Pictures, output: Path) -> Path:
         map=plane,
         map_picture=output / "map.png",
         map_page=output / "map.html",
-        commands=_commands(collection, answers, output),
+        commands=_commands(pictures, collection, answers, output),
     )
     return write_report(story, output / "report.html")
 
@@ -184,15 +185,18 @@ def _examples(collection: Collection, split: pa.Table) -> dict[str | None, tuple
     return {label: (labels.count(label), known[first[label]].id) for label in sorted(first)}
 
 
-def _commands(collection: Collection, answers: list[Answer], output: Path) -> list[str]:
-    models = " ".join(f"--model {name}" for name in collection.models)
-    name = f"{answers[0].label}/{answers[0].name}" if answers else "query.jpg"
-    return [
-        f"lookalike index FOLDER -c {collection.path} {models}",
-        f"lookalike search FOLDER/{name} -c {collection.path} --not-self --picture result.png",
-        f"lookalike evaluate -c {collection.path} --split {output / 'manifest.csv'}",
-        f"lookalike map -c {collection.path} --output map.html",
+def _commands(pictures: Pictures, collection: Collection, answers: list[Answer], output: Path) -> list[str]:
+    """Return what a reader types to do the same."""
+    where = ["-c", collection.path]
+    models = [word for name in collection.models for word in ("--model", name)]
+    queries = collection.take([answer.id for answer in answers[:1]], ["uri"])["uri"].to_pylist()
+    commands = [
+        ["index", *map(str, pictures.paths), *where, *models],
+        *(["search", str(from_uri(uri)), *where, "--not-self", "--picture", "result.png"] for uri in queries),
+        ["evaluate", *where, "--split", str(output / "manifest.csv")],
+        ["map", *where, "--output", "map.html"],
     ]
+    return [shlex.join(["lookalike", *words]) for words in commands]
 
 
 def _percent() -> Callable[[int, int | None], None]:

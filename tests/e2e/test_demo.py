@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import os
 import re
+import shlex
 import subprocess
 import sys
 
@@ -30,6 +32,9 @@ def check(output, printed, spaces):
     report = (output / "report.html").read_text(encoding="utf-8")
     assert re.findall(r"<h3>(\S+) ", report) == spaces * 4
     assert "$" not in re.sub(r"<pre>.*?</pre>", "", report, flags=re.DOTALL)
+    # Its commands run as they are written.
+    for command in html.unescape(re.findall(r"<pre>(.*?)</pre>", report, flags=re.DOTALL)[0]).splitlines():
+        subprocess.run([sys.executable, "-m", *shlex.split(command)], cwd=output, capture_output=True, check=True)
     # It is one file: all that it shows is in it, but for the map's page.
     outside = re.findall(r'(?:src|href)="(?!data:)([^"]+)"', report)
     assert set(outside) == {"map.html"}

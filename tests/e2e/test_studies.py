@@ -49,6 +49,19 @@ def test_evaluate_prints_a_table_and_draws_it(indexed, tmp_path):
         assert picture.width > 1000
 
 
+def test_three_spaces_are_compared_with_the_first(sample, tmp_path):
+    for side in (8, 16):
+        (tmp_path / f"small{side}.toml").write_text(
+            f'architecture = "pixels"\nsize = [{side}, {side}]\ndim = {side * side * 3}\nunit_length = false\n'
+        )
+    models = ["--model", "pixels", "--model", tmp_path / "small8.toml", "--model", tmp_path / "small16.toml"]
+    lookalike("index", sample, "-c", tmp_path / "c", *models)
+    printed = lookalike("evaluate", "-c", tmp_path / "c").stdout
+    _, differences = printed.split("difference to pixels")
+    assert differences.splitlines()[0].split() == ["small8", "small16"]
+    assert "+0.0" in differences or "-0.0" in differences
+
+
 def test_evaluate_with_a_split_queries_the_test_pictures(sample, tmp_path):
     made = lookalike_json("dataset", "sample", "--to", tmp_path / "data", "--test", 0.25)
     assert (made["train"], made["test"]) == (270, 90)

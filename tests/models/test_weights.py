@@ -117,6 +117,9 @@ def test_a_wrong_download_is_refused_and_not_kept_as_right(held, server):
             weights.find(model)
         assert expected in str(caught.value)
         assert hashlib.new(kind, OTHER).hexdigest() in str(caught.value)
+    server.serve("/small", BODY)
+    assert not weights.available(model)
+    assert weights.find(model).read_bytes() == BODY
 
 
 def test_two_files_of_one_name_do_not_meet(server):

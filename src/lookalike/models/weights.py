@@ -174,9 +174,15 @@ def _from_hub(model: Model, weights: Weights) -> Path:
         ) from error
 
 
-def _from_url(_model: Model, weights: Weights) -> Path:
+def _from_url(model: Model, weights: Weights) -> Path:
     with _bar(Path(weights.file).name) as progress:
-        return download(str(weights.url), _kept(weights), sha256=weights.sha256, progress=progress)
+        path = download(str(weights.url), _kept(weights), sha256=weights.sha256, progress=progress)
+    try:
+        return _verified(model, weights, path)
+    except WeightsError:
+        # Checked by md5 alone, and only now: kept, it would be refused for ever.
+        path.unlink()
+        raise
 
 
 def _kept(weights: Weights) -> Path:
