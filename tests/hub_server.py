@@ -18,6 +18,8 @@ class HubServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.path, self.body = path, body
         self.asked: list[str] = []
+        # How many bytes of its answer each of the next GETs gets before the connection is cut.
+        self.cuts: list[int] = []
 
     @property
     def url(self) -> str:
@@ -64,7 +66,10 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in {**headers, "Content-Length": len(body)}.items():
             self.send_header(name, str(value))
         self.end_headers()
-        if self.command == "GET":
+        if self.command == "GET" and body and self.server.cuts:
+            self.wfile.write(body[: self.server.cuts.pop(0)])
+            self.close_connection = True
+        elif self.command == "GET":
             self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the name in the standard library

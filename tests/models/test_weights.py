@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -231,6 +232,42 @@ def test_a_hub_out_of_reach_is_explained_soon(tmp_path):
     assert f"Download {endpoint}{HUB_PATH}, put it into a folder as {NAME} and name that folder in" in told["error"]
     offline = find_elsewhere(tmp_path, endpoint, HF_HUB_OFFLINE="1")
     assert "HF_HUB_OFFLINE" in offline["error"]
+
+
+LARGE = random.Random(1).randbytes(300_000)
+LARGE_SHA256 = hashlib.sha256(LARGE).hexdigest()
+
+
+def test_a_transfer_from_the_hub_that_is_cut_is_taken_up_again(tmp_path):
+    with hub_server(HUB_PATH, LARGE) as hub:
+        hub.cuts = [100_000]
+        told = find_elsewhere(tmp_path, hub.url, sha256=LARGE_SHA256)
+        assert hub.asked.count(f"GET /large/{LARGE_SHA256}") == 2
+    assert Path(told["path"]).read_bytes() == LARGE
+
+
+def test_a_hub_that_never_sends_the_whole_file_leaves_none(tmp_path):
+    with hub_server(HUB_PATH, LARGE) as hub:
+        hub.cuts = [100_000] * 50
+        told = find_elsewhere(tmp_path, hub.url, sha256=LARGE_SHA256)
+    assert told["error"].startswith("WeightsError: The weights of the model 'small'")
+    assert told["after"] is False
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs root, to mount a small disk")
+def test_a_full_disk_under_the_hubs_cache_is_named(tmp_path):
+    (tmp_path / "hub").mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", str(tmp_path / "hub")]
+    if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        pytest.skip("needs the right to mount a small disk")
+    try:
+        with hub_server(HUB_PATH, LARGE) as hub:
+            told = find_elsewhere(tmp_path, hub.url, sha256=LARGE_SHA256)
+    finally:
+        subprocess.run(["umount", str(tmp_path / "hub")], check=True)
+    assert told["error"].startswith("WeightsError: The weights of the model 'small'")
+    assert "No space left" in told["error"]
+    assert told["after"] is False
 
 
 def test_the_url_stands_in_for_the_hub(tmp_path, server):
