@@ -345,7 +345,10 @@ def test_the_printed_table(rivals, tied, tmp_path, capsys):
     console.print_evaluation(evaluate(rivals, spaces=["good", "same"]))
     assert "+0.000 [+0.000, +0.000]\n" in capsys.readouterr().out
     console.print_evaluation(evaluate(rivals))
-    assert "difference" not in capsys.readouterr().out
+    differences = capsys.readouterr().out.split("difference to good")[1]
+    map_line = next(line for line in differences.splitlines() if line.startswith("mAP "))
+    for scores in evaluate(rivals).spaces[1:]:
+        assert f"{scores.differences['map'].value:+.3f} [" in map_line
     console.print_evaluation(evaluate(tied))
     printed = capsys.readouterr().out
     assert "difference" not in printed
