@@ -13,7 +13,7 @@ import typer
 
 import lookalike
 from lookalike import console, tracing
-from lookalike.errors import LookalikeError
+from lookalike.errors import InputError, LookalikeError
 
 if TYPE_CHECKING:
     from lookalike.store.collection import Collection
@@ -241,6 +241,8 @@ def dataset(
 
     folder = to or Path(name)
     if name == "sample":
+        if source is not None or classes != "seed":
+            raise InputError("The sample is drawn here and has its own nine classes: leave out --from and --classes.")
         root = sample.write_sample(folder / "images")
         table = manifest.stratify({c: sorted((root / c).iterdir()) for c in sample.CLASSES}, test=test, seed=seed)
     else:

@@ -121,5 +121,7 @@ def test_dataset_errors_say_what_to_do(tmp_path):
     assert "butterfly" in wrong.stderr
     gone = lookalike("dataset", "caltech101", "--from", tmp_path / "nowhere", "--to", tmp_path, status=2)
     assert "nowhere" in gone.stderr
+    drawn = lookalike("dataset", "sample", "--to", tmp_path, "--classes", "cat", status=2)
+    assert "leave out --from and --classes" in drawn.stderr
     share = lookalike("dataset", "sample", "--to", tmp_path, "--test", "2", status=2)
     assert "share above 0 and below 1" in share.stderr
