@@ -3,6 +3,7 @@ from __future__ import annotations
 import _thread
 import json
 import shutil
+import subprocess
 import sys
 import threading
 
@@ -303,6 +304,36 @@ def test_an_interrupt_leaves_the_kept_map(tmp_path):
         timer.cancel()
     assert commits(collection) == 1
     assert np.array_equal(make_map(collection).xy, before.xy)
+
+
+INTERRUPTED_IN_THE_TREE = """
+import signal, sys
+import numpy as np
+from lookalike import Collection, mapping
+
+smallest, trees = np.min, []
+
+def interrupting(array, *args, **kwargs):
+    # openTSNE asks for the smallest place first of all when it makes a tree.
+    if np.shape(array) == (200, 2) and kwargs.get("axis") == 0:
+        trees.append(1)
+        if len(trees) == 3:
+            signal.raise_signal(signal.SIGINT)
+    return smallest(array, *args, **kwargs)
+
+collection = Collection.open(sys.argv[1])
+np.min = interrupting
+try:
+    mapping.make_map(collection, fresh=True)
+except KeyboardInterrupt:
+    print("interrupted at tree", len(trees))
+"""
+
+
+def test_an_interrupt_amid_a_tree_does_not_crash(collection):
+    command = [sys.executable, "-c", INTERRUPTED_IN_THE_TREE, collection.path]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (0, "interrupted at tree 3\n"), ended.stderr
 
 
 # ---- the photographs --------------------------------------------------------------------------------------------

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
@@ -107,7 +110,7 @@ def tsne(x: Floats, recipe: Recipe) -> tuple[Places, dict[str, Any]]:
     affinities = affinity.PerplexityBasedNN(knn_index=index, perplexity=perplexity, n_jobs=jobs)
     gradient = _gradient(len(x))
     start = _start(x, recipe.seed)
-    optimiser = TSNE(n_jobs=jobs, random_state=recipe.seed, negative_gradient_method=gradient)
+    optimiser = TSNE(n_jobs=jobs, random_state=recipe.seed, negative_gradient_method=_descent(gradient))
     embedding = optimiser.fit(affinities=affinities, initialization=start)
     return np.asarray(embedding), {
         "perplexity": perplexity,
@@ -119,6 +122,36 @@ def tsne(x: Floats, recipe: Recipe) -> tuple[Places, dict[str, Any]]:
 
 def _gradient(rows: int) -> str:
     return "bh" if rows <= _LARGE else "fft"
+
+
+def _descent(gradient: str) -> Any:
+    """Return what openTSNE takes for a gradient; an interrupt would find Barnes-Hut's tree half made, and crash."""
+    if gradient != "bh":
+        return gradient
+    from openTSNE.tsne import kl_divergence_bh
+
+    def step(*args: Any, **kwargs: Any) -> Any:
+        with _interrupts_wait():
+            return kl_divergence_bh(*args, **kwargs)
+
+    return step
+
+
+@contextmanager
+def _interrupts_wait() -> Iterator[None]:
+    """Let Ctrl-C take effect only once the block has ended."""
+    usual = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(usual):
+        yield  # only the main thread is ever interrupted
+        return
+    caught: list[Any] = []
+    signal.signal(signal.SIGINT, lambda *arguments: caught.append(arguments))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, usual)
+    if caught:
+        usual(*caught[0])
 
 
 def _jobs(rows: int) -> int:
@@ -147,7 +180,7 @@ def _place_tsne(anchors: Floats, places: Places, news: Floats) -> Places:
     # openTSNE centres what it places upon; nothing pulls at that, so it has no affinities of its own.
     centre = (places.max(axis=0) + places.min(axis=0)) / 2
     none = affinity.PrecomputedAffinities(csr_matrix((len(anchors), len(anchors))), normalize=False)
-    settings = {"negative_gradient_method": _gradient(len(anchors)), "n_jobs": jobs}
+    settings = {"negative_gradient_method": _descent(_gradient(len(anchors))), "n_jobs": jobs}
     fixed = TSNEEmbedding(places - centre, none, **settings)
     start = np.median(fixed[near], axis=1)
     partial = PartialTSNEEmbedding(start, fixed, P=pull, **fixed.gradient_descent_params)

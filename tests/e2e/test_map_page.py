@@ -75,7 +75,7 @@ def open_page(browser, page_file):
         page.on("request", lambda request: requests.append(request.url))
         page.goto(page_file.as_uri())
         page.wait_for_function("sheets.every((sheet) => sheet.complete) && area.width > 1")
-        page.wait_for_timeout(100)
+        settle(page)
         opened.append(context)
         return page
 
@@ -96,7 +96,7 @@ def position(page, row: int) -> tuple[float, float]:
 
 
 def settle(page) -> None:
-    page.wait_for_timeout(400)
+    page.wait_for_function("flight === 0 && frame === 0")
 
 
 def pixel(page, x: float, y: float) -> np.ndarray:
@@ -124,7 +124,7 @@ def test_pointing_shows_the_picture_its_name_and_label(page):
     assert card.locator(".label").inner_text() == "sky"
     box = card.locator("canvas").bounding_box()
     assert (box["width"], box["height"]) == (208, pytest.approx(156, abs=0.1))
-    page.wait_for_timeout(100)
+    settle(page)
     shown = pixel(page, box["x"] + 100, box["y"] + 80)
     assert np.abs(shown - COLOURS[0]).max() < 25
     page.mouse.move(1270, 10)

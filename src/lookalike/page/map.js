@@ -233,6 +233,7 @@ function bounded(next) {
 
 function go(next) {
   cancelAnimationFrame(flight);
+  flight = 0;
   Object.assign(view, bounded(next));
   redraw();
 }
@@ -251,7 +252,7 @@ function fly(next) {
     view.x = from.x + (next.x - from.x) * share;
     view.y = from.y + (next.y - from.y) * share;
     draw();
-    if (part < 1) flight = requestAnimationFrame(step);
+    flight = part < 1 ? requestAnimationFrame(step) : 0;
   };
   flight = requestAnimationFrame(step);
 }
