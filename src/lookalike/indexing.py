@@ -6,12 +6,11 @@ at once, and, where a folder was scanned to its end, sweep what is gone.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import groupby, islice
 from pathlib import Path
@@ -21,12 +20,13 @@ import numpy as np
 import numpy.typing as npt
 
 from lookalike import images
-from lookalike.errors import ImageError, SourceError
+from lookalike.errors import SourceError
+from lookalike.loading import Loader, Work, in_order
 from lookalike.models import embedder, registry
 from lookalike.sources import EXTENSIONS, Labels, Scan, from_uri, prefixes
-from lookalike.store.collection import Collection, Contents, Known, default_path
+from lookalike.store.collection import Collection, default_path
 from lookalike.tracing import span
-from lookalike.types import Item, Model
+from lookalike.types import Model
 
 __all__ = ["Report", "Settings", "index"]
 
@@ -165,69 +165,6 @@ def _open(scan: Scan, collection: Collection | str | os.PathLike[str] | None, mo
     return table
 
 
-@dataclass(slots=True)
-class _Work:
-    """One image on its way: from an Item to what is written of it."""
-
-    item: Item
-    known: Known | None
-    spaces: tuple[str, ...]
-    sha256: bytes | None = None
-    size: tuple[int, int] = (0, 0)
-    thumbnail: bytes = b""
-    prepared: dict[str, npt.NDArray[np.uint8]] = field(default_factory=dict)
-    vectors: dict[str, npt.NDArray[np.float32]] = field(default_factory=dict)
-    reused: int | None = None
-    error: str | None = None
-
-    @property
-    def same_content(self) -> bool:
-        """Whether the file holds what it held: only its stamp, its label or its Spaces are new."""
-        return self.known is not None and self.sha256 is not None and self.sha256 == self.known.sha256
-
-    @property
-    def kind(self) -> tuple[str, tuple[str, ...]]:
-        """What is written of it, and for which Spaces; works of one kind go into one commit."""
-        if self.error is not None:
-            keeps = self.known is not None and self.known.sha256 is not None
-            return ("stale" if keeps and (self.sha256 is None or self.same_content) else "failed"), ()
-        if self.reused is not None:
-            return "reused", ()
-        return ("same" if self.same_content else "fresh"), self.spaces
-
-
-class _Loader:
-    """Read, hash and, unless the content is known, decode and prepare: what the threads do."""
-
-    def __init__(self, models: dict[str, Model], contents: Contents, max_pixels: int) -> None:
-        self._models = models
-        self._contents = contents
-        self._max_pixels = max_pixels
-
-    def __call__(self, work: _Work) -> _Work:
-        """Fill in the work; a bad image is an error in it, never an exception."""
-        try:
-            data = work.item.read()
-            work.sha256 = hashlib.sha256(data).digest()
-            if work.same_content and work.known is not None:
-                work.spaces = tuple(name for name in work.spaces if name not in work.known.spaces)
-            else:
-                work.reused = self._contents.find(work.sha256)
-            if work.spaces and work.reused is None:
-                self._decode(work, data)
-        except OSError as error:
-            work.error = f"cannot be read: {error.strerror or error}"
-        except ImageError as error:
-            work.error = str(error)
-        return work
-
-    def _decode(self, work: _Work, data: bytes) -> None:
-        image = images.decode(data, max_pixels=self._max_pixels)
-        work.size = image.size
-        work.prepared = {name: images.prepare(image, self._models[name]) for name in work.spaces}
-        work.thumbnail = images.thumbnail(image)
-
-
 class _Run:
     """One call of `index`: the rows on their way to the next commit, and the counts."""
 
@@ -240,8 +177,8 @@ class _Run:
         self._settings = settings
         self._progress = progress
         self._embedders: dict[str, embedder.Embedder] = {}
-        self._batch: list[_Work] = []
-        self._open: list[_Work] = []
+        self._batch: list[Work] = []
+        self._open: list[Work] = []
         self._committed = time.monotonic()
         self._seen: list[npt.NDArray[np.int64]] = []
         self._new: Counter[bytes] = Counter()
@@ -253,7 +190,7 @@ class _Run:
         window = 2 * (threads + self._settings.batch)
         with ThreadPoolExecutor(threads, "load") as pool:
             try:
-                for work in _in_order(pool, self._missing(scan), window):
+                for work in in_order(pool, self._missing(scan), window):
                     self._take_in(work)
                     self._progress(1)
             except BaseException as error:
@@ -264,10 +201,10 @@ class _Run:
         self._commit()
         self._sweep(scan, before)
 
-    def _missing(self, scan: Scan) -> Iterator[tuple[_Loader, _Work]]:
+    def _missing(self, scan: Scan) -> Iterator[tuple[Loader, Work]]:
         items = iter(scan)
         spaces = tuple(self._models)
-        loader: _Loader | None = None
+        loader: Loader | None = None
         while chunk := list(islice(items, _CHUNK)):
             with span("ask what is missing"):
                 missing = self._collection.missing(chunk, retry_failures=self._settings.retry_failures)
@@ -276,10 +213,10 @@ class _Run:
             self.report.failed += missing.failed
             self._progress(len(chunk) - len(missing.work))
             if missing.work:
-                loader = loader or _Loader(self._models, self._before.contents(), self._settings.max_pixels)
-                yield from ((loader, _Work(item, known, spaces)) for item, known in missing.work)
+                loader = loader or Loader(self._models, self._before.contents(), self._settings.max_pixels)
+                yield from ((loader, Work(item, known, spaces)) for item, known in missing.work)
 
-    def _take_in(self, work: _Work) -> None:
+    def _take_in(self, work: Work) -> None:
         """Count a loaded image, and embed and commit when there is enough of it."""
         self._count(work)
         self._open.append(work)
@@ -291,7 +228,7 @@ class _Run:
         if len(self._open) >= self._settings.commit_rows or waited >= self._settings.commit_seconds:
             self._commit()
 
-    def _count(self, work: _Work) -> None:
+    def _count(self, work: Work) -> None:
         if work.error is not None:
             self.report.failed += 1
             self.report.failures.append((work.item.uri, work.error))
@@ -328,7 +265,7 @@ class _Run:
         self._open.clear()
         self._committed = time.monotonic()
 
-    def _write(self, kind: str, spaces: tuple[str, ...], works: list[_Work]) -> None:
+    def _write(self, kind: str, spaces: tuple[str, ...], works: list[Work]) -> None:
         columns: dict[str, Any] = {
             "uri": [work.item.uri for work in works],
             "error": [work.error for work in works],
@@ -387,14 +324,3 @@ class _Run:
             else:
                 self.report.removed += 1
         self._collection.delete(gone[~np.array(there, bool)])
-
-
-def _in_order(pool: ThreadPoolExecutor, works: Iterator[tuple[_Loader, _Work]], window: int) -> Iterator[_Work]:
-    """Yield the loaded works in their order, with at most `window` of them read or waiting at any time."""
-    waiting: deque[Future[_Work]] = deque()
-    for loader, work in works:
-        waiting.append(pool.submit(loader, work))
-        if len(waiting) >= window:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from lookalike.errors import CollectionError, InputError, SpaceError
 from lookalike.models.registry import resolve
-from lookalike.store.collection import Collection, Contents, default_path
+from lookalike.store.collection import Collection, default_path
+from lookalike.store.contents import Contents
 from lookalike.types import Item, Model
 
 TINY = Model(name="tiny", title="Tiny", architecture="pixels", size=(1, 2), dim=6, unit_length=False)

@@ -8,13 +8,11 @@ gives out at commit and never uses twice.
 from __future__ import annotations
 
 import os
-import re
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import lance
 import numpy as np
@@ -24,51 +22,17 @@ import pyarrow as pa
 
 from lookalike.errors import CollectionError, InputError, SpaceError
 from lookalike.sources import prefixes, to_uri
+from lookalike.store.contents import Contents, Known, Missing, settled
+from lookalike.store.guard import damaged, guard
 from lookalike.store.schema import BASE, FORMAT, array, column, format_of, models_of, quote
 from lookalike.tracing import span
 from lookalike.types import Item, Model
 
-__all__ = ["Collection", "Contents", "Known", "Missing", "default_path"]
+__all__ = ["Collection", "default_path"]
 
 _UNFINISHED = ".images."
 _IS_IMAGE = "sha256 IS NOT NULL"
 _FRAGMENT_ROWS, _MANY_FRAGMENTS = 1 << 17, 24
-
-
-class Known(NamedTuple):
-    """What the table says of one uri."""
-
-    id: int
-    size: int
-    mtime_ns: int
-    label: str | None
-    sha256: bytes | None
-    spaces: frozenset[str]
-    failed: bool
-
-
-class Missing(NamedTuple):
-    """What a batch of Items asks for: the work, the ids of the rows they have, and the rest in counts."""
-
-    work: list[tuple[Item, Known | None]]
-    seen: npt.NDArray[np.int64]
-    unchanged: int
-    failed: int
-
-
-class Contents:
-    """Which contents the table holds: from sha256 to row id, in 40 bytes a row."""
-
-    def __init__(self, hashes: npt.NDArray[np.uint64], ids: npt.NDArray[np.int64]) -> None:
-        order = np.lexsort((ids, hashes[:, 0]))
-        self._hashes, self._ids = hashes[order], ids[order]
-
-    def find(self, sha256: bytes) -> int | None:
-        """Return the id of the first row that holds the content, or None."""
-        key = np.frombuffer(sha256, "<u8")
-        first, last = (np.searchsorted(self._hashes[:, 0], key[0], side) for side in ("left", "right"))
-        same = np.flatnonzero((self._hashes[first:last] == key).all(axis=1))
-        return int(self._ids[first + same[0]]) if len(same) else None
 
 
 def default_path() -> str:
@@ -112,7 +76,7 @@ class Collection:
         schema = BASE
         for model in models:
             schema = schema.append(column(model))
-        with _guard(path, "created"):
+        with guard(path, "created"):
             folder.mkdir(parents=True, exist_ok=True)
             table = lance.write_dataset(schema.empty_table(), place, mode="create", enable_stable_row_ids=True)
             table.create_scalar_index("uri", "BTREE")
@@ -135,12 +99,12 @@ class Collection:
                 f"The collection {path} {what}. Make it with: lookalike index FOLDER -c {path}, "
                 "or name another with -c or LOOKALIKE_COLLECTION."
             )
-        with span("open collection"), _guard(path, "opened"):
+        with span("open collection"), guard(path, "opened"):
             table = lance.dataset(_images(path))
             schema = table.schema
         found = format_of(schema)
         if not found:
-            raise _damaged(path, "opened", "its newest version has no columns of ours")
+            raise damaged(path, "opened", "its newest version has no columns of ours")
         if found != FORMAT:
             raise CollectionError(
                 f"The collection {path} has the format {found}; this Lookalike reads {FORMAT}. "
@@ -193,7 +157,7 @@ class Collection:
         if present is None:
             if model.name in BASE.names:
                 raise SpaceError(f"A Space cannot be named {model.name!r}, for a column is. Rename the model.")
-            with _guard(self.path, "written"):
+            with guard(self.path, "written"):
                 self._table.add_columns(pa.schema([column(model)]))
         elif present.fingerprint != model.fingerprint:
             raise SpaceError(
@@ -205,7 +169,7 @@ class Collection:
     def count(self, space: str | None = None) -> int:
         """Return how many images there are, or how many have a vector in one Space."""
         where = _IS_IMAGE if space is None else f"array_has(spaces, {quote(space)})"
-        with _guard(self.path, "read"):
+        with guard(self.path, "read"):
             return int(self._table.count_rows(where))
 
     def known(self, uris: Iterable[str]) -> dict[str, Known]:
@@ -231,7 +195,7 @@ class Collection:
         work, unchanged, failed = [], 0, 0
         for item in items:
             row = known.get(item.uri)
-            if row is None or not _settled(item, row, spaces) or (row.failed and retry_failures):
+            if row is None or not settled(item, row, spaces) or (row.failed and retry_failures):
                 work.append((item, row))
             elif row.failed:
                 failed += 1
@@ -293,7 +257,7 @@ class Collection:
     def scan(self, columns: Sequence[str], where: str | None = None) -> Iterator[pa.RecordBatch]:
         """Yield the images in batches, with their ids as ``_rowid``."""
         clause = _IS_IMAGE if where is None else f"({where}) AND {_IS_IMAGE}"
-        with _guard(self.path, "read"):
+        with guard(self.path, "read"):
             yield from self._table.scanner(columns=list(columns), filter=clause, with_row_id=True).to_batches()
 
     def write(self, columns: Mapping[str, Any], *, whole: bool) -> None:
@@ -312,14 +276,14 @@ class Collection:
         count = len(columns["uri"])
         arrays = [array(columns.get(name), schema.field(name).type, count) for name in names]
         rows = pa.table(arrays, schema=pa.schema([schema.field(name) for name in names]))
-        with _guard(self.path, "written"):
+        with guard(self.path, "written"):
             self._table.merge_insert("uri").when_matched_update_all().when_not_matched_insert_all().execute(rows)
             self._table.checkout_latest()
 
     def delete(self, ids: npt.NDArray[np.int64]) -> None:
         """Take rows out, in commits of at most 10,000."""
         for part in np.split(ids, range(10_000, len(ids), 10_000)) if len(ids) else ():
-            with _guard(self.path, "written"):
+            with guard(self.path, "written"):
                 self._table.delete(f"_rowid IN ({', '.join(map(str, part.tolist()))})")
 
     def remove(self, uris: Sequence[str]) -> int:
@@ -346,7 +310,7 @@ class Collection:
 
     def tidy(self) -> None:
         """Gather many small fragments into few, bring the index up to date, and drop versions older than a day."""
-        with _guard(self.path, "written"):
+        with guard(self.path, "written"):
             if len(self._table.get_fragments()) > _MANY_FRAGMENTS:
                 self._table.optimize.compact_files(target_rows_per_fragment=_FRAGMENT_ROWS)
                 self._table.optimize.optimize_indices()
@@ -355,21 +319,12 @@ class Collection:
 
     def refresh(self) -> None:
         """Move on to the newest version."""
-        with _guard(self.path, "opened"):
+        with guard(self.path, "opened"):
             self._table.checkout_latest()
 
     def _read(self, columns: list[str], where: str | None = None) -> pa.Table:
-        with _guard(self.path, "read"):
+        with guard(self.path, "read"):
             return self._table.to_table(columns=columns, filter=where, with_row_id=True)
-
-
-def _settled(item: Item, row: Known, spaces: frozenset[str]) -> bool:
-    """Tell whether nothing is to be done for an Item: the same file, and in every Space or known to be bad.
-
-    A file that could not even be read is asked for again each time: what keeps it back lies outside of it.
-    """
-    same = item.size >= 0 and (item.size, item.mtime_ns, item.label) == (row.size, row.mtime_ns, row.label)
-    return same and (row.sha256 is None if row.failed else spaces <= row.spaces)
 
 
 def _images(path: str) -> str:
@@ -379,22 +334,3 @@ def _images(path: str) -> str:
 def _ids(rows: pa.Table) -> npt.NDArray[np.int64]:
     ids: npt.NDArray[np.int64] = rows["_rowid"].to_numpy().astype(np.int64)
     return ids
-
-
-@contextmanager
-def _guard(path: str, done: str) -> Iterator[None]:
-    """Turn what the store raises into a CollectionError that names the collection."""
-    try:
-        yield
-    # Lance raises plain OSError, ValueError and RuntimeError, Arrow its own kinds.
-    except (OSError, ValueError, RuntimeError, pa.ArrowException) as error:
-        # The store adds where in its own source it failed, which helps nobody here.
-        reason = re.split(r", \S*rust/", f"{error}\n".splitlines()[0])[0] or type(error).__name__
-        raise _damaged(path, done, reason) from error
-
-
-def _damaged(path: str, done: str, reason: str) -> CollectionError:
-    return CollectionError(
-        f"The collection {path} could not be {done}: {reason}. If its files are damaged, put back a copy, or "
-        "remove the folder and index again: the pictures themselves are not touched."
-    )

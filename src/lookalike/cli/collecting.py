@@ -1,0 +1,104 @@
+"""Commands that fill a collection, tell what it holds, and take out of it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+
+import lookalike
+from lookalike import console
+from lookalike.cli.command import CollectionOption, JsonOption, command, open_collection
+
+
+@command("Example: lookalike index ~/Pictures")
+def index(
+    paths: Annotated[
+        list[str], typer.Argument(metavar="PATH...", help="Folders, pictures, or @list.txt with a path a line.")
+    ],
+    collection: CollectionOption = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model",
+            metavar="REF",
+            help="A model's name, .onnx or .toml file; may be repeated. The collection gets a Space for each.",
+            show_default="those it has",
+        ),
+    ] = None,
+    labels: Annotated[
+        Literal["folder", "none"], typer.Option(help="What labels a picture: the folder it lies in, or nothing.")
+    ] = "folder",
+    hidden: Annotated[bool, typer.Option("--hidden", help="Look into hidden files and folders too.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with status 1 if any file could not be indexed.")
+    ] = False,
+    retry_failures: Annotated[
+        bool, typer.Option("--retry-failures", help="Try files again that failed before and have not changed.")
+    ] = False,
+    max_megapixels: Annotated[float, typer.Option(min=0.0001, help="Larger pictures are listed as failures.")] = 200.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Index pictures: bring a collection up to date with folders and files.
+
+    Unchanged files are skipped, so that a second run is quick; an interrupted run goes on where it stopped.
+    """
+    from lookalike.indexing import Settings
+    from lookalike.sources import Scan
+    from lookalike.store.collection import default_path
+
+    path = collection or default_path()
+    settings = Settings(max_pixels=round(max_megapixels * 1e6), retry_failures=retry_failures)
+    scan = Scan(paths, labels=labels, hidden=hidden)
+    with console.counting(scan, "Indexing") as progress:
+        report = lookalike.index(scan, path, models=model or (), settings=settings, progress=progress)
+    if as_json:
+        console.print_json(report.to_dict())
+    else:
+        console.print_report(report, path)
+    if strict and report.failed:
+        raise typer.Exit(1)
+
+
+@command("Example: lookalike info --failures")
+def info(
+    collection: CollectionOption = None,
+    failures: Annotated[
+        bool, typer.Option("--failures", help="List the files that could not be indexed, with reasons.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell what a collection holds."""
+    table = open_collection(collection)
+    failed = table.failures()
+    spaces = [{"name": name, "model": model.name, "dim": model.dim} for name, model in table.models.items()]
+    if as_json:
+        listed = {"failed": failed.to_pylist()} if failures else {}
+        console.print_json({"images": table.count(), "spaces": spaces, "failures": len(failed), **listed})
+        return
+    rows = [["Collection", table.path], ["Images", f"{table.count():,}"], ["Failures", f"{len(failed):,}"]]
+    for name, model in table.models.items():
+        rows.append(["Space", f"{name}: {model.title}; {model.dim} numbers; {table.count(name):,} images"])
+    console.columns(rows, styles=("dim",))
+    if failures:
+        for uri, error in zip(failed["uri"].to_pylist(), failed["error"].to_pylist(), strict=True):
+            console.say(f"{console.printable(uri)}: {console.printable(error)}")
+
+
+@command("Example: lookalike remove ~/Pictures/2019")
+def remove(
+    uris: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="URI...", help="Pictures, or folders with all that is below them, as search prints them."
+        ),
+    ],
+    collection: CollectionOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take pictures out of a collection; the files themselves are not touched."""
+    removed = open_collection(collection).remove(uris)
+    if as_json:
+        console.print_json({"removed": removed})
+    else:
+        console.say(f"{removed:,} removed. The files themselves are untouched; indexing their folder adds them again.")

@@ -1,0 +1,77 @@
+"""What every command shares: how it is registered, its usual options, how its errors are told."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lookalike import console, tracing
+from lookalike.errors import LookalikeError
+
+if TYPE_CHECKING:
+    from lookalike.store.collection import Collection
+
+__all__ = ["CollectionOption", "JsonOption", "app", "command", "open_collection"]
+
+app = typer.Typer(
+    name="lookalike",
+    help="An image search engine: give it a picture, get the pictures like it.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+_INTERRUPTED = 130
+
+CollectionOption = Annotated[
+    str | None,
+    typer.Option(
+        "-c",
+        "--collection",
+        metavar="PATH",
+        help="The collection's folder.",
+        show_default="$LOOKALIKE_COLLECTION, or one in your user data folder",
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs and nothing else.")]
+
+
+def command(epilog: str, name: str | None = None) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Register a command whose errors become one paragraph and exit status 2, and whose Ctrl-C is clean."""
+
+    def register(function: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(function)
+        def run(*args: Any, **kwargs: Any) -> None:
+            try:
+                function(*args, **kwargs)
+            except LookalikeError as error:
+                console.print_error(str(error))
+                raise typer.Exit(2) from None
+            except BrokenPipeError:
+                raise
+            except OSError as error:
+                console.print_error(f"{error}. Name a file or folder that can be read and written.")
+                raise typer.Exit(2) from None
+            except KeyboardInterrupt:
+                console.say("Interrupted. What was committed stays; run the command again to go on.", error=True)
+                raise typer.Exit(_INTERRUPTED) from None
+            finally:
+                if tracing.enabled():
+                    tracing.report()
+
+        app.command(name, epilog=epilog)(run)
+        return run
+
+    return register
+
+
+def open_collection(collection: str | None) -> Collection:
+    """Open the collection that a command names, or the default one."""
+    with tracing.span("import collection"):
+        from lookalike.store.collection import Collection, default_path
+
+    return Collection.open(collection or default_path())

@@ -1,0 +1,63 @@
+"""Commands that search, and that list what can be searched with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import lookalike
+from lookalike import console, tracing
+from lookalike.cli.command import CollectionOption, JsonOption, command, open_collection
+
+
+@command("Example: lookalike search photo.jpg -k 20 --picture result.png")
+def search(
+    image: Annotated[str, typer.Argument(metavar="IMAGE", help="The query picture.")],
+    collection: CollectionOption = None,
+    k: Annotated[int, typer.Option("-k", min=1, help="How many matches.")] = 10,
+    space: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The Space to measure distance in.", show_default="the first")
+    ] = None,
+    not_self: Annotated[bool, typer.Option("--not-self", help="Leave out the query's own row.")] = False,
+    picture: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw the query and its matches into a .png, .jpg or .webp.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Search by a picture: print the pictures most like it, nearest first."""
+    table = open_collection(collection)
+    with tracing.span("import search"):
+        find = lookalike.search
+    matches = find(table, image, k=k, space=space, not_self=not_self)
+    if picture is not None:
+        from lookalike import images, pictures
+
+        query = images.decode(Path(image).expanduser().read_bytes())
+        with tracing.span("draw picture"):
+            pictures.draw_matches(query, [matches], table, picture, name=Path(image).name)
+    if as_json:
+        console.print_json(matches.to_dict())
+        return
+    console.print_matches(matches)
+    if picture is not None:
+        console.say(f"Drawn into {console.printable(str(picture))}")
+
+
+@command("Example: lookalike models")
+def models(as_json: JsonOption = False) -> None:
+    """List the models that can be named with --model."""
+    from lookalike.models import registry, weights
+
+    known = registry.catalog()
+    if as_json:
+        listed = [
+            {"name": m.name, "title": m.title, "dim": m.dim, "size": list(m.size), "available": weights.available(m)}
+            for m in known.values()
+        ]
+        console.print_json({"models": listed})
+        return
+    header = ["name", "numbers", "input", "weights", "what it is"]
+    rows = [[m.name, str(m.dim), f"{m.size[1]} x {m.size[0]}", weights.origin(m), m.title] for m in known.values()]
+    console.columns([header, *rows], styles=("bold",), right=(1,))
