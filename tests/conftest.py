@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,14 @@ def _own_folders(tmp_path_factory):
         patch.delenv("LOOKALIKE_WEIGHTS", raising=False)
         patch.delenv("LOOKALIKE_TRACE", raising=False)
         yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _interrupts_arrive():
+    """Let Ctrl-C be tested where the suite itself was started in the background, which makes a shell ignore it."""
+    usual = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, usual)
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from lookalike import images
 from lookalike.errors import SourceError
-from lookalike.loading import Loader, Work, in_order
+from lookalike.loading import Work, Worker, in_order
 from lookalike.models import embedder, registry
 from lookalike.sources import EXTENSIONS, Labels, Scan, from_uri, prefixes
 from lookalike.store.collection import Collection, default_path
@@ -45,7 +45,7 @@ class Settings:
     retry_failures
         Whether files that failed before and have not changed are tried again.
     batch, threads
-        Images that a network takes at once; threads that read and decode, 0 for one a core.
+        Images that a thread takes at once, and a network too; how many threads, 0 for one a core.
     commit_rows, commit_seconds
         A commit is made when so many rows are ready, or so much time has gone by.
     """
@@ -154,9 +154,8 @@ def _open(scan: Scan, collection: Collection | str | os.PathLike[str] | None, mo
             f"{' '.join(sorted(EXTENSIONS))}. Name another folder, or --hidden to look into hidden ones."
         )
     models = models or ([registry.resolve("auto")] if table is None else [])
-    for model in models:
-        if table is None or model.name not in table.models:
-            embedder.load(model)
+    there = table.models if table is not None else {}
+    models = [model if model.name in there else embedder.load(model).model for model in models]
     if table is None:
         assert not isinstance(path, Collection)  # noqa: S101 (for the type checker)
         return Collection.create(path, models)
@@ -176,8 +175,6 @@ class _Run:
         self._models = collection.models
         self._settings = settings
         self._progress = progress
-        self._embedders: dict[str, embedder.Embedder] = {}
-        self._batch: list[Work] = []
         self._open: list[Work] = []
         self._committed = time.monotonic()
         self._seen: list[npt.NDArray[np.int64]] = []
@@ -186,11 +183,10 @@ class _Run:
     def work_through(self, scan: Scan) -> None:
         """Do everything that the scan asks for, then sweep."""
         before = {root: self._collection.ids_under(prefixes(root)) for root in scan.roots}
-        threads = self._settings.threads or os.cpu_count() or 1
-        window = 2 * (threads + self._settings.batch)
-        with ThreadPoolExecutor(threads, "load") as pool:
+        threads = self._settings.threads or _cores()
+        with ThreadPoolExecutor(threads, "index") as pool:
             try:
-                for work in in_order(pool, self._missing(scan), window):
+                for work in in_order(pool, self._missing(scan), 2 * threads):
                     self._take_in(work)
                     self._progress(1)
             except BaseException as error:
@@ -201,10 +197,10 @@ class _Run:
         self._commit()
         self._sweep(scan, before)
 
-    def _missing(self, scan: Scan) -> Iterator[tuple[Loader, Work]]:
+    def _missing(self, scan: Scan) -> Iterator[tuple[Worker, list[Work]]]:
         items = iter(scan)
         spaces = tuple(self._models)
-        loader: Loader | None = None
+        worker: Worker | None = None
         while chunk := list(islice(items, _CHUNK)):
             with span("ask what is missing"):
                 missing = self._collection.missing(chunk, retry_failures=self._settings.retry_failures)
@@ -213,17 +209,15 @@ class _Run:
             self.report.failed += missing.failed
             self._progress(len(chunk) - len(missing.work))
             if missing.work:
-                loader = loader or Loader(self._models, self._before.contents(), self._settings.max_pixels)
-                yield from ((loader, Work(item, known, spaces)) for item, known in missing.work)
+                worker = worker or Worker(self._models, self._before.contents(), self._settings.max_pixels)
+                works = [Work(item, known, spaces) for item, known in missing.work]
+                for first in range(0, len(works), self._settings.batch):
+                    yield worker, works[first : first + self._settings.batch]
 
     def _take_in(self, work: Work) -> None:
-        """Count a loaded image, and embed and commit when there is enough of it."""
+        """Count a finished image, and commit when there is enough of them."""
         self._count(work)
         self._open.append(work)
-        if work.prepared:
-            self._batch.append(work)
-            if len(self._batch) >= self._settings.batch:
-                self._embed()
         waited = time.monotonic() - self._committed
         if len(self._open) >= self._settings.commit_rows or waited >= self._settings.commit_seconds:
             self._commit()
@@ -239,25 +233,8 @@ class _Run:
             if work.sha256 is not None:
                 self._new[work.sha256] += 1
 
-    def _embed(self) -> None:
-        """Run each network once over the open batch; interrupted, it can be run again."""
-        for name in self._models:
-            works = [work for work in self._batch if name in work.prepared and name not in work.vectors]
-            if not works:
-                continue
-            if name not in self._embedders:
-                self._embedders[name] = embedder.load(self._models[name])
-            with span(f"embed {name}"):
-                values = self._embedders[name].embed(np.stack([work.prepared[name] for work in works]))
-            for work, vector in zip(works, values, strict=True):
-                work.vectors[name] = vector
-        for work in self._batch:
-            work.prepared.clear()
-        self._batch.clear()
-
     def _commit(self) -> None:
         """Write every open row: one commit for each kind, which is one in all unless files were changed or moved."""
-        self._embed()
         with span("commit"):
             ordered = sorted(self._open, key=lambda work: work.kind)
             for (kind, spaces), works in groupby(ordered, key=lambda work: work.kind):
@@ -324,3 +301,8 @@ class _Run:
             else:
                 self.report.removed += 1
         self._collection.delete(gone[~np.array(there, bool)])
+
+
+def _cores() -> int:
+    """Return how many processor cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

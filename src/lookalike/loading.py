@@ -1,8 +1,9 @@
-"""From Items to images ready for the networks: what is done in many threads, each file read and decoded once."""
+"""From Items to vectors: what is done in many threads, each file read and decoded once."""
 
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,10 +14,12 @@ import numpy.typing as npt
 
 from lookalike import images
 from lookalike.errors import ImageError
+from lookalike.models import embedder
 from lookalike.store.contents import Contents, Known
+from lookalike.tracing import span
 from lookalike.types import Item, Model
 
-__all__ = ["Loader", "Work", "in_order"]
+__all__ = ["Work", "Worker", "in_order"]
 
 
 @dataclass(slots=True)
@@ -50,16 +53,35 @@ class Work:
         return ("same" if self.same_content else "fresh"), self.spaces
 
 
-class Loader:
-    """Read, hash and, unless the content is known, decode and prepare: what the threads do."""
+class Worker:
+    """Read, hash and, unless the content is known, decode, prepare and embed: what each thread does with its share.
+
+    A thread does all of it by itself: while one waits for a file or decodes, another computes, and none waits for all.
+    """
 
     def __init__(self, models: dict[str, Model], contents: Contents, max_pixels: int) -> None:
         self._models = models
         self._contents = contents
         self._max_pixels = max_pixels
+        self._least = max((side for model in models.values() for side in model.size), default=0)
+        self._loading = threading.Lock()
+        self._embedders: dict[str, embedder.Embedder] = {}
 
-    def __call__(self, work: Work) -> Work:
-        """Fill in the work; a bad image is an error in it, never an exception."""
+    def __call__(self, works: list[Work]) -> list[Work]:
+        """Fill in some works; a bad image is an error in its own, never an exception."""
+        for work in works:
+            self._load(work)
+        for name in self._models:
+            these = [work for work in works if name in work.prepared]
+            if these:
+                network = self._embedder(name)
+                with span(f"embed {name}"):
+                    vectors = network.embed(np.stack([work.prepared.pop(name) for work in these]))
+                for work, vector in zip(these, vectors, strict=True):
+                    work.vectors[name] = vector
+        return works
+
+    def _load(self, work: Work) -> None:
         try:
             data = work.item.read()
             work.sha256 = hashlib.sha256(data).digest()
@@ -73,21 +95,27 @@ class Loader:
             work.error = f"cannot be read: {error.strerror or error}"
         except ImageError as error:
             work.error = str(error)
-        return work
 
     def _decode(self, work: Work, data: bytes) -> None:
-        image = images.decode(data, max_pixels=self._max_pixels)
-        work.size = image.size
-        work.prepared = {name: images.prepare(image, self._models[name]) for name in work.spaces}
-        work.thumbnail = images.thumbnail(image)
+        with span("decode and prepare"):
+            image, work.size = images.decode_small(data, least=self._least, max_pixels=self._max_pixels)
+            work.prepared = {name: images.prepare(image, self._models[name]) for name in work.spaces}
+            work.thumbnail = images.thumbnail(image)
+
+    def _embedder(self, name: str) -> embedder.Embedder:
+        with self._loading:
+            if name not in self._embedders:
+                # One thread a batch: as many batches run at once as there are threads.
+                self._embedders[name] = embedder.load(self._models[name], threads=1)
+            return self._embedders[name]
 
 
-def in_order(pool: ThreadPoolExecutor, works: Iterator[tuple[Loader, Work]], window: int) -> Iterator[Work]:
-    """Yield the loaded works in their order, with at most `window` of them read or waiting at any time."""
-    waiting: deque[Future[Work]] = deque()
-    for loader, work in works:
-        waiting.append(pool.submit(loader, work))
+def in_order(pool: ThreadPoolExecutor, shares: Iterator[tuple[Worker, list[Work]]], window: int) -> Iterator[Work]:
+    """Yield the finished works in their order, with at most `window` shares read or waiting at any time."""
+    waiting: deque[Future[list[Work]]] = deque()
+    for worker, works in shares:
+        waiting.append(pool.submit(worker, works))
         if len(waiting) >= window:
-            yield waiting.popleft().result()
+            yield from waiting.popleft().result()
     while waiting:
-        yield waiting.popleft().result()
+        yield from waiting.popleft().result()

@@ -98,8 +98,9 @@ class Searcher:
 
         Both sides are rounded alike, so that a picture's distance to itself is 0.
         """
+        model = self._embedder.model
         with span("decode query"):
-            prepared = images.prepare(_picture(query), self._embedder.model)
+            prepared = images.prepare(_picture(query, max(model.size)), model)
         with span("embed query"):
             halves = self._embedder.embed(prepared[np.newaxis])[0].astype(np.float16)
         vector: npt.NDArray[np.float32] = halves.astype(np.float32)
@@ -142,10 +143,10 @@ def _read(query: Query) -> bytes | Image.Image | npt.NDArray[Any]:
         ) from error
 
 
-def _picture(query: Query) -> Image.Image:
+def _picture(query: Query, least: int) -> Image.Image:
     if isinstance(query, bytes):
         try:
-            return images.decode(query)
+            return images.decode_small(query, least=least)[0]
         except ImageError as error:
             raise ImageError(f"The query is no picture that can be searched by: {error}.") from error
     if isinstance(query, Image.Image):

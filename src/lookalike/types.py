@@ -18,9 +18,11 @@ if TYPE_CHECKING:
 __all__ = ["Item", "Match", "Matches", "Model", "Weights"]
 
 Resize = Literal["squash", "crop"]
-Filter = Literal["nearest", "bilinear", "bicubic", "lanczos"]
+Filter = Literal["nearest", "bilinear", "hamming", "bicubic", "lanczos"]
 Layout = Literal["NCHW", "NHWC"]
 Pooling = Literal["none", "mean", "first"]
+Precision = Literal["f32", "bf16", "int8"]
+Runtime = Literal["onnxruntime", "openvino"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,16 @@ class Model:
         Whether vectors are scaled to Euclidean length 1.
     options
         What the architecture's function takes beyond the above.
+    weights
+        The numbers of the network itself.
+    precision
+        The numbers that it computes in; ``bf16`` where the runtime and the processor know it.
+    calibration
+        What ``int8`` needs beside the weights, measured on real pictures; see `lookalike.models.calibration`.
+    runtime
+        What runs the graph. Two runtimes round 8-bit numbers differently, so their vectors do not mix.
+    graph
+        The sha256 of the graph that filled a Space; None where it has filled none yet.
     """
 
     name: str
@@ -123,6 +135,10 @@ class Model:
     unit_length: bool = True
     options: Mapping[str, Any] = field(default_factory=dict)
     weights: Weights | None = None
+    precision: Precision = "f32"
+    calibration: Weights | None = None
+    runtime: Runtime = "onnxruntime"
+    graph: str | None = None
 
     def to_json(self) -> str:
         """Return the description as JSON text, the form in which a collection keeps it."""
@@ -134,16 +150,22 @@ class Model:
         fields = json.loads(text)
         for name in ("size", "mean", "std"):
             fields[name] = tuple(fields[name])
-        if fields["weights"] is not None:
-            fields["weights"] = Weights(**fields["weights"])
+        for name in ("weights", "calibration"):
+            if fields.get(name) is not None:
+                fields[name] = Weights(**fields[name])
         return cls(**fields)
 
     @property
     def fingerprint(self) -> str:
         """A hash (12 hexadecimal digits) of everything that decides the vectors: two Models that share it agree."""
         fields = asdict(self)
-        fields.pop("title")
-        fields["weights"] = None if self.weights is None else self.weights.sha256 or self.weights.md5
+        del fields["title"], fields["graph"]
+        for name, part in (("weights", self.weights), ("calibration", self.calibration)):
+            fields[name] = None if part is None else part.sha256 or part.md5
+        # What came later changes the hash only where it says something.
+        for name, usual in (("precision", "f32"), ("calibration", None), ("runtime", "onnxruntime")):
+            if fields[name] == usual:
+                del fields[name]
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:12]
 
 

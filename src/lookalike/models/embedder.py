@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,7 +13,7 @@ import onnxruntime as ort
 import platformdirs
 
 from lookalike import vectors
-from lookalike.errors import ModelError
+from lookalike.errors import LookalikeError, ModelError
 from lookalike.files import replacing
 from lookalike.models import tensors, weights
 from lookalike.tracing import span
@@ -21,7 +22,7 @@ from lookalike.types import Layout, Model, Weights
 __all__ = ["Embedder", "OnnxEmbedder", "PixelEmbedder", "inspect", "load"]
 
 # Raised whenever the same tensors would give another graph, so that no stale one is taken from the cache.
-_GRAPH_VERSION = 1
+_GRAPH_VERSION = 2
 
 # Collections keep float16.
 _LARGEST = float(np.finfo(np.float16).max)
@@ -53,15 +54,16 @@ def load(model: Model, *, threads: int = 0) -> Embedder:
     Raises
     ------
     ModelError
-        If the graph cannot be run, or gives vectors of another length than the Model says.
+        If the graph cannot be run, gives vectors of another length than the Model says, or is another one than the
+        Model's, where that names one.
     WeightsError
         If the weights are not here or are not the promised ones.
     """
     if model.architecture == "pixels":
         return PixelEmbedder(model)
     with span(f"load {model.name}"):
-        path = weights.find(model) if model.architecture == "onnx" else _graph(model)
-        return OnnxEmbedder(model, path, threads=threads)
+        source, digest = _source(model)
+        return OnnxEmbedder(replace(model, graph=digest), source, threads=threads)
 
 
 class PixelEmbedder:
@@ -82,17 +84,17 @@ class PixelEmbedder:
 
 
 class OnnxEmbedder:
-    """A network run by ONNX Runtime.
+    """A network run by ONNX Runtime, or by OpenVINO where its Model says so; several threads may run it at once.
 
     Its graph takes either uint8 ``[n, height, width, 3]``, normalisation included (those built here), or floats
     in the Model's layout, which are normalised first (a user's file).
     """
 
-    def __init__(self, model: Model, path: Path, *, threads: int = 0) -> None:
+    def __init__(self, model: Model, source: Path | bytes, *, threads: int = 0) -> None:
         self.model = model
-        self._session = _session(path, threads=threads)
+        self._session = _session(source, model, threads=threads)
         self._input = self._session.get_inputs()[0]
-        self._output = _pick_output(model, self._session, path)
+        self._output = _pick_output(model, self._session, _named(source, model))
 
     def embed(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Return float32 ``[n, dim]``."""
@@ -178,52 +180,93 @@ def inspect(path: Path) -> Model:
     )
 
 
-def _session(path: Path, *, threads: int) -> ort.InferenceSession:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 4
-    # Decoding shares the cores: a thread that waits for work must not burn one.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+def _session(source: Path | bytes, model: Model | None = None, *, threads: int) -> Any:
     try:
-        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    # ONNX Runtime's errors share no base class of their own.
+        if model is not None and model.runtime == "openvino":
+            from lookalike.models.openvino_session import OpenVinoSession
+
+            return OpenVinoSession(source, model.precision, threads)
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 4
+        # Decoding shares the cores: a thread that waits for work must not burn one.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        graph = source if isinstance(source, bytes) else str(source)
+        return ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    except LookalikeError:
+        raise
+    # Neither runtime's errors share a base class of their own.
     except Exception as error:
         reason = str(error).splitlines()[0]
-        raise ModelError(f"The graph {path} cannot be loaded: {reason}. Give a valid .onnx file.") from error
+        name = _named(source, model)
+        raise ModelError(f"The graph {name} cannot be loaded: {reason}. Give a valid .onnx file.") from error
 
 
-def _pick_output(model: Model, session: ort.InferenceSession, path: Path) -> str:
+def _named(source: Path | bytes, model: Model | None) -> str:
+    return str(source) if model is None or isinstance(source, Path) else f"of the model {model.name!r}"
+
+
+def _pick_output(model: Model, session: Any, name: str) -> str:
     names = [output.name for output in session.get_outputs()]
     if model.architecture != "onnx" or not model.output:
         return str(names[0])
     if model.output not in names:
-        raise ModelError(f"The graph {path} has no output {model.output!r}; it has {', '.join(names)}.")
+        raise ModelError(f"The graph {name} has no output {model.output!r}; it has {', '.join(names)}.")
     return model.output
 
 
-def _graph(model: Model) -> Path:
-    """Return the path of the Model's built graph, from the cache where it is there."""
-    promised = model.weights is None or model.weights.sha256 or model.weights.md5
+def _source(model: Model) -> tuple[Path | bytes, str]:
+    """Return the Model's graph, and its sha256, which must be the one that filled the Space where it is known."""
+    if model.architecture == "onnx":
+        path = weights.find(model)
+        return path, weights.sha256_of(path)
+    graph = _graph(model)
+    digest = hashlib.sha256(graph).hexdigest()
+    if model.graph not in {None, digest}:
+        # The file in the cache may have suffered.
+        graph = _graph(model, afresh=True)
+        digest = hashlib.sha256(graph).hexdigest()
+    if model.graph not in {None, digest}:
+        raise ModelError(
+            f"The graph of the model {model.name!r} is {digest[:12]} here, and {str(model.graph)[:12]} filled its "
+            "Space: their vectors could differ. Use the Lookalike that filled it, or index into a new collection."
+        )
+    return graph, digest
+
+
+def _graph(model: Model, *, afresh: bool = False) -> bytes:
+    """Return the Model's built graph, from the cache where it is there."""
+    files = [part for part in (model.weights, model.calibration) if part is not None]
+    promised = all(part.sha256 or part.md5 for part in files)
     # A description that promises no hash may find another file the next time.
     found = "" if promised else weights.sha256_of(weights.find(model))
     key = hashlib.sha256(f"{model.fingerprint} {_GRAPH_VERSION}{found}".encode()).hexdigest()[:12]
     path = Path(platformdirs.user_cache_dir("lookalike", appauthor=False), "graphs", f"{model.name}-{key}.onnx")
-    if not path.is_file():
-        # Only here, where a graph is built: the import costs more than loading a cached graph.
-        from lookalike.models import graphs
+    if path.is_file() and not afresh:
+        return path.read_bytes()
+    with span(f"build {model.name}"):
+        graph = _build(model)
+        try:
+            with replacing(path) as temporary:
+                temporary.write_bytes(graph)
+        except OSError as error:
+            reason = error.strerror or error
+            raise ModelError(
+                f"The graph of the model {model.name!r} cannot be kept in {path.parent}: {reason}. "
+                "Make room there, or name a folder that can be written in XDG_CACHE_HOME."
+            ) from error
+    return graph
 
-        with span(f"build {model.name}"):
-            proto = graphs.build(model, tensors.read_tensors(weights.find(model)))
-            try:
-                with replacing(path) as temporary:
-                    temporary.write_bytes(proto.SerializeToString())
-            except OSError as error:
-                reason = error.strerror or error
-                raise ModelError(
-                    f"The graph of the model {model.name!r} cannot be kept in {path.parent}: {reason}. "
-                    "Make room there, or name a folder that can be written in XDG_CACHE_HOME."
-                ) from error
-    return path
+
+def _build(model: Model) -> bytes:
+    # Only here, where a graph is built: the import costs more than loading a cached graph.
+    from lookalike.models import graphs
+    from lookalike.models.graphs.quantized import quantize
+
+    proto = graphs.build(model, tensors.read_tensors(weights.find(model)))
+    if model.precision == "int8":
+        proto = quantize(proto, tensors.read_tensors(weights.find(model, "calibration")))
+    return bytes(proto.SerializeToString(deterministic=True))
 
 
 def _normalise(model: Model, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:

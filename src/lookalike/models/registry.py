@@ -17,16 +17,22 @@ from lookalike.types import Model, Weights
 
 __all__ = ["DEFAULT", "catalog", "resolve"]
 
-DEFAULT = "efficientnet-lite0"
+DEFAULT = "efficientnet-lite0-int8"
 
 _REQUIRED = ("architecture", "size", "dim")
+_FILES = {"weights", "calibration"}
 
 
 @cache
 def catalog() -> Mapping[str, Model]:
     """Return every known model by its name."""
+    return {name: _describe(name, entry, "the catalogue") for name, entry in _entries().items()}
+
+
+@cache
+def _entries() -> Mapping[str, Mapping[str, Any]]:
     text = resources.files("lookalike.models").joinpath("catalog.toml").read_text(encoding="utf-8")
-    return {name: _describe(name, entry, "the catalogue") for name, entry in tomllib.loads(text).items()}
+    return tomllib.loads(text)
 
 
 def resolve(reference: str | Path | Model) -> Model:
@@ -70,31 +76,44 @@ def _from_toml(path: Path) -> Model:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ModelError(f"The description {path} is not valid TOML: {error}.") from error
     model = _describe(path.stem.replace(".", "-"), entry, str(path))
-    if model.weights is None:
-        return model
-    beside = path.parent / model.weights.file
-    return _pin(model, beside) if beside.is_file() else model
+    for part in _FILES:
+        file: Weights | None = getattr(model, part)
+        if file is not None and (path.parent / file.file).is_file():
+            model = _pin(model, part, path.parent / file.file)
+    return model
 
 
 def _from_onnx(path: Path) -> Model:
     from lookalike.models import embedder
 
-    return _pin(embedder.inspect(path), path)
+    return _pin(embedder.inspect(path), "weights", path)
 
 
-def _pin(model: Model, file: Path) -> Model:
-    """Return the Model with its weights' file named by its whole path and held to its present hash."""
+def _pin(model: Model, part: str, file: Path) -> Model:
+    """Return the Model with one of its files named by its whole path and held to its present hash."""
     from lookalike.models import weights
 
-    old = model.weights or Weights(file=str(file))
-    sha256 = old.sha256 or weights.sha256_of(file)
-    return replace(model, weights=replace(old, file=str(file.resolve()), sha256=sha256))
+    old: Weights = getattr(model, part)
+    pinned = replace(old, file=str(file.resolve()), sha256=old.sha256 or weights.sha256_of(file))
+    changes: dict[str, Any] = {part: pinned}
+    return replace(model, **changes)
+
+
+def _based(name: str, entry: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Return an entry with all that it leaves out taken from the one that it names as its base."""
+    own = {key: value for key, value in entry.items() if key != "base"}
+    if "base" not in entry:
+        return own
+    base = entry["base"]
+    if base not in _entries():
+        raise ModelError(f"The model {name!r} in {where} has base = {base!r}; expected one of {', '.join(_entries())}.")
+    return {**_based(base, _entries()[base], "the catalogue"), **own}
 
 
 def _describe(name: str, entry: Mapping[str, Any], where: str) -> Model:
     """Check one entry of a TOML file and return its Model."""
-    entry = {"name": name, "title": name, **entry}
-    known = {f.name for f in fields(Model)}
+    entry = {"name": name, "title": name, **_based(name, entry, where)}
+    known = {f.name for f in fields(Model)} - {"graph"}
     for key in entry:
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1)
@@ -105,9 +124,17 @@ def _describe(name: str, entry: Mapping[str, Any], where: str) -> Model:
             raise ModelError(f"The model {name!r} in {where} lacks the key {key!r}.")
     _check_values(name, entry, where)
     values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
-    if "weights" in values:
-        values["weights"] = _describe_weights(name, entry["weights"], where)
-    return Model(**values)
+    for part in _FILES & set(entry):
+        values[part] = _describe_file(name, part, entry[part], where)
+    model = Model(**values)
+    if model.precision != "int8":
+        return replace(model, calibration=None)
+    if model.calibration is None:
+        raise ModelError(
+            f"The model {name!r} in {where} has precision = 'int8' and no [calibration], whose file says how large its "
+            "numbers get. Make one with: scripts/calibrate MODEL FOLDER"
+        )
+    return model
 
 
 def _check_values(name: str, entry: Mapping[str, Any], where: str) -> None:
@@ -126,12 +153,12 @@ def _number(value: object, kind: _Kind) -> bool:
     return isinstance(value, kind) and not isinstance(value, bool) and abs(value) < 1e9
 
 
-def _describe_weights(name: str, entry: Any, where: str) -> Weights:
+def _describe_file(name: str, part: str, entry: Any, where: str) -> Weights:
     known = {f.name for f in fields(Weights)}
     texts = isinstance(entry, dict) and all(isinstance(value, str) for value in entry.values())
     if not texts or "file" not in entry or not set(entry) <= known:
         expected = f"a table of texts with the key file and, if need be, {', '.join(sorted(known - {'file'}))}"
-        raise ModelError(f"The model {name!r} in {where} has weights = {entry!r}; expected {expected}.")
+        raise ModelError(f"The model {name!r} in {where} has {part} = {entry!r}; expected {expected}.")
     return Weights(**entry)
 
 
@@ -166,4 +193,6 @@ _VALID: dict[str, _Check] = {
     "filter": _one_of(types.Filter),
     "layout": _one_of(types.Layout),
     "pooling": _one_of(types.Pooling),
+    "precision": _one_of(types.Precision),
+    "runtime": _one_of(types.Runtime),
 }

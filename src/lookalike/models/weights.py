@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import util
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import platformdirs
 
@@ -21,8 +21,8 @@ from lookalike.types import Model, Weights
 __all__ = ["available", "find", "origin", "sha256_of"]
 
 
-def find(model: Model) -> Path:
-    """Return the path of the Model's weights, checked against their hash.
+def find(model: Model, part: Literal["weights", "calibration"] = "weights") -> Path:
+    """Return the path of the Model's weights, or of its calibration, checked against their hash.
 
     Looked for in this order: the folders named in ``LOOKALIKE_WEIGHTS``, the path that the description gives,
     the package that ships the file, the Hugging Face hub (its cache first; ``HF_ENDPOINT``, ``HF_HUB_OFFLINE`` and
@@ -35,7 +35,7 @@ def find(model: Model) -> Path:
     ModelError
         If the description's hub is no such place.
     """
-    weights = _weights_of(model)
+    weights = _file_of(model, part)
     path = next((place for place in _places(model, weights) if place.is_file()), None)
     if path is not None:
         return _verified(model, weights, path)
@@ -64,10 +64,11 @@ def sha256_of(path: Path) -> str:
     return _hash(path, "sha256")
 
 
-def _weights_of(model: Model) -> Weights:
-    if model.weights is None:
-        raise WeightsError(f"The model {model.name!r} names no weights file. Give its description a [weights] table.")
-    return model.weights
+def _file_of(model: Model, part: str) -> Weights:
+    file: Weights | None = getattr(model, part)
+    if file is None:
+        raise WeightsError(f"The model {model.name!r} names no {part} file. Give its description a [{part}] table.")
+    return file
 
 
 def _places(model: Model, weights: Weights) -> Iterator[Path]:

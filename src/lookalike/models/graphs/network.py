@@ -54,11 +54,16 @@ class Network:
     def images(self) -> Features:
         """Take uint8 ``[n, height, width, 3]``, the normalisation included."""
         height, width = self._model.size
-        floats = self._add("Cast", ["images"], to=TensorProto.FLOAT)
-        planes = self._add("Transpose", [floats], perm=[0, 3, 1, 2])
-        mean, std = (np.asarray(x, np.float32).reshape(1, 3, 1, 1) for x in (self._model.mean, self._model.std))
-        centred = self._add("Sub", [planes, self._constant(mean)])
-        return Features(self._add("Mul", [centred, self._constant(np.float32(1) / std)]), 3, height, width)
+        planes = self._add("Transpose", ["images"], perm=[0, 3, 1, 2])
+        mean, std = (np.asarray(x, np.float32) for x in (self._model.mean, self._model.std))
+        if len(set(mean)) == len(set(std)) == 1 and mean[0] in range(256):
+            # (x - mean) / std is what a uint8 with this scale and zero stands for: 8-bit graphs take it as it is.
+            scale = [self._constant(1 / std[0]), self._constant(mean[0], np.uint8)]
+            return Features(self._add("DequantizeLinear", [planes, *scale]), 3, height, width)
+        floats = self._add("Cast", [planes], to=TensorProto.FLOAT)
+        centred = self._add("Sub", [floats, self._constant(mean.reshape(1, 3, 1, 1))])
+        scaled = self._add("Mul", [centred, self._constant((1 / std).reshape(1, 3, 1, 1))])
+        return Features(scaled, 3, height, width)
 
     def convolution(
         self,
@@ -152,9 +157,9 @@ class Network:
         self._nodes.append(helper.make_node(operator, inputs, [name], name, **attributes))
         return name
 
-    def _constant(self, array: npt.NDArray[np.float32] | np.float32) -> str:
+    def _constant(self, array: npt.ArrayLike, kind: type[np.generic] = np.float32) -> str:
         name = f"constant_{len(self._initializers)}"
-        self._initializers.append(numpy_helper.from_array(np.asarray(array, np.float32), name))
+        self._initializers.append(numpy_helper.from_array(np.asarray(array, kind), name))
         return name
 
     def _tensor(self, name: str, *, rank: int) -> npt.NDArray[np.float64]:
