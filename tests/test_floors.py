@@ -14,7 +14,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "lookalike"
 
 FLOORS = [
     {"errors", "types", "tracing", "files"},
-    {"images", "vectors", "sources", "downloads", "canvas", "palette", "scores"},
+    {"images", "vectors", "gallery", "sources", "downloads", "canvas", "palette", "scores"},
     {"models", "store", "datasets"},
     {
         "indexing",
@@ -41,6 +41,7 @@ HEAVY = {
     "onnx": {"models"},
     "matplotlib": {"canvas", "pictures", "charts", "atlas"},
     "openTSNE": {"layouts"},
+    "simsimd": {"gallery"},
     "typer": {"cli"},
     "rich": {"console"},
     "huggingface_hub": {"models"},

@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from lookalike import images, vectors
+from lookalike import images
 from lookalike.errors import ImageError, InputError, SpaceError
+from lookalike.gallery import Gallery
 from lookalike.models import embedder
 from lookalike.sources import to_uri
 from lookalike.store.collection import Collection, default_path
@@ -75,6 +76,7 @@ class Searcher:
         self.space = collection.space(space)
         self._collection = collection
         self._embedder = embedder.load(collection.models[self.space])
+        self._held: Gallery | None = None
         self._version = -1
 
     def search(self, query: Query, *, k: int = 10, not_self: bool = False) -> Matches:
@@ -82,19 +84,19 @@ class Searcher:
         if k < 1:
             raise InputError(f"k = {k} asks for nothing; expected a whole number from 1.")
         data = _read(query)
-        vector = self.embed(data)
-        self._load()
+        halves = self.embed(data)
+        gallery = self._gallery()
         left_out = self._own_rows(query, data) if not_self else np.empty(0, np.int64)
         with span("compare"):
-            rows, distances = vectors.nearest(vector, self._matrix, k + len(left_out), ids=self._ids)
-            kept = ~np.isin(self._ids[rows], left_out)
-            ids, distances = self._ids[rows][kept][:k], distances[kept][:k]
+            ids, distances = gallery.nearest(halves, k + len(left_out))
+            kept = ~np.isin(ids, left_out)
+            ids, distances = ids[kept][:k], distances[kept][:k]
         with span("read matches"):
             facts = self._collection.take(ids, ["uri", "label"])
         return Matches(ids, facts["uri"].to_pylist(), facts["label"].to_pylist(), distances, self.space)
 
-    def embed(self, query: Query) -> npt.NDArray[np.float32]:
-        """Return the query's vector, float32 ``[dim]``, rounded as the collection's are.
+    def embed(self, query: Query) -> npt.NDArray[np.float16]:
+        """Return the query's vector, float16 ``[dim]``, rounded as the collection's are.
 
         Both sides are rounded alike, so that a picture's distance to itself is 0.
         """
@@ -102,22 +104,21 @@ class Searcher:
         with span("decode query"):
             prepared = images.prepare(_picture(query, max(model.size)), model)
         with span("embed query"):
-            halves = self._embedder.embed(prepared[np.newaxis])[0].astype(np.float16)
-        vector: npt.NDArray[np.float32] = halves.astype(np.float32)
-        return vector
+            halves: npt.NDArray[np.float16] = self._embedder.embed(prepared[np.newaxis])[0].astype(np.float16)
+        return halves
 
-    def _load(self) -> None:
-        """Read the Space's matrix, unless the version at hand is read already."""
-        if self._version == self._collection.version:
-            return
-        self._ids, halves = self._collection.vectors(self.space)
-        if not len(self._ids):
+    def _gallery(self) -> Gallery:
+        """Return the Space's vectors, read when they are first asked for and whenever the version is another."""
+        if self._held is not None and self._version == self._collection.version:
+            return self._held
+        ids, halves = self._collection.vectors(self.space)
+        if not len(ids):
             raise SpaceError(
                 f"The Space {self.space!r} of {self._collection.path} is empty. "
                 f"Fill it with: lookalike index FOLDER -c {self._collection.path} --model {self.space}"
             )
-        self._matrix = halves.astype(np.float32)
-        self._version = self._collection.version
+        self._held, self._version = Gallery(ids, halves), self._collection.version
+        return self._held
 
     def _own_rows(self, query: Query, data: bytes | Image.Image | npt.NDArray[Any]) -> npt.NDArray[np.int64]:
         if isinstance(query, str | os.PathLike):

@@ -1,4 +1,4 @@
-"""Arithmetic on vectors: unit length, and exact nearest neighbours by blocks."""
+"""Arithmetic on vectors: unit length, and all distances of many by blocks."""
 
 from __future__ import annotations
 
@@ -8,12 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["distance_blocks", "nearest", "unit_length"]
+__all__ = ["distance_blocks", "unit_length"]
 
 Floats = npt.NDArray[np.floating[Any]]
 
-# Rows of the gallery that one matrix product takes: 64 queries against them stay under 64 MiB of distances.
-_BLOCK = 1 << 18
 # Rows of the gallery that are converted at a time: a few ten MiB, and enough for the product to run at full speed.
 _TILE = 1 << 11
 
@@ -24,53 +22,6 @@ def unit_length(x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     lengths = np.linalg.norm(x.astype(np.float64), axis=1, keepdims=True)
     scaled: npt.NDArray[np.float32] = np.divide(x, lengths, out=np.zeros_like(x), where=lengths > 0)
     return scaled
-
-
-def nearest(
-    query: npt.NDArray[np.float32], gallery: npt.NDArray[np.float32], k: int, *, ids: npt.NDArray[np.int64]
-) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]:
-    """Return the k rows of the gallery that are nearest to one query, and their Euclidean distances.
-
-    Parameters
-    ----------
-    query
-        float32 ``[dim]``.
-    gallery
-        float32 ``[n, dim]``.
-    k
-        How many; all rows if there are fewer.
-    ids
-        int64 ``[n]``; rows at the same distance are ordered by it.
-
-    Returns
-    -------
-    rows, distances
-        ``[min(k, n)]`` each, nearest first; the distances computed in float64 from the differences.
-    """
-    rows = _candidates(query, gallery, min(k, len(gallery)))
-    differences = gallery[rows].astype(np.float64) - query.astype(np.float64)
-    distances = np.sqrt(np.einsum("nd,nd->n", differences, differences))
-    order = np.lexsort((ids[rows], distances))[:k]
-    return rows[order], distances[order]
-
-
-def _candidates(query: npt.NDArray[np.float32], gallery: npt.NDArray[np.float32], k: int) -> npt.NDArray[np.intp]:
-    """Return rows that surely hold the k nearest, found by one product: |x - q|^2 = |x|^2 - 2 x.q + |q|^2.
-
-    The product's rounding can swap near ties, so every row within its error of the k-th is kept.
-    """
-    if k == len(gallery):
-        return np.arange(len(gallery))
-    squares = np.concatenate(
-        [
-            np.einsum("nd,nd->n", block, block) - 2 * (block @ query)
-            for block in np.split(gallery, range(_BLOCK, len(gallery), _BLOCK))
-        ]
-    )
-    kth = np.partition(squares, k - 1)[k - 1]
-    scale = float(query @ query) + float(np.abs(squares).max())
-    slack = 16 * np.sqrt(gallery.shape[1]) * np.finfo(np.float32).eps * scale
-    return np.flatnonzero(squares <= kth + slack)
 
 
 def distance_blocks(
