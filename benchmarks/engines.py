@@ -1,0 +1,254 @@
+"""Search engines, each made of the same vectors: ours, and those that it is measured beside."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import lance
+import numpy as np
+from sklearn.neighbors import NearestNeighbors
+
+import lookalike
+from lookalike import Collection
+from lookalike import gallery as held
+from lookalike.fidelity import neighbours
+from vectors_made import RARE, VectorSearcher, numbers
+
+# What an approximate engine must find; each is given the least effort that finds it, by queries of their own.
+RECALL = 0.99
+EFFORTS = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
+# Links of a row and effort of building, the same for all graphs (Malkov and Yashunin, 2016, arXiv:1603.09320).
+LINKS, BUILD_EFFORT = 16, 128
+
+OPTIMIZE = getattr(lookalike, "optimize", None)
+_OPTIONS = inspect.signature(VectorSearcher.search).parameters
+
+Found = np.ndarray
+# From queries, one ``[dim]`` or many ``[m, dim]``, and k to rows ``[k]`` or ``[m, k]``.
+Search = Callable[[np.ndarray, int], Found]
+
+
+@dataclass(frozen=True)
+class Queries:
+    """Queries, float32 ``[m, dim]``, and the distance of each to its k-th nearest row, by exact arithmetic."""
+
+    gallery: np.ndarray
+    vectors: np.ndarray
+    k: int
+    kth: np.ndarray
+
+    @classmethod
+    def of(cls, gallery: np.ndarray, queries: np.ndarray, k: int) -> Queries:
+        _, distances = neighbours(queries, gallery, k)
+        return cls(gallery, queries.astype(np.float32), k, distances[:, -1])
+
+    def recall(self, found: list[Found]) -> float:
+        """Return the share of the k nearest that were found; a row as near as the k-th is one of them."""
+        shares = []
+        for query, kth, rows in zip(self.vectors, self.kth, found, strict=True):
+            differences = self.gallery[np.unique(rows)].astype(np.float64) - query
+            shares.append(np.mean(np.linalg.norm(differences, axis=1) <= kth * (1 + 1e-6)) * len(differences) / self.k)
+        return float(np.mean(shares))
+
+
+class Gallery(NamedTuple):
+    """What engines are made of.
+
+    Attributes
+    ----------
+    matrix
+        float32 ``[n, dim]``, held once for all engines that can use it as it is.
+    halves
+        The same numbers as float16.
+    collection
+        The same again, in the order of the rows.
+    tuning
+        Queries to choose an effort by.
+    """
+
+    matrix: np.ndarray
+    halves: np.ndarray
+    collection: Collection
+    tuning: Queries
+
+
+@dataclass(frozen=True)
+class Engine:
+    """An engine ready to be asked: how, with which setting, and which bytes of the gallery's own it uses."""
+
+    search: Search
+    setting: str = ""
+    uses: int = 0
+
+
+def lookalike_nearest(gallery: Gallery) -> Engine:
+    ours = held.Gallery(np.arange(len(gallery.halves)), gallery.halves)
+    return Engine(lambda q, k: ours.nearest(q.astype(np.float16), k)[0], "float16", gallery.halves.nbytes)
+
+
+def lookalike_search(gallery: Gallery) -> Engine:
+    searcher = VectorSearcher(gallery.collection)
+    exact = {"exact": True} if "exact" in _OPTIONS else {}
+    return Engine(lambda q, k: numbers(searcher.search(searcher.ask(q), k=k, **exact).uris), "with uris and labels")
+
+
+def numpy_product(gallery: Gallery) -> Engine:
+    squares = np.einsum("nd,nd->n", gallery.matrix, gallery.matrix)
+
+    def search(query: np.ndarray, k: int) -> Found:
+        distances = squares - 2 * (gallery.matrix @ query)
+        nearest = np.argpartition(distances, k)[:k]
+        return nearest[np.argsort(distances[nearest])]
+
+    return Engine(search, "squares kept", gallery.matrix.nbytes)
+
+
+def faiss_flat(gallery: Gallery) -> Engine:
+    import faiss
+
+    index = faiss.IndexFlatL2(gallery.matrix.shape[1])
+    index.add(gallery.matrix)
+    return Engine(lambda q, k: index.search(q[np.newaxis], k)[1][0])
+
+
+def scikit_learn(gallery: Gallery) -> Engine:
+    model = NearestNeighbors(algorithm="brute", n_jobs=-1).fit(gallery.matrix)
+    return Engine(lambda q, k: model.kneighbors(q[np.newaxis], k, return_distance=False)[0], uses=gallery.matrix.nbytes)
+
+
+def usearch_exact(gallery: Gallery) -> Engine:
+    from usearch.index import MetricKind, search
+
+    return Engine(
+        lambda q, k: search(gallery.matrix, q, k, MetricKind.L2sq, exact=True).keys.astype(np.int64),
+        uses=gallery.matrix.nbytes,
+    )
+
+
+def lance_flat(gallery: Gallery) -> Engine:
+    table = lance.dataset(f"{gallery.collection.path}/images.lance")
+    column = gallery.collection.space(None)
+
+    def search(query: np.ndarray, k: int) -> Found:
+        nearest = {"column": column, "q": query.astype(np.float16), "k": k, "use_index": False}
+        return numbers(table.to_table(columns=["uri", "_distance"], nearest=nearest)["uri"].to_pylist())
+
+    return Engine(search, "from disk, float16")
+
+
+def lookalike_approximate(gallery: Gallery) -> Engine:
+    """Take part where Lookalike has an index to make and a search that may use it."""
+    if OPTIMIZE is None or "exact" not in _OPTIONS:
+        raise ImportError("this Lookalike has no approximate search")
+    OPTIMIZE(gallery.collection)
+    gallery.collection.refresh()
+    searcher = VectorSearcher(gallery.collection)
+    return Engine(lambda q, k: numbers(searcher.search(searcher.ask(q), k=k, exact=False).uris), "with uris and labels")
+
+
+def faiss_hnsw(gallery: Gallery) -> Engine:
+    import faiss
+
+    index = faiss.IndexHNSWFlat(gallery.matrix.shape[1], LINKS)
+    index.hnsw.efConstruction = BUILD_EFFORT
+    index.add(gallery.matrix)
+
+    def effort(ef: int) -> None:
+        index.hnsw.efSearch = ef
+
+    return _tuned(gallery, effort, lambda q, k: index.search(q[np.newaxis], k)[1][0])
+
+
+def hnswlib_graph(gallery: Gallery) -> Engine:
+    import hnswlib
+
+    index = hnswlib.Index(space="l2", dim=gallery.matrix.shape[1])
+    index.init_index(len(gallery.matrix), M=LINKS, ef_construction=BUILD_EFFORT, random_seed=0)
+    index.add_items(gallery.matrix)
+    return _tuned(gallery, index.set_ef, lambda q, k: index.knn_query(q, k)[0][0].astype(np.int64))
+
+
+def usearch_hnsw(gallery: Gallery) -> Engine:
+    from usearch.index import Index
+
+    index = Index(
+        ndim=gallery.matrix.shape[1], metric="l2sq", dtype="f16", connectivity=LINKS, expansion_add=BUILD_EFFORT
+    )
+    index.add(np.arange(len(gallery.matrix)), gallery.matrix)
+
+    def effort(ef: int) -> None:
+        index.expansion_search = ef
+
+    return _tuned(gallery, effort, lambda q, k: index.search(q, k).keys.astype(np.int64))
+
+
+def _tuned(gallery: Gallery, effort: Callable[[int], None], search: Search) -> Engine:
+    """Return the engine at the least effort whose recall on the tuning queries is enough, else at the greatest."""
+    tuning = gallery.tuning
+    for ef in EFFORTS:
+        effort(ef)
+        if tuning.recall([search(query, tuning.k) for query in tuning.vectors]) >= RECALL:
+            break
+    return Engine(search, f"M {LINKS}, ef {ef}")
+
+
+EXACT = {
+    "Lookalike": lookalike_nearest,
+    "Lookalike search": lookalike_search,
+    "NumPy": numpy_product,
+    "FAISS flat": faiss_flat,
+    "scikit-learn": scikit_learn,
+    "USearch exact": usearch_exact,
+    "Lance flat scan": lance_flat,
+}
+APPROXIMATE = {
+    "Lookalike approximate": lookalike_approximate,
+    "FAISS HNSW": faiss_hnsw,
+    "hnswlib": hnswlib_graph,
+    "USearch HNSW": usearch_hnsw,
+}
+
+
+def many_lookalike(gallery: Gallery) -> Search:
+    ours = held.Gallery(np.arange(len(gallery.halves)), gallery.halves)
+    return lambda queries, k: ours.nearest_of_many(queries.astype(np.float16), k)[0]
+
+
+def many_faiss(gallery: Gallery) -> Search:
+    import faiss
+
+    index = faiss.IndexFlatL2(gallery.matrix.shape[1])
+    index.add(gallery.matrix)
+    return lambda queries, k: index.search(queries, k)[1]
+
+
+def many_numpy(gallery: Gallery) -> Search:
+    squares = np.einsum("nd,nd->n", gallery.matrix, gallery.matrix)
+    return lambda queries, k: np.argpartition(squares - 2 * (queries @ gallery.matrix.T), k, axis=1)[:, :k]
+
+
+MANY = {"Lookalike": many_lookalike, "FAISS flat": many_faiss, "NumPy": many_numpy}
+
+
+def filtered_lookalike(gallery: Gallery) -> Search:
+    """Take part where Lookalike's search takes a filter."""
+    if "where" not in _OPTIONS:
+        raise ImportError("this Lookalike's search has no filter")
+    searcher = VectorSearcher(gallery.collection)
+    where = f"label = '{RARE}'"
+    return lambda q, k: numbers(searcher.search(searcher.ask(q), k=k, where=where).uris)
+
+
+def filtered_numpy(gallery: Gallery, kept: np.ndarray) -> Search:
+    """Return a search of the kept rows alone, gathered for each query anew as a filter that is not known has to."""
+
+    def search(query: np.ndarray, k: int) -> Found:
+        rows = np.flatnonzero(kept)
+        part = gallery.matrix[rows]
+        distances = np.einsum("nd,nd->n", part, part) - 2 * (part @ query)
+        return rows[np.argpartition(distances, k)[:k]]
+
+    return search

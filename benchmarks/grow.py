@@ -1,0 +1,200 @@
+"""Let a collection grow, and see how its times, its memory and its size on disk grow with it.
+
+At each size a new process opens it, brings its index up to date, searches, and appends some rows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.decomposition import PCA
+
+import lookalike
+from lookalike import Collection
+from lookalike.vectors import distance_blocks, unit_length
+from measuring import Report, Watch, exponent, parser, timed
+from vectors_made import K, VectorSearcher, add_source, embedded, fill, grown, numbers, space_of
+
+SIZES = (10_000, 30_000, 100_000, 300_000, 1_000_000)
+# What each figure is called, and its digits.
+COLUMNS = {
+    "fill_s": ("fill s", 1),
+    "open_ms": ("open ms", 1),
+    "optimise_s": ("optimise s", 2),
+    "first_search_ms": ("first search ms", 0),
+    "search_p50_ms": ("search p50 ms", 2),
+    "search_p99_ms": ("p99 ms", 2),
+    "recall": ("recall@10", 4),
+    "append_ms": ("append ms", 0),
+    "peak_mib": ("peak MiB", 0),
+    "disk_mib": ("disk MiB", 1),
+}
+# Present where Lookalike has approximate search: there, what is optimised and measured is that.
+OPTIMISE = getattr(lookalike, "optimize", Collection.tidy)
+APPROXIMATE = {"exact": False} if hasattr(lookalike, "optimize") else {}
+
+
+class Rows:
+    """A stream of blocks from which any number of rows is taken."""
+
+    def __init__(self, blocks: Iterator[np.ndarray]) -> None:
+        self._blocks = blocks
+        self._rest = next(blocks)
+
+    def take(self, count: int) -> Iterator[np.ndarray]:
+        while count > 0:
+            if not len(self._rest):
+                self._rest = next(self._blocks)
+            part, self._rest = self._rest[:count], self._rest[count:]
+            count -= len(part)
+            yield part
+
+
+class Truth:
+    """The nearest rows to some queries, kept up as rows come."""
+
+    def __init__(self, queries: np.ndarray) -> None:
+        self._queries = queries
+        self._squares = np.empty((len(queries), 0))
+        self.numbers = np.empty((len(queries), 0), np.int64)
+
+    def add(self, block: np.ndarray, first: int) -> None:
+        """Take in rows whose numbers begin with `first`."""
+        found = np.concatenate([squares for _, squares in distance_blocks(self._queries, block)])
+        new = np.broadcast_to(np.arange(first, first + len(block)), found.shape)
+        squares, rows = np.hstack([self._squares, found]), np.hstack([self.numbers, new])
+        best = np.argsort(squares, axis=1, kind="stable")[:, :K]
+        self._squares, self.numbers = (np.take_along_axis(values, best, axis=1) for values in (squares, rows))
+
+    def recall(self, found: list[list[int]]) -> float:
+        """Return the mean share of the nearest that were found."""
+        shares = [len(set(row) & set(true.tolist())) / len(true) for row, true in zip(found, self.numbers, strict=True)]
+        return float(np.mean(shares))
+
+
+def main() -> int:
+    arguments = _arguments()
+    if arguments.child:
+        print(json.dumps(_used(*map(Path, arguments.child))))
+        return 0
+    sizes = [size for size in sorted(arguments.sizes) if size <= arguments.most]
+    report = Report("grow", arguments, ["pylance", "pyarrow"])
+    with tempfile.TemporaryDirectory() as place:
+        _grow(report, arguments, sizes, Path(place))
+    runs = report.figures["sizes"]
+    growth = {name: exponent(sizes, [run[name] for run in runs]) for name in COLUMNS if name != "recall"}
+    report.figures["exponents"] = growth
+    rows = [
+        [f"{run['rows']:,}", *(f"{run[name]:,.{digits}f}" for name, (_, digits) in COLUMNS.items())] for run in runs
+    ]
+    fitted = [growth.get(name) for name in COLUMNS]
+    rows.append(["grows as rows to the power", *(None if power is None else f"{power:.2f}" for power in fitted)])
+    report.tell("A growing collection", ["rows", *(title for title, _ in COLUMNS.values())], rows)
+    if sizes[-1] >= SIZES[-1]:
+        report.aim("p50 ms", runs[-1]["search_p50_ms"], most=10)
+        report.aim("recall@10", runs[-1]["recall"], least=0.95)
+        report.aim("peak GiB", runs[-1]["peak_mib"] / 1024, most=4)
+    return report.close()
+
+
+def _arguments() -> argparse.Namespace:
+    options = parser("grow", "Let a collection grow, and see how its times, memory and size grow with it.")
+    add_source(options, collection=True)
+    options.add_argument("--images", type=int, default=3079, help="whose vectors the made ones come from")
+    options.add_argument(
+        "--sizes", type=int, nargs="+", default=SIZES, metavar="N", help="in rows (default: 10k to 1M)"
+    )
+    options.add_argument("--most", type=int, default=SIZES[-1], metavar="N", help="leave out sizes beyond this")
+    options.add_argument("--append", type=int, default=2000, help="rows appended at each size (default: 2000)")
+    options.add_argument("--dim", type=int, default=256, help="numbers in a vector (default: 256)")
+    options.add_argument("--queries", type=int, default=200, help="how many at each size (default: 200)")
+    options.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
+    arguments = options.parse_args()
+    steps = np.diff(sorted(arguments.sizes), prepend=0)
+    if min(arguments.sizes) > arguments.most or (steps <= arguments.append).any():
+        options.error("expected --sizes that differ by more than --append, and one of them within --most.")
+    return arguments
+
+
+def _grow(report: Report, arguments: argparse.Namespace, sizes: list[int], place: Path) -> None:
+    generator = np.random.default_rng(arguments.seed)
+    base = _projected(embedded(arguments, place, arguments.images), arguments)
+    *_, last = grown(base, len(base) + arguments.queries, generator, block=arguments.queries)
+    queries, files = last, {name: place / f"{name}.npy" for name in ("queries", "appended")}
+    np.save(files["queries"], queries)
+    rows, truth = Rows(grown(base, sizes[-1] + arguments.append, generator)), Truth(queries)
+    collection = Collection.create(place / "collection", [space_of(place, base.shape[1])])
+    runs = report.figures["sizes"] = []
+    for size in sizes:
+        run: dict[str, Any] = {"rows": size, "fill_s": 0.0}
+        for block in rows.take(size - collection.count()):
+            truth.add(block, collection.count())
+            run["fill_s"] += timed(lambda block=block: fill(collection, [block]))
+        run["fill_s"] += timed(collection.tidy)
+        appended = np.concatenate(list(rows.take(arguments.append)))
+        np.save(files["appended"], appended)
+        command = [sys.executable, __file__, "--child", collection.path, *map(str, files.values())]
+        used = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+        run |= {**used, "recall": truth.recall(used.pop("found")), "disk_mib": _disk(Path(collection.path)) / 2**20}
+        truth.add(appended, size)
+        collection.refresh()
+        runs.append(run)
+        print(f"{size:,} rows done", file=sys.stderr)
+
+
+def _projected(vectors: np.ndarray, arguments: argparse.Namespace) -> np.ndarray:
+    """Return the vectors on their principal components, of length 1 again."""
+    count = min(arguments.dim, *vectors.shape)
+    return unit_length(PCA(count, random_state=arguments.seed).fit_transform(vectors).astype(np.float32))
+
+
+def _used(path: Path, queries: Path, appended: Path) -> dict[str, Any]:
+    """Open, optimise, search and append, and return what each took; in a process of its own."""
+    with Watch("open") as watch:
+        start = time.perf_counter()
+        collection = Collection.open(path)
+        seconds = {"open": time.perf_counter() - start}
+        watch.mark = "optimise"
+        seconds["optimise"] = timed(lambda: OPTIMISE(collection))
+        watch.mark = "search"
+        collection = Collection.open(path)
+        searcher, found, times = VectorSearcher(collection), [], []
+        asked = [searcher.ask(vector) for vector in np.load(queries)]
+        seconds["first"] = timed(lambda: searcher.search(asked[0], k=K, **APPROXIMATE))
+        for query in asked:
+            start = time.perf_counter()
+            matches = searcher.search(query, k=K, **APPROXIMATE)
+            times.append(time.perf_counter() - start)
+            found.append(numbers(matches.uris).tolist())
+        watch.mark = "append"
+        seconds["append"] = timed(lambda: fill(collection, [np.load(appended)]))
+    p50, p99 = np.percentile(times, [50, 99]) * 1e3
+    peaks = {step: max(bytes_ for mark, bytes_ in watch.samples if mark == step) for step, _ in watch.samples}
+    return {
+        "open_ms": seconds["open"] * 1e3,
+        "optimise_s": seconds["optimise"],
+        "first_search_ms": seconds["first"] * 1e3,
+        "search_p50_ms": p50,
+        "search_p99_ms": p99,
+        "append_ms": seconds["append"] * 1e3,
+        "peak_mib": max(peaks.values()) / 2**20,
+        "peaks_mib": {step: peak / 2**20 for step, peak in peaks.items()},
+        "found": found,
+    }
+
+
+def _disk(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,197 @@
+"""Time exact and approximate search of made vectors: ours, and other engines on the same rows and queries."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import engines
+from engines import APPROXIMATE, EXACT, MANY, RECALL, Engine, Gallery, Queries
+from lookalike import Collection
+from measuring import Report, alternate, parser, resident, spread
+from vectors_made import BLOCK, RARE, K, add_source, embedded, fill, grown, space_of
+
+# The queries are asked in so many parts, between which the engines take turns.
+PARTS = 5
+TUNING = 300
+
+
+def main() -> int:
+    arguments = _arguments()
+    packages = ["scikit-learn", "faiss-cpu", "usearch", "hnswlib", "pylance"]
+    report = Report("search", arguments, packages)
+    report.limits()
+    with tempfile.TemporaryDirectory() as place:
+        gallery, queries = _made(arguments, Path(place))
+        rows, dim = gallery.matrix.shape
+        report.figures.update(rows=rows, dim=dim, matrix_mb=gallery.matrix.nbytes / 1e6)
+        built = _built(report, gallery, {**EXACT, **APPROXIMATE}, arguments.engines)
+        _ask(report, built, queries)
+        built.clear()  # frees what they hold
+        _many(report, gallery, queries, arguments)
+        _filtered(report, gallery, queries)
+    _aims(report)
+    return report.close()
+
+
+def _arguments() -> argparse.Namespace:
+    options = parser("search", "Time exact and approximate search beside other engines.")
+    add_source(options, collection=True)
+    options.add_argument("--images", type=int, default=3079, help="whose vectors the made ones come from")
+    options.add_argument("--rows", type=int, default=100_000, help="how many to search in (default: 100000)")
+    options.add_argument("--queries", type=int, default=500, help="how many are asked (default: 500)")
+    options.add_argument("--many", type=int, default=200, help="how many are asked at once (default: 200)")
+    names = [*EXACT, *APPROXIMATE]
+    options.add_argument("--engines", nargs="+", choices=names, metavar="NAME", help=f"only these of {names}")
+    arguments = options.parse_args()
+    if arguments.rows < 20 * K or arguments.queries < PARTS or arguments.many > arguments.queries:
+        options.error(f"expected at least {20 * K} --rows, at least {PARTS} --queries, and --many within --queries.")
+    arguments.engines = arguments.engines or names
+    return arguments
+
+
+def _made(arguments: argparse.Namespace, place: Path) -> tuple[Gallery, Queries]:
+    """Make the rows, the collection of them, and queries that are none of them."""
+    generator = np.random.default_rng(arguments.seed)
+    base = embedded(arguments, place, arguments.images)
+    asked = arguments.queries + TUNING
+    halves = np.concatenate(list(grown(base, max(arguments.rows, len(base)) + asked, generator)))
+    halves, probes = halves[: arguments.rows], halves[-asked:]
+    collection = Collection.create(place / "collection", [space_of(place, halves.shape[1])])
+    fill(collection, np.split(halves, range(BLOCK, len(halves), BLOCK)))
+    collection.tidy()
+    matrix = halves.astype(np.float32)
+    of = (Queries.of(halves, part, K) for part in (probes[: arguments.queries], probes[arguments.queries :]))
+    queries, tuning = of
+    return Gallery(matrix, halves, collection, tuning), queries
+
+
+def _built(
+    report: Report, gallery: Gallery, makers: Mapping[str, Callable[[Gallery], Engine]], wanted: list[str]
+) -> dict[str, Engine]:
+    """Make the engines, and note what each took; one that is not installed is left out."""
+    built: dict[str, Engine] = {}
+    figures = report.figures["engines"] = {}
+    for name in wanted:
+        gc.collect()
+        before, start = resident(), time.perf_counter()
+        try:
+            engine = makers[name](gallery)
+        except ImportError as error:
+            report.skip(name, error)
+            continue
+        seconds = time.perf_counter() - start
+        engine.search(gallery.tuning.vectors[0], K)
+        memory = max(resident() - before, 0) + engine.uses
+        built[name] = engine
+        figures[name] = {
+            "kind": "exact" if name in EXACT else "approximate",
+            "setting": engine.setting,
+            "build_s": seconds,
+            "memory_mb": memory / 1e6,
+        }
+    return built
+
+
+def _ask(report: Report, built: Mapping[str, Engine], queries: Queries) -> None:
+    """Ask each engine every query, one at a time."""
+    times: dict[str, list[float]] = {name: [] for name in built}
+    found: dict[str, list[np.ndarray]] = {name: [] for name in built}
+    for part in np.array_split(queries.vectors, PARTS):
+        for name, engine in built.items():
+            time.sleep(0.1)  # threads of the engine before may still wait for work, and burn a core
+            engine.search(part[-1], K)
+            milliseconds, rows = _asked(engine.search, part, K)
+            times[name] += milliseconds
+            found[name] += rows
+    for name, figures in report.figures["engines"].items():
+        p50, p99 = np.percentile(times[name], [50, 99]).tolist()
+        figures |= {"p50_ms": p50, "p99_ms": p99, "recall": queries.recall(found[name])}
+    size = f"{report.figures['rows']:,} rows of {report.figures['dim']:,} numbers"
+    keys = ("p50_ms", "p99_ms", "recall", "memory_mb", "build_s", "setting")
+    rows = [[name, *(figures[key] for key in keys)] for name, figures in report.figures["engines"].items()]
+    headers = ["", "p50 ms", "p99 ms", "recall@10", "memory MB", "build s", "setting"]
+    report.tell(f"{size}, one query at a time, {len(queries.vectors):,} of them", headers, rows)
+
+
+def _asked(search: engines.Search, queries: np.ndarray, k: int) -> tuple[list[float], list[np.ndarray]]:
+    """Return the milliseconds that each query took, and what it found."""
+    times, found = [], []
+    for query in queries:
+        start = time.perf_counter()
+        found.append(search(query, k))
+        times.append((time.perf_counter() - start) * 1e3)
+    return times, found
+
+
+def _many(report: Report, gallery: Gallery, queries: Queries, arguments: argparse.Namespace) -> None:
+    """Ask many queries at once."""
+    asked = queries.vectors[: arguments.many]
+    made = {}
+    for name in [name for name in MANY if name in arguments.engines]:
+        try:
+            made[name] = MANY[name](gallery)
+        except ImportError as error:
+            report.skip(f"{name}, many at once", error)
+    runs = alternate({name: lambda search=search: search(asked, K) for name, search in made.items()}, 1 + PARTS)
+    spreads = {name: spread([1e3 * t / len(asked) for t in seconds[1:]]) for name, seconds in runs.items()}
+    report.figures["many"] = {name: figures._asdict() for name, figures in spreads.items()}
+    rows = [(name, figures.told(2)) for name, figures in spreads.items()]
+    report.tell(f"{len(asked)} queries at once", ["", "ms a query"], rows)
+
+
+def _filtered(report: Report, gallery: Gallery, queries: Queries) -> None:
+    """Ask among the one row in a hundred that a filter keeps."""
+    rows = gallery.collection.scan(["uri"], f"label = '{RARE}'")
+    kept = np.zeros(len(gallery.matrix), np.bool_)
+    kept[np.concatenate([engines.numbers(batch["uri"].to_pylist()) for batch in rows])] = True
+    asked = queries.vectors[: max(PARTS, len(queries.vectors) // 5)]
+    among = np.flatnonzero(kept)
+    k = min(K, len(among) - 1)
+    truth = Queries.of(gallery.halves[among], asked.astype(np.float16), k)
+    makers: dict[str, Callable[[], engines.Search]] = {
+        "Lookalike search": lambda: engines.filtered_lookalike(gallery),
+        "NumPy": lambda: engines.filtered_numpy(gallery, kept),
+    }
+    figures: dict[str, Any] = {}
+    for name, make in makers.items():
+        try:
+            search = make()
+        except ImportError as error:
+            report.skip(f"{name}, filtered", error)
+            continue
+        search(asked[0], k)
+        times, found = _asked(search, asked, k)
+        p50, p99 = np.percentile(times, [50, 99]).tolist()
+        figures[name] = {"p50_ms": p50, "p99_ms": p99, "recall": truth.recall([among.searchsorted(r) for r in found])}
+    report.figures["filtered"] = {"kept": len(among), "engines": figures}
+    told = [[name, *values.values()] for name, values in figures.items()]
+    report.tell(f"A filter that keeps {len(among):,} rows", ["", "p50 ms", "p99 ms", f"recall@{k}"], told)
+
+
+def _aims(report: Report) -> None:
+    figures, many = report.figures["engines"], report.figures["many"]
+    for name, most in (("NumPy", 1.1), ("FAISS flat", 1.0), ("scikit-learn", 1.0)):
+        if name in figures and "Lookalike" in figures:
+            ratio = figures["Lookalike"]["p50_ms"] / figures[name]["p50_ms"]
+            report.aim(f"exact p50, Lookalike / {name}", ratio, most=most)
+    if {"Lookalike", "FAISS flat"} <= many.keys():
+        ratio = many["Lookalike"]["median"] / many["FAISS flat"]["median"]
+        report.aim("many at once, Lookalike / FAISS flat", ratio, most=1.2)
+    if "Lookalike approximate" in figures:
+        ours = figures["Lookalike approximate"]
+        report.aim("approximate p50 ms", ours["p50_ms"], most=6)
+        report.aim("approximate p99 ms", ours["p99_ms"], most=15)
+        report.aim("approximate recall@10", ours["recall"], least=RECALL)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,77 @@
+"""Time new processes: help, the import, and one search by a picture, with where its time goes."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import lookalike
+from measuring import Report, alternate, parser, spread
+from vectors_made import PHOTOGRAPHS, add_source, files, pictures
+
+COMMAND = [sys.executable, "-m", "lookalike"]
+ALONE = "python alone"
+
+
+def main() -> int:
+    options = parser("start", "Time new processes: help, the import, and one search by a picture.")
+    add_source(options)
+    options.add_argument("--images", type=int, default=PHOTOGRAPHS, help="how many to search in (default: 3079)")
+    options.add_argument("--rounds", type=int, default=7, help="how often each is run (default: 7)")
+    arguments = options.parse_args()
+    report = Report("start", arguments, ["pylance", "onnxruntime", "typer"])
+    with tempfile.TemporaryDirectory() as place:
+        folder = pictures(arguments.data, arguments.images, Path(place), arguments.seed)
+        collection = Path(place, "collection")
+        indexed = lookalike.index(folder, collection)
+        search = [*COMMAND, "search", str(files(folder)[0]), "-c", str(collection)]
+        commands = {
+            ALONE: [sys.executable, "-c", ""],
+            "import lookalike": [sys.executable, "-c", "import lookalike"],
+            "lookalike --help": [*COMMAND, "--help"],
+            f"lookalike search, {indexed.images:,} images": search,
+        }
+        _measure(report, commands, arguments.rounds)
+        _parts(report, search, arguments.rounds)
+    seconds = {name: figures["median"] for name, figures in report.figures["seconds"].items()}
+    *_, told, found = seconds
+    report.aim("import lookalike, seconds", seconds["import lookalike"], most=0.2)
+    report.aim(f"{told}, seconds", seconds[told], most=0.8)
+    report.aim(f"{found}, seconds", seconds[found], most=0.8)
+    return report.close()
+
+
+def _measure(report: Report, commands: dict[str, list[str]], rounds: int) -> None:
+    for command in commands.values():
+        _run(command)  # the first start reads what later ones find in memory
+    runs = alternate({name: lambda command=command: _run(command) for name, command in commands.items()}, rounds)
+    spreads = {name: spread(seconds) for name, seconds in runs.items()}
+    report.figures["seconds"] = {name: {**figures._asdict(), "runs": runs[name]} for name, figures in spreads.items()}
+    rows = [(name, figures.told(3), figures.median - spreads[ALONE].median) for name, figures in spreads.items()]
+    report.tell(f"New processes, {rounds} of each", ["", "seconds", "beyond Python's own"], rows)
+
+
+def _parts(report: Report, search: Sequence[str], rounds: int) -> None:
+    """Tell the parts of a search, as it traces them itself; some lie within others."""
+    found: dict[str, list[float]] = {}
+    for _ in range(rounds):
+        for milliseconds, step in re.findall(r"^trace\s+([\d.]+) ms  (.*)$", _run(search, trace="1"), re.MULTILINE):
+            found.setdefault(step, []).append(float(milliseconds))
+    spreads = {step: spread(milliseconds) for step, milliseconds in found.items()}
+    report.figures["parts_ms"] = {step: figures._asdict() for step, figures in spreads.items()}
+    report.tell("The search's parts", ["step", "ms"], [(step, figures.told()) for step, figures in spreads.items()])
+
+
+def _run(command: Sequence[str], *, trace: str = "") -> str:
+    """Run a command and return what it wrote to standard error."""
+    environment = {**os.environ, "LOOKALIKE_TRACE": trace}
+    return subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stderr
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,154 @@
+"""Pictures to index, and as many vectors as wanted, made from those of real pictures."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+import lookalike
+from lookalike import Collection
+from lookalike.datasets.sample import CLASSES, write_sample
+from lookalike.fidelity import neighbours
+from lookalike.models import registry
+from lookalike.searching import Query, Searcher
+from lookalike.sources import Scan, from_uri
+from lookalike.types import Model
+from lookalike.vectors import unit_length
+
+BLOCK = 8192
+K = 10
+PHOTOGRAPHS = 3079
+# One row in a hundred has this label.
+RARE = "rare"
+
+_DATA = Path(os.environ.get("LOOKALIKE_TEST_DATA", Path(__file__).parents[2] / "shared"))
+_SHARE = 100
+
+
+def add_source(parser: argparse.ArgumentParser, *, collection: bool = False) -> None:
+    """Add the options that say which pictures are taken."""
+    parser.add_argument(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="pictures, in folders that name their class (default: Caltech 101 in the folder that LOOKALIKE_TEST_DATA "
+        "names, or in ../shared; where neither is there, the drawn sample)",
+    )
+    if collection:
+        parser.add_argument("--collection", metavar="PATH", help="take the vectors of its first Space, index nothing")
+
+
+def pictures(data: Path | None, count: int, place: Path, seed: int) -> Path:
+    """Return a folder of at most so many pictures: the source's own if it has no more, else a copy of some, drawn."""
+    source = data or _DATA / "caltech101" / "101_ObjectCategories"
+    if data is not None and not data.is_dir():
+        raise SystemExit(f"There is no folder {data}. Name one with pictures.")
+    if not source.is_dir():
+        source = write_sample(place / "sample", per_class=-(-count // len(CLASSES)), seed=seed)
+    found = files(source)
+    if len(found) <= count:
+        return source
+    for path in random.Random(seed).sample(found, count):
+        copy = place / "pictures" / path.relative_to(source)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, copy)
+    return place / "pictures"
+
+
+def files(folder: Path) -> list[Path]:
+    """Return the pictures in a folder, in the order in which they are indexed."""
+    return [Path(from_uri(item.uri)) for item in Scan([folder])]
+
+
+def embedded(arguments: argparse.Namespace, place: Path, count: int = PHOTOGRAPHS) -> np.ndarray:
+    """Return the vectors, float32, of a collection that was named, else of pictures that are indexed for it."""
+    path = arguments.collection
+    if path is None:
+        path = str(place / "embedded")
+        lookalike.index(pictures(arguments.data, count, place, arguments.seed), path)
+    collection = Collection.open(path)
+    return collection.vectors(collection.space(None))[1].astype(np.float32)
+
+
+def grown(
+    vectors: np.ndarray, rows: int, generator: np.random.Generator, *, block: int = BLOCK
+) -> Iterator[np.ndarray]:
+    """Yield so many rows, float16, in blocks: some of those given, or all and new ones.
+
+    A new one lies between a row and one of its 10 nearest, a little off, so that it has near neighbours as a real
+    one has.
+    """
+    if rows <= len(vectors):
+        yield vectors[generator.permutation(len(vectors))[:rows]].astype(np.float16)
+        return
+    yield vectors.astype(np.float16)
+    k = min(K, len(vectors) - 1)
+    near, _ = neighbours(vectors, vectors, k, own=np.arange(len(vectors)))
+    noise = 0.3 * float(np.std(vectors - vectors[near[:, k // 2]]))
+    for start in range(len(vectors), rows, block):
+        count = min(block, rows - start)
+        first = generator.integers(0, len(vectors), count)
+        second = near[first, generator.integers(0, k, count)]
+        share = generator.uniform(0.2, 0.8, (count, 1)).astype(np.float32)
+        between = vectors[first] * share + vectors[second] * (1 - share)
+        off = generator.normal(0, noise, between.shape).astype(np.float32)
+        yield unit_length(between + off).astype(np.float16)
+
+
+def space_of(place: Path, dim: int) -> Model:
+    """Return a Model that gives vectors of a length: a network of one layer, for Spaces filled with made vectors."""
+    weights = np.random.default_rng(0).normal(size=(3, dim)).astype(np.float32)
+    nodes = [
+        helper.make_node("GlobalAveragePool", ["images"], ["pooled"]),
+        helper.make_node("Flatten", ["pooled"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "weights"], ["vectors"]),
+    ]
+    images = helper.make_tensor_value_info("images", TensorProto.FLOAT, ["n", 3, 8, 8])
+    vectors = helper.make_tensor_value_info("vectors", TensorProto.FLOAT, ["n", dim])
+    graph = helper.make_graph(nodes, "made", [images], [vectors], [numpy_helper.from_array(weights, "weights")])
+    path = place / "made.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return registry.resolve(path)
+
+
+def fill(collection: Collection, blocks: Iterable[np.ndarray]) -> None:
+    """Write rows with these vectors, one commit a block; they are numbered on from those that are there."""
+    space = collection.space(None)
+    first = collection.count()
+    for block in blocks:
+        numbers = range(first, first + len(block))
+        columns = {
+            "uri": [f"/made/{number:08}.jpg" for number in numbers],
+            "label": [RARE if number % _SHARE == 0 else "made" for number in numbers],
+            "sha256": [number.to_bytes(32) for number in numbers],
+            "spaces": [[space]] * len(block),
+            space: block,
+        }
+        collection.write(columns, whole=True)
+        first += len(block)
+
+
+def numbers(uris: Iterable[str]) -> np.ndarray:
+    """Return the numbers of rows that `fill` wrote."""
+    return np.array([int(Path(uri).stem) for uri in uris], np.int64)
+
+
+class VectorSearcher(Searcher):
+    """A Searcher whose queries are vectors: all of a search is done but decoding and embedding the query."""
+
+    def ask(self, vector: np.ndarray) -> bytes:
+        """Return the query that stands for a vector, float16 ``[dim]``."""
+        return vector.astype(np.float16).tobytes()
+
+    def embed(self, query: Query) -> np.ndarray:
+        """Return the vector that `ask` was given."""
+        assert isinstance(query, bytes)
+        return np.frombuffer(query, np.float16)
