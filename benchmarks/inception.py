@@ -14,9 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors.numpy import save_file
 
-from lookalike import Collection
+from lookalike import Collection, images
 from lookalike.indexing import index
+from lookalike.models import registry
+from lookalike.models.calibration import calibrate
 from lookalike.types import Model
 from lookalike.vectors import unit_length
 from measuring import Report, Spread, spread, timed
@@ -34,11 +37,21 @@ std = [127.5, 127.5, 127.5]
 output = "mixed_7c"
 dim = 2048
 options = { count_include_pad = false, naming = "keras" }
+precision = "PRECISION"
+runtime = "RUNTIME"
 [weights]
 file = "keras.h5"
+[calibration]
+file = "calibration.safetensors"
 """
-# Suffixes of the description's path, as those of a name.
-PRECISIONS = ("", "-int8", "-bf16")
+VARIANTS = {
+    "f32": ("f32", "onnxruntime"),
+    "int8": ("int8", "onnxruntime"),
+    "f32-openvino": ("f32", "openvino"),
+    "bf16-openvino": ("bf16", "openvino"),
+    "int8-openvino": ("int8", "openvino"),
+}
+CALIBRATED_ON = 32
 ONE, BATCH = "Keras, one at a time", "Keras, batch 32"
 
 
@@ -55,11 +68,9 @@ def measure(
         return
     network = place / "inception"
     network.mkdir(exist_ok=True)
-    description = network / "inception-v3-random.toml"
-    description.write_text(DESCRIPTION, encoding="utf-8")
     theirs = _Keras(files(folder), network)
     theirs.make(arguments.seed)
-    models = known(report, [f"{description}{suffix}" for suffix in PRECISIONS])
+    models = known(report, _descriptions(network, theirs.paths))
     rates: dict[str, list[float]] = {name: [] for name in (*(model.name for model in models), ONE, BATCH)}
     for number in range(arguments.rounds):
         for model in models:
@@ -72,6 +83,20 @@ def measure(
     spreads = {name: spread(found) for name, found in rates.items()}
     vectors = {model.name: _vectors(network / f"{model.name}-0", theirs.paths) for model in models}
     _tell(report, spreads, vectors, theirs)
+
+
+def _descriptions(network: Path, paths: list[Path]) -> list[str]:
+    """Write a description of the network in each precision, and the calibration that 8 bits need."""
+    written = {}
+    for name, (precision, runtime) in VARIANTS.items():
+        written[name] = network / f"inception-v3-{name}.toml"
+        text = DESCRIPTION.replace("PRECISION", precision).replace("RUNTIME", runtime)
+        written[name].write_text(text, encoding="utf-8")
+    model = registry.resolve(written["f32"])
+    chosen = paths[:: -(-len(paths) // CALIBRATED_ON)]
+    pictures = (images.prepare(images.decode(path.read_bytes()), model)[np.newaxis] for path in chosen)
+    save_file(calibrate(model, pictures), network / "calibration.safetensors")
+    return [str(path) for path in written.values()]
 
 
 def _indexed(folder: Path, path: Path, model: Model) -> None:

@@ -70,7 +70,7 @@ class Worker:
     def __call__(self, works: list[Work]) -> list[Work]:
         """Fill in some works; a bad image is an error in its own, never an exception."""
         for work in works:
-            self._load(work)
+            self.load(work)
         for name in self._models:
             these = [work for work in works if name in work.prepared]
             if these:
@@ -81,7 +81,8 @@ class Worker:
                     work.vectors[name] = vector
         return works
 
-    def _load(self, work: Work) -> None:
+    def load(self, work: Work) -> None:
+        """Do all but the embedding of one image."""
         try:
             data = work.item.read()
             work.sha256 = hashlib.sha256(data).digest()
