@@ -8,7 +8,7 @@ import typer
 
 import lookalike
 from lookalike import console
-from lookalike.cli.command import CollectionOption, JsonOption, command, open_collection
+from lookalike.cli.command import CollectionOption, JsonOption, command, open_collection, store_imported
 
 
 @command("Example: lookalike index ~/Pictures")
@@ -43,9 +43,10 @@ def index(
 
     Unchanged files are skipped, so that a second run is quick; an interrupted run goes on where it stopped.
     """
-    from lookalike.indexing import Settings
-    from lookalike.sources import Scan
-    from lookalike.store.collection import default_path
+    with store_imported():
+        from lookalike.indexing import Settings
+        from lookalike.sources import Scan
+        from lookalike.store.collection import default_path
 
     path = collection or default_path()
     settings = Settings(max_pixels=round(max_megapixels * 1e6), retry_failures=retry_failures)

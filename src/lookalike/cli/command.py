@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.abc import MetaPathFinder
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,7 +17,7 @@ from lookalike.errors import LookalikeError
 if TYPE_CHECKING:
     from lookalike.store.collection import Collection
 
-__all__ = ["CollectionOption", "JsonOption", "app", "command", "open_collection"]
+__all__ = ["CollectionOption", "JsonOption", "app", "command", "open_collection", "store_imported"]
 
 app = typer.Typer(
     name="lookalike",
@@ -71,7 +74,28 @@ def command(epilog: str, name: str | None = None) -> Callable[[Callable[..., Non
 
 def open_collection(collection: str | None) -> Collection:
     """Open the collection that a command names, or the default one."""
-    with tracing.span("import collection"):
+    with store_imported():
         from lookalike.store.collection import Collection, default_path
 
     return Collection.open(collection or default_path())
+
+
+@contextmanager
+def store_imported() -> Iterator[None]:
+    """Import the store inside, without pandas: pyarrow asks for it at once, for conversions that no command makes.
+
+    Where it is installed it would take as long as all else before a search together. Nobody else is kept from it.
+    """
+    with tracing.span("import collection"):
+        sys.meta_path.insert(0, _NoPandas())
+        try:
+            import pyarrow.dataset  # noqa: F401 (it asks for pandas, once and for all)
+        finally:
+            sys.meta_path.pop(0)
+        yield
+
+
+class _NoPandas(MetaPathFinder):
+    def find_spec(self, name: str, *_: object) -> None:
+        if name == "pandas":
+            raise ModuleNotFoundError(name)
