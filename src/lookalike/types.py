@@ -15,12 +15,15 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-__all__ = ["Item", "Match", "Matches", "Model", "Weights"]
+__all__ = ["Item", "Kind", "Match", "Matches", "Model", "Weights"]
 
 Resize = Literal["squash", "crop"]
 Filter = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 Layout = Literal["NCHW", "NHWC"]
 Pooling = Literal["none", "mean", "first"]
+
+# What a column of metadata holds.
+Kind = Literal["int64", "float64", "bool", "timestamp", "string"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from lookalike.errors import LookalikeError
 if TYPE_CHECKING:
     from lookalike.store.collection import Collection
 
-__all__ = ["CollectionOption", "JsonOption", "app", "command", "open_collection"]
+__all__ = ["CollectionOption", "JsonOption", "WhereOption", "app", "command", "open_collection"]
 
 app = typer.Typer(
     name="lookalike",
@@ -36,6 +36,10 @@ CollectionOption = Annotated[
         help="The collection's folder.",
         show_default="$LOOKALIKE_COLLECTION, or one in your user data folder",
     ),
+]
+WhereOption = Annotated[
+    str | None,
+    typer.Option(metavar="FILTER", help="Only images that fit, such as \"label = 'cat' and width > 300\"."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs and nothing else.")]
 
