@@ -26,9 +26,11 @@ def blocks(document: Path, language: str) -> list[str]:
 
 @pytest.fixture
 def place(sample, tmp_path, monkeypatch):
-    """A folder with what the documents' examples name: ``pictures`` and ``query.jpg``."""
+    """A folder with what the documents' examples name: ``pictures``, ``query.jpg`` and ``facts.csv``."""
     shutil.copytree(sample, tmp_path / "pictures")
     shutil.copy(sample / "teapot" / "teapot_0001.jpg", tmp_path / "query.jpg")
+    rows = [f"pictures/cat/cat_000{number}.jpg,{number},Ann,2024-05-0{number}\n" for number in range(1, 6)]
+    (tmp_path / "facts.csv").write_text("filename,rating,shot by,taken\n" + "".join(rows))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LOOKALIKE_COLLECTION", str(tmp_path / "default"))
     return tmp_path

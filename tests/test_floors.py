@@ -14,11 +14,12 @@ SOURCE = Path(__file__).parents[1] / "src" / "lookalike"
 
 FLOORS = [
     {"errors", "types", "tracing", "files"},
-    {"images", "vectors", "gallery", "sources", "downloads", "canvas", "palette", "scores"},
+    {"images", "vectors", "gallery", "sources", "downloads", "canvas", "palette", "scores", "tables"},
     {"models", "store", "datasets"},
     {
         "indexing",
         "loading",
+        "metadata",
         "searching",
         "evaluation",
         "mapping",

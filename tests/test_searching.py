@@ -116,9 +116,37 @@ def test_a_collection_that_is_dropped_frees_what_was_loaded_of_it(query, tmp_pat
     assert gone() is None
 
 
+def test_a_filter_narrows_before_the_nearest_are_taken(collection, query):
+    everything = lookalike.search(collection, query, k=45)
+    where = "label in ('car', 'cat') and not uri like '%0001%'"
+    fitting = [match.id for match in everything if match.label in {"car", "cat"} and "0001" not in match.uri]
+    matches = lookalike.search(collection, query, k=5, where=where)
+    assert matches.ids.tolist() == fitting[:5]
+    assert matches.distances.tolist() == [match.distance for match in everything if match.id in fitting][:5]
+    assert len(fitting) == 8
+    assert lookalike.search(collection, query, k=45, where=where).ids.tolist() == fitting
+    assert lookalike.search(collection.path, query, k=45, where=where, space="pixels").labels != everything.labels
+
+
+def test_a_filter_and_not_self_go_together(collection, query):
+    where = "label = 'butterfly'"
+    assert len(lookalike.search(collection, query, where=where)) == 5
+    rest = lookalike.search(collection, query, where=where, not_self=True)
+    assert len(rest) == 4
+    assert str(query) not in rest.uris
+    assert len(lookalike.search(collection, query, k=3, where="label = 'cat'", not_self=True)) == 3
+
+
+def test_a_filter_that_nothing_fits_gives_no_matches(collection, query):
+    matches = lookalike.search(collection, query, where="label = 'unicorn'")
+    assert (len(matches), matches.to_dict()["matches"], matches.to_arrow().num_rows) == (0, [], 0)
+
+
 def test_misuse_is_named(collection, query, tmp_path):
     with pytest.raises(InputError, match="k = 0"):
         lookalike.search(collection, query, k=0)
+    with pytest.raises(InputError, match=r"no column 'labl'\. Did you mean label\?"):
+        lookalike.search(collection, query, where="labl = 'cat'")
     with pytest.raises(SpaceError, match="'nope'; it has efficientnet-lite0, pixels"):
         lookalike.search(collection, query, space="nope")
     with pytest.raises(ImageError, match=r"nope\.jpg cannot be read: No such file"):

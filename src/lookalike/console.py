@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from lookalike.indexing import Report
     from lookalike.mapping import Map
+    from lookalike.metadata import Described
     from lookalike.scores import Counts, Estimate, Evaluation
     from lookalike.sources import Scan
     from lookalike.types import Matches
@@ -40,6 +41,7 @@ __all__ = [
 ]
 
 _MANY = 20
+_FEW = 5
 _MOST_CONFUSED = 5
 
 
@@ -91,6 +93,8 @@ def print_report(report: Report, collection: str) -> None:
     rate = f" ({done / report.seconds:,.0f} images a second)" if done else ""
     say(Text.assemble((f"{report.images:,} images", "bold"), f" in {printable(collection)}: {told}."))
     say(f"Took {report.seconds:.1f} s{rate}.")
+    if report.metadata is not None:
+        _print_described(report.metadata)
     if report.failed:
         say(Text(f"{report.failed:,} files could not be indexed:", "yellow"))
         for uri, reason in report.failures[:_MANY]:
@@ -101,6 +105,21 @@ def print_report(report: Report, collection: str) -> None:
         if len(report.failures) > _MANY:
             say(f"  and {len(report.failures) - _MANY:,} more")
         say("All of them, with reasons: lookalike info --failures")
+
+
+def _print_described(described: Described) -> None:
+    """Print what a file of metadata did, and which of its rows no image answers to."""
+    told = "no image of the collection"
+    if described.images:
+        told = f"{described.images:,} images, {described.changed or 'none'} of them anew"
+    columns = f": {', '.join(described.columns)}" if described.columns else ""
+    say(printable(f"{described.file} describes {told}{columns}."))
+    if described.unmatched:
+        say(Text(f"{len(described.unmatched):,} of its rows name no image that is there:", "yellow"))
+        for uri in described.unmatched[:_FEW]:
+            say(f"  {printable(uri)}")
+        if len(described.unmatched) > _FEW:
+            say(f"  and {len(described.unmatched) - _FEW:,} more")
 
 
 def print_evaluation(evaluation: Evaluation) -> None:

@@ -22,6 +22,7 @@ import numpy.typing as npt
 from lookalike import images
 from lookalike.errors import SourceError
 from lookalike.loading import Work, Worker, in_order
+from lookalike.metadata import Described, Metadata
 from lookalike.models import embedder, registry
 from lookalike.sources import EXTENSIONS, Labels, Scan, from_uri, prefixes
 from lookalike.store.collection import Collection, default_path
@@ -71,6 +72,8 @@ class Report:
         Files of this scan that cannot be indexed, those known from before included.
     images, seconds
         How many images the collection holds now, and how long it took.
+    metadata
+        What a file of metadata did, if one was given.
     failures
         The uri and the reason of each file that failed in this run.
     """
@@ -83,12 +86,14 @@ class Report:
     failed: int = 0
     images: int = 0
     seconds: float = 0.0
+    metadata: Described | None = None
     failures: list[tuple[str, str]] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the counts as plain data: what ``lookalike index --json`` prints."""
         names = ("added", "updated", "unchanged", "moved", "removed", "failed", "images")
-        return {**{name: getattr(self, name) for name in names}, "seconds": round(self.seconds, 3)}
+        described = {} if self.metadata is None else {"metadata": self.metadata.to_dict()}
+        return {**{name: getattr(self, name) for name in names}, "seconds": round(self.seconds, 3), **described}
 
 
 def index(
@@ -98,6 +103,7 @@ def index(
     models: Sequence[str | Path | Model] = (),
     labels: Labels = "folder",
     hidden: bool = False,
+    metadata: str | os.PathLike[str] | None = None,
     settings: Settings | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Report:
@@ -115,6 +121,8 @@ def index(
         A Collection or its path, made if need be; None for the default one.
     models
         Models whose Spaces the collection shall have, besides those it has; a new one gets ``auto`` if none is named.
+    metadata
+        A ``.csv`` or ``.parquet`` file whose columns are joined to the images; see `lookalike.metadata`.
     settings
         How the work is done.
     progress
@@ -122,6 +130,8 @@ def index(
 
     Raises
     ------
+    InputError
+        If the file of metadata cannot be used; then nothing is written.
     SourceError
         If a path does not exist, there is no image under any, or a folder that had images holds none now.
     SpaceError
@@ -132,17 +142,24 @@ def index(
     start = time.perf_counter()
     named = [paths] if isinstance(paths, str | os.PathLike) else paths
     scan = named if isinstance(named, Scan) else Scan(named, labels=labels, hidden=hidden)
-    table = _open(scan, collection, [registry.resolve(model) for model in models])
+    described = None if metadata is None else Metadata.read(metadata)
+    table = _open(scan, collection, [registry.resolve(model) for model in models], described)
     run = _Run(table, settings or Settings(), progress or (lambda _: None))
     run.work_through(scan)
+    run.report.metadata = None if described is None else described.join(table)
     table.tidy()
     run.report.images = table.count()
     run.report.seconds = time.perf_counter() - start
     return run.report
 
 
-def _open(scan: Scan, collection: Collection | str | os.PathLike[str] | None, models: list[Model]) -> Collection:
-    """Open or make the collection, once it is sure that there are images and that the models can be run."""
+def _open(
+    scan: Scan,
+    collection: Collection | str | os.PathLike[str] | None,
+    models: list[Model],
+    described: Metadata | None,
+) -> Collection:
+    """Open or make the collection, once it is sure that there are images and that models and metadata can be used."""
     path = default_path() if collection is None else collection
     if isinstance(path, Collection):
         path.refresh()
@@ -156,6 +173,8 @@ def _open(scan: Scan, collection: Collection | str | os.PathLike[str] | None, mo
     models = models or ([registry.resolve("auto")] if table is None else [])
     there = table.models if table is not None else {}
     models = [model if model.name in there else embedder.load(model).model for model in models]
+    if described is not None:
+        described.fit(table.metadata if table else {}, [*there, *(model.name for model in models)])
     if table is None:
         assert not isinstance(path, Collection)  # noqa: S101 (for the type checker)
         return Collection.create(path, models)
@@ -253,13 +272,14 @@ class _Run:
             for name in ("size", "mtime_ns"):
                 columns[name] = [-1 if no else getattr(w.item, name) for no, w in zip(unread, works, strict=True)]
             columns["label"] = [work.item.label for work in works]
-        if kind in {"fresh", "reused"}:
+        if kind in {"fresh", "reused", "replaced"}:
             columns["sha256"] = [work.sha256 for work in works]
         if kind == "fresh":
             columns["width"], columns["height"] = zip(*(work.size for work in works), strict=True)
             columns["thumbnail"] = [work.thumbnail for work in works]
-        if kind == "reused":
+        if kind in {"reused", "replaced"}:
             names = ["width", "height", "thumbnail", "spaces", *self._models]
+            names += self._before.metadata if kind == "reused" else ()
             rows = self._before.take([work.reused for work in works if work.reused is not None], names)
             columns |= {name: rows[name] for name in names}
         if spaces:

@@ -49,7 +49,8 @@ class Work:
             keeps = self.known is not None and self.known.sha256 is not None
             return ("stale" if keeps and (self.sha256 is None or self.same_content) else "failed"), ()
         if self.reused is not None:
-            return "reused", ()
+            # A uri that is known keeps its own metadata; a new one takes over that of its content.
+            return ("reused" if self.known is None else "replaced"), ()
         return ("same" if self.same_content else "fresh"), self.spaces
 
 

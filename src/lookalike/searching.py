@@ -31,6 +31,7 @@ def search(
     *,
     k: int = 10,
     space: str | None = None,
+    where: str | None = None,
     not_self: bool = False,
 ) -> Matches:
     """Return the k images of a collection that are nearest to a query picture.
@@ -45,13 +46,16 @@ def search(
         How many; all there are, if they are fewer.
     space
         Which Space to measure in; None for the collection's first.
+    where
+        A filter, such as ``label = 'cat' and width > 300``: only images that fit it are compared, and the k nearest
+        of them are the answer. See `lookalike.store.filters`.
     not_self
         Whether to leave out the query's own row: the one of its path, else those of the same content.
 
     Raises
     ------
     InputError
-        If k is below 1.
+        If k is below 1, or the filter cannot be used.
     ImageError
         If the query cannot be read as a picture.
     SpaceError
@@ -66,7 +70,7 @@ def search(
     if key not in collection.kept:
         collection.kept[key] = Searcher(collection, name)
     searcher: Searcher = collection.kept[key]
-    return searcher.search(query, k=k, not_self=not_self)
+    return searcher.search(query, k=k, where=where, not_self=not_self)
 
 
 class Searcher:
@@ -79,16 +83,18 @@ class Searcher:
         self._held: Gallery | None = None
         self._version = -1
 
-    def search(self, query: Query, *, k: int = 10, not_self: bool = False) -> Matches:
+    def search(self, query: Query, *, k: int = 10, where: str | None = None, not_self: bool = False) -> Matches:
         """Return the k nearest images; see `lookalike.search`."""
         if k < 1:
             raise InputError(f"k = {k} asks for nothing; expected a whole number from 1.")
+        selected = None if where is None else self._collection.select(where)
         data = _read(query)
         halves = self.embed(data)
         gallery = self._gallery()
         left_out = self._own_rows(query, data) if not_self else np.empty(0, np.int64)
         with span("compare"):
-            ids, distances = gallery.nearest(halves, k + len(left_out))
+            rows = None if selected is None else np.flatnonzero(np.isin(gallery.ids, selected, assume_unique=True))
+            ids, distances = gallery.nearest(halves, k + len(left_out), rows=rows)
             kept = ~np.isin(ids, left_out)
             ids, distances = ids[kept][:k], distances[kept][:k]
         with span("read matches"):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-__all__ = ["Item", "Match", "Matches", "Model", "Weights"]
+__all__ = ["Item", "Kind", "Match", "Matches", "Model", "Weights"]
 
 Resize = Literal["squash", "crop"]
 Filter = Literal["nearest", "bilinear", "hamming", "bicubic", "lanczos"]
@@ -23,6 +23,9 @@ Layout = Literal["NCHW", "NHWC"]
 Pooling = Literal["none", "mean", "first"]
 Precision = Literal["f32", "bf16", "int8"]
 Runtime = Literal["onnxruntime", "openvino"]
+
+# What a column of metadata holds.
+Kind = Literal["int64", "float64", "bool", "timestamp", "string"]
 
 
 @dataclass(frozen=True, slots=True)

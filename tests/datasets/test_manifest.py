@@ -73,7 +73,7 @@ def test_other_columns_are_left_out_and_text_of_other_types_is_taken(tmp_path):
         (",label,split\n", "'uri'"),
         ("uri,label,split\n/a,b,test\n/c,d,test,\n", "line 3: 4 values"),
         ("uri,label,split\n/a,b,test\n/a,b,train\n", "line 3: the column 'uri' lists '/a' a second time"),
-        ('uri,label,split\n"/a,b,test\n', "cannot be read as a manifest"),
+        ('uri,label,split\n"/a,b,test\n', "cannot be read as a table"),
     ],
 )
 def test_a_csv_that_is_no_manifest_is_refused_by_line_and_column(tmp_path, text, told):

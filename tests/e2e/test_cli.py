@@ -53,6 +53,7 @@ def test_info_json_is_the_contract(indexed):
     expected = {
         "images": 45,
         "spaces": [{"name": "efficientnet-lite0", "model": "efficientnet-lite0", "dim": 1280}],
+        "columns": [],
         "failures": 0,
     }
     assert lookalike_json("info", "-c", indexed) == expected

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 import lookalike
 from lookalike import console
-from lookalike.cli.command import CollectionOption, JsonOption, command, open_collection, store_imported
+from lookalike.cli.command import CollectionOption, JsonOption, WhereOption, command, open_collection, store_imported
 
 
 @command("Example: lookalike index ~/Pictures")
@@ -29,6 +30,10 @@ def index(
     labels: Annotated[
         Literal["folder", "none"], typer.Option(help="What labels a picture: the folder it lies in, or nothing.")
     ] = "folder",
+    metadata: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A .csv or .parquet whose columns are joined to the pictures by its uri."),
+    ] = None,
     hidden: Annotated[bool, typer.Option("--hidden", help="Look into hidden files and folders too.")] = False,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with status 1 if any file could not be indexed.")
@@ -52,7 +57,9 @@ def index(
     settings = Settings(max_pixels=round(max_megapixels * 1e6), retry_failures=retry_failures)
     scan = Scan(paths, labels=labels, hidden=hidden)
     with console.counting(scan, "Indexing") as progress:
-        report = lookalike.index(scan, path, models=model or (), settings=settings, progress=progress)
+        report = lookalike.index(
+            scan, path, models=model or (), metadata=metadata, settings=settings, progress=progress
+        )
     if as_json:
         console.print_json(report.to_dict())
     else:
@@ -64,22 +71,33 @@ def index(
 @command("Example: lookalike info --failures")
 def info(
     collection: CollectionOption = None,
+    where: WhereOption = None,
     failures: Annotated[
         bool, typer.Option("--failures", help="List the files that could not be indexed, with reasons.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Tell what a collection holds."""
+    from lookalike.store import filters
+
     table = open_collection(collection)
+    matching = None if where is None else len(table.select(where))
     failed = table.failures()
-    spaces = [{"name": name, "model": model.name, "dim": model.dim} for name, model in table.models.items()]
     if as_json:
+        spaces = [{"name": name, "model": model.name, "dim": model.dim} for name, model in table.models.items()]
+        counts = {"images": table.count(), **({} if matching is None else {"matching": matching})}
+        columns = [{"name": name, "type": kind} for name, kind in table.metadata.items()]
         listed = {"failed": failed.to_pylist()} if failures else {}
-        console.print_json({"images": table.count(), "spaces": spaces, "failures": len(failed), **listed})
+        console.print_json({**counts, "spaces": spaces, "columns": columns, "failures": len(failed), **listed})
         return
-    rows = [["Collection", table.path], ["Images", f"{table.count():,}"], ["Failures", f"{len(failed):,}"]]
+    rows = [["Collection", table.path], ["Images", f"{table.count():,}"]]
+    rows += [] if matching is None else [["Matching", f"{matching:,}"]]
+    rows.append(["Failures", f"{len(failed):,}"])
     for name, model in table.models.items():
         rows.append(["Space", f"{name}: {model.title}; {model.dim} numbers; {table.count(name):,} images"])
+    for name, kind in table.metadata.items():
+        written = filters.Column(name, kind).written
+        rows.append(["Column", f"{written}: {kind}; {len(table.select(f'{written} is not null')):,} images"])
     console.columns(rows, styles=("dim",))
     if failures:
         for uri, error in zip(failed["uri"].to_pylist(), failed["error"].to_pylist(), strict=True):

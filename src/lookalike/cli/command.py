@@ -17,7 +17,7 @@ from lookalike.errors import LookalikeError
 if TYPE_CHECKING:
     from lookalike.store.collection import Collection
 
-__all__ = ["CollectionOption", "JsonOption", "app", "command", "open_collection", "store_imported"]
+__all__ = ["CollectionOption", "JsonOption", "WhereOption", "app", "command", "open_collection", "store_imported"]
 
 app = typer.Typer(
     name="lookalike",
@@ -39,6 +39,10 @@ CollectionOption = Annotated[
         help="The collection's folder.",
         show_default="$LOOKALIKE_COLLECTION, or one in your user data folder",
     ),
+]
+WhereOption = Annotated[
+    str | None,
+    typer.Option(metavar="FILTER", help="Only images that fit, such as \"label = 'cat' and width > 300\"."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs and nothing else.")]
 

@@ -9,7 +9,7 @@ import typer
 
 import lookalike
 from lookalike import console, tracing
-from lookalike.cli.command import CollectionOption, JsonOption, command, open_collection
+from lookalike.cli.command import CollectionOption, JsonOption, WhereOption, command, open_collection
 
 
 @command("Example: lookalike search photo.jpg -k 20 --picture result.png")
@@ -20,6 +20,7 @@ def search(
     space: Annotated[
         str | None, typer.Option(metavar="NAME", help="The Space to measure distance in.", show_default="the first")
     ] = None,
+    where: WhereOption = None,
     not_self: Annotated[bool, typer.Option("--not-self", help="Leave out the query's own row.")] = False,
     picture: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Draw the query and its matches into a .png, .jpg or .webp.")
@@ -30,7 +31,7 @@ def search(
     table = open_collection(collection)
     with tracing.span("import search"):
         find = lookalike.search
-    matches = find(table, image, k=k, space=space, not_self=not_self)
+    matches = find(table, image, k=k, space=space, where=where, not_self=not_self)
     if picture is not None:
         from lookalike import images, pictures
 
@@ -41,6 +42,8 @@ def search(
         console.print_json(matches.to_dict())
         return
     console.print_matches(matches)
+    if where is not None and not matches:
+        console.say("No image fits the filter.")
     if picture is not None:
         console.say(f"Drawn into {console.printable(str(picture))}")
 

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from lookalike.errors import InputError
 from lookalike.sources import to_uri
+from lookalike.tables import read_table
 
 __all__ = ["SCHEMA", "read_manifest", "stratify", "write_manifest"]
 
@@ -103,17 +104,8 @@ def read_manifest(path: Path) -> pa.Table:
         If the file cannot be read, lacks one of the columns, leaves a value empty, names another split than train
         or test, or lists a uri twice. The message names the line or row, and the column.
     """
-    kind = path.suffix.lower()
-    if kind not in {".csv", ".parquet"}:
-        raise InputError(
-            f"{path} is no manifest: its name must end in .csv or .parquet. Write one with write_manifest."
-        )
-    try:
-        return _read_csv(path) if kind == ".csv" else _read_parquet(path)
-    except (OSError, UnicodeDecodeError, csv.Error, pa.ArrowException) as error:
-        raise InputError(
-            f"{path} cannot be read as a manifest: {error}. Write it again with write_manifest."
-        ) from error
+    table, where = read_table(path)
+    return _checked(table, str(path), where)
 
 
 def _write_csv(table: pa.Table, path: Path) -> None:
@@ -121,30 +113,6 @@ def _write_csv(table: pa.Table, path: Path) -> None:
         writer = csv.writer(file)
         writer.writerow(table.column_names)
         writer.writerows(zip(*(column.to_pylist() for column in table.columns), strict=True))
-
-
-def _read_csv(path: Path) -> pa.Table:
-    lines: list[int] = []  # where each row ends: a name may hold line breaks
-    rows: list[list[str]] = []
-    with path.open(encoding="utf-8-sig", newline="") as file:  # -sig: spreadsheets put a mark at the beginning
-        reader = csv.reader(file, strict=True)
-        names = next(reader, [])
-        for row in filter(None, reader):  # an empty line is none
-            if len(row) != len(names):
-                raise InputError(
-                    f"{path}, line {reader.line_num}: {len(row)} values where the header names {len(names)} columns. "
-                    "Correct the line: a value that holds a comma or a quote must be quoted."
-                )
-            lines.append(reader.line_num)
-            rows.append(row)
-    columns = zip(*rows, strict=True) if rows else ([] for _ in names)
-    table = pa.table([pa.array(column, pa.string()) for column in columns], names=names)
-    return _checked(table, str(path), lambda row: f"line {lines[row]}")
-
-
-def _read_parquet(path: Path) -> pa.Table:
-    with pq.ParquetFile(path) as file:
-        return _checked(file.read(), str(path), lambda row: f"row {row + 1}")
 
 
 def _checked(table: pa.Table, what: str, where: Callable[[int], str]) -> pa.Table:

@@ -22,11 +22,22 @@ import pyarrow as pa
 
 from lookalike.errors import CollectionError, InputError, SpaceError
 from lookalike.sources import prefixes, to_uri
+from lookalike.store import filters
 from lookalike.store.contents import Contents, Known, Missing, settled
 from lookalike.store.guard import damaged, guard
-from lookalike.store.schema import BASE, FORMAT, array, column, format_of, models_of, quote
+from lookalike.store.schema import (
+    BASE,
+    FORMAT,
+    array,
+    column,
+    format_of,
+    metadata_column,
+    metadata_of,
+    models_of,
+    quote,
+)
 from lookalike.tracing import span
-from lookalike.types import Item, Model
+from lookalike.types import Item, Kind, Model
 
 __all__ = ["Collection", "default_path"]
 
@@ -52,6 +63,8 @@ class Collection:
         What others have made of it and want to live as long as this object, by their own keys.
     models
         The Model that fills each Space, by the Space's name.
+    metadata
+        The kind of each column that a user's file fills, by its name.
     """
 
     def __init__(self, path: str, table: lance.LanceDataset) -> None:
@@ -123,6 +136,11 @@ class Collection:
         return models_of(self._table.schema)
 
     @property
+    def metadata(self) -> dict[str, Kind]:
+        """The kind of each column that a user's file fills, by its name."""
+        return metadata_of(self._table.schema)
+
+    @property
     def version(self) -> int:
         """The number of the version that this object reads; each commit makes a new one."""
         return int(self._table.version)
@@ -155,7 +173,7 @@ class Collection:
         """
         present = self.models.get(model.name)
         if present is None:
-            if model.name in BASE.names:
+            if model.name in self._table.schema.names:
                 raise SpaceError(f"A Space cannot be named {model.name!r}, for a column is. Rename the model.")
             with guard(self.path, "written"):
                 self._table.add_columns(pa.schema([column(model)]))
@@ -166,11 +184,30 @@ class Collection:
                 "name in a .toml description, or index into a new collection with -c."
             )
 
+    def add_metadata(self, kinds: Mapping[str, Kind]) -> None:
+        """Add empty columns of metadata, in one commit; those that are there already stay."""
+        fields = [metadata_column(name, kind) for name, kind in kinds.items() if name not in self.metadata]
+        if fields:
+            with guard(self.path, "written"):
+                self._table.add_columns(pa.schema(fields))
+
     def count(self, space: str | None = None) -> int:
         """Return how many images there are, or how many have a vector in one Space."""
         where = _IS_IMAGE if space is None else f"array_has(spaces, {quote(space)})"
         with guard(self.path, "read"):
             return int(self._table.count_rows(where))
+
+    def select(self, where: str) -> npt.NDArray[np.int64]:
+        """Return the int64 ids, rising, of the images that fit a filter: ``label = 'cat' and width > 300``.
+
+        Raises
+        ------
+        InputError
+            If the filter cannot be read, or does not fit the columns; see `lookalike.store.filters`.
+        """
+        clause = filters.render(filters.parse(where, filters.columns_of(self._table.schema)))
+        with span("select"):
+            return np.sort(_ids(self._read([], f"{_IS_IMAGE} AND ({clause})")))
 
     def known(self, uris: Iterable[str]) -> dict[str, Known]:
         """Return what the table says of each uri that it knows: one look-up for all."""
@@ -269,16 +306,27 @@ class Collection:
             Arrays or lists of one length by column, ``uri`` among them, no uri twice; a Space's vectors as
             float ``[n, dim]``.
         whole
-            Whether columns that are not given become null (new content), or keep what they hold.
+            Whether columns that are not given become null (new content), or keep what they hold. Metadata is of the
+            uri and not of its content: it is kept.
         """
         schema = self._table.schema
-        names = [name for name in schema.names if whole or name in columns]
-        count = len(columns["uri"])
-        arrays = [array(columns.get(name), schema.field(name).type, count) for name in names]
-        rows = pa.table(arrays, schema=pa.schema([schema.field(name) for name in names]))
+        kept = self.metadata if whole else schema.names
+        rows = self._rows(columns, [name for name in schema.names if name in columns or name not in kept])
         with guard(self.path, "written"):
             self._table.merge_insert("uri").when_matched_update_all().when_not_matched_insert_all().execute(rows)
             self._table.checkout_latest()
+
+    def update(self, columns: Mapping[str, Any]) -> None:
+        """Overwrite some columns of rows that are there, in one commit; a uri that is not there is passed over."""
+        rows = self._rows(columns, list(columns))
+        with guard(self.path, "written"):
+            self._table.merge_insert("uri").when_matched_update_all().execute(rows)
+            self._table.checkout_latest()
+
+    def _rows(self, columns: Mapping[str, Any], names: list[str]) -> pa.Table:
+        schema, count = self._table.schema, len(columns["uri"])
+        arrays = [array(columns.get(name), schema.field(name).type, count) for name in names]
+        return pa.table(arrays, schema=pa.schema([schema.field(name) for name in names]))
 
     def delete(self, ids: npt.NDArray[np.int64]) -> None:
         """Take rows out, in commits of at most 10,000."""

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
 
-from lookalike.types import Model
+from lookalike.tables import KINDS
+from lookalike.types import Kind, Model
 
-__all__ = ["BASE", "FORMAT", "array", "column", "format_of", "models_of", "quote"]
+__all__ = [
+    "BASE",
+    "FORMAT",
+    "array",
+    "column",
+    "format_of",
+    "metadata_column",
+    "metadata_of",
+    "models_of",
+    "quote",
+    "quote_name",
+]
 
 FORMAT = "1"
 _FORMAT_KEY = b"lookalike.format"
 _MODEL_KEY = b"lookalike.model"
+_METADATA_KEY = b"lookalike.metadata"
 _KEY = {b"lance-schema:unenforced-primary-key": b"true"}
 
 BASE = pa.schema(
@@ -44,6 +57,17 @@ def models_of(schema: pa.Schema) -> dict[str, Model]:
     return {field.name: Model.from_json(field.metadata[_MODEL_KEY].decode()) for field in fields}
 
 
+def metadata_column(name: str, kind: Kind) -> pa.Field:
+    """Return the field of a column that a user's file fills; its metadata says which kind of value it holds."""
+    return pa.field(name, KINDS[kind], metadata={_METADATA_KEY: kind.encode()})
+
+
+def metadata_of(schema: pa.Schema) -> dict[str, Kind]:
+    """Return the kind of each column of metadata that a table has, by the column's name."""
+    fields = [field for field in schema if _METADATA_KEY in (field.metadata or {})]
+    return {field.name: cast(Kind, field.metadata[_METADATA_KEY].decode()) for field in fields}
+
+
 def format_of(schema: pa.Schema) -> str:
     """Return the version of the layout that a table says it has; an empty text if it says none."""
     return str((schema.metadata or {}).get(_FORMAT_KEY, b"").decode())
@@ -55,9 +79,14 @@ def array(values: Any, kind: pa.DataType, count: int) -> pa.Array:
         return pa.nulls(count, kind)
     if isinstance(values, np.ndarray) and values.ndim == 2:
         return pa.FixedSizeListArray.from_arrays(pa.array(values.astype(np.float16).ravel()), kind.list_size)
-    return values if isinstance(values, pa.ChunkedArray) else pa.array(values, kind)
+    return values if isinstance(values, pa.Array | pa.ChunkedArray) else pa.array(values, kind)
 
 
 def quote(text: str) -> str:
     """Return a text as a literal of the store's filter language."""
     return "'" + text.replace("'", "''") + "'"
+
+
+def quote_name(column: str) -> str:
+    """Return a column's name as the store's filter language writes it; it holds no backtick and no full stop."""
+    return f"`{column}`"

@@ -1,0 +1,309 @@
+"""Metadata: a file's columns are joined to the images, kept when pictures change or move, and refused when wrong."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+import lookalike
+from lookalike.errors import InputError, SpaceError
+from lookalike.metadata import describe
+from lookalike.models.registry import resolve
+from lookalike.store.collection import Collection
+
+
+def picture(path, seed, size=(12, 8)):
+    """Write a small picture of its own content."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    noise = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), np.uint8)
+    Image.fromarray(noise).save(path)
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for number in range(4):
+        picture(tmp_path / "in" / f"{number}.png", number)
+    return tmp_path / "in"
+
+
+@pytest.fixture
+def table(folder, tmp_path):
+    lookalike.index(folder, tmp_path / "c", models=["pixels"])
+    return Collection.open(tmp_path / "c")
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Write a CSV beside the folder of pictures."""
+
+    def write(text, name="facts.csv"):
+        (tmp_path / name).write_text(text, "utf-8")
+        return tmp_path / name
+
+    return write
+
+
+def values(table, *columns):
+    """Return {file name: value, or values} of every image, as the collection is now."""
+    rows = [row for batch in Collection.open(table.path).scan(["uri", *columns]) for row in batch.to_pylist()]
+    told = {row["uri"].rsplit("/", 1)[1]: tuple(row[column] for column in columns) for row in rows}
+    return {name: row[0] for name, row in told.items()} if len(columns) == 1 else told
+
+
+def test_a_csvs_columns_get_the_narrowest_kind_that_holds_them(table, write):
+    file = write(
+        "uri,whole,number,yes,when,text,code,big,empty\n"
+        "in/0.png,+1,2,true,2024-05-31,a b,007,12345678901234567890,\n"
+        "in/1.png, -5,1e3,False,2024-05-31T02:00:00+02:00,'it''s',11,1,\n"
+        'in/2.png,,,,,"naïve, 字",,,\n'
+    )
+    described = describe(table, file)
+    assert (described.images, described.changed, described.unmatched) == (3, 3, [])
+    assert described.columns == ["whole", "number", "yes", "when", "text", "code", "big"]
+    assert Collection.open(table.path).metadata == {
+        "whole": "int64",
+        "number": "float64",
+        "yes": "bool",
+        "when": "timestamp",
+        "text": "string",
+        "code": "string",
+        "big": "string",
+    }
+    midnight = datetime(2024, 5, 31, tzinfo=UTC)
+    found = values(table, "whole", "number", "yes", "when", "text", "code", "big")
+    assert found["0.png"] == (1, 2.0, True, midnight, "a b", "007", "12345678901234567890")
+    assert found["1.png"] == (-5, 1000.0, False, midnight, "'it''s'", "11", "1")
+    assert found["2.png"] == (None, None, None, None, "naïve, 字", None, None)
+    assert found["3.png"] == (None,) * 7
+
+
+def test_a_parquets_columns_keep_their_types(table, tmp_path):
+    columns = {
+        "path": [str(tmp_path / "in" / f"{number}.png") for number in range(2)],
+        "whole": pa.array([7, None], pa.uint8()),
+        "number": pa.array([float("nan"), -0.0], pa.float32()),
+        "price": [Decimal("1.50"), None],
+        "day": [date(2024, 5, 31), None],
+        "when": pa.array([1_999, None], pa.timestamp("ns", "Europe/Berlin")),
+        "kind": pa.array(["a", ""]).dictionary_encode(),
+        "digits": ["7", "8"],
+        "nothing": pa.nulls(2),
+    }
+    pq.write_table(pa.table(columns), tmp_path / "facts.parquet")
+    describe(table, tmp_path / "facts.parquet")
+    assert list(Collection.open(table.path).metadata.values()) == [
+        "int64",
+        "float64",
+        "float64",
+        "timestamp",
+        "timestamp",
+        "string",
+        "string",
+    ]
+    found = values(table, "whole", "number", "price", "day", "when", "kind", "digits")
+    instant = datetime(1970, 1, 1, 0, 0, 0, 1, tzinfo=UTC)
+    assert found["0.png"] == (7, None, 1.5, datetime(2024, 5, 31, tzinfo=UTC), instant, "a", "7")
+    assert found["1.png"] == (None, 0.0, None, None, None, None, "8")
+    assert table.select("number = 0").tolist() == table.select("digits = '8'").tolist()
+
+
+@pytest.mark.parametrize("key", ["uri", "path", "file", "Filename"])
+def test_pictures_are_named_by_paths_from_the_files_folder_absolute_ones_or_uris(table, write, folder, key):
+    uri = (folder / "3.png").as_uri()
+    described = describe(table, write(f"n,{key}\n0,in/0.png\n1,./in/../in/1.png\n2,{folder / '2.png'}\n3,{uri}\n"))
+    assert values(table, "n") == {"0.png": 0, "1.png": 1, "2.png": 2, "3.png": 3}
+    assert described.unmatched == []
+
+
+def test_of_several_columns_that_could_name_pictures_the_others_are_metadata(table, write):
+    describe(table, write("filename,uri\nfirst.tif,in/0.png\n"))
+    assert values(table, "filename")["0.png"] == "first.tif"
+
+
+def test_rows_that_match_no_image_are_named_and_add_no_column(table, write, tmp_path):
+    described = describe(table, write("uri,n\n0.png,1\n"))
+    assert (described.images, described.columns, described.unmatched) == (0, [], [str(tmp_path / "0.png")])
+    assert Collection.open(table.path).metadata == {}
+    described = describe(table, write("uri,n\nin/0.png,1\ns3://bucket/x.png,2\n"))
+    assert (described.images, described.unmatched) == (1, ["s3://bucket/x.png"])
+
+
+def test_reading_again_updates_and_writes_only_what_differs(table, write, tmp_path):
+    describe(table, write("uri,n,note\nin/0.png,1,a\nin/1.png,2,b\nin/2.png,3,c\n"))
+    before, ids = table.version, table.known([str(tmp_path / "in" / "1.png")])
+    assert describe(table, tmp_path / "facts.csv").changed == 0
+    assert table.version == before
+    described = describe(table, write("uri,n\nin/1.png,\nin/0.png,1\nin/2.png,30\n"))
+    assert (described.images, described.changed) == (3, 2)
+    assert table.version == before + 1
+    assert values(table, "n", "note") == {
+        "0.png": (1, "a"),
+        "1.png": (None, "b"),
+        "2.png": (30, "c"),
+        "3.png": (None, None),
+    }
+    assert table.known([str(tmp_path / "in" / "1.png")]) == ids
+    assert len(table.vectors("pixels")[0]) == 4
+
+
+def test_columns_may_be_added_later_and_whole_numbers_go_into_numbers(table, write):
+    describe(table, write("uri,score\nin/0.png,0.5\n"))
+    describe(table, write("uri,score,extra\nin/1.png,2,x\n"))
+    assert values(table, "score", "extra")["1.png"] == (2.0, "x")
+    describe(table, write("uri,extra\nin/0.png,5\nin/2.png,6\n"))
+    assert values(table, "extra") == {"0.png": "5", "1.png": "x", "2.png": "6", "3.png": None}
+
+
+def test_a_column_emptied_in_the_file_is_emptied(table, write):
+    describe(table, write("uri,n\nin/0.png,1\n"))
+    assert describe(table, write("uri,n\nin/0.png,\n")).changed == 1
+    assert values(table, "n")["0.png"] is None
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", ["no column that names the pictures: it has none"]),
+        ("uri;n\nin/0.png;1\n", ["it has uri;n", "called uri, path, file or filename", "divided by commas"]),
+        ("uri\nin/0.png\n", ["no column besides 'uri'"]),
+        ("uri,n,n\nin/0.png,1,2\n", ["the column 'n' more than once"]),
+        ("uri,n\nin/0.png,1,2\n", ["line 2: 3 values"]),
+        ("uri,n\nin/0.png,1\n,2\n", ["line 3: the column 'uri' is empty"]),
+        ("uri,n\nin/0.png,1\nin/./0.png,2\n", ["line 3", "'in/./0.png', which line 2 names too"]),
+        ("uri,label\nin/0.png,cat\n", ["a column 'label'", "--labels", "another name"]),
+        ("uri,Width\nin/0.png,1\n", ["'Width'", "collection's own 'width'"]),
+        ("uri,mtime\nin/0.png,1\n", ["collection's own 'mtime'"]),
+        ("uri,id\nin/0.png,1\n", ["collection's own 'id'"]),
+        ("uri,pixels\nin/0.png,1\n", ["collection's own 'pixels'"]),
+        ("uri,Held\nin/0.png,1\n", ["collection's own 'held'"]),
+        ("uri,a.b\nin/0.png,1\n", ["'a.b'", "cannot be a column's name"]),
+        ("uri,`a\nin/0.png,1\n", ["cannot be a column's name"]),
+        ("uri,\nin/0.png,1\n", ["cannot be a column's name"]),
+        (f"uri,{'x' * 65}\nin/0.png,1\n", ["at most 63"]),
+        ("uri,held\nin/0.png,1\nin/1.png,two\n", ["line 3: the column 'held' holds 'two'", "keeps whole numbers"]),
+        ("uri,held\nin/0.png,1.5\n", ["line 2: the column 'held' holds '1.5'"]),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_refused_before_anything_is_written(table, write, folder, text, words):
+    describe(table, write("uri,held\nin/0.png,1\n"))
+    picture(folder / "new.png", 9)
+    before = table.version
+    with pytest.raises(InputError) as caught:
+        lookalike.index(folder, table, metadata=write(text))
+    for word in ["facts.csv", *words]:
+        assert word in str(caught.value)
+    table.refresh()
+    assert table.version == before
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        ({"uri": ["in/0.png"], "n": [[1]]}, ["'n' is list<", "Expected text, numbers"]),
+        ({"uri": ["in/0.png"], "n": pa.array([2**64 - 1], pa.uint64())}, ["'n' has a value that cannot be kept"]),
+        ({"uri": [1], "n": [1]}, ["'uri' is int64. Expected text"]),
+        ({"uri": ["in/0.png"], "held": ["1"]}, ["'held' holds text, but the collection keeps whole numbers"]),
+        ({"uri": ["in/0.png", "in/0.png"], "n": [1, 2]}, ["row 2", "which row 1 names too"]),
+    ],
+)
+def test_a_parquet_that_cannot_be_used_is_refused(table, write, tmp_path, columns, words):
+    describe(table, write("uri,held\nin/0.png,1\n"))
+    pq.write_table(pa.table(columns), tmp_path / "facts.parquet")
+    with pytest.raises(InputError) as caught:
+        describe(table, tmp_path / "facts.parquet")
+    for word in ["facts.parquet", *words]:
+        assert word in str(caught.value)
+
+
+def test_a_wrong_file_makes_no_collection(folder, write, tmp_path):
+    for file in (write("uri,efficientnet-lite0-int8\nin/0.png,1\n"), tmp_path / "none.csv", write("x", "facts.txt")):
+        with pytest.raises(InputError, match=file.name):
+            lookalike.index(folder, tmp_path / "new", metadata=file)
+        assert not (tmp_path / "new").exists()
+
+
+def test_a_space_cannot_take_the_name_of_a_column(table, write, folder):
+    describe(table, write("uri,efficientnet-lite0\nin/0.png,1\n"))
+    with pytest.raises(SpaceError, match="'efficientnet-lite0', for a column is"):
+        table.add_space(resolve("efficientnet-lite0"))
+
+
+def test_index_joins_after_it_has_indexed(folder, write, tmp_path):
+    file = write("uri,n\nin/0.png,1\nin/new.png,2\n")
+    report = lookalike.index(folder, tmp_path / "c", models=["pixels"], metadata=file)
+    assert (report.added, report.metadata.images, len(report.metadata.unmatched)) == (4, 1, 1)
+    assert report.to_dict()["metadata"] == {
+        "file": str(file),
+        "columns": ["n"],
+        "images": 1,
+        "changed": 1,
+        "unmatched": 1,
+        "first_unmatched": [str(folder / "new.png")],
+    }
+    table = Collection.open(tmp_path / "c")
+    picture(folder / "new.png", 9)
+    assert lookalike.index(folder, table).metadata is None
+    assert values(table, "n")["new.png"] is None
+    assert lookalike.index(folder, table, metadata=str(file)).metadata.changed == 1
+    assert values(table, "n")["new.png"] == 2
+
+
+def test_a_changed_picture_keeps_what_is_said_of_it(table, write, folder):
+    describe(table, write("uri,n\nin/0.png,0\nin/1.png,1\nin/2.png,2\nin/3.png,3\n"))
+    picture(folder / "0.png", 100, size=(20, 10))
+    (folder / "1.png").write_bytes((folder / "3.png").read_bytes())
+    (folder / "2.png").write_text("no picture now")
+    picture(folder / "new.png", 9)
+    report = lookalike.index(folder, table)
+    assert (report.added, report.updated, report.failed) == (1, 2, 1)
+    assert values(table, "n", "width") == {
+        "0.png": (0, 20),
+        "1.png": (1, 12),
+        "3.png": (3, 12),
+        "new.png": (None, 12),
+    }
+    picture(folder / "2.png", 200)
+    lookalike.index(folder, table)
+    assert values(table, "n")["2.png"] == 2
+
+
+def test_a_moved_picture_takes_what_is_said_of_it_along(table, write, folder):
+    describe(table, write("uri,n,note\nin/0.png,0,zero\nin/1.png,1,one\n"))
+    (folder / "0.png").rename(folder / "moved.png")
+    (folder / "copy.png").write_bytes((folder / "1.png").read_bytes())
+    report = lookalike.index(folder, table)
+    assert (report.moved, report.added) == (1, 1)
+    assert values(table, "n", "note") == {
+        "1.png": (1, "one"),
+        "2.png": (None, None),
+        "3.png": (None, None),
+        "copy.png": (1, "one"),
+        "moved.png": (0, "zero"),
+    }
+
+
+def test_other_changes_leave_metadata_alone(table, write, folder):
+    describe(table, write("uri,n\nin/0.png,0\n"))
+    lookalike.index(folder, table, labels="none", models=["efficientnet-lite0"])
+    assert values(table, "n")["0.png"] == 0
+    assert table.count("efficientnet-lite0") == 4
+
+
+def test_a_collection_without_images_takes_no_metadata(table, write, folder):
+    file = write("uri,n\nin/0.png,0\n")
+    describe(table, file)
+    table.remove([str(folder)])
+    assert (describe(table, file).images, len(table.select("n is null"))) == (0, 0)
+
+
+def test_files_that_failed_are_no_images_to_describe(table, write, folder):
+    (folder / "bad.png").write_text("no picture")
+    report = lookalike.index(folder, table, metadata=write("uri,n\nin/bad.png,1\nin/0.png,1\n"))
+    assert (report.metadata.images, report.metadata.unmatched) == (1, [str(folder / "bad.png")])
