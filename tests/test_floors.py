@@ -19,6 +19,7 @@ FLOORS = [
     {
         "indexing",
         "loading",
+        "optimizing",
         "searching",
         "evaluation",
         "mapping",
@@ -137,7 +138,7 @@ def test_import_loads_nothing_heavy():
 
 
 def test_exported_names():
-    assert lookalike_names() == ["Collection", "LookalikeError", "Matches", "index", "search"]
+    assert lookalike_names() == ["Collection", "LookalikeError", "Matches", "index", "optimize", "search"]
 
 
 def lookalike_names() -> list[str]:

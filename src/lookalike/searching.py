@@ -15,6 +15,7 @@ from lookalike import images, vectors
 from lookalike.errors import ImageError, InputError, SpaceError
 from lookalike.models import embedder
 from lookalike.sources import to_uri
+from lookalike.store import ann
 from lookalike.store.collection import Collection, default_path
 from lookalike.tracing import span
 from lookalike.types import Matches
@@ -31,6 +32,7 @@ def search(
     k: int = 10,
     space: str | None = None,
     not_self: bool = False,
+    exact: bool = False,
 ) -> Matches:
     """Return the k images of a collection that are nearest to a query picture.
 
@@ -46,6 +48,8 @@ def search(
         Which Space to measure in; None for the collection's first.
     not_self
         Whether to leave out the query's own row: the one of its path, else those of the same content.
+    exact
+        Whether to compare every row although the Space has an index; without one it is always done.
 
     Raises
     ------
@@ -65,7 +69,7 @@ def search(
     if key not in collection.kept:
         collection.kept[key] = Searcher(collection, name)
     searcher: Searcher = collection.kept[key]
-    return searcher.search(query, k=k, not_self=not_self)
+    return searcher.search(query, k=k, not_self=not_self, exact=exact)
 
 
 class Searcher:
@@ -77,21 +81,27 @@ class Searcher:
         self._embedder = embedder.load(collection.models[self.space])
         self._version = -1
 
-    def search(self, query: Query, *, k: int = 10, not_self: bool = False) -> Matches:
+    def search(self, query: Query, *, k: int = 10, not_self: bool = False, exact: bool = False) -> Matches:
         """Return the k nearest images; see `lookalike.search`."""
         if k < 1:
             raise InputError(f"k = {k} asks for nothing; expected a whole number from 1.")
         data = _read(query)
         vector = self.embed(data)
-        self._load()
         left_out = self._own_rows(query, data) if not_self else np.empty(0, np.int64)
         with span("compare"):
-            rows, distances = vectors.nearest(vector, self._matrix, k + len(left_out), ids=self._ids)
-            kept = ~np.isin(self._ids[rows], left_out)
-            ids, distances = self._ids[rows][kept][:k], distances[kept][:k]
+            found = None if exact else ann.nearest(self._collection, self.space, vector, k, leave_out=left_out)
+            ids, distances, recall = found or self._compare_all(vector, k, left_out)
         with span("read matches"):
             facts = self._collection.take(ids, ["uri", "label"])
-        return Matches(ids, facts["uri"].to_pylist(), facts["label"].to_pylist(), distances, self.space)
+        uris, labels = (facts[name].to_pylist() for name in ("uri", "label"))
+        return Matches(ids, uris, labels, distances, self.space, exact=recall is None, recall=recall)
+
+    def _compare_all(self, vector: npt.NDArray[np.float32], k: int, left_out: npt.NDArray[np.int64]) -> ann.Found:
+        """Compare the query with every row of the Space."""
+        self._load()
+        rows, distances = vectors.nearest(vector, self._matrix, k + len(left_out), ids=self._ids)
+        kept = ~np.isin(self._ids[rows], left_out)
+        return ann.Found(self._ids[rows][kept][:k], distances[kept][:k], None)
 
     def embed(self, query: Query) -> npt.NDArray[np.float32]:
         """Return the query's vector, float32 ``[dim]``, rounded as the collection's are.

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,6 @@ __all__ = ["Collection", "default_path"]
 
 _UNFINISHED = ".images."
 _IS_IMAGE = "sha256 IS NOT NULL"
-_FRAGMENT_ROWS, _MANY_FRAGMENTS = 1 << 17, 24
 
 
 def default_path() -> str:
@@ -121,6 +119,11 @@ class Collection:
     def models(self) -> dict[str, Model]:
         """The Model that fills each Space, by the Space's name."""
         return models_of(self._table.schema)
+
+    @property
+    def table(self) -> lance.LanceDataset:
+        """The Lance table itself, for the store's other modules."""
+        return self._table
 
     @property
     def version(self) -> int:
@@ -307,15 +310,6 @@ class Collection:
         gone = np.unique(np.concatenate(found))
         self.delete(gone)
         return len(gone)
-
-    def tidy(self) -> None:
-        """Gather many small fragments into few, bring the index up to date, and drop versions older than a day."""
-        with guard(self.path, "written"):
-            if len(self._table.get_fragments()) > _MANY_FRAGMENTS:
-                self._table.optimize.compact_files(target_rows_per_fragment=_FRAGMENT_ROWS)
-                self._table.optimize.optimize_indices()
-                self._table.cleanup_old_versions(older_than=timedelta(days=1))
-                self._table.checkout_latest()
 
     def refresh(self) -> None:
         """Move on to the newest version."""
