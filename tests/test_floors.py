@@ -20,6 +20,7 @@ FLOORS = [
         "indexing",
         "loading",
         "metadata",
+        "optimizing",
         "searching",
         "evaluation",
         "mapping",
@@ -139,7 +140,7 @@ def test_import_loads_nothing_heavy():
 
 
 def test_exported_names():
-    assert lookalike_names() == ["Collection", "LookalikeError", "Matches", "index", "search"]
+    assert lookalike_names() == ["Collection", "LookalikeError", "Matches", "index", "optimize", "search"]
 
 
 def lookalike_names() -> list[str]:

@@ -114,7 +114,7 @@ def test_items_compare_by_what_they_are_and_not_by_how_they_are_read():
 @pytest.fixture
 def matches() -> Matches:
     ids, distances = np.array([7, 3, 5], np.int64), np.array([0.0, 0.25, 1.5])
-    return Matches(ids, ["a.jpg", "b.jpg", "c.jpg"], ["cat", None, "dog"], distances, "net", exact=False)
+    return Matches(ids, ["a.jpg", "b.jpg", "c.jpg"], ["cat", None, "dog"], distances, "net", exact=False, recall=0.99)
 
 
 EMPTY = Matches(np.empty(0, np.int64), [], [], np.empty(0), "net")
@@ -131,9 +131,9 @@ def test_matches_as_plain_data(matches):
     data = json.loads(json.dumps(matches.to_dict()))
     first = {"rank": 1, "id": 7, "uri": "a.jpg", "label": "cat", "distance": 0.0}
     assert {**data, "matches": data["matches"][0]} == {
-        "space": "net", "metric": "euclidean", "exact": False, "matches": first,
+        "space": "net", "metric": "euclidean", "exact": False, "recall": 0.99, "matches": first,
     }  # fmt: skip
-    assert EMPTY.to_dict() == {"space": "net", "metric": "euclidean", "exact": True, "matches": []}
+    assert EMPTY.to_dict() == {"space": "net", "metric": "euclidean", "exact": True, "recall": None, "matches": []}
 
 
 def test_matches_as_tables_keep_their_types_even_without_rows(matches):

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lookalike.errors import LookalikeError as LookalikeError
     from lookalike.indexing import index as index
+    from lookalike.optimizing import optimize as optimize
     from lookalike.searching import search as search
     from lookalike.store.collection import Collection as Collection
     from lookalike.types import Matches as Matches
 
-__all__ = ["Collection", "LookalikeError", "Matches", "index", "search"]
+__all__ = ["Collection", "LookalikeError", "Matches", "index", "optimize", "search"]
 
 __version__ = "0.1.0"
 
@@ -27,6 +28,7 @@ _HOMES = {
     "LookalikeError": "lookalike.errors",
     "Matches": "lookalike.types",
     "index": "lookalike.indexing",
+    "optimize": "lookalike.optimizing",
     "search": "lookalike.searching",
 }
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from lookalike.indexing import Report
     from lookalike.mapping import Map
     from lookalike.metadata import Described
+    from lookalike.optimizing import Optimized, SpaceIndex
     from lookalike.scores import Counts, Estimate, Evaluation
     from lookalike.sources import Scan
     from lookalike.types import Matches
@@ -33,10 +34,12 @@ __all__ = [
     "print_json",
     "print_map",
     "print_matches",
+    "print_optimized",
     "print_report",
     "printable",
     "ranking",
     "say",
+    "stepping",
     "waiting",
 ]
 
@@ -82,6 +85,8 @@ def print_matches(matches: Matches) -> None:
     """Print an answer, one match a line."""
     rows = [[str(m.rank), f"{m.distance:.4f}", m.label or "-", m.uri] for m in matches]
     columns(rows, styles=("dim", "bold", "cyan", ""), right=(0, 1))
+    if matches.recall is not None:
+        say(f"Approximate, measured to find {matches.recall:.1%} of the nearest; --exact compares every picture.")
 
 
 def print_report(report: Report, collection: str) -> None:
@@ -120,6 +125,24 @@ def _print_described(described: Described) -> None:
             say(f"  {printable(uri)}")
         if len(described.unmatched) > _FEW:
             say(f"  and {len(described.unmatched) - _FEW:,} more")
+
+
+def print_optimized(report: Optimized) -> None:
+    """Print what was gathered, tuned and removed."""
+    for done in report.spaces:
+        say(Text.assemble((printable(done.space), "bold"), f": {done.rows:,} rows, {_searched(done)}."))
+    if report.fragments != report.fragments_before:
+        say(f"{report.fragments_before:,} fragments gathered into {report.fragments:,}.")
+    say(f"{report.freed / 1e6:,.1f} MB freed. Took {report.seconds:.1f} s.")
+
+
+def _searched(done: SpaceIndex) -> str:
+    if done.index is None:
+        return "searched exactly, without an index"
+    told = f"index {done.did} ({done.index})"
+    if done.recall is None:
+        return f"{told}, but no setting reaches recall {done.target}: searched exactly"
+    return f"{told}, recall {done.recall:.4f} with {done.probes} probed and {done.candidates} candidates compared"
 
 
 def print_evaluation(evaluation: Evaluation) -> None:
@@ -215,6 +238,14 @@ def ranking(queries: int) -> Iterator[Callable[[int], None]]:
     with _bar(progress.MofNCompleteColumn()) as bar:
         task = bar.add_task("Ranking", total=queries)
         yield lambda count: bar.update(task, advance=count)
+
+
+@contextmanager
+def stepping(what: str) -> Iterator[Callable[[str], None]]:
+    """Show the step that is being done on standard error, if that is a terminal."""
+    with _bar() as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda step: bar.update(task, description=step)
 
 
 @contextmanager

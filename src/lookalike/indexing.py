@@ -19,12 +19,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lookalike import images
+from lookalike import images, optimizing
 from lookalike.errors import SourceError
 from lookalike.loading import Work, Worker, in_order
 from lookalike.metadata import Described, Metadata
 from lookalike.models import embedder, registry
 from lookalike.sources import EXTENSIONS, Labels, Scan, from_uri, prefixes
+from lookalike.store import ann
 from lookalike.store.collection import Collection, default_path
 from lookalike.tracing import span
 from lookalike.types import Model
@@ -49,6 +50,8 @@ class Settings:
         Images that a thread takes at once, and a network too; how many threads, 0 for one a core.
     commit_rows, commit_seconds
         A commit is made when so many rows are ready, or so much time has gone by.
+    min_rows
+        Spaces of so many rows get an index at the end of the run; see `lookalike.optimize`.
     """
 
     max_pixels: int = images.MAX_PIXELS
@@ -57,6 +60,7 @@ class Settings:
     threads: int = 0
     commit_rows: int = 512
     commit_seconds: float = 10.0
+    min_rows: int = ann.THRESHOLD
 
 
 @dataclass(slots=True)
@@ -144,10 +148,11 @@ def index(
     scan = named if isinstance(named, Scan) else Scan(named, labels=labels, hidden=hidden)
     described = None if metadata is None else Metadata.read(metadata)
     table = _open(scan, collection, [registry.resolve(model) for model in models], described)
-    run = _Run(table, settings or Settings(), progress or (lambda _: None))
+    settings = settings or Settings()
+    run = _Run(table, settings, progress or (lambda _: None))
     run.work_through(scan)
     run.report.metadata = None if described is None else described.join(table)
-    table.tidy()
+    optimizing.keep_up(table, min_rows=settings.min_rows)
     run.report.images = table.count()
     run.report.seconds = time.perf_counter() - start
     return run.report

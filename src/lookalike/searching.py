@@ -16,12 +16,14 @@ from lookalike.errors import ImageError, InputError, SpaceError
 from lookalike.gallery import Gallery
 from lookalike.models import embedder
 from lookalike.sources import to_uri
+from lookalike.store import ann
 from lookalike.store.collection import Collection, default_path
 from lookalike.tracing import span
 from lookalike.types import Matches
 
 __all__ = ["Query", "Searcher", "search"]
 
+Ids = npt.NDArray[np.int64]
 Query = str | os.PathLike[str] | bytes | Image.Image | npt.NDArray[Any]
 
 
@@ -33,6 +35,7 @@ def search(
     space: str | None = None,
     where: str | None = None,
     not_self: bool = False,
+    exact: bool = False,
 ) -> Matches:
     """Return the k images of a collection that are nearest to a query picture.
 
@@ -51,6 +54,8 @@ def search(
         of them are the answer. See `lookalike.store.filters`.
     not_self
         Whether to leave out the query's own row: the one of its path, else those of the same content.
+    exact
+        Whether to compare every row although the Space has an index; without one it is always done.
 
     Raises
     ------
@@ -70,7 +75,7 @@ def search(
     if key not in collection.kept:
         collection.kept[key] = Searcher(collection, name)
     searcher: Searcher = collection.kept[key]
-    return searcher.search(query, k=k, where=where, not_self=not_self)
+    return searcher.search(query, k=k, where=where, not_self=not_self, exact=exact)
 
 
 class Searcher:
@@ -83,23 +88,37 @@ class Searcher:
         self._held: Gallery | None = None
         self._version = -1
 
-    def search(self, query: Query, *, k: int = 10, where: str | None = None, not_self: bool = False) -> Matches:
+    def search(
+        self, query: Query, *, k: int = 10, where: str | None = None, not_self: bool = False, exact: bool = False
+    ) -> Matches:
         """Return the k nearest images; see `lookalike.search`."""
         if k < 1:
             raise InputError(f"k = {k} asks for nothing; expected a whole number from 1.")
-        selected = None if where is None else self._collection.select(where)
+        selected = clause = None
+        if where is not None:
+            selected, clause = self._collection.select(where), self._collection.clause(where)
         data = _read(query)
         halves = self.embed(data)
-        gallery = self._gallery()
         left_out = self._own_rows(query, data) if not_self else np.empty(0, np.int64)
         with span("compare"):
-            rows = None if selected is None else np.flatnonzero(np.isin(gallery.ids, selected, assume_unique=True))
-            ids, distances = gallery.nearest(halves, k + len(left_out), rows=rows)
-            kept = ~np.isin(ids, left_out)
-            ids, distances = ids[kept][:k], distances[kept][:k]
+            found = None
+            if not exact:
+                found = ann.nearest(
+                    self._collection, self.space, halves, k, leave_out=left_out, where=clause, ids=selected
+                )
+            ids, distances, recall = found or self._compare_all(halves, k, left_out, selected)
         with span("read matches"):
             facts = self._collection.take(ids, ["uri", "label"])
-        return Matches(ids, facts["uri"].to_pylist(), facts["label"].to_pylist(), distances, self.space)
+        uris, labels = (facts[name].to_pylist() for name in ("uri", "label"))
+        return Matches(ids, uris, labels, distances, self.space, exact=recall is None, recall=recall)
+
+    def _compare_all(self, query: npt.NDArray[np.float16], k: int, left_out: Ids, selected: Ids | None) -> ann.Found:
+        """Compare the query with every row of the Space, or with all that are selected."""
+        gallery = self._gallery()
+        rows = None if selected is None else np.flatnonzero(np.isin(gallery.ids, selected, assume_unique=True))
+        ids, distances = gallery.nearest(query, k + len(left_out), rows=rows)
+        kept = ~np.isin(ids, left_out)
+        return ann.Found(ids[kept][:k], distances[kept][:k], None)
 
     def embed(self, query: Query) -> npt.NDArray[np.float16]:
         """Return the query's vector, float16 ``[dim]``, rounded as the collection's are.

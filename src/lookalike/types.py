@@ -196,6 +196,8 @@ class Matches:
         float64 ``[k]``, in the units of the Space (unit-length vectors: 0 to 2).
     space, metric, exact
         Which Space was searched, how distance is measured, and whether every row was compared.
+    recall
+        Of an approximate search, the share of the true neighbours that it was measured to find; None if exact.
     """
 
     ids: npt.NDArray[np.int64]
@@ -205,6 +207,7 @@ class Matches:
     space: str
     metric: str = "euclidean"
     exact: bool = True
+    recall: float | None = None
 
     def __len__(self) -> int:
         return len(self.uris)
@@ -219,6 +222,7 @@ class Matches:
             "space": self.space,
             "metric": self.metric,
             "exact": self.exact,
+            "recall": self.recall,
             "matches": [match._asdict() for match in self],
         }
 

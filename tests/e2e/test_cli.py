@@ -42,7 +42,7 @@ def test_index_json_is_the_contract(sample, tmp_path):
 
 def test_search_json_is_the_contract(indexed, query):
     answer = lookalike_json("search", query, "-c", indexed, "-k", 3)
-    assert list(answer) == ["space", "metric", "exact", "matches"]
+    assert list(answer) == ["space", "metric", "exact", "recall", "matches"]
     assert (answer["space"], answer["metric"], answer["exact"]) == ("efficientnet-lite0", "euclidean", True)
     assert [list(match) for match in answer["matches"]] == [["rank", "id", "uri", "label", "distance"]] * 3
     first = answer["matches"][0]

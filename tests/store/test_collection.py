@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from lookalike.errors import CollectionError, InputError, SpaceError
 from lookalike.models.registry import resolve
+from lookalike.store import upkeep
 from lookalike.store.collection import Collection, default_path
 from lookalike.store.contents import Contents
 from lookalike.types import Item, Model
@@ -214,12 +215,13 @@ def test_an_unknown_id_is_refused(table):
 
 
 def test_ids_outlive_deletion_and_compaction(table, monkeypatch):
-    monkeypatch.setattr("lookalike.store.collection._MANY_FRAGMENTS", 2)
+    monkeypatch.setattr(upkeep, "_MANY_FRAGMENTS", 2)
     for start in range(0, 30, 5):
         table.write(rows([f"/{n}" for n in range(start, start + 5)]), whole=True)
     before = {uri: known.id for uri, known in table.known([f"/{n}" for n in range(30)]).items()}
     table.remove(["/3", "/17"])
-    table.tidy()
+    upkeep.tidy(table)
+    assert len(table.table.get_fragments()) == 1
     after = {uri: known.id for uri, known in Collection.open(table.path).known(list(before)).items()}
     assert after == {uri: row_id for uri, row_id in before.items() if uri not in {"/3", "/17"}}
     table.write(rows(["/3"]), whole=True)

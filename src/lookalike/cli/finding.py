@@ -22,6 +22,9 @@ def search(
     ] = None,
     where: WhereOption = None,
     not_self: Annotated[bool, typer.Option("--not-self", help="Leave out the query's own row.")] = False,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Compare every picture, although the Space has an index.")
+    ] = False,
     picture: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Draw the query and its matches into a .png, .jpg or .webp.")
     ] = None,
@@ -31,7 +34,7 @@ def search(
     table = open_collection(collection)
     with tracing.span("import search"):
         find = lookalike.search
-    matches = find(table, image, k=k, space=space, where=where, not_self=not_self)
+    matches = find(table, image, k=k, space=space, where=where, not_self=not_self, exact=exact)
     if picture is not None:
         from lookalike import images, pictures
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +42,6 @@ __all__ = ["Collection", "default_path"]
 
 _UNFINISHED = ".images."
 _IS_IMAGE = "sha256 IS NOT NULL"
-_FRAGMENT_ROWS, _MANY_FRAGMENTS = 1 << 17, 24
 
 
 def default_path() -> str:
@@ -141,6 +139,11 @@ class Collection:
         return metadata_of(self._table.schema)
 
     @property
+    def table(self) -> lance.LanceDataset:
+        """The Lance table itself, for the store's other modules."""
+        return self._table
+
+    @property
     def version(self) -> int:
         """The number of the version that this object reads; each commit makes a new one."""
         return int(self._table.version)
@@ -205,9 +208,12 @@ class Collection:
         InputError
             If the filter cannot be read, or does not fit the columns; see `lookalike.store.filters`.
         """
-        clause = filters.render(filters.parse(where, filters.columns_of(self._table.schema)))
         with span("select"):
-            return np.sort(_ids(self._read([], f"{_IS_IMAGE} AND ({clause})")))
+            return np.sort(_ids(self._read([], self.clause(where))))
+
+    def clause(self, where: str) -> str:
+        """Return a filter in the store's own language, for its other modules; see `select`."""
+        return f"{_IS_IMAGE} AND ({filters.render(filters.parse(where, filters.columns_of(self._table.schema)))})"
 
     def known(self, uris: Iterable[str]) -> dict[str, Known]:
         """Return what the table says of each uri that it knows: one look-up for all."""
@@ -355,15 +361,6 @@ class Collection:
         gone = np.unique(np.concatenate(found))
         self.delete(gone)
         return len(gone)
-
-    def tidy(self) -> None:
-        """Gather many small fragments into few, bring the index up to date, and drop versions older than a day."""
-        with guard(self.path, "written"):
-            if len(self._table.get_fragments()) > _MANY_FRAGMENTS:
-                self._table.optimize.compact_files(target_rows_per_fragment=_FRAGMENT_ROWS)
-                self._table.optimize.optimize_indices()
-                self._table.cleanup_old_versions(older_than=timedelta(days=1))
-                self._table.checkout_latest()
 
     def refresh(self) -> None:
         """Move on to the newest version."""

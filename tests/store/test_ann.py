@@ -1,0 +1,282 @@
+"""Approximate search: it finds what exact search finds, as often as it says, whatever has happened to the rows."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from lookalike import Collection
+from lookalike.gallery import Gallery
+from lookalike.store import ann, tuning, upkeep
+from made import SPACE, add_rows, clusters, make_collection
+
+ROWS, DIM = 3000, 32
+
+
+def drawn(count, *, seed=0, dim=DIM, length=None):
+    found = np.random.default_rng(seed).normal(size=(count, dim)).astype(np.float32)
+    return found if length is None else found * (length / np.linalg.norm(found, axis=1, keepdims=True))
+
+
+def halves(query):
+    return query.astype(np.float16)
+
+
+def exactly(collection, query, k, *, among=None):
+    ids, matrix = collection.vectors(SPACE)
+    if among is not None:
+        kept = np.isin(ids, among)
+        ids, matrix = ids[kept], matrix[kept]
+    return Gallery(ids, matrix).nearest(query, k)
+
+
+def recall(collection, queries, k, *, where=None, among=None):
+    """Return the share of the true neighbours that are found."""
+    hits = 0
+    for query in queries:
+        found = ann.nearest(collection, SPACE, query, k, where=where)
+        hits += len(np.intersect1d(found.ids, exactly(collection, query, k, among=among)[0]))
+    return hits / (len(queries) * k)
+
+
+def index(collection, target=0.99):
+    return tuning.tune(collection, SPACE, tuning.build(collection, SPACE), target, tuning.draw(collection, SPACE))
+
+
+@pytest.fixture
+def fresh(tmp_path, monkeypatch):
+    """A collection with an index of several partitions."""
+    monkeypatch.setattr(tuning, "_PARTITION_ROWS", 400)
+    collection = make_collection(tmp_path / "c", drawn(ROWS, length=1))
+    index(collection)
+    return collection
+
+
+@pytest.fixture(scope="module")
+def indexed(tmp_path_factory):
+    """The same, for reading only; half of the rows are labelled ``even``."""
+    path = tmp_path_factory.mktemp("indexed") / "c"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tuning, "_PARTITION_ROWS", 400)
+        collection = make_collection(path, drawn(1, length=1))
+        add_rows(collection, drawn(ROWS, seed=1, length=1), labels=["even", "odd"] * (ROWS // 2))
+        index(collection)
+    return collection
+
+
+@pytest.mark.parametrize("k", [1, 10, 11, 100])
+def test_other_queries_than_those_it_was_tuned_on_find_as_much(indexed, k):
+    queries = halves(drawn(60, seed=7, length=1))
+    assert recall(indexed, queries, k) >= 0.98
+
+
+def test_distances_and_order_are_those_of_exact_search(indexed):
+    for query in halves(drawn(20, seed=3, length=1)):
+        found = ann.nearest(indexed, SPACE, query, 10)
+        ids, distances = exactly(indexed, query, 10)
+        assert found.recall == ann.tuned(indexed, SPACE).setting(10, filtered=False).recall
+        shared = np.isin(found.ids, ids)
+        assert shared.sum() >= 8
+        np.testing.assert_array_equal(found.distances[shared], distances[np.isin(ids, found.ids)])
+        assert (np.diff(found.distances) >= 0).all()
+
+
+def test_ties_are_ordered_by_id(tmp_path):
+    collection = make_collection(tmp_path / "c", drawn(ROWS, length=1))
+    copies = np.repeat(drawn(1, seed=5, length=1), 30, axis=0)
+    add_rows(collection, copies)
+    index(collection)
+    found = ann.nearest(collection, SPACE, halves(copies[0]), 5)
+    assert found.ids.tolist() == exactly(collection, halves(copies[0]), 5)[0].tolist()
+    assert len(set(found.distances)) == 1
+
+
+def test_the_recall_that_is_told_was_measured(indexed):
+    record, sample = ann.tuned(indexed, SPACE), tuning.draw(indexed, SPACE)
+    for filtered, settings in ((False, record.plain), (True, record.filtered)):
+        assert [setting.k for setting in settings] == [10, 100]
+        for setting in settings:
+            found, error = tuning.measure(indexed, SPACE, setting, sample, filtered=filtered)
+            assert setting.recall == round(found, 4)
+            assert found - error >= 0.99
+
+
+def test_the_cheapest_setting_that_reaches_the_target_is_kept(indexed):
+    sample = tuning.draw(indexed, SPACE)
+    for setting in ann.tuned(indexed, SPACE).plain:
+        for cheaper in tuning.ladder(setting.k, 8):
+            if (cheaper.probes, cheaper.candidates) == (setting.probes, setting.candidates):
+                break
+            found, error = tuning.measure(indexed, SPACE, cheaper, sample)
+            assert found - error < 0.99
+
+
+def test_the_ladder_climbs_to_all_partitions():
+    probes = [setting.probes for setting in tuning.ladder(10, 6)]
+    assert (probes[0], probes[-1], set(probes)) == (1, 6, {1, 2, 4, 6})
+    assert {setting.probes for setting in tuning.ladder(10, 6, filtered=True)} == {6}
+    assert [setting.candidates for setting in tuning.ladder(10, 1)] == [20, 50, 100, 200]
+
+
+def test_a_lower_target_is_reached_more_cheaply(fresh):
+    dear = ann.tuned(fresh, SPACE)
+    cheap = tuning.tune(fresh, SPACE, dear, 0.6, tuning.draw(fresh, SPACE))
+    assert cheap.plain[0].probes < dear.plain[0].probes
+    assert 0.6 <= cheap.plain[0].recall < dear.plain[0].recall
+    assert ann.nearest(fresh, SPACE, halves(drawn(1, length=1))[0], 10).recall == cheap.plain[0].recall
+
+
+def test_the_same_seed_draws_the_same_sample(indexed):
+    one, two, other = (tuning.draw(indexed, SPACE, 20, seed) for seed in (0, 0, 1))
+    assert one.ids.tolist() == two.ids.tolist() != other.ids.tolist()
+    assert len(one.ids) == 20
+    row = dict(zip(*indexed.vectors(SPACE), strict=True))
+    for own, query, distances in zip(one.ids, one.queries, one.plain, strict=True):
+        assert (row[own] == query).all()
+        np.testing.assert_array_equal(distances[:10], exactly(indexed, query, 11)[1][1:])
+
+
+def test_more_neighbours_than_were_measured_are_not_searched_for_approximately(indexed):
+    query = halves(drawn(1, length=1))[0]
+    assert ann.nearest(indexed, SPACE, query, 100) is not None
+    assert ann.nearest(indexed, SPACE, query, 101) is None
+
+
+def test_a_row_that_is_left_out_is_not_found_and_another_takes_its_place(indexed):
+    query = halves(drawn(1, seed=3, length=1))[0]
+    whole = ann.nearest(indexed, SPACE, query, 11)
+    rest = ann.nearest(indexed, SPACE, query, 10, leave_out=whole.ids[:1])
+    assert rest.ids.tolist() == whole.ids[1:].tolist()
+
+
+def test_new_changed_and_deleted_rows_are_seen_before_the_next_update(fresh):
+    new, changed = drawn(5, seed=11, length=1), drawn(2, seed=12, length=1)
+    before = {uri: row.id for uri, row in fresh.known(f"/pictures/{n:06}.jpg" for n in (7, 8, 9)).items()}
+    old = dict(zip(*fresh.vectors(SPACE), strict=True))
+    add_rows(fresh, new)
+    add_rows(fresh, changed[:1], uris=["/pictures/000007.jpg"])
+    columns = {"uri": ["/pictures/000008.jpg"], "error": [None], SPACE: changed[1:]}
+    fresh.write(columns, whole=False)
+    fresh.write({"uri": [f"/bad/{n}" for n in range(40)], "error": ["cut short"] * 40}, whole=True)
+    fresh.remove(["/pictures/000009.jpg"])
+
+    def check():
+        for vector in new:
+            assert ann.nearest(fresh, SPACE, halves(vector), 10).distances[0] == 0
+        for number, vector in zip((7, 8), changed, strict=True):
+            row = before[f"/pictures/{number:06}.jpg"]
+            found = ann.nearest(fresh, SPACE, halves(vector), 10)
+            assert (found.ids[0], found.distances[0]) == (row, 0)
+            assert len(set(found.ids)) == 10
+            there = ann.nearest(fresh, SPACE, old[row], 10)
+            assert there.distances[0] > 0.1
+        gone = before["/pictures/000009.jpg"]
+        assert gone not in ann.nearest(fresh, SPACE, old[gone], 10).ids
+
+    check()
+    assert tuning.unindexed(fresh, SPACE) == 5 + 2 + 40
+    record = tuning.update(fresh, SPACE, ann.tuned(fresh, SPACE))
+    assert (tuning.unindexed(fresh, SPACE), len(record.segments)) == (0, 1)
+    assert ann.tuned(fresh, SPACE) is None
+    tuning.tune(fresh, SPACE, record, 0.99, tuning.draw(fresh, SPACE))
+    check()
+
+
+@pytest.mark.parametrize("where", ["label = 'even'", "uri < '/pictures/000300.jpg'"])
+def test_a_filter_is_kept_to_and_its_nearest_are_found(indexed, where):
+    among = np.concatenate([batch["_rowid"].to_numpy() for batch in indexed.scan([], where)]).astype(np.int64)
+    queries = halves(drawn(40, seed=13, length=1))
+    assert recall(indexed, queries, 10, where=where, among=among) >= 0.98
+    found = ann.nearest(indexed, SPACE, queries[0], 100, where=where)
+    assert np.isin(found.ids, among).all()
+    assert found.recall == ann.tuned(indexed, SPACE).setting(100, filtered=True).recall
+
+
+def test_a_filter_that_keeps_only_what_is_far_loses_nothing(tmp_path, monkeypatch):
+    """The nearest partitions hold none of it."""
+    monkeypatch.setattr(tuning, "_PARTITION_ROWS", 400)
+    of = clusters(8, 400, dim=DIM)
+    collection = make_collection(tmp_path / "c", of[0][:1])
+    add_rows(collection, of[0][1:], labels=[str(cluster) for cluster in of[1][1:]])
+    index(collection)
+    among = np.concatenate([batch["_rowid"].to_numpy() for batch in collection.scan([], "label = '5'")])
+    assert recall(collection, halves(of[0][1:400:20]), 10, where="label = '5'", among=among) >= 0.98
+
+
+def test_ids_select_as_well_and_a_few_are_compared_directly(indexed):
+    everyone, _ = indexed.vectors(SPACE)
+    query = halves(drawn(1, seed=3, length=1))[0]
+    for chosen in (everyone[:: len(everyone) // 50], everyone[:5]):
+        found = ann.nearest(indexed, SPACE, query, 10, ids=chosen)
+        ids, distances = exactly(indexed, query, 10, among=chosen)
+        assert (found.ids.tolist(), found.distances.tolist()) == (ids.tolist(), distances.tolist())
+        assert found.recall is None
+    many = everyone[:1000]
+    found = ann.nearest(indexed, SPACE, query, 10, ids=many)
+    assert np.isin(found.ids, many).all()
+    assert len(found.ids) == 10
+    assert found.recall == ann.tuned(indexed, SPACE).setting(10, filtered=True).recall
+    assert len(ann.nearest(indexed, SPACE, query, 10, ids=everyone[:0]).ids) == 0
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda text: None,
+        lambda text: text[: len(text) // 2],
+        lambda text: "null",
+        lambda text: json.dumps({**json.loads(text), "segments": ["another"]}),
+        lambda text: json.dumps({**json.loads(text), "unknown": 1}),
+    ],
+    ids=["missing", "torn", "empty", "of another index", "of another format"],
+)
+def test_without_a_valid_record_there_is_no_approximate_search(fresh, spoil):
+    query = halves(drawn(1, length=1))[0]
+    assert ann.nearest(fresh, SPACE, query, 10) is not None
+    text = fresh.table.config()[ann.key(SPACE)]
+    fresh.table.update_config({ann.key(SPACE): spoil(text)})
+    for collection in (fresh, Collection.open(fresh.path)):
+        collection.refresh()
+        assert ann.nearest(collection, SPACE, query, 10) is None
+
+
+def test_an_index_that_is_built_anew_is_not_searched_before_it_is_tuned(fresh):
+    query = halves(drawn(1, length=1))[0]
+    untuned = tuning.build(fresh, SPACE)
+    assert ann.nearest(fresh, SPACE, query, 10) is None
+    tuning.tune(fresh, SPACE, untuned, 0.99, tuning.draw(fresh, SPACE))
+    assert ann.nearest(fresh, SPACE, query, 10) is not None
+
+
+def test_vectors_of_any_length_are_searched(tmp_path):
+    """Pixels, say: 0 to 255 and far from unit length."""
+    pixels = np.random.default_rng(0).integers(0, 256, (2000, 48)).astype(np.float32)
+    collection = make_collection(tmp_path / "c", pixels)
+    index(collection)
+    queries = np.random.default_rng(1).integers(0, 256, (40, 48)).astype(np.float16)
+    assert recall(collection, queries, 10) >= 0.98
+    assert ann.nearest(collection, SPACE, pixels[3].astype(np.float16), 1).distances.tolist() == [0]
+
+
+def test_gathering_fragments_leaves_the_tuning_valid(fresh, monkeypatch):
+    monkeypatch.setattr(upkeep, "_MANY_FRAGMENTS", 2)
+    for seed in (20, 21, 22):
+        add_rows(fresh, drawn(10, seed=seed, length=1))
+    query = halves(drawn(10, seed=22, length=1))[3]
+    upkeep.tidy(fresh)
+    assert len(fresh.table.get_fragments()) == 2
+    assert ann.nearest(fresh, SPACE, query, 10).distances[0] == 0
+
+
+def test_a_label_that_has_changed_is_filtered_by_as_it_is_now(fresh):
+    upkeep.update_scalar_indices(fresh, make=True)
+    (row,) = fresh.known(["/pictures/000012.jpg"]).values()
+    query = dict(zip(*fresh.vectors(SPACE), strict=True))[row.id]
+    for label in ("one", "two"):
+        fresh.write({"uri": ["/pictures/000012.jpg"], "error": [None], "label": [label]}, whole=False)
+        assert ann.nearest(fresh, SPACE, query, 10, where=f"label = '{label}'").ids.tolist() == [row.id]
+        upkeep.update_scalar_indices(fresh)
+        assert ann.nearest(fresh, SPACE, query, 10, where=f"label = '{label}'").ids.tolist() == [row.id]
+    assert len(ann.nearest(fresh, SPACE, query, 10, where="label = 'one'").ids) == 0

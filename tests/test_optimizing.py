@@ -1,0 +1,268 @@
+"""Optimize: a collection that is large enough is searched approximately, as well as it says; nothing else changes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import lookalike
+from lookalike import Collection
+from lookalike.errors import InputError, SpaceError
+from lookalike.indexing import Settings
+from lookalike.store import ann, tuning
+from made import SPACE, add_rows, make_collection
+
+ROWS = 1500
+
+
+def drawn(count, *, seed=0, dim=32):
+    found = np.random.default_rng(seed).normal(size=(count, dim)).astype(np.float32)
+    return found / np.linalg.norm(found, axis=1, keepdims=True)
+
+
+@pytest.fixture
+def collection(tmp_path):
+    made = make_collection(tmp_path / "c", drawn(ROWS))
+    add_rows(made, drawn(20, seed=1))
+    return made
+
+
+@pytest.fixture(scope="module")
+def pictures(sample, tmp_path_factory):
+    """The drawn sample in pixel space, among many pictures between two of its; optimized."""
+    path = tmp_path_factory.mktemp("optimized") / "c"
+    lookalike.index(sample, path, models=["pixels"])
+    table = Collection.open(path)
+    _, matrix = table.vectors("pixels")
+    random = np.random.default_rng(0)
+    one, two = random.integers(0, len(matrix), (2, ROWS))
+    share = random.uniform(0.1, 0.9, (ROWS, 1))
+    vectors = matrix[one] * share + matrix[two] * (1 - share) + random.normal(0, 0.01, (ROWS, matrix.shape[1]))
+    columns = {
+        "uri": [f"/made/{number}.jpg" for number in range(ROWS)],
+        "sha256": [number.to_bytes(32, "big") for number in range(ROWS)],
+        "label": ["made"] * ROWS,
+        "spaces": [["pixels"]] * ROWS,
+        "pixels": vectors.astype(np.float32),
+    }
+    table.write(columns, whole=True)
+    report = lookalike.optimize(path, min_rows=1000)
+    return path, report
+
+
+@pytest.fixture
+def query(sample):
+    return sample / "butterfly" / "butterfly_0002.jpg"
+
+
+def test_search_is_approximate_then_and_says_how_good(pictures, query):
+    path, report = pictures
+    matches = lookalike.search(path, query, k=10)
+    assert (matches.exact, matches.recall) == (False, report.spaces[0].recall)
+    assert matches.recall >= 0.99
+    assert matches.to_dict()["recall"] == matches.recall
+    assert matches.uris[0] == str(query)
+
+
+def test_exact_overrides_and_both_agree(pictures, sample):
+    path, _ = pictures
+    table = Collection.open(path)
+    hits = 0
+    for file in sorted(sample.rglob("*.jpg")):
+        near, exact = (lookalike.search(table, file, k=10, exact=exact) for exact in (False, True))
+        assert (exact.exact, exact.recall) == (True, None)
+        shared = np.intersect1d(near.ids, exact.ids)
+        hits += len(shared)
+        told = [dict(zip(found.ids.tolist(), found.distances.tolist(), strict=True)) for found in (near, exact)]
+        assert all(told[0][row] == told[1][row] for row in shared.tolist())
+    assert hits / (10 * len(list(sample.rglob("*.jpg")))) >= 0.98
+
+
+def test_the_query_itself_is_left_out(pictures, query):
+    path, _ = pictures
+    matches = lookalike.search(path, query, k=10, not_self=True)
+    assert len(matches) == 10
+    assert str(query) not in matches.uris
+    assert not matches.exact
+
+
+def test_an_approximate_search_does_not_load_the_matrix(pictures, query):
+    path, _ = pictures
+    whole = 4 * 3072 * ROWS
+    for exact, most in ((False, whole / 4), (True, None)):
+        table = Collection.open(path)
+        lookalike.search(table, query, k=1, exact=exact)  # loads what is loaded but once
+        table = Collection.open(path)
+        tracemalloc.start()
+        lookalike.search(table, query, k=10, exact=exact)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < most if most else peak > whole
+
+
+def test_small_spaces_get_no_index(collection):
+    report = lookalike.optimize(collection)
+    assert [(done.did, done.recall) for done in report.spaces] == [("none", None)]
+    assert ann.nearest(collection, SPACE, drawn(1)[0], 10) is None
+
+
+def test_vectors_that_the_index_cannot_take_are_searched_exactly(tmp_path):
+    collection = make_collection(tmp_path / "c", drawn(300, dim=6))
+    assert lookalike.optimize(collection, min_rows=1).spaces[0].did == "none"
+
+
+def test_a_second_time_changes_nothing(collection):
+    first = lookalike.optimize(collection, min_rows=1000)
+    version = Collection.open(collection.path).version
+    second = lookalike.optimize(collection, min_rows=1000)
+    assert [report.spaces[0].did for report in (first, second)] == ["built", "kept"]
+    assert first.spaces[0].recall == second.spaces[0].recall
+    assert Collection.open(collection.path).version == version
+
+
+def test_new_rows_are_taken_into_the_index_and_many_have_it_built_anew(collection):
+    lookalike.optimize(collection, min_rows=1000)
+    add_rows(collection, drawn(200, seed=2))
+    report = lookalike.optimize(collection)
+    assert (report.spaces[0].did, report.spaces[0].rows) == ("updated", ROWS + 220)
+    assert tuning.unindexed(collection, SPACE) == 0
+    add_rows(collection, drawn(2 * ROWS, seed=3))
+    assert lookalike.optimize(collection).spaces[0].did == "built"
+
+
+def test_rows_that_are_gone_have_it_measured_again(collection):
+    lookalike.optimize(collection, min_rows=1000)
+    collection.remove(["/pictures/000003.jpg"])
+    assert lookalike.optimize(collection).spaces[0].did == "tuned"
+
+
+def test_another_recall_has_it_tuned_again(collection):
+    lookalike.optimize(collection, min_rows=1000, recall=0.999)
+    done = lookalike.optimize(collection, recall=0.5).spaces[0]
+    assert (done.did, done.target) == ("tuned", 0.5)
+    assert done.recall >= 0.5
+
+
+def test_a_recall_that_no_setting_reaches_means_exact_search(tmp_path, monkeypatch):
+    """Vectors so far from the origin of a cluster that a few bits cannot tell them apart."""
+    monkeypatch.setattr(tuning, "BITS", 1)
+    far = (100 + np.random.default_rng(0).normal(0, 0.2, (4000, 8))).astype(np.float32)
+    collection = make_collection(tmp_path / "c", far)
+    done = lookalike.optimize(collection, min_rows=1000, recall=1.0).spaces[0]
+    assert (done.did, done.recall) == ("built", None)
+    assert ann.nearest(collection, SPACE, far[0], 10) is None
+    assert lookalike.optimize(collection, recall=1.0).spaces[0].did == "kept"
+
+
+def test_only_the_spaces_that_are_named_are_tuned(collection):
+    from lookalike.types import Model
+
+    collection.add_space(Model("more", "More", "pixels", (1, 1), 32))
+    report = lookalike.optimize(collection, spaces=[SPACE, SPACE], min_rows=1000)
+    assert [done.space for done in report.spaces] == [SPACE]
+    with pytest.raises(SpaceError, match="no Space 'nope'"):
+        lookalike.optimize(collection, spaces=["nope"])
+
+
+def test_fragments_become_few_and_old_versions_go(collection):
+    for seed in range(6):
+        add_rows(collection, drawn(10, seed=seed))
+    ids, matrix = collection.vectors(SPACE)
+    kept = lookalike.optimize(collection, min_rows=1000)
+    assert (kept.fragments_before, kept.fragments) == (8, 1)
+    assert kept.freed == 0
+    assert len(collection.table.versions()) > 8
+    gone = lookalike.optimize(collection, keep_days=0)
+    assert gone.freed > 0
+    assert len(collection.table.versions()) == 1
+    again = Collection.open(collection.path).vectors(SPACE)
+    np.testing.assert_array_equal(again[0], ids)
+    np.testing.assert_array_equal(again[1], matrix)
+
+
+def test_files_of_no_version_go_once_no_writer_can_own_them(collection):
+    folder = Path(collection.path)
+    old, new = folder / "images.lance" / "data" / "old.lance", folder / "images.lance" / "data" / "new.lance"
+    unfinished = [folder / ".images.aa", folder / ".images.bb"]
+    for file in (old, new, *(place / "data" for place in unfinished)):
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(bytes(1000))
+    for file in (old, unfinished[0]):
+        os.utime(file, times=(time.time() - 8 * 86400,) * 2)
+    report = lookalike.optimize(collection)
+    assert [file.exists() for file in (old, new, *unfinished)] == [False, True, False, True]
+    assert report.freed >= 2000
+
+
+KILLED = """
+import os, sys, threading, lookalike
+path, step, delay = sys.argv[1], sys.argv[2], float(sys.argv[3])
+def told(what):
+    if what.startswith(step):
+        threading.Timer(delay, os._exit, [9]).start()
+        if not delay:
+            os._exit(9)
+lookalike.optimize(path, min_rows=1000, keep_days=0, progress=told)
+"""
+
+
+@pytest.mark.parametrize(
+    ("step", "delay"),
+    [("Gathering", 0), ("Building", 0.02), ("Building", 0.1), ("Measuring", 0), ("Measuring", 0.5), ("Removing", 0)],
+)
+def test_killed_at_any_step_it_leaves_a_collection_that_answers(collection, step, delay):
+    ids, matrix = collection.vectors(SPACE)
+    query = drawn(1, seed=9)[0].astype(np.float16)
+    done = subprocess.run([sys.executable, "-c", KILLED, collection.path, step, str(delay)], check=False)
+    assert done.returncode == 9
+    again = Collection.open(collection.path)
+    np.testing.assert_array_equal(again.vectors(SPACE)[0], ids)
+    np.testing.assert_array_equal(again.vectors(SPACE)[1], matrix)
+    assert (ann.nearest(again, SPACE, query, 10) is None) == (step != "Removing")
+    assert lookalike.optimize(again, min_rows=1000).spaces[0].recall >= 0.99
+    assert ann.nearest(again, SPACE, query, 10) is not None
+
+
+def test_a_writer_at_work_loses_nothing(collection):
+    def write():
+        own = Collection.open(collection.path)
+        for number in range(10):
+            add_rows(own, drawn(5, seed=number), uris=[f"/more/{number}/{row}" for row in range(5)])
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    lookalike.optimize(Collection.open(collection.path), min_rows=1000, keep_days=0)
+    writer.join()
+    collection.refresh()
+    assert collection.count(SPACE) == ROWS + 20 + 50
+
+
+def test_index_builds_it_once_there_are_enough_rows_and_keeps_it_up(sample, tmp_path, query):
+    settings = Settings(min_rows=20)
+    lookalike.index(sample / "butterfly", tmp_path / "c", models=["pixels"], settings=settings)
+    assert lookalike.search(tmp_path / "c", query).exact
+    lookalike.index(sample, tmp_path / "c", settings=settings)
+    matches = lookalike.search(tmp_path / "c", query)
+    assert not matches.exact
+    assert matches.uris == lookalike.search(tmp_path / "c", query, exact=True).uris
+    table = Collection.open(tmp_path / "c")
+    table.remove([str(sample / "cat")])
+    lookalike.index(sample, table, settings=settings)
+    table.refresh()
+    assert tuning.unindexed(table, "pixels") == 0
+
+
+def test_misuse_is_named(collection):
+    for recall in (0, 1.01, float("nan")):
+        with pytest.raises(InputError, match=r"expected a share above 0 and at most 1, such as 0\.99"):
+            lookalike.optimize(collection, recall=recall)
+    with pytest.raises(InputError, match="keep_days = -1"):
+        lookalike.optimize(collection, keep_days=-1)
