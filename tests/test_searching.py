@@ -175,3 +175,18 @@ def test_the_answer_in_columns(collection, query):
     assert [match.rank for match in matches] == [1, 2, 3]
     assert matches.to_dict()["matches"][1] == dict(zip(frame.columns, frame.iloc[1], strict=True))
     assert (matches.space, matches.metric, matches.exact) == ("efficientnet-lite0", "euclidean", True)
+
+
+def test_many_queries_at_once_are_answered_as_each_alone(collection, sample, query):
+    queries = [query, *sorted(sample.glob("cat/*.jpg"))[:2], query.read_bytes()]
+    many = lookalike.search_many(collection, queries, k=7)
+    for matches, one in zip(many, queries, strict=True):
+        alone = lookalike.search(collection, one, k=7, exact=True)
+        assert (matches.ids.tolist(), matches.uris, matches.labels) == (alone.ids.tolist(), alone.uris, alone.labels)
+        np.testing.assert_array_equal(matches.distances, alone.distances)
+        assert matches.exact
+    pixels = lookalike.search_many(collection, queries[:1], space="pixels")
+    assert (pixels[0].space, len(pixels[0])) == ("pixels", 10)
+    assert lookalike.search_many(collection, []) == []
+    with pytest.raises(InputError, match="k = 0"):
+        lookalike.search_many(collection, queries, k=0)

@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from lookalike.indexing import index as index
     from lookalike.optimizing import optimize as optimize
     from lookalike.searching import search as search
+    from lookalike.searching import search_many as search_many
     from lookalike.store.collection import Collection as Collection
     from lookalike.types import Matches as Matches
 
-__all__ = ["Collection", "LookalikeError", "Matches", "index", "optimize", "search"]
+__all__ = ["Collection", "LookalikeError", "Matches", "index", "optimize", "search", "search_many"]
 
 __version__ = "0.1.0"
 
@@ -30,6 +31,7 @@ _HOMES = {
     "index": "lookalike.indexing",
     "optimize": "lookalike.optimizing",
     "search": "lookalike.searching",
+    "search_many": "lookalike.searching",
 }
 
 

@@ -281,5 +281,8 @@ def counting(scan: Scan, what: str) -> Iterator[Callable[[int], None]]:
         def advance(count: int) -> None:
             speed = bar.tasks[0].speed
             bar.update(task, advance=count, rate=f"{speed:,.0f}/s" if speed else "")
+            if bar.tasks[0].finished:
+                # What follows the last image: a sweep, and the index of a large collection, which takes its time.
+                bar.update(task, description="Finishing")
 
         yield advance

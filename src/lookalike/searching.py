@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from lookalike.store.collection import Collection, default_path
 from lookalike.tracing import span
 from lookalike.types import Matches
 
-__all__ = ["Query", "Searcher", "search"]
+__all__ = ["Query", "Searcher", "search", "search_many"]
 
 Ids = npt.NDArray[np.int64]
 Query = str | os.PathLike[str] | bytes | Image.Image | npt.NDArray[Any]
@@ -68,6 +69,26 @@ def search(
     ModelError, WeightsError, CollectionError
         If the Space's Model cannot be run, or the collection cannot be read.
     """
+    return _searcher(collection, space).search(query, k=k, where=where, not_self=not_self, exact=exact)
+
+
+def search_many(
+    collection: Collection | str | os.PathLike[str] | None,
+    queries: Iterable[Query],
+    *,
+    k: int = 10,
+    space: str | None = None,
+) -> list[Matches]:
+    """Return for each of many query pictures the k images nearest to it, by comparing every one.
+
+    The answers are those of `search` with ``exact``; the collection's vectors are gone through once for all queries.
+    Arguments and errors are those of `search`.
+    """
+    return _searcher(collection, space).search_many(queries, k=k)
+
+
+def _searcher(collection: Collection | str | os.PathLike[str] | None, space: str | None) -> Searcher:
+    """Return the searcher that a collection keeps for a Space."""
     if not isinstance(collection, Collection):
         collection = Collection.open(default_path() if collection is None else collection)
     name = collection.space(space)
@@ -75,7 +96,7 @@ def search(
     if key not in collection.kept:
         collection.kept[key] = Searcher(collection, name)
     searcher: Searcher = collection.kept[key]
-    return searcher.search(query, k=k, where=where, not_self=not_self, exact=exact)
+    return searcher
 
 
 class Searcher:
@@ -92,8 +113,7 @@ class Searcher:
         self, query: Query, *, k: int = 10, where: str | None = None, not_self: bool = False, exact: bool = False
     ) -> Matches:
         """Return the k nearest images; see `lookalike.search`."""
-        if k < 1:
-            raise InputError(f"k = {k} asks for nothing; expected a whole number from 1.")
+        _check(k)
         selected = clause = None
         if where is not None:
             selected, clause = self._collection.select(where), self._collection.clause(where)
@@ -106,11 +126,25 @@ class Searcher:
                 found = ann.nearest(
                     self._collection, self.space, halves, k, leave_out=left_out, where=clause, ids=selected
                 )
-            ids, distances, recall = found or self._compare_all(halves, k, left_out, selected)
+            found = found or self._compare_all(halves, k, left_out, selected)
+        return self._matches(found)
+
+    def search_many(self, queries: Iterable[Query], *, k: int = 10) -> list[Matches]:
+        """Return the k nearest images of each query; see `lookalike.search_many`."""
+        _check(k)
+        halves = [self.embed(_read(query)) for query in queries]
+        if not halves:
+            return []
+        with span("compare"):
+            ids, distances = self._gallery().nearest_of_many(np.stack(halves), k)
+        return [self._matches(ann.Found(*one, None)) for one in zip(ids, distances, strict=True)]
+
+    def _matches(self, found: ann.Found) -> Matches:
         with span("read matches"):
-            facts = self._collection.take(ids, ["uri", "label"])
+            facts = self._collection.take(found.ids, ["uri", "label"])
         uris, labels = (facts[name].to_pylist() for name in ("uri", "label"))
-        return Matches(ids, uris, labels, distances, self.space, exact=recall is None, recall=recall)
+        exact = found.recall is None
+        return Matches(found.ids, uris, labels, found.distances, self.space, exact=exact, recall=found.recall)
 
     def _compare_all(self, query: npt.NDArray[np.float16], k: int, left_out: Ids, selected: Ids | None) -> ann.Found:
         """Compare the query with every row of the Space, or with all that are selected."""
@@ -154,6 +188,11 @@ class Searcher:
         if isinstance(data, bytes):
             return self._collection.ids_of(hashlib.sha256(data).digest())
         return np.empty(0, np.int64)
+
+
+def _check(k: int) -> None:
+    if k < 1:
+        raise InputError(f"k = {k} asks for nothing; expected a whole number from 1.")
 
 
 def _read(query: Query) -> bytes | Image.Image | npt.NDArray[Any]:

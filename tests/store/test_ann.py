@@ -85,7 +85,7 @@ def test_distances_and_order_are_those_of_exact_search(indexed):
 
 def test_ties_are_ordered_by_id(tmp_path):
     collection = make_collection(tmp_path / "c", drawn(ROWS, length=1))
-    copies = np.repeat(drawn(1, seed=5, length=1), 30, axis=0)
+    copies = np.repeat(drawn(1, seed=5, length=1), 12, axis=0)
     add_rows(collection, copies)
     index(collection)
     found = ann.nearest(collection, SPACE, halves(copies[0]), 5)
