@@ -140,7 +140,7 @@ def test_import_loads_nothing_heavy():
 
 
 def test_exported_names():
-    assert lookalike_names() == ["Collection", "LookalikeError", "Matches", "index", "optimize", "search"]
+    assert lookalike_names() == ["Collection", "LookalikeError", "Matches", "index", "optimize", "search", "search_many"]
 
 
 def lookalike_names() -> list[str]:
