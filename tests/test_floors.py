@@ -140,7 +140,16 @@ def test_import_loads_nothing_heavy():
 
 
 def test_exported_names():
-    assert lookalike_names() == ["Collection", "LookalikeError", "Matches", "index", "optimize", "search", "search_many"]
+    names = ["Collection", "LookalikeError", "Matches", "index", "optimize", "search", "search_many"]
+    assert lookalike_names() == names
+        "Collection",
+        "LookalikeError",
+        "Matches",
+        "index",
+        "optimize",
+        "search",
+        "search_many",
+    ]
 
 
 def lookalike_names() -> list[str]:

@@ -235,9 +235,8 @@ def test_arrays_of_another_shape_are_refused(shape):
 
 @pytest.mark.parametrize(
     "data", [b"Not a picture.\n" * 40, b"%PDF-1.7\n" + b"x" * 500, b"<svg xmlns='http://www.w3.org/2000/svg'/>",
-             b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nshowpage\n", b"\xff\xd8\xff", b"GIF89a", b"II*\0",
-             b"\0\0\0\x1cftypheic" + b"x" * 40],
-    ids=["text", "pdf", "svg", "eps", "jpeg's start", "gif's start", "tiff's start", "heic's start"],
+             b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nshowpage\n", b"BMW is no bitmap"],
+    ids=["text", "pdf", "svg", "eps", "bm"],
 )  # fmt: skip
 def test_what_is_no_image_is_refused(data):
     with pytest.raises(ImageError, match="not an image of a known format"):

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import ctypes
 import io
+import logging
 import math
 import re
 import threading
 import warnings
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
+from functools import cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError, _imaging
 
 from lookalike.errors import ImageError
 from lookalike.types import Model
@@ -33,6 +37,14 @@ _REDUCING_GAP = 3.0
 # Pillow can open far more than pictures (PostScript runs a program): only these are tried.
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF")
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+_PNG = b"\x89PNG\r\n\x1a\n"
+_BEGINNINGS = re.compile(
+    rb"\xff\xd8\xff|\x89PNG|GIF8|II[*+]\0|MM\0[*+]|RIFF....WEBP|BM.{4}\0{4}|....ftyp(?:avi[fs]|%b)"
+    % b"|".join(_HEIF_BRANDS),
+    re.DOTALL,
+)
+# A JPEG may go over its pixels as often as it likes, in few bytes; so many take some 15 seconds.
+_MOST_PASSES = 20_000_000_000
 _FILTERS = {
     "nearest": Image.Resampling.NEAREST,
     "bilinear": Image.Resampling.BILINEAR,
@@ -40,6 +52,8 @@ _FILTERS = {
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
 }
+
+_DAMAGED = "damaged: the file is cut short or broken inside"
 
 _opening = threading.Lock()
 
@@ -80,6 +94,7 @@ def decode_small(data: bytes, *, least: int = 0, max_pixels: int = MAX_PIXELS) -
 def _decoded(data: bytes, max_pixels: int, least: int | None) -> tuple[Image.Image, tuple[int, int]]:
     if not data:
         raise ImageError("the file is empty")
+    _hush()
     try:
         with _quiet:
             image, (width, height) = _load(data, max_pixels, least)
@@ -88,14 +103,15 @@ def _decoded(data: bytes, max_pixels: int, least: int | None) -> tuple[Image.Ima
     except ImageError:
         raise
     except UnidentifiedImageError:
+        if _BEGINNINGS.match(data):
+            raise ImageError(_DAMAGED) from None
         known = "JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, HEIC"
-        raise ImageError(f"not an image of a known format ({known}), or cut short at its very beginning") from None
-    except Image.DecompressionBombError as error:
-        pixels = re.search(r"\d+", str(error))
-        raise ImageError(_too_large(int(pixels[0]) if pixels else 0, max_pixels)) from error
+        raise ImageError(f"not an image of a known format ({known})") from None
+    except MemoryError:
+        raise ImageError("too little memory to decode it; --retry-failures tries it again") from None
     # Pillow's decoders raise whatever a damaged file leads them to; each means this one image is bad.
     except Exception as error:
-        raise ImageError(_reason(error)) from error
+        raise ImageError(_reason(error, max_pixels)) from error
 
 
 def upright(image: Image.Image) -> Image.Image:
@@ -177,6 +193,18 @@ _quiet = _Quiet()
 
 def _load(data: bytes, max_pixels: int, least: int | None) -> tuple[Image.Image, tuple[int, int]]:
     """Return the picture as the file has it, at a reduced scale where that may be, and its size at full scale."""
+    try:
+        return _read(data, max_pixels, least)
+    except (ImageError, MemoryError):
+        raise
+    except Exception:
+        # What a PNG says beside its pixels may be damaged, or unpack to more than Pillow takes.
+        if not data.startswith(_PNG):
+            raise
+        return _read(_bare(data), max_pixels, least)
+
+
+def _read(data: bytes, max_pixels: int, least: int | None) -> tuple[Image.Image, tuple[int, int]]:
     formats: tuple[str, ...] = _FORMATS
     # An AVIF file may call itself by the brand of the container that both share, and name its own among the others.
     brands = data[8 : min(int.from_bytes(data[:4]), 256)]
@@ -188,14 +216,46 @@ def _load(data: bytes, max_pixels: int, least: int | None) -> tuple[Image.Image,
     with _own_cap(max_pixels) as pillows_cap:
         image = Image.open(io.BytesIO(data), formats=formats)
     size, pixels = image.size, image.width * image.height
-    if pixels > max_pixels:
-        raise ImageError(_too_large(pixels, max_pixels))
+    if max(pixels, _tile(image)) > max_pixels:
+        raise ImageError(_too_large(max(pixels, _tile(image)), max_pixels))
+    passes = data.count(b"\xff\xda") if "progressive" in image.info else 1
+    if passes * pixels > _MOST_PASSES:
+        raise ImageError(f"a JPEG of {passes:,} passes over {pixels / 1e6:,.4g} megapixels, which takes too long")
     # Some formats are held to the cap once more; only pictures that large wait for one another.
     with _own_cap(max_pixels) if pixels > pillows_cap else nullcontext():
         if least is not None:
             image.draft(None, (least, least))
         image.load()
     return image, size
+
+
+def _bare(data: bytes) -> bytes:
+    """Return a PNG with no more than what decides its pixels and how they lie."""
+    parts, start = [_PNG], len(_PNG)
+    while start < len(data):
+        end = start + 12 + int.from_bytes(data[start : start + 4])
+        name, body, check = data[start + 4 : start + 8], data[start + 4 : end - 4], data[end - 4 : end]
+        # A small first letter: a decoder can do without.
+        critical = not name[:1].islower()
+        if critical or (name in {b"tRNS", b"eXIf"} and zlib.crc32(body) == int.from_bytes(check)):
+            parts.append(data[start:end])
+        start = end
+    return b"".join(parts)
+
+
+def _tile(image: Image.Image) -> int:
+    """Return how many pixels a TIFF unpacks at once: those of a tile, which may be larger than the picture."""
+    tags = getattr(image, "tag_v2", {})
+    width, height = tags.get(322), tags.get(323)
+    return width * height if isinstance(width, int) and isinstance(height, int) else 0
+
+
+@cache
+def _hush() -> None:
+    """Keep decoders from writing about damaged files on standard error; what they find is raised all the same."""
+    logging.getLogger("PIL").addHandler(logging.NullHandler())
+    with suppress(AttributeError, OSError):
+        ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler(None)
 
 
 @contextmanager
@@ -217,13 +277,15 @@ def _own_cap(max_pixels: int) -> Iterator[float]:
 def _from_deep(image: Image.Image) -> Image.Image:
     """Scale 16-bit, 32-bit or float grey to 8 bits: 16-bit by its full range, the rest by what they hold."""
     # What is no number is black.
-    values = np.nan_to_num(np.asarray(image).astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+    values = np.nan_to_num(np.asarray(image).astype(np.float64), copy=False, nan=0.0, posinf=0.0, neginf=0.0)
     if image.mode.startswith("I;16"):
         top = 65535.0
     else:
         tops = (1.0, 255.0, 65535.0) if image.mode == "F" else (255.0, 65535.0)
         top = next((top for top in tops if values.max() <= top), values.max())
-    return Image.fromarray(np.clip(values * (255.0 / top), 0, 255).round().astype(np.uint8)).convert("RGB")
+    values *= 255.0 / top
+    np.clip(values, 0, 255, out=values)
+    return Image.fromarray(np.rint(values, out=values).astype(np.uint8)).convert("RGB")
 
 
 def _centre(image: Image.Image, aspect: float) -> tuple[float, float, float, float]:
@@ -235,14 +297,16 @@ def _centre(image: Image.Image, aspect: float) -> tuple[float, float, float, flo
 
 
 def _too_large(pixels: int, max_pixels: int) -> str:
-    return (
-        f"{pixels / 1e6:,.4g} megapixels, more than the limit of {max_pixels / 1e6:,.4g} (--max-megapixels raises it)"
-    )
+    found = f"{pixels / 1e6:,.0f}" if pixels > 1e9 else f"{pixels / 1e6:.4g}"
+    return f"{found} megapixels, more than the limit of {max_pixels / 1e6:,.4g} (--max-megapixels raises it)"
 
 
-def _reason(error: Exception) -> str:
-    text = str(error).strip().rstrip(".") or type(error).__name__
-    # Each decoder has its own words for a file that stops too early.
-    if any(sign in text.lower() for sign in ("truncated", "end of file", "decoder object")):
-        return "damaged: the file is cut short or broken inside"
-    return f"damaged: {text}"
+def _reason(error: Exception, max_pixels: int) -> str:
+    """Say in our words what a decoder found, but where its own say more: each has its own for the same damage."""
+    text = str(error).strip().rstrip(".")
+    # Refused by a decoder itself, which names the picture's pixels, or its sides.
+    if sides := re.search(r"Image size \(?(\d+)(?:x(\d+))?", text):
+        pixels = int(sides[1]) * int(sides[2] or 1)
+        if pixels > max_pixels:
+            return _too_large(pixels, max_pixels)
+    return f"{text[0].lower()}{text[1:]}" if text.startswith("Unsupported BMP") else _DAMAGED

@@ -16,7 +16,7 @@ from lookalike import images
 from lookalike.errors import ImageError, InputError, SpaceError
 from lookalike.gallery import Gallery
 from lookalike.models import embedder
-from lookalike.sources import to_uri
+from lookalike.sources import from_uri, to_uri
 from lookalike.store import ann
 from lookalike.store.collection import Collection, default_path
 from lookalike.tracing import span
@@ -45,7 +45,7 @@ def search(
     collection
         A Collection (which keeps what the search loads for the next one), its path, or None for the default one.
     query
-        A path, an encoded image's bytes, a Pillow image, or uint8 ``[height, width(, 3 or 4)]``.
+        A path, a row's uri, an encoded image's bytes, a Pillow image, or uint8 ``[height, width(, 3 or 4)]``.
     k
         How many; all there are, if they are fewer.
     space
@@ -181,7 +181,7 @@ class Searcher:
 
     def _own_rows(self, query: Query, data: bytes | Image.Image | npt.NDArray[Any]) -> npt.NDArray[np.int64]:
         if isinstance(query, str | os.PathLike):
-            uri = to_uri(Path(query).expanduser())
+            uri = to_uri(_path(query))
             known = self._collection.known([uri])
             if uri in known:
                 return np.array([known[uri].id], np.int64)
@@ -199,13 +199,18 @@ def _read(query: Query) -> bytes | Image.Image | npt.NDArray[Any]:
     """Return the bytes of a path; any other query as it is."""
     if not isinstance(query, str | os.PathLike):
         return query
-    path = Path(query).expanduser()
+    path = _path(query)
     try:
         return path.read_bytes()
     except OSError as error:
         raise ImageError(
             f"The query {path} cannot be read: {error.strerror or error}. Name a picture's file."
         ) from error
+
+
+def _path(query: str | os.PathLike[str]) -> Path:
+    """Return the path that was given as such, or as the uri that stands for one that is not Unicode."""
+    return from_uri(os.fspath(query)).expanduser()
 
 
 def _picture(query: Query, least: int) -> Image.Image:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import copy
 import os
 import stat
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote_to_bytes, urlsplit
@@ -21,6 +23,9 @@ EXTENSIONS = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff"}
     | {".avif", ".avifs", ".heic", ".heif", ".hif"}
 )
+
+# File systems keep time in steps: two writes within one leave the same time. Linux's are of 10 ms at the most.
+_STEP = 0.02
 
 Labels = Literal["folder", "none"]
 
@@ -177,7 +182,7 @@ class Scan:
             return _unreadable(uri, label, error)
         if not stat.S_ISREG(status.st_mode):
             return _unreadable(uri, label, ImageError("not a regular file"))
-        return Item(uri, status.st_size, status.st_mtime_ns, label, Path(path).read_bytes)
+        return Item(uri, status.st_size, status.st_mtime_ns, label, partial(_read, path, status.st_mtime_ns))
 
 
 def _sort_out(paths: Sequence[str | os.PathLike[str]]) -> tuple[list[str], list[str]]:
@@ -235,6 +240,14 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 def _is_image(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in EXTENSIONS  # noqa: PTH122
+
+
+def _read(path: str, mtime_ns: int) -> bytes:
+    """Return a file's bytes, once a write after them would leave another time than `mtime_ns`."""
+    left = mtime_ns / 1e9 + _STEP - time.time()
+    if 0 < left <= 2 * _STEP:
+        time.sleep(left)
+    return Path(path).read_bytes()
 
 
 def _unreadable(uri: str, label: str | None, error: Exception) -> Item:

@@ -37,10 +37,12 @@ def search(
     matches = find(table, image, k=k, space=space, where=where, not_self=not_self, exact=exact)
     if picture is not None:
         from lookalike import images, pictures
+        from lookalike.sources import from_uri
 
-        query = images.decode(Path(image).expanduser().read_bytes())
+        path = from_uri(image).expanduser()
+        query = images.decode(path.read_bytes())
         with tracing.span("draw picture"):
-            pictures.draw_matches(query, [matches], table, picture, name=Path(image).name)
+            pictures.draw_matches(query, [matches], table, picture, name=path.name)
     if as_json:
         console.print_json(matches.to_dict())
         return

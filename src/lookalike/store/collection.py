@@ -20,7 +20,7 @@ import platformdirs
 import pyarrow as pa
 
 from lookalike.errors import CollectionError, InputError, SpaceError
-from lookalike.sources import prefixes, to_uri
+from lookalike.sources import from_uri, prefixes, to_uri
 from lookalike.store import filters
 from lookalike.store.contents import Contents, Known, Missing, settled
 from lookalike.store.guard import damaged, guard
@@ -350,8 +350,11 @@ class Collection:
         """
         found = []
         for uri in uris:
-            exact = [row.id for row in self.known({uri, to_uri(uri)}).values()]
-            ids = np.union1d(np.array(exact, np.int64), self.ids_under(prefixes(uri)))
+            path = from_uri(uri)
+            local = to_uri(path)
+            # A path that is not Unicode is no text that could be asked for.
+            exact = self.known({local} if local.startswith("file://") else {local, uri})
+            ids = np.union1d(np.array([row.id for row in exact.values()], np.int64), self.ids_under(prefixes(path)))
             if not len(ids):
                 raise InputError(
                     f"The collection {self.path} has no image {uri!r}, nor any below it; nothing was removed. "

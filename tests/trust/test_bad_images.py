@@ -1,0 +1,218 @@
+"""Files that are no pictures, or only nearly: thousands of them stop nothing, and each is told why it is left out."""
+
+from __future__ import annotations
+
+import json
+import struct
+import subprocess
+import sys
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from command import COMMAND, lookalike, lookalike_json
+from lookalike import images
+from lookalike.errors import ImageError
+from trust import crafted
+from trust.mutations import Mutation, encode, mutations, pictures
+
+CAP = 10_000_000
+# What a process that indexes pictures of at most 10 megapixels by two threads takes at the most.
+MOST_MEMORY = 600_000_000
+# Words of a decoder's inside, or of Python's: no reason for a person to read.
+JARGON = ("PIL", "Plugin", "0x", "object", "None", "Error", "codec", "decoder", "buffer", "struct", "MAX_", "<", "\n")
+
+
+BEGINNINGS = (
+    b"\xff\xd8\xff\xe0",
+    b"GIF89a",
+    b"II*\0",
+    b"MM\0*",
+    b"\x89PNG\r\n\x1a\n",
+    b"RIFF....WEBP",
+    b"BM" + bytes(12),
+    b"\0\0\0\x1cftypheic" + b"x" * 40,
+    b"\0\0\0\x1cftypavif" + b"x" * 40,
+)
+
+
+@pytest.fixture(scope="session")
+def originals(request, sample):
+    """Small forms of three pictures: photographs where they are, else drawn ones."""
+    try:
+        return pictures(request.getfixturevalue("photographs"))
+    except pytest.skip.Exception:
+        return pictures(sample)
+
+
+@pytest.fixture(scope="session")
+def files(originals) -> list[Mutation]:
+    return list(mutations(originals))
+
+
+@pytest.fixture(scope="session")
+def answers(files) -> dict[str, str | tuple[int, int]]:
+    """What each file gives when it is decoded, in threads as indexing does it: a size, or a reason."""
+
+    def answer(file: Mutation) -> str | tuple[int, int]:
+        try:
+            picture, size = images.decode_small(file.data, max_pixels=CAP)
+            assert picture.mode == "RGB"
+            assert images.thumbnail(picture)
+        except ImageError as error:
+            return str(error)
+        return size
+
+    with ThreadPoolExecutor(4) as pool:
+        return dict(zip((file.name for file in files), pool.map(answer, files), strict=True))
+
+
+def test_the_files_are_many_and_the_same_each_time(files, originals):
+    assert len({file.name for file in files}) == len(files) > 2000
+    assert len({file.data for file in files}) > 2000
+    assert list(mutations(originals)) == files
+    assert [file.data for file in mutations(originals, seed=1)] != [file.data for file in files]
+
+
+@pytest.mark.timeout(120)
+def test_every_file_is_decoded_or_refused_and_none_crashes_or_hangs(files, answers):
+    assert len(answers) == len(files)
+    told = {file.name: answers[file.name] for file in files}
+    assert {name for name, answer in told.items() if isinstance(answer, tuple) and 0 in answer} == set()
+    # Both happen often, so that neither is tested by chance.
+    refused = sum(isinstance(answer, str) for answer in told.values())
+    assert refused > 800
+    assert len(told) - refused > 800
+
+
+def test_whole_pixels_are_decoded_whatever_stands_beside_them(files, answers):
+    lost = {file.name: answers[file.name] for file in files if file.good and isinstance(answers[file.name], str)}
+    assert lost == {}
+
+
+def test_what_is_no_picture_is_refused(files, answers):
+    assert [file.name for file in files if file.good is False and isinstance(answers[file.name], tuple)] == []
+
+
+def test_every_reason_is_a_short_line_in_plain_words(answers):
+    reasons = {answer for answer in answers.values() if isinstance(answer, str)}
+    assert [reason for reason in reasons if any(word in reason for word in JARGON)] == []
+    assert max(map(len, reasons)) < 110
+    assert {reason for reason in reasons if not reason.isascii() or not reason.isprintable()} == set()
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"<svg/>", "not an image of a known format (JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, HEIC)"),
+        *((start, "damaged: the file is cut short or broken inside") for start in BEGINNINGS),
+        (crafted.tiff(65_535, 65_535), "4,295 megapixels, more than the limit of 10 (--max-megapixels raises it)"),
+        (crafted.tile_bomb(), "64 megapixels, more than the limit of 10 (--max-megapixels raises it)"),
+        (crafted.passes(3000, 5000), "a JPEG of 5,006 passes over 9 megapixels, which takes too long"),
+    ],
+    ids=["svg", *(f"start {nth}" for nth in range(len(BEGINNINGS))), "huge tiff", "huge tile", "many passes"],
+)
+def test_reasons_in_full(data, reason):
+    with pytest.raises(ImageError) as raised:
+        images.decode(data, max_pixels=CAP)
+    assert str(raised.value) == reason
+
+
+def test_a_turned_png_whose_text_is_a_bomb_comes_out_upright(originals):
+    exif = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"
+    bombs = {name: data for name, data, _ in crafted.png_bombs(encode(originals[0], "png", exif=exif))}
+    width, height = originals[0].size
+    assert images.decode(bombs["png-zTXt.png"]).size == (height, width)
+    assert images.decode(bombs["png-zTXt.png"]).tobytes() == originals[0].rotate(-90, expand=True).tobytes()
+
+
+# The command line, over a few hundred of them
+
+
+@pytest.fixture(scope="module")
+def folder(files, answers, tmp_path_factory) -> Path:
+    """Every sixth file, and the last, which were put together by hand."""
+    folder = tmp_path_factory.mktemp("bad") / "pictures"
+    folder.mkdir()
+    for file in {*files[::6], *files[-200:]}:
+        (folder / file.name).write_bytes(file.data)
+    return folder
+
+
+def run(*arguments: object) -> tuple[str, str, int]:
+    """Run the command line by two threads; return what it printed on each stream, and the most memory it held."""
+    script = """if True:
+        import os, resource, subprocess, sys
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])
+        subprocess.run(sys.argv[1:], check=True)
+        print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024, file=sys.stderr)"""
+    command = [sys.executable, "-c", script, *COMMAND, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    *errors, memory = done.stderr.splitlines()
+    return done.stdout, "\n".join(errors), int(memory)
+
+
+@pytest.fixture(scope="module")
+def first(folder, tmp_path_factory):
+    """The collection of that folder, and what its first run said."""
+    collection = tmp_path_factory.mktemp("collection") / "c"
+    return collection, *run("index", folder, "-c", collection, "--model", "pixels", "--max-megapixels", CAP / 1e6)
+
+
+def test_the_good_are_indexed_and_each_of_the_others_has_its_reason(folder, answers, first):
+    collection, printed, errors, _ = first
+    names = {path.name for path in folder.iterdir()}
+    expected = {name: answers[name] for name in names if isinstance(answers[name], str)}
+    info = lookalike_json("info", "-c", collection, "--failures")
+    assert {Path(failed["uri"]).name: failed["error"] for failed in info["failed"]} == expected
+    assert info["images"] == len(names) - len(expected) > 100
+    assert f"{len(expected)} files could not be indexed" in printed
+    assert errors == ""
+    listed = lookalike("info", "-c", collection, "--failures").stdout
+    assert all(name in listed and reason in listed for name, reason in expected.items())
+
+
+def test_memory_stays_within_bounds(first):
+    *_, memory = first
+    assert memory < MOST_MEMORY
+
+
+@pytest.mark.parametrize(
+    ("bits", "colour", "samples"), [(8, 2, 3), (8, 6, 4), (16, 0, 2)], ids=["RGB", "RGBA", "16 bits"]
+)
+def test_a_pixel_takes_at_most_24_bytes(bits, colour, samples):
+    """So that --max-megapixels says how much memory a picture may take."""
+    side = 3000
+    body = zlib.compress((b"\0" + bytes(side * samples)) * side, 1)
+    header = struct.pack(">IIBBBBB", side, side, bits, colour, 0, 0, 0)
+    parts = [(b"IHDR", header), (b"IDAT", body), (b"IEND", b"")]
+    data = b"\x89PNG\r\n\x1a\n" + b"".join(crafted.chunk(*part) for part in parts)
+    script = """if True:
+        import sys
+        from lookalike import images
+        used = lambda: int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0]) * 1024
+        images.decode(sys.stdin.buffer.read(1_000_000))
+        before = used()
+        images.decode(sys.stdin.buffer.read())
+        print(used() - before)"""
+    warm = crafted.tiff(40, 30).ljust(1_000_000, b"\0")
+    done = subprocess.run([sys.executable, "-c", script], input=warm + data, capture_output=True, check=True)
+    assert 3 * side * side < int(done.stdout) < 24 * side * side
+
+
+def test_nothing_is_tried_again_unless_it_changed_or_is_asked_for(folder, first, files):
+    collection = first[0]
+    bad = sorted(Path(failed["uri"]) for failed in lookalike_json("info", "-c", collection, "--failures")["failed"])
+    index = ("index", folder, "-c", collection, "--max-megapixels", CAP / 1e6)
+    again = run(*index)[0]
+    assert f"{len(bad)} failed before and have not changed" in again
+    assert "added" not in again.splitlines()[0]
+    whole = next(file.data for file in files if file.good)
+    bad[0].write_bytes(whole + b"a content of its own")
+    counts = json.loads(run(*index, "--json")[0])
+    assert (counts["added"], counts["updated"], counts["failed"]) == (1, 0, len(bad) - 1)
+    retried = run(*index, "--retry-failures")[0]
+    assert "failed before" not in retried
+    assert f"{len(bad) - 1} files could not be indexed" in retried
