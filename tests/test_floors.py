@@ -142,14 +142,6 @@ def test_import_loads_nothing_heavy():
 def test_exported_names():
     names = ["Collection", "LookalikeError", "Matches", "index", "optimize", "search", "search_many"]
     assert lookalike_names() == names
-        "Collection",
-        "LookalikeError",
-        "Matches",
-        "index",
-        "optimize",
-        "search",
-        "search_many",
-    ]
 
 
 def lookalike_names() -> list[str]:
