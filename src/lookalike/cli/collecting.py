@@ -71,14 +71,18 @@ def info(
     """Tell what a collection holds."""
     table = open_collection(collection)
     failed = table.failures()
-    spaces = [{"name": name, "model": model.name, "dim": model.dim} for name, model in table.models.items()]
+    spaces = [
+        {"name": name, "model": model.name, "dim": model.dim, "precision": model.precision, "runtime": model.runtime}
+        for name, model in table.models.items()
+    ]
     if as_json:
         listed = {"failed": failed.to_pylist()} if failures else {}
         console.print_json({"images": table.count(), "spaces": spaces, "failures": len(failed), **listed})
         return
     rows = [["Collection", table.path], ["Images", f"{table.count():,}"], ["Failures", f"{len(failed):,}"]]
     for name, model in table.models.items():
-        rows.append(["Space", f"{name}: {model.title}; {model.dim} numbers; {table.count(name):,} images"])
+        by = "" if model.architecture == "pixels" else f" ({model.precision}, {model.runtime})"
+        rows.append(["Space", f"{name}: {model.title}{by}; {model.dim} numbers; {table.count(name):,} images"])
     console.columns(rows, styles=("dim",))
     if failures:
         for uri, error in zip(failed["uri"].to_pylist(), failed["error"].to_pylist(), strict=True):
