@@ -7,14 +7,17 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import save_file
+import numpy.typing as npt
+from safetensors.numpy import save
 
 from lookalike import images
-from lookalike.errors import LookalikeError
+from lookalike.errors import ImageError, LookalikeError, SourceError
+from lookalike.files import replacing
 from lookalike.models import registry
 from lookalike.models.calibration import calibrate
 from lookalike.models.weights import sha256_of
 from lookalike.sources import Scan
+from lookalike.types import Item, Model
 
 
 def main() -> int:
@@ -28,17 +31,27 @@ def main() -> int:
     try:
         model = registry.resolve(arguments.model)
         items = sorted(Scan([arguments.folder]), key=lambda item: item.uri)
-        chosen = np.random.default_rng(arguments.seed).permutation(len(items))[: arguments.images]
-        pictures = (images.decode(items[index].read()) for index in sorted(chosen))
-        measured = calibrate(model, (images.prepare(picture, model)[np.newaxis] for picture in pictures))
-    except LookalikeError as error:
-        print(f"Error: {error}", file=sys.stderr)
+        chosen = np.random.default_rng(arguments.seed).permutation(len(items))[: max(arguments.images, 0)]
+        if not len(chosen):
+            raise SourceError(f"Nothing to measure: of {len(items)} images, {arguments.images} are to be taken.")
+        measured = calibrate(model, (prepared(items[index], model) for index in sorted(chosen)))
+        with replacing(arguments.output) as temporary:
+            temporary.write_bytes(save(measured))
+    except (LookalikeError, OSError) as error:
+        reason = f"{error.filename}: {error.strerror}." if isinstance(error, OSError) else error
+        print(f"Error: {reason}", file=sys.stderr)
         return 2
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    save_file(measured, arguments.output)
     print(f"{len(measured) // 2} tensors measured on {len(chosen)} pictures, in {arguments.output}. Its description:")
     print(f'[calibration]\nfile = "{arguments.output.name}"\nsha256 = "{sha256_of(arguments.output)}"')
     return 0
+
+
+def prepared(item: Item, model: Model) -> npt.NDArray[np.uint8]:
+    """Return a batch of one picture."""
+    try:
+        return images.prepare(images.decode(item.read()), model)[np.newaxis]
+    except ImageError as error:
+        raise ImageError(f"{item.uri} cannot be measured: {error}. Take it out of the folder.") from error
 
 
 if __name__ == "__main__":

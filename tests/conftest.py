@@ -51,9 +51,9 @@ def photographs(data_root) -> Path:
 
 @pytest.fixture(scope="session")
 def caltech(photographs, tmp_path_factory) -> lookalike.Collection:
-    """The photographs indexed in feature space and in pixel space. For reading only."""
+    """The photographs indexed in feature space, in floats and in 8 bits, and in pixel space. For reading only."""
     path = tmp_path_factory.mktemp("caltech") / "collection"
-    lookalike.index(photographs, path, models=["efficientnet-lite0", "pixels"])
+    lookalike.index(photographs, path, models=["efficientnet-lite0", "efficientnet-lite0-int8", "pixels"])
     return lookalike.Collection.open(path)
 
 

@@ -64,14 +64,17 @@ def test_every_command_is_in_the_readme():
     assert [name for name in names if f"lookalike {name}" not in text] == []
 
 
-def test_the_readmes_description_is_one(tmp_path):
-    (block,) = blocks(ROOT / "README.md", "toml")
+def test_the_readmes_descriptions_are_some(tmp_path):
+    block, based = blocks(ROOT / "README.md", "toml")
     (tmp_path / "net.toml").write_text(block)
     (tmp_path / "net.onnx").write_bytes(b"any")
     model = registry.resolve(tmp_path / "net.toml")
     assert (model.architecture, model.size, model.dim) == ("onnx", (224, 224), 512)
     assert model.weights.file == str(tmp_path / "net.onnx")
     assert model.weights.sha256 == hashlib.sha256(b"any").hexdigest()
+    (tmp_path / "fast.toml").write_text(based)
+    model = registry.resolve(tmp_path / "fast.toml")
+    assert (model.precision, model.runtime, model.dim) == ("int8", "openvino", 1280)
 
 
 @pytest.mark.parametrize("document", sorted(ROOT.glob("*.md")) + sorted(ROOT.glob("docs/**/*.md")), ids=str)

@@ -377,3 +377,9 @@ def test_the_reference_results_on_real_photographs(caltech):
     lite, pixels = evaluation.spaces
     assert pixels.differences["map"].high < -0.36
     assert {lite.confused[0].label, lite.confused[0].taken_for} == {"Faces", "Faces_easy"}
+
+
+def test_8_bits_rank_as_well_as_floats_on_real_photographs(caltech):
+    floats, small = evaluate(caltech, spaces=["efficientnet-lite0", "efficientnet-lite0-int8"]).spaces
+    assert small.metrics["map"].value == pytest.approx(floats.metrics["map"].value, abs=0.005)
+    assert small.metrics["precision_at_10"].value == pytest.approx(floats.metrics["precision_at_10"].value, abs=0.005)

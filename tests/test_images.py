@@ -334,7 +334,7 @@ def test_threads_decode_at_once_and_leave_the_process_as_it_was():
     assert cap == Image.MAX_IMAGE_PIXELS
 
 
-@pytest.mark.parametrize("name", ["nearest", "bilinear", "bicubic", "lanczos"])
+@pytest.mark.parametrize("name", ["nearest", "bilinear", "hamming", "bicubic", "lanczos"])
 def test_squash_is_pillows_resize_with_the_models_filter(name):
     prepared = images.prepare(noise(), replace(PIXELS, filter=name, size=(20, 30)))
     assert prepared.dtype == np.uint8

@@ -93,7 +93,7 @@ def test_known_content_is_not_decoded_again(run, folder, tmp_path, monkeypatch):
     shutil.copy(folder / "cats" / "1.png", folder / "cats" / "copy.png")
     os.utime(folder / "dogs" / "0.png", ns=(1, 1))
     before = stored(tmp_path / "c")
-    monkeypatch.setattr("lookalike.images.decode", lambda *_, **__: pytest.fail("decoded again"))
+    monkeypatch.setattr("lookalike.images.decode_small", lambda *_, **__: pytest.fail("decoded again"))
     assert counts(run()) == {"added": 1, "updated": 1, "unchanged": 4, "moved": 1, "images": 7}
     after = stored(tmp_path / "c")
     assert after[str(folder / "dogs" / "moved.png")] == before[str(folder / "dogs" / "2.png")]
@@ -253,7 +253,7 @@ def test_batches_threads_and_commits_do_not_change_the_rows(sample, tmp_path_fac
     names = ["uri", "size", "mtime_ns", "label", "sha256", "width", "height", "thumbnail", "error", "spaces"]
     rows = []
     for path in (reference, other):
-        ids, matrix = Collection.open(path).vectors("efficientnet-lite0")
+        ids, matrix = Collection.open(path).vectors("efficientnet-lite0-int8")
         facts = Collection.open(path).take(ids, names)
         order = np.argsort(facts["uri"].to_pylist())
         rows.append((facts.take(order).drop(["id"]), matrix[order]))
@@ -289,7 +289,7 @@ def test_an_interrupt_keeps_what_was_done_and_the_next_run_goes_on(run, folder, 
 
     interrupt.calls = 0
     with pytest.raises(KeyboardInterrupt):
-        run(progress=interrupt, settings=Settings(threads=1))
+        run(progress=interrupt, settings=Settings(threads=1, batch=1))
     kept = len(stored(tmp_path / "c"))
     assert 0 < kept < 6
     assert counts(run()) == {"added": 6 - kept, "unchanged": kept, "images": 6}

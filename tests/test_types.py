@@ -29,6 +29,7 @@ json_values = st.recursive(
     lambda x: st.lists(x) | st.dictionaries(st.text(), x),
 )
 optional = st.none() | st.text()
+files = st.none() | st.builds(Weights, st.text(), **{f.name: optional for f in fields(Weights)[1:]})
 models = st.builds(
     Model,
     name=st.text(),
@@ -37,7 +38,7 @@ models = st.builds(
     size=st.tuples(st.integers(1, 4096), st.integers(1, 4096)),
     dim=st.integers(1, 65536),
     resize=st.sampled_from(["squash", "crop"]),
-    filter=st.sampled_from(["nearest", "bilinear", "bicubic", "lanczos"]),
+    filter=st.sampled_from(["nearest", "bilinear", "hamming", "bicubic", "lanczos"]),
     mean=st.tuples(numbers, numbers, numbers),
     std=st.tuples(numbers, numbers, numbers),
     layout=st.sampled_from(["NCHW", "NHWC"]),
@@ -45,7 +46,11 @@ models = st.builds(
     pooling=st.sampled_from(["none", "mean", "first"]),
     unit_length=st.booleans(),
     options=st.dictionaries(st.text(), json_values, max_size=3),
-    weights=st.none() | st.builds(Weights, st.text(), **{f.name: optional for f in fields(Weights)[1:]}),
+    weights=files,
+    precision=st.sampled_from(["f32", "bf16", "int8"]),
+    calibration=files,
+    runtime=st.sampled_from(["onnxruntime", "openvino"]),
+    graph=optional,
 )
 
 
@@ -77,15 +82,25 @@ CHANGES = {
     "unit_length": False,
     "options": {"depth": 1.1},
     "weights": Weights("net.onnx", sha256="b" * 64),
+    "precision": "int8",
+    "calibration": Weights("net.safetensors", sha256="d" * 64),
+    "runtime": "openvino",
 }
 
 
 def test_the_fingerprint_changes_with_every_field_that_decides_the_vectors():
-    assert set(CHANGES) == {f.name for f in fields(Model)} - {"title"}
+    assert set(CHANGES) == {f.name for f in fields(Model)} - {"title", "graph"}
     changed = [replace(MODEL, **{name: value}).fingerprint for name, value in CHANGES.items()]
     changed.append(replace(MODEL, weights=None).fingerprint)
     changed.append(replace(MODEL, weights=Weights("net.onnx", md5="c" * 32)).fingerprint)
     assert len({MODEL.fingerprint, *changed}) == len(changed) + 1
+
+
+def test_a_description_kept_by_an_older_version_is_read():
+    old = json.loads(MODEL.to_json())
+    for name in ("precision", "calibration", "runtime", "graph"):
+        del old[name]
+    assert Model.from_json(json.dumps(old)) == MODEL
 
 
 def test_the_fingerprint_stays_what_it_was():
@@ -97,6 +112,7 @@ def test_the_fingerprint_stays_what_it_was():
     "other",
     [
         replace(MODEL, title="Another title"),
+        replace(MODEL, graph="e" * 64),
         replace(MODEL, weights=replace(MODEL.weights, file="elsewhere/net.onnx")),
         replace(MODEL, weights=replace(MODEL.weights, package="p", extra="e", licence="MIT", hub="a/b", url="u")),
     ],

@@ -17,19 +17,18 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError, _imaging
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError, _imaging
 
 from lookalike.errors import ImageError
 from lookalike.types import Model
 
-__all__ = ["MAX_PIXELS", "decode", "decode_small", "from_array", "prepare", "thumbnail", "upright"]
+__all__ = ["MAX_PIXELS", "decode", "decode_small", "from_array", "least_side", "prepare", "thumbnail", "upright"]
 
 MAX_PIXELS = 200_000_000
 
 THUMBNAIL_SIDE = 160
 
-# What `decode_small` leaves of a JPEG's sides at the least: twice and more of what networks take, so that little
-# changes, and the same for all of them, so that no vector depends on which others are made beside it.
+# What is left of a large JPEG's sides at the least: twice and more of what most networks take, so that little changes.
 _SMALL = 640
 # From so many times the target's side on, a picture is first shrunk by whole numbers.
 _REDUCING_GAP = 3.0
@@ -76,7 +75,7 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     return _decoded(data, max_pixels, None)[0]
 
 
-def decode_small(data: bytes, *, least: int = 0, max_pixels: int = MAX_PIXELS) -> tuple[Image.Image, tuple[int, int]]:
+def decode_small(data: bytes, *, least: int, max_pixels: int = MAX_PIXELS) -> tuple[Image.Image, tuple[int, int]]:
     """Return a picture as `decode` does, and its width and height; a large JPEG at a half, quarter or eighth of them.
 
     Such scales are what a JPEG gives for a fraction of the work.
@@ -86,9 +85,14 @@ def decode_small(data: bytes, *, least: int = 0, max_pixels: int = MAX_PIXELS) -
     data, max_pixels
         As for `decode`, as are the errors.
     least
-        The most pixels that anyone takes a side; no side is shrunk below it, nor below 640.
+        No side is shrunk below so many pixels: what `least_side` gives for a Model.
     """
-    return _decoded(data, max_pixels, max(least, _SMALL))
+    return _decoded(data, max_pixels, least)
+
+
+def least_side(model: Model) -> int:
+    """Return how many pixels of a side are to be left for a Model: the same for all but those that take very many."""
+    return max(_SMALL, *model.size)
 
 
 def _decoded(data: bytes, max_pixels: int, least: int | None) -> tuple[Image.Image, tuple[int, int]]:
@@ -98,8 +102,8 @@ def _decoded(data: bytes, max_pixels: int, least: int | None) -> tuple[Image.Ima
     try:
         with _quiet:
             image, (width, height) = _load(data, max_pixels, least)
-            turned = upright(image)
-            return turned, (width, height) if turned.size == image.size else (height, width)
+            lying = _orientation(image) >= 5
+            return upright(image), (height, width) if lying else (width, height)
     except ImageError:
         raise
     except UnidentifiedImageError:
@@ -127,6 +131,12 @@ def upright(image: Image.Image) -> Image.Image:
         coloured = image.convert("LA" if image.mode == "La" else "RGBA").convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), coloured).convert("RGB")
     return image.convert("RGB")
+
+
+def _orientation(image: Image.Image) -> int:
+    with suppress(Exception):
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    return 1
 
 
 def from_array(array: npt.NDArray[Any]) -> Image.Image:

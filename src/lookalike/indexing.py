@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import groupby, islice
 from pathlib import Path
@@ -199,6 +199,8 @@ class _Run:
         self._models = collection.models
         self._settings = settings
         self._progress = progress
+        self._worker: Worker | None = None
+        self._waiting: deque[Future[list[Work]]] = deque()
         self._open: list[Work] = []
         self._committed = time.monotonic()
         self._seen: list[npt.NDArray[np.int64]] = []
@@ -210,11 +212,11 @@ class _Run:
         threads = self._settings.threads or _cores()
         with ThreadPoolExecutor(threads, "index") as pool:
             try:
-                for work in in_order(pool, self._missing(scan), 2 * threads):
-                    self._take_in(work)
-                    self._progress(1)
+                for works in in_order(pool, self._missing(scan), self._waiting, 2 * threads):
+                    self._take_in(works)
+                    self._progress(len(works))
             except BaseException as error:
-                pool.shutdown(wait=True, cancel_futures=True)
+                self._stop(pool)
                 if isinstance(error, KeyboardInterrupt):
                     self._commit()
                 raise
@@ -224,7 +226,6 @@ class _Run:
     def _missing(self, scan: Scan) -> Iterator[tuple[Worker, list[Work]]]:
         items = iter(scan)
         spaces = tuple(self._models)
-        worker: Worker | None = None
         while chunk := list(islice(items, _CHUNK)):
             with span("ask what is missing"):
                 missing = self._collection.missing(chunk, retry_failures=self._settings.retry_failures)
@@ -233,15 +234,25 @@ class _Run:
             self.report.failed += missing.failed
             self._progress(len(chunk) - len(missing.work))
             if missing.work:
-                worker = worker or Worker(self._models, self._before.contents(), self._settings.max_pixels)
+                worker = self._worker or Worker(self._models, self._before.contents(), self._settings.max_pixels)
+                self._worker = worker
                 works = [Work(item, known, spaces) for item, known in missing.work]
                 for first in range(0, len(works), self._settings.batch):
                     yield worker, works[first : first + self._settings.batch]
 
-    def _take_in(self, work: Work) -> None:
-        """Count a finished image, and commit when there is enough of them."""
-        self._count(work)
-        self._open.append(work)
+    def _stop(self, pool: ThreadPoolExecutor) -> None:
+        """Let what was begun come to its end, and nothing else be begun."""
+        if self._worker is not None:
+            self._worker.stop()
+        pool.shutdown(wait=True, cancel_futures=True)
+        finished = [future for future in self._waiting if not future.cancelled() and future.exception() is None]
+        self._open += [work for future in finished for work in future.result()]
+
+    def _take_in(self, works: list[Work]) -> None:
+        """Count finished images, and commit when there is enough of them."""
+        self._open += works
+        for work in works:
+            self._count(work)
         waited = time.monotonic() - self._committed
         if len(self._open) >= self._settings.commit_rows or waited >= self._settings.commit_seconds:
             self._commit()

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import groupby, takewhile
 
 import numpy as np
 import numpy.typing as npt
@@ -58,29 +59,37 @@ class Worker:
     """Read, hash and, unless the content is known, decode, prepare and embed: what each thread does with its share.
 
     A thread does all of it by itself: while one waits for a file or decodes, another computes, and none waits for all.
+    Once `stop` was called, shares come back with only those works that had been begun.
     """
 
     def __init__(self, models: dict[str, Model], contents: Contents, max_pixels: int) -> None:
         self._models = models
         self._contents = contents
         self._max_pixels = max_pixels
-        self._least = max((side for model in models.values() for side in model.size), default=0)
+        self._least = {name: images.least_side(model) for name, model in models.items()}
+        self._stopped = threading.Event()
         self._loading = threading.Lock()
         self._embedders: dict[str, embedder.Embedder] = {}
 
     def __call__(self, works: list[Work]) -> list[Work]:
         """Fill in some works; a bad image is an error in its own, never an exception."""
-        for work in works:
+        begun = []
+        for work in takewhile(lambda _: not self._stopped.is_set(), works):
             self.load(work)
+            begun.append(work)
         for name in self._models:
-            these = [work for work in works if name in work.prepared]
+            these = [work for work in begun if name in work.prepared]
             if these:
                 network = self._embedder(name)
                 with span(f"embed {name}"):
                     vectors = network.embed(np.stack([work.prepared.pop(name) for work in these]))
                 for work, vector in zip(these, vectors, strict=True):
                     work.vectors[name] = vector
-        return works
+        return begun
+
+    def stop(self) -> None:
+        """Begin no further work."""
+        self._stopped.set()
 
     def load(self, work: Work) -> None:
         """Do all but the embedding of one image."""
@@ -100,9 +109,12 @@ class Worker:
 
     def _decode(self, work: Work, data: bytes) -> None:
         with span("decode and prepare"):
-            image, work.size = images.decode_small(data, least=self._least, max_pixels=self._max_pixels)
-            work.prepared = {name: images.prepare(image, self._models[name]) for name in work.spaces}
-            work.thumbnail = images.thumbnail(image)
+            # Networks that take very many pixels have a decode of their own, so that no vector hangs on the others.
+            least_of = self._least.__getitem__
+            for least, names in groupby(sorted(work.spaces, key=least_of), key=least_of):
+                image, work.size = images.decode_small(data, least=least, max_pixels=self._max_pixels)
+                work.prepared |= {name: images.prepare(image, self._models[name]) for name in names}
+                work.thumbnail = images.thumbnail(image)
 
     def _embedder(self, name: str) -> embedder.Embedder:
         with self._loading:
@@ -112,12 +124,22 @@ class Worker:
             return self._embedders[name]
 
 
-def in_order(pool: ThreadPoolExecutor, shares: Iterator[tuple[Worker, list[Work]]], window: int) -> Iterator[Work]:
-    """Yield the finished works in their order, with at most `window` shares read or waiting at any time."""
-    waiting: deque[Future[list[Work]]] = deque()
+def in_order(
+    pool: ThreadPoolExecutor,
+    shares: Iterator[tuple[Worker, list[Work]]],
+    waiting: deque[Future[list[Work]]],
+    window: int,
+) -> Iterator[list[Work]]:
+    """Yield the finished shares in their order; at most `window` are in `waiting`, where an interrupt leaves them."""
     for worker, works in shares:
         waiting.append(pool.submit(worker, works))
         if len(waiting) >= window:
-            yield from waiting.popleft().result()
+            yield _first(waiting)
     while waiting:
-        yield from waiting.popleft().result()
+        yield _first(waiting)
+
+
+def _first(waiting: deque[Future[list[Work]]]) -> list[Work]:
+    works = waiting[0].result()
+    waiting.popleft()
+    return works

@@ -161,7 +161,7 @@ class Searcher:
         """
         model = self._embedder.model
         with span("decode query"):
-            prepared = images.prepare(_picture(query, max(model.size)), model)
+            prepared = images.prepare(_picture(query, images.least_side(model)), model)
         with span("embed query"):
             halves: npt.NDArray[np.float16] = self._embedder.embed(prepared[np.newaxis])[0].astype(np.float16)
         return halves

@@ -43,7 +43,7 @@ def test_index_json_is_the_contract(sample, tmp_path):
 def test_search_json_is_the_contract(indexed, query):
     answer = lookalike_json("search", query, "-c", indexed, "-k", 3)
     assert list(answer) == ["space", "metric", "exact", "recall", "matches"]
-    assert (answer["space"], answer["metric"], answer["exact"]) == ("efficientnet-lite0", "euclidean", True)
+    assert (answer["space"], answer["metric"], answer["exact"]) == ("efficientnet-lite0-int8", "euclidean", True)
     assert [list(match) for match in answer["matches"]] == [["rank", "id", "uri", "label", "distance"]] * 3
     first = answer["matches"][0]
     assert (first["rank"], first["uri"], first["label"]) == (1, str(query), "teapot")
@@ -52,17 +52,30 @@ def test_search_json_is_the_contract(indexed, query):
 def test_info_json_is_the_contract(indexed):
     expected = {
         "images": 45,
-        "spaces": [{"name": "efficientnet-lite0", "model": "efficientnet-lite0", "dim": 1280}],
+        "spaces": [
+            {
+                "name": "efficientnet-lite0-int8",
+                "model": "efficientnet-lite0-int8",
+                "dim": 1280,
+                "precision": "int8",
+                "runtime": "onnxruntime",
+            }
+        ],
         "columns": [],
         "failures": 0,
     }
     assert lookalike_json("info", "-c", indexed) == expected
+    assert "8 bits (int8, onnxruntime); 1280 numbers; 45 images" in lookalike("info", "-c", indexed).stdout
 
 
 def test_models_are_listed(indexed):
-    names = [model["name"] for model in lookalike_json("models")["models"]]
-    assert {"efficientnet-lite0", "efficientnet-lite2", "pixels"} <= set(names)
-    assert "EfficientNet-Lite0" in lookalike("models").stdout
+    listed = lookalike_json("models")
+    precisions = {model["name"]: model["precision"] for model in listed["models"]}
+    assert {"efficientnet-lite0", "efficientnet-lite2", "pixels"} <= set(precisions)
+    assert (listed["default"], precisions[listed["default"]]) == ("efficientnet-lite0-int8", "int8")
+    printed = lookalike("models").stdout
+    assert "EfficientNet-Lite0" in printed
+    assert printed.endswith("A new collection gets efficientnet-lite0-int8, unless --model names another.\n")
 
 
 def test_search_prints_one_match_a_line(indexed, query):
@@ -267,7 +280,7 @@ def test_ctrl_c_is_clean_and_the_next_run_goes_on(sample, tmp_path):
 def test_trace_prints_where_the_time_goes(indexed, query):
     done = lookalike("search", query, "-c", indexed, "--json", env={**os.environ, "LOOKALIKE_TRACE": "1"})
     json.loads(done.stdout)
-    for step in ("open collection", "load efficientnet-lite0", "embed query", "read vectors", "compare"):
+    for step in ("open collection", "load efficientnet-lite0-int8", "embed query", "read vectors", "compare"):
         assert step in done.stderr
 
 

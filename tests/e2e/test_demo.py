@@ -45,7 +45,7 @@ def test_without_network_and_photographs_it_draws_a_sample(tmp_path):
     printed = demo(output, LOOKALIKE_OFFLINE="1")
     assert "Drawing a sample instead" in printed
     assert "360 images, 360 of them new" in printed
-    check(output, printed, ["efficientnet-lite0", "pixels"])
+    check(output, printed, ["efficientnet-lite0-int8", "pixels"])
     assert "360 images, 0 of them new" in demo(output, LOOKALIKE_OFFLINE="1")
 
 
@@ -54,7 +54,7 @@ def test_with_the_photographs(photographs, tmp_path):
     printed = demo(output, "--data", photographs.parent)
     assert "nine classes of Caltech 101" in printed
     assert "3,079 images, 3,079 of them new, 0 failed" in printed
-    check(output, printed, ["efficientnet-lite0", "pixels"])
+    check(output, printed, ["efficientnet-lite0-int8", "pixels"])
 
 
 def test_with_a_users_folder_of_one_class(sample, tmp_path):

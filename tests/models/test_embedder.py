@@ -235,7 +235,7 @@ def test_pixel_space_has_one_length_only():
 @pytest.fixture
 def lite0(tmp_path, monkeypatch) -> Model:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return resolve("auto")
+    return resolve("efficientnet-lite0")
 
 
 @pytest.fixture

@@ -50,7 +50,7 @@ def onnx_file(path: Path, shape=("n", 3, 8, 6), kind=TensorProto.FLOAT) -> Path:
 
 
 def test_every_name_of_the_catalogue_gives_its_model():
-    assert {"efficientnet-lite0", "efficientnet-lite2", "pixels"} <= set(catalog())
+    assert {"efficientnet-lite0", "efficientnet-lite0-int8", "efficientnet-lite2", "pixels"} <= set(catalog())
     for name, model in catalog().items():
         assert resolve(name) is model
         assert model.name == name
@@ -59,7 +59,7 @@ def test_every_name_of_the_catalogue_gives_its_model():
 
 
 def test_auto_is_the_default_and_a_model_is_itself():
-    assert resolve("auto") == resolve(DEFAULT) == catalog()["efficientnet-lite0"]
+    assert resolve("auto") == resolve(DEFAULT) == catalog()["efficientnet-lite0-int8"]
     mine = replace(catalog()["pixels"], name="mine")
     assert resolve(mine) is mine
 
@@ -147,7 +147,9 @@ def test_what_is_no_toml_is_refused(describe, text):
 def test_an_unknown_key_brings_a_hint(describe):
     with pytest.raises(ModelError, match=r"mine\.toml has the unknown key 'poling'\. Did you mean 'pooling'\?"):
         describe(toml({**BASE, "poling": '"mean"'}))
-    with pytest.raises(ModelError, match=r"unknown key 'qq'\. The keys are architecture, dim, filter"):
+    with pytest.raises(
+        ModelError, match=r"unknown key 'qq'\. The keys are architecture, base, calibration, dim, filter"
+    ):
         describe(toml({**BASE, "qq": "1"}))
 
 
@@ -171,9 +173,13 @@ def test_a_missing_key_is_named(describe, key):
         ("unit_length", ["1", '"yes"'], "true or false"),
         ("options", ["3", "[]"], "a table"),
         ("resize", ['"stretch"', "3", "[]"], "one of squash, crop"),
-        ("filter", ['"cubic"'], "one of nearest, bilinear, bicubic, lanczos"),
+        ("filter", ['"cubic"'], "one of nearest, bilinear, hamming, bicubic, lanczos"),
         ("layout", ['"nchw"'], "one of NCHW, NHWC"),
         ("pooling", ['"max"'], "one of none, mean, first"),
+        ("precision", ['"int4"', "8"], "one of f32, bf16, int8"),
+        ("runtime", ['"torch"', "[]"], "one of onnxruntime, openvino"),
+        ("base", ['"lite"', "3", "[]"], "one of efficientnet-lite0, "),
+        ("calibration", ["3", "{}"], "a table of texts with"),
         ("weights", ["3", "{}", '{sha256 = "a"}', '{file = "a", sha = "b"}', "{file = 3}"], "a table of texts with"),
     ],
 )  # fmt: skip

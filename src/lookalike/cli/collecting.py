@@ -84,7 +84,11 @@ def info(
     matching = None if where is None else len(table.select(where))
     failed = table.failures()
     if as_json:
-        spaces = [{"name": name, "model": model.name, "dim": model.dim} for name, model in table.models.items()]
+        named = ("dim", "precision", "runtime")
+        spaces = [
+            {"name": name, "model": model.name, **{key: getattr(model, key) for key in named}}
+            for name, model in table.models.items()
+        ]
         counts = {"images": table.count(), **({} if matching is None else {"matching": matching})}
         columns = [{"name": name, "type": kind} for name, kind in table.metadata.items()]
         listed = {"failed": failed.to_pylist()} if failures else {}
@@ -94,7 +98,8 @@ def info(
     rows += [] if matching is None else [["Matching", f"{matching:,}"]]
     rows.append(["Failures", f"{len(failed):,}"])
     for name, model in table.models.items():
-        rows.append(["Space", f"{name}: {model.title}; {model.dim} numbers; {table.count(name):,} images"])
+        by = "" if model.architecture == "pixels" else f" ({model.precision}, {model.runtime})"
+        rows.append(["Space", f"{name}: {model.title}{by}; {model.dim} numbers; {table.count(name):,} images"])
     for name, kind in table.metadata.items():
         written = filters.Column(name, kind).written
         rows.append(["Column", f"{written}: {kind}; {len(table.select(f'{written} is not null')):,} images"])

@@ -61,11 +61,19 @@ def models(as_json: JsonOption = False) -> None:
     known = registry.catalog()
     if as_json:
         listed = [
-            {"name": m.name, "title": m.title, "dim": m.dim, "size": list(m.size), "available": weights.available(m)}
+            {
+                "name": m.name,
+                "title": m.title,
+                "dim": m.dim,
+                "size": list(m.size),
+                "precision": m.precision,
+                "available": weights.available(m),
+            }
             for m in known.values()
         ]
-        console.print_json({"models": listed})
+        console.print_json({"models": listed, "default": registry.DEFAULT})
         return
     header = ["name", "numbers", "input", "weights", "what it is"]
     rows = [[m.name, str(m.dim), f"{m.size[1]} x {m.size[0]}", weights.origin(m), m.title] for m in known.values()]
     console.columns([header, *rows], styles=("bold",), right=(1,))
+    console.say(f"A new collection gets {registry.DEFAULT}, unless --model names another.")

@@ -54,7 +54,7 @@ def dataset(
     console.say(f"{counts['train']:,} to train and {counts['test']:,} to test: {' and '.join(map(str, paths))}")
 
 
-@command("Example: lookalike evaluate --space efficientnet-lite0 --space pixels")
+@command("Example: lookalike evaluate --space efficientnet-lite0-int8 --space pixels")
 def evaluate(
     collection: CollectionOption = None,
     space: Annotated[

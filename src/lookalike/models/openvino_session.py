@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lookalike.errors import ModelError
-from lookalike.types import Precision
+from lookalike.types import Model
 
 __all__ = ["OpenVinoSession"]
 
@@ -33,28 +34,26 @@ class OpenVinoSession:
     ----------
     source
         The ``.onnx`` file, or its bytes.
-    precision
-        ``bf16`` is refused where the processor does not compute in it; the others are as the graph has them.
+    model
+        Its precision ``bf16`` is refused where the processor does not compute in it; others are as the graph has them.
     threads
         How many threads one batch may use; 0 for one a core.
+
+    Raises
+    ------
+    ModelError
+        If OpenVINO is not installed, or the processor does not compute in the Model's precision.
     """
 
-    def __init__(self, source: Path | bytes, precision: Precision, threads: int) -> None:
-        try:
-            import openvino
-        except ImportError as error:
-            raise ModelError(
-                "This model runs on OpenVINO, which is not installed. "
-                "Install it with: pip install 'lookalike[openvino]'"
-            ) from error
-        core = openvino.Core()
+    def __init__(self, source: Path | bytes, model: Model, threads: int) -> None:
+        core = _openvino(model).Core()
         able = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        if precision == "bf16" and "BF16" not in able:
+        if model.precision == "bf16" and "BF16" not in able:
             raise ModelError(
-                "This model computes in bf16, which this processor does not; it knows "
-                f"{', '.join(sorted(able))}. Take its int8 or f32 version."
+                f"The model {model.name!r} computes in bf16, which this processor does not; it knows "
+                f"{', '.join(sorted(able))}. Take an int8 or f32 version."
             )
-        settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32"}
+        settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "bf16" if model.precision == "bf16" else "f32"}
         if threads == 1:
             # So that as many batches run at once as there are cores, each in one thread.
             settings["PERFORMANCE_HINT"] = "THROUGHPUT"
@@ -78,6 +77,22 @@ class OpenVinoSession:
             self._own.request = self._compiled.create_infer_request()
         found = self._own.request.infer(dict(fed))
         return [np.array(found[name]) for name in outputs]
+
+
+def _openvino(model: Model) -> Any:
+    """Import OpenVINO without its telemetry, which would call out, fork and write into the home folder."""
+    hidden = sys.modules.setdefault("openvino_telemetry", None) is None  # type: ignore[arg-type]
+    try:
+        import openvino
+    except ImportError as error:
+        raise ModelError(
+            f"The model {model.name!r} runs on OpenVINO, which is not installed. "
+            "Install it with: pip install 'lookalike[openvino]'"
+        ) from error
+    finally:
+        if hidden:
+            del sys.modules["openvino_telemetry"]
+    return openvino
 
 
 def _port(port: Any) -> _Port:

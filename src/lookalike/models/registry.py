@@ -105,15 +105,18 @@ def _based(name: str, entry: Mapping[str, Any], where: str) -> dict[str, Any]:
     if "base" not in entry:
         return own
     base = entry["base"]
-    if base not in _entries():
+    if base not in list(_entries()):
         raise ModelError(f"The model {name!r} in {where} has base = {base!r}; expected one of {', '.join(_entries())}.")
-    return {**_based(base, _entries()[base], "the catalogue"), **own}
+    inherited = _based(base, _entries()[base], "the catalogue")
+    if own.get("precision", "int8") != "int8":
+        inherited.pop("calibration", None)
+    return {**inherited, **own}
 
 
 def _describe(name: str, entry: Mapping[str, Any], where: str) -> Model:
     """Check one entry of a TOML file and return its Model."""
     entry = {"name": name, "title": name, **_based(name, entry, where)}
-    known = {f.name for f in fields(Model)} - {"graph"}
+    known = {f.name for f in fields(Model)} - {"graph"} | {"base"}
     for key in entry:
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1)
@@ -127,13 +130,7 @@ def _describe(name: str, entry: Mapping[str, Any], where: str) -> Model:
     for part in _FILES & set(entry):
         values[part] = _describe_file(name, part, entry[part], where)
     model = Model(**values)
-    if model.precision != "int8":
-        return replace(model, calibration=None)
-    if model.calibration is None:
-        raise ModelError(
-            f"The model {name!r} in {where} has precision = 'int8' and no [calibration], whose file says how large its "
-            "numbers get. Make one with: scripts/calibrate MODEL FOLDER"
-        )
+    _check_together(model, where)
     return model
 
 
@@ -142,6 +139,25 @@ def _check_values(name: str, entry: Mapping[str, Any], where: str) -> None:
         valid, expected = _VALID.get(key, (lambda _: True, ""))
         if not valid(value):
             raise ModelError(f"The model {name!r} in {where} has {key} = {value!r}; expected {expected}.")
+
+
+def _check_together(model: Model, where: str) -> None:
+    """Refuse keys that are right by themselves, and of which one would say nothing beside the other."""
+    precision, given = model.precision, f"The model {model.name!r} in {where} has"
+    if precision == "bf16" and model.runtime != "openvino":
+        raise ModelError(f"{given} precision = 'bf16', in which only OpenVINO computes. Add runtime = 'openvino'.")
+    if precision == "int8" and model.architecture in {"onnx", "pixels"}:
+        raise ModelError(
+            f"{given} precision = 'int8' and architecture = {model.architecture!r}; only a network that is built here "
+            "is made an 8-bit one. An .onnx file may hold one already: leave precision out."
+        )
+    if precision == "int8" and model.calibration is None:
+        raise ModelError(
+            f"{given} precision = 'int8' and no [calibration], whose file says how large its numbers get. "
+            "Make one with: scripts/calibrate MODEL FOLDER --output FILE"
+        )
+    if precision != "int8" and model.calibration is not None:
+        raise ModelError(f"{given} a [calibration] and precision = {precision!r}; expected 'int8'.")
 
 
 def _numbers(value: object, kind: _Kind, count: int) -> bool:

@@ -45,7 +45,8 @@ def find(model: Model, part: Literal["weights", "calibration"] = "weights") -> P
 
 def available(model: Model) -> bool:
     """Tell whether the Model could be run now, without a download."""
-    return model.weights is None or any(place.is_file() for place in _places(model, model.weights))
+    files = [file for file in (model.weights, model.calibration) if file is not None]
+    return all(any(place.is_file() for place in _places(model, file)) for file in files)
 
 
 def origin(model: Model) -> str:
@@ -94,7 +95,7 @@ def _verified(model: Model, weights: Weights, path: Path) -> Path:
     kind, expected = ("sha256", weights.sha256) if weights.sha256 is not None else ("md5", weights.md5)
     if expected is not None and (found := _hash(path, kind)) != expected.lower():
         raise WeightsError(
-            f"The weights {path.resolve()} of the model {model.name!r} are not the promised file: their {kind} is "
+            f"The file {path.resolve()} of the model {model.name!r} is not the promised file: its {kind} is "
             f"{found}, expected {expected}. Replace the file, or remove it so that the right one is fetched."
         )
     return path
@@ -217,4 +218,5 @@ def _missing(model: Model, weights: Weights, reasons: str) -> str:
     put = f"put {name} into a folder" if url is None else f"download {url}, put it into a folder as {name}"
     remedies.append(f"{put} and name that folder in LOOKALIKE_WEIGHTS")
     remedy = f"Either {'; or '.join(remedies)}" if len(remedies) > 1 else remedies[0][0].upper() + remedies[0][1:]
-    return f"The weights of the model {model.name!r} ({weights.file}) are not here.{reasons} {remedy}."
+    what, verb = ("calibration", "is") if weights is model.calibration else ("weights", "are")
+    return f"The {what} of the model {model.name!r} ({weights.file}) {verb} not here.{reasons} {remedy}."

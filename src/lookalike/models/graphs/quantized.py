@@ -74,16 +74,16 @@ def _results(nodes: Sequence[onnx.NodeProto]) -> dict[str, str]:
 def _scales(nodes: Sequence[onnx.NodeProto], measured: Measured) -> dict[str, _Scale]:
     """Return the scale of each tensor that is kept; what is passed on shares the widest range."""
     results = _results(nodes)
-    low, high = {}, {}
-    for name in results.values():
-        least, most = _measure(measured, name, "range", 2).tolist()
-        low[name], high[name] = min(0.0, least), max(0.0, most)
-    for node in reversed(nodes):
+    ranges = {name: _measure(measured, name, "range", 2) for name in results.values()}
+    shared = {name: {name} for name in ranges}
+    for node in nodes:
         if node.op_type in _PASSED:
-            together = [results[node.output[0]], *node.input]
-            for ends, widest in ((low, min), (high, max)):
-                ends.update(dict.fromkeys(together, widest(ends[name] for name in together)))
-    return {name: _scale(low[name], high[name]) for name in low}
+            # The pictures themselves, where they are taken, have the scale that they came with.
+            names = [name for name in (results[node.output[0]], *node.input) if name in ranges]
+            together = set().union(*(shared[name] for name in names))
+            shared.update(dict.fromkeys(together, together))
+    ends = {name: np.array([ranges[other] for other in others]) for name, others in shared.items()}
+    return {name: _scale(min(0.0, both.min()), max(0.0, both.max())) for name, both in ends.items()}
 
 
 def _scale(low: float, high: float) -> _Scale:
@@ -155,9 +155,10 @@ class _Quantizer:
         steps = np.maximum(largest / _WEIGHT_TOP, np.maximum(np.abs(shift) / (step * limit), 1e-12)).astype(np.float32)
         whole = np.rint(kernel / steps[:, None, None, None])
         missed = (whole * steps[:, None, None, None] - kernel).sum(axis=(2, 3))
-        groups = len(kernel) if kernel.shape[1] == 1 else 1
-        mean = _measure(self._measured, taken, "mean", groups * kernel.shape[1])
-        shift = shift - (missed[:, 0] * mean if groups > 1 else missed @ mean)
+        groups = next((part.i for part in node.attribute if part.name == "group"), 1)
+        mean = _measure(self._measured, taken, "mean", groups * kernel.shape[1]).reshape(groups, -1)
+        # Not by a matrix product, whose sums, and so the graph's hash, would depend on the processor.
+        shift = shift - (missed * mean.repeat(len(kernel) // groups, axis=0)).sum(axis=1)
         fine = steps * np.float32(step)
         node.input[1] = self._channels(weight, whole.astype(np.int8), steps)
         node.input[2] = self._channels(bias, np.clip(np.rint(shift / fine), -limit, limit).astype(np.int32), fine)

@@ -1,0 +1,212 @@
+"""What is measured is what a plain computation finds, and a description makes an 8-bit network of it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+import lookalike
+from lookalike import images
+from lookalike.errors import ModelError, WeightsError
+from lookalike.models import embedder, graphs, tensors, weights
+from lookalike.models.calibration import calibrate
+from lookalike.models.graphs.quantized import activations
+from lookalike.models.registry import resolve
+from whole_numbers import run
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "calibrate.py"
+
+
+@pytest.fixture(scope="module")
+def prepared(sample) -> np.ndarray:
+    model = resolve("efficientnet-lite0")
+    files = sorted(sample.glob("*/*.jpg"))
+    return np.stack([images.prepare(images.decode(file.read_bytes()), model) for file in files])
+
+
+def test_range_and_mean_are_those_of_a_plain_computation(prepared):
+    model = replace(resolve("efficientnet-lite0"), size=(64, 96))
+    few = prepared[:6, ::3, ::2][:, :64, :96]
+    measured = calibrate(model, [few[:4], few[4:]])
+    proto = graphs.build(model, tensors.read_tensors(weights.find(model)))
+    names = activations(proto)
+    assert set(measured) == {f"{name}.{what}" for name in names for what in ("range", "mean")}
+    for name, values in zip(names, run(proto, few, names), strict=True):
+        np.testing.assert_allclose(measured[f"{name}.range"], [values.min(), values.max()], rtol=1e-4, atol=1e-4)
+        mean = values.astype(np.float64).mean(axis=(0, 2, 3))
+        np.testing.assert_allclose(measured[f"{name}.mean"], mean, rtol=1e-3, atol=1e-4)
+
+
+def test_the_calibration_that_is_shipped_fits_pictures_it_has_not_seen(prepared):
+    floats, small = (embedder.load(resolve(f"efficientnet-lite0{kind}")).embed(prepared) for kind in ("", "-int8"))
+    cosines = (floats * small).sum(axis=1)
+    assert cosines.mean() >= 0.98
+    assert cosines.min() >= 0.95
+
+
+def test_the_8_bit_vectors_of_photographs_are_near_the_float_ones(caltech):
+    """Each Space has its own filter as well: what a user sees is the whole difference."""
+    rows = []
+    for space in ("efficientnet-lite0", "efficientnet-lite0-int8"):
+        ids, matrix = caltech.vectors(space)
+        rows.append(matrix.astype(np.float32)[np.argsort(ids)])
+    cosines = (rows[0] * rows[1]).sum(axis=1)
+    assert cosines.mean() >= 0.98
+    assert np.quantile(cosines, 0.01) >= 0.94
+
+
+def script(*arguments: object, status: int = 0) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(SCRIPT), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == status, done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def measured(sample, tmp_path_factory) -> tuple[Path, str]:
+    """A calibration that the script wrote, and what it printed."""
+    path = tmp_path_factory.mktemp("measured") / "cal" / "mine.safetensors"
+    done = script("efficientnet-lite0", sample, "--images", 12, "--seed", 3, "--output", path)
+    return path, done.stdout
+
+
+def test_the_script_writes_what_a_description_uses(measured, sample, prepared, tmp_path):
+    path, printed = measured
+    first, table = printed.split("Its description:\n")
+    assert first == f"59 tensors measured on 12 pictures, in {path}. "
+    (path.parent / "mine.toml").write_text(f'base = "efficientnet-lite0"\nprecision = "int8"\n{table}')
+    model = resolve(path.parent / "mine.toml")
+    assert (model.name, model.precision, model.calibration.file) == ("mine", "int8", str(path))
+    floats, small = (embedder.load(m).embed(prepared) for m in (resolve("efficientnet-lite0"), model))
+    assert (floats * small).sum(axis=1).mean() > 0.98
+    lookalike.index(sample, tmp_path / "c", models=[model])
+    query = next(sample.glob("teapot/*.jpg"))
+    assert lookalike.search(tmp_path / "c", query, k=3).labels == ["teapot"] * 3
+
+
+def test_the_pictures_and_how_many_decide_what_is_measured(measured, sample, tmp_path):
+    path, _ = measured
+    found = []
+    for options in (["--images", 12, "--seed", 3], ["--images", 12], ["--images", 5, "--seed", 3]):
+        script("efficientnet-lite0", sample, "--output", tmp_path / "x.safetensors", *options)
+        found.append((tmp_path / "x.safetensors").read_bytes())
+    assert found[0] == path.read_bytes()
+    assert len(set(found)) == 3
+    wide = load_file(path)
+    assert all(wide[name][0] <= wide[name][1] for name in wide if name.endswith(".range"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nope", "pictures"], "There is no model 'nope'"),
+        (["efficientnet-lite0", "nowhere"], "no file or folder"),
+        (["efficientnet-lite0", "empty"], "Nothing to measure: of 0 images, 128 are to be taken"),
+        (["efficientnet-lite0", "pictures", "--images", "0"], "of 1 images, 0 are to be taken"),
+        (["efficientnet-lite0", "pictures"], "bad.jpg cannot be measured: not an image"),
+        (["pixels", "pictures"], "'pixels' names no weights file"),
+    ],
+)
+def test_what_is_wrong_is_said_and_nothing_is_written(arguments, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "bad.jpg").write_text("no picture")
+    done = script(*arguments, "--output", tmp_path / "x.safetensors", status=2)
+    assert done.stderr.startswith("Error: ")
+    assert words in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "x.safetensors").exists()
+
+
+def test_a_place_that_cannot_be_written_is_named(sample, tmp_path):
+    (tmp_path / "file").touch()
+    done = script("efficientnet-lite0", sample / "car", "--images", 1, "--output", tmp_path / "file" / "x", status=2)
+    assert done.stderr.startswith(f"Error: {tmp_path / 'file'}")
+
+
+# Descriptions
+
+
+@pytest.fixture
+def describe(measured, tmp_path, monkeypatch):
+    """Write a description beside the calibration ``mine.safetensors`` and resolve it."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "mine.safetensors").write_bytes(measured[0].read_bytes())
+
+    def write(text: str):
+        (tmp_path / "mine.toml").write_text(text)
+        return resolve(tmp_path / "mine.toml")
+
+    return write
+
+
+INT8 = 'base = "efficientnet-lite0"\nprecision = "int8"\n'
+CALIBRATION = '[calibration]\nfile = "mine.safetensors"\n'
+
+
+def test_a_calibration_is_held_to_its_present_hash(describe, tmp_path):
+    model = describe(INT8 + CALIBRATION)
+    assert model.calibration.sha256 == weights.sha256_of(tmp_path / "mine.safetensors")
+    first = embedder.load(model)
+    shipped = resolve("efficientnet-lite0-int8")
+    (tmp_path / "mine.safetensors").write_bytes(weights.find(shipped, "calibration").read_bytes())
+    with pytest.raises(WeightsError, match=r"mine\.safetensors of the model 'mine' is not the promised file"):
+        weights.find(model, "calibration")
+    again = describe(INT8 + CALIBRATION)
+    assert again.fingerprint != model.fingerprint
+    assert embedder.load(again).model.graph != first.model.graph
+
+
+def test_a_calibration_without_a_hash_is_looked_at_each_time(describe, tmp_path, monkeypatch):
+    monkeypatch.setenv("LOOKALIKE_WEIGHTS", str(tmp_path))
+    model = describe(INT8 + CALIBRATION)
+    loose = replace(model, calibration=replace(model.calibration, sha256=None))
+    first = embedder.load(loose).model.graph
+    shipped = resolve("efficientnet-lite0-int8")
+    (tmp_path / "mine.safetensors").write_bytes(weights.find(shipped, "calibration").read_bytes())
+    assert embedder.load(loose).model.graph != first
+
+
+def test_a_calibration_that_is_nowhere_is_explained(describe, tmp_path):
+    model = describe(INT8 + '[calibration]\nfile = "lost.safetensors"\n')
+    assert (weights.available(model), weights.origin(model)) == (False, "not here")
+    with pytest.raises(WeightsError, match=r"calibration of the model 'mine' \(lost\.safetensors\) is not here\. Put"):
+        embedder.load(model)
+
+
+def test_a_base_gives_all_that_is_left_out(describe):
+    base = resolve("efficientnet-lite0")
+    model = describe('base = "efficientnet-lite0"\nfilter = "lanczos"\n')
+    assert model == replace(base, name="mine", filter="lanczos")
+    small = resolve("efficientnet-lite0-int8")
+    assert describe('base = "efficientnet-lite0-int8"\nruntime = "openvino"\n') == replace(
+        small, name="mine", runtime="openvino"
+    )
+    floats = describe('base = "efficientnet-lite0-int8"\nprecision = "f32"\n')
+    assert (floats.precision, floats.calibration, floats.filter) == ("f32", None, "hamming")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (INT8, r"precision = 'int8' and no \[calibration\].*scripts/calibrate MODEL FOLDER"),
+        ('base = "efficientnet-lite0"\n' + CALIBRATION, r"a \[calibration\] and precision = 'f32'; expected 'int8'"),
+        ('base = "efficientnet-lite0"\nprecision = "bf16"\n', r"only OpenVINO computes\. Add runtime = 'openvino'"),
+        (
+            'base = "pixels"\nprecision = "int8"\n' + CALIBRATION,
+            "architecture = 'pixels'; only a network",
+        ),
+        ('base = "efficientnet-lite9"\n', "base = 'efficientnet-lite9'; expected one of efficientnet-lite0, "),
+        (INT8 + 'graph = "abc"\n' + CALIBRATION, "unknown key 'graph'"),
+    ],
+)
+def test_a_description_that_contradicts_itself_is_refused(describe, text, words):
+    with pytest.raises(ModelError, match=rf"'mine' in .*mine\.toml has .*{words}"):
+        describe(text)

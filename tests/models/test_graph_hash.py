@@ -1,0 +1,113 @@
+"""A Space keeps the hash of the graph that filled it, and no other graph answers for it."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import lookalike
+from lookalike.errors import ModelError
+from lookalike.models import embedder
+from lookalike.models.registry import resolve
+from lookalike.store.collection import Collection
+from lookalike.types import Model
+
+NAME = "efficientnet-lite0-int8"
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "lookalike" / "graphs"
+
+
+@pytest.fixture
+def few(sample, tmp_path) -> Path:
+    shutil.copytree(sample / "car", tmp_path / "in")
+    return tmp_path / "in"
+
+
+@pytest.fixture
+def noise() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3), dtype=np.uint8)
+
+
+def test_the_collection_keeps_the_hash_of_what_filled_it(cache, few, tmp_path):
+    lookalike.index(few, tmp_path / "c", models=[NAME, "pixels"])
+    models = Collection.open(tmp_path / "c").models
+    assert models[NAME].graph == embedder.load(resolve(NAME)).model.graph
+    assert models["pixels"].graph is None
+    assert resolve(NAME).graph is None
+    lookalike.index(few, tmp_path / "c", models=["efficientnet-lite0"])
+    assert Collection.open(tmp_path / "c").models["efficientnet-lite0"].graph not in {None, models[NAME].graph}
+
+
+def test_an_onnx_files_hash_is_its_own(cache, tmp_path):
+    embedder.load(resolve(NAME))
+    file = tmp_path / "net.onnx"
+    shutil.copy(next(cache.glob("*.onnx")), file)
+    model = Model(
+        "net", "net", "onnx", (224, 224), 1280, weights=replace(resolve(NAME).weights, file=str(file), sha256=None)
+    )
+    assert embedder.load(model).model.graph == embedder.load(resolve(NAME)).model.graph
+
+
+def collection_of_another(path: Path, graph: str | None, images: Path) -> Collection:
+    """Make a collection whose Space says that another graph filled it."""
+    table = Collection.create(path, [replace(resolve(NAME), graph=graph)])
+    file = next(images.iterdir())
+    row = {"uri": [str(file)], "sha256": [b"\1" * 32], "label": ["car"], "thumbnail": [b""], "spaces": [[NAME]]}
+    table.write({**row, NAME: np.full((1, 1280), 1280**-0.5, np.float32)}, whole=True)
+    return table
+
+
+def test_another_graph_neither_searches_nor_fills_the_space(cache, few, tmp_path):
+    table = collection_of_another(tmp_path / "c", "0123456789ab" + "c" * 52, few)
+    here = embedder.load(resolve(NAME)).model.graph[:12]
+    words = rf"'{NAME}' is {here} here, and 0123456789ab filled its Space: .*index into a new collection"
+    with pytest.raises(ModelError, match=words):
+        lookalike.search(table, next(few.iterdir()))
+    with pytest.raises(ModelError, match=words):
+        lookalike.index(few, table)
+    assert table.count() == 1
+
+
+def test_a_collection_from_before_hashes_were_kept_still_serves(cache, few, tmp_path):
+    table = collection_of_another(tmp_path / "c", None, few)
+    assert len(lookalike.search(table, next(few.iterdir()))) == 1
+    assert lookalike.index(few, table, models=[NAME]).failed == 0
+    found = lookalike.search(table, next(few.iterdir()))
+    assert len(found) == 5
+    assert found.distances[0] == 0
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("damage", [lambda data: data[: len(data) // 2], lambda data: data[:-2000] + b"\1" * 2000])
+def test_a_damaged_graph_in_the_cache_is_made_again(cache, noise, damage, known):
+    first = embedder.load(resolve(NAME))
+    (file,) = cache.glob("*.onnx")
+    whole = file.read_bytes()
+    file.write_bytes(damage(whole))
+    again = embedder.load(replace(resolve(NAME), graph=first.model.graph if known else None))
+    assert again.model.graph == first.model.graph
+    np.testing.assert_array_equal(again.embed(noise), first.embed(noise))
+    assert [path.read_bytes() for path in cache.iterdir()] == [whole]
+
+
+def test_a_graph_of_another_making_in_the_cache_is_passed_over(cache, noise):
+    """Another version of the library that writes graphs may put the same one into other bytes."""
+    import hashlib
+
+    first = embedder.load(resolve(NAME))
+    (file,) = cache.glob("*.onnx")
+    other = embedder.load(replace(resolve(NAME), filter="lanczos", std=(100.0, 100.0, 100.0)))
+    foreign = next(path for path in cache.glob("*.onnx") if path != file).read_bytes()
+    key = file.stem.rpartition("-")[0]
+    (cache / f"{key}-{hashlib.sha256(foreign).hexdigest()[:16]}.onnx").write_bytes(foreign)
+    again = embedder.load(first.model)
+    assert again.model.graph == first.model.graph != other.model.graph
+    np.testing.assert_array_equal(again.embed(noise), first.embed(noise))

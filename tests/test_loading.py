@@ -1,0 +1,113 @@
+"""Threads that each do their share give the rows that one would, and stop without losing what they finished."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import lookalike
+from lookalike import images
+from lookalike.errors import ModelError
+from lookalike.indexing import Settings
+from lookalike.models import embedder
+from lookalike.models.registry import resolve
+from lookalike.store.collection import Collection
+
+SPACES = ["efficientnet-lite0-int8", "pixels"]
+
+
+def rows(path) -> dict[str, tuple]:
+    """Return what a collection holds of each uri, its vectors included."""
+    table = Collection.open(path)
+    ids, _ = table.vectors("pixels")
+    facts = table.take(ids, ["uri", "label", "sha256", "width", "height", "thumbnail", "spaces"]).to_pylist()
+    matrices = [dict(zip(*table.vectors(space), strict=True)) for space in table.models]
+    return {
+        row.pop("uri"): (*(str(value) for value in row.values() if not isinstance(value, int)),
+                         *(matrix[number].tobytes() for matrix in matrices))
+        for number, row in zip(ids, facts, strict=True)
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def one_by_one(sample, tmp_path_factory) -> dict[str, tuple]:
+    path = tmp_path_factory.mktemp("rows") / "c"
+    lookalike.index(sample, path, models=SPACES, settings=Settings(batch=1, threads=1))
+    return rows(path)
+
+
+@pytest.mark.parametrize("batch", [1, 7, 32])
+@pytest.mark.parametrize("threads", [1, 4])
+def test_shares_and_threads_change_no_bit_of_an_8_bit_space(sample, one_by_one, tmp_path, batch, threads):
+    settings = Settings(batch=batch, threads=threads, commit_rows=13)
+    lookalike.index(sample, tmp_path / "c", models=SPACES, settings=settings)
+    assert rows(tmp_path / "c") == one_by_one
+    assert len(one_by_one) == 45
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "in").mkdir()
+    for number in range(40):
+        noise = np.random.default_rng(number).integers(0, 256, (4, 4, 3), np.uint8)
+        Image.fromarray(noise).resize((48, 36)).save(tmp_path / "in" / f"{number:02}.png")
+    return tmp_path / "in"
+
+
+@pytest.mark.parametrize(("batch", "threads"), [(4, 1), (4, 3), (40, 1)])
+def test_an_interrupt_keeps_all_that_was_finished(folder, tmp_path, monkeypatch, batch, threads):
+    """Ctrl-C comes while some shares are finished, some begun and some wait; a share is not worked to its end."""
+    decode, decoded, lock = images.decode_small, [], threading.Lock()
+
+    def slow(*arguments, **options):
+        with lock:
+            decoded.append(1)
+            if len(decoded) == 15:
+                os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.02)
+        return decode(*arguments, **options)
+
+    monkeypatch.setattr(images, "decode_small", slow)
+    with pytest.raises(KeyboardInterrupt):
+        lookalike.index(folder, tmp_path / "c", models=["pixels"], settings=Settings(batch=batch, threads=threads))
+    kept = Collection.open(tmp_path / "c").count()
+    assert kept == len(decoded)
+    assert 15 <= kept < 40
+    report = lookalike.index(folder, tmp_path / "c")
+    assert (report.added, report.unchanged) == (40 - kept, kept)
+
+
+def test_a_model_that_fails_in_a_thread_ends_the_run_and_keeps_what_was_committed(folder, tmp_path):
+    """Its numbers get too large for one picture: what was written before it stays."""
+    Image.new("RGB", (9, 9), "white").save(folder / "20-white.png")
+    for number in range(40):
+        picture = Image.open(folder / f"{number:02}.png").point(lambda value: value // 2)
+        picture.save(folder / f"{number:02}.png")
+    dark = replace(resolve("pixels"), std=(0.003,) * 3)
+    settings = Settings(batch=2, threads=2, commit_rows=4)
+    with pytest.raises(ModelError, match="not finite or beyond 65,504"):
+        lookalike.index(folder, tmp_path / "c", models=[dark], settings=settings)
+    kept = Collection.open(tmp_path / "c").count()
+    assert 0 < kept < 40
+    (folder / "20-white.png").unlink()
+    report = lookalike.index(folder, tmp_path / "c", settings=settings)
+    assert (report.added, report.unchanged) == (40 - kept, kept)
+
+
+def test_a_network_is_loaded_once_for_all_threads(folder, tmp_path, monkeypatch):
+    loads, load = [], embedder.load
+
+    def counted(model, **options):
+        loads.append((model.name, options))
+        return load(model, **options)
+
+    monkeypatch.setattr(embedder, "load", counted)
+    lookalike.index(folder, tmp_path / "c", models=["pixels"], settings=Settings(batch=2, threads=4))
+    assert loads == [("pixels", {}), ("pixels", {"threads": 1})]
