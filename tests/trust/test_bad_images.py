@@ -58,7 +58,7 @@ def answers(files) -> dict[str, str | tuple[int, int]]:
 
     def answer(file: Mutation) -> str | tuple[int, int]:
         try:
-            picture, size = images.decode_small(file.data, max_pixels=CAP)
+            picture, size = images.decode_small(file.data, least=640, max_pixels=CAP)
             assert picture.mode == "RGB"
             assert images.thumbnail(picture)
         except ImageError as error:
