@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -22,9 +21,6 @@ RECALL = 0.99
 EFFORTS = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
 # Links of a row and effort of building, the same for all graphs (Malkov and Yashunin, 2016, arXiv:1603.09320).
 LINKS, BUILD_EFFORT = 16, 128
-
-OPTIMIZE = getattr(lookalike, "optimize", None)
-_OPTIONS = inspect.signature(VectorSearcher.search).parameters
 
 Found = np.ndarray
 # From queries, one ``[dim]`` or many ``[m, dim]``, and k to rows ``[k]`` or ``[m, k]``.
@@ -91,8 +87,7 @@ def lookalike_nearest(gallery: Gallery) -> Engine:
 
 def lookalike_search(gallery: Gallery) -> Engine:
     searcher = VectorSearcher(gallery.collection)
-    exact = {"exact": True} if "exact" in _OPTIONS else {}
-    return Engine(lambda q, k: numbers(searcher.search(searcher.ask(q), k=k, **exact).uris), "with uris and labels")
+    return Engine(lambda q, k: numbers(searcher.search(searcher.ask(q), k=k, exact=True).uris), "with uris and labels")
 
 
 def numpy_product(gallery: Gallery) -> Engine:
@@ -140,10 +135,7 @@ def lance_flat(gallery: Gallery) -> Engine:
 
 
 def lookalike_approximate(gallery: Gallery) -> Engine:
-    """Take part where Lookalike has an index to make and a search that may use it."""
-    if OPTIMIZE is None or "exact" not in _OPTIONS:
-        raise ImportError("this Lookalike has no approximate search")
-    OPTIMIZE(gallery.collection)
+    lookalike.optimize(gallery.collection, recall=RECALL, min_rows=0)
     gallery.collection.refresh()
     searcher = VectorSearcher(gallery.collection)
     return Engine(lambda q, k: numbers(searcher.search(searcher.ask(q), k=k, exact=False).uris), "with uris and labels")
@@ -234,9 +226,6 @@ MANY = {"Lookalike": many_lookalike, "FAISS flat": many_faiss, "NumPy": many_num
 
 
 def filtered_lookalike(gallery: Gallery) -> Search:
-    """Take part where Lookalike's search takes a filter."""
-    if "where" not in _OPTIONS:
-        raise ImportError("this Lookalike's search has no filter")
     searcher = VectorSearcher(gallery.collection)
     where = f"label = '{RARE}'"
     return lambda q, k: numbers(searcher.search(searcher.ask(q), k=k, where=where).uris)

@@ -16,6 +16,7 @@ import numpy as np
 import engines
 from engines import APPROXIMATE, EXACT, MANY, RECALL, Engine, Gallery, Queries
 from lookalike import Collection
+from lookalike.store import upkeep
 from measuring import Report, alternate, parser, resident, spread
 from vectors_made import BLOCK, RARE, K, add_source, embedded, fill, grown, space_of
 
@@ -67,7 +68,7 @@ def _made(arguments: argparse.Namespace, place: Path) -> tuple[Gallery, Queries]
     halves, probes = halves[: arguments.rows], halves[-asked:]
     collection = Collection.create(place / "collection", [space_of(place, halves.shape[1])])
     fill(collection, np.split(halves, range(BLOCK, len(halves), BLOCK)))
-    collection.tidy()
+    upkeep.tidy(collection)
     matrix = halves.astype(np.float32)
     of = (Queries.of(halves, part, K) for part in (probes[: arguments.queries], probes[arguments.queries :]))
     queries, tuning = of
