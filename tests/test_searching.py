@@ -13,6 +13,7 @@ from PIL import Image
 
 import lookalike
 from lookalike.errors import CollectionError, ImageError, InputError, SpaceError
+from lookalike.indexing import Settings
 from lookalike.models.registry import resolve
 from lookalike.store.collection import Collection
 
@@ -190,3 +191,29 @@ def test_many_queries_at_once_are_answered_as_each_alone(collection, sample, que
     assert lookalike.search_many(collection, []) == []
     with pytest.raises(InputError, match="k = 0"):
         lookalike.search_many(collection, queries, k=0)
+
+
+def test_a_narrow_filter_is_compared_exactly_and_kept_until_the_collection_changes(sample, tmp_path, query):
+    lookalike.index(sample, tmp_path / "c", settings=Settings(min_rows=10))
+    table = lookalike.Collection.open(tmp_path / "c")
+    assert lookalike.search(table, query).recall is not None
+    where = "label = 'teapot'"
+    found = lookalike.search(table, query, where=where)
+    assert (found.exact, found.recall, set(found.labels), len(found)) == (True, None, {"teapot"}, 5)
+    assert lookalike.search(table, query, where=where).ids.tolist() == found.ids.tolist()
+    assert lookalike.search(table, query, where="label = 'none'").uris == []
+    assert set(lookalike.search(table, query, where="label = 'car'").labels) == {"car"}
+    table.remove([found.uris[1]])
+    table.refresh()
+    assert lookalike.search(table, query, where=where).uris == [found.uris[0], *found.uris[2:]]
+
+
+def test_a_wide_filter_is_searched_by_the_index(sample, tmp_path, query, monkeypatch):
+    monkeypatch.setattr("lookalike.searching._FEW", 3)
+    lookalike.index(sample, tmp_path / "c", settings=Settings(min_rows=10))
+    where = "label in ('teapot', 'car')"
+    found = lookalike.search(tmp_path / "c", query, where=where)
+    assert found.recall is not None
+    whole = lookalike.search(tmp_path / "c", query, where=where, exact=True)
+    assert (whole.exact, set(whole.labels), len(whole)) == (True, {"teapot", "car"}, 10)
+    assert found.ids[0] == whole.ids[0]

@@ -86,9 +86,12 @@ class Gallery:
         for part, tile in _tiles(self._halves):
             estimates = wide @ tile.T
             estimates += self._squares[part]
-            if part.start == 0 and len(tile) > k:
-                bounds[:] = np.partition(estimates, k - 1, axis=1)[:, k - 1] + slack
-            asked, at = np.nonzero(estimates <= bounds[:, np.newaxis])
+            near = estimates <= bounds[:, np.newaxis]
+            if len(tile) > k and np.count_nonzero(near) > 4 * k * len(queries):
+                # The first rows, or the first that come near: their own k-th rules out most of them.
+                np.minimum(bounds, np.partition(estimates, k - 1, axis=1)[:, k - 1] + slack, out=bounds)
+                near = estimates <= bounds[:, np.newaxis]
+            asked, at = np.nonzero(near)
             found.add(asked, at + part.start, estimates[asked, at])
         ranked = [self._ranked(query, near, k) for query, near in zip(queries, found.rows(), strict=True)]
         ids = np.array([ids for ids, _ in ranked], np.int64).reshape(len(queries), k)

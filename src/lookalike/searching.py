@@ -24,6 +24,9 @@ from lookalike.types import Matches
 
 __all__ = ["Query", "Searcher", "search", "search_many"]
 
+# Images that fit a filter are compared one by one up to so many, 42 MB of 1,280 numbers each.
+_FEW = 1 << 14
+
 Ids = npt.NDArray[np.int64]
 Query = str | os.PathLike[str] | bytes | Image.Image | npt.NDArray[Any]
 
@@ -108,25 +111,25 @@ class Searcher:
         self._embedder = embedder.load(collection.models[self.space])
         self._held: Gallery | None = None
         self._version = -1
+        self._selection: tuple[tuple[int, str], Gallery | None] = (-1, ""), None
 
     def search(
         self, query: Query, *, k: int = 10, where: str | None = None, not_self: bool = False, exact: bool = False
     ) -> Matches:
         """Return the k nearest images; see `lookalike.search`."""
         _check(k)
-        selected = clause = None
-        if where is not None:
-            selected, clause = self._collection.select(where), self._collection.clause(where)
+        clause = None if where is None else self._collection.clause(where)
         data = _read(query)
         halves = self.embed(data)
         left_out = self._own_rows(query, data) if not_self else np.empty(0, np.int64)
         with span("compare"):
+            few = None if clause is None else self._narrowed(clause)
             found = None
-            if not exact:
-                found = ann.nearest(
-                    self._collection, self.space, halves, k, leave_out=left_out, where=clause, ids=selected
-                )
-            found = found or self._compare_all(halves, k, left_out, selected)
+            if few is None and not exact:
+                found = ann.nearest(self._collection, self.space, halves, k, leave_out=left_out, where=clause)
+            if found is None:
+                rows = None if few is not None or where is None else self._rows(where)
+                found = _compared(self._gallery() if few is None else few, halves, k, left_out, rows)
         return self._matches(found)
 
     def search_many(self, queries: Iterable[Query], *, k: int = 10) -> list[Matches]:
@@ -145,14 +148,6 @@ class Searcher:
         uris, labels = (facts[name].to_pylist() for name in ("uri", "label"))
         exact = found.recall is None
         return Matches(found.ids, uris, labels, found.distances, self.space, exact=exact, recall=found.recall)
-
-    def _compare_all(self, query: npt.NDArray[np.float16], k: int, left_out: Ids, selected: Ids | None) -> ann.Found:
-        """Compare the query with every row of the Space, or with all that are selected."""
-        gallery = self._gallery()
-        rows = None if selected is None else np.flatnonzero(np.isin(gallery.ids, selected, assume_unique=True))
-        ids, distances = gallery.nearest(query, k + len(left_out), rows=rows)
-        kept = ~np.isin(ids, left_out)
-        return ann.Found(ids[kept][:k], distances[kept][:k], None)
 
     def embed(self, query: Query) -> npt.NDArray[np.float16]:
         """Return the query's vector, float16 ``[dim]``, rounded as the collection's are.
@@ -179,6 +174,18 @@ class Searcher:
         self._held, self._version = Gallery(ids, halves), self._collection.version
         return self._held
 
+    def _narrowed(self, clause: str) -> Gallery | None:
+        """Return the vectors that fit a filter, kept for the next query under it; None if they are many."""
+        key = self._collection.version, clause
+        if self._selection[0] != key:
+            few = self._collection.fitting(clause) <= _FEW
+            self._selection = key, Gallery(*self._collection.vectors(self.space, clause)) if few else None
+        return self._selection[1]
+
+    def _rows(self, where: str) -> npt.NDArray[np.intp]:
+        """Return which rows of the whole gallery fit a filter."""
+        return np.flatnonzero(np.isin(self._gallery().ids, self._collection.select(where), assume_unique=True))
+
     def _own_rows(self, query: Query, data: bytes | Image.Image | npt.NDArray[Any]) -> npt.NDArray[np.int64]:
         if isinstance(query, str | os.PathLike):
             uri = to_uri(_path(query))
@@ -188,6 +195,15 @@ class Searcher:
         if isinstance(data, bytes):
             return self._collection.ids_of(hashlib.sha256(data).digest())
         return np.empty(0, np.int64)
+
+
+def _compared(
+    gallery: Gallery, query: npt.NDArray[np.float16], k: int, left_out: Ids, rows: npt.NDArray[np.intp] | None
+) -> ann.Found:
+    """Compare a query with every row of a gallery, or with some."""
+    ids, distances = gallery.nearest(query, k + len(left_out), rows=rows)
+    kept = ~np.isin(ids, left_out)
+    return ann.Found(ids[kept][:k], distances[kept][:k], None)
 
 
 def _check(k: int) -> None:

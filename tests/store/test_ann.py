@@ -205,22 +205,6 @@ def test_a_filter_that_keeps_only_what_is_far_loses_nothing(tmp_path, monkeypatc
     assert recall(collection, halves(of[0][1:400:20]), 10, where="label = '5'", among=among) >= 0.98
 
 
-def test_ids_select_as_well_and_a_few_are_compared_directly(indexed):
-    everyone, _ = indexed.vectors(SPACE)
-    query = halves(drawn(1, seed=3, length=1))[0]
-    for chosen in (everyone[:: len(everyone) // 50], everyone[:5]):
-        found = ann.nearest(indexed, SPACE, query, 10, ids=chosen)
-        ids, distances = exactly(indexed, query, 10, among=chosen)
-        assert (found.ids.tolist(), found.distances.tolist()) == (ids.tolist(), distances.tolist())
-        assert found.recall is None
-    many = everyone[:1000]
-    found = ann.nearest(indexed, SPACE, query, 10, ids=many)
-    assert np.isin(found.ids, many).all()
-    assert len(found.ids) == 10
-    assert found.recall == ann.tuned(indexed, SPACE).setting(10, filtered=True).recall
-    assert len(ann.nearest(indexed, SPACE, query, 10, ids=everyone[:0]).ids) == 0
-
-
 @pytest.mark.parametrize(
     "spoil",
     [

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from lookalike.store.collection import Collection
 
 __all__ = [
-    "FEW",
     "THRESHOLD",
     "Found",
     "Setting",
@@ -38,10 +37,8 @@ __all__ = [
     "tuned",
 ]
 
-# Rows from which a Space gets an index, and of a selection up to which its vectors are read and compared directly:
-# docs/decisions/0011-approximate-search.md has the measurements.
+# Rows from which a Space gets an index: docs/decisions/0011-approximate-search.md has the measurements.
 THRESHOLD = 20_000
-FEW = 256
 
 Ids = npt.NDArray[np.int64]
 Halves = npt.NDArray[np.float16]
@@ -170,7 +167,6 @@ def nearest(
     *,
     leave_out: Ids = _NONE,
     where: str | None = None,
-    ids: Ids | None = None,
 ) -> Found | None:
     """Return the k nearest rows of a Space by its index, rows that it does not know yet included.
 
@@ -182,8 +178,6 @@ def nearest(
         Ids of rows that shall not be found.
     where
         A filter in the store's language: only the rows that it keeps are searched.
-    ids
-        The same selection as ids, where the caller has them: few of them are compared directly, which is exact.
 
     Returns
     -------
@@ -191,15 +185,9 @@ def nearest(
         Or None, if there is no index tuned for so many neighbours: then search exactly.
     """
     record = tuned(collection, space)
-    selected = where is not None or ids is not None
-    setting = record.setting(k, filtered=selected) if record is not None else None
+    setting = record.setting(k, filtered=where is not None) if record is not None else None
     if setting is None:
         return None
-    if ids is not None and len(ids) <= FEW:
-        chosen = np.setdiff1d(ids, leave_out)
-        return Found(*compare(collection.take(chosen, [space])[space], chosen, query, k), None)
-    if where is None and ids is not None:
-        where = f"_rowid IN ({', '.join(map(str, ids.tolist()))})"
     return ask(collection, space, query, k, setting, leave_out=leave_out, where=where)
 
 

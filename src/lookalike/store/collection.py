@@ -200,6 +200,11 @@ class Collection:
         with guard(self.path, "read"):
             return int(self._table.count_rows(where))
 
+    def fitting(self, clause: str) -> int:
+        """Return how many rows fit a filter in the store's own language."""
+        with guard(self.path, "read"):
+            return int(self._table.count_rows(clause))
+
     def select(self, where: str) -> npt.NDArray[np.int64]:
         """Return the int64 ids, rising, of the images that fit a filter: ``label = 'cat' and width > 300``.
 
@@ -212,7 +217,7 @@ class Collection:
             return np.sort(_ids(self._read([], self.clause(where))))
 
     def clause(self, where: str) -> str:
-        """Return a filter in the store's own language, for its other modules; see `select`."""
+        """Return a filter in the store's own language; see `select`."""
         return f"{_IS_IMAGE} AND ({filters.render(filters.parse(where, filters.columns_of(self._table.schema)))})"
 
     def known(self, uris: Iterable[str]) -> dict[str, Known]:
@@ -281,10 +286,13 @@ class Collection:
         rows = rows.take([place[row_id] for row_id in wanted])
         return rows.drop(["_rowid"]).append_column("id", pa.array(wanted, pa.int64()))
 
-    def vectors(self, space: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float16]]:
-        """Return the ids ``[n]`` and the vectors, float16 ``[n, dim]``, of every image in a Space, by rising id."""
+    def vectors(self, space: str, clause: str | None = None) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float16]]:
+        """Return the ids ``[n]`` and the vectors, float16 ``[n, dim]``, of the images in a Space, by rising id.
+
+        Of every one, or of those that fit a filter in the store's own language.
+        """
         with span("read vectors"):
-            rows = self._read([self.space(space)])
+            rows = self._read([self.space(space)], clause)
             column = rows[space].combine_chunks()
             filled = column.is_valid().to_numpy(zero_copy_only=False)
             flat = column.drop_null().flatten().to_numpy(zero_copy_only=False)

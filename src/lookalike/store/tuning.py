@@ -1,7 +1,7 @@
 """Build a Space's index, and find by measurement how it must be asked.
 
 A seeded sample of rows is searched exactly, then by the index, each row leaving itself out. The cheapest setting whose
-measured recall reaches the target by one standard error is kept; an index's own defaults are never trusted.
+measured recall reaches the target by two standard errors is kept; an index's own defaults are never trusted.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def tune(collection: Collection, space: str, built: Tuned, target: float, sample
             if recall + 2 * error < target:
                 continue
             recall, error = measure(collection, space, setting, sample, filtered=filtered)
-            if recall - error >= target:
+            if recall - 2 * error >= target:
                 found[filtered].append(replace(setting, recall=round(recall, 4)))
                 break
     done = replace(
