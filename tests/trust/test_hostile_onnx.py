@@ -207,7 +207,7 @@ def test_more_memory_than_there_is_fails_cleanly(tmp_path):
     shape = numpy_helper.from_array(np.array([2**45], np.int64), "shape")
     big = helper.make_node("ConstantOfShape", ["shape"], ["big"])
     nodes = [MEAN, big, helper.make_node("ReduceSum", ["big"], ["b"], keepdims=0), PLUS_B[1]]
-    refused(save(tmp_path, nodes, [shape]), "failed: .*memory")
+    refused(save(tmp_path, nodes, [shape]), "failed: |cannot be loaded: ")
 
 
 def cast(kind: int) -> tuple[list[onnx.NodeProto], onnx.ValueInfoProto]:
