@@ -116,7 +116,7 @@ class Metadata:
         path = Path(file).expanduser()
         table, where = read_table(path)
         names = [name.strip() for name in table.column_names]
-        columns = dict(zip(names, (column.combine_chunks() for column in table.columns), strict=True))
+        columns = dict(zip(names, map(_whole, table.columns), strict=True))
         if len(columns) < len(names):
             twice = next(name for name in names if names.count(name) > 1)
             raise InputError(f"{path} has the column {twice!r} more than once. Rename one, or take it out.")
@@ -207,6 +207,12 @@ class Metadata:
             f"{self.file}{found}, but the collection keeps {HOLDS[wanted]} there. Correct the file, or rename the "
             "column."
         )
+
+
+def _whole(column: pa.ChunkedArray) -> pa.Array:
+    """Return a column in one piece, a dictionary's values in the place of their numbers."""
+    whole = column.combine_chunks()
+    return whole.cast(whole.type.value_type) if pa.types.is_dictionary(whole.type) else whole
 
 
 def _uris(keys: pa.Array, key: str, path: Path, where: Callable[[int], str]) -> list[str]:

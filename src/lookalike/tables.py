@@ -31,6 +31,8 @@ HOLDS: dict[Kind, str] = {
     "string": "text",
 }
 
+MOST_ROWS = 10_000_000
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Digits that a number loses when it is kept would make two names one: with a leading zero, or more than 18 digits,
 # it is text. The exponents are those that stay finite.
@@ -87,8 +89,16 @@ def _read_csv(path: Path) -> tuple[pa.Table, Callable[[int], str]]:
 
 
 def _read_parquet(path: Path) -> tuple[pa.Table, Callable[[int], str]]:
-    with pq.ParquetFile(path) as file:
-        return file.read(), lambda row: f"row {row + 1}"
+    schema = pq.read_schema(path)
+    texts = [name for name in schema.names if pa.types.is_string(schema.field(name).type)]
+    # As dictionaries: a few bytes may stand for any number of texts, but those are all alike.
+    with pq.ParquetFile(path, read_dictionary=texts) as file:
+        count = file.metadata.num_rows
+        if count > MOST_ROWS:
+            raise InputError(f"{path} has {count:,} rows; expected at most {MOST_ROWS:,}. Divide it.")
+        table = file.read()
+    table.validate(full=True)
+    return table, lambda row: f"row {row + 1}"
 
 
 def instant(text: str) -> int:

@@ -22,6 +22,7 @@ __all__ = ["SCHEMA", "read_manifest", "stratify", "write_manifest"]
 
 SCHEMA = pa.schema([pa.field(name, pa.string(), nullable=False) for name in ("uri", "label", "split")])
 _SPLITS = ("train", "test")
+_ROWS = 1 << 12
 
 
 def stratify(classes: Mapping[str, Sequence[Path]], *, test: float = 0.2, seed: int = 0) -> pa.Table:
@@ -117,9 +118,12 @@ def _write_csv(table: pa.Table, path: Path) -> None:
 
 def _checked(table: pa.Table, what: str, where: Callable[[int], str]) -> pa.Table:
     """Return the manifest's own columns, or tell what is wrong with them."""
-    table = _columns(table, what)
-    seen = set()
-    for row, values in enumerate(zip(*(column.to_pylist() for column in table.columns), strict=True)):
+    _columns(table.slice(0, 0), what)
+    seen: set[str] = set()
+    # Some rows at a time: a few bytes may stand for any number of rows, but those are all alike.
+    batches = (pa.Table.from_batches([part]) for part in table.to_batches(max_chunksize=_ROWS))
+    parts = (_columns(part, what).to_pylist() for part in batches)
+    for row, values in enumerate(tuple(entry.values()) for part in parts for entry in part):
         for name, value in zip(SCHEMA.names, values, strict=True):
             if not value:
                 raise InputError(f"{what}, {where(row)}: the column {name!r} is empty. Fill it, or remove the row.")
@@ -131,7 +135,7 @@ def _checked(table: pa.Table, what: str, where: Callable[[int], str]) -> pa.Tabl
                 f"{what}, {where(row)}: the column 'uri' lists {uri!r} a second time. Keep one of the two."
             )
         seen.add(uri)
-    return table.cast(SCHEMA)
+    return _columns(table, what).cast(SCHEMA)
 
 
 def _columns(table: pa.Table, what: str) -> pa.Table:
