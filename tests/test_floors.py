@@ -13,7 +13,7 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "lookalike"
 
 FLOORS = [
-    {"errors", "types", "tracing", "files"},
+    {"errors", "types", "descriptions", "tracing", "files"},
     {"images", "vectors", "gallery", "sources", "downloads", "canvas", "palette", "scores"},
     {"models", "store", "datasets"},
     {

@@ -24,6 +24,9 @@ EXTENSIONS = frozenset(
 
 Labels = Literal["folder", "none"]
 
+# The most bytes that are read at once: twice what the largest picture takes that is decoded, uncompressed.
+_LARGEST = 1 << 31
+
 
 def to_uri(path: str | os.PathLike[str]) -> str:
     """Return the identity of a local file: its absolute path, or a ``file://`` URI where that is not Unicode."""
@@ -177,7 +180,11 @@ class Scan:
             return _unreadable(uri, label, error)
         if not stat.S_ISREG(status.st_mode):
             return _unreadable(uri, label, ImageError("not a regular file"))
-        return Item(uri, status.st_size, status.st_mtime_ns, label, Path(path).read_bytes)
+        if status.st_size > _LARGEST:
+            return _unreadable(uri, label, ImageError(f"the file has {status.st_size:,} bytes, more than any image"))
+        # What the system shows as empty files (in /proc, say) may have no end, or wait for ever.
+        read = Path(path).read_bytes if status.st_size else bytes
+        return Item(uri, status.st_size, status.st_mtime_ns, label, read)
 
 
 def _sort_out(paths: Sequence[str | os.PathLike[str]]) -> tuple[list[str], list[str]]:

@@ -148,7 +148,7 @@ class Model:
     def from_json(cls, text: str) -> Model:
         """Read what `to_json` wrote."""
         fields = json.loads(text)
-        for name in ("size", "mean", "std"):
+        for name in {"size", "mean", "std"} & set(fields):
             fields[name] = tuple(fields[name])
         for name in ("weights", "calibration"):
             if fields.get(name) is not None:

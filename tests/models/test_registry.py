@@ -108,12 +108,12 @@ def test_a_description_may_set_every_key(describe):
         "unit_length": "false",
         "options": "{depth = 1.5, names = ['a', 'b']}",
     }
-    model = describe(toml(entries, '[weights]\nfile = "net.onnx"\nlicence = "MIT"\nsha256 = "aa"\n'))
+    model = describe(toml(entries, '[weights]\nfile = "net.onnx"\nlicence = "MIT"\nsha256 = "' + "aa" * 32 + '"\n'))
     assert model == Model(
         "net", "A net", "onnx", (2, 3), 18, "crop", "lanczos", (1, 2.5, 3), (4.0, 5.0, -6.0), "NHWC", "features",
         "first", False, {"depth": 1.5, "names": ["a", "b"]}, model.weights,
     )  # fmt: skip
-    assert (model.weights.file, model.weights.licence, model.weights.sha256) == ("net.onnx", "MIT", "aa")
+    assert (model.weights.file, model.weights.licence, model.weights.sha256) == ("net.onnx", "MIT", "aa" * 32)
     assert Model.from_json(model.to_json()) == model
 
 
@@ -132,9 +132,9 @@ def test_weights_beside_the_description_are_held_to_their_present_hash(describe,
 
 def test_a_promised_hash_is_kept(describe, tmp_path):
     (tmp_path / "net.pth").write_bytes(b"numbers")
-    model = describe(toml(BASE, '[weights]\nfile = "net.pth"\nsha256 = "abc"\n'))
-    assert model.weights.sha256 == "abc"
-    with pytest.raises(WeightsError, match="expected abc"):
+    model = describe(toml(BASE, f'[weights]\nfile = "net.pth"\nsha256 = "{"abcd" * 16}"\n'))
+    assert model.weights.sha256 == "abcd" * 16
+    with pytest.raises(WeightsError, match="expected abcd"):
         weights.find(model)
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import difflib
 import gzip
+import io
+import lzma
 import re
 import shutil
 import stat
@@ -18,13 +20,16 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, cast
+from typing import IO, TYPE_CHECKING, cast
 
 import pyarrow as pa
 
 from lookalike.datasets.manifest import stratify
 from lookalike.downloads import download, locked
 from lookalike.errors import DatasetError, InputError
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 __all__ = ["CLASSES", "OFFICIAL", "SEED_CLASSES", "Archive", "fetch", "split"]
 
@@ -58,6 +63,8 @@ _ROOT = "101_ObjectCategories"
 _INNER = f"{_ROOT}.tar.gz"
 _IMAGE = re.compile(r"image_\d+\.jpg")
 _CHUNK = 1 << 18
+# More than three times what the official archive unpacks to.
+_MOST_BYTES = 1 << 29
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +255,8 @@ def _extract(packed: Path, folder: Path, wanted: Collection[str]) -> None:
     try:
         with (
             _inner(packed) as stream,
-            gzip.open(stream) as unzipped,
+            gzip.open(stream) as gzipped,
+            io.BufferedReader(_Limited(packed, gzipped), _CHUNK) as unzipped,
             tarfile.open(fileobj=unzipped, mode="r|") as tar,
         ):
             for member in tar:
@@ -260,11 +268,37 @@ def _extract(packed: Path, folder: Path, wanted: Collection[str]) -> None:
                     _write(cast("IO[bytes]", tar.extractfile(member)), folder / place[1] / place[2])
             while unzipped.read(_CHUNK):
                 pass  # to the very end, where the checksums are
-    except (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError, RuntimeError) as error:
+    # A damaged zip leads its reader to the last two: a name in no encoding, a method that nobody knows.
+    except (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError, ValueError,
+            RuntimeError) as error:  # fmt: skip
         raise DatasetError(
             f"{packed} is damaged, or neither caltech-101.zip nor the {_INNER} in it: {error}. Replace it, or remove "
             "it so that it is downloaded."
         ) from error
+
+
+class _Limited(io.RawIOBase):
+    """A stream that ends with an error where it unfolds to far more than the official archive does."""
+
+    def __init__(self, packed: Path, stream: gzip.GzipFile) -> None:
+        self._packed = packed
+        self._stream = stream
+        self._left = _MOST_BYTES
+
+    def readable(self) -> bool:
+        """Tell that it can be read."""
+        return True
+
+    def readinto(self, buffer: Buffer, /) -> int:
+        """Read what comes next into a buffer, and return how many bytes that is."""
+        count = self._stream.readinto(buffer)
+        self._left -= count
+        if self._left < 0:
+            raise DatasetError(
+                f"{self._packed} is refused: it unpacks to more than {_MOST_BYTES:,} bytes, far more than the official "
+                "archive. Remove the file and get it from the official address."
+            )
+        return count
 
 
 @contextmanager

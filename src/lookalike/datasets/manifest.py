@@ -21,6 +21,7 @@ __all__ = ["SCHEMA", "read_manifest", "stratify", "write_manifest"]
 
 SCHEMA = pa.schema([pa.field(name, pa.string(), nullable=False) for name in ("uri", "label", "split")])
 _SPLITS = ("train", "test")
+_ROWS = 1 << 12
 
 
 def stratify(classes: Mapping[str, Sequence[Path]], *, test: float = 0.2, seed: int = 0) -> pa.Table:
@@ -74,7 +75,7 @@ def write_manifest(table: pa.Table, folder: Path, *, name: str = "manifest") -> 
     InputError
         If the table is no manifest, or the folder cannot be written.
     """
-    table = _checked(table, "The table to write", lambda row: f"row {row + 1}")
+    table = _checked(table, "The table to write", _counted(0), set())
     paths = folder / f"{name}.csv", folder / f"{name}.parquet"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -139,18 +140,28 @@ def _read_csv(path: Path) -> pa.Table:
             rows.append(row)
     columns = zip(*rows, strict=True) if rows else ([] for _ in names)
     table = pa.table([pa.array(column, pa.string()) for column in columns], names=names)
-    return _checked(table, str(path), lambda row: f"line {lines[row]}")
+    return _checked(table, str(path), lambda row: f"line {lines[row]}", set())
 
 
 def _read_parquet(path: Path) -> pa.Table:
-    with pq.ParquetFile(path) as file:
-        return _checked(file.read(), str(path), lambda row: f"row {row + 1}")
+    _columns(pq.read_schema(path).empty_table(), str(path))
+    # As dictionaries and some rows at a time: a few bytes may stand for any number of rows, but those are all alike.
+    with pq.ParquetFile(path, read_dictionary=SCHEMA.names) as file:
+        seen: set[str] = set()
+        parts, count = [], 0
+        for batch in file.iter_batches(_ROWS, columns=SCHEMA.names):
+            parts.append(_checked(pa.Table.from_batches([batch]), str(path), _counted(count), seen))
+            count += len(batch)
+        return pa.concat_tables(parts) if parts else SCHEMA.empty_table()
 
 
-def _checked(table: pa.Table, what: str, where: Callable[[int], str]) -> pa.Table:
-    """Return the manifest's own columns, or tell what is wrong with them."""
+def _counted(first: int) -> Callable[[int], str]:
+    return lambda row: f"row {first + row + 1}"
+
+
+def _checked(table: pa.Table, what: str, where: Callable[[int], str], seen: set[str]) -> pa.Table:
+    """Return the manifest's own columns, or tell what is wrong with them, the uris seen before among it."""
     table = _columns(table, what)
-    seen = set()
     for row, values in enumerate(zip(*(column.to_pylist() for column in table.columns), strict=True)):
         for name, value in zip(SCHEMA.names, values, strict=True):
             if not value:

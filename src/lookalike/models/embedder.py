@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,7 +16,7 @@ import platformdirs
 from lookalike import vectors
 from lookalike.errors import LookalikeError, ModelError
 from lookalike.files import replacing
-from lookalike.models import tensors, weights
+from lookalike.models import onnx_files, tensors, weights
 from lookalike.tracing import span
 from lookalike.types import Layout, Model, Weights
 
@@ -26,6 +27,9 @@ _GRAPH_VERSION = 2
 
 # Collections keep float16.
 _LARGEST = float(np.finfo(np.float16).max)
+
+# The most images that a graph may ask for at once.
+_MOST_IMAGES = 1024
 
 _IMAGENET_MEAN = (123.675, 116.28, 103.53)
 _IMAGENET_STD = (58.395, 57.12, 57.375)
@@ -92,9 +96,10 @@ class OnnxEmbedder:
 
     def __init__(self, model: Model, source: Path | bytes, *, threads: int = 0) -> None:
         self.model = model
+        self._name = _named(source, model)
         self._session = _session(source, model, threads=threads)
-        self._input = self._session.get_inputs()[0]
-        self._output = _pick_output(model, self._session, _named(source, model))
+        self._input = _pick_input(self._session, self._name)
+        self._output = _pick_output(model, self._session, self._name)
 
     def embed(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Return float32 ``[n, dim]``."""
@@ -104,15 +109,18 @@ class OnnxEmbedder:
             values = self._run(fed)
         # ONNX Runtime's errors share no base class of their own.
         except Exception as error:
-            reason = str(error).splitlines()[0]
-            raise ModelError(f"The graph of the model {self.model.name!r} failed: {reason}") from error
-        pooled = values if built_here else _pool(self.model, values)
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise ModelError(f"The graph {self._name} failed: {reason}") from error
+        if values.dtype.kind not in "fiub":
+            raise ModelError(f"The graph {self._name} gave {values.dtype} values, not numbers. Set another output.")
+        pooled = values if built_here or values.ndim < 2 else _pool(self.model, values)
         if pooled.shape != (len(images), self.model.dim):
             raise ModelError(
-                f"The model {self.model.name!r} gave an array of shape {list(pooled.shape)} for {len(images)} images; "
+                f"The graph {self._name} gave an array of shape {list(pooled.shape)} for {len(images)} images; "
                 f"expected [{len(images)}, {self.model.dim}]. Set dim, output and pooling in a .toml description."
             )
-        return _finish(self.model, pooled.astype(np.float32))
+        with np.errstate(over="ignore", invalid="ignore"):
+            return _finish(self.model, pooled.astype(np.float32))
 
     def _run(self, fed: npt.NDArray[Any]) -> npt.NDArray[Any]:
         count = self._input.shape[0] if self._input.shape else None
@@ -142,6 +150,7 @@ def inspect(path: Path) -> Model:
     ModelError
         If the file is no graph from images to vectors, or leaves its image size open.
     """
+    onnx_files.data_files(path)
     session = _session(path, threads=1)
     inputs, outputs = session.get_inputs(), session.get_outputs()
     remedy = f"Describe it in a .toml file (keys size, layout, output, dim, …) whose [weights] file is {path.name}."
@@ -206,6 +215,20 @@ def _named(source: Path | bytes, model: Model | None) -> str:
     return str(source) if model is None or isinstance(source, Path) else f"of the model {model.name!r}"
 
 
+def _pick_input(session: Any, name: str) -> Any:
+    inputs = session.get_inputs()
+    if len(inputs) != 1:
+        names = ", ".join(each.name for each in inputs) or "nothing"
+        raise ModelError(f"The graph {name} takes {names}; expected one tensor of images. Give another graph.")
+    count = inputs[0].shape[0] if inputs[0].shape else None
+    if isinstance(count, int) and not 1 <= count <= _MOST_IMAGES:
+        raise ModelError(
+            f"The graph {name} takes {count} images at once; expected 1 to {_MOST_IMAGES:,}, or any number. Export it "
+            "for fewer."
+        )
+    return inputs[0]
+
+
 def _pick_output(model: Model, session: Any, name: str) -> str:
     names = [output.name for output in session.get_outputs()]
     if model.architecture != "onnx" or not model.output:
@@ -219,7 +242,13 @@ def _source(model: Model) -> tuple[Path | bytes, str]:
     """Return the Model's graph, and its sha256, which must be the one that filled the Space where it is known."""
     if model.architecture == "onnx":
         path = weights.find(model)
-        return path, weights.sha256_of(path)
+        digest = onnx_files.sha256_of(path)
+        if model.graph not in {None, digest}:
+            raise ModelError(
+                f"The data that the graph {path} takes from other files is not what filled the Space of the model "
+                f"{model.name!r}: their vectors could differ. Put it back, or index into a new collection."
+            )
+        return path, digest
     graph = _graph(model)
     digest = hashlib.sha256(graph).hexdigest()
     if model.graph not in {None, digest}:
@@ -284,12 +313,13 @@ def _pool(model: Model, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     elif model.pooling == "mean" and values.ndim == 4:
         axes = (2, 3) if model.layout == "NCHW" else (1, 2)
     pooled: npt.NDArray[Any] = values.mean(axis=axes, dtype=np.float32) if axes else values
-    return pooled.reshape(len(pooled), -1)
+    return pooled.reshape(len(pooled), math.prod(pooled.shape[1:]))
 
 
 def _finish(model: Model, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     finished = vectors.unit_length(values) if model.unit_length else values
-    if not (np.abs(finished) <= _LARGEST).all():
+    # Where a number is none, there is no length to divide by.
+    if not (np.isfinite(values).all() and (np.abs(finished) <= _LARGEST).all()):
         raise ModelError(
             f"The model {model.name!r} gave numbers that are not finite or beyond {_LARGEST:,.0f}, the most that a "
             "collection can keep. Check its mean and std, or let its description say unit_length = true."

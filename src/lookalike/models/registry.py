@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-from lookalike import types
+from lookalike import descriptions
+from lookalike.descriptions import shown
 from lookalike.errors import ModelError
 from lookalike.types import Model, Weights
 
@@ -19,8 +20,8 @@ __all__ = ["DEFAULT", "catalog", "resolve"]
 
 DEFAULT = "efficientnet-lite0-int8"
 
-_REQUIRED = ("architecture", "size", "dim")
-_FILES = {"weights", "calibration"}
+# A thousand keys joined by full stops take their reader minutes.
+_MOST_BYTES = 1 << 13
 
 
 @cache
@@ -72,11 +73,18 @@ def _unknown(name: str) -> str:
 
 def _from_toml(path: Path) -> Model:
     try:
-        entry = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        with path.open("rb") as stream:
+            text = stream.read(_MOST_BYTES + 1)
+        if len(text) > _MOST_BYTES:
+            raise ModelError(f"The description {path} is longer than any: {_MOST_BYTES:,} bytes. Give another file.")
+        entry = tomllib.loads(text.decode())
+    except OSError as error:
+        raise ModelError(f"The description {path} cannot be read: {error.strerror or error}.") from error
+    # Beside TOML's own error: text that is no UTF-8, numbers without end, and brackets without end.
+    except (ValueError, RecursionError) as error:
         raise ModelError(f"The description {path} is not valid TOML: {error}.") from error
     model = _describe(path.stem.replace(".", "-"), entry, str(path))
-    for part in _FILES:
+    for part in descriptions.FILES:
         file: Weights | None = getattr(model, part)
         if file is not None and (path.parent / file.file).is_file():
             model = _pin(model, part, path.parent / file.file)
@@ -86,7 +94,16 @@ def _from_toml(path: Path) -> Model:
 def _from_onnx(path: Path) -> Model:
     from lookalike.models import embedder
 
-    return _pin(embedder.inspect(path), "weights", path)
+    _accept(path, name=path.stem.replace(".", "-"))
+    model = embedder.inspect(path)
+    _accept(path, size=model.size, dim=model.dim)
+    return _pin(model, "weights", path)
+
+
+def _accept(path: Path, **values: Any) -> None:
+    fault = descriptions.wrong(values)
+    if fault is not None:
+        raise ModelError(f"The graph {path} gives {fault}. Describe it in a .toml file, or give another graph.")
 
 
 def _pin(model: Model, part: str, file: Path) -> Model:
@@ -105,8 +122,9 @@ def _based(name: str, entry: Mapping[str, Any], where: str) -> dict[str, Any]:
     if "base" not in entry:
         return own
     base = entry["base"]
-    if base not in _entries():
-        raise ModelError(f"The model {name!r} in {where} has base = {base!r}; expected one of {', '.join(_entries())}.")
+    if not isinstance(base, str) or base not in _entries():
+        known = ", ".join(_entries())
+        raise ModelError(f"The model {name!r} in {where} has base = {shown(base)}; expected one of {known}.")
     return {**_based(base, _entries()[base], "the catalogue"), **own}
 
 
@@ -118,14 +136,16 @@ def _describe(name: str, entry: Mapping[str, Any], where: str) -> Model:
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1)
             hint = f" Did you mean {near[0]!r}?" if near else f" The keys are {', '.join(sorted(known))}."
-            raise ModelError(f"The model {name!r} in {where} has the unknown key {key!r}.{hint}")
-    for key in _REQUIRED:
+            raise ModelError(f"The model {name!r} in {where} has the unknown key {shown(key)}.{hint}")
+    for key in descriptions.REQUIRED:
         if key not in entry:
             raise ModelError(f"The model {name!r} in {where} lacks the key {key!r}.")
-    _check_values(name, entry, where)
+    fault = descriptions.wrong(entry)
+    if fault is not None:
+        raise ModelError(f"The model {name!r} in {where} has {fault}.")
     values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
-    for part in _FILES & set(entry):
-        values[part] = _describe_file(name, part, entry[part], where)
+    for part in set(descriptions.FILES) & set(entry):
+        values[part] = Weights(**entry[part])
     model = Model(**values)
     if model.precision != "int8":
         return replace(model, calibration=None)
@@ -135,64 +155,3 @@ def _describe(name: str, entry: Mapping[str, Any], where: str) -> Model:
             "numbers get. Make one with: scripts/calibrate MODEL FOLDER"
         )
     return model
-
-
-def _check_values(name: str, entry: Mapping[str, Any], where: str) -> None:
-    for key, value in entry.items():
-        valid, expected = _VALID.get(key, (lambda _: True, ""))
-        if not valid(value):
-            raise ModelError(f"The model {name!r} in {where} has {key} = {value!r}; expected {expected}.")
-
-
-def _numbers(value: object, kind: _Kind, count: int) -> bool:
-    return isinstance(value, list | tuple) and len(value) == count and all(_number(x, kind) for x in value)
-
-
-def _number(value: object, kind: _Kind) -> bool:
-    # Python counts true and false among the whole numbers, and TOML knows nan, inf and numbers without end.
-    return isinstance(value, kind) and not isinstance(value, bool) and abs(value) < 1e9
-
-
-def _describe_file(name: str, part: str, entry: Any, where: str) -> Weights:
-    known = {f.name for f in fields(Weights)}
-    texts = isinstance(entry, dict) and all(isinstance(value, str) for value in entry.values())
-    if not texts or "file" not in entry or not set(entry) <= known:
-        expected = f"a table of texts with the key file and, if need be, {', '.join(sorted(known - {'file'}))}"
-        raise ModelError(f"The model {name!r} in {where} has {part} = {entry!r}; expected {expected}.")
-    return Weights(**entry)
-
-
-def _one_of(choices: object) -> _Check:
-    names = get_args(choices)
-    return (lambda value: value in names), f"one of {', '.join(names)}"
-
-
-_Check = tuple[Callable[[Any], bool], str]
-_Kind = type[int] | tuple[type[int], type[float]]
-
-_TEXT: _Check = (lambda value: isinstance(value, str)), "a text"
-_RGB = "for R, G and B on the scale 0 to 255"
-_VALID: dict[str, _Check] = {
-    "name": (
-        lambda value: isinstance(value, str) and value != "" and not set(value) & set("./\\`"),
-        "a text without full stops, slashes and backquotes",
-    ),
-    "title": _TEXT,
-    "architecture": _TEXT,
-    "output": _TEXT,
-    "size": (
-        lambda value: _numbers(value, int, 2) and all(1 <= side <= 4096 for side in value),
-        "[height, width] in pixels, 1 to 4096",
-    ),
-    "dim": (lambda value: _number(value, int) and 1 <= value <= 65536, "a whole number from 1 to 65536"),
-    "mean": (lambda value: _numbers(value, (int, float), 3), f"three numbers, {_RGB}"),
-    "std": (lambda value: _numbers(value, (int, float), 3) and all(value), f"three numbers other than 0, {_RGB}"),
-    "unit_length": (lambda value: isinstance(value, bool), "true or false"),
-    "options": (lambda value: isinstance(value, dict), "a table"),
-    "resize": _one_of(types.Resize),
-    "filter": _one_of(types.Filter),
-    "layout": _one_of(types.Layout),
-    "pooling": _one_of(types.Pooling),
-    "precision": _one_of(types.Precision),
-    "runtime": _one_of(types.Runtime),
-}

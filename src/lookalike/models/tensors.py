@@ -1,7 +1,8 @@
 """Read the tensors of a weights file without running anything that the file says.
 
 A ``.safetensors`` or ``.h5`` file is plain data. A ``.pth`` file is a pickle: a program. The reader here knows the few
-globals that tensors need and refuses every other by name, so a crafted file cannot call anything.
+globals that tensors need and refuses every other by name, so a crafted file cannot call anything; and nothing that a
+file declares takes more memory than the file itself.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import pickle
 import re
 import zipfile
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
@@ -29,6 +30,7 @@ Tensor = npt.NDArray[Any]
 
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
+_MOST_DIMENSIONS = 64  # what NumPy takes
 _DTYPES = {
     "FloatStorage": np.dtype("<f4"),
     "DoubleStorage": np.dtype("<f8"),
@@ -85,17 +87,22 @@ def _read_keras(path: Path) -> dict[str, Tensor]:
         import h5py
     except ImportError as error:
         raise WeightsError("a Keras file needs h5py; install it with: pip install 'lookalike[keras]'.") from error
-    tensors = {}
+    datasets = {}
 
     def keep(name: str, node: Any) -> None:
         *_, layer, part = ("", *name.split("/"))
         part = re.sub(r"(_\d+)?(:\d+)?$", "", part).removeprefix(f"{layer}_")
         if isinstance(node, h5py.Dataset):
-            tensors[f"{layer}/{'kernel' if part == 'W' else part}"] = np.asarray(node)
+            datasets[f"{layer}/{'kernel' if part == 'W' else part}"] = node
 
     with h5py.File(path, "r") as file:
         file.visititems(keep)
-    return tensors
+        if any(node.is_virtual or node.external for node in datasets.values()):
+            raise WeightsError("it takes numbers from other files, as no file of Keras does.")
+        # Compressed, never written, or shared: Keras writes each number once, as it is.
+        if sum(node.nbytes or 0 for node in datasets.values()) > path.stat().st_size:
+            raise WeightsError("it declares more numbers than it holds.")
+        return {name: np.asarray(node) for name, node in datasets.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,12 +131,35 @@ class _View:
         if not inside or math.prod(self.shape) > len(numbers) or (0 not in self.shape and last >= len(numbers)):
             raise WeightsError(f"a tensor of shape {self.shape} reaches outside its {len(numbers)} numbers.")
         steps = tuple(step * numbers.itemsize for step in self.strides)
-        view = np.lib.stride_tricks.as_strided(numbers[self.offset :], self.shape, steps)
-        return np.ascontiguousarray(view).reshape(self.shape)
+        # No copy: a short file may name its numbers any number of times.
+        return np.lib.stride_tricks.as_strided(numbers[self.offset :], self.shape, steps)
 
 
 def _rebuild(storage: _Storage, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], *_: object) -> _View:
-    return _View(storage, int(offset), tuple(map(int, shape)), tuple(map(int, strides)))
+    return _View(storage, _whole(offset), _several(shape), _several(strides))
+
+
+def _several(values: tuple[int, ...]) -> tuple[int, ...]:
+    if not isinstance(values, tuple) or len(values) > _MOST_DIMENSIONS:
+        raise WeightsError(f"a tensor has a shape or strides that are no tuple of at most {_MOST_DIMENSIONS} numbers.")
+    return tuple(map(_whole, values))
+
+
+def _whole(value: int) -> int:
+    if not isinstance(value, int) or not -(1 << 62) < value < 1 << 62:
+        raise WeightsError("a tensor has a shape, strides or a place that are no whole numbers of 8 bytes.")
+    return value
+
+
+def _simple(value: Any) -> Any:
+    # Anything else may be lists of lists of lists, which a few bytes make too many to be compared or written.
+    if not isinstance(value, str | int | float | None):
+        raise WeightsError("it names something by what is neither a text nor a number.")
+    return value
+
+
+def _ordered(items: Iterable[tuple[Any, Any]] = ()) -> OrderedDict[Any, Any]:
+    return OrderedDict((_simple(key), value) for key, value in items)
 
 
 def _rebuild_parameter(data: _View, *_: object) -> _View:
@@ -137,11 +167,19 @@ def _rebuild_parameter(data: _View, *_: object) -> _View:
 
 
 _ALLOWED: dict[tuple[str, str], Any] = {
-    ("collections", "OrderedDict"): OrderedDict,
+    ("collections", "OrderedDict"): _ordered,
     ("torch._utils", "_rebuild_tensor_v2"): _rebuild,
     ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
     **{("torch", name): dtype for name, dtype in _DTYPES.items()},
 }
+
+
+# What makes objects, sets (whose members are compared), and room for any number of zeros.
+_REFUSED = [
+    *(pickle.OBJ, pickle.NEWOBJ, pickle.NEWOBJ_EX, pickle.EXT1, pickle.EXT2, pickle.EXT4, pickle.PERSID),
+    *(pickle.EMPTY_SET, pickle.ADDITEMS, pickle.FROZENSET, pickle.DICT),
+    *(pickle.BYTEARRAY8, pickle.NEXT_BUFFER, pickle.READONLY_BUFFER),
+]
 
 
 # The reader in Python: the one in C sets aside a place for every number up to the one that a file names.
@@ -154,9 +192,27 @@ class _TensorUnpickler(pickle._Unpickler):
         """Leave out what an object would be given besides its making: tensors need none of it."""
         self.stack.pop()
 
-    dispatch: ClassVar[dict[int, Any]] = {**pickle._Unpickler.dispatch, pickle.BUILD[0]: forget_state}
-    # It fills any number of zeros.
-    del dispatch[pickle.BYTEARRAY8[0]]
+    def set_item(self) -> None:
+        """Put one entry into a dict."""
+        value, key = self.stack.pop(), self.stack.pop()
+        self.stack[-1][_simple(key)] = value
+
+    def set_items(self) -> None:
+        """Put entries into a dict."""
+        items: list[Any] = self.pop_mark()  # type: ignore[attr-defined]
+        self.stack[-1].update(_ordered(zip(items[::2], items[1::2], strict=True)))
+
+    def refuse(self) -> None:
+        """Read no further."""
+        raise WeightsError("it is a pickle with more in it than tensors need.")
+
+    dispatch: ClassVar[dict[int, Any]] = {
+        **pickle._Unpickler.dispatch,
+        pickle.BUILD[0]: forget_state,
+        pickle.SETITEM[0]: set_item,
+        pickle.SETITEMS[0]: set_items,
+        **dict.fromkeys([opcode[0] for opcode in _REFUSED], refuse),
+    }
 
     def find_class(self, module: str, name: str) -> Any:
         try:
@@ -169,9 +225,9 @@ class _TensorUnpickler(pickle._Unpickler):
 
     def persistent_load(self, pid: Any) -> _Storage:
         kind, dtype, key, _location, count = pid[:5]
-        if kind != "storage" or not isinstance(dtype, np.dtype):
+        if _simple(kind) != "storage" or not isinstance(dtype, np.dtype):
             raise WeightsError(f"it holds a reference of the unknown kind {kind!r}.")
-        return _Storage(str(key), dtype, int(count))
+        return _Storage(str(_simple(key)), dtype, _whole(count))
 
 
 def _read_legacy(path: Path) -> dict[str, Tensor]:
@@ -189,12 +245,20 @@ def _read_pickles(file: BinaryIO) -> dict[str, Tensor]:
     wanted = {view.storage.key: view.storage for view in views.values()}
     storages = {}
     for key in _TensorUnpickler(file).load():
-        storage = wanted[str(key)]
+        storage = wanted[str(_simple(key))]
         count = int.from_bytes(file.read(8), "little")
         if count != storage.count:
             raise WeightsError(f"a storage of {storage.count} numbers says that it has {count}.")
-        storages[storage.key] = _numbers(file.read(count * storage.dtype.itemsize), storage)
+        storages[storage.key] = _numbers(_read(file, count * storage.dtype.itemsize), storage)
     return {name: view.fill(storages) for name, view in views.items()}
+
+
+def _read(file: BinaryIO, count: int) -> bytes:
+    """Read so many bytes, or those that are left: a reader sets aside memory for as many as it is asked for."""
+    here = file.tell()
+    left = file.seek(0, io.SEEK_END) - here
+    file.seek(here)
+    return file.read(min(count, left))
 
 
 def _read_zip(path: Path) -> dict[str, Tensor]:
@@ -206,6 +270,9 @@ def _read_zip(path: Path) -> dict[str, Tensor]:
         views = _named_views(_TensorUnpickler(io.BytesIO(_member(archive, index))).load())
         folder = index.removesuffix("data.pkl") + "data/"
         wanted = {view.storage.key: view.storage for view in views.values()}
+        # Each may be whole and yet all of them one: members of a zip can lie over each other.
+        if sum(archive.getinfo(folder + key).file_size for key in wanted) > path.stat().st_size:
+            raise WeightsError("its members are larger than itself.")
         storages = {key: _numbers(_member(archive, folder + key), storage) for key, storage in wanted.items()}
     return {name: view.fill(storages) for name, view in views.items()}
 

@@ -79,15 +79,24 @@ def _places(model: Model, weights: Weights) -> Iterator[Path]:
     if Path(weights.file).is_absolute():
         yield Path(weights.file)
     if weights.package is not None:
-        spec = util.find_spec(weights.package)
-        if spec is not None and spec.origin is not None:
-            yield Path(spec.origin).parent / "models" / weights.file
+        origin = _origin(weights.package)
+        if origin is not None:
+            yield Path(origin).parent / "models" / weights.file
     if weights.hub is not None:
         cached = _HubFile.of(model, weights).cached()
         if cached is not None:
             yield cached
     if weights.url is not None:
         yield _kept(weights)
+
+
+def _origin(package: str) -> str | None:
+    """Return where an installed package is, without importing it, which what a name with full stops would do."""
+    try:
+        spec = util.find_spec(package) if package.isidentifier() else None
+    except ValueError:  # __main__, which is no package
+        return None
+    return None if spec is None else spec.origin
 
 
 def _verified(model: Model, weights: Weights, path: Path) -> Path:
@@ -101,8 +110,11 @@ def _verified(model: Model, weights: Weights, path: Path) -> Path:
 
 
 def _hash(path: Path, kind: str) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.new(kind, usedforsecurity=kind != "md5")).hexdigest()
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, lambda: hashlib.new(kind, usedforsecurity=kind != "md5")).hexdigest()
+    except OSError as error:
+        raise WeightsError(f"The weights {path} cannot be read: {error.strerror or error}.") from error
 
 
 def _fetched(model: Model, weights: Weights) -> Path:

@@ -20,7 +20,7 @@ import numpy.typing as npt
 import platformdirs
 import pyarrow as pa
 
-from lookalike.errors import CollectionError, InputError, SpaceError
+from lookalike.errors import CollectionError, InputError, ModelError, SpaceError
 from lookalike.sources import prefixes, to_uri
 from lookalike.store.contents import Contents, Known, Missing, settled
 from lookalike.store.guard import damaged, guard
@@ -110,6 +110,10 @@ class Collection:
                 f"The collection {path} has the format {found}; this Lookalike reads {FORMAT}. "
                 "Use the Lookalike that wrote it, or index into a new folder."
             )
+        try:
+            models_of(schema)
+        except ModelError as error:
+            raise damaged(path, "opened", str(error)) from error
         return cls(path, table)
 
     @staticmethod

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from lookalike import descriptions
+from lookalike.errors import ModelError
 from lookalike.types import Model
 
 __all__ = ["BASE", "FORMAT", "array", "column", "format_of", "models_of", "quote"]
@@ -39,9 +41,21 @@ def column(model: Model) -> pa.Field:
 
 
 def models_of(schema: pa.Schema) -> dict[str, Model]:
-    """Return the Model of each Space that a table has, by the Space's name."""
-    fields = [field for field in schema if _MODEL_KEY in (field.metadata or {})]
-    return {field.name: Model.from_json(field.metadata[_MODEL_KEY].decode()) for field in fields}
+    """Return the Model of each Space that a table has, by the Space's name.
+
+    Raises
+    ------
+    ModelError
+        If what the table says of one is no description, or not that of its column; the message is the reason alone.
+    """
+    models = {}
+    for field in schema:
+        if _MODEL_KEY in (field.metadata or {}):
+            model = descriptions.from_json(field.metadata[_MODEL_KEY].decode(errors="replace"))
+            if field.name != model.name or field.type != column(model).type:
+                raise ModelError(f"the column {field.name!r} does not hold the vectors that its model describes")
+            models[field.name] = model
+    return models
 
 
 def format_of(schema: pa.Schema) -> str:

@@ -30,6 +30,8 @@ _CUTS = {"Relu", "Clip"}
 # Those that give on what they take: all their tensors have one scale, so that nothing is rounded twice.
 _PASSED = {"Concat", "MaxPool"}
 _WEIGHT_TOP = 63
+# What no network comes near, and float32 can still count in.
+_LEAST, _MOST = 1e-20, 1e20
 
 
 class _Scale(NamedTuple):
@@ -87,17 +89,18 @@ def _scales(nodes: Sequence[onnx.NodeProto], measured: Measured) -> dict[str, _S
 
 
 def _scale(low: float, high: float) -> _Scale:
-    step = np.float32((high - low) / 255 or 1)
+    span = high - low
+    step = np.float32(span / 255 if span > _LEAST else 1)
     return _Scale(step, np.uint8(np.clip(np.rint(-low / step), 0, 255)))
 
 
 def _measure(measured: Measured, name: str, what: str, count: int) -> npt.NDArray[np.float64]:
     values = measured.get(f"{name}.{what}")
-    if values is None or values.shape != (count,) or not np.isfinite(values).all():
+    if values is None or values.shape != (count,) or not (np.abs(values) < _MOST).all():
         found = "nothing" if values is None else f"an array of shape {list(values.shape)}"
         raise WeightsError(
-            f"The calibration holds {found} as {name}.{what}; expected {count} numbers. It was measured on another "
-            "network. Measure it anew with: scripts/calibrate MODEL FOLDER"
+            f"The calibration holds {found} as {name}.{what}; expected {count} finite numbers. It was measured on "
+            "another network. Measure it anew with: scripts/calibrate MODEL FOLDER"
         )
     return values.astype(np.float64)
 
