@@ -41,6 +41,8 @@ precision = "PRECISION"
 runtime = "RUNTIME"
 [weights]
 file = "keras.h5"
+"""
+CALIBRATION = """
 [calibration]
 file = "calibration.safetensors"
 """
@@ -91,7 +93,7 @@ def _descriptions(network: Path, paths: list[Path]) -> list[str]:
     for name, (precision, runtime) in VARIANTS.items():
         written[name] = network / f"inception-v3-{name}.toml"
         text = DESCRIPTION.replace("PRECISION", precision).replace("RUNTIME", runtime)
-        written[name].write_text(text, encoding="utf-8")
+        written[name].write_text(text + CALIBRATION * (precision == "int8"), encoding="utf-8")
     model = registry.resolve(written["f32"])
     chosen = paths[:: -(-len(paths) // CALIBRATED_ON)]
     pictures = (images.prepare(images.decode(path.read_bytes()), model)[np.newaxis] for path in chosen)
