@@ -27,9 +27,10 @@ from lookalike.images import MAX_PIXELS
 from lookalike.indexing import Settings
 from lookalike.loading import Work, Worker
 from lookalike.models import embedder, graphs, registry, tensors, weights
+from lookalike.processors import cores
 from lookalike.sources import Scan
 from lookalike.types import Model
-from measuring import Report, alternate, cores, parser, spread
+from measuring import Report, alternate, parser, spread
 from vectors_made import PHOTOGRAPHS, add_source, files, pictures
 
 # The network in float32, and with each suffix that this Lookalike may know for another precision.

@@ -29,14 +29,7 @@ HERE = Path(__file__).parent
 KERAS = HERE.parent / ".venv-parity" / "bin" / "python"
 
 DESCRIPTION = """
-architecture = "inception-v3"
-size = [299, 299]
-filter = "bilinear"
-mean = [127.5, 127.5, 127.5]
-std = [127.5, 127.5, 127.5]
-output = "mixed_7c"
-dim = 2048
-options = { count_include_pad = false, naming = "keras" }
+base = "inception-v3-keras"
 precision = "PRECISION"
 runtime = "RUNTIME"
 [weights]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
 import threading
 import time
@@ -16,6 +15,8 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 import psutil
+
+from lookalike.processors import cores
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -83,11 +84,6 @@ def _cell(value: object) -> str:
     if isinstance(value, float):
         return f"{value:,.3f}" if abs(value) < 10 else f"{value:,.1f}"
     return f"{value:,}" if isinstance(value, int) else str(value)
-
-
-def cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def machine() -> dict[str, Any]:

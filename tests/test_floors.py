@@ -13,7 +13,7 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "lookalike"
 
 FLOORS = [
-    {"errors", "types", "descriptions", "tracing", "files"},
+    {"errors", "types", "descriptions", "tracing", "files", "processors"},
     {"images", "vectors", "gallery", "sources", "downloads", "canvas", "palette", "scores", "tables"},
     {"models", "store", "datasets"},
     {

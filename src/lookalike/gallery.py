@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -10,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from lookalike.processors import cores
 
 __all__ = ["Gallery", "widen"]
 
@@ -178,7 +179,7 @@ def _products(query: Halves, halves: Halves) -> npt.NDArray[np.float32]:
     """Return the dot product of a query with each row, summed in float32 without making the rows float32."""
     if halves.size < _MANY:
         return _product(query, halves)
-    parts = np.array_split(halves, os.cpu_count() or 1)
+    parts = np.array_split(halves, cores())
     return np.concatenate(list(_pool().map(lambda part: _product(query, part), parts)))
 
 
@@ -201,4 +202,4 @@ def _simd() -> Any:
 
 @cache
 def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(os.cpu_count(), "compare")
+    return ThreadPoolExecutor(cores(), "compare")

@@ -24,6 +24,7 @@ from lookalike.errors import SourceError
 from lookalike.loading import Work, Worker, in_order
 from lookalike.metadata import Described, Metadata
 from lookalike.models import embedder, registry
+from lookalike.processors import cores
 from lookalike.sources import EXTENSIONS, Labels, Scan, from_uri, prefixes
 from lookalike.store import ann
 from lookalike.store.collection import Collection, default_path
@@ -209,7 +210,7 @@ class _Run:
     def work_through(self, scan: Scan) -> None:
         """Do everything that the scan asks for, then sweep."""
         before = {root: self._collection.ids_under(prefixes(root)) for root in scan.roots}
-        threads = self._settings.threads or _cores()
+        threads = self._settings.threads or cores()
         with ThreadPoolExecutor(threads, "index") as pool:
             try:
                 for works in in_order(pool, self._missing(scan), self._waiting, 2 * threads):
@@ -337,8 +338,3 @@ class _Run:
             else:
                 self.report.removed += 1
         self._collection.delete(gone[~np.array(there, bool)])
-
-
-def _cores() -> int:
-    """Return how many processor cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -332,3 +333,12 @@ def test_json_is_plain_ascii_whatever_the_terminal(tmp_path):
     answer = lookalike_json("search", query, "-c", tmp_path / "c", env=environment)
     assert answer["matches"][0]["uri"] == str(query)
     assert "写" not in lookalike("search", query, "-c", tmp_path / "c", env=environment).stdout
+
+
+def test_commands_do_without_pandas_where_it_is_installed(indexed, query):
+    pytest.importorskip("pandas", reason="needs pandas: pip install lookalike[pandas]")
+    for words in (["search", str(query), "-c", indexed], ["info", "-c", indexed]):
+        done = subprocess.run([sys.executable, "-X", "importtime", "-m", "lookalike", *map(str, words)],
+                              capture_output=True, text=True, check=True)  # fmt: skip
+        assert "lance.dataset" in done.stderr
+        assert "pandas.core" not in done.stderr
