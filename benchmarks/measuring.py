@@ -148,6 +148,8 @@ class Watch:
         self._thread = threading.Thread(target=self._take)
 
     def __enter__(self) -> Self:
+        # Here and not in the thread, which may first run when the work is well under way.
+        self.samples.append((self.mark, resident()))
         self._thread.start()
         return self
 
@@ -156,7 +158,6 @@ class Watch:
         self._thread.join()
 
     def _take(self) -> None:
-        self.samples.append((self.mark, resident()))
         while not self._ended.wait(0.01):
             self.samples.append((self.mark, resident()))
 
