@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from lookalike.errors import InputError
 from lookalike.store.collection import Collection
+from lookalike.store.filters import MAX_LENGTH
 from made import SPACE, make_collection
 
 KINDS = {"rating": "float64", "shot by": "string", "n": "int64", "flag": "bool", "taken": "timestamp", "in": "int64"}
@@ -340,3 +341,23 @@ def test_metadata_columns_are_told_from_the_others(collection):
     again = Collection.open(collection.path)
     assert again.metadata == KINDS
     assert list(again.models) == [SPACE]
+
+
+def test_numbers_are_compared_digit_by_digit_and_zero_has_no_sign(collection):
+    large = [uri for uri, n in zip(ROWS["uri"], ROWS["n"], strict=True) if n == 2**53 + 1]
+    assert found(collection, f"n = {2**53 + 1}") == sorted(large) != []
+    assert found(collection, f"n = {2**53}") == []
+    assert found(collection, "rating = -0.0") == found(collection, "rating = 0") != []
+
+
+@pytest.mark.parametrize(("rest", "shown"), [("x" * 40, "x" * 40), ("x" * 41, "x" * 40 + "...")])
+def test_an_error_shows_at_most_forty_characters_of_what_it_met(collection, rest, shown):
+    with pytest.raises(InputError, match=f"before {re.escape(shown)}: "):
+        collection.select(rest)
+
+
+def test_a_filter_has_at_most_so_many_characters(collection):
+    longest = "n = 0".ljust(MAX_LENGTH)
+    assert found(collection, longest) == found(collection, "n = 0")
+    with pytest.raises(InputError, match=f"has {MAX_LENGTH + 1:,} characters; expected at most"):
+        collection.select(longest + " ")

@@ -74,7 +74,7 @@ class In:
 
     column: Column
     values: tuple[Value, ...]
-    negated: bool = False
+    negated: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class Like:
 
     column: Column
     pattern: str
-    negated: bool = False
+    negated: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ class IsNull:
     """``column is null``."""
 
     column: Column
-    negated: bool = False
+    negated: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,9 +169,7 @@ def _operand(column: Column) -> str:
 
 
 def _literal(value: Value) -> str:
-    if isinstance(value, str):
-        return quote(value)
-    return str(value).lower() if isinstance(value, bool) else repr(value)
+    return quote(value) if isinstance(value, str) else repr(value)
 
 
 _OPPOSITE = {"=": "!=", "!=": "=", "<": ">=", "<=": ">", ">": "<=", ">=": "<"}

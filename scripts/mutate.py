@@ -1,0 +1,172 @@
+"""Mutation testing of some modules with Cosmic Ray's operators; see the script beside this file.
+
+Each mutant is tried with the tests that execute its line, the quickest first, until one fails. A mutant that none
+notices is printed as a diff and written to ``build/mutants/MODULE.diff``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from queue import SimpleQueue
+
+import coverage
+from cosmic_ray.mutating import mutate_code
+from cosmic_ray.plugins import get_operator
+
+# One replacement for each kind of operator: others of the same kind are noticed by the same tests.
+OPERATORS = [
+    *(f"core/ReplaceBinaryOperator_{swap}" for swap in (
+        "Add_Sub", "Sub_Add", "Mul_Div", "Div_Mul", "FloorDiv_Mul", "Mod_Mul", "Pow_Mul",
+        "LShift_RShift", "RShift_LShift", "BitAnd_BitOr",
+    )),
+    *(f"core/ReplaceComparisonOperator_{swap}" for swap in (
+        "Eq_NotEq", "NotEq_Eq", "Lt_LtE", "Lt_GtE", "LtE_Lt", "LtE_Gt", "Gt_GtE", "Gt_LtE", "GtE_Gt", "GtE_Lt",
+        "Is_IsNot", "IsNot_Is",
+    )),
+    "core/ReplaceUnaryOperator_USub_UAdd", "core/ReplaceUnaryOperator_Delete_Invert",
+    "core/ReplaceUnaryOperator_Delete_Not", "core/AddNot", "core/ReplaceTrueWithFalse", "core/ReplaceFalseWithTrue",
+    "core/ReplaceAndWithOr", "core/ReplaceOrWithAnd", "core/ReplaceBreakWithContinue",
+    "core/ReplaceContinueWithBreak", "core/NumberReplacer", "core/RemoveDecorator",
+    "core/ZeroIterationForLoop",
+]  # fmt: skip
+TESTS = [
+    "tests/store", "tests/test_indexing.py", "tests/test_loading.py", "tests/test_metadata.py",
+    "tests/test_optimizing.py", "tests/test_searching.py", "tests/trust/test_names.py",
+]  # fmt: skip
+LIMIT = 300  # seconds; a mutant that runs longer never ends, and is noticed by that
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A module's source with one change, and the lines of the original that are others now, from 1."""
+
+    source: str
+    lines: list[int]
+    diff: str
+
+
+def mutants(path: Path) -> Iterator[Mutant]:
+    """Yield each mutant of a module once, by operator."""
+    original = path.read_text("utf-8")
+    seen = {original}
+    for name in OPERATORS:
+        operator = get_operator(name)()
+        occurrence = 0
+        while (source := mutate_code(original, operator, occurrence)) is not None:
+            occurrence += 1
+            if source not in seen:
+                seen.add(source)
+                before, after = original.splitlines(True), source.splitlines(True)
+                changes = difflib.SequenceMatcher(None, before, after, autojunk=False).get_opcodes()
+                lines = [n + 1 for kind, first, end, *_ in changes if kind != "equal" for n in range(first, end)]
+                # That nobody can change an object is a convention, and no behaviour.
+                if not any("frozen=" in before[line - 1] for line in lines):
+                    diff = "".join(difflib.unified_diff(before, after, str(path), name, n=1))
+                    yield Mutant(source, lines, diff)
+
+
+def tests_by_line(modules: list[Path], tests: list[str], place: Path) -> dict[Path, dict[int, list[str]]]:
+    """Run the tests once, unchanged; return which of them execute each line, the quickest first."""
+    data = place / "coverage"
+    command = [sys.executable, "-m", "pytest", *tests, "--cov=lookalike", "--cov-context=test", "--cov-report="]
+    command += ["--durations=0", "--durations-min=0", "-vv", "-p", "no:cacheprovider"]
+    environment = {**os.environ, "COVERAGE_FILE": str(data)}
+    told = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if told.returncode:
+        sys.exit(f"{told.stdout}\nThe tests fail without any change; mend that first.")
+    took: dict[str, float] = {}
+    for seconds, test in re.findall(r"^([\d.]+)s (?:setup|call|teardown) +(\S.*)$", told.stdout, re.MULTILINE):
+        took[test] = took.get(test, 0.0) + float(seconds)
+    measured = coverage.CoverageData(str(data))
+    measured.read()
+    found: dict[Path, dict[int, list[str]]] = {}
+    for module in modules:
+        contexts = measured.contexts_by_lineno(str(module.resolve()))
+        named = {line: {name.rsplit("|", 1)[0] for name in names if name} for line, names in contexts.items()}
+        anywhere = set().union(*named.values())
+        # What is executed as the module is imported concerns every test that comes by later.
+        found[module] = {
+            line: sorted(names or anywhere, key=lambda test: took.get(test, 0.0)) for line, names in named.items()
+        }
+    return found
+
+
+def copied(place: Path, number: int) -> Path:
+    """Return a copy of source and tests, to be changed at will."""
+    copy = place / f"copy{number}"
+    for name in ("src", "tests", "benchmarks", "pyproject.toml"):
+        source = Path(name)
+        if source.is_dir():
+            shutil.copytree(source, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, copy / name)
+    return copy
+
+
+def is_noticed(mutant: Mutant, module: Path, tests: list[str], copy: Path) -> bool:
+    """Tell whether one of some tests fails on a mutant."""
+    if not tests:
+        return False
+    target = copy / module
+    original = target.read_text("utf-8")
+    (copy / "tests.txt").write_text("\n".join(tests), "utf-8")
+    target.write_text(mutant.source, "utf-8")
+    environment = {**os.environ, "PYTHONPATH": str(copy / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", "@tests.txt"]
+    try:
+        ran = subprocess.run(command, cwd=copy, env=environment, capture_output=True, timeout=LIMIT, check=False)
+    except subprocess.TimeoutExpired:
+        return True
+    finally:
+        target.write_text(original, "utf-8")
+    return ran.returncode != 0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("modules", nargs="+", type=Path)
+    parser.add_argument("--tests", nargs="+", default=TESTS)
+    parser.add_argument("--jobs", type=int, default=1)
+    given = parser.parse_args()
+    results = Path("build/mutants")
+    results.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="mutants-") as folder, ThreadPoolExecutor(given.jobs) as pool:
+        place = Path(folder)
+        tests = tests_by_line(given.modules, given.tests, place)
+        copies: SimpleQueue[Path] = SimpleQueue()
+        for number in range(given.jobs):
+            copies.put(copied(place, number))
+
+        def noticed(module: Path, mutant: Mutant) -> bool:
+            met = [test for line in mutant.lines for test in tests[module].get(line, [])]
+            copy = copies.get()
+            try:
+                return is_noticed(mutant, module, list(dict.fromkeys(met)), copy)
+            finally:
+                copies.put(copy)
+
+        for module in given.modules:
+            every = Mutant(module.read_text("utf-8"), list(tests[module]), "")
+            if noticed(module, every):
+                sys.exit(f"The tests of {module} cannot be run one by one.")
+            made = list(mutants(module))
+            verdicts = pool.map(partial(noticed, module), made)
+            left = [mutant.diff for mutant, verdict in zip(made, verdicts, strict=True) if not verdict]
+            (results / f"{module.stem}.diff").write_text("\n".join(left), "utf-8")
+            print(f"{module}: {len(made)} mutants, {len(left)} that no test notices", *left, sep="\n", flush=True)
+
+
+if __name__ == "__main__":
+    main()
