@@ -30,6 +30,7 @@ _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})  # HTTP states that a 
 
 _Progress = Callable[[int, int | None], None]
 
+
 def download(
     url: str,
     target: Path,
