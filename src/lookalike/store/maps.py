@@ -17,8 +17,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from lookalike.errors import CollectionError
+from lookalike.store import lock
 
-__all__ = ["Kept", "folder", "read", "write"]
+__all__ = ["Kept", "folder", "places", "read", "write"]
 
 _FACTS_KEY = b"lookalike.map"
 _COLUMNS = {
@@ -60,6 +61,11 @@ def folder(path: str, space: str, method: str) -> Path:
     return Path(path, "maps", f"{quote(space, safe='')}-{method}.lance")
 
 
+def places(path: str) -> list[Path]:
+    """Return where the maps lie that the collection at `path` keeps; not one whose first writing was cut short."""
+    return sorted(place for place in Path(path, "maps").glob("*.lance") if any(place.glob("_versions/*.manifest")))
+
+
 def read(path: str, space: str, method: str) -> Kept | None:
     """Return the map that a collection keeps for a Space and method, or None.
 
@@ -69,7 +75,7 @@ def read(path: str, space: str, method: str) -> Kept | None:
         If there is one but it cannot be read.
     """
     place = folder(path, space, method)
-    if not place.is_dir():
+    if place not in places(path):
         return None
     with _guard(place, "read"):
         rows = lance.dataset(str(place)).to_table()
@@ -82,6 +88,8 @@ def read(path: str, space: str, method: str) -> Kept | None:
 def write(path: str, space: str, method: str, kept: Kept) -> None:
     """Keep a map in place of the one before, in one commit: a reader finds the one or the other, whole.
 
+    Of two processes that make the same map the later one's stays; it is brought up to date when it is next asked for.
+
     Raises
     ------
     CollectionError
@@ -91,7 +99,7 @@ def write(path: str, space: str, method: str, kept: Kept) -> None:
     values = (kept.ids, kept.xy[:, 0], kept.xy[:, 1], kept.fitted, kept.digests)
     arrays = [pa.array(column, kind) for column, kind in zip(values, _COLUMNS.values(), strict=True)]
     schema = pa.schema(_COLUMNS, metadata={_FACTS_KEY: json.dumps(kept.facts).encode()})
-    with _guard(place, "written"):
+    with lock.held(path), _guard(place, "written"):
         place.parent.mkdir(parents=True, exist_ok=True)
         mode = "overwrite" if place.is_dir() else "create"
         table = lance.write_dataset(pa.table(arrays, schema=schema), str(place), mode=mode)
