@@ -1,4 +1,4 @@
-"""Files that are whole or not there at all."""
+"""Files that are whole or not there at all, and files that one process at a time holds."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if sys.platform == "win32":
     import msvcrt
 
     def try_lock(file: IO[bytes]) -> bool:
-        """Lock an open file for this process, until it is closed; return False if another holds it."""
+        """Lock a file until it is closed, if nobody else holds it; see below."""
         try:
             msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
         except PermissionError:
@@ -30,7 +30,15 @@ else:
     import fcntl
 
     def try_lock(file: IO[bytes]) -> bool:
-        """Lock an open file for this process, until it is closed; return False if another holds it."""
+        """Lock a file until it is closed, if nobody else holds it; tell whether that was so.
+
+        The system itself lets go for a process that dies. Only those who ask for the lock heed it.
+
+        Raises
+        ------
+        OSError
+            If the file system has no locks.
+        """
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -82,6 +82,8 @@ def read(path: str, space: str, method: str) -> Kept | None:
 def write(path: str, space: str, method: str, kept: Kept) -> None:
     """Keep a map in place of the one before: a reader finds the one or the other, whole.
 
+    Of two processes that make the same map the later one's stays; it is brought up to date when it is next asked for.
+
     Raises
     ------
     CollectionError

@@ -20,8 +20,9 @@ from lookalike.store import maps
 # Vectors of unit length, kept as float16: two roundings.
 _TOLERANCE = 1e-3
 _WEEK_S = 8 * 24 * 3600
-# What a table keeps by names of its own, in the collection's folder.
 _TABLE = "images.lance"
+# What is looked at in other ways, and files that are of this run alone: locks, and what ONNX Runtime keeps for itself.
+_OTHERS = {_TABLE, "maps", ".writer", ".upkeep", "Microsoft"}
 
 
 class Row(NamedTuple):
@@ -96,10 +97,9 @@ def _vector(scalar: Any) -> np.ndarray:
 def _files(place: Path) -> Iterator[tuple[str, str]]:
     for path in sorted(place.rglob("*")):
         name = path.relative_to(place)
-        own = _TABLE not in name.parts and "maps" not in name.parts[:-1] and "Microsoft" not in name.parts
-        if path.is_file() and own:
+        if path.is_file() and not _OTHERS & {*name.parts[:-1], path.name}:
             yield str(name), hashlib.sha256(path.read_bytes()).hexdigest()
-        elif path.is_file() and path.name.startswith("."):
+        elif path.is_file() and path.parent.name == "maps" and path.name.startswith("."):
             yield str(name), ""
 
 
