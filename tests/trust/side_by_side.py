@@ -22,10 +22,12 @@ def tell(line: str) -> None:
 
 def meet(place: Path, count: int = 2) -> None:
     """Wait until so many processes are here, each of which calls it with the place of this meeting."""
+    end = time.monotonic() + 20
     place.mkdir(exist_ok=True, parents=True)
     (place / str(os.getpid())).touch()
     while len(list(place.iterdir())) < count:
         time.sleep(0.0005)
+        assert time.monotonic() < end, "the other process did not come"
 
 
 def index(where: Path, folder: str, model: str, rounds: int) -> None:
@@ -44,6 +46,16 @@ def join(where: Path, file: str, rounds: int) -> None:
             tell("joined")
         except InputError as error:
             tell(str(error))
+
+
+def count(path: str, uri: str, times: int) -> None:
+    """Raise the number that the label of an image is, each time by one."""
+    table = lookalike.Collection.open(path)
+    meet(Path(path, "meeting"))
+    for _ in range(times):
+        with table.changing():
+            number = int(table.known([uri])[uri].label or 0)
+            table.update({"uri": [uri], "label": [str(number + 1)]})
 
 
 def read(path: str, query: str) -> None:
@@ -88,5 +100,7 @@ if __name__ == "__main__":
         index(Path(given[0]), given[1], given[2], int(given[3]))
     elif part == "join":
         join(Path(given[0]), given[1], int(given[2]))
+    elif part == "count":
+        count(given[0], given[1], int(given[2]))
     else:
         read(*given)

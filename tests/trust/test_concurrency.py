@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import random
-import signal
 import subprocess
 import sys
-import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -38,11 +36,11 @@ def draw(file: Path, seed: int) -> None:
 
 @pytest.fixture
 def pictures(tmp_path):
-    """Three folders of 40 pictures each, some of which hold the same."""
+    """Three folders of 20 pictures each, some of which hold the same."""
     root = tmp_path / "pictures"
     root.mkdir()
-    for number in range(120):
-        draw(root / "abc"[number // 40] / f"{number}.png", number % 90)
+    for number in range(60):
+        draw(root / "abc"[number // 20] / f"{number}.png", number % 45)
     return root
 
 
@@ -100,7 +98,14 @@ def test_indexers_an_optimizer_a_map_and_readers_side_by_side(pictures, small, t
     assert report["wrong"] == []
     assert report["turns"] > 3
     check(path, pictures, ("pixels", "small"))
-    assert json.loads(command("index", pictures, "-c", path, "--json").stdout)["unchanged"] == 120
+    assert json.loads(command("index", pictures, "-c", path, "--json").stdout)["unchanged"] == 60
+
+
+def test_what_is_read_for_a_change_is_not_changed_by_another_before_it_is_made(indexed, pictures):
+    uri = str(pictures / "a" / "0.png")
+    Collection.open(indexed).update({"uri": [uri], "label": ["0"]})
+    finish(*(start("count", indexed, uri, 15, words=PART) for _ in range(2)))
+    assert Collection.open(indexed).known([uri])[uri].label == "30"
 
 
 def test_begun_at_the_same_moment_both_make_the_collection_and_embed_the_same_files(pictures, small, tmp_path):
@@ -169,10 +174,10 @@ def test_a_sweep_leaves_what_another_added_and_passes_over_what_it_removed(index
     gone = [pictures / "a" / "3.png", pictures / "a" / "4.png"]
     for file in gone:
         file.unlink()
-    draw(pictures / "b" / "99.png", 2000)
+    draw(pictures / "b" / "new.png", 2000)
 
     def other():
-        draw(pictures / "c" / "100.png", 3000)
+        draw(pictures / "c" / "new.png", 3000)
         Collection.open(indexed).remove([str(gone[0])])
         lookalike.index(pictures / "c", indexed)
 
@@ -182,8 +187,8 @@ def test_a_sweep_leaves_what_another_added_and_passes_over_what_it_removed(index
 
 
 def test_an_indexer_goes_on_although_the_version_that_it_read_is_removed(indexed, pictures):
-    draw(pictures / "b" / "50.png", 2000)
-    draw(pictures / "b" / "51.png", 2001)
+    draw(pictures / "b" / "new1.png", 2000)
+    draw(pictures / "b" / "new2.png", 2001)
     meanwhile(pictures, indexed, lambda: lookalike.optimize(indexed, keep_days=0), batch=1, commit_rows=1)
     check(indexed, pictures, ("pixels",))
 
@@ -196,8 +201,10 @@ def test_a_searcher_stays_at_its_version_or_says_that_it_is_gone(indexed, pictur
     lookalike.optimize(indexed)
     assert lookalike.search(table, query).uris == answer.uris
     lookalike.optimize(indexed, keep_days=0)
-    with pytest.raises(CollectionError, match="is there no more"):
-        lookalike.search(table, query)
+    found = answer.uris
+    with suppress(CollectionError):  # of a file that was open, all is still there
+        found = lookalike.search(table, query).uris
+    assert found == answer.uris
     assert str(query) not in lookalike.search(indexed, query).uris
 
 
@@ -226,7 +233,6 @@ WRITE = """
 import sys, numpy as np
 from lookalike import Collection
 table = Collection.open(sys.argv[1])
-print("ready", flush=True)
 for turn in range(10_000):
     uris = [f"/w/{turn % 5}/{row}" for row in range(1000)]
     table.write({"uri": uris, "sha256": [bytes(32)] * 1000, "spaces": [["pixels"]] * 1000,
@@ -238,11 +244,11 @@ def test_what_writers_leave_that_were_killed_is_removed_by_optimize(indexed, pic
     def half_written():
         return [*indexed.rglob(".tmp*")]
 
-    for _ in range(15):
+    for _ in range(10):
         writer = start(indexed, words=[sys.executable, "-c", WRITE])
-        assert writer.stdout.readline() == "ready\n"
-        time.sleep(random.uniform(0.05, 0.4))
-        writer.send_signal(signal.SIGKILL)
+        while not half_written():
+            assert writer.poll() is None
+        writer.kill()
         writer.communicate()
         if half_written():
             break
@@ -254,5 +260,5 @@ def test_what_writers_leave_that_were_killed_is_removed_by_optimize(indexed, pic
     assert not half_written()
     after = Collection.open(indexed)
     assert (after.count(), faults(after), faults(before)) == (count, [], [])
-    after.remove(["/w"])
+    after.delete(after.ids_under(["/w/"]))
     check(indexed, pictures, ("pixels",))

@@ -5,6 +5,7 @@ One process at a time does it, for as long as it takes; others may write in betw
 
 from __future__ import annotations
 
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -114,11 +115,11 @@ def _clean(table: lance.LanceDataset, place: str, older_than: timedelta, *, orph
 
 def _strays(table: lance.LanceDataset, place: Path) -> list[Path]:
     """Return files of no version that the store does not clean up: half written ones, and what was to be committed."""
-    versions, planned = table.versions(), list(place.glob("_transactions/*.txn"))
-    if len(planned) > len(versions):
-        made = (table.read_transaction(version["version"]) for version in versions)
-        named = {f"{one.read_version}-{one.uuid}.txn" for one in made if one is not None}
-        planned = [file for file in planned if file.name not in named]
+    planned = {file.name: file for file in place.glob("_transactions/*.txn")}
+    if len(planned) > len(table.versions()):
+        for version in place.glob("_versions/*.manifest"):
+            for name in re.findall(rb"(?=(\d+-[0-9a-f-]{36}\.txn))", version.read_bytes()):
+                planned.pop(name.decode(), None)
     else:
-        planned = []
-    return [*planned, *(file for file in place.rglob(".tmp*") if file.is_file())]
+        planned = {}
+    return [*planned.values(), *(file for file in place.rglob(".tmp*") if file.is_file())]
