@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -88,6 +91,30 @@ def test_a_file_in_the_place_of_the_folder_is_an_error(tmp_path):
     (tmp_path / "a").write_text("")
     with pytest.raises(OSError), replacing(tmp_path / "a" / "file.txt"):  # noqa: PT011 (any of its kinds)
         pytest.fail("the block must not begin")
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from lookalike.files import replacing
+with replacing(Path(sys.argv[1])) as temporary:
+    temporary.write_text("half of the ne")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_writer_left_is_removed_by_the_next_and_what_another_still_writes_is_not(folder):
+    path = folder / "file.txt"
+    done = subprocess.run([sys.executable, "-c", KILLED, str(path)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    (left,) = names(folder)
+    (folder / ".mine").write_text("x")
+    with replacing(folder / "other.txt") as other:
+        assert left not in names(folder)
+        with replacing(path) as temporary:
+            temporary.write_text("new")
+        assert other.exists()
+    assert names(folder) == [".mine", "file.txt", "other.txt"]
 
 
 def test_a_new_folder_has_the_rights_of_any_new_folder(folder):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -40,6 +41,7 @@ __all__ = [
     "ranking",
     "say",
     "stepping",
+    "tell_warnings",
     "waiting",
 ]
 
@@ -61,6 +63,16 @@ def print_json(value: Any) -> None:
 def print_error(message: str) -> None:
     """Print an error's one paragraph to standard error."""
     say(Text.assemble(("Error: ", "bold red"), printable(message)), error=True)
+
+
+def tell_warnings() -> None:
+    """Print from now on what the library warns of, such as that it waits for another process, to standard error."""
+
+    class Told(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            say(Text(printable(record.getMessage()), "yellow"), error=True)
+
+    logging.getLogger("lookalike").addHandler(Told(logging.WARNING))
 
 
 def printable(text: str) -> str:

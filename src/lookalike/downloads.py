@@ -9,17 +9,16 @@ import http.client
 import json
 import os
 import re
-import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO
 from urllib.parse import urlsplit
 
 from lookalike.errors import DownloadError, InputError
+from lookalike.files import is_at, try_lock
 
 __all__ = ["download", "locked"]
 
@@ -30,26 +29,6 @@ _POLL_S = 0.1  # between two looks at a lock that another process holds
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})  # HTTP states that a later try may find gone
 
 _Progress = Callable[[int, int | None], None]
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _try_lock(file: IO[bytes]) -> bool:
-        try:
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        except PermissionError:
-            return False
-        return True
-
-else:
-    import fcntl
-
-    def _try_lock(file: IO[bytes]) -> bool:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
 
 
 def download(
@@ -123,7 +102,7 @@ def locked(path: Path) -> Iterator[None]:
     while True:
         with path.open("ab") as file:
             # The holder removes the file: a lock on a removed one would exclude nobody.
-            if _try_lock(file) and _is_at(file, path):
+            if try_lock(file) and is_at(file, path):
                 try:
                     yield
                 finally:
@@ -131,13 +110,6 @@ def locked(path: Path) -> Iterator[None]:
                         path.unlink()
                 return
         time.sleep(_POLL_S)
-
-
-def _is_at(file: IO[bytes], path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
-    except FileNotFoundError:
-        return False
 
 
 @dataclass(frozen=True, slots=True)

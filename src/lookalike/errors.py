@@ -12,6 +12,7 @@
     |-- DownloadError         a download that failed or gave the wrong bytes
     |-- DatasetError          an archive or folder that is not the dataset it should be
     `-- CollectionError       a collection that cannot be created, opened, read or written
+        `-- BusyError         one that another process has been changing for too long
 
 A message is one paragraph: what was given, what was expected, what to do next.
 """
@@ -19,6 +20,7 @@ A message is one paragraph: what was given, what was expected, what to do next.
 from __future__ import annotations
 
 __all__ = [
+    "BusyError",
     "CollectionError",
     "DatasetError",
     "DownloadError",
@@ -70,3 +72,7 @@ class DatasetError(LookalikeError):
 
 class CollectionError(LookalikeError):
     """A collection cannot be created, opened, read or written."""
+
+
+class BusyError(CollectionError):
+    """A collection that another process has been changing for longer than this one was willing to wait."""

@@ -1,19 +1,65 @@
-"""Files that are whole or not there at all."""
+"""Files that are whole or not there at all, and files that one process at a time holds."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
-__all__ = ["replacing"]
+__all__ = ["is_at", "replacing", "try_lock"]
+
+_TEMPORARY = ".lookalike-"
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def try_lock(file: IO[bytes]) -> bool:
+        """Lock a file until it is closed, if nobody else holds it; see below."""
+        try:
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        except PermissionError:
+            return False
+        return True
+
+else:
+    import fcntl
+
+    def try_lock(file: IO[bytes]) -> bool:
+        """Lock a file until it is closed, if nobody else holds it; tell whether that was so.
+
+        The system itself lets go for a process that dies. Only those who ask for the lock heed it.
+
+        Raises
+        ------
+        OSError
+            If the file system has no locks.
+        """
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+
+def is_at(file: IO[bytes], path: Path) -> bool:
+    """Tell whether an open file is the one at a path, and not one that was removed or renamed since."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary file to write, which takes the place of `path` once the block ends without an error.
+
+    It is there under the new name at once and whole, or not at all. What a process that was killed left behind of
+    such files in the folder is removed.
 
     Raises
     ------
@@ -21,13 +67,45 @@ def replacing(path: Path) -> Iterator[Path]:
         If the folder cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{secrets.token_hex(6)}{path.suffix}")
-    # Made here and not by the caller, so that it is surely new, with the rights of any other new file.
-    temporary.open("xb").close()
+    _remove_abandoned(path.parent)
+    with _held(path) as temporary:
+        try:
+            yield temporary
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _held(path: Path) -> Iterator[Path]:
+    """Make a new file beside `path`, with the rights of any other new one, locked for as long as its writer lives."""
+    while True:
+        temporary = path.with_name(f"{_TEMPORARY}{secrets.token_hex(6)}{path.suffix}")
+        with temporary.open("xb") as file:
+            # Between the two, another process may have taken it for an abandoned one.
+            if _own(file, temporary):
+                if sys.platform == "win32":
+                    file.close()  # an open file cannot be renamed there
+                yield temporary
+                return
+
+
+def _own(file: IO[bytes], path: Path) -> bool:
+    if sys.platform == "win32":
+        return True
     try:
-        yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        return try_lock(file) and is_at(file, path)
+    except OSError:  # a file system without locks: nobody else gets this one either
+        return True
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove temporary files whose writer is gone: those that nobody holds a lock of."""
+    if sys.platform == "win32":
+        return
+    for path in folder.glob(f"{_TEMPORARY}*"):
+        with contextlib.suppress(OSError), path.open("rb") as file:
+            if try_lock(file):
+                path.unlink()

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lookalike import images, optimizing
-from lookalike.errors import SourceError
+from lookalike.errors import CollectionError, SourceError
 from lookalike.loading import Work, Worker, in_order
 from lookalike.metadata import Described, Metadata
 from lookalike.models import embedder, registry
@@ -28,6 +28,7 @@ from lookalike.processors import cores
 from lookalike.sources import EXTENSIONS, Labels, Scan, from_uri, prefixes
 from lookalike.store import ann
 from lookalike.store.collection import Collection, default_path
+from lookalike.store.contents import settled
 from lookalike.tracing import span
 from lookalike.types import Model
 
@@ -183,7 +184,13 @@ def _open(
         described.fit(table.metadata if table else {}, [*there, *(model.name for model in models)])
     if table is None:
         assert not isinstance(path, Collection)  # noqa: S101 (for the type checker)
-        return Collection.create(path, models)
+        try:
+            return Collection.create(path, models)
+        except CollectionError:
+            if not Collection.exists(path):
+                raise
+            # Another process has made it since.
+            table = Collection.open(path)
     for model in models:
         table.add_space(model)
     return table
@@ -195,8 +202,10 @@ class _Run:
     def __init__(self, collection: Collection, settings: Settings, progress: Callable[[int], None]) -> None:
         self.report = Report()
         self._collection = collection
-        # Vectors are reused from the table as it was: by the time of a commit, their row may hold another content.
-        self._before = Collection.open(collection.path)
+        # Vectors are reused from the table as it was before the first commit: by the time of a later one, their row
+        # may hold another content.
+        self._before = collection
+        # Others may add Spaces meanwhile: those are theirs to fill.
         self._models = collection.models
         self._settings = settings
         self._progress = progress
@@ -229,17 +238,24 @@ class _Run:
         spaces = tuple(self._models)
         while chunk := list(islice(items, _CHUNK)):
             with span("ask what is missing"):
-                missing = self._collection.missing(chunk, retry_failures=self._settings.retry_failures)
+                self._collection.refresh()
+                missing = self._collection.missing(
+                    chunk, spaces=self._models, retry_failures=self._settings.retry_failures
+                )
             self._seen.append(missing.seen)
             self.report.unchanged += missing.unchanged
             self.report.failed += missing.failed
             self._progress(len(chunk) - len(missing.work))
             if missing.work:
-                worker = self._worker or Worker(self._models, self._before.contents(), self._settings.max_pixels)
-                self._worker = worker
+                worker = self._worker = self._worker or self._begin()
                 works = [Work(item, known, spaces) for item, known in missing.work]
                 for first in range(0, len(works), self._settings.batch):
                     yield worker, works[first : first + self._settings.batch]
+
+    def _begin(self) -> Worker:
+        """Return what works, now that there is work."""
+        self._before = Collection.open(self._collection.path)
+        return Worker(self._models, self._before.contents(), self._settings.max_pixels)
 
     def _stop(self, pool: ThreadPoolExecutor) -> None:
         """Let what was begun come to its end, and nothing else be begun."""
@@ -271,12 +287,32 @@ class _Run:
 
     def _commit(self) -> None:
         """Write every open row: one commit for each kind, which is one in all unless files were changed or moved."""
-        with span("commit"):
-            ordered = sorted(self._open, key=lambda work: work.kind)
-            for (kind, spaces), works in groupby(ordered, key=lambda work: work.kind):
-                self._write(kind, spaces, list(works))
-        self._open.clear()
+        if self._open:
+            with span("commit"), self._collection.changing():
+                ordered = sorted(self._still_to_do(), key=lambda work: work.kind)
+                for (kind, spaces), works in groupby(ordered, key=lambda work: work.kind):
+                    self._write(kind, spaces, list(works))
+            self._open.clear()
         self._committed = time.monotonic()
+
+    def _still_to_do(self) -> list[Work]:
+        """Return the open works, without those that another process has done or undone since they were asked for.
+
+        Where it gave a row other content than was read here, one of the two is older: the next run sees which. Where it
+        found the same, what was done here is added to what it knows.
+        """
+        known = self._collection.known([work.item.uri for work in self._open])
+        works = []
+        for work in self._open:
+            now = known.get(work.item.uri)
+            if now != work.known:
+                if now is None or work.error is not None or now.sha256 != work.sha256:
+                    continue
+                if settled(work.item, now, frozenset(self._models)):
+                    continue
+                work.known = now
+            works.append(work)
+        return works
 
     def _write(self, kind: str, spaces: tuple[str, ...], works: list[Work]) -> None:
         columns: dict[str, Any] = {
@@ -295,13 +331,13 @@ class _Run:
             columns["width"], columns["height"] = zip(*(work.size for work in works), strict=True)
             columns["thumbnail"] = [work.thumbnail for work in works]
         if kind in {"reused", "replaced"}:
-            names = ["width", "height", "thumbnail", "spaces", *self._models]
+            names = ["width", "height", "thumbnail", "spaces", *self._before.models]
             names += self._before.metadata if kind == "reused" else ()
             rows = self._before.take([work.reused for work in works if work.reused is not None], names)
             columns |= {name: rows[name] for name in names}
         if spaces:
             filled = [{*spaces, *(work.known.spaces if work.known and kind == "same" else ())} for work in works]
-            columns["spaces"] = [[name for name in self._models if name in names] for names in filled]
+            columns["spaces"] = [[name for name in self._collection.models if name in names] for names in filled]
             columns |= {name: np.stack([work.vectors[name] for work in works]) for name in spaces}
         self._collection.write(columns, whole=kind not in {"same", "stale"})
 
@@ -314,7 +350,7 @@ class _Run:
         ]
         for root, ids in before.items():
             if root not in scan.unread and root not in emptied:
-                self._forget(np.setdiff1d(ids, seen))
+                self._forget(root, np.setdiff1d(ids, seen))
         if emptied:
             root = emptied[0]
             raise SourceError(
@@ -323,18 +359,23 @@ class _Run:
                 f"lookalike remove {root} -c {self._collection.path}"
             )
 
-    def _forget(self, gone: npt.NDArray[np.int64]) -> None:
+    def _forget(self, root: str, gone: npt.NDArray[np.int64]) -> None:
         """Remove rows whose file has vanished; one that a walk does not meet (hidden, say) may well be there."""
-        rows = self._collection.take(gone, ["uri", "sha256"])
-        there = []
-        for uri, sha256 in zip(rows["uri"].to_pylist(), rows["sha256"].to_pylist(), strict=True):
-            there.append(sha256 is not None and os.path.lexists(from_uri(uri)))
-            if sha256 is None or there[-1]:
-                continue
-            if self._new[sha256] > 0:
-                self._new[sha256] -= 1
-                self.report.added -= 1
-                self.report.moved += 1
-            else:
-                self.report.removed += 1
-        self._collection.delete(gone[~np.array(there, bool)])
+        if not len(gone):
+            return
+        with self._collection.changing():
+            # Another process may have removed some by now.
+            gone = np.intersect1d(gone, self._collection.ids_under(prefixes(root)))
+            rows = self._collection.take(gone, ["uri", "sha256"])
+            there = []
+            for uri, sha256 in zip(rows["uri"].to_pylist(), rows["sha256"].to_pylist(), strict=True):
+                there.append(sha256 is not None and os.path.lexists(from_uri(uri)))
+                if sha256 is None or there[-1]:
+                    continue
+                if self._new[sha256] > 0:
+                    self._new[sha256] -= 1
+                    self.report.added -= 1
+                    self.report.moved += 1
+                else:
+                    self.report.removed += 1
+            self._collection.delete(gone[~np.array(there, bool)])

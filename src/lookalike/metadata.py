@@ -81,9 +81,7 @@ def describe(collection: Collection, file: str | os.PathLike[str]) -> Described:
     CollectionError
         If the collection cannot be read or written.
     """
-    metadata = Metadata.read(file)
-    collection.refresh()
-    return metadata.join(collection)
+    return Metadata.read(file).join(collection)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -159,6 +157,10 @@ class Metadata:
 
     def join(self, collection: Collection) -> Described:
         """Write what the collection's images have not yet, in one commit; see `describe`."""
+        with collection.changing():
+            return self._join(collection)
+
+    def _join(self, collection: Collection) -> Described:
         fitted = self.fit(collection.metadata, list(collection.models))
         uris = pa.array(self.uris, pa.string())
         with span("join metadata"):

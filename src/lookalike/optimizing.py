@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from typing import Any, Literal
 
-from lookalike.errors import InputError
+from lookalike.errors import BusyError, InputError
 from lookalike.store import ann, tuning, upkeep
 from lookalike.store.ann import Tuned
 from lookalike.store.collection import Collection, default_path
@@ -100,7 +101,8 @@ def optimize(
 
     Small fragments are gathered; every Space of enough rows gets an index for approximate search, built, updated or
     built anew as need be, and the setting of it whose measured recall reaches what is asked for; old versions go.
-    Interrupted or killed, it leaves a collection that opens and answers as before.
+    Interrupted or killed, it leaves a collection that opens and answers as before. Others may write and search
+    meanwhile; a second optimization waits its turn.
 
     Parameters
     ----------
@@ -111,7 +113,8 @@ def optimize(
     recall
         The share of the 10 true neighbours that an approximate search must find, above 0 and at most 1.
     keep_days
-        Versions of the table that are older are removed; who still reads one must open the collection again.
+        Versions of the table that were replaced longer ago are removed; who still reads one must open the collection
+        again. So are files of no version, whatever their age.
     min_rows
         Spaces of fewer rows get no index: there, comparing every row is quicker. One that is there is kept up.
     progress
@@ -123,6 +126,8 @@ def optimize(
         If `recall` or `keep_days` is out of its range.
     SpaceError
         If the collection has no such Space.
+    BusyError
+        If another process keeps the collection for too long.
     CollectionError
         If the collection cannot be read or written.
     """
@@ -134,24 +139,32 @@ def optimize(
     tell = progress or (lambda _: None)
     path = default_path() if collection is None else collection
     table = path if isinstance(path, Collection) else Collection.open(path)
-    table.refresh()
-    names = [table.space(name) for name in dict.fromkeys(spaces)] or list(table.models)
-    report = Optimized(fragments_before=len(table.table.get_fragments()))
-    tell("Gathering fragments")
-    upkeep.update_scalar_indices(table, make=any(table.count(name) >= min_rows for name in names))
-    upkeep.gather(table)
-    report.spaces = [_index(table, name, recall, min_rows, tell) for name in names]
-    # Once more: what an index did not know lay apart from what it knew.
-    upkeep.gather(table)
-    tell("Removing old versions")
-    report.freed = upkeep.clean(table, timedelta(days=keep_days))
-    report.fragments = len(table.table.get_fragments())
+    with upkeep.turn(table):
+        names = [table.space(name) for name in dict.fromkeys(spaces)] or list(table.models)
+        report = Optimized(fragments_before=len(table.table.get_fragments()))
+        tell("Gathering fragments")
+        upkeep.update_scalar_indices(table, make=any(table.count(name) >= min_rows for name in names))
+        upkeep.gather(table)
+        report.spaces = [_index(table, name, recall, min_rows, tell) for name in names]
+        # Once more: what an index did not know lay apart from what it knew.
+        upkeep.gather(table)
+        tell("Removing old versions")
+        report.freed = upkeep.clean(table, timedelta(days=keep_days), orphans=True)
+        report.fragments = len(table.table.get_fragments())
     report.seconds = time.perf_counter() - start
     return report
 
 
 def keep_up(collection: Collection, *, min_rows: int = ann.THRESHOLD) -> None:
-    """Do after an index run what is worth its time then: tidy, and build or update indices that searches would miss."""
+    """Do after an index run what is worth its time then: tidy, and build or update indices that searches would miss.
+
+    Where another process is at it, nothing is done: what is left is done after a later run.
+    """
+    with suppress(BusyError), upkeep.turn(collection, patience=0):
+        _keep_up(collection, min_rows)
+
+
+def _keep_up(collection: Collection, min_rows: int) -> None:
     upkeep.tidy(collection)
     for space in collection.models:
         record = ann.tuned(collection, space)

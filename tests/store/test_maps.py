@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import dataclasses
 
-import lance
 import numpy as np
 import pytest
 
@@ -41,31 +40,32 @@ def test_each_space_and_method_has_its_own(kept, tmp_path):
 @pytest.mark.parametrize("space", ["a/b", "..", "con:1", "ünïcode", "%2F"])
 def test_a_spaces_name_stays_in_the_folder(kept, tmp_path, space):
     maps.write(str(tmp_path), space, "tsne", kept)
-    assert maps.folder(str(tmp_path), space, "tsne").parent == tmp_path / "maps"
+    assert maps.file(str(tmp_path), space, "tsne").parent == tmp_path / "maps"
     assert [path.name for path in tmp_path.iterdir()] == ["maps"]
     assert maps.read(str(tmp_path), space, "tsne").facts == FACTS
 
 
-def test_a_change_is_one_commit(kept, tmp_path):
+def test_a_change_takes_the_place_of_what_was_there(kept, tmp_path):
     for commit in (1, 2, 3):
         fewer = dataclasses.replace(kept, **{name: getattr(kept, name)[:commit] for name in ("ids", "xy", "fitted")})
         fewer = dataclasses.replace(fewer, digests=kept.digests[:commit], facts={"commit": commit})
         maps.write(str(tmp_path), "numbers", "tsne", fewer)
-        assert lance.dataset(str(maps.folder(str(tmp_path), "numbers", "tsne"))).version == commit
+        assert [path.name for path in (tmp_path / "maps").iterdir()] == ["numbers-tsne.arrow"]
         back = maps.read(str(tmp_path), "numbers", "tsne")
         assert (len(back.ids), back.facts) == (commit, {"commit": commit})
 
 
-def test_a_damaged_map_is_named_with_what_to_do(kept, tmp_path):
+@pytest.mark.parametrize("share", [0, 0.5, 0.99])
+def test_a_damaged_map_is_named_with_what_to_do(kept, tmp_path, share):
     maps.write(str(tmp_path), "numbers", "tsne", kept)
-    for file in (maps.folder(str(tmp_path), "numbers", "tsne") / "data").iterdir():
-        file.write_bytes(b"not a table")
-    with pytest.raises(CollectionError, match=r"numbers-tsne\.lance could not be read: .*Remove that folder"):
+    file = maps.file(str(tmp_path), "numbers", "tsne")
+    file.write_bytes(file.read_bytes()[: int(share * file.stat().st_size)])
+    with pytest.raises(CollectionError, match=r"numbers-tsne\.arrow could not be read: .*Remove that file"):
         maps.read(str(tmp_path), "numbers", "tsne")
 
 
 def test_a_folder_that_is_no_map_is_named(tmp_path):
-    maps.folder(str(tmp_path), "numbers", "tsne").mkdir(parents=True)
+    maps.file(str(tmp_path), "numbers", "tsne").mkdir(parents=True)
     with pytest.raises(CollectionError, match="could not be read"):
         maps.read(str(tmp_path), "numbers", "tsne")
 

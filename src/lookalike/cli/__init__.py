@@ -37,4 +37,5 @@ def main() -> None:
         # A name that the terminal's encoding lacks must not end the command.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    console.tell_warnings()
     app()

@@ -39,7 +39,8 @@ def dataset(
         if source is not None or classes != "seed":
             raise InputError("The sample is drawn here and has its own nine classes: leave out --from and --classes.")
         root = sample.write_sample(folder / "images")
-        table = manifest.stratify({c: sorted((root / c).iterdir()) for c in sample.CLASSES}, test=test, seed=seed)
+        classes_of = {c: sorted((root / c).glob(f"{c}_*.jpg")) for c in sample.CLASSES}
+        table = manifest.stratify(classes_of, test=test, seed=seed)
     else:
         chosen = classes if classes in {"seed", "all"} else classes.split(",")
         with console.downloading("Downloading Caltech 101") as progress:

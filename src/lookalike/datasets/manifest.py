@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lookalike.errors import InputError
+from lookalike.files import replacing
 from lookalike.sources import to_uri
 from lookalike.tables import read_table
 
@@ -81,9 +82,8 @@ def write_manifest(table: pa.Table, folder: Path, *, name: str = "manifest") -> 
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for path, write in zip(paths, (_write_csv, pq.write_table), strict=True):
-            unfinished = path.with_name(f"{path.name}.tmp")
-            write(table, unfinished)
-            unfinished.replace(path)
+            with replacing(path) as unfinished:
+                write(table, unfinished)
     except OSError as error:
         raise InputError(
             f"The manifest {name!r} cannot be written to {folder}: {error}. Give a folder that can be written."

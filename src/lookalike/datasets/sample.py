@@ -6,9 +6,7 @@ same distributions for every class: pixels alone then tell little about the clas
 
 from __future__ import annotations
 
-import io
 import math
-import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +17,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from lookalike.datasets import silhouettes
 from lookalike.datasets.silhouettes import INK, PALE, Colour, Pen, Tint, mix
 from lookalike.errors import InputError
+from lookalike.files import replacing
 
 __all__ = ["CLASSES", "draw", "write_sample"]
 
@@ -316,9 +315,5 @@ def write_sample(folder: Path, *, per_class: int = 40, seed: int = 0) -> Path:
 
 
 def _write(image: Image.Image, path: Path) -> None:
-    encoded = io.BytesIO()
-    image.save(encoded, "JPEG", quality=90)
-    # Named after the process: two that fill the same folder at once never share an unfinished file.
-    partial = path.with_suffix(f".{os.getpid()}.part")
-    partial.write_bytes(encoded.getvalue())
-    partial.replace(path)
+    with replacing(path) as temporary:
+        image.save(temporary, "JPEG", quality=90)

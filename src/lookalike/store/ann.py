@@ -17,7 +17,6 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from lookalike.gallery import Gallery
-from lookalike.store.guard import guard
 
 if TYPE_CHECKING:
     from lookalike.store.collection import Collection
@@ -133,14 +132,14 @@ def key(space: str) -> str:
 
 def segments(collection: Collection, space: str) -> tuple[str, ...]:
     """Return the uuids of the parts of a Space's index; none if it has no index."""
-    with guard(collection.path, "read"):
+    with collection.reading():
         found = [index for index in collection.table.describe_indices() if index.field_names == [space]]
     return tuple(sorted(str(segment.uuid) for index in found for segment in index.segments))
 
 
 def recorded(collection: Collection, space: str) -> Tuned | None:
     """Return what the table keeps of a Space's last tuning, whether it still holds or not; None if that is torn."""
-    with guard(collection.path, "read"):
+    with collection.reading():
         text = collection.table.config().get(key(space), "")
     try:
         return Tuned.from_json(text)
@@ -204,7 +203,7 @@ def ask(
     """Search the index with a setting; see `nearest`."""
     wanted = setting.candidates + len(leave_out)
     nearest = {"column": space, "q": query.astype(np.float32), "k": wanted, "nprobes": setting.probes, "metric": "L2"}
-    with guard(collection.path, "searched"):
+    with collection.reading("searched"):
         rows = collection.table.to_table(
             columns=[space, "_distance"], nearest=nearest, filter=where, prefilter=where is not None, with_row_id=True
         )

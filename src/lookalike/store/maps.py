@@ -1,4 +1,4 @@
-"""Maps kept beside a collection's images: one small Lance table for each Space and method."""
+"""Maps kept beside a collection's images: one small Arrow file for each Space and method."""
 
 from __future__ import annotations
 
@@ -6,19 +6,18 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import lance
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from lookalike.errors import CollectionError
+from lookalike.files import replacing
 
-__all__ = ["Kept", "folder", "read", "write"]
+__all__ = ["Kept", "file", "read", "write"]
 
 _FACTS_KEY = b"lookalike.map"
 _COLUMNS = {
@@ -55,9 +54,9 @@ class Kept:
     facts: Mapping[str, Any]
 
 
-def folder(path: str, space: str, method: str) -> Path:
+def file(path: str, space: str, method: str) -> Path:
     """Return where the map of a Space by a method lies, in the collection at `path`."""
-    return Path(path, "maps", f"{quote(space, safe='')}-{method}.lance")
+    return Path(path, "maps", f"{quote(space, safe='')}-{method}.arrow")
 
 
 def read(path: str, space: str, method: str) -> Kept | None:
@@ -68,11 +67,12 @@ def read(path: str, space: str, method: str) -> Kept | None:
     CollectionError
         If there is one but it cannot be read.
     """
-    place = folder(path, space, method)
-    if not place.is_dir():
+    place = file(path, space, method)
+    if not place.exists():
         return None
     with _guard(place, "read"):
-        rows = lance.dataset(str(place)).to_table()
+        with pa.OSFile(str(place)) as source:
+            rows = pa.ipc.open_file(source).read_all()
         facts = json.loads(rows.schema.metadata[_FACTS_KEY])
         values = {name: rows[name].to_numpy() for name in _COLUMNS}
     xy = np.stack([values["x"], values["y"]], axis=1)
@@ -80,33 +80,32 @@ def read(path: str, space: str, method: str) -> Kept | None:
 
 
 def write(path: str, space: str, method: str, kept: Kept) -> None:
-    """Keep a map in place of the one before, in one commit: a reader finds the one or the other, whole.
+    """Keep a map in place of the one before: a reader finds the one or the other, whole.
+
+    Of two processes that make the same map the later one's stays; it is brought up to date when it is next asked for.
 
     Raises
     ------
     CollectionError
         If it cannot be written.
     """
-    place = folder(path, space, method)
+    place = file(path, space, method)
     values = (kept.ids, kept.xy[:, 0], kept.xy[:, 1], kept.fitted, kept.digests)
     arrays = [pa.array(column, kind) for column, kind in zip(values, _COLUMNS.values(), strict=True)]
     schema = pa.schema(_COLUMNS, metadata={_FACTS_KEY: json.dumps(kept.facts).encode()})
-    with _guard(place, "written"):
-        place.parent.mkdir(parents=True, exist_ok=True)
-        mode = "overwrite" if place.is_dir() else "create"
-        table = lance.write_dataset(pa.table(arrays, schema=schema), str(place), mode=mode)
-        table.cleanup_old_versions(older_than=timedelta(days=1))
+    with _guard(place, "written"), replacing(place) as temporary, pa.ipc.new_file(str(temporary), schema) as sink:
+        sink.write_table(pa.table(arrays, schema=schema))
 
 
 @contextmanager
 def _guard(place: Path, done: str) -> Iterator[None]:
-    """Turn what the store raises into a CollectionError that names the map."""
+    """Turn what Arrow raises into a CollectionError that names the map."""
     try:
         yield
-    # Lance raises plain OSError, ValueError and RuntimeError, Arrow its own kinds; a KeyError is a missing column.
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, pa.ArrowException) as error:
-        reason = str(error).splitlines()[0].split(", rust/")[0]
+    # A KeyError or TypeError is a missing column or fact.
+    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
+        reason = f"{error}\n".splitlines()[0] or type(error).__name__
         raise CollectionError(
-            f"The map {place} could not be {done}: {reason}. Remove that folder and make the map again: "
+            f"The map {place} could not be {done}: {reason}. Remove that file and make the map again: "
             "the collection itself is whole."
         ) from error

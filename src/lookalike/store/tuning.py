@@ -67,6 +67,9 @@ class Sample:
 def build(collection: Collection, space: str) -> Tuned:
     """Build a Space's index anew, in place of any it has; return what it was built with, untuned.
 
+    Others may write meanwhile: the store takes the rows that they change out of what the index knows. Only gathering
+    fragments would be in its way, which is upkeep too.
+
     Raises
     ------
     CollectionError
@@ -84,7 +87,7 @@ def build(collection: Collection, space: str) -> Tuned:
 
 def unindexed(collection: Collection, space: str) -> int:
     """Return how many rows of the table lie outside of a Space's index: each search compares them one by one."""
-    with guard(collection.path, "read"):
+    with collection.reading():
         indices = [index for index in collection.table.describe_indices() if index.field_names == [space]]
         return int(collection.table.count_rows()) - sum(index.num_rows_indexed for index in indices)
 
@@ -115,6 +118,7 @@ def tune(collection: Collection, space: str, built: Tuned, target: float, sample
             if recall - 2 * error >= target:
                 found[filtered].append(replace(setting, recall=round(recall, 4)))
                 break
+    # What was measured: others may write rows before it is kept.
     done = replace(
         built,
         target=target,
@@ -122,7 +126,7 @@ def tune(collection: Collection, space: str, built: Tuned, target: float, sample
         plain=tuple(found[False]),
         filtered=tuple(found[True]),
     )
-    with guard(collection.path, "written"):
+    with collection.changing(), guard(collection.path, "written"):
         collection.table.update_config({ann.key(space): done.to_json()})
         collection.table.checkout_latest()
     return done
@@ -195,7 +199,7 @@ def _near(collection: Collection, space: str, ids: Ids, queries: Halves) -> Ids:
 
 def _batches(collection: Collection, space: str) -> Iterator[tuple[Ids, Halves]]:
     """Yield the ids and the vectors of the rows that have one in a Space, some thousand at a time."""
-    with guard(collection.path, "read"):
+    with collection.reading():
         scanner = collection.table.scanner(
             columns=[space], with_row_id=True, batch_size=_BATCH, batch_readahead=2, fragment_readahead=1
         )

@@ -1,0 +1,174 @@
+"""The locks of a collection: one holder at a time, none after its death, and a clear word for those who wait."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import lookalike
+from lookalike import Collection
+from lookalike.errors import BusyError, CollectionError, InputError
+from lookalike.store import lock
+from lookalike.store.lock import UPKEEP, WRITER, held
+from made import SPACE, add_rows, clusters, make_collection
+
+HOLDER = """
+import sys, time
+from lookalike.store.lock import held
+with held(sys.argv[1], sys.argv[2]):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """Start processes that each hold a lock of `tmp_path` until they are killed."""
+    started = []
+
+    def start(name=WRITER):
+        command = [sys.executable, "-c", HOLDER, str(tmp_path), name]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        started.append(process)
+        assert process.stdout.readline() == "held\n"
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def test_a_process_that_is_killed_lets_go(holder, tmp_path):
+    process = holder()
+    with pytest.raises(BusyError), held(str(tmp_path), patience=0):
+        pass
+    process.kill()
+    process.wait()
+    with held(str(tmp_path), patience=0) as alone:
+        assert alone
+
+
+def test_whoever_waits_too_long_is_told_who_holds_it_and_what_to_do(holder, tmp_path):
+    process = holder()
+    with pytest.raises(BusyError) as raised, held(str(tmp_path), patience=0.1):
+        pass
+    message = str(raised.value)
+    assert f"The collection {tmp_path} is busy: process {process.pid} on " in message
+    assert ", since 20" in message
+    assert message.endswith(
+        "has not let go within 0.1 seconds. "
+        "Run the command again once that is done, or wait longer: LOOKALIKE_WAIT=3600."
+    )
+
+
+def test_the_environment_says_how_long_to_wait(holder, tmp_path, monkeypatch):
+    holder()
+    monkeypatch.setenv("LOOKALIKE_WAIT", "0.2")
+    with pytest.raises(BusyError, match=r"within 0\.2 seconds"), held(str(tmp_path)):
+        pass
+    for nonsense in ("soon", "-1", "nan"):
+        monkeypatch.setenv("LOOKALIKE_WAIT", nonsense)
+        with pytest.raises(InputError, match=f"LOOKALIKE_WAIT={nonsense} is no time"), held(str(tmp_path)):
+            pass
+
+
+def test_a_wait_is_told_of_once_and_ends_when_the_other_lets_go(holder, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(lock, "_LONG", 0.1)
+    process = holder()
+    threading.Timer(0.5, process.kill).start()
+    with caplog.at_level(logging.WARNING, "lookalike"), held(str(tmp_path)):
+        assert [record.getMessage().split(" on ")[0] for record in caplog.records] == [
+            f"Waiting for process {process.pid}"
+        ]
+
+
+def test_the_two_locks_are_two(holder, tmp_path):
+    holder(UPKEEP)
+    with held(str(tmp_path), WRITER, patience=0):
+        pass
+    with pytest.raises(BusyError), held(str(tmp_path), UPKEEP, patience=0):
+        pass
+
+
+def test_a_thread_that_holds_it_goes_on_and_any_other_waits(tmp_path):
+    tried = []
+
+    def other():
+        try:
+            with held(str(tmp_path), patience=0):
+                tried.append("held")
+        except BusyError:
+            tried.append("busy")
+
+    with held(str(tmp_path)), held(str(tmp_path / ".." / tmp_path.name), patience=0):
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join()
+    other()
+    assert tried == ["busy", "held"]
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path):
+    with (
+        pytest.raises(CollectionError, match=r"none could not be locked: .*No such"),
+        held(str(tmp_path / "none")),
+    ):
+        pass
+
+
+@pytest.fixture
+def collection(tmp_path):
+    return make_collection(tmp_path / "c", clusters(4, 5)[0])
+
+
+def test_reading_takes_no_lock(collection, tmp_path):
+    (tmp_path / "c" / WRITER).unlink()
+    with held(collection.path):
+        reader = subprocess.run([sys.executable, "-m", "lookalike", "info", "-c", collection.path], check=False)
+    assert reader.returncode == 0
+    (tmp_path / "c" / WRITER).unlink()
+    table = Collection.open(collection.path)
+    table.select("width is null")
+    table.vectors(SPACE)
+    table.failures()
+    assert [path.name for path in (tmp_path / "c").iterdir()] == ["images.lance"]
+
+
+def test_without_locks_it_is_said_and_fresh_files_of_no_version_are_left(collection, monkeypatch, caplog):
+    def none(_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    stray = Path(collection.path, "images.lance", "data", "stray.lance")
+    stray.write_bytes(b"stray")
+    monkeypatch.setattr(lock, "try_lock", none)
+    with caplog.at_level(logging.WARNING, "lookalike"):
+        add_rows(collection, np.eye(16, dtype=np.float32))
+    assert collection.count() == 36
+    told = caplog.records[0].getMessage()
+    assert told == (
+        f"The file system of {collection.path} has no locks (No locks available): "
+        "let no other process change it meanwhile."
+    )
+    lookalike.optimize(collection)
+    assert stray.exists()
+    monkeypatch.undo()
+    lookalike.optimize(collection)
+    assert not stray.exists()
+
+
+def test_a_lock_that_fails_otherwise_is_an_error(collection, monkeypatch):
+    def broken(_):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(lock, "try_lock", broken)
+    with pytest.raises(CollectionError, match=r"could not be locked: .*Input/output error"):
+        add_rows(collection, np.eye(16, dtype=np.float32))

@@ -1,0 +1,106 @@
+"""What processes do that work on one collection at once, each run as ``python side_by_side.py PART ARGUMENTS``."""
+
+from __future__ import annotations
+
+import collections
+import json
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+
+import lookalike
+from lookalike.errors import InputError, LookalikeError
+from lookalike.indexing import Settings
+from lookalike.metadata import describe
+
+
+def tell(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+
+
+def meet(place: Path, count: int = 2) -> None:
+    """Wait until so many processes are here, each of which calls it with the place of this meeting."""
+    end = time.monotonic() + 20
+    place.mkdir(exist_ok=True, parents=True)
+    (place / str(os.getpid())).touch()
+    while len(list(place.iterdir())) < count:
+        time.sleep(0.0005)
+        assert time.monotonic() < end, "the other process did not come"
+
+
+def index(where: Path, folder: str, model: str, rounds: int) -> None:
+    """Index a folder into one new collection after another, each begun at the moment that another process begins it."""
+    for number in range(rounds):
+        meet(where / f"meeting{number}")
+        lookalike.index(folder, where / str(number), models=[model], settings=Settings(batch=2, commit_rows=4))
+
+
+def join(where: Path, file: str, rounds: int) -> None:
+    """Join a file of metadata to several collections; print of each whether it could be."""
+    for number in range(rounds):
+        meet(where / f"joining{number}")
+        try:
+            describe(lookalike.Collection.open(where / str(number)), file)
+            tell("joined")
+        except InputError as error:
+            tell(str(error))
+
+
+def count(path: str, uri: str, times: int) -> None:
+    """Raise the number that the label of an image is, each time by one."""
+    table = lookalike.Collection.open(path)
+    meet(Path(path, "meeting"))
+    for _ in range(times):
+        with table.changing():
+            number = int(table.known([uri])[uri].label or 0)
+            table.update({"uri": [uri], "label": [str(number + 1)]})
+
+
+def read(path: str, query: str) -> None:
+    """Open, count and search a collection until standard input ends; print how often, and all that was not right."""
+    stopped: list[str] = []
+    threading.Thread(target=lambda: stopped.append(sys.stdin.read()), daemon=True).start()
+    turns, wrong = 0, []
+    while not stopped and len(wrong) < 5:
+        if lookalike.Collection.exists(path):
+            try:
+                wrong += faults(lookalike.Collection.open(path))
+                table = lookalike.Collection.open(path)
+                if table.count("pixels"):
+                    lookalike.search(table, query, space="pixels", k=5)
+            except LookalikeError as error:
+                wrong.append(repr(error))
+            turns += 1
+    tell(json.dumps({"turns": turns, "wrong": wrong}))
+
+
+def faults(table: lookalike.Collection) -> list[str]:
+    """Return what is not as it must be in any version of a collection."""
+    wrong = []
+    batches = list(table.scan(["uri", "spaces", "thumbnail"]))
+    uris = [uri for batch in batches for uri in batch["uri"].to_pylist()]
+    wrong += [f"{uri} is there {times} times" for uri, times in collections.Counter(uris).items() if times > 1]
+    ids = [row_id for batch in batches for row_id in batch["_rowid"].to_pylist()]
+    spaces = [names for batch in batches for names in batch["spaces"].to_pylist()]
+    lacking = sum(batch["thumbnail"].null_count for batch in batches)
+    wrong += [f"{lacking} images lack their thumbnail"] if lacking else []
+    for space in table.models:
+        claim = {row_id for row_id, names in zip(ids, spaces, strict=True) if space in (names or ())}
+        filled = set(table.vectors(space)[0].tolist())
+        if claim != filled:
+            wrong.append(f"version {table.version}: {len(claim ^ filled)} rows of {space} claim a vector or have one")
+    return wrong
+
+
+if __name__ == "__main__":
+    part, *given = sys.argv[1:]
+    if part == "index":
+        index(Path(given[0]), given[1], given[2], int(given[3]))
+    elif part == "join":
+        join(Path(given[0]), given[1], int(given[2]))
+    elif part == "count":
+        count(given[0], given[1], int(given[2]))
+    else:
+        read(*given)

@@ -1,0 +1,264 @@
+"""Several processes on one collection: all finish, nothing is lost, doubled or torn, and readers see whole versions."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import lookalike
+from command import COMMAND
+from command import lookalike as command
+from lookalike import Collection
+from lookalike.errors import CollectionError
+from lookalike.indexing import Settings
+from lookalike.models.registry import resolve
+from lookalike.searching import Searcher
+from lookalike.store.lock import UPKEEP, WRITER, held
+from trust.side_by_side import faults
+
+PART = [sys.executable, str(Path(__file__).with_name("side_by_side.py"))]
+SMALL = 'architecture = "pixels"\nsize = [4, 4]\ndim = 48\nunit_length = false\n'
+
+
+def draw(file: Path, seed: int) -> None:
+    """Write a picture that no other seed gives."""
+    file.parent.mkdir(exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (12, 12, 3), np.uint8)
+    Image.fromarray(pixels).resize((24, 24)).save(file)
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Three folders of 20 pictures each, some of which hold the same."""
+    root = tmp_path / "pictures"
+    root.mkdir()
+    for number in range(60):
+        draw(root / "abc"[number // 20] / f"{number}.png", number % 45)
+    return root
+
+
+@pytest.fixture
+def small(tmp_path):
+    (tmp_path / "small.toml").write_text(SMALL)
+    return str(tmp_path / "small.toml")
+
+
+def start(*arguments: object, words: list[str] = COMMAND) -> subprocess.Popen[str]:
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen([*words, *map(str, arguments)], **pipes, text=True)
+
+
+def finish(*processes: subprocess.Popen[str], status: int = 0) -> list[str]:
+    """Wait for processes, which must end well; return what they printed."""
+    told = []
+    for process in processes:
+        out, error = process.communicate(timeout=60)
+        assert process.returncode == status, error
+        told.append(out)
+    return told
+
+
+def check(path: Path, root: Path, spaces: tuple[str, ...]) -> None:
+    """Check that a collection holds each picture under a folder once, with the vectors that its content has."""
+    table = Collection.open(path)
+    assert faults(table) == []
+    batches = [batch.to_pydict() for batch in table.scan(["uri"])]
+    uris = {row_id: uri for batch in batches for row_id, uri in zip(batch["_rowid"], batch["uri"], strict=True)}
+    assert sorted(uris.values()) == sorted(map(str, root.rglob("*.png")))
+    for space in spaces:
+        found, matrix = table.vectors(space)
+        assert len(found) == len(uris)
+        searcher = Searcher(table, space)
+        for row_id, vector in zip(found.tolist(), matrix, strict=True):
+            np.testing.assert_array_equal(vector, searcher.embed(Path(uris[row_id]).read_bytes()))
+
+
+def test_indexers_an_optimizer_a_map_and_readers_side_by_side(pictures, small, tmp_path):
+    path, query = tmp_path / "c", pictures / "a" / "0.png"
+    reader = start("read", path, query, words=PART)
+    folders = [("a", "b"), ("b", "c")]
+    # Both make the collection, each with a Space of its own, and the folder in the middle is of both.
+    indexers = [
+        start("index", *(pictures / name for name in names), "-c", path, "--model", model)
+        for names, model in zip(folders, ("pixels", small), strict=True)
+    ]
+    finish(*indexers)
+    beside = [start(*words, "-c", path) for words in (["index", pictures], ["index", pictures / "a"], ["optimize"])]
+    beside.append(start("map", "-c", path, "--space", "pixels", "--method", "pca", "--output", tmp_path / "map.html"))
+    finish(*beside, start("search", query, "-c", path))
+    [told] = finish(reader)
+    report = json.loads(told)
+    assert report["wrong"] == []
+    assert report["turns"] > 3
+    check(path, pictures, ("pixels", "small"))
+    assert json.loads(command("index", pictures, "-c", path, "--json").stdout)["unchanged"] == 60
+
+
+def test_what_is_read_for_a_change_is_not_changed_by_another_before_it_is_made(indexed, pictures):
+    uri = str(pictures / "a" / "0.png")
+    Collection.open(indexed).update({"uri": [uri], "label": ["0"]})
+    finish(*(start("count", indexed, uri, 15, words=PART) for _ in range(2)))
+    assert Collection.open(indexed).known([uri])[uri].label == "30"
+
+
+def test_begun_at_the_same_moment_both_make_the_collection_and_embed_the_same_files(pictures, small, tmp_path):
+    folder, rounds = pictures / "a", 6
+    finish(*(start("index", tmp_path, folder, model, rounds, words=PART) for model in ("pixels", small)))
+    for number in range(rounds):
+        assert faults(Collection.open(tmp_path / str(number))) == []
+        lookalike.index(folder, tmp_path / str(number))
+        check(tmp_path / str(number), folder, ("pixels", "small"))
+
+
+def test_the_same_column_of_metadata_at_the_same_moment_has_one_kind(pictures, tmp_path):
+    rounds = 6
+    for number in range(rounds):
+        lookalike.index(pictures / "a", tmp_path / str(number), models=["pixels"])
+    (pictures / "a" / "whole.csv").write_text("file,number\n0.png,1\n1.png,2\n")
+    (pictures / "a" / "words.csv").write_text("file,number\n2.png,one\n3.png,two\n")
+    files = [pictures / "a" / name for name in ("whole.csv", "words.csv")]
+    told = finish(*(start("join", tmp_path, file, rounds, words=PART) for file in files))
+    for number, results in enumerate(zip(*(out.splitlines() for out in told), strict=True)):
+        table = Collection.open(tmp_path / str(number))
+        # Whole numbers can be text too, but not the other way.
+        joined = {"int64": ["joined", False], "string": ["joined", "joined"]}[table.metadata["number"]]
+        assert [result == "joined" and result for result in results] == joined
+        assert len(table.select("number is not null")) == 2 * joined.count("joined")
+
+
+def meanwhile(pictures, path, act, **options):
+    """Index while `act` is done after the first pictures were embedded, and before they are committed."""
+    todo = [act]
+
+    def progress(_):
+        if todo:
+            todo.pop()()
+
+    return lookalike.index(pictures, path, progress=progress, settings=Settings(threads=1, **options))
+
+
+@pytest.fixture
+def indexed(pictures, tmp_path):
+    lookalike.index(pictures, tmp_path / "c", models=["pixels"])
+    return tmp_path / "c"
+
+
+def test_a_file_that_another_indexes_anew_meanwhile_never_gets_vectors_of_two_contents(indexed, pictures, small):
+    changed = pictures / "a" / "0.png"
+
+    def change():
+        draw(changed, 1000)
+        lookalike.index(pictures, indexed)
+
+    Collection.open(indexed).add_space(resolve(small))
+    meanwhile(pictures, indexed, change)
+    assert faults(Collection.open(indexed)) == []
+    lookalike.index(pictures, indexed)
+    check(indexed, pictures, ("pixels", "small"))
+
+
+def test_what_another_adds_to_the_same_files_meanwhile_stays(pictures, small, tmp_path):
+    lookalike.index(pictures / "c", tmp_path / "c", models=["pixels"])
+    meanwhile(pictures, tmp_path / "c", lambda: lookalike.index(pictures, tmp_path / "c", models=[small]))
+    check(tmp_path / "c", pictures, ("pixels", "small"))
+
+
+def test_a_sweep_leaves_what_another_added_and_passes_over_what_it_removed(indexed, pictures):
+    gone = [pictures / "a" / "3.png", pictures / "a" / "4.png"]
+    for file in gone:
+        file.unlink()
+    draw(pictures / "b" / "new.png", 2000)
+
+    def other():
+        draw(pictures / "c" / "new.png", 3000)
+        Collection.open(indexed).remove([str(gone[0])])
+        lookalike.index(pictures / "c", indexed)
+
+    report = meanwhile(pictures, indexed, other)
+    assert report.removed == 1
+    check(indexed, pictures, ("pixels",))
+
+
+def test_an_indexer_goes_on_although_the_version_that_it_read_is_removed(indexed, pictures):
+    draw(pictures / "b" / "new1.png", 2000)
+    draw(pictures / "b" / "new2.png", 2001)
+    meanwhile(pictures, indexed, lambda: lookalike.optimize(indexed, keep_days=0), batch=1, commit_rows=1)
+    check(indexed, pictures, ("pixels",))
+
+
+def test_a_searcher_stays_at_its_version_or_says_that_it_is_gone(indexed, pictures):
+    query = pictures / "a" / "0.png"
+    table = Collection.open(indexed)
+    answer = lookalike.search(table, query)
+    Collection.open(indexed).remove([str(query)])
+    lookalike.optimize(indexed)
+    assert lookalike.search(table, query).uris == answer.uris
+    lookalike.optimize(indexed, keep_days=0)
+    found = answer.uris
+    with suppress(CollectionError):  # of a file that was open, all is still there
+        found = lookalike.search(table, query).uris
+    assert found == answer.uris
+    assert str(query) not in lookalike.search(indexed, query).uris
+
+
+def test_a_busy_collection_is_waited_for_and_told_of(indexed, pictures, monkeypatch):
+    draw(pictures / "a" / "new.png", 2000)
+    with held(str(indexed), WRITER):
+        waiting = start("index", pictures, "-c", indexed)
+        monkeypatch.setenv("LOOKALIKE_WAIT", "0.2")
+        done = command("index", pictures, "-c", indexed, status=2)
+        assert done.stderr.startswith(f"Error: The collection {indexed} is busy: process ")
+        assert waiting.stderr.readline().startswith("Waiting for process ")
+    finish(waiting)
+    check(indexed, pictures, ("pixels",))
+
+
+def test_an_optimizer_keeps_no_indexer_waiting(indexed, pictures, monkeypatch):
+    draw(pictures / "a" / "new.png", 2000)
+    monkeypatch.setenv("LOOKALIKE_WAIT", "0.2")
+    with held(str(indexed), UPKEEP):
+        command("index", pictures, "-c", indexed)
+        assert "is busy" in command("optimize", "-c", indexed, status=2).stderr
+    check(indexed, pictures, ("pixels",))
+
+
+WRITE = """
+import sys, numpy as np
+from lookalike import Collection
+table = Collection.open(sys.argv[1])
+for turn in range(10_000):
+    uris = [f"/w/{turn % 5}/{row}" for row in range(1000)]
+    table.write({"uri": uris, "sha256": [bytes(32)] * 1000, "spaces": [["pixels"]] * 1000,
+                 "thumbnail": [b"x"] * 1000, "pixels": np.full((1000, 3072), turn, np.float32)}, whole=True)
+"""
+
+
+def test_what_writers_leave_that_were_killed_is_removed_by_optimize(indexed, pictures):
+    def half_written():
+        return [*indexed.rglob(".tmp*")]
+
+    for _ in range(10):
+        writer = start(indexed, words=[sys.executable, "-c", WRITE])
+        while not half_written():
+            assert writer.poll() is None
+        writer.kill()
+        writer.communicate()
+        if half_written():
+            break
+    assert half_written()
+    before = Collection.open(indexed)
+    count = before.count()
+    assert faults(before) == []
+    command("optimize", "-c", indexed)
+    assert not half_written()
+    after = Collection.open(indexed)
+    assert (after.count(), faults(after), faults(before)) == (count, [], [])
+    after.delete(after.ids_under(["/w/"]))
+    check(indexed, pictures, ("pixels",))

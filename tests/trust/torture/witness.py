@@ -1,0 +1,215 @@
+"""What is looked at: rows, vectors, maps and files, read from the disk, against those of an undisturbed run."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import lance
+import numpy as np
+
+import lookalike
+from lookalike.errors import LookalikeError
+from lookalike.store import maps
+
+# Vectors of unit length, kept as float16: two roundings.
+_TOLERANCE = 1e-3
+_WEEK_S = 8 * 24 * 3600
+_TABLE = "images.lance"
+# What is looked at in other ways, and files that are of this run alone: locks, and what ONNX Runtime keeps for itself.
+_OTHERS = {_TABLE, "maps", ".writer", ".upkeep", "Microsoft"}
+
+
+class Row(NamedTuple):
+    """What a table says of one uri: its content and state, its other columns, its vector in each Space."""
+
+    state: tuple[Any, ...]
+    metadata: tuple[Any, ...]
+    spaces: frozenset[str]
+    vectors: Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The rows by uri, the maps, and the sha256 of every other file by its path."""
+
+    rows: dict[str, Row]
+    twice: list[str]
+    maps: dict[str, maps.Kept]
+    files: dict[str, str]
+    version: int
+
+
+class Finding(NamedTuple):
+    """Something that must not be: its kind, and what was found."""
+
+    kind: str
+    what: str
+
+
+def collection(place: Path) -> Path | None:
+    """Return the collection's folder, if there is one that is whole."""
+    return next((path.parent for path in place.rglob(_TABLE) if path.is_dir()), None)
+
+
+def read(place: Path) -> State:
+    """Read everything; what cannot be read raises."""
+    path = collection(place)
+    rows, twice, version = {}, [], 0
+    if path is not None:
+        opened = lookalike.Collection.open(path)
+        version = opened.version
+        for uri, row in _rows(opened):
+            if uri in rows:
+                twice.append(uri)
+            rows[uri] = row
+    kept = {}
+    for file in sorted(path.glob("maps/[!.]*")) if path is not None else ():
+        space, _, method = file.stem.rpartition("-")
+        found = maps.read(str(path), space, method)
+        assert found is not None, file
+        kept[file.stem] = found
+    return State(rows, twice, kept, dict(_files(place)), version)
+
+
+def _rows(opened: lookalike.Collection) -> Iterator[tuple[str, Row]]:
+    table = opened.table.to_table()
+    spaces = list(opened.models)
+    columns = {name: table[name].to_pylist() for name in table.column_names if name not in {*spaces, "thumbnail"}}
+    named = ("label", "sha256", "width", "height", "error", "mtime_ns", "size")
+    matrices = {name: table[name].combine_chunks() for name in spaces}
+    for at, uri in enumerate(columns["uri"]):
+        vectors = {name: _vector(column[at]) for name, column in matrices.items() if column[at].is_valid}
+        metadata = tuple((name, columns[name][at]) for name in opened.metadata)
+        row = Row(tuple(columns[name][at] for name in named), metadata, frozenset(columns["spaces"][at] or ()), vectors)
+        yield uri, row
+
+
+def _vector(scalar: Any) -> np.ndarray:
+    return scalar.values.to_numpy(zero_copy_only=False)
+
+
+def _files(place: Path) -> Iterator[tuple[str, str]]:
+    for path in sorted(place.rglob("*")):
+        name = path.relative_to(place)
+        if path.is_file() and not _OTHERS & {*name.parts[:-1], path.name}:
+            yield str(name), hashlib.sha256(path.read_bytes()).hexdigest()
+        elif path.is_file() and path.parent.name == "maps" and path.name.startswith("."):
+            yield str(name), ""
+
+
+def after_the_blow(place: Path, start: State, end: State, committed: int) -> tuple[State | None, list[Finding]]:
+    """Look at what a killed run left: all of it must be as at the start or as at the end, and of use.
+
+    Parameters
+    ----------
+    committed
+        The newest version of the table that was seen while the run was alive.
+    """
+    try:
+        state = read(place)
+        findings = [*_compare(state, start, end)]
+        path = collection(place)
+        if path is not None:
+            findings += [*_history(path, state, start, end, committed), *_answers(path, state)]
+        elif start.rows or committed:
+            findings.append(Finding("lost", "the collection is gone"))
+    except (LookalikeError, OSError, ValueError, AssertionError) as error:
+        return None, [Finding("unusable", f"{type(error).__name__}: {error}")]
+    return state, findings
+
+
+def _compare(state: State, start: State, end: State) -> Iterator[Finding]:
+    yield from (Finding("doubled", uri) for uri in state.twice)
+    yield from (Finding("lost", uri) for uri in start.rows.keys() & end.rows.keys() - state.rows.keys())
+    for uri, row in state.rows.items():
+        may = [known.rows[uri] for known in (start, end) if uri in known.rows]
+        if row.state not in [known.state for known in may]:
+            yield Finding("wrong", f"{uri} is {row.state}, expected one of {[known.state for known in may]}")
+        elif row.spaces != row.vectors.keys():
+            yield Finding("wrong", f"{uri} claims {set(row.spaces)} and has {set(row.vectors)}")
+        elif not any(_same_vectors(row, known) for known in may if known.state == row.state):
+            yield Finding("wrong", f"{uri} has another vector than in an undisturbed run")
+        if row.state[1] is not None and not row.vectors:
+            yield Finding("wrong", f"{uri} is an image without any vector")
+    for name, kept in state.maps.items():
+        if not any(name in known.maps and _same_map(kept, known.maps[name]) for known in (start, end)):
+            yield Finding("wrong", f"the map {name} is neither the old one nor the new")
+    for name, sha256 in state.files.items():
+        may = [known.files[name] for known in (start, end) if name in known.files]
+        if may and sha256 not in may:
+            yield Finding("unusable", f"{name} is half written")
+
+
+def _same_vectors(row: Row, known: Row) -> bool:
+    """Tell whether each vector that a row has is the one that it shall have; some may not be there yet."""
+    held = row.vectors.keys() & known.vectors.keys()
+    return all(np.allclose(row.vectors[name], known.vectors[name], rtol=0, atol=_TOLERANCE) for name in held)
+
+
+def _same_map(kept: maps.Kept, known: maps.Kept) -> bool:
+    return kept.xy.shape == known.xy.shape and np.allclose(kept.xy, known.xy, rtol=1e-3, atol=1e-3)
+
+
+def _history(path: Path, state: State, start: State, end: State, committed: int) -> Iterator[Finding]:
+    """Hold the newest version to those before it: what was committed is there, unless it was to be removed."""
+    if state.version < committed:
+        yield Finding("lost", f"version {committed} was committed, and the newest is {state.version}")
+    images = str(path / _TABLE)
+    for version in [found["version"] for found in lance.dataset(images).versions()]:
+        if version > start.version:
+            uris = lance.dataset(images, version=version).to_table(columns=["uri"])["uri"].to_pylist()
+            yield from (Finding("lost", uri) for uri in (set(uris) & end.rows.keys()) - state.rows.keys())
+
+
+def _answers(path: Path, state: State) -> Iterator[Finding]:
+    """Search by a picture that is there, in pixels: it finds itself."""
+    opened = lookalike.Collection.open(path)
+    for space in [name for name, model in opened.models.items() if model.architecture == "pixels"]:
+        uri = next((uri for uri, row in state.rows.items() if space in row.vectors and Path(uri).exists()), None)
+        if uri is None or Path(uri).stat().st_mtime_ns != state.rows[uri].state[5]:
+            continue
+        matches = lookalike.search(opened, uri, space=space, k=3)
+        if not len(matches) or matches.distances[0] > _TOLERANCE:
+            yield Finding("unusable", f"a search by {uri} in {space} does not find it")
+
+
+def after_the_rerun(place: Path, end: State) -> list[Finding]:
+    """Look at what the same command, run again, leads to: what it would have led to undisturbed, and nothing else."""
+    try:
+        state = read(place)
+        findings = [*_compare(state, end, end)]
+    except (LookalikeError, OSError, ValueError, AssertionError) as error:
+        return [Finding("unusable", f"{type(error).__name__}: {error}")]
+    findings += [Finding("lost", uri) for uri in end.rows.keys() - state.rows.keys()]
+    for uri in end.rows.keys() & state.rows.keys():
+        row, known = state.rows[uri], end.rows[uri]
+        if (row.spaces, row.metadata) != (known.spaces, known.metadata):
+            findings.append(Finding("wrong", f"{uri} has {row.spaces} {row.metadata}, expected {known.spaces}"))
+    findings += [Finding("unusable", f"the map {name} is not there") for name in end.maps.keys() - state.maps.keys()]
+    findings += [Finding("unusable", f"{name} is not there") for name in end.files.keys() - state.files.keys()]
+    findings += [Finding("leftover", name) for name in state.files.keys() - end.files.keys() if ".images." not in name]
+    path = collection(place)
+    return findings if path is None else [*findings, *_leftovers(path)]
+
+
+def _leftovers(path: Path) -> Iterator[Finding]:
+    """Let a week go by, tidy up, and look for files of the table that no version of it names."""
+    then = time.time() - _WEEK_S
+    for file in [path, *path.rglob("*")]:
+        os.utime(file, (then, then))
+    lookalike.optimize(path, keep_days=0, min_rows=1 << 30)
+    images, named = path / _TABLE, set()
+    for version in lance.dataset(str(images)).versions():
+        table = lance.dataset(str(images), version=version["version"])
+        for fragment in table.get_fragments():
+            named |= {Path(file.path).name for file in fragment.metadata.files}
+        named |= {str(part.uuid) for index in table.describe_indices() for part in index.segments}
+    there = [*images.glob("data/*"), *images.glob("_indices/*")]
+    yield from (Finding("leftover", str(file)) for file in there if file.name not in named)
+    yield from (Finding("leftover", str(file)) for file in path.glob(".images.*"))
