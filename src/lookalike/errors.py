@@ -12,6 +12,7 @@
     |-- DownloadError         a download that failed or gave the wrong bytes
     |-- DatasetError          an archive or folder that is not the dataset it should be
     `-- CollectionError       a collection that cannot be created, opened, read or written
+        `-- ReadOnlyError     one that may be read, but not written
 
 A message is one paragraph: what was given, what was expected, what to do next.
 """
@@ -26,6 +27,7 @@ __all__ = [
     "InputError",
     "LookalikeError",
     "ModelError",
+    "ReadOnlyError",
     "SourceError",
     "SpaceError",
     "WeightsError",
@@ -70,3 +72,7 @@ class DatasetError(LookalikeError):
 
 class CollectionError(LookalikeError):
     """A collection cannot be created, opened, read or written."""
+
+
+class ReadOnlyError(CollectionError):
+    """A collection may be read, but its disk or its folder's rights do not let it be written."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 __all__ = ["replacing"]
@@ -18,16 +18,22 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises
     ------
     OSError
-        If the folder cannot be written.
+        If the folder cannot be written, or its disk is full; its ``filename`` says which.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{secrets.token_hex(6)}{path.suffix}")
-    # Made here and not by the caller, so that it is surely new, with the rights of any other new file.
-    temporary.open("xb").close()
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Made here and not by the caller, so that it is surely new, with the rights of any other new file.
+        temporary.open("xb").close()
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
+    except OSError as error:
+        # The system does not say which file it could not write to, and the temporary one is known to nobody.
+        if error.filename in {None, str(temporary)}:
+            error.filename = str(path)
+        raise
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)

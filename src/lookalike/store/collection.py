@@ -130,7 +130,8 @@ class Collection:
     @staticmethod
     def exists(path: str | os.PathLike[str]) -> bool:
         """Tell whether there is a collection at a path."""
-        return Path(_images(os.path.expanduser(path))).is_dir()  # noqa: PTH111
+        with guard(str(path), "opened"):
+            return Path(_images(os.path.expanduser(path))).is_dir()  # noqa: PTH111
 
     @property
     def models(self) -> dict[str, Model]:

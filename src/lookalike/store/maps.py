@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import lance
 import numpy as np
@@ -17,8 +17,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from lookalike.errors import CollectionError
+from lookalike.store.guard import of_the_disk, reason_of
 
-__all__ = ["Kept", "folder", "read", "write"]
+__all__ = ["Kept", "folder", "listed", "read", "write"]
 
 _FACTS_KEY = b"lookalike.map"
 _COLUMNS = {
@@ -60,6 +61,12 @@ def folder(path: str, space: str, method: str) -> Path:
     return Path(path, "maps", f"{quote(space, safe='')}-{method}.lance")
 
 
+def listed(path: str) -> list[tuple[str, str]]:
+    """Return the Space and the method of each map that a collection keeps."""
+    names = sorted(place.stem for place in Path(path, "maps").glob("*.lance"))
+    return [(unquote(name.rpartition("-")[0]), name.rpartition("-")[2]) for name in names]
+
+
 def read(path: str, space: str, method: str) -> Kept | None:
     """Return the map that a collection keeps for a Space and method, or None.
 
@@ -85,14 +92,14 @@ def write(path: str, space: str, method: str, kept: Kept) -> None:
     Raises
     ------
     CollectionError
-        If it cannot be written.
+        If it cannot be written; a ReadOnlyError if that is because the collection may only be read.
     """
     place = folder(path, space, method)
     values = (kept.ids, kept.xy[:, 0], kept.xy[:, 1], kept.fitted, kept.digests)
     arrays = [pa.array(column, kind) for column, kind in zip(values, _COLUMNS.values(), strict=True)]
     schema = pa.schema(_COLUMNS, metadata={_FACTS_KEY: json.dumps(kept.facts).encode()})
     with _guard(place, "written"):
-        place.parent.mkdir(parents=True, exist_ok=True)
+        place.parent.mkdir(exist_ok=True)  # without its parents: a collection that has gone is not begun anew
         mode = "overwrite" if place.is_dir() else "create"
         table = lance.write_dataset(pa.table(arrays, schema=schema), str(place), mode=mode)
         table.cleanup_old_versions(older_than=timedelta(days=1))
@@ -105,8 +112,7 @@ def _guard(place: Path, done: str) -> Iterator[None]:
         yield
     # Lance raises plain OSError, ValueError and RuntimeError, Arrow its own kinds; a KeyError is a missing column.
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, pa.ArrowException) as error:
-        reason = str(error).splitlines()[0].split(", rust/")[0]
-        raise CollectionError(
-            f"The map {place} could not be {done}: {reason}. Remove that folder and make the map again: "
-            "the collection itself is whole."
+        what = f"The map {place} could not be {done}"
+        raise of_the_disk(what, str(place.parents[1]), done, error) or CollectionError(
+            f"{what}: {reason_of(error)}. Remove that folder and make the map again: the collection itself is whole."
         ) from error
