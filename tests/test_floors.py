@@ -23,6 +23,9 @@ FLOORS = [
         "optimizing",
         "searching",
         "evaluation",
+        "checking",
+        "soundness",
+        "backups",
         "mapping",
         "pictures",
         "charts",
@@ -141,8 +144,9 @@ def test_import_loads_nothing_heavy():
 
 
 def test_exported_names():
-    names = ["Collection", "LookalikeError", "Matches", "index", "optimize", "search", "search_many"]
-    assert lookalike_names() == names
+    nouns = ["Collection", "LookalikeError", "Matches"]
+    verbs = ["backup", "check", "index", "optimize", "restore", "search", "search_many"]
+    assert lookalike_names() == nouns + verbs
 
 
 def lookalike_names() -> list[str]:

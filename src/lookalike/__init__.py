@@ -11,6 +11,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lookalike.backups import backup as backup
+    from lookalike.backups import restore as restore
+    from lookalike.checking import check as check
     from lookalike.errors import LookalikeError as LookalikeError
     from lookalike.indexing import index as index
     from lookalike.optimizing import optimize as optimize
@@ -19,7 +22,18 @@ if TYPE_CHECKING:
     from lookalike.store.collection import Collection as Collection
     from lookalike.types import Matches as Matches
 
-__all__ = ["Collection", "LookalikeError", "Matches", "index", "optimize", "search", "search_many"]
+__all__ = [
+    "Collection",
+    "LookalikeError",
+    "Matches",
+    "backup",
+    "check",
+    "index",
+    "optimize",
+    "restore",
+    "search",
+    "search_many",
+]
 
 __version__ = "0.1.0"
 
@@ -28,8 +42,11 @@ _HOMES = {
     "Collection": "lookalike.store.collection",
     "LookalikeError": "lookalike.errors",
     "Matches": "lookalike.types",
+    "backup": "lookalike.backups",
+    "check": "lookalike.checking",
     "index": "lookalike.indexing",
     "optimize": "lookalike.optimizing",
+    "restore": "lookalike.backups",
     "search": "lookalike.searching",
     "search_many": "lookalike.searching",
 }

@@ -18,6 +18,8 @@ from lookalike.scores import METRICS, TITLES
 if TYPE_CHECKING:
     from rich.progress import Progress, ProgressColumn
 
+    from lookalike.backups import Copied
+    from lookalike.checking import CheckReport
     from lookalike.indexing import Report
     from lookalike.mapping import Map
     from lookalike.metadata import Described
@@ -28,8 +30,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "columns",
+    "copying",
     "counting",
     "downloading",
+    "print_checked",
+    "print_copied",
     "print_error",
     "print_evaluation",
     "print_json",
@@ -39,6 +44,7 @@ __all__ = [
     "print_report",
     "printable",
     "ranking",
+    "reading",
     "say",
     "stepping",
     "tell_warnings",
@@ -148,6 +154,40 @@ def print_optimized(report: Optimized) -> None:
     say(f"{report.freed / 1e6:,.1f} MB freed. Took {report.seconds:.1f} s.")
 
 
+def print_checked(report: CheckReport) -> None:
+    """Print what a check found, each fault with what to do about it."""
+    for fault in report.faults[:_MANY]:
+        say(Text.assemble(("Fault: ", "bold red"), printable(str(fault))))
+    if report.found > _MANY:
+        say(f"  and {report.found - _MANY:,} more; --json lists {min(report.found, len(report.faults)):,} of them")
+    held = [f"{report.images:,} images", f"{report.failures:,} failures"]
+    held += [f"{count:,} vectors in {printable(space)}" for space, count in report.spaces.items()]
+    held += [f"the {kept['method']} map of {printable(kept['space'])}" for kept in report.maps]
+    told = "Sound" if report.sound else f"{report.found:,} faults"
+    say(
+        Text.assemble(
+            (told, "bold"), f": version {report.version} of {printable(report.collection)}: {', '.join(held)}."
+        )
+    )
+    for what in report.unchecked:
+        say(f"Not checked: {printable(what)}.")
+    if report.files is not None:
+        say("The pictures: " + ", ".join(f"{count:,} {found}" for found, count in report.files.items()) + ".")
+        for uri, found in report.differing[:_MANY]:
+            say(f"  {found}: {printable(uri)}")
+        if len(report.differing) > _MANY:
+            say(f"  and {sum(report.files.values()) - report.files['same'] - _MANY:,} more")
+        if report.differing:
+            say("That is no fault of the collection: indexing their folder again brings it up to date.")
+
+
+def print_copied(copied: Copied, told: str) -> None:
+    """Print what a backup or a restoration did."""
+    there = f", {copied.kept / 1e6:,.1f} MB were there already" if copied.kept else ""
+    say(Text.assemble((f"{copied.images:,} images", "bold"), f" in {printable(copied.path)}: {told}."))
+    say(f"{copied.copied / 1e6:,.1f} MB copied{there}, all of it read through. Took {copied.seconds:.1f} s.")
+
+
 def _searched(done: SpaceIndex) -> str:
     if done.index is None:
         return "searched exactly, without an index"
@@ -224,6 +264,8 @@ def print_map(plane: Map, output: str) -> None:
         say(f"Trustworthiness {trust:.3f}; {kept:.0%} of the {plane.fidelity['k']} nearest are kept.")
     if plane.worn:
         say(f"{plane.placed_share:.0%} were placed after it was made: --fresh makes it anew.")
+    if not plane.kept:
+        say("Not kept: the collection may only be read. The next map of it is made anew.")
     say(f"Drawn into {printable(output)}")
 
 
@@ -240,6 +282,30 @@ def downloading(what: str) -> Iterator[Callable[[int, int | None], None]]:
             bar.update(task, completed=done, total=total, visible=True)
 
         yield advance
+
+
+@contextmanager
+def copying() -> Iterator[Callable[[int, int], None]]:
+    """Show a bar of bytes on standard error, if that is a terminal; what follows the last is that they are read."""
+    from rich import progress
+
+    with _bar(progress.DownloadColumn(), progress.TransferSpeedColumn()) as bar:
+        task = bar.add_task("Copying", total=None)
+
+        def advance(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total, description="Reading" if done == total else "Copying")
+
+        yield advance
+
+
+@contextmanager
+def reading() -> Iterator[Callable[[int, int], None]]:
+    """Show a bar of rows on standard error, if that is a terminal."""
+    from rich import progress
+
+    with _bar(progress.MofNCompleteColumn()) as bar:
+        task = bar.add_task("Checking", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 @contextmanager

@@ -12,7 +12,8 @@
     |-- DownloadError         a download that failed or gave the wrong bytes
     |-- DatasetError          an archive or folder that is not the dataset it should be
     `-- CollectionError       a collection that cannot be created, opened, read or written
-        `-- BusyError         one that another process has been changing for too long
+        |-- BusyError         one that another process has been changing for too long
+        `-- ReadOnlyError     one that may be read, but not written
 
 A message is one paragraph: what was given, what was expected, what to do next.
 """
@@ -28,6 +29,7 @@ __all__ = [
     "InputError",
     "LookalikeError",
     "ModelError",
+    "ReadOnlyError",
     "SourceError",
     "SpaceError",
     "WeightsError",
@@ -76,3 +78,7 @@ class CollectionError(LookalikeError):
 
 class BusyError(CollectionError):
     """A collection that another process has been changing for longer than this one was willing to wait."""
+
+
+class ReadOnlyError(CollectionError):
+    """A collection may be read, but its disk or its folder's rights do not let it be written."""

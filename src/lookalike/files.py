@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import secrets
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -64,18 +63,25 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises
     ------
     OSError
-        If the folder cannot be written.
+        If the folder cannot be written, or its disk is full; its ``filename`` says which.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_abandoned(path.parent)
-    with _held(path) as temporary:
-        try:
-            yield temporary
-            with temporary.open("rb+") as file:
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(path.parent)
+        with _held(path) as temporary:
+            try:
+                yield temporary
+                with temporary.open("rb+") as file:
+                    os.fsync(file.fileno())
+                temporary.replace(path)
+            finally:
+                with suppress(OSError):
+                    temporary.unlink(missing_ok=True)
+    except OSError as error:
+        # The system does not say which file it could not write to, and the temporary one is known to nobody.
+        if error.filename is None or Path(os.fsdecode(error.filename)).name.startswith(_TEMPORARY):
+            error.filename = str(path)
+        raise
 
 
 @contextmanager
@@ -106,6 +112,6 @@ def _remove_abandoned(folder: Path) -> None:
     if sys.platform == "win32":
         return
     for path in folder.glob(f"{_TEMPORARY}*"):
-        with contextlib.suppress(OSError), path.open("rb") as file:
+        with suppress(OSError), path.open("rb") as file:
             if try_lock(file):
                 path.unlink()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from lookalike.errors import InputError, SpaceError
+from lookalike.errors import InputError, ReadOnlyError, SpaceError
 from lookalike.fidelity import fidelity
 from lookalike.layouts import FEWEST, METHODS, Method, Recipe, lay_out, place, principal
 from lookalike.store import maps
@@ -41,6 +41,8 @@ class Map:
         What decided the places, as plain data.
     fidelity
         How well neighbourhoods are kept; see `lookalike.fidelity.fidelity`.
+    kept
+        Whether the collection keeps it; one that may only be read cannot.
     """
 
     ids: npt.NDArray[np.int64]
@@ -51,6 +53,7 @@ class Map:
     seed: int
     parameters: dict[str, Any]
     fidelity: dict[str, Any]
+    kept: bool = True
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -100,6 +103,7 @@ class Map:
             "fidelity": self.fidelity,
             "rows": len(self),
             "fitted_rows": int(self.fitted.sum()),
+            "kept": self.kept,
             "ids": self.ids.tolist(),
             "x": self.xy[:, 0].tolist(),
             "y": self.xy[:, 1].tolist(),
@@ -144,7 +148,8 @@ def make_map(
     SpaceError
         If the collection has no such Space, or no vector in it.
     CollectionError
-        If the collection or its kept map cannot be read or written.
+        If the collection or its kept map cannot be read, or the map not be written. In a collection that may only be
+        read, the map is made and not kept.
 
     References
     ----------
@@ -175,8 +180,7 @@ def make_map(
         measured = fidelity(halves, xy, seed=seed)
     facts = {"asked": recipe.asked(), "parameters": parameters, "fidelity": measured}
     kept = maps.Kept(ids, xy, fitted, digests, facts)
-    maps.write(collection.path, name, method, kept)
-    return _as_map(kept, name, method)
+    return _keep(collection, kept, name, method)
 
 
 def _recipe(method: str, seed: int, perplexity: float | Literal["auto"]) -> Recipe:
@@ -191,6 +195,16 @@ def _recipe(method: str, seed: int, perplexity: float | Literal["auto"]) -> Reci
     if method != "tsne":
         raise InputError(f"perplexity = {perplexity} was given, but {METHODS[method]} has none. Leave it out.")
     return Recipe(method, int(seed), float(perplexity))
+
+
+def _keep(collection: Collection, kept: maps.Kept, space: str, method: str) -> Map:
+    """Keep a map with the collection, if that can be written."""
+    made = _as_map(kept, space, method)
+    try:
+        maps.write(collection.path, space, method, kept)
+    except ReadOnlyError:
+        return replace(made, kept=False)
+    return made
 
 
 def _as_map(kept: maps.Kept, space: str, method: str) -> Map:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import sys
 from collections.abc import Callable, Iterator
@@ -61,7 +62,7 @@ def command(epilog: str, name: str | None = None) -> Callable[[Callable[..., Non
             except BrokenPipeError:
                 raise
             except OSError as error:
-                console.print_error(f"{error}. Name a file or folder that can be read and written.")
+                console.print_error(_told(error))
                 raise typer.Exit(2) from None
             except KeyboardInterrupt:
                 console.say("Interrupted. What was committed stays; run the command again to go on.", error=True)
@@ -74,6 +75,15 @@ def command(epilog: str, name: str | None = None) -> Callable[[Callable[..., Non
         return run
 
     return register
+
+
+def _told(error: OSError) -> str:
+    if error.errno in {errno.ENOSPC, errno.EDQUOT} and error.filename is not None:
+        return (
+            f"{error.filename} could not be written: no space is left on its disk. What was there before is as it was. "
+            "Make room there, or name a place on another disk."
+        )
+    return f"{error}. Name a file or folder that can be read and written."
 
 
 def open_collection(collection: str | None) -> Collection:

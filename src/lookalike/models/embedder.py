@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import hashlib
 import math
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol
@@ -278,15 +279,9 @@ def _graph(model: Model) -> bytes:
     with span(f"build {model.name}"):
         graph = _build(model)
         path = folder / f"{model.name}-{key}-{hashlib.sha256(graph).hexdigest()[:16]}.onnx"
-        try:
-            with replacing(path) as temporary:
-                temporary.write_bytes(graph)
-        except OSError as error:
-            reason = error.strerror or error
-            raise ModelError(
-                f"The graph of the model {model.name!r} cannot be kept in {path.parent}: {reason}. "
-                "Make room there, or name a folder that can be written in XDG_CACHE_HOME."
-            ) from error
+        # A cache that cannot be written costs the next start its time, and stops nothing.
+        with suppress(OSError), replacing(path) as temporary:
+            temporary.write_bytes(graph)
     return graph
 
 

@@ -64,7 +64,7 @@ class Collection(Snapshot):
         _check_free(path)
         with guard(path, "created"):
             Path(path).mkdir(parents=True, exist_ok=True)
-        with lock.held(path), guard(path, "created"):
+        with lock.held(path, new=True), guard(path, "created"):
             _check_free(path)
             table = lance.write_dataset(schema.empty_table(), place, mode="create", enable_stable_row_ids=True)
             table.create_scalar_index("uri", "BTREE")
@@ -107,7 +107,8 @@ class Collection(Snapshot):
     @staticmethod
     def exists(path: str | os.PathLike[str]) -> bool:
         """Tell whether there is a collection at a path."""
-        return Path(images(os.path.expanduser(path))).is_dir()  # noqa: PTH111
+        with guard(str(path), "opened"):
+            return Path(images(os.path.expanduser(path))).is_dir()  # noqa: PTH111
 
     @contextmanager
     def changing(self) -> Iterator[bool]:

@@ -37,7 +37,7 @@ _own = threading.local()
 
 
 @contextmanager
-def held(path: str, name: str = WRITER, *, patience: float | None = None) -> Iterator[bool]:
+def held(path: str, name: str = WRITER, *, patience: float | None = None, new: bool = False) -> Iterator[bool]:
     """Hold one of a collection's locks until the block ends; within another such block of the same thread it is held.
 
     Parameters
@@ -48,6 +48,8 @@ def held(path: str, name: str = WRITER, *, patience: float | None = None) -> Ite
         `WRITER` or `UPKEEP`.
     patience
         For how many seconds to wait for who holds it; None for what ``LOOKALIKE_WAIT`` says, or ten minutes.
+    new
+        Whether the collection is only being made.
 
     Yields
     ------
@@ -66,10 +68,12 @@ def held(path: str, name: str = WRITER, *, patience: float | None = None) -> Ite
     if place in mine:
         yield mine[place]
         return
-    with guard(path, "locked"):
+    done = "created" if new else "locked"
+    with guard(path, done):
         file = Path(place).open("ab+", buffering=0)  # noqa: SIM115 (closed below, which lets go)
     with file:
-        mine[place] = _take(file, path, _patience() if patience is None else patience)
+        with guard(path, done):
+            mine[place] = _take(file, path, _patience() if patience is None else patience)
         try:
             yield mine[place]
         finally:
@@ -97,8 +101,7 @@ def _take(file: IO[bytes], path: str, patience: float) -> bool:
                 return True
         except OSError as error:
             if error.errno not in _NO_LOCKS:
-                with guard(path, "locked"):
-                    raise
+                raise
             _LOG.warning(
                 "The file system of %s has no locks (%s): let no other process change it meanwhile.",
                 path,

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +16,9 @@ import pyarrow as pa
 
 from lookalike.errors import CollectionError
 from lookalike.files import replacing
+from lookalike.store.guard import of_the_disk, reason_of
 
-__all__ = ["Kept", "file", "read", "write"]
+__all__ = ["Kept", "file", "listed", "read", "write"]
 
 _FACTS_KEY = b"lookalike.map"
 _COLUMNS = {
@@ -59,6 +60,12 @@ def file(path: str, space: str, method: str) -> Path:
     return Path(path, "maps", f"{quote(space, safe='')}-{method}.arrow")
 
 
+def listed(path: str) -> list[tuple[str, str]]:
+    """Return the Space and the method of each map that a collection keeps."""
+    names = sorted(place.stem for place in Path(path, "maps").glob("*.arrow"))
+    return [(unquote(name.rpartition("-")[0]), name.rpartition("-")[2]) for name in names]
+
+
 def read(path: str, space: str, method: str) -> Kept | None:
     """Return the map that a collection keeps for a Space and method, or None.
 
@@ -87,14 +94,16 @@ def write(path: str, space: str, method: str, kept: Kept) -> None:
     Raises
     ------
     CollectionError
-        If it cannot be written.
+        If it cannot be written; a ReadOnlyError if that is because the collection may only be read.
     """
     place = file(path, space, method)
     values = (kept.ids, kept.xy[:, 0], kept.xy[:, 1], kept.fitted, kept.digests)
     arrays = [pa.array(column, kind) for column, kind in zip(values, _COLUMNS.values(), strict=True)]
     schema = pa.schema(_COLUMNS, metadata={_FACTS_KEY: json.dumps(kept.facts).encode()})
-    with _guard(place, "written"), replacing(place) as temporary, pa.ipc.new_file(str(temporary), schema) as sink:
-        sink.write_table(pa.table(arrays, schema=schema))
+    with _guard(place, "written"):
+        place.parent.mkdir(exist_ok=True)  # without its parents: a collection that has gone is not begun anew
+        with replacing(place) as temporary, pa.ipc.new_file(str(temporary), schema) as sink:
+            sink.write_table(pa.table(arrays, schema=schema))
 
 
 @contextmanager
@@ -104,8 +113,7 @@ def _guard(place: Path, done: str) -> Iterator[None]:
         yield
     # A KeyError or TypeError is a missing column or fact.
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
-        reason = f"{error}\n".splitlines()[0] or type(error).__name__
-        raise CollectionError(
-            f"The map {place} could not be {done}: {reason}. Remove that file and make the map again: "
-            "the collection itself is whole."
+        what = f"The map {place} could not be {done}"
+        raise of_the_disk(what, str(place.parents[1]), done, error) or CollectionError(
+            f"{what}: {reason_of(error)}. Remove that file and make the map again: the collection itself is whole."
         ) from error

@@ -1,0 +1,257 @@
+"""A backup is a whole, verified copy at any moment; restoring one gives back what was there."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import lookalike
+import made
+from lookalike import Collection
+from lookalike.errors import CollectionError
+from lookalike.mapping import make_map
+from lookalike.store import ann, copies
+from made import SPACE
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Path:
+    vectors, _ = made.clusters(4, 50)
+    collection = made.make_collection(tmp_path_factory.mktemp("whole") / "collection", vectors)
+    collection.delete(collection.ids_under(["/pictures/00019"]))
+    lookalike.optimize(collection, min_rows=10, recall=0.9)
+    make_map(collection, method="pca")
+    return Path(collection.path)
+
+
+@pytest.fixture
+def place(whole, tmp_path) -> Path:
+    return shutil.copytree(whole, tmp_path / "collection")
+
+
+def contents(path: Path) -> dict[str, object]:
+    """Return all that a user finds in a collection."""
+    collection = Collection.open(path)
+    rows = collection.table.to_table(with_row_id=True).sort_by("_rowid").to_pylist()
+    plane = make_map(collection, method="pca")
+    return {
+        "rows": rows,
+        "map": plane.xy.tolist(),
+        "version": collection.version,
+        "tuned": ann.tuned(collection, SPACE),
+    }
+
+
+def files(path: Path) -> dict[str, int]:
+    return {str(file.relative_to(path)): file.stat().st_ino for file in path.rglob("*") if file.is_file()}
+
+
+def test_a_backup_is_a_collection_with_all_that_was_there(place, tmp_path):
+    done = []
+    copied = lookalike.backup(place, tmp_path / "backup", progress=lambda *now: done.append(now))
+    assert contents(tmp_path / "backup") == contents(place)
+    assert contents(place)["tuned"] is not None
+    assert lookalike.check(tmp_path / "backup").sound
+    assert (copied.images, copied.version, copied.kept) == (190, Collection.open(place).version, 0)
+    assert done[-1][0] == done[-1][1] > 0
+    lookalike.restore(tmp_path / "backup", tmp_path / "restored")
+    assert contents(tmp_path / "restored") == contents(place)
+    assert sorted(path.name for path in (tmp_path / "restored").iterdir()) == ["images.lance", "maps"]
+    made.add_rows(Collection.open(tmp_path / "restored"), np.eye(16, dtype=np.float32))
+    assert lookalike.check(tmp_path / "restored").images == 206
+
+
+def test_an_earlier_backup_is_brought_up_to_date_without_copying_again(place, tmp_path):
+    first = lookalike.backup(place, tmp_path / "backup")
+    before = files(tmp_path / "backup")
+    made.add_rows(Collection.open(place), np.eye(16, dtype=np.float32)[:1])
+    second = lookalike.backup(place, tmp_path / "backup")
+    assert second.kept > first.copied * 0.7
+    kept = {name for name, inode in files(tmp_path / "backup").items() if before.get(name) == inode}
+    assert any("/data/" in name for name in kept)
+    # Nothing is left of the version before.
+    fresh = lookalike.backup(place, tmp_path / "other")
+    assert fresh.kept == 0
+    assert files(tmp_path / "backup").keys() == files(tmp_path / "other").keys()
+    assert contents(tmp_path / "backup") == contents(place)
+
+
+def test_a_backup_follows_a_collection_whose_files_were_all_rewritten(place, tmp_path):
+    lookalike.backup(place, tmp_path / "backup")
+    collection = Collection.open(place)
+    made.add_rows(collection, np.eye(16, dtype=np.float32)[:9])
+    collection.remove(["/pictures/000003.jpg"])
+    lookalike.optimize(collection, keep_days=0, min_rows=10, recall=0.9)
+    shutil.rmtree(place / "maps")
+    lookalike.backup(collection, tmp_path / "backup")
+    assert not (tmp_path / "backup" / "maps").exists()
+    assert contents(tmp_path / "backup") == contents(place)
+
+
+def test_a_file_of_the_earlier_backup_that_has_decayed_is_copied_again(place, tmp_path):
+    lookalike.backup(place, tmp_path / "backup")
+    decay(tmp_path / "backup")
+    assert not lookalike.check(tmp_path / "backup").sound
+    made.add_rows(Collection.open(place), np.eye(16, dtype=np.float32)[:1])
+    lookalike.backup(place, tmp_path / "backup")
+    assert lookalike.check(tmp_path / "backup").sound
+
+
+def decay(path: Path) -> str:
+    """Change one number of a vector, which the store itself does not notice; return the file's name."""
+    vector = Collection.open(path).vectors(SPACE)[1][10].tobytes()
+    for file in (path / "images.lance" / "data").iterdir():
+        data = bytearray(file.read_bytes())
+        if vector in data:
+            data[data.index(vector)] ^= 1
+            file.write_bytes(data)
+            return f"images.lance/data/{file.name}"
+    raise AssertionError("no file holds the vector as it is")
+
+
+def test_a_bit_that_flipped_in_a_backup_is_found(place, tmp_path):
+    lookalike.backup(place, tmp_path / "backup")
+    name = decay(tmp_path / "backup")
+    report = lookalike.check(tmp_path / "backup")
+    assert [fault.what for fault in report.faults] == [f"The file {name} is not what was written into this backup."]
+    with pytest.raises(CollectionError, match=f"is damaged: its file {name} is not what was written"):
+        lookalike.restore(tmp_path / "backup", tmp_path / "restored")
+    assert not (tmp_path / "restored").exists()
+
+
+def test_a_damaged_collection_takes_no_backups_place(place, tmp_path):
+    lookalike.backup(place, tmp_path / "backup")
+    before = contents(tmp_path / "backup")
+    collection = Collection.open(place)
+    made.add_rows(collection, np.full((1, 16), 3, np.float32))
+    with pytest.raises(CollectionError, match=r"was not copied .*1 faults.*has the length 12.*lookalike check -c"):
+        lookalike.backup(place, tmp_path / "backup")
+    assert contents(tmp_path / "backup") == before
+    assert {path.name for path in (tmp_path / "backup").iterdir()} == {"images.lance", "maps", "backup.json"}
+
+
+def test_what_is_there_is_never_overwritten(place, tmp_path):
+    other = made.make_collection(tmp_path / "other", made.clusters(4, 5)[0])
+    (tmp_path / "file").write_text("a file")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thing").touch()
+    for target in (place, tmp_path / "other", tmp_path / "full", tmp_path / "file"):
+        with pytest.raises(CollectionError, match="holds something that is no backup"):
+            lookalike.backup(place, target)
+        with pytest.raises(CollectionError, match="already holds something"):
+            lookalike.restore(place, target)
+    lookalike.backup(place, tmp_path / "backup")
+    with pytest.raises(CollectionError, match=r"holds a backup of the collection .*collection, not of .*other"):
+        lookalike.backup(other, tmp_path / "backup")
+    with pytest.raises(CollectionError, match="does not exist"):
+        lookalike.restore(tmp_path / "nowhere", tmp_path / "new")
+
+
+def test_what_is_older_or_has_parted_takes_no_newer_backups_place(place, tmp_path):
+    shutil.copytree(place, tmp_path / "older")
+    made.add_rows(Collection.open(place), np.eye(16, dtype=np.float32))
+    lookalike.backup(place, tmp_path / "backup")
+    shutil.rmtree(place)
+    shutil.move(tmp_path / "older", place)
+    for _ in range(2):
+        with pytest.raises(CollectionError, match="newer than the collection"):
+            lookalike.backup(place, tmp_path / "backup")
+        # The same number of versions, but another one.
+        made.add_rows(Collection.open(place), np.eye(16, dtype=np.float32)[:1])
+    assert lookalike.check(tmp_path / "backup").images == 206
+
+
+def test_backups_beside_a_running_indexer_are_whole(sample, tmp_path):
+    pictures, collection = tmp_path / "pictures", tmp_path / "collection"
+    for turn in range(8):
+        shutil.copytree(sample, pictures / str(turn))
+        for file in (pictures / str(turn)).rglob("*.jpg"):
+            file.write_bytes(file.read_bytes() + bytes([turn]))
+    lookalike.index(pictures / "0", collection, models=["pixels"])
+    program = (
+        "import sys, lookalike\n"
+        "from lookalike.indexing import Settings\n"
+        "lookalike.index(sys.argv[1], sys.argv[2], settings=Settings(commit_rows=4, batch=1))\n"
+        "lookalike.optimize(sys.argv[2], keep_days=0)\n"
+    )
+    indexer = subprocess.Popen([sys.executable, "-c", program, str(pictures), str(collection)])
+    versions = []
+    try:
+        while indexer.poll() is None:
+            versions.append(lookalike.backup(collection, tmp_path / "backup").version)
+    finally:
+        indexer.kill()
+        assert indexer.wait() == 0
+    assert len(set(versions)) > 2
+    lookalike.backup(collection, tmp_path / "backup")
+    lookalike.restore(tmp_path / "backup", tmp_path / "restored")
+    report = lookalike.check(tmp_path / "restored", files=True)
+    assert report.sound
+    assert report.files["same"] == report.images == 8 * 45
+    assert lookalike.index(pictures, tmp_path / "restored").unchanged == report.images
+
+
+KILLED = """
+import os, signal, sys, lookalike
+wanted, part = sys.argv[3:]
+def kill(event, arguments):
+    if event == wanted and part in str(arguments[0]) and (event == "os.remove" or ".images." in str(arguments[0])):
+        os.kill(os.getpid(), signal.SIGKILL)
+sys.addaudithook(kill)
+lookalike.backup(sys.argv[1], sys.argv[2])
+"""
+
+
+@pytest.mark.parametrize("moment", [("open", "/data/"), ("os.rename", "/maps"), ("os.rename", "/images.lance")])
+def test_a_first_backup_that_is_killed_is_never_taken_for_a_whole_one(place, tmp_path, moment):
+    target = tmp_path / "backup"
+    done = subprocess.run([sys.executable, "-c", KILLED, str(place), str(target), *moment], check=False)
+    assert done.returncode == -signal.SIGKILL
+    for use in (lookalike.check, lambda path: lookalike.restore(path, tmp_path / "restored")):
+        with pytest.raises(CollectionError, match="no collection"):
+            use(target)
+    finish(place, target)
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        ("open", "/data/"),
+        ("os.rename", "/maps"),
+        ("os.rename", "/data/"),
+        ("os.rename", ".manifest"),
+        ("os.remove", "/_versions/18"),
+    ],
+)
+def test_a_later_backup_that_is_killed_leaves_the_one_before_or_the_new_one(place, tmp_path, moment):
+    target = tmp_path / "backup"
+    lookalike.backup(place, target)
+    before = Collection.open(target).version
+    made.add_rows(Collection.open(place), np.eye(16, dtype=np.float32))
+    done = subprocess.run([sys.executable, "-c", KILLED, str(place), str(target), *moment], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert Collection.open(target).version == before + (moment[0] == "os.remove")
+    report = lookalike.check(target)
+    assert report.sound, report.faults
+    finish(place, target)
+
+
+def finish(place: Path, target: Path) -> None:
+    """Back up again: what was left is gone, and all is there."""
+    lookalike.backup(place, target)
+    assert {path.name for path in target.iterdir()} == {"images.lance", "maps", "backup.json"}
+    assert contents(target) == contents(place)
+
+
+def test_a_torn_record_makes_no_backup_of_it(place, tmp_path):
+    lookalike.backup(place, tmp_path / "backup")
+    (tmp_path / "backup" / "backup.json").write_text("{")
+    with pytest.raises(CollectionError, match="no backup"):
+        lookalike.backup(place, tmp_path / "backup")
+    assert copies.read_record(tmp_path / "backup") is None

@@ -1,0 +1,268 @@
+"""A check passes what is sound, and finds and names each kind of damage."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import lance
+import numpy as np
+import pyarrow as pa
+import pytest
+
+import lookalike
+import made
+from lookalike import Collection
+from lookalike.errors import CollectionError
+from lookalike.mapping import make_map
+from lookalike.models import registry
+from lookalike.store import maps
+from lookalike.types import Model, Weights
+from made import SPACE
+
+ROWS = 60
+
+
+@pytest.fixture
+def place(tmp_path) -> Path:
+    """A collection with changed and failed rows, deletions, an index of each kind, and a kept map."""
+    vectors, _ = made.clusters(4, 15)
+    path = tmp_path / "collection"
+    collection = made.make_collection(path, vectors)
+    made.add_rows(collection, vectors[:3], uris=["/pictures/000001.jpg", "/new/1.jpg", "/new/2.jpg"], labels=["a"] * 3)
+    collection.write({"uri": ["/pictures/bad.jpg"], "error": ["damaged"]}, whole=True)
+    collection.delete(collection.ids_under(["/new/2"]))
+    lookalike.optimize(collection, min_rows=10)
+    made.add_rows(collection, vectors[3:5], uris=["/late/1.jpg", "/late/2.jpg"])
+    collection.delete(collection.ids_under(["/late/2"]))
+    make_map(collection, method="pca")
+    return path
+
+
+def images_of(place: Path) -> Path:
+    return place / "images.lance"
+
+
+def largest(folder: Path) -> Path:
+    return max((path for path in folder.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+
+
+def told(place: Path, **options: bool) -> str:
+    """Return the faults of a collection that has some, one a line."""
+    report = lookalike.check(place, **options)
+    assert not report.sound
+    assert report.found == len(report.faults)
+    assert all(fault.remedy or "Remove that folder" in fault.what for fault in report.faults)
+    return "\n".join(map(str, report.faults))
+
+
+def rewrite(place: Path, uri: str, **columns: object) -> int:
+    """Change a row behind the collection's back; return its id."""
+    table = lance.dataset(str(images_of(place)))
+    schema = table.schema
+    values = {"uri": [uri], **columns}
+    rows = pa.table(
+        [pa.array(value, schema.field(name).type) for name, value in values.items()],
+        schema=pa.schema([schema.field(name) for name in values]),
+    )
+    table.merge_insert("uri").when_matched_update_all().execute(rows)
+    return next(iter(Collection.open(place).known([uri]).values())).id
+
+
+def test_a_sound_collection_passes(place):
+    done = []
+    report = lookalike.check(place, progress=lambda *now: done.append(now))
+    assert report.sound
+    assert report.faults == []
+    assert (report.rows, report.images, report.failures) == (ROWS + 3, ROWS + 2, 1)
+    assert report.spaces == {SPACE: ROWS + 2}
+    assert report.maps == [{"space": SPACE, "method": "pca", "rows": ROWS + 2, "gone": 0}]
+    assert done[-1] == (ROWS + 3, ROWS + 3)
+    assert {"uri", "label", SPACE} <= {
+        index.field_names[0] for index in Collection.open(place).table.describe_indices()
+    }
+    assert report.to_dict()["sound"] is True
+
+
+def test_an_empty_collection_passes(tmp_path):
+    Collection.create(tmp_path / "empty", [Model(SPACE, "numbers", "pixels", (1, 1), 4)])
+    assert lookalike.check(tmp_path / "empty").sound
+
+
+def test_a_map_whose_rows_have_gone_since_is_no_fault(place):
+    collection = Collection.open(place)
+    collection.remove(["/late/1.jpg"])
+    report = lookalike.check(place)
+    assert report.sound
+    assert report.maps[0]["gone"] == 1
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut", "overwritten"])
+def test_a_damaged_data_file_is_named_with_the_rows_it_held(place, damage):
+    file = largest(images_of(place) / "data")
+    data = file.read_bytes()
+    if damage == "missing":
+        file.unlink()
+    else:
+        file.write_bytes(data[: len(data) // 2] if damage == "cut" else bytes(len(data)))
+    faults = told(place)
+    assert f"data/{file.name}" in faults
+    assert "thumbnail" in faults
+    assert f"{ROWS + 2:,} rows (ids 0 to" in faults
+    assert "lookalike restore BACKUP" in faults
+    # The other fragment is read all the same.
+    assert lookalike.check(place).spaces == {SPACE: 1}
+
+
+def test_bytes_flipped_within_a_page_are_found_where_the_store_can_tell(place):
+    file = largest(images_of(place) / "data")
+    data, thumbnail = bytearray(file.read_bytes()), made.picture((90, 120, 150))
+    at = data.index(thumbnail[:20])
+    data[at : at + 20] = b"\xff" * 20
+    file.write_bytes(data)
+    assert "Its thumbnail is no picture" in told(place)
+
+
+def test_a_missing_list_of_deleted_rows_is_named(place):
+    for file in (images_of(place) / "_deletions").iterdir():
+        file.unlink()
+    assert "_deletions" in told(place)
+
+
+@pytest.mark.parametrize(
+    ("columns", "what"),
+    [
+        ({SPACE: [[0.5] * 16]}, "has the length 2, expected 1"),
+        ({SPACE: [[float("nan")] * 16]}, "has numbers that are not finite"),
+        ({SPACE: [None]}, f"claims a vector in {SPACE} and has none"),
+        ({"spaces": [[]]}, f"has a vector in {SPACE} and does not claim it"),
+        ({"spaces": [[SPACE, "gone"]]}, "claims vectors in gone, which the collection lacks"),
+        ({"sha256": [None]}, "neither an image nor a failure"),
+        ({"thumbnail": [b"no picture"]}, "thumbnail is no picture: not an image of a known format"),
+        ({"thumbnail": [None]}, "thumbnail is no picture: there is none"),
+    ],
+    ids=lambda value: "" if isinstance(value, str) else "-".join(value),
+)
+def test_a_bad_row_is_named(place, columns, what):
+    row_id = rewrite(place, "/pictures/000007.jpg", **columns)
+    faults = told(place)
+    assert f"/pictures/000007.jpg (id {row_id}): " in faults
+    assert what in faults
+    assert "\n" not in faults
+    collection = Collection.open(place)
+    collection.remove(["/pictures/000007.jpg"])
+    assert lookalike.check(place).sound
+
+
+def test_vectors_that_need_no_unit_length_may_have_any(tmp_path):
+    model = Model(SPACE, "numbers", "pixels", (1, 1), 4, unit_length=False)
+    made.add_rows(Collection.create(tmp_path / "long", [model]), np.full((2, 4), 7, np.float32))
+    assert lookalike.check(tmp_path / "long").sound
+
+
+def test_a_vector_of_zeros_is_as_a_model_may_give_it(place):
+    rewrite(place, "/pictures/000007.jpg", **{SPACE: [[0.0] * 16]})
+    assert lookalike.check(place).sound
+
+
+def test_a_uri_that_two_rows_have_is_named_and_can_be_mended(place):
+    table = lance.dataset(str(images_of(place)))
+    row = table.to_table(filter="uri = '/pictures/000007.jpg'")
+    lance.write_dataset(row, table.uri, mode="append")
+    assert "/pictures/000007.jpg (id 7): 2 rows have this uri." in told(place)
+    Collection.open(place).remove(["/pictures/000007.jpg"])
+    assert lookalike.check(place).sound
+
+
+@pytest.mark.parametrize("column", ["uri", "label", SPACE])
+def test_a_damaged_index_is_named(place, column):
+    index = next(i for i in Collection.open(place).table.describe_indices() if i.field_names == [column])
+    for segment in index.segments:
+        for file in (images_of(place) / "_indices" / str(segment.uuid)).iterdir():
+            file.write_bytes(b"no index")
+    assert f"The index of {column} cannot be used" in told(place)
+
+
+def test_an_older_version_that_cannot_be_read_is_told_and_left_out_of_a_copy(place):
+    older = sorted((images_of(place) / "_versions").glob("*.manifest"))[1]
+    older.write_bytes(b"torn")
+    assert older.name in told(place)
+    with pytest.raises(CollectionError):
+        lookalike.optimize(place, keep_days=0)
+    lookalike.restore(place, place.with_name("copy"))
+    assert lookalike.check(place.with_name("copy")).rows == ROWS + 3
+    lookalike.optimize(place.with_name("copy"), keep_days=0)
+
+
+def test_a_newest_version_that_cannot_be_read_cannot_be_opened(place):
+    newest = min((images_of(place) / "_versions").glob("*.manifest"))
+    newest.write_bytes(newest.read_bytes()[:40])
+    with pytest.raises(CollectionError, match=r"could not be opened.*lookalike restore"):
+        lookalike.check(place)
+
+
+def test_a_damaged_map_is_named(place):
+    maps.file(str(place), SPACE, "pca").write_bytes(b"no map")
+    assert f"{SPACE}-pca.arrow could not be read" in told(place)
+
+
+def test_a_map_of_a_space_that_is_not_there_is_named(place):
+    file = maps.file(str(place), SPACE, "pca")
+    file.rename(file.with_name("other-pca.arrow"))
+    assert "other-pca.arrow is none" in told(place)
+
+
+def test_a_model_whose_weights_are_not_here_is_not_checked(tmp_path):
+    model = replace(registry.resolve("efficientnet-lite0"), weights=Weights("gone.pth", sha256="0" * 64))
+    Collection.create(tmp_path / "collection", [model])
+    report = lookalike.check(tmp_path / "collection")
+    assert report.sound
+    assert report.unchecked == ["the model of efficientnet-lite0: its weights are not here (not here)"]
+
+
+def test_a_model_that_is_not_what_filled_the_space_is_a_fault(tmp_path):
+    model = replace(registry.resolve("efficientnet-lite0"), graph="0" * 64)
+    Collection.create(tmp_path / "collection", [model])
+    assert "and 000000000000 filled its Space" in told(tmp_path / "collection")
+
+
+def test_files_are_compared_by_their_content(sample, tmp_path):
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    names = sorted(sample.rglob("*.jpg"))[:4]
+    for index, name in enumerate(names):
+        (pictures / f"{index}.jpg").write_bytes(name.read_bytes())
+    (pictures / "bad.jpg").write_bytes(b"bad")
+    lookalike.index(pictures, tmp_path / "collection", models=["pixels"])
+    assert lookalike.check(tmp_path / "collection", files=True).files["same"] == 4
+    (pictures / "0.jpg").unlink()
+    stamp = (pictures / "1.jpg").stat()
+    data = bytearray((pictures / "1.jpg").read_bytes())
+    data[-1] ^= 1
+    (pictures / "1.jpg").write_bytes(data)
+    os.utime(pictures / "1.jpg", ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    os.utime(pictures / "2.jpg")
+    report = lookalike.check(tmp_path / "collection", files=True)
+    assert report.sound
+    assert report.files == {"same": 2, "missing": 1, "changed": 1, "unreadable": 0}
+    assert dict(report.differing) == {str(pictures / "0.jpg"): "missing", str(pictures / "1.jpg"): "changed"}
+    assert lookalike.check(tmp_path / "collection").files is None
+
+
+def test_only_the_first_thousand_faults_are_told_in_full(tmp_path):
+    made.make_collection(tmp_path / "collection", np.full((1_010, 2), 2, np.float32))
+    report = lookalike.check(tmp_path / "collection")
+    assert (report.found, len(report.faults)) == (1_010, 1_000)
+
+
+def test_a_check_changes_nothing_and_sees_the_newest(place):
+    collection = Collection.open(place)
+    made.add_rows(Collection.open(place), np.eye(16, dtype=np.float32)[:1], uris=["/pictures/newest.jpg"])
+    before = sorted((path, path.stat().st_mtime_ns) for path in place.rglob("*"))
+    report = lookalike.check(collection)
+    assert report.rows == ROWS + 4
+    assert sorted((path, path.stat().st_mtime_ns) for path in place.rglob("*")) == before
+    collection.table.cleanup_old_versions(older_than=timedelta(0))
+    assert lookalike.check(collection).sound
