@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 
 import lance
 import numpy as np
@@ -64,10 +65,14 @@ def test_a_damaged_map_is_named_with_what_to_do(kept, tmp_path):
         maps.read(str(tmp_path), "numbers", "tsne")
 
 
-def test_a_folder_that_is_no_map_is_named(tmp_path):
-    maps.folder(str(tmp_path), "numbers", "tsne").mkdir(parents=True)
-    with pytest.raises(CollectionError, match="could not be read"):
-        maps.read(str(tmp_path), "numbers", "tsne")
+def test_what_is_left_of_a_map_that_could_not_be_written_is_none(kept, tmp_path):
+    maps.write(str(tmp_path), "numbers", "tsne", kept)
+    shutil.rmtree(maps.folder(str(tmp_path), "numbers", "tsne") / "_versions")
+    assert maps.read(str(tmp_path), "numbers", "tsne") is None
+    assert maps.listed(str(tmp_path)) == []
+    maps.write(str(tmp_path), "numbers", "tsne", kept)
+    assert maps.read(str(tmp_path), "numbers", "tsne").facts == kept.facts
+    assert maps.listed(str(tmp_path)) == [("numbers", "tsne")]
 
 
 def test_a_file_in_the_way_is_named(kept, tmp_path):

@@ -20,6 +20,7 @@ import platformdirs
 import pyarrow as pa
 
 from lookalike.errors import CollectionError, InputError, ModelError, SpaceError
+from lookalike.files import removed_if_torn
 from lookalike.sources import from_uri, prefixes, to_uri
 from lookalike.store import filters
 from lookalike.store.contents import Contents, Known, Missing, settled
@@ -87,7 +88,7 @@ class Collection:
         schema = BASE
         for model in models:
             schema = schema.append(column(model))
-        with guard(path, "created"):
+        with guard(path, "created"), removed_if_torn(Path(place)):
             folder.mkdir(parents=True, exist_ok=True)
             table = lance.write_dataset(schema.empty_table(), place, mode="create", enable_stable_row_ids=True)
             table.create_scalar_index("uri", "BTREE")

@@ -63,7 +63,7 @@ def folder(path: str, space: str, method: str) -> Path:
 
 def listed(path: str) -> list[tuple[str, str]]:
     """Return the Space and the method of each map that a collection keeps."""
-    names = sorted(place.stem for place in Path(path, "maps").glob("*.lance"))
+    names = sorted(place.stem for place in Path(path, "maps").glob("*.lance") if _is_whole(place))
     return [(unquote(name.rpartition("-")[0]), name.rpartition("-")[2]) for name in names]
 
 
@@ -76,7 +76,7 @@ def read(path: str, space: str, method: str) -> Kept | None:
         If there is one but it cannot be read.
     """
     place = folder(path, space, method)
-    if not place.is_dir():
+    if not _is_whole(place):
         return None
     with _guard(place, "read"):
         rows = lance.dataset(str(place)).to_table()
@@ -100,9 +100,14 @@ def write(path: str, space: str, method: str, kept: Kept) -> None:
     schema = pa.schema(_COLUMNS, metadata={_FACTS_KEY: json.dumps(kept.facts).encode()})
     with _guard(place, "written"):
         place.parent.mkdir(exist_ok=True)  # without its parents: a collection that has gone is not begun anew
-        mode = "overwrite" if place.is_dir() else "create"
+        mode = "overwrite" if _is_whole(place) else "create"
         table = lance.write_dataset(pa.table(arrays, schema=schema), str(place), mode=mode)
         table.cleanup_old_versions(older_than=timedelta(days=1))
+
+
+def _is_whole(place: Path) -> bool:
+    """Tell whether a map was ever committed; a folder without is what was left when the first one could not be."""
+    return any(place.joinpath("_versions").glob("*.manifest"))
 
 
 @contextmanager
