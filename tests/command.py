@@ -6,15 +6,18 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 COMMAND = [sys.executable, "-m", "lookalike"]
 
 
-def lookalike(*arguments: object, status: int = 0, **options: Any) -> subprocess.CompletedProcess[str]:
-    """Run ``lookalike ARGUMENTS`` and check its exit status; `options` go to `subprocess.run`."""
+def lookalike(
+    *arguments: object, status: int = 0, by: Sequence[str] = (), **options: Any
+) -> subprocess.CompletedProcess[str]:
+    """Run ``lookalike ARGUMENTS`` and check its exit status; `by` runs it, and `options` go to `subprocess.run`."""
     options = {"env": {**os.environ, "COLUMNS": "200", "NO_COLOR": "1"}, **options}
-    done = subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True, check=False, **options)
+    done = subprocess.run([*by, *COMMAND, *map(str, arguments)], capture_output=True, text=True, check=False, **options)
     assert done.returncode == status, f"status {done.returncode}\n{done.stdout}\n{done.stderr}"
     assert "Traceback" not in done.stderr
     return done

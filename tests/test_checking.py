@@ -54,7 +54,7 @@ def told(place: Path, **options: bool) -> str:
     report = lookalike.check(place, **options)
     assert not report.sound
     assert report.found == len(report.faults)
-    assert all(fault.remedy or "Remove that folder" in fault.what for fault in report.faults)
+    assert all(fault.remedy or "Remove that file" in fault.what for fault in report.faults)
     return "\n".join(map(str, report.faults))
 
 

@@ -126,7 +126,7 @@ def _copy(
         report = checking.read_through(Collection.open(staged.folder))
         if not report.sound:
             raise CollectionError(
-                f"The collection {source.path} was not copied to {place}, for it has {report.found:,} faults, "
+                f"The collection {source.path} was not copied to {place}, for it has faults ({report.found:,}), "
                 f"the first: {report.faults[0].what} See all, and what to do, with: lookalike check -c {source.path}"
             )
         copies.publish(staged, source, place, of)

@@ -163,7 +163,7 @@ def print_checked(report: CheckReport) -> None:
     held = [f"{report.images:,} images", f"{report.failures:,} failures"]
     held += [f"{count:,} vectors in {printable(space)}" for space, count in report.spaces.items()]
     held += [f"the {kept['method']} map of {printable(kept['space'])}" for kept in report.maps]
-    told = "Sound" if report.sound else f"{report.found:,} faults"
+    told = "Sound" if report.sound else f"{report.found:,} fault{'s' * (report.found > 1)}"
     say(
         Text.assemble(
             (told, "bold"), f": version {report.version} of {printable(report.collection)}: {', '.join(held)}."

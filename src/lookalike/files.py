@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-__all__ = ["is_at", "replacing", "try_lock"]
+__all__ = ["is_at", "removed_if_torn", "replacing", "try_lock"]
 
 _TEMPORARY = ".lookalike-"
 
@@ -115,3 +116,13 @@ def _remove_abandoned(folder: Path) -> None:
         with suppress(OSError), path.open("rb") as file:
             if try_lock(file):
                 path.unlink()
+
+
+@contextmanager
+def removed_if_torn(folder: Path) -> Iterator[None]:
+    """Remove a folder that the block makes, if the block ends with an error."""
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise

@@ -254,7 +254,7 @@ class _Run:
 
     def _begin(self) -> Worker:
         """Return what works, now that there is work."""
-        self._before = Collection.open(self._collection.path)
+        self._before = self._collection.reopened()
         return Worker(self._models, self._before.contents(), self._settings.max_pixels)
 
     def _stop(self, pool: ThreadPoolExecutor) -> None:

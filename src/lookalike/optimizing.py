@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from typing import Any, Literal
 
-from lookalike.errors import BusyError, InputError
+from lookalike.errors import BusyError, InputError, ReadOnlyError
 from lookalike.store import ann, tuning, upkeep
 from lookalike.store.ann import Tuned
 from lookalike.store.collection import Collection, default_path
@@ -158,9 +158,10 @@ def optimize(
 def keep_up(collection: Collection, *, min_rows: int = ann.THRESHOLD) -> None:
     """Do after an index run what is worth its time then: tidy, and build or update indices that searches would miss.
 
-    Where another process is at it, nothing is done: what is left is done after a later run.
+    Where another process is at it, or the collection can only be read, nothing is done: what is left is done after a
+    later run.
     """
-    with suppress(BusyError), upkeep.turn(collection, patience=0):
+    with suppress(BusyError, ReadOnlyError), upkeep.turn(collection, patience=0):
         _keep_up(collection, min_rows)
 
 

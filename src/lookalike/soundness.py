@@ -52,7 +52,7 @@ class Fault:
 
     def __str__(self) -> str:
         place = "" if self.id is None else f"id {self.id}: " if self.uri is None else f"{self.uri} (id {self.id}): "
-        return f"{place}{self.what} {self.remedy}"
+        return f"{place}{self.what} {self.remedy}".rstrip()
 
 
 @dataclass(slots=True)

@@ -29,6 +29,12 @@ with held(sys.argv[1], sys.argv[2]):
 """
 
 
+@pytest.fixture(autouse=True)
+def _begun(tmp_path):
+    """Make `tmp_path` look like a collection."""
+    (tmp_path / "images.lance" / "_versions").mkdir(parents=True)
+
+
 @pytest.fixture
 def holder(tmp_path):
     """Start processes that each hold a lock of `tmp_path` until they are killed."""
@@ -119,7 +125,7 @@ def test_a_thread_that_holds_it_goes_on_and_any_other_waits(tmp_path):
 
 def test_a_folder_that_is_not_there_is_named(tmp_path):
     with (
-        pytest.raises(CollectionError, match=r"none could not be locked: its folder is no longer there"),
+        pytest.raises(CollectionError, match=r"none could not be written: its folder is no longer there"),
         held(str(tmp_path / "none")),
     ):
         pass
@@ -170,5 +176,5 @@ def test_a_lock_that_fails_otherwise_is_an_error(collection, monkeypatch):
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     monkeypatch.setattr(lock, "try_lock", broken)
-    with pytest.raises(CollectionError, match=r"could not be locked: .*Input/output error"):
+    with pytest.raises(CollectionError, match=r"could not be written: its disk failed .*Input/output error"):
         add_rows(collection, np.eye(16, dtype=np.float32))

@@ -83,7 +83,8 @@ def _told(error: OSError) -> str:
             f"{error.filename} could not be written: no space is left on its disk. What was there before is as it was. "
             "Make room there, or name a place on another disk."
         )
-    return f"{error}. Name a file or folder that can be read and written."
+    told = error if error.filename is None else f"{error.filename}: {error.strerror}"
+    return f"{told}. Name a file or folder that can be read and written."
 
 
 def open_collection(collection: str | None) -> Collection:

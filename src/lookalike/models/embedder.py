@@ -271,15 +271,15 @@ def _graph(model: Model) -> bytes:
     found = "".join(weights.sha256_of(weights.find(model, part)) for part in loose)
     key = hashlib.sha256(f"{model.fingerprint} {_GRAPH_VERSION}{found}".encode()).hexdigest()[:12]
     folder = Path(platformdirs.user_cache_dir("lookalike", appauthor=False), "graphs")
-    # A graph is named after its own hash, by which damage shows.
-    for path in folder.glob(f"{glob.escape(model.name)}-{key}-{(model.graph or '*')[:16]}.onnx"):
-        graph = path.read_bytes()
-        if hashlib.sha256(graph).hexdigest().startswith(path.stem.rpartition("-")[2]):
-            return graph
+    # A graph is named after its own hash, by which damage shows. A cache that cannot be used costs time, nothing else.
+    with suppress(OSError):
+        for path in folder.glob(f"{glob.escape(model.name)}-{key}-{(model.graph or '*')[:16]}.onnx"):
+            graph = path.read_bytes()
+            if hashlib.sha256(graph).hexdigest().startswith(path.stem.rpartition("-")[2]):
+                return graph
     with span(f"build {model.name}"):
         graph = _build(model)
         path = folder / f"{model.name}-{key}-{hashlib.sha256(graph).hexdigest()[:16]}.onnx"
-        # A cache that cannot be written costs the next start its time, and stops nothing.
         with suppress(OSError), replacing(path) as temporary:
             temporary.write_bytes(graph)
     return graph

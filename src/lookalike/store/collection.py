@@ -21,6 +21,7 @@ import platformdirs
 import pyarrow as pa
 
 from lookalike.errors import CollectionError, InputError, ModelError, SpaceError
+from lookalike.files import removed_if_torn
 from lookalike.sources import from_uri, prefixes, to_uri
 from lookalike.store import lock
 from lookalike.store.guard import damaged, guard
@@ -64,7 +65,7 @@ class Collection(Snapshot):
         _check_free(path)
         with guard(path, "created"):
             Path(path).mkdir(parents=True, exist_ok=True)
-        with lock.held(path, new=True), guard(path, "created"):
+        with lock.held(path, new=True), guard(path, "created"), removed_if_torn(Path(place)):
             _check_free(path)
             table = lance.write_dataset(schema.empty_table(), place, mode="create", enable_stable_row_ids=True)
             table.create_scalar_index("uri", "BTREE")
@@ -103,6 +104,11 @@ class Collection(Snapshot):
         except ModelError as error:
             raise damaged(path, "opened", str(error)) from error
         return cls(path, table)
+
+    def reopened(self) -> Collection:
+        """Return the newest version as an object of its own, which stays at it whatever becomes of this one."""
+        with guard(self.path, "read"):
+            return Collection(self.path, lance.dataset(images(self.path)))
 
     @staticmethod
     def exists(path: str | os.PathLike[str]) -> bool:

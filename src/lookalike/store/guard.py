@@ -23,7 +23,7 @@ _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 @contextmanager
 def guard(path: str, done: str) -> Iterator[None]:
     """Turn what the store raises into a CollectionError that names the collection."""
-    if done not in _READING | {"created", "locked"} and not _there(path):
+    if done not in _READING | {"created"} and not _there(path):
         # The store would make the folder anew, and commit into it what belongs to the one that was moved away.
         raise _gone(path, done)
     try:
@@ -56,12 +56,12 @@ def of_the_disk(what: str, path: str, done: str, error: BaseException) -> Collec
         The collection, and what was being done to it: whether it was read or written decides the remedy.
     """
     number = _number(error)
-    if done != "created" and not os.path.lexists(path):
+    if done != "created" and number in {0, errno.ENOENT} and not os.path.lexists(path):
         return _gone(path, done)
     if number in _FULL:
+        again = "or name a folder on another disk with -c." if done == "created" else "then run the same again."
         return CollectionError(
-            f"{what}: no space is left on its disk. Nothing that was committed is lost. Make room there, then run the "
-            "same again: it goes on from where it stopped."
+            f"{what}: no space is left on its disk. Nothing that was committed is lost. Make room there, {again}"
         )
     if number in _FORBIDDEN:
         return _forbidden(what, path, done, number)

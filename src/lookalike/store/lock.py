@@ -68,7 +68,7 @@ def held(path: str, name: str = WRITER, *, patience: float | None = None, new: b
     if place in mine:
         yield mine[place]
         return
-    done = "created" if new else "locked"
+    done = "created" if new else "written"
     with guard(path, done):
         file = Path(place).open("ab+", buffering=0)  # noqa: SIM115 (closed below, which lets go)
     with file:

@@ -1,0 +1,352 @@
+"""What a disk may do: be full, be read-only, be forbidden, or go away in the middle."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import lookalike
+import made
+from command import lookalike as run
+from lookalike import Collection, images
+from lookalike.errors import CollectionError, ReadOnlyError
+from lookalike.indexing import Settings
+from lookalike.mapping import make_map
+
+MB = 1 << 20
+
+
+class Disk:
+    """A small disk of its own."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+
+    def mount(self, options: str) -> None:
+        subprocess.run(["mount", "-o", options, "-t", "tmpfs", "none", self.place], check=True, capture_output=True)
+
+    def remount(self, options: str) -> None:
+        subprocess.run(["mount", "-o", f"remount,{options}", self.place], check=True, capture_output=True)
+
+    def fill(self, *, but: int = 0) -> None:
+        """Leave so many bytes free."""
+        state = os.statvfs(self.place)
+        with (self.place / "ballast").open("ab") as file:
+            file.write(bytes(max(0, state.f_bavail * state.f_bsize - but)))
+
+    def free(self) -> None:
+        (self.place / "ballast").unlink()
+
+    def unmount(self) -> None:
+        subprocess.run(["umount", "-l", self.place], check=False, capture_output=True)
+
+
+@pytest.fixture
+def disk(tmp_path) -> Iterator[Disk]:
+    place = tmp_path / "disk"
+    place.mkdir()
+    disk = Disk(place)
+    try:
+        disk.mount("size=8m")
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"needs the right to mount a small disk: {error}")
+    yield disk
+    disk.unmount()
+
+
+@pytest.fixture(scope="module")
+def pictures(sample) -> Path:
+    """45 pictures."""
+    return sample
+
+
+@pytest.fixture
+def query(pictures) -> Path:
+    return pictures / "teapot" / "teapot_0001.jpg"
+
+
+def refused(*arguments: object, **options: object) -> str:
+    """Run a command that must fail; return what it says, one paragraph."""
+    told = run(*arguments, status=2, **options).stderr.strip()
+    assert told.startswith("Error: ")
+    assert "\n" not in told
+    assert "rust" not in told
+    return told.removeprefix("Error: ")
+
+
+def noise(count: int) -> list[bytes]:
+    """Return thumbnails that no store can make smaller."""
+    values = np.random.default_rng(0).integers(0, 256, (count, 32, 32, 3), np.uint8)
+    return [images.thumbnail(Image.fromarray(one)) for one in values]
+
+
+def indexed(path: Path) -> int:
+    report = lookalike.check(path)
+    assert report.sound, report.faults
+    return report.images
+
+
+@pytest.fixture
+def by() -> list[str]:
+    """What runs a command so that the rights of files hold, which root can do without."""
+    if os.geteuid() != 0:
+        return []
+    if shutil.which("setpriv") is None:
+        pytest.skip("needs setpriv, for root may read and write all")
+    caps = "-dac_override,-dac_read_search"
+    return ["setpriv", f"--bounding-set={caps}", f"--inh-caps={caps}"]
+
+
+@pytest.fixture
+def locked(tmp_path, whole) -> Iterator[Path]:
+    """A collection of 45 pictures that nobody may write to."""
+    path = shutil.copytree(whole, tmp_path / "locked" / "collection")
+    restrict(path.parent, 0o555, 0o444)
+    yield path
+    restrict(path.parent, 0o755, 0o644)
+
+
+def restrict(folder: Path, folders: int, files: int) -> None:
+    for path in [folder, *folder.rglob("*")]:
+        path.chmod(folders if path.is_dir() else files)
+
+
+@pytest.fixture(scope="module")
+def whole(pictures, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("whole") / "collection"
+    lookalike.index(pictures, path, models=["pixels"])
+    return path
+
+
+# A full disk
+
+
+def test_a_full_disk_stops_an_index_run_and_loses_nothing_that_was_committed(disk, pictures, query):
+    collection = disk.place / "collection"
+    run("index", pictures / "teapot", "-c", collection, "--model", "pixels")
+    disk.fill(but=MB // 8)
+    told = refused("index", pictures, "-c", collection)
+    assert told == (
+        f"The collection {collection} could not be written: no space is left on its disk. Nothing that was committed "
+        "is lost. Make room there, then run the same again."
+    )
+    assert indexed(collection) == 5
+    assert str(query) in run("search", query, "-c", collection, "-k", 1).stdout
+    disk.fill()
+    assert "no space is left" in refused("remove", pictures / "teapot", "-c", collection)
+    disk.free()
+    assert "40 added, 5 unchanged" in run("index", pictures, "-c", collection).stdout
+    assert indexed(collection) == 45
+
+
+def test_every_way_of_running_out_of_space_leaves_a_sound_collection(disk, tmp_path):
+    vectors, _ = made.clusters(4, 25)
+    made.make_collection(tmp_path / "collection", vectors)
+    for free in range(0, 60_000, 8_192):
+        place = disk.place / "collection"
+        shutil.copytree(tmp_path / "collection", place)
+        disk.fill(but=free)
+        collection = Collection.open(place)
+        done, told = 0, "no space is left"
+        try:
+            for _ in range(4):
+                made.add_rows(collection, vectors[:20], uris=[f"/new/{done}/{row}" for row in range(20)])
+                done += 1
+            lookalike.optimize(collection)
+        except CollectionError as error:
+            told = str(error)
+        assert "no space is left" in told
+        disk.free()
+        assert indexed(place) == 100 + 20 * done
+        lookalike.optimize(place, keep_days=0)
+        made.add_rows(Collection.open(place), vectors[:1], uris=["/new/last"])
+        assert indexed(place) == 101 + 20 * done
+        shutil.rmtree(place)
+
+
+def test_a_collection_that_finds_no_space_to_begin_leaves_nothing(disk, pictures):
+    disk.fill()
+    told = refused("index", pictures, "-c", disk.place / "new", "--model", "pixels")
+    assert "could not be created: no space is left on its disk" in told
+    assert "name a folder on another disk with -c." in told
+    assert [path.name for path in disk.place.rglob("*") if path.is_file() and path.stat().st_size] == ["ballast"]
+    disk.free()
+    run("index", pictures, "-c", disk.place / "new", "--model", "pixels")
+
+
+def test_a_map_that_finds_no_space_leaves_the_collection_as_it_was(disk, tmp_path):
+    collection = made.make_collection(disk.place / "collection", made.clusters(4, 10)[0])
+    disk.fill()
+    with pytest.raises(CollectionError, match=r"The map .* could not be written: no space is left on its disk"):
+        make_map(collection, method="pca")
+    disk.free()
+    assert lookalike.check(collection).maps == []
+    assert make_map(collection, method="pca").kept
+    assert len(lookalike.check(collection).maps) == 1
+    disk.fill()
+    with pytest.raises(CollectionError, match="no space is left"):
+        make_map(collection, method="pca", fresh=True, seed=1)
+    disk.free()
+    assert make_map(collection, method="pca").seed == 0
+
+
+@pytest.mark.parametrize("output", ["picture.png", "map.html"])
+def test_a_picture_or_page_that_finds_no_space_leaves_the_one_before(disk, whole, query, tmp_path, output):
+    collection = shutil.copytree(whole, tmp_path / "collection")
+    target = disk.place / output
+    command = ["search", query, "--picture"] if output == "picture.png" else ["map", "--method", "pca", "--output"]
+    target.write_bytes(b"before")
+    disk.fill()
+    assert refused(*command, target, "-c", collection) == (
+        f"{target} could not be written: no space is left on its disk. What was there before is as it was. Make room "
+        "there, or name a place on another disk."
+    )
+    assert {path.name for path in disk.place.iterdir()} == {output, "ballast"}
+    assert target.read_bytes() == b"before"
+    disk.remount("ro")
+    assert f"{target}: Read-only file system. Name a file" in refused(*command, target, "-c", collection)
+
+
+@pytest.mark.parametrize("earlier", [False, True])
+def test_a_backup_that_finds_no_space_leaves_the_one_before(disk, tmp_path, earlier):
+    vectors, _ = made.clusters(4, 25)
+    collection = made.make_collection(tmp_path / "collection", vectors)
+    target = disk.place / "backup"
+    if earlier:
+        lookalike.backup(collection, target)
+    made.add_rows(collection, vectors, thumbnails=noise(100))
+    disk.fill(but=20_000)
+    with pytest.raises(CollectionError, match=r"copy of .* could not be written to .*: no space is left there"):
+        lookalike.backup(collection, target)
+    assert not list(disk.place.rglob(".images*"))
+    if earlier:
+        assert indexed(target) == 100
+    else:
+        assert not target.exists()
+    disk.free()
+    assert lookalike.backup(collection, target).images == 200
+
+
+def test_a_cache_that_cannot_be_written_stops_nothing(disk, pictures, query, tmp_path):
+    environment = {**os.environ, "XDG_CACHE_HOME": str(disk.place / "cache"), "NO_COLOR": "1"}
+    collection = tmp_path / "collection"
+    disk.fill()
+    run("index", pictures / "teapot", "-c", collection, env=environment)
+    assert [path.name for path in disk.place.rglob("*") if path.is_file() and path.stat().st_size] == ["ballast"]
+    disk.remount("ro")
+    done = run("search", query, "-c", collection, "-k", 1, env=environment)
+    assert str(query) in done.stdout
+    assert done.stderr == ""
+
+
+def test_nothing_but_graphs_is_written_into_the_cache(pictures, tmp_path):
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache"), "HOME": str(tmp_path / "home")}
+    run("index", pictures / "teapot", "-c", tmp_path / "collection", env=environment)
+    written = [path.relative_to(tmp_path).parts for path in tmp_path.rglob("*") if path.is_file()]
+    assert {parts[:3] for parts in written if parts[0] != "collection"} == {("cache", "lookalike", "graphs")}
+
+
+# A disk, or a folder, that can only be read
+
+
+def test_a_collection_on_a_read_only_disk_is_searched_and_told_from_a_damaged_one(
+    disk, whole, pictures, query, tmp_path
+):
+    path = shutil.copytree(whole, disk.place / "collection")
+    disk.remount("ro")
+    collection = Collection.open(path)
+    assert lookalike.search(collection, query, k=1).uris == [str(query)]
+    assert indexed(path) == 45
+    assert lookalike.index(pictures, path).unchanged == 45
+    assert not make_map(collection, method="pca").kept
+    for write in (
+        lambda: lookalike.index(shutil.copytree(pictures, tmp_path / "more"), path),
+        lambda: collection.remove([str(query)]),
+        lambda: lookalike.optimize(collection, min_rows=10),
+    ):
+        with pytest.raises(ReadOnlyError, match=r"its disk can only be read. It can be searched as it is.*restore"):
+            write()
+    with pytest.raises(ReadOnlyError, match=r"could not be created: you may not write there. Name another folder"):
+        lookalike.index(pictures, disk.place / "new", models=["pixels"])
+    lookalike.restore(path, tmp_path / "copy")
+    assert lookalike.index(tmp_path / "more", tmp_path / "copy").added == 45
+
+
+def test_a_collection_that_may_not_be_written_is_searched(locked, pictures, query, tmp_path, by):
+    assert str(query) in run("search", query, "-c", locked, "-k", 1, by=by).stdout
+    assert "Sound" in run("check", "--files", "-c", locked, by=by).stdout
+    mapped = run("map", "-c", locked, "--method", "pca", "--output", tmp_path / "map.png", by=by)
+    assert "Not kept: the collection may only be read." in mapped.stdout
+    told = refused("remove", query, "-c", locked, by=by)
+    assert told == (
+        f"The collection {locked} could not be written: you may not write into its folder. It can be searched as it "
+        "is. To change it, see that you may write there, or work on a copy, made with: "
+        f"lookalike restore {locked} -c NEW"
+    )
+    told = refused("backup", locked.parent / "new", "-c", locked, by=by)
+    assert "could not be written to" in told
+    assert "Permission denied" in told
+    assert indexed(locked) == 45
+
+
+@pytest.mark.parametrize("lost", [".", "images.lance/data", "images.lance/_versions"])
+def test_a_collection_that_may_not_be_read_is_told_from_a_damaged_one(locked, query, tmp_path, lost, by):
+    (locked / lost).chmod(0)
+    for command in (["search", query], ["backup", tmp_path / "backup"]):
+        told = refused(*command, "-c", locked, by=by)
+        assert "you may not read all of it. Ask whoever owns it to let you read the folder" in told
+    (locked / lost).chmod(0o555)
+    assert indexed(locked) == 45
+
+
+# A folder that goes away
+
+
+def test_a_collection_that_vanishes_while_it_is_filled_is_not_begun_anew(pictures, tmp_path):
+    """Moved away after the first commit, or before it, when the store would make the folder anew."""
+    for moment in (0, 1):
+        place, away = tmp_path / f"collection{moment}", tmp_path / f"away{moment}"
+        moved = []
+
+        def move(count: int, place=place, away=away, moment=moment, moved=moved) -> None:
+            if Collection.exists(place) and not moved and Collection.open(place).count() >= moment:
+                place.rename(away)
+                moved.append(count)
+
+        with pytest.raises(CollectionError, match=r"its folder is no longer there. Mount its disk again, or move"):
+            lookalike.index(
+                pictures, place, models=["pixels"], settings=Settings(commit_rows=4, batch=2, threads=1), progress=move
+            )
+        assert not place.exists()
+        kept = indexed(away)
+        assert kept >= moment
+        away.rename(place)
+        assert lookalike.index(pictures, place).added == 45 - kept
+
+
+def test_a_collection_that_vanishes_while_it_is_read_is_named(whole, pictures, query, tmp_path):
+    path = shutil.copytree(whole, tmp_path / "collection")
+    collection = Collection.open(path)
+    lookalike.search(collection, query)
+    shutil.rmtree(path)
+    for use in (
+        lambda: sum(map(len, collection.scan(["thumbnail"]))),
+        lambda: lookalike.search(collection, query),
+        lambda: lookalike.search(path, query),
+        lambda: lookalike.check(collection),
+        lambda: lookalike.backup(collection, tmp_path / "backup"),
+        lambda: lookalike.optimize(collection),
+        lambda: make_map(collection, method="pca"),
+        lambda: collection.remove([str(query)]),
+    ):
+        with pytest.raises(CollectionError, match=r"is no longer there|does not exist"):
+            use()
+    assert not (tmp_path / "collection").exists()
+    assert not (tmp_path / "backup").exists()
