@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from lookalike.errors import CollectionError
 from lookalike.files import replacing
+from lookalike.store.guard import remedy
 
 __all__ = ["Kept", "file", "read", "write"]
 
@@ -105,7 +106,5 @@ def _guard(place: Path, done: str) -> Iterator[None]:
     # A KeyError or TypeError is a missing column or fact.
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
         reason = f"{error}\n".splitlines()[0] or type(error).__name__
-        raise CollectionError(
-            f"The map {place} could not be {done}: {reason}. Remove that file and make the map again: "
-            "the collection itself is whole."
-        ) from error
+        otherwise = "Remove that file and make the map again: the collection itself is whole."
+        raise CollectionError(f"The map {place} could not be {done}: {reason}. {remedy(reason, otherwise)}") from error

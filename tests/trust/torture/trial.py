@@ -75,8 +75,9 @@ class _Watch:
         self._thread.join()
 
     def _look(self) -> None:
+        versions = self._place / "collection" / "images.lance" / "_versions"
         while not self._over.wait(0.01):
-            names = (path.stem for path in self._place.glob("**/images.lance/_versions/*.manifest"))
+            names = (path.stem for path in versions.glob("*.manifest"))
             self.newest = max([self.newest, *(_LAST - int(name) for name in names if name.isdecimal())])
 
 
