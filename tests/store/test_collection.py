@@ -136,6 +136,13 @@ def test_missing_retries_failures_when_asked(table):
     assert len(table.missing([item("/bad")], retry_failures=True).work) == 1
 
 
+def test_missing_asks_only_for_the_spaces_that_are_named(table):
+    table.write(rows(["/a"]), whole=True)
+    table.add_space(OTHER)
+    assert len(table.missing([item("/a")]).work) == 1
+    assert table.missing([item("/a")], spaces=["tiny"]).work == []
+
+
 def test_a_row_that_kept_its_vectors_but_could_not_be_read_is_asked_for_again(table):
     table.write(rows(["/a"]), whole=True)
     table.write({"uri": ["/a"], "error": ["cannot be read"]}, whole=False)

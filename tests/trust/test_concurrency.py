@@ -134,11 +134,11 @@ def test_the_same_column_of_metadata_at_the_same_moment_has_one_kind(pictures, t
 
 
 def meanwhile(pictures, path, act, **options):
-    """Index while `act` is done after the first pictures were embedded, and before they are committed."""
+    """Index while `act` is done once the first pictures were dealt with, and before any is committed."""
     todo = [act]
 
-    def progress(_):
-        if todo:
+    def progress(count):
+        if count and todo:
             todo.pop()()
 
     return lookalike.index(pictures, path, progress=progress, settings=Settings(threads=1, **options))
