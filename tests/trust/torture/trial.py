@@ -19,7 +19,7 @@ from trust.torture.world import CLI, Action, Undisturbed, World
 _LAST = 2**64 - 1
 _INTERRUPTED = 130
 # How often a fault other than SIGKILL takes its place.
-_FAULTS = {"SIGKILL": 0.7, "SIGINT": 0.12, "SIGTERM": 0.08, "full disk": 0.1}
+_FAULTS = {"SIGKILL": 0.8, "SIGINT": 0.08, "SIGTERM": 0.04, "full disk": 0.08}
 
 
 @dataclass(slots=True)
