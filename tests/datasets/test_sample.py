@@ -1,9 +1,16 @@
 from __future__ import annotations
 
+from functools import partial
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
+from lookalike.cli import app
+from lookalike.datasets import sample
+from lookalike.datasets.manifest import read_manifest
 from lookalike.datasets.sample import CLASSES, draw, write_sample
 from lookalike.errors import InputError
 
@@ -84,3 +91,15 @@ def test_write_sample_keeps_what_is_there_and_adds_the_rest(tmp_path) -> None:
     assert first.read_bytes() == b"mine"
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert len(list(tmp_path.rglob("*.jpg"))) == 2 * len(CLASSES)
+
+
+def test_the_manifest_names_no_half_written_picture(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(sample, "write_sample", partial(write_sample, per_class=2))
+    folder = tmp_path / "images" / "cat"
+    folder.mkdir(parents=True)
+    for name in (".lookalike-0a1b.jpg", "cat_0001.17.part"):
+        (folder / name).write_bytes(b"half")
+    done = CliRunner().invoke(app, ["dataset", "sample", "--to", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    named = [Path(uri).name for uri in read_manifest(tmp_path / "manifest.csv")["uri"].to_pylist()]
+    assert sorted(named) == sorted(f"{label}_000{number}.jpg" for label in CLASSES for number in (1, 2))

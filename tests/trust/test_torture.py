@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import random
+import re
+import shlex
 import shutil
+import subprocess
 
 import lance
 import pytest
@@ -55,6 +58,15 @@ def test_a_full_disk_is_told_and_loses_nothing(world):
     trials = [attempt(world, action, known, chance, "full disk") for _ in range(2)]
     assert [finding for trial in trials for finding in trial.findings] == []
     assert any(trial.struck for trial in trials)
+
+
+@pytest.mark.parametrize("name", ["metadata", "map"])
+def test_on_a_full_disk_nothing_is_to_be_removed(world, name):
+    world.begin(BY_NAME[name].start)
+    command = f"ulimit -f 2; exec {shlex.join(world.command(BY_NAME[name]))}"
+    done = subprocess.run(["bash", "-c", command], env=world.environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert re.search(r"no space is left on its disk. Nothing that was committed is lost. Make room there, then run the same again", done.stderr)
 
 
 @pytest.fixture(scope="module")

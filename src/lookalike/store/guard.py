@@ -16,7 +16,8 @@ from lookalike.errors import CollectionError, ReadOnlyError
 __all__ = ["damaged", "guard", "of_the_disk", "reason_of"]
 
 _READING = {"opened", "read", "searched", "copied"}
-_FULL = {errno.ENOSPC, errno.EDQUOT}
+# What a system says of a disk, a quota or a limit on files that leaves no room.
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 

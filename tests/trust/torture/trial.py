@@ -19,7 +19,7 @@ from trust.torture.world import CLI, Action, Undisturbed, World
 _LAST = 2**64 - 1
 _INTERRUPTED = 130
 # How often a fault other than SIGKILL takes its place.
-_FAULTS = {"SIGKILL": 0.7, "SIGINT": 0.12, "SIGTERM": 0.08, "full disk": 0.1}
+_FAULTS = {"SIGKILL": 0.8, "SIGINT": 0.08, "SIGTERM": 0.04, "full disk": 0.08}
 
 
 @dataclass(slots=True)
@@ -75,8 +75,9 @@ class _Watch:
         self._thread.join()
 
     def _look(self) -> None:
+        versions = self._place / "collection" / "images.lance" / "_versions"
         while not self._over.wait(0.01):
-            names = (path.stem for path in self._place.glob("**/images.lance/_versions/*.manifest"))
+            names = (path.stem for path in versions.glob("*.manifest"))
             self.newest = max([self.newest, *(_LAST - int(name) for name in names if name.isdecimal())])
 
 
