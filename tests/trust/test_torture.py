@@ -66,7 +66,10 @@ def test_on_a_full_disk_nothing_is_to_be_removed(world, name):
     command = f"ulimit -f 2; exec {shlex.join(world.command(BY_NAME[name]))}"
     done = subprocess.run(["bash", "-c", command], env=world.environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert re.search(r"no space is left on its disk. Nothing that was committed is lost. Make room there, then run the same again", done.stderr)
+    assert re.search(
+        r"no space is left on its disk. Nothing that was committed is lost. Make room there, then run the same again",
+        done.stderr,
+    )
 
 
 @pytest.fixture(scope="module")
