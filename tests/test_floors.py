@@ -32,7 +32,7 @@ FLOORS = [
         "layouts",
     },
     {"demo", "report"},
-    {"cli", "console", "__main__"},
+    {"cli", "console", "server", "__main__"},
 ]
 FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 
@@ -49,6 +49,11 @@ HEAVY = {
     "huggingface_hub": {"models"},
     "h5py": {"models"},
     "openvino": {"models"},
+    "fastapi": {"server"},
+    "starlette": {"server"},
+    "pydantic": {"server"},
+    "uvicorn": {"server"},
+    "prometheus_client": {"server"},
 }
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lookalike.vectors import distance_blocks, unit_length
+from lookalike.vectors import combine, distance_blocks, unit_length
 
 
 def test_unit_length():
@@ -45,3 +45,13 @@ def test_squared_distances_by_blocks(memory, blocks):
     np.testing.assert_allclose(squares, expected, atol=1e-12)
     assert squares[2, 7] == 0
     assert (squares >= 0).all()
+
+
+def test_several_vectors_make_one():
+    """Each side is its own weighted mean, so that doubling all of its weights changes nothing."""
+    plus = np.array([[1, 0, 0], [0, 1, 0]], np.float16)
+    minus = np.array([[0, 0, 4], [0, 0, 0]], np.float16)
+    np.testing.assert_allclose(combine(plus, [1, 3]), [0.25, 0.75, 0])
+    np.testing.assert_allclose(combine(plus, [2, 6], minus, [1, 1]), [0.25, 0.75, -2])
+    np.testing.assert_allclose(combine(plus[:1], [5], minus, [3, 1]), [1, 0, -3])
+    np.testing.assert_allclose(combine(plus, [1, 1], minus[:0], []), [0.5, 0.5, 0])

@@ -49,6 +49,20 @@ class Gallery:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def vectors(self, ids: Ids) -> Halves | None:
+        """Return the vectors of some ids, float16 ``[m, dim]``; None if it lacks one. The gallery's ids must rise."""
+        if not len(self.ids):
+            return None
+        at = np.minimum(np.searchsorted(self.ids, ids), len(self.ids) - 1)
+        return self._halves[at] if (self.ids[at] == ids).all() else None
+
+    def distances(self, query: Halves) -> Distances:
+        """Return the Euclidean distance of each vector to a query, float64 ``[n]``, as far as float32 tells."""
+        wide = widen(query).astype(np.float64)
+        squares = self._squares - 2.0 * _products(query, self._halves).astype(np.float64) + np.dot(wide, wide)
+        found: Distances = np.sqrt(np.maximum(squares, 0))
+        return found
+
     def nearest(self, query: Halves, k: int, *, rows: Rows | None = None) -> tuple[Ids, Distances]:
         """Return the ids of the k vectors nearest to one query, and their Euclidean distances.
 

@@ -1,10 +1,12 @@
-"""Search: from a query picture to the nearest pictures of a collection."""
+"""Search: from a query picture, or several, to the nearest pictures of a collection."""
 
 from __future__ import annotations
 
 import hashlib
+import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from lookalike import images
+from lookalike import images, vectors
 from lookalike.errors import ImageError, InputError, SpaceError
 from lookalike.gallery import Gallery
 from lookalike.models import embedder
@@ -20,35 +22,61 @@ from lookalike.sources import from_uri, to_uri
 from lookalike.store import ann
 from lookalike.store.collection import Collection, default_path
 from lookalike.tracing import span
-from lookalike.types import Matches
+from lookalike.types import Matches, Model
 
-__all__ = ["Query", "Searcher", "search", "search_many"]
+__all__ = ["Example", "Query", "Row", "Searcher", "search", "search_many"]
 
 # Images that fit a filter are compared one by one up to so many, 42 MB of 1,280 numbers each.
 _FEW = 1 << 14
 
 Ids = npt.NDArray[np.int64]
-Query = str | os.PathLike[str] | bytes | Image.Image | npt.NDArray[Any]
+Halves = npt.NDArray[np.float16]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A query by what the collection holds: the vector of the row with this id. No picture is read."""
+
+    id: int
+
+
+Query = str | os.PathLike[str] | bytes | Image.Image | npt.NDArray[Any] | Row
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One of several pictures that make a query, and how much it weighs beside the others of its side."""
+
+    query: Query
+    weight: float = 1.0
+
+
+Examples = Query | Example | list[Query | Example] | tuple[Query | Example, ...]
 
 
 def search(
     collection: Collection | str | os.PathLike[str] | None,
-    query: Query,
+    query: Examples,
     *,
+    minus: Examples = (),
     k: int = 10,
     space: str | None = None,
     where: str | None = None,
     not_self: bool = False,
     exact: bool = False,
 ) -> Matches:
-    """Return the k images of a collection that are nearest to a query picture.
+    """Return the k images of a collection that are nearest to a query picture, or to what several have in common.
 
     Parameters
     ----------
     collection
         A Collection (which keeps what the search loads for the next one), its path, or None for the default one.
     query
-        A path, a row's uri, an encoded image's bytes, a Pillow image, or uint8 ``[height, width(, 3 or 4)]``.
+        A path, a row's uri, an encoded image's bytes, a Pillow image, uint8 ``[height, width(, 3 or 4)]``, or a `Row`.
+        Or a list of them, each perhaps an `Example` with a weight: what is searched by is then their weighted mean.
+    minus
+        Pictures to keep away from, likewise: their weighted mean is taken off. Where the Model's vectors have length 1,
+        so has what is searched by; see `lookalike.vectors.combine`.
     k
         How many; all there are, if they are fewer.
     space
@@ -57,14 +85,16 @@ def search(
         A filter, such as ``label = 'cat' and width > 300``: only images that fit it are compared, and the k nearest
         of them are the answer. See `lookalike.store.filters`.
     not_self
-        Whether to leave out the query's own row: the one of its path, else those of the same content.
+        Whether to leave out the query's own row: the one of its path, else those of the same content. Of several
+        pictures, each one's.
     exact
         Whether to compare every row although the Space has an index; without one it is always done.
 
     Raises
     ------
     InputError
-        If k is below 1, or the filter cannot be used.
+        If k is below 1, the filter cannot be used, a row is not there, a weight is not above 0, there is nothing to
+        search by, or what is taken off leaves nothing.
     ImageError
         If the query cannot be read as a picture.
     SpaceError
@@ -72,7 +102,8 @@ def search(
     ModelError, WeightsError, CollectionError
         If the Space's Model cannot be run, or the collection cannot be read.
     """
-    return _searcher(collection, space).search(query, k=k, where=where, not_self=not_self, exact=exact)
+    searcher = _searcher(collection, space)
+    return searcher.search(query, minus=minus, k=k, where=where, not_self=not_self, exact=exact)
 
 
 def search_many(
@@ -105,32 +136,100 @@ def _searcher(collection: Collection | str | os.PathLike[str] | None, space: str
 class Searcher:
     """One Space of a collection held ready: its embedder and the matrix of its vectors."""
 
-    def __init__(self, collection: Collection, space: str | None = None) -> None:
+    def __init__(
+        self, collection: Collection, space: str | None = None, network: embedder.Embedder | None = None
+    ) -> None:
         self.space = collection.space(space)
         self._collection = collection
-        self._embedder = embedder.load(collection.models[self.space])
+        self._embedder = network or embedder.load(collection.models[self.space])
         self._held: Gallery | None = None
         self._version = -1
         self._selection: tuple[tuple[int, str], Gallery | None] = (-1, ""), None
 
+    @property
+    def model(self) -> Model:
+        """The Model that fills the Space."""
+        return self._embedder.model
+
     def search(
-        self, query: Query, *, k: int = 10, where: str | None = None, not_self: bool = False, exact: bool = False
+        self,
+        query: Examples,
+        *,
+        minus: Examples = (),
+        k: int = 10,
+        where: str | None = None,
+        not_self: bool = False,
+        exact: bool = False,
     ) -> Matches:
         """Return the k nearest images; see `lookalike.search`."""
         _check(k)
         clause = None if where is None else self._collection.clause(where)
-        data = _read(query)
-        halves = self.embed(data)
-        left_out = self._own_rows(query, data) if not_self else np.empty(0, np.int64)
+        sides = _examples(query), _examples(minus)
+        data = [[(_read(example.query), example.weight) for example in side] for side in sides]
+        halves = self.combined(*([(self.embed(one), weight) for one, weight in side] for side in data))
+        own = [np.empty(0, np.int64)]
+        if not_self:
+            for side, read in zip(sides, data, strict=True):
+                own += [self._own_rows(one.query, content) for one, (content, _) in zip(side, read, strict=True)]
+        return self._matches(self.nearest(halves, k, where=clause, leave_out=np.concatenate(own), exact=exact))
+
+    def nearest(
+        self, vector: Halves, k: int, *, where: str | None = None, leave_out: Ids | None = None, exact: bool = False
+    ) -> ann.Found:
+        """Return the k rows nearest to a vector.
+
+        Parameters
+        ----------
+        vector
+            float16 ``[dim]``: what `embed` or `combined` gave.
+        where
+            A filter in the store's own language: what `Collection.clause` gave.
+        leave_out
+            int64 ids of rows that shall not be found.
+        """
+        left_out = np.empty(0, np.int64) if leave_out is None else leave_out
         with span("compare"):
-            few = None if clause is None else self._narrowed(clause)
+            few = None if where is None else self._narrowed(where)
             found = None
             if few is None and not exact:
-                found = ann.nearest(self._collection, self.space, halves, k, leave_out=left_out, where=clause)
+                found = ann.nearest(self._collection, self.space, vector, k, leave_out=left_out, where=where)
             if found is None:
                 rows = None if few is not None or where is None else self._rows(where)
-                found = _compared(self._gallery() if few is None else few, halves, k, left_out, rows)
-        return self._matches(found)
+                found = _compared(self._gallery() if few is None else few, vector, k, left_out, rows)
+        return found
+
+    def distances(self, vector: Halves) -> tuple[Ids, npt.NDArray[np.float64]]:
+        """Return every row's id, rising, and its distance to a vector as far as float32 tells."""
+        gallery = self._gallery()
+        return gallery.ids, gallery.distances(vector)
+
+    def combined(
+        self, plus: Sequence[tuple[Halves, float]], minus: Sequence[tuple[Halves, float]] = ()
+    ) -> npt.NDArray[np.float16]:
+        """Return one vector of several and their weights, rounded as the collection's are; see `vectors.combine`."""
+        for weight in (weight for _, weight in (*plus, *minus)):
+            if not 0 < weight < math.inf:
+                raise InputError(
+                    f"A picture weighs {weight}; expected a number above 0. To keep away from it, take it off."
+                )
+        if not plus:
+            raise InputError("There is nothing to search by. Give at least one picture that matches should be like.")
+        if len(plus) == 1 and not minus:
+            return plus[0][0]  # as it is: its distance to itself is 0
+        model = self._embedder.model
+        sides = [
+            (np.stack([vector for vector, _ in side]), [weight for _, weight in side]) for side in (plus, minus) if side
+        ]
+        found = vectors.combine(*sides[0], *(sides[1] if minus else ()))
+        if model.unit_length:
+            found = vectors.unit_length(found[np.newaxis].astype(np.float32))[0].astype(np.float64)
+        if not found.any():
+            raise InputError(
+                "What is taken off leaves nothing to search by. Take off other pictures than are searched by."
+            )
+        with np.errstate(over="ignore"):
+            halves: npt.NDArray[np.float16] = found.astype(np.float16)
+        return np.nan_to_num(halves)
 
     def search_many(self, queries: Iterable[Query], *, k: int = 10) -> list[Matches]:
         """Return the k nearest images of each query; see `lookalike.search_many`."""
@@ -155,11 +254,25 @@ class Searcher:
         Both sides are rounded alike, so that a picture's distance to itself is 0.
         """
         model = self._embedder.model
+        if isinstance(query, Row):
+            return self._kept(query.id)
         with span("decode query"):
             prepared = images.prepare(_picture(query, images.least_side(model)), model)
         with span("embed query"):
             halves: npt.NDArray[np.float16] = self._embedder.embed(prepared[np.newaxis])[0].astype(np.float16)
         return halves
+
+    def _kept(self, row: int) -> npt.NDArray[np.float16]:
+        """Return the vector that the collection holds of a row: from memory, if all are there, else from the table."""
+        held = self._held if self._version == self._collection.version else None
+        found: Halves | None = None
+        if 0 <= row < 2**63:
+            ids = np.array([row], np.int64)
+            found = held.vectors(ids) if held else self._collection.vectors(self.space, f"_rowid = {row}")[1]
+        if found is None or not len(found):
+            raise InputError(f"The collection {self._collection.path} has no row {row} with a vector in {self.space}.")
+        kept: Halves = found[0]
+        return kept
 
     def _gallery(self) -> Gallery:
         """Return the Space's vectors, read when they are first asked for and whenever the version is another."""
@@ -177,16 +290,24 @@ class Searcher:
     def _narrowed(self, clause: str) -> Gallery | None:
         """Return the vectors that fit a filter, kept for the next query under it; None if they are many."""
         key = self._collection.version, clause
-        if self._selection[0] != key:
+        # Taken once: another thread may put its own in place meanwhile.
+        selection = self._selection
+        if selection[0] != key:
             few = self._collection.fitting(clause) <= _FEW
-            self._selection = key, Gallery(*self._collection.vectors(self.space, clause)) if few else None
-        return self._selection[1]
+            selection = key, Gallery(*self._collection.vectors(self.space, clause)) if few else None
+            self._selection = selection
+        return selection[1]
 
-    def _rows(self, where: str) -> npt.NDArray[np.intp]:
+    def _rows(self, clause: str) -> npt.NDArray[np.intp]:
         """Return which rows of the whole gallery fit a filter."""
-        return np.flatnonzero(np.isin(self._gallery().ids, self._collection.select(where), assume_unique=True))
+        with span("select"):
+            found = [batch["_rowid"].to_numpy() for batch in self._collection.scan([], clause)]
+        fitting = np.concatenate([np.empty(0, np.int64), *found]).astype(np.int64)
+        return np.flatnonzero(np.isin(self._gallery().ids, fitting, assume_unique=True))
 
-    def _own_rows(self, query: Query, data: bytes | Image.Image | npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    def _own_rows(self, query: Query, data: Query) -> npt.NDArray[np.int64]:
+        if isinstance(query, Row):
+            return np.array([query.id], np.int64)
         if isinstance(query, str | os.PathLike):
             uri = to_uri(_path(query))
             known = self._collection.known([uri])
@@ -211,7 +332,13 @@ def _check(k: int) -> None:
         raise InputError(f"k = {k} asks for nothing; expected a whole number from 1.")
 
 
-def _read(query: Query) -> bytes | Image.Image | npt.NDArray[Any]:
+def _examples(given: Examples) -> list[Example]:
+    """Return one picture, or several, as examples."""
+    several = given if isinstance(given, list | tuple) else [given]
+    return [one if isinstance(one, Example) else Example(one) for one in several]
+
+
+def _read(query: Query) -> bytes | Image.Image | npt.NDArray[Any] | Row:
     """Return the bytes of a path; any other query as it is."""
     if not isinstance(query, str | os.PathLike):
         return query

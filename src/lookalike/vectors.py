@@ -1,14 +1,14 @@
-"""Arithmetic on vectors: unit length, and all distances of many by blocks."""
+"""Arithmetic on vectors: unit length, several made one, and all distances of many by blocks."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["distance_blocks", "unit_length"]
+__all__ = ["combine", "distance_blocks", "unit_length"]
 
 Floats = npt.NDArray[np.floating[Any]]
 
@@ -22,6 +22,32 @@ def unit_length(x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     lengths = np.linalg.norm(x.astype(np.float64), axis=1, keepdims=True)
     scaled: npt.NDArray[np.float32] = np.divide(x, lengths, out=np.zeros_like(x), where=lengths > 0)
     return scaled
+
+
+def combine(
+    plus: Floats, plus_weights: Sequence[float], minus: Floats | None = None, minus_weights: Sequence[float] = ()
+) -> npt.NDArray[np.float64]:
+    """Return the weighted mean of some vectors less the weighted mean of others: sum(w p) / sum(w) - sum(v m) / sum(v).
+
+    This is Rocchio's query (in Salton: The SMART Retrieval System, 1971, chapter 14) without a query of its own, both
+    sides weighing the same however many they are.
+
+    Parameters
+    ----------
+    plus, minus
+        Floats ``[p, dim]``, p from 1, and ``[m, dim]`` or None.
+    plus_weights, minus_weights
+        ``[p]`` and ``[m]`` numbers above 0, of which only the ratios count.
+
+    Returns
+    -------
+    vector
+        float64 ``[dim]``, of whatever length it comes to.
+    """
+    found: npt.NDArray[np.float64] = np.average(plus.astype(np.float64), axis=0, weights=plus_weights)
+    if minus is not None and len(minus):
+        found -= np.average(minus.astype(np.float64), axis=0, weights=minus_weights)
+    return found
 
 
 def distance_blocks(

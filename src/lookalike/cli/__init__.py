@@ -10,7 +10,7 @@ import typer
 
 import lookalike
 from lookalike import console
-from lookalike.cli import collecting, finding, studying  # noqa: F401 (each registers its commands)
+from lookalike.cli import collecting, finding, serving, studying  # noqa: F401 (each registers its commands)
 from lookalike.cli.command import app
 
 __all__ = ["app", "main"]

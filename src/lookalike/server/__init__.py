@@ -1,0 +1,1 @@
+"""A server: the collections over HTTP, for the page and for programs."""

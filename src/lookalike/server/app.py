@@ -1,0 +1,95 @@
+"""The server as an ASGI app."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from starlette.staticfiles import StaticFiles
+
+import lookalike
+from lookalike.server import problems, schemas
+from lookalike.server.holding import Shelf
+from lookalike.server.routes import collections, page, rows, searching
+from lookalike.server.safety import Guard
+from lookalike.server.settings import API, Settings
+from lookalike.server.state import State
+
+__all__ = ["make_app"]
+
+
+def make_app(paths: Sequence[str], settings: Settings | None = None, shelf: Shelf | None = None) -> FastAPI:
+    """Return the server of some collections.
+
+    Parameters
+    ----------
+    paths
+        Where the collections lie; the first is the one that is meant where none is named.
+    settings
+        How it behaves.
+    shelf
+        The same collections, where they are open already.
+    """
+    settings = settings or Settings()
+    state = State(settings, shelf or Shelf(paths))
+    app = FastAPI(
+        title="Lookalike",
+        version=lookalike.__version__,
+        description="An image search engine: give it a picture, get the pictures like it.",
+        openapi_url=f"{API}/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        lifespan=_lifespan,
+        redirect_slashes=False,
+    )
+    app.state.lookalike = state
+    problems.handle(app)
+    for router in (collections.router, searching.router, rows.router):
+        app.include_router(router, prefix=API)
+    app.include_router(page.router)
+    app.mount("/static", StaticFiles(directory=page.PAGE, check_dir=False), "static")
+    app.add_middleware(Guard, settings=settings)
+    app.openapi = lambda: _description(app)  # type: ignore[method-assign]
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    state: State = app.state.lookalike
+    await asyncio.to_thread(state.shelf.refresh)
+    refreshing = asyncio.create_task(_refresh(state))
+    try:
+        yield
+    finally:
+        refreshing.cancel()
+        with suppress(asyncio.CancelledError):
+            await refreshing
+        state.close()
+
+
+async def _refresh(state: State) -> None:
+    while True:
+        await asyncio.sleep(state.settings.refresh_seconds)
+        await asyncio.to_thread(state.shelf.refresh)
+
+
+def _description(app: FastAPI) -> dict[str, Any]:
+    """Return the interface's OpenAPI description: FastAPI's, with bodies that are read by hand, and problems."""
+    if app.openapi_schema:
+        return app.openapi_schema
+    found = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+    known = found["components"]["schemas"]
+    for kind in (schemas.Search, schemas.Question):
+        schema = kind.model_json_schema(ref_template="#/components/schemas/{model}")
+        known |= {**schema.pop("$defs", {}), kind.__name__: schema}
+    for path in found["paths"].values():
+        for operation in path.values():
+            for status, response in operation["responses"].items():
+                if int(status) >= 400 and "application/json" in response.get("content", {}):
+                    response["content"]["application/problem+json"] = response["content"].pop("application/json")
+    app.openapi_schema = found
+    return found

@@ -1,0 +1,120 @@
+"""From a question, as the interface takes it, to a vector in a Space and to an answer."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lookalike.searching import Row, Searcher
+from lookalike.server.holding import Snapshot
+from lookalike.server.problems import Problem
+from lookalike.server.schemas import Example, ImageExample, Question, RowExample, Search
+from lookalike.server.state import State
+from lookalike.server.uploads import Upload
+
+__all__ = ["Asked", "ask", "found", "no_row", "vector_of"]
+
+
+@dataclass(slots=True)
+class Asked:
+    """A question whose pictures are embedded; what is left to do is reading and arithmetic.
+
+    Attributes
+    ----------
+    snapshot, searcher
+        Where it is asked.
+    plus, minus
+        What it names, pictures or rows, each with its weight.
+    uploads
+        The pictures that came with it, whether it names them or not.
+    """
+
+    snapshot: Snapshot
+    searcher: Searcher
+    plus: list[tuple[Upload | int, float]]
+    minus: list[tuple[Upload | int, float]]
+    uploads: list[Upload]
+
+    def own_rows(self) -> npt.NDArray[np.int64]:
+        """Return the ids of the rows that it names, and of those with the content of a picture that it names."""
+        named = [one for one, _ in (*self.plus, *self.minus)]
+        same = [self.snapshot.collection.ids_of(bytes.fromhex(one.sha256)) for one in named if isinstance(one, Upload)]
+        rows = np.array([one for one in named if not isinstance(one, Upload)], np.int64)
+        return np.unique(np.concatenate([rows, *same]))
+
+
+async def ask(state: State, question: Question, pictures: list[bytes]) -> Asked:
+    """Take in a question's pictures, and find all that it names."""
+    snapshot = state.shelf.snapshot(question.collection)
+    searcher = snapshot.searcher(question.space)
+    uploads = [await state.work.run(state.uploads.take, picture, searcher) for picture in pictures]
+    if not question.plus:
+        raise Problem(422, "Nothing to search by", "The question names no picture to be like: plus is empty.")
+    plus, minus = (
+        [(_named(state, snapshot, one, uploads), one.weight) for one in side]
+        for side in (question.plus, question.minus)
+    )
+    for one, _ in (*plus, *minus):
+        if isinstance(one, Upload) and not state.uploads.embedded(one, searcher):
+            await state.work.run(state.uploads.vector, one, searcher)
+    return Asked(snapshot, searcher, plus, minus, uploads)
+
+
+def vector_of(state: State, asked: Asked) -> npt.NDArray[np.float16]:
+    """Return the one vector, float16 ``[dim]``, that a question comes to."""
+
+    def of(one: Upload | int) -> npt.NDArray[np.float16]:
+        return state.uploads.vector(one, asked.searcher) if isinstance(one, Upload) else asked.searcher.embed(Row(one))
+
+    return asked.searcher.combined(*([(of(one), weight) for one, weight in side] for side in (asked.plus, asked.minus)))
+
+
+def found(state: State, asked: Asked, search: Search, began: float) -> dict[str, Any]:
+    """Return the answer to a search; `began` is when it came, by `time.perf_counter`."""
+    table = asked.snapshot.collection
+    left_out = asked.own_rows() if search.not_self else None
+    where = None if search.where is None else table.clause(search.where)
+    near = asked.searcher.nearest(
+        vector_of(state, asked), search.k, where=where, leave_out=left_out, exact=search.exact
+    )
+    facts = asked.snapshot.facts.rows(near.ids)
+    matches = [
+        {"rank": rank, "distance": distance, **fact}
+        for rank, (fact, distance) in enumerate(zip(facts, near.distances.tolist(), strict=True), start=1)
+    ]
+    return {
+        "collection": asked.snapshot.name,
+        "space": asked.searcher.space,
+        "metric": "euclidean",
+        "exact": near.recall is None,
+        "recall": near.recall,
+        "uploads": [upload.sha256 for upload in asked.uploads],
+        "seconds": round(time.perf_counter() - began, 6),
+        "matches": matches,
+    }
+
+
+def _named(state: State, snapshot: Snapshot, example: Example, uploads: list[Upload]) -> Upload | int:
+    """Return the picture, or the id of the row, that an example names."""
+    if isinstance(example, RowExample):
+        if example.id not in snapshot.facts:
+            raise no_row(snapshot, example.id)
+        return example.id
+    if not isinstance(example, ImageExample):
+        return state.uploads.find(example.upload)
+    if example.image >= len(uploads):
+        raise Problem(
+            422,
+            "No such picture",
+            f"The question names image {example.image}, and {len(uploads)} came with it; they are counted from 0.",
+        )
+    return uploads[example.image]
+
+
+def no_row(snapshot: Snapshot, row: int) -> Problem:
+    """Return the problem of a row that is not there."""
+    return Problem(404, "No such row", f"The collection {snapshot.name!r} has no row {row}.")

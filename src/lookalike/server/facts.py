@@ -1,0 +1,100 @@
+"""What answers say of the rows, held in memory for one version of a collection."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from lookalike.sources import from_uri
+from lookalike.store.collection import Collection
+
+__all__ = ["Facts"]
+
+_COLUMNS = ("uri", "label", "width", "height", "size", "mtime_ns", "sha256")
+
+
+class Facts:
+    """The images' columns by id.
+
+    Attributes
+    ----------
+    ids
+        int64 ``[n]``, rising.
+    """
+
+    def __init__(self, collection: Collection) -> None:
+        batches = list(collection.scan(_COLUMNS))
+        self._table = pa.Table.from_batches(batches) if batches else None
+        rows = self._table["_rowid"].to_numpy().astype(np.int64) if self._table is not None else np.empty(0, np.int64)
+        if self._table is not None:
+            order = np.argsort(rows, kind="stable")
+            rows, self._table = rows[order], self._table.take(order).combine_chunks()
+        self.ids: npt.NDArray[np.int64] = rows
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __contains__(self, row: int) -> bool:
+        return self.place(row) is not None
+
+    def place(self, row: int) -> int | None:
+        """Return where a row is among the ids, or None."""
+        at = int(np.searchsorted(self.ids, row)) if 0 <= row < 2**63 else len(self)
+        return at if at < len(self) and self.ids[at] == row else None
+
+    def rows(self, ids: npt.NDArray[np.int64]) -> list[dict[str, Any]]:
+        """Return the facts of some rows, in their order; rows that are not there are left out."""
+        if self._table is None or not len(ids):
+            return []
+        at = np.minimum(np.searchsorted(self.ids, ids), len(self) - 1)
+        at = at[self.ids[at] == ids]
+        columns = [self._table[name].take(at).to_pylist() for name in _COLUMNS]
+        return [_fact(row, *values) for row, *values in zip(self.ids[at].tolist(), *columns, strict=True)]
+
+    def row(self, row: int) -> dict[str, Any] | None:
+        """Return the facts of one row, or None."""
+        found = self.rows(np.array([row], np.int64)) if row in self else []
+        return found[0] if found else None
+
+    def labels(self) -> list[tuple[str, int]]:
+        """Return the labels and how many rows have each, the most first."""
+        if self._table is None:
+            return []
+        counted = self._table["label"].drop_null().value_counts().to_pylist()
+        return sorted(((one["values"], one["counts"]) for one in counted), key=lambda pair: (-pair[1], pair[0]))
+
+    def label_column(self, ids: npt.NDArray[np.int64]) -> Sequence[str | None]:
+        """Return the labels of some rows, all of which are there."""
+        if self._table is None:
+            return []
+        found: list[str | None] = self._table["label"].take(np.searchsorted(self.ids, ids)).to_pylist()
+        return found
+
+
+def _fact(
+    row: int,
+    uri: str,
+    label: str | None,
+    width: int | None,
+    height: int | None,
+    size: int | None,
+    mtime_ns: int | None,
+    sha256: bytes,
+) -> dict[str, Any]:
+    changed = None if mtime_ns is None else datetime.fromtimestamp(mtime_ns / 1e9, UTC).isoformat(timespec="seconds")
+    return {
+        "id": row,
+        "uri": uri,
+        "name": from_uri(uri).name.encode(errors="replace").decode(),
+        "label": label,
+        "width": width,
+        "height": height,
+        "size": size,
+        "mtime": changed,
+        "content": sha256.hex(),
+    }

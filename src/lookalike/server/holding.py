@@ -1,0 +1,226 @@
+"""Collections kept open: read once, warmed, and read anew when another process has changed them."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lookalike.errors import CollectionError, LookalikeError
+from lookalike.models import embedder
+from lookalike.searching import Searcher
+from lookalike.server.caches import Cache
+from lookalike.server.facts import Facts
+from lookalike.server.problems import Problem
+from lookalike.store import ann, filters
+from lookalike.store.collection import Collection
+from lookalike.types import Model
+
+__all__ = ["Holding", "Networks", "Shelf", "Snapshot"]
+
+# Ids that the last filters selected, of all filters together: 32 MiB.
+_SELECTED = 1 << 22
+
+
+class Networks:
+    """The networks of all collections, each loaded once. One thread a picture: as many run as there are cores."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loaded: dict[str, embedder.Embedder] = {}
+
+    def of(self, model: Model) -> embedder.Embedder:
+        """Return a Model ready to run."""
+        key = f"{model.fingerprint} {model.graph}"
+        with self._lock:
+            if key not in self._loaded:
+                self._loaded[key] = embedder.load(model, threads=1)
+            return self._loaded[key]
+
+
+class Snapshot:
+    """One version of a collection, which never changes: what a request begins with, it ends with.
+
+    Attributes
+    ----------
+    collection, facts
+        The table at that version, and what answers say of its rows.
+    """
+
+    def __init__(self, name: str, collection: Collection, networks: Networks) -> None:
+        self.name, self.collection = name, collection
+        self.facts = Facts(collection)
+        self._networks = networks
+        self._lock = threading.Lock()
+        self._searchers: dict[str, Searcher] = {}
+        self._selections: Cache[str, npt.NDArray[np.int64]] = Cache(_SELECTED)
+
+    def searcher(self, space: str | None) -> Searcher:
+        """Return a Space held ready; None stands for the first."""
+        name = self.collection.space(space)
+        with self._lock:
+            if name not in self._searchers:
+                network = self._networks.of(self.collection.models[name])
+                self._searchers[name] = Searcher(self.collection, name, network)
+            return self._searchers[name]
+
+    def warm(self) -> None:
+        """Search once in every Space, so that what a search needs is in memory."""
+        for space, model in self.collection.models.items():
+            # Whoever searches where it cannot be done is told why; the rest is to be had all the same.
+            with suppress(LookalikeError):
+                self.searcher(space).nearest(np.ones(model.dim, np.float16), 10)
+
+    def select(self, where: str | None) -> npt.NDArray[np.int64]:
+        """Return the ids, rising, of the images that fit a filter; of all for None."""
+        if where is None:
+            return self.facts.ids
+        found = self._selections.get(where)
+        if found is None:
+            found = self.collection.select(where)
+            self._selections.put(where, found, len(found) + 1)
+        return found
+
+    @cached_property
+    def summary(self) -> dict[str, Any]:
+        """What the interface tells of the collection, but for what the server's settings decide."""
+        table = self.collection
+        columns = filters.columns_of(table.table.schema).values()
+        return {
+            "name": self.name,
+            "images": len(self.facts),
+            "failures": table.failures().num_rows,
+            "version": table.version,
+            "spaces": [self._space(name, model) for name, model in table.models.items()],
+            "columns": [{"name": column.name, "type": column.kind} for column in columns],
+            "labels": [{"label": label, "count": count} for label, count in self.facts.labels()],
+        }
+
+    def _space(self, name: str, model: Model) -> dict[str, Any]:
+        return {
+            "name": name,
+            "title": model.title,
+            "dim": model.dim,
+            "precision": model.precision,
+            "vectors": self.collection.count(name),
+            "indexed": ann.tuned(self.collection, name) is not None,
+        }
+
+
+class Holding:
+    """A collection by its path: its newest snapshot, or why there is none.
+
+    Attributes
+    ----------
+    name, path
+        What the interface calls it, and where it lies.
+    """
+
+    def __init__(self, name: str, path: str, networks: Networks) -> None:
+        self.name, self.path = name, path
+        self._networks = networks
+        self._lock = threading.Lock()
+        self._snapshot: Snapshot | None = None
+        self._stamp: tuple[int, int] | None = None
+        self._fault = "it has not been read yet"
+        self._not_before = 0.0
+
+    def snapshot(self) -> Snapshot:
+        """Return the newest snapshot.
+
+        Raises
+        ------
+        Problem
+            503, if the collection is gone or cannot be read.
+        """
+        if self._snapshot is None:
+            raise Problem(
+                503,
+                "The collection cannot be read",
+                f"The collection {self.name!r} cannot be read now: {self._fault}",
+                headers={"Retry-After": "5"},
+            )
+        return self._snapshot
+
+    def refresh(self, *, soon: bool = False) -> None:
+        """Read the collection anew if it has changed; while one grows fast, less often than it commits.
+
+        With `soon` it is looked for at once.
+        """
+        with self._lock:
+            if not soon and time.monotonic() < self._not_before:
+                return
+            try:
+                stamp = self._stamped()
+                if stamp != self._stamp:
+                    start = time.monotonic()
+                    self._snapshot, self._stamp = self._read(), stamp
+                    # Reading takes at most a tenth of the time.
+                    self._not_before = time.monotonic() + 9 * (time.monotonic() - start)
+            except LookalikeError as error:
+                self._snapshot, self._stamp, self._fault = None, None, str(error)
+
+    def _read(self) -> Snapshot:
+        snapshot = Snapshot(self.name, Collection.open(self.path), self._networks)
+        snapshot.warm()
+        return snapshot
+
+    def _stamped(self) -> tuple[int, int]:
+        """Return what tells versions apart, those of a collection that was made anew in the same place too."""
+        try:
+            place = os.stat(Path(self.path, "images.lance")).st_ino  # noqa: PTH116
+            table = self._snapshot.collection.table if self._snapshot else Collection.open(self.path).table
+            return place, int(table.latest_version)
+        # The store's own errors for files that went away meanwhile: plain OSError, ValueError, RuntimeError.
+        except (OSError, ValueError, RuntimeError) as error:
+            raise CollectionError(f"The collection {self.path} is gone. Put it back, or index again.") from error
+
+
+class Shelf:
+    """All collections of a server, by name."""
+
+    def __init__(self, paths: Sequence[str], networks: Networks | None = None) -> None:
+        networks = networks or Networks()
+        self.holdings: dict[str, Holding] = {}
+        for path in paths:
+            name = _free(Path(path).expanduser().absolute().name or "collection", self.holdings)
+            self.holdings[name] = Holding(name, path, networks)
+
+    def holding(self, name: str | None) -> Holding:
+        """Return a collection by name; None stands for the first.
+
+        Raises
+        ------
+        Problem
+            404, if there is none of that name.
+        """
+        wanted = next(iter(self.holdings)) if name is None else name
+        if wanted not in self.holdings:
+            known = ", ".join(self.holdings)
+            raise Problem(404, "No such collection", f"There is no collection {wanted!r} here; there is {known}.")
+        return self.holdings[wanted]
+
+    def snapshot(self, name: str | None) -> Snapshot:
+        """Return the newest snapshot of a collection; see `holding` and `Holding.snapshot`."""
+        return self.holding(name).snapshot()
+
+    def refresh(self) -> None:
+        """See to it that every collection is the newest."""
+        for holding in self.holdings.values():
+            holding.refresh()
+
+
+def _free(name: str, taken: dict[str, Holding]) -> str:
+    number, free = 1, name
+    while free in taken:
+        number += 1
+        free = f"{name}-{number}"
+    return free
