@@ -65,7 +65,8 @@ export function upload(file) {
   return ask("uploads", { method: "POST", body: form });
 }
 
-export const thumbnail = (collection, id, size) => address(`rows/${id}/thumbnail`, { collection, size });
+/** A row's small picture; with its content named, the browser may keep it for good. */
+export const thumbnail = (collection, id, size, content) => address(`rows/${id}/thumbnail`, { collection, size, content });
 export const original = (collection, id) => address(`rows/${id}/original`, { collection });
 export const uploadPicture = (sha, size) => address(`uploads/${sha}/picture`, { size });
 

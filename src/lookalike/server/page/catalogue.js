@@ -22,7 +22,8 @@ export function spaces(state = current()) {
   return named.length ? named : known.slice(0, 1);
 }
 
-export const titleOf = (space) => collection().spaces.find(({ name }) => name === space)?.title ?? space;
+/** A Space's title, without the particulars that some have after a colon. */
+export const titleOf = (space) => (collection().spaces.find(({ name }) => name === space)?.title ?? space).split(":")[0];
 
 export function colourOf(label) {
   const { name, labels } = collection();

@@ -25,6 +25,7 @@ export function openCrop(example) {
   image.addEventListener("load", () => {
     fit();
     if (!box) set({ x: 0.2, y: 0.2, width: 0.6, height: 0.6 }, rectangle);
+    rectangle.focus();
   });
   frame.append(image, rectangle);
   dialog.replaceChildren(
@@ -33,7 +34,6 @@ export function openCrop(example) {
     h("footer", {}, h("p", { class: "extent", role: "status" }), h("button", { type: "button", class: "strong", onclick: send }, "Search by this part")));
   draw(frame, rectangle);
   dialog.showModal();
-  rectangle.focus();
 }
 
 function fit() {

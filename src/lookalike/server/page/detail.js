@@ -5,6 +5,8 @@ import { collection, colourOf } from "./catalogue.js";
 import { $, bytes, h, icon, iconButton, nameOf, number } from "./dom.js";
 import { addresses, showFirst } from "./pictures.js";
 
+const LARGEST = 2.5; // times its own size
+
 const dialog = $("#detail");
 let rows = [], at = 0, acts = {}, gridOf = null, asked = 0;
 
@@ -37,7 +39,8 @@ function draw() {
   const image = h("img", { alt: [nameOf(row), row.label].filter(Boolean).join(", "), draggable: "false" });
   const stage = h("div", { class: "stage" }, image), facts = h("dl");
   const missing = () => stage.classList.add("missing");
-  if (row.width) image.style.aspectRatio = `${row.width} / ${row.height}`;
+  // A small picture is enlarged, but not until one sees its pixels.
+  if (row.width) Object.assign(image.style, { aspectRatio: `${row.width} / ${row.height}`, maxWidth: `min(100%, ${LARGEST * row.width}px)` });
   showFirst(image, addresses(example, 512), missing);
   if (!row.upload && collection().originals) sharpen(image, row);
   fill(facts, row);
@@ -105,6 +108,7 @@ dialog.addEventListener("keydown", (event) => {
   if (dialog.open && !dialog.contains(document.activeElement)) (dialog.querySelector(`[aria-label="${CSS.escape(had ?? "")}"]:enabled`) ?? dialog).focus();
 });
 dialog.tabIndex = -1;
+dialog.autofocus = true;
 
 let touched = null;
 dialog.addEventListener("touchstart", (event) => { touched = event.touches.length === 1 ? event.touches[0] : null; }, { passive: true });

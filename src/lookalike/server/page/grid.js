@@ -128,7 +128,7 @@ export class Grid {
     const image = h("img", { alt: "", decoding: "async", draggable: "false" });
     image.addEventListener("load", () => image.classList.add("ready"));
     image.addEventListener("error", () => tile.classList.add("missing"));
-    image.src = thumbnail(this.collection, row.id, sizeFor(Math.max(box.width, box.height) * Math.min(2, devicePixelRatio)));
+    image.src = thumbnail(this.collection, row.id, sizeFor(Math.max(box.width, box.height) * Math.min(2, devicePixelRatio)), row.content);
     if (image.complete) image.classList.add("ready");
     const tile = h("li", { class: "tile", draggable: "true", data: { id: row.id } },
       h("button", { type: "button", class: "open", onclick: () => this.onChoose(row, tile) }, image),

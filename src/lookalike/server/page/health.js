@@ -39,8 +39,8 @@ const table = (head, rows, caption) => h("div", { class: "scroll", tabindex: 0, 
 
 function spacesTable({ spaces, images }) {
   return h("section", { "aria-label": "Spaces" }, h("h2", {}, "Spaces"), table(["Space", "Dimensions", "Precision", "Vectors", "Search"],
-    spaces.map(({ title, dim, precision, vectors, indexed }) => [title, number(dim), precision,
-      vectors === images ? number(vectors) : `${number(vectors)} of ${number(images)}`, indexed ? "approximate, measured" : "every picture"]), "Spaces"));
+    spaces.map(({ name, title, dim, precision, vectors, indexed }) => [h("span", { class: "named" }, title, h("small", {}, name)), number(dim), precision,
+      vectors === images ? number(vectors) : `${number(vectors)} of ${number(images)}`, indexed ? "approximate" : "exact"]), "Spaces"));
 }
 
 function drawFailures(section, failed) {

@@ -16,6 +16,8 @@ export function showKeys() {
   dialog.showModal();
 }
 
+$("#keys").autofocus = true;
+$("#keys").tabIndex = -1;
 $("#keys").addEventListener("click", (event) => { if (event.target === $("#keys")) $("#keys").close(); });
 
 /** `acts` says what each key does, where nobody is writing and no dialog is open; one may answer false: not now. */

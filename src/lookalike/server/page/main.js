@@ -115,7 +115,7 @@ async function searchFiles(files) {
   whereFailed("");
   scrollTo({ top: 0, behavior: "instant" });
   const urls = files.slice(0, 16).map((file) => URL.createObjectURL(file));
-  results.drawPending(urls);
+  results.drawPending(urls, files.map((file) => file.name));
   results.drawSpaces(state);
   try {
     const next = await answerFiles(files.slice(0, 16), state, signal);

@@ -1,11 +1,12 @@
 // The results of a query: its pictures, the filters, and a grid for each Space asked.
 
+import * as api from "./api.js";
 import { collection, colourOf, spaces, titleOf } from "./catalogue.js";
-import { $, announce, h, icon, iconButton, milliseconds, number, plural } from "./dom.js";
+import { $, announce, h, icon, iconButton, milliseconds, nameOf, number, plural } from "./dom.js";
 import { countLabels, drawFilters } from "./filters.js";
 import { Grid } from "./grid.js";
-import { addresses, showFirst } from "./pictures.js";
-import { MOST, go, same } from "./state.js";
+import { addresses, fileOf, showFirst } from "./pictures.js";
+import { MOST, current, go, same } from "./state.js";
 
 let grids = [], parts = [], shape = "", acts = {};
 
@@ -30,11 +31,34 @@ export function drawQuery(state) {
     ...(state.minus.length ? [h("li", { class: "sign", "aria-label": "less like" }, icon("minus"))] : []),
     ...state.minus.map((one) => figure(one, "minus", state)));
   $("#crop").hidden = state.plus.length !== 1;
+  name(state);
   document.body.classList.toggle("alone", state.plus.length + state.minus.length === 1);
 }
 
+const known = new Map(); // rows that were seen, so that the query has its name at once
+
+async function name(state) {
+  const { plus, minus } = state, [{ id, upload }] = plus, alone = plus.length + minus.length === 1;
+  $("#query-label").hidden = true;
+  if (!alone) $("#query-name").textContent = minus.length ? `Like ${number(plus.length)}, unlike ${number(minus.length)}` : `${plural(plus.length, "picture")} together`;
+  else if (upload) $("#query-name").textContent = fileOf(upload)?.name ?? "Your picture";
+  if (!alone || upload) return;
+  const key = `${collection(state.collection).name}/${id}`;
+  if (!known.has(key)) {
+    $("#query-name").textContent = " ";
+    try { known.set(key, await api.row(collection(state.collection).name, id)); } catch { return; /* The answer says what is wrong. */ }
+  }
+  if (current().plus[0]?.id !== id) return;
+  const row = known.get(key);
+  $("#query-name").textContent = nameOf(row);
+  $("#query-label").hidden = row.label === null;
+  $("#query-label").replaceChildren(h("i", { style: { "--colour": colourOf(row.label) } }), row.label ?? "");
+}
+
 /** Show a picture as the query before the server has seen it. */
-export function drawPending(urls) {
+export function drawPending(urls, names) {
+  $("#query-name").textContent = names.length > 1 ? `${plural(names.length, "picture")} together` : names[0];
+  $("#query-label").hidden = true;
   $("#examples").replaceChildren(...urls.map((url) => h("li", { class: "example plus" }, showFirst(h("img", { alt: "Your picture" }), [url]))));
   $("#crop").hidden = true;
   $("#count").textContent = "Searching…";
@@ -53,7 +77,7 @@ export function drawSpaces(state) {
   const button = (names, text, title) => h("button", { type: "button", "aria-pressed": String(names.join() === chosen.join()), onclick: press(names), title }, text);
   const pair = chosen.length === 2 ? chosen : [chosen[0], known.find(({ name }) => name !== chosen[0]).name].sort((one, other) => place(one) - place(other));
   function place(name) { return known.findIndex((space) => space.name === name); }
-  box.replaceChildren(...known.map(({ name, title }) => button([name], title, `Search in ${title}`)), button(pair, "Side by side", "Compare two spaces (v)"));
+  box.replaceChildren(...known.map(({ name, title }) => button([name], titleOf(name), title)), button(pair, "Side by side", "Compare two spaces (v)"));
 }
 
 export function toggleCompare() {
@@ -92,7 +116,7 @@ function choice(index, names) {
   const select = h("select", { "aria-label": index ? "The space on the right" : "The space on the left", onchange: () => {
     const other = names[1 - index] === select.value ? names[index] : names[1 - index];
     go({ spaces: index ? [other, select.value] : [select.value, other] });
-  } }, known.map(({ name, title }) => h("option", { value: name }, title)));
+  } }, known.map(({ name }) => h("option", { value: name }, titleOf(name))));
   select.value = names[index];
   return h("h2", {}, select);
 }
@@ -107,9 +131,10 @@ export function drawAnswers(state, answers) {
     const marks = new Map(), other = places[1 - index];
     if (other) {
       for (const { id } of answer.matches) {
-        if (other.has(id)) marks.set(id, { text: `${other.get(id)}`, told: `number ${other.get(id)} in ${titleOf(names[1 - index])}` });
+        if (other.has(id)) marks.set(id, { text: `⇄ ${other.get(id)}`, told: `number ${other.get(id)} in ${titleOf(names[1 - index])}` });
       }
     }
+    for (const row of answer.matches) known.set(`${answer.collection}/${row.id}`, row);
     grids[index].show(answer.matches, marks);
     drawStrip(parts[index].strip, answer.matches);
     if (other) parts[index].facts.textContent = facts(answer, marks.size);

@@ -38,7 +38,8 @@ export function format(state) {
   return `#${state.view}${text ? `?${text}` : ""}`;
 }
 
-export const asks = (state) => state.plus.length > 0 || state.minus.length > 0;
+/** Whether there is anything to be like: what is only unlike something is nowhere. */
+export const asks = (state) => state.plus.length > 0;
 
 // ---- the labels and the expression, as one filter -------------------------------------------------------------
 

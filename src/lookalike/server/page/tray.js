@@ -35,7 +35,7 @@ export function clear() {
 }
 
 export function search() {
-  if (!draft) return;
+  if (!draft?.plus.length) return;
   const { plus, minus } = draft;
   clear();
   scrollTo({ top: 0, behavior: "instant" });
@@ -68,7 +68,7 @@ function draw() {
   const tray = $("#tray"), open = Boolean(draft);
   tray.replaceChildren(zone("plus"), zone("minus"),
     h("div", { class: "do" },
-      h("button", { type: "button", class: "find strong", disabled: !open, onclick: search }, "Search together"),
+      h("button", { type: "button", class: "find strong", disabled: !draft?.plus.length, onclick: search }, "Search together"),
       h("button", { type: "button", class: "plain", disabled: !open, onclick: clear }, "Clear")));
   tray.classList.toggle("open", open);
   tray.inert = !open && !tray.classList.contains("wanted");

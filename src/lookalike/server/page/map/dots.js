@@ -11,7 +11,7 @@ void main() {
   tint = colour;
 }`;
 const FRAGMENT = `#version 300 es
-precision mediump float;
+precision highp float;
 in vec4 tint; uniform float size; out vec4 shade;
 void main() {
   float cover = clamp((0.5 - length(gl_PointCoord - 0.5)) * size, 0.0, 1.0) * tint.a;

@@ -27,7 +27,7 @@ export class Panel {
   heading(data) {
     const known = collection().spaces;
     if (known.length < 2) return h("h1", {}, titleOf(data.space));
-    const select = h("select", { "aria-label": "Map of the space", onchange: () => go({ spaces: [select.value] }) }, known.map(({ name, title }) => h("option", { value: name }, title)));
+    const select = h("select", { "aria-label": "Map of the space", onchange: () => go({ spaces: [select.value] }) }, known.map(({ name }) => h("option", { value: name }, titleOf(name))));
     select.value = spaces(current())[0];
     return h("h1", {}, select);
   }

@@ -9,8 +9,11 @@ import { makeDots } from "./dots.js";
 import { Thumbnails } from "./thumbnails.js";
 
 const SIDE = 52, GAP = 6, LARGEST = 150; // CSS pixels: a picture's longer side, the least space between two
-const SHARE = 0.1, NEAR = 1.6; // pictures are shown once so many of the rows find room, or from so near
+const GROWTH = 1.13; // from one level of zoom to the next, of which there are two for each doubling
+const SHARE = 0.06, NEAR = 1.25; // pictures are shown once so many of the rows find room, or from so near
 const FADE = 180, FAINT = 34; // milliseconds; of 255
+
+const sideAt = (depth) => Math.min(LARGEST, SIDE * GROWTH ** depth);
 
 export class Plane {
   /** `room()` says how much of the screen is covered: left and bottom. */
@@ -38,7 +41,7 @@ export class Plane {
     for (const canvas of [this.canvas, this.dotted]) Object.assign(canvas, { width: Math.round(width * this.ratio), height: Math.round(height * this.ratio) });
     const { left, bottom } = this.room();
     this.camera.resize(width, height, left, bottom);
-    this.apart = (SIDE + GAP) / this.camera.whole;
+    this.apart = (level) => (sideAt(level) + GAP) / this.camera.whole / 2 ** (level / 2);
     this.points.levels = [];
   }
 
@@ -114,12 +117,8 @@ export class Plane {
   pictures() {
     const { camera, points } = this, total = points.candidates.length, { zoom } = camera;
     if (!total || !this.apart) return { rows: [], side: 0 };
-    const number = Math.max(0, Math.floor(2 * Math.log2(zoom) + 1e-6)), rows = points.level(number, this.apart);
-    if (zoom < NEAR && rows.length < SHARE * total) return { rows: [], side: 0 };
-    // Where all have room they grow.
-    let all = number;
-    while (all && points.levels[all - 1].length === total) all--;
-    return { rows, side: Math.min(LARGEST, SIDE * (rows.length === total ? Math.max(1, zoom / 2 ** (all / 2)) : 1)) };
+    const depth = Math.max(0, 2 * Math.log2(zoom) + 1e-6), rows = points.level(Math.floor(depth), this.apart);
+    return { rows: zoom < NEAR && rows.length < SHARE * total ? [] : rows, side: sideAt(depth) };
   }
 
   draw() {

@@ -147,7 +147,7 @@ export function point(plane, card, acts) {
       "+": () => fly(camera.zoomed(1.6)), "=": () => fly(camera.zoomed(1.6)), "-": () => fly(camera.zoomed(1 / 1.6)), 0: () => fly(camera.all()), l: () => lasso(),
     };
     if (event.key === "Escape" && (chosen || plane.selected)) { clear(); return true; }
-    if (!Object.hasOwn(keys, event.key) || event.target.closest?.("#map-panel")) return false;
+    if (!Object.hasOwn(keys, event.key)) return false;
     still();
     keys[event.key]();
     return true;

@@ -60,11 +60,11 @@ export class Points {
   }
 
   /**
-   * The rows that are pictures at a level, `apart` being how far pictures must lie from one another at level 0.
+   * The rows that are pictures at a level; `apart(level)` says how far from one another pictures must lie.
    * Each level keeps those of the one before, so that nothing vanishes as one comes nearer, and adds what finds room.
    */
   level(number, apart) {
-    for (let index = this.levels.length; index <= number; index++) this.levels.push(this.spread(this.levels.at(-1) ?? [], apart / 2 ** (index / 2)));
+    for (let index = this.levels.length; index <= number; index++) this.levels.push(this.spread(this.levels.at(-1) ?? [], apart(index)));
     return this.levels[number];
   }
 
