@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,7 +17,7 @@ from lookalike.store import maps
 from lookalike.store.collection import Collection
 from lookalike.tracing import span
 
-__all__ = ["METHODS", "REFIT_SHARE", "Map", "make_map"]
+__all__ = ["METHODS", "REFIT_SHARE", "Map", "kept_map", "make_map", "placer"]
 
 Places = npt.NDArray[np.float32]
 # Above this share of rows that were placed and not fitted, a map says little of them as a whole.
@@ -82,12 +83,16 @@ class Map:
             parts.append(f"{np.count_nonzero(~self.fitted):,} placed later")
         return " · ".join(parts)
 
-    def unit_square(self) -> npt.NDArray[np.float64]:
-        """Return the places ``[n, 2]`` within the unit square, y downwards, both axes at one scale, in the middle."""
+    def unit_square(self, others: npt.NDArray[np.floating[Any]] | None = None) -> npt.NDArray[np.float64]:
+        """Return the places ``[n, 2]`` within the unit square, y downwards, both axes at one scale, in the middle.
+
+        Or where `others`, ``[m, 2]`` in the method's own units, lie among them: perhaps outside of the square.
+        """
         places = self.xy.astype(np.float64) * (1, -1)
         low, high = places.min(axis=0), places.max(axis=0)
         extent = float((high - low).max()) or 1.0
-        unit: npt.NDArray[np.float64] = (places - (low + high) / 2) / extent + 0.5
+        asked = places if others is None else others.astype(np.float64) * (1, -1)
+        unit: npt.NDArray[np.float64] = (asked - (low + high) / 2) / extent + 0.5
         return unit
 
     def to_dict(self) -> dict[str, Any]:
@@ -177,6 +182,41 @@ def make_map(
     kept = maps.Kept(ids, xy, fitted, digests, facts)
     maps.write(collection.path, name, method, kept)
     return _as_map(kept, name, method)
+
+
+def kept_map(collection: Collection, *, space: str | None = None, method: Method = "tsne") -> Map | None:
+    """Return the map of a Space that the collection keeps, as it was last made; None if there is none.
+
+    Raises
+    ------
+    InputError, SpaceError, CollectionError
+        As for `make_map`.
+    """
+    name = collection.space(space)
+    kept = maps.read(collection.path, name, _recipe(method, 0, "auto").method)
+    return None if kept is None else _as_map(kept, name, method)
+
+
+def placer(collection: Collection, plane: Map) -> Callable[[Places], npt.NDArray[np.float64]]:
+    """Return what gives vectors ``[m, dim]`` that are no rows a place ``[m, 2]`` on a map, which itself stays as it is.
+
+    Raises
+    ------
+    SpaceError
+        If so few of the map's rows are left that no place can be told by them.
+    """
+    ids, halves = collection.vectors(plane.space)
+    there = np.isin(plane.ids, ids) & plane.fitted
+    if there.sum() < FEWEST:
+        raise SpaceError(
+            f"The map of {plane.space} has too few rows to place others by: {there.sum()}, expected {FEWEST}. "
+            "Index more pictures, and make it anew."
+        )
+    vectors = halves[np.searchsorted(ids, plane.ids[there])].astype(np.float32)
+    project = principal(vectors, plane.seed)
+    anchors, places = project(vectors), plane.xy[there].astype(np.float64)
+    layout = str(plane.parameters["layout"])
+    return lambda news: place(project(news), anchors, places, layout)
 
 
 def _recipe(method: str, seed: int, perplexity: float | Literal["auto"]) -> Recipe:

@@ -9,12 +9,15 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
 import lookalike
 from lookalike.server import problems, schemas
 from lookalike.server.holding import Shelf
-from lookalike.server.routes import collections, page, rows, searching
+from lookalike.server.metrics import Counted, Metrics
+from lookalike.server.routes import collections, jobs, maps, page, rows, searching
 from lookalike.server.safety import Guard
 from lookalike.server.settings import API, Settings
 from lookalike.server.state import State
@@ -48,11 +51,16 @@ def make_app(paths: Sequence[str], settings: Settings | None = None, shelf: Shel
     )
     app.state.lookalike = state
     problems.handle(app)
-    for router in (collections.router, searching.router, rows.router):
+    for router in (collections.router, searching.router, rows.router, maps.router, jobs.router):
         app.include_router(router, prefix=API)
     app.include_router(page.router)
     app.mount("/static", StaticFiles(directory=page.PAGE, check_dir=False), "static")
+    metrics = Metrics(state)
+    app.add_api_route(
+        "/metrics", lambda: Response(metrics.text(), media_type=CONTENT_TYPE_LATEST), include_in_schema=False
+    )
     app.add_middleware(Guard, settings=settings)
+    app.add_middleware(Counted, metrics=metrics)
     app.openapi = lambda: _description(app)  # type: ignore[method-assign]
     return app
 
@@ -83,7 +91,7 @@ def _description(app: FastAPI) -> dict[str, Any]:
         return app.openapi_schema
     found = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
     known = found["components"]["schemas"]
-    for kind in (schemas.Search, schemas.Question):
+    for kind in (schemas.Search, schemas.Question, schemas.MapQuestion, schemas.NewJob):
         schema = kind.model_json_schema(ref_template="#/components/schemas/{model}")
         known |= {**schema.pop("$defs", {}), kind.__name__: schema}
     for path in found["paths"].values():

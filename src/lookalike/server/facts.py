@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -90,7 +91,7 @@ def _fact(
     return {
         "id": row,
         "uri": uri,
-        "name": from_uri(uri).name.encode(errors="replace").decode(),
+        "name": _name(uri),
         "label": label,
         "width": width,
         "height": height,
@@ -98,3 +99,10 @@ def _fact(
         "mtime": changed,
         "content": sha256.hex(),
     }
+
+
+def _name(uri: str) -> str:
+    """Return a file's name for people: bytes that are no Unicode become question marks."""
+    if uri.startswith("file://"):
+        return from_uri(uri).name.encode(errors="replace").decode()
+    return uri.rpartition(os.sep)[2]

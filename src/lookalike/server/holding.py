@@ -51,13 +51,20 @@ class Snapshot:
 
     Attributes
     ----------
-    collection, facts
-        The table at that version, and what answers say of its rows.
+    name, collection, models
+        What the interface calls it, the table at that version, and the Model of each Space.
+    facts
+        What answers say of its rows.
+    kept
+        What was made of it and is worth keeping as long, by its own key.
     """
 
     def __init__(self, name: str, collection: Collection, networks: Networks) -> None:
         self.name, self.collection = name, collection
         self.facts = Facts(collection)
+        # The table reads its models from its schema each time that it is asked.
+        self.models = collection.models
+        self.kept: dict[tuple[str, ...], Any] = {}
         self._networks = networks
         self._lock = threading.Lock()
         self._searchers: dict[str, Searcher] = {}
@@ -65,16 +72,17 @@ class Snapshot:
 
     def searcher(self, space: str | None) -> Searcher:
         """Return a Space held ready; None stands for the first."""
-        name = self.collection.space(space)
+        known = next(iter(self.models), None) if space is None else space
+        name = known if known in self.models else self.collection.space(space)
         with self._lock:
             if name not in self._searchers:
-                network = self._networks.of(self.collection.models[name])
+                network = self._networks.of(self.models[name])
                 self._searchers[name] = Searcher(self.collection, name, network)
             return self._searchers[name]
 
     def warm(self) -> None:
         """Search once in every Space, so that what a search needs is in memory."""
-        for space, model in self.collection.models.items():
+        for space, model in self.models.items():
             # Whoever searches where it cannot be done is told why; the rest is to be had all the same.
             with suppress(LookalikeError):
                 self.searcher(space).nearest(np.ones(model.dim, np.float16), 10)
@@ -99,7 +107,7 @@ class Snapshot:
             "images": len(self.facts),
             "failures": table.failures().num_rows,
             "version": table.version,
-            "spaces": [self._space(name, model) for name, model in table.models.items()],
+            "spaces": [self._space(name, model) for name, model in self.models.items()],
             "columns": [{"name": column.name, "type": column.kind} for column in columns],
             "labels": [{"label": label, "count": count} for label, count in self.facts.labels()],
         }
@@ -122,10 +130,13 @@ class Holding:
     ----------
     name, path
         What the interface calls it, and where it lies.
+    evaluation
+        The result of the last evaluation since the server started.
     """
 
     def __init__(self, name: str, path: str, networks: Networks) -> None:
         self.name, self.path = name, path
+        self.evaluation: dict[str, Any] | None = None
         self._networks = networks
         self._lock = threading.Lock()
         self._snapshot: Snapshot | None = None

@@ -8,22 +8,40 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 __all__ = [
+    "CollectionSummary",
     "Collections",
+    "ColumnSummary",
     "Distances",
+    "EvaluationBody",
     "Example",
+    "Facts",
+    "Failure",
     "Failures",
+    "Fault",
     "Found",
     "Health",
     "ImageExample",
+    "JobBody",
+    "JobList",
+    "LabelCount",
+    "MapBody",
+    "MapFacts",
+    "MapQuestion",
+    "Match",
+    "ModelSummary",
     "Models",
+    "NewJob",
     "Place",
     "ProblemBody",
     "Question",
+    "Root",
+    "Roots",
     "Row",
     "RowExample",
     "Rows",
     "Search",
     "Side",
+    "SpaceSummary",
     "UploadExample",
     "Uploaded",
 ]
@@ -293,3 +311,87 @@ class Place(_Answer):
 
     x: float
     y: float
+
+
+class MapFacts(_Answer):
+    """How a map was made, and how faithful it is."""
+
+    title: str
+    summary: Annotated[str, Field(description="In one line, for people.")]
+    seed: int
+    parameters: dict[str, Any]
+    fidelity: dict[str, Any]
+    missing: Annotated[int, Field(description="Images that the map does not show yet; make it again for them.")]
+
+
+class MapBody(_Answer):
+    """A map, in columns of one length."""
+
+    space: str
+    method: str
+    facts: MapFacts
+    ids: list[int]
+    x: Annotated[list[float], Field(description="0 to 1, rightwards.")]
+    y: Annotated[list[float], Field(description="0 to 1, downwards.")]
+    labels: Annotated[list[str], Field(description="The labels there are.")]
+    label: Annotated[list[int], Field(description="For each image its place in `labels`, or -1.")]
+
+
+class MapQuestion(Question):
+    """What is to be placed on a map."""
+
+    method: Literal["tsne", "pca", "umap"] = "tsne"
+
+
+class NewJob(_Asked):
+    """A job to begin."""
+
+    model_config = ConfigDict(
+        strict=True, extra="forbid", json_schema_extra={"examples": [{"kind": "map", "method": "pca"}]}
+    )
+
+    kind: Literal["evaluate", "map", "index"]
+    collection: str | None = None
+    spaces: Annotated[list[str], Field(max_length=64, description="Of `evaluate`: which Spaces; all if none.")] = []
+    space: Annotated[str | None, Field(description="Of `map`: which Space; the first if left out.")] = None
+    method: Annotated[Literal["tsne", "pca", "umap"], Field(description="Of `map`: how places are found.")] = "tsne"
+    fresh: Annotated[bool, Field(description="Of `map`: make it anew, although one is kept.")] = False
+    root: Annotated[int | None, Field(ge=0, lt=1000, description="Of `index`: the number of a root.")] = None
+
+
+class JobBody(_Answer):
+    """A job."""
+
+    id: str
+    kind: Literal["evaluate", "map", "index"]
+    asked: Annotated[dict[str, Any], Field(description="What it was begun with.")]
+    state: Literal["waiting", "running", "done", "failed", "cancelled"]
+    done: Annotated[int, Field(description="How many pictures or queries are done.")]
+    total: Annotated[int | None, Field(description="Of how many; null where that is not known.")]
+    result: dict[str, Any] | None
+    error: str | None
+
+
+class JobList(_Answer):
+    """The jobs."""
+
+    jobs: list[JobBody]
+
+
+class Root(_Answer):
+    """A folder that may be indexed."""
+
+    root: int
+    path: str
+
+
+class Roots(_Answer):
+    """The folders that may be indexed."""
+
+    roots: list[Root]
+
+
+class EvaluationBody(BaseModel):
+    """An evaluation: what `lookalike evaluate --json` prints."""
+
+    model_config = ConfigDict(extra="allow")

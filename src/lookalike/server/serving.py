@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Callable
 from types import FrameType
 
+import h11
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from lookalike.errors import InputError
+from lookalike.server.state import State
 
 __all__ = ["bind", "serve"]
 
 # Headers of all kinds that a request may have; more is refused with 400.
 _HEADER_BYTES = 1 << 15
+_HEADER_SECONDS = 10
 _GRACE_SECONDS = 10
+_CONNECTIONS = 512
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -60,7 +66,7 @@ def serve(app: FastAPI, taken: socket.socket, *, started: Callable[[], None]) ->
     """
     config = uvicorn.Config(
         app,
-        http="h11",
+        http=_Hasty,
         ws="none",
         lifespan="on",
         log_level="warning",
@@ -69,17 +75,45 @@ def serve(app: FastAPI, taken: socket.socket, *, started: Callable[[], None]) ->
         proxy_headers=False,
         root_path=app.state.lookalike.settings.root_path,
         h11_max_incomplete_event_size=_HEADER_BYTES,
+        limit_concurrency=_CONNECTIONS,
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )
-    _Server(config, started).run([taken])
+    _Server(config, started, app.state.lookalike).run([taken])
+
+
+class _Hasty(H11Protocol):
+    """Ends connections whose request does not begin in time: uvicorn itself would wait for its headers for ever."""
+
+    _waiting: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._watch()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if self._waiting is not None:
+            self._waiting.cancel()
+
+    def _watch(self) -> None:
+        begun = self.conn.their_state is not h11.IDLE
+        if begun and self._waiting is not None:
+            self._waiting.cancel()
+            self._waiting = None
+        elif not begun and self._waiting is None:
+            self._waiting = self.loop.call_later(_HEADER_SECONDS, self.transport.close)
 
 
 class _Server(uvicorn.Server):
     """Ends quietly: a signal to stop is no error, and is not raised again."""
 
-    def __init__(self, config: uvicorn.Config, started: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, started: Callable[[], None], state: State) -> None:
         super().__init__(config)
-        self._started = started
+        self._started, self._state = started, state
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -89,3 +123,4 @@ class _Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
         self.force_exit = self.should_exit
         self.should_exit = True
+        self._state.closing = True

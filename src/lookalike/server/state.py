@@ -9,6 +9,7 @@ from starlette.requests import Request
 from lookalike.server.caches import Cache
 from lookalike.server.gates import Gate
 from lookalike.server.holding import Shelf
+from lookalike.server.jobs import Jobs
 from lookalike.server.settings import Settings
 from lookalike.server.uploads import Uploads
 
@@ -27,6 +28,10 @@ class State:
         Small pictures made on demand, by the content's sha256 and their side.
     work, read
         Where pictures are decoded and embedded, and where rows are read and compared.
+    jobs
+        What takes longer than a request.
+    closing
+        Whether the server is about to end: who still listens shall go.
     """
 
     settings: Settings
@@ -35,6 +40,8 @@ class State:
     pictures: Cache[tuple[str, int], bytes] = field(init=False)
     work: Gate = field(init=False)
     read: Gate = field(init=False)
+    jobs: Jobs = field(default_factory=Jobs)
+    closing: bool = False
 
     def __post_init__(self) -> None:
         of = self.settings
@@ -45,6 +52,8 @@ class State:
 
     def close(self) -> None:
         """Begin nothing more."""
+        self.closing = True
+        self.jobs.close()
         self.work.close()
         self.read.close()
 

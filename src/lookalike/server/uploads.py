@@ -54,6 +54,11 @@ class Uploads:
         self._kept: Cache[str, Upload] = Cache(memory)
         self._max_pixels = max_pixels
 
+    @property
+    def weight(self) -> int:
+        """Bytes that they take now."""
+        return self._kept.weight
+
     def take(self, data: bytes, searcher: Searcher | None = None) -> Upload:
         """Keep a picture, and embed it, so that it is decoded once.
 

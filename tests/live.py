@@ -1,0 +1,103 @@
+"""A real server in a process of its own, and what tests ask of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+from command import COMMAND
+
+# The same server as the command's, with other bounds than it has options for.
+_BOUNDED = """
+import json, sys
+from lookalike.server import serving
+from lookalike.server.app import make_app
+from lookalike.server.settings import Settings
+settings = Settings(**json.loads(sys.argv[2]))
+taken = serving.bind("127.0.0.1", 0)
+address = f"http://127.0.0.1:{taken.getsockname()[1]}/"
+serving.serve(make_app([sys.argv[1]], settings), taken, started=lambda: print("Serving at", address, flush=True))
+"""
+
+
+class Live:
+    """A running server.
+
+    Attributes
+    ----------
+    address
+        What it printed, with the token if it has one.
+    api
+        A client of its interface.
+    """
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self.said = ""
+        for line in process.stdout:
+            self.said += line
+            if found := re.match(r"Serving at (\S+)", line):
+                self.address = found[1]
+                break
+        else:
+            raise AssertionError(f"the server did not start:\n{self.said}\n{process.stderr.read()}")
+        self.url = httpx.URL(self.address)
+        self.api = httpx.Client(base_url=self.url.join("api/v1/"), timeout=60)
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """The host and port to connect to."""
+        return "127.0.0.1", self.url.port
+
+    def search(self, **question: object) -> httpx.Response:
+        return self.api.post("search", json=question)
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
+        """End it, and return its exit status."""
+        self.api.close()
+        self.process.send_signal(how)
+        try:
+            return self.process.wait(20)
+        finally:
+            self.process.kill()
+            self.process.stdout.close()
+            self.process.stderr.close()
+
+
+@contextmanager
+def serving(*options: object) -> Iterator[Live]:
+    """Run ``lookalike serve OPTIONS`` on a free port."""
+    with _running([*COMMAND, "serve", "--port", "0", *map(str, options)]) as live:
+        yield live
+
+
+@contextmanager
+def bounded(collection: Path, **settings: object) -> Iterator[Live]:
+    """Run a server of a collection with some of its settings' fields."""
+    with _running([sys.executable, "-c", _BOUNDED, str(collection), json.dumps(settings)]) as live:
+        yield live
+
+
+@contextmanager
+def _running(command: list[str]) -> Iterator[Live]:
+    environment = {**os.environ, "NO_COLOR": "1", "PYTHONUNBUFFERED": "1"}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    live = None
+    try:
+        live = Live(process)
+        yield live
+        assert process.poll() is None, f"the server ended:\n{process.stderr.read()}"
+    finally:
+        if live is None:
+            process.kill()
+            process.wait()
+        elif process.poll() is None:
+            live.stop()

@@ -1,0 +1,248 @@
+"""What the interface answers is what the library answers."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+import lookalike
+from lookalike.models import registry
+from lookalike.searching import Example, Row
+from lookalike.store.collection import Collection
+
+
+def send(live, *files, **question):
+    """Search by files, and by a question about them."""
+    parts = [("image", (path.name, path.read_bytes())) for path in files]
+    data = {"query": json.dumps(question)} if question else {}
+    return live.api.post("search", files=parts, data=data)
+
+
+def same(answer: httpx.Response, matches: lookalike.Matches) -> bool:
+    """Tell whether an answer has the ids and the distances of the library's."""
+    assert answer.status_code == 200, answer.text
+    told = answer.json()["matches"]
+    np.testing.assert_allclose([match["distance"] for match in told], matches.distances, atol=1e-6)
+    return [match["id"] for match in told] == matches.ids.tolist()
+
+
+def test_health_and_models(server):
+    assert server.api.get("health").json() == {"status": "ok", "version": lookalike.__version__}
+    models = server.api.get("models").json()
+    assert models["default"] == registry.DEFAULT
+    assert {"name": "pixels", "size": [32, 32]}.items() <= next(
+        m for m in models["models"] if m["name"] == "pixels"
+    ).items()
+
+
+def test_collections_tell_what_there_is(server):
+    (told,) = server.api.get("collections").json()["collections"]
+    assert (told["name"], told["images"], told["failures"], told["originals"]) == ("drawn", 45, 0, True)
+    assert [(space["name"], space["dim"], space["vectors"]) for space in told["spaces"]] == [
+        ("efficientnet-lite0-int8", 1280, 45),
+        ("pixels", 3072, 45),
+    ]
+    assert {"name": "rating", "type": "float64"} in told["columns"]
+    assert {"name": "width", "type": "int64"} in told["columns"]
+    assert sorted(told["labels"], key=lambda one: one["label"])[0] == {"label": "butterfly", "count": 5}
+
+
+def test_a_search_by_rows_is_the_librarys(server, collection):
+    answer = server.search(plus=[{"id": 3}], k=7)
+    assert same(answer, lookalike.search(collection, Row(3), k=7))
+    told = answer.json()
+    assert (told["collection"], told["space"], told["exact"], told["recall"]) == (
+        "drawn", "efficientnet-lite0-int8", True, None,
+    )  # fmt: skip
+    assert [match["rank"] for match in told["matches"]] == [1, 2, 3, 4, 5, 6, 7]
+    plus, minus = [{"id": 3, "weight": 2}, {"id": 17}], [{"id": 30, "weight": 0.5}, {"id": 31}]
+    answer = server.search(plus=plus, minus=minus, space="pixels", where="label != 'cat'", not_self=True, k=9)
+    expected = lookalike.search(
+        collection,
+        [Example(Row(3), 2), Row(17)],
+        minus=[Example(Row(30), 0.5), Row(31)],
+        space="pixels",
+        where="label != 'cat'",
+        not_self=True,
+        k=9,
+    )
+    assert same(answer, expected)
+
+
+def test_a_search_by_pictures_is_the_librarys(server, collection, query, sample):
+    assert same(send(server, query), lookalike.search(collection, query))
+    others = [query, sample / "cat" / "cat_0001.jpg", sample / "car" / "car_0001.jpg"]
+    assert same(send(server, *others), lookalike.search(collection, others))
+    question = {"plus": [{"image": 2, "weight": 3}, {"id": 5}], "minus": [{"image": 1}], "not_self": True, "k": 45}
+    expected = lookalike.search(collection, [Example(others[2], 3), Row(5)], minus=others[1], not_self=True, k=45)
+    assert same(send(server, *others, **question), expected)
+    assert same(
+        send(server, query, plus=[{"image": 0}], space="pixels"), lookalike.search(collection, query, space="pixels")
+    )
+
+
+def test_an_upload_is_searched_by_later(server, collection, query):
+    kept = server.api.post("uploads", files={"image": query.read_bytes()})
+    assert kept.status_code == 201
+    sha256 = hashlib.sha256(query.read_bytes()).hexdigest()
+    with Image.open(query) as image:
+        assert kept.json() == {"upload": sha256, "width": image.width, "height": image.height}
+    for space in ("efficientnet-lite0-int8", "pixels"):
+        answer = server.search(plus=[{"upload": sha256}], space=space)
+        assert same(answer, lookalike.search(collection, query, space=space))
+    picture = server.api.get(f"uploads/{sha256}/picture", params={"size": 128})
+    assert picture.headers["content-type"] == "image/jpeg"
+    assert max(Image.open(io.BytesIO(picture.content)).size) <= 128
+    assert server.api.get(f"uploads/{'0' * 64}/picture").status_code == 404
+    assert server.search(plus=[{"upload": "0" * 64}]).status_code == 404
+
+
+def test_distances_to_all(server, collection):
+    told = server.api.post("distances", json={"plus": [{"id": 3}]}).json()
+    matches = lookalike.search(collection, Row(3), k=45)
+    found = dict(zip(told["ids"], told["distances"], strict=True))
+    assert list(found) == sorted(found)
+    np.testing.assert_allclose([found[row] for row in matches.ids.tolist()], matches.distances, atol=1e-3)
+
+
+def test_rows_page_by_page(server, collection):
+    whole = server.api.get("rows", params={"limit": 1000}).json()
+    assert (len(whole["rows"]), whole["next"], whole["total"]) == (45, None, 45)
+    pages, after = [], None
+    while True:
+        page = server.api.get("rows", params={"limit": 20, **({} if after is None else {"after": after})}).json()
+        pages += page["rows"]
+        after = page["next"]
+        if after is None:
+            break
+    assert pages == whole["rows"]
+    cats = server.api.get("rows", params={"where": "label = 'cat' and rating > 4"}).json()
+    assert cats["total"] == 1
+    (cat,) = cats["rows"]
+    assert (cat["name"], cat["label"], cat["metadata"]) == ("cat_0001.jpg", "cat", {"rating": 4.5})
+    assert server.api.get(f"rows/{cat['id']}").json() == cat
+
+
+def test_a_thumbnail_may_be_kept_for_ever_under_its_content(server):
+    row = server.api.get("rows", params={"limit": 1}).json()["rows"][0]
+    address = f"rows/{row['id']}/thumbnail"
+    small = server.api.get(address)
+    assert small.headers["cache-control"] == "private, no-cache"
+    named = server.api.get(address, params={"content": row["content"][:16]})
+    assert named.headers["cache-control"] == "private, max-age=31536000, immutable"
+    assert "immutable" not in server.api.get(address, params={"content": "0" * 16}).headers["cache-control"]
+    again = server.api.get(address, headers={"If-None-Match": small.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    assert server.api.get(address, headers={"If-None-Match": '"other"'}).content == small.content
+    assert server.api.get(address, params={"size": 100}).status_code == 422
+
+
+def test_a_large_thumbnail_is_made_of_the_file(tmp_path):
+    from live import serving
+
+    (tmp_path / "in").mkdir()
+    Image.effect_noise((900, 600), 50).convert("RGB").save(tmp_path / "in" / "noise.png")
+    lookalike.index(tmp_path / "in", tmp_path / "c", models=["pixels"])
+    (row,) = Collection.open(tmp_path / "c").vectors("pixels")[0].tolist()
+    sizes = {}
+    for option in ("--originals", "--no-originals"):
+        with serving("-c", tmp_path / "c", option) as live:
+            for size in (128, 512):
+                answer = live.api.get(f"rows/{row}/thumbnail", params={"size": size})
+                sizes[option, size] = Image.open(io.BytesIO(answer.content)).size
+            status = live.api.get(f"rows/{row}/original").status_code
+            assert status == (200 if option == "--originals" else 403)
+    assert sizes["--originals", 512] == (512, 341)
+    assert {sizes["--originals", 128], sizes["--no-originals", 128], sizes["--no-originals", 512]} == {(160, 107)}
+
+
+def test_an_original_is_the_file_and_any_range_of_it(server):
+    row = server.api.get("rows", params={"limit": 1}).json()["rows"][0]
+    address = f"rows/{row['id']}/original"
+    whole = server.api.get(address)
+    data = whole.content
+    assert (hashlib.sha256(data).hexdigest(), whole.headers["content-type"]) == (row["content"], "image/jpeg")
+    for header, expected in (("bytes=5-9", data[5:10]), ("bytes=100-", data[100:]), ("bytes=-7", data[-7:])):
+        part = server.api.get(address, headers={"Range": header})
+        assert (part.status_code, part.content) == (206, expected)
+    assert server.api.get(address, headers={"Range": f"bytes={len(data)}-"}).status_code == 416
+    assert server.api.get(address, headers={"Range": "lines=1-2"}).content == data
+
+
+@pytest.mark.parametrize(
+    ("question", "status", "detail"),
+    [
+        ({"plus": [{"id": 3}], "space": "nope"}, 404, "has no Space 'nope'; it has efficientnet-lite0-int8, pixels"),
+        ({"plus": [{"id": 3}], "collection": "nope"}, 404, "no collection 'nope' here; there is drawn"),
+        ({"plus": [{"id": 3}], "where": "labl = 'cat'"}, 422, "Did you mean label?"),
+        ({"plus": [{"id": 999}]}, 404, "has no row 999"),
+        ({"plus": []}, 422, "plus is empty"),
+        ({"plus": [{"image": 0}]}, 422, "names image 0, and 0 came with it"),
+        ({"plus": [{"id": 3}], "minus": [{"id": 3}]}, 422, "leaves nothing"),
+        ({"plus": [{"id": 3}], "k": 0}, 422, "k"),
+        ({"plus": [{"id": 3}], "kk": 1}, 422, "kk"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_told_as_a_problem(server, question, status, detail):
+    answer = server.search(**question)
+    assert answer.headers["content-type"] == "application/problem+json"
+    told = answer.json()
+    assert (answer.status_code, told["status"], told["instance"]) == (status, status, "/api/v1/search")
+    assert detail in told["detail"]
+
+
+def test_failures_are_listed(tmp_path, sample):
+    from live import serving
+
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "bad.jpg").write_bytes(b"no picture")
+    (tmp_path / "in" / "good.jpg").write_bytes((sample / "cat" / "cat_0001.jpg").read_bytes())
+    lookalike.index(tmp_path / "in", tmp_path / "c", models=["pixels"])
+    with serving("-c", tmp_path / "c") as live:
+        (failure,) = live.api.get("failures").json()["failures"]
+    assert failure["uri"] == str(tmp_path / "in" / "bad.jpg")
+    assert failure["error"].startswith("not an image of a known format")
+
+
+def test_several_collections_have_names_of_their_own(tmp_path, sample):
+    from live import serving
+
+    places = [tmp_path / "a" / "same", tmp_path / "b" / "same", tmp_path / "other"]
+    for place, label in zip(places, ("cat", "car", "butterfly"), strict=True):
+        lookalike.index(sample / label, place, models=["pixels"])
+    with serving(*(word for place in places for word in ("-c", place))) as live:
+        told = live.api.get("collections").json()["collections"]
+        assert [one["name"] for one in told] == ["same", "same-2", "other"]
+        assert live.api.get("rows").json()["rows"][0]["label"] == "cat"
+        assert live.api.get("rows", params={"collection": "same-2"}).json()["rows"][0]["label"] == "car"
+        assert live.search(plus=[{"id": 0}], collection="other").json()["matches"][0]["label"] == "butterfly"
+
+
+def test_the_page_and_its_files(server):
+    page = httpx.get(server.url)
+    assert page.headers["content-type"].startswith("text/html")
+    assert "Lookalike" in page.text
+    assert httpx.get(server.url.join("static/none.js")).status_code == 404
+
+
+def test_what_is_counted(server):
+    before = httpx.get(server.url.join("metrics")).text
+    server.search(plus=[{"id": 3}])
+    server.search(plus=[{"id": 999}])
+    after = httpx.get(server.url.join("metrics")).text
+
+    def count(text, status):
+        line = f'lookalike_requests_total{{method="POST",route="/search",status="{status}"}} '
+        return next((float(row.removeprefix(line)) for row in text.splitlines() if row.startswith(line)), 0.0)
+
+    for status in (200, 404):
+        assert count(after, status) == count(before, status) + 1
+    assert 'lookalike_collection_images{collection="drawn"} 45.0' in after
+    assert 'lookalike_request_seconds_bucket{le="0.01",route="/search"}' in after
+    assert "lookalike_pictures_inside 0.0" in after
