@@ -45,6 +45,7 @@ export const collections = () => ask("collections").then((answer) => answer.coll
 export const rows = (query) => ask("rows", { query });
 export const row = (collection, id) => ask(`rows/${id}`, { query: { collection } });
 export const failures = (collection) => ask("failures", { query: { collection } }).then((answer) => answer.failures);
+export const roots = () => ask("roots").then((answer) => answer.roots);
 export const keptMap = (query) => ask("map", { query });
 export const evaluation = (collection) => ask("evaluation", { query: { collection } });
 export const search = (query, signal) => post("search", query, signal);

@@ -17,7 +17,9 @@ export const prepareDetail = (given) => { acts = given; };
 export function openDetail(all, index, grid = null) {
   [rows, at, gridOf] = [all, index, grid];
   draw();
-  if (!dialog.open) dialog.showModal();
+  if (dialog.open) return;
+  dialog.showModal();
+  dialog.focus();
 }
 
 /** Open an upload, of which nothing is known but the picture. */
@@ -108,7 +110,6 @@ dialog.addEventListener("keydown", (event) => {
   if (dialog.open && !dialog.contains(document.activeElement)) (dialog.querySelector(`[aria-label="${CSS.escape(had ?? "")}"]:enabled`) ?? dialog).focus();
 });
 dialog.tabIndex = -1;
-dialog.autofocus = true;
 
 let touched = null;
 dialog.addEventListener("touchstart", (event) => { touched = event.touches.length === 1 ? event.touches[0] : null; }, { passive: true });

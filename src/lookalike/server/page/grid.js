@@ -9,7 +9,9 @@ const MARGIN = 700; // CSS pixels above and below the screen that are ready
 export const MOVES = ["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "Home", "End", "PageUp", "PageDown"];
 
 const wantedHeight = (width) => (width < 240 ? 92 : width < 520 ? 118 : width < 1000 ? 158 : width < 1800 ? 196 : 232);
-const sizeFor = (pixels) => (pixels <= 128 ? 128 : pixels <= 256 ? 256 : 512);
+const SMALL = 128; // pixels of the longer side of a kept thumbnail
+const sizeFor = (pixels) => (pixels <= 150 ? SMALL : pixels <= 280 ? 256 : 512);
+const PRESSED = 480; // milliseconds after which a finger's press asks for the details
 
 export class Grid {
   /**
@@ -126,10 +128,10 @@ export class Grid {
 
   tile(row, box) {
     const image = h("img", { alt: "", decoding: "async", draggable: "false" });
-    image.addEventListener("load", () => image.classList.add("ready"));
+    const wanted = sizeFor(Math.max(box.width, box.height) * Math.min(2, devicePixelRatio));
+    image.addEventListener("load", () => { image.classList.add("ready"); if (wanted > SMALL) this.sharpen(image, row, wanted); }, { once: true });
     image.addEventListener("error", () => tile.classList.add("missing"));
-    image.src = thumbnail(this.collection, row.id, sizeFor(Math.max(box.width, box.height) * Math.min(2, devicePixelRatio)), row.content);
-    if (image.complete) image.classList.add("ready");
+    image.src = thumbnail(this.collection, row.id, SMALL, row.content);
     const tile = h("li", { class: "tile", draggable: "true", data: { id: row.id } },
       h("button", { type: "button", class: "open", onclick: () => this.onChoose(row, tile) }, image),
       h("span", { class: "mark", "aria-hidden": "true", hidden: true }),
@@ -138,12 +140,36 @@ export class Grid {
         iconButton("plus", `More like ${nameOf(row)}`, () => this.onExample(row, "plus"), { title: "More like this (+)", tabindex: -1, class: "more" }),
         iconButton("minus", `Less like ${nameOf(row)}`, () => this.onExample(row, "minus"), { title: "Less like this (-)", tabindex: -1, class: "less" }),
         iconButton("info", `Details of ${nameOf(row)}`, () => this.onDetail(Number(tile.dataset.index)), { title: "Details (i)", tabindex: -1, class: "about" })));
+    this.pressable(tile);
     tile.addEventListener("dragstart", (event) => {
       event.dataTransfer.setData(DRAGGED, JSON.stringify({ id: row.id }));
       event.dataTransfer.effectAllowed = "copy";
       event.dataTransfer.setDragImage(image, 24, 24);
     });
     return tile;
+  }
+
+  // A finger that stays asks for the details, as the button does that small pictures have no room for.
+  pressable(tile) {
+    let timer = 0, long = false;
+    const stop = () => clearTimeout(timer);
+    tile.addEventListener("pointerdown", (event) => {
+      long = false;
+      if (event.pointerType === "touch") timer = setTimeout(() => { long = true; this.onDetail(Number(tile.dataset.index)); }, PRESSED);
+    });
+    for (const name of ["pointerup", "pointercancel", "pointermove"]) tile.addEventListener(name, stop);
+    tile.addEventListener("contextmenu", (event) => long && event.preventDefault());
+    tile.addEventListener("click", (event) => { if (long) { event.stopPropagation(); event.preventDefault(); } }, { capture: true });
+  }
+
+  // The kept thumbnail is there at once; a larger one must be made, and takes its place when it is.
+  async sharpen(image, row, size) {
+    const large = new Image();
+    large.src = thumbnail(this.collection, row.id, size, row.content);
+    try {
+      await large.decode();
+      if (image.isConnected) image.src = large.src;
+    } catch { /* The small one stays. */ }
   }
 
   rowOf(target) {

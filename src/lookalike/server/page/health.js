@@ -5,6 +5,7 @@ import { collection, load, titleOf } from "./catalogue.js";
 import { classesChart, precisionChart, spaceColour } from "./charts.js";
 import { $, h, icon, number } from "./dom.js";
 import { progress } from "./jobs.js";
+import { current } from "./state.js";
 
 const LISTED = 200;
 const box = $("#health-view");
@@ -18,13 +19,23 @@ export async function drawHealth(state, { signal, onFailure }) {
   const evaluation = h("section", { class: "wide", "aria-label": "Evaluation" }, h("h2", {}, "How good it is"));
   const failures = h("section", { "aria-label": "Failures" }, h("h2", {}, "Could not be indexed"));
   box.replaceChildren(h("h1", {}, here.name), figures(here), spacesTable(here), evaluation, failures);
-  const [measured, failed] = await Promise.all([
+  const [measured, failed, roots] = await Promise.all([
     api.evaluation(here.name).catch((error) => { if (error.status === 404) return null; throw error; }),
     here.failures ? api.failures(here.name) : [],
+    api.roots(),
   ]);
   if (signal.aborted) return;
   drawFailures(failures, failed);
   drawEvaluation(evaluation, measured, here, onFailure);
+  if (roots.length) box.append(folders(roots, here, onFailure));
+}
+
+// The folders that the server may read into this collection.
+function folders(roots, here, onFailure) {
+  return h("section", { "aria-label": "Folders" }, h("h2", {}, "Folders"), roots.map(({ root, path }) => h("div", { class: "folder" }, h("span", {}, path), progress({
+    text: "Bring up to date", running: "Indexing", request: { kind: "index", collection: here.name, root }, signal: leaving.signal,
+    onDone: async () => { await load(); drawHealth(current(), { signal: leaving.signal, onFailure }); }, onGone: onFailure,
+  }))));
 }
 
 function figures({ images, failures, labels, version }) {

@@ -14,9 +14,9 @@ export function showKeys() {
     h("header", {}, h("h2", { id: "keys-name" }, "Keys"), iconButton("close", "Close", () => dialog.close())),
     h("dl", {}, TOLD.map(([what, ...keys]) => h("div", {}, h("dt", {}, what), h("dd", {}, keys.map((key) => h("kbd", {}, key)))))));
   dialog.showModal();
+  dialog.focus();
 }
 
-$("#keys").autofocus = true;
 $("#keys").tabIndex = -1;
 $("#keys").addEventListener("click", (event) => { if (event.target === $("#keys")) $("#keys").close(); });
 

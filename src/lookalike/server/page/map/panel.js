@@ -113,5 +113,6 @@ function about({ ids, method, facts = {} }) {
   const measured = facts.fidelity ?? facts, told = [plural(ids.length, "picture"), METHODS[method] ?? method];
   if (measured.trustworthiness) told.push(`trustworthiness ${measured.trustworthiness.toFixed(3)}`);
   if (measured.preservation) told.push(`${percent(measured.preservation)} of nearest neighbours kept`);
+  if (facts.missing) told.push(`${number(facts.missing)} not on it yet`);
   return told.join(" · ");
 }

@@ -12,6 +12,7 @@ const SIDE = 52, GAP = 6, LARGEST = 150; // CSS pixels: a picture's longer side,
 const GROWTH = 1.13; // from one level of zoom to the next, of which there are two for each doubling
 const SHARE = 0.06, NEAR = 1.25; // pictures are shown once so many of the rows find room, or from so near
 const FADE = 180, FAINT = 34; // milliseconds; of 255
+const CROWDED = 20_000; // dots, of which one sees through more, so that the dense stands out
 
 const sideAt = (depth) => Math.min(LARGEST, SIDE * GROWTH ** depth);
 
@@ -42,7 +43,7 @@ export class Plane {
     const { left, bottom } = this.room();
     this.camera.resize(width, height, left, bottom);
     this.apart = (level) => (sideAt(level) + GAP) / this.camera.whole / 2 ** (level / 2);
-    this.points.levels = [];
+    this.points.restart();
   }
 
   shown = (row) => !this.off.has(this.points.label[row]);
@@ -70,12 +71,13 @@ export class Plane {
     const { points } = this, dark = isDark(), lift = dark ? 0.24 : 0, colours = new Uint8Array(4 * points.count);
     const labels = [...points.labels, null].map((label) => parts(colourOf(label)).map((part) => part + (255 - part) * lift));
     this.labelColours = labels.map((colour) => `rgb(${colour.join(" ")})`);
+    const strong = points.count > CROWDED ? 150 : 235;
     const steps = Array.from({ length: 256 }, (_, step) => warmth(step / 255, dark));
     for (let row = 0; row < points.count; row++) {
       const far = this.far && (this.far.values[row] - this.far.low) / (this.far.high - this.far.low || 1);
       const colour = this.far ? steps[Math.round(255 * Math.min(1, Number.isNaN(far) ? 1 : far))] : labels.at(points.label[row]);
       colours.set(colour, 4 * row);
-      colours[4 * row + 3] = !this.shown(row) ? 0 : this.selected && !this.selected.has(row) ? FAINT : 235;
+      colours[4 * row + 3] = !this.shown(row) ? 0 : this.selected && !this.selected.has(row) ? FAINT : strong;
     }
     this.dots.paint(colours, this.far ? this.order() : points.mixed);
     this.redraw();
@@ -134,7 +136,7 @@ export class Plane {
     if (this.hovered >= 0) this.drawHovered();
     if (this.query) this.drawQuery();
     if (this.lasso) this.drawLasso();
-    if (this.fading) this.redraw();
+    if (this.fading || this.points.unfinished) this.redraw();
   }
 
   drawPictures() {

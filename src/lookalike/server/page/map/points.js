@@ -1,6 +1,7 @@
 // The map's points: where they are, which is nearest, and which are shown as pictures from how near.
 
 const SIDE = 128; // cells of the index along each side
+const AT_A_TIME = 6; // milliseconds of a frame for finding out which rows are pictures
 const MOST_CELLS = 1 << 22; // of a grid in memory; finer ones are kept as what is taken
 
 export class Points {
@@ -56,19 +57,35 @@ export class Points {
   /** Which rows may be pictures, the first before the others. */
   pool(rows) {
     this.candidates = rows;
-    this.levels = [];
+    this.restart();
+  }
+
+  /** Begin the levels anew: how far pictures must lie from one another has changed, or which there may be. */
+  restart() {
+    [this.levels, this.working] = [[], null];
   }
 
   /**
-   * The rows that are pictures at a level; `apart(level)` says how far from one another pictures must lie.
-   * Each level keeps those of the one before, so that nothing vanishes as one comes nearer, and adds what finds room.
+   * The rows that are pictures at a level, or at the deepest one before that is found out; `apart(level)` says how far
+   * from one another pictures must lie. Each level keeps those of the one before, so that nothing vanishes as one
+   * comes nearer, and adds what finds room. Only a few milliseconds go into it: see `unfinished`.
    */
   level(number, apart) {
-    for (let index = this.levels.length; index <= number; index++) this.levels.push(this.spread(this.levels.at(-1) ?? [], apart(index)));
-    return this.levels[number];
+    const until = performance.now() + AT_A_TIME;
+    while (this.levels.length <= number) {
+      this.working ??= this.spread(this.levels.at(-1) ?? [], apart(this.levels.length));
+      const { done, value } = this.working.next();
+      if (done) {
+        this.levels.push(value);
+        this.working = null;
+      } else if (performance.now() > until) break;
+    }
+    this.unfinished = this.levels.length <= number;
+    return this.levels[Math.min(number, this.levels.length - 1)] ?? [];
   }
 
-  spread(before, apart) {
+  // Hands back the control now and then, so that a frame may be drawn between.
+  * spread(before, apart) {
     if (before.length === this.candidates.length) return before;
     const { places } = this, columns = Math.ceil(1 / apart) + 3, rows = [], taken = new Uint8Array(this.count);
     const cells = columns * columns <= MOST_CELLS ? dense(columns * columns) : sparse();
@@ -86,7 +103,11 @@ export class Points {
       rows.push(row);
     };
     for (const row of before) put(row);
-    for (const row of this.candidates) if (!taken[row]) put(row);
+    yield;
+    for (let at = 0; at < this.candidates.length; at++) {
+      if (!taken[this.candidates[at]]) put(this.candidates[at]);
+      if (at % 4096 === 4095) yield;
+    }
     return rows;
   }
 
