@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+
 from command import COMMAND
 
 # The same server as the command's, with other bounds than it has options for.
@@ -33,6 +34,8 @@ class Live:
 
     Attributes
     ----------
+    ended
+        Whether it was told to end.
     address
         What it printed, with the token if it has one.
     api
@@ -41,7 +44,7 @@ class Live:
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process
-        self.said = ""
+        self.ended, self.said = False, ""
         for line in process.stdout:
             self.said += line
             if found := re.match(r"Serving at (\S+)", line):
@@ -60,16 +63,17 @@ class Live:
     def search(self, **question: object) -> httpx.Response:
         return self.api.post("search", json=question)
 
-    def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
-        """End it, and return its exit status."""
-        self.api.close()
-        self.process.send_signal(how)
+    def stop(self, how: signal.Signals | None = signal.SIGTERM) -> tuple[int, str]:
+        """End it, or wait for its end if it was told to; return its exit status and what it said on standard error."""
+        self.ended = True
+        if how is not None:
+            self.process.send_signal(how)
         try:
-            return self.process.wait(20)
+            _, errors = self.process.communicate(timeout=20)
         finally:
             self.process.kill()
-            self.process.stdout.close()
-            self.process.stderr.close()
+        self.api.close()
+        return self.process.returncode, errors
 
 
 @contextmanager
@@ -90,14 +94,13 @@ def bounded(collection: Path, **settings: object) -> Iterator[Live]:
 def _running(command: list[str]) -> Iterator[Live]:
     environment = {**os.environ, "NO_COLOR": "1", "PYTHONUNBUFFERED": "1"}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
-    live = None
-    try:
-        live = Live(process)
-        yield live
-        assert process.poll() is None, f"the server ended:\n{process.stderr.read()}"
-    finally:
-        if live is None:
+    with process:
+        try:
+            live = Live(process)
+            yield live
+            if not live.ended:
+                assert process.poll() is None, f"the server ended:\n{process.stderr.read()}"
+                status, errors = live.stop()
+                assert (status, errors) == (0, "")
+        finally:
             process.kill()
-            process.wait()
-        elif process.poll() is None:
-            live.stop()

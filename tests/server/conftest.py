@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from live import serving
 
 import lookalike
+from live import serving
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 import lookalike
+from live import serving
 from lookalike.models import registry
 from lookalike.searching import Example, Row
 from lookalike.store.collection import Collection
@@ -50,7 +51,8 @@ def test_collections_tell_what_there_is(server):
     ]
     assert {"name": "rating", "type": "float64"} in told["columns"]
     assert {"name": "width", "type": "int64"} in told["columns"]
-    assert sorted(told["labels"], key=lambda one: one["label"])[0] == {"label": "butterfly", "count": 5}
+    assert len(told["labels"]) == 9
+    assert {"label": "butterfly", "count": 5} in told["labels"]
 
 
 def test_a_search_by_rows_is_the_librarys(server, collection):
@@ -144,8 +146,6 @@ def test_a_thumbnail_may_be_kept_for_ever_under_its_content(server):
 
 
 def test_a_large_thumbnail_is_made_of_the_file(tmp_path):
-    from live import serving
-
     (tmp_path / "in").mkdir()
     Image.effect_noise((900, 600), 50).convert("RGB").save(tmp_path / "in" / "noise.png")
     lookalike.index(tmp_path / "in", tmp_path / "c", models=["pixels"])
@@ -198,8 +198,6 @@ def test_what_is_wrong_is_told_as_a_problem(server, question, status, detail):
 
 
 def test_failures_are_listed(tmp_path, sample):
-    from live import serving
-
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "bad.jpg").write_bytes(b"no picture")
     (tmp_path / "in" / "good.jpg").write_bytes((sample / "cat" / "cat_0001.jpg").read_bytes())
@@ -211,8 +209,6 @@ def test_failures_are_listed(tmp_path, sample):
 
 
 def test_several_collections_have_names_of_their_own(tmp_path, sample):
-    from live import serving
-
     places = [tmp_path / "a" / "same", tmp_path / "b" / "same", tmp_path / "other"]
     for place, label in zip(places, ("cat", "car", "butterfly"), strict=True):
         lookalike.index(sample / label, place, models=["pixels"])

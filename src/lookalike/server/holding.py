@@ -140,7 +140,7 @@ class Holding:
         self._networks = networks
         self._lock = threading.Lock()
         self._snapshot: Snapshot | None = None
-        self._stamp: tuple[int, int] | None = None
+        self._stamp: tuple[int, int, int] | None = None
         self._fault = "it has not been read yet"
         self._not_before = 0.0
 
@@ -184,12 +184,13 @@ class Holding:
         snapshot.warm()
         return snapshot
 
-    def _stamped(self) -> tuple[int, int]:
+    def _stamped(self) -> tuple[int, int, int]:
         """Return what tells versions apart, those of a collection that was made anew in the same place too."""
         try:
-            place = os.stat(Path(self.path, "images.lance")).st_ino  # noqa: PTH116
-            table = self._snapshot.collection.table if self._snapshot else Collection.open(self.path).table
-            return place, int(table.latest_version)
+            # A folder that is made anew may get the number of the one that went, and the table the same version.
+            versions = os.stat(Path(self.path, "images.lance", "_versions"))  # noqa: PTH116
+            table = (self._snapshot.collection if self._snapshot else Collection.open(self.path)).table
+            return versions.st_ino, versions.st_mtime_ns, int(table.latest_version)
         # The store's own errors for files that went away meanwhile: plain OSError, ValueError, RuntimeError.
         except (OSError, ValueError, RuntimeError) as error:
             raise CollectionError(f"The collection {self.path} is gone. Put it back, or index again.") from error
@@ -203,7 +204,7 @@ class Shelf:
         self.holdings: dict[str, Holding] = {}
         for path in paths:
             name = _free(Path(path).expanduser().absolute().name or "collection", self.holdings)
-            self.holdings[name] = Holding(name, path, networks)
+            self.holdings[name] = Holding(name, str(Path(path).expanduser().absolute()), networks)
 
     def holding(self, name: str | None) -> Holding:
         """Return a collection by name; None stands for the first.

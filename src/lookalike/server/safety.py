@@ -9,6 +9,7 @@ from http.cookies import CookieError, SimpleCookie
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lookalike.server.problems import Problem, busy, response
@@ -58,7 +59,8 @@ class Guard:
         body = _Body(receive, self._settings, self)
         try:
             self._check(scope, path, headers, body)
-            await self._app(scope, body, sender)
+            app = Response(status_code=204) if self._is_preflight(scope, headers) else self._app
+            await app(scope, body, sender)
         except Problem as problem:
             await body.drain()
             await response(problem, scope["path"])(scope, receive, sender)
@@ -73,12 +75,17 @@ class Guard:
 
     def _check(self, scope: Scope, path: str, headers: Headers, body: _Body) -> None:
         self._check_host(headers)
-        if _is_preflight(scope, headers) and headers["origin"] in self._settings.origins:
+        if self._is_preflight(scope, headers):
             return
         if scope["method"] not in {"GET", "HEAD", "OPTIONS"}:
             self._check_origin(headers)
         self._check_token(path, headers)
         body.announced(headers)
+
+    def _is_preflight(self, scope: Scope, headers: Headers) -> bool:
+        """Tell whether a browser asks whether a page of an allowed origin may ask."""
+        asked = scope["method"] == "OPTIONS" and "access-control-request-method" in headers
+        return asked and headers.get("origin") in self._settings.origins
 
     def _check_host(self, headers: Headers) -> None:
         hosts = self._settings.hosts
@@ -209,10 +216,6 @@ def host_name(host: str) -> str:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:
         return ""
-
-
-def _is_preflight(scope: Scope, headers: Headers) -> bool:
-    return scope["method"] == "OPTIONS" and "origin" in headers and "access-control-request-method" in headers
 
 
 def _shared(settings: Settings, headers: Headers) -> dict[str, str]:
