@@ -110,7 +110,7 @@ export class Grid {
   }
 
   describe(tile, row, index) {
-    const distance = row.distance === undefined ? "" : row.distance.toFixed(3), size = `${row.width} × ${row.height}`;
+    const distance = row.distance === undefined ? "" : row.distance.toFixed(3), size = row.width ? `${row.width} × ${row.height}` : "";
     const open = tile.firstChild, mark = this.marks.get(row.id);
     open.tabIndex = index === this.active ? 0 : -1;
     const told = [nameOf(row), row.label, distance && `distance ${distance}`, size, mark?.told].filter(Boolean).join(", ");
