@@ -44,7 +44,7 @@ function figures({ images, failures, labels, version }) {
     one(failures, failures === 1 ? "failure" : "failures"), one(version, "version"));
 }
 
-const table = (head, rows, caption) => h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": caption },
+const table = (head, rows, caption) => h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": `${caption}, a table` },
   h("table", {}, h("caption", { class: "unseen" }, caption), h("thead", {}, h("tr", {}, head.map((name) => h("th", { scope: "col" }, name)))),
     h("tbody", {}, rows.map(([first, ...others]) => h("tr", {}, h("th", { scope: "row" }, first), others.map((value) => h("td", {}, value)))))));
 

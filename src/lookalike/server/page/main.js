@@ -19,7 +19,8 @@ import { chooseTheme } from "./themes.js";
 import { follow } from "./trail.js";
 import * as tray from "./tray.js";
 
-let asking = new AbortController(), pending = false;
+let asking = new AbortController(), pending = false, begun;
+const ready = new Promise((resolve) => { begun = resolve; });
 
 // ---- what is shown ----------------------------------------------------------------------------------------------
 
@@ -177,7 +178,8 @@ prepareStart(acts);
 prepareDetail(acts);
 prepareCrop({ onFile: (file) => searchFiles([file]), onFailure: fail });
 tray.onFailure(fail);
-takeIn(searchFiles, refuse);
+// What is dropped before the page knows the collections waits for it.
+takeIn((files) => ready.then(() => searchFiles(files)), (files) => ready.then(() => refuse(files)));
 
 for (const [name, symbol] of [["back", "back"], ["forward", "forward"], ["help", "keys"], ["theme", "theme"]]) $(`#${name}`).append(icon(symbol));
 $("#add").append(icon("plus"), h("span", {}, "Picture"));
@@ -213,6 +215,7 @@ listen({
 // ---- begin ------------------------------------------------------------------------------------------------------
 
 onChange((state, before, arrival) => {
+  if (!all().length) return;
   pending = false;
   follow(state, arrival);
   render(state);
@@ -230,5 +233,6 @@ async function start() {
     return;
   }
   begin();
+  begun();
 }
 start();

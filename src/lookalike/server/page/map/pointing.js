@@ -120,7 +120,7 @@ export function point(plane, card, acts) {
   on("pointerup", released);
   on("pointercancel", released);
   on("pointerleave", (event) => event.pointerType !== "touch" && event.relatedTarget !== card && still());
-  card.addEventListener("pointerleave", still);
+  card.addEventListener("pointerleave", (event) => event.pointerType !== "touch" && still());
   on("wheel", (event) => {
     event.preventDefault();
     const lines = event.deltaMode === 1 ? 16 : event.deltaMode === 2 ? 400 : 1;
@@ -130,7 +130,7 @@ export function point(plane, card, acts) {
     camera.go(camera.zoomed(Math.exp(-Math.max(-1, Math.min(1, amount))), ...spot(event)));
   }, { passive: false });
   on("dblclick", (event) => event.preventDefault());
-  on("blur", still);
+  on("blur", (event) => event.relatedTarget !== card && still());
 
   // ---- keys -------------------------------------------------------------------------------------------------------
 
