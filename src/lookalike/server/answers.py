@@ -53,7 +53,7 @@ def body(kind: type[BaseModel] | None = None, *, form: Mapping[str, Any] | None 
     return {"requestBody": {"required": True, "content": content}}
 
 
-def data(*media_types: str, description: str) -> dict[str, Any]:
-    """Return what the description says of an answer that is no JSON."""
-    schema = {"type": "string", "format": "binary"}
-    return {"description": description, "content": {media_type: {"schema": schema} for media_type in media_types}}
+def data(media_type: str, *, description: str, schema: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return what the description says of an answer that is no JSON: bytes, if no schema is given."""
+    content = {"schema": schema or {"type": "string", "format": "binary"}}
+    return {"description": description, "content": {media_type: content}}

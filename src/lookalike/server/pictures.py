@@ -8,7 +8,9 @@ import re
 import stat
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from io import BufferedReader
+from pathlib import Path
+from typing import Any
 
 from lookalike import images
 from lookalike.errors import ImageError
@@ -21,7 +23,6 @@ __all__ = ["Original", "media_type", "original", "thumbnail"]
 
 # Of what is kept with each row: docs/decisions/0018-server.md.
 _KEPT_SIDE = images.THUMBNAIL_SIDE
-_CHUNK = 1 << 20
 # A larger original is too much to decode while someone waits.
 _MOST_BYTES = 64 << 20
 
@@ -89,7 +90,7 @@ class Original:
         Bytes, what kind of picture it is, and what it is called.
     """
 
-    file: BinaryIO
+    file: BufferedReader
     size: int
     media_type: str
     name: str
@@ -105,23 +106,13 @@ def original(fact: dict[str, Any]) -> Original:
     Problem
         404, if it is not.
     """
-    path = from_uri(fact["uri"])
+    file = _opened(from_uri(fact["uri"]))
+    if file is None:
+        raise _gone(fact)
     try:
-        # A pipe would wait for a writer for ever.
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-    except (OSError, ValueError):
-        raise _gone(fact) from None
-    file = os.fdopen(descriptor, "rb")
-    try:
-        status = os.fstat(descriptor)
-        kind = media_type(file.read(32))
-        if not stat.S_ISREG(status.st_mode) or status.st_size != fact["size"] or kind is None:
-            raise _gone(fact)
+        size, kind = os.fstat(file.fileno()).st_size, media_type(file.read(32))
         file.seek(0)
-        digest = hashlib.sha256()
-        while part := file.read(_CHUNK):
-            digest.update(part)
-        if digest.hexdigest() != fact["content"]:
+        if size != fact["size"] or kind is None or hashlib.file_digest(file, "sha256").hexdigest() != fact["content"]:
             raise _gone(fact)
         file.seek(0)
     except OSError:
@@ -130,7 +121,20 @@ def original(fact: dict[str, Any]) -> Original:
     except Problem:
         file.close()
         raise
-    return Original(file, status.st_size, kind, fact["name"])
+    return Original(file, size, kind, fact["name"])
+
+
+def _opened(path: Path) -> BufferedReader | None:
+    """Return a regular file, open; None if there is none."""
+    try:
+        # A pipe would wait for a writer for ever.
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    except (OSError, ValueError):
+        return None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        return None
+    return os.fdopen(descriptor, "rb")
 
 
 def _gone(fact: dict[str, Any]) -> Problem:

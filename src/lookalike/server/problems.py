@@ -99,10 +99,20 @@ def handle(app: FastAPI) -> None:
     """Let every error of an app be answered as a problem."""
 
     async def answer(request: Request, error: Exception) -> Response:
-        return response(_problem(error), request.scope["path"])
+        problem = _problem(error)
+        if problem.status == 405:
+            problem.headers["Allow"] = _methods(app, request)
+        return response(problem, request.scope["path"])
 
     for kind in (Problem, HTTPException, RequestValidationError, LookalikeError, Exception):
         app.add_exception_handler(kind, answer)
+
+
+def _methods(app: FastAPI, request: Request) -> str:
+    """Return the methods that a path knows: those of all of its routes, where the error names only the first's."""
+    path = getattr(request.scope.get("route"), "path", "")
+    known = (name for name in app.openapi()["paths"] if name.endswith(path))
+    return ", ".join(method.upper() for name in known for method in app.openapi()["paths"][name]) or "GET"
 
 
 def _problem(error: Exception) -> Problem:

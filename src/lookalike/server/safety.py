@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import re
 import time
 from http.cookies import CookieError, SimpleCookie
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
@@ -21,6 +21,7 @@ COOKIE = "lookalike"
 # Bodies of all requests together may take so many times the largest one.
 _BODIES = 8
 _DRAIN_SECONDS = 2.0
+_HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\s\[\]@:/?#,]+))(?::[0-9]*)?")
 
 _PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
@@ -211,11 +212,9 @@ class _Sender:
 
 
 def host_name(host: str) -> str:
-    """Return the name in a Host header, in small letters, without port and brackets."""
-    try:
-        return urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return ""
+    """Return the name in a Host header, in small letters, without port and brackets; an empty text if there is none."""
+    found = _HOST.fullmatch(host)
+    return (found[1] or found[2]).lower() if found else ""
 
 
 def _shared(settings: Settings, headers: Headers) -> dict[str, str]:

@@ -69,7 +69,7 @@ def serve(app: FastAPI, taken: socket.socket, *, started: Callable[[], None]) ->
         http=_Hasty,
         ws="none",
         lifespan="on",
-        log_level="warning",
+        log_level="error",
         access_log=False,
         server_header=False,
         proxy_headers=False,

@@ -25,6 +25,14 @@ __all__ = ["router"]
 router = APIRouter(tags=["jobs"])
 
 JobId = Annotated[str, Path(max_length=64, description="A job's id.")]
+_EVENT = {
+    "type": "object",
+    "required": ["event", "data"],
+    "properties": {
+        "event": {"type": "string", "enum": ["progress", "done", "failed"]},
+        "data": {"type": "string", "description": "The job as JSON."},
+    },
+}
 _LOOK_SECONDS = 0.2
 # A proxy ends connections that are silent for long.
 _SILENT_SECONDS = 15.0
@@ -78,7 +86,7 @@ async def cancel(request: Request, job: JobId) -> Response:
     "/jobs/{job}/events",
     response_class=Response,
     responses={
-        200: data("text/event-stream", description="Events: progress, then done or failed."),
+        200: data("text/event-stream", description="Events: progress, then done or failed.", schema=_EVENT),
         **problems(404, 422),
     },
 )
