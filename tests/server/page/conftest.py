@@ -6,6 +6,7 @@ import re
 import shutil
 
 import pytest
+
 from browsing import tiles
 from live import serving
 
@@ -84,4 +85,3 @@ def results(open_page):
     page = open_page("#search?plus=3")
     tiles(page)
     return page
-

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 
 import pytest
-from browsing import tiles, until
 
+from browsing import tiles, until
 from lookalike import palette
 from lookalike.server.routes.page import PAGE
 
-axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe: pip install axe-playwright-python")
+axe = pytest.importorskip(
+    "axe_playwright_python.sync_playwright", reason="needs axe: pip install axe-playwright-python"
+)
 
 VIEWS = ["begin", "results", "compare", "tray", "detail", "crop", "keys", "where", "map", "health", "phone"]
 
@@ -33,11 +35,21 @@ def show(page, view: str) -> None:
         return
     page.evaluate("location.hash = '#search?plus=3'")
     tiles(page)
-    keys = {"compare": ["v"], "detail": ["ArrowDown", "i"], "tray": ["ArrowDown", "+", "ArrowRight", "-"], "crop": ["c"]}
+    keys = {
+        "compare": ["v"],
+        "detail": ["ArrowDown", "i"],
+        "tray": ["ArrowDown", "+", "ArrowRight", "-"],
+        "crop": ["c"],
+    }
     keys |= {"keys": ["?"], "where": ["/", "x", "Enter"]}
     for key in keys.get(view, []):
         page.keyboard.press(key)
-    shown = {"compare": ".beside", "detail": "#detail[open] dd", "tray": "#tray.open", "crop": ".rectangle:not([hidden])"}
+    shown = {
+        "compare": ".beside",
+        "detail": "#detail[open] dd",
+        "tray": "#tray.open",
+        "crop": ".rectangle:not([hidden])",
+    }
     shown |= {"keys": "#keys[open]", "where": "#where-error:not([hidden])"}
     until(page, f"document.querySelector('{shown.get(view, '.tile')}')")
 
@@ -81,8 +93,8 @@ def test_focus_is_seen(open_page):
         page.keyboard.press("Tab")
         ring = page.evaluate(
             """(() => {
-              const style = getComputedStyle(document.activeElement);
-              const after = getComputedStyle(document.activeElement.closest(".tile") ?? document.activeElement, "::after");
+              const focus = document.activeElement, style = getComputedStyle(focus);
+              const after = getComputedStyle(focus.closest(".tile") ?? focus, "::after");
               return style.outlineStyle !== "none" || after.boxShadow !== "none";
             })()"""
         )

@@ -5,10 +5,10 @@ from __future__ import annotations
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from browsing import drop, tiles, until
 from PIL import Image
 from playwright.sync_api import expect
 
+from browsing import drop, tiles, until
 from lookalike.server.routes.page import PAGE
 
 
@@ -45,6 +45,14 @@ def test_the_picture_is_seen_before_the_server_answers(page, query):
     expect(page.locator("#examples img")).to_be_visible()
     assert page.inner_text("#count") == "Searching…"
     tiles(page)
+
+
+def test_the_grid_does_not_wait_for_its_pictures(open_page, query):
+    page = open_page()
+    page.route("**/thumbnail?*", lambda route: None)
+    page.set_input_files("#file", query)
+    assert len(tiles(page)) > 10
+    assert page.locator("#answers img.ready").count() == 0
 
 
 def test_a_picture_is_dropped_anywhere(page, query):

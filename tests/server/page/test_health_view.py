@@ -5,11 +5,11 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from browsing import until
-from live import serving
 from playwright.sync_api import expect
 
 import lookalike
+from browsing import until
+from live import serving
 
 
 def test_the_evaluation_is_begun_followed_and_shown(open_page, own):
@@ -24,7 +24,7 @@ def test_the_evaluation_is_begun_followed_and_shown(open_page, own):
     cells = table.locator("tbody tr").first.locator("td").all_inner_texts()
     first = measured[0]
     low, high = first["intervals"]["map"]
-    assert cells[0] == f"{first['map']:.3f} {low:.3f}–{high:.3f}"
+    assert cells[0] == f"{first['map']:.3f} {low:.3f}\u2013{high:.3f}"
     assert cells[2:] == [f"{first['precision_at'][cut]:.3f}" for cut in ("1", "5", "10")]
     told = page.get_by_role("img", name="of the first 10").get_attribute("aria-label")
     assert f"{round(100 * first['precision_at']['1'])} % of the first 1" in told

@@ -7,9 +7,10 @@ import itertools
 
 import numpy as np
 import pytest
-from browsing import tiles, until
 from PIL import Image
 from playwright.sync_api import expect
+
+from browsing import tiles, until
 
 # The page keeps its parts to itself; what the tests must know of the map they ask a module of the page for.
 REACH = """async () => {
@@ -48,7 +49,8 @@ def where(page, row: int) -> tuple[float, float]:
         page.evaluate(
             """(row) => {
               const { camera, points, canvas } = plane, box = canvas.getBoundingClientRect();
-              return [camera.screenX(points.places[2 * row]) + box.x, camera.screenY(points.places[2 * row + 1]) + box.y];
+              const [x, y] = points.places.slice(2 * row, 2 * row + 2);
+              return [camera.screenX(x) + box.x, camera.screenY(y) + box.y];
             }""",
             row,
         )

@@ -7,11 +7,11 @@ import io
 import httpx
 import numpy as np
 import pytest
-from browsing import drop, tiles, until
-from live import serving
 from PIL import Image
 from playwright.sync_api import expect
 
+from browsing import drop, tiles, until
+from live import serving
 from made import add_rows, make_collection, picture
 
 
@@ -50,7 +50,7 @@ def test_pointing_tells_label_distance_and_size(results, server):
     tile = results.locator(".tile").first
     tile.hover()
     told = f"{nearest['distance']:.3f}"
-    size = f"{nearest['width']} × {nearest['height']}"
+    size = f"{nearest['width']} \u00d7 {nearest['height']}"
     until(results, "getComputedStyle(document.querySelector('.tile .meta')).opacity === '1'")
     assert tile.locator(".meta").inner_text().split("\n") == [nearest["label"], told, size]
     name = f"Search by {nearest['name']}, {nearest['label']}, distance {told}, {size}"
@@ -59,7 +59,7 @@ def test_pointing_tells_label_distance_and_size(results, server):
 
 def test_rows_of_the_grid_are_of_one_height_and_fill_the_width(results):
     boxes = results.locator(".tile").evaluate_all(
-        "tiles => tiles.map((tile) => { const b = tile.getBoundingClientRect(); return [b.top, b.left, b.right, b.height]; })"
+        "tiles => tiles.map((one) => one.getBoundingClientRect()).map((b) => [b.top, b.left, b.right, b.height])"
     )
     lines = {}
     for top, *box in boxes:
@@ -201,6 +201,21 @@ def test_the_details_show_the_original_its_facts_and_its_neighbours(results, ser
     results.keyboard.press("i")
     results.get_by_role("button", name="Search by this", exact=True).click()
     until(results, f"location.hash.includes('plus={found[0]}')")
+
+
+def test_a_finger_that_stays_asks_for_the_details(open_page):
+    page = open_page("#search?plus=3", viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    tiles(page)
+    box = page.locator("#answers .tile").first.bounding_box()
+    touch = page.context.new_cdp_session(page)
+    point = {"x": box["x"] + 20, "y": box["y"] + 20, "id": 0}
+    touch.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [point]})
+    page.locator("#detail").wait_for()
+    touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    assert "plus=3" in page.url
+    page.get_by_role("button", name="Close").tap()
+    page.locator("#answers .tile .open").nth(1).tap()
+    until(page, "!location.hash.includes('plus=3')")
 
 
 def test_the_keys_do_all_of_it(results):

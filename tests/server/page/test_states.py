@@ -8,10 +8,11 @@ import shutil
 
 import numpy as np
 import pytest
-from browsing import tiles, until
-from live import bounded, serving
 from PIL import Image
 from playwright.sync_api import expect
+
+from browsing import tiles, until
+from live import bounded, serving
 
 
 def test_the_page_waits_for_a_server_that_is_gone_and_goes_on(open_page, collection):
@@ -67,6 +68,27 @@ def test_several_collections_are_chosen_among(open_page, collection, tmp_path):
         until(page, "location.hash.includes('collection=second')")
         assert page.inner_text("#start-about").startswith("45 pictures in second")
         page.context.close()
+
+
+def test_the_page_works_under_a_proxys_path(open_page, server):
+    """Every address in it is relative: it never asks for what lies outside the path that it was opened under."""
+    asked = []
+
+    def proxy(route):
+        asked.append(route.request.url)
+        route.fulfill(response=route.fetch(url=route.request.url.replace("/shop/pictures/", "/", 1)))
+
+    page = open_page()
+    page.context.route("**/shop/pictures/**", proxy)
+    page.on("request", lambda request: request.url.startswith("blob:") or asked.append(request.url))
+    tiles(page, "#begin")
+    page.goto("about:blank")
+    asked.clear()
+    page.goto(f"{server.address}shop/pictures/#search?plus=3")
+    tiles(page)
+    page.context.unroute_all(behavior="ignoreErrors")
+    assert len(asked) > 20
+    assert [url for url in asked if not url.startswith(f"{server.address}shop/pictures/")] == []
 
 
 @pytest.mark.parametrize("width", [390, 2560])

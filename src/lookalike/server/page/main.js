@@ -6,7 +6,7 @@ import { all, collection, load, spaces } from "./catalogue.js";
 import { openCrop, prepareCrop } from "./crop.js";
 import { openDetail, openUpload, prepareDetail } from "./detail.js";
 import { $, announce, calm, h, icon } from "./dom.js";
-import { focusFilter, whereFailed } from "./filters.js";
+import { drawFilters, focusFilter, whereFailed } from "./filters.js";
 import { drawHealth, leaveHealth } from "./health.js";
 import { choose, takeIn } from "./intake.js";
 import { listen, showKeys } from "./keys.js";
@@ -65,6 +65,7 @@ async function render(state) {
 async function answer(state, signal) {
   results.drawQuery(state);
   results.drawSpaces(state);
+  drawFilters(state);
   const kept = known(state);
   if (!kept) results.wait();
   const answers = kept ?? await answersTo(state, signal);
@@ -94,7 +95,7 @@ function fail(error) {
   if (state.view === "search" && ($("#results").hidden || pending)) { $("#start").hidden = true; $("#results").hidden = false; }
   $("#answers").replaceChildren();
   results.forget();
-  $("#more").hidden = true;
+  for (const one of ["#more", "#crop", "#none"]) $(one).hidden = true;
   $("#count").textContent = "";
   const picture = error instanceof Forgotten || error.status === 422 || pending;
   complain(h("p", {}, error instanceof Forgotten ? `${error.message} Give it again to search by it.` : error.message),
