@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -101,6 +102,33 @@ def _running(command: list[str]) -> Iterator[Live]:
             if not live.ended:
                 assert process.poll() is None, f"the server ended:\n{process.stderr.read()}"
                 status, errors = live.stop()
-                assert (status, errors) == (0, "")
+                assert (status, errors) == (0, ""), errors
         finally:
             process.kill()
+
+
+def raw(live: Live, request: bytes, seconds: float = 20.0) -> bytes:
+    """Send bytes as they are, and return all that comes back until the connection ends."""
+    with socket.create_connection(live.place, seconds) as connection:
+        connection.sendall(request)
+        parts = []
+        try:
+            while part := connection.recv(65536):
+                parts.append(part)
+        except ConnectionResetError:
+            pass
+        return b"".join(parts)
+
+
+def get(live: Live, path: str, **headers: str) -> httpx.Response:
+    """Ask with headers of one's own; ``x_y`` stands for ``X-Y``."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return httpx.get(live.url.join(path), headers=named)
+
+
+def problem(answer: httpx.Response, status: int) -> str:
+    """Check that an answer is a problem, and return what it says."""
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json"), answer.text
+    told = answer.json()
+    assert told["status"] == status
+    return told["detail"]

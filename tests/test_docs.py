@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+import lookalike
+from live import serving
 from lookalike.models import registry
 
 ROOT = Path(__file__).parents[1]
@@ -54,6 +56,21 @@ def test_commands_run(document, place):
             [sys.executable, "-m", *words], capture_output=True, text=True, check=False, env=os.environ
         )
         assert done.returncode == 0, f"{command}\n{done.stderr}"
+
+
+@pytest.mark.parametrize("document", [ROOT / "docs" / "api.md"], ids=lambda path: path.name)
+def test_requests_are_answered(document, place):
+    """Each block runs as it stands in a shell, against a server of the indexed pictures."""
+    if shutil.which("curl") is None:
+        pytest.skip("needs curl")
+    lookalike.index("pictures", "default")
+    with serving("-c", "default") as live:
+        for block in blocks(document, "shell"):
+            script = block.replace("http://127.0.0.1:8765/", live.address)
+            done = subprocess.run(
+                ["bash", "-euo", "pipefail", "-c", script], capture_output=True, text=True, check=False
+            )
+            assert done.returncode == 0, f"{block}\n{done.stdout}\n{done.stderr}"
 
 
 def test_every_command_is_in_the_readme():

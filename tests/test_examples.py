@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 import lookalike
+from command import lookalike as run
+from command import lookalike_json
 from lookalike.errors import InputError
 from lookalike.searching import Example, Row, Searcher
 from lookalike.store.collection import Collection
@@ -106,3 +108,12 @@ def test_misuse_is_named(collection, pictures):
             lookalike.search(collection, [Example(pictures[0], weight)])
     with pytest.raises(InputError, match="leaves nothing"):
         lookalike.search(collection, Row(3), minus=Row(3))
+
+
+def test_the_command_takes_several_and_keeps_away(collection, pictures):
+    told = lookalike_json("search", *pictures[:2], "--minus", pictures[2], "-c", collection.path, "-k", 6)
+    expected = lookalike.search(collection, pictures[:2], minus=pictures[2], k=6)
+    assert [match["id"] for match in told["matches"]] == expected.ids.tolist()
+    assert told["matches"] != lookalike_json("search", *pictures[:2], "-c", collection.path, "-k", 6)["matches"]
+    done = run("search", *pictures, "-c", collection.path, "--picture", "out.png", status=2)
+    assert "3 pictures were given" in done.stderr

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -51,7 +51,7 @@ class Example:
     weight: float = 1.0
 
 
-Examples = Query | Example | list[Query | Example] | tuple[Query | Example, ...]
+Examples = Query | Example | Sequence[Query | Example]
 
 
 def search(
@@ -334,7 +334,7 @@ def _check(k: int) -> None:
 
 def _examples(given: Examples) -> list[Example]:
     """Return one picture, or several, as examples."""
-    several = given if isinstance(given, list | tuple) else [given]
+    several = given if isinstance(given, list | tuple) else [cast(Query | Example, given)]
     return [one if isinstance(one, Example) else Example(one) for one in several]
 
 

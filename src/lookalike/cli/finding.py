@@ -10,15 +10,22 @@ import typer
 import lookalike
 from lookalike import console, tracing
 from lookalike.cli.command import CollectionOption, JsonOption, WhereOption, command, open_collection
+from lookalike.errors import InputError
 
 
 @command("Example: lookalike search photo.jpg -k 20 --picture result.png")
 def search(
-    image: Annotated[str, typer.Argument(metavar="IMAGE", help="The query picture.")],
+    image: Annotated[
+        list[str],
+        typer.Argument(metavar="IMAGE...", help="The query picture, or several: what they share counts."),
+    ],
     collection: CollectionOption = None,
     k: Annotated[int, typer.Option("-k", min=1, help="How many matches.")] = 10,
     space: Annotated[
         str | None, typer.Option(metavar="NAME", help="The Space to measure distance in.", show_default="the first")
+    ] = None,
+    minus: Annotated[
+        list[str] | None, typer.Option(metavar="IMAGE", help="A picture to keep away from; may be repeated.")
     ] = None,
     where: WhereOption = None,
     not_self: Annotated[bool, typer.Option("--not-self", help="Leave out the query's own row.")] = False,
@@ -31,15 +38,17 @@ def search(
     as_json: JsonOption = False,
 ) -> None:
     """Search by a picture: print the pictures most like it, nearest first."""
+    if picture is not None and len(image) > 1:
+        raise InputError(f"{len(image)} pictures were given; --picture draws the answer to one. Leave the others out.")
     table = open_collection(collection)
     with tracing.span("import search"):
         find = lookalike.search
-    matches = find(table, image, k=k, space=space, where=where, not_self=not_self, exact=exact)
+    matches = find(table, image, minus=minus or (), k=k, space=space, where=where, not_self=not_self, exact=exact)
     if picture is not None:
         from lookalike import images, pictures
         from lookalike.sources import from_uri
 
-        path = from_uri(image).expanduser()
+        path = from_uri(image[0]).expanduser()
         query = images.decode(path.read_bytes())
         with tracing.span("draw picture"):
             pictures.draw_matches(query, [matches], table, picture, name=path.name)

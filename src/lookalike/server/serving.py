@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from collections.abc import Callable
 from types import FrameType
@@ -64,6 +65,8 @@ def serve(app: FastAPI, taken: socket.socket, *, started: Callable[[], None]) ->
     started
         Called once requests are answered.
     """
+    # What a client sends wrong is told to the client.
+    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
     config = uvicorn.Config(
         app,
         http=_Hasty,

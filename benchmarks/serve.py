@@ -1,0 +1,160 @@
+"""Time a server: searches by rows and by pictures, how fast it starts, and the memory it takes over many requests."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import cycle, islice
+from pathlib import Path
+
+import httpx
+import numpy as np
+import psutil
+
+import lookalike
+from lookalike import images
+from lookalike.models import embedder
+from lookalike.processors import cores
+from lookalike.store.collection import Collection
+from measuring import Report, parser
+from vectors_made import PHOTOGRAPHS, add_source, files, pictures
+
+_CLIENTS = 8
+
+
+def main() -> int:
+    options = parser("serve", "Time a server: searches by rows and by pictures, and its memory.")
+    add_source(options)
+    options.add_argument("--images", type=int, default=PHOTOGRAPHS, help="how many to serve (default: 3079)")
+    options.add_argument("--requests", type=int, default=20_000, help="searches by rows in all (default: 20000)")
+    options.add_argument("--uploads", type=int, default=1_000, help="searches by pictures (default: 1000)")
+    arguments = options.parse_args()
+    report = Report("serve", arguments, ["fastapi", "uvicorn", "pylance", "onnxruntime"])
+    with tempfile.TemporaryDirectory() as place:
+        folder = pictures(arguments.data, arguments.images, Path(place), arguments.seed)
+        collection = Path(place, "collection")
+        lookalike.index(folder, collection)
+        sent = [path.read_bytes() for path in islice(cycle(files(folder)), arguments.uploads)]
+        alone = _alone(collection, sent)
+        with _served(collection) as (address, server, seconds):
+            report.figures["start_seconds"] = round(seconds, 2)
+            _by_rows(report, address, server, collection, arguments)
+            _by_pictures(report, address, sent, alone)
+    return report.close()
+
+
+@contextmanager
+def _served(collection: Path) -> Iterator[tuple[str, psutil.Process, float]]:
+    """Run a server; give its address, its process, and the seconds that it took to answer."""
+    start = time.perf_counter()
+    command = [sys.executable, "-m", "lookalike", "serve", "--port", "0", "-c", str(collection)]
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        try:
+            address = next(found[1] for line in process.stdout or () if (found := re.match(r"Serving at (\S+)", line)))
+            yield address, psutil.Process(process.pid), time.perf_counter() - start
+        finally:
+            process.terminate()
+
+
+def _by_rows(
+    report: Report, address: str, server: psutil.Process, collection: Path, arguments: argparse.Namespace
+) -> None:
+    """Search by rows from some connections at once; the memory is told along the way."""
+    count, seed = arguments.requests, arguments.seed
+    ids = Collection.open(collection).vectors(Collection.open(collection).space(None))[0]
+    asked = np.random.default_rng(seed).choice(ids, count).tolist()
+    bodies = [json.dumps({"plus": [{"id": row}], "k": 10}) for row in asked]
+    warm = max(1, count // 10)
+    _ask(address, [_row(body) for body in bodies[:warm]])
+    before = server.memory_info().rss
+    began = time.perf_counter()
+    seconds = _ask(address, [_row(body) for body in bodies])
+    rate = count / (time.perf_counter() - began)
+    grown = (server.memory_info().rss - before) / 1e6
+    p50, p99 = (float(np.percentile(seconds, share) * 1e3) for share in (50, 99))
+    report.figures["by_rows"] = {
+        "requests": count, "clients": _CLIENTS, "per_second": rate, "p50_ms": p50, "p99_ms": p99,
+        "memory_mb": before / 1e6, "grown_mb": grown,
+    }  # fmt: skip
+    headers = ["requests/s", "p50 ms", "p99 ms", "memory MB", "grown MB"]
+    report.tell(
+        f"By rows, {_CLIENTS} at once, the clients on the same cores", headers, [(rate, p50, p99, before / 1e6, grown)]
+    )
+    report.aim("searches by rows, requests/s", rate, least=300)
+    report.aim("searches by rows, p99 ms", p99, most=100)
+    report.aim(f"memory grown over {count:,} requests, MB", grown, most=50)
+
+
+def _by_pictures(report: Report, address: str, sent: list[bytes], alone: float) -> None:
+    began = time.perf_counter()
+    _ask(address, [_picture(data) for data in sent])
+    rate = len(sent) / (time.perf_counter() - began)
+    share = rate / alone
+    report.figures["by_pictures"] = {"requests": len(sent), "per_second": rate, "alone": alone, "share": share}
+    headers = ["requests/s", "decode and embed alone, images/s", "share"]
+    report.tell(f"By pictures, {_CLIENTS} at once", headers, [(rate, alone, share)])
+    report.aim("searches by pictures, share of decoding and embedding alone", share, least=0.8)
+
+
+def _alone(collection: Path, sent: list[bytes]) -> float:
+    """Return the images a second that as many threads as cores decode and embed, one by one, without a server."""
+    model = next(iter(Collection.open(collection).models.values()))
+    network = embedder.load(model, threads=1)
+
+    def work(data: bytes) -> None:
+        image, _ = images.decode_small(data, least=images.least_side(model))
+        network.embed(images.prepare(image, model)[np.newaxis])
+
+    with ThreadPoolExecutor(cores()) as pool:
+        list(pool.map(work, sent[:50]))
+        began = time.perf_counter()
+        list(pool.map(work, sent))
+        return len(sent) / (time.perf_counter() - began)
+
+
+Request = Callable[[httpx.AsyncClient], Awaitable[httpx.Response]]
+
+
+def _row(body: str) -> Request:
+    headers = {"Content-Type": "application/json"}
+    return lambda client: client.post("api/v1/search", content=body, headers=headers)
+
+
+def _picture(data: bytes) -> Request:
+    return lambda client: client.post("api/v1/search", files={"image": data})
+
+
+def _ask(address: str, requests: list[Request]) -> list[float]:
+    """Send requests from some clients, each its next when it has its answer; return the seconds of each."""
+
+    async def all_of_them() -> list[float]:
+        seconds: list[float] = []
+        waiting = iter(requests)
+
+        async def one() -> None:
+            async with httpx.AsyncClient(base_url=address, timeout=60) as client:
+                for request in waiting:
+                    began = time.perf_counter()
+                    answer = await request(client)
+                    answer.raise_for_status()
+                    seconds.append(time.perf_counter() - began)
+
+        await asyncio.gather(*(one() for _ in range(_CLIENTS)))
+        return seconds
+
+    return asyncio.run(all_of_them())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
