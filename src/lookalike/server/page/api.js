@@ -1,5 +1,7 @@
 // The server, as the page speaks to it. Addresses are relative, so that the page works under any prefix.
 
+import { wait } from "./dom.js";
+
 const BASE = new URL("api/v1/", document.baseURI);
 
 /** What the server says is wrong, in its own sentence. */
@@ -23,7 +25,9 @@ export const address = (path, query = {}) => {
   return url.href;
 };
 
-async function ask(path, { query, ...settings } = {}) {
+const BUSY = 3; // times that a server with too much to do is asked again
+
+async function ask(path, { query, ...settings } = {}, tries = BUSY) {
   let response;
   try {
     response = await fetch(address(path, query), settings);
@@ -33,6 +37,12 @@ async function ask(path, { query, ...settings } = {}) {
   }
   // A proxy answers for a server that is away.
   if ([502, 503, 504].includes(response.status) && !(response.headers.get("content-type") ?? "").includes("problem")) throw new Gone();
+  const pause = Number(response.headers.get("retry-after"));
+  if (response.status === 503 && pause > 0 && tries > 0) {
+    await wait(1000 * Math.min(2, pause));
+    settings.signal?.throwIfAborted();
+    return ask(path, { query, ...settings }, tries - 1);
+  }
   if (!response.ok) throw new Problem(response.status, await response.json().catch(() => ({})));
   return response.status === 204 ? null : response.json();
 }

@@ -8,9 +8,8 @@ import { Camera } from "./camera.js";
 import { makeDots } from "./dots.js";
 import { Thumbnails } from "./thumbnails.js";
 
-const SIDE = 52, GAP = 6, LARGEST = 150; // CSS pixels: a picture's longer side, the least space between two
-const GROWTH = 1.13; // from one level of zoom to the next, of which there are two for each doubling
-const SHARE = 0.06, NEAR = 1.25; // pictures are shown once so many of the rows find room, or from so near
+const SIDE = 40, GAP = 9, LARGEST = 150; // CSS pixels: a picture's longer side, the least space between two
+const GROWTH = 1.16; // from one level of zoom to the next, of which there are two for each doubling
 const FADE = 180, FAINT = 34; // milliseconds; of 255
 const CROWDED = 20_000; // dots, of which one sees through more, so that the dense stands out
 
@@ -70,7 +69,6 @@ export class Plane {
   recolour() {
     const { points } = this, dark = isDark(), lift = dark ? 0.24 : 0, colours = new Uint8Array(4 * points.count);
     const labels = [...points.labels, null].map((label) => parts(colourOf(label)).map((part) => part + (255 - part) * lift));
-    this.labelColours = labels.map((colour) => `rgb(${colour.join(" ")})`);
     const strong = points.count > CROWDED ? 150 : 235;
     const steps = Array.from({ length: 256 }, (_, step) => warmth(step / 255, dark));
     for (let row = 0; row < points.count; row++) {
@@ -79,6 +77,7 @@ export class Plane {
       colours.set(colour, 4 * row);
       colours[4 * row + 3] = !this.shown(row) ? 0 : this.selected && !this.selected.has(row) ? FAINT : strong;
     }
+    this.colours = colours;
     this.dots.paint(colours, this.far ? this.order() : points.mixed);
     this.redraw();
   }
@@ -117,10 +116,8 @@ export class Plane {
   }
 
   pictures() {
-    const { camera, points } = this, total = points.candidates.length, { zoom } = camera;
-    if (!total || !this.apart) return { rows: [], side: 0 };
-    const depth = Math.max(0, 2 * Math.log2(zoom) + 1e-6), rows = points.level(Math.floor(depth), this.apart);
-    return { rows: zoom < NEAR && rows.length < SHARE * total ? [] : rows, side: sideAt(depth) };
+    const { camera, points } = this, depth = Math.max(0, 2 * Math.log2(camera.zoom) + 1e-6);
+    return { rows: points.level(Math.floor(depth), this.apart), side: sideAt(depth) };
   }
 
   draw() {
@@ -159,12 +156,10 @@ export class Plane {
     const age = calm.matches ? 1 : Math.min(1, (now - entry.born) / FADE), away = this.selected && !this.selected.has(row);
     if (age < 1) this.fading = true;
     context.globalAlpha = age * (away ? 0.16 : 1);
-    if (!this.far) {
-      context.fillStyle = this.labelColours.at(this.points.label[row]);
-      context.beginPath();
-      context.roundRect(left - 1.5, top - 1.5, width + 3, height + 3, 4.5);
-      context.fill();
-    }
+    context.fillStyle = `rgb(${this.colours.subarray(4 * row, 4 * row + 3).join(" ")})`;
+    context.beginPath();
+    context.roundRect(left - 2, top - 2, width + 4, height + 4, 5);
+    context.fill();
     context.save();
     context.beginPath();
     context.roundRect(left, top, width, height, 3.5);
