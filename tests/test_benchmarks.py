@@ -21,7 +21,7 @@ from lookalike import Collection, index
 from lookalike.fidelity import neighbours
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-NAMES = ("embed", "search", "map", "start", "memory", "grow")
+NAMES = ("embed", "search", "map", "start", "memory", "grow", "serve")
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +44,15 @@ def bench(tmp_path):
         return SimpleNamespace(**written, told=done.stdout, errors=done.stderr)
 
     return run
+
+
+def test_serve(bench, sample):
+    found = bench("serve", "--data", sample, "--images", 20, "--requests", 60, "--uploads", 20)
+    by_rows, by_pictures = found.figures["by_rows"], found.figures["by_pictures"]
+    assert 0 < by_rows["p50_ms"] <= by_rows["p99_ms"]
+    assert by_rows["requests"] == 60
+    assert by_pictures["share"] == pytest.approx(by_pictures["per_second"] / by_pictures["alone"])
+    assert len(found.aims) == 4
 
 
 def test_search(bench, collection):

@@ -197,6 +197,16 @@ def test_what_is_wrong_is_told_as_a_problem(server, question, status, detail):
     assert detail in told["detail"]
 
 
+def test_a_filter_that_cannot_be_used_is_named_as_what_is_wrong(server):
+    for answer in (
+        server.search(plus=[{"id": 3}], where="labl = 'cat'"),
+        server.api.get("rows", params={"where": "labl = 'cat'"}),
+    ):
+        told = answer.json()
+        assert (answer.status_code, told["title"]) == (422, "The filter cannot be used")
+        assert told["errors"] == [{"where": "where", "reason": told["detail"]}]
+
+
 def test_failures_are_listed(tmp_path, sample):
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "bad.jpg").write_bytes(b"no picture")

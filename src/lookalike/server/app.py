@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -23,6 +24,8 @@ from lookalike.server.settings import API, Settings
 from lookalike.server.state import State
 
 __all__ = ["make_app"]
+
+_log = logging.getLogger("lookalike.server")
 
 
 def make_app(paths: Sequence[str], settings: Settings | None = None, shelf: Shelf | None = None) -> FastAPI:
@@ -82,7 +85,10 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 async def _refresh(state: State) -> None:
     while True:
         await asyncio.sleep(state.settings.refresh_seconds)
-        await asyncio.to_thread(state.shelf.refresh)
+        try:
+            await asyncio.to_thread(state.shelf.refresh)
+        except Exception:  # whatever it was, the next look may find all well
+            _log.exception("a collection could not be looked at")
 
 
 def _description(app: FastAPI) -> dict[str, Any]:

@@ -75,9 +75,8 @@ def vector_of(state: State, asked: Asked) -> npt.NDArray[np.float16]:
 
 def found(state: State, asked: Asked, search: Search, began: float) -> dict[str, Any]:
     """Return the answer to a search; `began` is when it came, by `time.perf_counter`."""
-    table = asked.snapshot.collection
     left_out = asked.own_rows() if search.not_self else None
-    where = None if search.where is None else table.clause(search.where)
+    where = None if search.where is None else asked.snapshot.clause(search.where)
     near = asked.searcher.nearest(
         vector_of(state, asked), search.k, where=where, leave_out=left_out, exact=search.exact
     )

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lookalike.errors import CollectionError, LookalikeError
+from lookalike.errors import CollectionError, InputError, LookalikeError
 from lookalike.models import embedder
 from lookalike.searching import Searcher
 from lookalike.server.caches import Cache
@@ -87,12 +87,27 @@ class Snapshot:
             with suppress(LookalikeError):
                 self.searcher(space).nearest(np.ones(model.dim, np.float16), 10)
 
+    def clause(self, where: str) -> str:
+        """Return a filter in the store's own language.
+
+        Raises
+        ------
+        Problem
+            422, if it cannot be used.
+        """
+        try:
+            return self.collection.clause(where)
+        except InputError as error:
+            listed = [{"where": "where", "reason": str(error)}]
+            raise Problem(422, "The filter cannot be used", str(error), errors=listed) from error
+
     def select(self, where: str | None) -> npt.NDArray[np.int64]:
         """Return the ids, rising, of the images that fit a filter; of all for None."""
         if where is None:
             return self.facts.ids
         found = self._selections.get(where)
         if found is None:
+            self.clause(where)
             found = self.collection.select(where)
             self._selections.put(where, found, len(found) + 1)
         return found
