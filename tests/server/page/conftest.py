@@ -40,7 +40,7 @@ def browser():
         running.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def own(collection, tmp_path_factory):
     """A server whose collection may be mapped and evaluated."""
     folder = tmp_path_factory.mktemp("own") / "drawn"

@@ -235,6 +235,8 @@ def test_a_finger_taps_and_two_pinch(map_page):
     box = card.bounding_box()
     assert box["x"] >= 0
     assert box["x"] + box["width"] <= 390
+    page.keyboard.press("0")
+    expect(card).to_be_hidden()
     before = page.evaluate("plane.camera.scale")
     touch = page.context.new_cdp_session(page)
     for kind, spread in (("touchStart", 40), ("touchMove", 60), ("touchMove", 80), ("touchEnd", 0)):
