@@ -87,7 +87,7 @@ async def _refresh(state: State) -> None:
         await asyncio.sleep(state.settings.refresh_seconds)
         try:
             await asyncio.to_thread(state.shelf.refresh)
-        except Exception:  # whatever it was, the next look may find all well
+        except Exception:  # noqa: BLE001 (whatever it was, the next look may find all well)
             _log.exception("a collection could not be looked at")
 
 
