@@ -1,0 +1,121 @@
+"""How a picture comes in, and what is shown of it at once."""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from PIL import Image
+from playwright.sync_api import expect
+
+from browsing import drop, tiles, until
+from lookalike.server.routes.page import PAGE
+
+
+def uploads(page) -> list[str]:
+    return parse_qs(urlsplit(page.url).fragment.partition("?")[2])["plus"][0].split(",")
+
+
+def test_the_page_begins_with_pictures_of_the_collection(page):
+    assert page.inner_text("#start-about") == "45 pictures in drawn"
+    first = tiles(page, "#begin")
+    page.get_by_role("button", name="Show others").click()
+    until(page, f"[undefined, '{first[0]}'].indexOf(document.querySelector('#begin .tile')?.dataset.id) < 0")
+    page.locator("#begin .tile .open").first.click()
+    assert len(tiles(page)) > 10
+    assert page.locator("#start").is_hidden()
+
+
+def test_a_file_is_chosen_shown_and_answered(page, query, server):
+    with page.expect_request("**/api/v1/search") as asked:
+        page.set_input_files("#file", query)
+    assert "multipart/form-data" in asked.value.headers["content-type"]
+    found = tiles(page)
+    sha = uploads(page)[0]
+    told = server.search(plus=[{"upload": sha}], k=200).json()
+    assert found == [match["id"] for match in told["matches"]][: len(found)]
+    assert page.inner_text("#query-name") == query.name
+    assert page.locator("#examples img").get_attribute("src").startswith("blob:")
+    until(page, "document.querySelector('#examples img').naturalWidth > 0")
+
+
+def test_the_picture_is_seen_before_the_server_answers(page, query):
+    page.route("**/api/v1/search", lambda route: page.wait_for_timeout(300) or route.continue_())
+    page.set_input_files("#file", query)
+    expect(page.locator("#examples img")).to_be_visible()
+    assert page.inner_text("#count") == "Searching…"
+    tiles(page)
+
+
+def test_the_grid_does_not_wait_for_its_pictures(open_page, query):
+    page = open_page()
+    page.route("**/thumbnail?*", lambda route: None)
+    page.set_input_files("#file", query)
+    assert len(tiles(page)) > 10
+    assert page.locator("#answers img.ready").count() == 0
+
+
+def test_a_picture_is_dropped_anywhere(page, query):
+    drop(page, [("mine.jpg", "image/jpeg", query.read_bytes())])
+    assert len(tiles(page)) > 10
+    assert page.inner_text("#query-name") == "mine.jpg"
+    assert page.locator("#veil").is_hidden()
+
+
+def test_several_pictures_are_searched_by_together(page, sample, server):
+    files = [sample / "cat" / "cat_0001.jpg", sample / "car" / "car_0001.jpg"]
+    page.set_input_files("#file", files)
+    found = tiles(page)
+    told = server.search(plus=[{"upload": sha} for sha in uploads(page)], k=200).json()
+    assert found == [match["id"] for match in told["matches"]][: len(found)]
+    assert page.inner_text("#query-name") == "2 pictures together"
+
+
+def test_a_picture_is_pasted(page, query):
+    page.evaluate(
+        """(data) => {
+          const clipboardData = new DataTransfer();
+          clipboardData.items.add(new File([new Uint8Array(data)], "image.png", { type: "image/png" }));
+          document.body.dispatchEvent(new ClipboardEvent("paste", { clipboardData, bubbles: true, cancelable: true }));
+        }""",
+        list(query.read_bytes()),
+    )
+    assert len(tiles(page)) > 10
+
+
+def test_a_photograph_is_taken_on_a_phone(open_page):
+    page = open_page(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    with page.expect_file_chooser() as chooser:
+        page.get_by_role("button", name="Take a photograph").click()
+    assert chooser.value.element.get_attribute("capture") == "environment"
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "data", "sentence"),
+    [
+        ("broken.jpg", "image/jpeg", b"\xff\xd8\xff\xe0 cut short", "damaged"),
+        ("notes.txt", "text/plain", b"words", "notes.txt is not a picture."),
+    ],
+)
+def test_what_is_no_picture_is_refused_with_the_reason(page, query, name, kind, data, sentence):
+    drop(page, [(name, kind, data)])
+    expect(page.locator("#notice")).to_contain_text(sentence)
+    page.set_input_files("#file", query)
+    assert len(tiles(page)) > 10
+    assert page.locator("#notice").is_hidden()
+
+
+def test_a_browser_that_cannot_show_an_upload_shows_the_servers_picture_of_it(page, query, tmp_path):
+    file = tmp_path / "picture.tiff"
+    with Image.open(query) as picture:
+        picture.save(file)
+    page.set_input_files("#file", file)
+    tiles(page)
+    until(page, "document.querySelector('#examples img').src.includes('/api/v1/uploads/')")
+    until(page, "document.querySelector('#examples img').naturalWidth > 0")
+
+
+def test_the_page_is_small():
+    files = [file for file in PAGE.rglob("*") if file.is_file()]
+    assert sum(file.stat().st_size for file in files) < 250_000
+    assert max(len(file.read_text(encoding="utf-8").splitlines()) for file in files) <= 400

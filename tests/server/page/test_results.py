@@ -1,0 +1,266 @@
+"""Results: clicking through them, filtering, comparing Spaces, gathering examples, looking closely."""
+
+from __future__ import annotations
+
+import io
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import expect
+
+from browsing import drop, tiles, until
+from live import serving
+from made import add_rows, make_collection, picture
+
+
+def ids(answer: httpx.Response) -> list[int]:
+    return [match["id"] for match in answer.json()["matches"]]
+
+
+def test_a_click_searches_by_what_is_clicked_and_one_can_go_back(results, server):
+    first = tiles(results)
+    assert first == ids(server.search(plus=[{"id": 3}], k=200, not_self=True))[: len(first)]
+    results.locator(f".tile[data-id='{first[2]}'] .open").click()
+    until(results, f"location.hash.includes('plus={first[2]}')")
+    second = tiles(results)
+    assert second == ids(server.search(plus=[{"id": first[2]}], k=200, not_self=True))[: len(second)]
+    assert results.locator("#trail li").count() == 2
+    results.get_by_role("button", name="Back", exact=True).click()
+    until(results, "location.hash.includes('plus=3')")
+    assert tiles(results) == first
+    results.get_by_role("button", name="Query 2 of 2").click()
+    until(results, f"location.hash.includes('plus={first[2]}')")
+    assert tiles(results) == second
+
+
+def test_the_address_alone_says_what_is_shown(results, open_page):
+    results.get_by_role("button", name="Side by side").click()
+    results.locator(".chip", has_text="cat").first.click()
+    until(results, "document.querySelectorAll('.answer').length === 2 && location.hash.includes('label=cat')")
+    found = tiles(results)
+    other = open_page(results.url.partition("/")[2].partition("/")[2].partition("/")[2])
+    assert tiles(other) == found
+    assert other.locator(".answer").count() == 2
+
+
+def test_pointing_tells_label_distance_and_size(results, server):
+    nearest = server.search(plus=[{"id": 3}], k=1, not_self=True).json()["matches"][0]
+    tile = results.locator(".tile").first
+    tile.hover()
+    told = f"{nearest['distance']:.3f}"
+    size = f"{nearest['width']} \u00d7 {nearest['height']}"
+    until(results, "getComputedStyle(document.querySelector('.tile .meta')).opacity === '1'")
+    assert tile.locator(".meta").inner_text().split("\n") == [nearest["label"], told, size]
+    name = f"Search by {nearest['name']}, {nearest['label']}, distance {told}, {size}"
+    assert tile.locator(".open").get_attribute("aria-label") == name
+
+
+def test_rows_of_the_grid_are_of_one_height_and_fill_the_width(results):
+    boxes = results.locator(".tile").evaluate_all(
+        "tiles => tiles.map((one) => one.getBoundingClientRect()).map((b) => [b.top, b.left, b.right, b.height])"
+    )
+    lines = {}
+    for top, *box in boxes:
+        lines.setdefault(round(top), []).append(box)
+    edge = results.evaluate("document.querySelector('.grid').getBoundingClientRect().right")
+    for line in list(lines.values())[:-1]:
+        assert max(right for _, right, _ in line) == pytest.approx(edge, abs=1)
+        assert len({round(height, 2) for *_, height in line}) == 1
+
+
+def test_labels_filter(results, server):
+    results.locator(".chip", has_text="car").first.click()
+    until(results, "location.hash.includes('label=car')")
+    until(results, "document.querySelectorAll('#answers .tile').length === 5")
+    assert set(tiles(results)) == set(ids(server.search(plus=[{"id": 3}], k=200, where="label = 'car'", not_self=True)))
+    results.locator(".chip", has_text="cat").first.click()
+    until(results, "document.querySelectorAll('#answers .tile').length >= 9")
+    results.get_by_role("button", name="All labels").click()
+    until(results, "!location.hash.includes('label')")
+    until(results, "document.querySelectorAll('#answers .tile').length > 10")
+
+
+def test_an_expression_filters_and_its_mistakes_are_shown_beside_it(results):
+    results.keyboard.press("/")
+    results.keyboard.type("rating > 4")
+    results.keyboard.press("Enter")
+    until(results, "document.querySelectorAll('#answers .tile').length <= 1")
+    results.fill("#where", "widht > 4")
+    results.keyboard.press("Enter")
+    expect(results.locator("#where-error")).to_contain_text("Did you mean width?")
+    assert results.locator("#where").get_attribute("aria-invalid") == "true"
+    results.fill("#where", "width < 1")
+    results.keyboard.press("Enter")
+    expect(results.locator("#none")).to_contain_text("No picture fits the filter.")
+    assert results.locator("#where-error").is_hidden()
+    results.get_by_role("button", name="Search without it").click()
+    until(results, "document.querySelectorAll('#answers .tile').length > 10")
+
+
+def test_two_spaces_side_by_side_show_what_they_share(results, server):
+    results.keyboard.press("v")
+    until(results, "document.querySelectorAll('.answer .tile').length > 20")
+    pixels = ids(server.search(plus=[{"id": 3}], space="pixels", k=200, not_self=True))
+    feature = ids(server.search(plus=[{"id": 3}], k=200, not_self=True))
+    left, right = (tiles(results, f".answer:nth-child({side})") for side in (1, 2))
+    assert (left, right) == (feature[: len(left)], pixels[: len(right)])
+    first = results.locator(".answer:nth-child(1) .tile").first
+    assert first.locator(".mark").inner_text() == f"⇄ {pixels.index(feature[0]) + 1}"
+    twin = results.locator(f".answer:nth-child(2) .tile[data-id='{left[0]}']")
+    if twin.count():
+        first.hover()
+        assert "twin" in twin.get_attribute("class")
+    assert "44 of 44 in both" in results.locator(".facts").first.inner_text()
+    boxes = [results.locator(".answer").nth(side).bounding_box() for side in (0, 1)]
+    assert boxes[0]["x"] + boxes[0]["width"] < boxes[1]["x"]
+
+
+def test_examples_are_gathered_for_and_against_and_searched_together(results, server):
+    first = tiles(results)
+    results.locator(".tile").nth(1).hover()
+    results.locator(".tile .more").nth(1).click()
+    results.locator(".tile").nth(5).hover()
+    results.locator(".tile .less").nth(5).click()
+    assert results.locator("#tray .plus img").count() == 2
+    results.get_by_role("button", name="Search together").click()
+    until(results, f"location.hash.includes('minus={first[5]}')")
+    plus, minus = [{"id": 3}, {"id": first[1]}], [{"id": first[5]}]
+    found = tiles(results)
+    assert found == ids(server.search(plus=plus, minus=minus, k=200, not_self=True))[: len(found)]
+    assert results.inner_text("#query-name") == "Like 2, unlike 1"
+    results.locator(".example.minus").hover()
+    results.locator(".example.minus button[aria-label='Search without this picture']").click()
+    until(results, "!location.hash.includes('minus')")
+    assert results.locator("#tray.open").count() == 0
+
+
+def test_what_is_in_the_tray_can_be_taken_out(results):
+    results.locator(".tile .open").first.focus()
+    results.keyboard.press("-")
+    results.locator("#tray .minus .round").focus()
+    results.keyboard.press("Enter")
+    assert results.locator("#tray .minus img").count() == 0
+    results.get_by_role("button", name="Clear", exact=True).click()
+    assert results.locator("#tray.open").count() == 0
+
+
+def test_pictures_are_dragged_and_files_dropped_into_the_tray(results, query):
+    tiles(results)
+    results.locator(".tile").nth(2).hover()
+    results.mouse.down()
+    results.mouse.move(500, 500, steps=3)
+    until(results, "document.querySelector('#tray.wanted')")
+    box = results.locator("#tray .minus").bounding_box()
+    results.mouse.move(box["x"] + 40, box["y"] + 40, steps=3)
+    results.mouse.up()
+    until(results, "document.querySelectorAll('#tray .minus img').length === 1")
+    drop(results, [("mine.jpg", "image/jpeg", query.read_bytes())], "#tray .plus")
+    until(results, "document.querySelectorAll('#tray .plus img').length === 2")
+    assert "plus=3" in results.url
+
+
+def test_a_part_of_the_query_is_cut_out_and_searched_by(results, server):
+    results.keyboard.press("c")
+    rectangle = results.locator(".rectangle")
+    rectangle.wait_for()
+    box = results.locator(".frame img").bounding_box()
+    results.mouse.move(box["x"] + 0.25 * box["width"], box["y"] + 0.1 * box["height"])
+    results.mouse.down()
+    results.mouse.move(box["x"] + 0.75 * box["width"], box["y"] + 0.6 * box["height"], steps=5)
+    results.mouse.up()
+    results.get_by_role("button", name="Search by this part").click()
+    until(results, "document.querySelector('#query-name').textContent === 'part.png'")
+    tiles(results)
+    sha = results.url.partition("plus=")[2][:64]
+    row = server.api.get("rows/3").json()
+    sent = Image.open(io.BytesIO(server.api.get(f"uploads/{sha}/picture?size=512").content))
+    assert sent.size == (pytest.approx(row["width"] / 2, abs=2), pytest.approx(row["height"] / 2, abs=2))
+    original = Image.open(io.BytesIO(server.api.get("rows/3/original").content)).convert("RGB")
+    left, top = round(0.25 * row["width"]), round(0.1 * row["height"])
+    cut = original.crop((left, top, left + sent.width, top + sent.height))
+    assert np.abs(np.asarray(sent.convert("RGB"), int) - np.asarray(cut, int)).mean() < 8
+
+
+def test_the_details_show_the_original_its_facts_and_its_neighbours(results, server):
+    found = tiles(results)
+    results.locator(".tile .open").first.focus()
+    results.keyboard.press("i")
+    detail = results.locator("#detail")
+    row = server.api.get(f"rows/{found[0]}").json()
+    expect(detail.locator("dl")).to_contain_text(row["uri"])
+    assert detail.locator("h2").inner_text() == row["name"]
+    until(results, f"document.querySelector('#detail img').src.includes('rows/{found[0]}/original')")
+    results.keyboard.press("ArrowRight")
+    expect(detail.locator("header")).to_contain_text("2 of 44")
+    results.get_by_role("button", name="Previous").click()
+    results.keyboard.press("Escape")
+    assert detail.is_hidden()
+    assert results.evaluate("document.activeElement.closest('.tile').dataset.id") == str(found[0])
+    results.keyboard.press("i")
+    results.get_by_role("button", name="Search by this", exact=True).click()
+    until(results, f"location.hash.includes('plus={found[0]}')")
+
+
+def test_a_finger_that_stays_asks_for_the_details(open_page):
+    page = open_page("#search?plus=3", viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    tiles(page)
+    box = page.locator("#answers .tile").first.bounding_box()
+    touch = page.context.new_cdp_session(page)
+    point = {"x": box["x"] + 20, "y": box["y"] + 20, "id": 0}
+    touch.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [point]})
+    page.locator("#detail").wait_for()
+    touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    assert "plus=3" in page.url
+    page.get_by_role("button", name="Close").tap()
+    page.locator("#answers .tile .open").nth(1).tap()
+    until(page, "!location.hash.includes('plus=3')")
+
+
+def test_the_keys_do_all_of_it(results):
+    found = tiles(results)
+    for key in ("ArrowDown", "ArrowRight", "ArrowDown", "ArrowUp", "ArrowLeft"):
+        results.keyboard.press(key)
+    assert results.evaluate("document.activeElement.closest('.tile').dataset.id") == str(found[0])
+    results.keyboard.press("End")
+    last = results.evaluate("document.activeElement.closest('.tile').dataset.index")
+    assert last == "43"
+    box = results.locator(".tile", has=results.locator(":focus")).bounding_box()
+    assert 0 < box["y"] < 800 - box["height"]
+    results.keyboard.press("Home")
+    results.keyboard.press("Enter")
+    until(results, f"location.hash.includes('plus={found[0]}')")
+    results.keyboard.press("?")
+    expect(results.locator("#keys")).to_contain_text("Side by side")
+    results.keyboard.press("Escape")
+    results.keyboard.press("3")
+    until(results, "location.hash.startsWith('#health')")
+    results.keyboard.press("1")
+    until(results, "location.hash.startsWith('#search')")
+
+
+def test_a_thousand_results_are_quick(open_page, tmp_path):
+    """What is not near the screen is not in the document; all of it can be come to."""
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(1200, 3)).astype(np.float32)
+    collection = make_collection(tmp_path / "many", vectors[:1])
+    add_rows(collection, vectors[1:], thumbnails=[picture((n % 255, 90, 120)) for n in range(1199)])
+    with serving("-c", tmp_path / "many") as live:
+        page = open_page("#search?plus=1&k=1000", live=live)
+        tiles(page)
+        assert page.inner_text("#announcer") == "The 1,000 nearest of 1,200, in numbers"
+        assert page.locator(".tile").first.get_attribute("aria-setsize") == "1000"
+        assert page.locator(".tile").count() < 120
+        page.locator(".tile .open").first.focus()
+        page.keyboard.press("End")
+        until(page, "document.querySelector('.tile[data-index=\"999\"]')")
+        assert page.locator(".tile").count() < 120
+        page.context.close()
+
+
+def test_more_are_shown_when_asked_for(open_page, server):
+    page = open_page("#search?plus=3&k=4")
+    assert len(tiles(page)) == 4
+    page.get_by_role("button", name="Show the 20 nearest").click()
+    until(page, "document.querySelectorAll('#answers .tile').length === 20")
