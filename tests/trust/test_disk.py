@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from PIL import Image
 import lookalike
 import made
 from command import lookalike as run
+from hub_server import hub_server
 from lookalike import Collection, images
 from lookalike.errors import CollectionError, ReadOnlyError
 from lookalike.indexing import Settings
@@ -251,6 +254,37 @@ def test_nothing_but_graphs_is_written_into_the_cache(pictures, tmp_path):
     run("index", pictures / "teapot", "-c", tmp_path / "collection", env=environment)
     written = [path.relative_to(tmp_path).parts for path in tmp_path.rglob("*") if path.is_file()]
     assert {parts[:3] for parts in written if parts[0] != "collection"} == {("cache", "lookalike", "graphs")}
+
+
+def test_weights_that_find_no_space_leave_nothing_and_are_fetched_when_there_is_some(disk, tmp_path):
+    body = os.urandom(3 * MB)
+    sha256 = hashlib.sha256(body).hexdigest()
+    path = "/somebody/small/resolve/v1/net.safetensors"
+    (tmp_path / "small.toml").write_text(
+        'architecture = "inception-v3"\nsize = [75, 75]\ndim = 2048\n[weights]\nfile = "net.safetensors"\n'
+        f'sha256 = "{sha256}"\nhub = "somebody/small@v1"\n'
+    )
+    program = (
+        "import sys\nfrom lookalike.errors import WeightsError\n"
+        "from lookalike.models import registry, weights\n"
+        "try:\n    print(weights.find(registry.resolve(sys.argv[1])))\nexcept WeightsError as error:\n"
+        "    print(error)\n"
+    )
+    outside = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+    disk.fill(but=MB)
+    with hub_server(path, body) as hub:
+        own = {"HF_HOME": str(disk.place / "hub"), "HF_ENDPOINT": hub.url}
+
+        def found() -> str:
+            command = [sys.executable, "-c", program, tmp_path / "small.toml"]
+            done = subprocess.run(command, env={**outside, **own}, capture_output=True, text=True, check=True)
+            return done.stdout.strip()
+
+        told = found()
+        assert "cannot be downloaded: No space left on device. Make room for it, or name a folder" in told
+        assert not [path for path in disk.place.rglob("*") if path.stat().st_size > MB and path.name != "ballast"]
+        disk.free()
+        assert Path(found()).read_bytes() == body
 
 
 # A disk, or a folder, that can only be read

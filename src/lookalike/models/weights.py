@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -19,6 +20,8 @@ from lookalike.tracing import span
 from lookalike.types import Model, Weights
 
 __all__ = ["available", "find", "origin", "sha256_of"]
+
+_OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 def find(model: Model, part: Literal["weights", "calibration"] = "weights") -> Path:
@@ -183,9 +186,12 @@ def _from_hub(model: Model, weights: Weights) -> Path:
     # The hub's own errors, httpx's and the operating system's share no other base class.
     except Exception as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise WeightsError(
-            f"{file.repository} on the Hugging Face hub cannot be downloaded: {reason[0].rstrip('.')}."
-        ) from error
+        what = f"{file.repository} on the Hugging Face hub cannot be downloaded"
+        if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
+            raise WeightsError(
+                f"{what}: {error.strerror}. Make room for it, or name a folder that can be written in HF_HOME."
+            ) from error
+        raise WeightsError(f"{what}: {reason[0].rstrip('.')}.") from error
 
 
 def _from_url(model: Model, weights: Weights) -> Path:
