@@ -8,20 +8,25 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import multiprocessing
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import accumulate
 from pathlib import Path
 from queue import SimpleQueue
 
 import coverage
+import pytest
 from cosmic_ray.mutating import mutate_code
 from cosmic_ray.plugins import get_operator
 
@@ -46,6 +51,10 @@ TESTS = [
     "tests/test_optimizing.py", "tests/test_searching.py", "tests/trust/test_names.py",
 ]  # fmt: skip
 LIMIT = 300  # seconds; a mutant that runs longer never ends, and is noticed by that
+
+# Each run of tests begins in a process that has only imported what takes long, and used none of it.
+FRESH = multiprocessing.get_context("forkserver")
+FRESH.set_forkserver_preload(["pytest", "lance", "numpy", "onnxruntime", "PIL.Image", "pyarrow.dataset"])
 
 
 @dataclass(frozen=True)
@@ -77,7 +86,16 @@ def mutants(path: Path) -> Iterator[Mutant]:
                     yield Mutant(source, lines, diff)
 
 
-def tests_by_line(modules: list[Path], tests: list[str], place: Path) -> dict[Path, dict[int, list[str]]]:
+def within(budget: float, tests: set[str], took: dict[str, float]) -> list[str]:
+    """Return tests, the quickest first, that take at most so many seconds together; at least one."""
+    ordered = sorted(tests, key=lambda test: took.get(test, 0.0))
+    total = accumulate(took.get(test, 0.0) for test in ordered)
+    return [test for test, so_far in zip(ordered, total, strict=True) if so_far <= budget] or ordered[:1]
+
+
+def tests_by_line(
+    modules: list[Path], tests: list[str], place: Path, budget: float
+) -> dict[Path, dict[int, list[str]]]:
     """Run the tests once, unchanged; return which of them execute each line, the quickest first."""
     data = place / "coverage"
     command = [sys.executable, "-m", "pytest", *tests, "--cov=lookalike", "--cov-context=test", "--cov-report="]
@@ -97,9 +115,7 @@ def tests_by_line(modules: list[Path], tests: list[str], place: Path) -> dict[Pa
         named = {line: {name.rsplit("|", 1)[0] for name in names if name} for line, names in contexts.items()}
         anywhere = set().union(*named.values())
         # What is executed as the module is imported concerns every test that comes by later.
-        found[module] = {
-            line: sorted(names or anywhere, key=lambda test: took.get(test, 0.0)) for line, names in named.items()
-        }
+        found[module] = {line: within(budget, names or anywhere, took) for line, names in named.items()}
     return found
 
 
@@ -115,23 +131,34 @@ def copied(place: Path, number: int) -> Path:
     return copy
 
 
+def try_tests(copy: Path, tests: list[str]) -> None:
+    """Run tests on a copy, in a process of their own that ends with pytest's status."""
+    os.setsid()
+    os.chdir(copy)
+    os.environ["PYTHONPATH"] = str(copy / "src")
+    sys.path.insert(0, str(copy / "src"))
+    sys.dont_write_bytecode = True
+    with Path(os.devnull).open("w") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
+        os.dup2(nowhere.fileno(), 2)
+        sys.exit(pytest.main(["-x", "-p", "no:cacheprovider", *tests]))
+
+
 def is_noticed(mutant: Mutant, module: Path, tests: list[str], copy: Path) -> bool:
     """Tell whether one of some tests fails on a mutant."""
     if not tests:
         return False
     target = copy / module
     original = target.read_text("utf-8")
-    (copy / "tests.txt").write_text("\n".join(tests), "utf-8")
     target.write_text(mutant.source, "utf-8")
-    environment = {**os.environ, "PYTHONPATH": str(copy / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", "@tests.txt"]
-    try:
-        ran = subprocess.run(command, cwd=copy, env=environment, capture_output=True, timeout=LIMIT, check=False)
-    except subprocess.TimeoutExpired:
-        return True
-    finally:
-        target.write_text(original, "utf-8")
-    return ran.returncode != 0
+    process = FRESH.Process(target=try_tests, args=(copy, tests))
+    process.start()
+    process.join(LIMIT)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.join()
+    target.write_text(original, "utf-8")
+    return process.exitcode != 0
 
 
 def main() -> None:
@@ -139,12 +166,13 @@ def main() -> None:
     parser.add_argument("modules", nargs="+", type=Path)
     parser.add_argument("--tests", nargs="+", default=TESTS)
     parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--budget", type=float, default=60.0, help="seconds of tests for one line")
     given = parser.parse_args()
     results = Path("build/mutants")
     results.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder, ThreadPoolExecutor(given.jobs) as pool:
         place = Path(folder)
-        tests = tests_by_line(given.modules, given.tests, place)
+        tests = tests_by_line(given.modules, given.tests, place, given.budget)
         copies: SimpleQueue[Path] = SimpleQueue()
         for number in range(given.jobs):
             copies.put(copied(place, number))
@@ -158,9 +186,9 @@ def main() -> None:
                 copies.put(copy)
 
         for module in given.modules:
-            every = Mutant(module.read_text("utf-8"), list(tests[module]), "")
-            if noticed(module, every):
-                sys.exit(f"The tests of {module} cannot be run one by one.")
+            untouched = Mutant(module.read_text("utf-8"), list(tests[module]), "")
+            if noticed(module, untouched):
+                sys.exit(f"The tests of {module} fail without any change when they are run one by one.")
             made = list(mutants(module))
             verdicts = pool.map(partial(noticed, module), made)
             left = [mutant.diff for mutant, verdict in zip(made, verdicts, strict=True) if not verdict]
