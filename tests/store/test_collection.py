@@ -116,17 +116,19 @@ def test_any_text_is_a_name(tmp_path_factory, names):
         (item("/bad", size=11), True),
         (item("/lacking"), True),
         (item("/a", size=-1, mtime_ns=-1), True),
+        (item("/empty", size=0), False),
+        (item("/unread", size=-1, mtime_ns=-1), True),
     ],
 )
 def test_missing_asks_for_what_has_changed(table, changed, asked):
     table.write(rows(["/a"]), whole=True)
     table.write({**rows(["/lacking"]), "spaces": [[]], "tiny": None}, whole=True)
-    bad = {"uri": ["/bad"], "size": [10], "mtime_ns": [20], "label": ["a"], "error": ["damaged"]}
-    table.write(bad, whole=True)
+    bad = {"uri": ["/bad", "/empty", "/unread"], "size": [10, 0, -1], "mtime_ns": [20, 20, -1], "label": ["a"] * 3}
+    table.write({**bad, "error": ["damaged"] * 3}, whole=True)
     missing = table.missing([changed])
     assert [work[0].uri for work in missing.work] == ([changed.uri] if asked else [])
     assert missing.unchanged == (not asked and changed.uri == "/a")
-    assert missing.failed == (not asked and changed.uri == "/bad")
+    assert missing.failed == (not asked and changed.uri in {"/bad", "/empty"})
     assert len(missing.seen) == (changed.uri != "/new")
 
 

@@ -9,11 +9,14 @@ import secrets
 import signal
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path
 
 from local_server import local_server
+from lookalike.processors import cores
 from trust.torture.trial import Trial, attempt, choose_fault
 from trust.torture.world import ACTIONS, World
 
@@ -34,6 +37,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/torture", description=__doc__)
     parser.add_argument("--minutes", type=float, default=10.0, metavar="N", help="how long (default: 10)")
     parser.add_argument("--seed", type=int, metavar="S", help="decides the moments and the faults")
+    parser.add_argument("--jobs", type=int, default=cores(), metavar="N", help="trials at a time (default: one a core)")
     parser.add_argument("--only", metavar="NAME", help=f"one of: {'; '.join(action.name for action in ACTIONS)}")
     arguments = parser.parse_args()
     seed = secrets.randbelow(10**6) if arguments.seed is None else arguments.seed
@@ -41,20 +45,31 @@ def main() -> int:
     end = time.monotonic() + 60 * arguments.minutes
     data = Path(os.environ.get("LOOKALIKE_TEST_DATA", "none"), "caltech101", "101_ObjectCategories")
     print(f"Seed {seed}. Preparing, on {'photographs' if data.is_dir() else 'drawn pictures'}.", flush=True)
+    stop = threading.Event()
     with tempfile.TemporaryDirectory(prefix="lookalike-torture-") as root, local_server() as server:
-        world = World(Path(root), server)
-        bad = world.make(data if data.is_dir() else None, 600)
-        trials = _trials(world, random.Random(seed), end, arguments.only)
-    return _tell(trials, bad, seed)
+
+        def work(number: int) -> tuple[int, list[Trial]]:
+            world = World(Path(root, str(number)), server)
+            bad = world.make(data if data.is_dir() else None, 600)
+            return bad, _trials(world, random.Random(f"{seed}/{number}"), arguments.only, stop)
+
+        with ThreadPoolExecutor(arguments.jobs) as pool:
+            running = [pool.submit(work, number) for number in range(arguments.jobs)]
+            try:
+                wait(running, max(0.0, end - time.monotonic()), FIRST_EXCEPTION)
+            finally:
+                stop.set()
+        done = [future.result() for future in running]
+    return _tell([trial for _, trials in done for trial in trials], sum(bad for bad, _ in done), seed)
 
 
-def _trials(world: World, chance: random.Random, end: float, only: str | None) -> list[Trial]:
+def _trials(world: World, chance: random.Random, only: str | None, stop: threading.Event) -> list[Trial]:
     """Go through the actions in turns, in another order each turn."""
     chosen = [action for action in ACTIONS if only in {None, action.name}]
     known, trials = {}, []
-    while time.monotonic() < end:
+    while not stop.is_set():
         for action in chance.sample(chosen, len(chosen)):
-            if time.monotonic() >= end:
+            if stop.is_set():
                 break
             if action.name not in known:
                 known[action.name] = world.undisturbed(action)
