@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -31,8 +32,10 @@ def target(path: str | Path) -> Path:
 
 def save(picture: Image.Image, path: Path) -> Path:
     """Write a picture in the format that the file's ending names, whole or not at all."""
+    encoded = BytesIO()  # by itself Pillow does not notice a disk that takes only part of what it writes
+    picture.save(encoded, _SUFFIXES[path.suffix.lower()], quality=92)
     with replacing(path) as temporary:
-        picture.save(temporary, _SUFFIXES[path.suffix.lower()], quality=92)
+        temporary.write_bytes(encoded.getbuffer())
     return path
 
 

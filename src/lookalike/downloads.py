@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import http.client
 import json
@@ -18,7 +17,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from lookalike.errors import DownloadError, InputError
-from lookalike.files import is_at, try_lock
+from lookalike.files import FULL, is_at, try_lock
 
 __all__ = ["download", "locked"]
 
@@ -349,7 +348,7 @@ def _other_file(job: _Job, expected: str, found: str) -> DownloadError:
 
 def _disk_trouble(job: _Job, error: OSError) -> str:
     folder = job.target.parent
-    if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+    if error.errno not in FULL:
         return f"{job.url} cannot be written to {job.target}: {error}. Check the folder {folder} and its permissions."
     total = job.total()
     need = "more space" if total is None else f"{total - job.length()} more bytes"

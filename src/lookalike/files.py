@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import shutil
@@ -11,8 +12,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-__all__ = ["is_at", "removed_if_torn", "replacing", "try_lock"]
+__all__ = ["FULL", "is_at", "removed_if_torn", "replacing", "try_lock"]
 
+# What a system says of a disk, a quota or a limit on files that leaves no room.
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _TEMPORARY = ".lookalike-"
 
 if sys.platform == "win32":

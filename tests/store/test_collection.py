@@ -53,6 +53,10 @@ def test_created_empty_and_opened_again(table):
     assert len(again.failures()) == 0
 
 
+def test_the_folders_above_are_made(tmp_path):
+    assert Collection.create(tmp_path / "one" / "two" / "c", [TINY]).count() == 0
+
+
 def test_written_rows_are_read_back(table):
     table.write(rows(["/a", "/b"], value=1.5), whole=True)
     ids, matrix = Collection.open(table.path).vectors("tiny")

@@ -384,3 +384,13 @@ def test_a_collection_that_vanishes_while_it_is_read_is_named(whole, pictures, q
             use()
     assert not (tmp_path / "collection").exists()
     assert not (tmp_path / "backup").exists()
+
+
+def test_a_picture_that_is_taken_in_part_is_not_there(whole, query, tmp_path):
+    """A disk may take the beginning of what it is given, and say nothing until it is given more."""
+    for words in (f"dataset sample --to {tmp_path / 'drawn'}", f"search {query} -c {whole} --picture {tmp_path}/a.png"):
+        command = f"ulimit -f 2; exec {sys.executable} -m lookalike {words}"
+        done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+        assert done.returncode == 2
+        assert "could not be written: no space is left on its disk." in done.stderr
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]

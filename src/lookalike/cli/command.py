@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import functools
 import sys
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ import typer
 
 from lookalike import console, tracing
 from lookalike.errors import LookalikeError
+from lookalike.files import FULL
 
 if TYPE_CHECKING:
     from lookalike.store.collection import Collection
@@ -78,7 +78,7 @@ def command(epilog: str, name: str | None = None) -> Callable[[Callable[..., Non
 
 
 def _told(error: OSError) -> str:
-    if error.errno in {errno.ENOSPC, errno.EDQUOT} and error.filename is not None:
+    if error.errno in FULL and error.filename is not None:
         return (
             f"{error.filename} could not be written: no space is left on its disk. What was there before is as it was. "
             "Make room there, or name a place on another disk."

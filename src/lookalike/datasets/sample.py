@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -315,5 +316,7 @@ def write_sample(folder: Path, *, per_class: int = 40, seed: int = 0) -> Path:
 
 
 def _write(image: Image.Image, path: Path) -> None:
+    encoded = BytesIO()  # by itself Pillow does not notice a disk that takes only part of what it writes
+    image.save(encoded, "JPEG", quality=90)
     with replacing(path) as temporary:
-        image.save(temporary, "JPEG", quality=90)
+        temporary.write_bytes(encoded.getbuffer())

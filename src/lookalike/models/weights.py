@@ -16,12 +16,13 @@ import platformdirs
 
 from lookalike.downloads import download
 from lookalike.errors import LookalikeError, ModelError, WeightsError
+from lookalike.files import FULL
 from lookalike.tracing import span
 from lookalike.types import Model, Weights
 
 __all__ = ["available", "find", "origin", "sha256_of"]
 
-_OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+_OF_THE_DISK = {*FULL, errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 def find(model: Model, part: Literal["weights", "calibration"] = "weights") -> Path:

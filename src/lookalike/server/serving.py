@@ -22,6 +22,8 @@ __all__ = ["bind", "serve"]
 _HEADER_BYTES = 1 << 15
 _HEADER_SECONDS = 10
 _GRACE_SECONDS = 10
+# How long a connection stays without a request: long, for one that ends just as the next is sent takes that with it.
+_IDLE_SECONDS = 60
 _CONNECTIONS = 512
 
 
@@ -79,6 +81,7 @@ def serve(app: FastAPI, taken: socket.socket, *, started: Callable[[], None]) ->
         root_path=app.state.lookalike.settings.root_path,
         h11_max_incomplete_event_size=_HEADER_BYTES,
         limit_concurrency=_CONNECTIONS,
+        timeout_keep_alive=_IDLE_SECONDS,
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )
     _Server(config, started, app.state.lookalike).run([taken])

@@ -6,7 +6,6 @@ list of files, and the manifest that names them is what makes it one: it is copi
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
@@ -22,7 +21,7 @@ import lance
 import pyarrow as pa
 
 from lookalike.errors import CollectionError
-from lookalike.files import replacing
+from lookalike.files import FULL, replacing
 from lookalike.store import maps
 from lookalike.store.collection import Collection
 from lookalike.store.guard import guard
@@ -305,7 +304,7 @@ def _writing(source: Collection, target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+        full = error.errno in FULL
         raise CollectionError(
             f"The copy of {source.path} could not be written to {target}: "
             f"{'no space is left there' if full else error.strerror or error}. What was there before is as it was. "

@@ -12,12 +12,11 @@ from pathlib import Path
 import pyarrow as pa
 
 from lookalike.errors import CollectionError, ReadOnlyError
+from lookalike.files import FULL
 
 __all__ = ["damaged", "guard", "of_the_disk", "reason_of"]
 
 _READING = {"opened", "read", "searched", "copied"}
-# What a system says of a disk, a quota or a limit on files that leaves no room.
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
@@ -59,7 +58,7 @@ def of_the_disk(what: str, path: str, done: str, error: BaseException) -> Collec
     number = _number(error)
     if done != "created" and number in {0, errno.ENOENT} and not os.path.lexists(path):
         return _gone(path, done)
-    if number in _FULL:
+    if number in FULL:
         again = "or name a folder on another disk with -c." if done == "created" else "then run the same again."
         return CollectionError(
             f"{what}: no space is left on its disk. Nothing that was committed is lost. Make room there, {again}"
