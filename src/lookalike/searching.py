@@ -134,7 +134,15 @@ def _searcher(collection: Collection | str | os.PathLike[str] | None, space: str
 
 
 class Searcher:
-    """One Space of a collection held ready: its embedder and the matrix of its vectors."""
+    """One Space of a collection held ready: its embedder and the matrix of its vectors.
+
+    Attributes
+    ----------
+    space
+        The Space's name.
+    filled_by
+        Names the Model that fills it: equal names, equal vectors.
+    """
 
     def __init__(
         self, collection: Collection, space: str | None = None, network: embedder.Embedder | None = None
@@ -142,6 +150,8 @@ class Searcher:
         self.space = collection.space(space)
         self._collection = collection
         self._embedder = network or embedder.load(collection.models[self.space])
+        model = self._embedder.model
+        self.filled_by = model.name, model.fingerprint, model.graph
         self._held: Gallery | None = None
         self._version = -1
         self._selection: tuple[tuple[int, str], Gallery | None] = (-1, ""), None

@@ -37,7 +37,8 @@ def bind(host: str, port: int) -> socket.socket:
     """
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        taken = socket.socket(family, socket.SOCK_STREAM)
+        # Named, for asyncio sends at once, and does not wait for more to send, only where it knows that this is TCP.
+        taken = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     except OSError as error:
         raise InputError(
             f"The host {host!r} is not known: {error.strerror or error}. Give one of this machine."

@@ -73,7 +73,7 @@ class Uploads:
             picture, size = self._decode(data, searcher.model if searcher else None)
             upload = Upload(data, sha256, size)
             if searcher is not None:
-                upload.vectors[_key(searcher.model)] = searcher.embed(picture)
+                upload.vectors[searcher.filled_by] = searcher.embed(picture)
             self._kept.put(sha256, upload, len(data) + 4096)
         elif searcher is not None:
             self.vector(upload, searcher)
@@ -94,11 +94,11 @@ class Uploads:
 
     def embedded(self, upload: Upload, searcher: Searcher) -> bool:
         """Tell whether a picture has a vector in a Space already."""
-        return _key(searcher.model) in upload.vectors
+        return searcher.filled_by in upload.vectors
 
     def vector(self, upload: Upload, searcher: Searcher) -> npt.NDArray[np.float16]:
         """Return a picture's vector in a Space, made when it is first asked for."""
-        key = _key(searcher.model)
+        key = searcher.filled_by
         if key not in upload.vectors:
             upload.vectors[key] = searcher.embed(self._decode(upload.data, searcher.model)[0])
         return upload.vectors[key]
@@ -114,7 +114,3 @@ class Uploads:
         except ImageError as error:
             reason = str(error).replace(" (--max-megapixels raises it)", "")
             raise ImageError(f"The picture cannot be searched by: {reason}.") from error
-
-
-def _key(model: Model) -> tuple[str, str, str | None]:
-    return model.name, model.fingerprint, model.graph
