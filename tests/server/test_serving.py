@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import shutil
 import signal
@@ -16,6 +17,7 @@ import lookalike
 from command import lookalike as run
 from live import serving
 from lookalike.indexing import Settings
+from lookalike.server.serving import bind
 
 
 def until(condition, seconds: float = 20.0):
@@ -42,6 +44,24 @@ def total(live) -> int | None:
 def test_it_says_how_much_it_serves_and_where(server):
     assert re.search(r"^45 images, ready in \d+\.\d s\. Ctrl-C ends it\.$", server.said, re.MULTILINE)
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+/", server.address)
+
+
+def test_answers_are_sent_at_once():
+    """The system keeps back the end of an answer until its beginning is acknowledged, unless it is told not to."""
+
+    async def accepted() -> int:
+        come = asyncio.get_running_loop().create_future()
+        taken = bind("127.0.0.1", 0)
+        async with await asyncio.start_server(lambda _, answering: come.set_result(answering), sock=taken):
+            _, asking = await asyncio.open_connection(*taken.getsockname())
+            answering = await come
+            at_once = answering.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            for end in (asking, answering):
+                end.close()
+                await end.wait_closed()
+            return at_once
+
+    assert asyncio.run(accepted()) == 1
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
