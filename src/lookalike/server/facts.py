@@ -16,7 +16,8 @@ from lookalike.store.collection import Collection
 
 __all__ = ["Facts"]
 
-_COLUMNS = ("uri", "label", "width", "height", "size", "mtime_ns", "sha256")
+_COLUMNS = ["uri", "label", "width", "height", "size", "mtime_ns", "sha256"]
+_ID = pa.field("_rowid", pa.int64())
 
 
 class Facts:
@@ -29,13 +30,11 @@ class Facts:
     """
 
     def __init__(self, collection: Collection) -> None:
-        batches = list(collection.scan(_COLUMNS))
-        self._table = pa.Table.from_batches(batches) if batches else None
-        rows = self._table["_rowid"].to_numpy().astype(np.int64) if self._table is not None else np.empty(0, np.int64)
-        if self._table is not None:
-            order = np.argsort(rows, kind="stable")
-            rows, self._table = rows[order], self._table.take(order).combine_chunks()
-        self.ids: npt.NDArray[np.int64] = rows
+        schema = pa.schema([collection.table.schema.field(name) for name in _COLUMNS]).append(_ID)
+        table = pa.Table.from_batches([batch.cast(schema) for batch in collection.scan(_COLUMNS)], schema)
+        table = table.sort_by(_ID.name).combine_chunks()
+        self.ids: npt.NDArray[np.int64] = table[_ID.name].to_numpy()
+        self._table = table.select(_COLUMNS)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -50,11 +49,11 @@ class Facts:
 
     def rows(self, ids: npt.NDArray[np.int64]) -> list[dict[str, Any]]:
         """Return the facts of some rows, in their order; rows that are not there are left out."""
-        if self._table is None or not len(ids):
+        if not len(self):
             return []
         at = np.minimum(np.searchsorted(self.ids, ids), len(self) - 1)
         at = at[self.ids[at] == ids]
-        columns = [self._table[name].take(at).to_pylist() for name in _COLUMNS]
+        columns = [column.to_pylist() for column in self._table.take(at).columns]
         return [_fact(row, *values) for row, *values in zip(self.ids[at].tolist(), *columns, strict=True)]
 
     def row(self, row: int) -> dict[str, Any] | None:
@@ -64,15 +63,11 @@ class Facts:
 
     def labels(self) -> list[tuple[str, int]]:
         """Return the labels and how many rows have each, the most first."""
-        if self._table is None:
-            return []
         counted = self._table["label"].drop_null().value_counts().to_pylist()
         return sorted(((one["values"], one["counts"]) for one in counted), key=lambda pair: (-pair[1], pair[0]))
 
     def label_column(self, ids: npt.NDArray[np.int64]) -> Sequence[str | None]:
         """Return the labels of some rows, all of which are there."""
-        if self._table is None:
-            return []
         found: list[str | None] = self._table["label"].take(np.searchsorted(self.ids, ids)).to_pylist()
         return found
 
