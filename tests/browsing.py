@@ -1,8 +1,19 @@
-"""What tests of the page do in it."""
+"""The browser that tests run, and what they do in a page."""
 
 from __future__ import annotations
 
+import shutil
 import time
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+OPTIONS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 
 def until(page, truth, what=None):

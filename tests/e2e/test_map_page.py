@@ -4,27 +4,18 @@ from __future__ import annotations
 
 import io
 import itertools
-import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from browsing import BROWSER, OPTIONS
 from lookalike.atlas_page import write_map_page
 from lookalike.mapping import Map
 from made import SPACE, add_rows, make_collection, picture
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs Playwright: pip install playwright")
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-OPTIONS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 HOSTILE = '</script><img src=x onerror="document.title=1">'
 COUNT = 60
 COLOURS = [(214, 60, 50), (40, 120, 220), (60, 170, 80)]

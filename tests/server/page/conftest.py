@@ -7,21 +7,11 @@ import shutil
 
 import pytest
 
-from browsing import tiles
+from browsing import BROWSER, OPTIONS, tiles
 from live import serving
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs Playwright: pip install playwright")
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-OPTIONS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--enable-unsafe-swiftshader",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 # The browser itself notes every answer that is not a success; drivers note how fast they read pixels back.
 NOTES = re.compile(r"Failed to load resource|GPU stall due to ReadPixels")
 
@@ -35,7 +25,7 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(scope="session")
 def browser():
     with sync_api.sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=BROWSER, args=OPTIONS)
+        running = playwright.chromium.launch(executable_path=BROWSER, args=[*OPTIONS, "--enable-unsafe-swiftshader"])
         yield running
         running.close()
 
