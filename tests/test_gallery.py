@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest.mock import patch
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -19,12 +21,15 @@ def oracle(query, halves, k, ids):
 
 
 def agree(query, halves, k, ids=None):
-    """Compare one query alone, and the same among many, with the plain computation."""
+    """Compare one query alone, first and again, and the same among many, with the plain computation."""
     ids = np.arange(len(halves)) if ids is None else ids
     made = Gallery(ids, halves)
     expected_ids, expected = oracle(query, halves, k, ids)
     many = made.nearest_of_many(np.stack([halves[0], query, query]), k)
-    for found, distances in (made.nearest(query, k), (many[0][1], many[1][1]), (many[0][2], many[1][2])):
+    with patch.multiple(gallery, _WORTH_NARROWING=1, _FEWER=1):
+        narrowing = Gallery(ids, halves)
+        alone = [made.nearest(query, k), *(narrowing.nearest(query, k) for _ in range(2))]
+    for found, distances in (*alone, (many[0][1], many[1][1]), (many[0][2], many[1][2])):
         assert found.tolist() == expected_ids.tolist()
         np.testing.assert_allclose(distances, expected, rtol=1e-12)
         assert distances.dtype == np.float64
@@ -79,6 +84,19 @@ def test_long_vectors_are_summed_in_more_than_their_own_16_bits():
     halves = random.integers(0, 256, (300, 3072)).astype(np.float16)
     halves[1:] = np.where(random.random((299, 3072)) < 0.001, halves[1:], halves[0])
     agree(halves[0], halves, 10)
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.3, 30.0], ids=["equal", "close", "apart"])
+def test_who_asks_again_and_again_gets_the_same(spread):
+    """Rows are narrowed by their bytes; where they are all about as near as each other, that is given up."""
+    random = np.random.default_rng(0)
+    halves = (1 + spread * random.normal(size=(1500, 800)) / 28).astype(np.float16)
+    made = Gallery(np.arange(1500), halves)
+    for row in random.choice(1500, 30):
+        ids, distances = made.nearest(halves[row], 6)
+        expected_ids, expected = oracle(halves[row], halves, 6, made.ids)
+        assert ids.tolist() == expected_ids.tolist()
+        np.testing.assert_allclose(distances, expected, rtol=1e-12)
 
 
 def test_rows_at_one_distance_are_ordered_by_id():

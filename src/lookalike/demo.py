@@ -101,7 +101,10 @@ def run(pictures: Pictures, output: Path) -> Path:
         map_page=output / "map.html",
         commands=_commands(pictures, collection, answers, output),
     )
-    return write_report(story, output / "report.html")
+    report = write_report(story, output / "report.html")
+    serve = [Path(sys.executable).with_name("lookalike"), "serve", "-c", collection.path, "--open"]
+    tell(f"\nTo search and look around in it: {shlex.join(map(str, serve))}")
+    return report
 
 
 def tell(line: str) -> None:
@@ -229,7 +232,7 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.stderr.write("Interrupted. Run it again to go on from there.\n")
         sys.exit(130)
-    tell(f"\nThe whole story: {report.resolve()}")
+    tell(f"The whole story: {report.resolve()}")
     if arguments.open:
         webbrowser.open(report.resolve().as_uri())
 

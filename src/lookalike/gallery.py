@@ -1,10 +1,14 @@
-"""A gallery: the vectors of a Space held in memory as float16, for exact search by one query or many."""
+"""A gallery: the vectors of a Space held in memory as float16, for exact search by one query or many.
+
+Who asks it again and again by one query has it keep the vectors as bytes too, which tell in half the time which rows
+are worth comparing.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -15,6 +19,7 @@ from lookalike.processors import cores
 __all__ = ["Gallery", "widen"]
 
 Halves = npt.NDArray[np.float16]
+Numbers = Halves | npt.NDArray[np.int8]
 Ids = npt.NDArray[np.int64]
 Rows = npt.NDArray[np.intp]
 Distances = npt.NDArray[np.float64]
@@ -23,6 +28,12 @@ Distances = npt.NDArray[np.float64]
 _TILE = 1 << 11
 # Fewer numbers than this are compared sooner by one thread.
 _MANY = 1 << 23
+# Galleries of fewer numbers are as soon compared as narrowed.
+_WORTH_NARROWING = 1 << 20
+# What is left must be so many times fewer rows.
+_FEWER = 8
+# How many more queries may in vain be tried to narrow than not.
+_PATIENCE = 8
 # Half the bits of a float16's exponent that a float32's has more: 2^112 puts it right.
 _REBIASED = np.float32(2.0**112)
 _SIGN_AND_REST = np.int32(-0x70002000)  # 0x8fffe000
@@ -45,6 +56,9 @@ class Gallery:
         self._squares = np.empty(len(halves), np.float32)
         for part, tile in _tiles(self._halves):
             np.einsum("nd,nd->n", tile, tile, out=self._squares[part])
+        self._largest = float(self._squares.max(initial=0))
+        self._asked = False
+        self._hopes = _PATIENCE if self._halves.size >= _WORTH_NARROWING else 0
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -80,11 +94,13 @@ class Gallery:
         ids, distances
             ``[min(k, n)]`` each, nearest first; the distances computed in float64 from the differences.
         """
-        halves, squares = self._halves, self._squares
+        halves, squares, slack = self._halves, self._squares, self._slack(query)
+        if rows is None:
+            rows = self._narrowed(query, k, slack)
         if rows is not None:
             halves, squares = halves[rows], squares[rows]
         estimates = squares - 2 * _products(query, halves)
-        near = _within(estimates, min(k, len(estimates)), self._slack(query))
+        near = _within(estimates, min(k, len(estimates)), slack)
         near = near if rows is None else rows[near]
         return self._ranked(query, near, k)
 
@@ -112,17 +128,68 @@ class Gallery:
         ids = np.array([ids for ids, _ in ranked], np.int64).reshape(len(queries), k)
         return ids, np.array([distances for _, distances in ranked]).reshape(len(queries), k)
 
+    @cached_property
+    def _coarse(self) -> _Coarse:
+        return _Coarse(self._halves, self._squares)
+
+    def _narrowed(self, query: Halves, k: int, slack: float) -> Rows | None:
+        """Return a few rows that the k nearest are among, or None where that is not worth while."""
+        if not (self._hopes and self._asked and k <= len(self) // _FEWER):
+            # The bytes take as long to make as some answers: whoever asks once only does without.
+            self._asked = True
+            return None
+        least, most = self._coarse.bounds(query)
+        rows = np.flatnonzero(least <= np.partition(most, k - 1)[k - 1] + slack)
+        few = len(rows) <= len(self) // _FEWER
+        # Where most rows lie about as near as each other, it is given up.
+        self._hopes = min(self._hopes + 1, _PATIENCE) if few else self._hopes - 1
+        return rows if few else None
+
     def _slack(self, query: Halves) -> float:
         """Return twice what rounding can do to an estimate |x|^2 - 2 x.q, so that no nearer row is passed over."""
-        largest = float(self._squares.max(initial=0)) + float(np.dot(wide := widen(query), wide))
+        largest = self._largest + float(np.dot(wide := widen(query), wide))
         return float(16 * np.sqrt(self._halves.shape[1]) * np.finfo(np.float32).eps * largest)
 
     def _ranked(self, query: Halves, near: Rows, k: int) -> tuple[Ids, Distances]:
         """Return ids and distances of the k nearest among a few rows."""
-        differences = self._halves[near].astype(np.float64) - query.astype(np.float64)
+        differences = widen(self._halves[near]).astype(np.float64) - widen(query).astype(np.float64)
         distances = np.sqrt(np.einsum("nd,nd->n", differences, differences))
         order = np.lexsort((self.ids[near], distances))[:k]
         return self.ids[near[order]], distances[order]
+
+
+class _Coarse:
+    """Vectors rounded to bytes, each in a unit of its own, and how far that may move a product.
+
+    With x = x' + dx, q = q' + dq: x.q = x'.q' + dx.q + x'.dq, the last two at most |dx| |q| + (|x| + |dx|) |dq|.
+    """
+
+    def __init__(self, halves: Halves, squares: npt.NDArray[np.float32]) -> None:
+        self._squares, self._lengths = squares, np.sqrt(squares)
+        self._bytes = np.empty(halves.shape, np.int8)
+        self._units, self._lost = np.empty(len(halves), np.float32), np.empty(len(halves), np.float32)
+        for part, tile in _tiles(halves):
+            self._bytes[part], self._units[part], self._lost[part] = _rounded(tile)
+
+    def bounds(self, query: Halves) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Return what |x|^2 - 2 x.q of each row is at least, and at most, but for float32's own rounding."""
+        wide = widen(query)
+        (numbers,), (unit,), (lost,) = _rounded(wide[np.newaxis])
+        length = np.sqrt(np.dot(wide, wide))
+        estimates = self._squares - _products(numbers, self._bytes) * (2 * unit * self._units)
+        spread = 2 * ((length + lost) * self._lost + lost * self._lengths)
+        return estimates - spread, estimates + spread
+
+
+def _rounded(
+    tile: npt.NDArray[np.float32],
+) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Return vectors as bytes, the unit of each, and the length of what that takes off it, rounded up."""
+    units = np.maximum(tile.max(1), -tile.min(1)) / np.float32(127)
+    units[units == 0] = 1
+    numbers = np.rint(tile / units[:, np.newaxis])
+    rest = tile - numbers * units[:, np.newaxis]
+    return numbers.astype(np.int8), units, np.sqrt(np.einsum("nd,nd->n", rest, rest)) * np.float32(1.001)
 
 
 def widen(halves: Halves) -> npt.NDArray[np.float32]:
@@ -189,18 +256,18 @@ class _Candidates:
         self._added = 0
 
 
-def _products(query: Halves, halves: Halves) -> npt.NDArray[np.float32]:
-    """Return the dot product of a query with each row, summed in float32 without making the rows float32."""
-    if halves.size < _MANY:
-        return _product(query, halves)
-    parts = np.array_split(halves, cores())
+def _products(query: Numbers, rows: Numbers) -> npt.NDArray[np.float32]:
+    """Return the dot product of a query with each row, of float16 or of bytes, without making the rows float32."""
+    if rows.size < _MANY:
+        return _product(query, rows)
+    parts = np.array_split(rows, cores())
     return np.concatenate(list(_pool().map(lambda part: _product(query, part), parts)))
 
 
-def _product(query: Halves, halves: Halves) -> npt.NDArray[np.float32]:
-    if not len(halves):
+def _product(query: Numbers, rows: Numbers) -> npt.NDArray[np.float32]:
+    if not len(rows):
         return np.empty(0, np.float32)
-    products = _simd().cdist(np.ascontiguousarray(query)[np.newaxis], halves, "dot")
+    products = _simd().cdist(np.ascontiguousarray(query)[np.newaxis], rows, "dot")
     summed: npt.NDArray[np.float32] = np.asarray(products, np.float32)[0]
     return summed
 

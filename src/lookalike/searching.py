@@ -333,7 +333,7 @@ def _compared(
 ) -> ann.Found:
     """Compare a query with every row of a gallery, or with some."""
     ids, distances = gallery.nearest(query, k + len(left_out), rows=rows)
-    kept = ~np.isin(ids, left_out)
+    kept = slice(None) if not len(left_out) else ~np.isin(ids, left_out)
     return ann.Found(ids[kept][:k], distances[kept][:k], None)
 
 

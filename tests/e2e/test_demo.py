@@ -35,6 +35,14 @@ def check(output, printed, spaces):
     # Its commands run as they are written.
     for command in html.unescape(re.findall(r"<pre>(.*?)</pre>", report, flags=re.DOTALL)[0]).splitlines():
         subprocess.run([sys.executable, "-m", *shlex.split(command)], cwd=output, capture_output=True, check=True)
+    # So does the one that it ends with.
+    *serve, opened = shlex.split(re.search(r"look around in it: (.*)", printed)[1])
+    assert opened == "--open"
+    with subprocess.Popen([*serve, "--port", "0"], stdout=subprocess.PIPE, text=True) as served:
+        try:
+            assert any(line.startswith("Serving at http") for line in served.stdout)
+        finally:
+            served.terminate()
     # It is one file: all that it shows is in it, but for the map's page.
     outside = re.findall(r'(?:src|href)="(?!data:)([^"]+)"', report)
     assert set(outside) == {"map.html"}

@@ -54,7 +54,7 @@ def make_app(paths: Sequence[str], settings: Settings | None = None, shelf: Shel
     )
     app.state.lookalike = state
     problems.handle(app)
-    for router in (collections.router, searching.router, rows.router, maps.router, jobs.router):
+    for router in (searching.router, collections.router, rows.router, maps.router, jobs.router):
         app.include_router(router, prefix=API)
     app.include_router(page.router)
     app.mount("/static", StaticFiles(directory=page.PAGE, check_dir=False), "static")

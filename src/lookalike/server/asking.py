@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -12,16 +13,18 @@ import numpy.typing as npt
 from lookalike.searching import Row, Searcher
 from lookalike.server.holding import Snapshot
 from lookalike.server.problems import Problem
-from lookalike.server.schemas import Example, ImageExample, Question, RowExample, Search
+from lookalike.server.schemas import Example, Question, RowExample, Search, UploadExample
 from lookalike.server.state import State
 from lookalike.server.uploads import Upload
 
 __all__ = ["Asked", "ask", "found", "no_row", "vector_of"]
 
+T = TypeVar("T")
+
 
 @dataclass(slots=True)
 class Asked:
-    """A question whose pictures are embedded; what is left to do is reading and arithmetic.
+    """A question as it was understood.
 
     Attributes
     ----------
@@ -47,21 +50,29 @@ class Asked:
         return np.unique(np.concatenate([rows, *same]))
 
 
-async def ask(state: State, question: Question, pictures: list[bytes]) -> Asked:
-    """Take in a question's pictures, and find all that it names."""
+async def ask(
+    state: State, question: Question, pictures: list[bytes], use: Callable[[Asked], T], *, heavy: bool = False
+) -> T:
+    """Take in a question and its pictures, and return what `use` makes of it, all in one thread.
+
+    What a network has to see, and what is `heavy` itself, waits for its turn behind other pictures; no other does.
+    """
     snapshot = state.shelf.snapshot(question.collection)
     searcher = snapshot.searcher(question.space)
-    uploads = [await state.work.run(state.uploads.take, picture, searcher) for picture in pictures]
+
+    def whole() -> T:
+        uploads = [state.uploads.take(picture, searcher) for picture in pictures]
+        plus, minus = (
+            [(_named(state, snapshot, one, uploads), one.weight) for one in side]
+            for side in (question.plus, question.minus)
+        )
+        return use(Asked(snapshot, searcher, plus, minus, uploads))
+
     if not question.plus:
         raise Problem(422, "Nothing to search by", "The question names no picture to be like: plus is empty.")
-    plus, minus = (
-        [(_named(state, snapshot, one, uploads), one.weight) for one in side]
-        for side in (question.plus, question.minus)
-    )
-    for one, _ in (*plus, *minus):
-        if isinstance(one, Upload) and not state.uploads.embedded(one, searcher):
-            await state.work.run(state.uploads.vector, one, searcher)
-    return Asked(snapshot, searcher, plus, minus, uploads)
+    named = [one.upload for one in (*question.plus, *question.minus) if isinstance(one, UploadExample)]
+    seen = not pictures and all(state.uploads.embedded(state.uploads.find(upload), searcher) for upload in named)
+    return await (state.read if seen and not heavy else state.work).run(whole)
 
 
 def vector_of(state: State, asked: Asked) -> npt.NDArray[np.float16]:
@@ -103,7 +114,7 @@ def _named(state: State, snapshot: Snapshot, example: Example, uploads: list[Upl
         if example.id not in snapshot.facts:
             raise no_row(snapshot, example.id)
         return example.id
-    if not isinstance(example, ImageExample):
+    if isinstance(example, UploadExample):
         return state.uploads.find(example.upload)
     if example.image >= len(uploads):
         raise Problem(

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TypeVar
 
+from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
 from pydantic import BaseModel, ValidationError
-from python_multipart.exceptions import FormParserError
-from starlette.datastructures import FormData, UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from lookalike.server.problems import Problem, invalid
@@ -15,14 +13,8 @@ from lookalike.server.problems import Problem, invalid
 __all__ = ["MOST_PICTURES", "pictures_and", "read_json", "read_pictures"]
 
 MOST_PICTURES = 16
-_MOST_JSON = 1 << 20
 
 M = TypeVar("M", bound=BaseModel)
-
-
-class _InMemory(MultiPartParser):
-    # The whole body is bounded already, and what clients send is not written to disk.
-    spool_max_size = 1 << 40
 
 
 async def read_json(request: Request, kind: type[M]) -> M:
@@ -51,33 +43,37 @@ async def pictures_and(request: Request, kind: type[M]) -> tuple[M, list[bytes]]
 
 
 async def _form(request: Request) -> tuple[list[bytes], bytes | None]:
-    if _media_type(request) != "multipart/form-data":
+    kind, options = parse_options_header(request.headers.get("content-type", ""))
+    if kind != "multipart/form-data":
         raise _wrong_type("application/json or multipart/form-data")
-    parser = _InMemory(
-        request.headers, request.stream(), max_files=MOST_PICTURES + 1, max_fields=4, max_part_size=_MOST_JSON
-    )
+    parts: list[tuple[MultipartSegment, list[bytes]]] = []
     try:
-        form = await parser.parse()
-    except (MultiPartException, FormParserError) as error:
-        reason = getattr(error, "message", str(error)).rstrip(".")
-        raise Problem(422, "Not a valid form", f"The form cannot be read: {reason}.") from error
-    try:
-        return await _parts(form)
-    finally:
-        await form.close()
+        # The whole body is bounded already.
+        with PushMultipartParser(options.get("boundary", ""), max_segment_count=MOST_PICTURES + 1) as parser:
+            async for received in request.stream():
+                for event in parser.parse(received):
+                    if isinstance(event, MultipartSegment):
+                        parts.append((event, []))
+                    elif event is not None:
+                        parts[-1][1].append(event)
+    except MultipartError as error:
+        raise Problem(422, "Not a valid form", f"The form cannot be read: {str(error).rstrip('.')}.") from error
+    return _sorted(parts)
 
 
-async def _parts(form: FormData) -> tuple[list[bytes], bytes | None]:
+def _sorted(parts: list[tuple[MultipartSegment, list[bytes]]]) -> tuple[list[bytes], bytes | None]:
+    """Return a form's pictures and its query."""
     pictures, query = [], None
-    for name, value in form.multi_items():
-        data = await value.read() if isinstance(value, UploadFile) else value.encode(errors="replace")
-        if name == "image" and isinstance(value, UploadFile):
-            pictures.append(data)
-        elif name == "query" and query is None:
-            query = data
+    for part, received in parts:
+        if part.name == "image" and part.filename is not None:
+            pictures.append(b"".join(received))
+        elif part.name == "query" and query is None:
+            query = b"".join(received)
         else:
             raise Problem(
-                422, "Not a valid form", f"The form has a part {name!r}; expected files named image, and one query."
+                422,
+                "Not a valid form",
+                f"The form has a part {part.name!r}; expected files named image, and one query.",
             )
     if not 1 <= len(pictures) <= MOST_PICTURES:
         raise Problem(

@@ -34,7 +34,7 @@ class Facts:
         table = pa.Table.from_batches([batch.cast(schema) for batch in collection.scan(_COLUMNS)], schema)
         table = table.sort_by(_ID.name).combine_chunks()
         self.ids: npt.NDArray[np.int64] = table[_ID.name].to_numpy()
-        self._table = table.select(_COLUMNS)
+        self._columns = {name: table[name].combine_chunks() for name in _COLUMNS}
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -53,7 +53,8 @@ class Facts:
             return []
         at = np.minimum(np.searchsorted(self.ids, ids), len(self) - 1)
         at = at[self.ids[at] == ids]
-        columns = [column.to_pylist() for column in self._table.take(at).columns]
+        # One by one: to gather them first costs as much as it saves.
+        columns = [[column[place].as_py() for place in at.tolist()] for column in self._columns.values()]
         return [_fact(row, *values) for row, *values in zip(self.ids[at].tolist(), *columns, strict=True)]
 
     def row(self, row: int) -> dict[str, Any] | None:
@@ -63,12 +64,12 @@ class Facts:
 
     def labels(self) -> list[tuple[str, int]]:
         """Return the labels and how many rows have each, the most first."""
-        counted = self._table["label"].drop_null().value_counts().to_pylist()
+        counted = self._columns["label"].drop_null().value_counts().to_pylist()
         return sorted(((one["values"], one["counts"]) for one in counted), key=lambda pair: (-pair[1], pair[0]))
 
     def label_column(self, ids: npt.NDArray[np.int64]) -> Sequence[str | None]:
         """Return the labels of some rows, all of which are there."""
-        found: list[str | None] = self._table["label"].take(np.searchsorted(self.ids, ids)).to_pylist()
+        found: list[str | None] = self._columns["label"].take(np.searchsorted(self.ids, ids)).to_pylist()
         return found
 
 

@@ -8,7 +8,7 @@ import re
 import time
 from http.cookies import CookieError, SimpleCookie
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -35,7 +35,17 @@ _HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "Cache-Control": "no-store",
 }
+
+
+def _raw(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
+    """Return headers as they are sent."""
+    return [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+
+
+_PAGE_HEADERS = _raw({**_HEADERS, "Content-Security-Policy": _PAGE_POLICY})
+_DATA_HEADERS = _raw({**_HEADERS, "Content-Security-Policy": _DATA_POLICY})
 
 
 class Guard:
@@ -195,19 +205,23 @@ class _Body:
 
 
 class _Sender:
-    """Adds to each answer the headers that keep it from being misused."""
+    """Adds to each answer the headers that keep it from being misused, but for those that it has already."""
 
     def __init__(self, send: Send, path: str, extra: dict[str, str]) -> None:
         self._send = send
-        policy = _PAGE_POLICY if path == "/" or path.startswith("/static/") else _DATA_POLICY
-        self._headers = {**_HEADERS, "Content-Security-Policy": policy, **extra}
+        shown = path == "/" or path.startswith("/static/")
+        # The first of a name holds.
+        self._headers = [*_raw(extra), *(_PAGE_HEADERS if shown else _DATA_HEADERS)]
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            headers = MutableHeaders(scope=message)
-            for name, value in self._headers.items():
-                headers.setdefault(name, value)
-            headers.setdefault("Cache-Control", "no-store")
+            headers = list(message["headers"])
+            names = {name for name, _ in headers}
+            for name, value in self._headers:
+                if name not in names:
+                    headers.append((name, value))
+                    names.add(name)
+            message["headers"] = headers
         await self._send(message)
 
 

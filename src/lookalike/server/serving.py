@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import socket
 from collections.abc import Callable
 from types import FrameType
 
-import h11
 import uvicorn
 from fastapi import FastAPI
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from lookalike.errors import InputError
 from lookalike.server.state import State
@@ -68,11 +66,9 @@ def serve(app: FastAPI, taken: socket.socket, *, started: Callable[[], None]) ->
     started
         Called once requests are answered.
     """
-    # What a client sends wrong is told to the client.
-    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
     config = uvicorn.Config(
         app,
-        http=_Hasty,
+        http=_Bounded,
         ws="none",
         lifespan="on",
         log_level="error",
@@ -80,7 +76,6 @@ def serve(app: FastAPI, taken: socket.socket, *, started: Callable[[], None]) ->
         server_header=False,
         proxy_headers=False,
         root_path=app.state.lookalike.settings.root_path,
-        h11_max_incomplete_event_size=_HEADER_BYTES,
         limit_concurrency=_CONNECTIONS,
         timeout_keep_alive=_IDLE_SECONDS,
         timeout_graceful_shutdown=_GRACE_SECONDS,
@@ -88,31 +83,50 @@ def serve(app: FastAPI, taken: socket.socket, *, started: Callable[[], None]) ->
     _Server(config, started, app.state.lookalike).run([taken])
 
 
-class _Hasty(H11Protocol):
-    """Ends connections whose request does not begin in time: uvicorn itself would wait for its headers for ever."""
+class _Bounded(HttpToolsProtocol):
+    """Ends connections whose request does not begin in time, or begins with too much: uvicorn itself takes any."""
 
     _waiting: asyncio.TimerHandle | None = None
+    _in_head = False
+    _head_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._watch()
 
     def data_received(self, data: bytes) -> None:
+        # What is read at a time is bounded; the head that it ends, by its own measure.
+        self._head_bytes = self._head_bytes + len(data) if self._in_head else 0
         super().data_received(data)
+        if self._in_head and self._head_bytes > _HEADER_BYTES:
+            self.send_400_response("The headers are too large.")
         self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        if self._waiting is not None:
-            self._waiting.cancel()
+        self._stop_waiting()
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_head = True
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > _HEADER_BYTES:
+            raise ValueError("the headers are too large")  # answered with 400
+        super().on_headers_complete()
 
     def _watch(self) -> None:
-        begun = self.conn.their_state is not h11.IDLE
-        if begun and self._waiting is not None:
+        begun = not self._in_head and self.cycle is not None and not self.cycle.response_complete
+        if begun:
+            self._stop_waiting()
+        elif self._waiting is None:
+            self._waiting = self.loop.call_later(_HEADER_SECONDS, self.transport.close)
+
+    def _stop_waiting(self) -> None:
+        if self._waiting is not None:
             self._waiting.cancel()
             self._waiting = None
-        elif not begun and self._waiting is None:
-            self._waiting = self.loop.call_later(_HEADER_SECONDS, self.transport.close)
 
 
 class _Server(uvicorn.Server):

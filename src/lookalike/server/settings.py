@@ -53,7 +53,7 @@ class Settings:
     max_upload: int = 32 << 20
     max_pixels: int = 64_000_000
     body_seconds: float = 30.0
-    workers: int = cores()
+    workers: int = cores() + 1
     waiting: int = 64
     uploads: int = 256 << 20
     thumbnails: int = 64 << 20

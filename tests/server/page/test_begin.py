@@ -100,8 +100,10 @@ def test_a_photograph_is_taken_on_a_phone(open_page):
 def test_what_is_no_picture_is_refused_with_the_reason(page, query, name, kind, data, sentence):
     drop(page, [(name, kind, data)])
     expect(page.locator("#notice")).to_contain_text(sentence)
+    assert page.locator("#filters").is_visible() == page.locator("#examples img").is_visible()
     page.set_input_files("#file", query)
     assert len(tiles(page)) > 10
+    assert page.locator("#filters").is_visible()
     assert page.locator("#notice").is_hidden()
 
 

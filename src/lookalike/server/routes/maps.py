@@ -51,8 +51,7 @@ async def place(request: Request) -> Response:
     """Tell where on the kept map what is asked by would lie."""
     state = state_of(request)
     question, pictures = await pictures_and(request, MapQuestion)
-    asked = await ask(state, question, pictures)
-    x, y = await state.work.run(_placed, state, asked, question.method)
+    x, y = await ask(state, question, pictures, lambda asked: _placed(state, asked, question.method), heavy=True)
     return answer({"x": x, "y": y})
 
 

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from lookalike.server.answers import answer, body, data, problems
-from lookalike.server.asking import ask, found, vector_of
+from lookalike.server.asking import Asked, ask, found, vector_of
 from lookalike.server.bodies import MOST_PICTURES, pictures_and, read_pictures
 from lookalike.server.problems import Problem
 from lookalike.server.schemas import Distances, Found, Question, Search, Side, Uploaded
@@ -52,8 +52,7 @@ async def search(request: Request) -> Response:
     began = time.perf_counter()
     state = state_of(request)
     question, pictures = await pictures_and(request, Search)
-    asked = await ask(state, question, pictures)
-    return answer(await state.read.run(found, state, asked, question, began))
+    return answer(await ask(state, question, pictures, lambda asked: found(state, asked, question, began)))
 
 
 @router.post(
@@ -66,13 +65,12 @@ async def distances(request: Request) -> Response:
     """Give the distance of every image of a Space from what is asked by."""
     state = state_of(request)
     question, pictures = await pictures_and(request, Question)
-    asked = await ask(state, question, pictures)
 
-    def measure() -> dict[str, Any]:
+    def measure(asked: Asked) -> dict[str, Any]:
         ids, found = asked.searcher.distances(vector_of(state, asked))
         return {"space": asked.searcher.space, "ids": ids.tolist(), "distances": found.round(5).tolist()}
 
-    return answer(await state.read.run(measure))
+    return answer(await ask(state, question, pictures, measure))
 
 
 @router.post(
