@@ -151,6 +151,14 @@ def test_a_row_that_is_left_out_is_not_found_and_another_takes_its_place(indexed
     assert rest.ids.tolist() == whole.ids[1:].tolist()
 
 
+def test_however_many_are_left_out_as_many_others_are_found(indexed):
+    query = halves(drawn(1, seed=3, length=1))[0]
+    nearest, _ = exactly(indexed, query, 250)
+    found = ann.nearest(indexed, SPACE, query, 10, leave_out=nearest)
+    assert len(found.ids) == 10
+    assert not np.isin(found.ids, nearest).any()
+
+
 def test_new_changed_and_deleted_rows_are_seen_before_the_next_update(fresh):
     new, changed = drawn(5, seed=11, length=1), drawn(2, seed=12, length=1)
     before = {uri: row.id for uri, row in fresh.known(f"/pictures/{n:06}.jpg" for n in (7, 8, 9)).items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -63,6 +64,21 @@ def test_what_the_system_refuses_is_told_with_a_remedy(path, of, done, number, k
 def test_where_there_is_no_folder_any_more_that_is_told(tmp_path, done, error, told):
     with pytest.raises(CollectionError, match=f"gone could not be {done}: {told}"), guard(str(tmp_path / "gone"), done):
         raise error
+
+
+@pytest.mark.skipif(os.name == "nt", reason="rights are others there")
+def test_a_folder_that_may_not_be_looked_into_is_not_taken_for_gone(path):
+    user = os.geteuid()
+    Path(path).chmod(0)
+    if user == 0:  # who may look everywhere
+        os.seteuid(65534)
+    try:
+        with pytest.raises(CollectionError, match="you may not read all of it"), guard(path, "read"):
+            raise of_lance(errno.EACCES)
+    finally:
+        if user == 0:
+            os.seteuid(user)
+        Path(path).chmod(0o755)
 
 
 def test_nothing_is_begun_in_a_folder_that_is_gone(tmp_path):
