@@ -166,7 +166,7 @@ def test_without_locks_it_is_said_and_fresh_files_of_no_version_are_left(collect
     stray = Path(collection.path, "images.lance", "data", "stray.lance")
     stray.write_bytes(b"stray")
     young, old = (Path(collection.path, name) for name in (".images.aa", ".images.bb"))
-    for begun, age in ((young, 3600), (old, 2 * 86400)):
+    for begun, age in ((young, 12 * 3600), (old, 36 * 3600)):
         begun.mkdir()
         os.utime(begun, (time.time() - age,) * 2)
     monkeypatch.setattr(lock, "try_lock", none)
