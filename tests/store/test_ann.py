@@ -76,7 +76,7 @@ def test_distances_and_order_are_those_of_exact_search(indexed):
     for query in halves(drawn(20, seed=3, length=1)):
         found = ann.nearest(indexed, SPACE, query, 10)
         ids, distances = exactly(indexed, query, 10)
-        assert found.recall == ann.tuned(indexed, SPACE).setting(10, filtered=False).recall
+        assert found.recall == ann.tuned(indexed, SPACE).plain[0].recall
         shared = np.isin(found.ids, ids)
         assert shared.sum() >= 8
         np.testing.assert_array_equal(found.distances[shared], distances[np.isin(ids, found.ids)])
@@ -199,7 +199,7 @@ def test_a_filter_is_kept_to_and_its_nearest_are_found(indexed, where):
     assert recall(indexed, queries, 10, where=where, among=among) >= 0.98
     found = ann.nearest(indexed, SPACE, queries[0], 100, where=where)
     assert np.isin(found.ids, among).all()
-    assert found.recall == ann.tuned(indexed, SPACE).setting(100, filtered=True).recall
+    assert found.recall == ann.tuned(indexed, SPACE).filtered[1].recall
 
 
 def test_a_filter_that_keeps_only_what_is_far_loses_nothing(tmp_path, monkeypatch):
