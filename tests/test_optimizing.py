@@ -188,6 +188,31 @@ def test_fragments_become_few_and_old_versions_go(collection):
     np.testing.assert_array_equal(again[1], matrix)
 
 
+def indexed(collection):
+    """Return how many rows each index knows, by its column."""
+    return {index.field_names[0]: index.num_rows_indexed for index in collection.table.describe_indices()}
+
+
+def test_the_indices_of_uris_and_labels_know_every_row_and_are_left_alone_then(collection):
+    upkeep.update_scalar_indices(collection)
+    assert indexed(collection) == {"uri": ROWS + 20}
+    upkeep.update_scalar_indices(collection, make=True)
+    add_rows(collection, drawn(5, seed=5))
+    upkeep.update_scalar_indices(collection)
+    assert indexed(collection) == {"uri": ROWS + 25, "label": ROWS + 25}
+    version = collection.version
+    upkeep.update_scalar_indices(collection, make=True)
+    assert collection.version == version
+
+
+def test_fragments_that_an_index_knows_and_others_are_gathered_each_among_themselves(collection):
+    upkeep.update_scalar_indices(collection, make=True)
+    for seed in (5, 6):
+        add_rows(collection, drawn(5, seed=seed))
+    upkeep.gather(collection)
+    assert sorted(fragment.count_rows() for fragment in collection.table.get_fragments()) == [10, ROWS + 20]
+
+
 def strays(collection):
     """Put files of no version into a collection, as killed writers leave them, and return them."""
     folder = Path(collection.path)

@@ -76,7 +76,7 @@ def test_distances_and_order_are_those_of_exact_search(indexed):
     for query in halves(drawn(20, seed=3, length=1)):
         found = ann.nearest(indexed, SPACE, query, 10)
         ids, distances = exactly(indexed, query, 10)
-        assert found.recall == ann.tuned(indexed, SPACE).setting(10, filtered=False).recall
+        assert found.recall == ann.tuned(indexed, SPACE).plain[0].recall
         shared = np.isin(found.ids, ids)
         assert shared.sum() >= 8
         np.testing.assert_array_equal(found.distances[shared], distances[np.isin(ids, found.ids)])
@@ -151,6 +151,14 @@ def test_a_row_that_is_left_out_is_not_found_and_another_takes_its_place(indexed
     assert rest.ids.tolist() == whole.ids[1:].tolist()
 
 
+def test_however_many_are_left_out_as_many_others_are_found(indexed):
+    query = halves(drawn(1, seed=3, length=1))[0]
+    nearest, _ = exactly(indexed, query, 250)
+    found = ann.nearest(indexed, SPACE, query, 10, leave_out=nearest)
+    assert len(found.ids) == 10
+    assert not np.isin(found.ids, nearest).any()
+
+
 def test_new_changed_and_deleted_rows_are_seen_before_the_next_update(fresh):
     new, changed = drawn(5, seed=11, length=1), drawn(2, seed=12, length=1)
     before = {uri: row.id for uri, row in fresh.known(f"/pictures/{n:06}.jpg" for n in (7, 8, 9)).items()}
@@ -191,7 +199,7 @@ def test_a_filter_is_kept_to_and_its_nearest_are_found(indexed, where):
     assert recall(indexed, queries, 10, where=where, among=among) >= 0.98
     found = ann.nearest(indexed, SPACE, queries[0], 100, where=where)
     assert np.isin(found.ids, among).all()
-    assert found.recall == ann.tuned(indexed, SPACE).setting(100, filtered=True).recall
+    assert found.recall == ann.tuned(indexed, SPACE).filtered[1].recall
 
 
 def test_a_filter_that_keeps_only_what_is_far_loses_nothing(tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ import threading
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,6 +16,7 @@ from lookalike.models.registry import resolve
 from lookalike.store import upkeep
 from lookalike.store.collection import Collection, default_path
 from lookalike.store.contents import Contents
+from lookalike.store.schema import column
 from lookalike.types import Item, Model
 
 TINY = Model(name="tiny", title="Tiny", architecture="pixels", size=(1, 2), dim=6, unit_length=False)
@@ -209,8 +211,9 @@ def test_a_space_cannot_take_a_columns_name(table):
 
 
 def test_an_unknown_space_is_refused_naming_those_there_are(table):
+    table.add_space(OTHER)
     assert table.space(None) == "tiny"
-    with pytest.raises(SpaceError, match=r"no Space 'nope'; it has tiny"):
+    with pytest.raises(SpaceError, match=r"no Space 'nope'; it has tiny, other\."):
         table.space("nope")
 
 
@@ -223,8 +226,10 @@ def test_remove_takes_names_and_folders_or_nothing(table):
 
 
 def test_an_unknown_id_is_refused(table):
+    table.write(rows(["/a"]), whole=True)
+    known = table.known(["/a"])["/a"].id
     with pytest.raises(CollectionError, match="no row with the id 77"):
-        table.take([77], ["uri"])
+        table.take([known, 77, 78], ["uri"])
 
 
 def test_ids_outlive_deletion_and_compaction(table, monkeypatch):
@@ -268,7 +273,8 @@ def test_a_reader_stays_at_its_version_until_it_refreshes(table):
 
 def test_scan_narrows_by_a_clause(table):
     table.write(rows(["/a", "/b"]), whole=True)
-    assert [b for batch in table.scan(["uri"], "uri = '/b'") for b in batch["uri"].to_pylist()] == ["/b"]
+    found = [row for batch in table.scan(["uri"], "uri = '/b'") for row in batch.to_pylist()]
+    assert found == [{"uri": "/b", "_rowid": table.known(["/b"])["/b"].id}]
 
 
 def test_what_is_no_collection_is_refused(tmp_path):
@@ -296,6 +302,30 @@ def test_another_format_is_refused(tmp_path, monkeypatch):
     newer = schema.BASE.with_metadata({b"lookalike.format": b"99"})
     monkeypatch.setattr("lookalike.store.collection.BASE", newer)
     with pytest.raises(CollectionError, match="format 99; this Lookalike reads 1"):
+        Collection.create(tmp_path / "c", [TINY])
+
+
+def test_a_table_that_is_damaged_under_a_reader_is_told_from_one_that_moved_on(table, tmp_path):
+    table.write(rows(["/a"]), whole=True)
+    reader = Collection.open(table.path)
+    for folder, content in (("data", b""), ("_versions", b"garbage")):
+        for file in (tmp_path / "c" / "images.lance" / folder).iterdir():
+            file.write_bytes(content)
+        with pytest.raises(CollectionError, match=r"could not be read: .*Find out what is damaged"):
+            reader.vectors("tiny")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        (lambda field: field.with_name("another"), "another"),
+        (lambda field: field.with_type(pa.list_(pa.float16(), 5)), "tiny"),
+    ],
+    ids=["another name", "another length"],
+)
+def test_a_column_that_its_model_does_not_describe_is_refused(tmp_path, monkeypatch, wrong, named):
+    monkeypatch.setattr("lookalike.store.collection.column", lambda model: wrong(column(model)))
+    with pytest.raises(CollectionError, match=f"could not be opened: the column '{named}' does not hold the vectors"):
         Collection.create(tmp_path / "c", [TINY])
 
 

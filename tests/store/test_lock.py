@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import re
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -76,11 +78,19 @@ def test_whoever_waits_too_long_is_told_who_holds_it_and_what_to_do(holder, tmp_
     )
 
 
+def test_a_wait_that_is_short_is_not_told_of(holder, tmp_path, caplog):
+    holder()
+    with caplog.at_level(logging.WARNING, "lookalike"), pytest.raises(BusyError), held(str(tmp_path), patience=0.1):
+        pass
+    assert caplog.records == []
+
+
 def test_the_environment_says_how_long_to_wait(holder, tmp_path, monkeypatch):
     holder()
-    monkeypatch.setenv("LOOKALIKE_WAIT", "0.2")
-    with pytest.raises(BusyError, match=r"within 0\.2 seconds"), held(str(tmp_path)):
-        pass
+    for seconds in ("0.2", "0"):
+        monkeypatch.setenv("LOOKALIKE_WAIT", seconds)
+        with pytest.raises(BusyError, match=f"within {re.escape(seconds)} seconds"), held(str(tmp_path)):
+            pass
     for nonsense in ("soon", "-1", "nan"):
         monkeypatch.setenv("LOOKALIKE_WAIT", nonsense)
         with pytest.raises(InputError, match=f"LOOKALIKE_WAIT={nonsense} is no time"), held(str(tmp_path)):
@@ -155,6 +165,10 @@ def test_without_locks_it_is_said_and_fresh_files_of_no_version_are_left(collect
 
     stray = Path(collection.path, "images.lance", "data", "stray.lance")
     stray.write_bytes(b"stray")
+    young, old = (Path(collection.path, name) for name in (".images.aa", ".images.bb"))
+    for begun, age in ((young, 12 * 3600), (old, 36 * 3600)):
+        begun.mkdir()
+        os.utime(begun, (time.time() - age,) * 2)
     monkeypatch.setattr(lock, "try_lock", none)
     with caplog.at_level(logging.WARNING, "lookalike"):
         add_rows(collection, np.eye(16, dtype=np.float32))
@@ -165,10 +179,10 @@ def test_without_locks_it_is_said_and_fresh_files_of_no_version_are_left(collect
         "let no other process change it meanwhile."
     )
     lookalike.optimize(collection)
-    assert stray.exists()
+    assert [file.exists() for file in (stray, young, old)] == [True, True, False]
     monkeypatch.undo()
     lookalike.optimize(collection)
-    assert not stray.exists()
+    assert [file.exists() for file in (stray, young)] == [False, False]
 
 
 def test_a_lock_that_fails_otherwise_is_an_error(collection, monkeypatch):

@@ -45,6 +45,13 @@ def test_a_spaces_name_stays_in_the_folder(kept, tmp_path, space):
     assert maps.read(str(tmp_path), space, "tsne").facts == FACTS
 
 
+def test_the_maps_that_are_kept_are_listed_by_space_and_method(kept, tmp_path):
+    assert maps.listed(str(tmp_path)) == []
+    for space, method in (("numbers", "tsne"), ("a-b/c", "tsne"), ("a-b/c", "pca")):
+        maps.write(str(tmp_path), space, method, kept)
+    assert maps.listed(str(tmp_path)) == [("a-b/c", "pca"), ("a-b/c", "tsne"), ("numbers", "tsne")]
+
+
 def test_a_change_takes_the_place_of_what_was_there(kept, tmp_path):
     for commit in (1, 2, 3):
         fewer = dataclasses.replace(kept, **{name: getattr(kept, name)[:commit] for name in ("ids", "xy", "fitted")})
@@ -74,3 +81,11 @@ def test_a_file_in_the_way_is_named(kept, tmp_path):
     (tmp_path / "maps").write_text("in the way")
     with pytest.raises(CollectionError, match="could not be written"):
         maps.write(str(tmp_path), "numbers", "tsne", kept)
+
+
+def test_a_collection_that_has_gone_is_named_and_not_begun_anew(kept, tmp_path):
+    gone = str(tmp_path / "gone")
+    with pytest.raises(CollectionError) as raised:
+        maps.write(gone, "numbers", "tsne", kept)
+    assert str(raised.value).startswith(f"The collection {gone} could not be written: its folder is no longer there.")
+    assert list(tmp_path.iterdir()) == []
