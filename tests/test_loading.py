@@ -105,7 +105,8 @@ def test_a_model_that_fails_in_a_thread_ends_the_run_and_keeps_what_was_committe
 def test_a_commit_is_made_when_there_are_rows_enough_or_time_has_gone_by(folder, tmp_path, options, commits):
     table = Collection.create(tmp_path / "c", [resolve("pixels")])
     before = table.version
-    lookalike.index(folder, table, settings=Settings(batch=4, threads=1, **options))
+    settings = replace(Settings(batch=4, threads=1, commit_seconds=1000.0), **options)
+    lookalike.index(folder, table, settings=settings)
     assert Collection.open(tmp_path / "c").version - before == commits
 
 
