@@ -60,11 +60,13 @@ def test_a_backup_is_a_collection_with_all_that_was_there(place, tmp_path):
     assert lookalike.check(tmp_path / "backup").sound
     assert (copied.images, copied.version, copied.kept) == (190, Collection.open(place).version, 0)
     assert done[-1][0] == done[-1][1] > 0
-    lookalike.restore(tmp_path / "backup", tmp_path / "restored")
-    assert contents(tmp_path / "restored") == contents(place)
-    assert sorted(path.name for path in (tmp_path / "restored").iterdir()) == ["images.lance", "maps"]
-    made.add_rows(Collection.open(tmp_path / "restored"), np.eye(16, dtype=np.float32))
-    assert lookalike.check(tmp_path / "restored").images == 206
+    parts = (tmp_path / "backup" / name for name in ("images.lance", "maps"))
+    assert copied.copied == sum(file.stat().st_size for part in parts for file in part.rglob("*") if file.is_file())
+    lookalike.restore(tmp_path / "backup", tmp_path / "new" / "restored")
+    assert contents(tmp_path / "new" / "restored") == contents(place)
+    assert sorted(path.name for path in (tmp_path / "new" / "restored").iterdir()) == ["images.lance", "maps"]
+    made.add_rows(Collection.open(tmp_path / "new" / "restored"), np.eye(16, dtype=np.float32))
+    assert lookalike.check(tmp_path / "new" / "restored").images == 206
 
 
 def test_an_earlier_backup_is_brought_up_to_date_without_copying_again(place, tmp_path):

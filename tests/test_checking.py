@@ -116,6 +116,41 @@ def test_a_damaged_data_file_is_named_with_the_rows_it_held(place, damage):
     assert lookalike.check(place).spaces == {SPACE: 1}
 
 
+def test_rows_before_and_after_a_damage_are_each_read_once(tmp_path):
+    """The vectors of some rows in the middle cannot be read: all else is checked, and the first rows are named."""
+    vectors, _ = made.clusters(4, 750)
+    place = Path(made.make_collection(tmp_path / "collection", vectors).path)
+    file = largest(images_of(place) / "data")
+    data = bytearray(file.read_bytes())
+    at = data.index(vectors[1500].astype(np.float16).tobytes())
+    data[at : at + 8192] = b"\xff" * 8192
+    file.write_bytes(data)
+    named = "".join(f", /pictures/{number:06}.jpg" for number in range(3))
+    assert f"{SPACE} of 3,000 rows (ids 0 to 2999{named}) cannot be read from data/{file.name}: " in told(place)
+    report = lookalike.check(place)
+    assert (report.found, report.rows, report.images, report.spaces) == (1, 3000, 3000, {SPACE: 1024})
+
+
+@pytest.mark.parametrize("lost", ["first", "second"])
+def test_of_the_files_that_hold_the_same_rows_the_damaged_one_is_named(tmp_path, lost):
+    """Once the index of the uris knows the rows, a Space that is filled later lies in a file of its own."""
+    vectors, _ = made.clusters(4, 15)
+    collection = made.make_collection(tmp_path / "collection", vectors)
+    lookalike.optimize(collection, min_rows=10)
+    collection.add_space(Model("more", "More", "pixels", (1, 1), 8))
+    uris = [f"/pictures/{number:06}.jpg" for number in range(ROWS)]
+    filled = {"uri": uris, "spaces": [[SPACE, "more"]] * ROWS, "more": np.eye(8, dtype=np.float32)[[0] * ROWS]}
+    collection.write(filled, whole=False)
+    paths = [file.path for file in collection.table.get_fragments()[0].data_files()]
+    path = paths[lost == "second"]
+    (images_of(tmp_path / "collection") / "data" / path).unlink()
+    first = f"uri, size, mtime_ns, label, sha256, width, height, thumbnail, error, {SPACE} of {ROWS} rows (ids 0 to 59)"
+    second = f"spaces, more of {ROWS} rows (ids 0 to 59, {', '.join(uris[:3])})"
+    faults = told(tmp_path / "collection")
+    assert {"first": first, "second": second}[lost] + f" cannot be read from data/{path}: " in faults
+    assert "could not be read" not in faults  # the store's own reason alone
+
+
 def test_bytes_flipped_within_a_page_are_found_where_the_store_can_tell(place):
     file = largest(images_of(place) / "data")
     data, thumbnail = bytearray(file.read_bytes()), made.picture((90, 120, 150))
@@ -183,6 +218,17 @@ def test_a_damaged_index_is_named(place, column):
         for file in (images_of(place) / "_indices" / str(segment.uuid)).iterdir():
             file.write_bytes(b"no index")
     assert f"The index of {column} cannot be used" in told(place)
+
+
+def test_an_index_that_no_longer_finds_a_vector_is_named(tmp_path):
+    """The vector has decayed into one that lies with others, and the index still has it where it was."""
+    vectors, _ = made.clusters(4, 300)
+    place = Path(made.make_collection(tmp_path / "collection", vectors).path)
+    lookalike.optimize(place, min_rows=10)
+    file = largest(images_of(place) / "data")
+    before, after = (vector.astype(np.float16).tobytes() for vector in (vectors[0], np.eye(16)[1]))
+    file.write_bytes(file.read_bytes().replace(before, after))
+    assert told(place).startswith(f"The index of {SPACE} cannot be used: it does not find a vector that is there.")
 
 
 def test_an_older_version_that_cannot_be_read_is_told_and_left_out_of_a_copy(place):

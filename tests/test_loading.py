@@ -101,6 +101,24 @@ def test_a_model_that_fails_in_a_thread_ends_the_run_and_keeps_what_was_committe
     assert (report.added, report.unchanged) == (40 - kept, kept)
 
 
+@pytest.mark.parametrize(("options", "commits"), [({}, 1), ({"commit_rows": 8}, 5), ({"commit_seconds": 0.0}, 10)])
+def test_a_commit_is_made_when_there_are_rows_enough_or_time_has_gone_by(folder, tmp_path, options, commits):
+    table = Collection.create(tmp_path / "c", [resolve("pixels")])
+    before = table.version
+    settings = replace(Settings(batch=4, threads=1, commit_seconds=1000.0), **options)
+    lookalike.index(folder, table, settings=settings)
+    assert Collection.open(tmp_path / "c").version - before == commits
+
+
+def test_a_space_added_later_is_the_only_one_that_is_embedded(folder, tmp_path, monkeypatch):
+    lookalike.index(folder, tmp_path / "c", models=["pixels"])
+    prepare, prepared = images.prepare, set()
+    monkeypatch.setattr(images, "prepare", lambda image, model: prepared.add(model.name) or prepare(image, model))
+    half = replace(resolve("pixels"), name="half", size=(16, 16), dim=768)
+    report = lookalike.index(folder, tmp_path / "c", models=[half])
+    assert (report.updated, report.unchanged, prepared) == (40, 0, {"half"})
+
+
 def test_a_network_is_loaded_once_for_all_threads(folder, tmp_path, monkeypatch):
     loads, load = [], embedder.load
 

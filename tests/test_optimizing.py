@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 import tracemalloc
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -119,12 +120,53 @@ def test_vectors_that_the_index_cannot_take_are_searched_exactly(tmp_path):
     assert lookalike.optimize(collection, min_rows=1).spaces[0].did == "none"
 
 
+def indices(collection):
+    collection.refresh()
+    return {name for index in collection.table.describe_indices() for name in index.field_names}
+
+
+@pytest.mark.parametrize("run", [lookalike.optimize, optimizing.keep_up])
+def test_indices_come_with_the_rows_from_which_they_are_asked_for(collection, run):
+    run(collection, min_rows=ROWS + 21)
+    assert indices(collection) == {"uri"}
+    run(collection, min_rows=ROWS + 20)
+    assert indices(collection) == {"uri", "label", SPACE}
+
+
+def test_the_report_says_how_the_space_is_searched_now(collection, monkeypatch):
+    monkeypatch.setattr(tuning, "_PARTITION_ROWS", 800)
+    lookalike.optimize(collection, min_rows=1000)
+    settings = {"plain": (ann.Setting(10, 1, 50, 0.993),), "filtered": (ann.Setting(10, 2, 20, 0.995),)}
+    record = replace(ann.tuned(collection, SPACE), **settings)
+    collection.table.update_config({ann.key(SPACE): record.to_json()})
+    report = lookalike.optimize(collection)
+    [done] = report.spaces
+    assert (done.did, done.index) == ("kept", "IVF_RQ, 2 partitions, 5 bits a number")
+    assert (done.recall, done.probes, done.candidates, done.filtered_recall) == (0.993, 1, 50, 0.995)
+    assert 0 < report.seconds < 300
+    told = report.to_dict()
+    assert (told["fragments"], told["spaces"][0]["recall"]) == (1, 0.993)
+    assert told["seconds"] == round(report.seconds, 3)
+
+
+def test_an_index_run_leaves_few_new_rows_out_of_the_index_and_keeps_its_recall(collection):
+    lookalike.optimize(collection, min_rows=1000, recall=0.9)
+    add_rows(collection, drawn(80, seed=2))
+    optimizing.keep_up(collection, min_rows=1000)
+    assert tuning.unindexed(collection, SPACE) == 80  # 5 % of the rows
+    add_rows(collection, drawn(1, seed=3))
+    optimizing.keep_up(collection, min_rows=1000)
+    assert tuning.unindexed(collection, SPACE) == 0
+    assert ann.tuned(collection, SPACE).target == 0.9
+
+
 def test_a_second_time_changes_nothing(collection):
     first = lookalike.optimize(collection, min_rows=1000)
     version = Collection.open(collection.path).version
     second = lookalike.optimize(collection, min_rows=1000)
     assert [report.spaces[0].did for report in (first, second)] == ["built", "kept"]
     assert first.spaces[0].recall == second.spaces[0].recall
+    assert first.spaces[0].index == "IVF_RQ, 1 partition, 5 bits a number"
     assert Collection.open(collection.path).version == version
 
 
@@ -134,8 +176,9 @@ def test_new_rows_are_taken_into_the_index_and_many_have_it_built_anew(collectio
     report = lookalike.optimize(collection)
     assert (report.spaces[0].did, report.spaces[0].rows) == ("updated", ROWS + 220)
     assert tuning.unindexed(collection, SPACE) == 0
-    add_rows(collection, drawn(2 * ROWS, seed=3))
+    add_rows(collection, drawn(2 * (ROWS + 20) - collection.count(), seed=3))
     assert lookalike.optimize(collection).spaces[0].did == "built"
+    assert tuning.unindexed(collection, SPACE) == 0
 
 
 def test_rows_that_are_gone_have_it_measured_again(collection):
@@ -160,6 +203,10 @@ def test_a_recall_that_no_setting_reaches_means_exact_search(tmp_path, monkeypat
     assert (done.did, done.recall) == ("built", None)
     assert ann.nearest(collection, SPACE, far[0], 10) is None
     assert lookalike.optimize(collection, recall=1.0).spaces[0].did == "kept"
+    # Building it anew is tried only where its rows are others than it was built for.
+    assert lookalike.optimize(collection, recall=0.9999).spaces[0].did == "tuned"
+    collection.remove(["/pictures/000003.jpg"])
+    assert lookalike.optimize(collection, recall=0.9999).spaces[0].did == "built"
 
 
 def test_only_the_spaces_that_are_named_are_tuned(collection):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -168,6 +169,30 @@ def test_what_another_adds_to_the_same_files_meanwhile_stays(pictures, small, tm
     lookalike.index(pictures / "c", tmp_path / "c", models=["pixels"])
     meanwhile(pictures, tmp_path / "c", lambda: lookalike.index(pictures, tmp_path / "c", models=[small]))
     check(tmp_path / "c", pictures, ("pixels", "small"))
+
+
+@pytest.mark.parametrize("what", ["indexed", "changed", "removed"])
+def test_what_another_does_with_one_file_meanwhile_stays_and_keeps_no_other_out(indexed, pictures, what):
+    folder, first = pictures / "d", pictures / "d" / "0.png"
+    for number in range(6):
+        draw(folder / f"{number}.png", 2000 + number)
+    if what == "removed":
+        lookalike.index(first, indexed)
+        draw(first, 3000)
+
+    def other():
+        if what == "changed":
+            draw(first, 3000)
+        if what == "removed":
+            Collection.open(indexed).remove([str(first)])
+        else:
+            lookalike.index(first, indexed)
+
+    meanwhile(folder, indexed, other, batch=2)
+    known = Collection.open(indexed).known([str(file) for file in folder.iterdir()])
+    assert len(known) == 6 - (what == "removed")
+    if what == "changed":
+        assert known[str(first)].sha256 == hashlib.sha256(first.read_bytes()).digest()
 
 
 def test_a_sweep_leaves_what_another_added_and_passes_over_what_it_removed(indexed, pictures):
