@@ -87,10 +87,11 @@ def test_long_vectors_are_summed_in_more_than_their_own_16_bits():
 
 
 @pytest.mark.parametrize("spread", [0.0, 0.3, 30.0], ids=["equal", "close", "apart"])
-def test_who_asks_again_and_again_gets_the_same(spread):
+def test_who_asks_again_and_again_gets_the_same(monkeypatch, spread):
     """Rows are narrowed by their bytes; where they are all about as near as each other, that is given up."""
     random = np.random.default_rng(0)
     halves = (1 + spread * random.normal(size=(1500, 800)) / 28).astype(np.float16)
+    monkeypatch.setattr(gallery, "_WORTH_NARROWING", 1)
     made = Gallery(np.arange(1500), halves)
     for row in random.choice(1500, 30):
         ids, distances = made.nearest(halves[row], 6)

@@ -28,8 +28,8 @@ Distances = npt.NDArray[np.float64]
 _TILE = 1 << 11
 # Fewer numbers than this are compared sooner by one thread.
 _MANY = 1 << 23
-# Galleries of fewer numbers are as soon compared as narrowed.
-_WORTH_NARROWING = 1 << 20
+# In galleries of fewer numbers the steps that narrow them hold up other threads' searches for longer than they save.
+_WORTH_NARROWING = 1 << 23
 # What is left must be so many times fewer rows.
 _FEWER = 8
 # How many more queries may in vain be tried to narrow than not.
