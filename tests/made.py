@@ -23,6 +23,12 @@ def clusters(count: int, each: int, *, dim: int = 16, seed: int = 0) -> tuple[np
     return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32), of
 
 
+def drawn(count: int, *, seed: int = 0, dim: int = 32) -> np.ndarray:
+    """Return vectors of length 1 in all directions, float32 ``[count, dim]``."""
+    found = np.random.default_rng(seed).normal(size=(count, dim)).astype(np.float32)
+    return found / np.linalg.norm(found, axis=1, keepdims=True)
+
+
 def picture(colour: tuple[int, int, int], size: tuple[int, int] = (40, 30)) -> bytes:
     """Return a JPEG of one colour."""
     file = io.BytesIO()

@@ -1,0 +1,148 @@
+"""What keeps a collection quick and small: rows gathered, indices brought up to date, what nobody needs removed."""
+
+from __future__ import annotations
+
+import threading
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import lookalike
+from lookalike import Collection, optimizing
+from lookalike.errors import CollectionError
+from lookalike.store import upkeep
+from made import SPACE, add_rows, drawn, make_collection
+
+ROWS = 1500
+
+
+@pytest.fixture
+def collection(tmp_path):
+    made = make_collection(tmp_path / "c", drawn(ROWS))
+    add_rows(made, drawn(20, seed=1))
+    return made
+
+
+def test_fragments_become_few_and_old_versions_go(collection):
+    for seed in range(6):
+        add_rows(collection, drawn(10, seed=seed))
+    ids, matrix = collection.vectors(SPACE)
+    kept = lookalike.optimize(collection, min_rows=1000)
+    assert (kept.fragments_before, kept.fragments) == (8, 1)
+    assert kept.freed == 0
+    assert len(collection.table.versions()) > 8
+    gone = lookalike.optimize(collection, keep_days=0)
+    assert gone.freed > 0
+    assert len(collection.table.versions()) == 1
+    again = Collection.open(collection.path).vectors(SPACE)
+    np.testing.assert_array_equal(again[0], ids)
+    np.testing.assert_array_equal(again[1], matrix)
+
+
+def indexed(collection):
+    """Return how many rows each index knows, by its column."""
+    return {index.field_names[0]: index.num_rows_indexed for index in collection.table.describe_indices()}
+
+
+def test_the_indices_of_uris_and_labels_know_every_row_and_are_left_alone_then(collection):
+    upkeep.update_scalar_indices(collection)
+    assert indexed(collection) == {"uri": ROWS + 20}
+    upkeep.update_scalar_indices(collection, make=True)
+    add_rows(collection, drawn(5, seed=5))
+    upkeep.update_scalar_indices(collection)
+    assert indexed(collection) == {"uri": ROWS + 25, "label": ROWS + 25}
+    version = collection.version
+    upkeep.update_scalar_indices(collection, make=True)
+    assert collection.version == version
+
+
+def test_fragments_that_an_index_knows_and_others_are_gathered_each_among_themselves(collection):
+    upkeep.update_scalar_indices(collection, make=True)
+    for seed in (5, 6):
+        add_rows(collection, drawn(5, seed=seed))
+    upkeep.gather(collection)
+    assert sorted(fragment.count_rows() for fragment in collection.table.get_fragments()) == [10, ROWS + 20]
+
+
+def strays(collection):
+    """Put files of no version into a collection, as killed writers leave them, and return them."""
+    folder = Path(collection.path)
+    names = [
+        "data/a.lance",
+        "data/.tmpAb12",
+        "_versions/.tmp_9.manifest",
+        "_transactions/3-aa.txn",
+        "_indices/aa/b.idx",
+    ]
+    files = [folder / "images.lance" / name for name in names]
+    files.append(folder / ".images.aa" / "data")
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(bytes(1000))
+    return files
+
+
+def test_files_of_no_version_go_at_once_and_all_others_stay(collection):
+    lookalike.optimize(collection, min_rows=1000)
+    old = Collection.open(collection.path)
+    before = old.vectors(SPACE)
+    add_rows(collection, drawn(5, seed=5))
+    collection.remove(["/pictures/000003.jpg"])
+    kept = set(Path(collection.path).rglob("*"))
+    made = strays(collection)
+    report = lookalike.optimize(collection)
+    assert not any(file.exists() for file in made)
+    assert report.freed >= 1000 * len(made)
+    assert not Path(collection.path, ".images.aa").exists()
+    assert not [file for file in kept if not file.exists()]
+    # Who reads the version before still does, and what was not read yet is still there.
+    np.testing.assert_array_equal(old.vectors(SPACE)[1], before[1])
+    assert len(old.take(before[0][:9], ["uri", "thumbnail"])) == 9
+    assert collection.count() == ROWS + 24
+
+
+def test_an_index_run_leaves_young_files_of_no_version_alone(collection, monkeypatch):
+    monkeypatch.setattr("lookalike.store.upkeep._MANY_FRAGMENTS", 1)
+    made = strays(collection)
+    optimizing.keep_up(collection)
+    assert len(collection.table.get_fragments()) == 1
+    assert [file.exists() for file in made] == [True] * 5 + [False]
+
+
+def test_what_was_the_newest_version_just_now_stays_however_old_it_is(collection):
+    time.sleep(1.1)
+    reader = Collection.open(collection.path)
+    add_rows(collection, drawn(5, seed=5))
+    upkeep.clean(collection, timedelta(seconds=1))
+    assert [found["version"] for found in collection.table.versions()] == [reader.version, collection.version]
+    assert len(reader.vectors(SPACE)[0]) == ROWS + 20
+
+
+def test_a_reader_of_a_version_that_is_gone_is_told_so(collection):
+    reader = Collection.open(collection.path)
+    version = reader.version
+    add_rows(collection, drawn(5, seed=5))
+    lookalike.optimize(collection, keep_days=0)
+    told = rf"Version {version} of the collection .* is there no more.*Open it again"
+    for read in (
+        lambda: reader.vectors(SPACE),
+        lambda: reader.select("label is null"),
+        lambda: list(reader.scan(["uri"])),
+    ):
+        with pytest.raises(CollectionError, match=told):
+            read()
+    reader.refresh()
+    assert len(reader.vectors(SPACE)[0]) == ROWS + 25
+
+
+def test_while_another_optimizes_an_index_run_leaves_upkeep_to_it(collection, monkeypatch):
+    monkeypatch.setattr("lookalike.store.upkeep._MANY_FRAGMENTS", 1)
+    done = threading.Thread(target=optimizing.keep_up, args=(Collection.open(collection.path),))
+    with upkeep.turn(collection):
+        done.start()
+        done.join()
+    collection.refresh()
+    assert len(collection.table.get_fragments()) == 2
