@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import threading
@@ -13,7 +14,7 @@ import pytest
 from PIL import Image
 
 import lookalike
-from lookalike import images
+from lookalike import images, sources
 from lookalike.errors import ModelError
 from lookalike.indexing import Settings
 from lookalike.models import embedder
@@ -117,6 +118,23 @@ def test_a_space_added_later_is_the_only_one_that_is_embedded(folder, tmp_path, 
     half = replace(resolve("pixels"), name="half", size=(16, 16), dim=768)
     report = lookalike.index(folder, tmp_path / "c", models=[half])
     assert (report.updated, report.unchanged, prepared) == (40, 0, {"half"})
+
+
+def test_a_file_that_the_disk_refused_is_read_again_though_it_has_not_changed(folder, tmp_path, monkeypatch):
+    """A fault of the disk passes: no file is left out for it until it changes."""
+    read, refused = sources._read, sorted(map(os.fspath, folder.iterdir()))[3]
+
+    def faulty(path, *stamp):
+        if os.fspath(path) == refused:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return read(path, *stamp)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(sources, "_read", faulty)
+        first = lookalike.index(folder, tmp_path / "c", models=["pixels"])
+    assert [uri for uri, _ in first.failures] == [refused]
+    second = lookalike.index(folder, tmp_path / "c", models=["pixels"])
+    assert (second.added, second.failed, second.unchanged) == (1, 0, first.added)
 
 
 def test_a_network_is_loaded_once_for_all_threads(folder, tmp_path, monkeypatch):
