@@ -12,7 +12,6 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import Response
-from starlette.routing import Route
 from starlette.staticfiles import StaticFiles
 
 import lookalike
@@ -58,8 +57,6 @@ def make_app(paths: Sequence[str], settings: Settings | None = None, shelf: Shel
     for router in (searching.router, collections.router, rows.router, maps.router, jobs.router):
         app.include_router(router, prefix=API)
     app.include_router(page.router)
-    # The busiest address goes straight to its function, which leaves FastAPI no arguments to read.
-    app.router.routes.insert(0, Route(f"{API}/search", searching.search, methods=["POST"]))
     app.mount("/static", StaticFiles(directory=page.PAGE, check_dir=False), "static")
     metrics = Metrics(state)
     app.add_api_route(

@@ -17,7 +17,7 @@ def uploads(page) -> list[str]:
 
 
 def test_the_page_begins_with_pictures_of_the_collection(page):
-    assert page.inner_text("#start-about") == "45 pictures in drawn"
+    expect(page.locator("#start-about")).to_have_text("45 pictures in drawn")
     first = tiles(page, "#begin")
     page.get_by_role("button", name="Show others").click()
     until(page, f"[undefined, '{first[0]}'].indexOf(document.querySelector('#begin .tile')?.dataset.id) < 0")
