@@ -51,7 +51,8 @@ def test_serve(bench, sample):
     by_rows, by_pictures = found.figures["by_rows"], found.figures["by_pictures"]
     assert 0 < by_rows["p50_ms"] <= by_rows["p99_ms"]
     assert by_rows["requests"] == 60
-    assert by_pictures["share"] == pytest.approx(by_pictures["per_second"] / by_pictures["alone"])
+    lowest, highest = (by_pictures["per_second"][way] / by_pictures["alone"][-way] for way in (1, 2))
+    assert 0 < lowest <= by_pictures["share"][1] <= by_pictures["share"][2] <= highest
     assert len(found.aims) == 4
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from browsing import BROWSER, OPTIONS
+from browsing import BROWSER, OPTIONS, until
 from lookalike.atlas_page import write_map_page
 from lookalike.mapping import Map
 from made import SPACE, add_rows, make_collection, picture
@@ -201,8 +201,7 @@ def test_the_buttons_zoom_and_show_all_again(page):
     settle(page)
     assert page.evaluate("view.scale") < before
     page.get_by_role("button", name="Show all of the map").click()
-    settle(page)
-    assert page.evaluate("[view.scale === area.whole, view.x, view.y]") == [True, 0.5, 0.5]
+    until(page, "view.scale === area.whole && view.x === 0.5 && view.y === 0.5")
 
 
 def test_search_lists_and_highlights_by_name_and_label(page):
