@@ -20,7 +20,6 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import psutil
-import uvloop
 
 import lookalike
 from lookalike import images
@@ -173,8 +172,7 @@ def _ask(address: str, requests: list[bytes]) -> list[float]:
     async def together() -> None:
         await asyncio.gather(*(one() for _ in range(_CLIENTS)))
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(together())
+    asyncio.run(together())
     return seconds
 
 

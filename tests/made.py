@@ -29,6 +29,13 @@ def drawn(count: int, *, seed: int = 0, dim: int = 32) -> np.ndarray:
     return found / np.linalg.norm(found, axis=1, keepdims=True)
 
 
+def in_two_parts(path: Path, rows: int = 1500) -> Collection:
+    """Make a collection of so many drawn vectors, and of 20 more in a fragment of their own."""
+    collection = make_collection(path, drawn(rows))
+    add_rows(collection, drawn(20, seed=1))
+    return collection
+
+
 def picture(colour: tuple[int, int, int], size: tuple[int, int] = (40, 30)) -> bytes:
     """Return a JPEG of one colour."""
     file = io.BytesIO()

@@ -16,16 +16,14 @@ from lookalike import Collection, optimizing
 from lookalike.errors import InputError, SpaceError
 from lookalike.indexing import Settings
 from lookalike.store import ann, tuning
-from made import SPACE, add_rows, drawn, make_collection
+from made import SPACE, add_rows, drawn, in_two_parts, make_collection
 
 ROWS = 1500
 
 
 @pytest.fixture
 def collection(tmp_path):
-    made = make_collection(tmp_path / "c", drawn(ROWS))
-    add_rows(made, drawn(20, seed=1))
-    return made
+    return in_two_parts(tmp_path / "c", ROWS)
 
 
 @pytest.fixture(scope="module")

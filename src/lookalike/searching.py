@@ -333,8 +333,10 @@ def _compared(
 ) -> ann.Found:
     """Compare a query with every row of a gallery, or with some."""
     ids, distances = gallery.nearest(query, k + len(left_out), rows=rows)
-    kept = slice(None) if not len(left_out) else ~np.isin(ids, left_out)
-    return ann.Found(ids[kept][:k], distances[kept][:k], None)
+    if len(left_out):
+        kept = ~np.isin(ids, left_out)
+        ids, distances = ids[kept][:k], distances[kept][:k]
+    return ann.Found(ids, distances, None)
 
 
 def _check(k: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import struct
 import threading
@@ -60,12 +61,13 @@ def test_slow_requests_time_out(collection):
     "request_",
     [
         b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 200_000 + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 40_000 + b"\r\n\r\n",
         b"GET /" + b"x" * 200_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"A: b\r\n" * 50_000 + b"\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + os.urandom(200),
         b"GET / HTTP/1.1\r\nHost: local\0host\r\n\r\n",
     ],
-    ids=["a large header", "a large address", "many headers", "TLS", "NUL"],
+    ids=["a large header", "a large header that comes at once", "a large address", "many headers", "TLS", "NUL"],
 )
 def test_what_is_no_sound_http_is_refused(server, request_):
     answer = raw(server, request_)
@@ -122,6 +124,30 @@ def test_forms_that_are_none_are_refused(server, form):
     answer = server.api.post("search", **form)
     assert answer.status_code in {415, 422}
     problem(answer, answer.status_code)
+
+
+def test_headers_of_a_usual_size_are_taken(server):
+    request = b"GET /api/v1/health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nX: " + b"x" * 20_000
+    assert raw(server, request + b"\r\n\r\n").startswith(b"HTTP/1.1 200")
+
+
+def test_a_question_that_is_too_large_is_refused(server, query):
+    """Whether it comes alone or beside a picture."""
+    question = json.dumps({"plus": [{"image": 0}], "where": "x" * (1 << 20)})
+    sent = {"files": {"image": query.read_bytes()}, "data": {"query": question}}
+    for body in ({"content": question, "headers": JSON}, sent):
+        assert "expected at most 1,048,576" in problem(server.api.post("search", **body), 413)
+
+
+def test_placing_on_a_map_waits_behind_pictures_and_searching_by_rows_does_not(collection):
+    with bounded(collection, workers=1, waiting=0) as live, ThreadPoolExecutor(1) as other:
+        large = other.submit(live.api.post, "search", files={"image": png(7000, 7000)})
+        answers = []
+        while not large.done() and 503 not in answers:
+            assert live.search(plus=[{"id": 3}]).status_code == 200
+            answers.append(live.api.post("map/place", json={"plus": [{"id": 3}]}).status_code)
+        assert 503 in answers
+        assert large.result().status_code in {200, 503}
 
 
 def test_two_hundred_uploads_at_once_are_each_answered(collection, sample):

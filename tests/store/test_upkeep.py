@@ -14,16 +14,14 @@ import lookalike
 from lookalike import Collection, optimizing
 from lookalike.errors import CollectionError
 from lookalike.store import upkeep
-from made import SPACE, add_rows, drawn, make_collection
+from made import SPACE, add_rows, drawn, in_two_parts
 
 ROWS = 1500
 
 
 @pytest.fixture
 def collection(tmp_path):
-    made = make_collection(tmp_path / "c", drawn(ROWS))
-    add_rows(made, drawn(20, seed=1))
-    return made
+    return in_two_parts(tmp_path / "c", ROWS)
 
 
 def test_fragments_become_few_and_old_versions_go(collection):

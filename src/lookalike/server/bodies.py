@@ -13,13 +13,14 @@ from lookalike.server.problems import Problem, invalid
 __all__ = ["MOST_PICTURES", "pictures_and", "read_json", "read_pictures"]
 
 MOST_PICTURES = 16
+_MOST_JSON = 1 << 20
 
 M = TypeVar("M", bound=BaseModel)
 
 
 async def read_json(request: Request, kind: type[M]) -> M:
     """Return a JSON body as what it must be."""
-    if _media_type(request) != "application/json":
+    if _media_type(request)[0] != "application/json":
         raise _wrong_type("application/json")
     return _checked(await request.body(), kind)
 
@@ -34,7 +35,7 @@ async def pictures_and(request: Request, kind: type[M]) -> tuple[M, list[bytes]]
 
     A form without ``query`` searches by all of its pictures alike.
     """
-    if _media_type(request) == "application/json":
+    if _media_type(request)[0] == "application/json":
         return await read_json(request, kind), []
     pictures, query = await _form(request)
     if query is None:
@@ -43,7 +44,7 @@ async def pictures_and(request: Request, kind: type[M]) -> tuple[M, list[bytes]]
 
 
 async def _form(request: Request) -> tuple[list[bytes], bytes | None]:
-    kind, options = parse_options_header(request.headers.get("content-type", ""))
+    kind, options = _media_type(request)
     if kind != "multipart/form-data":
         raise _wrong_type("application/json or multipart/form-data")
     parts: list[tuple[MultipartSegment, list[bytes]]] = []
@@ -83,14 +84,18 @@ def _sorted(parts: list[tuple[MultipartSegment, list[bytes]]]) -> tuple[list[byt
 
 
 def _checked(data: bytes, kind: type[M]) -> M:
+    if len(data) > _MOST_JSON:
+        raise Problem(413, "Too large", f"The JSON has {len(data):,} bytes; expected at most {_MOST_JSON:,}.")
     try:
         return kind.model_validate_json(data)
     except ValidationError as error:
         raise invalid(error.errors(include_url=False, include_context=False, include_input=False)) from None
 
 
-def _media_type(request: Request) -> str:
-    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+def _media_type(request: Request) -> tuple[str, dict[str, str]]:
+    """Return a body's media type and its parameters, such as a form's boundary."""
+    kind, options = parse_options_header(request.headers.get("content-type", ""))
+    return kind, options
 
 
 def _wrong_type(expected: str) -> Problem:

@@ -37,7 +37,8 @@ class Settings:
     body_seconds
         How long a request's body may take to arrive.
     workers, waiting
-        How many pictures are worked on at once, and how many requests may wait for their turn.
+        How many pictures are worked on at once, and how many requests may wait for their turn. One more than there are
+        cores, for one is often waiting for Python's lock.
     uploads, thumbnails
         Bytes of memory that pictures sent by clients, and small pictures made for them, may take.
     refresh_seconds
