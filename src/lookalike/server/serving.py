@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import socket
 from collections.abc import Callable
 from types import FrameType
@@ -24,8 +23,6 @@ _GRACE_SECONDS = 10
 # How long a connection stays without a request: long, for one that ends just as the next is sent takes that with it.
 _IDLE_SECONDS = 60
 _CONNECTIONS = 512
-# Objects that are made before circles among them are looked for.
-_COLLECTED_AFTER = 20_000
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -142,10 +139,6 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
-            # What was made so far stays; looking for circles in it again and again would take a core's fiftieth.
-            gc.collect()
-            gc.freeze()
-            gc.set_threshold(_COLLECTED_AFTER)
             self._started()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
