@@ -50,7 +50,7 @@ TESTS = [
     "tests/store", "tests/test_indexing.py", "tests/test_loading.py", "tests/test_metadata.py",
     "tests/test_optimizing.py", "tests/test_searching.py", "tests/trust/test_names.py",
 ]  # fmt: skip
-LIMIT = 300  # seconds; a mutant that runs longer never ends, and is noticed by that
+PATIENCE = 3  # times the budget: a mutant that runs longer never ends, and is noticed by that
 
 # Each run of tests begins in a process that has only imported what takes long, and used none of it.
 FRESH = multiprocessing.get_context("forkserver")
@@ -144,8 +144,8 @@ def try_tests(copy: Path, tests: list[str]) -> None:
         sys.exit(pytest.main(["-x", "-p", "no:cacheprovider", *tests]))
 
 
-def is_noticed(mutant: Mutant, module: Path, tests: list[str], copy: Path) -> bool:
-    """Tell whether one of some tests fails on a mutant."""
+def is_noticed(mutant: Mutant, module: Path, tests: list[str], copy: Path, limit: float) -> bool:
+    """Tell whether one of some tests fails on a mutant, or they do not end within ``limit`` seconds."""
     if not tests:
         return False
     target = copy / module
@@ -153,7 +153,7 @@ def is_noticed(mutant: Mutant, module: Path, tests: list[str], copy: Path) -> bo
     target.write_text(mutant.source, "utf-8")
     process = FRESH.Process(target=try_tests, args=(copy, tests))
     process.start()
-    process.join(LIMIT)
+    process.join(limit)
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.join()
@@ -181,7 +181,7 @@ def main() -> None:
             met = [test for line in mutant.lines for test in tests[module].get(line, [])]
             copy = copies.get()
             try:
-                return is_noticed(mutant, module, list(dict.fromkeys(met)), copy)
+                return is_noticed(mutant, module, list(dict.fromkeys(met)), copy, PATIENCE * given.budget)
             finally:
                 copies.put(copy)
 
@@ -191,9 +191,14 @@ def main() -> None:
                 sys.exit(f"The tests of {module} fail without any change when they are run one by one.")
             made = list(mutants(module))
             verdicts = pool.map(partial(noticed, module), made)
-            left = [mutant.diff for mutant, verdict in zip(made, verdicts, strict=True) if not verdict]
-            (results / f"{module.stem}.diff").write_text("\n".join(left), "utf-8")
-            print(f"{module}: {len(made)} mutants, {len(left)} that no test notices", *left, sep="\n", flush=True)
+            left = []
+            for number, (mutant, verdict) in enumerate(zip(made, verdicts, strict=True), 1):
+                if not verdict:
+                    left.append(mutant.diff)
+                    print(mutant.diff, flush=True)
+                    (results / f"{module.stem}.diff").write_text("\n".join(left), "utf-8")
+                print(f"\r{module}: {number} of {len(made)}", end="", file=sys.stderr, flush=True)
+            print(f"{module}: {len(made)} mutants, {len(left)} that no test notices", flush=True)
 
 
 if __name__ == "__main__":
