@@ -161,12 +161,19 @@ def is_noticed(mutant: Mutant, module: Path, tests: list[str], copy: Path, limit
     return process.exitcode != 0
 
 
+def range_of(text: str) -> range:
+    """Return the lines that ``12-40`` stands for."""
+    first, last = map(int, text.split("-"))
+    return range(first, last + 1)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("modules", nargs="+", type=Path)
     parser.add_argument("--tests", nargs="+", default=TESTS)
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--budget", type=float, default=60.0, help="seconds of tests for one line")
+    parser.add_argument("--lines", type=range_of, metavar="FIRST-LAST", help="change only these")
     given = parser.parse_args()
     results = Path("build/mutants")
     results.mkdir(parents=True, exist_ok=True)
@@ -189,7 +196,7 @@ def main() -> None:
             untouched = Mutant(module.read_text("utf-8"), list(tests[module]), "")
             if noticed(module, untouched):
                 sys.exit(f"The tests of {module} fail without any change when they are run one by one.")
-            made = list(mutants(module))
+            made = [one for one in mutants(module) if given.lines is None or set(given.lines) & set(one.lines)]
             verdicts = pool.map(partial(noticed, module), made)
             left = []
             for number, (mutant, verdict) in enumerate(zip(made, verdicts, strict=True), 1):
