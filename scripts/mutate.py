@@ -144,7 +144,7 @@ def try_tests(copy: Path, tests: list[str]) -> None:
         sys.exit(pytest.main(["-x", "-p", "no:cacheprovider", *tests]))
 
 
-def is_noticed(mutant: Mutant, module: Path, tests: list[str], copy: Path, limit: float) -> bool:
+def is_noticed(mutant: Mutant, module: Path, tests: list[str], copy: Path, limit: float | None) -> bool:
     """Tell whether one of some tests fails on a mutant, or they do not end within ``limit`` seconds."""
     if not tests:
         return False
@@ -184,17 +184,17 @@ def main() -> None:
         for number in range(given.jobs):
             copies.put(copied(place, number))
 
-        def noticed(module: Path, mutant: Mutant) -> bool:
+        def noticed(module: Path, mutant: Mutant, limit: float | None = PATIENCE * given.budget) -> bool:
             met = [test for line in mutant.lines for test in tests[module].get(line, [])]
             copy = copies.get()
             try:
-                return is_noticed(mutant, module, list(dict.fromkeys(met)), copy, PATIENCE * given.budget)
+                return is_noticed(mutant, module, list(dict.fromkeys(met)), copy, limit)
             finally:
                 copies.put(copy)
 
         for module in given.modules:
             untouched = Mutant(module.read_text("utf-8"), list(tests[module]), "")
-            if noticed(module, untouched):
+            if noticed(module, untouched, None):
                 sys.exit(f"The tests of {module} fail without any change when they are run one by one.")
             made = [one for one in mutants(module) if given.lines is None or set(given.lines) & set(one.lines)]
             verdicts = pool.map(partial(noticed, module), made)
