@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,9 @@ import pytest
 import lookalike
 import made
 from lookalike import Collection
-from lookalike.errors import CollectionError
+from lookalike.errors import BusyError, CollectionError
 from lookalike.mapping import make_map
-from lookalike.store import ann, copies
+from lookalike.store import ann, copies, upkeep
 from made import SPACE
 
 
@@ -82,6 +83,55 @@ def test_an_earlier_backup_is_brought_up_to_date_without_copying_again(place, tm
     assert fresh.kept == 0
     assert files(tmp_path / "backup").keys() == files(tmp_path / "other").keys()
     assert contents(tmp_path / "backup") == contents(place)
+    record = copies.read_record(tmp_path / "backup")
+    assert record.files.keys() == files(tmp_path / "backup").keys() - {"backup.json"}
+
+
+def test_a_first_index_is_copied_beside_rows_that_were_copied_before(tmp_path):
+    collection = made.make_collection(tmp_path / "collection", made.clusters(4, 50)[0])
+    lookalike.backup(collection, tmp_path / "backup")
+    lookalike.optimize(collection, min_rows=10, recall=0.9)
+    lookalike.backup(collection, tmp_path / "backup")
+    assert ann.tuned(Collection.open(tmp_path / "backup"), SPACE) is not None
+
+
+class Removing:
+    """Another process that replaces and removes the version that is being copied, so many times."""
+
+    def __init__(self, path: Path, times: int) -> None:
+        self.path, self.times = path, times
+
+    def __call__(self, done: int, total: int) -> None:
+        if self.times and done < total:
+            self.times -= 1
+            other = Collection.open(self.path)
+            made.add_rows(other, np.eye(16, dtype=np.float32)[[self.times % 16]])
+            upkeep.clean(other, timedelta(0))
+
+
+def test_a_version_that_goes_while_it_is_copied_is_given_up_for_the_newer(place, tmp_path):
+    removing = Removing(place, 2)
+    copied = lookalike.backup(place, tmp_path / "backup", progress=removing)
+    assert (removing.times, copied.images) == (0, 192)
+    assert lookalike.check(tmp_path / "backup").faults == []
+    assert contents(tmp_path / "backup") == contents(place)
+
+
+def test_versions_that_all_go_while_they_are_copied_end_in_an_error(place, tmp_path):
+    with pytest.raises(BusyError, match="is busy: 5 times"):
+        lookalike.backup(place, tmp_path / "backup", progress=Removing(place, 1000))
+    assert not (tmp_path / "backup").exists()
+
+
+def test_a_collection_that_goes_before_anything_is_copied_is_told(place, tmp_path):
+    collection = Collection.open(place)
+    shutil.rmtree(place)
+    with (
+        pytest.raises(CollectionError, match=str(place)),
+        copies.stage(collection, tmp_path / "backup", progress=lambda done, total: None),
+    ):
+        pass
+    assert not (tmp_path / "backup").exists()
 
 
 def test_a_backup_follows_a_collection_whose_files_were_all_rewritten(place, tmp_path):

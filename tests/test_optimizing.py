@@ -267,6 +267,18 @@ def test_index_builds_it_once_there_are_enough_rows_and_keeps_it_up(sample, tmp_
     assert tuning.unindexed(table, "pixels") == 0
 
 
+def test_what_was_new_a_moment_ago_stays_and_what_belongs_to_no_version_goes(tmp_path):
+    collection = make_collection(tmp_path / "c", drawn(40))
+    before = {version["version"] for version in collection.table.versions()}
+    stray = tmp_path / "c" / "images.lance" / "data" / ".tmp_half_written"
+    stray.write_bytes(b"half")
+    report = lookalike.optimize(collection, recall=1.0)
+    assert before <= {version["version"] for version in collection.table.versions()}
+    assert not stray.exists()
+    assert report.freed == 4
+    assert 0 < report.seconds < 3600
+
+
 def test_misuse_is_named(collection):
     for recall in (0, 1.01, float("nan")):
         with pytest.raises(InputError, match=r"expected a share above 0 and at most 1, such as 0\.99"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -113,6 +114,46 @@ def test_the_cheapest_setting_that_reaches_the_target_is_kept(indexed):
             assert found - error < 0.99
 
 
+def test_the_setting_that_is_kept_reaches_the_target_by_two_standard_errors(fresh, monkeypatch):
+    """Worked out from each row's own recall. A few rows may rule a setting out, but only by two errors of theirs."""
+    monkeypatch.setattr(tuning, "_KS", (10,))
+    record, sample = ann.tuned(fresh, SPACE), tuning.draw(fresh, SPACE, 60)
+    alone = [tuning.Sample(*(getattr(sample, part.name)[[row]] for part in fields(sample))) for row in range(60)]
+    for filtered, at in ((False, 2), (True, 0)):
+        ladder = tuning.ladder(10, record.partitions, filtered=filtered)[: at + 4]
+        shares = np.array(
+            [[tuning.measure(fresh, SPACE, one, row, filtered=filtered)[0] for row in alone] for one in ladder]
+        )
+        assert ((shares >= 0) & (shares <= 1)).all()
+        means, errors = shares.mean(1), shares.std(1) / np.sqrt(60)
+        first, rough = shares[:, :40].mean(1), shares[:, :40].std(1) / np.sqrt(40)
+        for below in (1.5, 2.1):
+            target = means[at] - below * errors[at]
+            fit = (first + 2 * rough >= target) & (means - 2 * errors >= target)
+            expected = ladder[int(np.argmax(fit))]
+            found = tuning.tune(fresh, SPACE, record, target, sample).setting(10, filtered=filtered)
+            assert fit.any()
+            assert (found.probes, found.candidates) == (expected.probes, expected.candidates)
+
+
+def test_all_that_was_asked_for_is_reached_where_it_can_be(tmp_path):
+    collection = make_collection(tmp_path / "c", drawn(150, length=1))
+    assert [setting.recall for setting in index(collection, 1.0).plain] == [1, 1]
+
+
+def test_a_selection_to_search_in_is_what_is_nearest_to_another_row(indexed):
+    sample = tuning.draw(indexed, SPACE, 50)
+    _, matrix = indexed.vectors(SPACE)
+    place = dict(zip(indexed.vectors(SPACE)[0].tolist(), range(len(matrix)), strict=True))
+    for row, selection in enumerate(sample.selections):
+        differences = matrix.astype(np.float32) - sample.queries[row - 1].astype(np.float32)
+        distances = np.einsum("nd,nd->n", differences, differences)
+        distances[place[sample.ids[row - 1]]] = np.inf
+        assert len(set(selection.tolist())) == 500
+        near = distances[[place[one] for one in selection.tolist()]]
+        np.testing.assert_allclose(np.sort(near), np.sort(distances)[:500], rtol=1e-4)
+
+
 def test_the_ladder_climbs_to_all_partitions():
     probes = [setting.probes for setting in tuning.ladder(10, 6)]
     assert (probes[0], probes[-1], set(probes)) == (1, 6, {1, 2, 4, 6})
@@ -135,7 +176,7 @@ def test_the_same_seed_draws_the_same_sample(indexed):
     row = dict(zip(*indexed.vectors(SPACE), strict=True))
     for own, query, distances in zip(one.ids, one.queries, one.plain, strict=True):
         assert (row[own] == query).all()
-        np.testing.assert_array_equal(distances[:10], exactly(indexed, query, 11)[1][1:])
+        np.testing.assert_array_equal(distances, exactly(indexed, query, 101)[1][1:])
 
 
 def test_more_neighbours_than_were_measured_are_not_searched_for_approximately(indexed):

@@ -20,7 +20,7 @@ from pathlib import Path
 import lance
 import pyarrow as pa
 
-from lookalike.errors import CollectionError
+from lookalike.errors import BusyError, CollectionError
 from lookalike.files import FULL, replacing
 from lookalike.store import maps
 from lookalike.store.collection import Collection
@@ -132,7 +132,7 @@ def stage(
     Raises
     ------
     CollectionError
-        If the collection cannot be read, or the copy not be written.
+        If the collection cannot be read, or the copy not be written; `BusyError` if it is changed too often meanwhile.
     """
     promised = read_record(source.path)
     with _writing(source, target):
@@ -203,7 +203,7 @@ def _copy_table(
     source: Collection, staged: Staged, target: Path, earlier: Record | None, progress: Callable[[int, int], None]
 ) -> None:
     """Copy the newest version of the images. If it is removed meanwhile, there is a newer one: then that."""
-    for attempt in range(1, _TRIES + 1):
+    for _ in range(_TRIES):
         source.refresh()
         try:
             with guard(source.path, "copied"):
@@ -214,12 +214,16 @@ def _copy_table(
         except CollectionError:
             before = source.version
             source.refresh()
-            if source.version == before or attempt == _TRIES:
+            if source.version == before:
                 raise
         else:
             staged.version = source.version
             _prune(staged.folder, set(names))
             return
+    raise BusyError(
+        f"The collection {source.path} is busy: {_TRIES} times its version was replaced and removed while it was "
+        "copied. Run the command again once the others that change and optimize it are done."
+    )
 
 
 def _tell(progress: Callable[[int, int], None], total: int, done: int) -> None:
