@@ -28,10 +28,12 @@ from lookalike.processors import cores
 from lookalike.store.collection import Collection
 from lookalike.types import Model
 from measuring import Report, alternate, parser, spread
+from painting import painted
 from vectors_made import PHOTOGRAPHS, add_source, files, pictures
 
 _CLIENTS = 8
 _TURNS = 5
+_DROPPED = 9
 
 
 def main() -> int:
@@ -51,6 +53,7 @@ def main() -> int:
             report.figures["start_seconds"] = round(seconds, 2)
             _by_rows(report, address, server, collection, arguments)
             _by_pictures(report, address, sent, collection)
+            _in_a_browser(report, address, sent[:: max(1, len(sent) // _DROPPED)])
     return report.close()
 
 
@@ -123,6 +126,21 @@ def _by_pictures(report: Report, address: str, sent: list[bytes], collection: Pa
         [(served.told(), alone.told(), share.told(2))],
     )  # fmt: skip
     report.aim("searches by pictures, share of decoding and embedding alone", share.median, least=0.8)
+
+
+def _in_a_browser(report: Report, address: str, photographs: list[bytes]) -> None:
+    """Drop photographs on the page; the first is for warming up."""
+    try:
+        first, all_ = map(spread, zip(*painted(address, photographs)[1:], strict=True))
+    except RuntimeError as error:
+        report.skip("the page", error)
+        return
+    report.figures["page"] = {"photographs": len(photographs) - 1, "first_ms": first, "all_ms": all_}
+    report.tell(
+        "In a browser on the same cores", ["photographs", "from drop to the first results, ms", "to all in sight, ms"],
+        [(len(photographs) - 1, first, all_)],
+    )  # fmt: skip
+    report.aim("from a photograph's drop to the first paint of results, slowest, ms", first.high, most=300)
 
 
 def _embed(model: Model, network: embedder.Embedder, sent: list[bytes]) -> None:

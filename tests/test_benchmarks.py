@@ -15,6 +15,7 @@ import pytest
 
 import measuring
 import vectors_made
+from browsing import BROWSER
 from engines import Queries
 from grow import Rows, Truth
 from lookalike import Collection, index
@@ -53,7 +54,12 @@ def test_serve(bench, sample):
     assert by_rows["requests"] == 60
     lowest, highest = (by_pictures["per_second"][way] / by_pictures["alone"][-way] for way in (1, 2))
     assert 0 < lowest <= by_pictures["share"][1] <= by_pictures["share"][2] <= highest
-    assert len(found.aims) == 4
+    if BROWSER is None:
+        assert "Chromium" in found.skipped["the page"]
+    else:
+        first, whole = found.figures["page"]["first_ms"], found.figures["page"]["all_ms"]
+        assert 0 < first[1] <= first[0] <= first[2] <= whole[2]
+    assert len(found.aims) == 4 + (BROWSER is not None)
 
 
 def test_search(bench, collection):

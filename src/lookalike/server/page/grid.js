@@ -24,6 +24,8 @@ export class Grid {
     this.marks = new Map();
     this.tiles = new Map();
     this.active = 0;
+    this.loading = 0;
+    this.blurred = [];
     this.layout = justify([], 1, 1, 1);
     this.element = h("ul", { class: "grid", "aria-label": label });
     this.stopped = new AbortController();
@@ -129,8 +131,9 @@ export class Grid {
   tile(row, box) {
     const image = h("img", { alt: "", decoding: "async", draggable: "false" });
     const wanted = sizeFor(Math.max(box.width, box.height) * Math.min(2, devicePixelRatio));
-    image.addEventListener("load", () => { image.classList.add("ready"); if (wanted > SMALL) this.sharpen(image, row, wanted); }, { once: true });
-    image.addEventListener("error", () => tile.classList.add("missing"));
+    this.loading += 1;
+    image.onload = () => { image.classList.add("ready"); this.loaded(image, row, wanted); };
+    image.onerror = () => { tile.classList.add("missing"); this.loaded(image, row, SMALL); };
     image.src = thumbnail(this.collection, row.id, SMALL, row.content);
     const tile = h("li", { class: "tile", draggable: "true", data: { id: row.id } },
       h("button", { type: "button", class: "open", onclick: () => this.onChoose(row, tile) }, image),
@@ -162,8 +165,16 @@ export class Grid {
     tile.addEventListener("click", (event) => { if (long) { event.stopPropagation(); event.preventDefault(); } }, { capture: true });
   }
 
-  // The kept thumbnail is there at once; a larger one must be made, and takes its place when it is.
+  // The kept thumbnails are there at once. Larger ones must be made, which would hold up those still on their way.
+  loaded(image, row, wanted) {
+    image.onload = image.onerror = null;
+    if (wanted > SMALL) this.blurred.push([image, row, wanted]);
+    this.loading -= 1;
+    if (!this.loading) for (const one of this.blurred.splice(0)) this.sharpen(...one);
+  }
+
   async sharpen(image, row, size) {
+    if (!image.isConnected) return;
     const large = new Image();
     large.src = thumbnail(this.collection, row.id, size, row.content);
     try {

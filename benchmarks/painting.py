@@ -1,0 +1,66 @@
+"""How long a browser takes from a dropped photograph to its results on the screen."""
+
+from __future__ import annotations
+
+import base64
+import shutil
+from collections.abc import Iterable
+
+__all__ = ["painted"]
+
+_BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+# A picture is painted in the frame after the one in which it is found to be there.
+_DROP = """async (data) => {
+  const carried = new DataTransfer();
+  const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
+  carried.items.add(new File([bytes], "photograph.jpg", { type: "image/jpeg" }));
+  const seen = () => [...document.querySelectorAll("#answers:not(.waiting) .tile img")]
+    .filter((picture) => picture.getBoundingClientRect().top < innerHeight);
+  const there = ({ complete, naturalWidth }) => complete && naturalWidth;
+  const frame = () => new Promise(requestAnimationFrame);
+  const began = performance.now();
+  for (const kind of ["dragenter", "dragover", "drop"]) {
+    document.body.dispatchEvent(new DragEvent(kind, { dataTransfer: carried, bubbles: true, cancelable: true }));
+  }
+  const painted = async (enough) => {
+    while (!enough(seen())) {
+      if (performance.now() - began > 30000) throw new Error("no results in 30 seconds");
+      await frame();
+    }
+    await frame();
+    return performance.now() - began;
+  };
+  return [await painted((pictures) => pictures.some(there)), await painted((pictures) => pictures.every(there))];
+}"""
+
+
+def painted(address: str, photographs: Iterable[bytes]) -> list[tuple[float, float]]:
+    """Drop each photograph on a server's page, opened anew; return the milliseconds until results are painted.
+
+    Each of them until the first picture is, and until all are that can be seen without scrolling.
+
+    Raises
+    ------
+    RuntimeError
+        If Playwright or the browser is missing.
+    """
+    browser = next(filter(None, map(shutil.which, _BROWSERS)), None)
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        browser = None
+    if browser is None:
+        raise RuntimeError("It needs Playwright and Chromium: pip install playwright, apt-get install chromium.")
+    took = []
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox", "--disable-gpu"])
+        page = running.new_page(viewport={"width": 1280, "height": 800})
+        for photograph in photographs:
+            page.goto("about:blank")
+            page.goto(address)
+            page.locator("#begin-grid .tile").first.wait_for()
+            page.wait_for_load_state("networkidle")
+            first, all_ = page.evaluate(_DROP, base64.b64encode(photograph).decode())
+            took.append((first, all_))
+        running.close()
+    return took
