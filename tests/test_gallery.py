@@ -100,6 +100,16 @@ def test_who_asks_again_and_again_gets_the_same(monkeypatch, spread):
         np.testing.assert_allclose(distances, expected, rtol=1e-12)
 
 
+def test_rows_that_lose_the_most_as_bytes_are_not_passed_over():
+    """The nearest row looks as far as it may, all others as near: a bound a little smaller would lose it."""
+    halves = np.full((21, 400), 100.5625, np.float16)
+    halves[13] = 100.4375
+    halves[:, 0] = 127
+    query = np.full(400, 100, np.float16)
+    query[0] = 127
+    agree(query, halves, 1)
+
+
 def test_rows_at_one_distance_are_ordered_by_id():
     halves = np.array([[1, 0], [0, 1], [-1, 0], [0, -1], [0.5, 0]], np.float16)
     agree(np.zeros(2, np.float16), halves, 4, np.array([40, 10, 30, 20, 99]))

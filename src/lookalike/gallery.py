@@ -28,8 +28,8 @@ Distances = npt.NDArray[np.float64]
 _TILE = 1 << 11
 # Fewer numbers than this are compared sooner by one thread.
 _MANY = 1 << 23
-# In galleries of fewer numbers the steps that narrow them hold up other threads' searches for longer than they save.
-_WORTH_NARROWING = 1 << 23
+# In galleries of fewer numbers the steps that narrow them take as long as they save.
+_WORTH_NARROWING = 1 << 21
 # What is left must be so many times fewer rows.
 _FEWER = 8
 # How many more queries may in vain be tried to narrow than not.
@@ -138,8 +138,8 @@ class Gallery:
             # The bytes take as long to make as some answers: whoever asks once only does without.
             self._asked = True
             return None
-        least, most = self._coarse.bounds(query)
-        rows = np.flatnonzero(least <= np.partition(most, k - 1)[k - 1] + slack)
+        estimates, off = self._coarse.estimates(query)
+        rows = _within(estimates, k, 2 * off + slack)
         few = len(rows) <= len(self) // _FEWER
         # Where most rows lie about as near as each other, it is given up.
         self._hopes = min(self._hopes + 1, _PATIENCE) if few else self._hopes - 1
@@ -147,12 +147,12 @@ class Gallery:
 
     def _slack(self, query: Halves) -> float:
         """Return twice what rounding can do to an estimate |x|^2 - 2 x.q, so that no nearer row is passed over."""
-        largest = self._largest + float(np.dot(wide := widen(query), wide))
+        largest = self._largest + float(np.dot(wide := query.astype(np.float32), wide))
         return float(16 * np.sqrt(self._halves.shape[1]) * np.finfo(np.float32).eps * largest)
 
     def _ranked(self, query: Halves, near: Rows, k: int) -> tuple[Ids, Distances]:
         """Return ids and distances of the k nearest among a few rows."""
-        differences = widen(self._halves[near]).astype(np.float64) - widen(query).astype(np.float64)
+        differences = self._halves[near].astype(np.float64) - query.astype(np.float64)
         distances = np.sqrt(np.einsum("nd,nd->n", differences, differences))
         order = np.lexsort((self.ids[near], distances))[:k]
         return self.ids[near[order]], distances[order]
@@ -165,20 +165,20 @@ class _Coarse:
     """
 
     def __init__(self, halves: Halves, squares: npt.NDArray[np.float32]) -> None:
-        self._squares, self._lengths = squares, np.sqrt(squares)
-        self._bytes = np.empty(halves.shape, np.int8)
-        self._units, self._lost = np.empty(len(halves), np.float32), np.empty(len(halves), np.float32)
+        self._squares, self._length = squares, float(np.sqrt(squares.max(initial=0)))
+        self._bytes, self._units = np.empty(halves.shape, np.int8), np.empty(len(halves), np.float32)
+        self._lost = 0.0
         for part, tile in _tiles(halves):
-            self._bytes[part], self._units[part], self._lost[part] = _rounded(tile)
+            self._bytes[part], self._units[part], lost = _rounded(tile)
+            self._lost = max(self._lost, float(lost.max()))
 
-    def bounds(self, query: Halves) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Return what |x|^2 - 2 x.q of each row is at least, and at most, but for float32's own rounding."""
-        wide = widen(query)
+    def estimates(self, query: Halves) -> tuple[npt.NDArray[np.float32], float]:
+        """Return |x|^2 - 2 x.q of each row, and how far each may be off, but for float32's own rounding."""
+        wide = query.astype(np.float32)
         (numbers,), (unit,), (lost,) = _rounded(wide[np.newaxis])
-        length = np.sqrt(np.dot(wide, wide))
         estimates = self._squares - _products(numbers, self._bytes) * (2 * unit * self._units)
-        spread = 2 * ((length + lost) * self._lost + lost * self._lengths)
-        return estimates - spread, estimates + spread
+        length = float(np.sqrt(np.dot(wide, wide)))
+        return estimates, 2 * (length * self._lost + (self._length + self._lost) * float(lost))
 
 
 def _rounded(

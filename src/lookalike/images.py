@@ -120,9 +120,10 @@ def _decoded(data: bytes, max_pixels: int, least: int | None) -> tuple[Image.Ima
 
 def upright(image: Image.Image) -> Image.Image:
     """Return any Pillow image as RGB: turned as its EXIF says, alpha over white, 16 bits scaled to 8."""
-    # An EXIF block that cannot be read says nothing about the pixels.
-    with suppress(Exception):
-        image = ImageOps.exif_transpose(image)
+    # Pillow copies the picture even where there is nothing to turn.
+    if _orientation(image) != 1:
+        with suppress(Exception):
+            image = ImageOps.exif_transpose(image)
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
     if image.mode in {"F", "I"} or image.mode.startswith("I;16"):
@@ -134,6 +135,7 @@ def upright(image: Image.Image) -> Image.Image:
 
 
 def _orientation(image: Image.Image) -> int:
+    # An EXIF block that cannot be read says nothing about the pixels.
     with suppress(Exception):
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
     return 1

@@ -51,12 +51,11 @@ async def _form(request: Request) -> tuple[list[bytes], bytes | None]:
     try:
         # The whole body is bounded already.
         with PushMultipartParser(options.get("boundary", ""), max_segment_count=MOST_PICTURES + 1) as parser:
-            async for received in request.stream():
-                for event in parser.parse(received):
-                    if isinstance(event, MultipartSegment):
-                        parts.append((event, []))
-                    elif event is not None:
-                        parts[-1][1].append(event)
+            for event in parser.parse(await request.body()):
+                if isinstance(event, MultipartSegment):
+                    parts.append((event, []))
+                elif event is not None:
+                    parts[-1][1].append(event)
     except MultipartError as error:
         raise Problem(422, "Not a valid form", f"The form cannot be read: {str(error).rstrip('.')}.") from error
     return _sorted(parts)

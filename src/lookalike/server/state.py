@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from starlette.requests import Request
 
+from lookalike.processors import cores
 from lookalike.server.caches import Cache
 from lookalike.server.gates import Gate
 from lookalike.server.holding import Shelf
@@ -48,7 +49,7 @@ class State:
         self.uploads = Uploads(of.uploads, of.max_pixels)
         self.pictures = Cache(of.thumbnails)
         self.work = Gate("pictures", of.workers, of.waiting)
-        self.read = Gate("reading", of.workers + 2, 16 * of.waiting)
+        self.read = Gate("reading", cores(), 16 * of.waiting)
 
     def close(self) -> None:
         """Begin nothing more."""

@@ -13,12 +13,13 @@ from lookalike.server.answers import answer, body, data, problems
 from lookalike.server.asking import Asked, ask, found, vector_of
 from lookalike.server.bodies import MOST_PICTURES, pictures_and, read_pictures
 from lookalike.server.problems import Problem
+from lookalike.server.routes.plain import Plain
 from lookalike.server.schemas import Distances, Found, Question, Search, Side, Uploaded
 from lookalike.server.state import state_of
 
 __all__ = ["FORM", "router"]
 
-router = APIRouter(tags=["searching"])
+router = APIRouter(tags=["searching"], route_class=Plain)
 
 _PICTURES = {
     "type": "array",
