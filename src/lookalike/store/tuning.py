@@ -160,7 +160,7 @@ def draw(collection: Collection, space: str, size: int = 200, seed: int = 0) -> 
 
 
 def measure(
-    collection: Collection, space: str, setting: Setting, sample: Sample, *, filtered: bool = False
+    collection: Collection, space: str, setting: Setting, sample: Sample, *, filtered: bool
 ) -> tuple[float, float]:
     """Return the recall of a setting, the mean over a sample or over its selections, and that mean's standard error."""
     shares = np.empty(len(sample.ids))
