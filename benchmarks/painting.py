@@ -6,9 +6,9 @@ import base64
 import shutil
 from collections.abc import Iterable
 
-__all__ = ["painted"]
+__all__ = ["BROWSER", "painted"]
 
-_BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 # A picture is painted in the frame after the one in which it is found to be there.
 _DROP = """async (data) => {
   const carried = new DataTransfer();
@@ -44,16 +44,16 @@ def painted(address: str, photographs: Iterable[bytes]) -> list[tuple[float, flo
     RuntimeError
         If Playwright or the browser is missing.
     """
-    browser = next(filter(None, map(shutil.which, _BROWSERS)), None)
+    needs = "It needs Playwright and Chromium: pip install playwright, apt-get install chromium."
+    if BROWSER is None:
+        raise RuntimeError(needs)
     try:
         from playwright.sync_api import sync_playwright
-    except ImportError:
-        browser = None
-    if browser is None:
-        raise RuntimeError("It needs Playwright and Chromium: pip install playwright, apt-get install chromium.")
+    except ImportError as error:
+        raise RuntimeError(needs) from error
     took = []
     with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox", "--disable-gpu"])
+        running = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox", "--disable-gpu"])
         page = running.new_page(viewport={"width": 1280, "height": 800})
         for photograph in photographs:
             page.goto("about:blank")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+from painting import BROWSER
+
+__all__ = ["BROWSER", "OPTIONS", "drop", "tiles", "until"]
+
 OPTIONS = [
     "--no-sandbox",
     "--disable-gpu",

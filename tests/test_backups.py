@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import signal
 import subprocess
@@ -121,6 +122,16 @@ def test_versions_that_all_go_while_they_are_copied_end_in_an_error(place, tmp_p
     with pytest.raises(BusyError, match="is busy: 5 times"):
         lookalike.backup(place, tmp_path / "backup", progress=Removing(place, 1000))
     assert not (tmp_path / "backup").exists()
+
+
+def test_a_full_disk_is_told_of_though_the_collection_changes_at_each_try(place, tmp_path, monkeypatch):
+    def full(descriptor: int) -> None:
+        made.add_rows(Collection.open(place), np.eye(16, dtype=np.float32)[:1])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(CollectionError, match="no space is left there"):
+        lookalike.backup(place, tmp_path / "backup")
 
 
 def test_a_collection_that_goes_before_anything_is_copied_is_told(place, tmp_path):

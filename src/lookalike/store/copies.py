@@ -211,10 +211,11 @@ def _copy_table(
                 total = sum(Path(source.path, name).stat().st_size for name in names)
             staged.files.clear()
             _copy(source, staged, names, target, earlier, partial(_tell, progress, total))
-        except CollectionError:
+        except CollectionError as error:
             before = source.version
             source.refresh()
-            if source.version == before:
+            # A full disk has nothing to do with what others change.
+            if source.version == before or getattr(error.__cause__, "errno", None) in FULL:
                 raise
         else:
             staged.version = source.version
