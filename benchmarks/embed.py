@@ -27,6 +27,7 @@ from lookalike.images import MAX_PIXELS
 from lookalike.indexing import Settings
 from lookalike.loading import Work, Worker
 from lookalike.models import embedder, graphs, registry, tensors, weights
+from lookalike.models.networks import Networks
 from lookalike.processors import cores
 from lookalike.sources import Scan
 from lookalike.types import Model
@@ -136,7 +137,7 @@ def _parts(report: Report, folder: Path, models: list[Model], most: int) -> None
         figures = report.figures["runs"][model.name]
         with tempfile.TemporaryDirectory() as place:
             contents = Collection.create(Path(place, "empty"), [model]).contents()
-        worker = Worker({model.name: model}, contents, MAX_PIXELS)
+        worker = Worker({model.name: model}, contents, MAX_PIXELS, Networks())
         works = [Work(item, None, (model.name,)) for item in chosen]
         start = time.thread_time()
         for work in works:

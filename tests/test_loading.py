@@ -137,7 +137,7 @@ def test_a_file_that_the_disk_refused_is_read_again_though_it_has_not_changed(fo
     assert (second.added, second.failed, second.unchanged) == (1, 0, first.added)
 
 
-def test_a_network_is_loaded_once_for_all_threads(folder, tmp_path, monkeypatch):
+def test_a_network_is_loaded_once_for_the_check_and_all_threads(folder, tmp_path, monkeypatch):
     loads, load = [], embedder.load
 
     def counted(model, **options):
@@ -146,4 +146,4 @@ def test_a_network_is_loaded_once_for_all_threads(folder, tmp_path, monkeypatch)
 
     monkeypatch.setattr(embedder, "load", counted)
     lookalike.index(folder, tmp_path / "c", models=["pixels"], settings=Settings(batch=2, threads=4))
-    assert loads == [("pixels", {}), ("pixels", {"threads": 1})]
+    assert loads == [("pixels", {"threads": 1})]

@@ -23,7 +23,8 @@ from lookalike import images, optimizing
 from lookalike.errors import CollectionError, SourceError
 from lookalike.loading import Work, Worker, in_order
 from lookalike.metadata import Described, Metadata
-from lookalike.models import embedder, registry
+from lookalike.models import registry
+from lookalike.models.networks import Networks
 from lookalike.processors import cores
 from lookalike.sources import EXTENSIONS, Labels, Scan, from_uri, prefixes
 from lookalike.store import ann
@@ -58,7 +59,7 @@ class Settings:
 
     max_pixels: int = images.MAX_PIXELS
     retry_failures: bool = False
-    batch: int = 8
+    batch: int = 4
     threads: int = 0
     commit_rows: int = 512
     commit_seconds: float = 10.0
@@ -149,9 +150,10 @@ def index(
     named = [paths] if isinstance(paths, str | os.PathLike) else paths
     scan = named if isinstance(named, Scan) else Scan(named, labels=labels, hidden=hidden)
     described = None if metadata is None else Metadata.read(metadata)
-    table = _open(scan, collection, [registry.resolve(model) for model in models], described)
+    networks = Networks()
+    table = _open(scan, collection, [registry.resolve(model) for model in models], described, networks)
     settings = settings or Settings()
-    run = _Run(table, settings, progress or (lambda _: None))
+    run = _Run(table, settings, networks, progress or (lambda _: None))
     run.work_through(scan)
     run.report.metadata = None if described is None else described.join(table)
     optimizing.keep_up(table, min_rows=settings.min_rows)
@@ -165,6 +167,7 @@ def _open(
     collection: Collection | str | os.PathLike[str] | None,
     models: list[Model],
     described: Metadata | None,
+    networks: Networks,
 ) -> Collection:
     """Open or make the collection, once it is sure that there are images and that models and metadata can be used."""
     path = default_path() if collection is None else collection
@@ -179,7 +182,7 @@ def _open(
         )
     models = models or ([registry.resolve("auto")] if table is None else [])
     there = table.models if table is not None else {}
-    models = [model if model.name in there else embedder.load(model).model for model in models]
+    models = [model if model.name in there else networks.of(model).model for model in models]
     if described is not None:
         described.fit(table.metadata if table else {}, [*there, *(model.name for model in models)])
     if table is None:
@@ -199,7 +202,9 @@ def _open(
 class _Run:
     """One call of `index`: the rows on their way to the next commit, and the counts."""
 
-    def __init__(self, collection: Collection, settings: Settings, progress: Callable[[int], None]) -> None:
+    def __init__(
+        self, collection: Collection, settings: Settings, networks: Networks, progress: Callable[[int], None]
+    ) -> None:
         self.report = Report()
         self._collection = collection
         # Vectors are reused from the table as it was before the first commit: by the time of a later one, their row
@@ -208,6 +213,7 @@ class _Run:
         # Others may add Spaces meanwhile: those are theirs to fill.
         self._models = collection.models
         self._settings = settings
+        self._networks = networks
         self._progress = progress
         self._worker: Worker | None = None
         self._waiting: deque[Future[list[Work]]] = deque()
@@ -255,7 +261,7 @@ class _Run:
     def _begin(self) -> Worker:
         """Return what works, now that there is work."""
         self._before = self._collection.reopened()
-        return Worker(self._models, self._before.contents(), self._settings.max_pixels)
+        return Worker(self._models, self._before.contents(), self._settings.max_pixels, self._networks)
 
     def _stop(self, pool: ThreadPoolExecutor) -> None:
         """Let what was begun come to its end, and nothing else be begun."""
@@ -337,7 +343,8 @@ class _Run:
             columns |= {name: rows[name] for name in names}
         if spaces:
             filled = [{*spaces, *(work.known.spaces if work.known and kind == "same" else ())} for work in works]
-            columns["spaces"] = [[name for name in self._collection.models if name in names] for names in filled]
+            known = list(self._collection.models)
+            columns["spaces"] = [[name for name in known if name in names] for names in filled]
             columns |= {name: np.stack([work.vectors[name] for work in works]) for name in spaces}
         self._collection.write(columns, whole=kind not in {"same", "stale"})
 

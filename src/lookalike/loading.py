@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import groupby, takewhile
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy.typing as npt
 
 from lookalike import images
 from lookalike.errors import ImageError
-from lookalike.models import embedder
+from lookalike.models.networks import Networks
 from lookalike.store.contents import Contents, Known
 from lookalike.tracing import span
 from lookalike.types import Item, Model
@@ -62,14 +63,13 @@ class Worker:
     Once `stop` was called, shares come back with only those works that had been begun.
     """
 
-    def __init__(self, models: dict[str, Model], contents: Contents, max_pixels: int) -> None:
+    def __init__(self, models: dict[str, Model], contents: Contents, max_pixels: int, networks: Networks) -> None:
         self._models = models
         self._contents = contents
         self._max_pixels = max_pixels
         self._least = {name: images.least_side(model) for name, model in models.items()}
         self._stopped = threading.Event()
-        self._loading = threading.Lock()
-        self._embedders: dict[str, embedder.Embedder] = {}
+        self._network = cache(lambda name: networks.of(models[name]))
 
     def __call__(self, works: list[Work]) -> list[Work]:
         """Fill in some works; a bad image is an error in its own, never an exception."""
@@ -80,7 +80,7 @@ class Worker:
         for name in self._models:
             these = [work for work in begun if name in work.prepared]
             if these:
-                network = self._embedder(name)
+                network = self._network(name)
                 with span(f"embed {name}"):
                     vectors = network.embed(np.stack([work.prepared.pop(name) for work in these]))
                 for work, vector in zip(these, vectors, strict=True):
@@ -115,13 +115,6 @@ class Worker:
                 image, work.size = images.decode_small(data, least=least, max_pixels=self._max_pixels)
                 work.prepared |= {name: images.prepare(image, self._models[name]) for name in names}
                 work.thumbnail = images.thumbnail(image)
-
-    def _embedder(self, name: str) -> embedder.Embedder:
-        with self._loading:
-            if name not in self._embedders:
-                # One thread a batch: as many batches run at once as there are threads.
-                self._embedders[name] = embedder.load(self._models[name], threads=1)
-            return self._embedders[name]
 
 
 def in_order(

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lookalike.errors import CollectionError, InputError, LookalikeError
-from lookalike.models import embedder
+from lookalike.models.networks import Networks
 from lookalike.searching import Searcher
 from lookalike.server.caches import Cache
 from lookalike.server.facts import Facts
@@ -24,26 +24,10 @@ from lookalike.store import ann, filters
 from lookalike.store.collection import Collection
 from lookalike.types import Model
 
-__all__ = ["Holding", "Networks", "Shelf", "Snapshot"]
+__all__ = ["Holding", "Shelf", "Snapshot"]
 
 # Ids that the last filters selected, of all filters together: 32 MiB.
 _SELECTED = 1 << 22
-
-
-class Networks:
-    """The networks of all collections, each loaded once. One thread a picture: as many run as there are cores."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._loaded: dict[str, embedder.Embedder] = {}
-
-    def of(self, model: Model) -> embedder.Embedder:
-        """Return a Model ready to run."""
-        key = f"{model.fingerprint} {model.graph}"
-        with self._lock:
-            if key not in self._loaded:
-                self._loaded[key] = embedder.load(model, threads=1)
-            return self._loaded[key]
 
 
 class Snapshot:
