@@ -50,7 +50,7 @@ class Settings:
     retry_failures
         Whether files that failed before and have not changed are tried again.
     batch, threads
-        Images that a thread takes at once, and a network too; how many threads, 0 for one a core.
+        Images that a thread takes at most at once; how many threads, 0 for one a core.
     commit_rows, commit_seconds
         A commit is made when so many rows are ready, or so much time has gone by.
     min_rows
@@ -59,7 +59,7 @@ class Settings:
 
     max_pixels: int = images.MAX_PIXELS
     retry_failures: bool = False
-    batch: int = 4
+    batch: int = 16
     threads: int = 0
     commit_rows: int = 512
     commit_seconds: float = 10.0
@@ -213,6 +213,7 @@ class _Run:
         # Others may add Spaces meanwhile: those are theirs to fill.
         self._models = collection.models
         self._settings = settings
+        self._threads = settings.threads or cores()
         self._networks = networks
         self._progress = progress
         self._worker: Worker | None = None
@@ -225,10 +226,9 @@ class _Run:
     def work_through(self, scan: Scan) -> None:
         """Do everything that the scan asks for, then sweep."""
         before = {root: self._collection.ids_under(prefixes(root)) for root in scan.roots}
-        threads = self._settings.threads or cores()
-        with ThreadPoolExecutor(threads, "index") as pool:
+        with ThreadPoolExecutor(self._threads, "index") as pool:
             try:
-                for works in in_order(pool, self._missing(scan), self._waiting, 2 * threads):
+                for works in in_order(pool, self._missing(scan), self._waiting, 2 * self._threads):
                     self._take_in(works)
                     self._progress(len(works))
             except BaseException as error:
@@ -255,8 +255,15 @@ class _Run:
             if missing.work:
                 worker = self._worker = self._worker or self._begin()
                 works = [Work(item, known, spaces) for item, known in missing.work]
-                for first in range(0, len(works), self._settings.batch):
-                    yield worker, works[first : first + self._settings.batch]
+                yield from ((worker, share) for share in self._shares(works))
+
+    def _shares(self, works: list[Work]) -> Iterator[list[Work]]:
+        """Cut works up for the threads; smaller towards their end, so that no thread works alone for long."""
+        first, rounds = 0, 2 * self._threads
+        while first < len(works):
+            size = max(1, min(self._settings.batch, (len(works) - first) // rounds))
+            yield works[first : first + size]
+            first += size
 
     def _begin(self) -> Worker:
         """Return what works, now that there is work."""

@@ -80,7 +80,8 @@ def test_a_users_own_graph_runs_too(tmp_path, prepared):
     )
     model = resolve(tmp_path / "net.onnx")
     expected = embedder.load(model).embed(prepared)
-    np.testing.assert_allclose(embedder.load(replace(model, runtime="openvino")).embed(prepared), expected, atol=1e-5)
+    # Each number is a mean of 50,176 float32 numbers, which the two add up in orders of their own.
+    np.testing.assert_allclose(embedder.load(replace(model, runtime="openvino")).embed(prepared), expected, atol=1e-4)
     (tmp_path / "broken.onnx").write_bytes(b"no graph")
     broken = replace(model, weights=replace(model.weights, file=str(tmp_path / "broken.onnx"), sha256=None))
     with pytest.raises(ModelError, match=r"broken\.onnx cannot be loaded: .*Give a valid \.onnx file"):
