@@ -251,6 +251,8 @@ function fly(next) {
       : (1 / from.scale - 1 / view.scale) / (1 / from.scale - 1 / next.scale);
     view.x = from.x + (next.x - from.x) * share;
     view.y = from.y + (next.y - from.y) * share;
+    // What was rounded on the way is not kept.
+    if (part === 1) Object.assign(view, next);
     draw();
     flight = part < 1 ? requestAnimationFrame(step) : 0;
   };

@@ -44,38 +44,32 @@ def media_type(beginning: bytes) -> str | None:
     return next((name for pattern, name in _TYPES if re.match(pattern, beginning, re.DOTALL)), None)
 
 
-def thumbnail(state: State, snapshot: Snapshot, fact: dict[str, Any], side: int) -> bytes:
+async def thumbnail(state: State, snapshot: Snapshot, fact: dict[str, Any], side: int) -> bytes:
     """Return a row's picture as a JPEG whose longer side is at most so many pixels, or that of the kept one.
 
     The one kept in the table, where it is large enough, or where the original may not be read or is not what was
     indexed.
     """
-    key = fact["content"], side if side > _KEPT_SIDE else _KEPT_SIDE
+    key = fact["content"], max(side, _KEPT_SIDE)
     made = state.pictures.get(key)
     if made is None:
         if side > _KEPT_SIDE and state.settings.originals:
-            with suppress(Problem, ImageError):
-                made = _made(state, fact, side)
+            made = await state.work.run(_made, state, fact, side)
         if made is None:
-            made = _kept(snapshot, fact["id"])
+            made = await state.thumbnails.of(snapshot, fact["id"])
         state.pictures.put(key, made, len(made) + 256)
     return made
 
 
-def _made(state: State, fact: dict[str, Any], side: int) -> bytes:
-    with original(fact).file as file:
+def _made(state: State, fact: dict[str, Any], side: int) -> bytes | None:
+    """Return a thumbnail made of the original; None if that cannot be had or decoded."""
+    with suppress(Problem, ImageError), original(fact).file as file:
         data = file.read(_MOST_BYTES + 1)
-    if len(data) > _MOST_BYTES:
-        raise ImageError("too large to be decoded while someone waits")
-    image, _ = images.decode_small(data, least=side, max_pixels=state.settings.max_pixels)
-    return images.thumbnail(image, side=side)
-
-
-def _kept(snapshot: Snapshot, row: int) -> bytes:
-    (data,) = snapshot.collection.take([row], ["thumbnail"])["thumbnail"].to_pylist()
-    if not data:
-        raise Problem(404, "No thumbnail", f"The row {row} has no thumbnail.")
-    return bytes(data)
+        if len(data) > _MOST_BYTES:
+            return None
+        image, _ = images.decode_small(data, least=side, max_pixels=state.settings.max_pixels)
+        return images.thumbnail(image, side=side)
+    return None
 
 
 @dataclass(slots=True)

@@ -12,6 +12,7 @@ from lookalike.server.gates import Gate
 from lookalike.server.holding import Shelf
 from lookalike.server.jobs import Jobs
 from lookalike.server.settings import Settings
+from lookalike.server.thumbnails import Thumbnails
 from lookalike.server.uploads import Uploads
 
 __all__ = ["State", "state_of"]
@@ -27,8 +28,8 @@ class State:
         How it behaves, its collections, and the pictures that clients sent.
     pictures
         Small pictures made on demand, by the content's sha256 and their side.
-    work, read
-        Where pictures are decoded and embedded, and where rows are read and compared.
+    work, read, thumbnails
+        Where pictures are decoded and embedded, where rows are read and compared, and where kept thumbnails are.
     jobs
         What takes longer than a request.
     closing
@@ -41,6 +42,7 @@ class State:
     pictures: Cache[tuple[str, int], bytes] = field(init=False)
     work: Gate = field(init=False)
     read: Gate = field(init=False)
+    thumbnails: Thumbnails = field(init=False)
     jobs: Jobs = field(default_factory=Jobs)
     closing: bool = False
 
@@ -50,6 +52,7 @@ class State:
         self.pictures = Cache(of.thumbnails)
         self.work = Gate("pictures", of.workers, of.waiting)
         self.read = Gate("reading", cores(), 16 * of.waiting)
+        self.thumbnails = Thumbnails(self.read)
 
     def close(self) -> None:
         """Begin nothing more."""

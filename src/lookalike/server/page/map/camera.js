@@ -57,6 +57,8 @@ export class Camera {
       const share = level ? eased : (1 / scale - 1 / this.scale) / (1 / scale - 1 / next.scale);
       this.x = x + (next.x - x) * share;
       this.y = y + (next.y - y) * share;
+      // What was rounded on the way is not kept.
+      if (part === 1) Object.assign(this, next);
       this.flight = part < 1 ? requestAnimationFrame(step) : 0;
       this.onMove();
     };
