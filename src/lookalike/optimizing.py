@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any, Literal
 
@@ -61,7 +61,7 @@ class SpaceIndex:
     filtered_recall: float | None = None
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Optimized:
     """What `optimize` did.
 
@@ -77,11 +77,11 @@ class Optimized:
         Each Space's index.
     """
 
-    fragments_before: int = 0
-    fragments: int = 0
-    freed: int = 0
-    seconds: float = 0.0
-    spaces: list[SpaceIndex] = field(default_factory=list)
+    fragments_before: int
+    fragments: int
+    freed: int
+    seconds: float
+    spaces: list[SpaceIndex]
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain data: what ``lookalike optimize --json`` prints."""
@@ -141,18 +141,17 @@ def optimize(
     table = path if isinstance(path, Collection) else Collection.open(path)
     with upkeep.turn(table):
         names = [table.space(name) for name in dict.fromkeys(spaces)] or list(table.models)
-        report = Optimized(fragments_before=len(table.table.get_fragments()))
+        before = len(table.table.get_fragments())
         tell("Gathering fragments")
         upkeep.update_scalar_indices(table, make=any(table.count(name) >= min_rows for name in names))
         upkeep.gather(table)
-        report.spaces = [_index(table, name, recall, min_rows, tell) for name in names]
+        indices = [_index(table, name, recall, min_rows, tell) for name in names]
         # Once more: what an index did not know lay apart from what it knew.
         upkeep.gather(table)
         tell("Removing old versions")
-        report.freed = upkeep.clean(table, timedelta(days=keep_days), orphans=True)
-        report.fragments = len(table.table.get_fragments())
-    report.seconds = time.perf_counter() - start
-    return report
+        freed = upkeep.clean(table, timedelta(days=keep_days), orphans=True)
+        fragments = len(table.table.get_fragments())
+    return Optimized(before, fragments, freed, time.perf_counter() - start, indices)
 
 
 def keep_up(collection: Collection, *, min_rows: int = ann.THRESHOLD) -> None:
