@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import lookalike
+from browsing import BROWSER, OPTIONS
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -63,3 +64,13 @@ def sample(tmp_path_factory) -> Path:
     from lookalike.datasets.sample import write_sample
 
     return write_sample(tmp_path_factory.mktemp("drawn") / "sample", per_class=5)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium, until the module's tests are done: as long as it runs, no other can be driven from this thread."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="needs Playwright: pip install playwright")
+    with sync_api.sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=BROWSER, args=OPTIONS)
+        yield running
+        running.close()

@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cache
 from itertools import groupby, takewhile
 
 import numpy as np
@@ -69,7 +68,7 @@ class Worker:
         self._max_pixels = max_pixels
         self._least = {name: images.least_side(model) for name, model in models.items()}
         self._stopped = threading.Event()
-        self._network = cache(lambda name: networks.of(models[name]))
+        self._networks = networks
 
     def __call__(self, works: list[Work]) -> list[Work]:
         """Fill in some works; a bad image is an error in its own, never an exception."""
@@ -77,10 +76,10 @@ class Worker:
         for work in takewhile(lambda _: not self._stopped.is_set(), works):
             self.load(work)
             begun.append(work)
-        for name in self._models:
+        for name, model in self._models.items():
             these = [work for work in begun if name in work.prepared]
             if these:
-                network = self._network(name)
+                network = self._networks.of(model)
                 with span(f"embed {name}"):
                     vectors = network.embed(np.stack([work.prepared.pop(name) for work in these]))
                 for work, vector in zip(these, vectors, strict=True):

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from browsing import BROWSER, OPTIONS, until
+from browsing import BROWSER, until
 from lookalike.atlas_page import write_map_page
 from lookalike.mapping import Map
 from made import SPACE, add_rows, make_collection, picture
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="needs Playwright: pip install playwright")
+pytest.importorskip("playwright.sync_api", reason="needs Playwright: pip install playwright")
 
 HOSTILE = '</script><img src=x onerror="document.title=1">'
 COUNT = 60
@@ -43,14 +43,6 @@ def page_file(tmp_path_factory):
     ids = collection.vectors(SPACE)[0]
     map_ = Map(ids, xy, np.ones(COUNT, np.bool_), SPACE, "tsne", 0, {}, measured)
     return write_map_page(map_, collection, folder / "map.html")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_api.sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=BROWSER, args=OPTIONS)
-        yield running
-        running.close()
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ import shutil
 
 import pytest
 
-from browsing import BROWSER, OPTIONS, tiles
+from browsing import BROWSER, tiles
 from live import serving
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="needs Playwright: pip install playwright")
+pytest.importorskip("playwright.sync_api", reason="needs Playwright: pip install playwright")
 
 # The browser itself notes every answer that is not a success; drivers note how fast they read pixels back.
 NOTES = re.compile(r"Failed to load resource|GPU stall due to ReadPixels")
@@ -20,14 +20,6 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if BROWSER is None and "server/page" in item.path.as_posix():
             item.add_marker(pytest.mark.skip(reason="needs Chromium on the PATH: apt-get install chromium"))
-
-
-@pytest.fixture(scope="session")
-def browser():
-    with sync_api.sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=BROWSER, args=[*OPTIONS, "--enable-unsafe-swiftshader"])
-        yield running
-        running.close()
 
 
 @pytest.fixture(scope="module")
