@@ -126,8 +126,9 @@ def test_indices_come_with_the_rows_from_which_they_are_asked_for(collection, ru
 def test_the_report_says_how_the_space_is_searched_now(collection, monkeypatch):
     monkeypatch.setattr(tuning, "_PARTITION_ROWS", 800)
     lookalike.optimize(collection, min_rows=1000)
-    settings = {"plain": (ann.Setting(10, 1, 50, 0.993),), "filtered": (ann.Setting(10, 2, 20, 0.995),)}
-    record = replace(ann.tuned(collection, SPACE), **settings)
+    plain = ann.Setting(10, 1, 50, 0.993), ann.Setting(100, 2, 500, 0.994)
+    filtered = ann.Setting(10, 2, 20, 0.995), ann.Setting(100, 2, 200, 0.996)
+    record = replace(ann.tuned(collection, SPACE), plain=plain, filtered=filtered)
     collection.table.update_config({ann.key(SPACE): record.to_json()})
     report = lookalike.optimize(collection)
     [done] = report.spaces

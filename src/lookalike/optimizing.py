@@ -208,7 +208,7 @@ def _tune(collection: Collection, space: str, built: Tuned, target: float, tell:
 def _told(space: str, rows: int, did: Did, record: Tuned) -> SpaceIndex:
     partitions = f"{record.partitions} partition{'s' * (record.partitions > 1)}"
     index = f"{tuning.KIND}, {partitions}, {record.bits} bits a number"
-    plain, filtered = record.setting(1, filtered=False), record.setting(1, filtered=True)
+    plain, filtered = record.setting(10, filtered=False), record.setting(10, filtered=True)
     if plain is None:
         return SpaceIndex(space, rows, did, index, record.target)
     return SpaceIndex(
