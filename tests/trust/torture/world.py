@@ -71,7 +71,8 @@ ACTIONS = [
     Action("map", "few", [*CLI, "map", "-c", "{c}", "--output", "{out}/map.html"]),
     Action("map again", "mapped", [*CLI, "map", "-c", "{c}", "--output", "{out}/map.html", "--seed", "1"]),
     Action("download", "nothing", [*CLI, "index", "{few}/0", "-c", "{c}", "--model", "{fetched}"]),
-    Action("graph", "no-graph", [*CLI, "index", "{few}/0", "-c", "{c}", "--model", DEFAULT]),
+    # A search, for it needs the graph at each run; an index run that finds nothing to do does not.
+    Action("graph", "no-graph", [*CLI, "search", "{few}/0/0000.jpg", "-c", "{c}", "--space", DEFAULT]),
     Action("sample", "nothing", [*SAMPLE, "{out}/sample"]),
     Action("demo", "nothing", [sys.executable, "-m", "lookalike.demo", "{few}", "--output", "{out}"], quick=False),
 ]
@@ -91,7 +92,7 @@ STARTS = {
     # No collection, but the default model's graph.
     "nothing": Start(None, [[*CLI, "index", "{few}/0", "-c", "{c}", "--model", DEFAULT]], [_COLLECTION]),
     "few": Start("nothing", [[*CLI, "index", "{few}", "-c", "{c}", "--model", "{small}"]]),
-    "no-graph": Start("few", [], [_GRAPHS]),
+    "no-graph": Start("few", [[*CLI, "index", "{few}/0", "-c", "{c}", "--model", DEFAULT]], [_GRAPHS]),
     "mapped": Start("few", [[*CLI, "map", "-c", "{c}", "--output", "{out}/map.html"]]),
     "indexed": Start("few", [[*BY_FEW, "{many}", "{c}"]]),
     "in-pieces": Start("nothing", [[*BY_FEW, "{few}", "{c}", "{small}"]]),
