@@ -6,6 +6,8 @@ import hashlib
 import json
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -168,6 +170,25 @@ def test_a_file_that_another_indexes_anew_meanwhile_never_gets_vectors_of_two_co
 def test_what_another_adds_to_the_same_files_meanwhile_stays(pictures, small, tmp_path):
     lookalike.index(pictures / "c", tmp_path / "c", models=["pixels"])
     meanwhile(pictures, tmp_path / "c", lambda: lookalike.index(pictures, tmp_path / "c", models=[small]))
+    check(tmp_path / "c", pictures, ("pixels", "small"))
+
+
+def test_what_another_did_that_knew_fewer_spaces_is_added_to(pictures, small, tmp_path):
+    lookalike.index(pictures / "c", tmp_path / "c", models=["pixels"])
+    begun, read = threading.Event(), threading.Event()
+
+    def wait(_):
+        begun.set()
+        assert read.wait(60)
+
+    def other(_):
+        read.set()
+        earlier.result()
+
+    with ThreadPoolExecutor(1) as pool:
+        earlier = pool.submit(lookalike.index, pictures, tmp_path / "c", progress=wait)
+        assert begun.wait(60)
+        lookalike.index(pictures, tmp_path / "c", models=[small], progress=other)
     check(tmp_path / "c", pictures, ("pixels", "small"))
 
 
