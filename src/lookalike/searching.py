@@ -263,14 +263,18 @@ class Searcher:
 
         Both sides are rounded alike, so that a picture's distance to itself is 0.
         """
-        model = self._embedder.model
         if isinstance(query, Row):
             return self._kept(query.id)
         with span("decode query"):
-            prepared = images.prepare(_picture(query, images.least_side(model)), model)
+            picture = _picture(query, images.least_side(self.model))
+        embedded: npt.NDArray[np.float16] = self.embed_many([picture])[0]
+        return embedded
+
+    def embed_many(self, pictures: Sequence[Image.Image]) -> npt.NDArray[np.float16]:
+        """Return the vectors of some pictures, upright and RGB, as `embed` does: float16 ``[n, dim]``."""
         with span("embed query"):
-            halves: npt.NDArray[np.float16] = self._embedder.embed(prepared[np.newaxis])[0].astype(np.float16)
-        return halves
+            prepared = np.stack([images.prepare(picture, self.model) for picture in pictures])
+            return self._embedder.embed(prepared).astype(np.float16)
 
     def _kept(self, row: int) -> npt.NDArray[np.float16]:
         """Return the vector that the collection holds of a row: from memory, if all are there, else from the table."""

@@ -15,7 +15,7 @@ from lookalike.server.holding import Snapshot
 from lookalike.server.problems import Problem
 from lookalike.server.schemas import Example, Question, RowExample, Search, UploadExample
 from lookalike.server.state import State
-from lookalike.server.uploads import Upload
+from lookalike.server.uploads import Errand, Upload
 
 __all__ = ["Asked", "ask", "found", "no_row", "vector_of"]
 
@@ -60,8 +60,7 @@ async def ask(
     snapshot = state.shelf.snapshot(question.collection)
     searcher = snapshot.searcher(question.space)
 
-    def whole() -> T:
-        uploads = [state.uploads.take(picture, searcher) for picture in pictures]
+    def whole(uploads: list[Upload]) -> T:
         plus, minus = (
             [(_named(state, snapshot, one, uploads), one.weight) for one in side]
             for side in (question.plus, question.minus)
@@ -72,7 +71,11 @@ async def ask(
         raise Problem(422, "Nothing to search by", "The question names no picture to be like: plus is empty.")
     named = [one.upload for one in (*question.plus, *question.minus) if isinstance(one, UploadExample)]
     seen = not pictures and all(state.uploads.embedded(state.uploads.find(upload), searcher) for upload in named)
-    return await (state.read if seen and not heavy else state.work).run(whole)
+    if seen and not heavy:
+        return await state.read.run(whole, [])
+    errand = Errand(pictures, searcher, whole)
+    # Others would wait for what is heavy.
+    return await (state.work.run(state.uploads.one, errand) if heavy else state.errands.run(errand))
 
 
 def vector_of(state: State, asked: Asked) -> npt.NDArray[np.float16]:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import ParamSpec, TypeVar
+from contextlib import contextmanager
+from functools import partial
+from typing import Generic, ParamSpec, TypeVar
 
 from lookalike.server.problems import busy
 
-__all__ = ["Gate"]
+__all__ = ["Gate", "Together"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
+J = TypeVar("J")
 
 
 class Gate:
@@ -21,7 +25,7 @@ class Gate:
     Attributes
     ----------
     inside
-        How many calls run or wait now.
+        How many requests are worked on or wait now.
     """
 
     def __init__(self, name: str, workers: int, waiting: int) -> None:
@@ -38,14 +42,84 @@ class Gate:
         Problem
             503, if as many wait already as may.
         """
+        with self.place():
+            return await self.thread(lambda: work(*args, **kwargs))
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """Count a request as inside; it is refused, as by `run`, if as many wait already as may."""
         if self.inside >= self._most:
             raise busy(f"{self.inside} requests are before this one ({self._name}). Try again in a moment.")
         self.inside += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, lambda: work(*args, **kwargs))
+            yield
         finally:
             self.inside -= 1
+
+    def thread(self, work: Callable[[], T]) -> asyncio.Future[T]:
+        """Do something in the next free thread, for requests that have their place."""
+        return asyncio.get_running_loop().run_in_executor(self._pool, work)
 
     def close(self) -> None:
         """Begin nothing more."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+class Together(Generic[J, T]):
+    """Work that costs less for several requests at once: who is free takes several of those that wait.
+
+    Parameters
+    ----------
+    gate
+        Whose threads do it.
+    work
+        Gives a result, or an exception, for each of some requests.
+    runs, most
+        How many threads it may have at once, and how many requests one of them takes at a time.
+    """
+
+    def __init__(self, gate: Gate, work: Callable[[list[J]], list[T | Exception]], *, runs: int, most: int) -> None:
+        self._gate, self._work, self._free, self._most = gate, work, runs, most
+        self._waiting: deque[tuple[J, asyncio.Future[T]]] = deque()
+
+    async def run(self, job: J) -> T:
+        """Return the result of one request, or raise its exception.
+
+        Raises
+        ------
+        Problem
+            503, if as many wait already as may.
+        """
+        with self._gate.place():
+            future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+            self._waiting.append((job, future))
+            self._begin()
+            return await future
+
+    def _begin(self) -> None:
+        """Give what waits to the threads that are free."""
+        while self._waiting and self._free:
+            taken = [self._waiting.popleft() for _ in range(min(self._most, len(self._waiting)))]
+            jobs, futures = zip(*taken, strict=True)
+            try:
+                running = self._gate.thread(partial(self._work, list(jobs)))
+            except RuntimeError:  # closed meanwhile
+                for future in futures:
+                    future.cancel()
+            else:
+                self._free -= 1
+                running.add_done_callback(partial(self._end, futures))
+
+    def _end(self, futures: tuple[asyncio.Future[T], ...], done: asyncio.Future[list[T | Exception]]) -> None:
+        self._free += 1
+        failed = None if done.cancelled() else done.exception()
+        for at, future in enumerate(futures):
+            if done.cancelled():
+                future.cancel()
+            elif not future.done():  # who asked may have gone away
+                result = failed or done.result()[at]
+                if isinstance(result, BaseException):
+                    future.set_exception(result)
+                else:
+                    future.set_result(result)
+        self._begin()

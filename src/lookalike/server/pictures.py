@@ -56,7 +56,7 @@ async def thumbnail(state: State, snapshot: Snapshot, fact: dict[str, Any], side
         if side > _KEPT_SIDE and state.settings.originals:
             made = await state.work.run(_made, state, fact, side)
         if made is None:
-            made = await state.thumbnails.of(snapshot, fact["id"])
+            made = await state.thumbnails.run((snapshot, fact["id"]))
         state.pictures.put(key, made, len(made) + 256)
     return made
 
