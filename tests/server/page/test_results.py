@@ -171,7 +171,8 @@ def test_a_part_of_the_query_is_cut_out_and_searched_by(results, server):
     results.mouse.move(box["x"] + 0.75 * box["width"], box["y"] + 0.6 * box["height"], steps=5)
     results.mouse.up()
     results.get_by_role("button", name="Search by this part").click()
-    until(results, "document.querySelector('#query-name').textContent === 'part.png'")
+    name = server.api.get("rows/3").json()["name"]
+    until(results, f"document.querySelector('#query-name').textContent === 'Part of {name}'")
     tiles(results)
     sha = results.url.partition("plus=")[2][:64]
     row = server.api.get("rows/3").json()

@@ -57,6 +57,7 @@ def test_a_picture_that_is_nowhere_any_more_is_asked_for(open_page, query):
 def test_a_row_that_is_not_there_is_said_to_be_so(open_page):
     page = open_page("#search?plus=9999")
     expect(page.locator("#notice")).to_contain_text("has no row 9999")
+    assert page.locator("#notice").get_by_role("button").all_inner_texts() == ["Choose a picture"]
 
 
 def test_several_collections_are_chosen_among(open_page, collection, tmp_path):

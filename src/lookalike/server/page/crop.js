@@ -6,7 +6,7 @@ import { $, h, iconButton, number } from "./dom.js";
 import { addresses, fileOf, showFirst } from "./pictures.js";
 
 const dialog = $("#cutter"), LEAST = 16, EXACT = 6e6; // pixels of the picture; pixels up to which a PNG is sent
-let image = null, box = null, onFile = () => {}, fail = () => {};
+let image = null, box = null, part = "", onFile = () => {}, fail = () => {};
 
 /** `acts` are `onFile(file)`, for what was cut out, and `onFailure(error)`. */
 export function prepareCrop(acts) { [onFile, fail] = [acts.onFile, acts.onFailure]; }
@@ -16,7 +16,8 @@ const sources = (example) => {
   return [...original, ...(fileOf(example.upload) ? [addresses(example, 512)[0]] : []), ...addresses(example, 512)];
 };
 
-export function openCrop(example) {
+export function openCrop(example, name) {
+  part = `Part of ${name}`;
   const frame = h("div", { class: "frame" }), rectangle = h("div", { class: "rectangle", tabindex: 0, role: "application", hidden: true,
     "aria-label": "The part. Arrows move it, with Shift they change its size, Enter searches." }, ["nw", "ne", "sw", "se"].map((corner) => h("span", { class: `corner ${corner}`, data: { corner } })));
   image = h("img", { alt: "The picture to take a part of", draggable: "false" });
@@ -102,10 +103,10 @@ async function send() {
   const { x, y, width, height } = pixels(), canvas = h("canvas");
   Object.assign(canvas, { width, height });
   canvas.getContext("2d").drawImage(image, x, y, width, height, 0, 0, width, height);
-  const [type, name] = width * height <= EXACT ? ["image/png", "part.png"] : ["image/jpeg", "part.jpg"];
+  const type = width * height <= EXACT ? "image/png" : "image/jpeg";
   const blob = await new Promise((resolve) => canvas.toBlob(resolve, type, 0.95));
   dialog.close();
-  onFile(new File([blob], name, { type }));
+  onFile(new File([blob], part, { type }));
 }
 
 dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });

@@ -59,7 +59,7 @@ function draw() {
       facts,
       h("div", { class: "ways" },
         h("button", { type: "button", class: "strong", onclick: close(() => acts.onChoose(example)) }, icon("search"), "Search by this"),
-        h("button", { type: "button", onclick: close(() => acts.onCrop(example)) }, icon("crop"), "A part of it"),
+        h("button", { type: "button", onclick: close(() => acts.onCrop(example, nameOf(row))) }, icon("crop"), "A part of it"),
         h("button", { type: "button", onclick: () => acts.onExample(example, "plus") }, icon("plus"), "More like this"),
         h("button", { type: "button", onclick: () => acts.onExample(example, "minus") }, icon("minus"), "Less like this"),
         original ? h("a", { class: "plain", href: api.original(collection().name, row.id), target: "_blank", rel: "noopener" }, icon("open"), "Open the original") : null)));
@@ -98,7 +98,7 @@ dialog.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   const row = rows[at], example = row.upload ? { upload: row.upload } : { id: row.id };
   const keys = { ArrowLeft: () => step(-1), ArrowUp: () => step(-1), ArrowRight: () => step(1), ArrowDown: () => step(1), i: () => dialog.close(),
-    "+": () => acts.onExample(example, "plus"), "=": () => acts.onExample(example, "plus"), "-": () => acts.onExample(example, "minus"), c: () => { dialog.close(); acts.onCrop(example); } };
+    "+": () => acts.onExample(example, "plus"), "=": () => acts.onExample(example, "plus"), "-": () => acts.onExample(example, "minus"), c: () => { dialog.close(); acts.onCrop(example, nameOf(row)); } };
   if (event.key === "Enter" && !event.target.closest("button, a")) keys.Enter = () => { dialog.close(); acts.onChoose(example); };
   if (event.key === " " && !event.target.closest("button, a")) keys[" "] = () => dialog.close();
   if (!Object.hasOwn(keys, event.key)) return;

@@ -97,7 +97,7 @@ function fail(error) {
   results.forget();
   for (const one of ["#more", "#crop", "#none"]) $(one).hidden = true;
   $("#count").textContent = "";
-  const picture = error instanceof Forgotten || error.status === 422 || pending;
+  const picture = error instanceof Forgotten || error.status === 404 || error.status === 422 || pending;
   complain(h("p", {}, error instanceof Forgotten ? `${error.message} Give it again to search by it.` : error.message),
     picture ? again : h("button", { type: "button", class: "plain", onclick: () => render(current()) }, "Try again"));
 }
@@ -162,7 +162,7 @@ function fly(image, from) {
 const chooseOnMap = (row) => search(row);
 const searchTogether = (examples) => go({ view: "search", plus: examples, minus: [], labels: [], where: "" });
 const collect = (row, kind) => tray.add(row.upload ? { upload: row.upload } : { id: row.id }, kind);
-const cropQuery = () => current().plus.length === 1 && openCrop(current().plus[0]);
+const cropQuery = () => current().plus.length === 1 && openCrop(current().plus[0], $("#query-name").textContent);
 
 async function openQuery(example) {
   if (example.upload) { openUpload(example); return; }
