@@ -102,10 +102,11 @@ def test_files_of_no_version_go_at_once_and_all_others_stay(collection):
     assert collection.count() == ROWS + 24
 
 
-def test_an_index_run_leaves_young_files_of_no_version_alone(collection, monkeypatch):
+def test_an_index_run_leaves_young_files_of_no_version_and_young_versions_alone(collection, monkeypatch):
     monkeypatch.setattr("lookalike.store.upkeep._MANY_FRAGMENTS", 1)
-    made = strays(collection)
+    made, reader = strays(collection), Collection.open(collection.path)
     optimizing.keep_up(collection)
+    assert len(reader.vectors(SPACE)[0]) == ROWS + 20
     assert len(collection.table.get_fragments()) == 1
     assert [file.exists() for file in made] == [True] * 5 + [False]
 
