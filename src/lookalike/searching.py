@@ -267,14 +267,14 @@ class Searcher:
             return self._kept(query.id)
         with span("decode query"):
             picture = _picture(query, images.least_side(self.model))
-        embedded: npt.NDArray[np.float16] = self.embed_many([picture])[0]
+            prepared = images.prepare(picture, self.model)
+        embedded: npt.NDArray[np.float16] = self.embed_prepared(prepared[np.newaxis])[0]
         return embedded
 
-    def embed_many(self, pictures: Sequence[Image.Image]) -> npt.NDArray[np.float16]:
-        """Return the vectors of some pictures, upright and RGB, as `embed` does: float16 ``[n, dim]``."""
+    def embed_prepared(self, pictures: npt.NDArray[np.uint8]) -> npt.NDArray[np.float16]:
+        """Return what `embed` does of some pictures as `lookalike.images.prepare` makes them, float16 ``[n, dim]``."""
         with span("embed query"):
-            prepared = np.stack([images.prepare(picture, self.model) for picture in pictures])
-            return self._embedder.embed(prepared).astype(np.float16)
+            return self._embedder.embed(pictures).astype(np.float16)
 
     def _kept(self, row: int) -> npt.NDArray[np.float16]:
         """Return the vector that the collection holds of a row: from memory, if all are there, else from the table."""

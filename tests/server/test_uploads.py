@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
+import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from PIL import Image
+from starlette.testclient import TestClient
 
 import lookalike
-from lookalike.errors import ImageError, ModelError
+from lookalike.errors import CollectionError, ImageError, ModelError
 from lookalike.models.networks import Networks
 from lookalike.server import thumbnails
+from lookalike.server.app import make_app
 from lookalike.server.holding import Snapshot
 from lookalike.server.problems import Problem
 from lookalike.server.uploads import Errand, Uploads
@@ -51,11 +58,22 @@ def test_each_gets_its_own_pictures_in_its_own_space_as_if_it_were_alone(searche
     errands = [Errand(pictures, searcher, vectors(uploads, searcher)) for searcher, pictures in asked]
     for found, (searcher, pictures) in zip(uploads.run(errands), asked, strict=True):
         np.testing.assert_array_equal(found, [searcher.embed(picture) for picture in pictures])
-    # What was kept is not embedded again in the same Space, and is in another.
+    # What was kept is embedded once more in another Space, and in none again.
     assert uploads.run([Errand(files[5:], network, list)])[0] == before
-    assert len(before[0].vectors) == 2
-    monkeypatch.setattr(type(network), "embed_many", lambda *_: pytest.fail("embedded again"))
+    assert [len(uploads.find(hashlib.sha256(data).hexdigest()).vectors) for data in files] == [2, 1, 1, 1, 1, 2]
+    monkeypatch.setattr(type(network), "embed_prepared", lambda *_: pytest.fail("embedded again"))
+    monkeypatch.setattr(uploads, "_decode", lambda *_: pytest.fail("decoded again"))
     assert uploads.run([Errand(files[5:], network, list), Errand(files[:1], pixels, len)]) == [before, 1]
+
+
+def test_a_picture_that_comes_several_times_is_decoded_once(searchers, query, monkeypatch):
+    uploads, searcher, decoded = Uploads(1 << 30, 10**8), searchers["pixels"], []
+    decode = uploads._decode
+    monkeypatch.setattr(uploads, "_decode", lambda *given: decoded.append(given) or decode(*given))
+    sent = query.read_bytes()
+    found = uploads.run([Errand([sent] * 3, searcher, list), Errand([sent], searcher, list)])
+    assert len(decoded) == 1
+    assert found == [[uploads.find(hashlib.sha256(sent).hexdigest())] * count for count in (3, 1)]
 
 
 def test_what_is_no_picture_or_fails_in_the_end_is_told_to_who_sent_it(searchers, query):
@@ -83,10 +101,65 @@ def test_a_picture_that_cannot_be_embedded_keeps_no_other_back(tmp_path):
         Image.new("RGB", (8, 8), (grey, grey, grey)).save(file := io.BytesIO(), "PNG")
         return file.getvalue()
 
-    found = uploads.run([Errand([picture(grey)], searcher, vectors(uploads, searcher)) for grey in (0, 255, 30)])
+    found = uploads.run([Errand([picture(grey)], searcher, list) for grey in (0, 255, 30)])
     assert [isinstance(one, ModelError) for one in found] == [False, True, False]
-    assert found[2][0].tolist() == [30_000.0] * 48
-    assert uploads.run([Errand([picture(30)], searcher, vectors(uploads, searcher))])[0][0].tolist() == [30_000.0] * 48
+    kept = uploads.find(hashlib.sha256(picture(30)).hexdigest())
+    assert found[2] == [kept]
+    assert kept.vectors[searcher.filled_by].tolist() == [30_000.0] * 48
+    with pytest.raises(Problem, match="Send it again"):
+        uploads.find(hashlib.sha256(picture(255)).hexdigest())
+
+
+LARGE = """
+import io, resource, sys
+from PIL import Image
+from lookalike.models.networks import Networks
+from lookalike.server.holding import Snapshot
+from lookalike.server.uploads import Errand, Uploads
+from lookalike.store.collection import Collection
+
+def picture(shade):
+    Image.new("RGB", (3000, 3000), (shade, 0, 0)).save(file := io.BytesIO(), "PNG")
+    return file.getvalue()
+
+searcher = Snapshot("drawn", Collection.open(sys.argv[1]), Networks()).searcher("pixels")
+uploads, pictures = Uploads(1 << 30, 10**8), [picture(shade) for shade in range(17)]
+uploads.run([Errand(pictures[:1], searcher, list)])
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+uploads.run([Errand([data], searcher, list) for data in pictures[1:5]] + [Errand(pictures[5:], searcher, list)])
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts memory as Linux does, in KiB")
+def test_no_more_than_one_picture_is_held_at_its_full_size(collection):
+    done = subprocess.run([sys.executable, "-c", LARGE, collection], capture_output=True, text=True, check=True)
+    # One takes 36 MB.
+    assert int(done.stdout) < 2 * 36_000
+
+
+@pytest.mark.parametrize(
+    ("path", "question", "files", "together"),
+    [
+        ("search", None, 1, True),
+        ("search", {"plus": [{"image": 0}], "minus": [{"id": 3}], "k": 3}, 1, True),
+        ("search", {"plus": [{"image": 0}], "where": "width > 10"}, 1, False),
+        ("search", None, 2, False),
+        ("distances", None, 1, False),
+    ],
+)
+def test_only_what_is_quick_shares_a_threads_turn(collection, query, path, question, files, together, monkeypatch):
+    app = make_app([str(collection)])
+    state, shared = app.state.lookalike, []
+    run = state.errands.run
+    monkeypatch.setattr(state.errands, "run", lambda errand: shared.append(errand) or run(errand))
+    data = {} if question is None else {"query": json.dumps(question)}
+    sent = [("image", ("picture.jpg", query.read_bytes() + bytes(number))) for number in range(files)]
+    with TestClient(app, base_url="http://localhost") as client:
+        assert client.post(f"/api/v1/{path}", files=sent, data=data).status_code == 200
+        large = [("image", ("large.jpg", query.read_bytes() + bytes(1 << 20)))]
+        assert client.post(f"/api/v1/{path}", files=large, data=data).status_code == 200
+    assert len(shared) == together
 
 
 def test_thumbnails_of_many_rows_are_one_read_and_each_gets_its_own(snapshot, monkeypatch):
@@ -97,6 +170,16 @@ def test_thumbnails_of_many_rows_are_one_read_and_each_gets_its_own(snapshot, mo
     assert thumbnails.read([(snapshot, ids[at]) for at in order]) == [kept[at] for at in order]
     assert len(set(kept)) == 20
     assert reads == [ids]
+
+
+def test_a_collection_that_cannot_be_read_keeps_no_others_thumbnails_back(snapshot, collection, tmp_path):
+    shutil.copytree(collection, tmp_path / "gone")
+    gone = Snapshot("gone", Collection.open(tmp_path / "gone"), Networks())
+    shutil.rmtree(tmp_path / "gone")
+    row = int(snapshot.facts.ids[0])
+    lost, one = thumbnails.read([(gone, row), (snapshot, row)])
+    assert isinstance(lost, CollectionError)
+    assert one.startswith(b"\xff\xd8")
 
 
 def test_a_row_without_a_thumbnail_keeps_no_other_back(snapshot, tmp_path, query):

@@ -21,6 +21,9 @@ __all__ = ["Asked", "ask", "found", "no_row", "vector_of"]
 
 T = TypeVar("T")
 
+# Others do not wait for what may take long to decode.
+_SMALL_FILE = 1 << 20
+
 
 @dataclass(slots=True)
 class Asked:
@@ -51,11 +54,18 @@ class Asked:
 
 
 async def ask(
-    state: State, question: Question, pictures: list[bytes], use: Callable[[Asked], T], *, heavy: bool = False
+    state: State,
+    question: Question,
+    pictures: list[bytes],
+    use: Callable[[Asked], T],
+    *,
+    quick: bool = False,
+    heavy: bool = False,
 ) -> T:
     """Take in a question and its pictures, and return what `use` makes of it, all in one thread.
 
     What a network has to see, and what is `heavy` itself, waits for its turn behind other pictures; no other does.
+    What is `quick`, with one picture in a small file, may share a thread's turn with others of the kind.
     """
     snapshot = state.shelf.snapshot(question.collection)
     searcher = snapshot.searcher(question.space)
@@ -74,8 +84,9 @@ async def ask(
     if seen and not heavy:
         return await state.read.run(whole, [])
     errand = Errand(pictures, searcher, whole)
-    # Others would wait for what is heavy.
-    return await (state.work.run(state.uploads.one, errand) if heavy else state.errands.run(errand))
+    small = len(pictures) == 1 and len(pictures[0]) <= _SMALL_FILE
+    together = quick and small and not heavy
+    return await (state.errands.run(errand) if together else state.work.run(state.uploads.one, errand))
 
 
 def vector_of(state: State, asked: Asked) -> npt.NDArray[np.float16]:

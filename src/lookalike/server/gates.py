@@ -79,7 +79,8 @@ class Together(Generic[J, T]):
     """
 
     def __init__(self, gate: Gate, work: Callable[[list[J]], list[T | Exception]], *, runs: int, most: int) -> None:
-        self._gate, self._work, self._free, self._most = gate, work, runs, most
+        self._gate, self._work, self._runs, self._most = gate, work, runs, most
+        self._free = runs
         self._waiting: deque[tuple[J, asyncio.Future[T]]] = deque()
 
     async def run(self, job: J) -> T:
@@ -97,12 +98,14 @@ class Together(Generic[J, T]):
             return await future
 
     def _begin(self) -> None:
-        """Give what waits to the threads that are free."""
+        """Give what waits to the threads that are free, to none more than its share of all."""
         while self._waiting and self._free:
-            taken = [self._waiting.popleft() for _ in range(min(self._most, len(self._waiting)))]
-            jobs, futures = zip(*taken, strict=True)
+            share = min(self._most, -(-len(self._waiting) // self._runs))
+            # Who asked may have gone away.
+            taken = [one for one in (self._waiting.popleft() for _ in range(share)) if not one[1].done()]
+            jobs, futures = [job for job, _ in taken], [future for _, future in taken]
             try:
-                running = self._gate.thread(partial(self._work, list(jobs)))
+                running = self._gate.thread(partial(self._work, jobs))
             except RuntimeError:  # closed meanwhile
                 for future in futures:
                     future.cancel()
@@ -110,13 +113,13 @@ class Together(Generic[J, T]):
                 self._free -= 1
                 running.add_done_callback(partial(self._end, futures))
 
-    def _end(self, futures: tuple[asyncio.Future[T], ...], done: asyncio.Future[list[T | Exception]]) -> None:
+    def _end(self, futures: list[asyncio.Future[T]], done: asyncio.Future[list[T | Exception]]) -> None:
         self._free += 1
         failed = None if done.cancelled() else done.exception()
         for at, future in enumerate(futures):
             if done.cancelled():
                 future.cancel()
-            elif not future.done():  # who asked may have gone away
+            elif not future.done():
                 result = failed or done.result()[at]
                 if isinstance(result, BaseException):
                     future.set_exception(result)

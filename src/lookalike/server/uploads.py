@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +12,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from lookalike import images
-from lookalike.errors import ImageError, LookalikeError
+from lookalike.errors import ImageError
 from lookalike.searching import Searcher
 from lookalike.server.caches import Cache
 from lookalike.server.problems import Problem
@@ -50,6 +48,10 @@ class Errand:
     pictures: list[bytes]
     searcher: Searcher
     use: Callable[[list[Upload]], Any]
+
+
+# Pictures to be embedded, by their sha256 and where they are to be seen, prepared for that.
+Fresh = dict[tuple[str, Searcher], tuple[Upload, npt.NDArray[np.uint8]]]
 
 
 class Uploads:
@@ -99,16 +101,10 @@ class Uploads:
 
         Step by step for all: what a step needs is in the processor's caches when the next picture comes.
         """
-        fresh: defaultdict[Searcher, list[tuple[Upload, Image.Image]]] = defaultdict(list)
+        fresh: Fresh = {}
         taken = [self._taken(errand, fresh) for errand in errands]
-        for searcher, pairs in fresh.items():
-            # Where one of them cannot be embedded, each is embedded by whoever asks by it, and only that one fails.
-            with suppress(LookalikeError):
-                vectors = searcher.embed_many([picture for _, picture in pairs])
-                for (upload, _), vector in zip(pairs, vectors, strict=True):
-                    upload.vectors[searcher.filled_by] = vector
-                    self._keep(upload)
-        return [_tried(errand, uploads) for errand, uploads in zip(errands, taken, strict=True)]
+        failed = self._embed(fresh)
+        return [_result(errand, uploads, failed) for errand, uploads in zip(errands, taken, strict=True)]
 
     def find(self, sha256: str) -> Upload:
         """Return a picture that was sent before.
@@ -138,23 +134,37 @@ class Uploads:
         """Return a picture as a JPEG whose longer side is at most so many pixels."""
         return images.thumbnail(self._decode(upload.data, None)[0], side=side)
 
-    def _taken(
-        self, errand: Errand, fresh: dict[Searcher, list[tuple[Upload, Image.Image]]]
-    ) -> list[Upload] | ImageError:
-        """Return a request's pictures; add to `fresh` those that are to be embedded, decoded once."""
-        uploads, key = [], errand.searcher.filled_by
+    def _taken(self, errand: Errand, fresh: Fresh) -> list[Upload] | ImageError:
+        """Return a request's pictures; add to `fresh` those that are to be embedded."""
+        uploads, model = [], errand.searcher.model
+        met = {upload.sha256: upload for upload, _ in fresh.values()}
         try:
             for data in errand.pictures:
                 sha256 = hashlib.sha256(data).hexdigest()
-                upload = self._kept.get(sha256)
-                if upload is None or key not in upload.vectors:
-                    picture, size = self._decode(data, errand.searcher.model)
-                    upload = upload or Upload(data, sha256, size)
-                    fresh[errand.searcher].append((upload, picture))
+                upload = met.get(sha256) or self._kept.get(sha256)
+                if upload is None or not (self.embedded(upload, errand.searcher) or (sha256, errand.searcher) in fresh):
+                    picture, size = self._decode(data, model)
+                    upload = met[sha256] = upload or Upload(data, sha256, size)
+                    # Small from here on, whatever was sent.
+                    fresh[sha256, errand.searcher] = upload, images.prepare(picture, model)
                 uploads.append(upload)
         except ImageError as error:
             return error
         return uploads
+
+    def _embed(self, fresh: Fresh) -> dict[tuple[str, Searcher], Exception]:
+        """Embed and keep pictures; return those that cannot be embedded, and why."""
+        failed = {}
+        for searcher in dict.fromkeys(searcher for _, searcher in fresh):
+            pairs = [pair for (_, of), pair in fresh.items() if of is searcher]
+            found = _embedded(searcher, [prepared for _, prepared in pairs])
+            for (upload, _), vector in zip(pairs, found, strict=True):
+                if isinstance(vector, Exception):
+                    failed[upload.sha256, searcher] = vector
+                else:
+                    upload.vectors[searcher.filled_by] = vector
+                    self._keep(upload)
+        return failed
 
     def _keep(self, upload: Upload) -> None:
         self._kept.put(upload.sha256, upload, len(upload.data) + 4096)
@@ -168,10 +178,25 @@ class Uploads:
             raise ImageError(f"The picture cannot be searched by: {reason}.") from error
 
 
-def _tried(errand: Errand, uploads: list[Upload] | ImageError) -> Any:
+def _embedded(
+    searcher: Searcher, pictures: list[npt.NDArray[np.uint8]]
+) -> Sequence[npt.NDArray[np.float16] | Exception]:
+    """Return the vector of each picture, or why it has none: what ails one is no matter of the others."""
+    try:
+        return list(searcher.embed_prepared(np.stack(pictures)))
+    except Exception as error:  # noqa: BLE001 (raised where it is asked by)
+        if len(pictures) == 1:
+            return [error]
+        return [found for picture in pictures for found in _embedded(searcher, [picture])]
+
+
+def _result(errand: Errand, uploads: list[Upload] | ImageError, failed: dict[tuple[str, Searcher], Exception]) -> Any:
     """Return what a request makes of its pictures, or the exception that this ends in."""
     if isinstance(uploads, ImageError):
         return uploads
+    for upload in uploads:
+        if error := failed.get((upload.sha256, errand.searcher)):
+            return error
     try:
         return errand.use(uploads)
     except Exception as error:  # noqa: BLE001 (the request's own, which raises it)
