@@ -121,7 +121,7 @@ def _by_pictures(report: Report, address: str, sent: list[bytes], collection: Pa
 def _by_pictures_in(space: str, model: Model, address: str, sent: list[bytes]) -> tuple[Spread, Spread, Spread]:
     """Return the searches a second in one Space, the pictures a second without a server, and the share."""
     network = embedder.load(model, threads=1)
-    # No picture twice: the server keeps what it has seen. The first part is for warming up.
+    # No picture twice in a Space: the server keeps what it made of it. The first part is for warming up.
     parts = [sent[first :: _TURNS + 1] for first in range(_TURNS + 1)]
     asked, embedded = iter(parts), iter(parts)
     contestants = {

@@ -15,6 +15,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 import lookalike
+from lookalike import images
 from lookalike.errors import CollectionError, ImageError, ModelError
 from lookalike.models.networks import Networks
 from lookalike.server import thumbnails
@@ -108,6 +109,21 @@ def test_a_picture_that_cannot_be_embedded_keeps_no_other_back(tmp_path):
     assert kept.vectors[searcher.filled_by].tolist() == [30_000.0] * 48
     with pytest.raises(Problem, match="Send it again"):
         uploads.find(hashlib.sha256(picture(255)).hexdigest())
+
+
+def test_one_that_takes_too_much_memory_keeps_no_other_back(searchers, query, monkeypatch):
+    def prepared(picture, model):
+        if picture.width == 8:
+            raise MemoryError
+        return prepare(picture, model)
+
+    prepare = images.prepare
+    monkeypatch.setattr(images, "prepare", prepared)
+    Image.new("RGB", (8, 8)).save(file := io.BytesIO(), "PNG")
+    uploads, sent = Uploads(1 << 30, 10**8), [file.getvalue(), query.read_bytes()]
+    failed, found = uploads.run([Errand([data], searchers["pixels"], list) for data in sent])
+    assert isinstance(failed, MemoryError)
+    assert found == [uploads.find(hashlib.sha256(sent[1]).hexdigest())]
 
 
 LARGE = """

@@ -57,7 +57,7 @@ def test_what_the_system_refuses_is_told_with_a_remedy(path, of, done, number, k
         ("opened", of_lance(errno.ENOENT), "its folder is no longer there"),
         ("opened", of_the_system(errno.EIO), "its disk failed"),
         ("read", pa.ArrowInvalid("torn"), "its folder is no longer there"),
-        ("created", of_the_system(errno.ENOENT), ".*No such file"),
+        ("created", of_the_system(errno.ENOENT), r".*No such file.*\. Name another folder with -c or LOOKALIKE_COLL"),
         ("created", of_lance(errno.ENOSPC), "no space is left on its disk"),
     ],
 )

@@ -21,7 +21,7 @@ __all__ = ["Asked", "ask", "found", "no_row", "vector_of"]
 
 T = TypeVar("T")
 
-# Others do not wait for what may take long to decode.
+# Bytes: others do not wait for what may take long to decode.
 _SMALL_FILE = 1 << 20
 
 
@@ -85,8 +85,7 @@ async def ask(
         return await state.read.run(whole, [])
     errand = Errand(pictures, searcher, whole)
     small = len(pictures) == 1 and len(pictures[0]) <= _SMALL_FILE
-    together = quick and small and not heavy
-    return await (state.errands.run(errand) if together else state.work.run(state.uploads.one, errand))
+    return await (state.errands.run(errand) if quick and small else state.work.run(state.uploads.one, errand))
 
 
 def vector_of(state: State, asked: Asked) -> npt.NDArray[np.float16]:

@@ -134,8 +134,8 @@ class Uploads:
         """Return a picture as a JPEG whose longer side is at most so many pixels."""
         return images.thumbnail(self._decode(upload.data, None)[0], side=side)
 
-    def _taken(self, errand: Errand, fresh: Fresh) -> list[Upload] | ImageError:
-        """Return a request's pictures; add to `fresh` those that are to be embedded."""
+    def _taken(self, errand: Errand, fresh: Fresh) -> list[Upload] | Exception:
+        """Return a request's pictures, or why one cannot be taken; add to `fresh` those that are to be embedded."""
         uploads, model = [], errand.searcher.model
         met = {upload.sha256: upload for upload, _ in fresh.values()}
         try:
@@ -148,7 +148,7 @@ class Uploads:
                     # Small from here on, whatever was sent.
                     fresh[sha256, errand.searcher] = upload, images.prepare(picture, model)
                 uploads.append(upload)
-        except ImageError as error:
+        except Exception as error:  # noqa: BLE001 (the request's own, as in `_result`)
             return error
         return uploads
 
@@ -190,9 +190,9 @@ def _embedded(
         return [found for picture in pictures for found in _embedded(searcher, [picture])]
 
 
-def _result(errand: Errand, uploads: list[Upload] | ImageError, failed: dict[tuple[str, Searcher], Exception]) -> Any:
+def _result(errand: Errand, uploads: list[Upload] | Exception, failed: dict[tuple[str, Searcher], Exception]) -> Any:
     """Return what a request makes of its pictures, or the exception that this ends in."""
-    if isinstance(uploads, ImageError):
+    if isinstance(uploads, Exception):
         return uploads
     for upload in uploads:
         if error := failed.get((upload.sha256, errand.searcher)):

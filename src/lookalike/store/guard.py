@@ -33,7 +33,10 @@ def guard(path: str, done: str) -> Iterator[None]:
         if done not in {"created", "opened"} and not _there(path):
             raise _gone(path, done) from error
         what = f"The collection {path} could not be {done}"
-        raise of_the_disk(what, path, done, error) or damaged(path, done, reason_of(error)) from error
+        told = of_the_disk(what, path, done, error)
+        if told is None and done == "created":
+            told = CollectionError(f"{what}: {reason_of(error)}. Name another folder with -c or LOOKALIKE_COLLECTION.")
+        raise told or damaged(path, done, reason_of(error)) from error
 
 
 def damaged(path: str, done: str, reason: str) -> CollectionError:
