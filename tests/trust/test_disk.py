@@ -335,7 +335,7 @@ def test_a_collection_that_may_not_be_written_is_searched(locked, pictures, quer
 @pytest.mark.parametrize("lost", [".", "images.lance/data", "images.lance/_versions"])
 def test_a_collection_that_may_not_be_read_is_told_from_a_damaged_one(locked, query, tmp_path, lost, by):
     (locked / lost).chmod(0)
-    for command in (["search", query], ["backup", tmp_path / "backup"]):
+    for command in (["search", query], ["backup", tmp_path / "backup"], ["check"]):
         told = refused(*command, "-c", locked, by=by)
         assert "you may not read all of it. Ask whoever owns it to let you read the folder" in told
     (locked / lost).chmod(0o555)

@@ -14,7 +14,7 @@ import pyarrow as pa
 from lookalike.errors import CollectionError, ReadOnlyError
 from lookalike.files import FULL
 
-__all__ = ["damaged", "guard", "of_the_disk", "reason_of"]
+__all__ = ["damaged", "forbids", "guard", "of_the_disk", "reason_of"]
 
 _READING = {"opened", "read", "searched", "copied"}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -88,6 +88,11 @@ def _forbidden(what: str, path: str, done: str, number: int) -> CollectionError:
         f"{what}: {why}. It can be searched as it is. To change it, see that you may write there, or work on a copy, "
         f"made with: lookalike restore {path} -c NEW"
     )
+
+
+def forbids(error: CollectionError) -> bool:
+    """Tell whether an error that `guard` made says that a permission is missing, which is no damage."""
+    return error.__cause__ is not None and _number(error.__cause__) in _FORBIDDEN
 
 
 def reason_of(error: BaseException) -> str:

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from lookalike.errors import CollectionError
 from lookalike.store import ann
-from lookalike.store.guard import guard, reason_of
+from lookalike.store.guard import forbids, guard, reason_of
 from lookalike.store.schema import quote
 
 if TYPE_CHECKING:
@@ -88,7 +88,15 @@ def count(collection: Collection) -> int:
 
 
 def cause(error: CollectionError) -> str:
-    """Return what the store itself said, of an error that `guard` made of it."""
+    """Return what the store itself said, of an error that `guard` made of it.
+
+    Raises
+    ------
+    CollectionError
+        That error, if all that it says is that a permission is missing: nothing is wrong with the collection.
+    """
+    if forbids(error):
+        raise error
     return reason_of(error.__cause__ or error)
 
 
