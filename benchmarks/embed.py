@@ -22,13 +22,13 @@ import inception
 import lookalike
 from lookalike import Collection
 from lookalike.errors import LookalikeError
-from lookalike.evaluation import evaluate
-from lookalike.images import MAX_PIXELS
-from lookalike.indexing import Settings
-from lookalike.loading import Work, Worker
+from lookalike.evaluation.evaluate import evaluate
+from lookalike.imaging import MAX_PIXELS
+from lookalike.indexing.run import Settings
+from lookalike.indexing.worker import Work, Worker
+from lookalike.io.processors import cores
 from lookalike.models import embedder, graphs, registry, tensors, weights
-from lookalike.models.networks import Networks
-from lookalike.processors import cores
+from lookalike.models.cache import Networks
 from lookalike.sources import Scan
 from lookalike.types import Model
 from measuring import Report, alternate, parser, spread
@@ -53,7 +53,9 @@ def main() -> int:
         _quality(report, collections)
         _tell(report)
         if arguments.keras:
-            chosen = pictures(folder, arguments.inception_images, Path(place, "inception"), arguments.seed)
+            chosen = pictures(
+                folder, arguments.inception_images, Path(place, "inception"), arguments.seed
+            )
             inception.measure(report, chosen, Path(place), known, arguments)
     return report.close()
 
@@ -63,12 +65,21 @@ def _arguments() -> argparse.Namespace:
     add_source(options)
     options.add_argument("--images", type=int, default=PHOTOGRAPHS, help="how many (default: 3079)")
     options.add_argument("--rounds", type=int, default=3, help="how often each is run (default: 3)")
-    options.add_argument("--parts", type=int, default=500, help="images to measure the parts on (default: 500)")
     options.add_argument(
-        "--model", nargs="+", metavar="REF", help=f"the first is compared (default: {NETWORK} in every precision)"
+        "--parts", type=int, default=500, help="images to measure the parts on (default: 500)"
     )
-    options.add_argument("--no-keras", dest="keras", action="store_false", help="leave InceptionV3 and Keras out")
-    options.add_argument("--inception-images", type=int, default=512, help="how many for InceptionV3 (default: 512)")
+    options.add_argument(
+        "--model",
+        nargs="+",
+        metavar="REF",
+        help=f"the first is compared (default: {NETWORK} in every precision)",
+    )
+    options.add_argument(
+        "--no-keras", dest="keras", action="store_false", help="leave InceptionV3 and Keras out"
+    )
+    options.add_argument(
+        "--inception-images", type=int, default=512, help="how many for InceptionV3 (default: 512)"
+    )
     return options.parse_args()
 
 
@@ -104,7 +115,9 @@ def _race(
     contestants: dict[str, Callable[[], object]] = {PLAIN: lambda: plain(paths)}
     parts: dict[str, list[tuple[float, float]]] = {model.name: [] for model in models}
     for model in models:
-        contestants[model.name] = lambda model=model: index_fresh(folder, model, collections[model.name])
+        contestants[model.name] = lambda model=model: index_fresh(
+            folder, model, collections[model.name]
+        )
         # Beside each run, so that a machine that slows down does so for both.
         contestants[f"parts of {model.name}"] = lambda model=model: parts[model.name].append(
             _parts(folder, model, arguments.parts)
@@ -112,7 +125,9 @@ def _race(
     seconds = alternate(contestants, arguments.rounds)
     report.figures["images"] = len(paths)
     rates = {name: [len(paths) / s for s in seconds[name]] for name in [PLAIN, *collections]}
-    runs = report.figures["runs"] = {name: {**spread(rate)._asdict(), "rates": rate} for name, rate in rates.items()}
+    runs = report.figures["runs"] = {
+        name: {**spread(rate)._asdict(), "rates": rate} for name, rate in rates.items()
+    }
     for name, measured in parts.items():
         loading, inference = (spread(costs).median for costs in zip(*measured, strict=True))
         allowed = cores() / (loading + inference)
@@ -128,7 +143,9 @@ def _plain_loop(model: Model) -> Callable[[Sequence[Path]], np.ndarray]:
 
     def decoded(path: Path) -> np.ndarray:
         with Image.open(path) as image:
-            return np.asarray(image.convert("RGB").resize((width, height), Image.Resampling.BICUBIC))
+            return np.asarray(
+                image.convert("RGB").resize((width, height), Image.Resampling.BICUBIC)
+            )
 
     def run(paths: Sequence[Path]) -> np.ndarray:
         vectors = []
@@ -184,14 +201,25 @@ def _tell(report: Report) -> None:
     report.tell(title, ["", "images/s", "x plain loop", "mAP", "difference"], rows)
     keys = ("loading_cpu_s", "inference_cpu_s", "allowed", "share")
     headers = ["", "loading, CPU ms", "inference, CPU ms", "allowed, images/s", "reached"]
-    parts = [[figures[key] * (1e3 if key.endswith("cpu_s") else 1) for key in keys] for figures in ours.values()]
-    report.tell("The parts of an image", headers, [[name, *part] for name, part in zip(ours, parts, strict=True)])
+    parts = [
+        [figures[key] * (1e3 if key.endswith("cpu_s") else 1) for key in keys]
+        for figures in ours.values()
+    ]
+    report.tell(
+        "The parts of an image",
+        headers,
+        [[name, *part] for name, part in zip(ours, parts, strict=True)],
+    )
     fastest = max(ours, key=lambda name: ours[name]["ratio"])
     report.aim(f"fastest ({fastest}) / plain loop", ours[fastest]["ratio"], least=RATIO)
     for name, figures in ours.items():
         report.aim(f"{name}, share of what its parts allow", figures["share"], least=SHARE)
         if "map_difference" in figures:
-            report.aim(f"{name}, mAP away from {next(iter(ours))}'s", abs(figures["map_difference"]), most=LOSS)
+            report.aim(
+                f"{name}, mAP away from {next(iter(ours))}'s",
+                abs(figures["map_difference"]),
+                most=LOSS,
+            )
 
 
 if __name__ == "__main__":

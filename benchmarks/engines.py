@@ -12,8 +12,8 @@ from sklearn.neighbors import NearestNeighbors
 
 import lookalike
 from lookalike import Collection
-from lookalike import gallery as held
-from lookalike.fidelity import neighbours
+from lookalike.projection.quality import neighbours
+from lookalike.vectors import exact as held
 from vectors_made import RARE, VectorSearcher, numbers
 
 # What an approximate engine must find; each is given the least effort that finds it, by queries of their own.
@@ -46,7 +46,11 @@ class Queries:
         shares = []
         for query, kth, rows in zip(self.vectors, self.kth, found, strict=True):
             differences = self.gallery[np.unique(rows)].astype(np.float64) - query
-            shares.append(np.mean(np.linalg.norm(differences, axis=1) <= kth * (1 + 1e-6)) * len(differences) / self.k)
+            shares.append(
+                np.mean(np.linalg.norm(differences, axis=1) <= kth * (1 + 1e-6))
+                * len(differences)
+                / self.k
+            )
         return float(np.mean(shares))
 
 
@@ -82,12 +86,17 @@ class Engine:
 
 def lookalike_nearest(gallery: Gallery) -> Engine:
     ours = held.Gallery(np.arange(len(gallery.halves)), gallery.halves)
-    return Engine(lambda q, k: ours.nearest(q.astype(np.float16), k)[0], "float16", gallery.halves.nbytes)
+    return Engine(
+        lambda q, k: ours.nearest(q.astype(np.float16), k)[0], "float16", gallery.halves.nbytes
+    )
 
 
 def lookalike_search(gallery: Gallery) -> Engine:
     searcher = VectorSearcher(gallery.collection)
-    return Engine(lambda q, k: numbers(searcher.search(searcher.ask(q), k=k, exact=True).uris), "with uris and labels")
+    return Engine(
+        lambda q, k: numbers(searcher.search(searcher.ask(q), k=k, exact=True).uris),
+        "with uris and labels",
+    )
 
 
 def numpy_product(gallery: Gallery) -> Engine:
@@ -111,14 +120,19 @@ def faiss_flat(gallery: Gallery) -> Engine:
 
 def scikit_learn(gallery: Gallery) -> Engine:
     model = NearestNeighbors(algorithm="brute", n_jobs=-1).fit(gallery.matrix)
-    return Engine(lambda q, k: model.kneighbors(q[np.newaxis], k, return_distance=False)[0], uses=gallery.matrix.nbytes)
+    return Engine(
+        lambda q, k: model.kneighbors(q[np.newaxis], k, return_distance=False)[0],
+        uses=gallery.matrix.nbytes,
+    )
 
 
 def usearch_exact(gallery: Gallery) -> Engine:
     from usearch.index import MetricKind, search
 
     return Engine(
-        lambda q, k: search(gallery.matrix, q, k, MetricKind.L2sq, exact=True).keys.astype(np.int64),
+        lambda q, k: search(gallery.matrix, q, k, MetricKind.L2sq, exact=True).keys.astype(
+            np.int64
+        ),
         uses=gallery.matrix.nbytes,
     )
 
@@ -129,7 +143,9 @@ def lance_flat(gallery: Gallery) -> Engine:
 
     def search(query: np.ndarray, k: int) -> Found:
         nearest = {"column": column, "q": query.astype(np.float16), "k": k, "use_index": False}
-        return numbers(table.to_table(columns=["uri", "_distance"], nearest=nearest)["uri"].to_pylist())
+        return numbers(
+            table.to_table(columns=["uri", "_distance"], nearest=nearest)["uri"].to_pylist()
+        )
 
     return Engine(search, "from disk, float16")
 
@@ -138,7 +154,10 @@ def lookalike_approximate(gallery: Gallery) -> Engine:
     lookalike.optimize(gallery.collection, recall=RECALL, min_rows=0)
     gallery.collection.refresh()
     searcher = VectorSearcher(gallery.collection)
-    return Engine(lambda q, k: numbers(searcher.search(searcher.ask(q), k=k, exact=False).uris), "with uris and labels")
+    return Engine(
+        lambda q, k: numbers(searcher.search(searcher.ask(q), k=k, exact=False).uris),
+        "with uris and labels",
+    )
 
 
 def faiss_hnsw(gallery: Gallery) -> Engine:
@@ -167,7 +186,11 @@ def usearch_hnsw(gallery: Gallery) -> Engine:
     from usearch.index import Index
 
     index = Index(
-        ndim=gallery.matrix.shape[1], metric="l2sq", dtype="f16", connectivity=LINKS, expansion_add=BUILD_EFFORT
+        ndim=gallery.matrix.shape[1],
+        metric="l2sq",
+        dtype="f16",
+        connectivity=LINKS,
+        expansion_add=BUILD_EFFORT,
     )
     index.add(np.arange(len(gallery.matrix)), gallery.matrix)
 
@@ -219,7 +242,9 @@ def many_faiss(gallery: Gallery) -> Search:
 
 def many_numpy(gallery: Gallery) -> Search:
     squares = np.einsum("nd,nd->n", gallery.matrix, gallery.matrix)
-    return lambda queries, k: np.argpartition(squares - 2 * (queries @ gallery.matrix.T), k, axis=1)[:, :k]
+    return lambda queries, k: np.argpartition(
+        squares - 2 * (queries @ gallery.matrix.T), k, axis=1
+    )[:, :k]
 
 
 MANY = {"Lookalike": many_lookalike, "FAISS flat": many_faiss, "NumPy": many_numpy}

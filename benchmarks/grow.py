@@ -73,11 +73,16 @@ class Truth:
         new = np.broadcast_to(np.arange(first, first + len(block)), found.shape)
         squares, rows = np.hstack([self._squares, found]), np.hstack([self.numbers, new])
         best = np.argsort(squares, axis=1, kind="stable")[:, :K]
-        self._squares, self.numbers = (np.take_along_axis(values, best, axis=1) for values in (squares, rows))
+        self._squares, self.numbers = (
+            np.take_along_axis(values, best, axis=1) for values in (squares, rows)
+        )
 
     def recall(self, found: list[list[int]]) -> float:
         """Return the mean share of the nearest that were found."""
-        shares = [len(set(row) & set(true.tolist())) / len(true) for row, true in zip(found, self.numbers, strict=True)]
+        shares = [
+            len(set(row) & set(true.tolist())) / len(true)
+            for row, true in zip(found, self.numbers, strict=True)
+        ]
         return float(np.mean(shares))
 
 
@@ -91,13 +96,21 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as place:
         _grow(report, arguments, sizes, Path(place))
     runs = report.figures["sizes"]
-    growth = {name: exponent(sizes, [run[name] for run in runs]) for name in COLUMNS if name != "recall"}
+    growth = {
+        name: exponent(sizes, [run[name] for run in runs]) for name in COLUMNS if name != "recall"
+    }
     report.figures["exponents"] = growth
     rows = [
-        [f"{run['rows']:,}", *(f"{run[name]:,.{digits}f}" for name, (_, digits) in COLUMNS.items())] for run in runs
+        [f"{run['rows']:,}", *(f"{run[name]:,.{digits}f}" for name, (_, digits) in COLUMNS.items())]
+        for run in runs
     ]
     fitted = [growth.get(name) for name in COLUMNS]
-    rows.append(["grows as rows to the power", *(None if power is None else f"{power:.2f}" for power in fitted)])
+    rows.append(
+        [
+            "grows as rows to the power",
+            *(None if power is None else f"{power:.2f}" for power in fitted),
+        ]
+    )
     report.tell("A growing collection", ["rows", *(title for title, _ in COLUMNS.values())], rows)
     if sizes[-1] >= SIZES[-1]:
         report.aim("p50 ms", runs[-1]["search_p50_ms"], most=10)
@@ -107,21 +120,38 @@ def main() -> int:
 
 
 def _arguments() -> argparse.Namespace:
-    options = parser("grow", "Let a collection grow, and see how its times, memory and size grow with it.")
-    add_source(options, collection=True)
-    options.add_argument("--images", type=int, default=3079, help="whose vectors the made ones come from")
-    options.add_argument(
-        "--sizes", type=int, nargs="+", default=SIZES, metavar="N", help="in rows (default: 10k to 1M)"
+    options = parser(
+        "grow", "Let a collection grow, and see how its times, memory and size grow with it."
     )
-    options.add_argument("--most", type=int, default=SIZES[-1], metavar="N", help="leave out sizes beyond this")
-    options.add_argument("--append", type=int, default=2000, help="rows appended at each size (default: 2000)")
+    add_source(options, collection=True)
+    options.add_argument(
+        "--images", type=int, default=3079, help="whose vectors the made ones come from"
+    )
+    options.add_argument(
+        "--sizes",
+        type=int,
+        nargs="+",
+        default=SIZES,
+        metavar="N",
+        help="in rows (default: 10k to 1M)",
+    )
+    options.add_argument(
+        "--most", type=int, default=SIZES[-1], metavar="N", help="leave out sizes beyond this"
+    )
+    options.add_argument(
+        "--append", type=int, default=2000, help="rows appended at each size (default: 2000)"
+    )
     options.add_argument("--dim", type=int, default=256, help="numbers in a vector (default: 256)")
-    options.add_argument("--queries", type=int, default=200, help="how many at each size (default: 200)")
+    options.add_argument(
+        "--queries", type=int, default=200, help="how many at each size (default: 200)"
+    )
     options.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
     arguments = options.parse_args()
     steps = np.diff(sorted(arguments.sizes), prepend=0)
     if min(arguments.sizes) > arguments.most or (steps <= arguments.append).any():
-        options.error("expected --sizes that differ by more than --append, and one of them within --most.")
+        options.error(
+            "expected --sizes that differ by more than --append, and one of them within --most."
+        )
     return arguments
 
 
@@ -143,8 +173,14 @@ def _grow(report: Report, arguments: argparse.Namespace, sizes: list[int], place
         appended = np.concatenate(list(rows.take(arguments.append)))
         np.save(files["appended"], appended)
         command = [sys.executable, __file__, "--child", collection.path, *map(str, files.values())]
-        used = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
-        run |= {**used, "recall": truth.recall(used.pop("found")), "disk_mib": _disk(Path(collection.path)) / 2**20}
+        used = json.loads(
+            subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+        )
+        run |= {
+            **used,
+            "recall": truth.recall(used.pop("found")),
+            "disk_mib": _disk(Path(collection.path)) / 2**20,
+        }
         truth.add(appended, size)
         collection.refresh()
         runs.append(run)
@@ -154,7 +190,9 @@ def _grow(report: Report, arguments: argparse.Namespace, sizes: list[int], place
 def _projected(vectors: np.ndarray, arguments: argparse.Namespace) -> np.ndarray:
     """Return the vectors on their principal components, of length 1 again."""
     count = min(arguments.dim, *vectors.shape)
-    return unit_length(PCA(count, random_state=arguments.seed).fit_transform(vectors).astype(np.float32))
+    return unit_length(
+        PCA(count, random_state=arguments.seed).fit_transform(vectors).astype(np.float32)
+    )
 
 
 def _used(path: Path, queries: Path, appended: Path) -> dict[str, Any]:
@@ -178,7 +216,10 @@ def _used(path: Path, queries: Path, appended: Path) -> dict[str, Any]:
         watch.mark = "append"
         seconds["append"] = timed(lambda: fill(collection, [np.load(appended)]))
     p50, p99 = np.percentile(times, [50, 99]) * 1e3
-    peaks = {step: max(bytes_ for mark, bytes_ in watch.samples if mark == step) for step, _ in watch.samples}
+    peaks = {
+        step: max(bytes_ for mark, bytes_ in watch.samples if mark == step)
+        for step, _ in watch.samples
+    }
     return {
         "open_ms": seconds["open"] * 1e3,
         "optimise_s": seconds["optimise"],

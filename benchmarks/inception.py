@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save_file
 
-from lookalike import Collection, images
-from lookalike.indexing import index
+from lookalike import Collection, imaging
+from lookalike.indexing.run import index
 from lookalike.models import registry
 from lookalike.models.calibration import calibrate
 from lookalike.types import Model
@@ -59,19 +59,25 @@ def measure(
 ) -> None:
     """Time both in turns, and compare their vectors."""
     if not KERAS.is_file():
-        report.skip("InceptionV3", f"Keras is not here: {KERAS} is made by scripts/bench embed and by scripts/parity.")
+        report.skip(
+            "InceptionV3",
+            f"Keras is not here: {KERAS} is made by scripts/bench embed and by scripts/parity.",
+        )
         return
     network = place / "inception"
     network.mkdir(exist_ok=True)
     theirs = _Keras(files(folder), network)
     theirs.make(arguments.seed)
     models = known(report, _descriptions(network, theirs.paths))
-    rates: dict[str, list[float]] = {name: [] for name in (*(model.name for model in models), ONE, BATCH)}
+    rates: dict[str, list[float]] = {
+        name: [] for name in (*(model.name for model in models), ONE, BATCH)
+    }
     for number in range(arguments.rounds):
         for model in models:
             path = network / f"{model.name}-{number}"
             rates[model.name].append(
-                len(theirs.paths) / timed(lambda path=path, model=model: _indexed(folder, path, model))
+                len(theirs.paths)
+                / timed(lambda path=path, model=model: _indexed(folder, path, model))
             )
         for name, seconds in theirs.run().items():
             rates[name].append(len(theirs.paths) / seconds)
@@ -89,7 +95,9 @@ def _descriptions(network: Path, paths: list[Path]) -> list[str]:
         written[name].write_text(text + CALIBRATION * (precision == "int8"), encoding="utf-8")
     model = registry.resolve(written["f32"])
     chosen = paths[:: -(-len(paths) // CALIBRATED_ON)]
-    pictures = (images.prepare(images.decode(path.read_bytes()), model)[np.newaxis] for path in chosen)
+    pictures = (
+        imaging.prepare(imaging.decode(path.read_bytes()), model)[np.newaxis] for path in chosen
+    )
     save_file(calibrate(model, pictures), network / "calibration.safetensors")
     return [str(path) for path in written.values()]
 
@@ -105,7 +113,9 @@ class _Keras:
     def __init__(self, paths: list[Path], place: Path) -> None:
         self.paths = paths
         self._place = place
-        (place / "paths.json").write_text(json.dumps([str(path) for path in paths]), encoding="utf-8")
+        (place / "paths.json").write_text(
+            json.dumps([str(path) for path in paths]), encoding="utf-8"
+        )
 
     def make(self, seed: int) -> None:
         self._call("make", str(seed))
@@ -130,27 +140,47 @@ def _vectors(path: Path, paths: list[Path]) -> np.ndarray:
     """Return the collection's vectors, float32, in the order of the files."""
     collection = Collection.open(path)
     ids, halves = collection.vectors(collection.space(None))
-    of = dict(zip(collection.take(ids, ["uri"])["uri"].to_pylist(), halves.astype(np.float32), strict=True))
+    of = dict(
+        zip(
+            collection.take(ids, ["uri"])["uri"].to_pylist(), halves.astype(np.float32), strict=True
+        )
+    )
     return np.stack([of[str(path)] for path in paths])
 
 
-def _tell(report: Report, spreads: dict[str, Spread], vectors: dict[str, np.ndarray], theirs: _Keras) -> None:
+def _tell(
+    report: Report, spreads: dict[str, Spread], vectors: dict[str, np.ndarray], theirs: _Keras
+) -> None:
     one, batch = spreads[ONE].median, spreads[BATCH].median
     first = next(iter(vectors))
     figures: dict[str, dict[str, Any]] = {}
     for name, rate in spreads.items():
-        figures[name] = {**rate._asdict(), "x_one": rate.median / one, "x_batch": rate.median / batch}
+        figures[name] = {
+            **rate._asdict(),
+            "x_one": rate.median / one,
+            "x_batch": rate.median / batch,
+        }
         if name in vectors and name != first:
             figures[name]["cosine_to_f32"] = _cosine(vectors[name], vectors[first])
             # Random weights make all pictures much alike; what tells them apart is harder to keep.
             middle = vectors[first].mean(axis=0)
-            figures[name]["cosine_about_mean"] = _cosine(vectors[name] - middle, vectors[first] - middle)
+            figures[name]["cosine_about_mean"] = _cosine(
+                vectors[name] - middle, vectors[first] - middle
+            )
     lowest = float(np.einsum("nd,nd->n", unit_length(vectors[first]), theirs.vectors()).min())
-    report.figures["inception"] = {"images": len(theirs.paths), "runs": figures, "lowest_cosine_to_keras": lowest}
+    report.figures["inception"] = {
+        "images": len(theirs.paths),
+        "runs": figures,
+        "lowest_cosine_to_keras": lowest,
+    }
     keys = ("x_one", "x_batch", "cosine_to_f32", "cosine_about_mean")
     rows = [[name, spreads[name], *(figures[name].get(key) for key in keys)] for name in figures]
     title = f"InceptionV3 end to end, {len(theirs.paths)} images; lowest cosine of {first} to Keras {lowest:.5f}"
-    report.tell(title, ["", "images/s", "x one at a time", "x batch 32", "cosine to f32", "about their mean"], rows)
+    report.tell(
+        title,
+        ["", "images/s", "x one at a time", "x batch 32", "cosine to f32", "about their mean"],
+        rows,
+    )
     report.aim(f"{first} / {ONE}", figures[first]["x_one"], least=3)
     report.aim(f"{first} / {BATCH}", figures[first]["x_batch"], least=1.3)
     fastest = max(vectors, key=lambda name: spreads[name].median)

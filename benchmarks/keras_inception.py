@@ -53,7 +53,9 @@ def main(place: Path, what: str, *seed: str) -> int:
 
 def _decoded(path: str) -> np.ndarray:
     with Image.open(path) as image:
-        return np.asarray(image.convert("RGB").resize((299, 299), Image.Resampling.BILINEAR)).astype(np.float32)
+        return np.asarray(
+            image.convert("RGB").resize((299, 299), Image.Resampling.BILINEAR)
+        ).astype(np.float32)
 
 
 if __name__ == "__main__":

@@ -14,8 +14,9 @@ from collections.abc import Callable
 import numpy as np
 from sklearn.manifold import TSNE
 
-from lookalike import Collection, layouts
-from lookalike.fidelity import fidelity
+from lookalike import Collection
+from lookalike.projection import layouts
+from lookalike.projection.quality import fidelity
 from lookalike.vectors import unit_length
 from measuring import Report, parser
 from vectors_made import grown
@@ -40,8 +41,12 @@ def main() -> int:
     ratio = rows[0]["seconds"] / rows[1]["seconds"]
     report = Report("map", arguments, ["openTSNE", "scikit-learn"])
     report.figures.update(rows=len(vectors), perplexity=PERPLEXITY, ratio=ratio, runs=rows)
-    shape = f"{len(vectors):,} rows of {vectors.shape[1]:,} numbers, {components.shape[1]} components"
-    told = [[row[key] for key in ("name", "seconds", "trustworthiness", "preservation")] for row in rows]
+    shape = (
+        f"{len(vectors):,} rows of {vectors.shape[1]:,} numbers, {components.shape[1]} components"
+    )
+    told = [
+        [row[key] for key in ("name", "seconds", "trustworthiness", "preservation")] for row in rows
+    ]
     report.tell(shape, ["", "seconds", "trustworthiness", "10 nearest kept"], told)
     report.aim("seconds, Lookalike / scikit-learn", ratio, most=BOUND)
     return report.close()
@@ -51,7 +56,9 @@ def _arguments() -> argparse.Namespace:
     options = parser("map", "Time Lookalike's t-SNE against scikit-learn's.")
     options.add_argument("--rows", type=int, default=9000, help="how many (default: 9000)")
     options.add_argument(
-        "--collection", metavar="PATH", help="take the vectors of its first Space (default: draw some)"
+        "--collection",
+        metavar="PATH",
+        help="take the vectors of its first Space (default: draw some)",
     )
     return options.parse_args()
 
@@ -75,7 +82,11 @@ def _measured(name: str, make: Callable[[], np.ndarray], vectors: np.ndarray) ->
     xy = make()
     seconds = time.perf_counter() - start
     kept = fidelity(vectors, xy)
-    return {"name": name, "seconds": seconds, **{key: kept[key] for key in ("trustworthiness", "preservation")}}
+    return {
+        "name": name,
+        "seconds": seconds,
+        **{key: kept[key] for key in ("trustworthiness", "preservation")},
+    }
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import psutil
 
-from lookalike.processors import cores
+from lookalike.io.processors import cores
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -44,7 +44,9 @@ def timed(work: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def alternate(contestants: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+def alternate(
+    contestants: Mapping[str, Callable[[], object]], rounds: int
+) -> dict[str, list[float]]:
     """Return each contestant's seconds by round. In a round all have a turn, and each round another one is first."""
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
     names = list(contestants)
@@ -69,7 +71,10 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = [
         "  ".join(
-            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+            [
+                row[0].ljust(widths[0]),
+                *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)),
+            ]
         )
         for row in cells
     ]
@@ -91,7 +96,10 @@ def machine() -> dict[str, Any]:
     model = platform.processor() or platform.machine()
     if Path("/proc/cpuinfo").is_file():
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), model)
+        model = next(
+            (line.partition(":")[2].strip() for line in lines if line.startswith("model name")),
+            model,
+        )
     return {
         "cpu": model,
         "cores": cores(),
@@ -181,7 +189,10 @@ class Report:
         self.figures: dict[str, Any] = {}
         self._aims: list[dict[str, Any]] = []
         self._skipped: dict[str, str] = {}
-        options = {key: str(value) if isinstance(value, Path) else value for key, value in vars(arguments).items()}
+        options = {
+            key: str(value) if isinstance(value, Path) else value
+            for key, value in vars(arguments).items()
+        }
         self._head = {
             "benchmark": name,
             "machine": machine(),
@@ -189,14 +200,20 @@ class Report:
             "options": options,
         }
         of = self._head["machine"]
-        print(f"{of['cpu']}, {of['cores']} cores, {of['memory_gib']} GiB, {of['system']}, Python {of['python']}")
-        print(", ".join(f"{package} {version}" for package, version in self._head["versions"].items()))
+        print(
+            f"{of['cpu']}, {of['cores']} cores, {of['memory_gib']} GiB, {of['system']}, Python {of['python']}"
+        )
+        print(
+            ", ".join(f"{package} {version}" for package, version in self._head["versions"].items())
+        )
 
     def limits(self) -> None:
         """Measure and tell what the machine can do at most."""
         found = {"matrix_gflops": round(matrix_rate(), 1), "read_gb_per_s": round(read_rate(), 1)}
         self.figures["limits"] = found
-        print(f"limits: float32 matrix product {found['matrix_gflops']} GFLOP/s, read {found['read_gb_per_s']} GB/s")
+        print(
+            f"limits: float32 matrix product {found['matrix_gflops']} GFLOP/s, read {found['read_gb_per_s']} GB/s"
+        )
 
     def tell(self, title: str, headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         print(f"\n{title}\n{table(headers, rows)}")
@@ -206,20 +223,32 @@ class Report:
         self._skipped[what] = str(reason)
         print(f"{what}: left out. {reason}")
 
-    def aim(self, what: str, figure: float, *, most: float | None = None, least: float | None = None) -> None:
+    def aim(
+        self, what: str, figure: float, *, most: float | None = None, least: float | None = None
+    ) -> None:
         """Hold a figure to the most or the least that it should be."""
         bound, words = (most, "at most") if most is not None else (least, "at least")
         assert bound is not None
         met = figure <= bound if most is not None else figure >= bound
-        self._aims.append({"what": what, "figure": figure, "aim": f"{words} {bound:g}", "met": bool(met)})
+        self._aims.append(
+            {"what": what, "figure": figure, "aim": f"{words} {bound:g}", "met": bool(met)}
+        )
 
     def close(self) -> int:
         """Tell the aims, write the JSON, and return the exit status: 1 if an aim is missed under --strict."""
         if self._aims:
-            rows = [(aim["what"], aim["figure"], aim["aim"], "met" if aim["met"] else "missed") for aim in self._aims]
+            rows = [
+                (aim["what"], aim["figure"], aim["aim"], "met" if aim["met"] else "missed")
+                for aim in self._aims
+            ]
             self.tell("Aims", ["what", "figure", "aim", ""], rows)
         self._file.parent.mkdir(parents=True, exist_ok=True)
-        found = {**self._head, "figures": self.figures, "skipped": self._skipped, "aims": self._aims}
+        found = {
+            **self._head,
+            "figures": self.figures,
+            "skipped": self._skipped,
+            "aims": self._aims,
+        }
         self._file.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
         print(f"\nThe figures are in {self._file}")
         return int(self._strict and not all(aim["met"] for aim in self._aims))
@@ -228,7 +257,12 @@ class Report:
 def parser(name: str, description: str) -> argparse.ArgumentParser:
     """Return a parser of the options that every benchmark has."""
     made = argparse.ArgumentParser(prog=f"scripts/bench {name}", description=description)
-    made.add_argument("--json", type=Path, metavar="FILE", help=f"write there (default: {RESULTS.name}/{name}.json)")
+    made.add_argument(
+        "--json",
+        type=Path,
+        metavar="FILE",
+        help=f"write there (default: {RESULTS.name}/{name}.json)",
+    )
     made.add_argument("--strict", action="store_true", help="exit with 1 if an aim is missed")
     made.add_argument("--seed", type=int, default=0, help="of all that is random (default: 0)")
     return made

@@ -27,10 +27,14 @@ def main() -> int:
         return 0
     report = Report("memory", arguments, ["onnxruntime", "pylance", "pillow"])
     with tempfile.TemporaryDirectory() as place:
-        folder = pictures(arguments.data, min(arguments.images, PHOTOGRAPHS), Path(place), arguments.seed)
+        folder = pictures(
+            arguments.data, min(arguments.images, PHOTOGRAPHS), Path(place), arguments.seed
+        )
         many = _altered(files(folder), Path(place, "many"), arguments.images)
         command = [sys.executable, __file__, "--child", str(many), str(Path(place, "collection"))]
-        samples = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+        samples = json.loads(
+            subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+        )
     _tell(report, samples, arguments.level)
     return report.close()
 
@@ -39,11 +43,15 @@ def _arguments() -> argparse.Namespace:
     options = parser("memory", "Index many images, and see whether memory stays level.")
     add_source(options)
     options.add_argument("--images", type=int, default=9000, help="how many (default: 9000)")
-    options.add_argument("--level", type=int, default=1000, help="after how many it must be level (default: 1000)")
+    options.add_argument(
+        "--level", type=int, default=1000, help="after how many it must be level (default: 1000)"
+    )
     options.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
     arguments = options.parse_args()
     if not arguments.child and not 0 < arguments.level < arguments.images:
-        options.error(f"--level {arguments.level}: expected a number from 1 to below --images ({arguments.images}).")
+        options.error(
+            f"--level {arguments.level}: expected a number from 1 to below --images ({arguments.images})."
+        )
     return arguments
 
 
@@ -64,7 +72,9 @@ def _sampled(folder: str, collection: str) -> list[tuple[int, int]]:
             watch.mark += count
 
         report = lookalike.index(folder, collection, progress=progress)
-    assert report.added == watch.mark, f"{report.added} of {watch.mark} were indexed: {report.failures[:3]}"
+    assert report.added == watch.mark, (
+        f"{report.added} of {watch.mark} were indexed: {report.failures[:3]}"
+    )
     return watch.samples
 
 
@@ -74,8 +84,12 @@ def _tell(report: Report, samples: list[tuple[int, int]], level_at: int) -> None
     levels = [bytes_ / MB for _, bytes_ in samples]
     level, highest = statistics.median(levels[max(0, at - 10) : at + 11]), max(levels[at:])
     marks = sorted({0, *(round(progress[-1] * tenth / 10) for tenth in range(1, 11)), level_at})
-    curve = [(mark, levels[min(bisect.bisect_left(progress, mark), len(levels) - 1)]) for mark in marks]
-    report.figures.update(images=progress[-1], samples=len(samples), level_mb=level, highest_mb=highest, curve=curve)
+    curve = [
+        (mark, levels[min(bisect.bisect_left(progress, mark), len(levels) - 1)]) for mark in marks
+    ]
+    report.figures.update(
+        images=progress[-1], samples=len(samples), level_mb=level, highest_mb=highest, curve=curve
+    )
     rows = [(f"after {mark:,} images", megabytes) for mark, megabytes in curve]
     report.tell("Resident memory", ["", "MB"], [*rows, (f"highest after {level_at:,}", highest)])
     report.aim(f"MB more than at {level_at:,} images", highest - level, most=MOST)

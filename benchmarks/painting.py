@@ -8,7 +8,9 @@ from collections.abc import Iterable
 
 __all__ = ["BROWSER", "painted"]
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+BROWSER = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
 # A picture is painted in the frame after the one in which it is found to be there.
 _DROP = """async (data) => {
   const carried = new DataTransfer();
@@ -53,7 +55,9 @@ def painted(address: str, photographs: Iterable[bytes]) -> list[tuple[float, flo
         raise RuntimeError(needs) from error
     took = []
     with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox", "--disable-gpu"])
+        running = playwright.chromium.launch(
+            executable_path=BROWSER, args=["--no-sandbox", "--disable-gpu"]
+        )
         page = running.new_page(viewport={"width": 1280, "height": 800})
         for photograph in photographs:
             page.goto("about:blank")

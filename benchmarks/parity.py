@@ -45,9 +45,13 @@ def main() -> int:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Compare Lookalike's Inception-v3 with Keras's on random weights.")
+    parser = argparse.ArgumentParser(
+        description="Compare Lookalike's Inception-v3 with Keras's on random weights."
+    )
     parser.add_argument("--images", type=int, default=8, help="how many random images (default: 8)")
-    parser.add_argument("--seed", type=int, default=0, help="of the weights and the images (default: 0)")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of the weights and the images (default: 0)"
+    )
     return parser.parse_args()
 
 
@@ -55,12 +59,16 @@ def _keras(images: np.ndarray, generator: np.random.Generator, file: Path) -> np
     """Return Keras's features, and save its network."""
     import keras
 
-    network = keras.applications.InceptionV3(weights=None, include_top=False, pooling="avg", input_shape=(299, 299, 3))
+    network = keras.applications.InceptionV3(
+        weights=None, include_top=False, pooling="avg", input_shape=(299, 299, 3)
+    )
     for layer in network.layers:
         if layer.weights:
             layer.set_weights([_random(weight, generator) for weight in layer.weights])
     network.save(file)
-    return network.predict(keras.applications.inception_v3.preprocess_input(images.astype(np.float32)), verbose=0)
+    return network.predict(
+        keras.applications.inception_v3.preprocess_input(images.astype(np.float32)), verbose=0
+    )
 
 
 def _random(weight: Any, generator: np.random.Generator) -> np.ndarray:
@@ -68,7 +76,11 @@ def _random(weight: Any, generator: np.random.Generator) -> np.ndarray:
     shape = weight.shape
     if weight.name == "kernel":
         return generator.normal(0, np.sqrt(2 / np.prod(shape[:3])), shape)
-    return generator.uniform(0.5, 1.5, shape) if weight.name == "moving_variance" else generator.normal(0, 0.2, shape)
+    return (
+        generator.uniform(0.5, 1.5, shape)
+        if weight.name == "moving_variance"
+        else generator.normal(0, 0.2, shape)
+    )
 
 
 def _lookalike(images: np.ndarray, file: Path) -> np.ndarray:

@@ -46,15 +46,27 @@ def main() -> int:
 def _arguments() -> argparse.Namespace:
     options = parser("search", "Time exact and approximate search beside other engines.")
     add_source(options, collection=True)
-    options.add_argument("--images", type=int, default=3079, help="whose vectors the made ones come from")
-    options.add_argument("--rows", type=int, default=100_000, help="how many to search in (default: 100000)")
-    options.add_argument("--queries", type=int, default=500, help="how many are asked (default: 500)")
-    options.add_argument("--many", type=int, default=200, help="how many are asked at once (default: 200)")
+    options.add_argument(
+        "--images", type=int, default=3079, help="whose vectors the made ones come from"
+    )
+    options.add_argument(
+        "--rows", type=int, default=100_000, help="how many to search in (default: 100000)"
+    )
+    options.add_argument(
+        "--queries", type=int, default=500, help="how many are asked (default: 500)"
+    )
+    options.add_argument(
+        "--many", type=int, default=200, help="how many are asked at once (default: 200)"
+    )
     names = [*EXACT, *APPROXIMATE]
-    options.add_argument("--engines", nargs="+", choices=names, metavar="NAME", help=f"only these of {names}")
+    options.add_argument(
+        "--engines", nargs="+", choices=names, metavar="NAME", help=f"only these of {names}"
+    )
     arguments = options.parse_args()
     if arguments.rows < 20 * K or arguments.queries < PARTS or arguments.many > arguments.queries:
-        options.error(f"expected at least {20 * K} --rows, at least {PARTS} --queries, and --many within --queries.")
+        options.error(
+            f"expected at least {20 * K} --rows, at least {PARTS} --queries, and --many within --queries."
+        )
     arguments.engines = arguments.engines or names
     return arguments
 
@@ -70,13 +82,19 @@ def _made(arguments: argparse.Namespace, place: Path) -> tuple[Gallery, Queries]
     fill(collection, np.split(halves, range(BLOCK, len(halves), BLOCK)))
     upkeep.tidy(collection)
     matrix = halves.astype(np.float32)
-    of = (Queries.of(halves, part, K) for part in (probes[: arguments.queries], probes[arguments.queries :]))
+    of = (
+        Queries.of(halves, part, K)
+        for part in (probes[: arguments.queries], probes[arguments.queries :])
+    )
     queries, tuning = of
     return Gallery(matrix, halves, collection, tuning), queries
 
 
 def _built(
-    report: Report, gallery: Gallery, makers: Mapping[str, Callable[[Gallery], Engine]], wanted: list[str]
+    report: Report,
+    gallery: Gallery,
+    makers: Mapping[str, Callable[[Gallery], Engine]],
+    wanted: list[str],
 ) -> dict[str, Engine]:
     """Make the engines, and note what each took; one that is not installed is left out."""
     built: dict[str, Engine] = {}
@@ -118,12 +136,17 @@ def _ask(report: Report, built: Mapping[str, Engine], queries: Queries) -> None:
         figures |= {"p50_ms": p50, "p99_ms": p99, "recall": queries.recall(found[name])}
     size = f"{report.figures['rows']:,} rows of {report.figures['dim']:,} numbers"
     keys = ("p50_ms", "p99_ms", "recall", "memory_mb", "build_s", "setting")
-    rows = [[name, *(figures[key] for key in keys)] for name, figures in report.figures["engines"].items()]
+    rows = [
+        [name, *(figures[key] for key in keys)]
+        for name, figures in report.figures["engines"].items()
+    ]
     headers = ["", "p50 ms", "p99 ms", "recall@10", "memory MB", "build s", "setting"]
     report.tell(f"{size}, one query at a time, {len(queries.vectors):,} of them", headers, rows)
 
 
-def _asked(search: engines.Search, queries: np.ndarray, k: int) -> tuple[list[float], list[np.ndarray]]:
+def _asked(
+    search: engines.Search, queries: np.ndarray, k: int
+) -> tuple[list[float], list[np.ndarray]]:
     """Return the milliseconds that each query took, and what it found."""
     times, found = [], []
     for query in queries:
@@ -133,7 +156,9 @@ def _asked(search: engines.Search, queries: np.ndarray, k: int) -> tuple[list[fl
     return times, found
 
 
-def _many(report: Report, gallery: Gallery, queries: Queries, arguments: argparse.Namespace) -> None:
+def _many(
+    report: Report, gallery: Gallery, queries: Queries, arguments: argparse.Namespace
+) -> None:
     """Ask many queries at once."""
     asked = queries.vectors[: arguments.many]
     made = {}
@@ -142,8 +167,12 @@ def _many(report: Report, gallery: Gallery, queries: Queries, arguments: argpars
             made[name] = MANY[name](gallery)
         except ImportError as error:
             report.skip(f"{name}, many at once", error)
-    runs = alternate({name: lambda search=search: search(asked, K) for name, search in made.items()}, 1 + PARTS)
-    spreads = {name: spread([1e3 * t / len(asked) for t in seconds[1:]]) for name, seconds in runs.items()}
+    runs = alternate(
+        {name: lambda search=search: search(asked, K) for name, search in made.items()}, 1 + PARTS
+    )
+    spreads = {
+        name: spread([1e3 * t / len(asked) for t in seconds[1:]]) for name, seconds in runs.items()
+    }
     report.figures["many"] = {name: figures._asdict() for name, figures in spreads.items()}
     rows = [(name, figures.told(2)) for name, figures in spreads.items()]
     report.tell(f"{len(asked)} queries at once", ["", "ms a query"], rows)
@@ -172,10 +201,16 @@ def _filtered(report: Report, gallery: Gallery, queries: Queries) -> None:
         search(asked[0], k)
         times, found = _asked(search, asked, k)
         p50, p99 = np.percentile(times, [50, 99]).tolist()
-        figures[name] = {"p50_ms": p50, "p99_ms": p99, "recall": truth.recall([among.searchsorted(r) for r in found])}
+        figures[name] = {
+            "p50_ms": p50,
+            "p99_ms": p99,
+            "recall": truth.recall([among.searchsorted(r) for r in found]),
+        }
     report.figures["filtered"] = {"kept": len(among), "engines": figures}
     told = [[name, *values.values()] for name, values in figures.items()]
-    report.tell(f"A filter that keeps {len(among):,} rows", ["", "p50 ms", "p99 ms", f"recall@{k}"], told)
+    report.tell(
+        f"A filter that keeps {len(among):,} rows", ["", "p50 ms", "p99 ms", f"recall@{k}"], told
+    )
 
 
 def _aims(report: Report) -> None:

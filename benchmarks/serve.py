@@ -22,10 +22,9 @@ import numpy as np
 import psutil
 
 import lookalike
-from lookalike import images
+from lookalike import Collection, imaging
+from lookalike.io.processors import cores
 from lookalike.models import embedder, registry
-from lookalike.processors import cores
-from lookalike.store.collection import Collection
 from lookalike.types import Model
 from measuring import Report, Spread, alternate, parser, spread
 from painting import painted
@@ -42,9 +41,15 @@ _DROPPED = 9
 def main() -> int:
     options = parser("serve", "Time a server: searches by rows and by pictures, and its memory.")
     add_source(options)
-    options.add_argument("--images", type=int, default=PHOTOGRAPHS, help="how many to serve (default: 3079)")
-    options.add_argument("--requests", type=int, default=20_000, help="searches by rows in all (default: 20000)")
-    options.add_argument("--uploads", type=int, default=3_000, help="searches by pictures (default: 3000)")
+    options.add_argument(
+        "--images", type=int, default=PHOTOGRAPHS, help="how many to serve (default: 3079)"
+    )
+    options.add_argument(
+        "--requests", type=int, default=20_000, help="searches by rows in all (default: 20000)"
+    )
+    options.add_argument(
+        "--uploads", type=int, default=3_000, help="searches by pictures (default: 3000)"
+    )
     arguments = options.parse_args()
     report = Report("serve", arguments, ["fastapi", "uvicorn", "pylance", "onnxruntime"])
     with tempfile.TemporaryDirectory() as place:
@@ -68,14 +73,22 @@ def _served(collection: Path) -> Iterator[tuple[str, psutil.Process, float]]:
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         try:
-            address = next(found[1] for line in process.stdout or () if (found := re.match(r"Serving at (\S+)", line)))
+            address = next(
+                found[1]
+                for line in process.stdout or ()
+                if (found := re.match(r"Serving at (\S+)", line))
+            )
             yield address, psutil.Process(process.pid), time.perf_counter() - start
         finally:
             process.terminate()
 
 
 def _by_rows(
-    report: Report, address: str, server: psutil.Process, collection: Path, arguments: argparse.Namespace
+    report: Report,
+    address: str,
+    server: psutil.Process,
+    collection: Path,
+    arguments: argparse.Namespace,
 ) -> None:
     """Search by rows from some connections at once; the memory is told along the way."""
     count, seed = arguments.requests, arguments.seed
@@ -96,7 +109,9 @@ def _by_rows(
     }  # fmt: skip
     headers = ["requests/s", "p50 ms", "p99 ms", "memory MB", "grown MB"]
     report.tell(
-        f"By rows, {_CLIENTS} at once, the clients on the same cores", headers, [(rate, p50, p99, before / 1e6, grown)]
+        f"By rows, {_CLIENTS} at once, the clients on the same cores",
+        headers,
+        [(rate, p50, p99, before / 1e6, grown)],
     )
     report.aim("searches by rows, requests/s", rate, least=300)
     report.aim("searches by rows, p99 ms", p99, most=100)
@@ -118,7 +133,9 @@ def _by_pictures(report: Report, address: str, sent: list[bytes], collection: Pa
         report.aim(what, figure["share"].median, least=0.8)
 
 
-def _by_pictures_in(space: str, model: Model, address: str, sent: list[bytes]) -> tuple[Spread, Spread, Spread]:
+def _by_pictures_in(
+    space: str, model: Model, address: str, sent: list[bytes]
+) -> tuple[Spread, Spread, Spread]:
     """Return the searches a second in one Space, the pictures a second without a server, and the share."""
     network = embedder.load(model, threads=1)
     # No picture twice in a Space: the server keeps what it made of it. The first part is for warming up.
@@ -131,9 +148,12 @@ def _by_pictures_in(space: str, model: Model, address: str, sent: list[bytes]) -
     alternate(contestants, 1)
     seconds = alternate(contestants, _TURNS)
     served, alone = (
-        spread([len(part) / time for part, time in zip(parts[1:], seconds[name], strict=True)]) for name in contestants
+        spread([len(part) / time for part, time in zip(parts[1:], seconds[name], strict=True)])
+        for name in contestants
     )
-    share = spread([alone / served for served, alone in zip(seconds["served"], seconds["alone"], strict=True)])
+    share = spread(
+        [alone / served for served, alone in zip(seconds["served"], seconds["alone"], strict=True)]
+    )
     return served, alone, share
 
 
@@ -144,20 +164,26 @@ def _in_a_browser(report: Report, address: str, photographs: list[bytes]) -> Non
     except RuntimeError as error:
         report.skip("the page", error)
         return
-    report.figures["page"] = {"photographs": len(photographs) - 1, "first_ms": first, "all_ms": all_}
+    report.figures["page"] = {
+        "photographs": len(photographs) - 1,
+        "first_ms": first,
+        "all_ms": all_,
+    }
     report.tell(
         "In a browser on the same cores", ["photographs", "from drop to the first results, ms", "to all in sight, ms"],
         [(len(photographs) - 1, first, all_)],
     )  # fmt: skip
-    report.aim("from a photograph's drop to the first paint of results, slowest, ms", first.high, most=300)
+    report.aim(
+        "from a photograph's drop to the first paint of results, slowest, ms", first.high, most=300
+    )
 
 
 def _embed(model: Model, network: embedder.Embedder, sent: list[bytes]) -> None:
     """Decode and embed pictures one by one, in as many threads as there are cores, without a server."""
 
     def work(data: bytes) -> None:
-        image, _ = images.decode_small(data, least=images.least_side(model))
-        network.embed(images.prepare(image, model)[np.newaxis])
+        image, _ = imaging.decode_small(data, least=imaging.least_side(model))
+        network.embed(imaging.prepare(image, model)[np.newaxis])
 
     with ThreadPoolExecutor(cores()) as pool:
         list(pool.map(work, sent))

@@ -21,7 +21,9 @@ ALONE = "python alone"
 def main() -> int:
     options = parser("start", "Time new processes: help, the import, and one search by a picture.")
     add_source(options)
-    options.add_argument("--images", type=int, default=PHOTOGRAPHS, help="how many to search in (default: 3079)")
+    options.add_argument(
+        "--images", type=int, default=PHOTOGRAPHS, help="how many to search in (default: 3079)"
+    )
     options.add_argument("--rounds", type=int, default=7, help="how often each is run (default: 7)")
     arguments = options.parse_args()
     report = Report("start", arguments, ["pylance", "onnxruntime", "typer"])
@@ -49,10 +51,17 @@ def main() -> int:
 def _measure(report: Report, commands: dict[str, list[str]], rounds: int) -> None:
     for command in commands.values():
         _run(command)  # the first start reads what later ones find in memory
-    runs = alternate({name: lambda command=command: _run(command) for name, command in commands.items()}, rounds)
+    runs = alternate(
+        {name: lambda command=command: _run(command) for name, command in commands.items()}, rounds
+    )
     spreads = {name: spread(seconds) for name, seconds in runs.items()}
-    report.figures["seconds"] = {name: {**figures._asdict(), "runs": runs[name]} for name, figures in spreads.items()}
-    rows = [(name, figures.told(3), figures.median - spreads[ALONE].median) for name, figures in spreads.items()]
+    report.figures["seconds"] = {
+        name: {**figures._asdict(), "runs": runs[name]} for name, figures in spreads.items()
+    }
+    rows = [
+        (name, figures.told(3), figures.median - spreads[ALONE].median)
+        for name, figures in spreads.items()
+    ]
     report.tell(f"New processes, {rounds} of each", ["", "seconds", "beyond Python's own"], rows)
 
 
@@ -60,17 +69,25 @@ def _parts(report: Report, search: Sequence[str], rounds: int) -> None:
     """Tell the parts of a search, as it traces them itself; some lie within others."""
     found: dict[str, list[float]] = {}
     for _ in range(rounds):
-        for milliseconds, step in re.findall(r"^trace\s+([\d.]+) ms  (.*)$", _run(search, trace="1"), re.MULTILINE):
+        for milliseconds, step in re.findall(
+            r"^trace\s+([\d.]+) ms  (.*)$", _run(search, trace="1"), re.MULTILINE
+        ):
             found.setdefault(step, []).append(float(milliseconds))
     spreads = {step: spread(milliseconds) for step, milliseconds in found.items()}
     report.figures["parts_ms"] = {step: figures._asdict() for step, figures in spreads.items()}
-    report.tell("The search's parts", ["step", "ms"], [(step, figures.told()) for step, figures in spreads.items()])
+    report.tell(
+        "The search's parts",
+        ["step", "ms"],
+        [(step, figures.told()) for step, figures in spreads.items()],
+    )
 
 
 def _run(command: Sequence[str], *, trace: str = "") -> str:
     """Run a command and return what it wrote to standard error."""
     environment = {**os.environ, "LOOKALIKE_TRACE": trace}
-    return subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stderr
+    return subprocess.run(
+        command, check=True, capture_output=True, text=True, env=environment
+    ).stderr
 
 
 if __name__ == "__main__":

@@ -16,9 +16,9 @@ from onnx import TensorProto, helper, numpy_helper
 import lookalike
 from lookalike import Collection
 from lookalike.datasets.sample import CLASSES, write_sample
-from lookalike.fidelity import neighbours
 from lookalike.models import registry
-from lookalike.searching import Query, Searcher
+from lookalike.projection.quality import neighbours
+from lookalike.retrieval.search import Query, Searcher
 from lookalike.sources import Scan, from_uri
 from lookalike.types import Model
 from lookalike.vectors import unit_length
@@ -43,7 +43,11 @@ def add_source(parser: argparse.ArgumentParser, *, collection: bool = False) -> 
         "names, or in ../shared; where neither is there, the drawn sample)",
     )
     if collection:
-        parser.add_argument("--collection", metavar="PATH", help="take the vectors of its first Space, index nothing")
+        parser.add_argument(
+            "--collection",
+            metavar="PATH",
+            help="take the vectors of its first Space, index nothing",
+        )
 
 
 def pictures(data: Path | None, count: int, place: Path, seed: int) -> Path:
@@ -113,9 +117,13 @@ def space_of(place: Path, dim: int) -> Model:
     ]
     images = helper.make_tensor_value_info("images", TensorProto.FLOAT, ["n", 3, 8, 8])
     vectors = helper.make_tensor_value_info("vectors", TensorProto.FLOAT, ["n", dim])
-    graph = helper.make_graph(nodes, "made", [images], [vectors], [numpy_helper.from_array(weights, "weights")])
+    graph = helper.make_graph(
+        nodes, "made", [images], [vectors], [numpy_helper.from_array(weights, "weights")]
+    )
     path = place / "made.onnx"
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path
+    )
     return registry.resolve(path)
 
 

@@ -54,7 +54,9 @@ PATIENCE = 3  # times the budget: a mutant that runs longer never ends, and is n
 
 # Each run of tests begins in a process that has only imported what takes long, and used none of it.
 FRESH = multiprocessing.get_context("forkserver")
-FRESH.set_forkserver_preload(["pytest", "lance", "numpy", "onnxruntime", "PIL.Image", "pyarrow.dataset"])
+FRESH.set_forkserver_preload(
+    ["pytest", "lance", "numpy", "onnxruntime", "PIL.Image", "pyarrow.dataset"]
+)
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,12 @@ def mutants(path: Path) -> Iterator[Mutant]:
                 seen.add(source)
                 before, after = original.splitlines(True), source.splitlines(True)
                 changes = difflib.SequenceMatcher(None, before, after, autojunk=False).get_opcodes()
-                lines = [n + 1 for kind, first, end, *_ in changes if kind != "equal" for n in range(first, end)]
+                lines = [
+                    n + 1
+                    for kind, first, end, *_ in changes
+                    if kind != "equal"
+                    for n in range(first, end)
+                ]
                 # That nobody can change an object is a convention, and no behaviour.
                 if not any("frozen=" in before[line - 1] for line in lines):
                     diff = "".join(difflib.unified_diff(before, after, str(path), name, n=1))
@@ -90,7 +97,9 @@ def within(budget: float, tests: set[str], took: dict[str, float]) -> list[str]:
     """Return tests, the quickest first, that take at most so many seconds together; at least one."""
     ordered = sorted(tests, key=lambda test: took.get(test, 0.0))
     total = accumulate(took.get(test, 0.0) for test in ordered)
-    return [test for test, so_far in zip(ordered, total, strict=True) if so_far <= budget] or ordered[:1]
+    return [
+        test for test, so_far in zip(ordered, total, strict=True) if so_far <= budget
+    ] or ordered[:1]
 
 
 def tests_by_line(
@@ -98,24 +107,39 @@ def tests_by_line(
 ) -> dict[Path, dict[int, list[str]]]:
     """Run the tests once, unchanged; return which of them execute each line, the quickest first."""
     data = place / "coverage"
-    command = [sys.executable, "-m", "pytest", *tests, "--cov=lookalike", "--cov-context=test", "--cov-report="]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        *tests,
+        "--cov=lookalike",
+        "--cov-context=test",
+        "--cov-report=",
+    ]
     command += ["--durations=0", "--durations-min=0", "-vv", "-p", "no:cacheprovider"]
     environment = {**os.environ, "COVERAGE_FILE": str(data)}
     told = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if told.returncode:
         sys.exit(f"{told.stdout}\nThe tests fail without any change; mend that first.")
     took: dict[str, float] = {}
-    for seconds, test in re.findall(r"^([\d.]+)s (?:setup|call|teardown) +(\S.*)$", told.stdout, re.MULTILINE):
+    for seconds, test in re.findall(
+        r"^([\d.]+)s (?:setup|call|teardown) +(\S.*)$", told.stdout, re.MULTILINE
+    ):
         took[test] = took.get(test, 0.0) + float(seconds)
     measured = coverage.CoverageData(str(data))
     measured.read()
     found: dict[Path, dict[int, list[str]]] = {}
     for module in modules:
         contexts = measured.contexts_by_lineno(str(module.resolve()))
-        named = {line: {name.rsplit("|", 1)[0] for name in names if name} for line, names in contexts.items()}
+        named = {
+            line: {name.rsplit("|", 1)[0] for name in names if name}
+            for line, names in contexts.items()
+        }
         anywhere = set().union(*named.values())
         # What is executed as the module is imported concerns every test that comes by later.
-        found[module] = {line: within(budget, names or anywhere, took) for line, names in named.items()}
+        found[module] = {
+            line: within(budget, names or anywhere, took) for line, names in named.items()
+        }
     return found
 
 
@@ -144,7 +168,9 @@ def try_tests(copy: Path, tests: list[str]) -> None:
         sys.exit(pytest.main(["-x", "-p", "no:cacheprovider", *tests]))
 
 
-def is_noticed(mutant: Mutant, module: Path, tests: list[str], copy: Path, limit: float | None) -> bool:
+def is_noticed(
+    mutant: Mutant, module: Path, tests: list[str], copy: Path, limit: float | None
+) -> bool:
     """Tell whether one of some tests fails on a mutant, or they do not end within ``limit`` seconds."""
     if not tests:
         return False
@@ -177,14 +203,19 @@ def main() -> None:
     given = parser.parse_args()
     results = Path("build/mutants")
     results.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="mutants-") as folder, ThreadPoolExecutor(given.jobs) as pool:
+    with (
+        tempfile.TemporaryDirectory(prefix="mutants-") as folder,
+        ThreadPoolExecutor(given.jobs) as pool,
+    ):
         place = Path(folder)
         tests = tests_by_line(given.modules, given.tests, place, given.budget)
         copies: SimpleQueue[Path] = SimpleQueue()
         for number in range(given.jobs):
             copies.put(copied(place, number))
 
-        def noticed(module: Path, mutant: Mutant, limit: float | None = PATIENCE * given.budget) -> bool:
+        def noticed(
+            module: Path, mutant: Mutant, limit: float | None = PATIENCE * given.budget
+        ) -> bool:
             met = [test for line in mutant.lines for test in tests[module].get(line, [])]
             copy = copies.get()
             try:
@@ -195,8 +226,14 @@ def main() -> None:
         for module in given.modules:
             untouched = Mutant(module.read_text("utf-8"), list(tests[module]), "")
             if noticed(module, untouched, None):
-                sys.exit(f"The tests of {module} fail without any change when they are run one by one.")
-            made = [one for one in mutants(module) if given.lines is None or set(given.lines) & set(one.lines)]
+                sys.exit(
+                    f"The tests of {module} fail without any change when they are run one by one."
+                )
+            made = [
+                one
+                for one in mutants(module)
+                if given.lines is None or set(given.lines) & set(one.lines)
+            ]
             verdicts = pool.map(partial(noticed, module), made)
             left = []
             for number, (mutant, verdict) in enumerate(zip(made, verdicts, strict=True), 1):

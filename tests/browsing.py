@@ -31,7 +31,9 @@ def tiles(page, scope="#answers"):
     """Return the ids of the pictures in the grid, once there are any."""
     page.locator(f"{scope} .tile").first.wait_for()
     until(page, "!document.querySelector('#answers.waiting')")
-    return page.locator(f"{scope} .tile").evaluate_all("tiles => tiles.map((tile) => Number(tile.dataset.id))")
+    return page.locator(f"{scope} .tile").evaluate_all(
+        "tiles => tiles.map((tile) => Number(tile.dataset.id))"
+    )
 
 
 def drop(page, files, selector="body"):

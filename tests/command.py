@@ -17,7 +17,13 @@ def lookalike(
 ) -> subprocess.CompletedProcess[str]:
     """Run ``lookalike ARGUMENTS`` and check its exit status; `by` runs it, and `options` go to `subprocess.run`."""
     options = {"env": {**os.environ, "COLUMNS": "200", "NO_COLOR": "1"}, **options}
-    done = subprocess.run([*by, *COMMAND, *map(str, arguments)], capture_output=True, text=True, check=False, **options)
+    done = subprocess.run(
+        [*by, *COMMAND, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        **options,
+    )
     assert done.returncode == status, f"status {done.returncode}\n{done.stdout}\n{done.stderr}"
     assert "Traceback" not in done.stderr
     return done

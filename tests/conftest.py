@@ -40,7 +40,9 @@ def data_root() -> Path:
     default = Path(__file__).parents[2] / "shared"
     root = Path(os.environ.get("LOOKALIKE_TEST_DATA", default))
     if not root.is_dir():
-        pytest.skip(f"needs the photographs and weights: {root} is not there; name it in LOOKALIKE_TEST_DATA")
+        pytest.skip(
+            f"needs the photographs and weights: {root} is not there; name it in LOOKALIKE_TEST_DATA"
+        )
     return root
 
 
@@ -54,7 +56,9 @@ def photographs(data_root) -> Path:
 def caltech(photographs, tmp_path_factory) -> lookalike.Collection:
     """The photographs indexed in feature space, in floats and in 8 bits, and in pixel space. For reading only."""
     path = tmp_path_factory.mktemp("caltech") / "collection"
-    lookalike.index(photographs, path, models=["efficientnet-lite0", "efficientnet-lite0-int8", "pixels"])
+    lookalike.index(
+        photographs, path, models=["efficientnet-lite0", "efficientnet-lite0-int8", "pixels"]
+    )
     return lookalike.Collection.open(path)
 
 
@@ -69,7 +73,9 @@ def sample(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def browser():
     """Chromium, until the module's tests are done: as long as it runs, no other can be driven from this thread."""
-    sync_api = pytest.importorskip("playwright.sync_api", reason="needs Playwright: pip install playwright")
+    sync_api = pytest.importorskip(
+        "playwright.sync_api", reason="needs Playwright: pip install playwright"
+    )
     with sync_api.sync_playwright() as playwright:
         running = playwright.chromium.launch(executable_path=BROWSER, args=OPTIONS)
         yield running

@@ -29,7 +29,9 @@ class HubServer(ThreadingHTTPServer):
 @contextmanager
 def hub_server(path: str, body: bytes) -> Iterator[HubServer]:
     server = HubServer(path, body)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread = threading.Thread(
+        target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+    )
     thread.start()
     try:
         yield server
@@ -52,8 +54,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.asked.append(f"{self.command} {self.path}")
         body = self.server.body
         etag = hashlib.sha256(body).hexdigest()
-        if self.path == self.server.path:  # the hub sends clients on to another host, where large files are
-            linked = {"X-Linked-Etag": f'"{etag}"', "X-Linked-Size": len(body), "X-Repo-Commit": "c0ffee" * 6 + "beef"}
+        if (
+            self.path == self.server.path
+        ):  # the hub sends clients on to another host, where large files are
+            linked = {
+                "X-Linked-Etag": f'"{etag}"',
+                "X-Linked-Size": len(body),
+                "X-Repo-Commit": "c0ffee" * 6 + "beef",
+            }
             elsewhere = f"http://localhost:{self.server.server_port}/large/{etag}"
             self._send(302, {"Location": elsewhere, **linked})
         elif self.path == f"/large/{etag}":

@@ -94,7 +94,9 @@ def bounded(collection: Path, **settings: object) -> Iterator[Live]:
 @contextmanager
 def _running(command: list[str]) -> Iterator[Live]:
     environment = {**os.environ, "NO_COLOR": "1", "PYTHONUNBUFFERED": "1"}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    )
     with process:
         try:
             live = Live(process)
@@ -128,7 +130,10 @@ def get(live: Live, path: str, **headers: str) -> httpx.Response:
 
 def problem(answer: httpx.Response, status: int) -> str:
     """Check that an answer is a problem, and return what it says."""
-    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json"), answer.text
+    assert (answer.status_code, answer.headers["content-type"]) == (
+        status,
+        "application/problem+json",
+    ), answer.text
     told = answer.json()
     assert told["status"] == status
     return told["detail"]

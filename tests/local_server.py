@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from lookalike import downloads
+from lookalike.io import downloads
 
 
 @dataclass
@@ -85,7 +85,9 @@ class LocalServer(ThreadingHTTPServer):
 def local_server() -> Iterator[LocalServer]:
     """Run a server that downloads reach whatever the environment says, and that they try again without pauses."""
     server = LocalServer()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread = threading.Thread(
+        target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+    )
     thread.start()
     with pytest.MonkeyPatch.context() as patch:
         for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "LOOKALIKE_OFFLINE"):
@@ -101,7 +103,7 @@ def local_server() -> Iterator[LocalServer]:
 
 def download_elsewhere(url: str, target: Path, sha256: str) -> subprocess.Popen:
     """Begin the download in a process of its own."""
-    code = "import sys; from pathlib import Path; from lookalike.downloads import download; "
+    code = "import sys; from pathlib import Path; from lookalike.io.downloads import download; "
     code += "download(sys.argv[1], Path(sys.argv[2]), sha256=sys.argv[3])"
     environment = {**os.environ, "PYTHONPATH": str(Path(downloads.__file__).parents[1])}
     command = [sys.executable, "-c", code, url, str(target), sha256]
@@ -139,7 +141,9 @@ class _Handler(BaseHTTPRequestHandler):
         first = 0 if start is None else start + file.skew
         self.send_response(asked.status)
         if start is not None:
-            self.send_header("Content-Range", f"bytes {first}-{len(file.body) - 1}/{len(file.body)}")
+            self.send_header(
+                "Content-Range", f"bytes {first}-{len(file.body) - 1}/{len(file.body)}"
+            )
         for name, value in (("ETag", file.etag), ("Last-Modified", file.last_modified)):
             if value is not None:
                 self.send_header(name, value)

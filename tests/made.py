@@ -15,7 +15,9 @@ from lookalike.types import Model
 SPACE = "numbers"
 
 
-def clusters(count: int, each: int, *, dim: int = 16, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def clusters(
+    count: int, each: int, *, dim: int = 16, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
     """Return unit-length vectors about `count` corners, and which corner each is about; they come in turns."""
     of = np.arange(count * each) % count
     noise = np.random.default_rng(seed).normal(0, 0.06, (len(of), dim))

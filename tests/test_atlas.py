@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lookalike import atlas_page
-from lookalike.atlas import draw_map, tiles
-from lookalike.atlas_page import write_map_page
+from lookalike.drawing.map import draw_map, tiles
+from lookalike.drawing.palette import legend
 from lookalike.errors import CollectionError, InputError
-from lookalike.mapping import Map, make_map
-from lookalike.palette import legend
+from lookalike.export import map_page as atlas_page
+from lookalike.export.map_page import write_map_page
+from lookalike.projection.map import Map, make_map
 from made import SPACE, add_rows, clusters, make_collection, picture
 
 FIDELITY = {"k": 10, "trustworthiness": 0.9, "preservation": 0.5, "queries": 2, "rows": 2}
@@ -40,7 +40,10 @@ def map_of(ids, xy) -> Map:
 def collection_of(path, count, *, labels=None, uris=None, thumbnails=None):
     collection = make_collection(path, np.eye(4, dtype=np.float32)[:1])
     collection.delete(collection.vectors(SPACE)[0])
-    colours = [tuple(int(part) for part in row) for row in np.random.default_rng(0).integers(0, 256, (count, 3))]
+    colours = [
+        tuple(int(part) for part in row)
+        for row in np.random.default_rng(0).integers(0, 256, (count, 3))
+    ]
     add_rows(
         collection,
         np.random.default_rng(0).normal(size=(count, 4)).astype(np.float32),
@@ -60,7 +63,9 @@ def drawn(map_, collection, path) -> np.ndarray:
 
 def test_each_image_is_framed_and_dotted_in_its_labels_colour(tmp_path):
     labels = ["one", "two", "two", None]
-    collection = collection_of(tmp_path / "c", 4, labels=labels, thumbnails=[picture((255, 0, 255))] * 4)
+    collection = collection_of(
+        tmp_path / "c", 4, labels=labels, thumbnails=[picture((255, 0, 255))] * 4
+    )
     map_ = map_of(collection.vectors(SPACE)[0], [[0, 0], [0, 1], [1, 0], [1, 1]])
     page = drawn(map_, collection, tmp_path / "map.png")
     key = legend(labels)
@@ -74,11 +79,14 @@ def test_each_image_is_framed_and_dotted_in_its_labels_colour(tmp_path):
 
 
 def test_an_image_lies_where_the_map_says(tmp_path):
-    collection = collection_of(tmp_path / "c", 2, thumbnails=[picture((255, 0, 0)), picture((0, 0, 255))])
+    collection = collection_of(
+        tmp_path / "c", 2, thumbnails=[picture((255, 0, 0)), picture((0, 0, 255))]
+    )
     map_ = map_of(collection.vectors(SPACE)[0], [[-5, 5], [5, -5]])  # up is larger
     page = drawn(map_, collection, tmp_path / "map.png").astype(int)[:, :2300]
     red, blue = (
-        np.argwhere(np.abs(page - colour).max(axis=2) < 12).mean(axis=0) for colour in ((255, 0, 0), (0, 0, 255))
+        np.argwhere(np.abs(page - colour).max(axis=2) < 12).mean(axis=0)
+        for colour in ((255, 0, 0), (0, 0, 255))
     )
     assert (red < blue - 1500).all()
 
@@ -90,7 +98,11 @@ def test_tiles_never_overlap_and_leave_out_no_region():
     lone = np.array([[90.0, 90.0]])
     map_ = map_of(range(5001), np.concatenate([xy, lone]))
     shown = tiles(map_, 2208)
-    assert len(set(map(tuple, shown.corners.tolist()))) == len(shown.rows) == len(set(shown.rows.tolist()))
+    assert (
+        len(set(map(tuple, shown.corners.tolist())))
+        == len(shown.rows)
+        == len(set(shown.rows.tolist()))
+    )
     assert (shown.corners >= 0).all()
     assert (shown.corners + shown.side <= 2208).all()
     assert ((shown.corners - shown.corners[0]) % shown.side == 0).all()
@@ -108,7 +120,9 @@ def test_few_images_are_large_and_all_there():
     assert (sorted(shown.rows), shown.side) == ([0, 1, 2], 176)
 
 
-@pytest.mark.parametrize("labels", [HOSTILE, [None] * 6, [f"label {index}" for index in range(6)]], ids=str.__class__)
+@pytest.mark.parametrize(
+    "labels", [HOSTILE, [None] * 6, [f"label {index}" for index in range(6)]], ids=str.__class__
+)
 def test_any_label_can_be_drawn(tmp_path, labels):
     collection = collection_of(tmp_path / "c", 6, labels=labels)
     page = drawn(make_map(collection), collection, tmp_path / "map.png")
@@ -116,7 +130,9 @@ def test_any_label_can_be_drawn(tmp_path, labels):
 
 
 def test_many_labels_find_room(tmp_path):
-    collection = collection_of(tmp_path / "c", 90, labels=[f"{'long ' * (index % 5)}{index:02}" for index in range(90)])
+    collection = collection_of(
+        tmp_path / "c", 90, labels=[f"{'long ' * (index % 5)}{index:02}" for index in range(90)]
+    )
     page = drawn(make_map(collection), collection, tmp_path / "map.png")
     assert (page[-64:] == 255).all()
 
@@ -124,7 +140,9 @@ def test_many_labels_find_room(tmp_path):
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_few_and_equal_places_can_be_drawn(tmp_path, count):
     collection = collection_of(tmp_path / "c", count)
-    page = drawn(map_of(collection.vectors(SPACE)[0], np.zeros((count, 2))), collection, tmp_path / "map.png")
+    page = drawn(
+        map_of(collection.vectors(SPACE)[0], np.zeros((count, 2))), collection, tmp_path / "map.png"
+    )
     assert page.min() < 200
 
 
@@ -136,7 +154,9 @@ def test_a_row_without_thumbnail_keeps_its_frame(tmp_path):
 def test_the_same_map_is_the_same_picture(tmp_path):
     collection = collection_of(tmp_path / "c", 30)
     map_ = make_map(collection)
-    first, again = (draw_map(map_, collection, tmp_path / name).read_bytes() for name in ("a.png", "b.png"))
+    first, again = (
+        draw_map(map_, collection, tmp_path / name).read_bytes() for name in ("a.png", "b.png")
+    )
     assert first == again
 
 
@@ -188,13 +208,17 @@ class Elements(HTMLParser):
 
 
 def page_of(map_, collection, folder) -> tuple[Elements, dict]:
-    elements = Elements(write_map_page(map_, collection, folder / "map.html").read_text(encoding="utf-8"))
+    elements = Elements(
+        write_map_page(map_, collection, folder / "map.html").read_text(encoding="utf-8")
+    )
     return elements, json.loads(elements.texts["script"][0])
 
 
 def sprite(data: dict, row: int) -> np.ndarray:
     sheet, index = divmod(data["sprite"][row], data["columns"] ** 2)
-    image = Image.open(io.BytesIO(base64.b64decode(data["sheets"][sheet].split(",")[1]))).convert("RGB")
+    image = Image.open(io.BytesIO(base64.b64decode(data["sheets"][sheet].split(",")[1]))).convert(
+        "RGB"
+    )
     y, x = (side * data["side"] for side in divmod(index, data["columns"]))
     return np.asarray(image.crop((x, y, x + data["side"], y + data["side"])))
 
@@ -220,10 +244,19 @@ def test_the_page_fetches_nothing_and_runs_only_its_own_script(tmp_path):
     collection = collection_of(tmp_path / "c", 6, labels=HOSTILE)
     elements, data = page_of(make_map(collection), collection, tmp_path)
     assert [tag for tag, _ in elements.tags].count("script") == 2
-    assert not [attributes for _, attributes in elements.tags if {"src", "href", "srcset"} & attributes.keys()]
-    policy = next(attributes["content"] for tag, attributes in elements.tags if "http-equiv" in attributes)
+    assert not [
+        attributes
+        for _, attributes in elements.tags
+        if {"src", "href", "srcset"} & attributes.keys()
+    ]
+    policy = next(
+        attributes["content"] for tag, attributes in elements.tags if "http-equiv" in attributes
+    )
     assert policy.startswith("default-src 'none'; ")
-    for kind, text in (("script", elements.texts["script"][1]), ("style", elements.texts["style"][0])):
+    for kind, text in (
+        ("script", elements.texts["script"][1]),
+        ("style", elements.texts["style"][0]),
+    ):
         digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
         assert f"{kind}-src 'sha256-{digest}'" in policy
     names = [label["name"] for label in data["labels"]]
@@ -242,7 +275,11 @@ def test_placeholders_in_the_data_stay_data(tmp_path):
     [
         ("/pictures/a b/c#d.jpg", "/pictures/a b/c#d.jpg", "file:///pictures/a%20b/c%23d.jpg"),
         ("file:///pictures/%FF.jpg", "/pictures/\ufffd.jpg", "file:///pictures/%FF.jpg"),
-        ("https://example.org/a/b.jpg?x=1", "https://example.org/a/b.jpg?x=1", "https://example.org/a/b.jpg?x=1"),
+        (
+            "https://example.org/a/b.jpg?x=1",
+            "https://example.org/a/b.jpg?x=1",
+            "https://example.org/a/b.jpg?x=1",
+        ),
         ("s3://bucket/a/b.jpg", "s3://bucket/a/b.jpg", ""),
         ("javascript:alert(1)//b.jpg", None, ""),
         ("javascript://%0aalert(1)/b.jpg", "javascript://%0aalert(1)/b.jpg", ""),
@@ -267,11 +304,15 @@ def test_images_stay_within_the_budget(tmp_path, monkeypatch, budget):
     collection = collection_of(tmp_path / "c", 40, thumbnails=thumbnails)
     monkeypatch.setattr(atlas_page, "_COLUMNS", 4)
     monkeypatch.setattr(atlas_page, "_BUDGET", budget)
-    _, data = page_of(map_of(collection.vectors(SPACE)[0], generator.normal(size=(40, 2))), collection, tmp_path)
+    _, data = page_of(
+        map_of(collection.vectors(SPACE)[0], generator.normal(size=(40, 2))), collection, tmp_path
+    )
     images = [image for image in data["sheets"] + data["previews"] if image]
     assert sum(map(len, images)) <= budget * 4 / 3 + 32 * len(images)
     there = [row for row in range(40) if data["sprite"][row] >= 0]
-    assert len(there) == {10_000_000: 40, 120_000: 40, 8_000: 24, 0: 0}[budget], [len(s) for s in data["sheets"]]
+    assert len(there) == {10_000_000: 40, 120_000: 40, 8_000: 24, 0: 0}[budget], [
+        len(s) for s in data["sheets"]
+    ]
     assert all(data["previews"]) == (budget == 10_000_000)
     for row in there:
         np.testing.assert_allclose(sprite(data, row).mean(axis=(0, 1)), tints[row] + 63.5, atol=8)
@@ -291,7 +332,9 @@ def test_ten_thousand_images_fit_in_twelve_megabytes(caltech, tmp_path):
     thumbnails = caltech.take(ids, ["thumbnail"])["thumbnail"].to_pylist()
     collection = collection_of(tmp_path / "c", 10_000, thumbnails=(thumbnails * 4)[:10_000])
     xy = clusters(9, 1112, dim=9)[0][:10_000, :2]
-    path = write_map_page(map_of(collection.vectors(SPACE)[0], xy), collection, tmp_path / "map.html")
+    path = write_map_page(
+        map_of(collection.vectors(SPACE)[0], xy), collection, tmp_path / "map.html"
+    )
     data = json.loads(Elements(path.read_text(encoding="utf-8")).texts["script"][0])
     assert min(data["sprite"]) == 0
     assert path.stat().st_size < 12e6
@@ -299,7 +342,16 @@ def test_ten_thousand_images_fit_in_twelve_megabytes(caltech, tmp_path):
 
 def test_the_templates_places_are_all_filled(tmp_path):
     collection = collection_of(tmp_path / "c", 1)
-    page = write_map_page(make_map(collection), collection, tmp_path / "map.html").read_text(encoding="utf-8")
+    page = write_map_page(make_map(collection), collection, tmp_path / "map.html").read_text(
+        encoding="utf-8"
+    )
     assert not re.search(r"<!--\w+-->", page)
     assert page.isascii() or "·" in page
-    assert Path(atlas_page.__file__).with_name("page").joinpath("map.html").read_text().count("<!--data-->") == 1
+    assert (
+        Path(atlas_page.__file__)
+        .with_name("page")
+        .joinpath("map.html")
+        .read_text()
+        .count("<!--data-->")
+        == 1
+    )

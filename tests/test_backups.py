@@ -17,8 +17,9 @@ import lookalike
 import made
 from lookalike import Collection
 from lookalike.errors import BusyError, CollectionError
-from lookalike.mapping import make_map
-from lookalike.store import ann, copies, upkeep
+from lookalike.projection.map import make_map
+from lookalike.store import ann, upkeep
+from lookalike.store import copy as copies
 from made import SPACE
 
 
@@ -51,7 +52,11 @@ def contents(path: Path) -> dict[str, object]:
 
 
 def files(path: Path) -> dict[str, int]:
-    return {str(file.relative_to(path)): file.stat().st_ino for file in path.rglob("*") if file.is_file()}
+    return {
+        str(file.relative_to(path)): file.stat().st_ino
+        for file in path.rglob("*")
+        if file.is_file()
+    }
 
 
 def test_a_backup_is_a_collection_with_all_that_was_there(place, tmp_path):
@@ -63,10 +68,15 @@ def test_a_backup_is_a_collection_with_all_that_was_there(place, tmp_path):
     assert (copied.images, copied.version, copied.kept) == (190, Collection.open(place).version, 0)
     assert done[-1][0] == done[-1][1] > 0
     parts = (tmp_path / "backup" / name for name in ("images.lance", "maps"))
-    assert copied.copied == sum(file.stat().st_size for part in parts for file in part.rglob("*") if file.is_file())
+    assert copied.copied == sum(
+        file.stat().st_size for part in parts for file in part.rglob("*") if file.is_file()
+    )
     lookalike.restore(tmp_path / "backup", tmp_path / "new" / "restored")
     assert contents(tmp_path / "new" / "restored") == contents(place)
-    assert sorted(path.name for path in (tmp_path / "new" / "restored").iterdir()) == ["images.lance", "maps"]
+    assert sorted(path.name for path in (tmp_path / "new" / "restored").iterdir()) == [
+        "images.lance",
+        "maps",
+    ]
     made.add_rows(Collection.open(tmp_path / "new" / "restored"), np.eye(16, dtype=np.float32))
     assert lookalike.check(tmp_path / "new" / "restored").images == 206
 
@@ -124,7 +134,9 @@ def test_versions_that_all_go_while_they_are_copied_end_in_an_error(place, tmp_p
     assert not (tmp_path / "backup").exists()
 
 
-def test_a_full_disk_is_told_of_though_the_collection_changes_at_each_try(place, tmp_path, monkeypatch):
+def test_a_full_disk_is_told_of_though_the_collection_changes_at_each_try(
+    place, tmp_path, monkeypatch
+):
     def full(descriptor: int) -> None:
         made.add_rows(Collection.open(place), np.eye(16, dtype=np.float32)[:1])
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -182,8 +194,12 @@ def test_a_bit_that_flipped_in_a_backup_is_found(place, tmp_path):
     lookalike.backup(place, tmp_path / "backup")
     name = decay(tmp_path / "backup")
     report = lookalike.check(tmp_path / "backup")
-    assert [fault.what for fault in report.faults] == [f"The file {name} is not what was written into this backup."]
-    with pytest.raises(CollectionError, match=f"is damaged: its file {name} is not what was written"):
+    assert [fault.what for fault in report.faults] == [
+        f"The file {name} is not what was written into this backup."
+    ]
+    with pytest.raises(
+        CollectionError, match=f"is damaged: its file {name} is not what was written"
+    ):
         lookalike.restore(tmp_path / "backup", tmp_path / "restored")
     assert not (tmp_path / "restored").exists()
 
@@ -194,11 +210,16 @@ def test_a_damaged_collection_takes_no_backups_place(place, tmp_path):
     collection = Collection.open(place)
     made.add_rows(collection, np.full((1, 16), 3, np.float32))
     with pytest.raises(
-        CollectionError, match=r"was not copied .*faults .1., the first.*has the length 12.*lookalike check -c"
+        CollectionError,
+        match=r"was not copied .*faults .1., the first.*has the length 12.*lookalike check -c",
     ):
         lookalike.backup(place, tmp_path / "backup")
     assert contents(tmp_path / "backup") == before
-    assert {path.name for path in (tmp_path / "backup").iterdir()} == {"images.lance", "maps", "backup.json"}
+    assert {path.name for path in (tmp_path / "backup").iterdir()} == {
+        "images.lance",
+        "maps",
+        "backup.json",
+    }
 
 
 def test_what_is_there_is_never_overwritten(place, tmp_path):
@@ -212,7 +233,9 @@ def test_what_is_there_is_never_overwritten(place, tmp_path):
         with pytest.raises(CollectionError, match="already holds something"):
             lookalike.restore(place, target)
     lookalike.backup(place, tmp_path / "backup")
-    with pytest.raises(CollectionError, match=r"holds a backup of the collection .*collection, not of .*other"):
+    with pytest.raises(
+        CollectionError, match=r"holds a backup of the collection .*collection, not of .*other"
+    ):
         lookalike.backup(other, tmp_path / "backup")
     with pytest.raises(CollectionError, match="does not exist"):
         lookalike.restore(tmp_path / "nowhere", tmp_path / "new")
@@ -241,7 +264,7 @@ def test_backups_beside_a_running_indexer_are_whole(sample, tmp_path):
     lookalike.index(pictures / "0", collection, models=["pixels"])
     program = (
         "import sys, lookalike\n"
-        "from lookalike.indexing import Settings\n"
+        "from lookalike.indexing.run import Settings\n"
         "lookalike.index(sys.argv[1], sys.argv[2], settings=Settings(commit_rows=4, batch=1))\n"
         "lookalike.optimize(sys.argv[2], keep_days=0)\n"
     )
@@ -273,10 +296,14 @@ lookalike.backup(sys.argv[1], sys.argv[2])
 """
 
 
-@pytest.mark.parametrize("moment", [("open", "/data/"), ("os.rename", "/maps"), ("os.rename", "/images.lance")])
+@pytest.mark.parametrize(
+    "moment", [("open", "/data/"), ("os.rename", "/maps"), ("os.rename", "/images.lance")]
+)
 def test_a_first_backup_that_is_killed_is_never_taken_for_a_whole_one(place, tmp_path, moment):
     target = tmp_path / "backup"
-    done = subprocess.run([sys.executable, "-c", KILLED, str(place), str(target), *moment], check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(place), str(target), *moment], check=False
+    )
     assert done.returncode == -signal.SIGKILL
     for use in (lookalike.check, lambda path: lookalike.restore(path, tmp_path / "restored")):
         with pytest.raises(CollectionError, match="no collection"):
@@ -294,12 +321,16 @@ def test_a_first_backup_that_is_killed_is_never_taken_for_a_whole_one(place, tmp
         ("os.remove", "/_versions/18"),
     ],
 )
-def test_a_later_backup_that_is_killed_leaves_the_one_before_or_the_new_one(place, tmp_path, moment):
+def test_a_later_backup_that_is_killed_leaves_the_one_before_or_the_new_one(
+    place, tmp_path, moment
+):
     target = tmp_path / "backup"
     lookalike.backup(place, target)
     before = Collection.open(target).version
     made.add_rows(Collection.open(place), np.eye(16, dtype=np.float32))
-    done = subprocess.run([sys.executable, "-c", KILLED, str(place), str(target), *moment], check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(place), str(target), *moment], check=False
+    )
     assert done.returncode == -signal.SIGKILL
     assert Collection.open(target).version == before + (moment[0] == "os.remove")
     report = lookalike.check(target)

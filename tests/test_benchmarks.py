@@ -19,7 +19,7 @@ from browsing import BROWSER
 from engines import Queries
 from grow import Rows, Truth
 from lookalike import Collection, index
-from lookalike.fidelity import neighbours
+from lookalike.projection.quality import neighbours
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 NAMES = ("embed", "search", "map", "start", "memory", "grow", "serve")
@@ -53,7 +53,9 @@ def test_serve(bench, sample):
     assert 0 < by_rows["p50_ms"] <= by_rows["p99_ms"]
     assert by_rows["requests"] == 60
     for name in ("efficientnet-lite0-int8", "efficientnet-lite0"):
-        served, alone, share = (by_pictures[name][part] for part in ("per_second", "alone", "share"))
+        served, alone, share = (
+            by_pictures[name][part] for part in ("per_second", "alone", "share")
+        )
         assert 0 < served[1] / alone[2] <= share[1] <= share[2] <= served[2] / alone[1]
     if BROWSER is None:
         assert "Chromium" in found.skipped["the page"]
@@ -103,24 +105,66 @@ def test_start(bench, sample):
 
 def test_memory(bench, sample):
     found = bench("memory", "--data", sample, "--images", 60, "--level", 20)
-    assert found.figures["images"] == 60  # more than there are pictures, each of a content of its own
+    assert (
+        found.figures["images"] == 60
+    )  # more than there are pictures, each of a content of its own
     assert min(found.figures[name] for name in ("highest_mb", "level_mb", "samples")) > 0
-    assert [images for images, _ in found.figures["curve"]] == [0, 6, 12, 18, 20, 24, 30, 36, 42, 48, 54, 60]
+    assert [images for images, _ in found.figures["curve"]] == [
+        0,
+        6,
+        12,
+        18,
+        20,
+        24,
+        30,
+        36,
+        42,
+        48,
+        54,
+        60,
+    ]
 
 
 def test_memory_refuses_a_level_beyond_the_images(bench, sample):
-    assert "--level 60" in bench("memory", "--data", sample, "--images", 60, "--level", 60, status=2).errors
+    assert (
+        "--level 60"
+        in bench("memory", "--data", sample, "--images", 60, "--level", 60, status=2).errors
+    )
 
 
 def test_grow(bench, collection):
-    sizes = ("--sizes", 400, 1200, 9000, "--most", 2000, "--append", 100, "--queries", 10, "--dim", 32)
+    sizes = (
+        "--sizes",
+        400,
+        1200,
+        9000,
+        "--most",
+        2000,
+        "--append",
+        100,
+        "--queries",
+        10,
+        "--dim",
+        32,
+    )
     found = bench("grow", "--collection", collection, *sizes)
     runs = found.figures["sizes"]
     assert [run["rows"] for run in runs] == [400, 1200]
     for run in runs:
         assert run["recall"] >= 0.95
         assert (
-            min(run[name] for name in ("fill_s", "open_ms", "search_p50_ms", "append_ms", "peak_mib", "disk_mib")) > 0
+            min(
+                run[name]
+                for name in (
+                    "fill_s",
+                    "open_ms",
+                    "search_p50_ms",
+                    "append_ms",
+                    "peak_mib",
+                    "disk_mib",
+                )
+            )
+            > 0
         )
     assert runs[1]["disk_mib"] > runs[0]["disk_mib"]
     assert found.figures["exponents"]["disk_mib"] > 0
@@ -133,7 +177,9 @@ def test_embed(bench, sample):
     assert found.figures["images"] == 18
     assert "nothing" in found.skipped
     network = found.figures["runs"]["efficientnet-lite0"]
-    assert min(network[name] for name in ("median", "loading_cpu_s", "inference_cpu_s", "allowed")) > 0
+    assert (
+        min(network[name] for name in ("median", "loading_cpu_s", "inference_cpu_s", "allowed")) > 0
+    )
     assert network["share"] == pytest.approx(network["median"] / network["allowed"])
     assert found.figures["runs"]["pixels"]["map_difference"] < 0 < network["map"] <= 1
 
@@ -146,20 +192,28 @@ def test_map(bench):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_each_is_in_the_document(name):
-    assert f"scripts/bench {name}" in (BENCHMARKS.parent / "docs" / "performance.md").read_text(encoding="utf-8")
+    assert f"scripts/bench {name}" in (BENCHMARKS.parent / "docs" / "performance.md").read_text(
+        encoding="utf-8"
+    )
 
 
 def test_bench_knows_their_names():
-    done = subprocess.run([BENCHMARKS.parent / "scripts" / "bench"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [BENCHMARKS.parent / "scripts" / "bench"], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 2
     assert done.stderr.rpartition(": ")[2].split() == list(NAMES)
 
 
 def report(tmp_path, **options) -> measuring.Report:
-    return measuring.Report("trial", Namespace(**{"json": tmp_path / "trial.json", "strict": False, **options}), [])
+    return measuring.Report(
+        "trial", Namespace(**{"json": tmp_path / "trial.json", "strict": False, **options}), []
+    )
 
 
-@pytest.mark.parametrize(("strict", "figure", "status"), [(False, 3, 0), (True, 3, 1), (True, 2, 0)])
+@pytest.mark.parametrize(
+    ("strict", "figure", "status"), [(False, 3, 0), (True, 3, 1), (True, 2, 0)]
+)
 def test_a_missed_aim_counts_only_if_strict(tmp_path, capsys, strict, figure, status):
     trial = report(tmp_path, strict=strict)
     trial.aim("ratio", figure, most=2)
@@ -174,7 +228,10 @@ def test_at_least_is_met_from_its_bound_on(tmp_path):
     trial.aim("reached", 0.85, least=0.85)
     trial.aim("short of it", 0.84, least=0.85)
     trial.close()
-    assert [aim["met"] for aim in json.loads((tmp_path / "trial.json").read_text())["aims"]] == [True, False]
+    assert [aim["met"] for aim in json.loads((tmp_path / "trial.json").read_text())["aims"]] == [
+        True,
+        False,
+    ]
 
 
 @pytest.mark.parametrize("power", [0.5, 1.0, 2.0])
@@ -190,7 +247,12 @@ def test_there_is_no_exponent_of_one_size_or_of_nothing(sizes, figures):
 
 def test_a_table_is_in_columns():
     told = measuring.table(["", "ms"], [["ours", 1.5], ["theirs", 12345.6], ["none", None]])
-    assert told.splitlines() == ["              ms", "ours       1.500", "theirs  12,345.6", "none           -"]
+    assert told.splitlines() == [
+        "              ms",
+        "ours       1.500",
+        "theirs  12,345.6",
+        "none           -",
+    ]
 
 
 def test_contestants_take_turns_and_each_is_first():
@@ -221,7 +283,9 @@ def test_made_vectors_are_of_unit_length_and_have_near_neighbours(rows):
     np.testing.assert_allclose(np.linalg.norm(made.astype(np.float32), axis=1), 1, atol=2e-3)
     if rows > len(base):
         _, distances = neighbours(made, base.astype(np.float16), 1)
-        assert np.median(distances[100:]) < np.median(neighbours(base, base, 1, own=np.arange(100))[1])
+        assert np.median(distances[100:]) < np.median(
+            neighbours(base, base, 1, own=np.arange(100))[1]
+        )
 
 
 def test_a_vector_finds_itself_without_a_picture(tmp_path):
@@ -232,7 +296,10 @@ def test_a_vector_finds_itself_without_a_picture(tmp_path):
     matches = searcher.search(searcher.ask(vectors[123]), k=2)
     assert vectors_made.numbers(matches.uris)[0] == 123
     assert matches.distances[0] == 0
-    assert [made.take([row], ["label"])["label"].to_pylist() for row in made.vectors("made")[0][[0, 1, 100]]] == [
+    assert [
+        made.take([row], ["label"])["label"].to_pylist()
+        for row in made.vectors("made")[0][[0, 1, 100]]
+    ] == [
         [vectors_made.RARE],
         ["made"],
         [vectors_made.RARE],

@@ -6,10 +6,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lookalike.canvas import COLOURS
-from lookalike.charts import draw_evaluation
+from lookalike.drawing.scores import draw_evaluation
+from lookalike.drawing.style import COLOURS
 from lookalike.errors import InputError
-from lookalike.scores import METRICS, ClassScores, Counts, Estimate, Evaluation, SpaceScores
+from lookalike.evaluation.scores import (
+    METRICS,
+    ClassScores,
+    Counts,
+    Estimate,
+    Evaluation,
+    SpaceScores,
+)
 
 
 def evaluation(*values, classes=("cat", "dog"), leave_one_out=True):
@@ -85,13 +92,17 @@ def test_names_are_drawn_as_they_are(tmp_path):
 
 def test_many_classes_make_no_endless_picture(tmp_path):
     few, many, more = (
-        drawn(tmp_path / "p.png", 0.5, classes=[f"class {number}" for number in range(count)]).shape[0]
+        drawn(
+            tmp_path / "p.png", 0.5, classes=[f"class {number}" for number in range(count)]
+        ).shape[0]
         for count in (2, 101, 5000)
     )
     assert few < many == more < 1500
 
 
 def test_a_split_is_told(tmp_path):
-    whole, split = (drawn(tmp_path / "p.png", 0.5, leave_one_out=choice) for choice in (True, False))
+    whole, split = (
+        drawn(tmp_path / "p.png", 0.5, leave_one_out=choice) for choice in (True, False)
+    )
     assert not (whole[:60] == split[:60]).all()
     assert (whole[140:] == split[140:]).all()

@@ -16,8 +16,8 @@ import lookalike
 import made
 from lookalike import Collection
 from lookalike.errors import CollectionError
-from lookalike.mapping import make_map
 from lookalike.models import registry
+from lookalike.projection.map import make_map
 from lookalike.store import maps
 from lookalike.types import Model, Weights
 from made import SPACE
@@ -31,7 +31,12 @@ def place(tmp_path) -> Path:
     vectors, _ = made.clusters(4, 15)
     path = tmp_path / "collection"
     collection = made.make_collection(path, vectors)
-    made.add_rows(collection, vectors[:3], uris=["/pictures/000001.jpg", "/new/1.jpg", "/new/2.jpg"], labels=["a"] * 3)
+    made.add_rows(
+        collection,
+        vectors[:3],
+        uris=["/pictures/000001.jpg", "/new/1.jpg", "/new/2.jpg"],
+        labels=["a"] * 3,
+    )
     collection.write({"uri": ["/pictures/bad.jpg"], "error": ["damaged"]}, whole=True)
     collection.delete(collection.ids_under(["/new/2"]))
     lookalike.optimize(collection, min_rows=10)
@@ -46,7 +51,9 @@ def images_of(place: Path) -> Path:
 
 
 def largest(folder: Path) -> Path:
-    return max((path for path in folder.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+    return max(
+        (path for path in folder.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size
+    )
 
 
 def told(place: Path, **options: bool) -> str:
@@ -126,9 +133,17 @@ def test_rows_before_and_after_a_damage_are_each_read_once(tmp_path):
     data[at : at + 8192] = b"\xff" * 8192
     file.write_bytes(data)
     named = "".join(f", /pictures/{number:06}.jpg" for number in range(3))
-    assert f"{SPACE} of 3,000 rows (ids 0 to 2999{named}) cannot be read from data/{file.name}: " in told(place)
+    assert (
+        f"{SPACE} of 3,000 rows (ids 0 to 2999{named}) cannot be read from data/{file.name}: "
+        in told(place)
+    )
     report = lookalike.check(place)
-    assert (report.found, report.rows, report.images, report.spaces) == (1, 3000, 3000, {SPACE: 1024})
+    assert (report.found, report.rows, report.images, report.spaces) == (
+        1,
+        3000,
+        3000,
+        {SPACE: 1024},
+    )
 
 
 @pytest.mark.parametrize("lost", ["first", "second"])
@@ -139,7 +154,11 @@ def test_of_the_files_that_hold_the_same_rows_the_damaged_one_is_named(tmp_path,
     lookalike.optimize(collection, min_rows=10)
     collection.add_space(Model("more", "More", "pixels", (1, 1), 8))
     uris = [f"/pictures/{number:06}.jpg" for number in range(ROWS)]
-    filled = {"uri": uris, "spaces": [[SPACE, "more"]] * ROWS, "more": np.eye(8, dtype=np.float32)[[0] * ROWS]}
+    filled = {
+        "uri": uris,
+        "spaces": [[SPACE, "more"]] * ROWS,
+        "more": np.eye(8, dtype=np.float32)[[0] * ROWS],
+    }
     collection.write(filled, whole=False)
     paths = [file.path for file in collection.table.get_fragments()[0].data_files()]
     path = paths[lost == "second"]
@@ -147,7 +166,9 @@ def test_of_the_files_that_hold_the_same_rows_the_damaged_one_is_named(tmp_path,
     first = f"uri, size, mtime_ns, label, sha256, width, height, thumbnail, error, {SPACE} of {ROWS} rows (ids 0 to 59)"
     second = f"spaces, more of {ROWS} rows (ids 0 to 59, {', '.join(uris[:3])})"
     faults = told(tmp_path / "collection")
-    assert {"first": first, "second": second}[lost] + f" cannot be read from data/{path}: " in faults
+    assert {"first": first, "second": second}[
+        lost
+    ] + f" cannot be read from data/{path}: " in faults
     assert "could not be read" not in faults  # the store's own reason alone
 
 
@@ -213,7 +234,9 @@ def test_a_uri_that_two_rows_have_is_named_and_can_be_mended(place):
 
 @pytest.mark.parametrize("column", ["uri", "label", SPACE])
 def test_a_damaged_index_is_named(place, column):
-    index = next(i for i in Collection.open(place).table.describe_indices() if i.field_names == [column])
+    index = next(
+        i for i in Collection.open(place).table.describe_indices() if i.field_names == [column]
+    )
     for segment in index.segments:
         for file in (images_of(place) / "_indices" / str(segment.uuid)).iterdir():
             file.write_bytes(b"no index")
@@ -228,7 +251,9 @@ def test_an_index_that_no_longer_finds_a_vector_is_named(tmp_path):
     file = largest(images_of(place) / "data")
     before, after = (vector.astype(np.float16).tobytes() for vector in (vectors[0], np.eye(16)[1]))
     file.write_bytes(file.read_bytes().replace(before, after))
-    assert told(place).startswith(f"The index of {SPACE} cannot be used: it does not find a vector that is there.")
+    assert told(place).startswith(
+        f"The index of {SPACE} cannot be used: it does not find a vector that is there."
+    )
 
 
 def test_an_older_version_that_cannot_be_read_is_told_and_left_out_of_a_copy(place):
@@ -261,11 +286,15 @@ def test_a_map_of_a_space_that_is_not_there_is_named(place):
 
 
 def test_a_model_whose_weights_are_not_here_is_not_checked(tmp_path):
-    model = replace(registry.resolve("efficientnet-lite0"), weights=Weights("gone.pth", sha256="0" * 64))
+    model = replace(
+        registry.resolve("efficientnet-lite0"), weights=Weights("gone.pth", sha256="0" * 64)
+    )
     Collection.create(tmp_path / "collection", [model])
     report = lookalike.check(tmp_path / "collection")
     assert report.sound
-    assert report.unchecked == ["the model of efficientnet-lite0: its weights are not here (not here)"]
+    assert report.unchecked == [
+        "the model of efficientnet-lite0: its weights are not here (not here)"
+    ]
 
 
 def test_a_model_that_is_not_what_filled_the_space_is_a_fault(tmp_path):
@@ -293,7 +322,10 @@ def test_files_are_compared_by_their_content(sample, tmp_path):
     report = lookalike.check(tmp_path / "collection", files=True)
     assert report.sound
     assert report.files == {"same": 2, "missing": 1, "changed": 1, "unreadable": 0}
-    assert dict(report.differing) == {str(pictures / "0.jpg"): "missing", str(pictures / "1.jpg"): "changed"}
+    assert dict(report.differing) == {
+        str(pictures / "0.jpg"): "missing",
+        str(pictures / "1.jpg"): "changed",
+    }
     assert lookalike.check(tmp_path / "collection").files is None
 
 
@@ -305,7 +337,9 @@ def test_only_the_first_thousand_faults_are_told_in_full(tmp_path):
 
 def test_a_check_changes_nothing_and_sees_the_newest(place):
     collection = Collection.open(place)
-    made.add_rows(Collection.open(place), np.eye(16, dtype=np.float32)[:1], uris=["/pictures/newest.jpg"])
+    made.add_rows(
+        Collection.open(place), np.eye(16, dtype=np.float32)[:1], uris=["/pictures/newest.jpg"]
+    )
     before = sorted((path, path.stat().st_mtime_ns) for path in place.rglob("*"))
     report = lookalike.check(collection)
     assert report.rows == ROWS + 4

@@ -23,7 +23,11 @@ DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def blocks(document: Path, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", document.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    return re.findall(
+        rf"^```{language}\n(.*?)^```",
+        document.read_text(encoding="utf-8"),
+        re.MULTILINE | re.DOTALL,
+    )
 
 
 @pytest.fixture
@@ -31,7 +35,10 @@ def place(sample, tmp_path, monkeypatch):
     """A folder with what the documents' examples name: ``pictures``, ``query.jpg`` and ``facts.csv``."""
     shutil.copytree(sample, tmp_path / "pictures")
     shutil.copy(sample / "teapot" / "teapot_0001.jpg", tmp_path / "query.jpg")
-    rows = [f"pictures/cat/cat_000{number}.jpg,{number},Ann,2024-05-0{number}\n" for number in range(1, 6)]
+    rows = [
+        f"pictures/cat/cat_000{number}.jpg,{number},Ann,2024-05-0{number}\n"
+        for number in range(1, 6)
+    ]
     (tmp_path / "facts.csv").write_text("filename,rating,shot by,taken\n" + "".join(rows))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LOOKALIKE_COLLECTION", str(tmp_path / "default"))
@@ -41,7 +48,9 @@ def place(sample, tmp_path, monkeypatch):
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_python_examples_run(document, place):
     program = "\n".join(blocks(document, "python"))
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, f"{document.name}:\n{program}\n{done.stderr}"
 
 
@@ -53,7 +62,11 @@ def test_commands_run(document, place):
         if not words or words[0] != "lookalike":
             continue
         done = subprocess.run(
-            [sys.executable, "-m", *words], capture_output=True, text=True, check=False, env=os.environ
+            [sys.executable, "-m", *words],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=os.environ,
         )
         assert done.returncode == 0, f"{command}\n{done.stderr}"
 
@@ -68,7 +81,10 @@ def test_requests_are_answered(document, place):
         for block in blocks(document, "shell"):
             script = block.replace("http://127.0.0.1:8765/", live.address)
             done = subprocess.run(
-                ["bash", "-euo", "pipefail", "-c", script], capture_output=True, text=True, check=False
+                ["bash", "-euo", "pipefail", "-c", script],
+                capture_output=True,
+                text=True,
+                check=False,
             )
             assert done.returncode == 0, f"{block}\n{done.stdout}\n{done.stderr}"
 
@@ -94,16 +110,22 @@ def test_the_readmes_descriptions_are_some(tmp_path):
     assert (model.precision, model.runtime, model.dim) == ("int8", "openvino", 1280)
 
 
-@pytest.mark.parametrize("document", sorted(ROOT.glob("*.md")) + sorted(ROOT.glob("docs/**/*.md")), ids=str)
+@pytest.mark.parametrize(
+    "document", sorted(ROOT.glob("*.md")) + sorted(ROOT.glob("docs/**/*.md")), ids=str
+)
 def test_links_lead_somewhere(document):
     links = re.findall(r"\]\(([^)#:]+)\)", document.read_text(encoding="utf-8"))
     assert [link for link in links if not (document.parent / link).exists()] == []
 
 
 def test_the_notebook_runs(place):
-    cells = json.loads((ROOT / "examples" / "walkthrough.ipynb").read_text(encoding="utf-8"))["cells"]
+    cells = json.loads((ROOT / "examples" / "walkthrough.ipynb").read_text(encoding="utf-8"))[
+        "cells"
+    ]
     program = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     for name in ("answer.png", "evaluation.png", "map.png"):
         assert (place / "walkthrough" / name).stat().st_size > 10_000

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from local_server import Fault, download_elsewhere, local_server
-from lookalike import downloads
-from lookalike.downloads import download, locked
 from lookalike.errors import DownloadError, InputError
+from lookalike.io import downloads
+from lookalike.io.downloads import download, locked
 
 BODY = random.Random(0).randbytes(100_000)
 SHA = hashlib.sha256(BODY).hexdigest()

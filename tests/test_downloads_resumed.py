@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from local_server import Fault, download_elsewhere, local_server
-from lookalike import downloads
-from lookalike.downloads import download
 from lookalike.errors import DownloadError
+from lookalike.io import downloads
+from lookalike.io.downloads import download
 
 BODY = random.Random(0).randbytes(100_000)
 SHA = hashlib.sha256(BODY).hexdigest()
@@ -71,7 +71,9 @@ def test_a_cut_is_resumed_without_an_etag(server, target, etag, last_modified, c
 
 def test_the_next_call_goes_on_where_the_last_one_gave_up(server, target):
     url = server.serve("/f", BODY, faults=[Fault(cut=50_000)] + [Fault(cut=0)] * 3)
-    with pytest.raises(DownloadError, match=r"broke off after 50000 of 100000 bytes.*Run again to continue") as caught:
+    with pytest.raises(
+        DownloadError, match=r"broke off after 50000 of 100000 bytes.*Run again to continue"
+    ) as caught:
         download(url, target, sha256=SHA)
     assert str(target) in str(caught.value)
     assert not target.exists()
@@ -138,10 +140,14 @@ def test_a_damaged_note_only_costs_the_beginning(server, target, note):
     assert download(url, target, sha256=SHA).read_bytes() == BODY
 
 
-@pytest.mark.parametrize("fault", [Fault(status=503), Fault(status=500), Fault(status=429), Fault(stall_s=0.4)])
+@pytest.mark.parametrize(
+    "fault", [Fault(status=503), Fault(status=500), Fault(status=429), Fault(stall_s=0.4)]
+)
 def test_passing_trouble_is_tried_again(server, target, fault, monkeypatch):
     monkeypatch.setattr(downloads, "_TIMEOUT_S", 0.15)
-    assert download(server.serve("/f", BODY, faults=[fault]), target, sha256=SHA).read_bytes() == BODY
+    assert (
+        download(server.serve("/f", BODY, faults=[fault]), target, sha256=SHA).read_bytes() == BODY
+    )
     assert len(server.asked) == 2
 
 
@@ -168,7 +174,9 @@ def test_an_interrupt_keeps_what_came(server, target):
     assert server.asked[1].headers["Range"] == f"bytes={kept}-"
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT to send to another process")
+@pytest.mark.skipif(
+    sys.platform == "win32", reason="Windows has no SIGINT to send to another process"
+)
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_a_process_that_ends_leaves_what_came_and_no_lock(server, target, how):
     url = server.serve("/f", BODY, pause_s=0.02)
@@ -199,7 +207,9 @@ def test_a_resumed_part_is_hashed_as_well(server, target):
 def test_a_full_disk_is_told_with_the_space_needed(server, small_disk):
     target = small_disk / "file.bin"
     url = server.serve("/f", BODY)
-    with pytest.raises(DownloadError, match=rf"disk of the folder {small_disk} is full: .* more bytes"):
+    with pytest.raises(
+        DownloadError, match=rf"disk of the folder {small_disk} is full: .* more bytes"
+    ):
         download(url, target, sha256=SHA)
     assert not target.exists()
     subprocess.run(["mount", "-o", "remount,size=256k", str(small_disk)], check=True)

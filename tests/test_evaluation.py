@@ -15,11 +15,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lookalike import console, vectors
+from lookalike import Collection, vectors
+from lookalike.cli import console
 from lookalike.errors import InputError, SpaceError
-from lookalike.evaluation import evaluate
-from lookalike.scores import METRICS
-from lookalike.store.collection import Collection
+from lookalike.evaluation.evaluate import evaluate
+from lookalike.evaluation.scores import METRICS
 from lookalike.types import Model
 
 CUTS = (1, 5, 10)
@@ -27,8 +27,13 @@ CUTS = (1, 5, 10)
 
 def make(path, labels, **spaces):
     """A collection of images /0, /1, ... with these labels; a Space's vector of None is one that it lacks."""
-    dims = {name: len(next(row for row in rows if row is not None)) for name, rows in spaces.items()}
-    models = [Model(name, name, "pixels", size=(1, 1), dim=dim, unit_length=False) for name, dim in dims.items()]
+    dims = {
+        name: len(next(row for row in rows if row is not None)) for name, rows in spaces.items()
+    }
+    models = [
+        Model(name, name, "pixels", size=(1, 1), dim=dim, unit_length=False)
+        for name, dim in dims.items()
+    ]
     collection = Collection.create(path, models)
     groups = defaultdict(list)
     for row in range(len(labels)):
@@ -39,7 +44,10 @@ def make(path, labels, **spaces):
             "label": [labels[row] for row in rows],
             "sha256": [row.to_bytes(32, "big") for row in rows],
             "spaces": [list(filled) for _ in rows],
-            **{name: np.stack([spaces[name][row] for row in rows]).astype(np.float32) for name in filled},
+            **{
+                name: np.stack([spaces[name][row] for row in rows]).astype(np.float32)
+                for name in filled
+            },
         }
         collection.write(columns, whole=True)
     return collection
@@ -54,19 +62,34 @@ def oracle(collection, space, parts=None):
     """Return label and metrics of each query by plain arithmetic on whole numbers, one query and one rank at a time."""
     ids, matrix = collection.vectors(space)
     facts = collection.take(ids, ["uri", "label"]).to_pylist()
-    images = [(fact["id"], fact["uri"], fact["label"], row.tolist()) for fact, row in zip(facts, matrix, strict=True)]
+    images = [
+        (fact["id"], fact["uri"], fact["label"], row.tolist())
+        for fact, row in zip(facts, matrix, strict=True)
+    ]
     found = []
     for query in images:
         if parts is not None and parts[query[1]] != "test":
             continue
-        gallery = [image for image in images if image is not query and (parts is None or parts[image[1]] == "train")]
-        apart = {image[0]: sum((a - b) ** 2 for a, b in zip(image[3], query[3], strict=True)) for image in gallery}
+        gallery = [
+            image
+            for image in images
+            if image is not query and (parts is None or parts[image[1]] == "train")
+        ]
+        apart = {
+            image[0]: sum((a - b) ** 2 for a, b in zip(image[3], query[3], strict=True))
+            for image in gallery
+        }
         ranked = sorted(gallery, key=lambda image: (apart[image[0]], image[0]))
         hits = [image[2] == query[2] for image in ranked]
         relevant = sum(hits)
         if relevant:
-            precisions = [Fraction(sum(hits[: rank + 1]), rank + 1) for rank, hit in enumerate(hits) if hit]
-            scores = {"map": sum(precisions) / relevant, "r_precision": Fraction(sum(hits[:relevant]), relevant)}
+            precisions = [
+                Fraction(sum(hits[: rank + 1]), rank + 1) for rank, hit in enumerate(hits) if hit
+            ]
+            scores = {
+                "map": sum(precisions) / relevant,
+                "r_precision": Fraction(sum(hits[:relevant]), relevant),
+            }
             scores |= {f"precision_at_{k}": Fraction(sum(hits[:k]), k) for k in CUTS}
             scores |= {f"recall_at_{k}": Fraction(sum(hits[:k]), relevant) for k in CUTS}
             found.append((query[2], scores, [image[2] for image in ranked[:10]]))
@@ -79,12 +102,20 @@ def agree(evaluation, expected):
     by_class = defaultdict(list)
     for label, values, _ in expected:
         by_class[label].append(values)
-    means = {name: mean(values[name] for _, values, _ in expected) for name in METRICS if name != "mean_class_map"}
+    means = {
+        name: mean(values[name] for _, values, _ in expected)
+        for name in METRICS
+        if name != "mean_class_map"
+    }
     class_maps = {label: mean(values["map"] for values in some) for label, some in by_class.items()}
     means["mean_class_map"] = mean(class_maps.values())
-    assert {name: estimate.value for name, estimate in scores.metrics.items()} == pytest.approx(means, abs=1e-12)
+    assert {name: estimate.value for name, estimate in scores.metrics.items()} == pytest.approx(
+        means, abs=1e-12
+    )
     assert evaluation.counts.queries == len(expected)
-    assert {label: one.queries for label, one in scores.classes.items()} == {k: len(v) for k, v in by_class.items()}
+    assert {label: one.queries for label, one in scores.classes.items()} == {
+        k: len(v) for k, v in by_class.items()
+    }
     for label, one in scores.classes.items():
         assert one.map == pytest.approx(class_maps[label], abs=1e-12)
         for k in (1, 10):
@@ -102,7 +133,9 @@ def tied(tmp_path_factory):
     """Eighty images of five classes on a grid so coarse that most distances are shared; one class has one image."""
     random = np.random.default_rng(5)
     labels = ["abcd"[number] for number in random.integers(4, size=79)] + ["alone"]
-    rows = random.integers(0, 3, (80, 2)) + np.array([ord(label[0]) % 2 for label in labels])[:, None]
+    rows = (
+        random.integers(0, 3, (80, 2)) + np.array([ord(label[0]) % 2 for label in labels])[:, None]
+    )
     return make(tmp_path_factory.mktemp("tied") / "c", labels, grid=rows)
 
 
@@ -120,10 +153,14 @@ def test_small_collections_with_ties_agree_too(data, tmp_path_factory):
     count = data.draw(st.integers(3, 14))
     labels = data.draw(st.lists(st.sampled_from("abc"), min_size=count, max_size=count))
     rows = np.array(data.draw(st.lists(st.integers(0, 3), min_size=count, max_size=count)))[:, None]
-    parts = data.draw(st.none() | st.lists(st.sampled_from(["train", "test"]), min_size=count, max_size=count))
+    parts = data.draw(
+        st.none() | st.lists(st.sampled_from(["train", "test"]), min_size=count, max_size=count)
+    )
     collection = make(tmp_path_factory.mktemp("small") / "c", labels, line=rows)
     split = None if parts is None else manifest(labels, parts)
-    expected = oracle(collection, "line", parts and {f"/{row}": part for row, part in enumerate(parts)})
+    expected = oracle(
+        collection, "line", parts and {f"/{row}": part for row, part in enumerate(parts)}
+    )
     gallery = {label for row, label in enumerate(labels) if parts is None or parts[row] == "train"}
     if len(gallery) < 2 or not expected:
         with pytest.raises(InputError, match="expected two labels and a query"):
@@ -139,12 +176,18 @@ def test_without_ties_each_querys_ap_is_scikit_learns(tmp_path):
     labels = [f"class {number}" for number in [*range(8), *random.integers(8, size=120)]]
     rows = random.normal(size=(128, 6))
     parts = ["test"] * 8 + ["train"] * 120
-    classes = evaluate(make(tmp_path / "c", labels, s=rows), split=manifest(labels, parts)).spaces[0].classes
+    classes = (
+        evaluate(make(tmp_path / "c", labels, s=rows), split=manifest(labels, parts))
+        .spaces[0]
+        .classes
+    )
     halves = rows.astype(np.float16).astype(np.float64)
     for query in range(8):
         distances = np.linalg.norm(halves[8:] - halves[query], axis=1)
         assert len(np.unique(distances)) == 120
-        expected = metrics.average_precision_score(np.array(labels[8:]) == labels[query], -distances)
+        expected = metrics.average_precision_score(
+            np.array(labels[8:]) == labels[query], -distances
+        )
         assert classes[labels[query]].map == pytest.approx(expected, abs=1e-12)
 
 
@@ -167,7 +210,7 @@ def test_distances_of_halves_are_exact_whatever_the_block(kind, monkeypatch):
     halves = rows.astype(np.float16)
     whole = (halves.astype(np.float64) * 2**24).astype(np.int64).astype(object)
     exact = [[float(Fraction(sum((a - b) ** 2), 2**48)) for b in whole] for a in whole[:17]]
-    monkeypatch.setattr(vectors, "_TILE", 13)
+    monkeypatch.setattr(vectors.arithmetic, "_TILE", 13)
     for memory in (1, 8 * 41 * 5, 1 << 20):
         blocks = list(vectors.distance_blocks(halves[:17], halves, memory=memory))
         assert [part.start for part, _ in blocks] == list(range(0, 17, max(1, memory // (8 * 41))))
@@ -183,11 +226,17 @@ def test_a_split_queries_its_test_images_in_its_train_images_by_its_own_labels(t
     rows = random.integers(0, 9, (44, 2))
     wrong = make(tmp_path / "wrong", ["x"] * 20 + [None] * 24, s=rows)
     right = make(tmp_path / "right", [*labels, *"xxyy"], s=rows)
-    expected = oracle(right, "s", {f"/{row}": part for row, part in enumerate([*parts, *["none"] * 4])})
+    expected = oracle(
+        right, "s", {f"/{row}": part for row, part in enumerate([*parts, *["none"] * 4])}
+    )
     path = tmp_path / "manifest.csv"
     with path.open("w", newline="") as file:
-        csv.writer(file).writerows([["uri", "label", "split"], ["/gone", "a", "test"], ["/lost", "b", "train"]])
-        csv.writer(file).writerows(zip((f"/{row}" for row in range(40)), labels, parts, strict=True))
+        csv.writer(file).writerows(
+            [["uri", "label", "split"], ["/gone", "a", "test"], ["/lost", "b", "train"]]
+        )
+        csv.writer(file).writerows(
+            zip((f"/{row}" for row in range(40)), labels, parts, strict=True)
+        )
     for evaluation in (evaluate(right, split=path), evaluate(wrong, split=str(path))):
         agree(evaluation, expected)
         assert not evaluation.leave_one_out
@@ -201,18 +250,34 @@ def test_what_takes_no_part_is_counted(tmp_path):
     other = [*one[:7], None, one[8]]
     collection = make(tmp_path / "c", labels, one=one, other=other)
     counts = evaluate(collection).counts
-    assert (counts.queries, counts.gallery, counts.skipped, counts.unlabelled, counts.left_out) == (5, 6, 1, 2, 1)
+    assert (counts.queries, counts.gallery, counts.skipped, counts.unlabelled, counts.left_out) == (
+        5,
+        6,
+        1,
+        2,
+        1,
+    )
     counts = evaluate(collection, spaces=["one"]).counts
-    assert (counts.queries, counts.gallery, counts.skipped, counts.unlabelled, counts.left_out) == (6, 7, 1, 2, 0)
+    assert (counts.queries, counts.gallery, counts.skipped, counts.unlabelled, counts.left_out) == (
+        6,
+        7,
+        1,
+        2,
+        0,
+    )
     # Unlabelled images at the queries' very places would have been the nearest.
     assert evaluate(collection, spaces="one").spaces[0].metrics["precision_at_1"].value == 1
 
 
 def test_spaces_are_those_asked_for_in_their_order(tied, tmp_path):
     random = np.random.default_rng(0)
-    collection = make(tmp_path / "c", list("aabb"), one=random.random((4, 2)), two=random.random((4, 3)))
+    collection = make(
+        tmp_path / "c", list("aabb"), one=random.random((4, 2)), two=random.random((4, 3))
+    )
     assert [scores.space for scores in evaluate(collection).spaces] == ["one", "two"]
-    assert [scores.space for scores in evaluate(collection.path, spaces=["two", "one", "two"]).spaces] == ["two", "one"]
+    assert [
+        scores.space for scores in evaluate(collection.path, spaces=["two", "one", "two"]).spaces
+    ] == ["two", "one"]
     assert [scores.space for scores in evaluate(collection, spaces="two").spaces] == ["two"]
     with pytest.raises(SpaceError, match="has no Space 'three'; it has one, two"):
         evaluate(collection, spaces=["three"])
@@ -225,7 +290,9 @@ def rivals(tmp_path_factory):
     classes = random.choice(4, size=200, p=[0.6, 0.2, 0.15, 0.05])
     good = random.normal(size=(200, 8)) + 1.5 * np.eye(4, 8)[classes]
     spaces = {"good": good, "same": good, "noise": random.normal(size=(200, 5))}
-    return make(tmp_path_factory.mktemp("rivals") / "c", [f"class {number}" for number in classes], **spaces)
+    return make(
+        tmp_path_factory.mktemp("rivals") / "c", [f"class {number}" for number in classes], **spaces
+    )
 
 
 def test_intervals_hold_the_mean_and_are_seeded(rivals):
@@ -264,7 +331,9 @@ def test_differences_are_paired(rivals):
     # Drawn apart, two equal Spaces would differ; drawn as pairs they never do.
     assert all(tuple(estimate) == (0, 0, 0) for estimate in same.differences.values())
     for name, difference in noise.differences.items():
-        assert difference.value == pytest.approx(noise.metrics[name].value - good.metrics[name].value, abs=1e-12)
+        assert difference.value == pytest.approx(
+            noise.metrics[name].value - good.metrics[name].value, abs=1e-12
+        )
         assert difference.low <= difference.value <= difference.high < 0
     flipped = evaluate(rivals, spaces=["noise", "good"]).spaces[1].differences["map"]
     assert flipped == pytest.approx([-noise.differences["map"][at] for at in (0, 2, 1)])
@@ -272,13 +341,19 @@ def test_differences_are_paired(rivals):
 
 def test_confused_pairs_are_shares_of_the_ten_nearest(rivals, tied):
     for collection, space in ((rivals, "good"), (tied, "grid")):
-        taken = Counter((label, other) for label, _, first in oracle(collection, space) for other in first)
+        taken = Counter(
+            (label, other) for label, _, first in oracle(collection, space) for other in first
+        )
         queries = Counter(label for label, _, _ in oracle(collection, space))
         expected = [
-            (-times / (10 * queries[label]), label, other) for (label, other), times in taken.items() if label != other
+            (-times / (10 * queries[label]), label, other)
+            for (label, other), times in taken.items()
+            if label != other
         ]
         confused = evaluate(collection, spaces=space).spaces[0].confused
-        assert [(-pair.share, pair.label, pair.taken_for) for pair in confused] == sorted(expected)[:20]
+        assert [(-pair.share, pair.label, pair.taken_for) for pair in confused] == sorted(expected)[
+            :20
+        ]
 
 
 def test_the_json_contract(rivals):
@@ -289,7 +364,12 @@ def test_the_json_contract(rivals):
     for entry in data["spaces"]:
         assert set(entry) == names
         assert list(entry["precision_at"]) == list(entry["recall_at"]) == ["1", "5", "10"]
-        plain = [entry["map"], entry["mean_class_map"], entry["r_precision"], *entry["precision_at"].values()]
+        plain = [
+            entry["map"],
+            entry["mean_class_map"],
+            entry["r_precision"],
+            *entry["precision_at"].values(),
+        ]
         assert all(isinstance(value, float) for value in [*plain, *entry["recall_at"].values()])
         assert list(entry["intervals"]) == list(METRICS)
         assert all(low <= high for low, high in entry["intervals"].values())
@@ -307,23 +387,42 @@ def test_the_json_contract(rivals):
 def test_misuse_is_named(tied, tmp_path):
     rows = np.arange(4.0)[:, None]
     bare = make(tmp_path / "bare", [None] * 4, s=rows)
-    with pytest.raises(InputError, match=r"holds no image with a label, and 4 without.*its folder.*--labels folder"):
+    with pytest.raises(
+        InputError, match=r"holds no image with a label, and 4 without.*its folder.*--labels folder"
+    ):
         evaluate(bare)
-    with pytest.raises(InputError, match=r"4 images to search among \(labels: 1\).*expected two.*--labels folder"):
+    with pytest.raises(
+        InputError, match=r"4 images to search among \(labels: 1\).*expected two.*--labels folder"
+    ):
         evaluate(make(tmp_path / "one", ["a"] * 4, s=rows))
-    with pytest.raises(InputError, match=r"4 images .*labels: 4.* 0 queries that share their label"):
+    with pytest.raises(
+        InputError, match=r"4 images .*labels: 4.* 0 queries that share their label"
+    ):
         evaluate(make(tmp_path / "lonely", list("abcd"), s=rows))
-    with pytest.raises(SpaceError, match=r"No labelled image of .* has a vector in one and in two\. Fill"):
-        evaluate(make(tmp_path / "apart", list("aabb"), one=[*rows[:2], None, None], two=[None, None, *rows[2:]]))
+    with pytest.raises(
+        SpaceError, match=r"No labelled image of .* has a vector in one and in two\. Fill"
+    ):
+        evaluate(
+            make(
+                tmp_path / "apart",
+                list("aabb"),
+                one=[*rows[:2], None, None],
+                two=[None, None, *rows[2:]],
+            )
+        )
     with pytest.raises(InputError, match="resamples = 0"):
         evaluate(tied, resamples=0)
     with pytest.raises(InputError, match="seed = -1"):
         evaluate(tied, seed=-1)
     elsewhere = tmp_path / "elsewhere.csv"
     elsewhere.write_text("uri,label,split\n/x,a,train\n/y,a,test\n")
-    with pytest.raises(InputError, match=r"elsewhere\.csv lists 2 images, and .* holds none of them"):
+    with pytest.raises(
+        InputError, match=r"elsewhere\.csv lists 2 images, and .* holds none of them"
+    ):
         evaluate(tied, split=elsewhere)
-    with pytest.raises(InputError, match=r"expected \['uri', 'label', 'split'\], with train or test"):
+    with pytest.raises(
+        InputError, match=r"expected \['uri', 'label', 'split'\], with train or test"
+    ):
         evaluate(tied, split=manifest(["a"], ["validation"]))
     with pytest.raises(InputError, match="anew with more classes in both of its splits"):
         evaluate(tied, split=manifest(["a", "a"], ["train", "test"]))
@@ -339,7 +438,11 @@ def test_the_printed_table(rivals, tied, tmp_path, capsys):
         assert f"{value:.3f}" in map_line
     assert f"{noise.differences['map'].value:+.3f} [" in map_line
     assert map_line.endswith("] *")
-    assert [line.split()[0] for line in printed.splitlines() if line.endswith(f"{noise.classes['class 0'].map:.3f}")]
+    assert [
+        line.split()[0]
+        for line in printed.splitlines()
+        if line.endswith(f"{noise.classes['class 0'].map:.3f}")
+    ]
     assert printed.count(" taken for ") == 10
     assert "Left aside" not in printed
     console.print_evaluation(evaluate(rivals, spaces=["good", "same"]))
@@ -380,6 +483,10 @@ def test_the_reference_results_on_real_photographs(caltech):
 
 
 def test_8_bits_rank_as_well_as_floats_on_real_photographs(caltech):
-    floats, small = evaluate(caltech, spaces=["efficientnet-lite0", "efficientnet-lite0-int8"]).spaces
+    floats, small = evaluate(
+        caltech, spaces=["efficientnet-lite0", "efficientnet-lite0-int8"]
+    ).spaces
     assert small.metrics["map"].value == pytest.approx(floats.metrics["map"].value, abs=0.005)
-    assert small.metrics["precision_at_10"].value == pytest.approx(floats.metrics["precision_at_10"].value, abs=0.005)
+    assert small.metrics["precision_at_10"].value == pytest.approx(
+        floats.metrics["precision_at_10"].value, abs=0.005
+    )

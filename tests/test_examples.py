@@ -8,9 +8,9 @@ import pytest
 import lookalike
 from command import lookalike as run
 from command import lookalike_json
+from lookalike import Collection
 from lookalike.errors import InputError
-from lookalike.searching import Example, Row, Searcher
-from lookalike.store.collection import Collection
+from lookalike.retrieval.search import Example, Row, Searcher
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +92,9 @@ def test_distances_to_all_are_those_of_the_search(collection):
     ids, distances = searcher.distances(searcher.embed(Row(5)))
     assert sorted(ids.tolist()) == ids.tolist()
     by_id = dict(zip(ids.tolist(), distances, strict=True))
-    np.testing.assert_allclose([by_id[row] for row in matches.ids.tolist()], matches.distances, atol=1e-3)
+    np.testing.assert_allclose(
+        [by_id[row] for row in matches.ids.tolist()], matches.distances, atol=1e-3
+    )
 
 
 def test_misuse_is_named(collection, pictures):
@@ -111,9 +113,14 @@ def test_misuse_is_named(collection, pictures):
 
 
 def test_the_command_takes_several_and_keeps_away(collection, pictures):
-    told = lookalike_json("search", *pictures[:2], "--minus", pictures[2], "-c", collection.path, "-k", 6)
+    told = lookalike_json(
+        "search", *pictures[:2], "--minus", pictures[2], "-c", collection.path, "-k", 6
+    )
     expected = lookalike.search(collection, pictures[:2], minus=pictures[2], k=6)
     assert [match["id"] for match in told["matches"]] == expected.ids.tolist()
-    assert told["matches"] != lookalike_json("search", *pictures[:2], "-c", collection.path, "-k", 6)["matches"]
+    assert (
+        told["matches"]
+        != lookalike_json("search", *pictures[:2], "-c", collection.path, "-k", 6)["matches"]
+    )
     done = run("search", *pictures, "-c", collection.path, "--picture", "out.png", status=2)
     assert "3 pictures were given" in done.stderr

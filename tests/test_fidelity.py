@@ -4,14 +4,16 @@ import numpy as np
 import pytest
 from sklearn import manifold, neighbors
 
-from lookalike.fidelity import fidelity, neighbours
+from lookalike.projection.quality import fidelity, neighbours
 
 
 @pytest.fixture(scope="module")
 def rows():
     generator = np.random.default_rng(0)
     vectors = generator.normal(size=(400, 24)).astype(np.float16)
-    return vectors, (vectors @ generator.normal(size=(24, 2)) + generator.normal(0, 3, (400, 2))).astype(np.float32)
+    return vectors, (
+        vectors @ generator.normal(size=(24, 2)) + generator.normal(0, 3, (400, 2))
+    ).astype(np.float32)
 
 
 @pytest.mark.parametrize("k", [1, 5, 10])

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lookalike.files import replacing
+from lookalike.io.files import replacing
 
 
 @pytest.fixture
@@ -96,14 +96,16 @@ def test_a_file_in_the_place_of_the_folder_is_an_error(tmp_path):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from lookalike.files import replacing
+from lookalike.io.files import replacing
 with replacing(Path(sys.argv[1])) as temporary:
     temporary.write_text("half of the ne")
     os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-def test_what_a_killed_writer_left_is_removed_by_the_next_and_what_another_still_writes_is_not(folder):
+def test_what_a_killed_writer_left_is_removed_by_the_next_and_what_another_still_writes_is_not(
+    folder,
+):
     path = folder / "file.txt"
     done = subprocess.run([sys.executable, "-c", KILLED, str(path)], check=False)
     assert done.returncode == -signal.SIGKILL

@@ -13,29 +13,14 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "lookalike"
 
 FLOORS = [
-    {"errors", "types", "descriptions", "tracing", "files", "processors"},
-    {"images", "vectors", "gallery", "sources", "downloads", "canvas", "palette", "scores", "tables"},
-    {"models", "store", "datasets"},
-    {
-        "indexing",
-        "loading",
-        "metadata",
-        "optimizing",
-        "searching",
-        "evaluation",
-        "checking",
-        "soundness",
-        "backups",
-        "mapping",
-        "pictures",
-        "charts",
-        "atlas",
-        "atlas_page",
-        "fidelity",
-        "layouts",
-    },
-    {"demo", "report"},
-    {"cli", "console", "server", "__main__"},
+    {"errors", "types", "tracing", "io"},
+    {"imaging", "vectors", "sources"},
+    {"models"},
+    {"store", "datasets"},
+    {"drawing", "indexing", "retrieval", "evaluation", "projection", "maintenance"},
+    {"collection", "export"},
+    {"demo"},
+    {"cli", "server", "__main__"},
 ]
 FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 
@@ -44,11 +29,11 @@ HEAVY = {
     "lance": {"store"},
     "onnxruntime": {"models"},
     "onnx": {"models"},
-    "matplotlib": {"canvas", "pictures", "charts", "atlas"},
-    "openTSNE": {"layouts"},
-    "simsimd": {"gallery"},
+    "matplotlib": {"drawing"},
+    "openTSNE": {"projection"},
+    "simsimd": {"vectors"},
     "typer": {"cli"},
-    "rich": {"console"},
+    "rich": {"cli"},
     "huggingface_hub": {"models"},
     "h5py": {"models"},
     "openvino": {"models"},
@@ -85,7 +70,7 @@ def climbs(module: str, source: str) -> list[str]:
         if top != "lookalike" or other == home or other not in FLOOR:
             continue
         own_floor, its_floor = FLOOR[home], FLOOR[other]
-        sibling = own_floor == its_floor and own_floor in {1, 2}
+        sibling = own_floor == its_floor and own_floor in {1, 3}
         if its_floor > own_floor or sibling:
             wrong.append(f"{module} (floor {own_floor}) imports {name} (floor {its_floor})")
     return wrong
@@ -93,10 +78,15 @@ def climbs(module: str, source: str) -> list[str]:
 
 def modules() -> dict[str, Path]:
     files = sorted(SOURCE.rglob("*.py"))
-    return {"lookalike." + ".".join(file.relative_to(SOURCE).with_suffix("").parts): file for file in files}
+    return {
+        "lookalike." + ".".join(file.relative_to(SOURCE).with_suffix("").parts): file
+        for file in files
+    }
 
 
-@pytest.mark.parametrize(("module", "file"), [(m, f) for m, f in modules().items() if m != "lookalike.__init__"])
+@pytest.mark.parametrize(
+    ("module", "file"), [(m, f) for m, f in modules().items() if m != "lookalike.__init__"]
+)
 def test_imports_go_down(module, file):
     assert unit(module) in FLOOR, f"{module} has no floor: give it one in FLOORS"
     assert climbs(module, file.read_text(encoding="utf-8")) == []
@@ -105,12 +95,12 @@ def test_imports_go_down(module, file):
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("lookalike.images", "import lookalike.indexing"),
-        ("lookalike.images", "from lookalike import vectors"),
-        ("lookalike.models.registry", "from lookalike.store.collection import Collection"),
-        ("lookalike.store.collection", "def f():\n    from lookalike.searching import search"),
-        ("lookalike.indexing", "from lookalike import cli"),
-        ("lookalike.searching", "import onnxruntime as ort"),
+        ("lookalike.imaging", "import lookalike.indexing.run"),
+        ("lookalike.imaging.decoder", "from lookalike import vectors"),
+        ("lookalike.models.registry", "from lookalike import Collection"),
+        ("lookalike.store.table", "def f():\n    from lookalike.retrieval.search import search"),
+        ("lookalike.indexing.run", "from lookalike import cli"),
+        ("lookalike.retrieval.search", "import onnxruntime as ort"),
     ],
 )
 def test_the_checker_sees_a_climb(module, source):
@@ -120,7 +110,11 @@ def test_the_checker_sees_a_climb(module, source):
 @pytest.mark.parametrize("folder", ["src", "tests", "benchmarks", "scripts"])
 def test_files_are_small(folder):
     root = SOURCE.parents[1]
-    long = [f for f in (root / folder).rglob("*.py") if len(f.read_text(encoding="utf-8").splitlines()) > 400]
+    long = [
+        f
+        for f in (root / folder).rglob("*.py")
+        if len(f.read_text(encoding="utf-8").splitlines()) > 600
+    ]
     assert long == []
 
 
@@ -142,8 +136,12 @@ def test_functions_and_argument_lists_are_small():
 
 
 def test_import_loads_nothing_heavy():
-    script = "import lookalike, sys; print(*sorted(set(map(lambda m: m.split('.')[0], sys.modules))))"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    script = (
+        "import lookalike, sys; print(*sorted(set(map(lambda m: m.split('.')[0], sys.modules))))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
     loaded = set(done.stdout.split())
     assert not loaded & {*HEAVY, "numpy", "pyarrow", "PIL", "pandas", "ray", "fastapi"}
 

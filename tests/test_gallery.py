@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lookalike import gallery
-from lookalike.gallery import Gallery, widen
+from lookalike.vectors import exact as gallery
+from lookalike.vectors.exact import Gallery, widen
 
 
 def oracle(query, halves, k, ids):
@@ -44,7 +44,11 @@ def searches(draw):
     halves = pool[random.integers(0, len(pool), n)]
     halves = halves * (1 + draw(st.sampled_from([0, 1e-3, 1e-2])) * random.normal(size=(n, 1)))
     query = pool[0] * draw(st.sampled_from([0.5, 1.0, -1.0]))
-    return query.astype(np.float16), halves.astype(np.float16), random.permutation(n).astype(np.int64)
+    return (
+        query.astype(np.float16),
+        halves.astype(np.float16),
+        random.permutation(n).astype(np.int64),
+    )
 
 
 @settings(max_examples=300, deadline=None)
@@ -120,7 +124,9 @@ def test_rows_near_twice_the_query_are_not_lost():
     random = np.random.default_rng(0)
     for _ in range(300):
         query = random.normal(size=3).astype(np.float16)
-        halves = (2 * query.astype(np.float32) * (1 + 1e-3 * random.normal(size=(40, 3)))).astype(np.float16)
+        halves = (2 * query.astype(np.float32) * (1 + 1e-3 * random.normal(size=(40, 3)))).astype(
+            np.float16
+        )
         agree(query, halves, 1)
 
 

@@ -19,7 +19,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from lookalike import images
+from lookalike import imaging
 from lookalike.errors import ImageError
 from lookalike.models.registry import resolve
 
@@ -46,7 +46,9 @@ def quarters(width: int = 64, height: int = 48) -> Image.Image:
 
 
 def noise(width: int = 64, height: int = 48) -> Image.Image:
-    return Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8))
+    return Image.fromarray(
+        np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    )
 
 
 def far(image: Image.Image, other: Image.Image) -> int:
@@ -91,25 +93,35 @@ def png(width: int, height: int, bits: int, colour: int, rows: bytes) -> bytes:
     ],
 )
 def test_every_format_gives_its_colours(kind, options, tolerance):
-    assert far(images.decode(encode(quarters(), kind, **options)), quarters()) <= tolerance
+    assert far(imaging.decode(encode(quarters(), kind, **options)), quarters()) <= tolerance
 
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "TIFF", "PNG", "AVIF"])
 def test_the_first_frame_of_many_is_taken(kind):
     others = [Image.new("RGB", (64, 48), colour) for colour in ("yellow", "cyan")]
     data = encode(quarters(), kind, save_all=True, append_images=others)
-    assert far(images.decode(data), quarters()) <= 10
+    assert far(imaging.decode(data), quarters()) <= 10
 
 
 def test_the_first_of_two_views_of_an_mpo_is_taken():
-    data = encode(quarters(), "MPO", save_all=True, append_images=[Image.new("RGB", (64, 48))], quality=95)
-    assert far(images.decode(data), quarters()) <= 10
+    data = encode(
+        quarters(), "MPO", save_all=True, append_images=[Image.new("RGB", (64, 48))], quality=95
+    )
+    assert far(imaging.decode(data), quarters()) <= 10
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF", "HEIC"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientations_come_out_upright(kind, orientation):
-    undone = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # what a camera held that way would have stored
+    undone = {
+        2: 0,
+        3: 3,
+        4: 1,
+        5: 5,
+        6: 2,
+        7: 6,
+        8: 4,
+    }  # what a camera held that way would have stored
     turns = Image.Transpose
     stored = quarters()
     if orientation > 1:
@@ -120,13 +132,13 @@ def test_exif_orientations_come_out_upright(kind, orientation):
     exif[0x0112] = orientation
     options = {"exif": exif.tobytes()} if kind == "HEIC" else {"exif": exif}
     data = encode(stored, kind, **options, **({} if kind in {"PNG", "TIFF"} else {"quality": 95}))
-    assert far(images.decode(data), quarters()) <= 12
+    assert far(imaging.decode(data), quarters()) <= 12
 
 
 def test_broken_exif_does_not_stop_the_picture():
     exif = b"Exif\0\0II*\0\x08\0\0\0\xff\xff" + b"\x12\x01\x03\0\xff\xff\xff\xff\x99\x99" * 3
     data = encode(quarters(), "JPEG", exif=exif, quality=95)
-    assert far(images.decode(data), quarters()) <= 10
+    assert far(imaging.decode(data), quarters()) <= 10
 
 
 # Kinds of pixels
@@ -134,13 +146,13 @@ def test_broken_exif_does_not_stop_the_picture():
 
 def test_cmyk_jpeg_is_near_its_colours():
     data = encode(quarters().convert("CMYK"), "JPEG", quality=95)
-    assert far(images.decode(data), quarters()) <= 12
+    assert far(imaging.decode(data), quarters()) <= 12
 
 
 def test_palette_keeps_its_colours():
     data = encode(quarters().quantize(4), "PNG")
     assert Image.open(io.BytesIO(data)).mode == "P"
-    assert far(images.decode(data), quarters()) <= 2
+    assert far(imaging.decode(data), quarters()) <= 2
 
 
 @pytest.mark.parametrize("kind", ["PNG", "GIF"])
@@ -148,14 +160,18 @@ def test_transparent_palette_entries_are_white(kind):
     picture = Image.new("P", (8, 8), 1)
     picture.putpalette([255, 0, 0, 0, 0, 255])
     picture.putpixel((2, 2), 0)
-    decoded = images.decode(encode(picture, kind, transparency=0))
+    decoded = imaging.decode(encode(picture, kind, transparency=0))
     assert (decoded.getpixel((2, 2)), decoded.getpixel((5, 5))) == ((255, 255, 255), (0, 0, 255))
 
 
 @pytest.mark.parametrize(("mode", "colour"), [("RGB", (10, 200, 30)), ("L", 77)])
 def test_the_transparent_colour_of_a_png_is_white(mode, colour):
     picture = Image.new(mode, (4, 4), colour)
-    assert images.decode(encode(picture, "PNG", transparency=colour)).getpixel((1, 1)) == (255, 255, 255)
+    assert imaging.decode(encode(picture, "PNG", transparency=colour)).getpixel((1, 1)) == (
+        255,
+        255,
+        255,
+    )
 
 
 @pytest.mark.parametrize(
@@ -178,7 +194,7 @@ def test_the_transparent_colour_of_a_png_is_white(mode, colour):
     ],
 )
 def test_every_mode_becomes_rgb_over_white(mode, colour, seen):
-    upright = images.upright(Image.new(mode, (4, 4), colour))
+    upright = imaging.upright(Image.new(mode, (4, 4), colour))
     assert upright.mode == "RGB"
     assert np.abs(np.subtract(upright.getpixel((1, 1)), seen)).max() <= 1
 
@@ -186,13 +202,13 @@ def test_every_mode_becomes_rgb_over_white(mode, colour, seen):
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
 def test_sixteen_bits_are_scaled_and_not_cut(kind):
     ramp = np.array([[0, 16384, 32768, 49152, 65535]], np.uint16)
-    decoded = np.asarray(images.decode(encode(Image.fromarray(ramp), kind)))
+    decoded = np.asarray(imaging.decode(encode(Image.fromarray(ramp), kind)))
     assert decoded[0, :, 0].tolist() == [0, 64, 128, 191, 255]
 
 
 def test_sixteen_bit_colour_is_scaled():
     rows = b"\0" + struct.pack(">3H", 65535, 32768, 0)
-    assert images.decode(png(1, 1, 16, 2, rows)).getpixel((0, 0)) == (255, 128, 0)
+    assert imaging.decode(png(1, 1, 16, 2, rows)).getpixel((0, 0)) == (255, 128, 0)
 
 
 @pytest.mark.parametrize(
@@ -209,25 +225,28 @@ def test_sixteen_bit_colour_is_scaled():
     ],
 )
 def test_integers_and_floats_are_scaled_by_what_they_hold(values, expected):
-    for picture in (images.upright(Image.fromarray(values)), images.decode(encode(Image.fromarray(values), "TIFF"))):
+    for picture in (
+        imaging.upright(Image.fromarray(values)),
+        imaging.decode(encode(Image.fromarray(values), "TIFF")),
+    ):
         assert np.asarray(picture)[0, :, 0].tolist() == expected
 
 
 def test_arrays_are_pictures_too():
     grey = np.full((3, 5), 9, np.uint8)
     clear = np.zeros((3, 5, 4), np.uint8)
-    assert images.from_array(grey).size == (5, 3)
-    assert images.from_array(grey).getpixel((0, 0)) == (9, 9, 9)
-    assert images.from_array(np.asarray(quarters())).tobytes() == quarters().tobytes()
-    assert images.from_array(clear).getpixel((0, 0)) == (255, 255, 255)
+    assert imaging.from_array(grey).size == (5, 3)
+    assert imaging.from_array(grey).getpixel((0, 0)) == (9, 9, 9)
+    assert imaging.from_array(np.asarray(quarters())).tobytes() == quarters().tobytes()
+    assert imaging.from_array(clear).getpixel((0, 0)) == (255, 255, 255)
 
 
 @pytest.mark.parametrize("shape", [(4,), (4, 4, 2), (0, 4, 3), (2, 4, 4, 3)])
 def test_arrays_of_another_shape_are_refused(shape):
     with pytest.raises(ImageError, match=r"expected uint8 \[height, width\]"):
-        images.from_array(np.zeros(shape, np.uint8))
+        imaging.from_array(np.zeros(shape, np.uint8))
     with pytest.raises(ImageError, match="float64"):
-        images.from_array(np.zeros((4, 4, 3)))
+        imaging.from_array(np.zeros((4, 4, 3)))
 
 
 # Refusals
@@ -240,19 +259,19 @@ def test_arrays_of_another_shape_are_refused(shape):
 )  # fmt: skip
 def test_what_is_no_image_is_refused(data):
     with pytest.raises(ImageError, match="not an image of a known format"):
-        images.decode(data)
+        imaging.decode(data)
 
 
 def test_what_is_no_image_is_refused_by_a_fresh_process_too():
     """HEIF is known only once the first such file was opened; the refusal must not hang on that."""
-    code = "from lookalike import errors, images\ntry: images.decode(b'no')\nexcept errors.ImageError as e: print(e)"
+    code = "from lookalike import errors, images\ntry: imaging.decode(b'no')\nexcept errors.ImageError as e: print(e)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("not an image of a known format")
 
 
 def test_an_empty_file_is_refused():
     with pytest.raises(ImageError, match="the file is empty"):
-        images.decode(b"")
+        imaging.decode(b"")
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIC"])
@@ -260,7 +279,7 @@ def test_an_empty_file_is_refused():
 def test_a_file_cut_short_is_refused(kind, share):
     data = encode(noise(), kind)
     with pytest.raises(ImageError, match="cut short"):
-        images.decode(data[: int(len(data) * share)])
+        imaging.decode(data[: int(len(data) * share)])
 
 
 @settings(max_examples=150, deadline=None)
@@ -270,10 +289,12 @@ def test_damage_never_gives_another_error(kind, data):
     for place in data.draw(st.lists(st.integers(0, len(whole) - 1), min_size=1, max_size=6)):
         whole[place] = data.draw(st.integers(0, 255))
     with suppress(ImageError):
-        assert images.decode(bytes(whole), max_pixels=1_000_000).mode == "RGB"
+        assert imaging.decode(bytes(whole), max_pixels=1_000_000).mode == "RGB"
 
 
-DAMAGED = {kind: encode(noise(20, 10), kind) for kind in ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")}
+DAMAGED = {
+    kind: encode(noise(20, 10), kind) for kind in ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+}
 
 
 def gif(width: int, height: int) -> bytes:
@@ -283,12 +304,14 @@ def gif(width: int, height: int) -> bytes:
     return b"GIF89a" + size + b"\x80\0\0" + b"\0\0\0\xff\xff\xff" + frame
 
 
-@pytest.mark.parametrize("data", [png(30_000, 30_000, 8, 2, b""), gif(30_000, 30_000)], ids=["png", "gif"])
+@pytest.mark.parametrize(
+    "data", [png(30_000, 30_000, 8, 2, b""), gif(30_000, 30_000)], ids=["png", "gif"]
+)
 def test_too_many_pixels_are_refused_before_they_take_memory(data):
     code = """if True:
         import sys
-        from lookalike import errors, images
-        try: images.decode(sys.stdin.buffer.read())
+        from lookalike import errors, imaging
+        try: imaging.decode(sys.stdin.buffer.read())
         except errors.ImageError as error: print(error)
         print(open("/proc/self/status").read().split("VmHWM:")[1].split()[0])"""
     done = subprocess.run([sys.executable, "-c", code], input=data, capture_output=True, check=True)
@@ -299,23 +322,23 @@ def test_too_many_pixels_are_refused_before_they_take_memory(data):
 
 def test_the_cap_is_an_argument_and_holds_to_the_pixel():
     data = encode(quarters(64, 48), "PNG")
-    assert images.decode(data, max_pixels=64 * 48).size == (64, 48)
+    assert imaging.decode(data, max_pixels=64 * 48).size == (64, 48)
     with pytest.raises(ImageError, match=r"0\.003072 megapixels, more than the limit of 0\.003071"):
-        images.decode(data, max_pixels=64 * 48 - 1)
+        imaging.decode(data, max_pixels=64 * 48 - 1)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIC"])
 def test_pillows_own_cap_does_not_count(monkeypatch, kind):
     """Pillow refuses twice its cap; here that is 200 pixels."""
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    assert images.decode(encode(noise(), kind)).size == (64, 48)
+    assert imaging.decode(encode(noise(), kind)).size == (64, 48)
     assert Image.MAX_IMAGE_PIXELS == 100
 
 
 def test_more_pixels_than_pillow_allows_are_decoded_where_the_cap_lets_them():
     width, height = 15_000, 13_000
     data = png(width, height, 1, 0, (b"\0" + b"\xff" * (width // 8)) * height)
-    decoded = images.decode(data, max_pixels=200_000_000)
+    decoded = imaging.decode(data, max_pixels=200_000_000)
     assert decoded.size == (width, height)
     assert decoded.getpixel((width - 1, height - 1)) == (255, 255, 255)
 
@@ -326,7 +349,7 @@ def test_threads_decode_at_once_and_leave_the_process_as_it_was():
     sys.setswitchinterval(1e-5)
     try:
         with ThreadPoolExecutor(8) as pool:
-            decoded = list(pool.map(images.decode, files))
+            decoded = list(pool.map(imaging.decode, files))
     finally:
         sys.setswitchinterval(interval)
     assert max(far(picture, quarters()) for picture in decoded) <= 12
@@ -336,24 +359,29 @@ def test_threads_decode_at_once_and_leave_the_process_as_it_was():
 
 @pytest.mark.parametrize("name", ["nearest", "bilinear", "hamming", "bicubic", "lanczos"])
 def test_squash_is_pillows_resize_with_the_models_filter(name):
-    prepared = images.prepare(noise(), replace(PIXELS, filter=name, size=(20, 30)))
+    prepared = imaging.prepare(noise(), replace(PIXELS, filter=name, size=(20, 30)))
     assert prepared.dtype == np.uint8
     assert prepared.shape == (20, 30, 3)
     assert (prepared == np.asarray(noise().resize((30, 20), Image.Resampling[name.upper()]))).all()
 
 
-@pytest.mark.parametrize(("size", "box"), [((100, 40), (30, 0, 70, 40)), ((40, 100), (0, 30, 40, 70))])
+@pytest.mark.parametrize(
+    ("size", "box"), [((100, 40), (30, 0, 70, 40)), ((40, 100), (0, 30, 40, 70))]
+)
 def test_crop_scales_the_shorter_side_and_cuts_the_centre(size, box):
     picture = noise(*size)
-    prepared = images.prepare(picture, replace(PIXELS, resize="crop", size=(16, 16)))
+    prepared = imaging.prepare(picture, replace(PIXELS, resize="crop", size=(16, 16)))
     expected = picture.resize((16, 16), Image.Resampling.BILINEAR, box)
     assert (prepared == np.asarray(expected)).all()
-    assert (prepared != images.prepare(picture, replace(PIXELS, size=(16, 16)))).any()
+    assert (prepared != imaging.prepare(picture, replace(PIXELS, size=(16, 16)))).any()
 
 
 def test_crop_keeps_the_aspect_of_what_the_model_takes():
-    prepared = images.prepare(noise(60, 60), replace(PIXELS, resize="crop", size=(10, 30)))
-    assert (prepared == np.asarray(noise(60, 60).resize((30, 10), Image.Resampling.BILINEAR, (0, 20, 60, 40)))).all()
+    prepared = imaging.prepare(noise(60, 60), replace(PIXELS, resize="crop", size=(10, 30)))
+    assert (
+        prepared
+        == np.asarray(noise(60, 60).resize((30, 10), Image.Resampling.BILINEAR, (0, 20, 60, 40)))
+    ).all()
 
 
 @settings(max_examples=150, deadline=None)
@@ -366,7 +394,7 @@ def test_crop_keeps_the_aspect_of_what_the_model_takes():
 @example((1, 5000), (24, 16), "crop", "bicubic")
 @example((5000, 1), (24, 16), "crop", "bicubic")
 def test_any_picture_fits_any_model(shape, size, resize, name):
-    prepared = images.prepare(
+    prepared = imaging.prepare(
         Image.new("RGB", shape, (1, 2, 3)), replace(PIXELS, resize=resize, size=size, filter=name)
     )
     assert prepared.shape == (*size, 3)
@@ -386,13 +414,13 @@ def test_any_picture_fits_any_model(shape, size, resize, name):
     ],
 )
 def test_thumbnails_keep_the_aspect_within_their_side(shape, side, expected):
-    data = images.thumbnail(quarters(*shape), side=side)
+    data = imaging.thumbnail(quarters(*shape), side=side)
     with Image.open(io.BytesIO(data)) as small:
         assert (small.format, small.mode, small.size) == ("JPEG", "RGB", expected)
 
 
 def test_a_thumbnail_shows_the_picture_and_leaves_it_whole():
     picture = quarters(640, 480)
-    small = images.decode(images.thumbnail(picture))
+    small = imaging.decode(imaging.thumbnail(picture))
     assert far(small, quarters(160, 120)) <= 10
     assert picture.size == (640, 480)

@@ -10,14 +10,17 @@ import pytest
 from PIL import Image
 
 import lookalike
-from lookalike import images
+from lookalike import Collection, imaging
 from lookalike.errors import ImageError
 from lookalike.models import embedder
 from lookalike.models.registry import resolve
-from lookalike.store.collection import Collection
 
-LEAST = images.least_side(resolve("auto"))
-TURNED = {3: Image.Transpose.ROTATE_180, 6: Image.Transpose.ROTATE_270, 8: Image.Transpose.ROTATE_90}
+LEAST = imaging.least_side(resolve("auto"))
+TURNED = {
+    3: Image.Transpose.ROTATE_180,
+    6: Image.Transpose.ROTATE_270,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 def scene(width: int, height: int, seed: int = 0) -> Image.Image:
@@ -26,7 +29,9 @@ def scene(width: int, height: int, seed: int = 0) -> Image.Image:
     total = np.zeros((height, width, 3))
     for cells in (3, 9, 40, 200):
         coarse = random.uniform(0, 1, (cells * height // width + 1, cells, 3))
-        layer = Image.fromarray((coarse * 255).astype(np.uint8)).resize((width, height), Image.Resampling.BICUBIC)
+        layer = Image.fromarray((coarse * 255).astype(np.uint8)).resize(
+            (width, height), Image.Resampling.BICUBIC
+        )
         total += np.asarray(layer) / cells**0.6
     total += random.normal(0, 3, (height, width, 1))
     return Image.fromarray(np.interp(total, (total.min(), total.max()), (0, 255)).astype(np.uint8))
@@ -35,7 +40,9 @@ def scene(width: int, height: int, seed: int = 0) -> Image.Image:
 def encode(image: Image.Image, kind: str = "JPEG", orientation: int = 1, **options) -> bytes:
     file, exif = io.BytesIO(), Image.Exif()
     exif[0x0112] = orientation
-    image.save(file, kind, exif=exif, **{"quality": 92, **options} if kind in {"JPEG", "MPO"} else options)
+    image.save(
+        file, kind, exif=exif, **{"quality": 92, **options} if kind in {"JPEG", "MPO"} else options
+    )
     return file.getvalue()
 
 
@@ -52,10 +59,13 @@ def file(large, tmp_path_factory) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("least", "scaled"), [(640, (1000, 750)), (800, (2000, 1500)), (1500, (2000, 1500)), (1501, (4000, 3000))]
+    ("least", "scaled"),
+    [(640, (1000, 750)), (800, (2000, 1500)), (1500, (2000, 1500)), (1501, (4000, 3000))],
 )
-def test_a_large_jpeg_is_shrunk_by_a_power_of_two_and_tells_its_true_size(file, large, least, scaled):
-    small, size = images.decode_small(file.read_bytes(), least=least)
+def test_a_large_jpeg_is_shrunk_by_a_power_of_two_and_tells_its_true_size(
+    file, large, least, scaled
+):
+    small, size = imaging.decode_small(file.read_bytes(), least=least)
     assert (small.size, size) == (scaled, (4000, 3000))
     expected = np.asarray(large.resize((40, 30), Image.Resampling.BOX)).astype(float)
     assert np.abs(np.asarray(small.resize((40, 30), Image.Resampling.BOX)) - expected).mean() < 2
@@ -67,8 +77,8 @@ def test_what_lies_on_its_side_is_upright_and_so_is_its_size(shape, orientation)
     """Scaled, 4001 x 4003 is a square: its turn cannot be told from its sides."""
     stored = scene(40, 30, seed=1).resize(shape)
     data = encode(stored, orientation=orientation)
-    small, size = images.decode_small(data, least=LEAST)
-    whole = images.decode(data)
+    small, size = imaging.decode_small(data, least=LEAST)
+    whole = imaging.decode(data)
     assert size == whole.size
     assert small.width < whole.width / 3
     near = [np.asarray(picture.resize((8, 6))).astype(int) for picture in (small, whole)]
@@ -76,24 +86,27 @@ def test_what_lies_on_its_side_is_upright_and_so_is_its_size(shape, orientation)
 
 
 def test_a_progressive_jpeg_and_the_first_of_two_views_are_shrunk_too(large):
-    for data in (encode(large, progressive=True), encode(large, "MPO", save_all=True, append_images=[large])):
-        small, size = images.decode_small(data, least=LEAST)
+    for data in (
+        encode(large, progressive=True),
+        encode(large, "MPO", save_all=True, append_images=[large]),
+    ):
+        small, size = imaging.decode_small(data, least=LEAST)
         assert (small.size, size) == ((1000, 750), (4000, 3000))
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (300, 200), (1279, 2000), (2000, 1279)])
 def test_a_small_jpeg_is_what_it_was(shape):
     data = encode(scene(*shape))
-    small, size = images.decode_small(data, least=LEAST)
-    assert small.tobytes() == images.decode(data).tobytes()
+    small, size = imaging.decode_small(data, least=LEAST)
+    assert small.tobytes() == imaging.decode(data).tobytes()
     assert size == small.size == shape
 
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF"])
 def test_other_formats_are_whole(kind, large):
     data = encode(large.resize((1500, 1400)), kind)
-    small, size = images.decode_small(data, least=LEAST)
-    assert small.tobytes() == images.decode(data).tobytes()
+    small, size = imaging.decode_small(data, least=LEAST)
+    assert small.tobytes() == imaging.decode(data).tobytes()
     assert size == (1500, 1400)
 
 
@@ -101,12 +114,12 @@ def test_refusals_are_those_of_the_whole_picture(file):
     data = file.read_bytes()
     for broken in (b"", b"text", data[: len(data) // 2]):
         with pytest.raises(ImageError) as whole:
-            images.decode(broken)
+            imaging.decode(broken)
         with pytest.raises(ImageError) as small:
-            images.decode_small(broken, least=LEAST)
+            imaging.decode_small(broken, least=LEAST)
         assert str(small.value) == str(whole.value)
     with pytest.raises(ImageError, match="12 megapixels, more than the limit of 11"):
-        images.decode_small(data, least=LEAST, max_pixels=11_000_000)
+        imaging.decode_small(data, least=LEAST, max_pixels=11_000_000)
 
 
 @pytest.mark.parametrize(
@@ -115,9 +128,11 @@ def test_refusals_are_those_of_the_whole_picture(file):
 )
 def test_vectors_hardly_change(name, least, file):
     model = resolve(name)
-    whole = images.decode(file.read_bytes())
-    small, _ = images.decode_small(file.read_bytes(), least=images.least_side(model))
-    one, other = embedder.load(model).embed(np.stack([images.prepare(picture, model) for picture in (whole, small)]))
+    whole = imaging.decode(file.read_bytes())
+    small, _ = imaging.decode_small(file.read_bytes(), least=imaging.least_side(model))
+    one, other = embedder.load(model).embed(
+        np.stack([imaging.prepare(picture, model) for picture in (whole, small)])
+    )
     assert float(one @ other) >= least
 
 
@@ -130,7 +145,9 @@ def test_a_large_photograph_finds_itself_and_keeps_its_size(file, tmp_path):
     for space in models:
         first = next(iter(lookalike.search(table, file, space=space)))
         assert (first.uri, first.distance) == (str(file), 0)
-    row = table.take(lookalike.search(table, file, k=1).ids, ["width", "height", "thumbnail"]).to_pylist()[0]
+    row = table.take(
+        lookalike.search(table, file, k=1).ids, ["width", "height", "thumbnail"]
+    ).to_pylist()[0]
     assert (row["width"], row["height"]) == (4000, 3000)
     with Image.open(io.BytesIO(row["thumbnail"])) as thumbnail:
         assert thumbnail.size == (160, 120)
@@ -147,5 +164,5 @@ def test_a_network_that_takes_more_changes_no_others_vectors(file, tmp_path):
     alone, beside = Collection.open(tmp_path / "alone"), Collection.open(tmp_path / "beside")
     for space in models:
         assert (alone.vectors(space)[1] == beside.vectors(space)[1]).all()
-    whole = images.prepare(images.decode(file.read_bytes()), resolve(tmp_path / "vast.toml"))
+    whole = imaging.prepare(imaging.decode(file.read_bytes()), resolve(tmp_path / "vast.toml"))
     assert (beside.vectors("vast")[1] == whole.ravel()).all()

@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 
 import lookalike
+from lookalike import Collection
 from lookalike.errors import ModelError, SourceError, SpaceError
-from lookalike.indexing import Settings
+from lookalike.indexing.run import Settings
 from lookalike.models.registry import resolve
-from lookalike.store.collection import Collection
 
 
 def picture(path, seed, size=(48, 36)):
@@ -54,7 +54,9 @@ def stored(path):
     ids, matrix = table.vectors("pixels")
     facts = table.take(ids, ["uri", "label", "width", "height"])
     columns = (facts[name].to_pylist() for name in ("uri", "label", "width", "height"))
-    return {uri: (*rest, vector.tolist()) for uri, *rest, vector in zip(*columns, matrix, strict=True)}
+    return {
+        uri: (*rest, vector.tolist()) for uri, *rest, vector in zip(*columns, matrix, strict=True)
+    }
 
 
 def test_first_run_adds_and_the_second_finds_nothing_to_do(run, folder, tmp_path):
@@ -96,7 +98,9 @@ def test_known_content_is_not_decoded_again(run, folder, tmp_path, monkeypatch):
     shutil.copy(folder / "cats" / "1.png", folder / "cats" / "copy.png")
     os.utime(folder / "dogs" / "0.png", ns=(1, 1))
     before = stored(tmp_path / "c")
-    monkeypatch.setattr("lookalike.images.decode_small", lambda *_, **__: pytest.fail("decoded again"))
+    monkeypatch.setattr(
+        "lookalike.imaging.decode_small", lambda *_, **__: pytest.fail("decoded again")
+    )
     assert counts(run()) == {"added": 1, "updated": 1, "unchanged": 4, "moved": 1, "images": 7}
     after = stored(tmp_path / "c")
     assert after[str(folder / "dogs" / "moved.png")] == before[str(folder / "dogs" / "2.png")]
@@ -117,7 +121,9 @@ def test_equal_files_that_move_are_each_a_move(run, folder):
 
 
 @pytest.mark.parametrize("commit_rows", [1, 2, 512])
-def test_files_that_take_over_each_others_content_get_the_right_vectors(run, folder, tmp_path, commit_rows):
+def test_files_that_take_over_each_others_content_get_the_right_vectors(
+    run, folder, tmp_path, commit_rows
+):
     run()
     before = stored(tmp_path / "c")
     names = [str(folder / "cats" / f"{number}.png") for number in (1, 3, 5)]
@@ -240,7 +246,11 @@ def test_the_pixel_cap_is_a_setting(run, folder):
     report = run(settings=Settings(max_pixels=10_000))
     assert counts(report) == {"added": 6, "failed": 1, "images": 6}
     assert "0.02 megapixels, more than the limit of 0.01" in report.failures[0][1]
-    assert counts(run(settings=Settings(retry_failures=True))) == {"added": 1, "unchanged": 6, "images": 7}
+    assert counts(run(settings=Settings(retry_failures=True))) == {
+        "added": 1,
+        "unchanged": 6,
+        "images": 7,
+    }
 
 
 @pytest.mark.parametrize(
@@ -257,7 +267,18 @@ def test_batches_threads_and_commits_do_not_change_the_rows(sample, tmp_path_fac
     other = reference.with_name("other")
     lookalike.index(sample, reference)
     lookalike.index(sample, other, settings=settings)
-    names = ["uri", "size", "mtime_ns", "label", "sha256", "width", "height", "thumbnail", "error", "spaces"]
+    names = [
+        "uri",
+        "size",
+        "mtime_ns",
+        "label",
+        "sha256",
+        "width",
+        "height",
+        "thumbnail",
+        "error",
+        "spaces",
+    ]
     rows = []
     for path in (reference, other):
         ids, matrix = Collection.open(path).vectors("efficientnet-lite0-int8")
@@ -316,7 +337,9 @@ def test_a_list_may_name_files_that_are_gone(run, folder, tmp_path):
     listed.write_text(f"{folder / 'cats' / '1.png'}\n{folder / 'gone.png'}\n")
     report = run(f"@{listed}")
     assert counts(report) == {"added": 1, "failed": 1, "images": 1}
-    assert report.failures == [(str(folder / "gone.png"), "cannot be read: No such file or directory")]
+    assert report.failures == [
+        (str(folder / "gone.png"), "cannot be read: No such file or directory")
+    ]
 
 
 def test_the_default_collection_is_used_when_none_is_named(folder, tmp_path, monkeypatch):
@@ -356,7 +379,9 @@ def test_one_emptied_folder_does_not_keep_the_others_from_being_swept(run, folde
     shutil.rmtree(folder)
     folder.mkdir()
     (other / "x.png").unlink()
-    with pytest.raises(SourceError, match=rf"has 6 from it.*lookalike remove {folder} -c {tmp_path / 'c'}"):
+    with pytest.raises(
+        SourceError, match=rf"has 6 from it.*lookalike remove {folder} -c {tmp_path / 'c'}"
+    ):
         run(folder, other)
     assert len(stored(tmp_path / "c")) == 7
 

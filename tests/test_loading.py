@@ -14,12 +14,12 @@ import pytest
 from PIL import Image
 
 import lookalike
-from lookalike import images, sources
+from lookalike import Collection, imaging
 from lookalike.errors import ModelError
-from lookalike.indexing import Settings
+from lookalike.indexing.run import Settings
 from lookalike.models import embedder
 from lookalike.models.registry import resolve
-from lookalike.store.collection import Collection
+from lookalike.sources import local
 
 SPACES = ["efficientnet-lite0-int8", "pixels"]
 
@@ -28,7 +28,9 @@ def rows(path) -> dict[str, tuple]:
     """Return what a collection holds of each uri, its vectors included."""
     table = Collection.open(path)
     ids, _ = table.vectors("pixels")
-    facts = table.take(ids, ["uri", "label", "sha256", "width", "height", "thumbnail", "spaces"]).to_pylist()
+    facts = table.take(
+        ids, ["uri", "label", "sha256", "width", "height", "thumbnail", "spaces"]
+    ).to_pylist()
     matrices = [dict(zip(*table.vectors(space), strict=True)) for space in table.models]
     return {
         row.pop("uri"): (*(str(value) for value in row.values() if not isinstance(value, int)),
@@ -46,7 +48,9 @@ def one_by_one(sample, tmp_path_factory) -> dict[str, tuple]:
 
 @pytest.mark.parametrize("batch", [1, 7, 32])
 @pytest.mark.parametrize("threads", [1, 4])
-def test_shares_and_threads_change_no_bit_of_an_8_bit_space(sample, one_by_one, tmp_path, batch, threads):
+def test_shares_and_threads_change_no_bit_of_an_8_bit_space(
+    sample, one_by_one, tmp_path, batch, threads
+):
     settings = Settings(batch=batch, threads=threads, commit_rows=13)
     lookalike.index(sample, tmp_path / "c", models=SPACES, settings=settings)
     assert rows(tmp_path / "c") == one_by_one
@@ -65,7 +69,7 @@ def folder(tmp_path):
 @pytest.mark.parametrize(("batch", "threads"), [(4, 1), (4, 3), (40, 1)])
 def test_an_interrupt_keeps_all_that_was_finished(folder, tmp_path, monkeypatch, batch, threads):
     """Ctrl-C comes while some shares are finished, some begun and some wait; a share is not worked to its end."""
-    decode, decoded, lock = images.decode_small, [], threading.Lock()
+    decode, decoded, lock = imaging.decode_small, [], threading.Lock()
 
     def slow(*arguments, **options):
         with lock:
@@ -75,9 +79,14 @@ def test_an_interrupt_keeps_all_that_was_finished(folder, tmp_path, monkeypatch,
         time.sleep(0.02)
         return decode(*arguments, **options)
 
-    monkeypatch.setattr(images, "decode_small", slow)
+    monkeypatch.setattr(imaging, "decode_small", slow)
     with pytest.raises(KeyboardInterrupt):
-        lookalike.index(folder, tmp_path / "c", models=["pixels"], settings=Settings(batch=batch, threads=threads))
+        lookalike.index(
+            folder,
+            tmp_path / "c",
+            models=["pixels"],
+            settings=Settings(batch=batch, threads=threads),
+        )
     kept = Collection.open(tmp_path / "c").count()
     assert kept == len(decoded)
     assert 15 <= kept < 40
@@ -103,8 +112,12 @@ def test_a_model_that_fails_in_a_thread_ends_the_run_and_keeps_what_was_committe
 
 
 # In no time, each share is committed: nine of four, and the last four works as two, one and one.
-@pytest.mark.parametrize(("options", "commits"), [({}, 1), ({"commit_rows": 8}, 5), ({"commit_seconds": 0.0}, 12)])
-def test_a_commit_is_made_when_there_are_rows_enough_or_time_has_gone_by(folder, tmp_path, options, commits):
+@pytest.mark.parametrize(
+    ("options", "commits"), [({}, 1), ({"commit_rows": 8}, 5), ({"commit_seconds": 0.0}, 12)]
+)
+def test_a_commit_is_made_when_there_are_rows_enough_or_time_has_gone_by(
+    folder, tmp_path, options, commits
+):
     table = Collection.create(tmp_path / "c", [resolve("pixels")])
     before = table.version
     settings = replace(Settings(batch=4, threads=1, commit_seconds=1000.0), **options)
@@ -114,16 +127,20 @@ def test_a_commit_is_made_when_there_are_rows_enough_or_time_has_gone_by(folder,
 
 def test_a_space_added_later_is_the_only_one_that_is_embedded(folder, tmp_path, monkeypatch):
     lookalike.index(folder, tmp_path / "c", models=["pixels"])
-    prepare, prepared = images.prepare, set()
-    monkeypatch.setattr(images, "prepare", lambda image, model: prepared.add(model.name) or prepare(image, model))
+    prepare, prepared = imaging.prepare, set()
+    monkeypatch.setattr(
+        imaging, "prepare", lambda image, model: prepared.add(model.name) or prepare(image, model)
+    )
     half = replace(resolve("pixels"), name="half", size=(16, 16), dim=768)
     report = lookalike.index(folder, tmp_path / "c", models=[half])
     assert (report.updated, report.unchanged, prepared) == (40, 0, {"half"})
 
 
-def test_a_file_that_the_disk_refused_is_read_again_though_it_has_not_changed(folder, tmp_path, monkeypatch):
+def test_a_file_that_the_disk_refused_is_read_again_though_it_has_not_changed(
+    folder, tmp_path, monkeypatch
+):
     """A fault of the disk passes: no file is left out for it until it changes."""
-    read, refused = sources._read, sorted(map(os.fspath, folder.iterdir()))[3]
+    read, refused = local._read, sorted(map(os.fspath, folder.iterdir()))[3]
 
     def faulty(path, *stamp):
         if os.fspath(path) == refused:
@@ -131,7 +148,7 @@ def test_a_file_that_the_disk_refused_is_read_again_though_it_has_not_changed(fo
         return read(path, *stamp)
 
     with monkeypatch.context() as patched:
-        patched.setattr(sources, "_read", faulty)
+        patched.setattr(local, "_read", faulty)
         first = lookalike.index(folder, tmp_path / "c", models=["pixels"])
     assert [uri for uri, _ in first.failures] == [refused]
     second = lookalike.index(folder, tmp_path / "c", models=["pixels"])
@@ -146,5 +163,7 @@ def test_a_network_is_loaded_once_for_the_check_and_all_threads(folder, tmp_path
         return load(model, **options)
 
     monkeypatch.setattr(embedder, "load", counted)
-    lookalike.index(folder, tmp_path / "c", models=["pixels"], settings=Settings(batch=2, threads=4))
+    lookalike.index(
+        folder, tmp_path / "c", models=["pixels"], settings=Settings(batch=2, threads=4)
+    )
     assert loads == [("pixels", {"threads": 1})]

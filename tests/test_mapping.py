@@ -10,10 +10,11 @@ import threading
 import numpy as np
 import pytest
 
-from lookalike import Collection, layouts
+from lookalike import Collection
 from lookalike.errors import InputError, SpaceError
-from lookalike.fidelity import neighbours
-from lookalike.mapping import REFIT_SHARE, make_map
+from lookalike.projection import layouts
+from lookalike.projection.map import REFIT_SHARE, make_map
+from lookalike.projection.quality import neighbours
 from lookalike.store import maps
 from made import SPACE, add_rows, clusters, make_collection
 
@@ -50,7 +51,9 @@ def accuracy(xy, labels, *, of=None, among=None) -> float:
 @pytest.mark.parametrize("method", ["tsne", "pca", "umap"])
 def test_clusters_stay_together(collection, method):
     if method == "umap":
-        pytest.importorskip("umap", reason="needs umap-learn: pip install lookalike[umap]", exc_type=ImportError)
+        pytest.importorskip(
+            "umap", reason="needs umap-learn: pip install lookalike[umap]", exc_type=ImportError
+        )
     made = make_map(collection, method=method)
     assert (made.space, made.method, made.seed, len(made)) == (SPACE, method, 0, 200)
     assert (made.xy.dtype, made.xy.shape) == (np.float32, (200, 2))
@@ -82,7 +85,11 @@ def test_perplexity_changes_the_map_and_is_bounded(tmp_path, vectors):
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 7, 8, 10, 31])
 @pytest.mark.parametrize("alike", [False, True])
 def test_few_rows_have_a_map_too(tmp_path, count, alike):
-    rows = np.random.default_rng(0).normal(size=(1 if alike else count, 16)).repeat(count if alike else 1, axis=0)
+    rows = (
+        np.random.default_rng(0)
+        .normal(size=(1 if alike else count, 16))
+        .repeat(count if alike else 1, axis=0)
+    )
     made = make_map(make_collection(tmp_path / "few", rows))
     assert len(made) == count
     assert np.isfinite(made.xy).all()
@@ -93,7 +100,9 @@ def test_few_rows_have_a_map_too(tmp_path, count, alike):
 
 @pytest.mark.parametrize("dim", [1, 2, 3])
 def test_short_vectors_have_a_map_too(tmp_path, dim):
-    made = make_map(make_collection(tmp_path / "short", np.random.default_rng(0).normal(size=(30, dim))))
+    made = make_map(
+        make_collection(tmp_path / "short", np.random.default_rng(0).normal(size=(30, dim)))
+    )
     assert np.isfinite(made.xy).all()
     assert made.fidelity["trustworthiness"] > 0.8
 
@@ -208,7 +217,9 @@ def test_another_seed_or_perplexity_replaces_it(collection):
 @pytest.mark.parametrize("method", ["tsne", "pca", "umap"])
 def test_new_rows_are_placed_and_no_other_moves(collection, method):
     if method == "umap":
-        pytest.importorskip("umap", reason="needs umap-learn: pip install lookalike[umap]", exc_type=ImportError)
+        pytest.importorskip(
+            "umap", reason="needs umap-learn: pip install lookalike[umap]", exc_type=ImportError
+        )
     before, when = make_map(collection, method=method), written(collection, method)
     more, of = clusters(5, 6, seed=1)
     add_rows(collection, more)
@@ -238,7 +249,9 @@ def test_rows_placed_before_stay_too(collection):
 
 def test_one_by_one_is_all_at_once(tmp_path, vectors):
     more = clusters(5, 1, seed=1)[0]
-    together, single = (make_collection(tmp_path / name, vectors) for name in ("together", "single"))
+    together, single = (
+        make_collection(tmp_path / name, vectors) for name in ("together", "single")
+    )
     make_map(together)
     make_map(single)
     add_rows(together, more)
@@ -255,7 +268,9 @@ def test_a_changed_picture_moves_alone(collection, vectors):
     assert np.array_equal(after.ids, before.ids)
     assert after.fitted.tolist() == [False] + [True] * 199
     assert np.array_equal(after.xy[1:], before.xy[1:])
-    assert np.linalg.norm(after.xy[0] - before.xy[1]) < np.linalg.norm(before.xy[0] - before.xy[1]) / 5
+    assert (
+        np.linalg.norm(after.xy[0] - before.xy[1]) < np.linalg.norm(before.xy[0] - before.xy[1]) / 5
+    )
 
 
 def test_rows_that_are_gone_leave_the_map(collection):
@@ -271,7 +286,9 @@ def test_rows_that_are_gone_leave_the_map(collection):
 def test_a_map_of_too_few_of_its_rows_is_made_anew(collection, vectors):
     before = make_map(collection)
     collection.delete(before.ids[5:])
-    add_rows(collection, clusters(5, 10, seed=1)[0], uris=[f"/new/{index}.jpg" for index in range(50)])
+    add_rows(
+        collection, clusters(5, 10, seed=1)[0], uris=[f"/new/{index}.jpg" for index in range(50)]
+    )
     after = make_map(collection)
     assert len(after) == 55
     assert after.fitted.all()
@@ -291,7 +308,9 @@ def test_a_map_wears_out(tmp_path, vectors):
 
 
 def test_an_interrupt_leaves_the_kept_map(tmp_path):
-    collection = make_collection(tmp_path / "interrupted", np.random.default_rng(0).normal(size=(1500, 32)))
+    collection = make_collection(
+        tmp_path / "interrupted", np.random.default_rng(0).normal(size=(1500, 32))
+    )
     before = make_map(collection, method="pca")
     shutil.copy(maps.file(collection.path, SPACE, "pca"), maps.file(collection.path, SPACE, "tsne"))
     when = written(collection)
@@ -309,7 +328,8 @@ def test_an_interrupt_leaves_the_kept_map(tmp_path):
 INTERRUPTED_IN_THE_TREE = """
 import signal, sys
 import numpy as np
-from lookalike import Collection, mapping
+from lookalike import Collection
+from lookalike.projection import map as mapping
 
 smallest, trees = np.min, []
 

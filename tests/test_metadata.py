@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 
 import lookalike
+from lookalike import Collection
 from lookalike.errors import InputError, SpaceError
-from lookalike.metadata import describe
+from lookalike.indexing.metadata import describe
 from lookalike.models.registry import resolve
-from lookalike.store.collection import Collection
 
 
 def picture(path, seed, size=(12, 8)):
@@ -52,7 +52,11 @@ def write(tmp_path):
 
 def values(table, *columns):
     """Return {file name: value, or values} of every image, as the collection is now."""
-    rows = [row for batch in Collection.open(table.path).scan(["uri", *columns]) for row in batch.to_pylist()]
+    rows = [
+        row
+        for batch in Collection.open(table.path).scan(["uri", *columns])
+        for row in batch.to_pylist()
+    ]
     told = {row["uri"].rsplit("/", 1)[1]: tuple(row[column] for column in columns) for row in rows}
     return {name: row[0] for name, row in told.items()} if len(columns) == 1 else told
 
@@ -115,9 +119,13 @@ def test_a_parquets_columns_keep_their_types(table, tmp_path):
 
 
 @pytest.mark.parametrize("key", ["uri", "path", "file", "Filename"])
-def test_pictures_are_named_by_paths_from_the_files_folder_absolute_ones_or_uris(table, write, folder, key):
+def test_pictures_are_named_by_paths_from_the_files_folder_absolute_ones_or_uris(
+    table, write, folder, key
+):
     uri = (folder / "3.png").as_uri()
-    described = describe(table, write(f"n,{key}\n0,in/0.png\n1,./in/../in/1.png\n2,{folder / '2.png'}\n3,{uri}\n"))
+    described = describe(
+        table, write(f"n,{key}\n0,in/0.png\n1,./in/../in/1.png\n2,{folder / '2.png'}\n3,{uri}\n")
+    )
     assert values(table, "n") == {"0.png": 0, "1.png": 1, "2.png": 2, "3.png": 3}
     assert described.unmatched == []
 
@@ -129,7 +137,11 @@ def test_of_several_columns_that_could_name_pictures_the_others_are_metadata(tab
 
 def test_rows_that_match_no_image_are_named_and_add_no_column(table, write, tmp_path):
     described = describe(table, write("uri,n\n0.png,1\n"))
-    assert (described.images, described.columns, described.unmatched) == (0, [], [str(tmp_path / "0.png")])
+    assert (described.images, described.columns, described.unmatched) == (
+        0,
+        [],
+        [str(tmp_path / "0.png")],
+    )
     assert Collection.open(table.path).metadata == {}
     described = describe(table, write("uri,n\nin/0.png,1\ns3://bucket/x.png,2\n"))
     assert (described.images, described.unmatched) == (1, ["s3://bucket/x.png"])
@@ -171,7 +183,10 @@ def test_a_column_emptied_in_the_file_is_emptied(table, write):
     ("text", "words"),
     [
         ("", ["no column that names the pictures: it has none"]),
-        ("uri;n\nin/0.png;1\n", ["it has uri;n", "called uri, path, file or filename", "divided by commas"]),
+        (
+            "uri;n\nin/0.png;1\n",
+            ["it has uri;n", "called uri, path, file or filename", "divided by commas"],
+        ),
         ("uri\nin/0.png\n", ["no column besides 'uri'"]),
         ("uri,n,n\nin/0.png,1,2\n", ["the column 'n' more than once"]),
         ("uri,n\nin/0.png,1,2\n", ["line 2: 3 values"]),
@@ -187,11 +202,16 @@ def test_a_column_emptied_in_the_file_is_emptied(table, write):
         ("uri,`a\nin/0.png,1\n", ["cannot be a column's name"]),
         ("uri,\nin/0.png,1\n", ["cannot be a column's name"]),
         (f"uri,{'x' * 65}\nin/0.png,1\n", ["at most 63"]),
-        ("uri,held\nin/0.png,1\nin/1.png,two\n", ["line 3: the column 'held' holds 'two'", "keeps whole numbers"]),
+        (
+            "uri,held\nin/0.png,1\nin/1.png,two\n",
+            ["line 3: the column 'held' holds 'two'", "keeps whole numbers"],
+        ),
         ("uri,held\nin/0.png,1.5\n", ["line 2: the column 'held' holds '1.5'"]),
     ],
 )
-def test_a_file_that_cannot_be_used_is_refused_before_anything_is_written(table, write, folder, text, words):
+def test_a_file_that_cannot_be_used_is_refused_before_anything_is_written(
+    table, write, folder, text, words
+):
     describe(table, write("uri,held\nin/0.png,1\n"))
     picture(folder / "new.png", 9)
     before = table.version
@@ -207,9 +227,15 @@ def test_a_file_that_cannot_be_used_is_refused_before_anything_is_written(table,
     ("columns", "words"),
     [
         ({"uri": ["in/0.png"], "n": [[1]]}, ["'n' is list<", "Expected text, numbers"]),
-        ({"uri": ["in/0.png"], "n": pa.array([2**64 - 1], pa.uint64())}, ["'n' has a value that cannot be kept"]),
+        (
+            {"uri": ["in/0.png"], "n": pa.array([2**64 - 1], pa.uint64())},
+            ["'n' has a value that cannot be kept"],
+        ),
         ({"uri": [1], "n": [1]}, ["'uri' is int64. Expected text"]),
-        ({"uri": ["in/0.png"], "held": ["1"]}, ["'held' holds text, but the collection keeps whole numbers"]),
+        (
+            {"uri": ["in/0.png"], "held": ["1"]},
+            ["'held' holds text, but the collection keeps whole numbers"],
+        ),
         ({"uri": ["in/0.png", "in/0.png"], "n": [1, 2]}, ["row 2", "which row 1 names too"]),
     ],
 )
@@ -223,7 +249,11 @@ def test_a_parquet_that_cannot_be_used_is_refused(table, write, tmp_path, column
 
 
 def test_a_wrong_file_makes_no_collection(folder, write, tmp_path):
-    for file in (write("uri,efficientnet-lite0-int8\nin/0.png,1\n"), tmp_path / "none.csv", write("x", "facts.txt")):
+    for file in (
+        write("uri,efficientnet-lite0-int8\nin/0.png,1\n"),
+        tmp_path / "none.csv",
+        write("x", "facts.txt"),
+    ):
         with pytest.raises(InputError, match=file.name):
             lookalike.index(folder, tmp_path / "new", metadata=file)
         assert not (tmp_path / "new").exists()

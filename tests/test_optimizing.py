@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 import lookalike
-from lookalike import Collection, optimizing
+from lookalike import Collection
 from lookalike.errors import InputError, SpaceError
-from lookalike.indexing import Settings
+from lookalike.indexing.run import Settings
+from lookalike.maintenance import optimize as optimizing
 from lookalike.store import ann, tuning
 from made import SPACE, add_rows, drawn, in_two_parts, make_collection
 
@@ -36,7 +37,11 @@ def pictures(sample, tmp_path_factory):
     random = np.random.default_rng(0)
     one, two = random.integers(0, len(matrix), (2, ROWS))
     share = random.uniform(0.1, 0.9, (ROWS, 1))
-    vectors = matrix[one] * share + matrix[two] * (1 - share) + random.normal(0, 0.01, (ROWS, matrix.shape[1]))
+    vectors = (
+        matrix[one] * share
+        + matrix[two] * (1 - share)
+        + random.normal(0, 0.01, (ROWS, matrix.shape[1]))
+    )
     columns = {
         "uri": [f"/made/{number}.jpg" for number in range(ROWS)],
         "sha256": [number.to_bytes(32, "big") for number in range(ROWS)],
@@ -72,7 +77,10 @@ def test_exact_overrides_and_both_agree(pictures, sample):
         assert (exact.exact, exact.recall) == (True, None)
         shared = np.intersect1d(near.ids, exact.ids)
         hits += len(shared)
-        told = [dict(zip(found.ids.tolist(), found.distances.tolist(), strict=True)) for found in (near, exact)]
+        told = [
+            dict(zip(found.ids.tolist(), found.distances.tolist(), strict=True))
+            for found in (near, exact)
+        ]
         assert all(told[0][row] == told[1][row] for row in shared.tolist())
     assert hits / (10 * len(list(sample.rglob("*.jpg")))) >= 0.98
 
@@ -133,7 +141,12 @@ def test_the_report_says_how_the_space_is_searched_now(collection, monkeypatch):
     report = lookalike.optimize(collection)
     [done] = report.spaces
     assert (done.did, done.index) == ("kept", "IVF_RQ, 2 partitions, 5 bits a number")
-    assert (done.recall, done.probes, done.candidates, done.filtered_recall) == (0.993, 1, 50, 0.995)
+    assert (done.recall, done.probes, done.candidates, done.filtered_recall) == (
+        0.993,
+        1,
+        50,
+        0.995,
+    )
     assert 0 < report.seconds < 300
     told = report.to_dict()
     assert (told["fragments"], told["spaces"][0]["recall"]) == (1, 0.993)
@@ -224,12 +237,21 @@ lookalike.optimize(path, min_rows=1000, keep_days=0, progress=told)
 
 @pytest.mark.parametrize(
     ("step", "delay"),
-    [("Gathering", 0), ("Building", 0.02), ("Building", 0.1), ("Measuring", 0), ("Measuring", 0.5), ("Removing", 0)],
+    [
+        ("Gathering", 0),
+        ("Building", 0.02),
+        ("Building", 0.1),
+        ("Measuring", 0),
+        ("Measuring", 0.5),
+        ("Removing", 0),
+    ],
 )
 def test_killed_at_any_step_it_leaves_a_collection_that_answers(collection, step, delay):
     ids, matrix = collection.vectors(SPACE)
     query = drawn(1, seed=9)[0].astype(np.float16)
-    done = subprocess.run([sys.executable, "-c", KILLED, collection.path, step, str(delay)], check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, collection.path, step, str(delay)], check=False
+    )
     assert done.returncode == 9
     again = Collection.open(collection.path)
     np.testing.assert_array_equal(again.vectors(SPACE)[0], ids)
@@ -282,7 +304,9 @@ def test_what_was_new_a_moment_ago_stays_and_what_belongs_to_no_version_goes(tmp
 
 def test_misuse_is_named(collection):
     for recall in (0, 1.01, float("nan")):
-        with pytest.raises(InputError, match=r"expected a share above 0 and at most 1, such as 0\.99"):
+        with pytest.raises(
+            InputError, match=r"expected a share above 0 and at most 1, such as 0\.99"
+        ):
             lookalike.optimize(collection, recall=recall)
     with pytest.raises(InputError, match="keep_days = -1"):
         lookalike.optimize(collection, keep_days=-1)

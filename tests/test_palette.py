@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lookalike.palette import OTHER, UNLABELLED, legend
+from lookalike.drawing.palette import OTHER, UNLABELLED, legend
 
 
 def test_each_label_has_a_colour_of_its_own():
@@ -14,7 +14,9 @@ def test_each_label_has_a_colour_of_its_own():
 
 def test_the_order_of_rows_changes_no_colour():
     forth, back = legend(["x", "y", "z"]), legend(["z", "y", "x"])
-    assert dict(zip(forth.names, forth.colours, strict=True)) == dict(zip(back.names, back.colours, strict=True))
+    assert dict(zip(forth.names, forth.colours, strict=True)) == dict(
+        zip(back.names, back.colours, strict=True)
+    )
 
 
 def test_no_label_is_grey_and_last():
@@ -35,9 +37,21 @@ def test_beyond_twenty_the_most_frequent_are_told_apart():
 # Machado, Oliveira, Fernandes: A physiologically-based model for simulation of color vision deficiency, 2009.
 SEEN_BY = {
     "all cones": np.eye(3),
-    "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
-    "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.01182, 0.04294, 0.968881]],
-    "tritanopia": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.3039]],
+    "protanopia": [
+        [0.152286, 1.052583, -0.204868],
+        [0.114503, 0.786281, 0.099216],
+        [-0.003882, -0.048116, 1.051998],
+    ],
+    "deuteranopia": [
+        [0.367322, 0.860646, -0.227968],
+        [0.280085, 0.672501, 0.047413],
+        [-0.01182, 0.04294, 0.968881],
+    ],
+    "tritanopia": [
+        [1.255528, -0.076749, -0.178779],
+        [-0.078411, 0.930809, 0.147602],
+        [0.004733, 0.691367, 0.3039],
+    ],
 }
 
 
@@ -53,7 +67,9 @@ def oklab(linear: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("eyes", SEEN_BY)
 def test_ten_labels_can_be_told_apart_by_all(eyes):
     colours = legend([str(index) for index in range(10)]).colours
-    shown = np.array([[int(colour[at : at + 2], 16) for at in (1, 3, 5)] for colour in colours]) / 255
+    shown = (
+        np.array([[int(colour[at : at + 2], 16) for at in (1, 3, 5)] for colour in colours]) / 255
+    )
     linear = np.where(shown <= 0.04045, shown / 12.92, ((shown + 0.055) / 1.055) ** 2.4)
     seen = oklab(np.clip(linear @ np.transpose(SEEN_BY[eyes]), 0, 1))
     apart = np.linalg.norm(seen[:, np.newaxis] - seen, axis=2) + np.eye(10)

@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 import lookalike
+from lookalike.drawing.matches import draw_matches
 from lookalike.errors import InputError
 from lookalike.models.registry import resolve
-from lookalike.pictures import draw_matches
 from lookalike.types import Matches
 
 COUNT = 12
@@ -53,7 +53,9 @@ def query() -> Image.Image:
     return noise(3, 200, 100)
 
 
-def answer(collection: lookalike.Collection, query: Image.Image, k: int, space: str = "pixels") -> Matches:
+def answer(
+    collection: lookalike.Collection, query: Image.Image, k: int, space: str = "pixels"
+) -> Matches:
     return lookalike.search(collection, np.asarray(query), k=k, space=space)
 
 
@@ -75,7 +77,10 @@ def places(page: np.ndarray, picture: Image.Image) -> list[tuple[int, int]]:
     found = []
     for top in range(page.shape[0] - height + 1):
         start = page[top].tobytes().find(inner[0].tobytes())
-        if start >= 0 and (page[top : top + height, start // 3 : start // 3 + width] == inner).all():
+        if (
+            start >= 0
+            and (page[top : top + height, start // 3 : start // 3 + width] == inner).all()
+        ):
             found.append((top - 4, start // 3 - 4))
     return found
 
@@ -128,7 +133,9 @@ def test_two_answers_stand_one_below_the_other(collection, query, tmp_path):
     lower = min(places(page, original(below)))[0]
     for uri in answers[0].uris:
         assert min(places(page, original(uri)))[0] < lower
-    assert sum(len(places(page, original(uri))) for uri in {*answers[0].uris, *answers[1].uris}) == 5
+    assert (
+        sum(len(places(page, original(uri))) for uri in {*answers[0].uris, *answers[1].uris}) == 5
+    )
     one = pixels(draw_matches(query, answers[:1], collection, tmp_path / "one.png"))
     assert one.shape[0] < page.shape[0]
 
@@ -164,7 +171,9 @@ def test_any_name_and_label_can_be_written_below_a_picture(collection, query, tm
     one = answer(collection, query, 1)
     matches = replace(one, labels=[name], uris=[f"/pictures/{name}.jpg"])
     for label in (None, name):
-        page = pixels(draw_matches(query, [matches], collection, tmp_path / "out.png", label=label, name=name))
+        page = pixels(
+            draw_matches(query, [matches], collection, tmp_path / "out.png", label=label, name=name)
+        )
         assert len(places(page, query)) == 1
 
 
@@ -218,7 +227,13 @@ def test_the_thumbnail_stands_in_for_a_lost_original(query, tmp_path, harm):
 
 @pytest.mark.parametrize(
     ("name", "kind"),
-    [("a.png", "PNG"), ("a.jpg", "JPEG"), ("a.jpeg", "JPEG"), ("a.webp", "WEBP"), ("b/A.JPG", "JPEG")],
+    [
+        ("a.png", "PNG"),
+        ("a.jpg", "JPEG"),
+        ("a.jpeg", "JPEG"),
+        ("a.webp", "WEBP"),
+        ("b/A.JPG", "JPEG"),
+    ],
 )
 def test_the_ending_of_the_name_decides_the_format(collection, query, tmp_path, name, kind):
     path = tmp_path / "out" / name
@@ -231,6 +246,8 @@ def test_the_ending_of_the_name_decides_the_format(collection, query, tmp_path, 
 
 @pytest.mark.parametrize("name", ["out.gif", "out", "out.pdf", ".png"])
 def test_another_ending_is_refused_with_those_that_are_known(collection, query, tmp_path, name):
-    with pytest.raises(InputError, match=rf"'{name}'; its name must end in \.png, \.jpg, \.jpeg, \.webp"):
+    with pytest.raises(
+        InputError, match=rf"'{name}'; its name must end in \.png, \.jpg, \.jpeg, \.webp"
+    ):
         draw_matches(query, [answer(collection, query, 1)], collection, tmp_path / name)
     assert not (tmp_path / name).exists()

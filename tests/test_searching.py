@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 
 import lookalike
+from lookalike import Collection
 from lookalike.errors import CollectionError, ImageError, InputError, SpaceError
-from lookalike.indexing import Settings
+from lookalike.indexing.run import Settings
 from lookalike.models.registry import resolve
-from lookalike.store.collection import Collection
 
 
 @pytest.fixture(scope="module")
@@ -40,13 +40,17 @@ def test_the_nearest_of_a_picture_is_itself_then_its_kind(collection, query):
 
 @pytest.mark.parametrize("space", ["efficientnet-lite0", "pixels"])
 def test_distances_and_order_equal_a_plain_computation(collection, query, space):
-    from lookalike import images
+    from lookalike import imaging
     from lookalike.models import embedder
 
     model = resolve(space)
-    vector = embedder.load(model).embed(images.prepare(images.decode(query.read_bytes()), model)[None])[0]
+    vector = embedder.load(model).embed(
+        imaging.prepare(imaging.decode(query.read_bytes()), model)[None]
+    )[0]
     ids, matrix = collection.vectors(space)
-    distances = np.linalg.norm(matrix.astype(np.float64) - vector.astype(np.float16).astype(np.float64), axis=1)
+    distances = np.linalg.norm(
+        matrix.astype(np.float64) - vector.astype(np.float16).astype(np.float64), axis=1
+    )
     order = np.lexsort((ids, distances))
     matches = lookalike.search(collection, query, k=45, space=space)
     assert matches.ids.tolist() == ids[order].tolist()
@@ -120,13 +124,23 @@ def test_a_collection_that_is_dropped_frees_what_was_loaded_of_it(query, tmp_pat
 def test_a_filter_narrows_before_the_nearest_are_taken(collection, query):
     everything = lookalike.search(collection, query, k=45)
     where = "label in ('car', 'cat') and not uri like '%0001%'"
-    fitting = [match.id for match in everything if match.label in {"car", "cat"} and "0001" not in match.uri]
+    fitting = [
+        match.id
+        for match in everything
+        if match.label in {"car", "cat"} and "0001" not in match.uri
+    ]
     matches = lookalike.search(collection, query, k=5, where=where)
     assert matches.ids.tolist() == fitting[:5]
-    assert matches.distances.tolist() == [match.distance for match in everything if match.id in fitting][:5]
+    assert (
+        matches.distances.tolist()
+        == [match.distance for match in everything if match.id in fitting][:5]
+    )
     assert len(fitting) == 8
     assert lookalike.search(collection, query, k=45, where=where).ids.tolist() == fitting
-    assert lookalike.search(collection.path, query, k=45, where=where, space="pixels").labels != everything.labels
+    assert (
+        lookalike.search(collection.path, query, k=45, where=where, space="pixels").labels
+        != everything.labels
+    )
 
 
 def test_a_filter_and_not_self_go_together(collection, query):
@@ -175,7 +189,11 @@ def test_the_answer_in_columns(collection, query):
     assert frame["uri"].tolist() == matches.uris == matches.to_arrow()["uri"].to_pylist()
     assert [match.rank for match in matches] == [1, 2, 3]
     assert matches.to_dict()["matches"][1] == dict(zip(frame.columns, frame.iloc[1], strict=True))
-    assert (matches.space, matches.metric, matches.exact) == ("efficientnet-lite0", "euclidean", True)
+    assert (matches.space, matches.metric, matches.exact) == (
+        "efficientnet-lite0",
+        "euclidean",
+        True,
+    )
 
 
 def test_many_queries_at_once_are_answered_as_each_alone(collection, sample, query):
@@ -183,7 +201,11 @@ def test_many_queries_at_once_are_answered_as_each_alone(collection, sample, que
     many = lookalike.search_many(collection, queries, k=7)
     for matches, one in zip(many, queries, strict=True):
         alone = lookalike.search(collection, one, k=7, exact=True)
-        assert (matches.ids.tolist(), matches.uris, matches.labels) == (alone.ids.tolist(), alone.uris, alone.labels)
+        assert (matches.ids.tolist(), matches.uris, matches.labels) == (
+            alone.ids.tolist(),
+            alone.uris,
+            alone.labels,
+        )
         np.testing.assert_array_equal(matches.distances, alone.distances)
         assert matches.exact
     pixels = lookalike.search_many(collection, queries[:1], space="pixels")
@@ -193,7 +215,9 @@ def test_many_queries_at_once_are_answered_as_each_alone(collection, sample, que
         lookalike.search_many(collection, queries, k=0)
 
 
-def test_a_narrow_filter_is_compared_exactly_and_kept_until_the_collection_changes(sample, tmp_path, query):
+def test_a_narrow_filter_is_compared_exactly_and_kept_until_the_collection_changes(
+    sample, tmp_path, query
+):
     lookalike.index(sample, tmp_path / "c", settings=Settings(min_rows=10))
     table = lookalike.Collection.open(tmp_path / "c")
     assert lookalike.search(table, query).recall is not None
@@ -209,7 +233,7 @@ def test_a_narrow_filter_is_compared_exactly_and_kept_until_the_collection_chang
 
 
 def test_a_wide_filter_is_searched_by_the_index(sample, tmp_path, query, monkeypatch):
-    monkeypatch.setattr("lookalike.searching._FEW", 3)
+    monkeypatch.setattr("lookalike.retrieval.search._FEW", 3)
     lookalike.index(sample, tmp_path / "c", settings=Settings(min_rows=10))
     where = "label in ('teapot', 'car')"
     found = lookalike.search(tmp_path / "c", query, where=where)

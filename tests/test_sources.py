@@ -61,7 +61,17 @@ def test_the_order_is_that_of_the_names_whenever_they_were_made(root, tmp_path):
     make(root, *files)
     other = tmp_path / "other"
     make(other, *reversed(files))
-    expected = ["10.jpg", "9.jpg", "Z.jpg", "a.jpg", "b.jpg", "é.jpg", "c/a.jpg", "c/z.jpg", "d/a.jpg"]
+    expected = [
+        "10.jpg",
+        "9.jpg",
+        "Z.jpg",
+        "a.jpg",
+        "b.jpg",
+        "é.jpg",
+        "c/a.jpg",
+        "c/z.jpg",
+        "d/a.jpg",
+    ]
     assert met(root) == met(other) == expected
 
 
@@ -114,7 +124,11 @@ def test_an_item_carries_its_stamp_and_its_bytes(root):
     make(root, "a.jpg")
     os.utime(root / "a.jpg", ns=(1, 1_234_567_890_123_456_789))
     (item,) = Scan([root])
-    assert (item.uri, item.size, item.mtime_ns) == (str(root / "a.jpg"), 5, 1_234_567_890_123_456_789)
+    assert (item.uri, item.size, item.mtime_ns) == (
+        str(root / "a.jpg"),
+        5,
+        1_234_567_890_123_456_789,
+    )
     assert item.read() == b"a.jpg"
 
 
@@ -129,15 +143,27 @@ def test_an_item_that_cannot_be_read_has_no_stamp(root):
 
 def test_single_files_are_taken_with_any_extension(root):
     make(root, "a.txt", "b", ".hidden.jpg")
-    assert met(root, root / "b", root / "a.txt", root / ".hidden.jpg") == ["b", "a.txt", ".hidden.jpg"]
+    assert met(root, root / "b", root / "a.txt", root / ".hidden.jpg") == [
+        "b",
+        "a.txt",
+        ".hidden.jpg",
+    ]
 
 
 def test_paths_that_overlap_give_each_image_once(root):
     make(root, "a/x.jpg", "a/b/y.jpg", "a/.z.jpg", "a/t.txt", "ab/w.jpg")
     a = root / "a"
-    assert met(root, a / "b", a, a, a / "x.jpg", f"{a}/", a / "b" / ".." / "x.jpg") == ["a/x.jpg", "a/b/y.jpg"]
+    assert met(root, a / "b", a, a, a / "x.jpg", f"{a}/", a / "b" / ".." / "x.jpg") == [
+        "a/x.jpg",
+        "a/b/y.jpg",
+    ]
     # What the walk would pass over is taken because it was named.
-    assert met(root, a, a / ".z.jpg", a / "t.txt") == ["a/.z.jpg", "a/t.txt", "a/x.jpg", "a/b/y.jpg"]
+    assert met(root, a, a / ".z.jpg", a / "t.txt") == [
+        "a/.z.jpg",
+        "a/t.txt",
+        "a/x.jpg",
+        "a/b/y.jpg",
+    ]
     assert met(root, a, a / ".z.jpg", hidden=True) == ["a/.z.jpg", "a/x.jpg", "a/b/y.jpg"]
     # A folder whose name begins like another's is not inside it.
     assert met(root, a, root / "ab") == ["a/x.jpg", "a/b/y.jpg", "ab/w.jpg"]
@@ -183,7 +209,9 @@ def test_labels(root):
     assert [item.label for item in Scan([root])] == ["pictures", "cats"]
     assert [item.label for item in Scan([root / "cats" / "a.jpg"])] == ["cats"]
     assert [item.label for item in Scan([root], labels="none")] == [None, None]
-    with pytest.raises(SourceError, match="labels = 'name' is not known; expected 'folder' or 'none'"):
+    with pytest.raises(
+        SourceError, match="labels = 'name' is not known; expected 'folder' or 'none'"
+    ):
         Scan([root], labels="name")
 
 
@@ -199,7 +227,15 @@ def test_labels_are_unicode_whatever_the_folder_is_called(root):
 @pytest.mark.parametrize("mark", ["", "\N{ZERO WIDTH NO-BREAK SPACE}"])
 def test_a_list_names_a_path_a_line(root, tmp_path, end, mark):
     make(root, "a.jpg", "my pictures/b c.jpg", "d/e.jpg", "f.dat")
-    lines = [f"{root}/f.dat", "", "   ", f"{root}/my pictures/b c.jpg", f"{root}/d", f"{root}/gone.jpg", ""]
+    lines = [
+        f"{root}/f.dat",
+        "",
+        "   ",
+        f"{root}/my pictures/b c.jpg",
+        f"{root}/d",
+        f"{root}/gone.jpg",
+        "",
+    ]
     (tmp_path / "list.txt").write_bytes((mark + end.join(lines)).encode())
     listed = ["f.dat", "my pictures/b c.jpg", "gone.jpg", "d/e.jpg"]
     assert met(root, f"@{tmp_path}/list.txt") == listed
@@ -223,7 +259,11 @@ def test_a_list_is_relative_to_where_it_is_used(root, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("content", "reason"),
-    [(b"caf\xe9.jpg\n", "not UTF-8"), (b"a.jpg\0b.jpg\0", "NUL"), ("a.jpg\n".encode("utf-16-le"), "NUL")],
+    [
+        (b"caf\xe9.jpg\n", "not UTF-8"),
+        (b"a.jpg\0b.jpg\0", "NUL"),
+        ("a.jpg\n".encode("utf-16-le"), "NUL"),
+    ],
 )
 def test_a_list_that_is_no_text_is_refused(tmp_path, content, reason):
     (tmp_path / "list.txt").write_bytes(content)
@@ -275,7 +315,8 @@ def test_a_folder_that_cannot_be_read_is_one_bad_item_and_the_rest_is_met(root):
 
 
 @pytest.mark.parametrize(
-    "name", ["new\nline.jpg", "quo'te\".jpg", "😀 猫.jpg", "%41.jpg", "#a?b;c.jpg", "file:.jpg", "\\.jpg"]
+    "name",
+    ["new\nline.jpg", "quo'te\".jpg", "😀 猫.jpg", "%41.jpg", "#a?b;c.jpg", "file:.jpg", "\\.jpg"],
 )
 def test_odd_names_are_plain_paths(root, name):
     make(root, name)
@@ -304,7 +345,12 @@ def test_uris_are_absolute_and_do_not_follow_links(root, monkeypatch):
     make(root, "a/x.jpg")
     (root / "b").symlink_to(root / "a")
     monkeypatch.chdir(root)
-    assert to_uri("b/x.jpg") == to_uri(Path("b/./x.jpg")) == to_uri("a/../b/x.jpg") == f"{root}/b/x.jpg"
+    assert (
+        to_uri("b/x.jpg")
+        == to_uri(Path("b/./x.jpg"))
+        == to_uri("a/../b/x.jpg")
+        == f"{root}/b/x.jpg"
+    )
 
 
 @given(st.lists(names, min_size=1, max_size=2), names)

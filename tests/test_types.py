@@ -114,7 +114,12 @@ def test_the_fingerprint_stays_what_it_was():
         replace(MODEL, title="Another title"),
         replace(MODEL, graph="e" * 64),
         replace(MODEL, weights=replace(MODEL.weights, file="elsewhere/net.onnx")),
-        replace(MODEL, weights=replace(MODEL.weights, package="p", extra="e", licence="MIT", hub="a/b", url="u")),
+        replace(
+            MODEL,
+            weights=replace(
+                MODEL.weights, package="p", extra="e", licence="MIT", hub="a/b", url="u"
+            ),
+        ),
     ],
 )
 def test_the_fingerprint_does_not_change_with_what_decides_nothing(other):
@@ -130,7 +135,15 @@ def test_items_compare_by_what_they_are_and_not_by_how_they_are_read():
 @pytest.fixture
 def matches() -> Matches:
     ids, distances = np.array([7, 3, 5], np.int64), np.array([0.0, 0.25, 1.5])
-    return Matches(ids, ["a.jpg", "b.jpg", "c.jpg"], ["cat", None, "dog"], distances, "net", exact=False, recall=0.99)
+    return Matches(
+        ids,
+        ["a.jpg", "b.jpg", "c.jpg"],
+        ["cat", None, "dog"],
+        distances,
+        "net",
+        exact=False,
+        recall=0.99,
+    )
 
 
 EMPTY = Matches(np.empty(0, np.int64), [], [], np.empty(0), "net")
@@ -149,7 +162,13 @@ def test_matches_as_plain_data(matches):
     assert {**data, "matches": data["matches"][0]} == {
         "space": "net", "metric": "euclidean", "exact": False, "recall": 0.99, "matches": first,
     }  # fmt: skip
-    assert EMPTY.to_dict() == {"space": "net", "metric": "euclidean", "exact": True, "recall": None, "matches": []}
+    assert EMPTY.to_dict() == {
+        "space": "net",
+        "metric": "euclidean",
+        "exact": True,
+        "recall": None,
+        "matches": [],
+    }
 
 
 def test_matches_as_tables_keep_their_types_even_without_rows(matches):

@@ -18,7 +18,12 @@ def test_unit_length():
 
 @settings(deadline=None)
 @given(
-    st.lists(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=3, max_size=3), max_size=6)
+    st.lists(
+        st.lists(
+            st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=3, max_size=3
+        ),
+        max_size=6,
+    )
 )
 def test_rows_of_any_size_come_to_length_one(rows):
     x = np.array(rows, np.float32).reshape(-1, 3)

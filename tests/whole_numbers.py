@@ -36,7 +36,9 @@ def tensors(seed: int = 0) -> dict[str, np.ndarray]:
 
 def network(weights: dict[str, np.ndarray], cut: str = "relu6") -> onnx.ModelProto:
     """Return the float graph: two branches that end in one map, a sum, and each kind of pool."""
-    model = Model("small", "small", "none", (HEIGHT, WIDTH), 12, mean=(127.0,) * 3, std=(128.0,) * 3)
+    model = Model(
+        "small", "small", "none", (HEIGHT, WIDTH), 12, mean=(127.0,) * 3, std=(128.0,) * 3
+    )
     net = Network(model, weights, eps=1e-3)
 
     def layer(x: Features, name: str, **options) -> Features:
@@ -56,13 +58,17 @@ def pictures(count: int = 6) -> np.ndarray:
     return np.kron(noise, np.ones((1, 4, 4, 1))).astype(np.uint8)
 
 
-def run(proto: onnx.ModelProto, images: np.ndarray, names: list[str] | None = None) -> list[np.ndarray]:
+def run(
+    proto: onnx.ModelProto, images: np.ndarray, names: list[str] | None = None
+) -> list[np.ndarray]:
     """Return the vectors, or tensors of these names."""
     watched = onnx.ModelProto()
     watched.CopyFrom(proto)
     if names is not None:
         del watched.graph.output[:]
-        kinds = (helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in names)
+        kinds = (
+            helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in names
+        )
         watched.graph.output.extend(kinds)
     session = ort.InferenceSession(watched.SerializeToString(), providers=["CPUExecutionProvider"])
     return session.run(names, {"images": images})
@@ -70,7 +76,9 @@ def run(proto: onnx.ModelProto, images: np.ndarray, names: list[str] | None = No
 
 def measure(proto: onnx.ModelProto, images: np.ndarray) -> dict[str, np.ndarray]:
     """Return range and mean of every map of the graph."""
-    names = [node.output[0] for node in proto.graph.node if node.op_type not in {"Transpose", "Flatten"}]
+    names = [
+        node.output[0] for node in proto.graph.node if node.op_type not in {"Transpose", "Flatten"}
+    ]
     measured = {}
     for name, values in zip(names, run(proto, images, names), strict=True):
         measured[f"{name}.range"] = np.array([values.min(), values.max()])
@@ -83,7 +91,9 @@ class Whole:
 
     def __init__(self, proto: onnx.ModelProto, measured: dict[str, np.ndarray]) -> None:
         self._nodes = list(proto.graph.node)
-        self._given = {tensor.name: numpy_helper.to_array(tensor) for tensor in proto.graph.initializer}
+        self._given = {
+            tensor.name: numpy_helper.to_array(tensor) for tensor in proto.graph.initializer
+        }
         self._measured = measured
         self._scales = self._all_scales()
 
@@ -112,12 +122,18 @@ class Whole:
                     low, high = min(ranges[n][0] for n in names), max(ranges[n][1] for n in names)
                     ranges.update({name: [low, high] for name in names})
         steps = {name: np.float32((high - low) / 255) for name, (low, high) in ranges.items()}
-        scales = {name: (float(step), round(-ranges[name][0] / float(step))) for name, step in steps.items()}
+        scales = {
+            name: (float(step), round(-ranges[name][0] / float(step)))
+            for name, step in steps.items()
+        }
         source = next(node for node in self._nodes if node.op_type == "DequantizeLinear")
         return {**scales, source.output[0]: (1 / 128, 127)}
 
     def _do(self, node: onnx.NodeProto, maps: dict[str, np.ndarray]) -> np.ndarray:
-        taken, options = node.input, {part.name: helper.get_attribute_value(part) for part in node.attribute}
+        taken, options = (
+            node.input,
+            {part.name: helper.get_attribute_value(part) for part in node.attribute},
+        )
         x = maps[taken[0]]
         match node.op_type:
             case "Transpose":
@@ -150,7 +166,9 @@ class Whole:
             first = channel // each * kernel.shape[1]
             part = slice(first, first + kernel.shape[1])
             sums = np.einsum("nchwij,cij->nhw", windows[:, part], whole[channel])
-            gained = (whole[channel] * steps[channel] - kernel[channel]).sum(axis=(1, 2)) @ mean[part]
+            gained = (whole[channel] * steps[channel] - kernel[channel]).sum(axis=(1, 2)) @ mean[
+                part
+            ]
             fine = step * steps[channel]
             found.append((sums + round((bias[channel] - gained) / fine)) * fine)
         assert groups * each == len(found)
@@ -164,7 +182,11 @@ class Whole:
 
     def _kept(self, node: onnx.NodeProto, real: np.ndarray) -> np.ndarray:
         """Round to the scale of the result, or of its cut."""
-        cut = (n.output[0] for n in self._nodes if n.op_type in {"Clip", "Relu"} and n.input[0] == node.output[0])
+        cut = (
+            n.output[0]
+            for n in self._nodes
+            if n.op_type in {"Clip", "Relu"} and n.input[0] == node.output[0]
+        )
         step, zero = self._scales[next(cut, node.output[0])]
         return np.clip(np.rint(real / step) + zero, 0, 255).astype(np.int64)
 

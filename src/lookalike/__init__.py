@@ -11,15 +11,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lookalike.backups import backup as backup
-    from lookalike.backups import restore as restore
-    from lookalike.checking import check as check
+    from lookalike.collection import Collection as Collection
     from lookalike.errors import LookalikeError as LookalikeError
-    from lookalike.indexing import index as index
-    from lookalike.optimizing import optimize as optimize
-    from lookalike.searching import search as search
-    from lookalike.searching import search_many as search_many
-    from lookalike.store.collection import Collection as Collection
+    from lookalike.indexing.run import index as index
+    from lookalike.maintenance.backup import backup as backup
+    from lookalike.maintenance.backup import restore as restore
+    from lookalike.maintenance.check import check as check
+    from lookalike.maintenance.optimize import optimize as optimize
+    from lookalike.retrieval.search import search as search
+    from lookalike.retrieval.search import search_many as search_many
     from lookalike.types import Matches as Matches
 
 __all__ = [
@@ -39,16 +39,16 @@ __version__ = "0.1.0"
 
 # Looked up when first used: `import lookalike` must load neither the store nor the inference runtime.
 _HOMES = {
-    "Collection": "lookalike.store.collection",
+    "Collection": "lookalike.collection",
     "LookalikeError": "lookalike.errors",
     "Matches": "lookalike.types",
-    "backup": "lookalike.backups",
-    "check": "lookalike.checking",
-    "index": "lookalike.indexing",
-    "optimize": "lookalike.optimizing",
-    "restore": "lookalike.backups",
-    "search": "lookalike.searching",
-    "search_many": "lookalike.searching",
+    "backup": "lookalike.maintenance.backup",
+    "check": "lookalike.maintenance.check",
+    "index": "lookalike.indexing.run",
+    "optimize": "lookalike.maintenance.optimize",
+    "restore": "lookalike.maintenance.backup",
+    "search": "lookalike.retrieval.search",
+    "search_many": "lookalike.retrieval.search",
 }
 
 

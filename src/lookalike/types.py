@@ -166,7 +166,11 @@ class Model:
         for name, part in (("weights", self.weights), ("calibration", self.calibration)):
             fields[name] = None if part is None else part.sha256 or part.md5
         # What came later changes the hash only where it says something.
-        for name, usual in (("precision", "f32"), ("calibration", None), ("runtime", "onnxruntime")):
+        for name, usual in (
+            ("precision", "f32"),
+            ("calibration", None),
+            ("runtime", "onnxruntime"),
+        ):
             if fields[name] == usual:
                 del fields[name]
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:12]
@@ -213,7 +217,9 @@ class Matches:
         return len(self.uris)
 
     def __iter__(self) -> Iterator[Match]:
-        columns = zip(self.ids.tolist(), self.uris, self.labels, self.distances.tolist(), strict=True)
+        columns = zip(
+            self.ids.tolist(), self.uris, self.labels, self.distances.tolist(), strict=True
+        )
         return (Match(rank, *row) for rank, row in enumerate(columns, start=1))
 
     def to_dict(self) -> dict[str, Any]:

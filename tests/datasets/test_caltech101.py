@@ -80,11 +80,19 @@ def given_file(folder: Path, content: bytes) -> Path:
 
 
 def tree(root: Path) -> dict[str, bytes]:
-    return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    return {
+        path.relative_to(root).as_posix(): path.read_bytes()
+        for path in root.rglob("*")
+        if path.is_file()
+    }
 
 
 def whole(classes, images=3) -> dict[str, bytes]:
-    return {f"{name}/image_{nth:04}.jpg": photograph(name, nth) for name in classes for nth in range(1, images + 1)}
+    return {
+        f"{name}/image_{nth:04}.jpg": photograph(name, nth)
+        for name in classes
+        for nth in range(1, images + 1)
+    }
 
 
 # The names
@@ -101,7 +109,12 @@ def test_the_official_archive_and_its_classes_are_the_known_ones():
 
 @pytest.mark.parametrize(
     ("name", "told"),
-    [("brian", "Did you mean 'brain'"), ("faces", "'Faces'"), ("BACKGROUND_Google", "no class"), ("zzz", "accordion")],
+    [
+        ("brian", "Did you mean 'brain'"),
+        ("faces", "'Faces'"),
+        ("BACKGROUND_Google", "no class"),
+        ("zzz", "accordion"),
+    ],
 )
 def test_an_unknown_class_is_told_before_anything_is_downloaded(server, good, tmp_path, name, told):
     with pytest.raises(InputError) as caught:
@@ -124,13 +137,21 @@ def test_the_seed_classes_are_downloaded_and_unpacked(good, tmp_path):
     root = fetch(tmp_path / "data", archive=good, progress=lambda done, _total: seen.append(done))
     assert root == tmp_path / "data" / "101_ObjectCategories"
     assert tree(root) == whole(SEED_CLASSES)
-    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["101_ObjectCategories", "caltech-101.zip"]
+    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == [
+        "101_ObjectCategories",
+        "caltech-101.zip",
+    ]
     assert seen[-1] == len(GOOD)
 
 
 @pytest.mark.parametrize(
     ("classes", "expected"),
-    [("all", SMALL), (["ant"], ["ant"]), ("ant", ["ant"]), (("ant", "brain", "ant"), ["ant", "brain"])],
+    [
+        ("all", SMALL),
+        (["ant"], ["ant"]),
+        ("ant", ["ant"]),
+        (("ant", "brain", "ant"), ["ant", "brain"]),
+    ],
 )
 def test_only_the_chosen_classes_are_unpacked(good, tmp_path, classes, expected):
     assert tree(fetch(tmp_path, archive=good, classes=classes)) == whole(expected)
@@ -175,11 +196,17 @@ def test_offline_a_zip_put_there_by_hand_serves(server, good, tmp_path, monkeypa
 
 def test_several_at_once_agree(good, tmp_path, monkeypatch):
     write = caltech101._write
-    monkeypatch.setattr(caltech101, "_write", lambda *photograph: (time.sleep(0.003), write(*photograph)))
+    monkeypatch.setattr(
+        caltech101, "_write", lambda *photograph: (time.sleep(0.003), write(*photograph))
+    )
     choices = [["ant"], ["ant", "brain"], "seed", "all"]
     roots: list[Path] = []
     threads = [
-        threading.Thread(target=lambda classes=classes: roots.append(fetch(tmp_path, archive=good, classes=classes)))
+        threading.Thread(
+            target=lambda classes=classes: roots.append(
+                fetch(tmp_path, archive=good, classes=classes)
+            )
+        )
         for classes in choices
     ]
     for thread in threads:
@@ -188,7 +215,10 @@ def test_several_at_once_agree(good, tmp_path, monkeypatch):
         thread.join()
     assert len(roots) == 4
     assert tree(roots[0]) == whole(SMALL)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["101_ObjectCategories", "caltech-101.zip"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "101_ObjectCategories",
+        "caltech-101.zip",
+    ]
 
 
 # Given
@@ -245,7 +275,11 @@ def member(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> tarfil
         member("..\\outside.jpg"),
         member("C:\\outside.jpg"),
         member("101_ObjectCategories/ant/image_0009.jpg", tarfile.SYMTYPE, "/etc/passwd"),
-        member("101_ObjectCategories/ant/image_0008.jpg", tarfile.LNKTYPE, "101_ObjectCategories/ant/image_0001.jpg"),
+        member(
+            "101_ObjectCategories/ant/image_0008.jpg",
+            tarfile.LNKTYPE,
+            "101_ObjectCategories/ant/image_0001.jpg",
+        ),
         member("101_ObjectCategories/linked", tarfile.SYMTYPE, ".."),
         member("101_ObjectCategories/ant/image_0007.jpg", tarfile.FIFOTYPE),
         member("101_ObjectCategories/ant/image_0006.jpg", tarfile.CHRTYPE),
@@ -261,7 +295,9 @@ def test_an_unsafe_member_of_the_tar_is_refused_by_name(tmp_path, bad, pack):
     assert tree(tmp_path) == {"given": source.read_bytes()}
 
 
-@pytest.mark.parametrize("name", ["../outside", "a/../../outside", "/outside", "C:/outside", "__MACOSX/../../outside"])
+@pytest.mark.parametrize(
+    "name", ["../outside", "a/../../outside", "/outside", "C:/outside", "__MACOSX/../../outside"]
+)
 def test_an_unsafe_name_in_the_zip_is_refused(tmp_path, name):
     source = given_file(tmp_path, zip_of(GOOD_TAR, extra={name: b"x"}))
     with pytest.raises(DatasetError, match="is refused") as caught:

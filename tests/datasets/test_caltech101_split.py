@@ -29,7 +29,10 @@ def folders(root: Path, counts: dict[str, int], order=sorted) -> Path:
 
 def drawn(table: pa.Table) -> dict[tuple[str, str], str]:
     uris, labels, splits = (table[name].to_pylist() for name in ("uri", "label", "split"))
-    return {(label, Path(uri).name): split for uri, label, split in zip(uris, labels, splits, strict=True)}
+    return {
+        (label, Path(uri).name): split
+        for uri, label, split in zip(uris, labels, splits, strict=True)
+    }
 
 
 some_counts = st.dictionaries(st.sampled_from(SOME), st.integers(1, 12), min_size=1, max_size=4)
@@ -43,7 +46,10 @@ def test_a_split_is_whole_disjoint_stratified_and_repeatable(tmp_path_factory, c
     table = split(root, classes="all", test=test, seed=seed)
     uris = table["uri"].to_pylist()
     assert uris == sorted(str(path) for path in root.rglob("*.jpg"))
-    assert all(Path(uri).parent.name == label for uri, label in zip(uris, table["label"].to_pylist(), strict=True))
+    assert all(
+        Path(uri).parent.name == label
+        for uri, label in zip(uris, table["label"].to_pylist(), strict=True)
+    )
     tested = Counter(label for (label, _), side in drawn(table).items() if side == "test")
     for label, count in counts.items():
         if count == 1:
@@ -56,7 +62,9 @@ def test_a_split_is_whole_disjoint_stratified_and_repeatable(tmp_path_factory, c
 
 @settings(max_examples=25, deadline=None)
 @given(counts=some_counts, seed=st.integers(0, 99), rng=st.randoms(use_true_random=False))
-def test_neither_order_nor_place_nor_other_classes_change_the_draw(tmp_path_factory, counts, seed, rng):
+def test_neither_order_nor_place_nor_other_classes_change_the_draw(
+    tmp_path_factory, counts, seed, rng
+):
     def shuffled(things) -> list:
         return rng.sample(list(things), len(things))
 
@@ -83,7 +91,10 @@ def test_the_seed_and_the_class_change_the_draw(tmp_path):
 
 def test_the_draw_stays_the_same_in_every_version(tmp_path):
     draw = drawn(split(folders(tmp_path, {"ant": 10}), classes="ant"))
-    assert sorted(name for (_, name), side in draw.items() if side == "test") == ["image_0004.jpg", "image_0005.jpg"]
+    assert sorted(name for (_, name), side in draw.items() if side == "test") == [
+        "image_0004.jpg",
+        "image_0005.jpg",
+    ]
 
 
 def test_a_split_takes_the_same_choice_of_classes_as_fetch(tmp_path):
@@ -102,7 +113,9 @@ def test_a_split_of_nothing_is_refused(tmp_path):
         split(tmp_path / "none", classes="all")
 
 
-@pytest.mark.parametrize("odd", [{"test": 0.0}, {"test": 1.0}, {"test": float("nan")}, {"test": -0.1}, {"seed": -1}])
+@pytest.mark.parametrize(
+    "odd", [{"test": 0.0}, {"test": 1.0}, {"test": float("nan")}, {"test": -0.1}, {"seed": -1}]
+)
 def test_shares_and_seeds_out_of_range_are_refused(tmp_path, odd):
     with pytest.raises(InputError, match="cannot be used"):
         split(folders(tmp_path, {"ant": 2}), classes="ant", **odd)
@@ -114,7 +127,9 @@ def test_shares_and_seeds_out_of_range_are_refused(tmp_path, odd):
 @pytest.fixture
 def real():
     if not REAL.is_dir():
-        pytest.skip(f"the photographs are not at {REAL}; name their folder's parent in LOOKALIKE_TEST_DATA")
+        pytest.skip(
+            f"the photographs are not at {REAL}; name their folder's parent in LOOKALIKE_TEST_DATA"
+        )
     return REAL
 
 

@@ -29,14 +29,23 @@ def test_what_was_written_is_read_back(tmp_path, rows):
     csv, parquet = write_manifest(table, tmp_path / "new" / "folder")
     assert read_manifest(csv).equals(table)
     assert read_manifest(parquet).equals(table)
-    assert sorted(path.name for path in csv.parent.iterdir()) == ["manifest.csv", "manifest.parquet"]
+    assert sorted(path.name for path in csv.parent.iterdir()) == [
+        "manifest.csv",
+        "manifest.parquet",
+    ]
 
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.lists(st.tuples(texts, texts, st.sampled_from(["train", "test"])), unique_by=lambda row: row[0], max_size=5))
+@given(
+    st.lists(
+        st.tuples(texts, texts, st.sampled_from(["train", "test"])),
+        unique_by=lambda row: row[0],
+        max_size=5,
+    )
+)
 def test_any_text_survives(tmp_path_factory, rows):
     for path in write_manifest(manifest(rows), tmp_path_factory.mktemp("any")):
         assert read_manifest(path).equals(manifest(rows))
@@ -54,7 +63,14 @@ def test_a_manifest_is_replaced(tmp_path):
 
 
 def test_other_columns_are_left_out_and_text_of_other_types_is_taken(tmp_path):
-    table = pa.table({"note": [1], "split": ["test"], "label": pa.array(["brain"]).dictionary_encode(), "uri": ["/a"]})
+    table = pa.table(
+        {
+            "note": [1],
+            "split": ["test"],
+            "label": pa.array(["brain"]).dictionary_encode(),
+            "uri": ["/a"],
+        }
+    )
     pq.write_table(table, tmp_path / "m.parquet")
     (tmp_path / "m.csv").write_text("\ufeffsplit,note,label,uri\ntest,1,brain,/a\n\n", "utf-8")
     for name in ("m.parquet", "m.csv"):
@@ -72,7 +88,10 @@ def test_other_columns_are_left_out_and_text_of_other_types_is_taken(tmp_path):
         ("uri,label,split\n/a,,test\n", "line 2: the column 'label' is empty"),
         (",label,split\n", "'uri'"),
         ("uri,label,split\n/a,b,test\n/c,d,test,\n", "line 3: 4 values"),
-        ("uri,label,split\n/a,b,test\n/a,b,train\n", "line 3: the column 'uri' lists '/a' a second time"),
+        (
+            "uri,label,split\n/a,b,test\n/a,b,train\n",
+            "line 3: the column 'uri' lists '/a' a second time",
+        ),
         ('uri,label,split\n"/a,b,test\n', "cannot be read as a table"),
     ],
 )
@@ -89,8 +108,14 @@ def test_a_csv_that_is_no_manifest_is_refused_by_line_and_column(tmp_path, text,
     ("columns", "told"),
     [
         ({"uri": ["/a"], "label": ["b"]}, "'split'"),
-        ({"uri": ["/a"], "label": ["b"], "split": ["Test"]}, "row 1: the column 'split' holds 'Test'"),
-        ({"uri": ["/a", None], "label": ["b", "b"], "split": ["test", "test"]}, "row 2: the column 'uri' is empty"),
+        (
+            {"uri": ["/a"], "label": ["b"], "split": ["Test"]},
+            "row 1: the column 'split' holds 'Test'",
+        ),
+        (
+            {"uri": ["/a", None], "label": ["b", "b"], "split": ["test", "test"]},
+            "row 2: the column 'uri' is empty",
+        ),
         ({"uri": ["/a"], "label": [["b"]], "split": ["test"]}, "no text"),
     ],
 )

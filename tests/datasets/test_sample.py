@@ -41,11 +41,17 @@ def test_pictures_are_in_colour_and_of_several_shapes(label: str, pictures) -> N
     assert {picture.mode for picture in pictures[label]} == {"RGB"}
     assert all(200 <= side <= 400 for picture in pictures[label] for side in picture.size)
     assert len({picture.size for picture in pictures[label]}) > 2
-    assert all(len(picture.getcolors(picture.width * picture.height)) > 50 for picture in pictures[label])
+    assert all(
+        len(picture.getcolors(picture.width * picture.height)) > 50 for picture in pictures[label]
+    )
 
 
 def test_pixels_alone_do_not_tell_the_class(pictures) -> None:
-    small = [picture.resize((32, 32), Image.Resampling.BILINEAR) for label in CLASSES for picture in pictures[label]]
+    small = [
+        picture.resize((32, 32), Image.Resampling.BILINEAR)
+        for label in CLASSES
+        for picture in pictures[label]
+    ]
     vectors = np.stack([np.asarray(picture, dtype=np.float64).ravel() for picture in small])
     distances = np.linalg.norm(vectors[:, None] - vectors, axis=2)
     np.fill_diagonal(distances, np.inf)
@@ -54,7 +60,9 @@ def test_pixels_alone_do_not_tell_the_class(pictures) -> None:
 
 
 def test_backdrops_are_drawn_alike_for_every_class(pictures) -> None:
-    colours = np.array([[picture.getpixel((0, 0)) for picture in pictures[label]] for label in CLASSES])
+    colours = np.array(
+        [[picture.getpixel((0, 0)) for picture in pictures[label]] for label in CLASSES]
+    )
     between, within = colours.mean(axis=1).std(axis=0), colours.std(axis=1).mean(axis=0)
     assert (between < 0.6 * within).all(), "the upper left pixel tells classes apart"
 
@@ -73,8 +81,12 @@ def test_a_negative_number_is_refused(index: int, seed: int) -> None:
 def test_write_sample_makes_one_folder_a_class(tmp_path) -> None:
     folder = write_sample(tmp_path / "new" / "sample", per_class=2, seed=3)
     assert folder == tmp_path / "new" / "sample"
-    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    assert names == [f"{label}/{label}_000{number}.jpg" for label in sorted(CLASSES) for number in (1, 2)]
+    names = sorted(
+        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
+    )
+    assert names == [
+        f"{label}/{label}_000{number}.jpg" for label in sorted(CLASSES) for number in (1, 2)
+    ]
     with Image.open(folder / "cat" / "cat_0002.jpg") as image:
         assert image.format == "JPEG"
         difference = np.abs(np.asarray(image, float) - np.asarray(draw("cat", 1, seed=3), float))
@@ -102,4 +114,6 @@ def test_the_manifest_names_no_half_written_picture(tmp_path, monkeypatch) -> No
     done = CliRunner().invoke(app, ["dataset", "sample", "--to", str(tmp_path)])
     assert done.exit_code == 0, done.output
     named = [Path(uri).name for uri in read_manifest(tmp_path / "manifest.csv")["uri"].to_pylist()]
-    assert sorted(named) == sorted(f"{label}_000{number}.jpg" for label in CLASSES for number in (1, 2))
+    assert sorted(named) == sorted(
+        f"{label}_000{number}.jpg" for label in CLASSES for number in (1, 2)
+    )

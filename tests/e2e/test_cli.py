@@ -44,8 +44,14 @@ def test_index_json_is_the_contract(sample, tmp_path):
 def test_search_json_is_the_contract(indexed, query):
     answer = lookalike_json("search", query, "-c", indexed, "-k", 3)
     assert list(answer) == ["space", "metric", "exact", "recall", "matches"]
-    assert (answer["space"], answer["metric"], answer["exact"]) == ("efficientnet-lite0-int8", "euclidean", True)
-    assert [list(match) for match in answer["matches"]] == [["rank", "id", "uri", "label", "distance"]] * 3
+    assert (answer["space"], answer["metric"], answer["exact"]) == (
+        "efficientnet-lite0-int8",
+        "euclidean",
+        True,
+    )
+    assert [list(match) for match in answer["matches"]] == [
+        ["rank", "id", "uri", "label", "distance"]
+    ] * 3
     first = answer["matches"][0]
     assert (first["rank"], first["uri"], first["label"]) == (1, str(query), "teapot")
 
@@ -66,7 +72,10 @@ def test_info_json_is_the_contract(indexed):
         "failures": 0,
     }
     assert lookalike_json("info", "-c", indexed) == expected
-    assert "8 bits (int8, onnxruntime); 1280 numbers; 45 images" in lookalike("info", "-c", indexed).stdout
+    assert (
+        "8 bits (int8, onnxruntime); 1280 numbers; 45 images"
+        in lookalike("info", "-c", indexed).stdout
+    )
 
 
 def test_models_are_listed(indexed):
@@ -76,7 +85,9 @@ def test_models_are_listed(indexed):
     assert (listed["default"], precisions[listed["default"]]) == ("efficientnet-lite0-int8", "int8")
     printed = lookalike("models").stdout
     assert "EfficientNet-Lite0" in printed
-    assert printed.endswith("A new collection gets efficientnet-lite0-int8, unless --model names another.\n")
+    assert printed.endswith(
+        "A new collection gets efficientnet-lite0-int8, unless --model names another.\n"
+    )
 
 
 def test_search_prints_one_match_a_line(indexed, query):
@@ -102,20 +113,29 @@ def test_the_collection_may_come_from_the_environment(indexed, query):
 
 def test_remove_takes_out_and_index_puts_back(sample, tmp_path):
     lookalike("index", sample / "car", "-c", tmp_path / "c", "--model", "pixels")
-    assert lookalike_json("remove", sample / "car" / "car_0001.jpg", "-c", tmp_path / "c") == {"removed": 1}
+    assert lookalike_json("remove", sample / "car" / "car_0001.jpg", "-c", tmp_path / "c") == {
+        "removed": 1
+    }
     assert "4 removed" in lookalike("remove", sample / "car", "-c", tmp_path / "c").stdout
     assert lookalike_json("index", sample / "car", "-c", tmp_path / "c")["added"] == 5
 
 
 def test_two_spaces_in_one_pass(sample, query, tmp_path):
-    lookalike("index", sample, "-c", tmp_path / "c", "--model", "pixels", "--model", "efficientnet-lite0")
+    lookalike(
+        "index", sample, "-c", tmp_path / "c", "--model", "pixels", "--model", "efficientnet-lite0"
+    )
     assert [space["name"] for space in lookalike_json("info", "-c", tmp_path / "c")["spaces"]] == [
         "pixels",
         "efficientnet-lite0",
     ]
-    feature = lookalike_json("search", query, "-c", tmp_path / "c", "-k", 5, "--space", "efficientnet-lite0")
+    feature = lookalike_json(
+        "search", query, "-c", tmp_path / "c", "-k", 5, "--space", "efficientnet-lite0"
+    )
     pixels = lookalike_json("search", query, "-c", tmp_path / "c", "-k", 5, "--space", "pixels")
-    alike = [[match["label"] for match in answer["matches"]].count("teapot") for answer in (feature, pixels)]
+    alike = [
+        [match["label"] for match in answer["matches"]].count("teapot")
+        for answer in (feature, pixels)
+    ]
     assert alike[0] > alike[1]
 
 
@@ -188,7 +208,16 @@ def test_bad_files_are_listed_and_the_good_are_indexed(difficult, tmp_path, no_r
 
 
 def test_max_megapixels_is_an_option(sample, tmp_path):
-    done = lookalike("index", sample / "car", "-c", tmp_path / "c", "--max-megapixels", "0.01", "--model", "pixels")
+    done = lookalike(
+        "index",
+        sample / "car",
+        "-c",
+        tmp_path / "c",
+        "--max-megapixels",
+        "0.01",
+        "--model",
+        "pixels",
+    )
     assert "5 failed" in done.stdout
     assert "more than the limit" in done.stdout
     again = lookalike("index", sample / "car", "-c", tmp_path / "c", "--retry-failures")
@@ -279,15 +308,25 @@ def test_ctrl_c_is_clean_and_the_next_run_goes_on(sample, tmp_path):
 
 
 def test_trace_prints_where_the_time_goes(indexed, query):
-    done = lookalike("search", query, "-c", indexed, "--json", env={**os.environ, "LOOKALIKE_TRACE": "1"})
+    done = lookalike(
+        "search", query, "-c", indexed, "--json", env={**os.environ, "LOOKALIKE_TRACE": "1"}
+    )
     json.loads(done.stdout)
-    for step in ("open collection", "load efficientnet-lite0-int8", "embed query", "read vectors", "compare"):
+    for step in (
+        "open collection",
+        "load efficientnet-lite0-int8",
+        "embed query",
+        "read vectors",
+        "compare",
+    ):
         assert step in done.stderr
 
 
 def test_a_closed_pipe_is_no_error(indexed, query):
     command = " ".join([*COMMAND, "search", str(query), "-c", str(indexed), "-k", "45"])
-    done = subprocess.run(["sh", "-c", f"{command} | head -1"], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        ["sh", "-c", f"{command} | head -1"], capture_output=True, text=True, check=True
+    )
     assert done.stdout.count("\n") == 1
     assert "Traceback" not in done.stderr
 
@@ -307,7 +346,16 @@ def test_progress_is_shown_on_a_terminal_only(sample, tmp_path):
 
 def test_a_list_may_come_from_a_pipe(sample, tmp_path):
     listed = "\n".join(str(file) for file in sorted((sample / "car").iterdir()))
-    command = [*COMMAND, "index", "@/dev/stdin", "-c", str(tmp_path / "c"), "--model", "pixels", "--json"]
+    command = [
+        *COMMAND,
+        "index",
+        "@/dev/stdin",
+        "-c",
+        str(tmp_path / "c"),
+        "--model",
+        "pixels",
+        "--json",
+    ]
     done = subprocess.run(command, input=listed, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout)["added"] == 5
     empty = subprocess.run(command, input="", capture_output=True, text=True, check=False)
@@ -317,11 +365,15 @@ def test_a_list_may_come_from_a_pipe(sample, tmp_path):
 
 def test_a_place_that_cannot_be_written_is_named(indexed, query, tmp_path):
     (tmp_path / "folder.png").mkdir()
-    error = lookalike("search", query, "-c", indexed, "--picture", tmp_path / "folder.png", status=2).stderr
+    error = lookalike(
+        "search", query, "-c", indexed, "--picture", tmp_path / "folder.png", status=2
+    ).stderr
     assert error.startswith("Error: ")
     assert "folder.png" in error
     (tmp_path / "file").touch()
-    assert "file" in lookalike("dataset", "sample", "--to", tmp_path / "file" / "x", status=2).stderr
+    assert (
+        "file" in lookalike("dataset", "sample", "--to", tmp_path / "file" / "x", status=2).stderr
+    )
 
 
 def test_json_is_plain_ascii_whatever_the_terminal(tmp_path):

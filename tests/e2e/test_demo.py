@@ -13,8 +13,17 @@ import pytest
 
 
 def demo(output, *arguments, **environment):
-    command = [sys.executable, "-m", "lookalike.demo", "--output", str(output), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, **environment}).stdout
+    command = [
+        sys.executable,
+        "-m",
+        "lookalike.demo.run",
+        "--output",
+        str(output),
+        *map(str, arguments),
+    ]
+    return subprocess.run(
+        command, capture_output=True, text=True, check=True, env={**os.environ, **environment}
+    ).stdout
 
 
 def check(output, printed, spaces):
@@ -33,8 +42,15 @@ def check(output, printed, spaces):
     assert re.findall(r"<h3>(\S+) ", report) == spaces * 4
     assert "$" not in re.sub(r"<pre>.*?</pre>", "", report, flags=re.DOTALL)
     # Its commands run as they are written.
-    for command in html.unescape(re.findall(r"<pre>(.*?)</pre>", report, flags=re.DOTALL)[0]).splitlines():
-        subprocess.run([sys.executable, "-m", *shlex.split(command)], cwd=output, capture_output=True, check=True)
+    for command in html.unescape(
+        re.findall(r"<pre>(.*?)</pre>", report, flags=re.DOTALL)[0]
+    ).splitlines():
+        subprocess.run(
+            [sys.executable, "-m", *shlex.split(command)],
+            cwd=output,
+            capture_output=True,
+            check=True,
+        )
     # So does the one that it ends with.
     *serve, opened = shlex.split(re.search(r"look around in it: (.*)", printed)[1])
     assert opened == "--open"

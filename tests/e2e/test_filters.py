@@ -13,13 +13,19 @@ def place(sample, tmp_path_factory):
     place = tmp_path_factory.mktemp("filters")
     rows = ["filename,rating,shot by,in,day"]
     for number in range(1, 6):
-        rows.append(f"{sample / 'car' / f'car_000{number}.jpg'},{number / 2},Ann,1,2024-05-0{number}")
+        rows.append(
+            f"{sample / 'car' / f'car_000{number}.jpg'},{number / 2},Ann,1,2024-05-0{number}"
+        )
         rows.append(f"{sample / 'cat' / f'cat_000{number}.jpg'},{number},Bob,2,")
     rows += [f"away/{number}.jpg,1,Ann,3," for number in range(7)]
     (place / "facts.csv").write_text("\n".join(rows))
     (place / "bad.csv").write_text(f"uri,rating\n{sample / 'car' / 'car_0001.jpg'},good\n")
-    done = lookalike("index", sample, "-c", "c", "--model", "pixels", "--metadata", "facts.csv", cwd=place)
-    assert "facts.csv describes 10 images, 10 of them anew: rating, shot by, in, day.\n" in done.stdout
+    done = lookalike(
+        "index", sample, "-c", "c", "--model", "pixels", "--metadata", "facts.csv", cwd=place
+    )
+    assert (
+        "facts.csv describes 10 images, 10 of them anew: rating, shot by, in, day.\n" in done.stdout
+    )
     assert "7 of its rows name no image that is there:\n" in done.stdout
     assert f"  {place / 'away' / '4.jpg'}\n  and 2 more\n" in done.stdout
     return place
@@ -33,16 +39,30 @@ def query(sample):
 def test_a_second_reading_finds_nothing_new(place, sample):
     done = lookalike("index", sample, "-c", "c", "--metadata", "facts.csv", cwd=place)
     assert "facts.csv describes 10 images, none of them anew: rating" in done.stdout
-    described = lookalike_json("index", sample, "-c", "c", "--metadata", "facts.csv", cwd=place)["metadata"]
-    assert list(described) == ["file", "columns", "images", "changed", "unmatched", "first_unmatched"]
+    described = lookalike_json("index", sample, "-c", "c", "--metadata", "facts.csv", cwd=place)[
+        "metadata"
+    ]
+    assert list(described) == [
+        "file",
+        "columns",
+        "images",
+        "changed",
+        "unmatched",
+        "first_unmatched",
+    ]
     assert (described["images"], described["changed"], described["unmatched"]) == (10, 0, 7)
 
 
 def test_search_narrows_by_label_and_metadata(place, query):
     where = "(label = 'cat' or `shot by` = 'Ann') and rating > 2 and not uri like '%0005%'"
     answer = lookalike_json("search", query, "-c", "c", "--where", where, cwd=place)
-    assert sorted(match["uri"].rsplit("/", 1)[1] for match in answer["matches"]) == ["cat_0003.jpg", "cat_0004.jpg"]
-    lines = lookalike("search", query, "-c", "c", "--where", "day >= '2024-05-04'", cwd=place).stdout.splitlines()
+    assert sorted(match["uri"].rsplit("/", 1)[1] for match in answer["matches"]) == [
+        "cat_0003.jpg",
+        "cat_0004.jpg",
+    ]
+    lines = lookalike(
+        "search", query, "-c", "c", "--where", "day >= '2024-05-04'", cwd=place
+    ).stdout.splitlines()
     assert [line.rsplit("/", 1)[1] for line in lines] in (
         ["car_0004.jpg", "car_0005.jpg"],
         ["car_0005.jpg", "car_0004.jpg"],
@@ -57,9 +77,16 @@ def test_a_search_that_nothing_fits_says_so(place, query):
 
 
 def test_info_counts_what_fits_and_lists_columns_as_filters_write_them(place):
-    printed = lookalike("info", "-c", "c", "--where", "rating is null and label != 'teapot'", cwd=place).stdout
+    printed = lookalike(
+        "info", "-c", "c", "--where", "rating is null and label != 'teapot'", cwd=place
+    ).stdout
     assert "Matching    30\n" in printed
-    for line in ("rating: float64; 10 images", "`shot by`: string; 10", "`in`: int64; 10", "day: timestamp; 5 images"):
+    for line in (
+        "rating: float64; 10 images",
+        "`shot by`: string; 10",
+        "`in`: int64; 10",
+        "day: timestamp; 5 images",
+    ):
         assert f"Column      {line}" in printed
     told = lookalike_json("info", "-c", "c", "--where", "`in` = 2", cwd=place)
     assert list(told) == ["images", "matching", "spaces", "columns", "failures"]

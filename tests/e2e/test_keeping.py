@@ -58,7 +58,10 @@ def test_a_backup_is_searched_brought_up_to_date_and_restored(whole, sample, tmp
     path = shutil.copytree(whole, tmp_path / "collection")
     query = sample / "teapot" / "teapot_0001.jpg"
     told = lookalike("backup", tmp_path / "backup", "-c", path).stdout
-    assert f"45 images in {tmp_path / 'backup'}: a backup of version 3, which can be searched with -c." in told
+    assert (
+        f"45 images in {tmp_path / 'backup'}: a backup of version 3, which can be searched with -c."
+        in told
+    )
     assert str(query) in lookalike("search", query, "-c", tmp_path / "backup", "-k", 1).stdout
     lookalike("remove", query, "-c", path)
     again = lookalike_json("backup", tmp_path / "backup", "-c", path)

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from browsing import BROWSER, until
-from lookalike.atlas_page import write_map_page
-from lookalike.mapping import Map
+from lookalike.export.map_page import write_map_page
+from lookalike.projection.map import Map
 from made import SPACE, add_rows, make_collection, picture
 
 pytest.importorskip("playwright.sync_api", reason="needs Playwright: pip install playwright")
@@ -20,7 +20,9 @@ HOSTILE = '</script><img src=x onerror="document.title=1">'
 COUNT = 60
 COLOURS = [(214, 60, 50), (40, 120, 220), (60, 170, 80)]
 
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="needs Chromium on the PATH: apt-get install chromium")
+pytestmark = pytest.mark.skipif(
+    BROWSER is None, reason="needs Chromium on the PATH: apt-get install chromium"
+)
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +41,13 @@ def page_file(tmp_path_factory):
     rows = np.random.default_rng(0).normal(size=(COUNT, 4)).astype(np.float32)
     add_rows(collection, rows, uris=uris, labels=labels, thumbnails=thumbnails)
     xy = np.array([[index % 20, -8 * (index // 20)] for index in range(COUNT)], np.float32)
-    measured = {"k": 10, "trustworthiness": 0.987, "preservation": 0.5, "queries": COUNT, "rows": COUNT}
+    measured = {
+        "k": 10,
+        "trustworthiness": 0.987,
+        "preservation": 0.5,
+        "queries": COUNT,
+        "rows": COUNT,
+    }
     ids = collection.vectors(SPACE)[0]
     map_ = Map(ids, xy, np.ones(COUNT, np.bool_), SPACE, "tsne", 0, {}, measured)
     return write_map_page(map_, collection, folder / "map.html")
@@ -65,7 +73,9 @@ def open_page(browser, page_file):
     for context in opened:
         context.close()
     assert complaints == []
-    assert [url for url in requests if not url.startswith(("data:", page_file.parent.as_uri()))] == []
+    assert [
+        url for url in requests if not url.startswith(("data:", page_file.parent.as_uri()))
+    ] == []
 
 
 @pytest.fixture
@@ -79,7 +89,9 @@ def position(page, row: int) -> tuple[float, float]:
 
 def settle(page) -> None:
     """Wait until nothing moves. The page's policy lets nobody evaluate there for themselves, so it is asked for it."""
-    while page.evaluate("!sheets.every((sheet) => sheet.complete) || area.width <= 1 || flight !== 0 || frame !== 0"):
+    while page.evaluate(
+        "!sheets.every((sheet) => sheet.complete) || area.width <= 1 || flight !== 0 || frame !== 0"
+    ):
         page.wait_for_timeout(20)
 
 
@@ -91,7 +103,10 @@ def pixel(page, x: float, y: float) -> np.ndarray:
 def test_the_heading_tells_what_the_map_is(page):
     assert page.title() == f"t-SNE map of {SPACE}"
     assert page.inner_text("h1") == f"t-SNE map of {SPACE}"
-    assert "60 images · trustworthiness 0.987 · 50 % of the 10 nearest neighbours kept" in page.inner_text("#summary")
+    assert (
+        "60 images · trustworthiness 0.987 · 50 % of the 10 nearest neighbours kept"
+        in page.inner_text("#summary")
+    )
 
 
 def test_hostile_names_and_labels_are_text(page):
@@ -172,7 +187,13 @@ def test_images_come_as_one_comes_nearer_and_none_goes(page):
 
 @pytest.mark.parametrize(
     ("key", "scale", "x", "y"),
-    [("+", 1.6, 0, 0), ("-", 1 / 1.6, 0, 0), ("ArrowRight", 1, 1, 0), ("ArrowUp", 1, 0, -1), ("0", 1, 0, 0)],
+    [
+        ("+", 1.6, 0, 0),
+        ("-", 1 / 1.6, 0, 0),
+        ("ArrowRight", 1, 1, 0),
+        ("ArrowUp", 1, 0, -1),
+        ("0", 1, 0, 0),
+    ],
 )
 def test_keys_move_and_zoom(page, key, scale, x, y):
     before = page.evaluate("({ ...view })")
@@ -180,7 +201,10 @@ def test_keys_move_and_zoom(page, key, scale, x, y):
     settle(page)
     after = page.evaluate("({ ...view })")
     assert after["scale"] == pytest.approx(scale * before["scale"])
-    assert (np.sign(round(after["x"] - before["x"], 6)), np.sign(round(after["y"] - before["y"], 6))) == (x, y)
+    assert (
+        np.sign(round(after["x"] - before["x"], 6)),
+        np.sign(round(after["y"] - before["y"], 6)),
+    ) == (x, y)
 
 
 def test_the_buttons_zoom_and_show_all_again(page):
@@ -200,7 +224,9 @@ def test_search_lists_and_highlights_by_name_and_label(page):
     page.keyboard.press("/")
     page.keyboard.type("PICTURE #1")
     assert page.inner_text("#count") == "10 found"
-    assert page.locator("#results b").all_inner_texts() == [f"picture #{index} <b>.jpg" for index in range(10, 20)]
+    assert page.locator("#results b").all_inner_texts() == [
+        f"picture #{index} <b>.jpg" for index in range(10, 20)
+    ]
     assert sorted(page.evaluate("[...found]")) == list(range(10, 20))
     page.locator("#results button").nth(4).click()
     assert page.locator("#viewer h2").inner_text() == "picture #14 <b>.jpg"
@@ -241,7 +267,9 @@ def test_the_legend_hides_and_shows_labels(page):
 def test_one_label_alone(page):
     page.get_by_role("button", name="Show sky only").focus()
     page.keyboard.press("Enter")
-    pressed = [button.get_attribute("aria-pressed") for button in page.locator("#legend .toggle").all()]
+    pressed = [
+        button.get_attribute("aria-pressed") for button in page.locator("#legend .toggle").all()
+    ]
     assert pressed == ["false", "true", "false"]
     assert page.evaluate("pool.every((row) => row < 20)")
 
@@ -251,7 +279,17 @@ def test_text_stands_out_from_its_ground(open_page, scheme):
     """At least 4.5 to 1, as the Web Content Accessibility Guidelines (AA) ask."""
     page = open_page(color_scheme=scheme)
     page.fill("#query", "picture")
-    for selector in ("h1", "#summary", "#query", "#count", "#results b", "#results span", "summary", "small", ".only"):
+    for selector in (
+        "h1",
+        "#summary",
+        "#query",
+        "#count",
+        "#results b",
+        "#results span",
+        "summary",
+        "small",
+        ".only",
+    ):
         text, ground = page.evaluate(
             """(selector) => {
               let element = document.querySelector(selector);
@@ -276,7 +314,12 @@ def luminance(rgb) -> float:
 
 
 def test_a_phone_sees_the_map_and_taps_it(open_page):
-    page = open_page(viewport={"width": 400, "height": 800}, has_touch=True, is_mobile=True, device_scale_factor=2)
+    page = open_page(
+        viewport={"width": 400, "height": 800},
+        has_touch=True,
+        is_mobile=True,
+        device_scale_factor=2,
+    )
     assert page.evaluate("document.documentElement.scrollWidth") == 400
     panel = page.locator("#panel").bounding_box()
     assert panel["y"] + panel["height"] < 300
@@ -292,8 +335,17 @@ def test_two_fingers_pinch(open_page):
     page = open_page(has_touch=True)
     before = page.evaluate("view.scale")
     touch = page.context.new_cdp_session(page)
-    for kind, spread in (("touchStart", 50), ("touchMove", 75), ("touchMove", 100), ("touchEnd", 0)):
-        points = [{"x": 800 - spread, "y": 400, "id": 0}, {"x": 800 + spread, "y": 400, "id": 1}] if spread else []
+    for kind, spread in (
+        ("touchStart", 50),
+        ("touchMove", 75),
+        ("touchMove", 100),
+        ("touchEnd", 0),
+    ):
+        points = (
+            [{"x": 800 - spread, "y": 400, "id": 0}, {"x": 800 + spread, "y": 400, "id": 1}]
+            if spread
+            else []
+        )
         touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
     settle(page)
     assert 1.5 * before < page.evaluate("view.scale") < 2.5 * before

@@ -27,12 +27,19 @@ def query(sample):
 
 
 def test_optimize_json_is_the_contract_and_search_tells_its_recall(indexed, query):
-    done = lookalike("optimize", "-c", indexed, "--min-rows", 40, "--recall", 0.95, "--keep-days", 0, "--json")
+    done = lookalike(
+        "optimize", "-c", indexed, "--min-rows", 40, "--recall", 0.95, "--keep-days", 0, "--json"
+    )
     report = json.loads(done.stdout)
     assert list(report) == KEYS
     assert [list(space) for space in report["spaces"]] == [SPACE_KEYS]
     space = report["spaces"][0]
-    assert (space["space"], space["rows"], space["did"], space["target"]) == ("pixels", 45, "built", 0.95)
+    assert (space["space"], space["rows"], space["did"], space["target"]) == (
+        "pixels",
+        45,
+        "built",
+        0.95,
+    )
     assert report["freed"] > 0
     assert (done.stdout.count("\n"), done.stderr) == (1, "")
     answer = lookalike_json("search", query, "-c", indexed, "-k", 3)
@@ -41,8 +48,13 @@ def test_optimize_json_is_the_contract_and_search_tells_its_recall(indexed, quer
     assert (exact["exact"], exact["recall"], exact["matches"]) == (True, None, answer["matches"])
     told = lookalike("search", query, "-c", indexed, "-k", 3).stdout.splitlines()
     assert len(told) == 4
-    assert told[3] == "Approximate, measured to find 100.0% of the nearest; --exact compares every picture."
-    assert len(lookalike("search", query, "-c", indexed, "-k", 3, "--exact").stdout.splitlines()) == 3
+    assert (
+        told[3]
+        == "Approximate, measured to find 100.0% of the nearest; --exact compares every picture."
+    )
+    assert (
+        len(lookalike("search", query, "-c", indexed, "-k", 3, "--exact").stdout.splitlines()) == 3
+    )
 
 
 def test_optimize_tells_people_what_it_did(sample, tmp_path):
@@ -52,16 +64,27 @@ def test_optimize_tells_people_what_it_did(sample, tmp_path):
     assert lines[0] == "pixels: 10 rows, searched exactly, without an index."
     assert lines[1] == "2 fragments gathered into 1."
     assert lines[2].startswith("0.0 MB freed. Took ")
-    lines = lookalike("optimize", "-c", tmp_path / "c", "--min-rows", 5, "--space", "pixels").stdout.splitlines()
+    lines = lookalike(
+        "optimize", "-c", tmp_path / "c", "--min-rows", 5, "--space", "pixels"
+    ).stdout.splitlines()
     index = "index built (IVF_RQ, 1 partition, 5 bits a number)"
-    assert lines[0] == f"pixels: 10 rows, {index}, recall 1.0000 with 1 probed and 20 candidates compared."
+    assert (
+        lines[0]
+        == f"pixels: 10 rows, {index}, recall 1.0000 with 1 probed and 20 candidates compared."
+    )
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--recall", "2"), "recall = 2.0 cannot be reached; expected a share above 0 and at most 1, such as 0.99."),
-        (("--keep-days", "-1"), "keep_days = -1.0 lies in the future; expected a number of days from 0."),
+        (
+            ("--recall", "2"),
+            "recall = 2.0 cannot be reached; expected a share above 0 and at most 1, such as 0.99.",
+        ),
+        (
+            ("--keep-days", "-1"),
+            "keep_days = -1.0 lies in the future; expected a number of days from 0.",
+        ),
         (("--space", "nope"), "has no Space 'nope'; it has pixels."),
     ],
 )

@@ -21,7 +21,11 @@ def copied(photographs, tmp_path_factory):
     """A copy of the photographs that may be changed, indexed once."""
     place = tmp_path_factory.mktemp("copied")
     shutil.copytree(photographs, place / "photographs")
-    return place / "photographs", place / "c", lookalike_json("index", place / "photographs", "-c", place / "c")
+    return (
+        place / "photographs",
+        place / "c",
+        lookalike_json("index", place / "photographs", "-c", place / "c"),
+    )
 
 
 def test_all_are_indexed_and_a_second_run_is_quick(copied):
@@ -29,7 +33,9 @@ def test_all_are_indexed_and_a_second_run_is_quick(copied):
     assert (first["added"], first["failed"], first["images"]) == (3079, 0, 3079)
     again = lookalike_json("index", folder, "-c", collection)
     assert (again["unchanged"], again["images"]) == (3079, 3079)
-    assert again["added"] + again["updated"] + again["moved"] + again["removed"] + again["failed"] == 0
+    assert (
+        again["added"] + again["updated"] + again["moved"] + again["removed"] + again["failed"] == 0
+    )
 
 
 def test_touched_moved_deleted_and_added_are_counted_exactly(copied):
@@ -44,9 +50,19 @@ def test_touched_moved_deleted_and_added_are_counted_exactly(copied):
     for file in chosen[10:]:
         file.unlink()
     for number in range(5):
-        (folder / "car_side" / f"new_{number}.jpg").write_bytes(files[number].read_bytes() + bytes([number]))
+        (folder / "car_side" / f"new_{number}.jpg").write_bytes(
+            files[number].read_bytes() + bytes([number])
+        )
     report = lookalike_json("index", folder, "-c", collection)
-    expected = {"added": 5, "updated": 5, "unchanged": 3064, "moved": 5, "removed": 5, "failed": 0, "images": 3079}
+    expected = {
+        "added": 5,
+        "updated": 5,
+        "unchanged": 3064,
+        "moved": 5,
+        "removed": 5,
+        "failed": 0,
+        "images": 3079,
+    }
     assert {name: report[name] for name in expected} == expected
 
 
@@ -75,7 +91,7 @@ def test_a_photograph_finds_its_kind(caltech, photographs):
 
 KILLED = """
 import sys, lookalike
-from lookalike.indexing import Settings
+from lookalike.indexing.run import Settings
 lookalike.index(sys.argv[1], sys.argv[2], settings=Settings(commit_rows=32))
 """
 
@@ -97,7 +113,9 @@ def test_killed_at_any_moment_nothing_is_lost_or_doubled(photographs, tmp_path, 
 
 
 def run(*command, **options):
-    return subprocess.run([*map(str, command)], check=True, capture_output=True, text=True, **options)
+    return subprocess.run(
+        [*map(str, command)], check=True, capture_output=True, text=True, **options
+    )
 
 
 def test_a_wheel_alone_indexes_and_searches(sample, tmp_path):

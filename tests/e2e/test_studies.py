@@ -41,7 +41,9 @@ def test_evaluate_json_is_the_contract(indexed):
 
 
 def test_evaluate_prints_a_table_and_draws_it(indexed, tmp_path):
-    done = lookalike("evaluate", "-c", indexed, "--space", "pixels", "--picture", tmp_path / "e.png")
+    done = lookalike(
+        "evaluate", "-c", indexed, "--space", "pixels", "--picture", tmp_path / "e.png"
+    )
     assert "mAP" in done.stdout
     assert "pixels" in done.stdout
     assert "efficientnet-lite0" not in done.stdout
@@ -54,7 +56,14 @@ def test_three_spaces_are_compared_with_the_first(sample, tmp_path):
         (tmp_path / f"small{side}.toml").write_text(
             f'architecture = "pixels"\nsize = [{side}, {side}]\ndim = {side * side * 3}\nunit_length = false\n'
         )
-    models = ["--model", "pixels", "--model", tmp_path / "small8.toml", "--model", tmp_path / "small16.toml"]
+    models = [
+        "--model",
+        "pixels",
+        "--model",
+        tmp_path / "small8.toml",
+        "--model",
+        tmp_path / "small16.toml",
+    ]
     lookalike("index", sample, "-c", tmp_path / "c", *models)
     printed = lookalike("evaluate", "-c", tmp_path / "c").stdout
     _, differences = printed.split("difference to pixels")
@@ -66,12 +75,16 @@ def test_evaluate_with_a_split_queries_the_test_pictures(sample, tmp_path):
     made = lookalike_json("dataset", "sample", "--to", tmp_path / "data", "--test", 0.25)
     assert (made["train"], made["test"]) == (270, 90)
     lookalike("index", made["root"], "-c", tmp_path / "c", "--model", "pixels")
-    (space,) = lookalike_json("evaluate", "-c", tmp_path / "c", "--split", made["manifest"][0])["spaces"]
+    (space,) = lookalike_json("evaluate", "-c", tmp_path / "c", "--split", made["manifest"][0])[
+        "spaces"
+    ]
     assert (space["queries"], space["gallery"]) == (90, 270)
 
 
 def test_evaluate_without_labels_says_how_to_label(sample, tmp_path):
-    lookalike("index", sample / "car", "-c", tmp_path / "c", "--model", "pixels", "--labels", "none")
+    lookalike(
+        "index", sample / "car", "-c", tmp_path / "c", "--model", "pixels", "--labels", "none"
+    )
     error = lookalike("evaluate", "-c", tmp_path / "c", status=2).stderr
     assert "label" in error
 
@@ -87,12 +100,18 @@ def test_map_is_drawn_kept_and_extended(sample, tmp_path):
     shutil.copy(sample / "car" / "car_0001.jpg", folder / "car" / "another.jpg")
     lookalike("index", folder, "-c", tmp_path / "c")
     second = lookalike_json("map", "-c", tmp_path / "c", "--output", tmp_path / "map.html")
-    place = {row_id: (x, y) for row_id, x, y in zip(second["ids"], second["x"], second["y"], strict=True)}
-    assert [place[row_id] for row_id in first["ids"]] == list(zip(first["x"], first["y"], strict=True))
+    place = {
+        row_id: (x, y) for row_id, x, y in zip(second["ids"], second["x"], second["y"], strict=True)
+    }
+    assert [place[row_id] for row_id in first["ids"]] == list(
+        zip(first["x"], first["y"], strict=True)
+    )
     assert second["rows"] == second["fitted_rows"] + 1 == 46
     page = (tmp_path / "map.html").read_text()
     assert "another.jpg" in page
-    fresh = lookalike_json("map", "-c", tmp_path / "c", "--output", tmp_path / "map.png", "--fresh", "--method", "pca")
+    fresh = lookalike_json(
+        "map", "-c", tmp_path / "c", "--output", tmp_path / "map.png", "--fresh", "--method", "pca"
+    )
     assert fresh["fitted_rows"] == 46
 
 
@@ -100,16 +119,27 @@ def test_map_says_what_it_made(indexed, tmp_path):
     done = lookalike("map", "-c", indexed, "--output", tmp_path / "m.png")
     assert "45 pictures of efficientnet-lite0 by tsne" in done.stdout
     assert "Trustworthiness" in done.stdout
-    assert "x.gif" in lookalike("map", "-c", indexed, "--output", tmp_path / "x.gif", status=2).stderr
+    assert (
+        "x.gif" in lookalike("map", "-c", indexed, "--output", tmp_path / "x.gif", status=2).stderr
+    )
 
 
 def test_dataset_from_a_copy_makes_a_stratified_manifest(photographs, tmp_path):
-    done = lookalike("dataset", "caltech101", "--from", photographs.parent, "--to", tmp_path, "--json")
+    done = lookalike(
+        "dataset", "caltech101", "--from", photographs.parent, "--to", tmp_path, "--json"
+    )
     made = json.loads(done.stdout)
     assert (made["root"], made["train"] + made["test"]) == (str(photographs), 3079)
     assert made["test"] == pytest.approx(3079 * 0.2, abs=5)
     some = lookalike_json(
-        "dataset", "caltech101", "--from", photographs, "--to", tmp_path, "--classes", "brain,butterfly"
+        "dataset",
+        "caltech101",
+        "--from",
+        photographs,
+        "--to",
+        tmp_path,
+        "--classes",
+        "brain,butterfly",
     )
     assert some["train"] + some["test"] == 98 + 91
     text = (tmp_path / "manifest.csv").read_text()
@@ -119,7 +149,9 @@ def test_dataset_from_a_copy_makes_a_stratified_manifest(photographs, tmp_path):
 def test_dataset_errors_say_what_to_do(tmp_path):
     wrong = lookalike("dataset", "caltech101", "--classes", "butterfy", "--to", tmp_path, status=2)
     assert "butterfly" in wrong.stderr
-    gone = lookalike("dataset", "caltech101", "--from", tmp_path / "nowhere", "--to", tmp_path, status=2)
+    gone = lookalike(
+        "dataset", "caltech101", "--from", tmp_path / "nowhere", "--to", tmp_path, status=2
+    )
     assert "nowhere" in gone.stderr
     drawn = lookalike("dataset", "sample", "--to", tmp_path, "--classes", "cat", status=2)
     assert "leave out --from and --classes" in drawn.stderr

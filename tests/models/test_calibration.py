@@ -12,7 +12,7 @@ import pytest
 from safetensors.numpy import load_file
 
 import lookalike
-from lookalike import images
+from lookalike import imaging
 from lookalike.errors import ModelError, WeightsError
 from lookalike.models import embedder, graphs, tensors, weights
 from lookalike.models.calibration import calibrate
@@ -27,7 +27,7 @@ SCRIPT = Path(__file__).parents[2] / "scripts" / "calibrate.py"
 def prepared(sample) -> np.ndarray:
     model = resolve("efficientnet-lite0")
     files = sorted(sample.glob("*/*.jpg"))
-    return np.stack([images.prepare(images.decode(file.read_bytes()), model) for file in files])
+    return np.stack([imaging.prepare(imaging.decode(file.read_bytes()), model) for file in files])
 
 
 def test_range_and_mean_are_those_of_a_plain_computation(prepared):
@@ -38,13 +38,18 @@ def test_range_and_mean_are_those_of_a_plain_computation(prepared):
     names = activations(proto)
     assert set(measured) == {f"{name}.{what}" for name in names for what in ("range", "mean")}
     for name, values in zip(names, run(proto, few, names), strict=True):
-        np.testing.assert_allclose(measured[f"{name}.range"], [values.min(), values.max()], rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(
+            measured[f"{name}.range"], [values.min(), values.max()], rtol=1e-4, atol=1e-4
+        )
         mean = values.astype(np.float64).mean(axis=(0, 2, 3))
         np.testing.assert_allclose(measured[f"{name}.mean"], mean, rtol=1e-3, atol=1e-4)
 
 
 def test_the_calibration_that_is_shipped_fits_pictures_it_has_not_seen(prepared):
-    floats, small = (embedder.load(resolve(f"efficientnet-lite0{kind}")).embed(prepared) for kind in ("", "-int8"))
+    floats, small = (
+        embedder.load(resolve(f"efficientnet-lite0{kind}")).embed(prepared)
+        for kind in ("", "-int8")
+    )
     cosines = (floats * small).sum(axis=1)
     assert cosines.mean() >= 0.98
     assert cosines.min() >= 0.95
@@ -80,10 +85,14 @@ def test_the_script_writes_what_a_description_uses(measured, sample, prepared, t
     path, printed = measured
     first, table = printed.split("Its description:\n")
     assert first == f"59 tensors measured on 12 pictures, in {path}. "
-    (path.parent / "mine.toml").write_text(f'base = "efficientnet-lite0"\nprecision = "int8"\n{table}')
+    (path.parent / "mine.toml").write_text(
+        f'base = "efficientnet-lite0"\nprecision = "int8"\n{table}'
+    )
     model = resolve(path.parent / "mine.toml")
     assert (model.name, model.precision, model.calibration.file) == ("mine", "int8", str(path))
-    floats, small = (embedder.load(m).embed(prepared) for m in (resolve("efficientnet-lite0"), model))
+    floats, small = (
+        embedder.load(m).embed(prepared) for m in (resolve("efficientnet-lite0"), model)
+    )
     assert (floats * small).sum(axis=1).mean() > 0.98
     lookalike.index(sample, tmp_path / "c", models=[model])
     query = next(sample.glob("teapot/*.jpg"))
@@ -127,7 +136,15 @@ def test_what_is_wrong_is_said_and_nothing_is_written(arguments, words, tmp_path
 
 def test_a_place_that_cannot_be_written_is_named(sample, tmp_path):
     (tmp_path / "file").touch()
-    done = script("efficientnet-lite0", sample / "car", "--images", 1, "--output", tmp_path / "file" / "x", status=2)
+    done = script(
+        "efficientnet-lite0",
+        sample / "car",
+        "--images",
+        1,
+        "--output",
+        tmp_path / "file" / "x",
+        status=2,
+    )
     assert done.stderr.startswith(f"Error: {tmp_path / 'file'}")
 
 
@@ -157,7 +174,9 @@ def test_a_calibration_is_held_to_its_present_hash(describe, tmp_path):
     first = embedder.load(model)
     shipped = resolve("efficientnet-lite0-int8")
     (tmp_path / "mine.safetensors").write_bytes(weights.find(shipped, "calibration").read_bytes())
-    with pytest.raises(WeightsError, match=r"mine\.safetensors of the model 'mine' is not the promised file"):
+    with pytest.raises(
+        WeightsError, match=r"mine\.safetensors of the model 'mine' is not the promised file"
+    ):
         weights.find(model, "calibration")
     again = describe(INT8 + CALIBRATION)
     assert again.fingerprint != model.fingerprint
@@ -177,7 +196,10 @@ def test_a_calibration_without_a_hash_is_looked_at_each_time(describe, tmp_path,
 def test_a_calibration_that_is_nowhere_is_explained(describe, tmp_path):
     model = describe(INT8 + '[calibration]\nfile = "lost.safetensors"\n')
     assert (weights.available(model), weights.origin(model)) == (False, "not here")
-    with pytest.raises(WeightsError, match=r"calibration of the model 'mine' \(lost\.safetensors\) is not here\. Put"):
+    with pytest.raises(
+        WeightsError,
+        match=r"calibration of the model 'mine' \(lost\.safetensors\) is not here\. Put",
+    ):
         embedder.load(model)
 
 
@@ -197,13 +219,22 @@ def test_a_base_gives_all_that_is_left_out(describe):
     ("text", "words"),
     [
         (INT8, r"precision = 'int8' and no \[calibration\].*scripts/calibrate MODEL FOLDER"),
-        ('base = "efficientnet-lite0"\n' + CALIBRATION, r"a \[calibration\] and precision = 'f32'; expected 'int8'"),
-        ('base = "efficientnet-lite0"\nprecision = "bf16"\n', r"only OpenVINO computes\. Add runtime = 'openvino'"),
+        (
+            'base = "efficientnet-lite0"\n' + CALIBRATION,
+            r"a \[calibration\] and precision = 'f32'; expected 'int8'",
+        ),
+        (
+            'base = "efficientnet-lite0"\nprecision = "bf16"\n',
+            r"only OpenVINO computes\. Add runtime = 'openvino'",
+        ),
         (
             'base = "pixels"\nprecision = "int8"\n' + CALIBRATION,
             "architecture = 'pixels'; only a network",
         ),
-        ('base = "efficientnet-lite9"\n', "base = 'efficientnet-lite9'; expected one of efficientnet-lite0, "),
+        (
+            'base = "efficientnet-lite9"\n',
+            "base = 'efficientnet-lite9'; expected one of efficientnet-lite0, ",
+        ),
         (INT8 + 'graph = "abc"\n' + CALIBRATION, "unknown key 'graph'"),
     ],
 )

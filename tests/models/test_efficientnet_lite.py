@@ -24,7 +24,9 @@ def windows(x: np.ndarray, kernel: int, stride: int) -> np.ndarray:
     for side in x.shape[1:]:
         total = max((-(-side // stride) - 1) * stride + kernel - side, 0)
         pads.append((total // 2, total - total // 2))
-    return sliding_window_view(np.pad(x, pads), (kernel, kernel), axis=(1, 2))[:, ::stride, ::stride]
+    return sliding_window_view(np.pad(x, pads), (kernel, kernel), axis=(1, 2))[
+        :, ::stride, ::stride
+    ]
 
 
 class Plain:
@@ -35,7 +37,9 @@ class Plain:
 
     def norm(self, x: np.ndarray, name: str) -> np.ndarray:
         parts = ("weight", "bias", "running_mean", "running_var")
-        gamma, beta, mean, variance = (self.tensors[f"{name}.{part}"][:, None, None] for part in parts)
+        gamma, beta, mean, variance = (
+            self.tensors[f"{name}.{part}"][:, None, None] for part in parts
+        )
         return (x - mean) / np.sqrt(variance + 1e-3) * gamma + beta
 
     def dense(self, x: np.ndarray, name: str, norm: str, stride: int = 1) -> np.ndarray:
@@ -45,7 +49,9 @@ class Plain:
 
     def depthwise(self, x: np.ndarray, name: str, norm: str, stride: int) -> np.ndarray:
         kernel = self.tensors[f"{name}.weight"][:, 0]
-        return self.norm(np.einsum("chwij,cij->chw", windows(x, kernel.shape[1], stride), kernel), norm)
+        return self.norm(
+            np.einsum("chwij,cij->chw", windows(x, kernel.shape[1], stride), kernel), norm
+        )
 
     def features(self, image: np.ndarray, blocks: list[int]) -> np.ndarray:
         x = (image.astype(np.float64).transpose(2, 0, 1) - 127) / 128
@@ -54,7 +60,11 @@ class Plain:
         for (kernel, first_stride, expand), count in zip(STAGES, blocks, strict=True):
             for stride in [first_stride] + [1] * (count - 1):
                 name = f"_blocks.{number}"
-                y = relu6(self.dense(x, f"{name}._expand_conv", f"{name}._bn0")) if expand > 1 else x
+                y = (
+                    relu6(self.dense(x, f"{name}._expand_conv", f"{name}._bn0"))
+                    if expand > 1
+                    else x
+                )
                 y = relu6(self.depthwise(y, f"{name}._depthwise_conv", f"{name}._bn1", stride))
                 assert self.tensors[f"{name}._depthwise_conv.weight"].shape[2] == kernel
                 y = self.dense(y, f"{name}._project_conv", f"{name}._bn2")
@@ -96,7 +106,12 @@ def numbers() -> dict[str, np.ndarray]:
 def test_the_graph_takes_bytes_and_gives_vectors(numbers):
     graph = graphs.build(resolve("efficientnet-lite0"), numbers).graph
     (images,), (vectors,) = graph.input, graph.output
-    assert [d.dim_value or d.dim_param for d in images.type.tensor_type.shape.dim] == ["n", 224, 224, 3]
+    assert [d.dim_value or d.dim_param for d in images.type.tensor_type.shape.dim] == [
+        "n",
+        224,
+        224,
+        3,
+    ]
     assert [d.dim_value or d.dim_param for d in vectors.type.tensor_type.shape.dim] == ["n", 1280]
     assert {node.op_type for node in graph.node} == {
         "Transpose", "DequantizeLinear", "Conv", "Clip", "Add", "GlobalAveragePool", "Flatten",
@@ -117,10 +132,13 @@ def test_a_tensor_that_is_missing_or_of_another_shape_is_named(numbers):
     with pytest.raises(WeightsError, match=r"lack the tensor _blocks\.3\._bn1\.bias"):
         graphs.build(model, less)
     with pytest.raises(
-        WeightsError, match=r"_conv_head\.weight has the shape \[1280, 7, 1, 1\], expected \[1280, 320,"
+        WeightsError,
+        match=r"_conv_head\.weight has the shape \[1280, 7, 1, 1\], expected \[1280, 320,",
     ):
         graphs.build(model, {**numbers, "_conv_head.weight": np.zeros((1280, 7, 1, 1))})
-    with pytest.raises(WeightsError, match=r"_bn0\.weight has the shape \(2, 2\); expected 1 dimensions"):
+    with pytest.raises(
+        WeightsError, match=r"_bn0\.weight has the shape \(2, 2\); expected 1 dimensions"
+    ):
         graphs.build(model, {**numbers, "_bn0.weight": np.zeros((2, 2))})
 
 

@@ -11,8 +11,8 @@ import pytest
 from numpy.lib.stride_tricks import sliding_window_view
 from onnx import TensorProto, helper, numpy_helper
 
-from lookalike import files
 from lookalike.errors import ModelError, WeightsError
+from lookalike.io import files
 from lookalike.models import embedder, tensors, weights
 from lookalike.models.registry import resolve
 from lookalike.types import Model, Weights
@@ -25,7 +25,9 @@ IMAGES = RANDOM.integers(0, 256, (7, HEIGHT, WIDTH, 3), dtype=np.uint8)
 FULL, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
 
 
-def network(path: Path, *, layout: str = "NCHW", kind: int = FULL, shape: tuple = ("n", HEIGHT, WIDTH)) -> Path:
+def network(
+    path: Path, *, layout: str = "NCHW", kind: int = FULL, shape: tuple = ("n", HEIGHT, WIDTH)
+) -> Path:
     """Write a graph: one convolution, given as a map, as its cells one by one, and as the mean of its cells."""
     nodes = []
 
@@ -58,7 +60,9 @@ def network(path: Path, *, layout: str = "NCHW", kind: int = FULL, shape: tuple 
     outputs = [helper.make_tensor_value_info(name, kind, dims) for name, dims in shapes.items()]
     inputs = [helper.make_tensor_value_info("images", kind, dims)]
     graph = helper.make_graph(nodes, "small", inputs, outputs, initializers)
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path
+    )
     return path
 
 
@@ -71,7 +75,11 @@ def describe(path: Path, **changes) -> Model:
 def feature_map() -> np.ndarray:
     """The convolution in float64: ``[n, height, width, channels]``."""
     normal = (IMAGES.astype(np.float64) - MEAN) / STD
-    return np.einsum("nhwcij,ocij->nhwo", sliding_window_view(normal, (2, 2), axis=(1, 2)), KERNEL.astype(np.float64))
+    return np.einsum(
+        "nhwcij,ocij->nhwo",
+        sliding_window_view(normal, (2, 2), axis=(1, 2)),
+        KERNEL.astype(np.float64),
+    )
 
 
 def load(path: Path, *, threads: int = 1, **changes) -> embedder.Embedder:
@@ -88,7 +96,9 @@ def test_the_mean_of_a_feature_map(tmp_path, layout, kind):
     vectors = load(path, layout=layout).embed(IMAGES)
     assert vectors.dtype == np.float32
     tolerance = 1e-5 if kind == FULL else 2e-2
-    np.testing.assert_allclose(vectors, feature_map().mean(axis=(1, 2)), rtol=tolerance, atol=tolerance)
+    np.testing.assert_allclose(
+        vectors, feature_map().mean(axis=(1, 2)), rtol=tolerance, atol=tolerance
+    )
 
 
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
@@ -116,7 +126,9 @@ def test_an_output_that_is_a_vector_already(tmp_path, pooling):
 
 def test_the_first_output_is_taken_where_none_is_named(tmp_path):
     path = network(tmp_path / "small.onnx")
-    np.testing.assert_array_equal(load(path, output="").embed(IMAGES), load(path, output="map").embed(IMAGES))
+    np.testing.assert_array_equal(
+        load(path, output="").embed(IMAGES), load(path, output="map").embed(IMAGES)
+    )
 
 
 def test_mean_and_std_change_the_vectors(tmp_path):
@@ -130,7 +142,9 @@ def test_unit_length(tmp_path):
     path = network(tmp_path / "small.onnx")
     usual, unit = load(path).embed(IMAGES), load(path, unit_length=True).embed(IMAGES)
     np.testing.assert_allclose(np.linalg.norm(unit, axis=1), 1, rtol=1e-6)
-    np.testing.assert_allclose(unit, usual / np.linalg.norm(usual, axis=1, keepdims=True), rtol=1e-5)
+    np.testing.assert_allclose(
+        unit, usual / np.linalg.norm(usual, axis=1, keepdims=True), rtol=1e-5
+    )
 
 
 @pytest.mark.parametrize("count", ["n", 1, 3])
@@ -147,7 +161,9 @@ def test_the_size_of_the_batch_changes_nothing(tmp_path, count):
 
 def test_a_graph_of_any_image_size_is_given_the_models(tmp_path):
     path = network(tmp_path / "small.onnx", shape=("n", "h", "w"))
-    np.testing.assert_allclose(load(path).embed(IMAGES), feature_map().mean(axis=(1, 2)), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(
+        load(path).embed(IMAGES), feature_map().mean(axis=(1, 2)), rtol=1e-5, atol=1e-5
+    )
 
 
 def test_a_bare_file_is_run_as_it_describes_itself(tmp_path):
@@ -155,7 +171,9 @@ def test_a_bare_file_is_run_as_it_describes_itself(tmp_path):
     path = network(tmp_path / "small.onnx", layout="NHWC")
     model = resolve(path)
     assert (model.output, model.layout, model.dim) == ("mean", "NHWC", CHANNELS)
-    expected = load(path, layout="NHWC", mean=model.mean, std=model.std, unit_length=True).embed(IMAGES)
+    expected = load(path, layout="NHWC", mean=model.mean, std=model.std, unit_length=True).embed(
+        IMAGES
+    )
     np.testing.assert_allclose(embedder.load(model).embed(IMAGES), expected, rtol=1e-5, atol=1e-6)
 
 
@@ -174,8 +192,14 @@ def test_a_bare_file_with_a_feature_map_only(tmp_path, layout):
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"dim": 5}, r"gave an array of shape \[2, 4\] for 2 images; expected \[2, 5\]\. Set dim, output and pooling"),
-        ({"pooling": "none"}, r"shape \[2, 80\] for 2 images; expected \[2, 4\]\. Set dim, output and pooling"),
+        (
+            {"dim": 5},
+            r"gave an array of shape \[2, 4\] for 2 images; expected \[2, 5\]\. Set dim, output and pooling",
+        ),
+        (
+            {"pooling": "none"},
+            r"shape \[2, 80\] for 2 images; expected \[2, 4\]\. Set dim, output and pooling",
+        ),
         ({"layout": "NHWC"}, r"The graph .*small\.onnx failed: .*"),
     ],
 )
@@ -186,26 +210,34 @@ def test_a_description_that_does_not_fit_its_graph(tmp_path, changes, reason):
 
 
 def test_an_output_that_is_not_there_brings_those_that_are(tmp_path):
-    with pytest.raises(ModelError, match=r"small\.onnx has no output 'head'; it has map, tokens, mean"):
+    with pytest.raises(
+        ModelError, match=r"small\.onnx has no output 'head'; it has map, tokens, mean"
+    ):
         load(network(tmp_path / "small.onnx"), output="head")
 
 
 def test_a_broken_graph(tmp_path):
     (tmp_path / "small.onnx").write_bytes(b"\x08\x09 not a graph")
-    with pytest.raises(ModelError, match=r"small\.onnx cannot be loaded: .*Give a valid \.onnx file"):
+    with pytest.raises(
+        ModelError, match=r"small\.onnx cannot be loaded: .*Give a valid \.onnx file"
+    ):
         load(tmp_path / "small.onnx")
 
 
 def test_a_graph_that_is_nowhere(tmp_path):
     with pytest.raises(WeightsError, match="are not here"):
         load(tmp_path / "lost.onnx")
-    with pytest.raises(WeightsError, match=r"names no weights file\. Give its description a \[weights\] table"):
+    with pytest.raises(
+        WeightsError, match=r"names no weights file\. Give its description a \[weights\] table"
+    ):
         load(tmp_path / "lost.onnx", weights=None)
 
 
 def test_an_unknown_architecture():
     model = replace(resolve("auto"), name="odd", architecture="efficientnet-light")
-    with pytest.raises(ModelError, match=r"'efficientnet-light'; known are efficientnet-lite, .*onnx, pixels"):
+    with pytest.raises(
+        ModelError, match=r"'efficientnet-light'; known are efficientnet-lite, .*onnx, pixels"
+    ):
         embedder.load(model)
 
 
@@ -221,7 +253,9 @@ def test_pixel_space_is_the_pixels(unit):
     assert vectors.dtype == np.float32
     np.testing.assert_allclose(vectors, expected, rtol=1e-6)
     shifted = embedder.load(replace(model, mean=MEAN, std=STD, unit_length=False)).embed(IMAGES)
-    np.testing.assert_allclose(shifted.reshape(IMAGES.shape), (IMAGES - np.array(MEAN)) / STD, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        shifted.reshape(IMAGES.shape), (IMAGES - np.array(MEAN)) / STD, rtol=1e-5, atol=1e-6
+    )
 
 
 def test_pixel_space_has_one_length_only():
@@ -247,22 +281,30 @@ def kept(tmp_path: Path) -> list[Path]:
     return sorted((tmp_path / "cache").rglob("*.*"))
 
 
-def test_a_graph_is_built_once_and_gives_the_same_for_any_batch_and_threads(lite0, photographs, tmp_path, monkeypatch):
+def test_a_graph_is_built_once_and_gives_the_same_for_any_batch_and_threads(
+    lite0, photographs, tmp_path, monkeypatch
+):
     first = embedder.load(lite0, threads=1).embed(photographs)
     assert first.shape == (3, 1280)
     np.testing.assert_allclose(np.linalg.norm(first, axis=1), 1, rtol=1e-6)
     (graph,) = kept(tmp_path)
     assert graph.name.startswith("efficientnet-lite0-")
 
-    monkeypatch.setattr(tensors, "read_tensors", lambda path: pytest.fail("the weights were read again"))
-    monkeypatch.setattr(weights, "find", lambda model: pytest.fail("the weights were looked for again"))
+    monkeypatch.setattr(
+        tensors, "read_tensors", lambda path: pytest.fail("the weights were read again")
+    )
+    monkeypatch.setattr(
+        weights, "find", lambda model: pytest.fail("the weights were looked for again")
+    )
     again = embedder.load(lite0, threads=2)
     np.testing.assert_allclose(again.embed(photographs), first, atol=1e-5)
     np.testing.assert_allclose(again.embed(photographs[1:2]), first[1:2], atol=1e-5)
     assert kept(tmp_path) == [graph]
 
 
-def test_a_graph_that_cannot_be_kept_is_run_and_leaves_nothing(lite0, photographs, tmp_path, monkeypatch):
+def test_a_graph_that_cannot_be_kept_is_run_and_leaves_nothing(
+    lite0, photographs, tmp_path, monkeypatch
+):
     def fail(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 

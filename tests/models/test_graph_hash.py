@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 import lookalike
+from lookalike import Collection
 from lookalike.errors import ModelError
 from lookalike.models import embedder
 from lookalike.models.registry import resolve
-from lookalike.store.collection import Collection
 from lookalike.types import Model
 
 NAME = "efficientnet-lite0-int8"
@@ -43,7 +43,10 @@ def test_the_collection_keeps_the_hash_of_what_filled_it(cache, few, tmp_path):
     assert models["pixels"].graph is None
     assert resolve(NAME).graph is None
     lookalike.index(few, tmp_path / "c", models=["efficientnet-lite0"])
-    assert Collection.open(tmp_path / "c").models["efficientnet-lite0"].graph not in {None, models[NAME].graph}
+    assert Collection.open(tmp_path / "c").models["efficientnet-lite0"].graph not in {
+        None,
+        models[NAME].graph,
+    }
 
 
 def test_an_onnx_files_hash_is_its_own(cache, tmp_path):
@@ -51,7 +54,12 @@ def test_an_onnx_files_hash_is_its_own(cache, tmp_path):
     file = tmp_path / "net.onnx"
     shutil.copy(next(cache.glob("*.onnx")), file)
     model = Model(
-        "net", "net", "onnx", (224, 224), 1280, weights=replace(resolve(NAME).weights, file=str(file), sha256=None)
+        "net",
+        "net",
+        "onnx",
+        (224, 224),
+        1280,
+        weights=replace(resolve(NAME).weights, file=str(file), sha256=None),
     )
     assert embedder.load(model).model.graph == embedder.load(resolve(NAME)).model.graph
 
@@ -60,7 +68,13 @@ def collection_of_another(path: Path, graph: str | None, images: Path) -> Collec
     """Make a collection whose Space says that another graph filled it."""
     table = Collection.create(path, [replace(resolve(NAME), graph=graph)])
     file = next(images.iterdir())
-    row = {"uri": [str(file)], "sha256": [b"\1" * 32], "label": ["car"], "thumbnail": [b""], "spaces": [[NAME]]}
+    row = {
+        "uri": [str(file)],
+        "sha256": [b"\1" * 32],
+        "label": ["car"],
+        "thumbnail": [b""],
+        "spaces": [[NAME]],
+    }
     table.write({**row, NAME: np.full((1, 1280), 1280**-0.5, np.float32)}, whole=True)
     return table
 
@@ -86,7 +100,9 @@ def test_a_collection_from_before_hashes_were_kept_still_serves(cache, few, tmp_
 
 
 @pytest.mark.parametrize("known", [True, False])
-@pytest.mark.parametrize("damage", [lambda data: data[: len(data) // 2], lambda data: data[:-2000] + b"\1" * 2000])
+@pytest.mark.parametrize(
+    "damage", [lambda data: data[: len(data) // 2], lambda data: data[:-2000] + b"\1" * 2000]
+)
 def test_a_damaged_graph_in_the_cache_is_made_again(cache, noise, damage, known):
     first = embedder.load(resolve(NAME))
     (file,) = cache.glob("*.onnx")

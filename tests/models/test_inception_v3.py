@@ -10,7 +10,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from lookalike.errors import ModelError, WeightsError
-from lookalike.images import decode, prepare
+from lookalike.imaging import decode, prepare
 from lookalike.models import embedder, registry, weights
 from lookalike.types import Model, Weights
 
@@ -74,7 +74,9 @@ def embed_files(model: Model, files: list[Path]) -> np.ndarray:
     vectors = []
     with ThreadPoolExecutor(2) as pool:
         for start in range(0, len(files), 16):
-            images = pool.map(lambda file: prepare(decode(file.read_bytes()), model), files[start : start + 16])
+            images = pool.map(
+                lambda file: prepare(decode(file.read_bytes()), model), files[start : start + 16]
+            )
             vectors.append(loaded.embed(np.stack(list(images))))
     return np.concatenate(vectors)
 
@@ -147,7 +149,16 @@ def narrow_stem() -> dict[str, np.ndarray]:
 
 
 def stem_model(file: Path, **changes) -> Model:
-    plain = Model("stem", "stem", "inception-v3", (23, 23), 6, mean=(127.5,) * 3, std=(127.5,) * 3, unit_length=False)
+    plain = Model(
+        "stem",
+        "stem",
+        "inception-v3",
+        (23, 23),
+        6,
+        mean=(127.5,) * 3,
+        std=(127.5,) * 3,
+        unit_length=False,
+    )
     held = Weights(str(file), sha256=weights.sha256_of(file))
     return replace(plain, weights=held, **{"output": "conv2d_2b_3x3", **changes})
 
@@ -167,8 +178,14 @@ def write_keras(file: Path, *, first_convolution: int, first_norm: int, old: boo
             norm = f"batch_normalization_{first_norm + place}".removesuffix("_0")
             kernel = f"{layer}/{layer}_W_1:0" if old else f"{layer}/{layer}/kernel:0"
             h5[kernel] = named[f"{name}.conv.weight"].transpose(2, 3, 1, 0)
-            for theirs, ours in (("beta", "bias"), ("moving_mean", "running_mean"), ("moving_variance", "running_var")):
-                h5[f"{norm}/{norm}_{theirs}_1:0" if old else f"{norm}/{norm}/{theirs}:0"] = named[f"{name}.bn.{ours}"]
+            for theirs, ours in (
+                ("beta", "bias"),
+                ("moving_mean", "running_mean"),
+                ("moving_variance", "running_var"),
+            ):
+                h5[f"{norm}/{norm}_{theirs}_1:0" if old else f"{norm}/{norm}/{theirs}:0"] = named[
+                    f"{name}.bn.{ours}"
+                ]
     return file
 
 
@@ -213,19 +230,26 @@ def test_a_kernel_of_another_shape_is_refused_by_name(tmp_path):
     named = narrow_stem()
     named["Conv2d_2a_3x3.conv.weight"] = named["Conv2d_2a_3x3.conv.weight"][..., :1].copy()
     save_file(named, tmp_path / "stem.safetensors")
-    with pytest.raises(WeightsError, match=r"Conv2d_2a_3x3.*the shape \[5, 4, 3, 1\], expected \[5, 4, 3, 3\]"):
+    with pytest.raises(
+        WeightsError, match=r"Conv2d_2a_3x3.*the shape \[5, 4, 3, 1\], expected \[5, 4, 3, 3\]"
+    ):
         embedder.load(stem_model(tmp_path / "stem.safetensors"))
 
 
 def test_an_unknown_output_lists_the_blocks(stem_file):
-    with pytest.raises(ModelError, match=r"mixed_9z.* conv2d_1a_3x3, .*mixed_7a, mixed_7b, mixed_7c"):
+    with pytest.raises(
+        ModelError, match=r"mixed_9z.* conv2d_1a_3x3, .*mixed_7a, mixed_7b, mixed_7c"
+    ):
         embedder.load(stem_model(stem_file, output="mixed_9z"))
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"count_include_padding": True}, "count_include_padding.*expected count_include_pad or naming"),
+        (
+            {"count_include_padding": True},
+            "count_include_padding.*expected count_include_pad or naming",
+        ),
         ({"count_include_pad": 1}, "count_include_pad = 1; expected true or false"),
         ({"naming": "caffe"}, 'naming = \'caffe\'; expected "torchvision" or "keras"'),
     ],

@@ -28,7 +28,9 @@ def new_network(tensors=None, dim: int = 3) -> Network:
 def run(network: Network, x: Features, images: np.ndarray) -> np.ndarray:
     """Return the feature map ``[n, channels, height, width]`` itself, checking the shape that the network states."""
     proto = network.build(x)
-    proto.graph.output.append(onnx.helper.make_tensor_value_info(x.name, onnx.TensorProto.FLOAT, None))
+    proto.graph.output.append(
+        onnx.helper.make_tensor_value_info(x.name, onnx.TensorProto.FLOAT, None)
+    )
     session = ort.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
     pooled, values = session.run(["vectors", x.name], {"images": images})
     assert values.shape == (len(images), *x[1:])
@@ -36,7 +38,9 @@ def run(network: Network, x: Features, images: np.ndarray) -> np.ndarray:
     return values
 
 
-def windows(images: np.ndarray, stride: int, pads: tuple[int, int, int, int], fill: float) -> np.ndarray:
+def windows(
+    images: np.ndarray, stride: int, pads: tuple[int, int, int, int], fill: float
+) -> np.ndarray:
     top, left, bottom, right = pads
     planes = images.transpose(0, 3, 1, 2).astype(np.float64)
     padded = np.pad(planes, ((0, 0), (0, 0), (top, bottom), (left, right)), constant_values=fill)
@@ -55,7 +59,9 @@ CASES = [
 @pytest.mark.parametrize(("stride", "padding", "pads"), CASES)
 def test_max_pool(stride, padding, pads, images):
     network = new_network()
-    values = run(network, network.max_pool(network.images(), 3, stride=stride, padding=padding), images)
+    values = run(
+        network, network.max_pool(network.images(), 3, stride=stride, padding=padding), images
+    )
     np.testing.assert_array_equal(values, windows(images, stride, pads, -np.inf).max(axis=(4, 5)))
 
 
@@ -67,7 +73,9 @@ def test_average_pool(stride, padding, pads, count_include_pad, images):
         network.images(), 3, stride=stride, padding=padding, count_include_pad=count_include_pad
     )
     with warnings.catch_warnings(action="ignore"):
-        expected = np.nanmean(windows(images, stride, pads, 0.0 if count_include_pad else np.nan), axis=(4, 5))
+        expected = np.nanmean(
+            windows(images, stride, pads, 0.0 if count_include_pad else np.nan), axis=(4, 5)
+        )
     np.testing.assert_allclose(run(network, pooled, images), expected, rtol=1e-5)
 
 
@@ -76,7 +84,9 @@ def test_concatenate_keeps_the_order(images):
     x = network.images()
     values = run(network, network.concatenate([x, network.max_pool(x, 3)]), images)
     np.testing.assert_array_equal(values[:, :3], images.transpose(0, 3, 1, 2))
-    np.testing.assert_array_equal(values[:, 3:], windows(images, 1, (1, 1, 1, 1), -np.inf).max(axis=(4, 5)))
+    np.testing.assert_array_equal(
+        values[:, 3:], windows(images, 1, (1, 1, 1, 1), -np.inf).max(axis=(4, 5))
+    )
 
 
 @pytest.mark.parametrize(("stride", "padding", "pads"), CASES)
@@ -86,7 +96,11 @@ def test_convolution_folds_its_norm(stride, padding, pads, images):
     gamma, beta, mean, variance = norm = generator.uniform(0.5, 1.5, (4, 4))
     parts = dict(zip(("n.weight", "n.bias", "n.running_mean", "n.running_var"), norm, strict=True))
     network = new_network({"c.weight": kernel, **parts}, dim=4)
-    values = run(network, network.convolution(network.images(), "c", "n", stride=stride, padding=padding), images)
+    values = run(
+        network,
+        network.convolution(network.images(), "c", "n", stride=stride, padding=padding),
+        images,
+    )
     convolved = np.einsum("nchwij,ocij->nhwo", windows(images, stride, pads, 0.0), kernel)
     expected = (convolved - mean) / np.sqrt(variance) * gamma + beta
     np.testing.assert_allclose(values.transpose(0, 2, 3, 1), expected, rtol=1e-4, atol=1e-2)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import lookalike
-from lookalike import images
+from lookalike import imaging
 from lookalike.errors import ModelError
 from lookalike.models import embedder
 from lookalike.models.registry import resolve
@@ -30,7 +30,7 @@ def _installed():
 def prepared(sample) -> np.ndarray:
     model = resolve("efficientnet-lite0")
     files = sorted(sample.glob("*/*_0001.jpg"))
-    return np.stack([images.prepare(images.decode(file.read_bytes()), model) for file in files])
+    return np.stack([imaging.prepare(imaging.decode(file.read_bytes()), model) for file in files])
 
 
 def by_openvino(name: str, **changes) -> Model:
@@ -52,7 +52,10 @@ def test_8_bit_vectors_are_near_those_of_onnx_runtime(prepared):
     cosines = (embedder.load(model).embed(prepared) * expected).sum(axis=1)
     assert cosines.mean() >= 0.99
     assert model.fingerprint != resolve("efficientnet-lite0-int8").fingerprint
-    assert embedder.load(model).model.graph == embedder.load(resolve("efficientnet-lite0-int8")).model.graph
+    assert (
+        embedder.load(model).model.graph
+        == embedder.load(resolve("efficientnet-lite0-int8")).model.graph
+    )
 
 
 @pytest.mark.parametrize("name", BASES)
@@ -77,16 +80,25 @@ def test_a_users_own_graph_runs_too(tmp_path, prepared):
     means = helper.make_node("ReduceMean", ["c"], ["p"], axes=[2, 3])
     nodes = [cells, means, helper.make_node("Flatten", ["p"], ["y"])]
     sides = [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, 224, 224])]
-    graph = helper.make_graph(nodes, "g", sides, [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 3])])
+    graph = helper.make_graph(
+        nodes, "g", sides, [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 3])]
+    )
     onnx.save(
-        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "net.onnx"
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8),
+        tmp_path / "net.onnx",
     )
     model = resolve(tmp_path / "net.onnx")
     expected = embedder.load(model).embed(prepared)
-    np.testing.assert_allclose(embedder.load(replace(model, runtime="openvino")).embed(prepared), expected, atol=1e-5)
+    np.testing.assert_allclose(
+        embedder.load(replace(model, runtime="openvino")).embed(prepared), expected, atol=1e-5
+    )
     (tmp_path / "broken.onnx").write_bytes(b"no graph")
-    broken = replace(model, weights=replace(model.weights, file=str(tmp_path / "broken.onnx"), sha256=None))
-    with pytest.raises(ModelError, match=r"broken\.onnx cannot be loaded: .*Give a valid \.onnx file"):
+    broken = replace(
+        model, weights=replace(model.weights, file=str(tmp_path / "broken.onnx"), sha256=None)
+    )
+    with pytest.raises(
+        ModelError, match=r"broken\.onnx cannot be loaded: .*Give a valid \.onnx file"
+    ):
         embedder.load(replace(broken, runtime="openvino"))
 
 
@@ -95,7 +107,9 @@ def test_bf16_runs_where_the_processor_has_it_and_is_refused_where_not(prepared)
 
     model = by_openvino("efficientnet-lite0", precision="bf16")
     if "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-        with pytest.raises(ModelError, match=r"'efficientnet-lite0' computes in bf16.*it knows .*FP32.*int8 or f32"):
+        with pytest.raises(
+            ModelError, match=r"'efficientnet-lite0' computes in bf16.*it knows .*FP32.*int8 or f32"
+        ):
             embedder.load(model)
         return
     expected = embedder.load(resolve("efficientnet-lite0")).embed(prepared)
@@ -106,7 +120,10 @@ def test_bf16_runs_where_the_processor_has_it_and_is_refused_where_not(prepared)
 
 def test_without_the_package_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "openvino", None)
-    with pytest.raises(ModelError, match=r"'efficientnet-lite0' runs on OpenVINO.*pip install 'lookalike\[openvino\]'"):
+    with pytest.raises(
+        ModelError,
+        match=r"'efficientnet-lite0' runs on OpenVINO.*pip install 'lookalike\[openvino\]'",
+    ):
         embedder.load(by_openvino("efficientnet-lite0"))
 
 
@@ -121,7 +138,12 @@ def test_a_description_indexes_and_searches_and_nothing_is_told_to_anyone(sample
         print(*lookalike.search("c", {str(sample / "car" / "car_0001.jpg")!r}, k=3).labels)"""
     home = {**os.environ, "HOME": str(tmp_path / "home")}
     done = subprocess.run(
-        [sys.executable, "-c", script], env=home, capture_output=True, text=True, cwd=tmp_path, check=True
+        [sys.executable, "-c", script],
+        env=home,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=True,
     )
     assert done.stdout == "car car car\n"
     assert done.stderr == ""

@@ -25,7 +25,10 @@ def scales(proto: onnx.ModelProto) -> dict[str, tuple[float, int]]:
     """Return step and zero of each tensor that the graph keeps in whole numbers."""
     given = {tensor.name: numpy_helper.to_array(tensor) for tensor in proto.graph.initializer}
     kept = [node for node in proto.graph.node if node.op_type == "QuantizeLinear"]
-    return {n.output[0].removesuffix("_whole"): (float(given[n.input[1]]), int(given[n.input[2]])) for n in kept}
+    return {
+        n.output[0].removesuffix("_whole"): (float(given[n.input[1]]), int(given[n.input[2]]))
+        for n in kept
+    }
 
 
 @pytest.mark.parametrize("cut", ["relu", "relu6"])
@@ -60,7 +63,11 @@ def test_cuts_need_no_node_and_still_cut(cut, most):
 def test_only_what_is_named_need_be_measured():
     proto = network(random_tensors())
     measured = measure(proto, pictures())
-    needed = {f"{name}.{what}": measured[f"{name}.{what}"] for name in activations(proto) for what in ("range", "mean")}
+    needed = {
+        f"{name}.{what}": measured[f"{name}.{what}"]
+        for name in activations(proto)
+        for what in ("range", "mean")
+    }
     assert len(needed) < len(measured)
     assert quantize(proto, needed) == quantize(proto, measured)
 
@@ -81,9 +88,15 @@ def test_what_is_passed_on_shares_one_scale():
 
 
 def test_pictures_that_are_pooled_first_keep_their_own_scale():
-    net = Network(Model("m", "m", "none", (HEIGHT, WIDTH), 3, mean=(127.0,) * 3, std=(128.0,) * 3), {}, eps=0.0)
+    net = Network(
+        Model("m", "m", "none", (HEIGHT, WIDTH), 3, mean=(127.0,) * 3, std=(128.0,) * 3),
+        {},
+        eps=0.0,
+    )
     proto = net.build(net.max_pool(net.images(), 3))
-    (found,), (expected,) = (run(p, pictures()) for p in (quantize(proto, measure(proto, pictures())), proto))
+    (found,), (expected,) = (
+        run(p, pictures()) for p in (quantize(proto, measure(proto, pictures())), proto)
+    )
     np.testing.assert_allclose(found, expected, atol=1 / 128)
 
 
@@ -99,7 +112,9 @@ def test_what_rounded_weights_shift_is_taken_off_the_bias():
         proto = network(random_tensors(seed))
         measured = measure(proto, pictures())
         corrected.append(error(measured, proto))
-        plain.append(error({n: x if n.endswith(".range") else 0 * x for n, x in measured.items()}, proto))
+        plain.append(
+            error({n: x if n.endswith(".range") else 0 * x for n, x in measured.items()}, proto)
+        )
     assert np.mean(corrected) < 0.6 * np.mean(plain)
 
 
@@ -112,7 +127,9 @@ def test_a_channel_without_weights_keeps_its_bias():
     measured = measure(proto, pictures())
     (vectors,) = run(quantize(proto, measured), pictures())
     step = Whole(proto, measured).last_step
-    np.testing.assert_allclose(vectors[:, [2, 5]], [[5.5, 1e-3]] * len(vectors), atol=step / 2 + 1e-6)
+    np.testing.assert_allclose(
+        vectors[:, [2, 5]], [[5.5, 1e-3]] * len(vectors), atol=step / 2 + 1e-6
+    )
 
 
 @pytest.mark.parametrize(
@@ -132,7 +149,8 @@ def test_a_calibration_of_another_network_is_refused(what, change, found):
     if changed is not None:
         measured[f"{name}.{what}"] = changed
     with pytest.raises(
-        WeightsError, match=rf"holds {found} as {name}\.{what}; .*another network\. .*scripts/calibrate"
+        WeightsError,
+        match=rf"holds {found} as {name}\.{what}; .*another network\. .*scripts/calibrate",
     ):
         quantize(proto, measured)
 
@@ -145,7 +163,11 @@ def test_weights_leave_one_of_their_bits_unused():
     model = resolve("efficientnet-lite0-int8")
     proto = build(model, tensors.read_tensors(weights.find(model)))
     proto = quantize(proto, tensors.read_tensors(weights.find(model, "calibration")))
-    kernels = [numpy_helper.to_array(x) for x in proto.graph.initializer if x.data_type == onnx.TensorProto.INT8]
+    kernels = [
+        numpy_helper.to_array(x)
+        for x in proto.graph.initializer
+        if x.data_type == onnx.TensorProto.INT8
+    ]
     kernels = [kernel for kernel in kernels if kernel.ndim == 4]
     assert len(kernels) == 49
     largest = np.concatenate([np.abs(kernel.astype(int)).max(axis=(1, 2, 3)) for kernel in kernels])

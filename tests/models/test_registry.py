@@ -38,11 +38,16 @@ def describe(tmp_path):
 
 def onnx_file(path: Path, shape=("n", 3, 8, 6), kind=TensorProto.FLOAT) -> Path:
     """A graph from images to the means of their channels."""
-    nodes = [helper.make_node("ReduceMean", ["x"], ["p"], axes=[-2, -1]), helper.make_node("Flatten", ["p"], ["y"])]
+    nodes = [
+        helper.make_node("ReduceMean", ["x"], ["p"], axes=[-2, -1]),
+        helper.make_node("Flatten", ["p"], ["y"]),
+    ]
     inputs = [helper.make_tensor_value_info("x", kind, shape)]
     outputs = [helper.make_tensor_value_info("y", kind, ["n", 3])]
     graph = helper.make_graph(nodes, "g", inputs, outputs)
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path
+    )
     return path
 
 
@@ -50,7 +55,9 @@ def onnx_file(path: Path, shape=("n", 3, 8, 6), kind=TensorProto.FLOAT) -> Path:
 
 
 def test_every_name_of_the_catalogue_gives_its_model():
-    assert {"efficientnet-lite0", "efficientnet-lite0-int8", "efficientnet-lite2", "pixels"} <= set(catalog())
+    assert {"efficientnet-lite0", "efficientnet-lite0-int8", "efficientnet-lite2", "pixels"} <= set(
+        catalog()
+    )
     for name, model in catalog().items():
         assert resolve(name) is model
         assert model.name == name
@@ -74,7 +81,9 @@ def test_every_model_of_the_catalogue_is_another():
     [("efficientnet", "Did you mean efficientnet-lite"), ("Pixels", "Did you mean pixels"), ("qqq", "Known are ")],
 )  # fmt: skip
 def test_an_unknown_name_brings_a_hint(name, hint):
-    with pytest.raises(ModelError, match=rf"no model '{name}'\. {hint}.*\.onnx file or a \.toml description"):
+    with pytest.raises(
+        ModelError, match=rf"no model '{name}'\. {hint}.*\.onnx file or a \.toml description"
+    ):
         resolve(name)
 
 
@@ -89,7 +98,9 @@ def test_a_file_that_is_not_there_is_named(name):
 
 def test_a_description_gives_its_model_named_after_the_file(describe):
     model = describe(toml(BASE), "my.pixels.toml")
-    assert model == Model(name="my-pixels", title="my-pixels", architecture="pixels", size=(2, 3), dim=18)
+    assert model == Model(
+        name="my-pixels", title="my-pixels", architecture="pixels", size=(2, 3), dim=18
+    )
 
 
 def test_a_description_may_set_every_key(describe):
@@ -108,12 +119,20 @@ def test_a_description_may_set_every_key(describe):
         "unit_length": "false",
         "options": "{depth = 1.5, names = ['a', 'b']}",
     }
-    model = describe(toml(entries, '[weights]\nfile = "net.onnx"\nlicence = "MIT"\nsha256 = "' + "aa" * 32 + '"\n'))
+    model = describe(
+        toml(
+            entries, '[weights]\nfile = "net.onnx"\nlicence = "MIT"\nsha256 = "' + "aa" * 32 + '"\n'
+        )
+    )
     assert model == Model(
         "net", "A net", "onnx", (2, 3), 18, "crop", "lanczos", (1, 2.5, 3), (4.0, 5.0, -6.0), "NHWC", "features",
         "first", False, {"depth": 1.5, "names": ["a", "b"]}, model.weights,
     )  # fmt: skip
-    assert (model.weights.file, model.weights.licence, model.weights.sha256) == ("net.onnx", "MIT", "aa" * 32)
+    assert (model.weights.file, model.weights.licence, model.weights.sha256) == (
+        "net.onnx",
+        "MIT",
+        "aa" * 32,
+    )
     assert Model.from_json(model.to_json()) == model
 
 
@@ -127,7 +146,9 @@ def test_weights_beside_the_description_are_held_to_their_present_hash(describe,
     (tmp_path / "sub" / "net.pth").write_bytes(b"other numbers")
     with pytest.raises(WeightsError, match="not the promised file"):
         weights.find(model)
-    assert describe(toml(BASE, '[weights]\nfile = "sub/net.pth"\n')).fingerprint != model.fingerprint
+    assert (
+        describe(toml(BASE, '[weights]\nfile = "sub/net.pth"\n')).fingerprint != model.fingerprint
+    )
 
 
 def test_a_promised_hash_is_kept(describe, tmp_path):
@@ -145,10 +166,13 @@ def test_what_is_no_toml_is_refused(describe, text):
 
 
 def test_an_unknown_key_brings_a_hint(describe):
-    with pytest.raises(ModelError, match=r"mine\.toml has the unknown key 'poling'\. Did you mean 'pooling'\?"):
+    with pytest.raises(
+        ModelError, match=r"mine\.toml has the unknown key 'poling'\. Did you mean 'pooling'\?"
+    ):
         describe(toml({**BASE, "poling": '"mean"'}))
     with pytest.raises(
-        ModelError, match=r"unknown key 'qq'\. The keys are architecture, base, calibration, dim, filter"
+        ModelError,
+        match=r"unknown key 'qq'\. The keys are architecture, base, calibration, dim, filter",
     ):
         describe(toml({**BASE, "qq": "1"}))
 
@@ -193,7 +217,8 @@ def test_a_wrong_value_is_refused_with_what_was_expected(describe, key, values, 
 
 
 @pytest.mark.parametrize(
-    ("shape", "layout"), [(("n", 3, 8, 6), "NCHW"), ((1, 3, 8, 6), "NCHW"), (("n", 8, 6, 3), "NHWC")]
+    ("shape", "layout"),
+    [(("n", 3, 8, 6), "NCHW"), ((1, 3, 8, 6), "NCHW"), (("n", 8, 6, 3), "NHWC")],
 )
 def test_an_onnx_file_describes_itself(tmp_path, shape, layout):
     path = onnx_file(tmp_path / "my.net.onnx", shape)
@@ -246,7 +271,9 @@ def test_a_graph_without_input_is_refused(tmp_path):
     node = helper.make_node("Constant", [], ["y"], value=value)
     outputs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 3])]
     proto = helper.make_model(
-        helper.make_graph([node], "g", [], outputs), opset_imports=[helper.make_opsetid("", 17)], ir_version=8
+        helper.make_graph([node], "g", [], outputs),
+        opset_imports=[helper.make_opsetid("", 17)],
+        ir_version=8,
     )
     onnx.save(proto, tmp_path / "net.onnx")
     with pytest.raises(ModelError, match="expected one float tensor"):

@@ -62,10 +62,14 @@ def call(function: Raw, *arguments) -> Raw:
     return Raw(function + code(arguments) + b"R")
 
 
-def tensor(key: str, kind: str, count: int, shape, strides, *, offset: int = 0, view: tuple = ()) -> Raw:
+def tensor(
+    key: str, kind: str, count: int, shape, strides, *, offset: int = 0, view: tuple = ()
+) -> Raw:
     storage = Raw(code(("storage", name("torch", kind), key, "cpu", count, *view)) + b"Q")
     ordered = call(name("collections", "OrderedDict"))
-    return call(name("torch._utils", "_rebuild_tensor_v2"), storage, offset, shape, strides, False, ordered)
+    return call(
+        name("torch._utils", "_rebuild_tensor_v2"), storage, offset, shape, strides, False, ordered
+    )
 
 
 def of_array(key: str, array: np.ndarray) -> Raw:
@@ -75,9 +79,15 @@ def of_array(key: str, array: np.ndarray) -> Raw:
 
 def legacy(state, storages: dict[str, np.ndarray]) -> bytes:
     """A file of PyTorch before 1.6: five pickles, then each storage's length and bytes."""
-    system = {"protocol_version": 1001, "little_endian": True, "type_sizes": {"short": 2, "int": 4, "long": 4}}
+    system = {
+        "protocol_version": 1001,
+        "little_endian": True,
+        "type_sizes": {"short": 2, "int": 4, "long": 4},
+    }
     head = b"".join(map(pickled, (MAGIC, 1001, system, state, list(storages))))
-    return head + b"".join(struct.pack("<q", array.size) + array.tobytes() for array in storages.values())
+    return head + b"".join(
+        struct.pack("<q", array.size) + array.tobytes() for array in storages.values()
+    )
 
 
 def zipped(state, storages: dict[str, np.ndarray], compression: int = zipfile.ZIP_STORED) -> bytes:
@@ -132,7 +142,9 @@ def test_strides_and_offsets_are_followed(tmp_path, pack, shape, strides, offset
     read_back = read(tmp_path, pack(state, {"7": TWELVE}))["a"]
     expected = np.empty(shape, np.float32)
     for place in np.ndindex(shape):
-        expected[place] = TWELVE[offset + sum(i * step for i, step in zip(place, strides, strict=True))]
+        expected[place] = TWELVE[
+            offset + sum(i * step for i, step in zip(place, strides, strict=True))
+        ]
     assert read_back.shape == shape
     np.testing.assert_array_equal(read_back, expected)
 
@@ -153,7 +165,15 @@ def test_tensors_share_a_storage_and_other_entries_are_passed_over(tmp_path, pac
 def test_a_state_dict_that_is_an_object_with_attributes(tmp_path, pack):
     """As a module's `state_dict` is saved: an OrderedDict with ``_metadata``."""
     ordered = call(name("collections", "OrderedDict"))
-    filled = Raw(ordered + b"(" + code("a") + of_array("0", TWELVE) + b"u" + code({"_metadata": ordered}) + b"b")
+    filled = Raw(
+        ordered
+        + b"("
+        + code("a")
+        + of_array("0", TWELVE)
+        + b"u"
+        + code({"_metadata": ordered})
+        + b"b"
+    )
     np.testing.assert_array_equal(read(tmp_path, pack(filled, {"0": TWELVE}))["a"], TWELVE)
 
 
@@ -182,7 +202,9 @@ def test_a_file_that_asks_for_more_than_tensors_runs_nothing(tmp_path, pack, mod
     marker = tmp_path / "ran"
     command = f"open({str(marker)!r}, 'w')" if attribute == "eval" else f"touch {marker}"
     state = {"a": call(name(module, attribute), command), "b": of_array("0", TWELVE)}
-    with pytest.raises(WeightsError, match=rf"weights\.pth were refused: .*{module}\.{attribute}.*safetensors"):
+    with pytest.raises(
+        WeightsError, match=rf"weights\.pth were refused: .*{module}\.{attribute}.*safetensors"
+    ):
         read(tmp_path, pack(state, {"0": TWELVE}))
     assert not marker.exists()
 
@@ -201,7 +223,9 @@ def test_no_other_opcode_gets_round_it(tmp_path, how):
         b"i": b"(" + code(command) + b"ios\nsystem\n",
         b"\x81": name("subprocess", "Popen") + code((command,)) + b"\x81",
     }
-    with pytest.raises(WeightsError, match=r"it asks for the global (os\.system|subprocess\.Popen)"):
+    with pytest.raises(
+        WeightsError, match=r"it asks for the global (os\.system|subprocess\.Popen)"
+    ):
         read(tmp_path, zipped({"a": Raw(opcodes[how])}, {}))
     assert not (tmp_path / "ran").exists()
 
@@ -252,7 +276,10 @@ def test_tensors_that_do_not_fit_their_numbers_are_refused(tmp_path, pack, argum
         ({"epoch": 3}, "holds no named tensors"),
         ({"state_dict": {"a": of_array("0", TWELVE)}}, "not a checkpoint that nests one"),
         ({"a": Raw(code(("module", "x", "y")) + b"Q")}, "weights"),
-        ({"a": Raw(code(("module", name("torch", "FloatStorage"), "0", "cpu", 12)) + b"Q")}, "unknown kind 'module'"),
+        (
+            {"a": Raw(code(("module", name("torch", "FloatStorage"), "0", "cpu", 12)) + b"Q")},
+            "unknown kind 'module'",
+        ),
         ({"a": Raw(code(("storage", "FloatStorage", "0", "cpu", 12)) + b"Q")}, "unknown kind"),
         ({"a": Raw(b"K\x01Q")}, "weights"),
     ],
@@ -281,7 +308,14 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
 def test_a_small_file_takes_little_memory(tmp_path):
     """Each names a place, a length or a count that an eager reader would set aside memory for."""
     place, length = struct.pack("<I", 2**32 - 2), struct.pack("<Q", 8 * 2**30)
-    starts = [b"Nr" + place, b"\x96" + length, b"\x8e" + length, b"\x95" + length, b"X" + place, b"\x8b" + place]
+    starts = [
+        b"Nr" + place,
+        b"\x96" + length,
+        b"\x8e" + length,
+        b"\x95" + length,
+        b"X" + place,
+        b"\x8b" + place,
+    ]
     attacks = [b"\x80\x05" + start + b"." for start in starts]
     attacks.append(legacy({"a": tensor("0", "FloatStorage", 2**31 - 1, (2,), (1,))}, {})[:-1])
     for number, attack in enumerate(attacks):
@@ -295,7 +329,9 @@ def test_a_small_file_takes_little_memory(tmp_path):
             try: read_tensors(path)
             except errors.WeightsError: print("refused")
         print(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])"""
-    done = subprocess.run([sys.executable, "-c", program, tmp_path], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program, tmp_path], capture_output=True, text=True, check=True
+    )
     *refused, kibibytes = done.stdout.splitlines()
     assert refused == ["refused"] * len(attacks)
     assert int(kibibytes) < 500_000
@@ -328,7 +364,10 @@ def test_damage_never_gives_another_error(tmp_path_factory, pack, data):
 
 
 @settings(max_examples=200, deadline=None)
-@given(data=st.binary(max_size=200), start=st.sampled_from([b"", b"\x80\x02", pickled(MAGIC), b"PK\x03\x04"]))
+@given(
+    data=st.binary(max_size=200),
+    start=st.sampled_from([b"", b"\x80\x02", pickled(MAGIC), b"PK\x03\x04"]),
+)
 def test_random_bytes_are_refused(tmp_path_factory, data, start):
     with pytest.raises(WeightsError):
         read(tmp_path_factory.getbasetemp(), start + data)

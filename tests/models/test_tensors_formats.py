@@ -41,13 +41,19 @@ def test_a_safetensors_file_that_was_cut_is_refused(file):
     whole = file.read_bytes()
     for length in (0, 4, 8, 20, len(whole) // 2, len(whole) - 1):
         file.write_bytes(whole[:length])
-        with pytest.raises(WeightsError, match=r"model\.safetensors cannot be read as a safetensors file"):
+        with pytest.raises(
+            WeightsError, match=r"model\.safetensors cannot be read as a safetensors file"
+        ):
             read_tensors(file)
 
 
 def test_a_safetensors_header_that_lies_is_refused(file):
     whole = file.read_bytes()
-    for lie in (whole.replace(b"[2,3,4]", b"[2,3,9]"), whole.replace(b'"F32"', b'"X32"'), b"\xff" * 7 + whole[7:]):
+    for lie in (
+        whole.replace(b"[2,3,4]", b"[2,3,9]"),
+        whole.replace(b'"F32"', b'"X32"'),
+        b"\xff" * 7 + whole[7:],
+    ):
         assert lie != whole
         file.write_bytes(lie)
         with pytest.raises(WeightsError, match="safetensors"):
@@ -60,9 +66,15 @@ SPELLINGS = {
         "model_weights/conv2d_1/conv2d_1/kernel",
         "model_weights/batch_normalization/batch_normalization/moving_mean",
     ),
-    "Keras 2": ("conv2d_1/conv2d_1/kernel:0", "batch_normalization/batch_normalization/moving_mean:0"),
+    "Keras 2": (
+        "conv2d_1/conv2d_1/kernel:0",
+        "batch_normalization/batch_normalization/moving_mean:0",
+    ),
     "Keras 2, flat": ("conv2d_1/kernel:0", "batch_normalization/moving_mean:0"),
-    "converted from Keras 1": ("conv2d_1/conv2d_1_W_1:0", "batch_normalization/batch_normalization_moving_mean_1:0"),
+    "converted from Keras 1": (
+        "conv2d_1/conv2d_1_W_1:0",
+        "batch_normalization/batch_normalization_moving_mean_1:0",
+    ),
 }
 
 
@@ -73,7 +85,10 @@ def test_keras_names_are_read_in_every_spelling(spelling, name, tmp_path):
     with h5py.File(tmp_path / name, "w") as h5:
         h5[SPELLINGS[spelling][0]], h5[SPELLINGS[spelling][1]] = kernel, mean
         h5.create_group("input_1")  # a layer without weights
-    assert_same(read_tensors(tmp_path / name), {"conv2d_1/kernel": kernel, "batch_normalization/moving_mean": mean})
+    assert_same(
+        read_tensors(tmp_path / name),
+        {"conv2d_1/kernel": kernel, "batch_normalization/moving_mean": mean},
+    )
 
 
 def test_a_damaged_keras_file_is_refused(tmp_path):

@@ -53,7 +53,9 @@ def put(folder: Path, body: bytes = BODY, name: str = NAME) -> Path:
 
 def test_the_folders_of_the_environment_are_searched_first_and_in_order(tmp_path, monkeypatch):
     described_path = put(tmp_path / "described")
-    model = described(file=str(described_path), hub="somebody/small", url="http://127.0.0.1:9/small")
+    model = described(
+        file=str(described_path), hub="somebody/small", url="http://127.0.0.1:9/small"
+    )
     assert weights.find(model) == described_path
     folders = [tmp_path / "empty", tmp_path / "second", tmp_path / "third"]
     monkeypatch.setenv("LOOKALIKE_WEIGHTS", os.pathsep.join(map(str, folders)))
@@ -77,16 +79,26 @@ def test_another_file_is_refused_naming_both_hashes(kind, expected, tmp_path, mo
     put(tmp_path, OTHER)
     with pytest.raises(WeightsError) as caught:
         weights.find(model)
-    for part in (expected.upper(), hashlib.new(kind, OTHER).hexdigest(), kind, str(path), "'small'"):
+    for part in (
+        expected.upper(),
+        hashlib.new(kind, OTHER).hexdigest(),
+        kind,
+        str(path),
+        "'small'",
+    ):
         assert part in str(caught.value)
 
 
 def test_a_file_that_is_nowhere_is_explained():
     assert not weights.available(described())
     assert weights.origin(described()) == "not here"
-    with pytest.raises(WeightsError, match=r"not here\. Put small\.safetensors into a folder.*LOOKALIKE_WEIGHTS\.$"):
+    with pytest.raises(
+        WeightsError, match=r"not here\. Put small\.safetensors into a folder.*LOOKALIKE_WEIGHTS\.$"
+    ):
         weights.find(described())
-    with pytest.raises(WeightsError, match=r"Either install them with: pip install absent; or put small"):
+    with pytest.raises(
+        WeightsError, match=r"Either install them with: pip install absent; or put small"
+    ):
         weights.find(described(package="absent"))
 
 
@@ -106,7 +118,10 @@ def test_a_url_is_downloaded_once_and_verified(server):
 
 
 def test_an_md5_will_do_where_there_is_no_sha256(server):
-    assert weights.find(described(sha256=None, md5=MD5, url=server.serve("/small", BODY))).read_bytes() == BODY
+    assert (
+        weights.find(described(sha256=None, md5=MD5, url=server.serve("/small", BODY))).read_bytes()
+        == BODY
+    )
 
 
 @pytest.mark.parametrize("held", [{"sha256": SHA256}, {"sha256": None, "md5": MD5}])
@@ -141,7 +156,9 @@ def test_a_url_that_refuses_is_explained(server):
     with pytest.raises(WeightsError) as caught:
         weights.find(described(url=server.url("/gone")))
     assert "404" in str(caught.value)
-    assert f"Download {server.url('/gone')}, put it into a folder as {NAME} and name" in str(caught.value)
+    assert f"Download {server.url('/gone')}, put it into a folder as {NAME} and name" in str(
+        caught.value
+    )
 
 
 def test_the_network_can_be_forbidden(server, monkeypatch):
@@ -171,15 +188,23 @@ print(json.dumps(told))
 """
 
 
-def find_elsewhere(folder: Path, endpoint: str, *, sha256: str = SHA256, extra: str = "", **environment: str) -> dict:
+def find_elsewhere(
+    folder: Path, endpoint: str, *, sha256: str = SHA256, extra: str = "", **environment: str
+) -> dict:
     """Find the weights of a description in a process of its own."""
     description = folder / "small.toml"
     description.write_text(
         f'architecture = "inception-v3"\nsize = [75, 75]\ndim = 2048\n[weights]\nfile = "{NAME}"\nsha256 = "{sha256}"\n'
         f'hub = "somebody/small@v1/model.safetensors"\n{extra}\n'
     )
-    kept = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
-    own = {"HF_HOME": str(folder / "hub"), "HF_ENDPOINT": endpoint, "XDG_CACHE_HOME": str(folder / "cache")}
+    kept = {
+        name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")
+    }
+    own = {
+        "HF_HOME": str(folder / "hub"),
+        "HF_ENDPOINT": endpoint,
+        "XDG_CACHE_HOME": str(folder / "cache"),
+    }
     done = subprocess.run(
         [sys.executable, "-c", FIND, str(description)],
         env={**kept, **own, **environment},
@@ -227,9 +252,15 @@ def test_a_wrong_file_from_the_hub_is_refused_and_mends_once_removed(tmp_path):
 def test_a_hub_out_of_reach_is_explained_soon(tmp_path):
     endpoint = closed_port()
     told = find_elsewhere(tmp_path, endpoint)
-    assert "WeightsError: The weights of the model 'small' (small.safetensors) are not here." in told["error"]
+    assert (
+        "WeightsError: The weights of the model 'small' (small.safetensors) are not here."
+        in told["error"]
+    )
     assert "refused" in told["error"]
-    assert f"Download {endpoint}{HUB_PATH}, put it into a folder as {NAME} and name that folder in" in told["error"]
+    assert (
+        f"Download {endpoint}{HUB_PATH}, put it into a folder as {NAME} and name that folder in"
+        in told["error"]
+    )
     offline = find_elsewhere(tmp_path, endpoint, HF_HUB_OFFLINE="1")
     assert "HF_HUB_OFFLINE" in offline["error"]
 
@@ -254,7 +285,9 @@ def test_a_hub_that_never_sends_the_whole_file_leaves_none(tmp_path):
     assert told["after"] is False
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs root, to mount a small disk")
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs root, to mount a small disk"
+)
 def test_a_full_disk_under_the_hubs_cache_is_named(tmp_path):
     (tmp_path / "hub").mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", str(tmp_path / "hub")]
@@ -279,7 +312,9 @@ def test_the_url_stands_in_for_the_hub(tmp_path, server):
     assert len(server.asked) == 1
 
 
-@pytest.mark.parametrize("hub", ["small", "somebody/small/../x", "some body/small", "somebody/small@/x", ""])
+@pytest.mark.parametrize(
+    "hub", ["small", "somebody/small/../x", "some body/small", "somebody/small@/x", ""]
+)
 def test_what_is_no_place_on_the_hub_is_refused(hub):
     with pytest.raises(ModelError, match="owner/repository"):
         weights.available(described(hub=hub))

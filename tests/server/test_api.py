@@ -13,9 +13,9 @@ from PIL import Image
 
 import lookalike
 from live import serving
+from lookalike import Collection
 from lookalike.models import registry
-from lookalike.searching import Example, Row
-from lookalike.store.collection import Collection
+from lookalike.retrieval.search import Example, Row
 
 
 def send(live, *files, **question):
@@ -44,7 +44,12 @@ def test_health_and_models(server):
 
 def test_collections_tell_what_there_is(server):
     (told,) = server.api.get("collections").json()["collections"]
-    assert (told["name"], told["images"], told["failures"], told["originals"]) == ("drawn", 45, 0, True)
+    assert (told["name"], told["images"], told["failures"], told["originals"]) == (
+        "drawn",
+        45,
+        0,
+        True,
+    )
     assert [(space["name"], space["dim"], space["vectors"]) for space in told["spaces"]] == [
         ("efficientnet-lite0-int8", 1280, 45),
         ("pixels", 3072, 45),
@@ -64,7 +69,9 @@ def test_a_search_by_rows_is_the_librarys(server, collection):
     )  # fmt: skip
     assert [match["rank"] for match in told["matches"]] == [1, 2, 3, 4, 5, 6, 7]
     plus, minus = [{"id": 3, "weight": 2}, {"id": 17}], [{"id": 30, "weight": 0.5}, {"id": 31}]
-    answer = server.search(plus=plus, minus=minus, space="pixels", where="label != 'cat'", not_self=True, k=9)
+    answer = server.search(
+        plus=plus, minus=minus, space="pixels", where="label != 'cat'", not_self=True, k=9
+    )
     expected = lookalike.search(
         collection,
         [Example(Row(3), 2), Row(17)],
@@ -81,11 +88,19 @@ def test_a_search_by_pictures_is_the_librarys(server, collection, query, sample)
     assert same(send(server, query), lookalike.search(collection, query))
     others = [query, sample / "cat" / "cat_0001.jpg", sample / "car" / "car_0001.jpg"]
     assert same(send(server, *others), lookalike.search(collection, others))
-    question = {"plus": [{"image": 2, "weight": 3}, {"id": 5}], "minus": [{"image": 1}], "not_self": True, "k": 45}
-    expected = lookalike.search(collection, [Example(others[2], 3), Row(5)], minus=others[1], not_self=True, k=45)
+    question = {
+        "plus": [{"image": 2, "weight": 3}, {"id": 5}],
+        "minus": [{"image": 1}],
+        "not_self": True,
+        "k": 45,
+    }
+    expected = lookalike.search(
+        collection, [Example(others[2], 3), Row(5)], minus=others[1], not_self=True, k=45
+    )
     assert same(send(server, *others, **question), expected)
     assert same(
-        send(server, query, plus=[{"image": 0}], space="pixels"), lookalike.search(collection, query, space="pixels")
+        send(server, query, plus=[{"image": 0}], space="pixels"),
+        lookalike.search(collection, query, space="pixels"),
     )
 
 
@@ -110,7 +125,9 @@ def test_distances_to_all(server, collection):
     matches = lookalike.search(collection, Row(3), k=45)
     found = dict(zip(told["ids"], told["distances"], strict=True))
     assert list(found) == sorted(found)
-    np.testing.assert_allclose([found[row] for row in matches.ids.tolist()], matches.distances, atol=1e-3)
+    np.testing.assert_allclose(
+        [found[row] for row in matches.ids.tolist()], matches.distances, atol=1e-3
+    )
 
 
 def test_rows_page_by_page(server, collection):
@@ -118,7 +135,9 @@ def test_rows_page_by_page(server, collection):
     assert (len(whole["rows"]), whole["next"], whole["total"]) == (45, None, 45)
     pages, after = [], None
     while True:
-        page = server.api.get("rows", params={"limit": 20, **({} if after is None else {"after": after})}).json()
+        page = server.api.get(
+            "rows", params={"limit": 20, **({} if after is None else {"after": after})}
+        ).json()
         pages += page["rows"]
         after = page["next"]
         if after is None:
@@ -138,7 +157,10 @@ def test_a_thumbnail_may_be_kept_for_ever_under_its_content(server):
     assert small.headers["cache-control"] == "private, no-cache"
     named = server.api.get(address, params={"content": row["content"][:16]})
     assert named.headers["cache-control"] == "private, max-age=31536000, immutable"
-    assert "immutable" not in server.api.get(address, params={"content": "0" * 16}).headers["cache-control"]
+    assert (
+        "immutable"
+        not in server.api.get(address, params={"content": "0" * 16}).headers["cache-control"]
+    )
     again = server.api.get(address, headers={"If-None-Match": small.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
     assert server.api.get(address, headers={"If-None-Match": '"other"'}).content == small.content
@@ -159,7 +181,11 @@ def test_a_large_thumbnail_is_made_of_the_file(tmp_path):
             status = live.api.get(f"rows/{row}/original").status_code
             assert status == (200 if option == "--originals" else 403)
     assert sizes["--originals", 512] == (512, 341)
-    assert {sizes["--originals", 128], sizes["--no-originals", 128], sizes["--no-originals", 512]} == {(160, 107)}
+    assert {
+        sizes["--originals", 128],
+        sizes["--no-originals", 128],
+        sizes["--no-originals", 512],
+    } == {(160, 107)}
 
 
 def test_an_original_is_the_file_and_any_range_of_it(server):
@@ -167,8 +193,15 @@ def test_an_original_is_the_file_and_any_range_of_it(server):
     address = f"rows/{row['id']}/original"
     whole = server.api.get(address)
     data = whole.content
-    assert (hashlib.sha256(data).hexdigest(), whole.headers["content-type"]) == (row["content"], "image/jpeg")
-    for header, expected in (("bytes=5-9", data[5:10]), ("bytes=100-", data[100:]), ("bytes=-7", data[-7:])):
+    assert (hashlib.sha256(data).hexdigest(), whole.headers["content-type"]) == (
+        row["content"],
+        "image/jpeg",
+    )
+    for header, expected in (
+        ("bytes=5-9", data[5:10]),
+        ("bytes=100-", data[100:]),
+        ("bytes=-7", data[-7:]),
+    ):
         part = server.api.get(address, headers={"Range": header})
         assert (part.status_code, part.content) == (206, expected)
     assert server.api.get(address, headers={"Range": f"bytes={len(data)}-"}).status_code == 416
@@ -193,7 +226,11 @@ def test_what_is_wrong_is_told_as_a_problem(server, question, status, detail):
     answer = server.search(**question)
     assert answer.headers["content-type"] == "application/problem+json"
     told = answer.json()
-    assert (answer.status_code, told["status"], told["instance"]) == (status, status, "/api/v1/search")
+    assert (answer.status_code, told["status"], told["instance"]) == (
+        status,
+        status,
+        "/api/v1/search",
+    )
     assert detail in told["detail"]
 
 
@@ -226,8 +263,14 @@ def test_several_collections_have_names_of_their_own(tmp_path, sample):
         told = live.api.get("collections").json()["collections"]
         assert [one["name"] for one in told] == ["same", "same-2", "other"]
         assert live.api.get("rows").json()["rows"][0]["label"] == "cat"
-        assert live.api.get("rows", params={"collection": "same-2"}).json()["rows"][0]["label"] == "car"
-        assert live.search(plus=[{"id": 0}], collection="other").json()["matches"][0]["label"] == "butterfly"
+        assert (
+            live.api.get("rows", params={"collection": "same-2"}).json()["rows"][0]["label"]
+            == "car"
+        )
+        assert (
+            live.search(plus=[{"id": 0}], collection="other").json()["matches"][0]["label"]
+            == "butterfly"
+        )
 
 
 def test_the_page_and_its_files(server):
@@ -245,7 +288,10 @@ def test_what_is_counted(server):
 
     def count(text, status):
         line = f'lookalike_requests_total{{method="POST",route="/search",status="{status}"}} '
-        return next((float(row.removeprefix(line)) for row in text.splitlines() if row.startswith(line)), 0.0)
+        return next(
+            (float(row.removeprefix(line)) for row in text.splitlines() if row.startswith(line)),
+            0.0,
+        )
 
     for status in (200, 404):
         assert count(after, status) == count(before, status) + 1

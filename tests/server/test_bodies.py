@@ -23,7 +23,9 @@ FORM = {"content-type": "multipart/form-data; boundary=x"}
 
 def test_a_body_that_is_too_large_is_refused(collection):
     with bounded(collection, max_upload=100_000) as live:
-        assert "more than 0.0953674 MB" in problem(live.api.post("uploads", files={"image": bytes(200_000)}), 413)
+        assert "more than 0.0953674 MB" in problem(
+            live.api.post("uploads", files={"image": bytes(200_000)}), 413
+        )
 
         def endless():
             yield b'--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n'
@@ -32,7 +34,9 @@ def test_a_body_that_is_too_large_is_refused(collection):
 
         problem(live.api.post("uploads", content=endless(), headers=FORM), 413)
         assert (
-            live.api.post("search", content=bytes(150_000), headers={"content-type": "application/json"}).status_code
+            live.api.post(
+                "search", content=bytes(150_000), headers={"content-type": "application/json"}
+            ).status_code
             == 413
         )
         assert live.search(plus=[{"id": 3}]).status_code == 200
@@ -40,7 +44,10 @@ def test_a_body_that_is_too_large_is_refused(collection):
 
 def test_a_length_that_lies_is_refused(server):
     for length in (b"99999999999999999999999", b"-5", b"1e3", b"1\r\nContent-Length: 2"):
-        head = b"POST /api/v1/search HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: " + length
+        head = (
+            b"POST /api/v1/search HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: "
+            + length
+        )
         answer = raw(server, head + b"\r\n\r\n{}")
         assert answer.startswith((b"HTTP/1.1 400", b"HTTP/1.1 413"))
     assert server.api.get("health").status_code == 200
@@ -67,7 +74,14 @@ def test_slow_requests_time_out(collection):
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + os.urandom(200),
         b"GET / HTTP/1.1\r\nHost: local\0host\r\n\r\n",
     ],
-    ids=["a large header", "a large header that comes at once", "a large address", "many headers", "TLS", "NUL"],
+    ids=[
+        "a large header",
+        "a large header that comes at once",
+        "a large address",
+        "many headers",
+        "TLS",
+        "NUL",
+    ],
 )
 def test_what_is_no_sound_http_is_refused(server, request_):
     answer = raw(server, request_)
@@ -79,7 +93,9 @@ def png(width: int, height: int) -> bytes:
     """Return a PNG of one colour that is far smaller than its pixels."""
 
     def chunk(name: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        return (
+            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        )
 
     rows = zlib.compress(b"\0" * (height * (1 + width // 8)), 9)
     head = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
@@ -98,7 +114,9 @@ def test_bombs_and_what_is_no_picture_are_refused(server, query):
         for path in ("uploads", "search"):
             detail = problem(server.api.post(path, files={"image": data}), 422)
             assert "cannot be searched by" in detail, name
-    assert "megapixels" in problem(server.api.post("uploads", files={"image": cases["a bomb"]}), 422)
+    assert "megapixels" in problem(
+        server.api.post("uploads", files={"image": cases["a bomb"]}), 422
+    )
 
 
 @pytest.mark.parametrize(
@@ -127,7 +145,10 @@ def test_forms_that_are_none_are_refused(server, form):
 
 
 def test_headers_of_a_usual_size_are_taken(server):
-    request = b"GET /api/v1/health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nX: " + b"x" * 20_000
+    request = (
+        b"GET /api/v1/health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nX: "
+        + b"x" * 20_000
+    )
     assert raw(server, request + b"\r\n\r\n").startswith(b"HTTP/1.1 200")
 
 
@@ -154,16 +175,22 @@ def test_two_hundred_uploads_at_once_are_each_answered(collection, sample):
     """Two threads and four places to wait: each request gets its own matches, or is told to come again."""
     pictures = sorted(sample.glob("*/*.jpg"))
     with bounded(collection, workers=2, waiting=4) as live:
-        client = httpx.Client(base_url=live.api.base_url, timeout=120, limits=httpx.Limits(max_connections=200))
+        client = httpx.Client(
+            base_url=live.api.base_url, timeout=120, limits=httpx.Limits(max_connections=200)
+        )
 
         def send(number: int) -> tuple[int, bool]:
             path = pictures[number % len(pictures)]
-            answer = client.post("search", files={"image": path.read_bytes() + bytes(number)}, data={})
+            answer = client.post(
+                "search", files={"image": path.read_bytes() + bytes(number)}, data={}
+            )
             if answer.status_code == 503:
                 return 503, answer.headers["retry-after"] == "1"
             told = answer.json()
             sha256 = hashlib.sha256(path.read_bytes() + bytes(number)).hexdigest()
-            return answer.status_code, told["matches"][0]["uri"] == str(path) and told["uploads"] == [sha256]
+            return answer.status_code, told["matches"][0]["uri"] == str(path) and told[
+                "uploads"
+            ] == [sha256]
 
         with client, ThreadPoolExecutor(200) as pool:
             answers = Counter(pool.map(send, range(200)))

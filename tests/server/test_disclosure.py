@@ -13,7 +13,18 @@ import lookalike
 from live import problem, raw, serving
 
 JSON = {"content-type": "application/json"}
-WILD_IDS = ("99999", str(2**63 - 1), str(2**63), "9" * 400, "-1", "1.5", "abc", "..%2f..%2fetc%2fpasswd", "0%00", "%27")
+WILD_IDS = (
+    "99999",
+    str(2**63 - 1),
+    str(2**63),
+    "9" * 400,
+    "-1",
+    "1.5",
+    "abc",
+    "..%2f..%2fetc%2fpasswd",
+    "0%00",
+    "%27",
+)
 CLAUSES = (
     "1 = 1",
     "_rowid = 1",
@@ -25,13 +36,27 @@ CLAUSES = (
 
 
 @pytest.mark.parametrize(
-    "row", ["99999", str(2**63 - 1), str(2**63), "9" * 400, "-1", "1.5", "abc", "..%2f..%2fetc%2fpasswd", "0%00", "%27"]
+    "row",
+    [
+        "99999",
+        str(2**63 - 1),
+        str(2**63),
+        "9" * 400,
+        "-1",
+        "1.5",
+        "abc",
+        "..%2f..%2fetc%2fpasswd",
+        "0%00",
+        "%27",
+    ],
 )
 def test_forged_ids_lead_nowhere(server, row):
     for path in ("", "/thumbnail", "/original"):
         assert server.api.get(f"rows/{row}{path}").status_code in {404, 422}
     answer = server.api.post(
-        "search", content=f'{{"plus": [{{"id": {json.dumps(row)}}}]}}', headers={"content-type": "application/json"}
+        "search",
+        content=f'{{"plus": [{{"id": {json.dumps(row)}}}]}}',
+        headers={"content-type": "application/json"},
     )
     assert answer.status_code == 422
 
@@ -59,8 +84,15 @@ def test_nothing_that_a_client_names_is_opened(server, query):
         problem(server.api.get("rows", params={"where": where}), 422)
     for name in ("../drawn", "/etc", "drawn/", "drawn\0"):
         assert server.api.get("rows", params={"collection": name}).status_code == 404
-    for path in ("static/../app.py", "static/%2e%2e/app.py", "static//etc/passwd", "static/..%2fapp.py"):
-        answer = raw(server, f"GET /{path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+    for path in (
+        "static/../app.py",
+        "static/%2e%2e/app.py",
+        "static//etc/passwd",
+        "static/..%2fapp.py",
+    ):
+        answer = raw(
+            server, f"GET /{path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode()
+        )
         assert answer.startswith(b"HTTP/1.1 404"), path
 
 
@@ -71,7 +103,11 @@ def row_of_a_file(tmp_path):
     file = tmp_path / "in" / "picture.jpg"
     Image.effect_noise((400, 300), 60).convert("RGB").save(file)
     lookalike.index(tmp_path / "in", tmp_path / "c", models=["pixels"])
-    return tmp_path / "c", file, int(lookalike.Collection.open(tmp_path / "c").vectors("pixels")[0][0])
+    return (
+        tmp_path / "c",
+        file,
+        int(lookalike.Collection.open(tmp_path / "c").vectors("pixels")[0][0]),
+    )
 
 
 def test_only_what_was_indexed_is_ever_sent(row_of_a_file, tmp_path):
@@ -93,7 +129,11 @@ def test_only_what_was_indexed_is_ever_sent(row_of_a_file, tmp_path):
     }
     with serving("-c", collection) as live:
         whole = live.api.get(f"rows/{row}/original")
-        assert (whole.status_code, whole.headers["content-type"], whole.content) == (200, "image/jpeg", good)
+        assert (whole.status_code, whole.headers["content-type"], whole.content) == (
+            200,
+            "image/jpeg",
+            good,
+        )
         assert whole.headers["content-disposition"] == "inline; filename*=UTF-8''picture.jpg"
         file.unlink()
         for name, exchange in exchanges.items():
@@ -121,4 +161,7 @@ def test_a_picture_in_a_text_is_not_sent(tmp_path):
     row = int(lookalike.Collection.open(tmp_path / "c").vectors("pixels")[0][0])
     with serving("-c", tmp_path / "c") as live:
         answer = live.api.get(f"rows/{row}/original")
-        assert (answer.headers["content-type"], answer.headers["x-content-type-options"]) == ("image/bmp", "nosniff")
+        assert (answer.headers["content-type"], answer.headers["x-content-type-options"]) == (
+            "image/bmp",
+            "nosniff",
+        )

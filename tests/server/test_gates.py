@@ -23,7 +23,9 @@ class Work:
         assert self.go.wait(20)
         if 99 in numbers:
             raise RuntimeError("it ended")
-        return [ValueError("not that one") if number == 13 else str(2 * number) for number in numbers]
+        return [
+            ValueError("not that one") if number == 13 else str(2 * number) for number in numbers
+        ]
 
     async def begun(self, times=1):
         while len(self.came) < times:

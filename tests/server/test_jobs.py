@@ -9,8 +9,8 @@ import pytest
 
 import lookalike
 from live import serving
-from lookalike.evaluation import evaluate
-from lookalike.mapping import make_map
+from lookalike.evaluation.evaluate import evaluate
+from lookalike.projection.map import make_map
 
 
 @pytest.fixture
@@ -27,7 +27,10 @@ def events(live, job: str) -> list[tuple[str, dict]]:
         assert stream.headers["content-type"].startswith("text/event-stream")
         text = "".join(stream.iter_text())
     parts = [part.split("\n") for part in text.split("\n\n") if part.startswith("event")]
-    return [(name.removeprefix("event: "), json.loads(data.removeprefix("data: "))) for name, data in parts]
+    return [
+        (name.removeprefix("event: "), json.loads(data.removeprefix("data: ")))
+        for name, data in parts
+    ]
 
 
 def begin(live, **asked) -> dict:
@@ -71,7 +74,9 @@ def test_a_map_is_the_librarys_and_places_what_is_asked(own, query):
             assert place["x"] == pytest.approx(told["x"][at], abs=0.01)
             assert place["y"] == pytest.approx(told["y"][at], abs=0.01)
         files = {"image": query.read_bytes()}
-        place = live.api.post("map/place", files=files, data={"query": '{"plus": [{"image": 0}], "method": "pca"}'})
+        place = live.api.post(
+            "map/place", files=files, data={"query": '{"plus": [{"image": 0}], "method": "pca"}'}
+        )
         at = [row["uri"] for row in rows].index(str(query))
         assert place.json()["x"] == pytest.approx(told["x"][at], abs=0.01)
 

@@ -64,7 +64,9 @@ def test_under_a_prefix(collection, query):
         assert f"path={PREFIX}/" in opened.history[0].headers["set-cookie"].lower()
         assert browser.get("api/v1/collections").json()["collections"][0]["images"] == 45
         found = browser.post(
-            "api/v1/search", files={"image": query.read_bytes()}, headers={"Origin": address[: -len(PREFIX) - 1]}
+            "api/v1/search",
+            files={"image": query.read_bytes()},
+            headers={"Origin": address[: -len(PREFIX) - 1]},
         )
         assert found.json()["matches"][0]["uri"] == str(query)
         assert browser.get("static/index.html").status_code == 200

@@ -79,12 +79,21 @@ def test_its_own_page_may(server):
 def test_an_origin_may_be_allowed_and_no_other(collection):
     with serving("-c", collection, "--allow-origin", "https://mine.example") as live:
         mine, other = ({"Origin": f"https://{name}.example"} for name in ("mine", "other"))
-        asked = {**mine, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}
+        asked = {
+            **mine,
+            "Access-Control-Request-Method": "POST",
+            "Access-Control-Request-Headers": "content-type",
+        }
         before = live.api.options("search", headers=asked)
         assert before.status_code == 204
         assert before.headers["access-control-allow-origin"] == "https://mine.example"
-        answer = live.api.post("search", json={"plus": [{"id": 3}]}, headers={**mine, "Sec-Fetch-Site": "cross-site"})
-        assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (200, "https://mine.example")
+        answer = live.api.post(
+            "search", json={"plus": [{"id": 3}]}, headers={**mine, "Sec-Fetch-Site": "cross-site"}
+        )
+        assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (
+            200,
+            "https://mine.example",
+        )
         assert live.api.post("search", json={"plus": [{"id": 3}]}, headers=other).status_code == 403
         assert "access-control-allow-origin" not in live.api.get("health", headers=other).headers
 
@@ -111,7 +120,12 @@ def test_a_server_for_others_wants_a_token(collection):
     with serving("-c", collection, "--host", "0.0.0.0") as live:
         token = live.url.params["token"]
         assert len(token) >= 32
-        for path in ("api/v1/collections", "api/v1/rows/0/thumbnail", "api/v1/openapi.json", "metrics"):
+        for path in (
+            "api/v1/collections",
+            "api/v1/rows/0/thumbnail",
+            "api/v1/openapi.json",
+            "metrics",
+        ):
             assert "token" in problem(get(live, path), 401)
             assert get(live, path, authorization="Bearer wrong").status_code == 401
             assert get(live, path, cookie="lookalike=wrong").status_code == 401
@@ -130,7 +144,10 @@ def test_a_server_for_others_wants_a_token(collection):
 def test_a_token_of_ones_own(collection):
     with serving("-c", collection, "--token", "my own & secret") as live:
         assert get(live, "api/v1/collections").status_code == 401
-        assert get(live, "api/v1/collections", authorization="Bearer my own & secret").status_code == 200
+        assert (
+            get(live, "api/v1/collections", authorization="Bearer my own & secret").status_code
+            == 200
+        )
         with httpx.Client(follow_redirects=True) as browser:
             browser.get(live.url.join("/").copy_set_param("token", "my own & secret"))
             assert browser.get(live.url.join("api/v1/collections")).status_code == 200

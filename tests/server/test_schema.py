@@ -58,9 +58,29 @@ def test_asked_at_random_it_answers_as_it_declares(collection, tmp_path):
     """Valid and invalid requests alike: no 5xx, no status, type or body that the description does not have."""
     with serving("-c", collection) as live:
         command = [
-            *(sys.executable, "-m", "schemathesis.cli", "run", str(live.api.base_url.join("openapi.json"))),
-            *("--url", str(live.url), "--phases", "examples,coverage,fuzzing", "--max-examples", "8", "--seed", "1"),
-            *("--checks", "all", "--exclude-checks", "unsupported_method,positive_data_acceptance,ignored_auth"),
+            *(
+                sys.executable,
+                "-m",
+                "schemathesis.cli",
+                "run",
+                str(live.api.base_url.join("openapi.json")),
+            ),
+            *(
+                "--url",
+                str(live.url),
+                "--phases",
+                "examples,coverage,fuzzing",
+                "--max-examples",
+                "8",
+                "--seed",
+                "1",
+            ),
+            *(
+                "--checks",
+                "all",
+                "--exclude-checks",
+                "unsupported_method,positive_data_acceptance,ignored_auth",
+            ),
             *("--no-color", "--request-timeout", "30", "--max-failures", "5"),
         ]
         done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)

@@ -17,7 +17,7 @@ import pytest
 import lookalike
 from command import lookalike as run
 from live import serving
-from lookalike.indexing import Settings
+from lookalike.indexing.run import Settings
 from lookalike.server.serving import bind
 
 
@@ -43,7 +43,9 @@ def total(live) -> int | None:
 
 
 def test_it_says_how_much_it_serves_and_where(server):
-    assert re.search(r"^45 images, ready in \d+\.\d s\. Ctrl-C ends it\.$", server.said, re.MULTILINE)
+    assert re.search(
+        r"^45 images, ready in \d+\.\d s\. Ctrl-C ends it\.$", server.said, re.MULTILINE
+    )
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+/", server.address)
 
 
@@ -53,10 +55,14 @@ def test_answers_are_sent_at_once():
     async def accepted() -> int:
         come = asyncio.get_running_loop().create_future()
         taken = bind("127.0.0.1", 0)
-        async with await asyncio.start_server(lambda _, answering: come.set_result(answering), sock=taken):
+        async with await asyncio.start_server(
+            lambda _, answering: come.set_result(answering), sock=taken
+        ):
             _, asking = await asyncio.open_connection(*taken.getsockname())
             answering = await come
-            at_once = answering.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            at_once = answering.get_extra_info("socket").getsockopt(
+                socket.IPPROTO_TCP, socket.TCP_NODELAY
+            )
             for end in (asking, answering):
                 end.close()
                 await end.wait_closed()
@@ -76,7 +82,11 @@ def test_a_signal_ends_it_without_an_error(own, how):
 def test_a_request_in_flight_is_finished(own, sample):
     """Half of a picture is sent, the server is told to end, and the rest is sent: the answer comes."""
     picture = (sample / "cat" / "cat_0001.jpg").read_bytes()
-    body = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n' + picture + b"\r\n--x--\r\n"
+    body = (
+        b'--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n'
+        + picture
+        + b"\r\n--x--\r\n"
+    )
     head = (
         "POST /api/v1/search HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\n"
         f"Content-Length: {len(body)}\r\n\r\n"

@@ -15,15 +15,14 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 import lookalike
-from lookalike import images
+from lookalike import Collection, imaging
 from lookalike.errors import CollectionError, ImageError, ModelError
-from lookalike.models.networks import Networks
+from lookalike.models.cache import Networks
 from lookalike.server import thumbnails
 from lookalike.server.app import make_app
 from lookalike.server.holding import Snapshot
 from lookalike.server.problems import Problem
 from lookalike.server.uploads import Errand, Uploads
-from lookalike.store.collection import Collection
 
 # What is not nearly black comes to numbers that no collection can keep.
 DARK = 'architecture = "pixels"\nsize = [4, 4]\ndim = 48\nunit_length = false\nstd = [0.001, 0.001, 0.001]\n'
@@ -44,7 +43,9 @@ def vectors(uploads, searcher):
     return lambda taken: [uploads.vector(upload, searcher) for upload in taken]
 
 
-def test_each_gets_its_own_pictures_in_its_own_space_as_if_it_were_alone(searchers, sample, monkeypatch):
+def test_each_gets_its_own_pictures_in_its_own_space_as_if_it_were_alone(
+    searchers, sample, monkeypatch
+):
     files = [path.read_bytes() for path in sorted(sample.rglob("*.jpg"))[:6]]
     pixels, network = searchers["pixels"], searchers["efficientnet-lite0-int8"]
     asked = [
@@ -56,15 +57,27 @@ def test_each_gets_its_own_pictures_in_its_own_space_as_if_it_were_alone(searche
     ]
     uploads = Uploads(1 << 30, 10**8)
     before = uploads.run([Errand(files[5:], pixels, list)])[0]
-    errands = [Errand(pictures, searcher, vectors(uploads, searcher)) for searcher, pictures in asked]
+    errands = [
+        Errand(pictures, searcher, vectors(uploads, searcher)) for searcher, pictures in asked
+    ]
     for found, (searcher, pictures) in zip(uploads.run(errands), asked, strict=True):
         np.testing.assert_array_equal(found, [searcher.embed(picture) for picture in pictures])
     # What was kept is embedded once more in another Space, and in none again.
     assert uploads.run([Errand(files[5:], network, list)])[0] == before
-    assert [len(uploads.find(hashlib.sha256(data).hexdigest()).vectors) for data in files] == [2, 1, 1, 1, 1, 2]
+    assert [len(uploads.find(hashlib.sha256(data).hexdigest()).vectors) for data in files] == [
+        2,
+        1,
+        1,
+        1,
+        1,
+        2,
+    ]
     monkeypatch.setattr(type(network), "embed_prepared", lambda *_: pytest.fail("embedded again"))
     monkeypatch.setattr(uploads, "_decode", lambda *_: pytest.fail("decoded again"))
-    assert uploads.run([Errand(files[5:], network, list), Errand(files[:1], pixels, len)]) == [before, 1]
+    assert uploads.run([Errand(files[5:], network, list), Errand(files[:1], pixels, len)]) == [
+        before,
+        1,
+    ]
 
 
 def test_a_picture_that_comes_several_times_is_decoded_once(searchers, query, monkeypatch):
@@ -117,8 +130,8 @@ def test_one_that_takes_too_much_memory_keeps_no_other_back(searchers, query, mo
             raise MemoryError
         return prepare(picture, model)
 
-    prepare = images.prepare
-    monkeypatch.setattr(images, "prepare", prepared)
+    prepare = imaging.prepare
+    monkeypatch.setattr(imaging, "prepare", prepared)
     Image.new("RGB", (8, 8)).save(file := io.BytesIO(), "PNG")
     uploads, sent = Uploads(1 << 30, 10**8), [file.getvalue(), query.read_bytes()]
     failed, found = uploads.run([Errand([data], searchers["pixels"], list) for data in sent])
@@ -129,10 +142,10 @@ def test_one_that_takes_too_much_memory_keeps_no_other_back(searchers, query, mo
 LARGE = """
 import io, resource, sys
 from PIL import Image
-from lookalike.models.networks import Networks
+from lookalike.models.cache import Networks
 from lookalike.server.holding import Snapshot
 from lookalike.server.uploads import Errand, Uploads
-from lookalike.store.collection import Collection
+from lookalike import Collection
 
 def picture(shade):
     Image.new("RGB", (3000, 3000), (shade, 0, 0)).save(file := io.BytesIO(), "PNG")
@@ -149,7 +162,9 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts memory as Linux does, in KiB")
 def test_no_more_than_one_picture_is_held_at_its_full_size(collection):
-    done = subprocess.run([sys.executable, "-c", LARGE, collection], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", LARGE, collection], capture_output=True, text=True, check=True
+    )
     # One takes 36 MB.
     assert int(done.stdout) < 2 * 36_000
 
@@ -164,13 +179,17 @@ def test_no_more_than_one_picture_is_held_at_its_full_size(collection):
         ("distances", None, 1, False),
     ],
 )
-def test_only_what_is_quick_shares_a_threads_turn(collection, query, path, question, files, together, monkeypatch):
+def test_only_what_is_quick_shares_a_threads_turn(
+    collection, query, path, question, files, together, monkeypatch
+):
     app = make_app([str(collection)])
     state, shared = app.state.lookalike, []
     run = state.errands.run
     monkeypatch.setattr(state.errands, "run", lambda errand: shared.append(errand) or run(errand))
     data = {} if question is None else {"query": json.dumps(question)}
-    sent = [("image", ("picture.jpg", query.read_bytes() + bytes(number))) for number in range(files)]
+    sent = [
+        ("image", ("picture.jpg", query.read_bytes() + bytes(number))) for number in range(files)
+    ]
     with TestClient(app, base_url="http://localhost") as client:
         assert client.post(f"/api/v1/{path}", files=sent, data=data).status_code == 200
         large = [("image", ("large.jpg", query.read_bytes() + bytes(1 << 20)))]
@@ -181,14 +200,18 @@ def test_only_what_is_quick_shares_a_threads_turn(collection, query, path, quest
 def test_thumbnails_of_many_rows_are_one_read_and_each_gets_its_own(snapshot, monkeypatch):
     ids, reads, take = snapshot.facts.ids[:20].tolist(), [], snapshot.collection.take
     kept = [bytes(data) for data in take(ids, ["thumbnail"])["thumbnail"].to_pylist()]
-    monkeypatch.setattr(snapshot.collection, "take", lambda rows, names: reads.append(rows) or take(rows, names))
+    monkeypatch.setattr(
+        snapshot.collection, "take", lambda rows, names: reads.append(rows) or take(rows, names)
+    )
     order = [*range(19, 0, -1), 1, 2, 0]
     assert thumbnails.read([(snapshot, ids[at]) for at in order]) == [kept[at] for at in order]
     assert len(set(kept)) == 20
     assert reads == [ids]
 
 
-def test_a_collection_that_cannot_be_read_keeps_no_others_thumbnails_back(snapshot, collection, tmp_path):
+def test_a_collection_that_cannot_be_read_keeps_no_others_thumbnails_back(
+    snapshot, collection, tmp_path
+):
     shutil.copytree(collection, tmp_path / "gone")
     gone = Snapshot("gone", Collection.open(tmp_path / "gone"), Networks())
     shutil.rmtree(tmp_path / "gone")
@@ -203,6 +226,8 @@ def test_a_row_without_a_thumbnail_keeps_no_other_back(snapshot, tmp_path, query
     table = Collection.open(tmp_path / "c")
     table.update({"uri": [str(query)], "thumbnail": [b""]})
     bare = Snapshot("bare", Collection.open(tmp_path / "c"), Networks())
-    none, one = thumbnails.read([(bare, int(bare.facts.ids[0])), (snapshot, int(snapshot.facts.ids[0]))])
+    none, one = thumbnails.read(
+        [(bare, int(bare.facts.ids[0])), (snapshot, int(snapshot.facts.ids[0]))]
+    )
     assert isinstance(none, Problem)
     assert (none.status, one[:2]) == (404, b"\xff\xd8")

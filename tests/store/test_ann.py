@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from lookalike import Collection
-from lookalike.gallery import Gallery
 from lookalike.store import ann, tuning, upkeep
+from lookalike.vectors.exact import Gallery
 from made import SPACE, add_rows, clusters, make_collection
 
 ROWS, DIM = 3000, 32
@@ -18,7 +18,9 @@ ROWS, DIM = 3000, 32
 
 def drawn(count, *, seed=0, dim=DIM, length=None):
     found = np.random.default_rng(seed).normal(size=(count, dim)).astype(np.float32)
-    return found if length is None else found * (length / np.linalg.norm(found, axis=1, keepdims=True))
+    return (
+        found if length is None else found * (length / np.linalg.norm(found, axis=1, keepdims=True))
+    )
 
 
 def halves(query):
@@ -43,7 +45,9 @@ def recall(collection, queries, k, *, where=None, among=None):
 
 
 def index(collection, target=0.99):
-    return tuning.tune(collection, SPACE, tuning.build(collection, SPACE), target, tuning.draw(collection, SPACE))
+    return tuning.tune(
+        collection, SPACE, tuning.build(collection, SPACE), target, tuning.draw(collection, SPACE)
+    )
 
 
 @pytest.fixture
@@ -118,11 +122,17 @@ def test_the_setting_that_is_kept_reaches_the_target_by_two_standard_errors(fres
     """Worked out from each row's own recall. A few rows may rule a setting out, but only by two errors of theirs."""
     monkeypatch.setattr(tuning, "_KS", (10,))
     record, sample = ann.tuned(fresh, SPACE), tuning.draw(fresh, SPACE, 60)
-    alone = [tuning.Sample(*(getattr(sample, part.name)[[row]] for part in fields(sample))) for row in range(60)]
+    alone = [
+        tuning.Sample(*(getattr(sample, part.name)[[row]] for part in fields(sample)))
+        for row in range(60)
+    ]
     for filtered, at in ((False, 2), (True, 0)):
         ladder = tuning.ladder(10, record.partitions, filtered=filtered)[: at + 4]
         shares = np.array(
-            [[tuning.measure(fresh, SPACE, one, row, filtered=filtered)[0] for row in alone] for one in ladder]
+            [
+                [tuning.measure(fresh, SPACE, one, row, filtered=filtered)[0] for row in alone]
+                for one in ladder
+            ]
         )
         assert ((shares >= 0) & (shares <= 1)).all()
         means, errors = shares.mean(1), shares.std(1) / np.sqrt(60)
@@ -167,7 +177,9 @@ def test_a_lower_target_is_reached_more_cheaply(fresh):
     cheap = tuning.tune(fresh, SPACE, dear, 0.6, tuning.draw(fresh, SPACE))
     assert cheap.plain[0].probes < dear.plain[0].probes
     assert 0.6 <= cheap.plain[0].recall < dear.plain[0].recall
-    assert ann.nearest(fresh, SPACE, halves(drawn(1, length=1))[0], 10).recall == cheap.plain[0].recall
+    assert (
+        ann.nearest(fresh, SPACE, halves(drawn(1, length=1))[0], 10).recall == cheap.plain[0].recall
+    )
 
 
 def test_the_same_seed_draws_the_same_sample(indexed):
@@ -203,7 +215,9 @@ def test_however_many_are_left_out_as_many_others_are_found(indexed):
 
 def test_new_changed_and_deleted_rows_are_seen_before_the_next_update(fresh):
     new, changed = drawn(5, seed=11, length=1), drawn(2, seed=12, length=1)
-    before = {uri: row.id for uri, row in fresh.known(f"/pictures/{n:06}.jpg" for n in (7, 8, 9)).items()}
+    before = {
+        uri: row.id for uri, row in fresh.known(f"/pictures/{n:06}.jpg" for n in (7, 8, 9)).items()
+    }
     old = dict(zip(*fresh.vectors(SPACE), strict=True))
     add_rows(fresh, new)
     add_rows(fresh, changed[:1], uris=["/pictures/000007.jpg"])
@@ -236,7 +250,9 @@ def test_new_changed_and_deleted_rows_are_seen_before_the_next_update(fresh):
 
 @pytest.mark.parametrize("where", ["label = 'even'", "uri < '/pictures/000300.jpg'"])
 def test_a_filter_is_kept_to_and_its_nearest_are_found(indexed, where):
-    among = np.concatenate([batch["_rowid"].to_numpy() for batch in indexed.scan([], where)]).astype(np.int64)
+    among = np.concatenate(
+        [batch["_rowid"].to_numpy() for batch in indexed.scan([], where)]
+    ).astype(np.int64)
     queries = halves(drawn(40, seed=13, length=1))
     assert recall(indexed, queries, 10, where=where, among=among) >= 0.98
     found = ann.nearest(indexed, SPACE, queries[0], 100, where=where)
@@ -251,7 +267,9 @@ def test_a_filter_that_keeps_only_what_is_far_loses_nothing(tmp_path, monkeypatc
     collection = make_collection(tmp_path / "c", of[0][:1])
     add_rows(collection, of[0][1:], labels=[str(cluster) for cluster in of[1][1:]])
     index(collection)
-    among = np.concatenate([batch["_rowid"].to_numpy() for batch in collection.scan([], "label = '5'")])
+    among = np.concatenate(
+        [batch["_rowid"].to_numpy() for batch in collection.scan([], "label = '5'")]
+    )
     assert recall(collection, halves(of[0][1:400:20]), 10, where="label = '5'", among=among) >= 0.98
 
 
@@ -309,8 +327,14 @@ def test_a_label_that_has_changed_is_filtered_by_as_it_is_now(fresh):
     (row,) = fresh.known(["/pictures/000012.jpg"]).values()
     query = dict(zip(*fresh.vectors(SPACE), strict=True))[row.id]
     for label in ("one", "two"):
-        fresh.write({"uri": ["/pictures/000012.jpg"], "error": [None], "label": [label]}, whole=False)
-        assert ann.nearest(fresh, SPACE, query, 10, where=f"label = '{label}'").ids.tolist() == [row.id]
+        fresh.write(
+            {"uri": ["/pictures/000012.jpg"], "error": [None], "label": [label]}, whole=False
+        )
+        assert ann.nearest(fresh, SPACE, query, 10, where=f"label = '{label}'").ids.tolist() == [
+            row.id
+        ]
         upkeep.update_scalar_indices(fresh)
-        assert ann.nearest(fresh, SPACE, query, 10, where=f"label = '{label}'").ids.tolist() == [row.id]
+        assert ann.nearest(fresh, SPACE, query, 10, where=f"label = '{label}'").ids.tolist() == [
+            row.id
+        ]
     assert len(ann.nearest(fresh, SPACE, query, 10, where="label = 'one'").ids) == 0

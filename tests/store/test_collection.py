@@ -11,15 +11,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lookalike.collection import Collection
 from lookalike.errors import CollectionError, InputError, SpaceError
 from lookalike.models.registry import resolve
 from lookalike.store import upkeep
-from lookalike.store.collection import Collection, default_path
-from lookalike.store.contents import Contents
+from lookalike.store.existing import Contents
 from lookalike.store.schema import column
+from lookalike.store.table import default_path
 from lookalike.types import Item, Model
 
-TINY = Model(name="tiny", title="Tiny", architecture="pixels", size=(1, 2), dim=6, unit_length=False)
+TINY = Model(
+    name="tiny", title="Tiny", architecture="pixels", size=(1, 2), dim=6, unit_length=False
+)
 OTHER = replace(TINY, name="other")
 
 
@@ -65,7 +68,12 @@ def test_written_rows_are_read_back(table):
     assert matrix.dtype == np.float16
     np.testing.assert_array_equal(matrix, np.full((2, 6), 1.5))
     taken = table.take(ids[::-1], ["uri", "label", "width"])
-    assert taken.to_pydict() == {"uri": ["/b", "/a"], "label": ["a", "a"], "width": [3, 3], "id": ids[::-1].tolist()}
+    assert taken.to_pydict() == {
+        "uri": ["/b", "/a"],
+        "label": ["a", "a"],
+        "width": [3, 3],
+        "id": ids[::-1].tolist(),
+    }
 
 
 def test_a_uri_is_there_once_and_keeps_its_id(table):
@@ -88,7 +96,16 @@ def test_columns_not_given_are_kept_or_cleared(table):
     assert table.failures().to_pylist() == [{"uri": "/b", "error": "bad"}]
 
 
-AWKWARD = ["/it's", '/"quoted"', "/back\\slash", "/new\nline", "/ü\u0308", "/😀", "/%like_", "/'); DROP"]
+AWKWARD = [
+    "/it's",
+    '/"quoted"',
+    "/back\\slash",
+    "/new\nline",
+    "/ü\u0308",
+    "/😀",
+    "/%like_",
+    "/'); DROP",
+]
 AWKWARD.append("/" + "x" * 4000)
 
 
@@ -101,7 +118,13 @@ def test_awkward_names_are_found_again(table):
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1), min_size=1, unique=True))
+@given(
+    st.lists(
+        st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1),
+        min_size=1,
+        unique=True,
+    )
+)
 def test_any_text_is_a_name(tmp_path_factory, names):
     table = Collection.create(tmp_path_factory.mktemp("any") / "c", [TINY])
     uris = ["/" + name for name in names]
@@ -129,7 +152,12 @@ def test_any_text_is_a_name(tmp_path_factory, names):
 def test_missing_asks_for_what_has_changed(table, changed, asked):
     table.write(rows(["/a"]), whole=True)
     table.write({**rows(["/lacking"]), "spaces": [[]], "tiny": None}, whole=True)
-    bad = {"uri": ["/bad", "/empty", "/unread"], "size": [10, 0, -1], "mtime_ns": [20, 20, -1], "label": ["a"] * 3}
+    bad = {
+        "uri": ["/bad", "/empty", "/unread"],
+        "size": [10, 0, -1],
+        "mtime_ns": [20, 20, -1],
+        "label": ["a"] * 3,
+    }
     table.write({**bad, "error": ["damaged"] * 3}, whole=True)
     missing = table.missing([changed])
     assert [work[0].uri for work in missing.work] == ([changed.uri] if asked else [])
@@ -139,7 +167,10 @@ def test_missing_asks_for_what_has_changed(table, changed, asked):
 
 
 def test_missing_retries_failures_when_asked(table):
-    table.write({"uri": ["/bad"], "size": [10], "mtime_ns": [20], "label": ["a"], "error": ["x"]}, whole=True)
+    table.write(
+        {"uri": ["/bad"], "size": [10], "mtime_ns": [20], "label": ["a"], "error": ["x"]},
+        whole=True,
+    )
     assert table.missing([item("/bad")]).work == []
     assert len(table.missing([item("/bad")], retry_failures=True).work) == 1
 
@@ -192,7 +223,9 @@ def test_a_space_is_added_and_filled_later(table):
     table.add_space(OTHER)
     assert list(table.models) == ["tiny", "other"]
     assert (table.count("tiny"), table.count("other")) == (2, 0)
-    table.write({"uri": ["/b"], "spaces": [["tiny", "other"]], "other": np.full((1, 6), 3.0)}, whole=False)
+    table.write(
+        {"uri": ["/b"], "spaces": [["tiny", "other"]], "other": np.full((1, 6), 3.0)}, whole=False
+    )
     assert table.count("other") == 1
     assert table.vectors("other")[1].tolist() == [[3.0] * 6]
     assert table.vectors("tiny")[1].tolist() == [[1.0] * 6] * 2
@@ -240,7 +273,9 @@ def test_ids_outlive_deletion_and_compaction(table, monkeypatch):
     table.remove(["/3", "/17"])
     upkeep.tidy(table)
     assert len(table.table.get_fragments()) == 1
-    after = {uri: known.id for uri, known in Collection.open(table.path).known(list(before)).items()}
+    after = {
+        uri: known.id for uri, known in Collection.open(table.path).known(list(before)).items()
+    }
     assert after == {uri: row_id for uri, row_id in before.items() if uri not in {"/3", "/17"}}
     table.write(rows(["/3"]), whole=True)
     assert table.known(["/3"])["/3"].id not in before.values()
@@ -300,7 +335,7 @@ def test_another_format_is_refused(tmp_path, monkeypatch):
     from lookalike.store import schema
 
     newer = schema.BASE.with_metadata({b"lookalike.format": b"99"})
-    monkeypatch.setattr("lookalike.store.collection.BASE", newer)
+    monkeypatch.setattr("lookalike.store.table.BASE", newer)
     with pytest.raises(CollectionError, match="format 99; this Lookalike reads 1"):
         Collection.create(tmp_path / "c", [TINY])
 
@@ -324,8 +359,11 @@ def test_a_table_that_is_damaged_under_a_reader_is_told_from_one_that_moved_on(t
     ids=["another name", "another length"],
 )
 def test_a_column_that_its_model_does_not_describe_is_refused(tmp_path, monkeypatch, wrong, named):
-    monkeypatch.setattr("lookalike.store.collection.column", lambda model: wrong(column(model)))
-    with pytest.raises(CollectionError, match=f"could not be opened: the column '{named}' does not hold the vectors"):
+    monkeypatch.setattr("lookalike.store.table.column", lambda model: wrong(column(model)))
+    with pytest.raises(
+        CollectionError,
+        match=f"could not be opened: the column '{named}' does not hold the vectors",
+    ):
         Collection.create(tmp_path / "c", [TINY])
 
 

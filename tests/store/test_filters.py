@@ -11,23 +11,53 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from lookalike import Collection
 from lookalike.errors import InputError
-from lookalike.store.collection import Collection
 from lookalike.store.filters import MAX_LENGTH
 from made import SPACE, make_collection
 
-KINDS = {"rating": "float64", "shot by": "string", "n": "int64", "flag": "bool", "taken": "timestamp", "in": "int64"}
-TEXTS = ["cat", "Cat", "", "it's", 'say "a"', "100%", "a_b", "axb", "back\\slash", "naïve 写真 😀", "a\nb", "'; --"]
+KINDS = {
+    "rating": "float64",
+    "shot by": "string",
+    "n": "int64",
+    "flag": "bool",
+    "taken": "timestamp",
+    "in": "int64",
+}
+TEXTS = [
+    "cat",
+    "Cat",
+    "",
+    "it's",
+    'say "a"',
+    "100%",
+    "a_b",
+    "axb",
+    "back\\slash",
+    "naïve 写真 😀",
+    "a\nb",
+    "'; --",
+]
 INTEGERS = [0, 1, -1, 300, 2**31, 2**53 + 1, 2**63 - 1, -(2**63) + 1]
 FLOATS = [0.0, 0.5, -2.5, 300.0, 1e-9, 1e300, 3.7]
-TIMES = [datetime(1, 1, 1), datetime(1969, 12, 31, 23, 59, 59, 999_999), datetime(2024, 5, 31), datetime(9999, 12, 31)]
-TIMES += [datetime(2024, 5, 31, 2, tzinfo=timezone(timedelta(hours=2))), datetime(2024, 5, 31, 0, 0, 0, 1, tzinfo=UTC)]
+TIMES = [
+    datetime(1, 1, 1),
+    datetime(1969, 12, 31, 23, 59, 59, 999_999),
+    datetime(2024, 5, 31),
+    datetime(9999, 12, 31),
+]
+TIMES += [
+    datetime(2024, 5, 31, 2, tzinfo=timezone(timedelta(hours=2))),
+    datetime(2024, 5, 31, 0, 0, 0, 1, tzinfo=UTC),
+]
 SINGLE = "'"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def microseconds(time):
-    return ((time if time.tzinfo else time.replace(tzinfo=UTC)) - EPOCH) // timedelta(microseconds=1)
+    return ((time if time.tzinfo else time.replace(tzinfo=UTC)) - EPOCH) // timedelta(
+        microseconds=1
+    )
 
 
 def made_rows(count=60):
@@ -35,11 +65,16 @@ def made_rows(count=60):
     draw = np.random.default_rng(0)
 
     def some(pool):
-        return [None if draw.random() < 0.2 else pool[draw.integers(len(pool))] for _ in range(count)]
+        return [
+            None if draw.random() < 0.2 else pool[draw.integers(len(pool))] for _ in range(count)
+        ]
 
     nanoseconds = [1000 * us for us in map(microseconds, TIMES) if abs(us) < 2**53]
     return {
-        "uri": [f"/{number:02}/{text}" for number, text in zip(range(count), TEXTS * count, strict=False)],
+        "uri": [
+            f"/{number:02}/{text}"
+            for number, text in zip(range(count), TEXTS * count, strict=False)
+        ],
         "label": some(TEXTS),
         "width": some([0, 1, 300, 2**31 - 1]),
         "mtime": some([*nanoseconds, nanoseconds[0] + 1]),
@@ -57,13 +92,21 @@ ROWS = made_rows()
 
 @pytest.fixture(scope="module")
 def collection(tmp_path_factory):
-    collection = make_collection(tmp_path_factory.mktemp("filtered") / "c", np.ones((1, 4), np.float32))
+    collection = make_collection(
+        tmp_path_factory.mktemp("filtered") / "c", np.ones((1, 4), np.float32)
+    )
     collection.remove(["/pictures/000000.jpg"])
     collection.add_metadata(KINDS)
-    columns = {**ROWS, "mtime_ns": ROWS["mtime"], "sha256": [uri.encode()[:32].ljust(32) for uri in ROWS["uri"]]}
+    columns = {
+        **ROWS,
+        "mtime_ns": ROWS["mtime"],
+        "sha256": [uri.encode()[:32].ljust(32) for uri in ROWS["uri"]],
+    }
     columns["taken"] = pa.array(columns["taken"], pa.timestamp("us", "UTC"))
     del columns["mtime"]
-    collection.write({**columns, "spaces": [[SPACE]] * 60, SPACE: np.ones((60, 4), np.float32)}, whole=True)
+    collection.write(
+        {**columns, "spaces": [[SPACE]] * 60, SPACE: np.ones((60, 4), np.float32)}, whole=True
+    )
     collection.write({"uri": ["/failed"], "label": ["cat"], "error": ["bad"]}, whole=True)
     return collection
 
@@ -107,14 +150,18 @@ texts = st.sampled_from(TEXTS) | st.text(st.characters(exclude_categories=["Cs"]
 marks = st.sampled_from("'\"")
 LITERALS = {
     "string": st.tuples(texts, marks).map(lambda pair: (quoted(*pair), pair[0])),
-    "int64": (st.sampled_from(INTEGERS) | st.integers(-(2**63) + 1, 2**63 - 1) | st.sampled_from(FLOATS)).map(
-        lambda number: (repr(number), number)
-    ),
-    "float64": (st.sampled_from(FLOATS) | st.floats(allow_nan=False, allow_infinity=False) | st.integers(-9, 9)).map(
-        lambda number: (repr(number), float(number))
-    ),
+    "int64": (
+        st.sampled_from(INTEGERS) | st.integers(-(2**63) + 1, 2**63 - 1) | st.sampled_from(FLOATS)
+    ).map(lambda number: (repr(number), number)),
+    "float64": (
+        st.sampled_from(FLOATS)
+        | st.floats(allow_nan=False, allow_infinity=False)
+        | st.integers(-9, 9)
+    ).map(lambda number: (repr(number), float(number))),
     "bool": st.sampled_from([("true", True), ("FALSE", False)]),
-    "timestamp": (st.sampled_from(TIMES) | st.datetimes()).map(lambda t: (quoted(t.isoformat(), "'"), microseconds(t))),
+    "timestamp": (st.sampled_from(TIMES) | st.datetimes()).map(
+        lambda t: (quoted(t.isoformat(), "'"), microseconds(t))
+    ),
 }
 COLUMNS = {"label": "string", "uri": "string", "width": "int64", "mtime": "timestamp", **KINDS}
 
@@ -132,13 +179,18 @@ def as_compared(stored, value):
 def comparisons(draw):
     column = draw(st.sampled_from(list(COLUMNS)))
     kind, name = COLUMNS[column], f"`{column}`" if column in {"shot by", "in"} else column
-    form = draw(st.sampled_from(["compare", "compare", "in", "null", *["like"] * (kind == "string")]))
+    form = draw(
+        st.sampled_from(["compare", "compare", "in", "null", *["like"] * (kind == "string")])
+    )
     no = draw(st.booleans())
     if form == "null":
         return f"{name} IS {'not ' * no}null", lambda row: (row[column] is None) != no
     if form == "like":
         pattern = draw(
-            st.lists(st.sampled_from(["%", "_", "\\", "\\%", "\\_", "a", "b", "c", "'"]) | texts, max_size=4)
+            st.lists(
+                st.sampled_from(["%", "_", "\\", "\\%", "\\_", "a", "b", "c", "'"]) | texts,
+                max_size=4,
+            )
         )
         pattern = "".join(pattern)
         text = f"{name} {'not ' * no}like {quoted(pattern, draw(marks))}"
@@ -180,7 +232,9 @@ filters = st.recursive(
     comparisons(),
     lambda inner: (
         inner.map(negation)
-        | st.tuples(st.lists(inner, min_size=2, max_size=3), st.sampled_from(["and", "or"])).map(lambda p: joined(*p))
+        | st.tuples(st.lists(inner, min_size=2, max_size=3), st.sampled_from(["and", "or"])).map(
+            lambda p: joined(*p)
+        )
     ),
     max_leaves=6,
 )
@@ -194,8 +248,41 @@ def test_the_store_finds_what_the_text_says(collection, drawn):
     assert found(collection, text) == sorted(row["uri"] for row in rows if judge(row) is True)
 
 
-WORDS = ["label", "width", "`shot by`", "mtime", "flag", "nope", "and", "or", "not", "in", "like", "is", "null", "true"]
-WORDS += ["(", ")", ",", "=", "<", "!=", "'cat'", '"x', "'", "3", "-2.5", "1e999", "'2024-05-31'", "--", ";", "`", "*"]
+WORDS = [
+    "label",
+    "width",
+    "`shot by`",
+    "mtime",
+    "flag",
+    "nope",
+    "and",
+    "or",
+    "not",
+    "in",
+    "like",
+    "is",
+    "null",
+    "true",
+]
+WORDS += [
+    "(",
+    ")",
+    ",",
+    "=",
+    "<",
+    "!=",
+    "'cat'",
+    '"x',
+    "'",
+    "3",
+    "-2.5",
+    "1e999",
+    "'2024-05-31'",
+    "--",
+    ";",
+    "`",
+    "*",
+]
 
 
 @settings(max_examples=500, deadline=None)
@@ -210,12 +297,20 @@ def test_whatever_is_given_is_a_filter_or_an_input_error(collection, text):
 
 @pytest.mark.parametrize(
     "text",
-    ["x' OR 'a'='a", "x' OR true --", "x'; DROP TABLE images; --", "x\\' OR sha256 IS NOT NULL OR label = \\'", "' '"],
+    [
+        "x' OR 'a'='a",
+        "x' OR true --",
+        "x'; DROP TABLE images; --",
+        "x\\' OR sha256 IS NOT NULL OR label = \\'",
+        "' '",
+    ],
 )
 def test_what_a_text_holds_stays_text(collection, text):
     for mark in "'\"":
         assert found(collection, f"label = {quoted(text, mark)}") == []
-        assert len(found(collection, f"label != {quoted(text, mark)}")) == sum(x is not None for x in ROWS["label"])
+        assert len(found(collection, f"label != {quoted(text, mark)}")) == sum(
+            x is not None for x in ROWS["label"]
+        )
         assert found(collection, f"`shot by` like {quoted(text, mark)}") == []
 
 
@@ -227,10 +322,15 @@ def test_a_column_of_the_tables_own_cannot_be_named(collection):
 
 @pytest.mark.parametrize("column", ["label", "width", "flag"])
 def test_rows_without_a_value_fit_neither_a_comparison_nor_its_negation(collection, column):
-    first, second = {"label": ("'cat'", "'Cat'"), "width": (0, 1), "flag": ("true", "false")}[column]
+    first, second = {"label": ("'cat'", "'Cat'"), "width": (0, 1), "flag": ("true", "false")}[
+        column
+    ]
     known = found(collection, f"{column} is not null")
     assert 0 < len(known) < 60
-    either, both = f"{column} = {first} or not {column} = {first}", f"{column} in ({first}) and {column} in ({second})"
+    either, both = (
+        f"{column} = {first} or not {column} = {first}",
+        f"{column} in ({first}) and {column} in ({second})",
+    )
     for text in (either, f"not ({both})"):
         assert found(collection, text) == known
 
@@ -244,19 +344,35 @@ def test_and_binds_tighter_than_or_and_not_tighter_than_and(collection):
     one = found(collection, "flag = true or flag = false and width = 0")
     assert one == found(collection, "flag = true or (flag = false and width = 0)")
     assert one != found(collection, "(flag = true or flag = false) and width = 0")
-    assert found(collection, "not flag = true and width = 0") == found(collection, "(not flag = true) and width = 0")
+    assert found(collection, "not flag = true and width = 0") == found(
+        collection, "(not flag = true) and width = 0"
+    )
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         ("", ["at its end: expected the name of a column"]),
-        ("labl = 'a'", ["at character 1, before labl = 'a'", "no column 'labl'", "Did you mean label?", "`shot by`"]),
+        (
+            "labl = 'a'",
+            [
+                "at character 1, before labl = 'a'",
+                "no column 'labl'",
+                "Did you mean label?",
+                "`shot by`",
+            ],
+        ),
         ("MTIME > '2024-01-01'", ["no column 'MTIME'", "Did you mean mtime?"]),
         ("shot by = 'Ann'", ["no column 'shot'", "Did you mean `shot by`?"]),
-        ("label = cat", ["at character 9, before cat", "label holds text", "quotes, such as 'butterfly'"]),
+        (
+            "label = cat",
+            ["at character 9, before cat", "label holds text", "quotes, such as 'butterfly'"],
+        ),
         ("label = 3", ["before 3", "label holds text"]),
-        ("width > '300'", ["character 9", "width holds whole numbers; expected a number, such as 300"]),
+        (
+            "width > '300'",
+            ["character 9", "width holds whole numbers; expected a number, such as 300"],
+        ),
         ("rating = 'good'", ["rating holds numbers"]),
         ("width > height", ["before height", "expected a number"]),
         ("300 < width", ["character 1", "expected the name of a column, as in width > 300"]),
@@ -299,7 +415,10 @@ def test_each_error_shows_the_place_and_what_was_expected(collection, text, word
         ("(" * 16 + "flag is null" + ")" * 16, "flag is null"),
         ("not " * 15 + "flag is null", "flag is not null"),
         ("not (flag is null or " * 8 + "width = 0" + ")" * 8, "flag is not null and width = 0"),
-        ("(flag is null or (width = 0 and " * 8 + "n = 0" + "))" * 8, "flag is null or width = 0 and n = 0"),
+        (
+            "(flag is null or (width = 0 and " * 8 + "n = 0" + "))" * 8,
+            "flag is null or width = 0 and n = 0",
+        ),
         (" or ".join(["n=0"] * 1400), "n = 0"),
         (f"n in ({', '.join(map(str, range(1800)))})", "n >= 0 and n < 1800"),
         (f"label like '{'%_' * 4000}'", "label = 'of no row'"),
@@ -332,8 +451,12 @@ def test_columns_named_like_words_of_the_language_go_in_backticks(collection):
         ("", {""}),
     ],
 )
-def test_like_takes_any_text_one_character_and_a_backslash_before_these(collection, pattern, fitting):
-    expected = [uri for uri, text in zip(ROWS["uri"], ROWS["label"], strict=True) if text in fitting]
+def test_like_takes_any_text_one_character_and_a_backslash_before_these(
+    collection, pattern, fitting
+):
+    expected = [
+        uri for uri, text in zip(ROWS["uri"], ROWS["label"], strict=True) if text in fitting
+    ]
     assert found(collection, f"label like {quoted(pattern, SINGLE)}") == expected
 
 

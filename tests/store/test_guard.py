@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from lookalike.errors import CollectionError, ReadOnlyError
-from lookalike.store.guard import guard
+from lookalike.store.failures import guard
 
 
 def of_the_system(number):
@@ -19,7 +19,9 @@ def of_the_system(number):
 
 def of_lance(number):
     """Return the same in Lance's words, which hold the number, as another kind of error."""
-    return RuntimeError(f"LanceError(IO): Generic file error: {os.strerror(number)} (os error {number}), /src/a.rs:9:1")
+    return RuntimeError(
+        f"LanceError(IO): Generic file error: {os.strerror(number)} (os error {number}), /src/a.rs:9:1"
+    )
 
 
 @pytest.fixture
@@ -33,19 +35,42 @@ def path(tmp_path):
 @pytest.mark.parametrize(
     ("done", "number", "kind", "told"),
     [
-        ("written", errno.ENOSPC, CollectionError, r"no space is left on its disk\..* then run the same again\."),
-        ("created", errno.ENOSPC, CollectionError, r"no space is left on its disk\..* or name a folder on another"),
+        (
+            "written",
+            errno.ENOSPC,
+            CollectionError,
+            r"no space is left on its disk\..* then run the same again\.",
+        ),
+        (
+            "created",
+            errno.ENOSPC,
+            CollectionError,
+            r"no space is left on its disk\..* or name a folder on another",
+        ),
         ("read", errno.EACCES, CollectionError, r"you may not read all of it\."),
         ("written", errno.EACCES, ReadOnlyError, r"you may not write into its folder\."),
         ("written", errno.EROFS, ReadOnlyError, r"its disk can only be read\."),
         ("created", errno.EROFS, ReadOnlyError, r"you may not write there\. Name another folder"),
-        ("read", errno.EIO, CollectionError, r"its disk failed \(.*Input/output error.*\)\. Look after the disk"),
-        ("read", errno.EBADF, CollectionError, r".*Bad file descriptor.*\. Find out what is damaged"),
+        (
+            "read",
+            errno.EIO,
+            CollectionError,
+            r"its disk failed \(.*Input/output error.*\)\. Look after the disk",
+        ),
+        (
+            "read",
+            errno.EBADF,
+            CollectionError,
+            r".*Bad file descriptor.*\. Find out what is damaged",
+        ),
         ("read", errno.ENOENT, CollectionError, r".*No such file.*\. Find out what is damaged"),
     ],
 )
 def test_what_the_system_refuses_is_told_with_a_remedy(path, of, done, number, kind, told):
-    with pytest.raises(kind, match=f"The collection {path} could not be {done}: {told}") as raised, guard(path, done):
+    with (
+        pytest.raises(kind, match=f"The collection {path} could not be {done}: {told}") as raised,
+        guard(path, done),
+    ):
         raise of(number)
     assert type(raised.value) is kind
 
@@ -57,12 +82,19 @@ def test_what_the_system_refuses_is_told_with_a_remedy(path, of, done, number, k
         ("opened", of_lance(errno.ENOENT), "its folder is no longer there"),
         ("opened", of_the_system(errno.EIO), "its disk failed"),
         ("read", pa.ArrowInvalid("torn"), "its folder is no longer there"),
-        ("created", of_the_system(errno.ENOENT), r".*No such file.*\. Name another folder with -c or LOOKALIKE_COLL"),
+        (
+            "created",
+            of_the_system(errno.ENOENT),
+            r".*No such file.*\. Name another folder with -c or LOOKALIKE_COLL",
+        ),
         ("created", of_lance(errno.ENOSPC), "no space is left on its disk"),
     ],
 )
 def test_where_there_is_no_folder_any_more_that_is_told(tmp_path, done, error, told):
-    with pytest.raises(CollectionError, match=f"gone could not be {done}: {told}"), guard(str(tmp_path / "gone"), done):
+    with (
+        pytest.raises(CollectionError, match=f"gone could not be {done}: {told}"),
+        guard(str(tmp_path / "gone"), done),
+    ):
         raise error
 
 
@@ -73,7 +105,10 @@ def test_a_folder_that_may_not_be_looked_into_is_not_taken_for_gone(path):
     if user == 0:  # who may look everywhere
         os.seteuid(65534)
     try:
-        with pytest.raises(CollectionError, match="you may not read all of it"), guard(path, "read"):
+        with (
+            pytest.raises(CollectionError, match="you may not read all of it"),
+            guard(path, "read"),
+        ):
             raise of_lance(errno.EACCES)
     finally:
         if user == 0:
@@ -83,7 +118,10 @@ def test_a_folder_that_may_not_be_looked_into_is_not_taken_for_gone(path):
 
 def test_nothing_is_begun_in_a_folder_that_is_gone(tmp_path):
     begun = []
-    with pytest.raises(CollectionError, match="its folder is no longer there"), guard(str(tmp_path / "c"), "written"):
+    with (
+        pytest.raises(CollectionError, match="its folder is no longer there"),
+        guard(str(tmp_path / "c"), "written"),
+    ):
         begun.append(True)
     assert begun == []
 
@@ -91,11 +129,17 @@ def test_nothing_is_begun_in_a_folder_that_is_gone(tmp_path):
 @pytest.mark.parametrize(
     ("said", "told"),
     [
-        ("LanceError(IO): External error: Object at a was torn., /src/io.rs:99:12", "Object at a was torn"),
+        (
+            "LanceError(IO): External error: Object at a was torn., /src/io.rs:99:12",
+            "Object at a was torn",
+        ),
         ("The file is torn.\nBacktrace: none", "The file is torn"),
         ("", "RuntimeError"),
     ],
 )
 def test_the_stores_reason_is_told_without_where_in_its_source(path, said, told):
-    with pytest.raises(CollectionError, match=f"could not be read: {told}. Find out what"), guard(path, "read"):
+    with (
+        pytest.raises(CollectionError, match=f"could not be read: {told}. Find out what"),
+        guard(path, "read"),
+    ):
         raise RuntimeError(said)

@@ -44,7 +44,9 @@ def holder(tmp_path):
 
     def start(name=WRITER):
         command = [sys.executable, "-c", HOLDER, str(tmp_path), name]
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
         started.append(process)
         assert process.stdout.readline() == "held\n"
         return process
@@ -80,7 +82,11 @@ def test_whoever_waits_too_long_is_told_who_holds_it_and_what_to_do(holder, tmp_
 
 def test_a_wait_that_is_short_is_not_told_of(holder, tmp_path, caplog):
     holder()
-    with caplog.at_level(logging.WARNING, "lookalike"), pytest.raises(BusyError), held(str(tmp_path), patience=0.1):
+    with (
+        caplog.at_level(logging.WARNING, "lookalike"),
+        pytest.raises(BusyError),
+        held(str(tmp_path), patience=0.1),
+    ):
         pass
     assert caplog.records == []
 
@@ -89,15 +95,23 @@ def test_the_environment_says_how_long_to_wait(holder, tmp_path, monkeypatch):
     holder()
     for seconds in ("0.2", "0"):
         monkeypatch.setenv("LOOKALIKE_WAIT", seconds)
-        with pytest.raises(BusyError, match=f"within {re.escape(seconds)} seconds"), held(str(tmp_path)):
+        with (
+            pytest.raises(BusyError, match=f"within {re.escape(seconds)} seconds"),
+            held(str(tmp_path)),
+        ):
             pass
     for nonsense in ("soon", "-1", "nan"):
         monkeypatch.setenv("LOOKALIKE_WAIT", nonsense)
-        with pytest.raises(InputError, match=f"LOOKALIKE_WAIT={nonsense} is no time"), held(str(tmp_path)):
+        with (
+            pytest.raises(InputError, match=f"LOOKALIKE_WAIT={nonsense} is no time"),
+            held(str(tmp_path)),
+        ):
             pass
 
 
-def test_a_wait_is_told_of_once_and_ends_when_the_other_lets_go(holder, tmp_path, monkeypatch, caplog):
+def test_a_wait_is_told_of_once_and_ends_when_the_other_lets_go(
+    holder, tmp_path, monkeypatch, caplog
+):
     monkeypatch.setattr(lock, "_LONG", 0.1)
     process = holder()
     threading.Timer(0.5, process.kill).start()
@@ -135,7 +149,9 @@ def test_a_thread_that_holds_it_goes_on_and_any_other_waits(tmp_path):
 
 def test_a_folder_that_is_not_there_is_named(tmp_path):
     with (
-        pytest.raises(CollectionError, match=r"none could not be written: its folder is no longer there"),
+        pytest.raises(
+            CollectionError, match=r"none could not be written: its folder is no longer there"
+        ),
         held(str(tmp_path / "none")),
     ):
         pass
@@ -149,7 +165,9 @@ def collection(tmp_path):
 def test_reading_takes_no_lock(collection, tmp_path):
     (tmp_path / "c" / WRITER).unlink()
     with held(collection.path):
-        reader = subprocess.run([sys.executable, "-m", "lookalike", "info", "-c", collection.path], check=False)
+        reader = subprocess.run(
+            [sys.executable, "-m", "lookalike", "info", "-c", collection.path], check=False
+        )
     assert reader.returncode == 0
     (tmp_path / "c" / WRITER).unlink()
     table = Collection.open(collection.path)
@@ -159,7 +177,9 @@ def test_reading_takes_no_lock(collection, tmp_path):
     assert [path.name for path in (tmp_path / "c").iterdir()] == ["images.lance"]
 
 
-def test_without_locks_it_is_said_and_fresh_files_of_no_version_are_left(collection, monkeypatch, caplog):
+def test_without_locks_it_is_said_and_fresh_files_of_no_version_are_left(
+    collection, monkeypatch, caplog
+):
     def none(_):
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
@@ -190,5 +210,7 @@ def test_a_lock_that_fails_otherwise_is_an_error(collection, monkeypatch):
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     monkeypatch.setattr(lock, "try_lock", broken)
-    with pytest.raises(CollectionError, match=r"could not be written: its disk failed .*Input/output error"):
+    with pytest.raises(
+        CollectionError, match=r"could not be written: its disk failed .*Input/output error"
+    ):
         add_rows(collection, np.eye(16, dtype=np.float32))

@@ -8,14 +8,20 @@ import pytest
 from lookalike.errors import CollectionError
 from lookalike.store import maps
 
-FACTS = {"asked": {"seed": 0, "perplexity": "auto"}, "parameters": {"name": "žluťoučký"}, "fidelity": {"k": None}}
+FACTS = {
+    "asked": {"seed": 0, "perplexity": "auto"},
+    "parameters": {"name": "žluťoučký"},
+    "fidelity": {"k": None},
+}
 
 
 @pytest.fixture
 def kept():
     ids = np.array([3, 5, 2**62], np.int64)
     xy = np.array([[0, 1], [-2.5, 3], [1e-9, 1e9]], np.float32)
-    return maps.Kept(ids, xy, np.array([True, False, True]), np.array([0, 1, 2**64 - 1], np.uint64), FACTS)
+    return maps.Kept(
+        ids, xy, np.array([True, False, True]), np.array([0, 1, 2**64 - 1], np.uint64), FACTS
+    )
 
 
 def test_a_map_comes_back_as_it_was(kept, tmp_path):
@@ -54,7 +60,9 @@ def test_the_maps_that_are_kept_are_listed_by_space_and_method(kept, tmp_path):
 
 def test_a_change_takes_the_place_of_what_was_there(kept, tmp_path):
     for commit in (1, 2, 3):
-        fewer = dataclasses.replace(kept, **{name: getattr(kept, name)[:commit] for name in ("ids", "xy", "fitted")})
+        fewer = dataclasses.replace(
+            kept, **{name: getattr(kept, name)[:commit] for name in ("ids", "xy", "fitted")}
+        )
         fewer = dataclasses.replace(fewer, digests=kept.digests[:commit], facts={"commit": commit})
         maps.write(str(tmp_path), "numbers", "tsne", fewer)
         assert [path.name for path in (tmp_path / "maps").iterdir()] == ["numbers-tsne.arrow"]
@@ -67,7 +75,9 @@ def test_a_damaged_map_is_named_with_what_to_do(kept, tmp_path, share):
     maps.write(str(tmp_path), "numbers", "tsne", kept)
     file = maps.file(str(tmp_path), "numbers", "tsne")
     file.write_bytes(file.read_bytes()[: int(share * file.stat().st_size)])
-    with pytest.raises(CollectionError, match=r"numbers-tsne\.arrow could not be read: .*Remove that file"):
+    with pytest.raises(
+        CollectionError, match=r"numbers-tsne\.arrow could not be read: .*Remove that file"
+    ):
         maps.read(str(tmp_path), "numbers", "tsne")
 
 
@@ -87,5 +97,7 @@ def test_a_collection_that_has_gone_is_named_and_not_begun_anew(kept, tmp_path):
     gone = str(tmp_path / "gone")
     with pytest.raises(CollectionError) as raised:
         maps.write(gone, "numbers", "tsne", kept)
-    assert str(raised.value).startswith(f"The collection {gone} could not be written: its folder is no longer there.")
+    assert str(raised.value).startswith(
+        f"The collection {gone} could not be written: its folder is no longer there."
+    )
     assert list(tmp_path.iterdir()) == []

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 import lookalike
-from lookalike import Collection, optimizing
+from lookalike import Collection
 from lookalike.errors import CollectionError
+from lookalike.maintenance import optimize as optimizing
 from lookalike.store import upkeep
 from made import SPACE, add_rows, drawn, in_two_parts
 
@@ -42,7 +43,10 @@ def test_fragments_become_few_and_old_versions_go(collection):
 
 def indexed(collection):
     """Return how many rows each index knows, by its column."""
-    return {index.field_names[0]: index.num_rows_indexed for index in collection.table.describe_indices()}
+    return {
+        index.field_names[0]: index.num_rows_indexed
+        for index in collection.table.describe_indices()
+    }
 
 
 def test_the_indices_of_uris_and_labels_know_every_row_and_are_left_alone_then(collection):
@@ -62,7 +66,10 @@ def test_fragments_that_an_index_knows_and_others_are_gathered_each_among_themse
     for seed in (5, 6):
         add_rows(collection, drawn(5, seed=seed))
     upkeep.gather(collection)
-    assert sorted(fragment.count_rows() for fragment in collection.table.get_fragments()) == [10, ROWS + 20]
+    assert sorted(fragment.count_rows() for fragment in collection.table.get_fragments()) == [
+        10,
+        ROWS + 20,
+    ]
 
 
 def strays(collection):
@@ -102,7 +109,9 @@ def test_files_of_no_version_go_at_once_and_all_others_stay(collection):
     assert collection.count() == ROWS + 24
 
 
-def test_an_index_run_leaves_young_files_of_no_version_and_young_versions_alone(collection, monkeypatch):
+def test_an_index_run_leaves_young_files_of_no_version_and_young_versions_alone(
+    collection, monkeypatch
+):
     monkeypatch.setattr("lookalike.store.upkeep._MANY_FRAGMENTS", 1)
     made, reader = strays(collection), Collection.open(collection.path)
     optimizing.keep_up(collection)
@@ -116,7 +125,10 @@ def test_what_was_the_newest_version_just_now_stays_however_old_it_is(collection
     reader = Collection.open(collection.path)
     add_rows(collection, drawn(5, seed=5))
     upkeep.clean(collection, timedelta(seconds=1))
-    assert [found["version"] for found in collection.table.versions()] == [reader.version, collection.version]
+    assert [found["version"] for found in collection.table.versions()] == [
+        reader.version,
+        collection.version,
+    ]
     assert len(reader.vectors(SPACE)[0]) == ROWS + 20
 
 

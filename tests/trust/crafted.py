@@ -28,7 +28,12 @@ EXIF = {
     "zero-over-zero": b"II*\0\x08\0\0\0\x01\0\x1a\x01\x05\0\x01\0\0\0\x1a\0\0\0\0\0\0\0" + bytes(8),
 }
 
-PROFILES = {"nonsense": bytes(range(256)), "short": b"acsp", "huge": bytes(3_000_000), "size-lies": b"\xff" * 128}
+PROFILES = {
+    "nonsense": bytes(range(256)),
+    "short": b"acsp",
+    "huge": bytes(3_000_000),
+    "size-lies": b"\xff" * 128,
+}
 
 
 def files(wholes: Mapping[str, bytes]) -> Iterator[File]:
@@ -62,7 +67,9 @@ def _impostors() -> Iterator[File]:
         "ico": b"\0\0\x01\0\x01\0\x10\x10\0\0\x01\0\x20\0" + bytes(200),
         "camera-raw": b"II*\0\x10\0\0\0CR\x02\0" + bytes(200),
         "apple-double": b"\0\x05\x16\x07\0\x02\0\0Mac OS X        " + bytes(200),
-        "git-lfs": b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 12345\n",
+        "git-lfs": b"version https://git-lfs.github.com/spec/v1\noid sha256:"
+        + b"0" * 64
+        + b"\nsize 12345\n",
         "nothing": b"",
         "one-byte": b"\xff",
     }
@@ -99,7 +106,11 @@ def png_bombs(whole: bytes) -> Iterator[File]:
     huge = whole[:8] + chunk(b"IHDR", header) + chunk(b"IDAT", bomb) + whole[-12:]
     yield "png-bomb.png", huge, False
     lies = struct.pack(">IIBBBBB", 40, 30, 8, 2, 0, 0, 0)
-    yield "png-more-data-than-pixels.png", whole[:8] + chunk(b"IHDR", lies) + chunk(b"IDAT", bomb) + whole[-12:], None
+    yield (
+        "png-more-data-than-pixels.png",
+        whole[:8] + chunk(b"IHDR", lies) + chunk(b"IDAT", bomb) + whole[-12:],
+        None,
+    )
     for bits, colour in ((16, 3), (3, 0), (8, 5), (0, 0), (8, 3)):
         odd = chunk(b"IHDR", struct.pack(">IIBBBBB", 40, 30, bits, colour, 0, 0, 0))
         yield f"png-{bits}-bits-of-{colour}.png", whole[:8] + odd + whole[33:], None
@@ -122,7 +133,9 @@ def ifd(entries: list[tuple[int, int, int, int]], then: int) -> bytes:
     return struct.pack("<H", len(entries)) + body + struct.pack("<I", then)
 
 
-def tiff(width: int, height: int, *, then: int = 0, more: tuple[tuple[int, int, int, int], ...] = ()) -> bytes:
+def tiff(
+    width: int, height: int, *, then: int = 0, more: tuple[tuple[int, int, int, int], ...] = ()
+) -> bytes:
     """Return a grey, uncompressed TIFF by hand whose directory is at 8, with more or other entries in it."""
     own = {256: (4, 1, width), 257: (4, 1, height), 258: (3, 1, 8), 259: (3, 1, 1), 262: (3, 1, 1), 277: (3, 1, 1),
            273: (4, 1, 400), 278: (4, 1, height), 279: (4, 1, min(width * height, 10_000))}  # fmt: skip
@@ -134,7 +147,11 @@ def tiff(width: int, height: int, *, then: int = 0, more: tuple[tuple[int, int, 
 def _tiffs() -> Iterator[File]:
     yield "tiff-plain.tif", tiff(40, 30), True
     yield "tiff-next-is-itself.tif", tiff(40, 30, then=8), True
-    yield "tiff-sub-is-itself.tif", tiff(40, 30, more=((330, 4, 1, 8), (34665, 4, 1, 8), (34853, 4, 1, 8))), True
+    yield (
+        "tiff-sub-is-itself.tif",
+        tiff(40, 30, more=((330, 4, 1, 8), (34665, 4, 1, 8), (34853, 4, 1, 8))),
+        True,
+    )
     chain = b"".join(ifd([(256, 4, 1, 1)], 1600 + 18 * (nth + 1)) for nth in range(20_000))
     yield "tiff-chain.tif", tiff(40, 30, then=1600) + chain, True
     nested = b"".join(ifd([(330, 4, 1, 1600 + 18 * (nth + 1))], 0) for nth in range(20_000))
@@ -158,10 +175,20 @@ def _tiffs() -> Iterator[File]:
     for name, entry in odd.items():
         yield f"tiff-odd-{name}.tif", tiff(40, 30, more=(entry,)), None
     for side in (16, 20_000, 0x40000000):
-        tiled = ((322, 4, 1, side), (323, 4, 1, side), (324, 4, 1, 400), (325, 4, 1, 1200), (259, 3, 1, 8))
+        tiled = (
+            (322, 4, 1, side),
+            (323, 4, 1, side),
+            (324, 4, 1, 400),
+            (325, 4, 1, 1200),
+            (259, 3, 1, 8),
+        )
         yield f"tiff-tile-{side}.tif", tiff(40, 30, more=tiled), None
     yield "tiff-tile-bomb.tif", tile_bomb(), False
-    yield "tiff-big.tif", b"II+\0\x08\0\0\0" + struct.pack("<QQ", 16, 0xFFFFFFFFFFFF) + bytes(400), False
+    yield (
+        "tiff-big.tif",
+        b"II+\0\x08\0\0\0" + struct.pack("<QQ", 16, 0xFFFFFFFFFFFF) + bytes(400),
+        False,
+    )
     for width, height in ((0, 0), (0xFFFFFFFF, 0xFFFFFFFF), (65_535, 65_535), (0x7FFFFFFF, 1)):
         yield f"tiff-{width}x{height}.tif", tiff(width, height), False
 
@@ -169,7 +196,13 @@ def _tiffs() -> Iterator[File]:
 def tile_bomb() -> bytes:
     """Return a TIFF of 40 x 30 pixels whose only tile, well packed, is of 64 million."""
     packed = zlib.compress(bytes(64_000_000), 1)
-    tiled = ((322, 4, 1, 8000), (323, 4, 1, 8000), (324, 4, 1, 400), (325, 4, 1, len(packed)), (259, 3, 1, 8))
+    tiled = (
+        (322, 4, 1, 8000),
+        (323, 4, 1, 8000),
+        (324, 4, 1, 400),
+        (325, 4, 1, len(packed)),
+        (259, 3, 1, 8),
+    )
     return tiff(40, 30, more=tiled)[:400] + packed
 
 
@@ -184,8 +217,14 @@ def _bitmaps() -> Iterator[File]:
             ("jump", b"\0\2\xff\xff" * 40),
             ("line", b"\1\1\0\0"),
         ):
-            start = struct.pack("<2sIHHI", b"BM", 14 + len(head) + 1024 + len(body), 0, 0, 14 + len(head) + 1024)
-            yield f"bmp-{width}x{height}-{bits}-{packing}-{name}.bmp", start + head + bytes(1024) + body, None
+            start = struct.pack(
+                "<2sIHHI", b"BM", 14 + len(head) + 1024 + len(body), 0, 0, 14 + len(head) + 1024
+            )
+            yield (
+                f"bmp-{width}x{height}-{bits}-{packing}-{name}.bmp",
+                start + head + bytes(1024) + body,
+                None,
+            )
     yield "bmp-head-of-4-GB.bmp", b"BM" + bytes(12) + b"\xff\xff\xff\xff" + bytes(60), False
 
 
@@ -193,10 +232,26 @@ def _jpegs(whole: bytes) -> Iterator[File]:
     def segment(marker: int, data: bytes) -> bytes:
         return struct.pack(">BBH", 0xFF, marker, len(data) + 2) + data
 
-    yield "jpeg-flood-of-comments.jpg", whole[:2] + segment(0xFE, b"hello") * 20_000 + whole[2:], True
-    yield "jpeg-flood-of-exif.jpg", whole[:2] + segment(0xE1, b"Exif\0\0" + EXIF["overlap"]) * 12 + whole[2:], True
-    yield "jpeg-icc-parts-missing.jpg", whole[:2] + segment(0xE2, b"ICC_PROFILE\0\x01\x09x") + whole[2:], True
-    yield "jpeg-photoshop.jpg", whole[:2] + segment(0xED, b"Photoshop 3.0\0" + b"8BIM" * 99) + whole[2:], True
+    yield (
+        "jpeg-flood-of-comments.jpg",
+        whole[:2] + segment(0xFE, b"hello") * 20_000 + whole[2:],
+        True,
+    )
+    yield (
+        "jpeg-flood-of-exif.jpg",
+        whole[:2] + segment(0xE1, b"Exif\0\0" + EXIF["overlap"]) * 12 + whole[2:],
+        True,
+    )
+    yield (
+        "jpeg-icc-parts-missing.jpg",
+        whole[:2] + segment(0xE2, b"ICC_PROFILE\0\x01\x09x") + whole[2:],
+        True,
+    )
+    yield (
+        "jpeg-photoshop.jpg",
+        whole[:2] + segment(0xED, b"Photoshop 3.0\0" + b"8BIM" * 99) + whole[2:],
+        True,
+    )
     yield "jpeg-adobe-short.jpg", whole[:2] + segment(0xEE, b"Adobe") + whole[2:], None
     yield "jpeg-mpf.jpg", whole[:2] + segment(0xE2, b"MPF\0II*\0\xff\xff\xff\xff") + whole[2:], True
     yield "jpeg-no-end.jpg", whole[:-2], None
@@ -218,9 +273,34 @@ def _boxes(wholes: Mapping[str, bytes]) -> Iterator[File]:
     """Yield AVIF and HEIC files of other brands, and with boxes that lie about their length."""
     for encoding in ("avif", "heic"):
         whole = wholes[encoding]
-        for brand in (b"avif", b"avis", b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"jpeg", b"none"):
-            yield f"{encoding}-brand-{brand.decode()}.{encoding}", whole[:8] + brand + whole[12:], None
-        for box in (b"ftyp", b"meta", b"iloc", b"iinf", b"iprp", b"ipco", b"ipma", b"mdat", b"pitm", b"hdlr"):
+        for brand in (
+            b"avif",
+            b"avis",
+            b"heic",
+            b"heix",
+            b"hevc",
+            b"mif1",
+            b"msf1",
+            b"jpeg",
+            b"none",
+        ):
+            yield (
+                f"{encoding}-brand-{brand.decode()}.{encoding}",
+                whole[:8] + brand + whole[12:],
+                None,
+            )
+        for box in (
+            b"ftyp",
+            b"meta",
+            b"iloc",
+            b"iinf",
+            b"iprp",
+            b"ipco",
+            b"ipma",
+            b"mdat",
+            b"pitm",
+            b"hdlr",
+        ):
             place = whole.index(box) - 4
             for length in (0, 1, 7, 0x7FFFFFFF, 0xFFFFFFFF):
                 lie = struct.pack(">I", length)
@@ -231,5 +311,7 @@ def _boxes(wholes: Mapping[str, bytes]) -> Iterator[File]:
                 )
     for end in (".webp", ".avif"):
         yield f"webp-vp8x{end}", b"RIFF\x16\0\0\0WEBPVP8X\x0a\0\0\0\x02\0\0\0" + b"\xff" * 6, False
-    animation = b"RIFF\xff\xff\xff\x7fWEBPVP8X\x0a\0\0\0\x02\0\0\0\x27\0\0\x1d\0\0ANIM\x06\0\0\0" + bytes(6)
+    animation = (
+        b"RIFF\xff\xff\xff\x7fWEBPVP8X\x0a\0\0\0\x02\0\0\0\x27\0\0\x1d\0\0ANIM\x06\0\0\0" + bytes(6)
+    )
     yield "webp-no-frames.webp", animation, False

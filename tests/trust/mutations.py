@@ -51,7 +51,10 @@ class Mutation(NamedTuple):
 def pictures(folder: Path, count: int = 3, size: tuple[int, int] = (72, 54)) -> list[Image.Image]:
     """Return small forms of pictures of a folder, evenly spread over it."""
     files = sorted(folder.rglob("*.jpg"))
-    return [Image.open(file).convert("RGB").resize(size) for file in files[:: len(files) // count][:count]]
+    return [
+        Image.open(file).convert("RGB").resize(size)
+        for file in files[:: len(files) // count][:count]
+    ]
 
 
 def encode(picture: Image.Image, encoding: str, **more: object) -> bytes:
@@ -69,7 +72,12 @@ def mutations(originals: Sequence[Image.Image], seed: int = 0) -> Iterator[Mutat
     """Yield every file, each with a name of its own: a number, what was done, an image's extension."""
     chance = random.Random(seed)
     wholes = [(name, encode(picture, name)) for picture in originals for name in ENCODINGS]
-    made = [*_damaged(wholes, chance), *_swapped(dict(wholes)), *_resized(dict(wholes)), *_metadata(originals[0])]
+    made = [
+        *_damaged(wholes, chance),
+        *_swapped(dict(wholes)),
+        *_resized(dict(wholes)),
+        *_metadata(originals[0]),
+    ]
     made += [Mutation(*rest) for rest in crafted.files(dict(wholes))]
     for number, mutation in enumerate(made):
         stem, dot, extension = mutation.name.rpartition(".")
@@ -84,7 +92,9 @@ def _damaged(wholes: list[tuple[str, bytes]], chance: random.Random) -> Iterator
         for tenth in range(1, 10):
             yield Mutation(f"{encoding}-cut-{tenth}0%{end}", whole[: len(whole) * tenth // 10])
         for kept in (1, 4, 12, 24, len(whole) - 1):
-            yield Mutation(f"{encoding}-cut-{kept}{end}", whole[:kept], False if kept < 25 else None)
+            yield Mutation(
+                f"{encoding}-cut-{kept}{end}", whole[:kept], False if kept < 25 else None
+            )
         for nth in range(26):
             # Every other time among the first bytes, where the headers are.
             limit = len(whole) if nth % 2 else min(len(whole), 200)
@@ -96,7 +106,9 @@ def _damaged(wholes: list[tuple[str, bytes]], chance: random.Random) -> Iterator
             yield Mutation(f"{encoding}-{name}{end}", change(whole, chance))
 
 
-def _splice(length: int, filling: Callable[[random.Random], bytes]) -> Callable[[bytes, random.Random], bytes]:
+def _splice(
+    length: int, filling: Callable[[random.Random], bytes]
+) -> Callable[[bytes, random.Random], bytes]:
     """Return what puts a filling in the place of so many bytes."""
 
     def change(whole: bytes, chance: random.Random) -> bytes:
@@ -115,7 +127,9 @@ _CHANGES = {
     "newline": _splice(0, lambda _: b"\r\n"),
     "as-text": lambda whole, _: whole.replace(b"\n", b"\r\n"),
     "as-utf-8": lambda whole, _: whole.decode("latin-1").encode(),
-    "shuffled": lambda whole, chance: b"".join(chance.sample(blocks := _blocks(whole), len(blocks))),
+    "shuffled": lambda whole, chance: b"".join(
+        chance.sample(blocks := _blocks(whole), len(blocks))
+    ),
     "twice": lambda whole, _: whole + whole,
     "backwards": lambda whole, _: whole[::-1],
     "zeroed": lambda whole, _: bytes(len(whole)),
@@ -166,7 +180,13 @@ def _sides(encoding: str, whole: bytes) -> list[tuple[str, int]]:
         "webp": [("<HH", 26)],
         "lossless": [("<HH", 21)],
     }
-    marks = {"jpeg": b"\xff\xc0", "progressive": b"\xff\xc2", "mpo": b"\xff\xc0", "avif": b"ispe", "heic": b"ispe"}
+    marks = {
+        "jpeg": b"\xff\xc0",
+        "progressive": b"\xff\xc2",
+        "mpo": b"\xff\xc0",
+        "avif": b"ispe",
+        "heic": b"ispe",
+    }
     if encoding in marks:
         place = whole.index(marks[encoding])
         return [(">II", place + 8)] if marks[encoding] == b"ispe" else [(">HH", place + 5)]
@@ -186,5 +206,7 @@ def _metadata(picture: Image.Image) -> Iterator[Mutation]:
     for encoding in ("jpeg", "png", "webp", "tiff", "avif"):
         for name, profile in crafted.PROFILES.items():
             yield Mutation(
-                f"{encoding}-icc-{name}{ENCODINGS[encoding][0]}", encode(picture, encoding, icc_profile=profile), True
+                f"{encoding}-icc-{name}{ENCODINGS[encoding][0]}",
+                encode(picture, encoding, icc_profile=profile),
+                True,
             )

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import lookalike
 from lookalike.errors import InputError, LookalikeError
-from lookalike.indexing import Settings
-from lookalike.metadata import describe
+from lookalike.indexing.metadata import describe
+from lookalike.indexing.run import Settings
 
 
 def tell(line: str) -> None:
@@ -34,7 +34,9 @@ def index(where: Path, folder: str, model: str, rounds: int) -> None:
     """Index a folder into one new collection after another, each begun at the moment that another process begins it."""
     for number in range(rounds):
         meet(where / f"meeting{number}")
-        lookalike.index(folder, where / str(number), models=[model], settings=Settings(batch=2, commit_rows=4))
+        lookalike.index(
+            folder, where / str(number), models=[model], settings=Settings(batch=2, commit_rows=4)
+        )
 
 
 def join(where: Path, file: str, rounds: int) -> None:
@@ -81,16 +83,24 @@ def faults(table: lookalike.Collection) -> list[str]:
     wrong = []
     batches = list(table.scan(["uri", "spaces", "thumbnail"]))
     uris = [uri for batch in batches for uri in batch["uri"].to_pylist()]
-    wrong += [f"{uri} is there {times} times" for uri, times in collections.Counter(uris).items() if times > 1]
+    wrong += [
+        f"{uri} is there {times} times"
+        for uri, times in collections.Counter(uris).items()
+        if times > 1
+    ]
     ids = [row_id for batch in batches for row_id in batch["_rowid"].to_pylist()]
     spaces = [names for batch in batches for names in batch["spaces"].to_pylist()]
     lacking = sum(batch["thumbnail"].null_count for batch in batches)
     wrong += [f"{lacking} images lack their thumbnail"] if lacking else []
     for space in table.models:
-        claim = {row_id for row_id, names in zip(ids, spaces, strict=True) if space in (names or ())}
+        claim = {
+            row_id for row_id, names in zip(ids, spaces, strict=True) if space in (names or ())
+        }
         filled = set(table.vectors(space)[0].tolist())
         if claim != filled:
-            wrong.append(f"version {table.version}: {len(claim ^ filled)} rows of {space} claim a vector or have one")
+            wrong.append(
+                f"version {table.version}: {len(claim ^ filled)} rows of {space} claim a vector or have one"
+            )
     return wrong
 
 

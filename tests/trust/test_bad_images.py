@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from command import COMMAND, lookalike, lookalike_json
-from lookalike import images
+from lookalike import imaging
 from lookalike.errors import ImageError
 from trust import crafted
 from trust.mutations import Mutation, encode, mutations, pictures
@@ -22,7 +22,21 @@ CAP = 10_000_000
 # What a process that indexes pictures of at most 10 megapixels by two threads takes at the most.
 MOST_MEMORY = 600_000_000
 # Words of a decoder's inside, or of Python's: no reason for a person to read.
-JARGON = ("PIL", "Plugin", "0x", "object", "None", "Error", "codec", "decoder", "buffer", "struct", "MAX_", "<", "\n")
+JARGON = (
+    "PIL",
+    "Plugin",
+    "0x",
+    "object",
+    "None",
+    "Error",
+    "codec",
+    "decoder",
+    "buffer",
+    "struct",
+    "MAX_",
+    "<",
+    "\n",
+)
 
 
 BEGINNINGS = (
@@ -58,9 +72,9 @@ def answers(files) -> dict[str, str | tuple[int, int]]:
 
     def answer(file: Mutation) -> str | tuple[int, int]:
         try:
-            picture, size = images.decode_small(file.data, least=640, max_pixels=CAP)
+            picture, size = imaging.decode_small(file.data, least=640, max_pixels=CAP)
             assert picture.mode == "RGB"
-            assert images.thumbnail(picture)
+            assert imaging.thumbnail(picture)
         except ImageError as error:
             return str(error)
         return size
@@ -80,7 +94,9 @@ def test_the_files_are_many_and_the_same_each_time(files, originals):
 def test_every_file_is_decoded_or_refused_and_none_crashes_or_hangs(files, answers):
     assert len(answers) == len(files)
     told = {file.name: answers[file.name] for file in files}
-    assert {name for name, answer in told.items() if isinstance(answer, tuple) and 0 in answer} == set()
+    assert {
+        name for name, answer in told.items() if isinstance(answer, tuple) and 0 in answer
+    } == set()
     # Both happen often, so that neither is tested by chance.
     refused = sum(isinstance(answer, str) for answer in told.values())
     assert refused > 800
@@ -88,19 +104,27 @@ def test_every_file_is_decoded_or_refused_and_none_crashes_or_hangs(files, answe
 
 
 def test_whole_pixels_are_decoded_whatever_stands_beside_them(files, answers):
-    lost = {file.name: answers[file.name] for file in files if file.good and isinstance(answers[file.name], str)}
+    lost = {
+        file.name: answers[file.name]
+        for file in files
+        if file.good and isinstance(answers[file.name], str)
+    }
     assert lost == {}
 
 
 def test_what_is_no_picture_is_refused(files, answers):
-    assert [file.name for file in files if file.good is False and isinstance(answers[file.name], tuple)] == []
+    assert [
+        file.name for file in files if file.good is False and isinstance(answers[file.name], tuple)
+    ] == []
 
 
 def test_every_reason_is_a_short_line_in_plain_words(answers):
     reasons = {answer for answer in answers.values() if isinstance(answer, str)}
     assert [reason for reason in reasons if any(word in reason for word in JARGON)] == []
     assert max(map(len, reasons)) < 110
-    assert {reason for reason in reasons if not reason.isascii() or not reason.isprintable()} == set()
+    assert {
+        reason for reason in reasons if not reason.isascii() or not reason.isprintable()
+    } == set()
 
 
 @pytest.mark.parametrize(
@@ -108,24 +132,44 @@ def test_every_reason_is_a_short_line_in_plain_words(answers):
     [
         (b"<svg/>", "not an image of a known format (JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, HEIC)"),
         *((start, "damaged: the file is cut short or broken inside") for start in BEGINNINGS),
-        (crafted.tiff(65_535, 65_535), "4,295 megapixels, more than the limit of 10 (--max-megapixels raises it)"),
-        (crafted.tile_bomb(), "64 megapixels, more than the limit of 10 (--max-megapixels raises it)"),
-        (crafted.passes(3000, 5000), "a JPEG of 5,006 passes over 9 megapixels, which takes too long"),
+        (
+            crafted.tiff(65_535, 65_535),
+            "4,295 megapixels, more than the limit of 10 (--max-megapixels raises it)",
+        ),
+        (
+            crafted.tile_bomb(),
+            "64 megapixels, more than the limit of 10 (--max-megapixels raises it)",
+        ),
+        (
+            crafted.passes(3000, 5000),
+            "a JPEG of 5,006 passes over 9 megapixels, which takes too long",
+        ),
     ],
-    ids=["svg", *(f"start {nth}" for nth in range(len(BEGINNINGS))), "huge tiff", "huge tile", "many passes"],
+    ids=[
+        "svg",
+        *(f"start {nth}" for nth in range(len(BEGINNINGS))),
+        "huge tiff",
+        "huge tile",
+        "many passes",
+    ],
 )
 def test_reasons_in_full(data, reason):
     with pytest.raises(ImageError) as raised:
-        images.decode(data, max_pixels=CAP)
+        imaging.decode(data, max_pixels=CAP)
     assert str(raised.value) == reason
 
 
 def test_a_turned_png_whose_text_is_a_bomb_comes_out_upright(originals):
     exif = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"
-    bombs = {name: data for name, data, _ in crafted.png_bombs(encode(originals[0], "png", exif=exif))}
+    bombs = {
+        name: data for name, data, _ in crafted.png_bombs(encode(originals[0], "png", exif=exif))
+    }
     width, height = originals[0].size
-    assert images.decode(bombs["png-zTXt.png"]).size == (height, width)
-    assert images.decode(bombs["png-zTXt.png"]).tobytes() == originals[0].rotate(-90, expand=True).tobytes()
+    assert imaging.decode(bombs["png-zTXt.png"]).size == (height, width)
+    assert (
+        imaging.decode(bombs["png-zTXt.png"]).tobytes()
+        == originals[0].rotate(-90, expand=True).tobytes()
+    )
 
 
 # The command line, over a few hundred of them
@@ -158,7 +202,9 @@ def run(*arguments: object) -> tuple[str, str, int]:
 def first(folder, tmp_path_factory):
     """The collection of that folder, and what its first run said."""
     collection = tmp_path_factory.mktemp("collection") / "c"
-    return collection, *run("index", folder, "-c", collection, "--model", "pixels", "--max-megapixels", CAP / 1e6)
+    return collection, *run(
+        "index", folder, "-c", collection, "--model", "pixels", "--max-megapixels", CAP / 1e6
+    )
 
 
 def test_the_good_are_indexed_and_each_of_the_others_has_its_reason(folder, answers, first):
@@ -180,7 +226,9 @@ def test_memory_stays_within_bounds(first):
 
 
 @pytest.mark.parametrize(
-    ("bits", "colour", "samples"), [(8, 2, 3), (8, 6, 4), (16, 0, 2)], ids=["RGB", "RGBA", "16 bits"]
+    ("bits", "colour", "samples"),
+    [(8, 2, 3), (8, 6, 4), (16, 0, 2)],
+    ids=["RGB", "RGBA", "16 bits"],
 )
 def test_a_pixel_takes_at_most_24_bytes(bits, colour, samples):
     """So that --max-megapixels says how much memory a picture may take."""
@@ -191,20 +239,25 @@ def test_a_pixel_takes_at_most_24_bytes(bits, colour, samples):
     data = b"\x89PNG\r\n\x1a\n" + b"".join(crafted.chunk(*part) for part in parts)
     script = """if True:
         import sys
-        from lookalike import images
+        from lookalike import imaging
         used = lambda: int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0]) * 1024
-        images.decode(sys.stdin.buffer.read(1_000_000))
+        imaging.decode(sys.stdin.buffer.read(1_000_000))
         before = used()
-        images.decode(sys.stdin.buffer.read())
+        imaging.decode(sys.stdin.buffer.read())
         print(used() - before)"""
     warm = crafted.tiff(40, 30).ljust(1_000_000, b"\0")
-    done = subprocess.run([sys.executable, "-c", script], input=warm + data, capture_output=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], input=warm + data, capture_output=True, check=True
+    )
     assert 3 * side * side < int(done.stdout) < 24 * side * side
 
 
 def test_nothing_is_tried_again_unless_it_changed_or_is_asked_for(folder, first, files):
     collection = first[0]
-    bad = sorted(Path(failed["uri"]) for failed in lookalike_json("info", "-c", collection, "--failures")["failed"])
+    bad = sorted(
+        Path(failed["uri"])
+        for failed in lookalike_json("info", "-c", collection, "--failures")["failed"]
+    )
     index = ("index", folder, "-c", collection, "--max-megapixels", CAP / 1e6)
     again = run(*index)[0]
     assert f"{len(bad)} failed before and have not changed" in again

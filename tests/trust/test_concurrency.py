@@ -20,9 +20,9 @@ from command import COMMAND
 from command import lookalike as command
 from lookalike import Collection
 from lookalike.errors import CollectionError
-from lookalike.indexing import Settings
+from lookalike.indexing.run import Settings
 from lookalike.models.registry import resolve
-from lookalike.searching import Searcher
+from lookalike.retrieval.search import Searcher
 from lookalike.store.lock import UPKEEP, WRITER, held
 from trust.side_by_side import faults
 
@@ -73,7 +73,11 @@ def check(path: Path, root: Path, spaces: tuple[str, ...]) -> None:
     table = Collection.open(path)
     assert faults(table) == []
     batches = [batch.to_pydict() for batch in table.scan(["uri"])]
-    uris = {row_id: uri for batch in batches for row_id, uri in zip(batch["_rowid"], batch["uri"], strict=True)}
+    uris = {
+        row_id: uri
+        for batch in batches
+        for row_id, uri in zip(batch["_rowid"], batch["uri"], strict=True)
+    }
     assert sorted(uris.values()) == sorted(map(str, root.rglob("*.png")))
     for space in spaces:
         found, matrix = table.vectors(space)
@@ -93,8 +97,23 @@ def test_indexers_an_optimizer_a_map_and_readers_side_by_side(pictures, small, t
         for names, model in zip(folders, ("pixels", small), strict=True)
     ]
     finish(*indexers)
-    beside = [start(*words, "-c", path) for words in (["index", pictures], ["index", pictures / "a"], ["optimize"])]
-    beside.append(start("map", "-c", path, "--space", "pixels", "--method", "pca", "--output", tmp_path / "map.html"))
+    beside = [
+        start(*words, "-c", path)
+        for words in (["index", pictures], ["index", pictures / "a"], ["optimize"])
+    ]
+    beside.append(
+        start(
+            "map",
+            "-c",
+            path,
+            "--space",
+            "pixels",
+            "--method",
+            "pca",
+            "--output",
+            tmp_path / "map.html",
+        )
+    )
     finish(*beside, start("search", query, "-c", path))
     [told] = finish(reader)
     report = json.loads(told)
@@ -111,9 +130,16 @@ def test_what_is_read_for_a_change_is_not_changed_by_another_before_it_is_made(i
     assert Collection.open(indexed).known([uri])[uri].label == "30"
 
 
-def test_begun_at_the_same_moment_both_make_the_collection_and_embed_the_same_files(pictures, small, tmp_path):
+def test_begun_at_the_same_moment_both_make_the_collection_and_embed_the_same_files(
+    pictures, small, tmp_path
+):
     folder, rounds = pictures / "a", 6
-    finish(*(start("index", tmp_path, folder, model, rounds, words=PART) for model in ("pixels", small)))
+    finish(
+        *(
+            start("index", tmp_path, folder, model, rounds, words=PART)
+            for model in ("pixels", small)
+        )
+    )
     for number in range(rounds):
         assert faults(Collection.open(tmp_path / str(number))) == []
         lookalike.index(folder, tmp_path / str(number))
@@ -131,7 +157,9 @@ def test_the_same_column_of_metadata_at_the_same_moment_has_one_kind(pictures, t
     for number, results in enumerate(zip(*(out.splitlines() for out in told), strict=True)):
         table = Collection.open(tmp_path / str(number))
         # Whole numbers can be text too, but not the other way.
-        joined = {"int64": ["joined", False], "string": ["joined", "joined"]}[table.metadata["number"]]
+        joined = {"int64": ["joined", False], "string": ["joined", "joined"]}[
+            table.metadata["number"]
+        ]
         assert [result == "joined" and result for result in results] == joined
         assert len(table.select("number is not null")) == 2 * joined.count("joined")
 
@@ -144,7 +172,9 @@ def meanwhile(pictures, path, act, **options):
         if count and todo:
             todo.pop()()
 
-    return lookalike.index(pictures, path, progress=progress, settings=Settings(threads=1, **options))
+    return lookalike.index(
+        pictures, path, progress=progress, settings=Settings(threads=1, **options)
+    )
 
 
 @pytest.fixture
@@ -153,7 +183,9 @@ def indexed(pictures, tmp_path):
     return tmp_path / "c"
 
 
-def test_a_file_that_another_indexes_anew_meanwhile_never_gets_vectors_of_two_contents(indexed, pictures, small):
+def test_a_file_that_another_indexes_anew_meanwhile_never_gets_vectors_of_two_contents(
+    indexed, pictures, small
+):
     changed = pictures / "a" / "0.png"
 
     def change():
@@ -169,7 +201,9 @@ def test_a_file_that_another_indexes_anew_meanwhile_never_gets_vectors_of_two_co
 
 def test_what_another_adds_to_the_same_files_meanwhile_stays(pictures, small, tmp_path):
     lookalike.index(pictures / "c", tmp_path / "c", models=["pixels"])
-    meanwhile(pictures, tmp_path / "c", lambda: lookalike.index(pictures, tmp_path / "c", models=[small]))
+    meanwhile(
+        pictures, tmp_path / "c", lambda: lookalike.index(pictures, tmp_path / "c", models=[small])
+    )
     check(tmp_path / "c", pictures, ("pixels", "small"))
 
 
@@ -193,7 +227,9 @@ def test_what_another_did_that_knew_fewer_spaces_is_added_to(pictures, small, tm
 
 
 @pytest.mark.parametrize("what", ["indexed", "changed", "removed"])
-def test_what_another_does_with_one_file_meanwhile_stays_and_keeps_no_other_out(indexed, pictures, what):
+def test_what_another_does_with_one_file_meanwhile_stays_and_keeps_no_other_out(
+    indexed, pictures, what
+):
     folder, first = pictures / "d", pictures / "d" / "0.png"
     for number in range(6):
         draw(folder / f"{number}.png", 2000 + number)
@@ -235,7 +271,9 @@ def test_a_sweep_leaves_what_another_added_and_passes_over_what_it_removed(index
 def test_an_indexer_goes_on_although_the_version_that_it_read_is_removed(indexed, pictures):
     draw(pictures / "b" / "new1.png", 2000)
     draw(pictures / "b" / "new2.png", 2001)
-    meanwhile(pictures, indexed, lambda: lookalike.optimize(indexed, keep_days=0), batch=1, commit_rows=1)
+    meanwhile(
+        pictures, indexed, lambda: lookalike.optimize(indexed, keep_days=0), batch=1, commit_rows=1
+    )
     check(indexed, pictures, ("pixels",))
 
 

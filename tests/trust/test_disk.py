@@ -18,10 +18,10 @@ import lookalike
 import made
 from command import lookalike as run
 from hub_server import hub_server
-from lookalike import Collection, images
+from lookalike import Collection, imaging
 from lookalike.errors import CollectionError, ReadOnlyError
-from lookalike.indexing import Settings
-from lookalike.mapping import make_map
+from lookalike.indexing.run import Settings
+from lookalike.projection.map import make_map
 
 MB = 1 << 20
 
@@ -33,10 +33,16 @@ class Disk:
         self.place = place
 
     def mount(self, options: str) -> None:
-        subprocess.run(["mount", "-o", options, "-t", "tmpfs", "none", self.place], check=True, capture_output=True)
+        subprocess.run(
+            ["mount", "-o", options, "-t", "tmpfs", "none", self.place],
+            check=True,
+            capture_output=True,
+        )
 
     def remount(self, options: str) -> None:
-        subprocess.run(["mount", "-o", f"remount,{options}", self.place], check=True, capture_output=True)
+        subprocess.run(
+            ["mount", "-o", f"remount,{options}", self.place], check=True, capture_output=True
+        )
 
     def fill(self, *, but: int = 0) -> None:
         """Leave so many bytes free."""
@@ -87,7 +93,7 @@ def refused(*arguments: object, **options: object) -> str:
 def noise(count: int) -> list[bytes]:
     """Return thumbnails that no store can make smaller."""
     values = np.random.default_rng(0).integers(0, 256, (count, 32, 32, 3), np.uint8)
-    return [images.thumbnail(Image.fromarray(one)) for one in values]
+    return [imaging.thumbnail(Image.fromarray(one)) for one in values]
 
 
 def indexed(path: Path) -> int:
@@ -160,7 +166,9 @@ def test_every_way_of_running_out_of_space_leaves_a_sound_collection(disk, tmp_p
         done, told = 0, "no space is left"
         try:
             for _ in range(4):
-                made.add_rows(collection, vectors[:20], uris=[f"/new/{done}/{row}" for row in range(20)])
+                made.add_rows(
+                    collection, vectors[:20], uris=[f"/new/{done}/{row}" for row in range(20)]
+                )
                 done += 1
             lookalike.optimize(collection)
         except CollectionError as error:
@@ -179,7 +187,9 @@ def test_a_collection_that_finds_no_space_to_begin_leaves_nothing(disk, pictures
     told = refused("index", pictures, "-c", disk.place / "new", "--model", "pixels")
     assert "could not be created: no space is left on its disk" in told
     assert "name a folder on another disk with -c." in told
-    assert [path.name for path in disk.place.rglob("*") if path.is_file() and path.stat().st_size] == ["ballast"]
+    assert [
+        path.name for path in disk.place.rglob("*") if path.is_file() and path.stat().st_size
+    ] == ["ballast"]
     disk.free()
     run("index", pictures, "-c", disk.place / "new", "--model", "pixels")
 
@@ -187,7 +197,9 @@ def test_a_collection_that_finds_no_space_to_begin_leaves_nothing(disk, pictures
 def test_a_map_that_finds_no_space_leaves_the_collection_as_it_was(disk, tmp_path):
     collection = made.make_collection(disk.place / "collection", made.clusters(4, 10)[0])
     disk.fill()
-    with pytest.raises(CollectionError, match=r"The map .* could not be written: no space is left on its disk"):
+    with pytest.raises(
+        CollectionError, match=r"The map .* could not be written: no space is left on its disk"
+    ):
         make_map(collection, method="pca")
     disk.free()
     assert lookalike.check(collection).maps == []
@@ -201,10 +213,16 @@ def test_a_map_that_finds_no_space_leaves_the_collection_as_it_was(disk, tmp_pat
 
 
 @pytest.mark.parametrize("output", ["picture.png", "map.html"])
-def test_a_picture_or_page_that_finds_no_space_leaves_the_one_before(disk, whole, query, tmp_path, output):
+def test_a_picture_or_page_that_finds_no_space_leaves_the_one_before(
+    disk, whole, query, tmp_path, output
+):
     collection = shutil.copytree(whole, tmp_path / "collection")
     target = disk.place / output
-    command = ["search", query, "--picture"] if output == "picture.png" else ["map", "--method", "pca", "--output"]
+    command = (
+        ["search", query, "--picture"]
+        if output == "picture.png"
+        else ["map", "--method", "pca", "--output"]
+    )
     target.write_bytes(b"before")
     disk.fill()
     assert refused(*command, target, "-c", collection) == (
@@ -214,7 +232,9 @@ def test_a_picture_or_page_that_finds_no_space_leaves_the_one_before(disk, whole
     assert {path.name for path in disk.place.iterdir()} == {output, "ballast"}
     assert target.read_bytes() == b"before"
     disk.remount("ro")
-    assert f"{target}: Read-only file system. Name a file" in refused(*command, target, "-c", collection)
+    assert f"{target}: Read-only file system. Name a file" in refused(
+        *command, target, "-c", collection
+    )
 
 
 @pytest.mark.parametrize("earlier", [False, True])
@@ -227,7 +247,8 @@ def test_a_backup_that_finds_no_space_leaves_the_one_before(disk, tmp_path, earl
     made.add_rows(collection, vectors, thumbnails=noise(100))
     disk.fill(but=20_000)
     with pytest.raises(
-        CollectionError, match=r"copy of .* could not be written to .*: no space is left there.* Make room there"
+        CollectionError,
+        match=r"copy of .* could not be written to .*: no space is left there.* Make room there",
     ):
         lookalike.backup(collection, target)
     assert not list(disk.place.rglob(".images*"))
@@ -244,7 +265,9 @@ def test_a_cache_that_cannot_be_written_stops_nothing(disk, pictures, query, tmp
     collection = tmp_path / "collection"
     disk.fill()
     run("index", pictures / "teapot", "-c", collection, env=environment)
-    assert [path.name for path in disk.place.rglob("*") if path.is_file() and path.stat().st_size] == ["ballast"]
+    assert [
+        path.name for path in disk.place.rglob("*") if path.is_file() and path.stat().st_size
+    ] == ["ballast"]
     disk.remount("ro")
     done = run("search", query, "-c", collection, "-k", 1, env=environment)
     assert str(query) in done.stdout
@@ -252,13 +275,21 @@ def test_a_cache_that_cannot_be_written_stops_nothing(disk, pictures, query, tmp
 
 
 def test_nothing_but_graphs_is_written_into_the_cache(pictures, tmp_path):
-    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache"), "HOME": str(tmp_path / "home")}
+    environment = {
+        **os.environ,
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
+        "HOME": str(tmp_path / "home"),
+    }
     run("index", pictures / "teapot", "-c", tmp_path / "collection", env=environment)
     written = [path.relative_to(tmp_path).parts for path in tmp_path.rglob("*") if path.is_file()]
-    assert {parts[:3] for parts in written if parts[0] != "collection"} == {("cache", "lookalike", "graphs")}
+    assert {parts[:3] for parts in written if parts[0] != "collection"} == {
+        ("cache", "lookalike", "graphs")
+    }
 
 
-def test_weights_that_find_no_space_leave_nothing_and_are_fetched_when_there_is_some(disk, tmp_path):
+def test_weights_that_find_no_space_leave_nothing_and_are_fetched_when_there_is_some(
+    disk, tmp_path
+):
     body = os.urandom(3 * MB)
     sha256 = hashlib.sha256(body).hexdigest()
     path = "/somebody/small/resolve/v1/net.safetensors"
@@ -272,19 +303,30 @@ def test_weights_that_find_no_space_leave_nothing_and_are_fetched_when_there_is_
         "try:\n    print(weights.find(registry.resolve(sys.argv[1])))\nexcept WeightsError as error:\n"
         "    print(error)\n"
     )
-    outside = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+    outside = {
+        name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")
+    }
     disk.fill(but=MB)
     with hub_server(path, body) as hub:
         own = {"HF_HOME": str(disk.place / "hub"), "HF_ENDPOINT": hub.url}
 
         def found() -> str:
             command = [sys.executable, "-c", program, tmp_path / "small.toml"]
-            done = subprocess.run(command, env={**outside, **own}, capture_output=True, text=True, check=True)
+            done = subprocess.run(
+                command, env={**outside, **own}, capture_output=True, text=True, check=True
+            )
             return done.stdout.strip()
 
         told = found()
-        assert "cannot be downloaded: No space left on device. Make room for it, or name a folder" in told
-        assert not [path for path in disk.place.rglob("*") if path.stat().st_size > MB and path.name != "ballast"]
+        assert (
+            "cannot be downloaded: No space left on device. Make room for it, or name a folder"
+            in told
+        )
+        assert not [
+            path
+            for path in disk.place.rglob("*")
+            if path.stat().st_size > MB and path.name != "ballast"
+        ]
         disk.free()
         assert Path(found()).read_bytes() == body
 
@@ -307,9 +349,13 @@ def test_a_collection_on_a_read_only_disk_is_searched_and_told_from_a_damaged_on
         lambda: collection.remove([str(query)]),
         lambda: lookalike.optimize(collection, min_rows=10),
     ):
-        with pytest.raises(ReadOnlyError, match=r"its disk can only be read. It can be searched as it is.*restore"):
+        with pytest.raises(
+            ReadOnlyError, match=r"its disk can only be read. It can be searched as it is.*restore"
+        ):
             write()
-    with pytest.raises(ReadOnlyError, match=r"could not be created: you may not write there. Name another folder"):
+    with pytest.raises(
+        ReadOnlyError, match=r"could not be created: you may not write there. Name another folder"
+    ):
         lookalike.index(pictures, disk.place / "new", models=["pixels"])
     lookalike.restore(path, tmp_path / "copy")
     assert lookalike.index(tmp_path / "more", tmp_path / "copy").added == 45
@@ -332,8 +378,10 @@ def test_a_collection_that_may_not_be_written_is_searched(locked, pictures, quer
     assert indexed(locked) == 45
 
 
-@pytest.mark.parametrize("lost", [".", "images.lance/data", "images.lance/_versions"])
-def test_a_collection_that_may_not_be_read_is_told_from_a_damaged_one(locked, query, tmp_path, lost, by):
+@pytest.mark.parametrize("lost", [".", "imaging.lance/data", "imaging.lance/_versions"])
+def test_a_collection_that_may_not_be_read_is_told_from_a_damaged_one(
+    locked, query, tmp_path, lost, by
+):
     (locked / lost).chmod(0)
     for command in (["search", query], ["backup", tmp_path / "backup"], ["check"]):
         told = refused(*command, "-c", locked, by=by)
@@ -356,9 +404,15 @@ def test_a_collection_that_vanishes_while_it_is_filled_is_not_begun_anew(picture
                 place.rename(away)
                 moved.append(count)
 
-        with pytest.raises(CollectionError, match=r"its folder is no longer there. Mount its disk again, or move"):
+        with pytest.raises(
+            CollectionError, match=r"its folder is no longer there. Mount its disk again, or move"
+        ):
             lookalike.index(
-                pictures, place, models=["pixels"], settings=Settings(commit_rows=4, batch=2, threads=1), progress=move
+                pictures,
+                place,
+                models=["pixels"],
+                settings=Settings(commit_rows=4, batch=2, threads=1),
+                progress=move,
             )
         assert not place.exists()
         kept = indexed(away)
@@ -390,7 +444,10 @@ def test_a_collection_that_vanishes_while_it_is_read_is_named(whole, pictures, q
 
 def test_a_picture_that_is_taken_in_part_is_not_there(whole, query, tmp_path):
     """A disk may take the beginning of what it is given, and say nothing until it is given more."""
-    for words in (f"dataset sample --to {tmp_path / 'drawn'}", f"search {query} -c {whole} --picture {tmp_path}/a.png"):
+    for words in (
+        f"dataset sample --to {tmp_path / 'drawn'}",
+        f"search {query} -c {whole} --picture {tmp_path}/a.png",
+    ):
         command = f"ulimit -f 2; exec {sys.executable} -m lookalike {words}"
         done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
         assert done.returncode == 2

@@ -18,10 +18,18 @@ from hypothesis import strategies as st
 from onnx import numpy_helper
 from safetensors.numpy import save_file
 
-from lookalike import Collection, descriptions
+from lookalike import Collection
 from lookalike.datasets.manifest import SCHEMA, read_manifest
-from lookalike.errors import ImageError, InputError, LookalikeError, ModelError, SourceError, WeightsError
+from lookalike.errors import (
+    ImageError,
+    InputError,
+    LookalikeError,
+    ModelError,
+    SourceError,
+    WeightsError,
+)
 from lookalike.models import registry
+from lookalike.models import schema as descriptions
 from lookalike.models.graphs import quantized
 from lookalike.models.graphs.network import Network
 from lookalike.models.tensors import read_tensors
@@ -39,11 +47,28 @@ plain = st.one_of(
     st.integers(),
     st.floats(),
     st.text(max_size=20),
-    st.sampled_from(["", "\0", "..", "../x", "a.b", "__main__", "os.path", "\ud800", "\x1b[2J", "0" * 64, "x" * 300]),
+    st.sampled_from(
+        [
+            "",
+            "\0",
+            "..",
+            "../x",
+            "a.b",
+            "__main__",
+            "os.path",
+            "\ud800",
+            "\x1b[2J",
+            "0" * 64,
+            "x" * 300,
+        ]
+    ),
     st.sampled_from([2**70, -(10**12), 1e308, 4096, 65536]),
 )
 values = st.recursive(
-    plain, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4)
+    plain,
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4)
+    ),
 )
 keys = st.one_of(st.sampled_from(sorted(descriptions._VALID)), st.text(max_size=8))
 
@@ -60,7 +85,9 @@ def damaged(draw, whole: bytes) -> bytes:
             case "cut":
                 del data[place : place + draw(st.integers(1, 20))]
             case "put":
-                data[place:place] = draw(st.binary(max_size=9) | st.sampled_from([b"\xff" * 8, b"\0" * 8]))
+                data[place:place] = draw(
+                    st.binary(max_size=9) | st.sampled_from([b"\xff" * 8, b"\0" * 8])
+                )
             case "end":
                 del data[place:]
     return bytes(data)
@@ -79,7 +106,9 @@ def toml(value: object) -> str:
     """Write a value as TOML, as far as it can be."""
     match value:
         case dict():
-            return "{" + ", ".join(f"{toml(key)} = {toml(item)}" for key, item in value.items()) + "}"
+            return (
+                "{" + ", ".join(f"{toml(key)} = {toml(item)}" for key, item in value.items()) + "}"
+            )
         case list():
             return "[" + ", ".join(map(toml, value)) + "]"
         case bool():
@@ -96,7 +125,10 @@ ENTRY = {
 
 
 @settings(max_examples=300, deadline=None)
-@given(changes=st.dictionaries(keys, values, min_size=1, max_size=3), inner=st.sampled_from([None, "weights"]))
+@given(
+    changes=st.dictionaries(keys, values, min_size=1, max_size=3),
+    inner=st.sampled_from([None, "weights"]),
+)
 def test_any_description_gives_a_model_or_a_model_error(tmp_path_factory, changes, inner):
     entry = copy.deepcopy(ENTRY)
     (entry if inner is None else entry[inner]).update(changes)
@@ -130,7 +162,11 @@ def test_a_damaged_description_gives_a_model_or_a_model_error(tmp_path_factory, 
     ],
 )
 def test_descriptions_made_to_wear_their_reader_out_are_refused(tmp_path_factory, text):
-    path = put(tmp_path_factory, "tiring.toml", f'architecture = "pixels"\nsize = [2, 3]\n{text}\n'.encode())
+    path = put(
+        tmp_path_factory,
+        "tiring.toml",
+        f'architecture = "pixels"\nsize = [2, 3]\n{text}\n'.encode(),
+    )
     with pytest.raises(ModelError, match=r"tiring(\.toml|' in)") as caught:
         registry.resolve(path)
     assert len(str(caught.value)) < 1000
@@ -155,7 +191,9 @@ def test_looking_for_a_package_imports_none(tmp_path, monkeypatch):
 
 
 @settings(max_examples=200, deadline=None)
-@given(changes=st.dictionaries(keys, values, min_size=1, max_size=3), lost=st.sets(keys, max_size=2))
+@given(
+    changes=st.dictionaries(keys, values, min_size=1, max_size=3), lost=st.sets(keys, max_size=2)
+)
 def test_a_models_json_of_any_content_gives_a_model_or_a_model_error(changes, lost):
     entry = json.loads(registry.catalog()["efficientnet-lite0-int8"].to_json()) | changes
     entry = {key: value for key, value in entry.items() if key not in lost}
@@ -165,10 +203,19 @@ def test_a_models_json_of_any_content_gives_a_model_or_a_model_error(changes, lo
 
 
 @settings(max_examples=100, deadline=None)
-@given(data=damaged(registry.catalog()["efficientnet-lite0"].to_json().encode()) | st.binary(max_size=50))
+@given(
+    data=damaged(registry.catalog()["efficientnet-lite0"].to_json().encode())
+    | st.binary(max_size=50)
+)
 def test_a_damaged_models_json_gives_a_model_or_a_model_error(data):
     fields = pa.schema(
-        [pa.field("efficientnet-lite0", pa.list_(pa.float16(), 1280), metadata={schema._MODEL_KEY: data})]
+        [
+            pa.field(
+                "efficientnet-lite0",
+                pa.list_(pa.float16(), 1280),
+                metadata={schema._MODEL_KEY: data},
+            )
+        ]
     )
     with suppress(ModelError):
         schema.models_of(fields)
@@ -179,7 +226,15 @@ def test_a_damaged_models_json_gives_a_model_or_a_model_error(data):
 
 # Lines that lead nowhere far: a list may well name a whole disk.
 lines = st.binary(max_size=20).filter(lambda line: not set(line) & set(b"/.~@")) | st.sampled_from(
-    [b"/dev/zero", b"/proc/kmsg", b"/dev/tty", b"~nobody-of-that-name/x", b"@list.txt", b"x" * 5000, "\ufeff".encode()]
+    [
+        b"/dev/zero",
+        b"/proc/kmsg",
+        b"/dev/tty",
+        b"~nobody-of-that-name/x",
+        b"@list.txt",
+        b"x" * 5000,
+        "\ufeff".encode(),
+    ]
 )
 
 
@@ -233,7 +288,10 @@ def test_any_parquet_is_a_manifest_or_refused(tmp_path_factory, compression, dat
 
 def weights_file(folder: Path, suffix: str) -> bytes:
     path = folder / f"whole{suffix}"
-    numbers = {"conv2d/kernel": np.arange(24, dtype=np.float32).reshape(2, 3, 4), "norm/mean": np.ones(2)}
+    numbers = {
+        "conv2d/kernel": np.arange(24, dtype=np.float32).reshape(2, 3, 4),
+        "norm/mean": np.ones(2),
+    }
     if suffix == ".safetensors":
         save_file(numbers, path)
     else:
@@ -266,7 +324,9 @@ def test_any_safetensors_header_is_read_or_refused(tmp_path_factory, shape, dtyp
     header = json.dumps({"a": {"dtype": dtype, "shape": shape, "data_offsets": places}, "b": {
         "dtype": "F32", "shape": [4], "data_offsets": [0, 16]}}).encode()  # fmt: skip
     said = len(header) if length is None else length
-    path = put(tmp_path_factory, "any.safetensors", said.to_bytes(8, "little") + header + bytes(100))
+    path = put(
+        tmp_path_factory, "any.safetensors", said.to_bytes(8, "little") + header + bytes(100)
+    )
     with pytest.raises(WeightsError, match=r"any\.safetensors"):
         read_tensors(path)
 
@@ -294,13 +354,17 @@ def measurements(draw) -> dict[str, np.ndarray]:
         count = 2 if name.endswith("range") or draw(st.booleans()) else 3
         kind = draw(st.sampled_from(["f4", "f8", "f8", "i8", "?"]))
         with np.errstate(all="ignore"):
-            found[name] = np.array(draw(st.lists(numbers, min_size=count, max_size=count))).astype(kind)
+            found[name] = np.array(draw(st.lists(numbers, min_size=count, max_size=count))).astype(
+                kind
+            )
     return {name: found[name] for name in found if draw(st.integers(0, 9))}
 
 
 TINY = tiny()
 TINY_PROTO = TINY.build(TINY.relu6(TINY.convolution(TINY.images(), "c", "n")))
-TINY_NAMES = [f"{name}.{what}" for name in quantized.activations(TINY_PROTO) for what in ("range", "mean")]
+TINY_NAMES = [
+    f"{name}.{what}" for name in quantized.activations(TINY_PROTO) for what in ("range", "mean")
+]
 
 
 @settings(max_examples=300, deadline=None)
@@ -339,7 +403,8 @@ def test_a_collection_whose_model_was_tampered_with_is_refused(tmp_path, text, r
         text = json.dumps(json.loads(collection.models["numbers"].to_json()) | text).encode()
     table = lance.dataset(tmp_path / "c" / "images.lance")
     fields = [
-        field.with_metadata({schema._MODEL_KEY: text}) if field.name == "numbers" else field for field in table.schema
+        field.with_metadata({schema._MODEL_KEY: text}) if field.name == "numbers" else field
+        for field in table.schema
     ]
     rows = table.to_table().replace_schema_metadata(table.schema.metadata)
     spoilt = pa.schema(fields, metadata=table.schema.metadata)

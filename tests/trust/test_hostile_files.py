@@ -39,7 +39,15 @@ def text(value: str) -> bytes:
 
 def legacy(body: bytes) -> bytes:
     """A PyTorch file whose state is made by these opcodes."""
-    return MAGIC + pickle.dumps(1001, 2) + pickle.dumps({}, 2) + b"\x80\x02" + body + b"." + pickle.dumps(["0"], 2)
+    return (
+        MAGIC
+        + pickle.dumps(1001, 2)
+        + pickle.dumps({}, 2)
+        + b"\x80\x02"
+        + body
+        + b"."
+        + pickle.dumps(["0"], 2)
+    )
 
 
 def zipped(body: bytes) -> bytes:
@@ -50,14 +58,20 @@ def zipped(body: bytes) -> bytes:
     return file.getvalue()
 
 
-def tensor(offset: bytes = b"K\0", shape: bytes = b"K\x03\x85", strides: bytes = b"K\x01\x85") -> bytes:
-    storage = b"(" + text("storage") + b"ctorch\nFloatStorage\n" + text("0") + text("cpu") + b"K\x0ctQ"
+def tensor(
+    offset: bytes = b"K\0", shape: bytes = b"K\x03\x85", strides: bytes = b"K\x01\x85"
+) -> bytes:
+    storage = (
+        b"(" + text("storage") + b"ctorch\nFloatStorage\n" + text("0") + text("cpu") + b"K\x0ctQ"
+    )
     return b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + offset + shape + strides + b"tR"
 
 
 def nested(depth: int, pair: bytes) -> bytes:
     """A value of 2 ** depth parts in a few bytes: each level holds the one below twice."""
-    return b")" + b"".join(b"q" + bytes([level]) + b"h" + bytes([level]) + pair for level in range(depth))
+    return b")" + b"".join(
+        b"q" + bytes([level]) + b"h" + bytes([level]) + pair for level in range(depth)
+    )
 
 
 PACKS = pytest.mark.parametrize("pack", [legacy, zipped])
@@ -79,7 +93,9 @@ def test_what_the_attacks_are_built_on_is_read(tmp_path, pack):
 
 
 @PACKS
-@pytest.mark.parametrize("way", ["reduce", "inst", "obj", "newobj", "newobj_ex", "stack", "ext", "build", "persid"])
+@pytest.mark.parametrize(
+    "way", ["reduce", "inst", "obj", "newobj", "newobj_ex", "stack", "ext", "build", "persid"]
+)
 def test_no_opcode_runs_anything(tmp_path, pack, way, monkeypatch):
     command = text(f"touch {tmp_path}/ran")
     monkeypatch.setitem(copyreg._inverted_registry, 77, ("posix", "system"))
@@ -91,7 +107,13 @@ def test_no_opcode_runs_anything(tmp_path, pack, way, monkeypatch):
         "newobj_ex": GLOBAL + command + b"\x85}\x92",
         "stack": text("posix") + text("system") + b"\x93" + command + b"\x85R",
         "ext": b"\x82\x4d" + command + b"\x85R",
-        "build": b"ccollections\nOrderedDict\n)R}" + text("__setstate__") + GLOBAL + b"s" + b"b" + GLOBAL + b"0",
+        "build": b"ccollections\nOrderedDict\n)R}"
+        + text("__setstate__")
+        + GLOBAL
+        + b"s"
+        + b"b"
+        + GLOBAL
+        + b"0",
         "persid": f"Ptouch {tmp_path}/ran\n".encode(),
     }[way]
     with pytest.raises(WeightsError, match="refused"):
@@ -116,7 +138,10 @@ def test_no_opcode_runs_anything(tmp_path, pack, way, monkeypatch):
         b"(" + text("storage") + b"ctorch\nFloatStorage\n" + nested(60, b"\x86") + b"NK\x01tQ",
         b"}" + text("a") + tensor(shape=nested(60, b"\x86")) + b"s",
         b"}" + text("a") + tensor(shape=b"(" + b"K\x01" * 100 + b"t") + b"s",
-        b"}" + text("a") + tensor(offset=b"\x8b" + struct.pack("<I", 100_000) + b"\x7f" * 100_000) + b"s",
+        b"}"
+        + text("a")
+        + tensor(offset=b"\x8b" + struct.pack("<I", 100_000) + b"\x7f" * 100_000)
+        + b"s",
         b"}" + text("a") + tensor(shape=(b"\x8a\x09" + b"\x7f" * 9) * 3 + b"\x87") + b"s",
     ],
 )
@@ -150,9 +175,19 @@ def overlaid(count: int) -> bytes:
 def many_views() -> bytes:
     """A thousand tensors on one storage of a megabyte, each turned, so that a copy would be a megabyte."""
     storage = (
-        b"(" + text("storage") + b"ctorch\nByteStorage\n" + text("0") + text("cpu") + b"J" + struct.pack("<i", 1 << 20)
+        b"("
+        + text("storage")
+        + b"ctorch\nByteStorage\n"
+        + text("0")
+        + text("cpu")
+        + b"J"
+        + struct.pack("<i", 1 << 20)
     )
-    view = b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + b"tQK\0M\0\x04M\0\x04\x86K\x01M\0\x04\x86tR"
+    view = (
+        b"ctorch._utils\n_rebuild_tensor_v2\n("
+        + storage
+        + b"tQK\0M\0\x04M\0\x04\x86K\x01M\0\x04\x86tR"
+    )
     state = b"}" + b"".join(text(str(number)) + view + b"s" for number in range(1000))
     return legacy(state) + struct.pack("<q", 1 << 20) + bytes(1 << 20)
 
@@ -170,7 +205,9 @@ def parquet_of_one_row(folder: Path) -> Path:
     """Five million rows, each the same two thousand letters: ten gigabytes in two megabytes."""
     count, many = 5_000_000, {}
     for name, value in {"uri": "u" * 2000, "label": "l" * 2000, "split": "test"}.items():
-        many[name] = pa.DictionaryArray.from_arrays(pa.repeat(pa.scalar(0, pa.int8()), count), pa.array([value]))
+        many[name] = pa.DictionaryArray.from_arrays(
+            pa.repeat(pa.scalar(0, pa.int8()), count), pa.array([value])
+        )
     pq.write_table(pa.table(many), folder / "m.parquet", row_group_size=count)
     return folder / "m.parquet"
 
@@ -194,13 +231,19 @@ READ = """if True:
 
 def reading(path: Path) -> tuple[str, int]:
     """Read a file in a process of its own; return what came of it, and the KiB that it took."""
-    done = subprocess.run([sys.executable, "-c", READ, path], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", READ, path], capture_output=True, text=True, check=True, timeout=60
+    )
     told, kibibytes = done.stdout.splitlines()
     return told, int(kibibytes)
 
 
 def test_small_files_that_unfold_take_little_memory(tmp_path):
-    paths = [put(tmp_path, overlaid(2000), "zip.pth"), put(tmp_path, many_views()), *h5_files(tmp_path)]
+    paths = [
+        put(tmp_path, overlaid(2000), "zip.pth"),
+        put(tmp_path, many_views()),
+        *h5_files(tmp_path),
+    ]
     paths.append(parquet_of_one_row(tmp_path))
     told = [reading(path) for path in paths]
     assert [kibibytes < 200_000 for _, kibibytes in told] == [True] * 5
@@ -260,7 +303,9 @@ def tarred(*members: tuple[tarfile.TarInfo, bytes]) -> bytes:
     return packed.getvalue()
 
 
-def member(name: str = "ant/image_0001.jpg", content: bytes = b"x") -> tuple[tarfile.TarInfo, bytes]:
+def member(
+    name: str = "ant/image_0001.jpg", content: bytes = b"x"
+) -> tuple[tarfile.TarInfo, bytes]:
     return tarfile.TarInfo(f"101_ObjectCategories/{name}"), content
 
 
@@ -269,7 +314,9 @@ def unpack(folder: Path, archive: bytes) -> Path:
 
 
 def files(folder: Path) -> list[str]:
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return sorted(
+        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
+    )
 
 
 @pytest.mark.parametrize("where", ["photograph", "other", "name"])
@@ -302,7 +349,9 @@ def zip_of(content: bytes, method: int) -> bytes:
     return packed.getvalue()
 
 
-@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+@pytest.mark.parametrize(
+    "method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]
+)
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_a_damaged_zip_writes_its_photographs_or_nothing(tmp_path_factory, method, data):
@@ -312,7 +361,10 @@ def test_a_damaged_zip_writes_its_photographs_or_nothing(tmp_path_factory, metho
     folder = tmp_path_factory.mktemp("zip")
     with suppress(DatasetError):
         unpack(folder, bytes(whole))
-    assert set(files(folder / "data" / "101_ObjectCategories")) <= {"ant/image_0001.jpg", "ant/image_0002.jpg"}
+    assert set(files(folder / "data" / "101_ObjectCategories")) <= {
+        "ant/image_0001.jpg",
+        "ant/image_0002.jpg",
+    }
 
 
 @settings(max_examples=150, deadline=None)
@@ -325,7 +377,10 @@ def test_a_damaged_tar_writes_its_photographs_or_nothing(tmp_path_factory, data)
     packer = zlib.compressobj(wbits=31)
     with suppress(DatasetError):
         unpack(folder, packer.compress(bytes(plain)) + packer.flush())
-    assert all(re.fullmatch(r"ant/image_\d+\.jpg", name) for name in files(folder / "data" / "101_ObjectCategories"))
+    assert all(
+        re.fullmatch(r"ant/image_\d+\.jpg", name)
+        for name in files(folder / "data" / "101_ObjectCategories")
+    )
     assert files(folder) == sorted(["given", *(f"data/{name}" for name in files(folder / "data"))])
 
 
@@ -335,6 +390,8 @@ def test_a_damaged_tar_writes_its_photographs_or_nothing(tmp_path_factory, data)
 def test_a_uri_listed_twice_far_apart_is_found(tmp_path):
     rows = [(f"/{number}", "a", "test") for number in range(10_000)] + [("/7", "a", "test")]
     columns = zip(*rows, strict=True)
-    pq.write_table(pa.table([pa.array(column) for column in columns], schema=SCHEMA), tmp_path / "m.parquet")
+    pq.write_table(
+        pa.table([pa.array(column) for column in columns], schema=SCHEMA), tmp_path / "m.parquet"
+    )
     with pytest.raises(InputError, match="row 10001: the column 'uri' lists '/7' a second time"):
         read_manifest(tmp_path / "m.parquet")

@@ -37,8 +37,14 @@ def save(
     domains: Sequence[str] = (),
 ) -> Path:
     """Write ``net.onnx``, without the checks of onnx's own writer."""
-    output = gives if isinstance(gives, onnx.ValueInfoProto) else helper.make_tensor_value_info("y", FLOAT, gives)
-    graph = helper.make_graph(nodes, "g", [helper.make_tensor_value_info("x", FLOAT, takes)], [output], numbers)
+    output = (
+        gives
+        if isinstance(gives, onnx.ValueInfoProto)
+        else helper.make_tensor_value_info("y", FLOAT, gives)
+    )
+    graph = helper.make_graph(
+        nodes, "g", [helper.make_tensor_value_info("x", FLOAT, takes)], [output], numbers
+    )
     sets = [helper.make_opsetid("", 17), *(helper.make_opsetid(domain, 1) for domain in domains)]
     folder.mkdir(exist_ok=True)
     proto = helper.make_model(graph, opset_imports=sets, ir_version=8)
@@ -79,7 +85,9 @@ def folder(tmp_path) -> Path:
 @pytest.mark.parametrize("location", ["data.bin", "sub/data.bin", "./sub/../data.bin"])
 def test_numbers_beside_the_graph_are_read(folder, location):
     vectors = run(save(folder, PLUS_B, [outside(location, offset=0, length=12)]))
-    base = run(save(folder, PLUS_B, [numpy_helper.from_array(np.arange(1, 4, dtype=np.float32), "b")]))
+    base = run(
+        save(folder, PLUS_B, [numpy_helper.from_array(np.arange(1, 4, dtype=np.float32), "b")])
+    )
     np.testing.assert_array_equal(vectors, base)
 
 
@@ -91,14 +99,24 @@ def test_numbers_outside_the_models_folder_are_refused(folder, location, part):
     (folder / "link.bin").symlink_to(folder.parent / "secret.bin")
     tensor = outside(location.format(folder.parent), offset=0, length=12)
     constant = helper.make_node("Constant", [], ["b"], value=tensor)
-    inner = helper.make_graph([constant], "inner", [], [helper.make_tensor_value_info("b", FLOAT, [3])])
+    inner = helper.make_graph(
+        [constant], "inner", [], [helper.make_tensor_value_info("b", FLOAT, [3])]
+    )
     true = numpy_helper.from_array(np.array(True), "true")
     nodes, numbers = {
         "initializer": (PLUS_B, [tensor]),
         "attribute": ([constant, *PLUS_B], []),
-        "branch": ([helper.make_node("If", ["true"], ["b"], then_branch=inner, else_branch=inner), *PLUS_B], [true]),
+        "branch": (
+            [
+                helper.make_node("If", ["true"], ["b"], then_branch=inner, else_branch=inner),
+                *PLUS_B,
+            ],
+            [true],
+        ),
     }[part]
-    refused(save(folder, nodes, numbers), "is refused: it takes numbers from .*outside of its folder")
+    refused(
+        save(folder, nodes, numbers), "is refused: it takes numbers from .*outside of its folder"
+    )
 
 
 def test_a_folders_link_to_itself_is_inside(folder, tmp_path):
@@ -141,7 +159,8 @@ def test_other_numbers_beside_the_same_graph_are_another_model(folder, sample, t
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"no protobuf", b"\x08\x07", b"location", b"PK\x03\x04" + bytes(100), b"\xff" * 1000]
+    "content",
+    [b"", b"no protobuf", b"\x08\x07", b"location", b"PK\x03\x04" + bytes(100), b"\xff" * 1000],
 )
 def test_a_file_that_is_no_graph_is_refused(tmp_path, content):
     (tmp_path / "net.onnx").write_bytes(content)
@@ -160,7 +179,14 @@ def test_another_format_of_a_runtime_is_not_even_opened(tmp_path):
 @pytest.mark.parametrize(
     ("nodes", "reason"),
     [
-        ([helper.make_node("Add", ["x", "b"], ["a"]), helper.make_node("Neg", ["a"], ["b"]), *SAME], "acyclic"),
+        (
+            [
+                helper.make_node("Add", ["x", "b"], ["a"]),
+                helper.make_node("Neg", ["a"], ["b"]),
+                *SAME,
+            ],
+            "acyclic",
+        ),
         ([helper.make_node("Sly", ["x"], ["y"], domain="com.sly")], "not a registered"),
         ([helper.make_node("Sly", ["x"], ["y"])], "No Op registered"),
         ([*SAME, helper.make_node("Abs", ["mean"], ["y"])], "Duplicate"),
@@ -189,7 +215,10 @@ def test_a_tensor_larger_than_its_numbers_is_refused(tmp_path, dims):
     [
         ({"takes": ("n", 3, 100_000, 100_000)}, "size = .*1 to 4096"),
         ({"takes": ("n", 3, 0, 0)}, "size = .*1 to 4096"),
-        ({"takes": (10**7, 3, 8, 6), "gives": (10**7, 3)}, "takes 10000000 images at once; expected 1 to 1,024"),
+        (
+            {"takes": (10**7, 3, 8, 6), "gives": (10**7, 3)},
+            "takes 10000000 images at once; expected 1 to 1,024",
+        ),
         ({"takes": (0, 3, 8, 6), "gives": (0, 3)}, "takes 0 images at once"),
     ],
 )
@@ -199,7 +228,11 @@ def test_an_input_of_no_bounds_is_refused(tmp_path, shapes, reason):
 
 def test_a_vector_of_no_bounds_is_refused(tmp_path):
     shape = helper.make_node("Shape", ["mean"], ["shape"])
-    path = save(tmp_path, [MEAN, shape, helper.make_node("Reshape", ["mean", "shape"], ["y"])], gives=("n", 2**40))
+    path = save(
+        tmp_path,
+        [MEAN, shape, helper.make_node("Reshape", ["mean", "shape"], ["y"])],
+        gives=("n", 2**40),
+    )
     refused(path, "dim = 1099511627776; expected a whole number from 1 to 65536|cannot be loaded")
 
 
@@ -211,9 +244,10 @@ def test_more_memory_than_there_is_fails_cleanly(tmp_path):
 
 
 def cast(kind: int) -> tuple[list[onnx.NodeProto], onnx.ValueInfoProto]:
-    return [MEAN, helper.make_node("Cast", ["mean"], ["y"], to=kind)], helper.make_tensor_value_info(
-        "y", kind, ["n", 3]
-    )
+    return [
+        MEAN,
+        helper.make_node("Cast", ["mean"], ["y"], to=kind),
+    ], helper.make_tensor_value_info("y", kind, ["n", 3])
 
 
 def test_an_output_of_texts_is_refused(tmp_path):
@@ -229,7 +263,10 @@ def test_an_output_of_other_numbers_is_taken(tmp_path, kind):
 
 def test_an_output_that_is_no_tensor_is_refused(tmp_path):
     nodes = [MEAN, helper.make_node("SequenceConstruct", ["mean"], ["y"])]
-    refused(save(tmp_path, nodes, gives=helper.make_tensor_sequence_value_info("y", FLOAT, ["n", 3])), "vector length")
+    refused(
+        save(tmp_path, nodes, gives=helper.make_tensor_sequence_value_info("y", FLOAT, ["n", 3])),
+        "vector length",
+    )
 
 
 @pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf, 1e30])
@@ -242,7 +279,9 @@ def test_vectors_that_are_no_numbers_are_refused(tmp_path, number, unit_length):
     if number == 1e30 and unit_length == "true":
         np.testing.assert_allclose(np.linalg.norm(run(tmp_path / "net.toml"), axis=1), 1, rtol=1e-6)
         return
-    with pytest.raises(ModelError, match=r"The model 'net' gave numbers that are not finite or beyond"):
+    with pytest.raises(
+        ModelError, match=r"The model 'net' gave numbers that are not finite or beyond"
+    ):
         run(tmp_path / "net.toml")
 
 
@@ -267,7 +306,9 @@ def test_the_command_line_says_it_in_one_paragraph(folder, sample, tmp_path):
 @given(data=st.data())
 def test_a_damaged_graph_gives_vectors_or_a_model_error(tmp_path_factory, data):
     folder = tmp_path_factory.getbasetemp() / "damaged"
-    whole = bytearray(save(folder, PLUS_B, [numpy_helper.from_array(np.ones(3, np.float32), "b")]).read_bytes())
+    whole = bytearray(
+        save(folder, PLUS_B, [numpy_helper.from_array(np.ones(3, np.float32), "b")]).read_bytes()
+    )
     for _ in range(data.draw(st.integers(1, 4))):
         whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
     (folder / "net.onnx").write_bytes(whole)

@@ -95,13 +95,17 @@ def test_each_is_found_by_its_path_and_by_its_uri(odd, collection):
             assert sorted(rest) == sorted(to_uri(other) for other in odd if other != path)
 
 
-@pytest.mark.parametrize("name", ["new\nline.png", "'); DROP TABLE.png", os.fsdecode(b"caf\xe9.png"), "cafe\u0301.png"])
+@pytest.mark.parametrize(
+    "name", ["new\nline.png", "'); DROP TABLE.png", os.fsdecode(b"caf\xe9.png"), "cafe\u0301.png"]
+)
 def test_the_command_line_takes_and_gives_each(odd, collection, name, tmp_path):
     path = next(path for path in odd if path.name == name)
     for query in (path, to_uri(path)):
         (match,) = lookalike_json("search", query, "-c", collection, "-k", 1)["matches"]
         assert (match["uri"], match["distance"]) == (to_uri(path), 0)
-    drawn = lookalike("search", to_uri(path), "-c", collection, "-k", 3, "--picture", tmp_path / "found.png").stdout
+    drawn = lookalike(
+        "search", to_uri(path), "-c", collection, "-k", 3, "--picture", tmp_path / "found.png"
+    ).stdout
     assert drawn.count("\n") == 4
     assert (tmp_path / "found.png").exists()
 
@@ -116,14 +120,21 @@ def test_a_manifest_names_each(odd, collection, tmp_path):
     }
     for manifest in write_manifest(pa.table(columns), tmp_path):
         (space,) = lookalike_json("evaluate", "-c", collection, "--split", manifest)["spaces"]
-        assert (space["queries"], space["gallery"]) == (2 * len(NAMES[::3]), 2 * (len(NAMES) - len(NAMES[::3])))
+        assert (space["queries"], space["gallery"]) == (
+            2 * len(NAMES[::3]),
+            2 * (len(NAMES) - len(NAMES[::3])),
+        )
 
 
 def test_a_map_places_each_and_links_to_it(odd, collection, tmp_path):
     page = tmp_path / "map.html"
-    assert lookalike_json("map", "-c", collection, "--method", "pca", "--output", page)["rows"] == len(odd)
+    assert lookalike_json("map", "-c", collection, "--method", "pca", "--output", page)[
+        "rows"
+    ] == len(odd)
     text = page.read_text()
-    data = json.loads(text[text.index('{"places"') : text.index("</script>", text.index('{"places"'))])
+    data = json.loads(
+        text[text.index('{"places"') : text.index("</script>", text.index('{"places"'))]
+    )
     links = [data["folders"][folder][1] + (tail or name)
              for folder, name, tail in zip(data["folder"], data["names"], data["tails"], strict=True)]  # fmt: skip
     assert sorted(from_uri(link) for link in links) == odd
@@ -131,7 +142,13 @@ def test_a_map_places_each_and_links_to_it(odd, collection, tmp_path):
 
 def test_removing_one_leaves_its_neighbours(odd, root, tmp_path):
     indexed(root, tmp_path / "c")
-    for name in ("A.png", "caf\u00e9.png", "100%_like*?[a].png", os.fsdecode(b"caf\xe9.png"), "new\nline.png"):
+    for name in (
+        "A.png",
+        "caf\u00e9.png",
+        "100%_like*?[a].png",
+        os.fsdecode(b"caf\xe9.png"),
+        "new\nline.png",
+    ):
         path = next(path for path in odd if path.name == name)
         before = contents(tmp_path / "c").keys()
         assert library.Collection.open(tmp_path / "c").remove([str(path)]) == 1
@@ -146,7 +163,13 @@ def test_removing_one_leaves_its_neighbours(odd, root, tmp_path):
 
 def test_failures_are_told_by_name_and_steer_no_terminal(tmp_path):
     (tmp_path / "in").mkdir()
-    bad = ["new\nline.png", "\x1b[2J.png", os.fsdecode(b"\xe9.png"), "caf\u00e9.png", "cafe\u0301.png"]
+    bad = [
+        "new\nline.png",
+        "\x1b[2J.png",
+        os.fsdecode(b"\xe9.png"),
+        "caf\u00e9.png",
+        "cafe\u0301.png",
+    ]
     for name in bad:
         (tmp_path / "in" / name).write_bytes(b"no picture")
     picture(tmp_path / "in" / "good.png", 0)
@@ -170,11 +193,25 @@ def test_each_hard_link_and_symbolic_link_is_an_image_of_its_own(tmp_path):
     assert len(library.search(tmp_path / "c", first, not_self=True)) == 2
     first.unlink()
     # The hard link is a file still; the symbolic one leads nowhere for now, and keeps what it had.
-    assert indexed(tmp_path / "in", tmp_path / "c") == {"unchanged": 1, "removed": 1, "failed": 1, "images": 2}
+    assert indexed(tmp_path / "in", tmp_path / "c") == {
+        "unchanged": 1,
+        "removed": 1,
+        "failed": 1,
+        "images": 2,
+    }
     picture(first, 1)
-    assert indexed(tmp_path / "in", tmp_path / "c") == {"added": 1, "updated": 1, "unchanged": 1, "images": 3}
+    assert indexed(tmp_path / "in", tmp_path / "c") == {
+        "added": 1,
+        "updated": 1,
+        "unchanged": 1,
+        "images": 3,
+    }
     found = contents(tmp_path / "c")
-    assert found[str(tmp_path / "in" / "soft.png")] == found[str(first)] != found[str(tmp_path / "in" / "hard.png")]
+    assert (
+        found[str(tmp_path / "in" / "soft.png")]
+        == found[str(first)]
+        != found[str(tmp_path / "in" / "hard.png")]
+    )
 
 
 def test_a_collection_named_through_a_link_and_a_folder_named_through_one(tmp_path):
@@ -218,7 +255,11 @@ def test_a_change_during_a_run_is_not_hidden_from_the_next(tmp_path, when):
     old, new = path.read_bytes(), picture(tmp_path / "new.png", 1).read_bytes()
     (item,) = scan = Scan([path.parent])
     half = item.size // 2
-    seen = {"before it is read": new, "while it is read": old[:half] + new[half:], "after it was read": old}[when]
+    seen = {
+        "before it is read": new,
+        "while it is read": old[:half] + new[half:],
+        "after it was read": old,
+    }[when]
 
     def read() -> bytes:
         path.write_bytes(new)
@@ -272,4 +313,6 @@ def test_a_whole_folder_that_is_copied_over_is_the_same_to_the_last_content(tmp_
         (tmp_path / "in" / f"{seed}.png").unlink()
     assert indexed(tmp_path / "in", tmp_path / "c") == {"moved": 6, "images": 6}
     table = contents(tmp_path / "c")
-    assert {uri: sha for path in (tmp_path / "in").iterdir() for uri, sha in contents_of(path).items()} == table
+    assert {
+        uri: sha for path in (tmp_path / "in").iterdir() for uri, sha in contents_of(path).items()
+    } == table

@@ -48,7 +48,9 @@ def test_a_kill_loses_nothing_and_a_rerun_goes_on(world, name):
     chance = random.Random(name)
     known = world.undisturbed(BY_NAME[name])
     # Where the machine was quicker than before, it was over before the kill.
-    trial = next(trial for _ in range(5) if (trial := attempt(world, BY_NAME[name], known, chance)).struck)
+    trial = next(
+        trial for _ in range(5) if (trial := attempt(world, BY_NAME[name], known, chance)).struck
+    )
     assert trial.findings == []
 
 
@@ -64,7 +66,13 @@ def test_a_full_disk_is_told_and_loses_nothing(world):
 def test_on_a_full_disk_nothing_is_to_be_removed(world, name):
     world.begin(BY_NAME[name].start)
     command = f"ulimit -f 2; exec {shlex.join(world.command(BY_NAME[name]))}"
-    done = subprocess.run(["bash", "-c", command], env=world.environment(), capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["bash", "-c", command],
+        env=world.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 2
     assert re.search(
         r"no space is left on its disk. Nothing that was committed is lost. Make room there, then run the same again",
@@ -100,7 +108,9 @@ def test_nothing_is_found_where_nothing_is_wrong(world, known):
 def turned(table):
     """Return the rows with each other's vectors."""
     rows = table.to_table(columns=["uri", "small"], filter="sha256 IS NOT NULL")
-    return rows.set_column(1, rows.schema.field("small"), rows["small"].take(list(range(len(rows)))[::-1]))
+    return rows.set_column(
+        1, rows.schema.field("small"), rows["small"].take(list(range(len(rows)))[::-1])
+    )
 
 
 @pytest.mark.parametrize(
@@ -108,7 +118,12 @@ def turned(table):
     [
         (lambda table, uri: table.delete(f"uri = '{uri}'"), "lost"),
         (lambda table, uri: table.insert(table.to_table(filter=f"uri = '{uri}'")), "doubled"),
-        (lambda table, uri: table.merge_insert("uri").when_matched_update_all().execute(turned(table)), "wrong"),
+        (
+            lambda table, uri: (
+                table.merge_insert("uri").when_matched_update_all().execute(turned(table))
+            ),
+            "wrong",
+        ),
         (lambda table, uri: table.update({"spaces": "NULL"}, f"uri = '{uri}'"), "wrong"),
         (lambda table, uri: table.update({"sha256": "NULL"}, f"uri = '{uri}'"), "wrong"),
     ],
@@ -133,7 +148,9 @@ def test_a_half_written_file_is_found(world, known, name, kind):
     assert kind in kinds(world, known)
 
 
-@pytest.mark.parametrize("name", ["out/.lookalike-00.html", "collection/maps/.lookalike-00.arrow", "cache/w.part"])
+@pytest.mark.parametrize(
+    "name", ["out/.lookalike-00.html", "collection/maps/.lookalike-00.arrow", "cache/w.part"]
+)
 def test_a_leftover_is_found(world, known, name):
     (world.place / name).write_bytes(b"half")
     assert "leftover" in kinds(world, known)

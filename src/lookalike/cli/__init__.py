@@ -9,8 +9,7 @@ from typing import Annotated
 import typer
 
 import lookalike
-from lookalike import console
-from lookalike.cli import collecting, finding, keeping, serving, studying  # noqa: F401 (each registers its commands)
+from lookalike.cli import collecting, console, finding, keeping, serving, studying  # noqa: F401 (each registers its commands)
 from lookalike.cli.command import app
 
 __all__ = ["app", "main"]

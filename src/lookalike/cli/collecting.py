@@ -8,14 +8,24 @@ from typing import Annotated, Literal
 import typer
 
 import lookalike
-from lookalike import console
-from lookalike.cli.command import CollectionOption, JsonOption, WhereOption, command, open_collection, store_imported
+from lookalike.cli import console
+from lookalike.cli.command import (
+    CollectionOption,
+    JsonOption,
+    WhereOption,
+    command,
+    open_collection,
+    store_imported,
+)
 
 
 @command("Example: lookalike index ~/Pictures")
 def index(
     paths: Annotated[
-        list[str], typer.Argument(metavar="PATH...", help="Folders, pictures, or @list.txt with a path a line.")
+        list[str],
+        typer.Argument(
+            metavar="PATH...", help="Folders, pictures, or @list.txt with a path a line."
+        ),
     ],
     collection: CollectionOption = None,
     model: Annotated[
@@ -28,20 +38,31 @@ def index(
         ),
     ] = None,
     labels: Annotated[
-        Literal["folder", "none"], typer.Option(help="What labels a picture: the folder it lies in, or nothing.")
+        Literal["folder", "none"],
+        typer.Option(help="What labels a picture: the folder it lies in, or nothing."),
     ] = "folder",
     metadata: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="A .csv or .parquet whose columns are joined to the pictures by its uri."),
+        typer.Option(
+            metavar="FILE",
+            help="A .csv or .parquet whose columns are joined to the pictures by its uri.",
+        ),
     ] = None,
-    hidden: Annotated[bool, typer.Option("--hidden", help="Look into hidden files and folders too.")] = False,
+    hidden: Annotated[
+        bool, typer.Option("--hidden", help="Look into hidden files and folders too.")
+    ] = False,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with status 1 if any file could not be indexed.")
     ] = False,
     retry_failures: Annotated[
-        bool, typer.Option("--retry-failures", help="Try files again that failed before and have not changed.")
+        bool,
+        typer.Option(
+            "--retry-failures", help="Try files again that failed before and have not changed."
+        ),
     ] = False,
-    max_megapixels: Annotated[float, typer.Option(min=0.0001, help="Larger pictures are listed as failures.")] = 200.0,
+    max_megapixels: Annotated[
+        float, typer.Option(min=0.0001, help="Larger pictures are listed as failures.")
+    ] = 200.0,
     as_json: JsonOption = False,
 ) -> None:
     """Index pictures: bring a collection up to date with folders and files.
@@ -49,9 +70,9 @@ def index(
     Unchanged files are skipped, so that a second run is quick; an interrupted run goes on where it stopped.
     """
     with store_imported():
-        from lookalike.indexing import Settings
+        from lookalike.indexing.run import Settings
         from lookalike.sources import Scan
-        from lookalike.store.collection import default_path
+        from lookalike.store.table import default_path
 
     path = collection or default_path()
     settings = Settings(max_pixels=round(max_megapixels * 1e6), retry_failures=retry_failures)
@@ -73,7 +94,8 @@ def info(
     collection: CollectionOption = None,
     where: WhereOption = None,
     failures: Annotated[
-        bool, typer.Option("--failures", help="List the files that could not be indexed, with reasons.")
+        bool,
+        typer.Option("--failures", help="List the files that could not be indexed, with reasons."),
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -92,17 +114,26 @@ def info(
         counts = {"images": table.count(), **({} if matching is None else {"matching": matching})}
         columns = [{"name": name, "type": kind} for name, kind in table.metadata.items()]
         listed = {"failed": failed.to_pylist()} if failures else {}
-        console.print_json({**counts, "spaces": spaces, "columns": columns, "failures": len(failed), **listed})
+        console.print_json(
+            {**counts, "spaces": spaces, "columns": columns, "failures": len(failed), **listed}
+        )
         return
-    rows = [["Collection", table.path], ["Images", f"{table.count():,}"]]
+    rows = [["Table", table.path], ["Images", f"{table.count():,}"]]
     rows += [] if matching is None else [["Matching", f"{matching:,}"]]
     rows.append(["Failures", f"{len(failed):,}"])
     for name, model in table.models.items():
         by = "" if model.architecture == "pixels" else f" ({model.precision}, {model.runtime})"
-        rows.append(["Space", f"{name}: {model.title}{by}; {model.dim} numbers; {table.count(name):,} images"])
+        rows.append(
+            [
+                "Space",
+                f"{name}: {model.title}{by}; {model.dim} numbers; {table.count(name):,} images",
+            ]
+        )
     for name, kind in table.metadata.items():
         written = filters.Column(name, kind).written
-        rows.append(["Column", f"{written}: {kind}; {len(table.select(f'{written} is not null')):,} images"])
+        rows.append(
+            ["Column", f"{written}: {kind}; {len(table.select(f'{written} is not null')):,} images"]
+        )
     console.columns(rows, styles=("dim",))
     if failures:
         for uri, error in zip(failed["uri"].to_pylist(), failed["error"].to_pylist(), strict=True):
@@ -114,7 +145,8 @@ def remove(
     uris: Annotated[
         list[str],
         typer.Argument(
-            metavar="URI...", help="Pictures, or folders with all that is below them, as search prints them."
+            metavar="URI...",
+            help="Pictures, or folders with all that is below them, as search prints them.",
         ),
     ],
     collection: CollectionOption = None,
@@ -125,7 +157,9 @@ def remove(
     if as_json:
         console.print_json({"removed": removed})
     else:
-        console.say(f"{removed:,} removed. The files themselves are untouched; indexing their folder adds them again.")
+        console.say(
+            f"{removed:,} removed. The files themselves are untouched; indexing their folder adds them again."
+        )
 
 
 @command("Example: lookalike optimize --recall 0.995")
@@ -133,15 +167,22 @@ def optimize(
     collection: CollectionOption = None,
     space: Annotated[
         list[str] | None,
-        typer.Option("--space", metavar="NAME", help="A Space to tune; may be repeated.", show_default="all"),
+        typer.Option(
+            "--space", metavar="NAME", help="A Space to tune; may be repeated.", show_default="all"
+        ),
     ] = None,
     recall: Annotated[
-        float, typer.Option(help="The share of the ten nearest that an approximate search must find.")
+        float,
+        typer.Option(help="The share of the ten nearest that an approximate search must find."),
     ] = 0.99,
-    keep_days: Annotated[float, typer.Option(help="Older versions of the table are removed.")] = 1.0,
+    keep_days: Annotated[
+        float, typer.Option(help="Older versions of the table are removed.")
+    ] = 1.0,
     min_rows: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="Spaces of fewer pictures get no index.", show_default="20000"),
+        typer.Option(
+            min=1, metavar="N", help="Spaces of fewer pictures get no index.", show_default="20000"
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -150,13 +191,18 @@ def optimize(
     A large Space is then searched approximately, with settings whose recall is measured here and told with each answer.
     """
     from lookalike.store.ann import THRESHOLD
-    from lookalike.store.collection import default_path
+    from lookalike.store.table import default_path
 
     path = collection or default_path()
     least = THRESHOLD if min_rows is None else min_rows
     with console.stepping("Optimizing") as progress:
         report = lookalike.optimize(
-            path, spaces=space or (), recall=recall, keep_days=keep_days, min_rows=least, progress=progress
+            path,
+            spaces=space or (),
+            recall=recall,
+            keep_days=keep_days,
+            min_rows=least,
+            progress=progress,
         )
     if as_json:
         console.print_json(report.to_dict())

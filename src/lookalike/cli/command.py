@@ -11,14 +11,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lookalike import console, tracing
+from lookalike import tracing
+from lookalike.cli import console
 from lookalike.errors import LookalikeError
-from lookalike.files import FULL
+from lookalike.io.files import FULL
 
 if TYPE_CHECKING:
-    from lookalike.store.collection import Collection
+    from lookalike.store.table import Table
 
-__all__ = ["CollectionOption", "JsonOption", "WhereOption", "app", "command", "open_collection", "store_imported"]
+__all__ = [
+    "CollectionOption",
+    "JsonOption",
+    "WhereOption",
+    "app",
+    "command",
+    "open_collection",
+    "store_imported",
+]
 
 app = typer.Typer(
     name="lookalike",
@@ -43,12 +52,18 @@ CollectionOption = Annotated[
 ]
 WhereOption = Annotated[
     str | None,
-    typer.Option(metavar="FILTER", help="Only images that fit, such as \"label = 'cat' and width > 300\"."),
+    typer.Option(
+        metavar="FILTER", help="Only images that fit, such as \"label = 'cat' and width > 300\"."
+    ),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs and nothing else.")]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print JSON for programs and nothing else.")
+]
 
 
-def command(epilog: str, name: str | None = None) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def command(
+    epilog: str, name: str | None = None
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Register a command whose errors become one paragraph and exit status 2, and whose Ctrl-C is clean."""
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
@@ -65,7 +80,10 @@ def command(epilog: str, name: str | None = None) -> Callable[[Callable[..., Non
                 console.print_error(_told(error))
                 raise typer.Exit(2) from None
             except KeyboardInterrupt:
-                console.say("Interrupted. What was committed stays; run the command again to go on.", error=True)
+                console.say(
+                    "Interrupted. What was committed stays; run the command again to go on.",
+                    error=True,
+                )
                 raise typer.Exit(_INTERRUPTED) from None
             finally:
                 if tracing.enabled():
@@ -87,12 +105,12 @@ def _told(error: OSError) -> str:
     return f"{told}. Name a file or folder that can be read and written."
 
 
-def open_collection(collection: str | None) -> Collection:
+def open_collection(collection: str | None) -> Table:
     """Open the collection that a command names, or the default one."""
     with store_imported():
-        from lookalike.store.collection import Collection, default_path
+        from lookalike.store.table import Table, default_path
 
-    return Collection.open(collection or default_path())
+    return Table.open(collection or default_path())
 
 
 @contextmanager

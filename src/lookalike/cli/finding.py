@@ -8,8 +8,15 @@ from typing import Annotated
 import typer
 
 import lookalike
-from lookalike import console, tracing
-from lookalike.cli.command import CollectionOption, JsonOption, WhereOption, command, open_collection
+from lookalike import tracing
+from lookalike.cli import console
+from lookalike.cli.command import (
+    CollectionOption,
+    JsonOption,
+    WhereOption,
+    command,
+    open_collection,
+)
 from lookalike.errors import InputError
 
 
@@ -17,39 +24,63 @@ from lookalike.errors import InputError
 def search(
     image: Annotated[
         list[str],
-        typer.Argument(metavar="IMAGE...", help="The query picture, or several: what they share counts."),
+        typer.Argument(
+            metavar="IMAGE...", help="The query picture, or several: what they share counts."
+        ),
     ],
     collection: CollectionOption = None,
     k: Annotated[int, typer.Option("-k", min=1, help="How many matches.")] = 10,
     space: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The Space to measure distance in.", show_default="the first")
+        str | None,
+        typer.Option(
+            metavar="NAME", help="The Space to measure distance in.", show_default="the first"
+        ),
     ] = None,
     minus: Annotated[
-        list[str] | None, typer.Option(metavar="IMAGE", help="A picture to keep away from; may be repeated.")
+        list[str] | None,
+        typer.Option(metavar="IMAGE", help="A picture to keep away from; may be repeated."),
     ] = None,
     where: WhereOption = None,
-    not_self: Annotated[bool, typer.Option("--not-self", help="Leave out the query's own row.")] = False,
+    not_self: Annotated[
+        bool, typer.Option("--not-self", help="Leave out the query's own row.")
+    ] = False,
     exact: Annotated[
-        bool, typer.Option("--exact", help="Compare every picture, although the Space has an index.")
+        bool,
+        typer.Option("--exact", help="Compare every picture, although the Space has an index."),
     ] = False,
     picture: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Draw the query and its matches into a .png, .jpg or .webp.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Draw the query and its matches into a .png, .jpg or .webp."
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Search by a picture: print the pictures most like it, nearest first."""
     if picture is not None and len(image) > 1:
-        raise InputError(f"{len(image)} pictures were given; --picture draws the answer to one. Leave the others out.")
+        raise InputError(
+            f"{len(image)} pictures were given; --picture draws the answer to one. Leave the others out."
+        )
     table = open_collection(collection)
     with tracing.span("import search"):
         find = lookalike.search
-    matches = find(table, image, minus=minus or (), k=k, space=space, where=where, not_self=not_self, exact=exact)
+    matches = find(
+        table,
+        image,
+        minus=minus or (),
+        k=k,
+        space=space,
+        where=where,
+        not_self=not_self,
+        exact=exact,
+    )
     if picture is not None:
-        from lookalike import images, pictures
+        from lookalike import imaging
+        from lookalike.drawing import matches as pictures
         from lookalike.sources import from_uri
 
         path = from_uri(image[0]).expanduser()
-        query = images.decode(path.read_bytes())
+        query = imaging.decode(path.read_bytes())
         with tracing.span("draw picture"):
             pictures.draw_matches(query, [matches], table, picture, name=path.name)
     if as_json:
@@ -83,6 +114,9 @@ def models(as_json: JsonOption = False) -> None:
         console.print_json({"models": listed, "default": registry.DEFAULT})
         return
     header = ["name", "numbers", "input", "weights", "what it is"]
-    rows = [[m.name, str(m.dim), f"{m.size[1]} x {m.size[0]}", weights.origin(m), m.title] for m in known.values()]
+    rows = [
+        [m.name, str(m.dim), f"{m.size[1]} x {m.size[0]}", weights.origin(m), m.title]
+        for m in known.values()
+    ]
     console.columns([header, *rows], styles=("bold",), right=(1,))
     console.say(f"A new collection gets {registry.DEFAULT}, unless --model names another.")

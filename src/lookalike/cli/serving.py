@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from lookalike import console
+from lookalike.cli import console
 from lookalike.cli.command import command, store_imported
 from lookalike.errors import InputError
 
@@ -26,15 +26,23 @@ _Collections = Annotated[
 ]
 _Token = Annotated[
     str | None,
-    typer.Option(envvar="LOOKALIKE_TOKEN", help="What clients must show.", show_default="made up if needed"),
+    typer.Option(
+        envvar="LOOKALIKE_TOKEN", help="What clients must show.", show_default="made up if needed"
+    ),
 ]
 _Roots = Annotated[
     list[Path] | None,
-    typer.Option("--root", metavar="DIR", help="A folder that may be indexed from the page; may be repeated."),
+    typer.Option(
+        "--root", metavar="DIR", help="A folder that may be indexed from the page; may be repeated."
+    ),
 ]
 _Hosts = Annotated[
     list[str] | None,
-    typer.Option("--allow-host", metavar="NAME", help="Another name that the server answers to; may be repeated."),
+    typer.Option(
+        "--allow-host",
+        metavar="NAME",
+        help="Another name that the server answers to; may be repeated.",
+    ),
 ]
 _Origins = Annotated[
     list[str] | None,
@@ -50,33 +58,41 @@ _Origins = Annotated[
 def serve(
     collection: _Collections = None,
     host: Annotated[
-        str, typer.Option(help="The address to listen at; any but this machine's own needs a token.")
+        str,
+        typer.Option(help="The address to listen at; any but this machine's own needs a token."),
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 takes any that is free.")] = 8765,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="The port; 0 takes any that is free.")
+    ] = 8765,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
     token: _Token = None,
     roots: _Roots = None,
     originals: Annotated[
-        bool, typer.Option("--originals/--no-originals", help="Whether the pictures' files themselves may be read.")
+        bool,
+        typer.Option(
+            "--originals/--no-originals", help="Whether the pictures' files themselves may be read."
+        ),
     ] = True,
     root_path: Annotated[
         str, typer.Option(metavar="PREFIX", help="The path under which a proxy has put the server.")
     ] = "",
-    max_upload: Annotated[float, typer.Option(min=0.01, metavar="MB", help="The most that a request may send.")] = 32.0,
+    max_upload: Annotated[
+        float, typer.Option(min=0.01, metavar="MB", help="The most that a request may send.")
+    ] = 32.0,
     hosts: _Hosts = None,
     origins: _Origins = None,
 ) -> None:
     """Serve collections: a page to search and look around in, and a REST interface, until Ctrl-C."""
     start = time.perf_counter()
     with store_imported():
-        from lookalike.store.collection import Collection, default_path
+        from lookalike.store.table import Table, default_path
     from lookalike.server import serving
     from lookalike.server.app import make_app
     from lookalike.server.settings import LOOPBACK, Settings
 
     paths = collection or [default_path()]
     for path in paths:
-        Collection.open(path)  # says at once what is wrong
+        Table.open(path)  # says at once what is wrong
     local = host in LOOPBACK
     settings = Settings(
         token=token or (None if local else secrets.token_urlsafe(24)),
@@ -92,8 +108,12 @@ def serve(
     app = make_app(paths, settings)
 
     def tell() -> None:
-        images = sum(len(holding.snapshot().facts) for holding in app.state.lookalike.shelf.holdings.values())
-        console.say(f"{images:,} images, ready in {time.perf_counter() - start:.1f} s. Ctrl-C ends it.")
+        images = sum(
+            len(holding.snapshot().facts) for holding in app.state.lookalike.shelf.holdings.values()
+        )
+        console.say(
+            f"{images:,} images, ready in {time.perf_counter() - start:.1f} s. Ctrl-C ends it."
+        )
         console.say(f"Serving at {address}")
         if open_page:
             webbrowser.open(address)
@@ -104,7 +124,9 @@ def serve(
 def _folders(roots: list[Path]) -> tuple[Path, ...]:
     for folder in roots:
         if not folder.is_dir():
-            raise InputError(f"The root {folder} is no folder. Give one whose pictures may be indexed.")
+            raise InputError(
+                f"The root {folder} is no folder. Give one whose pictures may be indexed."
+            )
     return tuple(folder.absolute() for folder in roots)
 
 

@@ -25,8 +25,8 @@ from typing import IO, TYPE_CHECKING, cast
 import pyarrow as pa
 
 from lookalike.datasets.manifest import stratify
-from lookalike.downloads import download, locked
 from lookalike.errors import DatasetError, InputError
+from lookalike.io.downloads import download, locked
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -132,7 +132,9 @@ def fetch(
     """
     wanted = _chosen(classes)
     if source is not None and not source.exists():
-        raise InputError(f"There is no source {source}. Give the folder {_ROOT}, the zip, or the tar.gz in it.")
+        raise InputError(
+            f"There is no source {source}. Give the folder {_ROOT}, the zip, or the tar.gz in it."
+        )
     if source is not None and source.is_dir():
         root = source / _ROOT if (source / _ROOT).is_dir() else source
     else:
@@ -143,7 +145,9 @@ def fetch(
     return root
 
 
-def split(root: Path, *, classes: str | Sequence[str] = "seed", test: float = 0.2, seed: int = 0) -> pa.Table:
+def split(
+    root: Path, *, classes: str | Sequence[str] = "seed", test: float = 0.2, seed: int = 0
+) -> pa.Table:
     """Draw the photographs to test with, in every class the same share; see `stratify`.
 
     Parameters
@@ -160,7 +164,9 @@ def split(root: Path, *, classes: str | Sequence[str] = "seed", test: float = 0.
     DatasetError
         If the root lacks a class.
     """
-    return stratify({label: _images(root / label) for label in _held(root, classes)}, test=test, seed=seed)
+    return stratify(
+        {label: _images(root / label) for label in _held(root, classes)}, test=test, seed=seed
+    )
 
 
 def _chosen(classes: str | Sequence[str]) -> tuple[str, ...]:
@@ -180,8 +186,14 @@ def _chosen(classes: str | Sequence[str]) -> tuple[str, ...]:
     for name in names:
         if name not in CLASSES:
             near = [folded[other] for other in difflib.get_close_matches(name.lower(), folded)]
-            hint = f"Did you mean {' or '.join(map(repr, near))}?" if near else f"They are {', '.join(CLASSES)}."
-            raise InputError(f"Caltech 101 has no class {name!r}. {hint} 'seed' and 'all' stand for several.")
+            hint = (
+                f"Did you mean {' or '.join(map(repr, near))}?"
+                if near
+                else f"They are {', '.join(CLASSES)}."
+            )
+            raise InputError(
+                f"Caltech 101 has no class {name!r}. {hint} 'seed' and 'all' stand for several."
+            )
     return names
 
 
@@ -192,7 +204,9 @@ def _images(folder: Path) -> list[Path]:
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
-        raise DatasetError(f"The class {folder} cannot be read: {error}. See to its permissions.") from error
+        raise DatasetError(
+            f"The class {folder} cannot be read: {error}. See to its permissions."
+        ) from error
 
 
 def _missing(root: Path, wanted: Sequence[str]) -> list[str]:
@@ -211,9 +225,13 @@ def _held(root: Path, classes: str | Sequence[str]) -> list[str]:
     return [name for name in wanted if name not in missing]
 
 
-def _downloaded(folder: Path, archive: Archive, progress: Callable[[int, int | None], None] | None) -> Path:
+def _downloaded(
+    folder: Path, archive: Archive, progress: Callable[[int, int | None], None] | None
+) -> Path:
     target = folder / "caltech-101.zip"
-    return download(archive.url, target, sha256=archive.sha256, size=archive.size, progress=progress)
+    return download(
+        archive.url, target, sha256=archive.sha256, size=archive.size, progress=progress
+    )
 
 
 def _unpack(packed: Path, root: Path, wanted: Sequence[str]) -> None:
@@ -222,7 +240,9 @@ def _unpack(packed: Path, root: Path, wanted: Sequence[str]) -> None:
     try:
         root.mkdir(parents=True, exist_ok=True)
         with locked(root.with_name(f"{root.name}.lock")):
-            missing = _missing(root, wanted)  # another process may have unpacked them while this one waited
+            missing = _missing(
+                root, wanted
+            )  # another process may have unpacked them while this one waited
             _clear(unfinished)  # left by a run that was killed
             try:
                 _extract(packed, unfinished, missing)
@@ -315,7 +335,9 @@ def _inner(packed: Path) -> Iterator[IO[bytes]]:
                 raise _unsafe(packed, info.filename, "is a link or a device")
         inner = next((info for info in zipped.infolist() if _is_inner(info.filename)), None)
         if inner is None:
-            raise DatasetError(f"{packed} holds no {_INNER}, as caltech-101.zip does. Replace it by that one.")
+            raise DatasetError(
+                f"{packed} holds no {_INNER}, as caltech-101.zip does. Replace it by that one."
+            )
         with zipped.open(inner) as stream:
             yield stream
 
@@ -326,7 +348,12 @@ def _is_inner(name: str) -> bool:
 
 
 def _is_wanted(place: tuple[str, ...], wanted: Collection[str]) -> bool:
-    return len(place) == 3 and place[0] == _ROOT and place[1] in wanted and _IMAGE.fullmatch(place[2]) is not None
+    return (
+        len(place) == 3
+        and place[0] == _ROOT
+        and place[1] in wanted
+        and _IMAGE.fullmatch(place[2]) is not None
+    )
 
 
 def _check_name(packed: Path, name: str) -> None:

@@ -15,18 +15,22 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lookalike.errors import InputError
-from lookalike.files import replacing
+from lookalike.io.files import replacing
+from lookalike.io.tables import read_table
 from lookalike.sources import to_uri
-from lookalike.tables import read_table
 
 __all__ = ["SCHEMA", "read_manifest", "stratify", "write_manifest"]
 
-SCHEMA = pa.schema([pa.field(name, pa.string(), nullable=False) for name in ("uri", "label", "split")])
+SCHEMA = pa.schema(
+    [pa.field(name, pa.string(), nullable=False) for name in ("uri", "label", "split")]
+)
 _SPLITS = ("train", "test")
 _ROWS = 1 << 12
 
 
-def stratify(classes: Mapping[str, Sequence[Path]], *, test: float = 0.2, seed: int = 0) -> pa.Table:
+def stratify(
+    classes: Mapping[str, Sequence[Path]], *, test: float = 0.2, seed: int = 0
+) -> pa.Table:
     """Draw the images to test with, in every class the same share.
 
     The draw of a class depends on the seed, its name and its files alone, so other classes do not change it.
@@ -60,7 +64,10 @@ def stratify(classes: Mapping[str, Sequence[Path]], *, test: float = 0.2, seed: 
         # The raw stream of a bit generator is the one that NumPy promises never to change (NEP 19).
         keys = np.random.PCG64([seed, *label.encode()]).random_raw(len(files))
         tested = set(np.argsort(keys, kind="stable")[: _count(len(files), test)].tolist())
-        rows += [(to_uri(path), label, "test" if nth in tested else "train") for nth, path in enumerate(files)]
+        rows += [
+            (to_uri(path), label, "test" if nth in tested else "train")
+            for nth, path in enumerate(files)
+        ]
     columns = zip(*sorted(rows), strict=True) if rows else ([], [], [])
     return pa.table([pa.array(column, pa.string()) for column in columns], schema=SCHEMA)
 
@@ -126,10 +133,14 @@ def _checked(table: pa.Table, what: str, where: Callable[[int], str]) -> pa.Tabl
     for row, values in enumerate(tuple(entry.values()) for part in parts for entry in part):
         for name, value in zip(SCHEMA.names, values, strict=True):
             if not value:
-                raise InputError(f"{what}, {where(row)}: the column {name!r} is empty. Fill it, or remove the row.")
+                raise InputError(
+                    f"{what}, {where(row)}: the column {name!r} is empty. Fill it, or remove the row."
+                )
         uri, _, split = values
         if split not in _SPLITS:
-            raise InputError(f"{what}, {where(row)}: the column 'split' holds {split!r}. Write train or test.")
+            raise InputError(
+                f"{what}, {where(row)}: the column 'split' holds {split!r}. Write train or test."
+            )
         if uri in seen:
             raise InputError(
                 f"{what}, {where(row)}: the column 'uri' lists {uri!r} a second time. Keep one of the two."
@@ -147,6 +158,10 @@ def _columns(table: pa.Table, what: str) -> pa.Table:
                 f"{name!r}."
             )
     try:
-        return table.select(SCHEMA.names).cast(pa.schema([field.with_nullable(True) for field in SCHEMA]))
+        return table.select(SCHEMA.names).cast(
+            pa.schema([field.with_nullable(True) for field in SCHEMA])
+        )
     except pa.ArrowException as error:
-        raise InputError(f"{what} has columns that are no text: {error}. Make all of {SCHEMA.names} text.") from error
+        raise InputError(
+            f"{what} has columns that are no text: {error}. Make all of {SCHEMA.names} text."
+        ) from error

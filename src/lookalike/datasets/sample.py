@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from lookalike.datasets import silhouettes
 from lookalike.datasets.silhouettes import INK, PALE, Colour, Pen, Tint, mix
 from lookalike.errors import InputError
-from lookalike.files import replacing
+from lookalike.io.files import replacing
 
 __all__ = ["CLASSES", "draw", "write_sample"]
 
@@ -106,9 +106,16 @@ class Stage:
     def ramp(self, first: Colour, last: Colour, *, across: Colour | None = None) -> None:
         """Fill with a smooth ramp from top to bottom, by way of `across` at the upper right."""
         corners = Image.new("RGB", (2, 2))
-        for place, colour in (((0, 0), first), ((1, 0), across or first), ((0, 1), across or last), ((1, 1), last)):
+        for place, colour in (
+            ((0, 0), first),
+            ((1, 0), across or first),
+            ((0, 1), across or last),
+            ((1, 1), last),
+        ):
             corners.putpixel(place, colour)
-        self.image.paste(corners.resize(self.image.size, Image.Resampling.BILINEAR, box=(0.5, 0.5, 1.5, 1.5)))
+        self.image.paste(
+            corners.resize(self.image.size, Image.Resampling.BILINEAR, box=(0.5, 0.5, 1.5, 1.5))
+        )
 
 
 def _flat(stage: Stage) -> None:
@@ -116,7 +123,9 @@ def _flat(stage: Stage) -> None:
 
 
 def _gradient(stage: Stage) -> None:
-    stage.ramp(stage.far, stage.near, across=mix(stage.far, stage.near, stage.rng.uniform(0.0, 0.6)))
+    stage.ramp(
+        stage.far, stage.near, across=mix(stage.far, stage.near, stage.rng.uniform(0.0, 0.6))
+    )
 
 
 def _ridge(stage: Stage, level: float, *, colour: Colour, swing: float = 0.0) -> None:
@@ -124,7 +133,9 @@ def _ridge(stage: Stage, level: float, *, colour: Colour, swing: float = 0.0) ->
     width, bottom = stage.image.size
     x = np.linspace(0.0, width, 60)
     phase, waves = stage.rng.uniform(0.0, 6.3, 2), stage.rng.uniform(3.0, 9.0, 2) / width
-    y = level + swing * (np.sin(phase[0] + x * waves[0]) + 0.5 * np.sin(phase[1] + 2 * x * waves[1]))
+    y = level + swing * (
+        np.sin(phase[0] + x * waves[0]) + 0.5 * np.sin(phase[1] + 2 * x * waves[1])
+    )
     stage.plate([*zip(x.tolist(), y.tolist(), strict=True), (width, bottom), (0, bottom)], colour)
 
 
@@ -136,7 +147,10 @@ def _hills(stage: Stage) -> None:
     for step, share in enumerate((0.35, 0.65, 1.0)):
         lift = height * (0.16 - 0.08 * step)
         _ridge(
-            stage, stage.ground - lift, colour=mix(stage.far, stage.near, share), swing=height * (0.035 - 0.01 * step)
+            stage,
+            stage.ground - lift,
+            colour=mix(stage.far, stage.near, share),
+            swing=height * (0.035 - 0.01 * step),
         )
 
 
@@ -163,7 +177,12 @@ def _stripes(stage: Stage) -> None:
     stage.ramp(stage.far, stage.far)
     step, slope = stage.rng.uniform(0.1, 0.22) * width, stage.rng.uniform(-0.6, 0.6) * height
     for left in np.arange(-height, width + height, step).tolist():
-        edge = [(left, 0), (left + step / 2, 0), (left + step / 2 + slope, height), (left + slope, height)]
+        edge = [
+            (left, 0),
+            (left + step / 2, 0),
+            (left + step / 2 + slope, height),
+            (left + slope, height),
+        ]
         stage.plate(edge, stage.soft)
 
 
@@ -181,10 +200,17 @@ def _rays(stage: Stage) -> None:
     width, height = stage.image.size
     stage.ramp(stage.far, stage.far)
     x, y = stage.rng.uniform(0.2, 0.8) * width, stage.rng.uniform(0.2, 0.9) * height
-    count, turn, reach = int(stage.rng.integers(7, 13)), stage.rng.uniform(0.0, 1.0), 2.0 * (width + height)
+    count, turn, reach = (
+        int(stage.rng.integers(7, 13)),
+        stage.rng.uniform(0.0, 1.0),
+        2.0 * (width + height),
+    )
     for start in range(count):
         angles = [2 * math.pi * (start + part + turn) / count for part in (0.0, 0.5)]
-        stage.plate([(x, y), *((x + reach * math.cos(a), y + reach * math.sin(a)) for a in angles)], stage.soft)
+        stage.plate(
+            [(x, y), *((x + reach * math.cos(a), y + reach * math.sin(a)) for a in angles)],
+            stage.soft,
+        )
 
 
 def _terrazzo(stage: Stage) -> None:
@@ -192,9 +218,15 @@ def _terrazzo(stage: Stage) -> None:
     stage.ramp(stage.far, stage.far)
     corners = (0.0, 0.13, 0.37, 0.55, 0.82)
     for x, y, size, turn, tone in stage.rng.uniform(0.0, 1.0, (70, 5)).tolist():
-        reach, angles = (0.012 + 0.022 * size) * width, [2 * math.pi * (corner + turn) for corner in corners]
+        reach, angles = (
+            (0.012 + 0.022 * size) * width,
+            [2 * math.pi * (corner + turn) for corner in corners],
+        )
         colour = mix(stage.far, stage.near, 0.9 * tone) if tone > 0.3 else mix(stage.far, PALE, 0.6)
-        stage.plate([(x * width + reach * math.cos(a), y * height + reach * math.sin(a)) for a in angles], colour)
+        stage.plate(
+            [(x * width + reach * math.cos(a), y * height + reach * math.sin(a)) for a in angles],
+            colour,
+        )
 
 
 SCENES = (_flat, _gradient, _hills, _sun, _room, _stripes, _dots, _rays, _terrazzo)
@@ -211,7 +243,9 @@ def _colours(rng: np.random.Generator) -> tuple[Colour, Colour]:
 
 def _tint(far: Colour, near: Colour, rng: np.random.Generator) -> Tint:
     def contrast(suit: tuple[Colour, Colour, Colour]) -> float:
-        return min(sum(abs(a - b) for a, b in zip(suit[0], ground, strict=True)) for ground in (far, near))
+        return min(
+            sum(abs(a - b) for a, b in zip(suit[0], ground, strict=True)) for ground in (far, near)
+        )
 
     clear = [suit for suit in SUITS if contrast(suit) > 150] or [max(SUITS, key=contrast)]
     main, second, accent = clear[rng.integers(len(clear))]
@@ -234,15 +268,21 @@ def _backdrop(
     return image.resize(frame, Image.Resampling.LANCZOS)
 
 
-def _shadow(scene: Image.Image, figure: Image.Image, corner: tuple[int, int], *, stands: bool) -> None:
+def _shadow(
+    scene: Image.Image, figure: Image.Image, corner: tuple[int, int], *, stands: bool
+) -> None:
     shade = Image.new("L", scene.size)
     if stands:
         left, foot = corner[0], corner[1] + figure.height
         depth = max(5, figure.width // 22)
-        ImageDraw.Draw(shade).ellipse((left, foot - 1.6 * depth, left + figure.width, foot + 0.8 * depth), fill=90)
+        ImageDraw.Draw(shade).ellipse(
+            (left, foot - 1.6 * depth, left + figure.width, foot + 0.8 * depth), fill=90
+        )
         shade = shade.filter(ImageFilter.GaussianBlur(3))
     else:
-        shade.paste(figure.getchannel("A").point(lambda level: level // 3), (corner[0] + 5, corner[1] + 8))
+        shade.paste(
+            figure.getchannel("A").point(lambda level: level // 3), (corner[0] + 5, corner[1] + 8)
+        )
         shade = shade.filter(ImageFilter.GaussianBlur(5))
     scene.paste(INK, mask=shade)
 
@@ -270,16 +310,22 @@ def draw(label: str, index: int, *, seed: int = 0) -> Image.Image:
         If there is no such class, or a number is negative.
     """
     if label not in SUBJECTS:
-        raise InputError(f"The drawn sample has no class {label!r}. Choose one of: {', '.join(CLASSES)}.")
+        raise InputError(
+            f"The drawn sample has no class {label!r}. Choose one of: {', '.join(CLASSES)}."
+        )
     if index < 0 or seed < 0:
-        raise InputError(f"Cannot draw picture {index} with seed {seed}: both count from 0. Give 0 or more.")
+        raise InputError(
+            f"Cannot draw picture {index} with seed {seed}: both count from 0. Give 0 or more."
+        )
     rng = np.random.Generator(np.random.PCG64([CLASSES.index(label), index, seed]))
     width, height = FRAMES[rng.integers(len(FRAMES))]
     far, near = _colours(rng)
     figure = _figure(label, _tint(far, near, rng), rng)
     even = rng.uniform(0.44, 0.78) * math.sqrt(width * height / (figure.width * figure.height))
     scale = min(even, 0.94 * width / figure.width, 0.94 * height / figure.height)
-    figure = figure.resize((round(figure.width * scale), round(figure.height * scale)), Image.Resampling.LANCZOS)
+    figure = figure.resize(
+        (round(figure.width * scale), round(figure.height * scale)), Image.Resampling.LANCZOS
+    )
     slack = (width - figure.width, height - figure.height)
     corner = (round(slack[0] * rng.uniform(0.06, 0.94)), round(slack[1] * rng.uniform(0.2, 0.92)))
     ground = corner[1] + figure.height - round(height * rng.uniform(0.04, 0.14))
@@ -316,7 +362,9 @@ def write_sample(folder: Path, *, per_class: int = 40, seed: int = 0) -> Path:
 
 
 def _write(image: Image.Image, path: Path) -> None:
-    encoded = BytesIO()  # by itself Pillow does not notice a disk that takes only part of what it writes
+    encoded = (
+        BytesIO()
+    )  # by itself Pillow does not notice a disk that takes only part of what it writes
     image.save(encoded, "JPEG", quality=90)
     with replacing(path) as temporary:
         temporary.write_bytes(encoded.getbuffer())

@@ -21,7 +21,9 @@ from lookalike.types import Model
 __all__ = ["calibrate"]
 
 
-def calibrate(model: Model, batches: Iterable[npt.NDArray[np.uint8]]) -> dict[str, npt.NDArray[np.float32]]:
+def calibrate(
+    model: Model, batches: Iterable[npt.NDArray[np.uint8]]
+) -> dict[str, npt.NDArray[np.float32]]:
     """Run a Model's float graph on pictures and return what its 8-bit graph needs to know of them.
 
     Parameters
@@ -29,7 +31,7 @@ def calibrate(model: Model, batches: Iterable[npt.NDArray[np.uint8]]) -> dict[st
     model
         A Model whose graph is built here; its precision does not matter.
     batches
-        Pictures as uint8 ``[n, height, width, 3]``, made by `lookalike.images.prepare`: at least one.
+        Pictures as uint8 ``[n, height, width, 3]``, made by `lookalike.imaging.prepare`: at least one.
 
     Returns
     -------
@@ -63,5 +65,7 @@ def calibrate(model: Model, batches: Iterable[npt.NDArray[np.uint8]]) -> dict[st
 def _watched(proto: onnx.ModelProto, names: list[str]) -> ort.InferenceSession:
     """Return a session that gives the tensors of these names."""
     del proto.graph.output[:]
-    proto.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names)
+    proto.graph.output.extend(
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names
+    )
     return ort.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])

@@ -17,7 +17,7 @@ import platformdirs
 
 from lookalike import vectors
 from lookalike.errors import LookalikeError, ModelError
-from lookalike.files import replacing
+from lookalike.io.files import replacing
 from lookalike.models import onnx_files, tensors, weights
 from lookalike.tracing import span
 from lookalike.types import Layout, Model, Runtime, Weights
@@ -49,7 +49,7 @@ class Embedder(Protocol):
     model: Model
 
     def embed(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Return float32 ``[n, dim]`` for uint8 ``[n, height, width, 3]`` as `lookalike.images.prepare` makes them."""
+        """Return float32 ``[n, dim]`` for uint8 ``[n, height, width, 3]`` as `lookalike.imaging.prepare` makes them."""
         ...
 
 
@@ -116,8 +116,13 @@ class OnnxEmbedder:
         if isinstance(count, int):
             # A graph exported for a fixed number of images gets that many at a time, the last one repeated.
             most, missing = count, -len(images) % count
-        padded = np.concatenate([images, np.repeat(images[-1:], missing, axis=0)]) if missing else images
-        parts = [self._vectors(padded[first : first + most]) for first in range(0, max(len(padded), 1), most)]
+        padded = (
+            np.concatenate([images, np.repeat(images[-1:], missing, axis=0)]) if missing else images
+        )
+        parts = [
+            self._vectors(padded[first : first + most])
+            for first in range(0, max(len(padded), 1), most)
+        ]
         with np.errstate(over="ignore", invalid="ignore"):
             return _finish(self.model, np.concatenate(parts)[: len(images)])
 
@@ -133,7 +138,9 @@ class OnnxEmbedder:
             raise ModelError(f"The graph {self._name} failed: {reason}") from error
         values = np.asarray(given)
         if values.dtype.kind not in "fiub":
-            raise ModelError(f"The graph {self._name} gave {values.dtype} values, not numbers. Set another output.")
+            raise ModelError(
+                f"The graph {self._name} gave {values.dtype} values, not numbers. Set another output."
+            )
         pooled = values if built_here or values.ndim < 2 else _pool(self.model, values)
         if pooled.shape != (len(images), self.model.dim):
             raise ModelError(
@@ -163,7 +170,11 @@ def inspect(path: Path) -> Model:
     inputs, outputs = session.get_inputs(), session.get_outputs()
     remedy = f"Describe it in a .toml file (keys size, layout, output, dim, …) whose [weights] file is {path.name}."
     shape = inputs[0].shape if inputs else []
-    if len(inputs) != 1 or len(shape) != 4 or inputs[0].type not in {"tensor(float)", "tensor(float16)"}:
+    if (
+        len(inputs) != 1
+        or len(shape) != 4
+        or inputs[0].type not in {"tensor(float)", "tensor(float16)"}
+    ):
         raise ModelError(
             f"The graph {path} takes {', '.join(f'{i.name} {i.type} {i.shape}' for i in inputs)}; "
             f"expected one float tensor [n, 3, height, width] or [n, height, width, 3]. {remedy}"
@@ -200,7 +211,7 @@ def inspect(path: Path) -> Model:
 def _session(source: Path | bytes, model: Model | None = None, *, threads: int) -> Any:
     try:
         if model is not None and model.runtime == "openvino":
-            from lookalike.models.openvino_session import OpenVinoSession
+            from lookalike.models.sessions.openvino import OpenVinoSession
 
             return OpenVinoSession(source, model, threads)
         options = ort.SessionOptions()
@@ -216,18 +227,24 @@ def _session(source: Path | bytes, model: Model | None = None, *, threads: int) 
     except Exception as error:
         reason = str(error).splitlines()[0]
         name = _named(source, model)
-        raise ModelError(f"The graph {name} cannot be loaded: {reason}. Give a valid .onnx file.") from error
+        raise ModelError(
+            f"The graph {name} cannot be loaded: {reason}. Give a valid .onnx file."
+        ) from error
 
 
 def _named(source: Path | bytes, model: Model | None) -> str:
-    return str(source) if model is None or isinstance(source, Path) else f"of the model {model.name!r}"
+    return (
+        str(source) if model is None or isinstance(source, Path) else f"of the model {model.name!r}"
+    )
 
 
 def _pick_input(session: Any, name: str) -> Any:
     inputs = session.get_inputs()
     if len(inputs) != 1:
         names = ", ".join(each.name for each in inputs) or "nothing"
-        raise ModelError(f"The graph {name} takes {names}; expected one tensor of images. Give another graph.")
+        raise ModelError(
+            f"The graph {name} takes {names}; expected one tensor of images. Give another graph."
+        )
     count = inputs[0].shape[0] if inputs[0].shape else None
     if isinstance(count, int) and not 1 <= count <= _MOST_IMAGES:
         raise ModelError(
@@ -242,7 +259,9 @@ def _pick_output(model: Model, session: Any, name: str) -> str:
     if model.architecture != "onnx" or not model.output:
         return str(names[0])
     if model.output not in names:
-        raise ModelError(f"The graph {name} has no output {model.output!r}; it has {', '.join(names)}.")
+        raise ModelError(
+            f"The graph {name} has no output {model.output!r}; it has {', '.join(names)}."
+        )
     return model.output
 
 
@@ -276,7 +295,9 @@ def _graph(model: Model) -> tuple[bytes, str]:
     folder = Path(platformdirs.user_cache_dir("lookalike", appauthor=False), "graphs")
     # A graph is named after its own hash, by which damage shows. A cache that cannot be used costs time, nothing else.
     with suppress(OSError):
-        for path in folder.glob(f"{glob.escape(model.name)}-{key}-{(model.graph or '*')[:16]}.onnx"):
+        for path in folder.glob(
+            f"{glob.escape(model.name)}-{key}-{(model.graph or '*')[:16]}.onnx"
+        ):
             graph = path.read_bytes()
             digest = hashlib.sha256(graph).hexdigest()
             if digest.startswith(path.stem.rpartition("-")[2]):
@@ -284,7 +305,10 @@ def _graph(model: Model) -> tuple[bytes, str]:
     with span(f"build {model.name}"):
         graph = _build(model)
         digest = hashlib.sha256(graph).hexdigest()
-        with suppress(OSError), replacing(folder / f"{model.name}-{key}-{digest[:16]}.onnx") as temporary:
+        with (
+            suppress(OSError),
+            replacing(folder / f"{model.name}-{key}-{digest[:16]}.onnx") as temporary,
+        ):
             temporary.write_bytes(graph)
     return graph, digest
 

@@ -24,11 +24,15 @@ def data_files(path: Path) -> list[Path]:
         there, or does not hold what the graph takes from it.
     """
     if path.suffix.lower() != ".onnx":
-        raise ModelError(f"The graph {path} has another suffix than .onnx. Give a valid .onnx file.")
+        raise ModelError(
+            f"The graph {path} has another suffix than .onnx. Give a valid .onnx file."
+        )
     try:
         if not _may_name_files(path):
             return []
-        places = {place: None for tensor in _tensors(_parsed(path)) for place in _places(path, tensor)}
+        places = {
+            place: None for tensor in _tensors(_parsed(path)) for place in _places(path, tensor)
+        }
     except OSError as error:
         raise ModelError(f"The graph {path} cannot be read: {error.strerror or error}.") from error
     return list(places)
@@ -56,7 +60,9 @@ def _parsed(path: Path) -> Any:
         return onnx.load_model(path, load_external_data=False)
     # The error of a package that onnx brings along.
     except Exception as error:
-        raise ModelError(f"The graph {path} cannot be loaded: {error}. Give a valid .onnx file.") from error
+        raise ModelError(
+            f"The graph {path} cannot be loaded: {error}. Give a valid .onnx file."
+        ) from error
 
 
 def _tensors(message: Any) -> Iterator[Any]:
@@ -82,11 +88,15 @@ def _places(path: Path, tensor: Any) -> Iterator[Path]:
             "whose data lies beside it."
         )
     if not place.is_file():
-        raise ModelError(f"The graph {path} takes numbers from {location!r}, and there is no such file. Put it there.")
+        raise ModelError(
+            f"The graph {path} takes numbers from {location!r}, and there is no such file. Put it there."
+        )
     try:
         offset, length = int(given.get("offset", 0)), int(given.get("length", 0))
     except ValueError:
         offset = length = -1
     if min(offset, length) < 0 or offset + length > place.stat().st_size:
-        raise ModelError(f"The graph {path} takes numbers from {location!r} that are not in it. Give the right file.")
+        raise ModelError(
+            f"The graph {path} takes numbers from {location!r} that are not in it. Give the right file."
+        )
     yield place

@@ -11,9 +11,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from lookalike import descriptions
-from lookalike.descriptions import shown
 from lookalike.errors import ModelError
+from lookalike.models import schema as descriptions
+from lookalike.models.schema import shown
 from lookalike.types import Model, Weights
 
 __all__ = ["DEFAULT", "catalog", "resolve"]
@@ -61,7 +61,9 @@ def resolve(reference: str | Path | Model) -> Model:
     if path.suffix not in {".onnx", ".toml"}:
         raise ModelError(_unknown(name))
     if not path.is_file():
-        raise ModelError(f"There is no model file {path}. Give a .onnx file, a .toml description, or a name.")
+        raise ModelError(
+            f"There is no model file {path}. Give a .onnx file, a .toml description, or a name."
+        )
     return _from_toml(path) if path.suffix == ".toml" else _from_onnx(path)
 
 
@@ -76,10 +78,14 @@ def _from_toml(path: Path) -> Model:
         with path.open("rb") as stream:
             text = stream.read(_MOST_BYTES + 1)
         if len(text) > _MOST_BYTES:
-            raise ModelError(f"The description {path} is longer than any: {_MOST_BYTES:,} bytes. Give another file.")
+            raise ModelError(
+                f"The description {path} is longer than any: {_MOST_BYTES:,} bytes. Give another file."
+            )
         entry = tomllib.loads(text.decode())
     except OSError as error:
-        raise ModelError(f"The description {path} cannot be read: {error.strerror or error}.") from error
+        raise ModelError(
+            f"The description {path} cannot be read: {error.strerror or error}."
+        ) from error
     # Beside TOML's own error: text that is no UTF-8, numbers without end, and brackets without end.
     except (ValueError, RecursionError) as error:
         raise ModelError(f"The description {path} is not valid TOML: {error}.") from error
@@ -103,7 +109,9 @@ def _from_onnx(path: Path) -> Model:
 def _accept(path: Path, **values: Any) -> None:
     fault = descriptions.wrong(values)
     if fault is not None:
-        raise ModelError(f"The graph {path} gives {fault}. Describe it in a .toml file, or give another graph.")
+        raise ModelError(
+            f"The graph {path} gives {fault}. Describe it in a .toml file, or give another graph."
+        )
 
 
 def _pin(model: Model, part: str, file: Path) -> Model:
@@ -124,7 +132,9 @@ def _based(name: str, entry: Mapping[str, Any], where: str) -> dict[str, Any]:
     base = entry["base"]
     if not isinstance(base, str) or base not in _entries():
         known = ", ".join(_entries())
-        raise ModelError(f"The model {name!r} in {where} has base = {shown(base)}; expected one of {known}.")
+        raise ModelError(
+            f"The model {name!r} in {where} has base = {shown(base)}; expected one of {known}."
+        )
     inherited = _based(base, _entries()[base], "the catalogue")
     if own.get("precision", "int8") != "int8":
         inherited.pop("calibration", None)
@@ -138,15 +148,23 @@ def _describe(name: str, entry: Mapping[str, Any], where: str) -> Model:
     for key in entry:
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else f" The keys are {', '.join(sorted(known))}."
-            raise ModelError(f"The model {name!r} in {where} has the unknown key {shown(key)}.{hint}")
+            hint = (
+                f" Did you mean {near[0]!r}?"
+                if near
+                else f" The keys are {', '.join(sorted(known))}."
+            )
+            raise ModelError(
+                f"The model {name!r} in {where} has the unknown key {shown(key)}.{hint}"
+            )
     for key in descriptions.REQUIRED:
         if key not in entry:
             raise ModelError(f"The model {name!r} in {where} lacks the key {key!r}.")
     fault = descriptions.wrong(entry)
     if fault is not None:
         raise ModelError(f"The model {name!r} in {where} has {fault}.")
-    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
+    values: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()
+    }
     for part in set(descriptions.FILES) & set(entry):
         values[part] = Weights(**entry[part])
     model = Model(**values)
@@ -158,7 +176,9 @@ def _check_together(model: Model, where: str) -> None:
     """Refuse keys that are right by themselves, and of which one would say nothing beside the other."""
     precision, given = model.precision, f"The model {model.name!r} in {where} has"
     if precision == "bf16" and model.runtime != "openvino":
-        raise ModelError(f"{given} precision = 'bf16', in which only OpenVINO computes. Add runtime = 'openvino'.")
+        raise ModelError(
+            f"{given} precision = 'bf16', in which only OpenVINO computes. Add runtime = 'openvino'."
+        )
     if precision == "int8" and model.architecture in {"onnx", "pixels"}:
         raise ModelError(
             f"{given} precision = 'int8' and architecture = {model.architecture!r}; only a network that is built here "

@@ -67,14 +67,18 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     # A damaged pickle, zip or HDF5 file leads its reader to any error at all.
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
-        raise WeightsError(f"The weights {path} cannot be read as a {kind} file ({reason}).") from error
+        raise WeightsError(
+            f"The weights {path} cannot be read as a {kind} file ({reason})."
+        ) from error
 
 
 def _format(path: Path) -> tuple[str, Callable[[Path], dict[str, Tensor]]]:
     """Return what the file is, by its first bytes or its suffix, and what reads it."""
     with path.open("rb") as file:
         head = file.read(9)
-    if path.suffix == ".safetensors" or head[8:] == b"{":  # after the length of the JSON that it begins with
+    if (
+        path.suffix == ".safetensors" or head[8:] == b"{"
+    ):  # after the length of the JSON that it begins with
         return "safetensors", safetensors.load_file
     if path.suffix in {".h5", ".hdf5"} or head.startswith(_HDF5_MAGIC):
         return "Keras", _read_keras
@@ -86,7 +90,9 @@ def _read_keras(path: Path) -> dict[str, Tensor]:
     try:
         import h5py
     except ImportError as error:
-        raise WeightsError("a Keras file needs h5py; install it with: pip install 'lookalike[keras]'.") from error
+        raise WeightsError(
+            "a Keras file needs h5py; install it with: pip install 'lookalike[keras]'."
+        ) from error
     datasets = {}
 
     def keep(name: str, node: Any) -> None:
@@ -125,29 +131,47 @@ class _View:
 
     def fill(self, storages: Mapping[str, Tensor]) -> Tensor:
         numbers = storages[self.storage.key]
-        last = self.offset + sum((n - 1) * step for n, step in zip(self.shape, self.strides, strict=True))
-        inside = self.offset >= 0 and all(n >= 0 for n in self.shape) and all(step >= 0 for step in self.strides)
+        last = self.offset + sum(
+            (n - 1) * step for n, step in zip(self.shape, self.strides, strict=True)
+        )
+        inside = (
+            self.offset >= 0
+            and all(n >= 0 for n in self.shape)
+            and all(step >= 0 for step in self.strides)
+        )
         # A step of 0 would let one number stand for any number of them.
-        if not inside or math.prod(self.shape) > len(numbers) or (0 not in self.shape and last >= len(numbers)):
-            raise WeightsError(f"a tensor of shape {self.shape} reaches outside its {len(numbers)} numbers.")
+        if (
+            not inside
+            or math.prod(self.shape) > len(numbers)
+            or (0 not in self.shape and last >= len(numbers))
+        ):
+            raise WeightsError(
+                f"a tensor of shape {self.shape} reaches outside its {len(numbers)} numbers."
+            )
         steps = tuple(step * numbers.itemsize for step in self.strides)
         # No copy: a short file may name its numbers any number of times.
         return np.lib.stride_tricks.as_strided(numbers[self.offset :], self.shape, steps)
 
 
-def _rebuild(storage: _Storage, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], *_: object) -> _View:
+def _rebuild(
+    storage: _Storage, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], *_: object
+) -> _View:
     return _View(storage, _whole(offset), _several(shape), _several(strides))
 
 
 def _several(values: tuple[int, ...]) -> tuple[int, ...]:
     if not isinstance(values, tuple) or len(values) > _MOST_DIMENSIONS:
-        raise WeightsError(f"a tensor has a shape or strides that are no tuple of at most {_MOST_DIMENSIONS} numbers.")
+        raise WeightsError(
+            f"a tensor has a shape or strides that are no tuple of at most {_MOST_DIMENSIONS} numbers."
+        )
     return tuple(map(_whole, values))
 
 
 def _whole(value: int) -> int:
     if not isinstance(value, int) or not -(1 << 62) < value < 1 << 62:
-        raise WeightsError("a tensor has a shape, strides or a place that are no whole numbers of 8 bytes.")
+        raise WeightsError(
+            "a tensor has a shape, strides or a place that are no whole numbers of 8 bytes."
+        )
     return value
 
 
@@ -176,7 +200,15 @@ _ALLOWED: dict[tuple[str, str], Any] = {
 
 # What makes objects, sets (whose members are compared), and room for any number of zeros.
 _REFUSED = [
-    *(pickle.OBJ, pickle.NEWOBJ, pickle.NEWOBJ_EX, pickle.EXT1, pickle.EXT2, pickle.EXT4, pickle.PERSID),
+    *(
+        pickle.OBJ,
+        pickle.NEWOBJ,
+        pickle.NEWOBJ_EX,
+        pickle.EXT1,
+        pickle.EXT2,
+        pickle.EXT4,
+        pickle.PERSID,
+    ),
     *(pickle.EMPTY_SET, pickle.ADDITEMS, pickle.FROZENSET, pickle.DICT),
     *(pickle.BYTEARRAY8, pickle.NEXT_BUFFER, pickle.READONLY_BUFFER),
 ]
@@ -273,7 +305,10 @@ def _read_zip(path: Path) -> dict[str, Tensor]:
         # Each may be whole and yet all of them one: members of a zip can lie over each other.
         if sum(archive.getinfo(folder + key).file_size for key in wanted) > path.stat().st_size:
             raise WeightsError("its members are larger than itself.")
-        storages = {key: _numbers(_member(archive, folder + key), storage) for key, storage in wanted.items()}
+        storages = {
+            key: _numbers(_member(archive, folder + key), storage)
+            for key, storage in wanted.items()
+        }
     return {name: view.fill(storages) for name, view in views.items()}
 
 
@@ -286,14 +321,20 @@ def _member(archive: zipfile.ZipFile, name: str) -> bytes:
 
 def _named_views(state: Any) -> dict[str, _View]:
     if not isinstance(state, dict):
-        raise WeightsError(f"it holds a {type(state).__name__}, expected a state dict of named tensors.")
+        raise WeightsError(
+            f"it holds a {type(state).__name__}, expected a state dict of named tensors."
+        )
     views = {str(name): view for name, view in state.items() if isinstance(view, _View)}
     if not views:
-        raise WeightsError("it holds no named tensors; expected a plain state dict, not a checkpoint that nests one.")
+        raise WeightsError(
+            "it holds no named tensors; expected a plain state dict, not a checkpoint that nests one."
+        )
     return views
 
 
 def _numbers(data: bytes, storage: _Storage) -> Tensor:
     if storage.count < 0 or len(data) < storage.count * storage.dtype.itemsize:
-        raise WeightsError(f"it ends early: a storage of {storage.count} numbers has only {len(data)} bytes.")
+        raise WeightsError(
+            f"it ends early: a storage of {storage.count} numbers has only {len(data)} bytes."
+        )
     return np.frombuffer(data, storage.dtype, storage.count)

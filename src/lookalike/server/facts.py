@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from lookalike.sources import from_uri
-from lookalike.store.collection import Collection
+from lookalike.store.table import Table
 
 __all__ = ["Facts"]
 
@@ -29,9 +29,11 @@ class Facts:
         int64 ``[n]``, rising.
     """
 
-    def __init__(self, collection: Collection) -> None:
+    def __init__(self, collection: Table) -> None:
         schema = pa.schema([collection.table.schema.field(name) for name in _COLUMNS]).append(_ID)
-        table = pa.Table.from_batches([batch.cast(schema) for batch in collection.scan(_COLUMNS)], schema)
+        table = pa.Table.from_batches(
+            [batch.cast(schema) for batch in collection.scan(_COLUMNS)], schema
+        )
         table = table.sort_by(_ID.name).combine_chunks()
         self.ids: npt.NDArray[np.int64] = table[_ID.name].to_numpy()
         self._columns = {name: table[name].combine_chunks() for name in _COLUMNS}
@@ -54,8 +56,13 @@ class Facts:
         at = np.minimum(np.searchsorted(self.ids, ids), len(self) - 1)
         at = at[self.ids[at] == ids]
         # One by one: to gather them first costs as much as it saves.
-        columns = [[column[place].as_py() for place in at.tolist()] for column in self._columns.values()]
-        return [_fact(row, *values) for row, *values in zip(self.ids[at].tolist(), *columns, strict=True)]
+        columns = [
+            [column[place].as_py() for place in at.tolist()] for column in self._columns.values()
+        ]
+        return [
+            _fact(row, *values)
+            for row, *values in zip(self.ids[at].tolist(), *columns, strict=True)
+        ]
 
     def row(self, row: int) -> dict[str, Any] | None:
         """Return the facts of one row, or None."""
@@ -65,11 +72,16 @@ class Facts:
     def labels(self) -> list[tuple[str, int]]:
         """Return the labels and how many rows have each, the most first."""
         counted = self._columns["label"].drop_null().value_counts().to_pylist()
-        return sorted(((one["values"], one["counts"]) for one in counted), key=lambda pair: (-pair[1], pair[0]))
+        return sorted(
+            ((one["values"], one["counts"]) for one in counted),
+            key=lambda pair: (-pair[1], pair[0]),
+        )
 
     def label_column(self, ids: npt.NDArray[np.int64]) -> Sequence[str | None]:
         """Return the labels of some rows, all of which are there."""
-        found: list[str | None] = self._columns["label"].take(np.searchsorted(self.ids, ids)).to_pylist()
+        found: list[str | None] = (
+            self._columns["label"].take(np.searchsorted(self.ids, ids)).to_pylist()
+        )
         return found
 
 
@@ -83,7 +95,11 @@ def _fact(
     mtime_ns: int | None,
     sha256: bytes,
 ) -> dict[str, Any]:
-    changed = None if mtime_ns is None else datetime.fromtimestamp(mtime_ns / 1e9, UTC).isoformat(timespec="seconds")
+    changed = (
+        None
+        if mtime_ns is None
+        else datetime.fromtimestamp(mtime_ns / 1e9, UTC).isoformat(timespec="seconds")
+    )
     return {
         "id": row,
         "uri": uri,

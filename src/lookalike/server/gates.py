@@ -49,7 +49,9 @@ class Gate:
     def place(self) -> Iterator[None]:
         """Count a request as inside; it is refused, as by `run`, if as many wait already as may."""
         if self.inside >= self._most:
-            raise busy(f"{self.inside} requests are before this one ({self._name}). Try again in a moment.")
+            raise busy(
+                f"{self.inside} requests are before this one ({self._name}). Try again in a moment."
+            )
         self.inside += 1
         try:
             yield
@@ -78,7 +80,9 @@ class Together(Generic[J, T]):
         How many threads it may have at once, and how many requests one of them takes at a time.
     """
 
-    def __init__(self, gate: Gate, work: Callable[[list[J]], list[T | Exception]], *, runs: int, most: int) -> None:
+    def __init__(
+        self, gate: Gate, work: Callable[[list[J]], list[T | Exception]], *, runs: int, most: int
+    ) -> None:
         self._gate, self._work, self._runs, self._most = gate, work, runs, most
         self._free = runs
         self._waiting: deque[tuple[J, asyncio.Future[T]]] = deque()
@@ -102,7 +106,9 @@ class Together(Generic[J, T]):
         while self._waiting and self._free:
             share = min(self._most, -(-len(self._waiting) // self._runs))
             # Who asked may have gone away.
-            taken = [one for one in (self._waiting.popleft() for _ in range(share)) if not one[1].done()]
+            taken = [
+                one for one in (self._waiting.popleft() for _ in range(share)) if not one[1].done()
+            ]
             jobs, futures = [job for job, _ in taken], [future for _, future in taken]
             try:
                 running = self._gate.thread(partial(self._work, jobs))
@@ -113,7 +119,9 @@ class Together(Generic[J, T]):
                 self._free -= 1
                 running.add_done_callback(partial(self._end, futures))
 
-    def _end(self, futures: list[asyncio.Future[T]], done: asyncio.Future[list[T | Exception]]) -> None:
+    def _end(
+        self, futures: list[asyncio.Future[T]], done: asyncio.Future[list[T | Exception]]
+    ) -> None:
         self._free += 1
         failed = None if done.cancelled() else done.exception()
         for at, future in enumerate(futures):

@@ -15,13 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from lookalike.errors import CollectionError, InputError, LookalikeError
-from lookalike.models.networks import Networks
-from lookalike.searching import Searcher
+from lookalike.models.cache import Networks
+from lookalike.retrieval.search import Searcher
 from lookalike.server.caches import Cache
 from lookalike.server.facts import Facts
 from lookalike.server.problems import Problem
 from lookalike.store import ann, filters
-from lookalike.store.collection import Collection
+from lookalike.store.table import Table
 from lookalike.types import Model
 
 __all__ = ["Holding", "Shelf", "Snapshot"]
@@ -43,7 +43,7 @@ class Snapshot:
         What was made of it and is worth keeping as long, by its own key.
     """
 
-    def __init__(self, name: str, collection: Collection, networks: Networks) -> None:
+    def __init__(self, name: str, collection: Table, networks: Networks) -> None:
         self.name, self.collection = name, collection
         self.facts = Facts(collection)
         # The table reads its models from its schema each time that it is asked.
@@ -179,7 +179,7 @@ class Holding:
                 self._snapshot, self._stamp, self._fault = None, None, str(error)
 
     def _read(self) -> Snapshot:
-        snapshot = Snapshot(self.name, Collection.open(self.path), self._networks)
+        snapshot = Snapshot(self.name, Table.open(self.path), self._networks)
         snapshot.warm()
         return snapshot
 
@@ -188,11 +188,13 @@ class Holding:
         try:
             # A folder that is made anew may get the number of the one that went, and the table the same version.
             versions = os.stat(Path(self.path, "images.lance", "_versions"))  # noqa: PTH116
-            table = (self._snapshot.collection if self._snapshot else Collection.open(self.path)).table
+            table = (self._snapshot.collection if self._snapshot else Table.open(self.path)).table
             return versions.st_ino, versions.st_mtime_ns, int(table.latest_version)
         # The store's own errors for files that went away meanwhile: plain OSError, ValueError, RuntimeError.
         except (OSError, ValueError, RuntimeError) as error:
-            raise CollectionError(f"The collection {self.path} is gone. Put it back, or index again.") from error
+            raise CollectionError(
+                f"The collection {self.path} is gone. Put it back, or index again."
+            ) from error
 
 
 class Shelf:
@@ -216,7 +218,11 @@ class Shelf:
         wanted = next(iter(self.holdings)) if name is None else name
         if wanted not in self.holdings:
             known = ", ".join(self.holdings)
-            raise Problem(404, "No such collection", f"There is no collection {wanted!r} here; there is {known}.")
+            raise Problem(
+                404,
+                "No such collection",
+                f"There is no collection {wanted!r} here; there is {known}.",
+            )
         return self.holdings[wanted]
 
     def snapshot(self, name: str | None) -> Snapshot:

@@ -13,11 +13,11 @@ from typing import Any, Literal
 
 import lookalike
 from lookalike.errors import LookalikeError
-from lookalike.evaluation import evaluate
-from lookalike.indexing import Settings as Indexing
-from lookalike.layouts import Method
-from lookalike.mapping import make_map
-from lookalike.processors import cores
+from lookalike.evaluation.evaluate import evaluate
+from lookalike.indexing.run import Settings as Indexing
+from lookalike.io.processors import cores
+from lookalike.projection.layouts import Method
+from lookalike.projection.map import make_map
 from lookalike.server.holding import Holding
 from lookalike.server.problems import Problem, busy
 
@@ -92,7 +92,10 @@ class Job:
             self.error, self.state = str(error), "failed"
         except Exception as error:  # noqa: BLE001 (whatever it was, the next job is done all the same)
             _log.exception("the job %s failed", self.kind)
-            self.error, self.state = f"It failed unforeseen, see the server's log: {error}", "failed"
+            self.error, self.state = (
+                f"It failed unforeseen, see the server's log: {error}",
+                "failed",
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Return what is told of it."""
@@ -127,7 +130,9 @@ class Jobs:
             except queue.Full:
                 raise busy(f"{_WAITING} jobs wait already. Try again when some are done.") from None
             self._jobs[job.id] = job
-            for old in [one.id for one in self._jobs.values() if one.ended][: max(0, len(self._jobs) - _REMEMBERED)]:
+            for old in [one.id for one in self._jobs.values() if one.ended][
+                : max(0, len(self._jobs) - _REMEMBERED)
+            ]:
                 del self._jobs[old]
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="jobs", daemon=True)
@@ -151,7 +156,9 @@ class Jobs:
             job = self._jobs.get(name)
         if job is None:
             raise Problem(
-                404, "No such job", "There is no job of that name, or it ended long ago. See the list of jobs."
+                404,
+                "No such job",
+                "There is no job of that name, or it ended long ago. See the list of jobs.",
             )
         return job
 
@@ -178,7 +185,9 @@ def evaluation(holding: Holding, spaces: list[str]) -> Callable[[Job], dict[str,
     return work
 
 
-def mapping(holding: Holding, space: str, method: Method, *, fresh: bool) -> Callable[[Job], dict[str, Any]]:
+def mapping(
+    holding: Holding, space: str, method: Method, *, fresh: bool
+) -> Callable[[Job], dict[str, Any]]:
     """Return the work of making a map, which the collection keeps."""
 
     def work(_: Job) -> dict[str, Any]:

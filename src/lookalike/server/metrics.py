@@ -25,16 +25,27 @@ class Metrics:
     def __init__(self, state: State) -> None:
         self._registry = CollectorRegistry()
         self._requests = Counter(
-            "lookalike_requests", "Requests answered.", ["method", "route", "status"], registry=self._registry
+            "lookalike_requests",
+            "Requests answered.",
+            ["method", "route", "status"],
+            registry=self._registry,
         )
         self._seconds = Histogram(
             "lookalike_request_seconds", "Time to the end of an answer.", ["route"], buckets=_SECONDS,
             registry=self._registry,
         )  # fmt: skip
         for name, gate in (("pictures", state.work), ("reading", state.read)):
-            gauge = Gauge(f"lookalike_{name}_inside", "Requests being worked on or waiting.", registry=self._registry)
+            gauge = Gauge(
+                f"lookalike_{name}_inside",
+                "Requests being worked on or waiting.",
+                registry=self._registry,
+            )
             gauge.set_function(partial(getattr, gate, "inside"))
-        memory = Gauge("lookalike_uploads_bytes", "Memory of pictures that clients sent.", registry=self._registry)
+        memory = Gauge(
+            "lookalike_uploads_bytes",
+            "Memory of pictures that clients sent.",
+            registry=self._registry,
+        )
         memory.set_function(lambda: state.uploads.weight)
         self._registry.register(_Collections(state))
 
@@ -72,7 +83,11 @@ class Counted:
         finally:
             # A method or path that is not known would make a new counter each time.
             route = getattr(scope.get("route"), "path", "other").removeprefix(API)
-            method = scope["method"] if scope["method"] in {"GET", "HEAD", "POST", "DELETE", "OPTIONS"} else "other"
+            method = (
+                scope["method"]
+                if scope["method"] in {"GET", "HEAD", "POST", "DELETE", "OPTIONS"}
+                else "other"
+            )
             self._metrics.count(method, route, status, time.perf_counter() - began)
 
 
@@ -84,8 +99,12 @@ class _Collections(Collector):
 
     def collect(self) -> list[GaugeMetricFamily]:
         """Return a gauge of images and one of versions."""
-        images = GaugeMetricFamily("lookalike_collection_images", "Images of a collection.", labels=["collection"])
-        version = GaugeMetricFamily("lookalike_collection_version", "Its table's version.", labels=["collection"])
+        images = GaugeMetricFamily(
+            "lookalike_collection_images", "Images of a collection.", labels=["collection"]
+        )
+        version = GaugeMetricFamily(
+            "lookalike_collection_version", "Its table's version.", labels=["collection"]
+        )
         for name, holding in self._state.shelf.holdings.items():
             try:
                 snapshot = holding.snapshot()

@@ -12,7 +12,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
-from lookalike import images
+from lookalike import imaging
 from lookalike.errors import ImageError
 from lookalike.server.holding import Snapshot
 from lookalike.server.problems import Problem
@@ -22,7 +22,7 @@ from lookalike.sources import from_uri
 __all__ = ["Original", "media_type", "original", "thumbnail"]
 
 # Of what is kept with each row: docs/decisions/0018-server.md.
-_KEPT_SIDE = images.THUMBNAIL_SIDE
+_KEPT_SIDE = imaging.THUMBNAIL_SIDE
 # A larger original is too much to decode while someone waits.
 _MOST_BYTES = 64 << 20
 
@@ -67,8 +67,8 @@ def _made(state: State, fact: dict[str, Any], side: int) -> bytes | None:
         data = file.read(_MOST_BYTES + 1)
         if len(data) > _MOST_BYTES:
             return None
-        image, _ = images.decode_small(data, least=side, max_pixels=state.settings.max_pixels)
-        return images.thumbnail(image, side=side)
+        image, _ = imaging.decode_small(data, least=side, max_pixels=state.settings.max_pixels)
+        return imaging.thumbnail(image, side=side)
     return None
 
 
@@ -106,7 +106,11 @@ def original(fact: dict[str, Any]) -> Original:
     try:
         size, kind = os.fstat(file.fileno()).st_size, media_type(file.read(32))
         file.seek(0)
-        if size != fact["size"] or kind is None or hashlib.file_digest(file, "sha256").hexdigest() != fact["content"]:
+        if (
+            size != fact["size"]
+            or kind is None
+            or hashlib.file_digest(file, "sha256").hexdigest() != fact["content"]
+        ):
             raise _gone(fact)
         file.seek(0)
     except OSError:

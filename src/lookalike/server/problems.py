@@ -70,10 +70,18 @@ def busy(detail: str) -> Problem:
 
 def invalid(errors: Sequence[Any]) -> Problem:
     """Return the problem of a request that is not what the interface says; `errors` as pydantic lists them."""
-    listed = [{"where": ".".join(map(str, error["loc"])), "reason": str(error["msg"])} for error in errors[:20]]
+    listed = [
+        {"where": ".".join(map(str, error["loc"])), "reason": str(error["msg"])}
+        for error in errors[:20]
+    ]
     first = listed[0] if listed else {"where": "", "reason": "it cannot be read"}
     place = f" at {first['where']}" if first["where"] else ""
-    return Problem(422, "Not a valid request", f"The request is not valid{place}: {first['reason']}.", errors=listed)
+    return Problem(
+        422,
+        "Not a valid request",
+        f"The request is not valid{place}: {first['reason']}.",
+        errors=listed,
+    )
 
 
 def response(problem: Problem, instance: str) -> Response:
@@ -112,7 +120,10 @@ def _methods(app: FastAPI, request: Request) -> str:
     """Return the methods that a path knows: those of all of its routes, where the error names only the first's."""
     path = getattr(request.scope.get("route"), "path", "")
     known = (name for name in app.openapi()["paths"] if name.endswith(path))
-    return ", ".join(method.upper() for name in known for method in app.openapi()["paths"][name]) or "GET"
+    return (
+        ", ".join(method.upper() for name in known for method in app.openapi()["paths"][name])
+        or "GET"
+    )
 
 
 def _problem(error: Exception) -> Problem:
@@ -127,6 +138,12 @@ def _problem(error: Exception) -> Problem:
         return Problem(400, "Cut short", "The connection ended before the request did.")
     for kind, status, title in _STATUS:
         if isinstance(error, kind):
-            return Problem(status, title, str(error), headers={"Retry-After": "5"} if status == 503 else None)
+            return Problem(
+                status, title, str(error), headers={"Retry-After": "5"} if status == 503 else None
+            )
     _log.error("an unforeseen error", exc_info=error)
-    return Problem(500, "An error of the server", "Something went wrong that should not; the server's log says what.")
+    return Problem(
+        500,
+        "An error of the server",
+        "Something went wrong that should not; the server's log says what.",
+    )

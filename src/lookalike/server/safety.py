@@ -111,9 +111,15 @@ class Guard:
 
     def _check_origin(self, headers: Headers) -> None:
         origin = headers.get("origin")
-        own = origin is None or _same_place(origin, headers.get("host", "")) or origin in self._settings.origins
+        own = (
+            origin is None
+            or _same_place(origin, headers.get("host", ""))
+            or origin in self._settings.origins
+        )
         site = headers.get("sec-fetch-site", "none")
-        if not own or (site not in {"same-origin", "none"} and origin not in self._settings.origins):
+        if not own or (
+            site not in {"same-origin", "none"} and origin not in self._settings.origins
+        ):
             raise Problem(
                 403,
                 "Not from another site",
@@ -123,7 +129,11 @@ class Guard:
 
     def _check_token(self, path: str, headers: Headers) -> None:
         token = self._settings.token
-        if token is None or not (path.startswith(f"{API}/") or path == "/metrics") or path == f"{API}/health":
+        if (
+            token is None
+            or not (path.startswith(f"{API}/") or path == "/metrics")
+            or path == f"{API}/health"
+        ):
             return
         scheme, _, shown = headers.get("authorization", "").partition(" ")
         given = shown.strip() if scheme.lower() == "bearer" else _cookie(headers)
@@ -190,7 +200,9 @@ class _Body:
             async with asyncio.timeout(_DRAIN_SECONDS):
                 while not self._ended:
                     message = await self._receive()
-                    self._ended = message["type"] != "http.request" or not message.get("more_body", False)
+                    self._ended = message["type"] != "http.request" or not message.get(
+                        "more_body", False
+                    )
         except TimeoutError:
             pass
 

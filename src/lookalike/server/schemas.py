@@ -51,7 +51,12 @@ Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$", examples=[_HASH])]
 RowId = Annotated[int, Field(ge=0, lt=2**63, description="A row's id.", examples=[12])]
 Weight = Annotated[
     float,
-    Field(gt=0, le=1e6, allow_inf_nan=False, description="How much it weighs beside the others of its side."),
+    Field(
+        gt=0,
+        le=1e6,
+        allow_inf_nan=False,
+        description="How much it weighs beside the others of its side.",
+    ),
 ]
 
 
@@ -99,10 +104,16 @@ _Examples = Annotated[list[Example], Field(max_length=64)]
 class Question(_Asked):
     """What is searched by: pictures that matches should be like, and pictures that they should be unlike."""
 
-    collection: Annotated[str | None, Field(description="A collection's name; the first if left out.")] = None
-    space: Annotated[str | None, Field(description="The Space to measure in; the first if left out.")] = None
+    collection: Annotated[
+        str | None, Field(description="A collection's name; the first if left out.")
+    ] = None
+    space: Annotated[
+        str | None, Field(description="The Space to measure in; the first if left out.")
+    ] = None
     plus: Annotated[_Examples, Field(description="Like these: their weighted mean.")] = []
-    minus: Annotated[_Examples, Field(description="Unlike these: their weighted mean is taken off.")] = []
+    minus: Annotated[
+        _Examples, Field(description="Unlike these: their weighted mean is taken off.")
+    ] = []
 
 
 class Search(Question):
@@ -116,11 +127,17 @@ class Search(Question):
 
     k: Annotated[int, Field(ge=1, le=1000, description="How many matches.")] = 10
     where: Annotated[
-        str | None, Field(max_length=10_000, description="Only images that fit, such as `width > 300`.")
+        str | None,
+        Field(max_length=10_000, description="Only images that fit, such as `width > 300`."),
     ] = None
-    exact: Annotated[bool, Field(description="Compare every picture, although the Space has an index.")] = False
+    exact: Annotated[
+        bool, Field(description="Compare every picture, although the Space has an index.")
+    ] = False
     not_self: Annotated[
-        bool, Field(description="Leave out the rows searched by, and rows with the content of a picture sent.")
+        bool,
+        Field(
+            description="Leave out the rows searched by, and rows with the content of a picture sent."
+        ),
     ] = False
 
 
@@ -172,7 +189,9 @@ class SpaceSummary(_Answer):
     dim: int
     precision: str
     vectors: Annotated[int, Field(description="How many images have a vector in it.")]
-    indexed: Annotated[bool, Field(description="Whether it is searched approximately unless `exact` is asked for.")]
+    indexed: Annotated[
+        bool, Field(description="Whether it is searched approximately unless `exact` is asked for.")
+    ]
 
 
 class ColumnSummary(_Answer):
@@ -195,7 +214,9 @@ class CollectionSummary(_Answer):
     name: str
     images: int
     failures: int
-    version: Annotated[int, Field(description="Another number whenever the collection has changed.")]
+    version: Annotated[
+        int, Field(description="Another number whenever the collection has changed.")
+    ]
     originals: Annotated[bool, Field(description="Whether `original` gives the files themselves.")]
     spaces: list[SpaceSummary]
     columns: list[ColumnSummary]
@@ -206,7 +227,9 @@ class Collections(_Answer):
     """The collections of this server, the default one first."""
 
     collections: list[CollectionSummary]
-    unavailable: Annotated[list[Fault], Field(description="Collections that cannot be read now, and why.")] = []
+    unavailable: Annotated[
+        list[Fault], Field(description="Collections that cannot be read now, and why.")
+    ] = []
 
 
 class ModelSummary(_Answer):
@@ -246,7 +269,9 @@ class Facts(_Answer):
     height: int | None
     size: Annotated[int | None, Field(description="Bytes of the file.")]
     mtime: Annotated[str | None, Field(description="When the file was last changed, ISO 8601.")]
-    content: Annotated[Sha256, Field(description="The sha256 of the file, for `thumbnail?content=`.")]
+    content: Annotated[
+        Sha256, Field(description="The sha256 of the file, for `thumbnail?content=`.")
+    ]
 
 
 class Match(Facts):
@@ -264,9 +289,15 @@ class Found(_Answer):
     metric: Literal["euclidean"]
     exact: bool
     recall: Annotated[
-        float | None, Field(description="Of an approximate search, the share of neighbours it was measured to find.")
+        float | None,
+        Field(
+            description="Of an approximate search, the share of neighbours it was measured to find."
+        ),
     ]
-    uploads: Annotated[list[Sha256], Field(description="The pictures of this request, to be named in the next one.")]
+    uploads: Annotated[
+        list[Sha256],
+        Field(description="The pictures of this request, to be named in the next one."),
+    ]
     seconds: float
     matches: list[Match]
 
@@ -321,7 +352,9 @@ class MapFacts(_Answer):
     seed: int
     parameters: dict[str, Any]
     fidelity: dict[str, Any]
-    missing: Annotated[int, Field(description="Images that the map does not show yet; make it again for them.")]
+    missing: Annotated[
+        int, Field(description="Images that the map does not show yet; make it again for them.")
+    ]
 
 
 class MapBody(_Answer):
@@ -347,16 +380,28 @@ class NewJob(_Asked):
     """A job to begin."""
 
     model_config = ConfigDict(
-        strict=True, extra="forbid", json_schema_extra={"examples": [{"kind": "map", "method": "pca"}]}
+        strict=True,
+        extra="forbid",
+        json_schema_extra={"examples": [{"kind": "map", "method": "pca"}]},
     )
 
     kind: Literal["evaluate", "map", "index"]
     collection: str | None = None
-    spaces: Annotated[list[str], Field(max_length=64, description="Of `evaluate`: which Spaces; all if none.")] = []
-    space: Annotated[str | None, Field(description="Of `map`: which Space; the first if left out.")] = None
-    method: Annotated[Literal["tsne", "pca", "umap"], Field(description="Of `map`: how places are found.")] = "tsne"
-    fresh: Annotated[bool, Field(description="Of `map`: make it anew, although one is kept.")] = False
-    root: Annotated[int | None, Field(ge=0, lt=1000, description="Of `index`: the number of a root.")] = None
+    spaces: Annotated[
+        list[str], Field(max_length=64, description="Of `evaluate`: which Spaces; all if none.")
+    ] = []
+    space: Annotated[
+        str | None, Field(description="Of `map`: which Space; the first if left out.")
+    ] = None
+    method: Annotated[
+        Literal["tsne", "pca", "umap"], Field(description="Of `map`: how places are found.")
+    ] = "tsne"
+    fresh: Annotated[bool, Field(description="Of `map`: make it anew, although one is kept.")] = (
+        False
+    )
+    root: Annotated[
+        int | None, Field(ge=0, lt=1000, description="Of `index`: the number of a root.")
+    ] = None
 
 
 class JobBody(_Answer):

@@ -34,7 +34,9 @@ def bind(host: str, port: int) -> socket.socket:
         If it is taken, or the host is not this machine's.
     """
     try:
-        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        family, *_, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
         # Named, for asyncio sends at once, and does not wait for more to send, only where it knows that this is TCP.
         taken = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     except OSError as error:
@@ -112,7 +114,10 @@ class _Bounded(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._in_head = False
-        if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > _HEADER_BYTES:
+        if (
+            len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+            > _HEADER_BYTES
+        ):
             raise ValueError("the headers are too large")  # answered with 400
         super().on_headers_complete()
 

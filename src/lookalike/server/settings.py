@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from lookalike.processors import cores
+from lookalike.io.processors import cores
 
 __all__ = ["API", "LOOPBACK", "Settings"]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from starlette.requests import Request
 
-from lookalike.processors import cores
+from lookalike.io.processors import cores
 from lookalike.server import thumbnails
 from lookalike.server.caches import Cache
 from lookalike.server.gates import Gate, Together
@@ -59,7 +59,9 @@ class State:
         self.pictures = Cache(of.thumbnails)
         self.work = Gate("pictures", of.workers, of.waiting)
         self.read = Gate("reading", cores(), 16 * of.waiting)
-        self.errands = Together(self.work, self.uploads.run, runs=of.workers, most=_PICTURES_AT_ONCE)
+        self.errands = Together(
+            self.work, self.uploads.run, runs=of.workers, most=_PICTURES_AT_ONCE
+        )
         # One read at a time: what is asked for meanwhile is the next.
         self.thumbnails = Together(self.read, thumbnails.read, runs=1, most=_THUMBNAILS_AT_ONCE)
 

@@ -21,4 +21,7 @@ def read(asked: list[tuple[Snapshot, int]]) -> list[bytes | Exception]:
         except Exception as error:  # noqa: BLE001 (that of one collection, which others are not to hear of)
             kept = [error] * len(ids)
         found |= {(snapshot, row): data for row, data in zip(ids, kept, strict=True)}
-    return [found[one] or Problem(404, "No thumbnail", f"The row {one[1]} has no thumbnail.") for one in asked]
+    return [
+        found[one] or Problem(404, "No thumbnail", f"The row {one[1]} has no thumbnail.")
+        for one in asked
+    ]

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from lookalike import images
+from lookalike import imaging
 from lookalike.errors import ImageError
-from lookalike.searching import Searcher
+from lookalike.retrieval.search import Searcher
 from lookalike.server.caches import Cache
 from lookalike.server.problems import Problem
 from lookalike.types import Model
@@ -38,7 +38,9 @@ class Upload:
     data: bytes
     sha256: str
     size: tuple[int, int]
-    vectors: dict[tuple[str, str, str | None], npt.NDArray[np.float16]] = field(default_factory=dict)
+    vectors: dict[tuple[str, str, str | None], npt.NDArray[np.float16]] = field(
+        default_factory=dict
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,9 @@ class Uploads:
         fresh: Fresh = {}
         taken = [self._taken(errand, fresh) for errand in errands]
         failed = self._embed(fresh)
-        return [_result(errand, uploads, failed) for errand, uploads in zip(errands, taken, strict=True)]
+        return [
+            _result(errand, uploads, failed) for errand, uploads in zip(errands, taken, strict=True)
+        ]
 
     def find(self, sha256: str) -> Upload:
         """Return a picture that was sent before.
@@ -116,7 +120,9 @@ class Uploads:
         """
         upload = self._kept.get(sha256)
         if upload is None:
-            raise Problem(404, "No such upload", "That picture is not kept here any more. Send it again.")
+            raise Problem(
+                404, "No such upload", "That picture is not kept here any more. Send it again."
+            )
         return upload
 
     def embedded(self, upload: Upload, searcher: Searcher) -> bool:
@@ -132,7 +138,7 @@ class Uploads:
 
     def small(self, upload: Upload, side: int) -> bytes:
         """Return a picture as a JPEG whose longer side is at most so many pixels."""
-        return images.thumbnail(self._decode(upload.data, None)[0], side=side)
+        return imaging.thumbnail(self._decode(upload.data, None)[0], side=side)
 
     def _taken(self, errand: Errand, fresh: Fresh) -> list[Upload] | Exception:
         """Return a request's pictures, or why one cannot be taken; add to `fresh` those that are to be embedded."""
@@ -142,11 +148,13 @@ class Uploads:
             for data in errand.pictures:
                 sha256 = hashlib.sha256(data).hexdigest()
                 upload = met.get(sha256) or self._kept.get(sha256)
-                if upload is None or not (self.embedded(upload, errand.searcher) or (sha256, errand.searcher) in fresh):
+                if upload is None or not (
+                    self.embedded(upload, errand.searcher) or (sha256, errand.searcher) in fresh
+                ):
                     picture, size = self._decode(data, model)
                     upload = met[sha256] = upload or Upload(data, sha256, size)
                     # Small from here on, whatever was sent.
-                    fresh[sha256, errand.searcher] = upload, images.prepare(picture, model)
+                    fresh[sha256, errand.searcher] = upload, imaging.prepare(picture, model)
                 uploads.append(upload)
         except Exception as error:  # noqa: BLE001 (the request's own, as in `_result`)
             return error
@@ -170,9 +178,9 @@ class Uploads:
         self._kept.put(upload.sha256, upload, len(upload.data) + 4096)
 
     def _decode(self, data: bytes, model: Model | None) -> tuple[Image.Image, tuple[int, int]]:
-        least = images.least_side(model) if model else 640
+        least = imaging.least_side(model) if model else 640
         try:
-            return images.decode_small(data, least=least, max_pixels=self._max_pixels)
+            return imaging.decode_small(data, least=least, max_pixels=self._max_pixels)
         except ImageError as error:
             reason = str(error).replace(" (--max-megapixels raises it)", "")
             raise ImageError(f"The picture cannot be searched by: {reason}.") from error
@@ -190,7 +198,9 @@ def _embedded(
         return [found for picture in pictures for found in _embedded(searcher, [picture])]
 
 
-def _result(errand: Errand, uploads: list[Upload] | Exception, failed: dict[tuple[str, Searcher], Exception]) -> Any:
+def _result(
+    errand: Errand, uploads: list[Upload] | Exception, failed: dict[tuple[str, Searcher], Exception]
+) -> Any:
     """Return what a request makes of its pictures, or the exception that this ends in."""
     if isinstance(uploads, Exception):
         return uploads

@@ -16,10 +16,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from lookalike.gallery import Gallery
+from lookalike.vectors.exact import Gallery
 
 if TYPE_CHECKING:
-    from lookalike.store.collection import Collection
+    from lookalike.store.table import Table
 
 __all__ = [
     "THRESHOLD",
@@ -130,14 +130,16 @@ def key(space: str) -> str:
     return f"lookalike.tuned.{space}"
 
 
-def segments(collection: Collection, space: str) -> tuple[str, ...]:
+def segments(collection: Table, space: str) -> tuple[str, ...]:
     """Return the uuids of the parts of a Space's index; none if it has no index."""
     with collection.reading():
-        found = [index for index in collection.table.describe_indices() if index.field_names == [space]]
+        found = [
+            index for index in collection.table.describe_indices() if index.field_names == [space]
+        ]
     return tuple(sorted(str(segment.uuid) for index in found for segment in index.segments))
 
 
-def recorded(collection: Collection, space: str) -> Tuned | None:
+def recorded(collection: Table, space: str) -> Tuned | None:
     """Return what the table keeps of a Space's last tuning, whether it still holds or not; None if that is torn."""
     with collection.reading():
         text = collection.table.config().get(key(space), "")
@@ -147,19 +149,23 @@ def recorded(collection: Collection, space: str) -> Tuned | None:
         return None
 
 
-def tuned(collection: Collection, space: str) -> Tuned | None:
+def tuned(collection: Table, space: str) -> Tuned | None:
     """Return the tuning of the index that a Space has now, or None if there is none."""
     place, version = ("tuned", space), collection.version
     if collection.kept.get(place, (None,))[0] != version:
         record = recorded(collection, space)
-        holds = record is not None and record.segments and record.segments == segments(collection, space)
+        holds = (
+            record is not None
+            and record.segments
+            and record.segments == segments(collection, space)
+        )
         collection.kept[place] = version, record if holds else None
     found: Tuned | None = collection.kept[place][1]
     return found
 
 
 def nearest(
-    collection: Collection,
+    collection: Table,
     space: str,
     query: Halves,
     k: int,
@@ -191,7 +197,7 @@ def nearest(
 
 
 def ask(
-    collection: Collection,
+    collection: Table,
     space: str,
     query: Halves,
     k: int,
@@ -202,10 +208,20 @@ def ask(
 ) -> Found:
     """Search the index with a setting; see `nearest`."""
     wanted = setting.candidates + len(leave_out)
-    nearest = {"column": space, "q": query.astype(np.float32), "k": wanted, "nprobes": setting.probes, "metric": "L2"}
+    nearest = {
+        "column": space,
+        "q": query.astype(np.float32),
+        "k": wanted,
+        "nprobes": setting.probes,
+        "metric": "L2",
+    }
     with collection.reading("searched"):
         rows = collection.table.to_table(
-            columns=[space, "_distance"], nearest=nearest, filter=where, prefilter=where is not None, with_row_id=True
+            columns=[space, "_distance"],
+            nearest=nearest,
+            filter=where,
+            prefilter=where is not None,
+            with_row_id=True,
         )
     # An id is there once, whatever the index remembers of a row that has changed.
     ids, first = np.unique(rows["_rowid"].to_numpy().astype(np.int64), return_index=True)
@@ -213,7 +229,9 @@ def ask(
     return Found(*compare(rows[space].take(first[kept]), ids[kept], query, k), setting.recall)
 
 
-def compare(column: pa.ChunkedArray, ids: Ids, query: Halves, k: int) -> tuple[Ids, npt.NDArray[np.float64]]:
+def compare(
+    column: pa.ChunkedArray, ids: Ids, query: Halves, k: int
+) -> tuple[Ids, npt.NDArray[np.float64]]:
     """Return the k nearest of some rows, by their vectors as the table holds them, and their distances."""
     filled = column.combine_chunks().is_valid().to_numpy(zero_copy_only=False)
     return Gallery(ids[filled], matrix(column)).nearest(query, k)

@@ -21,11 +21,23 @@ from typing import NamedTuple, NoReturn
 import pyarrow as pa
 
 from lookalike.errors import InputError
+from lookalike.io.tables import HOLDS, instant
 from lookalike.store.schema import metadata_of, quote, quote_name
-from lookalike.tables import HOLDS, instant
 from lookalike.types import Kind
 
-__all__ = ["And", "Column", "Compare", "Filter", "In", "IsNull", "Like", "Or", "columns_of", "parse", "render"]
+__all__ = [
+    "And",
+    "Column",
+    "Compare",
+    "Filter",
+    "In",
+    "IsNull",
+    "Like",
+    "Or",
+    "columns_of",
+    "parse",
+    "render",
+]
 
 MAX_LENGTH, MAX_DEPTH = 10_000, 16
 _MAX_INT = 2**63 - 1
@@ -135,7 +147,9 @@ def parse(text: str, columns: Mapping[str, Column]) -> Filter:
         the place, and what was expected there.
     """
     if len(text) > MAX_LENGTH:
-        raise InputError(f"The filter has {len(text):,} characters; expected at most {MAX_LENGTH:,}. Shorten it.")
+        raise InputError(
+            f"The filter has {len(text):,} characters; expected at most {MAX_LENGTH:,}. Shorten it."
+        )
     if not text.isascii() and text != text.encode(errors="replace").decode():
         raise InputError(f"The filter {text!r} holds what is no Unicode character. Write it again.")
     return _Parser(text, columns).whole()
@@ -153,10 +167,16 @@ def render(tree: Filter) -> str:
             within = f"IN ({', '.join(map(_literal, values))})"
             # The store takes "x NOT IN (1) OR x NOT IN (2)" for true, though x be null.
             present = render(IsNull(column, negated=True))
-            return f"({_operand(column)} NOT {within} AND {present})" if negated else f"{_operand(column)} {within}"
+            return (
+                f"({_operand(column)} NOT {within} AND {present})"
+                if negated
+                else f"{_operand(column)} {within}"
+            )
         case Like(column, pattern, negated):
             # The store's own backslash takes any character as itself: one that means itself here is doubled there.
-            escaped = re.sub(r"\\([\\%_])|\\", lambda found: found[0] if found[1] else r"\\", pattern)
+            escaped = re.sub(
+                r"\\([\\%_])|\\", lambda found: found[0] if found[1] else r"\\", pattern
+            )
             return f"{_operand(column)} {'NOT ' * negated}LIKE {quote(escaped)}"
         case IsNull(column, negated):
             return f"{_operand(column)} IS {'NOT ' * negated}NULL"
@@ -233,7 +253,11 @@ class _Parser:
             found = _TOKEN.match(self._text, start)
             if found is None:
                 rest = self._text[start:].lstrip()
-                what = "a quote that is not closed" if rest[0] in "'\"`" else "neither a name, a value nor an operator"
+                what = (
+                    "a quote that is not closed"
+                    if rest[0] in "'\"`"
+                    else "neither a name, a value nor an operator"
+                )
                 self._refuse(f"this is {what}", len(self._text) - len(rest))
             kind = found.lastgroup or ""
             yield _Token(kind, found[kind], found.start(kind))
@@ -283,8 +307,15 @@ class _Parser:
         operator = _SAME.get(self._next.word, self._next.word)
         known = ("=", "!=") if column.kind == "bool" else tuple(_OPPOSITE)
         if negated or operator not in known:
-            words = [*([] if negated else known), "in", *["like"] * (column.kind == "string"), *["is"] * (not negated)]
-            self._refuse(f"{column.written} holds {HOLDS[column.kind]}; expected one of {' '.join(words)} after it")
+            words = [
+                *([] if negated else known),
+                "in",
+                *["like"] * (column.kind == "string"),
+                *["is"] * (not negated),
+            ]
+            self._refuse(
+                f"{column.written} holds {HOLDS[column.kind]}; expected one of {' '.join(words)} after it"
+            )
         self._at += 1
         return Compare(column, operator, self._value(column))
 

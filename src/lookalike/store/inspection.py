@@ -13,11 +13,11 @@ import pyarrow as pa
 
 from lookalike.errors import CollectionError
 from lookalike.store import ann
-from lookalike.store.guard import forbids, guard, reason_of
+from lookalike.store.failures import forbids, guard, reason_of
 from lookalike.store.schema import quote
 
 if TYPE_CHECKING:
-    from lookalike.store.collection import Collection
+    from lookalike.store.table import Table
 
 __all__ = [
     "Broken",
@@ -61,7 +61,7 @@ class Broken(NamedTuple):
     reason: str
 
 
-def rows(collection: Collection) -> Iterator[pa.RecordBatch | Broken]:
+def rows(collection: Table) -> Iterator[pa.RecordBatch | Broken]:
     """Read every column of every row, with the ids as ``_rowid``: batches, and what of them cannot be read.
 
     A batch lacks the columns that cannot be read in its fragment.
@@ -81,7 +81,7 @@ def rows(collection: Collection) -> Iterator[pa.RecordBatch | Broken]:
                 yield from _after(read, _batches(collection, fragment, whole))
 
 
-def count(collection: Collection) -> int:
+def count(collection: Table) -> int:
     """Return how many rows there are, images and failures."""
     with guard(collection.path, "read"):
         return int(collection.table.count_rows())
@@ -100,7 +100,7 @@ def cause(error: CollectionError) -> str:
     return reason_of(error.__cause__ or error)
 
 
-def uris(collection: Collection) -> Iterator[tuple[list[str], Ids]]:
+def uris(collection: Table) -> Iterator[tuple[list[str], Ids]]:
     """Yield the uris and the ids of all rows, as far as they can be read."""
     for fragment in collection.table.get_fragments():
         with suppress(CollectionError):
@@ -108,7 +108,7 @@ def uris(collection: Collection) -> Iterator[tuple[list[str], Ids]]:
                 yield batch["uri"].to_pylist(), batch["_rowid"].to_numpy().astype(np.int64)
 
 
-def unreadable_version(collection: Collection) -> str | None:
+def unreadable_version(collection: Table) -> str | None:
     """Return why an older version cannot be read, if one cannot: then the store can never remove any."""
     try:
         collection.table.versions()
@@ -117,13 +117,13 @@ def unreadable_version(collection: Collection) -> str | None:
     return None
 
 
-def indexed(collection: Collection) -> set[str]:
+def indexed(collection: Table) -> set[str]:
     """Return the columns that have an index."""
     with guard(collection.path, "read"):
         return {index.field_names[0] for index in collection.table.describe_indices()}
 
 
-def look_up(collection: Collection, uris: Sequence[str]) -> dict[str, set[int]]:
+def look_up(collection: Table, uris: Sequence[str]) -> dict[str, set[int]]:
     """Return the ids of the rows that a look-up finds for each of some uris; by the index, if there is one."""
     found: dict[str, set[int]] = {uri: set() for uri in uris}
     with guard(collection.path, "searched"):
@@ -134,19 +134,21 @@ def look_up(collection: Collection, uris: Sequence[str]) -> dict[str, set[int]]:
     return found
 
 
-def labelled(collection: Collection, label: str) -> int:
+def labelled(collection: Table, label: str) -> int:
     """Return how many rows a look-up finds for a label; by the index, if there is one."""
     with guard(collection.path, "searched"):
         return int(collection.table.count_rows(f"label = {quote(label)}"))
 
 
-def finds_itself(collection: Collection, space: str, vector: npt.NDArray[np.float16]) -> bool:
+def finds_itself(collection: Table, space: str, vector: npt.NDArray[np.float16]) -> bool:
     """Tell whether the index of a Space, every partition of it read, finds a vector that is among its rows."""
     found = ann.ask(collection, space, vector, 1, ann.Setting(1, _ALL_PARTITIONS, 100, 0.0))
     return len(found.ids) == 1 and found.distances[0] == 0
 
 
-def _batches(collection: Collection, fragment: lance.LanceFragment, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+def _batches(
+    collection: Table, fragment: lance.LanceFragment, columns: Sequence[str]
+) -> Iterator[pa.RecordBatch]:
     with guard(collection.path, "read"):
         yield from collection.table.scanner(
             columns=list(columns),
@@ -166,7 +168,7 @@ def _after(count: int, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordB
         count = max(0, count - len(batch))
 
 
-def _broken(collection: Collection, fragment: lance.LanceFragment) -> list[Broken]:
+def _broken(collection: Table, fragment: lance.LanceFragment) -> list[Broken]:
     """Find which columns of a fragment cannot be read, by reading each alone."""
     first: list[str] = []
     failed: dict[tuple[str, str], list[str]] = {}
@@ -181,13 +183,17 @@ def _broken(collection: Collection, fragment: lance.LanceFragment) -> list[Broke
     ids = np.empty(0, np.int64)
     # They are in the manifest, whatever became of the data; but the list of the deleted ones is a file too.
     with suppress(CollectionError):
-        ids = np.concatenate([ids, *(batch["_rowid"].to_numpy() for batch in _batches(collection, fragment, []))])
+        ids = np.concatenate(
+            [ids, *(batch["_rowid"].to_numpy() for batch in _batches(collection, fragment, []))]
+        )
     return [Broken(names, ids.astype(np.int64), first, *place) for place, names in failed.items()]
 
 
-def _file(collection: Collection, fragment: lance.LanceFragment, column: str) -> str:
+def _file(collection: Table, fragment: lance.LanceFragment, column: str) -> str:
     """Return the file that holds a column of a fragment."""
-    field = next(field for field in collection.table.lance_schema.fields() if field.name() == column)
+    field = next(
+        field for field in collection.table.lance_schema.fields() if field.name() == column
+    )
     wanted = {field.id(), *(child.id() for child in field.children())}
     held = [file.path for file in fragment.data_files() if wanted & set(file.fields)]
     return f"data/{held[-1]}" if held else "data"

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import IO
 
 from lookalike.errors import BusyError, InputError
-from lookalike.files import try_lock
-from lookalike.store.guard import guard
+from lookalike.io.files import try_lock
+from lookalike.store.failures import guard
 
 __all__ = ["UPKEEP", "WRITER", "held"]
 
@@ -37,7 +37,9 @@ _own = threading.local()
 
 
 @contextmanager
-def held(path: str, name: str = WRITER, *, patience: float | None = None, new: bool = False) -> Iterator[bool]:
+def held(
+    path: str, name: str = WRITER, *, patience: float | None = None, new: bool = False
+) -> Iterator[bool]:
     """Hold one of a collection's locks until the block ends; within another such block of the same thread it is held.
 
     Parameters
@@ -87,7 +89,9 @@ def _patience() -> float:
     except ValueError:
         patience = -1.0
     if not patience >= 0:
-        raise InputError(f"LOOKALIKE_WAIT={given} is no time; expected a number of seconds from 0, such as 60.")
+        raise InputError(
+            f"LOOKALIKE_WAIT={given} is no time; expected a number of seconds from 0, such as 60."
+        )
     return patience
 
 
@@ -115,7 +119,9 @@ def _take(file: IO[bytes], path: str, patience: float) -> bool:
                 f"{patience:g} seconds. Run the command again once that is done, or wait longer: LOOKALIKE_WAIT=3600."
             )
         if waited >= _LONG and not told:
-            _LOG.warning("Waiting for %s, which is changing the collection %s.", _holder(file), path)
+            _LOG.warning(
+                "Waiting for %s, which is changing the collection %s.", _holder(file), path
+            )
             told = True
         time.sleep(pause)
         pause = min(2 * pause, 0.05)

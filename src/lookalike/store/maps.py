@@ -15,8 +15,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from lookalike.errors import CollectionError
-from lookalike.files import replacing
-from lookalike.store.guard import of_the_disk, reason_of
+from lookalike.io.files import replacing
+from lookalike.store.failures import of_the_disk, reason_of
 
 __all__ = ["Kept", "file", "listed", "read", "write"]
 
@@ -98,10 +98,14 @@ def write(path: str, space: str, method: str, kept: Kept) -> None:
     """
     place = file(path, space, method)
     values = (kept.ids, kept.xy[:, 0], kept.xy[:, 1], kept.fitted, kept.digests)
-    arrays = [pa.array(column, kind) for column, kind in zip(values, _COLUMNS.values(), strict=True)]
+    arrays = [
+        pa.array(column, kind) for column, kind in zip(values, _COLUMNS.values(), strict=True)
+    ]
     schema = pa.schema(_COLUMNS, metadata={_FACTS_KEY: json.dumps(kept.facts).encode()})
     with _guard(place, "written"):
-        place.parent.mkdir(exist_ok=True)  # without its parents: a collection that has gone is not begun anew
+        place.parent.mkdir(
+            exist_ok=True
+        )  # without its parents: a collection that has gone is not begun anew
         with replacing(place) as temporary, pa.ipc.new_file(str(temporary), schema) as sink:
             sink.write_table(pa.table(arrays, schema=schema))
 

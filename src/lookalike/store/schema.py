@@ -7,9 +7,9 @@ from typing import Any, cast
 import numpy as np
 import pyarrow as pa
 
-from lookalike import descriptions
 from lookalike.errors import ModelError
-from lookalike.tables import KINDS
+from lookalike.io.tables import KINDS
+from lookalike.models import schema as descriptions
 from lookalike.types import Kind, Model
 
 __all__ = [
@@ -28,7 +28,7 @@ __all__ = [
 FORMAT = "1"
 _FORMAT_KEY = b"lookalike.format"
 _MODEL_KEY = b"lookalike.model"
-_METADATA_KEY = b"lookalike.metadata"
+_METADATA_KEY = b"lookalike.indexing.metadata"
 _KEY = {b"lance-schema:unenforced-primary-key": b"true"}
 
 BASE = pa.schema(
@@ -50,7 +50,11 @@ BASE = pa.schema(
 
 def column(model: Model) -> pa.Field:
     """Return the field of a Space: its vectors, and in its metadata the Model that fills it."""
-    return pa.field(model.name, pa.list_(pa.float16(), model.dim), metadata={_MODEL_KEY: model.to_json().encode()})
+    return pa.field(
+        model.name,
+        pa.list_(pa.float16(), model.dim),
+        metadata={_MODEL_KEY: model.to_json().encode()},
+    )
 
 
 def models_of(schema: pa.Schema) -> dict[str, Model]:
@@ -66,7 +70,9 @@ def models_of(schema: pa.Schema) -> dict[str, Model]:
         if _MODEL_KEY in (field.metadata or {}):
             model = descriptions.from_json(field.metadata[_MODEL_KEY].decode(errors="replace"))
             if field.name != model.name or field.type != column(model).type:
-                raise ModelError(f"the column {field.name!r} does not hold the vectors that its model describes")
+                raise ModelError(
+                    f"the column {field.name!r} does not hold the vectors that its model describes"
+                )
             models[field.name] = model
     return models
 
@@ -92,7 +98,9 @@ def array(values: Any, kind: pa.DataType, count: int) -> pa.Array:
     if values is None:
         return pa.nulls(count, kind)
     if isinstance(values, np.ndarray) and values.ndim == 2:
-        return pa.FixedSizeListArray.from_arrays(pa.array(values.astype(np.float16).ravel()), kind.list_size)
+        return pa.FixedSizeListArray.from_arrays(
+            pa.array(values.astype(np.float16).ravel()), kind.list_size
+        )
     return values if isinstance(values, pa.Array | pa.ChunkedArray) else pa.array(values, kind)
 
 

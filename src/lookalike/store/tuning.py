@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from lookalike.gallery import widen
 from lookalike.store import ann
 from lookalike.store.ann import Halves, Ids, Setting, Tuned
-from lookalike.store.guard import guard
+from lookalike.store.failures import guard
 from lookalike.store.schema import quote
+from lookalike.vectors.exact import widen
 
 if TYPE_CHECKING:
-    from lookalike.store.collection import Collection
+    from lookalike.store.table import Table
 
 __all__ = ["KIND", "Sample", "build", "draw", "ladder", "measure", "tune", "unindexed", "update"]
 
@@ -64,7 +64,7 @@ class Sample:
         return Sample(*(getattr(self, part.name)[:count] for part in fields(self)))
 
 
-def build(collection: Collection, space: str) -> Tuned:
+def build(collection: Table, space: str) -> Tuned:
     """Build a Space's index anew, in place of any it has; return what it was built with, untuned.
 
     Others may write meanwhile: the store takes the rows that they change out of what the index knows. Only gathering
@@ -79,20 +79,28 @@ def build(collection: Collection, space: str) -> Tuned:
     partitions = -(-rows // _PARTITION_ROWS)
     with guard(collection.path, "indexed"):
         table.create_index(
-            space, KIND, name=_name(space), metric="L2", num_partitions=partitions, num_bits=BITS, replace=True
+            space,
+            KIND,
+            name=_name(space),
+            metric="L2",
+            num_partitions=partitions,
+            num_bits=BITS,
+            replace=True,
         )
         table.checkout_latest()
     return Tuned(0.0, rows, rows, partitions, BITS, ann.segments(collection, space))
 
 
-def unindexed(collection: Collection, space: str) -> int:
+def unindexed(collection: Table, space: str) -> int:
     """Return how many rows of the table lie outside of a Space's index: each search compares them one by one."""
     with collection.reading():
-        indices = [index for index in collection.table.describe_indices() if index.field_names == [space]]
+        indices = [
+            index for index in collection.table.describe_indices() if index.field_names == [space]
+        ]
         return int(collection.table.count_rows()) - sum(index.num_rows_indexed for index in indices)
 
 
-def update(collection: Collection, space: str, before: Tuned) -> Tuned:
+def update(collection: Table, space: str, before: Tuned) -> Tuned:
     """Take the rows that a Space's index does not know yet into its partitions, and make it one segment again."""
     with guard(collection.path, "indexed"):
         collection.table.optimize.optimize_indices(
@@ -102,7 +110,7 @@ def update(collection: Collection, space: str, before: Tuned) -> Tuned:
     return replace(before, segments=ann.segments(collection, space), plain=(), filtered=())
 
 
-def tune(collection: Collection, space: str, built: Tuned, target: float, sample: Sample) -> Tuned:
+def tune(collection: Table, space: str, built: Tuned, target: float, sample: Sample) -> Tuned:
     """Find the cheapest settings that reach the target, and keep them in the table, in one commit.
 
     A number of neighbours that no setting serves well enough gets none: it is searched exactly.
@@ -111,7 +119,9 @@ def tune(collection: Collection, space: str, built: Tuned, target: float, sample
     for filtered, k in product((False, True), _KS):
         for setting in ladder(k, built.partitions, filtered=filtered):
             # Most settings are so far from the target that a few rows tell.
-            recall, error = measure(collection, space, setting, sample.first(_FIRST), filtered=filtered)
+            recall, error = measure(
+                collection, space, setting, sample.first(_FIRST), filtered=filtered
+            )
             if recall + 2 * error < target:
                 continue
             recall, error = measure(collection, space, setting, sample, filtered=filtered)
@@ -137,12 +147,16 @@ def ladder(k: int, partitions: int, *, filtered: bool = False) -> list[Setting]:
 
     Under a filter every partition is looked into: the rows that it keeps may lie far from the query, in any.
     """
-    probes = [partitions] if filtered else [*(1 << i for i in range(20) if 1 << i < partitions), partitions]
+    probes = (
+        [partitions]
+        if filtered
+        else [*(1 << i for i in range(20) if 1 << i < partitions), partitions]
+    )
     settings = [Setting(k, p, times * k, 0.0) for p, times in product(probes, (2, 5, 10, 20))]
     return sorted(settings, key=lambda setting: 10 * setting.probes + setting.candidates)
 
 
-def draw(collection: Collection, space: str, size: int = 200, seed: int = 0) -> Sample:
+def draw(collection: Table, space: str, size: int = 200, seed: int = 0) -> Sample:
     """Draw rows of a Space, and search for each among all."""
     scanned = collection.scan([], f"array_has(spaces, {quote(space)})")
     everyone = np.concatenate([batch["_rowid"].to_numpy() for batch in scanned]).astype(np.int64)
@@ -160,13 +174,19 @@ def draw(collection: Collection, space: str, size: int = 200, seed: int = 0) -> 
 
 
 def measure(
-    collection: Collection, space: str, setting: Setting, sample: Sample, *, filtered: bool
+    collection: Table, space: str, setting: Setting, sample: Sample, *, filtered: bool
 ) -> tuple[float, float]:
     """Return the recall of a setting, the mean over a sample or over its selections, and that mean's standard error."""
     shares = np.empty(len(sample.ids))
     for row, (own, query) in enumerate(zip(sample.ids, sample.queries, strict=True)):
-        where = f"_rowid IN ({', '.join(map(str, sample.selections[row].tolist()))})" if filtered else None
-        found = ann.ask(collection, space, query, setting.k, setting, leave_out=own[np.newaxis], where=where)
+        where = (
+            f"_rowid IN ({', '.join(map(str, sample.selections[row].tolist()))})"
+            if filtered
+            else None
+        )
+        found = ann.ask(
+            collection, space, query, setting.k, setting, leave_out=own[np.newaxis], where=where
+        )
         true = (sample.filtered if filtered else sample.plain)[row, : setting.k]
         true = true[np.isfinite(true)]
         # By distance, not by id: of several rows that are equally far, any will do.
@@ -178,7 +198,7 @@ def _name(space: str) -> str:
     return f"{space}_ann"
 
 
-def _near(collection: Collection, space: str, ids: Ids, queries: Halves) -> Ids:
+def _near(collection: Table, space: str, ids: Ids, queries: Halves) -> Ids:
     """Return the ids of the rows nearest to some but for themselves, ``[m, depth]``, in no order.
 
     The vectors are read by batches: the matrix is never in memory as a whole.
@@ -193,15 +213,22 @@ def _near(collection: Collection, space: str, ids: Ids, queries: Halves) -> Ids:
         squares = np.concatenate([squares, to_all], axis=1)
         if squares.shape[1] > _DEPTH:
             kept = np.argpartition(squares, _DEPTH - 1, axis=1)[:, :_DEPTH]
-            near, squares = np.take_along_axis(near, kept, axis=1), np.take_along_axis(squares, kept, axis=1)
+            near, squares = (
+                np.take_along_axis(near, kept, axis=1),
+                np.take_along_axis(squares, kept, axis=1),
+            )
     return near
 
 
-def _batches(collection: Collection, space: str) -> Iterator[tuple[Ids, Halves]]:
+def _batches(collection: Table, space: str) -> Iterator[tuple[Ids, Halves]]:
     """Yield the ids and the vectors of the rows that have one in a Space, some thousand at a time."""
     with collection.reading():
         scanner = collection.table.scanner(
-            columns=[space], with_row_id=True, batch_size=_BATCH, batch_readahead=2, fragment_readahead=1
+            columns=[space],
+            with_row_id=True,
+            batch_size=_BATCH,
+            batch_readahead=2,
+            fragment_readahead=1,
         )
         for batch in scanner.to_batches():
             filled = batch[space].is_valid().to_numpy(zero_copy_only=False)

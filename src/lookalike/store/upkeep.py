@@ -18,11 +18,11 @@ import lance
 from lance.optimize import Compaction, CompactionOptions
 
 from lookalike.store import lock
-from lookalike.store.guard import guard
-from lookalike.store.snapshot import images
+from lookalike.store.failures import guard
+from lookalike.store.view import images
 
 if TYPE_CHECKING:
-    from lookalike.store.collection import Collection
+    from lookalike.store.table import Table
 
 __all__ = ["clean", "gather", "tidy", "turn", "update_scalar_indices"]
 
@@ -34,14 +34,14 @@ _DAY = timedelta(days=1)
 
 
 @contextmanager
-def turn(collection: Collection, *, patience: float | None = None) -> Iterator[None]:
+def turn(collection: Table, *, patience: float | None = None) -> Iterator[None]:
     """Keep every other process from upkeep until the block ends; see `lookalike.store.lock.held`."""
     with lock.held(collection.path, lock.UPKEEP, patience=patience):
         collection.refresh()
         yield
 
 
-def tidy(collection: Collection) -> None:
+def tidy(collection: Table) -> None:
     """Do what is worth its time after every run: if there are many small fragments, gather them."""
     if len(collection.table.get_fragments()) > _MANY_FRAGMENTS:
         gather(collection)
@@ -49,13 +49,15 @@ def tidy(collection: Collection) -> None:
         clean(collection, _DAY)
 
 
-def gather(collection: Collection) -> None:
+def gather(collection: Table) -> None:
     """Gather small fragments into few, and drop deleted rows from their files.
 
     Fragments that an index knows and others that it does not are never gathered into one. Each new fragment is a commit
     of its own, between which others may write.
     """
-    options = CompactionOptions(target_rows_per_fragment=_FRAGMENT_ROWS, batch_size=_COMPACTION_BATCH)
+    options = CompactionOptions(
+        target_rows_per_fragment=_FRAGMENT_ROWS, batch_size=_COMPACTION_BATCH
+    )
     steps: int | None = None
     while steps is None or steps > 0:
         with collection.changing(), guard(collection.path, "written"):
@@ -68,7 +70,7 @@ def gather(collection: Collection) -> None:
             collection.table.checkout_latest()
 
 
-def update_scalar_indices(collection: Collection, *, make: bool = False) -> None:
+def update_scalar_indices(collection: Table, *, make: bool = False) -> None:
     """Bring the indices of uris and labels up to date; those that are not there are made if `make`."""
     with collection.changing(), guard(collection.path, "indexed"):
         table = collection.table
@@ -81,7 +83,7 @@ def update_scalar_indices(collection: Collection, *, make: bool = False) -> None
         table.checkout_latest()
 
 
-def clean(collection: Collection, older_than: timedelta, *, orphans: bool = False) -> int:
+def clean(collection: Table, older_than: timedelta, *, orphans: bool = False) -> int:
     """Remove versions that were replaced longer ago than some time; return how many bytes that freed.
 
     Parameters
@@ -94,7 +96,9 @@ def clean(collection: Collection, older_than: timedelta, *, orphans: bool = Fals
     """
     freed = 0
     with turn(collection), collection.changing() as alone, guard(collection.path, "cleaned"):
-        freed += _clean(collection.table, images(collection.path), older_than, orphans=orphans and alone)
+        freed += _clean(
+            collection.table, images(collection.path), older_than, orphans=orphans and alone
+        )
         for folder in Path(collection.path).glob(".images.*"):
             # What is left of a collection whose making was cut short.
             if alone or folder.stat().st_mtime < time.time() - _DAY.total_seconds():
@@ -106,7 +110,9 @@ def clean(collection: Collection, older_than: timedelta, *, orphans: bool = Fals
 def _clean(table: lance.LanceDataset, place: str, older_than: timedelta, *, orphans: bool) -> int:
     since = datetime.now() - older_than
     kept = 1 + sum(cast(datetime, version["timestamp"]) > since for version in table.versions())
-    freed = int(table.cleanup_old_versions(retain_versions=kept, delete_unverified=orphans).bytes_removed)
+    freed = int(
+        table.cleanup_old_versions(retain_versions=kept, delete_unverified=orphans).bytes_removed
+    )
     for file in _strays(table, Path(place)) if orphans else ():
         freed += file.stat().st_size
         file.unlink()

@@ -19,7 +19,9 @@ NOTES = re.compile(r"Failed to load resource|GPU stall due to ReadPixels")
 def pytest_collection_modifyitems(items):
     for item in items:
         if BROWSER is None and "server/page" in item.path.as_posix():
-            item.add_marker(pytest.mark.skip(reason="needs Chromium on the PATH: apt-get install chromium"))
+            item.add_marker(
+                pytest.mark.skip(reason="needs Chromium on the PATH: apt-get install chromium")
+            )
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +44,9 @@ def open_page(browser, server):
         )
         context.set_default_timeout(15_000)
         page = context.new_page()
-        page.on("console", lambda message: NOTES.search(message.text) or complaints.append(message.text))
+        page.on(
+            "console", lambda message: NOTES.search(message.text) or complaints.append(message.text)
+        )
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("request", lambda request: requests.append((live.address, request.url)))
         page.goto(f"{live.address}{hash_}")
@@ -53,7 +57,9 @@ def open_page(browser, server):
     for context in opened:
         context.close()
     assert complaints == []
-    assert [url for address, url in requests if not url.startswith((address, "blob:", "data:"))] == []
+    assert [
+        url for address, url in requests if not url.startswith((address, "blob:", "data:"))
+    ] == []
 
 
 @pytest.fixture

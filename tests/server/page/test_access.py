@@ -7,14 +7,26 @@ import json
 import pytest
 
 from browsing import tiles, until
-from lookalike import palette
+from lookalike.drawing import palette
 from lookalike.server.routes.page import PAGE
 
 axe = pytest.importorskip(
     "axe_playwright_python.sync_playwright", reason="needs axe: pip install axe-playwright-python"
 )
 
-VIEWS = ["begin", "results", "compare", "tray", "detail", "crop", "keys", "where", "map", "health", "phone"]
+VIEWS = [
+    "begin",
+    "results",
+    "compare",
+    "tray",
+    "detail",
+    "crop",
+    "keys",
+    "where",
+    "map",
+    "health",
+    "phone",
+]
 
 
 @pytest.fixture(scope="module")
@@ -57,9 +69,16 @@ def show(page, view: str) -> None:
 def serious(page, scheme: str) -> list[tuple[str, str]]:
     """Return what axe finds; in the dark theme, which differs in its colours, of the contrasts only."""
     page.wait_for_timeout(50)
-    options = {"resultTypes": ["violations"], **({"runOnly": ["color-contrast"]} if scheme == "dark" else {})}
+    options = {
+        "resultTypes": ["violations"],
+        **({"runOnly": ["color-contrast"]} if scheme == "dark" else {}),
+    }
     found = axe.Axe().run(page, options=options).response["violations"]
-    return [(one["id"], one["nodes"][0]["html"][:200]) for one in found if one["impact"] in {"serious", "critical"}]
+    return [
+        (one["id"], one["nodes"][0]["html"][:200])
+        for one in found
+        if one["impact"] in {"serious", "critical"}
+    ]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -71,7 +90,10 @@ def test_axe_finds_nothing_serious(open_page, studied, server, scheme):
             page.set_viewport_size({"width": 390, "height": 844})
         page.evaluate("for (const one of document.querySelectorAll('dialog[open]')) one.close()")
         page.evaluate("location.hash = '#search'")
-        until(page, "document.body.dataset.view === 'search' && !document.querySelector('#start[hidden]')")
+        until(
+            page,
+            "document.body.dataset.view === 'search' && !document.querySelector('#start[hidden]')",
+        )
         show(page, view)
         found[view] = serious(page, scheme)
     mapless = open_page("#map", live=server, color_scheme=scheme)

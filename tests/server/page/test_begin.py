@@ -20,7 +20,10 @@ def test_the_page_begins_with_pictures_of_the_collection(page):
     expect(page.locator("#start-about")).to_have_text("45 pictures in drawn")
     first = tiles(page, "#begin")
     page.get_by_role("button", name="Show others").click()
-    until(page, f"[undefined, '{first[0]}'].indexOf(document.querySelector('#begin .tile')?.dataset.id) < 0")
+    until(
+        page,
+        f"[undefined, '{first[0]}'].indexOf(document.querySelector('#begin .tile')?.dataset.id) < 0",
+    )
     page.locator("#begin .tile .open").first.click()
     assert len(tiles(page)) > 10
     assert page.locator("#start").is_hidden()
@@ -107,7 +110,9 @@ def test_what_is_no_picture_is_refused_with_the_reason(page, query, name, kind, 
     assert page.locator("#notice").is_hidden()
 
 
-def test_a_browser_that_cannot_show_an_upload_shows_the_servers_picture_of_it(page, query, tmp_path):
+def test_a_browser_that_cannot_show_an_upload_shows_the_servers_picture_of_it(
+    page, query, tmp_path
+):
     file = tmp_path / "picture.tiff"
     with Image.open(query) as picture:
         picture.save(file)

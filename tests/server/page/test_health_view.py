@@ -46,15 +46,21 @@ def flawed(sample, tmp_path):
     return tmp_path
 
 
-def test_failures_are_listed_with_their_reasons_and_a_folder_is_brought_up_to_date(open_page, flawed, sample):
+def test_failures_are_listed_with_their_reasons_and_a_folder_is_brought_up_to_date(
+    open_page, flawed, sample
+):
     with serving("-c", flawed / "kept", "--root", flawed / "pictures") as live:
         page = open_page("#health", live=live)
         failures = page.get_by_role("region", name="Failures")
         expect(failures).to_contain_text("torn.jpg")
         expect(failures).to_contain_text("not an image of a known format")
-        expect(page.get_by_role("region", name="Evaluation", exact=True)).to_contain_text("Here are fewer than two.")
+        expect(page.get_by_role("region", name="Evaluation", exact=True)).to_contain_text(
+            "Here are fewer than two."
+        )
         shutil.copy(sample / "car" / "car_0001.jpg", flawed / "pictures" / "cat" / "torn.jpg")
         page.get_by_role("button", name="Bring up to date").click()
         until(page, "document.querySelector('.figures dd').textContent === '4'")
-        expect(page.get_by_role("region", name="Failures")).to_contain_text("Every file that was found")
+        expect(page.get_by_role("region", name="Failures")).to_contain_text(
+            "Every file that was found"
+        )
         page.context.close()

@@ -122,7 +122,12 @@ def test_a_lasso_takes_pictures_to_list_and_to_search_by(map_page):
     page = map_page()
     page.keyboard.press("l")
     box = page.locator("#plane").bounding_box()
-    left, top, right, bottom = box["x"] + 330, box["y"] + 2, box["x"] + box["width"] - 90, box["y"] + box["height"] - 2
+    left, top, right, bottom = (
+        box["x"] + 330,
+        box["y"] + 2,
+        box["x"] + box["width"] - 90,
+        box["y"] + box["height"] - 2,
+    )
     page.mouse.move(left, top)
     page.mouse.down()
     for x, y in ((right, top), (right, bottom), (left, bottom)):
@@ -156,7 +161,10 @@ def test_labels_are_hidden_and_shown(map_page):
     assert page.evaluate("plane.points.candidates.length") == 40
     page.get_by_role("button", name="Show car only").focus()
     page.keyboard.press("Enter")
-    assert page.evaluate("plane.points.candidates.map((row) => plane.points.labelOf(row))") == ["car"] * 5
+    assert (
+        page.evaluate("plane.points.candidates.map((row) => plane.points.labelOf(row))")
+        == ["car"] * 5
+    )
     page.keyboard.press("Enter")
     assert page.evaluate("plane.points.candidates.length") == 45
 
@@ -193,7 +201,9 @@ def test_dots_are_drawn_in_their_labels_colours(map_page, webgl):
     elif page.evaluate("plane.dots.kind") != "webgl":
         pytest.skip("this browser has no WebGL")
     page.route("**/thumbnail?*", lambda route: route.abort())
-    row = page.evaluate("plane.points.label.findIndex((label) => plane.points.labels[label] === 'car')")
+    row = page.evaluate(
+        "plane.points.label.findIndex((label) => plane.points.labels[label] === 'car')"
+    )
     page.evaluate(
         """(row) => {
           plane.thumbnails.images.clear();
@@ -205,8 +215,12 @@ def test_dots_are_drawn_in_their_labels_colours(map_page, webgl):
     )
     until(page, "plane.settled")
     x, y = where(page, row)
-    image = Image.open(io.BytesIO(page.screenshot(clip={"x": x - 2, "y": y - 2, "width": 4, "height": 4})))
-    expected = page.evaluate("import(new URL('static/catalogue.js', document.baseURI)).then((m) => m.colourOf('car'))")
+    image = Image.open(
+        io.BytesIO(page.screenshot(clip={"x": x - 2, "y": y - 2, "width": 4, "height": 4}))
+    )
+    expected = page.evaluate(
+        "import(new URL('static/catalogue.js', document.baseURI)).then((m) => m.colourOf('car'))"
+    )
     shown = np.asarray(image.convert("RGB"))[1, 1].astype(int)
     assert np.abs(shown - [int(expected[at : at + 2], 16) for at in (1, 3, 5)]).max() < 32
 
@@ -240,7 +254,11 @@ def test_a_finger_taps_and_two_pinch(map_page):
     before = page.evaluate("plane.camera.scale")
     touch = page.context.new_cdp_session(page)
     for kind, spread in (("touchStart", 40), ("touchMove", 60), ("touchMove", 80), ("touchEnd", 0)):
-        points = [{"x": 190 - spread, "y": 300, "id": 0}, {"x": 190 + spread, "y": 300, "id": 1}] if spread else []
+        points = (
+            [{"x": 190 - spread, "y": 300, "id": 0}, {"x": 190 + spread, "y": 300, "id": 1}]
+            if spread
+            else []
+        )
         touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
     until(page, f"plane.camera.scale > 1.5 * {before}")
     page.keyboard.press("0")

@@ -25,7 +25,9 @@ def test_a_click_searches_by_what_is_clicked_and_one_can_go_back(results, server
     results.locator(f".tile[data-id='{first[2]}'] .open").click()
     until(results, f"location.hash.includes('plus={first[2]}')")
     second = tiles(results)
-    assert second == ids(server.search(plus=[{"id": first[2]}], k=200, not_self=True))[: len(second)]
+    assert (
+        second == ids(server.search(plus=[{"id": first[2]}], k=200, not_self=True))[: len(second)]
+    )
     assert results.locator("#trail li").count() == 2
     results.get_by_role("button", name="Back", exact=True).click()
     until(results, "location.hash.includes('plus=3')")
@@ -38,7 +40,10 @@ def test_a_click_searches_by_what_is_clicked_and_one_can_go_back(results, server
 def test_the_address_alone_says_what_is_shown(results, open_page):
     results.get_by_role("button", name="Side by side").click()
     results.locator(".chip", has_text="cat").first.click()
-    until(results, "document.querySelectorAll('.answer').length === 2 && location.hash.includes('label=cat')")
+    until(
+        results,
+        "document.querySelectorAll('.answer').length === 2 && location.hash.includes('label=cat')",
+    )
     found = tiles(results)
     other = open_page(results.url.partition("/")[2].partition("/")[2].partition("/")[2])
     assert tiles(other) == found
@@ -74,7 +79,9 @@ def test_labels_filter(results, server):
     results.locator(".chip", has_text="car").first.click()
     until(results, "location.hash.includes('label=car')")
     until(results, "document.querySelectorAll('#answers .tile').length === 5")
-    assert set(tiles(results)) == set(ids(server.search(plus=[{"id": 3}], k=200, where="label = 'car'", not_self=True)))
+    assert set(tiles(results)) == set(
+        ids(server.search(plus=[{"id": 3}], k=200, where="label = 'car'", not_self=True))
+    )
     results.locator(".chip", has_text="cat").first.click()
     until(results, "document.querySelectorAll('#answers .tile').length >= 9")
     results.get_by_role("button", name="All labels").click()
@@ -177,7 +184,10 @@ def test_a_part_of_the_query_is_cut_out_and_searched_by(results, server):
     sha = results.url.partition("plus=")[2][:64]
     row = server.api.get("rows/3").json()
     sent = Image.open(io.BytesIO(server.api.get(f"uploads/{sha}/picture?size=512").content))
-    assert sent.size == (pytest.approx(row["width"] / 2, abs=2), pytest.approx(row["height"] / 2, abs=2))
+    assert sent.size == (
+        pytest.approx(row["width"] / 2, abs=2),
+        pytest.approx(row["height"] / 2, abs=2),
+    )
     original = Image.open(io.BytesIO(server.api.get("rows/3/original").content)).convert("RGB")
     left, top = round(0.25 * row["width"]), round(0.1 * row["height"])
     cut = original.crop((left, top, left + sent.width, top + sent.height))
@@ -192,7 +202,9 @@ def test_the_details_show_the_original_its_facts_and_its_neighbours(results, ser
     row = server.api.get(f"rows/{found[0]}").json()
     expect(detail.locator("dl")).to_contain_text(row["uri"])
     assert detail.locator("h2").inner_text() == row["name"]
-    until(results, f"document.querySelector('#detail img').src.includes('rows/{found[0]}/original')")
+    until(
+        results, f"document.querySelector('#detail img').src.includes('rows/{found[0]}/original')"
+    )
     results.keyboard.press("ArrowRight")
     expect(detail.locator("header")).to_contain_text("2 of 44")
     results.get_by_role("button", name="Previous").click()
@@ -205,7 +217,9 @@ def test_the_details_show_the_original_its_facts_and_its_neighbours(results, ser
 
 
 def test_a_finger_that_stays_asks_for_the_details(open_page):
-    page = open_page("#search?plus=3", viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    page = open_page(
+        "#search?plus=3", viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True
+    )
     tiles(page)
     box = page.locator("#answers .tile").first.bounding_box()
     touch = page.context.new_cdp_session(page)

@@ -28,7 +28,9 @@ def test_the_page_waits_for_a_server_that_is_gone_and_goes_on(open_page, collect
         page.context.close()
 
 
-def test_a_picture_that_the_server_forgot_is_sent_again_if_it_is_still_here(open_page, collection, sample):
+def test_a_picture_that_the_server_forgot_is_sent_again_if_it_is_still_here(
+    open_page, collection, sample
+):
     pictures = sorted((sample / "cat").iterdir())[:3]
     memory = max(file.stat().st_size for file in pictures) + 5000
     with bounded(collection, uploads=memory) as live:
@@ -40,7 +42,10 @@ def test_a_picture_that_the_server_forgot_is_sent_again_if_it_is_still_here(open
         first = hashlib.sha256(pictures[0].read_bytes()).hexdigest()
         assert live.search(plus=[{"upload": first}]).status_code == 404
         page.evaluate(f"location.hash = '#search?space=pixels&plus={first}'")
-        until(page, "document.querySelector('[aria-pressed=true]').textContent.startsWith('The pixels')")
+        until(
+            page,
+            "document.querySelector('[aria-pressed=true]').textContent.startsWith('The pixels')",
+        )
         assert len(tiles(page)) > 10
         page.context.close()
 
@@ -77,7 +82,9 @@ def test_the_page_works_under_a_proxys_path(open_page, server):
 
     def proxy(route):
         asked.append(route.request.url)
-        route.fulfill(response=route.fetch(url=route.request.url.replace("/shop/pictures/", "/", 1)))
+        route.fulfill(
+            response=route.fetch(url=route.request.url.replace("/shop/pictures/", "/", 1))
+        )
 
     page = open_page()
     page.context.route("**/shop/pictures/**", proxy)
@@ -94,7 +101,9 @@ def test_the_page_works_under_a_proxys_path(open_page, server):
 
 @pytest.mark.parametrize("width", [390, 2560])
 def test_the_page_fits_the_screen(open_page, width):
-    page = open_page("#search?plus=3", viewport={"width": width, "height": 844}, is_mobile=width < 500)
+    page = open_page(
+        "#search?plus=3", viewport={"width": width, "height": 844}, is_mobile=width < 500
+    )
     tiles(page)
     for view in ("search", "map", "health"):
         page.evaluate(f"document.querySelector('#to-{view}').click()")
@@ -104,7 +113,9 @@ def test_the_page_fits_the_screen(open_page, width):
 
 
 def ground(page) -> float:
-    image = Image.open(io.BytesIO(page.screenshot(clip={"x": 300, "y": 2, "width": 4, "height": 4})))
+    image = Image.open(
+        io.BytesIO(page.screenshot(clip={"x": 300, "y": 2, "width": 4, "height": 4}))
+    )
     return float(np.asarray(image.convert("L")).mean())
 
 

@@ -16,7 +16,7 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path
 
 from local_server import local_server
-from lookalike.processors import cores
+from lookalike.io.processors import cores
 from trust.torture.trial import Trial, attempt, choose_fault
 from trust.torture.world import ACTIONS, World
 
@@ -35,16 +35,31 @@ KINDS = {
 def main() -> int:
     """Run trials until the time is over; return 1 if any found something."""
     parser = argparse.ArgumentParser(prog="scripts/torture", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=10.0, metavar="N", help="how long (default: 10)")
+    parser.add_argument(
+        "--minutes", type=float, default=10.0, metavar="N", help="how long (default: 10)"
+    )
     parser.add_argument("--seed", type=int, metavar="S", help="decides the moments and the faults")
-    parser.add_argument("--jobs", type=int, default=cores(), metavar="N", help="trials at a time (default: one a core)")
-    parser.add_argument("--only", metavar="NAME", help=f"one of: {'; '.join(action.name for action in ACTIONS)}")
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        default=cores(),
+        metavar="N",
+        help="trials at a time (default: one a core)",
+    )
+    parser.add_argument(
+        "--only", metavar="NAME", help=f"one of: {'; '.join(action.name for action in ACTIONS)}"
+    )
     arguments = parser.parse_args()
     seed = secrets.randbelow(10**6) if arguments.seed is None else arguments.seed
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell makes what it starts in the background ignore it
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # a shell makes what it starts in the background ignore it
     end = time.monotonic() + 60 * arguments.minutes
     data = Path(os.environ.get("LOOKALIKE_TEST_DATA", "none"), "caltech101", "101_ObjectCategories")
-    print(f"Seed {seed}. Preparing, on {'photographs' if data.is_dir() else 'drawn pictures'}.", flush=True)
+    print(
+        f"Seed {seed}. Preparing, on {'photographs' if data.is_dir() else 'drawn pictures'}.",
+        flush=True,
+    )
     stop = threading.Event()
     with tempfile.TemporaryDirectory(prefix="lookalike-torture-") as root, local_server() as server:
 
@@ -60,10 +75,14 @@ def main() -> int:
             finally:
                 stop.set()
         done = [future.result() for future in running]
-    return _tell([trial for _, trials in done for trial in trials], sum(bad for bad, _ in done), seed)
+    return _tell(
+        [trial for _, trials in done for trial in trials], sum(bad for bad, _ in done), seed
+    )
 
 
-def _trials(world: World, chance: random.Random, only: str | None, stop: threading.Event) -> list[Trial]:
+def _trials(
+    world: World, chance: random.Random, only: str | None, stop: threading.Event
+) -> list[Trial]:
     """Go through the actions in turns, in another order each turn."""
     chosen = [action for action in ACTIONS if only in {None, action.name}]
     known, trials = {}, []
@@ -95,7 +114,9 @@ def _tell(trials: list[Trial], bad: int, seed: int) -> int:
     for kind, words in KINDS.items():
         print(f"{words:42}{found[kind]:>8,}")
     if found:
-        print(f"\nFound something. The same faults, moments and order: scripts/torture --seed {seed}")
+        print(
+            f"\nFound something. The same faults, moments and order: scripts/torture --seed {seed}"
+        )
     return int(found.total() > 0)
 
 

@@ -42,7 +42,9 @@ def choose_fault(chance: random.Random) -> str:
     return chance.choices(list(_FAULTS), list(_FAULTS.values()))[0]
 
 
-def attempt(world: World, action: Action, known: Undisturbed, chance: random.Random, fault: str = "SIGKILL") -> Trial:
+def attempt(
+    world: World, action: Action, known: Undisturbed, chance: random.Random, fault: str = "SIGKILL"
+) -> Trial:
     """Strike an action once; the moment is drawn evenly from the time that it takes undisturbed."""
     trial = Trial(action, fault, 0.0 if fault == "full disk" else chance.uniform(0, known.seconds))
     world.begin(action.start)
@@ -78,7 +80,9 @@ class _Watch:
         versions = self._place / "collection" / "images.lance" / "_versions"
         while not self._over.wait(0.01):
             names = (path.stem for path in versions.glob("*.manifest"))
-            self.newest = max([self.newest, *(_LAST - int(name) for name in names if name.isdecimal())])
+            self.newest = max(
+                [self.newest, *(_LAST - int(name) for name in names if name.isdecimal())]
+            )
 
 
 def _strike(world: World, trial: Trial) -> None:
@@ -113,10 +117,19 @@ def _fill_the_disk(world: World, trial: Trial, known: Undisturbed, chance: rando
     kilobytes = int(known.largest ** chance.random())
     command = f"ulimit -f {kilobytes}; exec {shlex.join(world.command(trial.action))}"
     done = subprocess.run(
-        ["bash", "-c", command], env=world.environment(), capture_output=True, text=True, timeout=120, check=False
+        ["bash", "-c", command],
+        env=world.environment(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
     trial.struck = done.returncode != 0
-    clear = done.returncode == 2 and done.stderr.startswith("Error: ") and "Traceback" not in done.stderr
+    clear = (
+        done.returncode == 2
+        and done.stderr.startswith("Error: ")
+        and "Traceback" not in done.stderr
+    )
     if trial.struck and list(trial.action.command[: len(CLI)]) == CLI and not clear:
         told = f"no file may have more than {kilobytes} KiB, status {done.returncode}: {done.stderr[-800:]}"
         trial.findings.append(Finding("unclear", told))
@@ -134,7 +147,9 @@ def _run_again(world: World, trial: Trial, known: Undisturbed) -> None:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        trial.findings.append(Finding("hang", f"{trial}: run again, it took more than {limit:.0f} s"))
+        trial.findings.append(
+            Finding("hang", f"{trial}: run again, it took more than {limit:.0f} s")
+        )
         return
     if done.returncode not in trial.action.again:
         told = f"run again, status {done.returncode}: {done.stderr[-800:]}"

@@ -80,13 +80,24 @@ def read(place: Path) -> State:
 def _rows(opened: lookalike.Collection) -> Iterator[tuple[str, Row]]:
     table = opened.table.to_table()
     spaces = list(opened.models)
-    columns = {name: table[name].to_pylist() for name in table.column_names if name not in {*spaces, "thumbnail"}}
+    columns = {
+        name: table[name].to_pylist()
+        for name in table.column_names
+        if name not in {*spaces, "thumbnail"}
+    }
     named = ("label", "sha256", "width", "height", "error", "mtime_ns", "size")
     matrices = {name: table[name].combine_chunks() for name in spaces}
     for at, uri in enumerate(columns["uri"]):
-        vectors = {name: _vector(column[at]) for name, column in matrices.items() if column[at].is_valid}
+        vectors = {
+            name: _vector(column[at]) for name, column in matrices.items() if column[at].is_valid
+        }
         metadata = tuple((name, columns[name][at]) for name in opened.metadata)
-        row = Row(tuple(columns[name][at] for name in named), metadata, frozenset(columns["spaces"][at] or ()), vectors)
+        row = Row(
+            tuple(columns[name][at] for name in named),
+            metadata,
+            frozenset(columns["spaces"][at] or ()),
+            vectors,
+        )
         yield uri, row
 
 
@@ -103,7 +114,9 @@ def _files(place: Path) -> Iterator[tuple[str, str]]:
             yield str(name), ""
 
 
-def after_the_blow(place: Path, start: State, end: State, committed: int) -> tuple[State | None, list[Finding]]:
+def after_the_blow(
+    place: Path, start: State, end: State, committed: int
+) -> tuple[State | None, list[Finding]]:
     """Look at what a killed run left: all of it must be as at the start or as at the end, and of use.
 
     Parameters
@@ -126,11 +139,15 @@ def after_the_blow(place: Path, start: State, end: State, committed: int) -> tup
 
 def _compare(state: State, start: State, end: State) -> Iterator[Finding]:
     yield from (Finding("doubled", uri) for uri in state.twice)
-    yield from (Finding("lost", uri) for uri in start.rows.keys() & end.rows.keys() - state.rows.keys())
+    yield from (
+        Finding("lost", uri) for uri in start.rows.keys() & end.rows.keys() - state.rows.keys()
+    )
     for uri, row in state.rows.items():
         may = [known.rows[uri] for known in (start, end) if uri in known.rows]
         if row.state not in [known.state for known in may]:
-            yield Finding("wrong", f"{uri} is {row.state}, expected one of {[known.state for known in may]}")
+            yield Finding(
+                "wrong", f"{uri} is {row.state}, expected one of {[known.state for known in may]}"
+            )
         elif row.spaces != row.vectors.keys():
             yield Finding("wrong", f"{uri} claims {set(row.spaces)} and has {set(row.vectors)}")
         elif not any(_same_vectors(row, known) for known in may if known.state == row.state):
@@ -138,7 +155,9 @@ def _compare(state: State, start: State, end: State) -> Iterator[Finding]:
         if row.state[1] is not None and not row.vectors:
             yield Finding("wrong", f"{uri} is an image without any vector")
     for name, kept in state.maps.items():
-        if not any(name in known.maps and _same_map(kept, known.maps[name]) for known in (start, end)):
+        if not any(
+            name in known.maps and _same_map(kept, known.maps[name]) for known in (start, end)
+        ):
             yield Finding("wrong", f"the map {name} is neither the old one nor the new")
     for name, sha256 in state.files.items():
         may = [known.files[name] for known in (start, end) if name in known.files]
@@ -149,29 +168,43 @@ def _compare(state: State, start: State, end: State) -> Iterator[Finding]:
 def _same_vectors(row: Row, known: Row) -> bool:
     """Tell whether each vector that a row has is the one that it shall have; some may not be there yet."""
     held = row.vectors.keys() & known.vectors.keys()
-    return all(np.allclose(row.vectors[name], known.vectors[name], rtol=0, atol=_TOLERANCE) for name in held)
+    return all(
+        np.allclose(row.vectors[name], known.vectors[name], rtol=0, atol=_TOLERANCE)
+        for name in held
+    )
 
 
 def _same_map(kept: maps.Kept, known: maps.Kept) -> bool:
     return kept.xy.shape == known.xy.shape and np.allclose(kept.xy, known.xy, rtol=1e-3, atol=1e-3)
 
 
-def _history(path: Path, state: State, start: State, end: State, committed: int) -> Iterator[Finding]:
+def _history(
+    path: Path, state: State, start: State, end: State, committed: int
+) -> Iterator[Finding]:
     """Hold the newest version to those before it: what was committed is there, unless it was to be removed."""
     if state.version < committed:
-        yield Finding("lost", f"version {committed} was committed, and the newest is {state.version}")
+        yield Finding(
+            "lost", f"version {committed} was committed, and the newest is {state.version}"
+        )
     images = str(path / _TABLE)
     for version in [found["version"] for found in lance.dataset(images).versions()]:
         if version > start.version:
-            uris = lance.dataset(images, version=version).to_table(columns=["uri"])["uri"].to_pylist()
-            yield from (Finding("lost", uri) for uri in (set(uris) & end.rows.keys()) - state.rows.keys())
+            uris = (
+                lance.dataset(images, version=version).to_table(columns=["uri"])["uri"].to_pylist()
+            )
+            yield from (
+                Finding("lost", uri) for uri in (set(uris) & end.rows.keys()) - state.rows.keys()
+            )
 
 
 def _answers(path: Path, state: State) -> Iterator[Finding]:
     """Search by a picture that is there, in pixels: it finds itself."""
     opened = lookalike.Collection.open(path)
     for space in [name for name, model in opened.models.items() if model.architecture == "pixels"]:
-        uri = next((uri for uri, row in state.rows.items() if space in row.vectors and Path(uri).exists()), None)
+        uri = next(
+            (uri for uri, row in state.rows.items() if space in row.vectors and Path(uri).exists()),
+            None,
+        )
         if uri is None or Path(uri).stat().st_mtime_ns != state.rows[uri].state[5]:
             continue
         matches = lookalike.search(opened, uri, space=space, k=3)
@@ -190,10 +223,22 @@ def after_the_rerun(place: Path, end: State) -> list[Finding]:
     for uri in end.rows.keys() & state.rows.keys():
         row, known = state.rows[uri], end.rows[uri]
         if (row.spaces, row.metadata) != (known.spaces, known.metadata):
-            findings.append(Finding("wrong", f"{uri} has {row.spaces} {row.metadata}, expected {known.spaces}"))
-    findings += [Finding("unusable", f"the map {name} is not there") for name in end.maps.keys() - state.maps.keys()]
-    findings += [Finding("unusable", f"{name} is not there") for name in end.files.keys() - state.files.keys()]
-    findings += [Finding("leftover", name) for name in state.files.keys() - end.files.keys() if ".images." not in name]
+            findings.append(
+                Finding("wrong", f"{uri} has {row.spaces} {row.metadata}, expected {known.spaces}")
+            )
+    findings += [
+        Finding("unusable", f"the map {name} is not there")
+        for name in end.maps.keys() - state.maps.keys()
+    ]
+    findings += [
+        Finding("unusable", f"{name} is not there")
+        for name in end.files.keys() - state.files.keys()
+    ]
+    findings += [
+        Finding("leftover", name)
+        for name in state.files.keys() - end.files.keys()
+        if ".images." not in name
+    ]
     path = collection(place)
     return findings if path is None else [*findings, *_leftovers(path)]
 

@@ -69,12 +69,23 @@ ACTIONS = [
     Action("optimize", "in-pieces", [*CLI, "optimize", "-c", "{c}", "--min-rows", "1"]),
     Action("optimize again", "grown", [*CLI, "optimize", "-c", "{c}", "--min-rows", "1"]),
     Action("map", "few", [*CLI, "map", "-c", "{c}", "--output", "{out}/map.html"]),
-    Action("map again", "mapped", [*CLI, "map", "-c", "{c}", "--output", "{out}/map.html", "--seed", "1"]),
+    Action(
+        "map again",
+        "mapped",
+        [*CLI, "map", "-c", "{c}", "--output", "{out}/map.html", "--seed", "1"],
+    ),
     Action("download", "nothing", [*CLI, "index", "{few}/0", "-c", "{c}", "--model", "{fetched}"]),
     # A search, for it needs the graph at each run; an index run that finds nothing to do does not.
-    Action("graph", "no-graph", [*CLI, "search", "{few}/0/0000.jpg", "-c", "{c}", "--space", DEFAULT]),
+    Action(
+        "graph", "no-graph", [*CLI, "search", "{few}/0/0000.jpg", "-c", "{c}", "--space", DEFAULT]
+    ),
     Action("sample", "nothing", [*SAMPLE, "{out}/sample"]),
-    Action("demo", "nothing", [sys.executable, "-m", "lookalike.demo", "{few}", "--output", "{out}"], quick=False),
+    Action(
+        "demo",
+        "nothing",
+        [sys.executable, "-m", "lookalike.demo.run", "{few}", "--output", "{out}"],
+        quick=False,
+    ),
 ]
 
 
@@ -90,14 +101,20 @@ class Start:
 _COLLECTION, _GRAPHS = "collection", "cache/lookalike/graphs"
 STARTS = {
     # No collection, but the default model's graph.
-    "nothing": Start(None, [[*CLI, "index", "{few}/0", "-c", "{c}", "--model", DEFAULT]], [_COLLECTION]),
+    "nothing": Start(
+        None, [[*CLI, "index", "{few}/0", "-c", "{c}", "--model", DEFAULT]], [_COLLECTION]
+    ),
     "few": Start("nothing", [[*CLI, "index", "{few}", "-c", "{c}", "--model", "{small}"]]),
-    "no-graph": Start("few", [[*CLI, "index", "{few}/0", "-c", "{c}", "--model", DEFAULT]], [_GRAPHS]),
+    "no-graph": Start(
+        "few", [[*CLI, "index", "{few}/0", "-c", "{c}", "--model", DEFAULT]], [_GRAPHS]
+    ),
     "mapped": Start("few", [[*CLI, "map", "-c", "{c}", "--output", "{out}/map.html"]]),
     "indexed": Start("few", [[*BY_FEW, "{many}", "{c}"]]),
     "in-pieces": Start("nothing", [[*BY_FEW, "{few}", "{c}", "{small}"]]),
     "all": Start("nothing", [[*CLI, "index", "{many}", "-c", "{c}", "--model", "{small}"]]),
-    "grown": Start("all", [[*CLI, "optimize", "-c", "{c}", "--min-rows", "1"], [*BY_FEW, "{few}", "{c}"]]),
+    "grown": Start(
+        "all", [[*CLI, "optimize", "-c", "{c}", "--min-rows", "1"], [*BY_FEW, "{few}", "{c}"]]
+    ),
     "before-changes": Start("nothing", [[*BY_FEW, "{moving}", "{c}", "{small}"]]),
 }
 
@@ -135,7 +152,11 @@ class World:
             small = picture.convert("RGB").resize((72, 54))
         # Cut, swapped, absurd: of the encodings that are quickly made.
         wholes = {name: encode(small, name) for name in ("jpeg", "png", "gif", "avif", "heic")}
-        damaged = [(name, data) for name, data, good in crafted.files(wholes) if good is False and len(data) < 1 << 20]
+        damaged = [
+            (name, data)
+            for name, data, good in crafted.files(wholes)
+            if good is False and len(data) < 1 << 20
+        ]
         self._bad = damaged[:: len(damaged) // _BAD]
         shown = iter(originals[:: max(1, len(originals) // (3 * count))] * 99)
         for name, share in (("many", 1.0), ("few", 0.15), ("moving", 0.5)):
@@ -147,7 +168,9 @@ class World:
         uris = sorted(map(str, (self.root / "few").rglob("*.jpg")))
         self.places["table"] = str(self.root / "table.csv")
         with Path(self.places["table"]).open("w", newline="") as file:
-            csv.writer(file).writerows([["uri", "stars"], *([uri, at] for at, uri in enumerate(uris))])
+            csv.writer(file).writerows(
+                [["uri", "stars"], *([uri, at] for at, uri in enumerate(uris))]
+            )
         (self.place / "out").mkdir(parents=True)
         return sum(1 for _ in self.root.glob("*/bad/*"))
 
@@ -214,15 +237,27 @@ class World:
 
     def environment(self) -> dict[str, str]:
         """Return the environment of a run: all that it keeps lies in the place of the trial."""
-        folders = {"XDG_CACHE_HOME": "cache", "XDG_DATA_HOME": "data", "HF_HOME": "hub", "MPLCONFIGDIR": "../mpl"}
+        folders = {
+            "XDG_CACHE_HOME": "cache",
+            "XDG_DATA_HOME": "data",
+            "HF_HOME": "hub",
+            "MPLCONFIGDIR": "../mpl",
+        }
         own = {name: str(self.place / folder) for name, folder in folders.items()}
         return {**os.environ, **own, "NO_COLOR": "1", "COLUMNS": "200"}
 
-    def run(self, command: Sequence[str], seconds: float = 120) -> subprocess.CompletedProcess[bytes]:
+    def run(
+        self, command: Sequence[str], seconds: float = 120
+    ) -> subprocess.CompletedProcess[bytes]:
         """Run a command to its end; it must succeed."""
         words = [self._filled(word) for word in command]
         return subprocess.run(
-            words, env=self.environment(), check=True, capture_output=True, text=True, timeout=seconds
+            words,
+            env=self.environment(),
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
         )
 
     def undisturbed(self, action: Action) -> Undisturbed:

@@ -34,5 +34,7 @@ def build(model: Model, tensors: Mapping[str, npt.NDArray[Any]]) -> onnx.ModelPr
     """
     if model.architecture not in ARCHITECTURES:
         known = ", ".join([*ARCHITECTURES, "onnx", "pixels"])
-        raise ModelError(f"The model {model.name!r} has the architecture {model.architecture!r}; known are {known}.")
+        raise ModelError(
+            f"The model {model.name!r} has the architecture {model.architecture!r}; known are {known}."
+        )
     return ARCHITECTURES[model.architecture](model, tensors)

@@ -55,7 +55,9 @@ def _depth(model: Model) -> float:
         )
     for key, value in model.options.items():
         if key != "depth" or not isinstance(value, int | float) or not 0 < value <= 10:
-            raise ModelError(f"The model {model.name!r} has the option {key} = {value!r}; expected depth = 0 to 10.")
+            raise ModelError(
+                f"The model {model.name!r} has the option {key} = {value!r}; expected depth = 0 to 10."
+            )
     return float(model.options.get("depth", 1.0))
 
 
@@ -63,7 +65,9 @@ def _blocks(depth: float) -> list[_Stage]:
     """Return one entry a block: only a stage's first strides, and Lite scales neither its first nor last stage."""
     blocks = []
     for stage in _STAGES:
-        scaled = stage.repeat if stage in (_STAGES[0], _STAGES[-1]) else math.ceil(stage.repeat * depth)
+        scaled = (
+            stage.repeat if stage in (_STAGES[0], _STAGES[-1]) else math.ceil(stage.repeat * depth)
+        )
         blocks += [stage, *[stage._replace(stride=1)] * (scaled - 1)]
     return blocks
 
@@ -73,6 +77,8 @@ def _block(network: Network, x: Features, name: str, stage: _Stage) -> Features:
     y = x
     if stage.expand > 1:
         y = network.relu6(network.convolution(y, f"{name}._expand_conv", f"{name}._bn0"))
-    y = network.convolution(y, f"{name}._depthwise_conv", f"{name}._bn1", stride=stage.stride, groups=y.channels)
+    y = network.convolution(
+        y, f"{name}._depthwise_conv", f"{name}._bn1", stride=stage.stride, groups=y.channels
+    )
     y = network.convolution(network.relu6(y), f"{name}._project_conv", f"{name}._bn2")
     return network.add(x, y) if stage.stride == 1 and x.channels == y.channels else y

@@ -83,9 +83,17 @@ _BLOCKS = {
 _POOLS = ("mean", "max")
 
 # What each option may be, the default first.
-_OPTIONS: dict[str, tuple[Any, ...]] = {"count_include_pad": (True, False), "naming": ("torchvision", "keras")}
+_OPTIONS: dict[str, tuple[Any, ...]] = {
+    "count_include_pad": (True, False),
+    "naming": ("torchvision", "keras"),
+}
 
-_KERAS_NORM = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
+_KERAS_NORM = {
+    "weight": "gamma",
+    "bias": "beta",
+    "running_mean": "moving_mean",
+    "running_var": "moving_variance",
+}
 
 
 def build(model: Model, tensors: Mapping[str, Tensor]) -> onnx.ModelProto:
@@ -97,14 +105,21 @@ def build(model: Model, tensors: Mapping[str, Tensor]) -> onnx.ModelProto:
     default and timm's too, or ``keras``.
     """
     last, options = _last_block(model), _options(model)
-    network = Network(model, _from_keras(tensors) if options["naming"] == "keras" else tensors, eps=1e-3)
+    network = Network(
+        model, _from_keras(tensors) if options["naming"] == "keras" else tensors, eps=1e-3
+    )
     x = network.images()
     for block, branches in _BLOCKS.items():
         ends: list[Features] = []
         for branch in branches:
             y = [x]
-            for step in _steps(block, branch):  # only the last one spreads, so there is one map to go on from
-                y = [_apply(network, y[0], word, name, options["count_include_pad"]) for name, word in step.items()]
+            for step in _steps(
+                block, branch
+            ):  # only the last one spreads, so there is one map to go on from
+                y = [
+                    _apply(network, y[0], word, name, options["count_include_pad"])
+                    for name, word in step.items()
+                ]
             ends += y
         x = network.concatenate(ends)
         if block == last:
@@ -112,7 +127,9 @@ def build(model: Model, tensors: Mapping[str, Tensor]) -> onnx.ModelProto:
     return network.build(x)
 
 
-def _apply(network: Network, x: Features, word: str, name: str, count_include_pad: bool) -> Features:
+def _apply(
+    network: Network, x: Features, word: str, name: str, count_include_pad: bool
+) -> Features:
     if word == "mean":
         return network.average_pool(x, 3, count_include_pad=count_include_pad)
     if word == "max":
@@ -142,7 +159,9 @@ def _steps(block: str, branch: str) -> list[dict[str, str]]:
     for number, word in enumerate(words, start=1):
         name = f"{prefix}_{number}" if numbered else prefix
         letters = ("a", "b") if "|" in word else ("",)
-        steps.append({f"{name}{letter}": side for letter, side in zip(letters, word.split("|"), strict=True)})
+        steps.append(
+            {f"{name}{letter}": side for letter, side in zip(letters, word.split("|"), strict=True)}
+        )
     return steps
 
 
@@ -150,18 +169,24 @@ def _last_block(model: Model) -> str:
     blocks = {block.lower(): block for block in _BLOCKS}
     output = model.output or "mixed_7c"
     if output not in blocks:
-        raise ModelError(f"The model {model.name!r} has output = {output!r}; expected one of {', '.join(blocks)}.")
+        raise ModelError(
+            f"The model {model.name!r} has output = {output!r}; expected one of {', '.join(blocks)}."
+        )
     return blocks[output]
 
 
 def _options(model: Model) -> dict[str, Any]:
     for key, value in model.options.items():
         if key not in _OPTIONS:
-            raise ModelError(f"The model {model.name!r} has the option {key!r}; expected {' or '.join(_OPTIONS)}.")
+            raise ModelError(
+                f"The model {model.name!r} has the option {key!r}; expected {' or '.join(_OPTIONS)}."
+            )
         choices = _OPTIONS[key]
         if type(value) is not type(choices[0]) or value not in choices:
             expected = " or ".join(map(json.dumps, choices))
-            raise ModelError(f"The model {model.name!r} has the option {key} = {value!r}; expected {expected}.")
+            raise ModelError(
+                f"The model {model.name!r} has the option {key} = {value!r}; expected {expected}."
+            )
     return {key: choices[0] for key, choices in _OPTIONS.items()} | dict(model.options)
 
 
@@ -188,10 +213,16 @@ def _from_keras(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     named = {}
     for name, kernel, norm in zip(names, kernels, norms, strict=False):
         if "kernel" in kernel and kernel["kernel"].ndim == 4:
-            named[f"{name}.conv.weight"] = kernel["kernel"].transpose(3, 2, 0, 1)  # from height, width, in, out
+            named[f"{name}.conv.weight"] = kernel["kernel"].transpose(
+                3, 2, 0, 1
+            )  # from height, width, in, out
         if "beta" in norm:
             norm.setdefault("gamma", np.ones_like(norm["beta"]))
-        named |= {f"{name}.bn.{ours}": norm[theirs] for ours, theirs in _KERAS_NORM.items() if theirs in norm}
+        named |= {
+            f"{name}.bn.{ours}": norm[theirs]
+            for ours, theirs in _KERAS_NORM.items()
+            if theirs in norm
+        }
     return named
 
 

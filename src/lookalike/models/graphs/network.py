@@ -79,11 +79,14 @@ class Network:
         """Convolve and batch-normalise, the latter folded into the former; a `size` is what the kernel must have."""
         kernel = self._tensor(f"{weight}.weight", rank=4)
         gamma, beta, mean, variance = (
-            self._tensor(f"{norm}.{part}", rank=1) for part in ("weight", "bias", "running_mean", "running_var")
+            self._tensor(f"{norm}.{part}", rank=1)
+            for part in ("weight", "bias", "running_mean", "running_var")
         )
         out, (high, wide) = len(kernel), size or kernel.shape[2:]
         expected = (out, x.channels // groups, high, wide)
-        if kernel.shape != expected or any(len(part) != out for part in (gamma, beta, mean, variance)):
+        if kernel.shape != expected or any(
+            len(part) != out for part in (gamma, beta, mean, variance)
+        ):
             raise WeightsError(
                 f"The weights do not fit the architecture: {weight}.weight has the shape {list(kernel.shape)}, "
                 f"expected {list(expected)} with a norm of {out} channels."
@@ -93,19 +96,34 @@ class Network:
         names = [self._constant(array.astype(np.float32)) for array in folded]
         pads = self._pads(x, (high, wide), stride, padding)
         name = self._add(
-            "Conv", [x.name, *names], kernel_shape=[high, wide], strides=[stride] * 2, pads=pads, group=groups
+            "Conv",
+            [x.name, *names],
+            kernel_shape=[high, wide],
+            strides=[stride] * 2,
+            pads=pads,
+            group=groups,
         )
         return Features(name, out, *self._shrunk(x, (high, wide), stride, pads))
 
-    def max_pool(self, x: Features, side: int, *, stride: int = 1, padding: Padding = "same") -> Features:
+    def max_pool(
+        self, x: Features, side: int, *, stride: int = 1, padding: Padding = "same"
+    ) -> Features:
         """Take the largest of each window of ``side x side`` cells; the padding is never the largest."""
         return self._pool("MaxPool", x, side, stride, padding)
 
     def average_pool(
-        self, x: Features, side: int, *, stride: int = 1, padding: Padding = "same", count_include_pad: bool = False
+        self,
+        x: Features,
+        side: int,
+        *,
+        stride: int = 1,
+        padding: Padding = "same",
+        count_include_pad: bool = False,
     ) -> Features:
         """Take the mean of each window of ``side x side`` cells, in which padding counts as zeros or not at all."""
-        return self._pool("AveragePool", x, side, stride, padding, count_include_pad=int(count_include_pad))
+        return self._pool(
+            "AveragePool", x, side, stride, padding, count_include_pad=int(count_include_pad)
+        )
 
     def concatenate(self, maps: Sequence[Features]) -> Features:
         """Stack the channels of feature maps of one height and width."""
@@ -135,16 +153,30 @@ class Network:
             )
         pooled = self._add("GlobalAveragePool", [x.name])
         self._nodes.append(helper.make_node("Flatten", [pooled], ["vectors"], axis=1))
-        images = helper.make_tensor_value_info("images", TensorProto.UINT8, ["n", *self._model.size, 3])
-        vectors = helper.make_tensor_value_info("vectors", TensorProto.FLOAT, ["n", self._model.dim])
-        graph = helper.make_graph(self._nodes, self._model.name, [images], [vectors], self._initializers)
+        images = helper.make_tensor_value_info(
+            "images", TensorProto.UINT8, ["n", *self._model.size, 3]
+        )
+        vectors = helper.make_tensor_value_info(
+            "vectors", TensorProto.FLOAT, ["n", self._model.dim]
+        )
+        graph = helper.make_graph(
+            self._nodes, self._model.name, [images], [vectors], self._initializers
+        )
         opset = helper.make_opsetid("", OPSET)
-        proto = helper.make_model(graph, opset_imports=[opset], ir_version=IR_VERSION, producer_name="lookalike")
+        proto = helper.make_model(
+            graph, opset_imports=[opset], ir_version=IR_VERSION, producer_name="lookalike"
+        )
         onnx.checker.check_model(proto)
         return proto
 
     def _pool(
-        self, operator: str, x: Features, side: int, stride: int, padding: Padding, **attributes: Any
+        self,
+        operator: str,
+        x: Features,
+        side: int,
+        stride: int,
+        padding: Padding,
+        **attributes: Any,
     ) -> Features:
         window = (side, side)
         pads = self._pads(x, window, stride, padding)
@@ -164,23 +196,34 @@ class Network:
 
     def _tensor(self, name: str, *, rank: int) -> npt.NDArray[np.float64]:
         if name not in self._tensors:
-            raise WeightsError(f"The weights lack the tensor {name}; they are for another architecture.")
+            raise WeightsError(
+                f"The weights lack the tensor {name}; they are for another architecture."
+            )
         array = self._tensors[name]
         if array.ndim != rank:
-            raise WeightsError(f"The tensor {name} has the shape {array.shape}; expected {rank} dimensions.")
+            raise WeightsError(
+                f"The tensor {name} has the shape {array.shape}; expected {rank} dimensions."
+            )
         return array.astype(np.float64)
 
     @staticmethod
-    def _pads(x: Features, kernel: tuple[int, int], stride: int, padding: Padding) -> tuple[int, ...]:
+    def _pads(
+        x: Features, kernel: tuple[int, int], stride: int, padding: Padding
+    ) -> tuple[int, ...]:
         if padding == "valid":
             return (0, 0, 0, 0)
         if isinstance(padding, tuple):
             return padding
-        total = [max((-(-side // stride) - 1) * stride + k - side, 0) for side, k in zip(x[2:], kernel, strict=True)]
+        total = [
+            max((-(-side // stride) - 1) * stride + k - side, 0)
+            for side, k in zip(x[2:], kernel, strict=True)
+        ]
         before = [pad // 2 for pad in total]
         return (*before, *(pad - first for pad, first in zip(total, before, strict=True)))
 
-    def _shrunk(self, x: Features, kernel: tuple[int, int], stride: int, pads: Sequence[int]) -> tuple[int, int]:
+    def _shrunk(
+        self, x: Features, kernel: tuple[int, int], stride: int, pads: Sequence[int]
+    ) -> tuple[int, int]:
         padded = (x.height + pads[0] + pads[2], x.width + pads[1] + pads[3])
         height, width = ((side - k) // stride + 1 for side, k in zip(padded, kernel, strict=True))
         if min(height, width) < 1:

@@ -123,7 +123,9 @@ class _Quantizer:
             if node.op_type not in _CUTS or node.output[0] not in self._scales:
                 self._rewrite(node)
         graph = self._proto.graph
-        whole = helper.make_graph(self._nodes, graph.name, graph.input, graph.output, self._initializers)
+        whole = helper.make_graph(
+            self._nodes, graph.name, graph.input, graph.output, self._initializers
+        )
         proto = helper.make_model(
             whole,
             opset_imports=self._proto.opset_import,
@@ -144,18 +146,25 @@ class _Quantizer:
         result = self._results.get(node.output[0])
         if result is not None:
             new.output[0] = f"{result}_real"
-            scale = [self._constant(part, f"{result}_{what}") for what, part in self._scales[result]._asdict().items()]
+            scale = [
+                self._constant(part, f"{result}_{what}")
+                for what, part in self._scales[result]._asdict().items()
+            ]
             self._add("QuantizeLinear", [new.output[0], *scale], f"{result}_whole")
             self._add("DequantizeLinear", [f"{result}_whole", *scale], result)
 
     def _round_weights(self, node: onnx.NodeProto) -> None:
         """Give a convolution int8 weights and an int32 bias, with one step an output channel."""
         taken, weight, bias = node.input
-        kernel, shift = (numpy_helper.to_array(self._given[name]).astype(np.float64) for name in (weight, bias))
+        kernel, shift = (
+            numpy_helper.to_array(self._given[name]).astype(np.float64) for name in (weight, bias)
+        )
         step, limit = float(self._step(taken)), 2.0**30
         largest = np.abs(kernel).max(axis=(1, 2, 3))
         # A channel whose weights are next to nothing needs steps in which its bias can still be counted.
-        steps = np.maximum(largest / _WEIGHT_TOP, np.maximum(np.abs(shift) / (step * limit), 1e-12)).astype(np.float32)
+        steps = np.maximum(
+            largest / _WEIGHT_TOP, np.maximum(np.abs(shift) / (step * limit), 1e-12)
+        ).astype(np.float32)
         whole = np.rint(kernel / steps[:, None, None, None])
         missed = (whole * steps[:, None, None, None] - kernel).sum(axis=(2, 3))
         groups = next((part.i for part in node.attribute if part.name == "group"), 1)
@@ -164,7 +173,9 @@ class _Quantizer:
         shift = shift - (missed * mean.repeat(len(kernel) // groups, axis=0)).sum(axis=1)
         fine = steps * np.float32(step)
         node.input[1] = self._channels(weight, whole.astype(np.int8), steps)
-        node.input[2] = self._channels(bias, np.clip(np.rint(shift / fine), -limit, limit).astype(np.int32), fine)
+        node.input[2] = self._channels(
+            bias, np.clip(np.rint(shift / fine), -limit, limit).astype(np.int32), fine
+        )
 
     def _step(self, name: str) -> np.float32:
         """Return the step of a tensor; the pictures themselves come in whole numbers already."""
@@ -185,4 +196,8 @@ class _Quantizer:
         return name
 
     def _add(self, operator: str, inputs: Sequence[str], output: str, **attributes: Any) -> None:
-        self._nodes.append(helper.make_node(operator, inputs, [output], f"{operator.lower()}_{output}", **attributes))
+        self._nodes.append(
+            helper.make_node(
+                operator, inputs, [output], f"{operator.lower()}_{output}", **attributes
+            )
+        )

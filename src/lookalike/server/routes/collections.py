@@ -54,7 +54,10 @@ async def models(request: Request) -> Response:
     def tell() -> dict[str, Any]:
         names = ("name", "title", "dim", "size", "precision")
         listed = [
-            {**{name: getattr(model, name) for name in names}, "available": weights.available(model)}
+            {
+                **{name: getattr(model, name) for name in names},
+                "available": weights.available(model),
+            }
             for model in registry.catalog().values()
         ]
         return {"models": listed, "default": registry.DEFAULT}

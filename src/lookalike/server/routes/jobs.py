@@ -42,7 +42,9 @@ _SILENT_SECONDS = 15.0
 async def roots(request: Request) -> Response:
     """List the folders that may be indexed on demand; a job names one by its number."""
     listed = state_of(request).settings.roots
-    return answer({"roots": [{"root": number, "path": str(path)} for number, path in enumerate(listed)]})
+    return answer(
+        {"roots": [{"root": number, "path": str(path)} for number, path in enumerate(listed)]}
+    )
 
 
 @router.post(
@@ -86,7 +88,9 @@ async def cancel(request: Request, job: JobId) -> Response:
     "/jobs/{job}/events",
     response_class=Response,
     responses={
-        200: data("text/event-stream", description="Events: progress, then done or failed.", schema=_EVENT),
+        200: data(
+            "text/event-stream", description="Events: progress, then done or failed.", schema=_EVENT
+        ),
         **problems(404, 422),
     },
 )
@@ -102,7 +106,11 @@ async def evaluation(request: Request, collection: CollectionName = None) -> Res
     """Give the result of the last evaluation since the server started."""
     holding = state_of(request).shelf.holding(collection)
     if holding.evaluation is None:
-        raise Problem(404, "No evaluation yet", f"{holding.name!r} has not been evaluated. Begin a job: evaluate.")
+        raise Problem(
+            404,
+            "No evaluation yet",
+            f"{holding.name!r} has not been evaluated. Begin a job: evaluate.",
+        )
     return answer(holding.evaluation)
 
 

@@ -11,8 +11,8 @@ from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from lookalike.layouts import Method
-from lookalike.mapping import Map, kept_map, placer
+from lookalike.projection.layouts import Method
+from lookalike.projection.map import Map, kept_map, placer
 from lookalike.server.answers import answer, body, problems
 from lookalike.server.asking import Asked, ask, vector_of
 from lookalike.server.bodies import pictures_and
@@ -32,7 +32,9 @@ router = APIRouter(tags=["map"])
 async def places(
     request: Request,
     collection: CollectionName = None,
-    space: Annotated[str | None, Query(max_length=1000, description="A Space; the first if left out.")] = None,
+    space: Annotated[
+        str | None, Query(max_length=1000, description="A Space; the first if left out.")
+    ] = None,
     method: Annotated[Method, Query(description="How places were found.")] = "tsne",
 ) -> Response:
     """Give the map that the collection keeps; make or renew it by a job."""
@@ -51,7 +53,9 @@ async def place(request: Request) -> Response:
     """Tell where on the kept map what is asked by would lie."""
     state = state_of(request)
     question, pictures = await pictures_and(request, MapQuestion)
-    x, y = await ask(state, question, pictures, lambda asked: _placed(state, asked, question.method), heavy=True)
+    x, y = await ask(
+        state, question, pictures, lambda asked: _placed(state, asked, question.method), heavy=True
+    )
     return answer({"x": x, "y": y})
 
 
@@ -59,7 +63,9 @@ def _kept(snapshot: Snapshot, space: str | None, method: Method) -> Map:
     plane = kept_map(snapshot.collection, space=space, method=method)
     if plane is None:
         raise Problem(
-            404, "No map yet", f"No {method} map of {snapshot.collection.space(space)} is kept. Begin a job: map."
+            404,
+            "No map yet",
+            f"No {method} map of {snapshot.collection.space(space)} is kept. Begin a job: map.",
         )
     return plane
 

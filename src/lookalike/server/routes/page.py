@@ -26,7 +26,11 @@ async def page(request: Request, token: str | None = None) -> Response:
     settings = state_of(request).settings
     if token is not None and settings.token is not None:
         if not hmac.compare_digest(token.encode(), settings.token.encode()):
-            raise Problem(401, "Not the token", "That is not the token that the server printed when it started.")
+            raise Problem(
+                401,
+                "Not the token",
+                "That is not the token that the server printed when it started.",
+            )
         home = f"{settings.root_path}/"
         found = RedirectResponse(home, 303)
         found.set_cookie(COOKIE, token, path=home, httponly=True, samesite="strict")

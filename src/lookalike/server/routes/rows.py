@@ -34,7 +34,9 @@ _FOR_EVER = "private, max-age=31536000, immutable"
 async def rows(
     request: Request,
     collection: CollectionName = None,
-    where: Annotated[str | None, Query(max_length=10_000, description="Only images that fit.")] = None,
+    where: Annotated[
+        str | None, Query(max_length=10_000, description="Only images that fit.")
+    ] = None,
     after: Annotated[int | None, Query(ge=0, lt=2**63, description="Go on after this id.")] = None,
     limit: Annotated[int, Query(ge=1, le=1000, description="How many at most.")] = 100,
 ) -> Response:
@@ -47,7 +49,11 @@ async def rows(
         first = 0 if after is None else int(np.searchsorted(fitting, after, side="right"))
         ids = fitting[first : first + limit]
         more = first + limit < len(fitting)
-        return {"rows": _whole(snapshot, ids), "next": int(ids[-1]) if more else None, "total": len(fitting)}
+        return {
+            "rows": _whole(snapshot, ids),
+            "next": int(ids[-1]) if more else None,
+            "total": len(fitting),
+        }
 
     return answer(await state.read.run(tell))
 
@@ -75,10 +81,15 @@ async def small(
     request: Request,
     row: RowId,
     collection: CollectionName = None,
-    size: Annotated[Side, Query(description="The longer side at most, if there are so many pixels.")] = Side.SMALL,
+    size: Annotated[
+        Side, Query(description="The longer side at most, if there are so many pixels.")
+    ] = Side.SMALL,
     content: Annotated[
         str | None,
-        Query(max_length=64, description="The sha256 of the content that is expected: then it may be cached for ever."),
+        Query(
+            max_length=64,
+            description="The sha256 of the content that is expected: then it may be cached for ever.",
+        ),
     ] = None,
 ) -> Response:
     """Show an image, small: the kept thumbnail, or a larger one made of the file where that may be read."""
@@ -90,7 +101,9 @@ async def small(
     headers = {"ETag": tag, "Cache-Control": _FOR_EVER if same else "private, no-cache"}
     if tag in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
-    return Response(await thumbnail(state, snapshot, fact, size), media_type="image/jpeg", headers=headers)
+    return Response(
+        await thumbnail(state, snapshot, fact, size), media_type="image/jpeg", headers=headers
+    )
 
 
 @router.get(
@@ -106,7 +119,11 @@ async def whole(request: Request, row: RowId, collection: CollectionName = None)
     """Give an image's file as it was indexed, or a range of it."""
     state = state_of(request)
     if not state.settings.originals:
-        raise Problem(403, "No originals", "This server does not give originals; it was started with --no-originals.")
+        raise Problem(
+            403,
+            "No originals",
+            "This server does not give originals; it was started with --no-originals.",
+        )
     snapshot = state.shelf.snapshot(collection)
     opened = await state.read.run(original, _fact(snapshot, row))
     try:
@@ -124,7 +141,10 @@ async def whole(request: Request, row: RowId, collection: CollectionName = None)
     if part is not None:
         headers["Content-Range"] = f"bytes {start}-{end - 1}/{opened.size}"
     return StreamingResponse(
-        _parts(state, opened, start, end), 206 if part else 200, headers, media_type=opened.media_type
+        _parts(state, opened, start, end),
+        206 if part else 200,
+        headers,
+        media_type=opened.media_type,
     )
 
 
@@ -148,7 +168,12 @@ def _range(header: str | None, size: int) -> tuple[int, int] | None:
     start = int(first) if first else max(0, size - int(last))
     end = min(size, int(last) + 1) if first and last else size
     if start >= end:
-        raise Problem(416, "No such range", f"The file has {size} bytes.", headers={"Content-Range": f"bytes */{size}"})
+        raise Problem(
+            416,
+            "No such range",
+            f"The file has {size} bytes.",
+            headers={"Content-Range": f"bytes */{size}"},
+        )
     return start, end
 
 

@@ -32,7 +32,10 @@ FORM = {
     "required": ["image"],
     "properties": {
         "image": {**_PICTURES, "description": "Pictures to search by."},
-        "query": {"type": "string", "description": "The question as JSON; without it all pictures are searched by."},
+        "query": {
+            "type": "string",
+            "description": "The question as JSON; without it all pictures are searched by.",
+        },
     },
 }
 _ONE = {
@@ -55,7 +58,15 @@ async def search(request: Request) -> Response:
     question, pictures = await pictures_and(request, Search)
     # A filter may read the whole table.
     quick = question.where is None
-    return answer(await ask(state, question, pictures, lambda asked: found(state, asked, question, began), quick=quick))
+    return answer(
+        await ask(
+            state,
+            question,
+            pictures,
+            lambda asked: found(state, asked, question, began),
+            quick=quick,
+        )
+    )
 
 
 @router.post(
@@ -71,7 +82,11 @@ async def distances(request: Request) -> Response:
 
     def measure(asked: Asked) -> dict[str, Any]:
         ids, found = asked.searcher.distances(vector_of(state, asked))
-        return {"space": asked.searcher.space, "ids": ids.tolist(), "distances": found.round(5).tolist()}
+        return {
+            "space": asked.searcher.space,
+            "ids": ids.tolist(),
+            "distances": found.round(5).tolist(),
+        }
 
     return answer(await ask(state, question, pictures, measure))
 
@@ -88,7 +103,11 @@ async def upload(request: Request) -> Response:
     state = state_of(request)
     pictures = await read_pictures(request)
     if len(pictures) != 1:
-        raise Problem(422, "Not a valid form", f"The form holds {len(pictures)} files named image; expected one.")
+        raise Problem(
+            422,
+            "Not a valid form",
+            f"The form holds {len(pictures)} files named image; expected one.",
+        )
     kept = await state.work.run(state.uploads.take, pictures[0])
     width, height = kept.size
     return answer({"upload": kept.sha256, "width": width, "height": height}, 201)
@@ -111,4 +130,6 @@ async def picture(
     if small is None:
         small = await state.work.run(state.uploads.small, kept, size)
         state.pictures.put((f"upload {sha256}", size), small, len(small) + 256)
-    return Response(small, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=3600"})
+    return Response(
+        small, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=3600"}
+    )

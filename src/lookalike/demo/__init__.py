@@ -1,0 +1,1 @@
+"""The demo: index, search, evaluate, map and report."""

@@ -1,0 +1,5 @@
+"""Run the demo: ``python -m lookalike.demo``."""
+
+from lookalike.demo.run import main
+
+main()

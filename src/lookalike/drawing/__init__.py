@@ -1,0 +1,1 @@
+"""Still images of results, scores and maps."""

@@ -1,0 +1,1 @@
+"""Evaluation: how good the answers of a collection are."""

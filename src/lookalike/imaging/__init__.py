@@ -1,0 +1,25 @@
+"""Decode encoded images and prepare them for networks."""
+
+from lookalike.imaging.decoder import (
+    MAX_PIXELS,
+    THUMBNAIL_SIDE,
+    decode,
+    decode_small,
+    from_array,
+    least_side,
+    prepare,
+    thumbnail,
+    upright,
+)
+
+__all__ = [
+    "MAX_PIXELS",
+    "THUMBNAIL_SIDE",
+    "decode",
+    "decode_small",
+    "from_array",
+    "least_side",
+    "prepare",
+    "thumbnail",
+    "upright",
+]

@@ -1,0 +1,1 @@
+"""Files, downloads and tables: input and output that knows nothing of images."""

@@ -1,0 +1,1 @@
+"""Upkeep of a collection: optimize, check, back up, restore."""

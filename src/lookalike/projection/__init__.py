@@ -1,0 +1,1 @@
+"""Projection: a 2-D map of a Space."""
