@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import sys
 from typing import Annotated
@@ -9,15 +10,34 @@ from typing import Annotated
 import typer
 
 import lookalike
-from lookalike.cli import collecting, console, finding, keeping, serving, studying  # noqa: F401 (each registers its commands)
+from lookalike.cli import output
 from lookalike.cli.command import app
 
 __all__ = ["app", "main"]
 
+# Each module registers its command; help lists the commands in this order.
+_COMMANDS = (
+    "index",
+    "info",
+    "remove",
+    "optimize",
+    "search",
+    "models",
+    "check",
+    "backup",
+    "restore",
+    "serve",
+    "dataset",
+    "evaluate",
+    "map",
+)
+for _name in _COMMANDS:
+    importlib.import_module(f"lookalike.cli.commands.{_name}")
+
 
 def _version(value: bool) -> None:
     if value:
-        console.say(f"lookalike {lookalike.__version__}")
+        output.say(f"lookalike {lookalike.__version__}")
         raise typer.Exit
 
 
@@ -36,5 +56,5 @@ def main() -> None:
         # A name that the terminal's encoding lacks must not end the command.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    console.tell_warnings()
+    output.tell_warnings()
     app()

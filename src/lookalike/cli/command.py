@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lookalike import tracing
-from lookalike.cli import console
+from lookalike.cli import output
 from lookalike.errors import LookalikeError
 from lookalike.io.files import FULL
 
@@ -72,15 +72,15 @@ def command(
             try:
                 function(*args, **kwargs)
             except LookalikeError as error:
-                console.print_error(str(error))
+                output.print_error(str(error))
                 raise typer.Exit(2) from None
             except BrokenPipeError:
                 raise
             except OSError as error:
-                console.print_error(_told(error))
+                output.print_error(_told(error))
                 raise typer.Exit(2) from None
             except KeyboardInterrupt:
-                console.say(
+                output.say(
                     "Interrupted. What was committed stays; run the command again to go on.",
                     error=True,
                 )

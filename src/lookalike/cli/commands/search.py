@@ -1,4 +1,4 @@
-"""Commands that search, and that list what can be searched with."""
+"""The ``search`` command."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 
 import lookalike
 from lookalike import tracing
-from lookalike.cli import console
+from lookalike.cli import output
 from lookalike.cli.command import (
     CollectionOption,
     JsonOption,
@@ -84,39 +84,10 @@ def search(
         with tracing.span("draw picture"):
             pictures.draw_matches(query, [matches], table, picture, name=path.name)
     if as_json:
-        console.print_json(matches.to_dict())
+        output.print_json(matches.to_dict())
         return
-    console.print_matches(matches)
+    output.print_matches(matches)
     if where is not None and not matches:
-        console.say("No image fits the filter.")
+        output.say("No image fits the filter.")
     if picture is not None:
-        console.say(f"Drawn into {console.printable(str(picture))}")
-
-
-@command("Example: lookalike models")
-def models(as_json: JsonOption = False) -> None:
-    """List the models that can be named with --model."""
-    from lookalike.models import registry, weights
-
-    known = registry.catalog()
-    if as_json:
-        listed = [
-            {
-                "name": m.name,
-                "title": m.title,
-                "dim": m.dim,
-                "size": list(m.size),
-                "precision": m.precision,
-                "available": weights.available(m),
-            }
-            for m in known.values()
-        ]
-        console.print_json({"models": listed, "default": registry.DEFAULT})
-        return
-    header = ["name", "numbers", "input", "weights", "what it is"]
-    rows = [
-        [m.name, str(m.dim), f"{m.size[1]} x {m.size[0]}", weights.origin(m), m.title]
-        for m in known.values()
-    ]
-    console.columns([header, *rows], styles=("bold",), right=(1,))
-    console.say(f"A new collection gets {registry.DEFAULT}, unless --model names another.")
+        output.say(f"Drawn into {output.printable(str(picture))}")

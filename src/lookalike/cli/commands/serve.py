@@ -1,4 +1,4 @@
-"""The command that serves collections to browsers and programs."""
+"""The ``serve`` command."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from lookalike.cli import console
+from lookalike.cli import output
 from lookalike.cli.command import command, store_imported
 from lookalike.errors import InputError
 
@@ -111,10 +111,10 @@ def serve(
         images = sum(
             len(holding.snapshot().facts) for holding in app.state.lookalike.shelf.holdings.values()
         )
-        console.say(
+        output.say(
             f"{images:,} images, ready in {time.perf_counter() - start:.1f} s. Ctrl-C ends it."
         )
-        console.say(f"Serving at {address}")
+        output.say(f"Serving at {address}")
         if open_page:
             webbrowser.open(address)
 
