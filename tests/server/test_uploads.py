@@ -20,22 +20,22 @@ from lookalike.errors import CollectionError, ImageError, ModelError
 from lookalike.models.cache import Networks
 from lookalike.server import thumbnails
 from lookalike.server.app import make_app
-from lookalike.server.holding import Snapshot
 from lookalike.server.problems import Problem
-from lookalike.server.uploads import Errand, Uploads
+from lookalike.server.registry import CollectionView
+from lookalike.server.uploads import EmbedRequest, Uploads
 
 # What is not nearly black comes to numbers that no collection can keep.
 DARK = 'architecture = "pixels"\nsize = [4, 4]\ndim = 48\nunit_length = false\nstd = [0.001, 0.001, 0.001]\n'
 
 
 @pytest.fixture
-def snapshot(collection):
-    return Snapshot("drawn", Collection.open(collection), Networks())
+def view(collection):
+    return CollectionView("drawn", Collection.open(collection), Networks())
 
 
 @pytest.fixture
-def searchers(snapshot):
-    return {name: snapshot.searcher(name) for name in snapshot.models}
+def searchers(view):
+    return {name: view.searcher(name) for name in view.models}
 
 
 def vectors(uploads, searcher):
@@ -56,14 +56,14 @@ def test_each_gets_its_own_pictures_in_its_own_space_as_if_it_were_alone(
         (network, files[:1]),
     ]
     uploads = Uploads(1 << 30, 10**8)
-    before = uploads.run([Errand(files[5:], pixels, list)])[0]
-    errands = [
-        Errand(pictures, searcher, vectors(uploads, searcher)) for searcher, pictures in asked
+    before = uploads.run([EmbedRequest(files[5:], pixels, list)])[0]
+    embed_requests = [
+        EmbedRequest(pictures, searcher, vectors(uploads, searcher)) for searcher, pictures in asked
     ]
-    for found, (searcher, pictures) in zip(uploads.run(errands), asked, strict=True):
+    for found, (searcher, pictures) in zip(uploads.run(embed_requests), asked, strict=True):
         np.testing.assert_array_equal(found, [searcher.embed(picture) for picture in pictures])
     # What was kept is embedded once more in another Space, and in none again.
-    assert uploads.run([Errand(files[5:], network, list)])[0] == before
+    assert uploads.run([EmbedRequest(files[5:], network, list)])[0] == before
     assert [len(uploads.find(hashlib.sha256(data).hexdigest()).vectors) for data in files] == [
         2,
         1,
@@ -74,7 +74,9 @@ def test_each_gets_its_own_pictures_in_its_own_space_as_if_it_were_alone(
     ]
     monkeypatch.setattr(type(network), "embed_prepared", lambda *_: pytest.fail("embedded again"))
     monkeypatch.setattr(uploads, "_decode", lambda *_: pytest.fail("decoded again"))
-    assert uploads.run([Errand(files[5:], network, list), Errand(files[:1], pixels, len)]) == [
+    assert uploads.run(
+        [EmbedRequest(files[5:], network, list), EmbedRequest(files[:1], pixels, len)]
+    ) == [
         before,
         1,
     ]
@@ -85,7 +87,9 @@ def test_a_picture_that_comes_several_times_is_decoded_once(searchers, query, mo
     decode = uploads._decode
     monkeypatch.setattr(uploads, "_decode", lambda *given: decoded.append(given) or decode(*given))
     sent = query.read_bytes()
-    found = uploads.run([Errand([sent] * 3, searcher, list), Errand([sent], searcher, list)])
+    found = uploads.run(
+        [EmbedRequest([sent] * 3, searcher, list), EmbedRequest([sent], searcher, list)]
+    )
     assert len(decoded) == 1
     assert found == [[uploads.find(hashlib.sha256(sent).hexdigest())] * count for count in (3, 1)]
 
@@ -93,29 +97,32 @@ def test_a_picture_that_comes_several_times_is_decoded_once(searchers, query, mo
 def test_what_is_no_picture_or_fails_in_the_end_is_told_to_who_sent_it(searchers, query):
     uploads, searcher = Uploads(1 << 30, 10**8), searchers["pixels"]
     sent, use = query.read_bytes(), vectors(uploads, searcher)
-    errands = [Errand([sent, b"GIF89a and no more"], searcher, use), Errand([sent], searcher, use)]
-    errands.append(Errand([sent], searcher, lambda _: 1 // 0))
-    bad, good, failed = uploads.run(errands)
+    embed_requests = [
+        EmbedRequest([sent, b"GIF89a and no more"], searcher, use),
+        EmbedRequest([sent], searcher, use),
+    ]
+    embed_requests.append(EmbedRequest([sent], searcher, lambda _: 1 // 0))
+    bad, good, failed = uploads.run(embed_requests)
     assert isinstance(bad, ImageError)
     assert len(good) == 1
     assert isinstance(failed, ZeroDivisionError)
-    assert uploads.one(errands[1])[0].tolist() == good[0].tolist()
+    assert uploads.run_one(embed_requests[1])[0].tolist() == good[0].tolist()
     with pytest.raises(ImageError, match="cannot be searched by: damaged"):
-        uploads.one(errands[0])
+        uploads.run_one(embed_requests[0])
 
 
 def test_a_picture_that_cannot_be_embedded_keeps_no_other_back(tmp_path):
     (tmp_path / "dark.toml").write_text(DARK)
     Image.new("RGB", (8, 8)).save(tmp_path / "black.png")
     lookalike.index(tmp_path, tmp_path / "c", models=[str(tmp_path / "dark.toml")])
-    searcher = Snapshot("dark", Collection.open(tmp_path / "c"), Networks()).searcher(None)
+    searcher = CollectionView("dark", Collection.open(tmp_path / "c"), Networks()).searcher(None)
     uploads = Uploads(1 << 30, 10**8)
 
     def picture(grey):
         Image.new("RGB", (8, 8), (grey, grey, grey)).save(file := io.BytesIO(), "PNG")
         return file.getvalue()
 
-    found = uploads.run([Errand([picture(grey)], searcher, list) for grey in (0, 255, 30)])
+    found = uploads.run([EmbedRequest([picture(grey)], searcher, list) for grey in (0, 255, 30)])
     assert [isinstance(one, ModelError) for one in found] == [False, True, False]
     kept = uploads.find(hashlib.sha256(picture(30)).hexdigest())
     assert found[2] == [kept]
@@ -134,7 +141,7 @@ def test_one_that_takes_too_much_memory_keeps_no_other_back(searchers, query, mo
     monkeypatch.setattr(imaging, "prepare", prepared)
     Image.new("RGB", (8, 8)).save(file := io.BytesIO(), "PNG")
     uploads, sent = Uploads(1 << 30, 10**8), [file.getvalue(), query.read_bytes()]
-    failed, found = uploads.run([Errand([data], searchers["pixels"], list) for data in sent])
+    failed, found = uploads.run([EmbedRequest([data], searchers["pixels"], list) for data in sent])
     assert isinstance(failed, MemoryError)
     assert found == [uploads.find(hashlib.sha256(sent[1]).hexdigest())]
 
@@ -143,19 +150,19 @@ LARGE = """
 import io, resource, sys
 from PIL import Image
 from lookalike.models.cache import Networks
-from lookalike.server.holding import Snapshot
-from lookalike.server.uploads import Errand, Uploads
+from lookalike.server.registry import CollectionView
+from lookalike.server.uploads import EmbedRequest, Uploads
 from lookalike import Collection
 
 def picture(shade):
     Image.new("RGB", (3000, 3000), (shade, 0, 0)).save(file := io.BytesIO(), "PNG")
     return file.getvalue()
 
-searcher = Snapshot("drawn", Collection.open(sys.argv[1]), Networks()).searcher("pixels")
+searcher = CollectionView("drawn", Collection.open(sys.argv[1]), Networks()).searcher("pixels")
 uploads, pictures = Uploads(1 << 30, 10**8), [picture(shade) for shade in range(17)]
-uploads.run([Errand(pictures[:1], searcher, list)])
+uploads.run([EmbedRequest(pictures[:1], searcher, list)])
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-uploads.run([Errand([data], searcher, list) for data in pictures[1:5]] + [Errand(pictures[5:], searcher, list)])
+uploads.run([EmbedRequest([data], searcher, list) for data in pictures[1:5]] + [EmbedRequest(pictures[5:], searcher, list)])
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
 
@@ -184,8 +191,12 @@ def test_only_what_is_quick_shares_a_threads_turn(
 ):
     app = make_app([str(collection)])
     state, shared = app.state.lookalike, []
-    run = state.errands.run
-    monkeypatch.setattr(state.errands, "run", lambda errand: shared.append(errand) or run(errand))
+    run = state.embed_requests.run
+    monkeypatch.setattr(
+        state.embed_requests,
+        "run",
+        lambda embed_request: shared.append(embed_request) or run(embed_request),
+    )
     data = {} if question is None else {"query": json.dumps(question)}
     sent = [
         ("image", ("picture.jpg", query.read_bytes() + bytes(number))) for number in range(files)
@@ -197,37 +208,37 @@ def test_only_what_is_quick_shares_a_threads_turn(
     assert len(shared) == together
 
 
-def test_thumbnails_of_many_rows_are_one_read_and_each_gets_its_own(snapshot, monkeypatch):
-    ids, reads, take = snapshot.facts.ids[:20].tolist(), [], snapshot.collection.take
+def test_thumbnails_of_many_rows_are_one_read_and_each_gets_its_own(view, monkeypatch):
+    ids, reads, take = view.row_cache.ids[:20].tolist(), [], view.collection.take
     kept = [bytes(data) for data in take(ids, ["thumbnail"])["thumbnail"].to_pylist()]
     monkeypatch.setattr(
-        snapshot.collection, "take", lambda rows, names: reads.append(rows) or take(rows, names)
+        view.collection, "take", lambda rows, names: reads.append(rows) or take(rows, names)
     )
     order = [*range(19, 0, -1), 1, 2, 0]
-    assert thumbnails.read([(snapshot, ids[at]) for at in order]) == [kept[at] for at in order]
+    assert thumbnails.read([(view, ids[at]) for at in order]) == [kept[at] for at in order]
     assert len(set(kept)) == 20
     assert reads == [ids]
 
 
 def test_a_collection_that_cannot_be_read_keeps_no_others_thumbnails_back(
-    snapshot, collection, tmp_path
+    view, collection, tmp_path
 ):
     shutil.copytree(collection, tmp_path / "gone")
-    gone = Snapshot("gone", Collection.open(tmp_path / "gone"), Networks())
+    gone = CollectionView("gone", Collection.open(tmp_path / "gone"), Networks())
     shutil.rmtree(tmp_path / "gone")
-    row = int(snapshot.facts.ids[0])
-    lost, one = thumbnails.read([(gone, row), (snapshot, row)])
+    row = int(view.row_cache.ids[0])
+    lost, one = thumbnails.read([(gone, row), (view, row)])
     assert isinstance(lost, CollectionError)
     assert one.startswith(b"\xff\xd8")
 
 
-def test_a_row_without_a_thumbnail_keeps_no_other_back(snapshot, tmp_path, query):
+def test_a_row_without_a_thumbnail_keeps_no_other_back(view, tmp_path, query):
     lookalike.index(query, tmp_path / "c", models=["pixels"])
     table = Collection.open(tmp_path / "c")
     table.update({"uri": [str(query)], "thumbnail": [b""]})
-    bare = Snapshot("bare", Collection.open(tmp_path / "c"), Networks())
+    bare = CollectionView("bare", Collection.open(tmp_path / "c"), Networks())
     none, one = thumbnails.read(
-        [(bare, int(bare.facts.ids[0])), (snapshot, int(snapshot.facts.ids[0]))]
+        [(bare, int(bare.row_cache.ids[0])), (view, int(view.row_cache.ids[0]))]
     )
     assert isinstance(none, Problem)
     assert (none.status, one[:2]) == (404, b"\xff\xd8")

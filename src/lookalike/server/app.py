@@ -16,12 +16,12 @@ from starlette.staticfiles import StaticFiles
 
 import lookalike
 from lookalike.server import problems, schemas
-from lookalike.server.holding import Shelf
 from lookalike.server.metrics import Counted, Metrics
-from lookalike.server.routes import collections, jobs, maps, page, rows, searching
-from lookalike.server.safety import Guard
+from lookalike.server.middleware import Guard
+from lookalike.server.registry import CollectionRegistry
+from lookalike.server.routes import collections, jobs, maps, page, rows, search
 from lookalike.server.settings import API, Settings
-from lookalike.server.state import State
+from lookalike.server.state import ServerState
 
 __all__ = ["make_app"]
 
@@ -29,7 +29,9 @@ _log = logging.getLogger("lookalike.server")
 
 
 def make_app(
-    paths: Sequence[str], settings: Settings | None = None, shelf: Shelf | None = None
+    paths: Sequence[str],
+    settings: Settings | None = None,
+    registry: CollectionRegistry | None = None,
 ) -> FastAPI:
     """Return the server of some collections.
 
@@ -39,11 +41,11 @@ def make_app(
         Where the collections lie; the first is the one that is meant where none is named.
     settings
         How it behaves.
-    shelf
+    registry
         The same collections, where they are open already.
     """
     settings = settings or Settings()
-    state = State(settings, shelf or Shelf(paths))
+    state = ServerState(settings, registry or CollectionRegistry(paths))
     app = FastAPI(
         title="Lookalike",
         version=lookalike.__version__,
@@ -56,7 +58,7 @@ def make_app(
     )
     app.state.lookalike = state
     problems.handle(app)
-    for router in (searching.router, collections.router, rows.router, maps.router, jobs.router):
+    for router in (search.router, collections.router, rows.router, maps.router, jobs.router):
         app.include_router(router, prefix=API)
     app.include_router(page.router)
     app.mount("/static", StaticFiles(directory=page.PAGE, check_dir=False), "static")
@@ -74,8 +76,8 @@ def make_app(
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    state: State = app.state.lookalike
-    await asyncio.to_thread(state.shelf.refresh)
+    state: ServerState = app.state.lookalike
+    await asyncio.to_thread(state.registry.refresh)
     refreshing = asyncio.create_task(_refresh(state))
     try:
         yield
@@ -86,11 +88,11 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         state.close()
 
 
-async def _refresh(state: State) -> None:
+async def _refresh(state: ServerState) -> None:
     while True:
         await asyncio.sleep(state.settings.refresh_seconds)
         try:
-            await asyncio.to_thread(state.shelf.refresh)
+            await asyncio.to_thread(state.registry.refresh)
         except Exception:  # noqa: BLE001 (whatever it was, the next look may find all well)
             _log.exception("a collection could not be looked at")
 

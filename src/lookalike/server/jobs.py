@@ -18,8 +18,8 @@ from lookalike.indexing.run import Settings as Indexing
 from lookalike.io.processors import cores
 from lookalike.projection.layouts import Method
 from lookalike.projection.map import make_map
-from lookalike.server.holding import Holding
 from lookalike.server.problems import Problem, busy
+from lookalike.server.registry import ServedCollection
 
 __all__ = ["Job", "Jobs", "evaluation", "indexing", "mapping"]
 
@@ -172,38 +172,38 @@ class Jobs:
             self._queue.get().run()
 
 
-def evaluation(holding: Holding, spaces: list[str]) -> Callable[[Job], dict[str, Any]]:
-    """Return the work of evaluating Spaces; its result is kept with the holding."""
+def evaluation(served: ServedCollection, spaces: list[str]) -> Callable[[Job], dict[str, Any]]:
+    """Return the work of evaluating Spaces; its result is kept with the served."""
 
     def work(job: Job) -> dict[str, Any]:
-        snapshot = holding.snapshot()
-        job.total = len(snapshot.facts) * (len(spaces) or len(snapshot.models))
-        result = evaluate(snapshot.collection, spaces=spaces, progress=job.advance).to_dict()
-        holding.evaluation = result
+        view = served.view()
+        job.total = len(view.row_cache) * (len(spaces) or len(view.models))
+        result = evaluate(view.collection, spaces=spaces, progress=job.advance).to_dict()
+        served.evaluation = result
         return result
 
     return work
 
 
 def mapping(
-    holding: Holding, space: str, method: Method, *, fresh: bool
+    served: ServedCollection, space: str, method: Method, *, fresh: bool
 ) -> Callable[[Job], dict[str, Any]]:
     """Return the work of making a map, which the collection keeps."""
 
     def work(_: Job) -> dict[str, Any]:
-        plane = make_map(holding.snapshot().collection, space=space, method=method, fresh=fresh)
+        plane = make_map(served.view().collection, space=space, method=method, fresh=fresh)
         return {"space": space, "method": method, "summary": plane.summary}
 
     return work
 
 
-def indexing(holding: Holding, root: Path) -> Callable[[Job], dict[str, Any]]:
+def indexing(served: ServedCollection, root: Path) -> Callable[[Job], dict[str, Any]]:
     """Return the work of bringing a collection up to date with a folder; a core is left to those who search."""
 
     def work(job: Job) -> dict[str, Any]:
         settings = Indexing(threads=max(1, cores() - 1))
-        report = lookalike.index([root], holding.path, settings=settings, progress=job.advance)
-        holding.refresh(soon=True)
+        report = lookalike.index([root], served.path, settings=settings, progress=job.advance)
+        served.refresh(soon=True)
         return report.to_dict()
 
     return work

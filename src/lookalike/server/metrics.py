@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lookalike.server.problems import Problem
 from lookalike.server.settings import API
-from lookalike.server.state import State
+from lookalike.server.state import ServerState
 
 __all__ = ["Counted", "Metrics"]
 
@@ -22,7 +22,7 @@ _SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 class Metrics:
     """A server's counters, in a registry of their own."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: ServerState) -> None:
         self._registry = CollectorRegistry()
         self._requests = Counter(
             "lookalike_requests",
@@ -34,13 +34,13 @@ class Metrics:
             "lookalike_request_seconds", "Time to the end of an answer.", ["route"], buckets=_SECONDS,
             registry=self._registry,
         )  # fmt: skip
-        for name, gate in (("pictures", state.work), ("reading", state.read)):
+        for name, pool in (("pictures", state.work), ("reading", state.read)):
             gauge = Gauge(
                 f"lookalike_{name}_inside",
                 "Requests being worked on or waiting.",
                 registry=self._registry,
             )
-            gauge.set_function(partial(getattr, gate, "inside"))
+            gauge.set_function(partial(getattr, pool, "inside"))
         memory = Gauge(
             "lookalike_uploads_bytes",
             "Memory of pictures that clients sent.",
@@ -94,7 +94,7 @@ class Counted:
 class _Collections(Collector):
     """How large each collection is, asked when the counters are read."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: ServerState) -> None:
         self._state = state
 
     def collect(self) -> list[GaugeMetricFamily]:
@@ -105,11 +105,11 @@ class _Collections(Collector):
         version = GaugeMetricFamily(
             "lookalike_collection_version", "Its table's version.", labels=["collection"]
         )
-        for name, holding in self._state.shelf.holdings.items():
+        for name, served in self._state.registry.collections.items():
             try:
-                snapshot = holding.snapshot()
+                view = served.view()
             except Problem:
                 continue
-            images.add_metric([name], len(snapshot.facts))
-            version.add_metric([name], snapshot.collection.version)
+            images.add_metric([name], len(view.row_cache))
+            version.add_metric([name], view.collection.version)
         return [images, version]

@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from lookalike.errors import InputError
-from lookalike.server.state import State
+from lookalike.server.state import ServerState
 
 __all__ = ["bind", "serve"]
 
@@ -137,7 +137,9 @@ class _Bounded(HttpToolsProtocol):
 class _Server(uvicorn.Server):
     """Ends quietly: a signal to stop is no error, and is not raised again."""
 
-    def __init__(self, config: uvicorn.Config, started: Callable[[], None], state: State) -> None:
+    def __init__(
+        self, config: uvicorn.Config, started: Callable[[], None], state: ServerState
+    ) -> None:
         super().__init__(config)
         self._started, self._state = started, state
 

@@ -14,11 +14,11 @@ from PIL import Image
 from lookalike import imaging
 from lookalike.errors import ImageError
 from lookalike.retrieval.search import Searcher
-from lookalike.server.caches import Cache
+from lookalike.server.cache import SizedCache
 from lookalike.server.problems import Problem
 from lookalike.types import Model
 
-__all__ = ["Errand", "Upload", "Uploads"]
+__all__ = ["EmbedRequest", "Upload", "Uploads"]
 
 
 @dataclass(slots=True)
@@ -44,7 +44,7 @@ class Upload:
 
 
 @dataclass(frozen=True, slots=True)
-class Errand:
+class EmbedRequest:
     """A request's pictures, the Space they are to be seen in, and what is then done with them."""
 
     pictures: list[bytes]
@@ -53,7 +53,7 @@ class Errand:
 
 
 # Pictures to be embedded, by their sha256 and where they are to be seen, prepared for that.
-Fresh = dict[tuple[str, Searcher], tuple[Upload, npt.NDArray[np.uint8]]]
+Pending = dict[tuple[str, Searcher], tuple[Upload, npt.NDArray[np.uint8]]]
 
 
 class Uploads:
@@ -68,7 +68,7 @@ class Uploads:
     """
 
     def __init__(self, memory: int, max_pixels: int) -> None:
-        self._kept: Cache[str, Upload] = Cache(memory)
+        self._kept: SizedCache[str, Upload] = SizedCache(memory)
         self._max_pixels = max_pixels
 
     @property
@@ -91,23 +91,24 @@ class Uploads:
             self._keep(upload)
         return upload
 
-    def one(self, errand: Errand) -> Any:
+    def run_one(self, embed_request: EmbedRequest) -> Any:
         """Do what `run` does for one request."""
-        (found,) = self.run([errand])
+        (found,) = self.run([embed_request])
         if isinstance(found, Exception):
             raise found
         return found
 
-    def run(self, errands: list[Errand]) -> list[Any]:
+    def run(self, embed_requests: list[EmbedRequest]) -> list[Any]:
         """Keep the pictures of some requests, embedded, and return what each makes of its own, or raised.
 
         Step by step for all: what a step needs is in the processor's caches when the next picture comes.
         """
-        fresh: Fresh = {}
-        taken = [self._taken(errand, fresh) for errand in errands]
-        failed = self._embed(fresh)
+        pending: Pending = {}
+        taken = [self._taken(embed_request, pending) for embed_request in embed_requests]
+        failed = self._embed(pending)
         return [
-            _result(errand, uploads, failed) for errand, uploads in zip(errands, taken, strict=True)
+            _result(embed_request, uploads, failed)
+            for embed_request, uploads in zip(embed_requests, taken, strict=True)
         ]
 
     def find(self, sha256: str) -> Upload:
@@ -140,31 +141,35 @@ class Uploads:
         """Return a picture as a JPEG whose longer side is at most so many pixels."""
         return imaging.thumbnail(self._decode(upload.data, None)[0], side=side)
 
-    def _taken(self, errand: Errand, fresh: Fresh) -> list[Upload] | Exception:
-        """Return a request's pictures, or why one cannot be taken; add to `fresh` those that are to be embedded."""
-        uploads, model = [], errand.searcher.model
-        met = {upload.sha256: upload for upload, _ in fresh.values()}
+    def _taken(self, embed_request: EmbedRequest, pending: Pending) -> list[Upload] | Exception:
+        """Return a request's pictures, or why one cannot be taken; add to `pending` those that are to be embedded."""
+        uploads, model = [], embed_request.searcher.model
+        seen = {upload.sha256: upload for upload, _ in pending.values()}
         try:
-            for data in errand.pictures:
+            for data in embed_request.pictures:
                 sha256 = hashlib.sha256(data).hexdigest()
-                upload = met.get(sha256) or self._kept.get(sha256)
+                upload = seen.get(sha256) or self._kept.get(sha256)
                 if upload is None or not (
-                    self.embedded(upload, errand.searcher) or (sha256, errand.searcher) in fresh
+                    self.embedded(upload, embed_request.searcher)
+                    or (sha256, embed_request.searcher) in pending
                 ):
                     picture, size = self._decode(data, model)
-                    upload = met[sha256] = upload or Upload(data, sha256, size)
+                    upload = seen[sha256] = upload or Upload(data, sha256, size)
                     # Small from here on, whatever was sent.
-                    fresh[sha256, errand.searcher] = upload, imaging.prepare(picture, model)
+                    pending[sha256, embed_request.searcher] = (
+                        upload,
+                        imaging.prepare(picture, model),
+                    )
                 uploads.append(upload)
         except Exception as error:  # noqa: BLE001 (the request's own, as in `_result`)
             return error
         return uploads
 
-    def _embed(self, fresh: Fresh) -> dict[tuple[str, Searcher], Exception]:
+    def _embed(self, pending: Pending) -> dict[tuple[str, Searcher], Exception]:
         """Embed and keep pictures; return those that cannot be embedded, and why."""
         failed = {}
-        for searcher in dict.fromkeys(searcher for _, searcher in fresh):
-            pairs = [pair for (_, of), pair in fresh.items() if of is searcher]
+        for searcher in dict.fromkeys(searcher for _, searcher in pending):
+            pairs = [pair for (_, of), pair in pending.items() if of is searcher]
             found = _embedded(searcher, [prepared for _, prepared in pairs])
             for (upload, _), vector in zip(pairs, found, strict=True):
                 if isinstance(vector, Exception):
@@ -199,15 +204,17 @@ def _embedded(
 
 
 def _result(
-    errand: Errand, uploads: list[Upload] | Exception, failed: dict[tuple[str, Searcher], Exception]
+    embed_request: EmbedRequest,
+    uploads: list[Upload] | Exception,
+    failed: dict[tuple[str, Searcher], Exception],
 ) -> Any:
     """Return what a request makes of its pictures, or the exception that this ends in."""
     if isinstance(uploads, Exception):
         return uploads
     for upload in uploads:
-        if error := failed.get((upload.sha256, errand.searcher)):
+        if error := failed.get((upload.sha256, embed_request.searcher)):
             return error
     try:
-        return errand.use(uploads)
+        return embed_request.use(uploads)
     except Exception as error:  # noqa: BLE001 (the request's own, which raises it)
         return error

@@ -109,7 +109,8 @@ def serve(
 
     def tell() -> None:
         images = sum(
-            len(holding.snapshot().facts) for holding in app.state.lookalike.shelf.holdings.values()
+            len(served.view().row_cache)
+            for served in app.state.lookalike.registry.collections.values()
         )
         output.say(
             f"{images:,} images, ready in {time.perf_counter() - start:.1f} s. Ctrl-C ends it."

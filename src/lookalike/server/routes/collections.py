@@ -10,10 +10,10 @@ from starlette.responses import Response
 
 import lookalike
 from lookalike.models import registry, weights
-from lookalike.server.answers import answer, problems
 from lookalike.server.problems import Problem
+from lookalike.server.responses import answer, problems
 from lookalike.server.schemas import Collections, Failures, Health, Models
-from lookalike.server.state import state_of
+from lookalike.server.state import server_state
 
 __all__ = ["CollectionName", "router"]
 
@@ -33,15 +33,15 @@ async def health() -> Response:
 @router.get("/collections", response_model=Collections, responses=problems())
 async def collections(request: Request) -> Response:
     """List the collections, the default one first, with their Spaces, columns and labels."""
-    state = state_of(request)
+    state = server_state(request)
 
     def tell() -> dict[str, Any]:
         told, missing = [], []
-        for holding in state.shelf.holdings.values():
+        for served in state.registry.collections.values():
             try:
-                told.append({**holding.snapshot().summary, "originals": state.settings.originals})
+                told.append({**served.view().summary, "originals": state.settings.originals})
             except Problem as problem:
-                missing.append({"where": holding.name, "reason": problem.detail})
+                missing.append({"where": served.name, "reason": problem.detail})
         return {"collections": told, "unavailable": missing}
 
     return answer(await state.read.run(tell))
@@ -62,13 +62,13 @@ async def models(request: Request) -> Response:
         ]
         return {"models": listed, "default": registry.DEFAULT}
 
-    return answer(await state_of(request).read.run(tell))
+    return answer(await server_state(request).read.run(tell))
 
 
 @router.get("/failures", response_model=Failures, responses=problems(404, 422))
 async def failures(request: Request, collection: CollectionName = None) -> Response:
     """List the files that could not be indexed, and why."""
-    state = state_of(request)
-    snapshot = state.shelf.snapshot(collection)
-    listed = await state.read.run(lambda: snapshot.collection.failures().to_pylist())
+    state = server_state(request)
+    view = state.registry.view(collection)
+    listed = await state.read.run(lambda: view.collection.failures().to_pylist())
     return answer({"failures": listed})

@@ -12,13 +12,13 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from lookalike.server import jobs
-from lookalike.server.answers import answer, body, data, problems
-from lookalike.server.bodies import read_json
 from lookalike.server.problems import Problem
+from lookalike.server.request_body import read_json
+from lookalike.server.responses import answer, body, data, problems
 from lookalike.server.routes.collections import CollectionName
 from lookalike.server.schemas import EvaluationBody, JobBody, JobList, NewJob, Roots
 from lookalike.server.settings import API
-from lookalike.server.state import State, state_of
+from lookalike.server.state import ServerState, server_state
 
 __all__ = ["router"]
 
@@ -41,7 +41,7 @@ _SILENT_SECONDS = 15.0
 @router.get("/roots", response_model=Roots, responses=problems())
 async def roots(request: Request) -> Response:
     """List the folders that may be indexed on demand; a job names one by its number."""
-    listed = state_of(request).settings.roots
+    listed = server_state(request).settings.roots
     return answer(
         {"roots": [{"root": number, "path": str(path)} for number, path in enumerate(listed)]}
     )
@@ -56,7 +56,7 @@ async def roots(request: Request) -> Response:
 )
 async def begin(request: Request) -> Response:
     """Begin a job; the same one, while it waits or runs, is not begun twice."""
-    state = state_of(request)
+    state = server_state(request)
     asked = await read_json(request, NewJob)
     work = _work(state, asked)
     job = state.jobs.add(asked.kind, asked.model_dump(exclude_none=True, exclude={"kind"}), work)
@@ -67,19 +67,19 @@ async def begin(request: Request) -> Response:
 @router.get("/jobs", response_model=JobList, responses=problems())
 async def listed(request: Request) -> Response:
     """List the jobs, the oldest first."""
-    return answer({"jobs": [job.to_dict() for job in state_of(request).jobs.all()]})
+    return answer({"jobs": [job.to_dict() for job in server_state(request).jobs.all()]})
 
 
 @router.get("/jobs/{job}", response_model=JobBody, responses=problems(404, 422))
 async def told(request: Request, job: JobId) -> Response:
     """Tell how far a job is, and what came of it."""
-    return answer(state_of(request).jobs.find(job).to_dict())
+    return answer(server_state(request).jobs.find(job).to_dict())
 
 
 @router.delete("/jobs/{job}", response_model=JobBody, responses=problems(403, 404, 422))
 async def cancel(request: Request, job: JobId) -> Response:
     """Call a job off; one that runs ends as soon as it can."""
-    found = state_of(request).jobs.find(job)
+    found = server_state(request).jobs.find(job)
     found.cancel()
     return answer(found.to_dict())
 
@@ -96,7 +96,7 @@ async def cancel(request: Request, job: JobId) -> Response:
 )
 async def events(request: Request, job: JobId) -> Response:
     """Tell how far a job is whenever that changes: ``progress``, and at last ``done`` or ``failed``."""
-    state = state_of(request)
+    state = server_state(request)
     found = state.jobs.find(job)
     return StreamingResponse(_events(state, found), media_type="text/event-stream")
 
@@ -104,23 +104,23 @@ async def events(request: Request, job: JobId) -> Response:
 @router.get("/evaluation", response_model=EvaluationBody, responses=problems(404, 422))
 async def evaluation(request: Request, collection: CollectionName = None) -> Response:
     """Give the result of the last evaluation since the server started."""
-    holding = state_of(request).shelf.holding(collection)
-    if holding.evaluation is None:
+    served = server_state(request).registry.served(collection)
+    if served.evaluation is None:
         raise Problem(
             404,
             "No evaluation yet",
-            f"{holding.name!r} has not been evaluated. Begin a job: evaluate.",
+            f"{served.name!r} has not been evaluated. Begin a job: evaluate.",
         )
-    return answer(holding.evaluation)
+    return answer(served.evaluation)
 
 
-def _work(state: State, asked: NewJob) -> Callable[[jobs.Job], dict[str, Any]]:
-    holding = state.shelf.holding(asked.collection)
-    collection = holding.snapshot().collection
+def _work(state: ServerState, asked: NewJob) -> Callable[[jobs.Job], dict[str, Any]]:
+    served = state.registry.served(asked.collection)
+    collection = served.view().collection
     if asked.kind == "evaluate":
-        return jobs.evaluation(holding, [collection.space(name) for name in asked.spaces])
+        return jobs.evaluation(served, [collection.space(name) for name in asked.spaces])
     if asked.kind == "map":
-        return jobs.mapping(holding, collection.space(asked.space), asked.method, fresh=asked.fresh)
+        return jobs.mapping(served, collection.space(asked.space), asked.method, fresh=asked.fresh)
     roots = state.settings.roots
     if asked.root is None or asked.root >= len(roots):
         raise Problem(
@@ -128,10 +128,10 @@ def _work(state: State, asked: NewJob) -> Callable[[jobs.Job], dict[str, Any]]:
             "No such root",
             f"There are {len(roots)} folders that may be indexed, counted from 0. Start the server with --root DIR.",
         )
-    return jobs.indexing(holding, roots[asked.root])
+    return jobs.indexing(served, roots[asked.root])
 
 
-async def _events(state: State, job: jobs.Job) -> AsyncIterator[str]:
+async def _events(state: ServerState, job: jobs.Job) -> AsyncIterator[str]:
     last, silent = "", 0.0
     while not state.closing:
         now = json.dumps(job.to_dict())

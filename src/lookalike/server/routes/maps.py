@@ -13,15 +13,15 @@ from starlette.responses import Response
 
 from lookalike.projection.layouts import Method
 from lookalike.projection.map import Map, kept_map, placer
-from lookalike.server.answers import answer, body, problems
-from lookalike.server.asking import Asked, ask, vector_of
-from lookalike.server.bodies import pictures_and
-from lookalike.server.holding import Snapshot
 from lookalike.server.problems import Problem
+from lookalike.server.query import ResolvedQuery, ask, vector_of
+from lookalike.server.registry import CollectionView
+from lookalike.server.request_body import pictures_and
+from lookalike.server.responses import answer, body, problems
 from lookalike.server.routes.collections import CollectionName
-from lookalike.server.routes.searching import FORM
+from lookalike.server.routes.search import FORM
 from lookalike.server.schemas import MapBody, MapQuestion, Place
-from lookalike.server.state import State, state_of
+from lookalike.server.state import ServerState, server_state
 
 __all__ = ["router"]
 
@@ -38,9 +38,9 @@ async def places(
     method: Annotated[Method, Query(description="How places were found.")] = "tsne",
 ) -> Response:
     """Give the map that the collection keeps; make or renew it by a job."""
-    state = state_of(request)
-    snapshot = state.shelf.snapshot(collection)
-    return answer(await state.read.run(_told, snapshot, space, method))
+    state = server_state(request)
+    view = state.registry.view(collection)
+    return answer(await state.read.run(_told, view, space, method))
 
 
 @router.post(
@@ -51,7 +51,7 @@ async def places(
 )
 async def place(request: Request) -> Response:
     """Tell where on the kept map what is asked by would lie."""
-    state = state_of(request)
+    state = server_state(request)
     question, pictures = await pictures_and(request, MapQuestion)
     x, y = await ask(
         state, question, pictures, lambda asked: _placed(state, asked, question.method), heavy=True
@@ -59,24 +59,24 @@ async def place(request: Request) -> Response:
     return answer({"x": x, "y": y})
 
 
-def _kept(snapshot: Snapshot, space: str | None, method: Method) -> Map:
-    plane = kept_map(snapshot.collection, space=space, method=method)
+def _kept(view: CollectionView, space: str | None, method: Method) -> Map:
+    plane = kept_map(view.collection, space=space, method=method)
     if plane is None:
         raise Problem(
             404,
             "No map yet",
-            f"No {method} map of {snapshot.collection.space(space)} is kept. Begin a job: map.",
+            f"No {method} map of {view.collection.space(space)} is kept. Begin a job: map.",
         )
     return plane
 
 
-def _told(snapshot: Snapshot, space: str | None, method: Method) -> dict[str, Any]:
-    plane = _kept(snapshot, space, method)
+def _told(view: CollectionView, space: str | None, method: Method) -> dict[str, Any]:
+    plane = _kept(view, space, method)
     # Rows that have gone since are on it still.
-    there = np.isin(plane.ids, snapshot.facts.ids)
+    there = np.isin(plane.ids, view.row_cache.ids)
     xy = plane.unit_square()[there].round(5)
     ids = plane.ids[there]
-    of = snapshot.facts.label_column(ids)
+    of = view.row_cache.label_column(ids)
     labels = sorted({label for label in of if label is not None})
     number = {label: index for index, label in enumerate(labels)}
     facts = {
@@ -85,7 +85,7 @@ def _told(snapshot: Snapshot, space: str | None, method: Method) -> dict[str, An
         "seed": plane.seed,
         "parameters": plane.parameters,
         "fidelity": plane.fidelity,
-        "missing": len(snapshot.facts) - len(ids),
+        "missing": len(view.row_cache) - len(ids),
     }
     return {
         "space": plane.space,
@@ -99,20 +99,20 @@ def _told(snapshot: Snapshot, space: str | None, method: Method) -> dict[str, An
     }
 
 
-def _placed(state: State, asked: Asked, method: Method) -> tuple[float, float]:
-    plane = _kept(asked.snapshot, asked.searcher.space, method)
-    found = _placer(asked.snapshot, plane)(vector_of(state, asked).astype(np.float32)[np.newaxis])
+def _placed(state: ServerState, asked: ResolvedQuery, method: Method) -> tuple[float, float]:
+    plane = _kept(asked.view, asked.searcher.space, method)
+    found = _placer(asked.view, plane)(vector_of(state, asked).astype(np.float32)[np.newaxis])
     x, y = np.clip(plane.unit_square(found)[0], 0, 1).round(5).tolist()
     return x, y
 
 
-def _placer(snapshot: Snapshot, plane: Map) -> Callable[[Any], Any]:
+def _placer(view: CollectionView, plane: Map) -> Callable[[Any], Any]:
     """Return what places vectors on a map, kept as long as neither the collection nor the map changes."""
     key = ("placer", plane.space, plane.method)
     digest = hashlib.sha256(plane.xy.tobytes()).digest()
-    kept = snapshot.kept.get(key)
+    kept = view.kept.get(key)
     if kept is None or kept[0] != digest:
-        kept = digest, placer(snapshot.collection, plane)
-        snapshot.kept[key] = kept
+        kept = digest, placer(view.collection, plane)
+        view.kept[key] = kept
     found: Callable[[Any], Any] = kept[1]
     return found

@@ -9,9 +9,9 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import FileResponse, RedirectResponse, Response
 
+from lookalike.server.middleware import COOKIE
 from lookalike.server.problems import Problem
-from lookalike.server.safety import COOKIE
-from lookalike.server.state import state_of
+from lookalike.server.state import server_state
 
 __all__ = ["PAGE", "router"]
 
@@ -23,7 +23,7 @@ router = APIRouter(include_in_schema=False)
 @router.get("/")
 async def page(request: Request, token: str | None = None) -> Response:
     """Show the page; with the right token, keep it in a cookie first."""
-    settings = state_of(request).settings
+    settings = server_state(request).settings
     if token is not None and settings.token is not None:
         if not hmac.compare_digest(token.encode(), settings.token.encode()):
             raise Problem(

@@ -12,14 +12,14 @@ from fastapi import APIRouter, Path, Query
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from lookalike.server.answers import answer, data, problems
-from lookalike.server.asking import no_row
-from lookalike.server.holding import Snapshot
-from lookalike.server.pictures import Original, original, thumbnail
+from lookalike.server.originals import Original, original, thumbnail
 from lookalike.server.problems import Problem
+from lookalike.server.query import no_row
+from lookalike.server.registry import CollectionView
+from lookalike.server.responses import answer, data, problems
 from lookalike.server.routes.collections import CollectionName
 from lookalike.server.schemas import Row, Rows, Side
-from lookalike.server.state import State, state_of
+from lookalike.server.state import ServerState, server_state
 
 __all__ = ["router"]
 
@@ -41,16 +41,16 @@ async def rows(
     limit: Annotated[int, Query(ge=1, le=1000, description="How many at most.")] = 100,
 ) -> Response:
     """List images by rising id."""
-    state = state_of(request)
-    snapshot = state.shelf.snapshot(collection)
+    state = server_state(request)
+    view = state.registry.view(collection)
 
     def tell() -> dict[str, Any]:
-        fitting = snapshot.select(where)
+        fitting = view.select(where)
         first = 0 if after is None else int(np.searchsorted(fitting, after, side="right"))
         ids = fitting[first : first + limit]
         more = first + limit < len(fitting)
         return {
-            "rows": _whole(snapshot, ids),
+            "rows": _whole(view, ids),
             "next": int(ids[-1]) if more else None,
             "total": len(fitting),
         }
@@ -61,10 +61,10 @@ async def rows(
 @router.get("/rows/{row}", response_model=Row, responses=problems(404, 422))
 async def row_of(request: Request, row: RowId, collection: CollectionName = None) -> Response:
     """Tell what is known of an image."""
-    state = state_of(request)
-    snapshot = state.shelf.snapshot(collection)
-    _fact(snapshot, row)
-    (found,) = await state.read.run(_whole, snapshot, np.array([row], np.int64))
+    state = server_state(request)
+    view = state.registry.view(collection)
+    _fact(view, row)
+    (found,) = await state.read.run(_whole, view, np.array([row], np.int64))
     return answer(found)
 
 
@@ -93,16 +93,16 @@ async def small(
     ] = None,
 ) -> Response:
     """Show an image, small: the kept thumbnail, or a larger one made of the file where that may be read."""
-    state = state_of(request)
-    snapshot = state.shelf.snapshot(collection)
-    fact = _fact(snapshot, row)
+    state = server_state(request)
+    view = state.registry.view(collection)
+    fact = _fact(view, row)
     tag = f'"{fact["content"][:32]}-{size:d}"'
     same = content is not None and len(content) >= 8 and fact["content"].startswith(content)
     headers = {"ETag": tag, "Cache-Control": _FOR_EVER if same else "private, no-cache"}
     if tag in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
     return Response(
-        await thumbnail(state, snapshot, fact, size), media_type="image/jpeg", headers=headers
+        await thumbnail(state, view, fact, size), media_type="image/jpeg", headers=headers
     )
 
 
@@ -117,15 +117,15 @@ async def small(
 )
 async def whole(request: Request, row: RowId, collection: CollectionName = None) -> Response:
     """Give an image's file as it was indexed, or a range of it."""
-    state = state_of(request)
+    state = server_state(request)
     if not state.settings.originals:
         raise Problem(
             403,
             "No originals",
             "This server does not give originals; it was started with --no-originals.",
         )
-    snapshot = state.shelf.snapshot(collection)
-    opened = await state.read.run(original, _fact(snapshot, row))
+    view = state.registry.view(collection)
+    opened = await state.read.run(original, _fact(view, row))
     try:
         part = _range(request.headers.get("range"), opened.size)
     except Problem:
@@ -148,7 +148,9 @@ async def whole(request: Request, row: RowId, collection: CollectionName = None)
     )
 
 
-async def _parts(state: State, opened: Original, start: int, end: int) -> AsyncIterator[bytes]:
+async def _parts(
+    state: ServerState, opened: Original, start: int, end: int
+) -> AsyncIterator[bytes]:
     with opened.file as file:
         file.seek(start)
         while start < end:
@@ -177,18 +179,18 @@ def _range(header: str | None, size: int) -> tuple[int, int] | None:
     return start, end
 
 
-def _fact(snapshot: Snapshot, row: int) -> dict[str, Any]:
-    fact = snapshot.facts.row(row)
+def _fact(view: CollectionView, row: int) -> dict[str, Any]:
+    fact = view.row_cache.row(row)
     if fact is None:
-        raise no_row(snapshot, row)
+        raise no_row(view, row)
     return fact
 
 
-def _whole(snapshot: Snapshot, ids: np.ndarray[Any, np.dtype[np.int64]]) -> list[dict[str, Any]]:
+def _whole(view: CollectionView, ids: np.ndarray[Any, np.dtype[np.int64]]) -> list[dict[str, Any]]:
     """Return rows with their metadata."""
-    names = list(snapshot.collection.metadata)
-    columns = snapshot.collection.take(ids, names).to_pylist() if names else [{}] * len(ids)
+    names = list(view.collection.metadata)
+    columns = view.collection.take(ids, names).to_pylist() if names else [{}] * len(ids)
     return [
         {**fact, "metadata": {name: values[name] for name in names}}
-        for fact, values in zip(snapshot.facts.rows(ids), columns, strict=True)
+        for fact, values in zip(view.row_cache.rows(ids), columns, strict=True)
     ]

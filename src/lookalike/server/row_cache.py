@@ -14,13 +14,13 @@ import pyarrow as pa
 from lookalike.sources import from_uri
 from lookalike.store.table import Table
 
-__all__ = ["Facts"]
+__all__ = ["RowCache"]
 
 _COLUMNS = ["uri", "label", "width", "height", "size", "mtime_ns", "sha256"]
 _ID = pa.field("_rowid", pa.int64())
 
 
-class Facts:
+class RowCache:
     """The images' columns by id.
 
     Attributes

@@ -17,20 +17,20 @@ import numpy.typing as npt
 from lookalike.errors import CollectionError, InputError, LookalikeError
 from lookalike.models.cache import Networks
 from lookalike.retrieval.search import Searcher
-from lookalike.server.caches import Cache
-from lookalike.server.facts import Facts
+from lookalike.server.cache import SizedCache
 from lookalike.server.problems import Problem
+from lookalike.server.row_cache import RowCache
 from lookalike.store import ann, filters
 from lookalike.store.table import Table
 from lookalike.types import Model
 
-__all__ = ["Holding", "Shelf", "Snapshot"]
+__all__ = ["CollectionRegistry", "CollectionView", "ServedCollection"]
 
 # Ids that the last filters selected, of all filters together: 32 MiB.
 _SELECTED = 1 << 22
 
 
-class Snapshot:
+class CollectionView:
     """One version of a collection, which never changes: what a request begins with, it ends with.
 
     Attributes
@@ -45,14 +45,14 @@ class Snapshot:
 
     def __init__(self, name: str, collection: Table, networks: Networks) -> None:
         self.name, self.collection = name, collection
-        self.facts = Facts(collection)
+        self.row_cache = RowCache(collection)
         # The table reads its models from its schema each time that it is asked.
         self.models = collection.models
         self.kept: dict[tuple[str, ...], Any] = {}
         self._networks = networks
         self._lock = threading.Lock()
         self._searchers: dict[str, Searcher] = {}
-        self._selections: Cache[str, npt.NDArray[np.int64]] = Cache(_SELECTED)
+        self._selections: SizedCache[str, npt.NDArray[np.int64]] = SizedCache(_SELECTED)
 
     def searcher(self, space: str | None) -> Searcher:
         """Return a Space held ready; None stands for the first."""
@@ -88,7 +88,7 @@ class Snapshot:
     def select(self, where: str | None) -> npt.NDArray[np.int64]:
         """Return the ids, rising, of the images that fit a filter; of all for None."""
         if where is None:
-            return self.facts.ids
+            return self.row_cache.ids
         found = self._selections.get(where)
         if found is None:
             self.clause(where)
@@ -103,12 +103,14 @@ class Snapshot:
         columns = filters.columns_of(table.table.schema).values()
         return {
             "name": self.name,
-            "images": len(self.facts),
+            "images": len(self.row_cache),
             "failures": table.failures().num_rows,
             "version": table.version,
             "spaces": [self._space(name, model) for name, model in self.models.items()],
             "columns": [{"name": column.name, "type": column.kind} for column in columns],
-            "labels": [{"label": label, "count": count} for label, count in self.facts.labels()],
+            "labels": [
+                {"label": label, "count": count} for label, count in self.row_cache.labels()
+            ],
         }
 
     def _space(self, name: str, model: Model) -> dict[str, Any]:
@@ -122,8 +124,8 @@ class Snapshot:
         }
 
 
-class Holding:
-    """A collection by its path: its newest snapshot, or why there is none.
+class ServedCollection:
+    """A collection by its path: its newest view, or why there is none.
 
     Attributes
     ----------
@@ -138,13 +140,13 @@ class Holding:
         self.evaluation: dict[str, Any] | None = None
         self._networks = networks
         self._lock = threading.Lock()
-        self._snapshot: Snapshot | None = None
+        self._snapshot: CollectionView | None = None
         self._stamp: tuple[int, int, int] | None = None
         self._fault = "it has not been read yet"
         self._not_before = 0.0
 
-    def snapshot(self) -> Snapshot:
-        """Return the newest snapshot.
+    def view(self) -> CollectionView:
+        """Return the newest view.
 
         Raises
         ------
@@ -178,10 +180,10 @@ class Holding:
             except LookalikeError as error:
                 self._snapshot, self._stamp, self._fault = None, None, str(error)
 
-    def _read(self) -> Snapshot:
-        snapshot = Snapshot(self.name, Table.open(self.path), self._networks)
-        snapshot.warm()
-        return snapshot
+    def _read(self) -> CollectionView:
+        view = CollectionView(self.name, Table.open(self.path), self._networks)
+        view.warm()
+        return view
 
     def _stamped(self) -> tuple[int, int, int]:
         """Return what tells versions apart, those of a collection that was made anew in the same place too."""
@@ -197,17 +199,19 @@ class Holding:
             ) from error
 
 
-class Shelf:
+class CollectionRegistry:
     """All collections of a server, by name."""
 
     def __init__(self, paths: Sequence[str], networks: Networks | None = None) -> None:
         networks = networks or Networks()
-        self.holdings: dict[str, Holding] = {}
+        self.collections: dict[str, ServedCollection] = {}
         for path in paths:
-            name = _free(Path(path).expanduser().absolute().name or "collection", self.holdings)
-            self.holdings[name] = Holding(name, str(Path(path).expanduser().absolute()), networks)
+            name = _free(Path(path).expanduser().absolute().name or "collection", self.collections)
+            self.collections[name] = ServedCollection(
+                name, str(Path(path).expanduser().absolute()), networks
+            )
 
-    def holding(self, name: str | None) -> Holding:
+    def served(self, name: str | None) -> ServedCollection:
         """Return a collection by name; None stands for the first.
 
         Raises
@@ -215,27 +219,27 @@ class Shelf:
         Problem
             404, if there is none of that name.
         """
-        wanted = next(iter(self.holdings)) if name is None else name
-        if wanted not in self.holdings:
-            known = ", ".join(self.holdings)
+        wanted = next(iter(self.collections)) if name is None else name
+        if wanted not in self.collections:
+            known = ", ".join(self.collections)
             raise Problem(
                 404,
                 "No such collection",
                 f"There is no collection {wanted!r} here; there is {known}.",
             )
-        return self.holdings[wanted]
+        return self.collections[wanted]
 
-    def snapshot(self, name: str | None) -> Snapshot:
-        """Return the newest snapshot of a collection; see `holding` and `Holding.snapshot`."""
-        return self.holding(name).snapshot()
+    def view(self, name: str | None) -> CollectionView:
+        """Return the newest view of a collection; see `served` and `ServedCollection.view`."""
+        return self.served(name).view()
 
     def refresh(self) -> None:
         """See to it that every collection is the newest."""
-        for holding in self.holdings.values():
-            holding.refresh()
+        for served in self.collections.values():
+            served.refresh()
 
 
-def _free(name: str, taken: dict[str, Holding]) -> str:
+def _free(name: str, taken: dict[str, ServedCollection]) -> str:
     number, free = 1, name
     while free in taken:
         number += 1

@@ -10,10 +10,10 @@ from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
 
-__all__ = ["Plain"]
+__all__ = ["DirectRoute"]
 
 
-class Plain(APIRoute):
+class DirectRoute(APIRoute):
     """A route of FastAPI's that calls a function of the request alone as it is: there is nothing to look up for it."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:

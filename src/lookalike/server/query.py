@@ -11,13 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from lookalike.retrieval.search import Row, Searcher
-from lookalike.server.holding import Snapshot
 from lookalike.server.problems import Problem
+from lookalike.server.registry import CollectionView
 from lookalike.server.schemas import Example, Question, RowExample, Search, UploadExample
-from lookalike.server.state import State
-from lookalike.server.uploads import Errand, Upload
+from lookalike.server.state import ServerState
+from lookalike.server.uploads import EmbedRequest, Upload
 
-__all__ = ["Asked", "ask", "found", "no_row", "vector_of"]
+__all__ = ["ResolvedQuery", "ask", "found", "no_row", "vector_of"]
 
 T = TypeVar("T")
 
@@ -26,12 +26,12 @@ _SMALL_FILE = 1 << 20
 
 
 @dataclass(slots=True)
-class Asked:
+class ResolvedQuery:
     """A question as it was understood.
 
     Attributes
     ----------
-    snapshot, searcher
+    view, searcher
         Where it is asked.
     plus, minus
         What it names, pictures or rows, each with its weight.
@@ -39,7 +39,7 @@ class Asked:
         The pictures that came with it, whether it names them or not.
     """
 
-    snapshot: Snapshot
+    view: CollectionView
     searcher: Searcher
     plus: list[tuple[Upload | int, float]]
     minus: list[tuple[Upload | int, float]]
@@ -49,7 +49,7 @@ class Asked:
         """Return the ids of the rows that it names, and of those with the content of a picture that it names."""
         named = [one for one, _ in (*self.plus, *self.minus)]
         same = [
-            self.snapshot.collection.ids_of(bytes.fromhex(one.sha256))
+            self.view.collection.ids_of(bytes.fromhex(one.sha256))
             for one in named
             if isinstance(one, Upload)
         ]
@@ -58,10 +58,10 @@ class Asked:
 
 
 async def ask(
-    state: State,
+    state: ServerState,
     question: Question,
     pictures: list[bytes],
-    use: Callable[[Asked], T],
+    use: Callable[[ResolvedQuery], T],
     *,
     quick: bool = False,
     heavy: bool = False,
@@ -71,15 +71,15 @@ async def ask(
     What a network has to see, and what is `heavy` itself, waits for its turn behind other pictures; no other does.
     What is `quick`, with one picture in a small file, may share a thread's turn with others of the kind.
     """
-    snapshot = state.shelf.snapshot(question.collection)
-    searcher = snapshot.searcher(question.space)
+    view = state.registry.view(question.collection)
+    searcher = view.searcher(question.space)
 
     def whole(uploads: list[Upload]) -> T:
         plus, minus = (
-            [(_named(state, snapshot, one, uploads), one.weight) for one in side]
+            [(_named(state, view, one, uploads), one.weight) for one in side]
             for side in (question.plus, question.minus)
         )
-        return use(Asked(snapshot, searcher, plus, minus, uploads))
+        return use(ResolvedQuery(view, searcher, plus, minus, uploads))
 
     if not question.plus:
         raise Problem(
@@ -93,14 +93,16 @@ async def ask(
     )
     if seen and not heavy:
         return await state.read.run(whole, [])
-    errand = Errand(pictures, searcher, whole)
+    embed_request = EmbedRequest(pictures, searcher, whole)
     small = len(pictures) == 1 and len(pictures[0]) <= _SMALL_FILE
     return await (
-        state.errands.run(errand) if quick and small else state.work.run(state.uploads.one, errand)
+        state.embed_requests.run(embed_request)
+        if quick and small
+        else state.work.run(state.uploads.run_one, embed_request)
     )
 
 
-def vector_of(state: State, asked: Asked) -> npt.NDArray[np.float16]:
+def vector_of(state: ServerState, asked: ResolvedQuery) -> npt.NDArray[np.float16]:
     """Return the one vector, float16 ``[dim]``, that a question comes to."""
 
     def of(one: Upload | int) -> npt.NDArray[np.float16]:
@@ -115,14 +117,14 @@ def vector_of(state: State, asked: Asked) -> npt.NDArray[np.float16]:
     )
 
 
-def found(state: State, asked: Asked, search: Search, began: float) -> dict[str, Any]:
+def found(state: ServerState, asked: ResolvedQuery, search: Search, began: float) -> dict[str, Any]:
     """Return the answer to a search; `began` is when it came, by `time.perf_counter`."""
     left_out = asked.own_rows() if search.not_self else None
-    where = None if search.where is None else asked.snapshot.clause(search.where)
+    where = None if search.where is None else asked.view.clause(search.where)
     near = asked.searcher.nearest(
         vector_of(state, asked), search.k, where=where, leave_out=left_out, exact=search.exact
     )
-    facts = asked.snapshot.facts.rows(near.ids)
+    facts = asked.view.row_cache.rows(near.ids)
     matches = [
         {"rank": rank, "distance": distance, **fact}
         for rank, (fact, distance) in enumerate(
@@ -130,7 +132,7 @@ def found(state: State, asked: Asked, search: Search, began: float) -> dict[str,
         )
     ]
     return {
-        "collection": asked.snapshot.name,
+        "collection": asked.view.name,
         "space": asked.searcher.space,
         "metric": "euclidean",
         "exact": near.recall is None,
@@ -142,12 +144,12 @@ def found(state: State, asked: Asked, search: Search, began: float) -> dict[str,
 
 
 def _named(
-    state: State, snapshot: Snapshot, example: Example, uploads: list[Upload]
+    state: ServerState, view: CollectionView, example: Example, uploads: list[Upload]
 ) -> Upload | int:
     """Return the picture, or the id of the row, that an example names."""
     if isinstance(example, RowExample):
-        if example.id not in snapshot.facts:
-            raise no_row(snapshot, example.id)
+        if example.id not in view.row_cache:
+            raise no_row(view, example.id)
         return example.id
     if isinstance(example, UploadExample):
         return state.uploads.find(example.upload)
@@ -160,6 +162,6 @@ def _named(
     return uploads[example.image]
 
 
-def no_row(snapshot: Snapshot, row: int) -> Problem:
+def no_row(view: CollectionView, row: int) -> Problem:
     """Return the problem of a row that is not there."""
-    return Problem(404, "No such row", f"The collection {snapshot.name!r} has no row {row}.")
+    return Problem(404, "No such row", f"The collection {view.name!r} has no row {row}.")

@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from lookalike.server.gates import Gate, Together
+from lookalike.server.batching import Batcher
+from lookalike.server.limits import BoundedPool
 from lookalike.server.problems import Problem
 
 
@@ -43,8 +44,8 @@ def apart(coroutine):
         return pool.submit(asyncio.run, asyncio.wait_for(coroutine, 60)).result()
 
 
-def begin(together, numbers):
-    return [asyncio.create_task(together.run(number)) for number in numbers]
+def begin(batcher, numbers):
+    return [asyncio.create_task(batcher.run(number)) for number in numbers]
 
 
 async def results(tasks):
@@ -53,13 +54,13 @@ async def results(tasks):
 
 def test_what_waits_is_taken_by_who_is_free_next_a_few_at_a_time(work):
     async def ask():
-        gate = Gate("work", 2, 20)
-        together = Together(gate, work, runs=2, most=3)
-        tasks = begin(together, range(7))
+        pool = BoundedPool("work", 2, 20)
+        batcher = Batcher(pool, work, runs=2, most=3)
+        tasks = begin(batcher, range(7))
         await work.begun(2)
-        assert (gate.inside, work.came) == (7, [[0], [1]])
+        assert (pool.inside, work.came) == (7, [[0], [1]])
         work.go.set()
-        return await results(tasks), gate.inside
+        return await results(tasks), pool.inside
 
     assert apart(ask()) == ([str(2 * number) for number in range(7)], 0)
     # Five waited for two threads, then two for the other.
@@ -68,8 +69,8 @@ def test_what_waits_is_taken_by_who_is_free_next_a_few_at_a_time(work):
 
 def test_one_that_cannot_be_done_or_is_asked_for_no_more_keeps_no_other_back(work):
     async def ask():
-        together = Together(Gate("work", 1, 20), work, runs=1, most=9)
-        tasks = begin(together, [0, 1, 13, 3, 4])
+        batcher = Batcher(BoundedPool("work", 1, 20), work, runs=1, most=9)
+        tasks = begin(batcher, [0, 1, 13, 3, 4])
         await work.begun()
         tasks[3].cancel()
         work.go.set()
@@ -86,8 +87,8 @@ def test_where_the_work_itself_ends_all_of_that_time_are_told_and_the_next_are_d
     work.go.set()
 
     async def ask():
-        together = Together(Gate("work", 1, 20), work, runs=1, most=2)
-        return await results(begin(together, [0, 1, 99, 3]))
+        batcher = Batcher(BoundedPool("work", 1, 20), work, runs=1, most=2)
+        return await results(begin(batcher, [0, 1, 99, 3]))
 
     zero, *ended, three = apart(ask())
     assert (zero, three) == ("0", "6")
@@ -96,13 +97,13 @@ def test_where_the_work_itself_ends_all_of_that_time_are_told_and_the_next_are_d
 
 def test_where_too_much_waits_it_is_refused_and_later_it_is_not(work):
     async def ask():
-        gate = Gate("work", 1, 1)
-        together = Together(gate, work, runs=1, most=2)
-        tasks = begin(together, range(4))
+        pool = BoundedPool("work", 1, 1)
+        batcher = Batcher(pool, work, runs=1, most=2)
+        tasks = begin(batcher, range(4))
         await work.begun()
-        others = await results([gate.run(print)])
+        others = await results([pool.run(print)])
         work.go.set()
-        return await results(tasks), others, await together.run(5)
+        return await results(tasks), others, await batcher.run(5)
 
     (zero, one, *refused), others, later = apart(ask())
     assert (zero, one, later) == ("0", "2", "10")
@@ -111,13 +112,13 @@ def test_where_too_much_waits_it_is_refused_and_later_it_is_not(work):
 
 def test_a_gate_that_closes_lets_nobody_wait_for_ever(work):
     async def ask():
-        gate = Gate("work", 1, 20)
-        together = Together(gate, work, runs=1, most=2)
-        full = asyncio.create_task(gate.run(work.go.wait, 20))
+        pool = BoundedPool("work", 1, 20)
+        batcher = Batcher(pool, work, runs=1, most=2)
+        full = asyncio.create_task(pool.run(work.go.wait, 20))
         await asyncio.sleep(0.01)
-        tasks = begin(together, range(2))
+        tasks = begin(batcher, range(2))
         await asyncio.sleep(0.01)
-        gate.close()
+        pool.close()
         work.go.set()
         return await asyncio.wait_for(results(tasks), 20), await full
 

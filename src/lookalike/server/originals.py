@@ -14,9 +14,9 @@ from typing import Any
 
 from lookalike import imaging
 from lookalike.errors import ImageError
-from lookalike.server.holding import Snapshot
 from lookalike.server.problems import Problem
-from lookalike.server.state import State
+from lookalike.server.registry import CollectionView
+from lookalike.server.state import ServerState
 from lookalike.sources import from_uri
 
 __all__ = ["Original", "media_type", "original", "thumbnail"]
@@ -44,7 +44,9 @@ def media_type(beginning: bytes) -> str | None:
     return next((name for pattern, name in _TYPES if re.match(pattern, beginning, re.DOTALL)), None)
 
 
-async def thumbnail(state: State, snapshot: Snapshot, fact: dict[str, Any], side: int) -> bytes:
+async def thumbnail(
+    state: ServerState, view: CollectionView, fact: dict[str, Any], side: int
+) -> bytes:
     """Return a row's picture as a JPEG whose longer side is at most so many pixels, or that of the kept one.
 
     The one kept in the table, where it is large enough, or where the original may not be read or is not what was
@@ -56,12 +58,12 @@ async def thumbnail(state: State, snapshot: Snapshot, fact: dict[str, Any], side
         if side > _KEPT_SIDE and state.settings.originals:
             made = await state.work.run(_made, state, fact, side)
         if made is None:
-            made = await state.thumbnails.run((snapshot, fact["id"]))
+            made = await state.thumbnails.run((view, fact["id"]))
         state.pictures.put(key, made, len(made) + 256)
     return made
 
 
-def _made(state: State, fact: dict[str, Any], side: int) -> bytes | None:
+def _made(state: ServerState, fact: dict[str, Any], side: int) -> bytes | None:
     """Return a thumbnail made of the original; None if that cannot be had or decoded."""
     with suppress(Problem, ImageError), original(fact).file as file:
         data = file.read(_MOST_BYTES + 1)

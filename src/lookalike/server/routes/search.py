@@ -9,17 +9,17 @@ from fastapi import APIRouter, Path, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from lookalike.server.answers import answer, body, data, problems
-from lookalike.server.asking import Asked, ask, found, vector_of
-from lookalike.server.bodies import MOST_PICTURES, pictures_and, read_pictures
 from lookalike.server.problems import Problem
-from lookalike.server.routes.plain import Plain
+from lookalike.server.query import ResolvedQuery, ask, found, vector_of
+from lookalike.server.request_body import MOST_PICTURES, pictures_and, read_pictures
+from lookalike.server.responses import answer, body, data, problems
+from lookalike.server.routes.direct import DirectRoute
 from lookalike.server.schemas import Distances, Found, Question, Search, Side, Uploaded
-from lookalike.server.state import state_of
+from lookalike.server.state import server_state
 
 __all__ = ["FORM", "router"]
 
-router = APIRouter(tags=["searching"], route_class=Plain)
+router = APIRouter(tags=["searching"], route_class=DirectRoute)
 
 _PICTURES = {
     "type": "array",
@@ -54,7 +54,7 @@ _ONE = {
 async def search(request: Request) -> Response:
     """Search by pictures and rows: those that matches should be like, and those that they should be unlike."""
     began = time.perf_counter()
-    state = state_of(request)
+    state = server_state(request)
     question, pictures = await pictures_and(request, Search)
     # A filter may read the whole table.
     quick = question.where is None
@@ -77,10 +77,10 @@ async def search(request: Request) -> Response:
 )
 async def distances(request: Request) -> Response:
     """Give the distance of every image of a Space from what is asked by."""
-    state = state_of(request)
+    state = server_state(request)
     question, pictures = await pictures_and(request, Question)
 
-    def measure(asked: Asked) -> dict[str, Any]:
+    def measure(asked: ResolvedQuery) -> dict[str, Any]:
         ids, found = asked.searcher.distances(vector_of(state, asked))
         return {
             "space": asked.searcher.space,
@@ -100,7 +100,7 @@ async def distances(request: Request) -> Response:
 )
 async def upload(request: Request) -> Response:
     """Keep a picture in memory for a while, to search by it later."""
-    state = state_of(request)
+    state = server_state(request)
     pictures = await read_pictures(request)
     if len(pictures) != 1:
         raise Problem(
@@ -124,7 +124,7 @@ async def picture(
     size: Annotated[Side, Query(description="The longer side at most.")] = Side.LARGE,
 ) -> Response:
     """Show a picture that was sent."""
-    state = state_of(request)
+    state = server_state(request)
     kept = state.uploads.find(sha256)
     small = state.pictures.get((f"upload {sha256}", size))
     if small is None:

@@ -1,78 +1,27 @@
-"""Bounded work: so much at once, so much waiting, and a plain refusal beyond."""
+"""Batching: a free thread takes several waiting requests at once."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
-from typing import Generic, ParamSpec, TypeVar
+from typing import Generic, TypeVar
 
-from lookalike.server.problems import busy
+from lookalike.server.limits import BoundedPool
 
-__all__ = ["Gate", "Together"]
+__all__ = ["Batcher"]
 
-P = ParamSpec("P")
 T = TypeVar("T")
 J = TypeVar("J")
 
 
-class Gate:
-    """Threads that do what would hold up the event loop, and a queue before them that is not endless.
-
-    Attributes
-    ----------
-    inside
-        How many requests are worked on or wait now.
-    """
-
-    def __init__(self, name: str, workers: int, waiting: int) -> None:
-        self.inside = 0
-        self._most = workers + waiting
-        self._name = name
-        self._pool = ThreadPoolExecutor(workers, name)
-
-    async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Do something in a thread, and return what it returns.
-
-        Raises
-        ------
-        Problem
-            503, if as many wait already as may.
-        """
-        with self.place():
-            return await self.thread(lambda: work(*args, **kwargs))
-
-    @contextmanager
-    def place(self) -> Iterator[None]:
-        """Count a request as inside; it is refused, as by `run`, if as many wait already as may."""
-        if self.inside >= self._most:
-            raise busy(
-                f"{self.inside} requests are before this one ({self._name}). Try again in a moment."
-            )
-        self.inside += 1
-        try:
-            yield
-        finally:
-            self.inside -= 1
-
-    def thread(self, work: Callable[[], T]) -> asyncio.Future[T]:
-        """Do something in the next free thread, for requests that have their place."""
-        return asyncio.get_running_loop().run_in_executor(self._pool, work)
-
-    def close(self) -> None:
-        """Begin nothing more."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
-
-
-class Together(Generic[J, T]):
+class Batcher(Generic[J, T]):
     """Work that costs less for several requests at once: who is free takes several of those that wait.
 
     Parameters
     ----------
-    gate
+    pool
         Whose threads do it.
     work
         Gives a result, or an exception, for each of some requests.
@@ -81,9 +30,14 @@ class Together(Generic[J, T]):
     """
 
     def __init__(
-        self, gate: Gate, work: Callable[[list[J]], list[T | Exception]], *, runs: int, most: int
+        self,
+        pool: BoundedPool,
+        work: Callable[[list[J]], list[T | Exception]],
+        *,
+        runs: int,
+        most: int,
     ) -> None:
-        self._gate, self._work, self._runs, self._most = gate, work, runs, most
+        self._pool, self._work, self._runs, self._most = pool, work, runs, most
         self._free = runs
         self._waiting: deque[tuple[J, asyncio.Future[T]]] = deque()
 
@@ -95,7 +49,7 @@ class Together(Generic[J, T]):
         Problem
             503, if as many wait already as may.
         """
-        with self._gate.place():
+        with self._pool.place():
             future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
             self._waiting.append((job, future))
             self._begin()
@@ -111,7 +65,7 @@ class Together(Generic[J, T]):
             ]
             jobs, futures = [job for job, _ in taken], [future for _, future in taken]
             try:
-                running = self._gate.thread(partial(self._work, jobs))
+                running = self._pool.thread(partial(self._work, jobs))
             except RuntimeError:  # closed meanwhile
                 for future in futures:
                     future.cancel()
