@@ -70,7 +70,7 @@ def test_each_image_is_framed_and_dotted_in_its_labels_colour(tmp_path):
     page = drawn(map_, collection, tmp_path / "map.png")
     key = legend(labels)
     left, right = page[:, :2300], page[:, 2336:]
-    for colour, count in zip(key.colours, key.counts, strict=True):
+    for colour, count in zip(key.colors, key.counts, strict=True):
         rgb = [int(colour[at : at + 2], 16) for at in (1, 3, 5)]
         assert (left == rgb).all(axis=2).sum() == count * (173**2 - 169**2)
         assert (np.abs(right.astype(int) - rgb).max(axis=2) < 12).sum() > 50

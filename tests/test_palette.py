@@ -1,41 +1,47 @@
+"""Labels keep distinct colors, for every color vision and in every order of rows."""
+
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from lookalike.drawing.palette import OTHER, UNLABELLED, legend
+from lookalike.drawing.palette import OTHER, UNLABELED, legend
 
 
-def test_each_label_has_a_colour_of_its_own():
+def test_each_label_has_its_own_color():
     key = legend(["b", "A", "b", "c"])
-    assert (key.names, key.counts, key.of.tolist()) == (["A", "b", "c"], [1, 2, 1], [1, 0, 1, 2])
-    assert len(set(key.colours)) == 3
+    assert (key.names, key.counts, key.indices.tolist()) == (
+        ["A", "b", "c"],
+        [1, 2, 1],
+        [1, 0, 1, 2],
+    )
+    assert len(set(key.colors)) == 3
 
 
-def test_the_order_of_rows_changes_no_colour():
+def test_row_order_does_not_change_colors():
     forth, back = legend(["x", "y", "z"]), legend(["z", "y", "x"])
-    assert dict(zip(forth.names, forth.colours, strict=True)) == dict(
-        zip(back.names, back.colours, strict=True)
+    assert dict(zip(forth.names, forth.colors, strict=True)) == dict(
+        zip(back.names, back.colors, strict=True)
     )
 
 
-def test_no_label_is_grey_and_last():
+def test_missing_labels_come_last_in_gray():
     key = legend([None, "a", None])
-    assert (key.names, key.counts, key.of.tolist()) == (["a", UNLABELLED], [1, 2], [1, 0, 1])
-    assert legend([None]).names == [UNLABELLED]
+    assert (key.names, key.counts, key.indices.tolist()) == (["a", UNLABELED], [1, 2], [1, 0, 1])
+    assert legend([None]).names == [UNLABELED]
 
 
-def test_beyond_twenty_the_most_frequent_are_told_apart():
+def test_only_the_twenty_most_frequent_labels_have_their_own_color():
     labels = [f"{index:02}" for index in range(30) for _ in range(30 - index)] + [None]
     key = legend(labels)
-    assert key.names == [*(f"{index:02}" for index in range(20)), OTHER, UNLABELLED]
+    assert key.names == [*(f"{index:02}" for index in range(20)), OTHER, UNLABELED]
     assert key.counts[20:] == [sum(range(1, 11)), 1]
-    assert len(set(key.colours)) == 22
+    assert len(set(key.colors)) == 22
     assert sum(key.counts) == len(labels)
 
 
 # Machado, Oliveira, Fernandes: A physiologically-based model for simulation of color vision deficiency, 2009.
-SEEN_BY = {
+COLOR_VISION = {
     "all cones": np.eye(3),
     "protanopia": [
         [0.152286, 1.052583, -0.204868],
@@ -56,7 +62,7 @@ SEEN_BY = {
 
 
 def oklab(linear: np.ndarray) -> np.ndarray:
-    """Return colours in a space where equal steps look equal (Ottosson, 2020)."""
+    """Return colors in a space where equal steps look equal (Ottosson, 2020)."""
     cones = [[0.4122214708, 0.5363325363, 0.0514459929], [0.2119034982, 0.6806995451, 0.1073969566],
              [0.0883024619, 0.2817188376, 0.6299787005]]  # fmt: skip
     axes = [[0.2104542553, 0.793617785, -0.0040720468], [1.9779984951, -2.428592205, 0.4505937099],
@@ -64,13 +70,11 @@ def oklab(linear: np.ndarray) -> np.ndarray:
     return np.cbrt(linear @ np.transpose(cones)) @ np.transpose(axes)
 
 
-@pytest.mark.parametrize("eyes", SEEN_BY)
-def test_ten_labels_can_be_told_apart_by_all(eyes):
-    colours = legend([str(index) for index in range(10)]).colours
-    shown = (
-        np.array([[int(colour[at : at + 2], 16) for at in (1, 3, 5)] for colour in colours]) / 255
-    )
+@pytest.mark.parametrize("vision", COLOR_VISION)
+def test_ten_labels_are_distinct_for_every_color_vision(vision):
+    colors = legend([str(index) for index in range(10)]).colors
+    shown = np.array([[int(color[at : at + 2], 16) for at in (1, 3, 5)] for color in colors]) / 255
     linear = np.where(shown <= 0.04045, shown / 12.92, ((shown + 0.055) / 1.055) ** 2.4)
-    seen = oklab(np.clip(linear @ np.transpose(SEEN_BY[eyes]), 0, 1))
+    seen = oklab(np.clip(linear @ np.transpose(COLOR_VISION[vision]), 0, 1))
     apart = np.linalg.norm(seen[:, np.newaxis] - seen, axis=2) + np.eye(10)
-    assert apart.min() > 0.06  # three times what is just noticed
+    assert apart.min() > 0.06  # three times the just noticeable difference

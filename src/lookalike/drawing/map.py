@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from PIL import Image, ImageDraw, ImageOps
 
-from lookalike.drawing.palette import UNLABELLED, Legend, legend
+from lookalike.drawing.palette import UNLABELED, Legend, legend
 from lookalike.drawing.style import INK, QUIET, rendered, save, short, target
 from lookalike.projection.map import Map
 from lookalike.store.table import Table
@@ -134,7 +134,7 @@ def _mosaic(map_: Map, shown: Tiles, key: Legend, collection: Table) -> Image.Im
         thumbnails = collection.take(map_.ids[rows], ["thumbnail"])["thumbnail"].to_pylist()
         places = zip(rows.tolist(), shown.corners[part].tolist(), thumbnails, strict=True)
         for row, (x, y), thumbnail in places:
-            pen.rectangle((x + 1, y + 1, x + last, y + last), fill=key.colours[key.of[row]])
+            pen.rectangle((x + 1, y + 1, x + last, y + last), fill=key.colors[key.indices[row]])
             if thumbnail is not None:
                 panel.paste(_square(thumbnail, last - 4), (x + 3, y + 3))
     return panel
@@ -170,7 +170,7 @@ def _dots(figure: Figure, map_: Map, key: Legend, left: int) -> None:
     )
     axes.spines[:].set_visible(False)
     places = map_.unit_square()
-    colours = np.array(key.colours)[key.of]
+    colours = np.array(key.colors)[key.indices]
     # Drawn in an order that has nothing to do with the labels: none lies on top of all others.
     order = np.random.default_rng(0).permutation(len(places))
     area = float(np.clip(50_000 / len(map_), 3, 90))
@@ -181,14 +181,14 @@ def _dots(figure: Figure, map_: Map, key: Legend, left: int) -> None:
 
 def _legend(figure: Figure, key: Legend, left: int, top: int) -> None:
     """Write the labels in as many columns as they need, with how many rows each has."""
-    if key.names == [UNLABELLED]:
+    if key.names == [UNLABELED]:
         _text(figure, left, top + 20, "No image has a label.", size=13.5, color=QUIET)
         return
     columns = 2 if max(map(len, key.names)) > 14 or len(key.names) <= 12 else 3
     width, height = _DOTS / columns, 62
     rows = -(-len(key.names) // columns)
     for index, (name, colour, count) in enumerate(
-        zip(key.names, key.colours, key.counts, strict=True)
+        zip(key.names, key.colors, key.counts, strict=True)
     ):
         x, y = left + index // rows * width, top + index % rows * height
         figure.add_artist(_dot(x + 14, y + 10, colour))

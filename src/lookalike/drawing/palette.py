@@ -1,72 +1,104 @@
-"""Colours for labels, the same in every picture of a collection."""
+"""Colors of labels, the same in every figure, page and report of a collection."""
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Sequence
-from typing import NamedTuple
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple, TypedDict
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["OTHER", "UNLABELLED", "Legend", "legend"]
+__all__ = ["OTHER", "UNLABELED", "Legend", "Palette", "legend", "palette"]
 
-# The first six are those of Okabe and Ito (2008), the next four were sought to stay apart from them and from one
-# another under protanopia, deuteranopia and tritanopia (Machado et al. 2009), on white and on near-black.
-_TOLD_APART = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#80386f", "#b5c995", "#2f5c01",
-               "#956274")  # fmt: skip
-# For more labels than anyone tells apart by colour alone.
-_MORE = (
-    "#7743c1",
-    "#ff7dce",
-    "#49c383",
-    "#c58e59",
-    "#4e69db",
-    "#21958c",
-    "#a19dfa",
-    "#ed5a84",
-    "#8a7a00",
-    "#b3402a",
-)
-_OTHER, _UNLABELLED = "#6f7a84", "#a9b2ba"
+# The page reads the same file.
+_FILE = Path(__file__).parents[1] / "page" / "palette.json"
 
-OTHER, UNLABELLED = "other labels", "no label"
+OTHER, UNLABELED = "other labels", "no label"
+
+
+class Palette(TypedDict):
+    """The contents of ``palette.json``; every color is ``#rrggbb``.
+
+    Attributes
+    ----------
+    distinct
+        Ten colors that readers with any color vision distinguish.
+    more
+        Ten more, for collections with more labels.
+    other, unlabeled
+        The colors of all less frequent labels, and of images without a label.
+    distance
+        Colors from the nearest to the furthest, for ``light`` and ``dark`` grounds.
+    """
+
+    distinct: list[str]
+    more: list[str]
+    other: str
+    unlabeled: str
+    distance: dict[str, list[str]]
 
 
 class Legend(NamedTuple):
-    """Which colour stands for which label.
+    """The color of each label.
 
     Attributes
     ----------
     names
-        The labels by the alphabet, then `OTHER` and `UNLABELLED` where they are needed.
-    colours
-        ``#rrggbb`` for each.
+        The labels in alphabetical order, then `OTHER` and `UNLABELED` where they occur.
+    colors
+        ``#rrggbb`` of each name.
     counts
-        How many rows each has.
-    of
-        ``[n]``, for each row its place in `names`.
+        The number of rows of each name.
+    indices
+        ``[n]``, the index in `names` of each row.
     """
 
     names: list[str]
-    colours: list[str]
+    colors: list[str]
     counts: list[int]
-    of: npt.NDArray[np.intp]
+    indices: npt.NDArray[np.intp]
+
+
+@cache
+def palette() -> Palette:
+    """Return the one palette that figures and pages share."""
+    contents: Palette = json.loads(_FILE.read_text(encoding="utf-8"))
+    return contents
 
 
 def legend(labels: Sequence[str | None]) -> Legend:
-    """Give labels their colours: the 20 most frequent one each, all others one, and grey where there is none."""
+    """Assign colors to labels.
+
+    The 20 most frequent labels get a color each, all others share one, and rows without a label
+    are gray. The result depends on the labels' counts alone, not on the order of the rows.
+
+    Parameters
+    ----------
+    labels
+        The label of each row, or None.
+    """
+    shared = palette()
+    available = [*shared["distinct"], *shared["more"]]
     counts = Counter(label for label in labels if label is not None)
-    palette = (*_TOLD_APART, *_MORE)
-    frequent = sorted(counts, key=lambda label: (-counts[label], label))[: len(palette)]
-    names = sorted(frequent, key=lambda label: (label.casefold(), label))
-    colours = list(palette[: len(names)])
-    place = {label: index for index, label in enumerate(names)}
-    of = np.array([-1 if label is None else place.get(label, -2) for label in labels], np.intp)
-    for missing, name, colour in ((-2, OTHER, _OTHER), (-1, UNLABELLED, _UNLABELLED)):
-        rows = of == missing
+    by_frequency = sorted(counts, key=lambda label: (-counts[label], label))
+    names = sorted(by_frequency[: len(available)], key=lambda label: (label.casefold(), label))
+    colors = available[: len(names)]
+
+    index_of = {label: index for index, label in enumerate(names)}
+    unlabeled, other = -1, -2
+    indices = np.array(
+        [unlabeled if label is None else index_of.get(label, other) for label in labels], np.intp
+    )
+    extra = ((other, OTHER, shared["other"]), (unlabeled, UNLABELED, shared["unlabeled"]))
+    for marker, name, color in extra:
+        rows = indices == marker
         if rows.any():
-            of[rows] = len(names)
+            indices[rows] = len(names)
             names.append(name)
-            colours.append(colour)
-    return Legend(names, colours, np.bincount(of, minlength=len(names)).tolist(), of)
+            colors.append(color)
+    row_counts = np.bincount(indices, minlength=len(names))
+    return Legend(names, colors, row_counts.tolist(), indices)

@@ -110,15 +110,17 @@ def _facts(map_: Map, collection: Table) -> dict[str, Any]:
     key = legend(labels)
     other = key.names.index(OTHER) if OTHER in key.names else -1
     words = np.round(map_.unit_square() * 65535).astype("<u2")
-    named = zip(key.names, key.colours, key.counts, strict=True)
+    named = zip(key.names, key.colors, key.counts, strict=True)
     return {
         "places": base64.b64encode(words.tobytes()).decode(),
         "labels": [
             {"name": _plain(name), "colour": colour, "count": count}
             for name, colour, count in named
         ],
-        "label": key.of.tolist(),
-        "texts": {row: _plain(labels[row]) for row in np.flatnonzero(key.of == other).tolist()},
+        "label": key.indices.tolist(),
+        "texts": {
+            row: _plain(labels[row]) for row in np.flatnonzero(key.indices == other).tolist()
+        },
         **_paths(rows["uri"].to_pylist()),
     }
 

@@ -129,6 +129,6 @@ def test_the_labels_colours_are_those_of_the_other_pictures():
     text = (PAGE / "palette.js").read_text(encoding="utf-8")
     labels = [f"label {number:02}" for number in range(25)]
     legend = palette.legend([*labels, *labels[:20], None])
-    assert all(f'"{colour}"' in text for colour in legend.colours)
-    listed = [f'"{colour}"' for colour in legend.colours[:20]]
+    assert all(f'"{colour}"' in text for colour in legend.colors)
+    listed = [f'"{colour}"' for colour in legend.colors[:20]]
     assert sorted(listed, key=text.index) == listed

@@ -14,7 +14,7 @@ from browsing import tiles, until
 
 # The page keeps its parts to itself; what the tests must know of the map they ask a module of the page for.
 REACH = """async () => {
-  const { Plane } = await import(new URL("static/map/plane.js", document.baseURI));
+  const { Plane } = await import(new URL("static/map/canvas.js", document.baseURI));
   const draw = Plane.prototype.draw;
   Plane.prototype.draw = function () { window.plane = this; return draw.call(this); };
   dispatchEvent(new Event("resize"));
@@ -219,7 +219,7 @@ def test_dots_are_drawn_in_their_labels_colours(map_page, webgl):
         io.BytesIO(page.screenshot(clip={"x": x - 2, "y": y - 2, "width": 4, "height": 4}))
     )
     expected = page.evaluate(
-        "import(new URL('static/catalogue.js', document.baseURI)).then((m) => m.colourOf('car'))"
+        "import(new URL('static/collections.js', document.baseURI)).then((m) => m.colourOf('car'))"
     )
     shown = np.asarray(image.convert("RGB"))[1, 1].astype(int)
     assert np.abs(shown - [int(expected[at : at + 2], 16) for at in (1, 3, 5)]).max() < 32

@@ -15,7 +15,7 @@ from lookalike.server.state import server_state
 
 __all__ = ["PAGE", "router"]
 
-PAGE = Path(__file__).parents[1] / "page"
+PAGE = Path(__file__).parents[2] / "page"
 
 router = APIRouter(include_in_schema=False)
 

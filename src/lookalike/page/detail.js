@@ -1,9 +1,9 @@
 // One picture, large, with its facts.
 
 import * as api from "./api.js";
-import { collection, colourOf } from "./catalogue.js";
+import { collection, colourOf } from "./collections.js";
 import { $, bytes, h, icon, iconButton, nameOf, number } from "./dom.js";
-import { addresses, showFirst } from "./pictures.js";
+import { addresses, showFirst } from "./images.js";
 
 const LARGEST = 2.5; // times its own size
 

@@ -3,7 +3,7 @@
 import { thumbnail } from "./api.js";
 import { calm, h, iconButton, nameOf } from "./dom.js";
 import { justify, neighbour } from "./justify.js";
-import { DRAGGED } from "./intake.js";
+import { DRAGGED } from "./upload.js";
 
 const MARGIN = 700; // CSS pixels above and below the screen that are ready
 export const MOVES = ["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "Home", "End", "PageUp", "PageDown"];

@@ -1,7 +1,7 @@
 // Beside the map: what it is, what its colours mean, and what was taken with the lasso.
 
 import { thumbnail } from "../api.js";
-import { collection, colourOf, spaces, titleOf } from "../catalogue.js";
+import { collection, colourOf, spaces, titleOf } from "../collections.js";
 import { announce, h, icon, number, percent, plural } from "../dom.js";
 import { current, go } from "../state.js";
 

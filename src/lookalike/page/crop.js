@@ -1,9 +1,9 @@
 // A part of a picture, drawn with the pointer, as a query of its own. It is cut out here and sent.
 
 import * as api from "./api.js";
-import { collection } from "./catalogue.js";
+import { collection } from "./collections.js";
 import { $, h, iconButton, number } from "./dom.js";
-import { addresses, fileOf, showFirst } from "./pictures.js";
+import { addresses, fileOf, showFirst } from "./images.js";
 
 const dialog = $("#cutter"), LEAST = 16, EXACT = 6e6; // pixels of the picture; pixels up to which a PNG is sent
 let image = null, box = null, part = "", onFile = () => {}, fail = () => {};

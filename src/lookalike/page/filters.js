@@ -1,6 +1,6 @@
 // Filters: labels as chips with their counts, and an expression.
 
-import { collection, colourOf } from "./catalogue.js";
+import { collection, colourOf } from "./collections.js";
 import { $, h, number } from "./dom.js";
 import { current, go } from "./state.js";
 

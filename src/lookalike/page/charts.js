@@ -2,7 +2,7 @@
 
 import { h, percent, svg } from "./dom.js";
 import { COLOURS } from "./palette.js";
-import { titleOf } from "./catalogue.js";
+import { titleOf } from "./collections.js";
 
 export const spaceColour = (index) => COLOURS[index % COLOURS.length];
 

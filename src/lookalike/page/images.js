@@ -1,7 +1,7 @@
 // The pictures one searches by: rows of the collection, and uploads, which this page can show by itself.
 
 import * as api from "./api.js";
-import { collection } from "./catalogue.js";
+import { collection } from "./collections.js";
 
 const uploads = new Map(); // sha256 -> { file, url }
 

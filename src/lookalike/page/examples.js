@@ -1,8 +1,8 @@
 // The tray: examples gathered for the next query, for it and against it.
 
 import { $, announce, h, iconButton, plural } from "./dom.js";
-import { dropTarget } from "./intake.js";
-import { addresses, send, showFirst } from "./pictures.js";
+import { dropTarget } from "./upload.js";
+import { addresses, send, showFirst } from "./images.js";
 import { current, go, same } from "./state.js";
 
 const NAMES = { plus: "More like", minus: "Less like" };

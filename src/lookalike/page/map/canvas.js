@@ -1,6 +1,6 @@
 // What is drawn of the map: dots, the pictures that find room among them, and where the query lies.
 
-import { colourOf } from "../catalogue.js";
+import { colourOf } from "../collections.js";
 import { calm } from "../dom.js";
 import { parts, warmth } from "../palette.js";
 import { isDark } from "../themes.js";

@@ -1,7 +1,7 @@
 // The queries of this visit, in order: what Back and Forward go through, to be seen and clicked.
 
 import { $, h } from "./dom.js";
-import { addresses, showFirst } from "./pictures.js";
+import { addresses, showFirst } from "./images.js";
 import { asks, format } from "./state.js";
 
 const SHOWN = 7;

@@ -1,11 +1,11 @@
 // The results of a query: its pictures, the filters, and a grid for each Space asked.
 
 import * as api from "./api.js";
-import { collection, colourOf, spaces, titleOf } from "./catalogue.js";
+import { collection, colourOf, spaces, titleOf } from "./collections.js";
 import { $, announce, h, icon, iconButton, milliseconds, nameOf, number, plural } from "./dom.js";
 import { countLabels, drawFilters } from "./filters.js";
 import { Grid } from "./grid.js";
-import { addresses, fileOf, showFirst } from "./pictures.js";
+import { addresses, fileOf, showFirst } from "./images.js";
 import { MOST, current, go, same } from "./state.js";
 
 let grids = [], parts = [], shape = "", acts = {};

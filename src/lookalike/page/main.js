@@ -1,23 +1,23 @@
 // The page: what is asked decides what is shown, and whatever one does changes what is asked.
 
 import * as api from "./api.js";
-import { answersTo, answerFiles, Forgotten, known } from "./asking.js";
-import { all, collection, load, spaces } from "./catalogue.js";
+import { answersTo, answerFiles, Forgotten, known } from "./query.js";
+import { all, collection, load, spaces } from "./collections.js";
 import { openCrop, prepareCrop } from "./crop.js";
 import { openDetail, openUpload, prepareDetail } from "./detail.js";
 import { $, announce, calm, h, icon } from "./dom.js";
 import { drawFilters, focusFilter, whereFailed } from "./filters.js";
 import { drawHealth, leaveHealth } from "./health.js";
-import { choose, takeIn } from "./intake.js";
-import { listen, showKeys } from "./keys.js";
+import { choose, takeIn } from "./upload.js";
+import { listen, showKeys } from "./keyboard.js";
 import { drawMap, leaveMap, mapKey } from "./map/view.js";
 import { lost } from "./offline.js";
 import * as results from "./results.js";
 import { drawStart, focusStart, prepareStart, restart } from "./start.js";
 import { asks, begin, current, format, go, onChange } from "./state.js";
 import { chooseTheme } from "./themes.js";
-import { follow } from "./trail.js";
-import * as tray from "./tray.js";
+import { follow } from "./history.js";
+import * as tray from "./examples.js";
 
 let asking = new AbortController(), pending = false, begun;
 const ready = new Promise((resolve) => { begun = resolve; });

@@ -1,7 +1,7 @@
 // The map under the pointer, the fingers and the keys: moving, hovering, choosing, and the lasso.
 
 import * as api from "../api.js";
-import { colourOf, collection } from "../catalogue.js";
+import { colourOf, collection } from "../collections.js";
 import { $, h, nameOf } from "../dom.js";
 
 const STILL = 5; // CSS pixels within which a press is a click

@@ -1,7 +1,7 @@
 // How the collection is: what it holds, what could not be read, and how good its Spaces are.
 
 import * as api from "./api.js";
-import { collection, load, titleOf } from "./catalogue.js";
+import { collection, load, titleOf } from "./collections.js";
 import { classesChart, precisionChart, spaceColour } from "./charts.js";
 import { $, h, icon, number } from "./dom.js";
 import { progress } from "./jobs.js";

@@ -1,10 +1,10 @@
 // Where one begins: give a picture, or take one of the collection's.
 
 import * as api from "./api.js";
-import { all, collection } from "./catalogue.js";
+import { all, collection } from "./collections.js";
 import { $, h, icon, number, plural } from "./dom.js";
 import { Grid } from "./grid.js";
-import { choose, photograph } from "./intake.js";
+import { choose, photograph } from "./upload.js";
 import { go } from "./state.js";
 
 const AT_ONCE = 6, PARTS = 8;

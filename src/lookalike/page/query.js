@@ -1,8 +1,8 @@
 // From what is asked to the answers, one for each Space.
 
 import * as api from "./api.js";
-import { collection, spaces } from "./catalogue.js";
-import { fileOf, remember } from "./pictures.js";
+import { collection, spaces } from "./collections.js";
+import { fileOf, remember } from "./images.js";
 import { filter } from "./state.js";
 
 const KEPT = 40;

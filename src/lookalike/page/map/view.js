@@ -1,16 +1,16 @@
 // The map: every picture of a Space at its place, like near like.
 
 import * as api from "../api.js";
-import { question, reminding } from "../asking.js";
-import { collection, load, spaces, titleOf } from "../catalogue.js";
+import { question, reminding } from "../query.js";
+import { collection, load, spaces, titleOf } from "../collections.js";
 import { $, h, iconButton } from "../dom.js";
 import { progress } from "../jobs.js";
 import { lost } from "../offline.js";
-import { addresses, showFirst } from "../pictures.js";
+import { addresses, showFirst } from "../images.js";
 import { asks, current } from "../state.js";
 import { onTheme } from "../themes.js";
 import { Panel } from "./panel.js";
-import { Plane } from "./plane.js";
+import { Plane } from "./canvas.js";
 import { point } from "./pointing.js";
 import { Points } from "./points.js";
 
