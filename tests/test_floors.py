@@ -98,7 +98,7 @@ def test_imports_go_down(module, file):
     [
         ("lookalike.imaging", "import lookalike.indexing.run"),
         ("lookalike.imaging.decoder", "from lookalike import vectors"),
-        ("lookalike.models.registry", "from lookalike import Collection"),
+        ("lookalike.models.registry", "from lookalike import collection"),
         ("lookalike.store.table", "def f():\n    from lookalike.retrieval.search import search"),
         ("lookalike.indexing.run", "from lookalike import cli"),
         ("lookalike.retrieval.search", "import onnxruntime as ort"),
