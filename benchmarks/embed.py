@@ -162,7 +162,7 @@ def _parts(folder: Path, model: Model, most: int) -> tuple[float, float]:
     items = list(Scan([folder]))
     chosen = [items[at] for at in np.linspace(0, len(items) - 1, min(most, len(items))).astype(int)]
     with tempfile.TemporaryDirectory() as place:
-        contents = Collection.create(Path(place, "empty"), [model]).contents()
+        contents = Collection.create(Path(place, "empty"), [model]).content_index()
     worker = Worker({model.name: model}, contents, MAX_PIXELS, Networks())
     works = [Work(item, None, (model.name,)) for item in chosen]
     start = time.thread_time()

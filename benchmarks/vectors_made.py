@@ -140,7 +140,7 @@ def fill(collection: Collection, blocks: Iterable[np.ndarray]) -> None:
             "spaces": [[space]] * len(block),
             space: block,
         }
-        collection.write(columns, whole=True)
+        collection.upsert(columns, replace=True)
         first += len(block)
 
 

@@ -71,4 +71,4 @@ def add_rows(
         "spaces": [[SPACE]] * count,
         SPACE: vectors,
     }
-    collection.write(columns, whole=True)
+    collection.upsert(columns, replace=True)

@@ -49,7 +49,7 @@ def make(path, labels, **spaces):
                 for name in filled
             },
         }
-        collection.write(columns, whole=True)
+        collection.upsert(columns, replace=True)
     return collection
 
 

@@ -31,7 +31,7 @@ def collection(tmp_path, vectors):
 
 def written(collection, method="tsne") -> int:
     """Return when the kept map was last written."""
-    return maps.file(collection.path, SPACE, method).stat().st_mtime_ns
+    return maps.map_path(collection.path, SPACE, method).stat().st_mtime_ns
 
 
 def accuracy(xy, labels, *, of=None, among=None) -> float:
@@ -312,7 +312,9 @@ def test_an_interrupt_leaves_the_kept_map(tmp_path):
         tmp_path / "interrupted", np.random.default_rng(0).normal(size=(1500, 32))
     )
     before = make_map(collection, method="pca")
-    shutil.copy(maps.file(collection.path, SPACE, "pca"), maps.file(collection.path, SPACE, "tsne"))
+    shutil.copy(
+        maps.map_path(collection.path, SPACE, "pca"), maps.map_path(collection.path, SPACE, "tsne")
+    )
     when = written(collection)
     timer = threading.Timer(0.4, _thread.interrupt_main)
     timer.start()

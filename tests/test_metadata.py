@@ -149,7 +149,7 @@ def test_rows_that_match_no_image_are_named_and_add_no_column(table, write, tmp_
 
 def test_reading_again_updates_and_writes_only_what_differs(table, write, tmp_path):
     describe(table, write("uri,n,note\nin/0.png,1,a\nin/1.png,2,b\nin/2.png,3,c\n"))
-    before, ids = table.version, table.known([str(tmp_path / "in" / "1.png")])
+    before, ids = table.version, table.existing_rows([str(tmp_path / "in" / "1.png")])
     assert describe(table, tmp_path / "facts.csv").changed == 0
     assert table.version == before
     described = describe(table, write("uri,n\nin/1.png,\nin/0.png,1\nin/2.png,30\n"))
@@ -161,7 +161,7 @@ def test_reading_again_updates_and_writes_only_what_differs(table, write, tmp_pa
         "2.png": (30, "c"),
         "3.png": (None, None),
     }
-    assert table.known([str(tmp_path / "in" / "1.png")]) == ids
+    assert table.existing_rows([str(tmp_path / "in" / "1.png")]) == ids
     assert len(table.vectors("pixels")[0]) == 4
 
 

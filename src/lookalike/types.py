@@ -15,7 +15,25 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-__all__ = ["Item", "Kind", "Match", "Matches", "Model", "Weights"]
+__all__ = [
+    "Distances",
+    "Ids",
+    "Item",
+    "Kind",
+    "Match",
+    "Matches",
+    "Model",
+    "Neighbors",
+    "VectorsF16",
+    "VectorsF32",
+    "Weights",
+]
+
+# Row ids, vectors and distances as NumPy arrays.
+Ids = npt.NDArray[np.int64]
+VectorsF16 = npt.NDArray[np.float16]
+VectorsF32 = npt.NDArray[np.float32]
+Distances = npt.NDArray[np.float64]
 
 Resize = Literal["squash", "crop"]
 Filter = Literal["nearest", "bilinear", "hamming", "bicubic", "lanczos"]
@@ -174,6 +192,24 @@ class Model:
             if fields[name] == usual:
                 del fields[name]
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:12]
+
+
+class Neighbors(NamedTuple):
+    """The rows nearest to a query vector, nearest first.
+
+    Attributes
+    ----------
+    ids
+        int64 ``[k]``, the row ids.
+    distances
+        float64 ``[k]``, the Euclidean distances.
+    recall
+        The measured recall of the search, or None if every row was compared.
+    """
+
+    ids: Ids
+    distances: Distances
+    recall: float | None
 
 
 class Match(NamedTuple):

@@ -75,7 +75,7 @@ def collection_of_another(path: Path, graph: str | None, images: Path) -> Collec
         "thumbnail": [b""],
         "spaces": [[NAME]],
     }
-    table.write({**row, NAME: np.full((1, 1280), 1280**-0.5, np.float32)}, whole=True)
+    table.upsert({**row, NAME: np.full((1, 1280), 1280**-0.5, np.float32)}, replace=True)
     return table
 
 

@@ -46,7 +46,11 @@ def recall(collection, queries, k, *, where=None, among=None):
 
 def index(collection, target=0.99):
     return tuning.tune(
-        collection, SPACE, tuning.build(collection, SPACE), target, tuning.draw(collection, SPACE)
+        collection,
+        SPACE,
+        tuning.build_index(collection, SPACE),
+        target,
+        tuning.draw_sample(collection, SPACE),
     )
 
 
@@ -81,7 +85,7 @@ def test_distances_and_order_are_those_of_exact_search(indexed):
     for query in halves(drawn(20, seed=3, length=1)):
         found = ann.nearest(indexed, SPACE, query, 10)
         ids, distances = exactly(indexed, query, 10)
-        assert found.recall == ann.tuned(indexed, SPACE).plain[0].recall
+        assert found.recall == ann.current_tuning(indexed, SPACE).plain[0].recall
         shared = np.isin(found.ids, ids)
         assert shared.sum() >= 8
         np.testing.assert_array_equal(found.distances[shared], distances[np.isin(ids, found.ids)])
@@ -99,38 +103,41 @@ def test_ties_are_ordered_by_id(tmp_path):
 
 
 def test_the_recall_that_is_told_was_measured(indexed):
-    record, sample = ann.tuned(indexed, SPACE), tuning.draw(indexed, SPACE)
+    record, sample = ann.current_tuning(indexed, SPACE), tuning.draw_sample(indexed, SPACE)
     for filtered, settings in ((False, record.plain), (True, record.filtered)):
         assert [setting.k for setting in settings] == [10, 100]
         for setting in settings:
-            found, error = tuning.measure(indexed, SPACE, setting, sample, filtered=filtered)
+            found, error = tuning.measure_recall(indexed, SPACE, setting, sample, filtered=filtered)
             assert setting.recall == round(found, 4)
             assert found - error >= 0.99
 
 
 def test_the_cheapest_setting_that_reaches_the_target_is_kept(indexed):
-    sample = tuning.draw(indexed, SPACE)
-    for setting in ann.tuned(indexed, SPACE).plain:
-        for cheaper in tuning.ladder(setting.k, 8):
+    sample = tuning.draw_sample(indexed, SPACE)
+    for setting in ann.current_tuning(indexed, SPACE).plain:
+        for cheaper in tuning.candidate_settings(setting.k, 8):
             if (cheaper.probes, cheaper.candidates) == (setting.probes, setting.candidates):
                 break
-            found, error = tuning.measure(indexed, SPACE, cheaper, sample, filtered=False)
+            found, error = tuning.measure_recall(indexed, SPACE, cheaper, sample, filtered=False)
             assert found - error < 0.99
 
 
 def test_the_setting_that_is_kept_reaches_the_target_by_two_standard_errors(fresh, monkeypatch):
     """Worked out from each row's own recall. A few rows may rule a setting out, but only by two errors of theirs."""
     monkeypatch.setattr(tuning, "_KS", (10,))
-    record, sample = ann.tuned(fresh, SPACE), tuning.draw(fresh, SPACE, 60)
+    record, sample = ann.current_tuning(fresh, SPACE), tuning.draw_sample(fresh, SPACE, 60)
     alone = [
         tuning.Sample(*(getattr(sample, part.name)[[row]] for part in fields(sample)))
         for row in range(60)
     ]
     for filtered, at in ((False, 2), (True, 0)):
-        ladder = tuning.ladder(10, record.partitions, filtered=filtered)[: at + 4]
+        ladder = tuning.candidate_settings(10, record.partitions, filtered=filtered)[: at + 4]
         shares = np.array(
             [
-                [tuning.measure(fresh, SPACE, one, row, filtered=filtered)[0] for row in alone]
+                [
+                    tuning.measure_recall(fresh, SPACE, one, row, filtered=filtered)[0]
+                    for row in alone
+                ]
                 for one in ladder
             ]
         )
@@ -153,7 +160,7 @@ def test_all_that_was_asked_for_is_reached_where_it_can_be(tmp_path):
 
 def test_a_selection_to_search_in_is_what_is_nearest_to_another_row(tmp_path):
     collection = make_collection(tmp_path / "c", drawn(900))
-    sample = tuning.draw(collection, SPACE, 50)
+    sample = tuning.draw_sample(collection, SPACE, 50)
     ids, matrix = collection.vectors(SPACE)
     place = dict(zip(ids.tolist(), range(len(ids)), strict=True))
     for row, selection in enumerate(sample.selections):
@@ -166,15 +173,20 @@ def test_a_selection_to_search_in_is_what_is_nearest_to_another_row(tmp_path):
 
 
 def test_the_ladder_climbs_to_all_partitions():
-    probes = [setting.probes for setting in tuning.ladder(10, 6)]
+    probes = [setting.probes for setting in tuning.candidate_settings(10, 6)]
     assert (probes[0], probes[-1], set(probes)) == (1, 6, {1, 2, 4, 6})
-    assert {setting.probes for setting in tuning.ladder(10, 6, filtered=True)} == {6}
-    assert [setting.candidates for setting in tuning.ladder(10, 1)] == [20, 50, 100, 200]
+    assert {setting.probes for setting in tuning.candidate_settings(10, 6, filtered=True)} == {6}
+    assert [setting.candidates for setting in tuning.candidate_settings(10, 1)] == [
+        20,
+        50,
+        100,
+        200,
+    ]
 
 
 def test_a_lower_target_is_reached_more_cheaply(fresh):
-    dear = ann.tuned(fresh, SPACE)
-    cheap = tuning.tune(fresh, SPACE, dear, 0.6, tuning.draw(fresh, SPACE))
+    dear = ann.current_tuning(fresh, SPACE)
+    cheap = tuning.tune(fresh, SPACE, dear, 0.6, tuning.draw_sample(fresh, SPACE))
     assert cheap.plain[0].probes < dear.plain[0].probes
     assert 0.6 <= cheap.plain[0].recall < dear.plain[0].recall
     assert (
@@ -183,7 +195,7 @@ def test_a_lower_target_is_reached_more_cheaply(fresh):
 
 
 def test_the_same_seed_draws_the_same_sample(indexed):
-    one, two, other = (tuning.draw(indexed, SPACE, 20, seed) for seed in (0, 0, 1))
+    one, two, other = (tuning.draw_sample(indexed, SPACE, 20, seed) for seed in (0, 0, 1))
     assert one.ids.tolist() == two.ids.tolist() != other.ids.tolist()
     assert len(one.ids) == 20
     row = dict(zip(*indexed.vectors(SPACE), strict=True))
@@ -216,14 +228,17 @@ def test_however_many_are_left_out_as_many_others_are_found(indexed):
 def test_new_changed_and_deleted_rows_are_seen_before_the_next_update(fresh):
     new, changed = drawn(5, seed=11, length=1), drawn(2, seed=12, length=1)
     before = {
-        uri: row.id for uri, row in fresh.known(f"/pictures/{n:06}.jpg" for n in (7, 8, 9)).items()
+        uri: row.id
+        for uri, row in fresh.existing_rows(f"/pictures/{n:06}.jpg" for n in (7, 8, 9)).items()
     }
     old = dict(zip(*fresh.vectors(SPACE), strict=True))
     add_rows(fresh, new)
     add_rows(fresh, changed[:1], uris=["/pictures/000007.jpg"])
     columns = {"uri": ["/pictures/000008.jpg"], "error": [None], SPACE: changed[1:]}
-    fresh.write(columns, whole=False)
-    fresh.write({"uri": [f"/bad/{n}" for n in range(40)], "error": ["cut short"] * 40}, whole=True)
+    fresh.upsert(columns, replace=False)
+    fresh.upsert(
+        {"uri": [f"/bad/{n}" for n in range(40)], "error": ["cut short"] * 40}, replace=True
+    )
     fresh.remove(["/pictures/000009.jpg"])
 
     def check():
@@ -240,11 +255,11 @@ def test_new_changed_and_deleted_rows_are_seen_before_the_next_update(fresh):
         assert gone not in ann.nearest(fresh, SPACE, old[gone], 10).ids
 
     check()
-    assert tuning.unindexed(fresh, SPACE) == 5 + 2 + 40
-    record = tuning.update(fresh, SPACE, ann.tuned(fresh, SPACE))
-    assert (tuning.unindexed(fresh, SPACE), len(record.segments)) == (0, 1)
-    assert ann.tuned(fresh, SPACE) is None
-    tuning.tune(fresh, SPACE, record, 0.99, tuning.draw(fresh, SPACE))
+    assert tuning.count_unindexed(fresh, SPACE) == 5 + 2 + 40
+    record = tuning.update_index(fresh, SPACE, ann.current_tuning(fresh, SPACE))
+    assert (tuning.count_unindexed(fresh, SPACE), len(record.segments)) == (0, 1)
+    assert ann.current_tuning(fresh, SPACE) is None
+    tuning.tune(fresh, SPACE, record, 0.99, tuning.draw_sample(fresh, SPACE))
     check()
 
 
@@ -257,7 +272,7 @@ def test_a_filter_is_kept_to_and_its_nearest_are_found(indexed, where):
     assert recall(indexed, queries, 10, where=where, among=among) >= 0.98
     found = ann.nearest(indexed, SPACE, queries[0], 100, where=where)
     assert np.isin(found.ids, among).all()
-    assert found.recall == ann.tuned(indexed, SPACE).filtered[1].recall
+    assert found.recall == ann.current_tuning(indexed, SPACE).filtered[1].recall
 
 
 def test_a_filter_that_keeps_only_what_is_far_loses_nothing(tmp_path, monkeypatch):
@@ -287,8 +302,8 @@ def test_a_filter_that_keeps_only_what_is_far_loses_nothing(tmp_path, monkeypatc
 def test_without_a_valid_record_there_is_no_approximate_search(fresh, spoil):
     query = halves(drawn(1, length=1))[0]
     assert ann.nearest(fresh, SPACE, query, 10) is not None
-    text = fresh.table.config()[ann.key(SPACE)]
-    fresh.table.update_config({ann.key(SPACE): spoil(text)})
+    text = fresh.table.config()[ann.config_key(SPACE)]
+    fresh.table.update_config({ann.config_key(SPACE): spoil(text)})
     for collection in (fresh, Collection.open(fresh.path)):
         collection.refresh()
         assert ann.nearest(collection, SPACE, query, 10) is None
@@ -296,9 +311,9 @@ def test_without_a_valid_record_there_is_no_approximate_search(fresh, spoil):
 
 def test_an_index_that_is_built_anew_is_not_searched_before_it_is_tuned(fresh):
     query = halves(drawn(1, length=1))[0]
-    untuned = tuning.build(fresh, SPACE)
+    untuned = tuning.build_index(fresh, SPACE)
     assert ann.nearest(fresh, SPACE, query, 10) is None
-    tuning.tune(fresh, SPACE, untuned, 0.99, tuning.draw(fresh, SPACE))
+    tuning.tune(fresh, SPACE, untuned, 0.99, tuning.draw_sample(fresh, SPACE))
     assert ann.nearest(fresh, SPACE, query, 10) is not None
 
 
@@ -324,11 +339,11 @@ def test_gathering_fragments_leaves_the_tuning_valid(fresh, monkeypatch):
 
 def test_a_label_that_has_changed_is_filtered_by_as_it_is_now(fresh):
     upkeep.update_scalar_indices(fresh, make=True)
-    (row,) = fresh.known(["/pictures/000012.jpg"]).values()
+    (row,) = fresh.existing_rows(["/pictures/000012.jpg"]).values()
     query = dict(zip(*fresh.vectors(SPACE), strict=True))[row.id]
     for label in ("one", "two"):
-        fresh.write(
-            {"uri": ["/pictures/000012.jpg"], "error": [None], "label": [label]}, whole=False
+        fresh.upsert(
+            {"uri": ["/pictures/000012.jpg"], "error": [None], "label": [label]}, replace=False
         )
         assert ann.nearest(fresh, SPACE, query, 10, where=f"label = '{label}'").ids.tolist() == [
             row.id

@@ -104,10 +104,10 @@ def collection(tmp_path_factory):
     }
     columns["taken"] = pa.array(columns["taken"], pa.timestamp("us", "UTC"))
     del columns["mtime"]
-    collection.write(
-        {**columns, "spaces": [[SPACE]] * 60, SPACE: np.ones((60, 4), np.float32)}, whole=True
+    collection.upsert(
+        {**columns, "spaces": [[SPACE]] * 60, SPACE: np.ones((60, 4), np.float32)}, replace=True
     )
-    collection.write({"uri": ["/failed"], "label": ["cat"], "error": ["bad"]}, whole=True)
+    collection.upsert({"uri": ["/failed"], "label": ["cat"], "error": ["bad"]}, replace=True)
     return collection
 
 

@@ -19,14 +19,14 @@ import lookalike
 from lookalike import Collection
 from lookalike.errors import BusyError, CollectionError, InputError
 from lookalike.store import lock
-from lookalike.store.lock import UPKEEP, WRITER, held
+from lookalike.store.lock import UPKEEP, WRITER, hold
 from made import SPACE, add_rows, clusters, make_collection
 
 HOLDER = """
 import sys, time
-from lookalike.store.lock import held
-with held(sys.argv[1], sys.argv[2]):
-    print("held", flush=True)
+from lookalike.store.lock import hold
+with hold(sys.argv[1], sys.argv[2]):
+    print("hold", flush=True)
     sys.stdin.read()
 """
 
@@ -59,24 +59,24 @@ def holder(tmp_path):
 
 def test_a_process_that_is_killed_lets_go(holder, tmp_path):
     process = holder()
-    with pytest.raises(BusyError), held(str(tmp_path), patience=0):
+    with pytest.raises(BusyError), hold(str(tmp_path), timeout=0):
         pass
     process.kill()
     process.wait()
-    with held(str(tmp_path), patience=0) as alone:
+    with hold(str(tmp_path), timeout=0) as alone:
         assert alone
 
 
 def test_whoever_waits_too_long_is_told_who_holds_it_and_what_to_do(holder, tmp_path):
     process = holder()
-    with pytest.raises(BusyError) as raised, held(str(tmp_path), patience=0.1):
+    with pytest.raises(BusyError) as raised, hold(str(tmp_path), timeout=0.1):
         pass
     message = str(raised.value)
     assert f"The collection {tmp_path} is busy: process {process.pid} on " in message
     assert ", since 20" in message
     assert message.endswith(
         "has not let go within 0.1 seconds. "
-        "Run the command again once that is done, or wait longer: LOOKALIKE_WAIT=3600."
+        "Run the command again once that is done, or wait longer: LOOKALIKE_LOCK_TIMEOUT=3600."
     )
 
 
@@ -85,7 +85,7 @@ def test_a_wait_that_is_short_is_not_told_of(holder, tmp_path, caplog):
     with (
         caplog.at_level(logging.WARNING, "lookalike"),
         pytest.raises(BusyError),
-        held(str(tmp_path), patience=0.1),
+        hold(str(tmp_path), timeout=0.1),
     ):
         pass
     assert caplog.records == []
@@ -94,17 +94,17 @@ def test_a_wait_that_is_short_is_not_told_of(holder, tmp_path, caplog):
 def test_the_environment_says_how_long_to_wait(holder, tmp_path, monkeypatch):
     holder()
     for seconds in ("0.2", "0"):
-        monkeypatch.setenv("LOOKALIKE_WAIT", seconds)
+        monkeypatch.setenv("LOOKALIKE_LOCK_TIMEOUT", seconds)
         with (
             pytest.raises(BusyError, match=f"within {re.escape(seconds)} seconds"),
-            held(str(tmp_path)),
+            hold(str(tmp_path)),
         ):
             pass
     for nonsense in ("soon", "-1", "nan"):
-        monkeypatch.setenv("LOOKALIKE_WAIT", nonsense)
+        monkeypatch.setenv("LOOKALIKE_LOCK_TIMEOUT", nonsense)
         with (
-            pytest.raises(InputError, match=f"LOOKALIKE_WAIT={nonsense} is no time"),
-            held(str(tmp_path)),
+            pytest.raises(InputError, match=f"LOOKALIKE_LOCK_TIMEOUT={nonsense} is no time"),
+            hold(str(tmp_path)),
         ):
             pass
 
@@ -115,7 +115,7 @@ def test_a_wait_is_told_of_once_and_ends_when_the_other_lets_go(
     monkeypatch.setattr(lock, "_LONG", 0.1)
     process = holder()
     threading.Timer(0.5, process.kill).start()
-    with caplog.at_level(logging.WARNING, "lookalike"), held(str(tmp_path)):
+    with caplog.at_level(logging.WARNING, "lookalike"), hold(str(tmp_path)):
         assert [record.getMessage().split(" on ")[0] for record in caplog.records] == [
             f"Waiting for process {process.pid}"
         ]
@@ -123,9 +123,9 @@ def test_a_wait_is_told_of_once_and_ends_when_the_other_lets_go(
 
 def test_the_two_locks_are_two(holder, tmp_path):
     holder(UPKEEP)
-    with held(str(tmp_path), WRITER, patience=0):
+    with hold(str(tmp_path), WRITER, timeout=0):
         pass
-    with pytest.raises(BusyError), held(str(tmp_path), UPKEEP, patience=0):
+    with pytest.raises(BusyError), hold(str(tmp_path), UPKEEP, timeout=0):
         pass
 
 
@@ -134,25 +134,25 @@ def test_a_thread_that_holds_it_goes_on_and_any_other_waits(tmp_path):
 
     def other():
         try:
-            with held(str(tmp_path), patience=0):
-                tried.append("held")
+            with hold(str(tmp_path), timeout=0):
+                tried.append("hold")
         except BusyError:
             tried.append("busy")
 
-    with held(str(tmp_path)), held(str(tmp_path / ".." / tmp_path.name), patience=0):
+    with hold(str(tmp_path)), hold(str(tmp_path / ".." / tmp_path.name), timeout=0):
         thread = threading.Thread(target=other)
         thread.start()
         thread.join()
     other()
-    assert tried == ["busy", "held"]
+    assert tried == ["busy", "hold"]
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path):
     with (
         pytest.raises(
-            CollectionError, match=r"none could not be written: its folder is no longer there"
+            CollectionError, match=r"none could not be written: its folder no longer exists"
         ),
-        held(str(tmp_path / "none")),
+        hold(str(tmp_path / "none")),
     ):
         pass
 
@@ -164,7 +164,7 @@ def collection(tmp_path):
 
 def test_reading_takes_no_lock(collection, tmp_path):
     (tmp_path / "c" / WRITER).unlink()
-    with held(collection.path):
+    with hold(collection.path):
         reader = subprocess.run(
             [sys.executable, "-m", "lookalike", "info", "-c", collection.path], check=False
         )

@@ -19,7 +19,7 @@ FACTS = {
 def kept():
     ids = np.array([3, 5, 2**62], np.int64)
     xy = np.array([[0, 1], [-2.5, 3], [1e-9, 1e9]], np.float32)
-    return maps.Kept(
+    return maps.StoredMap(
         ids, xy, np.array([True, False, True]), np.array([0, 1, 2**64 - 1], np.uint64), FACTS
     )
 
@@ -46,16 +46,20 @@ def test_each_space_and_method_has_its_own(kept, tmp_path):
 @pytest.mark.parametrize("space", ["a/b", "..", "con:1", "ünïcode", "%2F"])
 def test_a_spaces_name_stays_in_the_folder(kept, tmp_path, space):
     maps.write(str(tmp_path), space, "tsne", kept)
-    assert maps.file(str(tmp_path), space, "tsne").parent == tmp_path / "maps"
+    assert maps.map_path(str(tmp_path), space, "tsne").parent == tmp_path / "maps"
     assert [path.name for path in tmp_path.iterdir()] == ["maps"]
     assert maps.read(str(tmp_path), space, "tsne").facts == FACTS
 
 
 def test_the_maps_that_are_kept_are_listed_by_space_and_method(kept, tmp_path):
-    assert maps.listed(str(tmp_path)) == []
+    assert maps.list_maps(str(tmp_path)) == []
     for space, method in (("numbers", "tsne"), ("a-b/c", "tsne"), ("a-b/c", "pca")):
         maps.write(str(tmp_path), space, method, kept)
-    assert maps.listed(str(tmp_path)) == [("a-b/c", "pca"), ("a-b/c", "tsne"), ("numbers", "tsne")]
+    assert maps.list_maps(str(tmp_path)) == [
+        ("a-b/c", "pca"),
+        ("a-b/c", "tsne"),
+        ("numbers", "tsne"),
+    ]
 
 
 def test_a_change_takes_the_place_of_what_was_there(kept, tmp_path):
@@ -73,7 +77,7 @@ def test_a_change_takes_the_place_of_what_was_there(kept, tmp_path):
 @pytest.mark.parametrize("share", [0, 0.5, 0.99])
 def test_a_damaged_map_is_named_with_what_to_do(kept, tmp_path, share):
     maps.write(str(tmp_path), "numbers", "tsne", kept)
-    file = maps.file(str(tmp_path), "numbers", "tsne")
+    file = maps.map_path(str(tmp_path), "numbers", "tsne")
     file.write_bytes(file.read_bytes()[: int(share * file.stat().st_size)])
     with pytest.raises(
         CollectionError, match=r"numbers-tsne\.arrow could not be read: .*Remove that file"
@@ -82,7 +86,7 @@ def test_a_damaged_map_is_named_with_what_to_do(kept, tmp_path, share):
 
 
 def test_a_folder_that_is_no_map_is_named(tmp_path):
-    maps.file(str(tmp_path), "numbers", "tsne").mkdir(parents=True)
+    maps.map_path(str(tmp_path), "numbers", "tsne").mkdir(parents=True)
     with pytest.raises(CollectionError, match="could not be read"):
         maps.read(str(tmp_path), "numbers", "tsne")
 
@@ -98,6 +102,6 @@ def test_a_collection_that_has_gone_is_named_and_not_begun_anew(kept, tmp_path):
     with pytest.raises(CollectionError) as raised:
         maps.write(gone, "numbers", "tsne", kept)
     assert str(raised.value).startswith(
-        f"The collection {gone} could not be written: its folder is no longer there."
+        f"The collection {gone} could not be written: its folder no longer exists."
     )
     assert list(tmp_path.iterdir()) == []

@@ -65,7 +65,7 @@ def test_fragments_that_an_index_knows_and_others_are_gathered_each_among_themse
     upkeep.update_scalar_indices(collection, make=True)
     for seed in (5, 6):
         add_rows(collection, drawn(5, seed=seed))
-    upkeep.gather(collection)
+    upkeep.compact(collection)
     assert sorted(fragment.count_rows() for fragment in collection.table.get_fragments()) == [
         10,
         ROWS + 20,
@@ -124,7 +124,7 @@ def test_what_was_the_newest_version_just_now_stays_however_old_it_is(collection
     time.sleep(1.1)
     reader = Collection.open(collection.path)
     add_rows(collection, drawn(5, seed=5))
-    upkeep.clean(collection, timedelta(seconds=1))
+    upkeep.remove_old_versions(collection, timedelta(seconds=1))
     assert [found["version"] for found in collection.table.versions()] == [
         reader.version,
         collection.version,
@@ -152,7 +152,7 @@ def test_a_reader_of_a_version_that_is_gone_is_told_so(collection):
 def test_while_another_optimizes_an_index_run_leaves_upkeep_to_it(collection, monkeypatch):
     monkeypatch.setattr("lookalike.store.upkeep._MANY_FRAGMENTS", 1)
     done = threading.Thread(target=optimizing.keep_up, args=(Collection.open(collection.path),))
-    with upkeep.turn(collection):
+    with upkeep.maintenance_lock(collection):
         done.start()
         done.join()
     collection.refresh()

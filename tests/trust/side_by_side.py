@@ -55,8 +55,8 @@ def count(path: str, uri: str, times: int) -> None:
     table = lookalike.Collection.open(path)
     meet(Path(path, "meeting"))
     for _ in range(times):
-        with table.changing():
-            number = int(table.known([uri])[uri].label or 0)
+        with table.write_lock():
+            number = int(table.existing_rows([uri])[uri].label or 0)
             table.update({"uri": [uri], "label": [str(number + 1)]})
 
 

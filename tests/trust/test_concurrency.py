@@ -23,7 +23,7 @@ from lookalike.errors import CollectionError
 from lookalike.indexing.run import Settings
 from lookalike.models.registry import resolve
 from lookalike.retrieval.search import Searcher
-from lookalike.store.lock import UPKEEP, WRITER, held
+from lookalike.store.lock import UPKEEP, WRITER, hold
 from trust.side_by_side import faults
 
 PART = [sys.executable, str(Path(__file__).with_name("side_by_side.py"))]
@@ -127,7 +127,7 @@ def test_what_is_read_for_a_change_is_not_changed_by_another_before_it_is_made(i
     uri = str(pictures / "a" / "0.png")
     Collection.open(indexed).update({"uri": [uri], "label": ["0"]})
     finish(*(start("count", indexed, uri, 15, words=PART) for _ in range(2)))
-    assert Collection.open(indexed).known([uri])[uri].label == "30"
+    assert Collection.open(indexed).existing_rows([uri])[uri].label == "30"
 
 
 def test_begun_at_the_same_moment_both_make_the_collection_and_embed_the_same_files(
@@ -246,7 +246,7 @@ def test_what_another_does_with_one_file_meanwhile_stays_and_keeps_no_other_out(
             lookalike.index(first, indexed)
 
     meanwhile(folder, indexed, other, batch=2)
-    known = Collection.open(indexed).known([str(file) for file in folder.iterdir()])
+    known = Collection.open(indexed).existing_rows([str(file) for file in folder.iterdir()])
     assert len(known) == 6 - (what == "removed")
     if what == "changed":
         assert known[str(first)].sha256 == hashlib.sha256(first.read_bytes()).digest()
@@ -294,9 +294,9 @@ def test_a_searcher_stays_at_its_version_or_says_that_it_is_gone(indexed, pictur
 
 def test_a_busy_collection_is_waited_for_and_told_of(indexed, pictures, monkeypatch):
     draw(pictures / "a" / "new.png", 2000)
-    with held(str(indexed), WRITER):
+    with hold(str(indexed), WRITER):
         waiting = start("index", pictures, "-c", indexed)
-        monkeypatch.setenv("LOOKALIKE_WAIT", "0.2")
+        monkeypatch.setenv("LOOKALIKE_LOCK_TIMEOUT", "0.2")
         done = command("index", pictures, "-c", indexed, status=2)
         assert done.stderr.startswith(f"Error: The collection {indexed} is busy: process ")
         assert waiting.stderr.readline().startswith("Waiting for process ")
@@ -306,8 +306,8 @@ def test_a_busy_collection_is_waited_for_and_told_of(indexed, pictures, monkeypa
 
 def test_an_optimizer_keeps_no_indexer_waiting(indexed, pictures, monkeypatch):
     draw(pictures / "a" / "new.png", 2000)
-    monkeypatch.setenv("LOOKALIKE_WAIT", "0.2")
-    with held(str(indexed), UPKEEP):
+    monkeypatch.setenv("LOOKALIKE_LOCK_TIMEOUT", "0.2")
+    with hold(str(indexed), UPKEEP):
         command("index", pictures, "-c", indexed)
         assert "is busy" in command("optimize", "-c", indexed, status=2).stderr
     check(indexed, pictures, ("pixels",))
@@ -319,8 +319,8 @@ from lookalike import Collection
 table = Collection.open(sys.argv[1])
 for turn in range(10_000):
     uris = [f"/w/{turn % 5}/{row}" for row in range(1000)]
-    table.write({"uri": uris, "sha256": [bytes(32)] * 1000, "spaces": [["pixels"]] * 1000,
-                 "thumbnail": [b"x"] * 1000, "pixels": np.full((1000, 3072), turn, np.float32)}, whole=True)
+    table.upsert({"uri": uris, "sha256": [bytes(32)] * 1000, "spaces": [["pixels"]] * 1000,
+                 "thumbnail": [b"x"] * 1000, "pixels": np.full((1000, 3072), turn, np.float32)}, replace=True)
 """
 
 

@@ -143,8 +143,8 @@ def test_a_full_disk_stops_an_index_run_and_loses_nothing_that_was_committed(dis
     disk.fill(but=MB // 8)
     told = refused("index", pictures, "-c", collection)
     assert told == (
-        f"The collection {collection} could not be written: no space is left on its disk. Nothing that was committed "
-        "is lost. Make room there, then run the same again."
+        f"The collection {collection} could not be written: no space is left on its disk. Everything that was "
+        "committed is safe. Free some space, then run the command again."
     )
     assert indexed(collection) == 5
     assert str(query) in run("search", query, "-c", collection, "-k", 1).stdout
@@ -350,11 +350,12 @@ def test_a_collection_on_a_read_only_disk_is_searched_and_told_from_a_damaged_on
         lambda: lookalike.optimize(collection, min_rows=10),
     ):
         with pytest.raises(
-            ReadOnlyError, match=r"its disk can only be read. It can be searched as it is.*restore"
+            ReadOnlyError, match=r"its disk is read-only. You can still search it.*restore"
         ):
             write()
     with pytest.raises(
-        ReadOnlyError, match=r"could not be created: you may not write there. Name another folder"
+        ReadOnlyError,
+        match=r"could not be created: you do not have permission to write there. Name another folder",
     ):
         lookalike.index(pictures, disk.place / "new", models=["pixels"])
     lookalike.restore(path, tmp_path / "copy")
@@ -368,8 +369,8 @@ def test_a_collection_that_may_not_be_written_is_searched(locked, pictures, quer
     assert "Not kept: the collection may only be read." in mapped.stdout
     told = refused("remove", query, "-c", locked, by=by)
     assert told == (
-        f"The collection {locked} could not be written: you may not write into its folder. It can be searched as it "
-        "is. To change it, see that you may write there, or work on a copy, made with: "
+        f"The collection {locked} could not be written: you do not have permission to write into its folder. "
+        "You can still search it. To change it, get write access, or work on a copy made with: "
         f"lookalike restore {locked} -c NEW"
     )
     told = refused("backup", locked.parent / "new", "-c", locked, by=by)
@@ -385,7 +386,10 @@ def test_a_collection_that_may_not_be_read_is_told_from_a_damaged_one(
     (locked / lost).chmod(0)
     for command in (["search", query], ["backup", tmp_path / "backup"], ["check"]):
         told = refused(*command, "-c", locked, by=by)
-        assert "you may not read all of it. Ask whoever owns it to let you read the folder" in told
+        assert (
+            "you do not have permission to read all of it. Ask its owner for read access to the folder"
+            in told
+        )
     (locked / lost).chmod(0o555)
     assert indexed(locked) == 45
 
@@ -405,7 +409,7 @@ def test_a_collection_that_vanishes_while_it_is_filled_is_not_begun_anew(picture
                 moved.append(count)
 
         with pytest.raises(
-            CollectionError, match=r"its folder is no longer there. Mount its disk again, or move"
+            CollectionError, match=r"its folder no longer exists. Mount its disk again or move"
         ):
             lookalike.index(
                 pictures,
@@ -436,7 +440,7 @@ def test_a_collection_that_vanishes_while_it_is_read_is_named(whole, pictures, q
         lambda: make_map(collection, method="pca"),
         lambda: collection.remove([str(query)]),
     ):
-        with pytest.raises(CollectionError, match=r"is no longer there|does not exist"):
+        with pytest.raises(CollectionError, match=r"no longer exists|does not exist"):
             use()
     assert not (tmp_path / "collection").exists()
     assert not (tmp_path / "backup").exists()

@@ -75,7 +75,7 @@ def test_on_a_full_disk_nothing_is_to_be_removed(world, name):
     )
     assert done.returncode == 2
     assert re.search(
-        r"no space is left on its disk. Nothing that was committed is lost. Make room there, then run the same again",
+        r"no space is left on its disk. Everything that was committed is safe. Free some space, then run the command again",
         done.stderr,
     )
 

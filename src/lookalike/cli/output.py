@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from lookalike.evaluation.scores import Counts, Estimate, Evaluation
     from lookalike.indexing.metadata import Described
     from lookalike.indexing.run import Report
-    from lookalike.maintenance.backup import Copied
+    from lookalike.maintenance.backup import BackupReport
     from lookalike.maintenance.check import CheckReport
-    from lookalike.maintenance.optimize import Optimized, SpaceIndex
+    from lookalike.maintenance.optimize import OptimizeReport, SpaceIndex
     from lookalike.projection.map import Map
     from lookalike.sources import Scan
     from lookalike.types import Matches
@@ -164,7 +164,7 @@ def _print_described(described: Described) -> None:
             say(f"  and {len(described.unmatched) - _FEW:,} more")
 
 
-def print_optimized(report: Optimized) -> None:
+def print_optimized(report: OptimizeReport) -> None:
     """Print what was gathered, tuned and removed."""
     for done in report.spaces:
         say(
@@ -213,7 +213,7 @@ def print_checked(report: CheckReport) -> None:
             )
 
 
-def print_copied(copied: Copied, told: str) -> None:
+def print_copied(copied: BackupReport, told: str) -> None:
     """Print what a backup or a restoration did."""
     there = f", {copied.kept / 1e6:,.1f} MB were there already" if copied.kept else ""
     say(

@@ -166,7 +166,7 @@ def _answers(collection: Table, split: pa.Table, output: Path) -> Iterator[Answe
         draw_matches(query, matches, collection, picture, label=label, name=path.name)
         alike = ", ".join(f"{one.labels.count(label)} in {one.space}" for one in matches)
         tell(f"Searching by {label}/{path.name}: of {_K} nearest, {alike} are {label}: {picture}")
-        row = collection.known([to_uri(path)])[to_uri(path)]
+        row = collection.existing_rows([to_uri(path)])[to_uri(path)]
         yield Answer(row.id, path.name, label, matches)
 
 
@@ -197,7 +197,7 @@ def _examples(collection: Table, split: pa.Table) -> dict[str | None, tuple[int,
     """Return for each label how many images it has and the id of its first."""
     rows = split.to_pylist()
     first = {row["label"]: row["uri"] for row in reversed(rows)}
-    known = collection.known(first.values())
+    known = collection.existing_rows(first.values())
     labels = [row["label"] for row in rows]
     return {label: (labels.count(label), known[first[label]].id) for label in sorted(first)}
 

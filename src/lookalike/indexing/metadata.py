@@ -161,7 +161,7 @@ class Metadata:
 
     def join(self, collection: Table) -> Described:
         """Write what the collection's images have not yet, in one commit; see `describe`."""
-        with collection.changing():
+        with collection.write_lock():
             return self._join(collection)
 
     def _join(self, collection: Table) -> Described:

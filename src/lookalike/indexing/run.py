@@ -29,7 +29,7 @@ from lookalike.models import registry
 from lookalike.models.cache import Networks
 from lookalike.sources import EXTENSIONS, Labels, Scan, from_uri, prefixes
 from lookalike.store import ann
-from lookalike.store.existing import settled
+from lookalike.store.diff import is_up_to_date
 from lookalike.store.table import Table, default_path
 from lookalike.tracing import span
 from lookalike.types import Model
@@ -64,7 +64,7 @@ class Settings:
     threads: int = 0
     commit_rows: int = 512
     commit_seconds: float = 10.0
-    min_rows: int = ann.THRESHOLD
+    min_rows: int = ann.MIN_ROWS
 
 
 @dataclass(slots=True)
@@ -256,10 +256,10 @@ class _Run:
         while chunk := list(islice(items, _CHUNK)):
             with span("ask what is missing"):
                 self._collection.refresh()
-                missing = self._collection.missing(
+                missing = self._collection.diff(
                     chunk, spaces=self._models, retry_failures=self._settings.retry_failures
                 )
-            self._seen.append(missing.seen)
+            self._seen.append(missing.seen_ids)
             self.report.unchanged += missing.unchanged
             self.report.failed += missing.failed
             self._progress(len(chunk) - len(missing.work))
@@ -278,9 +278,9 @@ class _Run:
 
     def _begin(self) -> Worker:
         """Return what works, now that there is work."""
-        self._before = self._collection.reopened()
+        self._before = self._collection.reopen()
         return Worker(
-            self._models, self._before.contents(), self._settings.max_pixels, self._networks
+            self._models, self._before.content_index(), self._settings.max_pixels, self._networks
         )
 
     def _stop(self, pool: ThreadPoolExecutor) -> None:
@@ -318,7 +318,7 @@ class _Run:
     def _commit(self) -> None:
         """Write every open row: one commit for each kind, which is one in all unless files were changed or moved."""
         if self._open:
-            with span("commit"), self._collection.changing():
+            with span("commit"), self._collection.write_lock():
                 ordered = sorted(self._still_to_do(), key=lambda work: work.kind)
                 for (kind, spaces), works in groupby(ordered, key=lambda work: work.kind):
                     self._write(kind, spaces, list(works))
@@ -331,14 +331,14 @@ class _Run:
         Where it gave a row other content than was read here, one of the two is older: the next run sees which. Where it
         found the same, what was done here is added to what it knows.
         """
-        known = self._collection.known([work.item.uri for work in self._open])
+        known = self._collection.existing_rows([work.item.uri for work in self._open])
         works = []
         for work in self._open:
             now = known.get(work.item.uri)
             if now != work.known:
                 if now is None or work.error is not None or now.sha256 != work.sha256:
                     continue
-                if settled(work.item, now, frozenset(self._models)):
+                if is_up_to_date(work.item, now, frozenset(self._models)):
                     continue
                 work.known = now
             works.append(work)
@@ -377,7 +377,7 @@ class _Run:
             known = list(self._collection.models)
             columns["spaces"] = [[name for name in known if name in names] for names in filled]
             columns |= {name: np.stack([work.vectors[name] for work in works]) for name in spaces}
-        self._collection.write(columns, whole=kind not in {"same", "stale"})
+        self._collection.upsert(columns, replace=kind not in {"same", "stale"})
 
     def _sweep(self, scan: Scan, before: dict[str, npt.NDArray[np.int64]]) -> None:
         """Remove the rows of every fully scanned folder that the scan did not meet; what came back is a move."""
@@ -403,7 +403,7 @@ class _Run:
         """Remove rows whose file has vanished; one that a walk does not meet (hidden, say) may well be there."""
         if not len(gone):
             return
-        with self._collection.changing():
+        with self._collection.write_lock():
             # Another process may have removed some by now.
             gone = np.intersect1d(gone, self._collection.ids_under(prefixes(root)))
             rows = self._collection.take(gone, ["uri", "sha256"])

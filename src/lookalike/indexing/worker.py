@@ -16,7 +16,7 @@ import numpy.typing as npt
 from lookalike import imaging
 from lookalike.errors import ImageError
 from lookalike.models.cache import Networks
-from lookalike.store.existing import Contents, Known
+from lookalike.store.diff import ContentIndex, ExistingRow
 from lookalike.tracing import span
 from lookalike.types import Item, Model
 
@@ -28,7 +28,7 @@ class Work:
     """One image on its way: from an Item to what is written of it."""
 
     item: Item
-    known: Known | None
+    known: ExistingRow | None
     spaces: tuple[str, ...]
     sha256: bytes | None = None
     size: tuple[int, int] = (0, 0)
@@ -67,7 +67,7 @@ class Worker:
     """
 
     def __init__(
-        self, models: dict[str, Model], contents: Contents, max_pixels: int, networks: Networks
+        self, models: dict[str, Model], contents: ContentIndex, max_pixels: int, networks: Networks
     ) -> None:
         self._models = models
         self._contents = contents

@@ -14,11 +14,11 @@ from lookalike.maintenance import check as checking
 from lookalike.store import copy as copies
 from lookalike.store.table import Table, default_path
 
-__all__ = ["Copied", "backup", "restore"]
+__all__ = ["BackupReport", "backup", "restore"]
 
 
 @dataclass(frozen=True, slots=True)
-class Copied:
+class BackupReport:
     """What a backup or a restoration did.
 
     Attributes
@@ -48,7 +48,7 @@ def backup(
     target: str | os.PathLike[str],
     *,
     progress: Callable[[int, int], None] | None = None,
-) -> Copied:
+) -> BackupReport:
     """Copy the newest version of a collection, and its kept maps, to a folder; an earlier backup is brought up to date.
 
     Others may read and write the collection meanwhile. Of what the earlier backup has, nothing is copied again. The
@@ -76,7 +76,7 @@ def backup(
     place = Path(target).expanduser()
     of = str(Path(source.path).resolve())
     images, staged = _copy(source, place, progress, earlier=_earlier(source, place, of), of=of)
-    return Copied(
+    return BackupReport(
         str(place), staged.version, images, staged.copied, staged.kept, time.perf_counter() - start
     )
 
@@ -86,7 +86,7 @@ def restore(
     collection: str | os.PathLike[str] | None = None,
     *,
     progress: Callable[[int, int], None] | None = None,
-) -> Copied:
+) -> BackupReport:
     """Make a collection from a backup, or from any other collection: a copy of its newest version and its kept maps.
 
     Parameters
@@ -112,7 +112,7 @@ def restore(
             "what is there out of the way first."
         )
     images, staged = _copy(backed_up, place, progress)
-    return Copied(
+    return BackupReport(
         str(place), staged.version, images, staged.copied, staged.kept, time.perf_counter() - start
     )
 

@@ -77,7 +77,7 @@ def read_through(
         rows = Rows(collection, report, pool)
         total = inspection.count(collection)
         for part in inspection.rows(collection):
-            if isinstance(part, inspection.Broken):
+            if isinstance(part, inspection.UnreadableRows):
                 rows.lost(part)
             else:
                 rows.check(part)
@@ -112,7 +112,7 @@ def _check_model(model: Model, report: CheckReport) -> None:
 
 def _check_maps(collection: Table, ids: npt.NDArray[np.int64], report: CheckReport) -> None:
     """Read each kept map; rows of it that have been removed since are no fault."""
-    for space, method in maps.listed(collection.path):
+    for space, method in maps.list_maps(collection.path):
         try:
             kept = maps.read(collection.path, space, method)
         except CollectionError as error:
@@ -122,7 +122,7 @@ def _check_maps(collection: Table, ids: npt.NDArray[np.int64], report: CheckRepo
             continue
         rising, finite = (np.diff(kept.ids) > 0).all(), np.isfinite(kept.xy).all()
         if not (rising and finite and space in collection.models):
-            place = maps.file(collection.path, space, method)
+            place = maps.map_path(collection.path, space, method)
             what = f"The map {place} is none: its Space, its ids or its places cannot be."
             report.add(
                 Fault(

@@ -18,7 +18,7 @@ from lookalike.errors import CollectionError, ImageError
 from lookalike.sources import from_uri
 from lookalike.store import ann, inspection
 from lookalike.store.table import Table
-from lookalike.types import Model
+from lookalike.types import Ids, Model
 
 __all__ = ["OUTCOMES", "CheckReport", "Fault", "Rows", "put_back"]
 
@@ -29,7 +29,6 @@ _LENGTH_ERROR = 0.01
 
 Outcome = Literal["same", "missing", "changed", "unreadable"]
 OUTCOMES: tuple[Outcome, ...] = ("same", "missing", "changed", "unreadable")
-Ids = npt.NDArray[np.int64]
 Places = list[tuple[str | None, int]]
 
 
@@ -148,7 +147,7 @@ class Rows:
         """Return the ids of all rows, rising."""
         return np.sort(np.concatenate(self._ids))
 
-    def lost(self, broken: inspection.Broken) -> None:
+    def lost(self, broken: inspection.UnreadableRows) -> None:
         """Take in that columns of some rows cannot be read."""
         rows = "some rows"
         if len(broken.ids):
@@ -238,7 +237,7 @@ class Rows:
                 self._row(places[row], f"It claims a vector in {name} and has none.")
             for row in np.flatnonzero(filled & ~said):
                 self._row(places[row], f"It has a vector in {name} and does not claim it.")
-            halves = ann.matrix(batch[name])
+            halves = ann.column_vectors(batch[name])
             for row, what in zip(
                 np.flatnonzero(filled), _told(halves, self._models[name]), strict=True
             ):

@@ -12,10 +12,10 @@ from typing import Any, Literal
 
 from lookalike.errors import BusyError, InputError, ReadOnlyError
 from lookalike.store import ann, tuning, upkeep
-from lookalike.store.ann import Tuned
+from lookalike.store.ann import IndexTuning
 from lookalike.store.table import Table, default_path
 
-__all__ = ["RECALL", "Optimized", "SpaceIndex", "keep_up", "optimize"]
+__all__ = ["RECALL", "OptimizeReport", "SpaceIndex", "keep_up", "optimize"]
 
 RECALL = 0.99
 # After an index run the index is brought up to date if more than this share of the rows is unknown to it.
@@ -62,7 +62,7 @@ class SpaceIndex:
 
 
 @dataclass(frozen=True, slots=True)
-class Optimized:
+class OptimizeReport:
     """What `optimize` did.
 
     Attributes
@@ -94,9 +94,9 @@ def optimize(
     spaces: Sequence[str] = (),
     recall: float = RECALL,
     keep_days: float = 1.0,
-    min_rows: int = ann.THRESHOLD,
+    min_rows: int = ann.MIN_ROWS,
     progress: Callable[[str], None] | None = None,
-) -> Optimized:
+) -> OptimizeReport:
     """Make a collection quick to search and its files few.
 
     Small fragments are gathered; every Space of enough rows gets an index for approximate search, built, updated or
@@ -143,41 +143,43 @@ def optimize(
     tell = progress or (lambda _: None)
     path = default_path() if collection is None else collection
     table = path if isinstance(path, Table) else Table.open(path)
-    with upkeep.turn(table):
+    with upkeep.maintenance_lock(table):
         names = [table.space(name) for name in dict.fromkeys(spaces)] or list(table.models)
         before = len(table.table.get_fragments())
         tell("Gathering fragments")
         upkeep.update_scalar_indices(
             table, make=any(table.count(name) >= min_rows for name in names)
         )
-        upkeep.gather(table)
+        upkeep.compact(table)
         indices = [_index(table, name, recall, min_rows, tell) for name in names]
         # Once more: what an index did not know lay apart from what it knew.
-        upkeep.gather(table)
+        upkeep.compact(table)
         tell("Removing old versions")
-        freed = upkeep.clean(table, timedelta(days=keep_days), orphans=True)
+        freed = upkeep.remove_old_versions(table, timedelta(days=keep_days), orphans=True)
         fragments = len(table.table.get_fragments())
-    return Optimized(before, fragments, freed, time.perf_counter() - start, indices)
+    return OptimizeReport(before, fragments, freed, time.perf_counter() - start, indices)
 
 
-def keep_up(collection: Table, *, min_rows: int = ann.THRESHOLD) -> None:
+def keep_up(collection: Table, *, min_rows: int = ann.MIN_ROWS) -> None:
     """Do after an index run what is worth its time then: tidy, and build or update indices that searches would miss.
 
     Where another process is at it, or the collection can only be read, nothing is done: what is left is done after a
     later run.
     """
-    with suppress(BusyError, ReadOnlyError), upkeep.turn(collection, patience=0):
+    with suppress(BusyError, ReadOnlyError), upkeep.maintenance_lock(collection, timeout=0):
         _keep_up(collection, min_rows)
 
 
 def _keep_up(collection: Table, min_rows: int) -> None:
     upkeep.tidy(collection)
     for space in collection.models:
-        record = ann.tuned(collection, space)
+        record = ann.current_tuning(collection, space)
         rows = collection.count(space)
-        grown = record is not None and tuning.unindexed(collection, space) > _UNKNOWN_SHARE * rows
+        grown = (
+            record is not None and tuning.count_unindexed(collection, space) > _UNKNOWN_SHARE * rows
+        )
         if grown or (record is None and rows >= min_rows):
-            before = ann.recorded(collection, space)
+            before = ann.stored_tuning(collection, space)
             upkeep.update_scalar_indices(collection, make=True)
             _index(
                 collection,
@@ -193,15 +195,15 @@ def _index(
 ) -> SpaceIndex:
     """Bring the index of a Space up to date, tune it, and build it anew if it no longer serves."""
     rows = collection.count(space)
-    present = bool(ann.segments(collection, space))
+    present = bool(ann.index_segments(collection, space))
     if collection.models[space].dim % _DIM or not (present or rows >= min_rows):
         return SpaceIndex(space, rows, "none")
-    record = ann.tuned(collection, space)
+    record = ann.current_tuning(collection, space)
     did: Did = "built"
     if record is not None and rows < _GROWN * record.built:
-        if tuning.unindexed(collection, space):
+        if tuning.count_unindexed(collection, space):
             tell(f"Updating the index of {space}")
-            record, did = tuning.update(collection, space, record), "updated"
+            record, did = tuning.update_index(collection, space, record), "updated"
         elif (record.rows, record.target) == (rows, target):
             return _told(space, rows, "kept", record)
         else:
@@ -211,20 +213,20 @@ def _index(
     if record is None or did == "built" or worn:
         tell(f"Building the index of {space} for {rows:,} rows")
         record, did = (
-            _tune(collection, space, tuning.build(collection, space), target, tell),
+            _tune(collection, space, tuning.build_index(collection, space), target, tell),
             "built",
         )
     return _told(space, rows, did, record)
 
 
 def _tune(
-    collection: Table, space: str, built: Tuned, target: float, tell: Callable[[str], None]
-) -> Tuned:
+    collection: Table, space: str, built: IndexTuning, target: float, tell: Callable[[str], None]
+) -> IndexTuning:
     tell(f"Measuring the recall of {space}")
-    return tuning.tune(collection, space, built, target, tuning.draw(collection, space))
+    return tuning.tune(collection, space, built, target, tuning.draw_sample(collection, space))
 
 
-def _told(space: str, rows: int, did: Did, record: Tuned) -> SpaceIndex:
+def _told(space: str, rows: int, did: Did, record: IndexTuning) -> SpaceIndex:
     partitions = f"{record.partitions} partition{'s' * (record.partitions > 1)}"
     index = f"{tuning.KIND}, {partitions}, {record.bits} bits a number"
     plain, filtered = record.setting(10, filtered=False), record.setting(10, filtered=True)

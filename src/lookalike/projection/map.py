@@ -186,7 +186,7 @@ def make_map(
     with span("map fidelity"):
         measured = fidelity(halves, xy, seed=seed)
     facts = {"asked": recipe.asked(), "parameters": parameters, "fidelity": measured}
-    kept = maps.Kept(ids, xy, fitted, digests, facts)
+    kept = maps.StoredMap(ids, xy, fitted, digests, facts)
     return _keep(collection, kept, name, method)
 
 
@@ -245,7 +245,7 @@ def _recipe(method: str, seed: int, perplexity: float | Literal["auto"]) -> Reci
     return Recipe(method, int(seed), float(perplexity))
 
 
-def _keep(collection: Table, kept: maps.Kept, space: str, method: str) -> Map:
+def _keep(collection: Table, kept: maps.StoredMap, space: str, method: str) -> Map:
     """Keep a map with the collection, if that can be written."""
     made = _as_map(kept, space, method)
     try:
@@ -255,7 +255,7 @@ def _keep(collection: Table, kept: maps.Kept, space: str, method: str) -> Map:
     return made
 
 
-def _as_map(kept: maps.Kept, space: str, method: str) -> Map:
+def _as_map(kept: maps.StoredMap, space: str, method: str) -> Map:
     facts = kept.facts
     seed, parameters, measured = (
         facts["asked"]["seed"],
@@ -272,7 +272,7 @@ def _digests(halves: npt.NDArray[np.float16]) -> npt.NDArray[np.uint64]:
 
 
 def _same(
-    kept: maps.Kept, ids: npt.NDArray[np.int64], digests: npt.NDArray[np.uint64]
+    kept: maps.StoredMap, ids: npt.NDArray[np.int64], digests: npt.NDArray[np.uint64]
 ) -> npt.NDArray[np.intp]:
     """Return for each row of the collection its row in the kept map; -1 if it is new or has changed."""
     at = np.minimum(np.searchsorted(kept.ids, ids), len(kept.ids) - 1)
@@ -290,7 +290,7 @@ def _make(vectors: Places, recipe: Recipe) -> tuple[Places, npt.NDArray[np.bool_
 
 
 def _update(
-    kept: maps.Kept, same: npt.NDArray[np.intp], vectors: Places, recipe: Recipe
+    kept: maps.StoredMap, same: npt.NDArray[np.intp], vectors: Places, recipe: Recipe
 ) -> tuple[Places, npt.NDArray[np.bool_], dict[str, Any]] | None:
     """Drop from a kept map what is gone and place on it what is new; None if too little of it is left."""
     known = same >= 0

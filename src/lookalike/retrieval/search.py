@@ -21,7 +21,7 @@ from lookalike.sources import from_uri, to_uri
 from lookalike.store import ann
 from lookalike.store.table import Table, default_path
 from lookalike.tracing import span
-from lookalike.types import Matches, Model
+from lookalike.types import Matches, Model, Neighbors
 from lookalike.vectors.exact import Gallery
 
 __all__ = ["Example", "Query", "Row", "Searcher", "search", "search_many"]
@@ -173,7 +173,7 @@ class Searcher:
     ) -> Matches:
         """Return the k nearest images; see `lookalike.search`."""
         _check(k)
-        clause = None if where is None else self._collection.clause(where)
+        clause = None if where is None else self._collection.filter_clause(where)
         sides = _examples(query), _examples(minus)
         data = [[(_read(example.query), example.weight) for example in side] for side in sides]
         halves = self.combined(
@@ -198,7 +198,7 @@ class Searcher:
         where: str | None = None,
         leave_out: Ids | None = None,
         exact: bool = False,
-    ) -> ann.Found:
+    ) -> Neighbors:
         """Return the k rows nearest to a vector.
 
         Parameters
@@ -270,9 +270,9 @@ class Searcher:
             return []
         with span("compare"):
             ids, distances = self._gallery().nearest_of_many(np.stack(halves), k)
-        return [self._matches(ann.Found(*one, None)) for one in zip(ids, distances, strict=True)]
+        return [self._matches(Neighbors(*one, None)) for one in zip(ids, distances, strict=True)]
 
-    def _matches(self, found: ann.Found) -> Matches:
+    def _matches(self, found: Neighbors) -> Matches:
         with span("read matches"):
             facts = self._collection.take(found.ids, ["uri", "label"])
         uris, labels = (facts[name].to_pylist() for name in ("uri", "label"))
@@ -336,7 +336,7 @@ class Searcher:
         # Taken once: another thread may put its own in place meanwhile.
         selection = self._selection
         if selection[0] != key:
-            few = self._collection.fitting(clause) <= _FEW
+            few = self._collection.count_where(clause) <= _FEW
             selection = key, Gallery(*self._collection.vectors(self.space, clause)) if few else None
             self._selection = selection
         return selection[1]
@@ -353,11 +353,11 @@ class Searcher:
             return np.array([query.id], np.int64)
         if isinstance(query, str | os.PathLike):
             uri = to_uri(_path(query))
-            known = self._collection.known([uri])
+            known = self._collection.existing_rows([uri])
             if uri in known:
                 return np.array([known[uri].id], np.int64)
         if isinstance(data, bytes):
-            return self._collection.ids_of(hashlib.sha256(data).digest())
+            return self._collection.ids_with_content(hashlib.sha256(data).digest())
         return np.empty(0, np.int64)
 
 
@@ -367,13 +367,13 @@ def _compared(
     k: int,
     left_out: Ids,
     rows: npt.NDArray[np.intp] | None,
-) -> ann.Found:
+) -> Neighbors:
     """Compare a query with every row of a gallery, or with some."""
     ids, distances = gallery.nearest(query, k + len(left_out), rows=rows)
     if len(left_out):
         kept = ~np.isin(ids, left_out)
         ids, distances = ids[kept][:k], distances[kept][:k]
-    return ann.Found(ids, distances, None)
+    return Neighbors(ids, distances, None)
 
 
 def _check(k: int) -> None:

@@ -49,7 +49,7 @@ class ResolvedQuery:
         """Return the ids of the rows that it names, and of those with the content of a picture that it names."""
         named = [one for one, _ in (*self.plus, *self.minus)]
         same = [
-            self.view.collection.ids_of(bytes.fromhex(one.sha256))
+            self.view.collection.ids_with_content(bytes.fromhex(one.sha256))
             for one in named
             if isinstance(one, Upload)
         ]

@@ -80,7 +80,7 @@ class CollectionView:
             422, if it cannot be used.
         """
         try:
-            return self.collection.clause(where)
+            return self.collection.filter_clause(where)
         except InputError as error:
             listed = [{"where": "where", "reason": str(error)}]
             raise Problem(422, "The filter cannot be used", str(error), errors=listed) from error
@@ -120,7 +120,7 @@ class CollectionView:
             "dim": model.dim,
             "precision": model.precision,
             "vectors": self.collection.count(name),
-            "indexed": ann.tuned(self.collection, name) is not None,
+            "indexed": ann.current_tuning(self.collection, name) is not None,
         }
 
 

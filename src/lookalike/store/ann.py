@@ -10,37 +10,36 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from lookalike.store.failures import Operation
+from lookalike.types import Ids, Neighbors, VectorsF16
 from lookalike.vectors.exact import Gallery
 
 if TYPE_CHECKING:
     from lookalike.store.table import Table
 
 __all__ = [
-    "THRESHOLD",
-    "Found",
+    "MIN_ROWS",
+    "IndexTuning",
     "Setting",
-    "Tuned",
-    "ask",
-    "compare",
-    "key",
-    "matrix",
+    "column_vectors",
+    "compare_exactly",
+    "config_key",
+    "current_tuning",
+    "index_segments",
     "nearest",
-    "recorded",
-    "segments",
-    "tuned",
+    "search",
+    "stored_tuning",
 ]
 
 # Rows from which a Space gets an index: docs/decisions/0011-approximate-search.md has the measurements.
-THRESHOLD = 20_000
+MIN_ROWS = 20_000
 
-Ids = npt.NDArray[np.int64]
-Halves = npt.NDArray[np.float16]
 _NONE = np.empty(0, np.int64)
 
 
@@ -67,7 +66,7 @@ class Setting:
 
 
 @dataclass(frozen=True, slots=True)
-class Tuned:
+class IndexTuning:
     """What is kept of an index and its tuning.
 
     Attributes
@@ -103,7 +102,7 @@ class Tuned:
         return json.dumps(asdict(self))
 
     @classmethod
-    def from_json(cls, text: str) -> Tuned:
+    def from_json(cls, text: str) -> IndexTuning:
         """Read what `to_json` wrote.
 
         Raises
@@ -117,20 +116,12 @@ class Tuned:
         return cls(**{**fields, "segments": tuple(fields["segments"])})
 
 
-class Found(NamedTuple):
-    """The nearest rows, their Euclidean distances, and the recall of the search; None if every row was compared."""
-
-    ids: Ids
-    distances: npt.NDArray[np.float64]
-    recall: float | None
-
-
-def key(space: str) -> str:
+def config_key(space: str) -> str:
     """Return the name under which a table keeps the record of a Space."""
     return f"lookalike.tuned.{space}"
 
 
-def segments(collection: Table, space: str) -> tuple[str, ...]:
+def index_segments(collection: Table, space: str) -> tuple[str, ...]:
     """Return the uuids of the parts of a Space's index; none if it has no index."""
     with collection.reading():
         found = [
@@ -139,40 +130,40 @@ def segments(collection: Table, space: str) -> tuple[str, ...]:
     return tuple(sorted(str(segment.uuid) for index in found for segment in index.segments))
 
 
-def recorded(collection: Table, space: str) -> Tuned | None:
+def stored_tuning(collection: Table, space: str) -> IndexTuning | None:
     """Return what the table keeps of a Space's last tuning, whether it still holds or not; None if that is torn."""
     with collection.reading():
-        text = collection.table.config().get(key(space), "")
+        text = collection.table.config().get(config_key(space), "")
     try:
-        return Tuned.from_json(text)
+        return IndexTuning.from_json(text)
     except (ValueError, TypeError, KeyError):
         return None
 
 
-def tuned(collection: Table, space: str) -> Tuned | None:
+def current_tuning(collection: Table, space: str) -> IndexTuning | None:
     """Return the tuning of the index that a Space has now, or None if there is none."""
     place, version = ("tuned", space), collection.version
     if collection.kept.get(place, (None,))[0] != version:
-        record = recorded(collection, space)
+        record = stored_tuning(collection, space)
         holds = (
             record is not None
             and record.segments
-            and record.segments == segments(collection, space)
+            and record.segments == index_segments(collection, space)
         )
         collection.kept[place] = version, record if holds else None
-    found: Tuned | None = collection.kept[place][1]
+    found: IndexTuning | None = collection.kept[place][1]
     return found
 
 
 def nearest(
     collection: Table,
     space: str,
-    query: Halves,
+    query: VectorsF16,
     k: int,
     *,
     leave_out: Ids = _NONE,
     where: str | None = None,
-) -> Found | None:
+) -> Neighbors | None:
     """Return the k nearest rows of a Space by its index, rows that it does not know yet included.
 
     Parameters
@@ -186,26 +177,26 @@ def nearest(
 
     Returns
     -------
-    Found
+    Neighbors
         Or None, if there is no index tuned for so many neighbours: then search exactly.
     """
-    record = tuned(collection, space)
+    record = current_tuning(collection, space)
     setting = record.setting(k, filtered=where is not None) if record is not None else None
     if setting is None:
         return None
-    return ask(collection, space, query, k, setting, leave_out=leave_out, where=where)
+    return search(collection, space, query, k, setting, leave_out=leave_out, where=where)
 
 
-def ask(
+def search(
     collection: Table,
     space: str,
-    query: Halves,
+    query: VectorsF16,
     k: int,
     setting: Setting,
     *,
     leave_out: Ids = _NONE,
     where: str | None = None,
-) -> Found:
+) -> Neighbors:
     """Search the index with a setting; see `nearest`."""
     wanted = setting.candidates + len(leave_out)
     nearest = {
@@ -215,7 +206,7 @@ def ask(
         "nprobes": setting.probes,
         "metric": "L2",
     }
-    with collection.reading("searched"):
+    with collection.reading(Operation.SEARCH):
         rows = collection.table.to_table(
             columns=[space, "_distance"],
             nearest=nearest,
@@ -226,20 +217,22 @@ def ask(
     # An id is there once, whatever the index remembers of a row that has changed.
     ids, first = np.unique(rows["_rowid"].to_numpy().astype(np.int64), return_index=True)
     kept = ~np.isin(ids, leave_out)
-    return Found(*compare(rows[space].take(first[kept]), ids[kept], query, k), setting.recall)
+    return Neighbors(
+        *compare_exactly(rows[space].take(first[kept]), ids[kept], query, k), setting.recall
+    )
 
 
-def compare(
-    column: pa.ChunkedArray, ids: Ids, query: Halves, k: int
+def compare_exactly(
+    column: pa.ChunkedArray, ids: Ids, query: VectorsF16, k: int
 ) -> tuple[Ids, npt.NDArray[np.float64]]:
     """Return the k nearest of some rows, by their vectors as the table holds them, and their distances."""
     filled = column.combine_chunks().is_valid().to_numpy(zero_copy_only=False)
-    return Gallery(ids[filled], matrix(column)).nearest(query, k)
+    return Gallery(ids[filled], column_vectors(column)).nearest(query, k)
 
 
-def matrix(column: pa.Array | pa.ChunkedArray) -> Halves:
+def column_vectors(column: pa.Array | pa.ChunkedArray) -> VectorsF16:
     """Return the vectors of a Space's column, float16 ``[n, dim]``, without those that are missing."""
     whole = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     flat = whole.drop_null().flatten().to_numpy(zero_copy_only=False)
-    found: Halves = flat.reshape(-1, column.type.list_size)
+    found: VectorsF16 = flat.reshape(-1, column.type.list_size)
     return found

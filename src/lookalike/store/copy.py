@@ -23,7 +23,7 @@ import pyarrow as pa
 from lookalike.errors import BusyError, CollectionError
 from lookalike.io.files import FULL, replacing
 from lookalike.store import maps
-from lookalike.store.failures import guard
+from lookalike.store.failures import Operation, translate_errors
 from lookalike.store.table import Table
 
 __all__ = [
@@ -155,8 +155,8 @@ def stage(
     staged = Staged(target / f"{_UNFINISHED}{secrets.token_hex(4)}")
     try:
         _copy_table(source, staged, target, earlier, progress)
-        for space, method in maps.listed(source.path):
-            names = [f"maps/{maps.file(source.path, space, method).name}"]
+        for space, method in maps.list_maps(source.path):
+            names = [f"maps/{maps.map_path(source.path, space, method).name}"]
             _copy(source, staged, names, target, earlier, lambda _: None)
         for name, sha256 in staged.files.items():
             if promised is not None and promised.files.get(name, sha256) != sha256:
@@ -225,7 +225,7 @@ def _copy_table(
     for _ in range(_TRIES):
         source.refresh()
         try:
-            with guard(source.path, "copied"):
+            with translate_errors(source.path, Operation.COPY):
                 names = [f"{_IMAGES}/{name}" for name in _files_of(source.table)]
                 total = sum(Path(source.path, name).stat().st_size for name in names)
             staged.files.clear()
@@ -315,7 +315,7 @@ def _copy_file(source: Table, origin: Path, copy: Path, target: Path) -> str:
 
 
 def _chunks(source: Table, origin: Path) -> Iterator[bytes]:
-    with guard(source.path, "copied"), origin.open("rb") as file:
+    with translate_errors(source.path, Operation.COPY), origin.open("rb") as file:
         while chunk := file.read(_CHUNK):
             yield chunk
 

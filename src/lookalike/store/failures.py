@@ -1,4 +1,4 @@
-"""The store's own errors made ours."""
+"""Translate errors of Lance, Arrow and the file system into `CollectionError`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,125 +15,181 @@ import pyarrow as pa
 from lookalike.errors import CollectionError, ReadOnlyError
 from lookalike.io.files import FULL
 
-__all__ = ["damaged", "forbids", "guard", "of_the_disk", "reason_of"]
+__all__ = [
+    "Operation",
+    "damage_error",
+    "disk_error",
+    "is_permission_error",
+    "reason_of",
+    "translate_errors",
+]
 
-_READING = {"opened", "read", "searched", "copied"}
+
+class Operation(StrEnum):
+    """An operation on a collection; the value completes "The collection could not be ..."."""
+
+    CREATE = "created"
+    OPEN = "opened"
+    READ = "read"
+    SEARCH = "searched"
+    COPY = "copied"
+    WRITE = "written"
+    INDEX = "indexed"
+    CLEAN = "cleaned"
+
+    @property
+    def is_read(self) -> bool:
+        """Whether the operation only reads an existing collection."""
+        return self in {Operation.OPEN, Operation.READ, Operation.SEARCH, Operation.COPY}
+
+
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 @contextmanager
-def guard(path: str, done: str) -> Iterator[None]:
-    """Turn what the store raises into a CollectionError that names the collection."""
-    if done not in _READING | {"created"} and not _there(path):
-        # The store would make the folder anew, and commit into it what belongs to the one that was moved away.
-        raise _gone(path, done)
-    try:
-        yield
-    # Lance raises plain OSError, ValueError and RuntimeError, Arrow its own kinds.
-    except (OSError, ValueError, RuntimeError, pa.ArrowException) as error:
-        if done not in {"created", "opened"} and not _there(path):
-            raise _gone(path, done) from error
-        what = f"The collection {path} could not be {done}"
-        told = of_the_disk(what, path, done, error)
-        if told is None and done == "created":
-            told = CollectionError(
-                f"{what}: {reason_of(error)}. Name another folder with -c or LOOKALIKE_COLLECTION."
-            )
-        raise told or damaged(path, done, reason_of(error)) from error
-
-
-def damaged(path: str, done: str, reason: str) -> CollectionError:
-    """Return the error for what the store itself could not do: which collection, what, why."""
-    return CollectionError(
-        f"The collection {path} could not be {done}: {reason}. Find out what is damaged with: "
-        f"lookalike check -c {path}. Then put back a copy with: lookalike restore BACKUP -c NEW. Without one, "
-        "remove the folder and index again: the pictures themselves are not touched."
-    )
-
-
-def of_the_disk(what: str, path: str, done: str, error: BaseException) -> CollectionError | None:
-    """Return the error for what the disk would not do, if that is what an error says; else None.
+def translate_errors(path: str, operation: Operation) -> Iterator[None]:
+    """Raise errors of the store as a `CollectionError` that names the collection.
 
     Parameters
     ----------
-    what
-        What could not be done, as the beginning of a sentence.
-    path, done
-        The collection, and what was being done to it: whether it was read or written decides the remedy.
+    path
+        The collection's folder.
+    operation
+        The operation that the block performs.
+
+    Raises
+    ------
+    CollectionError
+        If the block raises an error of Lance, Arrow or the file system, or if a write is about to start in a
+        folder that no longer exists.
     """
-    number = _number(error)
-    if done != "created" and number in {0, errno.ENOENT} and not os.path.lexists(path):
-        return _gone(path, done)
-    if number in FULL:
-        again = (
-            "or name a folder on another disk with -c."
-            if done == "created"
-            else "then run the same again."
-        )
+    writes_existing = not operation.is_read and operation != Operation.CREATE
+    if writes_existing and not _exists(path):
+        # Lance would create the folder again and commit into it rows of the collection that was moved away.
+        raise _missing_folder_error(path, operation)
+    try:
+        yield
+    # Lance raises plain OSError, ValueError and RuntimeError; Arrow raises its own classes.
+    except (OSError, ValueError, RuntimeError, pa.ArrowException) as error:
+        may_be_absent = operation in {Operation.CREATE, Operation.OPEN}
+        if not may_be_absent and not _exists(path):
+            raise _missing_folder_error(path, operation) from error
+        raise _translated(path, operation, error) from error
+
+
+def _translated(path: str, operation: Operation, error: BaseException) -> CollectionError:
+    subject = f"The collection {path} could not be {operation}"
+    from_disk = disk_error(subject, path, operation, error)
+    if from_disk is not None:
+        return from_disk
+    reason = reason_of(error)
+    if operation == Operation.CREATE:
         return CollectionError(
-            f"{what}: no space is left on its disk. Nothing that was committed is lost. Make room there, {again}"
+            f"{subject}: {reason}. Name another folder with -c or LOOKALIKE_COLLECTION."
+        )
+    return damage_error(path, operation, reason)
+
+
+def damage_error(path: str, operation: Operation, reason: str) -> CollectionError:
+    """Return the error for a collection that the store itself cannot use."""
+    return CollectionError(
+        f"The collection {path} could not be {operation}: {reason}. "
+        f"List the damage with: lookalike check -c {path}. "
+        "Then restore a backup with: lookalike restore BACKUP -c NEW. "
+        "Without a backup, remove the folder and index again. Your image files are not affected."
+    )
+
+
+def disk_error(
+    subject: str, path: str, operation: Operation, error: BaseException
+) -> CollectionError | None:
+    """Return the error for a failure of the disk, or None if `error` has another cause.
+
+    Parameters
+    ----------
+    subject
+        The beginning of the message: the object and the operation that failed.
+    path
+        The collection's folder.
+    operation
+        The operation that failed; it decides which next step the message suggests.
+    error
+        The error that the store raised.
+    """
+    number = _error_number(error)
+    if operation != Operation.CREATE and number in {0, errno.ENOENT} and not os.path.lexists(path):
+        return _missing_folder_error(path, operation)
+    if number in FULL:
+        next_step = "then run the command again."
+        if operation == Operation.CREATE:
+            next_step = "or name a folder on another disk with -c."
+        return CollectionError(
+            f"{subject}: no space is left on its disk. Everything that was committed is safe. "
+            f"Free some space, {next_step}"
         )
     if number in _FORBIDDEN:
-        return _forbidden(what, path, done, number)
+        return _permission_error(subject, path, operation, number)
     if number == errno.EIO:
         return CollectionError(
-            f"{what}: its disk failed ({reason_of(error)}). Look after the disk first. What was committed and can "
-            f"still be read is found with: lookalike check -c {path}"
+            f"{subject}: its disk failed ({reason_of(error)}). Check the disk first. "
+            f"Then list which committed data can still be read with: lookalike check -c {path}"
         )
     return None
 
 
-def _forbidden(what: str, path: str, done: str, number: int) -> CollectionError:
-    if done in _READING:
+def _permission_error(
+    subject: str, path: str, operation: Operation, number: int
+) -> CollectionError:
+    if operation.is_read:
         return CollectionError(
-            f"{what}: you may not read all of it. Ask whoever owns it to let you read the folder and every file in it."
+            f"{subject}: you do not have permission to read all of it. "
+            "Ask its owner for read access to the folder and every file in it."
         )
-    if done == "created":
+    if operation == Operation.CREATE:
         return ReadOnlyError(
-            f"{what}: you may not write there. Name another folder with -c or LOOKALIKE_COLLECTION."
+            f"{subject}: you do not have permission to write there. "
+            "Name another folder with -c or LOOKALIKE_COLLECTION."
         )
-    why = (
-        "its disk can only be read"
-        if number == errno.EROFS
-        else "you may not write into its folder"
-    )
+    reason = "you do not have permission to write into its folder"
+    if number == errno.EROFS:
+        reason = "its disk is read-only"
     return ReadOnlyError(
-        f"{what}: {why}. It can be searched as it is. To change it, see that you may write there, or work on a copy, "
-        f"made with: lookalike restore {path} -c NEW"
+        f"{subject}: {reason}. You can still search it. To change it, get write access, "
+        f"or work on a copy made with: lookalike restore {path} -c NEW"
     )
 
 
-def forbids(error: CollectionError) -> bool:
-    """Tell whether an error that `guard` made says that a permission is missing, which is no damage."""
-    return error.__cause__ is not None and _number(error.__cause__) in _FORBIDDEN
+def is_permission_error(error: CollectionError) -> bool:
+    """Return whether an error of `translate_errors` reports a missing permission, which is not damage."""
+    return error.__cause__ is not None and _error_number(error.__cause__) in _FORBIDDEN
 
 
 def reason_of(error: BaseException) -> str:
-    """Return the first line of what the store says, without where in its own source it failed: that helps nobody."""
-    line = re.split(r", /\S+:\d+", f"{error}\n".splitlines()[0])[0].rstrip(". ")
-    return (
-        re.sub(r"^((External|Wrapped) error: |LanceError\(\w+\): |Generic \w+ error: )+", "", line)
-        or type(error).__name__
-    )
+    """Return the first line of an error of the store, without the place in Lance's source code."""
+    first_line = f"{error}\n".splitlines()[0]
+    without_source = re.split(r", /\S+:\d+", first_line)[0].rstrip(". ")
+    kinds = r"^((External|Wrapped) error: |LanceError\(\w+\): |Generic \w+ error: )+"
+    return re.sub(kinds, "", without_source) or type(error).__name__
 
 
-def _number(error: BaseException) -> int:
-    """Return the operating system's number of an error, which Lance gives in words; 0 if there is none."""
+def _error_number(error: BaseException) -> int:
+    """Return the ``errno`` of an error, or 0; Lance gives it only in the text of its message."""
     if isinstance(error, OSError) and error.errno:
         return error.errno
-    found = re.search(r"\(os error (\d+)\)", str(error))
-    return int(found[1]) if found else 0
+    in_words = re.search(r"\(os error (\d+)\)", str(error))
+    return int(in_words[1]) if in_words else 0
 
 
-def _there(path: str) -> bool:
+def _exists(path: str) -> bool:
     try:
         return Path(path, "images.lance", "_versions").is_dir()
-    except OSError:  # there, but not to be looked into
+    except OSError:  # the folder exists, but may not be looked into
         return True
 
 
-def _gone(path: str, done: str) -> CollectionError:
+def _missing_folder_error(path: str, operation: Operation) -> CollectionError:
     return CollectionError(
-        f"The collection {path} could not be {done}: its folder is no longer there. Mount its disk again, or move the "
-        "folder back, then run the same again: what was committed is in it."
+        f"The collection {path} could not be {operation}: its folder no longer exists. "
+        "Mount its disk again or move the folder back, then run the command again. "
+        "Everything that was committed is still in it."
     )

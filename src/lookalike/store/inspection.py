@@ -13,14 +13,15 @@ import pyarrow as pa
 
 from lookalike.errors import CollectionError
 from lookalike.store import ann
-from lookalike.store.failures import forbids, guard, reason_of
+from lookalike.store.failures import Operation, is_permission_error, reason_of, translate_errors
 from lookalike.store.schema import quote
+from lookalike.types import Ids
 
 if TYPE_CHECKING:
     from lookalike.store.table import Table
 
 __all__ = [
-    "Broken",
+    "UnreadableRows",
     "cause",
     "count",
     "finds_itself",
@@ -36,10 +37,8 @@ _BATCH = 1 << 10
 _ALL_PARTITIONS = 1 << 16
 _FIRST = 3
 
-Ids = npt.NDArray[np.int64]
 
-
-class Broken(NamedTuple):
+class UnreadableRows(NamedTuple):
     """Rows of which some columns cannot be read.
 
     Attributes
@@ -61,7 +60,7 @@ class Broken(NamedTuple):
     reason: str
 
 
-def rows(collection: Table) -> Iterator[pa.RecordBatch | Broken]:
+def rows(collection: Table) -> Iterator[pa.RecordBatch | UnreadableRows]:
     """Read every column of every row, with the ids as ``_rowid``: batches, and what of them cannot be read.
 
     A batch lacks the columns that cannot be read in its fragment.
@@ -83,19 +82,19 @@ def rows(collection: Table) -> Iterator[pa.RecordBatch | Broken]:
 
 def count(collection: Table) -> int:
     """Return how many rows there are, images and failures."""
-    with guard(collection.path, "read"):
+    with translate_errors(collection.path, Operation.READ):
         return int(collection.table.count_rows())
 
 
 def cause(error: CollectionError) -> str:
-    """Return what the store itself said, of an error that `guard` made of it.
+    """Return what the store itself said, of an error that `translate_errors` made of it.
 
     Raises
     ------
     CollectionError
         That error, if all that it says is that a permission is missing: nothing is wrong with the collection.
     """
-    if forbids(error):
+    if is_permission_error(error):
         raise error
     return reason_of(error.__cause__ or error)
 
@@ -119,14 +118,14 @@ def unreadable_version(collection: Table) -> str | None:
 
 def indexed(collection: Table) -> set[str]:
     """Return the columns that have an index."""
-    with guard(collection.path, "read"):
+    with translate_errors(collection.path, Operation.READ):
         return {index.field_names[0] for index in collection.table.describe_indices()}
 
 
 def look_up(collection: Table, uris: Sequence[str]) -> dict[str, set[int]]:
     """Return the ids of the rows that a look-up finds for each of some uris; by the index, if there is one."""
     found: dict[str, set[int]] = {uri: set() for uri in uris}
-    with guard(collection.path, "searched"):
+    with translate_errors(collection.path, Operation.SEARCH):
         clause = f"uri IN ({', '.join(map(quote, uris))})"
         table = collection.table.to_table(columns=["uri"], filter=clause, with_row_id=True)
     for uri, row_id in zip(table["uri"].to_pylist(), table["_rowid"].to_pylist(), strict=True):
@@ -136,20 +135,20 @@ def look_up(collection: Table, uris: Sequence[str]) -> dict[str, set[int]]:
 
 def labelled(collection: Table, label: str) -> int:
     """Return how many rows a look-up finds for a label; by the index, if there is one."""
-    with guard(collection.path, "searched"):
+    with translate_errors(collection.path, Operation.SEARCH):
         return int(collection.table.count_rows(f"label = {quote(label)}"))
 
 
 def finds_itself(collection: Table, space: str, vector: npt.NDArray[np.float16]) -> bool:
     """Tell whether the index of a Space, every partition of it read, finds a vector that is among its rows."""
-    found = ann.ask(collection, space, vector, 1, ann.Setting(1, _ALL_PARTITIONS, 100, 0.0))
+    found = ann.search(collection, space, vector, 1, ann.Setting(1, _ALL_PARTITIONS, 100, 0.0))
     return len(found.ids) == 1 and found.distances[0] == 0
 
 
 def _batches(
     collection: Table, fragment: lance.LanceFragment, columns: Sequence[str]
 ) -> Iterator[pa.RecordBatch]:
-    with guard(collection.path, "read"):
+    with translate_errors(collection.path, Operation.READ):
         yield from collection.table.scanner(
             columns=list(columns),
             fragments=[fragment],
@@ -168,7 +167,7 @@ def _after(count: int, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordB
         count = max(0, count - len(batch))
 
 
-def _broken(collection: Table, fragment: lance.LanceFragment) -> list[Broken]:
+def _broken(collection: Table, fragment: lance.LanceFragment) -> list[UnreadableRows]:
     """Find which columns of a fragment cannot be read, by reading each alone."""
     first: list[str] = []
     failed: dict[tuple[str, str], list[str]] = {}
@@ -186,7 +185,10 @@ def _broken(collection: Table, fragment: lance.LanceFragment) -> list[Broken]:
         ids = np.concatenate(
             [ids, *(batch["_rowid"].to_numpy() for batch in _batches(collection, fragment, []))]
         )
-    return [Broken(names, ids.astype(np.int64), first, *place) for place, names in failed.items()]
+    return [
+        UnreadableRows(names, ids.astype(np.int64), first, *place)
+        for place, names in failed.items()
+    ]
 
 
 def _file(collection: Table, fragment: lance.LanceFragment, column: str) -> str:

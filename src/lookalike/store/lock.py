@@ -22,9 +22,9 @@ from typing import IO
 
 from lookalike.errors import BusyError, InputError
 from lookalike.io.files import try_lock
-from lookalike.store.failures import guard
+from lookalike.store.failures import Operation, translate_errors
 
-__all__ = ["UPKEEP", "WRITER", "held"]
+__all__ = ["UPKEEP", "WRITER", "hold"]
 
 WRITER, UPKEEP = ".writer", ".upkeep"
 # Seconds: after the first a wait is told of, after the second it ends.
@@ -37,8 +37,8 @@ _own = threading.local()
 
 
 @contextmanager
-def held(
-    path: str, name: str = WRITER, *, patience: float | None = None, new: bool = False
+def hold(
+    path: str, name: str = WRITER, *, timeout: float | None = None, new: bool = False
 ) -> Iterator[bool]:
     """Hold one of a collection's locks until the block ends; within another such block of the same thread it is held.
 
@@ -48,8 +48,8 @@ def held(
         The collection's folder.
     name
         `WRITER` or `UPKEEP`.
-    patience
-        For how many seconds to wait for who holds it; None for what ``LOOKALIKE_WAIT`` says, or ten minutes.
+    timeout
+        For how many seconds to wait for who holds it; None for what ``LOOKALIKE_LOCK_TIMEOUT`` says, or ten minutes.
     new
         Whether the collection is only being made.
 
@@ -70,32 +70,32 @@ def held(
     if place in mine:
         yield mine[place]
         return
-    done = "created" if new else "written"
-    with guard(path, done):
+    operation = Operation.CREATE if new else Operation.WRITE
+    with translate_errors(path, operation):
         file = Path(place).open("ab+", buffering=0)  # noqa: SIM115 (closed below, which lets go)
     with file:
-        with guard(path, done):
-            mine[place] = _take(file, path, _patience() if patience is None else patience)
+        with translate_errors(path, operation):
+            mine[place] = _take(file, path, _timeout() if timeout is None else timeout)
         try:
             yield mine[place]
         finally:
             del mine[place]
 
 
-def _patience() -> float:
-    given = os.environ.get("LOOKALIKE_WAIT", "")
+def _timeout() -> float:
+    given = os.environ.get("LOOKALIKE_LOCK_TIMEOUT", "")
     try:
-        patience = float(given) if given else _TOO_LONG
+        timeout = float(given) if given else _TOO_LONG
     except ValueError:
-        patience = -1.0
-    if not patience >= 0:
+        timeout = -1.0
+    if not timeout >= 0:
         raise InputError(
-            f"LOOKALIKE_WAIT={given} is no time; expected a number of seconds from 0, such as 60."
+            f"LOOKALIKE_LOCK_TIMEOUT={given} is no time; expected a number of seconds from 0, such as 60."
         )
-    return patience
+    return timeout
 
 
-def _take(file: IO[bytes], path: str, patience: float) -> bool:
+def _take(file: IO[bytes], path: str, timeout: float) -> bool:
     """Wait for a lock; tell whether there are locks at all."""
     start, pause, told = time.monotonic(), 0.002, False
     while True:
@@ -113,10 +113,10 @@ def _take(file: IO[bytes], path: str, patience: float) -> bool:
             )
             return False
         waited = time.monotonic() - start
-        if waited >= patience:
+        if waited >= timeout:
             raise BusyError(
                 f"The collection {path} is busy: {_holder(file)} is changing it, and has not let go within "
-                f"{patience:g} seconds. Run the command again once that is done, or wait longer: LOOKALIKE_WAIT=3600."
+                f"{timeout:g} seconds. Run the command again once that is done, or wait longer: LOOKALIKE_LOCK_TIMEOUT=3600."
             )
         if waited >= _LONG and not told:
             _LOG.warning(

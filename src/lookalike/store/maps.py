@@ -16,9 +16,9 @@ import pyarrow as pa
 
 from lookalike.errors import CollectionError
 from lookalike.io.files import replacing
-from lookalike.store.failures import of_the_disk, reason_of
+from lookalike.store.failures import Operation, disk_error, reason_of
 
-__all__ = ["Kept", "file", "listed", "read", "write"]
+__all__ = ["StoredMap", "list_maps", "map_path", "read", "write"]
 
 _FACTS_KEY = b"lookalike.map"
 _COLUMNS = {
@@ -31,7 +31,7 @@ _COLUMNS = {
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Kept:
+class StoredMap:
     """What is kept of a map.
 
     Attributes
@@ -55,18 +55,18 @@ class Kept:
     facts: Mapping[str, Any]
 
 
-def file(path: str, space: str, method: str) -> Path:
+def map_path(path: str, space: str, method: str) -> Path:
     """Return where the map of a Space by a method lies, in the collection at `path`."""
     return Path(path, "maps", f"{quote(space, safe='')}-{method}.arrow")
 
 
-def listed(path: str) -> list[tuple[str, str]]:
+def list_maps(path: str) -> list[tuple[str, str]]:
     """Return the Space and the method of each map that a collection keeps."""
     names = sorted(place.stem for place in Path(path, "maps").glob("*.arrow"))
     return [(unquote(name.rpartition("-")[0]), name.rpartition("-")[2]) for name in names]
 
 
-def read(path: str, space: str, method: str) -> Kept | None:
+def read(path: str, space: str, method: str) -> StoredMap | None:
     """Return the map that a collection keeps for a Space and method, or None.
 
     Raises
@@ -74,19 +74,19 @@ def read(path: str, space: str, method: str) -> Kept | None:
     CollectionError
         If there is one but it cannot be read.
     """
-    place = file(path, space, method)
+    place = map_path(path, space, method)
     if not place.exists():
         return None
-    with _guard(place, "read"):
+    with _translate_map_errors(place, Operation.READ):
         with pa.OSFile(str(place)) as source:
             rows = pa.ipc.open_file(source).read_all()
         facts = json.loads(rows.schema.metadata[_FACTS_KEY])
         values = {name: rows[name].to_numpy() for name in _COLUMNS}
     xy = np.stack([values["x"], values["y"]], axis=1)
-    return Kept(values["id"], xy, values["fitted"], values["digest"], facts)
+    return StoredMap(values["id"], xy, values["fitted"], values["digest"], facts)
 
 
-def write(path: str, space: str, method: str, kept: Kept) -> None:
+def write(path: str, space: str, method: str, kept: StoredMap) -> None:
     """Keep a map in place of the one before: a reader finds the one or the other, whole.
 
     Of two processes that make the same map the later one's stays; it is brought up to date when it is next asked for.
@@ -96,13 +96,13 @@ def write(path: str, space: str, method: str, kept: Kept) -> None:
     CollectionError
         If it cannot be written; a ReadOnlyError if that is because the collection may only be read.
     """
-    place = file(path, space, method)
+    place = map_path(path, space, method)
     values = (kept.ids, kept.xy[:, 0], kept.xy[:, 1], kept.fitted, kept.digests)
     arrays = [
         pa.array(column, kind) for column, kind in zip(values, _COLUMNS.values(), strict=True)
     ]
     schema = pa.schema(_COLUMNS, metadata={_FACTS_KEY: json.dumps(kept.facts).encode()})
-    with _guard(place, "written"):
+    with _translate_map_errors(place, Operation.WRITE):
         place.parent.mkdir(
             exist_ok=True
         )  # without its parents: a collection that has gone is not begun anew
@@ -111,13 +111,13 @@ def write(path: str, space: str, method: str, kept: Kept) -> None:
 
 
 @contextmanager
-def _guard(place: Path, done: str) -> Iterator[None]:
+def _translate_map_errors(place: Path, operation: Operation) -> Iterator[None]:
     """Turn what Arrow raises into a CollectionError that names the map."""
     try:
         yield
     # A KeyError or TypeError is a missing column or fact.
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
-        what = f"The map {place} could not be {done}"
-        raise of_the_disk(what, str(place.parents[1]), done, error) or CollectionError(
+        what = f"The map {place} could not be {operation}"
+        raise disk_error(what, str(place.parents[1]), operation, error) or CollectionError(
             f"{what}: {reason_of(error)}. Remove that file and make the map again: the collection itself is whole."
         ) from error

@@ -24,7 +24,7 @@ from lookalike.errors import CollectionError, InputError, ModelError, SpaceError
 from lookalike.io.files import removed_if_torn
 from lookalike.sources import from_uri, prefixes, to_uri
 from lookalike.store import lock
-from lookalike.store.failures import damaged, guard
+from lookalike.store.failures import Operation, damage_error, translate_errors
 from lookalike.store.schema import (
     BASE,
     FORMAT,
@@ -71,9 +71,13 @@ class Table(View):
         for model in models:
             schema = schema.append(column(model))
         _check_free(path)
-        with guard(path, "created"):
+        with translate_errors(path, Operation.CREATE):
             Path(path).mkdir(parents=True, exist_ok=True)
-        with lock.held(path, new=True), guard(path, "created"), removed_if_torn(Path(place)):
+        with (
+            lock.hold(path, new=True),
+            translate_errors(path, Operation.CREATE),
+            removed_if_torn(Path(place)),
+        ):
             _check_free(path)
             table = lance.write_dataset(
                 schema.empty_table(), place, mode="create", enable_stable_row_ids=True
@@ -100,12 +104,12 @@ class Table(View):
                 f"The collection {path} {what}. Make it with: lookalike index FOLDER -c {path}, "
                 "or name another with -c or LOOKALIKE_COLLECTION."
             )
-        with span("open collection"), guard(path, "opened"):
+        with span("open collection"), translate_errors(path, Operation.OPEN):
             table = lance.dataset(images(path))
             schema = table.schema
         found = format_of(schema)
         if not found:
-            raise damaged(path, "opened", "its newest version has no columns of ours")
+            raise damage_error(path, Operation.OPEN, "its newest version has no columns of ours")
         if found != FORMAT:
             raise CollectionError(
                 f"The collection {path} has the format {found}; this Lookalike reads {FORMAT}. "
@@ -114,22 +118,22 @@ class Table(View):
         try:
             models_of(schema)
         except ModelError as error:
-            raise damaged(path, "opened", str(error)) from error
+            raise damage_error(path, Operation.OPEN, str(error)) from error
         return cls(path, table)
 
-    def reopened(self) -> Table:
+    def reopen(self) -> Table:
         """Return the newest version as an object of its own, which stays at it whatever becomes of this one."""
-        with guard(self.path, "read"):
+        with translate_errors(self.path, Operation.READ):
             return Table(self.path, lance.dataset(images(self.path)))
 
     @staticmethod
     def exists(path: str | os.PathLike[str]) -> bool:
         """Tell whether there is a collection at a path."""
-        with guard(str(path), "opened"):
+        with translate_errors(str(path), Operation.OPEN):
             return Path(images(os.path.expanduser(path))).is_dir()  # noqa: PTH111
 
     @contextmanager
-    def changing(self) -> Iterator[bool]:
+    def write_lock(self) -> Iterator[bool]:
         """Keep every other writer out until the block ends, which begins at the newest version.
 
         What is read in it is what its commits change. A method that commits does so within such a block; several of
@@ -145,7 +149,7 @@ class Table(View):
         BusyError
             If another process holds the collection for too long.
         """
-        with lock.held(self.path) as alone:
+        with lock.hold(self.path) as alone:
             self.refresh()
             yield alone
 
@@ -159,14 +163,14 @@ class Table(View):
         """
         if self._has(model):
             return
-        with self.changing():
+        with self.write_lock():
             if self._has(model):
                 return
             if model.name in self._table.schema.names:
                 raise SpaceError(
                     f"A Space cannot be named {model.name!r}, for a column is. Rename the model."
                 )
-            with guard(self.path, "written"):
+            with translate_errors(self.path, Operation.WRITE):
                 self._table.add_columns(pa.schema([column(model)]))
 
     def _has(self, model: Model) -> bool:
@@ -182,7 +186,7 @@ class Table(View):
 
     def add_metadata(self, kinds: Mapping[str, Kind]) -> None:
         """Add empty columns of metadata, in one commit; those that are there already stay."""
-        with self.changing(), guard(self.path, "written"):
+        with self.write_lock(), translate_errors(self.path, Operation.WRITE):
             fields = [
                 metadata_column(name, kind)
                 for name, kind in kinds.items()
@@ -191,7 +195,7 @@ class Table(View):
             if fields:
                 self._table.add_columns(pa.schema(fields))
 
-    def write(self, columns: Mapping[str, Any], *, whole: bool) -> None:
+    def upsert(self, columns: Mapping[str, Any], *, replace: bool) -> None:
         """Put rows in, in one commit: a uri that is there is overwritten, any other is added.
 
         Parameters
@@ -199,17 +203,17 @@ class Table(View):
         columns
             Arrays or lists of one length by column, ``uri`` among them, no uri twice; a Space's vectors as
             float ``[n, dim]``.
-        whole
-            Whether columns that are not given become null (new content), or keep what they hold. Metadata is of the
-            uri and not of its content: it is kept.
+        replace
+            True replaces the whole row: columns that are not given become null. False keeps their values. Metadata
+            columns belong to the uri, not to the content, and are always kept.
         """
-        with self.changing():
+        with self.write_lock():
             schema = self._table.schema
-            kept = self.metadata if whole else schema.names
+            kept = self.metadata if replace else schema.names
             rows = self._rows(
                 columns, [name for name in schema.names if name in columns or name not in kept]
             )
-            with guard(self.path, "written"):
+            with translate_errors(self.path, Operation.WRITE):
                 self._table.merge_insert(
                     "uri"
                 ).when_matched_update_all().when_not_matched_insert_all().execute(rows)
@@ -217,9 +221,9 @@ class Table(View):
 
     def update(self, columns: Mapping[str, Any]) -> None:
         """Overwrite some columns of rows that are there, in one commit; a uri that is not there is passed over."""
-        with self.changing():
+        with self.write_lock():
             rows = self._rows(columns, list(columns))
-            with guard(self.path, "written"):
+            with translate_errors(self.path, Operation.WRITE):
                 self._table.merge_insert("uri").when_matched_update_all().execute(rows)
                 self._table.checkout_latest()
 
@@ -232,7 +236,7 @@ class Table(View):
         """Take rows out, in commits of at most 10,000; those that are there no more are passed over."""
         if not len(ids):
             return
-        with self.changing(), guard(self.path, "written"):
+        with self.write_lock(), translate_errors(self.path, Operation.WRITE):
             for part in np.split(ids, range(10_000, len(ids), 10_000)):
                 self._table.delete(f"_rowid IN ({', '.join(map(str, part.tolist()))})")
 
@@ -244,7 +248,7 @@ class Table(View):
         InputError
             If one of them names nothing in the collection; then none is taken out.
         """
-        with self.changing():
+        with self.write_lock():
             gone = np.unique(np.concatenate([self._named(uri) for uri in uris]))
             self.delete(gone)
         return len(gone)
@@ -254,7 +258,7 @@ class Table(View):
         path = from_uri(uri)
         local = to_uri(path)
         # A path that is not Unicode is no text that could be asked for.
-        exact = self.known({local} if local.startswith("file://") else {local, uri})
+        exact = self.existing_rows({local} if local.startswith("file://") else {local, uri})
         ids = np.union1d(
             np.array([row.id for row in exact.values()], np.int64), self.ids_under(prefixes(path))
         )

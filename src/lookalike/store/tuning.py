@@ -15,15 +15,26 @@ import numpy as np
 import numpy.typing as npt
 
 from lookalike.store import ann
-from lookalike.store.ann import Halves, Ids, Setting, Tuned
-from lookalike.store.failures import guard
+from lookalike.store.ann import IndexTuning, Setting
+from lookalike.store.failures import Operation, translate_errors
 from lookalike.store.schema import quote
+from lookalike.types import Ids, VectorsF16
 from lookalike.vectors.exact import widen
 
 if TYPE_CHECKING:
     from lookalike.store.table import Table
 
-__all__ = ["KIND", "Sample", "build", "draw", "ladder", "measure", "tune", "unindexed", "update"]
+__all__ = [
+    "KIND",
+    "Sample",
+    "build_index",
+    "candidate_settings",
+    "count_unindexed",
+    "draw_sample",
+    "measure_recall",
+    "tune",
+    "update_index",
+]
 
 KIND, BITS = "IVF_RQ", 5
 _PARTITION_ROWS = 1 << 14
@@ -54,7 +65,7 @@ class Sample:
     """
 
     ids: Ids
-    queries: Halves
+    queries: VectorsF16
     selections: Ids
     plain: npt.NDArray[np.float64]
     filtered: npt.NDArray[np.float64]
@@ -64,7 +75,7 @@ class Sample:
         return Sample(*(getattr(self, part.name)[:count] for part in fields(self)))
 
 
-def build(collection: Table, space: str) -> Tuned:
+def build_index(collection: Table, space: str) -> IndexTuning:
     """Build a Space's index anew, in place of any it has; return what it was built with, untuned.
 
     Others may write meanwhile: the store takes the rows that they change out of what the index knows. Only gathering
@@ -77,7 +88,7 @@ def build(collection: Table, space: str) -> Tuned:
     """
     rows, table = collection.count(space), collection.table
     partitions = -(-rows // _PARTITION_ROWS)
-    with guard(collection.path, "indexed"):
+    with translate_errors(collection.path, Operation.INDEX):
         table.create_index(
             space,
             KIND,
@@ -88,10 +99,10 @@ def build(collection: Table, space: str) -> Tuned:
             replace=True,
         )
         table.checkout_latest()
-    return Tuned(0.0, rows, rows, partitions, BITS, ann.segments(collection, space))
+    return IndexTuning(0.0, rows, rows, partitions, BITS, ann.index_segments(collection, space))
 
 
-def unindexed(collection: Table, space: str) -> int:
+def count_unindexed(collection: Table, space: str) -> int:
     """Return how many rows of the table lie outside of a Space's index: each search compares them one by one."""
     with collection.reading():
         indices = [
@@ -100,31 +111,34 @@ def unindexed(collection: Table, space: str) -> int:
         return int(collection.table.count_rows()) - sum(index.num_rows_indexed for index in indices)
 
 
-def update(collection: Table, space: str, before: Tuned) -> Tuned:
+def update_index(collection: Table, space: str, before: IndexTuning) -> IndexTuning:
     """Take the rows that a Space's index does not know yet into its partitions, and make it one segment again."""
-    with guard(collection.path, "indexed"):
+    with translate_errors(collection.path, Operation.INDEX):
         collection.table.optimize.optimize_indices(
-            index_names=[_name(space)], num_indices_to_merge=len(ann.segments(collection, space))
+            index_names=[_name(space)],
+            num_indices_to_merge=len(ann.index_segments(collection, space)),
         )
         collection.table.checkout_latest()
-    return replace(before, segments=ann.segments(collection, space), plain=(), filtered=())
+    return replace(before, segments=ann.index_segments(collection, space), plain=(), filtered=())
 
 
-def tune(collection: Table, space: str, built: Tuned, target: float, sample: Sample) -> Tuned:
+def tune(
+    collection: Table, space: str, built: IndexTuning, target: float, sample: Sample
+) -> IndexTuning:
     """Find the cheapest settings that reach the target, and keep them in the table, in one commit.
 
     A number of neighbours that no setting serves well enough gets none: it is searched exactly.
     """
     found: dict[bool, list[Setting]] = {False: [], True: []}
     for filtered, k in product((False, True), _KS):
-        for setting in ladder(k, built.partitions, filtered=filtered):
+        for setting in candidate_settings(k, built.partitions, filtered=filtered):
             # Most settings are so far from the target that a few rows tell.
-            recall, error = measure(
+            recall, error = measure_recall(
                 collection, space, setting, sample.first(_FIRST), filtered=filtered
             )
             if recall + 2 * error < target:
                 continue
-            recall, error = measure(collection, space, setting, sample, filtered=filtered)
+            recall, error = measure_recall(collection, space, setting, sample, filtered=filtered)
             if recall - 2 * error >= target:
                 found[filtered].append(replace(setting, recall=round(recall, 4)))
                 break
@@ -136,13 +150,13 @@ def tune(collection: Table, space: str, built: Tuned, target: float, sample: Sam
         plain=tuple(found[False]),
         filtered=tuple(found[True]),
     )
-    with collection.changing(), guard(collection.path, "written"):
-        collection.table.update_config({ann.key(space): done.to_json()})
+    with collection.write_lock(), translate_errors(collection.path, Operation.WRITE):
+        collection.table.update_config({ann.config_key(space): done.to_json()})
         collection.table.checkout_latest()
     return done
 
 
-def ladder(k: int, partitions: int, *, filtered: bool = False) -> list[Setting]:
+def candidate_settings(k: int, partitions: int, *, filtered: bool = False) -> list[Setting]:
     """Return the settings that are tried, from cheap to dear: to scan a partition costs about as much as 10 candidates.
 
     Under a filter every partition is looked into: the rows that it keeps may lie far from the query, in any.
@@ -156,24 +170,26 @@ def ladder(k: int, partitions: int, *, filtered: bool = False) -> list[Setting]:
     return sorted(settings, key=lambda setting: 10 * setting.probes + setting.candidates)
 
 
-def draw(collection: Table, space: str, size: int = 200, seed: int = 0) -> Sample:
+def draw_sample(collection: Table, space: str, size: int = 200, seed: int = 0) -> Sample:
     """Draw rows of a Space, and search for each among all."""
     scanned = collection.scan([], f"array_has(spaces, {quote(space)})")
     everyone = np.concatenate([batch["_rowid"].to_numpy() for batch in scanned]).astype(np.int64)
     ids = np.random.default_rng(seed).permutation(everyone)[:size]
-    queries = ann.matrix(collection.take(ids, [space])[space])
+    queries = ann.column_vectors(collection.take(ids, [space])[space])
     near = _near(collection, space, ids, queries)
     selections = np.roll(near, 1, axis=0)
     plain, filtered = np.full((2, len(ids), _KS[-1]), np.inf)
     for row, query in enumerate(queries):
         for distances, others in ((plain[row], near[row]), (filtered[row], selections[row])):
             among = np.setdiff1d(others, ids[row])
-            _, nearest = ann.compare(collection.take(among, [space])[space], among, query, _KS[-1])
+            _, nearest = ann.compare_exactly(
+                collection.take(among, [space])[space], among, query, _KS[-1]
+            )
             distances[: len(nearest)] = nearest
     return Sample(ids, queries, selections, plain, filtered)
 
 
-def measure(
+def measure_recall(
     collection: Table, space: str, setting: Setting, sample: Sample, *, filtered: bool
 ) -> tuple[float, float]:
     """Return the recall of a setting, the mean over a sample or over its selections, and that mean's standard error."""
@@ -184,7 +200,7 @@ def measure(
             if filtered
             else None
         )
-        found = ann.ask(
+        found = ann.search(
             collection, space, query, setting.k, setting, leave_out=own[np.newaxis], where=where
         )
         true = (sample.filtered if filtered else sample.plain)[row, : setting.k]
@@ -198,7 +214,7 @@ def _name(space: str) -> str:
     return f"{space}_ann"
 
 
-def _near(collection: Table, space: str, ids: Ids, queries: Halves) -> Ids:
+def _near(collection: Table, space: str, ids: Ids, queries: VectorsF16) -> Ids:
     """Return the ids of the rows nearest to some but for themselves, ``[m, depth]``, in no order.
 
     The vectors are read by batches: the matrix is never in memory as a whole.
@@ -220,7 +236,7 @@ def _near(collection: Table, space: str, ids: Ids, queries: Halves) -> Ids:
     return near
 
 
-def _batches(collection: Table, space: str) -> Iterator[tuple[Ids, Halves]]:
+def _batches(collection: Table, space: str) -> Iterator[tuple[Ids, VectorsF16]]:
     """Yield the ids and the vectors of the rows that have one in a Space, some thousand at a time."""
     with collection.reading():
         scanner = collection.table.scanner(
@@ -233,4 +249,7 @@ def _batches(collection: Table, space: str) -> Iterator[tuple[Ids, Halves]]:
         for batch in scanner.to_batches():
             filled = batch[space].is_valid().to_numpy(zero_copy_only=False)
             if filled.any():
-                yield batch["_rowid"].to_numpy().astype(np.int64)[filled], ann.matrix(batch[space])
+                yield (
+                    batch["_rowid"].to_numpy().astype(np.int64)[filled],
+                    ann.column_vectors(batch[space]),
+                )

@@ -18,13 +18,13 @@ import lance
 from lance.optimize import Compaction, CompactionOptions
 
 from lookalike.store import lock
-from lookalike.store.failures import guard
+from lookalike.store.failures import Operation, translate_errors
 from lookalike.store.view import images
 
 if TYPE_CHECKING:
     from lookalike.store.table import Table
 
-__all__ = ["clean", "gather", "tidy", "turn", "update_scalar_indices"]
+__all__ = ["compact", "maintenance_lock", "remove_old_versions", "tidy", "update_scalar_indices"]
 
 _FRAGMENT_ROWS, _MANY_FRAGMENTS = 1 << 17, 24
 # Rows that a compaction reads at a time: with thumbnails and some Spaces, a few ten MiB.
@@ -34,9 +34,9 @@ _DAY = timedelta(days=1)
 
 
 @contextmanager
-def turn(collection: Table, *, patience: float | None = None) -> Iterator[None]:
+def maintenance_lock(collection: Table, *, timeout: float | None = None) -> Iterator[None]:
     """Keep every other process from upkeep until the block ends; see `lookalike.store.lock.held`."""
-    with lock.held(collection.path, lock.UPKEEP, patience=patience):
+    with lock.hold(collection.path, lock.UPKEEP, timeout=timeout):
         collection.refresh()
         yield
 
@@ -44,12 +44,12 @@ def turn(collection: Table, *, patience: float | None = None) -> Iterator[None]:
 def tidy(collection: Table) -> None:
     """Do what is worth its time after every run: if there are many small fragments, gather them."""
     if len(collection.table.get_fragments()) > _MANY_FRAGMENTS:
-        gather(collection)
+        compact(collection)
         update_scalar_indices(collection)
-        clean(collection, _DAY)
+        remove_old_versions(collection, _DAY)
 
 
-def gather(collection: Table) -> None:
+def compact(collection: Table) -> None:
     """Gather small fragments into few, and drop deleted rows from their files.
 
     Fragments that an index knows and others that it does not are never gathered into one. Each new fragment is a commit
@@ -60,7 +60,7 @@ def gather(collection: Table) -> None:
     )
     steps: int | None = None
     while steps is None or steps > 0:
-        with collection.changing(), guard(collection.path, "written"):
+        with collection.write_lock(), translate_errors(collection.path, Operation.WRITE):
             tasks = Compaction.plan(collection.table, options).tasks
             if not tasks:
                 return
@@ -72,7 +72,7 @@ def gather(collection: Table) -> None:
 
 def update_scalar_indices(collection: Table, *, make: bool = False) -> None:
     """Bring the indices of uris and labels up to date; those that are not there are made if `make`."""
-    with collection.changing(), guard(collection.path, "indexed"):
+    with collection.write_lock(), translate_errors(collection.path, Operation.INDEX):
         table = collection.table
         described = {index.field_names[0]: index for index in table.describe_indices()}
         for name, kind in _SCALAR.items():
@@ -83,7 +83,7 @@ def update_scalar_indices(collection: Table, *, make: bool = False) -> None:
         table.checkout_latest()
 
 
-def clean(collection: Table, older_than: timedelta, *, orphans: bool = False) -> int:
+def remove_old_versions(collection: Table, older_than: timedelta, *, orphans: bool = False) -> int:
     """Remove versions that were replaced longer ago than some time; return how many bytes that freed.
 
     Parameters
@@ -95,7 +95,11 @@ def clean(collection: Table, older_than: timedelta, *, orphans: bool = False) ->
         system has no locks, the store leaves them for seven days, for they may be of a commit that is being made.
     """
     freed = 0
-    with turn(collection), collection.changing() as alone, guard(collection.path, "cleaned"):
+    with (
+        maintenance_lock(collection),
+        collection.write_lock() as alone,
+        translate_errors(collection.path, Operation.CLEAN),
+    ):
         freed += _clean(
             collection.table, images(collection.path), older_than, orphans=orphans and alone
         )

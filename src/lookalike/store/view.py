@@ -14,8 +14,8 @@ import pyarrow as pa
 
 from lookalike.errors import CollectionError, SpaceError
 from lookalike.store import filters
-from lookalike.store.existing import Contents, Known, Missing, settled
-from lookalike.store.failures import guard
+from lookalike.store.diff import ContentIndex, ExistingRow, ScanDiff, is_up_to_date
+from lookalike.store.failures import Operation, translate_errors
 from lookalike.store.schema import metadata_of, models_of, quote
 from lookalike.tracing import span
 from lookalike.types import Item, Kind, Model
@@ -72,14 +72,14 @@ class View:
 
     def refresh(self) -> None:
         """Move on to the newest version."""
-        with guard(self.path, "opened"):
+        with translate_errors(self.path, Operation.OPEN):
             self._table.checkout_latest()
 
     @contextmanager
-    def reading(self, done: str = "read") -> Iterator[None]:
+    def reading(self, operation: Operation = Operation.READ) -> Iterator[None]:
         """Turn what the store raises meanwhile into a CollectionError, one of its own if this version is gone."""
         try:
-            with guard(self.path, done):
+            with translate_errors(self.path, operation):
                 yield
         except CollectionError as error:
             if not self._gone():
@@ -121,7 +121,7 @@ class View:
         with self.reading():
             return int(self._table.count_rows(where))
 
-    def fitting(self, clause: str) -> int:
+    def count_where(self, clause: str) -> int:
         """Return how many rows fit a filter in the store's own language."""
         with self.reading():
             return int(self._table.count_rows(clause))
@@ -135,13 +135,13 @@ class View:
             If the filter cannot be read, or does not fit the columns; see `lookalike.store.filters`.
         """
         with span("select"):
-            return np.sort(_ids(self._read([], self.clause(where))))
+            return np.sort(_ids(self._read([], self.filter_clause(where))))
 
-    def clause(self, where: str) -> str:
+    def filter_clause(self, where: str) -> str:
         """Return a filter in the store's own language; see `select`."""
         return f"{_IS_IMAGE} AND ({filters.render(filters.parse(where, filters.columns_of(self._table.schema)))})"
 
-    def known(self, uris: Iterable[str]) -> dict[str, Known]:
+    def existing_rows(self, uris: Iterable[str]) -> dict[str, ExistingRow]:
         """Return what the table says of each uri that it knows: one look-up for all."""
         columns = ["uri", "size", "mtime_ns", "label", "sha256", "spaces", "error"]
         quoted = ", ".join(map(quote, uris))
@@ -152,36 +152,40 @@ class View:
             rows["_rowid"].to_pylist(), *(rows[name].to_pylist() for name in columns), strict=True
         )
         return {
-            uri: Known(
+            uri: ExistingRow(
                 row_id, size, mtime, label, sha256, frozenset(spaces or ()), error is not None
             )
             for row_id, uri, size, mtime, label, sha256, spaces, error in values
         }
 
-    def missing(
+    def diff(
         self,
         items: Sequence[Item],
         *,
         spaces: Iterable[str] | None = None,
         retry_failures: bool = False,
-    ) -> Missing:
+    ) -> ScanDiff:
         """Tell which of some Items need work: those that are not here, have changed, or lack one of some Spaces.
 
         Without `spaces`, all count. A file that failed is left alone until it changes, unless `retry_failures`.
         """
-        known = self.known([item.uri for item in items])
+        known = self.existing_rows([item.uri for item in items])
         spaces = frozenset(self.models if spaces is None else spaces)
         work, unchanged, failed = [], 0, 0
         for item in items:
             row = known.get(item.uri)
-            if row is None or not settled(item, row, spaces) or (row.failed and retry_failures):
+            if (
+                row is None
+                or not is_up_to_date(item, row, spaces)
+                or (row.failed and retry_failures)
+            ):
                 work.append((item, row))
             elif row.failed:
                 failed += 1
             else:
                 unchanged += 1
         seen = np.fromiter((row.id for row in known.values()), np.int64, len(known))
-        return Missing(work, seen, unchanged, failed)
+        return ScanDiff(work, seen, unchanged, failed)
 
     def ids_under(self, prefixes: Sequence[str]) -> npt.NDArray[np.int64]:
         """Return int64 ids of every row, images and failures, whose uri begins with one of some prefixes."""
@@ -189,16 +193,16 @@ class View:
             self._read([], " OR ".join(f"starts_with(uri, {quote(prefix)})" for prefix in prefixes))
         )
 
-    def ids_of(self, sha256: bytes) -> npt.NDArray[np.int64]:
+    def ids_with_content(self, sha256: bytes) -> npt.NDArray[np.int64]:
         """Return int64 ids of the images with this content."""
         return _ids(self._read([], f"sha256 = X'{sha256.hex()}'"))
 
-    def contents(self) -> Contents:
+    def content_index(self) -> ContentIndex:
         """Return which contents have a vector in every Space, to look them up without a query each."""
         clauses = [_IS_IMAGE, *(f"array_has(spaces, {quote(name)})" for name in self.models)]
         rows = self._read(["sha256"], " AND ".join(clauses))
         hashes = np.frombuffer(b"".join(rows["sha256"].to_pylist()), "<u8").reshape(-1, 4)
-        return Contents(hashes, _ids(rows))
+        return ContentIndex(hashes, _ids(rows))
 
     def take(self, ids: Sequence[int] | npt.NDArray[np.int64], columns: Sequence[str]) -> pa.Table:
         """Return the named columns of the rows with these ids, in their order, with the ids as the column ``id``.

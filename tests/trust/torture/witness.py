@@ -40,7 +40,7 @@ class State:
 
     rows: dict[str, Row]
     twice: list[str]
-    maps: dict[str, maps.Kept]
+    maps: dict[str, maps.StoredMap]
     files: dict[str, str]
     version: int
 
@@ -174,7 +174,7 @@ def _same_vectors(row: Row, known: Row) -> bool:
     )
 
 
-def _same_map(kept: maps.Kept, known: maps.Kept) -> bool:
+def _same_map(kept: maps.StoredMap, known: maps.StoredMap) -> bool:
     return kept.xy.shape == known.xy.shape and np.allclose(kept.xy, known.xy, rtol=1e-3, atol=1e-3)
 
 

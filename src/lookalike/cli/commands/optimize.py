@@ -43,11 +43,11 @@ def optimize(
 
     A large Space is then searched approximately, with settings whose recall is measured here and told with each answer.
     """
-    from lookalike.store.ann import THRESHOLD
+    from lookalike.store.ann import MIN_ROWS
     from lookalike.store.table import default_path
 
     path = collection or default_path()
-    least = THRESHOLD if min_rows is None else min_rows
+    least = MIN_ROWS if min_rows is None else min_rows
     with output.stepping("Optimizing") as progress:
         report = lookalike.optimize(
             path,

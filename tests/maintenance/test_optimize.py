@@ -49,7 +49,7 @@ def pictures(sample, tmp_path_factory):
         "spaces": [["pixels"]] * ROWS,
         "pixels": vectors.astype(np.float32),
     }
-    table.write(columns, whole=True)
+    table.upsert(columns, replace=True)
     report = lookalike.optimize(path, min_rows=1000)
     return path, report
 
@@ -136,8 +136,8 @@ def test_the_report_says_how_the_space_is_searched_now(collection, monkeypatch):
     lookalike.optimize(collection, min_rows=1000)
     plain = ann.Setting(10, 1, 50, 0.993), ann.Setting(100, 2, 500, 0.994)
     filtered = ann.Setting(10, 2, 20, 0.995), ann.Setting(100, 2, 200, 0.996)
-    record = replace(ann.tuned(collection, SPACE), plain=plain, filtered=filtered)
-    collection.table.update_config({ann.key(SPACE): record.to_json()})
+    record = replace(ann.current_tuning(collection, SPACE), plain=plain, filtered=filtered)
+    collection.table.update_config({ann.config_key(SPACE): record.to_json()})
     report = lookalike.optimize(collection)
     [done] = report.spaces
     assert (done.did, done.index) == ("kept", "IVF_RQ, 2 partitions, 5 bits a number")
@@ -157,11 +157,11 @@ def test_an_index_run_leaves_few_new_rows_out_of_the_index_and_keeps_its_recall(
     lookalike.optimize(collection, min_rows=1000, recall=0.9)
     add_rows(collection, drawn(80, seed=2))
     optimizing.keep_up(collection, min_rows=1000)
-    assert tuning.unindexed(collection, SPACE) == 80  # 5 % of the rows
+    assert tuning.count_unindexed(collection, SPACE) == 80  # 5 % of the rows
     add_rows(collection, drawn(1, seed=3))
     optimizing.keep_up(collection, min_rows=1000)
-    assert tuning.unindexed(collection, SPACE) == 0
-    assert ann.tuned(collection, SPACE).target == 0.9
+    assert tuning.count_unindexed(collection, SPACE) == 0
+    assert ann.current_tuning(collection, SPACE).target == 0.9
 
 
 def test_a_second_time_changes_nothing(collection):
@@ -179,10 +179,10 @@ def test_new_rows_are_taken_into_the_index_and_many_have_it_built_anew(collectio
     add_rows(collection, drawn(200, seed=2))
     report = lookalike.optimize(collection)
     assert (report.spaces[0].did, report.spaces[0].rows) == ("updated", ROWS + 220)
-    assert tuning.unindexed(collection, SPACE) == 0
+    assert tuning.count_unindexed(collection, SPACE) == 0
     add_rows(collection, drawn(2 * (ROWS + 20) - collection.count(), seed=3))
     assert lookalike.optimize(collection).spaces[0].did == "built"
-    assert tuning.unindexed(collection, SPACE) == 0
+    assert tuning.count_unindexed(collection, SPACE) == 0
 
 
 def test_rows_that_are_gone_have_it_measured_again(collection):
@@ -287,7 +287,7 @@ def test_index_builds_it_once_there_are_enough_rows_and_keeps_it_up(sample, tmp_
     table.remove([str(sample / "cat")])
     lookalike.index(sample, table, settings=settings)
     table.refresh()
-    assert tuning.unindexed(table, "pixels") == 0
+    assert tuning.count_unindexed(table, "pixels") == 0
 
 
 def test_what_was_new_a_moment_ago_stays_and_what_belongs_to_no_version_goes(tmp_path):

@@ -9,10 +9,10 @@ import numpy.typing as npt
 
 from lookalike.types import Item
 
-__all__ = ["Contents", "Known", "Missing", "settled"]
+__all__ = ["ContentIndex", "ExistingRow", "ScanDiff", "is_up_to_date"]
 
 
-class Known(NamedTuple):
+class ExistingRow(NamedTuple):
     """What the table says of one uri."""
 
     id: int
@@ -24,16 +24,16 @@ class Known(NamedTuple):
     failed: bool
 
 
-class Missing(NamedTuple):
+class ScanDiff(NamedTuple):
     """What a batch of Items asks for: the work, the ids of the rows they have, and the rest in counts."""
 
-    work: list[tuple[Item, Known | None]]
-    seen: npt.NDArray[np.int64]
+    work: list[tuple[Item, ExistingRow | None]]
+    seen_ids: npt.NDArray[np.int64]
     unchanged: int
     failed: int
 
 
-class Contents:
+class ContentIndex:
     """Which contents the table holds: from sha256 to row id, in 40 bytes a row."""
 
     def __init__(self, hashes: npt.NDArray[np.uint64], ids: npt.NDArray[np.int64]) -> None:
@@ -50,7 +50,7 @@ class Contents:
         return int(self._ids[first + same[0]]) if len(same) else None
 
 
-def settled(item: Item, row: Known, spaces: frozenset[str]) -> bool:
+def is_up_to_date(item: Item, row: ExistingRow, spaces: frozenset[str]) -> bool:
     """Tell whether nothing is to be done for an Item: the same file, and in every Space or known to be bad.
 
     A file that could not even be read is asked for again each time: what keeps it back lies outside of it.

@@ -37,7 +37,7 @@ def place(tmp_path) -> Path:
         uris=["/pictures/000001.jpg", "/new/1.jpg", "/new/2.jpg"],
         labels=["a"] * 3,
     )
-    collection.write({"uri": ["/pictures/bad.jpg"], "error": ["damaged"]}, whole=True)
+    collection.upsert({"uri": ["/pictures/bad.jpg"], "error": ["damaged"]}, replace=True)
     collection.delete(collection.ids_under(["/new/2"]))
     lookalike.optimize(collection, min_rows=10)
     made.add_rows(collection, vectors[3:5], uris=["/late/1.jpg", "/late/2.jpg"])
@@ -75,7 +75,7 @@ def rewrite(place: Path, uri: str, **columns: object) -> int:
         schema=pa.schema([schema.field(name) for name in values]),
     )
     table.merge_insert("uri").when_matched_update_all().execute(rows)
-    return next(iter(Collection.open(place).known([uri]).values())).id
+    return next(iter(Collection.open(place).existing_rows([uri]).values())).id
 
 
 def test_a_sound_collection_passes(place):
@@ -159,7 +159,7 @@ def test_of_the_files_that_hold_the_same_rows_the_damaged_one_is_named(tmp_path,
         "spaces": [[SPACE, "more"]] * ROWS,
         "more": np.eye(8, dtype=np.float32)[[0] * ROWS],
     }
-    collection.write(filled, whole=False)
+    collection.upsert(filled, replace=False)
     paths = [file.path for file in collection.table.get_fragments()[0].data_files()]
     path = paths[lost == "second"]
     (images_of(tmp_path / "collection") / "data" / path).unlink()
@@ -275,12 +275,12 @@ def test_a_newest_version_that_cannot_be_read_cannot_be_opened(place):
 
 
 def test_a_damaged_map_is_named(place):
-    maps.file(str(place), SPACE, "pca").write_bytes(b"no map")
+    maps.map_path(str(place), SPACE, "pca").write_bytes(b"no map")
     assert f"{SPACE}-pca.arrow could not be read" in told(place)
 
 
 def test_a_map_of_a_space_that_is_not_there_is_named(place):
-    file = maps.file(str(place), SPACE, "pca")
+    file = maps.map_path(str(place), SPACE, "pca")
     file.rename(file.with_name("other-pca.arrow"))
     assert "other-pca.arrow is none" in told(place)
 

@@ -15,7 +15,7 @@ from lookalike.collection import Collection
 from lookalike.errors import CollectionError, InputError, SpaceError
 from lookalike.models.registry import resolve
 from lookalike.store import upkeep
-from lookalike.store.existing import Contents
+from lookalike.store.diff import ContentIndex
 from lookalike.store.schema import column
 from lookalike.store.table import default_path
 from lookalike.types import Item, Model
@@ -63,7 +63,7 @@ def test_the_folders_above_are_made(tmp_path):
 
 
 def test_written_rows_are_read_back(table):
-    table.write(rows(["/a", "/b"], value=1.5), whole=True)
+    table.upsert(rows(["/a", "/b"], value=1.5), replace=True)
     ids, matrix = Collection.open(table.path).vectors("tiny")
     assert matrix.dtype == np.float16
     np.testing.assert_array_equal(matrix, np.full((2, 6), 1.5))
@@ -77,19 +77,19 @@ def test_written_rows_are_read_back(table):
 
 
 def test_a_uri_is_there_once_and_keeps_its_id(table):
-    table.write(rows(["/a", "/b"]), whole=True)
-    before = table.known(["/a"])["/a"]
-    table.write(rows(["/a"], value=2.0), whole=True)
+    table.upsert(rows(["/a", "/b"]), replace=True)
+    before = table.existing_rows(["/a"])["/a"]
+    table.upsert(rows(["/a"], value=2.0), replace=True)
     assert table.count() == 2
-    assert table.known(["/a"])["/a"].id == before.id
+    assert table.existing_rows(["/a"])["/a"].id == before.id
     assert table.vectors("tiny")[1][table.vectors("tiny")[0] == before.id].tolist() == [[2.0] * 6]
 
 
 def test_columns_not_given_are_kept_or_cleared(table):
-    table.write(rows(["/a", "/b"], value=1.0), whole=True)
-    table.write({"uri": ["/a"], "label": ["z"]}, whole=False)
-    table.write({"uri": ["/b"], "error": ["bad"]}, whole=True)
-    known = table.known(["/a", "/b"])
+    table.upsert(rows(["/a", "/b"], value=1.0), replace=True)
+    table.upsert({"uri": ["/a"], "label": ["z"]}, replace=False)
+    table.upsert({"uri": ["/b"], "error": ["bad"]}, replace=True)
+    known = table.existing_rows(["/a", "/b"])
     assert (known["/a"].label, known["/a"].size, known["/a"].failed) == ("z", 10, False)
     assert (known["/b"].label, known["/b"].sha256, known["/b"].failed) == (None, None, True)
     assert len(table.vectors("tiny")[0]) == table.count() == 1
@@ -110,8 +110,8 @@ AWKWARD.append("/" + "x" * 4000)
 
 
 def test_awkward_names_are_found_again(table):
-    table.write(rows(AWKWARD), whole=True)
-    assert set(table.known(AWKWARD)) == set(AWKWARD)
+    table.upsert(rows(AWKWARD), replace=True)
+    assert set(table.existing_rows(AWKWARD)) == set(AWKWARD)
     for name in AWKWARD:
         assert table.remove([name]) == 1
     assert table.count() == 0
@@ -128,9 +128,9 @@ def test_awkward_names_are_found_again(table):
 def test_any_text_is_a_name(tmp_path_factory, names):
     table = Collection.create(tmp_path_factory.mktemp("any") / "c", [TINY])
     uris = ["/" + name for name in names]
-    table.write(rows(uris), whole=True)
-    assert set(table.known(uris)) == set(uris)
-    assert table.known(["/" + names[0] + "!"]).keys() <= set(uris)
+    table.upsert(rows(uris), replace=True)
+    assert set(table.existing_rows(uris)) == set(uris)
+    assert table.existing_rows(["/" + names[0] + "!"]).keys() <= set(uris)
 
 
 @pytest.mark.parametrize(
@@ -150,16 +150,16 @@ def test_any_text_is_a_name(tmp_path_factory, names):
     ],
 )
 def test_missing_asks_for_what_has_changed(table, changed, asked):
-    table.write(rows(["/a"]), whole=True)
-    table.write({**rows(["/lacking"]), "spaces": [[]], "tiny": None}, whole=True)
+    table.upsert(rows(["/a"]), replace=True)
+    table.upsert({**rows(["/lacking"]), "spaces": [[]], "tiny": None}, replace=True)
     bad = {
         "uri": ["/bad", "/empty", "/unread"],
         "size": [10, 0, -1],
         "mtime_ns": [20, 20, -1],
         "label": ["a"] * 3,
     }
-    table.write({**bad, "error": ["damaged"] * 3}, whole=True)
-    missing = table.missing([changed])
+    table.upsert({**bad, "error": ["damaged"] * 3}, replace=True)
+    missing = table.diff([changed])
     assert [work[0].uri for work in missing.work] == ([changed.uri] if asked else [])
     assert missing.unchanged == (not asked and changed.uri == "/a")
     assert missing.failed == (not asked and changed.uri in {"/bad", "/empty"})
@@ -167,64 +167,64 @@ def test_missing_asks_for_what_has_changed(table, changed, asked):
 
 
 def test_missing_retries_failures_when_asked(table):
-    table.write(
+    table.upsert(
         {"uri": ["/bad"], "size": [10], "mtime_ns": [20], "label": ["a"], "error": ["x"]},
-        whole=True,
+        replace=True,
     )
-    assert table.missing([item("/bad")]).work == []
-    assert len(table.missing([item("/bad")], retry_failures=True).work) == 1
+    assert table.diff([item("/bad")]).work == []
+    assert len(table.diff([item("/bad")], retry_failures=True).work) == 1
 
 
 def test_missing_asks_only_for_the_spaces_that_are_named(table):
-    table.write(rows(["/a"]), whole=True)
+    table.upsert(rows(["/a"]), replace=True)
     table.add_space(OTHER)
-    assert len(table.missing([item("/a")]).work) == 1
-    assert table.missing([item("/a")], spaces=["tiny"]).work == []
+    assert len(table.diff([item("/a")]).work) == 1
+    assert table.diff([item("/a")], spaces=["tiny"]).work == []
 
 
 def test_a_row_that_kept_its_vectors_but_could_not_be_read_is_asked_for_again(table):
-    table.write(rows(["/a"]), whole=True)
-    table.write({"uri": ["/a"], "error": ["cannot be read"]}, whole=False)
+    table.upsert(rows(["/a"]), replace=True)
+    table.upsert({"uri": ["/a"], "error": ["cannot be read"]}, replace=False)
     assert table.count() == len(table.vectors("tiny")[0]) == 1
-    assert len(table.missing([item("/a")]).work) == 1
+    assert len(table.diff([item("/a")]).work) == 1
 
 
 def test_ids_under_a_prefix(table):
-    table.write(rows(["/p/a", "/p/q/b", "/pq/c", "/P/d"]), whole=True)
+    table.upsert(rows(["/p/a", "/p/q/b", "/pq/c", "/P/d"]), replace=True)
     found = table.take(table.ids_under(["/p/"]), ["uri"])["uri"].to_pylist()
     assert sorted(found) == ["/p/a", "/p/q/b"]
 
 
 def test_contents_are_found_by_their_whole_hash(table):
-    table.write(rows(["/a", "/b"]), whole=True)
-    contents = table.contents()
+    table.upsert(rows(["/a", "/b"]), replace=True)
+    contents = table.content_index()
     sha256 = b"/b".ljust(32, b"\0")
-    assert contents.find(sha256) == table.known(["/b"])["/b"].id
+    assert contents.find(sha256) == table.existing_rows(["/b"])["/b"].id
     assert contents.find(sha256[:31] + b"\1") is None
     assert contents.find(b"\xff" * 32) is None
-    assert table.ids_of(sha256).tolist() == [table.known(["/b"])["/b"].id]
+    assert table.ids_with_content(sha256).tolist() == [table.existing_rows(["/b"])["/b"].id]
 
 
 def test_contents_leave_out_rows_that_lack_a_space(table):
-    table.write(rows(["/a"]), whole=True)
+    table.upsert(rows(["/a"]), replace=True)
     table.add_space(OTHER)
-    assert table.contents().find(b"/a".ljust(32, b"\0")) is None
+    assert table.content_index().find(b"/a".ljust(32, b"\0")) is None
 
 
 def test_contents_of_equal_rows_give_the_first_id():
     hashes = np.array([[5, 1, 1, 1], [5, 2, 2, 2], [5, 1, 1, 1]], "<u8")
-    contents = Contents(hashes, np.array([9, 4, 7]))
+    contents = ContentIndex(hashes, np.array([9, 4, 7]))
     assert contents.find(hashes[0].tobytes()) == 7
     assert contents.find(hashes[1].tobytes()) == 4
 
 
 def test_a_space_is_added_and_filled_later(table):
-    table.write(rows(["/a", "/b"], value=1.0), whole=True)
+    table.upsert(rows(["/a", "/b"], value=1.0), replace=True)
     table.add_space(OTHER)
     assert list(table.models) == ["tiny", "other"]
     assert (table.count("tiny"), table.count("other")) == (2, 0)
-    table.write(
-        {"uri": ["/b"], "spaces": [["tiny", "other"]], "other": np.full((1, 6), 3.0)}, whole=False
+    table.upsert(
+        {"uri": ["/b"], "spaces": [["tiny", "other"]], "other": np.full((1, 6), 3.0)}, replace=False
     )
     assert table.count("other") == 1
     assert table.vectors("other")[1].tolist() == [[3.0] * 6]
@@ -251,7 +251,7 @@ def test_an_unknown_space_is_refused_naming_those_there_are(table):
 
 
 def test_remove_takes_names_and_folders_or_nothing(table):
-    table.write(rows(["/p/a", "/p/b", "/q"]), whole=True)
+    table.upsert(rows(["/p/a", "/p/b", "/q"]), replace=True)
     with pytest.raises(InputError, match="'/nope'"):
         table.remove(["/q", "/nope"])
     assert table.count() == 3
@@ -259,8 +259,8 @@ def test_remove_takes_names_and_folders_or_nothing(table):
 
 
 def test_an_unknown_id_is_refused(table):
-    table.write(rows(["/a"]), whole=True)
-    known = table.known(["/a"])["/a"].id
+    table.upsert(rows(["/a"]), replace=True)
+    known = table.existing_rows(["/a"])["/a"].id
     with pytest.raises(CollectionError, match="no row with the id 77"):
         table.take([known, 77, 78], ["uri"])
 
@@ -268,24 +268,27 @@ def test_an_unknown_id_is_refused(table):
 def test_ids_outlive_deletion_and_compaction(table, monkeypatch):
     monkeypatch.setattr(upkeep, "_MANY_FRAGMENTS", 2)
     for start in range(0, 30, 5):
-        table.write(rows([f"/{n}" for n in range(start, start + 5)]), whole=True)
-    before = {uri: known.id for uri, known in table.known([f"/{n}" for n in range(30)]).items()}
+        table.upsert(rows([f"/{n}" for n in range(start, start + 5)]), replace=True)
+    before = {
+        uri: known.id for uri, known in table.existing_rows([f"/{n}" for n in range(30)]).items()
+    }
     table.remove(["/3", "/17"])
     upkeep.tidy(table)
     assert len(table.table.get_fragments()) == 1
     after = {
-        uri: known.id for uri, known in Collection.open(table.path).known(list(before)).items()
+        uri: known.id
+        for uri, known in Collection.open(table.path).existing_rows(list(before)).items()
     }
     assert after == {uri: row_id for uri, row_id in before.items() if uri not in {"/3", "/17"}}
-    table.write(rows(["/3"]), whole=True)
-    assert table.known(["/3"])["/3"].id not in before.values()
+    table.upsert(rows(["/3"]), replace=True)
+    assert table.existing_rows(["/3"])["/3"].id not in before.values()
 
 
 def test_two_writers_at_once_leave_every_row_once(table):
     def write():
         own = Collection.open(table.path)
         for start in range(0, 40, 10):
-            own.write(rows([f"/{n}" for n in range(start, start + 10)]), whole=True)
+            own.upsert(rows([f"/{n}" for n in range(start, start + 10)]), replace=True)
 
     writers = [threading.Thread(target=write) for _ in range(3)]
     for writer in writers:
@@ -299,7 +302,7 @@ def test_two_writers_at_once_leave_every_row_once(table):
 
 def test_a_reader_stays_at_its_version_until_it_refreshes(table):
     reader = Collection.open(table.path)
-    table.write(rows(["/a"]), whole=True)
+    table.upsert(rows(["/a"]), replace=True)
     assert (reader.count(), table.count()) == (0, 1)
     assert reader.version < table.version
     reader.refresh()
@@ -307,9 +310,9 @@ def test_a_reader_stays_at_its_version_until_it_refreshes(table):
 
 
 def test_scan_narrows_by_a_clause(table):
-    table.write(rows(["/a", "/b"]), whole=True)
+    table.upsert(rows(["/a", "/b"]), replace=True)
     found = [row for batch in table.scan(["uri"], "uri = '/b'") for row in batch.to_pylist()]
-    assert found == [{"uri": "/b", "_rowid": table.known(["/b"])["/b"].id}]
+    assert found == [{"uri": "/b", "_rowid": table.existing_rows(["/b"])["/b"].id}]
 
 
 def test_what_is_no_collection_is_refused(tmp_path):
@@ -324,7 +327,7 @@ def test_what_is_no_collection_is_refused(tmp_path):
 
 
 def test_a_damaged_table_is_refused_with_a_remedy(table, tmp_path):
-    table.write(rows(["/a"]), whole=True)
+    table.upsert(rows(["/a"]), replace=True)
     for manifest in (tmp_path / "c" / "images.lance" / "_versions").iterdir():
         manifest.write_bytes(b"garbage")
     with pytest.raises(CollectionError, match=r"could not be opened.*put back a copy"):
@@ -341,12 +344,12 @@ def test_another_format_is_refused(tmp_path, monkeypatch):
 
 
 def test_a_table_that_is_damaged_under_a_reader_is_told_from_one_that_moved_on(table, tmp_path):
-    table.write(rows(["/a"]), whole=True)
+    table.upsert(rows(["/a"]), replace=True)
     reader = Collection.open(table.path)
     for folder, content in (("data", b""), ("_versions", b"garbage")):
         for file in (tmp_path / "c" / "images.lance" / folder).iterdir():
             file.write_bytes(content)
-        with pytest.raises(CollectionError, match=r"could not be read: .*Find out what is damaged"):
+        with pytest.raises(CollectionError, match=r"could not be read: .*List the damage with"):
             reader.vectors("tiny")
 
 

@@ -47,7 +47,7 @@ def contents(path: Path) -> dict[str, object]:
         "rows": rows,
         "map": plane.xy.tolist(),
         "version": collection.version,
-        "tuned": ann.tuned(collection, SPACE),
+        "tuned": ann.current_tuning(collection, SPACE),
     }
 
 
@@ -103,7 +103,7 @@ def test_a_first_index_is_copied_beside_rows_that_were_copied_before(tmp_path):
     lookalike.backup(collection, tmp_path / "backup")
     lookalike.optimize(collection, min_rows=10, recall=0.9)
     lookalike.backup(collection, tmp_path / "backup")
-    assert ann.tuned(Collection.open(tmp_path / "backup"), SPACE) is not None
+    assert ann.current_tuning(Collection.open(tmp_path / "backup"), SPACE) is not None
 
 
 class Removing:
@@ -117,7 +117,7 @@ class Removing:
             self.times -= 1
             other = Collection.open(self.path)
             made.add_rows(other, np.eye(16, dtype=np.float32)[[self.times % 16]])
-            upkeep.clean(other, timedelta(0))
+            upkeep.remove_old_versions(other, timedelta(0))
 
 
 def test_a_version_that_goes_while_it_is_copied_is_given_up_for_the_newer(place, tmp_path):
