@@ -105,7 +105,7 @@ def download_elsewhere(url: str, target: Path, sha256: str) -> subprocess.Popen:
     """Begin the download in a process of its own."""
     code = "import sys; from pathlib import Path; from lookalike.io.downloads import download; "
     code += "download(sys.argv[1], Path(sys.argv[2]), sha256=sys.argv[3])"
-    environment = {**os.environ, "PYTHONPATH": str(Path(downloads.__file__).parents[1])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(downloads.__file__).parents[2])}
     command = [sys.executable, "-c", code, url, str(target), sha256]
     return subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
 

@@ -264,7 +264,7 @@ def test_what_is_no_image_is_refused(data):
 
 def test_what_is_no_image_is_refused_by_a_fresh_process_too():
     """HEIF is known only once the first such file was opened; the refusal must not hang on that."""
-    code = "from lookalike import errors, images\ntry: imaging.decode(b'no')\nexcept errors.ImageError as e: print(e)"
+    code = "from lookalike import errors, imaging\ntry: imaging.decode(b'no')\nexcept errors.ImageError as e: print(e)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("not an image of a known format")
 
