@@ -28,7 +28,7 @@ from lookalike.indexing.run import Settings
 from lookalike.indexing.worker import Work, Worker
 from lookalike.io.processors import cores
 from lookalike.models import embedder, graphs, registry, tensors, weights
-from lookalike.models.cache import Networks
+from lookalike.models.cache import EmbedderCache
 from lookalike.sources import Scan
 from lookalike.types import Model
 from measuring import Report, alternate, parser, spread
@@ -163,7 +163,7 @@ def _parts(folder: Path, model: Model, most: int) -> tuple[float, float]:
     chosen = [items[at] for at in np.linspace(0, len(items) - 1, min(most, len(items))).astype(int)]
     with tempfile.TemporaryDirectory() as place:
         contents = Collection.create(Path(place, "empty"), [model]).content_index()
-    worker = Worker({model.name: model}, contents, MAX_PIXELS, Networks())
+    worker = Worker({model.name: model}, contents, MAX_PIXELS, EmbedderCache())
     works = [Work(item, None, (model.name,)) for item in chosen]
     start = time.thread_time()
     for work in works:

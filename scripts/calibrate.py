@@ -12,7 +12,7 @@ from safetensors.numpy import save
 
 from lookalike import imaging
 from lookalike.errors import ImageError, LookalikeError, SourceError
-from lookalike.io.files import replacing
+from lookalike.io.files import atomic_write
 from lookalike.models import registry
 from lookalike.models.calibration import calibrate
 from lookalike.models.weights import sha256_of
@@ -41,7 +41,7 @@ def main() -> int:
                 f"Nothing to measure: of {len(items)} images, {arguments.images} are to be taken."
             )
         measured = calibrate(model, (prepared(items[index], model) for index in sorted(chosen)))
-        with replacing(arguments.output) as temporary:
+        with atomic_write(arguments.output) as temporary:
             temporary.write_bytes(save(measured))
     except (LookalikeError, OSError) as error:
         reason = f"{error.filename}: {error.strerror}." if isinstance(error, OSError) else error

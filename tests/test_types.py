@@ -117,7 +117,7 @@ def test_the_fingerprint_stays_what_it_was():
         replace(
             MODEL,
             weights=replace(
-                MODEL.weights, package="p", extra="e", licence="MIT", hub="a/b", url="u"
+                MODEL.weights, package="p", extra="e", license="MIT", hub="a/b", url="u"
             ),
         ),
     ],

@@ -89,7 +89,7 @@ class Weights:
         meant, and ``/path`` where its name there is not `file`.
     url
         Where else it can be downloaded.
-    licence
+    license
         SPDX identifier, for ``lookalike models``.
     """
 
@@ -100,7 +100,7 @@ class Weights:
     extra: str | None = None
     hub: str | None = None
     url: str | None = None
-    licence: str | None = None
+    license: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

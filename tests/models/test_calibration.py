@@ -16,7 +16,7 @@ from lookalike import imaging
 from lookalike.errors import ModelError, WeightsError
 from lookalike.models import embedder, graphs, tensors, weights
 from lookalike.models.calibration import calibrate
-from lookalike.models.graphs.quantized import activations
+from lookalike.models.graphs.quantization import activations
 from lookalike.models.registry import resolve
 from whole_numbers import run
 
@@ -195,7 +195,7 @@ def test_a_calibration_without_a_hash_is_looked_at_each_time(describe, tmp_path,
 
 def test_a_calibration_that_is_nowhere_is_explained(describe, tmp_path):
     model = describe(INT8 + '[calibration]\nfile = "lost.safetensors"\n')
-    assert (weights.available(model), weights.origin(model)) == (False, "not here")
+    assert (weights.is_available(model), weights.describe_source(model)) == (False, "not here")
     with pytest.raises(
         WeightsError,
         match=r"calibration of the model 'mine' \(lost\.safetensors\) is not here\. Put",

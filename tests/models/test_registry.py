@@ -128,7 +128,7 @@ def test_a_description_may_set_every_key(describe):
         "net", "A net", "onnx", (2, 3), 18, "crop", "lanczos", (1, 2.5, 3), (4.0, 5.0, -6.0), "NHWC", "features",
         "first", False, {"depth": 1.5, "names": ["a", "b"]}, model.weights,
     )  # fmt: skip
-    assert (model.weights.file, model.weights.licence, model.weights.sha256) == (
+    assert (model.weights.file, model.weights.license, model.weights.sha256) == (
         "net.onnx",
         "MIT",
         "aa" * 32,

@@ -90,8 +90,8 @@ def test_another_file_is_refused_naming_both_hashes(kind, expected, tmp_path, mo
 
 
 def test_a_file_that_is_nowhere_is_explained():
-    assert not weights.available(described())
-    assert weights.origin(described()) == "not here"
+    assert not weights.is_available(described())
+    assert weights.describe_source(described()) == "not here"
     with pytest.raises(
         WeightsError, match=r"not here\. Put small\.safetensors into a folder.*LOOKALIKE_WEIGHTS\.$"
     ):
@@ -107,12 +107,15 @@ def test_a_file_that_is_nowhere_is_explained():
 
 def test_a_url_is_downloaded_once_and_verified(server):
     model = described(url=server.serve("/small", BODY))
-    assert (weights.available(model), weights.origin(model)) == (False, "downloaded at first use")
+    assert (weights.is_available(model), weights.describe_source(model)) == (
+        False,
+        "downloaded at first use",
+    )
     assert server.asked == []
     path = weights.find(model)
     assert path.read_bytes() == BODY
     assert path.suffix == ".safetensors"
-    assert (weights.available(model), weights.origin(model)) == (True, "here")
+    assert (weights.is_available(model), weights.describe_source(model)) == (True, "here")
     assert weights.find(model) == path
     assert len(server.asked) == 1
 
@@ -134,7 +137,7 @@ def test_a_wrong_download_is_refused_and_not_kept_as_right(held, server):
         assert expected in str(caught.value)
         assert hashlib.new(kind, OTHER).hexdigest() in str(caught.value)
     server.serve("/small", BODY)
-    assert not weights.available(model)
+    assert not weights.is_available(model)
     assert weights.find(model).read_bytes() == BODY
 
 
@@ -178,12 +181,12 @@ from lookalike.errors import LookalikeError
 from lookalike.models import registry, weights
 
 model = registry.resolve(Path(sys.argv[1]))
-told = {"before": weights.available(model)}
+told = {"before": weights.is_available(model)}
 try:
     told["path"] = str(weights.find(model))
 except LookalikeError as error:
     told["error"] = f"{type(error).__name__}: {error}"
-told["after"] = weights.available(model)
+told["after"] = weights.is_available(model)
 print(json.dumps(told))
 """
 
@@ -317,7 +320,7 @@ def test_the_url_stands_in_for_the_hub(tmp_path, server):
 )
 def test_what_is_no_place_on_the_hub_is_refused(hub):
     with pytest.raises(ModelError, match="owner/repository"):
-        weights.available(described(hub=hub))
+        weights.is_available(described(hub=hub))
 
 
 def test_two_models_with_other_hashes_have_other_fingerprints():

@@ -17,7 +17,7 @@ from starlette.testclient import TestClient
 import lookalike
 from lookalike import Collection, imaging
 from lookalike.errors import CollectionError, ImageError, ModelError
-from lookalike.models.cache import Networks
+from lookalike.models.cache import EmbedderCache
 from lookalike.server import thumbnails
 from lookalike.server.app import make_app
 from lookalike.server.problems import Problem
@@ -30,7 +30,7 @@ DARK = 'architecture = "pixels"\nsize = [4, 4]\ndim = 48\nunit_length = false\ns
 
 @pytest.fixture
 def view(collection):
-    return CollectionView("drawn", Collection.open(collection), Networks())
+    return CollectionView("drawn", Collection.open(collection), EmbedderCache())
 
 
 @pytest.fixture
@@ -115,7 +115,9 @@ def test_a_picture_that_cannot_be_embedded_keeps_no_other_back(tmp_path):
     (tmp_path / "dark.toml").write_text(DARK)
     Image.new("RGB", (8, 8)).save(tmp_path / "black.png")
     lookalike.index(tmp_path, tmp_path / "c", models=[str(tmp_path / "dark.toml")])
-    searcher = CollectionView("dark", Collection.open(tmp_path / "c"), Networks()).searcher(None)
+    searcher = CollectionView("dark", Collection.open(tmp_path / "c"), EmbedderCache()).searcher(
+        None
+    )
     uploads = Uploads(1 << 30, 10**8)
 
     def picture(grey):
@@ -149,7 +151,7 @@ def test_one_that_takes_too_much_memory_keeps_no_other_back(searchers, query, mo
 LARGE = """
 import io, resource, sys
 from PIL import Image
-from lookalike.models.cache import Networks
+from lookalike.models.cache import EmbedderCache
 from lookalike.server.registry import CollectionView
 from lookalike.server.uploads import EmbedRequest, Uploads
 from lookalike import Collection
@@ -158,7 +160,7 @@ def picture(shade):
     Image.new("RGB", (3000, 3000), (shade, 0, 0)).save(file := io.BytesIO(), "PNG")
     return file.getvalue()
 
-searcher = CollectionView("drawn", Collection.open(sys.argv[1]), Networks()).searcher("pixels")
+searcher = CollectionView("drawn", Collection.open(sys.argv[1]), EmbedderCache()).searcher("pixels")
 uploads, pictures = Uploads(1 << 30, 10**8), [picture(shade) for shade in range(17)]
 uploads.run([EmbedRequest(pictures[:1], searcher, list)])
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -224,7 +226,7 @@ def test_a_collection_that_cannot_be_read_keeps_no_others_thumbnails_back(
     view, collection, tmp_path
 ):
     shutil.copytree(collection, tmp_path / "gone")
-    gone = CollectionView("gone", Collection.open(tmp_path / "gone"), Networks())
+    gone = CollectionView("gone", Collection.open(tmp_path / "gone"), EmbedderCache())
     shutil.rmtree(tmp_path / "gone")
     row = int(view.row_cache.ids[0])
     lost, one = thumbnails.read([(gone, row), (view, row)])
@@ -236,7 +238,7 @@ def test_a_row_without_a_thumbnail_keeps_no_other_back(view, tmp_path, query):
     lookalike.index(query, tmp_path / "c", models=["pixels"])
     table = Collection.open(tmp_path / "c")
     table.update({"uri": [str(query)], "thumbnail": [b""]})
-    bare = CollectionView("bare", Collection.open(tmp_path / "c"), Networks())
+    bare = CollectionView("bare", Collection.open(tmp_path / "c"), EmbedderCache())
     none, one = thumbnails.read(
         [(bare, int(bare.row_cache.ids[0])), (view, int(view.row_cache.ids[0]))]
     )

@@ -29,9 +29,9 @@ from lookalike.errors import (
     WeightsError,
 )
 from lookalike.models import registry
-from lookalike.models import schema as descriptions
-from lookalike.models.graphs import quantized
-from lookalike.models.graphs.network import Network
+from lookalike.models import schema as model_schema
+from lookalike.models.graphs import quantization
+from lookalike.models.graphs.builder import GraphBuilder
 from lookalike.models.tensors import read_tensors
 from lookalike.sources import Scan
 from lookalike.store import schema
@@ -70,7 +70,7 @@ values = st.recursive(
         st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4)
     ),
 )
-keys = st.one_of(st.sampled_from(sorted(descriptions._VALID)), st.text(max_size=8))
+keys = st.one_of(st.sampled_from(sorted(model_schema._VALID)), st.text(max_size=8))
 
 
 @st.composite
@@ -137,7 +137,7 @@ def test_any_description_gives_a_model_or_a_model_error(tmp_path_factory, change
     with suppress(ModelError):
         model = registry.resolve(path)
         assert Model.from_json(model.to_json()) == model
-        assert descriptions.from_json(model.to_json()) == model
+        assert model_schema.parse_model(model.to_json()) == model
 
 
 @settings(max_examples=200, deadline=None)
@@ -198,8 +198,8 @@ def test_a_models_json_of_any_content_gives_a_model_or_a_model_error(changes, lo
     entry = json.loads(registry.catalog()["efficientnet-lite0-int8"].to_json()) | changes
     entry = {key: value for key, value in entry.items() if key not in lost}
     with suppress(ModelError):
-        model = descriptions.from_json(json.dumps(entry))
-        assert descriptions.from_json(model.to_json()) == model
+        model = model_schema.parse_model(json.dumps(entry))
+        assert model_schema.parse_model(model.to_json()) == model
 
 
 @settings(max_examples=100, deadline=None)
@@ -334,11 +334,11 @@ def test_any_safetensors_header_is_read_or_refused(tmp_path_factory, shape, dtyp
 # What an 8-bit network is made from
 
 
-def tiny() -> Network:
+def tiny() -> GraphBuilder:
     model = Model("m", "m", "none", (6, 6), 2, mean=(127.0,) * 3, std=(128.0,) * 3)
     ones = np.ones(2, np.float32)
     norm = {f"n.{part}": ones for part in ("weight", "bias", "running_mean", "running_var")}
-    return Network(model, {"c.weight": np.ones((2, 3, 3, 3), np.float32), **norm}, eps=1e-3)
+    return GraphBuilder(model, {"c.weight": np.ones((2, 3, 3, 3), np.float32), **norm}, eps=1e-3)
 
 
 numbers = st.floats(-10, 10) | st.sampled_from(
@@ -363,7 +363,7 @@ def measurements(draw) -> dict[str, np.ndarray]:
 TINY = tiny()
 TINY_PROTO = TINY.build(TINY.relu6(TINY.convolution(TINY.images(), "c", "n")))
 TINY_NAMES = [
-    f"{name}.{what}" for name in quantized.activations(TINY_PROTO) for what in ("range", "mean")
+    f"{name}.{what}" for name in quantization.activations(TINY_PROTO) for what in ("range", "mean")
 ]
 
 
@@ -371,7 +371,7 @@ TINY_NAMES = [
 @given(measured=measurements())
 def test_any_calibration_gives_a_graph_of_finite_numbers_or_is_refused(measured):
     with suppress(WeightsError):
-        graph = quantized.quantize(copy.deepcopy(TINY_PROTO), measured).graph
+        graph = quantization.quantize(copy.deepcopy(TINY_PROTO), measured).graph
         assert all(np.isfinite(numpy_helper.to_array(each)).all() for each in graph.initializer)
 
 

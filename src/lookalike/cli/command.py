@@ -14,7 +14,7 @@ import typer
 from lookalike import tracing
 from lookalike.cli import output
 from lookalike.errors import LookalikeError
-from lookalike.io.files import FULL
+from lookalike.io.files import DISK_FULL
 
 if TYPE_CHECKING:
     from lookalike.store.table import Table
@@ -96,7 +96,7 @@ def command(
 
 
 def _told(error: OSError) -> str:
-    if error.errno in FULL and error.filename is not None:
+    if error.errno in DISK_FULL and error.filename is not None:
         return (
             f"{error.filename} could not be written: no space is left on its disk. What was there before is as it was. "
             "Make room there, or name a place on another disk."

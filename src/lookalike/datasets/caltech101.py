@@ -26,7 +26,7 @@ import pyarrow as pa
 
 from lookalike.datasets.manifest import stratify
 from lookalike.errors import DatasetError, InputError
-from lookalike.io.downloads import download, locked
+from lookalike.io.downloads import download, file_lock
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -239,7 +239,7 @@ def _unpack(packed: Path, root: Path, wanted: Sequence[str]) -> None:
     unfinished = root.with_name(f"{root.name}.part")
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with locked(root.with_name(f"{root.name}.lock")):
+        with file_lock(root.with_name(f"{root.name}.lock")):
             missing = _missing(
                 root, wanted
             )  # another process may have unpacked them while this one waited

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lookalike.errors import InputError
-from lookalike.io.files import replacing
+from lookalike.io.files import atomic_write
 from lookalike.io.tables import read_table
 from lookalike.sources import to_uri
 
@@ -89,7 +89,7 @@ def write_manifest(table: pa.Table, folder: Path, *, name: str = "manifest") -> 
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for path, write in zip(paths, (_write_csv, pq.write_table), strict=True):
-            with replacing(path) as unfinished:
+            with atomic_write(path) as unfinished:
                 write(table, unfinished)
     except OSError as error:
         raise InputError(

@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from lookalike.datasets import silhouettes
 from lookalike.datasets.silhouettes import INK, PALE, Colour, Pen, Tint, mix
 from lookalike.errors import InputError
-from lookalike.io.files import replacing
+from lookalike.io.files import atomic_write
 
 __all__ = ["CLASSES", "draw", "write_sample"]
 
@@ -366,5 +366,5 @@ def _write(image: Image.Image, path: Path) -> None:
         BytesIO()
     )  # by itself Pillow does not notice a disk that takes only part of what it writes
     image.save(encoded, "JPEG", quality=90)
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_bytes(encoded.getbuffer())

@@ -121,7 +121,7 @@ def tell(line: str) -> None:
 
 def _index(pictures: Pictures, output: Path) -> Table:
     inception = next(
-        (name for name in _INCEPTIONS if weights.available(registry.resolve(name))), None
+        (name for name in _INCEPTIONS if weights.is_available(registry.resolve(name))), None
     )
     models = [registry.DEFAULT, *([inception] if inception else []), "pixels"]
     path = output / f"collection-{pictures.name}"

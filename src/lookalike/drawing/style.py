@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from lookalike.errors import InputError
-from lookalike.io.files import replacing
+from lookalike.io.files import atomic_write
 
 __all__ = ["COLOURS", "INK", "QUIET", "RULE", "rendered", "save", "short", "target"]
 
@@ -38,7 +38,7 @@ def save(picture: Image.Image, path: Path) -> Path:
         BytesIO()
     )  # by itself Pillow does not notice a disk that takes only part of what it writes
     picture.save(encoded, _SUFFIXES[path.suffix.lower()], quality=92)
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_bytes(encoded.getbuffer())
     return path
 

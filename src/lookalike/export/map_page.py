@@ -21,7 +21,7 @@ from PIL import Image
 
 from lookalike.drawing.palette import OTHER, legend
 from lookalike.errors import InputError
-from lookalike.io.files import replacing
+from lookalike.io.files import atomic_write
 from lookalike.projection.map import Map
 from lookalike.sources import from_uri
 from lookalike.store.table import Table
@@ -69,7 +69,7 @@ def write_map_page(map_: Map, collection: Table, path: str | Path) -> Path:
         order = np.random.default_rng(0).permutation(len(map_))
         images = _pack(map_.ids[order], collection)
     data = {**_facts(map_, collection), **_in_rows(images, order), "order": order.tolist()}
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(_fill(map_, data), encoding="utf-8", newline="\n")
     return path
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from string import Template
 
 from lookalike.evaluation.scores import TITLES, Evaluation
-from lookalike.io.files import replacing
+from lookalike.io.files import atomic_write
 from lookalike.projection.map import Map
 from lookalike.store.table import Table
 from lookalike.types import Matches
@@ -116,7 +116,7 @@ def write_report(story: Story, path: Path) -> Path:
         commands=escape("\n".join(story.commands)),
         credit=escape(story.credit),
     )
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return path
 

@@ -21,7 +21,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lookalike.errors import InputError
-from lookalike.io.tables import HOLDS, KINDS, fitting, from_text, kept_as, read_table
+from lookalike.io.tables import (
+    ARROW_TYPES,
+    KIND_NAMES,
+    parse_texts,
+    parses_as,
+    read_table,
+    to_known_kind,
+)
 from lookalike.sources import from_uri, to_uri
 from lookalike.store.schema import BASE
 from lookalike.store.table import Table
@@ -156,7 +163,7 @@ class Metadata:
             if values.null_count < len(values):
                 fitted[name] = self._typed(name, values, kind)
             elif kind is not None:
-                fitted[name] = pa.nulls(len(values), KINDS[kind])
+                fitted[name] = pa.nulls(len(values), ARROW_TYPES[kind])
         return fitted
 
     def join(self, collection: Table) -> Described:
@@ -204,17 +211,17 @@ class Metadata:
         """Return values as those of the kind that the collection holds, or of the narrowest that they all are."""
         if self.written:
             wanted = held or _narrowest(values)
-            wrong = fitting(values, wanted).index(False).as_py()
+            wrong = parses_as(values, wanted).index(False).as_py()
             if wrong < 0:
-                return from_text(values, wanted)
+                return parse_texts(values, wanted)
             found = f", {self.where(wrong)}: the column {name!r} holds {values[wrong].as_py()!r}"
         else:
             wanted, own = held or _kind(values), _kind(values)
             if own == wanted or (own, wanted) == ("int64", "float64"):
-                return values.cast(KINDS[wanted])
-            found = f": the column {name!r} holds {HOLDS[own]}"
+                return values.cast(ARROW_TYPES[wanted])
+            found = f": the column {name!r} holds {KIND_NAMES[own]}"
         raise InputError(
-            f"{self.file}{found}, but the collection keeps {HOLDS[wanted]} there. Correct the file, or rename the "
+            f"{self.file}{found}, but the collection keeps {KIND_NAMES[wanted]} there. Correct the file, or rename the "
             "column."
         )
 
@@ -256,7 +263,7 @@ def _uri(name: str, folder: Path) -> str:
 def _plain(column: pa.Array, name: str, path: Path) -> pa.Array:
     """Return a column as one of the kinds that are kept; an empty text is no value."""
     try:
-        plain = kept_as(column)
+        plain = to_known_kind(column)
     except pa.ArrowException as error:
         raise InputError(
             f"{path}: the column {name!r} has a value that cannot be kept: {error}. Correct it."
@@ -273,18 +280,18 @@ def _plain(column: pa.Array, name: str, path: Path) -> pa.Array:
 
 
 def _narrowest(texts: pa.Array) -> Kind:
-    return next(kind for kind in KINDS if pc.all(fitting(texts, kind)).as_py())
+    return next(kind for kind in ARROW_TYPES if pc.all(parses_as(texts, kind)).as_py())
 
 
 def _kind(values: pa.Array) -> Kind:
-    return next(kind for kind, stored in KINDS.items() if stored == values.type)
+    return next(kind for kind, stored in ARROW_TYPES.items() if stored == values.type)
 
 
 def _there(collection: Table, columns: list[str]) -> pa.Table:
     """Return the uris of a collection's images, and some columns of metadata."""
     fields = [
         pa.field("uri", pa.string()),
-        *(pa.field(name, KINDS[collection.metadata[name]]) for name in columns),
+        *(pa.field(name, ARROW_TYPES[collection.metadata[name]]) for name in columns),
     ]
     batches = (batch.select(["uri", *columns]) for batch in collection.scan(["uri", *columns]))
     arrays = [pa.Table.from_batches([batch]).cast(pa.schema(fields)) for batch in batches]

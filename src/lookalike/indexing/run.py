@@ -26,7 +26,7 @@ from lookalike.indexing.worker import Work, Worker, in_order
 from lookalike.io.processors import cores
 from lookalike.maintenance import optimize as optimizing
 from lookalike.models import registry
-from lookalike.models.cache import Networks
+from lookalike.models.cache import EmbedderCache
 from lookalike.sources import EXTENSIONS, Labels, Scan, from_uri, prefixes
 from lookalike.store import ann
 from lookalike.store.diff import is_up_to_date
@@ -155,7 +155,7 @@ def index(
     named = [paths] if isinstance(paths, str | os.PathLike) else paths
     scan = named if isinstance(named, Scan) else Scan(named, labels=labels, hidden=hidden)
     described = None if metadata is None else Metadata.read(metadata)
-    networks = Networks()
+    networks = EmbedderCache()
     table = _open(
         scan, collection, [registry.resolve(model) for model in models], described, networks
     )
@@ -174,7 +174,7 @@ def _open(
     collection: Table | str | os.PathLike[str] | None,
     models: list[Model],
     described: Metadata | None,
-    networks: Networks,
+    networks: EmbedderCache,
 ) -> Table:
     """Open or make the collection, once it is sure that there are images and that models and metadata can be used."""
     path = default_path() if collection is None else collection
@@ -189,7 +189,7 @@ def _open(
         )
     models = models or ([registry.resolve("auto")] if table is None else [])
     there = table.models if table is not None else {}
-    models = [model if model.name in there else networks.of(model).model for model in models]
+    models = [model if model.name in there else networks.get(model).model for model in models]
     if described is not None:
         described.fit(table.metadata if table else {}, [*there, *(model.name for model in models)])
     if table is None:
@@ -213,7 +213,7 @@ class _Run:
         self,
         collection: Table,
         settings: Settings,
-        networks: Networks,
+        networks: EmbedderCache,
         progress: Callable[[int], None],
     ) -> None:
         self.report = Report()

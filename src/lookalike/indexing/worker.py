@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from lookalike import imaging
 from lookalike.errors import ImageError
-from lookalike.models.cache import Networks
+from lookalike.models.cache import EmbedderCache
 from lookalike.store.diff import ContentIndex, ExistingRow
 from lookalike.tracing import span
 from lookalike.types import Item, Model
@@ -67,7 +67,11 @@ class Worker:
     """
 
     def __init__(
-        self, models: dict[str, Model], contents: ContentIndex, max_pixels: int, networks: Networks
+        self,
+        models: dict[str, Model],
+        contents: ContentIndex,
+        max_pixels: int,
+        networks: EmbedderCache,
     ) -> None:
         self._models = models
         self._contents = contents
@@ -85,7 +89,7 @@ class Worker:
         for name, model in self._models.items():
             these = [work for work in begun if name in work.prepared]
             if these:
-                network = self._networks.of(model)
+                network = self._networks.get(model)
                 with span(f"embed {name}"):
                     vectors = network.embed(np.stack([work.prepared.pop(name) for work in these]))
                 for work, vector in zip(these, vectors, strict=True):

@@ -17,9 +17,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from lookalike.errors import DownloadError, InputError
-from lookalike.io.files import FULL, is_at, try_lock
+from lookalike.io.files import DISK_FULL, is_same_file, try_lock
 
-__all__ = ["download", "locked"]
+__all__ = ["download", "file_lock"]
 
 _CHUNK = 1 << 18  # bytes; small enough that an interrupt is felt at once
 _TIMEOUT_S = 30.0  # for each wait on the network, not for the whole file
@@ -79,7 +79,7 @@ def download(
                 "LOOKALIKE_OFFLINE and run again."
             )
         target.parent.mkdir(parents=True, exist_ok=True)
-        with locked(target.with_name(f"{target.name}.lock")):
+        with file_lock(target.with_name(f"{target.name}.lock")):
             if not job.is_done():  # another process may have fetched it while this one waited
                 _fetch(job)
                 _finish(job)
@@ -89,7 +89,7 @@ def download(
 
 
 @contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
+def file_lock(path: Path) -> Iterator[None]:
     """Hold the file ``path`` for this process or thread alone, waiting for whoever holds it.
 
     The lock is the operating system's, so one that crashed leaves nothing held. The file is removed at the end;
@@ -103,7 +103,7 @@ def locked(path: Path) -> Iterator[None]:
     while True:
         with path.open("ab") as file:
             # The holder removes the file: a lock on a removed one would exclude nobody.
-            if try_lock(file) and is_at(file, path):
+            if try_lock(file) and is_same_file(file, path):
                 try:
                     yield
                 finally:
@@ -360,7 +360,7 @@ def _other_file(job: _Job, expected: str, found: str) -> DownloadError:
 
 def _disk_trouble(job: _Job, error: OSError) -> str:
     folder = job.target.parent
-    if error.errno not in FULL:
+    if error.errno not in DISK_FULL:
         return f"{job.url} cannot be written to {job.target}: {error}. Check the folder {folder} and its permissions."
     total = job.total()
     need = "more space" if total is None else f"{total - job.length()} more bytes"

@@ -12,10 +12,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-__all__ = ["FULL", "is_at", "removed_if_torn", "replacing", "try_lock"]
+__all__ = ["DISK_FULL", "atomic_write", "is_same_file", "remove_on_error", "try_lock"]
 
 # What a system says of a disk, a quota or a limit on files that leaves no room.
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _TEMPORARY = ".lookalike-"
 
 if sys.platform == "win32":
@@ -49,7 +49,7 @@ else:
         return True
 
 
-def is_at(file: IO[bytes], path: Path) -> bool:
+def is_same_file(file: IO[bytes], path: Path) -> bool:
     """Tell whether an open file is the one at a path, and not one that was removed or renamed since."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
@@ -58,7 +58,7 @@ def is_at(file: IO[bytes], path: Path) -> bool:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Give a temporary file to write, which takes the place of `path` once the block ends without an error.
 
     It is there under the new name at once and whole, or not at all. What a process that was killed left behind of
@@ -106,7 +106,7 @@ def _own(file: IO[bytes], path: Path) -> bool:
     if sys.platform == "win32":
         return True
     try:
-        return try_lock(file) and is_at(file, path)
+        return try_lock(file) and is_same_file(file, path)
     except OSError:  # a file system without locks: nobody else gets this one either
         return True
 
@@ -122,7 +122,7 @@ def _remove_abandoned(folder: Path) -> None:
 
 
 @contextmanager
-def removed_if_torn(folder: Path) -> Iterator[None]:
+def remove_on_error(folder: Path) -> Iterator[None]:
     """Remove a folder that the block makes, if the block ends with an error."""
     try:
         yield

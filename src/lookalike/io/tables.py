@@ -14,16 +14,24 @@ import pyarrow.parquet as pq
 from lookalike.errors import InputError
 from lookalike.types import Kind
 
-__all__ = ["HOLDS", "KINDS", "fitting", "from_text", "instant", "kept_as", "read_table"]
+__all__ = [
+    "ARROW_TYPES",
+    "KIND_NAMES",
+    "parse_instant",
+    "parse_texts",
+    "parses_as",
+    "read_table",
+    "to_known_kind",
+]
 
-KINDS: dict[Kind, pa.DataType] = {
+ARROW_TYPES: dict[Kind, pa.DataType] = {
     "int64": pa.int64(),
     "float64": pa.float64(),
     "bool": pa.bool_(),
     "timestamp": pa.timestamp("us", "UTC"),
     "string": pa.string(),
 }
-HOLDS: dict[Kind, str] = {
+KIND_NAMES: dict[Kind, str] = {
     "int64": "whole numbers",
     "float64": "numbers",
     "bool": "true or false",
@@ -107,7 +115,7 @@ def _read_parquet(path: Path) -> tuple[pa.Table, Callable[[int], str]]:
     return table, lambda row: f"row {row + 1}"
 
 
-def instant(text: str) -> int:
+def parse_instant(text: str) -> int:
     """Return the microseconds from 1970 to an ISO 8601 date or time; one without an offset is in UTC.
 
     Raises
@@ -120,7 +128,7 @@ def instant(text: str) -> int:
     return (aware - _EPOCH) // timedelta(microseconds=1)
 
 
-def fitting(texts: pa.Array, kind: Kind) -> pa.Array:
+def parses_as(texts: pa.Array, kind: Kind) -> pa.Array:
     """Tell of each text whether it can be read as a value of a kind; null, where there is no text, fits any."""
     if kind == "string":
         return pa.array([True] * len(texts), pa.bool_())
@@ -136,26 +144,27 @@ def fitting(texts: pa.Array, kind: Kind) -> pa.Array:
 
 def _is_time(text: str) -> bool:
     try:
-        instant(text)
+        parse_instant(text)
     except ValueError:
         return False
     return True
 
 
-def from_text(texts: pa.Array, kind: Kind) -> pa.Array:
+def parse_texts(texts: pa.Array, kind: Kind) -> pa.Array:
     """Return texts that all fit a kind as values of it."""
     if kind == "string":
         return texts
     trimmed = pc.utf8_trim_whitespace(texts)
     if kind == "timestamp":
         return pa.array(
-            [None if text is None else instant(text) for text in trimmed.to_pylist()], pa.int64()
-        ).cast(KINDS[kind])
+            [None if text is None else parse_instant(text) for text in trimmed.to_pylist()],
+            pa.int64(),
+        ).cast(ARROW_TYPES[kind])
     # Arrow's numbers have no plus sign in front.
-    return _plain(pc.replace_substring_regex(trimmed, r"^\+", "").cast(KINDS[kind]))
+    return _plain(pc.replace_substring_regex(trimmed, r"^\+", "").cast(ARROW_TYPES[kind]))
 
 
-def kept_as(column: pa.Array) -> pa.Array | None:
+def to_known_kind(column: pa.Array) -> pa.Array | None:
     """Return an Arrow column as one of the kinds that are kept, or None for a type that none of them can hold.
 
     Times without a zone are in UTC, and lose what is finer than a microsecond; a NaN becomes null.
@@ -180,9 +189,9 @@ def kept_as(column: pa.Array) -> pa.Array | None:
     if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
         return _plain(column.cast(pa.float64()))
     if pa.types.is_timestamp(kind):
-        return column.cast(KINDS["timestamp"], safe=kind.unit != "ns")
+        return column.cast(ARROW_TYPES["timestamp"], safe=kind.unit != "ns")
     if pa.types.is_date(kind):
-        return column.cast(pa.timestamp("us")).cast(KINDS["timestamp"])
+        return column.cast(pa.timestamp("us")).cast(ARROW_TYPES["timestamp"])
     return column if pa.types.is_boolean(kind) else None
 
 

@@ -100,11 +100,11 @@ def _check_model(model: Model, report: CheckReport) -> None:
     if model.architecture == "pixels":
         return
     try:
-        if weights.available(model):
+        if weights.is_available(model):
             embedder.load(model)
         else:
             report.unchecked.append(
-                f"the model of {model.name}: its weights are not here ({weights.origin(model)})"
+                f"the model of {model.name}: its weights are not here ({weights.describe_source(model)})"
             )
     except (ModelError, WeightsError) as error:
         report.add(Fault(f"The Space {model.name!r} cannot be searched by a picture.", str(error)))

@@ -7,17 +7,17 @@ import threading
 from lookalike.models import embedder
 from lookalike.types import Model
 
-__all__ = ["Networks"]
+__all__ = ["EmbedderCache"]
 
 
-class Networks:
+class EmbedderCache:
     """Models made ready to run, for many threads: one thread a batch, so that as many run at once as there are."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._loaded: dict[tuple[str, str | None], embedder.Embedder] = {}
 
-    def of(self, model: Model) -> embedder.Embedder:
+    def get(self, model: Model) -> embedder.Embedder:
         """Return a Model ready to run; it is loaded when it is first asked for.
 
         Raises

@@ -15,7 +15,7 @@ import onnxruntime as ort
 from onnx import TensorProto, helper
 
 from lookalike.models import graphs, tensors, weights
-from lookalike.models.graphs import quantized
+from lookalike.models.graphs import quantization
 from lookalike.types import Model
 
 __all__ = ["calibrate"]
@@ -45,7 +45,7 @@ def calibrate(
         If the graph cannot be built.
     """
     proto = graphs.build(model, tensors.read_tensors(weights.find(model)))
-    names = quantized.activations(proto)
+    names = quantization.activations(proto)
     session = _watched(proto, names)
     seen: dict[str, list[tuple[float, float, npt.NDArray[Any]]]] = {name: [] for name in names}
     for batch in batches:

@@ -17,7 +17,7 @@ import platformdirs
 
 from lookalike import vectors
 from lookalike.errors import LookalikeError, ModelError
-from lookalike.io.files import replacing
+from lookalike.io.files import atomic_write
 from lookalike.models import onnx_files, tensors, weights
 from lookalike.tracing import span
 from lookalike.types import Layout, Model, Runtime, Weights
@@ -307,7 +307,7 @@ def _graph(model: Model) -> tuple[bytes, str]:
         digest = hashlib.sha256(graph).hexdigest()
         with (
             suppress(OSError),
-            replacing(folder / f"{model.name}-{key}-{digest[:16]}.onnx") as temporary,
+            atomic_write(folder / f"{model.name}-{key}-{digest[:16]}.onnx") as temporary,
         ):
             temporary.write_bytes(graph)
     return graph, digest
@@ -316,7 +316,7 @@ def _graph(model: Model) -> tuple[bytes, str]:
 def _build(model: Model) -> bytes:
     # Only here, where a graph is built: the import costs more than loading a cached graph.
     from lookalike.models import graphs
-    from lookalike.models.graphs.quantized import quantize
+    from lookalike.models.graphs.quantization import quantize
 
     proto = graphs.build(model, tensors.read_tensors(weights.find(model)))
     if model.precision == "int8":

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from lookalike.errors import ModelError
-from lookalike.models import schema as descriptions
-from lookalike.models.schema import shown
+from lookalike.models import schema
+from lookalike.models.schema import short_repr
 from lookalike.types import Model, Weights
 
 __all__ = ["DEFAULT", "catalog", "resolve"]
@@ -90,7 +90,7 @@ def _from_toml(path: Path) -> Model:
     except (ValueError, RecursionError) as error:
         raise ModelError(f"The description {path} is not valid TOML: {error}.") from error
     model = _describe(path.stem.replace(".", "-"), entry, str(path))
-    for part in descriptions.FILES:
+    for part in schema.FILE_FIELDS:
         file: Weights | None = getattr(model, part)
         if file is not None and (path.parent / file.file).is_file():
             model = _pin(model, part, path.parent / file.file)
@@ -107,7 +107,7 @@ def _from_onnx(path: Path) -> Model:
 
 
 def _accept(path: Path, **values: Any) -> None:
-    fault = descriptions.wrong(values)
+    fault = schema.find_fault(values)
     if fault is not None:
         raise ModelError(
             f"The graph {path} gives {fault}. Describe it in a .toml file, or give another graph."
@@ -133,7 +133,7 @@ def _based(name: str, entry: Mapping[str, Any], where: str) -> dict[str, Any]:
     if not isinstance(base, str) or base not in _entries():
         known = ", ".join(_entries())
         raise ModelError(
-            f"The model {name!r} in {where} has base = {shown(base)}; expected one of {known}."
+            f"The model {name!r} in {where} has base = {short_repr(base)}; expected one of {known}."
         )
     inherited = _based(base, _entries()[base], "the catalogue")
     if own.get("precision", "int8") != "int8":
@@ -154,18 +154,18 @@ def _describe(name: str, entry: Mapping[str, Any], where: str) -> Model:
                 else f" The keys are {', '.join(sorted(known))}."
             )
             raise ModelError(
-                f"The model {name!r} in {where} has the unknown key {shown(key)}.{hint}"
+                f"The model {name!r} in {where} has the unknown key {short_repr(key)}.{hint}"
             )
-    for key in descriptions.REQUIRED:
+    for key in schema.REQUIRED_FIELDS:
         if key not in entry:
             raise ModelError(f"The model {name!r} in {where} lacks the key {key!r}.")
-    fault = descriptions.wrong(entry)
+    fault = schema.find_fault(entry)
     if fault is not None:
         raise ModelError(f"The model {name!r} in {where} has {fault}.")
     values: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()
     }
-    for part in set(descriptions.FILES) & set(entry):
+    for part in set(schema.FILE_FIELDS) & set(entry):
         values[part] = Weights(**entry[part])
     model = Model(**values)
     _check_together(model, where)

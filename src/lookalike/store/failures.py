@@ -13,7 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from lookalike.errors import CollectionError, ReadOnlyError
-from lookalike.io.files import FULL
+from lookalike.io.files import DISK_FULL
 
 __all__ = [
     "Operation",
@@ -119,7 +119,7 @@ def disk_error(
     number = _error_number(error)
     if operation != Operation.CREATE and number in {0, errno.ENOENT} and not os.path.lexists(path):
         return _missing_folder_error(path, operation)
-    if number in FULL:
+    if number in DISK_FULL:
         next_step = "then run the command again."
         if operation == Operation.CREATE:
             next_step = "or name a folder on another disk with -c."

@@ -21,7 +21,7 @@ from typing import NamedTuple, NoReturn
 import pyarrow as pa
 
 from lookalike.errors import InputError
-from lookalike.io.tables import HOLDS, instant
+from lookalike.io.tables import KIND_NAMES, parse_instant
 from lookalike.store.schema import metadata_of, quote, quote_name
 from lookalike.types import Kind
 
@@ -314,7 +314,7 @@ class _Parser:
                 *["is"] * (not negated),
             ]
             self._refuse(
-                f"{column.written} holds {HOLDS[column.kind]}; expected one of {' '.join(words)} after it"
+                f"{column.written} holds {KIND_NAMES[column.kind]}; expected one of {' '.join(words)} after it"
             )
         self._at += 1
         return Compare(column, operator, self._value(column))
@@ -354,7 +354,7 @@ class _Parser:
         elif token.word in {"true", "false"} and kind == "bool":
             value = token.word == "true"
         else:
-            self._refuse(f"{column.written} holds {HOLDS[kind]}; expected {_EXAMPLES[kind]}")
+            self._refuse(f"{column.written} holds {KIND_NAMES[kind]}; expected {_EXAMPLES[kind]}")
         self._at += 1
         return value
 
@@ -367,7 +367,7 @@ class _Parser:
 
     def _instant(self, column: Column, text: str) -> int:
         try:
-            ticks = instant(text) * column.tick
+            ticks = parse_instant(text) * column.tick
         except ValueError:
             self._refuse(f"{text!r} is no time; expected {_EXAMPLES['timestamp']}")
         # A time beyond what the column can hold is before or after all that it holds.

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from lookalike.errors import CollectionError
-from lookalike.io.files import replacing
+from lookalike.io.files import atomic_write
 from lookalike.store.failures import Operation, disk_error, reason_of
 
 __all__ = ["StoredMap", "list_maps", "map_path", "read", "write"]
@@ -106,7 +106,7 @@ def write(path: str, space: str, method: str, kept: StoredMap) -> None:
         place.parent.mkdir(
             exist_ok=True
         )  # without its parents: a collection that has gone is not begun anew
-        with replacing(place) as temporary, pa.ipc.new_file(str(temporary), schema) as sink:
+        with atomic_write(place) as temporary, pa.ipc.new_file(str(temporary), schema) as sink:
             sink.write_table(pa.table(arrays, schema=schema))
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 
 from lookalike.errors import ModelError
-from lookalike.io.tables import KINDS
-from lookalike.models import schema as descriptions
+from lookalike.io.tables import ARROW_TYPES
+from lookalike.models.schema import parse_model
 from lookalike.types import Kind, Model
 
 __all__ = [
@@ -68,7 +68,7 @@ def models_of(schema: pa.Schema) -> dict[str, Model]:
     models = {}
     for field in schema:
         if _MODEL_KEY in (field.metadata or {}):
-            model = descriptions.from_json(field.metadata[_MODEL_KEY].decode(errors="replace"))
+            model = parse_model(field.metadata[_MODEL_KEY].decode(errors="replace"))
             if field.name != model.name or field.type != column(model).type:
                 raise ModelError(
                     f"the column {field.name!r} does not hold the vectors that its model describes"
@@ -79,7 +79,7 @@ def models_of(schema: pa.Schema) -> dict[str, Model]:
 
 def metadata_column(name: str, kind: Kind) -> pa.Field:
     """Return the field of a column that a user's file fills; its metadata says which kind of value it holds."""
-    return pa.field(name, KINDS[kind], metadata={_METADATA_KEY: kind.encode()})
+    return pa.field(name, ARROW_TYPES[kind], metadata={_METADATA_KEY: kind.encode()})
 
 
 def metadata_of(schema: pa.Schema) -> dict[str, Kind]:

@@ -21,7 +21,7 @@ import platformdirs
 import pyarrow as pa
 
 from lookalike.errors import CollectionError, InputError, ModelError, SpaceError
-from lookalike.io.files import removed_if_torn
+from lookalike.io.files import remove_on_error
 from lookalike.sources import from_uri, prefixes, to_uri
 from lookalike.store import lock
 from lookalike.store.failures import Operation, damage_error, translate_errors
@@ -76,7 +76,7 @@ class Table(View):
         with (
             lock.hold(path, new=True),
             translate_errors(path, Operation.CREATE),
-            removed_if_torn(Path(place)),
+            remove_on_error(Path(place)),
         ):
             _check_free(path)
             table = lance.write_dataset(

@@ -23,7 +23,7 @@ def models(as_json: JsonOption = False) -> None:
                 "dim": m.dim,
                 "size": list(m.size),
                 "precision": m.precision,
-                "available": weights.available(m),
+                "available": weights.is_available(m),
             }
             for m in known.values()
         ]
@@ -31,7 +31,7 @@ def models(as_json: JsonOption = False) -> None:
         return
     header = ["name", "numbers", "input", "weights", "what it is"]
     rows = [
-        [m.name, str(m.dim), f"{m.size[1]} x {m.size[0]}", weights.origin(m), m.title]
+        [m.name, str(m.dim), f"{m.size[1]} x {m.size[0]}", weights.describe_source(m), m.title]
         for m in known.values()
     ]
     output.columns([header, *rows], styles=("bold",), right=(1,))

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import onnx
 
 from lookalike.errors import ModelError
-from lookalike.models.graphs.network import Features, Network
+from lookalike.models.graphs.builder import Features, GraphBuilder
 from lookalike.types import Model
 
 __all__ = ["build"]
@@ -41,7 +41,7 @@ _STAGES = (
 def build(model: Model, tensors: Mapping[str, npt.NDArray[Any]]) -> onnx.ModelProto:
     """Return the graph up to the mean of the head's 7 x 7 cells. Option: ``depth``, the factor on repeats."""
     depth = _depth(model)
-    network = Network(model, tensors, eps=1e-3)
+    network = GraphBuilder(model, tensors, eps=1e-3)
     x = network.relu6(network.convolution(network.images(), "_conv_stem", "_bn0", stride=2))
     for index, stage in enumerate(_blocks(depth)):
         x = _block(network, x, f"_blocks.{index}", stage)
@@ -72,7 +72,7 @@ def _blocks(depth: float) -> list[_Stage]:
     return blocks
 
 
-def _block(network: Network, x: Features, name: str, stage: _Stage) -> Features:
+def _block(network: GraphBuilder, x: Features, name: str, stage: _Stage) -> Features:
     """Inverted residual: expand, filter each channel, project; the widths are read from the weights."""
     y = x
     if stage.expand > 1:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import onnx
 
 from lookalike.errors import ModelError, WeightsError
-from lookalike.models.graphs.network import Features, Network
+from lookalike.models.graphs.builder import Features, GraphBuilder
 from lookalike.types import Model
 
 __all__ = ["build"]
@@ -105,7 +105,7 @@ def build(model: Model, tensors: Mapping[str, Tensor]) -> onnx.ModelProto:
     default and timm's too, or ``keras``.
     """
     last, options = _last_block(model), _options(model)
-    network = Network(
+    network = GraphBuilder(
         model, _from_keras(tensors) if options["naming"] == "keras" else tensors, eps=1e-3
     )
     x = network.images()
@@ -128,7 +128,7 @@ def build(model: Model, tensors: Mapping[str, Tensor]) -> onnx.ModelProto:
 
 
 def _apply(
-    network: Network, x: Features, word: str, name: str, count_include_pad: bool
+    network: GraphBuilder, x: Features, word: str, name: str, count_include_pad: bool
 ) -> Features:
     if word == "mean":
         return network.average_pool(x, 3, count_include_pad=count_include_pad)

@@ -56,7 +56,7 @@ async def models(request: Request) -> Response:
         listed = [
             {
                 **{name: getattr(model, name) for name in names},
-                "available": weights.available(model),
+                "available": weights.is_available(model),
             }
             for model in registry.catalog().values()
         ]

@@ -14,7 +14,7 @@ import pytest
 from local_server import Fault, download_elsewhere, local_server
 from lookalike.errors import DownloadError, InputError
 from lookalike.io import downloads
-from lookalike.io.downloads import download, locked
+from lookalike.io.downloads import download, file_lock
 
 BODY = random.Random(0).randbytes(100_000)
 SHA = hashlib.sha256(BODY).hexdigest()
@@ -270,7 +270,7 @@ def test_a_lock_admits_one_at_a_time(tmp_path, monkeypatch):
     def visit() -> None:
         nonlocal inside, most
         for _ in range(20):
-            with locked(tmp_path / "lock"):
+            with file_lock(tmp_path / "lock"):
                 inside += 1
                 most = max(most, inside)
                 time.sleep(0.0005)

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from lookalike.errors import ModelError, WeightsError
 from lookalike.types import Model
 
-__all__ = ["Features", "Network", "Padding"]
+__all__ = ["Features", "GraphBuilder", "Padding"]
 
 OPSET = 17
 IR_VERSION = 8
@@ -31,7 +31,7 @@ class Features(NamedTuple):
     width: int
 
 
-class Network:
+class GraphBuilder:
     """An ONNX graph in the making.
 
     Parameters

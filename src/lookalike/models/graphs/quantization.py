@@ -54,7 +54,7 @@ def quantize(proto: onnx.ModelProto, measured: Measured) -> onnx.ModelProto:
     Parameters
     ----------
     proto
-        A graph of `lookalike.models.graphs.network.Network`.
+        A graph of `lookalike.models.graphs.builder.GraphBuilder`.
     measured
         Range and mean of each tensor that `activations` names, on real pictures.
 

@@ -13,8 +13,8 @@ from onnx import numpy_helper
 from lookalike.errors import WeightsError
 from lookalike.models import embedder, tensors, weights
 from lookalike.models.graphs import build
-from lookalike.models.graphs.network import Network
-from lookalike.models.graphs.quantized import activations, quantize
+from lookalike.models.graphs.builder import GraphBuilder
+from lookalike.models.graphs.quantization import activations, quantize
 from lookalike.models.registry import resolve
 from lookalike.types import Model
 from whole_numbers import HEIGHT, WIDTH, Whole, measure, network, pictures, run
@@ -88,7 +88,7 @@ def test_what_is_passed_on_shares_one_scale():
 
 
 def test_pictures_that_are_pooled_first_keep_their_own_scale():
-    net = Network(
+    net = GraphBuilder(
         Model("m", "m", "none", (HEIGHT, WIDTH), 3, mean=(127.0,) * 3, std=(128.0,) * 3),
         {},
         eps=0.0,

@@ -10,7 +10,7 @@ import onnxruntime as ort
 import pytest
 from numpy.lib.stride_tricks import sliding_window_view
 
-from lookalike.models.graphs.network import Features, Network
+from lookalike.models.graphs.builder import Features, GraphBuilder
 from lookalike.types import Model
 
 HEIGHT, WIDTH = 7, 10
@@ -21,11 +21,11 @@ def images() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (2, HEIGHT, WIDTH, 3), dtype=np.uint8)
 
 
-def new_network(tensors=None, dim: int = 3) -> Network:
-    return Network(Model("m", "m", "none", (HEIGHT, WIDTH), dim), tensors or {}, eps=0.0)
+def new_network(tensors=None, dim: int = 3) -> GraphBuilder:
+    return GraphBuilder(Model("m", "m", "none", (HEIGHT, WIDTH), dim), tensors or {}, eps=0.0)
 
 
-def run(network: Network, x: Features, images: np.ndarray) -> np.ndarray:
+def run(network: GraphBuilder, x: Features, images: np.ndarray) -> np.ndarray:
     """Return the feature map ``[n, channels, height, width]`` itself, checking the shape that the network states."""
     proto = network.build(x)
     proto.graph.output.append(

@@ -1,4 +1,4 @@
-"""A file written by `replacing` is whole or not there, and the one before it stands until then."""
+"""A file written by `atomic_write` is whole or not there, and the one before it stands until then."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lookalike.io.files import replacing
+from lookalike.io.files import atomic_write
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def names(folder: Path) -> list[str]:
 
 
 def write(path: Path, text: str, error: BaseException) -> None:
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(text)
         raise error
 
@@ -35,7 +35,7 @@ def test_the_new_file_takes_the_place_of_the_old_one_at_the_end(folder, before):
     if before is not None:
         folder.mkdir(parents=True)
         path.write_text(before)
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text("new")
         assert (path.read_text() if path.exists() else None) == before
     assert path.read_text() == "new"
@@ -60,7 +60,7 @@ def test_an_error_where_nothing_was_leaves_no_file(folder):
 
 
 def test_the_temporary_file_is_new_hidden_and_beside_with_the_same_suffix(folder):
-    with replacing(folder / "file.onnx") as one, replacing(folder / "file.onnx") as two:
+    with atomic_write(folder / "file.onnx") as one, atomic_write(folder / "file.onnx") as two:
         assert one != two
         assert one.parent == two.parent == folder
         assert one.suffix == ".onnx"
@@ -72,7 +72,7 @@ def test_the_temporary_file_is_new_hidden_and_beside_with_the_same_suffix(folder
 def test_rights_are_those_of_any_new_file(folder, umask, mode):
     old = os.umask(umask)
     try:
-        with replacing(folder / "file.txt") as temporary:
+        with atomic_write(folder / "file.txt") as temporary:
             temporary.write_text("x")
     finally:
         os.umask(old)
@@ -81,7 +81,7 @@ def test_rights_are_those_of_any_new_file(folder, umask, mode):
 
 def test_a_folder_in_the_way_is_an_error_and_stays(folder):
     (folder / "file.txt").mkdir(parents=True)
-    with pytest.raises(OSError), replacing(folder / "file.txt") as temporary:  # noqa: PT011 (any of its kinds)
+    with pytest.raises(OSError), atomic_write(folder / "file.txt") as temporary:  # noqa: PT011 (any of its kinds)
         temporary.write_text("x")
     assert names(folder) == ["file.txt"]
     assert (folder / "file.txt").is_dir()
@@ -89,15 +89,15 @@ def test_a_folder_in_the_way_is_an_error_and_stays(folder):
 
 def test_a_file_in_the_place_of_the_folder_is_an_error(tmp_path):
     (tmp_path / "a").write_text("")
-    with pytest.raises(OSError), replacing(tmp_path / "a" / "file.txt"):  # noqa: PT011 (any of its kinds)
+    with pytest.raises(OSError), atomic_write(tmp_path / "a" / "file.txt"):  # noqa: PT011 (any of its kinds)
         pytest.fail("the block must not begin")
 
 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from lookalike.io.files import replacing
-with replacing(Path(sys.argv[1])) as temporary:
+from lookalike.io.files import atomic_write
+with atomic_write(Path(sys.argv[1])) as temporary:
     temporary.write_text("half of the ne")
     os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -111,16 +111,16 @@ def test_what_a_killed_writer_left_is_removed_by_the_next_and_what_another_still
     assert done.returncode == -signal.SIGKILL
     (left,) = names(folder)
     (folder / ".mine").write_text("x")
-    with replacing(folder / "other.txt") as other:
+    with atomic_write(folder / "other.txt") as other:
         assert left not in names(folder)
-        with replacing(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.write_text("new")
         assert other.exists()
     assert names(folder) == [".mine", "file.txt", "other.txt"]
 
 
 def test_a_new_folder_has_the_rights_of_any_new_folder(folder):
-    with replacing(folder / "file.txt"):
+    with atomic_write(folder / "file.txt"):
         pass
     assert stat.S_IMODE(folder.stat().st_mode) == 0o777 & ~current_umask()
 
