@@ -20,7 +20,6 @@ from PIL import Image
 
 import inception
 import lookalike
-from lookalike import Collection
 from lookalike.errors import LookalikeError
 from lookalike.evaluation.evaluate import evaluate
 from lookalike.imaging import MAX_PIXELS
@@ -30,6 +29,7 @@ from lookalike.io.processors import cores
 from lookalike.models import embedder, graphs, registry, tensors, weights
 from lookalike.models.cache import EmbedderCache
 from lookalike.sources import Scan
+from lookalike.store.table import Table
 from lookalike.types import Model
 from measuring import Report, alternate, parser, spread
 from vectors_made import PHOTOGRAPHS, add_source, files, pictures
@@ -162,7 +162,7 @@ def _parts(folder: Path, model: Model, most: int) -> tuple[float, float]:
     items = list(Scan([folder]))
     chosen = [items[at] for at in np.linspace(0, len(items) - 1, min(most, len(items))).astype(int)]
     with tempfile.TemporaryDirectory() as place:
-        contents = Collection.create(Path(place, "empty"), [model]).content_index()
+        contents = Table.create(Path(place, "empty"), [model]).content_index()
     worker = Worker({model.name: model}, contents, MAX_PIXELS, EmbedderCache())
     works = [Work(item, None, (model.name,)) for item in chosen]
     start = time.thread_time()
@@ -180,7 +180,7 @@ def _parts(folder: Path, model: Model, most: int) -> tuple[float, float]:
 
 def _quality(report: Report, collections: dict[str, Path]) -> None:
     for name, path in collections.items():
-        (scores,) = evaluate(path, resamples=1).spaces
+        (scores,) = evaluate(Table.open(path), resamples=1).spaces
         report.figures["runs"][name]["map"] = scores.metrics["map"].value
 
 

@@ -11,8 +11,8 @@ import numpy as np
 from sklearn.neighbors import NearestNeighbors
 
 import lookalike
-from lookalike import Collection
 from lookalike.projection.quality import neighbours
+from lookalike.store.table import Table
 from lookalike.vectors import exact as held
 from vectors_made import RARE, VectorSearcher, numbers
 
@@ -71,7 +71,7 @@ class Gallery(NamedTuple):
 
     matrix: np.ndarray
     halves: np.ndarray
-    collection: Collection
+    collection: Table
     tuning: Queries
 
 

@@ -19,8 +19,8 @@ import numpy as np
 from sklearn.decomposition import PCA
 
 import lookalike
-from lookalike import Collection
 from lookalike.store import upkeep
+from lookalike.store.table import Table
 from lookalike.vectors import distance_blocks, unit_length
 from measuring import Report, Watch, exponent, parser, timed
 from vectors_made import K, VectorSearcher, add_source, embedded, fill, grown, numbers, space_of
@@ -162,7 +162,7 @@ def _grow(report: Report, arguments: argparse.Namespace, sizes: list[int], place
     queries, files = last, {name: place / f"{name}.npy" for name in ("queries", "appended")}
     np.save(files["queries"], queries)
     rows, truth = Rows(grown(base, sizes[-1] + arguments.append, generator)), Truth(queries)
-    collection = Collection.create(place / "collection", [space_of(place, base.shape[1])])
+    collection = Table.create(place / "collection", [space_of(place, base.shape[1])])
     runs = report.figures["sizes"] = []
     for size in sizes:
         run: dict[str, Any] = {"rows": size, "fill_s": 0.0}
@@ -199,12 +199,12 @@ def _used(path: Path, queries: Path, appended: Path) -> dict[str, Any]:
     """Open, optimise, search and append, and return what each took; in a process of its own."""
     with Watch("open") as watch:
         start = time.perf_counter()
-        collection = Collection.open(path)
+        collection = Table.open(path)
         seconds = {"open": time.perf_counter() - start}
         watch.mark = "optimise"
         seconds["optimise"] = timed(lambda: lookalike.optimize(collection, recall=RECALL))
         watch.mark = "search"
-        collection = Collection.open(path)
+        collection = Table.open(path)
         searcher, found, times = VectorSearcher(collection), [], []
         asked = [searcher.ask(vector) for vector in np.load(queries)]
         seconds["first"] = timed(lambda: searcher.search(asked[0], k=K))

@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save_file
 
-from lookalike import Collection, imaging
+from lookalike import imaging
 from lookalike.indexing.run import index
 from lookalike.models import registry
 from lookalike.models.calibration import calibrate
+from lookalike.store.table import Table
 from lookalike.types import Model
 from lookalike.vectors import unit_length
 from measuring import Report, Spread, spread, timed
@@ -138,7 +139,7 @@ class _Keras:
 
 def _vectors(path: Path, paths: list[Path]) -> np.ndarray:
     """Return the collection's vectors, float32, in the order of the files."""
-    collection = Collection.open(path)
+    collection = Table.open(path)
     ids, halves = collection.vectors(collection.space(None))
     of = dict(
         zip(

@@ -14,9 +14,9 @@ from collections.abc import Callable
 import numpy as np
 from sklearn.manifold import TSNE
 
-from lookalike import Collection
 from lookalike.projection import layouts
 from lookalike.projection.quality import fidelity
+from lookalike.store.table import Table
 from lookalike.vectors import unit_length
 from measuring import Report, parser
 from vectors_made import grown
@@ -64,7 +64,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def _of(path: str) -> np.ndarray:
-    collection = Collection.open(path)
+    collection = Table.open(path)
     return collection.vectors(collection.space(None))[1].astype(np.float32)
 
 

@@ -15,8 +15,8 @@ import numpy as np
 
 import engines
 from engines import APPROXIMATE, EXACT, MANY, RECALL, Engine, Gallery, Queries
-from lookalike import Collection
 from lookalike.store import upkeep
+from lookalike.store.table import Table
 from measuring import Report, alternate, parser, resident, spread
 from vectors_made import BLOCK, RARE, K, add_source, embedded, fill, grown, space_of
 
@@ -78,7 +78,7 @@ def _made(arguments: argparse.Namespace, place: Path) -> tuple[Gallery, Queries]
     asked = arguments.queries + TUNING
     halves = np.concatenate(list(grown(base, max(arguments.rows, len(base)) + asked, generator)))
     halves, probes = halves[: arguments.rows], halves[-asked:]
-    collection = Collection.create(place / "collection", [space_of(place, halves.shape[1])])
+    collection = Table.create(place / "collection", [space_of(place, halves.shape[1])])
     fill(collection, np.split(halves, range(BLOCK, len(halves), BLOCK)))
     upkeep.tidy(collection)
     matrix = halves.astype(np.float32)

@@ -22,9 +22,10 @@ import numpy as np
 import psutil
 
 import lookalike
-from lookalike import Collection, imaging
+from lookalike import imaging
 from lookalike.io.processors import cores
 from lookalike.models import embedder, registry
+from lookalike.store.table import Table
 from lookalike.types import Model
 from measuring import Report, Spread, alternate, parser, spread
 from painting import painted
@@ -92,7 +93,7 @@ def _by_rows(
 ) -> None:
     """Search by rows from some connections at once; the memory is told along the way."""
     count, seed = arguments.requests, arguments.seed
-    ids = Collection.open(collection).vectors(Collection.open(collection).space(None))[0]
+    ids = Table.open(collection).vectors(Table.open(collection).space(None))[0]
     asked = np.random.default_rng(seed).choice(ids, count).tolist()
     bodies = [json.dumps({"plus": [{"id": row}], "k": 10}) for row in asked]
     warm = max(1, count // 10)
@@ -121,7 +122,7 @@ def _by_rows(
 def _by_pictures(report: Report, address: str, sent: list[bytes], collection: Path) -> None:
     """Search by pictures, in turns with decoding and embedding alone: machines are not as fast at all times."""
     figures, rows = {}, []
-    for name, model in Collection.open(collection).models.items():
+    for name, model in Table.open(collection).models.items():
         served, alone, share = _by_pictures_in(name, model, address, sent)
         figures[name] = {"per_second": served, "alone": alone, "share": share}
         rows.append((name, served.told(), alone.told(), share.told(2)))

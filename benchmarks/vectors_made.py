@@ -14,12 +14,13 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 import lookalike
-from lookalike import Collection
 from lookalike.datasets.sample import CLASSES, write_sample
 from lookalike.models import registry
 from lookalike.projection.quality import neighbours
-from lookalike.retrieval.search import Query, Searcher
+from lookalike.retrieval.query import QueryInput
+from lookalike.retrieval.search import Searcher
 from lookalike.sources import Scan, from_uri
+from lookalike.store.table import Table
 from lookalike.types import Model
 from lookalike.vectors import unit_length
 
@@ -78,7 +79,7 @@ def embedded(arguments: argparse.Namespace, place: Path, count: int = PHOTOGRAPH
     if path is None:
         path = str(place / "embedded")
         lookalike.index(pictures(arguments.data, count, place, arguments.seed), path)
-    collection = Collection.open(path)
+    collection = Table.open(path)
     return collection.vectors(collection.space(None))[1].astype(np.float32)
 
 
@@ -127,7 +128,7 @@ def space_of(place: Path, dim: int) -> Model:
     return registry.resolve(path)
 
 
-def fill(collection: Collection, blocks: Iterable[np.ndarray]) -> None:
+def fill(collection: Table, blocks: Iterable[np.ndarray]) -> None:
     """Write rows with these vectors, one commit a block; they are numbered on from those that are there."""
     space = collection.space(None)
     first = collection.count()
@@ -156,7 +157,7 @@ class VectorSearcher(Searcher):
         """Return the query that stands for a vector, float16 ``[dim]``."""
         return vector.astype(np.float16).tobytes()
 
-    def embed(self, query: Query) -> np.ndarray:
+    def embed(self, query: QueryInput) -> np.ndarray:
         """Return the vector that `ask` was given."""
         assert isinstance(query, bytes)
         return np.frombuffer(query, np.float16)

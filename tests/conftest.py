@@ -10,6 +10,7 @@ import pytest
 
 import lookalike
 from browsing import BROWSER, OPTIONS
+from lookalike.store.table import Table
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -53,13 +54,13 @@ def photographs(data_root) -> Path:
 
 
 @pytest.fixture(scope="session")
-def caltech(photographs, tmp_path_factory) -> lookalike.Collection:
+def caltech(photographs, tmp_path_factory) -> Table:
     """The photographs indexed in feature space, in floats and in 8 bits, and in pixel space. For reading only."""
     path = tmp_path_factory.mktemp("caltech") / "collection"
     lookalike.index(
         photographs, path, models=["efficientnet-lite0", "efficientnet-lite0-int8", "pixels"]
     )
-    return lookalike.Collection.open(path)
+    return Table.open(path)
 
 
 @pytest.fixture(scope="session")

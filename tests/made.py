@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from lookalike import Collection
+from lookalike.store.table import Table
 from lookalike.types import Model
 
 SPACE = "numbers"
@@ -31,7 +31,7 @@ def drawn(count: int, *, seed: int = 0, dim: int = 32) -> np.ndarray:
     return found / np.linalg.norm(found, axis=1, keepdims=True)
 
 
-def in_two_parts(path: Path, rows: int = 1500) -> Collection:
+def in_two_parts(path: Path, rows: int = 1500) -> Table:
     """Make a collection of so many drawn vectors, and of 20 more in a fragment of their own."""
     collection = make_collection(path, drawn(rows))
     add_rows(collection, drawn(20, seed=1))
@@ -45,16 +45,16 @@ def picture(colour: tuple[int, int, int], size: tuple[int, int] = (40, 30)) -> b
     return file.getvalue()
 
 
-def make_collection(path: Path, vectors: np.ndarray) -> Collection:
+def make_collection(path: Path, vectors: np.ndarray) -> Table:
     """Make a collection of rows with these vectors; see `add_rows`."""
     model = Model(SPACE, "numbers", "pixels", (1, 1), vectors.shape[1])
-    collection = Collection.create(path, [model])
+    collection = Table.create(path, [model])
     add_rows(collection, vectors)
     return collection
 
 
 def add_rows(
-    collection: Collection,
+    collection: Table,
     vectors: np.ndarray,
     *,
     uris: Sequence[str] | None = None,

@@ -18,8 +18,9 @@ import vectors_made
 from browsing import BROWSER
 from engines import Queries
 from grow import Rows, Truth
-from lookalike import Collection, index
+from lookalike import index
 from lookalike.projection.quality import neighbours
+from lookalike.store.table import Table
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 NAMES = ("embed", "search", "map", "start", "memory", "grow", "serve")
@@ -290,7 +291,7 @@ def test_made_vectors_are_of_unit_length_and_have_near_neighbours(rows):
 
 def test_a_vector_finds_itself_without_a_picture(tmp_path):
     vectors = np.random.default_rng(0).normal(size=(300, 8)).astype(np.float16)
-    made = Collection.create(tmp_path / "c", [vectors_made.space_of(tmp_path, 8)])
+    made = Table.create(tmp_path / "c", [vectors_made.space_of(tmp_path, 8)])
     vectors_made.fill(made, np.split(vectors, 3))
     searcher = vectors_made.VectorSearcher(made)
     matches = searcher.search(searcher.ask(vectors[123]), k=2)

@@ -15,11 +15,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lookalike import Collection, vectors
+from lookalike import vectors
 from lookalike.cli import output
 from lookalike.errors import InputError, SpaceError
 from lookalike.evaluation.evaluate import evaluate
 from lookalike.evaluation.scores import METRICS
+from lookalike.store.table import Table
 from lookalike.types import Model
 
 CUTS = (1, 5, 10)
@@ -34,7 +35,7 @@ def make(path, labels, **spaces):
         Model(name, name, "pixels", size=(1, 1), dim=dim, unit_length=False)
         for name, dim in dims.items()
     ]
-    collection = Collection.create(path, models)
+    collection = Table.create(path, models)
     groups = defaultdict(list)
     for row in range(len(labels)):
         groups[tuple(name for name in spaces if spaces[name][row] is not None)].append(row)
@@ -276,7 +277,8 @@ def test_spaces_are_those_asked_for_in_their_order(tied, tmp_path):
     )
     assert [scores.space for scores in evaluate(collection).spaces] == ["one", "two"]
     assert [
-        scores.space for scores in evaluate(collection.path, spaces=["two", "one", "two"]).spaces
+        scores.space
+        for scores in evaluate(Table.open(collection.path), spaces=["two", "one", "two"]).spaces
     ] == ["two", "one"]
     assert [scores.space for scores in evaluate(collection, spaces="two").spaces] == ["two"]
     with pytest.raises(SpaceError, match="has no Space 'three'; it has one, two"):

@@ -10,7 +10,9 @@ from command import lookalike as run
 from command import lookalike_json
 from lookalike import Collection
 from lookalike.errors import InputError
-from lookalike.retrieval.search import Example, Row, Searcher
+from lookalike.retrieval.query import RowQuery, WeightedQuery
+from lookalike.retrieval.search import Searcher
+from lookalike.store.table import Table
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +29,7 @@ def pictures(sample):
 
 def plain(collection, space, plus, minus=(), *, unit):
     """Return ids and distances in order, by NumPy alone: `plus` and `minus` are lists of (id, weight)."""
-    ids, halves = collection.vectors(space)
+    ids, halves = collection.table.vectors(space)
     matrix = halves.astype(np.float64)
     of = dict(zip(ids.tolist(), matrix, strict=True))
 
@@ -44,12 +46,12 @@ def plain(collection, space, plus, minus=(), *, unit):
 
 @pytest.mark.parametrize(("space", "unit"), [("efficientnet-lite0", True), ("pixels", False)])
 def test_plus_and_minus_with_weights_equal_a_plain_computation(collection, space, unit):
-    ids = collection.vectors(space)[0].tolist()
+    ids = collection.table.vectors(space)[0].tolist()
     a, b, c, d = ids[3], ids[12], ids[20], ids[33]
     plus, minus = [(a, 1.0), (b, 2.5)], [(c, 1.0), (d, 0.5)]
-    query = [Row(a), Example(Row(b), 2.5)]
-    for less, given in (((), ()), (minus, [Row(c), Example(Row(d), 0.5)])):
-        matches = lookalike.search(collection, query, minus=given, k=45, space=space)
+    query = [RowQuery(a), WeightedQuery(RowQuery(b), 2.5)]
+    for less, given in (((), ()), (minus, [RowQuery(c), WeightedQuery(RowQuery(d), 0.5)])):
+        matches = lookalike.search(collection, query, negative=given, k=45, space=space)
         expected, distances = plain(collection, space, plus, less, unit=unit)
         assert matches.ids.tolist() == expected
         np.testing.assert_allclose(matches.distances, distances, rtol=1e-3)
@@ -57,39 +59,39 @@ def test_plus_and_minus_with_weights_equal_a_plain_computation(collection, space
 
 def test_a_row_and_its_picture_are_the_same_query(collection, pictures):
     by_picture = lookalike.search(collection, pictures[0], k=10)
-    row = Row(int(by_picture.ids[0]))
-    for query in (row, [row], [pictures[0]], Example(row, 7.0)):
+    row = RowQuery(int(by_picture.ids[0]))
+    for query in (row, [row], [pictures[0]], WeightedQuery(row, 7.0)):
         found = lookalike.search(collection, query, k=10)
         assert found.ids.tolist() == by_picture.ids.tolist()
         assert found.distances[0] == pytest.approx(0, abs=2e-3)
 
 
 def test_a_row_is_found_before_the_vectors_are_read_and_after(collection):
-    searcher = Searcher(Collection.open(collection.path), "pixels")
-    ids, halves = collection.vectors("pixels")
-    np.testing.assert_array_equal(searcher.embed(Row(int(ids[7]))), halves[7])
-    searcher.search(Row(int(ids[0])))
-    np.testing.assert_array_equal(searcher.embed(Row(int(ids[7]))), halves[7])
+    searcher = Searcher(Table.open(collection.path), "pixels")
+    ids, halves = collection.table.vectors("pixels")
+    np.testing.assert_array_equal(searcher.embed(RowQuery(int(ids[7]))), halves[7])
+    searcher.search(RowQuery(int(ids[0])))
+    np.testing.assert_array_equal(searcher.embed(RowQuery(int(ids[7]))), halves[7])
 
 
 def test_two_kinds_of_pictures_bring_both(collection, pictures):
     both = lookalike.search(collection, pictures[:2], k=10)
     assert set(both.labels) >= {"butterfly", "cat"}
-    away = lookalike.search(collection, pictures[:2], minus=pictures[1], k=5)
+    away = lookalike.search(collection, pictures[:2], negative=pictures[1], k=5)
     assert "cat" not in away.labels
 
 
-def test_not_self_leaves_out_every_examples_row(collection, pictures):
-    found = lookalike.search(collection, pictures[:2], minus=Row(3), k=45)
-    rest = lookalike.search(collection, pictures[:2], minus=Row(3), k=45, not_self=True)
+def test_exclude_self_leaves_out_every_examples_row(collection, pictures):
+    found = lookalike.search(collection, pictures[:2], negative=RowQuery(3), k=45)
+    rest = lookalike.search(collection, pictures[:2], negative=RowQuery(3), k=45, exclude_self=True)
     gone = {str(path) for path in pictures[:2]} | {found.uris[found.ids.tolist().index(3)]}
     assert rest.uris == [uri for uri in found.uris if uri not in gone]
 
 
 def test_distances_to_all_are_those_of_the_search(collection):
-    searcher = Searcher(collection, "efficientnet-lite0")
-    matches = searcher.search(Row(5), k=45)
-    ids, distances = searcher.distances(searcher.embed(Row(5)))
+    searcher = Searcher(collection.table, "efficientnet-lite0")
+    matches = searcher.search(RowQuery(5), k=45)
+    ids, distances = searcher.distances(searcher.embed(RowQuery(5)))
     assert sorted(ids.tolist()) == ids.tolist()
     by_id = dict(zip(ids.tolist(), distances, strict=True))
     np.testing.assert_allclose(
@@ -99,24 +101,24 @@ def test_distances_to_all_are_those_of_the_search(collection):
 
 def test_misuse_is_named(collection, pictures):
     with pytest.raises(InputError, match="no row 99999 with a vector in"):
-        lookalike.search(collection, Row(99999))
+        lookalike.search(collection, RowQuery(99999))
     for wild in (-1, 2**70):
         with pytest.raises(InputError, match=f"no row {wild}"):
-            lookalike.search(collection, [Row(wild), Row(1)])
+            lookalike.search(collection, [RowQuery(wild), RowQuery(1)])
     with pytest.raises(InputError, match="nothing to search by"):
-        lookalike.search(collection, [], minus=pictures[0])
+        lookalike.search(collection, [], negative=pictures[0])
     for weight in (0, -1, float("inf"), float("nan")):
         with pytest.raises(InputError, match=r"weighs .*; expected a number above 0"):
-            lookalike.search(collection, [Example(pictures[0], weight)])
+            lookalike.search(collection, [WeightedQuery(pictures[0], weight)])
     with pytest.raises(InputError, match="leaves nothing"):
-        lookalike.search(collection, Row(3), minus=Row(3))
+        lookalike.search(collection, RowQuery(3), negative=RowQuery(3))
 
 
 def test_the_command_takes_several_and_keeps_away(collection, pictures):
     told = lookalike_json(
         "search", *pictures[:2], "--minus", pictures[2], "-c", collection.path, "-k", 6
     )
-    expected = lookalike.search(collection, pictures[:2], minus=pictures[2], k=6)
+    expected = lookalike.search(collection, pictures[:2], negative=pictures[2], k=6)
     assert [match["id"] for match in told["matches"]] == expected.ids.tolist()
     assert (
         told["matches"]

@@ -10,10 +10,11 @@ import pytest
 from PIL import Image
 
 import lookalike
-from lookalike import Collection, imaging
+from lookalike import imaging
 from lookalike.errors import ImageError
 from lookalike.models import embedder
 from lookalike.models.registry import resolve
+from lookalike.store.table import Table
 
 LEAST = imaging.least_side(resolve("auto"))
 TURNED = {
@@ -141,7 +142,7 @@ def test_a_large_photograph_finds_itself_and_keeps_its_size(file, tmp_path):
         (file.parent / f"other{number}.jpg").write_bytes(encode(scene(1600, 1400, seed=number)))
     models = ["efficientnet-lite0", "efficientnet-lite0-int8", "pixels"]
     lookalike.index(file.parent, tmp_path / "c", models=models)
-    table = Collection.open(tmp_path / "c")
+    table = Table.open(tmp_path / "c")
     for space in models:
         first = next(iter(lookalike.search(table, file, space=space)))
         assert (first.uri, first.distance) == (str(file), 0)
@@ -161,7 +162,7 @@ def test_a_network_that_takes_more_changes_no_others_vectors(file, tmp_path):
     models = ["efficientnet-lite0-int8", "pixels"]
     lookalike.index(file, tmp_path / "alone", models=models)
     lookalike.index(file, tmp_path / "beside", models=[*models, tmp_path / "vast.toml"])
-    alone, beside = Collection.open(tmp_path / "alone"), Collection.open(tmp_path / "beside")
+    alone, beside = Table.open(tmp_path / "alone"), Table.open(tmp_path / "beside")
     for space in models:
         assert (alone.vectors(space)[1] == beside.vectors(space)[1]).all()
     whole = imaging.prepare(imaging.decode(file.read_bytes()), resolve(tmp_path / "vast.toml"))

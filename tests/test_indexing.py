@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 
 import lookalike
-from lookalike import Collection
 from lookalike.errors import ModelError, SourceError, SpaceError
 from lookalike.indexing.run import Settings
 from lookalike.models.registry import resolve
+from lookalike.store.table import Table
 
 
 def picture(path, seed, size=(48, 36)):
@@ -50,7 +50,7 @@ def counts(report):
 
 def stored(path):
     """Return {uri: (label, width, height, pixel vector)} of a collection."""
-    table = Collection.open(path)
+    table = Table.open(path)
     ids, matrix = table.vectors("pixels")
     facts = table.take(ids, ["uri", "label", "width", "height"])
     columns = (facts[name].to_pylist() for name in ("uri", "label", "width", "height"))
@@ -209,7 +209,7 @@ def test_one_bad_file_is_recorded_once_and_stops_nothing(run, folder, tmp_path):
     assert run(settings=Settings(retry_failures=True)).failures == report.failures
     shutil.copy(folder / "cats" / "1.png", folder / "cats" / "bad.jpg")
     assert counts(run()) == {"added": 1, "unchanged": 6, "images": 7}
-    assert len(Collection.open(tmp_path / "c").failures()) == 0
+    assert len(Table.open(tmp_path / "c").failures()) == 0
 
 
 def test_a_failure_that_is_deleted_is_forgotten(run, folder, tmp_path):
@@ -217,7 +217,7 @@ def test_a_failure_that_is_deleted_is_forgotten(run, folder, tmp_path):
     run()
     (folder / "bad.jpg").unlink()
     assert counts(run()) == {"unchanged": 6, "images": 6}
-    assert len(Collection.open(tmp_path / "c").failures()) == 0
+    assert len(Table.open(tmp_path / "c").failures()) == 0
 
 
 def test_an_image_whose_new_content_is_bad_is_no_longer_found(run, folder, tmp_path):
@@ -238,7 +238,7 @@ def test_an_image_that_cannot_be_read_for_now_keeps_its_vector(run, folder, tmp_
     target.unlink()
     (tmp_path / "away.png").rename(target)
     assert counts(run()) == {"updated": 1, "unchanged": 5, "images": 6}
-    assert len(Collection.open(tmp_path / "c").failures()) == 0
+    assert len(Table.open(tmp_path / "c").failures()) == 0
 
 
 def test_the_pixel_cap_is_a_setting(run, folder):
@@ -281,8 +281,8 @@ def test_batches_threads_and_commits_do_not_change_the_rows(sample, tmp_path_fac
     ]
     rows = []
     for path in (reference, other):
-        ids, matrix = Collection.open(path).vectors("efficientnet-lite0-int8")
-        facts = Collection.open(path).take(ids, names)
+        ids, matrix = Table.open(path).vectors("efficientnet-lite0-int8")
+        facts = Table.open(path).take(ids, names)
         order = np.argsort(facts["uri"].to_pylist())
         rows.append((facts.take(order).drop(["id"]), matrix[order]))
     assert rows[0][0].equals(rows[1][0])
@@ -291,7 +291,7 @@ def test_batches_threads_and_commits_do_not_change_the_rows(sample, tmp_path_fac
 
 def test_a_space_added_later_fills_what_is_there(run, folder, tmp_path):
     run()
-    table = Collection.open(tmp_path / "c")
+    table = Table.open(tmp_path / "c")
     half = replace(resolve("pixels"), name="half", size=(16, 16), dim=768)
     report = run(folder / "cats", models=[half])
     assert counts(report) == {"updated": 3, "images": 6}
@@ -389,7 +389,7 @@ def test_one_emptied_folder_does_not_keep_the_others_from_being_swept(run, folde
 def test_a_collection_object_that_lags_behind_is_brought_up_to_date(run, folder, tmp_path):
     other = picture(tmp_path / "other" / "x.png", 50).parent
     run()
-    lagging = Collection.open(tmp_path / "c")
+    lagging = Table.open(tmp_path / "c")
     run(other)
     picture(other / "y.png", 51)
     (other / "x.png").unlink()
@@ -407,7 +407,7 @@ def test_a_home_folders_collection_is_one_place(run, folder, tmp_path, monkeypat
     monkeypatch.setenv("HOME", str(tmp_path))
     lookalike.index(folder, "~/mine", models=["pixels"])
     assert len(stored(tmp_path / "mine")) == 6
-    assert len(lookalike.search("~/mine", "~/in/cats/1.png", not_self=True)) == 5
+    assert len(lookalike.search("~/mine", "~/in/cats/1.png", exclude_self=True)) == 5
 
 
 def test_a_collection_whose_making_was_cut_short_is_made_again(run, tmp_path):

@@ -14,19 +14,20 @@ import pytest
 from PIL import Image
 
 import lookalike
-from lookalike import Collection, imaging
+from lookalike import imaging
 from lookalike.errors import ModelError
 from lookalike.indexing.run import Settings
 from lookalike.models import embedder
 from lookalike.models.registry import resolve
 from lookalike.sources import local
+from lookalike.store.table import Table
 
 SPACES = ["efficientnet-lite0-int8", "pixels"]
 
 
 def rows(path) -> dict[str, tuple]:
     """Return what a collection holds of each uri, its vectors included."""
-    table = Collection.open(path)
+    table = Table.open(path)
     ids, _ = table.vectors("pixels")
     facts = table.take(
         ids, ["uri", "label", "sha256", "width", "height", "thumbnail", "spaces"]
@@ -87,7 +88,7 @@ def test_an_interrupt_keeps_all_that_was_finished(folder, tmp_path, monkeypatch,
             models=["pixels"],
             settings=Settings(batch=batch, threads=threads),
         )
-    kept = Collection.open(tmp_path / "c").count()
+    kept = Table.open(tmp_path / "c").count()
     assert kept == len(decoded)
     assert 15 <= kept < 40
     report = lookalike.index(folder, tmp_path / "c")
@@ -104,7 +105,7 @@ def test_a_model_that_fails_in_a_thread_ends_the_run_and_keeps_what_was_committe
     settings = Settings(batch=2, threads=2, commit_rows=4)
     with pytest.raises(ModelError, match="not finite or beyond 65,504"):
         lookalike.index(folder, tmp_path / "c", models=[dark], settings=settings)
-    kept = Collection.open(tmp_path / "c").count()
+    kept = Table.open(tmp_path / "c").count()
     assert 0 < kept < 40
     (folder / "20-white.png").unlink()
     report = lookalike.index(folder, tmp_path / "c", settings=settings)
@@ -118,11 +119,11 @@ def test_a_model_that_fails_in_a_thread_ends_the_run_and_keeps_what_was_committe
 def test_a_commit_is_made_when_there_are_rows_enough_or_time_has_gone_by(
     folder, tmp_path, options, commits
 ):
-    table = Collection.create(tmp_path / "c", [resolve("pixels")])
+    table = Table.create(tmp_path / "c", [resolve("pixels")])
     before = table.version
     settings = replace(Settings(batch=4, threads=1, commit_seconds=1000.0), **options)
     lookalike.index(folder, table, settings=settings)
-    assert Collection.open(tmp_path / "c").version - before == commits
+    assert Table.open(tmp_path / "c").version - before == commits
 
 
 def test_a_space_added_later_is_the_only_one_that_is_embedded(folder, tmp_path, monkeypatch):

@@ -10,12 +10,12 @@ import threading
 import numpy as np
 import pytest
 
-from lookalike import Collection
 from lookalike.errors import InputError, SpaceError
 from lookalike.projection import layouts
 from lookalike.projection.map import REFIT_SHARE, make_map
 from lookalike.projection.quality import neighbours
 from lookalike.store import maps
+from lookalike.store.table import Table
 from made import SPACE, add_rows, clusters, make_collection
 
 
@@ -193,7 +193,7 @@ def test_without_umap_the_error_says_how_to_get_it(collection, monkeypatch):
 
 def test_a_kept_map_is_returned_as_it_is(collection):
     first, when = make_map(collection), written(collection)
-    again = make_map(Collection.open(collection.path))
+    again = make_map(Table.open(collection.path))
     assert written(collection) == when
     assert first.to_dict() == again.to_dict()
 
@@ -330,7 +330,7 @@ def test_an_interrupt_leaves_the_kept_map(tmp_path):
 INTERRUPTED_IN_THE_TREE = """
 import signal, sys
 import numpy as np
-from lookalike import Collection
+from lookalike.store.table import Table
 from lookalike.projection import map as mapping
 
 smallest, trees = np.min, []
@@ -343,7 +343,7 @@ def interrupting(array, *args, **kwargs):
             signal.raise_signal(signal.SIGINT)
     return smallest(array, *args, **kwargs)
 
-collection = Collection.open(sys.argv[1])
+collection = Table.open(sys.argv[1])
 np.min = interrupting
 try:
     mapping.make_map(collection, fresh=True)
@@ -366,7 +366,7 @@ def photographs_map(caltech, tmp_path_factory):
     """A map of all photographs, and their labels; the shared collection itself is left alone."""
     path = tmp_path_factory.mktemp("map") / "collection"
     shutil.copytree(caltech.path, path)
-    collection = Collection.open(path)
+    collection = Table.open(path)
     made = make_map(collection)
     return collection, made, np.array(collection.take(made.ids, ["label"])["label"].to_pylist())
 

@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 
 import lookalike
-from lookalike import Collection
 from lookalike.errors import InputError, SpaceError
 from lookalike.indexing.metadata import describe
 from lookalike.models.registry import resolve
+from lookalike.store.table import Table
 
 
 def picture(path, seed, size=(12, 8)):
@@ -36,7 +36,7 @@ def folder(tmp_path):
 @pytest.fixture
 def table(folder, tmp_path):
     lookalike.index(folder, tmp_path / "c", models=["pixels"])
-    return Collection.open(tmp_path / "c")
+    return Table.open(tmp_path / "c")
 
 
 @pytest.fixture
@@ -53,9 +53,7 @@ def write(tmp_path):
 def values(table, *columns):
     """Return {file name: value, or values} of every image, as the collection is now."""
     rows = [
-        row
-        for batch in Collection.open(table.path).scan(["uri", *columns])
-        for row in batch.to_pylist()
+        row for batch in Table.open(table.path).scan(["uri", *columns]) for row in batch.to_pylist()
     ]
     told = {row["uri"].rsplit("/", 1)[1]: tuple(row[column] for column in columns) for row in rows}
     return {name: row[0] for name, row in told.items()} if len(columns) == 1 else told
@@ -71,7 +69,7 @@ def test_a_csvs_columns_get_the_narrowest_kind_that_holds_them(table, write):
     described = describe(table, file)
     assert (described.images, described.changed, described.unmatched) == (3, 3, [])
     assert described.columns == ["whole", "number", "yes", "when", "text", "code", "big"]
-    assert Collection.open(table.path).metadata == {
+    assert Table.open(table.path).metadata == {
         "whole": "int64",
         "number": "float64",
         "yes": "bool",
@@ -102,7 +100,7 @@ def test_a_parquets_columns_keep_their_types(table, tmp_path):
     }
     pq.write_table(pa.table(columns), tmp_path / "facts.parquet")
     describe(table, tmp_path / "facts.parquet")
-    assert list(Collection.open(table.path).metadata.values()) == [
+    assert list(Table.open(table.path).metadata.values()) == [
         "int64",
         "float64",
         "float64",
@@ -142,7 +140,7 @@ def test_rows_that_match_no_image_are_named_and_add_no_column(table, write, tmp_
         [],
         [str(tmp_path / "0.png")],
     )
-    assert Collection.open(table.path).metadata == {}
+    assert Table.open(table.path).metadata == {}
     described = describe(table, write("uri,n\nin/0.png,1\ns3://bucket/x.png,2\n"))
     assert (described.images, described.unmatched) == (1, ["s3://bucket/x.png"])
 
@@ -277,7 +275,7 @@ def test_index_joins_after_it_has_indexed(folder, write, tmp_path):
         "unmatched": 1,
         "first_unmatched": [str(folder / "new.png")],
     }
-    table = Collection.open(tmp_path / "c")
+    table = Table.open(tmp_path / "c")
     picture(folder / "new.png", 9)
     assert lookalike.index(folder, table).metadata is None
     assert values(table, "n")["new.png"] is None

@@ -14,6 +14,7 @@ import lookalike
 from lookalike.drawing.matches import draw_matches
 from lookalike.errors import InputError
 from lookalike.models.registry import resolve
+from lookalike.store.table import Table
 from lookalike.types import Matches
 
 COUNT = 12
@@ -28,14 +29,14 @@ def noise(seed: int, width: int, height: int) -> Image.Image:
     return Image.fromarray(pixels + np.uint8(10 * seed))
 
 
-def indexed(folder: Path) -> lookalike.Collection:
+def indexed(folder: Path) -> Table:
     """Twelve pictures in two folders, of several sizes, in two Spaces."""
     for seed in range(COUNT):
         path = folder / "pictures" / ("even" if seed % 2 == 0 else "odd") / f"{seed}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         noise(seed, 90 + 30 * (seed % 3), 120).save(path)
     lookalike.index(folder / "pictures", folder / "collection", models=["pixels", SMALL])
-    return lookalike.Collection.open(folder / "collection")
+    return Table.open(folder / "collection")
 
 
 def original(uri: str) -> Image.Image:
@@ -44,7 +45,7 @@ def original(uri: str) -> Image.Image:
 
 
 @pytest.fixture(scope="module")
-def collection(tmp_path_factory) -> lookalike.Collection:
+def collection(tmp_path_factory) -> Table:
     return indexed(tmp_path_factory.mktemp("pictures"))
 
 
@@ -53,9 +54,7 @@ def query() -> Image.Image:
     return noise(3, 200, 100)
 
 
-def answer(
-    collection: lookalike.Collection, query: Image.Image, k: int, space: str = "pixels"
-) -> Matches:
+def answer(collection: Table, query: Image.Image, k: int, space: str = "pixels") -> Matches:
     return lookalike.search(collection, np.asarray(query), k=k, space=space)
 
 
@@ -200,7 +199,7 @@ def test_pictures_of_extreme_shape(tmp_path):
     for width, height in [(1, 5000), (5000, 1), (1, 1), (3000, 2)]:
         noise(1, width, height).save(folder / f"{width}x{height}.png")
     lookalike.index(folder, tmp_path / "collection", models=["pixels"])
-    table = lookalike.Collection.open(tmp_path / "collection")
+    table = Table.open(tmp_path / "collection")
     for query in (noise(1, 1, 5000), noise(1, 5000, 1)):
         matches = answer(table, query, 4)
         assert len(matches) == 4

@@ -47,7 +47,7 @@ def test_distances_and_order_equal_a_plain_computation(collection, query, space)
     vector = embedder.load(model).embed(
         imaging.prepare(imaging.decode(query.read_bytes()), model)[None]
     )[0]
-    ids, matrix = collection.vectors(space)
+    ids, matrix = collection.table.vectors(space)
     distances = np.linalg.norm(
         matrix.astype(np.float64) - vector.astype(np.float16).astype(np.float64), axis=1
     )
@@ -71,22 +71,22 @@ def test_a_collections_path_serves_as_well(collection, query):
     assert lookalike.search(collection.path, query, k=3).ids.tolist() == expected.ids.tolist()
 
 
-def test_not_self_leaves_out_the_querys_own_row_and_still_gives_k(collection, query):
+def test_exclude_self_leaves_out_the_querys_own_row_and_still_gives_k(collection, query):
     whole = lookalike.search(collection, query, k=5)
     for form in (query, query.read_bytes()):
-        rest = lookalike.search(collection, form, k=4, not_self=True)
+        rest = lookalike.search(collection, form, k=4, exclude_self=True)
         assert rest.ids.tolist() == whole.ids[1:].tolist()
 
 
-def test_not_self_keeps_a_copy_of_a_query_that_has_a_row_of_its_own(query, tmp_path):
+def test_exclude_self_keeps_a_copy_of_a_query_that_has_a_row_of_its_own(query, tmp_path):
     (tmp_path / "in").mkdir()
     for name in ("a.jpg", "b.jpg"):
         shutil.copy(query, tmp_path / "in" / name)
     lookalike.index(tmp_path / "in", tmp_path / "c", models=["pixels"])
-    assert lookalike.search(tmp_path / "c", tmp_path / "in" / "a.jpg", not_self=True).uris == [
+    assert lookalike.search(tmp_path / "c", tmp_path / "in" / "a.jpg", exclude_self=True).uris == [
         str(tmp_path / "in" / "b.jpg")
     ]
-    assert len(lookalike.search(tmp_path / "c", query, not_self=True)) == 0
+    assert len(lookalike.search(tmp_path / "c", query, exclude_self=True)) == 0
 
 
 def test_ties_are_ordered_by_id(query, tmp_path):
@@ -143,13 +143,15 @@ def test_a_filter_narrows_before_the_nearest_are_taken(collection, query):
     )
 
 
-def test_a_filter_and_not_self_go_together(collection, query):
+def test_a_filter_and_exclude_self_go_together(collection, query):
     where = "label = 'butterfly'"
     assert len(lookalike.search(collection, query, where=where)) == 5
-    rest = lookalike.search(collection, query, where=where, not_self=True)
+    rest = lookalike.search(collection, query, where=where, exclude_self=True)
     assert len(rest) == 4
     assert str(query) not in rest.uris
-    assert len(lookalike.search(collection, query, k=3, where="label = 'cat'", not_self=True)) == 3
+    assert (
+        len(lookalike.search(collection, query, k=3, where="label = 'cat'", exclude_self=True)) == 3
+    )
 
 
 def test_a_filter_that_nothing_fits_gives_no_matches(collection, query):

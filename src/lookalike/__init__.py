@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lookalike.collection import Collection as Collection
+    from lookalike.collection import backup as backup
+    from lookalike.collection import check as check
+    from lookalike.collection import index as index
+    from lookalike.collection import optimize as optimize
+    from lookalike.collection import restore as restore
+    from lookalike.collection import search as search
+    from lookalike.collection import search_many as search_many
     from lookalike.errors import LookalikeError as LookalikeError
-    from lookalike.indexing.run import index as index
-    from lookalike.maintenance.backup import backup as backup
-    from lookalike.maintenance.backup import restore as restore
-    from lookalike.maintenance.check import check as check
-    from lookalike.maintenance.optimize import optimize as optimize
-    from lookalike.retrieval.search import search as search
-    from lookalike.retrieval.search import search_many as search_many
     from lookalike.types import Matches as Matches
 
 __all__ = [
@@ -42,13 +42,13 @@ _HOMES = {
     "Collection": "lookalike.collection",
     "LookalikeError": "lookalike.errors",
     "Matches": "lookalike.types",
-    "backup": "lookalike.maintenance.backup",
-    "check": "lookalike.maintenance.check",
-    "index": "lookalike.indexing.run",
-    "optimize": "lookalike.maintenance.optimize",
-    "restore": "lookalike.maintenance.backup",
-    "search": "lookalike.retrieval.search",
-    "search_many": "lookalike.retrieval.search",
+    "backup": "lookalike.collection",
+    "check": "lookalike.collection",
+    "index": "lookalike.collection",
+    "optimize": "lookalike.collection",
+    "restore": "lookalike.collection",
+    "search": "lookalike.collection",
+    "search_many": "lookalike.collection",
 }
 
 

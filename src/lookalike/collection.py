@@ -1,5 +1,404 @@
-"""The public object: a collection of images that is indexed, searched, evaluated and kept."""
+"""The public object: one collection of images that is indexed, searched, evaluated, mapped and maintained."""
 
-from lookalike.store.table import Table as Collection
+# Each method imports the package that does its work: opening and searching a collection must load
+# neither the evaluation nor the map, and `import lookalike.collection` none of them.
 
-__all__ = ["Collection"]
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import platformdirs
+
+from lookalike.store.table import Table
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import pyarrow as pa
+
+    from lookalike.evaluation.scores import Evaluation
+    from lookalike.indexing.run import Report, Settings
+    from lookalike.maintenance.backup import BackupReport
+    from lookalike.maintenance.integrity import CheckReport
+    from lookalike.maintenance.optimize import OptimizeReport
+    from lookalike.projection.layouts import Method
+    from lookalike.projection.map import Map
+    from lookalike.retrieval.query import Queries, QueryInput
+    from lookalike.retrieval.search import Searcher
+    from lookalike.sources import Labels, Scan
+    from lookalike.types import Kind, Matches, Model
+
+__all__ = [
+    "Collection",
+    "backup",
+    "check",
+    "default_path",
+    "index",
+    "optimize",
+    "restore",
+    "search",
+    "search_many",
+]
+
+
+def default_path() -> str:
+    """Return the path of the default collection.
+
+    It is the value of ``LOOKALIKE_COLLECTION``, or else the folder ``default`` in the user's data folder.
+    """
+    named = os.environ.get("LOOKALIKE_COLLECTION")
+    return named or str(Path(platformdirs.user_data_dir("lookalike", appauthor=False), "default"))
+
+
+class Collection:
+    """A collection of images with one or more Spaces.
+
+    It reads one version of its table until `refresh`, or a change that it makes itself, moves it on. The embedder
+    and the vectors of a Space are loaded by its first search and kept for the next ones.
+
+    Parameters
+    ----------
+    table
+        The table that holds the images; `open` and `create` make it.
+
+    Attributes
+    ----------
+    table
+        The table that holds the images.
+    """
+
+    def __init__(self, table: Table) -> None:
+        self.table = table
+        self._searchers: dict[str, Searcher] = {}
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str] | None = None) -> Collection:
+        """Open an existing collection at its newest version; None opens the default one.
+
+        Raises
+        ------
+        CollectionError
+            If the path holds no collection, or the collection is damaged or written by a newer Lookalike.
+        """
+        return cls(Table.open(default_path() if path is None else path))
+
+    @classmethod
+    def create(
+        cls, path: str | os.PathLike[str], models: Sequence[str | Path | Model]
+    ) -> Collection:
+        """Create an empty collection with one Space for each model.
+
+        Parameters
+        ----------
+        path
+            A folder that is new or empty.
+        models
+            Names of the catalog, paths to ``.onnx`` or ``.toml`` files, or Models.
+
+        Raises
+        ------
+        CollectionError
+            If the folder already holds something or cannot be written.
+        ModelError
+            If a model is unknown.
+        """
+        from lookalike.models import registry
+
+        return cls(Table.create(path, [registry.resolve(model) for model in models]))
+
+    @staticmethod
+    def exists(path: str | os.PathLike[str]) -> bool:
+        """Return whether there is a collection at a path."""
+        return Table.exists(path)
+
+    @property
+    def path(self) -> str:
+        """The folder that holds the collection."""
+        return self.table.path
+
+    @property
+    def version(self) -> int:
+        """The number of the version that is read; each commit makes a new one."""
+        return self.table.version
+
+    @property
+    def models(self) -> dict[str, Model]:
+        """The Model that fills each Space, by the Space's name."""
+        return self.table.models
+
+    @property
+    def spaces(self) -> list[str]:
+        """The names of the Spaces; the first is the default."""
+        return list(self.table.models)
+
+    @property
+    def metadata(self) -> dict[str, Kind]:
+        """The type of each metadata column, by its name."""
+        return self.table.metadata
+
+    def __len__(self) -> int:
+        return self.table.count()
+
+    def __repr__(self) -> str:
+        return f"Collection({self.path!r}, version={self.version})"
+
+    def refresh(self) -> None:
+        """Move on to the newest version."""
+        self.table.refresh()
+
+    def index(
+        self,
+        paths: Scan | Sequence[str | os.PathLike[str]] | str | os.PathLike[str],
+        *,
+        models: Sequence[str | Path | Model] = (),
+        labels: Labels = "folder",
+        hidden: bool = False,
+        metadata: str | os.PathLike[str] | None = None,
+        settings: Settings | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> Report:
+        """Bring the collection up to date with the images under some paths; see `lookalike.indexing.run.index`."""
+        from lookalike.indexing import run
+
+        return run.index(
+            paths,
+            self.table,
+            models=models,
+            labels=labels,
+            hidden=hidden,
+            metadata=metadata,
+            settings=settings,
+            progress=progress,
+        )
+
+    def search(
+        self,
+        query: Queries = (),
+        *,
+        positive: Queries = (),
+        negative: Queries = (),
+        k: int = 10,
+        space: str | None = None,
+        where: str | None = None,
+        exclude_self: bool = False,
+        exact: bool = False,
+    ) -> Matches:
+        """Return the k images that are nearest to the query.
+
+        Parameters
+        ----------
+        query
+            A path, a row's uri, the bytes of an image file, a Pillow image, uint8 ``[height, width(, 3 or 4)]``,
+            a `RowQuery` or a `VectorQuery`. Or a list of them, some perhaps as `WeightedQuery`: the search then
+            uses their weighted mean.
+        positive
+            More queries; they count as if they were in `query`.
+        negative
+            Queries to keep away from: their weighted mean is subtracted. Where the Model's vectors have unit length,
+            the result is scaled to unit length; see `lookalike.vectors.combine`.
+        k
+            The number of matches; all images if there are fewer.
+        space
+            The Space to measure distances in; None for the first.
+        where
+            A filter such as ``label = 'cat' and width > 300``. Only images that fit are compared, and the k nearest
+            of them are returned. See `lookalike.store.filters`.
+        exclude_self
+            Whether to leave out the rows of the queries: the row with the same path, or else the rows with the same
+            content.
+        exact
+            Whether to compare every row even if the Space has an index. Without an index, every row is compared.
+
+        Raises
+        ------
+        InputError
+            If k is below 1, the filter cannot be used, a row does not exist, a weight is not above 0, there is no
+            positive query, or the negative queries cancel the positive ones.
+        ImageError
+            If a query cannot be decoded as an image.
+        SpaceError
+            If the collection has no such Space, or the Space is empty.
+        ModelError, WeightsError, CollectionError
+            If the Space's Model cannot be run, or the collection cannot be read.
+        """
+        return self.searcher(space).search(
+            [*_listed(query), *_listed(positive)],
+            negative=negative,
+            k=k,
+            where=where,
+            exclude_self=exclude_self,
+            exact=exact,
+        )
+
+    def search_many(
+        self, queries: Iterable[QueryInput], *, k: int = 10, space: str | None = None
+    ) -> list[Matches]:
+        """Return the k nearest images of each query by comparing every image.
+
+        The answers equal those of `search` with ``exact=True``. All queries share one pass over the vectors, which
+        costs a fraction of separate searches.
+        """
+        return self.searcher(space).search_many(queries, k=k)
+
+    def searcher(self, space: str | None = None) -> Searcher:
+        """Return the Searcher of a Space, made on first use; None is the first Space."""
+        from lookalike.retrieval.search import Searcher
+
+        name = self.table.space(space)
+        if name not in self._searchers:
+            self._searchers[name] = Searcher(self.table, name)
+        return self._searchers[name]
+
+    def select(self, where: str) -> npt.NDArray[np.int64]:
+        """Return the ids of the images that fit a filter, in rising order; see `lookalike.store.filters`."""
+        return self.table.select(where)
+
+    def evaluate(
+        self,
+        *,
+        spaces: Sequence[str] | str = (),
+        split: str | os.PathLike[str] | pa.Table | None = None,
+        seed: int = 0,
+        resamples: int = 1000,
+        progress: Callable[[int], None] | None = None,
+    ) -> Evaluation:
+        """Measure how well Spaces bring together images of one label; see `lookalike.evaluation.evaluate`."""
+        from lookalike.evaluation.evaluate import evaluate
+
+        return evaluate(
+            self.table,
+            spaces=spaces,
+            split=split,
+            seed=seed,
+            resamples=resamples,
+            progress=progress,
+        )
+
+    def map(
+        self,
+        *,
+        space: str | None = None,
+        method: Method = "tsne",
+        seed: int = 0,
+        perplexity: float | Literal["auto"] = "auto",
+        rebuild: bool = False,
+    ) -> Map:
+        """Return the map of a Space; see `lookalike.projection.map.make_map`."""
+        from lookalike.projection.map import make_map
+
+        return make_map(
+            self.table,
+            space=space,
+            method=method,
+            seed=seed,
+            perplexity=perplexity,
+            fresh=rebuild,
+        )
+
+    def remove(self, uris: Sequence[str]) -> int:
+        """Remove images by uri or path, a folder with everything below it, and return the number of rows removed.
+
+        The files themselves are not touched.
+
+        Raises
+        ------
+        InputError
+            If a uri matches nothing in the collection; then nothing is removed.
+        """
+        return self.table.remove(uris)
+
+    def failures(self) -> pa.Table:
+        """Return the files that could not be indexed: a table with the columns uri and error."""
+        return self.table.failures()
+
+    def optimize(self, **options: Any) -> OptimizeReport:
+        """Make the collection quick to search and its files few; see `lookalike.maintenance.optimize.optimize`."""
+        from lookalike.maintenance.optimize import optimize
+
+        return optimize(self.table, **options)
+
+    def check(
+        self, *, files: bool = False, progress: Callable[[int, int], None] | None = None
+    ) -> CheckReport:
+        """Check the newest version without changing anything; see `lookalike.maintenance.check.check`."""
+        from lookalike.maintenance.check import check
+
+        return check(self.table, files=files, progress=progress)
+
+    def backup(
+        self, target: str | os.PathLike[str], *, progress: Callable[[int, int], None] | None = None
+    ) -> BackupReport:
+        """Copy the newest version to a folder, or update an earlier backup there; see `maintenance.backup`."""
+        from lookalike.maintenance.backup import backup
+
+        return backup(self.table, target, progress=progress)
+
+
+# The shortcuts below take a Collection, its path, or None for the default collection. A Collection that is kept
+# answers its second search faster: it holds the embedder and the vectors.
+CollectionOrPath = Collection | Table | str | os.PathLike[str] | None
+
+
+def index(
+    paths: Scan | Sequence[str | os.PathLike[str]] | str | os.PathLike[str],
+    collection: CollectionOrPath = None,
+    **options: Any,
+) -> Report:
+    """Index images into a collection, which is created if need be; see `Collection.index`."""
+    from lookalike.indexing import run
+
+    path = default_path() if collection is None else collection
+    return run.index(paths, path.table if isinstance(path, Collection) else path, **options)
+
+
+def search(collection: CollectionOrPath, query: Queries = (), **options: Any) -> Matches:
+    """Search a collection; see `Collection.search`."""
+    return _opened(collection).search(query, **options)
+
+
+def search_many(
+    collection: CollectionOrPath, queries: Iterable[QueryInput], **options: Any
+) -> list[Matches]:
+    """Search a collection by many queries at once; see `Collection.search_many`."""
+    return _opened(collection).search_many(queries, **options)
+
+
+def optimize(collection: CollectionOrPath = None, **options: Any) -> OptimizeReport:
+    """Optimize a collection; see `Collection.optimize`."""
+    return _opened(collection).optimize(**options)
+
+
+def check(collection: CollectionOrPath = None, **options: Any) -> CheckReport:
+    """Check a collection; see `Collection.check`."""
+    return _opened(collection).check(**options)
+
+
+def backup(
+    collection: CollectionOrPath, target: str | os.PathLike[str], **options: Any
+) -> BackupReport:
+    """Back up a collection; see `Collection.backup`."""
+    return _opened(collection).backup(target, **options)
+
+
+def restore(
+    source: str | os.PathLike[str], target: str | os.PathLike[str] | None = None, **options: Any
+) -> BackupReport:
+    """Make a collection from a backup; see `lookalike.maintenance.backup.restore`."""
+    from lookalike.maintenance import backup as backups
+
+    return backups.restore(source, default_path() if target is None else target, **options)
+
+
+def _opened(collection: CollectionOrPath) -> Collection:
+    if isinstance(collection, Collection):
+        return collection
+    if isinstance(collection, Table):
+        return Collection(collection)
+    return Collection.open(collection)
+
+
+def _listed(queries: Queries) -> Sequence[Any]:
+    return queries if isinstance(queries, list | tuple) else [queries]

@@ -15,11 +15,11 @@ import pytest
 
 import lookalike
 import made
-from lookalike import Collection
 from lookalike.errors import BusyError, CollectionError
 from lookalike.projection.map import make_map
 from lookalike.store import ann, upkeep
 from lookalike.store import copy as copies
+from lookalike.store.table import Table
 from made import SPACE
 
 
@@ -40,7 +40,7 @@ def place(whole, tmp_path) -> Path:
 
 def contents(path: Path) -> dict[str, object]:
     """Return all that a user finds in a collection."""
-    collection = Collection.open(path)
+    collection = Table.open(path)
     rows = collection.table.to_table(with_row_id=True).sort_by("_rowid").to_pylist()
     plane = make_map(collection, method="pca")
     return {
@@ -65,7 +65,7 @@ def test_a_backup_is_a_collection_with_all_that_was_there(place, tmp_path):
     assert contents(tmp_path / "backup") == contents(place)
     assert contents(place)["tuned"] is not None
     assert lookalike.check(tmp_path / "backup").sound
-    assert (copied.images, copied.version, copied.kept) == (190, Collection.open(place).version, 0)
+    assert (copied.images, copied.version, copied.kept) == (190, Table.open(place).version, 0)
     assert done[-1][0] == done[-1][1] > 0
     parts = (tmp_path / "backup" / name for name in ("images.lance", "maps"))
     assert copied.copied == sum(
@@ -77,14 +77,14 @@ def test_a_backup_is_a_collection_with_all_that_was_there(place, tmp_path):
         "images.lance",
         "maps",
     ]
-    made.add_rows(Collection.open(tmp_path / "new" / "restored"), np.eye(16, dtype=np.float32))
+    made.add_rows(Table.open(tmp_path / "new" / "restored"), np.eye(16, dtype=np.float32))
     assert lookalike.check(tmp_path / "new" / "restored").images == 206
 
 
 def test_an_earlier_backup_is_brought_up_to_date_without_copying_again(place, tmp_path):
     first = lookalike.backup(place, tmp_path / "backup")
     before = files(tmp_path / "backup")
-    made.add_rows(Collection.open(place), np.eye(16, dtype=np.float32)[:1])
+    made.add_rows(Table.open(place), np.eye(16, dtype=np.float32)[:1])
     second = lookalike.backup(place, tmp_path / "backup")
     assert second.kept > first.copied * 0.7
     kept = {name for name, inode in files(tmp_path / "backup").items() if before.get(name) == inode}
@@ -103,7 +103,7 @@ def test_a_first_index_is_copied_beside_rows_that_were_copied_before(tmp_path):
     lookalike.backup(collection, tmp_path / "backup")
     lookalike.optimize(collection, min_rows=10, recall=0.9)
     lookalike.backup(collection, tmp_path / "backup")
-    assert ann.current_tuning(Collection.open(tmp_path / "backup"), SPACE) is not None
+    assert ann.current_tuning(Table.open(tmp_path / "backup"), SPACE) is not None
 
 
 class Removing:
@@ -115,7 +115,7 @@ class Removing:
     def __call__(self, done: int, total: int) -> None:
         if self.times and done < total:
             self.times -= 1
-            other = Collection.open(self.path)
+            other = Table.open(self.path)
             made.add_rows(other, np.eye(16, dtype=np.float32)[[self.times % 16]])
             upkeep.remove_old_versions(other, timedelta(0))
 
@@ -138,7 +138,7 @@ def test_a_full_disk_is_told_of_though_the_collection_changes_at_each_try(
     place, tmp_path, monkeypatch
 ):
     def full(descriptor: int) -> None:
-        made.add_rows(Collection.open(place), np.eye(16, dtype=np.float32)[:1])
+        made.add_rows(Table.open(place), np.eye(16, dtype=np.float32)[:1])
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
@@ -147,7 +147,7 @@ def test_a_full_disk_is_told_of_though_the_collection_changes_at_each_try(
 
 
 def test_a_collection_that_goes_before_anything_is_copied_is_told(place, tmp_path):
-    collection = Collection.open(place)
+    collection = Table.open(place)
     shutil.rmtree(place)
     with (
         pytest.raises(CollectionError, match=str(place)),
@@ -159,7 +159,7 @@ def test_a_collection_that_goes_before_anything_is_copied_is_told(place, tmp_pat
 
 def test_a_backup_follows_a_collection_whose_files_were_all_rewritten(place, tmp_path):
     lookalike.backup(place, tmp_path / "backup")
-    collection = Collection.open(place)
+    collection = Table.open(place)
     made.add_rows(collection, np.eye(16, dtype=np.float32)[:9])
     collection.remove(["/pictures/000003.jpg"])
     lookalike.optimize(collection, keep_days=0, min_rows=10, recall=0.9)
@@ -173,14 +173,14 @@ def test_a_file_of_the_earlier_backup_that_has_decayed_is_copied_again(place, tm
     lookalike.backup(place, tmp_path / "backup")
     decay(tmp_path / "backup")
     assert not lookalike.check(tmp_path / "backup").sound
-    made.add_rows(Collection.open(place), np.eye(16, dtype=np.float32)[:1])
+    made.add_rows(Table.open(place), np.eye(16, dtype=np.float32)[:1])
     lookalike.backup(place, tmp_path / "backup")
     assert lookalike.check(tmp_path / "backup").sound
 
 
 def decay(path: Path) -> str:
     """Change one number of a vector, which the store itself does not notice; return the file's name."""
-    vector = Collection.open(path).vectors(SPACE)[1][10].tobytes()
+    vector = Table.open(path).vectors(SPACE)[1][10].tobytes()
     for file in (path / "images.lance" / "data").iterdir():
         data = bytearray(file.read_bytes())
         if vector in data:
@@ -207,7 +207,7 @@ def test_a_bit_that_flipped_in_a_backup_is_found(place, tmp_path):
 def test_a_damaged_collection_takes_no_backups_place(place, tmp_path):
     lookalike.backup(place, tmp_path / "backup")
     before = contents(tmp_path / "backup")
-    collection = Collection.open(place)
+    collection = Table.open(place)
     made.add_rows(collection, np.full((1, 16), 3, np.float32))
     with pytest.raises(
         CollectionError,
@@ -243,7 +243,7 @@ def test_what_is_there_is_never_overwritten(place, tmp_path):
 
 def test_what_is_older_or_has_parted_takes_no_newer_backups_place(place, tmp_path):
     shutil.copytree(place, tmp_path / "older")
-    made.add_rows(Collection.open(place), np.eye(16, dtype=np.float32))
+    made.add_rows(Table.open(place), np.eye(16, dtype=np.float32))
     lookalike.backup(place, tmp_path / "backup")
     shutil.rmtree(place)
     shutil.move(tmp_path / "older", place)
@@ -251,7 +251,7 @@ def test_what_is_older_or_has_parted_takes_no_newer_backups_place(place, tmp_pat
         with pytest.raises(CollectionError, match="newer than the collection"):
             lookalike.backup(place, tmp_path / "backup")
         # The same number of versions, but another one.
-        made.add_rows(Collection.open(place), np.eye(16, dtype=np.float32)[:1])
+        made.add_rows(Table.open(place), np.eye(16, dtype=np.float32)[:1])
     assert lookalike.check(tmp_path / "backup").images == 206
 
 
@@ -326,13 +326,13 @@ def test_a_later_backup_that_is_killed_leaves_the_one_before_or_the_new_one(
 ):
     target = tmp_path / "backup"
     lookalike.backup(place, target)
-    before = Collection.open(target).version
-    made.add_rows(Collection.open(place), np.eye(16, dtype=np.float32))
+    before = Table.open(target).version
+    made.add_rows(Table.open(place), np.eye(16, dtype=np.float32))
     done = subprocess.run(
         [sys.executable, "-c", KILLED, str(place), str(target), *moment], check=False
     )
     assert done.returncode == -signal.SIGKILL
-    assert Collection.open(target).version == before + (moment[0] == "os.remove")
+    assert Table.open(target).version == before + (moment[0] == "os.remove")
     report = lookalike.check(target)
     assert report.sound, report.faults
     finish(place, target)

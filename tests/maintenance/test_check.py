@@ -14,11 +14,11 @@ import pytest
 
 import lookalike
 import made
-from lookalike import Collection
 from lookalike.errors import CollectionError
 from lookalike.models import registry
 from lookalike.projection.map import make_map
 from lookalike.store import maps
+from lookalike.store.table import Table
 from lookalike.types import Model, Weights
 from made import SPACE
 
@@ -75,7 +75,7 @@ def rewrite(place: Path, uri: str, **columns: object) -> int:
         schema=pa.schema([schema.field(name) for name in values]),
     )
     table.merge_insert("uri").when_matched_update_all().execute(rows)
-    return next(iter(Collection.open(place).existing_rows([uri]).values())).id
+    return next(iter(Table.open(place).existing_rows([uri]).values())).id
 
 
 def test_a_sound_collection_passes(place):
@@ -88,18 +88,18 @@ def test_a_sound_collection_passes(place):
     assert report.maps == [{"space": SPACE, "method": "pca", "rows": ROWS + 2, "gone": 0}]
     assert done[-1] == (ROWS + 3, ROWS + 3)
     assert {"uri", "label", SPACE} <= {
-        index.field_names[0] for index in Collection.open(place).table.describe_indices()
+        index.field_names[0] for index in Table.open(place).table.describe_indices()
     }
     assert report.to_dict()["sound"] is True
 
 
 def test_an_empty_collection_passes(tmp_path):
-    Collection.create(tmp_path / "empty", [Model(SPACE, "numbers", "pixels", (1, 1), 4)])
+    Table.create(tmp_path / "empty", [Model(SPACE, "numbers", "pixels", (1, 1), 4)])
     assert lookalike.check(tmp_path / "empty").sound
 
 
 def test_a_map_whose_rows_have_gone_since_is_no_fault(place):
-    collection = Collection.open(place)
+    collection = Table.open(place)
     collection.remove(["/late/1.jpg"])
     report = lookalike.check(place)
     assert report.sound
@@ -207,14 +207,14 @@ def test_a_bad_row_is_named(place, columns, what):
     assert f"/pictures/000007.jpg (id {row_id}): " in faults
     assert what in faults
     assert "\n" not in faults
-    collection = Collection.open(place)
+    collection = Table.open(place)
     collection.remove(["/pictures/000007.jpg"])
     assert lookalike.check(place).sound
 
 
 def test_vectors_that_need_no_unit_length_may_have_any(tmp_path):
     model = Model(SPACE, "numbers", "pixels", (1, 1), 4, unit_length=False)
-    made.add_rows(Collection.create(tmp_path / "long", [model]), np.full((2, 4), 7, np.float32))
+    made.add_rows(Table.create(tmp_path / "long", [model]), np.full((2, 4), 7, np.float32))
     assert lookalike.check(tmp_path / "long").sound
 
 
@@ -228,15 +228,13 @@ def test_a_uri_that_two_rows_have_is_named_and_can_be_mended(place):
     row = table.to_table(filter="uri = '/pictures/000007.jpg'")
     lance.write_dataset(row, table.uri, mode="append")
     assert "/pictures/000007.jpg (id 7): 2 rows have this uri." in told(place)
-    Collection.open(place).remove(["/pictures/000007.jpg"])
+    Table.open(place).remove(["/pictures/000007.jpg"])
     assert lookalike.check(place).sound
 
 
 @pytest.mark.parametrize("column", ["uri", "label", SPACE])
 def test_a_damaged_index_is_named(place, column):
-    index = next(
-        i for i in Collection.open(place).table.describe_indices() if i.field_names == [column]
-    )
+    index = next(i for i in Table.open(place).table.describe_indices() if i.field_names == [column])
     for segment in index.segments:
         for file in (images_of(place) / "_indices" / str(segment.uuid)).iterdir():
             file.write_bytes(b"no index")
@@ -289,7 +287,7 @@ def test_a_model_whose_weights_are_not_here_is_not_checked(tmp_path):
     model = replace(
         registry.resolve("efficientnet-lite0"), weights=Weights("gone.pth", sha256="0" * 64)
     )
-    Collection.create(tmp_path / "collection", [model])
+    Table.create(tmp_path / "collection", [model])
     report = lookalike.check(tmp_path / "collection")
     assert report.sound
     assert report.unchecked == [
@@ -299,7 +297,7 @@ def test_a_model_whose_weights_are_not_here_is_not_checked(tmp_path):
 
 def test_a_model_that_is_not_what_filled_the_space_is_a_fault(tmp_path):
     model = replace(registry.resolve("efficientnet-lite0"), graph="0" * 64)
-    Collection.create(tmp_path / "collection", [model])
+    Table.create(tmp_path / "collection", [model])
     assert "and 000000000000 filled its Space" in told(tmp_path / "collection")
 
 
@@ -336,9 +334,9 @@ def test_only_the_first_thousand_faults_are_told_in_full(tmp_path):
 
 
 def test_a_check_changes_nothing_and_sees_the_newest(place):
-    collection = Collection.open(place)
+    collection = Table.open(place)
     made.add_rows(
-        Collection.open(place), np.eye(16, dtype=np.float32)[:1], uris=["/pictures/newest.jpg"]
+        Table.open(place), np.eye(16, dtype=np.float32)[:1], uris=["/pictures/newest.jpg"]
     )
     before = sorted((path, path.stat().st_mtime_ns) for path in place.rglob("*"))
     report = lookalike.check(collection)

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 import lookalike
-from lookalike import Collection
 from lookalike.errors import InputError, SpaceError
 from lookalike.indexing.run import Settings
 from lookalike.maintenance import optimize as optimizing
 from lookalike.store import ann, tuning
+from lookalike.store.table import Table
 from made import SPACE, add_rows, drawn, in_two_parts, make_collection
 
 ROWS = 1500
@@ -32,7 +32,7 @@ def pictures(sample, tmp_path_factory):
     """The drawn sample in pixel space, among many pictures between two of its; optimized."""
     path = tmp_path_factory.mktemp("optimized") / "c"
     lookalike.index(sample, path, models=["pixels"])
-    table = Collection.open(path)
+    table = Table.open(path)
     _, matrix = table.vectors("pixels")
     random = np.random.default_rng(0)
     one, two = random.integers(0, len(matrix), (2, ROWS))
@@ -70,7 +70,7 @@ def test_search_is_approximate_then_and_says_how_good(pictures, query):
 
 def test_exact_overrides_and_both_agree(pictures, sample):
     path, _ = pictures
-    table = Collection.open(path)
+    table = Table.open(path)
     hits = 0
     for file in sorted(sample.rglob("*.jpg")):
         near, exact = (lookalike.search(table, file, k=10, exact=exact) for exact in (False, True))
@@ -87,7 +87,7 @@ def test_exact_overrides_and_both_agree(pictures, sample):
 
 def test_the_query_itself_is_left_out(pictures, query):
     path, _ = pictures
-    matches = lookalike.search(path, query, k=10, not_self=True)
+    matches = lookalike.search(path, query, k=10, exclude_self=True)
     assert len(matches) == 10
     assert str(query) not in matches.uris
     assert not matches.exact
@@ -97,9 +97,9 @@ def test_an_approximate_search_does_not_load_the_matrix(pictures, query):
     path, _ = pictures
     whole = 4 * 3072 * ROWS
     for exact, most in ((False, whole / 4), (True, None)):
-        table = Collection.open(path)
+        table = Table.open(path)
         lookalike.search(table, query, k=1, exact=exact)  # loads what is loaded but once
-        table = Collection.open(path)
+        table = Table.open(path)
         tracemalloc.start()
         lookalike.search(table, query, k=10, exact=exact)
         peak = tracemalloc.get_traced_memory()[1]
@@ -166,12 +166,12 @@ def test_an_index_run_leaves_few_new_rows_out_of_the_index_and_keeps_its_recall(
 
 def test_a_second_time_changes_nothing(collection):
     first = lookalike.optimize(collection, min_rows=1000)
-    version = Collection.open(collection.path).version
+    version = Table.open(collection.path).version
     second = lookalike.optimize(collection, min_rows=1000)
     assert [report.spaces[0].did for report in (first, second)] == ["built", "kept"]
     assert first.spaces[0].recall == second.spaces[0].recall
     assert first.spaces[0].index == "IVF_RQ, 1 partition, 5 bits a number"
-    assert Collection.open(collection.path).version == version
+    assert Table.open(collection.path).version == version
 
 
 def test_new_rows_are_taken_into_the_index_and_many_have_it_built_anew(collection):
@@ -253,7 +253,7 @@ def test_killed_at_any_step_it_leaves_a_collection_that_answers(collection, step
         [sys.executable, "-c", KILLED, collection.path, step, str(delay)], check=False
     )
     assert done.returncode == 9
-    again = Collection.open(collection.path)
+    again = Table.open(collection.path)
     np.testing.assert_array_equal(again.vectors(SPACE)[0], ids)
     np.testing.assert_array_equal(again.vectors(SPACE)[1], matrix)
     assert (ann.nearest(again, SPACE, query, 10) is None) == (step != "Removing")
@@ -263,13 +263,13 @@ def test_killed_at_any_step_it_leaves_a_collection_that_answers(collection, step
 
 def test_a_writer_at_work_loses_nothing(collection):
     def write():
-        own = Collection.open(collection.path)
+        own = Table.open(collection.path)
         for number in range(10):
             add_rows(own, drawn(5, seed=number), uris=[f"/more/{number}/{row}" for row in range(5)])
 
     writer = threading.Thread(target=write)
     writer.start()
-    lookalike.optimize(Collection.open(collection.path), min_rows=1000, keep_days=0)
+    lookalike.optimize(Table.open(collection.path), min_rows=1000, keep_days=0)
     writer.join()
     collection.refresh()
     assert collection.count(SPACE) == ROWS + 20 + 50
@@ -283,7 +283,7 @@ def test_index_builds_it_once_there_are_enough_rows_and_keeps_it_up(sample, tmp_
     matches = lookalike.search(tmp_path / "c", query)
     assert not matches.exact
     assert matches.uris == lookalike.search(tmp_path / "c", query, exact=True).uris
-    table = Collection.open(tmp_path / "c")
+    table = Table.open(tmp_path / "c")
     table.remove([str(sample / "cat")])
     lookalike.index(sample, table, settings=settings)
     table.refresh()

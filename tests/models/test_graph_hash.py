@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 import lookalike
-from lookalike import Collection
 from lookalike.errors import ModelError
 from lookalike.models import embedder
 from lookalike.models.registry import resolve
+from lookalike.store.table import Table
 from lookalike.types import Model
 
 NAME = "efficientnet-lite0-int8"
@@ -38,12 +38,12 @@ def noise() -> np.ndarray:
 
 def test_the_collection_keeps_the_hash_of_what_filled_it(cache, few, tmp_path):
     lookalike.index(few, tmp_path / "c", models=[NAME, "pixels"])
-    models = Collection.open(tmp_path / "c").models
+    models = Table.open(tmp_path / "c").models
     assert models[NAME].graph == embedder.load(resolve(NAME)).model.graph
     assert models["pixels"].graph is None
     assert resolve(NAME).graph is None
     lookalike.index(few, tmp_path / "c", models=["efficientnet-lite0"])
-    assert Collection.open(tmp_path / "c").models["efficientnet-lite0"].graph not in {
+    assert Table.open(tmp_path / "c").models["efficientnet-lite0"].graph not in {
         None,
         models[NAME].graph,
     }
@@ -64,9 +64,9 @@ def test_an_onnx_files_hash_is_its_own(cache, tmp_path):
     assert embedder.load(model).model.graph == embedder.load(resolve(NAME)).model.graph
 
 
-def collection_of_another(path: Path, graph: str | None, images: Path) -> Collection:
+def collection_of_another(path: Path, graph: str | None, images: Path) -> Table:
     """Make a collection whose Space says that another graph filled it."""
-    table = Collection.create(path, [replace(resolve(NAME), graph=graph)])
+    table = Table.create(path, [replace(resolve(NAME), graph=graph)])
     file = next(images.iterdir())
     row = {
         "uri": [str(file)],

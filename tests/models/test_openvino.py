@@ -11,11 +11,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-import lookalike
 from lookalike import imaging
 from lookalike.errors import ModelError
 from lookalike.models import embedder
 from lookalike.models.registry import resolve
+from lookalike.store.table import Table
 from lookalike.types import Model
 
 BASES = ["efficientnet-lite0", "efficientnet-lite0-int8"]
@@ -148,4 +148,4 @@ def test_a_description_indexes_and_searches_and_nothing_is_told_to_anyone(sample
     assert done.stdout == "car car car\n"
     assert done.stderr == ""
     assert list((tmp_path / "home").iterdir()) == []
-    assert lookalike.Collection.open(tmp_path / "c").models["fast"].runtime == "openvino"
+    assert Table.open(tmp_path / "c").models["fast"].runtime == "openvino"

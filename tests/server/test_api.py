@@ -13,9 +13,9 @@ from PIL import Image
 
 import lookalike
 from live import serving
-from lookalike import Collection
 from lookalike.models import registry
-from lookalike.retrieval.search import Example, Row
+from lookalike.retrieval.query import RowQuery, WeightedQuery
+from lookalike.store.table import Table
 
 
 def send(live, *files, **question):
@@ -62,7 +62,7 @@ def test_collections_tell_what_there_is(server):
 
 def test_a_search_by_rows_is_the_librarys(server, collection):
     answer = server.search(plus=[{"id": 3}], k=7)
-    assert same(answer, lookalike.search(collection, Row(3), k=7))
+    assert same(answer, lookalike.search(collection, RowQuery(3), k=7))
     told = answer.json()
     assert (told["collection"], told["space"], told["exact"], told["recall"]) == (
         "drawn", "efficientnet-lite0-int8", True, None,
@@ -74,11 +74,11 @@ def test_a_search_by_rows_is_the_librarys(server, collection):
     )
     expected = lookalike.search(
         collection,
-        [Example(Row(3), 2), Row(17)],
-        minus=[Example(Row(30), 0.5), Row(31)],
+        [WeightedQuery(RowQuery(3), 2), RowQuery(17)],
+        negative=[WeightedQuery(RowQuery(30), 0.5), RowQuery(31)],
         space="pixels",
         where="label != 'cat'",
-        not_self=True,
+        exclude_self=True,
         k=9,
     )
     assert same(answer, expected)
@@ -95,7 +95,11 @@ def test_a_search_by_pictures_is_the_librarys(server, collection, query, sample)
         "k": 45,
     }
     expected = lookalike.search(
-        collection, [Example(others[2], 3), Row(5)], minus=others[1], not_self=True, k=45
+        collection,
+        [WeightedQuery(others[2], 3), RowQuery(5)],
+        negative=others[1],
+        exclude_self=True,
+        k=45,
     )
     assert same(send(server, *others, **question), expected)
     assert same(
@@ -122,7 +126,7 @@ def test_an_upload_is_searched_by_later(server, collection, query):
 
 def test_distances_to_all(server, collection):
     told = server.api.post("distances", json={"plus": [{"id": 3}]}).json()
-    matches = lookalike.search(collection, Row(3), k=45)
+    matches = lookalike.search(collection, RowQuery(3), k=45)
     found = dict(zip(told["ids"], told["distances"], strict=True))
     assert list(found) == sorted(found)
     np.testing.assert_allclose(
@@ -171,7 +175,7 @@ def test_a_large_thumbnail_is_made_of_the_file(tmp_path):
     (tmp_path / "in").mkdir()
     Image.effect_noise((900, 600), 50).convert("RGB").save(tmp_path / "in" / "noise.png")
     lookalike.index(tmp_path / "in", tmp_path / "c", models=["pixels"])
-    (row,) = Collection.open(tmp_path / "c").vectors("pixels")[0].tolist()
+    (row,) = Table.open(tmp_path / "c").vectors("pixels")[0].tolist()
     sizes = {}
     for option in ("--originals", "--no-originals"):
         with serving("-c", tmp_path / "c", option) as live:

@@ -11,6 +11,7 @@ from PIL import Image
 
 import lookalike
 from live import problem, raw, serving
+from lookalike.store.table import Table
 
 JSON = {"content-type": "application/json"}
 WILD_IDS = (
@@ -106,7 +107,7 @@ def row_of_a_file(tmp_path):
     return (
         tmp_path / "c",
         file,
-        int(lookalike.Collection.open(tmp_path / "c").vectors("pixels")[0][0]),
+        int(Table.open(tmp_path / "c").vectors("pixels")[0][0]),
     )
 
 
@@ -158,7 +159,7 @@ def test_a_picture_in_a_text_is_not_sent(tmp_path):
     (tmp_path / "in").mkdir()
     Image.new("RGB", (40, 30), "red").save(tmp_path / "in" / "page.html.bmp")
     lookalike.index(tmp_path / "in", tmp_path / "c", models=["pixels"])
-    row = int(lookalike.Collection.open(tmp_path / "c").vectors("pixels")[0][0])
+    row = int(Table.open(tmp_path / "c").vectors("pixels")[0][0])
     with serving("-c", tmp_path / "c") as live:
         answer = live.api.get(f"rows/{row}/original")
         assert (answer.headers["content-type"], answer.headers["x-content-type-options"]) == (

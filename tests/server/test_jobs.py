@@ -11,6 +11,7 @@ import lookalike
 from live import serving
 from lookalike.evaluation.evaluate import evaluate
 from lookalike.projection.map import make_map
+from lookalike.store.table import Table
 
 
 @pytest.fixture
@@ -48,7 +49,7 @@ def test_an_evaluation_is_told_as_it_goes_and_kept(own):
         assert told[-1][0] == "done"
         assert {name for name, _ in told[:-1]} <= {"progress"}
         assert (told[-1][1]["done"], told[-1][1]["total"]) == (20, 20)
-        expected = json.loads(json.dumps(evaluate(own, spaces=["pixels"]).to_dict()))
+        expected = json.loads(json.dumps(evaluate(Table.open(own), spaces=["pixels"]).to_dict()))
         assert live.api.get("evaluation").json() == told[-1][1]["result"] == expected
         assert [one["id"] for one in live.api.get("jobs").json()["jobs"]] == [job["id"]]
 
@@ -60,7 +61,7 @@ def test_a_map_is_the_librarys_and_places_what_is_asked(own, query):
         job = begin(live, kind="map", method="pca")
         assert events(live, job["id"])[-1][0] == "done"
         told = live.api.get("map", params={"method": "pca"}).json()
-        plane = make_map(lookalike.Collection.open(own), method="pca")
+        plane = make_map(Table.open(own), method="pca")
         assert told["ids"] == plane.ids.tolist()
         places = plane.unit_square().round(5)
         assert [told["x"], told["y"]] == [places[:, 0].tolist(), places[:, 1].tolist()]

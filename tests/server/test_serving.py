@@ -19,6 +19,7 @@ from command import lookalike as run
 from live import serving
 from lookalike.indexing.run import Settings
 from lookalike.server.serving import bind
+from lookalike.store.table import Table
 
 
 def until(condition, seconds: float = 20.0):
@@ -163,7 +164,7 @@ def test_answers_never_mix_two_versions(own, sample, tmp_path):
             thread.start()
         for label in ("car", "butterfly"):
             lookalike.index(sample / label, own, settings=Settings(commit_rows=1, batch=1))
-            until(lambda: total(live) == lookalike.Collection.open(own).count())
+            until(lambda: total(live) == Table.open(own).count())
         stop.set()
         for thread in threads:
             thread.join()

@@ -15,7 +15,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 import lookalike
-from lookalike import Collection, imaging
+from lookalike import imaging
 from lookalike.errors import CollectionError, ImageError, ModelError
 from lookalike.models.cache import EmbedderCache
 from lookalike.server import thumbnails
@@ -23,6 +23,7 @@ from lookalike.server.app import make_app
 from lookalike.server.problems import Problem
 from lookalike.server.registry import CollectionView
 from lookalike.server.uploads import EmbedRequest, Uploads
+from lookalike.store.table import Table
 
 # What is not nearly black comes to numbers that no collection can keep.
 DARK = 'architecture = "pixels"\nsize = [4, 4]\ndim = 48\nunit_length = false\nstd = [0.001, 0.001, 0.001]\n'
@@ -30,7 +31,7 @@ DARK = 'architecture = "pixels"\nsize = [4, 4]\ndim = 48\nunit_length = false\ns
 
 @pytest.fixture
 def view(collection):
-    return CollectionView("drawn", Collection.open(collection), EmbedderCache())
+    return CollectionView("drawn", Table.open(collection), EmbedderCache())
 
 
 @pytest.fixture
@@ -115,9 +116,7 @@ def test_a_picture_that_cannot_be_embedded_keeps_no_other_back(tmp_path):
     (tmp_path / "dark.toml").write_text(DARK)
     Image.new("RGB", (8, 8)).save(tmp_path / "black.png")
     lookalike.index(tmp_path, tmp_path / "c", models=[str(tmp_path / "dark.toml")])
-    searcher = CollectionView("dark", Collection.open(tmp_path / "c"), EmbedderCache()).searcher(
-        None
-    )
+    searcher = CollectionView("dark", Table.open(tmp_path / "c"), EmbedderCache()).searcher(None)
     uploads = Uploads(1 << 30, 10**8)
 
     def picture(grey):
@@ -154,13 +153,13 @@ from PIL import Image
 from lookalike.models.cache import EmbedderCache
 from lookalike.server.registry import CollectionView
 from lookalike.server.uploads import EmbedRequest, Uploads
-from lookalike import Collection
+from lookalike.store.table import Table
 
 def picture(shade):
     Image.new("RGB", (3000, 3000), (shade, 0, 0)).save(file := io.BytesIO(), "PNG")
     return file.getvalue()
 
-searcher = CollectionView("drawn", Collection.open(sys.argv[1]), EmbedderCache()).searcher("pixels")
+searcher = CollectionView("drawn", Table.open(sys.argv[1]), EmbedderCache()).searcher("pixels")
 uploads, pictures = Uploads(1 << 30, 10**8), [picture(shade) for shade in range(17)]
 uploads.run([EmbedRequest(pictures[:1], searcher, list)])
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -226,7 +225,7 @@ def test_a_collection_that_cannot_be_read_keeps_no_others_thumbnails_back(
     view, collection, tmp_path
 ):
     shutil.copytree(collection, tmp_path / "gone")
-    gone = CollectionView("gone", Collection.open(tmp_path / "gone"), EmbedderCache())
+    gone = CollectionView("gone", Table.open(tmp_path / "gone"), EmbedderCache())
     shutil.rmtree(tmp_path / "gone")
     row = int(view.row_cache.ids[0])
     lost, one = thumbnails.read([(gone, row), (view, row)])
@@ -236,9 +235,9 @@ def test_a_collection_that_cannot_be_read_keeps_no_others_thumbnails_back(
 
 def test_a_row_without_a_thumbnail_keeps_no_other_back(view, tmp_path, query):
     lookalike.index(query, tmp_path / "c", models=["pixels"])
-    table = Collection.open(tmp_path / "c")
+    table = Table.open(tmp_path / "c")
     table.update({"uri": [str(query)], "thumbnail": [b""]})
-    bare = CollectionView("bare", Collection.open(tmp_path / "c"), EmbedderCache())
+    bare = CollectionView("bare", Table.open(tmp_path / "c"), EmbedderCache())
     none, one = thumbnails.read(
         [(bare, int(bare.row_cache.ids[0])), (view, int(view.row_cache.ids[0]))]
     )

@@ -8,8 +8,8 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
-from lookalike import Collection
 from lookalike.store import ann, tuning, upkeep
+from lookalike.store.table import Table
 from lookalike.vectors.exact import Gallery
 from made import SPACE, add_rows, clusters, make_collection
 
@@ -304,7 +304,7 @@ def test_without_a_valid_record_there_is_no_approximate_search(fresh, spoil):
     assert ann.nearest(fresh, SPACE, query, 10) is not None
     text = fresh.table.config()[ann.config_key(SPACE)]
     fresh.table.update_config({ann.config_key(SPACE): spoil(text)})
-    for collection in (fresh, Collection.open(fresh.path)):
+    for collection in (fresh, Table.open(fresh.path)):
         collection.refresh()
         assert ann.nearest(collection, SPACE, query, 10) is None
 

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lookalike import Collection
 from lookalike.errors import InputError
 from lookalike.store.filters import MAX_LENGTH
+from lookalike.store.table import Table
 from made import SPACE, make_collection
 
 KINDS = {
@@ -461,7 +461,7 @@ def test_like_takes_any_text_one_character_and_a_backslash_before_these(
 
 
 def test_metadata_columns_are_told_from_the_others(collection):
-    again = Collection.open(collection.path)
+    again = Table.open(collection.path)
     assert again.metadata == KINDS
     assert list(again.models) == [SPACE]
 

@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 
 import lookalike
-from lookalike import Collection
 from lookalike.errors import BusyError, CollectionError, InputError
 from lookalike.store import lock
 from lookalike.store.lock import UPKEEP, WRITER, hold
+from lookalike.store.table import Table
 from made import SPACE, add_rows, clusters, make_collection
 
 HOLDER = """
@@ -170,7 +170,7 @@ def test_reading_takes_no_lock(collection, tmp_path):
         )
     assert reader.returncode == 0
     (tmp_path / "c" / WRITER).unlink()
-    table = Collection.open(collection.path)
+    table = Table.open(collection.path)
     table.select("width is null")
     table.vectors(SPACE)
     table.failures()

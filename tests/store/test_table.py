@@ -11,13 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lookalike.collection import Collection
 from lookalike.errors import CollectionError, InputError, SpaceError
 from lookalike.models.registry import resolve
 from lookalike.store import upkeep
 from lookalike.store.diff import ContentIndex
 from lookalike.store.schema import column
-from lookalike.store.table import default_path
+from lookalike.store.table import Table, default_path
 from lookalike.types import Item, Model
 
 TINY = Model(
@@ -48,23 +47,23 @@ def item(uri, *, size=10, mtime_ns=20, label="a"):
 
 @pytest.fixture
 def table(tmp_path):
-    return Collection.create(tmp_path / "c", [TINY])
+    return Table.create(tmp_path / "c", [TINY])
 
 
 def test_created_empty_and_opened_again(table):
-    again = Collection.open(table.path)
+    again = Table.open(table.path)
     assert again.count() == 0
     assert again.models == {"tiny": TINY}
     assert len(again.failures()) == 0
 
 
 def test_the_folders_above_are_made(tmp_path):
-    assert Collection.create(tmp_path / "one" / "two" / "c", [TINY]).count() == 0
+    assert Table.create(tmp_path / "one" / "two" / "c", [TINY]).count() == 0
 
 
 def test_written_rows_are_read_back(table):
     table.upsert(rows(["/a", "/b"], value=1.5), replace=True)
-    ids, matrix = Collection.open(table.path).vectors("tiny")
+    ids, matrix = Table.open(table.path).vectors("tiny")
     assert matrix.dtype == np.float16
     np.testing.assert_array_equal(matrix, np.full((2, 6), 1.5))
     taken = table.take(ids[::-1], ["uri", "label", "width"])
@@ -126,7 +125,7 @@ def test_awkward_names_are_found_again(table):
     )
 )
 def test_any_text_is_a_name(tmp_path_factory, names):
-    table = Collection.create(tmp_path_factory.mktemp("any") / "c", [TINY])
+    table = Table.create(tmp_path_factory.mktemp("any") / "c", [TINY])
     uris = ["/" + name for name in names]
     table.upsert(rows(uris), replace=True)
     assert set(table.existing_rows(uris)) == set(uris)
@@ -276,8 +275,7 @@ def test_ids_outlive_deletion_and_compaction(table, monkeypatch):
     upkeep.tidy(table)
     assert len(table.table.get_fragments()) == 1
     after = {
-        uri: known.id
-        for uri, known in Collection.open(table.path).existing_rows(list(before)).items()
+        uri: known.id for uri, known in Table.open(table.path).existing_rows(list(before)).items()
     }
     assert after == {uri: row_id for uri, row_id in before.items() if uri not in {"/3", "/17"}}
     table.upsert(rows(["/3"]), replace=True)
@@ -286,7 +284,7 @@ def test_ids_outlive_deletion_and_compaction(table, monkeypatch):
 
 def test_two_writers_at_once_leave_every_row_once(table):
     def write():
-        own = Collection.open(table.path)
+        own = Table.open(table.path)
         for start in range(0, 40, 10):
             own.upsert(rows([f"/{n}" for n in range(start, start + 10)]), replace=True)
 
@@ -301,7 +299,7 @@ def test_two_writers_at_once_leave_every_row_once(table):
 
 
 def test_a_reader_stays_at_its_version_until_it_refreshes(table):
-    reader = Collection.open(table.path)
+    reader = Table.open(table.path)
     table.upsert(rows(["/a"]), replace=True)
     assert (reader.count(), table.count()) == (0, 1)
     assert reader.version < table.version
@@ -320,10 +318,10 @@ def test_what_is_no_collection_is_refused(tmp_path):
     (tmp_path / "folder" / "photo.jpg").touch()
     for path, words in [("nowhere", "does not exist"), ("folder", "is a folder but no collection")]:
         with pytest.raises(CollectionError, match=words):
-            Collection.open(tmp_path / path)
+            Table.open(tmp_path / path)
     for path in ("folder", "folder/photo.jpg"):
         with pytest.raises(CollectionError, match="already holds something"):
-            Collection.create(tmp_path / path, [TINY])
+            Table.create(tmp_path / path, [TINY])
 
 
 def test_a_damaged_table_is_refused_with_a_remedy(table, tmp_path):
@@ -331,7 +329,7 @@ def test_a_damaged_table_is_refused_with_a_remedy(table, tmp_path):
     for manifest in (tmp_path / "c" / "images.lance" / "_versions").iterdir():
         manifest.write_bytes(b"garbage")
     with pytest.raises(CollectionError, match=r"could not be opened.*put back a copy"):
-        Collection.open(tmp_path / "c")
+        Table.open(tmp_path / "c")
 
 
 def test_another_format_is_refused(tmp_path, monkeypatch):
@@ -340,12 +338,12 @@ def test_another_format_is_refused(tmp_path, monkeypatch):
     newer = schema.BASE.with_metadata({b"lookalike.format": b"99"})
     monkeypatch.setattr("lookalike.store.table.BASE", newer)
     with pytest.raises(CollectionError, match="format 99; this Lookalike reads 1"):
-        Collection.create(tmp_path / "c", [TINY])
+        Table.create(tmp_path / "c", [TINY])
 
 
 def test_a_table_that_is_damaged_under_a_reader_is_told_from_one_that_moved_on(table, tmp_path):
     table.upsert(rows(["/a"]), replace=True)
-    reader = Collection.open(table.path)
+    reader = Table.open(table.path)
     for folder, content in (("data", b""), ("_versions", b"garbage")):
         for file in (tmp_path / "c" / "images.lance" / folder).iterdir():
             file.write_bytes(content)
@@ -367,7 +365,7 @@ def test_a_column_that_its_model_does_not_describe_is_refused(tmp_path, monkeypa
         CollectionError,
         match=f"could not be opened: the column '{named}' does not hold the vectors",
     ):
-        Collection.create(tmp_path / "c", [TINY])
+        Table.create(tmp_path / "c", [TINY])
 
 
 def test_default_path_follows_the_environment(monkeypatch, tmp_path):
@@ -380,6 +378,6 @@ def test_default_path_follows_the_environment(monkeypatch, tmp_path):
 
 def test_the_models_whole_description_is_in_the_table(tmp_path):
     models = [resolve("efficientnet-lite0"), resolve("pixels")]
-    kept = Collection.create(tmp_path / "c", models).models
+    kept = Table.create(tmp_path / "c", models).models
     assert list(kept.values()) == models
     assert kept["efficientnet-lite0"].weights.sha256.startswith("57934424")

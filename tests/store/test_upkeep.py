@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 import lookalike
-from lookalike import Collection
 from lookalike.errors import CollectionError
 from lookalike.maintenance import optimize as optimizing
 from lookalike.store import upkeep
+from lookalike.store.table import Table
 from made import SPACE, add_rows, drawn, in_two_parts
 
 ROWS = 1500
@@ -36,7 +36,7 @@ def test_fragments_become_few_and_old_versions_go(collection):
     gone = lookalike.optimize(collection, keep_days=0)
     assert gone.freed > 0
     assert len(collection.table.versions()) == 1
-    again = Collection.open(collection.path).vectors(SPACE)
+    again = Table.open(collection.path).vectors(SPACE)
     np.testing.assert_array_equal(again[0], ids)
     np.testing.assert_array_equal(again[1], matrix)
 
@@ -92,7 +92,7 @@ def strays(collection):
 
 def test_files_of_no_version_go_at_once_and_all_others_stay(collection):
     lookalike.optimize(collection, min_rows=1000)
-    old = Collection.open(collection.path)
+    old = Table.open(collection.path)
     before = old.vectors(SPACE)
     add_rows(collection, drawn(5, seed=5))
     collection.remove(["/pictures/000003.jpg"])
@@ -113,7 +113,7 @@ def test_an_index_run_leaves_young_files_of_no_version_and_young_versions_alone(
     collection, monkeypatch
 ):
     monkeypatch.setattr("lookalike.store.upkeep._MANY_FRAGMENTS", 1)
-    made, reader = strays(collection), Collection.open(collection.path)
+    made, reader = strays(collection), Table.open(collection.path)
     optimizing.keep_up(collection)
     assert len(reader.vectors(SPACE)[0]) == ROWS + 20
     assert len(collection.table.get_fragments()) == 1
@@ -122,7 +122,7 @@ def test_an_index_run_leaves_young_files_of_no_version_and_young_versions_alone(
 
 def test_what_was_the_newest_version_just_now_stays_however_old_it_is(collection):
     time.sleep(1.1)
-    reader = Collection.open(collection.path)
+    reader = Table.open(collection.path)
     add_rows(collection, drawn(5, seed=5))
     upkeep.remove_old_versions(collection, timedelta(seconds=1))
     assert [found["version"] for found in collection.table.versions()] == [
@@ -133,7 +133,7 @@ def test_what_was_the_newest_version_just_now_stays_however_old_it_is(collection
 
 
 def test_a_reader_of_a_version_that_is_gone_is_told_so(collection):
-    reader = Collection.open(collection.path)
+    reader = Table.open(collection.path)
     version = reader.version
     add_rows(collection, drawn(5, seed=5))
     lookalike.optimize(collection, keep_days=0)
@@ -151,7 +151,7 @@ def test_a_reader_of_a_version_that_is_gone_is_told_so(collection):
 
 def test_while_another_optimizes_an_index_run_leaves_upkeep_to_it(collection, monkeypatch):
     monkeypatch.setattr("lookalike.store.upkeep._MANY_FRAGMENTS", 1)
-    done = threading.Thread(target=optimizing.keep_up, args=(Collection.open(collection.path),))
+    done = threading.Thread(target=optimizing.keep_up, args=(Table.open(collection.path),))
     with upkeep.maintenance_lock(collection):
         done.start()
         done.join()

@@ -14,6 +14,7 @@ import lookalike
 from lookalike.errors import InputError, LookalikeError
 from lookalike.indexing.metadata import describe
 from lookalike.indexing.run import Settings
+from lookalike.store.table import Table
 
 
 def tell(line: str) -> None:
@@ -44,7 +45,7 @@ def join(where: Path, file: str, rounds: int) -> None:
     for number in range(rounds):
         meet(where / f"joining{number}")
         try:
-            describe(lookalike.Collection.open(where / str(number)), file)
+            describe(Table.open(where / str(number)), file)
             tell("joined")
         except InputError as error:
             tell(str(error))
@@ -52,7 +53,7 @@ def join(where: Path, file: str, rounds: int) -> None:
 
 def count(path: str, uri: str, times: int) -> None:
     """Raise the number that the label of an image is, each time by one."""
-    table = lookalike.Collection.open(path)
+    table = Table.open(path)
     meet(Path(path, "meeting"))
     for _ in range(times):
         with table.write_lock():
@@ -66,10 +67,10 @@ def read(path: str, query: str) -> None:
     threading.Thread(target=lambda: stopped.append(sys.stdin.read()), daemon=True).start()
     turns, wrong = 0, []
     while not stopped and len(wrong) < 5:
-        if lookalike.Collection.exists(path):
+        if Table.exists(path):
             try:
-                wrong += faults(lookalike.Collection.open(path))
-                table = lookalike.Collection.open(path)
+                wrong += faults(Table.open(path))
+                table = Table.open(path)
                 if table.count("pixels"):
                     lookalike.search(table, query, space="pixels", k=5)
             except LookalikeError as error:
@@ -78,7 +79,7 @@ def read(path: str, query: str) -> None:
     tell(json.dumps({"turns": turns, "wrong": wrong}))
 
 
-def faults(table: lookalike.Collection) -> list[str]:
+def faults(table: Table) -> list[str]:
     """Return what is not as it must be in any version of a collection."""
     wrong = []
     batches = list(table.scan(["uri", "spaces", "thumbnail"]))

@@ -18,12 +18,12 @@ from PIL import Image
 import lookalike
 from command import COMMAND
 from command import lookalike as command
-from lookalike import Collection
 from lookalike.errors import CollectionError
 from lookalike.indexing.run import Settings
 from lookalike.models.registry import resolve
 from lookalike.retrieval.search import Searcher
 from lookalike.store.lock import UPKEEP, WRITER, hold
+from lookalike.store.table import Table
 from trust.side_by_side import faults
 
 PART = [sys.executable, str(Path(__file__).with_name("side_by_side.py"))]
@@ -70,7 +70,7 @@ def finish(*processes: subprocess.Popen[str], status: int = 0) -> list[str]:
 
 def check(path: Path, root: Path, spaces: tuple[str, ...]) -> None:
     """Check that a collection holds each picture under a folder once, with the vectors that its content has."""
-    table = Collection.open(path)
+    table = Table.open(path)
     assert faults(table) == []
     batches = [batch.to_pydict() for batch in table.scan(["uri"])]
     uris = {
@@ -125,9 +125,9 @@ def test_indexers_an_optimizer_a_map_and_readers_side_by_side(pictures, small, t
 
 def test_what_is_read_for_a_change_is_not_changed_by_another_before_it_is_made(indexed, pictures):
     uri = str(pictures / "a" / "0.png")
-    Collection.open(indexed).update({"uri": [uri], "label": ["0"]})
+    Table.open(indexed).update({"uri": [uri], "label": ["0"]})
     finish(*(start("count", indexed, uri, 15, words=PART) for _ in range(2)))
-    assert Collection.open(indexed).existing_rows([uri])[uri].label == "30"
+    assert Table.open(indexed).existing_rows([uri])[uri].label == "30"
 
 
 def test_begun_at_the_same_moment_both_make_the_collection_and_embed_the_same_files(
@@ -141,7 +141,7 @@ def test_begun_at_the_same_moment_both_make_the_collection_and_embed_the_same_fi
         )
     )
     for number in range(rounds):
-        assert faults(Collection.open(tmp_path / str(number))) == []
+        assert faults(Table.open(tmp_path / str(number))) == []
         lookalike.index(folder, tmp_path / str(number))
         check(tmp_path / str(number), folder, ("pixels", "small"))
 
@@ -155,7 +155,7 @@ def test_the_same_column_of_metadata_at_the_same_moment_has_one_kind(pictures, t
     files = [pictures / "a" / name for name in ("whole.csv", "words.csv")]
     told = finish(*(start("join", tmp_path, file, rounds, words=PART) for file in files))
     for number, results in enumerate(zip(*(out.splitlines() for out in told), strict=True)):
-        table = Collection.open(tmp_path / str(number))
+        table = Table.open(tmp_path / str(number))
         # Whole numbers can be text too, but not the other way.
         joined = {"int64": ["joined", False], "string": ["joined", "joined"]}[
             table.metadata["number"]
@@ -192,9 +192,9 @@ def test_a_file_that_another_indexes_anew_meanwhile_never_gets_vectors_of_two_co
         draw(changed, 1000)
         lookalike.index(pictures, indexed)
 
-    Collection.open(indexed).add_space(resolve(small))
+    Table.open(indexed).add_space(resolve(small))
     meanwhile(pictures, indexed, change)
-    assert faults(Collection.open(indexed)) == []
+    assert faults(Table.open(indexed)) == []
     lookalike.index(pictures, indexed)
     check(indexed, pictures, ("pixels", "small"))
 
@@ -241,12 +241,12 @@ def test_what_another_does_with_one_file_meanwhile_stays_and_keeps_no_other_out(
         if what == "changed":
             draw(first, 3000)
         if what == "removed":
-            Collection.open(indexed).remove([str(first)])
+            Table.open(indexed).remove([str(first)])
         else:
             lookalike.index(first, indexed)
 
     meanwhile(folder, indexed, other, batch=2)
-    known = Collection.open(indexed).existing_rows([str(file) for file in folder.iterdir()])
+    known = Table.open(indexed).existing_rows([str(file) for file in folder.iterdir()])
     assert len(known) == 6 - (what == "removed")
     if what == "changed":
         assert known[str(first)].sha256 == hashlib.sha256(first.read_bytes()).digest()
@@ -260,7 +260,7 @@ def test_a_sweep_leaves_what_another_added_and_passes_over_what_it_removed(index
 
     def other():
         draw(pictures / "c" / "new.png", 3000)
-        Collection.open(indexed).remove([str(gone[0])])
+        Table.open(indexed).remove([str(gone[0])])
         lookalike.index(pictures / "c", indexed)
 
     report = meanwhile(pictures, indexed, other)
@@ -279,9 +279,9 @@ def test_an_indexer_goes_on_although_the_version_that_it_read_is_removed(indexed
 
 def test_a_searcher_stays_at_its_version_or_says_that_it_is_gone(indexed, pictures):
     query = pictures / "a" / "0.png"
-    table = Collection.open(indexed)
+    table = Table.open(indexed)
     answer = lookalike.search(table, query)
-    Collection.open(indexed).remove([str(query)])
+    Table.open(indexed).remove([str(query)])
     lookalike.optimize(indexed)
     assert lookalike.search(table, query).uris == answer.uris
     lookalike.optimize(indexed, keep_days=0)
@@ -315,8 +315,8 @@ def test_an_optimizer_keeps_no_indexer_waiting(indexed, pictures, monkeypatch):
 
 WRITE = """
 import sys, numpy as np
-from lookalike import Collection
-table = Collection.open(sys.argv[1])
+from lookalike.store.table import Table
+table = Table.open(sys.argv[1])
 for turn in range(10_000):
     uris = [f"/w/{turn % 5}/{row}" for row in range(1000)]
     table.upsert({"uri": uris, "sha256": [bytes(32)] * 1000, "spaces": [["pixels"]] * 1000,
@@ -337,12 +337,12 @@ def test_what_writers_leave_that_were_killed_is_removed_by_optimize(indexed, pic
         if half_written():
             break
     assert half_written()
-    before = Collection.open(indexed)
+    before = Table.open(indexed)
     count = before.count()
     assert faults(before) == []
     command("optimize", "-c", indexed)
     assert not half_written()
-    after = Collection.open(indexed)
+    after = Table.open(indexed)
     assert (after.count(), faults(after), faults(before)) == (count, [], [])
     after.delete(after.ids_under(["/w/"]))
     check(indexed, pictures, ("pixels",))

@@ -18,10 +18,11 @@ import lookalike
 import made
 from command import lookalike as run
 from hub_server import hub_server
-from lookalike import Collection, imaging
+from lookalike import imaging
 from lookalike.errors import CollectionError, ReadOnlyError
 from lookalike.indexing.run import Settings
 from lookalike.projection.map import make_map
+from lookalike.store.table import Table
 
 MB = 1 << 20
 
@@ -162,7 +163,7 @@ def test_every_way_of_running_out_of_space_leaves_a_sound_collection(disk, tmp_p
         place = disk.place / "collection"
         shutil.copytree(tmp_path / "collection", place)
         disk.fill(but=free)
-        collection = Collection.open(place)
+        collection = Table.open(place)
         done, told = 0, "no space is left"
         try:
             for _ in range(4):
@@ -177,7 +178,7 @@ def test_every_way_of_running_out_of_space_leaves_a_sound_collection(disk, tmp_p
         disk.free()
         assert indexed(place) == 100 + 20 * done
         lookalike.optimize(place, keep_days=0)
-        made.add_rows(Collection.open(place), vectors[:1], uris=["/new/last"])
+        made.add_rows(Table.open(place), vectors[:1], uris=["/new/last"])
         assert indexed(place) == 101 + 20 * done
         shutil.rmtree(place)
 
@@ -339,7 +340,7 @@ def test_a_collection_on_a_read_only_disk_is_searched_and_told_from_a_damaged_on
 ):
     path = shutil.copytree(whole, disk.place / "collection")
     disk.remount("ro")
-    collection = Collection.open(path)
+    collection = Table.open(path)
     assert lookalike.search(collection, query, k=1).uris == [str(query)]
     assert indexed(path) == 45
     assert lookalike.index(pictures, path).unchanged == 45
@@ -404,7 +405,7 @@ def test_a_collection_that_vanishes_while_it_is_filled_is_not_begun_anew(picture
         moved = []
 
         def move(count: int, place=place, away=away, moment=moment, moved=moved) -> None:
-            if Collection.exists(place) and not moved and Collection.open(place).count() >= moment:
+            if Table.exists(place) and not moved and Table.open(place).count() >= moment:
                 place.rename(away)
                 moved.append(count)
 
@@ -427,7 +428,7 @@ def test_a_collection_that_vanishes_while_it_is_filled_is_not_begun_anew(picture
 
 def test_a_collection_that_vanishes_while_it_is_read_is_named(whole, pictures, query, tmp_path):
     path = shutil.copytree(whole, tmp_path / "collection")
-    collection = Collection.open(path)
+    collection = Table.open(path)
     lookalike.search(collection, query)
     shutil.rmtree(path)
     for use in (

@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 from onnx import numpy_helper
 from safetensors.numpy import save_file
 
-from lookalike import Collection
 from lookalike.datasets.manifest import SCHEMA, read_manifest
 from lookalike.errors import (
     ImageError,
@@ -35,6 +34,7 @@ from lookalike.models.graphs.builder import GraphBuilder
 from lookalike.models.tensors import read_tensors
 from lookalike.sources import Scan
 from lookalike.store import schema
+from lookalike.store.table import Table
 from lookalike.types import Model
 from made import make_collection
 
@@ -410,5 +410,5 @@ def test_a_collection_whose_model_was_tampered_with_is_refused(tmp_path, text, r
     spoilt = pa.schema(fields, metadata=table.schema.metadata)
     lance.write_dataset(rows.cast(spoilt), tmp_path / "d" / "images.lance")
     with pytest.raises(LookalikeError, match=reason) as caught:
-        Collection.open(tmp_path / "d")
+        Table.open(tmp_path / "d")
     assert str(tmp_path / "d") in str(caught.value)

@@ -18,6 +18,7 @@ import lookalike
 from command import lookalike as command
 from lookalike.errors import ModelError, WeightsError
 from lookalike.models import embedder, registry
+from lookalike.store.table import Table
 
 FLOAT = TensorProto.FLOAT
 MEAN = helper.make_node("ReduceMean", ["x"], ["mean"], axes=[2, 3], keepdims=0)
@@ -152,7 +153,7 @@ def test_other_numbers_beside_the_same_graph_are_another_model(folder, sample, t
     (folder / "data.bin").write_bytes(np.array([9, -9, 9], np.float32).tobytes())
     shutil.copy(query, tmp_path / "new.jpg")
     with pytest.raises(ModelError, match=r"takes from other files is not what filled the Space"):
-        lookalike.search(lookalike.Collection.open(tmp_path / "c"), np.full((9, 9, 3), 7, np.uint8))
+        lookalike.search(Table.open(tmp_path / "c"), np.full((9, 9, 3), 7, np.uint8))
 
 
 # What is no graph

@@ -20,6 +20,7 @@ import lookalike as library
 from command import lookalike, lookalike_json
 from lookalike.datasets.manifest import write_manifest
 from lookalike.sources import Scan, from_uri, to_uri
+from lookalike.store.table import Table
 
 NAMES = [
     "new\nline.png", "carriage\rreturn.png", "tab\t.png", "\x1b[31mred.png", "quo'te\".png", "'); DROP TABLE.png",
@@ -48,7 +49,7 @@ def indexed(folder: Path, collection: Path, **options) -> dict[str, int]:
 
 def contents(collection: Path) -> dict[str, bytes]:
     """Return the sha256 of each uri that the collection holds as an image."""
-    table = library.Collection.open(collection)
+    table = Table.open(collection)
     rows = table.take(table.vectors("pixels")[0], ["uri", "sha256"])
     assert len(set(rows["uri"].to_pylist())) == rows.num_rows
     return dict(zip(rows["uri"].to_pylist(), rows["sha256"].to_pylist(), strict=True))
@@ -91,7 +92,7 @@ def test_each_is_found_by_its_path_and_by_its_uri(odd, collection):
     for path in odd:
         for query in (path, to_uri(path)):
             assert library.search(collection, query, k=1).uris == [to_uri(path)]
-            rest = library.search(collection, query, k=len(odd), not_self=True).uris
+            rest = library.search(collection, query, k=len(odd), exclude_self=True).uris
             assert sorted(rest) == sorted(to_uri(other) for other in odd if other != path)
 
 
@@ -151,7 +152,7 @@ def test_removing_one_leaves_its_neighbours(odd, root, tmp_path):
     ):
         path = next(path for path in odd if path.name == name)
         before = contents(tmp_path / "c").keys()
-        assert library.Collection.open(tmp_path / "c").remove([str(path)]) == 1
+        assert Table.open(tmp_path / "c").remove([str(path)]) == 1
         assert before - contents(tmp_path / "c").keys() == {to_uri(path)}
     gone = os.fsdecode(b"\xff\xfe\x80.png")
     uris = [to_uri(path) for path in odd if path.name == gone]
@@ -190,7 +191,7 @@ def test_each_hard_link_and_symbolic_link_is_an_image_of_its_own(tmp_path):
     (tmp_path / "in" / "soft.png").symlink_to("first.png")
     assert indexed(tmp_path / "in", tmp_path / "c") == {"added": 3, "images": 3}
     assert len(set(contents(tmp_path / "c").values())) == 1
-    assert len(library.search(tmp_path / "c", first, not_self=True)) == 2
+    assert len(library.search(tmp_path / "c", first, exclude_self=True)) == 2
     first.unlink()
     # The hard link is a file still; the symbolic one leads nowhere for now, and keeps what it had.
     assert indexed(tmp_path / "in", tmp_path / "c") == {

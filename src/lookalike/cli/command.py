@@ -17,7 +17,7 @@ from lookalike.errors import LookalikeError
 from lookalike.io.files import DISK_FULL
 
 if TYPE_CHECKING:
-    from lookalike.store.table import Table
+    from lookalike.collection import Collection
 
 __all__ = [
     "CollectionOption",
@@ -105,12 +105,12 @@ def _told(error: OSError) -> str:
     return f"{told}. Name a file or folder that can be read and written."
 
 
-def open_collection(collection: str | None) -> Table:
+def open_collection(collection: str | None) -> Collection:
     """Open the collection that a command names, or the default one."""
     with store_imported():
-        from lookalike.store.table import Table, default_path
+        from lookalike.collection import Collection
 
-    return Table.open(collection or default_path())
+    return Collection.open(collection)
 
 
 @contextmanager

@@ -160,7 +160,7 @@ def _answers(collection: Table, split: pa.Table, output: Path) -> Iterator[Answe
     for number in range(count):
         label = labels[(2 * number + 1) * len(labels) // (2 * count)]
         path = from_uri(first[label])
-        matches = [searcher.search(path, k=_K, not_self=True) for searcher in searchers]
+        matches = [searcher.search(path, k=_K, exclude_self=True) for searcher in searchers]
         picture = output / f"result-{number + 1}.png"
         query = imaging.decode(path.read_bytes())
         draw_matches(query, matches, collection, picture, label=label, name=path.name)

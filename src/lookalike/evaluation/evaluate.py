@@ -28,7 +28,7 @@ from lookalike.evaluation.scores import (
     Evaluation,
     SpaceScores,
 )
-from lookalike.store.table import Table, default_path
+from lookalike.store.view import View
 from lookalike.tracing import span
 
 __all__ = ["Evaluation", "evaluate"]
@@ -41,7 +41,7 @@ _MEAN_CLASS_MAP = METRICS.index("mean_class_map")
 
 
 def evaluate(
-    collection: Table | str | os.PathLike[str] | None,
+    collection: View,
     *,
     spaces: Sequence[str] | str = (),
     split: str | os.PathLike[str] | pa.Table | None = None,
@@ -63,7 +63,7 @@ def evaluate(
     Parameters
     ----------
     collection
-        A Table, its path, or None for the default one.
+        The collection, at the version that is measured.
     spaces
         Names of Spaces; all that the collection has if there are none. Only images with a vector in each take part.
     split
@@ -94,8 +94,6 @@ def evaluate(
         raise InputError(
             f"resamples = {resamples} with seed = {seed} gives no intervals; expected whole numbers, from 1 and from 0."
         )
-    if not isinstance(collection, Table):
-        collection = Table.open(default_path() if collection is None else collection)
     asked = [spaces] if isinstance(spaces, str) else list(spaces) or list(collection.models)
     names = list(dict.fromkeys(collection.space(name) for name in asked))
     listed = None if split is None else _listed(split)
@@ -164,7 +162,7 @@ def _listed(split: str | os.PathLike[str] | pa.Table) -> _Listed:
     )
 
 
-def _task(collection: Table, spaces: Sequence[str], listed: _Listed | None) -> _Task:
+def _task(collection: View, spaces: Sequence[str], listed: _Listed | None) -> _Task:
     """Decide which images are queries, and which are gallery."""
     images, unlabelled = _labelled(collection, listed)
     kept = sorted(image for image in images if image.spaces.issuperset(spaces))
@@ -216,7 +214,7 @@ def _task(collection: Table, spaces: Sequence[str], listed: _Listed | None) -> _
     )
 
 
-def _labelled(collection: Table, listed: _Listed | None) -> tuple[list[_Image], int]:
+def _labelled(collection: View, listed: _Listed | None) -> tuple[list[_Image], int]:
     """Return the images that may take part, and how many others have no label."""
     images, unlabelled = [], 0
     for batch in collection.scan(["uri", "label", "spaces"]):
@@ -241,14 +239,14 @@ def _labelled(collection: Table, listed: _Listed | None) -> tuple[list[_Image], 
     return images, unlabelled
 
 
-def _how_to_label(collection: Table) -> str:
+def _how_to_label(collection: View) -> str:
     return (
         "A picture's label is the name of its folder: put the pictures of each class into a folder of their own, "
         f"then: lookalike index FOLDER -c {collection.path} --labels folder"
     )
 
 
-def _rank(collection: Table, space: str, task: _Task, progress: Callable[[int], None]) -> _Ranked:
+def _rank(collection: View, space: str, task: _Task, progress: Callable[[int], None]) -> _Ranked:
     """Rank the gallery for each query, and measure."""
     ids, matrix = collection.vectors(space)
     rows = np.searchsorted(ids, task.ids)

@@ -30,7 +30,7 @@ from lookalike.models.cache import EmbedderCache
 from lookalike.sources import EXTENSIONS, Labels, Scan, from_uri, prefixes
 from lookalike.store import ann
 from lookalike.store.diff import is_up_to_date
-from lookalike.store.table import Table, default_path
+from lookalike.store.table import Table
 from lookalike.tracing import span
 from lookalike.types import Model
 
@@ -110,7 +110,7 @@ class Report:
 
 def index(
     paths: Scan | Sequence[str | os.PathLike[str]] | str | os.PathLike[str],
-    collection: Table | str | os.PathLike[str] | None = None,
+    collection: Table | str | os.PathLike[str],
     *,
     models: Sequence[str | Path | Model] = (),
     labels: Labels = "folder",
@@ -130,7 +130,7 @@ def index(
     paths
         Folders, files, ``@list.txt``; see `lookalike.sources.Scan`, as for `labels` and `hidden`. Or a Scan of them.
     collection
-        A Table or its path, made if need be; None for the default one.
+        A Table, or a path where one is opened or created.
     models
         Models whose Spaces the collection shall have, besides those it has; a new one gets ``auto`` if none is named.
     metadata
@@ -171,13 +171,12 @@ def index(
 
 def _open(
     scan: Scan,
-    collection: Table | str | os.PathLike[str] | None,
+    path: Table | str | os.PathLike[str],
     models: list[Model],
     described: Metadata | None,
     networks: EmbedderCache,
 ) -> Table:
     """Open or make the collection, once it is sure that there are images and that models and metadata can be used."""
-    path = default_path() if collection is None else collection
     if isinstance(path, Table):
         path.refresh()
     table = path if isinstance(path, Table) else Table.open(path) if Table.exists(path) else None

@@ -12,7 +12,7 @@ from typing import Any
 from lookalike.errors import CollectionError
 from lookalike.maintenance import check as checking
 from lookalike.store import copy as copies
-from lookalike.store.table import Table, default_path
+from lookalike.store.table import Table
 
 __all__ = ["BackupReport", "backup", "restore"]
 
@@ -44,7 +44,7 @@ class BackupReport:
 
 
 def backup(
-    collection: Table | str | os.PathLike[str] | None,
+    table: Table,
     target: str | os.PathLike[str],
     *,
     progress: Callable[[int, int], None] | None = None,
@@ -57,8 +57,8 @@ def backup(
 
     Parameters
     ----------
-    collection
-        A Table, its path, or None for the default one.
+    table
+        The collection's table; its newest version is copied.
     target
         A new or empty folder, or one that holds a backup of this collection.
     progress
@@ -71,8 +71,7 @@ def backup(
         it cannot be written.
     """
     start = time.perf_counter()
-    path = default_path() if collection is None else collection
-    source = Table.open(path.path if isinstance(path, Table) else path)
+    source = Table.open(table.path)
     place = Path(target).expanduser()
     of = str(Path(source.path).resolve())
     images, staged = _copy(source, place, progress, earlier=_earlier(source, place, of), of=of)
@@ -83,7 +82,7 @@ def backup(
 
 def restore(
     source: str | os.PathLike[str],
-    collection: str | os.PathLike[str] | None = None,
+    target: str | os.PathLike[str],
     *,
     progress: Callable[[int, int], None] | None = None,
 ) -> BackupReport:
@@ -93,8 +92,8 @@ def restore(
     ----------
     source
         The backup's folder. Each of its files must be what was written into it.
-    collection
-        Where the collection shall be: a folder that is new or empty; None for the default one.
+    target
+        Where the collection is made: a folder that is new or empty.
     progress
         Called with the bytes done, and all that are to be done.
 
@@ -105,7 +104,7 @@ def restore(
     """
     start = time.perf_counter()
     backed_up = Table.open(source)
-    place = Path(default_path() if collection is None else collection).expanduser()
+    place = Path(target).expanduser()
     if _holds_anything(place):
         raise CollectionError(
             f"{place} already holds something, and a backup is restored into a new folder only. Name another, or move "

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from os import PathLike
 
 import numpy as np
 import numpy.typing as npt
@@ -16,14 +15,14 @@ from lookalike.maintenance.integrity import OUTCOMES, CheckReport, Fault, Rows, 
 from lookalike.models import embedder, weights
 from lookalike.store import copy as copies
 from lookalike.store import inspection, maps
-from lookalike.store.table import Table, default_path
+from lookalike.store.table import Table
 from lookalike.types import Model
 
 __all__ = ["CheckReport", "Fault", "check", "read_through"]
 
 
 def check(
-    collection: Table | str | PathLike[str] | None = None,
+    table: Table,
     *,
     files: bool = False,
     progress: Callable[[int, int], None] | None = None,
@@ -37,8 +36,8 @@ def check(
 
     Parameters
     ----------
-    collection
-        A Table, its path, or None for the default one.
+    table
+        The collection's table; it is read at its newest version.
     files
         Whether to read the pictures themselves, and to tell which are gone or have another content.
     progress
@@ -47,11 +46,9 @@ def check(
     Raises
     ------
     CollectionError
-        If the collection cannot be opened.
+        If the collection cannot be read.
     """
     start = time.perf_counter()
-    path = default_path() if collection is None else collection
-    table = path if isinstance(path, Table) else Table.open(path)
     table.refresh()
     report = read_through(table, files=files, progress=progress)
     for name in table.models:

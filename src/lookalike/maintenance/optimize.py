@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -13,7 +12,7 @@ from typing import Any, Literal
 from lookalike.errors import BusyError, InputError, ReadOnlyError
 from lookalike.store import ann, tuning, upkeep
 from lookalike.store.ann import IndexTuning
-from lookalike.store.table import Table, default_path
+from lookalike.store.table import Table
 
 __all__ = ["RECALL", "OptimizeReport", "SpaceIndex", "keep_up", "optimize"]
 
@@ -89,7 +88,7 @@ class OptimizeReport:
 
 
 def optimize(
-    collection: Table | str | os.PathLike[str] | None = None,
+    table: Table,
     *,
     spaces: Sequence[str] = (),
     recall: float = RECALL,
@@ -106,8 +105,8 @@ def optimize(
 
     Parameters
     ----------
-    collection
-        A Table, its path, or None for the default one.
+    table
+        The collection's table.
     spaces
         The Spaces whose search is tuned; all, if none is named.
     recall
@@ -141,8 +140,6 @@ def optimize(
         )
     start = time.perf_counter()
     tell = progress or (lambda _: None)
-    path = default_path() if collection is None else collection
-    table = path if isinstance(path, Table) else Table.open(path)
     with upkeep.maintenance_lock(table):
         names = [table.space(name) for name in dict.fromkeys(spaces)] or list(table.models)
         before = len(table.table.get_fragments())

@@ -6,7 +6,6 @@ import hashlib
 import math
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,120 +16,21 @@ from PIL import Image
 from lookalike import imaging, vectors
 from lookalike.errors import ImageError, InputError, SpaceError
 from lookalike.models import embedder
+from lookalike.retrieval.query import Queries, QueryInput, RowQuery, WeightedQuery
 from lookalike.sources import from_uri, to_uri
 from lookalike.store import ann
-from lookalike.store.table import Table, default_path
+from lookalike.store.table import Table
 from lookalike.tracing import span
 from lookalike.types import Matches, Model, Neighbors
 from lookalike.vectors.exact import Gallery
 
-__all__ = ["Example", "Query", "Row", "Searcher", "search", "search_many"]
+__all__ = ["Searcher"]
 
 # Images that fit a filter are compared one by one up to so many, 42 MB of 1,280 numbers each.
 _FEW = 1 << 14
 
 Ids = npt.NDArray[np.int64]
 Halves = npt.NDArray[np.float16]
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A query by what the collection holds: the vector of the row with this id. No picture is read."""
-
-    id: int
-
-
-Query = str | os.PathLike[str] | bytes | Image.Image | npt.NDArray[Any] | Row
-
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """One of several pictures that make a query, and how much it weighs beside the others of its side."""
-
-    query: Query
-    weight: float = 1.0
-
-
-Examples = Query | Example | Sequence[Query | Example]
-
-
-def search(
-    collection: Table | str | os.PathLike[str] | None,
-    query: Examples,
-    *,
-    minus: Examples = (),
-    k: int = 10,
-    space: str | None = None,
-    where: str | None = None,
-    not_self: bool = False,
-    exact: bool = False,
-) -> Matches:
-    """Return the k images of a collection that are nearest to a query picture, or to what several have in common.
-
-    Parameters
-    ----------
-    collection
-        A Table (which keeps what the search loads for the next one), its path, or None for the default one.
-    query
-        A path, a row's uri, an encoded image's bytes, a Pillow image, uint8 ``[height, width(, 3 or 4)]``, or a `Row`.
-        Or a list of them, each perhaps an `Example` with a weight: what is searched by is then their weighted mean.
-    minus
-        Pictures to keep away from, likewise: their weighted mean is taken off. Where the Model's vectors have length 1,
-        so has what is searched by; see `lookalike.vectors.combine`.
-    k
-        How many; all there are, if they are fewer.
-    space
-        Which Space to measure in; None for the collection's first.
-    where
-        A filter, such as ``label = 'cat' and width > 300``: only images that fit it are compared, and the k nearest
-        of them are the answer. See `lookalike.store.filters`.
-    not_self
-        Whether to leave out the query's own row: the one of its path, else those of the same content. Of several
-        pictures, each one's.
-    exact
-        Whether to compare every row although the Space has an index; without one it is always done.
-
-    Raises
-    ------
-    InputError
-        If k is below 1, the filter cannot be used, a row is not there, a weight is not above 0, there is nothing to
-        search by, or what is taken off leaves nothing.
-    ImageError
-        If the query cannot be read as a picture.
-    SpaceError
-        If the collection has no such Space.
-    ModelError, WeightsError, CollectionError
-        If the Space's Model cannot be run, or the collection cannot be read.
-    """
-    searcher = _searcher(collection, space)
-    return searcher.search(query, minus=minus, k=k, where=where, not_self=not_self, exact=exact)
-
-
-def search_many(
-    collection: Table | str | os.PathLike[str] | None,
-    queries: Iterable[Query],
-    *,
-    k: int = 10,
-    space: str | None = None,
-) -> list[Matches]:
-    """Return for each of many query pictures the k images nearest to it, by comparing every one.
-
-    The answers are those of `search` with ``exact``; the collection's vectors are gone through once for all queries.
-    Arguments and errors are those of `search`.
-    """
-    return _searcher(collection, space).search_many(queries, k=k)
-
-
-def _searcher(collection: Table | str | os.PathLike[str] | None, space: str | None) -> Searcher:
-    """Return the searcher that a collection keeps for a Space."""
-    if not isinstance(collection, Table):
-        collection = Table.open(default_path() if collection is None else collection)
-    name = collection.space(space)
-    key = ("searcher", name)
-    if key not in collection.kept:
-        collection.kept[key] = Searcher(collection, name)
-    searcher: Searcher = collection.kept[key]
-    return searcher
 
 
 class Searcher:
@@ -163,24 +63,24 @@ class Searcher:
 
     def search(
         self,
-        query: Examples,
+        query: Queries,
         *,
-        minus: Examples = (),
+        negative: Queries = (),
         k: int = 10,
         where: str | None = None,
-        not_self: bool = False,
+        exclude_self: bool = False,
         exact: bool = False,
     ) -> Matches:
-        """Return the k nearest images; see `lookalike.search`."""
+        """Return the k nearest images; see `lookalike.Collection.search`."""
         _check(k)
         clause = None if where is None else self._collection.filter_clause(where)
-        sides = _examples(query), _examples(minus)
+        sides = _examples(query), _examples(negative)
         data = [[(_read(example.query), example.weight) for example in side] for side in sides]
         halves = self.combined(
             *([(self.embed(one), weight) for one, weight in side] for side in data)
         )
         own = [np.empty(0, np.int64)]
-        if not_self:
+        if exclude_self:
             for side, read in zip(sides, data, strict=True):
                 own += [
                     self._own_rows(one.query, content)
@@ -262,8 +162,8 @@ class Searcher:
             halves: npt.NDArray[np.float16] = found.astype(np.float16)
         return np.nan_to_num(halves)
 
-    def search_many(self, queries: Iterable[Query], *, k: int = 10) -> list[Matches]:
-        """Return the k nearest images of each query; see `lookalike.search_many`."""
+    def search_many(self, queries: Iterable[QueryInput], *, k: int = 10) -> list[Matches]:
+        """Return the k nearest images of each query; see `lookalike.Collection.search_many`."""
         _check(k)
         halves = [self.embed(_read(query)) for query in queries]
         if not halves:
@@ -281,12 +181,12 @@ class Searcher:
             found.ids, uris, labels, found.distances, self.space, exact=exact, recall=found.recall
         )
 
-    def embed(self, query: Query) -> npt.NDArray[np.float16]:
+    def embed(self, query: QueryInput) -> npt.NDArray[np.float16]:
         """Return the query's vector, float16 ``[dim]``, rounded as the collection's are.
 
         Both sides are rounded alike, so that a picture's distance to itself is 0.
         """
-        if isinstance(query, Row):
+        if isinstance(query, RowQuery):
             return self._kept(query.id)
         with span("decode query"):
             picture = _picture(query, imaging.least_side(self.model))
@@ -348,8 +248,8 @@ class Searcher:
         fitting = np.concatenate([np.empty(0, np.int64), *found]).astype(np.int64)
         return np.flatnonzero(np.isin(self._gallery().ids, fitting, assume_unique=True))
 
-    def _own_rows(self, query: Query, data: Query) -> npt.NDArray[np.int64]:
-        if isinstance(query, Row):
+    def _own_rows(self, query: QueryInput, data: QueryInput) -> npt.NDArray[np.int64]:
+        if isinstance(query, RowQuery):
             return np.array([query.id], np.int64)
         if isinstance(query, str | os.PathLike):
             uri = to_uri(_path(query))
@@ -381,13 +281,15 @@ def _check(k: int) -> None:
         raise InputError(f"k = {k} asks for nothing; expected a whole number from 1.")
 
 
-def _examples(given: Examples) -> list[Example]:
+def _examples(given: Queries) -> list[WeightedQuery]:
     """Return one picture, or several, as examples."""
-    several = given if isinstance(given, list | tuple) else [cast(Query | Example, given)]
-    return [one if isinstance(one, Example) else Example(one) for one in several]
+    several = (
+        given if isinstance(given, list | tuple) else [cast(QueryInput | WeightedQuery, given)]
+    )
+    return [one if isinstance(one, WeightedQuery) else WeightedQuery(one) for one in several]
 
 
-def _read(query: Query) -> bytes | Image.Image | npt.NDArray[Any] | Row:
+def _read(query: QueryInput) -> bytes | Image.Image | npt.NDArray[Any] | RowQuery:
     """Return the bytes of a path; any other query as it is."""
     if not isinstance(query, str | os.PathLike):
         return query
@@ -405,7 +307,7 @@ def _path(query: str | os.PathLike[str]) -> Path:
     return from_uri(os.fspath(query)).expanduser()
 
 
-def _picture(query: Query, least: int) -> Image.Image:
+def _picture(query: QueryInput, least: int) -> Image.Image:
     if isinstance(query, bytes):
         try:
             return imaging.decode_small(query, least=least)[0]

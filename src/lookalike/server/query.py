@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from lookalike.retrieval.search import Row, Searcher
+from lookalike.retrieval.query import RowQuery
+from lookalike.retrieval.search import Searcher
 from lookalike.server.problems import Problem
 from lookalike.server.registry import CollectionView
 from lookalike.server.schemas import Example, Question, RowExample, Search, UploadExample
@@ -109,7 +110,7 @@ def vector_of(state: ServerState, asked: ResolvedQuery) -> npt.NDArray[np.float1
         return (
             state.uploads.vector(one, asked.searcher)
             if isinstance(one, Upload)
-            else asked.searcher.embed(Row(one))
+            else asked.searcher.embed(RowQuery(one))
         )
 
     return asked.searcher.combined(

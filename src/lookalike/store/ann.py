@@ -142,17 +142,16 @@ def stored_tuning(collection: Table, space: str) -> IndexTuning | None:
 
 def current_tuning(collection: Table, space: str) -> IndexTuning | None:
     """Return the tuning of the index that a Space has now, or None if there is none."""
-    place, version = ("tuned", space), collection.version
-    if collection.kept.get(place, (None,))[0] != version:
+    version = collection.version
+    if collection.tunings.get(space, (-1, None))[0] != version:
         record = stored_tuning(collection, space)
         holds = (
             record is not None
             and record.segments
             and record.segments == index_segments(collection, space)
         )
-        collection.kept[place] = version, record if holds else None
-    found: IndexTuning | None = collection.kept[place][1]
-    return found
+        collection.tunings[space] = version, record if holds else None
+    return collection.tunings[space][1]
 
 
 def nearest(

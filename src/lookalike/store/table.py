@@ -17,7 +17,6 @@ from typing import Any
 import lance
 import numpy as np
 import numpy.typing as npt
-import platformdirs
 import pyarrow as pa
 
 from lookalike.errors import CollectionError, InputError, ModelError, SpaceError
@@ -38,15 +37,9 @@ from lookalike.store.view import View, images
 from lookalike.tracing import span
 from lookalike.types import Kind, Model
 
-__all__ = ["Table", "default_path"]
+__all__ = ["Table"]
 
 _UNFINISHED = ".images."
-
-
-def default_path() -> str:
-    """Return the collection used when none is named: ``LOOKALIKE_COLLECTION``, or a user data folder's ``default``."""
-    named = os.environ.get("LOOKALIKE_COLLECTION")
-    return named or str(Path(platformdirs.user_data_dir("lookalike", appauthor=False), "default"))
 
 
 class Table(View):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import lance
 import numpy as np
@@ -19,6 +19,9 @@ from lookalike.store.failures import Operation, translate_errors
 from lookalike.store.schema import metadata_of, models_of, quote
 from lookalike.tracing import span
 from lookalike.types import Item, Kind, Model
+
+if TYPE_CHECKING:
+    from lookalike.store.ann import IndexTuning
 
 __all__ = ["View", "images"]
 
@@ -37,8 +40,6 @@ class View:
     ----------
     path
         The folder that holds it.
-    kept
-        What others have made of it and want to live as long as this object, by their own keys.
     models
         The Model that fills each Space, by the Space's name.
     metadata
@@ -47,7 +48,8 @@ class View:
 
     def __init__(self, path: str, table: lance.LanceDataset) -> None:
         self.path = path
-        self.kept: dict[tuple[str, str], Any] = {}
+        # The tuning of each Space's index, and the version that it was read at; see `lookalike.store.ann.tuned`.
+        self.tunings: dict[str, tuple[int, IndexTuning | None]] = {}
         self._table = table
 
     @property

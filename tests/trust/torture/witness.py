@@ -16,6 +16,7 @@ import numpy as np
 import lookalike
 from lookalike.errors import LookalikeError
 from lookalike.store import maps
+from lookalike.store.table import Table
 
 # Vectors of unit length, kept as float16: two roundings.
 _TOLERANCE = 1e-3
@@ -62,7 +63,7 @@ def read(place: Path) -> State:
     path = collection(place)
     rows, twice, version = {}, [], 0
     if path is not None:
-        opened = lookalike.Collection.open(path)
+        opened = Table.open(path)
         version = opened.version
         for uri, row in _rows(opened):
             if uri in rows:
@@ -77,7 +78,7 @@ def read(place: Path) -> State:
     return State(rows, twice, kept, dict(_files(place)), version)
 
 
-def _rows(opened: lookalike.Collection) -> Iterator[tuple[str, Row]]:
+def _rows(opened: Table) -> Iterator[tuple[str, Row]]:
     table = opened.table.to_table()
     spaces = list(opened.models)
     columns = {
@@ -199,7 +200,7 @@ def _history(
 
 def _answers(path: Path, state: State) -> Iterator[Finding]:
     """Search by a picture that is there, in pixels: it finds itself."""
-    opened = lookalike.Collection.open(path)
+    opened = Table.open(path)
     for space in [name for name, model in opened.models.items() if model.architecture == "pixels"]:
         uri = next(
             (uri for uri, row in state.rows.items() if space in row.vectors and Path(uri).exists()),

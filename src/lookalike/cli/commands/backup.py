@@ -28,7 +28,7 @@ def backup(
     The backup is read through before it takes the earlier one's place. It is itself a collection, to be searched.
     """
     with store_imported():
-        from lookalike.store.table import default_path
+        from lookalike.collection import default_path
 
     with output.copying() as progress:
         done = lookalike.backup(collection or default_path(), target, progress=progress)

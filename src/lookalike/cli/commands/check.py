@@ -27,7 +27,7 @@ def check(
     Exit status: 0 if it is sound, 1 if faults were found, 2 if it cannot be opened.
     """
     with store_imported():
-        from lookalike.store.table import default_path
+        from lookalike.collection import default_path
 
     with output.reading() as progress:
         report = lookalike.check(collection or default_path(), files=files, progress=progress)

@@ -44,7 +44,7 @@ def evaluate(
         from lookalike.drawing.style import target
 
         target(picture)
-    table = open_collection(collection)
+    table = open_collection(collection).table
     spaces = [table.space(name) for name in space or ()] or list(table.models)
     with output.ranking(table.count() * len(spaces)) as progress:
         result = measure(table, spaces=spaces, split=split, progress=progress)

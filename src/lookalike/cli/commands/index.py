@@ -68,9 +68,9 @@ def index(
     Unchanged files are skipped, so that a second run is quick; an interrupted run goes on where it stopped.
     """
     with store_imported():
+        from lookalike.collection import default_path
         from lookalike.indexing.run import Settings
         from lookalike.sources import Scan
-        from lookalike.store.table import default_path
 
     path = collection or default_path()
     settings = Settings(max_pixels=round(max_megapixels * 1e6), retry_failures=retry_failures)

@@ -29,7 +29,7 @@ def info(
     """Tell what a collection holds."""
     from lookalike.store import filters
 
-    table = open_collection(collection)
+    table = open_collection(collection).table
     matching = None if where is None else len(table.select(where))
     failed = table.failures()
     if as_json:

@@ -40,7 +40,7 @@ def make_map(
     """
     from lookalike.projection import map as mapping
 
-    table = open_collection(collection)
+    table = open_collection(collection).table
     with output.waiting(f"Mapping {table.count():,} pictures"):
         plane = mapping.make_map(table, space=space, method=method, seed=seed, fresh=fresh)
         if target.suffix.lower() in {".html", ".htm"}:

@@ -43,8 +43,8 @@ def optimize(
 
     A large Space is then searched approximately, with settings whose recall is measured here and told with each answer.
     """
+    from lookalike.collection import default_path
     from lookalike.store.ann import MIN_ROWS
-    from lookalike.store.table import default_path
 
     path = collection or default_path()
     least = MIN_ROWS if min_rows is None else min_rows

@@ -22,7 +22,7 @@ def restore(
 ) -> None:
     """Restore a backup: make a new collection of it. Nothing that is there is overwritten."""
     with store_imported():
-        from lookalike.store.table import default_path
+        from lookalike.collection import default_path
 
     with output.copying() as progress:
         done = lookalike.restore(source, collection or default_path(), progress=progress)

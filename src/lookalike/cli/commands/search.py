@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-import lookalike
 from lookalike import tracing
 from lookalike.cli import output
 from lookalike.cli.command import (
@@ -61,17 +60,16 @@ def search(
         raise InputError(
             f"{len(image)} pictures were given; --picture draws the answer to one. Leave the others out."
         )
-    table = open_collection(collection)
+    opened = open_collection(collection)
     with tracing.span("import search"):
-        find = lookalike.search
-    matches = find(
-        table,
+        import lookalike.retrieval.search  # noqa: F401 (to time it)
+    matches = opened.search(
         image,
-        minus=minus or (),
+        negative=minus or (),
         k=k,
         space=space,
         where=where,
-        not_self=not_self,
+        exclude_self=not_self,
         exact=exact,
     )
     if picture is not None:
@@ -82,7 +80,7 @@ def search(
         path = from_uri(image[0]).expanduser()
         query = imaging.decode(path.read_bytes())
         with tracing.span("draw picture"):
-            pictures.draw_matches(query, [matches], table, picture, name=path.name)
+            pictures.draw_matches(query, [matches], opened.table, picture, name=path.name)
     if as_json:
         output.print_json(matches.to_dict())
         return

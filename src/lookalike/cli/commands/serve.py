@@ -85,7 +85,8 @@ def serve(
     """Serve collections: a page to search and look around in, and a REST interface, until Ctrl-C."""
     start = time.perf_counter()
     with store_imported():
-        from lookalike.store.table import Table, default_path
+        from lookalike.collection import default_path
+        from lookalike.store.table import Table
     from lookalike.server import serving
     from lookalike.server.app import make_app
     from lookalike.server.settings import LOOPBACK, Settings
