@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lookalike.drawing.map import draw_map, tiles
+from lookalike.drawing.map import choose_tiles, draw_map
 from lookalike.drawing.palette import legend
 from lookalike.errors import CollectionError, InputError
 from lookalike.export import map_page as atlas_page
@@ -97,7 +97,7 @@ def test_tiles_never_overlap_and_leave_out_no_region():
     xy = middles[generator.integers(0, 12, 5000)] + generator.normal(0, 1.5, (5000, 2))
     lone = np.array([[90.0, 90.0]])
     map_ = map_of(range(5001), np.concatenate([xy, lone]))
-    shown = tiles(map_, 2208)
+    shown = choose_tiles(map_, 2208)
     assert (
         len(set(map(tuple, shown.corners.tolist())))
         == len(shown.rows)
@@ -116,7 +116,7 @@ def test_tiles_never_overlap_and_leave_out_no_region():
 
 
 def test_few_images_are_large_and_all_there():
-    shown = tiles(map_of(range(3), [[0, 0], [1, 0], [0, 1]]), 2208)
+    shown = choose_tiles(map_of(range(3), [[0, 0], [1, 0], [0, 1]]), 2208)
     assert (sorted(shown.rows), shown.side) == ([0, 1, 2], 176)
 
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from lookalike.drawing.scores import draw_evaluation
-from lookalike.drawing.style import COLOURS
+from lookalike.drawing.style import COLORS
 from lookalike.errors import InputError
 from lookalike.evaluation.scores import (
     METRICS,
@@ -46,24 +46,24 @@ def area(picture, colour, left=0.0, right=1.0):
 def test_bars_are_as_high_as_the_figures(tmp_path):
     picture = drawn(tmp_path / "p.png", 0.8, 0.4)
     assert picture.shape[1] == 1280
-    first, second = (area(picture, colour, right=0.56) for colour in COLOURS[:2])
+    first, second = (area(picture, colour, right=0.56) for colour in COLORS[:2])
     assert first == pytest.approx(2 * second, rel=0.03)
 
 
 def test_every_space_has_its_bars_and_its_dots(tmp_path):
     picture = drawn(tmp_path / "p.png", 0.9, 0.7, 0.5, 0.3)
-    for colour in COLOURS:
+    for colour in COLORS:
         assert area(picture, colour, right=0.56) > 5000
-        assert area(picture, colour, left=0.7) > 50
+        assert area(picture, colour, left=0.58) > 50
 
 
 def test_dots_stand_where_the_class_scores(tmp_path):
     # The panel's width is that between two dots whose classes score 0 and 1.
     picture = drawn(tmp_path / "p.png", 1.0, 0.25, 0.0)
     places = []
-    for colour in COLOURS[:3]:
+    for colour in COLORS[:3]:
         dots = (picture == [int(colour[at : at + 2], 16) for at in (1, 3, 5)]).all(axis=2)
-        dots[:, : int(0.7 * picture.shape[1])] = False
+        dots[:, : int(0.58 * picture.shape[1])] = False
         places.append(np.nonzero(dots)[1].mean())
     assert (places[1] - places[2]) / (places[0] - places[2]) == pytest.approx(0.25, abs=0.01)
 

@@ -1,50 +1,64 @@
-"""The atlas: a still picture of a map, the images themselves on one side and their labels on the other."""
+"""Figures of a map: thumbnails at their positions on one side, labeled dots on the other."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Container
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
+from matplotlib.axes import Axes
 from PIL import Image, ImageDraw, ImageOps
 
 from lookalike.drawing.palette import UNLABELED, Legend, legend
-from lookalike.drawing.style import INK, QUIET, rendered, save, short, target
+from lookalike.drawing.style import (
+    BACKGROUND,
+    MUTED,
+    TEXT,
+    figure_in_points,
+    hide_frame,
+    output_path,
+    render,
+    save,
+    shorten,
+    text_style,
+)
 from lookalike.projection.map import Map
 from lookalike.store.table import Table
 from lookalike.tracing import span
 
-__all__ = ["Tiles", "draw_map", "tiles"]
+__all__ = ["Tiles", "choose_tiles", "draw_map"]
 
-_PANEL = "#f5f6f8"
-# Thumbnails read at once: some 20 MiB.
-_CHUNK = 2048
-# Pixels a point of type: matplotlib's sizes are in points.
-_SCALE = 2
+# Thumbnails read at once, about 20 MiB.
+_READ_SIZE = 2048
 
-# The page, in pixels.
-_IMAGES, _DOTS, _MARGIN, _HEADING = 2208, 1456, 64, 184
-_WIDTH, _HEIGHT = _IMAGES + _DOTS + 3 * _MARGIN, _IMAGES + _HEADING + _MARGIN
+# Sizes in points, at two pixels each.
+_IMAGES_SIDE, _DOTS_SIDE, _MARGIN, _HEADING_HEIGHT = 1104, 728, 32, 92
+_LEGEND_HEIGHT = _IMAGES_SIDE - _DOTS_SIDE - _MARGIN
+_LEGEND_LINE_HEIGHT = 31
+_NOTE_GAP = 22
 
-_AROUND = np.array([(x, y) for y in (-1, 0, 1) for x in (-1, 0, 1) if x or y])
+_TITLE = text_style(25, TEXT, weight="bold")
+_LABEL = text_style(13.5, TEXT)
+_NOTE = text_style(13.5, MUTED)
+
+# The eight cells around a cell, as (column, row) steps.
+_NEIGHBOR_STEPS = np.array([(x, y) for y in (-1, 0, 1) for x in (-1, 0, 1) if x or y])
 
 
 class Tiles(NamedTuple):
-    """Which images a square picture of a map shows, and where.
+    """The thumbnails that a square figure of a map shows, on a grid of square cells.
 
     Attributes
     ----------
     rows
-        ``[m]``, rows of the map.
+        int64 ``[m]``, indices into the map's arrays.
     corners
-        ``[m, 2]``, the upper left corner of each one's cell in pixels.
+        int64 ``[m, 2]``, the upper left corner of each tile in pixels.
     side
-        Of a cell, in pixels.
+        The side of a cell in pixels.
     """
 
     rows: npt.NDArray[np.intp]
@@ -53,158 +67,179 @@ class Tiles(NamedTuple):
 
 
 def draw_map(map_: Map, collection: Table, path: str | Path) -> Path:
-    """Write a picture of a map: as many images as fit at their places, and every row as a dot coloured by label.
+    """Write a figure of a map.
+
+    On the left, thumbnails lie at their positions as far as there is room. On the right, every
+    row is a dot in the color of its label.
 
     Parameters
     ----------
     map_
-        What `lookalike.projection.map.make_map` returned.
+        The result of `lookalike.projection.map.make_map`.
     collection
-        Where it comes from: its thumbnails are drawn.
+        The mapped collection, which has the thumbnails and labels.
     path
         A ``.png``, ``.jpg`` or ``.webp`` file.
 
     Raises
     ------
     InputError
-        If the file's ending is not one of these.
+        If the path's suffix names no supported format.
     CollectionError
         If the collection no longer has one of the rows.
     """
-    path = target(path)
+    path = output_path(path)
     key = legend(collection.take(map_.ids, ["label"])["label"].to_pylist())
-    shown = tiles(map_, _IMAGES)
+
+    widths = [_MARGIN, _IMAGES_SIDE, _MARGIN, _DOTS_SIDE, _MARGIN]
+    heights = [_HEADING_HEIGHT, _DOTS_SIDE, _MARGIN, _LEGEND_HEIGHT, _MARGIN]
+    figure, grid = figure_in_points(widths, heights)
+    images = figure.add_subplot(grid[1:4, 1])
+    dots = figure.add_subplot(grid[1, 3])
+    labels = figure.add_subplot(grid[3, 3])
+
+    side = round(images.bbox.width)
+    tiles = choose_tiles(map_, side)
+    shown = f"{len(tiles.rows):,}" if len(tiles.rows) < len(map_) else "all"
+
+    images.set_axis_off()
+    images.text(0, 1 + 50 / _IMAGES_SIDE, map_.title, **_TITLE)
+    images.set_title(map_.summary, loc="left", pad=_NOTE_GAP, **_NOTE)
+    images.set_title(f"{shown} of them as images", loc="right", pad=_NOTE_GAP, **_NOTE)
+    dots.set_title("All of them as dots", loc="left", pad=_NOTE_GAP, **_NOTE)
     with span("draw dots"):
-        page = _page(map_, key, len(shown.rows))
+        _draw_dots(dots, map_, key)
+        _draw_legend(labels, key)
+        page = render(figure)
+
+    # Pasting is several times faster than drawing an image this large with Matplotlib.
     with span("draw images"):
-        page.paste(_mosaic(map_, shown, key, collection), (_MARGIN, _HEADING))
+        corner = (round(images.bbox.x0), page.height - round(images.bbox.y1))
+        page.paste(_draw_tiles(map_, tiles, side, key, collection), corner)
     return save(page, path)
 
 
-def tiles(map_: Map, extent: int) -> Tiles:
-    """Choose the images that a square picture of a map can show on a grid, none over another.
+def choose_tiles(map_: Map, extent: int) -> Tiles:
+    """Choose the thumbnails that a square figure of a map can show without overlap.
 
-    Each cell shows the row nearest to its middle, so that every region is there. Where one is dense, what is left over
-    spills into free cells next to its own; the rest is left out.
+    Each cell of a grid shows the row nearest to its center, so that every region is represented.
+    In dense regions, the remaining rows fill free cells next to their own. The rest is left out.
 
     Parameters
     ----------
     map_
         The map.
     extent
-        Side of the picture, in pixels.
+        The side of the figure in pixels.
     """
-    # Few images are drawn large, and none too small to be recognised.
+    # Few images are drawn large. None is too small to be recognized.
     side = int(np.clip(extent * np.sqrt(0.3 / len(map_)), 42, 176))
-    count = max(1, extent // side)
-    places = (0.02 + 0.96 * map_.unit_square()) * count
-    cells = np.clip(places.astype(np.intp), 0, count - 1)
-    off_middle = ((places - cells - 0.5) ** 2).sum(axis=1)
-    numbers = cells @ (1, count)
-    order = np.lexsort((off_middle, numbers))
-    first = np.diff(numbers[order], prepend=-1) > 0
-    taken = {int(numbers[row]): int(row) for row in order[first]}
-    for row in order[~first].tolist():
-        cell = _free_cell(places[row], cells[row], count, taken)
-        if cell is not None:
-            taken[cell] = row
-    at = np.array(list(taken))
-    corners = np.stack([at % count, at // count], axis=1) * side + (extent - count * side) // 2
-    return Tiles(np.array(list(taken.values())), corners, side)
+    cells_per_side = max(1, extent // side)
+
+    # Positions in units of cells, with a margin of 2 % around the map.
+    positions = (0.02 + 0.96 * map_.unit_square()) * cells_per_side
+    cells = np.clip(positions.astype(np.intp), 0, cells_per_side - 1)
+    cell_numbers = cells @ (1, cells_per_side)
+    off_center = ((positions - cells - 0.5) ** 2).sum(axis=1)
+
+    # Rows by cell, the nearest to the center first: these get their own cell.
+    order = np.lexsort((off_center, cell_numbers))
+    is_first = np.diff(cell_numbers[order], prepend=-1) > 0
+    row_of_cell = {int(cell_numbers[row]): int(row) for row in order[is_first]}
+
+    # The others get a free neighbor cell if there is one.
+    for row in order[~is_first].tolist():
+        free = _free_cell(positions[row], cells[row], cells_per_side, row_of_cell)
+        if free is not None:
+            row_of_cell[free] = row
+
+    numbers = np.array(list(row_of_cell))
+    rows = np.array(list(row_of_cell.values()))
+    columns_and_lines = np.stack([numbers % cells_per_side, numbers // cells_per_side], axis=1)
+    margin = (extent - cells_per_side * side) // 2
+    return Tiles(rows, columns_and_lines * side + margin, side)
 
 
 def _free_cell(
-    place: npt.NDArray[np.float64], cell: npt.NDArray[np.intp], count: int, taken: Container[int]
+    position: npt.NDArray[np.float64],
+    cell: npt.NDArray[np.intp],
+    cells_per_side: int,
+    taken: Container[int],
 ) -> int | None:
-    """Return the nearest free one of the eight cells around a place's own, as row x count + column."""
-    around = cell + _AROUND
-    inside = around[((around >= 0) & (around < count)).all(axis=1)]
-    nearest = inside[((inside + 0.5 - place) ** 2).sum(axis=1).argsort(kind="stable")]
-    return next((number for number in (nearest @ (1, count)).tolist() if number not in taken), None)
+    """Return the number of the nearest free cell among the eight around a position's own."""
+    around = cell + _NEIGHBOR_STEPS
+    is_inside = ((around >= 0) & (around < cells_per_side)).all(axis=1)
+    candidates = around[is_inside]
+    distances = ((candidates + 0.5 - position) ** 2).sum(axis=1)
+    nearest_first = candidates[distances.argsort(kind="stable")]
+    for number in (nearest_first @ (1, cells_per_side)).tolist():
+        if number not in taken:
+            return int(number)
+    return None
 
 
-def _mosaic(map_: Map, shown: Tiles, key: Legend, collection: Table) -> Image.Image:
-    """Return the images at their places, each framed in its label's colour."""
-    panel = Image.new("RGB", (_IMAGES, _IMAGES), _PANEL)
-    pen = ImageDraw.Draw(panel)
-    last = shown.side - 3
-    for start in range(0, len(shown.rows), _CHUNK):
-        part = slice(start, start + _CHUNK)
-        rows = shown.rows[part]
+def _draw_tiles(
+    map_: Map, tiles: Tiles, extent: int, key: Legend, collection: Table
+) -> Image.Image:
+    """Return the thumbnails at their positions, each framed in its label's color."""
+    canvas = Image.new("RGB", (extent, extent), BACKGROUND)
+    pen = ImageDraw.Draw(canvas)
+    # A frame of two pixels, and one pixel of background around it.
+    frame_side = tiles.side - 3
+    image_side = frame_side - 4
+    for start in range(0, len(tiles.rows), _READ_SIZE):
+        rows = tiles.rows[start : start + _READ_SIZE]
+        corners = tiles.corners[start : start + _READ_SIZE].tolist()
         thumbnails = collection.take(map_.ids[rows], ["thumbnail"])["thumbnail"].to_pylist()
-        places = zip(rows.tolist(), shown.corners[part].tolist(), thumbnails, strict=True)
-        for row, (x, y), thumbnail in places:
-            pen.rectangle((x + 1, y + 1, x + last, y + last), fill=key.colors[key.indices[row]])
+        for row, (x, y), thumbnail in zip(rows.tolist(), corners, thumbnails, strict=True):
+            color = key.colors[key.indices[row]]
+            pen.rectangle((x + 1, y + 1, x + frame_side, y + frame_side), fill=color)
             if thumbnail is not None:
-                panel.paste(_square(thumbnail, last - 4), (x + 3, y + 3))
-    return panel
+                canvas.paste(_crop_square(thumbnail, image_side), (x + 3, y + 3))
+    return canvas
 
 
-def _square(thumbnail: bytes, side: int) -> Image.Image:
-    """Return the middle of a thumbnail, as large as a square of it can be."""
-    return ImageOps.fit(
-        Image.open(io.BytesIO(thumbnail)).convert("RGB"), (side, side), Image.Resampling.LANCZOS
-    )
+def _crop_square(thumbnail: bytes, side: int) -> Image.Image:
+    """Return the largest square around a thumbnail's center, resized to `side`."""
+    image = Image.open(io.BytesIO(thumbnail)).convert("RGB")
+    return ImageOps.fit(image, (side, side), Image.Resampling.LANCZOS)
 
 
-def _page(map_: Map, key: Legend, shown: int) -> Image.Image:
-    """Return the page with its heading, dots and legend; the place of the images is left free."""
-    figure = Figure(
-        figsize=(_WIDTH / 72 / _SCALE, _HEIGHT / 72 / _SCALE), dpi=72 * _SCALE, facecolor="white"
-    )
-    _text(figure, _MARGIN, 84, map_.title, size=25, weight="bold")
-    _text(figure, _MARGIN, 140, map_.summary, size=13.5, color=QUIET)
-    some = f"{shown:,} of them as images" if shown < len(map_) else "all of them as images"
-    _text(figure, _MARGIN + _IMAGES, 140, some, size=13.5, color=QUIET, ha="right")
-    left = 2 * _MARGIN + _IMAGES
-    _text(figure, left, 140, "All of them as dots", size=13.5, color=QUIET)
-    _dots(figure, map_, key, left)
-    _legend(figure, key, left, _HEADING + _DOTS + _MARGIN)
-    return rendered(figure)
-
-
-def _dots(figure: Figure, map_: Map, key: Legend, left: int) -> None:
-    box = (left / _WIDTH, 1 - (_HEADING + _DOTS) / _HEIGHT, _DOTS / _WIDTH, _DOTS / _HEIGHT)
-    axes = figure.add_axes(
-        box, facecolor=_PANEL, xlim=(-0.03, 1.03), ylim=(1.03, -0.03), xticks=[], yticks=[]
-    )
-    axes.spines[:].set_visible(False)
-    places = map_.unit_square()
-    colours = np.array(key.colors)[key.indices]
-    # Drawn in an order that has nothing to do with the labels: none lies on top of all others.
-    order = np.random.default_rng(0).permutation(len(places))
+def _draw_dots(axes: Axes, map_: Map, key: Legend) -> None:
+    positions = map_.unit_square()
+    colors = np.array(key.colors)[key.indices]
+    # A random order keeps one label from covering all others where they overlap.
+    order = np.random.default_rng(0).permutation(len(positions))
     area = float(np.clip(50_000 / len(map_), 3, 90))
-    axes.scatter(
-        places[order, 0], places[order, 1], s=area, c=colours[order], linewidths=0, alpha=0.85
-    )
+    x, y = positions[order].T
+    axes.scatter(x, y, s=area, c=colors[order], linewidths=0, alpha=0.85)
+    axes.set(facecolor=BACKGROUND, xlim=(-0.03, 1.03), ylim=(1.03, -0.03), xticks=[], yticks=[])
+    hide_frame(axes)
 
 
-def _legend(figure: Figure, key: Legend, left: int, top: int) -> None:
-    """Write the labels in as many columns as they need, with how many rows each has."""
+def _draw_legend(axes: Axes, key: Legend) -> None:
+    """Write each label with its color and its number of rows, in two or three columns."""
+    columns = 3
+    if len(key.names) <= 12 or max(map(len, key.names)) > 14:
+        columns = 2
+    lines = -(-len(key.names) // columns)
+
+    # One unit is a column across and a line down.
+    axes.set_xlim(0, columns)
+    axes.set_ylim(_LEGEND_HEIGHT / _LEGEND_LINE_HEIGHT, 0)
+    axes.set_axis_off()
     if key.names == [UNLABELED]:
-        _text(figure, left, top + 20, "No image has a label.", size=13.5, color=QUIET)
+        axes.text(0, 0.32, "No image has a label.", **_NOTE)
         return
-    columns = 2 if max(map(len, key.names)) > 14 or len(key.names) <= 12 else 3
-    width, height = _DOTS / columns, 62
-    rows = -(-len(key.names) // columns)
-    for index, (name, colour, count) in enumerate(
-        zip(key.names, key.colors, key.counts, strict=True)
-    ):
-        x, y = left + index // rows * width, top + index % rows * height
-        figure.add_artist(_dot(x + 14, y + 10, colour))
-        _text(figure, x + 44, y + 20, short(name, int(width / 17) - 6), size=13.5)
-        _text(figure, x + width - 40, y + 20, f"{count:,}", size=13.5, color=QUIET, ha="right")
 
-
-def _dot(x: float, y: float, colour: str) -> Line2D:
-
-    return Line2D(
-        [x / _WIDTH], [1 - y / _HEIGHT], marker="o", markersize=12, color=colour, markeredgewidth=0
-    )
-
-
-def _text(figure: Figure, x: float, y: float, text: str, *, color: str = INK, **style: Any) -> None:
-    # A dollar sign would begin a formula.
-    figure.text(
-        x / _WIDTH, 1 - y / _HEIGHT, text, color=color, parse_math=False, va="baseline", **style
-    )
+    column_width = _DOTS_SIDE / columns
+    name_length = int(column_width / 8.5) - 6
+    for index, (name, color) in enumerate(zip(key.names, key.colors, strict=True)):
+        column, line = divmod(index, lines)
+        baseline = line + 0.32
+        dot_center = column + 7 / column_width
+        name_start = column + 22 / column_width
+        count_end = column + 1 - 20 / column_width
+        axes.scatter(dot_center, line + 0.16, s=144, color=color, linewidths=0, clip_on=False)
+        axes.text(name_start, baseline, shorten(name, name_length), **_LABEL)
+        axes.text(count_end, baseline, f"{key.counts[index]:,}", ha="right", **_NOTE)

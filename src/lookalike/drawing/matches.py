@@ -1,19 +1,33 @@
-"""Pictures of results: a query and its neighbours, one block for each Space that answered."""
+"""Figures of search results: a query and its nearest images, one block for each Space."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.gridspec import GridSpec
 from matplotlib.patches import Rectangle
+from matplotlib.transforms import IdentityTransform
 from PIL import Image
 
 from lookalike import imaging
-from lookalike.drawing.style import COLOURS, INK, QUIET, RULE, rendered, save, short, target
+from lookalike.drawing.style import (
+    BORDER,
+    COLORS,
+    MUTED,
+    TEXT,
+    centered,
+    figure_in_points,
+    output_path,
+    render,
+    save,
+    shorten,
+    text_style,
+)
 from lookalike.errors import ImageError
 from lookalike.sources import from_uri
 from lookalike.store.table import Table
@@ -21,31 +35,20 @@ from lookalike.types import Match, Matches
 
 __all__ = ["draw_matches"]
 
-_SAME, _OTHER = COLOURS[:2]
+# Sizes in points.
+_IMAGE_WIDTH, _IMAGE_HEIGHT = 168, 132
+_HEADING_HEIGHT, _CAPTION_HEIGHT = 30, 34
+_MARGIN, _GAP = 24, 14
+_MAX_COLUMNS = 5
 
+# Frames around matches with the query's label and with another one.
+_SAME_LABEL, _OTHER_LABEL = COLORS[:2]
+_THIN, _THICK = 0.75, 2.5
 
-class _Layout(NamedTuple):
-    """Sizes in points, at `scale` pixels a point."""
-
-    scale: int = 2
-    columns: int = 5
-    width: int = 168
-    height: int = 132
-    caption: int = 34
-    gap: int = 14
-    margin: int = 24
-    heading: int = 30
-
-    def rows(self, count: int) -> int:
-        return max(1, -(-count // self.columns))
-
-    def block(self, count: int) -> int:
-        """Height of one Space's answer."""
-        return (
-            self.heading
-            + self.rows(count) * (self.height + self.caption)
-            + (self.rows(count) - 1) * self.gap
-        )
+_HEADING = text_style(13, TEXT, weight="bold")
+_NOTE = text_style(9.5, MUTED, ha="right")
+_CAPTION = text_style(10, TEXT, ha="center")
+_SUBCAPTION = text_style(9, MUTED, ha="center")
 
 
 def draw_matches(
@@ -57,141 +60,128 @@ def draw_matches(
     label: str | None = None,
     name: str = "query",
 ) -> Path:
-    """Write a picture of a query and its neighbours, nearest first, in every Space that answered.
+    """Write a figure of a query and its matches, nearest first, one block for each Space.
 
     Parameters
     ----------
     query
-        The query, upright RGB.
+        The query image, upright RGB.
     answers
-        One or more answers to it.
+        The matches in one or more Spaces.
     collection
-        Where they come from: its thumbnails stand in for originals that are gone.
+        The searched collection. Its thumbnails replace original files that cannot be read.
     path
         A ``.png``, ``.jpg`` or ``.webp`` file.
     label
-        The query's own label, if known: neighbours are then framed by whether they share it.
+        The query's label, if known. Frames then show which matches share it.
     name
-        What is written below the query.
+        The query's name, written below it.
 
     Raises
     ------
     InputError
-        If the file's ending is not one of these.
+        If the path's suffix names no supported format.
     """
-    path = target(path)
-    sheet = _Sheet(_Layout(columns=max(1, min(5, max(len(answer) for answer in answers)))), answers)
-    sheet.query(query, name, label)
-    for answer in answers:
-        thumbnails = collection.take(answer.ids, ["thumbnail"])["thumbnail"].to_pylist()
-        pictures = [
-            _original(match, thumbnail) for match, thumbnail in zip(answer, thumbnails, strict=True)
-        ]
-        sheet.block(answer, pictures, label)
-    return save(sheet.image(), path)
+    path = output_path(path)
+    most_matches = max(len(answer) for answer in answers)
+    columns = max(1, min(_MAX_COLUMNS, most_matches))
+    line_counts = [max(1, -(-len(answer) // columns)) for answer in answers]
+    figure, grid = _layout(columns, line_counts)
+
+    def cell(row: int | slice, column: int | slice) -> Axes:
+        axes = figure.add_subplot(grid[row, column])
+        axes.set_axis_off()
+        return axes
+
+    _write_heading(cell(1, 1), "Query")
+    _draw_framed(figure, cell(2, 1), query, TEXT, _THIN)
+    _write_caption(cell(3, 1), label or name, name if label else "")
+    separator = cell(slice(1, -1), 2)
+    separator.axvline(0.5, color=BORDER, linewidth=_THIN)
+
+    row = 1
+    for answer, line_count in zip(answers, line_counts, strict=True):
+        metric = f"{answer.metric.capitalize()} distance"
+        _write_heading(cell(row, slice(3, -1)), answer.space, metric)
+        images = _read_images(answer, collection)
+        for index, (match, image) in enumerate(zip(answer, images, strict=True)):
+            line, position = divmod(index, columns)
+            image_row = row + 1 + 3 * line
+            column = 3 + 2 * position
+            color, width = _frame(match, label)
+            _draw_framed(figure, cell(image_row, column), image, color, width)
+            title = match.label or Path(match.uri).name
+            _write_caption(cell(image_row + 1, column), title, _format_distance(match.distance))
+        row += 1 + 3 * line_count
+    return save(render(figure), path)
 
 
-def _original(match: Match, thumbnail: bytes) -> Image.Image:
-    """Return a match's picture, or its thumbnail where the file is gone."""
-    try:
-        return imaging.decode(from_uri(match.uri).read_bytes())
-    except (OSError, ImageError):
-        return Image.open(io.BytesIO(thumbnail)).convert("RGB")
+def _layout(columns: int, line_counts: list[int]) -> tuple[Figure, GridSpec]:
+    """Return the figure and its grid for blocks with these numbers of lines."""
+    # The first column holds the query, the second one the line that separates it.
+    widths = [_MARGIN, _IMAGE_WIDTH, 2 * _GAP]
+    for _ in range(columns):
+        widths += [_IMAGE_WIDTH, _GAP]
+    widths[-1] = _MARGIN
+
+    # Each block has a heading and then lines of images, with their captions below them.
+    heights = [_MARGIN]
+    for line_count in line_counts:
+        heights.append(_HEADING_HEIGHT)
+        for _ in range(line_count):
+            heights += [_IMAGE_HEIGHT, _CAPTION_HEIGHT, _GAP]
+    heights[-1] = _MARGIN
+    return figure_in_points(widths, heights)
 
 
-class _Sheet:
-    """The page that grows block by block: the query on the left, its neighbours on the right."""
-
-    def __init__(self, layout: _Layout, answers: Sequence[Matches]) -> None:
-        self._layout = layout
-        content = sum(layout.block(len(answer)) for answer in answers) + layout.gap * (
-            len(answers) - 1
-        )
-        self._width = (
-            2 * layout.margin + (layout.columns + 1) * (layout.width + layout.gap) + layout.gap
-        )
-        self._height = 2 * layout.margin + content
-        self._figure = Figure(
-            figsize=(self._width / 72, self._height / 72), dpi=72 * layout.scale, facecolor="white"
-        )
-        self._top = layout.margin
-
-    def query(self, picture: Image.Image, name: str, label: str | None) -> None:
-        """Put the query at the top left, divided from the rest by a rule."""
-        left, top = self._layout.margin, self._layout.margin
-        self._text(left, top + 14, "Query", size=13, weight="bold")
-        self._picture(picture, left, top + self._layout.heading, INK)
-        self._caption(left, top + self._layout.heading, label or name, name if label else "")
-        x = left + self._layout.width + self._layout.gap
-        self._add_rectangle(x, top, 0.75, self._height - 2 * top, facecolor=RULE)
-
-    def block(self, answer: Matches, pictures: Sequence[Image.Image], label: str | None) -> None:
-        """Put one Space's answer below what is there."""
-        layout = self._layout
-        left = layout.margin + layout.width + 2 * layout.gap
-        self._text(left, self._top + 14, answer.space, size=13, weight="bold")
-        self._text(left + layout.columns * (layout.width + layout.gap) - layout.gap, self._top + 14,
-                   f"{answer.metric.capitalize()} distance", size=9.5, color=QUIET, ha="right")  # fmt: skip
-        for index, (match, picture) in enumerate(zip(answer, pictures, strict=True)):
-            row, column = divmod(index, layout.columns)
-            x = left + column * (layout.width + layout.gap)
-            y = self._top + layout.heading + row * (layout.height + layout.caption + layout.gap)
-            frame = RULE if label is None else _SAME if match.label == label else _OTHER
-            self._picture(picture, x, y, frame)
-            self._caption(x, y, match.label or Path(match.uri).name, _distance(match))
-        self._top += layout.block(len(answer)) + layout.gap
-
-    def image(self) -> Image.Image:
-        """Return the finished page."""
-        return rendered(self._figure)
-
-    def _picture(self, picture: Image.Image, x: float, y: float, frame: str) -> None:
-        """Fit a picture whole into its cell, at the page's own pixels so that it stays sharp, and frame it."""
-        scale, layout = self._layout.scale, self._layout
-        ratio = min(layout.width / picture.width, layout.height / picture.height)
-        size = (
-            max(1, round(picture.width * ratio * scale)),
-            max(1, round(picture.height * ratio * scale)),
-        )
-        fitted = np.asarray(picture.resize(size, Image.Resampling.LANCZOS))
-        left = round((x + (layout.width - size[0] / scale) / 2) * scale)
-        bottom = round(
-            (self._height - y - layout.height + (layout.height - size[1] / scale) / 2) * scale
-        )
-        self._figure.figimage(fitted, left, bottom, origin="upper")
-        width = 0.75 if frame in {RULE, INK} else 2.5
-        self._add_rectangle(left / scale, self._height - bottom / scale - size[1] / scale, size[0] / scale,
-                            size[1] / scale, fill=False, edgecolor=frame, linewidth=width)  # fmt: skip
-
-    def _caption(self, x: float, y: float, first: str, second: str) -> None:
-        y += self._layout.height
-        self._text(x + self._layout.width / 2, y + 15, short(first), size=10, ha="center")
-        self._text(
-            x + self._layout.width / 2, y + 28, short(second), size=9, color=QUIET, ha="center"
-        )
-
-    def _text(self, x: float, y: float, text: str, *, color: str = INK, **style: Any) -> None:
-        # A dollar sign would begin a formula.
-        self._figure.text(
-            x / self._width,
-            1 - y / self._height,
-            text,
-            color=color,
-            parse_math=False,
-            va="baseline",
-            **style,
-        )
-
-    def _add_rectangle(self, x: float, y: float, width: float, height: float, **style: Any) -> None:
-        box = (
-            (x / self._width, 1 - (y + height) / self._height),
-            width / self._width,
-            height / self._height,
-        )
-        self._figure.add_artist(
-            Rectangle(*box, transform=self._figure.transFigure, **{"linewidth": 0, **style})
-        )
+def _read_images(answer: Matches, collection: Table) -> list[Image.Image]:
+    """Return the image of each match: the original file, or its thumbnail if that is unreadable."""
+    thumbnails = collection.take(answer.ids, ["thumbnail"])["thumbnail"].to_pylist()
+    images = []
+    for match, thumbnail in zip(answer, thumbnails, strict=True):
+        try:
+            image = imaging.decode(from_uri(match.uri).read_bytes())
+        except (OSError, ImageError):
+            image = Image.open(io.BytesIO(thumbnail)).convert("RGB")
+        images.append(image)
+    return images
 
 
-def _distance(match: Match) -> str:
-    return f"{match.distance:.4f}" if match.distance < 100 else f"{match.distance:,.0f}"
+def _frame(match: Match, label: str | None) -> tuple[str, float]:
+    """Return the color and line width of a match's frame."""
+    if label is None:
+        return BORDER, _THIN
+    if match.label == label:
+        return _SAME_LABEL, _THICK
+    return _OTHER_LABEL, _THICK
+
+
+def _draw_framed(figure: Figure, axes: Axes, image: Image.Image, color: str, width: float) -> None:
+    """Fit a whole image into a cell at the figure's resolution, so that it stays sharp."""
+    cell = axes.bbox
+    scale = min(cell.width / image.width, cell.height / image.height)
+    fitted_width = max(1, round(image.width * scale))
+    fitted_height = max(1, round(image.height * scale))
+    fitted = image.resize((fitted_width, fitted_height), Image.Resampling.LANCZOS)
+
+    box = centered(fitted_width, fitted_height, cell)
+    figure.figimage(np.asarray(fitted), box.x0, box.y0, origin="upper")
+    frame = Rectangle(box.p0, box.width, box.height, fill=False)
+    frame.set(edgecolor=color, linewidth=width, transform=IdentityTransform())
+    figure.add_artist(frame)
+
+
+def _write_heading(axes: Axes, left: str, right: str = "") -> None:
+    """Write a bold heading, and a note at the right end of its line."""
+    axes.text(0, 0.53, left, **_HEADING)
+    axes.text(1, 0.53, right, **_NOTE)
+
+
+def _write_caption(axes: Axes, first: str, second: str) -> None:
+    """Write the two lines below an image."""
+    axes.text(0.5, 0.56, shorten(first), **_CAPTION)
+    axes.text(0.5, 0.18, shorten(second), **_SUBCAPTION)
+
+
+def _format_distance(distance: float) -> str:
+    return f"{distance:.4f}" if distance < 100 else f"{distance:,.0f}"

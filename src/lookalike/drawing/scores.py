@@ -1,4 +1,4 @@
-"""A picture of an evaluation: every Space's scores side by side, and its classes."""
+"""Figures of an evaluation: the scores of every Space, and the scores of every class."""
 
 from __future__ import annotations
 
@@ -7,167 +7,196 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
-from lookalike.drawing.style import COLOURS, INK, QUIET, RULE, rendered, save, short, target
+from lookalike.drawing.style import (
+    BORDER,
+    COLORS,
+    MUTED,
+    TEXT,
+    hide_frame,
+    output_path,
+    render,
+    save,
+    shorten,
+    text_style,
+)
 from lookalike.evaluation.scores import METRICS, TITLES, Evaluation, SpaceScores
 
 __all__ = ["draw_evaluation"]
 
-# In points; two pixels to each make a picture 1,280 pixels wide.
-_WIDTH, _SCALE = 640, 2
-_TOP, _BOTTOM, _LEFT, _RIGHT = 62, 30, 34, 16
-_BARS_HEIGHT, _BARS_WIDTH, _DOTS_WIDTH = 250, 318, 150
-_CLASS_HEIGHT = 15
-# Recall at k is left out: where classes are large it cannot but be near 0.
-_SHOWN = [name for name in METRICS if not name.startswith("recall")]
-_MANY_CLASSES = 40
-_MARKS = "oDs^"
+# Sizes in points. Two pixels for each make a figure 1,280 pixels wide.
+_WIDTH = 640
+_HEADING_HEIGHT, _BARS_HEIGHT, _CLASS_HEIGHT, _CLASSES_MARGIN = 46, 300, 15, 50
+_PADDING = 10
+_BARS_SHARE = 0.56
+
+# Recall at k is left out. It is near 0 for large classes, however good the ranking is.
+_SHOWN_METRICS = [name for name in METRICS if not name.startswith("recall")]
+_MAX_CLASSES = 40
+_MARKERS = "oDs^"
+
+_HEADING = text_style(9, MUTED)
+_TITLE = text_style(9, TEXT)
+_VALUE = text_style(7.5, TEXT, ha="center")
+_NAME = text_style(8, TEXT)
+_SCALE = text_style(8, MUTED)
 
 
 def draw_evaluation(evaluation: Evaluation, path: str | Path) -> Path:
-    """Write a picture of an evaluation: bars for the metrics, with their intervals, and a dot plot of class mAPs.
+    """Write a figure of an evaluation.
+
+    On the left, bars show each metric with its 95 % interval. On the right, dots show the mean
+    average precision (mAP) of each class.
 
     Parameters
     ----------
     evaluation
-        What `lookalike.evaluation.evaluate` returned.
+        The result of `lookalike.evaluation.evaluate`.
     path
         A ``.png``, ``.jpg`` or ``.webp`` file.
 
     Raises
     ------
     InputError
-        If the file's ending is not one of these.
+        If the path's suffix names no supported format.
     """
-    path = target(path)
+    path = output_path(path)
+
+    # With too many classes, the best and the worst ones of the first Space are shown.
     first = evaluation.spaces[0].classes
     labels = sorted(first, key=lambda label: -first[label].map)
-    hidden = len(labels) - _MANY_CLASSES
-    if hidden > 0:
-        labels = labels[: _MANY_CLASSES // 2] + labels[-_MANY_CLASSES // 2 :]
-    tall = max(_BARS_HEIGHT, _CLASS_HEIGHT * len(labels))
-    height = _TOP + tall + _BOTTOM
-    figure = Figure(figsize=(_WIDTH / 72, height / 72), dpi=72 * _SCALE, facecolor="white")
+    classes_title = "mAP by class"
+    if len(labels) > _MAX_CLASSES:
+        half = _MAX_CLASSES // 2
+        classes_title += f"; best and worst {half} of {len(labels):,}"
+        labels = labels[:half] + labels[-half:]
 
-    def panel(left: float, right: float, points: float) -> Axes:
-        box = (
-            left / _WIDTH,
-            1 - (_TOP + points) / height,
-            (right - left) / _WIDTH,
-            points / height,
-        )
-        return figure.add_axes(box)
-
-    _heading(figure, evaluation)
-    bars = panel(_LEFT, _LEFT + _BARS_WIDTH, _BARS_HEIGHT - 12)
-    bars.set_title("Means, and their 95 % intervals", size=9, color=INK, loc="left")
-    _bars(bars, evaluation.spaces)
-    note = f"; best and worst {_MANY_CLASSES // 2} of {len(first):,}" if hidden > 0 else ""
-    # The names of the classes stand to the left of their panel.
-    dots = panel(_WIDTH - _RIGHT - _DOTS_WIDTH, _WIDTH - _RIGHT, tall)
-    dots.set_title(f"mAP by class{note}", size=9, color=INK, loc="right")
-    _classes(dots, evaluation.spaces, labels)
-    return save(rendered(figure), path)
-
-
-def _heading(figure: Figure, evaluation: Evaluation) -> None:
-    """Tell what was compared, and which colour is which Space."""
-    height = figure.get_figheight() * 72
-    counts = evaluation.counts
-    told = (
-        f"{counts.queries:,} queries, each among the other {counts.gallery - 1:,} images"
-        if evaluation.leave_one_out
-        else f"{counts.queries:,} test images as queries, among {counts.gallery:,} train images"
+    body_height = max(_BARS_HEIGHT, _CLASS_HEIGHT * len(labels) + _CLASSES_MARGIN)
+    height = _HEADING_HEIGHT + body_height
+    figure = Figure(
+        figsize=(_WIDTH / 72, height / 72),
+        dpi=144,
+        facecolor="white",
+        layout=ConstrainedLayoutEngine(w_pad=_PADDING / 72, h_pad=_PADDING / 72),
     )
-    figure.text(_LEFT / _WIDTH, 1 - 22 / height, told, size=9, color=QUIET, va="baseline")
-    handles = [
-        Line2D(
-            [],
-            [],
-            linestyle="",
-            marker=_mark(index),
-            markersize=7,
-            **_coloured(index),
-            label=short(scores.space),
+    row_heights = [_HEADING_HEIGHT, body_height]
+    heading, body = figure.subfigures(2, 1, squeeze=False, height_ratios=row_heights)[:, 0]
+    column_widths = [_BARS_SHARE, 1 - _BARS_SHARE]
+    left, right = body.subfigures(1, 2, squeeze=False, width_ratios=column_widths)[0]
+
+    _write_heading(heading, evaluation)
+
+    # The bars keep their height when many classes make the figure taller.
+    bars_share = _BARS_HEIGHT / body_height
+    if bars_share < 1:
+        left = left.subfigures(2, 1, height_ratios=[bars_share, 1 - bars_share])[0]
+    bars = left.add_subplot()
+    bars.set_title("Means, and their 95 % intervals", loc="left", **_TITLE)
+    _draw_bars(bars, evaluation.spaces)
+
+    dots = right.add_subplot()
+    dots.set_title(classes_title, loc="right", **_TITLE)
+    _draw_classes(dots, evaluation.spaces, labels)
+    return save(render(figure), path)
+
+
+def _write_heading(heading: SubFigure, evaluation: Evaluation) -> None:
+    """Write what was compared, and which color stands for which Space."""
+    counts = evaluation.counts
+    if evaluation.leave_one_out:
+        compared = f"{counts.queries:,} queries, each among the other {counts.gallery - 1:,} images"
+    else:
+        compared = (
+            f"{counts.queries:,} test images as queries, among {counts.gallery:,} train images"
         )
-        for index, scores in enumerate(evaluation.spaces)
-    ]
-    key = figure.legend(
-        handles=handles, loc="upper left", bbox_to_anchor=((_LEFT - 6) / _WIDTH, 1 - 26 / height),
-        ncols=len(handles), frameon=False, fontsize=9.5, handletextpad=0.2, columnspacing=1.2, borderpad=0,
-    )  # fmt: skip
-    for text in key.get_texts():
-        text.set(color=INK, parse_math=False)
+    heading.text(_PADDING / _WIDTH, 0.55, compared, **_HEADING)
+
+    handles = []
+    for index, scores in enumerate(evaluation.spaces):
+        name = shorten(scores.space)
+        handles.append(Line2D([], [], linestyle="", markersize=7, label=name, **_marker(index)))
+    legend = heading.legend(
+        handles=handles,
+        loc="lower left",
+        bbox_to_anchor=((_PADDING - 6) / _WIDTH, 0),
+        ncols=len(handles),
+        frameon=False,
+        fontsize=9.5,
+        handletextpad=0.2,
+        columnspacing=1.2,
+        borderpad=0,
+    )
+    for text in legend.get_texts():
+        # A dollar sign would otherwise start a formula.
+        text.set(color=TEXT, parse_math=False)
 
 
-def _bars(axes: Axes, spaces: tuple[SpaceScores, ...]) -> None:
-    """Draw a group of bars for each metric, with 95 % intervals and, while there is room, the figures."""
+def _draw_bars(axes: Axes, spaces: tuple[SpaceScores, ...]) -> None:
+    """Draw a group of bars for each metric. Values are written where there is room for them."""
     width = 0.8 / len(spaces)
+    positions = np.arange(len(_SHOWN_METRICS))
     for index, scores in enumerate(spaces):
-        estimates = np.array([scores.metrics[name] for name in _SHOWN])
+        estimates = np.array([scores.metrics[name] for name in _SHOWN_METRICS])
         values, low, high = estimates.T
-        places = np.arange(len(_SHOWN)) + (index - (len(spaces) - 1) / 2) * width
-        axes.bar(places, values, 0.92 * width, color=_colour(index))
-        # The bar's value is a mean and may by rounding lie a hair outside of its interval.
-        whiskers = np.maximum([values - low, high - values], 0)
+        centers = positions + (index - (len(spaces) - 1) / 2) * width
+        axes.bar(centers, values, 0.92 * width, color=_color(index))
+
+        # A mean can lie just outside its interval because of rounding; an error bar cannot.
+        errors = np.maximum([values - low, high - values], 0)
         axes.errorbar(
-            places, values, whiskers, linestyle="", ecolor=INK, elinewidth=1, capsize=2, capthick=1
+            centers, values, errors, linestyle="", ecolor=TEXT, elinewidth=1, capsize=2, capthick=1
         )
         if len(spaces) <= 2:
-            for place, value, top in zip(places, values, high, strict=True):
-                axes.text(
-                    place, max(value, top) + 0.012, f"{value:.2f}", size=7.5, color=INK, ha="center"
-                )
-    _plain(axes)
-    names = [
-        TITLES[name].replace("mean of ", "mean of\n").replace("precision@", "precision\n@")
-        for name in _SHOWN
-    ]
-    axes.set_xticks(range(len(_SHOWN)), names, size=8, color=INK)
+            tops = np.maximum(values, high) + 0.012
+            for center, top, value in zip(centers, tops, values, strict=True):
+                axes.text(center, top, f"{value:.2f}", **_VALUE)
+
+    hide_frame(axes)
+    axes.set_axisbelow(True)
+    axes.grid(axis="y", color=BORDER, linewidth=0.75)
+    axes.set_xticks(positions, [_metric_title(name) for name in _SHOWN_METRICS], size=8, color=TEXT)
+    axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"], size=8, color=MUTED)
     axes.set_ylim(0, 1.06)
-    axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"], size=8, color=QUIET)
-    axes.grid(axis="y", color=RULE, linewidth=0.75)
 
 
-def _classes(axes: Axes, spaces: tuple[SpaceScores, ...], labels: list[str]) -> None:
-    """Draw each class's mAP in every Space as a dot, on a line that joins them."""
+def _metric_title(name: str) -> str:
+    """Return a metric's title, broken into two lines where it is long."""
+    title = TITLES[name]
+    title = title.replace("mean of ", "mean of\n")
+    return title.replace("precision@", "precision\n@")
+
+
+def _draw_classes(axes: Axes, spaces: tuple[SpaceScores, ...], labels: list[str]) -> None:
+    """Draw each class's mAP in every Space as a dot. A line joins the dots of a class."""
     values = np.array([[scores.classes[label].map for label in labels] for scores in spaces])
     rows = np.arange(len(labels))
-    axes.hlines(rows, values.min(axis=0), values.max(axis=0), color=QUIET, linewidth=1, zorder=1)
-    # The first Space last, so that it lies on top.
+    axes.hlines(rows, values.min(axis=0), values.max(axis=0), color=MUTED, linewidth=1, zorder=1)
+    # The first Space is drawn last, on top of the others.
     for index in reversed(range(len(spaces))):
-        axes.plot(
-            values[index],
-            rows,
-            linestyle="",
-            marker=_mark(index),
-            markersize=6,
-            **_coloured(index),
-            zorder=2,
-        )
-    _plain(axes)
-    axes.set_yticks(rows, [short(label) for label in labels], size=8, color=INK, parse_math=False)
-    axes.set_ylim(len(labels) - 0.5, -0.5)
-    axes.set_xlim(-0.03, 1.03)
-    axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"], size=8, color=QUIET)
-    axes.grid(axis="x", color=RULE, linewidth=0.75)
+        axes.plot(values[index], rows, linestyle="", markersize=6, zorder=2, **_marker(index))
 
-
-def _plain(axes: Axes) -> None:
+    hide_frame(axes)
     axes.set_axisbelow(True)
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
+    axes.grid(axis="x", color=BORDER, linewidth=0.75)
+    names = [shorten(label) for label in labels]
+    axes.set_yticks(rows, names, **_NAME)
+    axes.set_ylim(len(labels) - 0.5, -0.5)
+    axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"], **_SCALE)
+    axes.set_xlim(-0.03, 1.03)
 
 
-def _colour(index: int) -> str:
-    return COLOURS[index % len(COLOURS)]
+def _color(index: int) -> str:
+    return COLORS[index % len(COLORS)]
 
 
-def _mark(index: int) -> str:
-    return _MARKS[index % len(_MARKS)]
-
-
-def _coloured(index: int) -> dict[str, Any]:
-    return {"color": _colour(index), "markeredgecolor": "white", "markeredgewidth": 0.5}
+def _marker(index: int) -> dict[str, Any]:
+    """Return the marker style of a Space."""
+    return {
+        "marker": _MARKERS[index % len(_MARKERS)],
+        "color": _color(index),
+        "markeredgecolor": "white",
+        "markeredgewidth": 0.5,
+    }

@@ -1,61 +1,140 @@
-"""What every picture that is drawn here shares: colours, type, and how it becomes a file."""
+"""Colors, typography and file output shared by all figures."""
 
 from __future__ import annotations
 
+import io
 import warnings
-from io import BytesIO
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.gridspec import GridSpec
+from matplotlib.transforms import Bbox
 from PIL import Image
 
 from lookalike.errors import InputError
 from lookalike.io.files import atomic_write
 
-__all__ = ["COLOURS", "INK", "QUIET", "RULE", "rendered", "save", "short", "target"]
+__all__ = [
+    "BACKGROUND",
+    "BORDER",
+    "COLORS",
+    "MUTED",
+    "TEXT",
+    "centered",
+    "figure_in_points",
+    "hide_frame",
+    "output_path",
+    "render",
+    "save",
+    "shorten",
+    "text_style",
+]
 
-INK, QUIET, RULE = "#1b1f24", "#5c6670", "#d9dee3"
-# Told apart by every common kind of colour vision (Okabe and Ito).
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
-_SUFFIXES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+TEXT, MUTED, BORDER, BACKGROUND = "#1b1f24", "#5c6670", "#d9dee3", "#f5f6f8"
+# One color for each Space, distinct under every common color vision deficiency (Okabe and Ito).
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
+
+# Matplotlib measures type in points, 72 to the inch. Two pixels for each point keep it sharp.
+_POINTS_PER_INCH = 72
+_PIXELS_PER_POINT = 2
+
+_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 
 
-def target(path: str | Path) -> Path:
-    """Return where a picture is to be written, if it can be: InputError if the file's ending is of no known kind."""
+def output_path(path: str | Path) -> Path:
+    """Return the path of an image file after checking that its suffix names a supported format.
+
+    Raises
+    ------
+    InputError
+        If the suffix is not ``.png``, ``.jpg``, ``.jpeg`` or ``.webp``.
+    """
     path = Path(path)
-    if path.suffix.lower() not in _SUFFIXES:
+    if path.suffix.lower() not in _FORMATS:
         raise InputError(
-            f"A picture cannot be written as {path.name!r}; its name must end in {', '.join(_SUFFIXES)}."
+            f"An image cannot be written as {path.name!r}; "
+            f"its name must end in {', '.join(_FORMATS)}."
         )
     return path
 
 
-def save(picture: Image.Image, path: Path) -> Path:
-    """Write a picture in the format that the file's ending names, whole or not at all."""
-    encoded = (
-        BytesIO()
-    )  # by itself Pillow does not notice a disk that takes only part of what it writes
-    picture.save(encoded, _SUFFIXES[path.suffix.lower()], quality=92)
+def save(image: Image.Image, path: Path) -> Path:
+    """Write an image in the format of the path's suffix. The file is complete or absent."""
+    # Pillow alone does not notice a full disk that accepts only part of a write.
+    encoded = io.BytesIO()
+    image.save(encoded, _FORMATS[path.suffix.lower()], quality=92)
     with atomic_write(path) as temporary:
         temporary.write_bytes(encoded.getbuffer())
     return path
 
 
-def rendered(figure: Figure) -> Image.Image:
-    """Return a figure as an RGB picture of its own size and resolution."""
+def figure_in_points(
+    column_widths: Sequence[float], row_heights: Sequence[float]
+) -> tuple[Figure, GridSpec]:
+    """Return a white figure and its grid, with columns and rows of exactly these sizes in points.
+
+    Margins and gaps are columns and rows that stay empty.
+    """
+    width, height = sum(column_widths), sum(row_heights)
+    figure = Figure(
+        figsize=(width / _POINTS_PER_INCH, height / _POINTS_PER_INCH),
+        dpi=_POINTS_PER_INCH * _PIXELS_PER_POINT,
+        facecolor="white",
+    )
+    grid = figure.add_gridspec(
+        len(row_heights),
+        len(column_widths),
+        width_ratios=column_widths,
+        height_ratios=row_heights,
+        left=0,
+        right=1,
+        bottom=0,
+        top=1,
+        wspace=0,
+        hspace=0,
+    )
+    return figure, grid
+
+
+def centered(width: int, height: int, cell: Bbox) -> Bbox:
+    """Return the box of whole pixels with this size that lies in the middle of a cell."""
+    left = cell.x0 + (cell.width - width) / 2
+    bottom = cell.y0 + (cell.height - height) / 2
+    return Bbox.from_bounds(round(left), round(bottom), width, height)
+
+
+def text_style(size: float, color: str, **properties: Any) -> dict[str, Any]:
+    """Return Matplotlib's properties of a text."""
+    # A dollar sign in a name would otherwise start a formula.
+    return {"size": size, "color": color, "parse_math": False, **properties}
+
+
+def hide_frame(axes: Axes) -> None:
+    """Hide the lines around a plot and its tick marks; tick labels stay."""
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+
+
+def render(figure: Figure) -> Image.Image:
+    """Return a figure as an RGB image of the figure's own size and resolution."""
     canvas = FigureCanvasAgg(figure)
     with warnings.catch_warnings():
-        # A name in a script that the font lacks is drawn as boxes: the picture is whole all the same.
+        # Characters that the font lacks are drawn as boxes. The rest of the image is unaffected.
         warnings.filterwarnings("ignore", message="Glyph")
         canvas.draw()
     return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
 
 
-def short(text: str, most: int = 26) -> str:
-    """Return a name as it is drawn: at most so many characters, each of them printable."""
-    plain = "".join(
-        letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text
-    )
-    return plain if len(plain) <= most else plain[: most - 1].rstrip() + "…"
+def shorten(text: str, length: int = 26) -> str:
+    """Return printable text of at most `length` characters, with an ellipsis where it was cut."""
+    printable = ""
+    for character in text:
+        printable += character if character.isprintable() else "\N{REPLACEMENT CHARACTER}"
+    if len(printable) <= length:
+        return printable
+    return printable[: length - 1].rstrip() + "…"

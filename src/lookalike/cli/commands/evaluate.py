@@ -41,9 +41,9 @@ def evaluate(
     from lookalike.evaluation.evaluate import evaluate as measure
 
     if picture is not None:
-        from lookalike.drawing.style import target
+        from lookalike.drawing.style import output_path
 
-        target(picture)
+        output_path(picture)
     table = open_collection(collection).table
     spaces = [table.space(name) for name in space or ()] or list(table.models)
     with output.ranking(table.count() * len(spaces)) as progress:
