@@ -1,22 +1,70 @@
-"""What many tests need: folders of their own, the photographs, and a collection of them."""
+"""Fixtures that many tests need: folders of their own, the photographs, and collections of them."""
 
 from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 import lookalike
 from browsing import BROWSER, OPTIONS
 from lookalike.store.table import Table
 
+BuildOnce = Callable[[str, Callable[[Path], None]], Path]
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--fast",
+        action="store_true",
+        help="leave out the tests marked slow, and those that drive a browser",
+    )
+
+
+def pytest_collection_modifyitems(config, items):
+    if not config.getoption("--fast"):
+        return
+    slow = [item for item in items if item.get_closest_marker("slow") or is_in_browser(item)]
+    config.hook.pytest_deselected(items=slow)
+    items[:] = [item for item in items if item not in set(slow)]
+
+
+def is_in_browser(item: pytest.Item) -> bool:
+    return "browser" in getattr(item, "fixturenames", ())
+
+
+@pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory) -> Path:
+    """A folder that all workers of a parallel run have in common."""
+    own = tmp_path_factory.getbasetemp()
+    is_worker = "PYTEST_XDIST_WORKER" in os.environ
+    return own.parent if is_worker else own
+
+
+@pytest.fixture(scope="session")
+def build_once(shared_folder) -> BuildOnce:
+    """Build a folder of the given name unless another worker already did, and return its path."""
+
+    def build(name: str, write: Callable[[Path], None]) -> Path:
+        folder = shared_folder / name
+        finished = shared_folder / f"{name}.finished"
+        with FileLock(shared_folder / f"{name}.lock"):
+            if not finished.exists():
+                write(folder)
+                finished.touch()
+        return folder
+
+    return build
+
 
 @pytest.fixture(autouse=True, scope="session")
-def _own_folders(tmp_path_factory):
-    """Keep every test, and every process it starts, away from the user's own cache, data and settings."""
-    home = tmp_path_factory.mktemp("home")
+def _own_folders(shared_folder):
+    """Keep tests and the processes they start away from the user's cache, data and settings."""
+    home = shared_folder / "home"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(home / "cache"))
         patch.setenv("XDG_DATA_HOME", str(home / "data"))
@@ -28,8 +76,8 @@ def _own_folders(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _interrupts_arrive():
-    """Let Ctrl-C be tested where the suite itself was started in the background, which makes a shell ignore it."""
+def _deliver_interrupts():
+    """Make Ctrl-C testable where a shell started the suite in the background and ignores it."""
     usual = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, usual)
@@ -37,13 +85,11 @@ def _interrupts_arrive():
 
 @pytest.fixture(scope="session")
 def data_root() -> Path:
-    """The folder of real photographs and weights; tests that need it skip where it is not."""
+    """The folder of real photographs and weights; tests that need it skip where it is missing."""
     default = Path(__file__).parents[2] / "shared"
     root = Path(os.environ.get("LOOKALIKE_TEST_DATA", default))
     if not root.is_dir():
-        pytest.skip(
-            f"needs the photographs and weights: {root} is not there; name it in LOOKALIKE_TEST_DATA"
-        )
+        pytest.skip(f"needs the photographs and weights in {root}; LOOKALIKE_TEST_DATA names them")
     return root
 
 
@@ -54,26 +100,30 @@ def photographs(data_root) -> Path:
 
 
 @pytest.fixture(scope="session")
-def caltech(photographs, tmp_path_factory) -> Table:
-    """The photographs indexed in feature space, in floats and in 8 bits, and in pixel space. For reading only."""
-    path = tmp_path_factory.mktemp("caltech") / "collection"
-    lookalike.index(
-        photographs, path, models=["efficientnet-lite0", "efficientnet-lite0-int8", "pixels"]
-    )
+def caltech(photographs, build_once) -> Table:
+    """The photographs indexed in two feature Spaces (float32 and int8) and in pixel space.
+
+    For reading only.
+    """
+    models = ["efficientnet-lite0", "efficientnet-lite0-int8", "pixels"]
+    path = build_once("caltech", lambda folder: lookalike.index(photographs, folder, models=models))
     return Table.open(path)
 
 
 @pytest.fixture(scope="session")
-def sample(tmp_path_factory) -> Path:
-    """The drawn sample, five pictures a class."""
+def sample(build_once) -> Path:
+    """The drawn sample, five images a class."""
     from lookalike.datasets.sample import write_sample
 
-    return write_sample(tmp_path_factory.mktemp("drawn") / "sample", per_class=5)
+    return build_once("sample", lambda folder: write_sample(folder, per_class=5))
 
 
 @pytest.fixture(scope="module")
 def browser():
-    """Chromium, until the module's tests are done: as long as it runs, no other can be driven from this thread."""
+    """Chromium, until the tests of the module are done.
+
+    Playwright drives one browser at a time from a thread.
+    """
     sync_api = pytest.importorskip(
         "playwright.sync_api", reason="needs Playwright: pip install playwright"
     )
