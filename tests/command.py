@@ -1,34 +1,129 @@
-"""Run the real command line in a process of its own."""
+"""Run the command line, in this process or in one of its own."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import logging
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
+
+import pytest
 
 COMMAND = [sys.executable, "-m", "lookalike"]
 
+# Wide enough for every line of help, and the same wherever the tests run.
+ENVIRONMENT = {"COLUMNS": "200", "NO_COLOR": "1"}
+
 
 def lookalike(
+    *arguments: object,
+    status: int = 0,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+) -> subprocess.CompletedProcess[str]:
+    """Run ``lookalike ARGUMENTS`` in this process, and check its exit status.
+
+    This is the real entry point, with its own standard streams: only the interpreter is shared.
+    Warnings are errors, as in every test.
+
+    Parameters
+    ----------
+    arguments
+        The words after ``lookalike``.
+    status
+        The exit status expected.
+    cwd
+        The folder to run in.
+    env
+        Variables to set beside those of this process.
+    """
+    words = [str(argument) for argument in arguments]
+    with _streams() as (stdout, stderr), _environment(words, cwd, env), _logger_restored():
+        code = _exit_status()
+    done = subprocess.CompletedProcess(words, code, _text(stdout), _text(stderr))
+    return _checked(done, status)
+
+
+def lookalike_process(
     *arguments: object, status: int = 0, by: Sequence[str] = (), **options: Any
 ) -> subprocess.CompletedProcess[str]:
-    """Run ``lookalike ARGUMENTS`` and check its exit status; `by` runs it, and `options` go to `subprocess.run`."""
-    options = {"env": {**os.environ, "COLUMNS": "200", "NO_COLOR": "1"}, **options}
-    done = subprocess.run(
-        [*by, *COMMAND, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        **options,
-    )
+    """Run ``lookalike ARGUMENTS`` in a process, and check its exit status.
+
+    Words in `by` come before the command; `options` are those of `subprocess.run`.
+    """
+    command = [*by, *COMMAND, *map(str, arguments)]
+    options = {"env": {**os.environ, **ENVIRONMENT}, **options}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, **options)
+    return _checked(done, status)
+
+
+def lookalike_json(*arguments: object, **options: Any) -> Any:
+    """Run ``lookalike ARGUMENTS --json``, and return its output, which is JSON and nothing else."""
+    return json.loads(lookalike(*arguments, "--json", **options).stdout)
+
+
+def _checked(
+    done: subprocess.CompletedProcess[str], status: int
+) -> subprocess.CompletedProcess[str]:
     assert done.returncode == status, f"status {done.returncode}\n{done.stdout}\n{done.stderr}"
     assert "Traceback" not in done.stderr
     return done
 
 
-def lookalike_json(*arguments: object, **options: Any) -> Any:
-    """Run ``lookalike ARGUMENTS --json`` and return what it printed, which is JSON and nothing else."""
-    return json.loads(lookalike(*arguments, "--json", **options).stdout)
+def _exit_status() -> int:
+    from lookalike.cli import main
+
+    try:
+        main()
+    except SystemExit as exit_:
+        code = exit_.code
+        if code is None:
+            return 0
+        return code if isinstance(code, int) else 1
+    return 0
+
+
+@contextlib.contextmanager
+def _streams() -> Iterator[tuple[io.TextIOWrapper, io.TextIOWrapper]]:
+    """Replace standard output and error with streams that are no terminals."""
+    stdout = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", newline="")
+    stderr = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", newline="")
+    with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
+        yield stdout, stderr
+
+
+def _text(stream: io.TextIOWrapper) -> str:
+    stream.flush()
+    buffer = stream.buffer
+    assert isinstance(buffer, io.BytesIO)
+    return buffer.getvalue().decode("utf-8")
+
+
+@contextlib.contextmanager
+def _environment(
+    words: list[str], cwd: Path | None, env: Mapping[str, str] | None
+) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["lookalike", *words])
+        for name, value in {**ENVIRONMENT, **(env or {})}.items():
+            patch.setenv(name, value)
+        if cwd is not None:
+            patch.chdir(cwd)
+        yield
+
+
+@contextlib.contextmanager
+def _logger_restored() -> Iterator[None]:
+    """Undo the command's changes to the library's logger."""
+    logger = logging.getLogger("lookalike")
+    before = list(logger.handlers)
+    try:
+        yield
+    finally:
+        logger.handlers = before

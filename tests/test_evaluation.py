@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lookalike import vectors
-from lookalike.cli import output
+from lookalike.cli.commands.evaluate import print_evaluation
 from lookalike.errors import InputError, SpaceError
 from lookalike.evaluation.evaluate import evaluate
 from lookalike.evaluation.scores import METRICS
@@ -431,7 +431,7 @@ def test_misuse_is_named(tied, tmp_path):
 
 
 def test_the_printed_table(rivals, tied, tmp_path, capsys):
-    output.print_evaluation(evaluate(rivals, spaces=["good", "noise"]))
+    print_evaluation(evaluate(rivals, spaces=["good", "noise"]))
     printed = capsys.readouterr().out
     good, noise = evaluate(rivals, spaces=["good", "noise"]).spaces
     assert printed.startswith("200 queries, each among the other 199 images.\n")
@@ -446,23 +446,23 @@ def test_the_printed_table(rivals, tied, tmp_path, capsys):
         if line.endswith(f"{noise.classes['class 0'].map:.3f}")
     ]
     assert printed.count(" taken for ") == 10
-    assert "Left aside" not in printed
-    output.print_evaluation(evaluate(rivals, spaces=["good", "same"]))
+    assert "Not used" not in printed
+    print_evaluation(evaluate(rivals, spaces=["good", "same"]))
     assert "+0.000 [+0.000, +0.000]\n" in capsys.readouterr().out
-    output.print_evaluation(evaluate(rivals))
-    differences = capsys.readouterr().out.split("difference to good")[1]
+    print_evaluation(evaluate(rivals))
+    differences = capsys.readouterr().out.split("difference from good")[1]
     map_line = next(line for line in differences.splitlines() if line.startswith("mAP "))
     for scores in evaluate(rivals).spaces[1:]:
         assert f"{scores.differences['map'].value:+.3f} [" in map_line
-    output.print_evaluation(evaluate(tied))
+    print_evaluation(evaluate(tied))
     printed = capsys.readouterr().out
     assert "difference" not in printed
-    assert printed.endswith("Left aside: 1 without another image of their class, so no queries.\n")
+    assert printed.endswith("Not used: 1 without another image of their class, so not queries.\n")
     split = manifest(["a", "b"] * 50, ["train", "train", "test", "test"] * 25)
-    output.print_evaluation(evaluate(tied, split=split))
+    print_evaluation(evaluate(tied, split=split))
     printed = capsys.readouterr().out
-    assert printed.startswith("40 test images as queries, among 40 train images.\n")
-    assert printed.endswith("Left aside: 20 of the manifest that the collection does not hold.\n")
+    assert printed.startswith("40 test images as queries, among 40 training images.\n")
+    assert printed.endswith("Not used: 20 in the manifest but not in the collection.\n")
 
 
 # Measured with other code: Euclidean, leave-one-out, label = folder.

@@ -116,7 +116,7 @@ def test_misuse_is_named(collection, pictures):
 
 def test_the_command_takes_several_and_keeps_away(collection, pictures):
     told = lookalike_json(
-        "search", *pictures[:2], "--minus", pictures[2], "-c", collection.path, "-k", 6
+        "search", *pictures[:2], "--negative", pictures[2], "-c", collection.path, "-k", 6
     )
     expected = lookalike.search(collection, pictures[:2], negative=pictures[2], k=6)
     assert [match["id"] for match in told["matches"]] == expected.ids.tolist()
@@ -124,5 +124,5 @@ def test_the_command_takes_several_and_keeps_away(collection, pictures):
         told["matches"]
         != lookalike_json("search", *pictures[:2], "-c", collection.path, "-k", 6)["matches"]
     )
-    done = run("search", *pictures, "-c", collection.path, "--picture", "out.png", status=2)
-    assert "3 pictures were given" in done.stderr
+    done = run("search", *pictures, "-c", collection.path, "--save", "out.png", status=2)
+    assert "3 images were given" in done.stderr

@@ -18,12 +18,12 @@ sys.path.append(str(Path(__file__).parents[1]))  # where the server is
 
 from local_server import Fault, local_server
 from lookalike.datasets import caltech101
-from lookalike.datasets.caltech101 import CLASSES, OFFICIAL, SEED_CLASSES, Archive, fetch
+from lookalike.datasets.caltech101 import CLASSES, NINE_CLASSES, OFFICIAL, Archive, fetch
 from lookalike.errors import DatasetError, DownloadError, InputError
 
 TAR = "101_ObjectCategories.tar.gz"
 INNER = f"caltech-101/{TAR}"
-SMALL = (*SEED_CLASSES, "ant", "yin_yang")
+SMALL = (*NINE_CLASSES, "ant", "yin_yang")
 
 
 def photograph(name: str, nth: int) -> bytes:
@@ -103,8 +103,8 @@ def test_the_official_archive_and_its_classes_are_the_known_ones():
     assert len(OFFICIAL.sha256) == 64
     assert len(set(CLASSES)) == len(CLASSES) == 101
     assert "BACKGROUND_Google" not in CLASSES
-    assert len(SEED_CLASSES) == 9
-    assert set(SEED_CLASSES) <= set(CLASSES)
+    assert len(NINE_CLASSES) == 9
+    assert set(NINE_CLASSES) <= set(CLASSES)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_the_seed_classes_are_downloaded_and_unpacked(good, tmp_path):
     seen: list[int] = []
     root = fetch(tmp_path / "data", archive=good, progress=lambda done, _total: seen.append(done))
     assert root == tmp_path / "data" / "101_ObjectCategories"
-    assert tree(root) == whole(SEED_CLASSES)
+    assert tree(root) == whole(NINE_CLASSES)
     assert sorted(path.name for path in (tmp_path / "data").iterdir()) == [
         "101_ObjectCategories",
         "caltech-101.zip",
@@ -171,7 +171,7 @@ def test_what_is_there_is_neither_downloaded_nor_written_again(server, good, tmp
 
 def test_a_cut_download_is_resumed(server, good, tmp_path):
     server.files["/caltech.zip"].faults.append(Fault(cut=1000))
-    assert tree(fetch(tmp_path, archive=good)) == whole(SEED_CLASSES)
+    assert tree(fetch(tmp_path, archive=good)) == whole(NINE_CLASSES)
     assert server.asked[1].headers["Range"] == "bytes=1000-"
 
 
@@ -190,7 +190,7 @@ def test_offline_a_zip_put_there_by_hand_serves(server, good, tmp_path, monkeypa
     place = tmp_path / "caltech-101.zip"
     assert str(place) in str(caught.value)
     place.write_bytes(GOOD)
-    assert tree(fetch(tmp_path, archive=good)) == whole(SEED_CLASSES)
+    assert tree(fetch(tmp_path, archive=good)) == whole(NINE_CLASSES)
     assert server.asked == []
 
 
@@ -199,7 +199,7 @@ def test_several_at_once_agree(good, tmp_path, monkeypatch):
     monkeypatch.setattr(
         caltech101, "_write", lambda *photograph: (time.sleep(0.003), write(*photograph))
     )
-    choices = [["ant"], ["ant", "brain"], "seed", "all"]
+    choices = [["ant"], ["ant", "brain"], "nine", "all"]
     roots: list[Path] = []
     threads = [
         threading.Thread(
@@ -228,7 +228,7 @@ def test_several_at_once_agree(good, tmp_path, monkeypatch):
 def test_a_given_archive_is_unpacked(tmp_path, content):
     root = fetch(tmp_path / "data", source=given_file(tmp_path, content))
     assert root == tmp_path / "data" / "101_ObjectCategories"
-    assert tree(root) == whole(SEED_CLASSES)
+    assert tree(root) == whole(NINE_CLASSES)
 
 
 @pytest.mark.parametrize("inner", ["", "101_ObjectCategories"])
@@ -347,7 +347,7 @@ def test_a_damaged_archive_leaves_nothing_and_a_whole_one_then_serves(tmp_path, 
     assert str(source) in str(caught.value)
     assert tree(tmp_path / "data") == {}
     source.write_bytes(GOOD)
-    assert tree(fetch(tmp_path / "data", source=source)) == whole(SEED_CLASSES)
+    assert tree(fetch(tmp_path / "data", source=source)) == whole(NINE_CLASSES)
 
 
 def test_an_interrupted_unpacking_is_completed_by_the_next(tmp_path, monkeypatch):
@@ -366,7 +366,7 @@ def test_an_interrupted_unpacking_is_completed_by_the_next(tmp_path, monkeypatch
         fetch(tmp_path / "data", source=source)
     monkeypatch.undo()
     assert tree(tmp_path / "data" / "101_ObjectCategories") == whole(["brain"])
-    assert tree(fetch(tmp_path / "data", source=source)) == whole(SEED_CLASSES)
+    assert tree(fetch(tmp_path / "data", source=source)) == whole(NINE_CLASSES)
 
 
 def test_what_a_killed_run_left_is_cleared_away(tmp_path):
@@ -375,7 +375,7 @@ def test_what_a_killed_run_left_is_cleared_away(tmp_path):
     left.write_bytes(b"half")
     (tmp_path / "101_ObjectCategories" / "brain").mkdir(parents=True)
     root = fetch(tmp_path, source=given_file(tmp_path, GOOD))
-    assert tree(root) == whole(SEED_CLASSES)
+    assert tree(root) == whole(NINE_CLASSES)
     assert not left.exists()
 
 

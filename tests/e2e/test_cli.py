@@ -1,4 +1,4 @@
-"""The command line as a user meets it: output, JSON, exit statuses, errors."""
+"""The command line as a user sees it: output, JSON, exit statuses, and errors."""
 
 from __future__ import annotations
 
@@ -13,9 +13,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 from PIL import Image
 
-from command import COMMAND, lookalike, lookalike_json
+from command import COMMAND, lookalike, lookalike_json, lookalike_process
+from lookalike.cli import app
+from lookalike.cli.command import command
+from lookalike.errors import InputError
 
 INDEX_KEYS = ["added", "updated", "unchanged", "moved", "removed", "failed", "images", "seconds"]
 
@@ -32,8 +36,8 @@ def query(sample):
     return sample / "teapot" / "teapot_0003.jpg"
 
 
-def test_index_json_is_the_contract(sample, tmp_path):
-    done = lookalike("index", sample, "-c", tmp_path / "c", "--json")
+def test_index_prints_its_json_contract(sample, tmp_path):
+    done = lookalike_process("index", sample, "-c", tmp_path / "c", "--json")
     report = json.loads(done.stdout)
     assert list(report) == INDEX_KEYS
     assert (report["added"], report["images"], report["failed"]) == (45, 45, 0)
@@ -41,7 +45,7 @@ def test_index_json_is_the_contract(sample, tmp_path):
     assert done.stderr == ""
 
 
-def test_search_json_is_the_contract(indexed, query):
+def test_search_prints_its_json_contract(indexed, query):
     answer = lookalike_json("search", query, "-c", indexed, "-k", 3)
     assert list(answer) == ["space", "metric", "exact", "recall", "matches"]
     assert (answer["space"], answer["metric"], answer["exact"]) == (
@@ -56,7 +60,7 @@ def test_search_json_is_the_contract(indexed, query):
     assert (first["rank"], first["uri"], first["label"]) == (1, str(query), "teapot")
 
 
-def test_info_json_is_the_contract(indexed):
+def test_info_prints_its_json_contract(indexed):
     expected = {
         "images": 45,
         "spaces": [
@@ -73,7 +77,7 @@ def test_info_json_is_the_contract(indexed):
     }
     assert lookalike_json("info", "-c", indexed) == expected
     assert (
-        "8 bits (int8, onnxruntime); 1280 numbers; 45 images"
+        "8 bits (int8, onnxruntime); 1280 dimensions; 45 images"
         in lookalike("info", "-c", indexed).stdout
     )
 
@@ -86,41 +90,41 @@ def test_models_are_listed(indexed):
     printed = lookalike("models").stdout
     assert "EfficientNet-Lite0" in printed
     assert printed.endswith(
-        "A new collection gets efficientnet-lite0-int8, unless --model names another.\n"
+        "A new collection uses efficientnet-lite0-int8 unless --model names another model.\n"
     )
 
 
-def test_search_prints_one_match_a_line(indexed, query):
-    lines = lookalike("search", query, "-c", indexed, "-k", 4, "--not-self").stdout.splitlines()
+def test_search_prints_one_match_per_line(indexed, query):
+    lines = lookalike("search", query, "-c", indexed, "-k", 4, "--exclude-self").stdout.splitlines()
     assert len(lines) == 4
     assert lines[0].split()[:1] == ["1"]
     assert "teapot" in lines[0]
     assert str(query) not in "".join(lines)
 
 
-def test_search_draws_a_picture(indexed, query, tmp_path):
-    done = lookalike("search", query, "-c", indexed, "--picture", tmp_path / "out.png")
-    assert f"Drawn into {tmp_path / 'out.png'}" in done.stdout
-    with Image.open(tmp_path / "out.png") as picture:
-        assert picture.format == "PNG"
-        assert picture.width > 1000
+def test_search_saves_an_image_of_the_result(indexed, query, tmp_path):
+    done = lookalike("search", query, "-c", indexed, "--save", tmp_path / "out.png")
+    assert f"Saved to {tmp_path / 'out.png'}" in done.stdout
+    with Image.open(tmp_path / "out.png") as image:
+        assert image.format == "PNG"
+        assert image.width > 1000
 
 
-def test_the_collection_may_come_from_the_environment(indexed, query):
+def test_the_environment_names_the_default_collection(indexed, query):
     environment = {**os.environ, "LOOKALIKE_COLLECTION": str(indexed)}
     assert len(lookalike_json("search", query, "-k", 2, env=environment)["matches"]) == 2
 
 
-def test_remove_takes_out_and_index_puts_back(sample, tmp_path):
+def test_remove_drops_images_and_index_adds_them_again(sample, tmp_path):
     lookalike("index", sample / "car", "-c", tmp_path / "c", "--model", "pixels")
     assert lookalike_json("remove", sample / "car" / "car_0001.jpg", "-c", tmp_path / "c") == {
         "removed": 1
     }
-    assert "4 removed" in lookalike("remove", sample / "car", "-c", tmp_path / "c").stdout
+    assert "4 images removed" in lookalike("remove", sample / "car", "-c", tmp_path / "c").stdout
     assert lookalike_json("index", sample / "car", "-c", tmp_path / "c")["added"] == 5
 
 
-def test_two_spaces_in_one_pass(sample, query, tmp_path):
+def test_one_run_fills_two_spaces(sample, query, tmp_path):
     lookalike(
         "index", sample, "-c", tmp_path / "c", "--model", "pixels", "--model", "efficientnet-lite0"
     )
@@ -132,28 +136,28 @@ def test_two_spaces_in_one_pass(sample, query, tmp_path):
         "search", query, "-c", tmp_path / "c", "-k", 5, "--space", "efficientnet-lite0"
     )
     pixels = lookalike_json("search", query, "-c", tmp_path / "c", "-k", 5, "--space", "pixels")
-    alike = [
+    teapots = [
         [match["label"] for match in answer["matches"]].count("teapot")
         for answer in (feature, pixels)
     ]
-    assert alike[0] > alike[1]
+    assert teapots[0] > teapots[1]
 
 
 @pytest.fixture
 def no_rights(monkeypatch):
-    """A prefix that takes from root the right to read everything, so that file rights are felt."""
+    """A command prefix under which file permissions apply to root too."""
     if os.name != "posix":
-        pytest.skip("needs POSIX file rights")
+        pytest.skip("needs POSIX file permissions")
     if os.geteuid() != 0:
         return []
     if shutil.which("setpriv") is None:
-        pytest.skip("run as root without setpriv (util-linux), so no file is unreadable")
+        pytest.skip("runs as root without setpriv (util-linux), so every file is readable")
     return ["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-all", "--"]
 
 
 @pytest.fixture
 def difficult(sample, tmp_path):
-    """A folder of good and bad files; returns it, the good names and the words of each bad one's reason."""
+    """A folder of good and bad files, the good names, and words from each bad file's reason."""
     folder = tmp_path / "difficult"
     folder.mkdir()
     source = Image.open(sample / "cat" / "cat_0001.jpg")
@@ -183,7 +187,7 @@ def difficult(sample, tmp_path):
     return folder, good, bad
 
 
-def test_bad_files_are_listed_and_the_good_are_indexed(difficult, tmp_path, no_rights):
+def test_bad_files_are_listed_and_good_files_are_indexed(difficult, tmp_path, no_rights):
     folder, good, bad = difficult
 
     def run(*arguments, status=0):
@@ -207,7 +211,7 @@ def test_bad_files_are_listed_and_the_good_are_indexed(difficult, tmp_path, no_r
         assert answer["matches"][0]["distance"] < 0.01
 
 
-def test_max_megapixels_is_an_option(sample, tmp_path):
+def test_max_megapixels_limits_the_image_size(sample, tmp_path):
     done = lookalike(
         "index",
         sample / "car",
@@ -236,13 +240,13 @@ def test_max_megapixels_is_an_option(sample, tmp_path):
         (["search", "missing.jpg", "-c", "good"], ["missing.jpg cannot be read", "No such file"]),
         (["search", "note.txt", "-c", "nowhere"], ["The collection nowhere does not exist", "lookalike index"]),
         (["search", "pictures/0.png", "-c", "good", "--space", "nope"], ["no Space 'nope'", "it has pixels"]),
-        (["search", "pictures/0.png", "-c", "good", "--picture", "x.gif"], ["x.gif", ".png"]),
+        (["search", "pictures/0.png", "-c", "good", "--save", "x.gif"], ["x.gif", ".png"]),
         (["search", "pictures/0.png", "-c", "corrupt"], ["The collection corrupt could not be opened", "index again"]),
         (["info", "-c", "pictures"], ["is a folder but no collection"]),
         (["remove", "nothing.jpg", "-c", "good"], ["no image 'nothing.jpg'", "nothing was removed"]),
     ],
 )  # fmt: skip
-def test_each_error_is_one_paragraph_that_says_what_to_do(place, arguments, words):
+def test_each_error_is_one_paragraph_with_a_remedy(place, arguments, words):
     done = lookalike(*arguments, status=2, cwd=place)
     assert done.stdout == ""
     assert done.stderr.startswith("Error: ")
@@ -253,7 +257,7 @@ def test_each_error_is_one_paragraph_that_says_what_to_do(place, arguments, word
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A folder with pictures, a good and a corrupt collection, an empty folder and a text."""
+    """A folder of images, a good and a corrupt collection, an empty folder, and a text file."""
     place = tmp_path_factory.mktemp("place")
     (place / "empty").mkdir()
     (place / "note.txt").write_text("hello")
@@ -267,18 +271,22 @@ def place(tmp_path_factory):
     return place
 
 
-def test_wrong_words_are_a_usage_error():
+def test_unknown_options_and_missing_arguments_are_usage_errors():
     assert "No such option" in lookalike("index", "--nope", status=2).stderr
     assert "Missing argument" in lookalike("search", status=2).stderr
 
 
-def test_help_has_an_example_and_version_is_told():
-    for name in ("index", "search", "info", "models", "remove"):
-        assert f"Example: lookalike {name}" in lookalike(name, "--help").stdout
+def test_every_help_text_ends_with_examples():
+    for registered in app.registered_commands:
+        _, examples = lookalike(registered.name, "--help").stdout.split("Examples:")
+        assert f"• lookalike {registered.name}" in examples
+
+
+def test_version_is_printed():
     assert lookalike("--version").stdout.startswith("lookalike 0.")
 
 
-def test_a_names_control_characters_do_not_reach_the_terminal(tmp_path):
+def test_control_characters_in_a_file_name_are_escaped(tmp_path):
     (tmp_path / "in").mkdir()
     Image.new("RGB", (9, 9)).save(tmp_path / "in" / "a\x1b[31m\nb.png")
     lookalike("index", tmp_path / "in", "-c", tmp_path / "c", "--model", "pixels")
@@ -287,11 +295,11 @@ def test_a_names_control_characters_do_not_reach_the_terminal(tmp_path):
     assert r"a\x1b[31m\nb.png" in done.stdout
 
 
-def test_ctrl_c_is_clean_and_the_next_run_goes_on(sample, tmp_path):
+def test_ctrl_c_keeps_committed_work_and_the_next_run_continues(sample, tmp_path):
     (tmp_path / "in").mkdir()
     for copy in range(40):
         for file in sample.glob("*/*_0001.jpg"):
-            # A changed byte after the picture's end makes it a content of its own.
+            # An extra byte after the image data makes the content unique.
             (tmp_path / "in" / f"{copy}-{file.name}").write_bytes(file.read_bytes() + bytes([copy]))
     process = subprocess.Popen([*COMMAND, "index", str(tmp_path / "in"), "-c", str(tmp_path / "c")],
                                stderr=subprocess.PIPE, text=True)  # fmt: skip
@@ -301,13 +309,13 @@ def test_ctrl_c_is_clean_and_the_next_run_goes_on(sample, tmp_path):
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert errors.startswith("Interrupted. What was committed stays")
+    assert errors.startswith("Interrupted. Committed work is kept.")
     report = lookalike_json("index", tmp_path / "in", "-c", tmp_path / "c")
     assert report["images"] == 360
     assert report["added"] + report["unchanged"] == 360
 
 
-def test_trace_prints_where_the_time_goes(indexed, query):
+def test_trace_prints_the_time_of_each_step(indexed, query):
     done = lookalike(
         "search", query, "-c", indexed, "--json", env={**os.environ, "LOOKALIKE_TRACE": "1"}
     )
@@ -322,7 +330,7 @@ def test_trace_prints_where_the_time_goes(indexed, query):
         assert step in done.stderr
 
 
-def test_a_closed_pipe_is_no_error(indexed, query):
+def test_a_closed_pipe_is_not_an_error(indexed, query):
     command = " ".join([*COMMAND, "search", str(query), "-c", str(indexed), "-k", "45"])
     done = subprocess.run(
         ["sh", "-c", f"{command} | head -1"], capture_output=True, text=True, check=True
@@ -331,7 +339,7 @@ def test_a_closed_pipe_is_no_error(indexed, query):
     assert "Traceback" not in done.stderr
 
 
-def test_progress_is_shown_on_a_terminal_only(sample, tmp_path):
+def test_progress_is_shown_only_on_a_terminal(sample, tmp_path):
     pty = pytest.importorskip("pty", reason="needs a pseudo-terminal")
     leader, follower = pty.openpty()
     command = [*COMMAND, "index", str(sample), "-c", str(tmp_path / "c"), "--json"]
@@ -344,7 +352,7 @@ def test_progress_is_shown_on_a_terminal_only(sample, tmp_path):
     assert "Indexing" in shown
 
 
-def test_a_list_may_come_from_a_pipe(sample, tmp_path):
+def test_index_reads_a_list_of_paths_from_a_pipe(sample, tmp_path):
     listed = "\n".join(str(file) for file in sorted((sample / "car").iterdir()))
     command = [
         *COMMAND,
@@ -363,10 +371,10 @@ def test_a_list_may_come_from_a_pipe(sample, tmp_path):
     assert "no images under no path at all" in empty.stderr
 
 
-def test_a_place_that_cannot_be_written_is_named(indexed, query, tmp_path):
+def test_a_path_that_cannot_be_written_is_named(indexed, query, tmp_path):
     (tmp_path / "folder.png").mkdir()
     error = lookalike(
-        "search", query, "-c", indexed, "--picture", tmp_path / "folder.png", status=2
+        "search", query, "-c", indexed, "--save", tmp_path / "folder.png", status=2
     ).stderr
     assert error.startswith("Error: ")
     assert "folder.png" in error
@@ -376,21 +384,39 @@ def test_a_place_that_cannot_be_written_is_named(indexed, query, tmp_path):
     )
 
 
-def test_json_is_plain_ascii_whatever_the_terminal(tmp_path):
+def test_json_is_ascii_in_any_terminal_encoding(tmp_path):
     (tmp_path / "in").mkdir()
     Image.new("RGB", (9, 9)).save(tmp_path / "in" / "写真.png")
+    lookalike("index", tmp_path / "in", "-c", tmp_path / "c", "--model", "pixels")
     environment = {**os.environ, "PYTHONIOENCODING": "cp1252"}
-    lookalike("index", tmp_path / "in", "-c", tmp_path / "c", "--model", "pixels", env=environment)
-    query = tmp_path / "in" / "写真.png"
-    answer = lookalike_json("search", query, "-c", tmp_path / "c", env=environment)
-    assert answer["matches"][0]["uri"] == str(query)
-    assert "写" not in lookalike("search", query, "-c", tmp_path / "c", env=environment).stdout
+    search = ["search", tmp_path / "in" / "写真.png", "-c", tmp_path / "c"]
+    answer = json.loads(lookalike_process(*search, "--json", env=environment).stdout)
+    assert answer["matches"][0]["uri"] == str(tmp_path / "in" / "写真.png")
+    assert "写" not in lookalike_process(*search, env=environment).stdout
 
 
-def test_commands_do_without_pandas_where_it_is_installed(indexed, query):
+def test_commands_do_not_import_an_installed_pandas(indexed, query):
     pytest.importorskip("pandas", reason="needs pandas: pip install lookalike[pandas]")
     for words in (["search", str(query), "-c", indexed], ["info", "-c", indexed]):
         done = subprocess.run([sys.executable, "-X", "importtime", "-m", "lookalike", *map(str, words)],
                               capture_output=True, text=True, check=True)  # fmt: skip
         assert "lance.dataset" in done.stderr
         assert "pandas.core" not in done.stderr
+
+
+def test_a_new_command_needs_one_function_and_no_other_change():
+    @command("dummy", examples=["lookalike dummy 7"])
+    def dummy(number: int) -> None:
+        """Print a number."""
+        if number < 0:
+            raise InputError(f"{number} is negative. Give 0 or more.")
+        typer.echo(f"number {number}")
+
+    try:
+        assert "Print a number." in lookalike("--help").stdout
+        assert "• lookalike dummy 7" in lookalike("dummy", "--help").stdout
+        assert lookalike("dummy", 7).stdout == "number 7\n"
+        error = lookalike("dummy", "--", -1, status=2).stderr
+        assert error == "Error: -1 is negative. Give 0 or more.\n"
+    finally:
+        app.registered_commands.pop()

@@ -1,4 +1,4 @@
-"""Filters and metadata on the command line: a file is joined, filters narrow, and each error says what to do."""
+"""Filters and metadata on the command line."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from command import lookalike, lookalike_json
 
 @pytest.fixture(scope="module")
 def place(sample, tmp_path_factory):
-    """A folder with a collection ``c`` of the sample, joined with ``facts.csv``, which knows of cars and cats."""
+    """A folder with a collection ``c`` of the sample, joined with metadata of its cars and cats."""
     place = tmp_path_factory.mktemp("filters")
     rows = ["filename,rating,shot by,in,day"]
     for number in range(1, 6):
@@ -23,10 +23,8 @@ def place(sample, tmp_path_factory):
     done = lookalike(
         "index", sample, "-c", "c", "--model", "pixels", "--metadata", "facts.csv", cwd=place
     )
-    assert (
-        "facts.csv describes 10 images, 10 of them anew: rating, shot by, in, day.\n" in done.stdout
-    )
-    assert "7 of its rows name no image that is there:\n" in done.stdout
+    assert "facts.csv matches 10 images, 10 changed: rating, shot by, in, day.\n" in done.stdout
+    assert "Rows that match no image in the collection: 7\n" in done.stdout
     assert f"  {place / 'away' / '4.jpg'}\n  and 2 more\n" in done.stdout
     return place
 
@@ -36,9 +34,9 @@ def query(sample):
     return sample / "car" / "car_0001.jpg"
 
 
-def test_a_second_reading_finds_nothing_new(place, sample):
+def test_reading_metadata_again_changes_nothing(place, sample):
     done = lookalike("index", sample, "-c", "c", "--metadata", "facts.csv", cwd=place)
-    assert "facts.csv describes 10 images, none of them anew: rating" in done.stdout
+    assert "facts.csv matches 10 images, none changed: rating" in done.stdout
     described = lookalike_json("index", sample, "-c", "c", "--metadata", "facts.csv", cwd=place)[
         "metadata"
     ]
@@ -53,7 +51,7 @@ def test_a_second_reading_finds_nothing_new(place, sample):
     assert (described["images"], described["changed"], described["unmatched"]) == (10, 0, 7)
 
 
-def test_search_narrows_by_label_and_metadata(place, query):
+def test_search_filters_by_label_and_metadata(place, query):
     where = "(label = 'cat' or `shot by` = 'Ann') and rating > 2 and not uri like '%0005%'"
     answer = lookalike_json("search", query, "-c", "c", "--where", where, cwd=place)
     assert sorted(match["uri"].rsplit("/", 1)[1] for match in answer["matches"]) == [
@@ -69,14 +67,14 @@ def test_search_narrows_by_label_and_metadata(place, query):
     )
 
 
-def test_a_search_that_nothing_fits_says_so(place, query):
+def test_a_search_without_matches_says_so(place, query):
     arguments = ["search", query, "-c", "c", "--where", "rating > 99"]
-    assert lookalike(*arguments, cwd=place).stdout == "No image fits the filter.\n"
+    assert lookalike(*arguments, cwd=place).stdout == "No image matches the filter.\n"
     assert lookalike_json(*arguments, cwd=place)["matches"] == []
-    assert "No image fits" in lookalike(*arguments, "--picture", "none.png", cwd=place).stdout
+    assert "No image matches" in lookalike(*arguments, "--save", "none.png", cwd=place).stdout
 
 
-def test_info_counts_what_fits_and_lists_columns_as_filters_write_them(place):
+def test_info_counts_matching_images_and_quotes_columns_as_filters_do(place):
     printed = lookalike(
         "info", "-c", "c", "--where", "rating is null and label != 'teapot'", cwd=place
     ).stdout
@@ -88,10 +86,10 @@ def test_info_counts_what_fits_and_lists_columns_as_filters_write_them(place):
         "day: timestamp; 5 images",
     ):
         assert f"Column      {line}" in printed
-    told = lookalike_json("info", "-c", "c", "--where", "`in` = 2", cwd=place)
-    assert list(told) == ["images", "matching", "spaces", "columns", "failures"]
-    assert told["matching"] == 5
-    assert told["columns"][1] == {"name": "shot by", "type": "string"}
+    info = lookalike_json("info", "-c", "c", "--where", "`in` = 2", cwd=place)
+    assert list(info) == ["images", "matching", "spaces", "columns", "failures"]
+    assert info["matching"] == 5
+    assert info["columns"][1] == {"name": "shot by", "type": "string"}
     assert "matching" not in lookalike_json("info", "-c", "c", cwd=place)
 
 
@@ -106,7 +104,7 @@ def test_info_counts_what_fits_and_lists_columns_as_filters_write_them(place):
         (["index", "facts.csv", "--metadata", "bad.csv"], ["bad.csv, line 2", "holds 'good'", "keeps numbers"]),
     ],
 )  # fmt: skip
-def test_each_error_is_one_paragraph_that_says_what_to_do(place, arguments, words):
+def test_each_error_is_one_paragraph_with_a_remedy(place, arguments, words):
     done = lookalike(*arguments, "-c", "c", status=2, cwd=place)
     assert done.stdout == ""
     assert done.stderr.startswith("Error: ")

@@ -1,4 +1,4 @@
-"""``lookalike optimize``, and what ``lookalike search`` says afterwards."""
+"""``lookalike optimize``, and ``lookalike search`` after it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def query(sample):
     return sample / "teapot" / "teapot_0003.jpg"
 
 
-def test_optimize_json_is_the_contract_and_search_tells_its_recall(indexed, query):
+def test_optimize_prints_its_json_contract_and_search_states_the_recall(indexed, query):
     done = lookalike(
         "optimize", "-c", indexed, "--min-rows", 40, "--recall", 0.95, "--keep-days", 0, "--json"
     )
@@ -46,23 +46,23 @@ def test_optimize_json_is_the_contract_and_search_tells_its_recall(indexed, quer
     assert (answer["exact"], answer["recall"]) == (False, space["recall"])
     exact = lookalike_json("search", query, "-c", indexed, "-k", 3, "--exact")
     assert (exact["exact"], exact["recall"], exact["matches"]) == (True, None, answer["matches"])
-    told = lookalike("search", query, "-c", indexed, "-k", 3).stdout.splitlines()
-    assert len(told) == 4
+    printed = lookalike("search", query, "-c", indexed, "-k", 3).stdout.splitlines()
+    assert len(printed) == 4
     assert (
-        told[3]
-        == "Approximate, measured to find 100.0% of the nearest; --exact compares every picture."
+        printed[3]
+        == "Approximate search, measured recall 100.0%. Use --exact to compare every image."
     )
     assert (
         len(lookalike("search", query, "-c", indexed, "-k", 3, "--exact").stdout.splitlines()) == 3
     )
 
 
-def test_optimize_tells_people_what_it_did(sample, tmp_path):
+def test_optimize_prints_a_summary(sample, tmp_path):
     for part in ("cat", "car"):
         lookalike("index", sample / part, "-c", tmp_path / "c", "--model", "pixels")
     lines = lookalike("optimize", "-c", tmp_path / "c").stdout.splitlines()
     assert lines[0] == "pixels: 10 rows, searched exactly, without an index."
-    assert lines[1] == "2 fragments gathered into 1."
+    assert lines[1] == "2 fragments merged into 1."
     assert lines[2].startswith("0.0 MB freed. Took ")
     lines = lookalike(
         "optimize", "-c", tmp_path / "c", "--min-rows", 5, "--space", "pixels"
@@ -70,7 +70,7 @@ def test_optimize_tells_people_what_it_did(sample, tmp_path):
     index = "index built (IVF_RQ, 1 partition, 5 bits a number)"
     assert (
         lines[0]
-        == f"pixels: 10 rows, {index}, recall 1.0000 with 1 probed and 20 candidates compared."
+        == f"pixels: 10 rows, {index}, recall 1.0000 with 1 partition probed and 20 candidates compared."
     )
 
 
@@ -95,6 +95,6 @@ def test_misuse_is_one_paragraph_and_status_2(indexed, options, message):
     assert message in done.stderr
 
 
-def test_there_must_be_a_collection(tmp_path):
+def test_a_missing_collection_is_an_error(tmp_path):
     done = lookalike("optimize", "-c", tmp_path / "none", status=2)
     assert "does not exist. Make it with: lookalike index FOLDER" in done.stderr

@@ -84,7 +84,7 @@ def test_the_vectors_reproduce_the_reference_row(caltech):
 
 def test_a_photograph_finds_its_kind(caltech, photographs):
     query = photographs / "grand_piano" / "image_0010.jpg"
-    answer = lookalike_json("search", query, "-c", caltech.path, "--not-self")
+    answer = lookalike_json("search", query, "-c", caltech.path, "--exclude-self")
     labels = [match["label"] for match in answer["matches"]]
     assert labels.count("grand_piano") >= 8
 

@@ -1,14 +1,16 @@
-"""dataset, evaluate and map as a user meets them."""
+"""The dataset, evaluate, and map commands as a user sees them."""
 
 from __future__ import annotations
 
 import json
 import shutil
+from functools import partial
 
 import pytest
 from PIL import Image
 
 from command import lookalike, lookalike_json
+from lookalike.datasets import sample as drawing
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +20,7 @@ def indexed(sample, tmp_path_factory):
     return path
 
 
-def test_evaluate_json_is_the_contract(indexed):
+def test_evaluate_prints_its_json_contract(indexed):
     result = lookalike_json("evaluate", "-c", indexed)
     feature, pixels = result["spaces"]
     keys = [
@@ -40,15 +42,13 @@ def test_evaluate_json_is_the_contract(indexed):
     assert pixels["map"] < 0.4
 
 
-def test_evaluate_prints_a_table_and_draws_it(indexed, tmp_path):
-    done = lookalike(
-        "evaluate", "-c", indexed, "--space", "pixels", "--picture", tmp_path / "e.png"
-    )
+def test_evaluate_prints_a_table_and_saves_an_image(indexed, tmp_path):
+    done = lookalike("evaluate", "-c", indexed, "--space", "pixels", "--save", tmp_path / "e.png")
     assert "mAP" in done.stdout
     assert "pixels" in done.stdout
     assert "efficientnet-lite0" not in done.stdout
-    with Image.open(tmp_path / "e.png") as picture:
-        assert picture.width > 1000
+    with Image.open(tmp_path / "e.png") as image:
+        assert image.width > 1000
 
 
 def test_three_spaces_are_compared_with_the_first(sample, tmp_path):
@@ -66,19 +66,25 @@ def test_three_spaces_are_compared_with_the_first(sample, tmp_path):
     ]
     lookalike("index", sample, "-c", tmp_path / "c", *models)
     printed = lookalike("evaluate", "-c", tmp_path / "c").stdout
-    _, differences = printed.split("difference to pixels")
+    _, differences = printed.split("difference from pixels")
     assert differences.splitlines()[0].split() == ["small8", "small16"]
     assert "+0.0" in differences or "-0.0" in differences
 
 
-def test_evaluate_with_a_split_queries_the_test_pictures(sample, tmp_path):
+@pytest.fixture
+def eight_per_class(monkeypatch):
+    """Let ``dataset sample`` draw eight images of each class."""
+    monkeypatch.setattr(drawing, "write_sample", partial(drawing.write_sample, per_class=8))
+
+
+def test_evaluate_with_a_split_queries_the_test_images(eight_per_class, tmp_path):
     made = lookalike_json("dataset", "sample", "--to", tmp_path / "data", "--test", 0.25)
-    assert (made["train"], made["test"]) == (270, 90)
+    assert (made["train"], made["test"]) == (54, 18)
     lookalike("index", made["root"], "-c", tmp_path / "c", "--model", "pixels")
     (space,) = lookalike_json("evaluate", "-c", tmp_path / "c", "--split", made["manifest"][0])[
         "spaces"
     ]
-    assert (space["queries"], space["gallery"]) == (90, 270)
+    assert (space["queries"], space["gallery"]) == (18, 54)
 
 
 def test_evaluate_without_labels_says_how_to_label(sample, tmp_path):
@@ -89,35 +95,42 @@ def test_evaluate_without_labels_says_how_to_label(sample, tmp_path):
     assert "label" in error
 
 
-def test_map_is_drawn_kept_and_extended(sample, tmp_path):
+def test_map_is_drawn_stored_and_extended(sample, tmp_path):
     folder = tmp_path / "in"
     shutil.copytree(sample, folder)
     lookalike("index", folder, "-c", tmp_path / "c", "--model", "pixels")
     first = lookalike_json("map", "-c", tmp_path / "c", "--output", tmp_path / "map.png")
     assert (first["rows"], first["method"], first["space"]) == (45, "tsne", "pixels")
-    with Image.open(tmp_path / "map.png") as picture:
-        assert picture.width > 1000
+    with Image.open(tmp_path / "map.png") as image:
+        assert image.width > 1000
     shutil.copy(sample / "car" / "car_0001.jpg", folder / "car" / "another.jpg")
     lookalike("index", folder, "-c", tmp_path / "c")
     second = lookalike_json("map", "-c", tmp_path / "c", "--output", tmp_path / "map.html")
-    place = {
+    position = {
         row_id: (x, y) for row_id, x, y in zip(second["ids"], second["x"], second["y"], strict=True)
     }
-    assert [place[row_id] for row_id in first["ids"]] == list(
+    assert [position[row_id] for row_id in first["ids"]] == list(
         zip(first["x"], first["y"], strict=True)
     )
     assert second["rows"] == second["fitted_rows"] + 1 == 46
     page = (tmp_path / "map.html").read_text()
     assert "another.jpg" in page
     fresh = lookalike_json(
-        "map", "-c", tmp_path / "c", "--output", tmp_path / "map.png", "--fresh", "--method", "pca"
+        "map",
+        "-c",
+        tmp_path / "c",
+        "--output",
+        tmp_path / "map.png",
+        "--rebuild",
+        "--method",
+        "pca",
     )
     assert fresh["fitted_rows"] == 46
 
 
-def test_map_says_what_it_made(indexed, tmp_path):
+def test_map_prints_a_summary(indexed, tmp_path):
     done = lookalike("map", "-c", indexed, "--output", tmp_path / "m.png")
-    assert "45 pictures of efficientnet-lite0 by tsne" in done.stdout
+    assert "45 images of efficientnet-lite0 by tsne" in done.stdout
     assert "Trustworthiness" in done.stdout
     assert (
         "x.gif" in lookalike("map", "-c", indexed, "--output", tmp_path / "x.gif", status=2).stderr
@@ -146,7 +159,7 @@ def test_dataset_from_a_copy_makes_a_stratified_manifest(photographs, tmp_path):
     assert text.splitlines()[0] == "uri,label,split"
 
 
-def test_dataset_errors_say_what_to_do(tmp_path):
+def test_dataset_errors_name_a_remedy(eight_per_class, tmp_path):
     wrong = lookalike("dataset", "caltech101", "--classes", "butterfy", "--to", tmp_path, status=2)
     assert "butterfly" in wrong.stderr
     gone = lookalike(
@@ -154,6 +167,6 @@ def test_dataset_errors_say_what_to_do(tmp_path):
     )
     assert "nowhere" in gone.stderr
     drawn = lookalike("dataset", "sample", "--to", tmp_path, "--classes", "cat", status=2)
-    assert "leave out --from and --classes" in drawn.stderr
+    assert "Leave out --from and --classes" in drawn.stderr
     share = lookalike("dataset", "sample", "--to", tmp_path, "--test", "2", status=2)
     assert "share above 0 and below 1" in share.stderr

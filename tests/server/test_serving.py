@@ -45,7 +45,7 @@ def total(live) -> int | None:
 
 def test_it_says_how_much_it_serves_and_where(server):
     assert re.search(
-        r"^45 images, ready in \d+\.\d s\. Ctrl-C ends it\.$", server.said, re.MULTILINE
+        r"^45 images, ready in \d+\.\d s\. Press Ctrl-C to stop\.$", server.said, re.MULTILINE
     )
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+/", server.address)
 
@@ -125,7 +125,7 @@ def test_a_port_that_is_taken_is_an_error_that_says_so(own):
 def test_a_collection_or_root_that_is_not_there_is_an_error(own, tmp_path):
     assert "does not exist" in run("serve", "-c", tmp_path / "none", status=2).stderr
     told = run("serve", "-c", own, "--root", tmp_path / "none", "--port", 0, status=2).stderr
-    assert "is no folder" in " ".join(told.split())
+    assert "is not a folder" in " ".join(told.split())
 
 
 def test_what_another_process_indexes_is_found_without_a_restart(own, sample):

@@ -260,12 +260,12 @@ def test_nothing_is_tried_again_unless_it_changed_or_is_asked_for(folder, first,
     )
     index = ("index", folder, "-c", collection, "--max-megapixels", CAP / 1e6)
     again = run(*index)[0]
-    assert f"{len(bad)} failed before and have not changed" in again
+    assert f"{len(bad)} failed in an earlier run and are unchanged" in again
     assert "added" not in again.splitlines()[0]
     whole = next(file.data for file in files if file.good)
     bad[0].write_bytes(whole + b"a content of its own")
     counts = json.loads(run(*index, "--json")[0])
     assert (counts["added"], counts["updated"], counts["failed"]) == (1, 0, len(bad) - 1)
     retried = run(*index, "--retry-failures")[0]
-    assert "failed before" not in retried
+    assert "failed in an earlier run" not in retried
     assert f"{len(bad) - 1} files could not be indexed" in retried

@@ -17,7 +17,7 @@ from PIL import Image
 
 import lookalike
 from command import COMMAND
-from command import lookalike as command
+from command import lookalike_process as command
 from lookalike.errors import CollectionError
 from lookalike.indexing.run import Settings
 from lookalike.models.registry import resolve

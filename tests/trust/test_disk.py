@@ -16,7 +16,7 @@ from PIL import Image
 
 import lookalike
 import made
-from command import lookalike as run
+from command import lookalike_process as run
 from hub_server import hub_server
 from lookalike import imaging
 from lookalike.errors import CollectionError, ReadOnlyError
@@ -220,15 +220,15 @@ def test_a_picture_or_page_that_finds_no_space_leaves_the_one_before(
     collection = shutil.copytree(whole, tmp_path / "collection")
     target = disk.place / output
     command = (
-        ["search", query, "--picture"]
+        ["search", query, "--save"]
         if output == "picture.png"
         else ["map", "--method", "pca", "--output"]
     )
     target.write_bytes(b"before")
     disk.fill()
     assert refused(*command, target, "-c", collection) == (
-        f"{target} could not be written: no space is left on its disk. What was there before is as it was. Make room "
-        "there, or name a place on another disk."
+        f"{target} could not be written: no space is left on its disk. Any earlier file is "
+        "unchanged. Free some space there, or choose a path on another disk."
     )
     assert {path.name for path in disk.place.iterdir()} == {output, "ballast"}
     assert target.read_bytes() == b"before"
@@ -451,7 +451,7 @@ def test_a_picture_that_is_taken_in_part_is_not_there(whole, query, tmp_path):
     """A disk may take the beginning of what it is given, and say nothing until it is given more."""
     for words in (
         f"dataset sample --to {tmp_path / 'drawn'}",
-        f"search {query} -c {whole} --picture {tmp_path}/a.png",
+        f"search {query} -c {whole} --save {tmp_path}/a.png",
     ):
         command = f"ulimit -f 2; exec {sys.executable} -m lookalike {words}"
         done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)

@@ -105,7 +105,7 @@ def test_the_command_line_takes_and_gives_each(odd, collection, name, tmp_path):
         (match,) = lookalike_json("search", query, "-c", collection, "-k", 1)["matches"]
         assert (match["uri"], match["distance"]) == (to_uri(path), 0)
     drawn = lookalike(
-        "search", to_uri(path), "-c", collection, "-k", 3, "--picture", tmp_path / "found.png"
+        "search", to_uri(path), "-c", collection, "-k", 3, "--save", tmp_path / "found.png"
     ).stdout
     assert drawn.count("\n") == 4
     assert (tmp_path / "found.png").exists()

@@ -1,4 +1,4 @@
-"""The command line: its words are those of the Python API."""
+"""The command line. Its words are those of the Python API."""
 
 from __future__ import annotations
 
@@ -15,36 +15,39 @@ from lookalike.cli.command import app
 
 __all__ = ["app", "main"]
 
-# Each module registers its command; help lists the commands in this order.
+# Each module registers its own command. The help lists the commands in this order.
 _COMMANDS = (
     "index",
+    "search",
     "info",
     "remove",
-    "optimize",
-    "search",
+    "evaluate",
+    "map",
+    "serve",
     "models",
+    "optimize",
     "check",
     "backup",
     "restore",
-    "serve",
     "dataset",
-    "evaluate",
-    "map",
 )
 for _name in _COMMANDS:
     importlib.import_module(f"lookalike.cli.commands.{_name}")
 
 
-def _version(value: bool) -> None:
+def _print_version(value: bool) -> None:
     if value:
         output.say(f"lookalike {lookalike.__version__}")
         raise typer.Exit
 
 
 @app.callback()
-def _options(
+def _global_options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
     ] = False,
 ) -> None:
     pass
@@ -53,8 +56,8 @@ def _options(
 def main() -> None:
     """Run the command line."""
     for stream in (sys.stdout, sys.stderr):
-        # A name that the terminal's encoding lacks must not end the command.
+        # A file name that the terminal's encoding cannot represent must not end the command.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    output.tell_warnings()
+    output.show_warnings()
     app()

@@ -1,10 +1,10 @@
-"""What every command shares: how it is registered, its usual options, how its errors are told."""
+"""The parts that all commands share: registration, common options, and error reporting."""
 
 from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.abc import MetaPathFinder
 from typing import TYPE_CHECKING, Annotated, Any
@@ -31,14 +31,16 @@ __all__ = [
 
 app = typer.Typer(
     name="lookalike",
-    help="An image search engine: give it a picture, get the pictures like it.",
+    help="An image search engine: give it an image, get the images like it.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-_INTERRUPTED = 130
+# Exit statuses. 1 is left to commands that ran well and have bad news, such as faults found.
+_ERROR = 2
+_INTERRUPTED = 130  # 128 + SIGINT, as in a shell
 
 CollectionOption = Annotated[
     str | None,
@@ -53,41 +55,35 @@ CollectionOption = Annotated[
 WhereOption = Annotated[
     str | None,
     typer.Option(
-        metavar="FILTER", help="Only images that fit, such as \"label = 'cat' and width > 300\"."
+        metavar="FILTER",
+        help="Only images that match a filter, such as \"label = 'cat' and width > 300\".",
     ),
 ]
-JsonOption = Annotated[
-    bool, typer.Option("--json", help="Print JSON for programs and nothing else.")
-]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
+
+Function = Callable[..., None]
 
 
-def command(
-    epilog: str, name: str | None = None
-) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Register a command whose errors become one paragraph and exit status 2, and whose Ctrl-C is clean."""
+def command(name: str, *, examples: Sequence[str]) -> Callable[[Function], Function]:
+    """Register a function as a command.
 
-    def register(function: Callable[..., None]) -> Callable[..., None]:
+    An expected error prints one paragraph to standard error and exits with status 2. Ctrl-C exits
+    with status 130.
+
+    Parameters
+    ----------
+    name
+        The word after ``lookalike``.
+    examples
+        Command lines that ``--help`` shows at its end.
+    """
+    epilog = "Examples:\n\n" + "\n".join(f"- {example}" for example in examples)
+
+    def register(function: Function) -> Function:
         @functools.wraps(function)
         def run(*args: Any, **kwargs: Any) -> None:
-            try:
+            with _errors_reported():
                 function(*args, **kwargs)
-            except LookalikeError as error:
-                output.print_error(str(error))
-                raise typer.Exit(2) from None
-            except BrokenPipeError:
-                raise
-            except OSError as error:
-                output.print_error(_told(error))
-                raise typer.Exit(2) from None
-            except KeyboardInterrupt:
-                output.say(
-                    "Interrupted. What was committed stays; run the command again to go on.",
-                    error=True,
-                )
-                raise typer.Exit(_INTERRUPTED) from None
-            finally:
-                if tracing.enabled():
-                    tracing.report()
 
         app.command(name, epilog=epilog)(run)
         return run
@@ -95,18 +91,43 @@ def command(
     return register
 
 
-def _told(error: OSError) -> str:
+@contextmanager
+def _errors_reported() -> Iterator[None]:
+    """Turn expected errors and Ctrl-C into a message and an exit status."""
+    try:
+        yield
+    except LookalikeError as error:
+        output.print_error(str(error))
+        raise typer.Exit(_ERROR) from None
+    except BrokenPipeError:
+        raise  # Typer ends quietly when the reader of a pipe has left
+    except OSError as error:
+        output.print_error(_os_error_message(error))
+        raise typer.Exit(_ERROR) from None
+    except KeyboardInterrupt:
+        message = "Interrupted. Committed work is kept. Run the command again to continue."
+        output.say(message, error=True)
+        raise typer.Exit(_INTERRUPTED) from None
+    finally:
+        if tracing.enabled():
+            tracing.report()
+
+
+def _os_error_message(error: OSError) -> str:
     if error.errno in DISK_FULL and error.filename is not None:
         return (
-            f"{error.filename} could not be written: no space is left on its disk. What was there before is as it was. "
-            "Make room there, or name a place on another disk."
+            f"{error.filename} could not be written: no space is left on its disk. "
+            "Any earlier file is unchanged. "
+            "Free some space there, or choose a path on another disk."
         )
-    told = error if error.filename is None else f"{error.filename}: {error.strerror}"
-    return f"{told}. Name a file or folder that can be read and written."
+    reason = str(error)
+    if error.filename is not None:
+        reason = f"{error.filename}: {error.strerror}"
+    return f"{reason}. Name a file or folder that can be read and written."
 
 
 def open_collection(collection: str | None) -> Collection:
-    """Open the collection that a command names, or the default one."""
+    """Open the collection named on the command line, or the default one."""
     with store_imported():
         from lookalike.collection import Collection
 
@@ -115,20 +136,21 @@ def open_collection(collection: str | None) -> Collection:
 
 @contextmanager
 def store_imported() -> Iterator[None]:
-    """Import the store inside, without pandas: pyarrow asks for it at once, for conversions that no command makes.
+    """Import the store inside this block, without pandas.
 
-    Where it is installed it would take as long as all else before a search together. Nobody else is kept from it.
+    pyarrow imports pandas as soon as it is installed, for conversions that no command makes. That
+    would take as long as everything else before a search. Other programs are not affected.
     """
     with tracing.span("import collection"):
-        sys.meta_path.insert(0, _NoPandas())
+        sys.meta_path.insert(0, _PandasBlocker())
         try:
-            import pyarrow.dataset  # noqa: F401 (it asks for pandas, once and for all)
+            import pyarrow.dataset  # noqa: F401 (the import looks for pandas, once per process)
         finally:
             sys.meta_path.pop(0)
         yield
 
 
-class _NoPandas(MetaPathFinder):
+class _PandasBlocker(MetaPathFinder):
     def find_spec(self, name: str, *_: object) -> None:
         if name == "pandas":
             raise ModuleNotFoundError(name)

@@ -31,9 +31,9 @@ from lookalike.io.downloads import download, file_lock
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-__all__ = ["CLASSES", "OFFICIAL", "SEED_CLASSES", "Archive", "fetch", "split"]
+__all__ = ["CLASSES", "NINE_CLASSES", "OFFICIAL", "Archive", "fetch", "split"]
 
-SEED_CLASSES = (
+NINE_CLASSES = (
     "airplanes",
     "Motorbikes",
     "Faces",
@@ -97,7 +97,7 @@ def fetch(
     folder: Path,
     *,
     source: Path | None = None,
-    classes: str | Sequence[str] = "seed",
+    classes: str | Sequence[str] = "nine",
     archive: Archive = OFFICIAL,
     progress: Callable[[int, int | None], None] | None = None,
 ) -> Path:
@@ -115,7 +115,7 @@ def fetch(
         or the zip, or the tar.gz in it. Such an archive is checked for its layout and its own checksums, not against
         ``archive``.
     classes
-        Names of classes, or ``"seed"`` for the nine of `SEED_CLASSES`, or ``"all"`` for every class there is.
+        Names of classes, or ``"nine"`` for the nine of `NINE_CLASSES`, or ``"all"`` for every class there is.
     archive
         What is downloaded.
     progress
@@ -146,7 +146,7 @@ def fetch(
 
 
 def split(
-    root: Path, *, classes: str | Sequence[str] = "seed", test: float = 0.2, seed: int = 0
+    root: Path, *, classes: str | Sequence[str] = "nine", test: float = 0.2, seed: int = 0
 ) -> pa.Table:
     """Draw the photographs to test with, in every class the same share; see `stratify`.
 
@@ -155,7 +155,7 @@ def split(
     root
         What `fetch` returned.
     classes
-        Names of classes, or ``"seed"``, or ``"all"`` for every class that the root holds.
+        Names of classes, or ``"nine"``, or ``"all"`` for every class that the root holds.
 
     Raises
     ------
@@ -174,14 +174,14 @@ def _chosen(classes: str | Sequence[str]) -> tuple[str, ...]:
     match classes:
         case "all":
             return CLASSES
-        case "seed":
-            return SEED_CLASSES
+        case "nine":
+            return NINE_CLASSES
         case str():
             names: tuple[str, ...] = (classes,)
         case _:
             names = tuple(dict.fromkeys(classes))
     if not names:
-        raise InputError("No class was chosen. Name at least one, or give 'seed' or 'all'.")
+        raise InputError("No class was chosen. Name at least one, or give 'nine' or 'all'.")
     folded = {name.lower(): name for name in CLASSES}
     for name in names:
         if name not in CLASSES:
@@ -192,7 +192,7 @@ def _chosen(classes: str | Sequence[str]) -> tuple[str, ...]:
                 else f"They are {', '.join(CLASSES)}."
             )
             raise InputError(
-                f"Caltech 101 has no class {name!r}. {hint} 'seed' and 'all' stand for several."
+                f"Caltech 101 has no class {name!r}. {hint} 'nine' and 'all' stand for several."
             )
     return names
 

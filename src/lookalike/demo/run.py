@@ -74,7 +74,7 @@ def find_pictures(folder: Path | None, data: Path | None, output: Path) -> Pictu
         )
     return Pictures(
         "caltech101",
-        [root / label for label in caltech101.SEED_CLASSES],
+        [root / label for label in caltech101.NINE_CLASSES],
         "photographs of nine classes of Caltech 101",
         "Photographs: Li, Andreeto, Ranzato, Perona: Caltech 101 (2022), CaltechDATA, CC BY 4.0.",
     )
@@ -212,7 +212,7 @@ def _commands(
     commands = [
         ["index", *map(str, pictures.paths), *where, *models],
         *(
-            ["search", str(from_uri(uri)), *where, "--not-self", "--picture", "result.png"]
+            ["search", str(from_uri(uri)), *where, "--exclude-self", "--save", "result.png"]
             for uri in queries
         ),
         ["evaluate", *where, "--split", str(output / "manifest.csv")],

@@ -3,38 +3,54 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.text import Text
 
-import lookalike
 from lookalike.cli import output
-from lookalike.cli.command import CollectionOption, JsonOption, command, store_imported
+from lookalike.cli.command import CollectionOption, JsonOption, command, open_collection
+from lookalike.cli.progress import progress_bar
+
+if TYPE_CHECKING:
+    from lookalike.maintenance.backup import BackupReport
+
+__all__ = ["print_backup_report"]
 
 
-@command("Example: lookalike backup /mnt/disk/pictures")
-def backup(
+@command("backup", examples=["lookalike backup /mnt/disk/pictures -c pictures"])
+def backup_command(
     target: Annotated[
         Path,
         typer.Argument(
-            metavar="TARGET", help="A new folder, or one with an earlier backup of this collection."
+            metavar="TARGET", help="A new folder, or an earlier backup of this collection."
         ),
     ],
     collection: CollectionOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Back a collection up: copy its newest version, while others may use it, or bring an earlier backup up to date.
+    """Back up a collection: copy its newest version, or update an earlier backup.
 
-    The backup is read through before it takes the earlier one's place. It is itself a collection, to be searched.
+    Others may use the collection meanwhile. The new backup is read in full before it replaces the
+    earlier one. A backup is itself a collection and can be searched.
     """
-    with store_imported():
-        from lookalike.collection import default_path
+    opened = open_collection(collection)
+    with progress_bar("Copying", unit="bytes", finishing="Reading") as bar:
+        report = opened.backup(target, progress=bar.update)
 
-    with output.copying() as progress:
-        done = lookalike.backup(collection or default_path(), target, progress=progress)
     if as_json:
-        output.print_json(done.to_dict())
+        output.print_json(report.to_dict())
     else:
-        output.print_copied(
-            done, f"a backup of version {done.version}, which can be searched with -c"
-        )
+        summary = f"a backup of version {report.version}. Search it with -c"
+        print_backup_report(report, summary)
+
+
+def print_backup_report(report: BackupReport, summary: str) -> None:
+    """Print the result of a backup or a restore."""
+    images = (output.plural(report.images, "image"), "bold")
+    output.say(Text.assemble(images, f" in {output.printable(report.path)}: {summary}."))
+
+    copied = f"{report.copied / 1e6:,.1f} MB copied"
+    if report.kept:
+        copied += f", {report.kept / 1e6:,.1f} MB already there"
+    output.say(f"{copied}. The copy was read in full. Took {report.seconds:.1f} s.")

@@ -3,66 +3,112 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from lookalike.cli import output
 from lookalike.cli.command import JsonOption, command
+from lookalike.cli.progress import progress_bar
 from lookalike.errors import InputError
 
+if TYPE_CHECKING:
+    import pyarrow as pa
 
-@command("Example: lookalike dataset caltech101 --to data")
-def dataset(
-    name: Annotated[
-        Literal["caltech101", "sample"],
-        typer.Argument(help="Caltech 101, or the sample that is drawn here."),
+_DEFAULT_CLASSES = "nine"
+
+_Name = Annotated[
+    Literal["caltech101", "sample"],
+    typer.Argument(help="Caltech 101, or a sample that Lookalike draws."),
+]
+_Target = Annotated[
+    Path | None,
+    typer.Option(
+        "--to", metavar="DIR", help="The target folder.", show_default="the dataset's name"
+    ),
+]
+_Source = Annotated[
+    Path | None,
+    typer.Option(
+        "--from", metavar="DIR|ZIP", help="A copy of Caltech 101 to use instead of a download."
+    ),
+]
+_Classes = Annotated[
+    str,
+    typer.Option(help="Classes of Caltech 101: nine, all, or names separated by commas."),
+]
+_TestShare = Annotated[
+    float, typer.Option("--test", help="The share of each class in the test set.")
+]
+_Seed = Annotated[int, typer.Option(help="Decides which images are in the test set.")]
+
+
+@command(
+    "dataset",
+    examples=[
+        "lookalike dataset sample",
+        "lookalike dataset caltech101 --to data",
+        "lookalike dataset caltech101 --classes brain,butterfly --test 0.25",
     ],
-    to: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR", help="The folder to put it in.", show_default="the dataset's name"
-        ),
-    ] = None,
-    source: Annotated[
-        Path | None,
-        typer.Option(
-            "--from", metavar="DIR|ZIP", help="Use this copy of Caltech 101; nothing is downloaded."
-        ),
-    ] = None,
-    classes: Annotated[
-        str,
-        typer.Option(
-            help="Caltech 101's classes: seed (nine of them), all, or names with commas between."
-        ),
-    ] = "seed",
-    test: Annotated[float, typer.Option(help="The share of each class to test with.")] = 0.2,
-    seed: Annotated[int, typer.Option(help="Decides which pictures are drawn to test with.")] = 0,
+)
+def dataset_command(
+    name: _Name,
+    target: _Target = None,
+    source: _Source = None,
+    classes: _Classes = _DEFAULT_CLASSES,
+    test: _TestShare = 0.2,
+    seed: _Seed = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Get a dataset, and split it into training and testing sets: a manifest as CSV and as Parquet."""
-    from lookalike.datasets import caltech101, manifest, sample
+    """Get a dataset and split it into training and test sets.
 
-    folder = to or Path(name)
+    The split is written as a manifest, in CSV and in Parquet.
+    """
+    from lookalike.datasets.manifest import write_manifest
+
+    folder = target or Path(name)
     if name == "sample":
-        if source is not None or classes != "seed":
+        if source is not None or classes != _DEFAULT_CLASSES:
             raise InputError(
-                "The sample is drawn here and has its own nine classes: leave out --from and --classes."
+                "The sample is drawn by Lookalike and has nine classes of its own. "
+                "Leave out --from and --classes."
             )
-        root = sample.write_sample(folder / "images")
-        classes_of = {c: sorted((root / c).glob(f"{c}_*.jpg")) for c in sample.CLASSES}
-        table = manifest.stratify(classes_of, test=test, seed=seed)
+        root, table = _draw_sample(folder, test=test, seed=seed)
     else:
-        chosen = classes if classes in {"seed", "all"} else classes.split(",")
-        with output.downloading("Downloading Caltech 101") as progress:
-            root = caltech101.fetch(folder, source=source, classes=chosen, progress=progress)
-        table = caltech101.split(root, classes=chosen, test=test, seed=seed)
-    paths = manifest.write_manifest(table, folder)
-    counts = {part: table["split"].to_pylist().count(part) for part in ("train", "test")}
+        root, table = _fetch_caltech101(folder, source, classes, test=test, seed=seed)
+    paths = write_manifest(table, folder)
+
+    splits = table["split"].to_pylist()
+    train_count = splits.count("train")
+    test_count = splits.count("test")
     if as_json:
-        output.print_json({"root": str(root), "manifest": [str(path) for path in paths], **counts})
+        manifests = [str(path) for path in paths]
+        counts = {"train": train_count, "test": test_count}
+        output.print_json({"root": str(root), "manifest": manifests, **counts})
         return
-    output.say(f"{table.num_rows:,} pictures under {output.printable(str(root))}")
-    output.say(
-        f"{counts['train']:,} to train and {counts['test']:,} to test: {' and '.join(map(str, paths))}"
-    )
+    output.say(f"{output.plural(table.num_rows, 'image')} in {output.printable(str(root))}")
+    output.say(f"{train_count:,} for training and {test_count:,} for testing, listed in:")
+    for path in paths:
+        output.say(f"  {output.printable(str(path))}")
+
+
+def _draw_sample(folder: Path, *, test: float, seed: int) -> tuple[Path, pa.Table]:
+    from lookalike.datasets import manifest, sample
+
+    root = sample.write_sample(folder / "images")
+    images = {}
+    for label in sample.CLASSES:
+        # Other files, such as the rest of an interrupted run, do not match this pattern.
+        images[label] = sorted((root / label).glob(f"{label}_*.jpg"))
+    return root, manifest.stratify(images, test=test, seed=seed)
+
+
+def _fetch_caltech101(
+    folder: Path, source: Path | None, classes: str, *, test: float, seed: int
+) -> tuple[Path, pa.Table]:
+    from lookalike.datasets import caltech101
+
+    chosen = classes if classes in {"nine", "all"} else classes.split(",")
+    with progress_bar("Downloading Caltech 101", unit="bytes", visible=False) as bar:
+        root = caltech101.fetch(folder, source=source, classes=chosen, progress=bar.update)
+    return root, caltech101.split(root, classes=chosen, test=test, seed=seed)

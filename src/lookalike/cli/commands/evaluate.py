@@ -3,58 +3,191 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lookalike.cli import output
 from lookalike.cli.command import CollectionOption, JsonOption, command, open_collection
+from lookalike.cli.progress import progress_bar
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lookalike.evaluation.scores import Counts, Estimate, Evaluation, SpaceScores
+
+__all__ = ["print_evaluation"]
+
+_MAX_CONFUSED = 5
+
+_Spaces = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME", help="A Space to evaluate; may be repeated.", show_default="all"),
+]
+_Split = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="MANIFEST",
+        help="Search for its test images among its training images.",
+        show_default="leave one out",
+    ),
+]
+_Save = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Draw the scores to a .png, .jpg, or .webp file."),
+]
 
 
-@command("Example: lookalike evaluate --space efficientnet-lite0-int8 --space pixels")
-def evaluate(
+@command(
+    "evaluate",
+    examples=[
+        "lookalike evaluate --save scores.png",
+        "lookalike evaluate --space efficientnet-lite0-int8 --space pixels",
+        "lookalike evaluate --split data/manifest.csv",
+    ],
+)
+def evaluate_command(
     collection: CollectionOption = None,
-    space: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME", help="A Space to evaluate; may be repeated.", show_default="all"
-        ),
-    ] = None,
-    split: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="MANIFEST",
-            help="Query with its test pictures, in its training pictures.",
-            show_default="leave one out",
-        ),
-    ] = None,
-    picture: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Draw the figures into a .png, .jpg or .webp."),
-    ] = None,
+    space: _Spaces = None,
+    split: _Split = None,
+    save: _Save = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure how well each Space brings together the pictures of one label: mAP, precision, recall.
+    """Measure how well each Space groups images by label: mAP, precision, and recall.
 
-    Every labelled picture is a query in turn; the others are the gallery. Each figure has a 95 % interval.
+    Every labeled image is a query in turn, and all other images are the gallery. Each score has a
+    95 % confidence interval.
     """
-    from lookalike.evaluation.evaluate import evaluate as measure
-
-    if picture is not None:
+    if save is not None:
         from lookalike.drawing.style import output_path
 
-        output_path(picture)
-    table = open_collection(collection).table
-    spaces = [table.space(name) for name in space or ()] or list(table.models)
-    with output.ranking(table.count() * len(spaces)) as progress:
-        result = measure(table, spaces=spaces, split=split, progress=progress)
-    if picture is not None:
+        output_path(save)  # a file that cannot be drawn to is an error before the work begins
+
+    opened = open_collection(collection)
+    spaces = [opened.table.space(name) for name in space or ()] or opened.spaces
+    queries = len(opened) * len(spaces)
+    with progress_bar("Ranking", unit="items", total=queries) as bar:
+        evaluation = opened.evaluate(spaces=spaces, split=split, progress=bar.advance)
+    if save is not None:
         from lookalike.drawing.scores import draw_evaluation
 
-        draw_evaluation(result, picture)
+        draw_evaluation(evaluation, save)
+
     if as_json:
-        output.print_json(result.to_dict())
+        output.print_json(evaluation.to_dict())
         return
-    output.print_evaluation(result)
-    if picture is not None:
-        output.say(f"Drawn into {output.printable(str(picture))}")
+    print_evaluation(evaluation)
+    if save is not None:
+        output.say(f"Saved to {output.printable(str(save))}")
+
+
+def print_evaluation(evaluation: Evaluation) -> None:
+    """Print the scores of all Spaces side by side, then by class, then the confused classes."""
+    counts = evaluation.counts
+    if evaluation.leave_one_out:
+        others = counts.gallery - 1
+        output.say(f"{counts.queries:,} queries, each among the other {others:,} images.")
+    else:
+        output.say(
+            f"{counts.queries:,} test images as queries, among {counts.gallery:,} training images."
+        )
+
+    _print_scores(evaluation.spaces)
+    if len(evaluation.spaces) > 2:
+        _print_differences(evaluation.spaces)
+    _print_scores_by_class(evaluation.spaces)
+    for scores in evaluation.spaces:
+        _print_confused_classes(scores)
+    _print_unused_images(counts)
+
+
+def _print_scores(spaces: Sequence[SpaceScores]) -> None:
+    """Print a row for each metric. Two Spaces fit beside the difference between them."""
+    from lookalike.evaluation.scores import METRICS, TITLES
+
+    header = ["", *(scores.space for scores in spaces)]
+    differences = spaces[1].differences if len(spaces) == 2 else {}
+    if differences:
+        header.append("difference from the first")
+
+    rows = [header]
+    for name in METRICS:
+        row = [TITLES[name]]
+        row += [_with_interval(scores.metrics[name]) for scores in spaces]
+        if differences:
+            row.append(_difference_with_interval(differences[name]))
+        rows.append(row)
+
+    output.say()
+    output.print_table(rows, styles=("bold",))
+    note = "In brackets: bootstrap 95 % intervals."
+    if differences:
+        note += " *: the interval of the difference excludes 0."
+    output.say(note)
+
+
+def _print_differences(spaces: Sequence[SpaceScores]) -> None:
+    from lookalike.evaluation.scores import METRICS, TITLES
+
+    first, *others = spaces
+    rows = [[f"difference from {first.space}", *(scores.space for scores in others)]]
+    for name in METRICS:
+        cells = [_difference_with_interval(scores.differences[name]) for scores in others]
+        rows.append([TITLES[name], *cells])
+
+    output.say()
+    output.print_table(rows, styles=("bold",))
+    output.say("*: the interval of the difference excludes 0.")
+
+
+def _print_scores_by_class(spaces: Sequence[SpaceScores]) -> None:
+    """Print the mAP of each class, in the order of the first Space's scores."""
+    classes = spaces[0].classes
+    rows = [["mAP by class", "queries", *(scores.space for scores in spaces)]]
+    for label in sorted(classes, key=lambda label: -classes[label].map):
+        cells = [f"{scores.classes[label].map:.3f}" for scores in spaces]
+        rows.append([label, str(classes[label].queries), *cells])
+
+    output.say()
+    output.print_table(rows, styles=("bold",), right=range(1, len(spaces) + 2))
+
+
+def _print_confused_classes(scores: SpaceScores) -> None:
+    if not scores.confused:
+        return
+    rows = []
+    for pair in scores.confused[:_MAX_CONFUSED]:
+        share = f"{pair.share:.1%}"
+        rows.append([share, f"{pair.label} taken for {pair.taken_for}"])
+
+    output.say()
+    space = output.printable(scores.space)
+    output.say(f"Most confused in {space} (share of the ten nearest)")
+    output.print_table(rows, right=(0,))
+
+
+def _print_unused_images(counts: Counts) -> None:
+    reasons = {
+        "without another image of their class, so not queries": counts.skipped,
+        "without a label": counts.unlabelled,
+        "without a vector in every Space shown": counts.left_out,
+        "in the manifest but not in the collection": counts.absent,
+    }
+    unused = [f"{count:,} {reason}" for reason, count in reasons.items() if count]
+    if unused:
+        output.say()
+        output.say(f"Not used: {'; '.join(unused)}.")
+
+
+def _with_interval(estimate: Estimate) -> str:
+    value, low, high = estimate
+    return f"{value:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def _difference_with_interval(estimate: Estimate) -> str:
+    """Write a difference with its sign, and a star if its interval excludes 0."""
+    value, low, high = estimate
+    text = f"{value:+.3f} [{low:+.3f}, {high:+.3f}]"
+    if low * high > 0:
+        text += " *"
+    return text

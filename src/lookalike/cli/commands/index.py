@@ -3,85 +3,159 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from rich.text import Text
 
-import lookalike
 from lookalike.cli import output
-from lookalike.cli.command import (
-    CollectionOption,
-    JsonOption,
-    command,
-    store_imported,
-)
+from lookalike.cli.command import CollectionOption, JsonOption, command, store_imported
+from lookalike.cli.progress import progress_bar
+
+if TYPE_CHECKING:
+    from lookalike.indexing.metadata import Described
+    from lookalike.indexing.run import Report
+
+_COUNTS = ("added", "updated", "moved", "removed", "unchanged", "failed")
+_MAX_UNMATCHED = 5
+
+_Paths = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="PATH...", help="Folders, image files, or @list.txt with one path per line."
+    ),
+]
+_Models = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model",
+        metavar="REF",
+        help="A model's name, or an .onnx or .toml file; may be repeated. "
+        "Each model fills a Space of its own.",
+        show_default="the collection's models",
+    ),
+]
+_Labels = Annotated[
+    Literal["folder", "none"],
+    typer.Option(help="Label each image with the name of its folder, or not at all."),
+]
+_Metadata = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="A .csv or .parquet file whose columns are joined to the images by uri.",
+    ),
+]
+_Hidden = Annotated[bool, typer.Option("--hidden", help="Include hidden files and folders.")]
+_Strict = Annotated[
+    bool, typer.Option("--strict", help="Exit with status 1 if any file could not be indexed.")
+]
+_RetryFailures = Annotated[
+    bool,
+    typer.Option("--retry-failures", help="Retry unchanged files that failed in an earlier run."),
+]
+_MaxMegapixels = Annotated[
+    float, typer.Option(min=0.0001, help="Record larger images as failures.")
+]
 
 
-@command("Example: lookalike index ~/Pictures")
-def index(
-    paths: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="PATH...", help="Folders, pictures, or @list.txt with a path a line."
-        ),
+@command(
+    "index",
+    examples=[
+        "lookalike index ~/Pictures",
+        "lookalike index photos -c shop --model efficientnet-lite0 --metadata prices.csv",
     ],
+)
+def index_command(
+    paths: _Paths,
     collection: CollectionOption = None,
-    model: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--model",
-            metavar="REF",
-            help="A model's name, .onnx or .toml file; may be repeated. The collection gets a Space for each.",
-            show_default="those it has",
-        ),
-    ] = None,
-    labels: Annotated[
-        Literal["folder", "none"],
-        typer.Option(help="What labels a picture: the folder it lies in, or nothing."),
-    ] = "folder",
-    metadata: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="A .csv or .parquet whose columns are joined to the pictures by its uri.",
-        ),
-    ] = None,
-    hidden: Annotated[
-        bool, typer.Option("--hidden", help="Look into hidden files and folders too.")
-    ] = False,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Exit with status 1 if any file could not be indexed.")
-    ] = False,
-    retry_failures: Annotated[
-        bool,
-        typer.Option(
-            "--retry-failures", help="Try files again that failed before and have not changed."
-        ),
-    ] = False,
-    max_megapixels: Annotated[
-        float, typer.Option(min=0.0001, help="Larger pictures are listed as failures.")
-    ] = 200.0,
+    model: _Models = None,
+    labels: _Labels = "folder",
+    metadata: _Metadata = None,
+    hidden: _Hidden = False,
+    strict: _Strict = False,
+    retry_failures: _RetryFailures = False,
+    max_megapixels: _MaxMegapixels = 200.0,
     as_json: JsonOption = False,
 ) -> None:
-    """Index pictures: bring a collection up to date with folders and files.
+    """Index images: bring a collection up to date with folders and files.
 
-    Unchanged files are skipped, so that a second run is quick; an interrupted run goes on where it stopped.
+    Unchanged files are skipped, so a second run is fast. An interrupted run continues where it
+    stopped.
     """
     with store_imported():
-        from lookalike.collection import default_path
+        from lookalike.collection import default_path, index
         from lookalike.indexing.run import Settings
         from lookalike.sources import Scan
 
     path = collection or default_path()
     settings = Settings(max_pixels=round(max_megapixels * 1e6), retry_failures=retry_failures)
     scan = Scan(paths, labels=labels, hidden=hidden)
-    with output.counting(scan, "Indexing") as progress:
-        report = lookalike.index(
-            scan, path, models=model or (), metadata=metadata, settings=settings, progress=progress
+
+    # The last image is followed by a sweep and, in a large collection, by the update of its index.
+    with progress_bar("Indexing", unit="items", finishing="Finishing") as bar:
+        bar.count_total(scan.count)
+        report = index(
+            scan,
+            path,
+            models=model or (),
+            metadata=metadata,
+            settings=settings,
+            progress=bar.advance,
         )
+
     if as_json:
         output.print_json(report.to_dict())
     else:
-        output.print_report(report, path)
+        _print_index_report(report, path)
     if strict and report.failed:
         raise typer.Exit(1)
+
+
+def _print_index_report(report: Report, collection: str) -> None:
+    counts = report.to_dict()
+    changes = [f"{counts[name]:,} {name}" for name in _COUNTS if counts[name]]
+    images = (output.plural(report.images, "image"), "bold")
+    summary = ", ".join(changes) or "nothing to do"
+    output.say(Text.assemble(images, f" in {output.printable(collection)}: {summary}."))
+
+    processed = report.added + report.updated + report.moved
+    rate = f" ({processed / report.seconds:,.0f} images per second)" if processed else ""
+    output.say(f"Took {report.seconds:.1f} s{rate}.")
+
+    if report.metadata is not None:
+        _print_metadata_report(report.metadata)
+    if report.failed:
+        _print_failures(report)
+
+
+def _print_metadata_report(report: Described) -> None:
+    if report.images:
+        changed = f"{report.changed:,}" if report.changed else "none"
+        message = (
+            f"{report.file} matches {output.plural(report.images, 'image')}, {changed} changed"
+        )
+    else:
+        message = f"{report.file} matches no image in the collection"
+    if report.columns:
+        message += f": {', '.join(report.columns)}"
+    output.say(f"{output.printable(message)}.")
+
+    if report.unmatched:
+        count = len(report.unmatched)
+        output.say(Text(f"Rows that match no image in the collection: {count:,}", "yellow"))
+        output.print_list(report.unmatched, most=_MAX_UNMATCHED)
+
+
+def _print_failures(report: Report) -> None:
+    output.say(Text(f"{output.plural(report.failed, 'file')} could not be indexed:", "yellow"))
+    lines = [f"{uri}: {reason}" for uri, reason in report.failures]
+    output.print_list(lines)
+
+    failed_before = report.failed - len(report.failures)
+    if failed_before:
+        output.say(
+            f"  {failed_before:,} failed in an earlier run and are unchanged. "
+            "Use --retry-failures to retry them."
+        )
+    output.say("List all failures with: lookalike info --failures")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,9 +15,21 @@ from lookalike.cli.command import (
     open_collection,
 )
 
+if TYPE_CHECKING:
+    import pyarrow as pa
 
-@command("Example: lookalike info --failures")
-def info(
+    from lookalike.collection import Collection
+
+
+@command(
+    "info",
+    examples=[
+        "lookalike info",
+        "lookalike info --failures",
+        "lookalike info --where \"label = 'cat'\"",
+    ],
+)
+def info_command(
     collection: CollectionOption = None,
     where: WhereOption = None,
     failures: Annotated[
@@ -26,42 +38,64 @@ def info(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Tell what a collection holds."""
-    from lookalike.store import filters
+    """Describe a collection: its images, Spaces, columns, and failures."""
+    opened = open_collection(collection)
+    matching = None if where is None else len(opened.select(where))
+    failed = opened.failures()
 
-    table = open_collection(collection).table
-    matching = None if where is None else len(table.select(where))
-    failed = table.failures()
     if as_json:
-        named = ("dim", "precision", "runtime")
-        spaces = [
-            {"name": name, "model": model.name, **{key: getattr(model, key) for key in named}}
-            for name, model in table.models.items()
-        ]
-        counts = {"images": table.count(), **({} if matching is None else {"matching": matching})}
-        columns = [{"name": name, "type": kind} for name, kind in table.metadata.items()]
-        listed = {"failed": failed.to_pylist()} if failures else {}
-        output.print_json(
-            {**counts, "spaces": spaces, "columns": columns, "failures": len(failed), **listed}
-        )
+        data = _info_as_json(opened, matching, failed)
+        if failures:
+            data["failed"] = failed.to_pylist()
+        output.print_json(data)
         return
-    rows = [["Table", table.path], ["Images", f"{table.count():,}"]]
-    rows += [] if matching is None else [["Matching", f"{matching:,}"]]
-    rows.append(["Failures", f"{len(failed):,}"])
-    for name, model in table.models.items():
-        by = "" if model.architecture == "pixels" else f" ({model.precision}, {model.runtime})"
-        rows.append(
-            [
-                "Space",
-                f"{name}: {model.title}{by}; {model.dim} numbers; {table.count(name):,} images",
-            ]
-        )
-    for name, kind in table.metadata.items():
-        written = filters.Column(name, kind).written
-        rows.append(
-            ["Column", f"{written}: {kind}; {len(table.select(f'{written} is not null')):,} images"]
-        )
-    output.columns(rows, styles=("dim",))
+
+    _print_info(opened, matching, failed)
     if failures:
         for uri, error in zip(failed["uri"].to_pylist(), failed["error"].to_pylist(), strict=True):
             output.say(f"{output.printable(uri)}: {output.printable(error)}")
+
+
+def _info_as_json(collection: Collection, matching: int | None, failed: pa.Table) -> dict[str, Any]:
+    data: dict[str, Any] = {"images": len(collection)}
+    if matching is not None:
+        data["matching"] = matching
+
+    data["spaces"] = []
+    for name, model in collection.models.items():
+        space = {
+            "name": name,
+            "model": model.name,
+            "dim": model.dim,
+            "precision": model.precision,
+            "runtime": model.runtime,
+        }
+        data["spaces"].append(space)
+
+    data["columns"] = [{"name": name, "type": kind} for name, kind in collection.metadata.items()]
+    data["failures"] = len(failed)
+    return data
+
+
+def _print_info(collection: Collection, matching: int | None, failed: pa.Table) -> None:
+    from lookalike.store import filters
+
+    rows = [["Collection", collection.path], ["Images", f"{len(collection):,}"]]
+    if matching is not None:
+        rows.append(["Matching", f"{matching:,}"])
+    rows.append(["Failures", f"{len(failed):,}"])
+
+    for name, model in collection.models.items():
+        runtime = ""
+        if model.architecture != "pixels":
+            runtime = f" ({model.precision}, {model.runtime})"
+        images = output.plural(collection.table.count(name), "image")
+        rows.append(["Space", f"{name}: {model.title}{runtime}; {model.dim} dimensions; {images}"])
+
+    for name, kind in collection.metadata.items():
+        # The column's name as a filter writes it, in backquotes where it needs them.
+        written = filters.Column(name, kind).written
+        images = output.plural(len(collection.select(f"{written} is not null")), "image")
+        rows.append(["Column", f"{written}: {kind}; {images}"])
+
+    output.print_table(rows, styles=("dim",))

@@ -3,52 +3,89 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from lookalike.cli import output
 from lookalike.cli.command import CollectionOption, JsonOption, command, open_collection
+from lookalike.cli.progress import progress_bar
+
+if TYPE_CHECKING:
+    from lookalike.projection.map import Map
+
+_PAGE_SUFFIXES = {".html", ".htm"}
 
 
-@command("Example: lookalike map --output map.html", name="map")
-def make_map(
+@command(
+    "map",
+    examples=[
+        "lookalike map",
+        "lookalike map --output map.html",
+        "lookalike map --space pixels --method pca --output pixels.png",
+    ],
+)
+def map_command(
     collection: CollectionOption = None,
     space: Annotated[
         str | None, typer.Option(metavar="NAME", help="The Space to map.", show_default="the first")
     ] = None,
-    method: Annotated[
-        Literal["tsne", "pca", "umap"], typer.Option(help="How places are found.")
-    ] = "tsne",
+    method: Annotated[Literal["tsne", "pca", "umap"], typer.Option(help="The layout.")] = "tsne",
     target: Annotated[
         Path,
         typer.Option(
             "--output",
             metavar="FILE",
-            help="A .png (also .jpg, .webp), or a .html page to move about in.",
+            help="A .png, .jpg, or .webp image, or an interactive .html page.",
         ),
     ] = Path("map.png"),
     seed: Annotated[int, typer.Option(help="The same seed gives the same map.")] = 0,
-    fresh: Annotated[
-        bool, typer.Option("--fresh", help="Make it anew, although one is kept.")
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="Compute the map again, even if one is stored.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Map a collection: a place on a plane for every picture, like near like.
+    """Map a collection: place every image in two dimensions, similar images together.
 
-    The map is kept with the collection: new pictures are placed on it without moving the others.
+    The map is stored with the collection. New images are placed on it, and the others stay where
+    they are.
     """
-    from lookalike.projection import map as mapping
+    opened = open_collection(collection)
+    with progress_bar(f"Mapping {output.plural(len(opened), 'image')}"):
+        computed = opened.map(space=space, method=method, seed=seed, rebuild=rebuild)
+        if target.suffix.lower() in _PAGE_SUFFIXES:
+            from lookalike.export.map_page import write_map_page
 
-    table = open_collection(collection).table
-    with output.waiting(f"Mapping {table.count():,} pictures"):
-        plane = mapping.make_map(table, space=space, method=method, seed=seed, fresh=fresh)
-        if target.suffix.lower() in {".html", ".htm"}:
-            from lookalike.export.map_page import write_map_page as draw
+            write_map_page(computed, opened.table, target)
         else:
-            from lookalike.drawing.map import draw_map as draw
-        draw(plane, table, target)
+            from lookalike.drawing.map import draw_map
+
+            draw_map(computed, opened.table, target)
+
     if as_json:
-        output.print_json({**plane.to_dict(), "output": str(target)})
-    else:
-        output.print_map(plane, str(target))
+        output.print_json({**computed.to_dict(), "output": str(target)})
+        return
+    _print_map(computed)
+    output.say(f"Saved to {output.printable(str(target))}")
+
+
+def _print_map(computed: Map) -> None:
+    parameters = []
+    for name, value in computed.parameters.items():
+        parameters.append(f"{name.replace('_', ' ')} {value}")
+    images = output.plural(len(computed), "image")
+    output.say(f"{images} of {computed.space} by {computed.method} ({', '.join(parameters)}).")
+
+    quality = computed.fidelity
+    if quality["trustworthiness"] is not None:
+        output.say(
+            f"Trustworthiness {quality['trustworthiness']:.3f}; "
+            f"{quality['preservation']:.0%} of the {quality['k']} nearest neighbors preserved."
+        )
+    if computed.worn:
+        output.say(
+            f"{computed.placed_share:.0%} of the images were placed after the map was computed. "
+            "Use --rebuild to compute it again."
+        )
+    if not computed.kept:
+        output.say("Not stored: the collection is read-only. The next run computes the map again.")

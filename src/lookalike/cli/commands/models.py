@@ -3,36 +3,33 @@
 from __future__ import annotations
 
 from lookalike.cli import output
-from lookalike.cli.command import (
-    JsonOption,
-    command,
-)
+from lookalike.cli.command import JsonOption, command
 
 
-@command("Example: lookalike models")
-def models(as_json: JsonOption = False) -> None:
-    """List the models that can be named with --model."""
+@command("models", examples=["lookalike models", "lookalike models --json"])
+def models_command(as_json: JsonOption = False) -> None:
+    """List the models that --model accepts by name."""
     from lookalike.models import registry, weights
 
-    known = registry.catalog()
+    catalog = registry.catalog()
     if as_json:
-        listed = [
-            {
-                "name": m.name,
-                "title": m.title,
-                "dim": m.dim,
-                "size": list(m.size),
-                "precision": m.precision,
-                "available": weights.is_available(m),
+        listed = []
+        for model in catalog.values():
+            entry = {
+                "name": model.name,
+                "title": model.title,
+                "dim": model.dim,
+                "size": list(model.size),
+                "precision": model.precision,
+                "available": weights.is_available(model),
             }
-            for m in known.values()
-        ]
+            listed.append(entry)
         output.print_json({"models": listed, "default": registry.DEFAULT})
         return
-    header = ["name", "numbers", "input", "weights", "what it is"]
-    rows = [
-        [m.name, str(m.dim), f"{m.size[1]} x {m.size[0]}", weights.describe_source(m), m.title]
-        for m in known.values()
-    ]
-    output.columns([header, *rows], styles=("bold",), right=(1,))
-    output.say(f"A new collection gets {registry.DEFAULT}, unless --model names another.")
+
+    rows = [["name", "dimensions", "input", "weights", "description"]]
+    for model in catalog.values():
+        size = f"{model.size[1]} x {model.size[0]}"
+        rows.append([model.name, str(model.dim), size, weights.describe_source(model), model.title])
+    output.print_table(rows, styles=("bold",), right=(1,))
+    output.say(f"A new collection uses {registry.DEFAULT} unless --model names another model.")

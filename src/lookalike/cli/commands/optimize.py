@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.text import Text
 
-import lookalike
 from lookalike.cli import output
-from lookalike.cli.command import (
-    CollectionOption,
-    JsonOption,
-    command,
+from lookalike.cli.command import CollectionOption, JsonOption, command, open_collection
+from lookalike.cli.progress import progress_bar
+
+if TYPE_CHECKING:
+    from lookalike.maintenance.optimize import OptimizeReport, SpaceIndex
+
+
+@command(
+    "optimize",
+    examples=["lookalike optimize", "lookalike optimize --recall 0.995 --keep-days 7"],
 )
-
-
-@command("Example: lookalike optimize --recall 0.995")
-def optimize(
+def optimize_command(
     collection: CollectionOption = None,
     space: Annotated[
         list[str] | None,
@@ -26,38 +29,61 @@ def optimize(
     ] = None,
     recall: Annotated[
         float,
-        typer.Option(help="The share of the ten nearest that an approximate search must find."),
+        typer.Option(help="The share of the ten nearest that approximate search must find."),
     ] = 0.99,
     keep_days: Annotated[
-        float, typer.Option(help="Older versions of the table are removed.")
+        float, typer.Option(help="Remove versions of the table older than this many days.")
     ] = 1.0,
     min_rows: Annotated[
         int | None,
         typer.Option(
-            min=1, metavar="N", help="Spaces of fewer pictures get no index.", show_default="20000"
+            min=1,
+            metavar="N",
+            help="Build an index for Spaces with at least this many images.",
+            show_default="20000",
         ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a collection quick to search: gather its files, index and tune its Spaces, remove old versions.
+    """Make a collection fast to search: merge fragments, tune indexes, remove old versions.
 
-    A large Space is then searched approximately, with settings whose recall is measured here and told with each answer.
+    Large Spaces are then searched approximately. Their recall is measured here, and every answer
+    states it.
     """
-    from lookalike.collection import default_path
     from lookalike.store.ann import MIN_ROWS
 
-    path = collection or default_path()
-    least = MIN_ROWS if min_rows is None else min_rows
-    with output.stepping("Optimizing") as progress:
-        report = lookalike.optimize(
-            path,
+    opened = open_collection(collection)
+    with progress_bar("Optimizing") as bar:
+        report = opened.optimize(
             spaces=space or (),
             recall=recall,
             keep_days=keep_days,
-            min_rows=least,
-            progress=progress,
+            min_rows=MIN_ROWS if min_rows is None else min_rows,
+            progress=bar.describe,
         )
+
     if as_json:
         output.print_json(report.to_dict())
     else:
-        output.print_optimized(report)
+        _print_optimize_report(report)
+
+
+def _print_optimize_report(report: OptimizeReport) -> None:
+    for index in report.spaces:
+        name = (output.printable(index.space), "bold")
+        rows = output.plural(index.rows, "row")
+        output.say(Text.assemble(name, f": {rows}, {_index_summary(index)}."))
+    if report.fragments != report.fragments_before:
+        output.say(f"{report.fragments_before:,} fragments merged into {report.fragments:,}.")
+    output.say(f"{report.freed / 1e6:,.1f} MB freed. Took {report.seconds:.1f} s.")
+
+
+def _index_summary(index: SpaceIndex) -> str:
+    if index.index is None:
+        return "searched exactly, without an index"
+    summary = f"index {index.did} ({index.index})"
+    if index.recall is None:
+        return f"{summary}, but no setting reaches recall {index.target}: searched exactly"
+    probes = output.plural(index.probes or 0, "partition")
+    candidates = output.plural(index.candidates or 0, "candidate")
+    return f"{summary}, recall {index.recall:.4f} with {probes} probed and {candidates} compared"

@@ -7,26 +7,28 @@ from typing import Annotated
 
 import typer
 
-import lookalike
 from lookalike.cli import output
 from lookalike.cli.command import CollectionOption, JsonOption, command, store_imported
+from lookalike.cli.commands.backup import print_backup_report
+from lookalike.cli.progress import progress_bar
 
 
-@command("Example: lookalike restore /mnt/disk/pictures -c pictures")
-def restore(
+@command("restore", examples=["lookalike restore /mnt/disk/pictures -c pictures"])
+def restore_command(
     source: Annotated[
         Path, typer.Argument(metavar="SOURCE", help="The folder of a backup, or of any collection.")
     ],
     collection: CollectionOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Restore a backup: make a new collection of it. Nothing that is there is overwritten."""
+    """Restore a backup as a new collection. Existing files are never overwritten."""
     with store_imported():
-        from lookalike.collection import default_path
+        from lookalike.collection import restore
 
-    with output.copying() as progress:
-        done = lookalike.restore(source, collection or default_path(), progress=progress)
+    with progress_bar("Copying", unit="bytes", finishing="Reading") as bar:
+        report = restore(source, collection, progress=bar.update)
+
     if as_json:
-        output.print_json(done.to_dict())
+        output.print_json(report.to_dict())
     else:
-        output.print_copied(done, f"restored from {output.printable(str(source))}")
+        print_backup_report(report, f"restored from {output.printable(str(source))}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,74 +18,111 @@ from lookalike.cli.command import (
 )
 from lookalike.errors import InputError
 
+if TYPE_CHECKING:
+    from lookalike.collection import Collection
+    from lookalike.types import Matches
 
-@command("Example: lookalike search photo.jpg -k 20 --picture result.png")
-def search(
-    image: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="IMAGE...", help="The query picture, or several: what they share counts."
-        ),
+_Images = Annotated[
+    list[str],
+    typer.Argument(metavar="IMAGE...", help="The query image, or several whose mean is searched."),
+]
+_Count = Annotated[int, typer.Option("-k", min=1, help="The number of matches.")]
+_Space = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="The Space to search in.", show_default="the first"),
+]
+_Negative = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--negative", metavar="IMAGE", help="An image to move away from; may be repeated."
+    ),
+]
+_ExcludeSelf = Annotated[
+    bool, typer.Option("--exclude-self", help="Leave out the query images' own rows.")
+]
+_Exact = Annotated[
+    bool, typer.Option("--exact", help="Compare every image, even if the Space has an index.")
+]
+_Save = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="Draw the query and its matches to a .png, .jpg, or .webp file."
+    ),
+]
+
+
+@command(
+    "search",
+    examples=[
+        "lookalike search photo.jpg",
+        "lookalike search photo.jpg -k 20 --save result.png",
+        "lookalike search front.jpg side.jpg --negative toy.jpg --where \"label = 'car'\"",
     ],
+)
+def search_command(
+    image: _Images,
     collection: CollectionOption = None,
-    k: Annotated[int, typer.Option("-k", min=1, help="How many matches.")] = 10,
-    space: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME", help="The Space to measure distance in.", show_default="the first"
-        ),
-    ] = None,
-    minus: Annotated[
-        list[str] | None,
-        typer.Option(metavar="IMAGE", help="A picture to keep away from; may be repeated."),
-    ] = None,
+    k: _Count = 10,
+    space: _Space = None,
+    negative: _Negative = None,
     where: WhereOption = None,
-    not_self: Annotated[
-        bool, typer.Option("--not-self", help="Leave out the query's own row.")
-    ] = False,
-    exact: Annotated[
-        bool,
-        typer.Option("--exact", help="Compare every picture, although the Space has an index."),
-    ] = False,
-    picture: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="Draw the query and its matches into a .png, .jpg or .webp."
-        ),
-    ] = None,
+    exclude_self: _ExcludeSelf = False,
+    exact: _Exact = False,
+    save: _Save = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Search by a picture: print the pictures most like it, nearest first."""
-    if picture is not None and len(image) > 1:
+    """Search by image: print the most similar images, nearest first."""
+    if save is not None and len(image) > 1:
         raise InputError(
-            f"{len(image)} pictures were given; --picture draws the answer to one. Leave the others out."
+            f"{len(image)} images were given, and --save draws the result of one. "
+            "Search by one image, or leave out --save."
         )
+
     opened = open_collection(collection)
     with tracing.span("import search"):
-        import lookalike.retrieval.search  # noqa: F401 (to time it)
+        import lookalike.retrieval.search  # noqa: F401 (imported here to time it)
     matches = opened.search(
         image,
-        negative=minus or (),
+        negative=negative or (),
         k=k,
         space=space,
         where=where,
-        exclude_self=not_self,
+        exclude_self=exclude_self,
         exact=exact,
     )
-    if picture is not None:
-        from lookalike import imaging
-        from lookalike.drawing import matches as pictures
-        from lookalike.sources import from_uri
+    if save is not None:
+        _draw_matches(image[0], matches, opened, save)
 
-        path = from_uri(image[0]).expanduser()
-        query = imaging.decode(path.read_bytes())
-        with tracing.span("draw picture"):
-            pictures.draw_matches(query, [matches], opened.table, picture, name=path.name)
     if as_json:
         output.print_json(matches.to_dict())
         return
-    output.print_matches(matches)
+    _print_matches(matches)
     if where is not None and not matches:
-        output.say("No image fits the filter.")
-    if picture is not None:
-        output.say(f"Drawn into {output.printable(str(picture))}")
+        output.say("No image matches the filter.")
+    if save is not None:
+        output.say(f"Saved to {output.printable(str(save))}")
+
+
+def _draw_matches(query: str, matches: Matches, collection: Collection, target: Path) -> None:
+    from lookalike import imaging
+    from lookalike.drawing.matches import draw_matches
+    from lookalike.sources import from_uri
+
+    path = from_uri(query).expanduser()
+    image = imaging.decode(path.read_bytes())
+    with tracing.span("draw image"):
+        draw_matches(image, [matches], collection.table, target, name=path.name)
+
+
+def _print_matches(matches: Matches) -> None:
+    rows = []
+    for match in matches:
+        distance = f"{match.distance:.4f}"
+        rows.append([str(match.rank), distance, match.label or "-", match.uri])
+    output.print_table(rows, styles=("dim", "bold", "cyan", ""), right=(0, 1))
+
+    if matches.recall is not None:
+        output.say(
+            f"Approximate search, measured recall {matches.recall:.1%}. "
+            "Use --exact to compare every image."
+        )

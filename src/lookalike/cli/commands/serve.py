@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 import webbrowser
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -24,24 +25,45 @@ _Collections = Annotated[
         show_default="$LOOKALIKE_COLLECTION, or one in your user data folder",
     ),
 ]
+_Host = Annotated[
+    str,
+    typer.Option(
+        help="The address to listen on. Any address but this machine's own requires a token."
+    ),
+]
+_Port = Annotated[
+    int, typer.Option(min=0, max=65535, help="The port to listen on; 0 picks a free one.")
+]
+_Open = Annotated[bool, typer.Option("--open", help="Open the page in a browser.")]
 _Token = Annotated[
     str | None,
     typer.Option(
-        envvar="LOOKALIKE_TOKEN", help="What clients must show.", show_default="made up if needed"
+        envvar="LOOKALIKE_TOKEN",
+        help="The token that clients must send.",
+        show_default="generated if needed",
     ),
 ]
 _Roots = Annotated[
     list[Path] | None,
     typer.Option(
-        "--root", metavar="DIR", help="A folder that may be indexed from the page; may be repeated."
+        "--root", metavar="DIR", help="A folder that the page may index; may be repeated."
     ),
+]
+_Originals = Annotated[
+    bool, typer.Option("--originals/--no-originals", help="Serve the original image files.")
+]
+_RootPath = Annotated[
+    str, typer.Option(metavar="PREFIX", help="The path prefix that a reverse proxy adds.")
+]
+_MaxUpload = Annotated[
+    float, typer.Option(min=0.01, metavar="MB", help="The largest request body accepted.")
 ]
 _Hosts = Annotated[
     list[str] | None,
     typer.Option(
         "--allow-host",
         metavar="NAME",
-        help="Another name that the server answers to; may be repeated.",
+        help="Another host name that the server answers to; may be repeated.",
     ),
 ]
 _Origins = Annotated[
@@ -49,90 +71,88 @@ _Origins = Annotated[
     typer.Option(
         "--allow-origin",
         metavar="ORIGIN",
-        help="A site, such as https://example.org, whose pages may ask; may be repeated.",
+        help="A site, such as https://example.org, whose pages may send requests; may be repeated.",
     ),
 ]
 
 
-@command("Example: lookalike serve --open")
-def serve(
+@command(
+    "serve",
+    examples=["lookalike serve --open", "lookalike serve -c pets -c shop --port 8080"],
+)
+def serve_command(
     collection: _Collections = None,
-    host: Annotated[
-        str,
-        typer.Option(help="The address to listen at; any but this machine's own needs a token."),
-    ] = "127.0.0.1",
-    port: Annotated[
-        int, typer.Option(min=0, max=65535, help="The port; 0 takes any that is free.")
-    ] = 8765,
-    open_page: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+    host: _Host = "127.0.0.1",
+    port: _Port = 8765,
+    open_page: _Open = False,
     token: _Token = None,
     roots: _Roots = None,
-    originals: Annotated[
-        bool,
-        typer.Option(
-            "--originals/--no-originals", help="Whether the pictures' files themselves may be read."
-        ),
-    ] = True,
-    root_path: Annotated[
-        str, typer.Option(metavar="PREFIX", help="The path under which a proxy has put the server.")
-    ] = "",
-    max_upload: Annotated[
-        float, typer.Option(min=0.01, metavar="MB", help="The most that a request may send.")
-    ] = 32.0,
+    originals: _Originals = True,
+    root_path: _RootPath = "",
+    max_upload: _MaxUpload = 32.0,
     hosts: _Hosts = None,
     origins: _Origins = None,
 ) -> None:
-    """Serve collections: a page to search and look around in, and a REST interface, until Ctrl-C."""
+    """Serve collections to a browser page and a REST API until Ctrl-C."""
     start = time.perf_counter()
     with store_imported():
-        from lookalike.collection import default_path
-        from lookalike.store.table import Table
+        from lookalike.collection import Collection, default_path
     from lookalike.server import serving
     from lookalike.server.app import make_app
     from lookalike.server.settings import LOOPBACK, Settings
 
     paths = collection or [default_path()]
     for path in paths:
-        Table.open(path)  # says at once what is wrong
+        Collection.open(path)  # a collection that cannot be opened ends the command at once
+
     local = host in LOOPBACK
+    if token is None and not local:
+        token = secrets.token_urlsafe(24)
+
+    # A server open to other machines answers to any name unless some are allowed.
+    allowed_hosts = None
+    if local or hosts:
+        names = [name.lower() for name in hosts or ()]
+        allowed_hosts = LOOPBACK | {host.lower(), *names}
+
     settings = Settings(
-        token=token or (None if local else secrets.token_urlsafe(24)),
-        hosts=LOOPBACK | {host.lower(), *map(str.lower, hosts or ())} if local or hosts else None,
+        token=token,
+        hosts=allowed_hosts,
         origins=tuple(origin.rstrip("/") for origin in origins or ()),
         root_path=f"/{root_path.strip('/')}".rstrip("/"),
         originals=originals,
-        roots=_folders(roots or []),
+        roots=_existing_folders(roots or []),
         max_upload=round(max_upload * (1 << 20)),
     )
-    taken = serving.bind(host, port)
-    address = _address(host, taken.getsockname()[1], settings.token)
+    socket = serving.bind(host, port)
+    address = _address(host, socket.getsockname()[1], settings.token)
     app = make_app(paths, settings)
 
-    def tell() -> None:
-        images = sum(
-            len(served.view().row_cache)
-            for served in app.state.lookalike.registry.collections.values()
-        )
+    def announce() -> None:
+        collections = app.state.lookalike.registry.collections.values()
+        images = sum(len(served.view().row_cache) for served in collections)
+        seconds = time.perf_counter() - start
         output.say(
-            f"{images:,} images, ready in {time.perf_counter() - start:.1f} s. Ctrl-C ends it."
+            f"{output.plural(images, 'image')}, ready in {seconds:.1f} s. Press Ctrl-C to stop."
         )
         output.say(f"Serving at {address}")
         if open_page:
             webbrowser.open(address)
 
-    serving.serve(app, taken, started=tell)
+    serving.serve(app, socket, started=announce)
 
 
-def _folders(roots: list[Path]) -> tuple[Path, ...]:
+def _existing_folders(roots: Sequence[Path]) -> tuple[Path, ...]:
     for folder in roots:
         if not folder.is_dir():
             raise InputError(
-                f"The root {folder} is no folder. Give one whose pictures may be indexed."
+                f"The root {folder} is not a folder. Name a folder whose images may be indexed."
             )
     return tuple(folder.absolute() for folder in roots)
 
 
 def _address(host: str, port: int, token: str | None) -> str:
-    """Return what to open in a browser."""
-    shown = f"[{host}]" if ":" in host else host
-    return f"http://{shown}:{port}/" + (f"?token={token}" if token else "")
+    """Return the address to open in a browser."""
+    name = f"[{host}]" if ":" in host else host
+    query = f"?token={token}" if token else ""
+    return f"http://{name}:{port}/{query}"
