@@ -47,7 +47,7 @@ OPERATORS = [
     "core/ZeroIterationForLoop",
 ]  # fmt: skip
 TESTS = [
-    "tests/store", "tests/test_indexing.py", "tests/test_loading.py", "tests/test_metadata.py",
+    "tests/store", "tests/indexing",
     "tests/maintenance/test_optimize.py", "tests/test_searching.py", "tests/trust/test_names.py",
 ]  # fmt: skip
 PATIENCE = 3  # times the budget: a mutant that runs longer never ends, and is noticed by that
