@@ -28,7 +28,7 @@ from lookalike.indexing.worker import Work, Worker
 from lookalike.io.processors import cores
 from lookalike.models import embedder, graphs, registry, tensors, weights
 from lookalike.models.cache import EmbedderCache
-from lookalike.sources import Scan
+from lookalike.sources import LocalSource
 from lookalike.store.table import Table
 from lookalike.types import Model
 from measuring import Report, alternate, parser, spread
@@ -159,7 +159,7 @@ def _plain_loop(model: Model) -> Callable[[Sequence[Path]], np.ndarray]:
 
 def _parts(folder: Path, model: Model, most: int) -> tuple[float, float]:
     """Return the seconds of one core that loading and inference cost an image, each alone."""
-    items = list(Scan([folder]))
+    items = list(LocalSource([folder]))
     chosen = [items[at] for at in np.linspace(0, len(items) - 1, min(most, len(items))).astype(int)]
     with tempfile.TemporaryDirectory() as place:
         contents = Table.create(Path(place, "empty"), [model]).content_index()

@@ -19,7 +19,7 @@ from lookalike.models import registry
 from lookalike.projection.quality import neighbours
 from lookalike.retrieval.query import QueryInput
 from lookalike.retrieval.search import Searcher
-from lookalike.sources import Scan, from_uri
+from lookalike.sources import LocalSource, display_path
 from lookalike.store.table import Table
 from lookalike.types import Model
 from lookalike.vectors import unit_length
@@ -70,7 +70,7 @@ def pictures(data: Path | None, count: int, place: Path, seed: int) -> Path:
 
 def files(folder: Path) -> list[Path]:
     """Return the pictures in a folder, in the order in which they are indexed."""
-    return [Path(from_uri(item.uri)) for item in Scan([folder])]
+    return [Path(display_path(item.uri)) for item in LocalSource([folder])]
 
 
 def embedded(arguments: argparse.Namespace, place: Path, count: int = PHOTOGRAPHS) -> np.ndarray:

@@ -16,7 +16,7 @@ from lookalike.io.files import atomic_write
 from lookalike.models import registry
 from lookalike.models.calibration import calibrate
 from lookalike.models.weights import sha256_of
-from lookalike.sources import Scan
+from lookalike.sources import LocalSource
 from lookalike.types import Item, Model
 
 
@@ -32,7 +32,7 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         model = registry.resolve(arguments.model)
-        items = sorted(Scan([arguments.folder]), key=lambda item: item.uri)
+        items = sorted(LocalSource([arguments.folder]), key=lambda item: item.uri)
         chosen = np.random.default_rng(arguments.seed).permutation(len(items))[
             : max(arguments.images, 0)
         ]

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from lookalike.projection.map import Map
     from lookalike.retrieval.query import Queries, QueryInput
     from lookalike.retrieval.search import Searcher
-    from lookalike.sources import Labels, Scan
+    from lookalike.sources import Labels, Source
     from lookalike.types import Kind, Matches, Model
 
 __all__ = [
@@ -151,7 +151,7 @@ class Collection:
 
     def index(
         self,
-        paths: Scan | Sequence[str | os.PathLike[str]] | str | os.PathLike[str],
+        paths: Source | Sequence[str | os.PathLike[str]] | str | os.PathLike[str],
         *,
         models: Sequence[str | Path | Model] = (),
         labels: Labels = "folder",
@@ -343,7 +343,7 @@ CollectionOrPath = Collection | Table | str | os.PathLike[str] | None
 
 
 def index(
-    paths: Scan | Sequence[str | os.PathLike[str]] | str | os.PathLike[str],
+    paths: Source | Sequence[str | os.PathLike[str]] | str | os.PathLike[str],
     collection: CollectionOrPath = None,
     **options: Any,
 ) -> Report:

@@ -1,4 +1,4 @@
-"""A Scan meets every image once, in one order, under one name, and says what it could not read."""
+"""A LocalSource yields every image once, in one order, under one name, and says what it could not read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lookalike.errors import ImageError, SourceError
-from lookalike.sources import EXTENSIONS, Scan, from_uri, prefixes, to_uri
+from lookalike.sources import EXTENSIONS, LocalSource, to_uri, uri_prefixes
+from lookalike.sources.uris import local_path
 
 # Bytes that may stand in a file's name.
 names = st.binary(min_size=1, max_size=40).filter(
@@ -37,9 +38,9 @@ def make(root: Path, *files: str) -> None:
 
 def met(root: Path, *paths: Path | str, **options) -> list[str]:
     """What a scan gives, as paths in the root."""
-    scan = Scan(paths or [root], **options)
-    items = [str(from_uri(item.uri).relative_to(root)) for item in scan]
-    assert scan.count() == len(items)
+    source = LocalSource(paths or [root], **options)
+    items = [str(local_path(item.uri).relative_to(root)) for item in source]
+    assert source.count() == len(items)
     return items
 
 
@@ -112,7 +113,7 @@ def test_what_is_no_file_is_met_and_cannot_be_read(root):
     make(root, "a.jpg")
     (root / "broken.jpg").symlink_to(root / "gone")
     os.mkfifo(root / "pipe.jpg")
-    items = {Path(item.uri).name: item for item in Scan([root])}
+    items = {Path(item.uri).name: item for item in LocalSource([root])}
     assert list(items) == ["a.jpg", "broken.jpg", "pipe.jpg"]
     with pytest.raises(FileNotFoundError):
         items["broken.jpg"].read()
@@ -123,7 +124,7 @@ def test_what_is_no_file_is_met_and_cannot_be_read(root):
 def test_an_item_carries_its_stamp_and_its_bytes(root):
     make(root, "a.jpg")
     os.utime(root / "a.jpg", ns=(1, 1_234_567_890_123_456_789))
-    (item,) = Scan([root])
+    (item,) = LocalSource([root])
     assert (item.uri, item.size, item.mtime_ns) == (
         str(root / "a.jpg"),
         5,
@@ -134,7 +135,7 @@ def test_an_item_carries_its_stamp_and_its_bytes(root):
 
 def test_an_item_that_cannot_be_read_has_no_stamp(root):
     (root / "broken.jpg").symlink_to(root / "gone")
-    (item,) = Scan([root])
+    (item,) = LocalSource([root])
     assert (item.size, item.mtime_ns) == (-1, -1)
 
 
@@ -172,21 +173,21 @@ def test_paths_that_overlap_give_each_image_once(root):
 def test_found_and_paths_and_roots(root):
     make(root, "a/x.jpg", "a/b/y.jpg", "c.jpg", "empty/t.txt")
     a, empty, c = str(root / "a"), str(root / "empty"), str(root / "c.jpg")
-    scan = Scan([f"{a}/b", a, empty, c])
-    assert (scan.paths, scan.roots) == ([f"{a}/b", a, empty, c], [a, empty])
-    assert len(list(scan)) == 3
-    assert scan.found == {a: 2, empty: 0}
-    assert scan.unread == {}
+    source = LocalSource([f"{a}/b", a, empty, c])
+    assert (source.paths, source.roots) == ([f"{a}/b", a, empty, c], [a, empty])
+    assert len(list(source)) == 3
+    assert source.completed() == {a: 2, empty: 0}
+    assert source.unreadable_roots == {}
 
 
 def test_counting_leaves_what_was_found(root):
     make(root, "a.jpg", "b.jpg")
-    scan = Scan([root])
-    stream = iter(scan)
+    source = LocalSource([root])
+    stream = iter(source)
     next(stream)
-    assert scan.count() == 2
+    assert source.count() == 2
     assert len(list(stream)) == 1
-    assert scan.found == {str(root): 2}
+    assert source.completed() == {str(root): 2}
 
 
 def test_the_home_folder_and_relative_paths(root, monkeypatch):
@@ -199,25 +200,25 @@ def test_the_home_folder_and_relative_paths(root, monkeypatch):
 
 def test_a_path_that_is_not_there_is_named(root):
     with pytest.raises(SourceError, match=r"no file or folder '.*/hollidays'\. Check the spelling"):
-        Scan([root, root / "hollidays"])
+        LocalSource([root, root / "hollidays"])
     with pytest.raises(SourceError, match="no file or folder ''"):
-        Scan([""])
+        LocalSource([""])
 
 
 def test_labels(root):
     make(root, "cats/a.jpg", "b.jpg")
-    assert [item.label for item in Scan([root])] == ["pictures", "cats"]
-    assert [item.label for item in Scan([root / "cats" / "a.jpg"])] == ["cats"]
-    assert [item.label for item in Scan([root], labels="none")] == [None, None]
+    assert [item.label for item in LocalSource([root])] == ["pictures", "cats"]
+    assert [item.label for item in LocalSource([root / "cats" / "a.jpg"])] == ["cats"]
+    assert [item.label for item in LocalSource([root], labels="none")] == [None, None]
     with pytest.raises(
         SourceError, match="labels = 'name' is not known; expected 'folder' or 'none'"
     ):
-        Scan([root], labels="name")
+        LocalSource([root], labels="name")
 
 
 def test_labels_are_unicode_whatever_the_folder_is_called(root):
     make(root, os.fsdecode(b"caf\xe9/a.jpg"), "日本/b.jpg")
-    assert [item.label for item in Scan([root])] == ["caf\N{REPLACEMENT CHARACTER}", "日本"]
+    assert [item.label for item in LocalSource([root])] == ["caf\N{REPLACEMENT CHARACTER}", "日本"]
 
 
 # Lists
@@ -244,7 +245,7 @@ def test_a_list_names_a_path_a_line(root, tmp_path, end, mark):
 
 def test_what_a_list_names_and_is_gone_cannot_be_read(root, tmp_path):
     (tmp_path / "list.txt").write_text(f"{root}/gone.jpg\n")
-    (item,) = Scan([f"@{tmp_path}/list.txt"])
+    (item,) = LocalSource([f"@{tmp_path}/list.txt"])
     assert item.uri == f"{root}/gone.jpg"
     with pytest.raises(FileNotFoundError):
         item.read()
@@ -268,12 +269,12 @@ def test_a_list_is_relative_to_where_it_is_used(root, tmp_path, monkeypatch):
 def test_a_list_that_is_no_text_is_refused(tmp_path, content, reason):
     (tmp_path / "list.txt").write_bytes(content)
     with pytest.raises(SourceError, match=rf"list\.txt .*{reason}.*one path a line"):
-        Scan([f"@{tmp_path}/list.txt"])
+        LocalSource([f"@{tmp_path}/list.txt"])
 
 
 def test_a_list_that_is_not_there_is_named(tmp_path):
     with pytest.raises(SourceError, match=r"The list .*lost\.txt cannot be read: No such file"):
-        Scan([f"@{tmp_path}/lost.txt"])
+        LocalSource([f"@{tmp_path}/lost.txt"])
 
 
 # Folders that cannot be read
@@ -284,13 +285,13 @@ def test_a_folder_that_cannot_be_read_is_one_bad_item_and_the_rest_is_met(root):
     code = """if True:
         import sys
         from lookalike import errors, sources
-        scan = sources.Scan([sys.argv[1]])
-        for item in scan:
+        source = sources.LocalSource([sys.argv[1]])
+        for item in source:
             try: item.read(); print(item.uri, item.size)
             except errors.ImageError as error: print(item.uri, item.size, error)
-        print(scan.found, scan.unread, scan.count())
+        print(source.completed(), source.unreadable_roots, source.count())
         import os; os.chmod(f"{sys.argv[1]}/locked", 0o700)
-        print(len(list(scan)), scan.unread)"""
+        print(len(list(source)), source.unreadable_roots)"""
     command = [sys.executable, "-c", code, str(root)]
     if os.geteuid() == 0:
         if shutil.which("setpriv") is None:
@@ -306,7 +307,7 @@ def test_a_folder_that_cannot_be_read_is_one_bad_item_and_the_rest_is_met(root):
         f"{root}/a.jpg 5",
         f"{root}/locked -1 the folder cannot be read: Permission denied",
         f"{root}/z/c.jpg 7",
-        f"{{'{root}': 2}} {{'{root}': '{root}/locked: Permission denied'}} 3",
+        f"{{}} {{'{root}': '{root}/locked: Permission denied'}} 3",
         "3 {}",
     ]
 
@@ -320,17 +321,17 @@ def test_a_folder_that_cannot_be_read_is_one_bad_item_and_the_rest_is_met(root):
 )
 def test_odd_names_are_plain_paths(root, name):
     make(root, name)
-    (item,) = Scan([root])
+    (item,) = LocalSource([root])
     assert item.uri == f"{root}/{name}"
     assert item.read() == name.encode()
 
 
 def test_a_name_that_is_no_unicode_becomes_a_uri_that_can_be_kept_and_read(root):
     make(root, os.fsdecode(b"caf\xe9.jpg"))
-    (item,) = Scan([root])
+    (item,) = LocalSource([root])
     assert item.uri == f"file://{root}/caf%E9.jpg"
     assert item.uri.encode()
-    assert from_uri(item.uri).read_bytes() == item.read() == b"caf\xe9.jpg"
+    assert local_path(item.uri).read_bytes() == item.read() == b"caf\xe9.jpg"
 
 
 @given(st.lists(names, min_size=1, max_size=3))
@@ -338,7 +339,7 @@ def test_uris_name_one_path_and_are_unicode(parts):
     path = "/" + "/".join(map(os.fsdecode, parts))
     uri = to_uri(path)
     assert uri.encode()
-    assert str(from_uri(uri)) == path
+    assert str(local_path(uri)) == path
 
 
 def test_uris_are_absolute_and_do_not_follow_links(root, monkeypatch):
@@ -356,8 +357,8 @@ def test_uris_are_absolute_and_do_not_follow_links(root, monkeypatch):
 @given(st.lists(names, min_size=1, max_size=2), names)
 def test_prefixes_are_those_of_the_files_in_a_folder_and_no_other(parts, name):
     folder = "/" + "/".join(map(os.fsdecode, parts))
-    starts = tuple(prefixes(folder))
+    starts = tuple(uri_prefixes(folder))
     assert to_uri(f"{folder}/{os.fsdecode(name)}").startswith(starts)
-    assert to_uri(f"/{os.fsdecode(name)}").startswith(tuple(prefixes("/")))
+    assert to_uri(f"/{os.fsdecode(name)}").startswith(tuple(uri_prefixes("/")))
     assert not to_uri(folder).startswith(starts)
     assert not to_uri(f"{folder}2/x.jpg").startswith(starts)

@@ -32,7 +32,7 @@ from lookalike.models import schema as model_schema
 from lookalike.models.graphs import quantization
 from lookalike.models.graphs.builder import GraphBuilder
 from lookalike.models.tensors import read_tensors
-from lookalike.sources import Scan
+from lookalike.sources import LocalSource
 from lookalike.store import schema
 from lookalike.store.table import Table
 from lookalike.types import Model
@@ -244,7 +244,7 @@ def test_any_list_is_read_or_refused(tmp_path_factory, lines):
     """What it names is read, too: files without an end would never be."""
     path = put(tmp_path_factory, "list.txt", b"\n".join(lines))
     with suppress(SourceError):
-        for item in Scan([f"@{path}"]):
+        for item in LocalSource([f"@{path}"]):
             with suppress(OSError, LookalikeError):
                 assert item.read() == b""
 
@@ -252,7 +252,7 @@ def test_any_list_is_read_or_refused(tmp_path_factory, lines):
 def test_a_file_too_large_to_be_a_picture_is_one_bad_item(tmp_path):
     with (tmp_path / "vast.jpg").open("wb") as file:
         file.truncate(1 << 40)
-    (item,) = Scan([tmp_path])
+    (item,) = LocalSource([tmp_path])
     with pytest.raises(ImageError, match="more than any image"):
         item.read()
 

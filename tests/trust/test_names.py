@@ -19,7 +19,8 @@ from PIL import Image
 import lookalike as library
 from command import lookalike, lookalike_json
 from lookalike.datasets.manifest import write_manifest
-from lookalike.sources import Scan, from_uri, to_uri
+from lookalike.sources import LocalSource, to_uri
+from lookalike.sources.uris import local_path
 from lookalike.store.table import Table
 
 NAMES = [
@@ -84,7 +85,7 @@ def test_every_name_is_met_once_and_known_again(odd, root, collection):
     assert len(odd) == 2 * len(NAMES) + 1
     assert max(len(str(path)) for path in odd) > 3900
     assert contents(collection).keys() == {to_uri(path) for path in odd}
-    assert all(uri.encode() and from_uri(uri) in odd for uri in contents(collection))
+    assert all(uri.encode() and local_path(uri) in odd for uri in contents(collection))
     assert indexed(root, collection) == {"unchanged": len(odd), "images": len(odd)}
 
 
@@ -116,7 +117,7 @@ def test_a_manifest_names_each(odd, collection, tmp_path):
     named = [path for path in odd if path != deep]
     columns = {
         "uri": [to_uri(path) for path in named],
-        "label": [str(from_uri(to_uri(path)).parent == named[0].parent) for path in named],
+        "label": [str(local_path(to_uri(path)).parent == named[0].parent) for path in named],
         "split": ["test" if path.name in NAMES[::3] else "train" for path in named],
     }
     for manifest in write_manifest(pa.table(columns), tmp_path):
@@ -138,7 +139,7 @@ def test_a_map_places_each_and_links_to_it(odd, collection, tmp_path):
     )
     links = [data["folders"][folder][1] + (tail or name)
              for folder, name, tail in zip(data["folder"], data["names"], data["tails"], strict=True)]  # fmt: skip
-    assert sorted(from_uri(link) for link in links) == odd
+    assert sorted(local_path(link) for link in links) == odd
 
 
 def test_removing_one_leaves_its_neighbours(odd, root, tmp_path):
@@ -157,9 +158,11 @@ def test_removing_one_leaves_its_neighbours(odd, root, tmp_path):
     gone = os.fsdecode(b"\xff\xfe\x80.png")
     uris = [to_uri(path) for path in odd if path.name == gone]
     assert lookalike_json("remove", *uris, "-c", tmp_path / "c") == {"removed": 2}
-    left = len([uri for uri in contents(tmp_path / "c") if from_uri(uri).parent.name == FOLDERS[1]])
+    left = len(
+        [uri for uri in contents(tmp_path / "c") if local_path(uri).parent.name == FOLDERS[1]]
+    )
     assert lookalike_json("remove", root / FOLDERS[1], "-c", tmp_path / "c") == {"removed": left}
-    assert all(from_uri(uri).parent.name != FOLDERS[1] for uri in contents(tmp_path / "c"))
+    assert all(local_path(uri).parent.name != FOLDERS[1] for uri in contents(tmp_path / "c"))
 
 
 def test_failures_are_told_by_name_and_steer_no_terminal(tmp_path):
@@ -176,7 +179,7 @@ def test_failures_are_told_by_name_and_steer_no_terminal(tmp_path):
     picture(tmp_path / "in" / "good.png", 0)
     printed = lookalike("index", tmp_path / "in", "-c", tmp_path / "c", "--model", "pixels").stdout
     failed = lookalike_json("info", "-c", tmp_path / "c", "--failures")["failed"]
-    assert {from_uri(row["uri"]).name for row in failed} == set(bad)
+    assert {local_path(row["uri"]).name for row in failed} == set(bad)
     for text in (printed, lookalike("info", "-c", tmp_path / "c", "--failures").stdout):
         assert "\x1b" not in text
         assert all(shown in text for shown in (r"new\nline.png:", r"\x1b[2J.png:", "%E9.png:"))
@@ -254,7 +257,7 @@ def test_times_beyond_any_calendar_are_kept(tmp_path):
 def test_a_change_during_a_run_is_not_hidden_from_the_next(tmp_path, when):
     path = picture(tmp_path / "in" / "a.png", 0)
     old, new = path.read_bytes(), picture(tmp_path / "new.png", 1).read_bytes()
-    (item,) = scan = Scan([path.parent])
+    (item,) = source = LocalSource([path.parent])
     half = item.size // 2
     seen = {
         "before it is read": new,
@@ -266,8 +269,8 @@ def test_a_change_during_a_run_is_not_hidden_from_the_next(tmp_path, when):
         path.write_bytes(new)
         return seen
 
-    scan._item = lambda found: replace(item, read=read)
-    indexed(scan, tmp_path / "c")
+    source._item = lambda path, problem: replace(item, read=read)
+    indexed(source, tmp_path / "c")
     assert indexed(path.parent, tmp_path / "c")["images"] == 1
     assert contents(tmp_path / "c") == contents_of(path)
     assert indexed(path.parent, tmp_path / "c") == {"unchanged": 1, "images": 1}
@@ -284,7 +287,7 @@ def test_a_change_within_one_step_of_the_file_systems_clock_is_read(tmp_path):
         path.write_bytes(b"old")
         now = time.time_ns()
         os.utime(path, ns=(now, now))
-        (item,) = Scan([tmp_path])
+        (item,) = LocalSource([tmp_path])
         read: list[bytes] = []
         reader = threading.Thread(target=lambda item=item, read=read: read.append(item.read()))
         reader.start()

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from lookalike.errors import InputError
 from lookalike.io.files import atomic_write
 from lookalike.io.tables import read_table
-from lookalike.sources import to_uri
+from lookalike.sources import resolve_uri
 
 __all__ = ["SCHEMA", "read_manifest", "stratify", "write_manifest"]
 
@@ -29,7 +29,7 @@ _ROWS = 1 << 12
 
 
 def stratify(
-    classes: Mapping[str, Sequence[Path]], *, test: float = 0.2, seed: int = 0
+    classes: Mapping[str, Sequence[Path | str]], *, test: float = 0.2, seed: int = 0
 ) -> pa.Table:
     """Draw the images to test with, in every class the same share.
 
@@ -38,7 +38,7 @@ def stratify(
     Parameters
     ----------
     classes
-        The files of each class, in an order that does not change.
+        The paths or uris of each class, in an order that does not change.
     test
         The share to test with, above 0 and below 1. A class of two or more has at least one image on each side; a
         class of one has it in train.
@@ -65,7 +65,7 @@ def stratify(
         keys = np.random.PCG64([seed, *label.encode()]).random_raw(len(files))
         tested = set(np.argsort(keys, kind="stable")[: _count(len(files), test)].tolist())
         rows += [
-            (to_uri(path), label, "test" if nth in tested else "train")
+            (resolve_uri(path), label, "test" if nth in tested else "train")
             for nth, path in enumerate(files)
         ]
     columns = zip(*sorted(rows), strict=True) if rows else ([], [], [])

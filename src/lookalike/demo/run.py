@@ -28,7 +28,7 @@ from lookalike.indexing.run import index
 from lookalike.models import registry, weights
 from lookalike.projection.map import Map, make_map
 from lookalike.retrieval.search import Searcher
-from lookalike.sources import from_uri, to_uri
+from lookalike.sources import display_name, display_path, read_uri, to_uri
 from lookalike.store.table import Table
 
 __all__ = ["Pictures", "find_pictures", "run"]
@@ -139,14 +139,20 @@ def _index(pictures: Pictures, output: Path) -> Table:
 
 def _split(collection: Table, output: Path) -> pa.Table:
     """Split the collection's labelled images, the same way for the same files."""
-    classes: dict[str, list[Path]] = {}
+    classes: dict[str, list[str]] = {}
     for batch in collection.scan(["uri", "label"], "label IS NOT NULL"):
         for uri, label in zip(batch["uri"].to_pylist(), batch["label"].to_pylist(), strict=True):
-            classes.setdefault(label, []).append(from_uri(uri))
-    table = manifest.stratify({label: sorted(files) for label, files in sorted(classes.items())})
+            classes.setdefault(label, []).append(uri)
+    ordered = {label: sorted(classes[label], key=_path_order) for label in sorted(classes)}
+    table = manifest.stratify(ordered)
     paths = manifest.write_manifest(table, output)
     tell(f"Split into training and testing sets: {paths[0]}")
     return table
+
+
+def _path_order(uri: str) -> list[str]:
+    """Return the key that sorts uris as the folders and files of a tree."""
+    return uri.split("/")
 
 
 def _answers(collection: Table, split: pa.Table, output: Path) -> Iterator[Answer]:
@@ -159,15 +165,16 @@ def _answers(collection: Table, split: pa.Table, output: Path) -> Iterator[Answe
     searchers = [Searcher(collection, name) for name in collection.models]
     for number in range(count):
         label = labels[(2 * number + 1) * len(labels) // (2 * count)]
-        path = from_uri(first[label])
-        matches = [searcher.search(path, k=_K, exclude_self=True) for searcher in searchers]
+        uri = first[label]
+        name = display_name(uri)
+        matches = [searcher.search(uri, k=_K, exclude_self=True) for searcher in searchers]
         picture = output / f"result-{number + 1}.png"
-        query = imaging.decode(path.read_bytes())
-        draw_matches(query, matches, collection, picture, label=label, name=path.name)
+        query = imaging.decode(read_uri(uri))
+        draw_matches(query, matches, collection, picture, label=label, name=name)
         alike = ", ".join(f"{one.labels.count(label)} in {one.space}" for one in matches)
-        tell(f"Searching by {label}/{path.name}: of {_K} nearest, {alike} are {label}: {picture}")
-        row = collection.existing_rows([to_uri(path)])[to_uri(path)]
-        yield Answer(row.id, path.name, label, matches)
+        tell(f"Searching by {label}/{name}: of {_K} nearest, {alike} are {label}: {picture}")
+        row = collection.existing_rows([uri])[uri]
+        yield Answer(row.id, name, label, matches)
 
 
 def _evaluate(collection: Table, split: pa.Table, output: Path) -> Evaluation | None:
@@ -212,7 +219,7 @@ def _commands(
     commands = [
         ["index", *map(str, pictures.paths), *where, *models],
         *(
-            ["search", str(from_uri(uri)), *where, "--exclude-self", "--save", "result.png"]
+            ["search", display_path(uri), *where, "--exclude-self", "--save", "result.png"]
             for uri in queries
         ),
         ["evaluate", *where, "--split", str(output / "manifest.csv")],

@@ -29,7 +29,7 @@ from lookalike.drawing.style import (
     text_style,
 )
 from lookalike.errors import ImageError
-from lookalike.sources import from_uri
+from lookalike.sources import display_name, read_uri
 from lookalike.store.table import Table
 from lookalike.types import Match, Matches
 
@@ -110,7 +110,7 @@ def draw_matches(
             column = 3 + 2 * position
             color, width = _frame(match, label)
             _draw_framed(figure, cell(image_row, column), image, color, width)
-            title = match.label or Path(match.uri).name
+            title = match.label or display_name(match.uri)
             _write_caption(cell(image_row + 1, column), title, _format_distance(match.distance))
         row += 1 + 3 * line_count
     return save(render(figure), path)
@@ -140,7 +140,7 @@ def _read_images(answer: Matches, collection: Table) -> list[Image.Image]:
     images = []
     for match, thumbnail in zip(answer, thumbnails, strict=True):
         try:
-            image = imaging.decode(from_uri(match.uri).read_bytes())
+            image = imaging.decode(read_uri(match.uri))
         except (OSError, ImageError):
             image = Image.open(io.BytesIO(thumbnail)).convert("RGB")
         images.append(image)

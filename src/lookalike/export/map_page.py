@@ -23,7 +23,7 @@ from lookalike.drawing.palette import OTHER, legend
 from lookalike.errors import InputError
 from lookalike.io.files import atomic_write
 from lookalike.projection.map import Map
-from lookalike.sources import from_uri
+from lookalike.sources import browser_link, display_path
 from lookalike.store.table import Table
 from lookalike.tracing import span
 
@@ -130,7 +130,7 @@ def _paths(uris: Sequence[str]) -> dict[str, Any]:
     folders: dict[tuple[str, str], int] = {}
     columns: dict[str, list[Any]] = {"names": [], "folder": [], "tails": []}
     for uri in uris:
-        path, link = _shown(uri), _link(uri)
+        path, link = display_path(uri), browser_link(uri)
         name = re.split(r"[/\\]" if os.sep == "\\" else "/", path)[-1]
         start = link.rfind("/") + 1
         tail = link[start:]
@@ -140,24 +140,6 @@ def _paths(uris: Sequence[str]) -> dict[str, Any]:
         )
         columns["tails"].append("" if tail == name else tail)
     return {**columns, "folders": list(folders)}
-
-
-def _shown(uri: str) -> str:
-    return uri if _is_remote(uri) else str(from_uri(uri))
-
-
-def _link(uri: str) -> str:
-    """Return where a click leads, or nothing: only files and the web, whatever a uri says."""
-    if _is_remote(uri):
-        return uri if uri.startswith(("https://", "http://")) else ""
-    try:
-        return from_uri(uri).as_uri()
-    except ValueError:  # a path that is not absolute on this system
-        return ""
-
-
-def _is_remote(uri: str) -> bool:
-    return "://" in uri and not uri.startswith("file://")
 
 
 def _plain(text: str) -> str:

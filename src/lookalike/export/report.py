@@ -13,6 +13,7 @@ from string import Template
 from lookalike.evaluation.scores import TITLES, Evaluation
 from lookalike.io.files import atomic_write
 from lookalike.projection.map import Map
+from lookalike.sources import display_name
 from lookalike.store.table import Table
 from lookalike.types import Matches
 
@@ -162,7 +163,7 @@ def _space(collection: Table, matches: Matches, label: str | None) -> str:
     figures = [
         _figure(
             one,
-            match.label or Path(match.uri).name,
+            match.label or display_name(match.uri),
             f"{match.distance:,.4g}",
             _style(match.label, label),
         )

@@ -29,7 +29,7 @@ from lookalike.io.tables import (
     read_table,
     to_known_kind,
 )
-from lookalike.sources import from_uri, to_uri
+from lookalike.sources import resolve_uri
 from lookalike.store.schema import BASE
 from lookalike.store.table import Table
 from lookalike.tracing import span
@@ -245,19 +245,13 @@ def _uris(keys: pa.Array, key: str, path: Path, where: Callable[[int], str]) -> 
             raise InputError(
                 f"{path}, {where(row)}: the column {key!r} is empty. Name a picture, or remove the row."
             )
-        uri = _uri(name, folder)
+        uri = resolve_uri(name, folder)
         if rows.setdefault(uri, row) != row:
             raise InputError(
                 f"{path}, {where(row)}: the column {key!r} names {name!r}, which {where(rows[uri])} names too. "
                 "Keep one of the two."
             )
     return list(rows)
-
-
-def _uri(name: str, folder: Path) -> str:
-    if name.startswith("file://"):
-        return to_uri(from_uri(name))
-    return name if "://" in name else to_uri(folder / name)
 
 
 def _plain(column: pa.Array, name: str, path: Path) -> pa.Array:

@@ -27,7 +27,7 @@ from lookalike.io.processors import cores
 from lookalike.maintenance import optimize as optimizing
 from lookalike.models import registry
 from lookalike.models.cache import EmbedderCache
-from lookalike.sources import EXTENSIONS, Labels, Scan, from_uri, prefixes
+from lookalike.sources import Labels, LocalSource, Source
 from lookalike.store import ann
 from lookalike.store.diff import is_up_to_date
 from lookalike.store.table import Table
@@ -109,7 +109,7 @@ class Report:
 
 
 def index(
-    paths: Scan | Sequence[str | os.PathLike[str]] | str | os.PathLike[str],
+    paths: Source | Sequence[str | os.PathLike[str]] | str | os.PathLike[str],
     collection: Table | str | os.PathLike[str],
     *,
     models: Sequence[str | Path | Model] = (),
@@ -128,7 +128,7 @@ def index(
     Parameters
     ----------
     paths
-        Folders, files, ``@list.txt``; see `lookalike.sources.Scan`, as for `labels` and `hidden`. Or a Scan of them.
+        Folders, files, ``@list.txt``; see `lookalike.sources.LocalSource`, as for `labels` and `hidden`. Or a Source.
     collection
         A Table, or a path where one is opened or created.
     models
@@ -152,8 +152,7 @@ def index(
         If a model cannot be run, or the collection cannot be used.
     """
     start = time.perf_counter()
-    named = [paths] if isinstance(paths, str | os.PathLike) else paths
-    scan = named if isinstance(named, Scan) else Scan(named, labels=labels, hidden=hidden)
+    scan = _source(paths, labels, hidden)
     described = None if metadata is None else Metadata.read(metadata)
     networks = EmbedderCache()
     table = _open(
@@ -169,8 +168,20 @@ def index(
     return run.report
 
 
+def _source(
+    paths: Source | Sequence[str | os.PathLike[str]] | str | os.PathLike[str],
+    labels: Labels,
+    hidden: bool,
+) -> Source:
+    if isinstance(paths, str | os.PathLike):
+        return LocalSource([paths], labels=labels, hidden=hidden)
+    if isinstance(paths, Sequence):
+        return LocalSource(paths, labels=labels, hidden=hidden)
+    return paths
+
+
 def _open(
-    scan: Scan,
+    scan: Source,
     path: Table | str | os.PathLike[str],
     models: list[Model],
     described: Metadata | None,
@@ -180,12 +191,11 @@ def _open(
     if isinstance(path, Table):
         path.refresh()
     table = path if isinstance(path, Table) else Table.open(path) if Table.exists(path) else None
-    holds = table is not None and any(len(table.ids_under(prefixes(root))) for root in scan.roots)
+    holds = table is not None and any(
+        len(table.ids_under(scan.prefixes(root))) for root in scan.roots
+    )
     if not holds and next(iter(scan), None) is None:
-        raise SourceError(
-            f"There are no images under {', '.join(scan.paths) or 'no path at all'}: looked for files ending in "
-            f"{' '.join(sorted(EXTENSIONS))}. Name another folder, or --hidden to look into hidden ones."
-        )
+        raise scan.empty_error()
     models = models or ([registry.resolve("auto")] if table is None else [])
     there = table.models if table is not None else {}
     models = [model if model.name in there else networks.get(model).model for model in models]
@@ -233,9 +243,9 @@ class _Run:
         self._seen: list[npt.NDArray[np.int64]] = []
         self._new: Counter[bytes] = Counter()
 
-    def work_through(self, scan: Scan) -> None:
+    def work_through(self, scan: Source) -> None:
         """Do everything that the scan asks for, then sweep."""
-        before = {root: self._collection.ids_under(prefixes(root)) for root in scan.roots}
+        before = {root: self._collection.ids_under(scan.prefixes(root)) for root in scan.roots}
         with ThreadPoolExecutor(self._threads, "index") as pool:
             try:
                 for works in in_order(pool, self._missing(scan), self._waiting, 2 * self._threads):
@@ -249,7 +259,7 @@ class _Run:
         self._commit()
         self._sweep(scan, before)
 
-    def _missing(self, scan: Scan) -> Iterator[tuple[Worker, list[Work]]]:
+    def _missing(self, scan: Source) -> Iterator[tuple[Worker, list[Work]]]:
         items = iter(scan)
         spaces = tuple(self._models)
         while chunk := list(islice(items, _CHUNK)):
@@ -378,18 +388,15 @@ class _Run:
             columns |= {name: np.stack([work.vectors[name] for work in works]) for name in spaces}
         self._collection.upsert(columns, replace=kind not in {"same", "stale"})
 
-    def _sweep(self, scan: Scan, before: dict[str, npt.NDArray[np.int64]]) -> None:
+    def _sweep(self, scan: Source, before: dict[str, npt.NDArray[np.int64]]) -> None:
         """Remove the rows of every fully scanned folder that the scan did not meet; what came back is a move."""
-        links = [self._collection.ids_under(prefixes(link)) for link in scan.dangling]
+        links = [self._collection.ids_under(scan.prefixes(link)) for link in scan.unreachable()]
         seen = np.concatenate([np.empty(0, np.int64), *self._seen, *links])
-        emptied = [
-            root
-            for root, ids in before.items()
-            if len(ids) and not scan.found[root] and root not in scan.unread
-        ]
+        completed = scan.completed()
+        emptied = [root for root, ids in before.items() if len(ids) and completed.get(root) == 0]
         for root, ids in before.items():
-            if root not in scan.unread and root not in emptied:
-                self._forget(root, np.setdiff1d(ids, seen))
+            if root in completed and root not in emptied:
+                self._forget(scan, root, np.setdiff1d(ids, seen))
         if emptied:
             root = emptied[0]
             raise SourceError(
@@ -398,19 +405,19 @@ class _Run:
                 f"lookalike remove {root} -c {self._collection.path}"
             )
 
-    def _forget(self, root: str, gone: npt.NDArray[np.int64]) -> None:
+    def _forget(self, scan: Source, root: str, gone: npt.NDArray[np.int64]) -> None:
         """Remove rows whose file has vanished; one that a walk does not meet (hidden, say) may well be there."""
         if not len(gone):
             return
         with self._collection.write_lock():
             # Another process may have removed some by now.
-            gone = np.intersect1d(gone, self._collection.ids_under(prefixes(root)))
+            gone = np.intersect1d(gone, self._collection.ids_under(scan.prefixes(root)))
             rows = self._collection.take(gone, ["uri", "sha256"])
             there = []
             for uri, sha256 in zip(
                 rows["uri"].to_pylist(), rows["sha256"].to_pylist(), strict=True
             ):
-                there.append(sha256 is not None and os.path.lexists(from_uri(uri)))
+                there.append(sha256 is not None and scan.exists(uri))
                 if sha256 is None or there[-1]:
                     continue
                 if self._new[sha256] > 0:

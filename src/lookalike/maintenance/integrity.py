@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from lookalike import imaging
 from lookalike.errors import CollectionError, ImageError
-from lookalike.sources import from_uri
+from lookalike.sources import open_uri
 from lookalike.store import ann, inspection
 from lookalike.store.table import Table
 from lookalike.types import Ids, Model
@@ -351,7 +351,7 @@ def _outcome(picture: tuple[str, bytes]) -> Outcome:
     """Compare a file with the content that was indexed."""
     uri, sha256 = picture
     try:
-        with from_uri(uri).open("rb") as file:
+        with open_uri(uri) as file:
             return "same" if hashlib.file_digest(file, "sha256").digest() == sha256 else "changed"
     except FileNotFoundError:
         return "missing"

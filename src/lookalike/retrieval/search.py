@@ -6,7 +6,6 @@ import hashlib
 import math
 import os
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -17,7 +16,7 @@ from lookalike import imaging, vectors
 from lookalike.errors import ImageError, InputError, SpaceError
 from lookalike.models import embedder
 from lookalike.retrieval.query import Queries, QueryInput, RowQuery, WeightedQuery
-from lookalike.sources import from_uri, to_uri
+from lookalike.sources import read_uri, resolve_uri
 from lookalike.store import ann
 from lookalike.store.table import Table
 from lookalike.tracing import span
@@ -252,7 +251,7 @@ class Searcher:
         if isinstance(query, RowQuery):
             return np.array([query.id], np.int64)
         if isinstance(query, str | os.PathLike):
-            uri = to_uri(_path(query))
+            uri = resolve_uri(query)
             known = self._collection.existing_rows([uri])
             if uri in known:
                 return np.array([known[uri].id], np.int64)
@@ -293,18 +292,14 @@ def _read(query: QueryInput) -> bytes | Image.Image | npt.NDArray[Any] | RowQuer
     """Return the bytes of a path; any other query as it is."""
     if not isinstance(query, str | os.PathLike):
         return query
-    path = _path(query)
     try:
-        return path.read_bytes()
+        return read_uri(resolve_uri(query))
     except OSError as error:
+        name = os.fspath(query)
+        reason = error.strerror or error
         raise ImageError(
-            f"The query {path} cannot be read: {error.strerror or error}. Name a picture's file."
+            f"The query {name} cannot be read: {reason}. Name a picture's file."
         ) from error
-
-
-def _path(query: str | os.PathLike[str]) -> Path:
-    """Return the path that was given as such, or as the uri that stands for one that is not Unicode."""
-    return from_uri(os.fspath(query)).expanduser()
 
 
 def _picture(query: QueryInput, least: int) -> Image.Image:

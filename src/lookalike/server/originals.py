@@ -5,11 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import stat
 from contextlib import suppress
 from dataclasses import dataclass
 from io import BufferedReader
-from pathlib import Path
 from typing import Any
 
 from lookalike import imaging
@@ -17,7 +15,7 @@ from lookalike.errors import ImageError
 from lookalike.server.problems import Problem
 from lookalike.server.registry import CollectionView
 from lookalike.server.state import ServerState
-from lookalike.sources import from_uri
+from lookalike.sources import open_uri
 
 __all__ = ["Original", "media_type", "original", "thumbnail"]
 
@@ -102,9 +100,10 @@ def original(fact: dict[str, Any]) -> Original:
     Problem
         404, if it is not.
     """
-    file = _opened(from_uri(fact["uri"]))
-    if file is None:
-        raise _gone(fact)
+    try:
+        file = open_uri(fact["uri"])
+    except (OSError, ValueError):
+        raise _gone(fact) from None
     try:
         size, kind = os.fstat(file.fileno()).st_size, media_type(file.read(32))
         file.seek(0)
@@ -122,19 +121,6 @@ def original(fact: dict[str, Any]) -> Original:
         file.close()
         raise
     return Original(file, size, kind, fact["name"])
-
-
-def _opened(path: Path) -> BufferedReader | None:
-    """Return a regular file, open; None if there is none."""
-    try:
-        # A pipe would wait for a writer for ever.
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-    except (OSError, ValueError):
-        return None
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        return None
-    return os.fdopen(descriptor, "rb")
 
 
 def _gone(fact: dict[str, Any]) -> Problem:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -11,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from lookalike.sources import from_uri
+from lookalike.sources import display_name
 from lookalike.store.table import Table
 
 __all__ = ["RowCache"]
@@ -103,7 +102,7 @@ def _fact(
     return {
         "id": row,
         "uri": uri,
-        "name": _name(uri),
+        "name": display_name(uri),
         "label": label,
         "width": width,
         "height": height,
@@ -111,10 +110,3 @@ def _fact(
         "mtime": changed,
         "content": sha256.hex(),
     }
-
-
-def _name(uri: str) -> str:
-    """Return a file's name for people: bytes that are no Unicode become question marks."""
-    if uri.startswith("file://"):
-        return from_uri(uri).name.encode(errors="replace").decode()
-    return uri.rpartition(os.sep)[2]

@@ -1,5 +1,34 @@
-"""Where images come from."""
+"""Image sources, and the functions that read what a uri names."""
 
-from lookalike.sources.local import EXTENSIONS, Labels, Scan, from_uri, prefixes, to_uri
+from lookalike.sources.base import Source, UriReader
+from lookalike.sources.local import EXTENSIONS, Labels, LocalSource
+from lookalike.sources.uris import (
+    browser_link,
+    display_name,
+    display_path,
+    open_uri,
+    read_uri,
+    register_reader,
+    resolve_uri,
+    to_uri,
+    uri_exists,
+    uri_prefixes,
+)
 
-__all__ = ["EXTENSIONS", "Labels", "Scan", "from_uri", "prefixes", "to_uri"]
+__all__ = [
+    "EXTENSIONS",
+    "Labels",
+    "LocalSource",
+    "Source",
+    "UriReader",
+    "browser_link",
+    "display_name",
+    "display_path",
+    "open_uri",
+    "read_uri",
+    "register_reader",
+    "resolve_uri",
+    "to_uri",
+    "uri_exists",
+    "uri_prefixes",
+]

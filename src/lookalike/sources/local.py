@@ -1,96 +1,52 @@
-"""Where images come from: folders, files and lists of them, as a stream of Items."""
+"""Local folders, files and lists of them, as a stream of Items."""
 
 from __future__ import annotations
 
-import copy
 import os
 import stat
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
-from urllib.parse import unquote_to_bytes, urlsplit
+from typing import Literal, NoReturn
 
 from lookalike.errors import ImageError, SourceError
+from lookalike.sources.uris import to_uri, uri_exists, uri_prefixes
 from lookalike.types import Item
 
-__all__ = ["EXTENSIONS", "Labels", "Scan", "from_uri", "prefixes", "to_uri"]
-
-EXTENSIONS = frozenset(
-    {
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".jfif",
-        ".mpo",
-        ".png",
-        ".apng",
-        ".webp",
-        ".gif",
-        ".bmp",
-        ".dib",
-        ".tif",
-        ".tiff",
-    }
-    | {".avif", ".avifs", ".heic", ".heif", ".hif"}
-)
-
-# File systems keep time in steps: two writes within one leave the same time. Linux's are of 10 ms at the most.
-_STEP = 0.02
+__all__ = ["EXTENSIONS", "Labels", "LocalSource"]
 
 Labels = Literal["folder", "none"]
 
-# The most bytes that are read at once: twice what the largest picture takes that is decoded, uncompressed.
-_LARGEST = 1 << 31
+_JPEG = {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"}
+_PNG = {".png", ".apng"}
+_BITMAP = {".bmp", ".dib", ".tif", ".tiff", ".gif", ".webp"}
+_HEIF = {".avif", ".avifs", ".heic", ".heif", ".hif"}
+
+EXTENSIONS = frozenset(_JPEG | _PNG | _BITMAP | _HEIF)
+
+# Two writes within one step of a file system's clock leave the same time. Linux has steps of at
+# most 10 ms.
+_CLOCK_STEP = 0.02
+
+# The largest file that is read: twice the size of the largest decodable image without compression.
+_MAX_FILE_BYTES = 1 << 31
 
 
-def to_uri(path: str | os.PathLike[str]) -> str:
-    """Return the identity of a local file: its absolute path, or a ``file://`` URI where that is not Unicode."""
-    absolute = os.path.abspath(path)  # noqa: PTH100 (Path.resolve would follow links: identity is the name given)
-    try:
-        absolute.encode()
-    except UnicodeEncodeError:
-        return Path(absolute).as_uri()
-    return absolute
-
-
-def from_uri(uri: str) -> Path:
-    """Return the local path that `to_uri` named."""
-    if uri.startswith("file://"):
-        return Path(os.fsdecode(unquote_to_bytes(urlsplit(uri).path)))
-    return Path(uri)
-
-
-def prefixes(folder: str | os.PathLike[str]) -> list[str]:
-    """Return what the uris of the files under a folder begin with: as paths, and as ``file://`` URIs."""
-    plain = os.path.abspath(folder).rstrip(os.sep) + os.sep  # noqa: PTH100
-    quoted = Path(plain).as_uri().rstrip("/") + "/"
-    return [quoted] if to_uri(plain).startswith("file://") else [plain, quoted]
-
-
-@dataclass(slots=True)
-class _Found:
-    """A file that a walk came upon, not yet looked at."""
-
-    path: str
-    problem: str | None = None
-
-
-class Scan:
+class LocalSource:
     """The images under some paths, each once, in a fixed order.
 
     Parameters
     ----------
     paths
-        Folders (searched to any depth, for files with an image's extension), single files (any extension), and
-        ``@list.txt``: a file with one such path a line, UTF-8.
+        Folders (searched to any depth, for files with an image's extension), single files (any
+        extension), and ``@list.txt``: a UTF-8 file with one such path per line.
     labels
-        ``folder`` labels an image with the name of the folder it lies in; ``none`` leaves it unlabelled.
+        ``folder`` labels an image with the name of its folder; ``none`` leaves it unlabeled.
     hidden
-        Whether files and folders whose name begins with a full stop are taken too.
+        Whether to include files and folders whose names begin with a full stop.
 
     Raises
     ------
@@ -100,15 +56,9 @@ class Scan:
     Attributes
     ----------
     paths
-        What was asked for, as absolute paths.
+        The absolute paths of the given folders and files.
     roots
-        The folders searched.
-    found
-        How many files each root held, once the stream has ended.
-    unread
-        The reason for each root that could not be read to its end, once the stream has ended.
-    dangling
-        Links met that lead nowhere, once the stream has ended: perhaps to folders on a drive that is not mounted.
+        The folders to search.
     """
 
     def __init__(
@@ -122,108 +72,167 @@ class Scan:
             raise SourceError(f"labels = {labels!r} is not known; expected 'folder' or 'none'.")
         self._labels = labels
         self._hidden = hidden
-        folders, files = _sort_out(paths)
+        folders, files = _split_paths(paths)
         self.paths = [*folders, *files]
-        self.roots = [
-            root for root in folders if not any(_inside(root, other) for other in folders)
-        ]
-        self._files = [file for file in files if not self._covered(file)]
-        self.found = dict.fromkeys(self.roots, 0)
-        self.unread: dict[str, str] = {}
-        self.dangling: list[str] = []
+        self.roots = [folder for folder in folders if not _is_inside_any(folder, folders)]
+        self._files = [file for file in files if not self._walk_meets(file)]
+        self._walk = _Walk(self.roots, hidden=hidden)
 
     def __iter__(self) -> Iterator[Item]:
-        return (self._item(found) for found in self._walk())
+        self._walk = _Walk(self.roots, hidden=self._hidden)
+        return self._items(self._walk)
 
     def count(self) -> int:
-        """Return how many Items the stream will have, by a walk that opens nothing."""
-        # On a copy, so that what a stream of this Scan has found and left unread stands.
-        return sum(1 for _ in copy.copy(self)._walk())
+        """Return the number of Items, by a walk of its own that opens no file."""
+        walk = _Walk(self.roots, hidden=self._hidden)
+        return len(self._files) + sum(1 for _ in walk)
 
-    def _covered(self, file: str) -> bool:
-        """Tell whether a walk of the roots meets the file anyway."""
-        for root in self.roots:
-            if _inside(file, root):
-                inner = Path(file).relative_to(root).parts
-                return _is_image(file) and (
-                    self._hidden or not any(part.startswith(".") for part in inner)
-                )
-        return False
+    @property
+    def unreadable_roots(self) -> dict[str, str]:
+        """The roots that the last iteration could not read to the end, each with the reason."""
+        return self._walk.unreadable_roots
 
-    def _walk(self) -> Iterator[_Found]:
-        self.found = dict.fromkeys(self.roots, 0)
-        self.unread, self.dangling = {}, []
-        yield from map(_Found, self._files)
-        visited: set[tuple[int, int]] = set()
-        linked: deque[tuple[str, str]] = deque()
-        for root in self.roots:
-            yield from self._descend(root, root, visited, linked)
-        # Linked folders come last, so that a picture reachable both ways is met under its real name.
-        while linked:
-            yield from self._descend(*linked.popleft(), visited, linked)
+    def completed(self) -> dict[str, int]:
+        """Return the roots that the last iteration read to the end, with their numbers of files."""
+        counts = self._walk.file_counts
+        return {root: count for root, count in counts.items() if root not in self.unreadable_roots}
 
-    def _descend(
-        self, root: str, top: str, visited: set[tuple[int, int]], linked: deque[tuple[str, str]]
-    ) -> Iterator[_Found]:
-        pending = [top]
-        while pending:
-            folder = pending.pop()
-            try:
-                status = os.stat(folder)  # noqa: PTH116 (strings throughout: a Path an entry doubles the walk's time)
-                if (status.st_dev, status.st_ino) in visited:
-                    continue
-                visited.add((status.st_dev, status.st_ino))
-                with os.scandir(folder) as listing:
-                    entries = sorted(listing, key=lambda entry: entry.name)
-            except OSError as error:
-                self.unread[root] = f"{folder}: {error.strerror or error}"
-                yield _Found(folder, f"the folder cannot be read: {error.strerror or error}")
-                continue
-            inner = []
-            for entry in entries:
-                if not self._hidden and entry.name.startswith("."):
-                    continue
-                if not _is_folder(entry):
-                    if _is_image(entry.name):
-                        self.found[root] += 1
-                        yield _Found(entry.path)
-                    elif entry.is_symlink() and not os.path.exists(entry.path):  # noqa: PTH110
-                        self.dangling.append(entry.path)
-                elif entry.is_symlink():
-                    linked.append((root, entry.path))
-                else:
-                    inner.append(entry.path)
-            pending += reversed(inner)
+    def unreachable(self) -> list[str]:
+        """Return the links that lead nowhere, perhaps to folders of a drive that is not mounted."""
+        return self._walk.broken_links
 
-    def _item(self, found: _Found) -> Item:
-        path = found.path
-        label = _folder_name(path) if self._labels == "folder" else None
+    def prefixes(self, root: str) -> list[str]:
+        """Return the strings that start the uris of all files below a folder."""
+        return uri_prefixes(root)
+
+    def exists(self, uri: str) -> bool:
+        """Return whether a file or link still has this name, readable or not."""
+        return uri_exists(uri)
+
+    def empty_error(self) -> SourceError:
+        """Return the error for a source without images."""
+        paths = ", ".join(self.paths) or "no path at all"
+        extensions = " ".join(sorted(EXTENSIONS))
+        return SourceError(
+            f"There are no images under {paths}: looked for files ending in {extensions}. "
+            "Name another folder, or --hidden to look into hidden ones."
+        )
+
+    def _items(self, walk: _Walk) -> Iterator[Item]:
+        for path in self._files:
+            yield self._item(path, None)
+        for path, problem in walk:
+            yield self._item(path, problem)
+
+    def _item(self, path: str, problem: str | None) -> Item:
+        """Return the Item of a path. `problem` is the reason if the walk could not read it."""
         uri = to_uri(path)
-        if found.problem is not None:
-            return _unreadable(uri, label, ImageError(found.problem))
+        label = _folder_name(path) if self._labels == "folder" else None
+        if problem is not None:
+            return _unreadable_item(uri, label, ImageError(problem))
         try:
             status = os.stat(path)  # noqa: PTH116
         except OSError as error:
-            return _unreadable(uri, label, error)
+            return _unreadable_item(uri, label, error)
+
         if not stat.S_ISREG(status.st_mode):
-            return _unreadable(uri, label, ImageError("not a regular file"))
-        if status.st_size > _LARGEST:
-            return _unreadable(
-                uri,
-                label,
-                ImageError(f"the file has {status.st_size:,} bytes, more than any image"),
-            )
-        # What the system shows as empty files (in /proc, say) may have no end, or wait for ever.
-        read = partial(_read, path, status.st_mtime_ns) if status.st_size else bytes
+            return _unreadable_item(uri, label, ImageError("not a regular file"))
+        if status.st_size > _MAX_FILE_BYTES:
+            reason = f"the file has {status.st_size:,} bytes, more than any image"
+            return _unreadable_item(uri, label, ImageError(reason))
+
+        # A file of size 0, in /proc for example, may be endless or block: it is never opened.
+        read: Callable[[], bytes] = bytes
+        if status.st_size:
+            read = partial(_read, path, status.st_mtime_ns)
         return Item(uri, status.st_size, status.st_mtime_ns, label, read)
 
+    def _walk_meets(self, file: str) -> bool:
+        """Return whether the walk of the roots yields a file that was also named by itself."""
+        for root in self.roots:
+            if _is_inside(file, root):
+                parts = Path(file).relative_to(root).parts
+                is_hidden = any(part.startswith(".") for part in parts)
+                return _is_image(file) and (self._hidden or not is_hidden)
+        return False
 
-def _sort_out(paths: Sequence[str | os.PathLike[str]]) -> tuple[list[str], list[str]]:
-    """Return the absolute folders and files that the user named, lists opened, doubles dropped."""
+
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    """A folder to list, and the root below which the walk reached it."""
+
+    path: str
+    root: str
+
+
+class _Walk:
+    """One pass over folders, which yields each image file and each folder that cannot be read.
+
+    Yields paths, each with the reason if it cannot be read. Paths are strings throughout, because a
+    Path object for each entry doubles the time.
+    """
+
+    def __init__(self, roots: Sequence[str], *, hidden: bool) -> None:
+        self.file_counts = dict.fromkeys(roots, 0)
+        self.unreadable_roots: dict[str, str] = {}
+        self.broken_links: list[str] = []
+        self._hidden = hidden
+        # Device and inode of each folder, so that links cannot lead in circles.
+        self._visited: set[tuple[int, int]] = set()
+        self._linked: deque[_Folder] = deque()
+
+    def __iter__(self) -> Iterator[tuple[str, str | None]]:
+        for root in self.file_counts:
+            yield from self._descend(_Folder(root, root))
+        # Linked folders come last, so that an image reachable both ways has its real name.
+        while self._linked:
+            yield from self._descend(self._linked.popleft())
+
+    def _descend(self, top: _Folder) -> Iterator[tuple[str, str | None]]:
+        pending = [top.path]
+        while pending:
+            path = pending.pop()
+            try:
+                entries = self._list(path)
+            except OSError as error:
+                reason = error.strerror or str(error)
+                self.unreadable_roots[top.root] = f"{path}: {reason}"
+                yield path, f"the folder cannot be read: {reason}"
+                continue
+
+            subfolders = []
+            for entry in entries:
+                if entry.name.startswith(".") and not self._hidden:
+                    continue
+                if not _is_folder(entry):
+                    if _is_image(entry.name):
+                        self.file_counts[top.root] += 1
+                        yield entry.path, None
+                    elif entry.is_symlink() and not os.path.exists(entry.path):  # noqa: PTH110
+                        self.broken_links.append(entry.path)
+                elif entry.is_symlink():
+                    self._linked.append(_Folder(entry.path, top.root))
+                else:
+                    subfolders.append(entry.path)
+            pending += reversed(subfolders)
+
+    def _list(self, folder: str) -> list[os.DirEntry[str]]:
+        """Return the entries of a folder by name; none if the folder was listed before."""
+        status = os.stat(folder)  # noqa: PTH116
+        identity = status.st_dev, status.st_ino
+        if identity in self._visited:
+            return []
+        self._visited.add(identity)
+        with os.scandir(folder) as entries:
+            return sorted(entries, key=lambda entry: entry.name)
+
+
+def _split_paths(paths: Sequence[str | os.PathLike[str]]) -> tuple[list[str], list[str]]:
+    """Return the absolute folders and files that the user named, each once, with lists read."""
     folders: dict[str, None] = {}
     files: dict[str, None] = {}
-    for given in _open_lists(paths):
-        path = os.path.abspath(os.path.expanduser(given))  # noqa: PTH100, PTH111
+    for name in _expand_lists(paths):
+        path = os.path.abspath(os.path.expanduser(name))  # noqa: PTH100, PTH111
         if os.path.isdir(path):  # noqa: PTH112
             folders[path] = None
         else:
@@ -231,41 +240,50 @@ def _sort_out(paths: Sequence[str | os.PathLike[str]]) -> tuple[list[str], list[
     return list(folders), list(files)
 
 
-def _open_lists(paths: Sequence[str | os.PathLike[str]]) -> Iterator[str]:
-    for given in (os.fspath(path) for path in paths):
-        if given.startswith("@"):
-            yield from _read_list(Path(given[1:]).expanduser())
-        elif os.path.lexists(os.path.expanduser(given)):  # noqa: PTH111
-            yield given
+def _expand_lists(paths: Sequence[str | os.PathLike[str]]) -> Iterator[str]:
+    for path in paths:
+        name = os.fspath(path)
+        if name.startswith("@"):
+            yield from _read_list(Path(name[1:]).expanduser())
+        elif os.path.lexists(os.path.expanduser(name)):  # noqa: PTH111
+            yield name
         else:
             raise SourceError(
-                f"There is no file or folder {given!r}. Check the spelling, or mount the drive it is on."
+                f"There is no file or folder {name!r}. "
+                "Check the spelling, or mount the drive it is on."
             )
 
 
 def _read_list(path: Path) -> Iterator[str]:
-    """Yield a list's lines. A file it names that is gone is not an error here: it is reported as one bad image."""
+    """Yield the lines of a list. A missing file in it is not an error here, but one bad image."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise SourceError(f"The list {path} cannot be read: {error.strerror or error}.") from error
+        reason = error.strerror or error
+        raise SourceError(f"The list {path} cannot be read: {reason}.") from error
     except UnicodeDecodeError as error:
         raise SourceError(
             f"The list {path} is not UTF-8 text ({error.reason}). Expected one path a line."
         ) from error
     if "\0" in text:
         raise SourceError(
-            f"The list {path} holds NUL characters. Expected one path a line, as `find -print` gives."
+            f"The list {path} holds NUL characters. "
+            "Expected one path a line, as `find -print` gives."
         )
     yield from (line for line in text.split("\n") if line.strip())
 
 
-def _inside(path: str, folder: str) -> bool:
-    return path != folder and path.startswith(folder.rstrip(os.sep) + os.sep)
+def _is_inside(path: str, folder: str) -> bool:
+    start = folder.rstrip(os.sep) + os.sep
+    return path != folder and path.startswith(start)
+
+
+def _is_inside_any(path: str, folders: Sequence[str]) -> bool:
+    return any(_is_inside(path, folder) for folder in folders)
 
 
 def _folder_name(path: str) -> str | None:
-    """Return the name of the folder a file lies in, as Unicode: bytes that are none become U+FFFD."""
+    """Return the name of a file's folder as Unicode; invalid bytes become U+FFFD."""
     name = os.path.basename(os.path.dirname(path))  # noqa: PTH119, PTH120
     return os.fsencode(name).decode(errors="replace") or None
 
@@ -278,21 +296,23 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _is_image(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in EXTENSIONS  # noqa: PTH122
+    extension = os.path.splitext(name)[1]  # noqa: PTH122
+    return extension.lower() in EXTENSIONS
 
 
 def _read(path: str, mtime_ns: int) -> bytes:
-    """Return a file's bytes, once a write after them would leave another time than `mtime_ns`."""
-    left = mtime_ns / 1e9 + _STEP - time.time()
-    if 0 < left <= 2 * _STEP:
-        time.sleep(left)
+    """Return a file's bytes, after waiting until a later write must leave another time."""
+    wait = mtime_ns / 1e9 + _CLOCK_STEP - time.time()
+    # A longer wait means that the file's time lies in the future: no wait would help.
+    if 0 < wait <= 2 * _CLOCK_STEP:
+        time.sleep(wait)
     return Path(path).read_bytes()
 
 
-def _unreadable(uri: str, label: str | None, error: Exception) -> Item:
-    """Return an Item whose reading fails with `error`: its stamp never matches, so every run tries again."""
+def _unreadable_item(uri: str, label: str | None, error: Exception) -> Item:
+    """Return an Item whose `read` fails. Its stamp never matches, so every run tries it again."""
+    return Item(uri, -1, -1, label, partial(_fail, error))
 
-    def read() -> bytes:
-        raise error
 
-    return Item(uri, -1, -1, label, read)
+def _fail(error: Exception) -> NoReturn:
+    raise error

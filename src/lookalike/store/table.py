@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from lookalike.errors import CollectionError, InputError, ModelError, SpaceError
 from lookalike.io.files import remove_on_error
-from lookalike.sources import from_uri, prefixes, to_uri
+from lookalike.sources import resolve_uri, uri_prefixes
 from lookalike.store import lock
 from lookalike.store.failures import Operation, damage_error, translate_errors
 from lookalike.store.schema import (
@@ -248,12 +248,11 @@ class Table(View):
 
     def _named(self, uri: str) -> npt.NDArray[np.int64]:
         """Return the ids of the rows that a uri or a path names."""
-        path = from_uri(uri)
-        local = to_uri(path)
-        # A path that is not Unicode is no text that could be asked for.
-        exact = self.existing_rows({local} if local.startswith("file://") else {local, uri})
+        resolved = resolve_uri(uri)
+        exact = self.existing_rows([resolved])
         ids = np.union1d(
-            np.array([row.id for row in exact.values()], np.int64), self.ids_under(prefixes(path))
+            np.array([row.id for row in exact.values()], np.int64),
+            self.ids_under(uri_prefixes(resolved)),
         )
         if not len(ids):
             raise InputError(

@@ -86,17 +86,17 @@ def index_command(
     with store_imported():
         from lookalike.collection import default_path, index
         from lookalike.indexing.run import Settings
-        from lookalike.sources import Scan
+        from lookalike.sources import LocalSource
 
     path = collection or default_path()
     settings = Settings(max_pixels=round(max_megapixels * 1e6), retry_failures=retry_failures)
-    scan = Scan(paths, labels=labels, hidden=hidden)
+    source = LocalSource(paths, labels=labels, hidden=hidden)
 
     # The last image is followed by a sweep and, in a large collection, by the update of its index.
     with progress_bar("Indexing", unit="items", finishing="Finishing") as bar:
-        bar.count_total(scan.count)
+        bar.count_total(source.count)
         report = index(
-            scan,
+            source,
             path,
             models=model or (),
             metadata=metadata,

@@ -106,12 +106,12 @@ def search_command(
 def _draw_matches(query: str, matches: Matches, collection: Collection, target: Path) -> None:
     from lookalike import imaging
     from lookalike.drawing.matches import draw_matches
-    from lookalike.sources import from_uri
+    from lookalike.sources import display_name, read_uri, resolve_uri
 
-    path = from_uri(query).expanduser()
-    image = imaging.decode(path.read_bytes())
+    uri = resolve_uri(query)
+    image = imaging.decode(read_uri(uri))
     with tracing.span("draw image"):
-        draw_matches(image, [matches], collection.table, target, name=path.name)
+        draw_matches(image, [matches], collection.table, target, name=display_name(uri))
 
 
 def _print_matches(matches: Matches) -> None:

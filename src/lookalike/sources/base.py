@@ -1,0 +1,69 @@
+"""The protocols of image sources: iterate over images, and read an image by its uri."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from io import BufferedReader
+from typing import Protocol
+
+from lookalike.errors import SourceError
+from lookalike.types import Item
+
+__all__ = ["Source", "UriReader"]
+
+
+class Source(Protocol):
+    """A stream of images, with the roots that it searches.
+
+    Indexing removes the rows below a root whose images no longer exist. It does so only after an
+    iteration has ended and only for the roots that `completed` returns.
+    """
+
+    @property
+    def roots(self) -> Sequence[str]:
+        """The folders, buckets or archives that are searched, as shown to users."""
+        ...
+
+    def __iter__(self) -> Iterator[Item]:
+        """Yield each image once, unread."""
+        ...
+
+    def count(self) -> int:
+        """Return the number of Items of an iteration."""
+        ...
+
+    def completed(self) -> Mapping[str, int]:
+        """Return the roots that the last iteration read to the end, with their numbers of images."""
+        ...
+
+    def unreachable(self) -> Sequence[str]:
+        """Return uris below which the last iteration could not look. Rows below them are kept."""
+        ...
+
+    def prefixes(self, root: str) -> Sequence[str]:
+        """Return the strings that start the uris of all images below a root."""
+        ...
+
+    def exists(self, uri: str) -> bool:
+        """Return whether there is still an image at a uri below one of the roots."""
+        ...
+
+    def empty_error(self) -> SourceError:
+        """Return the error to raise if there are no images: where they were looked for, and how."""
+        ...
+
+
+class UriReader(Protocol):
+    """Access to the files behind the uris of one scheme; see `lookalike.sources.register_reader`."""
+
+    def read(self, uri: str) -> bytes:
+        """Return the content, or raise OSError."""
+        ...
+
+    def open(self, uri: str) -> BufferedReader:
+        """Open a regular file for reading, or raise OSError. Never wait, as a pipe would."""
+        ...
+
+    def exists(self, uri: str) -> bool:
+        """Return whether there is something at the uri, readable or not."""
+        ...

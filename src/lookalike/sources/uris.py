@@ -1,0 +1,174 @@
+"""Uris of images: their form, and the files behind them.
+
+The uri of a local file is its absolute path, or a ``file://`` URI if the path is not valid Unicode.
+Other schemes have readers of their own; see `register_reader`. No module outside of this package
+turns a uri into a path.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+from io import BufferedReader
+from pathlib import Path
+from urllib.parse import unquote_to_bytes, urlsplit
+
+from lookalike.sources.base import UriReader
+
+__all__ = [
+    "browser_link",
+    "display_name",
+    "display_path",
+    "local_path",
+    "open_uri",
+    "read_uri",
+    "register_reader",
+    "resolve_uri",
+    "to_uri",
+    "uri_exists",
+    "uri_prefixes",
+]
+
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://")
+
+_readers: dict[str, UriReader] = {}
+
+
+def to_uri(path: str | os.PathLike[str]) -> str:
+    """Return the uri of a local file.
+
+    This is its absolute path, or a ``file://`` URI if that path is not valid Unicode. Links are not
+    followed, because the name is the identity.
+    """
+    absolute = os.path.abspath(path)  # noqa: PTH100 (Path.resolve follows links)
+    try:
+        absolute.encode()
+    except UnicodeEncodeError:
+        return Path(absolute).as_uri()
+    return absolute
+
+
+def resolve_uri(name: str | os.PathLike[str], folder: str | os.PathLike[str] | None = None) -> str:
+    """Return the uri that a user's text or path names.
+
+    Parameters
+    ----------
+    name
+        A uri, or a path. ``~`` stands for the home folder.
+    folder
+        The folder of relative paths; the current one if None.
+    """
+    scheme = _scheme(name) if isinstance(name, str) else None
+    if scheme == "file":
+        return to_uri(local_path(os.fspath(name)))
+    if scheme is not None:
+        return os.fspath(name)
+    path = os.fspath(name) if folder is None else os.path.join(folder, name)  # noqa: PTH118
+    return to_uri(os.path.expanduser(path))  # noqa: PTH111
+
+
+def uri_prefixes(folder: str | os.PathLike[str]) -> list[str]:
+    """Return the strings that start the uris of all files below a folder, given as a path or uri."""
+    uri = resolve_uri(folder)
+    if _scheme(uri) not in {None, "file"}:
+        return [uri.rstrip("/") + "/"]
+
+    path = str(local_path(uri)).rstrip(os.sep) + os.sep
+    quoted = Path(path).as_uri().rstrip("/") + "/"
+    if to_uri(path).startswith("file://"):
+        return [quoted]
+    # A file below a folder with a Unicode name may have a name that is not Unicode.
+    return [path, quoted]
+
+
+def read_uri(uri: str) -> bytes:
+    """Return the content of the file behind a uri, or raise OSError."""
+    return _reader(uri).read(uri)
+
+
+def open_uri(uri: str) -> BufferedReader:
+    """Open the regular file behind a uri, or raise OSError. Pipes and devices are refused."""
+    return _reader(uri).open(uri)
+
+
+def uri_exists(uri: str) -> bool:
+    """Return whether there is something at a uri; a link that leads nowhere counts."""
+    return _reader(uri).exists(uri)
+
+
+def register_reader(scheme: str, reader: UriReader) -> None:
+    """Use a reader for all uris of a scheme, such as ``s3``."""
+    _readers[scheme] = reader
+
+
+def display_name(uri: str) -> str:
+    """Return the file name of a uri as valid Unicode; other bytes become question marks."""
+    if uri.startswith("file://"):
+        return local_path(uri).name.encode(errors="replace").decode()
+    separator = os.sep if _scheme(uri) is None else "/"
+    return uri.rpartition(separator)[2]
+
+
+def display_path(uri: str) -> str:
+    """Return a local file's path, or any other uri unchanged."""
+    return str(local_path(uri)) if uri.startswith("file://") else uri
+
+
+def browser_link(uri: str) -> str:
+    """Return a ``file://`` or web address that a browser can open, or an empty string."""
+    scheme = _scheme(uri)
+    if scheme in {"http", "https"}:
+        return uri
+    if scheme not in {None, "file"}:
+        return ""
+    try:
+        return local_path(uri).as_uri()
+    except ValueError:
+        # A path of another operating system is not absolute here.
+        return ""
+
+
+def local_path(uri: str) -> Path:
+    """Return the path from which `to_uri` made a uri. Only this package calls it."""
+    if uri.startswith("file://"):
+        return Path(os.fsdecode(unquote_to_bytes(urlsplit(uri).path)))
+    return Path(uri)
+
+
+class _LocalReader:
+    """Access to local files."""
+
+    def read(self, uri: str) -> bytes:
+        return local_path(uri).read_bytes()
+
+    def open(self, uri: str) -> BufferedReader:
+        path = local_path(uri)
+        # Without O_NONBLOCK, opening a pipe waits for a writer.
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        return os.fdopen(descriptor, "rb")
+
+    def exists(self, uri: str) -> bool:
+        return os.path.lexists(local_path(uri))
+
+
+_local_reader = _LocalReader()
+
+
+def _reader(uri: str) -> UriReader:
+    scheme = _scheme(uri)
+    if scheme in {None, "file"}:
+        return _local_reader
+    if scheme not in _readers:
+        raise OSError(errno.ENOTSUP, f"there is no reader for {scheme}:// uris", uri)
+    return _readers[scheme]
+
+
+def _scheme(uri: str) -> str | None:
+    """Return the scheme, or None for a path."""
+    match = _SCHEME.match(uri)
+    return None if match is None else match[1]
