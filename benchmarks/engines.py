@@ -94,7 +94,7 @@ def lookalike_nearest(gallery: Gallery) -> Engine:
 def lookalike_search(gallery: Gallery) -> Engine:
     searcher = VectorSearcher(gallery.collection)
     return Engine(
-        lambda q, k: numbers(searcher.search(searcher.ask(q), k=k, exact=True).uris),
+        lambda q, k: numbers(searcher.search_vector(q, k=k, exact=True).uris),
         "with uris and labels",
     )
 
@@ -155,7 +155,7 @@ def lookalike_approximate(gallery: Gallery) -> Engine:
     gallery.collection.refresh()
     searcher = VectorSearcher(gallery.collection)
     return Engine(
-        lambda q, k: numbers(searcher.search(searcher.ask(q), k=k, exact=False).uris),
+        lambda q, k: numbers(searcher.search_vector(q, k=k, exact=False).uris),
         "with uris and labels",
     )
 
@@ -253,7 +253,7 @@ MANY = {"Lookalike": many_lookalike, "FAISS flat": many_faiss, "NumPy": many_num
 def filtered_lookalike(gallery: Gallery) -> Search:
     searcher = VectorSearcher(gallery.collection)
     where = f"label = '{RARE}'"
-    return lambda q, k: numbers(searcher.search(searcher.ask(q), k=k, where=where).uris)
+    return lambda q, k: numbers(searcher.search_vector(q, k=k, where=where).uris)
 
 
 def filtered_numpy(gallery: Gallery, kept: np.ndarray) -> Search:

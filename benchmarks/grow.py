@@ -206,11 +206,11 @@ def _used(path: Path, queries: Path, appended: Path) -> dict[str, Any]:
         watch.mark = "search"
         collection = Table.open(path)
         searcher, found, times = VectorSearcher(collection), [], []
-        asked = [searcher.ask(vector) for vector in np.load(queries)]
-        seconds["first"] = timed(lambda: searcher.search(asked[0], k=K))
+        asked = list(np.load(queries))
+        seconds["first"] = timed(lambda: searcher.search_vector(asked[0], k=K))
         for query in asked:
             start = time.perf_counter()
-            matches = searcher.search(query, k=K)
+            matches = searcher.search_vector(query, k=K)
             times.append(time.perf_counter() - start)
             found.append(numbers(matches.uris).tolist())
         watch.mark = "append"

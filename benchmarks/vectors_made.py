@@ -8,6 +8,7 @@ import random
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -17,11 +18,11 @@ import lookalike
 from lookalike.datasets.sample import CLASSES, write_sample
 from lookalike.models import registry
 from lookalike.projection.quality import neighbours
-from lookalike.retrieval.query import QueryInput
-from lookalike.retrieval.search import Searcher
+from lookalike.retrieval.query import VectorQuery, WeightedQuery
+from lookalike.retrieval.search import Searcher, SearchRequest
 from lookalike.sources import LocalSource, display_path
 from lookalike.store.table import Table
-from lookalike.types import Model
+from lookalike.types import Matches, Model
 from lookalike.vectors import unit_length
 
 BLOCK = 8192
@@ -151,13 +152,8 @@ def numbers(uris: Iterable[str]) -> np.ndarray:
 
 
 class VectorSearcher(Searcher):
-    """A Searcher whose queries are vectors: all of a search is done but decoding and embedding the query."""
+    """A Searcher of vectors: a search without decoding and embedding the query."""
 
-    def ask(self, vector: np.ndarray) -> bytes:
-        """Return the query that stands for a vector, float16 ``[dim]``."""
-        return vector.astype(np.float16).tobytes()
-
-    def embed(self, query: QueryInput) -> np.ndarray:
-        """Return the vector that `ask` was given."""
-        assert isinstance(query, bytes)
-        return np.frombuffer(query, np.float16)
+    def search_vector(self, vector: np.ndarray, **options: Any) -> Matches:
+        """Return the matches of a vector, float ``[dim]``; the options are those of a `SearchRequest`."""
+        return self.search(SearchRequest([WeightedQuery(VectorQuery(vector))], **options))

@@ -294,7 +294,7 @@ def test_a_vector_finds_itself_without_a_picture(tmp_path):
     made = Table.create(tmp_path / "c", [vectors_made.space_of(tmp_path, 8)])
     vectors_made.fill(made, np.split(vectors, 3))
     searcher = vectors_made.VectorSearcher(made)
-    matches = searcher.search(searcher.ask(vectors[123]), k=2)
+    matches = searcher.search_vector(vectors[123], k=2)
     assert vectors_made.numbers(matches.uris)[0] == 123
     assert matches.distances[0] == 0
     assert [

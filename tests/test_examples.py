@@ -11,7 +11,7 @@ from command import lookalike_json
 from lookalike import Collection
 from lookalike.errors import InputError
 from lookalike.retrieval.query import RowQuery, WeightedQuery
-from lookalike.retrieval.search import Searcher
+from lookalike.retrieval.search import Searcher, SearchRequest
 from lookalike.store.table import Table
 
 
@@ -69,9 +69,9 @@ def test_a_row_and_its_picture_are_the_same_query(collection, pictures):
 def test_a_row_is_found_before_the_vectors_are_read_and_after(collection):
     searcher = Searcher(Table.open(collection.path), "pixels")
     ids, halves = collection.table.vectors("pixels")
-    np.testing.assert_array_equal(searcher.embed(RowQuery(int(ids[7]))), halves[7])
-    searcher.search(RowQuery(int(ids[0])))
-    np.testing.assert_array_equal(searcher.embed(RowQuery(int(ids[7]))), halves[7])
+    np.testing.assert_array_equal(searcher.row_vector(int(ids[7])), halves[7])
+    searcher.search(SearchRequest([WeightedQuery(RowQuery(int(ids[0])))]))
+    np.testing.assert_array_equal(searcher.row_vector(int(ids[7])), halves[7])
 
 
 def test_two_kinds_of_pictures_bring_both(collection, pictures):
@@ -90,8 +90,8 @@ def test_exclude_self_leaves_out_every_examples_row(collection, pictures):
 
 def test_distances_to_all_are_those_of_the_search(collection):
     searcher = Searcher(collection.table, "efficientnet-lite0")
-    matches = searcher.search(RowQuery(5), k=45)
-    ids, distances = searcher.distances(searcher.embed(RowQuery(5)))
+    matches = searcher.search(SearchRequest([WeightedQuery(RowQuery(5))], k=45))
+    ids, distances = searcher.distances(searcher.row_vector(5))
     assert sorted(ids.tolist()) == ids.tolist()
     by_id = dict(zip(ids.tolist(), distances, strict=True))
     np.testing.assert_allclose(
@@ -108,9 +108,9 @@ def test_misuse_is_named(collection, pictures):
     with pytest.raises(InputError, match="nothing to search by"):
         lookalike.search(collection, [], negative=pictures[0])
     for weight in (0, -1, float("inf"), float("nan")):
-        with pytest.raises(InputError, match=r"weighs .*; expected a number above 0"):
+        with pytest.raises(InputError, match=r"has the weight .*; expected a number above 0"):
             lookalike.search(collection, [WeightedQuery(pictures[0], weight)])
-    with pytest.raises(InputError, match="leaves nothing"):
+    with pytest.raises(InputError, match="cancel the positive"):
         lookalike.search(collection, RowQuery(3), negative=RowQuery(3))
 
 

@@ -168,7 +168,7 @@ def test_misuse_is_named(collection, query, tmp_path):
         lookalike.search(collection, query, space="nope")
     with pytest.raises(ImageError, match=r"nope\.jpg cannot be read: No such file"):
         lookalike.search(collection, tmp_path / "nope.jpg")
-    with pytest.raises(ImageError, match="no picture that can be searched by: not an image"):
+    with pytest.raises(ImageError, match="cannot be decoded as an image: not an image"):
         lookalike.search(collection, b"text")
     with pytest.raises(ImageError, match=r"float64 \[2, 2\]"):
         lookalike.search(collection, np.zeros((2, 2)))
@@ -235,7 +235,7 @@ def test_a_narrow_filter_is_compared_exactly_and_kept_until_the_collection_chang
 
 
 def test_a_wide_filter_is_searched_by_the_index(sample, tmp_path, query, monkeypatch):
-    monkeypatch.setattr("lookalike.retrieval.search._FEW", 3)
+    monkeypatch.setattr("lookalike.retrieval.search.SUBSET_ROWS", 3)
     lookalike.index(sample, tmp_path / "c", settings=Settings(min_rows=10))
     where = "label in ('teapot', 'car')"
     found = lookalike.search(tmp_path / "c", query, where=where)

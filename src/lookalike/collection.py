@@ -224,14 +224,18 @@ class Collection:
         ModelError, WeightsError, CollectionError
             If the Space's Model cannot be run, or the collection cannot be read.
         """
-        return self.searcher(space).search(
-            [*_listed(query), *_listed(positive)],
-            negative=negative,
+        from lookalike.retrieval.query import as_queries
+        from lookalike.retrieval.search import SearchRequest
+
+        request = SearchRequest(
+            positive=[*as_queries(query), *as_queries(positive)],
+            negative=as_queries(negative),
             k=k,
             where=where,
             exclude_self=exclude_self,
             exact=exact,
         )
+        return self.searcher(space).search(request)
 
     def search_many(
         self, queries: Iterable[QueryInput], *, k: int = 10, space: str | None = None
@@ -398,7 +402,3 @@ def _opened(collection: CollectionOrPath) -> Collection:
     if isinstance(collection, Table):
         return Collection(collection)
     return Collection.open(collection)
-
-
-def _listed(queries: Queries) -> Sequence[Any]:
-    return queries if isinstance(queries, list | tuple) else [queries]

@@ -236,7 +236,7 @@ def test_max_megapixels_limits_the_image_size(sample, tmp_path):
         (["index", "pictures", "--model", "efficientnet-lite1"], ["no model 'efficientnet-lite1'", "Did you mean"]),
         (["index", "pictures", "--model", "net.onnx"], ["no model file net.onnx"]),
         (["index", "pictures", "-c", "pictures"], ["pictures already holds something"]),
-        (["search", "note.txt", "-c", "good"], ["no picture that can be searched by", "not an image"]),
+        (["search", "note.txt", "-c", "good"], ["cannot be decoded as an image", "not an image"]),
         (["search", "missing.jpg", "-c", "good"], ["missing.jpg cannot be read", "No such file"]),
         (["search", "note.txt", "-c", "nowhere"], ["The collection nowhere does not exist", "lookalike index"]),
         (["search", "pictures/0.png", "-c", "good", "--space", "nope"], ["no Space 'nope'", "it has pixels"]),

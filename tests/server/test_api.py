@@ -221,7 +221,7 @@ def test_an_original_is_the_file_and_any_range_of_it(server):
         ({"plus": [{"id": 999}]}, 404, "has no row 999"),
         ({"plus": []}, 422, "plus is empty"),
         ({"plus": [{"image": 0}]}, 422, "names image 0, and 0 came with it"),
-        ({"plus": [{"id": 3}], "minus": [{"id": 3}]}, 422, "leaves nothing"),
+        ({"plus": [{"id": 3}], "minus": [{"id": 3}]}, 422, "cancel the positive ones"),
         ({"plus": [{"id": 3}], "k": 0}, 422, "k"),
         ({"plus": [{"id": 3}], "kk": 1}, 422, "kk"),
     ],

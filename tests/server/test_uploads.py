@@ -18,6 +18,7 @@ import lookalike
 from lookalike import imaging
 from lookalike.errors import CollectionError, ImageError, ModelError
 from lookalike.models.cache import EmbedderCache
+from lookalike.retrieval.query import ImageQuery
 from lookalike.server import thumbnails
 from lookalike.server.app import make_app
 from lookalike.server.problems import Problem
@@ -62,7 +63,9 @@ def test_each_gets_its_own_pictures_in_its_own_space_as_if_it_were_alone(
         EmbedRequest(pictures, searcher, vectors(uploads, searcher)) for searcher, pictures in asked
     ]
     for found, (searcher, pictures) in zip(uploads.run(embed_requests), asked, strict=True):
-        np.testing.assert_array_equal(found, [searcher.embed(picture) for picture in pictures])
+        np.testing.assert_array_equal(
+            found, [ImageQuery(picture).encode(searcher) for picture in pictures]
+        )
     # What was kept is embedded once more in another Space, and in none again.
     assert uploads.run([EmbedRequest(files[5:], network, list)])[0] == before
     assert [len(uploads.find(hashlib.sha256(data).hexdigest()).vectors) for data in files] == [

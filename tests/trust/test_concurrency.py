@@ -21,6 +21,7 @@ from command import lookalike_process as command
 from lookalike.errors import CollectionError
 from lookalike.indexing.run import Settings
 from lookalike.models.registry import resolve
+from lookalike.retrieval.query import ImageQuery
 from lookalike.retrieval.search import Searcher
 from lookalike.store.lock import UPKEEP, WRITER, hold
 from lookalike.store.table import Table
@@ -84,7 +85,7 @@ def check(path: Path, root: Path, spaces: tuple[str, ...]) -> None:
         assert len(found) == len(uris)
         searcher = Searcher(table, space)
         for row_id, vector in zip(found.tolist(), matrix, strict=True):
-            np.testing.assert_array_equal(vector, searcher.embed(Path(uris[row_id]).read_bytes()))
+            np.testing.assert_array_equal(vector, ImageQuery(uris[row_id]).encode(searcher))
 
 
 def test_indexers_an_optimizer_a_map_and_readers_side_by_side(pictures, small, tmp_path):
@@ -279,15 +280,15 @@ def test_an_indexer_goes_on_although_the_version_that_it_read_is_removed(indexed
 
 def test_a_searcher_stays_at_its_version_or_says_that_it_is_gone(indexed, pictures):
     query = pictures / "a" / "0.png"
-    table = Table.open(indexed)
-    answer = lookalike.search(table, query)
+    collection = lookalike.Collection.open(indexed)
+    answer = collection.search(query)
     Table.open(indexed).remove([str(query)])
     lookalike.optimize(indexed)
-    assert lookalike.search(table, query).uris == answer.uris
+    assert collection.search(query).uris == answer.uris
     lookalike.optimize(indexed, keep_days=0)
     found = answer.uris
     with suppress(CollectionError):  # of a file that was open, all is still there
-        found = lookalike.search(table, query).uris
+        found = collection.search(query).uris
     assert found == answer.uris
     assert str(query) not in lookalike.search(indexed, query).uris
 

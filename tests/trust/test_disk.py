@@ -429,11 +429,12 @@ def test_a_collection_that_vanishes_while_it_is_filled_is_not_begun_anew(picture
 def test_a_collection_that_vanishes_while_it_is_read_is_named(whole, pictures, query, tmp_path):
     path = shutil.copytree(whole, tmp_path / "collection")
     collection = Table.open(path)
-    lookalike.search(collection, query)
+    searched = lookalike.Collection(collection)
+    searched.search(query)
     shutil.rmtree(path)
     for use in (
         lambda: sum(map(len, collection.scan(["thumbnail"]))),
-        lambda: lookalike.search(collection, query),
+        lambda: searched.search(query),
         lambda: lookalike.search(path, query),
         lambda: lookalike.check(collection),
         lambda: lookalike.backup(collection, tmp_path / "backup"),

@@ -27,7 +27,8 @@ from lookalike.export.report import Answer, Story, write_report
 from lookalike.indexing.run import index
 from lookalike.models import registry, weights
 from lookalike.projection.map import Map, make_map
-from lookalike.retrieval.search import Searcher
+from lookalike.retrieval.query import as_queries
+from lookalike.retrieval.search import Searcher, SearchRequest
 from lookalike.sources import display_name, display_path, read_uri, to_uri
 from lookalike.store.table import Table
 
@@ -167,7 +168,8 @@ def _answers(collection: Table, split: pa.Table, output: Path) -> Iterator[Answe
         label = labels[(2 * number + 1) * len(labels) // (2 * count)]
         uri = first[label]
         name = display_name(uri)
-        matches = [searcher.search(uri, k=_K, exclude_self=True) for searcher in searchers]
+        request = SearchRequest(as_queries(uri), k=_K, exclude_self=True)
+        matches = [searcher.search(request) for searcher in searchers]
         picture = output / f"result-{number + 1}.png"
         query = imaging.decode(read_uri(uri))
         draw_matches(query, matches, collection, picture, label=label, name=name)

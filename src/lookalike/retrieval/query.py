@@ -1,16 +1,143 @@
-"""What a collection can be searched by."""
+"""What a collection can be searched by: images, rows and vectors, each with a weight.
+
+A new kind of query is a class with the two methods of `Query`; nothing else has to change.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, Protocol, cast, runtime_checkable
 
+import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-__all__ = ["Queries", "QueryInput", "RowQuery", "WeightedQuery"]
+from lookalike import imaging
+from lookalike.errors import ImageError, InputError
+from lookalike.sources import read_uri, resolve_uri
+from lookalike.store.view import View
+from lookalike.tracing import span
+from lookalike.types import Ids, Model, VectorsF16
+
+__all__ = [
+    "Encoder",
+    "ImageQuery",
+    "Queries",
+    "Query",
+    "QueryInput",
+    "RowQuery",
+    "VectorQuery",
+    "WeightedQuery",
+    "as_queries",
+    "as_query",
+]
+
+_NO_ROWS = np.empty(0, np.int64)
+
+
+class Encoder(Protocol):
+    """What a query needs to encode itself in one Space; a `Searcher` is one."""
+
+    @property
+    def model(self) -> Model:
+        """The Model that fills the Space."""
+        ...
+
+    def embed_image(self, image: Image.Image) -> VectorsF16:
+        """Return the vector of an upright RGB image, float16 ``[dim]``."""
+        ...
+
+    def row_vector(self, row_id: int) -> VectorsF16:
+        """Return the vector that the collection holds for a row, float16 ``[dim]``."""
+        ...
+
+
+@runtime_checkable
+class Query(Protocol):
+    """Something that a collection can be searched by."""
+
+    def encode(self, encoder: Encoder) -> VectorsF16:
+        """Return the query's vector, float16 ``[dim]``, rounded as the collection's vectors are."""
+        ...
+
+    def own_rows(self, view: View) -> Ids:
+        """Return the int64 ids of the rows that are the query itself, for ``exclude_self``."""
+        ...
+
+
+class ImageQuery:
+    """A query by an image.
+
+    Parameters
+    ----------
+    image
+        A path, the uri of a row, the bytes of an image file, a Pillow image, or uint8
+        ``[height, width]``, ``[height, width, 3]`` or ``[height, width, 4]``.
+    """
+
+    def __init__(
+        self, image: str | os.PathLike[str] | bytes | Image.Image | npt.NDArray[Any]
+    ) -> None:
+        self.image = image
+
+    def encode(self, encoder: Encoder) -> VectorsF16:
+        """Return the vector of the image, float16 ``[dim]``.
+
+        Raises
+        ------
+        ImageError
+            If the file cannot be read, or the data cannot be decoded as an image.
+        """
+        with span("decode query"):
+            image = self._decode(encoder.model)
+        return encoder.embed_image(image)
+
+    def own_rows(self, view: View) -> Ids:
+        """Return the row with the image's path, or else all rows with the image's content."""
+        if self._uri is not None:
+            existing = view.existing_rows([self._uri])
+            if self._uri in existing:
+                return np.array([existing[self._uri].id], np.int64)
+        if self._data is not None:
+            return view.ids_with_content(hashlib.sha256(self._data).digest())
+        return _NO_ROWS
+
+    @cached_property
+    def _uri(self) -> str | None:
+        """The uri of the image; None for bytes and for an image in memory."""
+        return resolve_uri(self.image) if isinstance(self.image, str | os.PathLike) else None
+
+    @cached_property
+    def _data(self) -> bytes | None:
+        """The bytes of the image file, read once; None for an image in memory."""
+        if isinstance(self.image, bytes):
+            return self.image
+        if self._uri is None:
+            return None
+        try:
+            return read_uri(self._uri)
+        except OSError as error:
+            reason = error.strerror or error
+            raise ImageError(
+                f"The query {self.image} cannot be read: {reason}. Name an image file."
+            ) from error
+
+    def _decode(self, model: Model) -> Image.Image:
+        if self._data is not None:
+            try:
+                # JPEG decoders can skip detail that the network's small input does not show.
+                return imaging.decode_small(self._data, least=imaging.least_side(model))[0]
+            except ImageError as error:
+                raise ImageError(f"The query cannot be decoded as an image: {error}.") from error
+        if isinstance(self.image, Image.Image):
+            return imaging.upright(self.image)
+        assert isinstance(self.image, np.ndarray)  # noqa: S101 (for the type checker)
+        return imaging.from_array(self.image)
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,16 +146,111 @@ class RowQuery:
 
     id: int
 
+    def encode(self, encoder: Encoder) -> VectorsF16:
+        """Return the row's vector, float16 ``[dim]``.
 
-QueryInput = str | os.PathLike[str] | bytes | Image.Image | npt.NDArray[Any] | RowQuery
+        Raises
+        ------
+        InputError
+            If the collection has no such row, or the row has no vector in the Space.
+        """
+        return encoder.row_vector(self.id)
+
+    def own_rows(self, view: View) -> Ids:
+        """Return the row itself."""
+        return np.array([self.id], np.int64)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
+class VectorQuery:
+    """A query by a vector of the Space, float ``[dim]``."""
+
+    vector: npt.NDArray[np.floating[Any]]
+
+    def encode(self, encoder: Encoder) -> VectorsF16:
+        """Return the vector rounded to float16.
+
+        Raises
+        ------
+        InputError
+            If the vector has another length than the Space's vectors, or is not finite.
+        """
+        dim = encoder.model.dim
+        if self.vector.shape != (dim,):
+            shape = list(self.vector.shape)
+            raise InputError(f"The query vector has the shape {shape}; expected [{dim}].")
+        with np.errstate(over="ignore"):
+            rounded: VectorsF16 = self.vector.astype(np.float16)
+        if not np.isfinite(rounded).all():
+            raise InputError(
+                "The query vector has values that are not finite in float16; expected at most "
+                "65,504 in each."
+            )
+        return rounded
+
+    def own_rows(self, view: View) -> Ids:
+        """Return no rows: a vector does not say where it comes from."""
+        return _NO_ROWS
+
+
+QueryInput = str | os.PathLike[str] | bytes | Image.Image | npt.NDArray[Any] | Query
+
+
+@dataclass(frozen=True, slots=True, init=False)
 class WeightedQuery:
-    """One of several queries, and its weight relative to the others on its side."""
+    """One of several queries, and its weight relative to the others on its side.
 
-    query: QueryInput
+    Parameters
+    ----------
+    query
+        A Query, or an image as `ImageQuery` takes it.
+    weight
+        A number above 0.
+
+    Raises
+    ------
+    InputError
+        If the weight is not a finite number above 0, or the query has an unknown type.
+    """
+
+    query: Query
     weight: float = 1.0
+
+    def __init__(self, query: QueryInput, weight: float = 1.0) -> None:
+        if not 0 < weight < math.inf:
+            raise InputError(
+                f"A query has the weight {weight}; expected a number above 0. To keep away from "
+                "an image, make it a negative query."
+            )
+        object.__setattr__(self, "query", as_query(query))
+        object.__setattr__(self, "weight", weight)
 
 
 Queries = QueryInput | WeightedQuery | Sequence[QueryInput | WeightedQuery]
+
+
+def as_query(value: QueryInput) -> Query:
+    """Return a value as a Query: a path, bytes, a Pillow image or an array becomes an `ImageQuery`.
+
+    Raises
+    ------
+    InputError
+        If the value has another type.
+    """
+    if isinstance(value, Query):
+        return value
+    if isinstance(value, str | os.PathLike | bytes | Image.Image | np.ndarray):
+        return ImageQuery(value)
+    raise InputError(
+        f"A query has the type {type(value).__name__}; expected a path, bytes, a Pillow image, "
+        "a NumPy array or a Query such as RowQuery(id)."
+    )
+
+
+def as_queries(values: Queries) -> list[WeightedQuery]:
+    """Return one value, or a list or tuple of values, as weighted queries."""
+    # A string or bytes is a Sequence too, but one query.
+    several = values if isinstance(values, list | tuple) else [cast(QueryInput, values)]
+    return [
+        value if isinstance(value, WeightedQuery) else WeightedQuery(value) for value in several
+    ]

@@ -1,319 +1,373 @@
-"""Search: from a query picture, or several, to the nearest pictures of a collection."""
+"""Search one Space: encode the queries, combine them, find candidates, rank them, read the matches."""
 
 from __future__ import annotations
 
-import hashlib
-import math
-import os
 from collections.abc import Iterable, Sequence
-from typing import Any, cast
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from lookalike import imaging, vectors
-from lookalike.errors import ImageError, InputError, SpaceError
-from lookalike.models import embedder
-from lookalike.retrieval.query import Queries, QueryInput, RowQuery, WeightedQuery
-from lookalike.sources import read_uri, resolve_uri
+from lookalike.errors import InputError, SpaceError
+from lookalike.models.embedder import Embedder
+from lookalike.models.embedder import load as load_embedder
+from lookalike.retrieval.query import QueryInput, WeightedQuery, as_query
+from lookalike.retrieval.ranking import Candidates, Ranking, resolve_ranking
 from lookalike.store import ann
-from lookalike.store.table import Table
+from lookalike.store.view import View
 from lookalike.tracing import span
-from lookalike.types import Matches, Model, Neighbors
+from lookalike.types import Distances, Ids, Matches, Model, Neighbors, VectorsF16
 from lookalike.vectors.exact import Gallery
 
-__all__ = ["Searcher"]
+__all__ = ["SearchRequest", "Searcher"]
 
-# Images that fit a filter are compared one by one up to so many, 42 MB of 1,280 numbers each.
-_FEW = 1 << 14
+# Up to this many rows that fit a filter are compared one by one: 42 MB of 1,280 numbers each.
+SUBSET_ROWS = 1 << 14
 
-Ids = npt.NDArray[np.int64]
-Halves = npt.NDArray[np.float16]
+_NO_ROWS = np.empty(0, np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class SearchRequest:
+    """A search, independent of where it comes from.
+
+    Attributes
+    ----------
+    positive, negative
+        Queries that the matches resemble, and queries that they keep away from.
+    k
+        The number of matches.
+    where
+        A filter; see `lookalike.store.filters`.
+    exclude_self
+        Whether to leave out the rows that are the queries themselves.
+    exact
+        Whether to compare every row even if the Space has an index.
+    ranking
+        The name of a ranking, or a Ranking; see `lookalike.retrieval.ranking`.
+    """
+
+    positive: Sequence[WeightedQuery]
+    negative: Sequence[WeightedQuery] = ()
+    k: int = 10
+    where: str | None = None
+    exclude_self: bool = False
+    exact: bool = False
+    ranking: str | Ranking = "plain"
+
+    @property
+    def queries(self) -> list[WeightedQuery]:
+        """The positive and the negative queries."""
+        return [*self.positive, *self.negative]
 
 
 class Searcher:
-    """One Space of a collection held ready: its embedder and the matrix of its vectors.
+    """Searches one Space; keeps its embedder and, after the first exact search, its vectors.
+
+    Parameters
+    ----------
+    view
+        The collection's table. If it moves on to another version, the vectors are read again.
+    space
+        The name of the Space; None for the first.
+    embedder
+        The embedder of the Space's Model; loaded if it is not given.
 
     Attributes
     ----------
     space
-        The Space's name.
+        The name of the Space.
     filled_by
-        Names the Model that fills it: equal names, equal vectors.
+        Identifies the Model that fills the Space: equal values, equal vectors.
+
+    Raises
+    ------
+    SpaceError
+        If the collection has no such Space.
+    ModelError, WeightsError
+        If the Space's Model cannot be run.
     """
 
     def __init__(
-        self, collection: Table, space: str | None = None, network: embedder.Embedder | None = None
+        self, view: View, space: str | None = None, embedder: Embedder | None = None
     ) -> None:
-        self.space = collection.space(space)
-        self._collection = collection
-        self._embedder = network or embedder.load(collection.models[self.space])
+        self.space = view.space(space)
+        self._view = view
+        self._embedder = embedder or load_embedder(view.models[self.space])
         model = self._embedder.model
         self.filled_by = model.name, model.fingerprint, model.graph
-        self._held: Gallery | None = None
-        self._version = -1
-        self._selection: tuple[tuple[int, str], Gallery | None] = (-1, ""), None
+        # Each is one tuple, so that another thread never sees an index with the wrong version.
+        self._index: tuple[int, Gallery] | None = None
+        self._subset: tuple[int, str, Gallery | None] | None = None
 
     @property
     def model(self) -> Model:
         """The Model that fills the Space."""
         return self._embedder.model
 
-    def search(
-        self,
-        query: Queries,
-        *,
-        negative: Queries = (),
-        k: int = 10,
-        where: str | None = None,
-        exclude_self: bool = False,
-        exact: bool = False,
-    ) -> Matches:
-        """Return the k nearest images; see `lookalike.Collection.search`."""
-        _check(k)
-        clause = None if where is None else self._collection.filter_clause(where)
-        sides = _examples(query), _examples(negative)
-        data = [[(_read(example.query), example.weight) for example in side] for side in sides]
-        halves = self.combined(
-            *([(self.embed(one), weight) for one, weight in side] for side in data)
-        )
-        own = [np.empty(0, np.int64)]
-        if exclude_self:
-            for side, read in zip(sides, data, strict=True):
-                own += [
-                    self._own_rows(one.query, content)
-                    for one, (content, _) in zip(side, read, strict=True)
-                ]
-        return self._matches(
-            self.nearest(halves, k, where=clause, leave_out=np.concatenate(own), exact=exact)
-        )
+    def search(self, request: SearchRequest) -> Matches:
+        """Return the matches of a request, with their uris and labels.
 
-    def nearest(
+        Raises
+        ------
+        InputError, ImageError, SpaceError, CollectionError
+            As `lookalike.Collection.search`.
+        """
+        return self._read_matches(self.find(request))
+
+    def find(self, request: SearchRequest) -> Neighbors:
+        """Return the ids and distances of a request's matches; nothing else is read from the table."""
+        _check_k(request.k)
+        ranking = resolve_ranking(request.ranking)
+        clause = None if request.where is None else self._view.filter_clause(request.where)
+
+        vector = self.encode(request.positive, request.negative)
+        excluded = self._own_rows(request.queries) if request.exclude_self else _NO_ROWS
+        candidates = self.candidates(
+            vector,
+            ranking.candidate_count(request.k),
+            clause=clause,
+            excluded=excluded,
+            exact=request.exact,
+        )
+        return ranking.rank(vector, candidates, request.k)
+
+    def search_many(
+        self, queries: Iterable[QueryInput], *, k: int = 10, ranking: str | Ranking = "plain"
+    ) -> list[Matches]:
+        """Return the k best matches of each query by comparing every row; one pass serves all queries."""
+        _check_k(k)
+        ranking = resolve_ranking(ranking)
+        encoded = [as_query(query).encode(self) for query in queries]
+        if not encoded:
+            return []
+        with span("compare"):
+            ids, distances = self._exact_index().nearest_of_many(
+                np.stack(encoded), ranking.candidate_count(k)
+            )
+        answers = []
+        for vector, row_ids, row_distances in zip(encoded, ids, distances, strict=True):
+            candidates = Candidates(row_ids, row_distances, None, self.row_vectors)
+            answers.append(self._read_matches(ranking.rank(vector, candidates, k)))
+        return answers
+
+    def encode(
+        self, positive: Sequence[WeightedQuery], negative: Sequence[WeightedQuery] = ()
+    ) -> VectorsF16:
+        """Return the one vector that stands for some queries, float16 ``[dim]``.
+
+        It is the weighted mean of the positive vectors minus that of the negative ones, scaled to unit length if the
+        Model's vectors are; see `lookalike.vectors.combine`.
+
+        Raises
+        ------
+        InputError
+            If there is no positive query, or the negative queries cancel the positive ones.
+        """
+        if not positive:
+            raise InputError(
+                "There is nothing to search by. Give at least one image that the matches should resemble."
+            )
+        positive_vectors = [one.query.encode(self) for one in positive]
+        if len(positive) == 1 and not negative:
+            # Unchanged, so that the distance of a row to itself is 0.
+            return positive_vectors[0]
+        negative_vectors = [one.query.encode(self) for one in negative]
+        combined = vectors.combine(
+            np.stack(positive_vectors),
+            [one.weight for one in positive],
+            np.stack(negative_vectors) if negative else None,
+            [one.weight for one in negative],
+        )
+        if self.model.unit_length:
+            row = combined[np.newaxis].astype(np.float32)
+            combined = vectors.unit_length(row)[0].astype(np.float64)
+        if not combined.any():
+            raise InputError(
+                "The negative queries cancel the positive ones. Use different negative queries."
+            )
+        with np.errstate(over="ignore"):
+            rounded: VectorsF16 = combined.astype(np.float16)
+        return np.nan_to_num(rounded)
+
+    def candidates(
         self,
-        vector: Halves,
-        k: int,
+        vector: VectorsF16,
+        count: int,
         *,
-        where: str | None = None,
-        leave_out: Ids | None = None,
+        clause: str | None = None,
+        excluded: Ids = _NO_ROWS,
         exact: bool = False,
-    ) -> Neighbors:
-        """Return the k rows nearest to a vector.
+    ) -> Candidates:
+        """Return the rows nearest to a vector.
 
         Parameters
         ----------
         vector
-            float16 ``[dim]``: what `embed` or `combined` gave.
-        where
-            A filter in the store's own language: what `Table.clause` gave.
-        leave_out
-            int64 ids of rows that shall not be found.
+            float16 ``[dim]``, as `encode` returns it.
+        count
+            The number of rows; all if there are fewer.
+        clause
+            A filter in the store's own language, as `View.filter_clause` returns it.
+        excluded
+            int64 ids of rows to leave out.
+        exact
+            Whether to compare every row even if the Space has an index.
         """
-        left_out = np.empty(0, np.int64) if leave_out is None else leave_out
         with span("compare"):
-            few = None if where is None else self._narrowed(where)
-            found = None
-            if few is None and not exact:
-                found = ann.nearest(
-                    self._collection, self.space, vector, k, leave_out=left_out, where=where
-                )
-            if found is None:
-                rows = None if few is not None or where is None else self._rows(where)
-                found = _compared(
-                    self._gallery() if few is None else few, vector, k, left_out, rows
-                )
-        return found
+            found = self._nearest(vector, count, clause, excluded, exact=exact)
+        return Candidates(*found, self.row_vectors)
 
-    def distances(self, vector: Halves) -> tuple[Ids, npt.NDArray[np.float64]]:
-        """Return every row's id, rising, and its distance to a vector as far as float32 tells."""
-        gallery = self._gallery()
-        return gallery.ids, gallery.distances(vector)
-
-    def combined(
-        self, plus: Sequence[tuple[Halves, float]], minus: Sequence[tuple[Halves, float]] = ()
-    ) -> npt.NDArray[np.float16]:
-        """Return one vector of several and their weights, rounded as the collection's are; see `vectors.combine`."""
-        for weight in (weight for _, weight in (*plus, *minus)):
-            if not 0 < weight < math.inf:
-                raise InputError(
-                    f"A picture weighs {weight}; expected a number above 0. To keep away from it, take it off."
-                )
-        if not plus:
-            raise InputError(
-                "There is nothing to search by. Give at least one picture that matches should be like."
+    def _nearest(
+        self, vector: VectorsF16, count: int, clause: str | None, excluded: Ids, *, exact: bool
+    ) -> Neighbors:
+        """Choose between the few rows of a narrow filter, the index of the Space, and a comparison of all rows."""
+        subset = None if clause is None else self._subset_index(clause)
+        if subset is not None:
+            return _compare(subset, vector, count, excluded)
+        if not exact:
+            found = ann.nearest(
+                self._view, self.space, vector, count, leave_out=excluded, where=clause
             )
-        if len(plus) == 1 and not minus:
-            return plus[0][0]  # as it is: its distance to itself is 0
-        model = self._embedder.model
-        sides = [
-            (np.stack([vector for vector, _ in side]), [weight for _, weight in side])
-            for side in (plus, minus)
-            if side
-        ]
-        found = vectors.combine(*sides[0], *(sides[1] if minus else ()))
-        if model.unit_length:
-            found = vectors.unit_length(found[np.newaxis].astype(np.float32))[0].astype(np.float64)
-        if not found.any():
-            raise InputError(
-                "What is taken off leaves nothing to search by. Take off other pictures than are searched by."
-            )
-        with np.errstate(over="ignore"):
-            halves: npt.NDArray[np.float16] = found.astype(np.float16)
-        return np.nan_to_num(halves)
+            if found is not None:
+                return found
+        places = None if clause is None else self._places(clause)
+        return _compare(self._exact_index(), vector, count, excluded, places)
 
-    def search_many(self, queries: Iterable[QueryInput], *, k: int = 10) -> list[Matches]:
-        """Return the k nearest images of each query; see `lookalike.Collection.search_many`."""
-        _check(k)
-        halves = [self.embed(_read(query)) for query in queries]
-        if not halves:
-            return []
-        with span("compare"):
-            ids, distances = self._gallery().nearest_of_many(np.stack(halves), k)
-        return [self._matches(Neighbors(*one, None)) for one in zip(ids, distances, strict=True)]
+    def distances(self, vector: VectorsF16) -> tuple[Ids, Distances]:
+        """Return the id of every row, rising, and its distance to a vector, ``[n]`` each, in float32 precision."""
+        index = self._exact_index()
+        return index.ids, index.distances(vector)
 
-    def _matches(self, found: Neighbors) -> Matches:
-        with span("read matches"):
-            facts = self._collection.take(found.ids, ["uri", "label"])
-        uris, labels = (facts[name].to_pylist() for name in ("uri", "label"))
-        exact = found.recall is None
-        return Matches(
-            found.ids, uris, labels, found.distances, self.space, exact=exact, recall=found.recall
-        )
+    def embed_image(self, image: Image.Image) -> VectorsF16:
+        """Return the vector of an upright RGB image, float16 ``[dim]``.
 
-    def embed(self, query: QueryInput) -> npt.NDArray[np.float16]:
-        """Return the query's vector, float16 ``[dim]``, rounded as the collection's are.
-
-        Both sides are rounded alike, so that a picture's distance to itself is 0.
+        It is rounded as the collection's vectors are, so that the distance of an image to itself is 0.
         """
-        if isinstance(query, RowQuery):
-            return self._kept(query.id)
         with span("decode query"):
-            picture = _picture(query, imaging.least_side(self.model))
-            prepared = imaging.prepare(picture, self.model)
-        embedded: npt.NDArray[np.float16] = self.embed_prepared(prepared[np.newaxis])[0]
+            prepared = imaging.prepare(image, self.model)
+        embedded: VectorsF16 = self.embed_prepared(prepared[np.newaxis])[0]
         return embedded
 
-    def embed_prepared(self, pictures: npt.NDArray[np.uint8]) -> npt.NDArray[np.float16]:
-        """Return what `embed` does of some pictures as `lookalike.imaging.prepare` makes them, float16 ``[n, dim]``."""
+    def embed_prepared(self, images: npt.NDArray[np.uint8]) -> VectorsF16:
+        """Return the vectors of images that `lookalike.imaging.prepare` made, float16 ``[n, dim]``."""
         with span("embed query"):
-            return self._embedder.embed(pictures).astype(np.float16)
+            return self._embedder.embed(images).astype(np.float16)
 
-    def _kept(self, row: int) -> npt.NDArray[np.float16]:
-        """Return the vector that the collection holds of a row: from memory, if all are there, else from the table."""
-        held = self._held if self._version == self._collection.version else None
-        found: Halves | None = None
-        if 0 <= row < 2**63:
-            ids = np.array([row], np.int64)
-            found = (
-                held.vectors(ids)
-                if held
-                else self._collection.vectors(self.space, f"_rowid = {row}")[1]
-            )
-        if found is None or not len(found):
+    def row_vector(self, row_id: int) -> VectorsF16:
+        """Return the vector that the collection holds for a row, float16 ``[dim]``.
+
+        Raises
+        ------
+        InputError
+            If there is no such row, or it has no vector in the Space.
+        """
+        # Lance's ids are 64-bit integers; any other number is the id of no row.
+        found = self._vectors_of(np.array([row_id], np.int64)) if 0 <= row_id < 2**63 else None
+        if found is None:
             raise InputError(
-                f"The collection {self._collection.path} has no row {row} with a vector in {self.space}."
+                f"The collection {self._view.path} has no row {row_id} with a vector in {self.space}."
             )
-        kept: Halves = found[0]
-        return kept
+        vector: VectorsF16 = found[0]
+        return vector
 
-    def _gallery(self) -> Gallery:
-        """Return the Space's vectors, read when they are first asked for and whenever the version is another."""
-        if self._held is not None and self._version == self._collection.version:
-            return self._held
-        ids, halves = self._collection.vectors(self.space)
+    def row_vectors(self, row_ids: Ids) -> VectorsF16:
+        """Return the vectors of some rows, float16 ``[n, dim]``, in their order.
+
+        Raises
+        ------
+        InputError
+            If one of the rows does not exist or has no vector in the Space.
+        """
+        found = self._vectors_of(row_ids)
+        if found is None:
+            raise InputError(
+                f"The collection {self._view.path} lacks one of {len(row_ids):,} rows, or its vector "
+                f"in {self.space}."
+            )
+        return found
+
+    def _vectors_of(self, row_ids: Ids) -> VectorsF16 | None:
+        """Return vectors from memory if they are loaded, else from the table; None if one is missing."""
+        loaded = self._index
+        if loaded is not None and loaded[0] == self._view.version:
+            return loaded[1].vectors(row_ids)
+        if not len(row_ids):
+            return np.empty((0, self.model.dim), np.float16)
+        listed = ", ".join(map(str, row_ids.tolist()))
+        stored_ids, stored = self._view.vectors(self.space, f"_rowid IN ({listed})")
+        return Gallery(stored_ids, stored).vectors(row_ids)
+
+    def _read_matches(self, found: Neighbors) -> Matches:
+        with span("read matches"):
+            rows = self._view.take(found.ids, ["uri", "label"])
+        return Matches(
+            found.ids,
+            rows["uri"].to_pylist(),
+            rows["label"].to_pylist(),
+            found.distances,
+            self.space,
+            exact=found.recall is None,
+            recall=found.recall,
+        )
+
+    def _exact_index(self) -> Gallery:
+        """Return all vectors of the Space, read on first use and again for each new version."""
+        version = self._view.version
+        loaded = self._index
+        if loaded is not None and loaded[0] == version:
+            return loaded[1]
+        ids, matrix = self._view.vectors(self.space)
         if not len(ids):
             raise SpaceError(
-                f"The Space {self.space!r} of {self._collection.path} is empty. "
-                f"Fill it with: lookalike index FOLDER -c {self._collection.path} --model {self.space}"
+                f"The Space {self.space!r} of {self._view.path} is empty. "
+                f"Fill it with: lookalike index FOLDER -c {self._view.path} --model {self.space}"
             )
-        self._held, self._version = Gallery(ids, halves), self._collection.version
-        return self._held
+        index = Gallery(ids, matrix)
+        self._index = version, index
+        return index
 
-    def _narrowed(self, clause: str) -> Gallery | None:
-        """Return the vectors that fit a filter, kept for the next query under it; None if they are many."""
-        key = self._collection.version, clause
-        # Taken once: another thread may put its own in place meanwhile.
-        selection = self._selection
-        if selection[0] != key:
-            few = self._collection.count_where(clause) <= _FEW
-            selection = key, Gallery(*self._collection.vectors(self.space, clause)) if few else None
-            self._selection = selection
-        return selection[1]
+    def _subset_index(self, clause: str) -> Gallery | None:
+        """Return the vectors that fit a filter, kept for the next search with it; None if they are many."""
+        version = self._view.version
+        kept = self._subset
+        if kept is None or kept[:2] != (version, clause):
+            index = None
+            if self._view.count_where(clause) <= SUBSET_ROWS:
+                index = Gallery(*self._view.vectors(self.space, clause))
+            kept = version, clause, index
+            self._subset = kept
+        return kept[2]
 
-    def _rows(self, clause: str) -> npt.NDArray[np.intp]:
-        """Return which rows of the whole gallery fit a filter."""
+    def _places(self, clause: str) -> npt.NDArray[np.intp]:
+        """Return the places in the whole index of the rows that fit a filter."""
         with span("select"):
-            found = [batch["_rowid"].to_numpy() for batch in self._collection.scan([], clause)]
-        fitting = np.concatenate([np.empty(0, np.int64), *found]).astype(np.int64)
-        return np.flatnonzero(np.isin(self._gallery().ids, fitting, assume_unique=True))
+            batches = [batch["_rowid"].to_numpy() for batch in self._view.scan([], clause)]
+        fitting = np.concatenate([_NO_ROWS, *batches]).astype(np.int64)
+        return np.flatnonzero(np.isin(self._exact_index().ids, fitting, assume_unique=True))
 
-    def _own_rows(self, query: QueryInput, data: QueryInput) -> npt.NDArray[np.int64]:
-        if isinstance(query, RowQuery):
-            return np.array([query.id], np.int64)
-        if isinstance(query, str | os.PathLike):
-            uri = resolve_uri(query)
-            known = self._collection.existing_rows([uri])
-            if uri in known:
-                return np.array([known[uri].id], np.int64)
-        if isinstance(data, bytes):
-            return self._collection.ids_with_content(hashlib.sha256(data).digest())
-        return np.empty(0, np.int64)
+    def _own_rows(self, queries: Sequence[WeightedQuery]) -> Ids:
+        rows = [one.query.own_rows(self._view) for one in queries]
+        return np.unique(np.concatenate([_NO_ROWS, *rows]))
 
 
-def _compared(
-    gallery: Gallery,
-    query: npt.NDArray[np.float16],
-    k: int,
-    left_out: Ids,
-    rows: npt.NDArray[np.intp] | None,
+def _compare(
+    index: Gallery,
+    vector: VectorsF16,
+    count: int,
+    excluded: Ids,
+    places: npt.NDArray[np.intp] | None = None,
 ) -> Neighbors:
-    """Compare a query with every row of a gallery, or with some."""
-    ids, distances = gallery.nearest(query, k + len(left_out), rows=rows)
-    if len(left_out):
-        kept = ~np.isin(ids, left_out)
-        ids, distances = ids[kept][:k], distances[kept][:k]
+    """Compare a vector with every row of an index, or with the rows at some places."""
+    ids, distances = index.nearest(vector, count + len(excluded), rows=places)
+    if len(excluded):
+        included = ~np.isin(ids, excluded)
+        ids, distances = ids[included][:count], distances[included][:count]
     return Neighbors(ids, distances, None)
 
 
-def _check(k: int) -> None:
+def _check_k(k: int) -> None:
     if k < 1:
-        raise InputError(f"k = {k} asks for nothing; expected a whole number from 1.")
-
-
-def _examples(given: Queries) -> list[WeightedQuery]:
-    """Return one picture, or several, as examples."""
-    several = (
-        given if isinstance(given, list | tuple) else [cast(QueryInput | WeightedQuery, given)]
-    )
-    return [one if isinstance(one, WeightedQuery) else WeightedQuery(one) for one in several]
-
-
-def _read(query: QueryInput) -> bytes | Image.Image | npt.NDArray[Any] | RowQuery:
-    """Return the bytes of a path; any other query as it is."""
-    if not isinstance(query, str | os.PathLike):
-        return query
-    try:
-        return read_uri(resolve_uri(query))
-    except OSError as error:
-        name = os.fspath(query)
-        reason = error.strerror or error
-        raise ImageError(
-            f"The query {name} cannot be read: {reason}. Name a picture's file."
-        ) from error
-
-
-def _picture(query: QueryInput, least: int) -> Image.Image:
-    if isinstance(query, bytes):
-        try:
-            return imaging.decode_small(query, least=least)[0]
-        except ImageError as error:
-            raise ImageError(
-                f"The query is no picture that can be searched by: {error}."
-            ) from error
-    if isinstance(query, Image.Image):
-        return imaging.upright(query)
-    if isinstance(query, np.ndarray):
-        return imaging.from_array(query)
-    raise InputError(
-        f"A query of type {type(query).__name__} is not known; expected a path, bytes, a Pillow image or a NumPy array."
-    )
+        raise InputError(f"k = {k} asks for no matches; expected a whole number from 1.")

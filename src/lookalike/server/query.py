@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from lookalike.retrieval.query import RowQuery
+from lookalike.retrieval.query import VectorQuery, WeightedQuery
+from lookalike.retrieval.ranking import PLAIN
 from lookalike.retrieval.search import Searcher
 from lookalike.server.problems import Problem
 from lookalike.server.registry import CollectionView
@@ -110,21 +111,25 @@ def vector_of(state: ServerState, asked: ResolvedQuery) -> npt.NDArray[np.float1
         return (
             state.uploads.vector(one, asked.searcher)
             if isinstance(one, Upload)
-            else asked.searcher.embed(RowQuery(one))
+            else asked.searcher.row_vector(one)
         )
 
-    return asked.searcher.combined(
-        *([(of(one), weight) for one, weight in side] for side in (asked.plus, asked.minus))
+    positive, negative = (
+        [WeightedQuery(VectorQuery(of(one)), weight) for one, weight in side]
+        for side in (asked.plus, asked.minus)
     )
+    return asked.searcher.encode(positive, negative)
 
 
 def found(state: ServerState, asked: ResolvedQuery, search: Search, began: float) -> dict[str, Any]:
     """Return the answer to a search; `began` is when it came, by `time.perf_counter`."""
-    left_out = asked.own_rows() if search.not_self else None
+    left_out = asked.own_rows() if search.not_self else np.empty(0, np.int64)
     where = None if search.where is None else asked.view.clause(search.where)
-    near = asked.searcher.nearest(
-        vector_of(state, asked), search.k, where=where, leave_out=left_out, exact=search.exact
+    vector = vector_of(state, asked)
+    candidates = asked.searcher.candidates(
+        vector, search.k, clause=where, excluded=left_out, exact=search.exact
     )
+    near = PLAIN.rank(vector, candidates, search.k)
     facts = asked.view.row_cache.rows(near.ids)
     matches = [
         {"rank": rank, "distance": distance, **fact}

@@ -69,7 +69,7 @@ class CollectionView:
         for space, model in self.models.items():
             # Whoever searches where it cannot be done is told why; the rest is to be had all the same.
             with suppress(LookalikeError):
-                self.searcher(space).nearest(np.ones(model.dim, np.float16), 10)
+                self.searcher(space).candidates(np.ones(model.dim, np.float16), 10)
 
     def clause(self, where: str) -> str:
         """Return a filter in the store's own language.

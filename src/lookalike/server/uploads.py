@@ -134,7 +134,7 @@ class Uploads:
         """Return a picture's vector in a Space, made when it is first asked for."""
         key = searcher.filled_by
         if key not in upload.vectors:
-            upload.vectors[key] = searcher.embed(self._decode(upload.data, searcher.model)[0])
+            upload.vectors[key] = searcher.embed_image(self._decode(upload.data, searcher.model)[0])
         return upload.vectors[key]
 
     def small(self, upload: Upload, side: int) -> bytes:

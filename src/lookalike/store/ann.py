@@ -21,7 +21,7 @@ from lookalike.types import Ids, Neighbors, VectorsF16
 from lookalike.vectors.exact import Gallery
 
 if TYPE_CHECKING:
-    from lookalike.store.table import Table
+    from lookalike.store.view import View
 
 __all__ = [
     "MIN_ROWS",
@@ -121,7 +121,7 @@ def config_key(space: str) -> str:
     return f"lookalike.tuned.{space}"
 
 
-def index_segments(collection: Table, space: str) -> tuple[str, ...]:
+def index_segments(collection: View, space: str) -> tuple[str, ...]:
     """Return the uuids of the parts of a Space's index; none if it has no index."""
     with collection.reading():
         found = [
@@ -130,7 +130,7 @@ def index_segments(collection: Table, space: str) -> tuple[str, ...]:
     return tuple(sorted(str(segment.uuid) for index in found for segment in index.segments))
 
 
-def stored_tuning(collection: Table, space: str) -> IndexTuning | None:
+def stored_tuning(collection: View, space: str) -> IndexTuning | None:
     """Return what the table keeps of a Space's last tuning, whether it still holds or not; None if that is torn."""
     with collection.reading():
         text = collection.table.config().get(config_key(space), "")
@@ -140,7 +140,7 @@ def stored_tuning(collection: Table, space: str) -> IndexTuning | None:
         return None
 
 
-def current_tuning(collection: Table, space: str) -> IndexTuning | None:
+def current_tuning(collection: View, space: str) -> IndexTuning | None:
     """Return the tuning of the index that a Space has now, or None if there is none."""
     version = collection.version
     if collection.tunings.get(space, (-1, None))[0] != version:
@@ -155,7 +155,7 @@ def current_tuning(collection: Table, space: str) -> IndexTuning | None:
 
 
 def nearest(
-    collection: Table,
+    collection: View,
     space: str,
     query: VectorsF16,
     k: int,
@@ -187,7 +187,7 @@ def nearest(
 
 
 def search(
-    collection: Table,
+    collection: View,
     space: str,
     query: VectorsF16,
     k: int,

@@ -1,0 +1,193 @@
+"""The last stage of a search: candidates in, the ranked answer out.
+
+A new ranking is a subclass of `Ranking` and one call of `register`. Searches name it in their request, and
+`lookalike.evaluation` measures it as it is.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from lookalike.errors import InputError
+from lookalike.types import Distances, Ids, Neighbors, VectorsF16
+
+__all__ = [
+    "PLAIN",
+    "Candidates",
+    "Gallery",
+    "PlainRanking",
+    "Ranking",
+    "register",
+    "resolve_ranking",
+]
+
+Places = npt.NDArray[np.intp]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidates:
+    """The rows that a search found, nearest first.
+
+    Attributes
+    ----------
+    ids
+        int64 ``[c]``.
+    distances
+        float64 ``[c]``, the Euclidean distances to the query; equal distances are ordered by id.
+    recall
+        The measured recall of the search that found them, or None if every row was compared.
+    read_vectors
+        Returns the vectors of some ids, float16 ``[n, dim]``.
+    """
+
+    ids: Ids
+    distances: Distances
+    recall: float | None
+    read_vectors: Callable[[Ids], VectorsF16]
+
+    def vectors(self) -> VectorsF16:
+        """Return the candidates' vectors, float16 ``[c, dim]``, read when a ranking needs them."""
+        return self.read_vectors(self.ids)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Gallery:
+    """The rows that an evaluation searches: int64 ``[n]`` ids, rising, and float16 ``[n, dim]`` vectors."""
+
+    ids: Ids
+    vectors: VectorsF16
+
+    def read_vectors(self, ids: Ids) -> VectorsF16:
+        """Return the vectors of some ids of the gallery."""
+        return self.vectors[np.searchsorted(self.ids, ids)]
+
+
+class Ranking(ABC):
+    """Orders the candidates of a search."""
+
+    def candidate_count(self, k: int) -> int:
+        """Return how many candidates are needed to return k matches; a ranking that re-scores asks for more."""
+        return k
+
+    @abstractmethod
+    def rank(self, query: VectorsF16, candidates: Candidates, k: int) -> Neighbors:
+        """Return the k best candidates, best first.
+
+        Parameters
+        ----------
+        query
+            float16 ``[dim]``.
+        candidates
+            At most ``candidate_count(k)`` rows; fewer if the collection holds fewer.
+        k
+            The number of matches to return.
+        """
+
+    def order_gallery(
+        self, queries: VectorsF16, gallery: Gallery, squares: Distances, k: int
+    ) -> Places:
+        """Return the order in which each of some queries ranks a whole gallery.
+
+        The first ``candidate_count(k)`` rows by distance are ranked by `rank`, as in a search for k matches; the
+        others follow by distance.
+
+        Parameters
+        ----------
+        queries
+            float16 ``[b, dim]``.
+        gallery
+            The rows that are searched.
+        squares
+            float64 ``[b, n]``, the squared distances; infinite for the row that is the query itself, which is never a
+            candidate.
+        k
+            The number of matches that the ranking is asked for.
+
+        Returns
+        -------
+        order
+            intp ``[b, n]``, places in the gallery; a query's own row is last.
+        """
+        order = order_by_distance(squares)
+        count = self.candidate_count(k)
+        for row, query in enumerate(queries):
+            # Infinite distances, those of the query's own row, are ordered last.
+            head = order[row, :count]
+            head = head[np.isfinite(squares[row, head])]
+            distances = np.sqrt(squares[row, head])
+            candidates = Candidates(gallery.ids[head], distances, None, gallery.read_vectors)
+            ranked = np.searchsorted(gallery.ids, self.rank(query, candidates, len(head)).ids)
+            # A ranking may drop candidates; they follow those that it keeps.
+            dropped = head[~np.isin(head, ranked)]
+            order[row, : len(head)] = np.concatenate([ranked, dropped])
+        return order
+
+
+class PlainRanking(Ranking):
+    """Ranks by distance, equal distances by id: the order of the candidates."""
+
+    def rank(self, query: VectorsF16, candidates: Candidates, k: int) -> Neighbors:
+        """Return the first k candidates."""
+        return Neighbors(candidates.ids[:k], candidates.distances[:k], candidates.recall)
+
+    def order_gallery(
+        self, queries: VectorsF16, gallery: Gallery, squares: Distances, k: int
+    ) -> Places:
+        """Return the order by distance of a whole block of queries at once."""
+        return order_by_distance(squares)
+
+
+_RANKINGS: dict[str, Ranking] = {}
+
+
+def register(name: str, ranking: Ranking) -> None:
+    """Make a ranking known by a name."""
+    _RANKINGS[name] = ranking
+
+
+def resolve_ranking(ranking: str | Ranking) -> Ranking:
+    """Return a ranking by its name, or itself.
+
+    Raises
+    ------
+    InputError
+        If no ranking has the name.
+    """
+    if isinstance(ranking, Ranking):
+        return ranking
+    if ranking not in _RANKINGS:
+        raise InputError(
+            f"The ranking {ranking!r} is unknown; expected one of {', '.join(_RANKINGS)}."
+        )
+    return _RANKINGS[ranking]
+
+
+def order_by_distance(squares: Distances) -> Places:
+    """Return the columns of each row by rising distance, equal distances by column.
+
+    A stable sort of all would take ten times as long. Equal distances are few, so the columns are sorted by an
+    unstable sort first, and only those with an equal neighbor are sorted again by column.
+    """
+    order = np.argsort(squares, axis=1)
+    ranked = np.take_along_axis(squares, order, axis=1)
+
+    # `repeated` marks distances that equal the one before; `tied` adds the first of each run.
+    repeated = np.zeros(squares.shape, np.bool_)
+    np.equal(ranked[:, 1:], ranked[:, :-1], out=repeated[:, 1:])
+    tied = repeated.copy()
+    tied[:, :-1] |= repeated[:, 1:]
+
+    # Number the runs, and sort the columns within each.
+    runs = np.cumsum(~repeated[tied])
+    columns = order[tied]
+    order[tied] = columns[np.lexsort((columns, runs))]
+    return order
+
+
+PLAIN = PlainRanking()
+register("plain", PLAIN)
