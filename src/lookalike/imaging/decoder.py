@@ -1,4 +1,4 @@
-"""From bytes to upright RGB, and from there to what a Model takes and to a thumbnail."""
+"""Decode the bytes of an image to upright RGB, or refuse them with a reason."""
 
 from __future__ import annotations
 
@@ -13,337 +13,357 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError, _imaging
 
 from lookalike.errors import ImageError
-from lookalike.types import Model
 
-__all__ = [
-    "MAX_PIXELS",
-    "decode",
-    "decode_small",
-    "from_array",
-    "least_side",
-    "prepare",
-    "thumbnail",
-    "upright",
-]
+__all__ = ["MAX_PIXELS", "decode", "decode_small", "from_array", "upright"]
 
 MAX_PIXELS = 200_000_000
 
-THUMBNAIL_SIDE = 160
-
-# What is left of a large JPEG's sides at the least: twice and more of what most networks take, so that little changes.
-_SMALL = 640
-# From so many times the target's side on, a picture is first shrunk by whole numbers.
-_REDUCING_GAP = 3.0
-
-# Pillow can open far more than pictures (PostScript runs a program): only these are tried.
+# Pillow can open far more than images, and runs a program for PostScript: only these are tried.
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF")
+_FORMAT_NAMES = "JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, HEIC"
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
-_PNG = b"\x89PNG\r\n\x1a\n"
-_BEGINNINGS = re.compile(
+
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+# A PNG chunk has a length, a name and a checksum of 4 bytes each around its data.
+_PNG_CHUNK_OVERHEAD = 12
+
+# The first bytes of a known format: such a file is damaged, not of another format.
+_SIGNATURES = re.compile(
     rb"\xff\xd8\xff|\x89PNG|GIF8|II[*+]\0|MM\0[*+]|RIFF....WEBP|BM.{4}\0{4}|....ftyp(?:avi[fs]|%b)"
     % b"|".join(_HEIF_BRANDS),
     re.DOTALL,
 )
-# A JPEG may go over its pixels as often as it likes, in few bytes; so many take some 15 seconds.
-_MOST_PASSES = 20_000_000_000
-_FILTERS = {
-    "nearest": Image.Resampling.NEAREST,
-    "bilinear": Image.Resampling.BILINEAR,
-    "hamming": Image.Resampling.HAMMING,
-    "bicubic": Image.Resampling.BICUBIC,
-    "lanczos": Image.Resampling.LANCZOS,
-}
+
+# The start-of-scan marker: a progressive JPEG passes over its pixels once for each.
+_JPEG_SCAN = b"\xff\xda"
+# The most passes times pixels of a JPEG. A small file can hold many passes; these take about 15 s.
+_MAX_PASSED_PIXELS = 20_000_000_000
+
+# TIFF tags.
+_TILE_WIDTH, _TILE_HEIGHT = 322, 323
 
 _DAMAGED = "damaged: the file is cut short or broken inside"
 
-_opening = threading.Lock()
+# Held while Pillow's process-wide cap on pixels is changed.
+_cap_lock = threading.Lock()
+
+
+class _Decoded(NamedTuple):
+    """An image, and its width and height at full scale."""
+
+    image: Image.Image
+    full_size: tuple[int, int]
 
 
 def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """Return the first frame of an encoded image as upright RGB, alpha over white.
+    """Decode the first frame of an image to upright RGB, with alpha over white.
 
     Parameters
     ----------
     data
         A JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or HEIC file.
     max_pixels
-        The most pixels (width x height) that are decoded.
+        The most pixels (width x height) to decode.
 
     Raises
     ------
     ImageError
-        With the reason, if the bytes are no such image, are damaged, or hold too many pixels.
+        If the bytes are of another format, are damaged, or hold too many pixels. The message is the
+        reason.
     """
-    return _decoded(data, max_pixels, None)[0]
+    return _decode(data, max_pixels, least=None).image
 
 
 def decode_small(
     data: bytes, *, least: int, max_pixels: int = MAX_PIXELS
 ) -> tuple[Image.Image, tuple[int, int]]:
-    """Return a picture as `decode` does, and its width and height; a large JPEG at a half, quarter or eighth of them.
+    """Decode an image as `decode` does, but a large JPEG at a half, quarter or eighth of its size.
 
-    Such scales are what a JPEG gives for a fraction of the work.
+    A JPEG decodes at these scales for a fraction of the work.
 
     Parameters
     ----------
     data, max_pixels
-        As for `decode`, as are the errors.
+        As for `decode`, with the same errors.
     least
-        No side is shrunk below so many pixels: what `least_side` gives for a Model.
+        No side is shrunk below this number of pixels; `least_side` returns it for a Model.
+
+    Returns
+    -------
+    image, (width, height)
+        The image, and its size at full scale.
     """
-    return _decoded(data, max_pixels, least)
-
-
-def least_side(model: Model) -> int:
-    """Return how many pixels of a side are to be left for a Model: the same for all but those that take very many."""
-    return max(_SMALL, *model.size)
-
-
-def _decoded(
-    data: bytes, max_pixels: int, least: int | None
-) -> tuple[Image.Image, tuple[int, int]]:
-    if not data:
-        raise ImageError("the file is empty")
-    _hush()
-    try:
-        with _quiet:
-            image, (width, height) = _load(data, max_pixels, least)
-            lying = _orientation(image) >= 5
-            return upright(image), (height, width) if lying else (width, height)
-    except ImageError:
-        raise
-    except UnidentifiedImageError:
-        if _BEGINNINGS.match(data):
-            raise ImageError(_DAMAGED) from None
-        known = "JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, HEIC"
-        raise ImageError(f"not an image of a known format ({known})") from None
-    except MemoryError:
-        raise ImageError(
-            "too little memory to decode it; --retry-failures tries it again"
-        ) from None
-    # Pillow's decoders raise whatever a damaged file leads them to; each means this one image is bad.
-    except Exception as error:
-        raise ImageError(_reason(error, max_pixels)) from error
+    return _decode(data, max_pixels, least)
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """Return any Pillow image as RGB: turned as its EXIF says, alpha over white, 16 bits scaled to 8."""
-    # Pillow copies the picture even where there is nothing to turn.
+    """Convert any Pillow image to RGB: turned as its EXIF says, alpha over white, 16 bits to 8."""
+    # exif_transpose copies the image even if its orientation is normal.
     if _orientation(image) != 1:
         with suppress(Exception):
             image = ImageOps.exif_transpose(image)
-    if image.mode == "RGB" and "transparency" not in image.info:
+
+    has_transparent_color = "transparency" in image.info
+    if image.mode == "RGB" and not has_transparent_color:
         return image
     if image.mode in {"F", "I"} or image.mode.startswith("I;16"):
-        return _from_deep(image)
-    if image.mode in {"RGBA", "LA", "PA", "RGBa", "La"} or "transparency" in image.info:
-        coloured = image.convert("LA" if image.mode == "La" else "RGBA").convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), coloured).convert(
-            "RGB"
-        )
+        return _from_deep_gray(image)
+    if image.mode in {"RGBA", "LA", "PA", "RGBa", "La"} or has_transparent_color:
+        # Pillow converts La to LA only.
+        straight = image.convert("LA" if image.mode == "La" else "RGBA").convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, straight).convert("RGB")
     return image.convert("RGB")
 
 
-def _orientation(image: Image.Image) -> int:
-    # An EXIF block that cannot be read says nothing about the pixels.
-    with suppress(Exception):
-        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
-    return 1
-
-
 def from_array(array: npt.NDArray[Any]) -> Image.Image:
-    """Return uint8 ``[height, width]`` (grey), ``[height, width, 3]`` (RGB) or ``[…, 4]`` (RGBA) as upright RGB.
+    """Convert an array to upright RGB.
+
+    Parameters
+    ----------
+    array
+        uint8 ``[height, width]`` (gray), ``[height, width, 3]`` (RGB) or ``[height, width, 4]``
+        (RGBA).
 
     Raises
     ------
     ImageError
         If the array has another type or shape.
     """
-    shaped = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in {3, 4})
-    if array.dtype != np.uint8 or not shaped or 0 in array.shape:
+    has_channels = array.ndim == 3 and array.shape[2] in {3, 4}
+    is_image = array.ndim == 2 or has_channels
+    if array.dtype != np.uint8 or not is_image or 0 in array.shape:
         raise ImageError(
-            f"an array of {array.dtype} {list(array.shape)} is no picture; "
+            f"an array of {array.dtype} {list(array.shape)} cannot be used as an image; "
             "expected uint8 [height, width], [height, width, 3] or [height, width, 4]"
         )
     return upright(Image.fromarray(array))
 
 
-def prepare(image: Image.Image, model: Model) -> npt.NDArray[np.uint8]:
-    """Return upright RGB resized to what a Model takes: uint8 ``[height, width, 3]``."""
-    height, width = model.size
-    box = None if model.resize == "squash" else _centre(image, width / height)
-    return np.asarray(image.resize((width, height), _FILTERS[model.filter], box, _REDUCING_GAP))
-
-
-def thumbnail(image: Image.Image, *, side: int = THUMBNAIL_SIDE) -> bytes:
-    """Return upright RGB as a JPEG whose longer side is at most `side` pixels."""
-    small = image.copy()
-    # As sharp as bicubic where a picture shrinks, for two thirds of the work.
-    small.thumbnail((side, side), Image.Resampling.HAMMING, _REDUCING_GAP)
-    file = io.BytesIO()
-    small.save(file, "JPEG", quality=82)
-    return file.getvalue()
-
-
-class _Quiet:
-    """No warnings while any thread decodes: the first one in silences, the last one out puts things back.
-
-    Threads that each silenced and restored would put back one another's silence, and leave it behind for good.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._inside = 0
-        self._silence = warnings.catch_warnings(action="ignore")
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if self._inside == 0:
-                self._silence = warnings.catch_warnings(action="ignore")
-                self._silence.__enter__()
-            self._inside += 1
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._inside -= 1
-            if self._inside == 0:
-                self._silence.__exit__(None, None, None)
-
-
-_quiet = _Quiet()
-
-
-def _load(data: bytes, max_pixels: int, least: int | None) -> tuple[Image.Image, tuple[int, int]]:
-    """Return the picture as the file has it, at a reduced scale where that may be, and its size at full scale."""
+def _decode(data: bytes, max_pixels: int, least: int | None) -> _Decoded:
+    """Decode to upright RGB and turn every error into an ImageError with a plain reason."""
+    if not data:
+        raise ImageError("the file is empty")
+    _silence_decoders()
     try:
-        return _read(data, max_pixels, least)
+        with _no_warnings:
+            image, (width, height) = _load(data, max_pixels, least)
+            # Orientations 5 to 8 turn the image by 90 degrees.
+            is_turned = _orientation(image) >= 5
+            full_size = (height, width) if is_turned else (width, height)
+            return _Decoded(upright(image), full_size)
+    except ImageError:
+        raise
+    except UnidentifiedImageError:
+        if _SIGNATURES.match(data):
+            raise ImageError(_DAMAGED) from None
+        raise ImageError(f"not an image of a known format ({_FORMAT_NAMES})") from None
+    except MemoryError:
+        raise ImageError(
+            "too little memory to decode it; --retry-failures tries it again"
+        ) from None
+    # Pillow's decoders raise any kind of error for a damaged file: this one image is bad.
+    except Exception as error:
+        raise ImageError(_reason(error, max_pixels)) from error
+
+
+def _load(data: bytes, max_pixels: int, least: int | None) -> _Decoded:
+    """Decode the pixels as stored, a large JPEG at a reduced scale if `least` allows it."""
+    try:
+        return _open_and_load(data, max_pixels, least)
     except (ImageError, MemoryError):
         raise
     except Exception:
-        # What a PNG says beside its pixels may be damaged, or unpack to more than Pillow takes.
-        if not data.startswith(_PNG):
+        # The metadata of a PNG may be damaged, or unpack to more than Pillow takes.
+        if not data.startswith(_PNG_SIGNATURE):
             raise
-        return _read(_bare(data), max_pixels, least)
+        return _open_and_load(_without_metadata(data), max_pixels, least)
 
 
-def _read(data: bytes, max_pixels: int, least: int | None) -> tuple[Image.Image, tuple[int, int]]:
+def _open_and_load(data: bytes, max_pixels: int, least: int | None) -> _Decoded:
     formats: tuple[str, ...] = _FORMATS
-    # An AVIF file may call itself by the brand of the container that both share, and name its own among the others.
-    brands = data[8 : min(int.from_bytes(data[:4]), 256)]
-    if data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS and b"avif" not in brands:
+    if _is_heif(data):
         import pillow_heif
 
         pillow_heif.register_heif_opener(thumbnails=False)
         formats = ("HEIF", *formats)
-    with _own_cap(max_pixels) as pillows_cap:
+
+    with _pillow_cap(max_pixels) as previous_cap:
         image = Image.open(io.BytesIO(data), formats=formats)
-    size, pixels = image.size, image.width * image.height
-    if max(pixels, _tile(image)) > max_pixels:
-        raise ImageError(_too_large(max(pixels, _tile(image)), max_pixels))
-    passes = data.count(b"\xff\xda") if "progressive" in image.info else 1
-    if passes * pixels > _MOST_PASSES:
+
+    # Check the size before the pixels take any memory.
+    size = image.size
+    pixels = image.width * image.height
+    unpacked_pixels = max(pixels, _tile_pixels(image))
+    if unpacked_pixels > max_pixels:
+        raise ImageError(_too_many_pixels(unpacked_pixels, max_pixels))
+
+    passes = data.count(_JPEG_SCAN) if "progressive" in image.info else 1
+    if passes * pixels > _MAX_PASSED_PIXELS:
+        megapixels = pixels / 1e6
         raise ImageError(
-            f"a JPEG of {passes:,} passes over {pixels / 1e6:,.4g} megapixels, which takes too long"
+            f"a JPEG of {passes:,} passes over {megapixels:,.4g} megapixels, which takes too long"
         )
-    # Some formats are held to the cap once more; only pictures that large wait for one another.
-    with _own_cap(max_pixels) if pixels > pillows_cap else nullcontext():
+
+    # Some formats check the cap again while loading. Only images above it wait for one another.
+    with _pillow_cap(max_pixels) if pixels > previous_cap else nullcontext():
         if least is not None:
             image.draft(None, (least, least))
         image.load()
-    return image, size
+    return _Decoded(image, size)
 
 
-def _bare(data: bytes) -> bytes:
-    """Return a PNG with no more than what decides its pixels and how they lie."""
-    parts, start = [_PNG], len(_PNG)
+def _is_heif(data: bytes) -> bool:
+    """Return whether a file needs the HEIF decoder.
+
+    AVIF and HEIC share a container. An AVIF file may state the container's brand as its own, and
+    name ``avif`` among the compatible brands only.
+    """
+    box_length = int.from_bytes(data[:4])
+    brands = data[8 : min(box_length, 256)]
+    return data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS and b"avif" not in brands
+
+
+def _without_metadata(data: bytes) -> bytes:
+    """Return a PNG reduced to the chunks that decide its pixels and their orientation."""
+    chunks = [_PNG_SIGNATURE]
+    start = len(_PNG_SIGNATURE)
     while start < len(data):
-        end = start + 12 + int.from_bytes(data[start : start + 4])
-        name, body, check = (
-            data[start + 4 : start + 8],
-            data[start + 4 : end - 4],
-            data[end - 4 : end],
-        )
-        # A small first letter: a decoder can do without.
-        critical = not name[:1].islower()
-        if critical or (name in {b"tRNS", b"eXIf"} and zlib.crc32(body) == int.from_bytes(check)):
-            parts.append(data[start:end])
+        length = int.from_bytes(data[start : start + 4])
+        end = start + _PNG_CHUNK_OVERHEAD + length
+        name = data[start + 4 : start + 8]
+        name_and_body = data[start + 4 : end - 4]
+        checksum = int.from_bytes(data[end - 4 : end])
+
+        # A lower-case first letter marks a chunk that decoders may ignore.
+        is_critical = not name[:1].islower()
+        is_useful = name in {b"tRNS", b"eXIf"} and zlib.crc32(name_and_body) == checksum
+        if is_critical or is_useful:
+            chunks.append(data[start:end])
         start = end
-    return b"".join(parts)
+    return b"".join(chunks)
 
 
-def _tile(image: Image.Image) -> int:
-    """Return how many pixels a TIFF unpacks at once: those of a tile, which may be larger than the picture."""
+def _tile_pixels(image: Image.Image) -> int:
+    """Return the pixels of a TIFF's tile, which is unpacked whole and may exceed the image."""
     tags = getattr(image, "tag_v2", {})
-    width, height = tags.get(322), tags.get(323)
-    return width * height if isinstance(width, int) and isinstance(height, int) else 0
+    width = tags.get(_TILE_WIDTH)
+    height = tags.get(_TILE_HEIGHT)
+    if isinstance(width, int) and isinstance(height, int):
+        return width * height
+    return 0
+
+
+def _orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation; 1, the normal one, if the EXIF block is unreadable."""
+    with suppress(Exception):
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    return 1
+
+
+def _from_deep_gray(image: Image.Image) -> Image.Image:
+    """Scale 16-bit, 32-bit or float gray to 8 bits.
+
+    16-bit images are scaled by their full range. The others are scaled by the smallest usual range
+    that holds their values. NaN and infinity become black.
+    """
+    values = np.asarray(image).astype(np.float64)
+    np.nan_to_num(values, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+
+    if image.mode.startswith("I;16"):
+        white = 65535.0
+    else:
+        largest = values.max()
+        ranges = (1.0, 255.0, 65535.0) if image.mode == "F" else (255.0, 65535.0)
+        white = next((value for value in ranges if largest <= value), largest)
+
+    values *= 255.0 / white
+    np.clip(values, 0, 255, out=values)
+    np.rint(values, out=values)
+    return Image.fromarray(values.astype(np.uint8)).convert("RGB")
+
+
+class _NoWarnings:
+    """Suppress warnings while any thread decodes.
+
+    The filters belong to the process. The first thread in suppresses them and the last one out
+    restores them: threads that each did both would restore the suppression of another one, and
+    leave it in place for good.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._threads = 0
+        self._filters = warnings.catch_warnings(action="ignore")
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._threads == 0:
+                self._filters = warnings.catch_warnings(action="ignore")
+                self._filters.__enter__()
+            self._threads += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._threads -= 1
+            if self._threads == 0:
+                self._filters.__exit__(None, None, None)
+
+
+_no_warnings = _NoWarnings()
 
 
 @cache
-def _hush() -> None:
-    """Keep decoders from writing about damaged files on standard error; what they find is raised all the same."""
+def _silence_decoders() -> None:
+    """Keep decoders from printing about damaged files; they raise their findings anyway."""
     logging.getLogger("PIL").addHandler(logging.NullHandler())
     with suppress(AttributeError, OSError):
         ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler(None)
 
 
 @contextmanager
-def _own_cap(max_pixels: int) -> Iterator[float]:
-    """Raise Pillow's cap, which it enforces at twice its number, to `max_pixels`; give what it was.
+def _pillow_cap(max_pixels: int) -> Iterator[float]:
+    """Raise Pillow's cap on pixels to `max_pixels` and yield the previous one.
 
-    It is a setting of the whole process, so it is never lowered, and never lifted: some formats take memory for
-    the whole picture while they are opened.
+    Pillow enforces twice its number. The cap belongs to the process, so it is never lowered. It is
+    never lifted either, because some formats allocate the whole image while it is opened.
     """
-    with _opening:
-        saved = Image.MAX_IMAGE_PIXELS
-        Image.MAX_IMAGE_PIXELS = None if saved is None else max(saved, -(-max_pixels // 2))
+    with _cap_lock:
+        previous = Image.MAX_IMAGE_PIXELS
+        if previous is not None:
+            half = -(-max_pixels // 2)
+            Image.MAX_IMAGE_PIXELS = max(previous, half)
         try:
-            yield math.inf if saved is None else saved
+            yield math.inf if previous is None else previous
         finally:
-            Image.MAX_IMAGE_PIXELS = saved
+            Image.MAX_IMAGE_PIXELS = previous
 
 
-def _from_deep(image: Image.Image) -> Image.Image:
-    """Scale 16-bit, 32-bit or float grey to 8 bits: 16-bit by its full range, the rest by what they hold."""
-    # What is no number is black.
-    values = np.nan_to_num(
-        np.asarray(image).astype(np.float64), copy=False, nan=0.0, posinf=0.0, neginf=0.0
-    )
-    if image.mode.startswith("I;16"):
-        top = 65535.0
-    else:
-        tops = (1.0, 255.0, 65535.0) if image.mode == "F" else (255.0, 65535.0)
-        top = next((top for top in tops if values.max() <= top), values.max())
-    values *= 255.0 / top
-    np.clip(values, 0, 255, out=values)
-    return Image.fromarray(np.rint(values, out=values).astype(np.uint8)).convert("RGB")
-
-
-def _centre(image: Image.Image, aspect: float) -> tuple[float, float, float, float]:
-    """Return the largest centred box of the aspect (width / height)."""
-    width = min(image.width, image.height * aspect)
-    height = min(image.height, image.width / aspect)
-    left, top = (image.width - width) / 2, (image.height - height) / 2
-    return left, top, left + width, top + height
-
-
-def _too_large(pixels: int, max_pixels: int) -> str:
-    found = f"{pixels / 1e6:,.0f}" if pixels > 1e9 else f"{pixels / 1e6:.4g}"
-    return f"{found} megapixels, more than the limit of {max_pixels / 1e6:,.4g} (--max-megapixels raises it)"
+def _too_many_pixels(pixels: int, max_pixels: int) -> str:
+    megapixels = pixels / 1e6
+    count = f"{megapixels:,.0f}" if megapixels > 1000 else f"{megapixels:.4g}"
+    limit = f"{max_pixels / 1e6:,.4g}"
+    return f"{count} megapixels, more than the limit of {limit} (--max-megapixels raises it)"
 
 
 def _reason(error: Exception, max_pixels: int) -> str:
-    """Say in our words what a decoder found, but where its own say more: each has its own for the same damage."""
+    """Return the reason for a decoder's error.
+
+    Decoders name the same damage in many ways, so all but the useful messages have one reason.
+    """
     text = str(error).strip().rstrip(".")
-    # Refused by a decoder itself, which names the picture's pixels, or its sides.
+    # A decoder refused the image itself. It names its pixels or its two sides.
     if sides := re.search(r"Image size \(?(\d+)(?:x(\d+))?", text):
         pixels = int(sides[1]) * int(sides[2] or 1)
         if pixels > max_pixels:
-            return _too_large(pixels, max_pixels)
-    return f"{text[0].lower()}{text[1:]}" if text.startswith("Unsupported BMP") else _DAMAGED
+            return _too_many_pixels(pixels, max_pixels)
+    if text.startswith("Unsupported BMP"):
+        return f"{text[0].lower()}{text[1:]}"
+    return _DAMAGED

@@ -33,7 +33,7 @@ class Source(Protocol):
         ...
 
     def completed(self) -> Mapping[str, int]:
-        """Return the roots that the last iteration read to the end, with their numbers of images."""
+        """Return the number of images per root that the last iteration read to the end."""
         ...
 
     def unreachable(self) -> Sequence[str]:
@@ -49,7 +49,7 @@ class Source(Protocol):
         ...
 
     def empty_error(self) -> SourceError:
-        """Return the error to raise if there are no images: where they were looked for, and how."""
+        """Return the error for a source without images: where it looked, and what to do."""
         ...
 
 

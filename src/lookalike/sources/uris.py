@@ -70,7 +70,7 @@ def resolve_uri(name: str | os.PathLike[str], folder: str | os.PathLike[str] | N
 
 
 def uri_prefixes(folder: str | os.PathLike[str]) -> list[str]:
-    """Return the strings that start the uris of all files below a folder, given as a path or uri."""
+    """Return the strings that start the uris of all files below a folder (a path or a uri)."""
     uri = resolve_uri(folder)
     if _scheme(uri) not in {None, "file"}:
         return [uri.rstrip("/") + "/"]
@@ -164,7 +164,7 @@ def _reader(uri: str) -> UriReader:
     if scheme in {None, "file"}:
         return _local_reader
     if scheme not in _readers:
-        raise OSError(errno.ENOTSUP, f"there is no reader for {scheme}:// uris", uri)
+        raise OSError(errno.ENOTSUP, f"{scheme}:// uris need a registered reader", uri)
     return _readers[scheme]
 
 
