@@ -22,11 +22,11 @@ _BOUNDED = """
 import json, sys
 from lookalike.server import serving
 from lookalike.server.app import make_app
-from lookalike.server.settings import Settings
-settings = Settings(**json.loads(sys.argv[2]))
+from lookalike.server.settings import ServerSettings
+settings = ServerSettings(**json.loads(sys.argv[2]))
 taken = serving.bind("127.0.0.1", 0)
 address = f"http://127.0.0.1:{taken.getsockname()[1]}/"
-serving.serve(make_app([sys.argv[1]], settings), taken, started=lambda: print("Serving at", address, flush=True))
+serving.serve(make_app([sys.argv[1]], settings), taken, on_start=lambda: print("Serving at", address, flush=True))
 """
 
 

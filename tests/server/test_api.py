@@ -216,11 +216,11 @@ def test_an_original_is_the_file_and_any_range_of_it(server):
     ("question", "status", "detail"),
     [
         ({"plus": [{"id": 3}], "space": "nope"}, 404, "has no Space 'nope'; it has efficientnet-lite0-int8, pixels"),
-        ({"plus": [{"id": 3}], "collection": "nope"}, 404, "no collection 'nope' here; there is drawn"),
+        ({"plus": [{"id": 3}], "collection": "nope"}, 404, "no collection 'nope'; it has drawn"),
         ({"plus": [{"id": 3}], "where": "labl = 'cat'"}, 422, "Did you mean label?"),
         ({"plus": [{"id": 999}]}, 404, "has no row 999"),
         ({"plus": []}, 422, "plus is empty"),
-        ({"plus": [{"image": 0}]}, 422, "names image 0, and 0 came with it"),
+        ({"plus": [{"image": 0}]}, 422, "refers to image 0, but the form has 0"),
         ({"plus": [{"id": 3}], "minus": [{"id": 3}]}, 422, "cancel the positive ones"),
         ({"plus": [{"id": 3}], "k": 0}, 422, "k"),
         ({"plus": [{"id": 3}], "kk": 1}, 422, "kk"),
@@ -244,7 +244,7 @@ def test_a_filter_that_cannot_be_used_is_named_as_what_is_wrong(server):
         server.api.get("rows", params={"where": "labl = 'cat'"}),
     ):
         told = answer.json()
-        assert (answer.status_code, told["title"]) == (422, "The filter cannot be used")
+        assert (answer.status_code, told["title"]) == (422, "Invalid filter")
         assert told["errors"] == [{"where": "where", "reason": told["detail"]}]
 
 
@@ -301,4 +301,4 @@ def test_what_is_counted(server):
         assert count(after, status) == count(before, status) + 1
     assert 'lookalike_collection_images{collection="drawn"} 45.0' in after
     assert 'lookalike_request_seconds_bucket{le="0.01",route="/search"}' in after
-    assert "lookalike_pictures_inside 0.0" in after
+    assert "lookalike_image_requests_in_progress 0.0" in after

@@ -57,7 +57,7 @@ def test_an_evaluation_is_told_as_it_goes_and_kept(own):
 def test_a_map_is_the_librarys_and_places_what_is_asked(own, query):
     with serving("-c", own) as live:
         none = live.api.get("map", params={"method": "pca"})
-        assert (none.status_code, none.json()["title"]) == (404, "No map yet")
+        assert (none.status_code, none.json()["title"]) == (404, "Map not found")
         job = begin(live, kind="map", method="pca")
         assert events(live, job["id"])[-1][0] == "done"
         told = live.api.get("map", params={"method": "pca"}).json()
@@ -92,7 +92,7 @@ def test_a_root_is_indexed_and_searched_at_once(own, sample):
         done = events(live, job["id"])[-1][1]
         assert (done["result"]["added"], done["result"]["unchanged"]) == (0, 5)
         missing = live.api.post("jobs", json={"kind": "index", "root": 2})
-        assert (missing.status_code, missing.json()["title"]) == (404, "No such root")
+        assert (missing.status_code, missing.json()["title"]) == (404, "Root not found")
 
 
 def test_what_fails_says_why_and_the_next_job_is_done(own, tmp_path):

@@ -55,12 +55,12 @@ async def results(tasks):
 def test_what_waits_is_taken_by_who_is_free_next_a_few_at_a_time(work):
     async def ask():
         pool = BoundedPool("work", 2, 20)
-        batcher = Batcher(pool, work, runs=2, most=3)
+        batcher = Batcher(pool, work, workers=2, max_batch=3)
         tasks = begin(batcher, range(7))
         await work.begun(2)
-        assert (pool.inside, work.came) == (7, [[0], [1]])
+        assert (pool.in_progress, work.came) == (7, [[0], [1]])
         work.go.set()
-        return await results(tasks), pool.inside
+        return await results(tasks), pool.in_progress
 
     assert apart(ask()) == ([str(2 * number) for number in range(7)], 0)
     # Five waited for two threads, then two for the other.
@@ -69,7 +69,7 @@ def test_what_waits_is_taken_by_who_is_free_next_a_few_at_a_time(work):
 
 def test_one_that_cannot_be_done_or_is_asked_for_no_more_keeps_no_other_back(work):
     async def ask():
-        batcher = Batcher(BoundedPool("work", 1, 20), work, runs=1, most=9)
+        batcher = Batcher(BoundedPool("work", 1, 20), work, workers=1, max_batch=9)
         tasks = begin(batcher, [0, 1, 13, 3, 4])
         await work.begun()
         tasks[3].cancel()
@@ -87,7 +87,7 @@ def test_where_the_work_itself_ends_all_of_that_time_are_told_and_the_next_are_d
     work.go.set()
 
     async def ask():
-        batcher = Batcher(BoundedPool("work", 1, 20), work, runs=1, most=2)
+        batcher = Batcher(BoundedPool("work", 1, 20), work, workers=1, max_batch=2)
         return await results(begin(batcher, [0, 1, 99, 3]))
 
     zero, *ended, three = apart(ask())
@@ -98,7 +98,7 @@ def test_where_the_work_itself_ends_all_of_that_time_are_told_and_the_next_are_d
 def test_where_too_much_waits_it_is_refused_and_later_it_is_not(work):
     async def ask():
         pool = BoundedPool("work", 1, 1)
-        batcher = Batcher(pool, work, runs=1, most=2)
+        batcher = Batcher(pool, work, workers=1, max_batch=2)
         tasks = begin(batcher, range(4))
         await work.begun()
         others = await results([pool.run(print)])
@@ -113,7 +113,7 @@ def test_where_too_much_waits_it_is_refused_and_later_it_is_not(work):
 def test_a_gate_that_closes_lets_nobody_wait_for_ever(work):
     async def ask():
         pool = BoundedPool("work", 1, 20)
-        batcher = Batcher(pool, work, runs=1, most=2)
+        batcher = Batcher(pool, work, workers=1, max_batch=2)
         full = asyncio.create_task(pool.run(work.go.wait, 20))
         await asyncio.sleep(0.01)
         tasks = begin(batcher, range(2))

@@ -45,12 +45,12 @@ def test_every_operation_is_described(description):
 def test_every_reference_leads_somewhere(description):
     wanted = set(re.findall(r"#/components/schemas/(\w+)", str(description)))
     assert wanted <= set(description["components"]["schemas"])
-    assert {"Search", "Found", "ProblemBody", "NewJob", "MapQuestion"} <= wanted
+    assert {"SearchBody", "SearchResponse", "ProblemBody", "JobRequest", "MapQueryBody"} <= wanted
 
 
 def test_the_examples_are_answered(server, description):
     schemas = description["components"]["schemas"]
-    assert server.search(**schemas["Search"]["examples"][0]).status_code == 200
+    assert server.search(**schemas["SearchBody"]["examples"][0]).status_code == 200
 
 
 @pytest.mark.timeout(400)

@@ -119,7 +119,7 @@ def test_a_port_that_is_taken_is_an_error_that_says_so(own):
         port = taken.getsockname()[1]
         done = run("serve", "-c", own, "--port", port, status=2)
     assert f"port {port} of 127.0.0.1 cannot be used" in " ".join(done.stderr.split())
-    assert "give another with --port" in " ".join(done.stderr.split())
+    assert "choose another port with --port" in " ".join(done.stderr.split())
 
 
 def test_a_collection_or_root_that_is_not_there_is_an_error(own, tmp_path):

@@ -111,7 +111,7 @@ def test_what_is_no_picture_or_fails_in_the_end_is_told_to_who_sent_it(searchers
     assert len(good) == 1
     assert isinstance(failed, ZeroDivisionError)
     assert uploads.run_one(embed_requests[1])[0].tolist() == good[0].tolist()
-    with pytest.raises(ImageError, match="cannot be searched by: damaged"):
+    with pytest.raises(ImageError, match="cannot be decoded as an image: damaged"):
         uploads.run_one(embed_requests[0])
 
 
@@ -131,7 +131,7 @@ def test_a_picture_that_cannot_be_embedded_keeps_no_other_back(tmp_path):
     kept = uploads.find(hashlib.sha256(picture(30)).hexdigest())
     assert found[2] == [kept]
     assert kept.vectors[searcher.filled_by].tolist() == [30_000.0] * 48
-    with pytest.raises(Problem, match="Send it again"):
+    with pytest.raises(Problem, match="upload it again"):
         uploads.find(hashlib.sha256(picture(255)).hexdigest())
 
 
@@ -195,9 +195,9 @@ def test_only_what_is_quick_shares_a_threads_turn(
 ):
     app = make_app([str(collection)])
     state, shared = app.state.lookalike, []
-    run = state.embed_requests.run
+    run = state.embed_batcher.run
     monkeypatch.setattr(
-        state.embed_requests,
+        state.embed_batcher,
         "run",
         lambda embed_request: shared.append(embed_request) or run(embed_request),
     )
@@ -213,13 +213,15 @@ def test_only_what_is_quick_shares_a_threads_turn(
 
 
 def test_thumbnails_of_many_rows_are_one_read_and_each_gets_its_own(view, monkeypatch):
-    ids, reads, take = view.row_cache.ids[:20].tolist(), [], view.collection.take
+    ids, reads, take = view.row_cache.ids[:20].tolist(), [], view.table.take
     kept = [bytes(data) for data in take(ids, ["thumbnail"])["thumbnail"].to_pylist()]
     monkeypatch.setattr(
-        view.collection, "take", lambda rows, names: reads.append(rows) or take(rows, names)
+        view.table, "take", lambda rows, names: reads.append(rows) or take(rows, names)
     )
     order = [*range(19, 0, -1), 1, 2, 0]
-    assert thumbnails.read([(view, ids[at]) for at in order]) == [kept[at] for at in order]
+    assert thumbnails.read_thumbnails([(view, ids[at]) for at in order]) == [
+        kept[at] for at in order
+    ]
     assert len(set(kept)) == 20
     assert reads == [ids]
 
@@ -231,7 +233,7 @@ def test_a_collection_that_cannot_be_read_keeps_no_others_thumbnails_back(
     gone = CollectionView("gone", Table.open(tmp_path / "gone"), EmbedderCache())
     shutil.rmtree(tmp_path / "gone")
     row = int(view.row_cache.ids[0])
-    lost, one = thumbnails.read([(gone, row), (view, row)])
+    lost, one = thumbnails.read_thumbnails([(gone, row), (view, row)])
     assert isinstance(lost, CollectionError)
     assert one.startswith(b"\xff\xd8")
 
@@ -241,7 +243,7 @@ def test_a_row_without_a_thumbnail_keeps_no_other_back(view, tmp_path, query):
     table = Table.open(tmp_path / "c")
     table.update({"uri": [str(query)], "thumbnail": [b""]})
     bare = CollectionView("bare", Table.open(tmp_path / "c"), EmbedderCache())
-    none, one = thumbnails.read(
+    none, one = thumbnails.read_thumbnails(
         [(bare, int(bare.row_cache.ids[0])), (view, int(view.row_cache.ids[0]))]
     )
     assert isinstance(none, Problem)

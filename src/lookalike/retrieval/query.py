@@ -48,6 +48,11 @@ class Encoder(Protocol):
         """The Model that fills the Space."""
         ...
 
+    @property
+    def filled_by(self) -> tuple[str, str, str | None]:
+        """Identifies that Model: equal values, equal vectors. Queries can cache vectors by it."""
+        ...
+
     def embed_image(self, image: Image.Image) -> VectorsF16:
         """Return the vector of an upright RGB image, float16 ``[dim]``."""
         ...

@@ -97,7 +97,8 @@ class Searcher:
         self._view = view
         self._embedder = embedder or load_embedder(view.models[self.space])
         model = self._embedder.model
-        self.filled_by = model.name, model.fingerprint, model.graph
+        # Computing a fingerprint takes longer than some searches.
+        self.filled_by: tuple[str, str, str | None] = (model.name, model.fingerprint, model.graph)
         # Each is one tuple, so that another thread never sees an index with the wrong version.
         self._index: tuple[int, Gallery] | None = None
         self._subset: tuple[int, str, Gallery | None] | None = None

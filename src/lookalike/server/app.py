@@ -9,111 +9,126 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from fastapi import FastAPI
-from fastapi.openapi.utils import get_openapi
 from prometheus_client import CONTENT_TYPE_LATEST
+from pydantic import TypeAdapter
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
 import lookalike
-from lookalike.server import problems, schemas
-from lookalike.server.metrics import Counted, Metrics
-from lookalike.server.middleware import Guard
+from lookalike.server import openapi
+from lookalike.server.jobs.builtin import BUILTIN_JOBS
+from lookalike.server.jobs.kinds import JobKind, JobKinds
+from lookalike.server.metrics import CountRequests, Metrics
+from lookalike.server.middleware import add_middleware
+from lookalike.server.problems import add_exception_handlers
 from lookalike.server.registry import CollectionRegistry
-from lookalike.server.routes import collections, jobs, maps, page, rows, search
-from lookalike.server.settings import API, Settings
+from lookalike.server.routes.collections import collections_router
+from lookalike.server.routes.jobs import JOB_REQUEST, jobs_router
+from lookalike.server.routes.maps import maps_router
+from lookalike.server.routes.page import PAGE, page_router
+from lookalike.server.routes.row_images import row_images_router
+from lookalike.server.routes.rows import rows_router
+from lookalike.server.routes.search import search_router
+from lookalike.server.schemas import MapQueryBody, QueryBody, QueryForm, SearchBody, UploadForm
+from lookalike.server.settings import API, ServerSettings
 from lookalike.server.state import ServerState
 
 __all__ = ["make_app"]
 
-_log = logging.getLogger("lookalike.server")
+_ROUTERS = (
+    search_router,
+    collections_router,
+    rows_router,
+    row_images_router,
+    maps_router,
+    jobs_router,
+)
+_BODIES = (SearchBody, QueryBody, MapQueryBody, QueryForm, UploadForm)
 
 
 def make_app(
     paths: Sequence[str],
-    settings: Settings | None = None,
-    registry: CollectionRegistry | None = None,
+    settings: ServerSettings | None = None,
+    *,
+    job_kinds: Sequence[JobKind] = BUILTIN_JOBS,
 ) -> FastAPI:
     """Return the server of some collections.
 
     Parameters
     ----------
     paths
-        Where the collections lie; the first is the one that is meant where none is named.
+        The folders of the collections; the first collection is the default.
     settings
-        How it behaves.
-    registry
-        The same collections, where they are open already.
+        The options of the server.
+    job_kinds
+        The kinds of jobs that clients can start.
     """
-    settings = settings or Settings()
-    state = ServerState(settings, registry or CollectionRegistry(paths))
+    settings = settings or ServerSettings()
     app = FastAPI(
         title="Lookalike",
         version=lookalike.__version__,
-        description="An image search engine: give it a picture, get the pictures like it.",
+        description="An image search engine: give it an image, get the images like it.",
         openapi_url=f"{API}/openapi.json",
         docs_url=None,
         redoc_url=None,
         lifespan=_lifespan,
         redirect_slashes=False,
     )
+    state = ServerState(settings, CollectionRegistry(paths))
+    kinds = JobKinds(job_kinds)
     app.state.lookalike = state
-    problems.handle(app)
-    for router in (search.router, collections.router, rows.router, maps.router, jobs.router):
+    app.state.job_kinds = kinds
+
+    for router in (*_ROUTERS, *kinds.routers):
         app.include_router(router, prefix=API)
-    app.include_router(page.router)
-    app.mount("/static", StaticFiles(directory=page.PAGE, check_dir=False), "static")
+    app.include_router(page_router)
+    app.mount("/static", StaticFiles(directory=PAGE, check_dir=False), "static")
+
     metrics = Metrics(state)
     app.add_api_route(
         "/metrics",
         lambda: Response(metrics.text(), media_type=CONTENT_TYPE_LATEST),
         include_in_schema=False,
     )
-    app.add_middleware(Guard, settings=settings)
-    app.add_middleware(Counted, metrics=metrics)
-    app.openapi = lambda: _description(app)  # type: ignore[method-assign]
+    add_exception_handlers(app)
+    add_middleware(app, settings)
+    app.add_middleware(CountRequests, metrics=metrics)
+    _describe(app, kinds)
     return app
+
+
+def _describe(app: FastAPI, kinds: JobKinds) -> None:
+    """Let the app serve a description that includes the bodies of all requests."""
+    bodies: dict[str, TypeAdapter[Any]] = {body.__name__: TypeAdapter(body) for body in _BODIES}
+    bodies[JOB_REQUEST] = kinds.body
+
+    def description() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = openapi.describe(app, bodies)
+        return app.openapi_schema
+
+    app.openapi = description  # type: ignore[method-assign]
 
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """Open the collections at the start, and watch them for changes until the end."""
     state: ServerState = app.state.lookalike
     await asyncio.to_thread(state.registry.refresh)
-    refreshing = asyncio.create_task(_refresh(state))
+    watcher = asyncio.create_task(_watch_collections(state))
     try:
         yield
     finally:
-        refreshing.cancel()
+        watcher.cancel()
         with suppress(asyncio.CancelledError):
-            await refreshing
+            await watcher
         state.close()
 
 
-async def _refresh(state: ServerState) -> None:
+async def _watch_collections(state: ServerState) -> None:
     while True:
         await asyncio.sleep(state.settings.refresh_seconds)
         try:
             await asyncio.to_thread(state.registry.refresh)
-        except Exception:  # noqa: BLE001 (whatever it was, the next look may find all well)
-            _log.exception("a collection could not be looked at")
-
-
-def _description(app: FastAPI) -> dict[str, Any]:
-    """Return the interface's OpenAPI description: FastAPI's, with bodies that are read by hand, and problems."""
-    if app.openapi_schema:
-        return app.openapi_schema
-    found = get_openapi(
-        title=app.title, version=app.version, description=app.description, routes=app.routes
-    )
-    known = found["components"]["schemas"]
-    for kind in (schemas.Search, schemas.Question, schemas.MapQuestion, schemas.NewJob):
-        schema = kind.model_json_schema(ref_template="#/components/schemas/{model}")
-        known |= {**schema.pop("$defs", {}), kind.__name__: schema}
-    for path in found["paths"].values():
-        for operation in path.values():
-            for status, response in operation["responses"].items():
-                if int(status) >= 400 and "application/json" in response.get("content", {}):
-                    response["content"]["application/problem+json"] = response["content"].pop(
-                        "application/json"
-                    )
-    app.openapi_schema = found
-    return found
+        except Exception:
+            logging.getLogger("lookalike.server").exception("a collection cannot be refreshed")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -12,79 +13,103 @@ from lookalike.server.limits import BoundedPool
 
 __all__ = ["Batcher"]
 
-T = TypeVar("T")
-J = TypeVar("J")
+BatchRequest = TypeVar("BatchRequest")
+BatchResult = TypeVar("BatchResult")
 
 
-class Batcher(Generic[J, T]):
-    """Work that costs less for several requests at once: who is free takes several of those that wait.
+class Batcher(Generic[BatchRequest, BatchResult]):
+    """Runs work that costs less per request when several requests share one call.
+
+    No request waits for others to arrive: a batch holds the requests that were already waiting when
+    a thread became free.
 
     Parameters
     ----------
     pool
-        Whose threads do it.
+        Provides the threads and limits the requests in progress.
     work
-        Gives a result, or an exception, for each of some requests.
-    runs, most
-        How many threads it may have at once, and how many requests one of them takes at a time.
+        Returns one result or one exception per request, in order.
+    workers
+        How many threads of the pool may run `work` at the same time.
+    max_batch
+        The largest number of requests in one call.
     """
 
     def __init__(
         self,
         pool: BoundedPool,
-        work: Callable[[list[J]], list[T | Exception]],
+        work: Callable[[list[BatchRequest]], list[BatchResult | Exception]],
         *,
-        runs: int,
-        most: int,
+        workers: int,
+        max_batch: int,
     ) -> None:
-        self._pool, self._work, self._runs, self._most = pool, work, runs, most
-        self._free = runs
-        self._waiting: deque[tuple[J, asyncio.Future[T]]] = deque()
+        self._pool = pool
+        self._work = work
+        self._workers = workers
+        self._max_batch = max_batch
+        self._free_workers = workers
+        self._waiting: deque[tuple[BatchRequest, asyncio.Future[BatchResult]]] = deque()
 
-    async def run(self, job: J) -> T:
+    async def run(self, request: BatchRequest) -> BatchResult:
         """Return the result of one request, or raise its exception.
 
         Raises
         ------
         Problem
-            503, if as many wait already as may.
+            503, if the pool's queue is full.
         """
-        with self._pool.place():
-            future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-            self._waiting.append((job, future))
-            self._begin()
+        with self._pool.slot():
+            future: asyncio.Future[BatchResult] = asyncio.get_running_loop().create_future()
+            self._waiting.append((request, future))
+            self._start_batches()
             return await future
 
-    def _begin(self) -> None:
-        """Give what waits to the threads that are free, to none more than its share of all."""
-        while self._waiting and self._free:
-            share = min(self._most, -(-len(self._waiting) // self._runs))
-            # Who asked may have gone away.
-            taken = [
-                one for one in (self._waiting.popleft() for _ in range(share)) if not one[1].done()
-            ]
-            jobs, futures = [job for job, _ in taken], [future for _, future in taken]
+    def _start_batches(self) -> None:
+        """Give the waiting requests to the free threads, each at most its share of them."""
+        while self._waiting and self._free_workers:
+            requests, futures = self._next_batch()
             try:
-                running = self._pool.thread(partial(self._work, jobs))
-            except RuntimeError:  # closed meanwhile
+                running = self._pool.submit(partial(self._work, requests))
+            except RuntimeError:  # the pool was closed
                 for future in futures:
                     future.cancel()
             else:
-                self._free -= 1
-                running.add_done_callback(partial(self._end, futures))
+                self._free_workers -= 1
+                running.add_done_callback(partial(self._finish_batch, futures))
 
-    def _end(
-        self, futures: list[asyncio.Future[T]], done: asyncio.Future[list[T | Exception]]
+    def _next_batch(self) -> tuple[list[BatchRequest], list[asyncio.Future[BatchResult]]]:
+        share = math.ceil(len(self._waiting) / self._workers)
+        requests, futures = [], []
+        for _ in range(min(self._max_batch, share)):
+            request, future = self._waiting.popleft()
+            # The client of a completed future has disconnected.
+            if not future.done():
+                requests.append(request)
+                futures.append(future)
+        return requests, futures
+
+    def _finish_batch(
+        self,
+        futures: list[asyncio.Future[BatchResult]],
+        batch: asyncio.Future[list[BatchResult | Exception]],
     ) -> None:
-        self._free += 1
-        failed = None if done.cancelled() else done.exception()
-        for at, future in enumerate(futures):
-            if done.cancelled():
+        self._free_workers += 1
+        if batch.cancelled():
+            for future in futures:
                 future.cancel()
-            elif not future.done():
-                result = failed or done.result()[at]
-                if isinstance(result, BaseException):
-                    future.set_exception(result)
-                else:
-                    future.set_result(result)
-        self._begin()
+        elif error := batch.exception():
+            for future in futures:
+                _resolve(future, error)
+        else:
+            for future, result in zip(futures, batch.result(), strict=True):
+                _resolve(future, result)
+        self._start_batches()
+
+
+def _resolve(future: asyncio.Future[BatchResult], result: BatchResult | BaseException) -> None:
+    if future.done():
+        return
+    if isinstance(result, BaseException):
+        future.set_exception(result)
+    else:
+        future.set_result(result)

@@ -1,51 +1,47 @@
-"""A cache of bounded size: what was used longest ago goes first."""
+"""A thread-safe cache with a bounded total size."""
 
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
+from contextlib import suppress
 from typing import Generic, TypeVar
+
+from cachetools import LRUCache
 
 __all__ = ["SizedCache"]
 
-K = TypeVar("K", bound=Hashable)
-V = TypeVar("V")
+CacheKey = TypeVar("CacheKey", bound=Hashable)
+CacheValue = TypeVar("CacheValue")
 
 
-class SizedCache(Generic[K, V]):
-    """Values by key, each with a weight; many threads may use it.
+class SizedCache(Generic[CacheKey, CacheValue]):
+    """Values by key; the least recently used ones are dropped when the cache is full.
 
     Parameters
     ----------
-    most
-        What all weights together may come to.
+    capacity
+        The largest sum of all sizes.
+    size_of
+        Returns a value's size.
     """
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, capacity: int, size_of: Callable[[CacheValue], int]) -> None:
         self._lock = threading.Lock()
-        self._kept: OrderedDict[K, tuple[V, int]] = OrderedDict()
-        self.weight = 0
+        self._values: LRUCache[CacheKey, CacheValue] = LRUCache(capacity, getsizeof=size_of)
 
-    def get(self, key: K) -> V | None:
-        """Return what is kept under a key, which is now the last to go; or None."""
-        with self._lock:
-            found = self._kept.get(key)
-            if found is None:
-                return None
-            self._kept.move_to_end(key)
-            return found[0]
+    @property
+    def size(self) -> int:
+        """The sum of all sizes."""
+        return int(self._values.currsize)
 
-    def put(self, key: K, value: V, weight: int) -> None:
-        """Keep a value, unless it alone is too heavy."""
+    def get(self, key: CacheKey) -> CacheValue | None:
+        """Return the value of a key, or None; the value becomes the most recently used one."""
         with self._lock:
-            _, before = self._kept.pop(key, (None, 0))
-            self.weight -= before
-            if weight > self._most:
-                return
-            self._kept[key] = value, weight
-            self.weight += weight
-            while self.weight > self._most:
-                _, (_, gone) = self._kept.popitem(last=False)
-                self.weight -= gone
+            value: CacheValue | None = self._values.get(key)
+        return value
+
+    def put(self, key: CacheKey, value: CacheValue) -> None:
+        """Store a value, unless the value alone exceeds the capacity."""
+        with self._lock, suppress(ValueError):
+            self._values[key] = value

@@ -1,4 +1,4 @@
-"""Bounded work: so much at once, so much waiting, and a plain refusal beyond."""
+"""A thread pool that refuses work when its queue is full."""
 
 from __future__ import annotations
 
@@ -8,57 +8,75 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
 
-from lookalike.server.problems import busy
+from lookalike.server.problems import server_busy
 
 __all__ = ["BoundedPool"]
 
-P = ParamSpec("P")
-T = TypeVar("T")
+WorkParams = ParamSpec("WorkParams")
+WorkResult = TypeVar("WorkResult")
 
 
 class BoundedPool:
-    """Threads that do what would hold up the event loop, and a queue before them that is not endless.
+    """Threads for work that would block the event loop, behind a queue of limited length.
+
+    Parameters
+    ----------
+    name
+        Appears in thread names and in the message of a refused request.
+    workers, queue_size
+        The number of threads, and of requests that may wait for one.
 
     Attributes
     ----------
-    inside
-        How many requests are worked on or wait now.
+    in_progress
+        The number of requests that run or wait.
     """
 
-    def __init__(self, name: str, workers: int, waiting: int) -> None:
-        self.inside = 0
-        self._most = workers + waiting
+    def __init__(self, name: str, workers: int, queue_size: int) -> None:
+        self.in_progress = 0
+        self._limit = workers + queue_size
         self._name = name
-        self._pool = ThreadPoolExecutor(workers, name)
+        self._threads = ThreadPoolExecutor(workers, name)
 
-    async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Do something in a thread, and return what it returns.
+    async def run(
+        self,
+        work: Callable[WorkParams, WorkResult],
+        *args: WorkParams.args,
+        **kwargs: WorkParams.kwargs,
+    ) -> WorkResult:
+        """Run a function in a thread and return its result.
 
         Raises
         ------
         Problem
-            503, if as many wait already as may.
+            503, if the queue is full.
         """
-        with self.place():
-            return await self.thread(lambda: work(*args, **kwargs))
+        with self.slot():
+            return await self.submit(lambda: work(*args, **kwargs))
 
     @contextmanager
-    def place(self) -> Iterator[None]:
-        """Count a request as inside; it is refused, as by `run`, if as many wait already as may."""
-        if self.inside >= self._most:
-            raise busy(
-                f"{self.inside} requests are before this one ({self._name}). Try again in a moment."
+    def slot(self) -> Iterator[None]:
+        """Count a request as in progress.
+
+        Raises
+        ------
+        Problem
+            503, if the queue is full.
+        """
+        if self.in_progress >= self._limit:
+            raise server_busy(
+                f"{self.in_progress} requests are waiting ({self._name}). Try again in a moment."
             )
-        self.inside += 1
+        self.in_progress += 1
         try:
             yield
         finally:
-            self.inside -= 1
+            self.in_progress -= 1
 
-    def thread(self, work: Callable[[], T]) -> asyncio.Future[T]:
-        """Do something in the next free thread, for requests that have their place."""
-        return asyncio.get_running_loop().run_in_executor(self._pool, work)
+    def submit(self, work: Callable[[], WorkResult]) -> asyncio.Future[WorkResult]:
+        """Run a function in the next free thread, for a request that holds a slot."""
+        return asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     def close(self) -> None:
-        """Begin nothing more."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        """Cancel waiting work and accept no more."""
+        self._threads.shutdown(wait=False, cancel_futures=True)

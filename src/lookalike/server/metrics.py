@@ -1,9 +1,9 @@
-"""What the server counts, for Prometheus."""
+"""Metrics for Prometheus."""
 
 from __future__ import annotations
 
 import time
-from functools import partial
+from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily
@@ -14,13 +14,14 @@ from lookalike.server.problems import Problem
 from lookalike.server.settings import API
 from lookalike.server.state import ServerState
 
-__all__ = ["Counted", "Metrics"]
+__all__ = ["CountRequests", "Metrics"]
 
-_SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
+_BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
+_METHODS = {"GET", "HEAD", "POST", "DELETE", "OPTIONS"}
 
 
 class Metrics:
-    """A server's counters, in a registry of their own."""
+    """The metrics of one server."""
 
     def __init__(self, state: ServerState) -> None:
         self._registry = CollectorRegistry()
@@ -31,23 +32,28 @@ class Metrics:
             registry=self._registry,
         )
         self._seconds = Histogram(
-            "lookalike_request_seconds", "Time to the end of an answer.", ["route"], buckets=_SECONDS,
-            registry=self._registry,
-        )  # fmt: skip
-        for name, pool in (("pictures", state.work), ("reading", state.read)):
-            gauge = Gauge(
-                f"lookalike_{name}_inside",
-                "Requests being worked on or waiting.",
-                registry=self._registry,
-            )
-            gauge.set_function(partial(getattr, pool, "inside"))
-        memory = Gauge(
-            "lookalike_uploads_bytes",
-            "Memory of pictures that clients sent.",
+            "lookalike_request_seconds",
+            "Time to the end of the response.",
+            ["route"],
+            buckets=_BUCKETS,
             registry=self._registry,
         )
-        memory.set_function(lambda: state.uploads.weight)
-        self._registry.register(_Collections(state))
+        self._add_gauge(
+            "lookalike_image_requests_in_progress",
+            "Requests that decode or embed images, running or waiting.",
+            lambda: state.image_pool.in_progress,
+        )
+        self._add_gauge(
+            "lookalike_read_requests_in_progress",
+            "Requests that read or compare rows, running or waiting.",
+            lambda: state.read_pool.in_progress,
+        )
+        self._add_gauge(
+            "lookalike_uploads_bytes",
+            "Memory of uploaded images.",
+            lambda: state.uploads.memory,
+        )
+        self._registry.register(_CollectionSizes(state))
 
     def count(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count a request."""
@@ -55,61 +61,64 @@ class Metrics:
         self._seconds.labels(route).observe(seconds)
 
     def text(self) -> bytes:
-        """Return everything in Prometheus's own format."""
+        """Return all metrics in the format of Prometheus."""
         return generate_latest(self._registry)
 
+    def _add_gauge(self, name: str, description: str, value: Callable[[], float]) -> None:
+        gauge = Gauge(name, description, registry=self._registry)
+        gauge.set_function(value)
 
-class Counted:
-    """Count every request by its route, its status and its time."""
+
+class CountRequests:
+    """Middleware that counts every request by method, route, status and time."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
-        self._app, self._metrics = app, metrics
+        self._app = app
+        self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on."""
+        """Handle a request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        began, status = time.perf_counter(), 500
+        start = time.perf_counter()
+        status = 500
 
-        async def sent(message: Message) -> None:
+        async def send_and_note_status(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
             await send(message)
 
         try:
-            await self._app(scope, receive, sent)
+            await self._app(scope, receive, send_and_note_status)
         finally:
-            # A method or path that is not known would make a new counter each time.
+            # Unknown methods and paths share one counter; otherwise clients could add any number.
+            method = scope["method"] if scope["method"] in _METHODS else "other"
             route = getattr(scope.get("route"), "path", "other").removeprefix(API)
-            method = (
-                scope["method"]
-                if scope["method"] in {"GET", "HEAD", "POST", "DELETE", "OPTIONS"}
-                else "other"
-            )
-            self._metrics.count(method, route, status, time.perf_counter() - began)
+            self._metrics.count(method, route, status, time.perf_counter() - start)
 
 
-class _Collections(Collector):
-    """How large each collection is, asked when the counters are read."""
+class _CollectionSizes(Collector):
+    """The size and version of each collection, read when the metrics are requested."""
 
     def __init__(self, state: ServerState) -> None:
         self._state = state
 
     def collect(self) -> list[GaugeMetricFamily]:
         """Return a gauge of images and one of versions."""
+        labels = ["collection"]
         images = GaugeMetricFamily(
-            "lookalike_collection_images", "Images of a collection.", labels=["collection"]
+            "lookalike_collection_images", "Images of a collection.", labels=labels
         )
-        version = GaugeMetricFamily(
-            "lookalike_collection_version", "Its table's version.", labels=["collection"]
+        versions = GaugeMetricFamily(
+            "lookalike_collection_version", "Version of a collection.", labels=labels
         )
-        for name, served in self._state.registry.collections.items():
+        for name, collection in self._state.registry.collections.items():
             try:
-                view = served.view()
+                view = collection.view()
             except Problem:
                 continue
             images.add_metric([name], len(view.row_cache))
-            version.add_metric([name], view.collection.version)
-        return [images, version]
+            versions.add_metric([name], view.table.version)
+        return [images, versions]

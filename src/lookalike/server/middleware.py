@@ -1,4 +1,8 @@
-"""What every request passes before anything else, and what every answer carries."""
+"""Checks that every request passes before its route, and headers that every response carries.
+
+From the outside in: `SecurityHeaders`, `HostCheck`, Starlette's `CORSMiddleware` if pages of other
+origins are allowed, `AccessCheck` and `BodyLimits`. docs/api.md describes the rules for users.
+"""
 
 from __future__ import annotations
 
@@ -8,263 +12,334 @@ import re
 import time
 from http.cookies import CookieError, SimpleCookie
 
+from fastapi import FastAPI
 from starlette.datastructures import Headers
-from starlette.responses import Response
+from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from lookalike.server.problems import Problem, busy, response
-from lookalike.server.settings import API, Settings
+from lookalike.server.problems import Problem, problem_response, server_busy
+from lookalike.server.settings import API, ServerSettings
 
-__all__ = ["COOKIE", "Guard", "host_name"]
+__all__ = [
+    "TOKEN_COOKIE",
+    "AccessCheck",
+    "BodyLimits",
+    "HostCheck",
+    "SecurityHeaders",
+    "add_middleware",
+    "host_name",
+]
 
-COOKIE = "lookalike"
-# Bodies of all requests together may take so many times the largest one.
-_BODIES = 8
+TOKEN_COOKIE = "lookalike"  # noqa: S105 (the name of a cookie)
+
+# The bodies of all requests together may take this multiple of the largest body.
+_MAX_BODIES = 8
 _DRAIN_SECONDS = 2.0
+# A host name or a bracketed IPv6 address, and a port.
 _HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\s\[\]@:/?#,]+))(?::[0-9]*)?")
 
-_PAGE_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+_PAGE_POLICY = "; ".join(
+    [
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' blob: data:",
+        "connect-src 'self'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+    ]
 )
 _DATA_POLICY = "default-src 'none'; frame-ancestors 'none'; sandbox"
-_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
-    "Cache-Control": "no-store",
+_COMMON_HEADERS = {
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=()",
+    "cache-control": "no-store",
 }
 
 
-def _raw(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
-    """Return headers as they are sent."""
-    return [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+def add_middleware(app: FastAPI, settings: ServerSettings) -> None:
+    """Add all checks to an app."""
+    # Starlette runs the middleware that is added last first.
+    app.add_middleware(BodyLimits, settings=settings)
+    app.add_middleware(AccessCheck, settings=settings)
+    if settings.origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.origins,
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["Authorization", "Content-Type"],
+        )
+    app.add_middleware(HostCheck, settings=settings)
+    app.add_middleware(SecurityHeaders, settings=settings)
 
 
-_PAGE_HEADERS = _raw({**_HEADERS, "Content-Security-Policy": _PAGE_POLICY})
-_DATA_HEADERS = _raw({**_HEADERS, "Content-Security-Policy": _DATA_POLICY})
+class SecurityHeaders:
+    """Add the headers that prevent browsers from misusing a response.
 
-
-class Guard:
-    """Refuse what does not come from where it should, or is too large or too slow; see docs/api.md.
-
-    In this order: the Host header, where the request comes from, the token, the body as it arrives.
+    Headers that the response already has are kept.
     """
 
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+    def __init__(self, app: ASGIApp, settings: ServerSettings) -> None:
         self._app = app
-        self._settings = settings
-        self._held = 0
+        self._origins = settings.origins
+        self._page_headers = _encode({**_COMMON_HEADERS, "content-security-policy": _PAGE_POLICY})
+        self._data_headers = _encode({**_COMMON_HEADERS, "content-security-policy": _DATA_POLICY})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or refuse it."""
+        """Handle a request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        path = scope["path"].removeprefix(scope.get("root_path", ""))
-        headers = Headers(scope=scope)
-        sender = _Sender(send, path, _shared(self._settings, headers))
-        body = _Body(receive, self._settings, self)
-        try:
-            self._check(scope, path, headers, body)
-            app = Response(status_code=204) if self._is_preflight(scope, headers) else self._app
-            await app(scope, body, sender)
-        except Problem as problem:
-            await body.drain()
-            await response(problem, scope["path"])(scope, receive, sender)
-        finally:
-            self._held -= body.received
+        path = _path(scope)
+        is_page = path == "/" or path.startswith("/static/")
+        security_headers = self._page_headers if is_page else self._data_headers
+        resource_policy = self._resource_policy(scope)
 
-    def take(self, count: int) -> None:
-        """Count bytes that are held; refuse them if all requests together hold too many."""
-        self._held += count
-        if self._held > _BODIES * self._settings.max_upload:
-            raise busy("The pictures of other requests are being taken in. Try again in a moment.")
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = list(message["headers"])
+                names = {name for name, _ in headers}
+                headers.append(resource_policy)
+                headers += [pair for pair in security_headers if pair[0] not in names]
+                message["headers"] = headers
+            await send(message)
 
-    def _check(self, scope: Scope, path: str, headers: Headers, body: _Body) -> None:
-        self._check_host(headers)
-        if self._is_preflight(scope, headers):
-            return
-        if scope["method"] not in {"GET", "HEAD", "OPTIONS"}:
-            self._check_origin(headers)
-        self._check_token(path, headers)
-        body.announced(headers)
+        await self._app(scope, receive, send_with_headers)
 
-    def _is_preflight(self, scope: Scope, headers: Headers) -> bool:
-        """Tell whether a browser asks whether a page of an allowed origin may ask."""
-        asked = scope["method"] == "OPTIONS" and "access-control-request-method" in headers
-        return asked and headers.get("origin") in self._settings.origins
+    def _resource_policy(self, scope: Scope) -> tuple[bytes, bytes]:
+        """Let pages of allowed origins load a response, and no others."""
+        origin = Headers(scope=scope).get("origin") if self._origins else None
+        policy = b"cross-origin" if origin in self._origins else b"same-origin"
+        return b"cross-origin-resource-policy", policy
 
-    def _check_host(self, headers: Headers) -> None:
-        hosts = self._settings.hosts
-        name = host_name(headers.get("host", ""))
-        if len(headers.getlist("host")) != 1 or (hosts is not None and name not in hosts):
-            raise Problem(
-                421,
-                "Not the name of this server",
-                f"This server does not answer to the name {name[:100]!r}. "
-                "Use the address that it printed, or start it with --allow-host NAME.",
-            )
 
-    def _check_origin(self, headers: Headers) -> None:
+class HostCheck:
+    """Refuse requests under another host name, such as one that was rebound to this machine.
+
+    Starlette's TrustedHostMiddleware does not handle IPv6 addresses, upper case and repeated Host
+    headers, and does not answer with a problem.
+    """
+
+    def __init__(self, app: ASGIApp, settings: ServerSettings) -> None:
+        self._app = app
+        self._hosts = settings.hosts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle a request."""
+        if scope["type"] == "http":
+            hosts = Headers(scope=scope).getlist("host")
+            name = host_name(hosts[0]) if hosts else ""
+            if len(hosts) != 1 or (self._hosts is not None and name not in self._hosts):
+                await _refuse(_unknown_host(name), scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+
+class AccessCheck:
+    """Refuse requests from pages of other sites, and requests without the token."""
+
+    def __init__(self, app: ASGIApp, settings: ServerSettings) -> None:
+        self._app = app
+        self._origins = settings.origins
+        self._token = settings.token
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle a request."""
+        if scope["type"] == "http":
+            headers = Headers(scope=scope)
+            problem = None
+            if scope["method"] not in {"GET", "HEAD", "OPTIONS"}:
+                problem = self._check_origin(headers)
+            problem = problem or self._check_token(_path(scope), headers)
+            if problem is not None:
+                await _refuse(problem, scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+    def _check_origin(self, headers: Headers) -> Problem | None:
         origin = headers.get("origin")
-        own = (
-            origin is None
-            or _same_place(origin, headers.get("host", ""))
-            or origin in self._settings.origins
+        if origin in self._origins:
+            return None
+        is_own_page = origin is None or _is_same_host(origin, headers.get("host", ""))
+        if is_own_page and headers.get("sec-fetch-site", "none") in {"same-origin", "none"}:
+            return None
+        return Problem(
+            403,
+            "Cross-site request",
+            "Pages of another site cannot use this server. "
+            "To allow one, start the server with --allow-origin ORIGIN.",
         )
-        site = headers.get("sec-fetch-site", "none")
-        if not own or (
-            site not in {"same-origin", "none"} and origin not in self._settings.origins
-        ):
-            raise Problem(
-                403,
-                "Not from another site",
-                "A page of another site may not change or ask anything here. "
-                "If it is yours, start the server with --allow-origin ORIGIN.",
-            )
 
-    def _check_token(self, path: str, headers: Headers) -> None:
-        token = self._settings.token
-        if (
-            token is None
-            or not (path.startswith(f"{API}/") or path == "/metrics")
-            or path == f"{API}/health"
-        ):
+    def _check_token(self, path: str, headers: Headers) -> Problem | None:
+        if self._token is None or not _needs_token(path):
+            return None
+        scheme, _, credentials = headers.get("authorization", "").partition(" ")
+        sent = credentials.strip() if scheme.lower() == "bearer" else _cookie_token(headers)
+        if hmac.compare_digest(sent.encode(), self._token.encode()):
+            return None
+        return Problem(
+            401,
+            "Token required",
+            "The request has no valid token. Open the address that the server printed, which ends "
+            "in ?token=..., or send the header Authorization: Bearer TOKEN.",
+            headers={"WWW-Authenticate": "Bearer"},
+        )
+
+
+class BodyLimits:
+    """Limit the size and the duration of each request body, and the size of all bodies together."""
+
+    def __init__(self, app: ASGIApp, settings: ServerSettings) -> None:
+        self._app = app
+        self._max_bytes = settings.max_upload
+        self._seconds = settings.body_seconds
+        self._bytes_in_memory = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle a request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
             return
-        scheme, _, shown = headers.get("authorization", "").partition(" ")
-        given = shown.strip() if scheme.lower() == "bearer" else _cookie(headers)
-        if not hmac.compare_digest(given.encode(), token.encode()):
-            raise Problem(
-                401,
-                "A token is needed",
-                "Open the address that the server printed when it started, which ends in ?token=..., or send it in the "
-                "header Authorization: Bearer TOKEN.",
-                headers={"WWW-Authenticate": "Bearer"},
-            )
+        headers = Headers(scope=scope)
+        length = headers.get("content-length", "0")
+        if length.isdigit() and int(length[:20]) > self._max_bytes:
+            await _refuse(self._too_large(), scope, receive, send)
+            return
+        has_body = length != "0" or "transfer-encoding" in headers
+        if not has_body:
+            await self._app(scope, receive, send)
+            return
+        body = _LimitedBody(receive, self)
+        try:
+            await self._app(scope, body, send)
+        finally:
+            self._bytes_in_memory -= body.received
+
+    def _too_large(self) -> Problem:
+        return Problem(
+            413,
+            "Content too large",
+            f"The request body has more than {self._max_bytes / (1 << 20):g} MB. Send a smaller "
+            "image, or start the server with --max-upload MB.",
+            headers={"Connection": "close"},
+        )
+
+    def _too_slow(self) -> Problem:
+        return Problem(
+            408,
+            "Request timeout",
+            f"The request body did not arrive within {self._seconds:g} seconds. Send it again.",
+            headers={"Connection": "close"},
+        )
 
 
-class _Body:
-    """A request's body as it arrives, within bounds of size and time.
+class _LimitedBody:
+    """The body of one request; exceeding a limit raises a Problem, which the app answers.
 
     Attributes
     ----------
     received
-        Bytes so far.
+        The number of bytes so far.
     """
 
-    def __init__(self, receive: Receive, settings: Settings, guard: Guard) -> None:
+    def __init__(self, receive: Receive, limits: BodyLimits) -> None:
         self.received = 0
-        self._receive, self._most, self._guard = receive, settings.max_upload, guard
-        self._until = time.monotonic() + settings.body_seconds
-        self._seconds = settings.body_seconds
+        self._receive = receive
+        self._limits = limits
+        self._deadline = time.monotonic() + limits._seconds
         self._ended = False
-
-    def announced(self, headers: Headers) -> None:
-        """Refuse a body that says beforehand that it is too large."""
-        length = headers.get("content-length", "0")
-        self._ended = length == "0" and "transfer-encoding" not in headers
-        if length.isdigit() and int(length[:20]) > self._most:
-            raise self._too_large()
 
     async def __call__(self) -> Message:
         """Return the next part of the body."""
         if self._ended:
             return await self._receive()
         try:
-            async with asyncio.timeout(self._until - time.monotonic()):
+            async with asyncio.timeout(self._deadline - time.monotonic()):
                 message = await self._receive()
         except TimeoutError:
             self._ended = True
-            raise Problem(
-                408,
-                "Too slow",
-                f"The request's body did not arrive within {self._seconds:g} seconds. Send it again.",
-                headers={"Connection": "close"},
-            ) from None
-        self._ended = message["type"] != "http.request" or not message.get("more_body", False)
-        count = len(message.get("body", b""))
-        self.received += count
-        self._guard.take(count)
-        if self.received > self._most:
-            await self.drain()
-            raise self._too_large()
+            raise self._limits._too_slow() from None
+        self._ended = not message.get("more_body", False)
+        await self._count(len(message.get("body", b"")))
         return message
 
-    async def drain(self) -> None:
-        """Read on for a little while, and forget what comes: who still sends sees an answer only after that."""
-        try:
-            async with asyncio.timeout(_DRAIN_SECONDS):
-                while not self._ended:
-                    message = await self._receive()
-                    self._ended = message["type"] != "http.request" or not message.get(
-                        "more_body", False
-                    )
-        except TimeoutError:
-            pass
-
-    def _too_large(self) -> Problem:
-        return Problem(
-            413,
-            "Too large",
-            f"The request's body has more than {self._most / (1 << 20):g} MB. Send a smaller picture, "
-            "or start the server with --max-upload MB.",
-            headers={"Connection": "close"},
-        )
-
-
-class _Sender:
-    """Adds to each answer the headers that keep it from being misused, but for those that it has already."""
-
-    def __init__(self, send: Send, path: str, extra: dict[str, str]) -> None:
-        self._send = send
-        shown = path == "/" or path.startswith("/static/")
-        # The first of a name holds.
-        self._headers = [*_raw(extra), *(_PAGE_HEADERS if shown else _DATA_HEADERS)]
-
-    async def __call__(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            headers = list(message["headers"])
-            names = {name for name, _ in headers}
-            for name, value in self._headers:
-                if name not in names:
-                    headers.append((name, value))
-                    names.add(name)
-            message["headers"] = headers
-        await self._send(message)
+    async def _count(self, size: int) -> None:
+        limits = self._limits
+        self.received += size
+        limits._bytes_in_memory += size
+        if limits._bytes_in_memory > _MAX_BODIES * limits._max_bytes:
+            detail = "The server is receiving other large requests. Try again in a moment."
+            raise server_busy(detail)
+        if self.received > limits._max_bytes:
+            if not self._ended:
+                await _drain(self._receive)
+            raise limits._too_large()
 
 
 def host_name(host: str) -> str:
-    """Return the name in a Host header, in small letters, without port and brackets; an empty text if there is none."""
-    found = _HOST.fullmatch(host)
-    return (found[1] or found[2]).lower() if found else ""
+    """Return the lower-case name in a Host header, or "" if the header is malformed."""
+    parsed = _HOST.fullmatch(host)
+    return (parsed[1] or parsed[2]).lower() if parsed else ""
 
 
-def _shared(settings: Settings, headers: Headers) -> dict[str, str]:
-    """Return the headers that let a page of an allowed origin ask and read the answer."""
-    origin = headers.get("origin")
-    if origin is None or origin not in settings.origins:
-        return {}
-    return {
-        "Access-Control-Allow-Origin": origin,
-        "Access-Control-Allow-Methods": "GET, POST, DELETE",
-        "Access-Control-Allow-Headers": "Authorization, Content-Type",
-        "Cross-Origin-Resource-Policy": "cross-origin",
-        "Vary": "Origin",
-    }
+def _unknown_host(name: str) -> Problem:
+    return Problem(
+        421,
+        "Unknown host name",
+        f"The server does not accept the host name {name[:100]!r}. Use the address that it "
+        "printed, or start it with --allow-host NAME.",
+    )
 
 
-def _same_place(origin: str, host: str) -> bool:
-    """Tell whether an origin is the host asked, whatever the scheme: a proxy may have taken TLS off."""
+def _needs_token(path: str) -> bool:
+    if path == f"{API}/health":
+        return False
+    return path.startswith(f"{API}/") or path == "/metrics"
+
+
+def _is_same_host(origin: str, host: str) -> bool:
+    """Compare without the scheme, because a proxy may handle TLS."""
     return origin.partition("://")[2].lower() == host.lower()
 
 
-def _cookie(headers: Headers) -> str:
+def _cookie_token(headers: Headers) -> str:
     try:
-        found = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+        cookie = SimpleCookie(headers.get("cookie", "")).get(TOKEN_COOKIE)
     except CookieError:
         return ""
-    return found.value if found else ""
+    return cookie.value if cookie else ""
+
+
+def _path(scope: Scope) -> str:
+    """Return the path without the prefix of a proxy."""
+    path: str = scope["path"]
+    return path.removeprefix(scope.get("root_path", ""))
+
+
+def _encode(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
+    return [(name.encode(), value.encode()) for name, value in headers.items()]
+
+
+async def _refuse(problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer with a problem instead of calling the app."""
+    headers = Headers(scope=scope)
+    if headers.get("content-length", "0") != "0" or "transfer-encoding" in headers:
+        await _drain(receive)
+    await problem_response(problem, scope["path"])(scope, receive, send)
+
+
+async def _drain(receive: Receive) -> None:
+    """Discard the rest of a body for a short time.
+
+    A client that is still sending reads the response only afterwards.
+    """
+    try:
+        async with asyncio.timeout(_DRAIN_SECONDS):
+            while (await receive()).get("more_body", False):
+                pass
+    except TimeoutError:
+        pass

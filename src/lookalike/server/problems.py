@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 has them: ``application/problem+json``, whose ``detail`` is a sentence for the user."""
+"""Errors as RFC 9457 problem details: ``application/problem+json``."""
 
 from __future__ import annotations
 
@@ -22,31 +22,37 @@ from lookalike.errors import (
     SpaceError,
 )
 
-__all__ = ["Problem", "busy", "handle", "invalid", "response"]
+__all__ = [
+    "Problem",
+    "add_exception_handlers",
+    "invalid_request",
+    "problem_response",
+    "server_busy",
+]
 
-_log = logging.getLogger("lookalike.server")
-
-# The first kind that an error is of decides.
+# The status and title of each kind of error; the first matching row applies.
 _STATUS: tuple[tuple[type[LookalikeError], int, str], ...] = (
-    (SpaceError, 404, "No such Space"),
-    (ImageError, 422, "Not a picture that can be read"),
-    (InputError, 422, "The request cannot be answered"),
-    (CollectionError, 503, "The collection cannot be read"),
-    (LookalikeError, 503, "The server cannot do this now"),
+    (SpaceError, 404, "Space not found"),
+    (ImageError, 422, "Unreadable image"),
+    (InputError, 422, "Invalid request"),
+    (CollectionError, 503, "Collection unavailable"),
+    (LookalikeError, 503, "Service unavailable"),
 )
+_MAX_LISTED_ERRORS = 20
 
 
 class Problem(Exception):  # noqa: N818 (the word of RFC 9457)
-    """What went wrong, as the client is told.
+    """An error response.
 
     Attributes
     ----------
     status, title, detail
-        The HTTP status, its kind in a few words, and a sentence: what was given, what was expected, what to do next.
+        The HTTP status, a short name, and one or two sentences: the input, the expectation, the
+        next step.
     errors
-        For each part of the request that is wrong: where it is, and why.
+        The invalid parts of the request, each as ``{"where": ..., "reason": ...}``.
     headers
-        Of the answer.
+        Headers of the response.
     """
 
     def __init__(
@@ -59,33 +65,32 @@ class Problem(Exception):  # noqa: N818 (the word of RFC 9457)
         headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(detail)
-        self.status, self.title, self.detail = status, title, detail
-        self.errors, self.headers = errors, dict(headers or {})
+        self.status = status
+        self.title = title
+        self.detail = detail
+        self.errors = errors
+        self.headers = dict(headers or {})
 
 
-def busy(detail: str) -> Problem:
-    """Return the problem of a server that has as much to do as it takes on."""
+def server_busy(detail: str) -> Problem:
+    """Return the problem of a server whose queue is full."""
     return Problem(503, "Busy", detail, headers={"Retry-After": "1"})
 
 
-def invalid(errors: Sequence[Any]) -> Problem:
-    """Return the problem of a request that is not what the interface says; `errors` as pydantic lists them."""
-    listed = [
-        {"where": ".".join(map(str, error["loc"])), "reason": str(error["msg"])}
-        for error in errors[:20]
-    ]
-    first = listed[0] if listed else {"where": "", "reason": "it cannot be read"}
-    place = f" at {first['where']}" if first["where"] else ""
-    return Problem(
-        422,
-        "Not a valid request",
-        f"The request is not valid{place}: {first['reason']}.",
-        errors=listed,
-    )
+def invalid_request(errors: Sequence[Any]) -> Problem:
+    """Return the problem of a request that violates the schema; `errors` as pydantic lists them."""
+    listed = []
+    for error in errors[:_MAX_LISTED_ERRORS]:
+        where = ".".join(map(str, error["loc"]))
+        listed.append({"where": where, "reason": str(error["msg"])})
+    first = listed[0] if listed else {"where": "", "reason": "it cannot be parsed"}
+    location = f" at {first['where']}" if first["where"] else ""
+    detail = f"The request is invalid{location}: {first['reason']}."
+    return Problem(422, "Invalid request", detail, errors=listed)
 
 
-def response(problem: Problem, instance: str) -> Response:
-    """Return a problem as what is sent."""
+def problem_response(problem: Problem, instance: str) -> Response:
+    """Return the response for a problem; `instance` is the path of the request."""
     body: dict[str, Any] = {
         "type": "about:blank",
         "title": problem.title,
@@ -103,47 +108,44 @@ def response(problem: Problem, instance: str) -> Response:
     )
 
 
-def handle(app: FastAPI) -> None:
-    """Let every error of an app be answered as a problem."""
+def add_exception_handlers(app: FastAPI) -> None:
+    """Answer every exception of an app with a problem."""
 
-    async def answer(request: Request, error: Exception) -> Response:
-        problem = _problem(error)
-        if problem.status == 405:
-            problem.headers["Allow"] = _methods(app, request)
-        return response(problem, request.scope["path"])
+    async def handle(request: Request, error: Exception) -> Response:
+        problem = _to_problem(error)
+        if problem.status == HTTPStatus.METHOD_NOT_ALLOWED:
+            problem.headers["Allow"] = _allowed_methods(app, request)
+        return problem_response(problem, request.scope["path"])
 
     for kind in (Problem, HTTPException, RequestValidationError, LookalikeError, Exception):
-        app.add_exception_handler(kind, answer)
+        app.add_exception_handler(kind, handle)
 
 
-def _methods(app: FastAPI, request: Request) -> str:
-    """Return the methods that a path knows: those of all of its routes, where the error names only the first's."""
-    path = getattr(request.scope.get("route"), "path", "")
-    known = (name for name in app.openapi()["paths"] if name.endswith(path))
-    return (
-        ", ".join(method.upper() for name in known for method in app.openapi()["paths"][name])
-        or "GET"
-    )
+def _allowed_methods(app: FastAPI, request: Request) -> str:
+    """Return the methods of all routes of a path; the exception names those of one route only."""
+    route_path = getattr(request.scope.get("route"), "path", "")
+    methods = []
+    for path, operations in app.openapi()["paths"].items():
+        if path.endswith(route_path):
+            methods += [method.upper() for method in operations]
+    return ", ".join(methods) or "GET"
 
 
-def _problem(error: Exception) -> Problem:
+def _to_problem(error: Exception) -> Problem:
     if isinstance(error, Problem):
         return error
     if isinstance(error, RequestValidationError):
-        return invalid(error.errors())
+        return invalid_request(error.errors())
     if isinstance(error, HTTPException):
         title = HTTPStatus(error.status_code).phrase
         return Problem(error.status_code, title, f"{error.detail}.", headers=error.headers)
     if isinstance(error, ClientDisconnect):
-        return Problem(400, "Cut short", "The connection ended before the request did.")
+        detail = "The connection was closed before the request was complete. Send it again."
+        return Problem(400, "Incomplete request", detail)
     for kind, status, title in _STATUS:
         if isinstance(error, kind):
-            return Problem(
-                status, title, str(error), headers={"Retry-After": "5"} if status == 503 else None
-            )
-    _log.error("an unforeseen error", exc_info=error)
-    return Problem(
-        500,
-        "An error of the server",
-        "Something went wrong that should not; the server's log says what.",
-    )
+            headers = {"Retry-After": "5"} if status == HTTPStatus.SERVICE_UNAVAILABLE else None
+            return Problem(status, title, str(error), headers=headers)
+    logging.getLogger("lookalike.server").error("unexpected error", exc_info=error)
+    detail = "An unexpected error occurred. The server's log has the details."
+    return Problem(500, "Internal server error", detail)

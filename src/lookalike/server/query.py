@@ -1,4 +1,4 @@
-"""From a question, as the interface takes it, to a vector in a Space and to an answer."""
+"""The path of a query from a request to its result."""
 
 from __future__ import annotations
 
@@ -7,167 +7,206 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import numpy as np
-import numpy.typing as npt
-
-from lookalike.retrieval.query import VectorQuery, WeightedQuery
-from lookalike.retrieval.ranking import PLAIN
-from lookalike.retrieval.search import Searcher
+from lookalike.retrieval.query import Encoder, RowQuery, WeightedQuery
+from lookalike.retrieval.search import Searcher, SearchRequest
 from lookalike.server.problems import Problem
 from lookalike.server.registry import CollectionView
-from lookalike.server.schemas import Example, Question, RowExample, Search, UploadExample
+from lookalike.server.schemas import (
+    ExampleBody,
+    QueryBody,
+    RowExample,
+    SearchBody,
+    UploadExample,
+)
 from lookalike.server.state import ServerState
-from lookalike.server.uploads import EmbedRequest, Upload
+from lookalike.server.uploads import EmbedRequest, Upload, Uploads
+from lookalike.store.view import View
+from lookalike.types import Ids, VectorsF16
 
-__all__ = ["ResolvedQuery", "ask", "found", "no_row", "vector_of"]
+__all__ = ["ResolvedQuery", "UploadQuery", "row_not_found", "run_query", "search_response"]
 
-T = TypeVar("T")
+QueryResult = TypeVar("QueryResult")
 
-# Bytes: others do not wait for what may take long to decode.
-_SMALL_FILE = 1 << 20
+# Larger files do not share a batch, because other requests would wait while they are decoded.
+_MAX_BATCHED_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class UploadQuery:
+    """A query by an uploaded image, whose vector is computed at most once."""
+
+    upload: Upload
+    uploads: Uploads
+
+    def encode(self, encoder: Encoder) -> VectorsF16:
+        """Return the vector of the image, float16 ``[dim]``."""
+        return self.uploads.vector(self.upload, encoder)
+
+    def own_rows(self, view: View) -> Ids:
+        """Return all rows with the image's content."""
+        return view.ids_with_content(bytes.fromhex(self.upload.sha256))
 
 
 @dataclass(slots=True)
 class ResolvedQuery:
-    """A question as it was understood.
+    """A query whose examples were looked up.
 
     Attributes
     ----------
     view, searcher
-        Where it is asked.
-    plus, minus
-        What it names, pictures or rows, each with its weight.
+        The collection and the Space to search.
+    positive, negative
+        The queries of each side.
     uploads
-        The pictures that came with it, whether it names them or not.
+        The images sent with the request, whether they are examples or not.
     """
 
     view: CollectionView
     searcher: Searcher
-    plus: list[tuple[Upload | int, float]]
-    minus: list[tuple[Upload | int, float]]
+    positive: list[WeightedQuery]
+    negative: list[WeightedQuery]
     uploads: list[Upload]
 
-    def own_rows(self) -> npt.NDArray[np.int64]:
-        """Return the ids of the rows that it names, and of those with the content of a picture that it names."""
-        named = [one for one, _ in (*self.plus, *self.minus)]
-        same = [
-            self.view.collection.ids_with_content(bytes.fromhex(one.sha256))
-            for one in named
-            if isinstance(one, Upload)
-        ]
-        rows = np.array([one for one in named if not isinstance(one, Upload)], np.int64)
-        return np.unique(np.concatenate([rows, *same]))
+    def vector(self) -> VectorsF16:
+        """Return the one vector that stands for all examples, float16 ``[dim]``."""
+        return self.searcher.encode(self.positive, self.negative)
 
 
-async def ask(
+async def run_query(
     state: ServerState,
-    question: Question,
-    pictures: list[bytes],
-    use: Callable[[ResolvedQuery], T],
+    body: QueryBody,
+    images: list[bytes],
+    use: Callable[[ResolvedQuery], QueryResult],
     *,
-    quick: bool = False,
+    batchable: bool = False,
     heavy: bool = False,
-) -> T:
-    """Take in a question and its pictures, and return what `use` makes of it, all in one thread.
+) -> QueryResult:
+    """Resolve a query and return the result of `use`, all in one thread.
 
-    What a network has to see, and what is `heavy` itself, waits for its turn behind other pictures; no other does.
-    What is `quick`, with one picture in a small file, may share a thread's turn with others of the kind.
+    Queries that need a Model run in the image pool, all others in the read pool.
+
+    Parameters
+    ----------
+    state, body, images
+        The server, the query, and the images sent with it.
+    use
+        Receives the resolved query.
+    batchable
+        Whether `use` is fast enough to share a thread's turn with other requests. This applies to
+        queries with one small image.
+    heavy
+        Whether `use` is so slow that it belongs in the image pool in any case.
+
+    Raises
+    ------
+    Problem
+        404, 422 or 503, if an example does not exist, the query is empty, or the pool is full.
     """
-    view = state.registry.view(question.collection)
-    searcher = view.searcher(question.space)
+    view = state.registry.view(body.collection)
+    searcher = view.searcher(body.space)
 
-    def whole(uploads: list[Upload]) -> T:
-        plus, minus = (
-            [(_named(state, view, one, uploads), one.weight) for one in side]
-            for side in (question.plus, question.minus)
+    def resolve_and_use(uploads: list[Upload]) -> QueryResult:
+        positive = _resolve(state, view, body.plus, uploads)
+        negative = _resolve(state, view, body.minus, uploads)
+        return use(ResolvedQuery(view, searcher, positive, negative, uploads))
+
+    if not body.plus:
+        detail = "The query has no positive example: plus is empty. Add at least one."
+        raise Problem(422, "Empty query", detail)
+    if not heavy and not images and _is_embedded(state, body, searcher):
+        return await state.read_pool.run(resolve_and_use, [])
+    request = EmbedRequest(images, searcher, resolve_and_use)
+    result: QueryResult
+    if batchable and len(images) == 1 and len(images[0]) <= _MAX_BATCHED_BYTES:
+        result = await state.embed_batcher.run(request)
+    else:
+        result = await state.image_pool.run(state.uploads.run_one, request)
+    return result
+
+
+def search_response(query: ResolvedQuery, body: SearchBody, start: float) -> dict[str, Any]:
+    """Search, and return the fields of a `SearchResponse`.
+
+    Parameters
+    ----------
+    query, body
+        The query, and the request that it comes from.
+    start
+        The time at which the request arrived, by `time.perf_counter`.
+    """
+    if body.where is not None:
+        query.view.check_filter(body.where)
+    neighbors = query.searcher.find(
+        SearchRequest(
+            query.positive,
+            query.negative,
+            k=body.k,
+            where=body.where,
+            exclude_self=body.not_self,
+            exact=body.exact,
         )
-        return use(ResolvedQuery(view, searcher, plus, minus, uploads))
-
-    if not question.plus:
-        raise Problem(
-            422, "Nothing to search by", "The question names no picture to be like: plus is empty."
-        )
-    named = [
-        one.upload for one in (*question.plus, *question.minus) if isinstance(one, UploadExample)
-    ]
-    seen = not pictures and all(
-        state.uploads.embedded(state.uploads.find(upload), searcher) for upload in named
     )
-    if seen and not heavy:
-        return await state.read.run(whole, [])
-    embed_request = EmbedRequest(pictures, searcher, whole)
-    small = len(pictures) == 1 and len(pictures[0]) <= _SMALL_FILE
-    return await (
-        state.embed_requests.run(embed_request)
-        if quick and small
-        else state.work.run(state.uploads.run_one, embed_request)
-    )
-
-
-def vector_of(state: ServerState, asked: ResolvedQuery) -> npt.NDArray[np.float16]:
-    """Return the one vector, float16 ``[dim]``, that a question comes to."""
-
-    def of(one: Upload | int) -> npt.NDArray[np.float16]:
-        return (
-            state.uploads.vector(one, asked.searcher)
-            if isinstance(one, Upload)
-            else asked.searcher.row_vector(one)
-        )
-
-    positive, negative = (
-        [WeightedQuery(VectorQuery(of(one)), weight) for one, weight in side]
-        for side in (asked.plus, asked.minus)
-    )
-    return asked.searcher.encode(positive, negative)
-
-
-def found(state: ServerState, asked: ResolvedQuery, search: Search, began: float) -> dict[str, Any]:
-    """Return the answer to a search; `began` is when it came, by `time.perf_counter`."""
-    left_out = asked.own_rows() if search.not_self else np.empty(0, np.int64)
-    where = None if search.where is None else asked.view.clause(search.where)
-    vector = vector_of(state, asked)
-    candidates = asked.searcher.candidates(
-        vector, search.k, clause=where, excluded=left_out, exact=search.exact
-    )
-    near = PLAIN.rank(vector, candidates, search.k)
-    facts = asked.view.row_cache.rows(near.ids)
-    matches = [
-        {"rank": rank, "distance": distance, **fact}
-        for rank, (fact, distance) in enumerate(
-            zip(facts, near.distances.tolist(), strict=True), start=1
-        )
-    ]
+    rows = query.view.row_cache.rows(neighbors.ids)
+    distances = neighbors.distances.tolist()
+    matches = []
+    for rank, (row, distance) in enumerate(zip(rows, distances, strict=True), start=1):
+        matches.append({"rank": rank, "distance": distance, **row})
     return {
-        "collection": asked.view.name,
-        "space": asked.searcher.space,
+        "collection": query.view.name,
+        "space": query.searcher.space,
         "metric": "euclidean",
-        "exact": near.recall is None,
-        "recall": near.recall,
-        "uploads": [upload.sha256 for upload in asked.uploads],
-        "seconds": round(time.perf_counter() - began, 6),
+        "exact": neighbors.recall is None,
+        "recall": neighbors.recall,
+        "uploads": [upload.sha256 for upload in query.uploads],
+        "seconds": round(time.perf_counter() - start, 6),
         "matches": matches,
     }
 
 
-def _named(
-    state: ServerState, view: CollectionView, example: Example, uploads: list[Upload]
-) -> Upload | int:
-    """Return the picture, or the id of the row, that an example names."""
-    if isinstance(example, RowExample):
-        if example.id not in view.row_cache:
-            raise no_row(view, example.id)
-        return example.id
-    if isinstance(example, UploadExample):
-        return state.uploads.find(example.upload)
-    if example.image >= len(uploads):
-        raise Problem(
-            422,
-            "No such picture",
-            f"The question names image {example.image}, and {len(uploads)} came with it; they are counted from 0.",
-        )
-    return uploads[example.image]
+def row_not_found(view: CollectionView, row_id: int) -> Problem:
+    """Return the problem of an unknown row id."""
+    detail = f"The collection {view.name!r} has no row {row_id}."
+    return Problem(404, "Row not found", detail)
 
 
-def no_row(view: CollectionView, row: int) -> Problem:
-    """Return the problem of a row that is not there."""
-    return Problem(404, "No such row", f"The collection {view.name!r} has no row {row}.")
+def _is_embedded(state: ServerState, body: QueryBody, searcher: Searcher) -> bool:
+    """Return whether the vectors of all examples are in memory or in the collection."""
+    for example in (*body.plus, *body.minus):
+        if isinstance(example, UploadExample):
+            upload = state.uploads.find(example.upload)
+            if not state.uploads.is_embedded(upload, searcher):
+                return False
+    return True
+
+
+def _resolve(
+    state: ServerState,
+    view: CollectionView,
+    examples: list[ExampleBody],
+    uploads: list[Upload],
+) -> list[WeightedQuery]:
+    """Return the queries of one side."""
+    queries = []
+    for example in examples:
+        query: RowQuery | UploadQuery
+        if isinstance(example, RowExample):
+            if example.id not in view.row_cache:
+                raise row_not_found(view, example.id)
+            query = RowQuery(example.id)
+        elif isinstance(example, UploadExample):
+            query = UploadQuery(state.uploads.find(example.upload), state.uploads)
+        else:
+            query = UploadQuery(_sent_image(uploads, example.image), state.uploads)
+        queries.append(WeightedQuery(query, example.weight))
+    return queries
+
+
+def _sent_image(uploads: list[Upload], index: int) -> Upload:
+    if index < len(uploads):
+        return uploads[index]
+    raise Problem(
+        422,
+        "Image not found",
+        f"The query refers to image {index}, but the form has {len(uploads)}; "
+        "images are counted from 0.",
+    )

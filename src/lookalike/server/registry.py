@@ -1,4 +1,4 @@
-"""Collections kept open: read once, warmed, and read anew when another process has changed them."""
+"""The served collections: opened once, warmed up, and reopened when another process changes them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from lookalike.errors import CollectionError, InputError, LookalikeError
 from lookalike.models.cache import EmbedderCache
@@ -22,128 +21,139 @@ from lookalike.server.problems import Problem
 from lookalike.server.row_cache import RowCache
 from lookalike.store import ann, filters
 from lookalike.store.table import Table
-from lookalike.types import Model
+from lookalike.types import Ids, Model
 
 __all__ = ["CollectionRegistry", "CollectionView", "ServedCollection"]
 
-# Ids that the last filters selected, of all filters together: 32 MiB.
-_SELECTED = 1 << 22
+# The ids selected by recent filters, 32 MiB for all filters of a view.
+_MAX_SELECTED_IDS = 1 << 22
+# After reopening a collection, wait this multiple of the time that it took: a collection that grows
+# fast is reopened for at most a tenth of the time.
+_REFRESH_PAUSE = 9
 
 
 class CollectionView:
-    """One version of a collection, which never changes: what a request begins with, it ends with.
+    """One version of a collection; a request uses the same view from start to end.
 
     Attributes
     ----------
-    name, collection, models
-        What the interface calls it, the table at that version, and the Model of each Space.
-    facts
-        What answers say of its rows.
-    kept
-        What was made of it and is worth keeping as long, by its own key.
+    name, table, models
+        The collection's name, its table at this version, and the Model of each Space.
+    row_cache
+        The columns of every row that responses show.
+    derived
+        Objects computed from this version, such as the placers of maps, by key.
     """
 
-    def __init__(self, name: str, collection: Table, networks: EmbedderCache) -> None:
-        self.name, self.collection = name, collection
-        self.row_cache = RowCache(collection)
-        # The table reads its models from its schema each time that it is asked.
-        self.models = collection.models
-        self.kept: dict[tuple[str, ...], Any] = {}
-        self._networks = networks
+    def __init__(self, name: str, table: Table, embedders: EmbedderCache) -> None:
+        self.name = name
+        self.table = table
+        # The table parses its schema on every access to its models.
+        self.models = table.models
+        self.row_cache = RowCache(table)
+        self.derived: dict[tuple[str, ...], Any] = {}
+        self._embedders = embedders
         self._lock = threading.Lock()
         self._searchers: dict[str, Searcher] = {}
-        self._selections: SizedCache[str, npt.NDArray[np.int64]] = SizedCache(_SELECTED)
+        self._selections: SizedCache[str, Ids] = SizedCache(
+            _MAX_SELECTED_IDS, size_of=lambda ids: len(ids) + 1
+        )
 
     def searcher(self, space: str | None) -> Searcher:
-        """Return a Space held ready; None stands for the first."""
-        known = next(iter(self.models), None) if space is None else space
-        name = known if known in self.models else self.collection.space(space)
+        """Return the searcher of a Space; None stands for the first Space."""
+        requested = next(iter(self.models), None) if space is None else space
+        name = requested if requested in self.models else self.table.space(space)
         with self._lock:
             if name not in self._searchers:
-                network = self._networks.get(self.models[name])
-                self._searchers[name] = Searcher(self.collection, name, network)
+                embedder = self._embedders.get(self.models[name])
+                self._searchers[name] = Searcher(self.table, name, embedder)
             return self._searchers[name]
 
-    def warm(self) -> None:
-        """Search once in every Space, so that what a search needs is in memory."""
+    def warm_up(self) -> None:
+        """Search once in every Space, to load models and vectors into memory."""
         for space, model in self.models.items():
-            # Whoever searches where it cannot be done is told why; the rest is to be had all the same.
+            # A Space that cannot be searched reports its error to the clients that search it.
             with suppress(LookalikeError):
                 self.searcher(space).candidates(np.ones(model.dim, np.float16), 10)
 
-    def clause(self, where: str) -> str:
-        """Return a filter in the store's own language.
+    def check_filter(self, where: str) -> None:
+        """Check that a filter is valid.
 
         Raises
         ------
         Problem
-            422, if it cannot be used.
+            422, if the filter is invalid.
         """
         try:
-            return self.collection.filter_clause(where)
+            self.table.filter_clause(where)
         except InputError as error:
-            listed = [{"where": "where", "reason": str(error)}]
-            raise Problem(422, "The filter cannot be used", str(error), errors=listed) from error
+            errors = [{"where": "where", "reason": str(error)}]
+            raise Problem(422, "Invalid filter", str(error), errors=errors) from error
 
-    def select(self, where: str | None) -> npt.NDArray[np.int64]:
-        """Return the ids, rising, of the images that fit a filter; of all for None."""
+    def select(self, where: str | None) -> Ids:
+        """Return the ids of the images that satisfy a filter, ascending; None selects all.
+
+        Raises
+        ------
+        Problem
+            422, if the filter is invalid.
+        """
         if where is None:
             return self.row_cache.ids
-        found = self._selections.get(where)
-        if found is None:
-            self.clause(where)
-            found = self.collection.select(where)
-            self._selections.put(where, found, len(found) + 1)
-        return found
+        ids = self._selections.get(where)
+        if ids is None:
+            self.check_filter(where)
+            ids = self.table.select(where)
+            self._selections.put(where, ids)
+        return ids
 
     @cached_property
     def summary(self) -> dict[str, Any]:
-        """What the interface tells of the collection, but for what the server's settings decide."""
-        table = self.collection
-        columns = filters.columns_of(table.table.schema).values()
+        """The fields of a `CollectionInfo`, except `originals`."""
+        columns = filters.columns_of(self.table.table.schema).values()
+        labels = self.row_cache.labels()
         return {
             "name": self.name,
             "images": len(self.row_cache),
-            "failures": table.failures().num_rows,
-            "version": table.version,
-            "spaces": [self._space(name, model) for name, model in self.models.items()],
+            "failures": self.table.failures().num_rows,
+            "version": self.table.version,
+            "spaces": [self._space_info(name, model) for name, model in self.models.items()],
             "columns": [{"name": column.name, "type": column.kind} for column in columns],
-            "labels": [
-                {"label": label, "count": count} for label, count in self.row_cache.labels()
-            ],
+            "labels": [{"label": label, "count": count} for label, count in labels],
         }
 
-    def _space(self, name: str, model: Model) -> dict[str, Any]:
+    def _space_info(self, name: str, model: Model) -> dict[str, Any]:
         return {
             "name": name,
             "title": model.title,
             "dim": model.dim,
             "precision": model.precision,
-            "vectors": self.collection.count(name),
-            "indexed": ann.current_tuning(self.collection, name) is not None,
+            "vectors": self.table.count(name),
+            "indexed": ann.current_tuning(self.table, name) is not None,
         }
 
 
 class ServedCollection:
-    """A collection by its path: its newest view, or why there is none.
+    """A collection on disk and its newest view.
 
     Attributes
     ----------
     name, path
-        What the interface calls it, and where it lies.
+        Its name in the REST interface, and its folder.
     evaluation
-        The result of the last evaluation since the server started.
+        The result of the last evaluation job, or None.
     """
 
-    def __init__(self, name: str, path: str, networks: EmbedderCache) -> None:
-        self.name, self.path = name, path
+    def __init__(self, name: str, path: str, embedders: EmbedderCache) -> None:
+        self.name = name
+        self.path = path
         self.evaluation: dict[str, Any] | None = None
-        self._networks = networks
+        self._embedders = embedders
         self._lock = threading.Lock()
-        self._snapshot: CollectionView | None = None
+        self._view: CollectionView | None = None
         self._stamp: tuple[int, int, int] | None = None
-        self._fault = "it has not been read yet"
-        self._not_before = 0.0
+        self._error = "it has not been opened yet"
+        self._next_refresh = 0.0
 
     def view(self) -> CollectionView:
         """Return the newest view.
@@ -151,97 +161,115 @@ class ServedCollection:
         Raises
         ------
         Problem
-            503, if the collection is gone or cannot be read.
+            503, if the collection is missing or cannot be read.
         """
-        if self._snapshot is None:
+        if self._view is None:
             raise Problem(
                 503,
-                "The collection cannot be read",
-                f"The collection {self.name!r} cannot be read now: {self._fault}",
+                "Collection unavailable",
+                f"The collection {self.name!r} cannot be read now: {self._error}",
                 headers={"Retry-After": "5"},
             )
-        return self._snapshot
+        return self._view
 
-    def refresh(self, *, soon: bool = False) -> None:
-        """Read the collection anew if it has changed; while one grows fast, less often than it commits.
+    def refresh(self, *, force: bool = False) -> None:
+        """Open a new view if the collection has changed.
 
-        With `soon` it is looked for at once.
+        A collection that changes all the time is not reopened at every call, unless `force` is set.
         """
         with self._lock:
-            if not soon and time.monotonic() < self._not_before:
+            if not force and time.monotonic() < self._next_refresh:
                 return
             try:
-                stamp = self._stamped()
+                stamp = self._read_stamp()
                 if stamp != self._stamp:
                     start = time.monotonic()
-                    self._snapshot, self._stamp = self._read(), stamp
-                    # Reading takes at most a tenth of the time.
-                    self._not_before = time.monotonic() + 9 * (time.monotonic() - start)
+                    self._view = self._open_view()
+                    self._stamp = stamp
+                    end = time.monotonic()
+                    self._next_refresh = end + _REFRESH_PAUSE * (end - start)
             except LookalikeError as error:
-                self._snapshot, self._stamp, self._fault = None, None, str(error)
+                self._view = None
+                self._stamp = None
+                self._error = str(error)
 
-    def _read(self) -> CollectionView:
-        view = CollectionView(self.name, Table.open(self.path), self._networks)
-        view.warm()
+    def _open_view(self) -> CollectionView:
+        view = CollectionView(self.name, Table.open(self.path), self._embedders)
+        view.warm_up()
         return view
 
-    def _stamped(self) -> tuple[int, int, int]:
-        """Return what tells versions apart, those of a collection that was made anew in the same place too."""
+    def _read_stamp(self) -> tuple[int, int, int]:
+        """Return a stamp that differs between versions.
+
+        The version number alone does not distinguish a collection from another one created later in
+        the same folder, whose version, and even inode, may be the same.
+        """
         try:
-            # A folder that is made anew may get the number of the one that went, and the table the same version.
             versions = os.stat(Path(self.path, "images.lance", "_versions"))  # noqa: PTH116
-            table = (self._snapshot.collection if self._snapshot else Table.open(self.path)).table
-            return versions.st_ino, versions.st_mtime_ns, int(table.latest_version)
-        # The store's own errors for files that went away meanwhile: plain OSError, ValueError, RuntimeError.
+            table = self._view.table if self._view else Table.open(self.path)
+            return versions.st_ino, versions.st_mtime_ns, int(table.table.latest_version)
+        # The store raises these for files that were deleted in the meantime.
         except (OSError, ValueError, RuntimeError) as error:
             raise CollectionError(
-                f"The collection {self.path} is gone. Put it back, or index again."
+                f"The collection {self.path} is missing. Put it back, or index again."
             ) from error
 
 
 class CollectionRegistry:
-    """All collections of a server, by name."""
+    """The collections of a server by name.
 
-    def __init__(self, paths: Sequence[str], networks: EmbedderCache | None = None) -> None:
-        networks = networks or EmbedderCache()
+    Parameters
+    ----------
+    paths
+        The folders of the collections; the first collection is the default.
+    embedders
+        The loaded models, shared by all collections.
+
+    Attributes
+    ----------
+    collections
+        The collections by name. Each is named after its folder; a number keeps names unique.
+    """
+
+    def __init__(self, paths: Sequence[str], embedders: EmbedderCache | None = None) -> None:
+        embedders = embedders or EmbedderCache()
         self.collections: dict[str, ServedCollection] = {}
         for path in paths:
-            name = _free(Path(path).expanduser().absolute().name or "collection", self.collections)
-            self.collections[name] = ServedCollection(
-                name, str(Path(path).expanduser().absolute()), networks
-            )
+            folder = Path(path).expanduser().absolute()
+            name = self._unused_name(folder.name or "collection")
+            self.collections[name] = ServedCollection(name, str(folder), embedders)
 
-    def served(self, name: str | None) -> ServedCollection:
+    def collection(self, name: str | None) -> ServedCollection:
         """Return a collection by name; None stands for the first.
 
         Raises
         ------
         Problem
-            404, if there is none of that name.
+            404, if there is no collection of this name.
         """
-        wanted = next(iter(self.collections)) if name is None else name
-        if wanted not in self.collections:
+        requested = next(iter(self.collections)) if name is None else name
+        if requested not in self.collections:
             known = ", ".join(self.collections)
             raise Problem(
                 404,
-                "No such collection",
-                f"There is no collection {wanted!r} here; there is {known}.",
+                "Collection not found",
+                f"This server has no collection {requested!r}; it has {known}.",
             )
-        return self.collections[wanted]
+        return self.collections[requested]
 
     def view(self, name: str | None) -> CollectionView:
-        """Return the newest view of a collection; see `served` and `ServedCollection.view`."""
-        return self.served(name).view()
+        """Return the newest view of a collection; see `collection` and `ServedCollection.view`."""
+        return self.collection(name).view()
 
     def refresh(self) -> None:
-        """See to it that every collection is the newest."""
-        for served in self.collections.values():
-            served.refresh()
+        """Open a new view of every collection that has changed."""
+        for collection in self.collections.values():
+            collection.refresh()
 
-
-def _free(name: str, taken: dict[str, ServedCollection]) -> str:
-    number, free = 1, name
-    while free in taken:
-        number += 1
-        free = f"{name}-{number}"
-    return free
+    def _unused_name(self, name: str) -> str:
+        number = 1
+        unused = name
+        while unused in self.collections:
+            number += 1
+            unused = f"{name}-{number}"
+        return unused

@@ -1,115 +1,142 @@
-"""A request's body: JSON, or a form with pictures in it, kept in memory and checked."""
+"""Parsing of request bodies: JSON, or a form with images, held in memory."""
 
 from __future__ import annotations
 
-from typing import TypeVar
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
-from pydantic import BaseModel, ValidationError
+from pydantic import TypeAdapter, ValidationError
 from starlette.requests import Request
 
-from lookalike.server.problems import Problem, invalid
+from lookalike.server.problems import Problem, invalid_request
+from lookalike.server.schemas import MAX_IMAGES, QueryBody
 
-__all__ = ["MOST_PICTURES", "pictures_and", "read_json", "read_pictures"]
+__all__ = ["read_image", "read_json", "read_query"]
 
-MOST_PICTURES = 16
-_MOST_JSON = 1 << 20
+_JSON = "application/json"
+_FORM = "multipart/form-data"
+_MAX_JSON_BYTES = 1 << 20
 
-M = TypeVar("M", bound=BaseModel)
-
-
-async def read_json(request: Request, kind: type[M]) -> M:
-    """Return a JSON body as what it must be."""
-    if _media_type(request)[0] != "application/json":
-        raise _wrong_type("application/json")
-    return _checked(await request.body(), kind)
+AnyQuery = TypeVar("AnyQuery", bound=QueryBody)
+Content = TypeVar("Content")
 
 
-async def read_pictures(request: Request) -> list[bytes]:
-    """Return the pictures of a form: its parts named ``image``."""
-    return (await _form(request))[0]
+async def read_json(request: Request, schema: TypeAdapter[Content]) -> Content:
+    """Return a JSON body, validated.
 
-
-async def pictures_and(request: Request, kind: type[M]) -> tuple[M, list[bytes]]:
-    """Return a question and the pictures that came with it: JSON alone, or a form with ``image`` and ``query``.
-
-    A form without ``query`` searches by all of its pictures alike.
+    Raises
+    ------
+    Problem
+        413, 415 or 422, if the body is too large, not JSON or invalid.
     """
-    if _media_type(request)[0] == "application/json":
-        return await read_json(request, kind), []
-    pictures, query = await _form(request)
-    if query is None:
-        return kind.model_validate(
-            {"plus": [{"image": number} for number in range(len(pictures))]}
-        ), pictures
-    return _checked(query, kind), pictures
+    media_type, _ = parse_options_header(request.headers.get("content-type", ""))
+    if media_type != _JSON:
+        raise _unsupported_type(_JSON)
+    return _validate(await request.body(), schema.validate_json)
 
 
-async def _form(request: Request) -> tuple[list[bytes], bytes | None]:
-    kind, options = _media_type(request)
-    if kind != "multipart/form-data":
-        raise _wrong_type("application/json or multipart/form-data")
-    parts: list[tuple[MultipartSegment, list[bytes]]] = []
+async def read_image(request: Request) -> bytes:
+    """Return the image of a form with one part, named ``image``.
+
+    Raises
+    ------
+    Problem
+        415 or 422, if the body is not such a form.
+    """
+    media_type, options = parse_options_header(request.headers.get("content-type", ""))
+    images, _ = await _read_form(request, media_type, options)
+    if len(images) != 1:
+        raise _invalid_form(f"The form has {len(images)} files named image; expected one.")
+    return images[0]
+
+
+async def read_query(request: Request, schema: type[AnyQuery]) -> tuple[AnyQuery, list[bytes]]:
+    """Return a query and the images sent with it.
+
+    The body is JSON, or a form with files named ``image`` and optionally the JSON as ``query``.
+    In a form without ``query``, every image is a positive example.
+
+    Raises
+    ------
+    Problem
+        413, 415 or 422, if the body is too large, of another type or invalid.
+    """
+    media_type, options = parse_options_header(request.headers.get("content-type", ""))
+    if media_type == _JSON:
+        return _validate(await request.body(), schema.model_validate_json), []
+    images, query = await _read_form(request, media_type, options)
+    if query is not None:
+        return _validate(query, schema.model_validate_json), images
+    examples = [{"image": index} for index in range(len(images))]
+    return schema.model_validate({"plus": examples}), images
+
+
+async def _read_form(
+    request: Request, media_type: str, options: dict[str, str]
+) -> tuple[list[bytes], bytes | None]:
+    """Return the images and the query of a form."""
+    if media_type != _FORM:
+        raise _unsupported_type(f"{_JSON} or {_FORM}")
+    body = await request.body()
     try:
-        # The whole body is bounded already.
-        with PushMultipartParser(
-            options.get("boundary", ""), max_segment_count=MOST_PICTURES + 1
-        ) as parser:
-            for event in parser.parse(await request.body()):
-                if isinstance(event, MultipartSegment):
-                    parts.append((event, []))
-                elif event is not None:
-                    parts[-1][1].append(event)
+        parts = _parse_form(body, options.get("boundary", ""))
     except MultipartError as error:
-        raise Problem(
-            422, "Not a valid form", f"The form cannot be read: {str(error).rstrip('.')}."
-        ) from error
-    return _sorted(parts)
+        raise _invalid_form(f"The form cannot be parsed: {str(error).rstrip('.')}.") from error
+    return _images_and_query(parts)
 
 
-def _sorted(parts: list[tuple[MultipartSegment, list[bytes]]]) -> tuple[list[bytes], bytes | None]:
-    """Return a form's pictures and its query."""
-    pictures, query = [], None
-    for part, received in parts:
-        if part.name == "image" and part.filename is not None:
-            pictures.append(b"".join(received))
-        elif part.name == "query" and query is None:
-            query = b"".join(received)
+def _parse_form(body: bytes, boundary: str) -> list[tuple[MultipartSegment, bytes]]:
+    """Return the parts of a form; the size of the body is already limited."""
+    parts: list[tuple[MultipartSegment, list[Any]]] = []
+    with PushMultipartParser(boundary, max_segment_count=MAX_IMAGES + 1) as parser:
+        for event in parser.parse(body):
+            if isinstance(event, MultipartSegment):
+                parts.append((event, []))
+            elif event is not None:
+                parts[-1][1].append(event)
+    return [(segment, b"".join(chunks)) for segment, chunks in parts]
+
+
+def _images_and_query(
+    parts: list[tuple[MultipartSegment, bytes]],
+) -> tuple[list[bytes], bytes | None]:
+    images: list[bytes] = []
+    query: bytes | None = None
+    for segment, content in parts:
+        if segment.name == "image" and segment.filename is not None:
+            images.append(content)
+        elif segment.name == "query" and query is None:
+            query = content
         else:
-            raise Problem(
-                422,
-                "Not a valid form",
-                f"The form has a part {part.name!r}; expected files named image, and one query.",
+            raise _invalid_form(
+                f"The form has a part {segment.name!r}; expected files named image and one query."
             )
-    if not 1 <= len(pictures) <= MOST_PICTURES:
-        raise Problem(
-            422,
-            "Not a valid form",
-            f"The form holds {len(pictures)} files named image; expected 1 to {MOST_PICTURES}.",
+    if not 1 <= len(images) <= MAX_IMAGES:
+        raise _invalid_form(
+            f"The form has {len(images)} files named image; expected 1 to {MAX_IMAGES}."
         )
-    return pictures, query
+    return images, query
 
 
-def _checked(data: bytes, kind: type[M]) -> M:
-    if len(data) > _MOST_JSON:
+def _validate(body: bytes, validate_json: Callable[[bytes], Content]) -> Content:
+    if len(body) > _MAX_JSON_BYTES:
         raise Problem(
-            413, "Too large", f"The JSON has {len(data):,} bytes; expected at most {_MOST_JSON:,}."
+            413,
+            "Content too large",
+            f"The JSON has {len(body):,} bytes; expected at most {_MAX_JSON_BYTES:,}.",
         )
     try:
-        return kind.model_validate_json(data)
+        return validate_json(body)
     except ValidationError as error:
-        raise invalid(
-            error.errors(include_url=False, include_context=False, include_input=False)
-        ) from None
+        errors = error.errors(include_url=False, include_context=False, include_input=False)
+        raise invalid_request(errors) from None
 
 
-def _media_type(request: Request) -> tuple[str, dict[str, str]]:
-    """Return a body's media type and its parameters, such as a form's boundary."""
-    kind, options = parse_options_header(request.headers.get("content-type", ""))
-    return kind, options
+def _unsupported_type(expected: str) -> Problem:
+    detail = f"Send the body with the content type {expected}."
+    return Problem(415, "Unsupported media type", detail)
 
 
-def _wrong_type(expected: str) -> Problem:
-    return Problem(
-        415, "Not a known media type", f"Send the body with the content type {expected}."
-    )
+def _invalid_form(detail: str) -> Problem:
+    return Problem(422, "Invalid form", detail)

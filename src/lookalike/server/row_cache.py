@@ -1,4 +1,4 @@
-"""What answers say of the rows, held in memory for one version of a collection."""
+"""The columns that responses show of every row, in memory."""
 
 from __future__ import annotations
 
@@ -7,85 +7,80 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from lookalike.sources import display_name
 from lookalike.store.table import Table
+from lookalike.types import Ids
 
 __all__ = ["RowCache"]
 
 _COLUMNS = ["uri", "label", "width", "height", "size", "mtime_ns", "sha256"]
-_ID = pa.field("_rowid", pa.int64())
+_ID_FIELD = pa.field("_rowid", pa.int64())
 
 
 class RowCache:
-    """The images' columns by id.
+    """Columns of one version of a table, looked up by row id.
 
     Attributes
     ----------
     ids
-        int64 ``[n]``, rising.
+        int64 ``[n]``, in ascending order.
     """
 
-    def __init__(self, collection: Table) -> None:
-        schema = pa.schema([collection.table.schema.field(name) for name in _COLUMNS]).append(_ID)
-        table = pa.Table.from_batches(
-            [batch.cast(schema) for batch in collection.scan(_COLUMNS)], schema
-        )
-        table = table.sort_by(_ID.name).combine_chunks()
-        self.ids: npt.NDArray[np.int64] = table[_ID.name].to_numpy()
-        self._columns = {name: table[name].combine_chunks() for name in _COLUMNS}
+    def __init__(self, table: Table) -> None:
+        fields = [table.table.schema.field(name) for name in _COLUMNS]
+        schema = pa.schema([*fields, _ID_FIELD])
+        batches = [batch.cast(schema) for batch in table.scan(_COLUMNS)]
+        rows = pa.Table.from_batches(batches, schema).sort_by(_ID_FIELD.name)
+        self.ids: Ids = rows[_ID_FIELD.name].to_numpy()
+        self._columns = {name: rows[name].combine_chunks() for name in _COLUMNS}
 
     def __len__(self) -> int:
         return len(self.ids)
 
-    def __contains__(self, row: int) -> bool:
-        return self.place(row) is not None
+    def __contains__(self, row_id: int) -> bool:
+        if not 0 <= row_id < 2**63:
+            return False
+        position = int(np.searchsorted(self.ids, row_id))
+        return position < len(self) and bool(self.ids[position] == row_id)
 
-    def place(self, row: int) -> int | None:
-        """Return where a row is among the ids, or None."""
-        at = int(np.searchsorted(self.ids, row)) if 0 <= row < 2**63 else len(self)
-        return at if at < len(self) and self.ids[at] == row else None
-
-    def rows(self, ids: npt.NDArray[np.int64]) -> list[dict[str, Any]]:
-        """Return the facts of some rows, in their order; rows that are not there are left out."""
+    def rows(self, ids: Ids) -> list[dict[str, Any]]:
+        """Return rows by id, in the given order; unknown ids are skipped."""
         if not len(self):
             return []
-        at = np.minimum(np.searchsorted(self.ids, ids), len(self) - 1)
-        at = at[self.ids[at] == ids]
-        # One by one: to gather them first costs as much as it saves.
-        columns = [
-            [column[place].as_py() for place in at.tolist()] for column in self._columns.values()
-        ]
-        return [
-            _fact(row, *values)
-            for row, *values in zip(self.ids[at].tolist(), *columns, strict=True)
-        ]
+        positions = np.minimum(np.searchsorted(self.ids, ids), len(self) - 1)
+        positions = positions[self.ids[positions] == ids]
+        found_ids = self.ids[positions].tolist()
+        # Reading values one by one is as fast as gathering them with Arrow's `take` first.
+        columns = [_values_at(column, positions.tolist()) for column in self._columns.values()]
+        return [_to_dict(*values) for values in zip(found_ids, *columns, strict=True)]
 
-    def row(self, row: int) -> dict[str, Any] | None:
-        """Return the facts of one row, or None."""
-        found = self.rows(np.array([row], np.int64)) if row in self else []
-        return found[0] if found else None
+    def row(self, row_id: int) -> dict[str, Any] | None:
+        """Return one row, or None for an unknown id."""
+        if row_id not in self:
+            return None
+        return self.rows(np.array([row_id], np.int64))[0]
 
     def labels(self) -> list[tuple[str, int]]:
-        """Return the labels and how many rows have each, the most first."""
-        counted = self._columns["label"].drop_null().value_counts().to_pylist()
-        return sorted(
-            ((one["values"], one["counts"]) for one in counted),
-            key=lambda pair: (-pair[1], pair[0]),
-        )
+        """Return each label and its number of rows, the most frequent first."""
+        counts = self._columns["label"].drop_null().value_counts().to_pylist()
+        pairs = [(entry["values"], entry["counts"]) for entry in counts]
+        return sorted(pairs, key=lambda pair: (-pair[1], pair[0]))
 
-    def label_column(self, ids: npt.NDArray[np.int64]) -> Sequence[str | None]:
-        """Return the labels of some rows, all of which are there."""
-        found: list[str | None] = (
-            self._columns["label"].take(np.searchsorted(self.ids, ids)).to_pylist()
-        )
-        return found
+    def labels_of(self, ids: Ids) -> Sequence[str | None]:
+        """Return the labels of rows; every id must exist."""
+        positions = np.searchsorted(self.ids, ids)
+        labels: list[str | None] = self._columns["label"].take(positions).to_pylist()
+        return labels
 
 
-def _fact(
-    row: int,
+def _values_at(column: pa.Array, positions: list[int]) -> list[Any]:
+    return [column[position].as_py() for position in positions]
+
+
+def _to_dict(
+    row_id: int,
     uri: str,
     label: str | None,
     width: int | None,
@@ -94,19 +89,17 @@ def _fact(
     mtime_ns: int | None,
     sha256: bytes,
 ) -> dict[str, Any]:
-    changed = (
-        None
-        if mtime_ns is None
-        else datetime.fromtimestamp(mtime_ns / 1e9, UTC).isoformat(timespec="seconds")
-    )
+    mtime = None
+    if mtime_ns is not None:
+        mtime = datetime.fromtimestamp(mtime_ns / 1e9, UTC).isoformat(timespec="seconds")
     return {
-        "id": row,
+        "id": row_id,
         "uri": uri,
         "name": display_name(uri),
         "label": label,
         "width": width,
         "height": height,
         "size": size,
-        "mtime": changed,
+        "mtime": mtime,
         "content": sha256.hex(),
     }

@@ -1,122 +1,136 @@
-"""What requests and answers hold."""
+"""The schemas of requests and responses."""
 
 from __future__ import annotations
 
 from enum import IntEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 __all__ = [
-    "CollectionSummary",
-    "Collections",
-    "ColumnSummary",
-    "Distances",
-    "EvaluationBody",
-    "Example",
-    "Facts",
-    "Failure",
-    "Failures",
-    "Fault",
-    "Found",
-    "Health",
+    "MAX_IMAGES",
+    "CollectionInfo",
+    "CollectionsResponse",
+    "ColumnInfo",
+    "DistancesResponse",
+    "EvaluationResponse",
+    "ExampleBody",
+    "FailureInfo",
+    "FailuresResponse",
+    "HealthResponse",
     "ImageExample",
+    "InvalidPart",
     "JobBody",
-    "JobList",
+    "JobResponse",
+    "JobsResponse",
     "LabelCount",
-    "MapBody",
-    "MapFacts",
-    "MapQuestion",
-    "Match",
-    "ModelSummary",
-    "Models",
-    "NewJob",
-    "Place",
+    "MapInfo",
+    "MapPoint",
+    "MapQueryBody",
+    "MapResponse",
+    "MatchInfo",
+    "ModelInfo",
+    "ModelsResponse",
     "ProblemBody",
-    "Question",
-    "Root",
-    "Roots",
-    "Row",
+    "QueryBody",
+    "QueryForm",
+    "RootInfo",
+    "RootsResponse",
+    "RowDetails",
     "RowExample",
-    "Rows",
-    "Search",
-    "Side",
-    "SpaceSummary",
+    "RowInfo",
+    "RowsResponse",
+    "SearchBody",
+    "SearchResponse",
+    "SpaceInfo",
+    "ThumbnailSize",
     "UploadExample",
-    "Uploaded",
+    "UploadForm",
+    "UploadResponse",
 ]
 
-_HASH = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
-Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$", examples=[_HASH])]
-RowId = Annotated[int, Field(ge=0, lt=2**63, description="A row's id.", examples=[12])]
+# The largest number of images in one form.
+MAX_IMAGES = 16
+
+_EXAMPLE_HASH = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$", examples=[_EXAMPLE_HASH])]
+RowId = Annotated[int, Field(ge=0, lt=2**63, description="The id of a row.", examples=[12])]
 Weight = Annotated[
     float,
     Field(
         gt=0,
         le=1e6,
         allow_inf_nan=False,
-        description="How much it weighs beside the others of its side.",
+        description="Weight relative to the other examples of the same side.",
     ),
 ]
+ImageFile = Annotated[bytes, WithJsonSchema({"type": "string", "format": "binary"})]
 
 
-class _Asked(BaseModel):
+class _RequestModel(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid")
 
 
-class _Answer(BaseModel):
+class _ResponseModel(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class Side(IntEnum):
-    """The longer side of a small picture, in pixels."""
+class ThumbnailSize(IntEnum):
+    """The longer side of a thumbnail in pixels."""
 
     SMALL = 128
-    MIDDLE = 256
+    MEDIUM = 256
     LARGE = 512
 
 
-class RowExample(_Asked):
+def _without_default(schema: dict[str, Any]) -> None:
+    schema.pop("default", None)
+
+
+# Queries
+
+
+class RowExample(_RequestModel):
     """A row of the collection."""
 
     id: RowId
     weight: Weight = 1.0
 
 
-class UploadExample(_Asked):
-    """A picture that was sent before."""
+class UploadExample(_RequestModel):
+    """An image that was uploaded before."""
 
     upload: Sha256
     weight: Weight = 1.0
 
 
-class ImageExample(_Asked):
-    """A picture of this very request: the n-th part named ``image``, from 0."""
+class ImageExample(_RequestModel):
+    """An image of the same form: the n-th part named ``image``, counted from 0."""
 
-    image: Annotated[int, Field(ge=0, lt=16)]
+    image: Annotated[int, Field(ge=0, lt=MAX_IMAGES)]
     weight: Weight = 1.0
 
 
-Example = RowExample | UploadExample | ImageExample
-_Examples = Annotated[list[Example], Field(max_length=64)]
+ExampleBody = RowExample | UploadExample | ImageExample
+_Examples = Annotated[list[ExampleBody], Field(max_length=64)]
 
 
-class Question(_Asked):
-    """What is searched by: pictures that matches should be like, and pictures that they should be unlike."""
+class QueryBody(_RequestModel):
+    """A query: images that matches should resemble, and images that they should not resemble."""
 
     collection: Annotated[
-        str | None, Field(description="A collection's name; the first if left out.")
+        str | None, Field(description="A collection's name; the first by default.")
     ] = None
     space: Annotated[
-        str | None, Field(description="The Space to measure in; the first if left out.")
+        str | None, Field(description="The Space to search in; the first by default.")
     ] = None
-    plus: Annotated[_Examples, Field(description="Like these: their weighted mean.")] = []
-    minus: Annotated[
-        _Examples, Field(description="Unlike these: their weighted mean is taken off.")
+    plus: Annotated[
+        _Examples, Field(description="Matches resemble the weighted mean of these.")
     ] = []
+    minus: Annotated[_Examples, Field(description="The weighted mean of these is subtracted.")] = []
 
 
-class Search(Question):
+class SearchBody(QueryBody):
     """A search."""
 
     model_config = ConfigDict(
@@ -125,31 +139,65 @@ class Search(Question):
         json_schema_extra={"examples": [{"plus": [{"id": 0}], "k": 5, "not_self": True}]},
     )
 
-    k: Annotated[int, Field(ge=1, le=1000, description="How many matches.")] = 10
+    k: Annotated[int, Field(ge=1, le=1000, description="The number of matches.")] = 10
     where: Annotated[
         str | None,
-        Field(max_length=10_000, description="Only images that fit, such as `width > 300`."),
+        Field(
+            max_length=10_000,
+            description="A filter such as `width > 300`; only images that satisfy it match.",
+        ),
     ] = None
     exact: Annotated[
-        bool, Field(description="Compare every picture, although the Space has an index.")
+        bool, Field(description="Compare every image even if the Space has an index.")
     ] = False
     not_self: Annotated[
         bool,
         Field(
-            description="Leave out the rows searched by, and rows with the content of a picture sent."
+            description="Leave out the rows of the query, and rows with the content of its images."
         ),
     ] = False
 
 
-class Fault(_Answer):
-    """One part of a request that is wrong."""
+class MapQueryBody(QueryBody):
+    """A query to place on a map."""
+
+    method: Literal["tsne", "pca", "umap"] = "tsne"
+
+
+class QueryForm(BaseModel):
+    """A query and its images."""
+
+    image: Annotated[
+        list[ImageFile],
+        Field(min_length=1, max_length=MAX_IMAGES, description="Images to search by."),
+    ]
+    query: Annotated[
+        str,
+        Field(
+            description="The query as JSON; without it, all images are positive examples.",
+            json_schema_extra=_without_default,
+        ),
+    ] = ""
+
+
+class UploadForm(BaseModel):
+    """An image to upload."""
+
+    image: Annotated[ImageFile, Field(description="An image file.")]
+
+
+# Errors and health
+
+
+class InvalidPart(_ResponseModel):
+    """An invalid part of a request."""
 
     where: str
     reason: str
 
 
-class ProblemBody(_Answer):
-    """An error, as RFC 9457 has it."""
+class ProblemBody(_ResponseModel):
+    """An error as RFC 9457 problem details."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -157,9 +205,9 @@ class ProblemBody(_Answer):
             "examples": [
                 {
                     "type": "about:blank",
-                    "title": "No such row",
+                    "title": "Row not found",
                     "status": 404,
-                    "detail": "The collection 'pictures' has no row 99.",
+                    "detail": "The collection 'images' has no row 99.",
                     "instance": "/api/v1/rows/99",
                 }
             ]
@@ -169,120 +217,141 @@ class ProblemBody(_Answer):
     type: str
     title: str
     status: int
-    detail: Annotated[str, Field(description="A sentence for people.")]
+    detail: Annotated[str, Field(description="An explanation for people.")]
     instance: str
-    errors: list[Fault] | None = None
+    errors: list[InvalidPart] | None = None
 
 
-class Health(_Answer):
-    """That the server is there."""
+class HealthResponse(_ResponseModel):
+    """Liveness response."""
 
     status: Literal["ok"]
     version: str
 
 
-class SpaceSummary(_Answer):
+# Collections
+
+
+class SpaceInfo(_ResponseModel):
     """A Space."""
 
     name: str
     title: str
     dim: int
     precision: str
-    vectors: Annotated[int, Field(description="How many images have a vector in it.")]
+    vectors: Annotated[int, Field(description="The number of images with a vector in the Space.")]
     indexed: Annotated[
-        bool, Field(description="Whether it is searched approximately unless `exact` is asked for.")
+        bool, Field(description="Whether searches are approximate unless `exact` is set.")
     ]
 
 
-class ColumnSummary(_Answer):
-    """A column that a filter may name."""
+class ColumnInfo(_ResponseModel):
+    """A column that filters may use."""
 
     name: str
     type: Literal["int64", "float64", "bool", "timestamp", "string"]
 
 
-class LabelCount(_Answer):
-    """A label and how many images have it."""
+class LabelCount(_ResponseModel):
+    """A label and its number of images."""
 
     label: str
     count: int
 
 
-class CollectionSummary(_Answer):
+class CollectionInfo(_ResponseModel):
     """A collection."""
 
     name: str
     images: int
     failures: int
-    version: Annotated[
-        int, Field(description="Another number whenever the collection has changed.")
-    ]
-    originals: Annotated[bool, Field(description="Whether `original` gives the files themselves.")]
-    spaces: list[SpaceSummary]
-    columns: list[ColumnSummary]
+    version: Annotated[int, Field(description="Changes whenever the collection changes.")]
+    originals: Annotated[bool, Field(description="Whether `original` returns the image files.")]
+    spaces: list[SpaceInfo]
+    columns: list[ColumnInfo]
     labels: Annotated[list[LabelCount], Field(description="The most frequent first.")]
 
 
-class Collections(_Answer):
-    """The collections of this server, the default one first."""
+class CollectionsResponse(_ResponseModel):
+    """The collections of this server; the first is the default."""
 
-    collections: list[CollectionSummary]
+    collections: list[CollectionInfo]
     unavailable: Annotated[
-        list[Fault], Field(description="Collections that cannot be read now, and why.")
+        list[InvalidPart], Field(description="Collections that cannot be read now, and why.")
     ] = []
 
 
-class ModelSummary(_Answer):
-    """A model of the catalogue."""
+class ModelInfo(_ResponseModel):
+    """A model of the catalog."""
 
     name: str
     title: str
     dim: int
-    size: Annotated[list[int], Field(description="Height and width of its input.")]
+    size: Annotated[list[int], Field(description="The height and width of the input.")]
     precision: str
     available: bool
 
 
-class Models(_Answer):
-    """The models that a collection can be indexed with."""
+class ModelsResponse(_ResponseModel):
+    """The models that can index a collection."""
 
-    models: list[ModelSummary]
+    models: list[ModelInfo]
     default: str
 
 
-class Uploaded(_Answer):
-    """A picture that the server keeps in memory for a while."""
+class FailureInfo(_ResponseModel):
+    """A file that could not be indexed."""
 
-    upload: Sha256
-    width: int
-    height: int
+    uri: str
+    error: str
 
 
-class Facts(_Answer):
-    """What is known of an image."""
+class FailuresResponse(_ResponseModel):
+    """The files that could not be indexed."""
+
+    failures: list[FailureInfo]
+
+
+# Rows and matches
+
+
+class RowInfo(_ResponseModel):
+    """An indexed image."""
 
     id: RowId
     uri: str
-    name: Annotated[str, Field(description="The file's name, for people.")]
+    name: Annotated[str, Field(description="The file's name, for display.")]
     label: str | None
     width: int | None
     height: int | None
-    size: Annotated[int | None, Field(description="Bytes of the file.")]
-    mtime: Annotated[str | None, Field(description="When the file was last changed, ISO 8601.")]
-    content: Annotated[
-        Sha256, Field(description="The sha256 of the file, for `thumbnail?content=`.")
-    ]
+    size: Annotated[int | None, Field(description="The file's size in bytes.")]
+    mtime: Annotated[str | None, Field(description="The file's modification time, ISO 8601.")]
+    content: Annotated[Sha256, Field(description="The file's sha256, for `thumbnail?content=`.")]
 
 
-class Match(Facts):
-    """An image that was found."""
+class RowDetails(RowInfo):
+    """An indexed image with its metadata by column."""
+
+    metadata: dict[str, Any]
+
+
+class RowsResponse(_ResponseModel):
+    """A page of rows."""
+
+    rows: list[RowDetails]
+    next: Annotated[int | None, Field(description="The `after` of the next page.")]
+    total: Annotated[int, Field(description="The number of rows that satisfy the filter.")]
+
+
+class MatchInfo(RowInfo):
+    """A match."""
 
     rank: int
     distance: float
 
 
-class Found(_Answer):
-    """The answer to a search, nearest first."""
+class SearchResponse(_ResponseModel):
+    """Matches, nearest first."""
 
     collection: str
     space: str
@@ -290,19 +359,17 @@ class Found(_Answer):
     exact: bool
     recall: Annotated[
         float | None,
-        Field(
-            description="Of an approximate search, the share of neighbours it was measured to find."
-        ),
+        Field(description="The measured recall of an approximate search."),
     ]
     uploads: Annotated[
         list[Sha256],
-        Field(description="The pictures of this request, to be named in the next one."),
+        Field(description="The images of this request, for use in later queries."),
     ]
     seconds: float
-    matches: list[Match]
+    matches: list[MatchInfo]
 
 
-class Distances(_Answer):
+class DistancesResponse(_ResponseModel):
     """The distance of every image of a Space."""
 
     space: str
@@ -310,133 +377,97 @@ class Distances(_Answer):
     distances: list[float]
 
 
-class Row(Facts):
-    """An image, with its metadata by column."""
+class UploadResponse(_ResponseModel):
+    """An image that the server keeps in memory for a while."""
 
-    metadata: dict[str, Any]
-
-
-class Rows(_Answer):
-    """Some images."""
-
-    rows: list[Row]
-    next: Annotated[int | None, Field(description="What to give as `after` for the next page.")]
-    total: Annotated[int, Field(description="How many fit the filter.")]
+    upload: Sha256
+    width: int
+    height: int
 
 
-class Failure(_Answer):
-    """A file that could not be indexed."""
-
-    uri: str
-    error: str
+# Maps
 
 
-class Failures(_Answer):
-    """The files that could not be indexed."""
-
-    failures: list[Failure]
-
-
-class Place(_Answer):
-    """A place on a map, 0 to 1."""
+class MapPoint(_ResponseModel):
+    """A position on a map, from 0 to 1."""
 
     x: float
     y: float
 
 
-class MapFacts(_Answer):
-    """How a map was made, and how faithful it is."""
+class MapInfo(_ResponseModel):
+    """How a map was made, and its quality."""
 
     title: str
-    summary: Annotated[str, Field(description="In one line, for people.")]
+    summary: Annotated[str, Field(description="One line for people.")]
     seed: int
     parameters: dict[str, Any]
     fidelity: dict[str, Any]
     missing: Annotated[
-        int, Field(description="Images that the map does not show yet; make it again for them.")
+        int, Field(description="Images not yet on the map; rebuild the map to include them.")
     ]
 
 
-class MapBody(_Answer):
-    """A map, in columns of one length."""
+class MapResponse(_ResponseModel):
+    """A map, in columns of equal length."""
 
     space: str
     method: str
-    facts: MapFacts
+    facts: MapInfo
     ids: list[int]
-    x: Annotated[list[float], Field(description="0 to 1, rightwards.")]
-    y: Annotated[list[float], Field(description="0 to 1, downwards.")]
-    labels: Annotated[list[str], Field(description="The labels there are.")]
-    label: Annotated[list[int], Field(description="For each image its place in `labels`, or -1.")]
+    x: Annotated[list[float], Field(description="From 0 at the left to 1 at the right.")]
+    y: Annotated[list[float], Field(description="From 0 at the top to 1 at the bottom.")]
+    labels: Annotated[list[str], Field(description="All labels of the map.")]
+    label: Annotated[
+        list[int], Field(description="The position of each image's label in `labels`, or -1.")
+    ]
 
 
-class MapQuestion(Question):
-    """What is to be placed on a map."""
-
-    method: Literal["tsne", "pca", "umap"] = "tsne"
+# Jobs
 
 
-class NewJob(_Asked):
-    """A job to begin."""
+class JobBody(_RequestModel):
+    """The fields of every job; the request model of a job kind adds its own."""
 
-    model_config = ConfigDict(
-        strict=True,
-        extra="forbid",
-        json_schema_extra={"examples": [{"kind": "map", "method": "pca"}]},
-    )
-
-    kind: Literal["evaluate", "map", "index"]
-    collection: str | None = None
-    spaces: Annotated[
-        list[str], Field(max_length=64, description="Of `evaluate`: which Spaces; all if none.")
-    ] = []
-    space: Annotated[
-        str | None, Field(description="Of `map`: which Space; the first if left out.")
-    ] = None
-    method: Annotated[
-        Literal["tsne", "pca", "umap"], Field(description="Of `map`: how places are found.")
-    ] = "tsne"
-    fresh: Annotated[bool, Field(description="Of `map`: make it anew, although one is kept.")] = (
-        False
-    )
-    root: Annotated[
-        int | None, Field(ge=0, lt=1000, description="Of `index`: the number of a root.")
+    kind: str
+    collection: Annotated[
+        str | None, Field(description="A collection's name; the first by default.")
     ] = None
 
 
-class JobBody(_Answer):
+class JobResponse(_ResponseModel):
     """A job."""
 
     id: str
-    kind: Literal["evaluate", "map", "index"]
-    asked: Annotated[dict[str, Any], Field(description="What it was begun with.")]
+    kind: str
+    asked: Annotated[dict[str, Any], Field(description="The fields of the request.")]
     state: Literal["waiting", "running", "done", "failed", "cancelled"]
-    done: Annotated[int, Field(description="How many pictures or queries are done.")]
-    total: Annotated[int | None, Field(description="Of how many; null where that is not known.")]
+    done: Annotated[int, Field(description="The number of processed images or queries.")]
+    total: Annotated[int | None, Field(description="The expected number, if known.")]
     result: dict[str, Any] | None
     error: str | None
 
 
-class JobList(_Answer):
-    """The jobs."""
+class JobsResponse(_ResponseModel):
+    """All jobs, the oldest first."""
 
-    jobs: list[JobBody]
+    jobs: list[JobResponse]
 
 
-class Root(_Answer):
-    """A folder that may be indexed."""
+class RootInfo(_ResponseModel):
+    """A folder that can be indexed."""
 
     root: int
     path: str
 
 
-class Roots(_Answer):
-    """The folders that may be indexed."""
+class RootsResponse(_ResponseModel):
+    """The folders that can be indexed."""
 
-    roots: list[Root]
+    roots: list[RootInfo]
 
 
-class EvaluationBody(BaseModel):
-    """An evaluation: what `lookalike evaluate --json` prints."""
+class EvaluationResponse(BaseModel):
+    """An evaluation, as `lookalike evaluate --json` prints it."""
 
     model_config = ConfigDict(extra="allow")

@@ -1,4 +1,4 @@
-"""Run a server until it is told to stop."""
+"""Run a server until it receives a signal to stop."""
 
 from __future__ import annotations
 
@@ -16,137 +16,147 @@ from lookalike.server.state import ServerState
 
 __all__ = ["bind", "serve"]
 
-# Headers of all kinds that a request may have; more is refused with 400.
-_HEADER_BYTES = 1 << 15
+_MAX_HEADER_BYTES = 1 << 15
 _HEADER_SECONDS = 10
-_GRACE_SECONDS = 10
-# How long a connection stays without a request: long, for one that ends just as the next is sent takes that with it.
-_IDLE_SECONDS = 60
-_CONNECTIONS = 512
+_SHUTDOWN_SECONDS = 10
+# Long, because a request sent at the moment that an idle connection is closed fails.
+_KEEP_ALIVE_SECONDS = 60
+_MAX_CONNECTIONS = 512
+_BACKLOG = 2048
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """Take a port, 0 for any that is free.
+    """Return a listening socket; port 0 takes any free port.
 
     Raises
     ------
     InputError
-        If it is taken, or the host is not this machine's.
+        If the port is in use, or the host does not belong to this machine.
     """
     try:
         family, *_, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        # Named, for asyncio sends at once, and does not wait for more to send, only where it knows that this is TCP.
-        taken = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        # asyncio sets TCP_NODELAY, which sends responses at once, only on sockets whose protocol is
+        # given explicitly.
+        listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     except OSError as error:
         raise InputError(
-            f"The host {host!r} is not known: {error.strerror or error}. Give one of this machine."
+            f"The host {host!r} is unknown: {error.strerror or error}. "
+            "Use an address of this machine."
         ) from error
     try:
-        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        taken.bind(address)
-        taken.listen(2048)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+        listening.listen(_BACKLOG)
     except OSError as error:
-        taken.close()
+        listening.close()
         raise InputError(
             f"The port {port} of {host} cannot be used: {error.strerror or error}. "
-            "Stop what uses it, or give another with --port; 0 takes any that is free."
+            "Stop the program that uses it, or choose another port with --port; "
+            "0 takes any free port."
         ) from error
-    return taken
+    return listening
 
 
-def serve(app: FastAPI, taken: socket.socket, *, started: Callable[[], None]) -> None:
-    """Answer requests until Ctrl-C or SIGTERM; those in flight are finished.
+def serve(app: FastAPI, listening: socket.socket, *, on_start: Callable[[], None]) -> None:
+    """Answer requests until Ctrl-C or SIGTERM; requests in progress are completed.
 
     Parameters
     ----------
     app
-        What `make_app` gave.
-    taken
-        What `bind` gave.
-    started
-        Called once requests are answered.
+        The app, from `make_app`.
+    listening
+        The socket, from `bind`.
+    on_start
+        Called when the server accepts requests.
     """
+    state: ServerState = app.state.lookalike
     config = uvicorn.Config(
         app,
-        http=_Bounded,
+        http=_HeaderLimits,
         ws="none",
         lifespan="on",
         log_level="error",
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        root_path=app.state.lookalike.settings.root_path,
-        limit_concurrency=_CONNECTIONS,
-        timeout_keep_alive=_IDLE_SECONDS,
-        timeout_graceful_shutdown=_GRACE_SECONDS,
+        root_path=state.settings.root_path,
+        limit_concurrency=_MAX_CONNECTIONS,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
     )
-    _Server(config, started, app.state.lookalike).run([taken])
+    _QuietServer(config, on_start, state).run([listening])
 
 
-class _Bounded(HttpToolsProtocol):
-    """Ends connections whose request does not begin in time, or begins with too much: uvicorn itself takes any."""
+class _HeaderLimits(HttpToolsProtocol):
+    """Limits the size of a request's headers and the time until they are complete.
 
-    _waiting: asyncio.TimerHandle | None = None
-    _in_head = False
-    _head_bytes = 0
+    uvicorn has no such options for httptools, and none for the time at all; see
+    docs/decisions/0018-server.md.
+    """
+
+    _timer: asyncio.TimerHandle | None = None
+    _in_headers = False
+    _header_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._watch()
+        self._update_timer()
 
     def data_received(self, data: bytes) -> None:
-        # What is read at a time is bounded; the head that it ends, by its own measure.
-        self._head_bytes = self._head_bytes + len(data) if self._in_head else 0
+        # The first part of the headers is not counted here: uvicorn reads a limited number of bytes
+        # at a time, and `on_headers_complete` measures the complete headers.
+        self._header_bytes = self._header_bytes + len(data) if self._in_headers else 0
         super().data_received(data)
-        if self._in_head and self._head_bytes > _HEADER_BYTES:
+        if self._in_headers and self._header_bytes > _MAX_HEADER_BYTES:
             self.send_400_response("The headers are too large.")
-        self._watch()
+        self._update_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        self._stop_waiting()
+        self._stop_timer()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._in_head = True
+        self._in_headers = True
 
     def on_headers_complete(self) -> None:
-        self._in_head = False
-        if (
-            len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
-            > _HEADER_BYTES
-        ):
-            raise ValueError("the headers are too large")  # answered with 400
+        self._in_headers = False
+        size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+        if size > _MAX_HEADER_BYTES:
+            raise ValueError("the headers are too large")  # uvicorn answers with 400
         super().on_headers_complete()
 
-    def _watch(self) -> None:
-        begun = not self._in_head and self.cycle is not None and not self.cycle.response_complete
-        if begun:
-            self._stop_waiting()
-        elif self._waiting is None:
-            self._waiting = self.loop.call_later(_HEADER_SECONDS, self.transport.close)
+    def _update_timer(self) -> None:
+        """Run the timer while the connection waits for a request's headers."""
+        cycle = self.cycle
+        is_answering = not self._in_headers and cycle is not None and not cycle.response_complete
+        if is_answering:
+            self._stop_timer()
+        elif self._timer is None:
+            self._timer = self.loop.call_later(_HEADER_SECONDS, self.transport.close)
 
-    def _stop_waiting(self) -> None:
-        if self._waiting is not None:
-            self._waiting.cancel()
-            self._waiting = None
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
 
-class _Server(uvicorn.Server):
-    """Ends quietly: a signal to stop is no error, and is not raised again."""
+class _QuietServer(uvicorn.Server):
+    """Treats a signal to stop as a normal end, instead of raising it again."""
 
     def __init__(
-        self, config: uvicorn.Config, started: Callable[[], None], state: ServerState
+        self, config: uvicorn.Config, on_start: Callable[[], None], state: ServerState
     ) -> None:
         super().__init__(config)
-        self._started, self._state = started, state
+        self._on_start = on_start
+        self._state = state
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
-            self._started()
+            self._on_start()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
         self.force_exit = self.should_exit

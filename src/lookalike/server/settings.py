@@ -1,4 +1,4 @@
-"""What the person who starts a server decides."""
+"""The options of a server."""
 
 from __future__ import annotations
 
@@ -7,42 +7,43 @@ from pathlib import Path
 
 from lookalike.io.processors import cores
 
-__all__ = ["API", "LOOPBACK", "Settings"]
+__all__ = ["API", "LOOPBACK", "ServerSettings"]
 
+# The prefix of every REST path.
 API = "/api/v1"
-# The names by which a browser on this machine reaches a server that only this machine can reach.
+# The names under which a browser reaches a server that listens on this machine only.
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
-    """How a server behaves.
+class ServerSettings:
+    """The options of a server.
 
     Attributes
     ----------
     token
-        What a client must show, or None where none is asked for.
+        The token that clients must send, or None for no authentication.
     hosts
-        The names that a request's Host header may hold; None for any.
+        The names accepted in a Host header; None accepts any.
     origins
-        Web origins, such as ``https://example.org``, whose pages may ask this server too.
+        Web origins, such as ``https://example.org``, whose pages may use this server.
     root_path
-        Where a proxy has put the server: ``/pictures``, or an empty text.
+        The path prefix under which a proxy serves the server, such as ``/images``, or "".
     originals
-        Whether the files themselves may be read: for `original`, and for larger thumbnails.
+        Whether image files may be read, for `original` and for larger thumbnails.
     roots
-        Folders that may be indexed on demand.
+        Folders that clients may index.
     max_upload, max_pixels
-        The most bytes of a request's body, and the most pixels of a picture in it.
+        The largest request body in bytes, and the largest image in it in pixels.
     body_seconds
-        How long a request's body may take to arrive.
-    workers, waiting
-        How many pictures are worked on at once, and how many requests may wait for their turn. One more than there are
-        cores, for one is often waiting for Python's lock.
-    uploads, thumbnails
-        Bytes of memory that pictures sent by clients, and small pictures made for them, may take.
+        The time limit for receiving a request body.
+    workers, queue_size
+        The number of threads that decode and embed images, and of requests that may wait for them.
+        One thread more than there are cores, because one often waits for Python's lock.
+    upload_cache_bytes, thumbnail_cache_bytes
+        The memory for uploaded images and for generated thumbnails.
     refresh_seconds
-        How often it is looked whether a collection has changed.
+        The interval between checks for new versions of the collections.
     """
 
     token: str | None = None
@@ -55,7 +56,7 @@ class Settings:
     max_pixels: int = 64_000_000
     body_seconds: float = 30.0
     workers: int = cores() + 1
-    waiting: int = 64
-    uploads: int = 256 << 20
-    thumbnails: int = 64 << 20
+    queue_size: int = 64
+    upload_cache_bytes: int = 256 << 20
+    thumbnail_cache_bytes: int = 64 << 20
     refresh_seconds: float = 1.0

@@ -1,4 +1,4 @@
-"""What the parts of a running server share."""
+"""The objects that the parts of a running server share."""
 
 from __future__ import annotations
 
@@ -11,70 +11,78 @@ from lookalike.io.processors import cores
 from lookalike.server import thumbnails
 from lookalike.server.batching import Batcher
 from lookalike.server.cache import SizedCache
-from lookalike.server.jobs import Jobs
+from lookalike.server.jobs.queue import JobQueue
 from lookalike.server.limits import BoundedPool
 from lookalike.server.registry import CollectionRegistry, CollectionView
-from lookalike.server.settings import Settings
+from lookalike.server.settings import ServerSettings
 from lookalike.server.uploads import EmbedRequest, Uploads
 
 __all__ = ["ServerState", "server_state"]
 
-_PICTURES_AT_ONCE = 4
-_THUMBNAILS_AT_ONCE = 256
+_EMBED_BATCH = 4
+_THUMBNAIL_BATCH = 256
+# Reads are short, so more of them may wait than images.
+_READ_QUEUE_FACTOR = 16
+# The memory that a cached thumbnail takes besides its bytes.
+_THUMBNAIL_OVERHEAD = 256
 
 
 @dataclass(slots=True)
 class ServerState:
-    """A server's own.
+    """The objects that the parts of a running server share.
 
     Attributes
     ----------
     settings, registry, uploads
-        How it behaves, its collections, and the pictures that clients sent.
-    pictures
-        Small pictures made on demand, by the content's sha256 and their side.
-    work, read
-        Where pictures are decoded and embedded, and where rows are read and compared.
-    embed_requests, thumbnails
-        What is done there for several requests at once: for those that send pictures, and for kept thumbnails.
+        The options, the collections, and the images sent by clients.
+    thumbnails
+        Recent thumbnails by (sha256 of the content, side).
+    image_pool, read_pool
+        The threads that decode and embed images, and the threads that read and compare rows.
+    embed_batcher, thumbnail_batcher
+        Run in those pools: small uploads to embed, and stored thumbnails to read.
     jobs
-        What takes longer than a request.
+        Work that takes longer than a request.
     closing
-        Whether the server is about to end: who still listens shall go.
+        Whether the server is shutting down; open event streams end.
     """
 
-    settings: Settings
+    settings: ServerSettings
     registry: CollectionRegistry
     uploads: Uploads = field(init=False)
-    pictures: SizedCache[tuple[str, int], bytes] = field(init=False)
-    work: BoundedPool = field(init=False)
-    read: BoundedPool = field(init=False)
-    embed_requests: Batcher[EmbedRequest, Any] = field(init=False)
-    thumbnails: Batcher[tuple[CollectionView, int], bytes] = field(init=False)
-    jobs: Jobs = field(default_factory=Jobs)
+    thumbnails: SizedCache[tuple[str, int], bytes] = field(init=False)
+    image_pool: BoundedPool = field(init=False)
+    read_pool: BoundedPool = field(init=False)
+    embed_batcher: Batcher[EmbedRequest, Any] = field(init=False)
+    thumbnail_batcher: Batcher[tuple[CollectionView, int], bytes] = field(init=False)
+    jobs: JobQueue = field(default_factory=JobQueue)
     closing: bool = False
 
     def __post_init__(self) -> None:
-        of = self.settings
-        self.uploads = Uploads(of.uploads, of.max_pixels)
-        self.pictures = SizedCache(of.thumbnails)
-        self.work = BoundedPool("pictures", of.workers, of.waiting)
-        self.read = BoundedPool("reading", cores(), 16 * of.waiting)
-        self.embed_requests = Batcher(
-            self.work, self.uploads.run, runs=of.workers, most=_PICTURES_AT_ONCE
+        options = self.settings
+        self.uploads = Uploads(options.upload_cache_bytes, options.max_pixels)
+        self.thumbnails = SizedCache(
+            options.thumbnail_cache_bytes, size_of=lambda data: len(data) + _THUMBNAIL_OVERHEAD
         )
-        # One read at a time: what is asked for meanwhile is the next.
-        self.thumbnails = Batcher(self.read, thumbnails.read, runs=1, most=_THUMBNAILS_AT_ONCE)
+        self.image_pool = BoundedPool("images", options.workers, options.queue_size)
+        self.read_pool = BoundedPool("reads", cores(), _READ_QUEUE_FACTOR * options.queue_size)
+        self.embed_batcher = Batcher(
+            self.image_pool, self.uploads.run, workers=options.workers, max_batch=_EMBED_BATCH
+        )
+        # With one worker, all requests that arrive during a read share the next one.
+        self.thumbnail_batcher = Batcher(
+            self.read_pool, thumbnails.read_thumbnails, workers=1, max_batch=_THUMBNAIL_BATCH
+        )
 
     def close(self) -> None:
-        """Begin nothing more."""
+        """Cancel jobs and waiting requests, and accept no more."""
         self.closing = True
         self.jobs.close()
-        self.work.close()
-        self.read.close()
+        self.image_pool.close()
+        self.read_pool.close()
 
 
 def server_state(request: Request) -> ServerState:
-    """Return the state of the server that a request came to."""
+    """Return the state of the server that received a request."""
     state: ServerState = request.app.state.lookalike
     return state

@@ -1,27 +1,55 @@
-"""The thumbnails kept with the rows, read for many requests at once."""
+"""Thumbnails of rows: read from the table, or generated from the original."""
 
 from __future__ import annotations
 
+from contextlib import suppress
+from typing import Any
+
+from lookalike import imaging
+from lookalike.errors import ImageError
+from lookalike.server.originals import open_original
 from lookalike.server.problems import Problem
 from lookalike.server.registry import CollectionView
 
-__all__ = ["read"]
+__all__ = ["STORED_SIDE", "generate_thumbnail", "read_thumbnails"]
+
+# The side of the thumbnails in the table: docs/decisions/0018-server.md.
+STORED_SIDE = imaging.THUMBNAIL_SIDE
+# Decoding a larger original would keep the client waiting too long.
+_MAX_ORIGINAL_BYTES = 64 << 20
 
 
-def read(asked: list[tuple[CollectionView, int]]) -> list[bytes | Exception]:
-    """Return the JPEG kept with each of some rows, a problem with status 404 if there is none, or why it is not read.
+def read_thumbnails(requests: list[tuple[CollectionView, int]]) -> list[bytes | Exception]:
+    """Return the stored JPEG of each row, or the exception that its request ends with.
 
-    To read twenty rows takes twice as long as to read one, and a page asks for as many at a time.
+    Reading twenty rows takes only twice the time of reading one, and a page requests about twenty
+    at a time.
     """
-    found: dict[tuple[CollectionView, int], bytes | Exception] = {}
-    for view in {view for view, _ in asked}:
-        ids = sorted({row for of, row in asked if of is view})
+    results: dict[tuple[CollectionView, int], bytes | Exception] = {}
+    for view in {view for view, _ in requests}:
+        ids = sorted({row_id for other, row_id in requests if other is view})
         try:
-            kept = view.collection.take(ids, ["thumbnail"])["thumbnail"].to_pylist()
-        except Exception as error:  # noqa: BLE001 (that of one collection, which others are not to hear of)
-            kept = [error] * len(ids)
-        found |= {(view, row): data for row, data in zip(ids, kept, strict=True)}
-    return [
-        found[one] or Problem(404, "No thumbnail", f"The row {one[1]} has no thumbnail.")
-        for one in asked
-    ]
+            thumbnails = view.table.take(ids, ["thumbnail"])["thumbnail"].to_pylist()
+        except Exception as error:  # noqa: BLE001 (fails the requests of this collection only)
+            thumbnails = [error] * len(ids)
+        for row_id, thumbnail in zip(ids, thumbnails, strict=True):
+            results[view, row_id] = thumbnail
+    return [results[request] or _thumbnail_not_found(request[1]) for request in requests]
+
+
+def generate_thumbnail(row: dict[str, Any], side: int, max_pixels: int) -> bytes | None:
+    """Return a JPEG of the original whose longer side is at most `side` pixels.
+
+    Returns None if the original cannot be read or decoded.
+    """
+    with suppress(Problem, ImageError), open_original(row).file as file:
+        data = file.read(_MAX_ORIGINAL_BYTES + 1)
+        if len(data) > _MAX_ORIGINAL_BYTES:
+            return None
+        image, _ = imaging.decode_small(data, least=side, max_pixels=max_pixels)
+        return imaging.thumbnail(image, side=side)
+    return None
+
+
+def _thumbnail_not_found(row_id: int) -> Problem:
+    return Problem(404, "Thumbnail not found", f"Row {row_id} has no thumbnail.")

@@ -1,4 +1,4 @@
-"""Pictures that clients send: kept in a bounded memory for a while, never on disk."""
+"""Images sent by clients: kept in bounded memory for a while, never on disk."""
 
 from __future__ import annotations
 
@@ -13,208 +13,230 @@ from PIL import Image
 
 from lookalike import imaging
 from lookalike.errors import ImageError
+from lookalike.retrieval.query import Encoder
 from lookalike.retrieval.search import Searcher
 from lookalike.server.cache import SizedCache
 from lookalike.server.problems import Problem
-from lookalike.types import Model
+from lookalike.types import Model, VectorsF16
 
 __all__ = ["EmbedRequest", "Upload", "Uploads"]
+
+# The memory that an upload takes besides its file: vectors and bookkeeping.
+_UPLOAD_OVERHEAD = 4096
+# Larger uploads are decoded at a fraction of their size that is not below this.
+_DECODED_SIDE = 640
 
 
 @dataclass(slots=True)
 class Upload:
-    """A picture as it was sent.
+    """An image sent by a client.
 
     Attributes
     ----------
     data, sha256
-        The file's bytes, and their hash, by which the client names it.
+        The file's bytes, and their hash, by which later queries refer to the image.
     size
-        Width and height in pixels, upright.
+        The upright width and height in pixels.
     vectors
-        What networks made of it, by Space and what fills that.
+        The image's vectors by `Encoder.filled_by`, the identity of a Space and its Model.
     """
 
     data: bytes
     sha256: str
     size: tuple[int, int]
-    vectors: dict[tuple[str, str, str | None], npt.NDArray[np.float16]] = field(
-        default_factory=dict
-    )
+    vectors: dict[tuple[str, str, str | None], VectorsF16] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class EmbedRequest:
-    """A request's pictures, the Space they are to be seen in, and what is then done with them."""
+    """The images of a request, the searcher to embed them for, and the function to call with them.
 
-    pictures: list[bytes]
+    Attributes
+    ----------
+    images, searcher
+        Encoded images, and the searcher of the Space.
+    use
+        Receives the uploads, embedded; its result is the result of the request.
+    """
+
+    images: list[bytes]
     searcher: Searcher
     use: Callable[[list[Upload]], Any]
 
 
-# Pictures to be embedded, by their sha256 and where they are to be seen, prepared for that.
-Pending = dict[tuple[str, Searcher], tuple[Upload, npt.NDArray[np.uint8]]]
+# Prepared images to embed, by sha256 and searcher.
+_Pending = dict[tuple[str, Searcher], tuple[Upload, npt.NDArray[np.uint8]]]
+# The exceptions of images that could not be embedded, by the same key.
+_Failed = dict[tuple[str, Searcher], Exception]
 
 
 class Uploads:
-    """The last pictures that were sent.
+    """The most recent uploads.
 
     Parameters
     ----------
-    memory
-        Bytes that they may take together.
+    capacity
+        The memory for all uploads in bytes.
     max_pixels
-        Larger pictures are refused.
+        The largest number of pixels of an image.
     """
 
-    def __init__(self, memory: int, max_pixels: int) -> None:
-        self._kept: SizedCache[str, Upload] = SizedCache(memory)
+    def __init__(self, capacity: int, max_pixels: int) -> None:
+        self._uploads: SizedCache[str, Upload] = SizedCache(
+            capacity, size_of=lambda upload: len(upload.data) + _UPLOAD_OVERHEAD
+        )
         self._max_pixels = max_pixels
 
     @property
-    def weight(self) -> int:
-        """Bytes that they take now."""
-        return self._kept.weight
+    def memory(self) -> int:
+        """The memory in use, in bytes."""
+        return self._uploads.size
 
-    def take(self, data: bytes) -> Upload:
-        """Keep a picture.
+    def add(self, data: bytes) -> Upload:
+        """Keep an encoded image.
 
         Raises
         ------
         ImageError
-            If it is no picture that can be read.
+            If the data cannot be decoded as an image.
         """
         sha256 = hashlib.sha256(data).hexdigest()
-        upload = self._kept.get(sha256)
+        upload = self._uploads.get(sha256)
         if upload is None:
-            upload = Upload(data, sha256, self._decode(data, None)[1])
-            self._keep(upload)
+            _, size = self._decode(data, _DECODED_SIDE)
+            upload = Upload(data, sha256, size)
+            self._uploads.put(sha256, upload)
         return upload
 
-    def run_one(self, embed_request: EmbedRequest) -> Any:
-        """Do what `run` does for one request."""
-        (found,) = self.run([embed_request])
-        if isinstance(found, Exception):
-            raise found
-        return found
-
-    def run(self, embed_requests: list[EmbedRequest]) -> list[Any]:
-        """Keep the pictures of some requests, embedded, and return what each makes of its own, or raised.
-
-        Step by step for all: what a step needs is in the processor's caches when the next picture comes.
-        """
-        pending: Pending = {}
-        taken = [self._taken(embed_request, pending) for embed_request in embed_requests]
-        failed = self._embed(pending)
-        return [
-            _result(embed_request, uploads, failed)
-            for embed_request, uploads in zip(embed_requests, taken, strict=True)
-        ]
-
     def find(self, sha256: str) -> Upload:
-        """Return a picture that was sent before.
+        """Return an image that was uploaded before.
 
         Raises
         ------
         Problem
-            404, if it is not, or no longer, kept.
+            404, if the image was never uploaded, or is no longer in memory.
         """
-        upload = self._kept.get(sha256)
+        upload = self._uploads.get(sha256)
         if upload is None:
-            raise Problem(
-                404, "No such upload", "That picture is not kept here any more. Send it again."
-            )
+            detail = "This image is no longer available. Please upload it again."
+            raise Problem(404, "Upload not found", detail)
         return upload
 
-    def embedded(self, upload: Upload, searcher: Searcher) -> bool:
-        """Tell whether a picture has a vector in a Space already."""
+    def is_embedded(self, upload: Upload, searcher: Searcher) -> bool:
+        """Return whether the vector of an image is in memory."""
         return searcher.filled_by in upload.vectors
 
-    def vector(self, upload: Upload, searcher: Searcher) -> npt.NDArray[np.float16]:
-        """Return a picture's vector in a Space, made when it is first asked for."""
-        key = searcher.filled_by
+    def vector(self, upload: Upload, encoder: Encoder) -> VectorsF16:
+        """Return the vector of an image, float16 ``[dim]``; it is computed at most once."""
+        key = encoder.filled_by
         if key not in upload.vectors:
-            upload.vectors[key] = searcher.embed_image(self._decode(upload.data, searcher.model)[0])
+            image, _ = self._decode(upload.data, imaging.least_side(encoder.model))
+            upload.vectors[key] = encoder.embed_image(image)
         return upload.vectors[key]
 
-    def small(self, upload: Upload, side: int) -> bytes:
-        """Return a picture as a JPEG whose longer side is at most so many pixels."""
-        return imaging.thumbnail(self._decode(upload.data, None)[0], side=side)
+    def thumbnail(self, upload: Upload, side: int) -> bytes:
+        """Return an image as a JPEG whose longer side is at most `side` pixels."""
+        image, _ = self._decode(upload.data, _DECODED_SIDE)
+        return imaging.thumbnail(image, side=side)
 
-    def _taken(self, embed_request: EmbedRequest, pending: Pending) -> list[Upload] | Exception:
-        """Return a request's pictures, or why one cannot be taken; add to `pending` those that are to be embedded."""
-        uploads, model = [], embed_request.searcher.model
+    def run_one(self, request: EmbedRequest) -> Any:
+        """Run one request and return its result, or raise its exception."""
+        (result,) = self.run([request])
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    def run(self, requests: list[EmbedRequest]) -> list[Any]:
+        """Embed and keep the images of several requests; return the result or exception of each.
+
+        Every step runs for all requests before the next one, while its code and data are in the
+        processor's caches.
+        """
+        pending: _Pending = {}
+        taken = [self._take(request, pending) for request in requests]
+        failed = self._embed(pending)
+        results = []
+        for request, uploads in zip(requests, taken, strict=True):
+            results.append(_result_of(request, uploads, failed))
+        return results
+
+    def _take(self, request: EmbedRequest, pending: _Pending) -> list[Upload] | Exception:
+        """Return the uploads of a request, and add those without a vector to `pending`.
+
+        Returns the exception if one of the images cannot be decoded.
+        """
         seen = {upload.sha256: upload for upload, _ in pending.values()}
+        uploads = []
         try:
-            for data in embed_request.pictures:
+            for data in request.images:
                 sha256 = hashlib.sha256(data).hexdigest()
-                upload = seen.get(sha256) or self._kept.get(sha256)
-                if upload is None or not (
-                    self.embedded(upload, embed_request.searcher)
-                    or (sha256, embed_request.searcher) in pending
-                ):
-                    picture, size = self._decode(data, model)
-                    upload = seen[sha256] = upload or Upload(data, sha256, size)
-                    # Small from here on, whatever was sent.
-                    pending[sha256, embed_request.searcher] = (
-                        upload,
-                        imaging.prepare(picture, model),
-                    )
+                upload = seen.get(sha256) or self._uploads.get(sha256)
+                if upload is None or self._needs_vector(upload, request.searcher, pending):
+                    # From here on only the small network input is in memory, not the image.
+                    prepared, size = self._prepare(data, request.searcher.model)
+                    upload = upload or Upload(data, sha256, size)
+                    seen[sha256] = upload
+                    pending[sha256, request.searcher] = upload, prepared
                 uploads.append(upload)
-        except Exception as error:  # noqa: BLE001 (the request's own, as in `_result`)
+        except Exception as error:  # noqa: BLE001 (ends this request only)
             return error
         return uploads
 
-    def _embed(self, pending: Pending) -> dict[tuple[str, Searcher], Exception]:
-        """Embed and keep pictures; return those that cannot be embedded, and why."""
-        failed = {}
+    def _needs_vector(self, upload: Upload, searcher: Searcher, pending: _Pending) -> bool:
+        is_pending = (upload.sha256, searcher) in pending
+        return not is_pending and not self.is_embedded(upload, searcher)
+
+    def _embed(self, pending: _Pending) -> _Failed:
+        """Embed and keep images, one batch per searcher; return the exceptions of the others."""
+        failed: _Failed = {}
         for searcher in dict.fromkeys(searcher for _, searcher in pending):
-            pairs = [pair for (_, of), pair in pending.items() if of is searcher]
-            found = _embedded(searcher, [prepared for _, prepared in pairs])
-            for (upload, _), vector in zip(pairs, found, strict=True):
+            images = [image for (_, other), image in pending.items() if other is searcher]
+            vectors = _embed_each(searcher, [prepared for _, prepared in images])
+            for (upload, _), vector in zip(images, vectors, strict=True):
                 if isinstance(vector, Exception):
                     failed[upload.sha256, searcher] = vector
                 else:
                     upload.vectors[searcher.filled_by] = vector
-                    self._keep(upload)
+                    self._uploads.put(upload.sha256, upload)
         return failed
 
-    def _keep(self, upload: Upload) -> None:
-        self._kept.put(upload.sha256, upload, len(upload.data) + 4096)
+    def _prepare(self, data: bytes, model: Model) -> tuple[npt.NDArray[np.uint8], tuple[int, int]]:
+        """Return the network input for an encoded image, and the image's size."""
+        image, size = self._decode(data, imaging.least_side(model))
+        return imaging.prepare(image, model), size
 
-    def _decode(self, data: bytes, model: Model | None) -> tuple[Image.Image, tuple[int, int]]:
-        least = imaging.least_side(model) if model else 640
+    def _decode(self, data: bytes, least_side: int) -> tuple[Image.Image, tuple[int, int]]:
         try:
-            return imaging.decode_small(data, least=least, max_pixels=self._max_pixels)
+            return imaging.decode_small(data, least=least_side, max_pixels=self._max_pixels)
         except ImageError as error:
             reason = str(error).replace(" (--max-megapixels raises it)", "")
-            raise ImageError(f"The picture cannot be searched by: {reason}.") from error
+            raise ImageError(f"The query cannot be decoded as an image: {reason}.") from error
 
 
-def _embedded(
-    searcher: Searcher, pictures: list[npt.NDArray[np.uint8]]
-) -> Sequence[npt.NDArray[np.float16] | Exception]:
-    """Return the vector of each picture, or why it has none: what ails one is no matter of the others."""
+def _embed_each(
+    searcher: Searcher, images: list[npt.NDArray[np.uint8]]
+) -> Sequence[VectorsF16 | Exception]:
+    """Return the vector or the exception of each prepared image.
+
+    If the batch fails, the images are embedded one by one: an image's failure affects no other.
+    """
     try:
-        return list(searcher.embed_prepared(np.stack(pictures)))
-    except Exception as error:  # noqa: BLE001 (raised where it is asked by)
-        if len(pictures) == 1:
+        return list(searcher.embed_prepared(np.stack(images)))
+    except Exception as error:  # noqa: BLE001 (raised by the request that sent the image)
+        if len(images) == 1:
             return [error]
-        return [found for picture in pictures for found in _embedded(searcher, [picture])]
+        return [_embed_each(searcher, [image])[0] for image in images]
 
 
-def _result(
-    embed_request: EmbedRequest,
-    uploads: list[Upload] | Exception,
-    failed: dict[tuple[str, Searcher], Exception],
-) -> Any:
-    """Return what a request makes of its pictures, or the exception that this ends in."""
+def _result_of(request: EmbedRequest, uploads: list[Upload] | Exception, failed: _Failed) -> Any:
+    """Return the result of a request's function, or the exception that the request ends with."""
     if isinstance(uploads, Exception):
         return uploads
     for upload in uploads:
-        if error := failed.get((upload.sha256, embed_request.searcher)):
+        error = failed.get((upload.sha256, request.searcher))
+        if error is not None:
             return error
     try:
-        return embed_request.use(uploads)
-    except Exception as error:  # noqa: BLE001 (the request's own, which raises it)
+        return request.use(uploads)
+    except Exception as error:  # noqa: BLE001 (raised by the request)
         return error

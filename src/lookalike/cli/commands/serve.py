@@ -99,13 +99,15 @@ def serve_command(
         from lookalike.collection import Collection, default_path
     from lookalike.server import serving
     from lookalike.server.app import make_app
-    from lookalike.server.settings import LOOPBACK, Settings
+    from lookalike.server.settings import LOOPBACK, ServerSettings
 
     paths = collection or [default_path()]
     for path in paths:
         Collection.open(path)  # a collection that cannot be opened ends the command at once
 
     local = host in LOOPBACK
+    # An empty token would let everybody in.
+    token = token or None
     if token is None and not local:
         token = secrets.token_urlsafe(24)
 
@@ -115,7 +117,7 @@ def serve_command(
         names = [name.lower() for name in hosts or ()]
         allowed_hosts = LOOPBACK | {host.lower(), *names}
 
-    settings = Settings(
+    settings = ServerSettings(
         token=token,
         hosts=allowed_hosts,
         origins=tuple(origin.rstrip("/") for origin in origins or ()),
@@ -139,7 +141,7 @@ def serve_command(
         if open_page:
             webbrowser.open(address)
 
-    serving.serve(app, socket, started=announce)
+    serving.serve(app, socket, on_start=announce)
 
 
 def _existing_folders(roots: Sequence[Path]) -> tuple[Path, ...]:

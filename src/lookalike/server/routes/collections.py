@@ -1,74 +1,89 @@
-"""What there is: collections, models, failures."""
+"""Health, collections, models and failures."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
 import lookalike
 from lookalike.models import registry, weights
+from lookalike.server.openapi import problem_responses
+from lookalike.server.parameters import CollectionName
 from lookalike.server.problems import Problem
-from lookalike.server.responses import answer, problems
-from lookalike.server.schemas import Collections, Failures, Health, Models
-from lookalike.server.state import server_state
+from lookalike.server.responses import json_response
+from lookalike.server.schemas import (
+    CollectionsResponse,
+    FailuresResponse,
+    HealthResponse,
+    ModelsResponse,
+)
+from lookalike.server.state import ServerState, server_state
+from lookalike.types import Model
 
-__all__ = ["CollectionName", "router"]
+__all__ = ["collections_router"]
 
-router = APIRouter(tags=["collections"])
-
-CollectionName = Annotated[
-    str | None, Query(description="A collection's name; the first if left out.", max_length=1000)
-]
+collections_router = APIRouter(tags=["collections"])
 
 
-@router.get("/health", response_model=Health, responses=problems())
+@collections_router.get("/health", response_model=HealthResponse, responses=problem_responses())
 async def health() -> Response:
-    """Tell that the server is there; no token is needed."""
-    return answer({"status": "ok", "version": lookalike.__version__})
+    """Confirm that the server is running; no token is needed."""
+    return json_response({"status": "ok", "version": lookalike.__version__})
 
 
-@router.get("/collections", response_model=Collections, responses=problems())
-async def collections(request: Request) -> Response:
-    """List the collections, the default one first, with their Spaces, columns and labels."""
+@collections_router.get(
+    "/collections", response_model=CollectionsResponse, responses=problem_responses()
+)
+async def get_collections(request: Request) -> Response:
+    """List the collections with their Spaces, columns and labels; the first is the default."""
     state = server_state(request)
-
-    def tell() -> dict[str, Any]:
-        told, missing = [], []
-        for served in state.registry.collections.values():
-            try:
-                told.append({**served.view().summary, "originals": state.settings.originals})
-            except Problem as problem:
-                missing.append({"where": served.name, "reason": problem.detail})
-        return {"collections": told, "unavailable": missing}
-
-    return answer(await state.read.run(tell))
+    return json_response(await state.read_pool.run(_list_collections, state))
 
 
-@router.get("/models", response_model=Models, responses=problems())
-async def models(request: Request) -> Response:
-    """List the models that a collection can be indexed with."""
-
-    def tell() -> dict[str, Any]:
-        names = ("name", "title", "dim", "size", "precision")
-        listed = [
-            {
-                **{name: getattr(model, name) for name in names},
-                "available": weights.is_available(model),
-            }
-            for model in registry.catalog().values()
-        ]
-        return {"models": listed, "default": registry.DEFAULT}
-
-    return answer(await server_state(request).read.run(tell))
+@collections_router.get("/models", response_model=ModelsResponse, responses=problem_responses())
+async def get_models(request: Request) -> Response:
+    """List the models that can index a collection."""
+    return json_response(await server_state(request).read_pool.run(_list_models))
 
 
-@router.get("/failures", response_model=Failures, responses=problems(404, 422))
-async def failures(request: Request, collection: CollectionName = None) -> Response:
+@collections_router.get(
+    "/failures", response_model=FailuresResponse, responses=problem_responses(404, 422)
+)
+async def get_failures(request: Request, collection: CollectionName = None) -> Response:
     """List the files that could not be indexed, and why."""
     state = server_state(request)
     view = state.registry.view(collection)
-    listed = await state.read.run(lambda: view.collection.failures().to_pylist())
-    return answer({"failures": listed})
+    failures = await state.read_pool.run(lambda: view.table.failures().to_pylist())
+    return json_response({"failures": failures})
+
+
+def _list_collections(state: ServerState) -> dict[str, Any]:
+    available: list[dict[str, Any]] = []
+    unavailable: list[dict[str, str]] = []
+    for collection in state.registry.collections.values():
+        try:
+            summary = collection.view().summary
+        except Problem as problem:
+            unavailable.append({"where": collection.name, "reason": problem.detail})
+        else:
+            available.append({**summary, "originals": state.settings.originals})
+    return {"collections": available, "unavailable": unavailable}
+
+
+def _list_models() -> dict[str, Any]:
+    models = [_model_info(model) for model in registry.catalog().values()]
+    return {"models": models, "default": registry.DEFAULT}
+
+
+def _model_info(model: Model) -> dict[str, Any]:
+    return {
+        "name": model.name,
+        "title": model.title,
+        "dim": model.dim,
+        "size": model.size,
+        "precision": model.precision,
+        "available": weights.is_available(model),
+    }

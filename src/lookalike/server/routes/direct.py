@@ -1,4 +1,4 @@
-"""Routes that are called without ceremony."""
+"""A faster route for functions that take only the request."""
 
 from __future__ import annotations
 
@@ -14,10 +14,13 @@ __all__ = ["DirectRoute"]
 
 
 class DirectRoute(APIRoute):
-    """A route of FastAPI's that calls a function of the request alone as it is: there is nothing to look up for it."""
+    """Calls a function whose only parameter is `request` without FastAPI's parameter handling.
+
+    FastAPI's handling takes about as long as a search: docs/decisions/0018-server.md.
+    """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return what answers a request."""
+        """Return the function that answers a request."""
         if list(inspect.signature(self.endpoint).parameters) == ["request"]:
             handler: Callable[[Request], Coroutine[Any, Any, Response]] = self.endpoint
             return handler

@@ -1,4 +1,4 @@
-"""The map: places for all rows, and for what is asked by."""
+"""Maps: the positions of all rows, and the position of a query among them."""
 
 from __future__ import annotations
 
@@ -13,106 +13,109 @@ from starlette.responses import Response
 
 from lookalike.projection.layouts import Method
 from lookalike.projection.map import Map, kept_map, placer
+from lookalike.server.openapi import problem_responses, request_body
+from lookalike.server.parameters import CollectionName
 from lookalike.server.problems import Problem
-from lookalike.server.query import ResolvedQuery, ask, vector_of
+from lookalike.server.query import ResolvedQuery, run_query
 from lookalike.server.registry import CollectionView
-from lookalike.server.request_body import pictures_and
-from lookalike.server.responses import answer, body, problems
-from lookalike.server.routes.collections import CollectionName
-from lookalike.server.routes.search import FORM
-from lookalike.server.schemas import MapBody, MapQuestion, Place
-from lookalike.server.state import ServerState, server_state
+from lookalike.server.request_body import read_query
+from lookalike.server.responses import json_response
+from lookalike.server.schemas import MapPoint, MapQueryBody, MapResponse, QueryForm
+from lookalike.server.state import server_state
 
-__all__ = ["router"]
+__all__ = ["maps_router"]
 
-router = APIRouter(tags=["map"])
+maps_router = APIRouter(tags=["maps"])
 
 
-@router.get("/map", response_model=MapBody, responses=problems(404, 422))
-async def places(
+@maps_router.get("/map", response_model=MapResponse, responses=problem_responses(404, 422))
+async def get_map(
     request: Request,
     collection: CollectionName = None,
     space: Annotated[
-        str | None, Query(max_length=1000, description="A Space; the first if left out.")
+        str | None, Query(max_length=1000, description="A Space; the first by default.")
     ] = None,
-    method: Annotated[Method, Query(description="How places were found.")] = "tsne",
+    method: Annotated[Method, Query(description="The projection method.")] = "tsne",
 ) -> Response:
-    """Give the map that the collection keeps; make or renew it by a job."""
+    """Return the stored map of a Space; a job of kind map makes or renews it."""
     state = server_state(request)
     view = state.registry.view(collection)
-    return answer(await state.read.run(_told, view, space, method))
+    return json_response(await state.read_pool.run(_map_response, view, space, method))
 
 
-@router.post(
+@maps_router.post(
     "/map/place",
-    response_model=Place,
-    responses=problems(400, 403, 404, 408, 413, 415, 422),
-    openapi_extra=body(MapQuestion, form=FORM),
+    response_model=MapPoint,
+    responses=problem_responses(400, 403, 404, 408, 413, 415, 422),
+    openapi_extra=request_body(json=MapQueryBody, form=QueryForm),
 )
-async def place(request: Request) -> Response:
-    """Tell where on the kept map what is asked by would lie."""
+async def post_place(request: Request) -> Response:
+    """Return the position of a query on the stored map."""
     state = server_state(request)
-    question, pictures = await pictures_and(request, MapQuestion)
-    x, y = await ask(
-        state, question, pictures, lambda asked: _placed(state, asked, question.method), heavy=True
-    )
-    return answer({"x": x, "y": y})
+    body, images = await read_query(request, MapQueryBody)
+
+    def place(query: ResolvedQuery) -> dict[str, float]:
+        return _place(query, body.method)
+
+    return json_response(await run_query(state, body, images, place, heavy=True))
 
 
-def _kept(view: CollectionView, space: str | None, method: Method) -> Map:
-    plane = kept_map(view.collection, space=space, method=method)
-    if plane is None:
-        raise Problem(
-            404,
-            "No map yet",
-            f"No {method} map of {view.collection.space(space)} is kept. Begin a job: map.",
-        )
-    return plane
+def _find_map(view: CollectionView, space: str | None, method: Method) -> Map:
+    stored = kept_map(view.table, space=space, method=method)
+    if stored is None:
+        name = view.table.space(space)
+        detail = f"There is no {method} map of {name} yet. Start a job of kind map."
+        raise Problem(404, "Map not found", detail)
+    return stored
 
 
-def _told(view: CollectionView, space: str | None, method: Method) -> dict[str, Any]:
-    plane = _kept(view, space, method)
-    # Rows that have gone since are on it still.
-    there = np.isin(plane.ids, view.row_cache.ids)
-    xy = plane.unit_square()[there].round(5)
-    ids = plane.ids[there]
-    of = view.row_cache.label_column(ids)
-    labels = sorted({label for label in of if label is not None})
-    number = {label: index for index, label in enumerate(labels)}
-    facts = {
-        "title": plane.title,
-        "summary": plane.summary,
-        "seed": plane.seed,
-        "parameters": plane.parameters,
-        "fidelity": plane.fidelity,
-        "missing": len(view.row_cache) - len(ids),
-    }
+def _map_response(view: CollectionView, space: str | None, method: Method) -> dict[str, Any]:
+    """Return the fields of a `MapResponse`."""
+    stored = _find_map(view, space, method)
+    # The map may still contain rows that were removed from the collection.
+    existing = np.isin(stored.ids, view.row_cache.ids)
+    ids = stored.ids[existing]
+    positions = stored.unit_square()[existing].round(5)
+
+    # Labels are sent once, and each image refers to its label by position.
+    row_labels = view.row_cache.labels_of(ids)
+    labels = sorted({label for label in row_labels if label is not None})
+    label_position: dict[str | None, int] = {label: index for index, label in enumerate(labels)}
     return {
-        "space": plane.space,
-        "method": plane.method,
-        "facts": facts,
+        "space": stored.space,
+        "method": stored.method,
+        "facts": {
+            "title": stored.title,
+            "summary": stored.summary,
+            "seed": stored.seed,
+            "parameters": stored.parameters,
+            "fidelity": stored.fidelity,
+            "missing": len(view.row_cache) - len(ids),
+        },
         "ids": ids.tolist(),
-        "x": xy[:, 0].tolist(),
-        "y": xy[:, 1].tolist(),
+        "x": positions[:, 0].tolist(),
+        "y": positions[:, 1].tolist(),
         "labels": labels,
-        "label": [number.get(label, -1) if label is not None else -1 for label in of],
+        "label": [label_position.get(label, -1) for label in row_labels],
     }
 
 
-def _placed(state: ServerState, asked: ResolvedQuery, method: Method) -> tuple[float, float]:
-    plane = _kept(asked.view, asked.searcher.space, method)
-    found = _placer(asked.view, plane)(vector_of(state, asked).astype(np.float32)[np.newaxis])
-    x, y = np.clip(plane.unit_square(found)[0], 0, 1).round(5).tolist()
-    return x, y
+def _place(query: ResolvedQuery, method: Method) -> dict[str, float]:
+    """Return the position of a query, in the map's unit square."""
+    stored = _find_map(query.view, query.searcher.space, method)
+    vector = query.vector().astype(np.float32)
+    placed = _map_placer(query.view, stored)(vector[np.newaxis])
+    x, y = np.clip(stored.unit_square(placed)[0], 0, 1).round(5).tolist()
+    return {"x": x, "y": y}
 
 
-def _placer(view: CollectionView, plane: Map) -> Callable[[Any], Any]:
-    """Return what places vectors on a map, kept as long as neither the collection nor the map changes."""
-    key = ("placer", plane.space, plane.method)
-    digest = hashlib.sha256(plane.xy.tobytes()).digest()
-    kept = view.kept.get(key)
-    if kept is None or kept[0] != digest:
-        kept = digest, placer(view.collection, plane)
-        view.kept[key] = kept
-    found: Callable[[Any], Any] = kept[1]
-    return found
+def _map_placer(view: CollectionView, stored: Map) -> Callable[[Any], Any]:
+    """Return the function that places vectors on a map, cached while collection and map last."""
+    key = ("placer", stored.space, stored.method)
+    digest = hashlib.sha256(stored.xy.tobytes()).digest()
+    cached = view.derived.get(key)
+    if cached is None or cached[0] != digest:
+        cached = digest, placer(view.table, stored)
+        view.derived[key] = cached
+    place: Callable[[Any], Any] = cached[1]
+    return place

@@ -1,4 +1,4 @@
-"""The page, and the address that lets a browser in."""
+"""The page, and the address that stores the token in a cookie."""
 
 from __future__ import annotations
 
@@ -9,30 +9,27 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import FileResponse, RedirectResponse, Response
 
-from lookalike.server.middleware import COOKIE
+from lookalike.server.middleware import TOKEN_COOKIE
 from lookalike.server.problems import Problem
 from lookalike.server.state import server_state
 
-__all__ = ["PAGE", "router"]
+__all__ = ["PAGE", "page_router"]
 
 PAGE = Path(__file__).parents[2] / "page"
 
-router = APIRouter(include_in_schema=False)
+page_router = APIRouter(include_in_schema=False)
 
 
-@router.get("/")
-async def page(request: Request, token: str | None = None) -> Response:
-    """Show the page; with the right token, keep it in a cookie first."""
+@page_router.get("/")
+async def get_page(request: Request, token: str | None = None) -> Response:
+    """Return the page; a valid token is stored in a cookie first."""
     settings = server_state(request).settings
-    if token is not None and settings.token is not None:
-        if not hmac.compare_digest(token.encode(), settings.token.encode()):
-            raise Problem(
-                401,
-                "Not the token",
-                "That is not the token that the server printed when it started.",
-            )
-        home = f"{settings.root_path}/"
-        found = RedirectResponse(home, 303)
-        found.set_cookie(COOKIE, token, path=home, httponly=True, samesite="strict")
-        return found
-    return FileResponse(PAGE / "index.html", headers={"Cache-Control": "no-cache"})
+    if token is None or settings.token is None:
+        return FileResponse(PAGE / "index.html", headers={"Cache-Control": "no-cache"})
+    if not hmac.compare_digest(token.encode(), settings.token.encode()):
+        detail = "The token is wrong. Open the address that the server printed when it started."
+        raise Problem(401, "Wrong token", detail)
+    home = f"{settings.root_path}/"
+    redirect = RedirectResponse(home, 303)
+    redirect.set_cookie(TOKEN_COOKIE, token, path=home, httponly=True, samesite="strict")
+    return redirect

@@ -1,4 +1,4 @@
-"""Searching: by rows, by pictures that were sent, by pictures that come with the question."""
+"""Searches, distances and uploads."""
 
 from __future__ import annotations
 
@@ -9,127 +9,106 @@ from fastapi import APIRouter, Path, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from lookalike.server.problems import Problem
-from lookalike.server.query import ResolvedQuery, ask, found, vector_of
-from lookalike.server.request_body import MOST_PICTURES, pictures_and, read_pictures
-from lookalike.server.responses import answer, body, data, problems
+from lookalike.server.openapi import file_response, problem_responses, request_body
+from lookalike.server.query import ResolvedQuery, run_query, search_response
+from lookalike.server.request_body import read_image, read_query
+from lookalike.server.responses import json_response
 from lookalike.server.routes.direct import DirectRoute
-from lookalike.server.schemas import Distances, Found, Question, Search, Side, Uploaded
+from lookalike.server.schemas import (
+    DistancesResponse,
+    QueryBody,
+    QueryForm,
+    SearchBody,
+    SearchResponse,
+    ThumbnailSize,
+    UploadForm,
+    UploadResponse,
+)
 from lookalike.server.state import server_state
 
-__all__ = ["FORM", "router"]
+__all__ = ["search_router"]
 
-router = APIRouter(tags=["searching"], route_class=DirectRoute)
-
-_PICTURES = {
-    "type": "array",
-    "items": {"type": "string", "format": "binary"},
-    "minItems": 1,
-    "maxItems": MOST_PICTURES,
-}
-FORM = {
-    "type": "object",
-    "required": ["image"],
-    "properties": {
-        "image": {**_PICTURES, "description": "Pictures to search by."},
-        "query": {
-            "type": "string",
-            "description": "The question as JSON; without it all pictures are searched by.",
-        },
-    },
-}
-_ONE = {
-    "type": "object",
-    "required": ["image"],
-    "properties": {"image": {"type": "string", "format": "binary", "description": "A picture."}},
-}
+search_router = APIRouter(tags=["search"], route_class=DirectRoute)
 
 
-@router.post(
+@search_router.post(
     "/search",
-    response_model=Found,
-    responses=problems(400, 403, 404, 408, 413, 415, 422),
-    openapi_extra=body(Search, form=FORM),
+    response_model=SearchResponse,
+    responses=problem_responses(400, 403, 404, 408, 413, 415, 422),
+    openapi_extra=request_body(json=SearchBody, form=QueryForm),
 )
-async def search(request: Request) -> Response:
-    """Search by pictures and rows: those that matches should be like, and those that they should be unlike."""
-    began = time.perf_counter()
+async def post_search(request: Request) -> Response:
+    """Search by images and rows: positive examples to resemble, and negative ones to avoid."""
+    start = time.perf_counter()
     state = server_state(request)
-    question, pictures = await pictures_and(request, Search)
-    # A filter may read the whole table.
-    quick = question.where is None
-    return answer(
-        await ask(
-            state,
-            question,
-            pictures,
-            lambda asked: found(state, asked, question, began),
-            quick=quick,
-        )
-    )
+    body, images = await read_query(request, SearchBody)
+
+    def search(query: ResolvedQuery) -> dict[str, Any]:
+        return search_response(query, body, start)
+
+    # A filter may read the whole table, so filtered searches do not share a batch.
+    batchable = body.where is None
+    return json_response(await run_query(state, body, images, search, batchable=batchable))
 
 
-@router.post(
+@search_router.post(
     "/distances",
-    response_model=Distances,
-    responses=problems(400, 403, 404, 408, 413, 415, 422),
-    openapi_extra=body(Question, form=FORM),
+    response_model=DistancesResponse,
+    responses=problem_responses(400, 403, 404, 408, 413, 415, 422),
+    openapi_extra=request_body(json=QueryBody, form=QueryForm),
 )
-async def distances(request: Request) -> Response:
-    """Give the distance of every image of a Space from what is asked by."""
+async def post_distances(request: Request) -> Response:
+    """Return the distance of every image of a Space from the query."""
     state = server_state(request)
-    question, pictures = await pictures_and(request, Question)
+    body, images = await read_query(request, QueryBody)
 
-    def measure(asked: ResolvedQuery) -> dict[str, Any]:
-        ids, found = asked.searcher.distances(vector_of(state, asked))
+    def measure(query: ResolvedQuery) -> dict[str, Any]:
+        ids, distances = query.searcher.distances(query.vector())
         return {
-            "space": asked.searcher.space,
+            "space": query.searcher.space,
             "ids": ids.tolist(),
-            "distances": found.round(5).tolist(),
+            "distances": distances.round(5).tolist(),
         }
 
-    return answer(await ask(state, question, pictures, measure))
+    return json_response(await run_query(state, body, images, measure))
 
 
-@router.post(
+@search_router.post(
     "/uploads",
-    response_model=Uploaded,
+    response_model=UploadResponse,
     status_code=201,
-    responses=problems(400, 403, 408, 413, 415, 422),
-    openapi_extra=body(form=_ONE),
+    responses=problem_responses(400, 403, 408, 413, 415, 422),
+    openapi_extra=request_body(form=UploadForm),
 )
-async def upload(request: Request) -> Response:
-    """Keep a picture in memory for a while, to search by it later."""
+async def post_upload(request: Request) -> Response:
+    """Keep an image in memory for a while, to search by it later."""
     state = server_state(request)
-    pictures = await read_pictures(request)
-    if len(pictures) != 1:
-        raise Problem(
-            422,
-            "Not a valid form",
-            f"The form holds {len(pictures)} files named image; expected one.",
-        )
-    kept = await state.work.run(state.uploads.take, pictures[0])
-    width, height = kept.size
-    return answer({"upload": kept.sha256, "width": width, "height": height}, 201)
+    image = await read_image(request)
+    upload = await state.image_pool.run(state.uploads.add, image)
+    width, height = upload.size
+    return json_response({"upload": upload.sha256, "width": width, "height": height}, 201)
 
 
-@router.get(
+@search_router.get(
     "/uploads/{sha256}/picture",
     response_class=Response,
-    responses={200: data("image/jpeg", description="The picture, small."), **problems(404, 422)},
+    responses={
+        200: file_response("image/jpeg", description="A thumbnail of the image."),
+        **problem_responses(404, 422),
+    },
 )
-async def picture(
+async def get_upload(
     request: Request,
     sha256: Annotated[str, Path(pattern="^[0-9a-f]{64}$")],
-    size: Annotated[Side, Query(description="The longer side at most.")] = Side.LARGE,
+    size: Annotated[ThumbnailSize, Query(description="The longer side.")] = ThumbnailSize.LARGE,
 ) -> Response:
-    """Show a picture that was sent."""
+    """Return a thumbnail of an uploaded image."""
     state = server_state(request)
-    kept = state.uploads.find(sha256)
-    small = state.pictures.get((f"upload {sha256}", size))
-    if small is None:
-        small = await state.work.run(state.uploads.small, kept, size)
-        state.pictures.put((f"upload {sha256}", size), small, len(small) + 256)
-    return Response(
-        small, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=3600"}
-    )
+    upload = state.uploads.find(sha256)
+    key = f"upload {sha256}", int(size)
+    thumbnail = state.thumbnails.get(key)
+    if thumbnail is None:
+        thumbnail = await state.image_pool.run(state.uploads.thumbnail, upload, size)
+        state.thumbnails.put(key, thumbnail)
+    headers = {"Cache-Control": "private, max-age=3600"}
+    return Response(thumbnail, media_type="image/jpeg", headers=headers)

@@ -1,0 +1,12 @@
+"""The job kinds that every server has."""
+
+from __future__ import annotations
+
+from lookalike.server.jobs.evaluate import EvaluateJob
+from lookalike.server.jobs.index import IndexJob
+from lookalike.server.jobs.kinds import JobKind
+from lookalike.server.jobs.map import MapJob
+
+__all__ = ["BUILTIN_JOBS"]
+
+BUILTIN_JOBS: tuple[JobKind, ...] = (EvaluateJob(), IndexJob(), MapJob())

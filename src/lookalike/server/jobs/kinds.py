@@ -1,0 +1,74 @@
+"""Job kinds: the request body of a job and the work that it leads to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Protocol, Union
+
+from fastapi import APIRouter
+from pydantic import Field, TypeAdapter
+
+from lookalike.server.jobs.queue import Job, JobWork
+from lookalike.server.schemas import JobBody
+from lookalike.server.state import ServerState
+
+__all__ = ["JobKind", "JobKinds"]
+
+
+class JobKind(Protocol):
+    """A kind of job.
+
+    Attributes
+    ----------
+    body
+        The request body: a `JobBody` whose field ``kind`` is a `Literal` of the kind's name.
+    router
+        Further routes of the kind, such as the latest result, or None.
+    """
+
+    @property
+    def body(self) -> type[JobBody]:
+        """The request body."""
+        ...
+
+    @property
+    def router(self) -> APIRouter | None:
+        """The further routes, or None."""
+        ...
+
+    def prepare(self, state: ServerState, body: Any) -> JobWork:
+        """Validate a request against the server and return the work.
+
+        Raises
+        ------
+        Problem, LookalikeError
+            If the work cannot be started.
+        """
+        ...
+
+
+class JobKinds:
+    """The job kinds of a server.
+
+    Attributes
+    ----------
+    body
+        Validates the body of ``POST /jobs``: the union of the bodies of all kinds.
+    routers
+        The further routes of all kinds.
+    """
+
+    def __init__(self, kinds: Sequence[JobKind]) -> None:
+        self._kinds = {kind.body: kind for kind in kinds}
+        bodies = tuple(self._kinds)
+        union: Any = Union[bodies]  # noqa: UP007 (the members are known only at run time)
+        if len(bodies) > 1:
+            union = Annotated[union, Field(discriminator="kind")]
+        self.body: TypeAdapter[JobBody] = TypeAdapter(union)
+        self.routers = [kind.router for kind in kinds if kind.router is not None]
+
+    def start(self, state: ServerState, body: JobBody) -> Job:
+        """Add the job of a request to the server's queue; see `JobQueue.add`."""
+        work = self._kinds[type(body)].prepare(state, body)
+        fields = body.model_dump(exclude_none=True, exclude={"kind"})
+        return state.jobs.add(body.kind, fields, work)

@@ -1,0 +1,104 @@
+"""The OpenAPI description: FastAPI's own, completed by bodies and problems."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel, TypeAdapter
+
+from lookalike.server.schemas import ProblemBody
+
+__all__ = ["describe", "file_response", "problem_responses", "request_body"]
+
+_SCHEMAS = "#/components/schemas/"
+_DESCRIPTIONS = {
+    400: "The request is incomplete or not valid HTTP.",
+    401: "A token is required.",
+    403: "The request comes from another site.",
+    404: "The resource does not exist.",
+    408: "The request body did not arrive in time.",
+    409: "The operation conflicts with the current state.",
+    413: "The request body is too large.",
+    415: "The request body has an unsupported media type.",
+    416: "The file does not have the requested range.",
+    421: "The server does not accept this host name.",
+    422: "The request is invalid.",
+    500: "Unexpected error.",
+    503: "The server is busy, or the collection cannot be read. Try again later.",
+}
+# Every request may end with one of these.
+_COMMON_STATUSES = {401, 421, 500, 503}
+
+
+def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return the `responses` of a route that may answer with these statuses and the common ones."""
+    return {
+        status: {"model": ProblemBody, "description": _DESCRIPTIONS[status]}
+        for status in sorted({*statuses, *_COMMON_STATUSES})
+    }
+
+
+def request_body(
+    *, json: type[BaseModel] | str | None = None, form: type[BaseModel] | None = None
+) -> dict[str, Any]:
+    """Return the `openapi_extra` of a route that reads its body by `lookalike.server.request_body`.
+
+    Parameters
+    ----------
+    json, form
+        The schemas of a JSON body and of a multipart form: a model, or a schema's name.
+    """
+    content: dict[str, Any] = {}
+    if json is not None:
+        name = json if isinstance(json, str) else json.__name__
+        content["application/json"] = {"schema": {"$ref": _SCHEMAS + name}}
+    if form is not None:
+        content["multipart/form-data"] = {"schema": {"$ref": _SCHEMAS + form.__name__}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def file_response(
+    media_type: str, *, description: str, schema: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return the description of a response that is not JSON; its content is binary by default."""
+    content = {"schema": schema or {"type": "string", "format": "binary"}}
+    return {"description": description, "content": {media_type: content}}
+
+
+def describe(app: FastAPI, bodies: Mapping[str, TypeAdapter[Any]]) -> dict[str, Any]:
+    """Return the OpenAPI description of an app.
+
+    Parameters
+    ----------
+    app
+        The app; FastAPI describes its routes, parameters and responses.
+    bodies
+        The request bodies by their schemas' names; the routes parse them without FastAPI.
+    """
+    description = get_openapi(
+        title=app.title, version=app.version, description=app.description, routes=app.routes
+    )
+    schemas = description["components"]["schemas"]
+    for name, body in bodies.items():
+        schema = body.json_schema(ref_template=_SCHEMAS + "{model}")
+        schemas |= schema.pop("$defs", {})
+        schemas[name] = schema
+    for operation in _operations(description):
+        _use_problem_media_type(operation["responses"])
+    return description
+
+
+def _operations(description: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
+    for operations in description["paths"].values():
+        yield from operations.values()
+
+
+def _use_problem_media_type(responses: dict[str, Any]) -> None:
+    """Describe errors as problem details, where FastAPI describes them as plain JSON."""
+    for status, response in responses.items():
+        content = response.get("content", {})
+        if int(status) >= 400 and "application/json" in content:
+            content["application/problem+json"] = content.pop("application/json")
