@@ -11,9 +11,9 @@ import numpy as np
 from sklearn.neighbors import NearestNeighbors
 
 import lookalike
-from lookalike.projection.quality import neighbours
 from lookalike.store.table import Table
 from lookalike.vectors import exact as held
+from lookalike.vectors import k_nearest
 from vectors_made import RARE, VectorSearcher, numbers
 
 # What an approximate engine must find; each is given the least effort that finds it, by queries of their own.
@@ -38,7 +38,7 @@ class Queries:
 
     @classmethod
     def of(cls, gallery: np.ndarray, queries: np.ndarray, k: int) -> Queries:
-        _, distances = neighbours(queries, gallery, k)
+        _, distances = k_nearest(queries, gallery, k)
         return cls(gallery, queries.astype(np.float32), k, distances[:, -1])
 
     def recall(self, found: list[Found]) -> float:
@@ -85,9 +85,9 @@ class Engine:
 
 
 def lookalike_nearest(gallery: Gallery) -> Engine:
-    ours = held.Gallery(np.arange(len(gallery.halves)), gallery.halves)
+    ours = held.ExactIndex(np.arange(len(gallery.halves)), gallery.halves)
     return Engine(
-        lambda q, k: ours.nearest(q.astype(np.float16), k)[0], "float16", gallery.halves.nbytes
+        lambda q, k: ours.search(q.astype(np.float16), k)[0], "float16", gallery.halves.nbytes
     )
 
 
@@ -228,8 +228,8 @@ APPROXIMATE = {
 
 
 def many_lookalike(gallery: Gallery) -> Search:
-    ours = held.Gallery(np.arange(len(gallery.halves)), gallery.halves)
-    return lambda queries, k: ours.nearest_of_many(queries.astype(np.float16), k)[0]
+    ours = held.ExactIndex(np.arange(len(gallery.halves)), gallery.halves)
+    return lambda queries, k: ours.search_many(queries.astype(np.float16), k)[0]
 
 
 def many_faiss(gallery: Gallery) -> Search:

@@ -17,13 +17,12 @@ from onnx import TensorProto, helper, numpy_helper
 import lookalike
 from lookalike.datasets.sample import CLASSES, write_sample
 from lookalike.models import registry
-from lookalike.projection.quality import neighbours
 from lookalike.retrieval.query import VectorQuery, WeightedQuery
 from lookalike.retrieval.search import Searcher, SearchRequest
 from lookalike.sources import LocalSource, display_path
 from lookalike.store.table import Table
 from lookalike.types import Matches, Model
-from lookalike.vectors import unit_length
+from lookalike.vectors import k_nearest, unit_length
 
 BLOCK = 8192
 K = 10
@@ -97,7 +96,7 @@ def grown(
         return
     yield vectors.astype(np.float16)
     k = min(K, len(vectors) - 1)
-    near, _ = neighbours(vectors, vectors, k, own=np.arange(len(vectors)))
+    near, _ = k_nearest(vectors, vectors, k, own=np.arange(len(vectors)))
     noise = 0.3 * float(np.std(vectors - vectors[near[:, k // 2]]))
     for start in range(len(vectors), rows, block):
         count = min(block, rows - start)

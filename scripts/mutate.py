@@ -48,7 +48,7 @@ OPERATORS = [
 ]  # fmt: skip
 TESTS = [
     "tests/store", "tests/indexing",
-    "tests/maintenance/test_optimize.py", "tests/test_searching.py", "tests/trust/test_names.py",
+    "tests/maintenance/test_optimize.py", "tests/retrieval/test_search.py", "tests/trust/test_names.py",
 ]  # fmt: skip
 PATIENCE = 3  # times the budget: a mutant that runs longer never ends, and is noticed by that
 

@@ -19,8 +19,8 @@ from browsing import BROWSER
 from engines import Queries
 from grow import Rows, Truth
 from lookalike import index
-from lookalike.projection.quality import neighbours
 from lookalike.store.table import Table
+from lookalike.vectors import k_nearest
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 NAMES = ("embed", "search", "map", "start", "memory", "grow", "serve")
@@ -283,9 +283,9 @@ def test_made_vectors_are_of_unit_length_and_have_near_neighbours(rows):
     assert (made.dtype, made.shape) == (np.float16, (rows, 24))
     np.testing.assert_allclose(np.linalg.norm(made.astype(np.float32), axis=1), 1, atol=2e-3)
     if rows > len(base):
-        _, distances = neighbours(made, base.astype(np.float16), 1)
+        _, distances = k_nearest(made, base.astype(np.float16), 1)
         assert np.median(distances[100:]) < np.median(
-            neighbours(base, base, 1, own=np.arange(100))[1]
+            k_nearest(base, base, 1, own=np.arange(100))[1]
         )
 
 
@@ -315,7 +315,7 @@ def test_the_truth_of_growing_rows_is_that_of_all_at_once():
         for block in rows.take(count):
             truth.add(block, first)
             first += len(block)
-    expected, _ = neighbours(queries, vectors, 10)
+    expected, _ = k_nearest(queries, vectors, 10)
     assert first == 500
     np.testing.assert_array_equal(truth.numbers, expected)
     assert truth.recall(expected.tolist()) == 1
@@ -326,7 +326,7 @@ def test_recall_is_the_share_of_the_nearest_found():
     generator = np.random.default_rng(0)
     vectors, asked = generator.normal(size=(500, 8)), generator.normal(size=(20, 8))
     queries = Queries.of(vectors, asked, 10)
-    nearest = neighbours(asked, vectors, 20)[0]
+    nearest = k_nearest(asked, vectors, 20)[0]
     assert queries.recall(list(nearest[:, :10])) == 1
     assert queries.recall(list(nearest[:, 5:15])) == 0.5
     assert queries.recall([np.repeat(rows[:1], 10) for rows in nearest]) == pytest.approx(0.1)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from sklearn import manifold, neighbors
 
-from lookalike.projection.quality import fidelity, neighbours
+from lookalike.projection.quality import fidelity
+from lookalike.vectors import k_nearest
 
 
 @pytest.fixture(scope="module")
@@ -64,12 +65,12 @@ def test_a_neighbourhood_is_less_than_half_the_rows(rows, n, k):
 def test_neighbours_are_the_nearest_without_oneself(rows):
     vectors = rows[0].astype(np.float64)
     distances, expected = neighbors.NearestNeighbors(n_neighbors=7).fit(vectors).kneighbors()
-    found, away = neighbours(vectors, vectors, 7, own=np.arange(400))
+    found, away = k_nearest(vectors, vectors, 7, own=np.arange(400))
     assert (found == expected).all()
     np.testing.assert_allclose(away, distances, atol=1e-9)
 
 
 def test_all_of_a_gallery_can_be_asked_for(rows):
-    found, _ = neighbours(rows[0][:2], rows[0][:5], 5)
+    found, _ = k_nearest(rows[0][:2], rows[0][:5], 5)
     assert np.sort(found, axis=1).tolist() == [[0, 1, 2, 3, 4]] * 2
     assert found[:, 0].tolist() == [0, 1]

@@ -13,9 +13,9 @@ import pytest
 from lookalike.errors import InputError, SpaceError
 from lookalike.projection import layouts
 from lookalike.projection.map import REFIT_SHARE, make_map
-from lookalike.projection.quality import neighbours
 from lookalike.store import maps
 from lookalike.store.table import Table
+from lookalike.vectors import k_nearest
 from made import SPACE, add_rows, clusters, make_collection
 
 
@@ -40,7 +40,7 @@ def accuracy(xy, labels, *, of=None, among=None) -> float:
     of = np.arange(len(xy)) if of is None else of
     among = np.arange(len(xy)) if among is None else among
     same = np.array_equal(of, among)
-    near, _ = neighbours(xy[of], xy[among], 10, own=np.arange(len(of)) if same else None)
+    near, _ = k_nearest(xy[of], xy[among], 10, own=np.arange(len(of)) if same else None)
     votes = [np.bincount(labels[among][row]).argmax() for row in near]
     return float((votes == labels[of]).mean())
 
@@ -119,7 +119,7 @@ def test_many_rows_are_mapped_another_way_as_well(collection, monkeypatch):
     after = make_map(collection)
     assert np.array_equal(after.xy[:200], many.xy)
     middles = np.stack([many.xy[cluster::5].mean(axis=0) for cluster in range(5)])
-    assert (neighbours(after.xy[200:], middles, 1)[0][:, 0] == of).mean() > 0.9
+    assert (k_nearest(after.xy[200:], middles, 1)[0][:, 0] == of).mean() > 0.9
 
 
 def test_one_thread_and_many_find_the_same_places(collection, monkeypatch):
@@ -228,7 +228,7 @@ def test_new_rows_are_placed_and_no_other_moves(collection, method):
     assert np.array_equal(after.xy[:200], before.xy)
     assert after.fitted.tolist() == [True] * 200 + [False] * 30
     middles = np.stack([before.xy[cluster::5].mean(axis=0) for cluster in range(5)])
-    nearest, _ = neighbours(after.xy[200:], middles, 1)
+    nearest, _ = k_nearest(after.xy[200:], middles, 1)
     assert (nearest[:, 0] == of).mean() > (0.8 if method == "pca" else 0.99)
     assert after.fidelity["rows"] == 230
     assert after.placed_share == pytest.approx(30 / 230)

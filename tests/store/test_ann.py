@@ -10,7 +10,7 @@ import pytest
 
 from lookalike.store import ann, tuning, upkeep
 from lookalike.store.table import Table
-from lookalike.vectors.exact import Gallery
+from lookalike.vectors.exact import ExactIndex
 from made import SPACE, add_rows, clusters, make_collection
 
 ROWS, DIM = 3000, 32
@@ -32,7 +32,7 @@ def exactly(collection, query, k, *, among=None):
     if among is not None:
         kept = np.isin(ids, among)
         ids, matrix = ids[kept], matrix[kept]
-    return Gallery(ids, matrix).nearest(query, k)
+    return ExactIndex(ids, matrix).search(query, k)
 
 
 def recall(collection, queries, k, *, where=None, among=None):

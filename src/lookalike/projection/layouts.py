@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lookalike.errors import InputError
-from lookalike.projection.quality import neighbours
+from lookalike.vectors import k_nearest
 
 __all__ = ["FEWEST", "METHODS", "Method", "Recipe", "lay_out", "place", "principal", "tsne"]
 
@@ -103,7 +103,7 @@ def tsne(x: Floats, recipe: Recipe) -> tuple[Places, dict[str, Any]]:
     k = min(len(x) - 1, int(3 * perplexity))
     jobs = _jobs(len(x))
     if len(x) <= _LARGE:
-        index = nearest_neighbors.PrecomputedNeighbors(*neighbours(x, x, k, own=np.arange(len(x))))
+        index = nearest_neighbors.PrecomputedNeighbors(*k_nearest(x, x, k, own=np.arange(len(x))))
     else:
         # In one thread: several would grow the trees in an order that the seed does not decide.
         index = nearest_neighbors.Annoy(x, k, n_jobs=1, random_state=recipe.seed)
@@ -174,7 +174,7 @@ def _place_tsne(anchors: Floats, places: Places, news: Floats) -> Places:
     from scipy.sparse import csr_matrix
 
     perplexity, jobs = min(5.0, len(anchors) / 3), _jobs(len(anchors))
-    near, distances = neighbours(news, anchors, min(len(anchors), int(3 * perplexity)))
+    near, distances = k_nearest(news, anchors, min(len(anchors), int(3 * perplexity)))
     pull = affinity.joint_probabilities_nn(
         near, distances, [perplexity], symmetrize=False, normalization="point-wise",
         n_reference_samples=len(anchors), n_jobs=jobs,
@@ -230,7 +230,7 @@ def _umap(x: Floats, recipe: Recipe) -> tuple[Places, dict[str, Any]]:
 
 def _place_umap(anchors: Floats, places: Places, news: Floats) -> Places:
     """Put each new row amid its nearest fitted ones, where UMAP itself would begin to look for its place."""
-    near, _ = neighbours(news, anchors, min(len(anchors), _UMAP_NEIGHBOURS))
+    near, _ = k_nearest(news, anchors, min(len(anchors), _UMAP_NEIGHBOURS))
     middle: Places = np.median(places[near], axis=1)
     return middle
 

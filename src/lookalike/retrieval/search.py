@@ -19,7 +19,7 @@ from lookalike.store import ann
 from lookalike.store.view import View
 from lookalike.tracing import span
 from lookalike.types import Distances, Ids, Matches, Model, Neighbors, VectorsF16
-from lookalike.vectors.exact import Gallery
+from lookalike.vectors.exact import ExactIndex
 
 __all__ = ["SearchRequest", "Searcher"]
 
@@ -100,8 +100,8 @@ class Searcher:
         # Computing a fingerprint takes longer than some searches.
         self.filled_by: tuple[str, str, str | None] = (model.name, model.fingerprint, model.graph)
         # Each is one tuple, so that another thread never sees an index with the wrong version.
-        self._index: tuple[int, Gallery] | None = None
-        self._subset: tuple[int, str, Gallery | None] | None = None
+        self._index: tuple[int, ExactIndex] | None = None
+        self._subset: tuple[int, str, ExactIndex | None] | None = None
 
     @property
     def model(self) -> Model:
@@ -145,7 +145,7 @@ class Searcher:
         if not encoded:
             return []
         with span("compare"):
-            ids, distances = self._exact_index().nearest_of_many(
+            ids, distances = self._exact_index().search_many(
                 np.stack(encoded), ranking.candidate_count(k)
             )
         answers = []
@@ -299,7 +299,7 @@ class Searcher:
             return np.empty((0, self.model.dim), np.float16)
         listed = ", ".join(map(str, row_ids.tolist()))
         stored_ids, stored = self._view.vectors(self.space, f"_rowid IN ({listed})")
-        return Gallery(stored_ids, stored).vectors(row_ids)
+        return ExactIndex(stored_ids, stored).vectors(row_ids)
 
     def _read_matches(self, found: Neighbors) -> Matches:
         with span("read matches"):
@@ -314,7 +314,7 @@ class Searcher:
             recall=found.recall,
         )
 
-    def _exact_index(self) -> Gallery:
+    def _exact_index(self) -> ExactIndex:
         """Return all vectors of the Space, read on first use and again for each new version."""
         version = self._view.version
         loaded = self._index
@@ -326,18 +326,18 @@ class Searcher:
                 f"The Space {self.space!r} of {self._view.path} is empty. "
                 f"Fill it with: lookalike index FOLDER -c {self._view.path} --model {self.space}"
             )
-        index = Gallery(ids, matrix)
+        index = ExactIndex(ids, matrix)
         self._index = version, index
         return index
 
-    def _subset_index(self, clause: str) -> Gallery | None:
+    def _subset_index(self, clause: str) -> ExactIndex | None:
         """Return the vectors that fit a filter, kept for the next search with it; None if they are many."""
         version = self._view.version
         kept = self._subset
         if kept is None or kept[:2] != (version, clause):
             index = None
             if self._view.count_where(clause) <= SUBSET_ROWS:
-                index = Gallery(*self._view.vectors(self.space, clause))
+                index = ExactIndex(*self._view.vectors(self.space, clause))
             kept = version, clause, index
             self._subset = kept
         return kept[2]
@@ -355,14 +355,14 @@ class Searcher:
 
 
 def _compare(
-    index: Gallery,
+    index: ExactIndex,
     vector: VectorsF16,
     count: int,
     excluded: Ids,
     places: npt.NDArray[np.intp] | None = None,
 ) -> Neighbors:
     """Compare a vector with every row of an index, or with the rows at some places."""
-    ids, distances = index.nearest(vector, count + len(excluded), rows=places)
+    ids, distances = index.search(vector, count + len(excluded), places=places)
     if len(excluded):
         included = ~np.isin(ids, excluded)
         ids, distances = ids[included][:count], distances[included][:count]

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from lookalike.store.failures import Operation
 from lookalike.types import Ids, Neighbors, VectorsF16
-from lookalike.vectors.exact import Gallery
+from lookalike.vectors.exact import ExactIndex
 
 if TYPE_CHECKING:
     from lookalike.store.view import View
@@ -226,7 +226,7 @@ def compare_exactly(
 ) -> tuple[Ids, npt.NDArray[np.float64]]:
     """Return the k nearest of some rows, by their vectors as the table holds them, and their distances."""
     filled = column.combine_chunks().is_valid().to_numpy(zero_copy_only=False)
-    return Gallery(ids[filled], column_vectors(column)).nearest(query, k)
+    return ExactIndex(ids[filled], column_vectors(column)).search(query, k)
 
 
 def column_vectors(column: pa.Array | pa.ChunkedArray) -> VectorsF16:

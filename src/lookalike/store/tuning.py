@@ -19,7 +19,7 @@ from lookalike.store.ann import IndexTuning, Setting
 from lookalike.store.failures import Operation, translate_errors
 from lookalike.store.schema import quote
 from lookalike.types import Ids, VectorsF16
-from lookalike.vectors.exact import widen
+from lookalike.vectors import k_nearest_ids
 
 if TYPE_CHECKING:
     from lookalike.store.table import Table
@@ -176,7 +176,7 @@ def draw_sample(collection: Table, space: str, size: int = 200, seed: int = 0) -
     everyone = np.concatenate([batch["_rowid"].to_numpy() for batch in scanned]).astype(np.int64)
     ids = np.random.default_rng(seed).permutation(everyone)[:size]
     queries = ann.column_vectors(collection.take(ids, [space])[space])
-    near = _near(collection, space, ids, queries)
+    near = k_nearest_ids(queries, ids, _batches(collection, space), _DEPTH)
     selections = np.roll(near, 1, axis=0)
     plain, filtered = np.full((2, len(ids), _KS[-1]), np.inf)
     for row, query in enumerate(queries):
@@ -212,28 +212,6 @@ def measure_recall(
 
 def _name(space: str) -> str:
     return f"{space}_ann"
-
-
-def _near(collection: Table, space: str, ids: Ids, queries: VectorsF16) -> Ids:
-    """Return the ids of the rows nearest to some but for themselves, ``[m, depth]``, in no order.
-
-    The vectors are read by batches: the matrix is never in memory as a whole.
-    """
-    near, squares = np.empty((len(ids), 0), np.int64), np.empty((len(ids), 0), np.float32)
-    asked = widen(queries)
-    for others, halves in _batches(collection, space):
-        gallery = widen(halves)
-        to_all = np.einsum("nd,nd->n", gallery, gallery) - 2 * (asked @ gallery.T)
-        to_all[ids[:, np.newaxis] == others] = np.inf
-        near = np.concatenate([near, np.broadcast_to(others, to_all.shape)], axis=1)
-        squares = np.concatenate([squares, to_all], axis=1)
-        if squares.shape[1] > _DEPTH:
-            kept = np.argpartition(squares, _DEPTH - 1, axis=1)[:, :_DEPTH]
-            near, squares = (
-                np.take_along_axis(near, kept, axis=1),
-                np.take_along_axis(squares, kept, axis=1),
-            )
-    return near
 
 
 def _batches(collection: Table, space: str) -> Iterator[tuple[Ids, VectorsF16]]:

@@ -1,7 +1,7 @@
-"""A gallery: the vectors of a Space held in memory as float16, for exact search by one query or many.
+"""Exact search in memory: the vectors of a Space as float16, compared with one query or many.
 
-Who asks it again and again by one query has it keep the vectors as bytes too, which tell in half the time which rows
-are worth comparing.
+After the first search by one query, the index also keeps an int8 copy of the vectors. It is read in half the time and
+shows which few rows are worth an exact comparison.
 """
 
 from __future__ import annotations
@@ -15,293 +15,341 @@ import numpy as np
 import numpy.typing as npt
 
 from lookalike.io.processors import cores
+from lookalike.types import Distances, Ids, VectorsF16, VectorsF32
+from lookalike.vectors.arithmetic import to_float32
 
-__all__ = ["Gallery", "widen"]
+__all__ = ["ExactIndex"]
 
-Halves = npt.NDArray[np.float16]
-Numbers = Halves | npt.NDArray[np.int8]
-Ids = npt.NDArray[np.int64]
-Rows = npt.NDArray[np.intp]
-Distances = npt.NDArray[np.float64]
+VectorsInt8 = npt.NDArray[np.int8]
+Places = npt.NDArray[np.intp]
 
-# Rows that are made float32 at a time for many queries: the product still runs at full speed, and they stay in cache.
-_TILE = 1 << 11
-# Fewer numbers than this are compared sooner by one thread.
-_MANY = 1 << 23
-# In galleries of fewer numbers the steps that narrow them take as long as they save.
-_WORTH_NARROWING = 1 << 21
-# What is left must be so many times fewer rows.
-_FEWER = 8
-# How many more queries may in vain be tried to narrow than not.
-_PATIENCE = 8
-# Half the bits of a float16's exponent that a float32's has more: 2^112 puts it right.
-_REBIASED = np.float32(2.0**112)
-_SIGN_AND_REST = np.int32(-0x70002000)  # 0x8fffe000
+# Rows that are converted to float32 at a time for many queries. The product still runs at full speed, and the rows stay
+# in the processor's cache.
+TILE_ROWS = 1 << 11
+# One thread compares fewer numbers than this sooner than several.
+MIN_NUMBERS_FOR_THREADS = 1 << 23
+# In an index of fewer numbers, pruning takes as long as it saves.
+MIN_NUMBERS_TO_PRUNE = 1 << 21
+# Pruning has succeeded if it leaves at most one row of this many.
+PRUNED_SHARE = 8
+# Stop pruning after this many net failures: where all rows are about equally far, it never succeeds.
+PRUNING_BUDGET = 8
 
 
-class Gallery:
+class ExactIndex:
     """Vectors and their ids, ready to be searched.
 
     Parameters
     ----------
     ids
-        int64 ``[n]``; rows at the same distance are ordered by it.
-    halves
-        float16 ``[n, dim]``, contiguous and not copied: two bytes a number are all that is held.
+        int64 ``[n]``; rows at equal distance are ordered by id.
+    vectors
+        float16 ``[n, dim]``. A contiguous array is not copied.
     """
 
-    def __init__(self, ids: Ids, halves: Halves) -> None:
+    def __init__(self, ids: Ids, vectors: VectorsF16) -> None:
         self.ids = ids
-        self._halves = np.ascontiguousarray(halves)
-        self._squares = np.empty(len(halves), np.float32)
-        for part, tile in _tiles(self._halves):
+        self._vectors = np.ascontiguousarray(vectors)
+
+        # |x|^2 of every row.
+        self._squares = np.empty(len(vectors), np.float32)
+        for part, tile in _tiles(self._vectors):
             np.einsum("nd,nd->n", tile, tile, out=self._squares[part])
-        self._largest = float(self._squares.max(initial=0))
-        self._asked = False
-        self._hopes = _PATIENCE if self._halves.size >= _WORTH_NARROWING else 0
+        self._max_square = float(self._squares.max(initial=0))
+
+        self._was_searched = False
+        prunes = self._vectors.size >= MIN_NUMBERS_TO_PRUNE
+        self._pruning_budget = PRUNING_BUDGET if prunes else 0
 
     def __len__(self) -> int:
         return len(self.ids)
 
-    def vectors(self, ids: Ids) -> Halves | None:
-        """Return the vectors of some ids, float16 ``[m, dim]``; None if it lacks one. The gallery's ids must rise."""
+    def vectors(self, ids: Ids) -> VectorsF16 | None:
+        """Return the vectors of some ids, float16 ``[m, dim]``, or None if one is missing.
+
+        The ids of the index must rise.
+        """
         if not len(self.ids):
             return None
-        at = np.minimum(np.searchsorted(self.ids, ids), len(self.ids) - 1)
-        return self._halves[at] if (self.ids[at] == ids).all() else None
+        places = np.minimum(np.searchsorted(self.ids, ids), len(self.ids) - 1)
+        return self._vectors[places] if (self.ids[places] == ids).all() else None
 
-    def distances(self, query: Halves) -> Distances:
-        """Return the Euclidean distance of each vector to a query, float64 ``[n]``, as far as float32 tells."""
-        wide = widen(query).astype(np.float64)
-        squares = (
-            self._squares
-            - 2.0 * _products(query, self._halves).astype(np.float64)
-            + np.dot(wide, wide)
-        )
-        found: Distances = np.sqrt(np.maximum(squares, 0))
-        return found
+    def distances(self, query: VectorsF16) -> Distances:
+        """Return the Euclidean distance of every row to a query, float64 ``[n]``, in float32 precision."""
+        query_f64 = query.astype(np.float64)
+        products = _dot_products(query, self._vectors).astype(np.float64)
+        squares = self._squares - 2 * products + np.dot(query_f64, query_f64)
+        distances: Distances = np.sqrt(np.maximum(squares, 0))
+        return distances
 
-    def nearest(self, query: Halves, k: int, *, rows: Rows | None = None) -> tuple[Ids, Distances]:
-        """Return the ids of the k vectors nearest to one query, and their Euclidean distances.
+    def search(
+        self, query: VectorsF16, k: int, *, places: Places | None = None
+    ) -> tuple[Ids, Distances]:
+        """Return the ids of the k rows nearest to a query, and their Euclidean distances.
 
         Parameters
         ----------
         query
             float16 ``[dim]``.
         k
-            How many; all if there are fewer.
-        rows
-            ``[m]``, the only rows of the gallery to compare with; None for all.
+            The number of rows; all if there are fewer.
+        places
+            intp ``[m]``, the rows of the index to compare with; None for all.
 
         Returns
         -------
         ids, distances
-            ``[min(k, n)]`` each, nearest first; the distances computed in float64 from the differences.
+            ``[min(k, n)]`` each, nearest first. The distances are computed in float64 from the differences.
         """
-        halves, squares, slack = self._halves, self._squares, self._slack(query)
-        if rows is None:
-            rows = self._narrowed(query, k, slack)
-        if rows is not None:
-            halves, squares = halves[rows], squares[rows]
-        estimates = squares - 2 * _products(query, halves)
-        near = _within(estimates, min(k, len(estimates)), slack)
-        near = near if rows is None else rows[near]
-        return self._ranked(query, near, k)
+        vectors, squares = self._vectors, self._squares
+        tolerance = self._tolerance(query)
+        if places is None:
+            places = self._prune(query, k, tolerance)
+        if places is not None:
+            vectors, squares = vectors[places], squares[places]
 
-    def nearest_of_many(self, queries: Halves, k: int) -> tuple[Ids, Distances]:
-        """Return for each of some queries, float16 ``[m, dim]``, what `nearest` does: ``[m, min(k, n)]`` each.
+        # |x|^2 - 2 x.q orders the rows as the distance does, up to the tolerance.
+        estimates = squares - 2 * _dot_products(query, vectors)
+        near = _smallest(estimates, min(k, len(estimates)), tolerance)
+        if places is not None:
+            near = places[near]
+        return self._rank(query, near, k)
 
-        The vectors are read once for all queries, so that a query of many costs a fraction of one alone.
+    def search_many(self, queries: VectorsF16, k: int) -> tuple[Ids, Distances]:
+        """Return the answer of `search` for each query.
+
+        The vectors are read once for all queries, so that a query costs a fraction of a search of its own.
+
+        Parameters
+        ----------
+        queries
+            float16 ``[m, dim]``.
+        k
+            The number of rows of each; all if there are fewer.
+
+        Returns
+        -------
+        ids, distances
+            ``[m, min(k, n)]`` each.
         """
         k = min(k, len(self))
-        wide = -2 * widen(queries)
-        slack = np.array([self._slack(query) for query in queries], np.float32)
-        bounds = np.full(len(queries), np.inf, np.float32)
-        found = _Candidates(k, slack, bounds)
-        for part, tile in _tiles(self._halves):
-            estimates = wide @ tile.T
+        queries_f32 = -2 * to_float32(queries)
+        tolerances = np.array([self._tolerance(query) for query in queries], np.float32)
+        candidates = _CandidateLists(k, tolerances)
+        bounds = candidates.bounds
+
+        for part, tile in _tiles(self._vectors):
+            estimates = queries_f32 @ tile.T
             estimates += self._squares[part]
             near = estimates <= bounds[:, np.newaxis]
+
+            # In the first tile, and wherever many rows come near, the tile's own k-th rules out most of them.
             if len(tile) > k and np.count_nonzero(near) > 4 * k * len(queries):
-                # The first rows, or the first that come near: their own k-th rules out most of them.
-                np.minimum(
-                    bounds, np.partition(estimates, k - 1, axis=1)[:, k - 1] + slack, out=bounds
-                )
+                kth = np.partition(estimates, k - 1, axis=1)[:, k - 1]
+                np.minimum(bounds, kth + tolerances, out=bounds)
                 near = estimates <= bounds[:, np.newaxis]
-            asked, at = np.nonzero(near)
-            found.add(asked, at + part.start, estimates[asked, at])
-        ranked = [
-            self._ranked(query, near, k) for query, near in zip(queries, found.rows(), strict=True)
-        ]
-        ids = np.array([ids for ids, _ in ranked], np.int64).reshape(len(queries), k)
-        return ids, np.array([distances for _, distances in ranked]).reshape(len(queries), k)
+
+            numbers, columns = np.nonzero(near)
+            candidates.add(numbers, columns + part.start, estimates[numbers, columns])
+
+        ids = np.empty((len(queries), k), np.int64)
+        distances = np.empty((len(queries), k))
+        for number, (query, places) in enumerate(zip(queries, candidates.lists(), strict=True)):
+            ids[number], distances[number] = self._rank(query, places, k)
+        return ids, distances
 
     @cached_property
-    def _coarse(self) -> _Coarse:
-        return _Coarse(self._halves, self._squares)
+    def _int8_copy(self) -> _Int8Copy:
+        return _Int8Copy(self._vectors, self._squares)
 
-    def _narrowed(self, query: Halves, k: int, slack: float) -> Rows | None:
-        """Return a few rows that the k nearest are among, or None where that is not worth while."""
-        if not (self._hopes and self._asked and k <= len(self) // _FEWER):
-            # The bytes take as long to make as some answers: whoever asks once only does without.
-            self._asked = True
+    def _prune(self, query: VectorsF16, k: int, tolerance: float) -> Places | None:
+        """Return a few rows that include the k nearest, or None where pruning does not pay."""
+        worthwhile = k <= len(self) // PRUNED_SHARE
+        if not (self._pruning_budget and self._was_searched and worthwhile):
+            # Making the int8 copy takes as long as some searches, so that the first search does without.
+            self._was_searched = True
             return None
-        estimates, off = self._coarse.estimates(query)
-        rows = _within(estimates, k, 2 * off + slack)
-        few = len(rows) <= len(self) // _FEWER
-        # Where most rows lie about as near as each other, it is given up.
-        self._hopes = min(self._hopes + 1, _PATIENCE) if few else self._hopes - 1
-        return rows if few else None
+        estimates, error = self._int8_copy.estimate(query)
+        places = _smallest(estimates, k, 2 * error + tolerance)
+        if len(places) > len(self) // PRUNED_SHARE:
+            self._pruning_budget -= 1
+            return None
+        self._pruning_budget = min(self._pruning_budget + 1, PRUNING_BUDGET)
+        return places
 
-    def _slack(self, query: Halves) -> float:
-        """Return twice what rounding can do to an estimate |x|^2 - 2 x.q, so that no nearer row is passed over."""
-        largest = self._largest + float(np.dot(wide := query.astype(np.float32), wide))
-        return float(16 * np.sqrt(self._halves.shape[1]) * np.finfo(np.float32).eps * largest)
+    def _tolerance(self, query: VectorsF16) -> float:
+        """Return twice the rounding error of an estimate |x|^2 - 2 x.q: a nearer row is never passed over."""
+        query_f32 = query.astype(np.float32)
+        largest = self._max_square + float(np.dot(query_f32, query_f32))
+        dim = self._vectors.shape[1]
+        return float(16 * np.sqrt(dim) * np.finfo(np.float32).eps * largest)
 
-    def _ranked(self, query: Halves, near: Rows, k: int) -> tuple[Ids, Distances]:
-        """Return ids and distances of the k nearest among a few rows."""
-        differences = self._halves[near].astype(np.float64) - query.astype(np.float64)
+    def _rank(self, query: VectorsF16, places: Places, k: int) -> tuple[Ids, Distances]:
+        """Return ids and distances of the k nearest among a few rows, compared in float64."""
+        differences = self._vectors[places].astype(np.float64) - query.astype(np.float64)
         distances = np.sqrt(np.einsum("nd,nd->n", differences, differences))
-        order = np.lexsort((self.ids[near], distances))[:k]
-        return self.ids[near[order]], distances[order]
+        ids = self.ids[places]
+        order = np.lexsort((ids, distances))[:k]
+        return ids[order], distances[order]
 
 
-class _Coarse:
-    """Vectors rounded to bytes, each in a unit of its own, and how far that may move a product.
+class _Int8Copy:
+    """Vectors rounded to int8, each row with its own scale, and the error that this makes in a dot product.
 
-    With x = x' + dx, q = q' + dq: x.q = x'.q' + dx.q + x'.dq, the last two at most |dx| |q| + (|x| + |dx|) |dq|.
+    With x = x' + dx and q = q' + dq, where x' and q' are the rounded vectors: x.q = x'.q' + dx.q + x'.dq. The last two
+    terms are at most |dx| |q| + (|x| + |dx|) |dq|.
     """
 
-    def __init__(self, halves: Halves, squares: npt.NDArray[np.float32]) -> None:
-        self._squares, self._length = squares, float(np.sqrt(squares.max(initial=0)))
-        self._bytes, self._units = (
-            np.empty(halves.shape, np.int8),
-            np.empty(len(halves), np.float32),
-        )
-        self._lost = 0.0
-        for part, tile in _tiles(halves):
-            self._bytes[part], self._units[part], lost = _rounded(tile)
-            self._lost = max(self._lost, float(lost.max()))
+    def __init__(self, vectors: VectorsF16, squares: npt.NDArray[np.float32]) -> None:
+        self._squares = squares
+        self._max_length = float(np.sqrt(squares.max(initial=0)))
+        self._numbers = np.empty(vectors.shape, np.int8)
+        self._scales = np.empty(len(vectors), np.float32)
+        self._max_loss = 0.0
+        for part, tile in _tiles(vectors):
+            numbers, scales, losses = _round_to_int8(tile)
+            self._numbers[part] = numbers
+            self._scales[part] = scales
+            self._max_loss = max(self._max_loss, float(losses.max()))
 
-    def estimates(self, query: Halves) -> tuple[npt.NDArray[np.float32], float]:
-        """Return |x|^2 - 2 x.q of each row, and how far each may be off, but for float32's own rounding."""
-        wide = query.astype(np.float32)
-        (numbers,), (unit,), (lost,) = _rounded(wide[np.newaxis])
-        estimates = self._squares - _products(numbers, self._bytes) * (2 * unit * self._units)
-        length = float(np.sqrt(np.dot(wide, wide)))
-        return estimates, 2 * (length * self._lost + (self._length + self._lost) * float(lost))
+    def estimate(self, query: VectorsF16) -> tuple[npt.NDArray[np.float32], float]:
+        """Return |x|^2 - 2 x.q of each row, and the largest error of these, apart from float32's own rounding."""
+        query_f32 = query.astype(np.float32)
+        numbers, scales, losses = _round_to_int8(query_f32[np.newaxis])
+        products = _dot_products(numbers[0], self._numbers)
+        estimates = self._squares - products * (2 * scales[0] * self._scales)
 
-
-def _rounded(
-    tile: npt.NDArray[np.float32],
-) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Return vectors as bytes, the unit of each, and the length of what that takes off it, rounded up."""
-    units = np.maximum(tile.max(1), -tile.min(1)) / np.float32(127)
-    units[units == 0] = 1
-    numbers = np.rint(tile / units[:, np.newaxis])
-    rest = tile - numbers * units[:, np.newaxis]
-    return (
-        numbers.astype(np.int8),
-        units,
-        np.sqrt(np.einsum("nd,nd->n", rest, rest)) * np.float32(1.001),
-    )
+        length = float(np.sqrt(np.dot(query_f32, query_f32)))
+        row_error = length * self._max_loss
+        query_error = (self._max_length + self._max_loss) * float(losses[0])
+        return estimates, 2 * (row_error + query_error)
 
 
-def widen(halves: Halves) -> npt.NDArray[np.float32]:
-    """Return finite float16 as float32, the same numbers, six times as fast as NumPy does."""
-    wide = halves.view(np.int16).astype(np.int32)
-    wide <<= 13
-    wide &= _SIGN_AND_REST
-    numbers = wide.view(np.float32)
-    numbers *= _REBIASED
-    return numbers
+class _CandidateLists:
+    """For each of some queries, the rows that may be among its k nearest.
 
-
-def _tiles(halves: Halves) -> Iterator[tuple[slice, npt.NDArray[np.float32]]]:
-    for first in range(0, len(halves), _TILE):
-        part = slice(first, min(first + _TILE, len(halves)))
-        yield part, widen(halves[part])
-
-
-def _within(estimates: npt.NDArray[np.float32], k: int, slack: float) -> Rows:
-    """Return where the k smallest are, and all that rounding may have put behind them."""
-    if k == len(estimates):
-        return np.arange(k)
-    kth = np.partition(estimates, k - 1)[k - 1]
-    return np.flatnonzero(estimates <= kth + slack)
-
-
-class _Candidates:
-    """Rows that may be among the k nearest of their queries, and how near the k-th of each is so far.
-
-    `bounds` is the caller's to read and lowered here whenever much has been added.
+    Attributes
+    ----------
+    bounds
+        float32 ``[m]``, the estimate above which a row cannot be among the k nearest. The caller reads it and may
+        lower it; it is lowered here whenever many rows have been added.
     """
 
-    def __init__(
-        self, k: int, slack: npt.NDArray[np.float32], bounds: npt.NDArray[np.float32]
-    ) -> None:
-        self._k, self._slack, self._bounds = k, slack, bounds
-        self._asked, self._at = [np.empty(0, np.intp)], [np.empty(0, np.intp)]
+    def __init__(self, k: int, tolerances: npt.NDArray[np.float32]) -> None:
+        self.bounds = np.full(len(tolerances), np.inf, np.float32)
+        self._k = k
+        self._tolerances = tolerances
+        # Each row is a number of a query, a place in the index and an estimate, at one position of three lists.
+        self._numbers = [np.empty(0, np.intp)]
+        self._places = [np.empty(0, np.intp)]
         self._estimates = [np.empty(0, np.float32)]
         self._added = 0
 
-    def add(self, asked: Rows, at: Rows, estimates: npt.NDArray[np.float32]) -> None:
-        """Take in rows `at`, each a candidate of the query `asked`."""
-        self._asked.append(asked)
-        self._at.append(at)
+    def add(self, numbers: Places, places: Places, estimates: npt.NDArray[np.float32]) -> None:
+        """Add rows: places in the index, each a candidate of the query with the given number."""
+        self._numbers.append(numbers)
+        self._places.append(places)
         self._estimates.append(estimates)
-        self._added += len(asked)
-        if self._added > 16 * self._k * len(self._bounds):
+        self._added += len(numbers)
+        if self._added > 16 * self._k * len(self.bounds):
             self._tighten()
 
-    def rows(self) -> list[Rows]:
+    def lists(self) -> list[Places]:
         """Return the candidates of each query."""
         self._tighten()
-        return np.split(
-            self._at[0], np.searchsorted(self._asked[0], np.arange(1, len(self._bounds)))
-        )
+        starts = np.searchsorted(self._numbers[0], np.arange(1, len(self.bounds)))
+        return np.split(self._places[0], starts)
 
     def _tighten(self) -> None:
-        """Order the candidates by query and distance, and drop those that the k-th of each rules out."""
-        asked, at = np.concatenate(self._asked), np.concatenate(self._at)
+        """Order the candidates by query and estimate, and drop those behind the k-th of their query."""
+        numbers = np.concatenate(self._numbers)
+        places = np.concatenate(self._places)
         estimates = np.concatenate(self._estimates)
-        order = np.lexsort((estimates, asked))
-        asked, at, estimates = asked[order], at[order], estimates[order]
-        starts, ends = (
-            np.searchsorted(asked, np.arange(len(self._bounds)), side) for side in ("left", "right")
-        )
+        order = np.lexsort((estimates, numbers))
+        numbers, places, estimates = numbers[order], places[order], estimates[order]
+
+        # Of a query with k candidates, the k-th is the new bound.
+        every_query = np.arange(len(self.bounds))
+        starts = np.searchsorted(numbers, every_query, "left")
+        ends = np.searchsorted(numbers, every_query, "right")
         full = ends - starts >= max(self._k, 1)
-        self._bounds[full] = estimates[starts[full] + self._k - 1] + self._slack[full]
-        kept = estimates <= self._bounds[asked]
-        self._asked, self._at, self._estimates = [asked[kept]], [at[kept]], [estimates[kept]]
+        kth = estimates[starts[full] + self._k - 1]
+        self.bounds[full] = kth + self._tolerances[full]
+
+        within = estimates <= self.bounds[numbers]
+        self._numbers = [numbers[within]]
+        self._places = [places[within]]
+        self._estimates = [estimates[within]]
         self._added = 0
 
 
-def _products(query: Numbers, rows: Numbers) -> npt.NDArray[np.float32]:
-    """Return the dot product of a query with each row, of float16 or of bytes, without making the rows float32."""
-    if rows.size < _MANY:
-        return _product(query, rows)
+def _round_to_int8(
+    vectors: VectorsF32,
+) -> tuple[VectorsInt8, npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Round vectors to int8.
+
+    Returns
+    -------
+    numbers
+        int8 ``[n, dim]``.
+    scales
+        float32 ``[n]``: a row is about its numbers times its scale.
+    losses
+        float32 ``[n]``, the length of the difference, rounded up.
+    """
+    largest = np.maximum(vectors.max(axis=1), -vectors.min(axis=1))
+    scales = largest / np.float32(127)
+    scales[scales == 0] = 1
+    numbers = np.rint(vectors / scales[:, np.newaxis])
+    differences = vectors - numbers * scales[:, np.newaxis]
+    losses = np.sqrt(np.einsum("nd,nd->n", differences, differences))
+    return numbers.astype(np.int8), scales, losses * np.float32(1.001)
+
+
+def _tiles(vectors: VectorsF16) -> Iterator[tuple[slice, VectorsF32]]:
+    for first in range(0, len(vectors), TILE_ROWS):
+        part = slice(first, min(first + TILE_ROWS, len(vectors)))
+        yield part, to_float32(vectors[part])
+
+
+def _smallest(estimates: npt.NDArray[np.float32], k: int, tolerance: float) -> Places:
+    """Return the places of the k smallest estimates, and of all that rounding may have put behind them."""
+    if k == len(estimates):
+        return np.arange(k)
+    kth = np.partition(estimates, k - 1)[k - 1]
+    return np.flatnonzero(estimates <= kth + tolerance)
+
+
+def _dot_products(
+    query: VectorsF16 | VectorsInt8, rows: VectorsF16 | VectorsInt8
+) -> npt.NDArray[np.float32]:
+    """Return the dot product of a query with each row, without converting the rows to float32."""
+    if rows.size < MIN_NUMBERS_FOR_THREADS:
+        return _dot_products_of_part(query, rows)
     parts = np.array_split(rows, cores())
-    return np.concatenate(list(_pool().map(lambda part: _product(query, part), parts)))
+    products = _threads().map(lambda part: _dot_products_of_part(query, part), parts)
+    return np.concatenate(list(products))
 
 
-def _product(query: Numbers, rows: Numbers) -> npt.NDArray[np.float32]:
+def _dot_products_of_part(
+    query: VectorsF16 | VectorsInt8, rows: VectorsF16 | VectorsInt8
+) -> npt.NDArray[np.float32]:
     if not len(rows):
         return np.empty(0, np.float32)
-    products = _simd().cdist(np.ascontiguousarray(query)[np.newaxis], rows, "dot")
-    summed: npt.NDArray[np.float32] = np.asarray(products, np.float32)[0]
-    return summed
+    products = _simsimd().cdist(np.ascontiguousarray(query)[np.newaxis], rows, "dot")
+    converted: npt.NDArray[np.float32] = np.asarray(products, np.float32)[0]
+    return converted
 
 
 @cache
-def _simd() -> Any:
+def _simsimd() -> Any:
     import simsimd
 
-    # Its kernel for processors that compute in float16 sums in float16 too, where thousands of products get lost.
+    # Its kernel for processors with float16 arithmetic also sums in float16, which loses thousands of products.
     simsimd.disable_capability("sapphire")
     return simsimd
 
 
 @cache
-def _pool() -> ThreadPoolExecutor:
+def _threads() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(cores(), "compare")

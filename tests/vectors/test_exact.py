@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lookalike.vectors import exact as gallery
-from lookalike.vectors.exact import Gallery, widen
+from lookalike.vectors import exact, to_float32
+from lookalike.vectors.exact import ExactIndex
 
 
 def oracle(query, halves, k, ids):
@@ -23,12 +23,12 @@ def oracle(query, halves, k, ids):
 def agree(query, halves, k, ids=None):
     """Compare one query alone, first and again, and the same among many, with the plain computation."""
     ids = np.arange(len(halves)) if ids is None else ids
-    made = Gallery(ids, halves)
+    made = ExactIndex(ids, halves)
     expected_ids, expected = oracle(query, halves, k, ids)
-    many = made.nearest_of_many(np.stack([halves[0], query, query]), k)
-    with patch.multiple(gallery, _WORTH_NARROWING=1, _FEWER=1):
-        narrowing = Gallery(ids, halves)
-        alone = [made.nearest(query, k), *(narrowing.nearest(query, k) for _ in range(2))]
+    many = made.search_many(np.stack([halves[0], query, query]), k)
+    with patch.multiple(exact, MIN_NUMBERS_TO_PRUNE=1, PRUNED_SHARE=1):
+        narrowing = ExactIndex(ids, halves)
+        alone = [made.search(query, k), *(narrowing.search(query, k) for _ in range(2))]
     for found, distances in (*alone, (many[0][1], many[1][1]), (many[0][2], many[1][2])):
         assert found.tolist() == expected_ids.tolist()
         np.testing.assert_allclose(distances, expected, rtol=1e-12)
@@ -63,8 +63,8 @@ def test_tiles_and_threads_change_nothing(monkeypatch, tile):
     random = np.random.default_rng(0)
     halves = random.normal(size=(100, 12)).astype(np.float16)
     halves[50:] = halves[:50]
-    monkeypatch.setattr(gallery, "_TILE", tile)
-    monkeypatch.setattr(gallery, "_MANY", 1)
+    monkeypatch.setattr(exact, "TILE_ROWS", tile)
+    monkeypatch.setattr(exact, "MIN_NUMBERS_FOR_THREADS", 1)
     for k in (1, 5, 99, 100, 500):
         agree(halves[3], halves, k, random.permutation(100))
 
@@ -95,10 +95,10 @@ def test_who_asks_again_and_again_gets_the_same(monkeypatch, spread):
     """Rows are narrowed by their bytes; where they are all about as near as each other, that is given up."""
     random = np.random.default_rng(0)
     halves = (1 + spread * random.normal(size=(1500, 800)) / 28).astype(np.float16)
-    monkeypatch.setattr(gallery, "_WORTH_NARROWING", 1)
-    made = Gallery(np.arange(1500), halves)
+    monkeypatch.setattr(exact, "MIN_NUMBERS_TO_PRUNE", 1)
+    made = ExactIndex(np.arange(1500), halves)
     for row in random.choice(1500, 30):
-        ids, distances = made.nearest(halves[row], 6)
+        ids, distances = made.search(halves[row], 6)
         expected_ids, expected = oracle(halves[row], halves, 6, made.ids)
         assert ids.tolist() == expected_ids.tolist()
         np.testing.assert_allclose(distances, expected, rtol=1e-12)
@@ -132,37 +132,37 @@ def test_rows_near_twice_the_query_are_not_lost():
 
 @pytest.mark.parametrize(("n", "k", "count"), [(3, 5, 3), (3, 3, 3), (3, 1, 1), (0, 4, 0)])
 def test_no_more_rows_than_there_are(n, k, count):
-    made = Gallery(np.arange(n), np.ones((n, 2), np.float16))
-    ids, distances = made.nearest(np.ones(2, np.float16), k)
+    made = ExactIndex(np.arange(n), np.ones((n, 2), np.float16))
+    ids, distances = made.search(np.ones(2, np.float16), k)
     assert len(made) == n
     assert len(ids) == len(distances) == count
-    ids, distances = made.nearest_of_many(np.ones((2, 2), np.float16), k)
+    ids, distances = made.search_many(np.ones((2, 2), np.float16), k)
     assert ids.shape == distances.shape == (2, count)
 
 
 def test_some_rows_only():
     random = np.random.default_rng(0)
     halves, ids = random.normal(size=(500, 16)).astype(np.float16), random.permutation(500)
-    made = Gallery(ids, halves)
+    made = ExactIndex(ids, halves)
     rows = np.sort(random.choice(500, 60, replace=False))
-    found, distances = made.nearest(halves[9], 7, rows=rows)
+    found, distances = made.search(halves[9], 7, places=rows)
     expected_ids, expected = oracle(halves[9], halves[rows], 7, ids[rows])
     assert found.tolist() == expected_ids.tolist()
     np.testing.assert_allclose(distances, expected, rtol=1e-12)
-    assert len(made.nearest(halves[9], 7, rows=rows[:0])[0]) == 0
+    assert len(made.search(halves[9], 7, places=rows[:0])[0]) == 0
 
 
 def test_a_vector_is_at_no_distance_from_itself():
     halves = np.random.default_rng(0).normal(size=(20, 64)).astype(np.float16)
-    made = Gallery(np.arange(20), halves)
+    made = ExactIndex(np.arange(20), halves)
     for row in range(20):
-        ids, distances = made.nearest(halves[row], 1)
+        ids, distances = made.search(halves[row], 1)
         assert (ids.tolist(), distances.tolist()) == ([row], [0.0])
 
 
 def test_every_float16_is_widened_to_itself():
     halves = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
     halves = halves[np.isfinite(halves)]
-    wide = widen(halves)
+    wide = to_float32(halves)
     assert wide.dtype == np.float32
     assert np.array_equal(wide.view(np.uint32), halves.astype(np.float32).view(np.uint32))

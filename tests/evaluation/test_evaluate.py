@@ -211,7 +211,7 @@ def test_distances_of_halves_are_exact_whatever_the_block(kind, monkeypatch):
     halves = rows.astype(np.float16)
     whole = (halves.astype(np.float64) * 2**24).astype(np.int64).astype(object)
     exact = [[float(Fraction(sum((a - b) ** 2), 2**48)) for b in whole] for a in whole[:17]]
-    monkeypatch.setattr(vectors.arithmetic, "_TILE", 13)
+    monkeypatch.setattr(vectors.knn, "_TILE_ROWS", 13)
     for memory in (1, 8 * 41 * 5, 1 << 20):
         blocks = list(vectors.distance_blocks(halves[:17], halves, memory=memory))
         assert [part.start for part, _ in blocks] == list(range(0, 17, max(1, memory // (8 * 41))))
