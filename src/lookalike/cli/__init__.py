@@ -17,6 +17,7 @@ __all__ = ["app", "main"]
 
 # Each module registers its own command. The help lists the commands in this order.
 _COMMANDS = (
+    "demo",
     "index",
     "search",
     "info",

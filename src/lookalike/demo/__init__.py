@@ -1,1 +1,1 @@
-"""The demo: index, search, evaluate, map and report."""
+"""The demo: index, search, evaluate, map, and one report that shows it all."""

@@ -83,7 +83,7 @@ ACTIONS = [
     Action(
         "demo",
         "nothing",
-        [sys.executable, "-m", "lookalike.demo.run", "{few}", "--output", "{out}"],
+        [*CLI, "demo", "{few}", "--output", "{out}"],
         quick=False,
     ),
 ]

@@ -1,0 +1,109 @@
+"""The images that the demo runs on: the user's folder, Caltech 101, or the drawn sample."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+from lookalike.datasets import caltech101, sample
+from lookalike.errors import DownloadError
+from lookalike.sources import to_uri
+
+__all__ = ["DemoImages", "Say", "find_images"]
+
+Say = Callable[[str], None]
+
+_CALTECH_CREDIT = (
+    "Photographs: Li, Andreeto, Ranzato, Perona: Caltech 101 (2022), CaltechDATA, CC BY 4.0."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DemoImages:
+    """Folders of images, each image labeled by the folder it is in.
+
+    Attributes
+    ----------
+    name
+        Names the collection. Each set of images has its own, so that reports never mix them.
+    paths
+        The folders to index.
+    description
+        What the images are, as the end of a sentence.
+    credit
+        The authors and the license, where the images have them.
+    """
+
+    name: str
+    paths: list[Path]
+    description: str
+    credit: str = ""
+
+
+def find_images(folder: Path | None, data: Path | None, output: Path, say: Say) -> DemoImages:
+    """Return the first set of images available: a user's folder, Caltech 101, or the drawn sample.
+
+    Parameters
+    ----------
+    folder
+        The user's own images.
+    data
+        A copy of Caltech 101 to use instead of a download.
+    output
+        The folder in which a sample is drawn, if nothing else is available.
+    say
+        Called with each line of text for the user.
+
+    Raises
+    ------
+    InputError
+        If `data` does not exist.
+    DatasetError
+        If Caltech 101 is damaged or cannot be unpacked.
+    """
+    if folder is not None:
+        digest = hashlib.sha256(to_uri(folder).encode()).hexdigest()
+        return DemoImages(f"folder-{digest[:6]}", [folder], f"the images in {folder}")
+
+    try:
+        return _fetch_caltech101(data, say)
+    except DownloadError as error:
+        say(f"  Not available: {error}")
+        return _draw_sample(output / "sample", say)
+
+
+def _fetch_caltech101(data: Path | None, say: Say) -> DemoImages:
+    if data is None:
+        say("Looking for Caltech 101 (131 MB, downloaded once; --data names a copy)")
+    cache = Path(platformdirs.user_cache_dir("lookalike", appauthor=False), "caltech101")
+    root = caltech101.fetch(cache, source=data, progress=_TenthsReporter(say).update)
+    return DemoImages(
+        "caltech101",
+        [root / label for label in caltech101.NINE_CLASSES],
+        "photographs of nine classes of Caltech 101",
+        _CALTECH_CREDIT,
+    )
+
+
+def _draw_sample(folder: Path, say: Say) -> DemoImages:
+    say(f"Drawing a sample instead: {len(sample.CLASSES)} classes of images, in {folder}")
+    root = sample.write_sample(folder)
+    return DemoImages("sample", [root], "nine classes drawn by Lookalike itself")
+
+
+class _TenthsReporter:
+    """Reports each tenth of a download."""
+
+    def __init__(self, say: Say) -> None:
+        self._say = say
+        self._reported = 0
+
+    def update(self, done: int, total: int | None) -> None:
+        tenths = 10 * done // total if total else 0
+        if tenths > self._reported:
+            self._say(f"  {tenths * 10} %")
+            self._reported = tenths
