@@ -235,15 +235,15 @@ def test_max_megapixels_limits_the_image_size(sample, tmp_path):
         (["index", "empty"], ["no images under", "empty", "Name another folder"]),
         (["index", "pictures", "--model", "efficientnet-lite1"], ["no model 'efficientnet-lite1'", "Did you mean"]),
         (["index", "pictures", "--model", "net.onnx"], ["no model file net.onnx"]),
-        (["index", "pictures", "-c", "pictures"], ["pictures already holds something"]),
+        (["index", "pictures", "-c", "pictures"], ["pictures is not empty"]),
         (["search", "note.txt", "-c", "good"], ["cannot be decoded as an image", "not an image"]),
         (["search", "missing.jpg", "-c", "good"], ["missing.jpg cannot be read", "No such file"]),
         (["search", "note.txt", "-c", "nowhere"], ["The collection nowhere does not exist", "lookalike index"]),
         (["search", "pictures/0.png", "-c", "good", "--space", "nope"], ["no Space 'nope'", "it has pixels"]),
         (["search", "pictures/0.png", "-c", "good", "--save", "x.gif"], ["x.gif", ".png"]),
         (["search", "pictures/0.png", "-c", "corrupt"], ["The collection corrupt could not be opened", "index again"]),
-        (["info", "-c", "pictures"], ["is a folder but no collection"]),
-        (["remove", "nothing.jpg", "-c", "good"], ["no image 'nothing.jpg'", "nothing was removed"]),
+        (["info", "-c", "pictures"], ["is a folder without a collection"]),
+        (["remove", "nothing.jpg", "-c", "good"], ["no image 'nothing.jpg'", "Nothing was removed"]),
     ],
 )  # fmt: skip
 def test_each_error_is_one_paragraph_with_a_remedy(place, arguments, words):

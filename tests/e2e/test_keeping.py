@@ -70,4 +70,4 @@ def test_a_backup_is_searched_updated_and_restored(whole, sample, tmp_path):
     assert f"44 images in {tmp_path / 'restored'}: restored from {tmp_path / 'backup'}." in printed
     assert "1 added, 44 unchanged" in lookalike("index", sample, "-c", tmp_path / "restored").stdout
     done = lookalike("restore", tmp_path / "backup", "-c", tmp_path / "restored", status=2)
-    assert "already holds something" in done.stderr
+    assert "is not empty" in done.stderr

@@ -79,11 +79,11 @@ def test_optimize_prints_a_summary(sample, tmp_path):
     [
         (
             ("--recall", "2"),
-            "recall = 2.0 cannot be reached; expected a share above 0 and at most 1, such as 0.99.",
+            "recall = 2.0 is out of range. Expected a share above 0 and at most 1, such as 0.99.",
         ),
         (
             ("--keep-days", "-1"),
-            "keep_days = -1.0 lies in the future; expected a number of days from 0.",
+            "keep_days = -1.0 is out of range. Expected a number of days, 0 or more.",
         ),
         (("--space", "nope"), "has no Space 'nope'; it has pixels."),
     ],

@@ -259,7 +259,9 @@ def test_a_wrong_file_makes_no_collection(folder, write, tmp_path):
 
 def test_a_space_cannot_take_the_name_of_a_column(table, write, folder):
     describe(table, write("uri,efficientnet-lite0\nin/0.png,1\n"))
-    with pytest.raises(SpaceError, match="'efficientnet-lite0', for a column is"):
+    with pytest.raises(
+        SpaceError, match="'efficientnet-lite0' because the collection has a column"
+    ):
         table.add_space(resolve("efficientnet-lite0"))
 
 

@@ -19,6 +19,7 @@ from lookalike.errors import BusyError, CollectionError
 from lookalike.projection.map import make_map
 from lookalike.store import ann, upkeep
 from lookalike.store import copy as copies
+from lookalike.store.location import Location
 from lookalike.store.table import Table
 from made import SPACE
 
@@ -41,7 +42,7 @@ def place(whole, tmp_path) -> Path:
 def contents(path: Path) -> dict[str, object]:
     """Return all that a user finds in a collection."""
     collection = Table.open(path)
-    rows = collection.table.to_table(with_row_id=True).sort_by("_rowid").to_pylist()
+    rows = collection.lance_dataset.to_table(with_row_id=True).sort_by("_rowid").to_pylist()
     plane = make_map(collection, method="pca")
     return {
         "rows": rows,
@@ -151,7 +152,7 @@ def test_a_collection_that_goes_before_anything_is_copied_is_told(place, tmp_pat
     shutil.rmtree(place)
     with (
         pytest.raises(CollectionError, match=str(place)),
-        copies.stage(collection, tmp_path / "backup", progress=lambda done, total: None),
+        copies.stage(collection, Location(tmp_path / "backup"), progress=lambda done, total: None),
     ):
         pass
     assert not (tmp_path / "backup").exists()
@@ -195,11 +196,9 @@ def test_a_bit_that_flipped_in_a_backup_is_found(place, tmp_path):
     name = decay(tmp_path / "backup")
     report = lookalike.check(tmp_path / "backup")
     assert [fault.what for fault in report.faults] == [
-        f"The file {name} is not what was written into this backup."
+        f"The file {name} has changed since this backup was made."
     ]
-    with pytest.raises(
-        CollectionError, match=f"is damaged: its file {name} is not what was written"
-    ):
+    with pytest.raises(CollectionError, match=f"is damaged: its file {name} has changed"):
         lookalike.restore(tmp_path / "backup", tmp_path / "restored")
     assert not (tmp_path / "restored").exists()
 
@@ -211,7 +210,7 @@ def test_a_damaged_collection_takes_no_backups_place(place, tmp_path):
     made.add_rows(collection, np.full((1, 16), 3, np.float32))
     with pytest.raises(
         CollectionError,
-        match=r"was not copied .*faults .1., the first.*has the length 12.*lookalike check -c",
+        match=r"was not copied .*faults .1.\. The first: .*has the length 12.*lookalike check -c",
     ):
         lookalike.backup(place, tmp_path / "backup")
     assert contents(tmp_path / "backup") == before
@@ -228,9 +227,9 @@ def test_what_is_there_is_never_overwritten(place, tmp_path):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thing").touch()
     for target in (place, tmp_path / "other", tmp_path / "full", tmp_path / "file"):
-        with pytest.raises(CollectionError, match="holds something that is no backup"):
+        with pytest.raises(CollectionError, match="holds something that is not a backup"):
             lookalike.backup(place, target)
-        with pytest.raises(CollectionError, match="already holds something"):
+        with pytest.raises(CollectionError, match="is not empty"):
             lookalike.restore(place, target)
     lookalike.backup(place, tmp_path / "backup")
     with pytest.raises(
@@ -306,7 +305,7 @@ def test_a_first_backup_that_is_killed_is_never_taken_for_a_whole_one(place, tmp
     )
     assert done.returncode == -signal.SIGKILL
     for use in (lookalike.check, lambda path: lookalike.restore(path, tmp_path / "restored")):
-        with pytest.raises(CollectionError, match="no collection"):
+        with pytest.raises(CollectionError, match="without a collection"):
             use(target)
     finish(place, target)
 
@@ -348,6 +347,6 @@ def finish(place: Path, target: Path) -> None:
 def test_a_torn_record_makes_no_backup_of_it(place, tmp_path):
     lookalike.backup(place, tmp_path / "backup")
     (tmp_path / "backup" / "backup.json").write_text("{")
-    with pytest.raises(CollectionError, match="no backup"):
+    with pytest.raises(CollectionError, match="not a backup"):
         lookalike.backup(place, tmp_path / "backup")
     assert copies.read_record(tmp_path / "backup") is None

@@ -61,7 +61,7 @@ def told(place: Path, **options: bool) -> str:
     report = lookalike.check(place, **options)
     assert not report.sound
     assert report.found == len(report.faults)
-    assert all(fault.remedy or "Remove that file" in fault.what for fault in report.faults)
+    assert all(fault.remedy or "Delete the file" in fault.what for fault in report.faults)
     return "\n".join(map(str, report.faults))
 
 
@@ -88,7 +88,7 @@ def test_a_sound_collection_passes(place):
     assert report.maps == [{"space": SPACE, "method": "pca", "rows": ROWS + 2, "gone": 0}]
     assert done[-1] == (ROWS + 3, ROWS + 3)
     assert {"uri", "label", SPACE} <= {
-        index.field_names[0] for index in Table.open(place).table.describe_indices()
+        index.field_names[0] for index in Table.open(place).lance_dataset.describe_indices()
     }
     assert report.to_dict()["sound"] is True
 
@@ -160,7 +160,7 @@ def test_of_the_files_that_hold_the_same_rows_the_damaged_one_is_named(tmp_path,
         "more": np.eye(8, dtype=np.float32)[[0] * ROWS],
     }
     collection.upsert(filled, replace=False)
-    paths = [file.path for file in collection.table.get_fragments()[0].data_files()]
+    paths = [file.path for file in collection.lance_dataset.get_fragments()[0].data_files()]
     path = paths[lost == "second"]
     (images_of(tmp_path / "collection") / "data" / path).unlink()
     first = f"uri, size, mtime_ns, label, sha256, width, height, thumbnail, error, {SPACE} of {ROWS} rows (ids 0 to 59)"
@@ -178,7 +178,7 @@ def test_bytes_flipped_within_a_page_are_found_where_the_store_can_tell(place):
     at = data.index(thumbnail[:20])
     data[at : at + 20] = b"\xff" * 20
     file.write_bytes(data)
-    assert "Its thumbnail is no picture" in told(place)
+    assert "Its thumbnail cannot be decoded" in told(place)
 
 
 def test_a_missing_list_of_deleted_rows_is_named(place):
@@ -190,14 +190,17 @@ def test_a_missing_list_of_deleted_rows_is_named(place):
 @pytest.mark.parametrize(
     ("columns", "what"),
     [
-        ({SPACE: [[0.5] * 16]}, "has the length 2, expected 1"),
+        ({SPACE: [[0.5] * 16]}, "has the length 2; expected 1"),
         ({SPACE: [[float("nan")] * 16]}, "has numbers that are not finite"),
         ({SPACE: [None]}, f"claims a vector in {SPACE} and has none"),
         ({"spaces": [[]]}, f"has a vector in {SPACE} and does not claim it"),
         ({"spaces": [[SPACE, "gone"]]}, "claims vectors in gone, which the collection lacks"),
         ({"sha256": [None]}, "neither an image nor a failure"),
-        ({"thumbnail": [b"no picture"]}, "thumbnail is no picture: not an image of a known format"),
-        ({"thumbnail": [None]}, "thumbnail is no picture: there is none"),
+        (
+            {"thumbnail": [b"no picture"]},
+            "thumbnail cannot be decoded: not an image of a known format",
+        ),
+        ({"thumbnail": [None]}, "thumbnail cannot be decoded: it is missing"),
     ],
     ids=lambda value: "" if isinstance(value, str) else "-".join(value),
 )
@@ -234,7 +237,9 @@ def test_a_uri_that_two_rows_have_is_named_and_can_be_mended(place):
 
 @pytest.mark.parametrize("column", ["uri", "label", SPACE])
 def test_a_damaged_index_is_named(place, column):
-    index = next(i for i in Table.open(place).table.describe_indices() if i.field_names == [column])
+    index = next(
+        i for i in Table.open(place).lance_dataset.describe_indices() if i.field_names == [column]
+    )
     for segment in index.segments:
         for file in (images_of(place) / "_indices" / str(segment.uuid)).iterdir():
             file.write_bytes(b"no index")
@@ -250,7 +255,7 @@ def test_an_index_that_no_longer_finds_a_vector_is_named(tmp_path):
     before, after = (vector.astype(np.float16).tobytes() for vector in (vectors[0], np.eye(16)[1]))
     file.write_bytes(file.read_bytes().replace(before, after))
     assert told(place).startswith(
-        f"The index of {SPACE} cannot be used: it does not find a vector that is there."
+        f"The index of {SPACE} cannot be used: it does not find a vector that is in the table."
     )
 
 
@@ -280,7 +285,7 @@ def test_a_damaged_map_is_named(place):
 def test_a_map_of_a_space_that_is_not_there_is_named(place):
     file = maps.map_path(str(place), SPACE, "pca")
     file.rename(file.with_name("other-pca.arrow"))
-    assert "other-pca.arrow is none" in told(place)
+    assert "other-pca.arrow is invalid" in told(place)
 
 
 def test_a_model_whose_weights_are_not_here_is_not_checked(tmp_path):
@@ -291,7 +296,7 @@ def test_a_model_whose_weights_are_not_here_is_not_checked(tmp_path):
     report = lookalike.check(tmp_path / "collection")
     assert report.sound
     assert report.unchecked == [
-        "the model of efficientnet-lite0: its weights are not here (not here)"
+        "the model of efficientnet-lite0: its weights are not on this computer (not here)"
     ]
 
 
@@ -342,5 +347,5 @@ def test_a_check_changes_nothing_and_sees_the_newest(place):
     report = lookalike.check(collection)
     assert report.rows == ROWS + 4
     assert sorted((path, path.stat().st_mtime_ns) for path in place.rglob("*")) == before
-    collection.table.cleanup_old_versions(older_than=timedelta(0))
+    collection.lance_dataset.cleanup_old_versions(older_than=timedelta(0))
     assert lookalike.check(collection).sound

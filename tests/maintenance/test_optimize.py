@@ -120,10 +120,12 @@ def test_vectors_that_the_index_cannot_take_are_searched_exactly(tmp_path):
 
 def indices(collection):
     collection.refresh()
-    return {name for index in collection.table.describe_indices() for name in index.field_names}
+    return {
+        name for index in collection.lance_dataset.describe_indices() for name in index.field_names
+    }
 
 
-@pytest.mark.parametrize("run", [lookalike.optimize, optimizing.keep_up])
+@pytest.mark.parametrize("run", [lookalike.optimize, optimizing.maintain])
 def test_indices_come_with_the_rows_from_which_they_are_asked_for(collection, run):
     run(collection, min_rows=ROWS + 21)
     assert indices(collection) == {"uri"}
@@ -137,7 +139,7 @@ def test_the_report_says_how_the_space_is_searched_now(collection, monkeypatch):
     plain = ann.Setting(10, 1, 50, 0.993), ann.Setting(100, 2, 500, 0.994)
     filtered = ann.Setting(10, 2, 20, 0.995), ann.Setting(100, 2, 200, 0.996)
     record = replace(ann.current_tuning(collection, SPACE), plain=plain, filtered=filtered)
-    collection.table.update_config({ann.config_key(SPACE): record.to_json()})
+    collection.lance_dataset.update_config({ann.config_key(SPACE): record.to_json()})
     report = lookalike.optimize(collection)
     [done] = report.spaces
     assert (done.did, done.index) == ("kept", "IVF_RQ, 2 partitions, 5 bits a number")
@@ -156,10 +158,10 @@ def test_the_report_says_how_the_space_is_searched_now(collection, monkeypatch):
 def test_an_index_run_leaves_few_new_rows_out_of_the_index_and_keeps_its_recall(collection):
     lookalike.optimize(collection, min_rows=1000, recall=0.9)
     add_rows(collection, drawn(80, seed=2))
-    optimizing.keep_up(collection, min_rows=1000)
+    optimizing.maintain(collection, min_rows=1000)
     assert tuning.count_unindexed(collection, SPACE) == 80  # 5 % of the rows
     add_rows(collection, drawn(1, seed=3))
-    optimizing.keep_up(collection, min_rows=1000)
+    optimizing.maintain(collection, min_rows=1000)
     assert tuning.count_unindexed(collection, SPACE) == 0
     assert ann.current_tuning(collection, SPACE).target == 0.9
 
@@ -238,7 +240,7 @@ lookalike.optimize(path, min_rows=1000, keep_days=0, progress=told)
 @pytest.mark.parametrize(
     ("step", "delay"),
     [
-        ("Gathering", 0),
+        ("Compacting", 0),
         ("Building", 0.02),
         ("Building", 0.1),
         ("Measuring", 0),
@@ -292,11 +294,11 @@ def test_index_builds_it_once_there_are_enough_rows_and_keeps_it_up(sample, tmp_
 
 def test_what_was_new_a_moment_ago_stays_and_what_belongs_to_no_version_goes(tmp_path):
     collection = make_collection(tmp_path / "c", drawn(40))
-    before = {version["version"] for version in collection.table.versions()}
+    before = {version["version"] for version in collection.lance_dataset.versions()}
     stray = tmp_path / "c" / "images.lance" / "data" / ".tmp_half_written"
     stray.write_bytes(b"half")
     report = lookalike.optimize(collection, recall=1.0)
-    assert before <= {version["version"] for version in collection.table.versions()}
+    assert before <= {version["version"] for version in collection.lance_dataset.versions()}
     assert not stray.exists()
     assert report.freed == 4
     assert 0 < report.seconds < 3600
@@ -305,7 +307,7 @@ def test_what_was_new_a_moment_ago_stays_and_what_belongs_to_no_version_goes(tmp
 def test_misuse_is_named(collection):
     for recall in (0, 1.01, float("nan")):
         with pytest.raises(
-            InputError, match=r"expected a share above 0 and at most 1, such as 0\.99"
+            InputError, match=r"Expected a share above 0 and at most 1, such as 0\.99"
         ):
             lookalike.optimize(collection, recall=recall)
     with pytest.raises(InputError, match="keep_days = -1"):

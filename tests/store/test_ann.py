@@ -302,8 +302,8 @@ def test_a_filter_that_keeps_only_what_is_far_loses_nothing(tmp_path, monkeypatc
 def test_without_a_valid_record_there_is_no_approximate_search(fresh, spoil):
     query = halves(drawn(1, length=1))[0]
     assert ann.nearest(fresh, SPACE, query, 10) is not None
-    text = fresh.table.config()[ann.config_key(SPACE)]
-    fresh.table.update_config({ann.config_key(SPACE): spoil(text)})
+    text = fresh.lance_dataset.config()[ann.config_key(SPACE)]
+    fresh.lance_dataset.update_config({ann.config_key(SPACE): spoil(text)})
     for collection in (fresh, Table.open(fresh.path)):
         collection.refresh()
         assert ann.nearest(collection, SPACE, query, 10) is None
@@ -333,7 +333,7 @@ def test_gathering_fragments_leaves_the_tuning_valid(fresh, monkeypatch):
         add_rows(fresh, drawn(10, seed=seed, length=1))
     query = halves(drawn(10, seed=22, length=1))[3]
     upkeep.tidy(fresh)
-    assert len(fresh.table.get_fragments()) == 2
+    assert len(fresh.lance_dataset.get_fragments()) == 2
     assert ann.nearest(fresh, SPACE, query, 10).distances[0] == 0
 
 

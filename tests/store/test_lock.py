@@ -17,7 +17,7 @@ import pytest
 
 import lookalike
 from lookalike.errors import BusyError, CollectionError, InputError
-from lookalike.store import lock
+from lookalike.store import location, lock
 from lookalike.store.lock import UPKEEP, WRITER, hold
 from lookalike.store.table import Table
 from made import SPACE, add_rows, clusters, make_collection
@@ -26,7 +26,7 @@ HOLDER = """
 import sys, time
 from lookalike.store.lock import hold
 with hold(sys.argv[1], sys.argv[2]):
-    print("hold", flush=True)
+    print("held", flush=True)
     sys.stdin.read()
 """
 
@@ -75,8 +75,8 @@ def test_whoever_waits_too_long_is_told_who_holds_it_and_what_to_do(holder, tmp_
     assert f"The collection {tmp_path} is busy: process {process.pid} on " in message
     assert ", since 20" in message
     assert message.endswith(
-        "has not let go within 0.1 seconds. "
-        "Run the command again once that is done, or wait longer: LOOKALIKE_LOCK_TIMEOUT=3600."
+        "has not finished within 0.1 seconds. "
+        "Run the command again later, or wait longer: LOOKALIKE_LOCK_TIMEOUT=3600."
     )
 
 
@@ -103,7 +103,7 @@ def test_the_environment_says_how_long_to_wait(holder, tmp_path, monkeypatch):
     for nonsense in ("soon", "-1", "nan"):
         monkeypatch.setenv("LOOKALIKE_LOCK_TIMEOUT", nonsense)
         with (
-            pytest.raises(InputError, match=f"LOOKALIKE_LOCK_TIMEOUT={nonsense} is no time"),
+            pytest.raises(InputError, match=f"LOOKALIKE_LOCK_TIMEOUT={nonsense} is invalid"),
             hold(str(tmp_path)),
         ):
             pass
@@ -112,7 +112,7 @@ def test_the_environment_says_how_long_to_wait(holder, tmp_path, monkeypatch):
 def test_a_wait_is_told_of_once_and_ends_when_the_other_lets_go(
     holder, tmp_path, monkeypatch, caplog
 ):
-    monkeypatch.setattr(lock, "_LONG", 0.1)
+    monkeypatch.setattr(lock, "_WARN_AFTER_SECONDS", 0.1)
     process = holder()
     threading.Timer(0.5, process.kill).start()
     with caplog.at_level(logging.WARNING, "lookalike"), hold(str(tmp_path)):
@@ -189,14 +189,14 @@ def test_without_locks_it_is_said_and_fresh_files_of_no_version_are_left(
     for begun, age in ((young, 12 * 3600), (old, 36 * 3600)):
         begun.mkdir()
         os.utime(begun, (time.time() - age,) * 2)
-    monkeypatch.setattr(lock, "try_lock", none)
+    monkeypatch.setattr(location, "try_lock", none)
     with caplog.at_level(logging.WARNING, "lookalike"):
         add_rows(collection, np.eye(16, dtype=np.float32))
     assert collection.count() == 36
     told = caplog.records[0].getMessage()
     assert told == (
-        f"The file system of {collection.path} has no locks (No locks available): "
-        "let no other process change it meanwhile."
+        f"The file system of {collection.path} has no locks (No locks available). "
+        "Let no other process change the collection."
     )
     lookalike.optimize(collection)
     assert [file.exists() for file in (stray, young, old)] == [True, True, False]
@@ -209,7 +209,7 @@ def test_a_lock_that_fails_otherwise_is_an_error(collection, monkeypatch):
     def broken(_):
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    monkeypatch.setattr(lock, "try_lock", broken)
+    monkeypatch.setattr(location, "try_lock", broken)
     with pytest.raises(
         CollectionError, match=r"could not be written: its disk failed .*Input/output error"
     ):

@@ -80,7 +80,7 @@ def test_a_damaged_map_is_named_with_what_to_do(kept, tmp_path, share):
     file = maps.map_path(str(tmp_path), "numbers", "tsne")
     file.write_bytes(file.read_bytes()[: int(share * file.stat().st_size)])
     with pytest.raises(
-        CollectionError, match=r"numbers-tsne\.arrow could not be read: .*Remove that file"
+        CollectionError, match=r"numbers-tsne\.arrow could not be read: .*Delete the file"
     ):
         maps.read(str(tmp_path), "numbers", "tsne")
 

@@ -11,12 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lookalike.collection import default_path
 from lookalike.errors import CollectionError, InputError, SpaceError
 from lookalike.models.registry import resolve
 from lookalike.store import upkeep
 from lookalike.store.diff import ContentIndex
 from lookalike.store.schema import column
-from lookalike.store.table import Table, default_path
+from lookalike.store.table import Table
 from lookalike.types import Item, Model
 
 TINY = Model(
@@ -162,7 +163,7 @@ def test_missing_asks_for_what_has_changed(table, changed, asked):
     assert [work[0].uri for work in missing.work] == ([changed.uri] if asked else [])
     assert missing.unchanged == (not asked and changed.uri == "/a")
     assert missing.failed == (not asked and changed.uri in {"/bad", "/empty"})
-    assert len(missing.seen) == (changed.uri != "/new")
+    assert len(missing.seen_ids) == (changed.uri != "/new")
 
 
 def test_missing_retries_failures_when_asked(table):
@@ -273,7 +274,7 @@ def test_ids_outlive_deletion_and_compaction(table, monkeypatch):
     }
     table.remove(["/3", "/17"])
     upkeep.tidy(table)
-    assert len(table.table.get_fragments()) == 1
+    assert len(table.lance_dataset.get_fragments()) == 1
     after = {
         uri: known.id for uri, known in Table.open(table.path).existing_rows(list(before)).items()
     }
@@ -316,11 +317,14 @@ def test_scan_narrows_by_a_clause(table):
 def test_what_is_no_collection_is_refused(tmp_path):
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "photo.jpg").touch()
-    for path, words in [("nowhere", "does not exist"), ("folder", "is a folder but no collection")]:
+    for path, words in [
+        ("nowhere", "does not exist"),
+        ("folder", "is a folder without a collection"),
+    ]:
         with pytest.raises(CollectionError, match=words):
             Table.open(tmp_path / path)
     for path in ("folder", "folder/photo.jpg"):
-        with pytest.raises(CollectionError, match="already holds something"):
+        with pytest.raises(CollectionError, match="is not empty"):
             Table.create(tmp_path / path, [TINY])
 
 
@@ -328,7 +332,7 @@ def test_a_damaged_table_is_refused_with_a_remedy(table, tmp_path):
     table.upsert(rows(["/a"]), replace=True)
     for manifest in (tmp_path / "c" / "images.lance" / "_versions").iterdir():
         manifest.write_bytes(b"garbage")
-    with pytest.raises(CollectionError, match=r"could not be opened.*put back a copy"):
+    with pytest.raises(CollectionError, match=r"could not be opened.*restore a backup"):
         Table.open(tmp_path / "c")
 
 

@@ -32,10 +32,10 @@ def test_fragments_become_few_and_old_versions_go(collection):
     kept = lookalike.optimize(collection, min_rows=1000)
     assert (kept.fragments_before, kept.fragments) == (8, 1)
     assert kept.freed == 0
-    assert len(collection.table.versions()) > 8
+    assert len(collection.lance_dataset.versions()) > 8
     gone = lookalike.optimize(collection, keep_days=0)
     assert gone.freed > 0
-    assert len(collection.table.versions()) == 1
+    assert len(collection.lance_dataset.versions()) == 1
     again = Table.open(collection.path).vectors(SPACE)
     np.testing.assert_array_equal(again[0], ids)
     np.testing.assert_array_equal(again[1], matrix)
@@ -45,7 +45,7 @@ def indexed(collection):
     """Return how many rows each index knows, by its column."""
     return {
         index.field_names[0]: index.num_rows_indexed
-        for index in collection.table.describe_indices()
+        for index in collection.lance_dataset.describe_indices()
     }
 
 
@@ -66,7 +66,9 @@ def test_fragments_that_an_index_knows_and_others_are_gathered_each_among_themse
     for seed in (5, 6):
         add_rows(collection, drawn(5, seed=seed))
     upkeep.compact(collection)
-    assert sorted(fragment.count_rows() for fragment in collection.table.get_fragments()) == [
+    assert sorted(
+        fragment.count_rows() for fragment in collection.lance_dataset.get_fragments()
+    ) == [
         10,
         ROWS + 20,
     ]
@@ -114,9 +116,9 @@ def test_an_index_run_leaves_young_files_of_no_version_and_young_versions_alone(
 ):
     monkeypatch.setattr("lookalike.store.upkeep._MANY_FRAGMENTS", 1)
     made, reader = strays(collection), Table.open(collection.path)
-    optimizing.keep_up(collection)
+    optimizing.maintain(collection)
     assert len(reader.vectors(SPACE)[0]) == ROWS + 20
-    assert len(collection.table.get_fragments()) == 1
+    assert len(collection.lance_dataset.get_fragments()) == 1
     assert [file.exists() for file in made] == [True] * 5 + [False]
 
 
@@ -125,7 +127,7 @@ def test_what_was_the_newest_version_just_now_stays_however_old_it_is(collection
     reader = Table.open(collection.path)
     add_rows(collection, drawn(5, seed=5))
     upkeep.remove_old_versions(collection, timedelta(seconds=1))
-    assert [found["version"] for found in collection.table.versions()] == [
+    assert [found["version"] for found in collection.lance_dataset.versions()] == [
         reader.version,
         collection.version,
     ]
@@ -137,7 +139,7 @@ def test_a_reader_of_a_version_that_is_gone_is_told_so(collection):
     version = reader.version
     add_rows(collection, drawn(5, seed=5))
     lookalike.optimize(collection, keep_days=0)
-    told = rf"Version {version} of the collection .* is there no more.*Open it again"
+    told = rf"Version {version} of the collection .* was removed by another process.*Open the collection again"
     for read in (
         lambda: reader.vectors(SPACE),
         lambda: reader.select("label is null"),
@@ -151,9 +153,9 @@ def test_a_reader_of_a_version_that_is_gone_is_told_so(collection):
 
 def test_while_another_optimizes_an_index_run_leaves_upkeep_to_it(collection, monkeypatch):
     monkeypatch.setattr("lookalike.store.upkeep._MANY_FRAGMENTS", 1)
-    done = threading.Thread(target=optimizing.keep_up, args=(Table.open(collection.path),))
+    done = threading.Thread(target=optimizing.maintain, args=(Table.open(collection.path),))
     with upkeep.maintenance_lock(collection):
         done.start()
         done.join()
     collection.refresh()
-    assert len(collection.table.get_fragments()) == 2
+    assert len(collection.lance_dataset.get_fragments()) == 2

@@ -249,7 +249,7 @@ def test_a_backup_that_finds_no_space_leaves_the_one_before(disk, tmp_path, earl
     disk.fill(but=20_000)
     with pytest.raises(
         CollectionError,
-        match=r"copy of .* could not be written to .*: no space is left there.* Make room there",
+        match=r"copy of .* could not be written to .*: no space is left there.* Free some space there",
     ):
         lookalike.backup(collection, target)
     assert not list(disk.place.rglob(".images*"))

@@ -162,7 +162,7 @@ def index(
     run = _Run(table, settings, networks, progress or (lambda _: None))
     run.work_through(scan)
     run.report.metadata = None if described is None else described.join(table)
-    optimizing.keep_up(table, min_rows=settings.min_rows)
+    optimizing.maintain(table, min_rows=settings.min_rows)
     run.report.images = table.count()
     run.report.seconds = time.perf_counter() - start
     return run.report

@@ -1,17 +1,17 @@
-"""Back a collection up, and restore it: whole copies of one version, verified before they take their place."""
+"""Back up a collection and restore it: complete copies of one version, verified before they are published."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from lookalike.errors import CollectionError
-from lookalike.maintenance import check as checking
+from lookalike.maintenance.check import check_rows
 from lookalike.store import copy as copies
+from lookalike.store.location import Location
 from lookalike.store.table import Table
 
 __all__ = ["BackupReport", "backup", "restore"]
@@ -19,16 +19,18 @@ __all__ = ["BackupReport", "backup", "restore"]
 
 @dataclass(frozen=True, slots=True)
 class BackupReport:
-    """What a backup or a restoration did.
+    """The result of a backup or a restoration.
 
     Attributes
     ----------
     path, version
-        Where the copy is, and which version of the collection it is.
+        The copy's folder, and the version of the collection that it holds.
     images
-        How many images it holds.
+        The number of images in it.
     copied, kept
-        Bytes that were copied, and bytes that an earlier backup had already.
+        The bytes that were copied, and the bytes that an earlier backup already had.
+    seconds
+        The duration.
     """
 
     path: str
@@ -39,7 +41,7 @@ class BackupReport:
     seconds: float
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as plain data: what ``lookalike backup --json`` prints."""
+        """Return the report as plain data, as ``lookalike backup --json`` prints it."""
         return {**asdict(self), "seconds": round(self.seconds, 3)}
 
 
@@ -47,13 +49,13 @@ def backup(
     table: Table,
     target: str | os.PathLike[str],
     *,
-    progress: Callable[[int, int], None] | None = None,
+    progress: copies.ByteProgress | None = None,
 ) -> BackupReport:
-    """Copy the newest version of a collection, and its kept maps, to a folder; an earlier backup is brought up to date.
+    """Copy the newest version of a collection and its maps to a folder, or update an earlier backup there.
 
-    Others may read and write the collection meanwhile. Of what the earlier backup has, nothing is copied again. The
-    copy is read through as `lookalike.check` does before it takes the earlier one's place: killed at any moment, there
-    is the one or the other, whole. A backup is a collection, which can be opened and searched.
+    Other processes may read and write the collection meanwhile. Files that the earlier backup already has are not
+    copied again. The copy is checked as `lookalike.check` does before it replaces the earlier backup. A process
+    killed at any moment leaves one of the two, complete. A backup is a collection: it can be opened and searched.
 
     Parameters
     ----------
@@ -62,111 +64,117 @@ def backup(
     target
         A new or empty folder, or one that holds a backup of this collection.
     progress
-        Called with the bytes done, and all that are to be done.
+        Called with the bytes that are done, and the bytes in all.
 
     Raises
     ------
     CollectionError
-        If the collection cannot be read or is not sound, if the folder holds anything else than a backup of it, or if
-        it cannot be written.
+        If the collection cannot be read or is damaged, if the folder holds anything but a backup of it, or if
+        the folder cannot be written.
     """
     start = time.perf_counter()
     source = Table.open(table.path)
-    place = Path(target).expanduser()
-    of = str(Path(source.path).resolve())
-    images, staged = _copy(source, place, progress, earlier=_earlier(source, place, of), of=of)
-    return BackupReport(
-        str(place), staged.version, images, staged.copied, staged.kept, time.perf_counter() - start
-    )
+    location = Location(target)
+    source_folder = str(Path(source.path).resolve())
+    earlier = _earlier_backup(source, location, source_folder)
+    return _copy(source, location, progress, start, earlier=earlier, of=source_folder)
 
 
 def restore(
     source: str | os.PathLike[str],
     target: str | os.PathLike[str],
     *,
-    progress: Callable[[int, int], None] | None = None,
+    progress: copies.ByteProgress | None = None,
 ) -> BackupReport:
-    """Make a collection from a backup, or from any other collection: a copy of its newest version and its kept maps.
+    """Make a collection from a backup, or from any other collection: a copy of its newest version and its maps.
 
     Parameters
     ----------
     source
-        The backup's folder. Each of its files must be what was written into it.
+        The backup's folder. Each of its files must have the content that was written into it.
     target
-        Where the collection is made: a folder that is new or empty.
+        The new collection's folder, which must be new or empty.
     progress
-        Called with the bytes done, and all that are to be done.
+        Called with the bytes that are done, and the bytes in all.
 
     Raises
     ------
     CollectionError
-        If the backup is none, or damaged, or if the folder holds something or cannot be written.
+        If the backup does not exist or is damaged, or if the folder is not empty or cannot be written.
     """
     start = time.perf_counter()
-    backed_up = Table.open(source)
-    place = Path(target).expanduser()
-    if _holds_anything(place):
+    opened = Table.open(source)
+    location = Location(target)
+    if not _is_free(location):
         raise CollectionError(
-            f"{place} already holds something, and a backup is restored into a new folder only. Name another, or move "
-            "what is there out of the way first."
+            f"{location.path} is not empty, and a backup is restored only into a new folder. "
+            "Name another folder, or move its content away first."
         )
-    images, staged = _copy(backed_up, place, progress)
-    return BackupReport(
-        str(place), staged.version, images, staged.copied, staged.kept, time.perf_counter() - start
-    )
+    return _copy(opened, location, progress, start)
 
 
 def _copy(
     source: Table,
-    place: Path,
-    progress: Callable[[int, int], None] | None,
+    target: Location,
+    progress: copies.ByteProgress | None,
+    start: float,
     *,
-    earlier: copies.Record | None = None,
+    earlier: copies.BackupRecord | None = None,
     of: str | None = None,
-) -> tuple[int, copies.Staged]:
-    """Make a copy, read it through, and put it in its place."""
-    with copies.stage(
-        source, place, earlier=earlier, progress=progress or (lambda _done, _total: None)
-    ) as staged:
-        report = checking.read_through(Table.open(staged.folder))
-        if not report.sound:
+) -> BackupReport:
+    """Make a copy, check it, and publish it."""
+    report_progress = progress or copies.no_progress
+    with copies.stage(source, target, earlier=earlier, progress=report_progress) as staged:
+        checked = check_rows(Table.open(staged.location.path))
+        if not checked.sound:
+            first = checked.faults[0].what
             raise CollectionError(
-                f"The collection {source.path} was not copied to {place}, for it has faults ({report.found:,}), "
-                f"the first: {report.faults[0].what} See all, and what to do, with: lookalike check -c {source.path}"
+                f"The collection {source.path} was not copied to {target.path} because it has "
+                f"faults ({checked.found:,}). The first: {first} "
+                f"List all of them with: lookalike check -c {source.path}"
             )
-        copies.publish(staged, source, place, of)
-    return report.images, staged
+        copies.publish(staged, source, target, of)
+    return BackupReport(
+        path=target.path,
+        version=staged.version,
+        images=checked.images,
+        copied=staged.copied_bytes,
+        kept=staged.kept_bytes,
+        seconds=time.perf_counter() - start,
+    )
 
 
-def _earlier(source: Table, place: Path, of: str) -> copies.Record | None:
-    """Return what the earlier backup in a folder says of itself, which must be one of this collection."""
-    if not _holds_anything(place):
+def _earlier_backup(
+    source: Table, target: Location, source_folder: str
+) -> copies.BackupRecord | None:
+    """Return the record of the earlier backup in a folder, or None for a free folder; refuse anything else."""
+    if _is_free(target):
         return None
-    record = copies.read_record(place)
+    record = copies.read_record(target.path)
     if record is None:
         raise CollectionError(
-            f"{place} holds something that is no backup. Name a new folder, or one with a backup."
+            f"{target.path} holds something that is not a backup. "
+            "Name a new folder, or one that holds a backup."
         )
-    if record.of != of:
+    if record.of != source_folder:
         raise CollectionError(
-            f"{place} holds a backup of the collection {record.of}, not of {of}: it is left as it is. Name a folder "
-            "for this collection's own. If the collection was moved here, remove the old backup first."
+            f"{target.path} holds a backup of the collection {record.of}, not of {source_folder}. "
+            "It was not changed. Name another folder. "
+            "If the collection was moved here, delete the old backup first."
         )
-    if copies.has_parted(source, place):
+    if copies.has_diverged(source, target):
         raise CollectionError(
-            f"{place} holds a backup that is newer than the collection {source.path}, or was changed by itself: it is "
-            "left as it is. Name another folder, or remove it first if it is no longer needed."
+            f"{target.path} holds a backup that is newer than the collection {source.path}, "
+            "or was changed itself. It was not changed. "
+            "Name another folder, or delete the backup if you no longer need it."
         )
     return record
 
 
-def _holds_anything(place: Path) -> bool:
-    """Tell whether a folder is taken; what a killed copy left in it does not count."""
+def _is_free(location: Location) -> bool:
     try:
-        return place.exists() and (
-            place.is_file() or any(not copies.is_unfinished(path) for path in place.iterdir())
-        )
+        return location.is_free()
     except OSError as error:
         raise CollectionError(
-            f"{place} cannot be looked into: {error.strerror or error}. Name another folder."
+            f"{location.path} cannot be read: {error.strerror or error}. Name another folder."
         ) from error

@@ -1,4 +1,4 @@
-"""Check a collection: read all of it through, and hold what it says against itself, its models and its pictures."""
+"""Check a collection: read all of it, and compare it with itself, its models and its image files."""
 
 from __future__ import annotations
 
@@ -7,18 +7,17 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-import numpy.typing as npt
 
 from lookalike.errors import CollectionError, ModelError, WeightsError
 from lookalike.io.processors import cores
-from lookalike.maintenance.integrity import OUTCOMES, CheckReport, Fault, Rows, put_back
+from lookalike.maintenance.integrity import OUTCOMES, CheckReport, Fault, RowChecker, restore_advice
 from lookalike.models import embedder, weights
 from lookalike.store import copy as copies
 from lookalike.store import inspection, maps
 from lookalike.store.table import Table
-from lookalike.types import Model
+from lookalike.types import Ids, Model
 
-__all__ = ["CheckReport", "Fault", "check", "read_through"]
+__all__ = ["CheckReport", "Fault", "check", "check_rows"]
 
 
 def check(
@@ -27,21 +26,21 @@ def check(
     files: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> CheckReport:
-    """Check a collection at its newest version; nothing is changed in it.
+    """Check a collection at its newest version, without changing it.
 
-    Every column of every row is read. Uris and ids are there once, each row is an image (with a thumbnail that can be
-    decoded) or a failure with its reason, and has just the vectors that it claims: finite, and of unit length where
-    its model makes them so. The indices find what is there. The kept maps can be read. Each Space's model is the one
-    that filled it, as far as its weights are here: none is downloaded. Memory grows by 16 bytes a row.
+    Every column of every row is read. Uris and ids are unique. Each row is an image with a thumbnail that can be
+    decoded, or a failure with its reason. It has exactly the vectors that it claims, finite and of unit length where
+    its model makes them so. The indices find the rows. The maps can be read. Each Space's model is the one that
+    filled it, if its weights are on this computer; none are downloaded. Memory grows by 16 bytes a row.
 
     Parameters
     ----------
     table
-        The collection's table; it is read at its newest version.
+        The collection's table; its newest version is checked.
     files
-        Whether to read the pictures themselves, and to tell which are gone or have another content.
+        Whether to read the image files too, and to report which are missing or have changed.
     progress
-        Called with the number of rows dealt with, and how many there are to deal with.
+        Called with the number of rows that are done, and the number of rows in all.
 
     Raises
     ------
@@ -50,50 +49,52 @@ def check(
     """
     start = time.perf_counter()
     table.refresh()
-    report = read_through(table, files=files, progress=progress)
-    for name in table.models:
-        _check_model(table.models[name], report)
+    report = check_rows(table, files=files, progress=progress)
+    for model in table.models.values():
+        _check_model(model, report)
     report.seconds = time.perf_counter() - start
     return report
 
 
-def read_through(
-    collection: Table, *, files: bool = False, progress: Callable[[int, int], None] | None = None
+def check_rows(
+    table: Table, *, files: bool = False, progress: Callable[[int, int], None] | None = None
 ) -> CheckReport:
-    """Check all that `check` does but for the models, which belong to the computer and not to the collection."""
-    report = CheckReport(
-        collection.path, collection.version, files=dict.fromkeys(OUTCOMES, 0) if files else None
-    )
-    for name in copies.altered(collection.path):
-        report.add(
-            Fault(
-                f"The file {name} is not what was written into this backup.", put_back(collection)
-            )
-        )
+    """Check all that `check` does except the models, which belong to the computer and not to the collection."""
+    outcomes: dict[str, int] | None = None
+    if files:
+        outcomes = dict.fromkeys(OUTCOMES, 0)
+    report = CheckReport(table.path, table.version, files=outcomes)
+    for name in copies.changed_files(table.path):
+        what = f"The file {name} has changed since this backup was made."
+        report.add(Fault(what, restore_advice(table)))
+
     with ThreadPoolExecutor(cores(), "check") as pool:
-        rows = Rows(collection, report, pool)
-        total = inspection.count(collection)
-        for part in inspection.rows(collection):
+        checker = RowChecker(table, report, pool)
+        total = inspection.count_rows(table)
+        for part in inspection.read_rows(table):
             if isinstance(part, inspection.UnreadableRows):
-                rows.lost(part)
+                checker.add_unreadable(part)
             else:
-                rows.check(part)
+                checker.check(part)
             if progress is not None:
                 progress(report.rows, total)
-        rows.finish()
-    reason = inspection.unreadable_version(collection)
-    if reason is not None:
-        what = f"An older version cannot be read ({reason}), so that no old version can be removed."
-        remedy = (
-            f"Make a copy, which holds the newest alone: lookalike restore {collection.path} -c NEW"
-        )
-        report.add(Fault(what, remedy))
-    _check_maps(collection, rows.ids(), report)
+        checker.finish()
+
+    _check_versions(table, report)
+    _check_maps(table, checker.ids(), report)
     return report
 
 
+def _check_versions(table: Table, report: CheckReport) -> None:
+    reason = inspection.unreadable_version(table)
+    if reason is not None:
+        what = f"An older version cannot be read ({reason}), so no old version can be removed."
+        remedy = f"Make a copy, which holds the newest version alone: lookalike restore {table.path} -c NEW"
+        report.add(Fault(what, remedy))
+
+
 def _check_model(model: Model, report: CheckReport) -> None:
-    """Load a Space's model, if its weights are here: its graph must be the one that filled the Space."""
+    """Load a Space's model if its weights are on this computer; its graph must be the one that filled the Space."""
     if model.architecture == "pixels":
         return
     try:
@@ -101,30 +102,32 @@ def _check_model(model: Model, report: CheckReport) -> None:
             embedder.load(model)
         else:
             report.unchecked.append(
-                f"the model of {model.name}: its weights are not here ({weights.describe_source(model)})"
+                f"the model of {model.name}: its weights are not on this computer "
+                f"({weights.describe_source(model)})"
             )
     except (ModelError, WeightsError) as error:
-        report.add(Fault(f"The Space {model.name!r} cannot be searched by a picture.", str(error)))
+        report.add(Fault(f"The Space {model.name!r} cannot be searched by an image.", str(error)))
 
 
-def _check_maps(collection: Table, ids: npt.NDArray[np.int64], report: CheckReport) -> None:
-    """Read each kept map; rows of it that have been removed since are no fault."""
-    for space, method in maps.list_maps(collection.path):
+def _check_maps(table: Table, ids: Ids, report: CheckReport) -> None:
+    """Read each map; rows of a map that were removed from the collection since are not a fault."""
+    for space, method in maps.list_maps(table.path):
         try:
-            kept = maps.read(collection.path, space, method)
+            stored = maps.read(table.path, space, method)
         except CollectionError as error:
             report.add(Fault(str(error), ""))
             continue
-        if kept is None:
+        if stored is None:
             continue
-        rising, finite = (np.diff(kept.ids) > 0).all(), np.isfinite(kept.xy).all()
-        if not (rising and finite and space in collection.models):
-            place = maps.map_path(collection.path, space, method)
-            what = f"The map {place} is none: its Space, its ids or its places cannot be."
-            report.add(
-                Fault(
-                    what, "Remove that file and make the map again: the collection itself is whole."
-                )
-            )
-        gone = int(np.count_nonzero(~np.isin(kept.ids, ids)))
-        report.maps.append({"space": space, "method": method, "rows": len(kept.ids), "gone": gone})
+
+        is_ascending = (np.diff(stored.ids) > 0).all()
+        is_finite = np.isfinite(stored.xy).all()
+        if not (is_ascending and is_finite and space in table.models):
+            file = maps.map_path(table.path, space, method)
+            what = f"The map {file} is invalid: its Space, its ids or its positions are impossible."
+            remedy = "Delete the file and make the map again. The collection itself is not damaged."
+            report.add(Fault(what, remedy))
+        removed = int(np.count_nonzero(~np.isin(stored.ids, ids)))
+        report.maps.append(
+            {"space": space, "method": method, "rows": len(stored.ids), "gone": removed}
+        )

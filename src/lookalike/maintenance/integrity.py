@@ -1,4 +1,4 @@
-"""What makes the rows of a collection sound, and the report of what does not."""
+"""The integrity rules of a collection's rows, and the report of what violates them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,30 +18,36 @@ from lookalike.errors import CollectionError, ImageError
 from lookalike.sources import open_uri
 from lookalike.store import ann, inspection
 from lookalike.store.table import Table
-from lookalike.types import Ids, Model
+from lookalike.types import Ids, Model, VectorsF16
 
-__all__ = ["OUTCOMES", "CheckReport", "Fault", "Rows", "put_back"]
+__all__ = ["OUTCOMES", "CheckReport", "Fault", "RowChecker", "restore_advice"]
 
-# So many faults are told in full; the others are counted.
-_MOST = 1_000
-# How far from 1 the length of a vector may be that was rounded to float16.
-_LENGTH_ERROR = 0.01
+# Faults that are listed; further ones are only counted.
+_MAX_LISTED = 1_000
+# How far from 1 the length of a vector may be after rounding to float16.
+_LENGTH_TOLERANCE = 0.01
 
 Outcome = Literal["same", "missing", "changed", "unreadable"]
 OUTCOMES: tuple[Outcome, ...] = ("same", "missing", "changed", "unreadable")
-Places = list[tuple[str | None, int]]
+
+
+class _Place(NamedTuple):
+    """The uri of a row, None if it cannot be read, and its id."""
+
+    uri: str | None
+    id: int
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What is wrong.
+    """A violated integrity rule.
 
     Attributes
     ----------
     what, remedy
-        What was found, and what to do about it: a sentence each.
+        What is wrong, and what to do about it: a sentence each.
     uri, id
-        The row, where it is of one.
+        The row, if the fault is of one row.
     """
 
     what: str
@@ -50,38 +56,38 @@ class Fault:
     id: int | None = None
 
     def __str__(self) -> str:
-        place = (
-            ""
-            if self.id is None
-            else f"id {self.id}: "
-            if self.uri is None
-            else f"{self.uri} (id {self.id}): "
-        )
+        place = ""
+        if self.id is not None and self.uri is not None:
+            place = f"{self.uri} (id {self.id}): "
+        elif self.id is not None:
+            place = f"id {self.id}: "
         return f"{place}{self.what} {self.remedy}".rstrip()
 
 
 @dataclass(slots=True)
 class CheckReport:
-    """What a check found.
+    """The result of a check.
 
     Attributes
     ----------
     collection, version
-        What was checked.
+        The collection and the version that was checked.
     rows, images, failures
-        How many rows there are, how many of them are images, and how many have a reason why they failed.
+        The number of rows, of those that are images, and of those that record an error.
     spaces
-        How many vectors each Space has.
+        The number of vectors in each Space.
     maps
-        Of each kept map its Space and method, how many rows it has, and how many of these are there no longer: they
-        leave it when it is asked for again.
+        For each stored map its Space and method, its number of rows, and how many of these are no longer in the
+        collection (``gone``); the next request for the map removes them.
     faults, found
-        What is wrong, at most a thousand in full, and how many there are in all.
+        The faults, at most a thousand of them, and their number in all.
     unchecked
-        What could not be checked here, and why.
+        What could not be checked on this computer, and why.
     files, differing
-        With `files`: how many of the pictures are the ``same``, ``missing``, ``changed`` or ``unreadable``, and the
-        first thousand of those that are not the same. None of them is a fault of the collection.
+        With `files`: how many image files are ``same``, ``missing``, ``changed`` or ``unreadable``, and the first
+        thousand that are not the same. These are not faults of the collection.
+    seconds
+        The duration.
     """
 
     collection: str
@@ -100,18 +106,25 @@ class CheckReport:
 
     @property
     def sound(self) -> bool:
-        """Whether nothing is wrong with the collection."""
+        """Whether the check found no fault."""
         return not self.found
 
     def add(self, fault: Fault) -> None:
-        """Take a fault in."""
+        """Add a fault."""
         self.found += 1
-        if len(self.faults) < _MOST:
+        if len(self.faults) < _MAX_LISTED:
             self.faults.append(fault)
 
+    def add_file(self, uri: str, outcome: Outcome) -> None:
+        """Add the outcome of reading one image file."""
+        if self.files is not None:
+            self.files[outcome] += 1
+        if outcome != "same" and len(self.differing) < _MAX_LISTED:
+            self.differing.append((uri, outcome))
+
     def to_dict(self) -> dict[str, Any]:
-        """Return the report as plain data: what ``lookalike check --json`` prints."""
-        differing = [{"uri": uri, "found": found} for uri, found in self.differing]
+        """Return the report as plain data, as ``lookalike check --json`` prints it."""
+        differing = [{"uri": uri, "found": outcome} for uri, outcome in self.differing]
         return {
             **asdict(self),
             "sound": self.sound,
@@ -120,210 +133,243 @@ class CheckReport:
         }
 
 
-def put_back(collection: Table) -> str:
+def restore_advice(table: Table) -> str:
     """Return what to do about a collection whose files are damaged."""
     return (
-        "Put back a backup with: lookalike restore BACKUP -c NEW. Without one, remove the folder "
-        f"{collection.path} and index again."
+        "Restore a backup with: lookalike restore BACKUP -c NEW. "
+        f"Without a backup, remove the folder {table.path} and index again."
     )
 
 
-class Rows:
-    """The rows of one check: each batch is checked by itself, and what only all of them tell at the end."""
+class RowChecker:
+    """Checks the rows of a collection batch by batch, and at the end what only all rows show."""
 
-    def __init__(self, collection: Table, report: CheckReport, pool: ThreadPoolExecutor) -> None:
-        self._collection = collection
+    def __init__(self, table: Table, report: CheckReport, pool: ThreadPoolExecutor) -> None:
+        self._table = table
         self._report = report
         self._pool = pool
-        self._models = collection.models
+        self._models = table.models
         self._ids: list[Ids] = [np.empty(0, np.int64)]
-        self._digests: list[npt.NDArray[np.uint64]] = [np.empty(0, np.uint64)]
+        self._uri_digests: list[npt.NDArray[np.uint64]] = [np.empty(0, np.uint64)]
         self._labels: Counter[str] = Counter()
-        self._samples: dict[str, npt.NDArray[np.float16]] = {}
-        self._indexed = inspection.indexed(collection)
+        # A vector of each Space, to search its index for.
+        self._samples: dict[str, VectorsF16] = {}
+        self._indexed = inspection.indexed_columns(table)
         report.spaces = dict.fromkeys(self._models, 0)
 
     def ids(self) -> Ids:
-        """Return the ids of all rows, rising."""
+        """Return the ids of all rows, ascending."""
         return np.sort(np.concatenate(self._ids))
 
-    def lost(self, broken: inspection.UnreadableRows) -> None:
-        """Take in that columns of some rows cannot be read."""
+    def add_unreadable(self, unreadable: inspection.UnreadableRows) -> None:
+        """Report columns of some rows that cannot be read."""
         rows = "some rows"
-        if len(broken.ids):
-            named = "".join(f", {uri}" for uri in broken.uris)
-            rows = f"{len(broken.ids):,} rows (ids {broken.ids.min()} to {broken.ids.max()}{named})"
-        columns = ", ".join(broken.columns)
-        what = f"{columns} of {rows} cannot be read from {broken.file}: {broken.reason}."
-        self._report.add(Fault(what, put_back(self._collection)))
-        if len(broken.columns) == len(self._collection.table.schema.names):
-            self._ids.append(broken.ids)
+        if len(unreadable.ids):
+            shown = "".join(f", {uri}" for uri in unreadable.uris)
+            first, last = unreadable.ids.min(), unreadable.ids.max()
+            rows = f"{len(unreadable.ids):,} rows (ids {first} to {last}{shown})"
+        columns = ", ".join(unreadable.columns)
+        what = f"{columns} of {rows} cannot be read from {unreadable.file}: {unreadable.reason}."
+        self._add_damage(what)
+        # If any column can be read, `check` receives the rows too.
+        if len(unreadable.columns) == len(self._table.schema.names):
+            self._ids.append(unreadable.ids)
 
     def check(self, batch: pa.RecordBatch) -> None:
-        """Check some rows; a column that could not be read is not there, and neither is what needs it."""
+        """Check some rows; a column that cannot be read is absent, and checks that need it are skipped."""
         names = set(batch.schema.names)
         ids = batch["_rowid"].to_numpy().astype(np.int64)
         self._ids.append(ids)
         self._report.rows += len(ids)
-        uris: list[Any] = batch["uri"].to_pylist() if "uri" in names else [None] * len(ids)
-        places = list(zip(uris, ids.tolist(), strict=True))
+        uris: list[Any] = [None] * len(ids)
         if "uri" in names:
-            self._digests.append(_digests(uris))
-            self._look_up(places)
+            uris = batch["uri"].to_pylist()
+        places = [_Place(uri, row_id) for uri, row_id in zip(uris, ids.tolist(), strict=True)]
+
+        if "uri" in names:
+            self._uri_digests.append(_digests(uris))
+            self._check_uri_index(places)
         if "label" in names:
-            self._labels.update(label for label in batch["label"].to_pylist() if label is not None)
+            labels = batch["label"].to_pylist()
+            self._labels.update(label for label in labels if label is not None)
         if {"sha256", "error"} <= names:
-            self._kinds(batch["sha256"].is_valid(), batch["error"].is_valid(), places)
+            self._check_kinds(batch["sha256"].is_valid(), batch["error"].is_valid(), places)
         if {"sha256", "thumbnail"} <= names:
-            self._thumbnails(batch["sha256"].is_valid(), batch["thumbnail"], places)
+            self._check_thumbnails(batch["sha256"].is_valid(), batch["thumbnail"], places)
         if "spaces" in names:
-            self._claims(batch, places)
+            self._check_vectors(batch, places)
         if {"uri", "sha256", "error"} <= names and self._report.files is not None:
-            self._files(uris, batch["sha256"].to_pylist(), batch["error"].to_pylist())
+            self._check_files(uris, batch["sha256"].to_pylist(), batch["error"].to_pylist())
 
     def finish(self) -> None:
-        """Check what only all rows together tell: that none is there twice, and that the indices know them."""
+        """Check what only all rows together show: unique ids and uris, and the indices of labels and vectors."""
         for row_id in _repeated(np.concatenate(self._ids)):
-            self._report.add(
-                Fault("Two rows have this id.", put_back(self._collection), None, int(row_id))
-            )
-        self._doubled()
+            self._add_damage("Two rows have this id.", _Place(None, int(row_id)))
+        self._check_unique_uris()
         if "label" in self._indexed:
-            self._count_labels()
+            self._check_label_index()
         for space, vector in self._samples.items():
             if space in self._indexed:
-                self._find(space, vector)
+                self._check_vector_index(space, vector)
 
-    def _row(self, place: tuple[str | None, int], what: str) -> None:
-        """Take in a fault of one row, which can be made anew from its picture."""
-        path = self._collection.path
+    # Faults
+
+    def _add_damage(self, what: str, place: _Place | None = None) -> None:
+        """Add a fault of the collection's files, which only a backup repairs."""
+        remedy = restore_advice(self._table)
+        if place is None:
+            self._report.add(Fault(what, remedy))
+        else:
+            self._report.add(Fault(what, remedy, place.uri, place.id))
+
+    def _add_row_fault(self, place: _Place, what: str) -> None:
+        """Add a fault of one row, which indexing its image again repairs."""
         remedy = (
-            f"Take the row out with: lookalike remove URI -c {path}. Then index its folder again."
+            f"Remove the row with: lookalike remove URI -c {self._table.path}. "
+            "Then index its folder again."
         )
-        self._report.add(Fault(what, remedy, *place))
+        self._report.add(Fault(what, remedy, place.uri, place.id))
 
-    def _kinds(self, images: pa.Array, failures: pa.Array, places: Places) -> None:
-        are_images, have_failed = (
-            valid.to_numpy(zero_copy_only=False) for valid in (images, failures)
-        )
-        self._report.images += int(are_images.sum())
-        self._report.failures += int(have_failed.sum())
-        for row in np.flatnonzero(~are_images & ~have_failed):
-            self._row(
-                places[row], "It is neither an image nor a failure: it has no sha256 and no reason."
-            )
+    def _add_broken_index(self, column: str, reason: str) -> None:
+        """Add a fault of an index, and no longer use it."""
+        self._indexed.discard(column)
+        self._add_damage(f"The index of {column} cannot be used: {reason}.")
 
-    def _thumbnails(self, images: pa.Array, thumbnails: pa.Array, places: Places) -> None:
-        rows = np.flatnonzero(images.to_numpy(zero_copy_only=False))
-        encoded = thumbnails.take(pa.array(rows)).to_pylist()
-        for row, reason in zip(rows, self._pool.map(_undecodable, encoded), strict=True):
+    # One batch
+
+    def _check_kinds(self, has_hash: pa.Array, has_error: pa.Array, places: list[_Place]) -> None:
+        """Check that each row is an image or a failure, and count both."""
+        is_image = has_hash.to_numpy(zero_copy_only=False)
+        is_failure = has_error.to_numpy(zero_copy_only=False)
+        self._report.images += int(is_image.sum())
+        self._report.failures += int(is_failure.sum())
+        for row in np.flatnonzero(~is_image & ~is_failure):
+            what = "It is neither an image nor a failure: it has no sha256 and no error."
+            self._add_row_fault(places[row], what)
+
+    def _check_thumbnails(
+        self, has_hash: pa.Array, thumbnails: pa.Array, places: list[_Place]
+    ) -> None:
+        """Check that the thumbnail of each image can be decoded."""
+        image_rows = np.flatnonzero(has_hash.to_numpy(zero_copy_only=False))
+        encoded = thumbnails.take(pa.array(image_rows)).to_pylist()
+        reasons = self._pool.map(_thumbnail_problem, encoded)
+        for row, reason in zip(image_rows, reasons, strict=True):
             if reason is not None:
-                self._row(places[row], f"Its thumbnail is no picture: {reason}.")
+                self._add_row_fault(places[row], f"Its thumbnail cannot be decoded: {reason}.")
 
-    def _claims(self, batch: pa.RecordBatch, places: Places) -> None:
-        """Check that each row has just the vectors that it claims, and that these are what the models give."""
+    def _check_vectors(self, batch: pa.RecordBatch, places: list[_Place]) -> None:
+        """Check that each row has exactly the vectors that it claims, and that they are valid."""
         claims = [frozenset(claimed or ()) for claimed in batch["spaces"].to_pylist()]
         for place, claimed in zip(places, claims, strict=True):
-            if unknown := claimed - set(self._models):
-                self._row(
-                    place,
-                    f"It claims vectors in {', '.join(sorted(unknown))}, which the collection lacks.",
-                )
+            unknown = claimed - set(self._models)
+            if unknown:
+                listed = ", ".join(sorted(unknown))
+                what = f"It claims vectors in {listed}, which the collection lacks."
+                self._add_row_fault(place, what)
         for name in self._models.keys() & set(batch.schema.names):
-            said = np.array([name in claimed for claimed in claims], bool)
-            filled = batch[name].is_valid().to_numpy(zero_copy_only=False)
-            self._report.spaces[name] += int(filled.sum())
-            for row in np.flatnonzero(said & ~filled):
-                self._row(places[row], f"It claims a vector in {name} and has none.")
-            for row in np.flatnonzero(filled & ~said):
-                self._row(places[row], f"It has a vector in {name} and does not claim it.")
-            halves = ann.column_vectors(batch[name])
-            for row, what in zip(
-                np.flatnonzero(filled), _told(halves, self._models[name]), strict=True
-            ):
-                if what is not None:
-                    self._row(places[row], what)
-            if len(halves):
-                self._samples.setdefault(name, halves[0].copy())
+            is_claimed = np.array([name in claimed for claimed in claims], bool)
+            self._check_space(name, batch[name], is_claimed, places)
 
-    def _look_up(self, places: Places) -> None:
-        """Ask the index of the uris for some: it decides what the next run takes for new."""
+    def _check_space(
+        self, name: str, column: pa.Array, is_claimed: npt.NDArray[np.bool_], places: list[_Place]
+    ) -> None:
+        """Check the vectors of one Space."""
+        has_vector = column.is_valid().to_numpy(zero_copy_only=False)
+        self._report.spaces[name] += int(has_vector.sum())
+        for row in np.flatnonzero(is_claimed & ~has_vector):
+            self._add_row_fault(places[row], f"It claims a vector in {name} and has none.")
+        for row in np.flatnonzero(has_vector & ~is_claimed):
+            self._add_row_fault(places[row], f"It has a vector in {name} and does not claim it.")
+
+        vectors = ann.column_vectors(column)
+        problems = _vector_problems(vectors, self._models[name])
+        for row, problem in zip(np.flatnonzero(has_vector), problems, strict=True):
+            if problem is not None:
+                self._add_row_fault(places[row], problem)
+        if len(vectors):
+            self._samples.setdefault(name, vectors[0].copy())
+
+    def _check_files(
+        self, uris: list[str], hashes: list[bytes | None], errors: list[str | None]
+    ) -> None:
+        """Read the image files of some rows, except those that have failed already."""
+        files = []
+        for uri, sha256, error in zip(uris, hashes, errors, strict=True):
+            if sha256 is not None and error is None:
+                files.append((uri, sha256))
+        outcomes = self._pool.map(_compare_file, files)
+        for (uri, _), outcome in zip(files, outcomes, strict=True):
+            self._report.add_file(uri, outcome)
+
+    # Indices
+
+    def _check_uri_index(self, places: list[_Place]) -> None:
+        """Look rows up by uri: the same look-up decides which files the next index run takes for new."""
         if "uri" not in self._indexed:
             return
         try:
-            found = inspection.look_up(self._collection, [str(uri) for uri, _ in places])
+            found = inspection.find_uris(self._table, [str(place.uri) for place in places])
         except CollectionError as error:
-            self._broken_index("uri", inspection.cause(error))
+            self._add_broken_index("uri", inspection.damage_reason(error))
             return
-        for uri, row_id in places:
-            if row_id not in found[str(uri)]:
-                what = "It is not found by its uri."
-                self._report.add(Fault(what, put_back(self._collection), uri, row_id))
+        for place in places:
+            if place.id not in found[str(place.uri)]:
+                self._add_damage("A search by its uri does not find it.", place)
 
-    def _count_labels(self) -> None:
+    def _check_label_index(self) -> None:
         try:
             for label, count in self._labels.items():
-                if (found := inspection.labelled(self._collection, label)) != count:
-                    what = f"{count:,} rows have the label {label!r}, and a search by it finds {found:,}."
-                    self._report.add(Fault(what, put_back(self._collection)))
+                found = inspection.count_label(self._table, label)
+                if found != count:
+                    what = (
+                        f"{count:,} rows have the label {label!r}, "
+                        f"but a search by the label finds {found:,}."
+                    )
+                    self._add_damage(what)
         except CollectionError as error:
-            self._broken_index("label", inspection.cause(error))
+            self._add_broken_index("label", inspection.damage_reason(error))
 
-    def _find(self, space: str, vector: npt.NDArray[np.float16]) -> None:
+    def _check_vector_index(self, space: str, vector: VectorsF16) -> None:
         try:
-            if not inspection.finds_itself(self._collection, space, vector):
-                self._broken_index(space, "it does not find a vector that is there")
+            if not inspection.index_finds(self._table, space, vector):
+                self._add_broken_index(space, "it does not find a vector that is in the table")
         except CollectionError as error:
-            self._broken_index(space, inspection.cause(error))
+            self._add_broken_index(space, inspection.damage_reason(error))
 
-    def _broken_index(self, column: str, reason: str) -> None:
-        self._indexed.discard(column)
-        self._report.add(
-            Fault(f"The index of {column} cannot be used: {reason}.", put_back(self._collection))
-        )
-
-    def _doubled(self) -> None:
-        """Find the uris that more than one row has, by 8 bytes of each."""
-        digests = np.concatenate(self._digests)
-        repeated = _repeated(digests)[:_MOST]
+    def _check_unique_uris(self) -> None:
+        """Find uris that several rows have, by 8-byte digests of all uris."""
+        repeated = _repeated(np.concatenate(self._uri_digests))[:_MAX_LISTED]
         if not len(repeated):
             return
-        rows: dict[str, list[int]] = {}
-        for uris, ids in inspection.uris(self._collection):
+        # Different uris may share a digest, so compare the uris themselves.
+        ids_by_uri: dict[str, list[int]] = {}
+        for uris, ids in inspection.read_uris(self._table):
             for row in np.flatnonzero(np.isin(_digests(uris), repeated)):
-                rows.setdefault(uris[row], []).append(int(ids[row]))
-        for uri, held in rows.items():
-            if len(held) > 1:
-                self._row((uri, min(held)), f"{len(held)} rows have this uri.")
-
-    def _files(self, uris: list[str], hashes: list[bytes | None], errors: list[str | None]) -> None:
-        """Read the pictures of some rows; those that had failed already are passed over."""
-        rows = zip(uris, hashes, errors, strict=True)
-        asked = [
-            (uri, sha256) for uri, sha256, error in rows if sha256 is not None and error is None
-        ]
-        for (uri, _), found in zip(asked, self._pool.map(_outcome, asked), strict=True):
-            if self._report.files is not None:
-                self._report.files[found] += 1
-            if found != "same" and len(self._report.differing) < _MOST:
-                self._report.differing.append((uri, found))
+                ids_by_uri.setdefault(uris[row], []).append(int(ids[row]))
+        for uri, same_uri_ids in ids_by_uri.items():
+            if len(same_uri_ids) > 1:
+                what = f"{len(same_uri_ids)} rows have this uri."
+                self._add_row_fault(_Place(uri, min(same_uri_ids)), what)
 
 
 def _digests(uris: Iterable[str]) -> npt.NDArray[np.uint64]:
-    hashed = b"".join(hashlib.blake2b(uri.encode(), digest_size=8).digest() for uri in uris)
-    return np.frombuffer(hashed, "<u8").astype(np.uint64)
+    """Return an 8-byte hash of each uri."""
+    hashes = [hashlib.blake2b(uri.encode(), digest_size=8).digest() for uri in uris]
+    return np.frombuffer(b"".join(hashes), "<u8").astype(np.uint64)
 
 
 def _repeated(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return what is there more than once."""
+    """Return the values that occur more than once."""
     ordered = np.sort(values)
-    return np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+    is_same_as_previous = ordered[1:] == ordered[:-1]
+    return np.unique(ordered[1:][is_same_as_previous])
 
 
-def _undecodable(thumbnail: bytes | None) -> str | None:
-    """Return why a thumbnail is no picture, or None if it is one."""
+def _thumbnail_problem(thumbnail: bytes | None) -> str | None:
+    """Return why a thumbnail cannot be decoded, or None."""
     if thumbnail is None:
-        return "there is none"
+        return "it is missing"
     try:
         imaging.decode(thumbnail)
     except ImageError as error:
@@ -331,29 +377,32 @@ def _undecodable(thumbnail: bytes | None) -> str | None:
     return None
 
 
-def _told(halves: npt.NDArray[np.float16], model: Model) -> list[str | None]:
+def _vector_problems(vectors: VectorsF16, model: Model) -> list[str | None]:
     """Return for each vector what is wrong with it, or None."""
-    lengths = np.linalg.norm(halves.astype(np.float32), axis=1)
-    finite = np.isfinite(lengths)
-    # A vector of zeros has no length to be scaled by, and is kept as it is.
-    right = (np.abs(lengths - 1) <= _LENGTH_ERROR) | (lengths == 0) | (not model.unit_length)
-    return [
-        f"Its vector in {model.name} has numbers that are not finite."
-        if not whole
-        else f"Its vector in {model.name} has the length {length:.3g}, expected 1."
-        if not fits
-        else None
-        for whole, fits, length in zip(finite, right, lengths, strict=True)
-    ]
+    lengths = np.linalg.norm(vectors.astype(np.float32), axis=1)
+    is_finite = np.isfinite(lengths)
+    is_right_length = np.abs(lengths - 1) <= _LENGTH_TOLERANCE
+    # A vector of zeros cannot be scaled to length 1, and is stored as it is.
+    is_right_length |= lengths == 0
+    if not model.unit_length:
+        is_right_length[:] = True
+
+    problems: list[str | None] = [None] * len(vectors)
+    for row in np.flatnonzero(~is_finite):
+        problems[row] = f"Its vector in {model.name} has numbers that are not finite."
+    for row in np.flatnonzero(is_finite & ~is_right_length):
+        problems[row] = f"Its vector in {model.name} has the length {lengths[row]:.3g}; expected 1."
+    return problems
 
 
-def _outcome(picture: tuple[str, bytes]) -> Outcome:
+def _compare_file(image: tuple[str, bytes]) -> Outcome:
     """Compare a file with the content that was indexed."""
-    uri, sha256 = picture
+    uri, sha256 = image
     try:
         with open_uri(uri) as file:
-            return "same" if hashlib.file_digest(file, "sha256").digest() == sha256 else "changed"
+            digest = hashlib.file_digest(file, "sha256").digest()
     except FileNotFoundError:
         return "missing"
     except OSError:
         return "unreadable"
+    return "same" if digest == sha256 else "changed"

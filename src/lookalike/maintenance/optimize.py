@@ -1,4 +1,4 @@
-"""Optimize: gather a collection's files, bring its indices up to date, and tune approximate search to a recall."""
+"""Optimize a collection: compact its files, update its indices, and tune approximate search to a recall."""
 
 from __future__ import annotations
 
@@ -14,44 +14,45 @@ from lookalike.store import ann, tuning, upkeep
 from lookalike.store.ann import IndexTuning
 from lookalike.store.table import Table
 
-__all__ = ["RECALL", "OptimizeReport", "SpaceIndex", "keep_up", "optimize"]
+__all__ = ["RECALL", "OptimizeReport", "SpaceIndex", "maintain", "optimize"]
 
 RECALL = 0.99
-# After an index run the index is brought up to date if more than this share of the rows is unknown to it.
-_UNKNOWN_SHARE = 0.05
-# An index is built anew once the rows are so many times those that it was built for.
-_GROWN = 2
-# The store's index takes vectors of so many numbers, or a multiple.
-_DIM = 8
+# After an index run the index is updated if more than this share of the rows is not in it.
+_UNINDEXED_SHARE = 0.05
+# An index is built again when the Space has this many times the rows that it was built for.
+_GROWTH = 2
+# Lance's index takes vectors whose dimension is a multiple of this.
+_DIM_MULTIPLE = 8
 
-Did = Literal["built", "updated", "tuned", "kept", "none"]
+IndexAction = Literal["built", "updated", "tuned", "kept", "none"]
 
 
 @dataclass(frozen=True, slots=True)
 class SpaceIndex:
-    """What `optimize` did for one Space, and how the Space is searched now.
+    """The index of one Space after `optimize`.
 
     Attributes
     ----------
     space, rows
-        Its name, and how many images have a vector in it.
+        The Space, and the number of images with a vector in it.
     did
-        Whether its index was built, updated with new rows, only tuned, or kept as it was; ``none`` if it has none.
+        Whether the index was built, updated with new rows, only tuned, or kept as it was; ``none`` without an index.
     index
-        What the index is, in words; None without one.
+        A description of the index; None without one.
     target
-        The recall that was asked for.
+        The recall that was requested.
     recall
-        The recall measured at k = 10; None where no setting reached the target, so that the search is exact.
+        The recall measured at k = 10; None if no setting reached the target, so that the search is exact.
     probes, candidates
-        The setting that gives it: partitions looked into, and rows taken from them to be compared exactly.
+        The setting that gives this recall: the partitions that are searched, and the rows taken from them and
+        compared exactly.
     filtered_recall
         The recall measured at k = 10 under a filter.
     """
 
     space: str
     rows: int
-    did: Did
+    did: IndexAction
     index: str | None = None
     target: float | None = None
     recall: float | None = None
@@ -62,18 +63,18 @@ class SpaceIndex:
 
 @dataclass(frozen=True, slots=True)
 class OptimizeReport:
-    """What `optimize` did.
+    """The result of `optimize`.
 
     Attributes
     ----------
     fragments_before, fragments
-        In how many fragments the table's rows lay, and lie.
+        The number of fragments before and after.
     freed
-        Bytes of old versions and of files that belonged to none.
+        The bytes of old versions and of files of no version that were removed.
     seconds
-        How long it took.
+        The duration.
     spaces
-        Each Space's index.
+        The index of each Space.
     """
 
     fragments_before: int
@@ -83,7 +84,7 @@ class OptimizeReport:
     spaces: list[SpaceIndex]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as plain data: what ``lookalike optimize --json`` prints."""
+        """Return the report as plain data, as ``lookalike optimize --json`` prints it."""
         return {**asdict(self), "seconds": round(self.seconds, 3)}
 
 
@@ -96,147 +97,181 @@ def optimize(
     min_rows: int = ann.MIN_ROWS,
     progress: Callable[[str], None] | None = None,
 ) -> OptimizeReport:
-    """Make a collection quick to search and its files few.
+    """Make a collection fast to search, and its files few.
 
-    Small fragments are gathered; every Space of enough rows gets an index for approximate search, built, updated or
-    built anew as need be, and the setting of it whose measured recall reaches what is asked for; old versions go.
-    Interrupted or killed, it leaves a collection that opens and answers as before. Others may write and search
-    meanwhile; a second optimization waits its turn.
+    Small fragments are merged. Each Space with enough rows gets an index for approximate search, and the search
+    setting whose measured recall reaches the target. Old versions are removed. A process that is interrupted or
+    killed leaves a collection that opens and answers as before. Others may write and search meanwhile; a second
+    `optimize` waits for the first.
 
     Parameters
     ----------
     table
         The collection's table.
     spaces
-        The Spaces whose search is tuned; all, if none is named.
+        The Spaces whose search is tuned; all if none is named.
     recall
-        The share of the 10 true neighbours that an approximate search must find, above 0 and at most 1.
+        The share of the 10 true neighbors that an approximate search must find, above 0 and at most 1.
     keep_days
-        Versions of the table that were replaced longer ago are removed; who still reads one must open the collection
-        again. So are files of no version, whatever their age.
+        Versions that were replaced more than this many days ago are removed; open readers of those versions must
+        reopen the collection. Files of no version are removed whatever their age.
     min_rows
-        Spaces of fewer rows get no index: there, comparing every row is quicker. One that is there is kept up.
+        Spaces with fewer rows get no index, because an exact search is faster. An existing index is updated.
     progress
-        Called with what is done next, in words.
+        Called with a description of the next step.
 
     Raises
     ------
     InputError
-        If `recall` or `keep_days` is out of its range.
+        If `recall` or `keep_days` is out of range.
     SpaceError
         If the collection has no such Space.
     BusyError
-        If another process keeps the collection for too long.
+        If another process holds the collection for too long.
     CollectionError
         If the collection cannot be read or written.
     """
+    _check_ranges(recall, keep_days)
+    start = time.perf_counter()
+    report_step = progress or _ignore_step
+    with upkeep.maintenance_lock(table):
+        names = [table.space(name) for name in dict.fromkeys(spaces)] or list(table.models)
+        fragments_before = table.fragment_count
+
+        report_step("Compacting fragments")
+        is_large = any(table.count(name) >= min_rows for name in names)
+        upkeep.update_scalar_indices(table, make=is_large)
+        upkeep.compact(table)
+
+        indices = []
+        for name in names:
+            indexer = _SpaceIndexer(table, name, recall, min_rows, report_step)
+            indices.append(indexer.run())
+        # Again: fragments that an index did not cover were kept apart from those that it covered.
+        upkeep.compact(table)
+
+        report_step("Removing old versions")
+        freed = upkeep.remove_old_versions(table, timedelta(days=keep_days), orphans=True)
+        fragments = table.fragment_count
+    seconds = time.perf_counter() - start
+    return OptimizeReport(fragments_before, fragments, freed, seconds, indices)
+
+
+def _check_ranges(recall: float, keep_days: float) -> None:
     if not 0 < recall <= 1:
         raise InputError(
-            f"recall = {recall} cannot be reached; expected a share above 0 and at most 1, such as 0.99."
+            f"recall = {recall} is out of range. "
+            "Expected a share above 0 and at most 1, such as 0.99."
         )
     if keep_days < 0:
         raise InputError(
-            f"keep_days = {keep_days} lies in the future; expected a number of days from 0."
+            f"keep_days = {keep_days} is out of range. Expected a number of days, 0 or more."
         )
-    start = time.perf_counter()
-    tell = progress or (lambda _: None)
-    with upkeep.maintenance_lock(table):
-        names = [table.space(name) for name in dict.fromkeys(spaces)] or list(table.models)
-        before = len(table.table.get_fragments())
-        tell("Gathering fragments")
-        upkeep.update_scalar_indices(
-            table, make=any(table.count(name) >= min_rows for name in names)
-        )
-        upkeep.compact(table)
-        indices = [_index(table, name, recall, min_rows, tell) for name in names]
-        # Once more: what an index did not know lay apart from what it knew.
-        upkeep.compact(table)
-        tell("Removing old versions")
-        freed = upkeep.remove_old_versions(table, timedelta(days=keep_days), orphans=True)
-        fragments = len(table.table.get_fragments())
-    return OptimizeReport(before, fragments, freed, time.perf_counter() - start, indices)
 
 
-def keep_up(collection: Table, *, min_rows: int = ann.MIN_ROWS) -> None:
-    """Do after an index run what is worth its time then: tidy, and build or update indices that searches would miss.
+def maintain(table: Table, *, min_rows: int = ann.MIN_ROWS) -> None:
+    """Do the maintenance that pays off after an index run: merge many fragments, and update outdated indices.
 
-    Where another process is at it, or the collection can only be read, nothing is done: what is left is done after a
-    later run.
+    Nothing is done if another process is maintaining the collection or the collection is read-only; a later run
+    does the rest.
     """
-    with suppress(BusyError, ReadOnlyError), upkeep.maintenance_lock(collection, timeout=0):
-        _keep_up(collection, min_rows)
+    with suppress(BusyError, ReadOnlyError), upkeep.maintenance_lock(table, timeout=0):
+        upkeep.tidy(table)
+        for space in table.models:
+            if _needs_indexing(table, space, min_rows):
+                previous = ann.stored_tuning(table, space)
+                target = RECALL if previous is None else previous.target
+                upkeep.update_scalar_indices(table, make=True)
+                _SpaceIndexer(table, space, target, min_rows, _ignore_step).run()
 
 
-def _keep_up(collection: Table, min_rows: int) -> None:
-    upkeep.tidy(collection)
-    for space in collection.models:
-        record = ann.current_tuning(collection, space)
-        rows = collection.count(space)
-        grown = (
-            record is not None and tuning.count_unindexed(collection, space) > _UNKNOWN_SHARE * rows
+def _needs_indexing(table: Table, space: str, min_rows: int) -> bool:
+    """Return whether a Space lacks an index, or has many rows that its index does not cover."""
+    rows = table.count(space)
+    if ann.current_tuning(table, space) is None:
+        return rows >= min_rows
+    return tuning.count_unindexed(table, space) > _UNINDEXED_SHARE * rows
+
+
+def _ignore_step(step: str) -> None:
+    """Report no progress."""
+
+
+class _SpaceIndexer:
+    """Brings the index of one Space up to date."""
+
+    def __init__(
+        self,
+        table: Table,
+        space: str,
+        target: float,
+        min_rows: int,
+        report_step: Callable[[str], None],
+    ) -> None:
+        self._table = table
+        self._space = space
+        self._target = target
+        self._min_rows = min_rows
+        self._report_step = report_step
+        self._rows = table.count(space)
+
+    def run(self) -> SpaceIndex:
+        """Update and tune the index, or build it again if it no longer reaches the target."""
+        table, space = self._table, self._space
+        has_index = bool(ann.index_segments(table, space))
+        can_have_index = table.models[space].dim % _DIM_MULTIPLE == 0
+        if not can_have_index or not (has_index or self._rows >= self._min_rows):
+            return SpaceIndex(space, self._rows, "none")
+
+        current = ann.current_tuning(table, space)
+        if current is None or self._rows >= _GROWTH * current.built:
+            return self._build()
+
+        if tuning.count_unindexed(table, space):
+            return self._update(current)
+        if (current.rows, current.target) == (self._rows, self._target):
+            return self._report("kept", current)
+
+        tuned = self._tune(current)
+        # No setting reaches the target. An index built for the same rows would be no better.
+        if not tuned.plain and tuned.built != self._rows:
+            return self._build()
+        return self._report("tuned", tuned)
+
+    def _update(self, current: IndexTuning) -> SpaceIndex:
+        self._report_step(f"Updating the index of {self._space}")
+        updated = self._tune(tuning.update_index(self._table, self._space, current))
+        # No setting reaches the target: its partitions no longer fit the rows.
+        if not updated.plain:
+            return self._build()
+        return self._report("updated", updated)
+
+    def _build(self) -> SpaceIndex:
+        self._report_step(f"Building the index of {self._space} for {self._rows:,} rows")
+        built = tuning.build_index(self._table, self._space)
+        return self._report("built", self._tune(built))
+
+    def _tune(self, index: IndexTuning) -> IndexTuning:
+        self._report_step(f"Measuring the recall of {self._space}")
+        sample = tuning.draw_sample(self._table, self._space)
+        return tuning.tune(self._table, self._space, index, self._target, sample)
+
+    def _report(self, did: IndexAction, index: IndexTuning) -> SpaceIndex:
+        plural = "s" if index.partitions > 1 else ""
+        partitions = f"{index.partitions} partition{plural}"
+        description = f"{tuning.KIND}, {partitions}, {index.bits} bits a number"
+        plain = index.setting(10, filtered=False)
+        filtered = index.setting(10, filtered=True)
+        if plain is None:
+            return SpaceIndex(self._space, self._rows, did, description, index.target)
+        return SpaceIndex(
+            self._space,
+            self._rows,
+            did,
+            description,
+            index.target,
+            recall=plain.recall,
+            probes=plain.probes,
+            candidates=plain.candidates,
+            filtered_recall=None if filtered is None else filtered.recall,
         )
-        if grown or (record is None and rows >= min_rows):
-            before = ann.stored_tuning(collection, space)
-            upkeep.update_scalar_indices(collection, make=True)
-            _index(
-                collection,
-                space,
-                RECALL if before is None else before.target,
-                min_rows,
-                lambda _: None,
-            )
-
-
-def _index(
-    collection: Table, space: str, target: float, min_rows: int, tell: Callable[[str], None]
-) -> SpaceIndex:
-    """Bring the index of a Space up to date, tune it, and build it anew if it no longer serves."""
-    rows = collection.count(space)
-    present = bool(ann.index_segments(collection, space))
-    if collection.models[space].dim % _DIM or not (present or rows >= min_rows):
-        return SpaceIndex(space, rows, "none")
-    record = ann.current_tuning(collection, space)
-    did: Did = "built"
-    if record is not None and rows < _GROWN * record.built:
-        if tuning.count_unindexed(collection, space):
-            tell(f"Updating the index of {space}")
-            record, did = tuning.update_index(collection, space, record), "updated"
-        elif (record.rows, record.target) == (rows, target):
-            return _told(space, rows, "kept", record)
-        else:
-            did = "tuned"
-        record = _tune(collection, space, record, target, tell)
-    worn = record is not None and not record.plain and (did == "updated" or record.built != rows)
-    if record is None or did == "built" or worn:
-        tell(f"Building the index of {space} for {rows:,} rows")
-        record, did = (
-            _tune(collection, space, tuning.build_index(collection, space), target, tell),
-            "built",
-        )
-    return _told(space, rows, did, record)
-
-
-def _tune(
-    collection: Table, space: str, built: IndexTuning, target: float, tell: Callable[[str], None]
-) -> IndexTuning:
-    tell(f"Measuring the recall of {space}")
-    return tuning.tune(collection, space, built, target, tuning.draw_sample(collection, space))
-
-
-def _told(space: str, rows: int, did: Did, record: IndexTuning) -> SpaceIndex:
-    partitions = f"{record.partitions} partition{'s' * (record.partitions > 1)}"
-    index = f"{tuning.KIND}, {partitions}, {record.bits} bits a number"
-    plain, filtered = record.setting(10, filtered=False), record.setting(10, filtered=True)
-    if plain is None:
-        return SpaceIndex(space, rows, did, index, record.target)
-    return SpaceIndex(
-        space,
-        rows,
-        did,
-        index,
-        record.target,
-        recall=plain.recall,
-        probes=plain.probes,
-        candidates=plain.candidates,
-        filtered_recall=None if filtered is None else filtered.recall,
-    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Sequence
@@ -13,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from lookalike.errors import CollectionError, InputError, LookalikeError
+from lookalike.errors import InputError, LookalikeError
 from lookalike.models.cache import EmbedderCache
 from lookalike.retrieval.search import Searcher
 from lookalike.server.cache import SizedCache
 from lookalike.server.problems import Problem
 from lookalike.server.row_cache import RowCache
-from lookalike.store import ann, filters
+from lookalike.store import ann
 from lookalike.store.table import Table
 from lookalike.types import Ids, Model
 
@@ -110,7 +109,7 @@ class CollectionView:
     @cached_property
     def summary(self) -> dict[str, Any]:
         """The fields of a `CollectionInfo`, except `originals`."""
-        columns = filters.columns_of(self.table.table.schema).values()
+        columns = self.table.filter_columns().values()
         labels = self.row_cache.labels()
         return {
             "name": self.name,
@@ -199,20 +198,9 @@ class ServedCollection:
         return view
 
     def _read_stamp(self) -> tuple[int, int, int]:
-        """Return a stamp that differs between versions.
-
-        The version number alone does not distinguish a collection from another one created later in
-        the same folder, whose version, and even inode, may be the same.
-        """
-        try:
-            versions = os.stat(Path(self.path, "images.lance", "_versions"))  # noqa: PTH116
-            table = self._view.table if self._view else Table.open(self.path)
-            return versions.st_ino, versions.st_mtime_ns, int(table.table.latest_version)
-        # The store raises these for files that were deleted in the meantime.
-        except (OSError, ValueError, RuntimeError) as error:
-            raise CollectionError(
-                f"The collection {self.path} is missing. Put it back, or index again."
-            ) from error
+        """Return a stamp that differs between versions."""
+        table = self._view.table if self._view else Table.open(self.path)
+        return table.newest_stamp()
 
 
 class CollectionRegistry:

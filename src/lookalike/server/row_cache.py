@@ -29,7 +29,7 @@ class RowCache:
     """
 
     def __init__(self, table: Table) -> None:
-        fields = [table.table.schema.field(name) for name in _COLUMNS]
+        fields = [table.schema.field(name) for name in _COLUMNS]
         schema = pa.schema([*fields, _ID_FIELD])
         batches = [batch.cast(schema) for batch in table.scan(_COLUMNS)]
         rows = pa.Table.from_batches(batches, schema).sort_by(_ID_FIELD.name)

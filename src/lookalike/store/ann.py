@@ -1,9 +1,9 @@
-"""Approximate search of a Space, with a stated recall.
+"""Approximate search of a Space, with a measured recall.
 
-The index is Lance's IVF_RQ: rows in partitions about centroids, each number kept in a few bits (RaBitQ, Gao and Long,
-SIGMOD 2024). What it finds are candidates only; their vectors are read from the table and compared exactly. It is
-asked with settings whose recall was measured (`lookalike.store.tuning`), which are kept in the table itself. Without
-such a record, or with one that was made for another index, there is no approximate search.
+The index is Lance's IVF_RQ: rows in partitions around centroids, each number quantized to a few bits (RaBitQ, Gao and
+Long, SIGMOD 2024). It yields candidates only; their vectors are read from the table and compared exactly. The search
+settings have a measured recall (`lookalike.store.tuning`) and are stored in the table itself. Without a stored tuning,
+or with one made for another index, there is no approximate search.
 """
 
 from __future__ import annotations
@@ -13,11 +13,10 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from lookalike.store.failures import Operation
-from lookalike.types import Ids, Neighbors, VectorsF16
+from lookalike.types import Distances, Ids, Neighbors, VectorsF16
 from lookalike.vectors.exact import ExactIndex
 
 if TYPE_CHECKING:
@@ -40,23 +39,23 @@ __all__ = [
 # Rows from which a Space gets an index: docs/decisions/0011-approximate-search.md has the measurements.
 MIN_ROWS = 20_000
 
-_NONE = np.empty(0, np.int64)
+_NO_IDS = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """How the index is asked, and what recall that was measured to give.
+    """Search parameters of an index, and the recall measured with them.
 
     Attributes
     ----------
     k
-        For how many neighbours it was measured; fewer may be asked for.
+        The number of neighbors for which the recall was measured; a search may ask for fewer.
     probes
-        How many partitions are looked into.
+        The number of partitions that are searched.
     candidates
-        How many rows are taken from them, to be compared exactly.
+        The number of rows taken from them and compared exactly.
     recall
-        The mean share of the k true neighbours that were found.
+        The mean share of the k true neighbors that were found.
     """
 
     k: int
@@ -67,20 +66,20 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class IndexTuning:
-    """What is kept of an index and its tuning.
+    """An index and its measured search settings.
 
     Attributes
     ----------
     target
-        The recall that was asked for.
+        The recall that was requested.
     rows, built
-        How many rows the Space had when it was tuned, and when the index was built.
+        The number of rows in the Space when it was tuned, and when the index was built.
     partitions, bits
-        What the index was built with.
+        The parameters of the index.
     segments
-        The index's parts by their uuids: an index with others was not tuned.
+        The uuids of the index's parts; an index with other parts is not tuned.
     plain, filtered
-        The cheapest settings that reach the target, by rising k: for all rows, and for a selection of them.
+        The cheapest settings that reach the target, by ascending k: for all rows, and for a selection of them.
     """
 
     target: float
@@ -93,145 +92,172 @@ class IndexTuning:
     filtered: tuple[Setting, ...] = ()
 
     def setting(self, k: int, *, filtered: bool) -> Setting | None:
-        """Return the cheapest setting that was measured for at least k neighbours, or None."""
-        fit = [setting for setting in (self.filtered if filtered else self.plain) if setting.k >= k]
-        return min(fit, key=lambda setting: setting.k, default=None)
+        """Return the cheapest setting measured for at least k neighbors, or None."""
+        settings = self.filtered if filtered else self.plain
+        sufficient = [setting for setting in settings if setting.k >= k]
+        return min(sufficient, key=lambda setting: setting.k, default=None)
 
     def to_json(self) -> str:
-        """Return the record as the text that the table keeps."""
+        """Return the text that the table stores."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> IndexTuning:
-        """Read what `to_json` wrote.
+        """Parse the text of `to_json`.
 
         Raises
         ------
         ValueError, TypeError, KeyError
-            If it is not whole.
+            If it is incomplete.
         """
         fields = json.loads(text)
         for name in ("plain", "filtered"):
             fields[name] = tuple(Setting(**setting) for setting in fields[name])
-        return cls(**{**fields, "segments": tuple(fields["segments"])})
+        fields["segments"] = tuple(fields["segments"])
+        return cls(**fields)
 
 
 def config_key(space: str) -> str:
-    """Return the name under which a table keeps the record of a Space."""
+    """Return the key under which a table stores the tuning of a Space."""
     return f"lookalike.tuned.{space}"
 
 
-def index_segments(collection: View, space: str) -> tuple[str, ...]:
-    """Return the uuids of the parts of a Space's index; none if it has no index."""
-    with collection.reading():
-        found = [
-            index for index in collection.table.describe_indices() if index.field_names == [space]
-        ]
-    return tuple(sorted(str(segment.uuid) for index in found for segment in index.segments))
+def index_segments(table: View, space: str) -> tuple[str, ...]:
+    """Return the uuids of the parts of a Space's index; empty without an index."""
+    uuids = []
+    with table.translate_read_errors():
+        for index in table.lance_dataset.describe_indices():
+            if index.field_names == [space]:
+                uuids += [str(segment.uuid) for segment in index.segments]
+    return tuple(sorted(uuids))
 
 
-def stored_tuning(collection: View, space: str) -> IndexTuning | None:
-    """Return what the table keeps of a Space's last tuning, whether it still holds or not; None if that is torn."""
-    with collection.reading():
-        text = collection.table.config().get(config_key(space), "")
+def stored_tuning(table: View, space: str) -> IndexTuning | None:
+    """Return the last tuning of a Space, current or not; None without one or if it is damaged."""
+    with table.translate_read_errors():
+        text = table.lance_dataset.config().get(config_key(space), "")
     try:
         return IndexTuning.from_json(text)
     except (ValueError, TypeError, KeyError):
         return None
 
 
-def current_tuning(collection: View, space: str) -> IndexTuning | None:
-    """Return the tuning of the index that a Space has now, or None if there is none."""
-    version = collection.version
-    if collection.tunings.get(space, (-1, None))[0] != version:
-        record = stored_tuning(collection, space)
-        holds = (
-            record is not None
-            and record.segments
-            and record.segments == index_segments(collection, space)
+def current_tuning(table: View, space: str) -> IndexTuning | None:
+    """Return the tuning of the index that a Space has now, or None."""
+    cached = table.tuning_cache.get(space)
+    if cached is not None and cached[0] == table.version:
+        return cached[1]
+
+    version = table.version
+    tuning = stored_tuning(table, space)
+    if tuning is not None:
+        was_made_for_this_index = tuning.segments and tuning.segments == index_segments(
+            table, space
         )
-        collection.tunings[space] = version, record if holds else None
-    return collection.tunings[space][1]
+        if not was_made_for_this_index:
+            tuning = None
+    table.tuning_cache[space] = (version, tuning)
+    return tuning
 
 
 def nearest(
-    collection: View,
+    table: View,
     space: str,
     query: VectorsF16,
     k: int,
     *,
-    leave_out: Ids = _NONE,
+    leave_out: Ids = _NO_IDS,
     where: str | None = None,
 ) -> Neighbors | None:
-    """Return the k nearest rows of a Space by its index, rows that it does not know yet included.
+    """Return the k nearest rows of a Space by its index, including rows that the index does not cover yet.
 
     Parameters
     ----------
+    table
+        The table to search.
+    space
+        The Space.
     query
         float16 ``[dim]``.
+    k
+        The number of neighbors.
     leave_out
-        Ids of rows that shall not be found.
+        Ids of rows to leave out of the answer.
     where
-        A filter in the store's language: only the rows that it keeps are searched.
+        A clause in Lance's filter language that selects the rows to search.
 
     Returns
     -------
     Neighbors
-        Or None, if there is no index tuned for so many neighbours: then search exactly.
+        Or None without an index tuned for k neighbors; then search exactly.
     """
-    record = current_tuning(collection, space)
-    setting = record.setting(k, filtered=where is not None) if record is not None else None
+    tuning = current_tuning(table, space)
+    if tuning is None:
+        return None
+    setting = tuning.setting(k, filtered=where is not None)
     if setting is None:
         return None
-    return search(collection, space, query, k, setting, leave_out=leave_out, where=where)
+    return search(table, space, query, k, setting, leave_out=leave_out, where=where)
 
 
 def search(
-    collection: View,
+    table: View,
     space: str,
     query: VectorsF16,
     k: int,
     setting: Setting,
     *,
-    leave_out: Ids = _NONE,
+    leave_out: Ids = _NO_IDS,
     where: str | None = None,
 ) -> Neighbors:
-    """Search the index with a setting; see `nearest`."""
-    wanted = setting.candidates + len(leave_out)
-    nearest = {
+    """Search the index of a Space with a given setting; see `nearest`."""
+    request = {
         "column": space,
         "q": query.astype(np.float32),
-        "k": wanted,
+        "k": setting.candidates + len(leave_out),
         "nprobes": setting.probes,
         "metric": "L2",
     }
-    with collection.reading(Operation.SEARCH):
-        rows = collection.table.to_table(
+    with table.translate_read_errors(Operation.SEARCH):
+        rows = table.lance_dataset.to_table(
             columns=[space, "_distance"],
-            nearest=nearest,
+            nearest=request,
             filter=where,
             prefilter=where is not None,
             with_row_id=True,
         )
-    # An id is there once, whatever the index remembers of a row that has changed.
-    ids, first = np.unique(rows["_rowid"].to_numpy().astype(np.int64), return_index=True)
-    kept = ~np.isin(ids, leave_out)
-    return Neighbors(
-        *compare_exactly(rows[space].take(first[kept]), ids[kept], query, k), setting.recall
-    )
+    # Each id once: the index may still hold an earlier vector of a row that has changed.
+    all_ids = rows["_rowid"].to_numpy().astype(np.int64)
+    ids, positions = np.unique(all_ids, return_index=True)
+    is_allowed = ~np.isin(ids, leave_out)
+    vectors = rows[space].take(positions[is_allowed])
+    nearest_ids, distances = compare_exactly(vectors, ids[is_allowed], query, k)
+    return Neighbors(nearest_ids, distances, setting.recall)
 
 
 def compare_exactly(
     column: pa.ChunkedArray, ids: Ids, query: VectorsF16, k: int
-) -> tuple[Ids, npt.NDArray[np.float64]]:
-    """Return the k nearest of some rows, by their vectors as the table holds them, and their distances."""
-    filled = column.combine_chunks().is_valid().to_numpy(zero_copy_only=False)
-    return ExactIndex(ids[filled], column_vectors(column)).search(query, k)
+) -> tuple[Ids, Distances]:
+    """Return the ids and distances of the k nearest of some rows, by their vectors in the table.
+
+    Parameters
+    ----------
+    column
+        The vectors, ``[n]``; rows without a vector are left out.
+    ids
+        int64 ``[n]``, the rows' ids.
+    query
+        float16 ``[dim]``.
+    k
+        The number of neighbors.
+    """
+    has_vector = column.combine_chunks().is_valid().to_numpy(zero_copy_only=False)
+    return ExactIndex(ids[has_vector], column_vectors(column)).search(query, k)
 
 
 def column_vectors(column: pa.Array | pa.ChunkedArray) -> VectorsF16:
-    """Return the vectors of a Space's column, float16 ``[n, dim]``, without those that are missing."""
+    """Return the vectors of a Space's column, float16 ``[n, dim]``, without missing ones."""
     whole = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    flat = whole.drop_null().flatten().to_numpy(zero_copy_only=False)
-    found: VectorsF16 = flat.reshape(-1, column.type.list_size)
-    return found
+    numbers = whole.drop_null().flatten().to_numpy(zero_copy_only=False)
+    matrix: VectorsF16 = numbers.reshape(-1, column.type.list_size)
+    return matrix

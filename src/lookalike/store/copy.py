@@ -1,7 +1,7 @@
-"""Copies of a collection: the files of one version, made beside what is there and put in its place when they are whole.
+"""Copies of a collection: the files of one version, made in a staging folder and published when they are complete.
 
-The store never changes a file once it is written, and names each so that no other has its name. A version is thus a
-list of files, and the manifest that names them is what makes it one: it is copied and put in its place last.
+Lance never changes a file once it is written, and gives each file a unique name. A version is thus a list of files,
+and the manifest that lists them makes it a version: the manifest is copied and published last.
 """
 
 from __future__ import annotations
@@ -9,12 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from pathlib import Path
 
 import lance
@@ -22,38 +20,39 @@ import pyarrow as pa
 
 from lookalike.errors import BusyError, CollectionError
 from lookalike.io.files import DISK_FULL, atomic_write
-from lookalike.store import maps
 from lookalike.store.failures import Operation, translate_errors
+from lookalike.store.location import Location, link_or_copy
 from lookalike.store.table import Table
 
 __all__ = [
-    "Record",
-    "Staged",
-    "altered",
-    "has_parted",
-    "is_unfinished",
+    "BackupRecord",
+    "ByteProgress",
+    "StagedCopy",
+    "changed_files",
+    "has_diverged",
+    "no_progress",
     "publish",
     "read_record",
     "stage",
 ]
 
-_RECORD = "backup.json"
-_IMAGES = "images.lance"
-_UNFINISHED = ".images."
-_TRIES = 5
-_CHUNK = 1 << 20
+# How often a copy starts again because others replaced and removed the version that was copied.
+_ATTEMPTS = 5
+_CHUNK_BYTES = 1 << 20
+
+ByteProgress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
-    """What a backup says of itself, beside its files.
+class BackupRecord:
+    """The description of a backup, stored beside its files.
 
     Attributes
     ----------
     of
-        The folder of the collection that it is a copy of.
+        The folder of the collection that was copied.
     version
-        Which version of it.
+        The version that was copied.
     files
         The sha256 of each file, by its path in the backup.
     """
@@ -64,264 +63,270 @@ class Record:
 
 
 @dataclass(slots=True)
-class Staged:
-    """A copy that is whole and not yet in its place.
+class StagedCopy:
+    """A copy in a staging folder.
 
     Attributes
     ----------
-    folder
-        A collection's folder, in the folder that it shall take the place of.
+    location
+        The staging folder, a collection in itself, inside the folder that the copy is for.
     version
-        Which version it is.
+        The version that was copied.
     files
-        The sha256 of each of its files, by path; the manifest of the images last.
-    copied, kept
-        Bytes that were copied, and bytes that an earlier backup had already.
+        The sha256 of each file, by its path in the collection; the table's manifest is the last of the table's files.
+    copied_bytes, kept_bytes
+        The bytes that were copied, and the bytes that an earlier backup already had.
     """
 
-    folder: Path
+    location: Location
     version: int = 0
     files: dict[str, str] = field(default_factory=dict)
-    copied: int = 0
-    kept: int = 0
+    copied_bytes: int = 0
+    kept_bytes: int = 0
 
 
-def read_record(path: str | os.PathLike[str]) -> Record | None:
-    """Return what a backup says of itself, or None where there is no backup, or one whose record is torn."""
+def read_record(path: str | os.PathLike[str]) -> BackupRecord | None:
+    """Return the record of a backup, or None if there is no backup or its record is damaged."""
     try:
-        return Record(**json.loads(Path(path, _RECORD).read_text(encoding="utf-8")))
+        text = Location(path).backup_record.read_text(encoding="utf-8")
+        return BackupRecord(**json.loads(text))
     except (OSError, ValueError, TypeError):
         return None
 
 
-def altered(path: str | os.PathLike[str]) -> Iterator[str]:
-    """Yield the files of a backup that are not what was written; of any other collection none."""
+def changed_files(path: str | os.PathLike[str]) -> Iterator[str]:
+    """Yield the files of a backup whose content is not what was written; none for other collections."""
     record = read_record(path)
-    for name, sha256 in (record.files if record is not None else {}).items():
-        file = Path(path, name)
+    if record is None:
+        return
+    location = Location(path)
+    for name, sha256 in record.files.items():
+        file = location.file(name)
         if file.is_file() and _sha256_of(file) != sha256:
             yield name
 
 
-def is_unfinished(path: Path) -> bool:
-    """Tell whether something in a folder is what a copy, or a collection, left that was killed as it was made."""
-    return path.name.startswith(_UNFINISHED)
-
-
-def has_parted(source: Table, target: Path) -> bool:
-    """Tell whether a backup holds a version that the collection never had, or has not yet."""
+def has_diverged(source: Table, target: Location) -> bool:
+    """Return whether a backup holds a version that the collection never had, or does not have yet."""
     try:
-        there = lance.dataset(str(target / _IMAGES))
-        manifest = _files_of(there)[-1]
-        own = Path(source.path, _IMAGES, manifest)
-        if own.is_file():
-            return _sha256_of(own) != _sha256_of(target / _IMAGES / manifest)
+        backup = lance.dataset(target.table_uri)
+        manifest = _table_files(backup)[-1]
+        own_manifest = source.location.file(manifest)
+        if own_manifest.is_file():
+            return _sha256_of(own_manifest) != _sha256_of(target.file(manifest))
     except (OSError, ValueError, RuntimeError, pa.ArrowException):
-        return False  # none that could be opened: nothing is lost with it
-    return int(there.version) >= source.version
+        # The backup cannot be opened, so nothing is lost if it is replaced.
+        return False
+    return int(backup.version) >= source.version
 
 
 @contextmanager
 def stage(
     source: Table,
-    target: Path,
+    target: Location,
     *,
-    earlier: Record | None = None,
-    progress: Callable[[int, int], None],
-) -> Iterator[Staged]:
-    """Copy the newest version of a collection, and its maps, into a new folder within `target`, which goes afterwards.
+    earlier: BackupRecord | None = None,
+    progress: ByteProgress,
+) -> Iterator[StagedCopy]:
+    """Copy the newest version of a collection, and its maps, into a staging folder, removed when the block ends.
 
     Parameters
     ----------
     source
-        What is copied; another process may write to it meanwhile.
+        The collection; other processes may write to it meanwhile.
     target
         The folder that the copy is for.
     earlier
-        The backup that is there: files that it has, and that are still what was written, are linked and not copied.
+        The record of the backup in `target`. Its files that still have their content are linked, not copied.
     progress
-        Called with the bytes done, and all that are to be done.
+        Called with the bytes that are done, and the bytes in all.
 
     Raises
     ------
     CollectionError
-        If the collection cannot be read, or the copy not be written; `BusyError` if it is changed too often meanwhile.
+        If the collection cannot be read or the copy cannot be written; `BusyError` if the collection changes too
+        often.
     """
     promised = read_record(source.path)
-    with _writing(source, target):
-        target.mkdir(parents=True, exist_ok=True)
-        for left in target.glob(f"{_UNFINISHED}*"):  # of a copy that was killed
-            shutil.rmtree(left)
-    staged = Staged(target / f"{_UNFINISHED}{secrets.token_hex(4)}")
+    with _translate_copy_errors(source, target):
+        target.folder.mkdir(parents=True, exist_ok=True)
+        for leftover in target.staging_folders():
+            shutil.rmtree(leftover)
+    staged = StagedCopy(Location(target.new_staging_folder()))
+    copier = _Copier(source, target, staged, earlier)
     try:
-        _copy_table(source, staged, target, earlier, progress)
-        for space, method in maps.list_maps(source.path):
-            names = [f"maps/{maps.map_path(source.path, space, method).name}"]
-            _copy(source, staged, names, target, earlier, lambda _: None)
-        for name, sha256 in staged.files.items():
-            if promised is not None and promised.files.get(name, sha256) != sha256:
-                raise CollectionError(
-                    f"The backup {source.path} is damaged: its file {name} is not what was written into it. Use "
-                    f"another, or find out what can still be read with: lookalike check -c {source.path}"
-                )
+        copier.copy_table(progress)
+        copier.copy_maps()
+        if promised is not None:
+            _check_source(source, promised, staged)
         yield staged
     finally:
-        shutil.rmtree(staged.folder, ignore_errors=True)
+        shutil.rmtree(staged.location.path, ignore_errors=True)
+        # Fails if anything else is in it.
         with suppress(OSError):
-            target.rmdir()  # if nothing is in it
+            target.folder.rmdir()
 
 
-def publish(staged: Staged, source: Table, target: Path, of: str | None) -> None:
-    """Put a copy in its place: at any moment there is the version before or this one, whole.
+def _check_source(source: Table, promised: BackupRecord, staged: StagedCopy) -> None:
+    """Refuse to copy a backup whose files are not what was written into it."""
+    for name, sha256 in staged.files.items():
+        if promised.files.get(name, sha256) != sha256:
+            raise CollectionError(
+                f"The backup {source.path} is damaged: its file {name} has changed since it was written. "
+                f"Use another backup, or list the damage with: lookalike check -c {source.path}"
+            )
+
+
+def publish(staged: StagedCopy, source: Table, target: Location, of: str | None) -> None:
+    """Put a copy in its place; at any moment the folder holds the version before or this one, complete.
 
     Parameters
     ----------
+    staged
+        The copy.
+    source
+        The collection that was copied.
+    target
+        The folder that the copy is for.
     of
-        Of which collection it is a backup; None if it is to be a collection and no backup.
+        The collection's folder for the backup's record, or None to make a collection that is no backup.
     """
-    with _writing(source, target):
+    with _translate_copy_errors(source, target):
         if of is not None:
-            before = read_record(target)
-            both = {**(before.files if before is not None else {}), **staged.files}
-            _write_record(target, Record(of, staged.version, both))
-        shutil.rmtree(target / "maps", ignore_errors=True)
-        if (staged.folder / "maps").is_dir():
-            (staged.folder / "maps").rename(target / "maps")
-        if (target / _IMAGES).is_dir():
-            _merge(staged, target)
+            # While files of both versions are in the folder, the record covers both.
+            before = read_record(target.path)
+            old_files = {} if before is None else before.files
+            both = {**old_files, **staged.files}
+            _write_record(target, BackupRecord(of, staged.version, both))
+
+        target.publish_maps(staged.location)
+        if target.has_table():
+            table_files = [name for name in staged.files if target.is_table_file(name)]
+            target.publish_version(staged.location, table_files)
         else:
-            (staged.folder / _IMAGES).rename(target / _IMAGES)
+            target.publish_table(staged.location.table_folder)
+
         if of is not None:
-            _write_record(target, Record(of, staged.version, staged.files))
+            _write_record(target, BackupRecord(of, staged.version, staged.files))
 
 
-def _merge(staged: Staged, target: Path) -> None:
-    """Put the files of a newer version beside those of an older one, its manifest last, then remove what is not its."""
-    names = [name for name in staged.files if name.startswith(_IMAGES)]
-    (target / _IMAGES / "_versions" / "latest_version_hint.json").unlink(missing_ok=True)
-    for name in names:
-        (target / name).parent.mkdir(parents=True, exist_ok=True)
-        (staged.folder / name).replace(target / name)
-    _prune(
-        target, set(names)
-    )  # no earlier: until the manifest is there, the older version is the backup
+class _Copier:
+    """Copies the files of a collection into a staging folder."""
 
+    def __init__(
+        self,
+        source: Table,
+        target: Location,
+        staged: StagedCopy,
+        earlier: BackupRecord | None,
+    ) -> None:
+        self._source = source
+        self._target = target
+        self._staged = staged
+        self._earlier_files = {} if earlier is None else earlier.files
 
-def _prune(folder: Path, names: set[str]) -> None:
-    """Remove every file of a table that is not named."""
-    for file in (folder / _IMAGES).rglob("*"):
-        if file.is_file() and file.relative_to(folder).as_posix() not in names:
-            file.unlink()
-
-
-def _copy_table(
-    source: Table,
-    staged: Staged,
-    target: Path,
-    earlier: Record | None,
-    progress: Callable[[int, int], None],
-) -> None:
-    """Copy the newest version of the images. If it is removed meanwhile, there is a newer one: then that."""
-    for _ in range(_TRIES):
-        source.refresh()
-        try:
-            with translate_errors(source.path, Operation.COPY):
-                names = [f"{_IMAGES}/{name}" for name in _files_of(source.table)]
-                total = sum(Path(source.path, name).stat().st_size for name in names)
-            staged.files.clear()
-            _copy(source, staged, names, target, earlier, partial(_tell, progress, total))
-        except CollectionError as error:
-            before = source.version
+    def copy_table(self, progress: ByteProgress) -> None:
+        """Copy the newest version of the table; start again if others remove it meanwhile."""
+        source, staged = self._source, self._staged
+        for _ in range(_ATTEMPTS):
             source.refresh()
-            # A full disk has nothing to do with what others change.
-            if source.version == before or getattr(error.__cause__, "errno", None) in DISK_FULL:
-                raise
-        else:
-            staged.version = source.version
-            _prune(staged.folder, set(names))
-            return
-    raise BusyError(
-        f"The collection {source.path} is busy: {_TRIES} times its version was replaced and removed while it was "
-        "copied. Run the command again once the others that change and optimize it are done."
-    )
-
-
-def _tell(progress: Callable[[int, int], None], total: int, done: int) -> None:
-    progress(done, total)
-
-
-def _files_of(table: lance.LanceDataset) -> list[str]:
-    """Return the paths of the files of a table's version, its manifest last."""
-    found = table.tracked_files(min_version=table.version).read_all().to_pylist()
-    mine = sorted(
-        {
-            (row["type"] == "manifest", row["path"])
-            for row in found
-            if row["version"] == table.version
-        }
-    )
-    return [path for _, path in mine]
-
-
-def _copy(
-    source: Table,
-    staged: Staged,
-    names: list[str],
-    target: Path,
-    earlier: Record | None,
-    progress: Callable[[int], None],
-) -> None:
-    """Link or copy files into the staged folder."""
-    done = 0
-    for name in names:
-        origin, copy, there = Path(source.path, name), staged.folder / name, target / name
-        known = (
-            earlier.files.get(name) if earlier is not None and "/_versions/" not in name else None
+            try:
+                with translate_errors(source.path, Operation.COPY):
+                    names = _table_files(source.lance_dataset)
+                    total = sum(source.location.file(name).stat().st_size for name in names)
+                staged.files.clear()
+                self._copy_files(names, progress, total)
+            except CollectionError as error:
+                version = source.version
+                source.refresh()
+                is_disk_full = getattr(error.__cause__, "errno", None) in DISK_FULL
+                # A newer version may have replaced this one; a full disk has another cause.
+                if source.version == version or is_disk_full:
+                    raise
+            else:
+                staged.version = source.version
+                # Files of an earlier attempt.
+                staged.location.remove_other_files(names)
+                return
+        raise BusyError(
+            f"The collection {source.path} is busy: {_ATTEMPTS} times its version was replaced and "
+            "removed while it was being copied. "
+            "Run the command again when other processes no longer change or optimize it."
         )
+
+    def copy_maps(self) -> None:
+        """Copy the maps as they are now."""
+        location = self._source.location
+        for space, method in location.list_maps():
+            self._copy_files([location.map_file_name(space, method)], no_progress, 0)
+
+    def _copy_files(self, names: list[str], progress: ByteProgress, total: int) -> None:
+        done = 0
+        for name in names:
+            done += self._copy_file(name)
+            progress(done, total)
+
+    def _copy_file(self, name: str) -> int:
+        """Link a file of the earlier backup, or copy it from the collection; return its size."""
+        copy = self._staged.location.file(name)
+        existing = self._target.file(name)
+        # The name of a manifest does not identify its content, so it is always copied.
+        sha256 = None
+        if not Location.is_manifest(name):
+            sha256 = self._earlier_files.get(name)
         if copy.is_file():
-            copy.unlink()  # of an attempt before
-        if known is not None and there.is_file() and _sha256_of(there) == known:
-            with _writing(source, target):
+            copy.unlink()  # of an earlier attempt
+
+        if sha256 is not None and existing.is_file() and _sha256_of(existing) == sha256:
+            with _translate_copy_errors(self._source, self._target):
                 copy.parent.mkdir(parents=True, exist_ok=True)
-                _link(there, copy)
-            staged.files[name] = known
-            staged.kept += copy.stat().st_size
+                link_or_copy(existing, copy)
+            size = copy.stat().st_size
+            self._staged.kept_bytes += size
         else:
-            staged.files[name] = _copy_file(source, origin, copy, target)
-            staged.copied += copy.stat().st_size
-        done += copy.stat().st_size
-        progress(done)
+            sha256 = self._copy_content(self._source.location.file(name), copy)
+            size = copy.stat().st_size
+            self._staged.copied_bytes += size
+        self._staged.files[name] = sha256
+        return size
+
+    def _copy_content(self, origin: Path, copy: Path) -> str:
+        """Copy a file, flush it to the disk, and return its sha256."""
+        digest = hashlib.sha256()
+        with _translate_copy_errors(self._source, self._target):
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            with copy.open("xb") as output:
+                for chunk in self._read_chunks(origin):
+                    digest.update(chunk)
+                    output.write(chunk)
+                output.flush()
+                os.fsync(output.fileno())
+        return digest.hexdigest()
+
+    def _read_chunks(self, origin: Path) -> Iterator[bytes]:
+        with translate_errors(self._source.path, Operation.COPY), origin.open("rb") as file:
+            while chunk := file.read(_CHUNK_BYTES):
+                yield chunk
 
 
-def _link(there: Path, copy: Path) -> None:
-    try:
-        copy.hardlink_to(there)
-    except OSError:  # some file systems know no links
-        shutil.copyfile(there, copy)
+def no_progress(done: int, total: int) -> None:
+    """Report no progress."""
 
 
-def _copy_file(source: Table, origin: Path, copy: Path, target: Path) -> str:
-    """Copy a file, for good, and return its sha256."""
-    digest = hashlib.sha256()
-    with _writing(source, target):
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        with copy.open("xb") as written:
-            for chunk in _chunks(source, origin):
-                digest.update(chunk)
-                written.write(chunk)
-            written.flush()
-            os.fsync(written.fileno())
-    return digest.hexdigest()
+def _table_files(dataset: lance.LanceDataset) -> list[str]:
+    """Return the paths in the collection of the files of a table's version, its manifest last."""
+    version = dataset.version
+    rows = dataset.tracked_files(min_version=version).read_all().to_pylist()
+    ordered = set()
+    for row in rows:
+        if row["version"] == version:
+            is_manifest = row["type"] == "manifest"
+            ordered.add((is_manifest, row["path"]))
+    return [Location.table_file_name(path) for _, path in sorted(ordered)]
 
 
-def _chunks(source: Table, origin: Path) -> Iterator[bytes]:
-    with translate_errors(source.path, Operation.COPY), origin.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            yield chunk
-
-
-def _write_record(target: Path, record: Record) -> None:
-    with atomic_write(target / _RECORD) as temporary:
+def _write_record(target: Location, record: BackupRecord) -> None:
+    with atomic_write(target.backup_record) as temporary:
         temporary.write_text(json.dumps(asdict(record)), encoding="utf-8")
 
 
@@ -331,14 +336,16 @@ def _sha256_of(path: Path) -> str:
 
 
 @contextmanager
-def _writing(source: Table, target: Path) -> Iterator[None]:
-    """Turn what the disk says while a copy is written into an error that names both, and what is still there."""
+def _translate_copy_errors(source: Table, target: Location) -> Iterator[None]:
+    """Raise errors of the disk that a copy is written to as a `CollectionError` that names both folders."""
     try:
         yield
     except OSError as error:
-        full = error.errno in DISK_FULL
+        reason, next_step = error.strerror or str(error), "Name another folder."
+        if error.errno in DISK_FULL:
+            reason = "no space is left there"
+            next_step = "Free some space there, or name another folder."
         raise CollectionError(
-            f"The copy of {source.path} could not be written to {target}: "
-            f"{'no space is left there' if full else error.strerror or error}. What was there before is as it was. "
-            f"{'Make room there, or name' if full else 'Name'} another folder."
+            f"The copy of {source.path} could not be written to {target.path}: {reason}. "
+            f"Existing files were not changed. {next_step}"
         ) from error

@@ -1,4 +1,4 @@
-"""What a collection's table says of files: known or not, and which contents it holds."""
+"""Compare files with the rows of a table: which need work, and which contents are already stored."""
 
 from __future__ import annotations
 
@@ -7,13 +7,29 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from lookalike.types import Item
+from lookalike.types import Ids, Item
 
 __all__ = ["ContentIndex", "ExistingRow", "ScanDiff", "is_up_to_date"]
 
 
 class ExistingRow(NamedTuple):
-    """What the table says of one uri."""
+    """The row of one uri.
+
+    Attributes
+    ----------
+    id
+        The row id.
+    size, mtime_ns
+        The stamp of the file when it was indexed.
+    label
+        The label, or None.
+    sha256
+        The hash of the content, or None if the file was never read.
+    spaces
+        The Spaces in which the row has a vector.
+    failed
+        Whether the row records an error.
+    """
 
     id: int
     size: int
@@ -25,39 +41,66 @@ class ExistingRow(NamedTuple):
 
 
 class ScanDiff(NamedTuple):
-    """What a batch of Items asks for: the work, the ids of the rows they have, and the rest in counts."""
+    """A batch of Items compared with the table.
+
+    Attributes
+    ----------
+    work
+        The Items to index, each with its existing row, if any.
+    seen_ids
+        int64 ``[n]``, the ids of the existing rows.
+    unchanged
+        The number of Items that are up to date.
+    failed
+        The number of Items that failed before and have not changed.
+    """
 
     work: list[tuple[Item, ExistingRow | None]]
-    seen_ids: npt.NDArray[np.int64]
+    seen_ids: Ids
     unchanged: int
     failed: int
 
 
 class ContentIndex:
-    """Which contents the table holds: from sha256 to row id, in 40 bytes a row."""
+    """The contents that a table holds: a map from sha256 to row id, in 40 bytes a row.
 
-    def __init__(self, hashes: npt.NDArray[np.uint64], ids: npt.NDArray[np.int64]) -> None:
+    Parameters
+    ----------
+    hashes
+        uint64 ``[n, 4]``, each row a sha256 as four little-endian numbers.
+    ids
+        int64 ``[n]``, the row ids.
+    """
+
+    def __init__(self, hashes: npt.NDArray[np.uint64], ids: Ids) -> None:
+        # By the first number of the hash, and rows that share it by id.
         order = np.lexsort((ids, hashes[:, 0]))
-        self._hashes, self._ids = hashes[order], ids[order]
+        self._hashes = hashes[order]
+        self._ids = ids[order]
 
     def find(self, sha256: bytes) -> int | None:
-        """Return the id of the first row that holds the content, or None."""
+        """Return the lowest id of the rows with this content, or None."""
         key = np.frombuffer(sha256, "<u8")
-        first, last = (
-            np.searchsorted(self._hashes[:, 0], key[0], side) for side in ("left", "right")
-        )
-        same = np.flatnonzero((self._hashes[first:last] == key).all(axis=1))
-        return int(self._ids[first + same[0]]) if len(same) else None
+        first_numbers = self._hashes[:, 0]
+        start = np.searchsorted(first_numbers, key[0], "left")
+        end = np.searchsorted(first_numbers, key[0], "right")
+        is_same = (self._hashes[start:end] == key).all(axis=1)
+        matches = np.flatnonzero(is_same)
+        return int(self._ids[start + matches[0]]) if len(matches) else None
 
 
 def is_up_to_date(item: Item, row: ExistingRow, spaces: frozenset[str]) -> bool:
-    """Tell whether nothing is to be done for an Item: the same file, and in every Space or known to be bad.
+    """Return whether an Item needs no work: its file is unchanged, and it has a vector in each of `spaces`.
 
-    A file that could not even be read is asked for again each time: what keeps it back lies outside of it.
+    A file that was read but could not be decoded is up to date until it changes. A file that could not be read is
+    never up to date, because the cause lies outside of it.
     """
-    same = item.size >= 0 and (item.size, item.mtime_ns, item.label) == (
-        row.size,
-        row.mtime_ns,
-        row.label,
-    )
-    return same and (row.sha256 is None if row.failed else spaces <= row.spaces)
+    if item.size < 0:
+        return False
+    item_stamp = (item.size, item.mtime_ns, item.label)
+    row_stamp = (row.size, row.mtime_ns, row.label)
+    if item_stamp != row_stamp:
+        return False
+    if row.failed:
+        return row.sha256 is None
+    return spaces <= row.spaces

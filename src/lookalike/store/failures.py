@@ -8,12 +8,12 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
-from pathlib import Path
 
 import pyarrow as pa
 
 from lookalike.errors import CollectionError, ReadOnlyError
 from lookalike.io.files import DISK_FULL
+from lookalike.store.location import Location
 
 __all__ = [
     "Operation",
@@ -64,7 +64,7 @@ def translate_errors(path: str, operation: Operation) -> Iterator[None]:
         folder that no longer exists.
     """
     writes_existing = not operation.is_read and operation != Operation.CREATE
-    if writes_existing and not _exists(path):
+    if writes_existing and not Location(path).has_versions():
         # Lance would create the folder again and commit into it rows of the collection that was moved away.
         raise _missing_folder_error(path, operation)
     try:
@@ -72,7 +72,7 @@ def translate_errors(path: str, operation: Operation) -> Iterator[None]:
     # Lance raises plain OSError, ValueError and RuntimeError; Arrow raises its own classes.
     except (OSError, ValueError, RuntimeError, pa.ArrowException) as error:
         may_be_absent = operation in {Operation.CREATE, Operation.OPEN}
-        if not may_be_absent and not _exists(path):
+        if not may_be_absent and not Location(path).has_versions():
             raise _missing_folder_error(path, operation) from error
         raise _translated(path, operation, error) from error
 
@@ -178,13 +178,6 @@ def _error_number(error: BaseException) -> int:
         return error.errno
     in_words = re.search(r"\(os error (\d+)\)", str(error))
     return int(in_words[1]) if in_words else 0
-
-
-def _exists(path: str) -> bool:
-    try:
-        return Path(path, "images.lance", "_versions").is_dir()
-    except OSError:  # the folder exists, but may not be looked into
-        return True
 
 
 def _missing_folder_error(path: str, operation: Operation) -> CollectionError:

@@ -1,4 +1,4 @@
-"""Reading a collection's table through, whatever is damaged in it, and asking its indices about what is known."""
+"""Read a collection's table completely, including damaged ones, and query its indices for rows that are known to exist."""
 
 from __future__ import annotations
 
@@ -8,34 +8,34 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import lance
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from lookalike.errors import CollectionError
 from lookalike.store import ann
 from lookalike.store.failures import Operation, is_permission_error, reason_of, translate_errors
 from lookalike.store.schema import quote
-from lookalike.types import Ids
+from lookalike.types import Ids, VectorsF16
 
 if TYPE_CHECKING:
     from lookalike.store.table import Table
 
 __all__ = [
     "UnreadableRows",
-    "cause",
-    "count",
-    "finds_itself",
-    "indexed",
-    "labelled",
-    "look_up",
-    "rows",
+    "count_label",
+    "count_rows",
+    "damage_reason",
+    "find_uris",
+    "index_finds",
+    "indexed_columns",
+    "read_rows",
+    "read_uris",
     "unreadable_version",
-    "uris",
 ]
 
 _BATCH = 1 << 10
 _ALL_PARTITIONS = 1 << 16
-_FIRST = 3
+# Uris that a report on unreadable rows names.
+_SHOWN_URIS = 3
 
 
 class UnreadableRows(NamedTuple):
@@ -44,13 +44,15 @@ class UnreadableRows(NamedTuple):
     Attributes
     ----------
     columns
-        Their names.
+        The columns' names.
     ids
         int64 ``[n]``, the rows.
     uris
-        The first few of their uris; none, if these cannot be read either.
-    file, reason
-        Where the columns should be, and what the store says of it.
+        The first few of their uris; empty if the uris cannot be read either.
+    file
+        The file that holds the columns.
+    reason
+        The error of the store.
     """
 
     columns: list[str]
@@ -60,142 +62,156 @@ class UnreadableRows(NamedTuple):
     reason: str
 
 
-def rows(collection: Table) -> Iterator[pa.RecordBatch | UnreadableRows]:
-    """Read every column of every row, with the ids as ``_rowid``: batches, and what of them cannot be read.
+def read_rows(table: Table) -> Iterator[pa.RecordBatch | UnreadableRows]:
+    """Read every column of every row; yield batches, and the columns of rows that cannot be read.
 
-    A batch lacks the columns that cannot be read in its fragment.
+    A batch has the ids as ``_rowid``, and lacks the columns that cannot be read in its fragment.
     """
-    for fragment in collection.table.get_fragments():
-        read = 0
+    all_columns = table.schema.names
+    for fragment in table.lance_dataset.get_fragments():
+        rows_read = 0
         try:
-            for batch in _batches(collection, fragment, collection.table.schema.names):
+            for batch in _fragment_batches(table, fragment, all_columns):
                 yield batch
-                read += len(batch)
+                rows_read += len(batch)
         except CollectionError:
-            broken = _broken(collection, fragment)
-            yield from broken
-            lost = {name for one in broken for name in one.columns}
-            whole = [name for name in collection.table.schema.names if name not in lost]
-            if whole:
-                yield from _after(read, _batches(collection, fragment, whole))
+            unreadable = _find_unreadable(table, fragment)
+            yield from unreadable
+            lost = {name for rows in unreadable for name in rows.columns}
+            intact = [name for name in all_columns if name not in lost]
+            if intact:
+                yield from _skip_rows(rows_read, _fragment_batches(table, fragment, intact))
 
 
-def count(collection: Table) -> int:
-    """Return how many rows there are, images and failures."""
-    with translate_errors(collection.path, Operation.READ):
-        return int(collection.table.count_rows())
+def count_rows(table: Table) -> int:
+    """Return the number of rows, images and failures."""
+    with translate_errors(table.path, Operation.READ):
+        return int(table.lance_dataset.count_rows())
 
 
-def cause(error: CollectionError) -> str:
-    """Return what the store itself said, of an error that `translate_errors` made of it.
+def damage_reason(error: CollectionError) -> str:
+    """Return the store's own reason of a translated error.
 
     Raises
     ------
     CollectionError
-        That error, if all that it says is that a permission is missing: nothing is wrong with the collection.
+        The same error, if it reports a missing permission: then the collection is not damaged.
     """
     if is_permission_error(error):
         raise error
     return reason_of(error.__cause__ or error)
 
 
-def uris(collection: Table) -> Iterator[tuple[list[str], Ids]]:
-    """Yield the uris and the ids of all rows, as far as they can be read."""
-    for fragment in collection.table.get_fragments():
+def read_uris(table: Table) -> Iterator[tuple[list[str], Ids]]:
+    """Yield the uris and ids of all rows whose uris can be read."""
+    for fragment in table.lance_dataset.get_fragments():
         with suppress(CollectionError):
-            for batch in _batches(collection, fragment, ["uri"]):
-                yield batch["uri"].to_pylist(), batch["_rowid"].to_numpy().astype(np.int64)
+            for batch in _fragment_batches(table, fragment, ["uri"]):
+                yield batch["uri"].to_pylist(), _batch_ids(batch)
 
 
-def unreadable_version(collection: Table) -> str | None:
-    """Return why an older version cannot be read, if one cannot: then the store can never remove any."""
+def unreadable_version(table: Table) -> str | None:
+    """Return why an older version cannot be read, or None. Lance cannot remove any version while one is unreadable."""
     try:
-        collection.table.versions()
+        table.lance_dataset.versions()
     except (OSError, ValueError, RuntimeError, pa.ArrowException) as error:
         return reason_of(error)
     return None
 
 
-def indexed(collection: Table) -> set[str]:
+def indexed_columns(table: Table) -> set[str]:
     """Return the columns that have an index."""
-    with translate_errors(collection.path, Operation.READ):
-        return {index.field_names[0] for index in collection.table.describe_indices()}
+    with translate_errors(table.path, Operation.READ):
+        return {index.field_names[0] for index in table.lance_dataset.describe_indices()}
 
 
-def look_up(collection: Table, uris: Sequence[str]) -> dict[str, set[int]]:
-    """Return the ids of the rows that a look-up finds for each of some uris; by the index, if there is one."""
-    found: dict[str, set[int]] = {uri: set() for uri in uris}
-    with translate_errors(collection.path, Operation.SEARCH):
+def find_uris(table: Table, uris: Sequence[str]) -> dict[str, set[int]]:
+    """Return the ids of the rows that a look-up finds for each uri, by the index if there is one."""
+    with translate_errors(table.path, Operation.SEARCH):
         clause = f"uri IN ({', '.join(map(quote, uris))})"
-        table = collection.table.to_table(columns=["uri"], filter=clause, with_row_id=True)
-    for uri, row_id in zip(table["uri"].to_pylist(), table["_rowid"].to_pylist(), strict=True):
+        rows = table.lance_dataset.to_table(columns=["uri"], filter=clause, with_row_id=True)
+    found: dict[str, set[int]] = {uri: set() for uri in uris}
+    for uri, row_id in zip(rows["uri"].to_pylist(), rows["_rowid"].to_pylist(), strict=True):
         found[uri].add(row_id)
     return found
 
 
-def labelled(collection: Table, label: str) -> int:
-    """Return how many rows a look-up finds for a label; by the index, if there is one."""
-    with translate_errors(collection.path, Operation.SEARCH):
-        return int(collection.table.count_rows(f"label = {quote(label)}"))
+def count_label(table: Table, label: str) -> int:
+    """Return the number of rows that a look-up finds for a label, by the index if there is one."""
+    with translate_errors(table.path, Operation.SEARCH):
+        return int(table.lance_dataset.count_rows(f"label = {quote(label)}"))
 
 
-def finds_itself(collection: Table, space: str, vector: npt.NDArray[np.float16]) -> bool:
-    """Tell whether the index of a Space, every partition of it read, finds a vector that is among its rows."""
-    found = ann.search(collection, space, vector, 1, ann.Setting(1, _ALL_PARTITIONS, 100, 0.0))
+def index_finds(table: Table, space: str, vector: VectorsF16) -> bool:
+    """Return whether the index of a Space finds a vector of one of its rows, searching every partition."""
+    setting = ann.Setting(k=1, probes=_ALL_PARTITIONS, candidates=100, recall=0.0)
+    found = ann.search(table, space, vector, 1, setting)
     return len(found.ids) == 1 and found.distances[0] == 0
 
 
-def _batches(
-    collection: Table, fragment: lance.LanceFragment, columns: Sequence[str]
+def _fragment_batches(
+    table: Table, fragment: lance.LanceFragment, columns: Sequence[str]
 ) -> Iterator[pa.RecordBatch]:
-    with translate_errors(collection.path, Operation.READ):
-        yield from collection.table.scanner(
+    with translate_errors(table.path, Operation.READ):
+        scanner = table.lance_dataset.scanner(
             columns=list(columns),
             fragments=[fragment],
             with_row_id=True,
             batch_size=_BATCH,
             batch_readahead=2,
             fragment_readahead=1,
-        ).to_batches()
+        )
+        yield from scanner.to_batches()
 
 
-def _after(count: int, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Pass over so many rows."""
+def _batch_ids(batch: pa.RecordBatch) -> Ids:
+    ids: Ids = batch["_rowid"].to_numpy().astype(np.int64)
+    return ids
+
+
+def _skip_rows(count: int, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Yield batches without their first `count` rows."""
     for batch in batches:
         if count < len(batch):
             yield batch.slice(count)
         count = max(0, count - len(batch))
 
 
-def _broken(collection: Table, fragment: lance.LanceFragment) -> list[UnreadableRows]:
-    """Find which columns of a fragment cannot be read, by reading each alone."""
-    first: list[str] = []
-    failed: dict[tuple[str, str], list[str]] = {}
-    for name in collection.table.schema.names:
+def _find_unreadable(table: Table, fragment: lance.LanceFragment) -> list[UnreadableRows]:
+    """Return which columns of a fragment cannot be read, by reading each of them alone."""
+    first_uris: list[str] = []
+    unreadable: dict[tuple[str, str], list[str]] = {}
+    for name in table.schema.names:
         try:
-            for batch in _batches(collection, fragment, [name]):
-                if name == "uri" and len(first) < _FIRST:
-                    first += batch[name].slice(0, _FIRST - len(first)).to_pylist()
+            for batch in _fragment_batches(table, fragment, [name]):
+                if name == "uri" and len(first_uris) < _SHOWN_URIS:
+                    missing = _SHOWN_URIS - len(first_uris)
+                    first_uris += batch[name].slice(0, missing).to_pylist()
         except CollectionError as error:
-            place = _file(collection, fragment, name), cause(error)
-            failed.setdefault(place, []).append(name)
+            cause = (_data_file(table, fragment, name), damage_reason(error))
+            unreadable.setdefault(cause, []).append(name)
+
+    ids = _fragment_ids(table, fragment)
+    found = []
+    for (file, reason), names in unreadable.items():
+        found.append(UnreadableRows(names, ids, first_uris, file, reason))
+    return found
+
+
+def _fragment_ids(table: Table, fragment: lance.LanceFragment) -> Ids:
+    """Return the ids of a fragment's rows, or none if the list of deleted rows cannot be read."""
+    # The ids are in the manifest, whatever happened to the data files; the deletion vector is a file of its own.
     ids = np.empty(0, np.int64)
-    # They are in the manifest, whatever became of the data; but the list of the deleted ones is a file too.
     with suppress(CollectionError):
-        ids = np.concatenate(
-            [ids, *(batch["_rowid"].to_numpy() for batch in _batches(collection, fragment, []))]
-        )
-    return [
-        UnreadableRows(names, ids.astype(np.int64), first, *place)
-        for place, names in failed.items()
-    ]
+        batches = _fragment_batches(table, fragment, [])
+        ids = np.concatenate([ids, *map(_batch_ids, batches)])
+    return ids
 
 
-def _file(collection: Table, fragment: lance.LanceFragment, column: str) -> str:
+def _data_file(table: Table, fragment: lance.LanceFragment, column: str) -> str:
     """Return the file that holds a column of a fragment."""
-    field = next(
-        field for field in collection.table.lance_schema.fields() if field.name() == column
-    )
-    wanted = {field.id(), *(child.id() for child in field.children())}
-    held = [file.path for file in fragment.data_files() if wanted & set(file.fields)]
-    return f"data/{held[-1]}" if held else "data"
+    fields = table.lance_dataset.lance_schema.fields()
+    field = next(field for field in fields if field.name() == column)
+    field_ids = {field.id(), *(child.id() for child in field.children())}
+    paths = [file.path for file in fragment.data_files() if field_ids & set(file.fields)]
+    return f"data/{paths[-1]}" if paths else "data"

@@ -1,9 +1,9 @@
-"""Who may change a collection: one process at a time, for as long as a commit takes.
+"""Locks that let one process at a time change a collection.
 
-Two files in the collection's folder are locked, not for what they hold. `WRITER` is held for each commit, from moving
-to the newest version until there is a newer one: whoever commits has read what is. `UPKEEP` is held by the one process
-that gathers files, builds indices and removes what is old, which takes longer; it is taken first. Readers take neither:
-a version of the table never changes. See docs/decisions/0016-writers.md.
+Two files in the collection's folder are locked; readers take neither lock, because a version of the table never
+changes. ``WRITER`` is held for each commit, from reading the newest version until the commit has replaced it.
+``UPKEEP`` is held for the longer work of one process that compacts files, builds indices and removes old versions; it
+is taken before ``WRITER``. See docs/decisions/0016-writers.md and docs/decisions/0022-locks.md.
 """
 
 from __future__ import annotations
@@ -15,32 +15,33 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import datetime
-from pathlib import Path
-from typing import IO
 
 from lookalike.errors import BusyError, InputError
-from lookalike.io.files import try_lock
 from lookalike.store.failures import Operation, translate_errors
+from lookalike.store.location import Location, LockFile, LockName
 
 __all__ = ["UPKEEP", "WRITER", "hold"]
 
-WRITER, UPKEEP = ".writer", ".upkeep"
-# Seconds: after the first a wait is told of, after the second it ends.
-_LONG, _TOO_LONG = 3.0, 600.0
+WRITER, UPKEEP = LockName.WRITER, LockName.UPKEEP
+
+_WARN_AFTER_SECONDS = 3.0
+_DEFAULT_TIMEOUT_SECONDS = 600.0
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.002, 0.05
+# What a file system without locks answers.
 _NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 
 _LOG = logging.getLogger(__name__)
 _LOG.addHandler(logging.NullHandler())
-_own = threading.local()
+_THREAD = threading.local()
 
 
 @contextmanager
 def hold(
-    path: str, name: str = WRITER, *, timeout: float | None = None, new: bool = False
+    path: str, name: LockName = WRITER, *, timeout: float | None = None, new: bool = False
 ) -> Iterator[bool]:
-    """Hold one of a collection's locks until the block ends; within another such block of the same thread it is held.
+    """Hold one of a collection's locks until the block ends; a thread may nest blocks of the same lock.
 
     Parameters
     ----------
@@ -49,94 +50,99 @@ def hold(
     name
         `WRITER` or `UPKEEP`.
     timeout
-        For how many seconds to wait for who holds it; None for what ``LOOKALIKE_LOCK_TIMEOUT`` says, or ten minutes.
+        How many seconds to wait for another process; None for ``LOOKALIKE_LOCK_TIMEOUT``, or ten minutes.
     new
-        Whether the collection is only being made.
+        Whether the collection is being created.
 
     Yields
     ------
     bool
-        Whether it is held. Where the file system has no locks it is not, which is told once by a warning.
+        Whether the lock is held. It is not where the file system has no locks; a warning reports that once.
 
     Raises
     ------
     BusyError
-        If another process still holds it then.
+        If another process still holds the lock after the timeout.
     CollectionError
         If the folder cannot be written.
     """
-    place = os.path.realpath(Path(path, name))
-    mine: dict[str, bool] = vars(_own).setdefault("places", {})
-    if place in mine:
-        yield mine[place]
+    lock_path = Location(path).lock_path(name)
+    own_locks = _locks_of_this_thread()
+    if lock_path in own_locks:
+        yield own_locks[lock_path]
         return
+
     operation = Operation.CREATE if new else Operation.WRITE
     with translate_errors(path, operation):
-        file = Path(place).open("ab+", buffering=0)  # noqa: SIM115 (closed below, which lets go)
+        file = LockFile(lock_path)
     with file:
         with translate_errors(path, operation):
-            mine[place] = _take(file, path, _timeout() if timeout is None else timeout)
+            seconds = _timeout_from_environment() if timeout is None else timeout
+            own_locks[lock_path] = _acquire(file, path, seconds)
         try:
-            yield mine[place]
+            yield own_locks[lock_path]
         finally:
-            del mine[place]
+            del own_locks[lock_path]
 
 
-def _timeout() -> float:
-    given = os.environ.get("LOOKALIKE_LOCK_TIMEOUT", "")
+def _locks_of_this_thread() -> dict[str, bool]:
+    """Return the locks that this thread holds: by path, whether the file system really locked it."""
+    locks: dict[str, bool] = vars(_THREAD).setdefault("locks", {})
+    return locks
+
+
+def _timeout_from_environment() -> float:
+    text = os.environ.get("LOOKALIKE_LOCK_TIMEOUT", "")
+    if not text:
+        return _DEFAULT_TIMEOUT_SECONDS
     try:
-        timeout = float(given) if given else _TOO_LONG
+        seconds = float(text)
     except ValueError:
-        timeout = -1.0
-    if not timeout >= 0:
+        seconds = -1.0
+    if not seconds >= 0:  # nan too
         raise InputError(
-            f"LOOKALIKE_LOCK_TIMEOUT={given} is no time; expected a number of seconds from 0, such as 60."
+            f"LOOKALIKE_LOCK_TIMEOUT={text} is invalid. "
+            "Expected a number of seconds, 0 or more, such as 60."
         )
-    return timeout
+    return seconds
 
 
-def _take(file: IO[bytes], path: str, timeout: float) -> bool:
-    """Wait for a lock; tell whether there are locks at all."""
-    start, pause, told = time.monotonic(), 0.002, False
+def _acquire(file: LockFile, path: str, timeout: float) -> bool:
+    """Wait for a lock; return False if the file system has no locks."""
+    start = time.monotonic()
+    pause = _FIRST_PAUSE_SECONDS
+    warned = False
     while True:
         try:
-            if try_lock(file):
-                _sign(file)
+            if file.try_acquire():
+                file.write_owner(_this_process())
                 return True
         except OSError as error:
             if error.errno not in _NO_LOCKS:
                 raise
             _LOG.warning(
-                "The file system of %s has no locks (%s): let no other process change it meanwhile.",
+                "The file system of %s has no locks (%s). Let no other process change the collection.",
                 path,
                 error.strerror,
             )
             return False
+
         waited = time.monotonic() - start
         if waited >= timeout:
             raise BusyError(
-                f"The collection {path} is busy: {_holder(file)} is changing it, and has not let go within "
-                f"{timeout:g} seconds. Run the command again once that is done, or wait longer: LOOKALIKE_LOCK_TIMEOUT=3600."
+                f"The collection {path} is busy: {file.read_owner()} is changing it "
+                f"and has not finished within {timeout:g} seconds. Run the command again later, "
+                "or wait longer: LOOKALIKE_LOCK_TIMEOUT=3600."
             )
-        if waited >= _LONG and not told:
+        if waited >= _WARN_AFTER_SECONDS and not warned:
             _LOG.warning(
-                "Waiting for %s, which is changing the collection %s.", _holder(file), path
+                "Waiting for %s, which is changing the collection %s.", file.read_owner(), path
             )
-            told = True
+            warned = True
         time.sleep(pause)
-        pause = min(2 * pause, 0.05)
+        pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
 
-def _sign(file: IO[bytes]) -> None:
-    """Write down who holds the lock, for those who wait: a courtesy that a full disk may forbid."""
+def _this_process() -> str:
     now = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M:%S")
-    with suppress(OSError):
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}, since {now}".encode())
-
-
-def _holder(file: IO[bytes]) -> str:
-    with suppress(OSError):
-        file.seek(0)
-        return file.read(400).decode(errors="replace") or "another process"
-    return "another process"
+    return f"process {os.getpid()} on {socket.gethostname()}, since {now}"

@@ -1,4 +1,4 @@
-"""Maps kept beside a collection's images: one small Arrow file for each Space and method."""
+"""Maps stored beside a collection's images: one small Arrow file for each Space and method."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +16,8 @@ import pyarrow as pa
 from lookalike.errors import CollectionError
 from lookalike.io.files import atomic_write
 from lookalike.store.failures import Operation, disk_error, reason_of
+from lookalike.store.location import Location
+from lookalike.types import Ids
 
 __all__ = ["StoredMap", "list_maps", "map_path", "read", "write"]
 
@@ -32,23 +33,23 @@ _COLUMNS = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StoredMap:
-    """What is kept of a map.
+    """A map as it is stored.
 
     Attributes
     ----------
     ids
-        int64 ``[n]``, rising.
+        int64 ``[n]``, ascending.
     xy
-        float32 ``[n, 2]``.
+        float32 ``[n, 2]``, the positions.
     fitted
-        bool ``[n]``: whether the row took part in making the map, or was placed on it later.
+        bool ``[n]``, whether the row took part in fitting the map, or was placed on it later.
     digests
-        uint64 ``[n]``, of each row's vector when it was placed: a picture that has changed since is known by it.
+        uint64 ``[n]``, of each row's vector when it was placed; a changed image has another digest.
     facts
-        The parameters and the fidelity: plain data.
+        The parameters and the quality of the map, as plain data.
     """
 
-    ids: npt.NDArray[np.int64]
+    ids: Ids
     xy: npt.NDArray[np.float32]
     fitted: npt.NDArray[np.bool_]
     digests: npt.NDArray[np.uint64]
@@ -56,29 +57,28 @@ class StoredMap:
 
 
 def map_path(path: str, space: str, method: str) -> Path:
-    """Return where the map of a Space by a method lies, in the collection at `path`."""
-    return Path(path, "maps", f"{quote(space, safe='')}-{method}.arrow")
+    """Return the file of the map of a Space by a method, in the collection at `path`."""
+    return Location(path).map_file(space, method)
 
 
 def list_maps(path: str) -> list[tuple[str, str]]:
-    """Return the Space and the method of each map that a collection keeps."""
-    names = sorted(place.stem for place in Path(path, "maps").glob("*.arrow"))
-    return [(unquote(name.rpartition("-")[0]), name.rpartition("-")[2]) for name in names]
+    """Return the Space and the method of each map of the collection at `path`."""
+    return Location(path).list_maps()
 
 
 def read(path: str, space: str, method: str) -> StoredMap | None:
-    """Return the map that a collection keeps for a Space and method, or None.
+    """Return the stored map of a Space by a method, or None.
 
     Raises
     ------
     CollectionError
-        If there is one but it cannot be read.
+        If the map exists but cannot be read.
     """
-    place = map_path(path, space, method)
-    if not place.exists():
+    file = map_path(path, space, method)
+    if not file.exists():
         return None
-    with _translate_map_errors(place, Operation.READ):
-        with pa.OSFile(str(place)) as source:
+    with _translate_map_errors(path, file, Operation.READ):
+        with pa.OSFile(str(file)) as source:
             rows = pa.ipc.open_file(source).read_all()
         facts = json.loads(rows.schema.metadata[_FACTS_KEY])
         values = {name: rows[name].to_numpy() for name in _COLUMNS}
@@ -86,38 +86,46 @@ def read(path: str, space: str, method: str) -> StoredMap | None:
     return StoredMap(values["id"], xy, values["fitted"], values["digest"], facts)
 
 
-def write(path: str, space: str, method: str, kept: StoredMap) -> None:
-    """Keep a map in place of the one before: a reader finds the one or the other, whole.
+def write(path: str, space: str, method: str, stored: StoredMap) -> None:
+    """Store a map in place of the previous one; a reader finds the one or the other, complete.
 
-    Of two processes that make the same map the later one's stays; it is brought up to date when it is next asked for.
+    If two processes make the same map, the later one stays. The next request brings it up to date.
 
     Raises
     ------
     CollectionError
-        If it cannot be written; a ReadOnlyError if that is because the collection may only be read.
+        If the map cannot be written; `ReadOnlyError` if the collection is read-only.
     """
-    place = map_path(path, space, method)
-    values = (kept.ids, kept.xy[:, 0], kept.xy[:, 1], kept.fitted, kept.digests)
-    arrays = [
-        pa.array(column, kind) for column, kind in zip(values, _COLUMNS.values(), strict=True)
-    ]
-    schema = pa.schema(_COLUMNS, metadata={_FACTS_KEY: json.dumps(kept.facts).encode()})
-    with _translate_map_errors(place, Operation.WRITE):
-        place.parent.mkdir(
-            exist_ok=True
-        )  # without its parents: a collection that has gone is not begun anew
-        with atomic_write(place) as temporary, pa.ipc.new_file(str(temporary), schema) as sink:
+    file = map_path(path, space, method)
+    values = {
+        "id": stored.ids,
+        "x": stored.xy[:, 0],
+        "y": stored.xy[:, 1],
+        "fitted": stored.fitted,
+        "digest": stored.digests,
+    }
+    facts = json.dumps(stored.facts).encode()
+    schema = pa.schema(_COLUMNS, metadata={_FACTS_KEY: facts})
+    arrays = [pa.array(values[name], kind) for name, kind in _COLUMNS.items()]
+    with _translate_map_errors(path, file, Operation.WRITE):
+        # Not its parents: a collection whose folder was moved away is not created again.
+        file.parent.mkdir(exist_ok=True)
+        with atomic_write(file) as temporary, pa.ipc.new_file(str(temporary), schema) as sink:
             sink.write_table(pa.table(arrays, schema=schema))
 
 
 @contextmanager
-def _translate_map_errors(place: Path, operation: Operation) -> Iterator[None]:
-    """Turn what Arrow raises into a CollectionError that names the map."""
+def _translate_map_errors(path: str, file: Path, operation: Operation) -> Iterator[None]:
+    """Raise what Arrow raises as a `CollectionError` that names the map."""
     try:
         yield
-    # A KeyError or TypeError is a missing column or fact.
+    # A KeyError or TypeError reports a missing column or fact.
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
-        what = f"The map {place} could not be {operation}"
-        raise disk_error(what, str(place.parents[1]), operation, error) or CollectionError(
-            f"{what}: {reason_of(error)}. Remove that file and make the map again: the collection itself is whole."
+        subject = f"The map {file} could not be {operation}"
+        from_disk = disk_error(subject, path, operation, error)
+        if from_disk is not None:
+            raise from_disk from error
+        raise CollectionError(
+            f"{subject}: {reason_of(error)}. Delete the file and make the map again. "
+            "The collection itself is not damaged."
         ) from error

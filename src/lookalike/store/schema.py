@@ -1,7 +1,8 @@
-"""The columns of a collection's table, and how values become what they hold."""
+"""The columns of a collection's table, and the clauses and arrays that fit them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, cast
 
 import numpy as np
@@ -18,22 +19,24 @@ __all__ = [
     "array",
     "column",
     "format_of",
+    "id_clause",
     "metadata_column",
     "metadata_of",
     "models_of",
     "quote",
     "quote_name",
+    "vector_clause",
 ]
 
 FORMAT = "1"
 _FORMAT_KEY = b"lookalike.format"
 _MODEL_KEY = b"lookalike.model"
 _METADATA_KEY = b"lookalike.indexing.metadata"
-_KEY = {b"lance-schema:unenforced-primary-key": b"true"}
+_PRIMARY_KEY = {b"lance-schema:unenforced-primary-key": b"true"}
 
 BASE = pa.schema(
     [
-        pa.field("uri", pa.string(), nullable=False, metadata=_KEY),
+        pa.field("uri", pa.string(), nullable=False, metadata=_PRIMARY_KEY),
         pa.field("size", pa.int64()),
         pa.field("mtime_ns", pa.int64()),
         pa.field("label", pa.string()),
@@ -49,7 +52,7 @@ BASE = pa.schema(
 
 
 def column(model: Model) -> pa.Field:
-    """Return the field of a Space: its vectors, and in its metadata the Model that fills it."""
+    """Return the field of a Space: float16 vectors, with the Model that fills it in the field's metadata."""
     return pa.field(
         model.name,
         pa.list_(pa.float16(), model.dim),
@@ -58,57 +61,84 @@ def column(model: Model) -> pa.Field:
 
 
 def models_of(schema: pa.Schema) -> dict[str, Model]:
-    """Return the Model of each Space that a table has, by the Space's name.
+    """Return the Model of each Space of a table, by the Space's name.
 
     Raises
     ------
     ModelError
-        If what the table says of one is no description, or not that of its column; the message is the reason alone.
+        If a description is invalid, or does not describe its column; the message is the reason alone.
     """
     models = {}
     for field in schema:
-        if _MODEL_KEY in (field.metadata or {}):
-            model = parse_model(field.metadata[_MODEL_KEY].decode(errors="replace"))
-            if field.name != model.name or field.type != column(model).type:
-                raise ModelError(
-                    f"the column {field.name!r} does not hold the vectors that its model describes"
-                )
-            models[field.name] = model
+        if _MODEL_KEY not in (field.metadata or {}):
+            continue
+        text = field.metadata[_MODEL_KEY].decode(errors="replace")
+        model = parse_model(text)
+        if field.name != model.name or field.type != column(model).type:
+            raise ModelError(
+                f"the column {field.name!r} does not hold the vectors that its model describes"
+            )
+        models[field.name] = model
     return models
 
 
 def metadata_column(name: str, kind: Kind) -> pa.Field:
-    """Return the field of a column that a user's file fills; its metadata says which kind of value it holds."""
+    """Return the field of a metadata column, with the kind of its values in the field's metadata."""
     return pa.field(name, ARROW_TYPES[kind], metadata={_METADATA_KEY: kind.encode()})
 
 
 def metadata_of(schema: pa.Schema) -> dict[str, Kind]:
-    """Return the kind of each column of metadata that a table has, by the column's name."""
-    fields = [field for field in schema if _METADATA_KEY in (field.metadata or {})]
-    return {field.name: cast(Kind, field.metadata[_METADATA_KEY].decode()) for field in fields}
+    """Return the kind of each metadata column of a table, by the column's name."""
+    kinds = {}
+    for field in schema:
+        if _METADATA_KEY in (field.metadata or {}):
+            kinds[field.name] = cast(Kind, field.metadata[_METADATA_KEY].decode())
+    return kinds
 
 
 def format_of(schema: pa.Schema) -> str:
-    """Return the version of the layout that a table says it has; an empty text if it says none."""
-    return str((schema.metadata or {}).get(_FORMAT_KEY, b"").decode())
+    """Return the format version that a table declares, or an empty string."""
+    metadata = schema.metadata or {}
+    return str(metadata.get(_FORMAT_KEY, b"").decode())
 
 
 def array(values: Any, kind: pa.DataType, count: int) -> pa.Array:
-    """Return one column of `count` values; vectors come as a matrix and are kept as float16."""
+    """Return values as one column of a table.
+
+    Parameters
+    ----------
+    values
+        An Arrow array, a list, vectors as a matrix ``[count, dim]`` of any float, or None for a column of nulls.
+    kind
+        The column's type; vectors are stored as float16.
+    count
+        The number of rows.
+    """
     if values is None:
         return pa.nulls(count, kind)
     if isinstance(values, np.ndarray) and values.ndim == 2:
-        return pa.FixedSizeListArray.from_arrays(
-            pa.array(values.astype(np.float16).ravel()), kind.list_size
-        )
-    return values if isinstance(values, pa.Array | pa.ChunkedArray) else pa.array(values, kind)
+        numbers = pa.array(values.astype(np.float16).ravel())
+        return pa.FixedSizeListArray.from_arrays(numbers, kind.list_size)
+    if isinstance(values, pa.Array | pa.ChunkedArray):
+        return values
+    return pa.array(values, kind)
 
 
 def quote(text: str) -> str:
-    """Return a text as a literal of the store's filter language."""
+    """Return a text as a literal of Lance's filter language."""
     return "'" + text.replace("'", "''") + "'"
 
 
 def quote_name(column: str) -> str:
-    """Return a column's name as the store's filter language writes it; it holds no backtick and no full stop."""
+    """Return a column's name as Lance's filter language writes it; the name has no backtick and no full stop."""
     return f"`{column}`"
+
+
+def vector_clause(space: str) -> str:
+    """Return the clause of the rows that have a vector in a Space, in Lance's filter language."""
+    return f"array_has(spaces, {quote(space)})"
+
+
+def id_clause(ids: Iterable[int]) -> str:
+    """Return the clause of the rows with these ids, in Lance's filter language."""
+    return f"_rowid IN ({', '.join(map(str, ids))})"

@@ -1,24 +1,23 @@
-"""Build a Space's index, and find by measurement how it must be asked.
+"""Build a Space's index, and find its search settings by measurement.
 
-A seeded sample of rows is searched exactly, then by the index, each row leaving itself out. The cheapest setting whose
-measured recall reaches the target by two standard errors is kept; an index's own defaults are never trusted.
+A seeded sample of rows is searched exactly, then by the index; each row is left out of its own answer. The cheapest
+setting whose measured recall reaches the target by two standard errors is stored. The defaults of an index are never
+trusted.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
-from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from lookalike.store import ann
 from lookalike.store.ann import IndexTuning, Setting
 from lookalike.store.failures import Operation, translate_errors
-from lookalike.store.schema import quote
-from lookalike.types import Ids, VectorsF16
+from lookalike.store.schema import id_clause, vector_clause
+from lookalike.types import Distances, Ids, VectorsF16
 from lookalike.vectors import k_nearest_ids
 
 if TYPE_CHECKING:
@@ -38,27 +37,30 @@ __all__ = [
 
 KIND, BITS = "IVF_RQ", 5
 _PARTITION_ROWS = 1 << 14
-# Numbers of neighbours that are measured: more than the last are always searched exactly.
+# Numbers of neighbors that are measured. A search for more than the last is always exact.
 _KS = (10, 100)
-# Neighbours of each sampled row that are found: among them its hundred nearest, all of them a selection to search in.
+# Neighbors found for each sampled row: they contain its hundred nearest, and all of them are a selection to search in.
 _DEPTH = 500
-_BATCH = 1 << 13
-_FIRST = 40
+_SCAN_BATCH = 1 << 13
+# Rows of the sample that rule out most settings before all rows are measured.
+_FIRST_ROWS = 40
+# The cost of searching one partition, in candidates that are compared exactly.
+_PARTITION_COST = 10
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
-    """Rows that were searched exactly, each leaving itself out.
+    """Rows with the exact answers to a search by each of them, which leaves out the row itself.
 
     Attributes
     ----------
     ids
         int64 ``[m]``.
     queries
-        float16 ``[m, dim]``, their vectors.
+        float16 ``[m, dim]``, the rows' vectors.
     selections
-        int64 ``[m, depth]``, for each, ids of the rows nearest to another one of them: all close together, and mostly
-        far from this one. No filter is harder to search under.
+        int64 ``[m, depth]``, for each row the ids of the rows nearest to another row of the sample. They lie close
+        together and mostly far from this row, which makes them the hardest kind of filter.
     plain, filtered
         float64 ``[m, 100]``, the distances of the nearest among all rows and in the selection; infinite where there
         are fewer.
@@ -67,167 +69,210 @@ class Sample:
     ids: Ids
     queries: VectorsF16
     selections: Ids
-    plain: npt.NDArray[np.float64]
-    filtered: npt.NDArray[np.float64]
+    plain: Distances
+    filtered: Distances
 
     def first(self, count: int) -> Sample:
-        """Return the first rows alone."""
+        """Return the first `count` rows."""
         return Sample(*(getattr(self, part.name)[:count] for part in fields(self)))
 
 
-def build_index(collection: Table, space: str) -> IndexTuning:
-    """Build a Space's index anew, in place of any it has; return what it was built with, untuned.
+def build_index(table: Table, space: str) -> IndexTuning:
+    """Build a Space's index, in place of the previous one; return its parameters, without settings.
 
-    Others may write meanwhile: the store takes the rows that they change out of what the index knows. Only gathering
-    fragments would be in its way, which is upkeep too.
+    Others may write meanwhile: Lance removes the rows that they change from the index. Only compaction would
+    conflict, and the upkeep lock prevents it.
 
     Raises
     ------
     CollectionError
-        If it cannot be written; then the one before is still there.
+        If the index cannot be written; then the previous one is still in place.
     """
-    rows, table = collection.count(space), collection.table
-    partitions = -(-rows // _PARTITION_ROWS)
-    with translate_errors(collection.path, Operation.INDEX):
-        table.create_index(
+    rows = table.count(space)
+    partitions = -(-rows // _PARTITION_ROWS)  # rounded up
+    dataset = table.lance_dataset
+    with translate_errors(table.path, Operation.INDEX):
+        dataset.create_index(
             space,
             KIND,
-            name=_name(space),
+            name=_index_name(space),
             metric="L2",
             num_partitions=partitions,
             num_bits=BITS,
             replace=True,
         )
-        table.checkout_latest()
-    return IndexTuning(0.0, rows, rows, partitions, BITS, ann.index_segments(collection, space))
+        dataset.checkout_latest()
+    return IndexTuning(
+        target=0.0,
+        rows=rows,
+        built=rows,
+        partitions=partitions,
+        bits=BITS,
+        segments=ann.index_segments(table, space),
+    )
 
 
-def count_unindexed(collection: Table, space: str) -> int:
-    """Return how many rows of the table lie outside of a Space's index: each search compares them one by one."""
-    with collection.reading():
-        indices = [
-            index for index in collection.table.describe_indices() if index.field_names == [space]
-        ]
-        return int(collection.table.count_rows()) - sum(index.num_rows_indexed for index in indices)
+def count_unindexed(table: Table, space: str) -> int:
+    """Return the number of rows that a Space's index does not cover; each search compares them one by one."""
+    dataset = table.lance_dataset
+    with table.translate_read_errors():
+        indexed = 0
+        for index in dataset.describe_indices():
+            if index.field_names == [space]:
+                indexed += index.num_rows_indexed
+        return int(dataset.count_rows()) - indexed
 
 
-def update_index(collection: Table, space: str, before: IndexTuning) -> IndexTuning:
-    """Take the rows that a Space's index does not know yet into its partitions, and make it one segment again."""
-    with translate_errors(collection.path, Operation.INDEX):
-        collection.table.optimize.optimize_indices(
-            index_names=[_name(space)],
-            num_indices_to_merge=len(ann.index_segments(collection, space)),
+def update_index(table: Table, space: str, before: IndexTuning) -> IndexTuning:
+    """Add the rows that a Space's index does not cover to its partitions, and merge it into one segment."""
+    dataset = table.lance_dataset
+    with translate_errors(table.path, Operation.INDEX):
+        segments = ann.index_segments(table, space)
+        dataset.optimize.optimize_indices(
+            index_names=[_index_name(space)], num_indices_to_merge=len(segments)
         )
-        collection.table.checkout_latest()
-    return replace(before, segments=ann.index_segments(collection, space), plain=(), filtered=())
+        dataset.checkout_latest()
+    return replace(before, segments=ann.index_segments(table, space), plain=(), filtered=())
 
 
 def tune(
-    collection: Table, space: str, built: IndexTuning, target: float, sample: Sample
+    table: Table, space: str, built: IndexTuning, target: float, sample: Sample
 ) -> IndexTuning:
-    """Find the cheapest settings that reach the target, and keep them in the table, in one commit.
+    """Find the cheapest settings that reach the target recall, and store them in the table in one commit.
 
-    A number of neighbours that no setting serves well enough gets none: it is searched exactly.
+    A number of neighbors for which no setting reaches the target gets none; such searches are exact.
     """
-    found: dict[bool, list[Setting]] = {False: [], True: []}
-    for filtered, k in product((False, True), _KS):
+    plain = _find_settings(table, space, built, target, sample, filtered=False)
+    filtered = _find_settings(table, space, built, target, sample, filtered=True)
+    # The rows as they were measured: others may write before the tuning is stored.
+    rows = table.count(space)
+    tuning = replace(built, target=target, rows=rows, plain=plain, filtered=filtered)
+    with table.write_lock(), translate_errors(table.path, Operation.WRITE):
+        table.lance_dataset.update_config({ann.config_key(space): tuning.to_json()})
+        table.lance_dataset.checkout_latest()
+    return tuning
+
+
+def _find_settings(
+    table: Table,
+    space: str,
+    built: IndexTuning,
+    target: float,
+    sample: Sample,
+    *,
+    filtered: bool,
+) -> tuple[Setting, ...]:
+    """Return the cheapest setting for each number of neighbors whose recall reaches the target."""
+    found = []
+    for k in _KS:
         for setting in candidate_settings(k, built.partitions, filtered=filtered):
-            # Most settings are so far from the target that a few rows tell.
-            recall, error = measure_recall(
-                collection, space, setting, sample.first(_FIRST), filtered=filtered
-            )
+            # Most settings miss the target by so much that a few rows show it.
+            few = sample.first(_FIRST_ROWS)
+            recall, error = measure_recall(table, space, setting, few, filtered=filtered)
             if recall + 2 * error < target:
                 continue
-            recall, error = measure_recall(collection, space, setting, sample, filtered=filtered)
+            recall, error = measure_recall(table, space, setting, sample, filtered=filtered)
             if recall - 2 * error >= target:
-                found[filtered].append(replace(setting, recall=round(recall, 4)))
+                found.append(replace(setting, recall=round(recall, 4)))
                 break
-    # What was measured: others may write rows before it is kept.
-    done = replace(
-        built,
-        target=target,
-        rows=collection.count(space),
-        plain=tuple(found[False]),
-        filtered=tuple(found[True]),
-    )
-    with collection.write_lock(), translate_errors(collection.path, Operation.WRITE):
-        collection.table.update_config({ann.config_key(space): done.to_json()})
-        collection.table.checkout_latest()
-    return done
+    return tuple(found)
 
 
 def candidate_settings(k: int, partitions: int, *, filtered: bool = False) -> list[Setting]:
-    """Return the settings that are tried, from cheap to dear: to scan a partition costs about as much as 10 candidates.
+    """Return the settings to try, from cheap to expensive.
 
-    Under a filter every partition is looked into: the rows that it keeps may lie far from the query, in any.
+    Under a filter every partition is searched: the rows that it selects may lie far from the query, in any partition.
     """
-    probes = (
-        [partitions]
-        if filtered
-        else [*(1 << i for i in range(20) if 1 << i < partitions), partitions]
-    )
-    settings = [Setting(k, p, times * k, 0.0) for p, times in product(probes, (2, 5, 10, 20))]
-    return sorted(settings, key=lambda setting: 10 * setting.probes + setting.candidates)
+    probe_counts = [partitions]
+    if not filtered:
+        powers_of_two = [1 << i for i in range(20)]
+        probe_counts = [probes for probes in powers_of_two if probes < partitions] + probe_counts
+
+    settings = []
+    for probes in probe_counts:
+        settings += [Setting(k, probes, times * k, 0.0) for times in (2, 5, 10, 20)]
+    return sorted(settings, key=_cost)
 
 
-def draw_sample(collection: Table, space: str, size: int = 200, seed: int = 0) -> Sample:
-    """Draw rows of a Space, and search for each among all."""
-    scanned = collection.scan([], f"array_has(spaces, {quote(space)})")
-    everyone = np.concatenate([batch["_rowid"].to_numpy() for batch in scanned]).astype(np.int64)
-    ids = np.random.default_rng(seed).permutation(everyone)[:size]
-    queries = ann.column_vectors(collection.take(ids, [space])[space])
-    near = k_nearest_ids(queries, ids, _batches(collection, space), _DEPTH)
-    selections = np.roll(near, 1, axis=0)
-    plain, filtered = np.full((2, len(ids), _KS[-1]), np.inf)
+def _cost(setting: Setting) -> int:
+    return _PARTITION_COST * setting.probes + setting.candidates
+
+
+def draw_sample(table: Table, space: str, size: int = 200, seed: int = 0) -> Sample:
+    """Draw rows of a Space at random, and search for each of them exactly."""
+    batches = table.scan([], vector_clause(space))
+    all_ids = np.concatenate([batch["_rowid"].to_numpy() for batch in batches]).astype(np.int64)
+    ids = np.random.default_rng(seed).permutation(all_ids)[:size]
+    queries = ann.column_vectors(table.take(ids, [space])[space])
+
+    near = k_nearest_ids(queries, ids, _scan_vectors(table, space), _DEPTH)
+    selections = np.roll(near, 1, axis=0)  # of the row before
+    plain = np.full((len(ids), _KS[-1]), np.inf)
+    filtered = np.full((len(ids), _KS[-1]), np.inf)
     for row, query in enumerate(queries):
-        for distances, others in ((plain[row], near[row]), (filtered[row], selections[row])):
-            among = np.setdiff1d(others, ids[row])
-            _, nearest = ann.compare_exactly(
-                collection.take(among, [space])[space], among, query, _KS[-1]
-            )
-            distances[: len(nearest)] = nearest
+        _write_distances(table, space, query, np.setdiff1d(near[row], ids[row]), plain[row])
+        _write_distances(
+            table, space, query, np.setdiff1d(selections[row], ids[row]), filtered[row]
+        )
     return Sample(ids, queries, selections, plain, filtered)
 
 
+def _write_distances(
+    table: Table, space: str, query: VectorsF16, others: Ids, distances: Distances
+) -> None:
+    """Write the ascending distances of a query to its nearest rows among `others` into `distances`."""
+    column = table.take(others, [space])[space]
+    _, nearest = ann.compare_exactly(column, others, query, len(distances))
+    distances[: len(nearest)] = nearest
+
+
 def measure_recall(
-    collection: Table, space: str, setting: Setting, sample: Sample, *, filtered: bool
+    table: Table, space: str, setting: Setting, sample: Sample, *, filtered: bool
 ) -> tuple[float, float]:
-    """Return the recall of a setting, the mean over a sample or over its selections, and that mean's standard error."""
+    """Return the mean recall of a setting over a sample, and its standard error.
+
+    Parameters
+    ----------
+    table, space
+        The Space to search.
+    setting
+        The setting to measure.
+    sample
+        Rows with their exact answers.
+    filtered
+        Whether to search in the sample's selections, or among all rows.
+    """
     shares = np.empty(len(sample.ids))
-    for row, (own, query) in enumerate(zip(sample.ids, sample.queries, strict=True)):
-        where = (
-            f"_rowid IN ({', '.join(map(str, sample.selections[row].tolist()))})"
-            if filtered
-            else None
-        )
-        found = ann.search(
-            collection, space, query, setting.k, setting, leave_out=own[np.newaxis], where=where
-        )
-        true = (sample.filtered if filtered else sample.plain)[row, : setting.k]
-        true = true[np.isfinite(true)]
-        # By distance, not by id: of several rows that are equally far, any will do.
-        shares[row] = np.count_nonzero(found.distances <= true[-1]) / len(true)
+    expected = sample.filtered if filtered else sample.plain
+    for row, query in enumerate(sample.queries):
+        where = id_clause(sample.selections[row].tolist()) if filtered else None
+        own_id = sample.ids[row : row + 1]
+        found = ann.search(table, space, query, setting.k, setting, leave_out=own_id, where=where)
+
+        true_distances = expected[row, : setting.k]
+        true_distances = true_distances[np.isfinite(true_distances)]
+        # By distance, not by id: of several rows at the same distance, any is a right answer.
+        is_true_neighbor = found.distances <= true_distances[-1]
+        shares[row] = np.count_nonzero(is_true_neighbor) / len(true_distances)
     return float(shares.mean()), float(shares.std() / np.sqrt(len(shares)))
 
 
-def _name(space: str) -> str:
+def _index_name(space: str) -> str:
     return f"{space}_ann"
 
 
-def _batches(collection: Table, space: str) -> Iterator[tuple[Ids, VectorsF16]]:
-    """Yield the ids and the vectors of the rows that have one in a Space, some thousand at a time."""
-    with collection.reading():
-        scanner = collection.table.scanner(
+def _scan_vectors(table: Table, space: str) -> Iterator[tuple[Ids, VectorsF16]]:
+    """Yield the ids and vectors of a Space, some thousands at a time."""
+    with table.translate_read_errors():
+        scanner = table.lance_dataset.scanner(
             columns=[space],
             with_row_id=True,
-            batch_size=_BATCH,
+            batch_size=_SCAN_BATCH,
             batch_readahead=2,
             fragment_readahead=1,
         )
         for batch in scanner.to_batches():
-            filled = batch[space].is_valid().to_numpy(zero_copy_only=False)
-            if filled.any():
-                yield (
-                    batch["_rowid"].to_numpy().astype(np.int64)[filled],
-                    ann.column_vectors(batch[space]),
-                )
+            has_vector = batch[space].is_valid().to_numpy(zero_copy_only=False)
+            if has_vector.any():
+                ids = batch["_rowid"].to_numpy().astype(np.int64)
+                yield ids[has_vector], ann.column_vectors(batch[space])

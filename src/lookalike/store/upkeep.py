@@ -1,6 +1,6 @@
-"""Upkeep of a collection's table: few fragments instead of many, indices that know every row, no old files.
+"""Maintain a collection's table: compact its fragments, update its indices, remove old files.
 
-One process at a time does it, for as long as it takes; others may write in between its commits.
+One process at a time does this, for as long as it takes; others may write between its commits.
 """
 
 from __future__ import annotations
@@ -14,12 +14,10 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
-import lance
 from lance.optimize import Compaction, CompactionOptions
 
 from lookalike.store import lock
 from lookalike.store.failures import Operation, translate_errors
-from lookalike.store.view import images
 
 if TYPE_CHECKING:
     from lookalike.store.table import Table
@@ -27,109 +25,136 @@ if TYPE_CHECKING:
 __all__ = ["compact", "maintenance_lock", "remove_old_versions", "tidy", "update_scalar_indices"]
 
 _FRAGMENT_ROWS, _MANY_FRAGMENTS = 1 << 17, 24
-# Rows that a compaction reads at a time: with thumbnails and some Spaces, a few ten MiB.
+# Rows that a compaction reads at a time: with thumbnails and some Spaces, tens of MiB.
 _COMPACTION_BATCH = 1 << 10
-_SCALAR: dict[str, Literal["BTREE", "BITMAP"]] = {"uri": "BTREE", "label": "BITMAP"}
+_SCALAR_INDICES: dict[str, Literal["BTREE", "BITMAP"]] = {"uri": "BTREE", "label": "BITMAP"}
 _DAY = timedelta(days=1)
 
 
 @contextmanager
-def maintenance_lock(collection: Table, *, timeout: float | None = None) -> Iterator[None]:
-    """Keep every other process from upkeep until the block ends; see `lookalike.store.lock.held`."""
-    with lock.hold(collection.path, lock.UPKEEP, timeout=timeout):
-        collection.refresh()
+def maintenance_lock(table: Table, *, timeout: float | None = None) -> Iterator[None]:
+    """Keep all other processes from upkeep until the block ends; see `lookalike.store.lock.hold`."""
+    with lock.hold(table.path, lock.UPKEEP, timeout=timeout):
+        table.refresh()
         yield
 
 
-def tidy(collection: Table) -> None:
-    """Do what is worth its time after every run: if there are many small fragments, gather them."""
-    if len(collection.table.get_fragments()) > _MANY_FRAGMENTS:
-        compact(collection)
-        update_scalar_indices(collection)
-        remove_old_versions(collection, _DAY)
+def tidy(table: Table) -> None:
+    """Compact the table if it has many small fragments, as after a long index run."""
+    if table.fragment_count > _MANY_FRAGMENTS:
+        compact(table)
+        update_scalar_indices(table)
+        remove_old_versions(table, _DAY)
 
 
-def compact(collection: Table) -> None:
-    """Gather small fragments into few, and drop deleted rows from their files.
+def compact(table: Table) -> None:
+    """Merge small fragments, and drop deleted rows from their files.
 
-    Fragments that an index knows and others that it does not are never gathered into one. Each new fragment is a commit
-    of its own, between which others may write.
+    Fragments that an index covers and fragments that it does not cover are never merged. Each new fragment is a
+    commit of its own; others may write between two of them.
     """
     options = CompactionOptions(
         target_rows_per_fragment=_FRAGMENT_ROWS, batch_size=_COMPACTION_BATCH
     )
-    steps: int | None = None
-    while steps is None or steps > 0:
-        with collection.write_lock(), translate_errors(collection.path, Operation.WRITE):
-            tasks = Compaction.plan(collection.table, options).tasks
+    remaining: int | None = None
+    while remaining is None or remaining > 0:
+        with table.write_lock(), translate_errors(table.path, Operation.WRITE):
+            dataset = table.lance_dataset
+            tasks = Compaction.plan(dataset, options).tasks
             if not tasks:
                 return
-            # No more than there were at first: what others write meanwhile is left for the next time.
-            steps = (len(tasks) if steps is None else steps) - 1
-            Compaction.commit(collection.table, [tasks[0].execute(collection.table)])
-            collection.table.checkout_latest()
+            # As many tasks as there were at first: fragments that others write meanwhile wait for the next time.
+            if remaining is None:
+                remaining = len(tasks)
+            Compaction.commit(dataset, [tasks[0].execute(dataset)])
+            dataset.checkout_latest()
+        remaining -= 1
 
 
-def update_scalar_indices(collection: Table, *, make: bool = False) -> None:
-    """Bring the indices of uris and labels up to date; those that are not there are made if `make`."""
-    with collection.write_lock(), translate_errors(collection.path, Operation.INDEX):
-        table = collection.table
-        described = {index.field_names[0]: index for index in table.describe_indices()}
-        for name, kind in _SCALAR.items():
-            if name not in described and make:
-                table.create_scalar_index(name, kind)
-            elif name in described and described[name].num_rows_indexed < table.count_rows():
-                table.optimize.optimize_indices(index_names=[described[name].name])
-        table.checkout_latest()
-
-
-def remove_old_versions(collection: Table, older_than: timedelta, *, orphans: bool = False) -> int:
-    """Remove versions that were replaced longer ago than some time; return how many bytes that freed.
+def update_scalar_indices(table: Table, *, make: bool = False) -> None:
+    """Bring the indices of ``uri`` and ``label`` up to date.
 
     Parameters
     ----------
+    table
+        The table.
+    make
+        Whether to create an index that does not exist.
+    """
+    with table.write_lock(), translate_errors(table.path, Operation.INDEX):
+        dataset = table.lance_dataset
+        existing = {index.field_names[0]: index for index in dataset.describe_indices()}
+        for name, kind in _SCALAR_INDICES.items():
+            index = existing.get(name)
+            if index is None:
+                if make:
+                    dataset.create_scalar_index(name, kind)
+            elif index.num_rows_indexed < dataset.count_rows():
+                dataset.optimize.optimize_indices(index_names=[index.name])
+        dataset.checkout_latest()
+
+
+def remove_old_versions(table: Table, older_than: timedelta, *, orphans: bool = False) -> int:
+    """Remove versions that were replaced before a given age; return the number of bytes freed.
+
+    Parameters
+    ----------
+    table
+        The table.
     older_than
-        What was the newest version at any time since then stays: who opened it then may still read it.
+        The age. A version that was the newest at any time since then stays: a reader that opened it then may still
+        read it.
     orphans
-        Whether files that belong to no version go too, as killed writers leave them. Without it, or where the file
-        system has no locks, the store leaves them for seven days, for they may be of a commit that is being made.
+        Whether to remove files that belong to no version, which killed writers leave behind. Without it, or where the
+        file system has no locks, Lance keeps them for seven days: they may belong to a commit in progress.
     """
     freed = 0
     with (
-        maintenance_lock(collection),
-        collection.write_lock() as alone,
-        translate_errors(collection.path, Operation.CLEAN),
+        maintenance_lock(table),
+        table.write_lock() as is_locked,
+        translate_errors(table.path, Operation.CLEAN),
     ):
-        freed += _clean(
-            collection.table, images(collection.path), older_than, orphans=orphans and alone
-        )
-        for folder in Path(collection.path).glob(".images.*"):
-            # What is left of a collection whose making was cut short.
-            if alone or folder.stat().st_mtime < time.time() - _DAY.total_seconds():
-                freed += sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+        freed += _remove_versions(table, older_than, orphans=orphans and is_locked)
+        # Left by a collection or a copy whose making was cut short.
+        day_ago = time.time() - _DAY.total_seconds()
+        for folder in table.location.staging_folders():
+            if is_locked or folder.stat().st_mtime < day_ago:
+                freed += _size_of(folder)
                 shutil.rmtree(folder, ignore_errors=True)
     return freed
 
 
-def _clean(table: lance.LanceDataset, place: str, older_than: timedelta, *, orphans: bool) -> int:
+def _size_of(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def _remove_versions(table: Table, older_than: timedelta, *, orphans: bool) -> int:
+    dataset = table.lance_dataset
     since = datetime.now() - older_than
-    kept = 1 + sum(cast(datetime, version["timestamp"]) > since for version in table.versions())
-    freed = int(
-        table.cleanup_old_versions(retain_versions=kept, delete_unverified=orphans).bytes_removed
+    made_since = 0
+    for version in dataset.versions():
+        if cast(datetime, version["timestamp"]) > since:
+            made_since += 1
+    # And the one that was the newest at that time.
+    removed = dataset.cleanup_old_versions(
+        retain_versions=made_since + 1, delete_unverified=orphans
     )
-    for file in _strays(table, Path(place)) if orphans else ():
-        freed += file.stat().st_size
-        file.unlink()
+    freed = int(removed.bytes_removed)
+    if orphans:
+        for file in _find_orphans(table):
+            freed += file.stat().st_size
+            file.unlink()
     return freed
 
 
-def _strays(table: lance.LanceDataset, place: Path) -> list[Path]:
-    """Return files of no version that the store does not clean up: half written ones, and what was to be committed."""
-    planned = {file.name: file for file in place.glob("_transactions/*.txn")}
-    if len(planned) > len(table.versions()):
-        for version in place.glob("_versions/*.manifest"):
-            for name in re.findall(rb"(?=(\d+-[0-9a-f-]{36}\.txn))", version.read_bytes()):
-                planned.pop(name.decode(), None)
+def _find_orphans(table: Table) -> list[Path]:
+    """Return files of no version that Lance does not clean up: half-written ones, and plans of lost commits."""
+    plans = {file.name: file for file in table.location.transactions()}
+    if len(plans) > len(table.lance_dataset.versions()):
+        # A manifest names the plan of its own commit.
+        for manifest in table.location.manifests():
+            for name in re.findall(rb"(?=(\d+-[0-9a-f-]{36}\.txn))", manifest.read_bytes()):
+                plans.pop(name.decode(), None)
     else:
-        planned = {}
-    return [*planned.values(), *(file for file in place.rglob(".tmp*") if file.is_file())]
+        plans = {}
+    return [*plans.values(), *table.location.temporary_files()]

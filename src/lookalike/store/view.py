@@ -1,10 +1,9 @@
-"""One version of a collection's table: all that is read from it."""
+"""One version of a collection's table, read-only."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import lance
@@ -16,91 +15,111 @@ from lookalike.errors import CollectionError, SpaceError
 from lookalike.store import filters
 from lookalike.store.diff import ContentIndex, ExistingRow, ScanDiff, is_up_to_date
 from lookalike.store.failures import Operation, translate_errors
-from lookalike.store.schema import metadata_of, models_of, quote
+from lookalike.store.location import Location
+from lookalike.store.schema import id_clause, metadata_of, models_of, quote, vector_clause
 from lookalike.tracing import span
-from lookalike.types import Item, Kind, Model
+from lookalike.types import Ids, Item, Kind, Model, VectorsF16
 
 if TYPE_CHECKING:
     from lookalike.store.ann import IndexTuning
 
-__all__ = ["View", "images"]
+__all__ = ["View"]
 
 _IS_IMAGE = "sha256 IS NOT NULL"
 
 
-def images(path: str) -> str:
-    """Return where the table of the collection at `path` lies."""
-    return str(Path(path, "images.lance"))
-
-
 class View:
-    """A collection as it was at one version, whatever others do to it, until `refresh` moves on.
+    """A collection at one version; commits of others become visible only with `refresh`.
 
     Attributes
     ----------
     path
-        The folder that holds it.
-    models
-        The Model that fills each Space, by the Space's name.
-    metadata
-        The kind of each column that a user's file fills, by its name.
+        The collection's folder.
+    location
+        The same folder, with the names of what is in it.
+    tuning_cache
+        The index tuning of each Space, with the version that it was read from; see `lookalike.store.ann`.
     """
 
-    def __init__(self, path: str, table: lance.LanceDataset) -> None:
+    def __init__(self, path: str, dataset: lance.LanceDataset) -> None:
         self.path = path
-        # The tuning of each Space's index, and the version that it was read at; see `lookalike.store.ann.tuned`.
-        self.tunings: dict[str, tuple[int, IndexTuning | None]] = {}
-        self._table = table
+        self.location = Location(path)
+        self.tuning_cache: dict[str, tuple[int, IndexTuning | None]] = {}
+        self._dataset = dataset
+
+    @property
+    def lance_dataset(self) -> lance.LanceDataset:
+        """The Lance dataset, for modules of the store alone."""
+        return self._dataset
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The Arrow schema of the table."""
+        return self._dataset.schema
 
     @property
     def models(self) -> dict[str, Model]:
         """The Model that fills each Space, by the Space's name."""
-        return models_of(self._table.schema)
+        return models_of(self._dataset.schema)
 
     @property
     def metadata(self) -> dict[str, Kind]:
-        """The kind of each column that a user's file fills, by its name."""
-        return metadata_of(self._table.schema)
-
-    @property
-    def table(self) -> lance.LanceDataset:
-        """The Lance table itself, for the store's other modules."""
-        return self._table
+        """The kind of each metadata column, by the column's name."""
+        return metadata_of(self._dataset.schema)
 
     @property
     def version(self) -> int:
-        """The number of the version that this object reads; each commit makes a new one."""
-        return int(self._table.version)
+        """The number of this version; each commit makes a new one."""
+        return int(self._dataset.version)
+
+    @property
+    def fragment_count(self) -> int:
+        """The number of fragments that hold the rows."""
+        return len(self._dataset.get_fragments())
 
     def refresh(self) -> None:
-        """Move on to the newest version."""
+        """Move to the newest version."""
         with translate_errors(self.path, Operation.OPEN):
-            self._table.checkout_latest()
+            self._dataset.checkout_latest()
+
+    def newest_stamp(self) -> tuple[int, int, int]:
+        """Return a stamp of the newest version, which differs if the collection is made again at the same path.
+
+        Raises
+        ------
+        CollectionError
+            If the collection no longer exists.
+        """
+        # A folder that is made again may get the inode of the old one, and its table the same version number.
+        with translate_errors(self.path, Operation.OPEN):
+            inode, changed_ns = self.location.versions_stamp()
+            return inode, changed_ns, int(self._dataset.latest_version)
 
     @contextmanager
-    def reading(self, operation: Operation = Operation.READ) -> Iterator[None]:
-        """Turn what the store raises meanwhile into a CollectionError, one of its own if this version is gone."""
+    def translate_read_errors(self, operation: Operation = Operation.READ) -> Iterator[None]:
+        """Raise errors of the store as a `CollectionError`, with its own message if this version was removed."""
         try:
             with translate_errors(self.path, operation):
                 yield
         except CollectionError as error:
-            if not self._gone():
+            if not self._was_removed():
                 raise
             raise CollectionError(
-                f"Version {self.version} of the collection {self.path}, which was being read, is there no more: "
-                "another process removed old versions meanwhile. Open it again, or run the command again."
+                f"Version {self.version} of the collection {self.path} was removed by another process "
+                "while it was being read. Open the collection again, or run the command again."
             ) from error
 
-    def _gone(self) -> bool:
-        """Tell whether the collection is whole, but this version of it was removed."""
+    def _was_removed(self) -> bool:
+        """Return whether the collection can be opened, but no longer has this version."""
         try:
-            newest = lance.dataset(images(self.path))
-            return self.version not in {version["version"] for version in newest.versions()}
+            newest = lance.dataset(self.location.table_uri)
+            versions = {version["version"] for version in newest.versions()}
         except (OSError, ValueError, RuntimeError):
             return False
+        return self.version not in versions
 
     def space(self, name: str | None) -> str:
-        """Return the name of a Space; None stands for the first.
+        """Return the name of a Space; None stands for the first one.
 
         Raises
         ------
@@ -117,97 +136,51 @@ class View:
             )
         return name
 
-    def count(self, space: str | None = None) -> int:
-        """Return how many images there are, or how many have a vector in one Space."""
-        where = _IS_IMAGE if space is None else f"array_has(spaces, {quote(space)})"
-        with self.reading():
-            return int(self._table.count_rows(where))
+    # Filters
 
-    def count_where(self, clause: str) -> int:
-        """Return how many rows fit a filter in the store's own language."""
-        with self.reading():
-            return int(self._table.count_rows(clause))
+    def filter_columns(self) -> dict[str, filters.Column]:
+        """Return the columns that a filter may name, by their names."""
+        return filters.columns_of(self._dataset.schema)
 
-    def select(self, where: str) -> npt.NDArray[np.int64]:
-        """Return the int64 ids, rising, of the images that fit a filter: ``label = 'cat' and width > 300``.
+    def filter_clause(self, where: str) -> str:
+        """Return a filter such as ``label = 'cat'`` as a clause in Lance's own language; see `select`."""
+        tree = filters.parse(where, self.filter_columns())
+        return f"{_IS_IMAGE} AND ({filters.render(tree)})"
+
+    def select(self, where: str) -> Ids:
+        """Return the int64 ids, ascending, of the images that match a filter: ``label = 'cat' and width > 300``.
 
         Raises
         ------
         InputError
-            If the filter cannot be read, or does not fit the columns; see `lookalike.store.filters`.
+            If the filter cannot be parsed, or does not fit the columns; see `lookalike.store.filters`.
         """
         with span("select"):
-            return np.sort(_ids(self._read([], self.filter_clause(where))))
+            rows = self._read([], self.filter_clause(where))
+            return np.sort(_row_ids(rows))
 
-    def filter_clause(self, where: str) -> str:
-        """Return a filter in the store's own language; see `select`."""
-        return f"{_IS_IMAGE} AND ({filters.render(filters.parse(where, filters.columns_of(self._table.schema)))})"
+    # Rows
 
-    def existing_rows(self, uris: Iterable[str]) -> dict[str, ExistingRow]:
-        """Return what the table says of each uri that it knows: one look-up for all."""
-        columns = ["uri", "size", "mtime_ns", "label", "sha256", "spaces", "error"]
-        quoted = ", ".join(map(quote, uris))
-        if not quoted:
-            return {}
-        rows = self._read(columns, f"uri IN ({quoted})")
-        values = zip(
-            rows["_rowid"].to_pylist(), *(rows[name].to_pylist() for name in columns), strict=True
-        )
-        return {
-            uri: ExistingRow(
-                row_id, size, mtime, label, sha256, frozenset(spaces or ()), error is not None
-            )
-            for row_id, uri, size, mtime, label, sha256, spaces, error in values
-        }
+    def count(self, space: str | None = None) -> int:
+        """Return the number of images, or of images with a vector in one Space."""
+        return self.count_where(_IS_IMAGE if space is None else vector_clause(space))
 
-    def diff(
-        self,
-        items: Sequence[Item],
-        *,
-        spaces: Iterable[str] | None = None,
-        retry_failures: bool = False,
-    ) -> ScanDiff:
-        """Tell which of some Items need work: those that are not here, have changed, or lack one of some Spaces.
+    def count_where(self, clause: str) -> int:
+        """Return the number of rows that match a clause in Lance's own language."""
+        with self.translate_read_errors():
+            return int(self._dataset.count_rows(clause))
 
-        Without `spaces`, all count. A file that failed is left alone until it changes, unless `retry_failures`.
-        """
-        known = self.existing_rows([item.uri for item in items])
-        spaces = frozenset(self.models if spaces is None else spaces)
-        work, unchanged, failed = [], 0, 0
-        for item in items:
-            row = known.get(item.uri)
-            if (
-                row is None
-                or not is_up_to_date(item, row, spaces)
-                or (row.failed and retry_failures)
-            ):
-                work.append((item, row))
-            elif row.failed:
-                failed += 1
-            else:
-                unchanged += 1
-        seen = np.fromiter((row.id for row in known.values()), np.int64, len(known))
-        return ScanDiff(work, seen, unchanged, failed)
+    def ids_under(self, prefixes: Sequence[str]) -> Ids:
+        """Return the int64 ids of all rows, images and failures, whose uri begins with one of `prefixes`."""
+        clauses = [f"starts_with(uri, {quote(prefix)})" for prefix in prefixes]
+        return _row_ids(self._read([], " OR ".join(clauses)))
 
-    def ids_under(self, prefixes: Sequence[str]) -> npt.NDArray[np.int64]:
-        """Return int64 ids of every row, images and failures, whose uri begins with one of some prefixes."""
-        return _ids(
-            self._read([], " OR ".join(f"starts_with(uri, {quote(prefix)})" for prefix in prefixes))
-        )
+    def ids_with_content(self, sha256: bytes) -> Ids:
+        """Return the int64 ids of the images with this content."""
+        return _row_ids(self._read([], f"sha256 = X'{sha256.hex()}'"))
 
-    def ids_with_content(self, sha256: bytes) -> npt.NDArray[np.int64]:
-        """Return int64 ids of the images with this content."""
-        return _ids(self._read([], f"sha256 = X'{sha256.hex()}'"))
-
-    def content_index(self) -> ContentIndex:
-        """Return which contents have a vector in every Space, to look them up without a query each."""
-        clauses = [_IS_IMAGE, *(f"array_has(spaces, {quote(name)})" for name in self.models)]
-        rows = self._read(["sha256"], " AND ".join(clauses))
-        hashes = np.frombuffer(b"".join(rows["sha256"].to_pylist()), "<u8").reshape(-1, 4)
-        return ContentIndex(hashes, _ids(rows))
-
-    def take(self, ids: Sequence[int] | npt.NDArray[np.int64], columns: Sequence[str]) -> pa.Table:
-        """Return the named columns of the rows with these ids, in their order, with the ids as the column ``id``.
+    def take(self, ids: Sequence[int] | Ids, columns: Sequence[str]) -> pa.Table:
+        """Return columns of the rows with these ids, in the order of `ids`, and the ids as the column ``id``.
 
         Raises
         ------
@@ -216,53 +189,133 @@ class View:
         """
         wanted = [int(row_id) for row_id in ids]
         if not wanted:
-            return (
-                self._table.schema.empty_table()
-                .select(list(columns))
-                .append_column("id", pa.array([], pa.int64()))
-            )
-        rows = self._read(list(columns), f"_rowid IN ({', '.join(map(str, wanted))})")
-        place = {row_id: index for index, row_id in enumerate(rows["_rowid"].to_pylist())}
-        gone = [row_id for row_id in wanted if row_id not in place]
-        if gone:
-            raise CollectionError(f"The collection {self.path} has no row with the id {gone[0]}.")
-        rows = rows.take([place[row_id] for row_id in wanted])
-        return rows.drop(["_rowid"]).append_column("id", pa.array(wanted, pa.int64()))
+            empty = self._dataset.schema.empty_table().select(list(columns))
+            return empty.append_column("id", pa.array([], pa.int64()))
 
-    def vectors(
-        self, space: str, clause: str | None = None
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float16]]:
-        """Return the ids ``[n]`` and the vectors, float16 ``[n, dim]``, of the images in a Space, by rising id.
+        rows = self._read(list(columns), id_clause(wanted))
+        position = {row_id: index for index, row_id in enumerate(rows["_rowid"].to_pylist())}
+        for row_id in wanted:
+            if row_id not in position:
+                raise CollectionError(
+                    f"The collection {self.path} has no row with the id {row_id}."
+                )
+        ordered = rows.take([position[row_id] for row_id in wanted])
+        return ordered.drop(["_rowid"]).append_column("id", pa.array(wanted, pa.int64()))
 
-        Of every one, or of those that fit a filter in the store's own language.
+    def scan(self, columns: Sequence[str], where: str | None = None) -> Iterator[pa.RecordBatch]:
+        """Yield the images in batches, with their ids as ``_rowid``.
+
+        Parameters
+        ----------
+        columns
+            The columns to read.
+        where
+            A clause in Lance's own language; None for all images.
+        """
+        clause = _IS_IMAGE if where is None else f"({where}) AND {_IS_IMAGE}"
+        with self.translate_read_errors():
+            scanner = self._dataset.scanner(columns=list(columns), filter=clause, with_row_id=True)
+            yield from scanner.to_batches()
+
+    def vectors(self, space: str, clause: str | None = None) -> tuple[Ids, VectorsF16]:
+        """Return the vectors of a Space by ascending id.
+
+        Parameters
+        ----------
+        space
+            The Space.
+        clause
+            A clause in Lance's own language that selects rows; None for all.
+
+        Returns
+        -------
+        tuple
+            The ids, int64 ``[n]``, and the vectors, float16 ``[n, dim]``.
         """
         with span("read vectors"):
             rows = self._read([self.space(space)], clause)
             column = rows[space].combine_chunks()
-            filled = column.is_valid().to_numpy(zero_copy_only=False)
-            flat = column.drop_null().flatten().to_numpy(zero_copy_only=False)
-            ids = _ids(rows)[filled]
-            matrix = flat.reshape(len(ids), self.models[space].dim)
+            has_value = column.is_valid().to_numpy(zero_copy_only=False)
+            numbers = column.drop_null().flatten().to_numpy(zero_copy_only=False)
+            ids = _row_ids(rows)[has_value]
+            matrix = numbers.reshape(len(ids), self.models[space].dim)
+            # The rows usually are in order already: then the matrix is not copied.
+            if not (np.diff(ids) < 0).any():
+                return ids, matrix
             order = np.argsort(ids, kind="stable")
-            return ids[order], matrix[order] if (np.diff(ids) < 0).any() else matrix
+            return ids[order], matrix[order]
 
     def failures(self) -> pa.Table:
-        """Return the files that could not be indexed: columns uri and error."""
-        return self._read(["uri", "error"], "error IS NOT NULL").drop(["_rowid"]).sort_by("uri")
+        """Return the files that could not be indexed, as a table with the columns ``uri`` and ``error``."""
+        rows = self._read(["uri", "error"], "error IS NOT NULL")
+        return rows.drop(["_rowid"]).sort_by("uri")
 
-    def scan(self, columns: Sequence[str], where: str | None = None) -> Iterator[pa.RecordBatch]:
-        """Yield the images in batches, with their ids as ``_rowid``."""
-        clause = _IS_IMAGE if where is None else f"({where}) AND {_IS_IMAGE}"
-        with self.reading():
-            yield from self._table.scanner(
-                columns=list(columns), filter=clause, with_row_id=True
-            ).to_batches()
+    # What an index run asks
+
+    def existing_rows(self, uris: Iterable[str]) -> dict[str, ExistingRow]:
+        """Return the row of each uri that the table holds, with one look-up for all."""
+        names = ["uri", "size", "mtime_ns", "label", "sha256", "spaces", "error"]
+        quoted = ", ".join(map(quote, uris))
+        if not quoted:
+            return {}
+        rows = self._read(names, f"uri IN ({quoted})")
+        columns = [rows[name].to_pylist() for name in ("_rowid", *names)]
+        existing = {}
+        for row_id, uri, size, mtime_ns, label, sha256, spaces, error in zip(*columns, strict=True):
+            has_failed = error is not None
+            existing[uri] = ExistingRow(
+                row_id, size, mtime_ns, label, sha256, frozenset(spaces or ()), has_failed
+            )
+        return existing
+
+    def diff(
+        self,
+        items: Sequence[Item],
+        *,
+        spaces: Iterable[str] | None = None,
+        retry_failures: bool = False,
+    ) -> ScanDiff:
+        """Compare Items with the table: which are new, have changed, or lack a vector.
+
+        Parameters
+        ----------
+        items
+            The Items that a scan found.
+        spaces
+            The Spaces in which a vector is needed; None for all.
+        retry_failures
+            Whether files that failed are work again although they have not changed.
+        """
+        existing = self.existing_rows([item.uri for item in items])
+        needed = frozenset(self.models if spaces is None else spaces)
+        work: list[tuple[Item, ExistingRow | None]] = []
+        unchanged, failed = 0, 0
+        for item in items:
+            row = existing.get(item.uri)
+            if row is None or not is_up_to_date(item, row, needed):
+                work.append((item, row))
+            elif not row.failed:
+                unchanged += 1
+            elif retry_failures:
+                work.append((item, row))
+            else:
+                failed += 1
+        seen_ids = np.fromiter((row.id for row in existing.values()), np.int64, len(existing))
+        return ScanDiff(work, seen_ids, unchanged, failed)
+
+    def content_index(self) -> ContentIndex:
+        """Return an index of the contents that have a vector in every Space."""
+        clauses = [_IS_IMAGE, *map(vector_clause, self.models)]
+        rows = self._read(["sha256"], " AND ".join(clauses))
+        joined = b"".join(rows["sha256"].to_pylist())
+        hashes: npt.NDArray[np.uint64] = np.frombuffer(joined, "<u8").reshape(-1, 4)
+        return ContentIndex(hashes, _row_ids(rows))
 
     def _read(self, columns: list[str], where: str | None = None) -> pa.Table:
-        with self.reading():
-            return self._table.to_table(columns=columns, filter=where, with_row_id=True)
+        with self.translate_read_errors():
+            return self._dataset.to_table(columns=columns, filter=where, with_row_id=True)
 
 
-def _ids(rows: pa.Table) -> npt.NDArray[np.int64]:
-    ids: npt.NDArray[np.int64] = rows["_rowid"].to_numpy().astype(np.int64)
+def _row_ids(rows: pa.Table) -> Ids:
+    ids: Ids = rows["_rowid"].to_numpy().astype(np.int64)
     return ids

@@ -79,7 +79,7 @@ def read(place: Path) -> State:
 
 
 def _rows(opened: Table) -> Iterator[tuple[str, Row]]:
-    table = opened.table.to_table()
+    table = opened.lance_dataset.to_table()
     spaces = list(opened.models)
     columns = {
         name: table[name].to_pylist()
