@@ -1,4 +1,4 @@
-"""What the documents say is run as they say it."""
+"""The documents show commands and programs that run, and links that lead somewhere."""
 
 from __future__ import annotations
 
@@ -15,37 +15,46 @@ from pathlib import Path
 import pytest
 
 import lookalike
-from live import serving
 from lookalike.models import registry
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+EVERY_PAGE = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/**/*.md"))]
+
+
+def name_of(path: Path) -> str:
+    return path.name
 
 
 def blocks(document: Path, language: str) -> list[str]:
-    return re.findall(
-        rf"^```{language}\n(.*?)^```",
-        document.read_text(encoding="utf-8"),
-        re.MULTILINE | re.DOTALL,
-    )
+    """Return the code blocks of a document that are in one language."""
+    text = document.read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture
 def place(sample, tmp_path, monkeypatch):
-    """A folder with what the documents' examples name: ``pictures``, ``query.jpg`` and ``facts.csv``."""
+    """The working folder of the examples: ``pictures``, ``query.jpg`` and ``facts.csv``."""
     shutil.copytree(sample, tmp_path / "pictures")
     shutil.copy(sample / "teapot" / "teapot_0001.jpg", tmp_path / "query.jpg")
-    rows = [
-        f"pictures/cat/cat_000{number}.jpg,{number},Ann,2024-05-0{number}\n"
-        for number in range(1, 6)
-    ]
-    (tmp_path / "facts.csv").write_text("filename,rating,shot by,taken\n" + "".join(rows))
+    rows = ["filename,rating,shot by,taken"]
+    for number in range(1, 6):
+        rows.append(f"pictures/cat/cat_000{number}.jpg,{number},Ann,2024-05-0{number}")
+    (tmp_path / "facts.csv").write_text("\n".join(rows) + "\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LOOKALIKE_COLLECTION", str(tmp_path / "default"))
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("NO_COLOR", "1")
     return tmp_path
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def run(words: list[str]) -> subprocess.CompletedProcess[str]:
+    """Run ``lookalike ...`` in a process of its own."""
+    command = [sys.executable, "-m", *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
 def test_python_examples_run(document, place):
     program = "\n".join(blocks(document, "python"))
     done = subprocess.run(
@@ -54,51 +63,73 @@ def test_python_examples_run(document, place):
     assert done.returncode == 0, f"{document.name}:\n{program}\n{done.stderr}"
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
 def test_commands_run(document, place):
-    commands = [line for block in blocks(document, "bash") for line in block.splitlines()]
-    for command in commands:
-        words = shlex.split(command, comments=True)
-        if not words or words[0] != "lookalike":
-            continue
-        done = subprocess.run(
-            [sys.executable, "-m", *words],
-            capture_output=True,
-            text=True,
-            check=False,
-            env=os.environ,
-        )
+    lines = [line for block in blocks(document, "bash") for line in block.splitlines()]
+    for line in lines:
+        words = shlex.split(line, comments=True)
+        if words and words[0] == "lookalike":
+            done = run(words)
+            assert done.returncode == 0, f"{line}\n{done.stderr}"
+
+
+def test_the_readme_shows_real_output(place):
+    """Each command of the README prints the lines below it, whatever the numbers in them."""
+    shown = re.split(r"^\$ ", "".join(blocks(ROOT / "README.md", "text")), flags=re.MULTILINE)
+    for example in shown[1:]:
+        command, *expected = example.rstrip().splitlines()
+        words = shlex.split(command)
+        if words[1] == "serve":
+            continue  # it runs until Ctrl-C; tests/server starts it
+        done = run(words)
         assert done.returncode == 0, f"{command}\n{done.stderr}"
+        assert without_numbers(done.stdout) == without_numbers("\n".join(expected)), command
 
 
-@pytest.mark.parametrize("document", [ROOT / "docs" / "api.md"], ids=lambda path: path.name)
-def test_requests_are_answered(document, place):
-    """Each block runs as it stands in a shell, against a server of the indexed pictures."""
+def without_numbers(text: str) -> list[str]:
+    """Return the lines of a text with every number, and the spaces around it, made alike."""
+    lines = text.replace(str(Path.cwd()), "").strip().splitlines()
+    return [" ".join(re.sub(r"[\d.,]+", " # ", line).split()) for line in lines]
+
+
+def test_requests_of_the_rest_page_are_answered(place):
+    """Each block runs as it stands in a shell, against a server of the indexed images."""
+    from live import serving
+
     if shutil.which("curl") is None:
         pytest.skip("needs curl")
     lookalike.index("pictures", "default")
     with serving("-c", "default") as live:
-        for block in blocks(document, "shell"):
+        for block in blocks(ROOT / "docs" / "api.md", "shell"):
             script = block.replace("http://127.0.0.1:8765/", live.address)
-            done = subprocess.run(
-                ["bash", "-euo", "pipefail", "-c", script],
-                capture_output=True,
-                text=True,
-                check=False,
-            )
+            command = ["bash", "-euo", "pipefail", "-c", script]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
             assert done.returncode == 0, f"{block}\n{done.stdout}\n{done.stderr}"
 
 
-def test_every_command_is_in_the_readme():
-    from lookalike.cli import app
-
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    names = [command.name or command.callback.__name__ for command in app.registered_commands]
-    assert [name for name in names if f"lookalike {name}" not in text] == []
+def test_the_command_line_page_is_up_to_date():
+    script = ROOT / "scripts" / "command_line.py"
+    done = subprocess.run([sys.executable, script, "--check"], check=False)
+    assert done.returncode == 0, "docs/command-line.md is out of date: run scripts/docs"
 
 
-def test_the_readmes_descriptions_are_some(tmp_path):
-    block, based = blocks(ROOT / "README.md", "toml")
+@pytest.mark.slow
+def test_the_documentation_builds_without_a_warning(tmp_path):
+    pytest.importorskip("sphinx", reason="needs Sphinx: scripts/docs installs it")
+    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html"]
+    done = subprocess.run(
+        [*command, ROOT / "docs", tmp_path], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "index.html").stat().st_size > 5_000
+
+
+def test_the_readme_is_short():
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 120
+
+
+def test_the_model_descriptions_of_the_recipes_are_valid(tmp_path):
+    block, based = blocks(ROOT / "docs" / "how-to.md", "toml")
     (tmp_path / "net.toml").write_text(block)
     (tmp_path / "net.onnx").write_bytes(b"any")
     model = registry.resolve(tmp_path / "net.toml")
@@ -110,19 +141,19 @@ def test_the_readmes_descriptions_are_some(tmp_path):
     assert (model.precision, model.runtime, model.dim) == ("int8", "openvino", 1280)
 
 
-@pytest.mark.parametrize(
-    "document", sorted(ROOT.glob("*.md")) + sorted(ROOT.glob("docs/**/*.md")), ids=str
-)
-def test_links_lead_somewhere(document):
-    links = re.findall(r"\]\(([^)#:]+)\)", document.read_text(encoding="utf-8"))
-    assert [link for link in links if not (document.parent / link).exists()] == []
+def test_links_lead_somewhere():
+    broken = []
+    for document in EVERY_PAGE:
+        for link in re.findall(r"\]\(([^)#:]+)\)", document.read_text(encoding="utf-8")):
+            if not (document.parent / link).exists():
+                broken.append(f"{document.relative_to(ROOT)}: {link}")
+    assert broken == []
 
 
 def test_the_notebook_runs(place):
-    cells = json.loads((ROOT / "examples" / "walkthrough.ipynb").read_text(encoding="utf-8"))[
-        "cells"
-    ]
-    program = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    notebook = json.loads((ROOT / "examples" / "walkthrough.ipynb").read_text(encoding="utf-8"))
+    cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    program = "\n".join("".join(cell["source"]) for cell in cells)
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=False
     )
