@@ -74,12 +74,12 @@ def section(command: Any) -> Iterator[str]:
     yield "|---|---|---|"
     for parameter in command.params:
         yield f"| {names(parameter)} | {cell(parameter.help)} | {default(parameter)} |"
-    if command.epilog:
-        example = command.epilog.removeprefix("Example: ")
-        yield ""
-        yield "```text"
-        yield f"$ {example}"
-        yield "```"
+    yield ""
+    yield "```text"
+    for line in command.epilog.splitlines():
+        if line.startswith("- "):
+            yield f"$ {line.removeprefix('- ')}"
+    yield "```"
 
 
 def usage(command: Any) -> str:

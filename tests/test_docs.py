@@ -36,7 +36,7 @@ def blocks(document: Path, language: str) -> list[str]:
 def place(sample, tmp_path, monkeypatch):
     """The working folder of the examples: ``pictures``, ``query.jpg`` and ``facts.csv``."""
     shutil.copytree(sample, tmp_path / "pictures")
-    shutil.copy(sample / "teapot" / "teapot_0001.jpg", tmp_path / "query.jpg")
+    shutil.copy(sample / "car" / "car_0001.jpg", tmp_path / "query.jpg")
     rows = ["filename,rating,shot by,taken"]
     for number in range(1, 6):
         rows.append(f"pictures/cat/cat_000{number}.jpg,{number},Ann,2024-05-0{number}")
@@ -74,7 +74,7 @@ def test_commands_run(document, place):
 
 
 def test_the_readme_shows_real_output(place):
-    """Each command of the README prints the lines below it, whatever the numbers in them."""
+    """Each command prints the lines below it, whatever the numbers, up to a line of dots."""
     shown = re.split(r"^\$ ", "".join(blocks(ROOT / "README.md", "text")), flags=re.MULTILINE)
     for example in shown[1:]:
         command, *expected = example.rstrip().splitlines()
@@ -83,13 +83,18 @@ def test_the_readme_shows_real_output(place):
             continue  # it runs until Ctrl-C; tests/server starts it
         done = run(words)
         assert done.returncode == 0, f"{command}\n{done.stderr}"
-        assert without_numbers(done.stdout) == without_numbers("\n".join(expected)), command
+        printed = without_numbers(done.stdout)
+        wanted = without_numbers("\n".join(expected))
+        if wanted and wanted[-1] == "...":
+            wanted.pop()
+            printed = printed[: len(wanted)]
+        assert printed == wanted, command
 
 
 def without_numbers(text: str) -> list[str]:
-    """Return the lines of a text with every number, and the spaces around it, made alike."""
-    lines = text.replace(str(Path.cwd()), "").strip().splitlines()
-    return [" ".join(re.sub(r"[\d.,]+", " # ", line).split()) for line in lines]
+    """Return the lines of a text with every number replaced, and spaces folded."""
+    lines = text.replace(str(Path.cwd()), "/home/you").strip().splitlines()
+    return [" ".join(re.sub(r"-?\d[\d.,]*", "#", line).split()) for line in lines]
 
 
 def test_requests_of_the_rest_page_are_answered(place):

@@ -72,7 +72,8 @@ def map_command(
 def _print_map(computed: Map) -> None:
     parameters = []
     for name, value in computed.parameters.items():
-        parameters.append(f"{name.replace('_', ' ')} {value}")
+        shown = f"{value:.3g}" if isinstance(value, float) else value
+        parameters.append(f"{name.replace('_', ' ')} {shown}")
     images = output.plural(len(computed), "image")
     output.say(f"{images} of {computed.space} by {computed.method} ({', '.join(parameters)}).")
 
