@@ -23,8 +23,8 @@ import lookalike
 from lookalike.errors import LookalikeError
 from lookalike.evaluation.evaluate import evaluate
 from lookalike.imaging import MAX_PIXELS
-from lookalike.indexing.run import Settings
-from lookalike.indexing.worker import Work, Worker
+from lookalike.indexing.run import IndexSettings
+from lookalike.indexing.worker import Task, Worker
 from lookalike.io.processors import cores
 from lookalike.models import embedder, graphs, registry, tensors, weights
 from lookalike.models.cache import EmbedderCache
@@ -164,13 +164,11 @@ def _parts(folder: Path, model: Model, most: int) -> tuple[float, float]:
     with tempfile.TemporaryDirectory() as place:
         contents = Table.create(Path(place, "empty"), [model]).content_index()
     worker = Worker({model.name: model}, contents, MAX_PIXELS, EmbedderCache())
-    works = [Work(item, None, (model.name,)) for item in chosen]
     start = time.thread_time()
-    for work in works:
-        worker.load(work)
-    loading = (time.thread_time() - start) / len(works)
-    prepared = np.stack([work.prepared[model.name] for work in works])
-    runner, size = embedder.load(model, threads=1), Settings().batch
+    images = [worker.load(Task(item)) for item in chosen]
+    loading = (time.thread_time() - start) / len(images)
+    prepared = np.stack([image.inputs[model.name] for image in images])
+    runner, size = embedder.load(model, threads=1), IndexSettings().batch
     runner.embed(prepared[:size])
     start = time.process_time()
     for first in range(0, len(prepared), size):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from lookalike.evaluation.scores import Evaluation
-    from lookalike.indexing.run import Report, Settings
+    from lookalike.indexing.run import IndexReport, IndexSettings
     from lookalike.maintenance.backup import BackupReport
     from lookalike.maintenance.integrity import CheckReport
     from lookalike.maintenance.optimize import OptimizeReport
@@ -157,9 +157,9 @@ class Collection:
         labels: Labels = "folder",
         hidden: bool = False,
         metadata: str | os.PathLike[str] | None = None,
-        settings: Settings | None = None,
+        settings: IndexSettings | None = None,
         progress: Callable[[int], None] | None = None,
-    ) -> Report:
+    ) -> IndexReport:
         """Bring the collection up to date with the images under some paths; see `lookalike.indexing.run.index`."""
         from lookalike.indexing import run
 
@@ -350,7 +350,7 @@ def index(
     paths: Source | Sequence[str | os.PathLike[str]] | str | os.PathLike[str],
     collection: CollectionOrPath = None,
     **options: Any,
-) -> Report:
+) -> IndexReport:
     """Index images into a collection, which is created if need be; see `Collection.index`."""
     from lookalike.indexing import run
 

@@ -91,8 +91,8 @@ def test_a_photograph_finds_its_kind(caltech, photographs):
 
 KILLED = """
 import sys, lookalike
-from lookalike.indexing.run import Settings
-lookalike.index(sys.argv[1], sys.argv[2], settings=Settings(commit_rows=32))
+from lookalike.indexing.run import IndexSettings
+lookalike.index(sys.argv[1], sys.argv[2], settings=IndexSettings(commit_rows=32))
 """
 
 

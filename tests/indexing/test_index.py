@@ -12,7 +12,7 @@ from PIL import Image
 
 import lookalike
 from lookalike.errors import ModelError, SourceError, SpaceError
-from lookalike.indexing.run import Settings
+from lookalike.indexing.run import IndexSettings
 from lookalike.models.registry import resolve
 from lookalike.store.table import Table
 
@@ -132,7 +132,7 @@ def test_files_that_take_over_each_others_content_get_the_right_vectors(
         (folder / name).write_bytes(content)
     (folder / "cats" / "z.png").write_bytes(contents[0])
     picture(folder / "cats" / "1.png", 300)
-    run(settings=Settings(commit_rows=commit_rows))
+    run(settings=IndexSettings(commit_rows=commit_rows))
     after = stored(tmp_path / "c")
     assert after[names[1]] == before[names[2]]
     assert after[names[2]] == after[str(folder / "cats" / "z.png")] == before[names[0]]
@@ -206,7 +206,7 @@ def test_one_bad_file_is_recorded_once_and_stops_nothing(run, folder, tmp_path):
     again = run()
     assert counts(again) == {"unchanged": 6, "failed": 1, "images": 6}
     assert again.failures == []
-    assert run(settings=Settings(retry_failures=True)).failures == report.failures
+    assert run(settings=IndexSettings(retry_failures=True)).failures == report.failures
     shutil.copy(folder / "cats" / "1.png", folder / "cats" / "bad.jpg")
     assert counts(run()) == {"added": 1, "unchanged": 6, "images": 7}
     assert len(Table.open(tmp_path / "c").failures()) == 0
@@ -243,10 +243,10 @@ def test_an_image_that_cannot_be_read_for_now_keeps_its_vector(run, folder, tmp_
 
 def test_the_pixel_cap_is_a_setting(run, folder):
     picture(folder / "big.png", 1, size=(200, 100))
-    report = run(settings=Settings(max_pixels=10_000))
+    report = run(settings=IndexSettings(max_pixels=10_000))
     assert counts(report) == {"added": 6, "failed": 1, "images": 6}
     assert "0.02 megapixels, more than the limit of 0.01" in report.failures[0][1]
-    assert counts(run(settings=Settings(retry_failures=True))) == {
+    assert counts(run(settings=IndexSettings(retry_failures=True))) == {
         "added": 1,
         "unchanged": 6,
         "images": 7,
@@ -256,10 +256,10 @@ def test_the_pixel_cap_is_a_setting(run, folder):
 @pytest.mark.parametrize(
     "settings",
     [
-        Settings(batch=1, threads=1),
-        Settings(batch=7, threads=4, commit_rows=5),
-        Settings(batch=32, threads=4, commit_rows=1),
-        Settings(batch=3, threads=2, commit_seconds=0),
+        IndexSettings(batch=1, threads=1),
+        IndexSettings(batch=7, threads=4, commit_rows=5),
+        IndexSettings(batch=32, threads=4, commit_rows=1),
+        IndexSettings(batch=3, threads=2, commit_seconds=0),
     ],
 )
 def test_batches_threads_and_commits_do_not_change_the_rows(sample, tmp_path_factory, settings):
@@ -317,7 +317,7 @@ def test_an_interrupt_keeps_what_was_done_and_the_next_run_goes_on(run, folder, 
 
     interrupt.calls = 0
     with pytest.raises(KeyboardInterrupt):
-        run(progress=interrupt, settings=Settings(threads=1, batch=1))
+        run(progress=interrupt, settings=IndexSettings(threads=1, batch=1))
     kept = len(stored(tmp_path / "c"))
     assert 0 < kept < 6
     assert counts(run()) == {"added": 6 - kept, "unchanged": kept, "images": 6}

@@ -13,7 +13,7 @@ from PIL import Image
 
 import lookalike
 from lookalike.errors import InputError, SpaceError
-from lookalike.indexing.metadata import describe
+from lookalike.indexing.metadata import join_metadata
 from lookalike.models.registry import resolve
 from lookalike.store.table import Table
 
@@ -66,7 +66,7 @@ def test_a_csvs_columns_get_the_narrowest_kind_that_holds_them(table, write):
         "in/1.png, -5,1e3,False,2024-05-31T02:00:00+02:00,'it''s',11,1,\n"
         'in/2.png,,,,,"naïve, 字",,,\n'
     )
-    described = describe(table, file)
+    described = join_metadata(table, file)
     assert (described.images, described.changed, described.unmatched) == (3, 3, [])
     assert described.columns == ["whole", "number", "yes", "when", "text", "code", "big"]
     assert Table.open(table.path).metadata == {
@@ -99,7 +99,7 @@ def test_a_parquets_columns_keep_their_types(table, tmp_path):
         "nothing": pa.nulls(2),
     }
     pq.write_table(pa.table(columns), tmp_path / "facts.parquet")
-    describe(table, tmp_path / "facts.parquet")
+    join_metadata(table, tmp_path / "facts.parquet")
     assert list(Table.open(table.path).metadata.values()) == [
         "int64",
         "float64",
@@ -121,7 +121,7 @@ def test_pictures_are_named_by_paths_from_the_files_folder_absolute_ones_or_uris
     table, write, folder, key
 ):
     uri = (folder / "3.png").as_uri()
-    described = describe(
+    described = join_metadata(
         table, write(f"n,{key}\n0,in/0.png\n1,./in/../in/1.png\n2,{folder / '2.png'}\n3,{uri}\n")
     )
     assert values(table, "n") == {"0.png": 0, "1.png": 1, "2.png": 2, "3.png": 3}
@@ -129,28 +129,28 @@ def test_pictures_are_named_by_paths_from_the_files_folder_absolute_ones_or_uris
 
 
 def test_of_several_columns_that_could_name_pictures_the_others_are_metadata(table, write):
-    describe(table, write("filename,uri\nfirst.tif,in/0.png\n"))
+    join_metadata(table, write("filename,uri\nfirst.tif,in/0.png\n"))
     assert values(table, "filename")["0.png"] == "first.tif"
 
 
 def test_rows_that_match_no_image_are_named_and_add_no_column(table, write, tmp_path):
-    described = describe(table, write("uri,n\n0.png,1\n"))
+    described = join_metadata(table, write("uri,n\n0.png,1\n"))
     assert (described.images, described.columns, described.unmatched) == (
         0,
         [],
         [str(tmp_path / "0.png")],
     )
     assert Table.open(table.path).metadata == {}
-    described = describe(table, write("uri,n\nin/0.png,1\ns3://bucket/x.png,2\n"))
+    described = join_metadata(table, write("uri,n\nin/0.png,1\ns3://bucket/x.png,2\n"))
     assert (described.images, described.unmatched) == (1, ["s3://bucket/x.png"])
 
 
 def test_reading_again_updates_and_writes_only_what_differs(table, write, tmp_path):
-    describe(table, write("uri,n,note\nin/0.png,1,a\nin/1.png,2,b\nin/2.png,3,c\n"))
+    join_metadata(table, write("uri,n,note\nin/0.png,1,a\nin/1.png,2,b\nin/2.png,3,c\n"))
     before, ids = table.version, table.existing_rows([str(tmp_path / "in" / "1.png")])
-    assert describe(table, tmp_path / "facts.csv").changed == 0
+    assert join_metadata(table, tmp_path / "facts.csv").changed == 0
     assert table.version == before
-    described = describe(table, write("uri,n\nin/1.png,\nin/0.png,1\nin/2.png,30\n"))
+    described = join_metadata(table, write("uri,n\nin/1.png,\nin/0.png,1\nin/2.png,30\n"))
     assert (described.images, described.changed) == (3, 2)
     assert table.version == before + 1
     assert values(table, "n", "note") == {
@@ -164,26 +164,26 @@ def test_reading_again_updates_and_writes_only_what_differs(table, write, tmp_pa
 
 
 def test_columns_may_be_added_later_and_whole_numbers_go_into_numbers(table, write):
-    describe(table, write("uri,score\nin/0.png,0.5\n"))
-    describe(table, write("uri,score,extra\nin/1.png,2,x\n"))
+    join_metadata(table, write("uri,score\nin/0.png,0.5\n"))
+    join_metadata(table, write("uri,score,extra\nin/1.png,2,x\n"))
     assert values(table, "score", "extra")["1.png"] == (2.0, "x")
-    describe(table, write("uri,extra\nin/0.png,5\nin/2.png,6\n"))
+    join_metadata(table, write("uri,extra\nin/0.png,5\nin/2.png,6\n"))
     assert values(table, "extra") == {"0.png": "5", "1.png": "x", "2.png": "6", "3.png": None}
 
 
 def test_a_column_emptied_in_the_file_is_emptied(table, write):
-    describe(table, write("uri,n\nin/0.png,1\n"))
-    assert describe(table, write("uri,n\nin/0.png,\n")).changed == 1
+    join_metadata(table, write("uri,n\nin/0.png,1\n"))
+    assert join_metadata(table, write("uri,n\nin/0.png,\n")).changed == 1
     assert values(table, "n")["0.png"] is None
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", ["no column that names the pictures: it has none"]),
+        ("", ["no column that names the images: it has none"]),
         (
             "uri;n\nin/0.png;1\n",
-            ["it has uri;n", "called uri, path, file or filename", "divided by commas"],
+            ["it has uri;n", "called uri, path, file or filename", "Commas separate"],
         ),
         ("uri\nin/0.png\n", ["no column besides 'uri'"]),
         ("uri,n,n\nin/0.png,1,2\n", ["the column 'n' more than once"]),
@@ -210,7 +210,7 @@ def test_a_column_emptied_in_the_file_is_emptied(table, write):
 def test_a_file_that_cannot_be_used_is_refused_before_anything_is_written(
     table, write, folder, text, words
 ):
-    describe(table, write("uri,held\nin/0.png,1\n"))
+    join_metadata(table, write("uri,held\nin/0.png,1\n"))
     picture(folder / "new.png", 9)
     before = table.version
     with pytest.raises(InputError) as caught:
@@ -238,10 +238,10 @@ def test_a_file_that_cannot_be_used_is_refused_before_anything_is_written(
     ],
 )
 def test_a_parquet_that_cannot_be_used_is_refused(table, write, tmp_path, columns, words):
-    describe(table, write("uri,held\nin/0.png,1\n"))
+    join_metadata(table, write("uri,held\nin/0.png,1\n"))
     pq.write_table(pa.table(columns), tmp_path / "facts.parquet")
     with pytest.raises(InputError) as caught:
-        describe(table, tmp_path / "facts.parquet")
+        join_metadata(table, tmp_path / "facts.parquet")
     for word in ["facts.parquet", *words]:
         assert word in str(caught.value)
 
@@ -258,7 +258,7 @@ def test_a_wrong_file_makes_no_collection(folder, write, tmp_path):
 
 
 def test_a_space_cannot_take_the_name_of_a_column(table, write, folder):
-    describe(table, write("uri,efficientnet-lite0\nin/0.png,1\n"))
+    join_metadata(table, write("uri,efficientnet-lite0\nin/0.png,1\n"))
     with pytest.raises(
         SpaceError, match="'efficientnet-lite0' because the collection has a column"
     ):
@@ -286,7 +286,7 @@ def test_index_joins_after_it_has_indexed(folder, write, tmp_path):
 
 
 def test_a_changed_picture_keeps_what_is_said_of_it(table, write, folder):
-    describe(table, write("uri,n\nin/0.png,0\nin/1.png,1\nin/2.png,2\nin/3.png,3\n"))
+    join_metadata(table, write("uri,n\nin/0.png,0\nin/1.png,1\nin/2.png,2\nin/3.png,3\n"))
     picture(folder / "0.png", 100, size=(20, 10))
     (folder / "1.png").write_bytes((folder / "3.png").read_bytes())
     (folder / "2.png").write_text("no picture now")
@@ -305,7 +305,7 @@ def test_a_changed_picture_keeps_what_is_said_of_it(table, write, folder):
 
 
 def test_a_moved_picture_takes_what_is_said_of_it_along(table, write, folder):
-    describe(table, write("uri,n,note\nin/0.png,0,zero\nin/1.png,1,one\n"))
+    join_metadata(table, write("uri,n,note\nin/0.png,0,zero\nin/1.png,1,one\n"))
     (folder / "0.png").rename(folder / "moved.png")
     (folder / "copy.png").write_bytes((folder / "1.png").read_bytes())
     report = lookalike.index(folder, table)
@@ -320,7 +320,7 @@ def test_a_moved_picture_takes_what_is_said_of_it_along(table, write, folder):
 
 
 def test_other_changes_leave_metadata_alone(table, write, folder):
-    describe(table, write("uri,n\nin/0.png,0\n"))
+    join_metadata(table, write("uri,n\nin/0.png,0\n"))
     lookalike.index(folder, table, labels="none", models=["efficientnet-lite0"])
     assert values(table, "n")["0.png"] == 0
     assert table.count("efficientnet-lite0") == 4
@@ -328,9 +328,9 @@ def test_other_changes_leave_metadata_alone(table, write, folder):
 
 def test_a_collection_without_images_takes_no_metadata(table, write, folder):
     file = write("uri,n\nin/0.png,0\n")
-    describe(table, file)
+    join_metadata(table, file)
     table.remove([str(folder)])
-    assert (describe(table, file).images, len(table.select("n is null"))) == (0, 0)
+    assert (join_metadata(table, file).images, len(table.select("n is null"))) == (0, 0)
 
 
 def test_files_that_failed_are_no_images_to_describe(table, write, folder):

@@ -16,7 +16,7 @@ from PIL import Image
 import lookalike
 from lookalike import imaging
 from lookalike.errors import ModelError
-from lookalike.indexing.run import Settings
+from lookalike.indexing.run import IndexSettings
 from lookalike.models import embedder
 from lookalike.models.registry import resolve
 from lookalike.sources import local
@@ -43,7 +43,7 @@ def rows(path) -> dict[str, tuple]:
 @pytest.fixture(scope="module")
 def one_by_one(sample, tmp_path_factory) -> dict[str, tuple]:
     path = tmp_path_factory.mktemp("rows") / "c"
-    lookalike.index(sample, path, models=SPACES, settings=Settings(batch=1, threads=1))
+    lookalike.index(sample, path, models=SPACES, settings=IndexSettings(batch=1, threads=1))
     return rows(path)
 
 
@@ -52,7 +52,7 @@ def one_by_one(sample, tmp_path_factory) -> dict[str, tuple]:
 def test_shares_and_threads_change_no_bit_of_an_8_bit_space(
     sample, one_by_one, tmp_path, batch, threads
 ):
-    settings = Settings(batch=batch, threads=threads, commit_rows=13)
+    settings = IndexSettings(batch=batch, threads=threads, commit_rows=13)
     lookalike.index(sample, tmp_path / "c", models=SPACES, settings=settings)
     assert rows(tmp_path / "c") == one_by_one
     assert len(one_by_one) == 45
@@ -86,7 +86,7 @@ def test_an_interrupt_keeps_all_that_was_finished(folder, tmp_path, monkeypatch,
             folder,
             tmp_path / "c",
             models=["pixels"],
-            settings=Settings(batch=batch, threads=threads),
+            settings=IndexSettings(batch=batch, threads=threads),
         )
     kept = Table.open(tmp_path / "c").count()
     assert kept == len(decoded)
@@ -102,7 +102,7 @@ def test_a_model_that_fails_in_a_thread_ends_the_run_and_keeps_what_was_committe
         picture = Image.open(folder / f"{number:02}.png").point(lambda value: value // 2)
         picture.save(folder / f"{number:02}.png")
     dark = replace(resolve("pixels"), std=(0.003,) * 3)
-    settings = Settings(batch=2, threads=2, commit_rows=4)
+    settings = IndexSettings(batch=2, threads=2, commit_rows=4)
     with pytest.raises(ModelError, match="not finite or beyond 65,504"):
         lookalike.index(folder, tmp_path / "c", models=[dark], settings=settings)
     kept = Table.open(tmp_path / "c").count()
@@ -121,7 +121,7 @@ def test_a_commit_is_made_when_there_are_rows_enough_or_time_has_gone_by(
 ):
     table = Table.create(tmp_path / "c", [resolve("pixels")])
     before = table.version
-    settings = replace(Settings(batch=4, threads=1, commit_seconds=1000.0), **options)
+    settings = replace(IndexSettings(batch=4, threads=1, commit_seconds=1000.0), **options)
     lookalike.index(folder, table, settings=settings)
     assert Table.open(tmp_path / "c").version - before == commits
 
@@ -165,6 +165,6 @@ def test_a_network_is_loaded_once_for_the_check_and_all_threads(folder, tmp_path
 
     monkeypatch.setattr(embedder, "load", counted)
     lookalike.index(
-        folder, tmp_path / "c", models=["pixels"], settings=Settings(batch=2, threads=4)
+        folder, tmp_path / "c", models=["pixels"], settings=IndexSettings(batch=2, threads=4)
     )
     assert loads == [("pixels", {"threads": 1})]

@@ -13,7 +13,7 @@ import pytest
 
 import lookalike
 from lookalike.errors import InputError, SpaceError
-from lookalike.indexing.run import Settings
+from lookalike.indexing.run import IndexSettings
 from lookalike.maintenance import optimize as optimizing
 from lookalike.store import ann, tuning
 from lookalike.store.table import Table
@@ -278,7 +278,7 @@ def test_a_writer_at_work_loses_nothing(collection):
 
 
 def test_index_builds_it_once_there_are_enough_rows_and_keeps_it_up(sample, tmp_path, query):
-    settings = Settings(min_rows=20)
+    settings = IndexSettings(min_rows=20)
     lookalike.index(sample / "butterfly", tmp_path / "c", models=["pixels"], settings=settings)
     assert lookalike.search(tmp_path / "c", query).exact
     lookalike.index(sample, tmp_path / "c", settings=settings)

@@ -14,7 +14,7 @@ from PIL import Image
 import lookalike
 from lookalike import Collection
 from lookalike.errors import CollectionError, ImageError, InputError, SpaceError
-from lookalike.indexing.run import Settings
+from lookalike.indexing.run import IndexSettings
 from lookalike.models.registry import resolve
 
 
@@ -220,7 +220,7 @@ def test_many_queries_at_once_are_answered_as_each_alone(collection, sample, que
 def test_a_narrow_filter_is_compared_exactly_and_kept_until_the_collection_changes(
     sample, tmp_path, query
 ):
-    lookalike.index(sample, tmp_path / "c", settings=Settings(min_rows=10))
+    lookalike.index(sample, tmp_path / "c", settings=IndexSettings(min_rows=10))
     table = lookalike.Collection.open(tmp_path / "c")
     assert lookalike.search(table, query).recall is not None
     where = "label = 'teapot'"
@@ -236,7 +236,7 @@ def test_a_narrow_filter_is_compared_exactly_and_kept_until_the_collection_chang
 
 def test_a_wide_filter_is_searched_by_the_index(sample, tmp_path, query, monkeypatch):
     monkeypatch.setattr("lookalike.retrieval.search.SUBSET_ROWS", 3)
-    lookalike.index(sample, tmp_path / "c", settings=Settings(min_rows=10))
+    lookalike.index(sample, tmp_path / "c", settings=IndexSettings(min_rows=10))
     where = "label in ('teapot', 'car')"
     found = lookalike.search(tmp_path / "c", query, where=where)
     assert found.recall is not None

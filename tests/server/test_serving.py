@@ -17,7 +17,7 @@ import pytest
 import lookalike
 from command import lookalike as run
 from live import serving
-from lookalike.indexing.run import Settings
+from lookalike.indexing.run import IndexSettings
 from lookalike.server.serving import bind
 from lookalike.store.table import Table
 
@@ -163,7 +163,7 @@ def test_answers_never_mix_two_versions(own, sample, tmp_path):
         for thread in threads:
             thread.start()
         for label in ("car", "butterfly"):
-            lookalike.index(sample / label, own, settings=Settings(commit_rows=1, batch=1))
+            lookalike.index(sample / label, own, settings=IndexSettings(commit_rows=1, batch=1))
             until(lambda: total(live) == Table.open(own).count())
         stop.set()
         for thread in threads:

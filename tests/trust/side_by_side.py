@@ -12,8 +12,8 @@ from pathlib import Path
 
 import lookalike
 from lookalike.errors import InputError, LookalikeError
-from lookalike.indexing.metadata import describe
-from lookalike.indexing.run import Settings
+from lookalike.indexing.metadata import join_metadata
+from lookalike.indexing.run import IndexSettings
 from lookalike.store.table import Table
 
 
@@ -36,7 +36,10 @@ def index(where: Path, folder: str, model: str, rounds: int) -> None:
     for number in range(rounds):
         meet(where / f"meeting{number}")
         lookalike.index(
-            folder, where / str(number), models=[model], settings=Settings(batch=2, commit_rows=4)
+            folder,
+            where / str(number),
+            models=[model],
+            settings=IndexSettings(batch=2, commit_rows=4),
         )
 
 
@@ -45,7 +48,7 @@ def join(where: Path, file: str, rounds: int) -> None:
     for number in range(rounds):
         meet(where / f"joining{number}")
         try:
-            describe(Table.open(where / str(number)), file)
+            join_metadata(Table.open(where / str(number)), file)
             tell("joined")
         except InputError as error:
             tell(str(error))

@@ -19,7 +19,7 @@ import lookalike
 from command import COMMAND
 from command import lookalike_process as command
 from lookalike.errors import CollectionError
-from lookalike.indexing.run import Settings
+from lookalike.indexing.run import IndexSettings
 from lookalike.models.registry import resolve
 from lookalike.retrieval.query import ImageQuery
 from lookalike.retrieval.search import Searcher
@@ -174,7 +174,7 @@ def meanwhile(pictures, path, act, **options):
             todo.pop()()
 
     return lookalike.index(
-        pictures, path, progress=progress, settings=Settings(threads=1, **options)
+        pictures, path, progress=progress, settings=IndexSettings(threads=1, **options)
     )
 
 

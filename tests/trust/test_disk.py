@@ -20,7 +20,7 @@ from command import lookalike_process as run
 from hub_server import hub_server
 from lookalike import imaging
 from lookalike.errors import CollectionError, ReadOnlyError
-from lookalike.indexing.run import Settings
+from lookalike.indexing.run import IndexSettings
 from lookalike.projection.map import make_map
 from lookalike.store.table import Table
 
@@ -416,7 +416,7 @@ def test_a_collection_that_vanishes_while_it_is_filled_is_not_begun_anew(picture
                 pictures,
                 place,
                 models=["pixels"],
-                settings=Settings(commit_rows=4, batch=2, threads=1),
+                settings=IndexSettings(commit_rows=4, batch=2, threads=1),
                 progress=move,
             )
         assert not place.exists()

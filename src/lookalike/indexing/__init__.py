@@ -1,1 +1,1 @@
-"""Indexing: from the files of a source to the rows of a collection."""
+"""Indexing: plan the work of a source, do it in workers, and write the results to a table."""

@@ -1,11 +1,12 @@
-"""Metadata: the columns of a user's own file, joined to the images of a collection.
+"""Metadata: the columns of a user's file, joined to the images of a table.
 
-The file is CSV or Parquet. Its column ``uri`` (or ``path``, ``file``, ``filename``) names a picture a row: an absolute
-path or a uri, or a path from the folder that the file lies in. Every other column becomes one of the collection, of
-text, whole numbers, numbers, true or false, or times. Filters name them; see `lookalike.store.filters`.
+The file is CSV or Parquet. Its column ``uri`` (or ``path``, ``file``, ``filename``) names one image
+per row: by a uri, an absolute path, or a path relative to the folder of the file. Every other
+column becomes a column of the table with text, whole numbers, numbers, true or false, or times,
+which filters can use; see `lookalike.store.filters`.
 
-What a row of the file says of its picture replaces what was said before, an empty value included. Pictures and columns
-that the file does not name keep what they have.
+A row of the file replaces all earlier values of its image, also by an empty value. Images and
+columns that the file does not name keep their values.
 """
 
 from __future__ import annotations
@@ -35,28 +36,31 @@ from lookalike.store.table import Table
 from lookalike.tracing import span
 from lookalike.types import Kind
 
-__all__ = ["Described", "Metadata", "describe"]
+__all__ = ["MetadataFile", "MetadataReport", "join_metadata"]
 
-_KEYS = ("uri", "path", "file", "filename")
-_NAME = re.compile(r"[^\W\d_][\w -]{0,63}")
-_TAKEN = (*BASE.names, "mtime", "id")
-_SHOWN = 20
+_KEY_NAMES = ("uri", "path", "file", "filename")
+_COLUMN_NAME = re.compile(r"[^\W\d_][\w -]{0,63}")
+_RESERVED_NAMES = (*BASE.names, "mtime", "id")
+_MAX_LISTED = 20
+
+# Returns the position of a row in the file, for an error: "line 3" or "row 2".
+_RowName = Callable[[int], str]
 
 
 @dataclass(frozen=True, slots=True)
-class Described:
-    """What a file of metadata did.
+class MetadataReport:
+    """The outcome of joining a metadata file.
 
     Attributes
     ----------
     file
-        The file.
+        The path of the file.
     columns
-        The columns that it gave values to.
+        The columns of the table that it set.
     images, changed
-        How many pictures of the collection it names, and how many of them got another value than they had.
+        The number of the table's images that it names, and of those with another value than before.
     unmatched
-        The uris that it names and the collection does not hold.
+        The uris that it names and the table does not have.
     """
 
     file: str
@@ -66,237 +70,286 @@ class Described:
     unmatched: list[str]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the counts as plain data, with the first uris that match nothing."""
+        """Return the counts as plain data, with the first unmatched uris."""
         return {
             "file": self.file,
             "columns": self.columns,
             "images": self.images,
             "changed": self.changed,
             "unmatched": len(self.unmatched),
-            "first_unmatched": self.unmatched[:_SHOWN],
+            "first_unmatched": self.unmatched[:_MAX_LISTED],
         }
 
 
-def describe(collection: Table, file: str | os.PathLike[str]) -> Described:
-    """Join the columns of a file to the images of a collection.
+def join_metadata(table: Table, file: str | os.PathLike[str]) -> MetadataReport:
+    """Join the columns of a file to the images of a table.
 
     Raises
     ------
     InputError
-        If the file cannot be read, names no pictures or one twice, or has a column whose name is taken or whose type
-        is not that of the collection's column. Then nothing is written.
+        If the file cannot be read, names no images or one twice, or has a column with a reserved
+        name or with another type than the table's column. Nothing is written then.
     CollectionError
-        If the collection cannot be read or written.
+        If the table cannot be read or written.
     """
-    return Metadata.read(file).join(collection)
+    return MetadataFile.read(file).join(table)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Metadata:
-    """A file of metadata that was read and whose rows name each picture once.
+class MetadataFile:
+    """A metadata file in memory. Its rows name each image once.
 
     Attributes
     ----------
-    file
-        Where it lies.
+    path
+        The path of the file.
     uris
-        Of which picture each row tells.
+        The image of each row.
     columns
-        The other columns by name, each of one of the kinds that are kept, or text that may stand for any.
-    written
-        Whether it is a CSV, whose text stands for the values of any kind.
-    where
-        Returns the place of a row, for an error.
+        The other columns by name: each of a kind that a table can store, or text to parse.
+    is_text
+        Whether the file is a CSV, whose text may be parsed as any kind.
+    row_name
+        Returns the position of a row in the file, for an error.
     """
 
-    file: Path
+    path: Path
     uris: list[str]
     columns: dict[str, pa.Array]
-    written: bool
-    where: Callable[[int], str]
+    is_text: bool
+    row_name: _RowName
 
     @classmethod
-    def read(cls, file: str | os.PathLike[str]) -> Metadata:
-        """Read a file; see `describe`."""
+    def read(cls, file: str | os.PathLike[str]) -> MetadataFile:
+        """Read a file; see `join_metadata` for the errors."""
         path = Path(file).expanduser()
-        table, where = read_table(path)
-        names = [name.strip() for name in table.column_names]
-        columns = dict(zip(names, map(_whole, table.columns), strict=True))
-        if len(columns) < len(names):
-            twice = next(name for name in names if names.count(name) > 1)
+        data, row_name = read_table(path)
+        names = [name.strip() for name in data.column_names]
+        _check_unique(names, path)
+        key = _key_column(names, path)
+        if len(names) == 1:
             raise InputError(
-                f"{path} has the column {twice!r} more than once. Rename one, or take it out."
+                f"{path} has no column besides {key!r}. Add the columns to join to the images."
             )
-        key = next((name for key in _KEYS for name in names if name.casefold() == key), None)
-        if key is None:
-            raise InputError(
-                f"{path} has no column that names the pictures: it has {', '.join(names) or 'none'}, and one must be "
-                f"called {', '.join(_KEYS[:-1])} or {_KEYS[-1]}. A CSV's columns are divided by commas."
-            )
-        if len(columns) == 1:
-            raise InputError(
-                f"{path} has no column besides {key!r}. Add those that shall be joined to the pictures."
-            )
-        uris = _uris(columns.pop(key), key, path, where)
-        plain = {name: _plain(column, name, path) for name, column in columns.items()}
-        return cls(path, uris, plain, path.suffix.lower() == ".csv", where)
 
-    def fit(self, held: Mapping[str, Kind], spaces: Sequence[str]) -> dict[str, pa.Array]:
-        """Return the columns as a collection keeps them; one without any value is left out, unless it is held.
+        columns = {}
+        for name, chunks in zip(names, data.columns, strict=True):
+            columns[name] = _single_array(chunks)
+        uris = _read_uris(columns.pop(key), key, path, row_name)
+        columns = {name: _storable(column, name, path) for name, column in columns.items()}
+        return cls(path, uris, columns, path.suffix.lower() == ".csv", row_name)
+
+    def fit(self, kinds: Mapping[str, Kind], spaces: Sequence[str]) -> dict[str, pa.Array]:
+        """Return the columns with the types that a table stores.
+
+        A column without any value is left out unless the table has it.
 
         Parameters
         ----------
-        held
-            The kinds of the collection's columns of metadata.
+        kinds
+            The kinds of the table's metadata columns.
         spaces
             The names of its Spaces.
 
         Raises
         ------
         InputError
-            If a column's name is taken or none, or its values are not of the kind that is held.
+            If a column's name is reserved or invalid, or its values are of another kind than the
+            table's column.
         """
         fitted = {}
         for name, values in self.columns.items():
-            self._check_name(name, held, spaces)
-            kind = held.get(name)
+            self._check_name(name, kinds, spaces)
+            kind = kinds.get(name)
             if values.null_count < len(values):
-                fitted[name] = self._typed(name, values, kind)
+                fitted[name] = self._convert(name, values, kind)
             elif kind is not None:
                 fitted[name] = pa.nulls(len(values), ARROW_TYPES[kind])
         return fitted
 
-    def join(self, collection: Table) -> Described:
-        """Write what the collection's images have not yet, in one commit; see `describe`."""
-        with collection.write_lock():
-            return self._join(collection)
+    def join(self, table: Table) -> MetadataReport:
+        """Write the values that differ from the table's, in one commit; see `join_metadata`."""
+        with table.write_lock():
+            fitted = self.fit(table.metadata, list(table.models))
+            uris = pa.array(self.uris, pa.string())
+            with span("join metadata"):
+                known_columns = [name for name in fitted if name in table.metadata]
+                stored = _read_stored(table, known_columns)
+                # The stored row of each row of the file; null without one.
+                positions = pc.index_in(uris, value_set=stored["uri"].combine_chunks())
+                matched = pa.table({"uri": uris, **fitted}).filter(positions.is_valid())
+                changed = _changed_rows(matched, stored.take(positions.drop_null()))
 
-    def _join(self, collection: Table) -> Described:
-        fitted = self.fit(collection.metadata, list(collection.models))
-        uris = pa.array(self.uris, pa.string())
-        with span("join metadata"):
-            there = _there(collection, [name for name in fitted if name in collection.metadata])
-            place = pc.index_in(uris, value_set=there["uri"].combine_chunks())
-            rows = pa.table({"uri": uris, **fitted}).filter(place.is_valid())
-            changed = _changed(rows, there.take(place.drop_null()))
-        if len(rows):
-            collection.add_metadata({name: _kind(values) for name, values in fitted.items()})
-        if len(changed):
-            collection.update({name: changed[name] for name in changed.column_names})
-        unmatched = uris.filter(place.is_null()).to_pylist()
-        return Described(
-            str(self.file), list(fitted) if len(rows) else [], len(rows), len(changed), unmatched
+            if len(matched):
+                table.add_metadata({name: _kind_of(values) for name, values in fitted.items()})
+            if len(changed):
+                table.update({name: changed[name] for name in changed.column_names})
+
+        return MetadataReport(
+            file=str(self.path),
+            columns=list(fitted) if len(matched) else [],
+            images=len(matched),
+            changed=len(changed),
+            unmatched=uris.filter(positions.is_null()).to_pylist(),
         )
 
-    def _check_name(self, name: str, held: Mapping[str, Kind], spaces: Sequence[str]) -> None:
-        start = f"{self.file} has a column {name!r}, but"
+    def _check_name(self, name: str, kinds: Mapping[str, Kind], spaces: Sequence[str]) -> None:
+        start = f"{self.path} has a column {name!r}, but"
         if name.casefold() == "label":
             raise InputError(
-                f"{start} labels are the names of the pictures' folders (--labels). Take the column out, or give it "
-                "another name: a filter finds it under that one."
-            )
-        others = [*_TAKEN, *spaces, *(other for other in held if other != name)]
-        taken = next((other for other in others if other.casefold() == name.casefold()), None)
-        if taken is not None:
-            raise InputError(
-                f"{start} that is the name of the collection's own {taken!r}. Rename the column."
-            )
-        if not _NAME.fullmatch(name):
-            raise InputError(
-                f"{start} that cannot be a column's name. Rename it: a letter, then at most 63 letters, digits, "
-                "spaces, '-' or '_'."
+                f"{start} labels are the names of the images' folders (--labels). Take the column "
+                "out, or give it another name: a filter finds it under that one."
             )
 
-    def _typed(self, name: str, values: pa.Array, held: Kind | None) -> pa.Array:
-        """Return values as those of the kind that the collection holds, or of the narrowest that they all are."""
-        if self.written:
-            wanted = held or _narrowest(values)
-            wrong = parses_as(values, wanted).index(False).as_py()
-            if wrong < 0:
-                return parse_texts(values, wanted)
-            found = f", {self.where(wrong)}: the column {name!r} holds {values[wrong].as_py()!r}"
+        # Names that differ in case alone would be confused.
+        other_columns = [other for other in kinds if other != name]
+        for other in [*_RESERVED_NAMES, *spaces, *other_columns]:
+            if other.casefold() == name.casefold():
+                raise InputError(
+                    f"{start} that is the name of the collection's own {other!r}. "
+                    "Rename the column."
+                )
+
+        if not _COLUMN_NAME.fullmatch(name):
+            raise InputError(
+                f"{start} that cannot be a column's name. Rename it: a letter, then at most 63 "
+                "letters, digits, spaces, '-' or '_'."
+            )
+
+    def _convert(self, name: str, values: pa.Array, kind: Kind | None) -> pa.Array:
+        """Convert values to the kind of the table's column, or to the narrowest that fits all."""
+        if self.is_text:
+            kind = kind or _narrowest_kind(values)
+            first_wrong = parses_as(values, kind).index(False).as_py()
+            if first_wrong < 0:
+                return parse_texts(values, kind)
+            value = values[first_wrong].as_py()
+            problem = f", {self.row_name(first_wrong)}: the column {name!r} holds {value!r}"
         else:
-            wanted, own = held or _kind(values), _kind(values)
-            if own == wanted or (own, wanted) == ("int64", "float64"):
-                return values.cast(ARROW_TYPES[wanted])
-            found = f": the column {name!r} holds {KIND_NAMES[own]}"
+            own_kind = _kind_of(values)
+            kind = kind or own_kind
+            if own_kind == kind or (own_kind, kind) == ("int64", "float64"):
+                return values.cast(ARROW_TYPES[kind])
+            problem = f": the column {name!r} holds {KIND_NAMES[own_kind]}"
         raise InputError(
-            f"{self.file}{found}, but the collection keeps {KIND_NAMES[wanted]} there. Correct the file, or rename the "
-            "column."
+            f"{self.path}{problem}, but the collection keeps {KIND_NAMES[kind]} there. "
+            "Correct the file, or rename the column."
         )
 
 
-def _whole(column: pa.ChunkedArray) -> pa.Array:
-    """Return a column in one piece, a dictionary's values in the place of their numbers."""
-    whole = column.combine_chunks()
-    return whole.cast(whole.type.value_type) if pa.types.is_dictionary(whole.type) else whole
+def _check_unique(names: Sequence[str], path: Path) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(
+                f"{path} has the column {name!r} more than once. Rename one, or take it out."
+            )
 
 
-def _uris(keys: pa.Array, key: str, path: Path, where: Callable[[int], str]) -> list[str]:
-    """Return the uri that each row names, or tell which row names none or one that was there."""
-    folder = path.absolute().parent
-    rows: dict[str, int] = {}
+def _key_column(names: Sequence[str], path: Path) -> str:
+    """Return the name of the column that names the images."""
+    for key in _KEY_NAMES:
+        for name in names:
+            if name.casefold() == key:
+                return name
+    found = ", ".join(names) or "none"
+    raise InputError(
+        f"{path} has no column that names the images: it has {found}, and one must be called "
+        f"{', '.join(_KEY_NAMES[:-1])} or {_KEY_NAMES[-1]}. Commas separate the columns of a CSV."
+    )
+
+
+def _single_array(column: pa.ChunkedArray) -> pa.Array:
+    """Return a column as one array, with the values of a dictionary in place of their codes."""
+    array = column.combine_chunks()
+    if pa.types.is_dictionary(array.type):
+        return array.cast(array.type.value_type)
+    return array
+
+
+def _read_uris(keys: pa.Array, key: str, path: Path, row_name: _RowName) -> list[str]:
+    """Return the uri of each row. Every row must name one, and none may repeat."""
     if not pa.types.is_string(keys.type) and not pa.types.is_large_string(keys.type):
         raise InputError(
-            f"{path}: the column {key!r} is {keys.type}. Expected text: the paths of pictures."
+            f"{path}: the column {key!r} is {keys.type}. Expected text: the paths of images."
         )
+
+    folder = path.absolute().parent
+    rows: dict[str, int] = {}
     for row, name in enumerate(keys.to_pylist()):
+        place = f"{path}, {row_name(row)}: the column {key!r}"
         if not name:
-            raise InputError(
-                f"{path}, {where(row)}: the column {key!r} is empty. Name a picture, or remove the row."
-            )
+            raise InputError(f"{place} is empty. Name an image, or remove the row.")
         uri = resolve_uri(name, folder)
-        if rows.setdefault(uri, row) != row:
+        if uri in rows:
             raise InputError(
-                f"{path}, {where(row)}: the column {key!r} names {name!r}, which {where(rows[uri])} names too. "
+                f"{place} names {name!r}, which {row_name(rows[uri])} names too. "
                 "Keep one of the two."
             )
+        rows[uri] = row
     return list(rows)
 
 
-def _plain(column: pa.Array, name: str, path: Path) -> pa.Array:
-    """Return a column as one of the kinds that are kept; an empty text is no value."""
+def _storable(column: pa.Array, name: str, path: Path) -> pa.Array:
+    """Convert a column to one of the kinds that a table stores. Empty text becomes null."""
     try:
-        plain = to_known_kind(column)
+        converted = to_known_kind(column)
     except pa.ArrowException as error:
         raise InputError(
             f"{path}: the column {name!r} has a value that cannot be kept: {error}. Correct it."
         ) from error
-    if plain is None:
+    if converted is None:
         raise InputError(
-            f"{path}: the column {name!r} is {column.type}. Expected text, numbers, true or false, or times; "
-            "convert it, or take it out."
+            f"{path}: the column {name!r} is {column.type}. Expected text, numbers, true or false, "
+            "or times; convert it, or take it out."
         )
-    if plain.type == pa.string():
-        blank = pc.equal(pc.utf8_trim_whitespace(plain), "")
-        return pc.if_else(blank, pa.scalar(None, pa.string()), plain)
-    return plain
+    if converted.type == pa.string():
+        is_blank = pc.equal(pc.utf8_trim_whitespace(converted), "")
+        return pc.if_else(is_blank, pa.scalar(None, pa.string()), converted)
+    return converted
 
 
-def _narrowest(texts: pa.Array) -> Kind:
-    return next(kind for kind in ARROW_TYPES if pc.all(parses_as(texts, kind)).as_py())
+def _narrowest_kind(texts: pa.Array) -> Kind:
+    """Return the first kind, from the narrowest to text, that all values can be parsed as."""
+    for kind in ARROW_TYPES:
+        if pc.all(parses_as(texts, kind)).as_py():
+            return kind
+    raise AssertionError("every text can be parsed as text")
 
 
-def _kind(values: pa.Array) -> Kind:
-    return next(kind for kind, stored in ARROW_TYPES.items() if stored == values.type)
+def _kind_of(values: pa.Array) -> Kind:
+    for kind, arrow_type in ARROW_TYPES.items():
+        if arrow_type == values.type:
+            return kind
+    raise AssertionError(f"a column of {values.type} was not converted to a known kind")
 
 
-def _there(collection: Table, columns: list[str]) -> pa.Table:
-    """Return the uris of a collection's images, and some columns of metadata."""
-    fields = [
-        pa.field("uri", pa.string()),
-        *(pa.field(name, ARROW_TYPES[collection.metadata[name]]) for name in columns),
-    ]
-    batches = (batch.select(["uri", *columns]) for batch in collection.scan(["uri", *columns]))
-    arrays = [pa.Table.from_batches([batch]).cast(pa.schema(fields)) for batch in batches]
-    return pa.concat_tables([pa.schema(fields).empty_table(), *arrays])
+def _read_stored(table: Table, columns: list[str]) -> pa.Table:
+    """Return the uris of a table's images and some of their metadata columns."""
+    names = ["uri", *columns]
+    schema = pa.schema([pa.field("uri", pa.string())])
+    for name in columns:
+        arrow_type = ARROW_TYPES[table.metadata[name]]
+        schema = schema.append(pa.field(name, arrow_type))
+
+    parts = [schema.empty_table()]
+    for batch in table.scan(names):
+        part = pa.Table.from_batches([batch.select(names)])
+        parts.append(part.cast(schema))
+    return pa.concat_tables(parts)
 
 
-def _changed(rows: pa.Table, before: pa.Table) -> pa.Table:
-    """Return the rows of which a value is not what it was; a column that was not there was null."""
+def _changed_rows(rows: pa.Table, stored: pa.Table) -> pa.Table:
+    """Return the rows with a value that differs from the stored row at the same position."""
     changed = pa.array([False] * len(rows), pa.bool_())
     for name in rows.column_names:
-        old = before[name] if name in before.column_names else pa.nulls(len(rows), rows[name].type)
-        other = pc.fill_null(pc.not_equal(rows[name], old), False)
-        changed = pc.or_(changed, pc.or_(other, pc.xor(rows[name].is_valid(), old.is_valid())))
+        new = rows[name]
+        # A column that the table does not have yet is null everywhere.
+        is_stored = name in stored.column_names
+        old = stored[name] if is_stored else pa.nulls(len(rows), new.type)
+
+        # A comparison with null is null.
+        value_differs = pc.fill_null(pc.not_equal(new, old), False)
+        null_differs = pc.xor(new.is_valid(), old.is_valid())
+        differs = pc.or_(value_differs, null_differs)
+        changed = pc.or_(changed, differs)
     return rows.filter(changed)

@@ -1,14 +1,15 @@
-"""From Items to vectors: what is done in many threads, each file read and decoded once."""
+"""The work of indexing: read, hash, decode and embed images.
+
+A `Worker`, its `Task` objects and its results can be pickled, so an executor may send them to
+threads, processes or other machines.
+"""
 
 from __future__ import annotations
 
 import hashlib
-import threading
-from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby, takewhile
+from itertools import groupby
 
 import numpy as np
 import numpy.typing as npt
@@ -18,134 +19,300 @@ from lookalike.errors import ImageError
 from lookalike.models.cache import EmbedderCache
 from lookalike.store.diff import ContentIndex, ExistingRow
 from lookalike.tracing import span
-from lookalike.types import Item, Model
+from lookalike.types import Item, Model, VectorsF32
 
-__all__ = ["Work", "Worker", "in_order"]
+__all__ = [
+    "Failed",
+    "LoadedImage",
+    "Moved",
+    "New",
+    "Result",
+    "SameContent",
+    "Stale",
+    "Task",
+    "Updated",
+    "Worker",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """An image to work on, and the row that the table has for its uri."""
+
+    item: Item
+    existing: ExistingRow | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Embedded:
+    """The content of an image that was decoded and embedded.
+
+    Attributes
+    ----------
+    item, existing
+        The task.
+    sha256
+        The hash of the content.
+    size
+        Width and height in pixels, upright.
+    thumbnail
+        A JPEG.
+    vectors
+        For each Space, float32 ``[dim]``.
+    """
+
+    item: Item
+    existing: ExistingRow | None
+    sha256: bytes
+    size: tuple[int, int]
+    thumbnail: bytes
+    vectors: Mapping[str, VectorsF32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class New(_Embedded):
+    """An image at a uri that had none: an unknown uri, or one that failed before."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Updated(_Embedded):
+    """An image whose content replaces the content of its row."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Moved:
+    """An image whose content the table has in another row, as after a move or a copy of its file.
+
+    Attributes
+    ----------
+    item, existing
+        The task.
+    sha256
+        The hash of the content.
+    source_id
+        The id of the row to copy the content's values from.
+    """
+
+    item: Item
+    existing: ExistingRow | None
+    sha256: bytes
+    source_id: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SameContent:
+    """An image with the content of its row, but another stamp, another label, or missing Spaces.
+
+    Attributes
+    ----------
+    item, existing
+        The task.
+    sha256
+        The hash of the content.
+    vectors
+        For each missing Space, float32 ``[dim]``.
+    """
+
+    item: Item
+    existing: ExistingRow
+    sha256: bytes
+    vectors: Mapping[str, VectorsF32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Failed:
+    """A file that cannot be indexed. Its row becomes a failure.
+
+    Attributes
+    ----------
+    item, existing
+        The task.
+    reason
+        Why it failed.
+    readable
+        Whether its bytes were read. An unreadable file is tried again by every run.
+    """
+
+    item: Item
+    existing: ExistingRow | None
+    reason: str
+    readable: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stale:
+    """A file that cannot be read for now. Its row keeps the last good vectors."""
+
+    item: Item
+    existing: ExistingRow
+    reason: str
+
+
+Result = New | Updated | Moved | SameContent | Failed | Stale
 
 
 @dataclass(slots=True)
-class Work:
-    """One image on its way: from an Item to what is written of it."""
+class LoadedImage:
+    """An image between reading and embedding.
 
-    item: Item
-    known: ExistingRow | None
+    Attributes
+    ----------
+    task
+        The image to work on.
+    spaces
+        The Spaces that need a vector.
+    sha256
+        The hash of the content; None if it could not be read.
+    source_id
+        The row that has the same content under another uri.
+    size, thumbnail
+        Width and height, and a JPEG.
+    inputs
+        For each Space, the input of its network: uint8 ``[height, width, 3]``.
+    vectors
+        For each Space, float32 ``[dim]``.
+    error
+        Why the image failed.
+    """
+
+    task: Task
     spaces: tuple[str, ...]
     sha256: bytes | None = None
+    source_id: int | None = None
     size: tuple[int, int] = (0, 0)
     thumbnail: bytes = b""
-    prepared: dict[str, npt.NDArray[np.uint8]] = field(default_factory=dict)
-    vectors: dict[str, npt.NDArray[np.float32]] = field(default_factory=dict)
-    reused: int | None = None
+    inputs: dict[str, npt.NDArray[np.uint8]] = field(default_factory=dict)
+    vectors: dict[str, VectorsF32] = field(default_factory=dict)
     error: str | None = None
 
-    @property
-    def same_content(self) -> bool:
-        """Whether the file holds what it held: only its stamp, its label or its Spaces are new."""
-        return (
-            self.known is not None and self.sha256 is not None and self.sha256 == self.known.sha256
-        )
+    def has_content_of(self, row: ExistingRow | None) -> bool:
+        """Return whether the content was read and is that of a row."""
+        return row is not None and self.sha256 is not None and self.sha256 == row.sha256
 
-    @property
-    def kind(self) -> tuple[str, tuple[str, ...]]:
-        """What is written of it, and for which Spaces; works of one kind go into one commit."""
+    def result(self) -> Result:
+        """Return the image in its final form."""
+        item = self.task.item
+        existing = self.task.existing
+        had_image = existing is not None and existing.sha256 is not None
+
         if self.error is not None:
-            keeps = self.known is not None and self.known.sha256 is not None
-            return (
-                "stale" if keeps and (self.sha256 is None or self.same_content) else "failed"
-            ), ()
-        if self.reused is not None:
-            # A uri that is known keeps its own metadata; a new one takes over that of its content.
-            return ("reused" if self.known is None else "replaced"), ()
-        return ("same" if self.same_content else "fresh"), self.spaces
+            readable = self.sha256 is not None
+            is_unchanged = not readable or self.has_content_of(existing)
+            if existing is not None and had_image and is_unchanged:
+                return Stale(item, existing, self.error)
+            return Failed(item, existing, self.error, readable)
+
+        assert self.sha256 is not None  # noqa: S101 (for the type checker)
+        if self.source_id is not None:
+            return Moved(item, existing, self.sha256, self.source_id)
+        if existing is not None and self.has_content_of(existing):
+            return SameContent(item, existing, self.sha256, self.vectors)
+        kind = Updated if had_image else New
+        return kind(item, existing, self.sha256, self.size, self.thumbnail, self.vectors)
+
+
+def _never() -> bool:
+    return False
 
 
 class Worker:
-    """Read, hash and, unless the content is known, decode, prepare and embed: what each thread does with its share.
+    """Turns tasks into results: reads and hashes a file and, if its content is new, embeds it.
 
-    A thread does all of it by itself: while one waits for a file or decodes, another computes, and none waits for all.
-    Once `stop` was called, shares come back with only those works that had been begun.
+    One call does all the steps for its tasks. Calls in parallel threads overlap reading, decoding
+    and inference, and none waits for another.
+
+    Parameters
+    ----------
+    models
+        The Model of each Space to fill.
+    contents
+        The contents that the table has, with all their vectors. It is sent to another process once
+        with the Worker, so looking up a content needs no message.
+    max_pixels
+        Images with more pixels fail.
+    embedders
+        Loaded models to share with other objects of this process. A pickled Worker leaves them
+        behind and loads its own.
     """
 
     def __init__(
         self,
-        models: dict[str, Model],
+        models: Mapping[str, Model],
         contents: ContentIndex,
         max_pixels: int,
-        networks: EmbedderCache,
+        embedders: EmbedderCache | None = None,
     ) -> None:
-        self._models = models
+        self._models = dict(models)
         self._contents = contents
         self._max_pixels = max_pixels
-        self._least = {name: imaging.least_side(model) for name, model in models.items()}
-        self._stopped = threading.Event()
-        self._networks = networks
+        self._embedders = embedders or EmbedderCache()
 
-    def __call__(self, works: list[Work]) -> list[Work]:
-        """Fill in some works; a bad image is an error in its own, never an exception."""
-        begun = []
-        for work in takewhile(lambda _: not self._stopped.is_set(), works):
-            self.load(work)
-            begun.append(work)
-        for name, model in self._models.items():
-            these = [work for work in begun if name in work.prepared]
-            if these:
-                network = self._networks.get(model)
-                with span(f"embed {name}"):
-                    vectors = network.embed(np.stack([work.prepared.pop(name) for work in these]))
-                for work, vector in zip(these, vectors, strict=True):
-                    work.vectors[name] = vector
-        return begun
+    def __reduce__(self) -> tuple[type[Worker], tuple[object, ...]]:
+        return Worker, (self._models, self._contents, self._max_pixels)
 
-    def stop(self) -> None:
-        """Begin no further work."""
-        self._stopped.set()
+    def __call__(
+        self, tasks: Sequence[Task], is_stopped: Callable[[], bool] = _never
+    ) -> list[Result]:
+        """Return the results of some tasks, in their order.
 
-    def load(self, work: Work) -> None:
-        """Do all but the embedding of one image."""
+        A bad image is a result of its own, never an exception. Once `is_stopped` returns True, no
+        further task begins, and the results are those of the tasks before.
+        """
+        images = []
+        for task in tasks:
+            if is_stopped():
+                break
+            images.append(self.load(task))
+        self._embed(images)
+        return [image.result() for image in images]
+
+    def load(self, task: Task) -> LoadedImage:
+        """Do all but the embedding of an image."""
+        image = LoadedImage(task, tuple(self._models))
         try:
-            data = work.item.read()
-            work.sha256 = hashlib.sha256(data).digest()
-            if work.same_content and work.known is not None:
-                work.spaces = tuple(name for name in work.spaces if name not in work.known.spaces)
+            data = task.item.read()
+            image.sha256 = hashlib.sha256(data).digest()
+            existing = task.existing
+            if existing is not None and image.has_content_of(existing):
+                missing = [name for name in image.spaces if name not in existing.spaces]
+                image.spaces = tuple(missing)
             else:
-                work.reused = self._contents.find(work.sha256)
-            if work.spaces and work.reused is None:
-                self._decode(work, data)
+                image.source_id = self._contents.find(image.sha256)
+            if image.spaces and image.source_id is None:
+                self._decode(image, data)
         except OSError as error:
-            work.error = f"cannot be read: {error.strerror or error}"
+            image.error = f"cannot be read: {error.strerror or error}"
         except ImageError as error:
-            work.error = str(error)
+            image.error = str(error)
+        return image
 
-    def _decode(self, work: Work, data: bytes) -> None:
+    def _decode(self, image: LoadedImage, data: bytes) -> None:
+        """Decode an image for the networks that need its vectors."""
+
+        def least_side(space: str) -> int:
+            return imaging.least_side(self._models[space])
+
+        # A network with a very large input has a decode of its own. Otherwise, the vectors of a
+        # Space would depend on the other Spaces of the table.
+        ordered = sorted(image.spaces, key=least_side)
         with span("decode and prepare"):
-            # Networks that take very many pixels have a decode of their own, so that no vector hangs on the others.
-            least_of = self._least.__getitem__
-            for least, names in groupby(sorted(work.spaces, key=least_of), key=least_of):
-                image, work.size = imaging.decode_small(
+            for least, names in groupby(ordered, key=least_side):
+                rgb, image.size = imaging.decode_small(
                     data, least=least, max_pixels=self._max_pixels
                 )
-                work.prepared |= {
-                    name: imaging.prepare(image, self._models[name]) for name in names
-                }
-                work.thumbnail = imaging.thumbnail(image)
+                for name in names:
+                    image.inputs[name] = imaging.prepare(rgb, self._models[name])
+                image.thumbnail = imaging.thumbnail(rgb)
 
-
-def in_order(
-    pool: ThreadPoolExecutor,
-    shares: Iterator[tuple[Worker, list[Work]]],
-    waiting: deque[Future[list[Work]]],
-    window: int,
-) -> Iterator[list[Work]]:
-    """Yield the finished shares in their order; at most `window` are in `waiting`, where an interrupt leaves them."""
-    for worker, works in shares:
-        waiting.append(pool.submit(worker, works))
-        if len(waiting) >= window:
-            yield _first(waiting)
-    while waiting:
-        yield _first(waiting)
-
-
-def _first(waiting: deque[Future[list[Work]]]) -> list[Work]:
-    works = waiting[0].result()
-    waiting.popleft()
-    return works
+    def _embed(self, images: Sequence[LoadedImage]) -> None:
+        """Fill in the vectors of loaded images, one batch for each Space."""
+        for name, model in self._models.items():
+            waiting = [image for image in images if name in image.inputs]
+            if not waiting:
+                continue
+            embedder = self._embedders.get(model)
+            with span(f"embed {name}"):
+                batch = np.stack([image.inputs.pop(name) for image in waiting])
+                vectors = embedder.embed(batch)
+            for image, vector in zip(waiting, vectors, strict=True):
+                image.vectors[name] = vector

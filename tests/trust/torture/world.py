@@ -28,7 +28,7 @@ BY_FEW = [
     sys.executable,
     "-c",
     "import sys, lookalike; lookalike.index(sys.argv[1], sys.argv[2], models=sys.argv[3:], "
-    "settings=lookalike.indexing.run.Settings(batch=4, commit_rows=16))",
+    "settings=lookalike.indexing.run.IndexSettings(batch=4, commit_rows=16))",
 ]
 SAMPLE = [sys.executable, "-c", "import sys, pathlib, lookalike.datasets.sample as s; "
           "s.write_sample(pathlib.Path(sys.argv[1]), per_class=3)"]  # fmt: skip

@@ -13,8 +13,8 @@ from lookalike.cli.command import CollectionOption, JsonOption, command, store_i
 from lookalike.cli.progress import progress_bar
 
 if TYPE_CHECKING:
-    from lookalike.indexing.metadata import Described
-    from lookalike.indexing.run import Report
+    from lookalike.indexing.metadata import MetadataReport
+    from lookalike.indexing.run import IndexReport
 
 _COUNTS = ("added", "updated", "moved", "removed", "unchanged", "failed")
 _MAX_UNMATCHED = 5
@@ -85,11 +85,11 @@ def index_command(
     """
     with store_imported():
         from lookalike.collection import default_path, index
-        from lookalike.indexing.run import Settings
+        from lookalike.indexing.run import IndexSettings
         from lookalike.sources import LocalSource
 
     path = collection or default_path()
-    settings = Settings(max_pixels=round(max_megapixels * 1e6), retry_failures=retry_failures)
+    settings = IndexSettings(max_pixels=round(max_megapixels * 1e6), retry_failures=retry_failures)
     source = LocalSource(paths, labels=labels, hidden=hidden)
 
     # The last image is followed by a sweep and, in a large collection, by the update of its index.
@@ -112,7 +112,7 @@ def index_command(
         raise typer.Exit(1)
 
 
-def _print_index_report(report: Report, collection: str) -> None:
+def _print_index_report(report: IndexReport, collection: str) -> None:
     counts = report.to_dict()
     changes = [f"{counts[name]:,} {name}" for name in _COUNTS if counts[name]]
     images = (output.plural(report.images, "image"), "bold")
@@ -129,7 +129,7 @@ def _print_index_report(report: Report, collection: str) -> None:
         _print_failures(report)
 
 
-def _print_metadata_report(report: Described) -> None:
+def _print_metadata_report(report: MetadataReport) -> None:
     if report.images:
         changed = f"{report.changed:,}" if report.changed else "none"
         message = (
@@ -147,7 +147,7 @@ def _print_metadata_report(report: Described) -> None:
         output.print_list(report.unmatched, most=_MAX_UNMATCHED)
 
 
-def _print_failures(report: Report) -> None:
+def _print_failures(report: IndexReport) -> None:
     output.say(Text(f"{output.plural(report.failed, 'file')} could not be indexed:", "yellow"))
     lines = [f"{uri}: {reason}" for uri, reason in report.failures]
     output.print_list(lines)

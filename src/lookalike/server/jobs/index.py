@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 import lookalike
-from lookalike.indexing.run import Settings
+from lookalike.indexing.run import IndexSettings
 from lookalike.io.processors import cores
 from lookalike.server.jobs.queue import Job, JobWork
 from lookalike.server.openapi import problem_responses
@@ -51,7 +51,7 @@ class IndexJob:
             )
         root = roots[body.root]
         # One core is left to searches.
-        settings = Settings(threads=max(1, cores() - 1))
+        settings = IndexSettings(threads=max(1, cores() - 1))
 
         def work(job: Job) -> dict[str, Any]:
             report = lookalike.index(

@@ -1,0 +1,100 @@
+"""Executors: where and how the work of indexing is done."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Protocol
+
+from lookalike.indexing.worker import Result, Task, Worker
+from lookalike.io.processors import cores
+
+__all__ = ["Executor", "ThreadExecutor"]
+
+
+class Executor(Protocol):
+    """Runs a Worker on the tasks of an index run.
+
+    Tasks come in chunks of any size. An executor reads the next chunk only when it can soon begin
+    with it, so that memory stays flat however large the source is.
+    """
+
+    def run(self, worker: Worker, chunks: Iterable[Sequence[Task]]) -> Iterator[list[Result]]:
+        """Yield the results of all tasks in lists of any size."""
+        ...
+
+    def stop(self) -> list[Result]:
+        """Begin no further task, wait for those in progress, and return the results not yielded.
+
+        It is called at most once a run, when the run is interrupted or an error ends it.
+        """
+        ...
+
+
+class ThreadExecutor:
+    """Runs a Worker in the threads of this process; results come in the order of the tasks.
+
+    Parameters
+    ----------
+    threads
+        The number of threads; 0 for one per core.
+    batch
+        The most tasks that a thread takes at once.
+    """
+
+    def __init__(self, threads: int = 0, batch: int = 16) -> None:
+        self._threads = threads or cores()
+        self._batch = batch
+        # Batches in progress or waiting. Two per thread keep all threads busy while the main thread
+        # looks up a chunk or commits.
+        self._window = 2 * self._threads
+        self._pool: ThreadPoolExecutor | None = None
+        self._pending: deque[Future[list[Result]]] = deque()
+        self._stopped = threading.Event()
+
+    def run(self, worker: Worker, chunks: Iterable[Sequence[Task]]) -> Iterator[list[Result]]:
+        """Yield the results of each batch of tasks, in their order."""
+        self._pool = ThreadPoolExecutor(self._threads, "index")
+        self._pending.clear()
+        self._stopped.clear()
+
+        for chunk in chunks:
+            for batch in self._split(chunk):
+                future = self._pool.submit(worker, batch, self._stopped.is_set)
+                self._pending.append(future)
+                if len(self._pending) >= self._window:
+                    yield self._next_results()
+        while self._pending:
+            yield self._next_results()
+        self._pool.shutdown()
+
+    def stop(self) -> list[Result]:
+        """Let each thread finish its current image, and return the results not yielded yet."""
+        if self._pool is None:
+            return []
+        self._stopped.set()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+        results = []
+        for future in self._pending:
+            if not future.cancelled() and future.exception() is None:
+                results += future.result()
+        self._pending.clear()
+        return results
+
+    def _split(self, chunk: Sequence[Task]) -> Iterator[Sequence[Task]]:
+        """Yield batches that get smaller towards the end, so that no thread is left working alone."""
+        start = 0
+        while start < len(chunk):
+            remaining = len(chunk) - start
+            size = max(1, min(self._batch, remaining // self._window))
+            yield chunk[start : start + size]
+            start += size
+
+    def _next_results(self) -> list[Result]:
+        # Removed after the wait, so that an interrupt of the wait leaves the results to `stop`.
+        results = self._pending[0].result()
+        self._pending.popleft()
+        return results

@@ -1,0 +1,164 @@
+"""The plan of an index run: the images that need work, and the rows to remove afterwards."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+
+from lookalike.errors import SourceError
+from lookalike.indexing.worker import Task
+from lookalike.sources import Source
+from lookalike.store.table import Table
+from lookalike.tracing import span
+from lookalike.types import Ids
+
+__all__ = ["Plan", "Sweep"]
+
+# Items per look-up in the table.
+_CHUNK_SIZE = 1024
+
+
+@dataclass(slots=True)
+class Sweep:
+    """The rows that a sweep removed.
+
+    Attributes
+    ----------
+    moved
+        Images whose content is in the table under a new uri.
+    removed
+        The other images.
+    """
+
+    moved: int = 0
+    removed: int = 0
+
+
+class Plan:
+    """Compares the images of a source with the rows of a table.
+
+    Parameters
+    ----------
+    table
+        The table to bring up to date.
+    source
+        The images.
+    spaces
+        The Spaces that each image must have.
+    retry_failures
+        Whether to include unchanged files that failed before.
+    progress
+        Called with the number of images that need no work.
+
+    Attributes
+    ----------
+    unchanged, failed
+        The numbers of images and of failures that need no work.
+    """
+
+    def __init__(
+        self,
+        table: Table,
+        source: Source,
+        spaces: Collection[str],
+        *,
+        retry_failures: bool,
+        progress: Callable[[int], None],
+    ) -> None:
+        self.unchanged = 0
+        self.failed = 0
+        self._table = table
+        self._source = source
+        self._spaces = spaces
+        self._retry_failures = retry_failures
+        self._progress = progress
+        self._ids_before = {root: self._ids_below(root) for root in source.roots}
+        self._seen_ids: list[Ids] = []
+
+    def chunks(self) -> Iterator[list[Task]]:
+        """Yield the images that need work, by chunks; one look-up in the table for each chunk."""
+        items = iter(self._source)
+        while chunk := list(islice(items, _CHUNK_SIZE)):
+            with span("look up rows"):
+                self._table.refresh()
+                diff = self._table.diff(
+                    chunk, spaces=self._spaces, retry_failures=self._retry_failures
+                )
+            self._seen_ids.append(diff.seen_ids)
+            self.unchanged += diff.unchanged
+            self.failed += diff.failed
+            self._progress(len(chunk) - len(diff.work))
+            if diff.work:
+                yield [Task(item, existing) for item, existing in diff.work]
+
+    def sweep(self, new_contents: Counter[bytes]) -> Sweep:
+        """Remove the rows below each root that was read to its end and that the scan did not meet.
+
+        Parameters
+        ----------
+        new_contents
+            The hashes of the images that this run added. A removed row with one of them is a move.
+
+        Raises
+        ------
+        SourceError
+            If a root that had rows has no images now. Its rows stay.
+        """
+        unreachable = [self._ids_below(prefix) for prefix in self._source.unreachable()]
+        seen = np.concatenate([np.empty(0, np.int64), *self._seen_ids, *unreachable])
+        # Each removed row uses up one new image with its content.
+        unmatched = Counter(new_contents)
+        sweep = Sweep()
+        empty_roots = []
+        for root, image_count in self._source.completed().items():
+            ids = self._ids_before[root]
+            if image_count == 0 and len(ids):
+                empty_roots.append(root)
+            else:
+                self._remove_missing(root, np.setdiff1d(ids, seen), unmatched, sweep)
+        if empty_roots:
+            raise self._empty_root_error(empty_roots[0])
+        return sweep
+
+    def _ids_below(self, root: str) -> Ids:
+        return self._table.ids_under(self._source.prefixes(root))
+
+    def _remove_missing(
+        self, root: str, ids: Ids, new_contents: Counter[bytes], sweep: Sweep
+    ) -> None:
+        """Remove rows that the scan did not meet, unless their file exists (a hidden one may)."""
+        if not len(ids):
+            return
+        with self._table.write_lock():
+            # Another process may have removed some of them.
+            ids = np.intersect1d(ids, self._ids_below(root))
+            rows = self._table.take(ids, ["uri", "sha256"])
+            uris = rows["uri"].to_pylist()
+            hashes = rows["sha256"].to_pylist()
+
+            removed_ids = []
+            for row_id, uri, sha256 in zip(ids, uris, hashes, strict=True):
+                is_image = sha256 is not None
+                if is_image and self._source.exists(uri):
+                    continue
+                removed_ids.append(row_id)
+                if not is_image:
+                    continue
+                if new_contents[sha256] > 0:
+                    new_contents[sha256] -= 1
+                    sweep.moved += 1
+                else:
+                    sweep.removed += 1
+            self._table.delete(np.array(removed_ids, np.int64))
+
+    def _empty_root_error(self, root: str) -> SourceError:
+        count = len(self._ids_before[root])
+        return SourceError(
+            f"{root} holds no images now, but the collection has {count} from it; "
+            "none was removed. If its drive is not mounted, mount it. If they are really gone: "
+            f"lookalike remove {root} -c {self._table.path}"
+        )

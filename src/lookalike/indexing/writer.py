@@ -1,0 +1,214 @@
+"""Write results of indexing to a table: few commits, and none that undoes another process's."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from lookalike.indexing.worker import (
+    Failed,
+    Moved,
+    New,
+    Result,
+    SameContent,
+    Stale,
+    Updated,
+)
+from lookalike.store.diff import ExistingRow, is_up_to_date
+from lookalike.store.table import Table
+from lookalike.store.view import View
+from lookalike.tracing import span
+from lookalike.types import VectorsF32
+
+__all__ = ["Writer"]
+
+
+class Writer:
+    """Collects results, and commits them when there are enough or enough time has passed.
+
+    Parameters
+    ----------
+    table
+        The table to write to.
+    before
+        The table before the run's first commit. Values of moved images are copied from it: by the
+        time of a later commit, the row to copy from may have another content.
+    spaces
+        The Spaces that the run fills. Another process may add Spaces meanwhile; it also fills them.
+    commit_rows, commit_seconds
+        The number of results, and the time since the last commit, after which to commit.
+    """
+
+    def __init__(
+        self,
+        table: Table,
+        before: View,
+        spaces: Iterable[str],
+        *,
+        commit_rows: int,
+        commit_seconds: float,
+    ) -> None:
+        self._table = table
+        self._before = before
+        self._spaces = frozenset(spaces)
+        self._commit_rows = commit_rows
+        self._commit_seconds = commit_seconds
+        self._results: list[Result] = []
+        self._last_commit = time.monotonic()
+
+    def add(self, results: Sequence[Result]) -> None:
+        """Take results, and commit if it is time to."""
+        self._results += results
+        waited = time.monotonic() - self._last_commit
+        if len(self._results) >= self._commit_rows or waited >= self._commit_seconds:
+            self.commit()
+
+    def commit(self) -> None:
+        """Write all results: one commit per kind of result, for most runs one in total."""
+        if self._results:
+            with span("commit"), self._table.write_lock():
+                self._write(self._without_conflicts())
+            self._results.clear()
+        self._last_commit = time.monotonic()
+
+    def _without_conflicts(self) -> list[Result]:
+        """Return the results adapted to the changes of other processes since the look-up."""
+        uris = [result.item.uri for result in self._results]
+        rows = self._table.existing_rows(uris)
+        current = []
+        for result in self._results:
+            row = rows.get(result.item.uri)
+            adapted = result if row == result.existing else self._rebase(result, row)
+            if adapted is not None:
+                current.append(adapted)
+        return current
+
+    def _rebase(self, result: Result, row: ExistingRow | None) -> Result | None:
+        """Return a result for a row that another process changed, or None to drop the result.
+
+        If the row has other content than was read here, one of the two is older, and the next run
+        will see which. If it has the same content, the result adds to it.
+        """
+        if row is None or isinstance(result, Failed | Stale):
+            return None
+        if row.sha256 != result.sha256 or is_up_to_date(result.item, row, self._spaces):
+            return None
+        if isinstance(result, Moved | SameContent):
+            return replace(result, existing=row)
+        return SameContent(result.item, row, result.sha256, result.vectors)
+
+    def _write(self, results: Sequence[Result]) -> None:
+        failed: list[Failed] = []
+        stale: list[Stale] = []
+        embedded: list[New | Updated] = []
+        moved_to_new_uri: list[Moved] = []
+        moved_to_known_uri: list[Moved] = []
+        same: dict[tuple[str, ...], list[SameContent]] = defaultdict(list)
+        for result in results:
+            if isinstance(result, Failed):
+                failed.append(result)
+            elif isinstance(result, Stale):
+                stale.append(result)
+            elif isinstance(result, New | Updated):
+                embedded.append(result)
+            elif isinstance(result, SameContent):
+                same[tuple(result.vectors)].append(result)
+            elif result.existing is None:
+                moved_to_new_uri.append(result)
+            else:
+                moved_to_known_uri.append(result)
+
+        self._write_failed(failed)
+        self._write_stale(stale)
+        self._write_embedded(embedded)
+        # A known uri keeps its own metadata; a new one takes over the metadata of its content.
+        self._write_moved(moved_to_known_uri, with_metadata=False)
+        self._write_moved(moved_to_new_uri, with_metadata=True)
+        for spaces, group in same.items():
+            self._write_same_content(group, spaces)
+
+    def _write_failed(self, results: Sequence[Failed]) -> None:
+        columns = _item_columns(results)
+        columns["error"] = [result.reason for result in results]
+        # A file that could not be read keeps no stamp, so that the next run tries it again.
+        for name in ("size", "mtime_ns"):
+            columns[name] = [
+                value if result.readable else -1
+                for value, result in zip(columns[name], results, strict=True)
+            ]
+        self._upsert(columns, replace_rows=True)
+
+    def _write_stale(self, results: Sequence[Stale]) -> None:
+        columns = {
+            "uri": [result.item.uri for result in results],
+            "error": [result.reason for result in results],
+        }
+        self._upsert(columns, replace_rows=False)
+
+    def _write_embedded(self, results: Sequence[New | Updated]) -> None:
+        columns = _item_columns(results)
+        columns["sha256"] = [result.sha256 for result in results]
+        columns["width"] = [result.size[0] for result in results]
+        columns["height"] = [result.size[1] for result in results]
+        columns["thumbnail"] = [result.thumbnail for result in results]
+        # All results of a run have the same new Spaces.
+        order = list(self._table.models)
+        columns["spaces"] = [_ordered(result.vectors, order) for result in results]
+        if results:
+            columns |= _vector_columns(results, tuple(results[0].vectors))
+        self._upsert(columns, replace_rows=True)
+
+    def _write_moved(self, results: Sequence[Moved], *, with_metadata: bool) -> None:
+        columns = _item_columns(results)
+        columns["sha256"] = [result.sha256 for result in results]
+        names = ["width", "height", "thumbnail", "spaces", *self._before.models]
+        if with_metadata:
+            names += self._before.metadata
+        if results:
+            rows = self._before.take([result.source_id for result in results], names)
+            columns |= {name: rows[name] for name in names}
+        self._upsert(columns, replace_rows=True)
+
+    def _write_same_content(
+        self, results: Sequence[SameContent], new_spaces: tuple[str, ...]
+    ) -> None:
+        columns = _item_columns(results)
+        if new_spaces:
+            order = list(self._table.models)
+            columns["spaces"] = [
+                _ordered(result.existing.spaces.union(new_spaces), order) for result in results
+            ]
+            columns |= _vector_columns(results, new_spaces)
+        self._upsert(columns, replace_rows=False)
+
+    def _upsert(self, columns: Mapping[str, Any], *, replace_rows: bool) -> None:
+        if columns["uri"]:
+            self._table.upsert(columns, replace=replace_rows)
+
+
+def _item_columns(results: Sequence[Result]) -> dict[str, Any]:
+    """Return the columns that an Item fills, for rows without an error."""
+    items = [result.item for result in results]
+    return {
+        "uri": [item.uri for item in items],
+        "size": [item.size for item in items],
+        "mtime_ns": [item.mtime_ns for item in items],
+        "label": [item.label for item in items],
+        "error": [None for _ in items],
+    }
+
+
+def _ordered(spaces: Container[str], order: Sequence[str]) -> list[str]:
+    return [name for name in order if name in spaces]
+
+
+def _vector_columns(
+    results: Sequence[New | Updated | SameContent], spaces: Sequence[str]
+) -> dict[str, VectorsF32]:
+    """Return the vectors of each Space: float32 ``[n, dim]``."""
+    return {name: np.stack([result.vectors[name] for result in results]) for name in spaces}
