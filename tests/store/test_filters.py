@@ -393,12 +393,12 @@ def test_and_binds_tighter_than_or_and_not_tighter_than_and(collection):
         ("width = 1; drop", ["character 10, before ; drop"]),
         ("n = 9223372036854775808", ["too large; expected at most 9,223,372,036,854,775,807"]),
         ("rating > 1e999", ["too large"]),
-        ("mtime > 'yesterday'", ["'yesterday' is no time", "'2024-05-31'"]),
+        ("mtime > 'yesterday'", ["'yesterday' is not a time", "'2024-05-31'"]),
         ("taken > 2024", ["taken holds times", "'2024-05-31T18:30:00+02:00'"]),
         ("(" * 17 + "width = 1" + ")" * 17, ["character 18", "deeper than 16 levels"]),
         ("not " * 17 + "width = 1", ["deeper than 16 levels"]),
         ("width = 1 or " * 1000 + "width = 1", ["13,009 characters; expected at most 10,000"]),
-        ("label = '\udcff'", ["no Unicode character"]),
+        ("label = '\udcff'", ["an invalid Unicode character"]),
     ],
 )
 def test_each_error_shows_the_place_and_what_was_expected(collection, text, words):

@@ -1,4 +1,4 @@
-"""Back up a collection and restore it: complete copies of one version, verified before they are published."""
+"""Back up and restore a collection: copies of one version, checked before they are published."""
 
 from __future__ import annotations
 
@@ -51,11 +51,12 @@ def backup(
     *,
     progress: copies.ByteProgress | None = None,
 ) -> BackupReport:
-    """Copy the newest version of a collection and its maps to a folder, or update an earlier backup there.
+    """Copy the newest version of a collection and its maps, or update an earlier backup.
 
-    Other processes may read and write the collection meanwhile. Files that the earlier backup already has are not
-    copied again. The copy is checked as `lookalike.check` does before it replaces the earlier backup. A process
-    killed at any moment leaves one of the two, complete. A backup is a collection: it can be opened and searched.
+    Other processes may read and write the collection meanwhile. Files that the earlier backup
+    already has are not copied again. The copy is checked as `lookalike.check` does before it
+    replaces the earlier backup. A process killed at any moment leaves one of the two, complete. A
+    backup is a collection: it can be opened and searched.
 
     Parameters
     ----------
@@ -69,8 +70,8 @@ def backup(
     Raises
     ------
     CollectionError
-        If the collection cannot be read or is damaged, if the folder holds anything but a backup of it, or if
-        the folder cannot be written.
+        If the collection cannot be read or is damaged, if the folder holds anything but a backup of
+        it, or if the folder cannot be written.
     """
     start = time.perf_counter()
     source = Table.open(table.path)
@@ -86,7 +87,7 @@ def restore(
     *,
     progress: copies.ByteProgress | None = None,
 ) -> BackupReport:
-    """Make a collection from a backup, or from any other collection: a copy of its newest version and its maps.
+    """Make a collection from the newest version and the maps of a backup or another collection.
 
     Parameters
     ----------
@@ -100,7 +101,8 @@ def restore(
     Raises
     ------
     CollectionError
-        If the backup does not exist or is damaged, or if the folder is not empty or cannot be written.
+        If the backup does not exist or is damaged, or if the folder is not empty or cannot be
+        written.
     """
     start = time.perf_counter()
     opened = Table.open(source)
@@ -147,7 +149,10 @@ def _copy(
 def _earlier_backup(
     source: Table, target: Location, source_folder: str
 ) -> copies.BackupRecord | None:
-    """Return the record of the earlier backup in a folder, or None for a free folder; refuse anything else."""
+    """Return the record of the earlier backup in a folder, or None for a free folder.
+
+    Anything else in the folder raises a `CollectionError`.
+    """
     if _is_free(target):
         return None
     record = copies.read_record(target.path)

@@ -1,4 +1,4 @@
-"""Check a collection: read all of it, and compare it with itself, its models and its image files."""
+"""Check a collection: read all of it, and compare it with its models and image files."""
 
 from __future__ import annotations
 
@@ -28,10 +28,11 @@ def check(
 ) -> CheckReport:
     """Check a collection at its newest version, without changing it.
 
-    Every column of every row is read. Uris and ids are unique. Each row is an image with a thumbnail that can be
-    decoded, or a failure with its reason. It has exactly the vectors that it claims, finite and of unit length where
-    its model makes them so. The indices find the rows. The maps can be read. Each Space's model is the one that
-    filled it, if its weights are on this computer; none are downloaded. Memory grows by 16 bytes a row.
+    Every column of every row is read. Uris and ids are unique. Each row is an image with a
+    thumbnail that can be decoded, or a failure with its reason. It has exactly the vectors that it
+    claims, finite and of unit length where its model makes them so. The indices find the rows. The
+    maps can be read. Each Space's model is the one that filled it, if its weights are on this
+    computer; none are downloaded. Memory grows by 16 bytes a row.
 
     Parameters
     ----------
@@ -59,7 +60,7 @@ def check(
 def check_rows(
     table: Table, *, files: bool = False, progress: Callable[[int, int], None] | None = None
 ) -> CheckReport:
-    """Check all that `check` does except the models, which belong to the computer and not to the collection."""
+    """Check everything except the models, which belong to the computer, not the collection."""
     outcomes: dict[str, int] | None = None
     if files:
         outcomes = dict.fromkeys(OUTCOMES, 0)
@@ -89,12 +90,15 @@ def _check_versions(table: Table, report: CheckReport) -> None:
     reason = inspection.unreadable_version(table)
     if reason is not None:
         what = f"An older version cannot be read ({reason}), so no old version can be removed."
-        remedy = f"Make a copy, which holds the newest version alone: lookalike restore {table.path} -c NEW"
+        remedy = (
+            "Make a copy, which holds the newest version alone: "
+            f"lookalike restore {table.path} -c NEW"
+        )
         report.add(Fault(what, remedy))
 
 
 def _check_model(model: Model, report: CheckReport) -> None:
-    """Load a Space's model if its weights are on this computer; its graph must be the one that filled the Space."""
+    """Load a Space's model if its weights are here; its graph must have filled the Space."""
     if model.architecture == "pixels":
         return
     try:

@@ -45,7 +45,7 @@ class Fault:
     Attributes
     ----------
     what, remedy
-        What is wrong, and what to do about it: a sentence each.
+        The problem and its remedy, a sentence each.
     uri, id
         The row, if the fault is of one row.
     """
@@ -77,15 +77,15 @@ class CheckReport:
     spaces
         The number of vectors in each Space.
     maps
-        For each stored map its Space and method, its number of rows, and how many of these are no longer in the
-        collection (``gone``); the next request for the map removes them.
+        For each stored map its Space and method, its number of rows, and how many of these are no
+        longer in the collection (``gone``); the next request for the map removes them.
     faults, found
         The faults, at most a thousand of them, and their number in all.
     unchecked
         What could not be checked on this computer, and why.
     files, differing
-        With `files`: how many image files are ``same``, ``missing``, ``changed`` or ``unreadable``, and the first
-        thousand that are not the same. These are not faults of the collection.
+        With `files`: how many image files are ``same``, ``missing``, ``changed`` or ``unreadable``,
+        and the first thousand that are not the same. These are not faults of the collection.
     seconds
         The duration.
     """
@@ -176,7 +176,7 @@ class RowChecker:
             self._ids.append(unreadable.ids)
 
     def check(self, batch: pa.RecordBatch) -> None:
-        """Check some rows; a column that cannot be read is absent, and checks that need it are skipped."""
+        """Check some rows; an absent column cannot be read, and checks that need it are skipped."""
         names = set(batch.schema.names)
         ids = batch["_rowid"].to_numpy().astype(np.int64)
         self._ids.append(ids)
@@ -202,7 +202,7 @@ class RowChecker:
             self._check_files(uris, batch["sha256"].to_pylist(), batch["error"].to_pylist())
 
     def finish(self) -> None:
-        """Check what only all rows together show: unique ids and uris, and the indices of labels and vectors."""
+        """Check that ids and uris are unique, and that the indices find labels and vectors."""
         for row_id in _repeated(np.concatenate(self._ids)):
             self._add_damage("Two rows have this id.", _Place(None, int(row_id)))
         self._check_unique_uris()
@@ -305,7 +305,7 @@ class RowChecker:
     # Indices
 
     def _check_uri_index(self, places: list[_Place]) -> None:
-        """Look rows up by uri: the same look-up decides which files the next index run takes for new."""
+        """Look rows up by uri, as an index run does to find out which files are new."""
         if "uri" not in self._indexed:
             return
         try:

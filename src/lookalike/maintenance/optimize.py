@@ -1,4 +1,4 @@
-"""Optimize a collection: compact its files, update its indices, and tune approximate search to a recall."""
+"""Optimize a collection: compact its files, update its indices, tune approximate search."""
 
 from __future__ import annotations
 
@@ -36,16 +36,18 @@ class SpaceIndex:
     space, rows
         The Space, and the number of images with a vector in it.
     did
-        Whether the index was built, updated with new rows, only tuned, or kept as it was; ``none`` without an index.
+        Whether the index was built, updated with new rows, only tuned, or kept as it was; ``none``
+        without an index.
     index
         A description of the index; None without one.
     target
         The recall that was requested.
     recall
-        The recall measured at k = 10; None if no setting reached the target, so that the search is exact.
+        The recall measured at k = 10; None if no setting reached the target, so that the search is
+        exact.
     probes, candidates
-        The setting that gives this recall: the partitions that are searched, and the rows taken from them and
-        compared exactly.
+        The setting that gives this recall: the partitions that are searched, and the rows taken
+        from them and compared exactly.
     filtered_recall
         The recall measured at k = 10 under a filter.
     """
@@ -99,10 +101,10 @@ def optimize(
 ) -> OptimizeReport:
     """Make a collection fast to search, and its files few.
 
-    Small fragments are merged. Each Space with enough rows gets an index for approximate search, and the search
-    setting whose measured recall reaches the target. Old versions are removed. A process that is interrupted or
-    killed leaves a collection that opens and answers as before. Others may write and search meanwhile; a second
-    `optimize` waits for the first.
+    Small fragments are merged. Each Space with enough rows gets an index for approximate search,
+    and the search setting whose measured recall reaches the target. Old versions are removed. A
+    process that is interrupted or killed leaves a collection that opens and answers as before.
+    Others may write and search meanwhile; a second `optimize` waits for the first.
 
     Parameters
     ----------
@@ -111,12 +113,14 @@ def optimize(
     spaces
         The Spaces whose search is tuned; all if none is named.
     recall
-        The share of the 10 true neighbors that an approximate search must find, above 0 and at most 1.
+        The share of the 10 true neighbors that an approximate search must find, above 0 and at most
+        1.
     keep_days
-        Versions that were replaced more than this many days ago are removed; open readers of those versions must
-        reopen the collection. Files of no version are removed whatever their age.
+        Versions that were replaced more than this many days ago are removed; open readers of those
+        versions must reopen the collection. Files of no version are removed whatever their age.
     min_rows
-        Spaces with fewer rows get no index, because an exact search is faster. An existing index is updated.
+        Spaces with fewer rows get no index, because an exact search is faster. An existing index is
+        updated.
     progress
         Called with a description of the next step.
 
@@ -170,10 +174,10 @@ def _check_ranges(recall: float, keep_days: float) -> None:
 
 
 def maintain(table: Table, *, min_rows: int = ann.MIN_ROWS) -> None:
-    """Do the maintenance that pays off after an index run: merge many fragments, and update outdated indices.
+    """Merge many fragments, and update outdated indices, as pays off after an index run.
 
-    Nothing is done if another process is maintaining the collection or the collection is read-only; a later run
-    does the rest.
+    Nothing is done if another process is maintaining the collection or the collection is read-only;
+    a later run does the rest.
     """
     with suppress(BusyError, ReadOnlyError), upkeep.maintenance_lock(table, timeout=0):
         upkeep.tidy(table)

@@ -1,9 +1,10 @@
 """Approximate search of a Space, with a measured recall.
 
-The index is Lance's IVF_RQ: rows in partitions around centroids, each number quantized to a few bits (RaBitQ, Gao and
-Long, SIGMOD 2024). It yields candidates only; their vectors are read from the table and compared exactly. The search
-settings have a measured recall (`lookalike.store.tuning`) and are stored in the table itself. Without a stored tuning,
-or with one made for another index, there is no approximate search.
+The index is Lance's IVF_RQ: rows in partitions around centroids, each number quantized to a few
+bits (RaBitQ, Gao and Long, SIGMOD 2024). It yields candidates only; their vectors are read from the
+table and compared exactly. The search settings have a measured recall (`lookalike.store.tuning`)
+and are stored in the table itself. Without a stored tuning, or with one made for another index,
+every search is exact.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ __all__ = [
     "stored_tuning",
 ]
 
-# Rows from which a Space gets an index: docs/decisions/0011-approximate-search.md has the measurements.
+# Rows from which a Space gets an index: docs/decisions/0011-approximate-search.md has the
+# measurements.
 MIN_ROWS = 20_000
 
 _NO_IDS = np.empty(0, np.int64)
@@ -79,7 +81,8 @@ class IndexTuning:
     segments
         The uuids of the index's parts; an index with other parts is not tuned.
     plain, filtered
-        The cheapest settings that reach the target, by ascending k: for all rows, and for a selection of them.
+        The cheapest settings that reach the target, by ascending k: for all rows, and for a
+        selection of them.
     """
 
     target: float
@@ -169,7 +172,9 @@ def nearest(
     leave_out: Ids = _NO_IDS,
     where: str | None = None,
 ) -> Neighbors | None:
-    """Return the k nearest rows of a Space by its index, including rows that the index does not cover yet.
+    """Return the k nearest rows of a Space by its index.
+
+    Rows that the index does not cover yet are compared one by one.
 
     Parameters
     ----------

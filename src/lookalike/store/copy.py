@@ -1,7 +1,8 @@
-"""Copies of a collection: the files of one version, made in a staging folder and published when they are complete.
+"""Copy a collection: stage the files of one version, then publish them when they are complete.
 
-Lance never changes a file once it is written, and gives each file a unique name. A version is thus a list of files,
-and the manifest that lists them makes it a version: the manifest is copied and published last.
+Lance never changes a file once it is written, and gives each file a unique name. A version is thus
+a list of files, and the manifest that lists them makes it a version: the manifest is copied and
+published last.
 """
 
 from __future__ import annotations
@@ -73,7 +74,8 @@ class StagedCopy:
     version
         The version that was copied.
     files
-        The sha256 of each file, by its path in the collection; the table's manifest is the last of the table's files.
+        The sha256 of each file, by its path in the collection; the table's manifest is the last of
+        the table's files.
     copied_bytes, kept_bytes
         The bytes that were copied, and the bytes that an earlier backup already had.
     """
@@ -86,7 +88,7 @@ class StagedCopy:
 
 
 def read_record(path: str | os.PathLike[str]) -> BackupRecord | None:
-    """Return the record of a backup, or None if there is no backup or its record is damaged."""
+    """Return the record of a backup, or None without a backup or with a damaged record."""
     try:
         text = Location(path).backup_record.read_text(encoding="utf-8")
         return BackupRecord(**json.loads(text))
@@ -95,7 +97,7 @@ def read_record(path: str | os.PathLike[str]) -> BackupRecord | None:
 
 
 def changed_files(path: str | os.PathLike[str]) -> Iterator[str]:
-    """Yield the files of a backup whose content is not what was written; none for other collections."""
+    """Yield the files of a backup whose content has changed; none for other collections."""
     record = read_record(path)
     if record is None:
         return
@@ -107,7 +109,7 @@ def changed_files(path: str | os.PathLike[str]) -> Iterator[str]:
 
 
 def has_diverged(source: Table, target: Location) -> bool:
-    """Return whether a backup holds a version that the collection never had, or does not have yet."""
+    """Return whether a backup holds a version that the collection does not have."""
     try:
         backup = lance.dataset(target.table_uri)
         manifest = _table_files(backup)[-1]
@@ -128,7 +130,9 @@ def stage(
     earlier: BackupRecord | None = None,
     progress: ByteProgress,
 ) -> Iterator[StagedCopy]:
-    """Copy the newest version of a collection, and its maps, into a staging folder, removed when the block ends.
+    """Copy the newest version of a collection, and its maps, into a staging folder.
+
+    The folder is removed when the block ends.
 
     Parameters
     ----------
@@ -137,15 +141,16 @@ def stage(
     target
         The folder that the copy is for.
     earlier
-        The record of the backup in `target`. Its files that still have their content are linked, not copied.
+        The record of the backup in `target`. Its files that still have their content are linked,
+        not copied.
     progress
         Called with the bytes that are done, and the bytes in all.
 
     Raises
     ------
     CollectionError
-        If the collection cannot be read or the copy cannot be written; `BusyError` if the collection changes too
-        often.
+        If the collection cannot be read or the copy cannot be written; `BusyError` if the
+        collection changes too often.
     """
     promised = read_record(source.path)
     with _translate_copy_errors(source, target):
@@ -168,17 +173,20 @@ def stage(
 
 
 def _check_source(source: Table, promised: BackupRecord, staged: StagedCopy) -> None:
-    """Refuse to copy a backup whose files are not what was written into it."""
+    """Refuse to copy a backup with changed files."""
     for name, sha256 in staged.files.items():
         if promised.files.get(name, sha256) != sha256:
             raise CollectionError(
-                f"The backup {source.path} is damaged: its file {name} has changed since it was written. "
+                f"The backup {source.path} is damaged: "
+                f"its file {name} has changed since it was written. "
                 f"Use another backup, or list the damage with: lookalike check -c {source.path}"
             )
 
 
 def publish(staged: StagedCopy, source: Table, target: Location, of: str | None) -> None:
-    """Put a copy in its place; at any moment the folder holds the version before or this one, complete.
+    """Put a copy in its place.
+
+    At any moment the folder holds the previous version or this one, complete.
 
     Parameters
     ----------
@@ -189,7 +197,8 @@ def publish(staged: StagedCopy, source: Table, target: Location, of: str | None)
     target
         The folder that the copy is for.
     of
-        The collection's folder for the backup's record, or None to make a collection that is no backup.
+        The collection's folder for the backup's record, or None to make a collection that is no
+        backup.
     """
     with _translate_copy_errors(source, target):
         if of is not None:
@@ -337,7 +346,7 @@ def _sha256_of(path: Path) -> str:
 
 @contextmanager
 def _translate_copy_errors(source: Table, target: Location) -> Iterator[None]:
-    """Raise errors of the disk that a copy is written to as a `CollectionError` that names both folders."""
+    """Raise errors of the target's disk as a `CollectionError` that names both folders."""
     try:
         yield
     except OSError as error:

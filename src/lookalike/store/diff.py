@@ -1,4 +1,4 @@
-"""Compare files with the rows of a table: which need work, and which contents are already stored."""
+"""Compare files with the rows of a table to find the files that need work."""
 
 from __future__ import annotations
 
@@ -90,10 +90,10 @@ class ContentIndex:
 
 
 def is_up_to_date(item: Item, row: ExistingRow, spaces: frozenset[str]) -> bool:
-    """Return whether an Item needs no work: its file is unchanged, and it has a vector in each of `spaces`.
+    """Return whether an Item is unchanged and has a vector in each of `spaces`.
 
-    A file that was read but could not be decoded is up to date until it changes. A file that could not be read is
-    never up to date, because the cause lies outside of it.
+    A file that was read but could not be decoded is up to date until it changes. A file that could
+    not be read is never up to date, because the cause lies outside of it.
     """
     if item.size < 0:
         return False

@@ -60,12 +60,13 @@ def translate_errors(path: str, operation: Operation) -> Iterator[None]:
     Raises
     ------
     CollectionError
-        If the block raises an error of Lance, Arrow or the file system, or if a write is about to start in a
-        folder that no longer exists.
+        If the block raises an error of Lance, Arrow or the file system, or if a write is about to
+        start in a folder that no longer exists.
     """
     writes_existing = not operation.is_read and operation != Operation.CREATE
     if writes_existing and not Location(path).has_versions():
-        # Lance would create the folder again and commit into it rows of the collection that was moved away.
+        # Lance would create the folder again and commit into it rows of the collection that was
+        # moved away.
         raise _missing_folder_error(path, operation)
     try:
         yield
@@ -160,7 +161,7 @@ def _permission_error(
 
 
 def is_permission_error(error: CollectionError) -> bool:
-    """Return whether an error of `translate_errors` reports a missing permission, which is not damage."""
+    """Return whether a translated error reports a missing permission, which is not damage."""
     return error.__cause__ is not None and _error_number(error.__cause__) in _FORBIDDEN
 
 

@@ -1,12 +1,13 @@
-"""Filters: ``label = 'butterfly' and width > 300`` as a typed tree, and the tree in the store's own language.
+"""Filters: ``label = 'butterfly' and width > 300`` as a typed tree, and as a clause of Lance.
 
-A filter is text from outside. It is read token by token into a tree that names only columns that are there and
-holds only values of their kinds; `render` then writes that tree anew, each name and value quoted here. No part of
-the text itself reaches the store.
+A filter is text from outside. It is read token by token into a tree that names only existing
+columns and holds only values of their kinds. `render` then writes the tree in Lance's filter
+language and quotes each name and value. No part of the text itself reaches Lance.
 
-A comparison with a missing value is neither true nor false, as in SQL, and neither is its negation: only ``is null``
-finds the row. The tree has no node for ``not``: it is pushed down to the comparisons, where it is their opposite.
-That is the same in three-valued logic, and the store's parser takes exponential time for nested ``NOT``.
+A comparison with a missing value is neither true nor false, as in SQL, and neither is its negation:
+only ``is null`` finds the row. The tree has no node for ``not``, which is pushed down to the
+comparisons and inverts them. In three-valued logic that is equivalent, and Lance's parser takes
+exponential time for nested ``NOT``.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple, NoReturn
 
@@ -52,11 +53,11 @@ class Column:
     Attributes
     ----------
     name, kind
-        What the filter calls it, and what it holds.
+        Its name in a filter, and the kind of its values.
     stored
-        What the table calls it, where that is another name.
+        Its name in the table, if that is another one.
     tick
-        Of a timestamp: how many of its units make a microsecond.
+        For a timestamp, the number of its units in a microsecond.
     """
 
     name: str
@@ -67,13 +68,15 @@ class Column:
     @property
     def written(self) -> str:
         """The name as a filter writes it: in backticks, unless it is a plain word."""
-        plain = re.fullmatch(r"[^\W\d]\w*", self.name) and self.name.lower() not in _WORDS
-        return self.name if plain else quote_name(self.name)
+        is_word = re.fullmatch(r"[^\W\d]\w*", self.name)
+        if is_word and self.name.lower() not in _WORDS:
+            return self.name
+        return quote_name(self.name)
 
 
 @dataclass(frozen=True, slots=True)
 class Compare:
-    """``column operator value``; the value of a timestamp is a whole number in the column's own units."""
+    """``column operator value``; a timestamp is a whole number in the column's units."""
 
     column: Column
     operator: str
@@ -91,7 +94,10 @@ class In:
 
 @dataclass(frozen=True, slots=True)
 class Like:
-    r"""``column like pattern``: ``%`` is any text, ``_`` any one character, ``\%`` and ``\_`` are themselves."""
+    r"""``column like pattern``.
+
+    ``%`` matches any text, ``_`` any one character, ``\%`` and ``\_`` these two characters.
+    """
 
     column: Column
     pattern: str
@@ -108,14 +114,14 @@ class IsNull:
 
 @dataclass(frozen=True, slots=True)
 class And:
-    """All of some filters."""
+    """All of the terms."""
 
     terms: tuple[Filter, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Or:
-    """Any of some filters."""
+    """Any of the terms."""
 
     terms: tuple[Filter, ...]
 
@@ -133,59 +139,84 @@ _BASE = {
 
 
 def columns_of(schema: pa.Schema) -> dict[str, Column]:
-    """Return the columns of a collection's table that a filter may name, by what it calls them."""
-    return _BASE | {name: Column(name, kind) for name, kind in metadata_of(schema).items()}
+    """Return the columns of a table that a filter may name, by their names in a filter."""
+    columns = dict(_BASE)
+    for name, kind in metadata_of(schema).items():
+        columns[name] = Column(name, kind)
+    return columns
 
 
 def parse(text: str, columns: Mapping[str, Column]) -> Filter:
-    """Read a filter.
+    """Parse a filter.
+
+    Parameters
+    ----------
+    text
+        The filter.
+    columns
+        The columns that it may name; see `columns_of`.
 
     Raises
     ------
     InputError
-        If it is none, names an unknown column, or compares a column with what it does not hold. The message shows
-        the place, and what was expected there.
+        If the syntax is wrong, a column is unknown, or a value is not of its column's kind. The
+        message shows the place and the expected input.
     """
     if len(text) > MAX_LENGTH:
         raise InputError(
             f"The filter has {len(text):,} characters; expected at most {MAX_LENGTH:,}. Shorten it."
         )
     if not text.isascii() and text != text.encode(errors="replace").decode():
-        raise InputError(f"The filter {text!r} holds what is no Unicode character. Write it again.")
-    return _Parser(text, columns).whole()
+        raise InputError(
+            f"The filter {text!r} contains an invalid Unicode character. Remove the character."
+        )
+    return _Parser(text, columns).parse()
 
 
 def render(tree: Filter) -> str:
-    """Return a filter in the store's language."""
+    """Return a filter in Lance's filter language."""
     match tree:
-        case And(terms) | Or(terms):
-            word = " AND " if isinstance(tree, And) else " OR "
-            return f"({word.join(map(render, terms))})"
+        case And(terms):
+            return f"({' AND '.join(map(render, terms))})"
+        case Or(terms):
+            return f"({' OR '.join(map(render, terms))})"
         case Compare(column, operator, value):
             return f"{_operand(column)} {operator} {_literal(value)}"
-        case In(column, values, negated):
-            within = f"IN ({', '.join(map(_literal, values))})"
-            # The store takes "x NOT IN (1) OR x NOT IN (2)" for true, though x be null.
-            present = render(IsNull(column, negated=True))
-            return (
-                f"({_operand(column)} NOT {within} AND {present})"
-                if negated
-                else f"{_operand(column)} {within}"
-            )
+        case In():
+            return _render_in(tree)
         case Like(column, pattern, negated):
-            # The store's own backslash takes any character as itself: one that means itself here is doubled there.
-            escaped = re.sub(
-                r"\\([\\%_])|\\", lambda found: found[0] if found[1] else r"\\", pattern
-            )
-            return f"{_operand(column)} {'NOT ' * negated}LIKE {quote(escaped)}"
+            word = "NOT LIKE" if negated else "LIKE"
+            return f"{_operand(column)} {word} {quote(_lance_pattern(pattern))}"
         case IsNull(column, negated):
-            return f"{_operand(column)} IS {'NOT ' * negated}NULL"
+            return f"{_operand(column)} {'IS NOT NULL' if negated else 'IS NULL'}"
+
+
+def _render_in(tree: In) -> str:
+    operand = _operand(tree.column)
+    values = ", ".join(map(_literal, tree.values))
+    if not tree.negated:
+        return f"{operand} IN ({values})"
+    # Lance evaluates "x NOT IN (1) OR x NOT IN (2)" as true, even if x is null.
+    is_present = render(IsNull(tree.column, negated=True))
+    return f"({operand} NOT IN ({values}) AND {is_present})"
+
+
+def _lance_pattern(pattern: str) -> str:
+    """Double each backslash that stands for itself: in Lance it escapes any character."""
+
+    def escape(match: re.Match[str]) -> str:
+        is_escape_sequence = match[1] is not None
+        return match[0] if is_escape_sequence else r"\\"
+
+    return re.sub(r"\\([\\%_])|\\", escape, pattern)
 
 
 def _operand(column: Column) -> str:
     name = quote_name(column.stored or column.name)
-    # Against a bare column the store squeezes a literal into the column's type, and fails where it does not fit.
-    return f"CAST({name} AS BIGINT)" if column.kind in {"int64", "timestamp"} else name
+    # Without a cast, Lance converts a literal to the column's type, and fails if it does not fit.
+    if column.kind in {"int64", "timestamp"}:
+        return f"CAST({name} AS BIGINT)"
+    return name
 
 
 def _literal(value: Value) -> str:
@@ -196,6 +227,7 @@ _OPPOSITE = {"=": "!=", "!=": "=", "<": ">=", "<=": ">", ">": "<=", ">=": "<"}
 
 
 def _negated(tree: Filter) -> Filter:
+    """Return the opposite of a filter, without a node for ``not``."""
     match tree:
         case And(terms):
             return Or(tuple(map(_negated, terms)))
@@ -216,7 +248,7 @@ _TOKEN = re.compile(
              | (?P<end>    \Z ) )""",
     re.VERBOSE,
 )
-_SAME = {"<>": "!=", "==": "="}
+_SYNONYMS = {"<>": "!=", "==": "="}
 _WORDS = frozenset({"and", "or", "not", "in", "like", "is", "null", "true", "false"})
 _EXAMPLES: dict[Kind, str] = {
     "string": "a text in quotes, such as 'butterfly'",
@@ -234,8 +266,10 @@ class _Token(NamedTuple):
 
     @property
     def word(self) -> str:
-        """The word in small letters, or the sign; empty for any other token."""
-        return self.text.lower() if self.kind in {"word", "sign"} else ""
+        """The word in lower case, or the sign; empty for any other token."""
+        if self.kind in {"word", "sign"}:
+            return self.text.lower()
+        return ""
 
 
 class _Parser:
@@ -244,152 +278,195 @@ class _Parser:
     def __init__(self, text: str, columns: Mapping[str, Column]) -> None:
         self._text = text
         self._columns = columns
-        self._tokens = list(self._tokenized())
-        self._at = 0
+        self._tokens = list(self._tokenize())
+        self._position = 0
 
-    def _tokenized(self) -> Iterator[_Token]:
-        start = 0
-        while True:
-            found = _TOKEN.match(self._text, start)
-            if found is None:
-                rest = self._text[start:].lstrip()
-                what = (
-                    "a quote that is not closed"
-                    if rest[0] in "'\"`"
-                    else "neither a name, a value nor an operator"
-                )
-                self._refuse(f"this is {what}", len(self._text) - len(rest))
-            kind = found.lastgroup or ""
-            yield _Token(kind, found[kind], found.start(kind))
-            if kind == "end":
-                return
-            start = found.end()
-
-    def whole(self) -> Filter:
+    def parse(self) -> Filter:
         """Return the tree of the whole text."""
-        tree = self._any(0)
+        tree = self._parse_or(0)
         if self._next.kind != "end":
             self._refuse("expected 'and', 'or' or the end")
         return tree
 
-    def _any(self, depth: int) -> Filter:
-        return self._joined("or", Or, lambda: self._joined("and", And, lambda: self._term(depth)))
+    # Tokens
 
-    def _joined(self, word: str, node: type[And | Or], part: Callable[[], Filter]) -> Filter:
-        terms = [part()]
-        while self._take(word):
-            terms.append(part())
-        return terms[0] if len(terms) == 1 else node(tuple(terms))
-
-    def _term(self, depth: int) -> Filter:
-        if depth > MAX_DEPTH:
-            self._refuse(f"it nests deeper than {MAX_DEPTH} levels; take out parentheses or 'not'")
-        if self._take("not"):
-            return _negated(self._term(depth + 1))
-        if self._take("("):
-            tree = self._any(depth + 1)
-            self._expect(")", "expected 'and', 'or' or ')'")
-            return tree
-        return self._comparison()
-
-    def _comparison(self) -> Filter:
-        column = self._column()
-        if self._take("is"):
-            negated = self._take("not")
-            self._expect("null", "expected null, or not null")
-            return IsNull(column, negated)
-        negated = self._take("not")
-        if self._take("in"):
-            return In(column, self._list(column), negated)
-        if self._next.word == "like" and column.kind == "string":
-            self._take("like")
-            return Like(column, str(self._value(column)), negated)
-        operator = _SAME.get(self._next.word, self._next.word)
-        known = ("=", "!=") if column.kind == "bool" else tuple(_OPPOSITE)
-        if negated or operator not in known:
-            words = [
-                *([] if negated else known),
-                "in",
-                *["like"] * (column.kind == "string"),
-                *["is"] * (not negated),
-            ]
-            self._refuse(
-                f"{column.written} holds {KIND_NAMES[column.kind]}; expected one of {' '.join(words)} after it"
-            )
-        self._at += 1
-        return Compare(column, operator, self._value(column))
-
-    def _column(self) -> Column:
-        token = self._next
-        if token.kind not in {"word", "name"} or token.word in _WORDS:
-            self._refuse("expected the name of a column, as in width > 300")
-        name = token.text.strip("`")
-        if name not in self._columns:
-            near = {known.casefold(): known for known in self._columns}
-            close = difflib.get_close_matches(name.casefold(), near, n=1)
-            meant = f" Did you mean {self._columns[near[close[0]]].written}?" if close else ""
-            listed = ", ".join(column.written for column in self._columns.values())
-            self._refuse(f"there is no column {name!r}.{meant} The columns are {listed}")
-        self._at += 1
-        return self._columns[name]
-
-    def _list(self, column: Column) -> tuple[Value, ...]:
-        self._expect("(", f"expected '(' and a list, as in {column.written} in (..., ...)")
-        values = [self._value(column)]
-        while self._take(","):
-            values.append(self._value(column))
-        self._expect(")", "expected ',' or ')'")
-        return tuple(values)
-
-    def _value(self, column: Column) -> Value:
-        """Return the next token as a value of the column's kind."""
-        token, kind = self._next, column.kind
-        if token.word == "null":
-            self._refuse(f"nothing equals null; write {column.written} is null, or is not null")
-        if token.kind == "text" and kind in {"string", "timestamp"}:
-            text = token.text[1:-1].replace(token.text[0] * 2, token.text[0])
-            value: Value = self._instant(column, text) if kind == "timestamp" else text
-        elif token.kind == "number" and kind in {"int64", "float64"}:
-            value = self._number(token.text, kind)
-        elif token.word in {"true", "false"} and kind == "bool":
-            value = token.word == "true"
-        else:
-            self._refuse(f"{column.written} holds {KIND_NAMES[kind]}; expected {_EXAMPLES[kind]}")
-        self._at += 1
-        return value
-
-    def _number(self, text: str, kind: Kind) -> int | float:
-        whole = text.lstrip("+-").isdigit()
-        number = float(text)
-        if math.isinf(number) or (whole and kind == "int64" and abs(int(text)) > _MAX_INT):
-            self._refuse(f"the number is too large; expected at most {_MAX_INT:,}")
-        return int(text) if whole and kind == "int64" else number + 0.0  # 0, not -0
-
-    def _instant(self, column: Column, text: str) -> int:
-        try:
-            ticks = parse_instant(text) * column.tick
-        except ValueError:
-            self._refuse(f"{text!r} is no time; expected {_EXAMPLES['timestamp']}")
-        # A time beyond what the column can hold is before or after all that it holds.
-        return max(-_MAX_INT, min(ticks, _MAX_INT))
+    def _tokenize(self) -> Iterator[_Token]:
+        start = 0
+        while True:
+            match = _TOKEN.match(self._text, start)
+            if match is None:
+                self._refuse_character(start)
+            kind = match.lastgroup or ""
+            yield _Token(kind, match[kind], match.start(kind))
+            if kind == "end":
+                return
+            start = match.end()
 
     @property
     def _next(self) -> _Token:
-        return self._tokens[self._at]
+        return self._tokens[self._position]
 
     def _take(self, word: str) -> bool:
-        taken = self._next.word == word
-        self._at += taken
-        return taken
+        """Move past a word or sign if it is next."""
+        is_next = self._next.word == word
+        if is_next:
+            self._position += 1
+        return is_next
 
     def _expect(self, word: str, problem: str) -> None:
         if not self._take(word):
             self._refuse(problem)
 
+    # Grammar
+
+    def _parse_or(self, depth: int) -> Filter:
+        terms = [self._parse_and(depth)]
+        while self._take("or"):
+            terms.append(self._parse_and(depth))
+        return terms[0] if len(terms) == 1 else Or(tuple(terms))
+
+    def _parse_and(self, depth: int) -> Filter:
+        terms = [self._parse_term(depth)]
+        while self._take("and"):
+            terms.append(self._parse_term(depth))
+        return terms[0] if len(terms) == 1 else And(tuple(terms))
+
+    def _parse_term(self, depth: int) -> Filter:
+        if depth > MAX_DEPTH:
+            self._refuse(f"it nests deeper than {MAX_DEPTH} levels; remove parentheses or 'not'")
+        if self._take("not"):
+            return _negated(self._parse_term(depth + 1))
+        if self._take("("):
+            tree = self._parse_or(depth + 1)
+            self._expect(")", "expected 'and', 'or' or ')'")
+            return tree
+        return self._parse_comparison()
+
+    def _parse_comparison(self) -> Filter:
+        column = self._parse_column()
+        if self._take("is"):
+            negated = self._take("not")
+            self._expect("null", "expected null, or not null")
+            return IsNull(column, negated)
+
+        negated = self._take("not")
+        if self._take("in"):
+            return In(column, self._parse_list(column), negated)
+        if self._next.word == "like" and column.kind == "string":
+            self._take("like")
+            return Like(column, str(self._parse_value(column)), negated)
+
+        word = self._next.word
+        operator = _SYNONYMS.get(word, word)
+        operators = ("=", "!=") if column.kind == "bool" else tuple(_OPPOSITE)
+        if negated or operator not in operators:
+            self._refuse_operator(column, operators, negated=negated)
+        self._position += 1
+        return Compare(column, operator, self._parse_value(column))
+
+    def _parse_column(self) -> Column:
+        token = self._next
+        is_name = token.kind == "name" or (token.kind == "word" and token.word not in _WORDS)
+        if not is_name:
+            self._refuse("expected the name of a column, as in width > 300")
+        name = token.text.strip("`")
+        if name not in self._columns:
+            self._refuse_column(name)
+        self._position += 1
+        return self._columns[name]
+
+    def _parse_list(self, column: Column) -> tuple[Value, ...]:
+        self._expect("(", f"expected '(' and a list, as in {column.written} in (..., ...)")
+        values = [self._parse_value(column)]
+        while self._take(","):
+            values.append(self._parse_value(column))
+        self._expect(")", "expected ',' or ')'")
+        return tuple(values)
+
+    def _parse_value(self, column: Column) -> Value:
+        """Return the next token as a value of the column's kind."""
+        token, kind = self._next, column.kind
+        value: Value
+        if token.word == "null":
+            self._refuse(f"nothing equals null; write {column.written} is null, or is not null")
+        if token.kind == "text" and kind == "string":
+            value = _unquoted(token.text)
+        elif token.kind == "text" and kind == "timestamp":
+            value = self._to_ticks(column, _unquoted(token.text))
+        elif token.kind == "number" and kind in {"int64", "float64"}:
+            value = self._to_number(token.text, kind)
+        elif token.word in {"true", "false"} and kind == "bool":
+            value = token.word == "true"
+        else:
+            self._refuse(f"{column.written} holds {KIND_NAMES[kind]}; expected {_EXAMPLES[kind]}")
+        self._position += 1
+        return value
+
+    def _to_number(self, text: str, kind: Kind) -> int | float:
+        is_whole = text.lstrip("+-").isdigit()
+        number = float(text)
+        if math.isinf(number):
+            self._refuse_large()
+        if is_whole and kind == "int64":
+            if abs(int(text)) > _MAX_INT:
+                self._refuse_large()
+            return int(text)
+        return number + 0.0  # 0, not -0
+
+    def _to_ticks(self, column: Column, text: str) -> int:
+        """Return a time in the units of a column."""
+        try:
+            ticks = parse_instant(text) * column.tick
+        except ValueError:
+            self._refuse(f"{text!r} is not a time; expected {_EXAMPLES['timestamp']}")
+        # A time that the column cannot hold is before or after all that it holds.
+        return max(-_MAX_INT, min(ticks, _MAX_INT))
+
+    # Errors
+
     def _refuse(self, problem: str, start: int | None = None) -> NoReturn:
-        """Raise the error: the place, and what is wrong there."""
+        """Raise the error for a problem at a place in the text, or at the next token."""
         start = self._next.start if start is None else start
         rest = self._text[start:].rstrip()
         shown = rest if len(rest) <= 40 else rest[:40] + "..."
         place = f"at character {start + 1}, before {shown}" if rest else "at its end"
         raise InputError(f"The filter cannot be used {place}: {problem}.")
+
+    def _refuse_character(self, start: int) -> NoReturn:
+        rest = self._text[start:].lstrip()
+        problem = "this is neither a name, a value nor an operator"
+        if rest[0] in "'\"`":
+            problem = "this is a quote that is not closed"
+        self._refuse(problem, len(self._text) - len(rest))
+
+    def _refuse_column(self, name: str) -> NoReturn:
+        suggestion = ""
+        by_folded_name = {known.casefold(): column for known, column in self._columns.items()}
+        similar = difflib.get_close_matches(name.casefold(), by_folded_name, n=1)
+        if similar:
+            suggestion = f" Did you mean {by_folded_name[similar[0]].written}?"
+        listed = ", ".join(column.written for column in self._columns.values())
+        self._refuse(f"there is no column {name!r}.{suggestion} The columns are {listed}")
+
+    def _refuse_operator(
+        self, column: Column, operators: tuple[str, ...], *, negated: bool
+    ) -> NoReturn:
+        words = [] if negated else list(operators)
+        words.append("in")
+        if column.kind == "string":
+            words.append("like")
+        if not negated:
+            words.append("is")
+        self._refuse(
+            f"{column.written} holds {KIND_NAMES[column.kind]}; "
+            f"expected one of {' '.join(words)} after it"
+        )
+
+    def _refuse_large(self) -> NoReturn:
+        self._refuse(f"the number is too large; expected at most {_MAX_INT:,}")
+
+
+def _unquoted(text: str) -> str:
+    """Return the content of a quoted text, in which a doubled quote stands for one."""
+    quote_sign = text[0]
+    return text[1:-1].replace(quote_sign * 2, quote_sign)

@@ -1,4 +1,4 @@
-"""Read a collection's table completely, including damaged ones, and query its indices for rows that are known to exist."""
+"""Read all of a table, even a damaged one, and query its indices for rows that exist."""
 
 from __future__ import annotations
 
@@ -111,7 +111,10 @@ def read_uris(table: Table) -> Iterator[tuple[list[str], Ids]]:
 
 
 def unreadable_version(table: Table) -> str | None:
-    """Return why an older version cannot be read, or None. Lance cannot remove any version while one is unreadable."""
+    """Return why an older version cannot be read, or None.
+
+    Lance cannot remove any version while one of them is unreadable.
+    """
     try:
         table.lance_dataset.versions()
     except (OSError, ValueError, RuntimeError, pa.ArrowException) as error:
@@ -126,7 +129,7 @@ def indexed_columns(table: Table) -> set[str]:
 
 
 def find_uris(table: Table, uris: Sequence[str]) -> dict[str, set[int]]:
-    """Return the ids of the rows that a look-up finds for each uri, by the index if there is one."""
+    """Return the ids of the rows that a look-up finds for each uri, by the index if any."""
     with translate_errors(table.path, Operation.SEARCH):
         clause = f"uri IN ({', '.join(map(quote, uris))})"
         rows = table.lance_dataset.to_table(columns=["uri"], filter=clause, with_row_id=True)
@@ -143,7 +146,7 @@ def count_label(table: Table, label: str) -> int:
 
 
 def index_finds(table: Table, space: str, vector: VectorsF16) -> bool:
-    """Return whether the index of a Space finds a vector of one of its rows, searching every partition."""
+    """Return whether a search of all partitions of an index finds a vector of one of its rows."""
     setting = ann.Setting(k=1, probes=_ALL_PARTITIONS, candidates=100, recall=0.0)
     found = ann.search(table, space, vector, 1, setting)
     return len(found.ids) == 1 and found.distances[0] == 0
@@ -200,7 +203,8 @@ def _find_unreadable(table: Table, fragment: lance.LanceFragment) -> list[Unread
 
 def _fragment_ids(table: Table, fragment: lance.LanceFragment) -> Ids:
     """Return the ids of a fragment's rows, or none if the list of deleted rows cannot be read."""
-    # The ids are in the manifest, whatever happened to the data files; the deletion vector is a file of its own.
+    # The ids are in the manifest, whatever happened to the data files; the deletion vector is a
+    # file of its own.
     ids = np.empty(0, np.int64)
     with suppress(CollectionError):
         batches = _fragment_batches(table, fragment, [])

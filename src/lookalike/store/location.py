@@ -79,13 +79,14 @@ class Location:
     def versions_stamp(self) -> tuple[int, int]:
         """Return the inode and the time of change of the table's list of versions.
 
-        Each commit changes the time. A table that is made again at the same path has another inode or another time.
+        Each commit changes the time. A table that is made again at the same path has another inode
+        or another time.
         """
         status = os.stat(Path(self.table_folder, _VERSIONS))  # noqa: PTH116
         return status.st_ino, status.st_mtime_ns
 
     def is_free(self, *, ignore_locks: bool = False) -> bool:
-        """Return whether a collection may be made here: nothing exists, or only leftovers of a killed process.
+        """Return whether the folder does not exist, or holds only leftovers of a killed process.
 
         Parameters
         ----------
@@ -102,15 +103,15 @@ class Location:
     # Staging
 
     def new_staging_folder(self) -> Path:
-        """Return a new name for a folder in which a table or a copy is made before it is published."""
+        """Return a new name for a folder in which a table or a copy is made."""
         return Path(self.path, f"{_STAGING}{secrets.token_hex(4)}")
 
     def staging_folders(self) -> Iterator[Path]:
-        """Yield the folders in which a table or a copy is being made, or whose making was cut short."""
+        """Yield the staging folders, those of killed processes too."""
         return self.folder.glob(f"{_STAGING}*")
 
     def publish_table(self, made: Path) -> None:
-        """Give a complete table its place: at any moment there is no table here, or all of it."""
+        """Give a complete table its place: at any moment the folder has all of it, or none."""
         made.rename(self.table_folder)
 
     def publish_maps(self, staged: Location) -> None:
@@ -122,7 +123,7 @@ class Location:
             staged_maps.rename(maps_folder)
 
     def publish_version(self, staged: Location, names: list[str]) -> None:
-        """Move the files of a newer version into the table, its manifest last; then remove all other files.
+        """Move the files of a newer version into the table, then remove all other files.
 
         Parameters
         ----------
@@ -165,7 +166,7 @@ class Location:
 
     @staticmethod
     def is_manifest(name: str) -> bool:
-        """Return whether a path is a manifest: the one kind of file whose name does not identify its content."""
+        """Return whether a path is a manifest, whose name does not identify its content."""
         return f"/{_VERSIONS}/" in name
 
     @property
@@ -213,7 +214,7 @@ class Location:
 
 
 class LockFile:
-    """An open lock file. The kernel releases its lock when the process that holds it closes it or dies."""
+    """An open lock file; the kernel releases its lock when the process closes it or dies."""
 
     def __init__(self, path: str) -> None:
         self._file = Path(path).open("ab+", buffering=0)  # noqa: SIM115 (closed by __exit__)
@@ -230,7 +231,13 @@ class LockFile:
         self._file.close()
 
     def try_acquire(self) -> bool:
-        """Take the lock if no other process holds it; raises OSError if the file system has no locks."""
+        """Take the lock if no other process holds it.
+
+        Raises
+        ------
+        OSError
+            If the file system has no locks.
+        """
         return try_lock(self._file)
 
     def write_owner(self, owner: str) -> None:

@@ -1,9 +1,10 @@
 """Locks that let one process at a time change a collection.
 
-Two files in the collection's folder are locked; readers take neither lock, because a version of the table never
-changes. ``WRITER`` is held for each commit, from reading the newest version until the commit has replaced it.
-``UPKEEP`` is held for the longer work of one process that compacts files, builds indices and removes old versions; it
-is taken before ``WRITER``. See docs/decisions/0016-writers.md and docs/decisions/0022-locks.md.
+Two files in the collection's folder are locked; readers take neither lock, because a version of the
+table never changes. ``WRITER`` is held for each commit, from reading the newest version until the
+commit has replaced it. ``UPKEEP`` is held for the longer work of one process that compacts files,
+builds indices and removes old versions; it is taken before ``WRITER``. See
+docs/decisions/0016-writers.md and docs/decisions/0022-locks.md.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ WRITER, UPKEEP = LockName.WRITER, LockName.UPKEEP
 _WARN_AFTER_SECONDS = 3.0
 _DEFAULT_TIMEOUT_SECONDS = 600.0
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.002, 0.05
-# What a file system without locks answers.
+# Errors of a file system without locks.
 _NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 
 _LOG = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ _THREAD = threading.local()
 def hold(
     path: str, name: LockName = WRITER, *, timeout: float | None = None, new: bool = False
 ) -> Iterator[bool]:
-    """Hold one of a collection's locks until the block ends; a thread may nest blocks of the same lock.
+    """Hold one of a collection's locks until the block ends; one thread may nest such blocks.
 
     Parameters
     ----------
@@ -50,14 +51,16 @@ def hold(
     name
         `WRITER` or `UPKEEP`.
     timeout
-        How many seconds to wait for another process; None for ``LOOKALIKE_LOCK_TIMEOUT``, or ten minutes.
+        How many seconds to wait for another process; None for ``LOOKALIKE_LOCK_TIMEOUT``, or ten
+        minutes.
     new
         Whether the collection is being created.
 
     Yields
     ------
     bool
-        Whether the lock is held. It is not where the file system has no locks; a warning reports that once.
+        Whether the lock is held. It is not where the file system has no locks; a warning reports
+        that once.
 
     Raises
     ------
@@ -86,7 +89,7 @@ def hold(
 
 
 def _locks_of_this_thread() -> dict[str, bool]:
-    """Return the locks that this thread holds: by path, whether the file system really locked it."""
+    """Return for each lock path of this thread whether the file system has locked it."""
     locks: dict[str, bool] = vars(_THREAD).setdefault("locks", {})
     return locks
 
@@ -121,7 +124,8 @@ def _acquire(file: LockFile, path: str, timeout: float) -> bool:
             if error.errno not in _NO_LOCKS:
                 raise
             _LOG.warning(
-                "The file system of %s has no locks (%s). Let no other process change the collection.",
+                "The file system of %s has no locks (%s). "
+                "Let no other process change the collection.",
                 path,
                 error.strerror,
             )

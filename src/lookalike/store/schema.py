@@ -52,7 +52,7 @@ BASE = pa.schema(
 
 
 def column(model: Model) -> pa.Field:
-    """Return the field of a Space: float16 vectors, with the Model that fills it in the field's metadata."""
+    """Return the field of a Space: float16 vectors, with its Model in the field's metadata."""
     return pa.field(
         model.name,
         pa.list_(pa.float16(), model.dim),
@@ -66,7 +66,8 @@ def models_of(schema: pa.Schema) -> dict[str, Model]:
     Raises
     ------
     ModelError
-        If a description is invalid, or does not describe its column; the message is the reason alone.
+        If a description is invalid, or does not describe its column; the message is the reason
+        alone.
     """
     models = {}
     for field in schema:
@@ -83,7 +84,7 @@ def models_of(schema: pa.Schema) -> dict[str, Model]:
 
 
 def metadata_column(name: str, kind: Kind) -> pa.Field:
-    """Return the field of a metadata column, with the kind of its values in the field's metadata."""
+    """Return the field of a metadata column, with its kind in the field's metadata."""
     return pa.field(name, ARROW_TYPES[kind], metadata={_METADATA_KEY: kind.encode()})
 
 
@@ -108,7 +109,8 @@ def array(values: Any, kind: pa.DataType, count: int) -> pa.Array:
     Parameters
     ----------
     values
-        An Arrow array, a list, vectors as a matrix ``[count, dim]`` of any float, or None for a column of nulls.
+        An Arrow array, a list, vectors as a matrix ``[count, dim]`` of any float, or None for a
+        column of nulls.
     kind
         The column's type; vectors are stored as float16.
     count
@@ -130,7 +132,10 @@ def quote(text: str) -> str:
 
 
 def quote_name(column: str) -> str:
-    """Return a column's name as Lance's filter language writes it; the name has no backtick and no full stop."""
+    """Return a column's name as Lance's filter language writes it.
+
+    The name must contain neither a backtick nor a full stop.
+    """
     return f"`{column}`"
 
 

@@ -1,8 +1,8 @@
 """A Table: one Lance table of images, with a vector column for each Space.
 
-A row is an image (it has a sha256), a failure (it has an error), or both: an image whose file can no longer be
-read keeps its last good vectors. The uri is the table's key; ids are Lance's stable row ids, which Lance
-assigns at commit and never reuses.
+A row is an image (it has a sha256), a failure (it has an error), or both: an image whose file can
+no longer be read keeps its last good vectors. The uri is the table's key; ids are Lance's stable
+row ids, which Lance assigns at commit and never reuses.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ _DELETE_BATCH = 10_000
 class Table(View):
     """A table of images, made by `create` or `open`.
 
-    It reads one version, as a `lookalike.store.view.View` does. Each change starts from the newest version,
-    while the write lock keeps other processes from changing the table; afterwards this object reads the
-    version that the change has made.
+    It reads one version, as a `lookalike.store.view.View` does. Each change starts from the newest
+    version, while the write lock keeps other processes from changing the table; afterwards this
+    object reads the version that the change has made.
     """
 
     @classmethod
@@ -56,7 +56,8 @@ class Table(View):
         Raises
         ------
         CollectionError
-            If the folder is not empty, cannot be written, or another process has just made a collection in it.
+            If the folder is not empty, cannot be written, or another process has just made a
+            collection in it.
         """
         location = Location(path)
         schema = BASE
@@ -111,7 +112,8 @@ class Table(View):
             raise damage_error(path, Operation.OPEN, "its newest version declares no format")
         if table_format != FORMAT:
             raise CollectionError(
-                f"The collection {path} has the format {table_format}; this Lookalike reads {FORMAT}. "
+                f"The collection {path} has the format {table_format}; "
+                f"this Lookalike reads {FORMAT}. "
                 "Use the Lookalike that wrote it, or index into a new folder."
             )
         try:
@@ -135,8 +137,8 @@ class Table(View):
     def write_lock(self) -> Iterator[bool]:
         """Move to the newest version and keep all other writers out until the block ends.
 
-        Each method that commits does so in such a block, so that it changes the rows that it has read. Several
-        of them within one block have no commit of another process between them.
+        Each method that commits does so in such a block, so that it changes the rows that it has
+        read. Several of them within one block have no commit of another process between them.
 
         Yields
         ------
@@ -209,11 +211,11 @@ class Table(View):
         Parameters
         ----------
         columns
-            Arrays or lists of one length by column name, with ``uri`` and no uri twice. The vectors of a Space are
-            a float array ``[n, dim]``.
+            Arrays or lists of one length by column name, with ``uri`` and no uri twice. The vectors
+            of a Space are a float array ``[n, dim]``.
         replace
-            True replaces the whole row: columns that are not given become null. False keeps their values. Metadata
-            columns belong to the uri, not to the content, and are always kept.
+            True replaces the whole row: columns that are not given become null. False keeps their
+            values. Metadata columns belong to the uri, not to the content, and are always kept.
         """
         with self.write_lock():
             all_names = self.schema.names
@@ -226,7 +228,7 @@ class Table(View):
                 self._dataset.checkout_latest()
 
     def update(self, columns: Mapping[str, Any]) -> None:
-        """Overwrite columns of existing rows in one commit; uris that the table lacks are skipped."""
+        """Overwrite columns of existing rows in one commit; unknown uris are skipped."""
         with self.write_lock():
             rows = self._rows(columns, list(columns))
             with translate_errors(self.path, Operation.WRITE):
@@ -241,7 +243,7 @@ class Table(View):
         return pa.table(arrays, schema=pa.schema(fields))
 
     def delete(self, ids: Ids) -> None:
-        """Delete rows by id, in commits of at most 10,000 rows; ids that no longer exist are skipped."""
+        """Delete rows by id, in commits of at most 10,000 rows; unknown ids are skipped."""
         if not len(ids):
             return
         with self.write_lock(), translate_errors(self.path, Operation.WRITE):
@@ -250,7 +252,9 @@ class Table(View):
                 self._dataset.delete(id_clause(batch.tolist()))
 
     def remove(self, uris: Sequence[str]) -> int:
-        """Delete images by uri or path, a folder with all that is below it; return the number of rows deleted.
+        """Delete images by uri or path, or all images below a folder.
+
+        Returns the number of rows deleted.
 
         Raises
         ------

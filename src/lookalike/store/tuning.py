@@ -1,8 +1,8 @@
 """Build a Space's index, and find its search settings by measurement.
 
-A seeded sample of rows is searched exactly, then by the index; each row is left out of its own answer. The cheapest
-setting whose measured recall reaches the target by two standard errors is stored. The defaults of an index are never
-trusted.
+A seeded sample of rows is searched exactly, then by the index; each row is left out of its own
+answer. The cheapest setting whose measured recall reaches the target by two standard errors is
+stored. The defaults of an index are never trusted.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ KIND, BITS = "IVF_RQ", 5
 _PARTITION_ROWS = 1 << 14
 # Numbers of neighbors that are measured. A search for more than the last is always exact.
 _KS = (10, 100)
-# Neighbors found for each sampled row: they contain its hundred nearest, and all of them are a selection to search in.
+# Neighbors found for each sampled row: they contain its hundred nearest, and all of them are a
+# selection to search in.
 _DEPTH = 500
 _SCAN_BATCH = 1 << 13
 # Rows of the sample that rule out most settings before all rows are measured.
@@ -59,11 +60,12 @@ class Sample:
     queries
         float16 ``[m, dim]``, the rows' vectors.
     selections
-        int64 ``[m, depth]``, for each row the ids of the rows nearest to another row of the sample. They lie close
-        together and mostly far from this row, which makes them the hardest kind of filter.
+        int64 ``[m, depth]``, for each row the ids of the rows nearest to another row of the sample.
+        They lie close together and mostly far from this row, which makes them the hardest kind of
+        filter.
     plain, filtered
-        float64 ``[m, 100]``, the distances of the nearest among all rows and in the selection; infinite where there
-        are fewer.
+        float64 ``[m, 100]``, the distances of the nearest among all rows and in the selection;
+        infinite where there are fewer.
     """
 
     ids: Ids
@@ -80,8 +82,8 @@ class Sample:
 def build_index(table: Table, space: str) -> IndexTuning:
     """Build a Space's index, in place of the previous one; return its parameters, without settings.
 
-    Others may write meanwhile: Lance removes the rows that they change from the index. Only compaction would
-    conflict, and the upkeep lock prevents it.
+    Others may write meanwhile: Lance removes the rows that they change from the index. Only
+    compaction would conflict, and the upkeep lock prevents it.
 
     Raises
     ------
@@ -113,7 +115,7 @@ def build_index(table: Table, space: str) -> IndexTuning:
 
 
 def count_unindexed(table: Table, space: str) -> int:
-    """Return the number of rows that a Space's index does not cover; each search compares them one by one."""
+    """Return the number of rows outside of an index; each search compares them one by one."""
     dataset = table.lance_dataset
     with table.translate_read_errors():
         indexed = 0
@@ -124,7 +126,7 @@ def count_unindexed(table: Table, space: str) -> int:
 
 
 def update_index(table: Table, space: str, before: IndexTuning) -> IndexTuning:
-    """Add the rows that a Space's index does not cover to its partitions, and merge it into one segment."""
+    """Add new rows to the partitions of a Space's index, and merge it into one segment."""
     dataset = table.lance_dataset
     with translate_errors(table.path, Operation.INDEX):
         segments = ann.index_segments(table, space)
@@ -138,9 +140,10 @@ def update_index(table: Table, space: str, before: IndexTuning) -> IndexTuning:
 def tune(
     table: Table, space: str, built: IndexTuning, target: float, sample: Sample
 ) -> IndexTuning:
-    """Find the cheapest settings that reach the target recall, and store them in the table in one commit.
+    """Find the cheapest settings that reach the target recall, and store them in the table.
 
-    A number of neighbors for which no setting reaches the target gets none; such searches are exact.
+    A number of neighbors for which no setting reaches the target gets none; such searches are
+    exact.
     """
     plain = _find_settings(table, space, built, target, sample, filtered=False)
     filtered = _find_settings(table, space, built, target, sample, filtered=True)
@@ -181,7 +184,8 @@ def _find_settings(
 def candidate_settings(k: int, partitions: int, *, filtered: bool = False) -> list[Setting]:
     """Return the settings to try, from cheap to expensive.
 
-    Under a filter every partition is searched: the rows that it selects may lie far from the query, in any partition.
+    Under a filter every partition is searched: the rows that it selects may lie far from the query,
+    in any partition.
     """
     probe_counts = [partitions]
     if not filtered:
@@ -220,7 +224,7 @@ def draw_sample(table: Table, space: str, size: int = 200, seed: int = 0) -> Sam
 def _write_distances(
     table: Table, space: str, query: VectorsF16, others: Ids, distances: Distances
 ) -> None:
-    """Write the ascending distances of a query to its nearest rows among `others` into `distances`."""
+    """Fill `distances` with those of the rows among `others` that are nearest to a query."""
     column = table.take(others, [space])[space]
     _, nearest = ann.compare_exactly(column, others, query, len(distances))
     distances[: len(nearest)] = nearest

@@ -33,7 +33,7 @@ _DAY = timedelta(days=1)
 
 @contextmanager
 def maintenance_lock(table: Table, *, timeout: float | None = None) -> Iterator[None]:
-    """Keep all other processes from upkeep until the block ends; see `lookalike.store.lock.hold`."""
+    """Keep other processes from upkeep until the block ends; see `lookalike.store.lock.hold`."""
     with lock.hold(table.path, lock.UPKEEP, timeout=timeout):
         table.refresh()
         yield
@@ -50,8 +50,8 @@ def tidy(table: Table) -> None:
 def compact(table: Table) -> None:
     """Merge small fragments, and drop deleted rows from their files.
 
-    Fragments that an index covers and fragments that it does not cover are never merged. Each new fragment is a
-    commit of its own; others may write between two of them.
+    Fragments that an index covers and fragments that it does not cover are never merged. Each new
+    fragment is a commit of its own; others may write between two of them.
     """
     options = CompactionOptions(
         target_rows_per_fragment=_FRAGMENT_ROWS, batch_size=_COMPACTION_BATCH
@@ -63,7 +63,8 @@ def compact(table: Table) -> None:
             tasks = Compaction.plan(dataset, options).tasks
             if not tasks:
                 return
-            # As many tasks as there were at first: fragments that others write meanwhile wait for the next time.
+            # As many tasks as there were at first: fragments that others write meanwhile wait for
+            # the next time.
             if remaining is None:
                 remaining = len(tasks)
             Compaction.commit(dataset, [tasks[0].execute(dataset)])
@@ -102,11 +103,12 @@ def remove_old_versions(table: Table, older_than: timedelta, *, orphans: bool = 
     table
         The table.
     older_than
-        The age. A version that was the newest at any time since then stays: a reader that opened it then may still
-        read it.
+        The age. A version that was the newest at any time since then stays: a reader that opened it
+        then may still read it.
     orphans
-        Whether to remove files that belong to no version, which killed writers leave behind. Without it, or where the
-        file system has no locks, Lance keeps them for seven days: they may belong to a commit in progress.
+        Whether to remove files that belong to no version, which killed writers leave behind.
+        Without it, or where the file system has no locks, Lance keeps them for seven days: they may
+        belong to a commit in progress.
     """
     freed = 0
     with (
@@ -148,7 +150,7 @@ def _remove_versions(table: Table, older_than: timedelta, *, orphans: bool) -> i
 
 
 def _find_orphans(table: Table) -> list[Path]:
-    """Return files of no version that Lance does not clean up: half-written ones, and plans of lost commits."""
+    """Return half-written files and plans of lost commits, which Lance does not clean up."""
     plans = {file.name: file for file in table.location.transactions()}
     if len(plans) > len(table.lance_dataset.versions()):
         # A manifest names the plan of its own commit.

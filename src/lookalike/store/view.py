@@ -36,9 +36,10 @@ class View:
     path
         The collection's folder.
     location
-        The same folder, with the names of what is in it.
+        The same folder as a `Location`.
     tuning_cache
-        The index tuning of each Space, with the version that it was read from; see `lookalike.store.ann`.
+        The index tuning of each Space, with the version that it was read from; see
+        `lookalike.store.ann`.
     """
 
     def __init__(self, path: str, dataset: lance.LanceDataset) -> None:
@@ -83,21 +84,24 @@ class View:
             self._dataset.checkout_latest()
 
     def newest_stamp(self) -> tuple[int, int, int]:
-        """Return a stamp of the newest version, which differs if the collection is made again at the same path.
+        """Return a stamp of the newest version.
+
+        It differs between a collection and another one made later at the same path.
 
         Raises
         ------
         CollectionError
             If the collection no longer exists.
         """
-        # A folder that is made again may get the inode of the old one, and its table the same version number.
+        # A folder that is made again may get the inode of the old one, and its table the same
+        # version number.
         with translate_errors(self.path, Operation.OPEN):
             inode, changed_ns = self.location.versions_stamp()
             return inode, changed_ns, int(self._dataset.latest_version)
 
     @contextmanager
     def translate_read_errors(self, operation: Operation = Operation.READ) -> Iterator[None]:
-        """Raise errors of the store as a `CollectionError`, with its own message if this version was removed."""
+        """Raise errors of the store as a `CollectionError`, also if this version was removed."""
         try:
             with translate_errors(self.path, operation):
                 yield
@@ -105,8 +109,9 @@ class View:
             if not self._was_removed():
                 raise
             raise CollectionError(
-                f"Version {self.version} of the collection {self.path} was removed by another process "
-                "while it was being read. Open the collection again, or run the command again."
+                f"Version {self.version} of the collection {self.path} was removed by another "
+                "process while it was being read. "
+                "Open the collection again, or run the command again."
             ) from error
 
     def _was_removed(self) -> bool:
@@ -143,17 +148,20 @@ class View:
         return filters.columns_of(self._dataset.schema)
 
     def filter_clause(self, where: str) -> str:
-        """Return a filter such as ``label = 'cat'`` as a clause in Lance's own language; see `select`."""
+        """Return a filter such as ``label = 'cat'`` in Lance's own language; see `select`."""
         tree = filters.parse(where, self.filter_columns())
         return f"{_IS_IMAGE} AND ({filters.render(tree)})"
 
     def select(self, where: str) -> Ids:
-        """Return the int64 ids, ascending, of the images that match a filter: ``label = 'cat' and width > 300``.
+        """Return the int64 ids, ascending, of the images that match a filter.
+
+        A filter is a text such as ``label = 'cat' and width > 300``.
 
         Raises
         ------
         InputError
-            If the filter cannot be parsed, or does not fit the columns; see `lookalike.store.filters`.
+            If the filter cannot be parsed, or does not fit the columns; see
+            `lookalike.store.filters`.
         """
         with span("select"):
             rows = self._read([], self.filter_clause(where))
@@ -171,7 +179,7 @@ class View:
             return int(self._dataset.count_rows(clause))
 
     def ids_under(self, prefixes: Sequence[str]) -> Ids:
-        """Return the int64 ids of all rows, images and failures, whose uri begins with one of `prefixes`."""
+        """Return the int64 ids of all rows, failures too, whose uri has one of `prefixes`."""
         clauses = [f"starts_with(uri, {quote(prefix)})" for prefix in prefixes]
         return _row_ids(self._read([], " OR ".join(clauses)))
 
@@ -180,7 +188,7 @@ class View:
         return _row_ids(self._read([], f"sha256 = X'{sha256.hex()}'"))
 
     def take(self, ids: Sequence[int] | Ids, columns: Sequence[str]) -> pa.Table:
-        """Return columns of the rows with these ids, in the order of `ids`, and the ids as the column ``id``.
+        """Return columns of rows by id, in the order of `ids`, with the ids as the column ``id``.
 
         Raises
         ------
@@ -246,7 +254,7 @@ class View:
             return ids[order], matrix[order]
 
     def failures(self) -> pa.Table:
-        """Return the files that could not be indexed, as a table with the columns ``uri`` and ``error``."""
+        """Return the files that could not be indexed: a table with ``uri`` and ``error``."""
         rows = self._read(["uri", "error"], "error IS NOT NULL")
         return rows.drop(["_rowid"]).sort_by("uri")
 
