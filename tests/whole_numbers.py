@@ -39,7 +39,7 @@ def network(weights: dict[str, np.ndarray], cut: str = "relu6") -> onnx.ModelPro
     model = Model(
         "small", "small", "none", (HEIGHT, WIDTH), 12, mean=(127.0,) * 3, std=(128.0,) * 3
     )
-    net = GraphBuilder(model, weights, eps=1e-3)
+    net = GraphBuilder(model, weights, epsilon=1e-3)
 
     def layer(x: Features, name: str, **options) -> Features:
         return getattr(net, cut)(net.convolution(x, name, f"{name}.norm", **options))

@@ -13,8 +13,9 @@ import pytest
 
 from local_server import Fault, download_elsewhere, local_server
 from lookalike.errors import DownloadError, InputError
-from lookalike.io import downloads
-from lookalike.io.downloads import download, file_lock
+from lookalike.io import files
+from lookalike.io.downloads import download
+from lookalike.io.files import file_lock
 
 BODY = random.Random(0).randbytes(100_000)
 SHA = hashlib.sha256(BODY).hexdigest()
@@ -264,7 +265,7 @@ def test_processes_that_want_the_same_file_download_it_once(server, target):
 
 
 def test_a_lock_admits_one_at_a_time(tmp_path, monkeypatch):
-    monkeypatch.setattr(downloads, "_POLL_S", 0.0005)
+    monkeypatch.setattr(files, "_POLL_S", 0.0005)
     inside, most = 0, 0
 
     def visit() -> None:

@@ -16,7 +16,7 @@ from lookalike import imaging
 from lookalike.errors import ModelError, WeightsError
 from lookalike.models import embedder, graphs, tensors, weights
 from lookalike.models.calibration import calibrate
-from lookalike.models.graphs.quantization import activations
+from lookalike.models.graphs.quantization import activation_names
 from lookalike.models.registry import resolve
 from whole_numbers import run
 
@@ -35,7 +35,7 @@ def test_range_and_mean_are_those_of_a_plain_computation(prepared):
     few = prepared[:6, ::3, ::2][:, :64, :96]
     measured = calibrate(model, [few[:4], few[4:]])
     proto = graphs.build(model, tensors.read_tensors(weights.find(model)))
-    names = activations(proto)
+    names = activation_names(proto)
     assert set(measured) == {f"{name}.{what}" for name in names for what in ("range", "mean")}
     for name, values in zip(names, run(proto, few, names), strict=True):
         np.testing.assert_allclose(

@@ -22,7 +22,7 @@ def images() -> np.ndarray:
 
 
 def new_network(tensors=None, dim: int = 3) -> GraphBuilder:
-    return GraphBuilder(Model("m", "m", "none", (HEIGHT, WIDTH), dim), tensors or {}, eps=0.0)
+    return GraphBuilder(Model("m", "m", "none", (HEIGHT, WIDTH), dim), tensors or {}, epsilon=0.0)
 
 
 def run(network: GraphBuilder, x: Features, images: np.ndarray) -> np.ndarray:

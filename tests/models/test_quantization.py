@@ -14,7 +14,7 @@ from lookalike.errors import WeightsError
 from lookalike.models import embedder, tensors, weights
 from lookalike.models.graphs import build
 from lookalike.models.graphs.builder import GraphBuilder
-from lookalike.models.graphs.quantization import activations, quantize
+from lookalike.models.graphs.quantization import activation_names, quantize
 from lookalike.models.registry import resolve
 from lookalike.types import Model
 from whole_numbers import HEIGHT, WIDTH, Whole, measure, network, pictures, run
@@ -65,7 +65,7 @@ def test_only_what_is_named_need_be_measured():
     measured = measure(proto, pictures())
     needed = {
         f"{name}.{what}": measured[f"{name}.{what}"]
-        for name in activations(proto)
+        for name in activation_names(proto)
         for what in ("range", "mean")
     }
     assert len(needed) < len(measured)
@@ -91,7 +91,7 @@ def test_pictures_that_are_pooled_first_keep_their_own_scale():
     net = GraphBuilder(
         Model("m", "m", "none", (HEIGHT, WIDTH), 3, mean=(127.0,) * 3, std=(128.0,) * 3),
         {},
-        eps=0.0,
+        epsilon=0.0,
     )
     proto = net.build(net.max_pool(net.images(), 3))
     (found,), (expected,) = (
@@ -143,7 +143,7 @@ def test_a_channel_without_weights_keeps_its_bias():
 @pytest.mark.parametrize("what", ["range", "mean"])
 def test_a_calibration_of_another_network_is_refused(what, change, found):
     proto = network(random_tensors())
-    name = activations(proto)[1]
+    name = activation_names(proto)[1]
     measured = measure(proto, pictures())
     changed = change(measured.pop(f"{name}.{what}"))
     if changed is not None:

@@ -235,8 +235,8 @@ def test_what_an_object_is_given_besides_its_making_is_left_out(tmp_path):
     rebuild = name("torch._utils", "_rebuild_tensor_v2")
     spoilt = Raw(rebuild + code((None, {"__defaults__": (1, 2, 3, 4), "spoilt": 1})) + b"b")
     read(tmp_path, zipped({"x": spoilt, "a": of_array("0", TWELVE)}, {"0": TWELVE}))
-    assert not hasattr(tensors._rebuild, "spoilt")
-    assert tensors._rebuild.__defaults__ is None
+    assert not hasattr(tensors._rebuild_tensor, "spoilt")
+    assert tensors._rebuild_tensor.__defaults__ is None
 
 
 @FORMATS

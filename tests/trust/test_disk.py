@@ -320,7 +320,7 @@ def test_weights_that_find_no_space_leave_nothing_and_are_fetched_when_there_is_
 
         told = found()
         assert (
-            "cannot be downloaded: No space left on device. Make room for it, or name a folder"
+            "cannot be downloaded: No space left on device. Free some space, or name a writable"
             in told
         )
         assert not [

@@ -70,7 +70,7 @@ values = st.recursive(
         st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4)
     ),
 )
-keys = st.one_of(st.sampled_from(sorted(model_schema._VALID)), st.text(max_size=8))
+keys = st.one_of(st.sampled_from(sorted(model_schema.FIELD_RULES)), st.text(max_size=8))
 
 
 @st.composite
@@ -338,7 +338,9 @@ def tiny() -> GraphBuilder:
     model = Model("m", "m", "none", (6, 6), 2, mean=(127.0,) * 3, std=(128.0,) * 3)
     ones = np.ones(2, np.float32)
     norm = {f"n.{part}": ones for part in ("weight", "bias", "running_mean", "running_var")}
-    return GraphBuilder(model, {"c.weight": np.ones((2, 3, 3, 3), np.float32), **norm}, eps=1e-3)
+    return GraphBuilder(
+        model, {"c.weight": np.ones((2, 3, 3, 3), np.float32), **norm}, epsilon=1e-3
+    )
 
 
 numbers = st.floats(-10, 10) | st.sampled_from(
@@ -363,7 +365,9 @@ def measurements(draw) -> dict[str, np.ndarray]:
 TINY = tiny()
 TINY_PROTO = TINY.build(TINY.relu6(TINY.convolution(TINY.images(), "c", "n")))
 TINY_NAMES = [
-    f"{name}.{what}" for name in quantization.activations(TINY_PROTO) for what in ("range", "mean")
+    f"{name}.{what}"
+    for name in quantization.activation_names(TINY_PROTO)
+    for what in ("range", "mean")
 ]
 
 

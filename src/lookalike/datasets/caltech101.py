@@ -26,7 +26,8 @@ import pyarrow as pa
 
 from lookalike.datasets.manifest import stratify
 from lookalike.errors import DatasetError, InputError
-from lookalike.io.downloads import download, file_lock
+from lookalike.io.downloads import download
+from lookalike.io.files import file_lock
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer

@@ -1,1 +1,1 @@
-"""Files, downloads and tables: input and output that knows nothing of images."""
+"""Files, downloads, tables and the environment: input and output without any images."""

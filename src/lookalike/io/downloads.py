@@ -1,33 +1,34 @@
-"""Download one file: resumed where it stopped, verified, and put in place whole or not at all."""
+"""Download one file: resume it after a break, verify it, and move it into place when it is whole.
+
+Only callers that download import this module: importing httpx takes longer than a search.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import http.client
 import json
 import os
 import re
+import ssl
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from http import HTTPStatus
 from pathlib import Path
-from urllib.parse import urlsplit
+
+import httpx
 
 from lookalike.errors import DownloadError, InputError
-from lookalike.io.files import DISK_FULL, is_same_file, try_lock
+from lookalike.io.files import DISK_FULL, file_lock, hash_file
+from lookalike.io.network import is_offline
 
-__all__ = ["download", "file_lock"]
+__all__ = ["download"]
 
-_CHUNK = 1 << 18  # bytes; small enough that an interrupt is felt at once
 _TIMEOUT_S = 30.0  # for each wait on the network, not for the whole file
-_PAUSES_S = (0.5, 1.0, 2.0, 4.0)  # between the tries
-_POLL_S = 0.1  # between two looks at a lock that another process holds
-_PASSING = frozenset(
-    {408, 425, 429, 500, 502, 503, 504}
-)  # HTTP states that a later try may find gone
+_PAUSES_S = (0.5, 1.0, 2.0, 4.0)  # between attempts
+
+# HTTP states that may have passed when the request is repeated.
+_TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 _Progress = Callable[[int, int | None], None]
 
@@ -42,89 +43,68 @@ def download(
 ) -> Path:
     """Make the file at a URL available at ``target``, and return ``target``.
 
-    A target that is already the right file is used as it is. Otherwise the bytes gather in ``<target>.part``, which
-    an interruption leaves behind and the next call goes on with; the target appears when the file is complete and
-    verified. Two processes that want the same target take turns. ``LOOKALIKE_OFFLINE=1`` forbids the network.
+    A target that already is the right file is used as it is. Otherwise the bytes are written to
+    ``<target>.part``. An interrupted download leaves that file behind, and the next call resumes
+    it. The target appears once the file is complete and verified. Processes that want the same
+    target wait for each other. ``LOOKALIKE_OFFLINE=1`` forbids the network.
 
     Parameters
     ----------
     url
-        An http or https address. The proxies of the environment are honoured.
+        An http or https address. The proxies of the environment are used.
     target
-        The file to write; its folder is made.
+        The file to write. Its folder is created.
     sha256
-        64 hexadecimal digits that the file must hash to. None takes whatever the server sends.
+        The file's expected hash in 64 hexadecimal digits. None accepts any bytes.
     size
-        Bytes that the file must have.
+        The file's expected size in bytes.
     progress
-        Called with the bytes so far and the bytes in all, or None where the server does not tell. Not called for a
-        target that is already there.
+        Called with the bytes so far and the total, which is None if the server does not send it.
+        Never called if the target already is the right file.
 
     Raises
     ------
     InputError
         If the URL or the target cannot be used.
     DownloadError
-        If the server cannot be reached, refuses or keeps breaking off; if the file is not the promised one; if the
-        disk is full; if the network is forbidden.
+        If the server cannot be reached, refuses the request or keeps closing the connection; if
+        the file has another hash or size; if the disk is full; if the network is forbidden.
     """
-    _check(url, target)
-    job = _Job(url, target, None if sha256 is None else sha256.lower(), size, progress or _silent)
+    _check_arguments(url, target)
+    expected_hash = None if sha256 is None else sha256.lower()
+    job = _Job(url, target, expected_hash, size, progress or _no_progress)
     try:
-        if job.is_done():
+        if job.is_complete():
             return target
-        if os.environ.get("LOOKALIKE_OFFLINE", "0") not in {"", "0"}:
+        if is_offline():
             raise DownloadError(
-                f"{url} is needed at {target} and LOOKALIKE_OFFLINE forbids the network. {job.by_hand()}, or unset "
-                "LOOKALIKE_OFFLINE and run again."
+                f"{url} is needed at {target}, and LOOKALIKE_OFFLINE forbids the network. "
+                f"{job.manual_step()}, or unset LOOKALIKE_OFFLINE and run again."
             )
         target.parent.mkdir(parents=True, exist_ok=True)
         with file_lock(target.with_name(f"{target.name}.lock")):
-            if not job.is_done():  # another process may have fetched it while this one waited
+            # Another process may have fetched the file while this one waited.
+            if not job.is_complete():
                 _fetch(job)
-                _finish(job)
+                _verify(job)
+                _publish(job)
     except OSError as error:
-        raise DownloadError(_disk_trouble(job, error)) from error
+        raise _disk_error(job, error) from error
     return target
 
 
-@contextlib.contextmanager
-def file_lock(path: Path) -> Iterator[None]:
-    """Hold the file ``path`` for this process or thread alone, waiting for whoever holds it.
-
-    The lock is the operating system's, so one that crashed leaves nothing held. The file is removed at the end;
-    on Windows, which keeps open files, it stays, empty.
-
-    Raises
-    ------
-    OSError
-        If the file cannot be made or locked.
-    """
-    while True:
-        with path.open("ab") as file:
-            # The holder removes the file: a lock on a removed one would exclude nobody.
-            if try_lock(file) and is_same_file(file, path):
-                try:
-                    yield
-                finally:
-                    with contextlib.suppress(OSError):
-                        path.unlink()
-                return
-        time.sleep(_POLL_S)
-
-
 @dataclass(frozen=True, slots=True)
-class _Note:
-    """What the bytes in the part file are the beginning of."""
+class _PartInfo:
+    """The remote file that a part file is the beginning of."""
 
     url: str
-    validator: str | None  # a strong ETag, or a Last-Modified: what If-Range takes
+    validator: str | None  # a strong ETag or a Last-Modified date, for If-Range
     total: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """One file wanted, and what lies beside it until it is whole."""
+    """One requested file, and the files beside it while it is incomplete."""
 
     url: str
     target: Path
@@ -137,236 +117,261 @@ class _Job:
         return self.target.with_name(f"{self.target.name}.part")
 
     @property
-    def note_path(self) -> Path:
+    def info_path(self) -> Path:
         return self.target.with_name(f"{self.target.name}.part.json")
 
-    def is_done(self) -> bool:
-        if not self.target.is_file() or self.size not in {None, self.target.stat().st_size}:
+    def is_complete(self) -> bool:
+        if not self.target.is_file():
             return False
-        return self.sha256 is None or _sha256_of(self.target) == self.sha256
+        if self.size not in {None, self.target.stat().st_size}:
+            return False
+        return self.sha256 is None or hash_file(self.target) == self.sha256
 
-    def note(self) -> _Note | None:
+    def read_info(self) -> _PartInfo | None:
         try:
-            note = _Note(**json.loads(self.note_path.read_text("utf-8")))
+            info = _PartInfo(**json.loads(self.info_path.read_text("utf-8")))
         except (FileNotFoundError, ValueError, TypeError):
             return None
-        return note if note.url == self.url else None
+        return info if info.url == self.url else None
 
-    def length(self) -> int:
+    def part_size(self) -> int:
         return self.part.stat().st_size if self.part.is_file() else 0
 
     def total(self) -> int | None:
-        note = self.note()
-        return self.size if self.size is not None or note is None else note.total
+        if self.size is not None:
+            return self.size
+        info = self.read_info()
+        return None if info is None else info.total
 
-    def begin(self, note: _Note) -> None:
-        """Start anew; the note comes after the old bytes are gone, so that it never describes those."""
-        self.forget()
-        self.note_path.write_text(json.dumps(asdict(note)), "utf-8")
+    def start(self, info: _PartInfo) -> None:
+        """Start from the first byte.
+
+        The old bytes are removed before the new info is written, so that it never describes them.
+        """
+        self.discard()
+        self.info_path.write_text(json.dumps(asdict(info)), "utf-8")
         self.part.touch()
 
-    def forget(self) -> None:
+    def discard(self) -> None:
         self.part.unlink(missing_ok=True)
-        self.note_path.unlink(missing_ok=True)
+        self.info_path.unlink(missing_ok=True)
 
-    def by_hand(self) -> str:
+    def manual_step(self) -> str:
         return f"Put the file at {self.target} by hand"
 
 
-def _silent(_done: int, _total: int | None) -> None:
+class _TransientError(Exception):
+    """A failure of the network that another attempt may not meet."""
+
+    def __init__(self, reason: object, *, connected: bool = True) -> None:
+        super().__init__(str(reason) or type(reason).__name__)
+        self.connected = connected
+
+
+def _no_progress(_done: int, _total: int | None) -> None:
     """Report to nobody."""
 
 
-class _BrokenOffError(Exception):
-    """The network failed in a way that another try may mend."""
-
-    def __init__(self, reason: object, *, reached: bool = True) -> None:
-        super().__init__(str(reason) or type(reason).__name__)
-        self.reached = reached
-
-
-def _check(url: str, target: Path) -> None:
+def _check_arguments(url: str, target: Path) -> None:
     try:
-        parts = urlsplit(url)
-        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        usable = False
-    if not (usable and url.isascii() and url.isprintable() and " " not in url):
+        parts = httpx.URL(url)
+        is_usable = parts.scheme in {"http", "https"} and parts.host != "" and parts.port != 0
+    except httpx.InvalidURL:
+        is_usable = False
+    is_encoded = url.isascii() and url.isprintable() and " " not in url
+    if not (is_usable and is_encoded):
         raise InputError(
             f"{url!r} cannot be downloaded. Give an http or https address, percent-encoded."
         )
     if target.is_dir():
         raise InputError(
-            f"{target} is a folder, and {url} is to become a file there. Give the path of a file."
+            f"{target} is a folder, but {url} must be saved as a file. Give the path of a file."
         )
 
 
 def _fetch(job: _Job) -> None:
-    """Make the part file whole, in as many tries as are allowed."""
-    for nth, pause in enumerate((*_PAUSES_S, None), start=1):
-        try:
-            _go_on(job)
-        except _BrokenOffError as error:
-            if nth == 1 and not error.reached:
-                raise DownloadError(
-                    f"{job.url} cannot be reached: {error}. Check the address, the network and the proxy "
-                    f"(https_proxy), and run again. {job.by_hand()} where there is no network."
-                ) from error
-            if pause is None:
-                raise DownloadError(
-                    f"{job.url} broke off after {job.length()} of {job.total() or 'an unknown number of'} bytes, at "
-                    f"the last of {nth} tries: {error}. Run again to continue where it stopped. {job.by_hand()} if "
-                    "that does not help."
-                ) from error
-            time.sleep(pause)
-        else:
-            return
+    """Complete the part file, with a new attempt after each transient failure."""
+    attempts = len(_PAUSES_S) + 1
+    with _open_client() as client:
+        for attempt in range(1, attempts + 1):
+            try:
+                _request_rest(job, client)
+            except _TransientError as error:
+                if attempt == 1 and not error.connected:
+                    raise DownloadError(
+                        f"{job.url} cannot be reached: {error}. Check the address, the network "
+                        f"and the proxy (https_proxy), and run again. {job.manual_step()} if there "
+                        "is no network."
+                    ) from error
+                if attempt == attempts:
+                    total = job.total() or "an unknown number of"
+                    raise DownloadError(
+                        f"{job.url} broke off after {job.part_size()} of {total} bytes, at the "
+                        f"last of {attempts} attempts: {error}. Run again to continue where it "
+                        f"stopped. {job.manual_step()} if that does not help."
+                    ) from error
+                time.sleep(_PAUSES_S[attempt - 1])
+            else:
+                return
 
 
-def _go_on(job: _Job) -> None:
-    """Make one request, and write what it gives behind what is there."""
-    note = job.note()
-    if note is None or (note.validator is None and job.sha256 is None):
-        job.forget()  # nothing would tell whether the rest belongs to this beginning
-    have = job.length()
-    if have and have == job.total():
+def _open_client() -> httpx.Client:
+    # The bytes must arrive as they are stored: a compressed answer has no byte ranges.
+    headers = {"User-Agent": "lookalike", "Accept-Encoding": "identity"}
+    try:
+        return httpx.Client(
+            headers=headers,
+            timeout=_TIMEOUT_S,
+            follow_redirects=True,
+            # The system's certificates, to which companies add their own; httpx has a fixed list.
+            verify=ssl.create_default_context(),
+        )
+    # An unknown kind of proxy, or SOCKS without the package for it.
+    except (ImportError, ValueError, httpx.InvalidURL) as error:
+        raise DownloadError(
+            f"The proxy that the environment names cannot be used: {error}. "
+            "Correct https_proxy, http_proxy or all_proxy, and run again."
+        ) from error
+
+
+def _request_rest(job: _Job, client: httpx.Client) -> None:
+    """Request the missing bytes once, and append them to the part file."""
+    # Without a hash or a validator, nothing shows whether the rest belongs to these first bytes.
+    info = job.read_info()
+    if info is None or (info.validator is None and job.sha256 is None):
+        job.discard()
+    have = job.part_size()
+    if have > 0 and have == job.total():
         return
-    with _open(job, _range_headers(have, note)) as response:
-        start, total = _announced(response, have)
+
+    headers = _range_headers(have, info)
+    with _translate_http_errors(job), client.stream("GET", job.url, headers=headers) as response:
+        _check_status(job, response)
+        start, total = _parse_range(response, have)
         if job.size is not None and total not in {None, job.size}:
-            raise _other_file(job, f"{job.size} bytes", f"{total} bytes")
+            raise _wrong_file(job, f"{job.size} bytes", f"{total} bytes")
         if start == 0:
-            job.begin(_Note(job.url, _validator(response), total))
+            job.start(_PartInfo(job.url, _validator(response), total))
         have = _append(job, response, start)
     if have < (job.total() or 0):
-        raise _BrokenOffError("the connection was closed early")
+        raise _TransientError("the connection was closed early")
 
 
-def _append(job: _Job, response: http.client.HTTPResponse, have: int) -> int:
-    """Write the response behind the part file's ``have`` bytes, and return how many there are now."""
+@contextlib.contextmanager
+def _translate_http_errors(job: _Job) -> Iterator[None]:
+    try:
+        yield
+    except (httpx.UnsupportedProtocol, httpx.TooManyRedirects) as error:
+        raise DownloadError(
+            f"{job.url} was refused: {error} Check the address. {job.manual_step()} if it has moved."
+        ) from error
+    except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
+        raise _TransientError(error, connected=False) from error
+    except httpx.TransportError as error:
+        raise _TransientError(error) from error
+
+
+def _range_headers(have: int, info: _PartInfo | None) -> dict[str, str]:
+    if have == 0 or info is None:
+        return {}
+    headers = {"Range": f"bytes={have}-"}
+    if info.validator is not None:
+        headers["If-Range"] = info.validator
+    return headers
+
+
+def _check_status(job: _Job, response: httpx.Response) -> None:
+    if response.is_success:
+        return
+    status = f"HTTP {response.status_code} {response.reason_phrase}"
+    if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+        job.discard()
+        raise _TransientError(f"{status}: the bytes so far do not begin this file")
+    if response.status_code in _TRANSIENT:
+        raise _TransientError(status)
+    raise DownloadError(
+        f"{job.url} was refused: {status}. Check the address. {job.manual_step()} if it has moved."
+    )
+
+
+def _parse_range(response: httpx.Response, have: int) -> tuple[int, int | None]:
+    """Return the first byte's position in the file, and the file's size if it is known."""
+    content_length = response.headers.get("Content-Length", "")
+    length = int(content_length) if content_length.isdecimal() else None
+    if response.status_code != HTTPStatus.PARTIAL_CONTENT:
+        return 0, length
+
+    content_range = response.headers.get("Content-Range", "")
+    match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", content_range)
+    if match is None or int(match[1]) != have:
+        raise _TransientError(f"asked for the bytes from {have}, the server sent others")
+    if match[2] != "*":
+        return have, int(match[2])
+    return have, None if length is None else have + length
+
+
+def _validator(response: httpx.Response) -> str | None:
+    """Return the value that identifies this version of the file in an If-Range header."""
+    etag: str | None = response.headers.get("ETag")
+    # If-Range does not accept weak ETags (RFC 9110, section 13.1.5).
+    if etag is not None and not etag.startswith("W/"):
+        return etag
+    last_modified: str | None = response.headers.get("Last-Modified")
+    return last_modified
+
+
+def _append(job: _Job, response: httpx.Response, have: int) -> int:
+    """Append the response to the part file's first ``have`` bytes, and return the new size."""
     total = job.total()
     job.progress(have, total)
     with job.part.open("ab") as file:
-        for chunk in _chunks(response):
+        # Chunks come as they arrive, so that a break loses none of the received bytes.
+        for chunk in response.iter_raw():
             file.write(chunk)
             have += len(chunk)
             job.progress(have, total)
+            # This is not the expected file. It may be endless.
             if total is not None and have > total:
-                break  # not the promised file: its end need not be waited for
+                break
     return have
 
 
-def _range_headers(have: int, note: _Note | None) -> dict[str, str]:
-    if not have or note is None:
-        return {}
-    condition = {"If-Range": note.validator} if note.validator else {}
-    return {"Range": f"bytes={have}-", **condition}
+def _verify(job: _Job) -> None:
+    if job.size is not None and job.part_size() != job.size:
+        raise _wrong_file(job, f"{job.size} bytes", f"{job.part_size()} bytes")
+    if job.sha256 is not None:
+        actual = hash_file(job.part)
+        if actual != job.sha256:
+            raise _wrong_file(job, f"the sha256 {job.sha256}", actual)
 
 
-def _open(job: _Job, headers: dict[str, str]) -> http.client.HTTPResponse:
-    # Only these handlers: a redirection must not lead to file: or ftp:.
-    opener = urllib.request.OpenerDirector()
-    for handler in (
-        urllib.request.ProxyHandler,
-        urllib.request.HTTPHandler,
-        urllib.request.HTTPSHandler,
-        urllib.request.HTTPRedirectHandler,
-        urllib.request.HTTPErrorProcessor,
-        urllib.request.HTTPDefaultErrorHandler,
-        urllib.request.UnknownHandler,
-    ):
-        opener.add_handler(handler())
-    request = urllib.request.Request(job.url, headers={"User-Agent": "lookalike", **headers})  # noqa: S310  # checked
-    try:
-        response: http.client.HTTPResponse = opener.open(request, timeout=_TIMEOUT_S)
-    except urllib.error.HTTPError as error:
-        error.close()
-        raise _refused(job, error) from error
-    except urllib.error.URLError as error:
-        raise _BrokenOffError(error.reason, reached=False) from error
-    except (OSError, http.client.HTTPException) as error:
-        raise _BrokenOffError(error) from error
-    return response
-
-
-def _refused(job: _Job, error: urllib.error.HTTPError) -> Exception:
-    state = f"HTTP {error.code} {error.reason}"
-    if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-        job.forget()
-        return _BrokenOffError(f"{state}: what was there is no beginning of this file")
-    if error.code in _PASSING:
-        return _BrokenOffError(state)
-    return DownloadError(
-        f"{job.url} was refused: {state}. Check the address. {job.by_hand()} if it has moved."
-    )
-
-
-def _announced(response: http.client.HTTPResponse, have: int) -> tuple[int, int | None]:
-    """Return the byte at which the response begins, and the bytes of the whole file."""
-    length = response.headers.get("Content-Length", "")
-    rest = int(length) if length.isdecimal() else None
-    if response.status != http.HTTPStatus.PARTIAL_CONTENT:
-        return 0, rest
-    found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
-    if found is None or int(found[1]) != have:
-        raise _BrokenOffError(f"asked for the bytes from {have}, the server sent others")
-    if found[2] != "*":
-        return have, int(found[2])
-    return have, None if rest is None else have + rest
-
-
-def _validator(response: http.client.HTTPResponse) -> str | None:
-    etag = response.headers.get("ETag")
-    if etag is not None and not etag.startswith(
-        "W/"
-    ):  # RFC 9110, 13.1.5: If-Range takes no weak ETag
-        return etag
-    return response.headers.get("Last-Modified")
-
-
-def _chunks(response: http.client.HTTPResponse) -> Iterator[bytes]:
-    while True:
-        try:
-            chunk = response.read1(
-                _CHUNK
-            )  # what has come, without waiting for more: a break then loses nothing
-        except (OSError, http.client.HTTPException) as error:
-            raise _BrokenOffError(error) from error
-        if not chunk:
-            return
-        yield chunk
-
-
-def _finish(job: _Job) -> None:
-    """Verify the part file and give it the target's name."""
-    if job.size is not None and job.length() != job.size:
-        raise _other_file(job, f"{job.size} bytes", f"{job.length()} bytes")
-    if job.sha256 is not None and (found := _sha256_of(job.part)) != job.sha256:
-        raise _other_file(job, f"the sha256 {job.sha256}", found)
+def _publish(job: _Job) -> None:
+    """Move the part file to the target."""
     with job.part.open("rb+") as file:
         os.fsync(file.fileno())
     job.part.replace(job.target)
-    job.note_path.unlink(missing_ok=True)
+    job.info_path.unlink(missing_ok=True)
 
 
-def _other_file(job: _Job, expected: str, found: str) -> DownloadError:
-    job.forget()
+def _wrong_file(job: _Job, expected: str, actual: str) -> DownloadError:
+    job.discard()
     return DownloadError(
-        f"{job.url} is not the promised file: expected {expected}, got {found}. What came was removed. The file was "
-        f"changed there or damaged on its way; a proxy or a login page may have answered. Run again. {job.by_hand()} "
-        "if that does not help."
+        f"{job.url} is not the promised file: expected {expected}, got {actual}. The downloaded "
+        "bytes were removed. The file has changed on the server or was damaged on the way, or a "
+        f"proxy or login page answered. Run again. {job.manual_step()} if that does not help."
     )
 
 
-def _disk_trouble(job: _Job, error: OSError) -> str:
+def _disk_error(job: _Job, error: OSError) -> DownloadError:
     folder = job.target.parent
     if error.errno not in DISK_FULL:
-        return f"{job.url} cannot be written to {job.target}: {error}. Check the folder {folder} and its permissions."
+        return DownloadError(
+            f"{job.url} cannot be written to {job.target}: {error}. "
+            f"Check the folder {folder} and its permissions."
+        )
     total = job.total()
-    need = "more space" if total is None else f"{total - job.length()} more bytes"
-    return f"The disk of the folder {folder} is full: {job.url} needs {need}. Free them and run again to continue."
-
-
-def _sha256_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    needed = "more space" if total is None else f"{total - job.part_size()} more bytes"
+    return DownloadError(
+        f"The disk of the folder {folder} is full: {job.url} needs {needed}. "
+        "Free them and run again to continue."
+    )

@@ -1,28 +1,40 @@
-"""Files that are whole or not there at all, and files that one process at a time holds."""
+"""Write files atomically, lock them, and hash them."""
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import secrets
 import shutil
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-__all__ = ["DISK_FULL", "atomic_write", "is_same_file", "remove_on_error", "try_lock"]
+__all__ = [
+    "DISK_FULL",
+    "atomic_write",
+    "file_lock",
+    "hash_file",
+    "is_same_file",
+    "remove_on_error",
+    "try_lock",
+]
 
-# What a system says of a disk, a quota or a limit on files that leaves no room.
+# The system's error numbers for a full disk, an exhausted quota and a file that is too large.
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_TEMPORARY = ".lookalike-"
+
+_TEMPORARY_PREFIX = ".lookalike-"
+_POLL_S = 0.1  # between two attempts to take a lock that another process holds
 
 if sys.platform == "win32":
     import msvcrt
 
     def try_lock(file: IO[bytes]) -> bool:
-        """Lock a file until it is closed, if nobody else holds it; see below."""
+        """Try to lock a file until it is closed; see below."""
         try:
             msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
         except PermissionError:
@@ -33,14 +45,15 @@ else:
     import fcntl
 
     def try_lock(file: IO[bytes]) -> bool:
-        """Lock a file until it is closed, if nobody else holds it; tell whether that was so.
+        """Try to lock a file until it is closed, and return whether that succeeded.
 
-        The system itself lets go for a process that dies. Only those who ask for the lock heed it.
+        The operating system releases the lock of a process that dies. The lock is advisory: only
+        processes that ask for it respect it.
 
         Raises
         ------
         OSError
-            If the file system has no locks.
+            If the file system does not support locks.
         """
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -50,7 +63,7 @@ else:
 
 
 def is_same_file(file: IO[bytes], path: Path) -> bool:
-    """Tell whether an open file is the one at a path, and not one that was removed or renamed since."""
+    """Return whether an open file is still at `path`, neither removed nor renamed."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except FileNotFoundError:
@@ -58,21 +71,47 @@ def is_same_file(file: IO[bytes], path: Path) -> bool:
 
 
 @contextmanager
-def atomic_write(path: Path) -> Iterator[Path]:
-    """Give a temporary file to write, which takes the place of `path` once the block ends without an error.
+def file_lock(path: Path) -> Iterator[None]:
+    """Hold the lock file ``path`` for this thread alone, after waiting for its current holder.
 
-    It is there under the new name at once and whole, or not at all. What a process that was killed left behind of
-    such files in the folder is removed.
+    The operating system releases the lock of a process that dies. The file is removed at the end,
+    except on Windows, where open files cannot be removed.
 
     Raises
     ------
     OSError
-        If the folder cannot be written, or its disk is full; its ``filename`` says which.
+        If the file cannot be created or locked.
+    """
+    while True:
+        with path.open("ab") as file:
+            # The previous holder removed the file: a lock on a removed file excludes nobody.
+            if try_lock(file) and is_same_file(file, path):
+                try:
+                    yield
+                finally:
+                    with suppress(OSError):
+                        path.unlink()
+                return
+        time.sleep(_POLL_S)
+
+
+@contextmanager
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Yield a temporary file to write, which replaces `path` when the block ends without an error.
+
+    `path` changes at once and completely, or not at all. Temporary files that killed processes
+    left in the folder are removed.
+
+    Raises
+    ------
+    OSError
+        If the folder cannot be written or its disk is full. The error's ``filename`` names the
+        file or folder.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(path.parent)
-        with _held(path) as temporary:
+        with _create_temporary(path) as temporary:
             try:
                 yield temporary
                 with temporary.open("rb+") as file:
@@ -82,40 +121,43 @@ def atomic_write(path: Path) -> Iterator[Path]:
                 with suppress(OSError):
                     temporary.unlink(missing_ok=True)
     except OSError as error:
-        # The system does not say which file it could not write to, and the temporary one is known to nobody.
-        if error.filename is None or Path(os.fsdecode(error.filename)).name.startswith(_TEMPORARY):
+        # Some errors name no file, and nobody knows the name of the temporary one.
+        name = "" if error.filename is None else Path(os.fsdecode(error.filename)).name
+        if name == "" or name.startswith(_TEMPORARY_PREFIX):
             error.filename = str(path)
         raise
 
 
 @contextmanager
-def _held(path: Path) -> Iterator[Path]:
-    """Make a new file beside `path`, with the rights of any other new one, locked for as long as its writer lives."""
+def _create_temporary(path: Path) -> Iterator[Path]:
+    """Create a file beside `path` with the default permissions, locked while this process lives."""
     while True:
-        temporary = path.with_name(f"{_TEMPORARY}{secrets.token_hex(6)}{path.suffix}")
+        name = f"{_TEMPORARY_PREFIX}{secrets.token_hex(6)}{path.suffix}"
+        temporary = path.with_name(name)
         with temporary.open("xb") as file:
-            # Between the two, another process may have taken it for an abandoned one.
-            if _own(file, temporary):
-                if sys.platform == "win32":
-                    file.close()  # an open file cannot be renamed there
-                yield temporary
-                return
+            # Before the lock is taken, another process may remove the file as abandoned.
+            if not _lock_temporary(file, temporary):
+                continue
+            if sys.platform == "win32":
+                file.close()  # Windows cannot rename an open file
+            yield temporary
+            return
 
 
-def _own(file: IO[bytes], path: Path) -> bool:
+def _lock_temporary(file: IO[bytes], path: Path) -> bool:
     if sys.platform == "win32":
         return True
     try:
         return try_lock(file) and is_same_file(file, path)
-    except OSError:  # a file system without locks: nobody else gets this one either
+    except OSError:  # without locks in the file system, nobody removes abandoned files either
         return True
 
 
 def _remove_abandoned(folder: Path) -> None:
-    """Remove temporary files whose writer is gone: those that nobody holds a lock of."""
+    """Remove the temporary files that no living process has locked."""
     if sys.platform == "win32":
         return
-    for path in folder.glob(f"{_TEMPORARY}*"):
+    for path in folder.glob(f"{_TEMPORARY_PREFIX}*"):
         with suppress(OSError), path.open("rb") as file:
             if try_lock(file):
                 path.unlink()
@@ -123,9 +165,20 @@ def _remove_abandoned(folder: Path) -> None:
 
 @contextmanager
 def remove_on_error(folder: Path) -> Iterator[None]:
-    """Remove a folder that the block makes, if the block ends with an error."""
+    """Remove a folder that the block creates if the block ends with an error."""
     try:
         yield
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
+
+
+def hash_file(path: Path, algorithm: str = "sha256") -> str:
+    """Return the hash of a file's content in hexadecimal digits."""
+
+    def new_hash() -> hashlib._Hash:
+        # The hash identifies a file. Systems that forbid MD5 for security allow this use.
+        return hashlib.new(algorithm, usedforsecurity=False)
+
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, new_hash).hexdigest()

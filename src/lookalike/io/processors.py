@@ -1,12 +1,43 @@
-"""How much of the machine this process may use."""
+"""The share of the machine's processors that this process may use."""
 
 from __future__ import annotations
 
+import math
 import os
+from pathlib import Path
 
 __all__ = ["cores"]
 
+_CGROUP = Path("/sys/fs/cgroup")
+
 
 def cores() -> int:
-    """Return how many processor cores this process may use: those that a container or a scheduler leaves it."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Return the number of processor cores that this process may use, at least 1.
+
+    It is the smaller of two limits: the cores that the scheduler assigns, and a container's CPU
+    quota, rounded up. `joblib.cpu_count` computes the same, but importing it takes longer than
+    starting a search.
+    """
+    assigned = os.cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        assigned = len(os.sched_getaffinity(0))
+    quota = _cgroup_quota()
+    if quota is None:
+        return assigned
+    return max(1, min(assigned, math.ceil(quota)))
+
+
+def _cgroup_quota() -> float | None:
+    """Return the CPU quota of a Linux container in cores, or None if there is none."""
+    try:
+        # cgroup v2 has one file: "150000 100000" are 1.5 cores, "max 100000" is no limit.
+        if (_CGROUP / "cpu.max").exists():
+            quota, period = (_CGROUP / "cpu.max").read_text().split()
+        else:
+            quota = (_CGROUP / "cpu" / "cpu.cfs_quota_us").read_text()
+            period = (_CGROUP / "cpu" / "cpu.cfs_period_us").read_text()
+        share = int(quota) / int(period)
+    except (OSError, ValueError, ZeroDivisionError):
+        return None
+    # cgroup v1 writes -1 for no limit.
+    return share if share > 0 else None

@@ -1,4 +1,4 @@
-"""Tables that people bring, as CSV or Parquet, and the few kinds that their columns are kept as."""
+"""Read a user's CSV or Parquet table, and convert its columns to the kinds that are stored."""
 
 from __future__ import annotations
 
@@ -42,12 +42,15 @@ KIND_NAMES: dict[Kind, str] = {
 MOST_ROWS = 10_000_000
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-# Digits that a number loses when it is kept would make two names one: with a leading zero, or more than 18 digits,
-# it is text. The exponents are those that stay finite.
+
+# A column becomes numbers only if no two different texts become equal: a number with a leading
+# zero or with more than 18 digits stays text. The exponents are those of finite numbers.
 _WHOLE = "(0|[1-9][0-9]{0,17})"
-_WRITTEN = {
+_DECIMAL = rf"({_WHOLE}(\.[0-9]*)?|\.[0-9]+)"
+_EXPONENT = "([eE][+-]?([0-9]{1,2}|[12][0-8][0-9]))"
+_PATTERNS = {
     "int64": rf"^[+-]?{_WHOLE}$",
-    "float64": rf"^[+-]?({_WHOLE}(\.[0-9]*)?|\.[0-9]+)([eE][+-]?([0-9]{{1,2}}|[12][0-8][0-9]))?$",
+    "float64": rf"^[+-]?{_DECIMAL}{_EXPONENT}?$",
     "bool": "(?i)^(true|false)$",
 }
 
@@ -57,58 +60,64 @@ def read_table(path: Path) -> tuple[pa.Table, Callable[[int], str]]:
 
     Returns
     -------
-    table, where
-        The table, a CSV's columns all text; and a function from a row's number to its place for an error: ``line 7``.
+    table, locate
+        The table; all columns of a CSV are text. `locate` maps a row number to its position in the
+        file for an error message: ``line 7``.
 
     Raises
     ------
     InputError
-        If the file cannot be read, or a line has not as many values as the header has names.
+        If the file cannot be read, or a line has more or fewer values than the header.
     """
-    kind = path.suffix.lower()
-    if kind not in {".csv", ".parquet"}:
+    suffix = path.suffix.lower()
+    if suffix not in {".csv", ".parquet"}:
         raise InputError(
             f"{path} cannot be read as a table: its name must end in .csv or .parquet."
         )
     try:
-        return _read_csv(path) if kind == ".csv" else _read_parquet(path)
+        return _read_csv(path) if suffix == ".csv" else _read_parquet(path)
     except (OSError, UnicodeDecodeError, csv.Error, pa.ArrowException) as error:
         raise InputError(
-            f"{path} cannot be read as a table: {error}. Expected a CSV in UTF-8 that begins with a line of the "
-            "columns' names, or a Parquet file."
+            f"{path} cannot be read as a table: {error}. Expected a CSV file in UTF-8 whose first "
+            "line has the names of the columns, or a Parquet file."
         ) from error
 
 
 def _read_csv(path: Path) -> tuple[pa.Table, Callable[[int], str]]:
-    lines: list[int] = []  # where each row ends: a name may hold line breaks
+    line_numbers: list[int] = []  # the last line of each row: quoted values may hold line breaks
     rows: list[list[str]] = []
-    with path.open(
-        encoding="utf-8-sig", newline=""
-    ) as file:  # -sig: spreadsheets put a mark at the beginning
+    # utf-8-sig: spreadsheets begin a file with a byte order mark.
+    with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(file, strict=True)
         names = next(reader, [])
-        for row in filter(None, reader):  # an empty line is none
+        for row in reader:
+            is_empty_line = not row
+            if is_empty_line:
+                continue
             if len(row) != len(names):
                 raise InputError(
-                    f"{path}, line {reader.line_num}: {len(row)} values where the header names {len(names)} columns. "
-                    "Correct the line: a value that holds a comma or a quote must be quoted."
+                    f"{path}, line {reader.line_num}: {len(row)} values, but the header names "
+                    f"{len(names)} columns. Correct the line: a value that holds a comma or a "
+                    "quote must be quoted."
                 )
-            lines.append(reader.line_num)
+            line_numbers.append(reader.line_num)
             rows.append(row)
-    columns = zip(*rows, strict=True) if rows else ([] for _ in names)
-    table = pa.table([pa.array(column, pa.string()) for column in columns], names=names)
-    return table, lambda row: f"line {lines[row]}"
+
+    columns = list(zip(*rows, strict=True)) if rows else [()] * len(names)
+    arrays = [pa.array(column, pa.string()) for column in columns]
+    table = pa.table(arrays, names=names)
+    return table, lambda row: f"line {line_numbers[row]}"
 
 
 def _read_parquet(path: Path) -> tuple[pa.Table, Callable[[int], str]]:
     schema = pq.read_schema(path)
-    texts = [name for name in schema.names if pa.types.is_string(schema.field(name).type)]
-    # As dictionaries: a few bytes may stand for any number of texts, but those are all alike.
-    with pq.ParquetFile(path, read_dictionary=texts) as file:
+    text_columns = [name for name in schema.names if pa.types.is_string(schema.field(name).type)]
+    # As dictionaries, because a few bytes may encode any number of equal texts.
+    with pq.ParquetFile(path, read_dictionary=text_columns) as file:
         count = file.metadata.num_rows
         if count > MOST_ROWS:
             raise InputError(
-                f"{path} has {count:,} rows; expected at most {MOST_ROWS:,}. Divide it."
+                f"{path} has {count:,} rows; expected at most {MOST_ROWS:,}. Divide the file."
             )
         table = file.read()
     table.validate(full=True)
@@ -116,33 +125,36 @@ def _read_parquet(path: Path) -> tuple[pa.Table, Callable[[int], str]]:
 
 
 def parse_instant(text: str) -> int:
-    """Return the microseconds from 1970 to an ISO 8601 date or time; one without an offset is in UTC.
+    """Return the microseconds from 1970 to an ISO 8601 date or time, in UTC if it has no offset.
 
     Raises
     ------
     ValueError
-        If the text is no such time.
+        If the text is not such a time.
     """
     time = datetime.fromisoformat(text)
-    aware = time if time.tzinfo else time.replace(tzinfo=UTC)
-    return (aware - _EPOCH) // timedelta(microseconds=1)
+    if time.tzinfo is None:
+        time = time.replace(tzinfo=UTC)
+    return (time - _EPOCH) // timedelta(microseconds=1)
 
 
 def parses_as(texts: pa.Array, kind: Kind) -> pa.Array:
-    """Tell of each text whether it can be read as a value of a kind; null, where there is no text, fits any."""
+    """Return a boolean for each text: whether it can be read as a value of `kind`.
+
+    Nulls fit every kind.
+    """
     if kind == "string":
         return pa.array([True] * len(texts), pa.bool_())
     trimmed = pc.utf8_trim_whitespace(texts)
     if kind == "timestamp":
-        fits = pa.array(
-            [text is None or _is_time(text) for text in trimmed.to_pylist()], pa.bool_()
-        )
+        are_times = [text is None or _is_instant(text) for text in trimmed.to_pylist()]
+        fits = pa.array(are_times, pa.bool_())
     else:
-        fits = pc.match_substring_regex(trimmed, _WRITTEN[kind])
+        fits = pc.match_substring_regex(trimmed, _PATTERNS[kind])
     return pc.fill_null(fits, True)
 
 
-def _is_time(text: str) -> bool:
+def _is_instant(text: str) -> bool:
     try:
         parse_instant(text)
     except ValueError:
@@ -151,52 +163,57 @@ def _is_time(text: str) -> bool:
 
 
 def parse_texts(texts: pa.Array, kind: Kind) -> pa.Array:
-    """Return texts that all fit a kind as values of it."""
+    """Convert texts to values of a kind that all of them fit."""
     if kind == "string":
         return texts
     trimmed = pc.utf8_trim_whitespace(texts)
     if kind == "timestamp":
-        return pa.array(
-            [None if text is None else parse_instant(text) for text in trimmed.to_pylist()],
-            pa.int64(),
-        ).cast(ARROW_TYPES[kind])
-    # Arrow's numbers have no plus sign in front.
-    return _plain(pc.replace_substring_regex(trimmed, r"^\+", "").cast(ARROW_TYPES[kind]))
+        ticks = [None if text is None else parse_instant(text) for text in trimmed.to_pylist()]
+        return pa.array(ticks, pa.int64()).cast(ARROW_TYPES[kind])
+    # Arrow does not parse a leading plus sign.
+    unsigned = pc.replace_substring_regex(trimmed, r"^\+", "")
+    return _normalize_floats(unsigned.cast(ARROW_TYPES[kind]))
 
 
 def to_known_kind(column: pa.Array) -> pa.Array | None:
-    """Return an Arrow column as one of the kinds that are kept, or None for a type that none of them can hold.
+    """Convert an Arrow column to a stored kind, or return None if no kind can hold its type.
 
-    Times without a zone are in UTC, and lose what is finer than a microsecond; a NaN becomes null.
+    Times without a zone are read as UTC and cut to microseconds. NaN becomes null.
 
     Raises
     ------
     pyarrow.ArrowException
-        If a value is out of the kind's range.
+        If a value is outside the kind's range.
     """
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
-    kind = column.type
-    if (
-        pa.types.is_null(kind)
-        or pa.types.is_string(kind)
-        or pa.types.is_large_string(kind)
-        or kind == pa.string_view()
-    ):
+    dtype = column.type
+    if _is_text(dtype):
         return column.cast(pa.string())
-    if pa.types.is_integer(kind):
+    if pa.types.is_integer(dtype):
         return column.cast(pa.int64())
-    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        return _plain(column.cast(pa.float64()))
-    if pa.types.is_timestamp(kind):
-        return column.cast(ARROW_TYPES["timestamp"], safe=kind.unit != "ns")
-    if pa.types.is_date(kind):
+    if pa.types.is_floating(dtype) or pa.types.is_decimal(dtype):
+        return _normalize_floats(column.cast(pa.float64()))
+    if pa.types.is_timestamp(dtype):
+        return column.cast(ARROW_TYPES["timestamp"], safe=dtype.unit != "ns")
+    if pa.types.is_date(dtype):
         return column.cast(pa.timestamp("us")).cast(ARROW_TYPES["timestamp"])
-    return column if pa.types.is_boolean(kind) else None
+    return column if pa.types.is_boolean(dtype) else None
 
 
-def _plain(values: pa.Array) -> pa.Array:
-    """Return numbers with null for NaN, which is no value, and 0 for -0, which is no other value."""
+def _is_text(dtype: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_null(dtype)
+        or pa.types.is_string(dtype)
+        or pa.types.is_large_string(dtype)
+        or dtype == pa.string_view()
+    )
+
+
+def _normalize_floats(values: pa.Array) -> pa.Array:
+    """Replace NaN by null and -0.0 by 0.0 in floats; leave other types as they are."""
     if values.type != pa.float64():
         return values
-    return pc.add(pc.if_else(pc.is_nan(values), pa.scalar(None, pa.float64()), values), 0.0)
+    null = pa.scalar(None, pa.float64())
+    without_nan = pc.if_else(pc.is_nan(values), null, values)
+    return pc.add(without_nan, 0.0)

@@ -1,4 +1,4 @@
-"""The networks of a process, each loaded once."""
+"""The embedders of a process, each loaded once."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ __all__ = ["EmbedderCache"]
 
 
 class EmbedderCache:
-    """Models made ready to run, for many threads: one thread a batch, so that as many run at once as there are."""
+    """Loaded embedders that many threads share; each thread embeds its own batches."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._loaded: dict[tuple[str, str | None], embedder.Embedder] = {}
+        self._embedders: dict[tuple[str, str | None], embedder.Embedder] = {}
 
     def get(self, model: Model) -> embedder.Embedder:
-        """Return a Model ready to run; it is loaded when it is first asked for.
+        """Return the embedder of a Model, and load it at the first request.
 
         Raises
         ------
         ModelError, WeightsError
             As `lookalike.models.embedder.load`.
         """
-        key = model.fingerprint, model.graph
+        requested = (model.fingerprint, model.graph)
         with self._lock:
-            if key not in self._loaded:
-                network = embedder.load(model, threads=1)
-                # It may be asked for by the graph that it was found to have, too.
-                self._loaded[key] = self._loaded[network.model.fingerprint, network.model.graph] = (
-                    network
-                )
-            return self._loaded[key]
+            if requested not in self._embedders:
+                loaded = embedder.load(model, threads=1)
+                # Loading adds the hash of the graph; later requests may name it.
+                actual = (loaded.model.fingerprint, loaded.model.graph)
+                self._embedders[requested] = loaded
+                self._embedders[actual] = loaded
+            return self._embedders[requested]

@@ -1,10 +1,12 @@
-"""Calibration: how large a network's numbers get on real pictures, which its 8-bit version is made from.
+"""Calibration: measure the ranges of a network's activations on images, for its 8-bit version.
 
-It is measured once and shipped with the model: measured on each machine, it would make another graph on each.
+The result is measured once and shipped with the model. Measured on each machine, it would give a
+different graph on each.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
@@ -15,29 +17,28 @@ import onnxruntime as ort
 from onnx import TensorProto, helper
 
 from lookalike.models import graphs, tensors, weights
-from lookalike.models.graphs import quantization
-from lookalike.types import Model
+from lookalike.models.graphs.quantization import activation_names
+from lookalike.types import Model, VectorsF32
 
 __all__ = ["calibrate"]
 
 
-def calibrate(
-    model: Model, batches: Iterable[npt.NDArray[np.uint8]]
-) -> dict[str, npt.NDArray[np.float32]]:
-    """Run a Model's float graph on pictures and return what its 8-bit graph needs to know of them.
+def calibrate(model: Model, batches: Iterable[npt.NDArray[np.uint8]]) -> dict[str, VectorsF32]:
+    """Run a Model's float graph on images and measure the activations that quantization needs.
 
     Parameters
     ----------
     model
-        A Model whose graph is built here; its precision does not matter.
+        A Model whose graph is built by `lookalike.models.graphs`, in any precision.
     batches
-        Pictures as uint8 ``[n, height, width, 3]``, made by `lookalike.imaging.prepare`: at least one.
+        Images as uint8 ``[n, height, width, 3]``, prepared by `lookalike.imaging.prepare`; at
+        least one image.
 
     Returns
     -------
     dict
-        For each tensor ``t`` between two layers: ``t.range``, its least and largest value, ``[2]``, and ``t.mean``,
-        the mean of each channel, ``[channels]``; float32.
+        For each tensor ``t`` between two layers: ``t.range``, float32 ``[2]``, its minimum and
+        maximum; and ``t.mean``, float32 ``[channels]``, the mean of each channel.
 
     Raises
     ------
@@ -45,27 +46,31 @@ def calibrate(
         If the graph cannot be built.
     """
     proto = graphs.build(model, tensors.read_tensors(weights.find(model)))
-    names = quantization.activations(proto)
-    session = _watched(proto, names)
-    seen: dict[str, list[tuple[float, float, npt.NDArray[Any]]]] = {name: [] for name in names}
+    names = activation_names(proto)
+    session = _open_session(proto, names)
+
+    minima: dict[str, list[float]] = defaultdict(list)
+    maxima: dict[str, list[float]] = defaultdict(list)
+    means: dict[str, list[npt.NDArray[Any]]] = defaultdict(list)
     for batch in batches:
-        for picture in batch:
-            values = session.run(names, {"images": picture[np.newaxis]})
-            for name, value in zip(names, values, strict=True):
-                mean = value.mean(axis=(0, 2, 3), dtype=np.float64)
-                seen[name].append((float(value.min()), float(value.max()), mean))
-    measured = {}
-    for name, of_each in seen.items():
-        low, high, means = zip(*of_each, strict=True)
-        measured[f"{name}.range"] = np.array([min(low), max(high)], np.float32)
-        measured[f"{name}.mean"] = np.mean(means, axis=0).astype(np.float32)
-    return measured
+        for image in batch:
+            activations = session.run(names, {"images": image[np.newaxis]})
+            for name, values in zip(names, activations, strict=True):
+                minima[name].append(float(values.min()))
+                maxima[name].append(float(values.max()))
+                means[name].append(values.mean(axis=(0, 2, 3), dtype=np.float64))
+
+    calibration = {}
+    for name in names:
+        limits = [min(minima[name]), max(maxima[name])]
+        calibration[f"{name}.range"] = np.array(limits, np.float32)
+        calibration[f"{name}.mean"] = np.mean(means[name], axis=0).astype(np.float32)
+    return calibration
 
 
-def _watched(proto: onnx.ModelProto, names: list[str]) -> ort.InferenceSession:
-    """Return a session that gives the tensors of these names."""
+def _open_session(proto: onnx.ModelProto, names: list[str]) -> ort.InferenceSession:
+    """Return a session whose outputs are the named tensors."""
+    outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names]
     del proto.graph.output[:]
-    proto.graph.output.extend(
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names
-    )
+    proto.graph.output.extend(outputs)
     return ort.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])

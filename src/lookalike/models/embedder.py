@@ -1,46 +1,42 @@
-"""A Model made ready to run: prepared images in, vectors out."""
+"""A loaded Model: prepared images in, vectors out."""
 
 from __future__ import annotations
 
-import glob
-import hashlib
 import math
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime as ort
-import platformdirs
 
 from lookalike import vectors
-from lookalike.errors import LookalikeError, ModelError
-from lookalike.io.files import atomic_write
-from lookalike.models import onnx_files, tensors, weights
+from lookalike.errors import ModelError
+from lookalike.models import onnx_files
+from lookalike.models.graph_cache import find_graph
+from lookalike.models.sessions.session import (
+    IMAGES_AT_ONCE,
+    GraphPort,
+    GraphSession,
+    graph_name,
+    open_session,
+)
 from lookalike.tracing import span
-from lookalike.types import Layout, Model, Runtime, Weights
+from lookalike.types import Layout, Model, VectorsF32, Weights
 
-__all__ = ["Embedder", "OnnxEmbedder", "PixelEmbedder", "inspect", "load"]
+__all__ = ["Embedder", "OnnxEmbedder", "PixelEmbedder", "describe_onnx", "load"]
 
-# Raised whenever the same tensors would give another graph, so that no stale one is taken from the cache.
-_GRAPH_VERSION = 2
+# Collections store float16.
+_MAX_VALUE = float(np.finfo(np.float16).max)
 
-_PARTS: Final[tuple[Literal["weights"], Literal["calibration"]]] = ("weights", "calibration")
-
-# Collections keep float16.
-_LARGEST = float(np.finfo(np.float16).max)
-
-# The most images that a graph may ask for at once.
-_MOST_IMAGES = 1024
-
-# How many images at a time are fastest. ONNX Runtime goes through them layer by layer: what lies between the layers of
-# a few stays in a core's cache.
-_IMAGES_AT_ONCE: Final[dict[Runtime, int]] = {"onnxruntime": 2, "openvino": 8}
+# The largest fixed batch that a graph may demand.
+_MAX_BATCH = 1024
 
 _IMAGENET_MEAN = (123.675, 116.28, 103.53)
 _IMAGENET_STD = (58.395, 57.12, 57.375)
+
+_Images = npt.NDArray[np.uint8]
 
 
 class Embedder(Protocol):
@@ -48,38 +44,43 @@ class Embedder(Protocol):
 
     model: Model
 
-    def embed(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Return float32 ``[n, dim]`` for uint8 ``[n, height, width, 3]`` as `lookalike.imaging.prepare` makes them."""
+    def embed(self, images: npt.NDArray[np.uint8]) -> VectorsF32:
+        """Embed uint8 ``[n, height, width, 3]`` from `lookalike.imaging.prepare`.
+
+        Returns
+        -------
+        array
+            float32 ``[n, dim]``.
+        """
         ...
 
 
 def load(model: Model, *, threads: int = 0) -> Embedder:
-    """Make a Model ready to run.
+    """Load a Model.
 
     Parameters
     ----------
     model
         Its description.
     threads
-        How many threads one batch may use; 0 for one a core.
+        The number of threads that one batch may use; 0 for one per core.
 
     Raises
     ------
     ModelError
-        If the graph cannot be run, gives vectors of another length than the Model says, or is another one than the
-        Model's, where that names one.
+        If the graph cannot be run, or the Model names another graph than the one found.
     WeightsError
-        If the weights are not here or are not the promised ones.
+        If the weights are not here or have another hash.
     """
     if model.architecture == "pixels":
         return PixelEmbedder(model)
     with span(f"load {model.name}"):
-        source, digest = _source(model)
-        return OnnxEmbedder(replace(model, graph=digest), source, threads=threads)
+        graph, digest = find_graph(model)
+        return OnnxEmbedder(replace(model, graph=digest), graph, threads=threads)
 
 
 class PixelEmbedder:
-    """Pixel space: the vector is the prepared picture itself, row by row, R G B."""
+    """Pixel space: the vector is the prepared image itself, row by row, R G B."""
 
     def __init__(self, model: Model) -> None:
         height, width = model.size
@@ -90,108 +91,122 @@ class PixelEmbedder:
             )
         self.model = model
 
-    def embed(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    def embed(self, images: npt.NDArray[np.uint8]) -> VectorsF32:
         """Return float32 ``[n, height * width * 3]``."""
-        return _finish(self.model, _normalise(self.model, images).reshape(len(images), -1))
+        pixels = _normalize(self.model, images)
+        return _finish(self.model, pixels.reshape(len(images), -1))
 
 
 class OnnxEmbedder:
-    """A network run by ONNX Runtime, or by OpenVINO where its Model says so; several threads may run it at once.
+    """A network run by ONNX Runtime, or by OpenVINO if its Model says so.
 
-    Its graph takes either uint8 ``[n, height, width, 3]``, normalisation included (those built here), or floats
-    in the Model's layout, which are normalised first (a user's file).
+    Several threads may call `embed` at the same time. A graph built here takes uint8
+    ``[n, height, width, 3]`` and normalizes it. A user's graph takes floats in the Model's layout,
+    which are normalized before.
     """
 
-    def __init__(self, model: Model, source: Path | bytes, *, threads: int = 0) -> None:
+    def __init__(self, model: Model, graph: Path | bytes, *, threads: int = 0) -> None:
         self.model = model
-        self._name = _named(source, model)
-        self._session = _session(source, model, threads=threads)
-        self._input = _pick_input(self._session, self._name)
-        self._output = _pick_output(model, self._session, self._name)
+        self._graph_name = graph_name(graph, model)
+        self._session = open_session(graph, model, threads=threads)
+        self._input = _find_input(self._session, self._graph_name)
+        self._output = _find_output(model, self._session, self._graph_name)
+        self._normalizes = self._input.type == "tensor(uint8)"
 
-    def embed(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    def embed(self, images: npt.NDArray[np.uint8]) -> VectorsF32:
         """Return float32 ``[n, dim]``."""
-        count = self._input.shape[0] if self._input.shape else None
-        most, missing = _IMAGES_AT_ONCE[self.model.runtime], 0
-        if isinstance(count, int):
-            # A graph exported for a fixed number of images gets that many at a time, the last one repeated.
-            most, missing = count, -len(images) % count
-        padded = (
-            np.concatenate([images, np.repeat(images[-1:], missing, axis=0)]) if missing else images
-        )
-        parts = [
-            self._vectors(padded[first : first + most])
-            for first in range(0, max(len(padded), 1), most)
-        ]
-        with np.errstate(over="ignore", invalid="ignore"):
-            return _finish(self.model, np.concatenate(parts)[: len(images)])
+        batch = IMAGES_AT_ONCE[self.model.runtime]
+        padded = images
+        fixed = _fixed_batch(self._input)
+        if fixed is not None:
+            # A graph exported for a fixed number of images gets that number. The last image is
+            # repeated to fill the last batch.
+            batch = fixed
+            missing = -len(images) % batch
+            if missing:
+                padding = np.repeat(images[-1:], missing, axis=0)
+                padded = np.concatenate([images, padding])
 
-    def _vectors(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-        """Return what the graph gives for as many images as it takes at a time."""
-        built_here = self._input.type == "tensor(uint8)"
-        fed = images if built_here else self._floats(images)
+        # Without images there is one empty batch, so that the result has its columns.
+        starts = range(0, max(len(padded), 1), batch)
+        parts = [self._embed_batch(padded[start : start + batch]) for start in starts]
+        values = np.concatenate(parts)[: len(images)]
+        with np.errstate(over="ignore", invalid="ignore"):
+            return _finish(self.model, values)
+
+    def _embed_batch(self, images: _Images) -> VectorsF32:
+        """Run the graph once and return its pooled output, before normalization to unit length."""
+        inputs = images if self._normalizes else self._prepare_floats(images)
         try:
-            (given,) = self._session.run([self._output], {self._input.name: fed})
-        # ONNX Runtime's errors share no base class of their own.
+            (output,) = self._session.run([self._output], {self._input.name: inputs})
+        # The errors of a runtime share no base class.
         except Exception as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise ModelError(f"The graph {self._name} failed: {reason}") from error
-        values = np.asarray(given)
+            lines = str(error).splitlines() or [type(error).__name__]
+            raise ModelError(f"The graph {self._graph_name} failed: {lines[0]}") from error
+
+        values = np.asarray(output)
         if values.dtype.kind not in "fiub":
             raise ModelError(
-                f"The graph {self._name} gave {values.dtype} values, not numbers. Set another output."
+                f"The graph {self._graph_name} gave {values.dtype} values, not numbers. "
+                "Set another output."
             )
-        pooled = values if built_here or values.ndim < 2 else _pool(self.model, values)
-        if pooled.shape != (len(images), self.model.dim):
+        if not self._normalizes and values.ndim >= 2:
+            values = _pool(self.model, values)
+        if values.shape != (len(images), self.model.dim):
             raise ModelError(
-                f"The graph {self._name} gave an array of shape {list(pooled.shape)} for {len(images)} images; "
-                f"expected [{len(images)}, {self.model.dim}]. Set dim, output and pooling in a .toml description."
+                f"The graph {self._graph_name} gave an array of shape {list(values.shape)} for "
+                f"{len(images)} images; expected [{len(images)}, {self.model.dim}]. "
+                "Set dim, output and pooling in a .toml description."
             )
         with np.errstate(over="ignore", invalid="ignore"):
-            return pooled.astype(np.float32)
+            return values.astype(np.float32)
 
-    def _floats(self, images: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
-        x = _normalise(self.model, images)
+    def _prepare_floats(self, images: _Images) -> npt.NDArray[Any]:
+        floats = _normalize(self.model, images)
         if self.model.layout == "NCHW":
-            x = np.ascontiguousarray(x.transpose(0, 3, 1, 2))
-        return x.astype(np.float16) if self._input.type == "tensor(float16)" else x
+            floats = np.ascontiguousarray(floats.transpose(0, 3, 1, 2))
+        if self._input.type == "tensor(float16)":
+            return floats.astype(np.float16)
+        return floats
 
 
-def inspect(path: Path) -> Model:
-    """Return a Model for a bare ``.onnx`` file: sizes from the graph, ImageNet's usual normalisation assumed.
+def describe_onnx(path: Path) -> Model:
+    """Describe a bare ``.onnx`` file: sizes from the graph, with ImageNet's normalization.
 
     Raises
     ------
     ModelError
-        If the file is no graph from images to vectors, or leaves its image size open.
+        If the file is not a graph from images to vectors, or does not fix the image size.
     """
     onnx_files.data_files(path)
-    session = _session(path, threads=1)
-    inputs, outputs = session.get_inputs(), session.get_outputs()
-    remedy = f"Describe it in a .toml file (keys size, layout, output, dim, …) whose [weights] file is {path.name}."
-    shape = inputs[0].shape if inputs else []
-    if (
-        len(inputs) != 1
-        or len(shape) != 4
-        or inputs[0].type not in {"tensor(float)", "tensor(float16)"}
-    ):
-        raise ModelError(
-            f"The graph {path} takes {', '.join(f'{i.name} {i.type} {i.shape}' for i in inputs)}; "
-            f"expected one float tensor [n, 3, height, width] or [n, height, width, 3]. {remedy}"
-        )
-    layout: Layout = "NHWC" if shape[3] == 3 else "NCHW"
-    channels = shape[3] if layout == "NHWC" else shape[1]
+    session = open_session(path, threads=1)
+    remedy = (
+        "Describe it in a .toml file (keys size, layout, output, dim, …) "
+        f"whose [weights] file is {path.name}."
+    )
+    image_shape = _image_shape(path, session.get_inputs(), remedy)
+    layout: Layout = "NHWC" if image_shape[3] == 3 else "NCHW"
+    if layout == "NHWC":
+        _, height, width, channels = image_shape
+    else:
+        _, channels, height, width = image_shape
     if isinstance(channels, int) and channels != 3:
         raise ModelError(
-            f"The graph {path} takes {channels} channels ({shape}); expected 3: R, G and B. Give another graph."
+            f"The graph {path} takes {channels} channels ({image_shape}); "
+            "expected 3: R, G and B. Give another graph."
         )
-    height, width = shape[1:3] if layout == "NHWC" else shape[2:4]
-    output = min(outputs, key=lambda o: abs(len(o.shape) - 2))
-    last = layout == "NHWC" and len(output.shape) == 4
-    dim = output.shape[3 if last else 1] if len(output.shape) in {2, 4} else None
+
+    # Prefer the output that is most like vectors [n, dim].
+    output = min(session.get_outputs(), key=lambda port: abs(len(port.shape) - 2))
+    dim = None
+    if len(output.shape) == 2:
+        dim = output.shape[1]
+    elif len(output.shape) == 4:
+        dim = output.shape[3 if layout == "NHWC" else 1]
     if not (isinstance(height, int) and isinstance(width, int) and isinstance(dim, int)):
         raise ModelError(
-            f"The graph {path} leaves open its image size ({shape}) or its vector length ({output.shape}). {remedy}"
+            f"The graph {path} leaves open its image size ({image_shape}) "
+            f"or its vector length ({output.shape}). {remedy}"
         )
     return Model(
         name=path.stem.replace(".", "-"),
@@ -208,146 +223,79 @@ def inspect(path: Path) -> Model:
     )
 
 
-def _session(source: Path | bytes, model: Model | None = None, *, threads: int) -> Any:
-    try:
-        if model is not None and model.runtime == "openvino":
-            from lookalike.models.sessions.openvino import OpenVinoSession
-
-            return OpenVinoSession(source, model, threads)
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = 4
-        # Decoding shares the cores: a thread that waits for work must not burn one.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        graph = source if isinstance(source, bytes) else str(source)
-        return ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-    except LookalikeError:
-        raise
-    # Neither runtime's errors share a base class of their own.
-    except Exception as error:
-        reason = str(error).splitlines()[0]
-        name = _named(source, model)
-        raise ModelError(
-            f"The graph {name} cannot be loaded: {reason}. Give a valid .onnx file."
-        ) from error
-
-
-def _named(source: Path | bytes, model: Model | None) -> str:
-    return (
-        str(source) if model is None or isinstance(source, Path) else f"of the model {model.name!r}"
+def _image_shape(path: Path, inputs: Sequence[GraphPort], remedy: str) -> Sequence[Any]:
+    """Return the shape of a graph's only input, which must be a float tensor of images."""
+    float_types = {"tensor(float)", "tensor(float16)"}
+    if len(inputs) == 1 and len(inputs[0].shape) == 4 and inputs[0].type in float_types:
+        return inputs[0].shape
+    described = ", ".join(f"{port.name} {port.type} {port.shape}" for port in inputs)
+    raise ModelError(
+        f"The graph {path} takes {described}; expected one float tensor [n, 3, height, width] "
+        f"or [n, height, width, 3]. {remedy}"
     )
 
 
-def _pick_input(session: Any, name: str) -> Any:
+def _find_input(session: GraphSession, name: str) -> GraphPort:
     inputs = session.get_inputs()
     if len(inputs) != 1:
-        names = ", ".join(each.name for each in inputs) or "nothing"
+        names = ", ".join(port.name for port in inputs) or "nothing"
         raise ModelError(
             f"The graph {name} takes {names}; expected one tensor of images. Give another graph."
         )
-    count = inputs[0].shape[0] if inputs[0].shape else None
-    if isinstance(count, int) and not 1 <= count <= _MOST_IMAGES:
+    batch = _fixed_batch(inputs[0])
+    if batch is not None and not 1 <= batch <= _MAX_BATCH:
         raise ModelError(
-            f"The graph {name} takes {count} images at once; expected 1 to {_MOST_IMAGES:,}, or any number. Export it "
-            "for fewer."
+            f"The graph {name} takes {batch} images at once; expected 1 to {_MAX_BATCH:,}, or any "
+            "number. Export it for fewer."
         )
     return inputs[0]
 
 
-def _pick_output(model: Model, session: Any, name: str) -> str:
-    names = [output.name for output in session.get_outputs()]
+def _fixed_batch(port: GraphPort) -> int | None:
+    """Return the number of images that a graph demands, or None if it takes any number."""
+    if len(port.shape) > 0 and isinstance(port.shape[0], int):
+        return port.shape[0]
+    return None
+
+
+def _find_output(model: Model, session: GraphSession, graph: str) -> str:
+    names = [port.name for port in session.get_outputs()]
     if model.architecture != "onnx" or not model.output:
-        return str(names[0])
+        return names[0]
     if model.output not in names:
         raise ModelError(
-            f"The graph {name} has no output {model.output!r}; it has {', '.join(names)}."
+            f"The graph {graph} has no output {model.output!r}; it has {', '.join(names)}."
         )
     return model.output
 
 
-def _source(model: Model) -> tuple[Path | bytes, str]:
-    """Return the Model's graph, and its sha256, which must be the one that filled the Space where it is known."""
-    if model.architecture == "onnx":
-        path = weights.find(model)
-        digest = onnx_files.sha256_of(path)
-        if model.graph not in {None, digest}:
-            raise ModelError(
-                f"The data that the graph {path} takes from other files is not what filled the Space of the model "
-                f"{model.name!r}: their vectors could differ. Put it back, or index into a new collection."
-            )
-        return path, digest
-    graph, digest = _graph(model)
-    if model.graph not in {None, digest}:
-        raise ModelError(
-            f"The graph of the model {model.name!r} is {digest[:12]} here, and {str(model.graph)[:12]} filled its "
-            "Space: their vectors could differ. Use the Lookalike that filled it, or index into a new collection."
-        )
-    return graph, digest
-
-
-def _graph(model: Model) -> tuple[bytes, str]:
-    """Return the Model's built graph and its sha256; from the cache where it is there, whole, and the one asked for."""
-    # A description that promises no hash may find another file the next time.
-    parts = [(part, getattr(model, part)) for part in _PARTS]
-    loose = [part for part, file in parts if file is not None and not (file.sha256 or file.md5)]
-    found = "".join(weights.sha256_of(weights.find(model, part)) for part in loose)
-    key = hashlib.sha256(f"{model.fingerprint} {_GRAPH_VERSION}{found}".encode()).hexdigest()[:12]
-    folder = Path(platformdirs.user_cache_dir("lookalike", appauthor=False), "graphs")
-    # A graph is named after its own hash, by which damage shows. A cache that cannot be used costs time, nothing else.
-    with suppress(OSError):
-        for path in folder.glob(
-            f"{glob.escape(model.name)}-{key}-{(model.graph or '*')[:16]}.onnx"
-        ):
-            graph = path.read_bytes()
-            digest = hashlib.sha256(graph).hexdigest()
-            if digest.startswith(path.stem.rpartition("-")[2]):
-                return graph, digest
-    with span(f"build {model.name}"):
-        graph = _build(model)
-        digest = hashlib.sha256(graph).hexdigest()
-        with (
-            suppress(OSError),
-            atomic_write(folder / f"{model.name}-{key}-{digest[:16]}.onnx") as temporary,
-        ):
-            temporary.write_bytes(graph)
-    return graph, digest
-
-
-def _build(model: Model) -> bytes:
-    # Only here, where a graph is built: the import costs more than loading a cached graph.
-    from lookalike.models import graphs
-    from lookalike.models.graphs.quantization import quantize
-
-    proto = graphs.build(model, tensors.read_tensors(weights.find(model)))
-    if model.precision == "int8":
-        proto = quantize(proto, tensors.read_tensors(weights.find(model, "calibration")))
-    return bytes(proto.SerializeToString(deterministic=True))
-
-
-def _normalise(model: Model, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    mean, std = np.asarray(model.mean, np.float32), np.asarray(model.std, np.float32)
+def _normalize(model: Model, images: _Images) -> VectorsF32:
+    mean = np.asarray(model.mean, np.float32)
+    std = np.asarray(model.std, np.float32)
     return (images.astype(np.float32) - mean) / std
 
 
 def _pool(model: Model, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Reduce a network's output to one vector an image."""
-    axes: tuple[int, ...] = ()
+    """Reduce a network's output to one vector per image."""
     if model.pooling == "first":
         values = values[:, 0]
     elif model.pooling == "mean" and values.ndim == 3:
-        axes = (1,)
+        values = values.mean(axis=1, dtype=np.float32)
     elif model.pooling == "mean" and values.ndim == 4:
-        axes = (2, 3) if model.layout == "NCHW" else (1, 2)
-    pooled: npt.NDArray[Any] = values.mean(axis=axes, dtype=np.float32) if axes else values
-    return pooled.reshape(len(pooled), math.prod(pooled.shape[1:]))
+        cells = (2, 3) if model.layout == "NCHW" else (1, 2)
+        values = values.mean(axis=cells, dtype=np.float32)
+    return values.reshape(len(values), math.prod(values.shape[1:]))
 
 
-def _finish(model: Model, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def _finish(model: Model, values: VectorsF32) -> VectorsF32:
+    """Scale to unit length if the Model says so, and refuse values that cannot be stored."""
     finished = vectors.unit_length(values) if model.unit_length else values
-    # Where a number is none, there is no length to divide by.
-    if not (np.isfinite(values).all() and (np.abs(finished) <= _LARGEST).all()):
+    # An infinite value hides in a scaled vector, so the values before scaling are checked as well.
+    is_storable = np.isfinite(values).all() and (np.abs(finished) <= _MAX_VALUE).all()
+    if not is_storable:
         raise ModelError(
-            f"The model {model.name!r} gave numbers that are not finite or beyond {_LARGEST:,.0f}, the most that a "
-            "collection can keep. Check its mean and std, or let its description say unit_length = true."
+            f"The model {model.name!r} gave numbers that are not finite or beyond "
+            f"{_MAX_VALUE:,.0f}, the most that a collection can store. Check its mean and std, or "
+            "set unit_length = true in its description."
         )
     return finished

@@ -1,4 +1,4 @@
-"""An ``.onnx`` file and the files beside it that hold its numbers, looked at before any runtime opens them."""
+"""Check an ``.onnx`` file and its external data before a runtime opens them."""
 
 from __future__ import annotations
 
@@ -11,92 +11,106 @@ from typing import Any
 from lookalike.errors import ModelError
 from lookalike.models import weights
 
-__all__ = ["data_files", "sha256_of"]
+__all__ = ["data_files", "sha256_with_data"]
 
 
 def data_files(path: Path) -> list[Path]:
-    """Return the files that an ``.onnx`` file takes numbers from: its external data.
+    """Return the files from which an ``.onnx`` file takes tensors: its external data.
 
     Raises
     ------
     ModelError
-        If the file cannot be read or is no ``.onnx`` file; if one of the others lies outside of its folder, is not
-        there, or does not hold what the graph takes from it.
+        If the file cannot be read or is not an ``.onnx`` file; if a data file is outside its
+        folder, is missing, or is too short for a tensor.
     """
     if path.suffix.lower() != ".onnx":
         raise ModelError(
             f"The graph {path} has another suffix than .onnx. Give a valid .onnx file."
         )
     try:
-        if not _may_name_files(path):
+        if not _may_have_data_files(path):
             return []
-        places = {
-            place: None for tensor in _tensors(_parsed(path)) for place in _places(path, tensor)
-        }
+        # A dictionary keeps the order, in which the files are hashed.
+        found: dict[Path, None] = {}
+        for tensor in _all_tensors(_parse(path)):
+            data_file = _data_file(path, tensor)
+            if data_file is not None:
+                found[data_file] = None
     except OSError as error:
         raise ModelError(f"The graph {path} cannot be read: {error.strerror or error}.") from error
-    return list(places)
+    return list(found)
 
 
-def sha256_of(path: Path) -> str:
-    """Return what an ``.onnx`` file is known by: its sha256, and that of its external data where it has any."""
+def sha256_with_data(path: Path) -> str:
+    """Return the hash that identifies an ``.onnx`` file together with its external data.
+
+    Without external data, it is the file's own sha256.
+    """
     hashes = [weights.sha256_of(file) for file in (path, *data_files(path))]
-    return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
+    if len(hashes) == 1:
+        return hashes[0]
+    return hashlib.sha256("".join(hashes).encode()).hexdigest()
 
 
-def _may_name_files(path: Path) -> bool:
-    """Tell whether the word is in the file that must be there: cheap, where importing onnx is not."""
+def _may_have_data_files(path: Path) -> bool:
+    """Search the file for a word that all external data needs; importing onnx takes much longer."""
     with path.open("rb") as file:
-        if not path.stat().st_size:
+        if path.stat().st_size == 0:
             return False
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            return data.find(b"location") >= 0
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            return content.find(b"location") >= 0
 
 
-def _parsed(path: Path) -> Any:
+def _parse(path: Path) -> Any:
     import onnx
 
     try:
         return onnx.load_model(path, load_external_data=False)
-    # The error of a package that onnx brings along.
+    # The error class belongs to protobuf, a dependency of onnx alone.
     except Exception as error:
         raise ModelError(
             f"The graph {path} cannot be loaded: {error}. Give a valid .onnx file."
         ) from error
 
 
-def _tensors(message: Any) -> Iterator[Any]:
-    """Give every tensor of a graph, wherever it is: in attributes, inner graphs, functions."""
+def _all_tensors(message: Any) -> Iterator[Any]:
+    """Yield every tensor of a protobuf message: in attributes, subgraphs and functions too."""
     for field, value in message.ListFields():
-        if field.message_type is not None:
-            for part in (value,) if hasattr(value, "ListFields") else value:
-                if field.message_type.name == "TensorProto":
-                    yield part
-                else:
-                    yield from _tensors(part)
+        if field.message_type is None:
+            continue
+        is_single_message = hasattr(value, "ListFields")
+        for part in [value] if is_single_message else value:
+            if field.message_type.name == "TensorProto":
+                yield part
+            else:
+                yield from _all_tensors(part)
 
 
-def _places(path: Path, tensor: Any) -> Iterator[Path]:
-    given = {entry.key: entry.value for entry in tensor.external_data}
-    if not given:
-        return
-    location = given.get("location", "")
-    place = path.parent / location
-    if not place.resolve().is_relative_to(path.parent.resolve()):
+def _data_file(path: Path, tensor: Any) -> Path | None:
+    """Return the file that holds a tensor's data, or None if the graph itself holds them."""
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    if not entries:
+        return None
+    location = entries.get("location", "")
+    data_file: Path = path.parent / location
+    if not data_file.resolve().is_relative_to(path.parent.resolve()):
         raise ModelError(
-            f"The graph {path} is refused: it takes numbers from {location!r}, outside of its folder. Give a graph "
-            "whose data lies beside it."
+            f"The graph {path} is refused: it takes numbers from {location!r}, outside of its "
+            "folder. Give a graph whose data files are beside it."
         )
-    if not place.is_file():
+    if not data_file.is_file():
         raise ModelError(
-            f"The graph {path} takes numbers from {location!r}, and there is no such file. Put it there."
+            f"The graph {path} takes numbers from {location!r}, and there is no such file. "
+            "Put the file there."
         )
     try:
-        offset, length = int(given.get("offset", 0)), int(given.get("length", 0))
+        offset, length = int(entries.get("offset", 0)), int(entries.get("length", 0))
     except ValueError:
         offset = length = -1
-    if min(offset, length) < 0 or offset + length > place.stat().st_size:
+    is_inside = min(offset, length) >= 0 and offset + length <= data_file.stat().st_size
+    if not is_inside:
         raise ModelError(
-            f"The graph {path} takes numbers from {location!r} that are not in it. Give the right file."
+            f"The graph {path} takes numbers from {location!r} that are not in it. "
+            "Give the right file."
         )
-    yield place
+    return data_file

@@ -1,4 +1,4 @@
-"""From what a user writes (a name, a ``.onnx`` file, a ``.toml`` description) to a Model."""
+"""Resolve a user's reference (a name, an ``.onnx`` or a ``.toml`` file) to a Model."""
 
 from __future__ import annotations
 
@@ -20,20 +20,23 @@ __all__ = ["DEFAULT", "catalog", "resolve"]
 
 DEFAULT = "efficientnet-lite0-int8"
 
-# A thousand keys joined by full stops take their reader minutes.
-_MOST_BYTES = 1 << 13
+# A thousand keys joined by full stops take tomllib minutes.
+_MAX_DESCRIPTION_BYTES = 1 << 13
+
+_CATALOG_LABEL = "the catalog"
 
 
 @cache
 def catalog() -> Mapping[str, Model]:
-    """Return every known model by its name."""
-    return {name: _describe(name, entry, "the catalogue") for name, entry in _entries().items()}
+    """Return the models of the catalog by name."""
+    entries = _catalog_entries()
+    return {name: _parse_entry(name, entry, _CATALOG_LABEL) for name, entry in entries.items()}
 
 
 @cache
-def _entries() -> Mapping[str, Mapping[str, Any]]:
-    text = resources.files("lookalike.models").joinpath("catalog.toml").read_text(encoding="utf-8")
-    return tomllib.loads(text)
+def _catalog_entries() -> Mapping[str, Mapping[str, Any]]:
+    file = resources.files("lookalike.models").joinpath("catalog.toml")
+    return tomllib.loads(file.read_text(encoding="utf-8"))
 
 
 def resolve(reference: str | Path | Model) -> Model:
@@ -42,13 +45,13 @@ def resolve(reference: str | Path | Model) -> Model:
     Parameters
     ----------
     reference
-        A Model, ``"auto"``, a name of the catalogue, a path to an ``.onnx`` file, or a path to a ``.toml``
-        description with the keys of a catalogue entry.
+        A Model, ``"auto"``, a name of the catalog, the path of an ``.onnx`` file, or the path of a
+        ``.toml`` description with the keys of a catalog entry.
 
     Raises
     ------
     ModelError
-        If there is no such name or file, or a description is wrong.
+        If the name or file does not exist, or the description is invalid.
     """
     if isinstance(reference, Model):
         return reference
@@ -59,54 +62,66 @@ def resolve(reference: str | Path | Model) -> Model:
         return catalog()[name]
     path = Path(name).expanduser()
     if path.suffix not in {".onnx", ".toml"}:
-        raise ModelError(_unknown(name))
+        raise ModelError(_unknown_name_message(name))
     if not path.is_file():
         raise ModelError(
             f"There is no model file {path}. Give a .onnx file, a .toml description, or a name."
         )
-    return _from_toml(path) if path.suffix == ".toml" else _from_onnx(path)
+    return _load_toml(path) if path.suffix == ".toml" else _load_onnx(path)
 
 
-def _unknown(name: str) -> str:
-    near = difflib.get_close_matches(name.lower(), catalog(), n=3, cutoff=0.4)
-    hint = f"Did you mean {' or '.join(near)}?" if near else f"Known are {', '.join(catalog())}."
-    return f"There is no model {name!r}. {hint} A path to a .onnx file or a .toml description is taken too."
+def _unknown_name_message(name: str) -> str:
+    similar = difflib.get_close_matches(name.lower(), catalog(), n=3, cutoff=0.4)
+    if similar:
+        hint = f"Did you mean {' or '.join(similar)}?"
+    else:
+        hint = f"Known are {', '.join(catalog())}."
+    return (
+        f"There is no model {name!r}. {hint} "
+        "A path to a .onnx file or a .toml description is accepted too."
+    )
 
 
-def _from_toml(path: Path) -> Model:
+def _load_toml(path: Path) -> Model:
     try:
         with path.open("rb") as stream:
-            text = stream.read(_MOST_BYTES + 1)
-        if len(text) > _MOST_BYTES:
+            content = stream.read(_MAX_DESCRIPTION_BYTES + 1)
+        if len(content) > _MAX_DESCRIPTION_BYTES:
             raise ModelError(
-                f"The description {path} is longer than any: {_MOST_BYTES:,} bytes. Give another file."
+                f"The description {path} is longer than {_MAX_DESCRIPTION_BYTES:,} bytes, the most "
+                "that a description may have. Give another file."
             )
-        entry = tomllib.loads(text.decode())
+        entry = tomllib.loads(content.decode())
     except OSError as error:
         raise ModelError(
             f"The description {path} cannot be read: {error.strerror or error}."
         ) from error
-    # Beside TOML's own error: text that is no UTF-8, numbers without end, and brackets without end.
+    # Invalid TOML or UTF-8, numbers with too many digits, and brackets nested too deeply.
     except (ValueError, RecursionError) as error:
         raise ModelError(f"The description {path} is not valid TOML: {error}.") from error
-    model = _describe(path.stem.replace(".", "-"), entry, str(path))
+
+    model = _parse_entry(_name_from(path), entry, str(path))
     for part in schema.FILE_FIELDS:
         file: Weights | None = getattr(model, part)
         if file is not None and (path.parent / file.file).is_file():
-            model = _pin(model, part, path.parent / file.file)
+            model = _pin_file(model, part, path.parent / file.file)
     return model
 
 
-def _from_onnx(path: Path) -> Model:
+def _load_onnx(path: Path) -> Model:
     from lookalike.models import embedder
 
-    _accept(path, name=path.stem.replace(".", "-"))
-    model = embedder.inspect(path)
-    _accept(path, size=model.size, dim=model.dim)
-    return _pin(model, "weights", path)
+    _check_graph_values(path, name=_name_from(path))
+    model = embedder.describe_onnx(path)
+    _check_graph_values(path, size=model.size, dim=model.dim)
+    return _pin_file(model, "weights", path)
 
 
-def _accept(path: Path, **values: Any) -> None:
+def _name_from(path: Path) -> str:
+    return path.stem.replace(".", "-")
+
+
+def _check_graph_values(path: Path, **values: Any) -> None:
     fault = schema.find_fault(values)
     if fault is not None:
         raise ModelError(
@@ -114,80 +129,104 @@ def _accept(path: Path, **values: Any) -> None:
         )
 
 
-def _pin(model: Model, part: str, file: Path) -> Model:
-    """Return the Model with one of its files named by its whole path and held to its present hash."""
+def _pin_file(model: Model, part: str, path: Path) -> Model:
+    """Return the Model with one of its files fixed to its full path and current hash."""
     from lookalike.models import weights
 
-    old: Weights = getattr(model, part)
-    pinned = replace(old, file=str(file.resolve()), sha256=old.sha256 or weights.sha256_of(file))
-    changes: dict[str, Any] = {part: pinned}
+    file: Weights = getattr(model, part)
+    sha256 = file.sha256 or weights.sha256_of(path)
+    changes: dict[str, Any] = {part: replace(file, file=str(path.resolve()), sha256=sha256)}
     return replace(model, **changes)
 
 
-def _based(name: str, entry: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Return an entry with all that it leaves out taken from the one that it names as its base."""
+def _parse_entry(name: str, entry: Mapping[str, Any], source: str) -> Model:
+    """Check one entry of a TOML file and return its Model.
+
+    Parameters
+    ----------
+    name
+        The Model's name, if the entry has none.
+    entry
+        The keys and values as TOML gives them.
+    source
+        The file for error messages.
+    """
+    merged = {"name": name, "title": name, **_merge_base(name, entry, source)}
+    subject = f"The model {name!r} in {source}"
+    _check_keys(merged, subject)
+    fault = schema.find_fault(merged)
+    if fault is not None:
+        raise ModelError(f"{subject} has {fault}.")
+
+    values: dict[str, Any] = {}
+    for key, value in merged.items():
+        if key in schema.FILE_FIELDS:
+            values[key] = Weights(**value)
+        elif isinstance(value, list):
+            values[key] = tuple(value)
+        else:
+            values[key] = value
+    model = Model(**values)
+    _check_combination(model, source)
+    return model
+
+
+def _merge_base(name: str, entry: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """Return an entry in which missing keys are taken from the catalog entry named by ``base``."""
     own = {key: value for key, value in entry.items() if key != "base"}
     if "base" not in entry:
         return own
     base = entry["base"]
-    if not isinstance(base, str) or base not in _entries():
-        known = ", ".join(_entries())
+    if not isinstance(base, str) or base not in _catalog_entries():
+        known = ", ".join(_catalog_entries())
         raise ModelError(
-            f"The model {name!r} in {where} has base = {short_repr(base)}; expected one of {known}."
+            f"The model {name!r} in {source} has base = {short_repr(base)}; "
+            f"expected one of {known}."
         )
-    inherited = _based(base, _entries()[base], "the catalogue")
+    inherited = _merge_base(base, _catalog_entries()[base], _CATALOG_LABEL)
     if own.get("precision", "int8") != "int8":
         inherited.pop("calibration", None)
     return {**inherited, **own}
 
 
-def _describe(name: str, entry: Mapping[str, Any], where: str) -> Model:
-    """Check one entry of a TOML file and return its Model."""
-    entry = {"name": name, "title": name, **_based(name, entry, where)}
-    known = {f.name for f in fields(Model)} - {"graph"} | {"base"}
+def _check_keys(entry: Mapping[str, Any], subject: str) -> None:
+    # A description cannot name its graph's hash: a collection adds that.
+    known = {field.name for field in fields(Model)} - {"graph"}
+    accepted = known | {"base"}
     for key in entry:
-        if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
-            hint = (
-                f" Did you mean {near[0]!r}?"
-                if near
-                else f" The keys are {', '.join(sorted(known))}."
-            )
-            raise ModelError(
-                f"The model {name!r} in {where} has the unknown key {short_repr(key)}.{hint}"
-            )
+        if key not in accepted:
+            similar = difflib.get_close_matches(key, accepted, n=1)
+            if similar:
+                hint = f"Did you mean {similar[0]!r}?"
+            else:
+                hint = f"The keys are {', '.join(sorted(accepted))}."
+            raise ModelError(f"{subject} has the unknown key {short_repr(key)}. {hint}")
     for key in schema.REQUIRED_FIELDS:
         if key not in entry:
-            raise ModelError(f"The model {name!r} in {where} lacks the key {key!r}.")
-    fault = schema.find_fault(entry)
-    if fault is not None:
-        raise ModelError(f"The model {name!r} in {where} has {fault}.")
-    values: dict[str, Any] = {
-        key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()
-    }
-    for part in set(schema.FILE_FIELDS) & set(entry):
-        values[part] = Weights(**entry[part])
-    model = Model(**values)
-    _check_together(model, where)
-    return model
+            raise ModelError(f"{subject} lacks the key {key!r}.")
 
 
-def _check_together(model: Model, where: str) -> None:
-    """Refuse keys that are right by themselves, and of which one would say nothing beside the other."""
-    precision, given = model.precision, f"The model {model.name!r} in {where} has"
+def _check_combination(model: Model, source: str) -> None:
+    """Refuse values that are valid alone but contradict each other."""
+    precision = model.precision
+    subject = f"The model {model.name!r} in {source} has"
     if precision == "bf16" and model.runtime != "openvino":
         raise ModelError(
-            f"{given} precision = 'bf16', in which only OpenVINO computes. Add runtime = 'openvino'."
+            f"{subject} precision = 'bf16', in which only OpenVINO computes. "
+            "Add runtime = 'openvino'."
         )
     if precision == "int8" and model.architecture in {"onnx", "pixels"}:
         raise ModelError(
-            f"{given} precision = 'int8' and architecture = {model.architecture!r}; only a network that is built here "
-            "is made an 8-bit one. An .onnx file may hold one already: leave precision out."
+            f"{subject} precision = 'int8' and architecture = {model.architecture!r}; only a "
+            "network that is built here can be quantized. An .onnx file may already be an 8-bit "
+            "network: remove precision."
         )
     if precision == "int8" and model.calibration is None:
         raise ModelError(
-            f"{given} precision = 'int8' and no [calibration], whose file says how large its numbers get. "
-            "Make one with: scripts/calibrate MODEL FOLDER --output FILE"
+            f"{subject} precision = 'int8' and no [calibration], which holds the ranges of its "
+            "activations. Create one with: scripts/calibrate MODEL FOLDER --output FILE"
         )
     if precision != "int8" and model.calibration is not None:
-        raise ModelError(f"{given} a [calibration] and precision = {precision!r}; expected 'int8'.")
+        raise ModelError(
+            f"{subject} a [calibration] and precision = {precision!r}; expected 'int8'."
+        )

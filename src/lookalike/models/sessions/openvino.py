@@ -1,4 +1,4 @@
-"""OpenVINO behind the few methods of an ONNX Runtime session that the embedder calls."""
+"""OpenVINO, an optional runtime, behind the interface of an ONNX Runtime session."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from lookalike.types import Model
 
 __all__ = ["OpenVinoSession"]
 
-_TYPES = {"u8": "tensor(uint8)", "f32": "tensor(float)", "f16": "tensor(float16)"}
+_ORT_TYPES = {"u8": "tensor(uint8)", "f32": "tensor(float)", "f16": "tensor(float16)"}
 
 
 class _Port(NamedTuple):
-    """An input or output as ONNX Runtime describes one: an open side is None."""
+    """An input or output as ONNX Runtime describes it; an unknown side is None."""
 
     name: str
     type: str
@@ -28,64 +28,72 @@ class _Port(NamedTuple):
 
 
 class OpenVinoSession:
-    """A graph compiled by OpenVINO for this processor.
+    """A graph that OpenVINO has compiled for this processor.
 
     Parameters
     ----------
     source
-        The ``.onnx`` file, or its bytes.
+        The ``.onnx`` file or its content.
     model
-        Its precision ``bf16`` is refused where the processor does not compute in it; others are as the graph has them.
+        Its precision ``bf16`` needs a processor that computes in it. Other precisions are a
+        property of the graph.
     threads
-        How many threads one batch may use; 0 for one a core.
+        The number of threads that one batch may use; 0 for one per core.
 
     Raises
     ------
     ModelError
-        If OpenVINO is not installed, or the processor does not compute in the Model's precision.
+        If OpenVINO is not installed, or the processor lacks the Model's precision.
     """
 
     def __init__(self, source: Path | bytes, model: Model, threads: int) -> None:
-        core = _openvino(model).Core()
-        able = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        if model.precision == "bf16" and "BF16" not in able:
+        core = _import_openvino(model).Core()
+        supported = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        if model.precision == "bf16" and "BF16" not in supported:
             raise ModelError(
-                f"The model {model.name!r} computes in bf16, which this processor does not; it knows "
-                f"{', '.join(sorted(able))}. Take an int8 or f32 version."
+                f"The model {model.name!r} computes in bf16, which this processor does not "
+                f"support; it knows {', '.join(sorted(supported))}. Use an int8 or f32 version."
             )
-        settings: dict[str, Any] = {
-            "INFERENCE_PRECISION_HINT": "bf16" if model.precision == "bf16" else "f32"
-        }
+
+        settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32"}
+        if model.precision == "bf16":
+            settings["INFERENCE_PRECISION_HINT"] = "bf16"
         if threads == 1:
-            # So that as many batches run at once as there are cores, each in one thread.
+            # Run one batch per core at the same time, each in one thread.
             settings["PERFORMANCE_HINT"] = "THROUGHPUT"
-        elif threads:
+        elif threads > 1:
             settings["INFERENCE_NUM_THREADS"] = threads
+
         graph = source if isinstance(source, bytes) else str(source)
         self._compiled = core.compile_model(core.read_model(graph), "CPU", settings)
-        self._own = threading.local()
+        self._thread_state = threading.local()
 
     def get_inputs(self) -> list[_Port]:
         """Return the graph's inputs."""
-        return [_port(port) for port in self._compiled.inputs]
+        return [_convert_port(port) for port in self._compiled.inputs]
 
     def get_outputs(self) -> list[_Port]:
         """Return the graph's outputs."""
-        return [_port(port) for port in self._compiled.outputs]
+        return [_convert_port(port) for port in self._compiled.outputs]
 
     def run(
-        self, outputs: Sequence[str], fed: Mapping[str, npt.NDArray[Any]]
+        self, outputs: Sequence[str], inputs: Mapping[str, npt.NDArray[Any]]
     ) -> list[npt.NDArray[Any]]:
-        """Return the named outputs for the inputs; each thread has a request of its own."""
-        if not hasattr(self._own, "request"):
-            self._own.request = self._compiled.create_infer_request()
-        found = self._own.request.infer(dict(fed))
-        return [np.array(found[name]) for name in outputs]
+        """Return the named outputs; each thread has an inference request of its own."""
+        if not hasattr(self._thread_state, "request"):
+            self._thread_state.request = self._compiled.create_infer_request()
+        results = self._thread_state.request.infer(dict(inputs))
+        # Copies: the next inference of this thread overwrites the results.
+        return [np.array(results[name]) for name in outputs]
 
 
-def _openvino(model: Model) -> Any:
-    """Import OpenVINO without its telemetry, which would call out, fork and write into the home folder."""
-    hidden = sys.modules.setdefault("openvino_telemetry", None) is None  # type: ignore[arg-type]
+def _import_openvino(model: Model) -> Any:
+    """Import OpenVINO without its telemetry.
+
+    Telemetry would send requests, fork, and write into the home folder.
+    """
+    previous = sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    is_hidden = previous is None
     try:
         import openvino
     except ImportError as error:
@@ -94,12 +102,13 @@ def _openvino(model: Model) -> Any:
             "Install it with: pip install 'lookalike[openvino]'"
         ) from error
     finally:
-        if hidden:
+        if is_hidden:
             del sys.modules["openvino_telemetry"]
     return openvino
 
 
-def _port(port: Any) -> _Port:
+def _convert_port(port: Any) -> _Port:
     shape = [side.get_length() if side.is_static else None for side in port.get_partial_shape()]
-    kind = port.get_element_type().get_type_name()
-    return _Port(port.get_any_name(), _TYPES.get(kind, f"tensor({kind})"), shape)
+    element_type = port.get_element_type().get_type_name()
+    ort_type = _ORT_TYPES.get(element_type, f"tensor({element_type})")
+    return _Port(port.get_any_name(), ort_type, shape)

@@ -1,0 +1,105 @@
+"""Graphs that are built once and kept in the user's cache folder."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, Literal
+
+import platformdirs
+
+from lookalike.errors import ModelError
+from lookalike.io.files import atomic_write
+from lookalike.models import onnx_files, tensors, weights
+from lookalike.tracing import span
+from lookalike.types import Model, Weights
+
+__all__ = ["build_graph", "find_graph"]
+
+# Increased whenever the same tensors would give another graph, so that the cache ignores old ones.
+_GRAPH_VERSION = 2
+
+_PARTS: Final[tuple[Literal["weights"], Literal["calibration"]]] = ("weights", "calibration")
+
+
+def find_graph(model: Model) -> tuple[Path | bytes, str]:
+    """Return the Model's graph, as a file or its content, and its sha256.
+
+    Raises
+    ------
+    ModelError
+        If the Model names a graph, the one that filled its Space, and this is another one.
+    WeightsError
+        If the weights are not here or have another hash.
+    """
+    if model.architecture == "onnx":
+        path = weights.find(model)
+        digest = onnx_files.sha256_with_data(path)
+        if model.graph not in {None, digest}:
+            raise ModelError(
+                f"The data that the graph {path} takes from other files is not what filled the "
+                f"Space of the model {model.name!r}: their vectors could differ. Restore the "
+                "files, or index into a new collection."
+            )
+        return path, digest
+
+    graph, digest = _load_or_build(model)
+    if model.graph not in {None, digest}:
+        raise ModelError(
+            f"The graph of the model {model.name!r} is {digest[:12]} here, and "
+            f"{str(model.graph)[:12]} filled its Space: their vectors could differ. Use the "
+            "version of Lookalike that filled it, or index into a new collection."
+        )
+    return graph, digest
+
+
+def build_graph(model: Model) -> bytes:
+    """Build the Model's graph from its weights; the same tensors always give the same bytes."""
+    # Imported only here: importing onnx takes longer than loading a cached graph.
+    from lookalike.models import graphs
+    from lookalike.models.graphs.quantization import quantize
+
+    proto = graphs.build(model, tensors.read_tensors(weights.find(model)))
+    if model.precision == "int8":
+        calibration = tensors.read_tensors(weights.find(model, "calibration"))
+        proto = quantize(proto, calibration)
+    return bytes(proto.SerializeToString(deterministic=True))
+
+
+def _load_or_build(model: Model) -> tuple[bytes, str]:
+    """Return the Model's graph and its sha256, from the cache if it has an undamaged copy.
+
+    A cached graph is named after its own hash, which reveals damage. A cache that cannot be read
+    or written only costs time.
+    """
+    folder = Path(platformdirs.user_cache_dir("lookalike", appauthor=False), "graphs")
+    key = _cache_key(model)
+    wanted_digest = "*" if model.graph is None else model.graph[:16]
+    with suppress(OSError):
+        for path in folder.glob(f"{glob.escape(model.name)}-{key}-{wanted_digest}.onnx"):
+            graph = path.read_bytes()
+            digest = hashlib.sha256(graph).hexdigest()
+            named_digest = path.stem.rpartition("-")[2]
+            if digest.startswith(named_digest):
+                return graph, digest
+
+    with span(f"build {model.name}"):
+        graph = build_graph(model)
+        digest = hashlib.sha256(graph).hexdigest()
+        path = folder / f"{model.name}-{key}-{digest[:16]}.onnx"
+        with suppress(OSError), atomic_write(path) as temporary:
+            temporary.write_bytes(graph)
+    return graph, digest
+
+
+def _cache_key(model: Model) -> str:
+    """Return a hash of everything that decides the graph."""
+    text = f"{model.fingerprint} {_GRAPH_VERSION}"
+    for part in _PARTS:
+        file: Weights | None = getattr(model, part)
+        # A file that the description names without a hash may be another one next time.
+        if file is not None and not (file.sha256 or file.md5):
+            text += weights.sha256_of(weights.find(model, part))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
