@@ -45,7 +45,7 @@ RATIO, SHARE, LOSS = 2.0, 0.85, 0.005
 def main() -> int:
     arguments = _arguments()
     report = Report("embed", arguments, ["pillow", "onnxruntime", "openvino", "pylance"])
-    report.limits()
+    report.measure_limits()
     with tempfile.TemporaryDirectory() as place:
         folder = pictures(arguments.data, arguments.images, Path(place), arguments.seed)
         models = known(report, arguments.model or [NETWORK + suffix for suffix in PRECISIONS])
@@ -196,14 +196,14 @@ def _tell(report: Report) -> None:
         if loss is not None:
             figures["map_difference"] = loss
     title = f"Files to committed rows, {report.figures['images']:,} images"
-    report.tell(title, ["", "images/s", "x plain loop", "mAP", "difference"], rows)
+    report.print_table(title, ["", "images/s", "x plain loop", "mAP", "difference"], rows)
     keys = ("loading_cpu_s", "inference_cpu_s", "allowed", "share")
     headers = ["", "loading, CPU ms", "inference, CPU ms", "allowed, images/s", "reached"]
     parts = [
         [figures[key] * (1e3 if key.endswith("cpu_s") else 1) for key in keys]
         for figures in ours.values()
     ]
-    report.tell(
+    report.print_table(
         "The parts of an image",
         headers,
         [[name, *part] for name, part in zip(ours, parts, strict=True)],

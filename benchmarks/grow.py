@@ -111,7 +111,9 @@ def main() -> int:
             *(None if power is None else f"{power:.2f}" for power in fitted),
         ]
     )
-    report.tell("A growing collection", ["rows", *(title for title, _ in COLUMNS.values())], rows)
+    report.print_table(
+        "A growing collection", ["rows", *(title for title, _ in COLUMNS.values())], rows
+    )
     if sizes[-1] >= SIZES[-1]:
         report.aim("p50 ms", runs[-1]["search_p50_ms"], most=10)
         report.aim("recall@10", runs[-1]["recall"], least=0.95)

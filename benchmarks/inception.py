@@ -177,7 +177,7 @@ def _tell(
     keys = ("x_one", "x_batch", "cosine_to_f32", "cosine_about_mean")
     rows = [[name, spreads[name], *(figures[name].get(key) for key in keys)] for name in figures]
     title = f"InceptionV3 end to end, {len(theirs.paths)} images; lowest cosine of {first} to Keras {lowest:.5f}"
-    report.tell(
+    report.print_table(
         title,
         ["", "images/s", "x one at a time", "x batch 32", "cosine to f32", "about their mean"],
         rows,

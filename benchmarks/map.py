@@ -47,7 +47,7 @@ def main() -> int:
     told = [
         [row[key] for key in ("name", "seconds", "trustworthiness", "preservation")] for row in rows
     ]
-    report.tell(shape, ["", "seconds", "trustworthiness", "10 nearest kept"], told)
+    report.print_table(shape, ["", "seconds", "trustworthiness", "10 nearest kept"], told)
     report.aim("seconds, Lookalike / scikit-learn", ratio, most=BOUND)
     return report.close()
 

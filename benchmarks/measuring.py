@@ -1,4 +1,4 @@
-"""What the benchmarks share: timing in turns, tables, aims, the machine and its limits, and how figures grow."""
+"""Shared parts of the benchmarks: timing in turns, tables, aims, the machine and its limits."""
 
 from __future__ import annotations
 
@@ -20,25 +20,29 @@ from lookalike.io.processors import cores
 
 RESULTS = Path(__file__).parent / "results"
 
+SAMPLE_INTERVAL_S = 0.01
+REPEATS = 5
+
 
 class Spread(NamedTuple):
-    """The median of some figures, and the lowest and highest of them."""
+    """The median, minimum and maximum of some measurements."""
 
     median: float
     low: float
     high: float
 
-    def told(self, digits: int = 1) -> str:
+    def format(self, digits: int = 1) -> str:
         """Return ``12.3 (11.9-13.0)``."""
         return f"{self.median:,.{digits}f} ({self.low:,.{digits}f}-{self.high:,.{digits}f})"
 
 
 def spread(figures: Sequence[float]) -> Spread:
-    return Spread(float(np.median(figures)), min(figures), max(figures))
+    median = float(np.median(figures))
+    return Spread(median, min(figures), max(figures))
 
 
 def timed(work: Callable[[], object]) -> float:
-    """Return the seconds that something takes."""
+    """Return the seconds that a call takes."""
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
@@ -47,18 +51,25 @@ def timed(work: Callable[[], object]) -> float:
 def alternate(
     contestants: Mapping[str, Callable[[], object]], rounds: int
 ) -> dict[str, list[float]]:
-    """Return each contestant's seconds by round. In a round all have a turn, and each round another one is first."""
+    """Run all contestants once per round and return the seconds of each, by round.
+
+    Each round starts with another contestant, so that a machine that slows down treats all alike.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
     names = list(contestants)
     for number in range(rounds):
         first = number % len(names)
-        for name in names[first:] + names[:first]:
+        order = names[first:] + names[:first]
+        for name in order:
             seconds[name].append(timed(contestants[name]))
     return seconds
 
 
 def exponent(sizes: Sequence[float], figures: Sequence[float]) -> float | None:
-    """Return b of the power law ``a * size ** b`` that fits best on logarithmic scales; None where none can be."""
+    """Return b of the power law ``a * size ** b`` that fits best on logarithmic scales.
+
+    Returns None for a single size or for figures that are not positive.
+    """
     if len(set(sizes)) < 2 or min(*sizes, *figures) <= 0:
         return None
     slope, _ = np.polyfit(np.log(sizes), np.log(figures), 1)
@@ -66,51 +77,55 @@ def exponent(sizes: Sequence[float], figures: Sequence[float]) -> float | None:
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Return lines of columns, the first ranged left and the others right; None is a dash."""
-    cells = [list(headers), *([_cell(value) for value in row] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = [
-        "  ".join(
-            [
-                row[0].ljust(widths[0]),
-                *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)),
-            ]
-        )
-        for row in cells
-    ]
-    return "\n".join(line.rstrip() for line in lines)
+    """Format a table: the first column is aligned left, the others right. None becomes a dash."""
+    formatted = [[_format_cell(value) for value in row] for row in rows]
+    cells = [list(headers), *formatted]
+    widths = [max(len(cell) for cell in column) for column in zip(*cells, strict=True)]
+
+    lines = []
+    for first, *others in cells:
+        aligned = [first.ljust(widths[0])]
+        for cell, width in zip(others, widths[1:], strict=True):
+            aligned.append(cell.rjust(width))
+        lines.append("  ".join(aligned).rstrip())
+    return "\n".join(lines)
 
 
-def _cell(value: object) -> str:
+def _format_cell(value: object) -> str:
     if value is None:
         return "-"
     if isinstance(value, Spread):
-        return value.told()
+        return value.format()
     if isinstance(value, float):
         return f"{value:,.3f}" if abs(value) < 10 else f"{value:,.1f}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    if isinstance(value, int):
+        return f"{value:,}"
+    return str(value)
 
 
 def machine() -> dict[str, Any]:
-    """Return what the figures depend on: processor, cores, memory, system."""
-    model = platform.processor() or platform.machine()
-    if Path("/proc/cpuinfo").is_file():
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        model = next(
-            (line.partition(":")[2].strip() for line in lines if line.startswith("model name")),
-            model,
-        )
+    """Describe the machine: processor, cores, memory, system."""
+    memory = psutil.virtual_memory().total
     return {
-        "cpu": model,
+        "cpu": _cpu_name(),
         "cores": cores(),
-        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "memory_gib": round(memory / 2**30, 1),
         "system": platform.platform(),
         "python": platform.python_version(),
     }
 
 
+def _cpu_name() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
 def versions(packages: Sequence[str]) -> dict[str, str]:
-    """Return the version of each package that is installed here."""
+    """Return the version of each package that is installed."""
     found = {}
     for package in packages:
         try:
@@ -121,16 +136,20 @@ def versions(packages: Sequence[str]) -> dict[str, str]:
 
 
 def matrix_rate(side: int = 3072) -> float:
-    """Return how fast NumPy multiplies float32 matrices on all cores, in GFLOP/s: the best of five."""
+    """Return the GFLOP/s of NumPy's float32 matrix product on all cores: the best of five."""
     square = np.random.default_rng(0).normal(size=(side, side)).astype(np.float32)
-    return 2 * side**3 / min(timed(lambda: square @ square) for _ in range(5)) / 1e9
+    seconds = min(timed(lambda: square @ square) for _ in range(REPEATS))
+    operations = 2 * side**3
+    return operations / seconds / 1e9
 
 
 def read_rate(size: int = 1 << 29) -> float:
-    """Return how fast all cores together read memory that no cache holds, in GB/s: the best of five."""
-    parts = np.array_split(np.ones(size // 4, np.int32), 4 * cores())
+    """Return the GB/s at which all cores read memory that fits in no cache: the best of five."""
+    numbers = np.ones(size // 4, np.int32)
+    parts = np.array_split(numbers, 4 * cores())
     with ThreadPoolExecutor(cores()) as pool:
-        return size / min(timed(lambda: list(pool.map(np.max, parts))) for _ in range(5)) / 1e9
+        seconds = min(timed(lambda: list(pool.map(np.max, parts))) for _ in range(REPEATS))
+    return size / seconds / 1e9
 
 
 def resident() -> int:
@@ -139,24 +158,24 @@ def resident() -> int:
 
 
 class Watch:
-    """Takes the process's resident memory every hundredth of a second, as long as it is entered.
+    """Samples the process's resident memory every 10 ms inside a ``with`` block.
 
     Attributes
     ----------
     mark
-        What each sample is marked with; the watched work sets it.
+        The mark of the next samples; the measured work sets it.
     samples
-        The mark and the bytes of each.
+        The mark and the resident bytes of each sample.
     """
 
     def __init__(self, mark: Any) -> None:
         self.mark = mark
         self.samples: list[tuple[Any, int]] = []
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._take)
+        self._thread = threading.Thread(target=self._sample)
 
     def __enter__(self) -> Self:
-        # Here and not in the thread, which may first run when the work is well under way.
+        # The first sample is taken here: the thread may start after the work has begun.
         self.samples.append((self.mark, resident()))
         self._thread.start()
         return self
@@ -165,22 +184,22 @@ class Watch:
         self._ended.set()
         self._thread.join()
 
-    def _take(self) -> None:
-        while not self._ended.wait(0.01):
+    def _sample(self) -> None:
+        while not self._ended.wait(SAMPLE_INTERVAL_S):
             self.samples.append((self.mark, resident()))
 
 
 class Report:
-    """What a benchmark found: told as it is found, and kept as JSON.
+    """Prints a benchmark's results as they come, and writes them as JSON at the end.
 
     Parameters
     ----------
     name
-        The benchmark's.
+        The benchmark's name.
     arguments
-        What `parser` gave.
+        The result of `parser`.
     packages
-        Those whose versions matter.
+        The packages whose versions matter.
     """
 
     def __init__(self, name: str, arguments: argparse.Namespace, packages: Sequence[str]) -> None:
@@ -189,80 +208,86 @@ class Report:
         self.figures: dict[str, Any] = {}
         self._aims: list[dict[str, Any]] = []
         self._skipped: dict[str, str] = {}
-        options = {
-            key: str(value) if isinstance(value, Path) else value
-            for key, value in vars(arguments).items()
-        }
+
+        options = {}
+        for key, value in vars(arguments).items():
+            options[key] = str(value) if isinstance(value, Path) else value
+        used_machine = machine()
+        used_versions = versions(["lookalike", "numpy", *packages])
         self._head = {
             "benchmark": name,
-            "machine": machine(),
-            "versions": versions(["lookalike", "numpy", *packages]),
+            "machine": used_machine,
+            "versions": used_versions,
             "options": options,
         }
-        of = self._head["machine"]
         print(
-            f"{of['cpu']}, {of['cores']} cores, {of['memory_gib']} GiB, {of['system']}, Python {of['python']}"
+            f"{used_machine['cpu']}, {used_machine['cores']} cores, "
+            f"{used_machine['memory_gib']} GiB, {used_machine['system']}, "
+            f"Python {used_machine['python']}"
         )
-        print(
-            ", ".join(f"{package} {version}" for package, version in self._head["versions"].items())
-        )
+        print(", ".join(f"{package} {version}" for package, version in used_versions.items()))
 
-    def limits(self) -> None:
-        """Measure and tell what the machine can do at most."""
-        found = {"matrix_gflops": round(matrix_rate(), 1), "read_gb_per_s": round(read_rate(), 1)}
-        self.figures["limits"] = found
-        print(
-            f"limits: float32 matrix product {found['matrix_gflops']} GFLOP/s, read {found['read_gb_per_s']} GB/s"
-        )
+    def measure_limits(self) -> None:
+        """Measure and print the machine's limits."""
+        gflops, read = round(matrix_rate(), 1), round(read_rate(), 1)
+        self.figures["limits"] = {"matrix_gflops": gflops, "read_gb_per_s": read}
+        print(f"limits: float32 matrix product {gflops} GFLOP/s, memory read {read} GB/s")
 
-    def tell(self, title: str, headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    def print_table(
+        self, title: str, headers: Sequence[str], rows: Sequence[Sequence[object]]
+    ) -> None:
         print(f"\n{title}\n{table(headers, rows)}")
 
     def skip(self, what: str, reason: object) -> None:
-        """Say that something was not measured, and why."""
+        """Record and print that something was not measured."""
         self._skipped[what] = str(reason)
-        print(f"{what}: left out. {reason}")
+        print(f"{what}: skipped. {reason}")
 
     def aim(
         self, what: str, figure: float, *, most: float | None = None, least: float | None = None
     ) -> None:
-        """Hold a figure to the most or the least that it should be."""
-        bound, words = (most, "at most") if most is not None else (least, "at least")
-        assert bound is not None
-        met = figure <= bound if most is not None else figure >= bound
-        self._aims.append(
-            {"what": what, "figure": figure, "aim": f"{words} {bound:g}", "met": bool(met)}
-        )
+        """Compare a figure with its upper or lower bound."""
+        if most is not None:
+            aim, is_met = f"at most {most:g}", figure <= most
+        else:
+            assert least is not None
+            aim, is_met = f"at least {least:g}", figure >= least
+        self._aims.append({"what": what, "figure": figure, "aim": aim, "met": bool(is_met)})
 
     def close(self) -> int:
-        """Tell the aims, write the JSON, and return the exit status: 1 if an aim is missed under --strict."""
+        """Print the aims, write the JSON file, and return the exit status.
+
+        The status is 1 if an aim is missed under ``--strict``.
+        """
         if self._aims:
-            rows = [
-                (aim["what"], aim["figure"], aim["aim"], "met" if aim["met"] else "missed")
-                for aim in self._aims
-            ]
-            self.tell("Aims", ["what", "figure", "aim", ""], rows)
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        found = {
+            rows = []
+            for aim in self._aims:
+                result = "met" if aim["met"] else "missed"
+                rows.append((aim["what"], aim["figure"], aim["aim"], result))
+            self.print_table("Aims", ["what", "figure", "aim", ""], rows)
+
+        results = {
             **self._head,
             "figures": self.figures,
             "skipped": self._skipped,
             "aims": self._aims,
         }
-        self._file.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-        print(f"\nThe figures are in {self._file}")
-        return int(self._strict and not all(aim["met"] for aim in self._aims))
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        self._file.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+        print(f"\nResults written to {self._file}")
+        is_missed = not all(aim["met"] for aim in self._aims)
+        return int(self._strict and is_missed)
 
 
 def parser(name: str, description: str) -> argparse.ArgumentParser:
-    """Return a parser of the options that every benchmark has."""
-    made = argparse.ArgumentParser(prog=f"scripts/bench {name}", description=description)
-    made.add_argument(
+    """Return a parser with the options of every benchmark."""
+    options = argparse.ArgumentParser(prog=f"scripts/bench {name}", description=description)
+    options.add_argument(
         "--json",
         type=Path,
         metavar="FILE",
-        help=f"write there (default: {RESULTS.name}/{name}.json)",
+        help=f"the file to write (default: {RESULTS.name}/{name}.json)",
     )
-    made.add_argument("--strict", action="store_true", help="exit with 1 if an aim is missed")
-    made.add_argument("--seed", type=int, default=0, help="of all that is random (default: 0)")
-    return made
+    options.add_argument("--strict", action="store_true", help="exit with 1 if an aim is missed")
+    options.add_argument("--seed", type=int, default=0, help="the random seed (default: 0)")
+    return options

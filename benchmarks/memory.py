@@ -91,7 +91,9 @@ def _tell(report: Report, samples: list[tuple[int, int]], level_at: int) -> None
         images=progress[-1], samples=len(samples), level_mb=level, highest_mb=highest, curve=curve
     )
     rows = [(f"after {mark:,} images", megabytes) for mark, megabytes in curve]
-    report.tell("Resident memory", ["", "MB"], [*rows, (f"highest after {level_at:,}", highest)])
+    report.print_table(
+        "Resident memory", ["", "MB"], [*rows, (f"highest after {level_at:,}", highest)]
+    )
     report.aim(f"MB more than at {level_at:,} images", highest - level, most=MOST)
 
 

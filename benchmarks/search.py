@@ -29,7 +29,7 @@ def main() -> int:
     arguments = _arguments()
     packages = ["scikit-learn", "faiss-cpu", "usearch", "hnswlib", "pylance"]
     report = Report("search", arguments, packages)
-    report.limits()
+    report.measure_limits()
     with tempfile.TemporaryDirectory() as place:
         gallery, queries = _made(arguments, Path(place))
         rows, dim = gallery.matrix.shape
@@ -141,7 +141,9 @@ def _ask(report: Report, built: Mapping[str, Engine], queries: Queries) -> None:
         for name, figures in report.figures["engines"].items()
     ]
     headers = ["", "p50 ms", "p99 ms", "recall@10", "memory MB", "build s", "setting"]
-    report.tell(f"{size}, one query at a time, {len(queries.vectors):,} of them", headers, rows)
+    report.print_table(
+        f"{size}, one query at a time, {len(queries.vectors):,} of them", headers, rows
+    )
 
 
 def _asked(
@@ -174,8 +176,8 @@ def _many(
         name: spread([1e3 * t / len(asked) for t in seconds[1:]]) for name, seconds in runs.items()
     }
     report.figures["many"] = {name: figures._asdict() for name, figures in spreads.items()}
-    rows = [(name, figures.told(2)) for name, figures in spreads.items()]
-    report.tell(f"{len(asked)} queries at once", ["", "ms a query"], rows)
+    rows = [(name, figures.format(2)) for name, figures in spreads.items()]
+    report.print_table(f"{len(asked)} queries at once", ["", "ms a query"], rows)
 
 
 def _filtered(report: Report, gallery: Gallery, queries: Queries) -> None:
@@ -208,7 +210,7 @@ def _filtered(report: Report, gallery: Gallery, queries: Queries) -> None:
         }
     report.figures["filtered"] = {"kept": len(among), "engines": figures}
     told = [[name, *values.values()] for name, values in figures.items()]
-    report.tell(
+    report.print_table(
         f"A filter that keeps {len(among):,} rows", ["", "p50 ms", "p99 ms", f"recall@{k}"], told
     )
 

@@ -109,7 +109,7 @@ def _by_rows(
         "memory_mb": before / 1e6, "grown_mb": grown,
     }  # fmt: skip
     headers = ["requests/s", "p50 ms", "p99 ms", "memory MB", "grown MB"]
-    report.tell(
+    report.print_table(
         f"By rows, {_CLIENTS} at once, the clients on the same cores",
         headers,
         [(rate, p50, p99, before / 1e6, grown)],
@@ -125,10 +125,12 @@ def _by_pictures(report: Report, address: str, sent: list[bytes], collection: Pa
     for name, model in Table.open(collection).models.items():
         served, alone, share = _by_pictures_in(name, model, address, sent)
         figures[name] = {"per_second": served, "alone": alone, "share": share}
-        rows.append((name, served.told(), alone.told(), share.told(2)))
+        rows.append((name, served.format(), alone.format(), share.format(2)))
     report.figures["by_pictures"] = {"requests": len(sent), "clients": _SENDERS, **figures}
     headers = ["network", "requests/s", "decoded and embedded alone, images/s", "share"]
-    report.tell(f"By pictures, {_SENDERS} at once, the clients on the same cores", headers, rows)
+    report.print_table(
+        f"By pictures, {_SENDERS} at once, the clients on the same cores", headers, rows
+    )
     for name, figure in figures.items():
         what = f"searches by pictures, share of decoding and embedding alone, {name}"
         report.aim(what, figure["share"].median, least=0.8)
@@ -170,7 +172,7 @@ def _in_a_browser(report: Report, address: str, photographs: list[bytes]) -> Non
         "first_ms": first,
         "all_ms": all_,
     }
-    report.tell(
+    report.print_table(
         "In a browser on the same cores", ["photographs", "from drop to the first results, ms", "to all in sight, ms"],
         [(len(photographs) - 1, first, all_)],
     )  # fmt: skip

@@ -59,10 +59,12 @@ def _measure(report: Report, commands: dict[str, list[str]], rounds: int) -> Non
         name: {**figures._asdict(), "runs": runs[name]} for name, figures in spreads.items()
     }
     rows = [
-        (name, figures.told(3), figures.median - spreads[ALONE].median)
+        (name, figures.format(3), figures.median - spreads[ALONE].median)
         for name, figures in spreads.items()
     ]
-    report.tell(f"New processes, {rounds} of each", ["", "seconds", "beyond Python's own"], rows)
+    report.print_table(
+        f"New processes, {rounds} of each", ["", "seconds", "beyond Python's own"], rows
+    )
 
 
 def _parts(report: Report, search: Sequence[str], rounds: int) -> None:
@@ -75,10 +77,10 @@ def _parts(report: Report, search: Sequence[str], rounds: int) -> None:
             found.setdefault(step, []).append(float(milliseconds))
     spreads = {step: spread(milliseconds) for step, milliseconds in found.items()}
     report.figures["parts_ms"] = {step: figures._asdict() for step, figures in spreads.items()}
-    report.tell(
+    report.print_table(
         "The search's parts",
         ["step", "ms"],
-        [(step, figures.told()) for step, figures in spreads.items()],
+        [(step, figures.format()) for step, figures in spreads.items()],
     )
 
 

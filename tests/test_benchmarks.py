@@ -247,8 +247,8 @@ def test_there_is_no_exponent_of_one_size_or_of_nothing(sizes, figures):
 
 
 def test_a_table_is_in_columns():
-    told = measuring.table(["", "ms"], [["ours", 1.5], ["theirs", 12345.6], ["none", None]])
-    assert told.splitlines() == [
+    text = measuring.table(["", "ms"], [["ours", 1.5], ["theirs", 12345.6], ["none", None]])
+    assert text.splitlines() == [
         "              ms",
         "ours       1.500",
         "theirs  12,345.6",

@@ -121,7 +121,7 @@ def test_a_description_may_set_every_key(describe):
     }
     model = describe(
         toml(
-            entries, '[weights]\nfile = "net.onnx"\nlicence = "MIT"\nsha256 = "' + "aa" * 32 + '"\n'
+            entries, '[weights]\nfile = "net.onnx"\nlicense = "MIT"\nsha256 = "' + "aa" * 32 + '"\n'
         )
     )
     assert model == Model(

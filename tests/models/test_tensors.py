@@ -274,7 +274,7 @@ def test_tensors_that_do_not_fit_their_numbers_are_refused(tmp_path, pack, argum
     [
         ([1, 2], "holds a list, expected a state dict"),
         ({"epoch": 3}, "holds no named tensors"),
-        ({"state_dict": {"a": of_array("0", TWELVE)}}, "not a checkpoint that nests one"),
+        ({"state_dict": {"a": of_array("0", TWELVE)}}, "not a checkpoint that contains one"),
         ({"a": Raw(code(("module", "x", "y")) + b"Q")}, "weights"),
         (
             {"a": Raw(code(("module", name("torch", "FloatStorage"), "0", "cpu", 12)) + b"Q")},

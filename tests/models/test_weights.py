@@ -150,7 +150,7 @@ def test_two_files_of_one_name_do_not_meet(server):
 
 
 def test_a_download_without_a_hash_is_not_even_tried(server):
-    with pytest.raises(WeightsError, match="no hash"):
+    with pytest.raises(WeightsError, match="without a hash"):
         weights.find(described(sha256=None, url=server.serve("/small", BODY)))
     assert server.asked == []
 

@@ -385,11 +385,11 @@ def test_any_calibration_gives_a_graph_of_finite_numbers_or_is_refused(measured)
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        (b"", "no JSON"),
-        (b"[" * 100_000, "no JSON"),
+        (b"", "not JSON"),
+        (b"[" * 100_000, "not JSON"),
         (b"[]", "lacks a field"),
         (b'{"name": "numbers"}', "lacks a field"),
-        ({"sly": 1}, "one that is not known"),
+        ({"sly": 1}, "an unknown one"),
         ({"dim": 7}, "the column 'numbers' does not hold"),
         ({"name": "other"}, "the column 'numbers' does not hold"),
         ({"size": [10**9, 10**9]}, "has size"),

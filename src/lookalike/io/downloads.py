@@ -59,7 +59,7 @@ def download(
     size
         The file's expected size in bytes.
     progress
-        Called with the bytes so far and the total, which is None if the server does not send it.
+        Called with the bytes so far and the total, or None if the server does not send the total.
         Never called if the target already is the right file.
 
     Raises
@@ -114,11 +114,13 @@ class _Job:
 
     @property
     def part(self) -> Path:
-        return self.target.with_name(f"{self.target.name}.part")
+        name = f"{self.target.name}.part"
+        return self.target.with_name(name)
 
     @property
     def info_path(self) -> Path:
-        return self.target.with_name(f"{self.target.name}.part.json")
+        name = f"{self.target.name}.part.json"
+        return self.target.with_name(name)
 
     def is_complete(self) -> bool:
         if not self.target.is_file():
@@ -135,7 +137,9 @@ class _Job:
         return info if info.url == self.url else None
 
     def part_size(self) -> int:
-        return self.part.stat().st_size if self.part.is_file() else 0
+        if not self.part.is_file():
+            return 0
+        return self.part.stat().st_size
 
     def total(self) -> int | None:
         if self.size is not None:
@@ -164,7 +168,8 @@ class _TransientError(Exception):
     """A failure of the network that another attempt may not meet."""
 
     def __init__(self, reason: object, *, connected: bool = True) -> None:
-        super().__init__(str(reason) or type(reason).__name__)
+        message = str(reason) or type(reason).__name__
+        super().__init__(message)
         self.connected = connected
 
 
@@ -200,8 +205,8 @@ def _fetch(job: _Job) -> None:
                 if attempt == 1 and not error.connected:
                     raise DownloadError(
                         f"{job.url} cannot be reached: {error}. Check the address, the network "
-                        f"and the proxy (https_proxy), and run again. {job.manual_step()} if there "
-                        "is no network."
+                        f"and the proxy (https_proxy), and run again. {job.manual_step()} if this "
+                        "machine has no network."
                     ) from error
                 if attempt == attempts:
                     total = job.total() or "an unknown number of"
@@ -263,7 +268,8 @@ def _translate_http_errors(job: _Job) -> Iterator[None]:
         yield
     except (httpx.UnsupportedProtocol, httpx.TooManyRedirects) as error:
         raise DownloadError(
-            f"{job.url} was refused: {error} Check the address. {job.manual_step()} if it has moved."
+            f"{job.url} was refused: {error} "
+            f"Check the address. {job.manual_step()} if it has moved."
         ) from error
     except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
         raise _TransientError(error, connected=False) from error
@@ -337,8 +343,9 @@ def _append(job: _Job, response: httpx.Response, have: int) -> int:
 
 
 def _verify(job: _Job) -> None:
-    if job.size is not None and job.part_size() != job.size:
-        raise _wrong_file(job, f"{job.size} bytes", f"{job.part_size()} bytes")
+    size = job.part_size()
+    if job.size is not None and size != job.size:
+        raise _wrong_file(job, f"{job.size} bytes", f"{size} bytes")
     if job.sha256 is not None:
         actual = hash_file(job.part)
         if actual != job.sha256:

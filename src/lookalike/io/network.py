@@ -9,4 +9,5 @@ __all__ = ["is_offline"]
 
 def is_offline() -> bool:
     """Return whether ``LOOKALIKE_OFFLINE`` forbids the network."""
-    return os.environ.get("LOOKALIKE_OFFLINE", "0") not in {"", "0"}
+    value = os.environ.get("LOOKALIKE_OFFLINE", "0")
+    return value not in {"", "0"}

@@ -28,9 +28,9 @@ def cores() -> int:
 
 
 def _cgroup_quota() -> float | None:
-    """Return the CPU quota of a Linux container in cores, or None if there is none."""
+    """Return the CPU quota of a Linux container in cores, or None without a quota."""
     try:
-        # cgroup v2 has one file: "150000 100000" are 1.5 cores, "max 100000" is no limit.
+        # cgroup v2 has one file: "150000 100000" are 1.5 cores, "max 100000" has no limit.
         if (_CGROUP / "cpu.max").exists():
             quota, period = (_CGROUP / "cpu.max").read_text().split()
         else:

@@ -9,13 +9,16 @@ from lookalike.types import Model
 
 __all__ = ["EmbedderCache"]
 
+# A Model's fingerprint, and the hash of its graph if it names one.
+_Key = tuple[str, str | None]
+
 
 class EmbedderCache:
     """Loaded embedders that many threads share; each thread embeds its own batches."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._embedders: dict[tuple[str, str | None], embedder.Embedder] = {}
+        self._embedders: dict[_Key, embedder.Embedder] = {}
 
     def get(self, model: Model) -> embedder.Embedder:
         """Return the embedder of a Model, and load it at the first request.

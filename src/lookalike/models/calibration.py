@@ -45,7 +45,8 @@ def calibrate(model: Model, batches: Iterable[npt.NDArray[np.uint8]]) -> dict[st
     WeightsError, ModelError
         If the graph cannot be built.
     """
-    proto = graphs.build(model, tensors.read_tensors(weights.find(model)))
+    numbers = tensors.read_tensors(weights.find(model))
+    proto = graphs.build(model, numbers)
     names = activation_names(proto)
     session = _open_session(proto, names)
 
@@ -56,15 +57,17 @@ def calibrate(model: Model, batches: Iterable[npt.NDArray[np.uint8]]) -> dict[st
         for image in batch:
             activations = session.run(names, {"images": image[np.newaxis]})
             for name, values in zip(names, activations, strict=True):
-                minima[name].append(float(values.min()))
-                maxima[name].append(float(values.max()))
-                means[name].append(values.mean(axis=(0, 2, 3), dtype=np.float64))
+                channel_means = values.mean(axis=(0, 2, 3), dtype=np.float64)
+                minima[name].append(values.min())
+                maxima[name].append(values.max())
+                means[name].append(channel_means)
 
     calibration = {}
     for name in names:
         limits = [min(minima[name]), max(maxima[name])]
+        mean = np.mean(means[name], axis=0)
         calibration[f"{name}.range"] = np.array(limits, np.float32)
-        calibration[f"{name}.mean"] = np.mean(means[name], axis=0).astype(np.float32)
+        calibration[f"{name}.mean"] = mean.astype(np.float32)
     return calibration
 
 

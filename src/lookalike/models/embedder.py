@@ -94,7 +94,8 @@ class PixelEmbedder:
     def embed(self, images: npt.NDArray[np.uint8]) -> VectorsF32:
         """Return float32 ``[n, height * width * 3]``."""
         pixels = _normalize(self.model, images)
-        return _finish(self.model, pixels.reshape(len(images), -1))
+        rows = pixels.reshape(len(images), -1)
+        return _finish(self.model, rows)
 
 
 class OnnxEmbedder:
@@ -123,8 +124,9 @@ class OnnxEmbedder:
             # repeated to fill the last batch.
             batch = fixed
             missing = -len(images) % batch
-            if missing:
-                padding = np.repeat(images[-1:], missing, axis=0)
+            if missing > 0:
+                last = images[-1:]
+                padding = np.repeat(last, missing, axis=0)
                 padded = np.concatenate([images, padding])
 
         # Without images there is one empty batch, so that the result has its columns.
@@ -253,9 +255,8 @@ def _find_input(session: GraphSession, name: str) -> GraphPort:
 
 def _fixed_batch(port: GraphPort) -> int | None:
     """Return the number of images that a graph demands, or None if it takes any number."""
-    if len(port.shape) > 0 and isinstance(port.shape[0], int):
-        return port.shape[0]
-    return None
+    count = port.shape[0] if port.shape else None
+    return count if isinstance(count, int) else None
 
 
 def _find_output(model: Model, session: GraphSession, graph: str) -> str:
@@ -272,7 +273,9 @@ def _find_output(model: Model, session: GraphSession, graph: str) -> str:
 def _normalize(model: Model, images: _Images) -> VectorsF32:
     mean = np.asarray(model.mean, np.float32)
     std = np.asarray(model.std, np.float32)
-    return (images.astype(np.float32) - mean) / std
+    floats = images.astype(np.float32)
+    normalized: VectorsF32 = (floats - mean) / std
+    return normalized
 
 
 def _pool(model: Model, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -284,7 +287,8 @@ def _pool(model: Model, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     elif model.pooling == "mean" and values.ndim == 4:
         cells = (2, 3) if model.layout == "NCHW" else (1, 2)
         values = values.mean(axis=cells, dtype=np.float32)
-    return values.reshape(len(values), math.prod(values.shape[1:]))
+    dim = math.prod(values.shape[1:])
+    return values.reshape(len(values), dim)
 
 
 def _finish(model: Model, values: VectorsF32) -> VectorsF32:

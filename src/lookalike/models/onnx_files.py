@@ -46,10 +46,12 @@ def sha256_with_data(path: Path) -> str:
 
     Without external data, it is the file's own sha256.
     """
-    hashes = [weights.sha256_of(file) for file in (path, *data_files(path))]
+    files = [path, *data_files(path)]
+    hashes = [weights.sha256_of(file) for file in files]
     if len(hashes) == 1:
         return hashes[0]
-    return hashlib.sha256("".join(hashes).encode()).hexdigest()
+    joined = "".join(hashes)
+    return hashlib.sha256(joined.encode()).hexdigest()
 
 
 def _may_have_data_files(path: Path) -> bool:

@@ -29,14 +29,17 @@ _CATALOG_LABEL = "the catalog"
 @cache
 def catalog() -> Mapping[str, Model]:
     """Return the models of the catalog by name."""
-    entries = _catalog_entries()
-    return {name: _parse_entry(name, entry, _CATALOG_LABEL) for name, entry in entries.items()}
+    models = {}
+    for name, entry in _catalog_entries().items():
+        models[name] = _parse_entry(name, entry, _CATALOG_LABEL)
+    return models
 
 
 @cache
 def _catalog_entries() -> Mapping[str, Mapping[str, Any]]:
     file = resources.files("lookalike.models").joinpath("catalog.toml")
-    return tomllib.loads(file.read_text(encoding="utf-8"))
+    text = file.read_text(encoding="utf-8")
+    return tomllib.loads(text)
 
 
 def resolve(reference: str | Path | Model) -> Model:

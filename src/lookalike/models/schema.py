@@ -1,7 +1,7 @@
 """The valid values of a Model's fields, for descriptions from a user's file or a collection.
 
-The rules are predicates beside the words for what they expect, because an error shows the given
-value, the expected one and the next step. docs/decisions compares this with libraries.
+Each rule has a predicate and words, because an error shows the given value, the expected one and
+the next step. docs/decisions/0026-libraries.md compares this with validation libraries.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ _MAX_DIM = 65536
 _MAX_NUMBER = 1e9
 
 _HEX_DIGITS = frozenset("0123456789abcdefABCDEF")
+_FILE_KEYS = frozenset(field.name for field in fields(Weights))
 
 _SHORT_REPR = reprlib.Repr()
 _SHORT_REPR.maxstring = _SHORT_REPR.maxother = _SHORT_REPR.maxlong = 100
@@ -111,37 +112,55 @@ def _is_text(value: object) -> bool:
 
 
 def _is_name(value: object) -> bool:
-    return _is_text(value) and value != "" and set(str(value)).isdisjoint("./\\`")
+    if not isinstance(value, str) or value == "":
+        return False
+    has_separator = any(character in "./\\`" for character in value)
+    return _is_text(value) and not has_separator
 
 
 def _is_integer(value: object) -> bool:
     # In Python, booleans are integers.
-    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < _MAX_NUMBER
+    if isinstance(value, bool) or not isinstance(value, int):
+        return False
+    return abs(value) < _MAX_NUMBER
 
 
 def _is_number(value: object) -> bool:
     # TOML has nan, inf and integers of any size.
-    return _is_integer(value) or (isinstance(value, float) and abs(value) < _MAX_NUMBER)
+    if isinstance(value, float):
+        return abs(value) < _MAX_NUMBER
+    return _is_integer(value)
 
 
-def _is_dim(value: object) -> bool:
-    return isinstance(value, int) and _is_integer(value) and 1 <= value <= _MAX_DIM
+def _is_between(value: Any, low: int, high: int) -> bool:
+    return _is_integer(value) and low <= value <= high
 
 
-def _is_size(value: object) -> bool:
-    if not isinstance(value, list | tuple) or len(value) != 2:
+def _is_list(value: object, length: int) -> bool:
+    if not isinstance(value, list | tuple):
         return False
-    return all(_is_integer(side) and 1 <= side <= _MAX_SIDE for side in value)
+    return len(value) == length
+
+
+def _is_dim(value: Any) -> bool:
+    return _is_between(value, 1, _MAX_DIM)
+
+
+def _is_size(value: Any) -> bool:
+    if not _is_list(value, 2):
+        return False
+    return all(_is_between(side, 1, _MAX_SIDE) for side in value)
 
 
 def _is_mean(value: Any) -> bool:
-    if not isinstance(value, list | tuple) or len(value) != 3:
+    if not _is_list(value, 3):
         return False
     return all(_is_number(channel) for channel in value)
 
 
 def _is_std(value: Any) -> bool:
-    return _is_mean(value) and all(value)
+    has_zero = _is_mean(value) and 0 in value
+    return _is_mean(value) and not has_zero
 
 
 def _is_flag(value: object) -> bool:
@@ -149,55 +168,67 @@ def _is_flag(value: object) -> bool:
 
 
 def _are_options(value: object) -> bool:
-    if not isinstance(value, dict) or not all(_is_text(key) for key in value):
+    if not isinstance(value, dict):
         return False
-    for item in value.values():
-        values = item if isinstance(item, list | tuple) else [item]
-        if not all(_is_flag(part) or _is_text(part) or _is_number(part) for part in values):
+    for key, item in value.items():
+        parts = item if isinstance(item, list | tuple) else [item]
+        is_valid = all(_is_plain(part) for part in parts)
+        if not _is_text(key) or not is_valid:
             return False
     return True
 
 
+def _is_plain(value: object) -> bool:
+    return _is_flag(value) or _is_text(value) or _is_number(value)
+
+
 def _is_hash(value: str, digits: int) -> bool:
-    return len(value) == digits and set(value) <= _HEX_DIGITS
+    is_hexadecimal = set(value) <= _HEX_DIGITS
+    return is_hexadecimal and len(value) == digits
 
 
 def _is_sha256(value: object) -> bool:
-    return isinstance(value, str) and _is_hash(value, 64)
+    if not isinstance(value, str):
+        return False
+    return _is_hash(value, 64)
 
 
 def _is_file(value: object) -> bool:
     """Return whether a value is a table that `Weights` can hold."""
-    known = {field.name for field in fields(Weights)}
-    if not isinstance(value, dict) or not {"file"} <= set(value) <= known:
+    if not isinstance(value, dict) or "file" not in value:
         return False
-    if not all(isinstance(text, str) and "\0" not in text for text in value.values()):
+    return all(_is_file_entry(key, text) for key, text in value.items())
+
+
+def _is_file_entry(key: object, text: object) -> bool:
+    if not isinstance(text, str):
         return False
-    # The file's name may hold any other character; the rest is printed.
-    printed = [text for key, text in value.items() if key != "file"]
-    if value["file"] == "" or not all(_is_text(text) for text in printed):
-        return False
-    # To look into a package whose name has full stops, Python would import the outer one.
-    names = [value[key] for key in ("package", "extra") if key in value]
-    if not all(name.isidentifier() for name in names):
-        return False
-    if "sha256" in value and not _is_hash(value["sha256"], 64):
-        return False
-    return "md5" not in value or _is_hash(value["md5"], 32)
+    match key:
+        case "file":
+            # Any other character can be in a path.
+            return text != "" and "\0" not in text
+        case "sha256":
+            return _is_hash(text, 64)
+        case "md5":
+            return _is_hash(text, 32)
+        case "package" | "extra":
+            # To look into a package whose name has full stops, Python would import the outer one.
+            return text.isidentifier()
+        case _:
+            return key in _FILE_KEYS and _is_text(text)
 
 
 def _one_of(choices: object) -> FieldRule:
     names = get_args(choices)
-    return FieldRule(lambda value: value in names, f"one of {', '.join(names)}")
+    expected = ", ".join(names)
+    return FieldRule(lambda value: value in names, f"one of {expected}")
 
-
-_OPTIONAL_FILE_KEYS = sorted({field.name for field in fields(Weights)} - {"file"})
 
 _TEXT = FieldRule(_is_text, "a text")
 _FILE = FieldRule(
     _is_file,
     "a table of texts with the key file and optionally "
-    f"{', '.join(_OPTIONAL_FILE_KEYS)}; a sha256 has 64 hexadecimal digits, an md5 32, "
+    f"{', '.join(sorted(_FILE_KEYS - {'file'}))}; a sha256 has 64 hexadecimal digits, an md5 32, "
     "and package and extra are plain names",
 )
 

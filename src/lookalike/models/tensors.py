@@ -179,7 +179,10 @@ class _View:
 def _rebuild_tensor(
     storage: _Storage, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], *_: object
 ) -> _View:
-    return _View(storage, _check_integer(offset), _check_tuple(shape), _check_tuple(strides))
+    _check_integer(offset)
+    _check_integers(shape)
+    _check_integers(strides)
+    return _View(storage, offset, shape, strides)
 
 
 def _rebuild_parameter(data: _View, *_: object) -> _View:
@@ -187,24 +190,27 @@ def _rebuild_parameter(data: _View, *_: object) -> _View:
 
 
 def _ordered_dict(items: Iterable[tuple[Any, Any]] = ()) -> OrderedDict[Any, Any]:
-    return OrderedDict((_check_key(key), value) for key, value in items)
+    ordered: OrderedDict[Any, Any] = OrderedDict()
+    for key, value in items:
+        ordered[_check_key(key)] = value
+    return ordered
 
 
-def _check_tuple(values: tuple[int, ...]) -> tuple[int, ...]:
+def _check_integers(values: tuple[int, ...]) -> None:
     if not isinstance(values, tuple) or len(values) > _MAX_DIMENSIONS:
         raise WeightsError(
             f"a tensor has a shape or strides other than a tuple of at most {_MAX_DIMENSIONS} "
             "numbers."
         )
-    return tuple(_check_integer(value) for value in values)
+    for value in values:
+        _check_integer(value)
 
 
-def _check_integer(value: int) -> int:
+def _check_integer(value: int) -> None:
     if not isinstance(value, int) or not -(1 << 62) < value < 1 << 62:
         raise WeightsError(
             "a tensor has a shape, strides or an offset other than whole numbers of 8 bytes."
         )
-    return value
 
 
 def _check_key(value: Any) -> Any:
@@ -246,13 +252,16 @@ class _TensorUnpickler(pickle._Unpickler):
         """Add one entry to a dictionary."""
         value = self.stack.pop()
         key = self.stack.pop()
-        self.stack[-1][_check_key(key)] = value
+        target = self.stack[-1]
+        target[_check_key(key)] = value
 
     def set_items(self) -> None:
         """Add entries to a dictionary."""
         items: list[Any] = self.pop_mark()  # type: ignore[attr-defined]
-        pairs = zip(items[::2], items[1::2], strict=True)
-        self.stack[-1].update(_ordered_dict(pairs))
+        keys, values = items[::2], items[1::2]
+        target = self.stack[-1]
+        for key, value in zip(keys, values, strict=True):
+            target[_check_key(key)] = value
 
     def refuse(self) -> None:
         """Stop at an opcode that tensors do not need."""
@@ -277,9 +286,12 @@ class _TensorUnpickler(pickle._Unpickler):
 
     def persistent_load(self, pid: Any) -> _Storage:
         kind, dtype, key, _location, count = pid[:5]
-        if _check_key(kind) != "storage" or not isinstance(dtype, np.dtype):
+        _check_key(kind)
+        if kind != "storage" or not isinstance(dtype, np.dtype):
             raise WeightsError(f"it holds a reference of the unknown kind {kind!r}.")
-        return _Storage(str(_check_key(key)), dtype, _check_integer(count))
+        _check_key(key)
+        _check_integer(count)
+        return _Storage(str(key), dtype, count)
 
 
 # PyTorch's files
@@ -320,27 +332,32 @@ def _read_bytes(file: BinaryIO, count: int) -> bytes:
 def _read_zip(path: Path) -> dict[str, Tensor]:
     """Read the format since PyTorch 1.6: a zip with ``data.pkl`` and a member for each storage."""
     with zipfile.ZipFile(path) as archive:
-        index = next((name for name in archive.namelist() if name.endswith("/data.pkl")), None)
-        if index is None:
+        pickles = [name for name in archive.namelist() if name.endswith("/data.pkl")]
+        if not pickles:
             raise WeightsError("it is a zip without data.pkl.")
-        state = _TensorUnpickler(io.BytesIO(_read_member(archive, index))).load()
+        index = pickles[0]
+        content = _read_member(archive, index)
+        state = _TensorUnpickler(io.BytesIO(content)).load()
         views = _check_state_dict(state)
 
-        folder = f"{index.removesuffix('data.pkl')}data/"
-        by_key = {view.storage.key: view.storage for view in views.values()}
         # Members of a zip can overlap, so that each is as large as the whole file.
-        member_bytes = sum(archive.getinfo(folder + key).file_size for key in by_key)
+        folder = index.removesuffix("data.pkl") + "data/"
+        by_member = {folder + view.storage.key: view.storage for view in views.values()}
+        member_bytes = sum(archive.getinfo(name).file_size for name in by_member)
         if member_bytes > path.stat().st_size:
             raise WeightsError("its members are larger than itself.")
+
         storages = {}
-        for key, storage in by_key.items():
-            storages[key] = _to_numbers(_read_member(archive, folder + key), storage)
+        for name, storage in by_member.items():
+            data = _read_member(archive, name)
+            storages[storage.key] = _to_numbers(data, storage)
     return {name: view.to_array(storages) for name, view in views.items()}
 
 
 def _read_member(archive: zipfile.ZipFile, name: str) -> bytes:
     """Read a member. PyTorch does not compress them, so a small file cannot expand."""
-    if archive.getinfo(name).compress_type != zipfile.ZIP_STORED:
+    member = archive.getinfo(name)
+    if member.compress_type != zipfile.ZIP_STORED:
         raise WeightsError(f"its member {name} is compressed, as no file of PyTorch is.")
     return archive.read(name)
 
@@ -360,7 +377,8 @@ def _check_state_dict(state: Any) -> dict[str, _View]:
 
 
 def _to_numbers(data: bytes, storage: _Storage) -> Tensor:
-    if storage.count < 0 or len(data) < storage.count * storage.dtype.itemsize:
+    needed_bytes = storage.count * storage.dtype.itemsize
+    if storage.count < 0 or len(data) < needed_bytes:
         raise WeightsError(
             f"it ends early: a storage of {storage.count} numbers has only {len(data)} bytes."
         )

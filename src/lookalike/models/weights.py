@@ -49,10 +49,8 @@ def find(model: Model, part: Literal["weights", "calibration"] = "weights") -> P
 
 def is_available(model: Model) -> bool:
     """Return whether the Model can run without a download."""
-    for file in (model.weights, model.calibration):
-        if file is not None and not _is_local(model, file):
-            return False
-    return True
+    files = [file for file in (model.weights, model.calibration) if file is not None]
+    return all(_is_local(model, file) for file in files)
 
 
 def describe_source(model: Model) -> str:
@@ -98,7 +96,8 @@ def _get_file(model: Model, part: str) -> Weights:
 
 
 def _is_local(model: Model, file: Weights) -> bool:
-    return any(path.is_file() for path in _local_paths(model, file))
+    paths = _local_paths(model, file)
+    return any(path.is_file() for path in paths)
 
 
 def _local_paths(model: Model, file: Weights) -> Iterator[Path]:
@@ -206,7 +205,9 @@ class _HubFile(NamedTuple):
         from huggingface_hub import try_to_load_from_cache
 
         path = try_to_load_from_cache(self.repository, self.path, revision=self.revision)
-        return Path(path) if isinstance(path, str) else None
+        if not isinstance(path, str):
+            return None
+        return Path(path)
 
     def url(self) -> str:
         from huggingface_hub import hf_hub_url
@@ -219,7 +220,8 @@ class _HubFile(NamedTuple):
         # Without a network, this request fails at once and gives the reason. The download itself
         # would retry for half a minute.
         get_hf_file_metadata(self.url(), token=get_token())
-        return Path(hf_hub_download(self.repository, self.path, revision=self.revision))
+        path = hf_hub_download(self.repository, self.path, revision=self.revision)
+        return Path(path)
 
 
 def _download_from_hub(model: Model, file: Weights) -> Path:
@@ -258,9 +260,10 @@ def _download_from_url(model: Model, file: Weights) -> Path:
 
 def _download_path(file: Weights) -> Path:
     """Return the cached path of a url; the hash keeps files of the same name apart."""
-    prefix = (file.sha256 or file.md5 or "")[:8]
-    folder = Path(platformdirs.user_cache_dir("lookalike", appauthor=False), "weights")
-    return folder / f"{prefix}-{Path(file.file).name}"
+    digest = file.sha256 or file.md5 or ""
+    name = Path(file.file).name
+    cache = Path(platformdirs.user_cache_dir("lookalike", appauthor=False))
+    return cache / "weights" / f"{digest[:8]}-{name}"
 
 
 @contextmanager
@@ -268,11 +271,13 @@ def _progress_bar(name: str) -> Iterator[Callable[[int, int | None], None]]:
     """Show progress on a terminal as the hub's downloads do, with the same switches."""
     from huggingface_hub.utils.tqdm import tqdm
 
-    with tqdm(desc=name, unit="B", unit_scale=True, disable=None) as bar:  # type: ignore[no-untyped-call]
+    bar = tqdm(desc=name, unit="B", unit_scale=True, disable=None)  # type: ignore[no-untyped-call]
+    with bar:
 
         def update(done: int, total: int | None) -> None:
+            new_bytes = done - bar.n
             bar.total = total
-            bar.update(done - bar.n)
+            bar.update(new_bytes)
 
         yield update
 
@@ -298,5 +303,6 @@ def _missing_message(model: Model, file: Weights, failures: list[str]) -> str:
     if len(remedies) > 1:
         remedy = f"Either {'; or '.join(remedies)}."
     else:
-        remedy = f"{remedies[0][0].upper()}{remedies[0][1:]}."
+        only = remedies[0]
+        remedy = f"{only[0].upper()}{only[1:]}."
     return " ".join([missing, *failures, remedy])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -56,22 +57,24 @@ class GraphBuilder:
     def images(self) -> Features:
         """Add the input, uint8 ``[n, height, width, 3]``, and its normalization."""
         height, width = self._model.size
-        planes = self._node("Transpose", ["images"], perm=[0, 3, 1, 2])
         mean = np.asarray(self._model.mean, np.float32)
         std = np.asarray(self._model.std, np.float32)
+        planes = self._node("Transpose", ["images"], perm=[0, 3, 1, 2])
 
-        is_same_for_channels = len(set(mean)) == len(set(std)) == 1
-        if is_same_for_channels and mean[0] in range(256):
+        is_same_for_channels = len(set(mean)) == 1 and len(set(std)) == 1
+        mean_is_uint8 = mean[0] in range(256)
+        if is_same_for_channels and mean_is_uint8:
             # (x - mean) / std is how ONNX reads a uint8 tensor with this scale and zero point, so
             # that 8-bit graphs take the images unchanged.
             scale = self._constant(1 / std[0])
             zero_point = self._constant(mean[0], np.uint8)
             normalized = self._node("DequantizeLinear", [planes, scale, zero_point])
         else:
+            factor = 1 / std
             floats = self._node("Cast", [planes], to=TensorProto.FLOAT)
             mean_name = self._constant(mean.reshape(1, 3, 1, 1))
             centered = self._node("Sub", [floats, mean_name])
-            factor_name = self._constant((1 / std).reshape(1, 3, 1, 1))
+            factor_name = self._constant(factor.reshape(1, 3, 1, 1))
             normalized = self._node("Mul", [centered, factor_name])
         return Features(normalized, channels=3, height=height, width=width)
 
@@ -160,23 +163,27 @@ class GraphBuilder:
         """Stack the channels of feature maps of the same height and width."""
         if len(maps) == 1:
             return maps[0]
-        name = self._node("Concat", [x.name for x in maps], axis=1)
+        names = [x.name for x in maps]
         channels = sum(x.channels for x in maps)
+        name = self._node("Concat", names, axis=1)
         return maps[0]._replace(name=name, channels=channels)
 
     def relu(self, x: Features) -> Features:
         """Clip values below 0."""
-        return x._replace(name=self._node("Relu", [x.name]))
+        name = self._node("Relu", [x.name])
+        return x._replace(name=name)
 
     def relu6(self, x: Features) -> Features:
         """Clip values below 0 and above 6."""
         minimum = self._constant(np.float32(0))
         maximum = self._constant(np.float32(6))
-        return x._replace(name=self._node("Clip", [x.name, minimum, maximum]))
+        name = self._node("Clip", [x.name, minimum, maximum])
+        return x._replace(name=name)
 
     def add(self, x: Features, y: Features) -> Features:
         """Add two feature maps of the same shape."""
-        return x._replace(name=self._node("Add", [x.name, y.name]))
+        name = self._node("Add", [x.name, y.name])
+        return x._replace(name=name)
 
     def build(self, x: Features) -> onnx.ModelProto:
         """Return the finished graph; its output is the mean of `x`, float32 ``[n, dim]``."""
@@ -228,14 +235,18 @@ class GraphBuilder:
 
     def _node(self, operator: str, inputs: Sequence[str], **attributes: Any) -> str:
         """Add a node and return its name, which is its output's name too."""
-        name = f"{operator.lower()}_{len(self._nodes)}"
-        self._nodes.append(helper.make_node(operator, inputs, [name], name, **attributes))
+        number = len(self._nodes)
+        name = f"{operator.lower()}_{number}"
+        node = helper.make_node(operator, inputs, [name], name, **attributes)
+        self._nodes.append(node)
         return name
 
     def _constant(self, value: npt.ArrayLike, dtype: type[np.generic] = np.float32) -> str:
         """Add a constant and return its name."""
-        name = f"constant_{len(self._initializers)}"
-        self._initializers.append(numpy_helper.from_array(np.asarray(value, dtype), name))
+        number = len(self._initializers)
+        name = f"constant_{number}"
+        array = np.asarray(value, dtype)
+        self._initializers.append(numpy_helper.from_array(array, name))
         return name
 
     def _tensor(self, name: str, *, rank: int) -> npt.NDArray[np.float64]:
@@ -256,8 +267,10 @@ class GraphBuilder:
     ) -> tuple[int, int]:
         """Return the height and width of a convolution's or pool's output."""
         top, left, bottom, right = pads
-        height = (x.height + top + bottom - kernel[0]) // stride + 1
-        width = (x.width + left + right - kernel[1]) // stride + 1
+        padded_height = x.height + top + bottom
+        padded_width = x.width + left + right
+        height = (padded_height - kernel[0]) // stride + 1
+        width = (padded_width - kernel[1]) // stride + 1
         if min(height, width) < 1:
             raise ModelError(
                 f"The model {self._model.name!r} has size = {list(self._model.size)}, too small "
@@ -276,12 +289,15 @@ def _pads(
     if isinstance(padding, tuple):
         return padding
     # TensorFlow's SAME: the output has ceil(side / stride) cells, the odd pixel is at the end.
-    high = _same_padding(x.height, kernel[0], stride)
-    wide = _same_padding(x.width, kernel[1], stride)
-    top, left = high // 2, wide // 2
-    return (top, left, high - top, wide - left)
+    vertical = _same_padding(x.height, kernel[0], stride)
+    horizontal = _same_padding(x.width, kernel[1], stride)
+    top = vertical // 2
+    left = horizontal // 2
+    return (top, left, vertical - top, horizontal - left)
 
 
 def _same_padding(side: int, kernel: int, stride: int) -> int:
-    output_side = -(-side // stride)
-    return max((output_side - 1) * stride + kernel - side, 0)
+    output_side = math.ceil(side / stride)
+    last_start = (output_side - 1) * stride
+    padded_side = last_start + kernel
+    return max(padded_side - side, 0)

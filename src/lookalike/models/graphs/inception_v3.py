@@ -202,8 +202,8 @@ def _named_layers(block: str, branch: str) -> Iterator[tuple[str, _Layer]]:
     """
     layers = _BLOCKS[block][branch]
     prefix = f"{block}.{branch}" if branch else block
-    convolutions = [layer for layer in layers if not isinstance(layer, _Pool)]
-    is_numbered = len(convolutions) > 1
+    convolutions = sum(not isinstance(layer, _Pool) for layer in layers)
+    is_numbered = convolutions > 1
     for number, layer in enumerate(layers, start=1):
         name = f"{prefix}_{number}" if is_numbered else prefix
         yield name, layer
@@ -288,7 +288,9 @@ def _layers_in_order(tensors: Mapping[str, Tensor], kind: str) -> list[dict[str,
     layers: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         match = re.fullmatch(rf"{kind}(?:_(\d+))?/(\w+)", name)
-        if match is not None:
-            number = int(match[1] or 0)
-            layers.setdefault(number, {})[match[2]] = tensor
+        if match is None:
+            continue
+        number = int(match[1] or 0)
+        layer = layers.setdefault(number, {})
+        layer[match[2]] = tensor
     return [layers[number] for number in sorted(layers)]

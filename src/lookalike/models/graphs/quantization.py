@@ -55,7 +55,8 @@ def activation_names(proto: onnx.ModelProto) -> list[str]:
     nodes = proto.graph.node
     names = [node.input[0] for node in nodes if node.op_type == "Conv"]
     names += _quantized_outputs(nodes).values()
-    return list(dict.fromkeys(names))
+    unique_names = dict.fromkeys(names)
+    return list(unique_names)
 
 
 def quantize(proto: onnx.ModelProto, calibration: Calibration) -> onnx.ModelProto:
@@ -121,9 +122,10 @@ def _choose_scales(nodes: Sequence[onnx.NodeProto], calibration: Calibration) ->
 
 def _to_scale(low: float, high: float) -> _Scale:
     span = high - low
-    step = np.float32(span / 255 if span > _MIN_RANGE else 1)
-    zero = np.uint8(np.clip(np.rint(-low / step), 0, 255))
-    return _Scale(step, zero)
+    is_constant = span <= _MIN_RANGE
+    step = np.float32(1 if is_constant else span / 255)
+    zero = np.rint(-low / step)
+    return _Scale(step, np.uint8(np.clip(zero, 0, 255)))
 
 
 def _calibrated(
@@ -131,7 +133,10 @@ def _calibrated(
 ) -> npt.NDArray[np.float64]:
     """Return a statistic of a tensor, which must be `count` finite numbers."""
     values = calibration.get(f"{name}.{statistic}")
-    if values is None or values.shape != (count,) or not (np.abs(values) < _MAX_VALUE).all():
+    is_valid = (
+        values is not None and values.shape == (count,) and (np.abs(values) < _MAX_VALUE).all()
+    )
+    if values is None or not is_valid:
         found = "nothing" if values is None else f"an array of shape {list(values.shape)}"
         raise WeightsError(
             f"The calibration holds {found} as {name}.{statistic}; expected {count} finite "
@@ -147,9 +152,10 @@ class _Quantizer:
     def __init__(self, proto: onnx.ModelProto, calibration: Calibration) -> None:
         self._proto = proto
         self._calibration = calibration
-        self._outputs = _quantized_outputs(proto.graph.node)
-        self._scales = _choose_scales(proto.graph.node, calibration)
-        self._constants = {tensor.name: tensor for tensor in proto.graph.initializer}
+        graph = proto.graph
+        self._outputs = _quantized_outputs(graph.node)
+        self._scales = _choose_scales(graph.node, calibration)
+        self._constants = {tensor.name: tensor for tensor in graph.initializer}
         self._nodes: list[onnx.NodeProto] = []
         self._initializers: list[onnx.TensorProto] = []
 
@@ -200,8 +206,8 @@ class _Quantizer:
         The kernel is ``[out, in, height, width]``.
         """
         input_name, kernel_name, bias_name = node.input
-        kernel = numpy_helper.to_array(self._constants[kernel_name]).astype(np.float64)
-        bias = numpy_helper.to_array(self._constants[bias_name]).astype(np.float64)
+        kernel = self._read_constant(kernel_name)
+        bias = self._read_constant(bias_name)
         input_step = self._step_of(input_name)
 
         # The step maps the largest weight of a channel to 63. A channel whose weights are nearly
@@ -209,31 +215,41 @@ class _Quantizer:
         largest_weight = np.abs(kernel).max(axis=(1, 2, 3))
         step_for_weights = largest_weight / _MAX_WEIGHT
         step_for_bias = np.abs(bias) / (float(input_step) * _MAX_BIAS)
-        steps = np.maximum(step_for_weights, np.maximum(step_for_bias, 1e-12)).astype(np.float32)
+        smallest_step = np.maximum(step_for_bias, 1e-12)
+        steps = np.maximum(step_for_weights, smallest_step).astype(np.float32)
         kernel_steps = steps[:, None, None, None]
         quantized_kernel = np.rint(kernel / kernel_steps)
 
         # Rounding the weights shifts the mean output by error * mean input. Subtract that.
-        error = (quantized_kernel * kernel_steps - kernel).sum(axis=(2, 3))
+        rounded_kernel = quantized_kernel * kernel_steps
+        error = (rounded_kernel - kernel).sum(axis=(2, 3))
         groups = _group_count(node)
         channels = groups * kernel.shape[1]
         input_mean = _calibrated(self._calibration, input_name, "mean", channels)
         group_means = input_mean.reshape(groups, -1)
         means = group_means.repeat(len(kernel) // groups, axis=0)
         # Not a matrix product: its sums, and with them the graph's hash, depend on the processor.
-        corrected_bias = bias - (error * means).sum(axis=1)
+        shift = (error * means).sum(axis=1)
+        corrected_bias = bias - shift
 
         bias_steps = steps * np.float32(input_step)
-        quantized_bias = np.clip(np.rint(corrected_bias / bias_steps), -_MAX_BIAS, _MAX_BIAS)
+        quantized_bias = np.rint(corrected_bias / bias_steps)
+        quantized_bias = np.clip(quantized_bias, -_MAX_BIAS, _MAX_BIAS)
         node.input[1] = self._add_weights(kernel_name, quantized_kernel.astype(np.int8), steps)
         node.input[2] = self._add_weights(bias_name, quantized_bias.astype(np.int32), bias_steps)
+
+    def _read_constant(self, name: str) -> npt.NDArray[np.float64]:
+        values = numpy_helper.to_array(self._constants[name])
+        return values.astype(np.float64)
 
     def _step_of(self, name: str) -> np.float32:
         """Return the step of a tensor. The images are integers with a step of their own."""
         if name in self._scales:
             return self._scales[name].step
-        source = next(node for node in self._proto.graph.node if node.output[0] == name)
-        return np.float32(numpy_helper.to_array(self._constants[source.input[1]]))
+        nodes = self._proto.graph.node
+        source = next(node for node in nodes if node.output[0] == name)
+        step = self._constants[source.input[1]]
+        return np.float32(numpy_helper.to_array(step))
 
     def _add_weights(
         self, name: str, quantized: npt.NDArray[Any], steps: npt.NDArray[np.float32]
@@ -248,14 +264,16 @@ class _Quantizer:
         return name
 
     def _constant(self, value: npt.NDArray[Any] | np.generic, name: str) -> str:
-        self._initializers.append(numpy_helper.from_array(np.asarray(value), name))
+        tensor = numpy_helper.from_array(np.asarray(value), name)
+        self._initializers.append(tensor)
         return name
 
     def _add_node(
         self, operator: str, inputs: Sequence[str], output: str, **attributes: Any
     ) -> None:
         name = f"{operator.lower()}_{output}"
-        self._nodes.append(helper.make_node(operator, inputs, [output], name, **attributes))
+        node = helper.make_node(operator, inputs, [output], name, **attributes)
+        self._nodes.append(node)
 
 
 def _group_count(convolution: onnx.NodeProto) -> int:

@@ -70,19 +70,22 @@ class OpenVinoSession:
 
     def get_inputs(self) -> list[_Port]:
         """Return the graph's inputs."""
-        return [_convert_port(port) for port in self._compiled.inputs]
+        inputs = self._compiled.inputs
+        return [_convert_port(port) for port in inputs]
 
     def get_outputs(self) -> list[_Port]:
         """Return the graph's outputs."""
-        return [_convert_port(port) for port in self._compiled.outputs]
+        outputs = self._compiled.outputs
+        return [_convert_port(port) for port in outputs]
 
     def run(
         self, outputs: Sequence[str], inputs: Mapping[str, npt.NDArray[Any]]
     ) -> list[npt.NDArray[Any]]:
         """Return the named outputs; each thread has an inference request of its own."""
-        if not hasattr(self._thread_state, "request"):
-            self._thread_state.request = self._compiled.create_infer_request()
-        results = self._thread_state.request.infer(dict(inputs))
+        state = self._thread_state
+        if not hasattr(state, "request"):
+            state.request = self._compiled.create_infer_request()
+        results = state.request.infer(dict(inputs))
         # Copies: the next inference of this thread overwrites the results.
         return [np.array(results[name]) for name in outputs]
 
@@ -108,7 +111,8 @@ def _import_openvino(model: Model) -> Any:
 
 
 def _convert_port(port: Any) -> _Port:
-    shape = [side.get_length() if side.is_static else None for side in port.get_partial_shape()]
+    sides = port.get_partial_shape()
+    shape = [side.get_length() if side.is_static else None for side in sides]
     element_type = port.get_element_type().get_type_name()
     ort_type = _ORT_TYPES.get(element_type, f"tensor({element_type})")
     return _Port(port.get_any_name(), ort_type, shape)
