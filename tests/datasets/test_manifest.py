@@ -116,7 +116,7 @@ def test_a_csv_that_is_no_manifest_is_refused_by_line_and_column(tmp_path, text,
             {"uri": ["/a", None], "label": ["b", "b"], "split": ["test", "test"]},
             "row 2: the column 'uri' is empty",
         ),
-        ({"uri": ["/a"], "label": [["b"]], "split": ["test"]}, "no text"),
+        ({"uri": ["/a"], "label": [["b"]], "split": ["test"]}, "not text"),
     ],
 )
 def test_a_table_that_is_no_manifest_is_refused_by_row_and_column(tmp_path, columns, told):

@@ -1,3 +1,5 @@
+"""The drawn sample: the same images every time, alike in all but the subject."""
+
 from __future__ import annotations
 
 from functools import partial
@@ -6,18 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from typer.testing import CliRunner
 
-from lookalike.cli import app
+from command import lookalike
 from lookalike.datasets import sample
 from lookalike.datasets.manifest import read_manifest
-from lookalike.datasets.sample import CLASSES, draw, write_sample
+from lookalike.datasets.sample import CLASSES, draw_sample_image, write_sample
 from lookalike.errors import InputError
 
 
 @pytest.fixture(scope="module")
-def pictures() -> dict[str, list[Image.Image]]:
-    return {label: [draw(label, index) for index in range(10)] for label in CLASSES}
+def images() -> dict[str, list[Image.Image]]:
+    return {label: [draw_sample_image(label, index) for index in range(10)] for label in CLASSES}
 
 
 def test_nine_classes_have_plain_names() -> None:
@@ -26,59 +27,55 @@ def test_nine_classes_have_plain_names() -> None:
 
 
 @pytest.mark.parametrize("label", CLASSES)
-def test_the_same_arguments_draw_the_same_picture(label: str, pictures) -> None:
-    assert draw(label, 3).tobytes() == pictures[label][3].tobytes()
+def test_the_same_arguments_draw_the_same_image(label: str, images) -> None:
+    assert draw_sample_image(label, 3).tobytes() == images[label][3].tobytes()
 
 
-def test_each_index_and_each_seed_draws_another_picture(pictures) -> None:
-    drawn = [picture.tobytes() for label in CLASSES for picture in pictures[label]]
-    drawn += [draw(label, 0, seed=1).tobytes() for label in CLASSES]
+def test_each_index_and_each_seed_draws_another_image(images) -> None:
+    drawn = [image.tobytes() for label in CLASSES for image in images[label]]
+    drawn += [draw_sample_image(label, 0, seed=1).tobytes() for label in CLASSES]
     assert len(set(drawn)) == 11 * len(CLASSES)
 
 
 @pytest.mark.parametrize("label", CLASSES)
-def test_pictures_are_in_colour_and_of_several_shapes(label: str, pictures) -> None:
-    assert {picture.mode for picture in pictures[label]} == {"RGB"}
-    assert all(200 <= side <= 400 for picture in pictures[label] for side in picture.size)
-    assert len({picture.size for picture in pictures[label]}) > 2
-    assert all(
-        len(picture.getcolors(picture.width * picture.height)) > 50 for picture in pictures[label]
-    )
+def test_images_are_in_color_and_of_several_shapes(label: str, images) -> None:
+    assert {image.mode for image in images[label]} == {"RGB"}
+    assert all(200 <= side <= 400 for image in images[label] for side in image.size)
+    assert len({image.size for image in images[label]}) > 2
+    assert all(len(image.getcolors(image.width * image.height)) > 50 for image in images[label])
 
 
-def test_pixels_alone_do_not_tell_the_class(pictures) -> None:
+def test_pixels_alone_do_not_reveal_the_class(images) -> None:
     small = [
-        picture.resize((32, 32), Image.Resampling.BILINEAR)
+        image.resize((32, 32), Image.Resampling.BILINEAR)
         for label in CLASSES
-        for picture in pictures[label]
+        for image in images[label]
     ]
-    vectors = np.stack([np.asarray(picture, dtype=np.float64).ravel() for picture in small])
+    vectors = np.stack([np.asarray(image, dtype=np.float64).ravel() for image in small])
     distances = np.linalg.norm(vectors[:, None] - vectors, axis=2)
     np.fill_diagonal(distances, np.inf)
     labels = np.repeat(np.arange(len(CLASSES)), 10)
     assert np.mean(labels[distances.argmin(axis=1)] == labels) < 0.45
 
 
-def test_backdrops_are_drawn_alike_for_every_class(pictures) -> None:
-    colours = np.array(
-        [[picture.getpixel((0, 0)) for picture in pictures[label]] for label in CLASSES]
-    )
-    between, within = colours.mean(axis=1).std(axis=0), colours.std(axis=1).mean(axis=0)
-    assert (between < 0.6 * within).all(), "the upper left pixel tells classes apart"
+def test_backdrops_are_alike_in_every_class(images) -> None:
+    colors = np.array([[image.getpixel((0, 0)) for image in images[label]] for label in CLASSES])
+    between, within = colors.mean(axis=1).std(axis=0), colors.std(axis=1).mean(axis=0)
+    assert (between < 0.6 * within).all(), "the upper left pixel reveals the class"
 
 
-def test_an_unknown_class_is_refused_with_the_choices() -> None:
+def test_an_unknown_class_is_an_error_with_the_choices() -> None:
     with pytest.raises(InputError, match=r"'zebra'.*airplane, .*teapot"):
-        draw("zebra", 0)
+        draw_sample_image("zebra", 0)
 
 
 @pytest.mark.parametrize(("index", "seed"), [(-1, 0), (0, -1)])
-def test_a_negative_number_is_refused(index: int, seed: int) -> None:
+def test_a_negative_number_is_an_error(index: int, seed: int) -> None:
     with pytest.raises(InputError, match="0 or more"):
-        draw("cat", index, seed=seed)
+        draw_sample_image("cat", index, seed=seed)
 
 
-def test_write_sample_makes_one_folder_a_class(tmp_path) -> None:
+def test_write_sample_makes_one_folder_per_class(tmp_path) -> None:
     folder = write_sample(tmp_path / "new" / "sample", per_class=2, seed=3)
     assert folder == tmp_path / "new" / "sample"
     names = sorted(
@@ -89,11 +86,13 @@ def test_write_sample_makes_one_folder_a_class(tmp_path) -> None:
     ]
     with Image.open(folder / "cat" / "cat_0002.jpg") as image:
         assert image.format == "JPEG"
-        difference = np.abs(np.asarray(image, float) - np.asarray(draw("cat", 1, seed=3), float))
+        difference = np.abs(
+            np.asarray(image, float) - np.asarray(draw_sample_image("cat", 1, seed=3), float)
+        )
     assert difference.mean() < 3
 
 
-def test_write_sample_keeps_what_is_there_and_adds_the_rest(tmp_path) -> None:
+def test_write_sample_keeps_existing_files_and_adds_the_rest(tmp_path) -> None:
     write_sample(tmp_path, per_class=1)
     first = tmp_path / "car" / "car_0001.jpg"
     first.write_bytes(b"mine")
@@ -105,14 +104,13 @@ def test_write_sample_keeps_what_is_there_and_adds_the_rest(tmp_path) -> None:
     assert len(list(tmp_path.rglob("*.jpg"))) == 2 * len(CLASSES)
 
 
-def test_the_manifest_names_no_half_written_picture(tmp_path, monkeypatch) -> None:
+def test_the_manifest_leaves_out_partial_files(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(sample, "write_sample", partial(write_sample, per_class=2))
     folder = tmp_path / "images" / "cat"
     folder.mkdir(parents=True)
     for name in (".lookalike-0a1b.jpg", "cat_0001.17.part"):
         (folder / name).write_bytes(b"half")
-    done = CliRunner().invoke(app, ["dataset", "sample", "--to", str(tmp_path)])
-    assert done.exit_code == 0, done.output
+    lookalike("dataset", "sample", "--to", tmp_path)
     named = [Path(uri).name for uri in read_manifest(tmp_path / "manifest.csv")["uri"].to_pylist()]
     assert sorted(named) == sorted(
         f"{label}_000{number}.jpg" for label in CLASSES for number in (1, 2)

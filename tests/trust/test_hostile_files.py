@@ -321,7 +321,7 @@ def files(folder: Path) -> list[str]:
 
 @pytest.mark.parametrize("where", ["photograph", "other", "name"])
 def test_an_archive_that_unfolds_without_end_is_refused(tmp_path, monkeypatch, where):
-    monkeypatch.setattr(caltech101, "_MOST_BYTES", 1 << 20)
+    monkeypatch.setattr(caltech101, "_MAX_UNPACKED_BYTES", 1 << 20)
     zeros = bytes(3 << 20)
     members = {
         "photograph": [member(content=zeros)],

@@ -1,13 +1,14 @@
-"""The drawn sample: nine small classes of pictures, drawn here, so that a demo needs no download.
+"""The drawn sample: nine small classes of images, drawn here, so that a demo needs no download.
 
-Each picture is a subject (`silhouettes`) on a backdrop. Backdrop, colours, size and place are drawn from the
-same distributions for every class: pixels alone then tell little about the class, the shape tells it all.
+Each image is a subject (`silhouettes`) on a backdrop (`backdrops`). Backdrop, colors, size, and
+position have the same distributions in every class. Pixels alone therefore say little about the
+class, and the shape says everything.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -16,55 +17,54 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 from lookalike.datasets import silhouettes
-from lookalike.datasets.silhouettes import INK, PALE, Colour, Pen, Tint, mix
+from lookalike.datasets.backdrops import choose_backdrop_colors, draw_backdrop
+from lookalike.datasets.pen import INK, PALE, Color, Pen, SubjectColors
 from lookalike.errors import InputError
 from lookalike.io.files import atomic_write
 
-__all__ = ["CLASSES", "draw", "write_sample"]
+__all__ = ["CLASSES", "draw_sample_image", "write_sample"]
 
 
 @dataclass(frozen=True)
 class Subject:
-    """How a class is drawn: its function, the greatest tilt in degrees, and whether it stands on the ground."""
+    """How a class is drawn.
 
-    draw: Callable[[Pen, Tint, np.random.Generator], None]
+    Attributes
+    ----------
+    draw
+        The function that draws it.
+    tilt
+        The largest tilt, in degrees.
+    stands
+        Whether it stands on the ground, and casts its shadow there.
+    """
+
+    draw: Callable[[Pen, SubjectColors, np.random.Generator], None]
     tilt: float
     stands: bool = True
 
 
 SUBJECTS: dict[str, Subject] = {
-    "airplane": Subject(silhouettes.airplane, tilt=28.0, stands=False),
-    "bicycle": Subject(silhouettes.bicycle, tilt=7.0),
-    "butterfly": Subject(silhouettes.butterfly, tilt=45.0, stands=False),
-    "car": Subject(silhouettes.car, tilt=4.0),
-    "cat": Subject(silhouettes.cat, tilt=5.0),
-    "guitar": Subject(silhouettes.guitar, tilt=60.0, stands=False),
-    "mushroom": Subject(silhouettes.mushroom, tilt=6.0),
-    "sailboat": Subject(silhouettes.sailboat, tilt=9.0),
-    "teapot": Subject(silhouettes.teapot, tilt=5.0),
+    "airplane": Subject(silhouettes.draw_airplane, tilt=28.0, stands=False),
+    "bicycle": Subject(silhouettes.draw_bicycle, tilt=7.0),
+    "butterfly": Subject(silhouettes.draw_butterfly, tilt=45.0, stands=False),
+    "car": Subject(silhouettes.draw_car, tilt=4.0),
+    "cat": Subject(silhouettes.draw_cat, tilt=5.0),
+    "guitar": Subject(silhouettes.draw_guitar, tilt=60.0, stands=False),
+    "mushroom": Subject(silhouettes.draw_mushroom, tilt=6.0),
+    "sailboat": Subject(silhouettes.draw_sailboat, tilt=9.0),
+    "teapot": Subject(silhouettes.draw_teapot, tilt=5.0),
 }
 CLASSES: tuple[str, ...] = tuple(SUBJECTS)
 
-FRAMES = ((320, 240), (300, 300), (240, 320), (360, 240), (320, 256))
-FINE = 2  # backdrops are drawn this many times larger, then reduced: soft edges
-CANVAS = 840  # the subject's canvas in pixels, two to four times its final size
+_SIZES = ((320, 240), (300, 300), (240, 320), (360, 240), (320, 256))
+# The side of the subject's canvas in pixels, two to four times its final size.
+_CANVAS = 840
+# The least difference between a subject and its backdrop, summed over the color channels.
+_MIN_CONTRAST = 150
 
-# A backdrop is (far, near): sky and land, wall and floor, or ground and pattern.
-BACKDROPS: tuple[tuple[Colour, Colour], ...] = (
-    ((247, 232, 208), (230, 190, 150)),
-    ((190, 222, 226), (126, 170, 150)),
-    ((252, 214, 186), (222, 140, 118)),
-    ((222, 226, 206), (150, 172, 130)),
-    ((88, 112, 150), (52, 70, 106)),
-    ((240, 204, 206), (190, 136, 156)),
-    ((158, 190, 218), (88, 128, 164)),
-    ((250, 224, 142), (226, 172, 84)),
-    ((112, 152, 144), (64, 106, 106)),
-    ((206, 198, 226), (140, 126, 176)),
-    ((238, 236, 230), (200, 196, 190)),
-    ((196, 112, 94), (140, 72, 72)),
-)
-SUITS: tuple[tuple[Colour, Colour, Colour], ...] = (
+# Sets of main, second, and accent color.
+_COLOR_SETS: tuple[tuple[Color, Color, Color], ...] = (
     ((222, 84, 66), (250, 214, 150), (44, 96, 124)),
     ((42, 128, 132), (246, 196, 120), (232, 112, 84)),
     ((244, 180, 68), (90, 70, 110), (206, 76, 72)),
@@ -78,236 +78,27 @@ SUITS: tuple[tuple[Colour, Colour, Colour], ...] = (
 )
 
 
-@dataclass(frozen=True)
-class Stage:
-    """A backdrop being drawn: the image, its two colours, the y of the ground in its pixels."""
-
-    image: Image.Image
-    far: Colour
-    near: Colour
-    ground: int
-    rng: np.random.Generator
-
-    @property
-    def soft(self) -> Colour:
-        """A colour a little off the far one, for patterns."""
-        return mix(self.far, self.near, 0.35)
-
-    def plate(self, points: Iterable[tuple[float, float]], colour: Colour) -> None:
-        """Fill a polygon."""
-        ImageDraw.Draw(self.image).polygon([(round(x), round(y)) for x, y in points], fill=colour)
-
-    def disc(self, centre: tuple[float, float], radius: float, colour: Colour) -> None:
-        """Fill a circle."""
-        x, y = centre
-        box = (round(x - radius), round(y - radius), round(x + radius), round(y + radius))
-        ImageDraw.Draw(self.image).ellipse(box, fill=colour)
-
-    def ramp(self, first: Colour, last: Colour, *, across: Colour | None = None) -> None:
-        """Fill with a smooth ramp from top to bottom, by way of `across` at the upper right."""
-        corners = Image.new("RGB", (2, 2))
-        for place, colour in (
-            ((0, 0), first),
-            ((1, 0), across or first),
-            ((0, 1), across or last),
-            ((1, 1), last),
-        ):
-            corners.putpixel(place, colour)
-        self.image.paste(
-            corners.resize(self.image.size, Image.Resampling.BILINEAR, box=(0.5, 0.5, 1.5, 1.5))
-        )
-
-
-def _flat(stage: Stage) -> None:
-    stage.ramp(mix(stage.far, PALE, 0.08), mix(stage.far, stage.near, 0.12))
-
-
-def _gradient(stage: Stage) -> None:
-    stage.ramp(
-        stage.far, stage.near, across=mix(stage.far, stage.near, stage.rng.uniform(0.0, 0.6))
-    )
-
-
-def _ridge(stage: Stage, level: float, *, colour: Colour, swing: float = 0.0) -> None:
-    """Fill everything below a level line that swings up and down by `swing` pixels."""
-    width, bottom = stage.image.size
-    x = np.linspace(0.0, width, 60)
-    phase, waves = stage.rng.uniform(0.0, 6.3, 2), stage.rng.uniform(3.0, 9.0, 2) / width
-    y = level + swing * (
-        np.sin(phase[0] + x * waves[0]) + 0.5 * np.sin(phase[1] + 2 * x * waves[1])
-    )
-    stage.plate([*zip(x.tolist(), y.tolist(), strict=True), (width, bottom), (0, bottom)], colour)
-
-
-def _hills(stage: Stage) -> None:
-    height = stage.image.height
-    stage.ramp(mix(stage.far, PALE, 0.25), stage.far)
-    if stage.rng.random() < 0.6:
-        _sunlight(stage, colour=mix(stage.far, PALE, 0.55), share=stage.rng.uniform(0.08, 0.14))
-    for step, share in enumerate((0.35, 0.65, 1.0)):
-        lift = height * (0.16 - 0.08 * step)
-        _ridge(
-            stage,
-            stage.ground - lift,
-            colour=mix(stage.far, stage.near, share),
-            swing=height * (0.035 - 0.01 * step),
-        )
-
-
-def _sunlight(stage: Stage, *, colour: Colour, share: float) -> None:
-    width, height = stage.image.size
-    centre = (stage.rng.uniform(0.15, 0.85) * width, stage.rng.uniform(0.15, 0.45) * height)
-    stage.disc(centre, share * (width + height) / 2, colour)
-
-
-def _sun(stage: Stage) -> None:
-    stage.ramp(stage.far, mix(stage.far, stage.near, 0.5))
-    _sunlight(stage, colour=mix(stage.far, PALE, 0.5), share=stage.rng.uniform(0.22, 0.36))
-    _ridge(stage, stage.ground, colour=stage.near)
-
-
-def _room(stage: Stage) -> None:
-    stage.ramp(stage.far, mix(stage.far, stage.near, 0.2))
-    _ridge(stage, stage.ground, colour=stage.near)
-    _ridge(stage, stage.ground + 0.02 * stage.image.height, colour=mix(stage.near, INK, 0.06))
-
-
-def _stripes(stage: Stage) -> None:
-    width, height = stage.image.size
-    stage.ramp(stage.far, stage.far)
-    step, slope = stage.rng.uniform(0.1, 0.22) * width, stage.rng.uniform(-0.6, 0.6) * height
-    for left in np.arange(-height, width + height, step).tolist():
-        edge = [
-            (left, 0),
-            (left + step / 2, 0),
-            (left + step / 2 + slope, height),
-            (left + slope, height),
-        ]
-        stage.plate(edge, stage.soft)
-
-
-def _dots(stage: Stage) -> None:
-    width, height = stage.image.size
-    stage.ramp(stage.far, stage.far)
-    step = stage.rng.uniform(0.1, 0.18) * width
-    radius = stage.rng.uniform(0.1, 0.24) * step
-    for row, y in enumerate(np.arange(0.0, height + step, step * 0.8).tolist()):
-        for x in np.arange(step / 2 * (row % 2), width + step, step).tolist():
-            stage.disc((x, y), radius, stage.soft)
-
-
-def _rays(stage: Stage) -> None:
-    width, height = stage.image.size
-    stage.ramp(stage.far, stage.far)
-    x, y = stage.rng.uniform(0.2, 0.8) * width, stage.rng.uniform(0.2, 0.9) * height
-    count, turn, reach = (
-        int(stage.rng.integers(7, 13)),
-        stage.rng.uniform(0.0, 1.0),
-        2.0 * (width + height),
-    )
-    for start in range(count):
-        angles = [2 * math.pi * (start + part + turn) / count for part in (0.0, 0.5)]
-        stage.plate(
-            [(x, y), *((x + reach * math.cos(a), y + reach * math.sin(a)) for a in angles)],
-            stage.soft,
-        )
-
-
-def _terrazzo(stage: Stage) -> None:
-    width, height = stage.image.size
-    stage.ramp(stage.far, stage.far)
-    corners = (0.0, 0.13, 0.37, 0.55, 0.82)
-    for x, y, size, turn, tone in stage.rng.uniform(0.0, 1.0, (70, 5)).tolist():
-        reach, angles = (
-            (0.012 + 0.022 * size) * width,
-            [2 * math.pi * (corner + turn) for corner in corners],
-        )
-        colour = mix(stage.far, stage.near, 0.9 * tone) if tone > 0.3 else mix(stage.far, PALE, 0.6)
-        stage.plate(
-            [(x * width + reach * math.cos(a), y * height + reach * math.sin(a)) for a in angles],
-            colour,
-        )
-
-
-SCENES = (_flat, _gradient, _hills, _sun, _room, _stripes, _dots, _rays, _terrazzo)
-
-
-def _colours(rng: np.random.Generator) -> tuple[Colour, Colour]:
-    """Return a backdrop's two colours: a pair of the list, shifted towards another, so that few are alike."""
-    first, other = (BACKDROPS[choice] for choice in rng.integers(len(BACKDROPS), size=2))
-    share, (tone, most) = rng.uniform(0.0, 0.2), ((PALE, 0.2), (INK, 0.06))[rng.integers(2)]
-    veil = rng.uniform(0.0, most)
-    far, near = (mix(mix(a, b, share), tone, veil) for a, b in zip(first, other, strict=True))
-    return far, near
-
-
-def _tint(far: Colour, near: Colour, rng: np.random.Generator) -> Tint:
-    def contrast(suit: tuple[Colour, Colour, Colour]) -> float:
-        return min(
-            sum(abs(a - b) for a, b in zip(suit[0], ground, strict=True)) for ground in (far, near)
-        )
-
-    clear = [suit for suit in SUITS if contrast(suit) > 150] or [max(SUITS, key=contrast)]
-    main, second, accent = clear[rng.integers(len(clear))]
-    return Tint(main, second, accent, line=INK if sum(far) + sum(near) > 620 else PALE)
-
-
-def _figure(label: str, tint: Tint, rng: np.random.Generator) -> Image.Image:
-    subject = SUBJECTS[label]
-    pen = Pen(CANVAS, tilt=rng.uniform(-subject.tilt, subject.tilt), mirror=rng.random() < 0.5)
-    subject.draw(pen, tint, rng)
-    return pen.layer.crop(pen.layer.getbbox())
-
-
-def _backdrop(
-    frame: tuple[int, int], ground: int, *, colours: tuple[Colour, Colour], rng: np.random.Generator
-) -> Image.Image:
-    image = Image.new("RGB", (frame[0] * FINE, frame[1] * FINE))
-    stage = Stage(image, *colours, ground * FINE, rng)
-    SCENES[rng.integers(len(SCENES))](stage)
-    return image.resize(frame, Image.Resampling.LANCZOS)
-
-
-def _shadow(
-    scene: Image.Image, figure: Image.Image, corner: tuple[int, int], *, stands: bool
-) -> None:
-    shade = Image.new("L", scene.size)
-    if stands:
-        left, foot = corner[0], corner[1] + figure.height
-        depth = max(5, figure.width // 22)
-        ImageDraw.Draw(shade).ellipse(
-            (left, foot - 1.6 * depth, left + figure.width, foot + 0.8 * depth), fill=90
-        )
-        shade = shade.filter(ImageFilter.GaussianBlur(3))
-    else:
-        shade.paste(
-            figure.getchannel("A").point(lambda level: level // 3), (corner[0] + 5, corner[1] + 8)
-        )
-        shade = shade.filter(ImageFilter.GaussianBlur(5))
-    scene.paste(INK, mask=shade)
-
-
-def draw(label: str, index: int, *, seed: int = 0) -> Image.Image:
-    """Draw one picture of a class.
+def draw_sample_image(label: str, index: int, *, seed: int = 0) -> Image.Image:
+    """Draw one image of a class.
 
     Parameters
     ----------
     label
         One of `CLASSES`.
     index
-        Which picture of the class, from 0.
+        The number of the image in its class, from 0.
     seed
         Another seed gives another sample.
 
     Returns
     -------
     PIL.Image.Image
-        An RGB image about 300 pixels wide; the same arguments give the same pixels.
+        An RGB image about 300 pixels wide. The same arguments give the same pixels.
 
     Raises
     ------
     InputError
-        If there is no such class, or a number is negative.
+        If the class is unknown, or a number is negative.
     """
     if label not in SUBJECTS:
         raise InputError(
@@ -315,24 +106,31 @@ def draw(label: str, index: int, *, seed: int = 0) -> Image.Image:
         )
     if index < 0 or seed < 0:
         raise InputError(
-            f"Cannot draw picture {index} with seed {seed}: both count from 0. Give 0 or more."
+            f"Cannot draw image {index} with seed {seed}: both count from 0. Give 0 or more."
         )
+
+    # The order of the random draws is part of each image: changing it changes the sample.
     rng = np.random.Generator(np.random.PCG64([CLASSES.index(label), index, seed]))
-    width, height = FRAMES[rng.integers(len(FRAMES))]
-    far, near = _colours(rng)
-    figure = _figure(label, _tint(far, near, rng), rng)
-    even = rng.uniform(0.44, 0.78) * math.sqrt(width * height / (figure.width * figure.height))
-    scale = min(even, 0.94 * width / figure.width, 0.94 * height / figure.height)
-    figure = figure.resize(
-        (round(figure.width * scale), round(figure.height * scale)), Image.Resampling.LANCZOS
-    )
-    slack = (width - figure.width, height - figure.height)
-    corner = (round(slack[0] * rng.uniform(0.06, 0.94)), round(slack[1] * rng.uniform(0.2, 0.92)))
-    ground = corner[1] + figure.height - round(height * rng.uniform(0.04, 0.14))
-    scene = _backdrop((width, height), ground, colours=(far, near), rng=rng)
-    _shadow(scene, figure, corner, stands=SUBJECTS[label].stands)
-    scene.paste(figure, corner, figure)
-    return scene
+    width, height = _SIZES[rng.integers(len(_SIZES))]
+    far, near = choose_backdrop_colors(rng)
+    subject_colors = _choose_subject_colors(far, near, rng)
+    subject = _draw_subject(label, subject_colors, rng)
+    subject = _scale_to_frame(subject, width, height, rng)
+
+    # Place the subject, and the ground a little above its foot.
+    free_x, free_y = width - subject.width, height - subject.height
+    left = round(free_x * rng.uniform(0.06, 0.94))
+    top = round(free_y * rng.uniform(0.2, 0.92))
+    foot = top + subject.height
+    ground = foot - round(height * rng.uniform(0.04, 0.14))
+
+    image = draw_backdrop((width, height), ground, colors=(far, near), rng=rng)
+    if SUBJECTS[label].stands:
+        _draw_shadow_on_ground(image, left, foot, subject.width)
+    else:
+        _draw_shadow_behind(image, left, top, subject)
+    image.paste(subject, (left, top), subject)
+    return image
 
 
 def write_sample(folder: Path, *, per_class: int = 40, seed: int = 0) -> Path:
@@ -341,11 +139,11 @@ def write_sample(folder: Path, *, per_class: int = 40, seed: int = 0) -> Path:
     Parameters
     ----------
     folder
-        Where to write; it is made if need be. Files already there are kept as they are.
+        The target folder, which is created if needed. Existing files are kept.
     per_class
-        How many pictures of each class.
+        The number of images of each class.
     seed
-        As for `draw`.
+        As for `draw_sample_image`.
 
     Returns
     -------
@@ -357,14 +155,78 @@ def write_sample(folder: Path, *, per_class: int = 40, seed: int = 0) -> Path:
         for index in range(per_class):
             path = folder / label / f"{label}_{index + 1:04d}.jpg"
             if not path.exists():
-                _write(draw(label, index, seed=seed), path)
+                _write_jpeg(draw_sample_image(label, index, seed=seed), path)
     return folder
 
 
-def _write(image: Image.Image, path: Path) -> None:
-    encoded = (
-        BytesIO()
-    )  # by itself Pillow does not notice a disk that takes only part of what it writes
+def _choose_subject_colors(far: Color, near: Color, rng: np.random.Generator) -> SubjectColors:
+    """Choose colors that stand out from the backdrop."""
+
+    def contrast(color_set: tuple[Color, Color, Color]) -> float:
+        main = color_set[0]
+        return min(_color_difference(main, far), _color_difference(main, near))
+
+    clear = [color_set for color_set in _COLOR_SETS if contrast(color_set) > _MIN_CONTRAST]
+    if not clear:
+        clear = [max(_COLOR_SETS, key=contrast)]
+    main, second, accent = clear[rng.integers(len(clear))]
+    # Thin lines are dark on a light backdrop, and light on a dark one.
+    line = INK if sum(far) + sum(near) > 620 else PALE
+    return SubjectColors(main, second, accent, line)
+
+
+def _color_difference(first: Color, second: Color) -> int:
+    red = abs(first[0] - second[0])
+    green = abs(first[1] - second[1])
+    blue = abs(first[2] - second[2])
+    return red + green + blue
+
+
+def _draw_subject(label: str, colors: SubjectColors, rng: np.random.Generator) -> Image.Image:
+    """Draw a subject, tilted and perhaps mirrored, and cut off the empty border."""
+    subject = SUBJECTS[label]
+    tilt = rng.uniform(-subject.tilt, subject.tilt)
+    mirror = rng.random() < 0.5
+    pen = Pen(_CANVAS, tilt=tilt, mirror=mirror)
+    subject.draw(pen, colors, rng)
+    return pen.layer.crop(pen.layer.getbbox())
+
+
+def _scale_to_frame(
+    subject: Image.Image, width: int, height: int, rng: np.random.Generator
+) -> Image.Image:
+    """Scale a subject to a random share of the frame's area, but let it fit inside."""
+    area_ratio = width * height / (subject.width * subject.height)
+    by_area = rng.uniform(0.44, 0.78) * math.sqrt(area_ratio)
+    by_width = 0.94 * width / subject.width
+    by_height = 0.94 * height / subject.height
+    scale = min(by_area, by_width, by_height)
+
+    new_width = round(subject.width * scale)
+    new_height = round(subject.height * scale)
+    return subject.resize((new_width, new_height), Image.Resampling.LANCZOS)
+
+
+def _draw_shadow_on_ground(image: Image.Image, left: int, foot: int, width: int) -> None:
+    """Draw a soft ellipse under a subject that stands."""
+    depth = max(5, width // 22)
+    box = (left, foot - 1.6 * depth, left + width, foot + 0.8 * depth)
+    shadow = Image.new("L", image.size)
+    ImageDraw.Draw(shadow).ellipse(box, fill=90)
+    image.paste(INK, mask=shadow.filter(ImageFilter.GaussianBlur(3)))
+
+
+def _draw_shadow_behind(image: Image.Image, left: int, top: int, subject: Image.Image) -> None:
+    """Draw a soft copy of a subject that does not stand, a little lower and to the right."""
+    faint = subject.getchannel("A").point(lambda level: level // 3)
+    shadow = Image.new("L", image.size)
+    shadow.paste(faint, (left + 5, top + 8))
+    image.paste(INK, mask=shadow.filter(ImageFilter.GaussianBlur(5)))
+
+
+def _write_jpeg(image: Image.Image, path: Path) -> None:
+    # Encoded in memory: Pillow does not notice a disk that takes only part of a file.
+    encoded = BytesIO()
     image.save(encoded, "JPEG", quality=90)
     with atomic_write(path) as temporary:
         temporary.write_bytes(encoded.getbuffer())

@@ -1,0 +1,198 @@
+"""The pen that draws the subjects of the drawn sample, with its colors and curves."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image, ImageDraw
+
+__all__ = [
+    "INK",
+    "PALE",
+    "Color",
+    "Pen",
+    "Point",
+    "Points",
+    "SubjectColors",
+    "mirrored_points",
+    "mix",
+    "points",
+    "smooth",
+]
+
+Color = tuple[int, int, int]
+Point = tuple[float, float]
+Points = NDArray[np.float64]  # [n, 2]
+
+INK: Color = (38, 43, 61)
+PALE: Color = (252, 245, 230)
+
+# Half the width of the canvas, in the subject's units.
+_REACH = 1.25
+_CURVE_STEPS = 10
+_CIRCLE_CORNERS = 48
+
+
+@dataclass(frozen=True)
+class SubjectColors:
+    """The colors of one subject: two for the body, one for details, one for thin lines."""
+
+    main: Color
+    second: Color
+    accent: Color
+    line: Color
+
+
+def mix(first: Color, second: Color, share: float) -> Color:
+    """Return `first` with `share` (0 to 1) of `second` mixed in."""
+    mixed = []
+    for a, b in zip(first, second, strict=True):
+        mixed.append(round(a + (b - a) * share))
+    red, green, blue = mixed
+    return red, green, blue
+
+
+def points(text: str, *, size: Point = (1.0, 1.0), at: Point = (0.0, 0.0)) -> Points:
+    """Return the points written as ``x,y x,y ...``, scaled by `size` and then moved by `at`."""
+    pairs = [pair.split(",") for pair in text.split()]
+    parsed = np.array(pairs, dtype=np.float64)
+    scaled = parsed * np.array(size, np.float64)
+    return scaled + np.array(at, np.float64)
+
+
+def mirrored_points(text: str, *, size: Point = (1.0, 1.0), at: Point = (0.0, 0.0)) -> Points:
+    """Return an outline that is symmetric in x.
+
+    The text gives its right half, from top to bottom. The left half follows, from bottom to top.
+    """
+    right = points(text, size=size)
+    off_axis = right[right[:, 0] != 0]
+    left = off_axis[::-1] * np.array((-1.0, 1.0))
+    return np.vstack([right, left]) + np.array(at, np.float64)
+
+
+def smooth(corners: ArrayLike, *, closed: bool = True) -> Points:
+    """Return the centripetal Catmull-Rom curve through points. A point given twice is a corner.
+
+    The uniform curve overshoots and curls where points are close together; the centripetal one does
+    not (Yuksel, Schaefer and Keyser, Parameterization and applications of Catmull-Rom curves,
+    2011).
+    """
+    knots = np.asarray(corners, dtype=np.float64)
+    if closed:
+        padded = np.vstack([knots[-1:], knots, knots[:2]])
+    else:
+        padded = np.vstack([knots[:1], knots, knots[-1:]])
+
+    # Centripetal: the parameter grows with the square root of the distance between knots.
+    steps = np.diff(padded, axis=0)
+    lengths = np.hypot(steps[:, :1], steps[:, 1:])
+    intervals = np.sqrt(lengths) + 1e-9
+
+    # The tangent at each knot, for uneven intervals.
+    speeds = steps / intervals
+    across = (padded[2:] - padded[:-2]) / (intervals[:-1] + intervals[1:])
+    tangents = speeds[:-1] + speeds[1:] - across
+
+    # A cubic Hermite segment from each knot to the next.
+    start = padded[1:-2]
+    step = steps[1:-1]
+    leave = tangents[:-1] * intervals[1:-1]
+    arrive = tangents[1:] * intervals[1:-1]
+    quadratic = 3 * step - 2 * leave - arrive
+    cubic = leave + arrive - 2 * step
+    t = np.linspace(0.0, 1.0, _CURVE_STEPS, endpoint=False)[:, None, None]
+    segments = start + t * (leave + t * (quadratic + t * cubic))
+
+    curve: Points = segments.transpose(1, 0, 2).reshape(-1, 2)
+    if not closed:
+        curve = np.vstack([curve, knots[-1:]])
+    return curve
+
+
+class Pen:
+    """Draws on a square RGBA layer.
+
+    All coordinates are in the subject's units: x to the right, y down, everything within about one
+    unit of the origin.
+
+    Parameters
+    ----------
+    side
+        The side of the layer in pixels.
+    tilt
+        Degrees, clockwise.
+    mirror
+        Whether left and right are exchanged.
+    """
+
+    def __init__(self, side: int, *, tilt: float = 0.0, mirror: bool = False) -> None:
+        self.layer = Image.new("RGBA", (side, side))
+        self._draw = ImageDraw.Draw(self.layer)
+        self._unit = side / 2 / _REACH
+        self._center = side / 2
+
+        cos = math.cos(math.radians(tilt))
+        sin = math.sin(math.radians(tilt))
+        flip = np.diag([-1.0 if mirror else 1.0, 1.0])
+        rotation = np.array([[cos, sin], [-sin, cos]])
+        self._transform = flip @ rotation * self._unit
+
+    def _pixels(self, corners: ArrayLike) -> list[tuple[int, int]]:
+        # Whole pixels of the large canvas: the last bit of a cosine, which differs between
+        # machines, then changes no image.
+        exact = np.asarray(corners, dtype=np.float64) @ self._transform + self._center
+        rounded = np.rint(exact).astype(int)
+        return [(x, y) for x, y in rounded.tolist()]
+
+    def polygon(self, corners: ArrayLike, color: Color) -> None:
+        """Fill a polygon."""
+        self._draw.polygon(self._pixels(corners), fill=color)
+
+    def blob(self, corners: ArrayLike, color: Color) -> None:
+        """Fill the smooth closed curve through points."""
+        self.polygon(smooth(corners), color)
+
+    def disc(self, center: Point, radius: float | Point, color: Color) -> None:
+        """Fill a circle or, with two radii, an ellipse."""
+        angles = np.linspace(0.0, 2 * math.pi, _CIRCLE_CORNERS, endpoint=False)
+        x = np.cos(angles)
+        y = np.sin(angles)
+        circle = np.stack([x, y], axis=1) * np.asarray(radius)
+        self.polygon(circle + np.asarray(center), color)
+
+    def line(self, corners: ArrayLike, width: float, color: Color) -> None:
+        """Draw a smooth open stroke with round ends."""
+        curve = smooth(corners, closed=False)
+        pixel_width = max(1, round(width * self._unit))
+        self._draw.line(self._pixels(curve), fill=color, width=pixel_width, joint="curve")
+        for x, y in curve[[0, -1]].tolist():
+            self.disc((x, y), width / 2, color)
+
+    def ring(self, center: Point, radius: float, width: float, color: Color) -> None:
+        """Draw the rim of a circle, `width` wide, inside `radius`."""
+        ((x, y),) = self._pixels([center])
+        reach = round(radius * self._unit)
+        pixel_width = round(width * self._unit)
+        box = (x - reach, y - reach, x + reach, y + reach)
+        self._draw.ellipse(box, outline=color, width=pixel_width)
+
+    @contextmanager
+    def within(self, outline: ArrayLike) -> Iterator[None]:
+        """Clip drawing inside the block to a polygon."""
+        before = self.layer.copy()
+        yield
+        outside = Image.new("L", self.layer.size, 255)
+        ImageDraw.Draw(outside).polygon(self._pixels(outline), fill=0)
+        self.layer.paste(before, mask=outside)
+
+    def shade(self, corners: ArrayLike, *, share: float = 0.16) -> None:
+        """Darken a polygon. It also paints the empty canvas, so use it only `within` an outline."""
+        cover = Image.new("L", self.layer.size)
+        ImageDraw.Draw(cover).polygon(self._pixels(corners), fill=round(255 * share))
+        self.layer.paste((*INK, 255), mask=cover)
