@@ -159,7 +159,8 @@ class RowChecker:
 
     def ids(self) -> Ids:
         """Return the ids of all rows, ascending."""
-        return np.sort(np.concatenate(self._ids))
+        all_ids = np.concatenate(self._ids)
+        return np.sort(all_ids)
 
     def add_unreadable(self, unreadable: inspection.UnreadableRows) -> None:
         """Report columns of some rows that cannot be read."""
@@ -355,15 +356,20 @@ class RowChecker:
 
 def _digests(uris: Iterable[str]) -> npt.NDArray[np.uint64]:
     """Return an 8-byte hash of each uri."""
-    hashes = [hashlib.blake2b(uri.encode(), digest_size=8).digest() for uri in uris]
-    return np.frombuffer(b"".join(hashes), "<u8").astype(np.uint64)
+    hashes = []
+    for uri in uris:
+        hashed = hashlib.blake2b(uri.encode(), digest_size=8)
+        hashes.append(hashed.digest())
+    numbers = np.frombuffer(b"".join(hashes), "<u8")
+    return numbers.astype(np.uint64)
 
 
 def _repeated(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Return the values that occur more than once."""
     ordered = np.sort(values)
-    is_same_as_previous = ordered[1:] == ordered[:-1]
-    return np.unique(ordered[1:][is_same_as_previous])
+    rest = ordered[1:]
+    is_same_as_previous = rest == ordered[:-1]
+    return np.unique(rest[is_same_as_previous])
 
 
 def _thumbnail_problem(thumbnail: bytes | None) -> str | None:

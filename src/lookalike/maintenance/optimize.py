@@ -253,7 +253,8 @@ class _SpaceIndexer:
     def _build(self) -> SpaceIndex:
         self._report_step(f"Building the index of {self._space} for {self._rows:,} rows")
         built = tuning.build_index(self._table, self._space)
-        return self._report("built", self._tune(built))
+        tuned = self._tune(built)
+        return self._report("built", tuned)
 
     def _tune(self, index: IndexTuning) -> IndexTuning:
         self._report_step(f"Measuring the recall of {self._space}")

@@ -98,7 +98,9 @@ class IndexTuning:
         """Return the cheapest setting measured for at least k neighbors, or None."""
         settings = self.filtered if filtered else self.plain
         sufficient = [setting for setting in settings if setting.k >= k]
-        return min(sufficient, key=lambda setting: setting.k, default=None)
+        if not sufficient:
+            return None
+        return min(sufficient, key=lambda setting: setting.k)
 
     def to_json(self) -> str:
         """Return the text that the table stores."""
@@ -256,13 +258,16 @@ def compare_exactly(
     k
         The number of neighbors.
     """
-    has_vector = column.combine_chunks().is_valid().to_numpy(zero_copy_only=False)
-    return ExactIndex(ids[has_vector], column_vectors(column)).search(query, k)
+    validity = column.combine_chunks().is_valid()
+    has_vector = validity.to_numpy(zero_copy_only=False)
+    index = ExactIndex(ids[has_vector], column_vectors(column))
+    return index.search(query, k)
 
 
 def column_vectors(column: pa.Array | pa.ChunkedArray) -> VectorsF16:
     """Return the vectors of a Space's column, float16 ``[n, dim]``, without missing ones."""
-    whole = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    numbers = whole.drop_null().flatten().to_numpy(zero_copy_only=False)
+    if isinstance(column, pa.ChunkedArray):
+        column = column.combine_chunks()
+    numbers = column.drop_null().flatten().to_numpy(zero_copy_only=False)
     matrix: VectorsF16 = numbers.reshape(-1, column.type.list_size)
     return matrix

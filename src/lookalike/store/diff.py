@@ -84,9 +84,12 @@ class ContentIndex:
         first_numbers = self._hashes[:, 0]
         start = np.searchsorted(first_numbers, key[0], "left")
         end = np.searchsorted(first_numbers, key[0], "right")
-        is_same = (self._hashes[start:end] == key).all(axis=1)
+        candidates = self._hashes[start:end]
+        is_same = (candidates == key).all(axis=1)
         matches = np.flatnonzero(is_same)
-        return int(self._ids[start + matches[0]]) if len(matches) else None
+        if not len(matches):
+            return None
+        return int(self._ids[start + matches[0]])
 
 
 def is_up_to_date(item: Item, row: ExistingRow, spaces: frozenset[str]) -> bool:

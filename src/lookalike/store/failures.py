@@ -40,9 +40,10 @@ class Operation(StrEnum):
     @property
     def is_read(self) -> bool:
         """Whether the operation only reads an existing collection."""
-        return self in {Operation.OPEN, Operation.READ, Operation.SEARCH, Operation.COPY}
+        return self in _READS
 
 
+_READS = {Operation.OPEN, Operation.READ, Operation.SEARCH, Operation.COPY}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
@@ -162,7 +163,10 @@ def _permission_error(
 
 def is_permission_error(error: CollectionError) -> bool:
     """Return whether a translated error reports a missing permission, which is not damage."""
-    return error.__cause__ is not None and _error_number(error.__cause__) in _FORBIDDEN
+    cause = error.__cause__
+    if cause is None:
+        return False
+    return _error_number(cause) in _FORBIDDEN
 
 
 def reason_of(error: BaseException) -> str:

@@ -42,6 +42,8 @@ __all__ = [
 
 MAX_LENGTH, MAX_DEPTH = 10_000, 16
 _MAX_INT = 2**63 - 1
+# Characters of the rest of a filter that an error shows.
+_MAX_SHOWN = 40
 
 Value = str | int | float | bool
 
@@ -220,7 +222,9 @@ def _operand(column: Column) -> str:
 
 
 def _literal(value: Value) -> str:
-    return quote(value) if isinstance(value, str) else repr(value)
+    if isinstance(value, str):
+        return quote(value)
+    return repr(value)
 
 
 _OPPOSITE = {"=": "!=", "!=": "=", "<": ">=", "<=": ">", ">": "<=", ">=": "<"}
@@ -426,10 +430,15 @@ class _Parser:
 
     def _refuse(self, problem: str, start: int | None = None) -> NoReturn:
         """Raise the error for a problem at a place in the text, or at the next token."""
-        start = self._next.start if start is None else start
+        if start is None:
+            start = self._next.start
         rest = self._text[start:].rstrip()
-        shown = rest if len(rest) <= 40 else rest[:40] + "..."
-        place = f"at character {start + 1}, before {shown}" if rest else "at its end"
+        shown = rest
+        if len(rest) > _MAX_SHOWN:
+            shown = rest[:_MAX_SHOWN] + "..."
+        place = "at its end"
+        if rest:
+            place = f"at character {start + 1}, before {shown}"
         raise InputError(f"The filter cannot be used {place}: {problem}.")
 
     def _refuse_character(self, start: int) -> NoReturn:

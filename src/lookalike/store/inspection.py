@@ -125,31 +125,40 @@ def unreadable_version(table: Table) -> str | None:
 def indexed_columns(table: Table) -> set[str]:
     """Return the columns that have an index."""
     with translate_errors(table.path, Operation.READ):
-        return {index.field_names[0] for index in table.lance_dataset.describe_indices()}
+        indices = table.lance_dataset.describe_indices()
+    return {index.field_names[0] for index in indices}
 
 
 def find_uris(table: Table, uris: Sequence[str]) -> dict[str, set[int]]:
     """Return the ids of the rows that a look-up finds for each uri, by the index if any."""
+    listed = ", ".join(map(quote, uris))
     with translate_errors(table.path, Operation.SEARCH):
-        clause = f"uri IN ({', '.join(map(quote, uris))})"
-        rows = table.lance_dataset.to_table(columns=["uri"], filter=clause, with_row_id=True)
+        rows = table.lance_dataset.to_table(
+            columns=["uri"], filter=f"uri IN ({listed})", with_row_id=True
+        )
+    found_uris = rows["uri"].to_pylist()
+    found_ids = rows["_rowid"].to_pylist()
+
     found: dict[str, set[int]] = {uri: set() for uri in uris}
-    for uri, row_id in zip(rows["uri"].to_pylist(), rows["_rowid"].to_pylist(), strict=True):
+    for uri, row_id in zip(found_uris, found_ids, strict=True):
         found[uri].add(row_id)
     return found
 
 
 def count_label(table: Table, label: str) -> int:
     """Return the number of rows that a look-up finds for a label, by the index if there is one."""
+    clause = f"label = {quote(label)}"
     with translate_errors(table.path, Operation.SEARCH):
-        return int(table.lance_dataset.count_rows(f"label = {quote(label)}"))
+        return int(table.lance_dataset.count_rows(clause))
 
 
 def index_finds(table: Table, space: str, vector: VectorsF16) -> bool:
     """Return whether a search of all partitions of an index finds a vector of one of its rows."""
     setting = ann.Setting(k=1, probes=_ALL_PARTITIONS, candidates=100, recall=0.0)
     found = ann.search(table, space, vector, 1, setting)
-    return len(found.ids) == 1 and found.distances[0] == 0
+    if len(found.ids) != 1:
+        return False
+    return bool(found.distances[0] == 0)
 
 
 def _fragment_batches(
@@ -214,8 +223,15 @@ def _fragment_ids(table: Table, fragment: lance.LanceFragment) -> Ids:
 
 def _data_file(table: Table, fragment: lance.LanceFragment, column: str) -> str:
     """Return the file that holds a column of a fragment."""
-    fields = table.lance_dataset.lance_schema.fields()
-    field = next(field for field in fields if field.name() == column)
-    field_ids = {field.id(), *(child.id() for child in field.children())}
-    paths = [file.path for file in fragment.data_files() if field_ids & set(file.fields)]
-    return f"data/{paths[-1]}" if paths else "data"
+    field_ids = set()
+    for field in table.lance_dataset.lance_schema.fields():
+        if field.name() == column:
+            field_ids.add(field.id())
+            field_ids.update(child.id() for child in field.children())
+
+    found = "data"
+    for file in fragment.data_files():
+        # The last one that holds it: an update writes a column into a new file.
+        if field_ids.intersection(file.fields):
+            found = f"data/{file.path}"
+    return found

@@ -104,7 +104,8 @@ class Location:
 
     def new_staging_folder(self) -> Path:
         """Return a new name for a folder in which a table or a copy is made."""
-        return Path(self.path, f"{_STAGING}{secrets.token_hex(4)}")
+        name = _STAGING + secrets.token_hex(4)
+        return Path(self.path, name)
 
     def staging_folders(self) -> Iterator[Path]:
         """Yield the staging folders, those of killed processes too."""
@@ -184,18 +185,22 @@ class Location:
 
     def temporary_files(self) -> Iterator[Path]:
         """Yield the files that a killed writer of the table left half written."""
-        return (file for file in self.table_folder.rglob(".tmp*") if file.is_file())
+        for file in self.table_folder.rglob(".tmp*"):
+            if file.is_file():
+                yield file
 
     # Maps
 
     def map_file(self, space: str, method: str) -> Path:
         """Return the file of the map of a Space by a method."""
-        return Path(self.path, self.map_file_name(space, method))
+        name = self.map_file_name(space, method)
+        return Path(self.path, name)
 
     @staticmethod
     def map_file_name(space: str, method: str) -> str:
         """Return the path in the collection of the map of a Space by a method."""
-        return f"{_MAPS}/{quote(space, safe='')}-{method}.arrow"
+        quoted = quote(space, safe="")
+        return f"{_MAPS}/{quoted}-{method}.arrow"
 
     def list_maps(self) -> list[tuple[str, str]]:
         """Return the Space and the method of each stored map."""
@@ -210,7 +215,8 @@ class Location:
 
     def lock_path(self, name: LockName) -> str:
         """Return the path of a lock file, the same for every way to spell the folder."""
-        return os.path.realpath(Path(self.path, name))
+        file = Path(self.path, name)
+        return os.path.realpath(file)
 
 
 class LockFile:

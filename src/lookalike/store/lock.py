@@ -148,5 +148,7 @@ def _acquire(file: LockFile, path: str, timeout: float) -> bool:
 
 
 def _this_process() -> str:
-    now = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M:%S")
-    return f"process {os.getpid()} on {socket.gethostname()}, since {now}"
+    now = datetime.now().astimezone()
+    since = now.strftime("%Y-%m-%d %H:%M:%S")
+    host = socket.gethostname()
+    return f"process {os.getpid()} on {host}, since {since}"

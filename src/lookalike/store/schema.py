@@ -85,7 +85,8 @@ def models_of(schema: pa.Schema) -> dict[str, Model]:
 
 def metadata_column(name: str, kind: Kind) -> pa.Field:
     """Return the field of a metadata column, with its kind in the field's metadata."""
-    return pa.field(name, ARROW_TYPES[kind], metadata={_METADATA_KEY: kind.encode()})
+    metadata = {_METADATA_KEY: kind.encode()}
+    return pa.field(name, ARROW_TYPES[kind], metadata=metadata)
 
 
 def metadata_of(schema: pa.Schema) -> dict[str, Kind]:
@@ -146,4 +147,5 @@ def vector_clause(space: str) -> str:
 
 def id_clause(ids: Iterable[int]) -> str:
     """Return the clause of the rows with these ids, in Lance's filter language."""
-    return f"_rowid IN ({', '.join(map(str, ids))})"
+    listed = ", ".join(map(str, ids))
+    return f"_rowid IN ({listed})"

@@ -125,7 +125,8 @@ class Table(View):
     def reopen(self) -> Table:
         """Return a new object at the newest version, which stays at it when this one moves."""
         with translate_errors(self.path, Operation.READ):
-            return Table(self.path, lance.dataset(self.location.table_uri))
+            dataset = lance.dataset(self.location.table_uri)
+        return Table(self.path, dataset)
 
     @staticmethod
     def exists(path: str | os.PathLike[str]) -> bool:
@@ -237,9 +238,12 @@ class Table(View):
 
     def _rows(self, columns: Mapping[str, Any], names: list[str]) -> pa.Table:
         """Return the named columns as an Arrow table with the types of this one."""
-        fields = [self.schema.field(name) for name in names]
         count = len(columns["uri"])
-        arrays = [array(columns.get(field.name), field.type, count) for field in fields]
+        fields, arrays = [], []
+        for name in names:
+            field = self.schema.field(name)
+            fields.append(field)
+            arrays.append(array(columns.get(name), field.type, count))
         return pa.table(arrays, schema=pa.schema(fields))
 
     def delete(self, ids: Ids) -> None:

@@ -8,7 +8,7 @@ stored. The defaults of an index are never trusted.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -76,7 +76,13 @@ class Sample:
 
     def first(self, count: int) -> Sample:
         """Return the first `count` rows."""
-        return Sample(*(getattr(self, part.name)[:count] for part in fields(self)))
+        return Sample(
+            self.ids[:count],
+            self.queries[:count],
+            self.selections[:count],
+            self.plain[:count],
+            self.filtered[:count],
+        )
 
 
 def build_index(table: Table, space: str) -> IndexTuning:
@@ -199,25 +205,29 @@ def candidate_settings(k: int, partitions: int, *, filtered: bool = False) -> li
 
 
 def _cost(setting: Setting) -> int:
-    return _PARTITION_COST * setting.probes + setting.candidates
+    partitions_cost = _PARTITION_COST * setting.probes
+    return partitions_cost + setting.candidates
 
 
 def draw_sample(table: Table, space: str, size: int = 200, seed: int = 0) -> Sample:
     """Draw rows of a Space at random, and search for each of them exactly."""
     batches = table.scan([], vector_clause(space))
-    all_ids = np.concatenate([batch["_rowid"].to_numpy() for batch in batches]).astype(np.int64)
-    ids = np.random.default_rng(seed).permutation(all_ids)[:size]
-    queries = ann.column_vectors(table.take(ids, [space])[space])
+    id_batches = [batch["_rowid"].to_numpy() for batch in batches]
+    all_ids = np.concatenate(id_batches).astype(np.int64)
+    random = np.random.default_rng(seed)
+    ids = random.permutation(all_ids)[:size]
+    rows = table.take(ids, [space])
+    queries = ann.column_vectors(rows[space])
 
     near = k_nearest_ids(queries, ids, _scan_vectors(table, space), _DEPTH)
     selections = np.roll(near, 1, axis=0)  # of the row before
-    plain = np.full((len(ids), _KS[-1]), np.inf)
-    filtered = np.full((len(ids), _KS[-1]), np.inf)
+    shape = (len(ids), _KS[-1])
+    plain = np.full(shape, np.inf)
+    filtered = np.full(shape, np.inf)
     for row, query in enumerate(queries):
-        _write_distances(table, space, query, np.setdiff1d(near[row], ids[row]), plain[row])
-        _write_distances(
-            table, space, query, np.setdiff1d(selections[row], ids[row]), filtered[row]
-        )
+        own_id = ids[row]
+        _write_distances(table, space, query, np.setdiff1d(near[row], own_id), plain[row])
+        _write_distances(table, space, query, np.setdiff1d(selections[row], own_id), filtered[row])
     return Sample(ids, queries, selections, plain, filtered)
 
 
@@ -225,9 +235,11 @@ def _write_distances(
     table: Table, space: str, query: VectorsF16, others: Ids, distances: Distances
 ) -> None:
     """Fill `distances` with those of the rows among `others` that are nearest to a query."""
-    column = table.take(others, [space])[space]
-    _, nearest = ann.compare_exactly(column, others, query, len(distances))
-    distances[: len(nearest)] = nearest
+    k = len(distances)
+    rows = table.take(others, [space])
+    _, nearest = ann.compare_exactly(rows[space], others, query, k)
+    found = len(nearest)
+    distances[:found] = nearest
 
 
 def measure_recall(
@@ -249,16 +261,22 @@ def measure_recall(
     shares = np.empty(len(sample.ids))
     expected = sample.filtered if filtered else sample.plain
     for row, query in enumerate(sample.queries):
-        where = id_clause(sample.selections[row].tolist()) if filtered else None
+        where = None
+        if filtered:
+            where = id_clause(sample.selections[row].tolist())
         own_id = sample.ids[row : row + 1]
         found = ann.search(table, space, query, setting.k, setting, leave_out=own_id, where=where)
 
         true_distances = expected[row, : setting.k]
         true_distances = true_distances[np.isfinite(true_distances)]
         # By distance, not by id: of several rows at the same distance, any is a right answer.
-        is_true_neighbor = found.distances <= true_distances[-1]
-        shares[row] = np.count_nonzero(is_true_neighbor) / len(true_distances)
-    return float(shares.mean()), float(shares.std() / np.sqrt(len(shares)))
+        largest = true_distances[-1]
+        hits = np.count_nonzero(found.distances <= largest)
+        shares[row] = hits / len(true_distances)
+
+    mean = shares.mean()
+    standard_error = shares.std() / np.sqrt(len(shares))
+    return float(mean), float(standard_error)
 
 
 def _index_name(space: str) -> str:

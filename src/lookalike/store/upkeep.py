@@ -127,7 +127,11 @@ def remove_old_versions(table: Table, older_than: timedelta, *, orphans: bool = 
 
 
 def _size_of(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    size = 0
+    for file in folder.rglob("*"):
+        if file.is_file():
+            size += file.stat().st_size
+    return size
 
 
 def _remove_versions(table: Table, older_than: timedelta, *, orphans: bool) -> int:

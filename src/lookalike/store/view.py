@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import lance
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from lookalike.errors import CollectionError, SpaceError
@@ -171,7 +170,9 @@ class View:
 
     def count(self, space: str | None = None) -> int:
         """Return the number of images, or of images with a vector in one Space."""
-        return self.count_where(_IS_IMAGE if space is None else vector_clause(space))
+        if space is None:
+            return self.count_where(_IS_IMAGE)
+        return self.count_where(vector_clause(space))
 
     def count_where(self, clause: str) -> int:
         """Return the number of rows that match a clause in Lance's own language."""
@@ -181,11 +182,14 @@ class View:
     def ids_under(self, prefixes: Sequence[str]) -> Ids:
         """Return the int64 ids of all rows, failures too, whose uri has one of `prefixes`."""
         clauses = [f"starts_with(uri, {quote(prefix)})" for prefix in prefixes]
-        return _row_ids(self._read([], " OR ".join(clauses)))
+        rows = self._read([], " OR ".join(clauses))
+        return _row_ids(rows)
 
     def ids_with_content(self, sha256: bytes) -> Ids:
         """Return the int64 ids of the images with this content."""
-        return _row_ids(self._read([], f"sha256 = X'{sha256.hex()}'"))
+        clause = f"sha256 = X'{sha256.hex()}'"
+        rows = self._read([], clause)
+        return _row_ids(rows)
 
     def take(self, ids: Sequence[int] | Ids, columns: Sequence[str]) -> pa.Table:
         """Return columns of rows by id, in the order of `ids`, with the ids as the column ``id``.
@@ -315,9 +319,10 @@ class View:
         """Return an index of the contents that have a vector in every Space."""
         clauses = [_IS_IMAGE, *map(vector_clause, self.models)]
         rows = self._read(["sha256"], " AND ".join(clauses))
-        joined = b"".join(rows["sha256"].to_pylist())
-        hashes: npt.NDArray[np.uint64] = np.frombuffer(joined, "<u8").reshape(-1, 4)
-        return ContentIndex(hashes, _row_ids(rows))
+        all_hashes = b"".join(rows["sha256"].to_pylist())
+        # Each of 32 bytes, as four numbers.
+        numbers = np.frombuffer(all_hashes, "<u8")
+        return ContentIndex(numbers.reshape(-1, 4), _row_ids(rows))
 
     def _read(self, columns: list[str], where: str | None = None) -> pa.Table:
         with self.translate_read_errors():
