@@ -386,7 +386,7 @@ def test_the_json_contract(rivals):
     assert all(low < 0 for low, _ in (one["interval"] for one in noise["differences"].values()))
 
 
-def test_misuse_is_named(tied, tmp_path):
+def test_invalid_arguments_are_refused(tied, tmp_path):
     rows = np.arange(4.0)[:, None]
     bare = make(tmp_path / "bare", [None] * 4, s=rows)
     with pytest.raises(

@@ -60,7 +60,7 @@ def files(path: Path) -> dict[str, int]:
     }
 
 
-def test_a_backup_is_a_collection_with_all_that_was_there(place, tmp_path):
+def test_a_backup_is_a_complete_collection(place, tmp_path):
     done = []
     copied = lookalike.backup(place, tmp_path / "backup", progress=lambda *now: done.append(now))
     assert contents(tmp_path / "backup") == contents(place)
@@ -82,7 +82,7 @@ def test_a_backup_is_a_collection_with_all_that_was_there(place, tmp_path):
     assert lookalike.check(tmp_path / "new" / "restored").images == 206
 
 
-def test_an_earlier_backup_is_brought_up_to_date_without_copying_again(place, tmp_path):
+def test_an_earlier_backup_is_updated_without_copying_again(place, tmp_path):
     first = lookalike.backup(place, tmp_path / "backup")
     before = files(tmp_path / "backup")
     made.add_rows(Table.open(place), np.eye(16, dtype=np.float32)[:1])
@@ -121,7 +121,7 @@ class Removing:
             upkeep.remove_old_versions(other, timedelta(0))
 
 
-def test_a_version_that_goes_while_it_is_copied_is_given_up_for_the_newer(place, tmp_path):
+def test_a_version_removed_during_the_copy_is_replaced_by_the_newer_one(place, tmp_path):
     removing = Removing(place, 2)
     copied = lookalike.backup(place, tmp_path / "backup", progress=removing)
     assert (removing.times, copied.images) == (0, 192)
@@ -129,13 +129,13 @@ def test_a_version_that_goes_while_it_is_copied_is_given_up_for_the_newer(place,
     assert contents(tmp_path / "backup") == contents(place)
 
 
-def test_versions_that_all_go_while_they_are_copied_end_in_an_error(place, tmp_path):
+def test_a_copy_fails_if_every_version_is_removed_during_it(place, tmp_path):
     with pytest.raises(BusyError, match="is busy: 5 times"):
         lookalike.backup(place, tmp_path / "backup", progress=Removing(place, 1000))
     assert not (tmp_path / "backup").exists()
 
 
-def test_a_full_disk_is_told_of_though_the_collection_changes_at_each_try(
+def test_a_full_disk_is_reported_although_the_collection_keeps_changing(
     place, tmp_path, monkeypatch
 ):
     def full(descriptor: int) -> None:
@@ -147,7 +147,7 @@ def test_a_full_disk_is_told_of_though_the_collection_changes_at_each_try(
         lookalike.backup(place, tmp_path / "backup")
 
 
-def test_a_collection_that_goes_before_anything_is_copied_is_told(place, tmp_path):
+def test_a_collection_that_disappears_before_the_copy_is_reported(place, tmp_path):
     collection = Table.open(place)
     shutil.rmtree(place)
     with (
@@ -170,7 +170,7 @@ def test_a_backup_follows_a_collection_whose_files_were_all_rewritten(place, tmp
     assert contents(tmp_path / "backup") == contents(place)
 
 
-def test_a_file_of_the_earlier_backup_that_has_decayed_is_copied_again(place, tmp_path):
+def test_a_corrupted_file_of_the_earlier_backup_is_copied_again(place, tmp_path):
     lookalike.backup(place, tmp_path / "backup")
     decay(tmp_path / "backup")
     assert not lookalike.check(tmp_path / "backup").sound
@@ -191,7 +191,7 @@ def decay(path: Path) -> str:
     raise AssertionError("no file holds the vector as it is")
 
 
-def test_a_bit_that_flipped_in_a_backup_is_found(place, tmp_path):
+def test_a_flipped_bit_in_a_backup_is_found(place, tmp_path):
     lookalike.backup(place, tmp_path / "backup")
     name = decay(tmp_path / "backup")
     report = lookalike.check(tmp_path / "backup")
@@ -203,7 +203,7 @@ def test_a_bit_that_flipped_in_a_backup_is_found(place, tmp_path):
     assert not (tmp_path / "restored").exists()
 
 
-def test_a_damaged_collection_takes_no_backups_place(place, tmp_path):
+def test_a_damaged_collection_does_not_replace_a_backup(place, tmp_path):
     lookalike.backup(place, tmp_path / "backup")
     before = contents(tmp_path / "backup")
     collection = Table.open(place)
@@ -221,7 +221,7 @@ def test_a_damaged_collection_takes_no_backups_place(place, tmp_path):
     }
 
 
-def test_what_is_there_is_never_overwritten(place, tmp_path):
+def test_existing_files_are_never_overwritten(place, tmp_path):
     other = made.make_collection(tmp_path / "other", made.clusters(4, 5)[0])
     (tmp_path / "file").write_text("a file")
     (tmp_path / "full").mkdir()
@@ -240,7 +240,7 @@ def test_what_is_there_is_never_overwritten(place, tmp_path):
         lookalike.restore(tmp_path / "nowhere", tmp_path / "new")
 
 
-def test_what_is_older_or_has_parted_takes_no_newer_backups_place(place, tmp_path):
+def test_an_older_or_diverged_collection_does_not_replace_a_newer_backup(place, tmp_path):
     shutil.copytree(place, tmp_path / "older")
     made.add_rows(Table.open(place), np.eye(16, dtype=np.float32))
     lookalike.backup(place, tmp_path / "backup")
@@ -254,7 +254,7 @@ def test_what_is_older_or_has_parted_takes_no_newer_backups_place(place, tmp_pat
     assert lookalike.check(tmp_path / "backup").images == 206
 
 
-def test_backups_beside_a_running_indexer_are_whole(sample, tmp_path):
+def test_backups_beside_a_running_indexer_are_complete(sample, tmp_path):
     pictures, collection = tmp_path / "pictures", tmp_path / "collection"
     for turn in range(8):
         shutil.copytree(sample, pictures / str(turn))
@@ -298,7 +298,7 @@ lookalike.backup(sys.argv[1], sys.argv[2])
 @pytest.mark.parametrize(
     "moment", [("open", "/data/"), ("os.rename", "/maps"), ("os.rename", "/images.lance")]
 )
-def test_a_first_backup_that_is_killed_is_never_taken_for_a_whole_one(place, tmp_path, moment):
+def test_a_killed_first_backup_is_never_taken_for_a_complete_one(place, tmp_path, moment):
     target = tmp_path / "backup"
     done = subprocess.run(
         [sys.executable, "-c", KILLED, str(place), str(target), *moment], check=False
@@ -320,9 +320,7 @@ def test_a_first_backup_that_is_killed_is_never_taken_for_a_whole_one(place, tmp
         ("os.remove", "/_versions/18"),
     ],
 )
-def test_a_later_backup_that_is_killed_leaves_the_one_before_or_the_new_one(
-    place, tmp_path, moment
-):
+def test_a_killed_later_backup_leaves_the_old_one_or_the_new_one(place, tmp_path, moment):
     target = tmp_path / "backup"
     lookalike.backup(place, target)
     before = Table.open(target).version
@@ -344,7 +342,7 @@ def finish(place: Path, target: Path) -> None:
     assert contents(target) == contents(place)
 
 
-def test_a_torn_record_makes_no_backup_of_it(place, tmp_path):
+def test_a_folder_with_a_damaged_record_is_not_a_backup(place, tmp_path):
     lookalike.backup(place, tmp_path / "backup")
     (tmp_path / "backup" / "backup.json").write_text("{")
     with pytest.raises(CollectionError, match="not a backup"):

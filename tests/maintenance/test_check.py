@@ -98,7 +98,7 @@ def test_an_empty_collection_passes(tmp_path):
     assert lookalike.check(tmp_path / "empty").sound
 
 
-def test_a_map_whose_rows_have_gone_since_is_no_fault(place):
+def test_a_map_with_removed_rows_is_not_a_fault(place):
     collection = Table.open(place)
     collection.remove(["/late/1.jpg"])
     report = lookalike.check(place)
@@ -107,7 +107,7 @@ def test_a_map_whose_rows_have_gone_since_is_no_fault(place):
 
 
 @pytest.mark.parametrize("damage", ["missing", "cut", "overwritten"])
-def test_a_damaged_data_file_is_named_with_the_rows_it_held(place, damage):
+def test_a_damaged_data_file_is_named_with_its_rows(place, damage):
     file = largest(images_of(place) / "data")
     data = file.read_bytes()
     if damage == "missing":
@@ -123,7 +123,7 @@ def test_a_damaged_data_file_is_named_with_the_rows_it_held(place, damage):
     assert lookalike.check(place).spaces == {SPACE: 1}
 
 
-def test_rows_before_and_after_a_damage_are_each_read_once(tmp_path):
+def test_rows_around_the_damage_are_read_once_each(tmp_path):
     """The vectors of some rows in the middle cannot be read: all else is checked, and the first rows are named."""
     vectors, _ = made.clusters(4, 750)
     place = Path(made.make_collection(tmp_path / "collection", vectors).path)
@@ -147,7 +147,7 @@ def test_rows_before_and_after_a_damage_are_each_read_once(tmp_path):
 
 
 @pytest.mark.parametrize("lost", ["first", "second"])
-def test_of_the_files_that_hold_the_same_rows_the_damaged_one_is_named(tmp_path, lost):
+def test_the_damaged_one_of_several_files_with_the_same_rows_is_named(tmp_path, lost):
     """Once the index of the uris knows the rows, a Space that is filled later lies in a file of its own."""
     vectors, _ = made.clusters(4, 15)
     collection = made.make_collection(tmp_path / "collection", vectors)
@@ -172,7 +172,7 @@ def test_of_the_files_that_hold_the_same_rows_the_damaged_one_is_named(tmp_path,
     assert "could not be read" not in faults  # the store's own reason alone
 
 
-def test_bytes_flipped_within_a_page_are_found_where_the_store_can_tell(place):
+def test_flipped_bytes_in_a_page_are_found_where_possible(place):
     file = largest(images_of(place) / "data")
     data, thumbnail = bytearray(file.read_bytes()), made.picture((90, 120, 150))
     at = data.index(thumbnail[:20])
@@ -215,18 +215,18 @@ def test_a_bad_row_is_named(place, columns, what):
     assert lookalike.check(place).sound
 
 
-def test_vectors_that_need_no_unit_length_may_have_any(tmp_path):
+def test_vectors_without_unit_length_may_have_any_length(tmp_path):
     model = Model(SPACE, "numbers", "pixels", (1, 1), 4, unit_length=False)
     made.add_rows(Table.create(tmp_path / "long", [model]), np.full((2, 4), 7, np.float32))
     assert lookalike.check(tmp_path / "long").sound
 
 
-def test_a_vector_of_zeros_is_as_a_model_may_give_it(place):
+def test_a_vector_of_zeros_is_valid(place):
     rewrite(place, "/pictures/000007.jpg", **{SPACE: [[0.0] * 16]})
     assert lookalike.check(place).sound
 
 
-def test_a_uri_that_two_rows_have_is_named_and_can_be_mended(place):
+def test_a_uri_of_two_rows_is_named_and_can_be_repaired(place):
     table = lance.dataset(str(images_of(place)))
     row = table.to_table(filter="uri = '/pictures/000007.jpg'")
     lance.write_dataset(row, table.uri, mode="append")
@@ -259,7 +259,7 @@ def test_an_index_that_no_longer_finds_a_vector_is_named(tmp_path):
     )
 
 
-def test_an_older_version_that_cannot_be_read_is_told_and_left_out_of_a_copy(place):
+def test_an_unreadable_older_version_is_reported_and_not_copied(place):
     older = sorted((images_of(place) / "_versions").glob("*.manifest"))[1]
     older.write_bytes(b"torn")
     assert older.name in told(place)
@@ -270,7 +270,7 @@ def test_an_older_version_that_cannot_be_read_is_told_and_left_out_of_a_copy(pla
     lookalike.optimize(place.with_name("copy"), keep_days=0)
 
 
-def test_a_newest_version_that_cannot_be_read_cannot_be_opened(place):
+def test_an_unreadable_newest_version_cannot_be_opened(place):
     newest = min((images_of(place) / "_versions").glob("*.manifest"))
     newest.write_bytes(newest.read_bytes()[:40])
     with pytest.raises(CollectionError, match=r"could not be opened.*lookalike restore"):
@@ -282,13 +282,13 @@ def test_a_damaged_map_is_named(place):
     assert f"{SPACE}-pca.arrow could not be read" in told(place)
 
 
-def test_a_map_of_a_space_that_is_not_there_is_named(place):
+def test_a_map_of_a_missing_space_is_named(place):
     file = maps.map_path(str(place), SPACE, "pca")
     file.rename(file.with_name("other-pca.arrow"))
     assert "other-pca.arrow is invalid" in told(place)
 
 
-def test_a_model_whose_weights_are_not_here_is_not_checked(tmp_path):
+def test_a_model_without_local_weights_is_not_checked(tmp_path):
     model = replace(
         registry.resolve("efficientnet-lite0"), weights=Weights("gone.pth", sha256="0" * 64)
     )
@@ -300,7 +300,7 @@ def test_a_model_whose_weights_are_not_here_is_not_checked(tmp_path):
     ]
 
 
-def test_a_model_that_is_not_what_filled_the_space_is_a_fault(tmp_path):
+def test_a_model_that_did_not_fill_its_space_is_a_fault(tmp_path):
     model = replace(registry.resolve("efficientnet-lite0"), graph="0" * 64)
     Table.create(tmp_path / "collection", [model])
     assert "and 000000000000 filled its Space" in told(tmp_path / "collection")
@@ -332,13 +332,13 @@ def test_files_are_compared_by_their_content(sample, tmp_path):
     assert lookalike.check(tmp_path / "collection").files is None
 
 
-def test_only_the_first_thousand_faults_are_told_in_full(tmp_path):
+def test_only_the_first_thousand_faults_are_listed(tmp_path):
     made.make_collection(tmp_path / "collection", np.full((1_010, 2), 2, np.float32))
     report = lookalike.check(tmp_path / "collection")
     assert (report.found, len(report.faults)) == (1_010, 1_000)
 
 
-def test_a_check_changes_nothing_and_sees_the_newest(place):
+def test_a_check_reads_the_newest_version_and_changes_nothing(place):
     collection = Table.open(place)
     made.add_rows(
         Table.open(place), np.eye(16, dtype=np.float32)[:1], uris=["/pictures/newest.jpg"]

@@ -59,7 +59,7 @@ def query(sample):
     return sample / "butterfly" / "butterfly_0002.jpg"
 
 
-def test_search_is_approximate_then_and_says_how_good(pictures, query):
+def test_search_after_optimize_is_approximate_and_states_its_recall(pictures, query):
     path, report = pictures
     matches = lookalike.search(path, query, k=10)
     assert (matches.exact, matches.recall) == (False, report.spaces[0].recall)
@@ -126,14 +126,14 @@ def indices(collection):
 
 
 @pytest.mark.parametrize("run", [lookalike.optimize, optimizing.maintain])
-def test_indices_come_with_the_rows_from_which_they_are_asked_for(collection, run):
+def test_an_index_is_built_from_the_requested_number_of_rows(collection, run):
     run(collection, min_rows=ROWS + 21)
     assert indices(collection) == {"uri"}
     run(collection, min_rows=ROWS + 20)
     assert indices(collection) == {"uri", "label", SPACE}
 
 
-def test_the_report_says_how_the_space_is_searched_now(collection, monkeypatch):
+def test_the_report_describes_the_current_search(collection, monkeypatch):
     monkeypatch.setattr(tuning, "_PARTITION_ROWS", 800)
     lookalike.optimize(collection, min_rows=1000)
     plain = ann.Setting(10, 1, 50, 0.993), ann.Setting(100, 2, 500, 0.994)
@@ -155,7 +155,7 @@ def test_the_report_says_how_the_space_is_searched_now(collection, monkeypatch):
     assert told["seconds"] == round(report.seconds, 3)
 
 
-def test_an_index_run_leaves_few_new_rows_out_of_the_index_and_keeps_its_recall(collection):
+def test_an_index_run_tolerates_few_unindexed_rows_and_keeps_the_recall(collection):
     lookalike.optimize(collection, min_rows=1000, recall=0.9)
     add_rows(collection, drawn(80, seed=2))
     optimizing.maintain(collection, min_rows=1000)
@@ -166,7 +166,7 @@ def test_an_index_run_leaves_few_new_rows_out_of_the_index_and_keeps_its_recall(
     assert ann.current_tuning(collection, SPACE).target == 0.9
 
 
-def test_a_second_time_changes_nothing(collection):
+def test_a_second_run_changes_nothing(collection):
     first = lookalike.optimize(collection, min_rows=1000)
     version = Table.open(collection.path).version
     second = lookalike.optimize(collection, min_rows=1000)
@@ -176,7 +176,7 @@ def test_a_second_time_changes_nothing(collection):
     assert Table.open(collection.path).version == version
 
 
-def test_new_rows_are_taken_into_the_index_and_many_have_it_built_anew(collection):
+def test_new_rows_update_the_index_and_many_rebuild_it(collection):
     lookalike.optimize(collection, min_rows=1000)
     add_rows(collection, drawn(200, seed=2))
     report = lookalike.optimize(collection)
@@ -187,13 +187,13 @@ def test_new_rows_are_taken_into_the_index_and_many_have_it_built_anew(collectio
     assert tuning.count_unindexed(collection, SPACE) == 0
 
 
-def test_rows_that_are_gone_have_it_measured_again(collection):
+def test_removed_rows_cause_a_new_measurement(collection):
     lookalike.optimize(collection, min_rows=1000)
     collection.remove(["/pictures/000003.jpg"])
     assert lookalike.optimize(collection).spaces[0].did == "tuned"
 
 
-def test_another_recall_has_it_tuned_again(collection):
+def test_another_target_recall_causes_a_new_tuning(collection):
     lookalike.optimize(collection, min_rows=1000, recall=0.999)
     done = lookalike.optimize(collection, recall=0.5).spaces[0]
     assert (done.did, done.target) == ("tuned", 0.5)
@@ -215,7 +215,7 @@ def test_a_recall_that_no_setting_reaches_means_exact_search(tmp_path, monkeypat
     assert lookalike.optimize(collection, recall=0.9999).spaces[0].did == "built"
 
 
-def test_only_the_spaces_that_are_named_are_tuned(collection):
+def test_only_the_named_spaces_are_tuned(collection):
     from lookalike.types import Model
 
     collection.add_space(Model("more", "More", "pixels", (1, 1), 32))
@@ -248,7 +248,7 @@ lookalike.optimize(path, min_rows=1000, keep_days=0, progress=told)
         ("Removing", 0),
     ],
 )
-def test_killed_at_any_step_it_leaves_a_collection_that_answers(collection, step, delay):
+def test_a_kill_at_any_step_leaves_a_collection_that_answers(collection, step, delay):
     ids, matrix = collection.vectors(SPACE)
     query = drawn(1, seed=9)[0].astype(np.float16)
     done = subprocess.run(
@@ -263,7 +263,7 @@ def test_killed_at_any_step_it_leaves_a_collection_that_answers(collection, step
     assert ann.nearest(again, SPACE, query, 10) is not None
 
 
-def test_a_writer_at_work_loses_nothing(collection):
+def test_a_concurrent_writer_loses_nothing(collection):
     def write():
         own = Table.open(collection.path)
         for number in range(10):
@@ -277,7 +277,7 @@ def test_a_writer_at_work_loses_nothing(collection):
     assert collection.count(SPACE) == ROWS + 20 + 50
 
 
-def test_index_builds_it_once_there_are_enough_rows_and_keeps_it_up(sample, tmp_path, query):
+def test_an_index_run_builds_and_updates_the_index_from_enough_rows(sample, tmp_path, query):
     settings = IndexSettings(min_rows=20)
     lookalike.index(sample / "butterfly", tmp_path / "c", models=["pixels"], settings=settings)
     assert lookalike.search(tmp_path / "c", query).exact
@@ -292,7 +292,7 @@ def test_index_builds_it_once_there_are_enough_rows_and_keeps_it_up(sample, tmp_
     assert tuning.count_unindexed(table, "pixels") == 0
 
 
-def test_what_was_new_a_moment_ago_stays_and_what_belongs_to_no_version_goes(tmp_path):
+def test_recent_versions_stay_and_orphans_are_removed(tmp_path):
     collection = make_collection(tmp_path / "c", drawn(40))
     before = {version["version"] for version in collection.lance_dataset.versions()}
     stray = tmp_path / "c" / "images.lance" / "data" / ".tmp_half_written"
@@ -304,7 +304,7 @@ def test_what_was_new_a_moment_ago_stays_and_what_belongs_to_no_version_goes(tmp
     assert 0 < report.seconds < 3600
 
 
-def test_misuse_is_named(collection):
+def test_invalid_arguments_are_refused(collection):
     for recall in (0, 1.01, float("nan")):
         with pytest.raises(
             InputError, match=r"Expected a share above 0 and at most 1, such as 0\.99"

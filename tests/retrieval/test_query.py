@@ -99,7 +99,7 @@ def test_distances_to_all_are_those_of_the_search(collection):
     )
 
 
-def test_misuse_is_named(collection, pictures):
+def test_invalid_arguments_are_refused(collection, pictures):
     with pytest.raises(InputError, match="no row 99999 with a vector in"):
         lookalike.search(collection, RowQuery(99999))
     for wild in (-1, 2**70):

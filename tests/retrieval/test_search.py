@@ -159,7 +159,7 @@ def test_a_filter_that_nothing_fits_gives_no_matches(collection, query):
     assert (len(matches), matches.to_dict()["matches"], matches.to_arrow().num_rows) == (0, [], 0)
 
 
-def test_misuse_is_named(collection, query, tmp_path):
+def test_invalid_arguments_are_refused(collection, query, tmp_path):
     with pytest.raises(InputError, match="k = 0"):
         lookalike.search(collection, query, k=0)
     with pytest.raises(InputError, match=r"no column 'labl'\. Did you mean label\?"):

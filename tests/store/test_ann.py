@@ -76,12 +76,12 @@ def indexed(tmp_path_factory):
 
 
 @pytest.mark.parametrize("k", [1, 10, 11, 100])
-def test_other_queries_than_those_it_was_tuned_on_find_as_much(indexed, k):
+def test_new_queries_reach_the_tuned_recall(indexed, k):
     queries = halves(drawn(60, seed=7, length=1))
     assert recall(indexed, queries, k) >= 0.98
 
 
-def test_distances_and_order_are_those_of_exact_search(indexed):
+def test_distances_and_order_equal_those_of_exact_search(indexed):
     for query in halves(drawn(20, seed=3, length=1)):
         found = ann.nearest(indexed, SPACE, query, 10)
         ids, distances = exactly(indexed, query, 10)
@@ -102,7 +102,7 @@ def test_ties_are_ordered_by_id(tmp_path):
     assert len(set(found.distances)) == 1
 
 
-def test_the_recall_that_is_told_was_measured(indexed):
+def test_the_reported_recall_is_the_measured_one(indexed):
     record, sample = ann.current_tuning(indexed, SPACE), tuning.draw_sample(indexed, SPACE)
     for filtered, settings in ((False, record.plain), (True, record.filtered)):
         assert [setting.k for setting in settings] == [10, 100]
@@ -112,7 +112,7 @@ def test_the_recall_that_is_told_was_measured(indexed):
             assert found - error >= 0.99
 
 
-def test_the_cheapest_setting_that_reaches_the_target_is_kept(indexed):
+def test_the_cheapest_setting_that_reaches_the_target_is_stored(indexed):
     sample = tuning.draw_sample(indexed, SPACE)
     for setting in ann.current_tuning(indexed, SPACE).plain:
         for cheaper in tuning.candidate_settings(setting.k, 8):
@@ -122,7 +122,7 @@ def test_the_cheapest_setting_that_reaches_the_target_is_kept(indexed):
             assert found - error < 0.99
 
 
-def test_the_setting_that_is_kept_reaches_the_target_by_two_standard_errors(fresh, monkeypatch):
+def test_the_stored_setting_reaches_the_target_by_two_standard_errors(fresh, monkeypatch):
     """Worked out from each row's own recall. A few rows may rule a setting out, but only by two errors of theirs."""
     monkeypatch.setattr(tuning, "_KS", (10,))
     record, sample = ann.current_tuning(fresh, SPACE), tuning.draw_sample(fresh, SPACE, 60)
@@ -153,12 +153,12 @@ def test_the_setting_that_is_kept_reaches_the_target_by_two_standard_errors(fres
             assert (found.probes, found.candidates) == (expected.probes, expected.candidates)
 
 
-def test_all_that_was_asked_for_is_reached_where_it_can_be(tmp_path):
+def test_a_perfect_recall_is_reached_where_possible(tmp_path):
     collection = make_collection(tmp_path / "c", drawn(150, length=1))
     assert [setting.recall for setting in index(collection, 1.0).plain] == [1, 1]
 
 
-def test_a_selection_to_search_in_is_what_is_nearest_to_another_row(tmp_path):
+def test_a_selection_holds_the_rows_nearest_to_another_row(tmp_path):
     collection = make_collection(tmp_path / "c", drawn(900))
     sample = tuning.draw_sample(collection, SPACE, 50)
     ids, matrix = collection.vectors(SPACE)
@@ -172,7 +172,7 @@ def test_a_selection_to_search_in_is_what_is_nearest_to_another_row(tmp_path):
         np.testing.assert_allclose(np.sort(near), np.sort(distances)[:500], rtol=1e-4)
 
 
-def test_the_ladder_climbs_to_all_partitions():
+def test_candidate_settings_grow_to_all_partitions():
     probes = [setting.probes for setting in tuning.candidate_settings(10, 6)]
     assert (probes[0], probes[-1], set(probes)) == (1, 6, {1, 2, 4, 6})
     assert {setting.probes for setting in tuning.candidate_settings(10, 6, filtered=True)} == {6}
@@ -204,20 +204,20 @@ def test_the_same_seed_draws_the_same_sample(indexed):
         np.testing.assert_array_equal(distances, exactly(indexed, query, 101)[1][1:])
 
 
-def test_more_neighbours_than_were_measured_are_not_searched_for_approximately(indexed):
+def test_more_neighbors_than_were_measured_are_searched_exactly(indexed):
     query = halves(drawn(1, length=1))[0]
     assert ann.nearest(indexed, SPACE, query, 100) is not None
     assert ann.nearest(indexed, SPACE, query, 101) is None
 
 
-def test_a_row_that_is_left_out_is_not_found_and_another_takes_its_place(indexed):
+def test_a_row_that_is_left_out_is_replaced_by_another(indexed):
     query = halves(drawn(1, seed=3, length=1))[0]
     whole = ann.nearest(indexed, SPACE, query, 11)
     rest = ann.nearest(indexed, SPACE, query, 10, leave_out=whole.ids[:1])
     assert rest.ids.tolist() == whole.ids[1:].tolist()
 
 
-def test_however_many_are_left_out_as_many_others_are_found(indexed):
+def test_leaving_out_many_rows_still_finds_k_neighbors(indexed):
     query = halves(drawn(1, seed=3, length=1))[0]
     nearest, _ = exactly(indexed, query, 250)
     found = ann.nearest(indexed, SPACE, query, 10, leave_out=nearest)
@@ -225,7 +225,7 @@ def test_however_many_are_left_out_as_many_others_are_found(indexed):
     assert not np.isin(found.ids, nearest).any()
 
 
-def test_new_changed_and_deleted_rows_are_seen_before_the_next_update(fresh):
+def test_new_changed_and_deleted_rows_are_seen_before_the_index_is_updated(fresh):
     new, changed = drawn(5, seed=11, length=1), drawn(2, seed=12, length=1)
     before = {
         uri: row.id
@@ -264,7 +264,7 @@ def test_new_changed_and_deleted_rows_are_seen_before_the_next_update(fresh):
 
 
 @pytest.mark.parametrize("where", ["label = 'even'", "uri < '/pictures/000300.jpg'"])
-def test_a_filter_is_kept_to_and_its_nearest_are_found(indexed, where):
+def test_a_filtered_search_finds_the_nearest_matching_rows(indexed, where):
     among = np.concatenate(
         [batch["_rowid"].to_numpy() for batch in indexed.scan([], where)]
     ).astype(np.int64)
@@ -275,7 +275,7 @@ def test_a_filter_is_kept_to_and_its_nearest_are_found(indexed, where):
     assert found.recall == ann.current_tuning(indexed, SPACE).filtered[1].recall
 
 
-def test_a_filter_that_keeps_only_what_is_far_loses_nothing(tmp_path, monkeypatch):
+def test_a_filter_that_matches_only_distant_rows_loses_none(tmp_path, monkeypatch):
     """The nearest partitions hold none of it."""
     monkeypatch.setattr(tuning, "_PARTITION_ROWS", 400)
     of = clusters(8, 400, dim=DIM)
@@ -299,7 +299,7 @@ def test_a_filter_that_keeps_only_what_is_far_loses_nothing(tmp_path, monkeypatc
     ],
     ids=["missing", "torn", "empty", "of another index", "of another format"],
 )
-def test_without_a_valid_record_there_is_no_approximate_search(fresh, spoil):
+def test_without_a_valid_tuning_there_is_no_approximate_search(fresh, spoil):
     query = halves(drawn(1, length=1))[0]
     assert ann.nearest(fresh, SPACE, query, 10) is not None
     text = fresh.lance_dataset.config()[ann.config_key(SPACE)]
@@ -309,7 +309,7 @@ def test_without_a_valid_record_there_is_no_approximate_search(fresh, spoil):
         assert ann.nearest(collection, SPACE, query, 10) is None
 
 
-def test_an_index_that_is_built_anew_is_not_searched_before_it_is_tuned(fresh):
+def test_a_rebuilt_index_is_not_searched_before_it_is_tuned(fresh):
     query = halves(drawn(1, length=1))[0]
     untuned = tuning.build_index(fresh, SPACE)
     assert ann.nearest(fresh, SPACE, query, 10) is None
@@ -317,7 +317,7 @@ def test_an_index_that_is_built_anew_is_not_searched_before_it_is_tuned(fresh):
     assert ann.nearest(fresh, SPACE, query, 10) is not None
 
 
-def test_vectors_of_any_length_are_searched(tmp_path):
+def test_vectors_of_any_dimension_are_searched(tmp_path):
     """Pixels, say: 0 to 255 and far from unit length."""
     pixels = np.random.default_rng(0).integers(0, 256, (2000, 48)).astype(np.float32)
     collection = make_collection(tmp_path / "c", pixels)
@@ -327,7 +327,7 @@ def test_vectors_of_any_length_are_searched(tmp_path):
     assert ann.nearest(collection, SPACE, pixels[3].astype(np.float16), 1).distances.tolist() == [0]
 
 
-def test_gathering_fragments_leaves_the_tuning_valid(fresh, monkeypatch):
+def test_compaction_leaves_the_tuning_valid(fresh, monkeypatch):
     monkeypatch.setattr(upkeep, "_MANY_FRAGMENTS", 2)
     for seed in (20, 21, 22):
         add_rows(fresh, drawn(10, seed=seed, length=1))
@@ -337,7 +337,7 @@ def test_gathering_fragments_leaves_the_tuning_valid(fresh, monkeypatch):
     assert ann.nearest(fresh, SPACE, query, 10).distances[0] == 0
 
 
-def test_a_label_that_has_changed_is_filtered_by_as_it_is_now(fresh):
+def test_a_filter_uses_the_current_label_of_a_row(fresh):
     upkeep.update_scalar_indices(fresh, make=True)
     (row,) = fresh.existing_rows(["/pictures/000012.jpg"]).values()
     query = dict(zip(*fresh.vectors(SPACE), strict=True))[row.id]

@@ -242,7 +242,7 @@ filters = st.recursive(
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(filters)
-def test_the_store_finds_what_the_text_says(collection, drawn):
+def test_a_filter_selects_the_same_rows_as_python(collection, drawn):
     text, judge = drawn
     rows = [dict(zip(ROWS, values, strict=True)) for values in zip(*ROWS.values(), strict=True)]
     assert found(collection, text) == sorted(row["uri"] for row in rows if judge(row) is True)
@@ -287,7 +287,7 @@ WORDS += [
 
 @settings(max_examples=500, deadline=None)
 @given(st.text(max_size=40) | st.lists(st.sampled_from(WORDS), max_size=12).map(" ".join))
-def test_whatever_is_given_is_a_filter_or_an_input_error(collection, text):
+def test_any_text_is_a_filter_or_an_input_error(collection, text):
     try:
         ids = collection.select(text)
     except InputError:
@@ -305,7 +305,7 @@ def test_whatever_is_given_is_a_filter_or_an_input_error(collection, text):
         "' '",
     ],
 )
-def test_what_a_text_holds_stays_text(collection, text):
+def test_the_content_of_a_text_stays_text(collection, text):
     for mark in "'\"":
         assert found(collection, f"label = {quoted(text, mark)}") == []
         assert len(found(collection, f"label != {quoted(text, mark)}")) == sum(
@@ -314,14 +314,14 @@ def test_what_a_text_holds_stays_text(collection, text):
         assert found(collection, f"`shot by` like {quoted(text, mark)}") == []
 
 
-def test_a_column_of_the_tables_own_cannot_be_named(collection):
+def test_internal_columns_cannot_be_named(collection):
     for name in ("sha256", "thumbnail", "error", "spaces", "mtime_ns", "_rowid", "numbers"):
         with pytest.raises(InputError, match="no column"):
             collection.select(f"{name} = 1")
 
 
 @pytest.mark.parametrize("column", ["label", "width", "flag"])
-def test_rows_without_a_value_fit_neither_a_comparison_nor_its_negation(collection, column):
+def test_rows_without_a_value_match_neither_a_comparison_nor_its_negation(collection, column):
     first, second = {"label": ("'cat'", "'Cat'"), "width": (0, 1), "flag": ("true", "false")}[
         column
     ]
@@ -401,7 +401,7 @@ def test_and_binds_tighter_than_or_and_not_tighter_than_and(collection):
         ("label = '\udcff'", ["an invalid Unicode character"]),
     ],
 )
-def test_each_error_shows_the_place_and_what_was_expected(collection, text, words):
+def test_each_error_shows_the_place_and_the_expected_input(collection, text, words):
     with pytest.raises(InputError) as caught:
         collection.select(text)
     for word in words:
@@ -428,7 +428,7 @@ def test_the_longest_and_deepest_filters_are_answered(collection, text, same):
     assert found(collection, text) == found(collection, same)
 
 
-def test_columns_named_like_words_of_the_language_go_in_backticks(collection):
+def test_columns_named_like_keywords_need_backticks(collection):
     assert found(collection, "`in` in (0)") == [
         uri for uri, value in zip(ROWS["uri"], ROWS["in"], strict=True) if value == 0
     ]
@@ -451,16 +451,14 @@ def test_columns_named_like_words_of_the_language_go_in_backticks(collection):
         ("", {""}),
     ],
 )
-def test_like_takes_any_text_one_character_and_a_backslash_before_these(
-    collection, pattern, fitting
-):
+def test_like_supports_both_wildcards_and_their_escapes(collection, pattern, fitting):
     expected = [
         uri for uri, text in zip(ROWS["uri"], ROWS["label"], strict=True) if text in fitting
     ]
     assert found(collection, f"label like {quoted(pattern, SINGLE)}") == expected
 
 
-def test_metadata_columns_are_told_from_the_others(collection):
+def test_metadata_columns_are_recognized(collection):
     again = Table.open(collection.path)
     assert again.metadata == KINDS
     assert list(again.models) == [SPACE]
@@ -474,12 +472,12 @@ def test_numbers_are_compared_digit_by_digit_and_zero_has_no_sign(collection):
 
 
 @pytest.mark.parametrize(("rest", "shown"), [("x" * 40, "x" * 40), ("x" * 41, "x" * 40 + "...")])
-def test_an_error_shows_at_most_forty_characters_of_what_it_met(collection, rest, shown):
+def test_an_error_shows_at_most_forty_characters_of_the_filter(collection, rest, shown):
     with pytest.raises(InputError, match=f"before {re.escape(shown)}: "):
         collection.select(rest)
 
 
-def test_a_filter_has_at_most_so_many_characters(collection):
+def test_a_filter_that_is_too_long_is_refused(collection):
     longest = "n = 0".ljust(MAX_LENGTH)
     assert found(collection, longest) == found(collection, "n = 0")
     with pytest.raises(InputError, match=f"has {MAX_LENGTH + 1:,} characters; expected at most"):

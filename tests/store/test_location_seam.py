@@ -57,7 +57,7 @@ def modules_outside(*places: str) -> list[Path]:
     return outside
 
 
-def test_only_the_location_names_the_tables_folder_and_moves_or_locks_files():
+def test_only_location_names_the_table_folder_and_moves_or_locks_files():
     found = {}
     for file in modules_outside("store/location.py", *WITHOUT_TABLES):
         places = table_knowledge(file.read_text(encoding="utf-8"))

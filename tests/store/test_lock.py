@@ -57,7 +57,7 @@ def holder(tmp_path):
         process.communicate()
 
 
-def test_a_process_that_is_killed_lets_go(holder, tmp_path):
+def test_a_killed_process_releases_its_lock(holder, tmp_path):
     process = holder()
     with pytest.raises(BusyError), hold(str(tmp_path), timeout=0):
         pass
@@ -67,7 +67,7 @@ def test_a_process_that_is_killed_lets_go(holder, tmp_path):
         assert alone
 
 
-def test_whoever_waits_too_long_is_told_who_holds_it_and_what_to_do(holder, tmp_path):
+def test_a_timeout_names_the_holder_and_the_next_step(holder, tmp_path):
     process = holder()
     with pytest.raises(BusyError) as raised, hold(str(tmp_path), timeout=0.1):
         pass
@@ -80,7 +80,7 @@ def test_whoever_waits_too_long_is_told_who_holds_it_and_what_to_do(holder, tmp_
     )
 
 
-def test_a_wait_that_is_short_is_not_told_of(holder, tmp_path, caplog):
+def test_a_short_wait_is_not_logged(holder, tmp_path, caplog):
     holder()
     with (
         caplog.at_level(logging.WARNING, "lookalike"),
@@ -91,7 +91,7 @@ def test_a_wait_that_is_short_is_not_told_of(holder, tmp_path, caplog):
     assert caplog.records == []
 
 
-def test_the_environment_says_how_long_to_wait(holder, tmp_path, monkeypatch):
+def test_the_environment_sets_the_timeout(holder, tmp_path, monkeypatch):
     holder()
     for seconds in ("0.2", "0"):
         monkeypatch.setenv("LOOKALIKE_LOCK_TIMEOUT", seconds)
@@ -109,7 +109,7 @@ def test_the_environment_says_how_long_to_wait(holder, tmp_path, monkeypatch):
             pass
 
 
-def test_a_wait_is_told_of_once_and_ends_when_the_other_lets_go(
+def test_a_long_wait_is_logged_once_and_ends_with_the_release(
     holder, tmp_path, monkeypatch, caplog
 ):
     monkeypatch.setattr(lock, "_WARN_AFTER_SECONDS", 0.1)
@@ -121,7 +121,7 @@ def test_a_wait_is_told_of_once_and_ends_when_the_other_lets_go(
         ]
 
 
-def test_the_two_locks_are_two(holder, tmp_path):
+def test_the_two_locks_are_independent(holder, tmp_path):
     holder(UPKEEP)
     with hold(str(tmp_path), WRITER, timeout=0):
         pass
@@ -129,7 +129,7 @@ def test_the_two_locks_are_two(holder, tmp_path):
         pass
 
 
-def test_a_thread_that_holds_it_goes_on_and_any_other_waits(tmp_path):
+def test_a_lock_is_reentrant_in_one_thread_only(tmp_path):
     tried = []
 
     def other():
@@ -147,7 +147,7 @@ def test_a_thread_that_holds_it_goes_on_and_any_other_waits(tmp_path):
     assert tried == ["busy", "hold"]
 
 
-def test_a_folder_that_is_not_there_is_named(tmp_path):
+def test_a_missing_folder_is_named(tmp_path):
     with (
         pytest.raises(
             CollectionError, match=r"none could not be written: its folder no longer exists"
@@ -177,7 +177,7 @@ def test_reading_takes_no_lock(collection, tmp_path):
     assert [path.name for path in (tmp_path / "c").iterdir()] == ["images.lance"]
 
 
-def test_without_locks_it_is_said_and_fresh_files_of_no_version_are_left(
+def test_without_file_locks_a_warning_is_logged_and_new_orphans_stay(
     collection, monkeypatch, caplog
 ):
     def none(_):
@@ -205,7 +205,7 @@ def test_without_locks_it_is_said_and_fresh_files_of_no_version_are_left(
     assert [file.exists() for file in (stray, young)] == [False, False]
 
 
-def test_a_lock_that_fails_otherwise_is_an_error(collection, monkeypatch):
+def test_a_lock_that_fails_for_another_reason_is_an_error(collection, monkeypatch):
     def broken(_):
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 

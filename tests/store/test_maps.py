@@ -24,7 +24,7 @@ def kept():
     )
 
 
-def test_a_map_comes_back_as_it_was(kept, tmp_path):
+def test_a_map_is_read_back_unchanged(kept, tmp_path):
     maps.write(str(tmp_path), "numbers", "tsne", kept)
     back = maps.read(str(tmp_path), "numbers", "tsne")
     for field in ("ids", "xy", "fitted", "digests"):
@@ -33,25 +33,25 @@ def test_a_map_comes_back_as_it_was(kept, tmp_path):
     assert back.facts == FACTS
 
 
-def test_there_is_none_before(tmp_path):
+def test_a_new_collection_has_no_map(tmp_path):
     assert maps.read(str(tmp_path), "numbers", "tsne") is None
 
 
-def test_each_space_and_method_has_its_own(kept, tmp_path):
+def test_each_space_and_method_has_its_own_map(kept, tmp_path):
     maps.write(str(tmp_path), "numbers", "tsne", kept)
     assert maps.read(str(tmp_path), "numbers", "pca") is None
     assert maps.read(str(tmp_path), "pixels", "tsne") is None
 
 
 @pytest.mark.parametrize("space", ["a/b", "..", "con:1", "ünïcode", "%2F"])
-def test_a_spaces_name_stays_in_the_folder(kept, tmp_path, space):
+def test_the_name_of_a_space_cannot_leave_the_folder(kept, tmp_path, space):
     maps.write(str(tmp_path), space, "tsne", kept)
     assert maps.map_path(str(tmp_path), space, "tsne").parent == tmp_path / "maps"
     assert [path.name for path in tmp_path.iterdir()] == ["maps"]
     assert maps.read(str(tmp_path), space, "tsne").facts == FACTS
 
 
-def test_the_maps_that_are_kept_are_listed_by_space_and_method(kept, tmp_path):
+def test_stored_maps_are_listed_by_space_and_method(kept, tmp_path):
     assert maps.list_maps(str(tmp_path)) == []
     for space, method in (("numbers", "tsne"), ("a-b/c", "tsne"), ("a-b/c", "pca")):
         maps.write(str(tmp_path), space, method, kept)
@@ -62,7 +62,7 @@ def test_the_maps_that_are_kept_are_listed_by_space_and_method(kept, tmp_path):
     ]
 
 
-def test_a_change_takes_the_place_of_what_was_there(kept, tmp_path):
+def test_a_new_map_replaces_the_previous_one(kept, tmp_path):
     for commit in (1, 2, 3):
         fewer = dataclasses.replace(
             kept, **{name: getattr(kept, name)[:commit] for name in ("ids", "xy", "fitted")}
@@ -75,7 +75,7 @@ def test_a_change_takes_the_place_of_what_was_there(kept, tmp_path):
 
 
 @pytest.mark.parametrize("share", [0, 0.5, 0.99])
-def test_a_damaged_map_is_named_with_what_to_do(kept, tmp_path, share):
+def test_a_damaged_map_is_named_with_a_remedy(kept, tmp_path, share):
     maps.write(str(tmp_path), "numbers", "tsne", kept)
     file = maps.map_path(str(tmp_path), "numbers", "tsne")
     file.write_bytes(file.read_bytes()[: int(share * file.stat().st_size)])
@@ -85,7 +85,7 @@ def test_a_damaged_map_is_named_with_what_to_do(kept, tmp_path, share):
         maps.read(str(tmp_path), "numbers", "tsne")
 
 
-def test_a_folder_that_is_no_map_is_named(tmp_path):
+def test_a_folder_in_the_place_of_a_map_is_named(tmp_path):
     maps.map_path(str(tmp_path), "numbers", "tsne").mkdir(parents=True)
     with pytest.raises(CollectionError, match="could not be read"):
         maps.read(str(tmp_path), "numbers", "tsne")
@@ -97,7 +97,7 @@ def test_a_file_in_the_way_is_named(kept, tmp_path):
         maps.write(str(tmp_path), "numbers", "tsne", kept)
 
 
-def test_a_collection_that_has_gone_is_named_and_not_begun_anew(kept, tmp_path):
+def test_a_missing_collection_is_named_and_not_created_again(kept, tmp_path):
     gone = str(tmp_path / "gone")
     with pytest.raises(CollectionError) as raised:
         maps.write(gone, "numbers", "tsne", kept)

@@ -51,14 +51,14 @@ def table(tmp_path):
     return Table.create(tmp_path / "c", [TINY])
 
 
-def test_created_empty_and_opened_again(table):
+def test_an_empty_collection_is_created_and_opened(table):
     again = Table.open(table.path)
     assert again.count() == 0
     assert again.models == {"tiny": TINY}
     assert len(again.failures()) == 0
 
 
-def test_the_folders_above_are_made(tmp_path):
+def test_parent_folders_are_created(tmp_path):
     assert Table.create(tmp_path / "one" / "two" / "c", [TINY]).count() == 0
 
 
@@ -76,7 +76,7 @@ def test_written_rows_are_read_back(table):
     }
 
 
-def test_a_uri_is_there_once_and_keeps_its_id(table):
+def test_a_uri_has_one_row_and_keeps_its_id(table):
     table.upsert(rows(["/a", "/b"]), replace=True)
     before = table.existing_rows(["/a"])["/a"]
     table.upsert(rows(["/a"], value=2.0), replace=True)
@@ -149,7 +149,7 @@ def test_any_text_is_a_name(tmp_path_factory, names):
         (item("/unread", size=-1, mtime_ns=-1), True),
     ],
 )
-def test_missing_asks_for_what_has_changed(table, changed, asked):
+def test_diff_lists_new_and_changed_files(table, changed, asked):
     table.upsert(rows(["/a"]), replace=True)
     table.upsert({**rows(["/lacking"]), "spaces": [[]], "tiny": None}, replace=True)
     bad = {
@@ -166,7 +166,7 @@ def test_missing_asks_for_what_has_changed(table, changed, asked):
     assert len(missing.seen_ids) == (changed.uri != "/new")
 
 
-def test_missing_retries_failures_when_asked(table):
+def test_diff_retries_failures_on_request(table):
     table.upsert(
         {"uri": ["/bad"], "size": [10], "mtime_ns": [20], "label": ["a"], "error": ["x"]},
         replace=True,
@@ -175,14 +175,14 @@ def test_missing_retries_failures_when_asked(table):
     assert len(table.diff([item("/bad")], retry_failures=True).work) == 1
 
 
-def test_missing_asks_only_for_the_spaces_that_are_named(table):
+def test_diff_considers_only_the_named_spaces(table):
     table.upsert(rows(["/a"]), replace=True)
     table.add_space(OTHER)
     assert len(table.diff([item("/a")]).work) == 1
     assert table.diff([item("/a")], spaces=["tiny"]).work == []
 
 
-def test_a_row_that_kept_its_vectors_but_could_not_be_read_is_asked_for_again(table):
+def test_a_row_with_vectors_whose_file_could_not_be_read_is_work_again(table):
     table.upsert(rows(["/a"]), replace=True)
     table.upsert({"uri": ["/a"], "error": ["cannot be read"]}, replace=False)
     assert table.count() == len(table.vectors("tiny")[0]) == 1
@@ -243,7 +243,7 @@ def test_a_space_cannot_take_a_columns_name(table):
         table.add_space(replace(TINY, name="label"))
 
 
-def test_an_unknown_space_is_refused_naming_those_there_are(table):
+def test_an_unknown_space_is_refused_with_a_list_of_the_spaces(table):
     table.add_space(OTHER)
     assert table.space(None) == "tiny"
     with pytest.raises(SpaceError, match=r"no Space 'nope'; it has tiny, other\."):
@@ -314,7 +314,7 @@ def test_scan_narrows_by_a_clause(table):
     assert found == [{"uri": "/b", "_rowid": table.existing_rows(["/b"])["/b"].id}]
 
 
-def test_what_is_no_collection_is_refused(tmp_path):
+def test_a_path_without_a_collection_is_refused(tmp_path):
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "photo.jpg").touch()
     for path, words in [
@@ -345,7 +345,7 @@ def test_another_format_is_refused(tmp_path, monkeypatch):
         Table.create(tmp_path / "c", [TINY])
 
 
-def test_a_table_that_is_damaged_under_a_reader_is_told_from_one_that_moved_on(table, tmp_path):
+def test_damage_during_reading_is_distinguished_from_a_newer_version(table, tmp_path):
     table.upsert(rows(["/a"]), replace=True)
     reader = Table.open(table.path)
     for folder, content in (("data", b""), ("_versions", b"garbage")):
@@ -363,7 +363,7 @@ def test_a_table_that_is_damaged_under_a_reader_is_told_from_one_that_moved_on(t
     ],
     ids=["another name", "another length"],
 )
-def test_a_column_that_its_model_does_not_describe_is_refused(tmp_path, monkeypatch, wrong, named):
+def test_a_column_that_does_not_match_its_model_is_refused(tmp_path, monkeypatch, wrong, named):
     monkeypatch.setattr("lookalike.store.table.column", lambda model: wrong(column(model)))
     with pytest.raises(
         CollectionError,
@@ -380,7 +380,7 @@ def test_default_path_follows_the_environment(monkeypatch, tmp_path):
     assert default_path() == str(tmp_path / "lookalike" / "default")
 
 
-def test_the_models_whole_description_is_in_the_table(tmp_path):
+def test_the_table_stores_the_complete_model(tmp_path):
     models = [resolve("efficientnet-lite0"), resolve("pixels")]
     kept = Table.create(tmp_path / "c", models).models
     assert list(kept.values()) == models

@@ -25,7 +25,7 @@ def collection(tmp_path):
     return in_two_parts(tmp_path / "c", ROWS)
 
 
-def test_fragments_become_few_and_old_versions_go(collection):
+def test_fragments_are_merged_and_old_versions_removed(collection):
     for seed in range(6):
         add_rows(collection, drawn(10, seed=seed))
     ids, matrix = collection.vectors(SPACE)
@@ -49,7 +49,7 @@ def indexed(collection):
     }
 
 
-def test_the_indices_of_uris_and_labels_know_every_row_and_are_left_alone_then(collection):
+def test_current_indices_of_uris_and_labels_are_not_updated_again(collection):
     upkeep.update_scalar_indices(collection)
     assert indexed(collection) == {"uri": ROWS + 20}
     upkeep.update_scalar_indices(collection, make=True)
@@ -61,7 +61,7 @@ def test_the_indices_of_uris_and_labels_know_every_row_and_are_left_alone_then(c
     assert collection.version == version
 
 
-def test_fragments_that_an_index_knows_and_others_are_gathered_each_among_themselves(collection):
+def test_indexed_and_unindexed_fragments_are_merged_separately(collection):
     upkeep.update_scalar_indices(collection, make=True)
     for seed in (5, 6):
         add_rows(collection, drawn(5, seed=seed))
@@ -92,7 +92,7 @@ def strays(collection):
     return files
 
 
-def test_files_of_no_version_go_at_once_and_all_others_stay(collection):
+def test_files_of_no_version_are_removed_and_all_others_stay(collection):
     lookalike.optimize(collection, min_rows=1000)
     old = Table.open(collection.path)
     before = old.vectors(SPACE)
@@ -111,9 +111,7 @@ def test_files_of_no_version_go_at_once_and_all_others_stay(collection):
     assert collection.count() == ROWS + 24
 
 
-def test_an_index_run_leaves_young_files_of_no_version_and_young_versions_alone(
-    collection, monkeypatch
-):
+def test_an_index_run_keeps_recent_orphans_and_recent_versions(collection, monkeypatch):
     monkeypatch.setattr("lookalike.store.upkeep._MANY_FRAGMENTS", 1)
     made, reader = strays(collection), Table.open(collection.path)
     optimizing.maintain(collection)
@@ -122,7 +120,7 @@ def test_an_index_run_leaves_young_files_of_no_version_and_young_versions_alone(
     assert [file.exists() for file in made] == [True] * 5 + [False]
 
 
-def test_what_was_the_newest_version_just_now_stays_however_old_it_is(collection):
+def test_a_version_that_was_just_replaced_stays_however_old_it_is(collection):
     time.sleep(1.1)
     reader = Table.open(collection.path)
     add_rows(collection, drawn(5, seed=5))
@@ -134,7 +132,7 @@ def test_what_was_the_newest_version_just_now_stays_however_old_it_is(collection
     assert len(reader.vectors(SPACE)[0]) == ROWS + 20
 
 
-def test_a_reader_of_a_version_that_is_gone_is_told_so(collection):
+def test_reading_a_removed_version_raises_its_own_error(collection):
     reader = Table.open(collection.path)
     version = reader.version
     add_rows(collection, drawn(5, seed=5))
@@ -151,7 +149,7 @@ def test_a_reader_of_a_version_that_is_gone_is_told_so(collection):
     assert len(reader.vectors(SPACE)[0]) == ROWS + 25
 
 
-def test_while_another_optimizes_an_index_run_leaves_upkeep_to_it(collection, monkeypatch):
+def test_an_index_run_skips_upkeep_while_another_process_optimizes(collection, monkeypatch):
     monkeypatch.setattr("lookalike.store.upkeep._MANY_FRAGMENTS", 1)
     done = threading.Thread(target=optimizing.maintain, args=(Table.open(collection.path),))
     with upkeep.maintenance_lock(collection):

@@ -88,7 +88,7 @@ def check(path: Path, root: Path, spaces: tuple[str, ...]) -> None:
             np.testing.assert_array_equal(vector, ImageQuery(uris[row_id]).encode(searcher))
 
 
-def test_indexers_an_optimizer_a_map_and_readers_side_by_side(pictures, small, tmp_path):
+def test_indexers_an_optimizer_a_map_and_readers_run_concurrently(pictures, small, tmp_path):
     path, query = tmp_path / "c", pictures / "a" / "0.png"
     reader = start("read", path, query, words=PART)
     folders = [("a", "b"), ("b", "c")]
@@ -124,16 +124,14 @@ def test_indexers_an_optimizer_a_map_and_readers_side_by_side(pictures, small, t
     assert json.loads(command("index", pictures, "-c", path, "--json").stdout)["unchanged"] == 60
 
 
-def test_what_is_read_for_a_change_is_not_changed_by_another_before_it_is_made(indexed, pictures):
+def test_rows_read_for_a_change_stay_unchanged_until_its_commit(indexed, pictures):
     uri = str(pictures / "a" / "0.png")
     Table.open(indexed).update({"uri": [uri], "label": ["0"]})
     finish(*(start("count", indexed, uri, 15, words=PART) for _ in range(2)))
     assert Table.open(indexed).existing_rows([uri])[uri].label == "30"
 
 
-def test_begun_at_the_same_moment_both_make_the_collection_and_embed_the_same_files(
-    pictures, small, tmp_path
-):
+def test_two_simultaneous_first_runs_make_one_collection(pictures, small, tmp_path):
     folder, rounds = pictures / "a", 6
     finish(
         *(
@@ -147,7 +145,7 @@ def test_begun_at_the_same_moment_both_make_the_collection_and_embed_the_same_fi
         check(tmp_path / str(number), folder, ("pixels", "small"))
 
 
-def test_the_same_column_of_metadata_at_the_same_moment_has_one_kind(pictures, tmp_path):
+def test_simultaneous_metadata_columns_of_one_name_have_one_kind(pictures, tmp_path):
     rounds = 6
     for number in range(rounds):
         lookalike.index(pictures / "a", tmp_path / str(number), models=["pixels"])
@@ -184,9 +182,7 @@ def indexed(pictures, tmp_path):
     return tmp_path / "c"
 
 
-def test_a_file_that_another_indexes_anew_meanwhile_never_gets_vectors_of_two_contents(
-    indexed, pictures, small
-):
+def test_a_row_never_has_vectors_of_two_contents(indexed, pictures, small):
     changed = pictures / "a" / "0.png"
 
     def change():
@@ -200,7 +196,7 @@ def test_a_file_that_another_indexes_anew_meanwhile_never_gets_vectors_of_two_co
     check(indexed, pictures, ("pixels", "small"))
 
 
-def test_what_another_adds_to_the_same_files_meanwhile_stays(pictures, small, tmp_path):
+def test_additions_of_another_process_to_the_same_files_stay(pictures, small, tmp_path):
     lookalike.index(pictures / "c", tmp_path / "c", models=["pixels"])
     meanwhile(
         pictures, tmp_path / "c", lambda: lookalike.index(pictures, tmp_path / "c", models=[small])
@@ -208,7 +204,7 @@ def test_what_another_adds_to_the_same_files_meanwhile_stays(pictures, small, tm
     check(tmp_path / "c", pictures, ("pixels", "small"))
 
 
-def test_what_another_did_that_knew_fewer_spaces_is_added_to(pictures, small, tmp_path):
+def test_rows_of_a_process_with_fewer_spaces_are_completed(pictures, small, tmp_path):
     lookalike.index(pictures / "c", tmp_path / "c", models=["pixels"])
     begun, read = threading.Event(), threading.Event()
 
@@ -228,9 +224,7 @@ def test_what_another_did_that_knew_fewer_spaces_is_added_to(pictures, small, tm
 
 
 @pytest.mark.parametrize("what", ["indexed", "changed", "removed"])
-def test_what_another_does_with_one_file_meanwhile_stays_and_keeps_no_other_out(
-    indexed, pictures, what
-):
+def test_changes_of_another_process_to_one_file_stay_and_block_no_others(indexed, pictures, what):
     folder, first = pictures / "d", pictures / "d" / "0.png"
     for number in range(6):
         draw(folder / f"{number}.png", 2000 + number)
@@ -253,7 +247,7 @@ def test_what_another_does_with_one_file_meanwhile_stays_and_keeps_no_other_out(
         assert known[str(first)].sha256 == hashlib.sha256(first.read_bytes()).digest()
 
 
-def test_a_sweep_leaves_what_another_added_and_passes_over_what_it_removed(indexed, pictures):
+def test_a_sweep_respects_rows_that_another_process_added_or_removed(indexed, pictures):
     gone = [pictures / "a" / "3.png", pictures / "a" / "4.png"]
     for file in gone:
         file.unlink()
@@ -269,7 +263,7 @@ def test_a_sweep_leaves_what_another_added_and_passes_over_what_it_removed(index
     check(indexed, pictures, ("pixels",))
 
 
-def test_an_indexer_goes_on_although_the_version_that_it_read_is_removed(indexed, pictures):
+def test_an_indexer_continues_when_the_version_it_read_is_removed(indexed, pictures):
     draw(pictures / "b" / "new1.png", 2000)
     draw(pictures / "b" / "new2.png", 2001)
     meanwhile(
@@ -278,7 +272,7 @@ def test_an_indexer_goes_on_although_the_version_that_it_read_is_removed(indexed
     check(indexed, pictures, ("pixels",))
 
 
-def test_a_searcher_stays_at_its_version_or_says_that_it_is_gone(indexed, pictures):
+def test_a_searcher_stays_at_its_version_or_reports_its_removal(indexed, pictures):
     query = pictures / "a" / "0.png"
     collection = lookalike.Collection.open(indexed)
     answer = collection.search(query)
@@ -293,7 +287,7 @@ def test_a_searcher_stays_at_its_version_or_says_that_it_is_gone(indexed, pictur
     assert str(query) not in lookalike.search(indexed, query).uris
 
 
-def test_a_busy_collection_is_waited_for_and_told_of(indexed, pictures, monkeypatch):
+def test_a_command_waits_for_a_busy_collection_and_reports_it(indexed, pictures, monkeypatch):
     draw(pictures / "a" / "new.png", 2000)
     with hold(str(indexed), WRITER):
         waiting = start("index", pictures, "-c", indexed)
@@ -305,7 +299,7 @@ def test_a_busy_collection_is_waited_for_and_told_of(indexed, pictures, monkeypa
     check(indexed, pictures, ("pixels",))
 
 
-def test_an_optimizer_keeps_no_indexer_waiting(indexed, pictures, monkeypatch):
+def test_an_optimizer_does_not_block_an_indexer(indexed, pictures, monkeypatch):
     draw(pictures / "a" / "new.png", 2000)
     monkeypatch.setenv("LOOKALIKE_LOCK_TIMEOUT", "0.2")
     with hold(str(indexed), UPKEEP):
@@ -325,7 +319,7 @@ for turn in range(10_000):
 """
 
 
-def test_what_writers_leave_that_were_killed_is_removed_by_optimize(indexed, pictures):
+def test_optimize_removes_the_leftovers_of_killed_writers(indexed, pictures):
     def half_written():
         return [*indexed.rglob(".tmp*")]
 

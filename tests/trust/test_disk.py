@@ -156,7 +156,7 @@ def test_a_full_disk_stops_an_index_run_and_loses_nothing_that_was_committed(dis
     assert indexed(collection) == 45
 
 
-def test_every_way_of_running_out_of_space_leaves_a_sound_collection(disk, tmp_path):
+def test_every_kind_of_full_disk_leaves_an_intact_collection(disk, tmp_path):
     vectors, _ = made.clusters(4, 25)
     made.make_collection(tmp_path / "collection", vectors)
     for free in range(0, 60_000, 8_192):
@@ -183,7 +183,7 @@ def test_every_way_of_running_out_of_space_leaves_a_sound_collection(disk, tmp_p
         shutil.rmtree(place)
 
 
-def test_a_collection_that_finds_no_space_to_begin_leaves_nothing(disk, pictures):
+def test_creating_a_collection_on_a_full_disk_leaves_nothing(disk, pictures):
     disk.fill()
     told = refused("index", pictures, "-c", disk.place / "new", "--model", "pixels")
     assert "could not be created: no space is left on its disk" in told
@@ -195,7 +195,7 @@ def test_a_collection_that_finds_no_space_to_begin_leaves_nothing(disk, pictures
     run("index", pictures, "-c", disk.place / "new", "--model", "pixels")
 
 
-def test_a_map_that_finds_no_space_leaves_the_collection_as_it_was(disk, tmp_path):
+def test_a_map_on_a_full_disk_leaves_the_collection_unchanged(disk, tmp_path):
     collection = made.make_collection(disk.place / "collection", made.clusters(4, 10)[0])
     disk.fill()
     with pytest.raises(
@@ -214,7 +214,7 @@ def test_a_map_that_finds_no_space_leaves_the_collection_as_it_was(disk, tmp_pat
 
 
 @pytest.mark.parametrize("output", ["picture.png", "map.html"])
-def test_a_picture_or_page_that_finds_no_space_leaves_the_one_before(
+def test_a_figure_or_page_on_a_full_disk_leaves_the_previous_one(
     disk, whole, query, tmp_path, output
 ):
     collection = shutil.copytree(whole, tmp_path / "collection")
@@ -239,7 +239,7 @@ def test_a_picture_or_page_that_finds_no_space_leaves_the_one_before(
 
 
 @pytest.mark.parametrize("earlier", [False, True])
-def test_a_backup_that_finds_no_space_leaves_the_one_before(disk, tmp_path, earlier):
+def test_a_backup_on_a_full_disk_leaves_the_previous_one(disk, tmp_path, earlier):
     vectors, _ = made.clusters(4, 25)
     collection = made.make_collection(tmp_path / "collection", vectors)
     target = disk.place / "backup"
@@ -261,7 +261,7 @@ def test_a_backup_that_finds_no_space_leaves_the_one_before(disk, tmp_path, earl
     assert lookalike.backup(collection, target).images == 200
 
 
-def test_a_cache_that_cannot_be_written_stops_nothing(disk, pictures, query, tmp_path):
+def test_an_unwritable_cache_stops_nothing(disk, pictures, query, tmp_path):
     environment = {**os.environ, "XDG_CACHE_HOME": str(disk.place / "cache"), "NO_COLOR": "1"}
     collection = tmp_path / "collection"
     disk.fill()
@@ -275,7 +275,7 @@ def test_a_cache_that_cannot_be_written_stops_nothing(disk, pictures, query, tmp
     assert done.stderr == ""
 
 
-def test_nothing_but_graphs_is_written_into_the_cache(pictures, tmp_path):
+def test_only_graphs_are_written_to_the_cache(pictures, tmp_path):
     environment = {
         **os.environ,
         "XDG_CACHE_HOME": str(tmp_path / "cache"),
@@ -288,9 +288,7 @@ def test_nothing_but_graphs_is_written_into_the_cache(pictures, tmp_path):
     }
 
 
-def test_weights_that_find_no_space_leave_nothing_and_are_fetched_when_there_is_some(
-    disk, tmp_path
-):
+def test_weights_on_a_full_disk_leave_nothing_and_are_fetched_later(disk, tmp_path):
     body = os.urandom(3 * MB)
     sha256 = hashlib.sha256(body).hexdigest()
     path = "/somebody/small/resolve/v1/net.safetensors"
@@ -335,7 +333,7 @@ def test_weights_that_find_no_space_leave_nothing_and_are_fetched_when_there_is_
 # A disk, or a folder, that can only be read
 
 
-def test_a_collection_on_a_read_only_disk_is_searched_and_told_from_a_damaged_one(
+def test_a_collection_on_a_read_only_disk_is_searched_and_not_called_damaged(
     disk, whole, pictures, query, tmp_path
 ):
     path = shutil.copytree(whole, disk.place / "collection")
@@ -363,7 +361,7 @@ def test_a_collection_on_a_read_only_disk_is_searched_and_told_from_a_damaged_on
     assert lookalike.index(tmp_path / "more", tmp_path / "copy").added == 45
 
 
-def test_a_collection_that_may_not_be_written_is_searched(locked, pictures, query, tmp_path, by):
+def test_a_collection_without_write_permission_is_searched(locked, pictures, query, tmp_path, by):
     assert str(query) in run("search", query, "-c", locked, "-k", 1, by=by).stdout
     assert "Sound" in run("check", "--files", "-c", locked, by=by).stdout
     mapped = run("map", "-c", locked, "--method", "pca", "--output", tmp_path / "map.png", by=by)
@@ -381,7 +379,7 @@ def test_a_collection_that_may_not_be_written_is_searched(locked, pictures, quer
 
 
 @pytest.mark.parametrize("lost", [".", "imaging.lance/data", "imaging.lance/_versions"])
-def test_a_collection_that_may_not_be_read_is_told_from_a_damaged_one(
+def test_a_collection_without_read_permission_is_not_called_damaged(
     locked, query, tmp_path, lost, by
 ):
     (locked / lost).chmod(0)
@@ -398,7 +396,7 @@ def test_a_collection_that_may_not_be_read_is_told_from_a_damaged_one(
 # A folder that goes away
 
 
-def test_a_collection_that_vanishes_while_it_is_filled_is_not_begun_anew(pictures, tmp_path):
+def test_a_collection_that_disappears_during_indexing_is_not_created_again(pictures, tmp_path):
     """Moved away after the first commit, or before it, when the store would make the folder anew."""
     for moment in (0, 1):
         place, away = tmp_path / f"collection{moment}", tmp_path / f"away{moment}"
@@ -426,7 +424,7 @@ def test_a_collection_that_vanishes_while_it_is_filled_is_not_begun_anew(picture
         assert lookalike.index(pictures, place).added == 45 - kept
 
 
-def test_a_collection_that_vanishes_while_it_is_read_is_named(whole, pictures, query, tmp_path):
+def test_a_collection_that_disappears_during_reading_is_named(whole, pictures, query, tmp_path):
     path = shutil.copytree(whole, tmp_path / "collection")
     collection = Table.open(path)
     searched = lookalike.Collection(collection)
@@ -448,7 +446,7 @@ def test_a_collection_that_vanishes_while_it_is_read_is_named(whole, pictures, q
     assert not (tmp_path / "backup").exists()
 
 
-def test_a_picture_that_is_taken_in_part_is_not_there(whole, query, tmp_path):
+def test_an_interrupted_file_write_leaves_no_file(whole, query, tmp_path):
     """A disk may take the beginning of what it is given, and say nothing until it is given more."""
     for words in (
         f"dataset sample --to {tmp_path / 'drawn'}",

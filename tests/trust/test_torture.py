@@ -44,7 +44,7 @@ def world(request, tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_kill_loses_nothing_and_a_rerun_goes_on(world, name):
+def test_a_kill_loses_nothing_and_a_rerun_continues(world, name):
     chance = random.Random(name)
     known = world.undisturbed(BY_NAME[name])
     # Where the machine was quicker than before, it was over before the kill.
@@ -54,7 +54,7 @@ def test_a_kill_loses_nothing_and_a_rerun_goes_on(world, name):
     assert trial.findings == []
 
 
-def test_a_full_disk_is_told_and_loses_nothing(world):
+def test_a_full_disk_is_reported_and_loses_nothing(world):
     chance, action = random.Random(3), BY_NAME["metadata"]
     known = world.undisturbed(action)
     trials = [attempt(world, action, known, chance, "full disk") for _ in range(2)]
@@ -63,7 +63,7 @@ def test_a_full_disk_is_told_and_loses_nothing(world):
 
 
 @pytest.mark.parametrize("name", ["metadata", "map"])
-def test_on_a_full_disk_nothing_is_to_be_removed(world, name):
+def test_on_a_full_disk_nothing_needs_to_be_removed(world, name):
     world.begin(BY_NAME[name].start)
     command = f"ulimit -f 2; exec {shlex.join(world.command(BY_NAME[name]))}"
     done = subprocess.run(
@@ -101,7 +101,7 @@ def kinds(world, known, committed: int = 0) -> set[str]:
     return {finding.kind for finding in [*findings, *after_the_rerun(world.place, known.end)]}
 
 
-def test_nothing_is_found_where_nothing_is_wrong(world, known):
+def test_an_undisturbed_collection_has_no_findings(world, known):
     assert kinds(world, known, known.end.version) == set()
 
 
@@ -128,7 +128,7 @@ def turned(table):
         (lambda table, uri: table.update({"sha256": "NULL"}, f"uri = '{uri}'"), "wrong"),
     ],
 )
-def test_a_row_that_is_wrong_is_found(world, known, tamper, kind):
+def test_a_wrong_row_is_found(world, known, tamper, kind):
     tamper(lance.dataset(str(world.place / "collection" / "images.lance")), min(known.end.rows))
     assert kind in kinds(world, known)
 
@@ -156,5 +156,5 @@ def test_a_leftover_is_found(world, known, name):
     assert "leftover" in kinds(world, known)
 
 
-def test_a_commit_that_vanished_is_found(world, known):
+def test_a_lost_commit_is_found(world, known):
     assert kinds(world, known, known.end.version + 1) == {"lost"}
