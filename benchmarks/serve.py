@@ -95,7 +95,7 @@ def _by_rows(
     count, seed = arguments.requests, arguments.seed
     ids = Table.open(collection).vectors(Table.open(collection).space(None))[0]
     asked = np.random.default_rng(seed).choice(ids, count).tolist()
-    bodies = [json.dumps({"plus": [{"id": row}], "k": 10}) for row in asked]
+    bodies = [json.dumps({"positive": [{"id": row}], "k": 10}) for row in asked]
     warm = max(1, count // 10)
     _ask(address, [_row(body) for body in bodies[:warm]], _CLIENTS)
     before = server.memory_info().rss
@@ -198,7 +198,7 @@ def _row(body: str) -> bytes:
 
 def _picture(data: bytes, space: str) -> bytes:
     head = b'--part\r\nContent-Disposition: form-data; name="image"; filename="picture"\r\n\r\n'
-    query = json.dumps({"plus": [{"image": 0}], "space": space}).encode()
+    query = json.dumps({"positive": [{"image": 0}], "space": space}).encode()
     asked = b'\r\n--part\r\nContent-Disposition: form-data; name="query"\r\n\r\n' + query
     return _request("multipart/form-data; boundary=part", head + data + asked + b"\r\n--part--\r\n")
 

@@ -1,4 +1,4 @@
-"""A real server in a process of its own, and what tests ask of it."""
+"""A real server in its own process, and requests to it."""
 
 from __future__ import annotations
 
@@ -17,16 +17,18 @@ import httpx
 
 from command import COMMAND
 
-# The same server as the command's, with other bounds than it has options for.
-_BOUNDED = """
+# The same server as the command's, with settings for which the command has no options.
+_WITH_SETTINGS = """
 import json, sys
 from lookalike.server import serving
 from lookalike.server.app import make_app
 from lookalike.server.settings import ServerSettings
+
 settings = ServerSettings(**json.loads(sys.argv[2]))
-taken = serving.bind("127.0.0.1", 0)
-address = f"http://127.0.0.1:{taken.getsockname()[1]}/"
-serving.serve(make_app([sys.argv[1]], settings), taken, on_start=lambda: print("Serving at", address, flush=True))
+listening = serving.bind("127.0.0.1", 0)
+address = f"http://127.0.0.1:{listening.getsockname()[1]}/"
+app = make_app([sys.argv[1]], settings)
+serving.serve(app, listening, on_start=lambda: print("Serving at", address, flush=True))
 """
 
 
@@ -35,38 +37,42 @@ class Live:
 
     Attributes
     ----------
-    ended
-        Whether it was told to end.
+    stopped
+        Whether `stop` was called.
+    output
+        What the server printed while it started.
     address
-        What it printed, with the token if it has one.
+        The address that it printed, with the token if it has one.
     api
-        A client of its interface.
+        A client of the REST API.
     """
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process
-        self.ended, self.said = False, ""
+        self.stopped = False
+        self.output = ""
         for line in process.stdout:
-            self.said += line
-            if found := re.match(r"Serving at (\S+)", line):
-                self.address = found[1]
+            self.output += line
+            if match := re.match(r"Serving at (\S+)", line):
+                self.address = match[1]
                 break
         else:
-            raise AssertionError(f"the server did not start:\n{self.said}\n{process.stderr.read()}")
+            errors = process.stderr.read()
+            raise AssertionError(f"the server did not start:\n{self.output}\n{errors}")
         self.url = httpx.URL(self.address)
         self.api = httpx.Client(base_url=self.url.join("api/v1/"), timeout=60)
 
     @property
-    def place(self) -> tuple[str, int]:
+    def socket_address(self) -> tuple[str, int]:
         """The host and port to connect to."""
         return "127.0.0.1", self.url.port
 
-    def search(self, **question: object) -> httpx.Response:
-        return self.api.post("search", json=question)
+    def search(self, **query: object) -> httpx.Response:
+        return self.api.post("search", json=query)
 
     def stop(self, how: signal.Signals | None = signal.SIGTERM) -> tuple[int, str]:
-        """End it, or wait for its end if it was told to; return its exit status and what it said on standard error."""
-        self.ended = True
+        """Send a signal, if one is given, and wait; return the exit status and standard error."""
+        self.stopped = True
         if how is not None:
             self.process.send_signal(how)
         try:
@@ -86,8 +92,9 @@ def serving(*options: object) -> Iterator[Live]:
 
 @contextmanager
 def bounded(collection: Path, **settings: object) -> Iterator[Live]:
-    """Run a server of a collection with some of its settings' fields."""
-    with _running([sys.executable, "-c", _BOUNDED, str(collection), json.dumps(settings)]) as live:
+    """Run a server of a collection with fields of `ServerSettings`."""
+    command = [sys.executable, "-c", _WITH_SETTINGS, str(collection), json.dumps(settings)]
+    with _running(command) as live:
         yield live
 
 
@@ -101,7 +108,7 @@ def _running(command: list[str]) -> Iterator[Live]:
         try:
             live = Live(process)
             yield live
-            if not live.ended:
+            if not live.stopped:
                 assert process.poll() is None, f"the server ended:\n{process.stderr.read()}"
                 status, errors = live.stop()
                 assert (status, errors) == (0, ""), errors
@@ -110,8 +117,8 @@ def _running(command: list[str]) -> Iterator[Live]:
 
 
 def raw(live: Live, request: bytes, seconds: float = 20.0) -> bytes:
-    """Send bytes as they are, and return all that comes back until the connection ends."""
-    with socket.create_connection(live.place, seconds) as connection:
+    """Send bytes, and return everything received until the connection is closed."""
+    with socket.create_connection(live.socket_address, seconds) as connection:
         connection.sendall(request)
         parts = []
         try:
@@ -123,17 +130,16 @@ def raw(live: Live, request: bytes, seconds: float = 20.0) -> bytes:
 
 
 def get(live: Live, path: str, **headers: str) -> httpx.Response:
-    """Ask with headers of one's own; ``x_y`` stands for ``X-Y``."""
+    """Send a GET request with headers; ``x_y`` stands for ``X-Y``."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return httpx.get(live.url.join(path), headers=named)
 
 
-def problem(answer: httpx.Response, status: int) -> str:
-    """Check that an answer is a problem, and return what it says."""
-    assert (answer.status_code, answer.headers["content-type"]) == (
-        status,
-        "application/problem+json",
-    ), answer.text
-    told = answer.json()
-    assert told["status"] == status
-    return told["detail"]
+def problem(response: httpx.Response, status: int) -> str:
+    """Check that a response is a problem with a status, and return its detail."""
+    content_type = response.headers["content-type"]
+    expected = (status, "application/problem+json")
+    assert (response.status_code, content_type) == expected, response.text
+    body = response.json()
+    assert body["status"] == status
+    return body["detail"]

@@ -61,16 +61,24 @@ def test_collections_tell_what_there_is(server):
 
 
 def test_a_search_by_rows_is_the_librarys(server, collection):
-    answer = server.search(plus=[{"id": 3}], k=7)
+    answer = server.search(positive=[{"id": 3}], k=7)
     assert same(answer, lookalike.search(collection, RowQuery(3), k=7))
     told = answer.json()
     assert (told["collection"], told["space"], told["exact"], told["recall"]) == (
         "drawn", "efficientnet-lite0-int8", True, None,
     )  # fmt: skip
     assert [match["rank"] for match in told["matches"]] == [1, 2, 3, 4, 5, 6, 7]
-    plus, minus = [{"id": 3, "weight": 2}, {"id": 17}], [{"id": 30, "weight": 0.5}, {"id": 31}]
+    positive, negative = (
+        [{"id": 3, "weight": 2}, {"id": 17}],
+        [{"id": 30, "weight": 0.5}, {"id": 31}],
+    )
     answer = server.search(
-        plus=plus, minus=minus, space="pixels", where="label != 'cat'", not_self=True, k=9
+        positive=positive,
+        negative=negative,
+        space="pixels",
+        where="label != 'cat'",
+        exclude_self=True,
+        k=9,
     )
     expected = lookalike.search(
         collection,
@@ -89,9 +97,9 @@ def test_a_search_by_pictures_is_the_librarys(server, collection, query, sample)
     others = [query, sample / "cat" / "cat_0001.jpg", sample / "car" / "car_0001.jpg"]
     assert same(send(server, *others), lookalike.search(collection, others))
     question = {
-        "plus": [{"image": 2, "weight": 3}, {"id": 5}],
-        "minus": [{"image": 1}],
-        "not_self": True,
+        "positive": [{"image": 2, "weight": 3}, {"id": 5}],
+        "negative": [{"image": 1}],
+        "exclude_self": True,
         "k": 45,
     }
     expected = lookalike.search(
@@ -103,7 +111,7 @@ def test_a_search_by_pictures_is_the_librarys(server, collection, query, sample)
     )
     assert same(send(server, *others, **question), expected)
     assert same(
-        send(server, query, plus=[{"image": 0}], space="pixels"),
+        send(server, query, positive=[{"image": 0}], space="pixels"),
         lookalike.search(collection, query, space="pixels"),
     )
 
@@ -115,17 +123,17 @@ def test_an_upload_is_searched_by_later(server, collection, query):
     with Image.open(query) as image:
         assert kept.json() == {"upload": sha256, "width": image.width, "height": image.height}
     for space in ("efficientnet-lite0-int8", "pixels"):
-        answer = server.search(plus=[{"upload": sha256}], space=space)
+        answer = server.search(positive=[{"upload": sha256}], space=space)
         assert same(answer, lookalike.search(collection, query, space=space))
-    picture = server.api.get(f"uploads/{sha256}/picture", params={"size": 128})
+    picture = server.api.get(f"uploads/{sha256}/image", params={"size": 128})
     assert picture.headers["content-type"] == "image/jpeg"
     assert max(Image.open(io.BytesIO(picture.content)).size) <= 128
-    assert server.api.get(f"uploads/{'0' * 64}/picture").status_code == 404
-    assert server.search(plus=[{"upload": "0" * 64}]).status_code == 404
+    assert server.api.get(f"uploads/{'0' * 64}/image").status_code == 404
+    assert server.search(positive=[{"upload": "0" * 64}]).status_code == 404
 
 
 def test_distances_to_all(server, collection):
-    told = server.api.post("distances", json={"plus": [{"id": 3}]}).json()
+    told = server.api.post("distances", json={"positive": [{"id": 3}]}).json()
     matches = lookalike.search(collection, RowQuery(3), k=45)
     found = dict(zip(told["ids"], told["distances"], strict=True))
     assert list(found) == sorted(found)
@@ -215,15 +223,15 @@ def test_an_original_is_the_file_and_any_range_of_it(server):
 @pytest.mark.parametrize(
     ("question", "status", "detail"),
     [
-        ({"plus": [{"id": 3}], "space": "nope"}, 404, "has no Space 'nope'; it has efficientnet-lite0-int8, pixels"),
-        ({"plus": [{"id": 3}], "collection": "nope"}, 404, "no collection 'nope'; it has drawn"),
-        ({"plus": [{"id": 3}], "where": "labl = 'cat'"}, 422, "Did you mean label?"),
-        ({"plus": [{"id": 999}]}, 404, "has no row 999"),
-        ({"plus": []}, 422, "plus is empty"),
-        ({"plus": [{"image": 0}]}, 422, "refers to image 0, but the form has 0"),
-        ({"plus": [{"id": 3}], "minus": [{"id": 3}]}, 422, "cancel the positive ones"),
-        ({"plus": [{"id": 3}], "k": 0}, 422, "k"),
-        ({"plus": [{"id": 3}], "kk": 1}, 422, "kk"),
+        ({"positive": [{"id": 3}], "space": "nope"}, 404, "has no Space 'nope'; it has efficientnet-lite0-int8, pixels"),
+        ({"positive": [{"id": 3}], "collection": "nope"}, 404, "no collection 'nope'; it has drawn"),
+        ({"positive": [{"id": 3}], "where": "labl = 'cat'"}, 422, "Did you mean label?"),
+        ({"positive": [{"id": 999}]}, 404, "has no row 999"),
+        ({"positive": []}, 422, "positive is empty"),
+        ({"positive": [{"image": 0}]}, 422, "refers to image 0, but the form has 0"),
+        ({"positive": [{"id": 3}], "negative": [{"id": 3}]}, 422, "cancel the positive ones"),
+        ({"positive": [{"id": 3}], "k": 0}, 422, "k"),
+        ({"positive": [{"id": 3}], "kk": 1}, 422, "kk"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_told_as_a_problem(server, question, status, detail):
@@ -240,7 +248,7 @@ def test_what_is_wrong_is_told_as_a_problem(server, question, status, detail):
 
 def test_a_filter_that_cannot_be_used_is_named_as_what_is_wrong(server):
     for answer in (
-        server.search(plus=[{"id": 3}], where="labl = 'cat'"),
+        server.search(positive=[{"id": 3}], where="labl = 'cat'"),
         server.api.get("rows", params={"where": "labl = 'cat'"}),
     ):
         told = answer.json()
@@ -272,7 +280,7 @@ def test_several_collections_have_names_of_their_own(tmp_path, sample):
             == "car"
         )
         assert (
-            live.search(plus=[{"id": 0}], collection="other").json()["matches"][0]["label"]
+            live.search(positive=[{"id": 0}], collection="other").json()["matches"][0]["label"]
             == "butterfly"
         )
 
@@ -286,8 +294,8 @@ def test_the_page_and_its_files(server):
 
 def test_what_is_counted(server):
     before = httpx.get(server.url.join("metrics")).text
-    server.search(plus=[{"id": 3}])
-    server.search(plus=[{"id": 999}])
+    server.search(positive=[{"id": 3}])
+    server.search(positive=[{"id": 999}])
     after = httpx.get(server.url.join("metrics")).text
 
     def count(text, status):

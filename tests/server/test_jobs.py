@@ -1,125 +1,138 @@
-"""Jobs: what they do is what the command does, told as it goes."""
+"""Jobs do what the library does, report their progress, and can be cancelled."""
 
 from __future__ import annotations
 
 import json
 import time
+from typing import Literal
 
 import pytest
+from fastapi import APIRouter
+from starlette.testclient import TestClient
 
 import lookalike
 from live import serving
 from lookalike.evaluation.evaluate import evaluate
 from lookalike.projection.map import make_map
+from lookalike.server.app import make_app
+from lookalike.server.jobs.builtin import BUILTIN_JOBS
+from lookalike.server.schemas import JobBody
 from lookalike.store.table import Table
 
 
 @pytest.fixture
 def own(sample, tmp_path):
-    """A collection of four labels in pixel space, to be changed."""
+    """A collection of four labels in pixel space, which a test may change."""
     folders = [sample / label for label in ("cat", "car", "butterfly", "teapot")]
     lookalike.index(folders, tmp_path / "own", models=["pixels"])
     return tmp_path / "own"
 
 
 def events(live, job: str) -> list[tuple[str, dict]]:
-    """Return a job's events until its last."""
+    """Return all events of a job: their names and the job at that time."""
     with live.api.stream("GET", f"jobs/{job}/events") as stream:
         assert stream.headers["content-type"].startswith("text/event-stream")
         text = "".join(stream.iter_text())
-    parts = [part.split("\n") for part in text.split("\n\n") if part.startswith("event")]
-    return [
-        (name.removeprefix("event: "), json.loads(data.removeprefix("data: ")))
-        for name, data in parts
-    ]
+    parsed = []
+    for part in text.split("\n\n"):
+        if part.startswith("event"):
+            name, data = part.split("\n")
+            fields = json.loads(data.removeprefix("data: "))
+            parsed.append((name.removeprefix("event: "), fields))
+    return parsed
 
 
-def begin(live, **asked) -> dict:
-    answer = live.api.post("jobs", json=asked)
-    assert answer.status_code == 202, answer.text
-    assert answer.headers["location"] == f"/api/v1/jobs/{answer.json()['id']}"
-    return answer.json()
+def begin(live, **body) -> dict:
+    response = live.api.post("jobs", json=body)
+    assert response.status_code == 202, response.text
+    job = response.json()
+    assert response.headers["location"] == f"/api/v1/jobs/{job['id']}"
+    return job
 
 
-def test_an_evaluation_is_told_as_it_goes_and_kept(own):
+def test_an_evaluation_reports_progress_and_keeps_its_result(own):
     with serving("-c", own) as live:
         assert live.api.get("evaluation").status_code == 404
         job = begin(live, kind="evaluate", spaces=["pixels"])
-        told = events(live, job["id"])
-        assert told[-1][0] == "done"
-        assert {name for name, _ in told[:-1]} <= {"progress"}
-        assert (told[-1][1]["done"], told[-1][1]["total"]) == (20, 20)
+        *progress, (name, last) = events(live, job["id"])
+        assert name == "done"
+        assert {name for name, _ in progress} <= {"progress"}
+        assert (last["done"], last["total"]) == (20, 20)
         expected = json.loads(json.dumps(evaluate(Table.open(own), spaces=["pixels"]).to_dict()))
-        assert live.api.get("evaluation").json() == told[-1][1]["result"] == expected
-        assert [one["id"] for one in live.api.get("jobs").json()["jobs"]] == [job["id"]]
+        assert live.api.get("evaluation").json() == last["result"] == expected
+        assert [job["id"] for job in live.api.get("jobs").json()["jobs"]] == [job["id"]]
 
 
-def test_a_map_is_the_librarys_and_places_what_is_asked(own, query):
+def test_a_map_is_the_librarys_and_places_queries(own, query):
     with serving("-c", own) as live:
-        none = live.api.get("map", params={"method": "pca"})
-        assert (none.status_code, none.json()["title"]) == (404, "Map not found")
+        missing = live.api.get("map", params={"method": "pca"})
+        assert (missing.status_code, missing.json()["title"]) == (404, "Map not found")
         job = begin(live, kind="map", method="pca")
         assert events(live, job["id"])[-1][0] == "done"
-        told = live.api.get("map", params={"method": "pca"}).json()
-        plane = make_map(Table.open(own), method="pca")
-        assert told["ids"] == plane.ids.tolist()
-        places = plane.unit_square().round(5)
-        assert [told["x"], told["y"]] == [places[:, 0].tolist(), places[:, 1].tolist()]
+
+        served = live.api.get("map", params={"method": "pca"}).json()
+        made = make_map(Table.open(own), method="pca")
+        assert served["ids"] == made.ids.tolist()
+        positions = made.unit_square().round(5)
+        assert served["x"] == positions[:, 0].tolist()
+        assert served["y"] == positions[:, 1].tolist()
         rows = live.api.get("rows").json()["rows"]
-        assert [told["labels"][index] for index in told["label"]] == [row["label"] for row in rows]
-        assert told["facts"]["fidelity"] == plane.fidelity
-        # The map is linear: a row's vector, placed as if it were new, lies where the row does.
+        labels = [served["labels"][index] for index in served["label"]]
+        assert labels == [row["label"] for row in rows]
+        assert served["facts"]["fidelity"] == made.fidelity
+
+        # The map is linear: the vector of a row, placed like a new one, has the row's position.
         for at in (0, 7):
-            question = {"plus": [{"id": told["ids"][at]}], "method": "pca"}
-            place = live.api.post("map/place", json=question).json()
-            assert place["x"] == pytest.approx(told["x"][at], abs=0.01)
-            assert place["y"] == pytest.approx(told["y"][at], abs=0.01)
+            body = {"positive": [{"id": served["ids"][at]}], "method": "pca"}
+            point = live.api.post("map/place", json=body).json()
+            assert point["x"] == pytest.approx(served["x"][at], abs=0.01)
+            assert point["y"] == pytest.approx(served["y"][at], abs=0.01)
         files = {"image": query.read_bytes()}
-        place = live.api.post(
-            "map/place", files=files, data={"query": '{"plus": [{"image": 0}], "method": "pca"}'}
-        )
+        data = {"query": '{"positive": [{"image": 0}], "method": "pca"}'}
+        point = live.api.post("map/place", files=files, data=data).json()
         at = [row["uri"] for row in rows].index(str(query))
-        assert place.json()["x"] == pytest.approx(told["x"][at], abs=0.01)
+        assert point["x"] == pytest.approx(served["x"][at], abs=0.01)
 
 
-def test_a_root_is_indexed_and_searched_at_once(own, sample):
+def test_a_root_is_indexed_and_searchable_at_once(own, sample):
     with serving("-c", own, "--root", sample / "car", "--root", sample / "cat") as live:
         assert live.api.get("roots").json()["roots"] == [
             {"root": 0, "path": str(sample / "car")},
             {"root": 1, "path": str(sample / "cat")},
         ]
         job = begin(live, kind="index", root=1)
-        done = events(live, job["id"])[-1][1]
-        assert (done["result"]["added"], done["result"]["unchanged"]) == (0, 5)
+        result = events(live, job["id"])[-1][1]["result"]
+        assert (result["added"], result["unchanged"]) == (0, 5)
         missing = live.api.post("jobs", json={"kind": "index", "root": 2})
         assert (missing.status_code, missing.json()["title"]) == (404, "Root not found")
 
 
-def test_what_fails_says_why_and_the_next_job_is_done(own, tmp_path):
+def test_a_failed_job_says_why_and_the_next_one_runs(own, tmp_path):
     (tmp_path / "empty").mkdir()
     with serving("-c", own, "--root", tmp_path / "empty") as live:
-        name, told = events(live, begin(live, kind="index", root=0)["id"])[-1]
-        assert (name, told["state"]) == ("failed", "failed")
-        assert "There are no images under" in told["error"]
+        name, job = events(live, begin(live, kind="index", root=0)["id"])[-1]
+        assert (name, job["state"]) == ("failed", "failed")
+        assert "There are no images under" in job["error"]
         assert events(live, begin(live, kind="map", method="pca")["id"])[-1][0] == "done"
 
 
-def test_a_job_is_called_off(own, sample, tmp_path):
-    """Of three jobs the first runs, and the others wait: one that waits ends at once, one that runs soon."""
+def test_jobs_can_be_cancelled(own, sample):
+    """A waiting job is cancelled at once, a running one soon."""
     with serving("-c", own, "--root", sample) as live:
         running = begin(live, kind="index", root=0)
         waiting = begin(live, kind="map")
-        assert begin(live, kind="map")["id"] == waiting["id"], "the same was begun twice"
+        assert begin(live, kind="map")["id"] == waiting["id"], "an equal job was started twice"
         assert live.api.delete(f"jobs/{waiting['id']}").json()["state"] == "cancelled"
+
         live.api.delete(f"jobs/{running['id']}")
-        name, told = events(live, running["id"])[-1]
-        assert told["state"] in {"cancelled", "done"}
-        assert name == ("done" if told["state"] == "done" else "failed")
+        name, job = events(live, running["id"])[-1]
+        assert job["state"] in {"cancelled", "done"}
+        assert name == ("done" if job["state"] == "done" else "failed")
         assert live.api.get("rows", params={"limit": 1}).json()["total"] >= 20
         assert live.api.delete("jobs/none").status_code == 404
 
 
-def test_a_running_job_does_not_hold_up_the_end(own, sample):
+def test_a_running_job_does_not_delay_shutdown(own):
     with serving("-c", own) as live:
         begin(live, kind="map")
         job = begin(live, kind="evaluate")["id"]
@@ -132,3 +145,59 @@ def test_a_running_job_does_not_hold_up_the_end(own, sample):
                 pass
         assert live.stop(None) == (0, "")
         assert time.monotonic() - start < 15
+
+
+count_router = APIRouter()
+
+
+@count_router.get("/counting")
+async def get_counting() -> dict:
+    return {"possible": True}
+
+
+class CountBody(JobBody):
+    kind: Literal["count"]
+    upto: int
+
+
+class CountJob:
+    """Counts: a kind of job that is defined by this class alone."""
+
+    body = CountBody
+    router = count_router
+
+    def prepare(self, state, body):
+        state.registry.view(body.collection)
+
+        def work(job):
+            job.total = body.upto
+            for _ in range(body.upto):
+                job.advance(1)
+            return {"counted": body.upto}
+
+        return work
+
+
+def test_a_new_kind_of_job_needs_one_class_and_its_registration(own):
+    app = make_app([str(own)], job_kinds=[*BUILTIN_JOBS, CountJob()])
+    with TestClient(app, base_url="http://localhost/api/v1/") as client:
+        job = client.post("jobs", json={"kind": "count", "upto": 3}).json()
+        with client.stream("GET", f"jobs/{job['id']}/events") as stream:
+            last = "".join(stream.iter_text()).strip().split("\n\n")[-1]
+        event, data = last.split("\n")
+        assert event == "event: done"
+        fields = json.loads(data.removeprefix("data: "))
+        assert (fields["kind"], fields["asked"]) == ("count", {"upto": 3})
+        assert (fields["done"], fields["total"]) == (3, 3)
+        assert fields["result"] == {"counted": 3}
+
+        # The body is validated, the route is served, and both are described.
+        invalid = client.post("jobs", json={"kind": "count", "upto": "three"})
+        assert invalid.status_code == 422
+        assert "upto" in invalid.json()["detail"]
+        assert client.get("counting").json() == {"possible": True}
+        description = client.get("openapi.json").json()
+        assert "/api/v1/counting" in description["paths"]
+        assert "CountBody" in description["components"]["schemas"]
+        kinds = description["components"]["schemas"]["JobRequest"]["discriminator"]["mapping"]
+        assert set(kinds) == {"count", "evaluate", "index", "map"}

@@ -45,7 +45,7 @@ def total(live) -> int | None:
 
 def test_it_says_how_much_it_serves_and_where(server):
     assert re.search(
-        r"^45 images, ready in \d+\.\d s\. Press Ctrl-C to stop\.$", server.said, re.MULTILINE
+        r"^45 images, ready in \d+\.\d s\. Press Ctrl-C to stop\.$", server.output, re.MULTILINE
     )
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+/", server.address)
 
@@ -92,11 +92,11 @@ def test_a_request_in_flight_is_finished(own, sample):
         "POST /api/v1/search HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\n"
         f"Content-Length: {len(body)}\r\n\r\n"
     ).encode()
-    with serving("-c", own) as live, socket.create_connection(live.place) as connection:
+    with serving("-c", own) as live, socket.create_connection(live.socket_address) as connection:
         connection.sendall(head + body[:100])
         until(lambda: total(live) == 5)
         live.process.terminate()
-        until(lambda: _refuses(live.place))
+        until(lambda: _refuses(live.socket_address))
         connection.sendall(body[100:])
         answer = b"".join(iter(lambda: connection.recv(65536), b""))
         assert answer.startswith(b"HTTP/1.1 200")
@@ -135,7 +135,7 @@ def test_what_another_process_indexes_is_found_without_a_restart(own, sample):
         run("index", sample / "car", "-c", own)
         until(lambda: total(live) == 10)
         row = live.api.get("rows", params={"where": "label = 'car'"}).json()["rows"][0]["id"]
-        found = live.search(plus=[{"id": row}], k=1).json()["matches"][0]
+        found = live.search(positive=[{"id": row}], k=1).json()["matches"][0]
         assert (found["id"], found["label"], found["distance"]) == (row, "car", 0)
         assert live.api.get("collections").json()["collections"][0]["version"] > before
         run("remove", sample / "cat", "-c", own)
@@ -149,7 +149,7 @@ def test_answers_never_mix_two_versions(own, sample, tmp_path):
     def ask(live) -> None:
         with httpx.Client(base_url=live.api.base_url) as api:
             while not stop.is_set():
-                answer = api.post("search", json={"plus": [{"id": 0}], "k": 1000})
+                answer = api.post("search", json={"positive": [{"id": 0}], "k": 1000})
                 if answer.status_code != 200:
                     wrong.append(answer.text)
                     continue
@@ -176,7 +176,7 @@ def test_a_collection_that_vanishes_is_a_problem_until_it_is_back(own, tmp_path)
     with serving("-c", own) as live:
         own.rename(tmp_path / "elsewhere")
         until(lambda: live.api.get("rows").status_code == 503)
-        told = live.search(plus=[{"id": 0}])
+        told = live.search(positive=[{"id": 0}])
         assert (told.status_code, told.headers["retry-after"]) == (503, "5")
         assert "cannot be read now" in told.json()["detail"]
         assert live.api.get("health").status_code == 200
@@ -192,4 +192,4 @@ def test_a_collection_that_is_made_anew_in_its_place_is_read_anew(own, sample):
         shutil.rmtree(own)
         lookalike.index([sample / "car", sample / "cat"], own, models=["pixels"])
         until(lambda: total(live) == 10)
-        assert live.search(plus=[{"id": 0}], k=10).status_code == 200
+        assert live.search(positive=[{"id": 0}], k=10).status_code == 200

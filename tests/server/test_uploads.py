@@ -184,8 +184,8 @@ def test_no_more_than_one_picture_is_held_at_its_full_size(collection):
     ("path", "question", "files", "together"),
     [
         ("search", None, 1, True),
-        ("search", {"plus": [{"image": 0}], "minus": [{"id": 3}], "k": 3}, 1, True),
-        ("search", {"plus": [{"image": 0}], "where": "width > 10"}, 1, False),
+        ("search", {"positive": [{"image": 0}], "negative": [{"id": 3}], "k": 3}, 1, True),
+        ("search", {"positive": [{"image": 0}], "where": "width > 10"}, 1, False),
         ("search", None, 2, False),
         ("distances", None, 1, False),
     ],

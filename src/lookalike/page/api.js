@@ -79,7 +79,7 @@ export function upload(file) {
 /** A row's small picture; with its content named, the browser may keep it for good. */
 export const thumbnail = (collection, id, size, content) => address(`rows/${id}/thumbnail`, { collection, size, content });
 export const original = (collection, id) => address(`rows/${id}/original`, { collection });
-export const uploadPicture = (sha, size) => address(`uploads/${sha}/picture`, { size });
+export const uploadPicture = (sha, size) => address(`uploads/${sha}/image`, { size });
 
 /** Start a piece of work and follow it to its end; `report(done, total)` hears how far it is. */
 export async function work(request, report, signal) {

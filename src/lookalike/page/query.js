@@ -21,7 +21,7 @@ export function question(state, space) {
   return {
     collection: collection(state.collection).name, space, k: state.k, where: filter(state),
     // A picture of the collection is no answer to itself; that an upload is in it is worth seeing.
-    not_self: !uploaded, plus: state.plus, minus: state.minus,
+    exclude_self: !uploaded, positive: state.plus, negative: state.minus,
   };
 }
 
@@ -64,9 +64,9 @@ export function answersTo(state, signal) {
 
 /** Search by files at once; the state to go to is returned, and its first answer kept for when one is there. */
 export async function answerFiles(files, state, signal) {
-  const [space] = spaces(state), asked = { ...question({ ...state, plus: [], minus: [] }, space), not_self: false };
-  const plus = files.map((_, image) => ({ image }));
-  const answer = await api.searchBy(files, { ...asked, plus }, signal);
+  const [space] = spaces(state), asked = { ...question({ ...state, plus: [], minus: [] }, space), exclude_self: false };
+  const positive = files.map((_, image) => ({ image }));
+  const answer = await api.searchBy(files, { ...asked, positive }, signal);
   answer.uploads.forEach((sha, index) => remember(sha, files[index]));
   const arrived = { ...state, plus: answer.uploads.map((upload) => ({ upload })), minus: [] };
   keep(question(arrived, space), answer);

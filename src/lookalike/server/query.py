@@ -106,12 +106,12 @@ async def run_query(
     searcher = view.searcher(body.space)
 
     def resolve_and_use(uploads: list[Upload]) -> QueryResult:
-        positive = _resolve(state, view, body.plus, uploads)
-        negative = _resolve(state, view, body.minus, uploads)
+        positive = _resolve(state, view, body.positive, uploads)
+        negative = _resolve(state, view, body.negative, uploads)
         return use(ResolvedQuery(view, searcher, positive, negative, uploads))
 
-    if not body.plus:
-        detail = "The query has no positive example: plus is empty. Add at least one."
+    if not body.positive:
+        detail = "The query has no positive example: positive is empty. Add at least one."
         raise Problem(422, "Empty query", detail)
     if not heavy and not images and _is_embedded(state, body, searcher):
         return await state.read_pool.run(resolve_and_use, [])
@@ -142,7 +142,7 @@ def search_response(query: ResolvedQuery, body: SearchBody, start: float) -> dic
             query.negative,
             k=body.k,
             where=body.where,
-            exclude_self=body.not_self,
+            exclude_self=body.exclude_self,
             exact=body.exact,
         )
     )
@@ -171,7 +171,7 @@ def row_not_found(view: CollectionView, row_id: int) -> Problem:
 
 def _is_embedded(state: ServerState, body: QueryBody, searcher: Searcher) -> bool:
     """Return whether the vectors of all examples are in memory or in the collection."""
-    for example in (*body.plus, *body.minus):
+    for example in (*body.positive, *body.negative):
         if isinstance(example, UploadExample):
             upload = state.uploads.find(example.upload)
             if not state.uploads.is_embedded(upload, searcher):

@@ -69,7 +69,7 @@ async def read_query(request: Request, schema: type[AnyQuery]) -> tuple[AnyQuery
     if query is not None:
         return _validate(query, schema.model_validate_json), images
     examples = [{"image": index} for index in range(len(images))]
-    return schema.model_validate({"plus": examples}), images
+    return schema.model_validate({"positive": examples}), images
 
 
 async def _read_form(

@@ -124,10 +124,12 @@ class QueryBody(_RequestModel):
     space: Annotated[
         str | None, Field(description="The Space to search in; the first by default.")
     ] = None
-    plus: Annotated[
+    positive: Annotated[
         _Examples, Field(description="Matches resemble the weighted mean of these.")
     ] = []
-    minus: Annotated[_Examples, Field(description="The weighted mean of these is subtracted.")] = []
+    negative: Annotated[
+        _Examples, Field(description="The weighted mean of these is subtracted.")
+    ] = []
 
 
 class SearchBody(QueryBody):
@@ -136,7 +138,7 @@ class SearchBody(QueryBody):
     model_config = ConfigDict(
         strict=True,
         extra="forbid",
-        json_schema_extra={"examples": [{"plus": [{"id": 0}], "k": 5, "not_self": True}]},
+        json_schema_extra={"examples": [{"positive": [{"id": 0}], "k": 5, "exclude_self": True}]},
     )
 
     k: Annotated[int, Field(ge=1, le=1000, description="The number of matches.")] = 10
@@ -150,7 +152,7 @@ class SearchBody(QueryBody):
     exact: Annotated[
         bool, Field(description="Compare every image even if the Space has an index.")
     ] = False
-    not_self: Annotated[
+    exclude_self: Annotated[
         bool,
         Field(
             description="Leave out the rows of the query, and rows with the content of its images."

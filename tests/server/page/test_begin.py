@@ -35,7 +35,7 @@ def test_a_file_is_chosen_shown_and_answered(page, query, server):
     assert "multipart/form-data" in asked.value.headers["content-type"]
     found = tiles(page)
     sha = uploads(page)[0]
-    told = server.search(plus=[{"upload": sha}], k=200).json()
+    told = server.search(positive=[{"upload": sha}], k=200).json()
     assert found == [match["id"] for match in told["matches"]][: len(found)]
     assert page.inner_text("#query-name") == query.name
     assert page.locator("#examples img").get_attribute("src").startswith("blob:")
@@ -69,7 +69,7 @@ def test_several_pictures_are_searched_by_together(page, sample, server):
     files = [sample / "cat" / "cat_0001.jpg", sample / "car" / "car_0001.jpg"]
     page.set_input_files("#file", files)
     found = tiles(page)
-    told = server.search(plus=[{"upload": sha} for sha in uploads(page)], k=200).json()
+    told = server.search(positive=[{"upload": sha} for sha in uploads(page)], k=200).json()
     assert found == [match["id"] for match in told["matches"]][: len(found)]
     assert page.inner_text("#query-name") == "2 pictures together"
 

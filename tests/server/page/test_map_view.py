@@ -172,11 +172,11 @@ def test_labels_are_hidden_and_shown(map_page):
 def test_the_query_has_its_place_and_its_distances_their_colours(map_page, mapped):
     page = map_page("#map?plus=3")
     until(page, "plane.query")
-    place = mapped.api.post("map/place", json={"plus": [{"id": 3}]}).json()
+    place = mapped.api.post("map/place", json={"positive": [{"id": 3}]}).json()
     assert page.evaluate("[plane.query.x, plane.query.y]") == [place["x"], place["y"]]
     page.get_by_role("button", name="Distance to the query").click()
     until(page, "plane.far")
-    told = mapped.api.post("distances", json={"plus": [{"id": 3}]}).json()
+    told = mapped.api.post("distances", json={"positive": [{"id": 3}]}).json()
     near = told["ids"][int(np.argmin(told["distances"]))]
     assert page.evaluate("plane.points.ids[plane.far.near[0]]") == near
     assert page.locator(".ramp").inner_text().split()[0] == f"{min(told['distances']):.2f}"

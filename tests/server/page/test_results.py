@@ -21,12 +21,13 @@ def ids(answer: httpx.Response) -> list[int]:
 
 def test_a_click_searches_by_what_is_clicked_and_one_can_go_back(results, server):
     first = tiles(results)
-    assert first == ids(server.search(plus=[{"id": 3}], k=200, not_self=True))[: len(first)]
+    assert first == ids(server.search(positive=[{"id": 3}], k=200, exclude_self=True))[: len(first)]
     results.locator(f".tile[data-id='{first[2]}'] .open").click()
     until(results, f"location.hash.includes('plus={first[2]}')")
     second = tiles(results)
     assert (
-        second == ids(server.search(plus=[{"id": first[2]}], k=200, not_self=True))[: len(second)]
+        second
+        == ids(server.search(positive=[{"id": first[2]}], k=200, exclude_self=True))[: len(second)]
     )
     assert results.locator("#trail li").count() == 2
     results.get_by_role("button", name="Back", exact=True).click()
@@ -51,7 +52,7 @@ def test_the_address_alone_says_what_is_shown(results, open_page):
 
 
 def test_pointing_tells_label_distance_and_size(results, server):
-    nearest = server.search(plus=[{"id": 3}], k=1, not_self=True).json()["matches"][0]
+    nearest = server.search(positive=[{"id": 3}], k=1, exclude_self=True).json()["matches"][0]
     tile = results.locator(".tile").first
     tile.hover()
     told = f"{nearest['distance']:.3f}"
@@ -80,7 +81,7 @@ def test_labels_filter(results, server):
     until(results, "location.hash.includes('label=car')")
     until(results, "document.querySelectorAll('#answers .tile').length === 5")
     assert set(tiles(results)) == set(
-        ids(server.search(plus=[{"id": 3}], k=200, where="label = 'car'", not_self=True))
+        ids(server.search(positive=[{"id": 3}], k=200, where="label = 'car'", exclude_self=True))
     )
     results.locator(".chip", has_text="cat").first.click()
     until(results, "document.querySelectorAll('#answers .tile').length >= 9")
@@ -109,8 +110,8 @@ def test_an_expression_filters_and_its_mistakes_are_shown_beside_it(results):
 def test_two_spaces_side_by_side_show_what_they_share(results, server):
     results.keyboard.press("v")
     until(results, "document.querySelectorAll('.answer .tile').length > 20")
-    pixels = ids(server.search(plus=[{"id": 3}], space="pixels", k=200, not_self=True))
-    feature = ids(server.search(plus=[{"id": 3}], k=200, not_self=True))
+    pixels = ids(server.search(positive=[{"id": 3}], space="pixels", k=200, exclude_self=True))
+    feature = ids(server.search(positive=[{"id": 3}], k=200, exclude_self=True))
     left, right = (tiles(results, f".answer:nth-child({side})") for side in (1, 2))
     assert (left, right) == (feature[: len(left)], pixels[: len(right)])
     first = results.locator(".answer:nth-child(1) .tile").first
@@ -133,9 +134,14 @@ def test_examples_are_gathered_for_and_against_and_searched_together(results, se
     assert results.locator("#tray .plus img").count() == 2
     results.get_by_role("button", name="Search together").click()
     until(results, f"location.hash.includes('minus={first[5]}')")
-    plus, minus = [{"id": 3}, {"id": first[1]}], [{"id": first[5]}]
+    positive, negative = [{"id": 3}, {"id": first[1]}], [{"id": first[5]}]
     found = tiles(results)
-    assert found == ids(server.search(plus=plus, minus=minus, k=200, not_self=True))[: len(found)]
+    assert (
+        found
+        == ids(server.search(positive=positive, negative=negative, k=200, exclude_self=True))[
+            : len(found)
+        ]
+    )
     assert results.inner_text("#query-name") == "Like 2, unlike 1"
     results.locator(".example.minus").hover()
     results.locator(".example.minus button[aria-label='Search without this picture']").click()
@@ -183,7 +189,7 @@ def test_a_part_of_the_query_is_cut_out_and_searched_by(results, server):
     tiles(results)
     sha = results.url.partition("plus=")[2][:64]
     row = server.api.get("rows/3").json()
-    sent = Image.open(io.BytesIO(server.api.get(f"uploads/{sha}/picture?size=512").content))
+    sent = Image.open(io.BytesIO(server.api.get(f"uploads/{sha}/image?size=512").content))
     assert sent.size == (
         pytest.approx(row["width"] / 2, abs=2),
         pytest.approx(row["height"] / 2, abs=2),

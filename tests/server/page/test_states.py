@@ -33,14 +33,14 @@ def test_a_picture_that_the_server_forgot_is_sent_again_if_it_is_still_here(
 ):
     pictures = sorted((sample / "cat").iterdir())[:3]
     memory = max(file.stat().st_size for file in pictures) + 5000
-    with bounded(collection, uploads=memory) as live:
+    with bounded(collection, upload_cache_bytes=memory) as live:
         page = open_page(live=live)
         for file in pictures:
             page.set_input_files("#file", file)
             until(page, f"document.querySelector('#query-name').textContent === '{file.name}'")
             tiles(page)
         first = hashlib.sha256(pictures[0].read_bytes()).hexdigest()
-        assert live.search(plus=[{"upload": first}]).status_code == 404
+        assert live.search(positive=[{"upload": first}]).status_code == 404
         page.evaluate(f"location.hash = '#search?space=pixels&plus={first}'")
         until(
             page,

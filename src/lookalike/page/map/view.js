@@ -96,8 +96,8 @@ function build(data, state, acts) {
 // ---- the query on the map -----------------------------------------------------------------------------------------
 
 const asked = (state, space) => {
-  const { collection: name, plus, minus } = question(state, space);
-  return { collection: name, space, plus, minus };
+  const { collection: name, positive, negative } = question(state, space);
+  return { collection: name, space, positive, negative };
 };
 
 async function drawQuery(state, signal) {

@@ -22,7 +22,9 @@ class MapBody(JobBody):
     method: Annotated[
         Literal["tsne", "pca", "umap"], Field(description="The projection method.")
     ] = "tsne"
-    fresh: Annotated[bool, Field(description="Make the map even if it is stored already.")] = False
+    rebuild: Annotated[bool, Field(description="Make the map even if it is stored already.")] = (
+        False
+    )
 
 
 class MapJob:
@@ -38,7 +40,7 @@ class MapJob:
 
         def work(_: Job) -> dict[str, Any]:
             table = collection.view().table
-            made = make_map(table, space=space, method=body.method, fresh=body.fresh)
+            made = make_map(table, space=space, method=body.method, fresh=body.rebuild)
             return {"space": space, "method": body.method, "summary": made.summary}
 
         return work

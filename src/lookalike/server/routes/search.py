@@ -90,7 +90,7 @@ async def post_upload(request: Request) -> Response:
 
 
 @search_router.get(
-    "/uploads/{sha256}/picture",
+    "/uploads/{sha256}/image",
     response_class=Response,
     responses={
         200: file_response("image/jpeg", description="A thumbnail of the image."),
