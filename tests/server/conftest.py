@@ -1,4 +1,4 @@
-"""A collection of the drawn sample, and a server of it for every test that only asks."""
+"""A collection of the drawn sample, and a server of it for the tests that change nothing."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from live import serving
 
 @pytest.fixture(scope="session")
 def collection(sample, tmp_path_factory):
-    """The drawn sample in feature space and in pixel space, 45 pictures of nine labels. For reading only."""
+    """The drawn sample in two Spaces: 45 images of nine labels. Read-only."""
     path = tmp_path_factory.mktemp("served") / "drawn"
-    facts = path.parent / "facts.csv"
-    facts.write_text(f"uri,rating\n{sample / 'cat' / 'cat_0001.jpg'},4.5\n")
-    lookalike.index(sample, path, models=["efficientnet-lite0-int8", "pixels"], metadata=facts)
+    metadata = path.parent / "metadata.csv"
+    metadata.write_text(f"uri,rating\n{sample / 'cat' / 'cat_0001.jpg'},4.5\n")
+    models = ["efficientnet-lite0-int8", "pixels"]
+    lookalike.index(sample, path, models=models, metadata=metadata)
     return path
 
 
 @pytest.fixture(scope="session")
 def server(collection, sample):
-    """A server of that collection; a folder of it may be indexed. For reading only."""
+    """A server of that collection, with one root. Read-only."""
     with serving("-c", collection, "--root", sample / "cat") as live:
         yield live
 
