@@ -37,7 +37,8 @@ __all__ = [
 
 __version__ = "0.1.0"
 
-# Looked up when first used: `import lookalike` must load neither the store nor the inference runtime.
+# Looked up when first used: `import lookalike` must load neither the store nor the inference
+# runtime.
 _HOMES = {
     "Collection": "lookalike.collection",
     "LookalikeError": "lookalike.errors",

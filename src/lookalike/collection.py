@@ -1,4 +1,4 @@
-"""The public object: one collection of images that is indexed, searched, evaluated, mapped and maintained."""
+"""The public object: a collection that is indexed, searched, evaluated and maintained."""
 
 # Each method imports the package that does its work: opening and searching a collection must load
 # neither the evaluation nor the map, and `import lookalike.collection` none of them.
@@ -47,7 +47,8 @@ __all__ = [
 def default_path() -> str:
     """Return the path of the default collection.
 
-    It is the value of ``LOOKALIKE_COLLECTION``, or else the folder ``default`` in the user's data folder.
+    It is the value of ``LOOKALIKE_COLLECTION``, or else the folder ``default`` in the user's data
+    folder.
     """
     named = os.environ.get("LOOKALIKE_COLLECTION")
     return named or str(Path(platformdirs.user_data_dir("lookalike", appauthor=False), "default"))
@@ -56,8 +57,9 @@ def default_path() -> str:
 class Collection:
     """A collection of images with one or more Spaces.
 
-    It reads one version of its table until `refresh`, or a change that it makes itself, moves it on. The embedder
-    and the vectors of a Space are loaded by its first search and kept for the next ones.
+    It reads one version of its table until `refresh`, or a change that it makes itself, moves it
+    on. The embedder and the vectors of a Space are loaded by its first search and kept for the
+    next ones.
 
     Parameters
     ----------
@@ -81,7 +83,8 @@ class Collection:
         Raises
         ------
         CollectionError
-            If the path holds no collection, or the collection is damaged or written by a newer Lookalike.
+            If the path holds no collection, or the collection is damaged or written by a newer
+            Lookalike.
         """
         return cls(Table.open(default_path() if path is None else path))
 
@@ -160,7 +163,7 @@ class Collection:
         settings: IndexSettings | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> IndexReport:
-        """Bring the collection up to date with the images under some paths; see `lookalike.indexing.run.index`."""
+        """Bring the collection up to date with images; see `lookalike.indexing.run.index`."""
         from lookalike.indexing import run
 
         return run.index(
@@ -191,32 +194,34 @@ class Collection:
         Parameters
         ----------
         query
-            A path, a row's uri, the bytes of an image file, a Pillow image, uint8 ``[height, width(, 3 or 4)]``,
-            a `RowQuery` or a `VectorQuery`. Or a list of them, some perhaps as `WeightedQuery`: the search then
-            uses their weighted mean.
+            A path, a row's uri, the bytes of an image file, a Pillow image, uint8 ``[height,
+            width(, 3 or 4)]``, a `RowQuery` or a `VectorQuery`. Or a list of them, some perhaps
+            as `WeightedQuery`: the search then uses their weighted mean.
         positive
             More queries; they count as if they were in `query`.
         negative
-            Queries to keep away from: their weighted mean is subtracted. Where the Model's vectors have unit length,
-            the result is scaled to unit length; see `lookalike.vectors.combine`.
+            Queries to keep away from: their weighted mean is subtracted. Where the Model's
+            vectors have unit length, the result is scaled to unit length; see
+            `lookalike.vectors.combine`.
         k
             The number of matches; all images if there are fewer.
         space
             The Space to measure distances in; None for the first.
         where
-            A filter such as ``label = 'cat' and width > 300``. Only images that fit are compared, and the k nearest
-            of them are returned. See `lookalike.store.filters`.
+            A filter such as ``label = 'cat' and width > 300``. Only images that fit are compared,
+            and the k nearest of them are returned. See `lookalike.store.filters`.
         exclude_self
-            Whether to leave out the rows of the queries: the row with the same path, or else the rows with the same
-            content.
+            Whether to leave out the rows of the queries: the row with the same path, or else the
+            rows with the same content.
         exact
-            Whether to compare every row even if the Space has an index. Without an index, every row is compared.
+            Whether to compare every row even if the Space has an index. Without an index, every
+            row is compared.
 
         Raises
         ------
         InputError
-            If k is below 1, the filter cannot be used, a row does not exist, a weight is not above 0, there is no
-            positive query, or the negative queries cancel the positive ones.
+            If k is below 1, the filter cannot be used, a row does not exist, a weight is not
+            above 0, there is no positive query, or the negative queries cancel the positive ones.
         ImageError
             If a query cannot be decoded as an image.
         SpaceError
@@ -242,8 +247,8 @@ class Collection:
     ) -> list[Matches]:
         """Return the k nearest images of each query by comparing every image.
 
-        The answers equal those of `search` with ``exact=True``. All queries share one pass over the vectors, which
-        costs a fraction of separate searches.
+        The answers equal those of `search` with ``exact=True``. All queries share one pass over
+        the vectors, which costs a fraction of separate searches.
         """
         return self.searcher(space).search_many(queries, k=k)
 
@@ -257,7 +262,7 @@ class Collection:
         return self._searchers[name]
 
     def select(self, where: str) -> npt.NDArray[np.int64]:
-        """Return the ids of the images that fit a filter, in rising order; see `lookalike.store.filters`."""
+        """Return the ids of the images that fit a filter, rising; see `lookalike.store.filters`."""
         return self.table.select(where)
 
     def evaluate(
@@ -269,7 +274,10 @@ class Collection:
         resamples: int = 1000,
         progress: Callable[[int], None] | None = None,
     ) -> Evaluation:
-        """Measure how well Spaces bring together images of one label; see `lookalike.evaluation.evaluate`."""
+        """Measure how well Spaces bring together images of one label.
+
+        See `lookalike.evaluation.evaluate.evaluate`.
+        """
         from lookalike.evaluation.evaluate import evaluate
 
         return evaluate(
@@ -303,7 +311,9 @@ class Collection:
         )
 
     def remove(self, uris: Sequence[str]) -> int:
-        """Remove images by uri or path, a folder with everything below it, and return the number of rows removed.
+        """Remove images by uri or path, a folder with everything below it.
+
+        Returns the number of removed rows.
 
         The files themselves are not touched.
 
@@ -319,7 +329,10 @@ class Collection:
         return self.table.failures()
 
     def optimize(self, **options: Any) -> OptimizeReport:
-        """Make the collection quick to search and its files few; see `lookalike.maintenance.optimize.optimize`."""
+        """Make the collection fast to search and its files few.
+
+        See `lookalike.maintenance.optimize.optimize`.
+        """
         from lookalike.maintenance.optimize import optimize
 
         return optimize(self.table, **options)
@@ -327,7 +340,10 @@ class Collection:
     def check(
         self, *, files: bool = False, progress: Callable[[int, int], None] | None = None
     ) -> CheckReport:
-        """Check the newest version without changing anything; see `lookalike.maintenance.check.check`."""
+        """Check the newest version; nothing is changed.
+
+        See `lookalike.maintenance.check.check`.
+        """
         from lookalike.maintenance.check import check
 
         return check(self.table, files=files, progress=progress)
@@ -335,14 +351,17 @@ class Collection:
     def backup(
         self, target: str | os.PathLike[str], *, progress: Callable[[int, int], None] | None = None
     ) -> BackupReport:
-        """Copy the newest version to a folder, or update an earlier backup there; see `maintenance.backup`."""
+        """Copy the newest version to a folder, or update an earlier backup there.
+
+        See `lookalike.maintenance.backup.backup`.
+        """
         from lookalike.maintenance.backup import backup
 
         return backup(self.table, target, progress=progress)
 
 
-# The shortcuts below take a Collection, its path, or None for the default collection. A Collection that is kept
-# answers its second search faster: it holds the embedder and the vectors.
+# The shortcuts below take a Collection, its path, or None for the default collection. A
+# Collection that is kept answers its second search faster: it holds the embedder and the vectors.
 CollectionOrPath = Collection | Table | str | os.PathLike[str] | None
 
 

@@ -55,7 +55,8 @@ class Item:
     uri
         Its identity: an absolute path, or a ``file://`` URI where the path is not valid Unicode.
     size, mtime_ns
-        Its stamp: bytes, and nanoseconds since the epoch. A file whose stamp is unchanged is not read again.
+        Its stamp: bytes, and nanoseconds since the epoch. A file whose stamp is unchanged is not
+        read again.
     label
         The name of the folder it lies in, or None.
     read
@@ -78,15 +79,15 @@ class Weights:
     file
         The file's name, or a path to it.
     sha256, md5
-        What the file must hash to: the sha256, or the md5 where its publisher gives no other. Both None only for a
-        file that a description names without a hash; a download needs one.
+        What the file must hash to: the sha256, or the md5 where its publisher gives no other.
+        Both None only for a file that a description names without a hash; a download needs one.
     package
         The installed package that ships the file, if one does.
     extra
         The extra of Lookalike that installs that package.
     hub
-        Where the Hugging Face hub has it: ``owner/repository``, with ``@revision`` where another than ``main`` is
-        meant, and ``/path`` where its name there is not `file`.
+        Where the Hugging Face hub has it: ``owner/repository``, with ``@revision`` where another
+        than ``main`` is meant, and ``/path`` where its name there is not `file`.
     url
         Where else it can be downloaded.
     license
@@ -112,7 +113,8 @@ class Model:
     name
         The catalogue's name, and the name of the Space it fills.
     architecture
-        A function of ``models/graphs``, ``onnx`` for a file that is the graph itself, or ``pixels``.
+        A function of ``models/graphs``, ``onnx`` for a file that is the graph itself, or
+        ``pixels``.
     size
         Height and width in pixels of the network's input.
     resize
@@ -134,9 +136,11 @@ class Model:
     precision
         The numbers that it computes in; ``bf16`` where the runtime and the processor know it.
     calibration
-        What ``int8`` needs beside the weights, measured on real pictures; see `lookalike.models.calibration`.
+        What ``int8`` needs beside the weights, measured on real pictures; see
+        `lookalike.models.calibration`.
     runtime
-        What runs the graph. Two runtimes round 8-bit numbers differently, so their vectors do not mix.
+        What runs the graph. Two runtimes round 8-bit numbers differently, so their vectors do not
+        mix.
     graph
         The sha256 of the graph that filled a Space; None where it has filled none yet.
     """
@@ -237,7 +241,8 @@ class Matches:
     space, metric, exact
         Which Space was searched, how distance is measured, and whether every row was compared.
     recall
-        Of an approximate search, the share of the true neighbours that it was measured to find; None if exact.
+        Of an approximate search, the share of the true neighbours that it was measured to find;
+        None if exact.
     """
 
     ids: npt.NDArray[np.int64]

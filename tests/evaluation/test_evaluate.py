@@ -402,7 +402,7 @@ def test_invalid_arguments_are_refused(tied, tmp_path):
     ):
         evaluate(make(tmp_path / "lonely", list("abcd"), s=rows))
     with pytest.raises(
-        SpaceError, match=r"No labelled image of .* has a vector in one and in two\. Fill"
+        SpaceError, match=r"No labeled image of .* has a vector in one and in two\. Fill"
     ):
         evaluate(
             make(
@@ -426,7 +426,7 @@ def test_invalid_arguments_are_refused(tied, tmp_path):
         InputError, match=r"expected \['uri', 'label', 'split'\], with train or test"
     ):
         evaluate(tied, split=manifest(["a"], ["validation"]))
-    with pytest.raises(InputError, match="anew with more classes in both of its splits"):
+    with pytest.raises(InputError, match="again with more classes in both of its splits"):
         evaluate(tied, split=manifest(["a", "a"], ["train", "test"]))
 
 

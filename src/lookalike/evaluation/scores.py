@@ -1,4 +1,4 @@
-"""What an evaluation gives: every Space's scores on the same queries, and how sure they are."""
+"""The results of an evaluation: the scores of every Space on the same queries, with intervals."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Estimate(NamedTuple):
 
 
 class ClassScores(NamedTuple):
-    """What the queries of one class scored."""
+    """The mean scores of the queries of one class."""
 
     queries: int
     map: float
@@ -47,7 +47,7 @@ class ClassScores(NamedTuple):
 
 
 class Confusion(NamedTuple):
-    """The share, 0 to 1, of the ten nearest to the queries of one class that another class takes."""
+    """The share, 0 to 1, of the ten nearest to queries of one class that belong to another."""
 
     label: str
     taken_for: str
@@ -56,20 +56,20 @@ class Confusion(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SpaceScores:
-    """What one Space scored.
+    """The scores of one Space.
 
     Attributes
     ----------
     space
-        Its name.
+        The name of the Space.
     metrics
         The estimate of each of `METRICS`.
     differences
-        The same of what this Space has more than the first; empty for the first itself.
+        The estimate of each difference to the first Space; empty for the first Space itself.
     classes
-        By label, for every class that has queries.
+        The scores of every class that has queries, by label.
     confused
-        The pairs of classes that are most often confused, worst first.
+        The pairs of classes that are confused most often, worst first.
     """
 
     space: str
@@ -81,39 +81,47 @@ class SpaceScores:
     def to_dict(self) -> dict[str, Any]:
         """Return the scores as plain data."""
         values = {name: estimate.value for name, estimate in self.metrics.items()}
+        intervals = {}
+        for name, (_, low, high) in self.metrics.items():
+            intervals[name] = [low, high]
+        differences = {}
+        for name, (value, low, high) in self.differences.items():
+            differences[name] = {"value": value, "interval": [low, high]}
+        classes = {}
+        for label, scores in self.classes.items():
+            classes[label] = {
+                "queries": scores.queries,
+                "map": scores.map,
+                "precision_at": {"1": scores.precision_at_1, "10": scores.precision_at_10},
+            }
         return {
-            **{name: values[name] for name in ("map", "mean_class_map", "r_precision")},
-            **{
-                what: {str(k): values[f"{what}_{k}"] for k in CUTS}
-                for what in ("precision_at", "recall_at")
-            },
-            "classes": {
-                label: {"queries": queries, "map": mean, "precision_at": {"1": first, "10": tenth}}
-                for label, (queries, mean, first, tenth) in self.classes.items()
-            },
-            "intervals": {name: [low, high] for name, (_, low, high) in self.metrics.items()},
-            "differences": {
-                name: {"value": value, "interval": [low, high]}
-                for name, (value, low, high) in self.differences.items()
-            },
+            "map": values["map"],
+            "mean_class_map": values["mean_class_map"],
+            "r_precision": values["r_precision"],
+            "precision_at": {str(k): values[f"precision_at_{k}"] for k in CUTS},
+            "recall_at": {str(k): values[f"recall_at_{k}"] for k in CUTS},
+            "classes": classes,
+            "intervals": intervals,
+            "differences": differences,
             "confused": [pair._asdict() for pair in self.confused],
         }
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What was compared, and what was not.
+    """The number of images by their role.
 
     Attributes
     ----------
     queries, gallery
-        Images that were queries, and images that they were compared with (in leave-one-out, all but the query).
+        Images that were queries, and images that each was compared with (in leave-one-out, the
+        query itself is counted too).
     skipped
-        Images that were no query, because the gallery has no other of their class.
+        Images that were not queries because the gallery has no other image of their class.
     unlabelled
-        Images without a label: neither query nor gallery.
+        Images without a label, which were neither query nor gallery.
     left_out
-        Labelled images that lack a vector in one of the Spaces.
+        Labeled images that lack a vector in one of the Spaces.
     absent
         Images that the manifest names and the collection does not hold.
     """
@@ -128,18 +136,19 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Several Spaces' scores on the same queries.
+    """The scores of several Spaces on the same queries.
 
     Attributes
     ----------
     spaces
-        One or more, in the order asked for.
+        One or more, in the requested order.
     counts
-        What was compared, the same for all.
+        The number of images by their role, the same for all Spaces.
     leave_one_out
-        Whether each image was compared with all the others, or a manifest's test images with its train images.
+        Whether each image was compared with all the others, or a manifest's test images with its
+        train images.
     seed, resamples
-        Of the bootstrap.
+        The seed of the bootstrap and its number of resamples.
     """
 
     spaces: tuple[SpaceScores, ...]
@@ -149,17 +158,17 @@ class Evaluation:
     resamples: int
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the evaluation as plain data: what ``lookalike evaluate --json`` prints.
+        """Return the evaluation as plain data, as ``lookalike evaluate --json`` prints it.
 
-        Each Space's entry stands by itself: the counts, though the same for all, are in each.
+        The entry of each Space is complete: it repeats the counts, which are the same for all.
         """
         counts = asdict(self.counts)
         sizes = {name: counts.pop(name) for name in ("queries", "gallery")}
-        spaces = [
-            {"space": scores.space, **sizes, **scores.to_dict(), **counts} for scores in self.spaces
-        ]
+        spaces = {scores.space: scores.to_dict() for scores in self.spaces}
         return {
-            "spaces": spaces,
+            "spaces": [
+                {"space": name, **sizes, **scores, **counts} for name, scores in spaces.items()
+            ],
             "leave_one_out": self.leave_one_out,
             "seed": self.seed,
             "resamples": self.resamples,

@@ -1,4 +1,4 @@
-"""What a collection can be searched by: images, rows and vectors, each with a weight.
+"""Queries: images, rows and vectors to search by, each with a weight.
 
 A new kind of query is a class with the two methods of `Query`; nothing else has to change.
 """
@@ -41,7 +41,7 @@ _NO_ROWS = np.empty(0, np.int64)
 
 
 class Encoder(Protocol):
-    """What a query needs to encode itself in one Space; a `Searcher` is one."""
+    """Encodes images and rows in one Space, for queries; a `Searcher` is one."""
 
     @property
     def model(self) -> Model:
@@ -64,7 +64,7 @@ class Encoder(Protocol):
 
 @runtime_checkable
 class Query(Protocol):
-    """Something that a collection can be searched by."""
+    """A query: anything that has a vector in a Space."""
 
     def encode(self, encoder: Encoder) -> VectorsF16:
         """Return the query's vector, float16 ``[dim]``, rounded as the collection's vectors are."""
@@ -147,7 +147,7 @@ class ImageQuery:
 
 @dataclass(frozen=True, slots=True)
 class RowQuery:
-    """A query by the vector that the collection holds for the row with this id. No image is read."""
+    """A query by the vector of a row, given by the row's id; no image is read."""
 
     id: int
 

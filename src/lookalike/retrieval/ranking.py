@@ -1,7 +1,7 @@
 """The last stage of a search: candidates in, the ranked answer out.
 
-A new ranking is a subclass of `Ranking` and one call of `register`. Searches name it in their request, and
-`lookalike.evaluation` measures it as it is.
+A new ranking is a subclass of `Ranking` and one call of `register`. Searches name it in their
+request, and `lookalike.evaluation` measures it as it is.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Candidates:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Gallery:
-    """The rows that an evaluation searches: int64 ``[n]`` ids, rising, and float16 ``[n, dim]`` vectors."""
+    """The rows that an evaluation searches: ids, int64 ``[n]``, and vectors, ``[n, dim]``."""
 
     ids: Ids
     vectors: VectorsF16
@@ -71,7 +71,7 @@ class Ranking(ABC):
     """Orders the candidates of a search."""
 
     def candidate_count(self, k: int) -> int:
-        """Return how many candidates are needed to return k matches; a ranking that re-scores asks for more."""
+        """Return the number of candidates for k matches; re-scoring needs more than k."""
         return k
 
     @abstractmethod
@@ -93,8 +93,8 @@ class Ranking(ABC):
     ) -> Places:
         """Return the order in which each of some queries ranks a whole gallery.
 
-        The first ``candidate_count(k)`` rows by distance are ranked by `rank`, as in a search for k matches; the
-        others follow by distance.
+        The first ``candidate_count(k)`` rows by distance are ranked by `rank`, as in a search for
+        k matches; the others follow by distance.
 
         Parameters
         ----------
@@ -103,8 +103,8 @@ class Ranking(ABC):
         gallery
             The rows that are searched.
         squares
-            float64 ``[b, n]``, the squared distances; infinite for the row that is the query itself, which is never a
-            candidate.
+            float64 ``[b, n]``, the squared distances; infinite for the row that is the query
+            itself, which is never a candidate.
         k
             The number of matches that the ranking is asked for.
 
@@ -170,8 +170,9 @@ def resolve_ranking(ranking: str | Ranking) -> Ranking:
 def order_by_distance(squares: Distances) -> Places:
     """Return the columns of each row by rising distance, equal distances by column.
 
-    A stable sort of all would take ten times as long. Equal distances are few, so the columns are sorted by an
-    unstable sort first, and only those with an equal neighbor are sorted again by column.
+    A stable sort of all would take ten times as long. Equal distances are few, so the columns are
+    sorted by an unstable sort first, and only those with an equal neighbor are sorted again by
+    column.
     """
     order = np.argsort(squares, axis=1)
     ranked = np.take_along_axis(squares, order, axis=1)

@@ -1,4 +1,4 @@
-"""Search one Space: encode the queries, combine them, find candidates, rank them, read the matches."""
+"""Search one Space: encode the queries, find candidates, rank them, read the matches."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ class Searcher:
         return self._read_matches(self.find(request))
 
     def find(self, request: SearchRequest) -> Neighbors:
-        """Return the ids and distances of a request's matches; nothing else is read from the table."""
+        """Return the ids and distances of a request's matches, without uris and labels."""
         _check_k(request.k)
         ranking = resolve_ranking(request.ranking)
         clause = None if request.where is None else self._view.filter_clause(request.where)
@@ -138,7 +138,7 @@ class Searcher:
     def search_many(
         self, queries: Iterable[QueryInput], *, k: int = 10, ranking: str | Ranking = "plain"
     ) -> list[Matches]:
-        """Return the k best matches of each query by comparing every row; one pass serves all queries."""
+        """Return the k best matches of each query; one pass over all rows serves all queries."""
         _check_k(k)
         ranking = resolve_ranking(ranking)
         encoded = [as_query(query).encode(self) for query in queries]
@@ -159,8 +159,8 @@ class Searcher:
     ) -> VectorsF16:
         """Return the one vector that stands for some queries, float16 ``[dim]``.
 
-        It is the weighted mean of the positive vectors minus that of the negative ones, scaled to unit length if the
-        Model's vectors are; see `lookalike.vectors.combine`.
+        It is the weighted mean of the positive vectors minus that of the negative ones, scaled to
+        unit length if the Model's vectors are; see `lookalike.vectors.combine`.
 
         Raises
         ------
@@ -169,7 +169,8 @@ class Searcher:
         """
         if not positive:
             raise InputError(
-                "There is nothing to search by. Give at least one image that the matches should resemble."
+                "There is nothing to search by. Give at least one image that the matches should "
+                "resemble."
             )
         positive_vectors = [one.query.encode(self) for one in positive]
         if len(positive) == 1 and not negative:
@@ -224,7 +225,7 @@ class Searcher:
     def _nearest(
         self, vector: VectorsF16, count: int, clause: str | None, excluded: Ids, *, exact: bool
     ) -> Neighbors:
-        """Choose between the few rows of a narrow filter, the index of the Space, and a comparison of all rows."""
+        """Search the few rows of a narrow filter, the index of the Space, or all rows."""
         subset = None if clause is None else self._subset_index(clause)
         if subset is not None:
             return _compare(subset, vector, count, excluded)
@@ -238,14 +239,15 @@ class Searcher:
         return _compare(self._exact_index(), vector, count, excluded, places)
 
     def distances(self, vector: VectorsF16) -> tuple[Ids, Distances]:
-        """Return the id of every row, rising, and its distance to a vector, ``[n]`` each, in float32 precision."""
+        """Return the ids of all rows, rising, and their distances to a vector, in float32."""
         index = self._exact_index()
         return index.ids, index.distances(vector)
 
     def embed_image(self, image: Image.Image) -> VectorsF16:
         """Return the vector of an upright RGB image, float16 ``[dim]``.
 
-        It is rounded as the collection's vectors are, so that the distance of an image to itself is 0.
+        It is rounded as the collection's vectors are, so that the distance of an image to itself
+        is 0.
         """
         with span("decode query"):
             prepared = imaging.prepare(image, self.model)
@@ -253,7 +255,7 @@ class Searcher:
         return embedded
 
     def embed_prepared(self, images: npt.NDArray[np.uint8]) -> VectorsF16:
-        """Return the vectors of images that `lookalike.imaging.prepare` made, float16 ``[n, dim]``."""
+        """Return the vectors of prepared images, float16 ``[n, dim]``."""
         with span("embed query"):
             return self._embedder.embed(images).astype(np.float16)
 
@@ -269,7 +271,8 @@ class Searcher:
         found = self._vectors_of(np.array([row_id], np.int64)) if 0 <= row_id < 2**63 else None
         if found is None:
             raise InputError(
-                f"The collection {self._view.path} has no row {row_id} with a vector in {self.space}."
+                f"The collection {self._view.path} has no row {row_id} with a vector in "
+                f"{self.space}."
             )
         vector: VectorsF16 = found[0]
         return vector
@@ -285,13 +288,13 @@ class Searcher:
         found = self._vectors_of(row_ids)
         if found is None:
             raise InputError(
-                f"The collection {self._view.path} lacks one of {len(row_ids):,} rows, or its vector "
-                f"in {self.space}."
+                f"The collection {self._view.path} lacks one of {len(row_ids):,} rows, or its "
+                f"vector in {self.space}."
             )
         return found
 
     def _vectors_of(self, row_ids: Ids) -> VectorsF16 | None:
-        """Return vectors from memory if they are loaded, else from the table; None if one is missing."""
+        """Return vectors from memory or from the table; None if one is missing."""
         loaded = self._index
         if loaded is not None and loaded[0] == self._view.version:
             return loaded[1].vectors(row_ids)
@@ -331,7 +334,7 @@ class Searcher:
         return index
 
     def _subset_index(self, clause: str) -> ExactIndex | None:
-        """Return the vectors that fit a filter, kept for the next search with it; None if they are many."""
+        """Return the vectors that fit a filter, kept for its next search; None if many."""
         version = self._view.version
         kept = self._subset
         if kept is None or kept[:2] != (version, clause):

@@ -16,12 +16,13 @@ Floats = npt.NDArray[np.floating[Any]]
 
 # The bias of a float32's exponent is greater by 112 than that of a float16's.
 _EXPONENT_SHIFT = np.float32(2.0**112)
-# Bit 31, the sign, and bits 13 to 27, the exponent and mantissa of a float16. Bits 28 to 30 are copies of the sign.
+# Bit 31, the sign, and bits 13 to 27, the exponent and mantissa of a float16. Bits 28 to 30 are
+# copies of the sign.
 _SIGN_AND_NUMBER = np.int32(-0x70002000)  # 0x8fffe000
 
 
 def unit_length(x: VectorsF32) -> VectorsF32:
-    """Return the rows of float32 ``[n, dim]`` scaled to Euclidean length 1; a row of zeros stays zero."""
+    """Return float32 ``[n, dim]`` with rows scaled to length 1; a row of zeros stays zero."""
     # The square of a float32 neither overflows nor vanishes in float64.
     lengths = np.linalg.norm(x.astype(np.float64), axis=1, keepdims=True)
     scaled: VectorsF32 = np.divide(x, lengths, out=np.zeros_like(x), where=lengths > 0)
@@ -34,10 +35,10 @@ def combine(
     negative: Floats | None = None,
     negative_weights: Sequence[float] = (),
 ) -> npt.NDArray[np.float64]:
-    """Return the weighted mean of the positive vectors minus the weighted mean of the negative ones.
+    """Return the weighted mean of the positive vectors minus that of the negative ones.
 
-    This is Rocchio's query (in Salton: The SMART Retrieval System, 1971, chapter 14) without an original query. Both
-    sides count the same, whatever their number of vectors.
+    This is Rocchio's query (in Salton: The SMART Retrieval System, 1971, chapter 14) without an
+    original query. Both sides count the same, whatever their number of vectors.
 
     Parameters
     ----------
@@ -60,7 +61,7 @@ def combine(
 
 
 def to_float32(x: VectorsF16) -> VectorsF32:
-    """Return finite float16 as float32, the same numbers, six times as fast as NumPy converts them."""
+    """Return finite float16 as float32, the same numbers, six times as fast as NumPy."""
     bits = x.view(np.int16).astype(np.int32)
     # Move exponent and mantissa to their place in a float32, and clear the copies of the sign.
     bits <<= 13

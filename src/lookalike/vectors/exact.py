@@ -1,7 +1,7 @@
 """Exact search in memory: the vectors of a Space as float16, compared with one query or many.
 
-After the first search by one query, the index also keeps an int8 copy of the vectors. It is read in half the time and
-shows which few rows are worth an exact comparison.
+After the first search by one query, the index also keeps an int8 copy of the vectors. It is read
+in half the time and shows which few rows are worth an exact comparison.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ __all__ = ["ExactIndex"]
 VectorsInt8 = npt.NDArray[np.int8]
 Places = npt.NDArray[np.intp]
 
-# Rows that are converted to float32 at a time for many queries. The product still runs at full speed, and the rows stay
-# in the processor's cache.
+# Rows that are converted to float32 at a time for many queries. The product still runs at full
+# speed, and the rows stay in the processor's cache.
 TILE_ROWS = 1 << 11
 # One thread compares fewer numbers than this sooner than several.
 MIN_NUMBERS_FOR_THREADS = 1 << 23
@@ -32,7 +32,8 @@ MIN_NUMBERS_FOR_THREADS = 1 << 23
 MIN_NUMBERS_TO_PRUNE = 1 << 21
 # Pruning has succeeded if it leaves at most one row of this many.
 PRUNED_SHARE = 8
-# Stop pruning after this many net failures: where all rows are about equally far, it never succeeds.
+# Stop pruning after this many net failures: where all rows are about equally far, it never
+# succeeds.
 PRUNING_BUDGET = 8
 
 
@@ -75,7 +76,7 @@ class ExactIndex:
         return self._vectors[places] if (self.ids[places] == ids).all() else None
 
     def distances(self, query: VectorsF16) -> Distances:
-        """Return the Euclidean distance of every row to a query, float64 ``[n]``, in float32 precision."""
+        """Return the distance of every row to a query, float64 ``[n]``, in float32 precision."""
         query_f64 = query.astype(np.float64)
         products = _dot_products(query, self._vectors).astype(np.float64)
         squares = self._squares - 2 * products + np.dot(query_f64, query_f64)
@@ -99,7 +100,8 @@ class ExactIndex:
         Returns
         -------
         ids, distances
-            ``[min(k, n)]`` each, nearest first. The distances are computed in float64 from the differences.
+            ``[min(k, n)]`` each, nearest first. The distances are computed in float64 from the
+            differences.
         """
         vectors, squares = self._vectors, self._squares
         tolerance = self._tolerance(query)
@@ -118,7 +120,8 @@ class ExactIndex:
     def search_many(self, queries: VectorsF16, k: int) -> tuple[Ids, Distances]:
         """Return the answer of `search` for each query.
 
-        The vectors are read once for all queries, so that a query costs a fraction of a search of its own.
+        The vectors are read once for all queries, so that a query costs a fraction of a search of
+        its own.
 
         Parameters
         ----------
@@ -143,7 +146,8 @@ class ExactIndex:
             estimates += self._squares[part]
             near = estimates <= bounds[:, np.newaxis]
 
-            # In the first tile, and wherever many rows come near, the tile's own k-th rules out most of them.
+            # In the first tile, and wherever many rows come near, the tile's own k-th rules out
+            # most of them.
             if len(tile) > k and np.count_nonzero(near) > 4 * k * len(queries):
                 kth = np.partition(estimates, k - 1, axis=1)[:, k - 1]
                 np.minimum(bounds, kth + tolerances, out=bounds)
@@ -166,7 +170,8 @@ class ExactIndex:
         """Return a few rows that include the k nearest, or None where pruning does not pay."""
         worthwhile = k <= len(self) // PRUNED_SHARE
         if not (self._pruning_budget and self._was_searched and worthwhile):
-            # Making the int8 copy takes as long as some searches, so that the first search does without.
+            # Making the int8 copy takes as long as some searches, so that the first search does
+            # without.
             self._was_searched = True
             return None
         estimates, error = self._int8_copy.estimate(query)
@@ -178,7 +183,7 @@ class ExactIndex:
         return places
 
     def _tolerance(self, query: VectorsF16) -> float:
-        """Return twice the rounding error of an estimate |x|^2 - 2 x.q: a nearer row is never passed over."""
+        """Return twice the rounding error of an estimate, so that no nearer row is missed."""
         query_f32 = query.astype(np.float32)
         largest = self._max_square + float(np.dot(query_f32, query_f32))
         dim = self._vectors.shape[1]
@@ -194,10 +199,10 @@ class ExactIndex:
 
 
 class _Int8Copy:
-    """Vectors rounded to int8, each row with its own scale, and the error that this makes in a dot product.
+    """Vectors rounded to int8, each row with its own scale, and the error of a product.
 
-    With x = x' + dx and q = q' + dq, where x' and q' are the rounded vectors: x.q = x'.q' + dx.q + x'.dq. The last two
-    terms are at most |dx| |q| + (|x| + |dx|) |dq|.
+    With x = x' + dx and q = q' + dq, where x' and q' are the rounded vectors: x.q = x'.q' + dx.q
+    + x'.dq. The last two terms are at most |dx| |q| + (|x| + |dx|) |dq|.
     """
 
     def __init__(self, vectors: VectorsF16, squares: npt.NDArray[np.float32]) -> None:
@@ -213,7 +218,7 @@ class _Int8Copy:
             self._max_loss = max(self._max_loss, float(losses.max()))
 
     def estimate(self, query: VectorsF16) -> tuple[npt.NDArray[np.float32], float]:
-        """Return |x|^2 - 2 x.q of each row, and the largest error of these, apart from float32's own rounding."""
+        """Return |x|^2 - 2 x.q of each row, and its largest error before float32 rounding."""
         query_f32 = query.astype(np.float32)
         numbers, scales, losses = _round_to_int8(query_f32[np.newaxis])
         products = _dot_products(numbers[0], self._numbers)
@@ -231,15 +236,16 @@ class _CandidateLists:
     Attributes
     ----------
     bounds
-        float32 ``[m]``, the estimate above which a row cannot be among the k nearest. The caller reads it and may
-        lower it; it is lowered here whenever many rows have been added.
+        float32 ``[m]``, the estimate above which a row cannot be among the k nearest. The caller
+        reads it and may lower it; it is lowered here whenever many rows have been added.
     """
 
     def __init__(self, k: int, tolerances: npt.NDArray[np.float32]) -> None:
         self.bounds = np.full(len(tolerances), np.inf, np.float32)
         self._k = k
         self._tolerances = tolerances
-        # Each row is a number of a query, a place in the index and an estimate, at one position of three lists.
+        # Each row is a number of a query, a place in the index and an estimate, at one position
+        # of three lists.
         self._numbers = [np.empty(0, np.intp)]
         self._places = [np.empty(0, np.intp)]
         self._estimates = [np.empty(0, np.float32)]
@@ -261,7 +267,7 @@ class _CandidateLists:
         return np.split(self._places[0], starts)
 
     def _tighten(self) -> None:
-        """Order the candidates by query and estimate, and drop those behind the k-th of their query."""
+        """Order the candidates by query and estimate; drop those behind the k-th of a query."""
         numbers = np.concatenate(self._numbers)
         places = np.concatenate(self._places)
         estimates = np.concatenate(self._estimates)
@@ -313,7 +319,7 @@ def _tiles(vectors: VectorsF16) -> Iterator[tuple[slice, VectorsF32]]:
 
 
 def _smallest(estimates: npt.NDArray[np.float32], k: int, tolerance: float) -> Places:
-    """Return the places of the k smallest estimates, and of all that rounding may have put behind them."""
+    """Return the places of the k smallest estimates, and of those within the tolerance."""
     if k == len(estimates):
         return np.arange(k)
     kth = np.partition(estimates, k - 1)[k - 1]
@@ -345,7 +351,8 @@ def _dot_products_of_part(
 def _simsimd() -> Any:
     import simsimd
 
-    # Its kernel for processors with float16 arithmetic also sums in float16, which loses thousands of products.
+    # Its kernel for processors with float16 arithmetic also sums in float16, which loses
+    # thousands of products.
     simsimd.disable_capability("sapphire")
     return simsimd
 

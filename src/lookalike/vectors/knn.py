@@ -12,8 +12,8 @@ from lookalike.vectors.arithmetic import Floats, to_float32
 
 __all__ = ["distance_blocks", "k_nearest", "k_nearest_ids"]
 
-# Rows of the gallery that are converted to float64 at a time: some ten MiB, and enough for the matrix product to run
-# at full speed.
+# Rows of the gallery that are converted to float64 at a time: some ten MiB, and enough for the
+# matrix product to run at full speed.
 _TILE_ROWS = 1 << 11
 
 
@@ -26,23 +26,25 @@ def distance_blocks(
 ) -> Iterator[tuple[slice, Distances]]:
     """Yield the squared Euclidean distances of a block of queries to the whole gallery.
 
-    They are computed in float64 as |x|^2 - 2 x.y + |y|^2. The products of float16 numbers are so short that their sum
-    is exact for vectors of unit length and for pixels: equal distances come out equal, whatever the block.
+    They are computed in float64 as |x|^2 - 2 x.y + |y|^2. The products of float16 numbers are so
+    short that their sum is exact for vectors of unit length and for pixels: equal distances come
+    out equal, whatever the block.
 
     Parameters
     ----------
     queries, gallery
         Floats ``[m, dim]`` and ``[n, dim]``; neither is converted as a whole.
     own
-        intp ``[m]``, the row of the gallery that is the query itself; its distance becomes infinite. None if the
-        queries are not in the gallery.
+        intp ``[m]``, the row of the gallery that is the query itself; its distance becomes
+        infinite. None if the queries are not in the gallery.
     memory
         The bytes that a block's distances may take; a block has at least one query.
 
     Yields
     ------
     part, squares
-        The slice of the queries, and their squared distances, float64 ``[len(part), n]``. The caller may change them.
+        The slice of the queries, and their squared distances, float64 ``[len(part), n]``. The
+        caller may change them.
     """
     step = max(1, memory // (8 * max(1, len(gallery))))
     for start in range(0, len(queries), step):
@@ -78,7 +80,8 @@ def k_nearest(
     k
         At most n, or n - 1 if `own` leaves one out.
     own
-        intp ``[m]``, the row of the gallery that is the query itself and is left out; None if there is none.
+        intp ``[m]``, the row of the gallery that is the query itself and is left out; None if
+        there is none.
 
     Returns
     -------
@@ -105,16 +108,16 @@ def k_nearest_ids(
 ) -> Ids:
     """Return the ids of the k rows nearest to each query among vectors that are read in batches.
 
-    The vectors are never in memory as a whole, and distances are compared in float32: it is meant to find candidates
-    that are then compared exactly.
+    The vectors are never in memory as a whole, and distances are compared in float32: it is meant
+    to find candidates that are then compared exactly.
 
     Parameters
     ----------
     queries
         float16 ``[m, dim]``.
     own_ids
-        int64 ``[m]``, the id of the row that is the query itself. It is as far away as can be, and returned only if
-        there are not k other rows.
+        int64 ``[m]``, the id of the row that is the query itself. It is as far away as can be,
+        and returned only if there are not k other rows.
     batches
         The ids, ``[n]``, and the vectors, float16 ``[n, dim]``, of each batch.
     k
