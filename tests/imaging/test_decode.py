@@ -1,4 +1,4 @@
-"""Every kind of picture file comes out upright, in the right colours, or is refused with a reason."""
+"""Decoding: upright and in the right colors, or refused with a reason."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def encode(image: Image.Image, kind: str, **options) -> bytes:
 
 
 def quarters(width: int = 64, height: int = 48) -> Image.Image:
-    """Red, green, blue and grey quarters: no turn or mirroring leaves them as they are."""
+    """Return red, green, blue and gray quarters, which every turn and mirroring changes."""
     pixels = np.empty((height, width, 3), np.uint8)
     pixels[: height // 2, : width // 2] = (220, 30, 30)
     pixels[: height // 2, width // 2 :] = (30, 200, 30)
@@ -51,8 +51,8 @@ def noise(width: int = 64, height: int = 48) -> Image.Image:
     )
 
 
-def far(image: Image.Image, other: Image.Image) -> int:
-    """The largest difference at the middles of the four quarters."""
+def difference(image: Image.Image, other: Image.Image) -> int:
+    """Return the largest difference at the centers of the four quarters."""
     assert image.mode == "RGB"
     assert image.size == other.size
     width, height = image.size
@@ -65,9 +65,9 @@ def chunk(name: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
 
-def png(width: int, height: int, bits: int, colour: int, rows: bytes) -> bytes:
-    """A PNG file by hand: colour 0 is grey, 2 RGB."""
-    header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
+def png(width: int, height: int, bits: int, color: int, rows: bytes) -> bytes:
+    """Return a PNG file: color type 0 is gray, 2 is RGB."""
+    header = struct.pack(">IIBBBBB", width, height, bits, color, 0, 0, 0)
     body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows, 1)) + chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + body
 
@@ -92,22 +92,22 @@ def png(width: int, height: int, bits: int, colour: int, rows: bytes) -> bytes:
         ("HEIC", {"quality": 95}, 8),
     ],
 )
-def test_every_format_gives_its_colours(kind, options, tolerance):
-    assert far(imaging.decode(encode(quarters(), kind, **options)), quarters()) <= tolerance
+def test_every_format_decodes_to_its_colors(kind, options, tolerance):
+    assert difference(imaging.decode(encode(quarters(), kind, **options)), quarters()) <= tolerance
 
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "TIFF", "PNG", "AVIF"])
-def test_the_first_frame_of_many_is_taken(kind):
-    others = [Image.new("RGB", (64, 48), colour) for colour in ("yellow", "cyan")]
+def test_the_first_frame_is_decoded(kind):
+    others = [Image.new("RGB", (64, 48), color) for color in ("yellow", "cyan")]
     data = encode(quarters(), kind, save_all=True, append_images=others)
-    assert far(imaging.decode(data), quarters()) <= 10
+    assert difference(imaging.decode(data), quarters()) <= 10
 
 
-def test_the_first_of_two_views_of_an_mpo_is_taken():
+def test_the_first_view_of_an_mpo_is_decoded():
     data = encode(
         quarters(), "MPO", save_all=True, append_images=[Image.new("RGB", (64, 48))], quality=95
     )
-    assert far(imaging.decode(data), quarters()) <= 10
+    assert difference(imaging.decode(data), quarters()) <= 10
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF", "HEIC"])
@@ -121,7 +121,7 @@ def test_exif_orientations_come_out_upright(kind, orientation):
         6: 2,
         7: 6,
         8: 4,
-    }  # what a camera held that way would have stored
+    }  # how a camera held that way stores the image
     turns = Image.Transpose
     stored = quarters()
     if orientation > 1:
@@ -132,42 +132,42 @@ def test_exif_orientations_come_out_upright(kind, orientation):
     exif[0x0112] = orientation
     options = {"exif": exif.tobytes()} if kind == "HEIC" else {"exif": exif}
     data = encode(stored, kind, **options, **({} if kind in {"PNG", "TIFF"} else {"quality": 95}))
-    assert far(imaging.decode(data), quarters()) <= 12
+    assert difference(imaging.decode(data), quarters()) <= 12
 
 
-def test_broken_exif_does_not_stop_the_picture():
+def test_broken_exif_is_ignored():
     exif = b"Exif\0\0II*\0\x08\0\0\0\xff\xff" + b"\x12\x01\x03\0\xff\xff\xff\xff\x99\x99" * 3
     data = encode(quarters(), "JPEG", exif=exif, quality=95)
-    assert far(imaging.decode(data), quarters()) <= 10
+    assert difference(imaging.decode(data), quarters()) <= 10
 
 
-# Kinds of pixels
+# Pixel types
 
 
-def test_cmyk_jpeg_is_near_its_colours():
+def test_a_cmyk_jpeg_is_near_its_colors():
     data = encode(quarters().convert("CMYK"), "JPEG", quality=95)
-    assert far(imaging.decode(data), quarters()) <= 12
+    assert difference(imaging.decode(data), quarters()) <= 12
 
 
-def test_palette_keeps_its_colours():
+def test_a_palette_keeps_its_colors():
     data = encode(quarters().quantize(4), "PNG")
     assert Image.open(io.BytesIO(data)).mode == "P"
-    assert far(imaging.decode(data), quarters()) <= 2
+    assert difference(imaging.decode(data), quarters()) <= 2
 
 
 @pytest.mark.parametrize("kind", ["PNG", "GIF"])
 def test_transparent_palette_entries_are_white(kind):
-    picture = Image.new("P", (8, 8), 1)
-    picture.putpalette([255, 0, 0, 0, 0, 255])
-    picture.putpixel((2, 2), 0)
-    decoded = imaging.decode(encode(picture, kind, transparency=0))
+    image = Image.new("P", (8, 8), 1)
+    image.putpalette([255, 0, 0, 0, 0, 255])
+    image.putpixel((2, 2), 0)
+    decoded = imaging.decode(encode(image, kind, transparency=0))
     assert (decoded.getpixel((2, 2)), decoded.getpixel((5, 5))) == ((255, 255, 255), (0, 0, 255))
 
 
-@pytest.mark.parametrize(("mode", "colour"), [("RGB", (10, 200, 30)), ("L", 77)])
-def test_the_transparent_colour_of_a_png_is_white(mode, colour):
-    picture = Image.new(mode, (4, 4), colour)
-    assert imaging.decode(encode(picture, "PNG", transparency=colour)).getpixel((1, 1)) == (
+@pytest.mark.parametrize(("mode", "color"), [("RGB", (10, 200, 30)), ("L", 77)])
+def test_the_transparent_color_of_a_png_is_white(mode, color):
+    image = Image.new(mode, (4, 4), color)
+    assert imaging.decode(encode(image, "PNG", transparency=color)).getpixel((1, 1)) == (
         255,
         255,
         255,
@@ -175,7 +175,7 @@ def test_the_transparent_colour_of_a_png_is_white(mode, colour):
 
 
 @pytest.mark.parametrize(
-    ("mode", "colour", "seen"),
+    ("mode", "color", "seen"),
     [
         ("RGBA", (255, 0, 0, 255), (255, 0, 0)),
         ("RGBA", (255, 0, 0, 0), (255, 255, 255)),
@@ -193,20 +193,20 @@ def test_the_transparent_colour_of_a_png_is_white(mode, colour):
         ("I;16B", 32768, (128, 128, 128)),
     ],
 )
-def test_every_mode_becomes_rgb_over_white(mode, colour, seen):
-    upright = imaging.upright(Image.new(mode, (4, 4), colour))
+def test_every_mode_becomes_rgb_over_white(mode, color, seen):
+    upright = imaging.upright(Image.new(mode, (4, 4), color))
     assert upright.mode == "RGB"
     assert np.abs(np.subtract(upright.getpixel((1, 1)), seen)).max() <= 1
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
-def test_sixteen_bits_are_scaled_and_not_cut(kind):
+def test_16_bits_are_scaled_not_cut(kind):
     ramp = np.array([[0, 16384, 32768, 49152, 65535]], np.uint16)
     decoded = np.asarray(imaging.decode(encode(Image.fromarray(ramp), kind)))
     assert decoded[0, :, 0].tolist() == [0, 64, 128, 191, 255]
 
 
-def test_sixteen_bit_colour_is_scaled():
+def test_16_bit_color_is_scaled():
     rows = b"\0" + struct.pack(">3H", 65535, 32768, 0)
     assert imaging.decode(png(1, 1, 16, 2, rows)).getpixel((0, 0)) == (255, 128, 0)
 
@@ -224,19 +224,19 @@ def test_sixteen_bit_colour_is_scaled():
         (np.array([[np.nan, np.inf, 1]], np.float32), [0, 0, 255]),
     ],
 )
-def test_integers_and_floats_are_scaled_by_what_they_hold(values, expected):
-    for picture in (
+def test_integers_and_floats_are_scaled_by_their_range(values, expected):
+    for image in (
         imaging.upright(Image.fromarray(values)),
         imaging.decode(encode(Image.fromarray(values), "TIFF")),
     ):
-        assert np.asarray(picture)[0, :, 0].tolist() == expected
+        assert np.asarray(image)[0, :, 0].tolist() == expected
 
 
-def test_arrays_are_pictures_too():
-    grey = np.full((3, 5), 9, np.uint8)
+def test_arrays_are_converted():
+    gray = np.full((3, 5), 9, np.uint8)
     clear = np.zeros((3, 5, 4), np.uint8)
-    assert imaging.from_array(grey).size == (5, 3)
-    assert imaging.from_array(grey).getpixel((0, 0)) == (9, 9, 9)
+    assert imaging.from_array(gray).size == (5, 3)
+    assert imaging.from_array(gray).getpixel((0, 0)) == (9, 9, 9)
     assert imaging.from_array(np.asarray(quarters())).tobytes() == quarters().tobytes()
     assert imaging.from_array(clear).getpixel((0, 0)) == (255, 255, 255)
 
@@ -249,21 +249,21 @@ def test_arrays_of_another_shape_are_refused(shape):
         imaging.from_array(np.zeros((4, 4, 3)))
 
 
-# Refusals
+# Refused files
 
 
 @pytest.mark.parametrize(
-    "data", [b"Not a picture.\n" * 40, b"%PDF-1.7\n" + b"x" * 500, b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+    "data", [b"Not an image.\n" * 40, b"%PDF-1.7\n" + b"x" * 500, b"<svg xmlns='http://www.w3.org/2000/svg'/>",
              b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nshowpage\n", b"BMW is no bitmap"],
     ids=["text", "pdf", "svg", "eps", "bm"],
 )  # fmt: skip
-def test_what_is_no_image_is_refused(data):
+def test_other_formats_are_refused(data):
     with pytest.raises(ImageError, match="not an image of a known format"):
         imaging.decode(data)
 
 
-def test_what_is_no_image_is_refused_by_a_fresh_process_too():
-    """HEIF is known only once the first such file was opened; the refusal must not hang on that."""
+def test_other_formats_are_refused_by_a_fresh_process():
+    """The HEIF plugin is loaded by the first such file. The refusal must not depend on it."""
     code = "from lookalike import errors, imaging\ntry: imaging.decode(b'no')\nexcept errors.ImageError as e: print(e)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("not an image of a known format")
@@ -276,7 +276,7 @@ def test_an_empty_file_is_refused():
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIC"])
 @pytest.mark.parametrize("share", [0.5, 0.97])
-def test_a_file_cut_short_is_refused(kind, share):
+def test_a_truncated_file_is_refused(kind, share):
     data = encode(noise(), kind)
     with pytest.raises(ImageError, match="cut short"):
         imaging.decode(data[: int(len(data) * share)])
@@ -284,7 +284,7 @@ def test_a_file_cut_short_is_refused(kind, share):
 
 @settings(max_examples=150, deadline=None)
 @given(st.sampled_from(["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"]), st.data())
-def test_damage_never_gives_another_error(kind, data):
+def test_damage_raises_image_errors_alone(kind, data):
     whole = bytearray(DAMAGED[kind])
     for place in data.draw(st.lists(st.integers(0, len(whole) - 1), min_size=1, max_size=6)):
         whole[place] = data.draw(st.integers(0, 255))
@@ -298,7 +298,7 @@ DAMAGED = {
 
 
 def gif(width: int, height: int) -> bytes:
-    """A GIF file by hand, whose only frame is to be painted over with the background."""
+    """Return a GIF file whose only frame is to be replaced by the background."""
     size = struct.pack("<HH", width, height)
     frame = b"!\xf9\x04\x08\0\0\0\0," + b"\0\0\0\0" + size + b"\0\x02\x02L\x01\0;"
     return b"GIF89a" + size + b"\x80\0\0" + b"\0\0\0\xff\xff\xff" + frame
@@ -307,7 +307,7 @@ def gif(width: int, height: int) -> bytes:
 @pytest.mark.parametrize(
     "data", [png(30_000, 30_000, 8, 2, b""), gif(30_000, 30_000)], ids=["png", "gif"]
 )
-def test_too_many_pixels_are_refused_before_they_take_memory(data):
+def test_too_many_pixels_are_refused_before_allocation(data):
     code = """if True:
         import sys
         from lookalike import errors, imaging
@@ -317,10 +317,10 @@ def test_too_many_pixels_are_refused_before_they_take_memory(data):
     done = subprocess.run([sys.executable, "-c", code], input=data, capture_output=True, check=True)
     reason, kibibytes = done.stdout.decode().splitlines()
     assert reason == "900 megapixels, more than the limit of 200 (--max-megapixels raises it)"
-    assert int(kibibytes) < 300_000  # decoded, they take ten times as much
+    assert int(kibibytes) < 300_000  # Decoded, they take ten times the memory.
 
 
-def test_the_cap_is_an_argument_and_holds_to_the_pixel():
+def test_the_pixel_limit_is_exact():
     data = encode(quarters(64, 48), "PNG")
     assert imaging.decode(data, max_pixels=64 * 48).size == (64, 48)
     with pytest.raises(ImageError, match=r"0\.003072 megapixels, more than the limit of 0\.003071"):
@@ -328,14 +328,14 @@ def test_the_cap_is_an_argument_and_holds_to_the_pixel():
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIC"])
-def test_pillows_own_cap_does_not_count(monkeypatch, kind):
+def test_the_limit_of_pillow_has_no_effect(monkeypatch, kind):
     """Pillow refuses twice its cap; here that is 200 pixels."""
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     assert imaging.decode(encode(noise(), kind)).size == (64, 48)
     assert Image.MAX_IMAGE_PIXELS == 100
 
 
-def test_more_pixels_than_pillow_allows_are_decoded_where_the_cap_lets_them():
+def test_the_limit_may_exceed_that_of_pillow():
     width, height = 15_000, 13_000
     data = png(width, height, 1, 0, (b"\0" + b"\xff" * (width // 8)) * height)
     decoded = imaging.decode(data, max_pixels=200_000_000)
@@ -343,7 +343,7 @@ def test_more_pixels_than_pillow_allows_are_decoded_where_the_cap_lets_them():
     assert decoded.getpixel((width - 1, height - 1)) == (255, 255, 255)
 
 
-def test_threads_decode_at_once_and_leave_the_process_as_it_was():
+def test_threads_decode_at_once_and_restore_process_settings():
     files = [encode(quarters(), kind) for kind in ("JPEG", "PNG", "HEIC", "TIFF")] * 40
     filters, cap, interval = list(warnings.filters), Image.MAX_IMAGE_PIXELS, sys.getswitchinterval()
     sys.setswitchinterval(1e-5)
@@ -352,13 +352,13 @@ def test_threads_decode_at_once_and_leave_the_process_as_it_was():
             decoded = list(pool.map(imaging.decode, files))
     finally:
         sys.setswitchinterval(interval)
-    assert max(far(picture, quarters()) for picture in decoded) <= 12
+    assert max(difference(image, quarters()) for image in decoded) <= 12
     assert warnings.filters == filters
     assert cap == Image.MAX_IMAGE_PIXELS
 
 
 @pytest.mark.parametrize("name", ["nearest", "bilinear", "hamming", "bicubic", "lanczos"])
-def test_squash_is_pillows_resize_with_the_models_filter(name):
+def test_squash_resizes_with_the_filter_of_the_model(name):
     prepared = imaging.prepare(noise(), replace(PIXELS, filter=name, size=(20, 30)))
     assert prepared.dtype == np.uint8
     assert prepared.shape == (20, 30, 3)
@@ -368,15 +368,15 @@ def test_squash_is_pillows_resize_with_the_models_filter(name):
 @pytest.mark.parametrize(
     ("size", "box"), [((100, 40), (30, 0, 70, 40)), ((40, 100), (0, 30, 40, 70))]
 )
-def test_crop_scales_the_shorter_side_and_cuts_the_centre(size, box):
-    picture = noise(*size)
-    prepared = imaging.prepare(picture, replace(PIXELS, resize="crop", size=(16, 16)))
-    expected = picture.resize((16, 16), Image.Resampling.BILINEAR, box)
+def test_crop_scales_the_shorter_side_and_cuts_the_center(size, box):
+    image = noise(*size)
+    prepared = imaging.prepare(image, replace(PIXELS, resize="crop", size=(16, 16)))
+    expected = image.resize((16, 16), Image.Resampling.BILINEAR, box)
     assert (prepared == np.asarray(expected)).all()
-    assert (prepared != imaging.prepare(picture, replace(PIXELS, size=(16, 16)))).any()
+    assert (prepared != imaging.prepare(image, replace(PIXELS, size=(16, 16)))).any()
 
 
-def test_crop_keeps_the_aspect_of_what_the_model_takes():
+def test_crop_keeps_the_aspect_of_the_model_input():
     prepared = imaging.prepare(noise(60, 60), replace(PIXELS, resize="crop", size=(10, 30)))
     assert (
         prepared
@@ -393,7 +393,7 @@ def test_crop_keeps_the_aspect_of_what_the_model_takes():
 )
 @example((1, 5000), (24, 16), "crop", "bicubic")
 @example((5000, 1), (24, 16), "crop", "bicubic")
-def test_any_picture_fits_any_model(shape, size, resize, name):
+def test_any_image_can_be_prepared_for_any_model(shape, size, resize, name):
     prepared = imaging.prepare(
         Image.new("RGB", shape, (1, 2, 3)), replace(PIXELS, resize=resize, size=size, filter=name)
     )
@@ -413,14 +413,14 @@ def test_any_picture_fits_any_model(shape, size, resize, name):
         ((1, 1), 160, (1, 1)),
     ],
 )
-def test_thumbnails_keep_the_aspect_within_their_side(shape, side, expected):
+def test_thumbnails_keep_the_aspect(shape, side, expected):
     data = imaging.thumbnail(quarters(*shape), side=side)
     with Image.open(io.BytesIO(data)) as small:
         assert (small.format, small.mode, small.size) == ("JPEG", "RGB", expected)
 
 
-def test_a_thumbnail_shows_the_picture_and_leaves_it_whole():
-    picture = quarters(640, 480)
-    small = imaging.decode(imaging.thumbnail(picture))
-    assert far(small, quarters(160, 120)) <= 10
-    assert picture.size == (640, 480)
+def test_a_thumbnail_leaves_its_image_unchanged():
+    image = quarters(640, 480)
+    small = imaging.decode(imaging.thumbnail(image))
+    assert difference(small, quarters(160, 120)) <= 10
+    assert image.size == (640, 480)

@@ -1,4 +1,4 @@
-"""Large JPEGs are decoded at a part of their size, and next to nothing changes."""
+"""Large JPEGs are decoded at a reduced scale, with nearly the same vectors."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TURNED = {
 
 
 def scene(width: int, height: int, seed: int = 0) -> Image.Image:
-    """A large picture like a photograph: shapes of every size with edges, shades and some noise."""
+    """Return an image like a photograph: shapes of all sizes with edges, shades and noise."""
     random = np.random.default_rng(seed)
     total = np.zeros((height, width, 3))
     for cells in (3, 9, 40, 200):
@@ -63,9 +63,7 @@ def file(large, tmp_path_factory) -> Path:
     ("least", "scaled"),
     [(640, (1000, 750)), (800, (2000, 1500)), (1500, (2000, 1500)), (1501, (4000, 3000))],
 )
-def test_a_large_jpeg_is_shrunk_by_a_power_of_two_and_tells_its_true_size(
-    file, large, least, scaled
-):
+def test_a_large_jpeg_is_decoded_at_a_power_of_two_with_its_full_size(file, large, least, scaled):
     small, size = imaging.decode_small(file.read_bytes(), least=least)
     assert (small.size, size) == (scaled, (4000, 3000))
     expected = np.asarray(large.resize((40, 30), Image.Resampling.BOX)).astype(float)
@@ -74,19 +72,19 @@ def test_a_large_jpeg_is_shrunk_by_a_power_of_two_and_tells_its_true_size(
 
 @pytest.mark.parametrize("shape", [(4000, 3000), (4001, 4003), (4003, 4001)])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_what_lies_on_its_side_is_upright_and_so_is_its_size(shape, orientation):
-    """Scaled, 4001 x 4003 is a square: its turn cannot be told from its sides."""
+def test_turned_images_and_their_sizes_are_upright(shape, orientation):
+    """Scaled, 4001 x 4003 is a square: its sides do not show how it was turned."""
     stored = scene(40, 30, seed=1).resize(shape)
     data = encode(stored, orientation=orientation)
     small, size = imaging.decode_small(data, least=LEAST)
     whole = imaging.decode(data)
     assert size == whole.size
     assert small.width < whole.width / 3
-    near = [np.asarray(picture.resize((8, 6))).astype(int) for picture in (small, whole)]
+    near = [np.asarray(image.resize((8, 6))).astype(int) for image in (small, whole)]
     assert np.abs(near[0] - near[1]).max() <= 4
 
 
-def test_a_progressive_jpeg_and_the_first_of_two_views_are_shrunk_too(large):
+def test_progressive_jpegs_and_mpos_are_decoded_small_too(large):
     for data in (
         encode(large, progressive=True),
         encode(large, "MPO", save_all=True, append_images=[large]),
@@ -96,7 +94,7 @@ def test_a_progressive_jpeg_and_the_first_of_two_views_are_shrunk_too(large):
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (300, 200), (1279, 2000), (2000, 1279)])
-def test_a_small_jpeg_is_what_it_was(shape):
+def test_a_small_jpeg_is_decoded_in_full(shape):
     data = encode(scene(*shape))
     small, size = imaging.decode_small(data, least=LEAST)
     assert small.tobytes() == imaging.decode(data).tobytes()
@@ -104,14 +102,14 @@ def test_a_small_jpeg_is_what_it_was(shape):
 
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF"])
-def test_other_formats_are_whole(kind, large):
+def test_other_formats_are_decoded_in_full(kind, large):
     data = encode(large.resize((1500, 1400)), kind)
     small, size = imaging.decode_small(data, least=LEAST)
     assert small.tobytes() == imaging.decode(data).tobytes()
     assert size == (1500, 1400)
 
 
-def test_refusals_are_those_of_the_whole_picture(file):
+def test_small_decoding_refuses_the_same_files(file):
     data = file.read_bytes()
     for broken in (b"", b"text", data[: len(data) // 2]):
         with pytest.raises(ImageError) as whole:
@@ -127,17 +125,17 @@ def test_refusals_are_those_of_the_whole_picture(file):
     ("name", "least"),
     [("efficientnet-lite0", 0.999), ("efficientnet-lite0-int8", 0.998)],
 )
-def test_vectors_hardly_change(name, least, file):
+def test_small_decoding_hardly_changes_vectors(name, least, file):
     model = resolve(name)
     whole = imaging.decode(file.read_bytes())
     small, _ = imaging.decode_small(file.read_bytes(), least=imaging.least_side(model))
     one, other = embedder.load(model).embed(
-        np.stack([imaging.prepare(picture, model) for picture in (whole, small)])
+        np.stack([imaging.prepare(image, model) for image in (whole, small)])
     )
     assert float(one @ other) >= least
 
 
-def test_a_large_photograph_finds_itself_and_keeps_its_size(file, tmp_path):
+def test_a_large_image_finds_itself_and_keeps_its_size(file, tmp_path):
     for number in (1, 2):
         (file.parent / f"other{number}.jpg").write_bytes(encode(scene(1600, 1400, seed=number)))
     models = ["efficientnet-lite0", "efficientnet-lite0-int8", "pixels"]
@@ -154,8 +152,8 @@ def test_a_large_photograph_finds_itself_and_keeps_its_size(file, tmp_path):
         assert thumbnail.size == (160, 120)
 
 
-def test_a_network_that_takes_more_changes_no_others_vectors(file, tmp_path):
-    """Were the file decoded once for all, the larger network would have the smaller ones see other pixels."""
+def test_a_model_with_a_large_input_does_not_change_other_vectors(file, tmp_path):
+    """With one decode for all, the larger input would give other models other pixels."""
     (tmp_path / "vast.toml").write_text(
         'architecture = "pixels"\nsize = [1, 1700]\ndim = 5100\nfilter = "nearest"\nunit_length = false\n'
     )

@@ -1,4 +1,4 @@
-"""AVIF files that call themselves by the name of the container they share with HEIC."""
+"""AVIF files whose main brand is that of the container shared with HEIC."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from PIL import Image
 from lookalike import imaging
 
 
-def test_an_avif_of_the_shared_brand_is_decoded():
+def test_an_avif_with_the_shared_brand_is_decoded():
     file = io.BytesIO()
     Image.new("RGB", (64, 48), (200, 30, 30)).save(file, "AVIF")
     data = file.getvalue()

@@ -1,4 +1,4 @@
-"""Indexing: what is new, changed, moved or gone is told apart, whatever the order, the batch or the threads."""
+"""Indexing: new, changed, moved and missing files, whatever the order, batches and threads."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from lookalike.models.registry import resolve
 from lookalike.store.table import Table
 
 
-def picture(path, seed, size=(48, 36)):
-    """Write a small picture of its own content."""
+def make_image(path, seed, size=(48, 36)):
+    """Write a small image with a content of its own."""
     path.parent.mkdir(parents=True, exist_ok=True)
     noise = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), np.uint8)
     Image.fromarray(noise).resize(size, Image.Resampling.BICUBIC).save(path)
@@ -28,13 +28,13 @@ def picture(path, seed, size=(48, 36)):
 @pytest.fixture
 def folder(tmp_path):
     for number in range(6):
-        picture(tmp_path / "in" / ("cats" if number % 2 else "dogs") / f"{number}.png", number)
+        make_image(tmp_path / "in" / ("cats" if number % 2 else "dogs") / f"{number}.png", number)
     return tmp_path / "in"
 
 
 @pytest.fixture
 def run(folder, tmp_path):
-    """Index the folder in pixel space, which needs no network."""
+    """Return a function that indexes the folder in pixel space, which needs no network."""
 
     def run(*paths, **options):
         options = {"models": ["pixels"], **options}
@@ -59,7 +59,7 @@ def stored(path):
     }
 
 
-def test_first_run_adds_and_the_second_finds_nothing_to_do(run, folder, tmp_path):
+def test_the_second_run_finds_nothing_to_do(run, folder, tmp_path):
     report = run()
     assert counts(report) == {"added": 6, "images": 6}
     assert 0 < report.seconds < 300
@@ -74,18 +74,18 @@ def test_first_run_adds_and_the_second_finds_nothing_to_do(run, folder, tmp_path
 def test_each_kind_of_change_is_counted(run, folder):
     run()
     os.utime(folder / "dogs" / "0.png", ns=(1, 1))
-    picture(folder / "cats" / "1.png", 101)
+    make_image(folder / "cats" / "1.png", 101)
     (folder / "dogs" / "2.png").rename(folder / "cats" / "2-moved.png")
     (folder / "cats" / "3.png").unlink()
-    picture(folder / "new" / "9.png", 9)
+    make_image(folder / "new" / "9.png", 9)
     expected = {"added": 1, "updated": 2, "unchanged": 2, "moved": 1, "removed": 1, "images": 6}
     assert counts(run()) == expected
     assert counts(run()) == {"unchanged": 6, "images": 6}
 
 
-def test_changed_content_gets_its_new_vector(run, folder, tmp_path):
+def test_changed_content_gets_a_new_vector(run, folder, tmp_path):
     run()
-    picture(folder / "cats" / "1.png", 101, size=(20, 30))
+    make_image(folder / "cats" / "1.png", 101, size=(20, 30))
     run()
     _, width, height, vector = stored(tmp_path / "c")[str(folder / "cats" / "1.png")]
     expected = Image.open(folder / "cats" / "1.png").resize((32, 32), Image.Resampling.BILINEAR)
@@ -107,7 +107,7 @@ def test_known_content_is_not_decoded_again(run, folder, tmp_path, monkeypatch):
     assert after[str(folder / "cats" / "copy.png")] == before[str(folder / "cats" / "1.png")]
 
 
-def test_equal_files_that_move_are_each_a_move(run, folder):
+def test_each_of_several_equal_files_can_move(run, folder):
     shutil.copy(folder / "cats" / "1.png", folder / "cats" / "twin.png")
     run()
     (folder / "cats" / "1.png").rename(folder / "cats" / "a.png")
@@ -121,9 +121,7 @@ def test_equal_files_that_move_are_each_a_move(run, folder):
 
 
 @pytest.mark.parametrize("commit_rows", [1, 2, 512])
-def test_files_that_take_over_each_others_content_get_the_right_vectors(
-    run, folder, tmp_path, commit_rows
-):
+def test_files_that_swap_contents_get_the_right_vectors(run, folder, tmp_path, commit_rows):
     run()
     before = stored(tmp_path / "c")
     names = [str(folder / "cats" / f"{number}.png") for number in (1, 3, 5)]
@@ -131,7 +129,7 @@ def test_files_that_take_over_each_others_content_get_the_right_vectors(
     for name, content in zip(names, contents[1:] + contents[:1], strict=True):
         (folder / name).write_bytes(content)
     (folder / "cats" / "z.png").write_bytes(contents[0])
-    picture(folder / "cats" / "1.png", 300)
+    make_image(folder / "cats" / "1.png", 300)
     run(settings=IndexSettings(commit_rows=commit_rows))
     after = stored(tmp_path / "c")
     assert after[names[1]] == before[names[2]]
@@ -139,31 +137,31 @@ def test_files_that_take_over_each_others_content_get_the_right_vectors(
     assert after[names[0]] not in before.values()
 
 
-def test_only_scanned_folders_are_swept(run, folder, tmp_path):
-    other = picture(tmp_path / "other" / "x.png", 50).parent
+def test_the_sweep_covers_scanned_folders_alone(run, folder, tmp_path):
+    other = make_image(tmp_path / "other" / "x.png", 50).parent
     run(folder, other)
     (folder / "cats" / "1.png").unlink()
     (folder / "dogs" / "0.png").unlink()
     (other / "x.png").unlink()
-    picture(other / "y.png", 51)
+    make_image(other / "y.png", 51)
     assert counts(run(folder / "cats")) == {"unchanged": 2, "removed": 1, "images": 6}
     assert counts(run(folder / "dogs" / "2.png")) == {"unchanged": 1, "images": 6}
     assert counts(run(folder, other)) == {"added": 1, "unchanged": 4, "removed": 2, "images": 5}
 
 
-def test_a_folder_that_turned_empty_loses_nothing(run, folder):
+def test_a_folder_that_turned_empty_loses_no_rows(run, folder):
     run()
     shutil.rmtree(folder / "cats")
     shutil.rmtree(folder / "dogs")
     with pytest.raises(SourceError, match=r"holds no images now, but the collection has 6.*mount"):
         run()
-    picture(folder / "back.png", 0)
+    make_image(folder / "back.png", 0)
     assert counts(run()) == {"moved": 1, "removed": 5, "images": 1}
 
 
-def test_a_folder_without_images_makes_no_collection(run, tmp_path):
+def test_a_folder_without_images_creates_no_collection(run, tmp_path):
     (tmp_path / "empty").mkdir()
-    (tmp_path / "empty" / "notes.txt").write_text("no picture")
+    (tmp_path / "empty" / "notes.txt").write_text("not an image")
     with pytest.raises(SourceError, match=r"no images under .*empty.*\.jpg"):
         run(tmp_path / "empty")
     assert not (tmp_path / "c").exists()
@@ -172,33 +170,33 @@ def test_a_folder_without_images_makes_no_collection(run, tmp_path):
         run(tmp_path / "empty")
 
 
-def test_a_model_that_cannot_run_makes_no_collection(run, tmp_path):
+def test_a_model_that_cannot_run_creates_no_collection(run, tmp_path):
     with pytest.raises(ModelError, match="dim = 5"):
         run(models=[replace(resolve("pixels"), dim=5)])
     assert not (tmp_path / "c").exists()
 
 
-def test_another_model_in_a_space_is_refused(run):
+def test_a_space_accepts_its_own_model_alone(run):
     run()
     with pytest.raises(SpaceError, match="'pixels'"):
         run(models=[replace(resolve("pixels"), filter="lanczos")])
 
 
-def test_labels_can_be_left_out_and_put_back(run, tmp_path):
+def test_labels_can_be_removed_and_restored(run, tmp_path):
     run(labels="none")
     assert {row[0] for row in stored(tmp_path / "c").values()} == {None}
     assert counts(run(labels="folder")) == {"updated": 6, "images": 6}
     assert {row[0] for row in stored(tmp_path / "c").values()} == {"cats", "dogs"}
 
 
-def test_hidden_files_come_when_asked_for(run, folder):
-    picture(folder / ".hidden" / "h.png", 70)
+def test_hidden_files_are_indexed_on_request(run, folder):
+    make_image(folder / ".hidden" / "h.png", 70)
     assert counts(run()) == {"added": 6, "images": 6}
     assert counts(run(hidden=True)) == {"added": 1, "unchanged": 6, "images": 7}
 
 
-def test_one_bad_file_is_recorded_once_and_stops_nothing(run, folder, tmp_path):
-    (folder / "cats" / "bad.jpg").write_text("not a picture")
+def test_a_bad_file_is_recorded_once_and_stops_nothing(run, folder, tmp_path):
+    (folder / "cats" / "bad.jpg").write_text("not an image")
     report = run()
     assert counts(report) == {"added": 6, "failed": 1, "images": 6}
     assert report.failures == [(str(folder / "cats" / "bad.jpg"), report.failures[0][1])]
@@ -212,22 +210,22 @@ def test_one_bad_file_is_recorded_once_and_stops_nothing(run, folder, tmp_path):
     assert len(Table.open(tmp_path / "c").failures()) == 0
 
 
-def test_a_failure_that_is_deleted_is_forgotten(run, folder, tmp_path):
-    (folder / "bad.jpg").write_text("not a picture")
+def test_the_failure_of_a_deleted_file_is_removed(run, folder, tmp_path):
+    (folder / "bad.jpg").write_text("not an image")
     run()
     (folder / "bad.jpg").unlink()
     assert counts(run()) == {"unchanged": 6, "images": 6}
     assert len(Table.open(tmp_path / "c").failures()) == 0
 
 
-def test_an_image_whose_new_content_is_bad_is_no_longer_found(run, folder, tmp_path):
+def test_an_image_overwritten_with_bad_content_is_no_longer_found(run, folder, tmp_path):
     run()
     (folder / "cats" / "1.png").write_bytes(b"overwritten")
     assert counts(run()) == {"unchanged": 5, "failed": 1, "images": 5}
     assert str(folder / "cats" / "1.png") not in stored(tmp_path / "c")
 
 
-def test_an_image_that_cannot_be_read_for_now_keeps_its_vector(run, folder, tmp_path):
+def test_an_unreadable_image_keeps_its_vector(run, folder, tmp_path):
     run()
     target = folder / "cats" / "1.png"
     target.rename(tmp_path / "away.png")
@@ -241,8 +239,8 @@ def test_an_image_that_cannot_be_read_for_now_keeps_its_vector(run, folder, tmp_
     assert len(Table.open(tmp_path / "c").failures()) == 0
 
 
-def test_the_pixel_cap_is_a_setting(run, folder):
-    picture(folder / "big.png", 1, size=(200, 100))
+def test_the_pixel_limit_is_a_setting(run, folder):
+    make_image(folder / "big.png", 1, size=(200, 100))
     report = run(settings=IndexSettings(max_pixels=10_000))
     assert counts(report) == {"added": 6, "failed": 1, "images": 6}
     assert "0.02 megapixels, more than the limit of 0.01" in report.failures[0][1]
@@ -289,7 +287,7 @@ def test_batches_threads_and_commits_do_not_change_the_rows(sample, tmp_path_fac
     np.testing.assert_allclose(rows[0][1], rows[1][1], atol=2e-4)
 
 
-def test_a_space_added_later_fills_what_is_there(run, folder, tmp_path):
+def test_a_later_space_is_filled_for_existing_images(run, folder, tmp_path):
     run()
     table = Table.open(tmp_path / "c")
     half = replace(resolve("pixels"), name="half", size=(16, 16), dim=768)
@@ -298,7 +296,7 @@ def test_a_space_added_later_fills_what_is_there(run, folder, tmp_path):
     assert counts(run(models=[])) == {"updated": 3, "unchanged": 3, "images": 6}
     table.refresh()
     assert (table.count("half"), table.count("pixels")) == (6, 6)
-    picture(folder / "new.png", 77)
+    make_image(folder / "new.png", 77)
     run(models=[])
     table.refresh()
     assert (table.count("half"), table.count("pixels")) == (7, 7)
@@ -309,7 +307,7 @@ def test_a_space_added_later_fills_what_is_there(run, folder, tmp_path):
     np.testing.assert_array_equal(matrix[uris.index(str(folder / "new.png"))], expected)
 
 
-def test_an_interrupt_keeps_what_was_done_and_the_next_run_goes_on(run, folder, tmp_path):
+def test_the_run_after_an_interrupt_continues(run, folder, tmp_path):
     def interrupt(_count):
         interrupt.calls += 1
         if interrupt.calls == 4:
@@ -318,39 +316,39 @@ def test_an_interrupt_keeps_what_was_done_and_the_next_run_goes_on(run, folder, 
     interrupt.calls = 0
     with pytest.raises(KeyboardInterrupt):
         run(progress=interrupt, settings=IndexSettings(threads=1, batch=1))
-    kept = len(stored(tmp_path / "c"))
-    assert 0 < kept < 6
-    assert counts(run()) == {"added": 6 - kept, "unchanged": kept, "images": 6}
+    done = len(stored(tmp_path / "c"))
+    assert 0 < done < 6
+    assert counts(run()) == {"added": 6 - done, "unchanged": done, "images": 6}
 
 
 def test_progress_counts_every_image_once(run):
-    told = []
-    run(progress=told.append)
-    assert sum(told) == 6
-    told.clear()
-    run(progress=told.append)
-    assert sum(told) == 6
+    calls = []
+    run(progress=calls.append)
+    assert sum(calls) == 6
+    calls.clear()
+    run(progress=calls.append)
+    assert sum(calls) == 6
 
 
-def test_a_list_may_name_files_that_are_gone(run, folder, tmp_path):
+def test_a_list_may_name_missing_files(run, folder, tmp_path):
     listed = tmp_path / "list.txt"
-    listed.write_text(f"{folder / 'cats' / '1.png'}\n{folder / 'gone.png'}\n")
+    listed.write_text(f"{folder / 'cats' / '1.png'}\n{folder / 'missing.png'}\n")
     report = run(f"@{listed}")
     assert counts(report) == {"added": 1, "failed": 1, "images": 1}
     assert report.failures == [
-        (str(folder / "gone.png"), "cannot be read: No such file or directory")
+        (str(folder / "missing.png"), "cannot be read: No such file or directory")
     ]
 
 
-def test_the_default_collection_is_used_when_none_is_named(folder, tmp_path, monkeypatch):
+def test_the_default_collection_is_used(folder, tmp_path, monkeypatch):
     monkeypatch.setenv("LOOKALIKE_COLLECTION", str(tmp_path / "default"))
     lookalike.index(folder, models=["pixels"])
     assert len(stored(tmp_path / "default")) == 6
     assert len(lookalike.search(None, folder / "cats" / "1.png")) == 6
 
 
-def test_a_linked_folder_that_is_away_is_not_swept(run, folder, tmp_path):
-    usb = picture(tmp_path / "usb" / "x.png", 80).parent
+def test_an_unmounted_linked_folder_is_not_swept(run, folder, tmp_path):
+    usb = make_image(tmp_path / "usb" / "x.png", 80).parent
     (folder / "link").symlink_to(usb)
     run()
     usb.rename(tmp_path / "unplugged")
@@ -361,9 +359,9 @@ def test_a_linked_folder_that_is_away_is_not_swept(run, folder, tmp_path):
     assert counts(run()) == {"unchanged": 6, "removed": 1, "images": 6}
 
 
-def test_what_a_walk_does_not_meet_is_removed_only_when_it_is_gone(run, folder):
-    hidden = picture(folder / ".hidden" / "h.png", 70)
-    picture(folder / "odd.png", 71).rename(folder / "odd")
+def test_a_file_outside_the_scan_is_removed_only_if_missing(run, folder):
+    hidden = make_image(folder / ".hidden" / "h.png", 70)
+    make_image(folder / "odd.png", 71).rename(folder / "odd")
     run(folder, folder / "odd", hidden=True)
     assert counts(run()) == {"unchanged": 6, "images": 8}
     (folder / "odd").unlink()
@@ -372,9 +370,9 @@ def test_what_a_walk_does_not_meet_is_removed_only_when_it_is_gone(run, folder):
     assert counts(run()) == {"unchanged": 6, "removed": 1, "images": 6}
 
 
-def test_one_emptied_folder_does_not_keep_the_others_from_being_swept(run, folder, tmp_path):
-    other = picture(tmp_path / "other" / "x.png", 50).parent
-    picture(other / "y.png", 51)
+def test_an_empty_folder_does_not_stop_the_sweep_of_others(run, folder, tmp_path):
+    other = make_image(tmp_path / "other" / "x.png", 50).parent
+    make_image(other / "y.png", 51)
     run(folder, other)
     shutil.rmtree(folder)
     folder.mkdir()
@@ -386,35 +384,35 @@ def test_one_emptied_folder_does_not_keep_the_others_from_being_swept(run, folde
     assert len(stored(tmp_path / "c")) == 7
 
 
-def test_a_collection_object_that_lags_behind_is_brought_up_to_date(run, folder, tmp_path):
-    other = picture(tmp_path / "other" / "x.png", 50).parent
+def test_an_outdated_table_object_is_refreshed(run, folder, tmp_path):
+    other = make_image(tmp_path / "other" / "x.png", 50).parent
     run()
     lagging = Table.open(tmp_path / "c")
     run(other)
-    picture(other / "y.png", 51)
+    make_image(other / "y.png", 51)
     (other / "x.png").unlink()
     assert counts(lookalike.index(other, lagging)) == {"added": 1, "removed": 1, "images": 7}
 
 
-def test_a_move_is_known_although_a_space_is_not_filled_everywhere(run, folder):
+def test_a_move_is_recognized_with_a_partly_filled_space(run, folder):
     run()
     run(folder / "cats", models=[replace(resolve("pixels"), name="half", size=(16, 16), dim=768)])
     (folder / "dogs" / "0.png").rename(folder / "dogs" / "renamed.png")
     assert counts(run(folder / "dogs", models=[])) == {"updated": 2, "moved": 1, "images": 6}
 
 
-def test_a_home_folders_collection_is_one_place(run, folder, tmp_path, monkeypatch):
+def test_a_tilde_stands_for_the_home_folder(run, folder, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     lookalike.index(folder, "~/mine", models=["pixels"])
     assert len(stored(tmp_path / "mine")) == 6
     assert len(lookalike.search("~/mine", "~/in/cats/1.png", exclude_self=True)) == 5
 
 
-def test_a_collection_whose_making_was_cut_short_is_made_again(run, tmp_path):
+def test_an_interrupted_creation_is_repeated(run, tmp_path):
     (tmp_path / "c" / ".images.0a1b2c3d" / "data").mkdir(parents=True)
     assert counts(run()) == {"added": 6, "images": 6}
 
 
-def test_vectors_that_cannot_be_kept_are_refused(run):
+def test_vectors_beyond_float16_are_an_error(run):
     with pytest.raises(ModelError, match="not finite or beyond 65,504"):
         run(models=[replace(resolve("pixels"), std=(0.001, 0.001, 0.001))])

@@ -1,4 +1,4 @@
-"""Metadata: a file's columns are joined to the images, kept when pictures change or move, and refused when wrong."""
+"""Metadata: columns of a file are joined to images, survive changes, and are checked."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from lookalike.models.registry import resolve
 from lookalike.store.table import Table
 
 
-def picture(path, seed, size=(12, 8)):
-    """Write a small picture of its own content."""
+def make_image(path, seed, size=(12, 8)):
+    """Write a small image with a content of its own."""
     path.parent.mkdir(parents=True, exist_ok=True)
     noise = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), np.uint8)
     Image.fromarray(noise).save(path)
@@ -29,7 +29,7 @@ def picture(path, seed, size=(12, 8)):
 @pytest.fixture
 def folder(tmp_path):
     for number in range(4):
-        picture(tmp_path / "in" / f"{number}.png", number)
+        make_image(tmp_path / "in" / f"{number}.png", number)
     return tmp_path / "in"
 
 
@@ -41,7 +41,7 @@ def table(folder, tmp_path):
 
 @pytest.fixture
 def write(tmp_path):
-    """Write a CSV beside the folder of pictures."""
+    """Return a function that writes a CSV beside the folder of images."""
 
     def write(text, name="facts.csv"):
         (tmp_path / name).write_text(text, "utf-8")
@@ -51,7 +51,7 @@ def write(tmp_path):
 
 
 def values(table, *columns):
-    """Return {file name: value, or values} of every image, as the collection is now."""
+    """Return {file name: value or values} of every image at the newest version."""
     rows = [
         row for batch in Table.open(table.path).scan(["uri", *columns]) for row in batch.to_pylist()
     ]
@@ -59,16 +59,16 @@ def values(table, *columns):
     return {name: row[0] for name, row in told.items()} if len(columns) == 1 else told
 
 
-def test_a_csvs_columns_get_the_narrowest_kind_that_holds_them(table, write):
+def test_csv_columns_get_the_narrowest_fitting_kind(table, write):
     file = write(
         "uri,whole,number,yes,when,text,code,big,empty\n"
         "in/0.png,+1,2,true,2024-05-31,a b,007,12345678901234567890,\n"
         "in/1.png, -5,1e3,False,2024-05-31T02:00:00+02:00,'it''s',11,1,\n"
         'in/2.png,,,,,"naïve, 字",,,\n'
     )
-    described = join_metadata(table, file)
-    assert (described.images, described.changed, described.unmatched) == (3, 3, [])
-    assert described.columns == ["whole", "number", "yes", "when", "text", "code", "big"]
+    report = join_metadata(table, file)
+    assert (report.images, report.changed, report.unmatched) == (3, 3, [])
+    assert report.columns == ["whole", "number", "yes", "when", "text", "code", "big"]
     assert Table.open(table.path).metadata == {
         "whole": "int64",
         "number": "float64",
@@ -86,7 +86,7 @@ def test_a_csvs_columns_get_the_narrowest_kind_that_holds_them(table, write):
     assert found["3.png"] == (None,) * 7
 
 
-def test_a_parquets_columns_keep_their_types(table, tmp_path):
+def test_parquet_columns_keep_their_types(table, tmp_path):
     columns = {
         "path": [str(tmp_path / "in" / f"{number}.png") for number in range(2)],
         "whole": pa.array([7, None], pa.uint8()),
@@ -117,41 +117,39 @@ def test_a_parquets_columns_keep_their_types(table, tmp_path):
 
 
 @pytest.mark.parametrize("key", ["uri", "path", "file", "Filename"])
-def test_pictures_are_named_by_paths_from_the_files_folder_absolute_ones_or_uris(
-    table, write, folder, key
-):
+def test_images_are_named_by_relative_paths_absolute_paths_or_uris(table, write, folder, key):
     uri = (folder / "3.png").as_uri()
-    described = join_metadata(
+    report = join_metadata(
         table, write(f"n,{key}\n0,in/0.png\n1,./in/../in/1.png\n2,{folder / '2.png'}\n3,{uri}\n")
     )
     assert values(table, "n") == {"0.png": 0, "1.png": 1, "2.png": 2, "3.png": 3}
-    assert described.unmatched == []
+    assert report.unmatched == []
 
 
-def test_of_several_columns_that_could_name_pictures_the_others_are_metadata(table, write):
+def test_the_first_key_column_counts_and_the_others_are_metadata(table, write):
     join_metadata(table, write("filename,uri\nfirst.tif,in/0.png\n"))
     assert values(table, "filename")["0.png"] == "first.tif"
 
 
-def test_rows_that_match_no_image_are_named_and_add_no_column(table, write, tmp_path):
-    described = join_metadata(table, write("uri,n\n0.png,1\n"))
-    assert (described.images, described.columns, described.unmatched) == (
+def test_unmatched_rows_are_reported_and_add_no_column(table, write, tmp_path):
+    report = join_metadata(table, write("uri,n\n0.png,1\n"))
+    assert (report.images, report.columns, report.unmatched) == (
         0,
         [],
         [str(tmp_path / "0.png")],
     )
     assert Table.open(table.path).metadata == {}
-    described = join_metadata(table, write("uri,n\nin/0.png,1\ns3://bucket/x.png,2\n"))
-    assert (described.images, described.unmatched) == (1, ["s3://bucket/x.png"])
+    report = join_metadata(table, write("uri,n\nin/0.png,1\ns3://bucket/x.png,2\n"))
+    assert (report.images, report.unmatched) == (1, ["s3://bucket/x.png"])
 
 
-def test_reading_again_updates_and_writes_only_what_differs(table, write, tmp_path):
+def test_joining_again_writes_only_differences(table, write, tmp_path):
     join_metadata(table, write("uri,n,note\nin/0.png,1,a\nin/1.png,2,b\nin/2.png,3,c\n"))
     before, ids = table.version, table.existing_rows([str(tmp_path / "in" / "1.png")])
     assert join_metadata(table, tmp_path / "facts.csv").changed == 0
     assert table.version == before
-    described = join_metadata(table, write("uri,n\nin/1.png,\nin/0.png,1\nin/2.png,30\n"))
-    assert (described.images, described.changed) == (3, 2)
+    report = join_metadata(table, write("uri,n\nin/1.png,\nin/0.png,1\nin/2.png,30\n"))
+    assert (report.images, report.changed) == (3, 2)
     assert table.version == before + 1
     assert values(table, "n", "note") == {
         "0.png": (1, "a"),
@@ -163,7 +161,7 @@ def test_reading_again_updates_and_writes_only_what_differs(table, write, tmp_pa
     assert len(table.vectors("pixels")[0]) == 4
 
 
-def test_columns_may_be_added_later_and_whole_numbers_go_into_numbers(table, write):
+def test_later_columns_and_integers_for_a_float_column(table, write):
     join_metadata(table, write("uri,score\nin/0.png,0.5\n"))
     join_metadata(table, write("uri,score,extra\nin/1.png,2,x\n"))
     assert values(table, "score", "extra")["1.png"] == (2.0, "x")
@@ -171,7 +169,7 @@ def test_columns_may_be_added_later_and_whole_numbers_go_into_numbers(table, wri
     assert values(table, "extra") == {"0.png": "5", "1.png": "x", "2.png": "6", "3.png": None}
 
 
-def test_a_column_emptied_in_the_file_is_emptied(table, write):
+def test_an_emptied_column_becomes_null(table, write):
     join_metadata(table, write("uri,n\nin/0.png,1\n"))
     assert join_metadata(table, write("uri,n\nin/0.png,\n")).changed == 1
     assert values(table, "n")["0.png"] is None
@@ -207,11 +205,9 @@ def test_a_column_emptied_in_the_file_is_emptied(table, write):
         ("uri,held\nin/0.png,1.5\n", ["line 2: the column 'held' holds '1.5'"]),
     ],
 )
-def test_a_file_that_cannot_be_used_is_refused_before_anything_is_written(
-    table, write, folder, text, words
-):
+def test_an_invalid_csv_is_refused_before_any_write(table, write, folder, text, words):
     join_metadata(table, write("uri,held\nin/0.png,1\n"))
-    picture(folder / "new.png", 9)
+    make_image(folder / "new.png", 9)
     before = table.version
     with pytest.raises(InputError) as caught:
         lookalike.index(folder, table, metadata=write(text))
@@ -237,7 +233,7 @@ def test_a_file_that_cannot_be_used_is_refused_before_anything_is_written(
         ({"uri": ["in/0.png", "in/0.png"], "n": [1, 2]}, ["row 2", "which row 1 names too"]),
     ],
 )
-def test_a_parquet_that_cannot_be_used_is_refused(table, write, tmp_path, columns, words):
+def test_an_invalid_parquet_is_refused(table, write, tmp_path, columns, words):
     join_metadata(table, write("uri,held\nin/0.png,1\n"))
     pq.write_table(pa.table(columns), tmp_path / "facts.parquet")
     with pytest.raises(InputError) as caught:
@@ -246,7 +242,7 @@ def test_a_parquet_that_cannot_be_used_is_refused(table, write, tmp_path, column
         assert word in str(caught.value)
 
 
-def test_a_wrong_file_makes_no_collection(folder, write, tmp_path):
+def test_an_invalid_file_creates_no_collection(folder, write, tmp_path):
     for file in (
         write("uri,efficientnet-lite0-int8\nin/0.png,1\n"),
         tmp_path / "none.csv",
@@ -278,19 +274,19 @@ def test_index_joins_after_it_has_indexed(folder, write, tmp_path):
         "first_unmatched": [str(folder / "new.png")],
     }
     table = Table.open(tmp_path / "c")
-    picture(folder / "new.png", 9)
+    make_image(folder / "new.png", 9)
     assert lookalike.index(folder, table).metadata is None
     assert values(table, "n")["new.png"] is None
     assert lookalike.index(folder, table, metadata=str(file)).metadata.changed == 1
     assert values(table, "n")["new.png"] == 2
 
 
-def test_a_changed_picture_keeps_what_is_said_of_it(table, write, folder):
+def test_a_changed_image_keeps_its_metadata(table, write, folder):
     join_metadata(table, write("uri,n\nin/0.png,0\nin/1.png,1\nin/2.png,2\nin/3.png,3\n"))
-    picture(folder / "0.png", 100, size=(20, 10))
+    make_image(folder / "0.png", 100, size=(20, 10))
     (folder / "1.png").write_bytes((folder / "3.png").read_bytes())
-    (folder / "2.png").write_text("no picture now")
-    picture(folder / "new.png", 9)
+    (folder / "2.png").write_text("not an image")
+    make_image(folder / "new.png", 9)
     report = lookalike.index(folder, table)
     assert (report.added, report.updated, report.failed) == (1, 2, 1)
     assert values(table, "n", "width") == {
@@ -299,12 +295,12 @@ def test_a_changed_picture_keeps_what_is_said_of_it(table, write, folder):
         "3.png": (3, 12),
         "new.png": (None, 12),
     }
-    picture(folder / "2.png", 200)
+    make_image(folder / "2.png", 200)
     lookalike.index(folder, table)
     assert values(table, "n")["2.png"] == 2
 
 
-def test_a_moved_picture_takes_what_is_said_of_it_along(table, write, folder):
+def test_a_moved_image_keeps_its_metadata(table, write, folder):
     join_metadata(table, write("uri,n,note\nin/0.png,0,zero\nin/1.png,1,one\n"))
     (folder / "0.png").rename(folder / "moved.png")
     (folder / "copy.png").write_bytes((folder / "1.png").read_bytes())
@@ -333,7 +329,7 @@ def test_a_collection_without_images_takes_no_metadata(table, write, folder):
     assert (join_metadata(table, file).images, len(table.select("n is null"))) == (0, 0)
 
 
-def test_files_that_failed_are_no_images_to_describe(table, write, folder):
+def test_failed_files_take_no_metadata(table, write, folder):
     (folder / "bad.png").write_text("no picture")
     report = lookalike.index(folder, table, metadata=write("uri,n\nin/bad.png,1\nin/0.png,1\n"))
     assert (report.metadata.images, report.metadata.unmatched) == (1, [str(folder / "bad.png")])

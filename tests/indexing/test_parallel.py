@@ -1,4 +1,4 @@
-"""Threads that each do their share give the rows that one would, and stop without losing what they finished."""
+"""Threads: the rows of a single thread, and no finished image lost when they stop."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SPACES = ["efficientnet-lite0-int8", "pixels"]
 
 
 def rows(path) -> dict[str, tuple]:
-    """Return what a collection holds of each uri, its vectors included."""
+    """Return the values of each uri of a collection, vectors included."""
     table = Table.open(path)
     ids, _ = table.vectors("pixels")
     facts = table.take(
@@ -49,7 +49,7 @@ def one_by_one(sample, tmp_path_factory) -> dict[str, tuple]:
 
 @pytest.mark.parametrize("batch", [1, 7, 32])
 @pytest.mark.parametrize("threads", [1, 4])
-def test_shares_and_threads_change_no_bit_of_an_8_bit_space(
+def test_batches_and_threads_change_no_bit_of_an_8_bit_space(
     sample, one_by_one, tmp_path, batch, threads
 ):
     settings = IndexSettings(batch=batch, threads=threads, commit_rows=13)
@@ -68,8 +68,8 @@ def folder(tmp_path):
 
 
 @pytest.mark.parametrize(("batch", "threads"), [(4, 1), (4, 3), (40, 1)])
-def test_an_interrupt_keeps_all_that_was_finished(folder, tmp_path, monkeypatch, batch, threads):
-    """Ctrl-C comes while some shares are finished, some begun and some wait; a share is not worked to its end."""
+def test_an_interrupt_keeps_all_finished_images(folder, tmp_path, monkeypatch, batch, threads):
+    """Ctrl-C comes while batches are finished, in progress and waiting. None is completed."""
     decode, decoded, lock = imaging.decode_small, [], threading.Lock()
 
     def slow(*arguments, **options):
@@ -88,15 +88,15 @@ def test_an_interrupt_keeps_all_that_was_finished(folder, tmp_path, monkeypatch,
             models=["pixels"],
             settings=IndexSettings(batch=batch, threads=threads),
         )
-    kept = Table.open(tmp_path / "c").count()
-    assert kept == len(decoded)
-    assert 15 <= kept < 40
+    done = Table.open(tmp_path / "c").count()
+    assert done == len(decoded)
+    assert 15 <= done < 40
     report = lookalike.index(folder, tmp_path / "c")
-    assert (report.added, report.unchanged) == (40 - kept, kept)
+    assert (report.added, report.unchanged) == (40 - done, done)
 
 
-def test_a_model_that_fails_in_a_thread_ends_the_run_and_keeps_what_was_committed(folder, tmp_path):
-    """Its numbers get too large for one picture: what was written before it stays."""
+def test_a_model_error_in_a_thread_ends_the_run_and_keeps_commits(folder, tmp_path):
+    """One image gives too large numbers. The commits before it stay."""
     Image.new("RGB", (9, 9), "white").save(folder / "20-white.png")
     for number in range(40):
         picture = Image.open(folder / f"{number:02}.png").point(lambda value: value // 2)
@@ -105,20 +105,18 @@ def test_a_model_that_fails_in_a_thread_ends_the_run_and_keeps_what_was_committe
     settings = IndexSettings(batch=2, threads=2, commit_rows=4)
     with pytest.raises(ModelError, match="not finite or beyond 65,504"):
         lookalike.index(folder, tmp_path / "c", models=[dark], settings=settings)
-    kept = Table.open(tmp_path / "c").count()
-    assert 0 < kept < 40
+    done = Table.open(tmp_path / "c").count()
+    assert 0 < done < 40
     (folder / "20-white.png").unlink()
     report = lookalike.index(folder, tmp_path / "c", settings=settings)
-    assert (report.added, report.unchanged) == (40 - kept, kept)
+    assert (report.added, report.unchanged) == (40 - done, done)
 
 
-# In no time, each share is committed: nine of four, and the last four works as two, one and one.
+# With 0 seconds, each batch is a commit: nine of four images, then two, one and one.
 @pytest.mark.parametrize(
     ("options", "commits"), [({}, 1), ({"commit_rows": 8}, 5), ({"commit_seconds": 0.0}, 12)]
 )
-def test_a_commit_is_made_when_there_are_rows_enough_or_time_has_gone_by(
-    folder, tmp_path, options, commits
-):
+def test_a_commit_follows_enough_rows_or_time(folder, tmp_path, options, commits):
     table = Table.create(tmp_path / "c", [resolve("pixels")])
     before = table.version
     settings = replace(IndexSettings(batch=4, threads=1, commit_seconds=1000.0), **options)
@@ -126,7 +124,7 @@ def test_a_commit_is_made_when_there_are_rows_enough_or_time_has_gone_by(
     assert Table.open(tmp_path / "c").version - before == commits
 
 
-def test_a_space_added_later_is_the_only_one_that_is_embedded(folder, tmp_path, monkeypatch):
+def test_only_the_missing_space_is_embedded(folder, tmp_path, monkeypatch):
     lookalike.index(folder, tmp_path / "c", models=["pixels"])
     prepare, prepared = imaging.prepare, set()
     monkeypatch.setattr(
@@ -137,10 +135,8 @@ def test_a_space_added_later_is_the_only_one_that_is_embedded(folder, tmp_path, 
     assert (report.updated, report.unchanged, prepared) == (40, 0, {"half"})
 
 
-def test_a_file_that_the_disk_refused_is_read_again_though_it_has_not_changed(
-    folder, tmp_path, monkeypatch
-):
-    """A fault of the disk passes: no file is left out for it until it changes."""
+def test_an_unchanged_file_is_retried_after_a_disk_error(folder, tmp_path, monkeypatch):
+    """Disk errors pass, so they must not exclude a file until it changes."""
     read, refused = local._read, sorted(map(os.fspath, folder.iterdir()))[3]
 
     def faulty(path, *stamp):
@@ -156,7 +152,7 @@ def test_a_file_that_the_disk_refused_is_read_again_though_it_has_not_changed(
     assert (second.added, second.failed, second.unchanged) == (1, 0, first.added)
 
 
-def test_a_network_is_loaded_once_for_the_check_and_all_threads(folder, tmp_path, monkeypatch):
+def test_a_model_is_loaded_once_for_all_threads(folder, tmp_path, monkeypatch):
     loads, load = [], embedder.load
 
     def counted(model, **options):

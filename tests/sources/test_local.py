@@ -1,4 +1,4 @@
-"""A LocalSource yields every image once, in one order, under one name, and says what it could not read."""
+"""LocalSource: each image once, in a fixed order, under one uri, and what it could not read."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lookalike.errors import ImageError, SourceError
 from lookalike.sources import EXTENSIONS, LocalSource, to_uri, uri_prefixes
 from lookalike.sources.uris import local_path
 
-# Bytes that may stand in a file's name.
+# The bytes that file names may have.
 names = st.binary(min_size=1, max_size=40).filter(
     lambda name: not set(name) & {0, ord("/")} and name not in (b".", b"..")
 )
@@ -29,39 +29,41 @@ def root(tmp_path) -> Path:
     return root
 
 
-def make(root: Path, *files: str) -> None:
+def make_files(root: Path, *files: str) -> None:
     for name in files:
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(name.encode(errors="surrogateescape"))
 
 
-def met(root: Path, *paths: Path | str, **options) -> list[str]:
-    """What a scan gives, as paths in the root."""
+def image_paths(root: Path, *paths: Path | str, **options) -> list[str]:
+    """Return the images of a source, as paths relative to the root."""
     source = LocalSource(paths or [root], **options)
     items = [str(local_path(item.uri).relative_to(root)) for item in source]
     assert source.count() == len(items)
     return items
 
 
-# What is met
+# The walk
 
 
-def test_folders_are_searched_to_any_depth_for_images_only(root):
-    make(root, "a.jpg", "b/c/d/e.PNG", "b/f.JpEg", "notes.txt", "b/g.jpg.part", "jpg", "b/h.tar.gz")
-    assert met(root) == ["a.jpg", "b/f.JpEg", "b/c/d/e.PNG"]
+def test_folders_are_searched_to_any_depth_for_images_alone(root):
+    make_files(
+        root, "a.jpg", "b/c/d/e.PNG", "b/f.JpEg", "notes.txt", "b/g.jpg.part", "jpg", "b/h.tar.gz"
+    )
+    assert image_paths(root) == ["a.jpg", "b/f.JpEg", "b/c/d/e.PNG"]
 
 
-def test_every_extension_of_an_image_is_known(root):
-    make(root, *(f"x{extension}" for extension in EXTENSIONS))
-    assert len(met(root)) == len(EXTENSIONS) == 18
+def test_all_image_extensions_are_found(root):
+    make_files(root, *(f"x{extension}" for extension in EXTENSIONS))
+    assert len(image_paths(root)) == len(EXTENSIONS) == 18
 
 
-def test_the_order_is_that_of_the_names_whenever_they_were_made(root, tmp_path):
+def test_the_order_follows_names_not_creation(root, tmp_path):
     files = ["b.jpg", "a.jpg", "Z.jpg", "d/a.jpg", "c/z.jpg", "c/a.jpg", "é.jpg", "10.jpg", "9.jpg"]
-    make(root, *files)
+    make_files(root, *files)
     other = tmp_path / "other"
-    make(other, *reversed(files))
+    make_files(other, *reversed(files))
     expected = [
         "10.jpg",
         "9.jpg",
@@ -73,44 +75,44 @@ def test_the_order_is_that_of_the_names_whenever_they_were_made(root, tmp_path):
         "c/z.jpg",
         "d/a.jpg",
     ]
-    assert met(root) == met(other) == expected
+    assert image_paths(root) == image_paths(other) == expected
 
 
-def test_hidden_files_and_folders_are_asked_for(root):
-    make(root, "a.jpg", ".b.jpg", ".c/d.jpg", "e/.f/g.jpg")
-    assert met(root) == ["a.jpg"]
-    assert met(root, hidden=True) == [".b.jpg", "a.jpg", ".c/d.jpg", "e/.f/g.jpg"]
+def test_hidden_files_are_found_only_on_request(root):
+    make_files(root, "a.jpg", ".b.jpg", ".c/d.jpg", "e/.f/g.jpg")
+    assert image_paths(root) == ["a.jpg"]
+    assert image_paths(root, hidden=True) == [".b.jpg", "a.jpg", ".c/d.jpg", "e/.f/g.jpg"]
 
 
 def test_a_hidden_root_is_searched(root):
-    make(root, ".hidden/a.jpg")
-    assert met(root, root / ".hidden") == [".hidden/a.jpg"]
+    make_files(root, ".hidden/a.jpg")
+    assert image_paths(root, root / ".hidden") == [".hidden/a.jpg"]
 
 
-def test_a_folder_named_like_an_image_is_a_folder(root):
-    make(root, "x.jpg/y.jpg")
-    assert met(root) == ["x.jpg/y.jpg"]
+def test_a_folder_with_an_image_extension_is_searched(root):
+    make_files(root, "x.jpg/y.jpg")
+    assert image_paths(root) == ["x.jpg/y.jpg"]
 
 
-def test_links_to_folders_are_followed_once_and_loops_end(root, tmp_path):
-    make(root, "b/c/x.jpg")
-    make(tmp_path / "elsewhere", "y.jpg")
+def test_linked_folders_are_followed_once_and_loops_end(root, tmp_path):
+    make_files(root, "b/c/x.jpg")
+    make_files(tmp_path / "elsewhere", "y.jpg")
     (root / "a").symlink_to(root / "b")
     (root / "b" / "loop").symlink_to(root)
     (root / "self").symlink_to("self")
     (root / "out").symlink_to(tmp_path / "elsewhere")
-    assert met(root) == ["b/c/x.jpg", "out/y.jpg"]
+    assert image_paths(root) == ["b/c/x.jpg", "out/y.jpg"]
 
 
-def test_a_linked_file_is_a_picture_of_its_own_name(root, tmp_path):
-    make(root, "x.jpg")
+def test_a_linked_file_is_an_image_under_its_own_name(root, tmp_path):
+    make_files(root, "x.jpg")
     (root / "y.jpg").symlink_to(root / "x.jpg")
     (root / "z").symlink_to(root / "x.jpg")
-    assert met(root) == ["x.jpg", "y.jpg"]
+    assert image_paths(root) == ["x.jpg", "y.jpg"]
 
 
-def test_what_is_no_file_is_met_and_cannot_be_read(root):
-    make(root, "a.jpg")
+def test_broken_links_and_pipes_are_unreadable_items(root):
+    make_files(root, "a.jpg")
     (root / "broken.jpg").symlink_to(root / "gone")
     os.mkfifo(root / "pipe.jpg")
     items = {Path(item.uri).name: item for item in LocalSource([root])}
@@ -121,8 +123,8 @@ def test_what_is_no_file_is_met_and_cannot_be_read(root):
         items["pipe.jpg"].read()
 
 
-def test_an_item_carries_its_stamp_and_its_bytes(root):
-    make(root, "a.jpg")
+def test_an_item_has_its_stamp_and_content(root):
+    make_files(root, "a.jpg")
     os.utime(root / "a.jpg", ns=(1, 1_234_567_890_123_456_789))
     (item,) = LocalSource([root])
     assert (item.uri, item.size, item.mtime_ns) == (
@@ -133,45 +135,45 @@ def test_an_item_carries_its_stamp_and_its_bytes(root):
     assert item.read() == b"a.jpg"
 
 
-def test_an_item_that_cannot_be_read_has_no_stamp(root):
+def test_an_unreadable_item_has_no_stamp(root):
     (root / "broken.jpg").symlink_to(root / "gone")
     (item,) = LocalSource([root])
     assert (item.size, item.mtime_ns) == (-1, -1)
 
 
-# What is asked for
+# Paths and options
 
 
-def test_single_files_are_taken_with_any_extension(root):
-    make(root, "a.txt", "b", ".hidden.jpg")
-    assert met(root, root / "b", root / "a.txt", root / ".hidden.jpg") == [
+def test_single_files_may_have_any_extension(root):
+    make_files(root, "a.txt", "b", ".hidden.jpg")
+    assert image_paths(root, root / "b", root / "a.txt", root / ".hidden.jpg") == [
         "b",
         "a.txt",
         ".hidden.jpg",
     ]
 
 
-def test_paths_that_overlap_give_each_image_once(root):
-    make(root, "a/x.jpg", "a/b/y.jpg", "a/.z.jpg", "a/t.txt", "ab/w.jpg")
+def test_overlapping_paths_yield_each_image_once(root):
+    make_files(root, "a/x.jpg", "a/b/y.jpg", "a/.z.jpg", "a/t.txt", "ab/w.jpg")
     a = root / "a"
-    assert met(root, a / "b", a, a, a / "x.jpg", f"{a}/", a / "b" / ".." / "x.jpg") == [
+    assert image_paths(root, a / "b", a, a, a / "x.jpg", f"{a}/", a / "b" / ".." / "x.jpg") == [
         "a/x.jpg",
         "a/b/y.jpg",
     ]
-    # What the walk would pass over is taken because it was named.
-    assert met(root, a, a / ".z.jpg", a / "t.txt") == [
+    # Files that the walk skips are included if they are named.
+    assert image_paths(root, a, a / ".z.jpg", a / "t.txt") == [
         "a/.z.jpg",
         "a/t.txt",
         "a/x.jpg",
         "a/b/y.jpg",
     ]
-    assert met(root, a, a / ".z.jpg", hidden=True) == ["a/.z.jpg", "a/x.jpg", "a/b/y.jpg"]
-    # A folder whose name begins like another's is not inside it.
-    assert met(root, a, root / "ab") == ["a/x.jpg", "a/b/y.jpg", "ab/w.jpg"]
+    assert image_paths(root, a, a / ".z.jpg", hidden=True) == ["a/.z.jpg", "a/x.jpg", "a/b/y.jpg"]
+    # A folder with the start of another's name is not inside it.
+    assert image_paths(root, a, root / "ab") == ["a/x.jpg", "a/b/y.jpg", "ab/w.jpg"]
 
 
-def test_found_and_paths_and_roots(root):
-    make(root, "a/x.jpg", "a/b/y.jpg", "c.jpg", "empty/t.txt")
+def test_paths_roots_and_completed_roots(root):
+    make_files(root, "a/x.jpg", "a/b/y.jpg", "c.jpg", "empty/t.txt")
     a, empty, c = str(root / "a"), str(root / "empty"), str(root / "c.jpg")
     source = LocalSource([f"{a}/b", a, empty, c])
     assert (source.paths, source.roots) == ([f"{a}/b", a, empty, c], [a, empty])
@@ -180,8 +182,8 @@ def test_found_and_paths_and_roots(root):
     assert source.unreadable_roots == {}
 
 
-def test_counting_leaves_what_was_found(root):
-    make(root, "a.jpg", "b.jpg")
+def test_counting_does_not_disturb_an_iteration(root):
+    make_files(root, "a.jpg", "b.jpg")
     source = LocalSource([root])
     stream = iter(source)
     next(stream)
@@ -191,22 +193,22 @@ def test_counting_leaves_what_was_found(root):
 
 
 def test_the_home_folder_and_relative_paths(root, monkeypatch):
-    make(root, "a.jpg")
+    make_files(root, "a.jpg")
     monkeypatch.setenv("HOME", str(root))
-    assert met(root, "~") == met(root, "~/a.jpg") == ["a.jpg"]
+    assert image_paths(root, "~") == image_paths(root, "~/a.jpg") == ["a.jpg"]
     monkeypatch.chdir(root)
-    assert met(root, ".") == met(root, "a.jpg") == ["a.jpg"]
+    assert image_paths(root, ".") == image_paths(root, "a.jpg") == ["a.jpg"]
 
 
-def test_a_path_that_is_not_there_is_named(root):
+def test_a_missing_path_is_an_error(root):
     with pytest.raises(SourceError, match=r"no file or folder '.*/hollidays'\. Check the spelling"):
         LocalSource([root, root / "hollidays"])
     with pytest.raises(SourceError, match="no file or folder ''"):
         LocalSource([""])
 
 
-def test_labels(root):
-    make(root, "cats/a.jpg", "b.jpg")
+def test_labels_are_folder_names_or_none(root):
+    make_files(root, "cats/a.jpg", "b.jpg")
     assert [item.label for item in LocalSource([root])] == ["pictures", "cats"]
     assert [item.label for item in LocalSource([root / "cats" / "a.jpg"])] == ["cats"]
     assert [item.label for item in LocalSource([root], labels="none")] == [None, None]
@@ -216,8 +218,8 @@ def test_labels(root):
         LocalSource([root], labels="name")
 
 
-def test_labels_are_unicode_whatever_the_folder_is_called(root):
-    make(root, os.fsdecode(b"caf\xe9/a.jpg"), "日本/b.jpg")
+def test_labels_are_valid_unicode(root):
+    make_files(root, os.fsdecode(b"caf\xe9/a.jpg"), "日本/b.jpg")
     assert [item.label for item in LocalSource([root])] == ["caf\N{REPLACEMENT CHARACTER}", "日本"]
 
 
@@ -226,8 +228,8 @@ def test_labels_are_unicode_whatever_the_folder_is_called(root):
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 @pytest.mark.parametrize("mark", ["", "\N{ZERO WIDTH NO-BREAK SPACE}"])
-def test_a_list_names_a_path_a_line(root, tmp_path, end, mark):
-    make(root, "a.jpg", "my pictures/b c.jpg", "d/e.jpg", "f.dat")
+def test_a_list_has_one_path_per_line(root, tmp_path, end, mark):
+    make_files(root, "a.jpg", "my pictures/b c.jpg", "d/e.jpg", "f.dat")
     lines = [
         f"{root}/f.dat",
         "",
@@ -239,11 +241,11 @@ def test_a_list_names_a_path_a_line(root, tmp_path, end, mark):
     ]
     (tmp_path / "list.txt").write_bytes((mark + end.join(lines)).encode())
     listed = ["f.dat", "my pictures/b c.jpg", "gone.jpg", "d/e.jpg"]
-    assert met(root, f"@{tmp_path}/list.txt") == listed
-    assert met(root, root / "a.jpg", f"@{tmp_path}/list.txt") == ["a.jpg", *listed]
+    assert image_paths(root, f"@{tmp_path}/list.txt") == listed
+    assert image_paths(root, root / "a.jpg", f"@{tmp_path}/list.txt") == ["a.jpg", *listed]
 
 
-def test_what_a_list_names_and_is_gone_cannot_be_read(root, tmp_path):
+def test_a_missing_file_of_a_list_is_an_unreadable_item(root, tmp_path):
     (tmp_path / "list.txt").write_text(f"{root}/gone.jpg\n")
     (item,) = LocalSource([f"@{tmp_path}/list.txt"])
     assert item.uri == f"{root}/gone.jpg"
@@ -251,11 +253,11 @@ def test_what_a_list_names_and_is_gone_cannot_be_read(root, tmp_path):
         item.read()
 
 
-def test_a_list_is_relative_to_where_it_is_used(root, tmp_path, monkeypatch):
-    make(root, "a.jpg", "d/b.jpg")
+def test_paths_of_a_list_are_relative_to_the_current_folder(root, tmp_path, monkeypatch):
+    make_files(root, "a.jpg", "d/b.jpg")
     (tmp_path / "list.txt").write_text("d/b.jpg\n./a.jpg\n")
     monkeypatch.chdir(root)
-    assert met(root, "@../list.txt") == ["d/b.jpg", "a.jpg"]
+    assert image_paths(root, "@../list.txt") == ["d/b.jpg", "a.jpg"]
 
 
 @pytest.mark.parametrize(
@@ -266,22 +268,22 @@ def test_a_list_is_relative_to_where_it_is_used(root, tmp_path, monkeypatch):
         ("a.jpg\n".encode("utf-16-le"), "NUL"),
     ],
 )
-def test_a_list_that_is_no_text_is_refused(tmp_path, content, reason):
+def test_a_list_that_is_not_text_is_an_error(tmp_path, content, reason):
     (tmp_path / "list.txt").write_bytes(content)
     with pytest.raises(SourceError, match=rf"list\.txt .*{reason}.*one path a line"):
         LocalSource([f"@{tmp_path}/list.txt"])
 
 
-def test_a_list_that_is_not_there_is_named(tmp_path):
+def test_a_missing_list_is_an_error(tmp_path):
     with pytest.raises(SourceError, match=r"The list .*lost\.txt cannot be read: No such file"):
         LocalSource([f"@{tmp_path}/lost.txt"])
 
 
-# Folders that cannot be read
+# Unreadable folders
 
 
-def test_a_folder_that_cannot_be_read_is_one_bad_item_and_the_rest_is_met(root):
-    make(root, "a.jpg", "locked/b.jpg", "z/c.jpg")
+def test_an_unreadable_folder_is_one_bad_item(root):
+    make_files(root, "a.jpg", "locked/b.jpg", "z/c.jpg")
     code = """if True:
         import sys
         from lookalike import errors, sources
@@ -295,7 +297,7 @@ def test_a_folder_that_cannot_be_read_is_one_bad_item_and_the_rest_is_met(root):
     command = [sys.executable, "-c", code, str(root)]
     if os.geteuid() == 0:
         if shutil.which("setpriv") is None:
-            pytest.skip("root reads every folder, and setpriv is not here to take that right away")
+            pytest.skip("root reads every folder, and setpriv is missing")
         rights = "-dac_override,-dac_read_search"
         command = ["setpriv", f"--bounding-set={rights}", f"--inh-caps={rights}", *command]
     (root / "locked").chmod(0)
@@ -319,15 +321,15 @@ def test_a_folder_that_cannot_be_read_is_one_bad_item_and_the_rest_is_met(root):
     "name",
     ["new\nline.jpg", "quo'te\".jpg", "😀 猫.jpg", "%41.jpg", "#a?b;c.jpg", "file:.jpg", "\\.jpg"],
 )
-def test_odd_names_are_plain_paths(root, name):
-    make(root, name)
+def test_unusual_names_are_plain_paths(root, name):
+    make_files(root, name)
     (item,) = LocalSource([root])
     assert item.uri == f"{root}/{name}"
     assert item.read() == name.encode()
 
 
-def test_a_name_that_is_no_unicode_becomes_a_uri_that_can_be_kept_and_read(root):
-    make(root, os.fsdecode(b"caf\xe9.jpg"))
+def test_a_name_that_is_not_unicode_becomes_a_file_uri(root):
+    make_files(root, os.fsdecode(b"caf\xe9.jpg"))
     (item,) = LocalSource([root])
     assert item.uri == f"file://{root}/caf%E9.jpg"
     assert item.uri.encode()
@@ -335,7 +337,7 @@ def test_a_name_that_is_no_unicode_becomes_a_uri_that_can_be_kept_and_read(root)
 
 
 @given(st.lists(names, min_size=1, max_size=3))
-def test_uris_name_one_path_and_are_unicode(parts):
+def test_uris_are_unicode_and_lead_back_to_the_path(parts):
     path = "/" + "/".join(map(os.fsdecode, parts))
     uri = to_uri(path)
     assert uri.encode()
@@ -343,7 +345,7 @@ def test_uris_name_one_path_and_are_unicode(parts):
 
 
 def test_uris_are_absolute_and_do_not_follow_links(root, monkeypatch):
-    make(root, "a/x.jpg")
+    make_files(root, "a/x.jpg")
     (root / "b").symlink_to(root / "a")
     monkeypatch.chdir(root)
     assert (
@@ -355,7 +357,7 @@ def test_uris_are_absolute_and_do_not_follow_links(root, monkeypatch):
 
 
 @given(st.lists(names, min_size=1, max_size=2), names)
-def test_prefixes_are_those_of_the_files_in_a_folder_and_no_other(parts, name):
+def test_prefixes_match_the_files_below_a_folder_alone(parts, name):
     folder = "/" + "/".join(map(os.fsdecode, parts))
     starts = tuple(uri_prefixes(folder))
     assert to_uri(f"{folder}/{os.fsdecode(name)}").startswith(starts)

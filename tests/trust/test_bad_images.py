@@ -1,4 +1,4 @@
-"""Files that are no pictures, or only nearly: thousands of them stop nothing, and each is told why it is left out."""
+"""Thousands of damaged and hostile files: none stops a run, and each has its reason."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from trust import crafted
 from trust.mutations import Mutation, encode, mutations, pictures
 
 CAP = 10_000_000
-# What a process that indexes pictures of at most 10 megapixels by two threads takes at the most.
+# The memory limit of a process that indexes images of up to 10 megapixels in two threads.
 MOST_MEMORY = 600_000_000
-# Words of a decoder's inside, or of Python's: no reason for a person to read.
+# Words of decoders and of Python that no reason may contain.
 JARGON = (
     "PIL",
     "Plugin",
@@ -39,7 +39,7 @@ JARGON = (
 )
 
 
-BEGINNINGS = (
+SIGNATURES = (
     b"\xff\xd8\xff\xe0",
     b"GIF89a",
     b"II*\0",
@@ -54,7 +54,7 @@ BEGINNINGS = (
 
 @pytest.fixture(scope="session")
 def originals(request, sample):
-    """Small forms of three pictures: photographs where they are, else drawn ones."""
+    """Return small versions of three images: photographs if available, else drawn ones."""
     try:
         return pictures(request.getfixturevalue("photographs"))
     except pytest.skip.Exception:
@@ -68,13 +68,13 @@ def files(originals) -> list[Mutation]:
 
 @pytest.fixture(scope="session")
 def answers(files) -> dict[str, str | tuple[int, int]]:
-    """What each file gives when it is decoded, in threads as indexing does it: a size, or a reason."""
+    """Return the outcome of decoding each file in threads, as indexing does: a size or a reason."""
 
     def answer(file: Mutation) -> str | tuple[int, int]:
         try:
-            picture, size = imaging.decode_small(file.data, least=640, max_pixels=CAP)
-            assert picture.mode == "RGB"
-            assert imaging.thumbnail(picture)
+            image, size = imaging.decode_small(file.data, least=640, max_pixels=CAP)
+            assert image.mode == "RGB"
+            assert imaging.thumbnail(image)
         except ImageError as error:
             return str(error)
         return size
@@ -83,7 +83,7 @@ def answers(files) -> dict[str, str | tuple[int, int]]:
         return dict(zip((file.name for file in files), pool.map(answer, files), strict=True))
 
 
-def test_the_files_are_many_and_the_same_each_time(files, originals):
+def test_the_bad_files_are_many_and_reproducible(files, originals):
     assert len({file.name for file in files}) == len(files) > 2000
     assert len({file.data for file in files}) > 2000
     assert list(mutations(originals)) == files
@@ -91,19 +91,19 @@ def test_the_files_are_many_and_the_same_each_time(files, originals):
 
 
 @pytest.mark.timeout(120)
-def test_every_file_is_decoded_or_refused_and_none_crashes_or_hangs(files, answers):
+def test_no_file_crashes_or_hangs_the_decoder(files, answers):
     assert len(answers) == len(files)
-    told = {file.name: answers[file.name] for file in files}
+    outcomes = {file.name: answers[file.name] for file in files}
     assert {
-        name for name, answer in told.items() if isinstance(answer, tuple) and 0 in answer
+        name for name, answer in outcomes.items() if isinstance(answer, tuple) and 0 in answer
     } == set()
-    # Both happen often, so that neither is tested by chance.
-    refused = sum(isinstance(answer, str) for answer in told.values())
+    # Both outcomes are frequent, so neither is tested by chance.
+    refused = sum(isinstance(answer, str) for answer in outcomes.values())
     assert refused > 800
-    assert len(told) - refused > 800
+    assert len(outcomes) - refused > 800
 
 
-def test_whole_pixels_are_decoded_whatever_stands_beside_them(files, answers):
+def test_intact_pixels_are_decoded_despite_other_damage(files, answers):
     lost = {
         file.name: answers[file.name]
         for file in files
@@ -112,13 +112,13 @@ def test_whole_pixels_are_decoded_whatever_stands_beside_them(files, answers):
     assert lost == {}
 
 
-def test_what_is_no_picture_is_refused(files, answers):
+def test_files_that_are_not_images_are_refused(files, answers):
     assert [
         file.name for file in files if file.good is False and isinstance(answers[file.name], tuple)
     ] == []
 
 
-def test_every_reason_is_a_short_line_in_plain_words(answers):
+def test_every_reason_is_a_short_plain_line(answers):
     reasons = {answer for answer in answers.values() if isinstance(answer, str)}
     assert [reason for reason in reasons if any(word in reason for word in JARGON)] == []
     assert max(map(len, reasons)) < 110
@@ -131,7 +131,7 @@ def test_every_reason_is_a_short_line_in_plain_words(answers):
     ("data", "reason"),
     [
         (b"<svg/>", "not an image of a known format (JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, HEIC)"),
-        *((start, "damaged: the file is cut short or broken inside") for start in BEGINNINGS),
+        *((start, "damaged: the file is cut short or broken inside") for start in SIGNATURES),
         (
             crafted.tiff(65_535, 65_535),
             "4,295 megapixels, more than the limit of 10 (--max-megapixels raises it)",
@@ -147,7 +147,7 @@ def test_every_reason_is_a_short_line_in_plain_words(answers):
     ],
     ids=[
         "svg",
-        *(f"start {nth}" for nth in range(len(BEGINNINGS))),
+        *(f"start {nth}" for nth in range(len(SIGNATURES))),
         "huge tiff",
         "huge tile",
         "many passes",
@@ -159,7 +159,7 @@ def test_reasons_in_full(data, reason):
     assert str(raised.value) == reason
 
 
-def test_a_turned_png_whose_text_is_a_bomb_comes_out_upright(originals):
+def test_a_turned_png_with_a_text_bomb_is_upright(originals):
     exif = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"
     bombs = {
         name: data for name, data, _ in crafted.png_bombs(encode(originals[0], "png", exif=exif))
@@ -172,12 +172,12 @@ def test_a_turned_png_whose_text_is_a_bomb_comes_out_upright(originals):
     )
 
 
-# The command line, over a few hundred of them
+# The command line
 
 
 @pytest.fixture(scope="module")
 def folder(files, answers, tmp_path_factory) -> Path:
-    """Every sixth file, and the last, which were put together by hand."""
+    """Return a folder with every sixth file, and all of the last ones, which are handcrafted."""
     folder = tmp_path_factory.mktemp("bad") / "pictures"
     folder.mkdir()
     for file in {*files[::6], *files[-200:]}:
@@ -186,7 +186,7 @@ def folder(files, answers, tmp_path_factory) -> Path:
 
 
 def run(*arguments: object) -> tuple[str, str, int]:
-    """Run the command line by two threads; return what it printed on each stream, and the most memory it held."""
+    """Run a command on two cores; return its output, its errors and its peak memory in bytes."""
     script = """if True:
         import os, resource, subprocess, sys
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])
@@ -200,14 +200,14 @@ def run(*arguments: object) -> tuple[str, str, int]:
 
 @pytest.fixture(scope="module")
 def first(folder, tmp_path_factory):
-    """The collection of that folder, and what its first run said."""
+    """Return the collection of that folder, and the output of its first run."""
     collection = tmp_path_factory.mktemp("collection") / "c"
     return collection, *run(
         "index", folder, "-c", collection, "--model", "pixels", "--max-megapixels", CAP / 1e6
     )
 
 
-def test_the_good_are_indexed_and_each_of_the_others_has_its_reason(folder, answers, first):
+def test_good_files_are_indexed_and_each_bad_file_has_its_reason(folder, answers, first):
     collection, printed, errors, _ = first
     names = {path.name for path in folder.iterdir()}
     expected = {name: answers[name] for name in names if isinstance(answers[name], str)}
@@ -220,21 +220,21 @@ def test_the_good_are_indexed_and_each_of_the_others_has_its_reason(folder, answ
     assert all(name in listed and reason in listed for name, reason in expected.items())
 
 
-def test_memory_stays_within_bounds(first):
+def test_memory_stays_bounded(first):
     *_, memory = first
     assert memory < MOST_MEMORY
 
 
 @pytest.mark.parametrize(
-    ("bits", "colour", "samples"),
+    ("bits", "color", "samples"),
     [(8, 2, 3), (8, 6, 4), (16, 0, 2)],
     ids=["RGB", "RGBA", "16 bits"],
 )
-def test_a_pixel_takes_at_most_24_bytes(bits, colour, samples):
-    """So that --max-megapixels says how much memory a picture may take."""
+def test_a_pixel_takes_at_most_24_bytes(bits, color, samples):
+    """So --max-megapixels bounds the memory of an image."""
     side = 3000
     body = zlib.compress((b"\0" + bytes(side * samples)) * side, 1)
-    header = struct.pack(">IIBBBBB", side, side, bits, colour, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", side, side, bits, color, 0, 0, 0)
     parts = [(b"IHDR", header), (b"IDAT", body), (b"IEND", b"")]
     data = b"\x89PNG\r\n\x1a\n" + b"".join(crafted.chunk(*part) for part in parts)
     script = """if True:
@@ -252,7 +252,7 @@ def test_a_pixel_takes_at_most_24_bytes(bits, colour, samples):
     assert 3 * side * side < int(done.stdout) < 24 * side * side
 
 
-def test_nothing_is_tried_again_unless_it_changed_or_is_asked_for(folder, first, files):
+def test_failures_are_retried_only_after_a_change_or_on_request(folder, first, files):
     collection = first[0]
     bad = sorted(
         Path(failed["uri"])

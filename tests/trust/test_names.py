@@ -1,4 +1,4 @@
-"""Whatever a file is called, however it is linked, whenever it changes: one name is one image, with its own content."""
+"""Unusual names, links and times: one name is one image with its own content."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ NAMES = [
 FOLDERS = ["it's\na 猫", os.fsdecode(b"d\xe9j\xe0")]
 
 
-def picture(path: Path, seed: int) -> Path:
-    """Write a picture of its own content; those of one size have files of one length."""
+def make_image(path: Path, seed: int) -> Path:
+    """Write an image with a content of its own. All files have the same length."""
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), np.uint8)
     Image.fromarray(pixels).save(path, compress_level=0)
@@ -43,13 +43,13 @@ def picture(path: Path, seed: int) -> Path:
 
 
 def indexed(folder: Path, collection: Path, **options) -> dict[str, int]:
-    """Index in pixel space; return the counts that are not 0."""
+    """Index in pixel space and return the counts that are not 0."""
     report = library.index(folder, collection, models=["pixels"], **options).to_dict()
     return {name: count for name, count in report.items() if count and name != "seconds"}
 
 
 def contents(collection: Path) -> dict[str, bytes]:
-    """Return the sha256 of each uri that the collection holds as an image."""
+    """Return the sha256 of each image of a collection by its uri."""
     table = Table.open(collection)
     rows = table.take(table.vectors("pixels")[0], ["uri", "sha256"])
     assert len(set(rows["uri"].to_pylist())) == rows.num_rows
@@ -58,14 +58,14 @@ def contents(collection: Path) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def odd(tmp_path_factory) -> list[Path]:
-    """Pictures of every odd name, in folders of odd names, and one at the end of a path of nearly 4,000 characters."""
+    """Return images with unusual names and folders, and one with a path of 4,000 characters."""
     root = tmp_path_factory.mktemp("odd") / "pictures"
     paths = [root / folder / name for folder in FOLDERS for name in NAMES]
     deep = root
     while len(str(deep)) < 3700:
         deep /= "d" * 250
     for seed, path in enumerate([*paths, deep / ("e" * (3990 - len(str(deep))) + ".png")]):
-        picture(path, seed)
+        make_image(path, seed)
     return sorted(root.rglob("*.png"))
 
 
@@ -81,7 +81,7 @@ def collection(odd, root, tmp_path_factory) -> Path:
     return path
 
 
-def test_every_name_is_met_once_and_known_again(odd, root, collection):
+def test_every_name_is_one_image_in_each_run(odd, root, collection):
     assert len(odd) == 2 * len(NAMES) + 1
     assert max(len(str(path)) for path in odd) > 3900
     assert contents(collection).keys() == {to_uri(path) for path in odd}
@@ -89,7 +89,7 @@ def test_every_name_is_met_once_and_known_again(odd, root, collection):
     assert indexed(root, collection) == {"unchanged": len(odd), "images": len(odd)}
 
 
-def test_each_is_found_by_its_path_and_by_its_uri(odd, collection):
+def test_every_image_is_found_by_path_and_by_uri(odd, collection):
     for path in odd:
         for query in (path, to_uri(path)):
             assert library.search(collection, query, k=1).uris == [to_uri(path)]
@@ -100,7 +100,7 @@ def test_each_is_found_by_its_path_and_by_its_uri(odd, collection):
 @pytest.mark.parametrize(
     "name", ["new\nline.png", "'); DROP TABLE.png", os.fsdecode(b"caf\xe9.png"), "cafe\u0301.png"]
 )
-def test_the_command_line_takes_and_gives_each(odd, collection, name, tmp_path):
+def test_the_command_line_accepts_and_prints_unusual_names(odd, collection, name, tmp_path):
     path = next(path for path in odd if path.name == name)
     for query in (path, to_uri(path)):
         (match,) = lookalike_json("search", query, "-c", collection, "-k", 1)["matches"]
@@ -112,7 +112,7 @@ def test_the_command_line_takes_and_gives_each(odd, collection, name, tmp_path):
     assert (tmp_path / "found.png").exists()
 
 
-def test_a_manifest_names_each(odd, collection, tmp_path):
+def test_a_manifest_may_have_unusual_names(odd, collection, tmp_path):
     deep = max(odd, key=lambda path: len(str(path)))
     named = [path for path in odd if path != deep]
     columns = {
@@ -128,7 +128,7 @@ def test_a_manifest_names_each(odd, collection, tmp_path):
         )
 
 
-def test_a_map_places_each_and_links_to_it(odd, collection, tmp_path):
+def test_a_map_links_to_every_name(odd, collection, tmp_path):
     page = tmp_path / "map.html"
     assert lookalike_json("map", "-c", collection, "--method", "pca", "--output", page)[
         "rows"
@@ -142,7 +142,7 @@ def test_a_map_places_each_and_links_to_it(odd, collection, tmp_path):
     assert sorted(local_path(link) for link in links) == odd
 
 
-def test_removing_one_leaves_its_neighbours(odd, root, tmp_path):
+def test_removing_an_image_leaves_similar_names(odd, root, tmp_path):
     indexed(root, tmp_path / "c")
     for name in (
         "A.png",
@@ -165,7 +165,7 @@ def test_removing_one_leaves_its_neighbours(odd, root, tmp_path):
     assert all(local_path(uri).parent.name != FOLDERS[1] for uri in contents(tmp_path / "c"))
 
 
-def test_failures_are_told_by_name_and_steer_no_terminal(tmp_path):
+def test_names_of_failures_cannot_control_the_terminal(tmp_path):
     (tmp_path / "in").mkdir()
     bad = [
         "new\nline.png",
@@ -175,8 +175,8 @@ def test_failures_are_told_by_name_and_steer_no_terminal(tmp_path):
         "cafe\u0301.png",
     ]
     for name in bad:
-        (tmp_path / "in" / name).write_bytes(b"no picture")
-    picture(tmp_path / "in" / "good.png", 0)
+        (tmp_path / "in" / name).write_bytes(b"not an image")
+    make_image(tmp_path / "in" / "good.png", 0)
     printed = lookalike("index", tmp_path / "in", "-c", tmp_path / "c", "--model", "pixels").stdout
     failed = lookalike_json("info", "-c", tmp_path / "c", "--failures")["failed"]
     assert {local_path(row["uri"]).name for row in failed} == set(bad)
@@ -188,22 +188,22 @@ def test_failures_are_told_by_name_and_steer_no_terminal(tmp_path):
 # Links
 
 
-def test_each_hard_link_and_symbolic_link_is_an_image_of_its_own(tmp_path):
-    first = picture(tmp_path / "in" / "first.png", 0)
+def test_each_hard_link_and_symbolic_link_is_its_own_image(tmp_path):
+    first = make_image(tmp_path / "in" / "first.png", 0)
     (tmp_path / "in" / "hard.png").hardlink_to(first)
     (tmp_path / "in" / "soft.png").symlink_to("first.png")
     assert indexed(tmp_path / "in", tmp_path / "c") == {"added": 3, "images": 3}
     assert len(set(contents(tmp_path / "c").values())) == 1
     assert len(library.search(tmp_path / "c", first, exclude_self=True)) == 2
     first.unlink()
-    # The hard link is a file still; the symbolic one leads nowhere for now, and keeps what it had.
+    # The hard link is still a file. The symbolic one leads nowhere, and keeps its vectors.
     assert indexed(tmp_path / "in", tmp_path / "c") == {
         "unchanged": 1,
         "removed": 1,
         "failed": 1,
         "images": 2,
     }
-    picture(first, 1)
+    make_image(first, 1)
     assert indexed(tmp_path / "in", tmp_path / "c") == {
         "added": 1,
         "updated": 1,
@@ -218,25 +218,25 @@ def test_each_hard_link_and_symbolic_link_is_an_image_of_its_own(tmp_path):
     )
 
 
-def test_a_collection_named_through_a_link_and_a_folder_named_through_one(tmp_path):
-    real = picture(tmp_path / "real" / "a.png", 0).parent
+def test_images_below_a_linked_folder_have_its_name(tmp_path):
+    real = make_image(tmp_path / "real" / "a.png", 0).parent
     (tmp_path / "link").symlink_to(real)
     assert indexed(tmp_path / "link", tmp_path / "c") == {"added": 1, "images": 1}
     assert contents(tmp_path / "c").keys() == {str(tmp_path / "link" / "a.png")}
-    # The name that is given is the identity: the same file by its other name is another image.
+    # The given name is the identity: the same file under another name is another image.
     assert indexed(real, tmp_path / "c") == {"added": 1, "images": 2}
 
 
 # Time
 
 
-def test_a_clock_that_went_back_hides_no_change(tmp_path):
-    path = picture(tmp_path / "in" / "a.png", 0)
+def test_an_older_time_is_a_change(tmp_path):
+    path = make_image(tmp_path / "in" / "a.png", 0)
     os.utime(path, ns=(2_000_000_000, 2_000_000_000))
     indexed(path.parent, tmp_path / "c")
     before, size = contents(tmp_path / "c"), path.stat().st_size
     for seed, time_ns in enumerate((1_999_999_999, 1_000_000_000, 0, -1_000_000_000), 1):
-        picture(path, seed)
+        make_image(path, seed)
         os.utime(path, ns=(time_ns, time_ns))
         assert path.stat().st_size == size
         assert indexed(path.parent, tmp_path / "c") == {"updated": 1, "images": 1}
@@ -245,8 +245,8 @@ def test_a_clock_that_went_back_hides_no_change(tmp_path):
         before = contents(tmp_path / "c")
 
 
-def test_times_beyond_any_calendar_are_kept(tmp_path):
-    path = picture(tmp_path / "in" / "a.png", 0)
+def test_extreme_times_are_stored(tmp_path):
+    path = make_image(tmp_path / "in" / "a.png", 0)
     for time_ns in (-(2**31) * 10**9, 2**33 * 10**9):
         os.utime(path, ns=(time_ns, time_ns))
         indexed(path.parent, tmp_path / "c")
@@ -254,9 +254,9 @@ def test_times_beyond_any_calendar_are_kept(tmp_path):
 
 
 @pytest.mark.parametrize("when", ["before it is read", "while it is read", "after it was read"])
-def test_a_change_during_a_run_is_not_hidden_from_the_next(tmp_path, when):
-    path = picture(tmp_path / "in" / "a.png", 0)
-    old, new = path.read_bytes(), picture(tmp_path / "new.png", 1).read_bytes()
+def test_a_change_during_a_run_is_found_by_the_next(tmp_path, when):
+    path = make_image(tmp_path / "in" / "a.png", 0)
+    old, new = path.read_bytes(), make_image(tmp_path / "new.png", 1).read_bytes()
     (item,) = source = LocalSource([path.parent])
     half = item.size // 2
     seen = {
@@ -280,8 +280,8 @@ def contents_of(path: Path) -> dict[str, bytes]:
     return {to_uri(path): hashlib.sha256(path.read_bytes()).digest()}
 
 
-def test_a_change_within_one_step_of_the_file_systems_clock_is_read(tmp_path):
-    """The stamp cannot tell such a change, so a file that was just written is read a moment later."""
+def test_a_change_within_a_clock_step_is_read(tmp_path):
+    """The stamp does not show such a change, so a new file is read a moment later."""
     path = tmp_path / "a.png"
     for _ in range(20):
         path.write_bytes(b"old")
@@ -301,16 +301,16 @@ def test_a_change_within_one_step_of_the_file_systems_clock_is_read(tmp_path):
     pytest.fail("this machine is too busy to change a file within 10 ms")
 
 
-def test_a_file_of_the_future_is_read_all_the_same(tmp_path):
-    path = picture(tmp_path / "in" / "a.png", 0)
+def test_a_file_with_a_future_time_is_read(tmp_path):
+    path = make_image(tmp_path / "in" / "a.png", 0)
     tomorrow = time.time_ns() + 86_400 * 10**9
     os.utime(path, ns=(tomorrow, tomorrow))
     assert indexed(path.parent, tmp_path / "c") == {"added": 1, "images": 1}
 
 
-def test_a_whole_folder_that_is_copied_over_is_the_same_to_the_last_content(tmp_path):
+def test_a_renamed_folder_of_files_keeps_every_content(tmp_path):
     for seed in range(6):
-        picture(tmp_path / "in" / f"{seed}.png", seed)
+        make_image(tmp_path / "in" / f"{seed}.png", seed)
     indexed(tmp_path / "in", tmp_path / "c")
     for seed in range(6):
         shutil.copy2(tmp_path / "in" / f"{seed}.png", tmp_path / "in" / f"{5 - seed}-copy.png")

@@ -78,7 +78,8 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
         If the bytes are of another format, are damaged, or hold too many pixels. The message is the
         reason.
     """
-    return _decode(data, max_pixels, least=None).image
+    decoded = _decode(data, max_pixels, least=None)
+    return decoded.image
 
 
 def decode_small(
@@ -226,9 +227,14 @@ def _is_heif(data: bytes) -> bool:
     AVIF and HEIC share a container. An AVIF file may state the container's brand as its own, and
     name ``avif`` among the compatible brands only.
     """
+    box_name = data[4:8]
+    main_brand = data[8:12]
+    if box_name != b"ftyp" or main_brand not in _HEIF_BRANDS:
+        return False
     box_length = int.from_bytes(data[:4])
-    brands = data[8 : min(box_length, 256)]
-    return data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS and b"avif" not in brands
+    end = min(box_length, 256)
+    brands = data[8:end]
+    return b"avif" not in brands
 
 
 def _without_metadata(data: bytes) -> bytes:
@@ -236,16 +242,19 @@ def _without_metadata(data: bytes) -> bytes:
     chunks = [_PNG_SIGNATURE]
     start = len(_PNG_SIGNATURE)
     while start < len(data):
-        length = int.from_bytes(data[start : start + 4])
+        name_start = start + 4
+        length = int.from_bytes(data[start:name_start])
         end = start + _PNG_CHUNK_OVERHEAD + length
-        name = data[start + 4 : start + 8]
-        name_and_body = data[start + 4 : end - 4]
-        checksum = int.from_bytes(data[end - 4 : end])
+        checksum_start = end - 4
+        name_and_body = data[name_start:checksum_start]
+        name = name_and_body[:4]
+        checksum = int.from_bytes(data[checksum_start:end])
 
         # A lower-case first letter marks a chunk that decoders may ignore.
-        is_critical = not name[:1].islower()
-        is_useful = name in {b"tRNS", b"eXIf"} and zlib.crc32(name_and_body) == checksum
-        if is_critical or is_useful:
+        is_needed = not name[:1].islower()
+        if name in {b"tRNS", b"eXIf"}:
+            is_needed = zlib.crc32(name_and_body) == checksum
+        if is_needed:
             chunks.append(data[start:end])
         start = end
     return b"".join(chunks)
@@ -264,7 +273,8 @@ def _tile_pixels(image: Image.Image) -> int:
 def _orientation(image: Image.Image) -> int:
     """Return the EXIF orientation; 1, the normal one, if the EXIF block is unreadable."""
     with suppress(Exception):
-        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+        exif = image.getexif()
+        return int(exif.get(ExifTags.Base.Orientation, 1))
     return 1
 
 
@@ -323,9 +333,12 @@ _no_warnings = _NoWarnings()
 @cache
 def _silence_decoders() -> None:
     """Keep decoders from printing about damaged files; they raise their findings anyway."""
-    logging.getLogger("PIL").addHandler(logging.NullHandler())
+    logger = logging.getLogger("PIL")
+    logger.addHandler(logging.NullHandler())
+    # libtiff is linked into Pillow's extension module, and prints by itself.
     with suppress(AttributeError, OSError):
-        ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler(None)
+        library = ctypes.CDLL(_imaging.__file__)
+        library.TIFFSetErrorHandler(None)
 
 
 @contextmanager

@@ -44,8 +44,11 @@ def prepare(image: Image.Image, model: Model) -> npt.NDArray[np.uint8]:
         uint8 ``[height, width, 3]``.
     """
     height, width = model.size
-    box = None if model.resize == "squash" else _center_box(image, width / height)
-    resized = image.resize((width, height), _FILTERS[model.filter], box, _REDUCING_GAP)
+    box = None
+    if model.resize == "crop":
+        box = _center_box(image, width / height)
+    resampling = _FILTERS[model.filter]
+    resized = image.resize((width, height), resampling, box, _REDUCING_GAP)
     return np.asarray(resized)
 
 

@@ -85,13 +85,15 @@ class ThreadExecutor:
         return results
 
     def _split(self, chunk: Sequence[Task]) -> Iterator[Sequence[Task]]:
-        """Yield batches that get smaller towards the end, so that no thread is left working alone."""
+        """Yield batches that get smaller towards the end, so that all threads end together."""
         start = 0
         while start < len(chunk):
             remaining = len(chunk) - start
-            size = max(1, min(self._batch, remaining // self._window))
-            yield chunk[start : start + size]
-            start += size
+            share = remaining // self._window
+            size = max(1, min(self._batch, share))
+            end = start + size
+            yield chunk[start:end]
+            start = end
 
     def _next_results(self) -> list[Result]:
         # Removed after the wait, so that an interrupt of the wait leaves the results to `stop`.

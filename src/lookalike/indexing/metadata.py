@@ -92,7 +92,8 @@ def join_metadata(table: Table, file: str | os.PathLike[str]) -> MetadataReport:
     CollectionError
         If the table cannot be read or written.
     """
-    return MetadataFile.read(file).join(table)
+    metadata = MetadataFile.read(file)
+    return metadata.join(table)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -170,10 +171,11 @@ class MetadataFile:
     def join(self, table: Table) -> MetadataReport:
         """Write the values that differ from the table's, in one commit; see `join_metadata`."""
         with table.write_lock():
-            fitted = self.fit(table.metadata, list(table.models))
+            kinds = table.metadata
+            fitted = self.fit(kinds, list(table.models))
             uris = pa.array(self.uris, pa.string())
             with span("join metadata"):
-                known_columns = [name for name in fitted if name in table.metadata]
+                known_columns = [name for name in fitted if name in kinds]
                 stored = _read_stored(table, known_columns)
                 # The stored row of each row of the file; null without one.
                 positions = pc.index_in(uris, value_set=stored["uri"].combine_chunks())

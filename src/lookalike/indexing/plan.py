@@ -108,8 +108,9 @@ class Plan:
         SourceError
             If a root that had rows has no images now. Its rows stay.
         """
-        unreachable = [self._ids_below(prefix) for prefix in self._source.unreachable()]
-        seen = np.concatenate([np.empty(0, np.int64), *self._seen_ids, *unreachable])
+        unreachable = [self._ids_below(uri) for uri in self._source.unreachable()]
+        no_ids = np.empty(0, np.int64)
+        seen_ids = np.concatenate([no_ids, *self._seen_ids, *unreachable])
         # Each removed row uses up one new image with its content.
         unmatched = Counter(new_contents)
         sweep = Sweep()
@@ -118,14 +119,16 @@ class Plan:
             ids = self._ids_before[root]
             if image_count == 0 and len(ids):
                 empty_roots.append(root)
-            else:
-                self._remove_missing(root, np.setdiff1d(ids, seen), unmatched, sweep)
+                continue
+            missing_ids = np.setdiff1d(ids, seen_ids)
+            self._remove_missing(root, missing_ids, unmatched, sweep)
         if empty_roots:
             raise self._empty_root_error(empty_roots[0])
         return sweep
 
     def _ids_below(self, root: str) -> Ids:
-        return self._table.ids_under(self._source.prefixes(root))
+        prefixes = self._source.prefixes(root)
+        return self._table.ids_under(prefixes)
 
     def _remove_missing(
         self, root: str, ids: Ids, new_contents: Counter[bytes], sweep: Sweep

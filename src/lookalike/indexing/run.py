@@ -96,9 +96,16 @@ class IndexReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the counts as plain data, as ``lookalike index --json`` prints them."""
-        names = ("added", "updated", "unchanged", "moved", "removed", "failed", "images")
-        counts: dict[str, Any] = {name: getattr(self, name) for name in names}
-        counts["seconds"] = round(self.seconds, 3)
+        counts: dict[str, Any] = {
+            "added": self.added,
+            "updated": self.updated,
+            "unchanged": self.unchanged,
+            "moved": self.moved,
+            "removed": self.removed,
+            "failed": self.failed,
+            "images": self.images,
+            "seconds": round(self.seconds, 3),
+        }
         if self.metadata is not None:
             counts["metadata"] = self.metadata.to_dict()
         return counts
@@ -198,25 +205,33 @@ def _open_or_create(
     if not has_rows and next(iter(source), None) is None:
         raise source.empty_error()
 
-    filled_by = {} if table is None else table.models
+    existing_models = {} if table is None else table.models
     if table is None and not models:
         models = [registry.resolve("auto")]
-    # Loading a model shows that it runs, and states the graph that will fill its Space.
-    models = [model if model.name in filled_by else embedders.get(model).model for model in models]
+    ready_models = []
+    for model in models:
+        if model.name in existing_models:
+            ready_models.append(model)
+        else:
+            # Loading a model shows that it runs, and states the graph that will fill its Space.
+            embedder = embedders.get(model)
+            ready_models.append(embedder.model)
+
     if metadata_file is not None:
         kinds = {} if table is None else table.metadata
-        metadata_file.fit(kinds, [*filled_by, *(model.name for model in models)])
+        new_spaces = [model.name for model in ready_models]
+        metadata_file.fit(kinds, [*existing_models, *new_spaces])
 
     if table is None:
         assert not isinstance(collection, Table)  # noqa: S101 (for the type checker)
         try:
-            return Table.create(collection, models)
+            return Table.create(collection, ready_models)
         except CollectionError:
             if not Table.exists(collection):
                 raise
             # Another process has created it meanwhile.
             table = Table.open(collection)
-    for model in models:
+    for model in ready_models:
         table.add_space(model)
     return table
 
@@ -230,7 +245,11 @@ def _open_existing(collection: Table | str | os.PathLike[str]) -> Table | None:
 
 def _has_rows(table: Table, source: Source) -> bool:
     """Return whether the table has rows below one of the roots."""
-    return any(len(table.ids_under(source.prefixes(root))) for root in source.roots)
+    for root in source.roots:
+        prefixes = source.prefixes(root)
+        if len(table.ids_under(prefixes)):
+            return True
+    return False
 
 
 def _update_images(
@@ -314,10 +333,12 @@ class _Counts:
     def add(self, results: Sequence[Result]) -> None:
         for result in results:
             existing = result.existing
+            had_image = existing is not None and existing.sha256 is not None
             if isinstance(result, Failed | Stale):
+                failure = (result.item.uri, result.reason)
+                self.report.failures.append(failure)
                 self.report.failed += 1
-                self.report.failures.append((result.item.uri, result.reason))
-            elif existing is not None and existing.sha256 is not None:
+            elif had_image:
                 self.report.updated += 1
             else:
                 self.report.added += 1

@@ -187,28 +187,41 @@ class LoadedImage:
 
     def has_content_of(self, row: ExistingRow | None) -> bool:
         """Return whether the content was read and is that of a row."""
-        return row is not None and self.sha256 is not None and self.sha256 == row.sha256
+        if row is None or self.sha256 is None:
+            return False
+        return self.sha256 == row.sha256
 
     def result(self) -> Result:
         """Return the image in its final form."""
+        if self.error is not None:
+            return self._failure(self.error)
+
         item = self.task.item
         existing = self.task.existing
-        had_image = existing is not None and existing.sha256 is not None
-
-        if self.error is not None:
-            readable = self.sha256 is not None
-            is_unchanged = not readable or self.has_content_of(existing)
-            if existing is not None and had_image and is_unchanged:
-                return Stale(item, existing, self.error)
-            return Failed(item, existing, self.error, readable)
-
-        assert self.sha256 is not None  # noqa: S101 (for the type checker)
+        sha256 = self.sha256
+        assert sha256 is not None  # noqa: S101 (for the type checker)
         if self.source_id is not None:
-            return Moved(item, existing, self.sha256, self.source_id)
+            return Moved(item, existing, sha256, self.source_id)
         if existing is not None and self.has_content_of(existing):
-            return SameContent(item, existing, self.sha256, self.vectors)
-        kind = Updated if had_image else New
-        return kind(item, existing, self.sha256, self.size, self.thumbnail, self.vectors)
+            return SameContent(item, existing, sha256, self.vectors)
+        if existing is not None and existing.sha256 is not None:
+            return Updated(item, existing, sha256, self.size, self.thumbnail, self.vectors)
+        return New(item, existing, sha256, self.size, self.thumbnail, self.vectors)
+
+    def _failure(self, reason: str) -> Failed | Stale:
+        """Return the result of an image with an error.
+
+        A row keeps its image if the file cannot be read for now, or if it still has the content
+        that was indexed. With any other content, the image of the row no longer exists.
+        """
+        item = self.task.item
+        existing = self.task.existing
+        readable = self.sha256 is not None
+        if existing is None or existing.sha256 is None:
+            return Failed(item, existing, reason, readable)
+        if not readable or self.has_content_of(existing):
+            return Stale(item, existing, reason)
+        return Failed(item, existing, reason, readable)
 
 
 def _never() -> bool:
@@ -248,7 +261,8 @@ class Worker:
         self._embedders = embedders or EmbedderCache()
 
     def __reduce__(self) -> tuple[type[Worker], tuple[object, ...]]:
-        return Worker, (self._models, self._contents, self._max_pixels)
+        arguments = (self._models, self._contents, self._max_pixels)
+        return Worker, arguments
 
     def __call__(
         self, tasks: Sequence[Task], is_stopped: Callable[[], bool] = _never
@@ -290,7 +304,8 @@ class Worker:
         """Decode an image for the networks that need its vectors."""
 
         def least_side(space: str) -> int:
-            return imaging.least_side(self._models[space])
+            model = self._models[space]
+            return imaging.least_side(model)
 
         # A network with a very large input has a decode of its own. Otherwise, the vectors of a
         # Space would depend on the other Spaces of the table.
@@ -312,7 +327,7 @@ class Worker:
                 continue
             embedder = self._embedders.get(model)
             with span(f"embed {name}"):
-                batch = np.stack([image.inputs.pop(name) for image in waiting])
-                vectors = embedder.embed(batch)
+                inputs = [image.inputs.pop(name) for image in waiting]
+                vectors = embedder.embed(np.stack(inputs))
             for image, vector in zip(waiting, vectors, strict=True):
                 image.vectors[name] = vector

@@ -64,8 +64,9 @@ class Writer:
     def add(self, results: Sequence[Result]) -> None:
         """Take results, and commit if it is time to."""
         self._results += results
-        waited = time.monotonic() - self._last_commit
-        if len(self._results) >= self._commit_rows or waited >= self._commit_seconds:
+        elapsed = time.monotonic() - self._last_commit
+        is_full = len(self._results) >= self._commit_rows
+        if is_full or elapsed >= self._commit_seconds:
             self.commit()
 
     def commit(self) -> None:
@@ -81,22 +82,29 @@ class Writer:
         uris = [result.item.uri for result in self._results]
         rows = self._table.existing_rows(uris)
         current = []
-        for result in self._results:
-            row = rows.get(result.item.uri)
-            adapted = result if row == result.existing else self._rebase(result, row)
+        for uri, result in zip(uris, self._results, strict=True):
+            row = rows.get(uri)
+            if row == result.existing:
+                current.append(result)
+                continue
+            adapted = self._adapt(result, row)
             if adapted is not None:
                 current.append(adapted)
         return current
 
-    def _rebase(self, result: Result, row: ExistingRow | None) -> Result | None:
+    def _adapt(self, result: Result, row: ExistingRow | None) -> Result | None:
         """Return a result for a row that another process changed, or None to drop the result.
 
         If the row has other content than was read here, one of the two is older, and the next run
         will see which. If it has the same content, the result adds to it.
         """
-        if row is None or isinstance(result, Failed | Stale):
+        if row is None:
             return None
-        if row.sha256 != result.sha256 or is_up_to_date(result.item, row, self._spaces):
+        if isinstance(result, Failed | Stale):
+            return None
+        if row.sha256 != result.sha256:
+            return None
+        if is_up_to_date(result.item, row, self._spaces):
             return None
         if isinstance(result, Moved | SameContent):
             return replace(result, existing=row)
@@ -136,11 +144,10 @@ class Writer:
         columns = _item_columns(results)
         columns["error"] = [result.reason for result in results]
         # A file that could not be read keeps no stamp, so that the next run tries it again.
-        for name in ("size", "mtime_ns"):
-            columns[name] = [
-                value if result.readable else -1
-                for value, result in zip(columns[name], results, strict=True)
-            ]
+        for row, result in enumerate(results):
+            if not result.readable:
+                columns["size"][row] = -1
+                columns["mtime_ns"][row] = -1
         self._upsert(columns, replace_rows=True)
 
     def _write_stale(self, results: Sequence[Stale]) -> None:
@@ -151,27 +158,34 @@ class Writer:
         self._upsert(columns, replace_rows=False)
 
     def _write_embedded(self, results: Sequence[New | Updated]) -> None:
+        if not results:
+            return
+        # Every result of a run has a vector in the same Spaces.
+        spaces = list(results[0].vectors)
+        spaces_in_order = _ordered(spaces, self._table.models)
+
         columns = _item_columns(results)
         columns["sha256"] = [result.sha256 for result in results]
         columns["width"] = [result.size[0] for result in results]
         columns["height"] = [result.size[1] for result in results]
         columns["thumbnail"] = [result.thumbnail for result in results]
-        # All results of a run have the same new Spaces.
-        order = list(self._table.models)
-        columns["spaces"] = [_ordered(result.vectors, order) for result in results]
-        if results:
-            columns |= _vector_columns(results, tuple(results[0].vectors))
+        columns["spaces"] = [spaces_in_order for _ in results]
+        columns |= _vector_columns(results, spaces)
         self._upsert(columns, replace_rows=True)
 
     def _write_moved(self, results: Sequence[Moved], *, with_metadata: bool) -> None:
-        columns = _item_columns(results)
-        columns["sha256"] = [result.sha256 for result in results]
+        if not results:
+            return
         names = ["width", "height", "thumbnail", "spaces", *self._before.models]
         if with_metadata:
             names += self._before.metadata
-        if results:
-            rows = self._before.take([result.source_id for result in results], names)
-            columns |= {name: rows[name] for name in names}
+        source_ids = [result.source_id for result in results]
+        source_rows = self._before.take(source_ids, names)
+
+        columns = _item_columns(results)
+        columns["sha256"] = [result.sha256 for result in results]
+        for name in names:
+            columns[name] = source_rows[name]
         self._upsert(columns, replace_rows=True)
 
     def _write_same_content(
@@ -180,9 +194,10 @@ class Writer:
         columns = _item_columns(results)
         if new_spaces:
             order = list(self._table.models)
-            columns["spaces"] = [
-                _ordered(result.existing.spaces.union(new_spaces), order) for result in results
-            ]
+            columns["spaces"] = []
+            for result in results:
+                spaces = result.existing.spaces.union(new_spaces)
+                columns["spaces"].append(_ordered(spaces, order))
             columns |= _vector_columns(results, new_spaces)
         self._upsert(columns, replace_rows=False)
 
@@ -203,7 +218,7 @@ def _item_columns(results: Sequence[Result]) -> dict[str, Any]:
     }
 
 
-def _ordered(spaces: Container[str], order: Sequence[str]) -> list[str]:
+def _ordered(spaces: Container[str], order: Iterable[str]) -> list[str]:
     return [name for name in order if name in spaces]
 
 
@@ -211,4 +226,8 @@ def _vector_columns(
     results: Sequence[New | Updated | SameContent], spaces: Sequence[str]
 ) -> dict[str, VectorsF32]:
     """Return the vectors of each Space: float32 ``[n, dim]``."""
-    return {name: np.stack([result.vectors[name] for result in results]) for name in spaces}
+    columns = {}
+    for name in spaces:
+        vectors = [result.vectors[name] for result in results]
+        columns[name] = np.stack(vectors)
+    return columns

@@ -54,7 +54,7 @@ class Source(Protocol):
 
 
 class UriReader(Protocol):
-    """Access to the files behind the uris of one scheme; see `lookalike.sources.register_reader`."""
+    """Access to the files behind uris of a scheme; see `lookalike.sources.register_reader`."""
 
     def read(self, uri: str) -> bytes:
         """Return the content, or raise OSError."""

@@ -84,8 +84,10 @@ class LocalSource:
 
     def count(self) -> int:
         """Return the number of Items, by a walk of its own that opens no file."""
-        walk = _Walk(self.roots, hidden=self._hidden)
-        return len(self._files) + sum(1 for _ in walk)
+        count = len(self._files)
+        for _ in _Walk(self.roots, hidden=self._hidden):
+            count += 1
+        return count
 
     @property
     def unreadable_roots(self) -> dict[str, str]:
@@ -94,8 +96,10 @@ class LocalSource:
 
     def completed(self) -> dict[str, int]:
         """Return the roots that the last iteration read to the end, with their numbers of files."""
-        counts = self._walk.file_counts
-        return {root: count for root, count in counts.items() if root not in self.unreadable_roots}
+        counts = dict(self._walk.file_counts)
+        for root in self.unreadable_roots:
+            del counts[root]
+        return counts
 
     def unreachable(self) -> list[str]:
         """Return the links that lead nowhere, perhaps to folders of a drive that is not mounted."""
@@ -274,8 +278,10 @@ def _read_list(path: Path) -> Iterator[str]:
 
 
 def _is_inside(path: str, folder: str) -> bool:
+    if path == folder:
+        return False
     start = folder.rstrip(os.sep) + os.sep
-    return path != folder and path.startswith(start)
+    return path.startswith(start)
 
 
 def _is_inside_any(path: str, folders: Sequence[str]) -> bool:
@@ -284,8 +290,10 @@ def _is_inside_any(path: str, folders: Sequence[str]) -> bool:
 
 def _folder_name(path: str) -> str | None:
     """Return the name of a file's folder as Unicode; invalid bytes become U+FFFD."""
-    name = os.path.basename(os.path.dirname(path))  # noqa: PTH119, PTH120
-    return os.fsencode(name).decode(errors="replace") or None
+    folder = os.path.dirname(path)  # noqa: PTH120
+    name = os.path.basename(folder)  # noqa: PTH119
+    text = os.fsencode(name).decode(errors="replace")
+    return text or None
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -296,13 +304,14 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _is_image(name: str) -> bool:
-    extension = os.path.splitext(name)[1]  # noqa: PTH122
+    _, extension = os.path.splitext(name)  # noqa: PTH122
     return extension.lower() in EXTENSIONS
 
 
 def _read(path: str, mtime_ns: int) -> bytes:
     """Return a file's bytes, after waiting until a later write must leave another time."""
-    wait = mtime_ns / 1e9 + _CLOCK_STEP - time.time()
+    next_step = mtime_ns / 1e9 + _CLOCK_STEP
+    wait = next_step - time.time()
     # A longer wait means that the file's time lies in the future: no wait would help.
     if 0 < wait <= 2 * _CLOCK_STEP:
         time.sleep(wait)
@@ -311,7 +320,8 @@ def _read(path: str, mtime_ns: int) -> bytes:
 
 def _unreadable_item(uri: str, label: str | None, error: Exception) -> Item:
     """Return an Item whose `read` fails. Its stamp never matches, so every run tries it again."""
-    return Item(uri, -1, -1, label, partial(_fail, error))
+    read = partial(_fail, error)
+    return Item(uri, size=-1, mtime_ns=-1, label=label, read=read)
 
 
 def _fail(error: Exception) -> NoReturn:

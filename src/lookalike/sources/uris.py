@@ -60,27 +60,34 @@ def resolve_uri(name: str | os.PathLike[str], folder: str | os.PathLike[str] | N
     folder
         The folder of relative paths; the current one if None.
     """
-    scheme = _scheme(name) if isinstance(name, str) else None
-    if scheme == "file":
-        return to_uri(local_path(os.fspath(name)))
-    if scheme is not None:
-        return os.fspath(name)
-    path = os.fspath(name) if folder is None else os.path.join(folder, name)  # noqa: PTH118
-    return to_uri(os.path.expanduser(path))  # noqa: PTH111
+    if isinstance(name, str):
+        scheme = _scheme(name)
+        if scheme == "file":
+            path = local_path(name)
+            return to_uri(path)
+        if scheme is not None:
+            return name
+
+    if folder is not None:
+        name = Path(folder, name)
+    expanded = os.path.expanduser(name)  # noqa: PTH111
+    return to_uri(expanded)
 
 
 def uri_prefixes(folder: str | os.PathLike[str]) -> list[str]:
     """Return the strings that start the uris of all files below a folder (a path or a uri)."""
     uri = resolve_uri(folder)
-    if _scheme(uri) not in {None, "file"}:
-        return [uri.rstrip("/") + "/"]
+    scheme = _scheme(uri)
+    if scheme not in {None, "file"}:
+        return [_with_end(uri, "/")]
 
-    path = str(local_path(uri)).rstrip(os.sep) + os.sep
-    quoted = Path(path).as_uri().rstrip("/") + "/"
-    if to_uri(path).startswith("file://"):
-        return [quoted]
+    path = local_path(uri)
+    as_uri = _with_end(path.as_uri(), "/")
+    if scheme == "file":
+        return [as_uri]
     # A file below a folder with a Unicode name may have a name that is not Unicode.
-    return [path, quoted]
+    as_path = _with_end(str(path), os.sep)
+    return [as_path, as_uri]
 
 
 def read_uri(uri: str) -> bytes:
@@ -106,14 +113,18 @@ def register_reader(scheme: str, reader: UriReader) -> None:
 def display_name(uri: str) -> str:
     """Return the file name of a uri as valid Unicode; other bytes become question marks."""
     if uri.startswith("file://"):
-        return local_path(uri).name.encode(errors="replace").decode()
+        name = local_path(uri).name
+        return name.encode(errors="replace").decode()
     separator = os.sep if _scheme(uri) is None else "/"
-    return uri.rpartition(separator)[2]
+    _, _, name = uri.rpartition(separator)
+    return name
 
 
 def display_path(uri: str) -> str:
     """Return a local file's path, or any other uri unchanged."""
-    return str(local_path(uri)) if uri.startswith("file://") else uri
+    if uri.startswith("file://"):
+        return str(local_path(uri))
+    return uri
 
 
 def browser_link(uri: str) -> str:
@@ -133,7 +144,9 @@ def browser_link(uri: str) -> str:
 def local_path(uri: str) -> Path:
     """Return the path from which `to_uri` made a uri. Only this package calls it."""
     if uri.startswith("file://"):
-        return Path(os.fsdecode(unquote_to_bytes(urlsplit(uri).path)))
+        quoted = urlsplit(uri).path
+        name = unquote_to_bytes(quoted)
+        return Path(os.fsdecode(name))
     return Path(uri)
 
 
@@ -146,8 +159,10 @@ class _LocalReader:
     def open(self, uri: str) -> BufferedReader:
         path = local_path(uri)
         # Without O_NONBLOCK, opening a pipe waits for a writer.
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        no_wait = getattr(os, "O_NONBLOCK", 0)
+        descriptor = os.open(path, os.O_RDONLY | no_wait)
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
             os.close(descriptor)
             raise OSError(errno.EINVAL, "not a regular file", str(path))
         return os.fdopen(descriptor, "rb")
@@ -166,6 +181,10 @@ def _reader(uri: str) -> UriReader:
     if scheme not in _readers:
         raise OSError(errno.ENOTSUP, f"{scheme}:// uris need a registered reader", uri)
     return _readers[scheme]
+
+
+def _with_end(text: str, separator: str) -> str:
+    return text.rstrip(separator) + separator
 
 
 def _scheme(uri: str) -> str | None:
