@@ -1,4 +1,5 @@
-"""Kill the real command line at random moments, and look whether anything is lost, doubled, wrong or left over.
+"""Kill real commands at random moments, and check that nothing is lost or left over.
 
-`world` holds the pictures and what is done to them, `witness` what is looked at afterwards, `trial` how it is killed.
+`workspace` makes the images and runs the commands, `trial` interrupts one of them, `checks`
+compares the result with an uninterrupted run.
 """

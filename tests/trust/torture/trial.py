@@ -1,4 +1,4 @@
-"""One trial: start an action, strike it at a random moment, look, run it again, look again."""
+"""One trial: start an action, interrupt it at a random moment, check, run it again, check again."""
 
 from __future__ import annotations
 
@@ -12,135 +12,146 @@ from dataclasses import dataclass, field
 from os import killpg
 from pathlib import Path
 
-from trust.torture.witness import Finding, after_the_blow, after_the_rerun
-from trust.torture.world import CLI, Action, Undisturbed, World
+from trust.torture.checks import Finding, check_after_kill, check_after_rerun
+from trust.torture.workspace import CLI, Action, Reference, Workspace
 
-# A version's manifest is named by what is left to the largest number.
+# The manifest of a version is named by the largest number less the version.
 _LAST = 2**64 - 1
 _INTERRUPTED = 130
-# How often a fault other than SIGKILL takes its place.
+# The probability of each fault.
 _FAULTS = {"SIGKILL": 0.8, "SIGINT": 0.08, "SIGTERM": 0.04, "full disk": 0.08}
 
 
 @dataclass(slots=True)
 class Trial:
-    """What was done, and what was found."""
+    """An interrupted action, and the findings."""
 
     action: Action
     fault: str
-    moment: float
-    struck: bool = False
+    delay: float
+    was_interrupted: bool = False
     rows: int = 0
     findings: list[Finding] = field(default_factory=list)
 
     def __str__(self) -> str:
-        return f"{self.action.name}, {self.fault} after {self.moment:.3f} s"
+        return f"{self.action.name}, {self.fault} after {self.delay:.3f} s"
 
 
-def choose_fault(chance: random.Random) -> str:
-    """Draw a fault."""
-    return chance.choices(list(_FAULTS), list(_FAULTS.values()))[0]
+def choose_fault(random_source: random.Random) -> str:
+    """Return a fault at random."""
+    return random_source.choices(list(_FAULTS), list(_FAULTS.values()))[0]
 
 
 def attempt(
-    world: World, action: Action, known: Undisturbed, chance: random.Random, fault: str = "SIGKILL"
+    workspace: Workspace,
+    action: Action,
+    known: Reference,
+    random_source: random.Random,
+    fault: str = "SIGKILL",
 ) -> Trial:
-    """Strike an action once; the moment is drawn evenly from the time that it takes undisturbed."""
-    trial = Trial(action, fault, 0.0 if fault == "full disk" else chance.uniform(0, known.seconds))
-    world.begin(action.start)
-    with _Watch(world.place) as watch:
+    """Interrupt an action once, at a moment drawn evenly from its usual duration."""
+    trial = Trial(
+        action, fault, 0.0 if fault == "full disk" else random_source.uniform(0, known.seconds)
+    )
+    workspace.reset(action.start)
+    with _VersionWatcher(workspace.folder) as watch:
         if fault == "full disk":
-            _fill_the_disk(world, trial, known, chance)
+            _limit_file_size(workspace, trial, known, random_source)
         else:
-            _strike(world, trial)
-    state, trial.findings = after_the_blow(world.place, known.start, known.end, watch.newest)
+            _send_signal(workspace, trial)
+    state, trial.findings = check_after_kill(workspace.folder, known.start, known.end, watch.newest)
     trial.rows = len(state.rows) if state is not None else 0
-    _run_again(world, trial, known)
-    trial.findings += after_the_rerun(world.place, known.end)
+    _rerun(workspace, trial, known)
+    trial.findings += check_after_rerun(workspace.folder, known.end)
     return trial
 
 
-class _Watch:
-    """Sees from outside which versions of the table are committed while a run is alive."""
+class _VersionWatcher:
+    """Watches from outside which versions of the table a running command commits."""
 
-    def __init__(self, place: Path) -> None:
-        self._place, self.newest = place, 0
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._look)
+    def __init__(self, folder: Path) -> None:
+        self._place, self.newest = folder, 0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
 
-    def __enter__(self) -> _Watch:
+    def __enter__(self) -> _VersionWatcher:
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._over.set()
+        self._stop.set()
         self._thread.join()
 
-    def _look(self) -> None:
+    def _watch(self) -> None:
         versions = self._place / "collection" / "images.lance" / "_versions"
-        while not self._over.wait(0.01):
+        while not self._stop.wait(0.01):
             names = (path.stem for path in versions.glob("*.manifest"))
             self.newest = max(
                 [self.newest, *(_LAST - int(name) for name in names if name.isdecimal())]
             )
 
 
-def _strike(world: World, trial: Trial) -> None:
-    """Start the command, and send its whole process group a signal at the moment."""
+def _send_signal(workspace: Workspace, trial: Trial) -> None:
+    """Start the command, and send a signal to its whole process group after the delay."""
     running = subprocess.Popen(
-        world.command(trial.action),
-        env=world.environment(),
+        workspace.command(trial.action),
+        env=workspace.environment(),
         start_new_session=True,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
     )
     with suppress(subprocess.TimeoutExpired):
-        running.wait(trial.moment)
-    trial.struck = running.poll() is None
+        running.wait(trial.delay)
+    trial.was_interrupted = running.poll() is None
     with suppress(ProcessLookupError):
         killpg(running.pid, getattr(signal, trial.fault))
     try:
-        _, told = running.communicate(timeout=60)
+        _, message = running.communicate(timeout=60)
     except subprocess.TimeoutExpired:
-        trial.findings.append(Finding("hang", f"{trial}: still there after a minute"))
-        told = ""
+        trial.findings.append(Finding("hang", f"{trial}: still running after a minute"))
+        message = ""
     with suppress(ProcessLookupError):
         killpg(running.pid, signal.SIGKILL)
     running.wait()
-    if "panicked" in told:
-        trial.findings.append(Finding("unclear", told[-500:]))
+    if "panicked" in message:
+        trial.findings.append(Finding("unclear", message[-500:]))
 
 
-def _fill_the_disk(world: World, trial: Trial, known: Undisturbed, chance: random.Random) -> None:
-    """Let every write beyond a random length fail: the command says so, in one paragraph, with status 2."""
-    kilobytes = int(known.largest ** chance.random())
-    command = f"ulimit -f {kilobytes}; exec {shlex.join(world.command(trial.action))}"
+def _limit_file_size(
+    workspace: Workspace, trial: Trial, known: Reference, random_source: random.Random
+) -> None:
+    """Let every write beyond a random file size fail; the command must report it with status 2."""
+    kilobytes = int(known.largest ** random_source.random())
+    command = f"ulimit -f {kilobytes}; exec {shlex.join(workspace.command(trial.action))}"
     done = subprocess.run(
         ["bash", "-c", command],
-        env=world.environment(),
+        env=workspace.environment(),
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
     )
-    trial.struck = done.returncode != 0
+    trial.was_interrupted = done.returncode != 0
     clear = (
         done.returncode == 2
         and done.stderr.startswith("Error: ")
         and "Traceback" not in done.stderr
     )
-    if trial.struck and list(trial.action.command[: len(CLI)]) == CLI and not clear:
-        told = f"no file may have more than {kilobytes} KiB, status {done.returncode}: {done.stderr[-800:]}"
-        trial.findings.append(Finding("unclear", told))
+    if trial.was_interrupted and list(trial.action.command[: len(CLI)]) == CLI and not clear:
+        message = (
+            f"no file may have more than {kilobytes} KiB, "
+            f"status {done.returncode}: {done.stderr[-800:]}"
+        )
+        trial.findings.append(Finding("unclear", message))
 
 
-def _run_again(world: World, trial: Trial, known: Undisturbed) -> None:
+def _rerun(workspace: Workspace, trial: Trial, known: Reference) -> None:
     limit = 60 + 10 * known.seconds
     try:
         done = subprocess.run(
-            world.command(trial.action),
-            env=world.environment(),
+            workspace.command(trial.action),
+            env=workspace.environment(),
             capture_output=True,
             text=True,
             timeout=limit,
@@ -152,5 +163,5 @@ def _run_again(world: World, trial: Trial, known: Undisturbed) -> None:
         )
         return
     if done.returncode not in trial.action.again:
-        told = f"run again, status {done.returncode}: {done.stderr[-800:]}"
-        trial.findings.append(Finding("unusable", told))
+        message = f"run again, status {done.returncode}: {done.stderr[-800:]}"
+        trial.findings.append(Finding("unusable", message))

@@ -1,4 +1,4 @@
-"""What is looked at: rows, vectors, maps and files, read from the disk, against those of an undisturbed run."""
+"""Compare rows, vectors, maps and files on the disk with those of an uninterrupted run."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ from lookalike.errors import LookalikeError
 from lookalike.store import maps
 from lookalike.store.table import Table
 
-# Vectors of unit length, kept as float16: two roundings.
+# Vectors of unit length as float16: two roundings.
 _TOLERANCE = 1e-3
 _WEEK_S = 8 * 24 * 3600
 _TABLE = "images.lance"
-# What is looked at in other ways, and files that are of this run alone: locks, and what ONNX Runtime keeps for itself.
-_OTHERS = {_TABLE, "maps", ".writer", ".upkeep", "Microsoft"}
+# The table and the maps have checks of their own. Lock files and files of ONNX Runtime differ in
+# each run.
+_IGNORED = {_TABLE, "maps", ".writer", ".upkeep", "Microsoft"}
 
 
 class Row(NamedTuple):
-    """What a table says of one uri: its content and state, its other columns, its vector in each Space."""
+    """The row of one uri: its content and state, its metadata, and its vector in each Space."""
 
     state: tuple[Any, ...]
     metadata: tuple[Any, ...]
@@ -37,37 +38,37 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The rows by uri, the maps, and the sha256 of every other file by its path."""
+    """The rows by uri, the maps by name, and the sha256 of every other file by path."""
 
     rows: dict[str, Row]
-    twice: list[str]
+    duplicates: list[str]
     maps: dict[str, maps.StoredMap]
     files: dict[str, str]
     version: int
 
 
 class Finding(NamedTuple):
-    """Something that must not be: its kind, and what was found."""
+    """A violated guarantee: its kind, and a description."""
 
     kind: str
     what: str
 
 
-def collection(place: Path) -> Path | None:
-    """Return the collection's folder, if there is one that is whole."""
-    return next((path.parent for path in place.rglob(_TABLE) if path.is_dir()), None)
+def collection(folder: Path) -> Path | None:
+    """Return the folder of the collection, or None without a table."""
+    return next((path.parent for path in folder.rglob(_TABLE) if path.is_dir()), None)
 
 
-def read(place: Path) -> State:
-    """Read everything; what cannot be read raises."""
-    path = collection(place)
-    rows, twice, version = {}, [], 0
+def read(folder: Path) -> State:
+    """Read everything, and raise if something cannot be read."""
+    path = collection(folder)
+    rows, duplicates, version = {}, [], 0
     if path is not None:
         opened = Table.open(path)
         version = opened.version
         for uri, row in _rows(opened):
             if uri in rows:
-                twice.append(uri)
+                duplicates.append(uri)
             rows[uri] = row
     kept = {}
     for file in sorted(path.glob("maps/[!.]*")) if path is not None else ():
@@ -75,7 +76,7 @@ def read(place: Path) -> State:
         found = maps.read(str(path), space, method)
         assert found is not None, file
         kept[file.stem] = found
-    return State(rows, twice, kept, dict(_files(place)), version)
+    return State(rows, duplicates, kept, dict(_files(folder)), version)
 
 
 def _rows(opened: Table) -> Iterator[tuple[str, Row]]:
@@ -106,40 +107,43 @@ def _vector(scalar: Any) -> np.ndarray:
     return scalar.values.to_numpy(zero_copy_only=False)
 
 
-def _files(place: Path) -> Iterator[tuple[str, str]]:
-    for path in sorted(place.rglob("*")):
-        name = path.relative_to(place)
-        if path.is_file() and not _OTHERS & {*name.parts[:-1], path.name}:
+def _files(folder: Path) -> Iterator[tuple[str, str]]:
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder)
+        if path.is_file() and not _IGNORED & {*name.parts[:-1], path.name}:
             yield str(name), hashlib.sha256(path.read_bytes()).hexdigest()
         elif path.is_file() and path.parent.name == "maps" and path.name.startswith("."):
             yield str(name), ""
 
 
-def after_the_blow(
-    place: Path, start: State, end: State, committed: int
+def check_after_kill(
+    folder: Path, start: State, end: State, committed: int
 ) -> tuple[State | None, list[Finding]]:
-    """Look at what a killed run left: all of it must be as at the start or as at the end, and of use.
+    """Check what a killed run left: all of it must be as at the start or as at the end.
 
     Parameters
     ----------
     committed
-        The newest version of the table that was seen while the run was alive.
+        The newest version of the table that was seen during the run.
     """
     try:
-        state = read(place)
-        findings = [*_compare(state, start, end)]
-        path = collection(place)
+        state = read(folder)
+        findings = [*_compare_rows_and_files(state, start, end)]
+        path = collection(folder)
         if path is not None:
-            findings += [*_history(path, state, start, end, committed), *_answers(path, state)]
+            findings += [
+                *_check_versions(path, state, start, end, committed),
+                *_check_search(path, state),
+            ]
         elif start.rows or committed:
-            findings.append(Finding("lost", "the collection is gone"))
+            findings.append(Finding("lost", "the collection is missing"))
     except (LookalikeError, OSError, ValueError, AssertionError) as error:
         return None, [Finding("unusable", f"{type(error).__name__}: {error}")]
     return state, findings
 
 
-def _compare(state: State, start: State, end: State) -> Iterator[Finding]:
-    yield from (Finding("doubled", uri) for uri in state.twice)
+def _compare_rows_and_files(state: State, start: State, end: State) -> Iterator[Finding]:
+    yield from (Finding("doubled", uri) for uri in state.duplicates)
     yield from (
         Finding("lost", uri) for uri in start.rows.keys() & end.rows.keys() - state.rows.keys()
     )
@@ -167,7 +171,7 @@ def _compare(state: State, start: State, end: State) -> Iterator[Finding]:
 
 
 def _same_vectors(row: Row, known: Row) -> bool:
-    """Tell whether each vector that a row has is the one that it shall have; some may not be there yet."""
+    """Return whether each vector of a row is the expected one; some may still be missing."""
     held = row.vectors.keys() & known.vectors.keys()
     return all(
         np.allclose(row.vectors[name], known.vectors[name], rtol=0, atol=_TOLERANCE)
@@ -179,13 +183,13 @@ def _same_map(kept: maps.StoredMap, known: maps.StoredMap) -> bool:
     return kept.xy.shape == known.xy.shape and np.allclose(kept.xy, known.xy, rtol=1e-3, atol=1e-3)
 
 
-def _history(
+def _check_versions(
     path: Path, state: State, start: State, end: State, committed: int
 ) -> Iterator[Finding]:
-    """Hold the newest version to those before it: what was committed is there, unless it was to be removed."""
+    """Check that the newest version has all committed rows, except rows that the action removes."""
     if state.version < committed:
         yield Finding(
-            "lost", f"version {committed} was committed, and the newest is {state.version}"
+            "lost", f"version {committed} was committed, but the newest is {state.version}"
         )
     images = str(path / _TABLE)
     for version in [found["version"] for found in lance.dataset(images).versions()]:
@@ -198,8 +202,8 @@ def _history(
             )
 
 
-def _answers(path: Path, state: State) -> Iterator[Finding]:
-    """Search by a picture that is there, in pixels: it finds itself."""
+def _check_search(path: Path, state: State) -> Iterator[Finding]:
+    """Search by an indexed image in pixel space: it must find itself."""
     opened = Table.open(path)
     for space in [name for name, model in opened.models.items() if model.architecture == "pixels"]:
         uri = next(
@@ -213,11 +217,11 @@ def _answers(path: Path, state: State) -> Iterator[Finding]:
             yield Finding("unusable", f"a search by {uri} in {space} does not find it")
 
 
-def after_the_rerun(place: Path, end: State) -> list[Finding]:
-    """Look at what the same command, run again, leads to: what it would have led to undisturbed, and nothing else."""
+def check_after_rerun(folder: Path, end: State) -> list[Finding]:
+    """Check that the rerun leads to the same end as an uninterrupted run, and to nothing else."""
     try:
-        state = read(place)
-        findings = [*_compare(state, end, end)]
+        state = read(folder)
+        findings = [*_compare_rows_and_files(state, end, end)]
     except (LookalikeError, OSError, ValueError, AssertionError) as error:
         return [Finding("unusable", f"{type(error).__name__}: {error}")]
     findings += [Finding("lost", uri) for uri in end.rows.keys() - state.rows.keys()]
@@ -228,24 +232,23 @@ def after_the_rerun(place: Path, end: State) -> list[Finding]:
                 Finding("wrong", f"{uri} has {row.spaces} {row.metadata}, expected {known.spaces}")
             )
     findings += [
-        Finding("unusable", f"the map {name} is not there")
+        Finding("unusable", f"the map {name} is missing")
         for name in end.maps.keys() - state.maps.keys()
     ]
     findings += [
-        Finding("unusable", f"{name} is not there")
-        for name in end.files.keys() - state.files.keys()
+        Finding("unusable", f"{name} is missing") for name in end.files.keys() - state.files.keys()
     ]
     findings += [
         Finding("leftover", name)
         for name in state.files.keys() - end.files.keys()
         if ".images." not in name
     ]
-    path = collection(place)
-    return findings if path is None else [*findings, *_leftovers(path)]
+    path = collection(folder)
+    return findings if path is None else [*findings, *_find_leftovers(path)]
 
 
-def _leftovers(path: Path) -> Iterator[Finding]:
-    """Let a week go by, tidy up, and look for files of the table that no version of it names."""
+def _find_leftovers(path: Path) -> Iterator[Finding]:
+    """Age all files by a week, optimize, and find files of the table that belong to no version."""
     then = time.time() - _WEEK_S
     for file in [path, *path.rglob("*")]:
         os.utime(file, (then, then))

