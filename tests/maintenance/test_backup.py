@@ -1,4 +1,4 @@
-"""A backup is a whole, verified copy at any moment; restoring one gives back what was there."""
+"""A backup is a complete, verified copy at any moment, and can be restored."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def place(whole, tmp_path) -> Path:
 
 
 def contents(path: Path) -> dict[str, object]:
-    """Return all that a user finds in a collection."""
+    """Return everything that a user finds in a collection."""
     collection = Table.open(path)
     rows = collection.lance_dataset.to_table(with_row_id=True).sort_by("_rowid").to_pylist()
     plane = make_map(collection, method="pca")
@@ -90,7 +90,7 @@ def test_an_earlier_backup_is_updated_without_copying_again(place, tmp_path):
     assert second.kept > first.copied * 0.7
     kept = {name for name, inode in files(tmp_path / "backup").items() if before.get(name) == inode}
     assert any("/data/" in name for name in kept)
-    # Nothing is left of the version before.
+    # No file of the previous version is left.
     fresh = lookalike.backup(place, tmp_path / "other")
     assert fresh.kept == 0
     assert files(tmp_path / "backup").keys() == files(tmp_path / "other").keys()
@@ -108,7 +108,7 @@ def test_a_first_index_is_copied_beside_rows_that_were_copied_before(tmp_path):
 
 
 class Removing:
-    """Another process that replaces and removes the version that is being copied, so many times."""
+    """Another process that replaces and removes the version being copied, a number of times."""
 
     def __init__(self, path: Path, times: int) -> None:
         self.path, self.times = path, times
@@ -180,7 +180,7 @@ def test_a_corrupted_file_of_the_earlier_backup_is_copied_again(place, tmp_path)
 
 
 def decay(path: Path) -> str:
-    """Change one number of a vector, which the store itself does not notice; return the file's name."""
+    """Change one number of a vector, which Lance does not notice; return the file's name."""
     vector = Table.open(path).vectors(SPACE)[1][10].tobytes()
     for file in (path / "images.lance" / "data").iterdir():
         data = bytearray(file.read_bytes())
@@ -249,7 +249,7 @@ def test_an_older_or_diverged_collection_does_not_replace_a_newer_backup(place, 
     for _ in range(2):
         with pytest.raises(CollectionError, match="newer than the collection"):
             lookalike.backup(place, tmp_path / "backup")
-        # The same number of versions, but another one.
+        # Another version with the same number.
         made.add_rows(Table.open(place), np.eye(16, dtype=np.float32)[:1])
     assert lookalike.check(tmp_path / "backup").images == 206
 
@@ -288,7 +288,8 @@ KILLED = """
 import os, signal, sys, lookalike
 wanted, part = sys.argv[3:]
 def kill(event, arguments):
-    if event == wanted and part in str(arguments[0]) and (event == "os.remove" or ".images." in str(arguments[0])):
+    if event == wanted and part in str(arguments[0]) and (event == "os.remove" or ".images." in
+    str(arguments[0])):
         os.kill(os.getpid(), signal.SIGKILL)
 sys.addaudithook(kill)
 lookalike.backup(sys.argv[1], sys.argv[2])
@@ -336,7 +337,7 @@ def test_a_killed_later_backup_leaves_the_old_one_or_the_new_one(place, tmp_path
 
 
 def finish(place: Path, target: Path) -> None:
-    """Back up again: what was left is gone, and all is there."""
+    """Back up again, which must leave a complete backup and no leftovers."""
     lookalike.backup(place, target)
     assert {path.name for path in target.iterdir()} == {"images.lance", "maps", "backup.json"}
     assert contents(target) == contents(place)

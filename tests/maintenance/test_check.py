@@ -1,4 +1,4 @@
-"""A check passes what is sound, and finds and names each kind of damage."""
+"""A check passes an intact collection, and names each kind of damage."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ROWS = 60
 
 @pytest.fixture
 def place(tmp_path) -> Path:
-    """A collection with changed and failed rows, deletions, an index of each kind, and a kept map."""
+    """A collection with changed and failed rows, deletions, all kinds of index, and a map."""
     vectors, _ = made.clusters(4, 15)
     path = tmp_path / "collection"
     collection = made.make_collection(path, vectors)
@@ -56,8 +56,8 @@ def largest(folder: Path) -> Path:
     )
 
 
-def told(place: Path, **options: bool) -> str:
-    """Return the faults of a collection that has some, one a line."""
+def fault_text(place: Path, **options: bool) -> str:
+    """Return the faults of a damaged collection, one a line."""
     report = lookalike.check(place, **options)
     assert not report.sound
     assert report.found == len(report.faults)
@@ -66,7 +66,7 @@ def told(place: Path, **options: bool) -> str:
 
 
 def rewrite(place: Path, uri: str, **columns: object) -> int:
-    """Change a row behind the collection's back; return its id."""
+    """Change a row directly through Lance; return its id."""
     table = lance.dataset(str(images_of(place)))
     schema = table.schema
     values = {"uri": [uri], **columns}
@@ -114,17 +114,17 @@ def test_a_damaged_data_file_is_named_with_its_rows(place, damage):
         file.unlink()
     else:
         file.write_bytes(data[: len(data) // 2] if damage == "cut" else bytes(len(data)))
-    faults = told(place)
+    faults = fault_text(place)
     assert f"data/{file.name}" in faults
     assert "thumbnail" in faults
     assert f"{ROWS + 2:,} rows (ids 0 to" in faults
     assert "lookalike restore BACKUP" in faults
-    # The other fragment is read all the same.
+    # The other fragment is still read.
     assert lookalike.check(place).spaces == {SPACE: 1}
 
 
 def test_rows_around_the_damage_are_read_once_each(tmp_path):
-    """The vectors of some rows in the middle cannot be read: all else is checked, and the first rows are named."""
+    """The vectors of rows in the middle are unreadable; everything else is still checked."""
     vectors, _ = made.clusters(4, 750)
     place = Path(made.make_collection(tmp_path / "collection", vectors).path)
     file = largest(images_of(place) / "data")
@@ -135,7 +135,7 @@ def test_rows_around_the_damage_are_read_once_each(tmp_path):
     named = "".join(f", /pictures/{number:06}.jpg" for number in range(3))
     assert (
         f"{SPACE} of 3,000 rows (ids 0 to 2999{named}) cannot be read from data/{file.name}: "
-        in told(place)
+        in fault_text(place)
     )
     report = lookalike.check(place)
     assert (report.found, report.rows, report.images, report.spaces) == (
@@ -148,7 +148,7 @@ def test_rows_around_the_damage_are_read_once_each(tmp_path):
 
 @pytest.mark.parametrize("lost", ["first", "second"])
 def test_the_damaged_one_of_several_files_with_the_same_rows_is_named(tmp_path, lost):
-    """Once the index of the uris knows the rows, a Space that is filled later lies in a file of its own."""
+    """A Space that is filled after the uri index was built lies in a file of its own."""
     vectors, _ = made.clusters(4, 15)
     collection = made.make_collection(tmp_path / "collection", vectors)
     lookalike.optimize(collection, min_rows=10)
@@ -165,7 +165,7 @@ def test_the_damaged_one_of_several_files_with_the_same_rows_is_named(tmp_path, 
     (images_of(tmp_path / "collection") / "data" / path).unlink()
     first = f"uri, size, mtime_ns, label, sha256, width, height, thumbnail, error, {SPACE} of {ROWS} rows (ids 0 to 59)"
     second = f"spaces, more of {ROWS} rows (ids 0 to 59, {', '.join(uris[:3])})"
-    faults = told(tmp_path / "collection")
+    faults = fault_text(tmp_path / "collection")
     assert {"first": first, "second": second}[
         lost
     ] + f" cannot be read from data/{path}: " in faults
@@ -178,13 +178,13 @@ def test_flipped_bytes_in_a_page_are_found_where_possible(place):
     at = data.index(thumbnail[:20])
     data[at : at + 20] = b"\xff" * 20
     file.write_bytes(data)
-    assert "Its thumbnail cannot be decoded" in told(place)
+    assert "Its thumbnail cannot be decoded" in fault_text(place)
 
 
 def test_a_missing_list_of_deleted_rows_is_named(place):
     for file in (images_of(place) / "_deletions").iterdir():
         file.unlink()
-    assert "_deletions" in told(place)
+    assert "_deletions" in fault_text(place)
 
 
 @pytest.mark.parametrize(
@@ -206,7 +206,7 @@ def test_a_missing_list_of_deleted_rows_is_named(place):
 )
 def test_a_bad_row_is_named(place, columns, what):
     row_id = rewrite(place, "/pictures/000007.jpg", **columns)
-    faults = told(place)
+    faults = fault_text(place)
     assert f"/pictures/000007.jpg (id {row_id}): " in faults
     assert what in faults
     assert "\n" not in faults
@@ -230,7 +230,7 @@ def test_a_uri_of_two_rows_is_named_and_can_be_repaired(place):
     table = lance.dataset(str(images_of(place)))
     row = table.to_table(filter="uri = '/pictures/000007.jpg'")
     lance.write_dataset(row, table.uri, mode="append")
-    assert "/pictures/000007.jpg (id 7): 2 rows have this uri." in told(place)
+    assert "/pictures/000007.jpg (id 7): 2 rows have this uri." in fault_text(place)
     Table.open(place).remove(["/pictures/000007.jpg"])
     assert lookalike.check(place).sound
 
@@ -243,18 +243,18 @@ def test_a_damaged_index_is_named(place, column):
     for segment in index.segments:
         for file in (images_of(place) / "_indices" / str(segment.uuid)).iterdir():
             file.write_bytes(b"no index")
-    assert f"The index of {column} cannot be used" in told(place)
+    assert f"The index of {column} cannot be used" in fault_text(place)
 
 
 def test_an_index_that_no_longer_finds_a_vector_is_named(tmp_path):
-    """The vector has decayed into one that lies with others, and the index still has it where it was."""
+    """A vector has changed on the disk, and the index still has it at its old place."""
     vectors, _ = made.clusters(4, 300)
     place = Path(made.make_collection(tmp_path / "collection", vectors).path)
     lookalike.optimize(place, min_rows=10)
     file = largest(images_of(place) / "data")
     before, after = (vector.astype(np.float16).tobytes() for vector in (vectors[0], np.eye(16)[1]))
     file.write_bytes(file.read_bytes().replace(before, after))
-    assert told(place).startswith(
+    assert fault_text(place).startswith(
         f"The index of {SPACE} cannot be used: it does not find a vector that is in the table."
     )
 
@@ -262,7 +262,7 @@ def test_an_index_that_no_longer_finds_a_vector_is_named(tmp_path):
 def test_an_unreadable_older_version_is_reported_and_not_copied(place):
     older = sorted((images_of(place) / "_versions").glob("*.manifest"))[1]
     older.write_bytes(b"torn")
-    assert older.name in told(place)
+    assert older.name in fault_text(place)
     with pytest.raises(CollectionError):
         lookalike.optimize(place, keep_days=0)
     lookalike.restore(place, place.with_name("copy"))
@@ -279,13 +279,13 @@ def test_an_unreadable_newest_version_cannot_be_opened(place):
 
 def test_a_damaged_map_is_named(place):
     maps.map_path(str(place), SPACE, "pca").write_bytes(b"no map")
-    assert f"{SPACE}-pca.arrow could not be read" in told(place)
+    assert f"{SPACE}-pca.arrow could not be read" in fault_text(place)
 
 
 def test_a_map_of_a_missing_space_is_named(place):
     file = maps.map_path(str(place), SPACE, "pca")
     file.rename(file.with_name("other-pca.arrow"))
-    assert "other-pca.arrow is invalid" in told(place)
+    assert "other-pca.arrow is invalid" in fault_text(place)
 
 
 def test_a_model_without_local_weights_is_not_checked(tmp_path):
@@ -303,7 +303,7 @@ def test_a_model_without_local_weights_is_not_checked(tmp_path):
 def test_a_model_that_did_not_fill_its_space_is_a_fault(tmp_path):
     model = replace(registry.resolve("efficientnet-lite0"), graph="0" * 64)
     Table.create(tmp_path / "collection", [model])
-    assert "and 000000000000 filled its Space" in told(tmp_path / "collection")
+    assert "and 000000000000 filled its Space" in fault_text(tmp_path / "collection")
 
 
 def test_files_are_compared_by_their_content(sample, tmp_path):

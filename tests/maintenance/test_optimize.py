@@ -1,4 +1,4 @@
-"""Optimize: a collection that is large enough is searched approximately, as well as it says; nothing else changes."""
+"""Optimize: large Spaces are searched approximately with the stated recall; answers stay valid."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def collection(tmp_path):
 
 @pytest.fixture(scope="module")
 def pictures(sample, tmp_path_factory):
-    """The drawn sample in pixel space, among many pictures between two of its; optimized."""
+    """The drawn sample in pixel space, with many mixtures of two of its images; optimized."""
     path = tmp_path_factory.mktemp("optimized") / "c"
     lookalike.index(sample, path, models=["pixels"])
     table = Table.open(path)
@@ -77,11 +77,11 @@ def test_exact_overrides_and_both_agree(pictures, sample):
         assert (exact.exact, exact.recall) == (True, None)
         shared = np.intersect1d(near.ids, exact.ids)
         hits += len(shared)
-        told = [
+        message = [
             dict(zip(found.ids.tolist(), found.distances.tolist(), strict=True))
             for found in (near, exact)
         ]
-        assert all(told[0][row] == told[1][row] for row in shared.tolist())
+        assert all(message[0][row] == message[1][row] for row in shared.tolist())
     assert hits / (10 * len(list(sample.rglob("*.jpg")))) >= 0.98
 
 
@@ -150,9 +150,9 @@ def test_the_report_describes_the_current_search(collection, monkeypatch):
         0.995,
     )
     assert 0 < report.seconds < 300
-    told = report.to_dict()
-    assert (told["fragments"], told["spaces"][0]["recall"]) == (1, 0.993)
-    assert told["seconds"] == round(report.seconds, 3)
+    message = report.to_dict()
+    assert (message["fragments"], message["spaces"][0]["recall"]) == (1, 0.993)
+    assert message["seconds"] == round(report.seconds, 3)
 
 
 def test_an_index_run_tolerates_few_unindexed_rows_and_keeps_the_recall(collection):
@@ -201,7 +201,7 @@ def test_another_target_recall_causes_a_new_tuning(collection):
 
 
 def test_a_recall_that_no_setting_reaches_means_exact_search(tmp_path, monkeypatch):
-    """Vectors so far from the origin of a cluster that a few bits cannot tell them apart."""
+    """Vectors that lie so close together that a few bits cannot distinguish them."""
     monkeypatch.setattr(tuning, "BITS", 1)
     far = (100 + np.random.default_rng(0).normal(0, 0.2, (4000, 8))).astype(np.float32)
     collection = make_collection(tmp_path / "c", far)
@@ -209,7 +209,7 @@ def test_a_recall_that_no_setting_reaches_means_exact_search(tmp_path, monkeypat
     assert (done.did, done.recall) == ("built", None)
     assert ann.nearest(collection, SPACE, far[0], 10) is None
     assert lookalike.optimize(collection, recall=1.0).spaces[0].did == "kept"
-    # Building it anew is tried only where its rows are others than it was built for.
+    # It is rebuilt only if its rows are not those that it was built for.
     assert lookalike.optimize(collection, recall=0.9999).spaces[0].did == "tuned"
     collection.remove(["/pictures/000003.jpg"])
     assert lookalike.optimize(collection, recall=0.9999).spaces[0].did == "built"
@@ -228,12 +228,12 @@ def test_only_the_named_spaces_are_tuned(collection):
 KILLED = """
 import os, sys, threading, lookalike
 path, step, delay = sys.argv[1], sys.argv[2], float(sys.argv[3])
-def told(what):
+def message(what):
     if what.startswith(step):
         threading.Timer(delay, os._exit, [9]).start()
         if not delay:
             os._exit(9)
-lookalike.optimize(path, min_rows=1000, keep_days=0, progress=told)
+lookalike.optimize(path, min_rows=1000, keep_days=0, progress=message)
 """
 
 

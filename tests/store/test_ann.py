@@ -1,4 +1,4 @@
-"""Approximate search: it finds what exact search finds, as often as it says, whatever has happened to the rows."""
+"""Approximate search reaches its stated recall, whatever has happened to the rows."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def drawn(count, *, seed=0, dim=DIM, length=None):
     )
 
 
-def halves(query):
+def to_float16(query):
     return query.astype(np.float16)
 
 
@@ -36,7 +36,7 @@ def exactly(collection, query, k, *, among=None):
 
 
 def recall(collection, queries, k, *, where=None, among=None):
-    """Return the share of the true neighbours that are found."""
+    """Return the share of the true neighbors that are found."""
     hits = 0
     for query in queries:
         found = ann.nearest(collection, SPACE, query, k, where=where)
@@ -65,7 +65,7 @@ def fresh(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def indexed(tmp_path_factory):
-    """The same, for reading only; half of the rows are labelled ``even``."""
+    """The same, read-only; half of the rows have the label ``even``."""
     path = tmp_path_factory.mktemp("indexed") / "c"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tuning, "_PARTITION_ROWS", 400)
@@ -77,12 +77,12 @@ def indexed(tmp_path_factory):
 
 @pytest.mark.parametrize("k", [1, 10, 11, 100])
 def test_new_queries_reach_the_tuned_recall(indexed, k):
-    queries = halves(drawn(60, seed=7, length=1))
+    queries = to_float16(drawn(60, seed=7, length=1))
     assert recall(indexed, queries, k) >= 0.98
 
 
 def test_distances_and_order_equal_those_of_exact_search(indexed):
-    for query in halves(drawn(20, seed=3, length=1)):
+    for query in to_float16(drawn(20, seed=3, length=1)):
         found = ann.nearest(indexed, SPACE, query, 10)
         ids, distances = exactly(indexed, query, 10)
         assert found.recall == ann.current_tuning(indexed, SPACE).plain[0].recall
@@ -97,8 +97,8 @@ def test_ties_are_ordered_by_id(tmp_path):
     copies = np.repeat(drawn(1, seed=5, length=1), 12, axis=0)
     add_rows(collection, copies)
     index(collection)
-    found = ann.nearest(collection, SPACE, halves(copies[0]), 5)
-    assert found.ids.tolist() == exactly(collection, halves(copies[0]), 5)[0].tolist()
+    found = ann.nearest(collection, SPACE, to_float16(copies[0]), 5)
+    assert found.ids.tolist() == exactly(collection, to_float16(copies[0]), 5)[0].tolist()
     assert len(set(found.distances)) == 1
 
 
@@ -123,7 +123,7 @@ def test_the_cheapest_setting_that_reaches_the_target_is_stored(indexed):
 
 
 def test_the_stored_setting_reaches_the_target_by_two_standard_errors(fresh, monkeypatch):
-    """Worked out from each row's own recall. A few rows may rule a setting out, but only by two errors of theirs."""
+    """Computed from the recall of each row. A few rows may rule out a setting by two errors."""
     monkeypatch.setattr(tuning, "_KS", (10,))
     record, sample = ann.current_tuning(fresh, SPACE), tuning.draw_sample(fresh, SPACE, 60)
     alone = [
@@ -190,7 +190,8 @@ def test_a_lower_target_is_reached_more_cheaply(fresh):
     assert cheap.plain[0].probes < dear.plain[0].probes
     assert 0.6 <= cheap.plain[0].recall < dear.plain[0].recall
     assert (
-        ann.nearest(fresh, SPACE, halves(drawn(1, length=1))[0], 10).recall == cheap.plain[0].recall
+        ann.nearest(fresh, SPACE, to_float16(drawn(1, length=1))[0], 10).recall
+        == cheap.plain[0].recall
     )
 
 
@@ -205,20 +206,20 @@ def test_the_same_seed_draws_the_same_sample(indexed):
 
 
 def test_more_neighbors_than_were_measured_are_searched_exactly(indexed):
-    query = halves(drawn(1, length=1))[0]
+    query = to_float16(drawn(1, length=1))[0]
     assert ann.nearest(indexed, SPACE, query, 100) is not None
     assert ann.nearest(indexed, SPACE, query, 101) is None
 
 
 def test_a_row_that_is_left_out_is_replaced_by_another(indexed):
-    query = halves(drawn(1, seed=3, length=1))[0]
+    query = to_float16(drawn(1, seed=3, length=1))[0]
     whole = ann.nearest(indexed, SPACE, query, 11)
     rest = ann.nearest(indexed, SPACE, query, 10, leave_out=whole.ids[:1])
     assert rest.ids.tolist() == whole.ids[1:].tolist()
 
 
 def test_leaving_out_many_rows_still_finds_k_neighbors(indexed):
-    query = halves(drawn(1, seed=3, length=1))[0]
+    query = to_float16(drawn(1, seed=3, length=1))[0]
     nearest, _ = exactly(indexed, query, 250)
     found = ann.nearest(indexed, SPACE, query, 10, leave_out=nearest)
     assert len(found.ids) == 10
@@ -243,10 +244,10 @@ def test_new_changed_and_deleted_rows_are_seen_before_the_index_is_updated(fresh
 
     def check():
         for vector in new:
-            assert ann.nearest(fresh, SPACE, halves(vector), 10).distances[0] == 0
+            assert ann.nearest(fresh, SPACE, to_float16(vector), 10).distances[0] == 0
         for number, vector in zip((7, 8), changed, strict=True):
             row = before[f"/pictures/{number:06}.jpg"]
-            found = ann.nearest(fresh, SPACE, halves(vector), 10)
+            found = ann.nearest(fresh, SPACE, to_float16(vector), 10)
             assert (found.ids[0], found.distances[0]) == (row, 0)
             assert len(set(found.ids)) == 10
             there = ann.nearest(fresh, SPACE, old[row], 10)
@@ -268,7 +269,7 @@ def test_a_filtered_search_finds_the_nearest_matching_rows(indexed, where):
     among = np.concatenate(
         [batch["_rowid"].to_numpy() for batch in indexed.scan([], where)]
     ).astype(np.int64)
-    queries = halves(drawn(40, seed=13, length=1))
+    queries = to_float16(drawn(40, seed=13, length=1))
     assert recall(indexed, queries, 10, where=where, among=among) >= 0.98
     found = ann.nearest(indexed, SPACE, queries[0], 100, where=where)
     assert np.isin(found.ids, among).all()
@@ -276,7 +277,7 @@ def test_a_filtered_search_finds_the_nearest_matching_rows(indexed, where):
 
 
 def test_a_filter_that_matches_only_distant_rows_loses_none(tmp_path, monkeypatch):
-    """The nearest partitions hold none of it."""
+    """The nearest partitions hold no matching row."""
     monkeypatch.setattr(tuning, "_PARTITION_ROWS", 400)
     of = clusters(8, 400, dim=DIM)
     collection = make_collection(tmp_path / "c", of[0][:1])
@@ -285,7 +286,10 @@ def test_a_filter_that_matches_only_distant_rows_loses_none(tmp_path, monkeypatc
     among = np.concatenate(
         [batch["_rowid"].to_numpy() for batch in collection.scan([], "label = '5'")]
     )
-    assert recall(collection, halves(of[0][1:400:20]), 10, where="label = '5'", among=among) >= 0.98
+    assert (
+        recall(collection, to_float16(of[0][1:400:20]), 10, where="label = '5'", among=among)
+        >= 0.98
+    )
 
 
 @pytest.mark.parametrize(
@@ -300,7 +304,7 @@ def test_a_filter_that_matches_only_distant_rows_loses_none(tmp_path, monkeypatc
     ids=["missing", "torn", "empty", "of another index", "of another format"],
 )
 def test_without_a_valid_tuning_there_is_no_approximate_search(fresh, spoil):
-    query = halves(drawn(1, length=1))[0]
+    query = to_float16(drawn(1, length=1))[0]
     assert ann.nearest(fresh, SPACE, query, 10) is not None
     text = fresh.lance_dataset.config()[ann.config_key(SPACE)]
     fresh.lance_dataset.update_config({ann.config_key(SPACE): spoil(text)})
@@ -310,7 +314,7 @@ def test_without_a_valid_tuning_there_is_no_approximate_search(fresh, spoil):
 
 
 def test_a_rebuilt_index_is_not_searched_before_it_is_tuned(fresh):
-    query = halves(drawn(1, length=1))[0]
+    query = to_float16(drawn(1, length=1))[0]
     untuned = tuning.build_index(fresh, SPACE)
     assert ann.nearest(fresh, SPACE, query, 10) is None
     tuning.tune(fresh, SPACE, untuned, 0.99, tuning.draw_sample(fresh, SPACE))
@@ -318,7 +322,7 @@ def test_a_rebuilt_index_is_not_searched_before_it_is_tuned(fresh):
 
 
 def test_vectors_of_any_dimension_are_searched(tmp_path):
-    """Pixels, say: 0 to 255 and far from unit length."""
+    """Pixels, for example: 0 to 255, and far from unit length."""
     pixels = np.random.default_rng(0).integers(0, 256, (2000, 48)).astype(np.float32)
     collection = make_collection(tmp_path / "c", pixels)
     index(collection)
@@ -331,7 +335,7 @@ def test_compaction_leaves_the_tuning_valid(fresh, monkeypatch):
     monkeypatch.setattr(upkeep, "_MANY_FRAGMENTS", 2)
     for seed in (20, 21, 22):
         add_rows(fresh, drawn(10, seed=seed, length=1))
-    query = halves(drawn(10, seed=22, length=1))[3]
+    query = to_float16(drawn(10, seed=22, length=1))[3]
     upkeep.tidy(fresh)
     assert len(fresh.lance_dataset.get_fragments()) == 2
     assert ann.nearest(fresh, SPACE, query, 10).distances[0] == 0

@@ -1,4 +1,4 @@
-"""Errors of Lance and the file system become messages: which collection, which operation, what to do next."""
+"""Errors of Lance and the file system become messages with a next step."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def system_error(number):
 
 
 def lance_error(number):
-    """Return the same error as Lance raises it: another class, with the number in the text alone."""
+    """Return the same error as Lance raises it, with the number only in the text."""
     return RuntimeError(
         f"LanceError(IO): Generic file error: {os.strerror(number)} (os error {number}), /src/a.rs:9:1"
     )

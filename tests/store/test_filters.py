@@ -1,4 +1,4 @@
-"""Filters: the store finds what a plain reading of the text finds, and nothing but an InputError comes of any other."""
+"""Filters select the same rows as Python, and any invalid text raises an InputError."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def microseconds(time):
 
 
 def made_rows(count=60):
-    """Return rows whose values come from the pools above, a fifth of them missing."""
+    """Return rows with values of the pools above; a fifth of the values is missing."""
     draw = np.random.default_rng(0)
 
     def some(pool):
@@ -117,7 +117,7 @@ def found(collection, where):
     return sorted(collection.take(ids, ["uri"])["uri"].to_pylist())
 
 
-# A filter is drawn as its text and, beside it, what it says of a row: True, False, or None where a value is missing.
+# A filter is drawn as its text, with a function from a row to True, False, or None (missing).
 
 COMPARED = {
     "=": lambda a, b: a == b,
@@ -131,7 +131,7 @@ COMPARED = {
 }
 
 
-def told(column, judge):
+def message(column, judge):
     return lambda row: None if row[column] is None else judge(row[column])
 
 
@@ -140,7 +140,7 @@ def quoted(text, mark):
 
 
 def matches(text, pattern):
-    """``like``, by a regular expression."""
+    """Implement ``like`` with a regular expression."""
     parts = re.findall(r"\\[\\%_]|.", pattern, re.DOTALL)
     expression = "".join({"%": ".*", "_": "."}.get(part) or re.escape(part[-1]) for part in parts)
     return re.fullmatch(expression, text, re.DOTALL) is not None
@@ -167,7 +167,7 @@ COLUMNS = {"label": "string", "uri": "string", "width": "int64", "mtime": "times
 
 
 def narrowed(column, value):
-    """Return the value in the column's units, and the row's value as it is compared with it."""
+    """Return the value in the column's units, and the row's value to compare with it."""
     return value * 1000 if column == "mtime" else value
 
 
@@ -194,21 +194,23 @@ def comparisons(draw):
         )
         pattern = "".join(pattern)
         text = f"{name} {'not ' * no}like {quoted(pattern, draw(marks))}"
-        return text, told(column, lambda stored: matches(stored, pattern) != no)
+        return text, message(column, lambda stored: matches(stored, pattern) != no)
     if form == "in":
         listed = draw(st.lists(LITERALS[kind], min_size=1, max_size=4))
         values = [narrowed(column, value) for _, value in listed]
         real = any(isinstance(value, float) for value in values)
         values = [float(value) if real else value for value in values]
         text = f"{name} {'NOT ' * no}In ({', '.join(literal for literal, _ in listed)})"
-        return text, told(column, lambda stored: (as_compared(stored, values[0]) in values) != no)
+        return text, message(
+            column, lambda stored: (as_compared(stored, values[0]) in values) != no
+        )
     operator = draw(st.sampled_from(["=", "!="] if kind == "bool" else list(COMPARED)))
     literal, value = draw(LITERALS[kind])
     value = narrowed(column, value)
     space = draw(st.sampled_from(["", " ", "\n\t"]))
     compare = COMPARED[operator]
     text = f"{name}{space}{operator}{space}{literal}"
-    return text, told(column, lambda stored: compare(as_compared(stored, value), value))
+    return text, message(column, lambda stored: compare(as_compared(stored, value), value))
 
 
 def negation(part):
@@ -217,7 +219,7 @@ def negation(part):
 
 
 def joined(parts, word):
-    """Join by ``and`` or ``or`` in three-valued logic: the deciding value, else missing, else the other value."""
+    """Join by ``and`` or ``or`` in three-valued logic."""
     decisive = word == "or"
     text = f" {word} ".join(f"({text})" for text, _ in parts)
 

@@ -17,7 +17,7 @@ WITHOUT_TABLES = {"io", "datasets", "models"}
 
 
 def table_knowledge(source: str) -> list[str]:
-    """Return the places where a module names the table's folder, or locks, moves or links a file."""
+    """Return the places where a module names the table's folder, or locks or moves a file."""
     found = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):

@@ -1,4 +1,4 @@
-"""The locks of a collection: one holder at a time, none after its death, and a clear word for those who wait."""
+"""The locks of a collection: one holder at a time, released by its death, named when waited for."""
 
 from __future__ import annotations
 
@@ -193,8 +193,8 @@ def test_without_file_locks_a_warning_is_logged_and_new_orphans_stay(
     with caplog.at_level(logging.WARNING, "lookalike"):
         add_rows(collection, np.eye(16, dtype=np.float32))
     assert collection.count() == 36
-    told = caplog.records[0].getMessage()
-    assert told == (
+    message = caplog.records[0].getMessage()
+    assert message == (
         f"The file system of {collection.path} has no locks (No locks available). "
         "Let no other process change the collection."
     )

@@ -1,4 +1,4 @@
-"""The table: what is written is there once, at its uri, with its vectors; misuse is refused by name."""
+"""The table: rows are stored once for each uri, with their vectors; misuse is refused."""
 
 from __future__ import annotations
 

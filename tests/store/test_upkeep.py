@@ -1,4 +1,4 @@
-"""What keeps a collection quick and small: rows gathered, indices brought up to date, what nobody needs removed."""
+"""Upkeep: fragments are merged, indices are updated, and files that are not needed are removed."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_fragments_are_merged_and_old_versions_removed(collection):
 
 
 def indexed(collection):
-    """Return how many rows each index knows, by its column."""
+    """Return the number of rows in each index, by its column."""
     return {
         index.field_names[0]: index.num_rows_indexed
         for index in collection.lance_dataset.describe_indices()
@@ -75,7 +75,7 @@ def test_indexed_and_unindexed_fragments_are_merged_separately(collection):
 
 
 def strays(collection):
-    """Put files of no version into a collection, as killed writers leave them, and return them."""
+    """Put files of no version into a collection, as killed writers leave them."""
     folder = Path(collection.path)
     names = [
         "data/a.lance",
@@ -105,7 +105,7 @@ def test_files_of_no_version_are_removed_and_all_others_stay(collection):
     assert report.freed >= 1000 * len(made)
     assert not Path(collection.path, ".images.aa").exists()
     assert not [file for file in kept if not file.exists()]
-    # Who reads the version before still does, and what was not read yet is still there.
+    # A reader of the previous version still reads it, also files that it has not opened yet.
     np.testing.assert_array_equal(old.vectors(SPACE)[1], before[1])
     assert len(old.take(before[0][:9], ["uri", "thumbnail"])) == 9
     assert collection.count() == ROWS + 24
@@ -137,13 +137,13 @@ def test_reading_a_removed_version_raises_its_own_error(collection):
     version = reader.version
     add_rows(collection, drawn(5, seed=5))
     lookalike.optimize(collection, keep_days=0)
-    told = rf"Version {version} of the collection .* was removed by another process.*Open the collection again"
+    message = rf"Version {version} of the collection .* was removed by another process.*Open the collection again"
     for read in (
         lambda: reader.vectors(SPACE),
         lambda: reader.select("label is null"),
         lambda: list(reader.scan(["uri"])),
     ):
-        with pytest.raises(CollectionError, match=told):
+        with pytest.raises(CollectionError, match=message):
             read()
     reader.refresh()
     assert len(reader.vectors(SPACE)[0]) == ROWS + 25

@@ -1,4 +1,4 @@
-"""What processes do that work on one collection at once, each run as ``python side_by_side.py PART ARGUMENTS``."""
+"""Programs of concurrent processes, run as ``python side_by_side.py PART ARGUMENTS``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def tell(line: str) -> None:
 
 
 def meet(place: Path, count: int = 2) -> None:
-    """Wait until so many processes are here, each of which calls it with the place of this meeting."""
+    """Wait until a number of processes have called this function with the same folder."""
     end = time.monotonic() + 20
     place.mkdir(exist_ok=True, parents=True)
     (place / str(os.getpid())).touch()
@@ -32,7 +32,7 @@ def meet(place: Path, count: int = 2) -> None:
 
 
 def index(where: Path, folder: str, model: str, rounds: int) -> None:
-    """Index a folder into one new collection after another, each begun at the moment that another process begins it."""
+    """Index a folder into several new collections, each at the same moment as another process."""
     for number in range(rounds):
         meet(where / f"meeting{number}")
         lookalike.index(
@@ -44,7 +44,7 @@ def index(where: Path, folder: str, model: str, rounds: int) -> None:
 
 
 def join(where: Path, file: str, rounds: int) -> None:
-    """Join a file of metadata to several collections; print of each whether it could be."""
+    """Join a metadata file to several collections, and print the outcome for each."""
     for number in range(rounds):
         meet(where / f"joining{number}")
         try:
@@ -55,7 +55,7 @@ def join(where: Path, file: str, rounds: int) -> None:
 
 
 def count(path: str, uri: str, times: int) -> None:
-    """Raise the number that the label of an image is, each time by one."""
+    """Increment the number in the label of an image repeatedly."""
     table = Table.open(path)
     meet(Path(path, "meeting"))
     for _ in range(times):
@@ -65,7 +65,7 @@ def count(path: str, uri: str, times: int) -> None:
 
 
 def read(path: str, query: str) -> None:
-    """Open, count and search a collection until standard input ends; print how often, and all that was not right."""
+    """Open, count and search a collection until standard input ends; print the errors."""
     stopped: list[str] = []
     threading.Thread(target=lambda: stopped.append(sys.stdin.read()), daemon=True).start()
     turns, wrong = 0, []
@@ -83,7 +83,7 @@ def read(path: str, query: str) -> None:
 
 
 def faults(table: Table) -> list[str]:
-    """Return what is not as it must be in any version of a collection."""
+    """Return the violated invariants of a version of a collection."""
     wrong = []
     batches = list(table.scan(["uri", "spaces", "thumbnail"]))
     uris = [uri for batch in batches for uri in batch["uri"].to_pylist()]

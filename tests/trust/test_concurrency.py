@@ -1,4 +1,4 @@
-"""Several processes on one collection: all finish, nothing is lost, doubled or torn, and readers see whole versions."""
+"""Several processes use one collection: none loses rows, and readers see complete versions."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SMALL = 'architecture = "pixels"\nsize = [4, 4]\ndim = 48\nunit_length = false\n
 
 
 def draw(file: Path, seed: int) -> None:
-    """Write a picture that no other seed gives."""
+    """Write an image that is unique to the seed."""
     file.parent.mkdir(exist_ok=True)
     pixels = np.random.default_rng(seed).integers(0, 256, (12, 12, 3), np.uint8)
     Image.fromarray(pixels).resize((24, 24)).save(file)
@@ -40,7 +40,7 @@ def draw(file: Path, seed: int) -> None:
 
 @pytest.fixture
 def pictures(tmp_path):
-    """Three folders of 20 pictures each, some of which hold the same."""
+    """Three folders of 20 images each, some of them with the same content."""
     root = tmp_path / "pictures"
     root.mkdir()
     for number in range(60):
@@ -60,17 +60,17 @@ def start(*arguments: object, words: list[str] = COMMAND) -> subprocess.Popen[st
 
 
 def finish(*processes: subprocess.Popen[str], status: int = 0) -> list[str]:
-    """Wait for processes, which must end well; return what they printed."""
-    told = []
+    """Wait for processes, check their exit status, and return their output."""
+    message = []
     for process in processes:
         out, error = process.communicate(timeout=60)
         assert process.returncode == status, error
-        told.append(out)
-    return told
+        message.append(out)
+    return message
 
 
 def check(path: Path, root: Path, spaces: tuple[str, ...]) -> None:
-    """Check that a collection holds each picture under a folder once, with the vectors that its content has."""
+    """Check that a collection holds each image of a folder once, with the right vectors."""
     table = Table.open(path)
     assert faults(table) == []
     batches = [batch.to_pydict() for batch in table.scan(["uri"])]
@@ -92,7 +92,7 @@ def test_indexers_an_optimizer_a_map_and_readers_run_concurrently(pictures, smal
     path, query = tmp_path / "c", pictures / "a" / "0.png"
     reader = start("read", path, query, words=PART)
     folders = [("a", "b"), ("b", "c")]
-    # Both make the collection, each with a Space of its own, and the folder in the middle is of both.
+    # Both create the collection, each with its own Space, and both index the second folder.
     indexers = [
         start("index", *(pictures / name for name in names), "-c", path, "--model", model)
         for names, model in zip(folders, ("pixels", small), strict=True)
@@ -116,8 +116,8 @@ def test_indexers_an_optimizer_a_map_and_readers_run_concurrently(pictures, smal
         )
     )
     finish(*beside, start("search", query, "-c", path))
-    [told] = finish(reader)
-    report = json.loads(told)
+    [message] = finish(reader)
+    report = json.loads(message)
     assert report["wrong"] == []
     assert report["turns"] > 3
     check(path, pictures, ("pixels", "small"))
@@ -152,10 +152,10 @@ def test_simultaneous_metadata_columns_of_one_name_have_one_kind(pictures, tmp_p
     (pictures / "a" / "whole.csv").write_text("file,number\n0.png,1\n1.png,2\n")
     (pictures / "a" / "words.csv").write_text("file,number\n2.png,one\n3.png,two\n")
     files = [pictures / "a" / name for name in ("whole.csv", "words.csv")]
-    told = finish(*(start("join", tmp_path, file, rounds, words=PART) for file in files))
-    for number, results in enumerate(zip(*(out.splitlines() for out in told), strict=True)):
+    message = finish(*(start("join", tmp_path, file, rounds, words=PART) for file in files))
+    for number, results in enumerate(zip(*(out.splitlines() for out in message), strict=True)):
         table = Table.open(tmp_path / str(number))
-        # Whole numbers can be text too, but not the other way.
+        # A whole number can be stored as text, but a text not as a number.
         joined = {"int64": ["joined", False], "string": ["joined", "joined"]}[
             table.metadata["number"]
         ]
@@ -163,8 +163,8 @@ def test_simultaneous_metadata_columns_of_one_name_have_one_kind(pictures, tmp_p
         assert len(table.select("number is not null")) == 2 * joined.count("joined")
 
 
-def meanwhile(pictures, path, act, **options):
-    """Index while `act` is done once the first pictures were dealt with, and before any is committed."""
+def index_while(pictures, path, act, **options):
+    """Index, and call `act` after the first images are done and before any is committed."""
     todo = [act]
 
     def progress(count):
@@ -190,7 +190,7 @@ def test_a_row_never_has_vectors_of_two_contents(indexed, pictures, small):
         lookalike.index(pictures, indexed)
 
     Table.open(indexed).add_space(resolve(small))
-    meanwhile(pictures, indexed, change)
+    index_while(pictures, indexed, change)
     assert faults(Table.open(indexed)) == []
     lookalike.index(pictures, indexed)
     check(indexed, pictures, ("pixels", "small"))
@@ -198,7 +198,7 @@ def test_a_row_never_has_vectors_of_two_contents(indexed, pictures, small):
 
 def test_additions_of_another_process_to_the_same_files_stay(pictures, small, tmp_path):
     lookalike.index(pictures / "c", tmp_path / "c", models=["pixels"])
-    meanwhile(
+    index_while(
         pictures, tmp_path / "c", lambda: lookalike.index(pictures, tmp_path / "c", models=[small])
     )
     check(tmp_path / "c", pictures, ("pixels", "small"))
@@ -240,7 +240,7 @@ def test_changes_of_another_process_to_one_file_stay_and_block_no_others(indexed
         else:
             lookalike.index(first, indexed)
 
-    meanwhile(folder, indexed, other, batch=2)
+    index_while(folder, indexed, other, batch=2)
     known = Table.open(indexed).existing_rows([str(file) for file in folder.iterdir()])
     assert len(known) == 6 - (what == "removed")
     if what == "changed":
@@ -258,7 +258,7 @@ def test_a_sweep_respects_rows_that_another_process_added_or_removed(indexed, pi
         Table.open(indexed).remove([str(gone[0])])
         lookalike.index(pictures / "c", indexed)
 
-    report = meanwhile(pictures, indexed, other)
+    report = index_while(pictures, indexed, other)
     assert report.removed == 1
     check(indexed, pictures, ("pixels",))
 
@@ -266,7 +266,7 @@ def test_a_sweep_respects_rows_that_another_process_added_or_removed(indexed, pi
 def test_an_indexer_continues_when_the_version_it_read_is_removed(indexed, pictures):
     draw(pictures / "b" / "new1.png", 2000)
     draw(pictures / "b" / "new2.png", 2001)
-    meanwhile(
+    index_while(
         pictures, indexed, lambda: lookalike.optimize(indexed, keep_days=0), batch=1, commit_rows=1
     )
     check(indexed, pictures, ("pixels",))
@@ -281,7 +281,7 @@ def test_a_searcher_stays_at_its_version_or_reports_its_removal(indexed, picture
     assert collection.search(query).uris == answer.uris
     lookalike.optimize(indexed, keep_days=0)
     found = answer.uris
-    with suppress(CollectionError):  # of a file that was open, all is still there
+    with suppress(CollectionError):  # a file that is still open can be read
         found = collection.search(query).uris
     assert found == answer.uris
     assert str(query) not in lookalike.search(indexed, query).uris
@@ -315,7 +315,8 @@ table = Table.open(sys.argv[1])
 for turn in range(10_000):
     uris = [f"/w/{turn % 5}/{row}" for row in range(1000)]
     table.upsert({"uri": uris, "sha256": [bytes(32)] * 1000, "spaces": [["pixels"]] * 1000,
-                 "thumbnail": [b"x"] * 1000, "pixels": np.full((1000, 3072), turn, np.float32)}, replace=True)
+                 "thumbnail": [b"x"] * 1000, "pixels": np.full((1000, 3072), turn, np.float32)},
+                 replace=True)
 """
 
 

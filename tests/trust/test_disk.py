@@ -1,4 +1,4 @@
-"""What a disk may do: be full, be read-only, be forbidden, or go away in the middle."""
+"""Failures of a disk: full, read-only, without permission, or unmounted during a command."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MB = 1 << 20
 
 
 class Disk:
-    """A small disk of its own."""
+    """A small disk for one test."""
 
     def __init__(self, place: Path) -> None:
         self.place = place
@@ -46,7 +46,7 @@ class Disk:
         )
 
     def fill(self, *, but: int = 0) -> None:
-        """Leave so many bytes free."""
+        """Fill the disk until `but` bytes are free."""
         state = os.statvfs(self.place)
         with (self.place / "ballast").open("ab") as file:
             file.write(bytes(max(0, state.f_bavail * state.f_bsize - but)))
@@ -66,14 +66,14 @@ def disk(tmp_path) -> Iterator[Disk]:
     try:
         disk.mount("size=8m")
     except (OSError, subprocess.CalledProcessError) as error:
-        pytest.skip(f"needs the right to mount a small disk: {error}")
+        pytest.skip(f"needs permission to mount a small disk: {error}")
     yield disk
     disk.unmount()
 
 
 @pytest.fixture(scope="module")
 def pictures(sample) -> Path:
-    """45 pictures."""
+    """45 images."""
     return sample
 
 
@@ -83,16 +83,16 @@ def query(pictures) -> Path:
 
 
 def refused(*arguments: object, **options: object) -> str:
-    """Run a command that must fail; return what it says, one paragraph."""
-    told = run(*arguments, status=2, **options).stderr.strip()
-    assert told.startswith("Error: ")
-    assert "\n" not in told
-    assert "rust" not in told
-    return told.removeprefix("Error: ")
+    """Run a command that must fail; return its message of one paragraph."""
+    message = run(*arguments, status=2, **options).stderr.strip()
+    assert message.startswith("Error: ")
+    assert "\n" not in message
+    assert "rust" not in message
+    return message.removeprefix("Error: ")
 
 
 def noise(count: int) -> list[bytes]:
-    """Return thumbnails that no store can make smaller."""
+    """Return thumbnails that cannot be compressed."""
     values = np.random.default_rng(0).integers(0, 256, (count, 32, 32, 3), np.uint8)
     return [imaging.thumbnail(Image.fromarray(one)) for one in values]
 
@@ -105,18 +105,18 @@ def indexed(path: Path) -> int:
 
 @pytest.fixture
 def by() -> list[str]:
-    """What runs a command so that the rights of files hold, which root can do without."""
+    """A prefix that runs a command without root's right to ignore file permissions."""
     if os.geteuid() != 0:
         return []
     if shutil.which("setpriv") is None:
-        pytest.skip("needs setpriv, for root may read and write all")
+        pytest.skip("needs setpriv, because root may read and write every file")
     caps = "-dac_override,-dac_read_search"
     return ["setpriv", f"--bounding-set={caps}", f"--inh-caps={caps}"]
 
 
 @pytest.fixture
 def locked(tmp_path, whole) -> Iterator[Path]:
-    """A collection of 45 pictures that nobody may write to."""
+    """A collection of 45 images without write permission."""
     path = shutil.copytree(whole, tmp_path / "locked" / "collection")
     restrict(path.parent, 0o555, 0o444)
     yield path
@@ -142,8 +142,8 @@ def test_a_full_disk_stops_an_index_run_and_loses_nothing_that_was_committed(dis
     collection = disk.place / "collection"
     run("index", pictures / "teapot", "-c", collection, "--model", "pixels")
     disk.fill(but=MB // 8)
-    told = refused("index", pictures, "-c", collection)
-    assert told == (
+    message = refused("index", pictures, "-c", collection)
+    assert message == (
         f"The collection {collection} could not be written: no space is left on its disk. Everything that was "
         "committed is safe. Free some space, then run the command again."
     )
@@ -164,7 +164,7 @@ def test_every_kind_of_full_disk_leaves_an_intact_collection(disk, tmp_path):
         shutil.copytree(tmp_path / "collection", place)
         disk.fill(but=free)
         collection = Table.open(place)
-        done, told = 0, "no space is left"
+        done, message = 0, "no space is left"
         try:
             for _ in range(4):
                 made.add_rows(
@@ -173,8 +173,8 @@ def test_every_kind_of_full_disk_leaves_an_intact_collection(disk, tmp_path):
                 done += 1
             lookalike.optimize(collection)
         except CollectionError as error:
-            told = str(error)
-        assert "no space is left" in told
+            message = str(error)
+        assert "no space is left" in message
         disk.free()
         assert indexed(place) == 100 + 20 * done
         lookalike.optimize(place, keep_days=0)
@@ -185,9 +185,9 @@ def test_every_kind_of_full_disk_leaves_an_intact_collection(disk, tmp_path):
 
 def test_creating_a_collection_on_a_full_disk_leaves_nothing(disk, pictures):
     disk.fill()
-    told = refused("index", pictures, "-c", disk.place / "new", "--model", "pixels")
-    assert "could not be created: no space is left on its disk" in told
-    assert "name a folder on another disk with -c." in told
+    message = refused("index", pictures, "-c", disk.place / "new", "--model", "pixels")
+    assert "could not be created: no space is left on its disk" in message
+    assert "name a folder on another disk with -c." in message
     assert [
         path.name for path in disk.place.rglob("*") if path.is_file() and path.stat().st_size
     ] == ["ballast"]
@@ -316,10 +316,10 @@ def test_weights_on_a_full_disk_leave_nothing_and_are_fetched_later(disk, tmp_pa
             )
             return done.stdout.strip()
 
-        told = found()
+        message = found()
         assert (
             "cannot be downloaded: No space left on device. Free some space, or name a writable"
-            in told
+            in message
         )
         assert not [
             path
@@ -330,7 +330,7 @@ def test_weights_on_a_full_disk_leave_nothing_and_are_fetched_later(disk, tmp_pa
         assert Path(found()).read_bytes() == body
 
 
-# A disk, or a folder, that can only be read
+# A read-only disk or folder
 
 
 def test_a_collection_on_a_read_only_disk_is_searched_and_not_called_damaged(
@@ -366,15 +366,15 @@ def test_a_collection_without_write_permission_is_searched(locked, pictures, que
     assert "Sound" in run("check", "--files", "-c", locked, by=by).stdout
     mapped = run("map", "-c", locked, "--method", "pca", "--output", tmp_path / "map.png", by=by)
     assert "Not kept: the collection may only be read." in mapped.stdout
-    told = refused("remove", query, "-c", locked, by=by)
-    assert told == (
+    message = refused("remove", query, "-c", locked, by=by)
+    assert message == (
         f"The collection {locked} could not be written: you do not have permission to write into its folder. "
         "You can still search it. To change it, get write access, or work on a copy made with: "
         f"lookalike restore {locked} -c NEW"
     )
-    told = refused("backup", locked.parent / "new", "-c", locked, by=by)
-    assert "could not be written to" in told
-    assert "Permission denied" in told
+    message = refused("backup", locked.parent / "new", "-c", locked, by=by)
+    assert "could not be written to" in message
+    assert "Permission denied" in message
     assert indexed(locked) == 45
 
 
@@ -384,20 +384,20 @@ def test_a_collection_without_read_permission_is_not_called_damaged(
 ):
     (locked / lost).chmod(0)
     for command in (["search", query], ["backup", tmp_path / "backup"], ["check"]):
-        told = refused(*command, "-c", locked, by=by)
+        message = refused(*command, "-c", locked, by=by)
         assert (
             "you do not have permission to read all of it. Ask its owner for read access to the folder"
-            in told
+            in message
         )
     (locked / lost).chmod(0o555)
     assert indexed(locked) == 45
 
 
-# A folder that goes away
+# A folder that disappears
 
 
 def test_a_collection_that_disappears_during_indexing_is_not_created_again(pictures, tmp_path):
-    """Moved away after the first commit, or before it, when the store would make the folder anew."""
+    """It is moved away before the first commit, when Lance would create it again, or after it."""
     for moment in (0, 1):
         place, away = tmp_path / f"collection{moment}", tmp_path / f"away{moment}"
         moved = []
@@ -447,7 +447,7 @@ def test_a_collection_that_disappears_during_reading_is_named(whole, pictures, q
 
 
 def test_an_interrupted_file_write_leaves_no_file(whole, query, tmp_path):
-    """A disk may take the beginning of what it is given, and say nothing until it is given more."""
+    """A disk may accept the beginning of a file, and fail only when more is written."""
     for words in (
         f"dataset sample --to {tmp_path / 'drawn'}",
         f"search {query} -c {whole} --save {tmp_path}/a.png",
