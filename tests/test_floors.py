@@ -29,6 +29,7 @@ HEAVY = {
     "lance": {"store"},
     "onnxruntime": {"models"},
     "onnx": {"models"},
+    "jinja2": {"export"},
     "matplotlib": {"drawing"},
     "openTSNE": {"projection"},
     "simsimd": {"vectors"},

@@ -1,89 +1,114 @@
-// The server, as the page speaks to it. Addresses are relative, so that the page works under any prefix.
+/** The server's REST API. Addresses are relative, so that the page works under any prefix. */
 
 import { wait } from "./dom.js";
 
 const BASE = new URL("api/v1/", document.baseURI);
+const RETRIES = 3; // while the server is busy
+const MAX_PAUSE = 2; // seconds between two tries
 
-/** What the server says is wrong, in its own sentence. */
+/** The server refused a request; the message is its own sentence. */
 export class Problem extends Error {
   constructor(status, body) {
     super(body.detail || body.title || `The server answered with status ${status}.`);
-    Object.assign(this, { status, title: body.title ?? "", errors: body.errors ?? [] });
+    this.status = status;
+    this.title = body.title ?? "";
+    this.errors = body.errors ?? [];
   }
 }
 
 /** The server cannot be reached. */
-export class Gone extends Error {
+export class ServerUnreachable extends Error {
   constructor() {
     super("The server does not answer.");
   }
 }
 
-export const address = (path, query = {}) => {
+/** The address of a path of the API; empty parameters are left out. */
+function address(path, parameters = {}) {
   const url = new URL(path, BASE);
-  for (const [name, value] of Object.entries(query)) if (value !== undefined && value !== null && value !== "") url.searchParams.set(name, value);
+  for (const [name, value] of Object.entries(parameters)) {
+    const isEmpty = value === undefined || value === null || value === "";
+    if (!isEmpty) url.searchParams.set(name, value);
+  }
   return url.href;
-};
+}
 
-const BUSY = 3; // times that a server with too much to do is asked again
+// A proxy answers in the place of a server that is down, without the server's own content type.
+function isFromProxy(response) {
+  const type = response.headers.get("content-type") ?? "";
+  return [502, 503, 504].includes(response.status) && !type.includes("problem");
+}
 
-async function ask(path, { query, ...settings } = {}, tries = BUSY) {
+async function request(path, { parameters, ...settings } = {}, retries = RETRIES) {
   let response;
   try {
-    response = await fetch(address(path, query), settings);
+    response = await fetch(address(path, parameters), settings);
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Gone();
+    throw new ServerUnreachable();
   }
-  // A proxy answers for a server that is away.
-  if ([502, 503, 504].includes(response.status) && !(response.headers.get("content-type") ?? "").includes("problem")) throw new Gone();
+  if (isFromProxy(response)) throw new ServerUnreachable();
   const pause = Number(response.headers.get("retry-after"));
-  if (response.status === 503 && pause > 0 && tries > 0) {
-    await wait(1000 * Math.min(2, pause));
+  if (response.status === 503 && pause > 0 && retries > 0) {
+    await wait(1000 * Math.min(MAX_PAUSE, pause));
     settings.signal?.throwIfAborted();
-    return ask(path, { query, ...settings }, tries - 1);
+    return request(path, { parameters, ...settings }, retries - 1);
   }
-  if (!response.ok) throw new Problem(response.status, await response.json().catch(() => ({})));
+  if (!response.ok) {
+    const body = await response.json().catch(() => ({}));
+    throw new Problem(response.status, body);
+  }
   return response.status === 204 ? null : response.json();
 }
 
-const post = (path, body, signal) =>
-  ask(path, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body), signal });
+function post(path, body, signal) {
+  const headers = { "content-type": "application/json" };
+  return request(path, { method: "POST", headers, body: JSON.stringify(body), signal });
+}
 
-export const health = () => ask("health", { cache: "no-store" });
-export const collections = () => ask("collections").then((answer) => answer.collections);
-export const rows = (query) => ask("rows", { query });
-export const row = (collection, id) => ask(`rows/${id}`, { query: { collection } });
-export const failures = (collection) => ask("failures", { query: { collection } }).then((answer) => answer.failures);
-export const roots = () => ask("roots").then((answer) => answer.roots);
-export const keptMap = (query) => ask("map", { query });
-export const evaluation = (collection) => ask("evaluation", { query: { collection } });
+function formOf(files) {
+  const form = new FormData();
+  for (const file of files) form.append("image", file, file.name || "image");
+  return form;
+}
+
+export const health = () => request("health", { cache: "no-store" });
+export const collections = async () => (await request("collections")).collections;
+export const rows = (parameters) => request("rows", { parameters });
+export const row = (collection, id) => request(`rows/${id}`, { parameters: { collection } });
+export const roots = async () => (await request("roots")).roots;
+export const map = (parameters) => request("map", { parameters });
+export const evaluation = (collection) => request("evaluation", { parameters: { collection } });
 export const search = (query, signal) => post("search", query, signal);
 export const distances = (query, signal) => post("distances", query, signal);
-export const placeOf = (query, signal) => post("map/place", query, signal);
+export const mapPosition = (query, signal) => post("map/place", query, signal);
 
-/** Search by pictures that the server has not seen; it answers with the names to call them by from now on. */
-export function searchBy(files, query, signal) {
-  const form = new FormData();
-  for (const file of files) form.append("image", file, file.name || "picture");
+export async function failures(collection) {
+  const answer = await request("failures", { parameters: { collection } });
+  return answer.failures;
+}
+
+/** Search by files that the server has not seen. Its answer names them as uploads. */
+export function searchByFiles(files, query, signal) {
+  const form = formOf(files);
   form.append("query", JSON.stringify(query));
-  return ask("search", { method: "POST", body: form, signal });
+  return request("search", { method: "POST", body: form, signal });
 }
 
-export function upload(file) {
-  const form = new FormData();
-  form.append("image", file, file.name || "picture");
-  return ask("uploads", { method: "POST", body: form });
+/** Upload a file to search by it later. */
+export const upload = (file) => request("uploads", { method: "POST", body: formOf([file]) });
+
+/** The address of a row's thumbnail; with its content's hash the browser may keep it for good. */
+export function thumbnailUrl(collection, id, size, content) {
+  return address(`rows/${id}/thumbnail`, { collection, size, content });
 }
 
-/** A row's small picture; with its content named, the browser may keep it for good. */
-export const thumbnail = (collection, id, size, content) => address(`rows/${id}/thumbnail`, { collection, size, content });
-export const original = (collection, id) => address(`rows/${id}/original`, { collection });
-export const uploadPicture = (sha, size) => address(`uploads/${sha}/image`, { size });
+export const originalUrl = (collection, id) => address(`rows/${id}/original`, { collection });
+export const uploadImageUrl = (sha, size) => address(`uploads/${sha}/image`, { size });
 
-/** Start a piece of work and follow it to its end; `report(done, total)` hears how far it is. */
-export async function work(request, report, signal) {
-  const job = await post("jobs", request);
+/** Run a job to its end; `report(done, total)` receives its progress. */
+export async function runJob(description, report, signal) {
+  const job = await post("jobs", description);
   report(job.done, job.total);
   const events = new EventSource(address(`jobs/${job.id}/events`));
   signal?.addEventListener("abort", () => events.close());
@@ -92,12 +117,17 @@ export async function work(request, report, signal) {
       const { done, total } = JSON.parse(event.data);
       report(done, total);
     });
-    events.addEventListener("done", (event) => { events.close(); resolve(JSON.parse(event.data)); });
+    events.addEventListener("done", (event) => {
+      events.close();
+      resolve(JSON.parse(event.data));
+    });
     events.addEventListener("failed", (event) => {
       events.close();
-      const told = JSON.parse(event.data);
-      reject(new Problem(500, { detail: told.error?.detail ?? told.error ?? "The work failed." }));
+      const { error } = JSON.parse(event.data);
+      reject(new Problem(500, { detail: error?.detail ?? error ?? "The job failed." }));
     });
-    events.onerror = () => { if (events.readyState === EventSource.CLOSED) reject(new Gone()); };
+    events.addEventListener("error", () => {
+      if (events.readyState === EventSource.CLOSED) reject(new ServerUnreachable());
+    });
   });
 }

@@ -1,32 +1,42 @@
-// What the server has: its collections, their Spaces and labels.
+/** The server's collections, their spaces and labels. */
 
 import * as api from "./api.js";
-import { colouring } from "./palette.js";
+import { colorsOfLabels } from "./palette.js";
 import { current } from "./state.js";
 
 let list = [];
-const colours = new Map();
+const colors = new Map(); // by collection: the function from a label to its color
 
-export async function load() {
+/** Load the collections from the server. */
+export async function loadCollections() {
   list = await api.collections();
-  colours.clear();
+  colors.clear();
 }
 
-export const all = () => list;
-export const collection = (name = current().collection) => list.find((one) => one.name === name) ?? list[0];
+/** All collections. */
+export const allCollections = () => list;
 
-/** The Spaces to search in: those named in the address, or the first. */
-export function spaces(state = current()) {
+/** The named collection, or the first. */
+export function collection(name = current().collection) {
+  return list.find((one) => one.name === name) ?? list[0];
+}
+
+/** The spaces to search: those of the address, or the first. */
+export function spacesOf(state = current()) {
   const known = collection(state.collection).spaces.map(({ name }) => name);
   const named = state.spaces.filter((name) => known.includes(name));
   return named.length ? named : known.slice(0, 1);
 }
 
-/** A Space's title, without the particulars that some have after a colon. */
-export const titleOf = (space) => (collection().spaces.find(({ name }) => name === space)?.title ?? space).split(":")[0];
+/** A space's title, without the details that some have after a colon. */
+export function titleOf(space) {
+  const known = collection().spaces.find(({ name }) => name === space);
+  return (known?.title ?? space).split(":")[0];
+}
 
-export function colourOf(label) {
+/** The color of a label of the current collection. */
+export function colorOf(label) {
   const { name, labels } = collection();
-  if (!colours.has(name)) colours.set(name, colouring(labels));
-  return colours.get(name)(label);
+  if (!colors.has(name)) colors.set(name, colorsOfLabels(labels));
+  return colors.get(name)(label);
 }

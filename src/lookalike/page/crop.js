@@ -1,112 +1,218 @@
-// A part of a picture, drawn with the pointer, as a query of its own. It is cut out here and sent.
+/** A part of an image as a query: drawn with the pointer, cut out by the browser, and uploaded. */
 
 import * as api from "./api.js";
 import { collection } from "./collections.js";
-import { $, h, iconButton, number } from "./dom.js";
-import { addresses, fileOf, showFirst } from "./images.js";
+import { $, h, iconButton } from "./dom.js";
+import { number } from "./format.js";
+import { fileOf, imageAddresses, showFirst } from "./images.js";
 
-const dialog = $("#cutter"), LEAST = 16, EXACT = 6e6; // pixels of the picture; pixels up to which a PNG is sent
-let image = null, box = null, part = "", onFile = () => {}, fail = () => {};
+const MIN_SIDE = 16; // pixels of the image
+const MAX_PNG = 6e6; // pixels: larger parts are sent as JPEG
+const JPEG_QUALITY = 0.95;
+const MAX_WIDTH = 880; // CSS pixels of the dialog
+const CHROME_HEIGHT = 170; // CSS pixels of the dialog without the image
+const MIN_DRAG = 0.01; // of the image, below which a drag draws nothing
+const KEY_STEP = 0.02; // of the image
+const INITIAL_BOX = { x: 0.2, y: 0.2, width: 0.6, height: 0.6 };
 
-/** `acts` are `onFile(file)`, for what was cut out, and `onFailure(error)`. */
-export function prepareCrop(acts) { [onFile, fail] = [acts.onFile, acts.onFailure]; }
+const dialog = $("#cropper");
 
-const sources = (example) => {
-  const original = example.id !== undefined && collection().originals ? [api.original(collection().name, example.id)] : [];
-  return [...original, ...(fileOf(example.upload) ? [addresses(example, 512)[0]] : []), ...addresses(example, 512)];
-};
+let image = null;
+let rectangle = null;
+let box = null; // in parts of the image, so that resizing the window keeps it
+let fileName = "";
+let actions = {};
 
+/** Set what happens: `onFile(file)` with the part, `onFailure(error)`. */
+export function prepareCrop(given) {
+  actions = given;
+}
+
+// The sharpest first: the original, then an uploaded file, then a thumbnail.
+function addressesOf(example) {
+  const isRow = example.id !== undefined;
+  const addresses = imageAddresses(example, 512);
+  if (isRow && collection().originals) {
+    return [api.originalUrl(collection().name, example.id), ...addresses];
+  }
+  // Not every browser shows an uploaded file's format; the server's thumbnail is next.
+  return fileOf(example.upload) ? [addresses[0], ...addresses] : addresses;
+}
+
+/** Let the reader draw a part of an example, which has a name. */
 export function openCrop(example, name) {
-  part = `Part of ${name}`;
-  const frame = h("div", { class: "frame" }), rectangle = h("div", { class: "rectangle", tabindex: 0, role: "application", hidden: true,
-    "aria-label": "The part. Arrows move it, with Shift they change its size, Enter searches." }, ["nw", "ne", "sw", "se"].map((corner) => h("span", { class: `corner ${corner}`, data: { corner } })));
-  image = h("img", { alt: "The picture to take a part of", draggable: "false" });
+  fileName = `Part of ${name}`;
   box = null;
-  showFirst(image, sources(example), () => { dialog.close(); fail(new Error("This picture can no longer be had: give it again.")); });
+  image = h("img", { alt: "The image to crop", draggable: "false" });
+  rectangle = makeRectangle();
+  const frame = h("div", { class: "frame" }, image, rectangle);
+  showFirst(image, addressesOf(example), () => {
+    dialog.close();
+    actions.onFailure(new Error("This image is no longer available. Please upload it again."));
+  });
   image.addEventListener("load", () => {
-    fit();
-    if (!box) set({ x: 0.2, y: 0.2, width: 0.6, height: 0.6 }, rectangle);
+    fitImage();
+    if (!box) setBox(INITIAL_BOX);
     rectangle.focus();
   });
-  frame.append(image, rectangle);
+  const title = h("h2", { id: "cropper-name" }, "Search by a part");
+  const hint = h("p", { class: "hint" }, "Draw over the part that matters.");
+  const close = iconButton("close", "Close", () => dialog.close());
+  const send = { type: "button", class: "strong", onclick: sendPart };
+  const extent = h("p", { class: "extent", role: "status" });
   dialog.replaceChildren(
-    h("header", {}, h("h2", { id: "cutter-name" }, "Search by a part"), h("p", { class: "hint" }, "Draw over what matters."), iconButton("close", "Close", () => dialog.close())),
+    h("header", {}, title, hint, close),
     frame,
-    h("footer", {}, h("p", { class: "extent", role: "status" }), h("button", { type: "button", class: "strong", onclick: send }, "Search by this part")));
-  draw(frame, rectangle);
+    h("footer", {}, extent, h("button", send, "Search by this part")),
+  );
+  listenToPointer(frame);
+  listenToKeys();
   dialog.showModal();
 }
 
-function fit() {
-  if (!image?.naturalWidth) return;
-  const scale = Math.min(Math.min(880, innerWidth - 24) / image.naturalWidth, (innerHeight - 170) / image.naturalHeight);
-  image.style.width = `${image.naturalWidth * scale}px`;
-}
-addEventListener("resize", fit);
-
-const bounded = (value, least, most) => Math.min(most, Math.max(least, value));
-
-// The box is in parts of the picture, so that it stays where it is when the window changes.
-function set(next, rectangle) {
-  const least = { width: Math.min(1, LEAST / image.naturalWidth), height: Math.min(1, LEAST / image.naturalHeight) };
-  const width = bounded(next.width, least.width, 1), height = bounded(next.height, least.height, 1);
-  box = { x: bounded(next.x, 0, 1 - width), y: bounded(next.y, 0, 1 - height), width, height };
-  rectangle.hidden = false;
-  for (const [name, share] of [["left", box.x], ["top", box.y], ["width", width], ["height", height]]) rectangle.style[name] = `${100 * share}%`;
-  const { width: across, height: down } = pixels();
-  $(".extent", dialog).textContent = `${number(across)} × ${number(down)} pixels`;
-}
-
-const pixels = () => ({
-  x: Math.round(box.x * image.naturalWidth), y: Math.round(box.y * image.naturalHeight),
-  width: Math.max(1, Math.round(box.width * image.naturalWidth)), height: Math.max(1, Math.round(box.height * image.naturalHeight)),
-});
-
-function draw(frame, rectangle) {
-  let from = null, before = null, corner = null;
-  const place = (event) => {
-    const bounds = image.getBoundingClientRect();
-    return { x: bounded((event.clientX - bounds.left) / bounds.width, 0, 1), y: bounded((event.clientY - bounds.top) / bounds.height, 0, 1) };
+function makeRectangle() {
+  const corners = ["nw", "ne", "sw", "se"].map((corner) =>
+    h("span", { class: `corner ${corner}`, data: { corner } }),
+  );
+  const attributes = {
+    class: "rectangle",
+    tabindex: 0,
+    role: "application",
+    hidden: true,
+    "aria-label": "The part. Arrow keys move it, with Shift they resize it, Enter searches.",
   };
+  return h("div", attributes, corners);
+}
+
+function fitImage() {
+  if (!image?.naturalWidth) return;
+  const { naturalWidth, naturalHeight } = image;
+  const width = Math.min(MAX_WIDTH, innerWidth - 24);
+  const height = innerHeight - CHROME_HEIGHT;
+  const scale = Math.min(width / naturalWidth, height / naturalHeight);
+  image.style.width = `${naturalWidth * scale}px`;
+}
+addEventListener("resize", fitImage);
+
+// ---- the box -----------------------------------------------------------------------------------
+
+const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
+
+function setBox(wanted) {
+  const minWidth = Math.min(1, MIN_SIDE / image.naturalWidth);
+  const minHeight = Math.min(1, MIN_SIDE / image.naturalHeight);
+  const width = clamp(wanted.width, minWidth, 1);
+  const height = clamp(wanted.height, minHeight, 1);
+  const x = clamp(wanted.x, 0, 1 - width);
+  const y = clamp(wanted.y, 0, 1 - height);
+  box = { x, y, width, height };
+  rectangle.hidden = false;
+  rectangle.style.left = `${100 * x}%`;
+  rectangle.style.top = `${100 * y}%`;
+  rectangle.style.width = `${100 * width}%`;
+  rectangle.style.height = `${100 * height}%`;
+  const pixels = boxInPixels();
+  const text = `${number(pixels.width)} × ${number(pixels.height)} pixels`;
+  $(".extent", dialog).textContent = text;
+}
+
+function boxInPixels() {
+  const { naturalWidth, naturalHeight } = image;
+  return {
+    x: Math.round(box.x * naturalWidth),
+    y: Math.round(box.y * naturalHeight),
+    width: Math.max(1, Math.round(box.width * naturalWidth)),
+    height: Math.max(1, Math.round(box.height * naturalHeight)),
+  };
+}
+
+// The box between two opposite corners.
+function boxBetween(first, second) {
+  return {
+    x: Math.min(first.x, second.x),
+    y: Math.min(first.y, second.y),
+    width: Math.abs(second.x - first.x),
+    height: Math.abs(second.y - first.y),
+  };
+}
+
+function pointOf(event) {
+  const bounds = image.getBoundingClientRect();
+  return {
+    x: clamp((event.clientX - bounds.left) / bounds.width, 0, 1),
+    y: clamp((event.clientY - bounds.top) / bounds.height, 0, 1),
+  };
+}
+
+function oppositeCorner(corner) {
+  return {
+    x: corner.includes("w") ? box.x + box.width : box.x,
+    y: corner.includes("n") ? box.y + box.height : box.y,
+  };
+}
+
+// A drag moves the rectangle, pulls one of its corners, or draws a new one.
+function listenToPointer(frame) {
+  let start = null; // where the drag began, or the corner that stays
+  let movedBox = null; // the box before it is moved; null if the drag draws
+  let isPullingCorner = false;
   frame.addEventListener("pointerdown", (event) => {
     if (event.button !== 0 || !image.naturalWidth) return;
     event.preventDefault();
     frame.setPointerCapture(event.pointerId);
-    corner = event.target.dataset.corner ?? null;
-    before = corner || event.target === rectangle ? { ...box } : null;
-    from = place(event);
-    if (corner) from = { x: corner.includes("w") ? box.x + box.width : box.x, y: corner.includes("n") ? box.y + box.height : box.y };
+    const { corner } = event.target.dataset;
+    isPullingCorner = Boolean(corner);
+    movedBox = event.target === rectangle ? { ...box } : null;
+    start = isPullingCorner ? oppositeCorner(corner) : pointOf(event);
   });
   frame.addEventListener("pointermove", (event) => {
-    if (!from) return;
-    const to = place(event);
-    if (before && !corner) set({ ...before, x: before.x + to.x - from.x, y: before.y + to.y - from.y }, rectangle);
-    else if (corner || Math.hypot(to.x - from.x, to.y - from.y) > 0.01) {
-      set({ x: Math.min(from.x, to.x), y: Math.min(from.y, to.y), width: Math.abs(to.x - from.x), height: Math.abs(to.y - from.y) }, rectangle);
-    }
+    if (!start) return;
+    const point = pointOf(event);
+    const dx = point.x - start.x;
+    const dy = point.y - start.y;
+    if (movedBox) setBox({ ...movedBox, x: movedBox.x + dx, y: movedBox.y + dy });
+    else if (isPullingCorner || Math.hypot(dx, dy) > MIN_DRAG) setBox(boxBetween(start, point));
   });
-  const end = () => { from = null; rectangle.focus(); };
+  const end = () => {
+    start = null;
+    rectangle.focus();
+  };
   frame.addEventListener("pointerup", end);
   frame.addEventListener("pointercancel", end);
+}
+
+const KEY_DIRECTIONS = {
+  ArrowLeft: [-1, 0],
+  ArrowRight: [1, 0],
+  ArrowUp: [0, -1],
+  ArrowDown: [0, 1],
+};
+
+function listenToKeys() {
   rectangle.addEventListener("keydown", (event) => {
-    const by = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
-    if (event.key === "Enter") send();
-    if (!by || !box) return;
+    if (event.key === "Enter") sendPart();
+    const direction = KEY_DIRECTIONS[event.key];
+    if (!direction || !box) return;
     event.preventDefault();
-    const [x, y] = by.map((part) => part * 0.02);
-    set(event.shiftKey ? { ...box, width: box.width + x, height: box.height + y } : { ...box, x: box.x + x, y: box.y + y }, rectangle);
+    const [dx, dy] = direction.map((sign) => sign * KEY_STEP);
+    if (event.shiftKey) setBox({ ...box, width: box.width + dx, height: box.height + dy });
+    else setBox({ ...box, x: box.x + dx, y: box.y + dy });
   });
 }
 
-async function send() {
+// ---- the part ----------------------------------------------------------------------------------
+
+async function sendPart() {
   if (!box) return;
-  const { x, y, width, height } = pixels(), canvas = h("canvas");
-  Object.assign(canvas, { width, height });
+  const { x, y, width, height } = boxInPixels();
+  const canvas = h("canvas", { width, height });
   canvas.getContext("2d").drawImage(image, x, y, width, height, 0, 0, width, height);
-  const type = width * height <= EXACT ? "image/png" : "image/jpeg";
-  const blob = await new Promise((resolve) => canvas.toBlob(resolve, type, 0.95));
+  const type = width * height <= MAX_PNG ? "image/png" : "image/jpeg";
+  const blob = await new Promise((resolve) => canvas.toBlob(resolve, type, JPEG_QUALITY));
   dialog.close();
-  onFile(new File([blob], part, { type }));
+  actions.onFile(new File([blob], fileName, { type }));
 }
 
-dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
+dialog.addEventListener("click", (event) => {
+  if (event.target === dialog) dialog.close();
+});

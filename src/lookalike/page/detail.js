@@ -1,121 +1,275 @@
-// One picture, large, with its facts.
+/** One image, large, with its facts. */
 
 import * as api from "./api.js";
-import { collection, colourOf } from "./collections.js";
-import { $, bytes, h, icon, iconButton, nameOf, number } from "./dom.js";
-import { addresses, showFirst } from "./images.js";
+import { collection, colorOf } from "./collections.js";
+import { $, colorDot, h, icon, iconButton } from "./dom.js";
+import { bytes, nameOf, number } from "./format.js";
+import { imageAddresses, showFirst } from "./images.js";
+import { exampleOf } from "./state.js";
 
-const LARGEST = 2.5; // times its own size
+const MAX_ENLARGEMENT = 2.5; // of small images, before their pixels show
+const SWIPE = 60; // CSS pixels
 
 const dialog = $("#detail");
-let rows = [], at = 0, acts = {}, gridOf = null, asked = 0;
 
-/** `acts` are what can be done with a picture: onChoose, onExample, onCrop. */
-export const prepareDetail = (given) => { acts = given; };
+let rows = [];
+let index = 0;
+let gridOf = null; // a function that returns the grid of the rows, or null
+let actions = {};
 
-/** Open one of some rows; `grid()` is where they lie, for the focus to come back to. */
-export function openDetail(all, index, grid = null) {
-  [rows, at, gridOf] = [all, index, grid];
+/** Set what can be done with an image: onChoose, onExample and onCrop. */
+export function prepareDetail(given) {
+  actions = given;
+}
+
+/** Show one of some rows; afterwards `grid()`, if given, gets the focus back. */
+export function openDetail(allRows, at, grid = null) {
+  rows = allRows;
+  index = at;
+  gridOf = grid;
   draw();
   if (dialog.open) return;
   dialog.showModal();
   dialog.focus();
 }
 
-/** Open an upload, of which nothing is known but the picture. */
+/** Show an upload: nothing is known about it but its image. */
 export function openUpload(example) {
-  openDetail([{ ...example, name: "Your picture", uri: "" }], 0);
+  openDetail([{ ...example, name: "Your image", uri: "" }], 0);
 }
 
 function step(by) {
-  const next = at + by;
+  const next = index + by;
   if (next < 0 || next >= rows.length) return;
-  at = next;
+  index = next;
   draw();
 }
 
-const fact = (name, value) => (value === undefined || value === null || value === "" ? [] : [h("dt", {}, name), h("dd", {}, value)]);
+// ---- drawing -----------------------------------------------------------------------------------
+
+const hasOriginal = (row) => !row.upload && collection().originals;
 
 function draw() {
-  const row = rows[at], example = row.upload ? { upload: row.upload } : { id: row.id };
-  const image = h("img", { alt: [nameOf(row), row.label].filter(Boolean).join(", "), draggable: "false" });
-  const stage = h("div", { class: "stage" }, image), facts = h("dl");
-  const missing = () => stage.classList.add("missing");
-  // A small picture is enlarged, but not until one sees its pixels.
-  if (row.width) Object.assign(image.style, { aspectRatio: `${row.width} / ${row.height}`, maxWidth: `min(100%, ${LARGEST * row.width}px)` });
-  showFirst(image, addresses(example, 512), missing);
-  if (!row.upload && collection().originals) sharpen(image, row);
-  fill(facts, row);
-  const close = (act) => () => { dialog.close(); act(); };
-  const original = !row.upload && collection().originals;
+  const row = rows[index];
+  const facts = h("dl");
   dialog.replaceChildren(
-    stage,
-    iconButton("back", "Previous", () => step(-1), { class: "turn back", disabled: at === 0, title: "Previous (←)" }),
-    iconButton("forward", "Next", () => step(1), { class: "turn forward", disabled: at === rows.length - 1, title: "Next (→)" }),
-    h("aside", {},
-      h("header", {}, h("p", {}, rows.length > 1 ? `${number(at + 1)} of ${number(rows.length)}` : ""), iconButton("close", "Close", () => dialog.close(), { title: "Close (Escape)" })),
-      h("h2", {}, nameOf(row)),
-      row.label ? h("p", { class: "label" }, h("i", { style: { "--colour": colourOf(row.label) } }), row.label) : null,
-      facts,
-      h("div", { class: "ways" },
-        h("button", { type: "button", class: "strong", onclick: close(() => acts.onChoose(example)) }, icon("search"), "Search by this"),
-        h("button", { type: "button", onclick: close(() => acts.onCrop(example, nameOf(row))) }, icon("crop"), "A part of it"),
-        h("button", { type: "button", onclick: () => acts.onExample(example, "plus") }, icon("plus"), "More like this"),
-        h("button", { type: "button", onclick: () => acts.onExample(example, "minus") }, icon("minus"), "Less like this"),
-        original ? h("a", { class: "plain", href: api.original(collection().name, row.id), target: "_blank", rel: "noopener" }, icon("open"), "Open the original") : null)));
-  for (const near of [rows[at + 1], rows[at - 1]]) if (near?.id !== undefined) new Image().src = api.thumbnail(collection().name, near.id, 512);
+    makeStage(row),
+    iconButton("back", "Previous", () => step(-1), {
+      class: "turn back",
+      disabled: index === 0,
+      title: "Previous (←)",
+    }),
+    iconButton("forward", "Next", () => step(1), {
+      class: "turn forward",
+      disabled: index === rows.length - 1,
+      title: "Next (→)",
+    }),
+    makeAside(row, facts),
+  );
+  drawFacts(facts, row);
+  preload(rows[index + 1]);
+  preload(rows[index - 1]);
 }
 
-// The small picture is there at once; the original takes its place when it is.
-async function sharpen(image, row) {
-  const large = new Image();
-  large.src = api.original(collection().name, row.id);
+function preload(row) {
+  if (row?.id !== undefined) new Image().src = api.thumbnailUrl(collection().name, row.id, 512);
+}
+
+function makeStage(row) {
+  const alt = [nameOf(row), row.label].filter(Boolean).join(", ");
+  const image = h("img", { alt, draggable: "false" });
+  const stage = h("div", { class: "stage" }, image);
+  if (row.width) {
+    image.style.aspectRatio = `${row.width} / ${row.height}`;
+    image.style.maxWidth = `min(100%, ${MAX_ENLARGEMENT * row.width}px)`;
+  }
+  const addresses = imageAddresses(exampleOf(row), 512);
+  showFirst(image, addresses, () => stage.classList.add("missing"));
+  if (hasOriginal(row)) showOriginal(image, row);
+  return stage;
+}
+
+// The thumbnail is shown at once, and the original once it is loaded.
+async function showOriginal(image, row) {
+  const original = new Image();
+  original.src = api.originalUrl(collection().name, row.id);
   try {
-    await large.decode();
-    if (image.isConnected) { image.onload = image.onerror = null; image.src = large.src; image.classList.add("ready", "original"); }
-  } catch { /* A browser need not know the format: the small picture stays. */ }
+    await original.decode();
+  } catch {
+    // A browser does not show every format: the thumbnail stays.
+    return;
+  }
+  if (!image.isConnected) return;
+  image.onload = null;
+  image.onerror = null;
+  image.src = original.src;
+  image.classList.add("ready", "original");
 }
 
-async function fill(facts, row) {
-  const put = (known) => facts.replaceChildren(
-    ...fact("Distance", row.distance?.toFixed(4)), ...fact("Rank", row.rank && number(row.rank)),
-    ...fact("Pixels", known.width && `${number(known.width)} × ${number(known.height)}`), ...fact("File", known.size && bytes(known.size)),
-    ...fact("Changed", known.mtime && new Date(known.mtime).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" })),
-    ...Object.entries(known.metadata ?? {}).flatMap(([name, value]) => fact(name, value === null ? null : String(value))),
-    ...fact("Path", known.uri && h("span", { class: "path" }, known.uri)));
-  put(row);
+function makeAside(row, facts) {
+  const position = rows.length > 1 ? `${number(index + 1)} of ${number(rows.length)}` : "";
+  const close = () => dialog.close();
+  const closeButton = iconButton("close", "Close", close, { title: "Close (Escape)" });
+  const label = row.label
+    ? h("p", { class: "label" }, colorDot(colorOf(row.label)), row.label)
+    : null;
+  return h(
+    "aside",
+    {},
+    h("header", {}, h("p", {}, position), closeButton),
+    h("h2", {}, nameOf(row)),
+    label,
+    facts,
+    makeButtons(row),
+  );
+}
+
+function makeButtons(row) {
+  const example = exampleOf(row);
+  const makeButton = (symbol, text, onclick, className) =>
+    h("button", { type: "button", class: className, onclick }, icon(symbol), text);
+  const closing = (action) => () => {
+    dialog.close();
+    action();
+  };
+  const search = closing(() => actions.onChoose(example));
+  const crop = closing(() => actions.onCrop(example, nameOf(row)));
+  const original = {
+    class: "plain",
+    href: row.upload ? null : api.originalUrl(collection().name, row.id),
+    target: "_blank",
+    rel: "noopener",
+  };
+  return h(
+    "div",
+    { class: "ways" },
+    makeButton("search", "Search by this", search, "strong"),
+    makeButton("crop", "Part of it", crop),
+    makeButton("plus", "More like this", () => actions.onExample(example, "positive")),
+    makeButton("minus", "Less like this", () => actions.onExample(example, "negative")),
+    hasOriginal(row) ? h("a", original, icon("open"), "Open the original") : null,
+  );
+}
+
+// ---- facts -------------------------------------------------------------------------------------
+
+let latestRequest = 0;
+
+// The facts of the answer are shown at once, and all others once the server has sent them.
+async function drawFacts(list, row) {
+  list.replaceChildren(...factsOf(row, row));
   if (row.upload) return;
-  const ticket = ++asked;
+  latestRequest += 1;
+  const request = latestRequest;
   try {
-    const known = await api.row(collection().name, row.id);
-    if (ticket === asked) put(known);
-  } catch { /* What the answer told is shown. */ }
+    const complete = await api.row(collection().name, row.id);
+    if (request === latestRequest) list.replaceChildren(...factsOf(row, complete));
+  } catch {
+    // The facts of the answer stay.
+  }
 }
 
-dialog.addEventListener("click", (event) => { if (event.target === dialog || event.target.classList.contains("stage")) dialog.close(); });
-dialog.addEventListener("close", () => { if (rows.length > 1) gridOf?.()?.focus(at); });
+function formatTime(time) {
+  return new Date(time).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
+}
+
+// `row` has its rank and distance from the answer; `complete` has the rest.
+function factsOf(row, complete) {
+  const { width, height, size, mtime, uri } = complete;
+  const metadata = Object.entries(complete.metadata ?? {}).map(([name, value]) => [
+    name,
+    value === null ? null : String(value),
+  ]);
+  const facts = [
+    ["Distance", row.distance?.toFixed(4)],
+    ["Rank", row.rank && number(row.rank)],
+    ["Pixels", width && `${number(width)} × ${number(height)}`],
+    ["File", size && bytes(size)],
+    ["Changed", mtime && formatTime(mtime)],
+    ...metadata,
+    ["Path", uri && h("span", { class: "path" }, uri)],
+  ];
+  const isKnown = ([, value]) => value !== undefined && value !== null && value !== "";
+  return facts.filter(isKnown).flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]);
+}
+
+// ---- pointer, keys and fingers -----------------------------------------------------------------
+
+dialog.tabIndex = -1;
+dialog.addEventListener("click", (event) => {
+  const isOutside = event.target === dialog || event.target.classList.contains("stage");
+  if (isOutside) dialog.close();
+});
+dialog.addEventListener("close", () => {
+  if (rows.length > 1) gridOf?.()?.focus(index);
+});
+
+function actionOf({ key, target }) {
+  const row = rows[index];
+  const example = exampleOf(row);
+  const isOnButton = target.closest("button, a");
+  const closing = (action) => () => {
+    dialog.close();
+    action();
+  };
+  switch (key) {
+    case "ArrowLeft":
+    case "ArrowUp":
+      return () => step(-1);
+    case "ArrowRight":
+    case "ArrowDown":
+      return () => step(1);
+    case "+":
+    case "=":
+      return () => actions.onExample(example, "positive");
+    case "-":
+      return () => actions.onExample(example, "negative");
+    case "c":
+      return closing(() => actions.onCrop(example, nameOf(row)));
+    case "i":
+      return () => dialog.close();
+    // On a button these press it.
+    case "Enter":
+      return isOnButton ? null : closing(() => actions.onChoose(example));
+    case " ":
+      return isOnButton ? null : () => dialog.close();
+    default:
+      return null;
+  }
+}
+
 dialog.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
-  const row = rows[at], example = row.upload ? { upload: row.upload } : { id: row.id };
-  const keys = { ArrowLeft: () => step(-1), ArrowUp: () => step(-1), ArrowRight: () => step(1), ArrowDown: () => step(1), i: () => dialog.close(),
-    "+": () => acts.onExample(example, "plus"), "=": () => acts.onExample(example, "plus"), "-": () => acts.onExample(example, "minus"), c: () => { dialog.close(); acts.onCrop(example, nameOf(row)); } };
-  if (event.key === "Enter" && !event.target.closest("button, a")) keys.Enter = () => { dialog.close(); acts.onChoose(example); };
-  if (event.key === " " && !event.target.closest("button, a")) keys[" "] = () => dialog.close();
-  if (!Object.hasOwn(keys, event.key)) return;
+  const action = actionOf(event);
+  if (!action) return;
   event.preventDefault();
   event.stopPropagation();
-  const had = document.activeElement?.getAttribute("aria-label");
-  keys[event.key]();
-  // The dialog is drawn anew: the focus stays where it was.
-  if (dialog.open && !dialog.contains(document.activeElement)) (dialog.querySelector(`[aria-label="${CSS.escape(had ?? "")}"]:enabled`) ?? dialog).focus();
+  const focusedLabel = document.activeElement?.getAttribute("aria-label") ?? "";
+  action();
+  // A step draws the dialog again: the button with the same name takes the focus.
+  if (!dialog.open || dialog.contains(document.activeElement)) return;
+  const same = dialog.querySelector(`[aria-label="${CSS.escape(focusedLabel)}"]:enabled`);
+  (same ?? dialog).focus();
 });
-dialog.tabIndex = -1;
 
-let touched = null;
-dialog.addEventListener("touchstart", (event) => { touched = event.touches.length === 1 ? event.touches[0] : null; }, { passive: true });
-dialog.addEventListener("touchend", (event) => {
-  if (!touched) return;
-  const [end] = event.changedTouches, across = end.clientX - touched.clientX;
-  if (Math.abs(across) > 60 && Math.abs(end.clientY - touched.clientY) < 60) step(across < 0 ? 1 : -1);
-  touched = null;
-}, { passive: true });
+let touchStart = null;
+dialog.addEventListener(
+  "touchstart",
+  (event) => {
+    touchStart = event.touches.length === 1 ? event.touches[0] : null;
+  },
+  { passive: true },
+);
+dialog.addEventListener(
+  "touchend",
+  (event) => {
+    if (!touchStart) return;
+    const [end] = event.changedTouches;
+    const across = end.clientX - touchStart.clientX;
+    const down = end.clientY - touchStart.clientY;
+    const isSwipe = Math.abs(across) > SWIPE && Math.abs(down) < SWIPE;
+    if (isSwipe) step(across < 0 ? 1 : -1);
+    touchStart = null;
+  },
+  { passive: true },
+);

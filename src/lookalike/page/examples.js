@@ -1,87 +1,114 @@
-// The tray: examples gathered for the next query, for it and against it.
+/** Examples for the next query, positive and negative, collected at the bottom of the page. */
 
-import { $, announce, h, iconButton, plural } from "./dom.js";
-import { dropTarget } from "./upload.js";
-import { addresses, send, showFirst } from "./images.js";
-import { current, go, same } from "./state.js";
+import { $, announce, h, iconButton } from "./dom.js";
+import { plural } from "./format.js";
+import { imageAddresses, showFirst, uploadExamples } from "./images.js";
+import { current, go, sameExample } from "./state.js";
+import { makeDropTarget } from "./upload.js";
 
-const NAMES = { plus: "More like", minus: "Less like" };
-let draft = null; // what is gathered, or null while nothing is
-let fail = () => {};
+const NAMES = { positive: "More like", negative: "Less like" };
+const element = $("#examples-bar");
 
-export const onFailure = (listener) => { fail = listener; };
-export const gathered = () => draft ?? { plus: [], minus: [] };
+let draft = null; // { positive, negative } being collected, or null
+let reportFailure = () => {};
 
-/** Put an example in; the tray begins with what is being searched by. */
-export function add(example, kind) {
-  const { plus, minus } = draft ?? current(), other = kind === "plus" ? "minus" : "plus";
-  const without = { plus, minus };
-  for (const name of ["plus", "minus"]) without[name] = without[name].filter((one) => !same(one, example));
-  draft = { [kind]: [...without[kind], example], [other]: without[other] };
-  announce(`${NAMES[kind]} this: ${plural(draft.plus.length + draft.minus.length, "example")} in the tray.`);
+/** Call a function with the error if an upload fails. */
+export function onExampleFailure(listener) {
+  reportFailure = listener;
+}
+
+const without = (examples, example) => examples.filter((one) => !sameExample(one, example));
+
+/** Add an example of a kind; the first one joins those of the current query. */
+export function addExample(example, kind) {
+  const { positive, negative } = draft ?? current();
+  draft = { positive: without(positive, example), negative: without(negative, example) };
+  draft[kind].push(example);
+  const count = draft.positive.length + draft.negative.length;
+  announce(`${NAMES[kind]} this: ${plural(count, "example")} collected.`);
   draw();
 }
 
-export function remove(example) {
-  draft = { plus: draft.plus.filter((one) => !same(one, example)), minus: draft.minus.filter((one) => !same(one, example)) };
-  if (!draft.plus.length && !draft.minus.length) draft = null;
+function removeExample(example) {
+  const positive = without(draft.positive, example);
+  const negative = without(draft.negative, example);
+  draft = positive.length || negative.length ? { positive, negative } : null;
   draw();
-  $("#tray .find:not([disabled])")?.focus();
+  $(".find:not([disabled])", element)?.focus();
 }
 
-export function clear() {
+/** Forget the collected examples. */
+export function clearExamples() {
   draft = null;
   draw();
 }
 
-export function search() {
-  if (!draft?.plus.length) return;
-  const { plus, minus } = draft;
-  clear();
+/** Search by the collected examples together. */
+export function searchByExamples() {
+  if (!draft?.positive.length) return;
+  const { positive, negative } = draft;
+  clearExamples();
   scrollTo({ top: 0, behavior: "instant" });
-  go({ view: current().view === "map" ? "map" : "search", plus, minus });
+  const view = current().view === "map" ? "map" : "search";
+  go({ view, positive, negative });
 }
 
-function exampleIn(example) {
-  const image = h("img", { alt: "", draggable: "false" }), item = h("li", {}, image);
-  showFirst(image, addresses(example, 128), () => item.classList.add("missing"));
-  item.append(iconButton("close", "Take this example out", () => remove(example), { class: "small" }));
+function makeItem(example) {
+  const image = h("img", { alt: "", draggable: "false" });
+  const item = h("li", {}, image);
+  showFirst(image, imageAddresses(example, 128), () => item.classList.add("missing"));
+  const remove = () => removeExample(example);
+  item.append(iconButton("close", "Remove this example", remove, { class: "small" }));
   return item;
 }
 
-function zone(kind) {
+function makeZone(kind) {
   const examples = draft?.[kind] ?? [];
-  const element = h("section", { class: `zone ${kind}`, "aria-label": `${NAMES[kind]} these` },
-    h("h2", {}, NAMES[kind]), h("ul", {}, examples.map(exampleIn), h("li", { class: "hint" }, examples.length ? "" : "drag here")));
-  dropTarget(element, async (example, files) => {
+  const hint = h("li", { class: "hint" }, examples.length ? "" : "drag here");
+  const attributes = { class: `zone ${kind}`, "aria-label": `${NAMES[kind]} these` };
+  const list = h("ul", {}, examples.map(makeItem), hint);
+  const zone = h("section", attributes, h("h2", {}, NAMES[kind]), list);
+  makeDropTarget(zone, async (example, files) => {
     try {
-      for (const one of example ? [example] : await send(files)) add(one, kind);
+      const dropped = example ? [example] : await uploadExamples(files);
+      for (const one of dropped) addExample(one, kind);
     } catch (error) {
-      fail(error);
+      reportFailure(error);
     }
-    dragging(false);
+    setWanted(false);
   });
-  return element;
+  return zone;
 }
 
 function draw() {
-  const tray = $("#tray"), open = Boolean(draft);
-  tray.replaceChildren(zone("plus"), zone("minus"),
-    h("div", { class: "do" },
-      h("button", { type: "button", class: "find strong", disabled: !draft?.plus.length, onclick: search }, "Search together"),
-      h("button", { type: "button", class: "plain", disabled: !open, onclick: clear }, "Clear")));
-  tray.classList.toggle("open", open);
-  tray.inert = !open && !tray.classList.contains("wanted");
-  document.body.classList.toggle("gathering", open);
+  const isOpen = Boolean(draft);
+  const search = {
+    type: "button",
+    class: "find strong",
+    disabled: !draft?.positive.length,
+    onclick: searchByExamples,
+  };
+  const clear = { type: "button", class: "plain", disabled: !isOpen, onclick: clearExamples };
+  const buttons = [h("button", search, "Search together"), h("button", clear, "Clear")];
+  element.replaceChildren(
+    makeZone("positive"),
+    makeZone("negative"),
+    h("div", { class: "do" }, buttons),
+  );
+  element.classList.toggle("open", isOpen);
+  element.inert = !isOpen && !element.classList.contains("wanted");
+  document.body.classList.toggle("collecting", isOpen);
 }
 
-// While a picture is dragged the tray shows where it may go.
-function dragging(yes) {
-  const tray = $("#tray");
-  tray.classList.toggle("wanted", yes);
-  tray.inert = !yes && !draft;
+// While an image is dragged, the bar shows where it can be dropped.
+function setWanted(wanted) {
+  element.classList.toggle("wanted", wanted);
+  element.inert = !wanted && !draft;
 }
 
-addEventListener("dragstart", (event) => { if (event.target.closest?.(".tile")) setTimeout(() => dragging(true)); });
-addEventListener("dragend", () => dragging(false));
+addEventListener("dragstart", (event) => {
+  // A change of the document during the event would end the drag.
+  if (event.target.closest?.(".tile")) setTimeout(() => setWanted(true));
+});
+addEventListener("dragend", () => setWanted(false));
 draw();

@@ -1,57 +1,96 @@
-// Filters: labels as chips with their counts, and an expression.
+/** Filters: labels as chips with their counts, and an expression. */
 
-import { collection, colourOf } from "./collections.js";
-import { $, h, number } from "./dom.js";
+import { collection, colorOf } from "./collections.js";
+import { $, colorDot, h } from "./dom.js";
+import { number } from "./format.js";
 import { current, go } from "./state.js";
 
 const SHOWN = 40;
-let found = new Map(), of = "", open = false; // how often each label is among the nearest, and of which query
+const CHOSEN_RANK = 1e6; // above any count
 
-const input = $("#where"), error = $("#where-error");
+const input = $("#where");
+const problem = $("#where-error");
 
-/** Count the labels of an answer: those that are found most come first. */
+let counts = new Map(); // how often each label occurs among the nearest
+let countedQuery = ""; // the query that they belong to
+let showsAll = false;
+
+/** Count the labels of an answer: the most frequent ones come first. */
 export function countLabels(matches, state) {
-  const query = JSON.stringify([state.collection, state.plus, state.minus, state.where]);
-  // The nearest of some labels say nothing of the others: what was counted of all of them stays.
-  if (state.labels.length && query === of) return;
-  of = query;
-  found = new Map();
-  for (const { label } of matches) found.set(label ?? "", (found.get(label ?? "") ?? 0) + 1);
+  const { collection: name, positive, negative, where } = state;
+  const query = JSON.stringify([name, positive, negative, where]);
+  // The nearest of some labels say nothing about the others: the counts over all labels stay.
+  if (state.labels.length && query === countedQuery) return;
+  countedQuery = query;
+  counts = new Map();
+  for (const { label } of matches) {
+    const key = label ?? "";
+    counts.set(key, (counts.get(key) ?? 0) + 1);
+  }
 }
 
+// Chosen labels first, then those among the nearest, then the collection's most frequent.
+function sortedLabels(state) {
+  const labels = collection().labels.map(({ label, count }) => ({ label: label ?? "", count }));
+  const rank = ({ label }) =>
+    (counts.get(label) ?? 0) + (state.labels.includes(label) ? CHOSEN_RANK : 0);
+  return labels.sort((first, second) => rank(second) - rank(first) || second.count - first.count);
+}
+
+/** Draw the filters of a state. */
 export function drawFilters(state) {
   if (document.activeElement !== input) input.value = state.where;
-  const labels = collection().labels.map(({ label, count }) => ({ label: label ?? "", count }));
-  const rank = ({ label }) => (found.get(label) ?? 0) + (state.labels.includes(label) ? 1e6 : 0);
-  labels.sort((one, other) => rank(other) - rank(one) || other.count - one.count);
-  const shown = open ? labels : labels.slice(0, SHOWN), chips = $("#chips"), focus = document.activeElement?.dataset?.label;
-  chips.replaceChildren(...shown.map((entry) => chip(entry, state)));
+  const labels = sortedLabels(state);
+  const shown = showsAll ? labels : labels.slice(0, SHOWN);
+  const chips = $("#chips");
+  const focused = document.activeElement?.dataset?.label;
+  chips.replaceChildren(...shown.map((entry) => makeChip(entry, state)));
   if (labels.length > shown.length) {
-    chips.append(h("button", { type: "button", class: "chip", onclick: () => { open = true; drawFilters(current()); } }, `${number(labels.length - shown.length)} more`));
+    const showAll = () => {
+      showsAll = true;
+      drawFilters(current());
+    };
+    const text = `${number(labels.length - shown.length)} more`;
+    chips.append(h("button", { type: "button", class: "chip", onclick: showAll }, text));
   }
   if (state.labels.length) {
-    chips.prepend(h("button", { type: "button", class: "chip clear", onclick: () => go({ labels: [] }) }, "All labels"));
+    const clear = () => go({ labels: [] });
+    const attributes = { type: "button", class: "chip clear", onclick: clear };
+    chips.prepend(h("button", attributes, "All labels"));
   }
   chips.hidden = labels.length < 2 && !state.labels.length;
-  if (focus !== undefined) [...chips.children].find((one) => one.dataset.label === focus)?.focus();
+  if (focused !== undefined) {
+    [...chips.children].find((chip) => chip.dataset.label === focused)?.focus();
+  }
 }
 
-function chip({ label, count }, state) {
-  const pressed = state.labels.includes(label), name = label || "no label";
-  const toggled = pressed ? state.labels.filter((one) => one !== label) : [...state.labels, label];
-  return h("button", { type: "button", class: "chip", "aria-pressed": String(pressed), data: { label }, onclick: () => go({ labels: toggled }) },
-    h("i", { style: { "--colour": colourOf(label) } }), h("span", {}, name), h("small", {}, number(count)));
+function makeChip({ label, count }, state) {
+  const isChosen = state.labels.includes(label);
+  const toggled = isChosen ? state.labels.filter((one) => one !== label) : [...state.labels, label];
+  const attributes = {
+    type: "button",
+    class: "chip",
+    "aria-pressed": String(isChosen),
+    data: { label },
+    onclick: () => go({ labels: toggled }),
+  };
+  const name = h("span", {}, label || "no label");
+  return h("button", attributes, colorDot(colorOf(label)), name, h("small", {}, number(count)));
 }
 
-export function whereFailed(message) {
-  error.textContent = message;
-  error.hidden = !message;
+/** Show a problem of the expression beside it, or none if the message is empty. */
+export function showFilterProblem(message) {
+  problem.textContent = message;
+  problem.hidden = !message;
   input.setAttribute("aria-invalid", String(Boolean(message)));
 }
 
+/** Focus the expression. */
+export const focusFilter = () => input.select();
+
 const apply = () => go({ where: input.value.trim() });
 input.addEventListener("change", apply);
-input.addEventListener("search", apply); // the field's own cross
+input.addEventListener("search", apply); // the field's own button to clear it
 input.addEventListener("keydown", (event) => {
   if (event.key === "Enter") apply();
   if (event.key !== "Escape") return;
@@ -60,4 +99,3 @@ input.addEventListener("keydown", (event) => {
   input.value = current().where;
   input.blur();
 });
-export const focusFilter = () => input.select();

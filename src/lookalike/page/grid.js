@@ -1,124 +1,173 @@
-// The grid of results: only what is near the screen is in the document, so that a thousand are as quick as ten.
+/**
+ * A grid of images. Only those near the screen are in the document, so that a thousand are as
+ * quick as ten.
+ */
 
-import { thumbnail } from "./api.js";
-import { calm, h, iconButton, nameOf } from "./dom.js";
-import { justify, neighbour } from "./justify.js";
-import { DRAGGED } from "./upload.js";
+import { thumbnailUrl } from "./api.js";
+import { h, iconButton, reducedMotion } from "./dom.js";
+import { nameOf } from "./format.js";
+import { justify, MOVE_KEYS, neighborIndex } from "./justify.js";
+import { EXAMPLE_TYPE } from "./upload.js";
 
 const MARGIN = 700; // CSS pixels above and below the screen that are ready
-export const MOVES = ["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "Home", "End", "PageUp", "PageDown"];
+const MOVING_TIME = 420; // milliseconds
+const LONG_PRESS = 480; // milliseconds
+const SMALL = 128; // pixels: the longer side of the stored thumbnails
+const SLIM = 130; // CSS pixels below which a tile has less room for texts
 
-const wantedHeight = (width) => (width < 240 ? 92 : width < 520 ? 118 : width < 1000 ? 158 : width < 1800 ? 196 : 232);
-const SMALL = 128; // pixels of the longer side of a kept thumbnail
-const sizeFor = (pixels) => (pixels <= 150 ? SMALL : pixels <= 280 ? 256 : 512);
-const PRESSED = 480; // milliseconds after which a finger's press asks for the details
+// CSS pixels: a line's height by the grid's width.
+function lineHeight(width) {
+  if (width < 240) return 92;
+  if (width < 520) return 118;
+  if (width < 1000) return 158;
+  return width < 1800 ? 196 : 232;
+}
+
+function thumbnailSize(pixels) {
+  if (pixels <= 150) return SMALL;
+  return pixels <= 280 ? 256 : 512;
+}
 
 export class Grid {
   /**
-   * `label` names the list. `onChoose(row, tile)`, `onDetail(index)` and `onExample(row, kind)` hear what is done;
-   * `onPoint(row | null)` hears which picture is pointed at.
+   * @param {object} options
+   * @param {string} options.label  The list's name.
+   * @param {string} options.collection
+   * @param {number=} options.density  Below 1 for smaller images.
+   * @param {(row: object, tile: Element) => void} options.onChoose
+   * @param {(index: number) => void} options.onDetail
+   * @param {(row: object, kind: "positive" | "negative") => void} options.onExample
+   * @param {((row: object | null) => void)=} options.onPoint  A row is pointed at, or none.
    */
-  constructor({ label, collection, onChoose, onDetail, onExample, onPoint, dense = 1 }) {
-    Object.assign(this, { collection, onChoose, onDetail, onExample, onPoint, dense });
+  constructor({ label, collection, density = 1, onChoose, onDetail, onExample, onPoint }) {
+    Object.assign(this, { collection, density, onChoose, onDetail, onExample, onPoint });
     this.rows = [];
-    this.marks = new Map();
-    this.tiles = new Map();
-    this.active = 0;
-    this.loading = 0;
-    this.blurred = [];
+    this.marks = new Map(); // by id: { text, description }
+    this.tiles = new Map(); // by id, those in the document
+    this.indexOf = new Map(); // by id
+    this.active = 0; // the index that takes the focus
+    this.loading = 0; // small thumbnails on their way
+    this.unsharp = []; // images that will need a larger thumbnail
     this.layout = justify([], 1, 1, 1);
     this.element = h("ul", { class: "grid", "aria-label": label });
+    this.listen();
+  }
+
+  listen() {
     this.stopped = new AbortController();
     const { signal } = this.stopped;
-    addEventListener("scroll", () => this.soon(), { passive: true, signal });
-    this.watch = new ResizeObserver(() => this.resized());
-    this.watch.observe(this.element);
-    this.element.addEventListener("keydown", (event) => this.pressed(event));
-    this.element.addEventListener("focusin", (event) => this.focused(event));
-    this.element.addEventListener("pointerover", (event) => this.onPoint?.(this.rowOf(event.target)));
-    this.element.addEventListener("pointerleave", () => this.onPoint?.(null));
+    addEventListener("scroll", () => this.redraw(), { passive: true, signal });
+    this.resizing = new ResizeObserver(() => {
+      if (this.element.clientWidth !== this.width) this.arrange();
+    });
+    this.resizing.observe(this.element);
+    const on = (name, listener) => this.element.addEventListener(name, listener);
+    on("keydown", (event) => this.pressed(event));
+    on("focusin", (event) => this.focused(event));
+    on("pointerover", (event) => this.onPoint?.(this.rowOf(event.target)));
+    on("pointerleave", () => this.onPoint?.(null));
   }
 
   stop() {
     this.stopped.abort();
-    this.watch.disconnect();
+    this.resizing.disconnect();
   }
 
-  /** Show rows; pictures that were there already move to their new places. `marks` are short texts by id. */
+  /** Show rows; images that were there already move. `marks` are short texts by id. */
   show(rows, marks = new Map()) {
-    const moving = this.rows.length > 0 && rows.some(({ id }) => this.tiles.has(id));
-    Object.assign(this, { rows, marks, active: 0 });
-    this.place = new Map(rows.map(({ id }, index) => [id, index]));
+    const isMoving = this.rows.length > 0 && rows.some(({ id }) => this.tiles.has(id));
+    this.rows = rows;
+    this.marks = marks;
+    this.active = 0;
+    this.indexOf = new Map(rows.map(({ id }, index) => [id, index]));
     this.arrange();
-    if (!moving || calm.matches) return;
+    if (!isMoving || reducedMotion.matches) return;
     this.element.classList.add("moving");
     clearTimeout(this.settling);
-    this.settling = setTimeout(() => this.element.classList.remove("moving"), 420);
-  }
-
-  resized() {
-    if (this.element.clientWidth !== this.width) this.arrange();
+    this.settling = setTimeout(() => this.element.classList.remove("moving"), MOVING_TIME);
   }
 
   arrange() {
     this.width = this.element.clientWidth;
     if (!this.width) return;
     const gap = this.width < 520 ? 4 : 8;
-    this.layout = justify(this.rows, this.width, wantedHeight(this.width) * this.dense, gap);
+    const height = lineHeight(this.width) * this.density;
+    this.layout = justify(this.rows, this.width, height, gap);
     this.element.style.height = `${this.layout.height}px`;
     this.draw();
   }
 
-  soon() {
-    this.frame ||= requestAnimationFrame(() => { this.frame = 0; this.draw(); });
+  redraw() {
+    this.frame ||= requestAnimationFrame(() => {
+      this.frame = 0;
+      this.draw();
+    });
   }
 
+  // ---- tiles -----------------------------------------------------------------------------------
+
   draw() {
-    const start = -this.element.getBoundingClientRect().top;
-    const near = this.layout.lines.filter(({ top, height }) => top + height > start - MARGIN && top < start + innerHeight + MARGIN);
-    const [first, end] = near.length ? [near[0].first, near.at(-1).end] : [0, 0];
-    const kept = new Set(this.rows.slice(first, end).map(({ id }) => id));
-    const focus = this.element.contains(document.activeElement) ? this.rows[this.active]?.id : undefined;
+    const [first, end] = this.nearbyRange();
+    const nearby = new Set(this.rows.slice(first, end).map(({ id }) => id));
+    const hasFocus = this.element.contains(document.activeElement);
+    const focused = hasFocus ? this.rows[this.active]?.id : undefined;
     for (const [id, tile] of this.tiles) {
-      if (kept.has(id) || (id === focus && this.place.has(id))) continue;
+      const keepsFocus = id === focused && this.indexOf.has(id);
+      if (nearby.has(id) || keepsFocus) continue;
       tile.remove();
       this.tiles.delete(id);
     }
-    for (let index = first; index < end; index++) this.put(index);
+    for (let index = first; index < end; index++) this.placeTile(index);
   }
 
-  put(index) {
-    const row = this.rows[index], box = this.layout.boxes[index];
+  // The rows whose lines are near the screen.
+  nearbyRange() {
+    const screenTop = -this.element.getBoundingClientRect().top;
+    const isNear = ({ top, height }) =>
+      top + height > screenTop - MARGIN && top < screenTop + innerHeight + MARGIN;
+    const lines = this.layout.lines.filter(isNear);
+    return lines.length ? [lines[0].first, lines.at(-1).end] : [0, 0];
+  }
+
+  placeTile(index) {
+    const row = this.rows[index];
+    const box = this.layout.boxes[index];
     let tile = this.tiles.get(row.id);
     if (!tile) {
-      tile = this.tile(row, box);
+      tile = this.makeTile(row, box);
       this.tiles.set(row.id, tile);
     }
     tile.style.transform = `translate(${box.left}px, ${box.top}px)`;
     tile.style.width = `${box.width}px`;
     tile.style.height = `${box.height}px`;
     tile.dataset.index = index;
-    tile.classList.toggle("slim", box.width < 130);
+    tile.classList.toggle("slim", box.width < SLIM);
     tile.setAttribute("aria-posinset", index + 1);
     tile.setAttribute("aria-setsize", this.rows.length);
     this.describe(tile, row, index);
-    // Read in the order of the ranks, whatever came into the document first.
-    const after = index ? this.tiles.get(this.rows[index - 1].id) : null;
-    const next = after ? after.nextSibling : this.element.firstChild;
+    this.insertInOrder(tile, index);
+  }
+
+  // The document's order is that of the ranks, whichever tile was made first.
+  insertInOrder(tile, index) {
+    const previous = index ? this.tiles.get(this.rows[index - 1].id) : null;
+    const next = previous ? previous.nextSibling : this.element.firstChild;
     if (next === tile) return;
-    // Moved so, a picture keeps its motion; where a browser cannot, it jumps.
+    // Where the browser can move an element, its animation continues.
     if (tile.isConnected && this.element.moveBefore) this.element.moveBefore(tile, next);
     else this.element.insertBefore(tile, next);
   }
 
   describe(tile, row, index) {
-    const distance = row.distance === undefined ? "" : row.distance.toFixed(3), size = row.width ? `${row.width} × ${row.height}` : "";
-    const open = tile.firstChild, mark = this.marks.get(row.id);
-    open.tabIndex = index === this.active ? 0 : -1;
-    const told = [nameOf(row), row.label, distance && `distance ${distance}`, size, mark?.told].filter(Boolean).join(", ");
-    if (tile.dataset.told === told) return;
-    tile.dataset.told = told;
-    open.setAttribute("aria-label", `Search by ${told}`);
+    const distance = row.distance === undefined ? "" : row.distance.toFixed(3);
+    const size = row.width ? `${row.width} × ${row.height}` : "";
+    const mark = this.marks.get(row.id);
+    const facts = [nameOf(row), row.label, distance && `distance ${distance}`, size];
+    const description = [...facts, mark?.description].filter(Boolean).join(", ");
+    tile.firstChild.tabIndex = index === this.active ? 0 : -1;
+    if (tile.dataset.description === description) return;
+    tile.dataset.description = description;
+    tile.firstChild.setAttribute("aria-label", `Search by ${description}`);
     tile.querySelector(".label").textContent = row.label ?? nameOf(row);
     tile.querySelector(".distance").textContent = distance;
     tile.querySelector(".size").textContent = size;
@@ -128,103 +177,188 @@ export class Grid {
     tile.classList.toggle("shared", Boolean(mark));
   }
 
-  tile(row, box) {
+  makeTile(row, box) {
     const image = h("img", { alt: "", decoding: "async", draggable: "false" });
-    const wanted = sizeFor(Math.max(box.width, box.height) * Math.min(2, devicePixelRatio));
-    this.loading += 1;
-    image.onload = () => { image.classList.add("ready"); this.loaded(image, row, wanted); };
-    image.onerror = () => { tile.classList.add("missing"); this.loaded(image, row, SMALL); };
-    image.src = thumbnail(this.collection, row.id, SMALL, row.content);
-    const tile = h("li", { class: "tile", draggable: "true", data: { id: row.id } },
-      h("button", { type: "button", class: "open", onclick: () => this.onChoose(row, tile) }, image),
+    const choose = () => this.onChoose(row, tile);
+    const open = h("button", { type: "button", class: "open", onclick: choose }, image);
+    const tile = h(
+      "li",
+      { class: "tile", draggable: "true", data: { id: row.id } },
+      open,
       h("span", { class: "mark", "aria-hidden": "true", hidden: true }),
-      h("div", { class: "meta", "aria-hidden": "true" }, h("b", { class: "label" }), h("span", {}, h("span", { class: "distance" }), h("span", { class: "size" }))),
-      h("div", { class: "acts" },
-        iconButton("plus", `More like ${nameOf(row)}`, () => this.onExample(row, "plus"), { title: "More like this (+)", tabindex: -1, class: "more" }),
-        iconButton("minus", `Less like ${nameOf(row)}`, () => this.onExample(row, "minus"), { title: "Less like this (-)", tabindex: -1, class: "less" }),
-        iconButton("info", `Details of ${nameOf(row)}`, () => this.onDetail(Number(tile.dataset.index)), { title: "Details (i)", tabindex: -1, class: "about" })));
-    this.pressable(tile);
+      h(
+        "div",
+        { class: "meta", "aria-hidden": "true" },
+        h("b", { class: "label" }),
+        h("span", {}, h("span", { class: "distance" }), h("span", { class: "size" })),
+      ),
+      this.makeButtons(row, () => Number(tile.dataset.index)),
+    );
+    this.load(row, box, tile, image);
+    this.openDetailsOnLongPress(tile);
     tile.addEventListener("dragstart", (event) => {
-      event.dataTransfer.setData(DRAGGED, JSON.stringify({ id: row.id }));
+      event.dataTransfer.setData(EXAMPLE_TYPE, JSON.stringify({ id: row.id }));
       event.dataTransfer.effectAllowed = "copy";
       event.dataTransfer.setDragImage(image, 24, 24);
     });
     return tile;
   }
 
-  // A finger that stays asks for the details, as the button does that small pictures have no room for.
-  pressable(tile) {
-    let timer = 0, long = false;
-    const stop = () => clearTimeout(timer);
+  makeButtons(row, indexOfTile) {
+    const name = nameOf(row);
+    const button = (symbol, label, action, title, className) => {
+      const properties = { title, tabindex: -1, class: className };
+      return iconButton(symbol, `${label} ${name}`, action, properties);
+    };
+    const addPositive = () => this.onExample(row, "positive");
+    const addNegative = () => this.onExample(row, "negative");
+    const showDetails = () => this.onDetail(indexOfTile());
+    return h(
+      "div",
+      { class: "acts" },
+      button("plus", "More like", addPositive, "More like this (+)", "more"),
+      button("minus", "Less like", addNegative, "Less like this (-)", "less"),
+      button("info", "Details of", showDetails, "Details (i)", "about"),
+    );
+  }
+
+  // A long press shows the details, for which small tiles have no button.
+  openDetailsOnLongPress(tile) {
+    let timer = 0;
+    let isLong = false;
     tile.addEventListener("pointerdown", (event) => {
-      long = false;
-      if (event.pointerType === "touch") timer = setTimeout(() => { long = true; this.onDetail(Number(tile.dataset.index)); }, PRESSED);
+      isLong = false;
+      if (event.pointerType !== "touch") return;
+      timer = setTimeout(() => {
+        isLong = true;
+        this.onDetail(Number(tile.dataset.index));
+      }, LONG_PRESS);
     });
-    for (const name of ["pointerup", "pointercancel", "pointermove"]) tile.addEventListener(name, stop);
-    tile.addEventListener("contextmenu", (event) => long && event.preventDefault());
-    tile.addEventListener("click", (event) => { if (long) { event.stopPropagation(); event.preventDefault(); } }, { capture: true });
+    for (const name of ["pointerup", "pointercancel", "pointermove"]) {
+      tile.addEventListener(name, () => clearTimeout(timer));
+    }
+    // Neither the browser's menu nor the search follows.
+    tile.addEventListener("contextmenu", (event) => isLong && event.preventDefault());
+    const swallow = (event) => {
+      if (!isLong) return;
+      event.stopPropagation();
+      event.preventDefault();
+    };
+    tile.addEventListener("click", swallow, { capture: true });
   }
 
-  // The kept thumbnails are there at once. Larger ones must be made, which would hold up those still on their way.
-  loaded(image, row, wanted) {
-    image.onload = image.onerror = null;
-    if (wanted > SMALL) this.blurred.push([image, row, wanted]);
+  // ---- images ----------------------------------------------------------------------------------
+
+  load(row, box, tile, image) {
+    const pixels = Math.max(box.width, box.height) * Math.min(2, devicePixelRatio);
+    const size = thumbnailSize(pixels);
+    this.loading += 1;
+    image.onload = () => {
+      image.classList.add("ready");
+      this.loaded(image, row, size);
+    };
+    image.onerror = () => {
+      tile.classList.add("missing");
+      this.loaded(image, row, SMALL);
+    };
+    image.src = thumbnailUrl(this.collection, row.id, SMALL, row.content);
+  }
+
+  // The stored thumbnails arrive at once. Larger ones must be made by the server, which would hold
+  // up those still on their way: they are asked for when all small ones have arrived.
+  loaded(image, row, size) {
+    image.onload = null;
+    image.onerror = null;
+    if (size > SMALL) this.unsharp.push({ image, row, size });
     this.loading -= 1;
-    if (!this.loading) for (const one of this.blurred.splice(0)) this.sharpen(...one);
+    if (this.loading) return;
+    for (const one of this.unsharp.splice(0)) this.sharpen(one);
   }
 
-  async sharpen(image, row, size) {
+  async sharpen({ image, row, size }) {
     if (!image.isConnected) return;
     const large = new Image();
-    large.src = thumbnail(this.collection, row.id, size, row.content);
+    large.src = thumbnailUrl(this.collection, row.id, size, row.content);
     try {
       await large.decode();
       if (image.isConnected) image.src = large.src;
-    } catch { /* The small one stays. */ }
+    } catch {
+      // The small thumbnail stays.
+    }
   }
+
+  // ---- focus and keys --------------------------------------------------------------------------
 
   rowOf(target) {
     const tile = target.closest?.(".tile");
     return tile ? this.rows[Number(tile.dataset.index)] : null;
   }
 
+  // Only the active tile's buttons are reached by Tab.
   focused(event) {
     const tile = event.target.closest(".tile");
     if (!tile) return;
-    const before = this.tiles.get(this.rows[this.active]?.id);
-    if (before && before !== tile) for (const button of before.querySelectorAll("button")) button.tabIndex = -1;
+    const previous = this.tiles.get(this.rows[this.active]?.id);
+    if (previous && previous !== tile) {
+      for (const button of previous.querySelectorAll("button")) button.tabIndex = -1;
+    }
     this.active = Number(tile.dataset.index);
     for (const button of tile.querySelectorAll("button")) button.tabIndex = 0;
     this.onPoint?.(this.rows[this.active]);
   }
 
+  /** Focus an index, by default the active one. */
   focus(index = this.active, { scroll = true } = {}) {
     if (!this.rows.length) return;
-    const bounded = Math.min(this.rows.length - 1, Math.max(0, index));
-    this.active = bounded;
-    if (scroll) this.reveal(bounded);
+    this.active = Math.min(this.rows.length - 1, Math.max(0, index));
+    if (scroll) this.scrollTo(this.active);
     this.draw();
-    this.put(bounded);
-    this.tiles.get(this.rows[bounded].id).firstChild.focus({ preventScroll: true });
+    this.placeTile(this.active);
+    const tile = this.tiles.get(this.rows[this.active].id);
+    tile.firstChild.focus({ preventScroll: true });
   }
 
-  // Bring a picture between what sticks to the top of the screen and its end.
-  reveal(index) {
-    const box = this.layout.boxes[index], start = this.element.getBoundingClientRect().top;
-    const above = Number.parseFloat(getComputedStyle(document.documentElement).scrollPaddingTop) || 0;
-    if (start + box.top < above + 8) scrollBy({ top: start + box.top - above - 8, behavior: "instant" });
-    else if (start + box.top + box.height > innerHeight - 16) scrollBy({ top: start + box.top + box.height - innerHeight + 16, behavior: "instant" });
+  // Scroll as little as needed; the filters stick to the top of the screen.
+  scrollTo(index) {
+    const box = this.layout.boxes[index];
+    const top = this.element.getBoundingClientRect().top + box.top;
+    const bottom = top + box.height;
+    const rootStyle = getComputedStyle(document.documentElement);
+    const stuck = Number.parseFloat(rootStyle.scrollPaddingTop) || 0;
+    if (top < stuck + 8) {
+      scrollBy({ top: top - stuck - 8, behavior: "instant" });
+    } else if (bottom > innerHeight - 16) {
+      scrollBy({ top: bottom - innerHeight + 16, behavior: "instant" });
+    }
   }
 
   pressed(event) {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const row = this.rows[this.active];
-    if (!row) return;
-    const acts = { " ": () => this.onDetail(this.active), i: () => this.onDetail(this.active), "+": () => this.onExample(row, "plus"), "=": () => this.onExample(row, "plus"), "-": () => this.onExample(row, "minus") };
-    if (MOVES.includes(event.key)) this.focus(neighbour(this.layout, this.active, event.key));
-    else if (Object.hasOwn(acts, event.key) && (event.key !== " " || event.target.classList.contains("open"))) acts[event.key]();
-    else return;
+    if (!row || !this.handleKey(event, row)) return;
     event.preventDefault();
     event.stopPropagation();
+  }
+
+  handleKey({ key, target }, row) {
+    if (MOVE_KEYS.includes(key)) {
+      this.focus(neighborIndex(this.layout, this.active, key));
+      return true;
+    }
+    // Space presses any other button.
+    if (key === " " && !target.classList.contains("open")) return false;
+    const showDetails = () => this.onDetail(this.active);
+    const addPositive = () => this.onExample(row, "positive");
+    const addNegative = () => this.onExample(row, "negative");
+    const actions = {
+      " ": showDetails,
+      i: showDetails,
+      "+": addPositive,
+      "=": addPositive,
+      "-": addNegative,
+    };
+    if (!Object.hasOwn(actions, key)) return false;
+    actions[key]();
+    return true;
   }
 }

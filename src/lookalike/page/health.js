@@ -1,104 +1,233 @@
-// How the collection is: what it holds, what could not be read, and how good its Spaces are.
+/** The Health view: the collection's size, its failures, and how good its spaces are. */
 
 import * as api from "./api.js";
-import { collection, load, titleOf } from "./collections.js";
-import { classesChart, precisionChart, spaceColour } from "./charts.js";
-import { $, h, icon, number } from "./dom.js";
-import { progress } from "./jobs.js";
+import { classesChart, precisionChart, spaceColor } from "./charts.js";
+import { collection, loadCollections, titleOf } from "./collections.js";
+import { $, colorDot, h, icon } from "./dom.js";
+import { number } from "./format.js";
+import { jobButton } from "./jobs.js";
 import { current } from "./state.js";
 
-const LISTED = 200;
-const box = $("#health-view");
-let leaving = new AbortController();
+const FAILURES_SHOWN = 200;
+const CONFUSIONS_SHOWN = 8;
 
+const box = $("#health-view");
+let leaving = new AbortController(); // aborted when another view is shown
+
+/** Stop following jobs, before another view is shown. */
 export const leaveHealth = () => leaving.abort();
 
+/** Draw the view. */
 export async function drawHealth(state, { signal, onFailure }) {
   leaving = new AbortController();
-  const here = collection(state.collection);
-  const evaluation = h("section", { class: "wide", "aria-label": "Evaluation" }, h("h2", {}, "How good it is"));
-  const failures = h("section", { "aria-label": "Failures" }, h("h2", {}, "Could not be indexed"));
-  box.replaceChildren(h("h1", {}, here.name), figures(here), spacesTable(here), evaluation, failures);
-  const [measured, failed, roots] = await Promise.all([
-    api.evaluation(here.name).catch((error) => { if (error.status === 404) return null; throw error; }),
-    here.failures ? api.failures(here.name) : [],
+  const shown = collection(state.collection);
+  const evaluation = h("section", { class: "wide", "aria-label": "Evaluation" });
+  evaluation.append(h("h2", {}, "How good it is"));
+  const failures = h("section", { "aria-label": "Failures" });
+  failures.append(h("h2", {}, "Could not be indexed"));
+  const title = h("h1", {}, shown.name);
+  box.replaceChildren(title, makeFigures(shown), makeSpaces(shown), evaluation, failures);
+  const [scores, failed, roots] = await Promise.all([
+    fetchEvaluation(shown.name),
+    shown.failures ? api.failures(shown.name) : [],
     api.roots(),
   ]);
   if (signal.aborted) return;
   drawFailures(failures, failed);
-  drawEvaluation(evaluation, measured, here, onFailure);
-  if (roots.length) box.append(folders(roots, here, onFailure));
+  drawEvaluation(evaluation, scores, shown, onFailure);
+  if (roots.length) box.append(makeFolders(roots, shown, onFailure));
 }
 
-// The folders that the server may read into this collection.
-function folders(roots, here, onFailure) {
-  return h("section", { "aria-label": "Folders" }, h("h2", {}, "Folders"), roots.map(({ root, path }) => h("div", { class: "folder" }, h("span", {}, path), progress({
-    text: "Bring up to date", running: "Indexing", request: { kind: "index", collection: here.name, root }, signal: leaving.signal,
-    onDone: async () => { await load(); drawHealth(current(), { signal: leaving.signal, onFailure }); }, onGone: onFailure,
-  }))));
+async function fetchEvaluation(name) {
+  try {
+    return await api.evaluation(name);
+  } catch (error) {
+    if (error.status === 404) return null;
+    throw error;
+  }
 }
 
-function figures({ images, failures, labels, version }) {
-  const one = (value, name) => h("div", {}, h("dd", {}, number(value)), h("dt", {}, name));
-  return h("dl", { class: "figures" }, one(images, images === 1 ? "picture" : "pictures"), one(labels.length, labels.length === 1 ? "label" : "labels"),
-    one(failures, failures === 1 ? "failure" : "failures"), one(version, "version"));
+// ---- size and spaces ---------------------------------------------------------------------------
+
+function makeFigures({ images, failures, labels, version }) {
+  const figure = (value, one, many = `${one}s`) => {
+    const name = value === 1 ? one : many;
+    return h("div", {}, h("dd", {}, number(value)), h("dt", {}, name));
+  };
+  return h(
+    "dl",
+    { class: "figures" },
+    figure(images, "image"),
+    figure(labels.length, "label"),
+    figure(failures, "failure"),
+    figure(version, "version", "version"),
+  );
 }
 
-const table = (head, rows, caption) => h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": `${caption}, a table` },
-  h("table", {}, h("caption", { class: "unseen" }, caption), h("thead", {}, h("tr", {}, head.map((name) => h("th", { scope: "col" }, name)))),
-    h("tbody", {}, rows.map(([first, ...others]) => h("tr", {}, h("th", { scope: "row" }, first), others.map((value) => h("td", {}, value)))))));
-
-function spacesTable({ spaces, images }) {
-  return h("section", { "aria-label": "Spaces" }, h("h2", {}, "Spaces"), table(["Space", "Dimensions", "Precision", "Vectors", "Search"],
-    spaces.map(({ name, title, dim, precision, vectors, indexed }) => [h("span", { class: "named" }, title, h("small", {}, name)), number(dim), precision,
-      vectors === images ? number(vectors) : `${number(vectors)} of ${number(images)}`, indexed ? "approximate" : "exact"]), "Spaces"));
+function makeTable(caption, head, rows) {
+  const headCells = head.map((name) => h("th", { scope: "col" }, name));
+  const lines = rows.map(([first, ...others]) => {
+    const cells = others.map((value) => h("td", {}, value));
+    return h("tr", {}, h("th", { scope: "row" }, first), cells);
+  });
+  const table = h(
+    "table",
+    {},
+    h("caption", { class: "unseen" }, caption),
+    h("thead", {}, h("tr", {}, headCells)),
+    h("tbody", {}, lines),
+  );
+  // A wide table scrolls, so it must be reachable by Tab.
+  const attributes = { class: "scroll", tabindex: 0, role: "region" };
+  return h("div", { ...attributes, "aria-label": `${caption}, a table` }, table);
 }
+
+function makeSpaces({ spaces, images }) {
+  const rows = spaces.map(({ name, title, dim, precision, vectors, indexed }) => {
+    const isComplete = vectors === images;
+    return [
+      h("span", { class: "named" }, title, h("small", {}, name)),
+      number(dim),
+      precision,
+      isComplete ? number(vectors) : `${number(vectors)} of ${number(images)}`,
+      indexed ? "approximate" : "exact",
+    ];
+  });
+  const head = ["Space", "Dimensions", "Precision", "Vectors", "Search"];
+  const section = h("section", { "aria-label": "Spaces" }, h("h2", {}, "Spaces"));
+  section.append(makeTable("Spaces", head, rows));
+  return section;
+}
+
+// ---- failures ----------------------------------------------------------------------------------
 
 function drawFailures(section, failed) {
-  if (!failed.length) { section.append(h("p", { class: "fine" }, icon("check"), "Every file that was found is in the collection.")); return; }
-  section.append(h("ul", { class: "failures" }, failed.slice(0, LISTED).map(({ uri, error }) => {
-    const at = uri.lastIndexOf("/") + 1;
-    return h("li", {}, h("b", {}, uri.slice(at)), h("span", { class: "why" }, error), h("small", {}, uri.slice(0, at)));
-  })));
-  if (failed.length > LISTED) section.append(h("p", { class: "quiet" }, `and ${number(failed.length - LISTED)} more: lookalike info --failures lists all.`));
+  if (!failed.length) {
+    const text = "Every file that was found is in the collection.";
+    section.append(h("p", { class: "fine" }, icon("check"), text));
+    return;
+  }
+  const items = failed.slice(0, FAILURES_SHOWN).map(({ uri, error }) => {
+    const nameStart = uri.lastIndexOf("/") + 1;
+    return h(
+      "li",
+      {},
+      h("b", {}, uri.slice(nameStart)),
+      h("span", { class: "why" }, error),
+      h("small", {}, uri.slice(0, nameStart)),
+    );
+  });
+  section.append(h("ul", { class: "failures" }, items));
+  const rest = failed.length - items.length;
+  if (rest > 0) {
+    const text = `and ${number(rest)} more: “lookalike info --failures” lists all.`;
+    section.append(h("p", { class: "quiet" }, text));
+  }
 }
 
-function drawEvaluation(section, measured, here, onFailure) {
-  section.replaceChildren(h("h2", {}, "How good it is"));
-  if (measured) section.append(...tell(measured));
-  else if (here.labels.length < 2) section.append(h("p", { class: "quiet" }, "This is measured on labels, the names of the folders that pictures lie in. Here are fewer than two."));
-  else section.append(h("p", { class: "quiet" }, "Every labelled picture becomes a query in turn, and it is counted how many of the nearest have its label."));
-  if (here.labels.length < 2) return;
-  section.append(progress({
-    text: measured ? "Measure again" : "Measure it", running: "Ranking pictures", request: { kind: "evaluate", collection: here.name }, strong: !measured, signal: leaving.signal,
-    onDone: async () => { await load(); drawEvaluation(section, await api.evaluation(here.name), here, onFailure); }, onGone: onFailure,
-  }));
+// ---- folders -----------------------------------------------------------------------------------
+
+// The folders that the server may index into this collection.
+function makeFolders(roots, shown, onFailure) {
+  const redraw = async () => {
+    await loadCollections();
+    drawHealth(current(), { signal: leaving.signal, onFailure });
+  };
+  const folders = roots.map(({ root, path }) => {
+    const button = jobButton({
+      text: "Update",
+      running: "Indexing",
+      request: { kind: "index", collection: shown.name, root },
+      signal: leaving.signal,
+      onDone: redraw,
+      onUnreachable: onFailure,
+    });
+    return h("div", { class: "folder" }, h("span", {}, path), button);
+  });
+  return h("section", { "aria-label": "Folders" }, h("h2", {}, "Folders"), folders);
 }
 
-const share = (value) => value.toFixed(3);
+// ---- the evaluation ----------------------------------------------------------------------------
 
-function tell({ spaces, leave_one_out: leaveOneOut }) {
-  const names = spaces.map(({ space }) => space), best = Math.max(...spaces.map(({ map }) => map));
-  const interval = ([low, high]) => h("small", {}, ` ${share(low)}–${share(high)}`);
-  const rows = spaces.map((scores, index) => [
-    h("span", { class: "key" }, h("i", { style: { "--colour": spaceColour(index) } }), titleOf(scores.space)),
-    h("span", { class: scores.map === best ? "best" : "" }, share(scores.map), interval(scores.intervals.map)), share(scores.mean_class_map),
-    ...["1", "5", "10"].map((cut) => share(scores.precision_at[cut])),
-  ]);
-  const queries = `${number(spaces[0].queries)} queries${leaveOneOut ? ", each among all others" : ""}; 95 % intervals.`;
+function introduce(scores, canEvaluate) {
+  if (scores) return makeScores(scores);
+  const text = canEvaluate
+    ? "Every labeled image becomes a query in turn. The scores count how many of its nearest " +
+      "images have the same label."
+    : "The scores are computed from labels, the names of the images' folders. This collection " +
+      "has fewer than two labels.";
+  return [h("p", { class: "quiet" }, text)];
+}
+
+function drawEvaluation(section, scores, shown, onFailure) {
+  const canEvaluate = shown.labels.length >= 2;
+  const title = h("h2", {}, "How good it is");
+  section.replaceChildren(title, ...introduce(scores, canEvaluate));
+  if (!canEvaluate) return;
+  const redraw = async () => {
+    await loadCollections();
+    drawEvaluation(section, await api.evaluation(shown.name), shown, onFailure);
+  };
+  const button = jobButton({
+    text: scores ? "Evaluate again" : "Evaluate",
+    running: "Ranking images",
+    request: { kind: "evaluate", collection: shown.name },
+    strong: !scores,
+    signal: leaving.signal,
+    onDone: redraw,
+    onUnreachable: onFailure,
+  });
+  section.append(button);
+}
+
+const formatScore = (value) => value.toFixed(3);
+
+function scoreRow(scores, index, best) {
+  const { space, map, mean_class_map: classMean, precision_at: precision, intervals } = scores;
+  const [low, high] = intervals.map;
+  const interval = h("small", {}, ` ${formatScore(low)}–${formatScore(high)}`);
   return [
-    table(["Space", "mAP", "Mean of classes", "P@1", "P@5", "P@10"], rows, "Evaluation by space"),
-    h("p", { class: "quiet" }, queries),
-    h("div", { class: "charts" },
-      h("figure", {}, h("figcaption", {}, "Precision among the nearest"), precisionChart(spaces)),
-      h("figure", {}, h("figcaption", {}, "mAP of each label"), classesChart(spaces, names))),
-    confused(spaces[0]),
-  ].filter(Boolean);
+    h("span", { class: "key" }, colorDot(spaceColor(index)), titleOf(space)),
+    h("span", { class: map === best ? "best" : "" }, formatScore(map), interval),
+    formatScore(classMean),
+    ...["1", "5", "10"].map((cut) => formatScore(precision[cut])),
+  ];
 }
 
-function confused({ space, confused: pairs }) {
-  if (!pairs.length) return null;
-  return h("details", {}, h("summary", {}, `What ${titleOf(space)} confuses most`),
-    h("ul", { class: "confused" }, pairs.slice(0, 8).map(({ label, taken_for: other, share: part }) =>
-      h("li", {}, h("b", {}, label), " taken for ", h("b", {}, other), h("small", {}, ` ${(100 * part).toFixed(part < 0.1 ? 1 : 0)} %`)))));
+function makeScores({ spaces, leave_one_out: leaveOneOut }) {
+  const names = spaces.map(({ space }) => space);
+  const best = Math.max(...spaces.map(({ map }) => map));
+  const rows = spaces.map((scores, index) => scoreRow(scores, index, best));
+  const head = ["Space", "mAP", "Mean over labels", "P@1", "P@5", "P@10"];
+  const among = leaveOneOut ? ", each among all others" : "";
+  const queries = `${number(spaces[0].queries)} queries${among}; 95 % intervals.`;
+  const figure = (caption, chart) => h("figure", {}, h("figcaption", {}, caption), chart);
+  const parts = [
+    makeTable("Evaluation by space", head, rows),
+    h("p", { class: "quiet" }, queries),
+    h(
+      "div",
+      { class: "charts" },
+      figure("Precision among the nearest", precisionChart(spaces)),
+      figure("mAP of each label", classesChart(spaces, names)),
+    ),
+  ];
+  if (spaces[0].confused.length) parts.push(makeConfusions(spaces[0]));
+  return parts;
+}
+
+function makeConfusions({ space, confused }) {
+  const items = confused.slice(0, CONFUSIONS_SHOWN).map(({ label, taken_for: other, share }) => {
+    const percent = (100 * share).toFixed(share < 0.1 ? 1 : 0);
+    return h(
+      "li",
+      {},
+      h("b", {}, label),
+      " taken for ",
+      h("b", {}, other),
+      h("small", {}, ` ${percent} %`),
+    );
+  });
+  const summary = h("summary", {}, `Most frequent confusions of ${titleOf(space)}`);
+  return h("details", {}, summary, h("ul", { class: "confused" }, items));
 }

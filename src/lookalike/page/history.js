@@ -1,48 +1,91 @@
-// The queries of this visit, in order: what Back and Forward go through, to be seen and clicked.
+/** The queries of this visit in order, to see and click: what Back and Forward step through. */
 
 import { $, h } from "./dom.js";
-import { addresses, showFirst } from "./images.js";
-import { asks, format } from "./state.js";
+import { imageAddresses, showFirst } from "./images.js";
+import { hasQuery } from "./state.js";
 
 const SHOWN = 7;
-let steps = []; // by step of the history: the state there
+const BEFORE_CURRENT = 3;
+const STORAGE_KEY = "history";
 
-try { steps = JSON.parse(sessionStorage.getItem("trail") ?? "[]"); } catch { /* Without storage the trail begins anew. */ }
+let steps = loadSteps(); // states by step of the browser's history
 
-const key = ({ collection, plus, minus }) => JSON.stringify([collection, plus, minus]);
+function loadSteps() {
+  try {
+    return JSON.parse(sessionStorage.getItem(STORAGE_KEY) ?? "[]");
+  } catch {
+    // Without storage the history starts empty.
+    return [];
+  }
+}
 
-export function follow(state, { step, pushed }) {
+function saveSteps() {
+  try {
+    sessionStorage.setItem(STORAGE_KEY, JSON.stringify(steps));
+  } catch {
+    // As above.
+  }
+}
+
+/** Record the state of a step, and draw the history. */
+export function recordStep(state, { step, pushed }) {
+  // A new step removes those that Forward would have led to.
   if (pushed) steps.length = step;
   while (steps.length < step) steps.push(null);
   steps[step] = state;
-  try { sessionStorage.setItem("trail", JSON.stringify(steps)); } catch { /* as above */ }
+  saveSteps();
   draw(step);
 }
 
-function draw(step) {
-  // A query that was filtered or seen on the map between is one stop; one goes to where it was left.
+const queryKey = ({ collection, positive, negative }) =>
+  JSON.stringify([collection, positive, negative]);
+
+// Steps in a row with one query, such as its filters or its place on the map, are one stop. A stop
+// leads to the step where the reader left it.
+function stopsOf(currentStep) {
   const stops = [];
-  steps.forEach((state, index) => {
-    if (!state || !asks(state)) return;
-    if (stops.length && key(stops.at(-1).state) === key(state)) {
-      const last = stops.at(-1);
-      last.here ||= index === step;
-      if (!last.here || index === step) Object.assign(last, { state, index });
-    } else stops.push({ state, index, here: index === step });
+  steps.forEach((state, step) => {
+    if (!state || !hasQuery(state)) return;
+    const isCurrent = step === currentStep;
+    const last = stops.at(-1);
+    if (!last || queryKey(last.state) !== queryKey(state)) {
+      stops.push({ state, step, isCurrent });
+    } else if (isCurrent || !last.isCurrent) {
+      Object.assign(last, { state, step, isCurrent });
+    }
   });
-  const here = stops.findIndex((stop) => stop.here), first = Math.max(0, Math.min(stops.length - SHOWN, here < 0 ? stops.length : here - 3));
-  $("#back").disabled = step === 0;
-  $("#forward").disabled = step >= steps.length - 1;
-  $("#trail").replaceChildren(...stops.slice(first, first + SHOWN).map((stop, index) => stopAt(stop, index + first, stops.length, step)));
+  return stops;
 }
 
-function stopAt({ state, index, here }, place, count, step) {
+function draw(currentStep) {
+  const stops = stopsOf(currentStep);
+  const current = stops.findIndex(({ isCurrent }) => isCurrent);
+  const wanted = current < 0 ? stops.length : current - BEFORE_CURRENT;
+  const first = Math.max(0, Math.min(stops.length - SHOWN, wanted));
+  const shown = stops.slice(first, first + SHOWN);
+  $("#back").disabled = currentStep === 0;
+  $("#forward").disabled = currentStep >= steps.length - 1;
+  const items = shown.map((stop, index) => {
+    const name = `Query ${first + index + 1} of ${stops.length}`;
+    return makeItem(stop, name, currentStep);
+  });
+  $("#history").replaceChildren(...items);
+}
+
+function makeItem({ state, step, isCurrent }, name, currentStep) {
   const image = h("img", { alt: "", draggable: "false" });
-  const button = h("button", { type: "button", title: `Query ${place + 1} of ${count}`, "aria-label": `Query ${place + 1} of ${count}`, "aria-current": here ? "step" : null,
-    data: { hash: format(state) }, onclick: () => index !== step && history.go(index - step) }, image);
-  const several = state.plus.length + state.minus.length;
-  if (several > 1) button.append(h("small", {}, several));
-  showFirst(image, addresses(state.plus[0] ?? state.minus[0], 128), () => button.classList.add("missing"));
+  const attributes = {
+    type: "button",
+    title: name,
+    "aria-label": name,
+    "aria-current": isCurrent ? "step" : null,
+    onclick: () => step !== currentStep && history.go(step - currentStep),
+  };
+  const button = h("button", attributes, image);
+  const examples = [...state.positive, ...state.negative];
+  if (examples.length > 1) button.append(h("small", {}, examples.length));
+  const markMissing = () => button.classList.add("missing");
+  showFirst(image, imageAddresses(examples[0], 128), markMissing);
   return h("li", {}, button);
 }
 

@@ -1,35 +1,43 @@
-// The pictures one searches by: rows of the collection, and uploads, which this page can show by itself.
+/** Images of examples: rows have thumbnails, uploads are files that this page can show. */
 
 import * as api from "./api.js";
 import { collection } from "./collections.js";
 
-const uploads = new Map(); // sha256 -> { file, url }
+const uploads = new Map(); // by sha256: { file, url }
 
-export function remember(sha, file, url = URL.createObjectURL(file)) {
-  if (!uploads.has(sha)) uploads.set(sha, { file, url });
+/** Remember the file of an upload. */
+export function rememberUpload(sha, file) {
+  if (!uploads.has(sha)) uploads.set(sha, { file, url: URL.createObjectURL(file) });
 }
 
+/** The file of an upload, if this page has it. */
 export const fileOf = (sha) => uploads.get(sha)?.file;
 
-/** The addresses at which an example may be seen, best first: not every browser shows every format. */
-export function addresses({ id, upload }, size) {
-  if (id !== undefined) return [api.thumbnail(collection().name, id, size)];
-  return [uploads.get(upload)?.url, api.uploadPicture(upload, size)].filter(Boolean);
+/** The addresses of an example's image, best first: not every browser shows every format. */
+export function imageAddresses({ id, upload }, size) {
+  if (id !== undefined) return [api.thumbnailUrl(collection().name, id, size)];
+  const ofFile = uploads.get(upload)?.url;
+  const ofServer = api.uploadImageUrl(upload, size);
+  return ofFile ? [ofFile, ofServer] : [ofServer];
 }
 
-/** Let an image show the first of some addresses that works. */
-export function showFirst(image, [first, ...others], missing = () => {}) {
+/** Let an image element show the first address that works; call `onMissing()` if none does. */
+export function showFirst(image, [first, ...others], onMissing = () => {}) {
   image.onload = () => image.classList.add("ready");
-  image.onerror = () => (others.length ? showFirst(image, others, missing) : missing());
+  image.onerror = () => {
+    if (others.length) showFirst(image, others, onMissing);
+    else onMissing();
+  };
   image.src = first;
   return image;
 }
 
-/** Send files that are to be examples, and name them as the server does. */
-export function send(files) {
-  return Promise.all(files.map(async (file) => {
+/** Upload files; return them as examples. */
+export function uploadExamples(files) {
+  const uploadOne = async (file) => {
     const { upload } = await api.upload(file);
-    remember(upload, file);
+    rememberUpload(upload, file);
     return { upload };
-  }));
+  };
+  return Promise.all(files.map(uploadOne));
 }

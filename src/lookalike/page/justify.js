@@ -1,57 +1,97 @@
-// Rows of pictures of one height that fill the width, as on a contact sheet.
+/** Lines of images of one height that fill the width, as on a contact sheet. */
 
-const NARROWEST = 0.45, WIDEST = 3.2;
+// Very narrow and very wide images are cropped to these ratios.
+const MIN_RATIO = 0.45;
+const MAX_RATIO = 3.2;
+// A line may be taller than wanted by this factor, rather than shorter by more.
+const TALLEST = 1.5;
 
-const ratio = ({ width, height }) => Math.min(WIDEST, Math.max(NARROWEST, width && height ? width / height : 1));
+function ratioOf({ width, height }) {
+  const ratio = width && height ? width / height : 1;
+  return Math.min(MAX_RATIO, Math.max(MIN_RATIO, ratio));
+}
 
 /**
- * Lay rows out in a width. Returns the whole height, the lines (first, end, top, height), and for each
- * picture its left, top, width and height.
+ * Lay rows out in lines.
+ *
+ * @param {{width: number, height: number}[]} rows
+ * @param {number} width  The width to fill.
+ * @param {number} wanted  The wanted height of a line.
+ * @param {number} gap  The space between images and between lines.
+ * @returns `height`, the height of all; `lines`, each with `first`, `end`, `top` and `height`;
+ *   `boxes`, for each row its `left`, `top`, `width` and `height`.
  */
 export function justify(rows, width, wanted, gap) {
-  const boxes = new Array(rows.length), lines = [];
-  let first = 0, sum = 0, top = 0;
-  const close = (end, height) => {
+  const ratios = rows.map(ratioOf);
+  const boxes = [];
+  const lines = [];
+  let first = 0;
+  let ratioSum = 0; // of the open line
+  let top = 0;
+
+  const closeLine = (end, height) => {
     let left = 0;
     for (let index = first; index < end; index++) {
-      const across = ratio(rows[index]) * height;
-      // The last picture of a full line takes what rounding left.
-      boxes[index] = { left, top, width: across, height };
+      const across = ratios[index] * height;
+      boxes.push({ left, top, width: across, height });
       left += across + gap;
     }
     lines.push({ first, end, top, height });
     top += height + gap;
-    [first, sum] = [end, 0];
+    first = end;
+    ratioSum = 0;
   };
-  const filling = (total, count) => (width - gap * (count - 1)) / total;
-  for (let index = 0; index < rows.length; index++) {
-    const next = ratio(rows[index]), count = index - first;
-    // A line ends before or after this picture, whichever comes nearer to the height that is wanted.
-    if (count && filling(sum + next, count + 1) < wanted) {
-      const without = filling(sum, count), within = filling(sum + next, count + 1);
-      if (without - wanted < wanted - within && without < 1.5 * wanted) close(index, without);
-      else { sum += next; close(index + 1, within); continue; }
+  const fillingHeight = (sum, count) => (width - gap * (count - 1)) / sum;
+
+  ratios.forEach((ratio, index) => {
+    const count = index - first;
+    const heightWith = fillingHeight(ratioSum + ratio, count + 1);
+    const isFull = count > 0 && heightWith < wanted;
+    if (isFull) {
+      // The line ends before or after this image, whichever is nearer to the wanted height.
+      const heightWithout = fillingHeight(ratioSum, count);
+      const isNearer = heightWithout - wanted < wanted - heightWith;
+      if (!isNearer || heightWithout >= TALLEST * wanted) {
+        closeLine(index + 1, heightWith);
+        return;
+      }
+      closeLine(index, heightWithout);
     }
-    sum += next;
+    ratioSum += ratio;
+  });
+  if (first < rows.length) {
+    const height = fillingHeight(ratioSum, rows.length - first);
+    closeLine(rows.length, Math.min(wanted, height));
   }
-  if (first < rows.length) close(rows.length, Math.min(wanted, filling(sum, rows.length - first)));
   return { boxes, lines, height: Math.max(0, top - gap) };
 }
 
-/** The picture that lies next to one in a direction, by where they are, or the same one at the edge. */
-export function neighbour({ boxes, lines }, index, direction) {
+const LINE_STEPS = { ArrowDown: 1, ArrowUp: -1, PageDown: 4, PageUp: -4 };
+
+/** The keys that move between images. */
+export const MOVE_KEYS = ["ArrowLeft", "ArrowRight", "Home", "End", ...Object.keys(LINE_STEPS)];
+
+/** The index that a key leads to from an index, or the same one at the edge. */
+export function neighborIndex({ boxes, lines }, index, key) {
   const last = boxes.length - 1;
-  if (direction === "ArrowRight") return Math.min(last, index + 1);
-  if (direction === "ArrowLeft") return Math.max(0, index - 1);
-  if (direction === "Home") return 0;
-  if (direction === "End") return last;
+  if (key === "ArrowRight") return Math.min(last, index + 1);
+  if (key === "ArrowLeft") return Math.max(0, index - 1);
+  if (key === "Home") return 0;
+  if (key === "End") return last;
   const line = lines.findIndex(({ end }) => index < end);
-  const step = { ArrowDown: 1, ArrowUp: -1, PageDown: 4, PageUp: -4 }[direction];
-  const target = lines[Math.min(lines.length - 1, Math.max(0, line + step))];
+  const wanted = line + LINE_STEPS[key];
+  const target = lines[Math.min(lines.length - 1, Math.max(0, wanted))];
   if (target === lines[line]) return index;
-  const middle = boxes[index].left + boxes[index].width / 2;
-  const away = (other) => Math.abs(boxes[other].left + boxes[other].width / 2 - middle);
-  let nearest = target.first;
-  for (let other = target.first; other < target.end; other++) if (away(other) < away(nearest)) nearest = other;
+  return nearestAcross(boxes, target, middleOf(boxes[index]));
+}
+
+const middleOf = ({ left, width }) => left + width / 2;
+
+function nearestAcross(boxes, line, middle) {
+  let nearest = line.first;
+  for (let index = line.first; index < line.end; index++) {
+    const distance = Math.abs(middleOf(boxes[index]) - middle);
+    if (distance < Math.abs(middleOf(boxes[nearest]) - middle)) nearest = index;
+  }
   return nearest;
 }

@@ -1,31 +1,57 @@
-// What the keys do, and the page that tells.
+/** The page's keys, and the dialog that lists them. */
 
 import { $, h, iconButton } from "./dom.js";
 
-const TOLD = [
-  ["Move among the pictures", "←", "→", "↑", "↓"], ["Search by the picture", "Enter"], ["Details", "Space", "i"],
-  ["More, less like it", "+", "−"], ["Search by the tray", "s"], ["A part of the query", "c"], ["Side by side", "v"], ["Filter", "/"],
-  ["Choose a picture", "u"], ["Search, map, health", "1", "2", "3"], ["Zoom the map", "+", "−", "0"], ["Lasso on the map", "l"], ["Close", "Esc"], ["These keys", "?"],
+const DESCRIPTIONS = [
+  ["Move between images", "←", "→", "↑", "↓"],
+  ["Search by the image", "Enter"],
+  ["Details", "Space", "i"],
+  ["More or less like it", "+", "−"],
+  ["Search by the collected examples", "s"],
+  ["Part of the query", "c"],
+  ["Side by side", "v"],
+  ["Filter", "/"],
+  ["Choose an image", "u"],
+  ["Search, map, health", "1", "2", "3"],
+  ["Zoom the map", "+", "−", "0"],
+  ["Lasso on the map", "l"],
+  ["Close", "Esc"],
+  ["These keys", "?"],
 ];
 
+const dialog = $("#keys");
+
+/** Show the list of keys. */
 export function showKeys() {
-  const dialog = $("#keys");
-  dialog.replaceChildren(
-    h("header", {}, h("h2", { id: "keys-name" }, "Keys"), iconButton("close", "Close", () => dialog.close())),
-    h("dl", {}, TOLD.map(([what, ...keys]) => h("div", {}, h("dt", {}, what), h("dd", {}, keys.map((key) => h("kbd", {}, key)))))));
+  const lines = DESCRIPTIONS.map(([action, ...keys]) => {
+    const symbols = keys.map((key) => h("kbd", {}, key));
+    return h("div", {}, h("dt", {}, action), h("dd", {}, symbols));
+  });
+  const title = h("h2", { id: "keys-name" }, "Keys");
+  const close = iconButton("close", "Close", () => dialog.close());
+  dialog.replaceChildren(h("header", {}, title, close), h("dl", {}, lines));
   dialog.showModal();
   dialog.focus();
 }
 
-$("#keys").tabIndex = -1;
-$("#keys").addEventListener("click", (event) => { if (event.target === $("#keys")) $("#keys").close(); });
+dialog.tabIndex = -1;
+dialog.addEventListener("click", (event) => {
+  if (event.target === dialog) dialog.close();
+});
 
-/** `acts` says what each key does, where nobody is writing and no dialog is open; one may answer false: not now. */
-export function listen(acts) {
+const hasModifier = (event) => event.ctrlKey || event.metaKey || event.altKey;
+const isTyping = (event) => event.target.closest?.("input, select, textarea");
+
+/**
+ * Call `actions[key](event)` for keys pressed outside fields and dialogs.
+ *
+ * An action that returns false leaves the key to the browser.
+ */
+export function listenToKeys(actions) {
   addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
-    if (document.querySelector("dialog[open]") || event.target.closest?.("input, select, textarea")) return;
-    if (!Object.hasOwn(acts, event.key) || acts[event.key](event) === false) return;
-    event.preventDefault();
+    if (event.defaultPrevented || hasModifier(event) || isTyping(event)) return;
+    if (document.querySelector("dialog[open]")) return;
+    if (!Object.hasOwn(actions, event.key)) return;
+    if (actions[event.key](event) !== false) event.preventDefault();
   });
 }

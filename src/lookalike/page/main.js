@@ -1,171 +1,241 @@
-// The page: what is asked decides what is shown, and whatever one does changes what is asked.
+/** The page: the state decides what is shown, and every action changes the state. */
 
 import * as api from "./api.js";
-import { answersTo, answerFiles, Forgotten, known } from "./query.js";
-import { all, collection, load, spaces } from "./collections.js";
+import { allCollections, collection, loadCollections } from "./collections.js";
 import { openCrop, prepareCrop } from "./crop.js";
 import { openDetail, openUpload, prepareDetail } from "./detail.js";
-import { $, announce, calm, h, icon } from "./dom.js";
-import { drawFilters, focusFilter, whereFailed } from "./filters.js";
+import { $, announce, h, icon, reducedMotion } from "./dom.js";
+import { addExample, clearExamples, onExampleFailure, searchByExamples } from "./examples.js";
+import { drawFilters, focusFilter, showFilterProblem } from "./filters.js";
 import { drawHealth, leaveHealth } from "./health.js";
-import { choose, takeIn } from "./upload.js";
-import { listen, showKeys } from "./keyboard.js";
-import { drawMap, leaveMap, mapKey } from "./map/view.js";
-import { lost } from "./offline.js";
+import { recordStep } from "./history.js";
+import { listenToKeys, showKeys } from "./keyboard.js";
+import { drawMap, leaveMap, mapKey } from "./map.js";
+import { waitForServer } from "./offline.js";
+import { loadPalette } from "./palette.js";
+import { answersFor, cachedAnswers, searchByFiles, UploadExpired } from "./query.js";
 import * as results from "./results.js";
 import { drawStart, focusStart, prepareStart, restart } from "./start.js";
-import { asks, begin, current, format, go, onChange } from "./state.js";
-import { chooseTheme } from "./themes.js";
-import { follow } from "./history.js";
-import * as tray from "./examples.js";
+import { begin, current, exampleOf, format, go, hasQuery, NO_QUERY, onChange } from "./state.js";
+import { makeThemeButton } from "./themes.js";
+import { acceptUploads, chooseFiles } from "./upload.js";
 
-let asking = new AbortController(), pending = false, begun;
-const ready = new Promise((resolve) => { begun = resolve; });
+const MAX_FILES = 16; // that one query may upload
+const VIEWS = ["search", "map", "health"];
+const FORMATS = "JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or HEIC";
 
-// ---- what is shown ----------------------------------------------------------------------------------------------
+let rendering = new AbortController(); // aborted by the next state
+let isPending = false; // uploaded files are on their way to the server
+let setReady;
+const ready = new Promise((resolve) => {
+  setReady = resolve;
+});
 
-function show(state) {
-  const searching = state.view === "search", asked = asks(state);
+// ---- rendering ---------------------------------------------------------------------------------
+
+function startRendering() {
+  rendering.abort();
+  rendering = new AbortController();
+  return rendering.signal;
+}
+
+function showView(state) {
+  const isSearch = state.view === "search";
+  const hasResults = hasQuery(state) || isPending;
   document.body.dataset.view = state.view;
-  $("#start").hidden = !searching || asked || pending;
-  $("#results").hidden = !searching || (!asked && !pending);
+  $("#start").hidden = !isSearch || hasResults;
+  $("#results").hidden = !isSearch || !hasResults;
   $("#map-view").hidden = state.view !== "map";
   $("#health-view").hidden = state.view !== "health";
-  $("#way").hidden = !asked && (history.state?.step ?? 0) === 0;
-  for (const view of ["search", "map", "health"]) {
+  const isFirstStep = (history.state?.step ?? 0) === 0;
+  $("#queries").hidden = !hasQuery(state) && isFirstStep;
+  for (const view of VIEWS) {
     const link = $(`#to-${view}`);
     link.href = format({ ...state, view });
     if (view === state.view) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
-  const names = { search: asked ? "Results" : "Begin", map: "Map", health: "Health" };
+  const names = { search: hasQuery(state) ? "Results" : "Start", map: "Map", health: "Health" };
   document.title = `${names[state.view]} · Lookalike`;
 }
 
+function drawCollections() {
+  const options = allCollections().map(({ name }) => h("option", { value: name }, name));
+  $("#collection-choice").hidden = options.length < 2;
+  $("#collection").replaceChildren(...options);
+  $("#collection").value = collection().name;
+}
+
 async function render(state) {
-  asking.abort();
-  asking = new AbortController();
-  const { signal } = asking;
-  show(state);
-  complain();
-  whereFailed("");
+  const signal = startRendering();
+  showView(state);
+  showNotice();
+  showFilterProblem("");
   if (state.view !== "map") leaveMap();
   if (state.view !== "health") leaveHealth();
   drawCollections();
   try {
-    if (state.view === "map") await drawMap(state, { signal, onChoose: chooseOnMap, onDetail: openDetail, onTogether: searchTogether });
-    else if (state.view === "health") await drawHealth(state, { signal, onFailure: fail });
-    else if (asks(state)) await answer(state, signal);
-    else await drawStart();
+    await drawView(state, signal);
   } catch (error) {
     if (error.name !== "AbortError") fail(error);
   }
 }
 
-async function answer(state, signal) {
+async function drawView(state, signal) {
+  if (state.view === "map") {
+    await drawMap(state, { signal, onChoose: searchBy, onSearchTogether: searchTogether });
+  } else if (state.view === "health") {
+    await drawHealth(state, { signal, onFailure: fail });
+  } else if (hasQuery(state)) {
+    await drawResults(state, signal);
+  } else {
+    await drawStart();
+  }
+}
+
+async function drawResults(state, signal) {
   results.drawQuery(state);
   results.drawSpaces(state);
   drawFilters(state);
-  const kept = known(state);
-  if (!kept) results.wait();
-  const answers = kept ?? await answersTo(state, signal);
+  const cached = cachedAnswers(state);
+  if (!cached) results.setWaiting(true);
+  const answers = cached ?? (await answersFor(state, signal));
   if (!signal.aborted) results.drawAnswers(state, answers);
 }
 
-function drawCollections() {
-  $("#which").hidden = all().length < 2;
-  $("#collection").replaceChildren(...all().map(({ name }) => h("option", { value: name }, name)));
-  $("#collection").value = collection().name;
-}
+// ---- problems ----------------------------------------------------------------------------------
 
-// ---- what went wrong --------------------------------------------------------------------------------------------
-
-function complain(...content) {
+function showNotice(...content) {
   $("#notice").hidden = !content.length;
   $("#notice").replaceChildren(...content);
 }
 
 function fail(error) {
-  results.arrived();
-  const state = current(), again = h("button", { type: "button", class: "strong", onclick: choose }, icon("picture"), "Choose a picture");
-  if (error instanceof api.Gone) { lost(start); return; }
-  if (!(error instanceof api.Problem || error instanceof Forgotten)) console.error(error);
-  if (error.status === 401) { complain(h("p", {}, "This server asks for a token: open the address that it printed when it was started.")); return; }
-  if (error.status === 422 && state.where && state.view === "search" && !pending) { whereFailed(error.message); return; }
-  if (state.view === "search" && ($("#results").hidden || pending)) { $("#start").hidden = true; $("#results").hidden = false; }
-  $("#answers").replaceChildren();
-  results.forget();
-  for (const one of ["#more", "#crop", "#none"]) $(one).hidden = true;
-  $("#count").textContent = "";
-  const picture = error instanceof Forgotten || error.status === 404 || error.status === 422 || pending;
-  complain(h("p", {}, error instanceof Forgotten ? `${error.message} Give it again to search by it.` : error.message),
-    picture ? again : h("button", { type: "button", class: "plain", onclick: () => render(current()) }, "Try again"));
+  results.setWaiting(false);
+  if (error instanceof api.ServerUnreachable) {
+    waitForServer(start);
+    return;
+  }
+  const isExpected = error instanceof api.Problem || error instanceof UploadExpired;
+  if (!isExpected) console.error(error);
+  const state = current();
+  const isSearch = state.view === "search";
+  const isAboutFilter = error.status === 422 && state.where && isSearch && !isPending;
+  if (error.status === 401) {
+    const text = "This server requires a token. Open the address that it printed at its start.";
+    showNotice(h("p", {}, text));
+  } else if (isAboutFilter) {
+    showFilterProblem(error.message);
+  } else {
+    showFailedSearch(error, isSearch);
+  }
 }
 
-// ---- what one does ----------------------------------------------------------------------------------------------
+function showFailedSearch(error, isSearch) {
+  if (isSearch) {
+    $("#start").hidden = true;
+    $("#results").hidden = false;
+  }
+  results.forgetResults();
+  $("#answers").replaceChildren();
+  for (const selector of ["#more", "#crop", "#none"]) $(selector).hidden = true;
+  $("#count").textContent = "";
+  const needsImage =
+    error instanceof UploadExpired || [404, 422].includes(error.status) || isPending;
+  showNotice(h("p", {}, error.message), needsImage ? chooseButton() : retryButton());
+}
 
-/** Show the pictures at once, and what the server finds when it has. */
-async function searchFiles(files) {
-  asking.abort();
-  asking = new AbortController();
-  const { signal } = asking, state = { ...current(), view: "search", labels: [], where: "", plus: [], minus: [] };
-  pending = true;
+function chooseButton() {
+  const attributes = { type: "button", class: "strong", onclick: chooseFiles };
+  return h("button", attributes, icon("image"), "Choose an image");
+}
+
+function retryButton() {
+  const attributes = { type: "button", class: "plain", onclick: () => render(current()) };
+  return h("button", attributes, "Try again");
+}
+
+// ---- searching ---------------------------------------------------------------------------------
+
+/** Search by uploaded files; their images are shown at once. */
+async function searchFiles(given) {
+  const files = given.slice(0, MAX_FILES);
+  const signal = startRendering();
+  const state = { ...current(), view: "search", ...NO_QUERY };
+  isPending = true;
   for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();
-  tray.clear();
-  show(state);
-  complain();
-  whereFailed("");
+  clearExamples();
+  showView(state);
+  showNotice();
+  showFilterProblem("");
   scrollTo({ top: 0, behavior: "instant" });
-  const urls = files.slice(0, 16).map((file) => URL.createObjectURL(file));
-  results.drawPending(urls, files.map((file) => file.name));
+  const urls = files.map((file) => URL.createObjectURL(file));
+  results.drawPending(
+    urls,
+    files.map((file) => file.name),
+  );
   results.drawSpaces(state);
   try {
-    const next = await answerFiles(files.slice(0, 16), state, signal);
-    pending = false;
+    const next = await searchByFiles(files, state, signal);
+    isPending = false;
+    // The same file again is no change of the state.
     if (format(next) === format(current())) render(next);
     else go(next);
   } catch (error) {
     if (error.name === "AbortError") return;
     fail(error);
-    pending = false;
+    isPending = false;
   }
 }
 
-function refuse(files) {
-  announce(`${files[0].name} is not a picture.`);
-  pending = true;
-  show(current());
+/** Say that files cannot be searched by. */
+function refuseFiles(files) {
+  const detail = `${files[0].name} is not an image. Use a ${FORMATS} file.`;
+  announce(detail);
+  isPending = true;
+  showView(current());
   $("#examples").replaceChildren();
-  fail(new api.Problem(415, { detail: `${files[0].name} is not a picture. JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF and HEIC are read.` }));
-  pending = false;
+  fail(new api.Problem(415, { detail }));
+  isPending = false;
 }
 
-function search(example, tile) {
+/** Search by a row or an upload; `tile`, if given, is where its image is on the screen. */
+function searchBy(example, tile) {
   const image = tile?.querySelector("img");
   const from = image?.getBoundingClientRect();
-  if (tile) results.focusSoon();
-  go({ view: "search", plus: [example.upload ? { upload: example.upload } : { id: example.id }], minus: [] });
+  if (tile) results.focusNextAnswer();
+  go({ view: "search", positive: [exampleOf(example)], negative: [] });
   scrollTo({ top: 0, behavior: "instant" });
-  if (from && !calm.matches) fly(image, from);
+  if (from && !reducedMotion.matches) flyToQuery(image, from);
 }
 
-// The picture that was clicked goes to where the query is shown.
-function fly(image, from) {
-  const target = $("#examples img"), box = target.closest("li").getBoundingClientRect(), ratio = from.width / from.height;
-  const to = { left: box.left, top: box.top, height: box.height, width: Math.min(240, box.height * ratio) };
-  const flown = h("img", { alt: "", class: "flown", src: image.src });
-  const frame = ({ left, top, width, height }) => ({ transform: `translate(${left}px, ${top}px)`, width: `${width}px`, height: `${height}px` });
-  document.body.append(flown);
-  flown.animate([frame(from), frame(to)], { duration: 360, easing: "cubic-bezier(.2, .8, .2, 1)" }).finished.finally(() => flown.remove());
+// The image that was clicked moves to the query's place.
+function flyToQuery(image, from) {
+  const to = $("#examples img").closest("li").getBoundingClientRect();
+  const width = Math.min(240, (to.height * from.width) / from.height);
+  const flying = h("img", { alt: "", class: "flown", src: image.src });
+  const frame = (box, boxWidth) => ({
+    transform: `translate(${box.left}px, ${box.top}px)`,
+    width: `${boxWidth}px`,
+    height: `${box.height}px`,
+  });
+  document.body.append(flying);
+  const frames = [frame(from, from.width), frame(to, width)];
+  const timing = { duration: 360, easing: "cubic-bezier(.2, .8, .2, 1)" };
+  flying.animate(frames, timing).finished.finally(() => flying.remove());
 }
 
-const chooseOnMap = (row) => search(row);
-const searchTogether = (examples) => go({ view: "search", plus: examples, minus: [], labels: [], where: "" });
-const collect = (row, kind) => tray.add(row.upload ? { upload: row.upload } : { id: row.id }, kind);
-const cropQuery = () => current().plus.length === 1 && openCrop(current().plus[0], $("#query-name").textContent);
+function searchTogether(examples) {
+  go({ view: "search", ...NO_QUERY, positive: examples });
+}
 
-async function openQuery(example) {
-  if (example.upload) { openUpload(example); return; }
+// ---- actions -----------------------------------------------------------------------------------
+
+async function showQueryDetail(example) {
+  if (example.upload) {
+    openUpload(example);
+    return;
+  }
   try {
     openDetail([await api.row(collection().name, example.id)], 0);
   } catch (error) {
@@ -173,67 +243,117 @@ async function openQuery(example) {
   }
 }
 
-const acts = { onChoose: search, onExample: collect, onDetail: openDetail, onCrop: openCrop, onQueryDetail: openQuery, onFailure: fail };
-results.prepare(acts);
-prepareStart(acts);
-prepareDetail(acts);
-prepareCrop({ onFile: (file) => searchFiles([file]), onFailure: fail });
-tray.onFailure(fail);
-// What is dropped before the page knows the collections waits for it.
-takeIn((files) => ready.then(() => searchFiles(files)), (files) => ready.then(() => refuse(files)));
+function cropQuery() {
+  const { positive } = current();
+  if (positive.length === 1) openCrop(positive[0], $("#query-name").textContent);
+}
 
-for (const [name, symbol] of [["back", "back"], ["forward", "forward"], ["help", "keys"], ["theme", "theme"]]) $(`#${name}`).append(icon(symbol));
-$("#add").append(icon("plus"), h("span", {}, "Picture"));
-$("#add").setAttribute("aria-label", "Choose a picture");
-$("#crop").append(icon("crop"), h("span", {}, "A part of it"));
+const actions = {
+  onChoose: searchBy,
+  onExample: (row, kind) => addExample(exampleOf(row), kind),
+  onDetail: openDetail,
+  onCrop: openCrop,
+  onQueryDetail: showQueryDetail,
+  onFailure: fail,
+};
+results.prepareResults(actions);
+prepareStart(actions);
+prepareDetail(actions);
+prepareCrop({ onFile: (file) => searchFiles([file]), onFailure: fail });
+onExampleFailure(fail);
+// Files that come in before the collections are known wait for them.
+acceptUploads(
+  (files) => ready.then(() => searchFiles(files)),
+  (files) => ready.then(() => refuseFiles(files)),
+);
+
+$("#back").append(icon("back"));
+$("#forward").append(icon("forward"));
+$("#help").append(icon("keyboard"));
+$("#theme").append(icon("theme"));
+$("#add").append(icon("plus"), h("span", {}, "Image"));
+$("#add").setAttribute("aria-label", "Choose an image");
+$("#crop").append(icon("crop"), h("span", {}, "Part of it"));
 $("#home").addEventListener("click", restart);
-$("#add").addEventListener("click", choose);
+$("#add").addEventListener("click", chooseFiles);
 $("#help").addEventListener("click", showKeys);
 $("#crop").addEventListener("click", cropQuery);
-$("#collection").addEventListener("change", () => go({ collection: $("#collection").value, spaces: [], plus: [], minus: [], labels: [], where: "" }));
-chooseTheme($("#theme"));
-for (const view of ["search", "map", "health"]) {
+$("#collection").addEventListener("change", () => {
+  go({ collection: $("#collection").value, spaces: [], ...NO_QUERY });
+});
+makeThemeButton($("#theme"));
+for (const view of VIEWS) {
   $(`#to-${view}`).addEventListener("click", (event) => {
+    // With a modifier the browser opens the link by itself.
     if (event.ctrlKey || event.metaKey || event.shiftKey) return;
     event.preventDefault();
     go({ view });
   });
 }
 
-const onSearch = (act) => () => (current().view === "search" ? act() : false);
-const intoGrid = (event) => {
+// ---- keys --------------------------------------------------------------------------------------
+
+const inSearch = (action) => () => (current().view === "search" ? action() : false);
+
+function enterGrid(event) {
   if (current().view === "map") return mapKey(event);
-  if (current().view !== "search" || event.target.closest?.("#top, #chips, #spaces")) return false;
-  return asks(current()) ? results.focusResults() : focusStart();
-};
-listen({
-  "/": onSearch(() => (asks(current()) ? focusFilter() : false)), "?": showKeys, u: choose, s: () => tray.search(), v: onSearch(results.toggleCompare), c: onSearch(cropQuery),
-  1: () => go({ view: "search" }), 2: () => go({ view: "map" }), 3: () => go({ view: "health" }),
-  ArrowDown: intoGrid, ArrowRight: intoGrid, ArrowUp: mapKey, ArrowLeft: mapKey, "+": mapKey, "=": mapKey, "-": mapKey, 0: mapKey, l: mapKey,
-  Escape: (event) => (mapKey(event) === false ? tray.clear() : undefined),
+  const isElsewhere = event.target.closest?.("#top, #chips, #spaces");
+  if (current().view !== "search" || isElsewhere) return false;
+  return hasQuery(current()) ? results.focusResults() : focusStart();
+}
+
+listenToKeys({
+  "/": inSearch(() => (hasQuery(current()) ? focusFilter() : false)),
+  "?": showKeys,
+  u: chooseFiles,
+  s: searchByExamples,
+  v: inSearch(results.toggleCompare),
+  c: inSearch(cropQuery),
+  1: () => go({ view: "search" }),
+  2: () => go({ view: "map" }),
+  3: () => go({ view: "health" }),
+  ArrowDown: enterGrid,
+  ArrowRight: enterGrid,
+  ArrowUp: mapKey,
+  ArrowLeft: mapKey,
+  "+": mapKey,
+  "=": mapKey,
+  "-": mapKey,
+  0: mapKey,
+  l: mapKey,
+  Escape: (event) => (mapKey(event) === false ? clearExamples() : undefined),
 });
 
-// ---- begin ------------------------------------------------------------------------------------------------------
+// ---- start -------------------------------------------------------------------------------------
 
-onChange((state, before, arrival) => {
-  if (!all().length) return;
-  pending = false;
-  follow(state, arrival);
+onChange((state, arrival) => {
+  if (!allCollections().length) return;
+  isPending = false;
+  recordStep(state, arrival);
   render(state);
 });
 
+// Both are requested at once; if the server is down, the collections say so.
+async function loadAll() {
+  const palette = loadPalette("static/palette.json");
+  palette.catch(() => {});
+  await loadCollections();
+  await palette;
+}
+
 async function start() {
   try {
-    await load();
+    await loadAll();
   } catch (error) {
     fail(error);
     return;
   }
-  if (!all().length) {
-    $("#main").replaceChildren(h("div", { id: "notice" }, h("p", {}, "This server holds no collection. Start it with one: lookalike serve COLLECTION.")));
+  if (!allCollections().length) {
+    const text = "This server has no collection. Start it with one: lookalike serve COLLECTION.";
+    $("#main").replaceChildren(h("div", { id: "notice" }, h("p", {}, text)));
     return;
   }
   begin();
-  begun();
+  setReady();
 }
 start();

@@ -1,36 +1,45 @@
-// When the server is gone: say so, look whether it is back, and go on where one was.
+/** While the server cannot be reached: say so, try again, and continue once it answers. */
 
 import * as api from "./api.js";
 import { $, announce } from "./dom.js";
 
-const EVERY = 2000;
-let timer = 0, resume = null;
+const INTERVAL = 2000; // milliseconds between two tries
+const message = $("#offline");
 
-async function look() {
+let timer = 0;
+let resume = null; // what to do once the server answers
+
+/** Say that the server does not answer, and call `retry()` once it does. */
+export function waitForServer(retry) {
+  resume = retry;
+  message.hidden = false;
+  timer ||= setTimeout(tryServer, INTERVAL);
+}
+
+async function tryServer() {
   try {
     await api.health();
   } catch (error) {
-    if (error instanceof api.Gone) { timer = setTimeout(look, EVERY); return; }
+    if (error instanceof api.ServerUnreachable) {
+      timer = setTimeout(tryServer, INTERVAL);
+      return;
+    }
   }
-  back();
+  goOn();
 }
 
-function back() {
+function goOn() {
   clearTimeout(timer);
   timer = 0;
-  if ($("#gone").hidden) return;
-  $("#gone").hidden = true;
-  announce("The server is back.");
-  const again = resume;
+  if (message.hidden) return;
+  message.hidden = true;
+  announce("The server answers again.");
+  const retry = resume;
   resume = null;
-  again?.();
+  retry?.();
 }
 
-/** The server did not answer; `again` is done once it does. */
-export function lost(again) {
-  resume = again;
-  $("#gone").hidden = false;
-  timer ||= setTimeout(look, EVERY);
-}
-
-$("#gone button").addEventListener("click", () => { clearTimeout(timer); look(); });
+$("#offline button").addEventListener("click", () => {
+  clearTimeout(timer);
+  tryServer();
+});

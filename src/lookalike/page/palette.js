@@ -1,29 +1,65 @@
-// The labels' colours, the same as in every picture of a collection (see palette.py).
+/** Colors of labels and of distances, read from the palette that figures use too. */
 
-export const COLOURS = [
-  "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#80386f", "#b5c995", "#2f5c01", "#956274",
-  "#7743c1", "#ff7dce", "#49c383", "#c58e59", "#4e69db", "#21958c", "#a19dfa", "#ed5a84", "#8a7a00", "#b3402a",
-];
-export const OTHER = "#6f7a84", UNLABELLED = "#a9b2ba";
+let palette = null;
 
-const compare = (one, other) => (one < other ? -1 : one > other ? 1 : 0);
-
-/** The 20 most frequent labels have a colour each, all others one. */
-export function colouring(labels) {
-  const frequent = labels.filter(({ label }) => label !== null && label !== "")
-    .sort((one, other) => other.count - one.count || compare(one.label, other.label)).slice(0, COLOURS.length)
-    .map(({ label }) => label).sort((one, other) => compare(one.toLowerCase(), other.toLowerCase()) || compare(one, other));
-  const colours = new Map(frequent.map((label, index) => [label, COLOURS[index]]));
-  return (label) => (label === null || label === undefined || label === "" ? UNLABELLED : colours.get(label) ?? OTHER);
+/** Use a palette: the contents of palette.json. */
+function usePalette(contents) {
+  palette = contents;
 }
 
-/** From near to far: nearest, glowing; furthest, almost the ground. */
-const GLOW = { light: [[122, 4, 60], [214, 50, 60], [245, 140, 60], [240, 205, 150], [222, 224, 228]], dark: [[255, 246, 200], [255, 178, 80], [226, 84, 84], [116, 50, 118], [48, 50, 62]] };
-
-export function warmth(share, dark) {
-  const stops = dark ? GLOW.dark : GLOW.light, place = Math.min(0.9999, Math.max(0, share)) * (stops.length - 1);
-  const index = Math.floor(place), part = place - index;
-  return stops[index].map((value, channel) => Math.round(value + (stops[index + 1][channel] - value) * part));
+/** Fetch the palette that lies beside this module's page. */
+export async function loadPalette(address) {
+  const response = await fetch(address);
+  usePalette(await response.json());
 }
 
-export const parts = (colour) => [1, 3, 5].map((start) => Number.parseInt(colour.slice(start, start + 2), 16));
+/** The colors of labels, or of any other series, in order. */
+export function seriesColors() {
+  return [...palette.distinct, ...palette.more];
+}
+
+function compare(first, second) {
+  if (first < second) return -1;
+  return first > second ? 1 : 0;
+}
+
+function compareNames(first, second) {
+  return compare(first.toLowerCase(), second.toLowerCase()) || compare(first, second);
+}
+
+/**
+ * Return a function from a label to its color: the 20 most frequent labels have one each.
+ *
+ * @param {{label: string | null, count: number}[]} labels
+ * @returns {(label: string | null | undefined) => string}
+ */
+export function colorsOfLabels(labels) {
+  const available = seriesColors();
+  const byFrequency = labels
+    .filter(({ label }) => label)
+    .sort((first, second) => second.count - first.count || compare(first.label, second.label));
+  const names = byFrequency.slice(0, available.length).map(({ label }) => label);
+  names.sort(compareNames);
+  const colors = new Map(names.map((name, index) => [name, available[index]]));
+  return (label) => (label ? (colors.get(label) ?? palette.other) : palette.unlabeled);
+}
+
+/** The red, green and blue of `#rrggbb`, 0 to 255. */
+export function rgbOf(color) {
+  return [1, 3, 5].map((start) => Number.parseInt(color.slice(start, start + 2), 16));
+}
+
+/** The stops of the distance scale, from the nearest to the furthest. */
+export function distanceStops(dark) {
+  return dark ? palette.distance.dark : palette.distance.light;
+}
+
+/** The color of a distance, given as a share of the largest: 0 is the nearest, 1 the furthest. */
+export function distanceColor(share, dark) {
+  const stops = distanceStops(dark).map(rgbOf);
+  const position = Math.min(0.9999, Math.max(0, share)) * (stops.length - 1);
+  const index = Math.floor(position);
+  const part = position - index;
+  const [from, to] = [stops[index], stops[index + 1]];
+  return from.map((value, channel) => Math.round(value + (to[channel] - value) * part));
+}

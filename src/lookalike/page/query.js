@@ -1,74 +1,102 @@
-// From what is asked to the answers, one for each Space.
+/** From the state to the server's answers, one for each space. */
 
 import * as api from "./api.js";
-import { collection, spaces } from "./collections.js";
-import { fileOf, remember } from "./images.js";
-import { filter } from "./state.js";
+import { collection, spacesOf } from "./collections.js";
+import { fileOf, rememberUpload } from "./images.js";
+import { filterOf } from "./state.js";
 
-const KEPT = 40;
-const answers = new Map(); // the latest answers, so that going back shows at once what was there
+/** How many examples one query may have. */
+export const MAX_EXAMPLES = 64;
 
-/** The server no longer has an upload, and neither has this page. */
-export class Forgotten extends Error {
+const CACHED = 40;
+const cache = new Map(); // the latest answers: going back shows at once what was there
+
+/** Neither the server nor this page has an upload any longer. */
+export class UploadExpired extends Error {
   constructor() {
-    super("The server keeps uploaded pictures only for a while, and this one is gone.");
+    super("This image is no longer available. Please upload it again.");
   }
 }
 
-/** What is asked of one Space, as the server takes it. */
-export function question(state, space) {
-  const uploaded = [...state.plus, ...state.minus].some(({ upload }) => upload);
-  return {
-    collection: collection(state.collection).name, space, k: state.k, where: filter(state),
-    // A picture of the collection is no answer to itself; that an upload is in it is worth seeing.
-    exclude_self: !uploaded, positive: state.plus, negative: state.minus,
-  };
+/**
+ * The server's request for a query in one space.
+ *
+ * `forMap` leaves out what only a search needs.
+ */
+export function requestFor(state, space, { forMap = false } = {}) {
+  const { positive, negative } = state;
+  const target = { collection: collection(state.collection).name, space };
+  const examples = { positive, negative };
+  if (forMap) return { ...target, ...examples };
+  // A row of the collection is left out of its own results. An upload that is in the collection
+  // is worth seeing.
+  const excludeSelf = ![...positive, ...negative].some(({ upload }) => upload);
+  const search = { k: state.k, where: filterOf(state), exclude_self: excludeSelf };
+  return { ...target, ...examples, ...search };
 }
 
-const keyOf = (asked) => JSON.stringify([asked, collection(asked.collection).version]);
+function keyOf(request) {
+  return JSON.stringify([request, collection(request.collection).version]);
+}
 
-function keep(asked, answer) {
-  const key = keyOf(asked);
-  answers.delete(key);
-  answers.set(key, answer);
-  if (answers.size > KEPT) answers.delete(answers.keys().next().value);
+function store(request, answer) {
+  const key = keyOf(request);
+  cache.delete(key);
+  cache.set(key, answer);
+  if (cache.size > CACHED) cache.delete(cache.keys().next().value);
   return answer;
 }
 
-/** The answers that are here already, or null. */
-export function known(state) {
-  const found = spaces(state).map((space) => answers.get(keyOf(question(state, space))));
-  return found.every(Boolean) ? found : null;
+/** The answers for a state if all are cached, or null. */
+export function cachedAnswers(state) {
+  const requests = spacesOf(state).map((space) => requestFor(state, space));
+  const answers = requests.map((request) => cache.get(keyOf(request)));
+  return answers.every(Boolean) ? answers : null;
 }
 
-/** Repair what the server forgot, if the pictures are still here, and ask again. */
-export async function reminding(state, ask) {
+/** The answers for a state, from the cache or from the server. */
+export function answersFor(state, signal) {
+  const answerIn = async (space) => {
+    const request = requestFor(state, space);
+    const cached = cache.get(keyOf(request));
+    if (cached) return cached;
+    const answer = await sendingAgain(state, () => api.search(request, signal));
+    return store(request, answer);
+  };
+  return Promise.all(spacesOf(state).map(answerIn));
+}
+
+const isAboutUpload = ({ title, message }) => /upload/.test(title + message);
+
+/**
+ * Send a request; if the server no longer has an upload, upload the file again and retry.
+ *
+ * @throws {UploadExpired} If this page does not have the file either.
+ */
+export async function sendingAgain(state, send) {
   try {
-    return await ask();
+    return await send();
   } catch (error) {
-    const uploads = [...state.plus, ...state.minus].filter(({ upload }) => upload);
-    if (error.status !== 404 || !uploads.length || !/upload/.test(error.title + error.message)) throw error;
+    const uploads = [...state.positive, ...state.negative].filter(({ upload }) => upload);
+    const isExpired = error.status === 404 && uploads.length && isAboutUpload(error);
+    if (!isExpired) throw error;
     const files = uploads.map(({ upload }) => fileOf(upload));
-    if (!files.every(Boolean)) throw new Forgotten();
+    if (!files.every(Boolean)) throw new UploadExpired();
     await Promise.all(files.map(api.upload));
-    return ask();
+    return send();
   }
 }
 
-export function answersTo(state, signal) {
-  return Promise.all(spaces(state).map(async (space) => {
-    const asked = question(state, space), kept = answers.get(keyOf(asked));
-    return kept ?? keep(asked, await reminding(state, () => api.search(asked, signal)));
-  }));
-}
-
-/** Search by files at once; the state to go to is returned, and its first answer kept for when one is there. */
-export async function answerFiles(files, state, signal) {
-  const [space] = spaces(state), asked = { ...question({ ...state, plus: [], minus: [] }, space), exclude_self: false };
-  const positive = files.map((_, image) => ({ image }));
-  const answer = await api.searchBy(files, { ...asked, positive }, signal);
-  answer.uploads.forEach((sha, index) => remember(sha, files[index]));
-  const arrived = { ...state, plus: answer.uploads.map((upload) => ({ upload })), minus: [] };
-  keep(question(arrived, space), answer);
-  return arrived;
+/** Search by files at once; return the state of the query, whose first answer is then cached. */
+export async function searchByFiles(files, state, signal) {
+  const [space] = spacesOf(state);
+  const images = files.map((_, index) => ({ image: index }));
+  const blank = requestFor({ ...state, positive: [], negative: [] }, space);
+  const request = { ...blank, positive: images, exclude_self: false };
+  const answer = await api.searchByFiles(files, request, signal);
+  answer.uploads.forEach((sha, index) => rememberUpload(sha, files[index]));
+  const positive = answer.uploads.map((upload) => ({ upload }));
+  const next = { ...state, positive, negative: [] };
+  store(requestFor(next, space), answer);
+  return next;
 }

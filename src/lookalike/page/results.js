@@ -1,194 +1,325 @@
-// The results of a query: its pictures, the filters, and a grid for each Space asked.
+/** The results of a query: its examples, and a grid for each space. */
 
 import * as api from "./api.js";
-import { collection, colourOf, spaces, titleOf } from "./collections.js";
-import { $, announce, h, icon, iconButton, milliseconds, nameOf, number, plural } from "./dom.js";
+import { collection, colorOf, spacesOf, titleOf } from "./collections.js";
+import { $, announce, colorDot, h, icon, iconButton } from "./dom.js";
 import { countLabels, drawFilters } from "./filters.js";
+import { duration, nameOf, number, plural } from "./format.js";
 import { Grid } from "./grid.js";
-import { addresses, fileOf, showFirst } from "./images.js";
-import { MOST, current, go, same } from "./state.js";
+import { fileOf, imageAddresses, showFirst } from "./images.js";
+import { current, go, MAX_K, sameExample } from "./state.js";
 
-let grids = [], parts = [], shape = "", acts = {};
+const EXAMPLE_SIDE = 512; // pixels
+const DENSITY_BESIDE = 0.92; // of grids side by side
+const GROWTH = 5; // how many times more results the button shows
+const LABELS_DESCRIBED = 8;
 
-/** `acts` are what can be done with a result: onChoose, onDetail, onExample, onCrop, onQueryDetail. */
-export const prepare = (given) => { acts = given; };
+let panels = []; // one for each space: { element, grid, strip, facts }
+let panelsKey = ""; // what the panels were made for
+let focusNext = false;
+let actions = {};
 
-// ---- the query --------------------------------------------------------------------------------------------------
-
-function figure(example, kind, state) {
-  const alone = state.plus.length + state.minus.length === 1, image = h("img", { alt: "" });
-  const open = h("button", { type: "button", class: "open", "aria-label": "See the query", title: "See it", onclick: () => acts.onQueryDetail(example) }, image);
-  const element = h("li", { class: `example ${kind}` }, open);
-  showFirst(image, addresses(example, 512), () => element.classList.add("missing"));
-  if (!alone) {
-    element.append(iconButton("close", "Search without this picture", () => go({ [kind]: state[kind].filter((one) => !same(one, example)) }), { class: "small" }));
-  }
-  return element;
+/** Set what can be done: onChoose, onDetail, onExample and onQueryDetail. */
+export function prepareResults(given) {
+  actions = given;
 }
 
+const examplesOf = (state) => [...state.positive, ...state.negative];
+
+// ---- the query ---------------------------------------------------------------------------------
+
+/** Draw the query's examples and its name. */
 export function drawQuery(state) {
-  $("#examples").replaceChildren(...state.plus.map((one) => figure(one, "plus", state)),
-    ...(state.minus.length ? [h("li", { class: "sign", "aria-label": "less like" }, icon("minus"))] : []),
-    ...state.minus.map((one) => figure(one, "minus", state)));
-  $("#crop").hidden = state.plus.length !== 1;
-  name(state);
-  document.body.classList.toggle("alone", state.plus.length + state.minus.length === 1);
+  const isSingle = examplesOf(state).length === 1;
+  const positive = state.positive.map((example) => makeExample(example, "positive", state));
+  const negative = state.negative.map((example) => makeExample(example, "negative", state));
+  const sign = h("li", { class: "sign", "aria-label": "less like" }, icon("minus"));
+  const separator = negative.length ? [sign] : [];
+  $("#examples").replaceChildren(...positive, ...separator, ...negative);
+  $("#crop").hidden = state.positive.length !== 1;
+  document.body.classList.toggle("single", isSingle);
+  drawQueryName(state);
 }
 
-const known = new Map(); // rows that were seen, so that the query has its name at once
-
-async function name(state) {
-  const { plus, minus } = state, [{ id, upload }] = plus, alone = plus.length + minus.length === 1;
-  $("#query-label").hidden = true;
-  if (!alone) $("#query-name").textContent = minus.length ? `Like ${number(plus.length)}, unlike ${number(minus.length)}` : `${plural(plus.length, "picture")} together`;
-  else if (upload) $("#query-name").textContent = fileOf(upload)?.name ?? "Your picture";
-  if (!alone || upload) return;
-  const key = `${collection(state.collection).name}/${id}`;
-  if (!known.has(key)) {
-    $("#query-name").textContent = " ";
-    try { known.set(key, await api.row(collection(state.collection).name, id)); } catch { return; /* The answer says what is wrong. */ }
+function makeExample(example, kind, state) {
+  const image = h("img", { alt: "" });
+  const open = {
+    type: "button",
+    class: "open",
+    "aria-label": "See the query",
+    title: "See it",
+    onclick: () => actions.onQueryDetail(example),
+  };
+  const item = h("li", { class: `example ${kind}` }, h("button", open, image));
+  showFirst(image, imageAddresses(example, EXAMPLE_SIDE), () => item.classList.add("missing"));
+  if (examplesOf(state).length > 1) {
+    const others = state[kind].filter((one) => !sameExample(one, example));
+    const remove = () => go({ [kind]: others });
+    const label = "Search without this image";
+    item.append(iconButton("close", label, remove, { class: "small" }));
   }
-  if (current().plus[0]?.id !== id) return;
-  const row = known.get(key);
+  return item;
+}
+
+const seenRows = new Map(); // rows of earlier answers, so that a query has its name at once
+const rowKey = (collectionName, id) => `${collectionName}/${id}`;
+
+async function drawQueryName(state) {
+  const [first] = state.positive;
+  $("#query-label").hidden = true;
+  if (examplesOf(state).length > 1) {
+    $("#query-name").textContent = nameOfSeveral(state);
+  } else if (first.upload) {
+    $("#query-name").textContent = fileOf(first.upload)?.name ?? "Your image";
+  } else {
+    await drawRowName(collection(state.collection).name, first.id);
+  }
+}
+
+function nameOfSeveral({ positive, negative }) {
+  if (!negative.length) return `${plural(positive.length, "image")} together`;
+  return `Like ${number(positive.length)}, unlike ${number(negative.length)}`;
+}
+
+async function drawRowName(collectionName, id) {
+  const key = rowKey(collectionName, id);
+  if (!seenRows.has(key)) {
+    // The line keeps its height.
+    $("#query-name").textContent = " ";
+    try {
+      seenRows.set(key, await api.row(collectionName, id));
+    } catch {
+      // The search reports what is wrong.
+      return;
+    }
+  }
+  // The reader may have moved on.
+  if (current().positive[0]?.id !== id) return;
+  const row = seenRows.get(key);
   $("#query-name").textContent = nameOf(row);
   $("#query-label").hidden = row.label === null;
-  $("#query-label").replaceChildren(h("i", { style: { "--colour": colourOf(row.label) } }), row.label ?? "");
+  $("#query-label").replaceChildren(colorDot(colorOf(row.label)), row.label ?? "");
 }
 
-/** Show a picture as the query before the server has seen it. */
+/** Show images as the query before the server has seen them. */
 export function drawPending(urls, names) {
-  $("#query-name").textContent = names.length > 1 ? `${plural(names.length, "picture")} together` : names[0];
+  $("#query-name").textContent =
+    names.length > 1 ? `${plural(names.length, "image")} together` : names[0];
   $("#query-label").hidden = true;
-  $("#examples").replaceChildren(...urls.map((url) => h("li", { class: "example plus" }, showFirst(h("img", { alt: "Your picture" }), [url]))));
+  const items = urls.map((url) => {
+    const image = showFirst(h("img", { alt: "Your image" }), [url]);
+    return h("li", { class: "example positive" }, image);
+  });
+  $("#examples").replaceChildren(...items);
   $("#crop").hidden = true;
   $("#count").textContent = "Searching…";
-  wait();
+  setWaiting(true);
 }
 
-/** The answer is on its way: what is there still stays, a little paler after a while. */
-export const wait = () => $("#answers").classList.add("waiting");
-export const arrived = () => $("#answers").classList.remove("waiting");
+/** While an answer is on its way, the results stay and turn paler after a while. */
+export const setWaiting = (waiting) => $("#answers").classList.toggle("waiting", waiting);
 
+// ---- the spaces --------------------------------------------------------------------------------
+
+const knownSpaces = () => collection().spaces.map(({ name }) => name);
+
+// Two spaces to compare, in the collection's order: the chosen ones, or the chosen and the next.
+function spacesToCompare(known, chosen) {
+  if (chosen.length === 2) return chosen;
+  const pair = [chosen[0], known.find((name) => name !== chosen[0])];
+  return pair.sort((first, second) => known.indexOf(first) - known.indexOf(second));
+}
+
+/** Draw the choice of the space. */
 export function drawSpaces(state) {
-  const known = collection().spaces, chosen = spaces(state), box = $("#spaces");
-  box.hidden = known.length < 2;
-  if (known.length < 2) return;
-  const press = (names) => () => go({ spaces: names });
-  const button = (names, text, title) => h("button", { type: "button", "aria-pressed": String(names.join() === chosen.join()), onclick: press(names), title }, text);
-  const pair = chosen.length === 2 ? chosen : [chosen[0], known.find(({ name }) => name !== chosen[0]).name].sort((one, other) => place(one) - place(other));
-  function place(name) { return known.findIndex((space) => space.name === name); }
-  box.replaceChildren(...known.map(({ name, title }) => button([name], titleOf(name), title)), button(pair, "Side by side", "Compare two spaces (v)"));
+  const { spaces } = collection();
+  const box = $("#spaces");
+  box.hidden = spaces.length < 2;
+  if (spaces.length < 2) return;
+  const chosen = spacesOf(state);
+  const makeButton = (names, text, title) => {
+    const isChosen = names.join() === chosen.join();
+    const attributes = { type: "button", title, "aria-pressed": String(isChosen) };
+    return h("button", { ...attributes, onclick: () => go({ spaces: names }) }, text);
+  };
+  const buttons = spaces.map(({ name, title }) => makeButton([name], titleOf(name), title));
+  const pair = spacesToCompare(knownSpaces(), chosen);
+  buttons.push(makeButton(pair, "Side by side", "Compare two spaces (v)"));
+  box.replaceChildren(...buttons);
 }
 
+/** Compare two spaces, or stop comparing. */
 export function toggleCompare() {
-  const known = collection().spaces.map(({ name }) => name), chosen = spaces();
+  const known = knownSpaces();
   if (known.length < 2) return;
-  go({ spaces: chosen.length === 2 ? chosen.slice(0, 1) : [chosen[0], known.find((name) => name !== chosen[0])].sort((one, other) => known.indexOf(one) - known.indexOf(other)) });
+  const chosen = spacesOf();
+  const isComparing = chosen.length === 2;
+  go({ spaces: isComparing ? chosen.slice(0, 1) : spacesToCompare(known, chosen) });
 }
 
-// ---- the answers ------------------------------------------------------------------------------------------------
+// ---- the answers -------------------------------------------------------------------------------
 
-function build(state, names) {
-  const wanted = JSON.stringify([collection(state.collection).name, names]);
-  if (wanted === shape) return;
-  shape = wanted;
-  for (const grid of grids) grid.stop();
-  grids = [];
-  parts = names.map((space, index) => {
-    const grid = new Grid({
-      label: names.length > 1 ? `Results in ${titleOf(space)}` : "Results", collection: collection(state.collection).name, dense: names.length > 1 ? 0.92 : 1,
-      onChoose: (row, tile) => acts.onChoose(row, tile), onExample: (row, kind) => acts.onExample(row, kind),
-      onDetail: (at) => acts.onDetail(grid.rows, at, () => grid), onPoint: (row) => names.length > 1 && point(row),
-    });
-    grids.push(grid);
-    const strip = h("div", { class: "strip", role: "img" }), facts = h("p", { class: "facts" });
-    const heading = h("header", { hidden: names.length < 2 }, names.length > 1 ? choice(index, names) : null, facts);
-    return { element: h("section", { class: "answer" }, heading, strip, grid.element), strip, facts };
+/** Draw the answers, one for each space. */
+export function drawAnswers(state, answers) {
+  makePanels(
+    collection(state.collection).name,
+    answers.map(({ space }) => space),
+  );
+  setWaiting(false);
+  countLabels(answers[0].matches, state);
+  for (const { collection: name, matches } of answers) {
+    for (const row of matches) seenRows.set(rowKey(name, row.id), row);
+  }
+  answers.forEach((answer, index) => {
+    const panel = panels[index];
+    const marks = marksOf(answer, answers[1 - index]);
+    panel.grid.show(answer.matches, marks);
+    drawStrip(panel.strip, answer.matches);
+    if (answers.length > 1) panel.facts.textContent = describeShared(answer, marks.size);
   });
-  $("#answers").replaceChildren(...parts.map(({ element }) => element));
-  $("#answers").classList.toggle("beside", names.length > 1);
+  drawSummary(state, answers);
+  drawFilters(state);
+  if (focusNext) panels[0].grid.focus(0, { scroll: false });
+  focusNext = false;
 }
 
-// Which Space stands on this side; taking the other side's exchanges the two.
-function choice(index, names) {
-  const known = collection().spaces;
-  if (known.length === 2) return h("h2", {}, titleOf(names[index]));
-  const select = h("select", { "aria-label": index ? "The space on the right" : "The space on the left", onchange: () => {
-    const other = names[1 - index] === select.value ? names[index] : names[1 - index];
-    go({ spaces: index ? [other, select.value] : [select.value, other] });
-  } }, known.map(({ name }) => h("option", { value: name }, titleOf(name))));
-  select.value = names[index];
+function makePanels(collectionName, spaces) {
+  const key = JSON.stringify([collectionName, spaces]);
+  if (key === panelsKey) return;
+  forgetResults();
+  panelsKey = key;
+  panels = spaces.map((_, index) => makePanel(collectionName, spaces, index));
+  $("#answers").replaceChildren(...panels.map(({ element }) => element));
+  $("#answers").classList.toggle("beside", spaces.length > 1);
+}
+
+function makePanel(collectionName, spaces, index) {
+  const isComparing = spaces.length > 1;
+  const grid = new Grid({
+    label: isComparing ? `Results in ${titleOf(spaces[index])}` : "Results",
+    collection: collectionName,
+    density: isComparing ? DENSITY_BESIDE : 1,
+    onChoose: (row, tile) => actions.onChoose(row, tile),
+    onExample: (row, kind) => actions.onExample(row, kind),
+    onDetail: (at) => actions.onDetail(grid.rows, at, () => grid),
+    onPoint: (row) => isComparing && markTwins(row),
+  });
+  const strip = h("div", { class: "strip", role: "img" });
+  const facts = h("p", { class: "facts" });
+  const choice = isComparing ? spaceChoice(spaces, index) : null;
+  const header = h("header", { hidden: !isComparing }, choice, facts);
+  const element = h("section", { class: "answer" }, header, strip, grid.element);
+  return { element, grid, strip, facts };
+}
+
+// Which space this side shows; choosing the other side's exchanges the two.
+function spaceChoice(spaces, index) {
+  const known = knownSpaces();
+  if (known.length === 2) return h("h2", {}, titleOf(spaces[index]));
+  const options = known.map((name) => h("option", { value: name }, titleOf(name)));
+  const label = index ? "The space on the right" : "The space on the left";
+  const select = h("select", { "aria-label": label }, options);
+  select.value = spaces[index];
+  select.addEventListener("change", () => {
+    const chosen = [...spaces];
+    if (chosen[1 - index] === select.value) chosen[1 - index] = spaces[index];
+    chosen[index] = select.value;
+    go({ spaces: chosen });
+  });
   return h("h2", {}, select);
 }
 
-export function drawAnswers(state, answers) {
-  const names = answers.map(({ space }) => space);
-  build(state, names);
-  arrived();
-  countLabels(answers[0].matches, state);
-  const places = answers.map(({ matches }) => new Map(matches.map(({ id }, index) => [id, index + 1])));
-  answers.forEach((answer, index) => {
-    const marks = new Map(), other = places[1 - index];
-    if (other) {
-      for (const { id } of answer.matches) {
-        if (other.has(id)) marks.set(id, { text: `⇄ ${other.get(id)}`, told: `number ${other.get(id)} in ${titleOf(names[1 - index])}` });
-      }
-    }
-    for (const row of answer.matches) known.set(`${answer.collection}/${row.id}`, row);
-    grids[index].show(answer.matches, marks);
-    drawStrip(parts[index].strip, answer.matches);
-    if (other) parts[index].facts.textContent = facts(answer, marks.size);
-  });
-  tell(state, answers);
-  if (toFocus) grids[0].focus(0, { scroll: false });
-  toFocus = false;
+// Side by side, a row that both spaces found is marked with its rank in the other.
+function marksOf(answer, other) {
+  const marks = new Map();
+  if (!other) return marks;
+  const ranks = new Map(other.matches.map(({ id }, index) => [id, index + 1]));
+  const title = titleOf(other.space);
+  for (const { id } of answer.matches) {
+    const rank = ranks.get(id);
+    if (rank) marks.set(id, { text: `⇄ ${rank}`, description: `number ${rank} in ${title}` });
+  }
+  return marks;
 }
 
-function facts({ matches, seconds }, shared) {
-  return `${number(shared)} of ${number(matches.length)} in both · ${milliseconds(seconds)}`;
+function describeShared({ matches, seconds }, shared) {
+  return `${number(shared)} of ${number(matches.length)} in both · ${duration(seconds)}`;
 }
 
-// What the answer is made of, in the colours of the labels, as one thin line.
+// The labels' shares of an answer, as one thin line in their colors.
 function drawStrip(strip, matches) {
   const counts = new Map();
   for (const { label } of matches) counts.set(label, (counts.get(label) ?? 0) + 1);
-  const sorted = [...counts].sort(([, one], [, other]) => other - one);
-  strip.hidden = sorted.length === 0 || (sorted.length === 1 && sorted[0][0] === null);
-  strip.replaceChildren(...sorted.map(([label, count]) => h("i", { title: `${label ?? "no label"}: ${number(count)}`, style: { "--colour": colourOf(label), "flex-grow": count } })));
-  strip.setAttribute("aria-label", `Of these: ${sorted.slice(0, 8).map(([label, count]) => `${number(count)} ${label ?? "without a label"}`).join(", ")}`);
+  const sorted = [...counts].sort(([, first], [, second]) => second - first);
+  const hasNoLabels = sorted.length === 1 && sorted[0][0] === null;
+  strip.hidden = sorted.length === 0 || hasNoLabels;
+  const parts = sorted.map(([label, count]) => {
+    const style = { "--color": colorOf(label), "flex-grow": count };
+    return h("i", { title: `${label ?? "no label"}: ${number(count)}`, style });
+  });
+  strip.replaceChildren(...parts);
+  const descriptions = sorted
+    .slice(0, LABELS_DESCRIBED)
+    .map(([label, count]) => `${number(count)} ${label ?? "without a label"}`);
+  strip.setAttribute("aria-label", `Of these: ${descriptions.join(", ")}`);
 }
 
-function tell(state, answers) {
-  const [answer] = answers, count = answer.matches.length, whole = collection().images, both = answers.length > 1;
-  const space = both ? "two spaces" : titleOf(answer.space);
-  const text = count === whole || count < state.k ? `${plural(count, "picture")}, nearest first` : `The ${number(count)} nearest of ${number(whole)}`;
-  const recall = answer.exact || !answer.recall ? "" : ` · approximate, recall ${answer.recall.toFixed(2)}`;
-  $("#count").textContent = both ? text : `${text} · ${milliseconds(answer.seconds)}${recall}`;
-  announce(`${text}, in ${space}`);
-  const more = $("#more");
-  more.hidden = count < state.k || state.k >= Math.min(MOST, whole);
-  const next = Math.min(MOST, whole, state.k * 5);
-  more.textContent = `Show the ${number(next)} nearest`;
-  more.onclick = () => go({ k: next }, { replace: true });
-  $("#none").hidden = count > 0;
-  if (!count) $("#none").replaceChildren(h("p", {}, "No picture fits the filter."), h("button", { type: "button", class: "plain", onclick: () => go({ labels: [], where: "" }) }, "Search without it"));
-  drawFilters(state);
+function describeCount(count, state, total) {
+  const isAll = count === total || count < state.k;
+  if (isAll) return `${plural(count, "image")}, nearest first`;
+  return `The ${number(count)} nearest of ${number(total)}`;
 }
 
-// The same picture on both sides, when it is pointed at on one.
-function point(row) {
+function drawSummary(state, answers) {
+  const [answer] = answers;
+  const isComparing = answers.length > 1;
+  const total = collection().images;
+  const text = describeCount(answer.matches.length, state, total);
+  const isApproximate = !answer.exact && answer.recall;
+  const recall = isApproximate ? ` · approximate, recall ${answer.recall.toFixed(2)}` : "";
+  const details = ` · ${duration(answer.seconds)}${recall}`;
+  $("#count").textContent = isComparing ? text : text + details;
+  announce(`${text}, in ${isComparing ? "two spaces" : titleOf(answer.space)}`);
+  drawMoreButton(state, answer.matches.length, total);
+  drawNoneFound(answer.matches.length);
+}
+
+function drawMoreButton(state, count, total) {
+  const button = $("#more");
+  button.hidden = count < state.k || state.k >= Math.min(MAX_K, total);
+  const next = Math.min(MAX_K, total, state.k * GROWTH);
+  button.textContent = `Show the ${number(next)} nearest`;
+  button.onclick = () => go({ k: next }, { replace: true });
+}
+
+function drawNoneFound(count) {
+  const box = $("#none");
+  box.hidden = count > 0;
+  if (count > 0) return;
+  const clear = () => go({ labels: [], where: "" });
+  const button = h("button", { type: "button", class: "plain", onclick: clear });
+  button.append("Search without the filter");
+  box.replaceChildren(h("p", {}, "No image matches the filter."), button);
+}
+
+// Side by side, the image that is pointed at is marked on both sides.
+function markTwins(row) {
   for (const tile of $("#answers").querySelectorAll(".tile.twin")) tile.classList.remove("twin");
-  if (row) for (const grid of grids) grid.tiles.get(row.id)?.classList.add("twin");
+  if (!row) return;
+  for (const { grid } of panels) grid.tiles.get(row.id)?.classList.add("twin");
 }
 
-export const focusResults = () => grids[0]?.focus();
+/** Focus the results. */
+export const focusResults = () => panels[0]?.grid.focus();
 
-let toFocus = false;
-/** The next answer takes the focus, since what had it may be gone. */
-export const focusSoon = () => { toFocus = true; };
+/** Let the next answer take the focus, since the element that has it may disappear. */
+export function focusNextAnswer() {
+  focusNext = true;
+}
 
-/** Nothing is shown any more: the next answer is built anew. */
-export function forget() {
-  for (const grid of grids) grid.stop();
-  [grids, shape] = [[], ""];
+/** Remove the results: the next answer is drawn from scratch. */
+export function forgetResults() {
+  for (const { grid } of panels) grid.stop();
+  panels = [];
+  panelsKey = "";
 }

@@ -1,51 +1,89 @@
-// Where one begins: give a picture, or take one of the collection's.
+/** The start: upload an image, or take one of the collection. */
 
 import * as api from "./api.js";
-import { all, collection } from "./collections.js";
-import { $, h, icon, number, plural } from "./dom.js";
+import { allCollections, collection } from "./collections.js";
+import { $, h, icon } from "./dom.js";
+import { number, plural } from "./format.js";
 import { Grid } from "./grid.js";
-import { choose, photograph } from "./upload.js";
-import { go } from "./state.js";
+import { go, NO_QUERY } from "./state.js";
+import { chooseFiles, takePhotograph } from "./upload.js";
 
-const AT_ONCE = 6, PARTS = 8;
-let grid = null, shownOf = "", acts = {};
+const PAGES = 8; // parts of the collection that rows are taken from
+const PAGE_ROWS = 6;
 
-/** `acts` are what can be done with a picture: onChoose, onDetail, onExample, onFailure. */
-export const prepareStart = (given) => { acts = given; };
+let grid = null;
+let shownCollection = "";
+let actions = {};
 
-/** Some rows from all over the collection, other ones each time. */
-async function some({ name, images }) {
-  const parts = images <= AT_ONCE * PARTS ? [-1] : Array.from({ length: PARTS }, (_, index) => Math.floor(((index + Math.random()) * images) / PARTS) - AT_ONCE);
-  const limit = parts.length === 1 ? AT_ONCE * PARTS : AT_ONCE;
-  const pages = await Promise.all(parts.map((after) => api.rows({ collection: name, limit, ...(after >= 0 ? { after } : {}) })));
-  const rows = new Map(pages.flatMap((page) => page.rows).map((row) => [row.id, row]));
-  return [...rows.values()].map((row) => [Math.random(), row]).sort(([one], [other]) => one - other).map(([, row]) => row);
+/** Set what can be done with an image: onChoose, onDetail, onExample and onFailure. */
+export function prepareStart(given) {
+  actions = given;
 }
 
+/** Rows from all over the collection, different ones each time. */
+async function randomRows({ name, images }) {
+  const pages = await Promise.all(pageRequests(name, images).map(api.rows));
+  // Two pages may overlap.
+  const rows = new Map(pages.flatMap((page) => page.rows).map((row) => [row.id, row]));
+  const keyed = [...rows.values()].map((row) => ({ key: Math.random(), row }));
+  keyed.sort((first, second) => first.key - second.key);
+  return keyed.map(({ row }) => row);
+}
+
+function pageRequests(name, images) {
+  const total = PAGES * PAGE_ROWS;
+  if (images <= total) return [{ collection: name, limit: total }];
+  return Array.from({ length: PAGES }, (_, page) => {
+    const position = Math.floor(((page + Math.random()) * images) / PAGES);
+    const after = position - PAGE_ROWS;
+    return { collection: name, limit: PAGE_ROWS, ...(after >= 0 ? { after } : {}) };
+  });
+}
+
+function summaryOf({ name, images }) {
+  if (!images) {
+    return `${name} has no images yet. Add some with “lookalike index FOLDER”, then reload.`;
+  }
+  const count = allCollections().length;
+  const others = count > 1 ? ` · ${number(count)} collections` : "";
+  return `${plural(images, "image")} in ${name}${others}`;
+}
+
+/** Draw the start. */
 export async function drawStart() {
-  const here = collection();
-  $("#start-about").textContent = here.images
-    ? `${plural(here.images, "picture")} in ${here.name}${all().length > 1 ? ` · ${number(all().length)} collections` : ""}`
-    : `${here.name} holds no pictures yet. Fill it with “lookalike index FOLDER”, and reload.`;
-  $("#begin").hidden = !here.images;
-  if (!here.images || shownOf === here.name) return;
+  const shown = collection();
+  $("#start-about").textContent = summaryOf(shown);
+  $("#begin").hidden = !shown.images;
+  if (!shown.images || shownCollection === shown.name) return;
   grid?.stop();
-  grid = new Grid({ label: "Pictures to begin with", collection: here.name, onChoose: acts.onChoose, onExample: acts.onExample, onDetail: (index) => acts.onDetail(grid.rows, index, () => grid) });
+  grid = new Grid({
+    label: "Images to begin with",
+    collection: shown.name,
+    onChoose: actions.onChoose,
+    onExample: actions.onExample,
+    onDetail: (index) => actions.onDetail(grid.rows, index, () => grid),
+  });
   $("#begin-grid").replaceChildren(grid.element);
-  shownOf = here.name;
+  shownCollection = shown.name;
   try {
-    grid.show(await some(here));
+    grid.show(await randomRows(shown));
   } catch (error) {
-    shownOf = "";
-    acts.onFailure(error);
+    shownCollection = "";
+    actions.onFailure(error);
   }
 }
 
+/** Focus the images. */
 export const focusStart = () => grid?.focus();
-export const restart = () => go({ view: "search", plus: [], minus: [], labels: [], where: "", spaces: [] });
 
-$("#choose").append(icon("picture"), h("span", {}, "Choose a picture"));
-$("#photograph").append(icon("camera"), h("span", {}, "Take a photograph"));
-$("#choose").addEventListener("click", choose);
-$("#photograph").addEventListener("click", photograph);
-$("#again").addEventListener("click", () => { shownOf = ""; drawStart(); });
+/** Return to the start. */
+export const restart = () => go({ view: "search", ...NO_QUERY, spaces: [] });
+
+$("#choose").append(icon("image"), h("span", {}, "Choose an image"));
+$("#photograph").append(icon("camera"), h("span", {}, "Take a photo"));
+$("#choose").addEventListener("click", chooseFiles);
+$("#photograph").addEventListener("click", takePhotograph);
+$("#again").addEventListener("click", () => {
+  shownCollection = "";
+  drawStart();
+});

@@ -1,89 +1,140 @@
-// What is asked, as a value and as an address: whoever opens the address sees the same.
+/**
+ * The page's state: one value, kept in the address. Who opens the address sees the same.
+ *
+ * @typedef {{id: number} | {upload: string}} Example  A row, or an upload by its sha256.
+ *
+ * @typedef {object} State
+ * @property {"search" | "map" | "health"} view
+ * @property {string} collection  Empty for the first.
+ * @property {string[]} spaces  Up to two; empty for the first.
+ * @property {Example[]} positive
+ * @property {Example[]} negative
+ * @property {number} k
+ * @property {string[]} labels  The chosen labels; the empty text stands for images without one.
+ * @property {string} where  A filter expression.
+ */
 
-export const FIRST = 200, MOST = 1000;
+const DEFAULT_K = 200;
+export const MAX_K = 1000;
 const VIEWS = ["search", "map", "health"];
 
-export const nothing = { view: "search", collection: "", spaces: [], plus: [], minus: [], k: FIRST, labels: [], where: "" };
+/** The parts of a state that make no query. */
+export const NO_QUERY = { positive: [], negative: [], labels: [], where: "" };
 
-// A row is named by its number, an upload by its sha256.
-const example = (word) => (/^[0-9a-f]{64}$/.test(word) ? { upload: word } : /^\d{1,19}$/.test(word) ? { id: Number(word) } : null);
-const word = ({ id, upload }) => upload ?? String(id);
-export const same = (one, other) => word(one) === word(other);
+// ---- examples ----------------------------------------------------------------------------------
 
-export function parse(hash) {
+function parseExample(word) {
+  if (/^[0-9a-f]{64}$/.test(word)) return { upload: word };
+  if (/^\d{1,19}$/.test(word)) return { id: Number(word) };
+  return null;
+}
+
+const formatExample = ({ id, upload }) => upload ?? String(id);
+
+/** Whether two examples are the same row or upload. */
+export function sameExample(first, second) {
+  return formatExample(first) === formatExample(second);
+}
+
+/** A row or upload as an example, without its other facts. */
+export function exampleOf({ id, upload }) {
+  return upload ? { upload } : { id };
+}
+
+// ---- the address -------------------------------------------------------------------------------
+
+/** Parse the part of an address from "#" on. */
+function parse(hash) {
   const [view, search = ""] = hash.replace(/^#/, "").split("?");
-  const found = new URLSearchParams(search);
-  const examples = (name) => (found.get(name) ?? "").split(",").map(example).filter(Boolean);
+  const parameters = new URLSearchParams(search);
+  const words = (name) => (parameters.get(name) ?? "").split(",").filter(Boolean);
+  const examples = (name) => words(name).map(parseExample).filter(Boolean);
+  const k = Number.parseInt(parameters.get("k"), 10) || DEFAULT_K;
   return {
     view: VIEWS.includes(view) ? view : "search",
-    collection: found.get("collection") ?? "",
-    spaces: (found.get("space") ?? "").split(",").filter(Boolean).slice(0, 2),
-    plus: examples("plus"),
-    minus: examples("minus"),
-    k: Math.min(MOST, Math.max(1, Number.parseInt(found.get("k"), 10) || FIRST)),
-    labels: found.getAll("label"),
-    where: found.get("where") ?? "",
+    collection: parameters.get("collection") ?? "",
+    spaces: words("space").slice(0, 2),
+    positive: examples("positive"),
+    negative: examples("negative"),
+    k: Math.min(MAX_K, Math.max(1, k)),
+    labels: parameters.getAll("label"),
+    where: parameters.get("where") ?? "",
   };
 }
 
+/** Format a state as the part of an address from "#" on. */
 export function format(state) {
-  const search = new URLSearchParams();
-  if (state.collection) search.set("collection", state.collection);
-  if (state.spaces.length) search.set("space", state.spaces.join(","));
-  for (const name of ["plus", "minus"]) if (state[name].length) search.set(name, state[name].map(word).join(","));
-  if (state.k !== FIRST) search.set("k", state.k);
-  for (const label of state.labels) search.append("label", label);
-  if (state.where) search.set("where", state.where);
-  const text = search.toString().replaceAll("%2C", ",");
+  const parameters = new URLSearchParams();
+  if (state.collection) parameters.set("collection", state.collection);
+  if (state.spaces.length) parameters.set("space", state.spaces.join(","));
+  for (const name of ["positive", "negative"]) {
+    const words = state[name].map(formatExample);
+    if (words.length) parameters.set(name, words.join(","));
+  }
+  if (state.k !== DEFAULT_K) parameters.set("k", state.k);
+  for (const label of state.labels) parameters.append("label", label);
+  if (state.where) parameters.set("where", state.where);
+  // Commas read better as they are.
+  const text = parameters.toString().replaceAll("%2C", ",");
   return `#${state.view}${text ? `?${text}` : ""}`;
 }
 
-/** Whether there is anything to be like: what is only unlike something is nowhere. */
-export const asks = (state) => state.plus.length > 0;
+/** Whether there is something to be similar to; negative examples alone make no query. */
+export const hasQuery = (state) => state.positive.length > 0;
 
-// ---- the labels and the expression, as one filter -------------------------------------------------------------
+// ---- the filter --------------------------------------------------------------------------------
 
-const quoted = (text) => `'${text.replaceAll("'", "''")}'`;
+const quote = (text) => `'${text.replaceAll("'", "''")}'`;
 
-/** The filter that the labels chosen and the expression written make together; the empty label is that of none. */
-export function filter({ labels, where }) {
-  const named = labels.filter(Boolean).map(quoted), parts = [];
-  if (named.length) parts.push(named.length === 1 ? `label = ${named[0]}` : `label in (${named.join(", ")})`);
-  if (labels.includes("")) parts.push("label is null");
-  const chosen = parts.join(" or ");
-  if (!where.trim()) return chosen || undefined;
-  return chosen ? `(${chosen}) and (${where})` : where;
+/** The filter that the chosen labels and the expression make together, or undefined. */
+export function filterOf({ labels, where }) {
+  const names = labels.filter(Boolean).map(quote);
+  const conditions = [];
+  if (names.length === 1) conditions.push(`label = ${names[0]}`);
+  if (names.length > 1) conditions.push(`label in (${names.join(", ")})`);
+  if (labels.includes("")) conditions.push("label is null");
+  const ofLabels = conditions.join(" or ");
+  if (!where.trim()) return ofLabels || undefined;
+  return ofLabels ? `(${ofLabels}) and (${where})` : where;
 }
 
-// ---- now, and how one comes elsewhere ------------------------------------------------------------------------
+// ---- the current state and its changes ---------------------------------------------------------
 
 let now = parse(location.hash);
 const listeners = [];
 
+/** The current state. */
 export const current = () => now;
+
+/** Call `listener(state, arrival)` on every change; `arrival` is `{ step, pushed }`. */
 export const onChange = (listener) => listeners.push(listener);
 
-function arrive(state, arrival) {
-  const before = now;
+function change(state, arrival) {
   now = state;
-  for (const listener of listeners) listener(now, before, arrival);
+  for (const listener of listeners) listener(now, arrival);
 }
 
-/** Go to what differs from now so; `replace` leaves no step to come back to. */
-export function go(change, { replace = false } = {}) {
-  const state = { ...now, ...change }, hash = format(state);
+const currentStep = () => history.state?.step ?? 0;
+
+/** Change parts of the state; with `replace`, Back does not return to the state before. */
+export function go(changes, { replace = false } = {}) {
+  const state = { ...now, ...changes };
+  const hash = format(state);
   if (hash === format(now)) return;
-  const step = (history.state?.step ?? 0) + (replace ? 0 : 1);
-  history[replace ? "replaceState" : "pushState"]({ step }, "", hash);
-  arrive(state, { step, pushed: !replace });
+  const step = currentStep() + (replace ? 0 : 1);
+  if (replace) history.replaceState({ step }, "", hash);
+  else history.pushState({ step }, "", hash);
+  change(state, { step, pushed: !replace });
 }
 
 addEventListener("popstate", (event) => {
+  // An address typed by hand has no step yet.
   if (event.state === null) history.replaceState({ step: 0 }, "");
-  arrive(parse(location.hash), { step: history.state?.step ?? 0, pushed: false });
+  change(parse(location.hash), { step: currentStep(), pushed: false });
 });
 
+/** Announce the state that the page was opened with. */
 export function begin() {
-  history.replaceState({ step: history.state?.step ?? 0 }, "");
-  arrive(now, { step: history.state.step, pushed: false });
+  history.replaceState({ step: currentStep() }, "");
+  change(now, { step: currentStep(), pushed: false });
 }

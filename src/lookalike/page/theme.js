@@ -1,6 +1,10 @@
-// Runs before anything is painted, so that no one is dazzled by the other theme.
+// Runs before the first paint, so that the other theme never flashes up.
 (() => {
-  let kept = null;
-  try { kept = localStorage.getItem("theme"); } catch { /* Storage may be forbidden; the system's theme serves. */ }
-  if (kept === "dark" || kept === "light") document.documentElement.dataset.theme = kept;
+  let stored = null;
+  try {
+    stored = localStorage.getItem("theme");
+  } catch {
+    // Storage may be forbidden: the system's theme serves.
+  }
+  if (stored === "dark" || stored === "light") document.documentElement.dataset.theme = stored;
 })();

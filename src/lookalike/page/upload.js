@@ -1,59 +1,81 @@
-// How pictures come in: dropped anywhere, pasted, chosen, photographed.
+/** How images come in: dropped anywhere, pasted, chosen, or taken with a camera. */
 
 import { $ } from "./dom.js";
 
-export const DRAGGED = "application/x-lookalike";
-const PICTURE = /\.(jpe?g|png|webp|gif|bmp|tiff?|avif|hei[cf])$/i;
+/** The media type of an example that is dragged from the page. */
+export const EXAMPLE_TYPE = "application/x-lookalike";
 
-const isPicture = (file) => file.type.startsWith("image/") || PICTURE.test(file.name);
+const IMAGE_NAME = /\.(jpe?g|png|webp|gif|bmp|tiff?|avif|hei[cf])$/i;
 
-/** `onFiles(files)` gets the pictures; `onRefused(files)` what is none. */
-export function takeIn(onFiles, onRefused) {
-  const veil = $("#veil");
-  let depth = 0;
-  const carriesFiles = (event) => event.dataTransfer?.types.includes("Files");
-  const leave = () => { depth = 0; veil.hidden = true; };
+const isImage = (file) => file.type.startsWith("image/") || IMAGE_NAME.test(file.name);
+const carriesFiles = (event) => event.dataTransfer?.types.includes("Files");
 
-  const take = (files) => {
-    const pictures = files.filter(isPicture);
-    if (pictures.length) onFiles(pictures);
+/** Call `onFiles(images)` when images come in, and `onRefused(files)` when none of them is one. */
+export function acceptUploads(onFiles, onRefused) {
+  const accept = (files) => {
+    const images = files.filter(isImage);
+    if (images.length) onFiles(images);
     else if (files.length) onRefused(files);
   };
-
-  addEventListener("dragenter", (event) => {
-    if (!carriesFiles(event)) return;
-    event.preventDefault();
-    depth += 1;
-    veil.hidden = false;
-  });
-  addEventListener("dragover", (event) => carriesFiles(event) && event.preventDefault());
-  addEventListener("dragleave", (event) => { if (carriesFiles(event) && --depth <= 0) leave(); });
-  addEventListener("drop", (event) => {
-    if (!carriesFiles(event)) return;
-    event.preventDefault();
-    leave();
-    if (!event.target.closest?.("[data-drop]")) take([...event.dataTransfer.files]);
-  });
+  acceptDrops(accept);
   addEventListener("paste", (event) => {
     const files = [...(event.clipboardData?.files ?? [])];
     if (!files.length) return;
     event.preventDefault();
-    take(files);
+    accept(files);
   });
   for (const input of [$("#file"), $("#camera")]) {
-    input.addEventListener("change", () => { take([...input.files]); input.value = ""; });
+    input.addEventListener("change", () => {
+      accept([...input.files]);
+      // The same file can be chosen again.
+      input.value = "";
+    });
   }
 }
 
-export const choose = () => $("#file").click();
-export const photograph = () => $("#camera").click();
+function acceptDrops(accept) {
+  const veil = $("#veil");
+  // Entering a child element leaves its parent: the pointer is outside when all were left.
+  let entered = 0;
+  const leave = () => {
+    entered = 0;
+    veil.hidden = true;
+  };
+  addEventListener("dragenter", (event) => {
+    if (!carriesFiles(event)) return;
+    event.preventDefault();
+    entered += 1;
+    veil.hidden = false;
+  });
+  addEventListener("dragover", (event) => {
+    if (carriesFiles(event)) event.preventDefault();
+  });
+  addEventListener("dragleave", (event) => {
+    if (!carriesFiles(event)) return;
+    entered -= 1;
+    if (entered <= 0) leave();
+  });
+  addEventListener("drop", (event) => {
+    if (!carriesFiles(event)) return;
+    event.preventDefault();
+    leave();
+    const hasOwnTarget = event.target.closest?.("[data-drop]");
+    if (!hasOwnTarget) accept([...event.dataTransfer.files]);
+  });
+}
 
-/** Let an element take what is dropped on it: examples dragged from the page, or files. */
-export function dropTarget(element, onDrop) {
+/** Let the reader choose files. */
+export const chooseFiles = () => $("#file").click();
+
+/** Let the reader take a photograph. */
+export const takePhotograph = () => $("#camera").click();
+
+/** Make an element a drop target: `onDrop(example | null, images)`. */
+export function makeDropTarget(element, onDrop) {
   element.dataset.drop = "";
-  const carries = (event) => event.dataTransfer.types.includes(DRAGGED) || event.dataTransfer.types.includes("Files");
   element.addEventListener("dragover", (event) => {
-    if (!carries(event)) return;
+    const accepts = event.dataTransfer.types.includes(EXAMPLE_TYPE) || carriesFiles(event);
+    if (!accepts) return;
     event.preventDefault();
     event.dataTransfer.dropEffect = "copy";
     element.classList.add("over");
@@ -61,8 +83,9 @@ export function dropTarget(element, onDrop) {
   element.addEventListener("dragleave", () => element.classList.remove("over"));
   element.addEventListener("drop", (event) => {
     element.classList.remove("over");
-    const dragged = event.dataTransfer.getData(DRAGGED);
+    const dragged = event.dataTransfer.getData(EXAMPLE_TYPE);
     if (dragged) event.preventDefault();
-    onDrop(dragged ? JSON.parse(dragged) : null, [...event.dataTransfer.files].filter(isPicture));
+    const images = [...event.dataTransfer.files].filter(isImage);
+    onDrop(dragged ? JSON.parse(dragged) : null, images);
   });
 }

@@ -1,37 +1,80 @@
-// Where one looks at the map from: places are 0 to 1, the screen is in CSS pixels.
+/** The part of the map on the screen. Map coordinates are 0 to 1, the screen's are CSS pixels. */
 
-import { calm } from "../dom.js";
+import { reducedMotion } from "../dom.js";
 
-const NEAREST = 200; // how far one can zoom in, from the whole map
+const MAX_ZOOM = 200; // from the overview
 const FLIGHT = 280; // milliseconds
+const MARGIN = 0.9; // the share of the free area that the overview fills
 
+const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
+
+/**
+ * A view is `{ x, y, scale }`: the map point in the middle of the free area, and CSS pixels a unit.
+ */
 export class Camera {
   /** `onMove()` is called whenever the view changes. */
   constructor(onMove) {
-    Object.assign(this, { onMove, x: 0.5, y: 0.5, scale: 1, whole: 1, width: 1, height: 1, left: 0, bottom: 0, flight: 0 });
+    this.onMove = onMove;
+    this.x = 0.5;
+    this.y = 0.5;
+    this.scale = 1;
+    this.overviewScale = 1;
+    this.width = 1;
+    this.height = 1;
+    this.left = 0;
+    this.bottom = 0;
+    this.flight = 0;
   }
 
-  /** The screen's size, and what of it is covered at the left and at the bottom. */
+  /** Set the screen's size, and how much of it the panel covers at the left and at the bottom. */
   resize(width, height, left, bottom) {
-    const before = this.whole, first = this.width === 1;
+    const isFirst = this.width === 1;
+    const previousScale = this.overviewScale;
     Object.assign(this, { width, height, left, bottom });
-    this.whole = 0.9 * Math.max(120, Math.min(width - left, height - bottom));
-    this.scale = first ? this.whole : (this.scale * this.whole) / before;
+    const freeSide = Math.max(120, Math.min(width - left, height - bottom));
+    this.overviewScale = MARGIN * freeSide;
+    this.scale = isFirst ? this.overviewScale : (this.scale * this.overviewScale) / previousScale;
     this.onMove();
   }
 
-  get middleX() { return this.left + (this.width - this.left) / 2; }
-  get middleY() { return (this.height - this.bottom) / 2; }
-  get zoom() { return this.scale / this.whole; }
+  get middleX() {
+    return this.left + (this.width - this.left) / 2;
+  }
 
-  screenX(x) { return (x - this.x) * this.scale + this.middleX; }
-  screenY(y) { return (y - this.y) * this.scale + this.middleY; }
-  placeX(x) { return (x - this.middleX) / this.scale + this.x; }
-  placeY(y) { return (y - this.middleY) / this.scale + this.y; }
+  get middleY() {
+    return (this.height - this.bottom) / 2;
+  }
 
-  bounded(next) {
-    const inside = (value) => Math.min(1, Math.max(0, value));
-    return { x: inside(next.x), y: inside(next.y), scale: Math.min(this.whole * NEAREST, Math.max(this.whole / 2, next.scale)) };
+  get zoom() {
+    return this.scale / this.overviewScale;
+  }
+
+  get view() {
+    return { x: this.x, y: this.y, scale: this.scale };
+  }
+
+  screenX(x) {
+    return (x - this.x) * this.scale + this.middleX;
+  }
+
+  screenY(y) {
+    return (y - this.y) * this.scale + this.middleY;
+  }
+
+  mapX(x) {
+    return (x - this.middleX) / this.scale + this.x;
+  }
+
+  mapY(y) {
+    return (y - this.middleY) / this.scale + this.y;
+  }
+
+  bounded({ x, y, scale }) {
+    return {
+      x: clamp(x, 0, 1),
+      y: clamp(y, 0, 1),
+      scale: clamp(scale, this.overviewScale / 2, this.overviewScale * MAX_ZOOM),
+    };
   }
 
   stop() {
@@ -39,44 +82,79 @@ export class Camera {
     this.flight = 0;
   }
 
-  go(next) {
+  /** Show a view at once. */
+  jump(view) {
     this.stop();
-    Object.assign(this, this.bounded(next));
+    Object.assign(this, this.bounded(view));
     this.onMove();
   }
 
-  fly(aim) {
-    const next = this.bounded(aim), { x, y, scale } = this, start = performance.now();
-    if (calm.matches) { this.go(next); return; }
+  /** Move to a view in a moment. */
+  fly(view) {
+    if (reducedMotion.matches) {
+      this.jump(view);
+      return;
+    }
     this.stop();
+    const from = this.view;
+    const to = this.bounded(view);
+    const start = performance.now();
     const step = (now) => {
-      const part = Math.min(1, Math.max(0, now - start) / FLIGHT), eased = 1 - (1 - part) ** 3;
-      this.scale = scale * (next.scale / scale) ** eased;
-      // The place moves as the scale does: what is in the middle of the two views stays so.
-      const level = Math.abs(next.scale - scale) < 1e-6 * scale;
-      const share = level ? eased : (1 / scale - 1 / this.scale) / (1 / scale - 1 / next.scale);
-      this.x = x + (next.x - x) * share;
-      this.y = y + (next.y - y) * share;
-      // What was rounded on the way is not kept.
-      if (part === 1) Object.assign(this, next);
-      this.flight = part < 1 ? requestAnimationFrame(step) : 0;
+      const elapsed = clamp((now - start) / FLIGHT, 0, 1);
+      const eased = 1 - (1 - elapsed) ** 3;
+      this.scale = from.scale * (to.scale / from.scale) ** eased;
+      // The point moves as the scale does, so that the center of the motion stays in place.
+      const sameScale = Math.abs(to.scale - from.scale) < 1e-6 * from.scale;
+      const share = sameScale
+        ? eased
+        : (1 / from.scale - 1 / this.scale) / (1 / from.scale - 1 / to.scale);
+      this.x = from.x + (to.x - from.x) * share;
+      this.y = from.y + (to.y - from.y) * share;
+      // The end is exact, whatever was rounded on the way.
+      if (elapsed === 1) Object.assign(this, to);
+      this.flight = elapsed < 1 ? requestAnimationFrame(step) : 0;
       this.onMove();
     };
     this.flight = requestAnimationFrame(step);
   }
 
-  /** The view that zooms by a factor and leaves a point of the screen where it is. */
-  zoomed(factor, x = this.middleX, y = this.middleY) {
+  /** The view zoomed by a factor about a point of the screen, which stays where it is. */
+  zoomedBy(factor, screenX = this.middleX, screenY = this.middleY) {
     const { scale } = this.bounded({ x: 0, y: 0, scale: this.scale * factor });
-    const [across, down] = [x - this.middleX, y - this.middleY];
-    return { scale, x: this.x + across / this.scale - across / scale, y: this.y + down / this.scale - down / scale };
+    const dx = screenX - this.middleX;
+    const dy = screenY - this.middleY;
+    return {
+      x: this.x + dx / this.scale - dx / scale,
+      y: this.y + dy / this.scale - dy / scale,
+      scale,
+    };
   }
 
-  moved(across, down) {
-    return { x: this.x + across / this.scale, y: this.y + down / this.scale, scale: this.scale };
+  /** The view moved by CSS pixels. */
+  movedBy(dx, dy) {
+    return { x: this.x + dx / this.scale, y: this.y + dy / this.scale, scale: this.scale };
   }
 
-  all() {
-    return { x: 0.5, y: 0.5, scale: this.whole };
+  /** The view of the whole map. */
+  overview() {
+    return { x: 0.5, y: 0.5, scale: this.overviewScale };
+  }
+
+  /** The view of some rows. */
+  around(rows, positions) {
+    const box = { left: 1, right: 0, top: 1, bottom: 0 };
+    for (const row of rows) {
+      box.left = Math.min(box.left, positions[2 * row]);
+      box.right = Math.max(box.right, positions[2 * row]);
+      box.top = Math.min(box.top, positions[2 * row + 1]);
+      box.bottom = Math.max(box.bottom, positions[2 * row + 1]);
+    }
+    // A single row is shown with its surroundings.
+    const extent = Math.max(box.right - box.left, box.bottom - box.top, 0.08);
+    return {
+      x: (box.left + box.right) / 2,
+      y: (box.top + box.bottom) / 2,
+      scale: this.overviewScale / extent / 1.15,
+    };
   }
 }

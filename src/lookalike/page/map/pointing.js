@@ -1,157 +1,231 @@
-// The map under the pointer, the fingers and the keys: moving, hovering, choosing, and the lasso.
+/** Mouse, fingers and keys on the map: moving, zooming, pointing, choosing, and the lasso. */
 
-import * as api from "../api.js";
-import { colourOf, collection } from "../collections.js";
-import { $, h, nameOf } from "../dom.js";
+const CLICK_TRAVEL = 5; // CSS pixels that a click may move
+const REACH = 14; // CSS pixels around the pointer
+const TOUCH_REACH = 24;
+const KEY_STEP = 90; // CSS pixels
+const KEY_ZOOM = 1.6;
+const AFTER_FLIGHT = 320; // milliseconds until a move by key has ended
+const LINE_HEIGHT = 16; // CSS pixels that a wheel's line or page stands for
+const PAGE_HEIGHT = 400;
 
-const STILL = 5; // CSS pixels within which a press is a click
+const distanceBetween = ([x, y], [otherX, otherY]) => Math.hypot(x - otherX, y - otherY);
 
-/** `acts` are onChoose(row) and onSelect(rows | null). */
-export function point(plane, card, acts) {
-  const { canvas, camera, points } = plane, pointers = new Map(), names = new Map();
-  let travelled = 0, lassoing = false, chosen = false, timer = 0, touch = false;
-
-  const spot = (event) => { const box = canvas.getBoundingClientRect(); return [event.clientX - box.left, event.clientY - box.top]; };
-  const choose = (row) => { still(); acts.onChoose({ id: points.ids[row] }); };
-
-  // ---- the card ---------------------------------------------------------------------------------------------------
-
-  function hover(row, x = 0, y = 0) {
-    if (row !== plane.hovered) {
-      plane.hovered = row;
-      canvas.classList.toggle("over", row >= 0 && !chosen);
-      card.hidden = row < 0;
-      clearTimeout(timer);
-      if (row >= 0) fill(row);
-      plane.redraw();
-    }
-    if (row >= 0) lay(row, x, y);
+export class Pointing {
+  /**
+   * @param {MapCanvas} mapCanvas
+   * @param {Card} card
+   * @param {object} actions
+   * @param {(row: number) => void} actions.onChoose  A row was clicked, tapped, or entered.
+   * @param {(rows: number[] | null) => void} actions.onSelect  The lasso was closed around rows.
+   * @param {(on: boolean) => void} actions.onLasso  The lasso was switched on or off.
+   */
+  constructor(mapCanvas, card, actions) {
+    Object.assign(this, { mapCanvas, card, actions });
+    this.canvas = mapCanvas.canvas;
+    this.camera = mapCanvas.camera;
+    this.pointers = new Map(); // by id: the point of the screen
+    this.travelled = 0; // CSS pixels since the first pointer went down
+    this.lassoOn = false; // the next drag draws a lasso
+    this.drawing = false; // a lasso is being drawn
+    this.byTouch = false;
+    this.listen();
   }
 
-  function fill(row) {
-    const id = points.ids[row], label = points.labelOf(row), image = h("img", { alt: "" }), name = h("b", {}, names.get(id) ?? " ");
-    const far = plane.far?.values[row];
-    image.addEventListener("load", () => image.classList.add("ready"));
-    image.src = api.thumbnail(collection().name, id, 256);
-    card.replaceChildren(h("span", { class: "shot" }, image), name,
-      h("span", { class: "label" }, h("i", { style: { "--colour": colourOf(label) } }), label ?? "no label", far === undefined || Number.isNaN(far) ? "" : ` · ${far.toFixed(3)}`),
-      touch ? h("span", { class: "tap" }, "Search by it") : "");
-    card.onclick = () => choose(row);
-    if (names.has(id)) return;
-    timer = setTimeout(async () => {
-      try {
-        const known = await api.row(collection().name, id);
-        names.set(id, nameOf(known));
-        name.textContent = names.get(id);
-      } catch { /* The card does without the name. */ }
-    }, 70);
-  }
-
-  function lay(row, x, y) {
-    const image = plane.drawn.find(([other]) => other === row), { width, height } = card.getBoundingClientRect();
-    const [from, to] = image ? [image[1] - 12, image[1] + image[3] + 12] : [x - 18, x + 18];
-    const left = to + width > camera.width - 8 ? from - width : to;
-    card.style.transform = `translate(${Math.max(8, Math.min(left, camera.width - width - 8))}px, ${Math.min(Math.max(8, y - height / 2), camera.height - height - 8)}px)`;
-  }
-
-  function still() { hover(-1); }
-
-  // ---- the lasso --------------------------------------------------------------------------------------------------
-
-  function lasso(on = !chosen) {
-    chosen = on;
-    $("#lasso").setAttribute("aria-pressed", String(on));
-    canvas.classList.toggle("lassoing", on);
-  }
-
-  function clear() {
-    plane.lasso = null;
-    lasso(false);
-    acts.onSelect(null);
-  }
-
-  function close() {
-    const polygon = plane.lasso.map(([x, y]) => [camera.placeX(x), camera.placeY(y)]);
-    plane.lasso = null;
-    lassoing = false;
-    lasso(false);
-    const rows = polygon.length > 2 ? points.within(polygon, plane.shown) : [];
-    acts.onSelect(rows.length ? rows : null);
-    plane.redraw();
-  }
-
-  // ---- pointers ---------------------------------------------------------------------------------------------------
-
-  const on = (name, listener, settings) => canvas.addEventListener(name, listener, settings);
-  on("pointerdown", (event) => {
-    canvas.setPointerCapture(event.pointerId);
-    touch = event.pointerType === "touch";
-    pointers.set(event.pointerId, spot(event));
-    if (pointers.size > 1) { [plane.lasso, lassoing] = [null, false]; return; }
-    travelled = 0;
-    lassoing = chosen || event.shiftKey;
-    if (lassoing) plane.lasso = [spot(event)];
-  });
-  on("pointermove", (event) => {
-    const before = pointers.get(event.pointerId), at = spot(event);
-    if (!before) { if (event.pointerType !== "touch") hover(chosen ? -1 : plane.at(...at), ...at); return; }
-    pointers.set(event.pointerId, at);
-    travelled += Math.hypot(at[0] - before[0], at[1] - before[1]);
-    if (travelled < STILL) return;
-    still();
-    if (lassoing) { plane.lasso.push(at); plane.redraw(); return; }
-    canvas.classList.add("dragged");
-    const other = [...pointers].find(([id]) => id !== event.pointerId)?.[1];
-    if (!other) { camera.go(camera.moved(before[0] - at[0], before[1] - at[1])); return; }
-    const spread = (one) => Math.hypot(one[0] - other[0], one[1] - other[1]);
-    camera.go(camera.zoomed(spread(at) / spread(before) || 1, ...other));
-  });
-  const released = (event) => {
-    const at = spot(event), tapped = pointers.delete(event.pointerId) && travelled < STILL && event.type === "pointerup" && event.button === 0;
-    if (!pointers.size) canvas.classList.remove("dragged");
-    if (lassoing) { close(); return; }
-    if (!tapped) return;
-    const row = plane.at(...at, touch ? 24 : 14);
-    if (row < 0) { still(); return; }
-    // A finger cannot point without pressing: its first tap is the pointing.
-    if (touch) hover(row, ...at);
-    else choose(row);
-  };
-  on("pointerup", released);
-  on("pointercancel", released);
-  on("pointerleave", (event) => event.pointerType !== "touch" && event.relatedTarget !== card && still());
-  card.addEventListener("pointerleave", (event) => event.pointerType !== "touch" && still());
-  on("wheel", (event) => {
-    event.preventDefault();
-    const lines = event.deltaMode === 1 ? 16 : event.deltaMode === 2 ? 400 : 1;
-    // A trackpad's pinch comes as a wheel with Ctrl held, in small steps.
-    const amount = event.deltaY * lines * (event.ctrlKey ? 0.01 : 0.0016);
-    still();
-    camera.go(camera.zoomed(Math.exp(-Math.max(-1, Math.min(1, amount))), ...spot(event)));
-  }, { passive: false });
-  on("dblclick", (event) => event.preventDefault());
-  on("blur", (event) => event.relatedTarget !== card && still());
-
-  // ---- keys -------------------------------------------------------------------------------------------------------
-
-  const middle = () => {
-    const row = points.nearest(camera.x, camera.y, 0.25 * camera.whole / camera.scale, plane.shown);
-    if (row >= 0 && document.activeElement === canvas) hover(row, camera.screenX(points.places[2 * row]), camera.screenY(points.places[2 * row + 1]));
-  };
-  on("keydown", (event) => { if (event.key === "Enter" && plane.hovered >= 0) choose(plane.hovered); });
-
-  function key(event) {
-    const step = 90, fly = (next) => { camera.fly(next); setTimeout(middle, 320); };
-    const keys = {
-      ArrowLeft: () => fly(camera.moved(-step, 0)), ArrowRight: () => fly(camera.moved(step, 0)), ArrowUp: () => fly(camera.moved(0, -step)), ArrowDown: () => fly(camera.moved(0, step)),
-      "+": () => fly(camera.zoomed(1.6)), "=": () => fly(camera.zoomed(1.6)), "-": () => fly(camera.zoomed(1 / 1.6)), 0: () => fly(camera.all()), l: () => lasso(),
+  listen() {
+    const on = (name, listener, settings) => {
+      this.canvas.addEventListener(name, listener.bind(this), settings);
     };
-    if (event.key === "Escape" && (chosen || plane.selected)) { clear(); return true; }
-    if (!Object.hasOwn(keys, event.key)) return false;
-    still();
-    keys[event.key]();
+    on("pointerdown", this.pressed);
+    on("pointermove", this.moved);
+    on("pointerup", this.released);
+    on("pointercancel", this.released);
+    on("pointerleave", this.left);
+    on("wheel", this.wheeled, { passive: false });
+    on("dblclick", (event) => event.preventDefault());
+    on("blur", this.left);
+    on("keydown", (event) => {
+      if (event.key === "Enter" && this.mapCanvas.hovered >= 0) this.choose(this.mapCanvas.hovered);
+    });
+    this.card.element.addEventListener("pointerleave", (event) => {
+      if (event.pointerType !== "touch") this.hide();
+    });
+  }
+
+  pointOf(event) {
+    const box = this.canvas.getBoundingClientRect();
+    return [event.clientX - box.left, event.clientY - box.top];
+  }
+
+  choose(row) {
+    this.hide();
+    this.actions.onChoose(row);
+  }
+
+  // ---- pointing --------------------------------------------------------------------------------
+
+  hover(row, x, y) {
+    if (row < 0) {
+      this.hide();
+      return;
+    }
+    const { mapCanvas } = this;
+    if (mapCanvas.hovered !== row) {
+      mapCanvas.hovered = row;
+      mapCanvas.redraw();
+    }
+    this.canvas.classList.toggle("over", !this.lassoOn);
+    this.card.show(row, x, y, this.byTouch);
+  }
+
+  /** Point at nothing. */
+  hide() {
+    this.canvas.classList.remove("over");
+    this.card.hide();
+    if (this.mapCanvas.hovered < 0) return;
+    this.mapCanvas.hovered = -1;
+    this.mapCanvas.redraw();
+  }
+
+  hoverMiddle() {
+    const row = this.mapCanvas.rowInTheMiddle();
+    if (row < 0 || document.activeElement !== this.canvas) return;
+    this.hover(row, ...this.mapCanvas.screenPosition(row));
+  }
+
+  // ---- the lasso -------------------------------------------------------------------------------
+
+  /** Switch the lasso on or off. */
+  setLasso(on) {
+    this.lassoOn = on;
+    this.canvas.classList.toggle("lassoing", on);
+    this.actions.onLasso(on);
+  }
+
+  /** Forget the lasso and the selection. */
+  clear() {
+    this.mapCanvas.lasso = null;
+    this.setLasso(false);
+    this.actions.onSelect(null);
+  }
+
+  closeLasso() {
+    const polygon = this.mapCanvas.lasso;
+    this.mapCanvas.lasso = null;
+    this.drawing = false;
+    this.setLasso(false);
+    const rows = polygon.length > 2 ? this.mapCanvas.rowsWithin(polygon) : [];
+    this.actions.onSelect(rows.length ? rows : null);
+    this.mapCanvas.redraw();
+  }
+
+  // ---- pointers --------------------------------------------------------------------------------
+
+  pressed(event) {
+    this.canvas.setPointerCapture(event.pointerId);
+    this.byTouch = event.pointerType === "touch";
+    this.pointers.set(event.pointerId, this.pointOf(event));
+    if (this.pointers.size > 1) {
+      // A second finger pinches instead.
+      this.mapCanvas.lasso = null;
+      this.drawing = false;
+      return;
+    }
+    this.travelled = 0;
+    this.drawing = this.lassoOn || event.shiftKey;
+    if (this.drawing) this.mapCanvas.lasso = [this.pointOf(event)];
+  }
+
+  moved(event) {
+    const before = this.pointers.get(event.pointerId);
+    const point = this.pointOf(event);
+    if (!before) {
+      const row = this.lassoOn ? -1 : this.mapCanvas.rowAt(...point, REACH);
+      if (event.pointerType !== "touch") this.hover(row, ...point);
+      return;
+    }
+    this.pointers.set(event.pointerId, point);
+    this.travelled += distanceBetween(point, before);
+    if (this.travelled < CLICK_TRAVEL) return;
+    this.hide();
+    if (this.drawing) {
+      this.mapCanvas.lasso.push(point);
+      this.mapCanvas.redraw();
+      return;
+    }
+    this.canvas.classList.add("dragged");
+    this.drag(event.pointerId, before, point);
+  }
+
+  // One pointer moves the map, two zoom it about the one that rests.
+  drag(pointer, before, point) {
+    const other = [...this.pointers].find(([id]) => id !== pointer)?.[1];
+    if (!other) {
+      this.camera.jump(this.camera.movedBy(before[0] - point[0], before[1] - point[1]));
+      return;
+    }
+    const factor = distanceBetween(point, other) / distanceBetween(before, other);
+    this.camera.jump(this.camera.zoomedBy(factor || 1, ...other));
+  }
+
+  released(event) {
+    const point = this.pointOf(event);
+    const wasDown = this.pointers.delete(event.pointerId);
+    if (!this.pointers.size) this.canvas.classList.remove("dragged");
+    if (this.drawing) {
+      this.closeLasso();
+      return;
+    }
+    const isClick = event.type === "pointerup" && event.button === 0;
+    if (!wasDown || !isClick || this.travelled >= CLICK_TRAVEL) return;
+    const row = this.mapCanvas.rowAt(...point, this.byTouch ? TOUCH_REACH : REACH);
+    if (row < 0) this.hide();
+    // A finger cannot point without pressing: its first tap shows the card.
+    else if (this.byTouch && this.card.tapText) this.hover(row, ...point);
+    else this.choose(row);
+  }
+
+  left(event) {
+    if (event.pointerType !== "touch" && event.relatedTarget !== this.card.element) this.hide();
+  }
+
+  wheeled(event) {
+    event.preventDefault();
+    const units = [1, LINE_HEIGHT, PAGE_HEIGHT][event.deltaMode];
+    // A trackpad's pinch arrives as a wheel with Ctrl held, in small steps.
+    const speed = event.ctrlKey ? 0.01 : 0.0016;
+    const amount = Math.max(-1, Math.min(1, event.deltaY * units * speed));
+    this.hide();
+    this.camera.jump(this.camera.zoomedBy(Math.exp(-amount), ...this.pointOf(event)));
+  }
+
+  // ---- keys ------------------------------------------------------------------------------------
+
+  fly(view) {
+    this.camera.fly(view);
+    setTimeout(() => this.hoverMiddle(), AFTER_FLIGHT);
+  }
+
+  /** Handle a key; return whether it meant anything here. */
+  key(name) {
+    const { camera } = this;
+    const move = (dx, dy) => () => this.fly(camera.movedBy(dx, dy));
+    const zoom = (factor) => () => this.fly(camera.zoomedBy(factor));
+    const keys = {
+      ArrowLeft: move(-KEY_STEP, 0),
+      ArrowRight: move(KEY_STEP, 0),
+      ArrowUp: move(0, -KEY_STEP),
+      ArrowDown: move(0, KEY_STEP),
+      "+": zoom(KEY_ZOOM),
+      "=": zoom(KEY_ZOOM),
+      "-": zoom(1 / KEY_ZOOM),
+      _: zoom(1 / KEY_ZOOM),
+      0: () => this.fly(camera.overview()),
+      l: () => this.setLasso(!this.lassoOn),
+    };
+    if (!Object.hasOwn(keys, name)) return false;
+    this.hide();
+    keys[name]();
     return true;
   }
-
-  return { key, still, lasso, clear, stop: () => clearTimeout(timer) };
 }

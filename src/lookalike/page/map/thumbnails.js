@@ -1,43 +1,61 @@
-// The small pictures of the map: fetched while one looks at them, kept while there is room.
+/** Images of rows, loaded while they are visible and kept while there is room. */
 
-import { thumbnail } from "../api.js";
+const PARALLEL = 12;
+const CAPACITY = 1500;
 
-const AT_ONCE = 12, KEPT = 1500;
+/** An image of its own size, as the map draws it. */
+function drawable(image, loadedAt) {
+  const { naturalWidth: width, naturalHeight: height } = image;
+  return { image, source: [0, 0, width, height], ratio: width / height, loadedAt };
+}
 
-export class Thumbnails {
-  /** `onLoad()` is called when a picture has come. */
-  constructor(collection, onLoad) {
-    Object.assign(this, { collection, onLoad, images: new Map(), wanted: [], running: 0 });
+export class ThumbnailCache {
+  /** `address(row)` is where a row's image is loaded from, or an empty text if it has none. */
+  constructor(address) {
+    this.address = address;
+    this.onLoad = () => {};
+    this.entries = new Map();
+    this.waiting = [];
+    this.running = 0;
   }
 
-  /** The picture of an id and when it came, or null; it is fetched if `want` is told of it. */
-  get(id) {
-    const entry = this.images.get(id);
+  /** A row's image if it has been loaded, or null. */
+  get(row) {
+    const entry = this.entries.get(row);
     if (!entry) return null;
-    // The one asked for last is forgotten last.
-    this.images.delete(id);
-    this.images.set(id, entry);
-    return entry.born ? entry : null;
+    // The map's order is from the least to the most recently used.
+    this.entries.delete(row);
+    this.entries.set(row, entry);
+    return entry.drawable;
   }
 
-  /** These are looked at now: what is missing is fetched, the first before the others. */
-  want(ids) {
-    this.wanted = ids.filter((id) => !this.images.has(id));
-    this.next();
+  /** Load the images of the rows that are visible now, the first ones first. */
+  want(rows) {
+    this.waiting = rows.filter((row) => !this.entries.has(row));
+    this.startNext();
   }
 
-  next() {
-    while (this.running < AT_ONCE && this.wanted.length) this.fetch(this.wanted.shift());
+  startNext() {
+    while (this.running < PARALLEL && this.waiting.length) this.load(this.waiting.shift());
   }
 
-  fetch(id) {
-    if (this.images.has(id)) return;
-    const image = new Image(), entry = { image, born: 0 };
-    const over = () => { this.running -= 1; this.next(); };
+  async load(row) {
+    const address = this.address(row);
+    if (!address || this.entries.has(row)) return;
+    const entry = { drawable: null };
+    this.entries.set(row, entry);
+    if (this.entries.size > CAPACITY) this.entries.delete(this.entries.keys().next().value);
     this.running += 1;
-    this.images.set(id, entry);
-    if (this.images.size > KEPT) this.images.delete(this.images.keys().next().value);
-    image.src = thumbnail(this.collection, id, 128);
-    image.decode().then(() => { entry.born = performance.now(); over(); this.onLoad(); }, over);
+    const image = new Image();
+    image.src = address;
+    try {
+      await image.decode();
+      entry.drawable = drawable(image, performance.now());
+      this.onLoad();
+    } catch {
+      // An image that cannot be loaded stays a dot.
+    }
+    this.running -= 1;
+    this.startNext();
   }
 }

@@ -1,138 +1,124 @@
-// The map: every picture of a Space at its place, like near like.
+/** The map as a whole: its canvases, panel, buttons and card, over any source of data. */
 
-import * as api from "../api.js";
-import { question, reminding } from "../query.js";
-import { collection, load, spaces, titleOf } from "../collections.js";
-import { $, h, iconButton } from "../dom.js";
-import { progress } from "../jobs.js";
-import { lost } from "../offline.js";
-import { addresses, showFirst } from "../images.js";
-import { asks, current } from "../state.js";
+import { h, iconButton } from "../dom.js";
 import { onTheme } from "../themes.js";
+import { MapCanvas } from "./canvas.js";
+import { Card } from "./card.js";
 import { Panel } from "./panel.js";
-import { Plane } from "./canvas.js";
-import { point } from "./pointing.js";
-import { Points } from "./points.js";
+import { Pointing } from "./pointing.js";
 
-const box = $("#map-view");
-const kept = new Map(); // maps that were fetched, by collection, version and Space
-let plane = null, panel = null, pointing = null, shown = "", placed = null;
+const BUTTON_ZOOM = 1.8;
 
-export function leaveMap() {
-  pointing?.still();
-}
+export class MapView {
+  /**
+   * @param {HTMLElement} box  What the map fills.
+   * @param {MapData} data
+   * @param {object} options
+   * @param {string} options.label  What screen readers call the map, with its keys.
+   * @param {Node=} options.heading  In the place of the data's title.
+   * @param {number=} options.maxExamples  How many rows can be searched by together.
+   * @param {string=} options.tapText  With it, a finger's first tap shows a card with this button.
+   * @param {object} actions
+   * @param {(row: number) => void} actions.onChoose
+   * @param {((by: string) => void)=} actions.onColor
+   * @param {((rows: number[]) => void)=} actions.onSearchTogether
+   */
+  constructor(box, data, options, actions) {
+    this.data = data;
+    const dotsCanvas = h("canvas", { "aria-hidden": "true" });
+    const attributes = { id: "map-canvas", tabindex: 0, role: "application" };
+    const canvas = h("canvas", { ...attributes, "aria-label": options.label });
 
-export const mapKey = (event) => (current().view === "map" && pointing ? pointing.key(event) : false);
+    const choose = (row) => {
+      this.pointing.hide();
+      actions.onChoose(row);
+    };
+    this.panel = new Panel(data, options, {
+      onChoose: choose,
+      onColor: actions.onColor,
+      onSearchTogether: actions.onSearchTogether,
+      onLabels: (hidden) => {
+        this.canvas.hideLabels(hidden);
+        this.pointing.hide();
+      },
+      onFound: (rows) => this.canvas.highlight(rows),
+      onEnter: (rows) => this.canvas.camera.fly(this.canvas.camera.around(rows, data.positions)),
+      onPoint: (row) => {
+        this.canvas.hovered = row;
+        this.canvas.redraw();
+      },
+      onClear: () => this.pointing.clear(),
+    });
+    box.replaceChildren(dotsCanvas, canvas, this.panel.element, this.makeButtons());
+    this.canvas = new MapCanvas(data, dotsCanvas, canvas, () => this.panel.covered());
+    this.card = new Card(this.canvas, { tapText: options.tapText, onChoose: choose });
+    box.append(this.card.element);
+    this.pointing = new Pointing(this.canvas, this.card, {
+      onChoose: choose,
+      onSelect: (rows) => this.select(rows),
+      onLasso: (on) => this.lassoButton.setAttribute("aria-pressed", String(on)),
+    });
+    this.canvas.measure();
+    // Within reach of the console, and of tests.
+    box.mapView = this;
+  }
 
-function keyOf(state) {
-  const here = collection(state.collection);
-  return JSON.stringify([here.name, here.version, spaces(state)[0]]);
-}
+  makeButtons() {
+    const fly = (viewOf) => () => this.canvas.camera.fly(viewOf(this.canvas.camera));
+    const toggleLasso = () => this.pointing.setLasso(!this.pointing.lassoOn);
+    this.lassoButton = iconButton("lasso", "Lasso", toggleLasso, {
+      title: "Draw a lasso (l), or drag with Shift",
+      "aria-pressed": "false",
+    });
+    const zoomIn = fly((camera) => camera.zoomedBy(BUTTON_ZOOM));
+    const zoomOut = fly((camera) => camera.zoomedBy(1 / BUTTON_ZOOM));
+    const showAll = fly((camera) => camera.overview());
+    return h(
+      "div",
+      { class: "map-buttons", role: "group", "aria-label": "Zoom" },
+      this.lassoButton,
+      iconButton("plus", "Zoom in", zoomIn, { title: "Zoom in (+)" }),
+      iconButton("minus", "Zoom out", zoomOut, { title: "Zoom out (-)" }),
+      iconButton("fit", "Show all of the map", showAll, { title: "Show all (0)" }),
+    );
+  }
 
-async function fetchMap(state) {
-  const key = keyOf(state), here = collection(state.collection), [space] = spaces(state);
-  if (!kept.has(key)) kept.set(key, await api.keptMap({ collection: here.name, space }));
-  return kept.get(key);
-}
+  select(rows) {
+    this.canvas.highlight(rows ?? this.panel.found);
+    this.panel.showSelection(rows);
+  }
 
-/** `acts` are onChoose(row), onDetail(rows, index) and onTogether(examples). */
-export async function drawMap(state, acts) {
-  const key = keyOf(state);
-  if (key !== shown) {
-    stop();
-    box.replaceChildren(h("p", { class: "making" }, "Fetching the map…"));
-    let data;
-    try {
-      data = await fetchMap(state);
-    } catch (error) {
-      if (error.status !== 404) { box.replaceChildren(); throw error; }
-      offer(state, acts);
-      return;
+  /** Handle a key; return whether it meant anything here. */
+  key(name) {
+    if (name === "/") return this.panel.focusSearch();
+    if (name === "Escape") return this.escape();
+    return this.pointing.key(name);
+  }
+
+  escape() {
+    const { lassoOn } = this.pointing;
+    this.pointing.hide();
+    const wasSearching = this.panel.clearSearch();
+    if (wasSearching || lassoOn || this.canvas.highlighted) {
+      this.pointing.clear();
+      return true;
     }
-    if (acts.signal.aborted) return;
-    build(data, state, acts);
-    shown = key;
+    return false;
   }
-  await drawQuery(state, acts.signal);
-}
 
-function stop() {
-  plane?.stop();
-  pointing?.stop();
-  [plane, panel, pointing, shown, placed] = [null, null, null, "", null];
-}
+  /** Point at nothing, before another view is shown. */
+  leave() {
+    this.pointing.hide();
+  }
 
-function offer(state, acts) {
-  const here = collection(state.collection), [space] = spaces(state);
-  if (here.images < 3) { box.replaceChildren(h("div", { class: "making" }, h("p", {}, "A map needs a few more pictures."))); return; }
-  box.replaceChildren(h("div", { class: "making" }, h("h1", {}, "No map yet"),
-    h("p", {}, `A map gives every picture a place on a plane, like near like, as ${titleOf(space)} sees it. It is kept with the collection.`),
-    progress({
-      text: "Make the map", running: "Making the map", strong: true, request: { kind: "map", collection: here.name, space },
-      onDone: async () => { await load(); if (current().view === "map") drawMap(current(), { ...acts, signal: new AbortController().signal }); }, onGone: () => lost(() => offer(state, acts)),
-    })));
-}
-
-function build(data, state, acts) {
-  const points = new Points(data), name = collection(state.collection).name;
-  const dots = h("canvas", { "aria-hidden": "true" });
-  const canvas = h("canvas", { id: "plane", tabindex: 0, role: "application", "aria-label": `Map of ${name}. Arrows move, plus and minus zoom, 0 shows all, l draws a lasso, Enter searches by the picture in the middle.` });
-  const card = h("button", { type: "button", id: "card", hidden: true });
-  const zoom = h("div", { id: "zoom", role: "group", "aria-label": "Zoom" },
-    iconButton("lasso", "Lasso", () => pointing.lasso(), { title: "Draw a lasso (l), or drag with Shift", id: "lasso", "aria-pressed": "false" }),
-    iconButton("plus", "Zoom in", () => plane.camera.fly(plane.camera.zoomed(1.8)), { title: "Zoom in (+)" }),
-    iconButton("minus", "Zoom out", () => plane.camera.fly(plane.camera.zoomed(1 / 1.8)), { title: "Zoom out (-)" }),
-    iconButton("fit", "Show all of the map", () => plane.camera.fly(plane.camera.all()), { title: "Show all (0)" }));
-  panel = new Panel(points, data, {
-    onColour: (by) => colourBy(by), onLabels: (off) => { plane.hide(off); pointing.still(); },
-    onChoose: acts.onChoose, onTogether: acts.onTogether, onClear: () => pointing.clear(),
-  });
-  box.replaceChildren(dots, canvas, panel.element, zoom, card);
-  plane = new Plane(points, name, dots, canvas, () => panel.room());
-  pointing = point(plane, card, { onChoose: acts.onChoose, onSelect: (rows) => { plane.select(rows); panel.list(rows); } });
-  plane.measure();
-}
-
-// ---- the query on the map -----------------------------------------------------------------------------------------
-
-const asked = (state, space) => {
-  const { collection: name, positive, negative } = question(state, space);
-  return { collection: name, space, positive, negative };
-};
-
-async function drawQuery(state, signal) {
-  const query = asks(state) ? asked(state, spaces(state)[0]) : null, key = JSON.stringify(query);
-  if (key === placed) return;
-  placed = key;
-  panel.allowDistance(Boolean(query));
-  plane.place(null);
-  if (!query) { await colourBy("label"); return; }
-  const marker = showFirst(new Image(), addresses(state.plus[0] ?? state.minus[0], 128));
-  try {
-    const where = await reminding(state, () => api.placeOf(query, signal));
-    await marker.decode().catch(() => {});
-    plane.place({ ...where, image: marker });
-    if (panel.by === "distance") await colourBy("distance");
-  } catch (error) {
-    placed = null;
-    throw error;
+  /** End the map's work. */
+  stop() {
+    this.card.hide();
+    this.canvas.stop();
   }
 }
 
-async function colourBy(by) {
-  panel.choose(by);
-  if (by === "label") { plane.colourByLabel(); return; }
-  const query = asked(current(), spaces(current())[0]);
-  try {
-    const { ids, distances } = await reminding(current(), () => api.distances(query));
-    if (panel.by !== by) return;
-    const far = new Float32Array(plane.points.count).fill(Number.NaN);
-    ids.forEach((id, at) => { const row = plane.points.rows.get(id); if (row !== undefined) far[row] = distances[at]; });
-    panel.scale(plane.colourByDistance(far));
-  } catch (error) {
-    if (error instanceof api.Gone) lost(() => colourBy(by));
-    else panel.say(error.message);
-  }
+/** Let a map follow the theme; `current()` returns the map that is shown, or null. */
+export function followTheme(current) {
+  onTheme(() => current()?.canvas.recolor());
 }
-
-onTheme(() => plane?.recolour());

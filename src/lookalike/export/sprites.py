@@ -1,0 +1,154 @@
+"""Thumbnails of a map page: sheets of small sprites, and larger previews while there is room."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+__all__ = ["SPRITE_SIDE", "PackedThumbnails", "ThumbnailPacker"]
+
+SPRITE_SIDE = 48
+# 1,920 pixels a side: every browser can hold such a sheet.
+_SHEET_COLUMNS = 40
+# All images together: 12 MB once they are text in the page.
+_BUDGET = 9_000_000
+# (rows at most, preview side): with more rows, the sprite is enlarged instead.
+_PREVIEW_SIDES = ((2500, 160), (3500, 128), (5000, 96))
+_WEBP_QUALITY = 62
+
+# Ids to their thumbnails, JPEG or None.
+ReadThumbnails = Callable[[npt.NDArray[np.int64]], Sequence[bytes | None]]
+
+
+@dataclass(slots=True)
+class PackedThumbnails:
+    """Images as data URIs, in the order of the packed ids.
+
+    Attributes
+    ----------
+    sheets
+        Sheets of `SPRITE_SIDE` squares, ``columns`` by ``columns`` of them.
+    sprites
+        For each row the number of its sprite over all sheets, -1 without one.
+    ratios
+        For each row its image's width by height.
+    previews
+        For each row a larger image, an empty text without one.
+    columns
+        Sprites along each side of a sheet.
+    """
+
+    sheets: list[str] = field(default_factory=list)
+    sprites: list[int] = field(default_factory=list)
+    ratios: list[float] = field(default_factory=list)
+    previews: list[str] = field(default_factory=list)
+    columns: int = _SHEET_COLUMNS
+
+
+class ThumbnailPacker:
+    """Packs thumbnails into a page until a budget of bytes is spent: all sprites first."""
+
+    def __init__(self, budget: int = _BUDGET, columns: int = _SHEET_COLUMNS) -> None:
+        self.budget = budget
+        self.columns = columns
+
+    def pack(self, ids: npt.NDArray[np.int64], read: ReadThumbnails) -> PackedThumbnails:
+        """Return the images of some ids; where room is short, the first ids have them.
+
+        Parameters
+        ----------
+        ids
+            ``[n]``, the most important first.
+        read
+            Returns the thumbnails of some ids.
+        """
+        packed = PackedThumbnails(columns=self.columns)
+        remaining = self.budget
+        per_sheet = self.columns**2
+        preview_side = _preview_side(len(ids))
+        previews: list[bytes] = []
+        # Pillow releases the interpreter's lock while it decodes and encodes.
+        with ThreadPoolExecutor() as pool:
+            for start in range(0, len(ids), per_sheet):
+                thumbnails = read(ids[start : start + per_sheet])
+                sprites = list(pool.map(_make_sprite, thumbnails))
+                sheet = self._make_sheet([image for image, _ in sprites])
+                fits = len(sheet) <= remaining
+                first = per_sheet * len(packed.sheets)
+                if fits:
+                    remaining -= len(sheet)
+                    packed.sheets.append(_data_uri(sheet))
+                for index, (thumbnail, (_, ratio)) in enumerate(
+                    zip(thumbnails, sprites, strict=True)
+                ):
+                    has_sprite = fits and thumbnail is not None
+                    packed.sprites.append(first + index if has_sprite else -1)
+                    packed.ratios.append(ratio)
+                if preview_side:
+                    sides = [preview_side] * len(thumbnails)
+                    previews += pool.map(_make_preview, thumbnails, sides)
+        packed.previews = _affordable(previews, remaining)
+        packed.previews += [""] * (len(ids) - len(packed.previews))
+        return packed
+
+    def _make_sheet(self, sprites: Sequence[Image.Image]) -> bytes:
+        lines = -(-len(sprites) // self.columns)
+        sheet = Image.new("RGB", (self.columns * SPRITE_SIDE, lines * SPRITE_SIDE))
+        for index, sprite in enumerate(sprites):
+            line, column = divmod(index, self.columns)
+            sheet.paste(sprite, (column * SPRITE_SIDE, line * SPRITE_SIDE))
+        return _encode(sheet)
+
+
+def _preview_side(rows: int) -> int:
+    """Return the side of previews, or 0 where there are too many rows for them."""
+    for most, side in _PREVIEW_SIDES:
+        if rows <= most:
+            return side
+    return 0
+
+
+def _affordable(previews: Sequence[bytes], budget: int) -> list[str]:
+    """Return previews as data URIs until the budget is spent."""
+    uris = []
+    for preview in previews:
+        budget -= len(preview)
+        if budget < 0:
+            break
+        uris.append(_data_uri(preview) if preview else "")
+    return uris
+
+
+def _make_sprite(thumbnail: bytes | None) -> tuple[Image.Image, float]:
+    """Return a thumbnail stretched to a square, where it loses least, and its width by height."""
+    square = (SPRITE_SIDE, SPRITE_SIDE)
+    if thumbnail is None:
+        return Image.new("RGB", square), 1.0
+    image = Image.open(io.BytesIO(thumbnail)).convert("RGB")
+    ratio = round(image.width / image.height, 3)
+    return image.resize(square, Image.Resampling.LANCZOS), ratio
+
+
+def _make_preview(thumbnail: bytes | None, side: int) -> bytes:
+    if thumbnail is None:
+        return b""
+    image = Image.open(io.BytesIO(thumbnail)).convert("RGB")
+    image.thumbnail((side, side), Image.Resampling.LANCZOS)
+    return _encode(image)
+
+
+def _encode(image: Image.Image) -> bytes:
+    file = io.BytesIO()
+    image.save(file, "WEBP", quality=_WEBP_QUALITY, method=3)
+    return file.getvalue()
+
+
+def _data_uri(webp: bytes) -> str:
+    return "data:image/webp;base64," + base64.b64encode(webp).decode()
