@@ -1,4 +1,4 @@
-"""The page in a real browser, on a server of the drawn sample, watched for complaints and for outside requests."""
+"""The page in a browser, on a server of the drawn sample."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from live import serving
 
 pytest.importorskip("playwright.sync_api", reason="needs Playwright: pip install playwright")
 
-# The browser itself notes every answer that is not a success; drivers note how fast they read pixels back.
-NOTES = re.compile(r"Failed to load resource|GPU stall due to ReadPixels")
+# The browser logs every response that is not a success; drivers log how fast they read pixels.
+BROWSER_LOG = re.compile(r"Failed to load resource|GPU stall due to ReadPixels")
 
 
 def pytest_collection_modifyitems(items):
@@ -26,16 +26,28 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="module")
 def own(collection, tmp_path_factory):
-    """A server whose collection may be mapped and evaluated."""
+    """A server whose collection a module's tests may map and evaluate."""
     folder = tmp_path_factory.mktemp("own") / "drawn"
     shutil.copytree(collection, folder)
     with serving("-c", folder) as live:
         yield live
 
 
+@pytest.fixture(scope="session")
+def studied(collection, tmp_path_factory):
+    """A server whose collection has a map of the first space and an evaluation."""
+    folder = tmp_path_factory.mktemp("studied") / "drawn"
+    shutil.copytree(collection, folder)
+    with serving("-c", folder) as live:
+        for kind in ("map", "evaluate"):
+            job = live.api.post("jobs", json={"kind": kind}).json()["id"]
+            live.api.get(f"jobs/{job}/events")
+        yield live
+
+
 @pytest.fixture
 def open_page(browser, server):
-    """Open the page, and check in the end that it asked nobody else for anything and complained of nothing."""
+    """Open the page; afterwards check that it logged no errors and requested nothing outside."""
     opened, complaints, requests = [], [], []
 
     def open_it(hash_="", *, live=server, **settings):
@@ -45,7 +57,8 @@ def open_page(browser, server):
         context.set_default_timeout(15_000)
         page = context.new_page()
         page.on(
-            "console", lambda message: NOTES.search(message.text) or complaints.append(message.text)
+            "console",
+            lambda message: BROWSER_LOG.search(message.text) or complaints.append(message.text),
         )
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("request", lambda request: requests.append((live.address, request.url)))
@@ -70,6 +83,6 @@ def page(open_page):
 @pytest.fixture
 def results(open_page):
     """The page with the results of row 3."""
-    page = open_page("#search?plus=3")
+    page = open_page("#search?positive=3")
     tiles(page)
     return page

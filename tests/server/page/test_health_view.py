@@ -1,4 +1,4 @@
-"""What the collection holds, what failed, and how good it is, as the page tells."""
+"""The Health view shows the collection's size, failures and evaluation."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from browsing import until
 from live import serving
 
 
-def test_the_evaluation_is_begun_followed_and_shown(open_page, own):
+def test_an_evaluation_is_run_and_shown(open_page, own):
     page = open_page("#health", live=own)
     expect(page.locator(".figures")).to_contain_text("45")
     expect(page.get_by_role("region", name="Spaces, a table")).to_contain_text("1,280")
     expect(page.get_by_role("region", name="Failures")).to_contain_text("Every file that was found")
-    page.get_by_role("button", name="Measure it").click()
+    page.get_by_role("button", name="Evaluate").click()
     table = page.get_by_role("region", name="Evaluation by space, a table")
     table.wait_for(timeout=60_000)
     measured = own.api.get("evaluation").json()["spaces"]
@@ -26,8 +26,8 @@ def test_the_evaluation_is_begun_followed_and_shown(open_page, own):
     low, high = first["intervals"]["map"]
     assert cells[0] == f"{first['map']:.3f} {low:.3f}\u2013{high:.3f}"
     assert cells[2:] == [f"{first['precision_at'][cut]:.3f}" for cut in ("1", "5", "10")]
-    told = page.get_by_role("img", name="of the first 10").get_attribute("aria-label")
-    assert f"{round(100 * first['precision_at']['1'])} % of the first 1" in told
+    description = page.get_by_role("img", name="of the first 10").get_attribute("aria-label")
+    assert f"{round(100 * first['precision_at']['1'])} % of the first 1" in description
     cat = page.locator(".dots div[aria-label^='cat:']").get_attribute("aria-label")
     assert f"{first['classes']['cat']['map']:.3f}" in cat
     page.reload()
@@ -36,7 +36,7 @@ def test_the_evaluation_is_begun_followed_and_shown(open_page, own):
 
 @pytest.fixture
 def flawed(sample, tmp_path):
-    """A collection of three pictures of one label, and a file that is none."""
+    """A collection of three images with one label, and a file that is no image."""
     folder = tmp_path / "pictures" / "cat"
     folder.mkdir(parents=True)
     for file in sorted((sample / "cat").iterdir())[:3]:
@@ -46,19 +46,17 @@ def flawed(sample, tmp_path):
     return tmp_path
 
 
-def test_failures_are_listed_with_their_reasons_and_a_folder_is_brought_up_to_date(
-    open_page, flawed, sample
-):
+def test_failures_are_listed_and_a_folder_can_be_updated(open_page, flawed, sample):
     with serving("-c", flawed / "kept", "--root", flawed / "pictures") as live:
         page = open_page("#health", live=live)
         failures = page.get_by_role("region", name="Failures")
         expect(failures).to_contain_text("torn.jpg")
         expect(failures).to_contain_text("not an image of a known format")
         expect(page.get_by_role("region", name="Evaluation", exact=True)).to_contain_text(
-            "Here are fewer than two."
+            "This collection has fewer than two labels."
         )
         shutil.copy(sample / "car" / "car_0001.jpg", flawed / "pictures" / "cat" / "torn.jpg")
-        page.get_by_role("button", name="Bring up to date").click()
+        page.get_by_role("button", name="Update").click()
         until(page, "document.querySelector('.figures dd').textContent === '4'")
         expect(page.get_by_role("region", name="Failures")).to_contain_text(
             "Every file that was found"

@@ -1,4 +1,4 @@
-"""Results: clicking through them, filtering, comparing Spaces, gathering examples, looking closely."""
+"""Results: clicking through them, filters, comparing spaces, examples, and details."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ def ids(answer: httpx.Response) -> list[int]:
     return [match["id"] for match in answer.json()["matches"]]
 
 
-def test_a_click_searches_by_what_is_clicked_and_one_can_go_back(results, server):
+def test_a_click_searches_by_the_image_and_back_returns(results, server):
     first = tiles(results)
     assert first == ids(server.search(positive=[{"id": 3}], k=200, exclude_self=True))[: len(first)]
     results.locator(f".tile[data-id='{first[2]}'] .open").click()
-    until(results, f"location.hash.includes('plus={first[2]}')")
+    until(results, f"location.hash.includes('positive={first[2]}')")
     second = tiles(results)
     assert (
         second
         == ids(server.search(positive=[{"id": first[2]}], k=200, exclude_self=True))[: len(second)]
     )
-    assert results.locator("#trail li").count() == 2
+    assert results.locator("#history li").count() == 2
     results.get_by_role("button", name="Back", exact=True).click()
-    until(results, "location.hash.includes('plus=3')")
+    until(results, "location.hash.includes('positive=3')")
     assert tiles(results) == first
     results.get_by_role("button", name="Query 2 of 2").click()
-    until(results, f"location.hash.includes('plus={first[2]}')")
+    until(results, f"location.hash.includes('positive={first[2]}')")
     assert tiles(results) == second
 
 
@@ -51,19 +51,19 @@ def test_the_address_alone_says_what_is_shown(results, open_page):
     assert other.locator(".answer").count() == 2
 
 
-def test_pointing_tells_label_distance_and_size(results, server):
+def test_pointing_shows_label_distance_and_size(results, server):
     nearest = server.search(positive=[{"id": 3}], k=1, exclude_self=True).json()["matches"][0]
     tile = results.locator(".tile").first
     tile.hover()
-    told = f"{nearest['distance']:.3f}"
+    distance = f"{nearest['distance']:.3f}"
     size = f"{nearest['width']} \u00d7 {nearest['height']}"
     until(results, "getComputedStyle(document.querySelector('.tile .meta')).opacity === '1'")
-    assert tile.locator(".meta").inner_text().split("\n") == [nearest["label"], told, size]
-    name = f"Search by {nearest['name']}, {nearest['label']}, distance {told}, {size}"
+    assert tile.locator(".meta").inner_text().split("\n") == [nearest["label"], distance, size]
+    name = f"Search by {nearest['name']}, {nearest['label']}, distance {distance}, {size}"
     assert tile.locator(".open").get_attribute("aria-label") == name
 
 
-def test_rows_of_the_grid_are_of_one_height_and_fill_the_width(results):
+def test_grid_lines_have_one_height_and_fill_the_width(results):
     boxes = results.locator(".tile").evaluate_all(
         "tiles => tiles.map((one) => one.getBoundingClientRect()).map((b) => [b.top, b.left, b.right, b.height])"
     )
@@ -76,7 +76,7 @@ def test_rows_of_the_grid_are_of_one_height_and_fill_the_width(results):
         assert len({round(height, 2) for *_, height in line}) == 1
 
 
-def test_labels_filter(results, server):
+def test_labels_filter_the_results(results, server):
     results.locator(".chip", has_text="car").first.click()
     until(results, "location.hash.includes('label=car')")
     until(results, "document.querySelectorAll('#answers .tile').length === 5")
@@ -90,7 +90,7 @@ def test_labels_filter(results, server):
     until(results, "document.querySelectorAll('#answers .tile').length > 10")
 
 
-def test_an_expression_filters_and_its_mistakes_are_shown_beside_it(results):
+def test_an_expression_filters_and_shows_its_mistakes(results):
     results.keyboard.press("/")
     results.keyboard.type("rating > 4")
     results.keyboard.press("Enter")
@@ -101,13 +101,13 @@ def test_an_expression_filters_and_its_mistakes_are_shown_beside_it(results):
     assert results.locator("#where").get_attribute("aria-invalid") == "true"
     results.fill("#where", "width < 1")
     results.keyboard.press("Enter")
-    expect(results.locator("#none")).to_contain_text("No picture fits the filter.")
+    expect(results.locator("#none")).to_contain_text("No image matches the filter.")
     assert results.locator("#where-error").is_hidden()
-    results.get_by_role("button", name="Search without it").click()
+    results.get_by_role("button", name="Search without the filter").click()
     until(results, "document.querySelectorAll('#answers .tile').length > 10")
 
 
-def test_two_spaces_side_by_side_show_what_they_share(results, server):
+def test_two_spaces_side_by_side_mark_shared_images(results, server):
     results.keyboard.press("v")
     until(results, "document.querySelectorAll('.answer .tile').length > 20")
     pixels = ids(server.search(positive=[{"id": 3}], space="pixels", k=200, exclude_self=True))
@@ -125,15 +125,15 @@ def test_two_spaces_side_by_side_show_what_they_share(results, server):
     assert boxes[0]["x"] + boxes[0]["width"] < boxes[1]["x"]
 
 
-def test_examples_are_gathered_for_and_against_and_searched_together(results, server):
+def test_positive_and_negative_examples_are_searched_together(results, server):
     first = tiles(results)
     results.locator(".tile").nth(1).hover()
     results.locator(".tile .more").nth(1).click()
     results.locator(".tile").nth(5).hover()
     results.locator(".tile .less").nth(5).click()
-    assert results.locator("#tray .plus img").count() == 2
+    assert results.locator("#examples-bar .positive img").count() == 2
     results.get_by_role("button", name="Search together").click()
-    until(results, f"location.hash.includes('minus={first[5]}')")
+    until(results, f"location.hash.includes('negative={first[5]}')")
     positive, negative = [{"id": 3}, {"id": first[1]}], [{"id": first[5]}]
     found = tiles(results)
     assert (
@@ -143,38 +143,38 @@ def test_examples_are_gathered_for_and_against_and_searched_together(results, se
         ]
     )
     assert results.inner_text("#query-name") == "Like 2, unlike 1"
-    results.locator(".example.minus").hover()
-    results.locator(".example.minus button[aria-label='Search without this picture']").click()
-    until(results, "!location.hash.includes('minus')")
-    assert results.locator("#tray.open").count() == 0
+    results.locator(".example.negative").hover()
+    results.locator(".example.negative button[aria-label='Search without this image']").click()
+    until(results, "!location.hash.includes('negative')")
+    assert results.locator("#examples-bar.open").count() == 0
 
 
-def test_what_is_in_the_tray_can_be_taken_out(results):
+def test_examples_can_be_removed(results):
     results.locator(".tile .open").first.focus()
     results.keyboard.press("-")
-    results.locator("#tray .minus .round").focus()
+    results.locator("#examples-bar .negative .round").focus()
     results.keyboard.press("Enter")
-    assert results.locator("#tray .minus img").count() == 0
+    assert results.locator("#examples-bar .negative img").count() == 0
     results.get_by_role("button", name="Clear", exact=True).click()
-    assert results.locator("#tray.open").count() == 0
+    assert results.locator("#examples-bar.open").count() == 0
 
 
-def test_pictures_are_dragged_and_files_dropped_into_the_tray(results, query):
+def test_images_and_files_are_dropped_as_examples(results, query):
     tiles(results)
     results.locator(".tile").nth(2).hover()
     results.mouse.down()
     results.mouse.move(500, 500, steps=3)
-    until(results, "document.querySelector('#tray.wanted')")
-    box = results.locator("#tray .minus").bounding_box()
+    until(results, "document.querySelector('#examples-bar.wanted')")
+    box = results.locator("#examples-bar .negative").bounding_box()
     results.mouse.move(box["x"] + 40, box["y"] + 40, steps=3)
     results.mouse.up()
-    until(results, "document.querySelectorAll('#tray .minus img').length === 1")
-    drop(results, [("mine.jpg", "image/jpeg", query.read_bytes())], "#tray .plus")
-    until(results, "document.querySelectorAll('#tray .plus img').length === 2")
-    assert "plus=3" in results.url
+    until(results, "document.querySelectorAll('#examples-bar .negative img').length === 1")
+    drop(results, [("mine.jpg", "image/jpeg", query.read_bytes())], "#examples-bar .positive")
+    until(results, "document.querySelectorAll('#examples-bar .positive img').length === 2")
+    assert "positive=3" in results.url
 
 
-def test_a_part_of_the_query_is_cut_out_and_searched_by(results, server):
+def test_a_part_of_the_query_is_searched_by(results, server):
     results.keyboard.press("c")
     rectangle = results.locator(".rectangle")
     rectangle.wait_for()
@@ -187,7 +187,7 @@ def test_a_part_of_the_query_is_cut_out_and_searched_by(results, server):
     name = server.api.get("rows/3").json()["name"]
     until(results, f"document.querySelector('#query-name').textContent === 'Part of {name}'")
     tiles(results)
-    sha = results.url.partition("plus=")[2][:64]
+    sha = results.url.partition("positive=")[2][:64]
     row = server.api.get("rows/3").json()
     sent = Image.open(io.BytesIO(server.api.get(f"uploads/{sha}/image?size=512").content))
     assert sent.size == (
@@ -200,7 +200,7 @@ def test_a_part_of_the_query_is_cut_out_and_searched_by(results, server):
     assert np.abs(np.asarray(sent.convert("RGB"), int) - np.asarray(cut, int)).mean() < 8
 
 
-def test_the_details_show_the_original_its_facts_and_its_neighbours(results, server):
+def test_details_show_the_original_its_facts_and_its_neighbors(results, server):
     found = tiles(results)
     results.locator(".tile .open").first.focus()
     results.keyboard.press("i")
@@ -219,12 +219,12 @@ def test_the_details_show_the_original_its_facts_and_its_neighbours(results, ser
     assert results.evaluate("document.activeElement.closest('.tile').dataset.id") == str(found[0])
     results.keyboard.press("i")
     results.get_by_role("button", name="Search by this", exact=True).click()
-    until(results, f"location.hash.includes('plus={found[0]}')")
+    until(results, f"location.hash.includes('positive={found[0]}')")
 
 
-def test_a_finger_that_stays_asks_for_the_details(open_page):
+def test_a_long_press_opens_the_details(open_page):
     page = open_page(
-        "#search?plus=3", viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True
+        "#search?positive=3", viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True
     )
     tiles(page)
     box = page.locator("#answers .tile").first.bounding_box()
@@ -233,13 +233,13 @@ def test_a_finger_that_stays_asks_for_the_details(open_page):
     touch.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [point]})
     page.locator("#detail").wait_for()
     touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
-    assert "plus=3" in page.url
+    assert "positive=3" in page.url
     page.get_by_role("button", name="Close").tap()
     page.locator("#answers .tile .open").nth(1).tap()
-    until(page, "!location.hash.includes('plus=3')")
+    until(page, "!location.hash.includes('positive=3')")
 
 
-def test_the_keys_do_all_of_it(results):
+def test_keys_move_search_and_switch_views(results):
     found = tiles(results)
     for key in ("ArrowDown", "ArrowRight", "ArrowDown", "ArrowUp", "ArrowLeft"):
         results.keyboard.press(key)
@@ -251,7 +251,7 @@ def test_the_keys_do_all_of_it(results):
     assert 0 < box["y"] < 800 - box["height"]
     results.keyboard.press("Home")
     results.keyboard.press("Enter")
-    until(results, f"location.hash.includes('plus={found[0]}')")
+    until(results, f"location.hash.includes('positive={found[0]}')")
     results.keyboard.press("?")
     expect(results.locator("#keys")).to_contain_text("Side by side")
     results.keyboard.press("Escape")
@@ -261,14 +261,14 @@ def test_the_keys_do_all_of_it(results):
     until(results, "location.hash.startsWith('#search')")
 
 
-def test_a_thousand_results_are_quick(open_page, tmp_path):
-    """What is not near the screen is not in the document; all of it can be come to."""
+def test_a_thousand_results_stay_quick(open_page, tmp_path):
+    """Only images near the screen are in the document, and all can be reached."""
     rng = np.random.default_rng(0)
     vectors = rng.normal(size=(1200, 3)).astype(np.float32)
     collection = make_collection(tmp_path / "many", vectors[:1])
     add_rows(collection, vectors[1:], thumbnails=[picture((n % 255, 90, 120)) for n in range(1199)])
     with serving("-c", tmp_path / "many") as live:
-        page = open_page("#search?plus=1&k=1000", live=live)
+        page = open_page("#search?positive=1&k=1000", live=live)
         tiles(page)
         assert page.inner_text("#announcer") == "The 1,000 nearest of 1,200, in numbers"
         assert page.locator(".tile").first.get_attribute("aria-setsize") == "1000"
@@ -280,8 +280,8 @@ def test_a_thousand_results_are_quick(open_page, tmp_path):
         page.context.close()
 
 
-def test_more_are_shown_when_asked_for(open_page, server):
-    page = open_page("#search?plus=3&k=4")
+def test_a_button_shows_more_results(open_page, server):
+    page = open_page("#search?positive=3&k=4")
     assert len(tiles(page)) == 4
     page.get_by_role("button", name="Show the 20 nearest").click()
     until(page, "document.querySelectorAll('#answers .tile').length === 20")

@@ -41,6 +41,7 @@ export class MapCanvas {
     Object.assign(this, { data, dotsCanvas, canvas, covered });
     this.hidden = new Set(); // indices of labels
     this.highlighted = null; // a set of rows, or null: all are alike
+    this.onlyImages = false; // whether only highlighted rows are images
     this.distances = null; // what colorByDistance() found, or null: colors are those of labels
     this.query = null; // { x, y, image }
     this.hovered = -1;
@@ -112,9 +113,10 @@ export class MapCanvas {
     this.recolor();
   }
 
-  /** Make some rows stand out, or none if `rows` is null. */
-  highlight(rows) {
+  /** Make some rows stand out, or none if `rows` is null; others may stop being images. */
+  highlight(rows, { onlyImages = false } = {}) {
     this.highlighted = rows && new Set(rows);
+    this.onlyImages = onlyImages;
     this.updateCandidates();
     this.recolor();
   }
@@ -128,8 +130,7 @@ export class MapCanvas {
   updateCandidates() {
     const rows = this.distances ? this.distances.sorted : [...this.data.order];
     const shown = rows.filter(this.isShown);
-    const first = this.highlighted ? shown.filter(this.isHighlighted) : shown;
-    this.levels.setCandidates(first);
+    this.levels.setCandidates(this.onlyImages ? shown.filter(this.isHighlighted) : shown);
     this.redraw();
   }
 

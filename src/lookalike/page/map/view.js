@@ -41,7 +41,7 @@ export class MapView {
         this.canvas.hideLabels(hidden);
         this.pointing.hide();
       },
-      onFound: (rows) => this.canvas.highlight(rows),
+      onFound: (rows) => this.showFound(rows),
       onEnter: (rows) => this.canvas.camera.fly(this.canvas.camera.around(rows, data.positions)),
       onPoint: (row) => {
         this.canvas.hovered = row;
@@ -83,8 +83,13 @@ export class MapView {
     );
   }
 
+  showFound(rows) {
+    this.canvas.highlight(rows, { onlyImages: true });
+  }
+
   select(rows) {
-    this.canvas.highlight(rows ?? this.panel.found);
+    if (rows) this.canvas.highlight(rows);
+    else this.showFound(this.panel.found);
     this.panel.showSelection(rows);
   }
 

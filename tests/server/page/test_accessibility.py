@@ -1,24 +1,24 @@
-"""Nobody is shut out: no serious finding of axe in any view, in either theme; and colours agree with the pictures'."""
+"""Every view is accessible in both themes, and labels have the colors of the figures."""
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 
 import pytest
 
 from browsing import tiles, until
-from lookalike.drawing import palette
-from lookalike.server.routes.page import PAGE
+from lookalike.drawing.palette import legend
 
 axe = pytest.importorskip(
     "axe_playwright_python.sync_playwright", reason="needs axe: pip install axe-playwright-python"
 )
 
 VIEWS = [
-    "begin",
+    "start",
     "results",
     "compare",
-    "tray",
+    "examples",
     "detail",
     "crop",
     "keys",
@@ -29,28 +29,21 @@ VIEWS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def studied(own):
-    for job in ({"kind": "map"}, {"kind": "evaluate"}):
-        own.api.get(f"jobs/{own.api.post('jobs', json=job).json()['id']}/events")
-    return own
-
-
 def show(page, view: str) -> None:
-    """Come to a view with a person's means."""
-    if view == "begin":
+    """Open a view with keys and links."""
+    if view == "start":
         tiles(page, "#begin")
         return
     if view in {"map", "health"}:
-        page.evaluate(f"location.hash = '#{view}?plus=3'")
-        page.locator({"map": "#plane", "health": ".charts"}[view]).wait_for()
+        page.evaluate(f"location.hash = '#{view}?positive=3'")
+        page.locator({"map": "#map-canvas", "health": ".charts"}[view]).wait_for()
         return
-    page.evaluate("location.hash = '#search?plus=3'")
+    page.evaluate("location.hash = '#search?positive=3'")
     tiles(page)
     keys = {
         "compare": ["v"],
         "detail": ["ArrowDown", "i"],
-        "tray": ["ArrowDown", "+", "ArrowRight", "-"],
+        "examples": ["ArrowDown", "+", "ArrowRight", "-"],
         "crop": ["c"],
     }
     keys |= {"keys": ["?"], "where": ["/", "x", "Enter"]}
@@ -59,7 +52,7 @@ def show(page, view: str) -> None:
     shown = {
         "compare": ".beside",
         "detail": "#detail[open] dd",
-        "tray": "#tray.open",
+        "examples": "#examples-bar.open",
         "crop": ".rectangle:not([hidden])",
     }
     shown |= {"keys": "#keys[open]", "where": "#where-error:not([hidden])"}
@@ -67,7 +60,7 @@ def show(page, view: str) -> None:
 
 
 def serious(page, scheme: str) -> list[tuple[str, str]]:
-    """Return what axe finds; in the dark theme, which differs in its colours, of the contrasts only."""
+    """Return the serious findings of axe; in the dark theme, which has other colors, contrasts only."""
     page.wait_for_timeout(50)
     options = {
         "resultTypes": ["violations"],
@@ -103,15 +96,15 @@ def test_axe_finds_nothing_serious(open_page, studied, server, scheme):
 
 
 def test_results_are_announced(open_page):
-    page = open_page("#search?plus=3")
+    page = open_page("#search?positive=3")
     tiles(page)
     announcer = page.locator("#announcer")
     assert announcer.get_attribute("aria-live") == "polite"
-    assert announcer.inner_text() == "44 pictures, nearest first, in EfficientNet-Lite0 in 8 bits"
+    assert announcer.inner_text() == "44 images, nearest first, in EfficientNet-Lite0 in 8 bits"
 
 
-def test_focus_is_seen(open_page):
-    page = open_page("#search?plus=3")
+def test_focus_is_visible(open_page):
+    page = open_page("#search?positive=3")
     tiles(page)
     for _ in range(12):
         page.keyboard.press("Tab")
@@ -125,10 +118,18 @@ def test_focus_is_seen(open_page):
         assert ring, page.evaluate("document.activeElement.outerHTML.slice(0, 200)")
 
 
-def test_the_labels_colours_are_those_of_the_other_pictures():
-    text = (PAGE / "palette.js").read_text(encoding="utf-8")
-    labels = [f"label {number:02}" for number in range(25)]
-    legend = palette.legend([*labels, *labels[:20], None])
-    assert all(f'"{colour}"' in text for colour in legend.colors)
-    listed = [f'"{colour}"' for colour in legend.colors[:20]]
-    assert sorted(listed, key=text.index) == listed
+def test_labels_have_the_colors_of_the_figures(page):
+    names = [f"label {number:02}" for number in range(25)]
+    rows = [*names, *names[:20], None]
+    labels = [{"label": name, "count": count} for name, count in Counter(rows).items()]
+    colors = page.evaluate(
+        """async (labels) => {
+          const palette = await import(new URL("static/palette.js", document.baseURI));
+          const colorOf = palette.colorsOfLabels(labels);
+          return labels.map(({ label }) => colorOf(label));
+        }""",
+        labels,
+    )
+    key = legend(rows)
+    in_figures = dict(zip(rows, (key.colors[index] for index in key.indices), strict=True))
+    assert colors == [in_figures[label["label"]] for label in labels]

@@ -1,4 +1,4 @@
-"""When something is missing, and on whatever screen: the page helps."""
+"""The page helps when something is missing, and fits every screen."""
 
 from __future__ import annotations
 
@@ -15,22 +15,20 @@ from browsing import tiles, until
 from live import bounded, serving
 
 
-def test_the_page_waits_for_a_server_that_is_gone_and_goes_on(open_page, collection):
+def test_the_page_waits_for_a_stopped_server_and_continues(open_page, collection):
     with serving("-c", collection) as live:
-        page = open_page("#search?plus=3", live=live)
+        page = open_page("#search?positive=3", live=live)
         tiles(page)
         port = live.url.port
     page.locator(".tile .open").nth(1).click()
-    expect(page.locator("#gone")).to_contain_text("The server does not answer.")
+    expect(page.locator("#offline")).to_contain_text("The server does not answer.")
     with serving("-c", collection, "--port", port):
-        expect(page.locator("#gone")).to_be_hidden(timeout=10_000)
+        expect(page.locator("#offline")).to_be_hidden(timeout=10_000)
         until(page, "document.querySelectorAll('#answers .tile').length > 10")
         page.context.close()
 
 
-def test_a_picture_that_the_server_forgot_is_sent_again_if_it_is_still_here(
-    open_page, collection, sample
-):
+def test_an_expired_upload_is_sent_again(open_page, collection, sample):
     pictures = sorted((sample / "cat").iterdir())[:3]
     memory = max(file.stat().st_size for file in pictures) + 5000
     with bounded(collection, upload_cache_bytes=memory) as live:
@@ -41,7 +39,7 @@ def test_a_picture_that_the_server_forgot_is_sent_again_if_it_is_still_here(
             tiles(page)
         first = hashlib.sha256(pictures[0].read_bytes()).hexdigest()
         assert live.search(positive=[{"upload": first}]).status_code == 404
-        page.evaluate(f"location.hash = '#search?space=pixels&plus={first}'")
+        page.evaluate(f"location.hash = '#search?space=pixels&positive={first}'")
         until(
             page,
             "document.querySelector('[aria-pressed=true]').textContent.startsWith('The pixels')",
@@ -50,34 +48,34 @@ def test_a_picture_that_the_server_forgot_is_sent_again_if_it_is_still_here(
         page.context.close()
 
 
-def test_a_picture_that_is_nowhere_any_more_is_asked_for(open_page, query):
-    page = open_page(f"#search?plus={'0' * 64}")
-    expect(page.locator("#notice")).to_contain_text("Give it again to search by it.")
+def test_an_upload_without_its_file_is_asked_for(open_page, query):
+    page = open_page(f"#search?positive={'0' * 64}")
+    expect(page.locator("#notice")).to_contain_text("Please upload it again.")
     with page.expect_file_chooser() as chooser:
-        page.locator("#notice").get_by_role("button", name="Choose a picture").click()
+        page.locator("#notice").get_by_role("button", name="Choose an image").click()
     chooser.value.set_files(query)
     assert len(tiles(page)) > 10
 
 
-def test_a_row_that_is_not_there_is_said_to_be_so(open_page):
-    page = open_page("#search?plus=9999")
+def test_a_missing_row_is_reported(open_page):
+    page = open_page("#search?positive=9999")
     expect(page.locator("#notice")).to_contain_text("has no row 9999")
-    assert page.locator("#notice").get_by_role("button").all_inner_texts() == ["Choose a picture"]
+    assert page.locator("#notice").get_by_role("button").all_inner_texts() == ["Choose an image"]
 
 
-def test_several_collections_are_chosen_among(open_page, collection, tmp_path):
+def test_a_collection_can_be_chosen(open_page, collection, tmp_path):
     shutil.copytree(collection, tmp_path / "second")
     with serving("-c", collection, "-c", tmp_path / "second") as live:
         page = open_page(live=live)
         tiles(page, "#begin")
         page.get_by_label("Collection").select_option("second")
         until(page, "location.hash.includes('collection=second')")
-        assert page.inner_text("#start-about").startswith("45 pictures in second")
+        assert page.inner_text("#start-about").startswith("45 images in second")
         page.context.close()
 
 
-def test_the_page_works_under_a_proxys_path(open_page, server):
-    """Every address in it is relative: it never asks for what lies outside the path that it was opened under."""
+def test_the_page_works_behind_a_proxy_prefix(open_page, server):
+    """Every address is relative, so nothing outside the prefix is requested."""
     asked = []
 
     def proxy(route):
@@ -92,7 +90,7 @@ def test_the_page_works_under_a_proxys_path(open_page, server):
     tiles(page, "#begin")
     page.goto("about:blank")
     asked.clear()
-    page.goto(f"{server.address}shop/pictures/#search?plus=3")
+    page.goto(f"{server.address}shop/pictures/#search?positive=3")
     tiles(page)
     page.context.unroute_all(behavior="ignoreErrors")
     assert len(asked) > 20
@@ -102,7 +100,7 @@ def test_the_page_works_under_a_proxys_path(open_page, server):
 @pytest.mark.parametrize("width", [390, 2560])
 def test_the_page_fits_the_screen(open_page, width):
     page = open_page(
-        "#search?plus=3", viewport={"width": width, "height": 844}, is_mobile=width < 500
+        "#search?positive=3", viewport={"width": width, "height": 844}, is_mobile=width < 500
     )
     tiles(page)
     for view in ("search", "map", "health"):
@@ -119,7 +117,7 @@ def ground(page) -> float:
     return float(np.asarray(image.convert("L")).mean())
 
 
-def test_the_theme_is_the_systems_until_one_chooses(open_page):
+def test_the_theme_follows_the_system_until_chosen(open_page):
     page = open_page(color_scheme="dark")
     tiles(page, "#begin")
     assert ground(page) < 40
@@ -132,7 +130,7 @@ def test_the_theme_is_the_systems_until_one_chooses(open_page):
     assert ground(page) < 40
 
 
-def test_nothing_of_a_hostile_name_is_read_as_markup(open_page, sample, tmp_path):
+def test_hostile_names_are_not_parsed_as_markup(open_page, sample, tmp_path):
     import lookalike
 
     folder = tmp_path / "<img src=x onerror=document.title=1>"
@@ -142,7 +140,7 @@ def test_nothing_of_a_hostile_name_is_read_as_markup(open_page, sample, tmp_path
     lookalike.index(tmp_path, tmp_path / "kept", models=["pixels"])
     with serving("-c", tmp_path / "kept") as live:
         first = live.api.get("rows").json()["rows"][0]["id"]
-        page = open_page(f"#search?plus={first}", live=live)
+        page = open_page(f"#search?positive={first}", live=live)
         tiles(page)
         until(page, "document.querySelector('#query-name').textContent.startsWith('<b>cat')")
         assert page.locator("#query-label").inner_text() == folder.name
