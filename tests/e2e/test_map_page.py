@@ -1,4 +1,4 @@
-"""The map's page as a person meets it, in a real browser."""
+"""An exported map in a browser, opened from a file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytest.importorskip("playwright.sync_api", reason="needs Playwright: pip install
 
 HOSTILE = '</script><img src=x onerror="document.title=1">'
 COUNT = 60
-COLOURS = [(214, 60, 50), (40, 120, 220), (60, 170, 80)]
+COLORS = [(214, 60, 50), (40, 120, 220), (60, 170, 80)]
 
 pytestmark = pytest.mark.skipif(
     BROWSER is None, reason="needs Chromium on the PATH: apt-get install chromium"
@@ -27,13 +27,13 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def page_file(tmp_path_factory):
-    """Sixty pictures in three rows of twenty; their files are there, and the names are not kind."""
+    """A page of sixty images in three rows of twenty, with hostile names."""
     folder = tmp_path_factory.mktemp("map page")
     uris, labels, thumbnails = [], [], []
     for index in range(COUNT):
         file = folder / f"picture #{index:02} <b>.jpg"
-        thumbnails.append(picture(COLOURS[index // 20], (160, 120)))
-        Image.new("RGB", (640, 480), COLOURS[index // 20]).save(file)
+        thumbnails.append(picture(COLORS[index // 20], (160, 120)))
+        Image.new("RGB", (640, 480), COLORS[index // 20]).save(file)
         uris.append(str(file))
         labels.append(["sky", HOSTILE, None][index // 20])
     collection = make_collection(folder / "collection", np.eye(4, dtype=np.float32)[:1])
@@ -55,16 +55,20 @@ def page_file(tmp_path_factory):
 
 @pytest.fixture
 def open_page(browser, page_file):
-    """Open the page, and check in the end that it asked for nothing but its own files and complained of nothing."""
+    """Open the page; afterwards check that it logged no errors and requested only its own files."""
     opened, complaints, requests = [], [], []
 
     def open_it(**settings):
         context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **settings})
         page = context.new_page()
-        page.on("console", lambda message: complaints.append(message.text))
+        page.on(
+            "console",
+            lambda message: is_complaint(message.text) and complaints.append(message.text),
+        )
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("request", lambda request: requests.append(request.url))
         page.goto(page_file.as_uri())
+        page.evaluate("window.mapView = document.querySelector('#map-view').mapView")
         settle(page)
         opened.append(context)
         return page
@@ -83,16 +87,18 @@ def page(open_page):
     return open_page()
 
 
+def is_complaint(text: str) -> bool:
+    # Drivers log how fast they read pixels back.
+    return "GPU stall due to ReadPixels" not in text
+
+
 def position(page, row: int) -> tuple[float, float]:
-    return tuple(page.evaluate(f"[screenX(places[{2 * row}]), screenY(places[{2 * row + 1}])]"))
+    return tuple(page.evaluate(f"mapView.canvas.screenPosition({row})"))
 
 
 def settle(page) -> None:
-    """Wait until nothing moves. The page's policy lets nobody evaluate there for themselves, so it is asked for it."""
-    while page.evaluate(
-        "!sheets.every((sheet) => sheet.complete) || area.width <= 1 || flight !== 0 || frame !== 0"
-    ):
-        page.wait_for_timeout(20)
+    """Wait until nothing moves."""
+    until(page, "mapView.data.thumbnails.isLoaded && mapView.canvas.isSettled")
 
 
 def pixel(page, x: float, y: float) -> np.ndarray:
@@ -100,37 +106,37 @@ def pixel(page, x: float, y: float) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(image)).convert("RGB"))[0, 0].astype(int)
 
 
-def test_the_heading_tells_what_the_map_is(page):
+def test_the_heading_describes_the_map(page):
     assert page.title() == f"t-SNE map of {SPACE}"
     assert page.inner_text("h1") == f"t-SNE map of {SPACE}"
     assert (
         "60 images · trustworthiness 0.987 · 50 % of the 10 nearest neighbours kept"
-        in page.inner_text("#summary")
+        in page.inner_text(".map-panel header p")
     )
 
 
 def test_hostile_names_and_labels_are_text(page):
-    names = page.locator("#legend .toggle span").all_inner_texts()
+    names = page.locator(".labels .toggle span").all_inner_texts()
     assert names == [HOSTILE, "sky", "no label"]
     assert page.locator("body img[src=x]").count() == 0
 
 
-def test_pointing_shows_the_picture_its_name_and_label(page):
+def test_pointing_shows_the_image_its_name_and_label(page):
     page.mouse.move(*position(page, 3))
-    card = page.locator("#card")
+    card = page.locator(".map-card")
     assert card.is_visible()
-    assert card.locator(".name").inner_text() == "picture #03 <b>.jpg"
+    assert card.locator("b").inner_text() == "picture #03 <b>.jpg"
     assert card.locator(".label").inner_text() == "sky"
     box = card.locator("canvas").bounding_box()
-    assert (box["width"], box["height"]) == (208, pytest.approx(156, abs=0.1))
+    assert (box["width"], box["height"]) == (200, 160)
     settle(page)
     shown = pixel(page, box["x"] + 100, box["y"] + 80)
-    assert np.abs(shown - COLOURS[0]).max() < 25
+    assert np.abs(shown - COLORS[0]).max() < 25
     page.mouse.move(1270, 10)
     assert not card.is_visible()
 
 
-def test_a_click_opens_the_picture_and_escape_closes_it(page, page_file):
+def test_a_click_opens_the_image_and_escape_closes_it(page, page_file):
     page.mouse.click(*position(page, 25))
     viewer = page.locator("#viewer")
     assert viewer.is_visible()
@@ -147,19 +153,19 @@ def test_a_click_opens_the_picture_and_escape_closes_it(page, page_file):
 
 def test_the_wheel_zooms_about_the_pointer(page):
     x, y = position(page, 30)
-    before = page.evaluate("view.scale")
+    before = page.evaluate("mapView.canvas.camera.scale")
     page.mouse.move(x, y)
     page.mouse.wheel(0, -500)
     settle(page)
-    assert page.evaluate("view.scale") > 1.9 * before
-    # A wheel's event tells whole pixels, and what it is off by grows with the zoom.
+    assert page.evaluate("mapView.canvas.camera.scale") > 1.9 * before
+    # A wheel event has whole pixels, and its error grows with the zoom.
     assert position(page, 30) == (pytest.approx(x, abs=2), pytest.approx(y, abs=2))
     page.mouse.wheel(0, 500)
     settle(page)
-    assert page.evaluate("view.scale") == pytest.approx(before, rel=0.01)
+    assert page.evaluate("mapView.canvas.camera.scale") == pytest.approx(before, rel=0.01)
 
 
-def test_dragging_moves_the_map_and_opens_nothing(page):
+def test_a_drag_moves_the_map_and_opens_nothing(page):
     x, y = position(page, 30)
     page.mouse.move(x, y)
     page.mouse.down()
@@ -169,16 +175,20 @@ def test_dragging_moves_the_map_and_opens_nothing(page):
     assert not page.locator("#viewer").is_visible()
 
 
-def test_images_come_as_one_comes_nearer_and_none_goes(page):
+def test_zooming_in_adds_images_and_removes_none(page):
     def as_images(zoom):
-        page.evaluate(f"go({{ x: 0.5, y: 0.5, scale: area.whole * {zoom} }}); draw()")
-        return set(page.evaluate("imagesNow().rows"))
+        scale = f"mapView.canvas.camera.overviewScale * {zoom}"
+        page.evaluate(f"mapView.canvas.camera.jump({{ x: 0.5, y: 0.5, scale: {scale} }})")
+        until(page, "mapView.canvas.isSettled && !mapView.canvas.levels.unfinished")
+        return set(page.evaluate("mapView.canvas.imageRows().rows"))
 
     shown = [as_images(zoom) for zoom in (1, 2, 4, 8, 16)]
     assert all(fewer <= more for fewer, more in itertools.pairwise(shown))
     assert 0 < len(shown[0]) < len(shown[-1]) == COUNT
     as_images(1)
-    boxes = page.evaluate("drawn.map(([, ...box]) => box)")
+    boxes = page.evaluate(
+        "mapView.canvas.drawn.map(({ left, top, width, height }) => [left, top, width, height])"
+    )
     for index, (left, top, width, height) in enumerate(boxes):
         for other_left, other_top, other_width, other_height in boxes[:index]:
             apart = left >= other_left + other_width or other_left >= left + width
@@ -196,10 +206,10 @@ def test_images_come_as_one_comes_nearer_and_none_goes(page):
     ],
 )
 def test_keys_move_and_zoom(page, key, scale, x, y):
-    before = page.evaluate("({ ...view })")
+    before = page.evaluate("mapView.canvas.camera.view")
     page.keyboard.press(key)
     settle(page)
-    after = page.evaluate("({ ...view })")
+    after = page.evaluate("mapView.canvas.camera.view")
     assert after["scale"] == pytest.approx(scale * before["scale"])
     assert (
         np.sign(round(after["x"] - before["x"], 6)),
@@ -208,84 +218,92 @@ def test_keys_move_and_zoom(page, key, scale, x, y):
 
 
 def test_the_buttons_zoom_and_show_all_again(page):
-    before = page.evaluate("view.scale")
+    before = page.evaluate("mapView.canvas.camera.scale")
     page.get_by_role("button", name="Zoom in").click()
     settle(page)
-    assert page.evaluate("view.scale") == pytest.approx(1.8 * before)
+    assert page.evaluate("mapView.canvas.camera.scale") == pytest.approx(1.8 * before)
     page.get_by_role("button", name="Zoom out").click()
     page.get_by_role("button", name="Zoom out").click()
     settle(page)
-    assert page.evaluate("view.scale") < before
+    assert page.evaluate("mapView.canvas.camera.scale") < before
     page.get_by_role("button", name="Show all of the map").click()
-    until(page, "view.scale === area.whole && view.x === 0.5 && view.y === 0.5")
+    until(
+        page,
+        """(() => {
+          const { x, y, scale, overviewScale } = mapView.canvas.camera;
+          return scale === overviewScale && x === 0.5 && y === 0.5;
+        })()""",
+    )
 
 
 def test_search_lists_and_highlights_by_name_and_label(page):
     page.keyboard.press("/")
     page.keyboard.type("PICTURE #1")
-    assert page.inner_text("#count") == "10 found"
-    assert page.locator("#results b").all_inner_texts() == [
+    assert page.inner_text(".found p") == "10 found"
+    assert page.locator(".found b").all_inner_texts() == [
         f"picture #{index} <b>.jpg" for index in range(10, 20)
     ]
-    assert sorted(page.evaluate("[...found]")) == list(range(10, 20))
-    page.locator("#results button").nth(4).click()
+    assert sorted(page.evaluate("[...mapView.canvas.highlighted]")) == list(range(10, 20))
+    page.locator(".found button").nth(4).click()
     assert page.locator("#viewer h2").inner_text() == "picture #14 <b>.jpg"
     page.keyboard.press("Escape")
-    page.fill("#query", "onerror")
-    assert page.inner_text("#count") == "20 found"
-    page.fill("#query", "nothing like it")
-    assert page.inner_text("#count") == "0 found"
-    page.locator("#query").press("Escape")
-    assert page.evaluate("found") is None
-    assert not page.locator("#found").is_visible()
+    page.fill(".map-panel input", "onerror")
+    assert page.inner_text(".found p") == "20 found"
+    page.fill(".map-panel input", "nothing like it")
+    assert page.inner_text(".found p") == "0 found"
+    page.locator(".map-panel input").press("Escape")
+    assert page.evaluate("mapView.canvas.highlighted") is None
+    assert not page.locator(".found").is_visible()
 
 
-def test_enter_flies_to_what_was_found(page):
-    page.fill("#query", "picture #05")
-    page.locator("#query").press("Enter")
+def test_enter_moves_to_the_found_images(page):
+    page.fill(".map-panel input", "picture #05")
+    page.locator(".map-panel input").press("Enter")
     settle(page)
-    assert page.evaluate("view.scale") > 5 * page.evaluate("area.whole")
+    assert page.evaluate("mapView.canvas.camera.scale") > 5 * page.evaluate(
+        "mapView.canvas.camera.overviewScale"
+    )
     x, y = position(page, 5)
     assert 300 < x < 1280
     assert 0 < y < 800
 
 
 def test_the_legend_hides_and_shows_labels(page):
-    sky = page.locator("#legend .toggle").nth(1)
+    sky = page.locator(".labels .toggle").nth(1)
     assert "sky" in sky.inner_text()
     at = position(page, 3)
     sky.click()
     assert sky.get_attribute("aria-pressed") == "false"
     page.mouse.move(*at)
-    assert not page.locator("#card").is_visible()
+    assert not page.locator(".map-card").is_visible()
     page.get_by_role("button", name="Show all", exact=True).click()
     assert sky.get_attribute("aria-pressed") == "true"
     page.mouse.move(at[0] + 1, at[1])
-    assert page.locator("#card").is_visible()
+    assert page.locator(".map-card").is_visible()
 
 
-def test_one_label_alone(page):
+def test_one_label_can_be_shown_alone(page):
     page.get_by_role("button", name="Show sky only").focus()
     page.keyboard.press("Enter")
     pressed = [
-        button.get_attribute("aria-pressed") for button in page.locator("#legend .toggle").all()
+        button.get_attribute("aria-pressed") for button in page.locator(".labels .toggle").all()
     ]
     assert pressed == ["false", "true", "false"]
-    assert page.evaluate("pool.every((row) => row < 20)")
+    assert page.evaluate("mapView.canvas.levels.candidates.every((row) => row < 20)")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_stands_out_from_its_ground(open_page, scheme):
-    """At least 4.5 to 1, as the Web Content Accessibility Guidelines (AA) ask."""
+def test_text_has_enough_contrast(open_page, scheme):
+    """At least 4.5 to 1, the level AA of the Web Content Accessibility Guidelines."""
     page = open_page(color_scheme=scheme)
-    page.fill("#query", "picture")
+    page.fill(".map-panel input", "picture")
     for selector in (
         "h1",
-        "#summary",
-        "#query",
-        "#count",
-        "#results b",
-        "#results span",
+        ".map-panel header p",
+        ".map-panel input",
+        ".found p",
+        ".found b",
+        ".found span",
         "summary",
         "small",
         ".only",
@@ -296,8 +314,8 @@ def test_text_stands_out_from_its_ground(open_page, scheme):
               const text = getComputedStyle(element).color;
               const clear = "rgba(0, 0, 0, 0)";
               while (getComputedStyle(element).backgroundColor === clear) element = element.parentElement;
-              const colours = [text, getComputedStyle(element).backgroundColor];
-              return colours.map((colour) => colour.match(/\\d+/g).map(Number));
+              const colors = [text, getComputedStyle(element).backgroundColor];
+              return colors.map((color) => color.match(/\\d+/g).map(Number));
             }""",
             selector,
         )
@@ -313,7 +331,7 @@ def luminance(rgb) -> float:
     return float(linear @ [0.2126, 0.7152, 0.0722])
 
 
-def test_a_phone_sees_the_map_and_taps_it(open_page):
+def test_a_phone_shows_the_map_and_opens_images(open_page):
     page = open_page(
         viewport={"width": 400, "height": 800},
         has_touch=True,
@@ -321,10 +339,10 @@ def test_a_phone_sees_the_map_and_taps_it(open_page):
         device_scale_factor=2,
     )
     assert page.evaluate("document.documentElement.scrollWidth") == 400
-    panel = page.locator("#panel").bounding_box()
-    assert panel["y"] + panel["height"] < 300
+    panel = page.locator(".map-panel").bounding_box()
+    assert panel["height"] < 300
     places = [position(page, row) for row in range(COUNT)]
-    assert all(0 < x < 400 and panel["y"] + panel["height"] < y < 800 for x, y in places)
+    assert all(0 < x < 400 and 0 < y < panel["y"] for x, y in places)
     page.touchscreen.tap(*places[50])
     assert page.locator("#viewer h2").inner_text().startswith("picture #")
     page.get_by_role("button", name="Close").click()
@@ -333,7 +351,7 @@ def test_a_phone_sees_the_map_and_taps_it(open_page):
 
 def test_two_fingers_pinch(open_page):
     page = open_page(has_touch=True)
-    before = page.evaluate("view.scale")
+    before = page.evaluate("mapView.canvas.camera.scale")
     touch = page.context.new_cdp_session(page)
     for kind, spread in (
         ("touchStart", 50),
@@ -348,5 +366,5 @@ def test_two_fingers_pinch(open_page):
         )
         touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
     settle(page)
-    assert 1.5 * before < page.evaluate("view.scale") < 2.5 * before
+    assert 1.5 * before < page.evaluate("mapView.canvas.camera.scale") < 2.5 * before
     assert not page.locator("#viewer").is_visible()
