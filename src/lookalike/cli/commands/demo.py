@@ -24,7 +24,7 @@ def demo_command(
     folder: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[FOLDER]",
+            metavar="FOLDER",
             help="Your images, in folders named by their class.",
             show_default="Caltech 101, or a drawn sample",
         ),
@@ -40,7 +40,7 @@ def demo_command(
         bool, typer.Option("--open", help="Open the report in a browser at the end.")
     ] = False,
 ) -> None:
-    """Run the whole story: index, search, evaluate, and map images, and write one report.
+    """Try everything: index, search, evaluate, and map images, and write one report.
 
     Without a folder, it uses nine classes of Caltech 101. If they cannot be downloaded, it draws a
     sample.

@@ -56,7 +56,7 @@ def evaluate_command(
     """Measure how well each Space groups images by label: mAP, precision, and recall.
 
     Every labeled image is a query in turn, and all other images are the gallery. Each score has a
-    95 % confidence interval.
+    95% confidence interval.
     """
     if save is not None:
         from lookalike.drawing.style import output_path
@@ -120,7 +120,7 @@ def _print_scores(spaces: Sequence[SpaceScores]) -> None:
 
     output.say()
     output.print_table(rows, styles=("bold",))
-    note = "In brackets: bootstrap 95 % intervals."
+    note = "In brackets: bootstrap 95% intervals."
     if differences:
         note += " *: the interval of the difference excludes 0."
     output.say(note)

@@ -22,7 +22,7 @@ _MAX_UNMATCHED = 5
 _Paths = Annotated[
     list[str],
     typer.Argument(
-        metavar="PATH...", help="Folders, image files, or @list.txt with one path per line."
+        metavar="PATH", help="Folders, image files, or @list.txt with one path per line."
     ),
 ]
 _Models = Annotated[

@@ -30,7 +30,9 @@ def map_command(
     space: Annotated[
         str | None, typer.Option(metavar="NAME", help="The Space to map.", show_default="the first")
     ] = None,
-    method: Annotated[Literal["tsne", "pca", "umap"], typer.Option(help="The layout.")] = "tsne",
+    method: Annotated[
+        Literal["tsne", "pca", "umap"], typer.Option(help="The layout method.")
+    ] = "tsne",
     target: Annotated[
         Path,
         typer.Option(

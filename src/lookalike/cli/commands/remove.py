@@ -18,7 +18,7 @@ def remove_command(
     uris: Annotated[
         list[str],
         typer.Argument(
-            metavar="URI...",
+            metavar="URI",
             help="Images, or folders with everything below them, as search prints them.",
         ),
     ],

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _Images = Annotated[
     list[str],
-    typer.Argument(metavar="IMAGE...", help="The query image, or several whose mean is searched."),
+    typer.Argument(metavar="IMAGE", help="The query image. Several are searched as their mean."),
 ]
 _Count = Annotated[int, typer.Option("-k", min=1, help="The number of matches.")]
 _Space = Annotated[
