@@ -1,4 +1,4 @@
-"""Caltech 101 fetched: downloaded or given, unpacked, refused."""
+"""Fetching Caltech 101: from the web or from a copy, unpacked or refused."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-sys.path.append(str(Path(__file__).parents[1]))  # where the server is
+sys.path.append(str(Path(__file__).parents[1]))  # for local_server
 
 from local_server import Fault, local_server
 from lookalike.datasets import caltech101
@@ -31,7 +31,7 @@ def photograph(name: str, nth: int) -> bytes:
 
 
 def tar_of(*extra: tarfile.TarInfo, classes=(*SMALL, "BACKGROUND_Google"), images=3) -> bytes:
-    """Pack an archive of the official layout, with what macOS and the authors left in it."""
+    """Pack an archive of the official layout, with the leftovers of macOS and of the authors."""
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:gz") as tar:
         for name in classes:
@@ -73,8 +73,8 @@ def good(server):
     return Archive(server.serve("/caltech.zip", GOOD), hashlib.sha256(GOOD).hexdigest(), len(GOOD))
 
 
-def given_file(folder: Path, content: bytes) -> Path:
-    path = folder / "given"
+def write_source(folder: Path, content: bytes) -> Path:
+    path = folder / "source"
     path.write_bytes(content)
     return path
 
@@ -87,7 +87,7 @@ def tree(root: Path) -> dict[str, bytes]:
     }
 
 
-def whole(classes, images=3) -> dict[str, bytes]:
+def expected_tree(classes, images=3) -> dict[str, bytes]:
     return {
         f"{name}/image_{nth:04}.jpg": photograph(name, nth)
         for name in classes
@@ -95,10 +95,10 @@ def whole(classes, images=3) -> dict[str, bytes]:
     }
 
 
-# The names
+# Names
 
 
-def test_the_official_archive_and_its_classes_are_the_known_ones():
+def test_the_official_archive_has_101_classes():
     assert OFFICIAL.url.startswith("https://data.caltech.edu/")
     assert len(OFFICIAL.sha256) == 64
     assert len(set(ALL_CLASSES)) == len(ALL_CLASSES) == 101
@@ -108,7 +108,7 @@ def test_the_official_archive_and_its_classes_are_the_known_ones():
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [
         ("brian", "Did you mean 'brain'"),
         ("faces", "'Faces'"),
@@ -116,27 +116,27 @@ def test_the_official_archive_and_its_classes_are_the_known_ones():
         ("zzz", "accordion"),
     ],
 )
-def test_an_unknown_class_is_told_before_anything_is_downloaded(server, good, tmp_path, name, told):
+def test_an_unknown_class_is_an_error_before_any_download(server, good, tmp_path, name, message):
     with pytest.raises(InputError) as caught:
         fetch(tmp_path / "data", classes=["brain", name], archive=good)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert server.asked == []
     assert not (tmp_path / "data").exists()
 
 
-def test_no_class_at_all_is_told(tmp_path):
+def test_an_empty_choice_is_an_error(tmp_path):
     with pytest.raises(InputError, match="No class was chosen"):
         fetch(tmp_path, classes=[])
 
 
-# Downloaded
+# Downloads
 
 
-def test_the_seed_classes_are_downloaded_and_unpacked(good, tmp_path):
+def test_nine_classes_are_downloaded_and_unpacked(good, tmp_path):
     seen: list[int] = []
     root = fetch(tmp_path / "data", archive=good, progress=lambda done, _total: seen.append(done))
     assert root == tmp_path / "data" / "101_ObjectCategories"
-    assert tree(root) == whole(NINE_CLASSES)
+    assert tree(root) == expected_tree(NINE_CLASSES)
     assert sorted(path.name for path in (tmp_path / "data").iterdir()) == [
         "101_ObjectCategories",
         "caltech-101.zip",
@@ -154,10 +154,10 @@ def test_the_seed_classes_are_downloaded_and_unpacked(good, tmp_path):
     ],
 )
 def test_only_the_chosen_classes_are_unpacked(good, tmp_path, classes, expected):
-    assert tree(fetch(tmp_path, archive=good, classes=classes)) == whole(expected)
+    assert tree(fetch(tmp_path, archive=good, classes=classes)) == expected_tree(expected)
 
 
-def test_what_is_there_is_neither_downloaded_nor_written_again(server, good, tmp_path):
+def test_existing_files_are_neither_downloaded_nor_written_again(server, good, tmp_path):
     mine = fetch(tmp_path, archive=good, classes=["ant"]) / "ant" / "image_0001.jpg"
     mine.write_bytes(b"mine")
     zipped = (tmp_path / "caltech-101.zip").rename(tmp_path / "elsewhere.zip")
@@ -165,36 +165,36 @@ def test_what_is_there_is_neither_downloaded_nor_written_again(server, good, tmp
     assert len(server.asked) == 1
     zipped.rename(tmp_path / "caltech-101.zip")
     root = fetch(tmp_path, archive=good, classes=["ant", "brain"])
-    assert tree(root) == whole(["ant", "brain"]) | {"ant/image_0001.jpg": b"mine"}
+    assert tree(root) == expected_tree(["ant", "brain"]) | {"ant/image_0001.jpg": b"mine"}
     assert len(server.asked) == 1
 
 
-def test_a_cut_download_is_resumed(server, good, tmp_path):
+def test_a_broken_download_is_resumed(server, good, tmp_path):
     server.files["/caltech.zip"].faults.append(Fault(cut=1000))
-    assert tree(fetch(tmp_path, archive=good)) == whole(NINE_CLASSES)
+    assert tree(fetch(tmp_path, archive=good)) == expected_tree(NINE_CLASSES)
     assert server.asked[1].headers["Range"] == "bytes=1000-"
 
 
 @pytest.mark.parametrize("wrong", [zip_of(tar_of(images=1)), GOOD[:-1] + b"!"])
-def test_another_archive_than_promised_is_refused(server, good, tmp_path, wrong):
+def test_an_archive_with_another_checksum_is_refused(server, good, tmp_path, wrong):
     server.serve("/caltech.zip", wrong)
     with pytest.raises(DownloadError, match="not the promised file"):
         fetch(tmp_path, archive=good)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_offline_a_zip_put_there_by_hand_serves(server, good, tmp_path, monkeypatch):
+def test_a_zip_in_the_folder_is_used_offline(server, good, tmp_path, monkeypatch):
     monkeypatch.setenv("LOOKALIKE_OFFLINE", "1")
     with pytest.raises(DownloadError) as caught:
         fetch(tmp_path, archive=good)
     place = tmp_path / "caltech-101.zip"
     assert str(place) in str(caught.value)
     place.write_bytes(GOOD)
-    assert tree(fetch(tmp_path, archive=good)) == whole(NINE_CLASSES)
+    assert tree(fetch(tmp_path, archive=good)) == expected_tree(NINE_CLASSES)
     assert server.asked == []
 
 
-def test_several_at_once_agree(good, tmp_path, monkeypatch):
+def test_concurrent_fetches_agree(good, tmp_path, monkeypatch):
     write = caltech101._write
     monkeypatch.setattr(
         caltech101, "_write", lambda *photograph: (time.sleep(0.003), write(*photograph))
@@ -214,50 +214,50 @@ def test_several_at_once_agree(good, tmp_path, monkeypatch):
     for thread in threads:
         thread.join()
     assert len(roots) == 4
-    assert tree(roots[0]) == whole(SMALL)
+    assert tree(roots[0]) == expected_tree(SMALL)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "101_ObjectCategories",
         "caltech-101.zip",
     ]
 
 
-# Given
+# Sources
 
 
 @pytest.mark.parametrize("content", [GOOD, GOOD_TAR], ids=["zip", "tar.gz"])
-def test_a_given_archive_is_unpacked(tmp_path, content):
-    root = fetch(tmp_path / "data", source=given_file(tmp_path, content))
+def test_a_source_archive_is_unpacked(tmp_path, content):
+    root = fetch(tmp_path / "data", source=write_source(tmp_path, content))
     assert root == tmp_path / "data" / "101_ObjectCategories"
-    assert tree(root) == whole(NINE_CLASSES)
+    assert tree(root) == expected_tree(NINE_CLASSES)
 
 
 @pytest.mark.parametrize("inner", ["", "101_ObjectCategories"])
-def test_a_given_folder_is_used_where_it_is(tmp_path, inner):
-    root = fetch(tmp_path / "data", source=given_file(tmp_path, GOOD), classes="all")
+def test_a_source_folder_is_used_in_place(tmp_path, inner):
+    root = fetch(tmp_path / "data", source=write_source(tmp_path, GOOD), classes="all")
     assert fetch(tmp_path / "other", source=(root if inner else root.parent)) == root
     assert fetch(tmp_path / "other", source=root, classes="all") == root
     assert not (tmp_path / "other").exists()
 
 
-def test_a_given_folder_must_hold_the_classes(tmp_path):
-    root = fetch(tmp_path / "data", source=given_file(tmp_path, GOOD), classes=["ant"])
+def test_a_source_folder_must_hold_the_classes(tmp_path):
+    root = fetch(tmp_path / "data", source=write_source(tmp_path, GOOD), classes=["ant"])
     with pytest.raises(DatasetError, match=r"lacks the photographs .* of brain, chair"):
         fetch(tmp_path, source=root, classes=["ant", "brain", "chair"])
     with pytest.raises(DatasetError, match="lacks"):
         fetch(tmp_path, source=tmp_path / "data" / "101_ObjectCategories" / "ant", classes="all")
 
 
-def test_a_class_that_the_archive_lacks_is_named(tmp_path):
+def test_a_class_missing_from_the_archive_is_named(tmp_path):
     with pytest.raises(DatasetError, match=r"lacks the photographs .* of chair"):
-        fetch(tmp_path, source=given_file(tmp_path, GOOD), classes=["brain", "chair"])
+        fetch(tmp_path, source=write_source(tmp_path, GOOD), classes=["brain", "chair"])
 
 
-def test_a_source_that_is_not_there_is_named(tmp_path):
+def test_a_missing_source_is_named(tmp_path):
     with pytest.raises(InputError, match="does not exist"):
         fetch(tmp_path, source=tmp_path / "none.zip")
 
 
-# Unsafe, damaged, interrupted
+# Unsafe, damaged and interrupted archives
 
 
 def member(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> tarfile.TarInfo:
@@ -288,26 +288,26 @@ def member(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> tarfil
 )
 @pytest.mark.parametrize("pack", [zip_of, bytes], ids=["zip", "tar.gz"])
 def test_an_unsafe_member_of_the_tar_is_refused_by_name(tmp_path, bad, pack):
-    source = given_file(tmp_path, pack(tar_of(bad, classes=["ant"])))
+    source = write_source(tmp_path, pack(tar_of(bad, classes=["ant"])))
     with pytest.raises(DatasetError, match="is refused") as caught:
         fetch(tmp_path / "data", source=source, classes=["ant"])
     assert repr(bad.name) in str(caught.value)
-    assert tree(tmp_path) == {"given": source.read_bytes()}
+    assert tree(tmp_path) == {"source": source.read_bytes()}
 
 
 @pytest.mark.parametrize(
     "name", ["../outside", "a/../../outside", "/outside", "C:/outside", "__MACOSX/../../outside"]
 )
 def test_an_unsafe_name_in_the_zip_is_refused(tmp_path, name):
-    source = given_file(tmp_path, zip_of(GOOD_TAR, extra={name: b"x"}))
+    source = write_source(tmp_path, zip_of(GOOD_TAR, extra={name: b"x"}))
     with pytest.raises(DatasetError, match="is refused") as caught:
         fetch(tmp_path / "data", source=source)
     assert repr(name) in str(caught.value)
-    assert tree(tmp_path) == {"given": source.read_bytes()}
+    assert tree(tmp_path) == {"source": source.read_bytes()}
 
 
 def test_a_link_in_the_zip_is_refused(tmp_path):
-    source = given_file(tmp_path, GOOD)
+    source = write_source(tmp_path, GOOD)
     link = zipfile.ZipInfo("caltech-101/link")
     link.external_attr = (stat.S_IFLNK | 0o777) << 16
     with zipfile.ZipFile(source, "a") as zipped:
@@ -318,7 +318,7 @@ def test_a_link_in_the_zip_is_refused(tmp_path):
 
 def test_a_zip_without_the_tar_is_refused(tmp_path):
     with pytest.raises(DatasetError, match=f"holds no {TAR}"):
-        fetch(tmp_path / "data", source=given_file(tmp_path, zip_of(None)))
+        fetch(tmp_path / "data", source=write_source(tmp_path, zip_of(None)))
 
 
 def flipped(content: bytes, at: int) -> bytes:
@@ -340,18 +340,18 @@ DAMAGED = {
 
 
 @pytest.mark.parametrize("content", DAMAGED.values(), ids=DAMAGED.keys())
-def test_a_damaged_archive_leaves_nothing_and_a_whole_one_then_serves(tmp_path, content):
-    source = given_file(tmp_path, content)
+def test_a_damaged_archive_leaves_nothing_and_can_be_replaced(tmp_path, content):
+    source = write_source(tmp_path, content)
     with pytest.raises(DatasetError, match="is damaged, or neither") as caught:
         fetch(tmp_path / "data", source=source)
     assert str(source) in str(caught.value)
     assert tree(tmp_path / "data") == {}
     source.write_bytes(GOOD)
-    assert tree(fetch(tmp_path / "data", source=source)) == whole(NINE_CLASSES)
+    assert tree(fetch(tmp_path / "data", source=source)) == expected_tree(NINE_CLASSES)
 
 
-def test_an_interrupted_unpacking_is_completed_by_the_next(tmp_path, monkeypatch):
-    source = given_file(tmp_path, GOOD)
+def test_an_interrupted_extraction_is_completed_by_the_next_run(tmp_path, monkeypatch):
+    source = write_source(tmp_path, GOOD)
     write, written = caltech101._write, []
 
     def interrupted(data, path: Path) -> None:
@@ -365,21 +365,21 @@ def test_an_interrupted_unpacking_is_completed_by_the_next(tmp_path, monkeypatch
     with pytest.raises(KeyboardInterrupt):
         fetch(tmp_path / "data", source=source)
     monkeypatch.undo()
-    assert tree(tmp_path / "data" / "101_ObjectCategories") == whole(["brain"])
-    assert tree(fetch(tmp_path / "data", source=source)) == whole(NINE_CLASSES)
+    assert tree(tmp_path / "data" / "101_ObjectCategories") == expected_tree(["brain"])
+    assert tree(fetch(tmp_path / "data", source=source)) == expected_tree(NINE_CLASSES)
 
 
-def test_what_a_killed_run_left_is_cleared_away(tmp_path):
+def test_remains_of_a_killed_run_are_removed(tmp_path):
     left = tmp_path / "101_ObjectCategories.part" / "brain" / "image_0099.jpg"
     left.parent.mkdir(parents=True)
     left.write_bytes(b"half")
     (tmp_path / "101_ObjectCategories" / "brain").mkdir(parents=True)
-    root = fetch(tmp_path, source=given_file(tmp_path, GOOD))
-    assert tree(root) == whole(NINE_CLASSES)
+    root = fetch(tmp_path, source=write_source(tmp_path, GOOD))
+    assert tree(root) == expected_tree(NINE_CLASSES)
     assert not left.exists()
 
 
-def test_a_folder_that_cannot_be_written_is_told(tmp_path):
+def test_a_folder_that_cannot_be_written_is_an_error(tmp_path):
     (tmp_path / "101_ObjectCategories").write_bytes(b"")
     with pytest.raises(DatasetError, match=r"cannot be unpacked.*run again"):
-        fetch(tmp_path, source=given_file(tmp_path, GOOD))
+        fetch(tmp_path, source=write_source(tmp_path, GOOD))

@@ -1,4 +1,4 @@
-"""Caltech 101 split into what trains and what tests."""
+"""Splitting Caltech 101 into training and test images."""
 
 from __future__ import annotations
 
@@ -41,7 +41,9 @@ some_shares = st.floats(0.01, 0.99)
 
 @settings(max_examples=25, deadline=None)
 @given(counts=some_counts, test=some_shares, seed=st.integers(0, 2**64))
-def test_a_split_is_whole_disjoint_stratified_and_repeatable(tmp_path_factory, counts, test, seed):
+def test_a_split_is_complete_disjoint_stratified_and_repeatable(
+    tmp_path_factory, counts, test, seed
+):
     root = folders(tmp_path_factory.mktemp("split"), counts)
     table = split(root, classes="all", test=test, seed=seed)
     uris = table["uri"].to_pylist()
@@ -62,7 +64,7 @@ def test_a_split_is_whole_disjoint_stratified_and_repeatable(tmp_path_factory, c
 
 @settings(max_examples=25, deadline=None)
 @given(counts=some_counts, seed=st.integers(0, 99), rng=st.randoms(use_true_random=False))
-def test_neither_order_nor_place_nor_other_classes_change_the_draw(
+def test_order_location_and_other_classes_do_not_change_the_split(
     tmp_path_factory, counts, seed, rng
 ):
     def shuffled(things) -> list:
@@ -80,7 +82,7 @@ def test_neither_order_nor_place_nor_other_classes_change_the_draw(
         assert alone == {key: side for key, side in drawn(table).items() if key[0] == name}
 
 
-def test_the_seed_and_the_class_change_the_draw(tmp_path):
+def test_the_seed_and_the_class_change_the_split(tmp_path):
     root = folders(tmp_path, {"ant": 50, "brain": 50})
     one, other = (drawn(split(root, classes="all", seed=seed)) for seed in (0, 1))
     assert one != other
@@ -89,7 +91,7 @@ def test_the_seed_and_the_class_change_the_draw(tmp_path):
     ]
 
 
-def test_the_draw_stays_the_same_in_every_version(tmp_path):
+def test_the_split_stays_the_same_in_every_version(tmp_path):
     draw = drawn(split(folders(tmp_path, {"ant": 10}), classes="ant"))
     assert sorted(name for (_, name), side in draw.items() if side == "test") == [
         "image_0004.jpg",
@@ -108,7 +110,7 @@ def test_a_split_takes_the_same_choice_of_classes_as_fetch(tmp_path):
         split(root, classes=["amt"])
 
 
-def test_a_split_of_nothing_is_refused(tmp_path):
+def test_a_split_of_a_missing_folder_is_an_error(tmp_path):
     with pytest.raises(DatasetError, match="lacks"):
         split(tmp_path / "none", classes="all")
 
@@ -116,7 +118,7 @@ def test_a_split_of_nothing_is_refused(tmp_path):
 @pytest.mark.parametrize(
     "odd", [{"test": 0.0}, {"test": 1.0}, {"test": float("nan")}, {"test": -0.1}, {"seed": -1}]
 )
-def test_shares_and_seeds_out_of_range_are_refused(tmp_path, odd):
+def test_shares_and_seeds_out_of_range_are_errors(tmp_path, odd):
     with pytest.raises(InputError, match="cannot be used"):
         split(folders(tmp_path, {"ant": 2}), classes="ant", **odd)
 

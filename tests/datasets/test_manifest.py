@@ -1,4 +1,4 @@
-"""Manifests written and read back, and those that are none."""
+"""Manifests, written and read back, and tables that are not manifests."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def manifest(rows) -> pa.Table:
 
 
 @pytest.mark.parametrize("rows", [ROWS, ROWS[:1], []])
-def test_what_was_written_is_read_back(tmp_path, rows):
+def test_a_written_manifest_is_read_back(tmp_path, rows):
     table = manifest(rows)
     csv, parquet = write_manifest(table, tmp_path / "new" / "folder")
     assert read_manifest(csv).equals(table)
@@ -46,23 +46,23 @@ texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
         max_size=5,
     )
 )
-def test_any_text_survives(tmp_path_factory, rows):
+def test_any_text_is_read_back(tmp_path_factory, rows):
     for path in write_manifest(manifest(rows), tmp_path_factory.mktemp("any")):
         assert read_manifest(path).equals(manifest(rows))
 
 
-def test_the_name_is_that_of_the_files(tmp_path):
+def test_the_name_becomes_the_name_of_the_files(tmp_path):
     paths = write_manifest(manifest(ROWS), tmp_path, name="faces")
     assert [path.name for path in paths] == ["faces.csv", "faces.parquet"]
 
 
-def test_a_manifest_is_replaced(tmp_path):
+def test_an_existing_manifest_is_replaced(tmp_path):
     write_manifest(manifest(ROWS), tmp_path)
     for path in write_manifest(manifest(ROWS[:1]), tmp_path):
         assert read_manifest(path).num_rows == 1
 
 
-def test_other_columns_are_left_out_and_text_of_other_types_is_taken(tmp_path):
+def test_other_columns_are_left_out_and_other_text_types_are_read(tmp_path):
     table = pa.table(
         {
             "note": [1],
@@ -78,7 +78,7 @@ def test_other_columns_are_left_out_and_text_of_other_types_is_taken(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("", "'uri'"),
         ("uri,label\n/a,b\n", "'split'"),
@@ -95,17 +95,17 @@ def test_other_columns_are_left_out_and_text_of_other_types_is_taken(tmp_path):
         ('uri,label,split\n"/a,b,test\n', "cannot be read as a table"),
     ],
 )
-def test_a_csv_that_is_no_manifest_is_refused_by_line_and_column(tmp_path, text, told):
+def test_a_wrong_csv_is_refused_by_line_and_column(tmp_path, text, message):
     path = tmp_path / "m.csv"
     path.write_text(text, "utf-8")
     with pytest.raises(InputError) as caught:
         read_manifest(path)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert str(path) in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("columns", "told"),
+    ("columns", "message"),
     [
         ({"uri": ["/a"], "label": ["b"]}, "'split'"),
         (
@@ -119,16 +119,16 @@ def test_a_csv_that_is_no_manifest_is_refused_by_line_and_column(tmp_path, text,
         ({"uri": ["/a"], "label": [["b"]], "split": ["test"]}, "not text"),
     ],
 )
-def test_a_table_that_is_no_manifest_is_refused_by_row_and_column(tmp_path, columns, told):
+def test_a_wrong_table_is_refused_by_row_and_column(tmp_path, columns, message):
     path = tmp_path / "m.parquet"
     pq.write_table(pa.table(columns), path)
     with pytest.raises(InputError) as caught:
         read_manifest(path)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert str(path) in str(caught.value)
     with pytest.raises(InputError) as caught:
         write_manifest(pa.table(columns), tmp_path / "out")
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert not (tmp_path / "out").exists()
 
 

@@ -1,4 +1,4 @@
-"""The whole way on 3,079 real photographs with real weights."""
+"""Indexing and searching 3,079 real photographs with real weights."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from command import lookalike_json
 
 @pytest.fixture(scope="module")
 def copied(photographs, tmp_path_factory):
-    """A copy of the photographs that may be changed, indexed once."""
+    """A copy of the photographs that tests may change, indexed once."""
     place = tmp_path_factory.mktemp("copied")
     shutil.copytree(photographs, place / "photographs")
     return (
@@ -28,7 +28,7 @@ def copied(photographs, tmp_path_factory):
     )
 
 
-def test_all_are_indexed_and_a_second_run_is_quick(copied):
+def test_a_second_run_leaves_every_image_unchanged(copied):
     folder, collection, first = copied
     assert (first["added"], first["failed"], first["images"]) == (3079, 0, 3079)
     again = lookalike_json("index", folder, "-c", collection)
@@ -38,7 +38,7 @@ def test_all_are_indexed_and_a_second_run_is_quick(copied):
     )
 
 
-def test_touched_moved_deleted_and_added_are_counted_exactly(copied):
+def test_touched_moved_deleted_and_added_files_are_counted_exactly(copied):
     folder, collection, _ = copied
     contents = Counter(file.read_bytes() for file in folder.glob("*/*.jpg"))
     files = sorted(file for file in folder.glob("*/*.jpg") if contents[file.read_bytes()] == 1)
@@ -66,7 +66,7 @@ def test_touched_moved_deleted_and_added_are_counted_exactly(copied):
     assert {name: report[name] for name in expected} == expected
 
 
-def test_the_vectors_reproduce_the_reference_row(caltech):
+def test_the_vectors_reproduce_the_reference_scores(caltech):
     ids, matrix = caltech.vectors("efficientnet-lite0")
     labels = np.array(caltech.take(ids, ["label"])["label"].to_pylist())
     matrix = matrix.astype(np.float32)
@@ -82,7 +82,7 @@ def test_the_vectors_reproduce_the_reference_row(caltech):
     np.testing.assert_allclose(found, [0.8674, 0.8592, 0.9029, 0.9311, 0.9285], atol=0.005)
 
 
-def test_a_photograph_finds_its_kind(caltech, photographs):
+def test_a_photograph_finds_its_class(caltech, photographs):
     query = photographs / "grand_piano" / "image_0010.jpg"
     answer = lookalike_json("search", query, "-c", caltech.path, "--exclude-self")
     labels = [match["label"] for match in answer["matches"]]
@@ -97,7 +97,7 @@ lookalike.index(sys.argv[1], sys.argv[2], settings=IndexSettings(commit_rows=32)
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_killed_at_any_moment_nothing_is_lost_or_doubled(photographs, tmp_path, seed):
+def test_a_killed_run_loses_and_duplicates_nothing(photographs, tmp_path, seed):
     folder = photographs / "Leopards"
     process = subprocess.Popen([sys.executable, "-c", KILLED, str(folder), str(tmp_path / "c")])
     try:
@@ -118,7 +118,7 @@ def run(*command, **options):
     )
 
 
-def test_a_wheel_alone_indexes_and_searches(sample, tmp_path):
+def test_an_installed_wheel_indexes_and_searches(sample, tmp_path):
     root = Path(__file__).parents[2]
     pip = ["-m", "pip", "--quiet", "--disable-pip-version-check"]
     run(sys.executable, *pip, "wheel", "--no-deps", "--wheel-dir", tmp_path, root)
