@@ -1,4 +1,4 @@
-"""Measure a network on some pictures of a folder, and write the calibration that its 8-bit version is made from."""
+"""Measure the activations of a network on images, for the calibration of its 8-bit version."""
 
 from __future__ import annotations
 
@@ -21,49 +21,66 @@ from lookalike.types import Item, Model
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="scripts/calibrate", description=__doc__)
-    parser.add_argument("model", help="its name or .toml description")
-    parser.add_argument("folder", help="pictures such as will be indexed")
-    parser.add_argument(
-        "--output", type=Path, required=True, metavar="FILE", help="the .safetensors file to write"
-    )
-    parser.add_argument("--images", type=int, default=128, help="how many pictures (default: 128)")
-    parser.add_argument("--seed", type=int, default=0, help="decides which (default: 0)")
-    arguments = parser.parse_args()
+    arguments = parse_arguments()
     try:
         model = registry.resolve(arguments.model)
-        items = sorted(LocalSource([arguments.folder]), key=lambda item: item.uri)
-        chosen = np.random.default_rng(arguments.seed).permutation(len(items))[
-            : max(arguments.images, 0)
-        ]
-        if not len(chosen):
-            raise SourceError(
-                f"Nothing to measure: of {len(items)} images, {arguments.images} are to be taken."
-            )
-        measured = calibrate(model, (prepared(items[index], model) for index in sorted(chosen)))
+        items = choose_items(arguments.folder, arguments.images, arguments.seed)
+        calibration = calibrate(model, (prepare_batch(item, model) for item in items))
         with atomic_write(arguments.output) as temporary:
-            temporary.write_bytes(save(measured))
+            temporary.write_bytes(save(calibration))
     except (LookalikeError, OSError) as error:
         reason = f"{error.filename}: {error.strerror}." if isinstance(error, OSError) else error
         print(f"Error: {reason}", file=sys.stderr)
         return 2
-    print(
-        f"{len(measured) // 2} tensors measured on {len(chosen)} pictures, in {arguments.output}. Its description:"
-    )
-    print(
-        f'[calibration]\nfile = "{arguments.output.name}"\nsha256 = "{sha256_of(arguments.output)}"'
-    )
+
+    # Each tensor has a range and a mean.
+    tensors = len(calibration) // 2
+    print(f"Measured {tensors} tensors on {len(items)} images, saved to {arguments.output}.")
+    print("Add to the description:")
+    print("[calibration]")
+    print(f'file = "{arguments.output.name}"')
+    print(f'sha256 = "{sha256_of(arguments.output)}"')
     return 0
 
 
-def prepared(item: Item, model: Model) -> npt.NDArray[np.uint8]:
-    """Return a batch of one picture."""
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="scripts/calibrate", description=__doc__)
+    parser.add_argument("model", help="a model name or .toml description")
+    parser.add_argument("folder", help="a folder of images like those to index")
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="FILE", help="the .safetensors file to write"
+    )
+    parser.add_argument(
+        "--images", type=int, default=128, help="the number of images (default: 128)"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="the seed for choosing images (default: 0)"
+    )
+    return parser.parse_args()
+
+
+def choose_items(folder: str, count: int, seed: int) -> list[Item]:
+    """Return random images of a folder, sorted by uri."""
+    items = sorted(LocalSource([folder]), key=lambda item: item.uri)
+    order = np.random.default_rng(seed).permutation(len(items))
+    chosen = sorted(order[: max(count, 0)])
+    if not chosen:
+        raise SourceError(
+            f"Nothing to measure: {count} of {len(items)} images. "
+            "Give a folder with images, and --images of at least 1."
+        )
+    return [items[index] for index in chosen]
+
+
+def prepare_batch(item: Item, model: Model) -> npt.NDArray[np.uint8]:
+    """Return a batch of one image, uint8 ``[1, height, width, 3]``."""
     try:
-        return imaging.prepare(imaging.decode(item.read()), model)[np.newaxis]
+        image = imaging.decode(item.read())
     except ImageError as error:
         raise ImageError(
-            f"{item.uri} cannot be measured: {error}. Take it out of the folder."
+            f"{item.uri} cannot be measured: {error}. Remove it from the folder."
         ) from error
+    return imaging.prepare(image, model)[np.newaxis]
 
 
 if __name__ == "__main__":

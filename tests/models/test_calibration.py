@@ -1,4 +1,4 @@
-"""What is measured is what a plain computation finds, and a description makes an 8-bit network of it."""
+"""Calibration matches a plain computation, and a description turns it into an 8-bit network."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import pytest
 from safetensors.numpy import load_file
 
 import lookalike
+from integer_network import run
 from lookalike import imaging
 from lookalike.errors import ModelError, WeightsError
 from lookalike.models import embedder, graphs, tensors, weights
 from lookalike.models.calibration import calibrate
 from lookalike.models.graphs.quantization import activation_names
 from lookalike.models.registry import resolve
-from whole_numbers import run
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "calibrate.py"
 
@@ -30,7 +30,7 @@ def prepared(sample) -> np.ndarray:
     return np.stack([imaging.prepare(imaging.decode(file.read_bytes()), model) for file in files])
 
 
-def test_range_and_mean_are_those_of_a_plain_computation(prepared):
+def test_calibration_matches_a_plain_computation(prepared):
     model = replace(resolve("efficientnet-lite0"), size=(64, 96))
     few = prepared[:6, ::3, ::2][:, :64, :96]
     measured = calibrate(model, [few[:4], few[4:]])
@@ -45,7 +45,7 @@ def test_range_and_mean_are_those_of_a_plain_computation(prepared):
         np.testing.assert_allclose(measured[f"{name}.mean"], mean, rtol=1e-3, atol=1e-4)
 
 
-def test_the_calibration_that_is_shipped_fits_pictures_it_has_not_seen(prepared):
+def test_shipped_calibration_fits_unseen_images(prepared):
     floats, small = (
         embedder.load(resolve(f"efficientnet-lite0{kind}")).embed(prepared)
         for kind in ("", "-int8")
@@ -55,8 +55,8 @@ def test_the_calibration_that_is_shipped_fits_pictures_it_has_not_seen(prepared)
     assert cosines.min() >= 0.95
 
 
-def test_the_8_bit_vectors_of_photographs_are_near_the_float_ones(caltech):
-    """Each Space has its own filter as well: what a user sees is the whole difference."""
+def test_8_bit_vectors_of_photographs_are_close_to_float_vectors(caltech):
+    """The two Spaces also resize with different filters, as a user sees them."""
     rows = []
     for space in ("efficientnet-lite0", "efficientnet-lite0-int8"):
         ids, matrix = caltech.vectors(space)
@@ -75,16 +75,16 @@ def script(*arguments: object, status: int = 0) -> subprocess.CompletedProcess[s
 
 @pytest.fixture(scope="module")
 def measured(sample, tmp_path_factory) -> tuple[Path, str]:
-    """A calibration that the script wrote, and what it printed."""
+    """A calibration that the script wrote, and the script's output."""
     path = tmp_path_factory.mktemp("measured") / "cal" / "mine.safetensors"
     done = script("efficientnet-lite0", sample, "--images", 12, "--seed", 3, "--output", path)
     return path, done.stdout
 
 
-def test_the_script_writes_what_a_description_uses(measured, sample, prepared, tmp_path):
+def test_script_output_works_in_a_description(measured, sample, prepared, tmp_path):
     path, printed = measured
-    first, table = printed.split("Its description:\n")
-    assert first == f"59 tensors measured on 12 pictures, in {path}. "
+    first, table = printed.split("Add to the description:\n")
+    assert first == f"Measured 59 tensors on 12 images, saved to {path}.\n"
     (path.parent / "mine.toml").write_text(
         f'base = "efficientnet-lite0"\nprecision = "int8"\n{table}'
     )
@@ -99,7 +99,7 @@ def test_the_script_writes_what_a_description_uses(measured, sample, prepared, t
     assert lookalike.search(tmp_path / "c", query, k=3).labels == ["teapot"] * 3
 
 
-def test_the_pictures_and_how_many_decide_what_is_measured(measured, sample, tmp_path):
+def test_images_count_and_seed_change_the_calibration(measured, sample, tmp_path):
     path, _ = measured
     found = []
     for options in (["--images", 12, "--seed", 3], ["--images", 12], ["--images", 5, "--seed", 3]):
@@ -114,19 +114,22 @@ def test_the_pictures_and_how_many_decide_what_is_measured(measured, sample, tmp
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["nope", "pictures"], "There is no model 'nope'"),
+        (["nope", "images"], "There is no model 'nope'"),
         (["efficientnet-lite0", "nowhere"], "no file or folder"),
-        (["efficientnet-lite0", "empty"], "Nothing to measure: of 0 images, 128 are to be taken"),
-        (["efficientnet-lite0", "pictures", "--images", "0"], "of 1 images, 0 are to be taken"),
-        (["efficientnet-lite0", "pictures"], "bad.jpg cannot be measured: not an image"),
-        (["pixels", "pictures"], "'pixels' names no weights file"),
+        (["efficientnet-lite0", "empty"], "Nothing to measure: 128 of 0 images"),
+        (
+            ["efficientnet-lite0", "images", "--images", "0"],
+            "Nothing to measure: 0 of 1 images. Give a folder with images",
+        ),
+        (["efficientnet-lite0", "images"], "bad.jpg cannot be measured: not an image"),
+        (["pixels", "images"], "'pixels' names no weights file"),
     ],
 )
-def test_what_is_wrong_is_said_and_nothing_is_written(arguments, words, tmp_path, monkeypatch):
+def test_script_errors_are_explained_and_write_nothing(arguments, words, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
-    (tmp_path / "pictures").mkdir()
-    (tmp_path / "pictures" / "bad.jpg").write_text("no picture")
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "bad.jpg").write_text("no picture")
     done = script(*arguments, "--output", tmp_path / "x.safetensors", status=2)
     assert done.stderr.startswith("Error: ")
     assert words in done.stderr
@@ -134,7 +137,7 @@ def test_what_is_wrong_is_said_and_nothing_is_written(arguments, words, tmp_path
     assert not (tmp_path / "x.safetensors").exists()
 
 
-def test_a_place_that_cannot_be_written_is_named(sample, tmp_path):
+def test_unwritable_output_is_named(sample, tmp_path):
     (tmp_path / "file").touch()
     done = script(
         "efficientnet-lite0",
@@ -168,7 +171,7 @@ INT8 = 'base = "efficientnet-lite0"\nprecision = "int8"\n'
 CALIBRATION = '[calibration]\nfile = "mine.safetensors"\n'
 
 
-def test_a_calibration_is_held_to_its_present_hash(describe, tmp_path):
+def test_calibration_file_is_pinned_to_its_hash(describe, tmp_path):
     model = describe(INT8 + CALIBRATION)
     assert model.calibration.sha256 == weights.sha256_of(tmp_path / "mine.safetensors")
     first = embedder.load(model)
@@ -183,7 +186,7 @@ def test_a_calibration_is_held_to_its_present_hash(describe, tmp_path):
     assert embedder.load(again).model.graph != first.model.graph
 
 
-def test_a_calibration_without_a_hash_is_looked_at_each_time(describe, tmp_path, monkeypatch):
+def test_calibration_without_a_hash_is_read_each_time(describe, tmp_path, monkeypatch):
     monkeypatch.setenv("LOOKALIKE_WEIGHTS", str(tmp_path))
     model = describe(INT8 + CALIBRATION)
     loose = replace(model, calibration=replace(model.calibration, sha256=None))
@@ -193,7 +196,7 @@ def test_a_calibration_without_a_hash_is_looked_at_each_time(describe, tmp_path,
     assert embedder.load(loose).model.graph != first
 
 
-def test_a_calibration_that_is_nowhere_is_explained(describe, tmp_path):
+def test_missing_calibration_is_explained(describe, tmp_path):
     model = describe(INT8 + '[calibration]\nfile = "lost.safetensors"\n')
     assert (weights.is_available(model), weights.describe_source(model)) == (False, "not here")
     with pytest.raises(
@@ -203,7 +206,7 @@ def test_a_calibration_that_is_nowhere_is_explained(describe, tmp_path):
         embedder.load(model)
 
 
-def test_a_base_gives_all_that_is_left_out(describe):
+def test_base_supplies_missing_keys(describe):
     base = resolve("efficientnet-lite0")
     model = describe('base = "efficientnet-lite0"\nfilter = "lanczos"\n')
     assert model == replace(base, name="mine", filter="lanczos")
@@ -238,6 +241,6 @@ def test_a_base_gives_all_that_is_left_out(describe):
         (INT8 + 'graph = "abc"\n' + CALIBRATION, "unknown key 'graph'"),
     ],
 )
-def test_a_description_that_contradicts_itself_is_refused(describe, text, words):
+def test_contradictory_description_is_refused(describe, text, words):
     with pytest.raises(ModelError, match=rf"'mine' in .*mine\.toml has .*{words}"):
         describe(text)
