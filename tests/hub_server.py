@@ -1,4 +1,4 @@
-"""A Hugging Face hub on this computer: one file, answered as the real one answers for large files."""
+"""A local Hugging Face hub with one file, served as the real one serves large files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class HubServer(ThreadingHTTPServer):
-    """Serves ``body`` as ``path`` (``/owner/name/resolve/revision/file``) and keeps what it was asked."""
+    """Serves ``body`` at ``path`` (``/owner/name/resolve/revision/file``) and records requests."""
 
     daemon_threads = True
 
@@ -18,7 +18,7 @@ class HubServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.path, self.body = path, body
         self.asked: list[str] = []
-        # How many bytes of its answer each of the next GETs gets before the connection is cut.
+        # The bytes that each of the next GETs receives before the connection is closed.
         self.cuts: list[int] = []
 
     @property
@@ -54,9 +54,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.asked.append(f"{self.command} {self.path}")
         body = self.server.body
         etag = hashlib.sha256(body).hexdigest()
-        if (
-            self.path == self.server.path
-        ):  # the hub sends clients on to another host, where large files are
+        # The hub redirects clients to another host for large files.
+        if self.path == self.server.path:
             linked = {
                 "X-Linked-Etag": f'"{etag}"',
                 "X-Linked-Size": len(body),
@@ -81,4 +80,4 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the name in the standard library
-        """Say nothing."""
+        """Print nothing."""

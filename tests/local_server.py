@@ -1,4 +1,4 @@
-"""A real HTTP server on this computer, whose answers can be made to fail."""
+"""A real local HTTP server whose responses can be made to fail."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from lookalike.io import downloads
 
 @dataclass
 class Fault:
-    """What goes wrong in one answer."""
+    """The failure of one response."""
 
-    status: int | None = None  # answered instead of the file
+    status: int | None = None  # sent instead of the file
     cut: int | None = None  # bytes of the body sent before the connection is closed
     stall_s: float = 0.0  # silence before the body
-    location: str | None = None  # where to, with a status of redirection
+    location: str | None = None  # the target of a redirect
 
 
 @dataclass
 class Asked:
-    """One request, and what it was given."""
+    """One request and its response."""
 
     path: str
     headers: Message
@@ -43,7 +43,7 @@ class Asked:
 
 @dataclass
 class LocalFile:
-    """A file that is served; each request takes the first of the faults left."""
+    """A served file; each request uses up the first of its faults."""
 
     body: bytes
     etag: str | None = '"one"'
@@ -51,12 +51,12 @@ class LocalFile:
     ranges: bool = True
     announce: bool = True  # send Content-Length
     pause_s: float = 0.0  # between pieces of 4 KiB
-    skew: int = 0  # bytes by which a partial answer misses the range that was asked for
+    skew: int = 0  # bytes by which a partial response misses the requested range
     faults: list[Fault] = field(default_factory=list)
 
 
 class LocalServer(ThreadingHTTPServer):
-    """Serves ``files`` by path and keeps every request in ``asked``."""
+    """Serves ``files`` by path and records every request in ``asked``."""
 
     daemon_threads = True
     block_on_close = False
@@ -78,12 +78,12 @@ class LocalServer(ThreadingHTTPServer):
         return sum(asked.sent for asked in self.asked)
 
     def handle_error(self, request, client_address) -> None:
-        """Say nothing: clients that go away are part of the tests."""
+        """Print nothing: clients that disconnect are part of the tests."""
 
 
 @contextmanager
 def local_server() -> Iterator[LocalServer]:
-    """Run a server that downloads reach whatever the environment says, and that they try again without pauses."""
+    """Run a server that downloads reach without a proxy, and retry without pauses."""
     server = LocalServer()
     thread = threading.Thread(
         target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
@@ -101,8 +101,8 @@ def local_server() -> Iterator[LocalServer]:
             thread.join()
 
 
-def download_elsewhere(url: str, target: Path, sha256: str) -> subprocess.Popen:
-    """Begin the download in a process of its own."""
+def start_download(url: str, target: Path, sha256: str) -> subprocess.Popen:
+    """Start the download in a new process."""
     code = "import sys; from pathlib import Path; from lookalike.io.downloads import download; "
     code += "download(sys.argv[1], Path(sys.argv[2]), sha256=sys.argv[3])"
     environment = {**os.environ, "PYTHONPATH": str(Path(downloads.__file__).parents[2])}
@@ -154,7 +154,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._body(file.body[first:][: fault.cut], file.pause_s, asked)
 
     def _start(self, file: LocalFile) -> int | None:
-        """Return the first byte asked for, or None where the whole file is to be sent."""
+        """Return the first requested byte, or None if the whole file is sent."""
         found = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
         condition = self.headers.get("If-Range")
         same = condition is None or condition in {file.etag, file.last_modified}
@@ -168,4 +168,4 @@ class _Handler(BaseHTTPRequestHandler):
             time.sleep(pause_s)
 
     def log_message(self, format, *args) -> None:  # noqa: A002  # the name in the standard library
-        """Say nothing."""
+        """Print nothing."""

@@ -1,4 +1,4 @@
-"""Downloads from a real server on this computer, and all that can go wrong on the way."""
+"""Downloads from a real local server, and everything that can fail."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from local_server import Fault, download_elsewhere, local_server
+from local_server import Fault, local_server, start_download
 from lookalike.errors import DownloadError, InputError
 from lookalike.io import files
 from lookalike.io.downloads import download
@@ -36,10 +36,10 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-# What a download leaves
+# Successful downloads
 
 
-def test_the_file_is_there_alone_and_right(server, target):
+def test_download_leaves_only_the_complete_file(server, target):
     path = download(server.serve("/file.bin", BODY), target, sha256=SHA, size=len(BODY))
     assert path == target
     assert target.read_bytes() == BODY
@@ -47,28 +47,28 @@ def test_the_file_is_there_alone_and_right(server, target):
     assert server.asked[0].headers["User-Agent"] == "lookalike"
 
 
-def test_hashes_may_be_written_in_capitals(server, target):
+def test_hash_can_be_upper_case(server, target):
     assert download(server.serve("/f", BODY), target, sha256=SHA.upper()).read_bytes() == BODY
 
 
 @pytest.mark.parametrize("announce", [True, False])
-def test_without_a_hash_whatever_comes_is_taken(server, target, announce):
+def test_any_content_is_accepted_without_a_hash(server, target, announce):
     url = server.serve("/f", BODY, announce=announce)
     assert download(url, target, sha256=None).read_bytes() == BODY
 
 
-def test_an_empty_file_can_be_downloaded(server, target):
+def test_empty_file_can_be_downloaded(server, target):
     empty = hashlib.sha256(b"").hexdigest()
     assert download(server.serve("/f", b""), target, sha256=empty, size=0).read_bytes() == b""
 
 
-def test_a_redirection_is_followed(server, target):
+def test_redirect_is_followed(server, target):
     url = server.serve("/old", b"", faults=[Fault(status=302, location="/new")])
     server.serve("/new", BODY)
     assert download(url, target, sha256=SHA).read_bytes() == BODY
 
 
-def test_progress_counts_up_to_the_whole(server, target):
+def test_progress_counts_up_to_the_total(server, target):
     seen: list[tuple[int, int | None]] = []
     download(server.serve("/f", BODY), target, sha256=SHA, progress=lambda *done: seen.append(done))
     assert seen[0] == (0, len(BODY))
@@ -76,17 +76,17 @@ def test_progress_counts_up_to_the_whole(server, target):
     assert seen == sorted(seen)
 
 
-def test_the_whole_is_unknown_where_nobody_tells_it(server, target):
+def test_total_is_none_if_the_server_does_not_send_it(server, target):
     seen: list[tuple[int, int | None]] = []
     url = server.serve("/f", BODY, announce=False)
     download(url, target, sha256=SHA, progress=lambda *done: seen.append(done))
     assert seen[-1] == (len(BODY), None)
 
 
-# A target that is there already
+# Existing targets
 
 
-def test_a_right_target_is_used_without_asking_the_server(server, target, monkeypatch):
+def test_correct_target_is_used_without_a_request(server, target, monkeypatch):
     url = server.serve("/f", BODY)
     download(url, target, sha256=SHA)
     server.asked.clear()
@@ -96,14 +96,14 @@ def test_a_right_target_is_used_without_asking_the_server(server, target, monkey
 
 
 @pytest.mark.parametrize("stale", [b"old", bytes(len(BODY))])
-def test_another_target_is_replaced(server, target, stale):
+def test_wrong_target_is_replaced(server, target, stale):
     target.parent.mkdir()
     target.write_bytes(stale)
     download(server.serve("/f", BODY), target, sha256=SHA)
     assert target.read_bytes() == BODY
 
 
-def test_without_a_hash_the_size_tells_whether_the_target_is_right(server, target):
+def test_size_decides_about_the_target_without_a_hash(server, target):
     target.parent.mkdir()
     target.write_bytes(b"old")
     url = server.serve("/f", BODY)
@@ -114,42 +114,42 @@ def test_without_a_hash_the_size_tells_whether_the_target_is_right(server, targe
 # Wrong bytes
 
 
-def test_another_hash_is_refused_and_nothing_left(server, target):
+def test_wrong_hash_is_refused_and_leaves_nothing(server, target):
     wrong = bytes(len(BODY))
     url = server.serve("/f", wrong)
     with pytest.raises(DownloadError) as caught:
         download(url, target, sha256=SHA)
-    for told in (url, SHA, hashlib.sha256(wrong).hexdigest()):
-        assert told in str(caught.value)
+    for part in (url, SHA, hashlib.sha256(wrong).hexdigest()):
+        assert part in str(caught.value)
     assert names(target.parent) == []
     server.serve("/f", BODY)
     assert download(url, target, sha256=SHA).read_bytes() == BODY
 
 
-def test_an_empty_hash_does_not_stand_for_none(server, target):
+def test_empty_hash_differs_from_none(server, target):
     with pytest.raises(DownloadError, match="not the promised file"):
         download(server.serve("/f", BODY), target, sha256="")
 
 
-def test_another_size_is_refused_before_it_is_downloaded(server, target):
+def test_wrong_size_is_refused_before_the_download(server, target):
     url = server.serve("/f", b"<html>Please log in</html>")
     with pytest.raises(DownloadError, match="expected 100000 bytes, got 26 bytes"):
         download(url, target, sha256=SHA, size=len(BODY))
     assert names(target.parent) == []
 
 
-def test_an_endless_file_is_not_read_to_its_end(server, target):
+def test_endless_file_is_not_read_to_its_end(server, target):
     url = server.serve("/f", bytes(50_000_000), announce=False)
     with pytest.raises(DownloadError, match="expected 100000 bytes"):
         download(url, target, sha256=SHA, size=len(BODY))
     assert server.sent() < 40_000_000
 
 
-# No file
+# Failures
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 410])
-def test_a_refusal_is_final(server, target, status):
+def test_refused_request_is_not_repeated(server, target, status):
     url = server.serve("/f", BODY, faults=[Fault(status=status)])
     with pytest.raises(DownloadError, match=f"HTTP {status}") as caught:
         download(url, target, sha256=SHA)
@@ -158,7 +158,7 @@ def test_a_refusal_is_final(server, target, status):
     assert len(server.asked) == 1
 
 
-def test_an_unreachable_server_is_told_at_once(server, target):
+def test_unreachable_server_fails_at_once(server, target):
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{closed.getsockname()[1]}/f"
@@ -167,14 +167,14 @@ def test_an_unreachable_server_is_told_at_once(server, target):
     assert f"Put the file at {target} by hand" in str(caught.value)
 
 
-def test_a_network_that_goes_away_is_waited_for(server, target):
+def test_lost_network_is_retried(server, target):
     url = server.serve("/f", BODY, faults=[Fault(status=302, location="http://127.0.0.1:1/f")] * 2)
     server.files["/f"].faults.insert(0, Fault(cut=40_960))
     assert download(url, target, sha256=SHA).read_bytes() == BODY
 
 
 @pytest.mark.parametrize("location", ["ftp://127.0.0.1/f", "file:///etc/passwd"])
-def test_a_redirection_leads_to_http_alone(server, target, location):
+def test_redirects_are_limited_to_http(server, target, location):
     url = server.serve("/f", BODY, faults=[Fault(status=302, location=location)])
     with pytest.raises(DownloadError):
         download(url, target, sha256=None)
@@ -191,13 +191,22 @@ def test_offline_forbids_the_network(server, target, monkeypatch):
     assert download(server.url("/f"), target, sha256=SHA).read_bytes() == BODY
 
 
-def test_the_proxy_of_the_environment_is_used(server, target, monkeypatch):
+def test_environment_proxy_is_used(server, target, monkeypatch):
     monkeypatch.setenv("http_proxy", server.url(""))
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
     server.serve("/f", BODY)
     assert download("http://nowhere.invalid/f", target, sha256=SHA).read_bytes() == BODY
     assert server.asked[0].headers["Host"] == "nowhere.invalid"
+
+
+@pytest.mark.parametrize("proxy", ["socks9://127.0.0.1:1", "http://127.0.0.1:port"])
+def test_unusable_environment_proxy_is_explained(server, target, monkeypatch, proxy):
+    monkeypatch.setenv("http_proxy", proxy)
+    monkeypatch.setenv("no_proxy", "")
+    monkeypatch.setenv("NO_PROXY", "")
+    with pytest.raises(DownloadError, match=r"proxy .* cannot be used: .*Correct https_proxy"):
+        download(server.serve("/f", BODY), target, sha256=SHA)
 
 
 @pytest.mark.parametrize(
@@ -213,12 +222,12 @@ def test_the_proxy_of_the_environment_is_used(server, target, monkeypatch):
         "http://example.org/é",
     ],
 )
-def test_only_proper_http_addresses_are_taken(target, url):
+def test_only_valid_http_urls_are_accepted(target, url):
     with pytest.raises(InputError, match="Give an http or https address"):
         download(url, target, sha256=None)
 
 
-def test_a_folder_is_no_target(tmp_path):
+def test_folder_as_target_is_refused(tmp_path):
     with pytest.raises(InputError, match="is a folder"):
         download("http://127.0.0.1/f", tmp_path, sha256=None)
 
@@ -226,16 +235,16 @@ def test_a_folder_is_no_target(tmp_path):
 # The disk
 
 
-def test_a_folder_that_is_a_file_is_told(server, tmp_path):
+def test_file_in_place_of_the_folder_is_named(server, tmp_path):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(DownloadError, match=r"cannot be written.*Check the folder"):
         download(server.serve("/f", BODY), tmp_path / "file" / "f", sha256=SHA)
 
 
-# Several at once
+# Concurrent downloads
 
 
-def test_threads_that_want_the_same_file_download_it_once(server, target):
+def test_threads_download_the_same_file_once(server, target):
     url = server.serve("/f", BODY, pause_s=0.005)
     errors: list[DownloadError] = []
 
@@ -255,16 +264,16 @@ def test_threads_that_want_the_same_file_download_it_once(server, target):
     assert names(target.parent) == ["file.bin"]
 
 
-def test_processes_that_want_the_same_file_download_it_once(server, target):
+def test_processes_download_the_same_file_once(server, target):
     url = server.serve("/f", BODY, pause_s=0.02)
-    processes = [download_elsewhere(url, target, SHA) for _ in range(2)]
+    processes = [start_download(url, target, SHA) for _ in range(2)]
     assert [process.wait(timeout=20) for process in processes] == [0, 0]
     assert target.read_bytes() == BODY
     assert server.sent() == len(BODY)
     assert names(target.parent) == ["file.bin"]
 
 
-def test_a_lock_admits_one_at_a_time(tmp_path, monkeypatch):
+def test_lock_admits_one_thread_at_a_time(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "_POLL_S", 0.0005)
     inside, most = 0, 0
 

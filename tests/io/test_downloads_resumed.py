@@ -1,4 +1,4 @@
-"""Downloads that break off, and how they go on."""
+"""Interrupted downloads and how they continue."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from local_server import Fault, download_elsewhere, local_server
+from local_server import Fault, local_server, start_download
 from lookalike.errors import DownloadError
 from lookalike.io import downloads
 from lookalike.io.downloads import download
@@ -37,15 +37,15 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def broken_off(server, target: Path, body: bytes, **options) -> str:
-    """Leave the first 40,960 bytes of the body as a part beside the target."""
+def interrupt_download(server, target: Path, body: bytes, **options) -> str:
+    """Leave a partial file with the first 40,960 bytes of the body."""
     url = server.serve("/f", body, faults=[Fault(cut=40_960)] + [Fault(cut=0)] * 3, **options)
     with pytest.raises(DownloadError, match="broke off after 40960 of 100000 bytes"):
         download(url, target, sha256=SHA)
     return url
 
 
-def test_a_cut_is_resumed_by_a_range(server, target):
+def test_interrupted_download_resumes_with_a_range(server, target):
     url = server.serve("/f", BODY, faults=[Fault(cut=40_960)])
     download(url, target, sha256=SHA)
     assert target.read_bytes() == BODY
@@ -62,14 +62,16 @@ def test_a_cut_is_resumed_by_a_range(server, target):
         (None, None, None),
     ],
 )
-def test_a_cut_is_resumed_without_an_etag(server, target, etag, last_modified, condition):
+def test_interrupted_download_resumes_without_an_etag(
+    server, target, etag, last_modified, condition
+):
     url = server.serve("/f", BODY, etag=etag, last_modified=last_modified, faults=[Fault(cut=4096)])
     download(url, target, sha256=SHA)
     assert server.asked[1].headers["If-Range"] == condition
     assert server.sent() == len(BODY)
 
 
-def test_the_next_call_goes_on_where_the_last_one_gave_up(server, target):
+def test_next_call_continues_where_the_last_one_stopped(server, target):
     url = server.serve("/f", BODY, faults=[Fault(cut=50_000)] + [Fault(cut=0)] * 3)
     with pytest.raises(
         DownloadError, match=r"broke off after 50000 of 100000 bytes.*Run again to continue"
@@ -85,31 +87,31 @@ def test_the_next_call_goes_on_where_the_last_one_gave_up(server, target):
     assert seen[0] == 50_000
 
 
-def test_without_hash_and_validator_a_beginning_is_not_trusted(server, target):
+def test_partial_file_is_not_trusted_without_hash_and_validator(server, target):
     url = server.serve("/f", BODY, etag=None, faults=[Fault(cut=4096)])
     assert download(url, target, sha256=None).read_bytes() == BODY
     assert server.asked[1].headers["Range"] is None
 
 
-def test_a_server_without_ranges_starts_again(server, target):
+def test_download_restarts_without_range_support(server, target):
     url = server.serve("/f", BODY, ranges=False, faults=[Fault(cut=40_960)])
     assert download(url, target, sha256=SHA).read_bytes() == BODY
     assert server.asked[1].status == 200
 
 
-def test_a_file_changed_between_the_tries_starts_again(server, target):
-    url = broken_off(server, target, bytes(len(BODY)), etag='"old"')
+def test_download_restarts_if_the_file_changed(server, target):
+    url = interrupt_download(server, target, bytes(len(BODY)), etag='"old"')
     server.serve("/f", BODY, etag='"new"')
     assert download(url, target, sha256=SHA).read_bytes() == BODY
     assert server.asked[-1].status == 200
 
 
-def test_the_beginning_of_another_address_is_not_continued(server, target):
-    broken_off(server, target, bytes(len(BODY)))
+def test_partial_file_of_another_url_is_not_continued(server, target):
+    interrupt_download(server, target, bytes(len(BODY)))
     assert download(server.serve("/two", BODY), target, sha256=None).read_bytes() == BODY
 
 
-def test_another_range_than_asked_for_is_not_taken(server, target):
+def test_wrong_range_is_refused(server, target):
     url = server.serve("/f", BODY, skew=100, faults=[Fault(cut=40_960)] * 4)
     with pytest.raises(DownloadError, match="the server sent others"):
         download(url, target, sha256=SHA)
@@ -117,33 +119,33 @@ def test_another_range_than_asked_for_is_not_taken(server, target):
     assert download(url, target, sha256=SHA).read_bytes() == BODY
 
 
-def test_more_bytes_than_the_file_has_are_dropped(server, target):
-    url = broken_off(server, target, BODY)
+def test_too_long_partial_file_is_discarded(server, target):
+    url = interrupt_download(server, target, BODY)
     with target.with_name("file.bin.part").open("ab") as part:
         part.write(bytes(2 * len(BODY)))
     assert download(url, target, sha256=SHA).read_bytes() == BODY
     assert 416 in [asked.status for asked in server.asked]
 
 
-def test_a_whole_part_needs_no_request(server, target):
-    url = broken_off(server, target, BODY)
+def test_complete_partial_file_needs_no_request(server, target):
+    url = interrupt_download(server, target, BODY)
     target.with_name("file.bin.part").write_bytes(BODY)
     server.asked.clear()
     assert download(url, target, sha256=SHA).read_bytes() == BODY
     assert server.asked == []
 
 
-@pytest.mark.parametrize("note", ["", "[]", "{}", '{"url": 1}'])
-def test_a_damaged_note_only_costs_the_beginning(server, target, note):
-    url = broken_off(server, target, BODY)
-    target.with_name("file.bin.part.json").write_text(note)
+@pytest.mark.parametrize("info", ["", "[]", "{}", '{"url": 1}'])
+def test_damaged_part_info_restarts_the_download(server, target, info):
+    url = interrupt_download(server, target, BODY)
+    target.with_name("file.bin.part.json").write_text(info)
     assert download(url, target, sha256=SHA).read_bytes() == BODY
 
 
 @pytest.mark.parametrize(
     "fault", [Fault(status=503), Fault(status=500), Fault(status=429), Fault(stall_s=0.4)]
 )
-def test_passing_trouble_is_tried_again(server, target, fault, monkeypatch):
+def test_transient_failures_are_retried(server, target, fault, monkeypatch):
     monkeypatch.setattr(downloads, "_TIMEOUT_S", 0.15)
     assert (
         download(server.serve("/f", BODY, faults=[fault]), target, sha256=SHA).read_bytes() == BODY
@@ -152,7 +154,7 @@ def test_passing_trouble_is_tried_again(server, target, fault, monkeypatch):
     assert len(server.asked) == 2 or fault.stall_s > 0
 
 
-def test_the_tries_are_spaced(server, target, monkeypatch):
+def test_attempts_are_spaced(server, target, monkeypatch):
     monkeypatch.setattr(downloads, "_PAUSES_S", (0.2,))
     start = time.monotonic()
     with pytest.raises(DownloadError, match="HTTP 503"):
@@ -160,7 +162,7 @@ def test_the_tries_are_spaced(server, target, monkeypatch):
     assert time.monotonic() - start >= 0.2
 
 
-def test_an_interrupt_keeps_what_came(server, target):
+def test_interrupt_keeps_the_received_bytes(server, target):
     def interrupt(done: int, _total: int | None) -> None:
         if done > 40_000:
             raise KeyboardInterrupt
@@ -169,35 +171,35 @@ def test_an_interrupt_keeps_what_came(server, target):
     with pytest.raises(KeyboardInterrupt):
         download(url, target, sha256=SHA, progress=interrupt)
     assert not target.exists()
-    kept = target.with_name("file.bin.part").stat().st_size
-    assert kept > 40_000
+    received = target.with_name("file.bin.part").stat().st_size
+    assert received > 40_000
     assert download(url, target, sha256=SHA).read_bytes() == BODY
-    assert server.asked[1].headers["Range"] == f"bytes={kept}-"
+    assert server.asked[1].headers["Range"] == f"bytes={received}-"
 
 
 @pytest.mark.skipif(
     sys.platform == "win32", reason="Windows has no SIGINT to send to another process"
 )
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_a_process_that_ends_leaves_what_came_and_no_lock(server, target, how):
+def test_killed_process_leaves_the_received_bytes_and_no_lock(server, target, how):
     url = server.serve("/f", BODY, pause_s=0.02)
-    process = download_elsewhere(url, target, SHA)
+    process = start_download(url, target, SHA)
     part = target.with_name("file.bin.part")
     while not part.exists() or part.stat().st_size < 8192:
         assert process.poll() is None
         time.sleep(0.01)
     process.send_signal(how)
     assert process.wait(timeout=10) != 0
-    kept = part.stat().st_size
-    assert 0 < kept < len(BODY)
+    received = part.stat().st_size
+    assert 0 < received < len(BODY)
     server.files["/f"].pause_s = 0
     assert download(url, target, sha256=SHA).read_bytes() == BODY
-    assert server.asked[1].headers["Range"] == f"bytes={kept}-"
+    assert server.asked[1].headers["Range"] == f"bytes={received}-"
     assert names(target.parent) == ["file.bin"]
 
 
-def test_a_resumed_part_is_hashed_as_well(server, target):
-    url = broken_off(server, target, BODY)
+def test_resumed_part_is_hashed(server, target):
+    url = interrupt_download(server, target, BODY)
     with target.with_name("file.bin.part").open("rb+") as part:
         part.write(b"damaged")
     with pytest.raises(DownloadError, match="not the promised file"):
@@ -205,7 +207,7 @@ def test_a_resumed_part_is_hashed_as_well(server, target):
     assert names(target.parent) == []
 
 
-def test_a_full_disk_is_told_with_the_space_needed(server, small_disk):
+def test_full_disk_error_names_the_needed_space(server, small_disk):
     target = small_disk / "file.bin"
     url = server.serve("/f", BODY)
     with pytest.raises(

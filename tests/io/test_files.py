@@ -1,4 +1,4 @@
-"""A file written by `atomic_write` is whole or not there, and the one before it stands until then."""
+"""A file written by `atomic_write` is complete or absent, and replaces the old one at the end."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def write(path: Path, text: str, error: BaseException) -> None:
 
 
 @pytest.mark.parametrize("before", [None, "old"])
-def test_the_new_file_takes_the_place_of_the_old_one_at_the_end(folder, before):
+def test_new_file_replaces_the_old_one_at_the_end(folder, before):
     path = folder / "file.txt"
     if before is not None:
         folder.mkdir(parents=True)
@@ -43,7 +43,7 @@ def test_the_new_file_takes_the_place_of_the_old_one_at_the_end(folder, before):
 
 
 @pytest.mark.parametrize("error", [ValueError, OSError, KeyboardInterrupt])
-def test_an_error_leaves_what_was_there_and_nothing_else(folder, error):
+def test_error_keeps_the_old_file(folder, error):
     folder.mkdir(parents=True)
     path = folder / "file.txt"
     path.write_text("old")
@@ -53,13 +53,13 @@ def test_an_error_leaves_what_was_there_and_nothing_else(folder, error):
     assert names(folder) == ["file.txt"]
 
 
-def test_an_error_where_nothing_was_leaves_no_file(folder):
+def test_error_without_an_old_file_leaves_nothing(folder):
     with pytest.raises(RuntimeError):
         write(folder / "file.txt", "half", RuntimeError())
     assert names(folder) == []
 
 
-def test_the_temporary_file_is_new_hidden_and_beside_with_the_same_suffix(folder):
+def test_temporary_file_is_hidden_beside_the_target(folder):
     with atomic_write(folder / "file.onnx") as one, atomic_write(folder / "file.onnx") as two:
         assert one != two
         assert one.parent == two.parent == folder
@@ -69,7 +69,7 @@ def test_the_temporary_file_is_new_hidden_and_beside_with_the_same_suffix(folder
 
 
 @pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
-def test_rights_are_those_of_any_new_file(folder, umask, mode):
+def test_permissions_are_the_default_ones(folder, umask, mode):
     old = os.umask(umask)
     try:
         with atomic_write(folder / "file.txt") as temporary:
@@ -79,7 +79,7 @@ def test_rights_are_those_of_any_new_file(folder, umask, mode):
     assert stat.S_IMODE((folder / "file.txt").stat().st_mode) == mode
 
 
-def test_a_folder_in_the_way_is_an_error_and_stays(folder):
+def test_folder_at_the_path_is_an_error(folder):
     (folder / "file.txt").mkdir(parents=True)
     with pytest.raises(OSError), atomic_write(folder / "file.txt") as temporary:  # noqa: PT011 (any of its kinds)
         temporary.write_text("x")
@@ -87,7 +87,7 @@ def test_a_folder_in_the_way_is_an_error_and_stays(folder):
     assert (folder / "file.txt").is_dir()
 
 
-def test_a_file_in_the_place_of_the_folder_is_an_error(tmp_path):
+def test_file_in_place_of_the_folder_is_an_error(tmp_path):
     (tmp_path / "a").write_text("")
     with pytest.raises(OSError), atomic_write(tmp_path / "a" / "file.txt"):  # noqa: PT011 (any of its kinds)
         pytest.fail("the block must not begin")
@@ -103,7 +103,7 @@ with atomic_write(Path(sys.argv[1])) as temporary:
 """
 
 
-def test_what_a_killed_writer_left_is_removed_by_the_next_and_what_another_still_writes_is_not(
+def test_only_files_of_killed_writers_are_removed(
     folder,
 ):
     path = folder / "file.txt"
@@ -119,7 +119,7 @@ def test_what_a_killed_writer_left_is_removed_by_the_next_and_what_another_still
     assert names(folder) == [".mine", "file.txt", "other.txt"]
 
 
-def test_a_new_folder_has_the_rights_of_any_new_folder(folder):
+def test_new_folder_has_the_default_permissions(folder):
     with atomic_write(folder / "file.txt"):
         pass
     assert stat.S_IMODE(folder.stat().st_mode) == 0o777 & ~current_umask()

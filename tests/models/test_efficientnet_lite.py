@@ -1,4 +1,4 @@
-"""The graphs against the same networks written plainly in NumPy, in float64, from the paper's table."""
+"""Compare the graphs with the same networks in plain NumPy, in float64, from the paper's table."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from lookalike.models import embedder, graphs, weights
 from lookalike.models.registry import resolve
 from lookalike.models.tensors import read_tensors
 
-# Kernel, stride and expansion of each stage, and how many blocks it has in each network.
+# The kernel, stride and expansion of each stage, and its number of blocks in each network.
 STAGES = [(3, 1, 1), (3, 2, 6), (5, 2, 6), (3, 2, 6), (5, 1, 6), (5, 2, 6), (3, 1, 6)]
 BLOCKS = {"efficientnet-lite0": [1, 2, 2, 3, 3, 4, 1], "efficientnet-lite2": [1, 3, 3, 4, 4, 5, 1]}
 
 
 def windows(x: np.ndarray, kernel: int, stride: int) -> np.ndarray:
-    """The windows of ``[channels, height, width]`` under TensorFlow's SAME padding, its odd row and column last."""
+    """Return the windows of ``[channels, height, width]`` under TensorFlow's SAME padding."""
     pads = [(0, 0)]
     for side in x.shape[1:]:
         total = max((-(-side // stride) - 1) * stride + kernel - side, 0)
@@ -29,7 +29,7 @@ def windows(x: np.ndarray, kernel: int, stride: int) -> np.ndarray:
     ]
 
 
-class Plain:
+class PlainNetwork:
     """The network, one image at a time."""
 
     def __init__(self, tensors: dict[str, np.ndarray]) -> None:
@@ -78,8 +78,8 @@ def relu6(x: np.ndarray) -> np.ndarray:
     return np.clip(x, 0, 6)
 
 
-def pictures(side: int) -> np.ndarray:
-    """Noise, and a smooth picture whose edges differ: it would tell a shifted padding."""
+def make_images(side: int) -> np.ndarray:
+    """Return noise, and a smooth image whose edges differ, which reveals a shifted padding."""
     noise = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
     y, x = np.mgrid[:side, :side] / side
     smooth = np.stack([255 * x, 255 * y, 255 * (x * y)], axis=-1).astype(np.uint8)
@@ -87,11 +87,11 @@ def pictures(side: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", BLOCKS)
-def test_features_are_those_of_the_network_written_plainly(name):
+def test_features_match_a_plain_numpy_network(name):
     model = replace(resolve(name), unit_length=False)
-    images = pictures(model.size[0])
+    images = make_images(model.size[0])
     vectors = embedder.load(model, threads=2).embed(images)
-    plain = Plain(read_tensors(weights.find(model)))
+    plain = PlainNetwork(read_tensors(weights.find(model)))
     for vector, image in zip(vectors, images, strict=True):
         expected = plain.features(image, BLOCKS[name])
         assert np.linalg.norm(expected) > 1
@@ -103,7 +103,7 @@ def numbers() -> dict[str, np.ndarray]:
     return read_tensors(weights.find(resolve("efficientnet-lite0")))
 
 
-def test_the_graph_takes_bytes_and_gives_vectors(numbers):
+def test_graph_maps_uint8_images_to_vectors(numbers):
     graph = graphs.build(resolve("efficientnet-lite0"), numbers).graph
     (images,), (vectors,) = graph.input, graph.output
     assert [d.dim_value or d.dim_param for d in images.type.tensor_type.shape.dim] == [
@@ -118,15 +118,15 @@ def test_the_graph_takes_bytes_and_gives_vectors(numbers):
     }  # fmt: skip
 
 
-def test_another_input_size_is_another_graph(numbers):
+def test_other_input_size_matches_the_plain_network(numbers):
     small = embedder.load(replace(resolve("efficientnet-lite0"), size=(64, 96), unit_length=False))
-    image = pictures(96)[:1, :64]
-    expected = Plain(numbers).features(image[0], BLOCKS["efficientnet-lite0"])
+    image = make_images(96)[:1, :64]
+    expected = PlainNetwork(numbers).features(image[0], BLOCKS["efficientnet-lite0"])
     vector = small.embed(image)[0]
     assert np.linalg.norm(vector - expected) / np.linalg.norm(expected) < 1e-4
 
 
-def test_a_tensor_that_is_missing_or_of_another_shape_is_named(numbers):
+def test_missing_or_misshapen_tensor_is_named(numbers):
     model = resolve("efficientnet-lite0")
     less = {name: array for name, array in numbers.items() if name != "_blocks.3._bn1.bias"}
     with pytest.raises(WeightsError, match=r"lack the tensor _blocks\.3\._bn1\.bias"):
@@ -142,7 +142,7 @@ def test_a_tensor_that_is_missing_or_of_another_shape_is_named(numbers):
         graphs.build(model, {**numbers, "_bn0.weight": np.zeros((2, 2))})
 
 
-def test_depth_is_the_networks_own(numbers):
+def test_wrong_depth_is_refused(numbers):
     with pytest.raises(WeightsError, match=r"the architecture|lack the tensor"):
         graphs.build(replace(resolve("efficientnet-lite0"), options={"depth": 1.2}), numbers)
 
@@ -156,6 +156,6 @@ def test_depth_is_the_networks_own(numbers):
         ({"output": "stem"}, "output = 'stem'; EfficientNet-Lite knows only 'head'"),
     ],
 )
-def test_a_description_that_asks_for_what_is_not_there(numbers, changes, reason):
+def test_unknown_option_or_output_is_refused(numbers, changes, reason):
     with pytest.raises(ModelError, match=reason):
         graphs.build(replace(resolve("efficientnet-lite0"), **changes), numbers)

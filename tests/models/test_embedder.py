@@ -1,4 +1,4 @@
-"""Vectors are those of the network that the description names, computed plainly in NumPy."""
+"""Vectors match the described network, computed in plain NumPy."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FULL, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
 def network(
     path: Path, *, layout: str = "NCHW", kind: int = FULL, shape: tuple = ("n", HEIGHT, WIDTH)
 ) -> Path:
-    """Write a graph: one convolution, given as a map, as its cells one by one, and as the mean of its cells."""
+    """Write a graph of one convolution, with its map, its cells and their mean as outputs."""
     nodes = []
 
     def add(operator: str, inputs: list[str], output: str, **attributes) -> None:
@@ -73,7 +73,7 @@ def describe(path: Path, **changes) -> Model:
 
 
 def feature_map() -> np.ndarray:
-    """The convolution in float64: ``[n, height, width, channels]``."""
+    """Return the convolution in float64, ``[n, height, width, channels]``."""
     normal = (IMAGES.astype(np.float64) - MEAN) / STD
     return np.einsum(
         "nhwcij,ocij->nhwo",
@@ -91,7 +91,7 @@ def load(path: Path, *, threads: int = 1, **changes) -> embedder.Embedder:
 
 @pytest.mark.parametrize("kind", [FULL, HALF], ids=["float32", "float16"])
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
-def test_the_mean_of_a_feature_map(tmp_path, layout, kind):
+def test_mean_pooling_of_a_feature_map(tmp_path, layout, kind):
     path = network(tmp_path / "small.onnx", layout=layout, kind=kind)
     vectors = load(path, layout=layout).embed(IMAGES)
     assert vectors.dtype == np.float32
@@ -102,7 +102,7 @@ def test_the_mean_of_a_feature_map(tmp_path, layout, kind):
 
 
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
-def test_a_feature_map_as_it_is(tmp_path, layout):
+def test_feature_map_without_pooling(tmp_path, layout):
     path = network(tmp_path / "small.onnx", layout=layout)
     dim = CHANNELS * (HEIGHT - 1) * (WIDTH - 1)
     vectors = load(path, layout=layout, pooling="none", dim=dim).embed(IMAGES)
@@ -113,18 +113,18 @@ def test_a_feature_map_as_it_is(tmp_path, layout):
 @pytest.mark.parametrize(
     ("pooling", "take"), [("first", lambda x: x[:, 0, 0]), ("mean", lambda x: x.mean(axis=(1, 2)))]
 )
-def test_a_sequence_of_tokens(tmp_path, pooling, take):
+def test_pooling_of_a_token_sequence(tmp_path, pooling, take):
     vectors = load(network(tmp_path / "small.onnx"), output="tokens", pooling=pooling).embed(IMAGES)
     np.testing.assert_allclose(vectors, take(feature_map()), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("pooling", ["none", "mean"])
-def test_an_output_that_is_a_vector_already(tmp_path, pooling):
+def test_output_that_already_is_a_vector(tmp_path, pooling):
     vectors = load(network(tmp_path / "small.onnx"), output="mean", pooling=pooling).embed(IMAGES)
     np.testing.assert_allclose(vectors, feature_map().mean(axis=(1, 2)), rtol=1e-5, atol=1e-5)
 
 
-def test_the_first_output_is_taken_where_none_is_named(tmp_path):
+def test_first_output_is_the_default(tmp_path):
     path = network(tmp_path / "small.onnx")
     np.testing.assert_array_equal(
         load(path, output="").embed(IMAGES), load(path, output="map").embed(IMAGES)
@@ -148,8 +148,8 @@ def test_unit_length(tmp_path):
 
 
 @pytest.mark.parametrize("count", ["n", 1, 3])
-def test_the_size_of_the_batch_changes_nothing(tmp_path, count):
-    """A graph exported for a fixed number of images, as most are for one, takes any number."""
+def test_batch_size_does_not_change_vectors(tmp_path, count):
+    """A graph exported for a fixed number of images, often one, accepts any number."""
     path = network(tmp_path / "small.onnx", shape=(count, HEIGHT, WIDTH))
     small = load(path)
     together = small.embed(IMAGES)
@@ -159,15 +159,15 @@ def test_the_size_of_the_batch_changes_nothing(tmp_path, count):
         np.testing.assert_allclose(np.concatenate(parts), together, rtol=1e-5, atol=1e-5)
 
 
-def test_a_graph_of_any_image_size_is_given_the_models(tmp_path):
+def test_graph_with_open_image_size_gets_the_models_size(tmp_path):
     path = network(tmp_path / "small.onnx", shape=("n", "h", "w"))
     np.testing.assert_allclose(
         load(path).embed(IMAGES), feature_map().mean(axis=(1, 2)), rtol=1e-5, atol=1e-5
     )
 
 
-def test_a_bare_file_is_run_as_it_describes_itself(tmp_path):
-    """Of three outputs it takes the one that is vectors; the image's mean and spread are ImageNet's."""
+def test_bare_file_describes_itself(tmp_path):
+    """Of three outputs it uses the one with vectors. Mean and std are ImageNet's."""
     path = network(tmp_path / "small.onnx", layout="NHWC")
     model = resolve(path)
     assert (model.output, model.layout, model.dim) == ("mean", "NHWC", CHANNELS)
@@ -178,7 +178,7 @@ def test_a_bare_file_is_run_as_it_describes_itself(tmp_path):
 
 
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
-def test_a_bare_file_with_a_feature_map_only(tmp_path, layout):
+def test_bare_file_with_only_a_feature_map(tmp_path, layout):
     path = network(tmp_path / "small.onnx", layout=layout)
     proto = onnx.load(path)
     del proto.graph.output[1:]
@@ -203,13 +203,13 @@ def test_a_bare_file_with_a_feature_map_only(tmp_path, layout):
         ({"layout": "NHWC"}, r"The graph .*small\.onnx failed: .*"),
     ],
 )
-def test_a_description_that_does_not_fit_its_graph(tmp_path, changes, reason):
+def test_description_that_does_not_fit_its_graph_is_refused(tmp_path, changes, reason):
     small = load(network(tmp_path / "small.onnx"), **changes)
     with pytest.raises(ModelError, match=reason):
         small.embed(IMAGES)
 
 
-def test_an_output_that_is_not_there_brings_those_that_are(tmp_path):
+def test_unknown_output_lists_the_outputs(tmp_path):
     with pytest.raises(
         ModelError, match=r"small\.onnx has no output 'head'; it has map, tokens, mean"
     ):
@@ -224,7 +224,7 @@ def test_a_broken_graph(tmp_path):
         load(tmp_path / "small.onnx")
 
 
-def test_a_graph_that_is_nowhere(tmp_path):
+def test_missing_graph_is_refused(tmp_path):
     with pytest.raises(WeightsError, match="are not here"):
         load(tmp_path / "lost.onnx")
     with pytest.raises(
@@ -233,7 +233,7 @@ def test_a_graph_that_is_nowhere(tmp_path):
         load(tmp_path / "lost.onnx", weights=None)
 
 
-def test_an_unknown_architecture():
+def test_unknown_architecture_is_refused():
     model = replace(resolve("auto"), name="odd", architecture="efficientnet-light")
     with pytest.raises(
         ModelError, match=r"'efficientnet-light'; known are efficientnet-lite, .*onnx, pixels"
@@ -245,7 +245,7 @@ def test_an_unknown_architecture():
 
 
 @pytest.mark.parametrize("unit", [False, True])
-def test_pixel_space_is_the_pixels(unit):
+def test_pixel_vectors_are_the_pixels(unit):
     model = Model("p", "p", "pixels", (HEIGHT, WIDTH), HEIGHT * WIDTH * 3, unit_length=unit)
     flat = IMAGES.reshape(len(IMAGES), -1).astype(np.float32)
     expected = flat / np.linalg.norm(flat, axis=1, keepdims=True) if unit else flat
@@ -258,12 +258,12 @@ def test_pixel_space_is_the_pixels(unit):
     )
 
 
-def test_pixel_space_has_one_length_only():
+def test_pixel_space_checks_its_dim():
     with pytest.raises(ModelError, match="has dim = 5; pixels of 32 x 32 in RGB give 3072"):
         embedder.load(replace(resolve("pixels"), dim=5))
 
 
-# Networks built here, kept as graphs
+# Built networks, cached as graphs
 
 
 @pytest.fixture
@@ -277,64 +277,62 @@ def photographs() -> np.ndarray:
     return np.random.default_rng(1).integers(0, 256, (3, 224, 224, 3), dtype=np.uint8)
 
 
-def kept(tmp_path: Path) -> list[Path]:
+def cached_files(tmp_path: Path) -> list[Path]:
     return sorted((tmp_path / "cache").rglob("*.*"))
 
 
-def test_a_graph_is_built_once_and_gives_the_same_for_any_batch_and_threads(
+def test_graph_is_built_once_and_is_stable_for_batches_and_threads(
     lite0, photographs, tmp_path, monkeypatch
 ):
     first = embedder.load(lite0, threads=1).embed(photographs)
     assert first.shape == (3, 1280)
     np.testing.assert_allclose(np.linalg.norm(first, axis=1), 1, rtol=1e-6)
-    (graph,) = kept(tmp_path)
+    (graph,) = cached_files(tmp_path)
     assert graph.name.startswith("efficientnet-lite0-")
 
     monkeypatch.setattr(
         tensors, "read_tensors", lambda path: pytest.fail("the weights were read again")
     )
     monkeypatch.setattr(
-        weights, "find", lambda model: pytest.fail("the weights were looked for again")
+        weights, "find", lambda model: pytest.fail("the weights were searched again")
     )
     again = embedder.load(lite0, threads=2)
     np.testing.assert_allclose(again.embed(photographs), first, atol=1e-5)
     np.testing.assert_allclose(again.embed(photographs[1:2]), first[1:2], atol=1e-5)
-    assert kept(tmp_path) == [graph]
+    assert cached_files(tmp_path) == [graph]
 
 
-def test_a_graph_that_cannot_be_kept_is_run_and_leaves_nothing(
-    lite0, photographs, tmp_path, monkeypatch
-):
+def test_graph_that_cannot_be_cached_still_runs(lite0, photographs, tmp_path, monkeypatch):
     def fail(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
         patch.setattr(files.os, "fsync", fail)
         found = embedder.load(lite0).embed(photographs[:1])
-    assert kept(tmp_path) == []
+    assert cached_files(tmp_path) == []
     np.testing.assert_array_equal(embedder.load(lite0).embed(photographs[:1]), found)
-    assert len(kept(tmp_path)) == 1
+    assert len(cached_files(tmp_path)) == 1
 
 
-def test_what_decides_the_graph_makes_another(lite0, photographs, tmp_path):
+def test_changed_normalization_builds_another_graph(lite0, photographs, tmp_path):
     usual = embedder.load(lite0).embed(photographs[:1])
     other = embedder.load(replace(lite0, mean=(100.0, 127.0, 127.0))).embed(photographs[:1])
-    assert len(kept(tmp_path)) == 2
+    assert len(cached_files(tmp_path)) == 2
     assert np.abs(usual - other).max() > 1e-3
 
 
-def test_weights_without_a_hash_are_looked_at_each_time(lite0, tmp_path, monkeypatch):
+def test_weights_without_a_hash_are_read_each_time(lite0, tmp_path, monkeypatch):
     monkeypatch.setenv("LOOKALIKE_WEIGHTS", str(tmp_path / "weights"))
     (tmp_path / "weights").mkdir()
     place = tmp_path / "weights" / "mine.pth"
     place.write_bytes(weights.find(lite0).read_bytes())
     mine = replace(lite0, name="mine", weights=Weights("mine.pth"))
     embedder.load(mine)
-    place.write_bytes(b"another file, which is no network")
+    place.write_bytes(b"another file without a network")
     with pytest.raises(WeightsError, match=r"mine\.pth"):
         embedder.load(mine)
 
 
-def test_a_wrong_length_is_told_when_the_graph_is_built(lite0):
+def test_wrong_dim_is_refused_when_the_graph_is_built(lite0):
     with pytest.raises(WeightsError, match="says dim = 1000, but its weights give 1280"):
         embedder.load(replace(lite0, dim=1000))

@@ -1,4 +1,4 @@
-"""The layers against the same arithmetic in plain NumPy."""
+"""Compare the layers with the same arithmetic in plain NumPy."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def images() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (2, HEIGHT, WIDTH, 3), dtype=np.uint8)
 
 
-def new_network(tensors=None, dim: int = 3) -> GraphBuilder:
+def new_builder(tensors=None, dim: int = 3) -> GraphBuilder:
     return GraphBuilder(Model("m", "m", "none", (HEIGHT, WIDTH), dim), tensors or {}, epsilon=0.0)
 
 
-def run(network: GraphBuilder, x: Features, images: np.ndarray) -> np.ndarray:
-    """Return the feature map ``[n, channels, height, width]`` itself, checking the shape that the network states."""
-    proto = network.build(x)
+def run(builder: GraphBuilder, x: Features, images: np.ndarray) -> np.ndarray:
+    """Return the feature map ``[n, channels, height, width]``, after checking its stated shape."""
+    proto = builder.build(x)
     proto.graph.output.append(
         onnx.helper.make_tensor_value_info(x.name, onnx.TensorProto.FLOAT, None)
     )
@@ -47,7 +47,7 @@ def windows(
     return sliding_window_view(padded, (3, 3), axis=(2, 3))[:, :, ::stride, ::stride]
 
 
-# Stride, what is asked for, and the padding (top, left, bottom, right) that TensorFlow gives 7 x 10 for it.
+# Stride, padding, and the padded cells (top, left, bottom, right) of TensorFlow for 7 x 10.
 CASES = [
     (1, "same", (1, 1, 1, 1)),
     (2, "same", (1, 0, 1, 1)),
@@ -58,9 +58,9 @@ CASES = [
 
 @pytest.mark.parametrize(("stride", "padding", "pads"), CASES)
 def test_max_pool(stride, padding, pads, images):
-    network = new_network()
+    builder = new_builder()
     values = run(
-        network, network.max_pool(network.images(), 3, stride=stride, padding=padding), images
+        builder, builder.max_pool(builder.images(), 3, stride=stride, padding=padding), images
     )
     np.testing.assert_array_equal(values, windows(images, stride, pads, -np.inf).max(axis=(4, 5)))
 
@@ -68,21 +68,21 @@ def test_max_pool(stride, padding, pads, images):
 @pytest.mark.parametrize("count_include_pad", [True, False])
 @pytest.mark.parametrize(("stride", "padding", "pads"), CASES)
 def test_average_pool(stride, padding, pads, count_include_pad, images):
-    network = new_network()
-    pooled = network.average_pool(
-        network.images(), 3, stride=stride, padding=padding, count_include_pad=count_include_pad
+    builder = new_builder()
+    pooled = builder.average_pool(
+        builder.images(), 3, stride=stride, padding=padding, count_include_pad=count_include_pad
     )
     with warnings.catch_warnings(action="ignore"):
         expected = np.nanmean(
             windows(images, stride, pads, 0.0 if count_include_pad else np.nan), axis=(4, 5)
         )
-    np.testing.assert_allclose(run(network, pooled, images), expected, rtol=1e-5)
+    np.testing.assert_allclose(run(builder, pooled, images), expected, rtol=1e-5)
 
 
 def test_concatenate_keeps_the_order(images):
-    network = new_network(dim=6)
-    x = network.images()
-    values = run(network, network.concatenate([x, network.max_pool(x, 3)]), images)
+    builder = new_builder(dim=6)
+    x = builder.images()
+    values = run(builder, builder.concatenate([x, builder.max_pool(x, 3)]), images)
     np.testing.assert_array_equal(values[:, :3], images.transpose(0, 3, 1, 2))
     np.testing.assert_array_equal(
         values[:, 3:], windows(images, 1, (1, 1, 1, 1), -np.inf).max(axis=(4, 5))
@@ -90,15 +90,15 @@ def test_concatenate_keeps_the_order(images):
 
 
 @pytest.mark.parametrize(("stride", "padding", "pads"), CASES)
-def test_convolution_folds_its_norm(stride, padding, pads, images):
+def test_convolution_folds_batch_normalization(stride, padding, pads, images):
     generator = np.random.default_rng(3)
     kernel = generator.normal(size=(4, 3, 3, 3))
     gamma, beta, mean, variance = norm = generator.uniform(0.5, 1.5, (4, 4))
     parts = dict(zip(("n.weight", "n.bias", "n.running_mean", "n.running_var"), norm, strict=True))
-    network = new_network({"c.weight": kernel, **parts}, dim=4)
+    builder = new_builder({"c.weight": kernel, **parts}, dim=4)
     values = run(
-        network,
-        network.convolution(network.images(), "c", "n", stride=stride, padding=padding),
+        builder,
+        builder.convolution(builder.images(), "c", "n", stride=stride, padding=padding),
         images,
     )
     convolved = np.einsum("nchwij,ocij->nhwo", windows(images, stride, pads, 0.0), kernel)

@@ -14,7 +14,7 @@ from lookalike.imaging import decode, prepare
 from lookalike.models import embedder, registry, weights
 from lookalike.types import Model, Weights
 
-# The weights go up to Mixed_7a and want the padding left out of the means; their README gives the figures.
+# The weights end at Mixed_7a and need mean pools that ignore the padding. Their README has the scores.
 DESCRIPTION = """
 architecture = "inception-v3"
 size = [299, 299]
@@ -57,7 +57,7 @@ WIDTHS = {
 
 @pytest.fixture(scope="module")
 def cut(data_root, tmp_path_factory) -> Model:
-    """The real network up to Mixed_7a, as a user would describe it."""
+    """Return the real network up to Mixed_7a, as a user would describe it."""
     path = tmp_path_factory.mktemp("description") / "inception-v3-at-mixed-7a.toml"
     file = data_root / "weights" / "inception_v3_to_mixed_7a.safetensors"
     path.write_text(DESCRIPTION.format(file=file.resolve().as_posix()), encoding="utf-8")
@@ -82,7 +82,7 @@ def embed_files(model: Model, files: list[Path]) -> np.ndarray:
 
 
 def leave_one_out(vectors: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """Return mAP, P@1 and P@10 by Euclidean distance, each image in turn the query."""
+    """Return mAP, P@1 and P@10 by Euclidean distance, with each image as the query once."""
     squares = np.einsum("nd,nd->n", vectors, vectors)
     distances = squares[:, None] + squares - 2 * vectors @ vectors.T
     np.fill_diagonal(distances, np.inf)
@@ -94,7 +94,7 @@ def leave_one_out(vectors: np.ndarray, labels: np.ndarray) -> dict[str, float]:
 
 
 @pytest.mark.timeout(1800)
-def test_the_whole_reference_row_at_mixed_7a(cut, photographs):
+def test_reference_scores_at_mixed_7a(cut, photographs):
     files = sorted(file for file in photographs.rglob("*") if file.is_file())
     assert len(files) == 3079
     vectors = embed_files(cut, files).astype(np.float64)
@@ -106,7 +106,7 @@ def test_the_whole_reference_row_at_mixed_7a(cut, photographs):
         assert found[name] == pytest.approx(row, abs=0.005)
 
 
-def test_every_block_is_an_output_of_its_own_width(cut):
+def test_every_block_can_be_the_output(cut):
     images = np.random.default_rng(0).integers(0, 256, (1, 107, 107, 3), dtype=np.uint8)
     for output, width in WIDTHS.items():
         model = replace(cut, name=output, size=(107, 107), output=output, dim=width)
@@ -115,24 +115,24 @@ def test_every_block_is_an_output_of_its_own_width(cut):
         assert vectors.std() > 0
 
 
-def test_counting_the_padding_changes_the_vectors(cut, noise):
+def test_count_include_pad_changes_the_vectors(cut, noise):
     left_out = embedder.load(cut).embed(noise)
     counted = embedder.load(replace(cut, options={"count_include_pad": True})).embed(noise)
     difference = np.linalg.norm(left_out - counted, axis=1) / np.linalg.norm(left_out, axis=1)
     assert (difference > 0.01).all()
 
 
-def test_weights_that_end_before_the_output_are_named(cut):
+def test_weights_that_end_before_the_output_are_refused(cut):
     with pytest.raises(WeightsError, match=r"Mixed_7b\.branch1x1\.conv\.weight"):
         embedder.load(replace(cut, output="mixed_7c", dim=2048))
 
 
-def test_another_dim_than_the_output_has_is_refused(cut):
+def test_dim_of_another_output_is_refused(cut):
     with pytest.raises(WeightsError, match="768"):
         embedder.load(replace(cut, output="mixed_6e"))
 
 
-# From here on with a narrow stem of random numbers: the widths are the weights' own.
+# The tests below use a narrow stem of random numbers: the widths come from the weights.
 
 
 def narrow_stem() -> dict[str, np.ndarray]:
@@ -170,7 +170,7 @@ def stem_file(tmp_path) -> Path:
 
 
 def write_keras(file: Path, *, first_convolution: int, first_norm: int, old: bool = False) -> Path:
-    """Write the stem as Keras does, in its layout and in the order of the alphabet."""
+    """Write the stem as Keras does, in its layout and in alphabetical order."""
     named = narrow_stem()
     with h5py.File(file, "w") as h5:
         for place, name in enumerate(STEM):
@@ -198,7 +198,7 @@ def write_keras(file: Path, *, first_convolution: int, first_norm: int, old: boo
         {"first_convolution": 95, "first_norm": 9},
     ],
 )
-def test_keras_weights_give_the_vectors_of_torchvisions(numbers, stem_file, tmp_path):
+def test_keras_and_torchvision_weights_give_the_same_vectors(numbers, stem_file, tmp_path):
     file = write_keras(tmp_path / "stem.h5", **numbers)
     images = np.random.default_rng(2).integers(0, 256, (3, 23, 23, 3), dtype=np.uint8)
     ours = embedder.load(stem_model(stem_file)).embed(images)
@@ -207,18 +207,18 @@ def test_keras_weights_give_the_vectors_of_torchvisions(numbers, stem_file, tmp_
     np.testing.assert_array_equal(theirs, ours)
 
 
-def test_keras_weights_need_their_naming(tmp_path):
+def test_keras_weights_need_the_keras_naming(tmp_path):
     file = write_keras(tmp_path / "stem.h5", first_convolution=1, first_norm=1)
     with pytest.raises(WeightsError, match=r"lack the tensor Conv2d_1a_3x3\.conv\.weight"):
         embedder.load(stem_model(file))
 
 
-def test_the_naming_needs_keras_weights(stem_file):
+def test_keras_naming_needs_keras_weights(stem_file):
     with pytest.raises(WeightsError, match="0 convolutions"):
         embedder.load(stem_model(stem_file, options={"naming": "keras"}))
 
 
-def test_keras_layers_without_their_norms_are_refused(tmp_path):
+def test_keras_layers_without_norms_are_refused(tmp_path):
     file = write_keras(tmp_path / "stem.h5", first_convolution=1, first_norm=1)
     with h5py.File(file, "a") as h5:
         del h5["batch_normalization_2"]
@@ -226,7 +226,7 @@ def test_keras_layers_without_their_norms_are_refused(tmp_path):
         embedder.load(stem_model(file, options={"naming": "keras"}))
 
 
-def test_a_kernel_of_another_shape_is_refused_by_name(tmp_path):
+def test_misshapen_kernel_is_named(tmp_path):
     named = narrow_stem()
     named["Conv2d_2a_3x3.conv.weight"] = named["Conv2d_2a_3x3.conv.weight"][..., :1].copy()
     save_file(named, tmp_path / "stem.safetensors")
@@ -236,7 +236,7 @@ def test_a_kernel_of_another_shape_is_refused_by_name(tmp_path):
         embedder.load(stem_model(tmp_path / "stem.safetensors"))
 
 
-def test_an_unknown_output_lists_the_blocks(stem_file):
+def test_unknown_output_lists_the_blocks(stem_file):
     with pytest.raises(
         ModelError, match=r"mixed_9z.* conv2d_1a_3x3, .*mixed_7a, mixed_7b, mixed_7c"
     ):
@@ -254,18 +254,18 @@ def test_an_unknown_output_lists_the_blocks(stem_file):
         ({"naming": "caffe"}, 'naming = \'caffe\'; expected "torchvision" or "keras"'),
     ],
 )
-def test_wrong_options_are_refused(options, message, stem_file):
+def test_invalid_options_are_refused(options, message, stem_file):
     with pytest.raises(ModelError, match=message):
         embedder.load(stem_model(stem_file, options=options))
 
 
-def test_an_image_size_too_small_for_the_layers_is_refused(stem_file):
+def test_too_small_image_size_is_refused(stem_file):
     with pytest.raises(ModelError, match=r"size = \[4, 4\], too small"):
         embedder.load(stem_model(stem_file, size=(4, 4)))
 
 
 @pytest.mark.parametrize("name", ["inception-v3", "inception-v3-torchvision", "inception-v3-keras"])
-def test_the_catalogues_entries_are_whole(name):
+def test_catalog_entries_are_complete(name):
     model = registry.catalog()[name]
     assert (model.size, model.dim, model.unit_length) == ((299, 299), 2048, True)
     assert model.weights.sha256 or model.weights.md5

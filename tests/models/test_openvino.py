@@ -1,4 +1,4 @@
-"""OpenVINO gives what ONNX Runtime gives, from many threads at once, and says what it cannot do."""
+"""OpenVINO gives the vectors of ONNX Runtime, also from many threads, and explains its limits."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def by_openvino(name: str, **changes) -> Model:
     return replace(resolve(name), runtime="openvino", **changes)
 
 
-def test_float_vectors_are_those_of_onnx_runtime(prepared):
+def test_float_vectors_match_onnx_runtime(prepared):
     expected = embedder.load(resolve("efficientnet-lite0")).embed(prepared)
     for threads in (0, 1, 2):
         found = embedder.load(by_openvino("efficientnet-lite0"), threads=threads).embed(prepared)
@@ -48,8 +48,8 @@ def test_float_vectors_are_those_of_onnx_runtime(prepared):
         np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
-def test_8_bit_vectors_are_near_those_of_onnx_runtime(prepared):
-    """Each rounds in its own way, which is why the runtime is part of a Model."""
+def test_8_bit_vectors_are_close_to_onnx_runtime(prepared):
+    """The runtimes round differently, so the runtime is part of a Model."""
     expected = embedder.load(resolve("efficientnet-lite0-int8")).embed(prepared)
     model = by_openvino("efficientnet-lite0-int8")
     cosines = (embedder.load(model).embed(prepared) * expected).sum(axis=1)
@@ -62,7 +62,7 @@ def test_8_bit_vectors_are_near_those_of_onnx_runtime(prepared):
 
 
 @pytest.mark.parametrize("name", BASES)
-def test_threads_that_share_a_network_get_their_own_answers(name, prepared):
+def test_threads_share_an_embedder_without_mixing_results(name, prepared):
     network = embedder.load(by_openvino(name), threads=1)
     alone = [network.embed(prepared[index : index + 1]) for index in range(len(prepared))]
     with ThreadPoolExecutor(4) as pool:
@@ -73,12 +73,12 @@ def test_threads_that_share_a_network_get_their_own_answers(name, prepared):
     np.testing.assert_allclose(network.embed(prepared), np.concatenate(alone), atol=1e-5)
 
 
-def test_a_users_own_graph_runs_too(tmp_path, prepared):
-    """A file that takes floats is normalised first, as for ONNX Runtime."""
+def test_users_own_graph_runs(tmp_path, prepared):
+    """The images are normalized for a file that takes floats, as with ONNX Runtime."""
     import onnx
     from onnx import TensorProto, helper
 
-    # Means of means: one of all 50,176 numbers would differ by the order in which they are added up.
+    # Means of means: a single mean of 50,176 numbers would depend on the order of its sum.
     cells = helper.make_node("AveragePool", ["x"], ["c"], kernel_shape=[16, 16], strides=[16, 16])
     means = helper.make_node("ReduceMean", ["c"], ["p"], axes=[2, 3])
     nodes = [cells, means, helper.make_node("Flatten", ["p"], ["y"])]
@@ -105,7 +105,7 @@ def test_a_users_own_graph_runs_too(tmp_path, prepared):
         embedder.load(replace(broken, runtime="openvino"))
 
 
-def test_bf16_runs_where_the_processor_has_it_and_is_refused_where_not(prepared):
+def test_bf16_runs_only_on_processors_that_support_it(prepared):
     import openvino
 
     model = by_openvino("efficientnet-lite0", precision="bf16")
@@ -121,7 +121,7 @@ def test_bf16_runs_where_the_processor_has_it_and_is_refused_where_not(prepared)
     assert np.abs(found - expected).max() > 1e-5
 
 
-def test_without_the_package_it_says_what_to_install(monkeypatch):
+def test_missing_package_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(
         ModelError,
@@ -130,8 +130,8 @@ def test_without_the_package_it_says_what_to_install(monkeypatch):
         embedder.load(by_openvino("efficientnet-lite0"))
 
 
-def test_a_description_indexes_and_searches_and_nothing_is_told_to_anyone(sample, tmp_path):
-    """OpenVINO's own import would call out, and keep a number of this user's in the home folder."""
+def test_openvino_indexes_and_searches_without_telemetry(sample, tmp_path):
+    """A plain import of OpenVINO sends requests and stores an identifier in the home folder."""
     (tmp_path / "home").mkdir()
     (tmp_path / "fast.toml").write_text('base = "efficientnet-lite0-int8"\nruntime = "openvino"\n')
     script = f"""if True:

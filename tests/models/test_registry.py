@@ -1,4 +1,4 @@
-"""What a user writes (a name, a file, a description) becomes a Model, or an error that says what to write."""
+"""A user's name, file or description becomes a Model, or an error that says what to write."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def describe(tmp_path):
 
 
 def onnx_file(path: Path, shape=("n", 3, 8, 6), kind=TensorProto.FLOAT) -> Path:
-    """A graph from images to the means of their channels."""
+    """Write a graph from images to the means of their channels."""
     nodes = [
         helper.make_node("ReduceMean", ["x"], ["p"], axes=[-2, -1]),
         helper.make_node("Flatten", ["p"], ["y"]),
@@ -54,7 +54,7 @@ def onnx_file(path: Path, shape=("n", 3, 8, 6), kind=TensorProto.FLOAT) -> Path:
 # Names
 
 
-def test_every_name_of_the_catalogue_gives_its_model():
+def test_every_catalog_name_resolves_to_its_model():
     assert {"efficientnet-lite0", "efficientnet-lite0-int8", "efficientnet-lite2", "pixels"} <= set(
         catalog()
     )
@@ -65,13 +65,13 @@ def test_every_name_of_the_catalogue_gives_its_model():
         assert model.weights is None or re.fullmatch("[0-9a-f]{64}|", model.weights.sha256 or "")
 
 
-def test_auto_is_the_default_and_a_model_is_itself():
+def test_auto_is_the_default_and_a_model_resolves_to_itself():
     assert resolve("auto") == resolve(DEFAULT) == catalog()["efficientnet-lite0-int8"]
     mine = replace(catalog()["pixels"], name="mine")
     assert resolve(mine) is mine
 
 
-def test_every_model_of_the_catalogue_is_another():
+def test_catalog_models_have_different_fingerprints():
     prints = [model.fingerprint for model in catalog().values()]
     assert len(set(prints)) == len(prints)
 
@@ -80,7 +80,7 @@ def test_every_model_of_the_catalogue_is_another():
     ("name", "hint"),
     [("efficientnet", "Did you mean efficientnet-lite"), ("Pixels", "Did you mean pixels"), ("qqq", "Known are ")],
 )  # fmt: skip
-def test_an_unknown_name_brings_a_hint(name, hint):
+def test_unknown_name_gives_a_hint(name, hint):
     with pytest.raises(
         ModelError, match=rf"no model '{name}'\. {hint}.*\.onnx file or a \.toml description"
     ):
@@ -88,7 +88,7 @@ def test_an_unknown_name_brings_a_hint(name, hint):
 
 
 @pytest.mark.parametrize("name", ["lost.onnx", "lost.toml", "~/lost.onnx"])
-def test_a_file_that_is_not_there_is_named(name):
+def test_missing_file_is_named(name):
     with pytest.raises(ModelError, match=r"no model file .*lost\.(onnx|toml)\. Give a \.onnx file"):
         resolve(name)
 
@@ -96,14 +96,14 @@ def test_a_file_that_is_not_there_is_named(name):
 # Descriptions
 
 
-def test_a_description_gives_its_model_named_after_the_file(describe):
+def test_description_is_named_after_its_file(describe):
     model = describe(toml(BASE), "my.pixels.toml")
     assert model == Model(
         name="my-pixels", title="my-pixels", architecture="pixels", size=(2, 3), dim=18
     )
 
 
-def test_a_description_may_set_every_key(describe):
+def test_description_can_set_every_key(describe):
     entries = {
         **BASE,
         "name": '"net"',
@@ -136,7 +136,7 @@ def test_a_description_may_set_every_key(describe):
     assert Model.from_json(model.to_json()) == model
 
 
-def test_weights_beside_the_description_are_held_to_their_present_hash(describe, tmp_path):
+def test_weights_beside_the_description_are_pinned_to_their_hash(describe, tmp_path):
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "net.pth").write_bytes(b"numbers")
     model = describe(toml(BASE, '[weights]\nfile = "sub/net.pth"\n'))
@@ -151,7 +151,7 @@ def test_weights_beside_the_description_are_held_to_their_present_hash(describe,
     )
 
 
-def test_a_promised_hash_is_kept(describe, tmp_path):
+def test_given_hash_is_kept(describe, tmp_path):
     (tmp_path / "net.pth").write_bytes(b"numbers")
     model = describe(toml(BASE, f'[weights]\nfile = "net.pth"\nsha256 = "{"abcd" * 16}"\n'))
     assert model.weights.sha256 == "abcd" * 16
@@ -160,12 +160,12 @@ def test_a_promised_hash_is_kept(describe, tmp_path):
 
 
 @pytest.mark.parametrize("text", ["= 3", "size = [1, 2", b"\xff", "name = 'a'\nname = 'b'\n"])
-def test_what_is_no_toml_is_refused(describe, text):
+def test_invalid_toml_is_refused(describe, text):
     with pytest.raises(ModelError, match=r"mine\.toml is not valid TOML"):
         describe(text)
 
 
-def test_an_unknown_key_brings_a_hint(describe):
+def test_unknown_key_gives_a_hint(describe):
     with pytest.raises(
         ModelError, match=r"mine\.toml has the unknown key 'poling'\. Did you mean 'pooling'\?"
     ):
@@ -178,7 +178,7 @@ def test_an_unknown_key_brings_a_hint(describe):
 
 
 @pytest.mark.parametrize("key", BASE)
-def test_a_missing_key_is_named(describe, key):
+def test_missing_key_is_named(describe, key):
     with pytest.raises(ModelError, match=rf"mine\.toml lacks the key '{key}'"):
         describe(toml({name: value for name, value in BASE.items() if name != key}))
 
@@ -207,7 +207,7 @@ def test_a_missing_key_is_named(describe, key):
         ("weights", ["3", "{}", '{sha256 = "a"}', '{file = "a", sha = "b"}', "{file = 3}"], "a table of texts with"),
     ],
 )  # fmt: skip
-def test_a_wrong_value_is_refused_with_what_was_expected(describe, key, values, expected):
+def test_invalid_value_is_refused_with_the_expected_one(describe, key, values, expected):
     for value in values:
         with pytest.raises(ModelError, match=rf"mine\.toml has {key} = .*; expected .*{expected}"):
             describe(toml({**BASE, key: value}))
@@ -220,7 +220,7 @@ def test_a_wrong_value_is_refused_with_what_was_expected(describe, key, values, 
     ("shape", "layout"),
     [(("n", 3, 8, 6), "NCHW"), ((1, 3, 8, 6), "NCHW"), (("n", 8, 6, 3), "NHWC")],
 )
-def test_an_onnx_file_describes_itself(tmp_path, shape, layout):
+def test_onnx_file_describes_itself(tmp_path, shape, layout):
     path = onnx_file(tmp_path / "my.net.onnx", shape)
     if layout == "NHWC":
         turn_first(path)
@@ -234,7 +234,7 @@ def test_an_onnx_file_describes_itself(tmp_path, shape, layout):
 
 
 def turn_first(path: Path) -> None:
-    """Let the graph take its images with the channels last."""
+    """Change the graph to take its images with the channels last."""
     proto = onnx.load(path)
     proto.graph.node.insert(0, helper.make_node("Transpose", ["x"], ["t"], perm=[0, 3, 1, 2]))
     proto.graph.node[1].input[0] = "t"
@@ -250,12 +250,12 @@ def turn_first(path: Path) -> None:
         (("n", 3, 8, 6), TensorProto.DOUBLE, r"expected one float tensor .*toml"),
     ],
 )
-def test_a_graph_that_takes_no_pictures_is_refused(tmp_path, shape, kind, reason):
+def test_graph_that_takes_no_images_is_refused(tmp_path, shape, kind, reason):
     with pytest.raises(ModelError, match=rf"net\.onnx .*{reason}"):
         resolve(onnx_file(tmp_path / "net.onnx", shape, kind))
 
 
-def test_a_graph_with_two_inputs_is_refused(tmp_path):
+def test_graph_with_two_inputs_is_refused(tmp_path):
     path = onnx_file(tmp_path / "net.onnx")
     proto = onnx.load(path)
     proto.graph.input.append(helper.make_tensor_value_info("mask", TensorProto.FLOAT, ["n", 3]))
@@ -266,7 +266,7 @@ def test_a_graph_with_two_inputs_is_refused(tmp_path):
         resolve(path)
 
 
-def test_a_graph_without_input_is_refused(tmp_path):
+def test_graph_without_input_is_refused(tmp_path):
     value = numpy_helper.from_array(np.zeros((1, 3), np.float32))
     node = helper.make_node("Constant", [], ["y"], value=value)
     outputs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 3])]
@@ -280,7 +280,7 @@ def test_a_graph_without_input_is_refused(tmp_path):
         resolve(tmp_path / "net.onnx")
 
 
-def test_a_broken_graph_is_refused(tmp_path):
+def test_broken_graph_is_refused(tmp_path):
     (tmp_path / "net.onnx").write_bytes(b"not a graph")
     with pytest.raises(ModelError, match=r"net\.onnx cannot be loaded.*Give a valid \.onnx file"):
         resolve(tmp_path / "net.onnx")

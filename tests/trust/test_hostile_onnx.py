@@ -1,4 +1,4 @@
-"""A graph from anywhere is refused, or fails, with an error that names its file and the reason."""
+"""An untrusted graph is refused or fails with an error that names its file and the reason."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def save(
     gives: onnx.ValueInfoProto | Dims = ("n", 3),
     domains: Sequence[str] = (),
 ) -> Path:
-    """Write ``net.onnx``, without the checks of onnx's own writer."""
+    """Write ``net.onnx`` without the checks of onnx."""
     output = (
         gives
         if isinstance(gives, onnx.ValueInfoProto)
@@ -54,7 +54,7 @@ def save(
 
 
 def outside(location: str, *, dims: Sequence[int] = (3,), **where: object) -> TensorProto:
-    """The tensor ``b``, whose numbers lie in another file."""
+    """Return the tensor ``b`` with its data in another file."""
     tensor = TensorProto(name="b", data_type=FLOAT, dims=dims, data_location=TensorProto.EXTERNAL)
     for key, value in {"location": location, **where}.items():
         tensor.external_data.add(key=key, value=str(value))
@@ -71,12 +71,12 @@ def refused(path: Path, reason: str) -> None:
     assert str(path) in str(caught.value)
 
 
-# Numbers in other files
+# External data
 
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
-    """A model's folder with three numbers in a file, and three others outside of it."""
+    """Return a model's folder with three numbers in a file, and three others outside it."""
     (tmp_path / "model" / "sub").mkdir(parents=True)
     for place in ("model/data.bin", "model/sub/data.bin", "secret.bin"):
         (tmp_path / place).write_bytes(np.arange(1, 4, dtype=np.float32).tobytes())
@@ -84,7 +84,7 @@ def folder(tmp_path) -> Path:
 
 
 @pytest.mark.parametrize("location", ["data.bin", "sub/data.bin", "./sub/../data.bin"])
-def test_numbers_beside_the_graph_are_read(folder, location):
+def test_data_beside_the_graph_is_read(folder, location):
     vectors = run(save(folder, PLUS_B, [outside(location, offset=0, length=12)]))
     base = run(
         save(folder, PLUS_B, [numpy_helper.from_array(np.arange(1, 4, dtype=np.float32), "b")])
@@ -96,7 +96,7 @@ def test_numbers_beside_the_graph_are_read(folder, location):
     "location", ["../secret.bin", "sub/../../secret.bin", "{}/secret.bin", "link.bin", "/dev/zero"]
 )
 @pytest.mark.parametrize("part", ["initializer", "attribute", "branch"])
-def test_numbers_outside_the_models_folder_are_refused(folder, location, part):
+def test_data_outside_the_models_folder_is_refused(folder, location, part):
     (folder / "link.bin").symlink_to(folder.parent / "secret.bin")
     tensor = outside(location.format(folder.parent), offset=0, length=12)
     constant = helper.make_node("Constant", [], ["b"], value=tensor)
@@ -120,7 +120,7 @@ def test_numbers_outside_the_models_folder_are_refused(folder, location, part):
     )
 
 
-def test_a_folders_link_to_itself_is_inside(folder, tmp_path):
+def test_link_to_the_models_folder_is_inside(folder, tmp_path):
     (tmp_path / "same").symlink_to(folder)
     save(folder, PLUS_B, [outside("data.bin")])
     assert run(tmp_path / "same" / "net.onnx").shape == (2, 3)
@@ -140,12 +140,12 @@ def test_a_folders_link_to_itself_is_inside(folder, tmp_path):
         (outside("*/_ORT_MEM_ADDR_/*", offset=4096, length=12), "no such file"),
     ],
 )
-def test_numbers_that_are_not_there_are_refused(folder, tensor, reason):
+def test_missing_data_is_refused(folder, tensor, reason):
     refused(save(folder, PLUS_B, [tensor]), reason)
 
 
-def test_other_numbers_beside_the_same_graph_are_another_model(folder, sample, tmp_path):
-    """The graph's own file stays as it was, and so does its hash."""
+def test_other_data_beside_the_same_graph_is_another_model(folder, sample, tmp_path):
+    """The graph's own file and hash stay the same."""
     path = save(folder, PLUS_B, [outside("data.bin")])
     lookalike.index(sample / "teapot", tmp_path / "c", models=[path])
     (query,) = list((sample / "teapot").glob("*_0001.jpg"))
@@ -156,19 +156,19 @@ def test_other_numbers_beside_the_same_graph_are_another_model(folder, sample, t
         lookalike.search(Table.open(tmp_path / "c"), np.full((9, 9, 3), 7, np.uint8))
 
 
-# What is no graph
+# Other files than graphs
 
 
 @pytest.mark.parametrize(
     "content",
     [b"", b"no protobuf", b"\x08\x07", b"location", b"PK\x03\x04" + bytes(100), b"\xff" * 1000],
 )
-def test_a_file_that_is_no_graph_is_refused(tmp_path, content):
+def test_file_without_a_graph_is_refused(tmp_path, content):
     (tmp_path / "net.onnx").write_bytes(content)
     refused(tmp_path / "net.onnx", "cannot be loaded: .*Give a valid .onnx file")
 
 
-def test_another_format_of_a_runtime_is_not_even_opened(tmp_path):
+def test_other_runtime_formats_are_not_opened(tmp_path):
     path = save(tmp_path, SAME).rename(tmp_path / "net.ort")
     (tmp_path / "net.toml").write_text(
         'architecture = "onnx"\nsize = [8, 6]\ndim = 3\n[weights]\nfile = "net.ort"', "utf-8"
@@ -195,11 +195,11 @@ def test_another_format_of_a_runtime_is_not_even_opened(tmp_path):
         ([], "y"),
     ],
 )
-def test_an_invalid_graph_is_refused(tmp_path, nodes, reason):
+def test_invalid_graph_is_refused(tmp_path, nodes, reason):
     refused(save(tmp_path, nodes, domains=["com.sly"]), f"cannot be loaded: .*{reason}")
 
 
-# Shapes and outputs that lie
+# False shapes and outputs
 
 
 def claimed(dims: Sequence[int], data: bytes = b"1234") -> TensorProto:
@@ -207,7 +207,7 @@ def claimed(dims: Sequence[int], data: bytes = b"1234") -> TensorProto:
 
 
 @pytest.mark.parametrize("dims", [(2**40,), (2**62, 4), (-3,), (2**31, 2**31, 4)])
-def test_a_tensor_larger_than_its_numbers_is_refused(tmp_path, dims):
+def test_tensor_larger_than_its_data_is_refused(tmp_path, dims):
     refused(save(tmp_path, PLUS_B, [claimed(dims)]), "cannot be loaded")
 
 
@@ -223,11 +223,11 @@ def test_a_tensor_larger_than_its_numbers_is_refused(tmp_path, dims):
         ({"takes": (0, 3, 8, 6), "gives": (0, 3)}, "takes 0 images at once"),
     ],
 )
-def test_an_input_of_no_bounds_is_refused(tmp_path, shapes, reason):
+def test_unbounded_input_is_refused(tmp_path, shapes, reason):
     refused(save(tmp_path, SAME, **shapes), reason)
 
 
-def test_a_vector_of_no_bounds_is_refused(tmp_path):
+def test_unbounded_vector_is_refused(tmp_path):
     shape = helper.make_node("Shape", ["mean"], ["shape"])
     path = save(
         tmp_path,
@@ -237,7 +237,7 @@ def test_a_vector_of_no_bounds_is_refused(tmp_path):
     refused(path, "dim = 1099511627776; expected a whole number from 1 to 65536|cannot be loaded")
 
 
-def test_more_memory_than_there_is_fails_cleanly(tmp_path):
+def test_too_much_memory_fails_cleanly(tmp_path):
     shape = numpy_helper.from_array(np.array([2**45], np.int64), "shape")
     big = helper.make_node("ConstantOfShape", ["shape"], ["big"])
     nodes = [MEAN, big, helper.make_node("ReduceSum", ["big"], ["b"], keepdims=0), PLUS_B[1]]
@@ -251,18 +251,18 @@ def cast(kind: int) -> tuple[list[onnx.NodeProto], onnx.ValueInfoProto]:
     ], helper.make_tensor_value_info("y", kind, ["n", 3])
 
 
-def test_an_output_of_texts_is_refused(tmp_path):
+def test_text_output_is_refused(tmp_path):
     nodes, gives = cast(TensorProto.STRING)
     refused(save(tmp_path, nodes, gives=gives), "values, not numbers")
 
 
 @pytest.mark.parametrize("kind", [TensorProto.INT64, TensorProto.DOUBLE, TensorProto.FLOAT16])
-def test_an_output_of_other_numbers_is_taken(tmp_path, kind):
+def test_other_numeric_outputs_are_accepted(tmp_path, kind):
     nodes, gives = cast(kind)
     assert run(save(tmp_path, nodes, gives=gives)).dtype == np.float32
 
 
-def test_an_output_that_is_no_tensor_is_refused(tmp_path):
+def test_output_other_than_a_tensor_is_refused(tmp_path):
     nodes = [MEAN, helper.make_node("SequenceConstruct", ["mean"], ["y"])]
     refused(
         save(tmp_path, nodes, gives=helper.make_tensor_sequence_value_info("y", FLOAT, ["n", 3])),
@@ -272,7 +272,7 @@ def test_an_output_that_is_no_tensor_is_refused(tmp_path):
 
 @pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf, 1e30])
 @pytest.mark.parametrize("unit_length", ["true", "false"])
-def test_vectors_that_are_no_numbers_are_refused(tmp_path, number, unit_length):
+def test_vectors_without_finite_numbers_are_refused(tmp_path, number, unit_length):
     save(tmp_path, PLUS_B, [numpy_helper.from_array(np.full(3, number, np.float32), "b")])
     (tmp_path / "net.toml").write_text(
         f'architecture = "onnx"\nsize = [8, 6]\ndim = 3\nunit_length = {unit_length}\n[weights]\nfile = "net.onnx"'
@@ -287,16 +287,16 @@ def test_vectors_that_are_no_numbers_are_refused(tmp_path, number, unit_length):
 
 
 @pytest.mark.parametrize("name", ["a`b.onnx", "a\nb.onnx", "a\x1b[2Jb.onnx", "a\udcffb.onnx"])
-def test_a_name_that_cannot_be_a_spaces_is_refused(tmp_path, name):
+def test_name_that_cannot_name_a_space_is_refused(tmp_path, name):
     path = save(tmp_path, SAME).rename(tmp_path / name)
     with pytest.raises(ModelError, match=r"name = .*; expected a text without"):
         run(path)
 
 
-# Through the command line, and any damage at all
+# The command line, and random damage
 
 
-def test_the_command_line_says_it_in_one_paragraph(folder, sample, tmp_path):
+def test_command_line_explains_it_in_one_paragraph(folder, sample, tmp_path):
     path = save(folder, PLUS_B, [outside("../secret.bin")])
     done = command("index", sample, "-c", tmp_path / "c", "--model", path, status=2)
     assert "Error: The graph" in done.stderr
@@ -305,7 +305,7 @@ def test_the_command_line_says_it_in_one_paragraph(folder, sample, tmp_path):
 
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(data=st.data())
-def test_a_damaged_graph_gives_vectors_or_a_model_error(tmp_path_factory, data):
+def test_damaged_graph_gives_vectors_or_an_error(tmp_path_factory, data):
     folder = tmp_path_factory.getbasetemp() / "damaged"
     whole = bytearray(
         save(folder, PLUS_B, [numpy_helper.from_array(np.ones(3, np.float32), "b")]).read_bytes()

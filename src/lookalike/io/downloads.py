@@ -86,7 +86,7 @@ def download(
             # Another process may have fetched the file while this one waited.
             if not job.is_complete():
                 _fetch(job)
-                _verify(job)
+                _verify_part(job)
                 _publish(job)
     except OSError as error:
         raise _disk_error(job, error) from error
@@ -252,7 +252,7 @@ def _request_rest(job: _Job, client: httpx.Client) -> None:
     headers = _range_headers(have, info)
     with _translate_http_errors(job), client.stream("GET", job.url, headers=headers) as response:
         _check_status(job, response)
-        start, total = _parse_range(response, have)
+        start, total = _parse_content_range(response, have)
         if job.size is not None and total not in {None, job.size}:
             raise _wrong_file(job, f"{job.size} bytes", f"{total} bytes")
         if start == 0:
@@ -300,7 +300,7 @@ def _check_status(job: _Job, response: httpx.Response) -> None:
     )
 
 
-def _parse_range(response: httpx.Response, have: int) -> tuple[int, int | None]:
+def _parse_content_range(response: httpx.Response, have: int) -> tuple[int, int | None]:
     """Return the first byte's position in the file, and the file's size if it is known."""
     content_length = response.headers.get("Content-Length", "")
     length = int(content_length) if content_length.isdecimal() else None
@@ -342,7 +342,7 @@ def _append(job: _Job, response: httpx.Response, have: int) -> int:
     return have
 
 
-def _verify(job: _Job) -> None:
+def _verify_part(job: _Job) -> None:
     size = job.part_size()
     if job.size is not None and size != job.size:
         raise _wrong_file(job, f"{job.size} bytes", f"{size} bytes")

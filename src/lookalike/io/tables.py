@@ -188,20 +188,24 @@ def to_known_kind(column: pa.Array) -> pa.Array | None:
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     dtype = column.type
-    if _is_text(dtype):
+    if _is_text_type(dtype):
         return column.cast(pa.string())
     if pa.types.is_integer(dtype):
         return column.cast(pa.int64())
     if pa.types.is_floating(dtype) or pa.types.is_decimal(dtype):
-        return _normalize_floats(column.cast(pa.float64()))
+        floats = column.cast(pa.float64())
+        return _normalize_floats(floats)
     if pa.types.is_timestamp(dtype):
-        return column.cast(ARROW_TYPES["timestamp"], safe=dtype.unit != "ns")
+        # Only the cut from nanoseconds loses digits.
+        is_exact = dtype.unit != "ns"
+        return column.cast(ARROW_TYPES["timestamp"], safe=is_exact)
     if pa.types.is_date(dtype):
-        return column.cast(pa.timestamp("us")).cast(ARROW_TYPES["timestamp"])
+        times = column.cast(pa.timestamp("us"))
+        return times.cast(ARROW_TYPES["timestamp"])
     return column if pa.types.is_boolean(dtype) else None
 
 
-def _is_text(dtype: pa.DataType) -> bool:
+def _is_text_type(dtype: pa.DataType) -> bool:
     return bool(
         pa.types.is_null(dtype)
         or pa.types.is_string(dtype)

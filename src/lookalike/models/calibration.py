@@ -6,8 +6,8 @@ different graph on each.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -50,30 +50,44 @@ def calibrate(model: Model, batches: Iterable[npt.NDArray[np.uint8]]) -> dict[st
     names = activation_names(proto)
     session = _open_session(proto, names)
 
-    minima: dict[str, list[float]] = defaultdict(list)
-    maxima: dict[str, list[float]] = defaultdict(list)
-    means: dict[str, list[npt.NDArray[Any]]] = defaultdict(list)
+    statistics = {name: _Statistics() for name in names}
     for batch in batches:
         for image in batch:
-            activations = session.run(names, {"images": image[np.newaxis]})
+            inputs = {"images": image[np.newaxis]}
+            activations = session.run(names, inputs)
             for name, values in zip(names, activations, strict=True):
-                channel_means = values.mean(axis=(0, 2, 3), dtype=np.float64)
-                minima[name].append(values.min())
-                maxima[name].append(values.max())
-                means[name].append(channel_means)
+                statistics[name].add(values)
 
     calibration = {}
-    for name in names:
-        limits = [min(minima[name]), max(maxima[name])]
-        mean = np.mean(means[name], axis=0)
+    for name, measured in statistics.items():
+        limits = [min(measured.minima), max(measured.maxima)]
+        mean = np.mean(measured.channel_means, axis=0)
         calibration[f"{name}.range"] = np.array(limits, np.float32)
         calibration[f"{name}.mean"] = mean.astype(np.float32)
     return calibration
 
 
+@dataclass(slots=True)
+class _Statistics:
+    """The statistics of one tensor, with an entry for each image."""
+
+    minima: list[float] = field(default_factory=list)
+    maxima: list[float] = field(default_factory=list)
+    channel_means: list[npt.NDArray[Any]] = field(default_factory=list)
+
+    def add(self, values: npt.NDArray[Any]) -> None:
+        """Add the values of one image, ``[1, channels, height, width]``."""
+        mean = values.mean(axis=(0, 2, 3), dtype=np.float64)
+        self.minima.append(values.min())
+        self.maxima.append(values.max())
+        self.channel_means.append(mean)
+
+
 def _open_session(proto: onnx.ModelProto, names: list[str]) -> ort.InferenceSession:
     """Return a session whose outputs are the named tensors."""
     outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names]
-    del proto.graph.output[:]
-    proto.graph.output.extend(outputs)
-    return ort.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
+    graph = proto.graph
+    del graph.output[:]
+    graph.output.extend(outputs)
+    content = proto.SerializeToString()
+    return ort.InferenceSession(content, providers=["CPUExecutionProvider"])

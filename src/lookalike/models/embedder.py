@@ -36,7 +36,7 @@ _MAX_BATCH = 1024
 _IMAGENET_MEAN = (123.675, 116.28, 103.53)
 _IMAGENET_STD = (58.395, 57.12, 57.375)
 
-_Images = npt.NDArray[np.uint8]
+_PreparedImages = npt.NDArray[np.uint8]
 
 
 class Embedder(Protocol):
@@ -110,8 +110,8 @@ class OnnxEmbedder:
         self.model = model
         self._graph_name = graph_name(graph, model)
         self._session = open_session(graph, model, threads=threads)
-        self._input = _find_input(self._session, self._graph_name)
-        self._output = _find_output(model, self._session, self._graph_name)
+        self._input = _image_input(self._session, self._graph_name)
+        self._output = _output_name(model, self._session, self._graph_name)
         self._normalizes = self._input.type == "tensor(uint8)"
 
     def embed(self, images: npt.NDArray[np.uint8]) -> VectorsF32:
@@ -130,13 +130,16 @@ class OnnxEmbedder:
                 padded = np.concatenate([images, padding])
 
         # Without images there is one empty batch, so that the result has its columns.
-        starts = range(0, max(len(padded), 1), batch)
-        parts = [self._embed_batch(padded[start : start + batch]) for start in starts]
-        values = np.concatenate(parts)[: len(images)]
+        parts = []
+        for start in range(0, max(len(padded), 1), batch):
+            part = padded[start : start + batch]
+            parts.append(self._embed_batch(part))
+        values = np.concatenate(parts)
+        values = values[: len(images)]
         with np.errstate(over="ignore", invalid="ignore"):
             return _finish(self.model, values)
 
-    def _embed_batch(self, images: _Images) -> VectorsF32:
+    def _embed_batch(self, images: _PreparedImages) -> VectorsF32:
         """Run the graph once and return its pooled output, before normalization to unit length."""
         inputs = images if self._normalizes else self._prepare_floats(images)
         try:
@@ -163,7 +166,7 @@ class OnnxEmbedder:
         with np.errstate(over="ignore", invalid="ignore"):
             return values.astype(np.float32)
 
-    def _prepare_floats(self, images: _Images) -> npt.NDArray[Any]:
+    def _prepare_floats(self, images: _PreparedImages) -> npt.NDArray[Any]:
         floats = _normalize(self.model, images)
         if self.model.layout == "NCHW":
             floats = np.ascontiguousarray(floats.transpose(0, 3, 1, 2))
@@ -237,7 +240,7 @@ def _image_shape(path: Path, inputs: Sequence[GraphPort], remedy: str) -> Sequen
     )
 
 
-def _find_input(session: GraphSession, name: str) -> GraphPort:
+def _image_input(session: GraphSession, name: str) -> GraphPort:
     inputs = session.get_inputs()
     if len(inputs) != 1:
         names = ", ".join(port.name for port in inputs) or "nothing"
@@ -259,7 +262,7 @@ def _fixed_batch(port: GraphPort) -> int | None:
     return count if isinstance(count, int) else None
 
 
-def _find_output(model: Model, session: GraphSession, graph: str) -> str:
+def _output_name(model: Model, session: GraphSession, graph: str) -> str:
     names = [port.name for port in session.get_outputs()]
     if model.architecture != "onnx" or not model.output:
         return names[0]
@@ -270,7 +273,7 @@ def _find_output(model: Model, session: GraphSession, graph: str) -> str:
     return model.output
 
 
-def _normalize(model: Model, images: _Images) -> VectorsF32:
+def _normalize(model: Model, images: _PreparedImages) -> VectorsF32:
     mean = np.asarray(model.mean, np.float32)
     std = np.asarray(model.std, np.float32)
     floats = images.astype(np.float32)

@@ -61,7 +61,8 @@ def build_graph(model: Model) -> bytes:
     from lookalike.models import graphs
     from lookalike.models.graphs.quantization import quantize
 
-    proto = graphs.build(model, tensors.read_tensors(weights.find(model)))
+    numbers = tensors.read_tensors(weights.find(model))
+    proto = graphs.build(model, numbers)
     if model.precision == "int8":
         calibration = tensors.read_tensors(weights.find(model, "calibration"))
         proto = quantize(proto, calibration)
@@ -74,11 +75,13 @@ def _load_or_build(model: Model) -> tuple[bytes, str]:
     A cached graph is named after its own hash, which reveals damage. A cache that cannot be read
     or written only costs time.
     """
-    folder = Path(platformdirs.user_cache_dir("lookalike", appauthor=False), "graphs")
+    cache = platformdirs.user_cache_dir("lookalike", appauthor=False)
+    folder = Path(cache, "graphs")
     key = _cache_key(model)
     wanted_digest = "*" if model.graph is None else model.graph[:16]
+    pattern = f"{glob.escape(model.name)}-{key}-{wanted_digest}.onnx"
     with suppress(OSError):
-        for path in folder.glob(f"{glob.escape(model.name)}-{key}-{wanted_digest}.onnx"):
+        for path in folder.glob(pattern):
             graph = path.read_bytes()
             digest = hashlib.sha256(graph).hexdigest()
             named_digest = path.stem.rpartition("-")[2]
@@ -99,7 +102,9 @@ def _cache_key(model: Model) -> str:
     text = f"{model.fingerprint} {_GRAPH_VERSION}"
     for part in _PARTS:
         file: Weights | None = getattr(model, part)
+        if file is None or file.sha256 or file.md5:
+            continue
         # A file that the description names without a hash may be another one next time.
-        if file is not None and not (file.sha256 or file.md5):
-            text += weights.sha256_of(weights.find(model, part))
+        path = weights.find(model, part)
+        text += weights.sha256_of(path)
     return hashlib.sha256(text.encode()).hexdigest()[:12]

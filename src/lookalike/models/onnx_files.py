@@ -33,7 +33,7 @@ def data_files(path: Path) -> list[Path]:
         # A dictionary keeps the order, in which the files are hashed.
         found: dict[Path, None] = {}
         for tensor in _all_tensors(_parse(path)):
-            data_file = _data_file(path, tensor)
+            data_file = _external_data_file(path, tensor)
             if data_file is not None:
                 found[data_file] = None
     except OSError as error:
@@ -88,7 +88,7 @@ def _all_tensors(message: Any) -> Iterator[Any]:
                 yield from _all_tensors(part)
 
 
-def _data_file(path: Path, tensor: Any) -> Path | None:
+def _external_data_file(path: Path, tensor: Any) -> Path | None:
     """Return the file that holds a tensor's data, or None if the graph itself holds them."""
     entries = {entry.key: entry.value for entry in tensor.external_data}
     if not entries:

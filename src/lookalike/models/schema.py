@@ -159,8 +159,9 @@ def _is_mean(value: Any) -> bool:
 
 
 def _is_std(value: Any) -> bool:
-    has_zero = _is_mean(value) and 0 in value
-    return _is_mean(value) and not has_zero
+    if not _is_mean(value):
+        return False
+    return 0 not in value
 
 
 def _is_flag(value: object) -> bool:
@@ -183,8 +184,8 @@ def _is_plain(value: object) -> bool:
 
 
 def _is_hash(value: str, digits: int) -> bool:
-    is_hexadecimal = set(value) <= _HEX_DIGITS
-    return is_hexadecimal and len(value) == digits
+    characters = set(value)
+    return len(value) == digits and characters <= _HEX_DIGITS
 
 
 def _is_sha256(value: object) -> bool:
@@ -197,7 +198,8 @@ def _is_file(value: object) -> bool:
     """Return whether a value is a table that `Weights` can hold."""
     if not isinstance(value, dict) or "file" not in value:
         return False
-    return all(_is_file_entry(key, text) for key, text in value.items())
+    entries = value.items()
+    return all(_is_file_entry(key, text) for key, text in entries)
 
 
 def _is_file_entry(key: object, text: object) -> bool:
@@ -224,8 +226,8 @@ def _one_of(choices: object) -> FieldRule:
     return FieldRule(lambda value: value in names, f"one of {expected}")
 
 
-_TEXT = FieldRule(_is_text, "a text")
-_FILE = FieldRule(
+_TEXT_RULE = FieldRule(_is_text, "a text")
+_FILE_RULE = FieldRule(
     _is_file,
     "a table of texts with the key file and optionally "
     f"{', '.join(sorted(_FILE_KEYS - {'file'}))}; a sha256 has 64 hexadecimal digits, an md5 32, "
@@ -234,9 +236,9 @@ _FILE = FieldRule(
 
 FIELD_RULES: Mapping[str, FieldRule] = {
     "name": FieldRule(_is_name, "a text without full stops, slashes and backquotes"),
-    "title": _TEXT,
-    "architecture": _TEXT,
-    "output": _TEXT,
+    "title": _TEXT_RULE,
+    "architecture": _TEXT_RULE,
+    "output": _TEXT_RULE,
     "size": FieldRule(_is_size, f"[height, width] in pixels, 1 to {_MAX_SIDE}"),
     "dim": FieldRule(_is_dim, f"a whole number from 1 to {_MAX_DIM}"),
     "mean": FieldRule(_is_mean, "three numbers, for R, G and B on the scale 0 to 255"),
@@ -251,7 +253,7 @@ FIELD_RULES: Mapping[str, FieldRule] = {
     "pooling": _one_of(types.Pooling),
     "precision": _one_of(types.Precision),
     "runtime": _one_of(types.Runtime),
-    "weights": _FILE,
-    "calibration": _FILE,
+    "weights": _FILE_RULE,
+    "calibration": _FILE_RULE,
     "graph": FieldRule(_is_sha256, "a sha256 in 64 hexadecimal digits"),
 }

@@ -258,7 +258,9 @@ class _TensorUnpickler(pickle._Unpickler):
     def set_items(self) -> None:
         """Add entries to a dictionary."""
         items: list[Any] = self.pop_mark()  # type: ignore[attr-defined]
-        keys, values = items[::2], items[1::2]
+        # The stack has keys and values in turn.
+        keys = items[::2]
+        values = items[1::2]
         target = self.stack[-1]
         for key, value in zip(keys, values, strict=True):
             target[_check_key(key)] = value

@@ -42,15 +42,14 @@ def find(model: Model, part: Literal["weights", "calibration"] = "weights") -> P
     file = _get_file(model, part)
     for path in _local_paths(model, file):
         if path.is_file():
-            return _verify(model, file, path)
+            return _verify_hash(model, file, path)
     with span(f"fetch {model.name}"):
         return _download(model, file)
 
 
 def is_available(model: Model) -> bool:
     """Return whether the Model can run without a download."""
-    files = [file for file in (model.weights, model.calibration) if file is not None]
-    return all(_is_local(model, file) for file in files)
+    return _is_local(model, model.weights) and _is_local(model, model.calibration)
 
 
 def describe_source(model: Model) -> str:
@@ -95,7 +94,10 @@ def _get_file(model: Model, part: str) -> Weights:
     return file
 
 
-def _is_local(model: Model, file: Weights) -> bool:
+def _is_local(model: Model, file: Weights | None) -> bool:
+    """Return whether a file is on this computer; a Model that needs no file has it."""
+    if file is None:
+        return True
     paths = _local_paths(model, file)
     return any(path.is_file() for path in paths)
 
@@ -135,7 +137,7 @@ def _locate_package(package: str) -> Path | None:
     return Path(spec.origin)
 
 
-def _verify(model: Model, file: Weights, path: Path) -> Path:
+def _verify_hash(model: Model, file: Weights, path: Path) -> Path:
     """Return `path`, if it has the expected hash."""
     if file.sha256 is not None:
         algorithm, expected = "sha256", file.sha256
@@ -173,7 +175,7 @@ def _download(model: Model, file: Weights) -> Path:
         except LookalikeError as error:
             failures.append(str(error))
         else:
-            return _verify(model, file, path)
+            return _verify_hash(model, file, path)
     raise WeightsError(_missing_message(model, file, failures))
 
 
@@ -250,7 +252,7 @@ def _download_from_url(model: Model, file: Weights) -> Path:
     with _progress_bar(Path(file.file).name) as progress:
         path = download(str(file.url), target, sha256=file.sha256, progress=progress)
     try:
-        return _verify(model, file, path)
+        return _verify_hash(model, file, path)
     except WeightsError:
         # Only an md5 is checked as late as here. If the file stayed, every later run would refuse
         # it again.
@@ -262,8 +264,9 @@ def _download_path(file: Weights) -> Path:
     """Return the cached path of a url; the hash keeps files of the same name apart."""
     digest = file.sha256 or file.md5 or ""
     name = Path(file.file).name
-    cache = Path(platformdirs.user_cache_dir("lookalike", appauthor=False))
-    return cache / "weights" / f"{digest[:8]}-{name}"
+    cache = platformdirs.user_cache_dir("lookalike", appauthor=False)
+    folder = Path(cache, "weights")
+    return folder / f"{digest[:8]}-{name}"
 
 
 @contextmanager

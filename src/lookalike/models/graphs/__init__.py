@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 import onnx
 
 from lookalike.errors import ModelError
-from lookalike.models.graphs import efficientnet_lite, inception_v3
+from lookalike.models.graphs.efficientnet_lite import build_efficientnet_lite
+from lookalike.models.graphs.inception_v3 import build_inception_v3
 from lookalike.models.tensors import Tensor
 from lookalike.types import Model
 
@@ -16,8 +17,8 @@ __all__ = ["ARCHITECTURES", "build"]
 _Build = Callable[[Model, Mapping[str, Tensor]], onnx.ModelProto]
 
 ARCHITECTURES: dict[str, _Build] = {
-    "efficientnet-lite": efficientnet_lite.build,
-    "inception-v3": inception_v3.build,
+    "efficientnet-lite": build_efficientnet_lite,
+    "inception-v3": build_inception_v3,
 }
 
 

@@ -44,10 +44,10 @@ class GraphBuilder:
     tensors
         The weights by name.
     epsilon
-        The constant that batch normalization adds to the variance.
+        The constant that batch normalization adds to the variance; the default is TensorFlow's.
     """
 
-    def __init__(self, model: Model, tensors: Mapping[str, Tensor], epsilon: float) -> None:
+    def __init__(self, model: Model, tensors: Mapping[str, Tensor], epsilon: float = 1e-3) -> None:
         self._model = model
         self._tensors = tensors
         self._epsilon = epsilon
@@ -141,7 +141,8 @@ class GraphBuilder:
         self, x: Features, side: int, *, stride: int = 1, padding: Padding = "same"
     ) -> Features:
         """Add a pool that takes the maximum of ``side x side`` cells, ignoring the padding."""
-        return self._pool("MaxPool", x, side, stride, padding)
+        operator = "MaxPool"
+        return self._pool(operator, x, side, stride, padding)
 
     def average_pool(
         self,

@@ -17,9 +17,7 @@ from lookalike.models.graphs.builder import Features, GraphBuilder
 from lookalike.models.tensors import Tensor
 from lookalike.types import Model
 
-__all__ = ["build"]
-
-_EPSILON = 1e-3
+__all__ = ["build_efficientnet_lite"]
 
 
 class _Stage(NamedTuple):
@@ -43,13 +41,13 @@ _STAGES = (
 )
 
 
-def build(model: Model, tensors: Mapping[str, Tensor]) -> onnx.ModelProto:
+def build_efficientnet_lite(model: Model, tensors: Mapping[str, Tensor]) -> onnx.ModelProto:
     """Build the graph up to the head, followed by the mean over its cells.
 
     The option ``depth`` multiplies the number of blocks per stage.
     """
-    depth = _check_options(model)
-    builder = GraphBuilder(model, tensors, epsilon=_EPSILON)
+    depth = _read_depth(model)
+    builder = GraphBuilder(model, tensors)
     x = builder.images()
     x = builder.convolution(x, "_conv_stem", "_bn0", stride=2)
     x = builder.relu6(x)
@@ -60,7 +58,7 @@ def build(model: Model, tensors: Mapping[str, Tensor]) -> onnx.ModelProto:
     return builder.build(x)
 
 
-def _check_options(model: Model) -> float:
+def _read_depth(model: Model) -> float:
     """Return the option ``depth``, after checking that the Model asks for nothing else."""
     if model.output not in {"", "head"}:
         raise ModelError(

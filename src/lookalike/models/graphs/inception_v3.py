@@ -21,9 +21,7 @@ from lookalike.models.graphs.builder import Features, GraphBuilder
 from lookalike.models.tensors import Tensor
 from lookalike.types import Model
 
-__all__ = ["build"]
-
-_EPSILON = 1e-3
+__all__ = ["build_inception_v3"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +132,7 @@ _KERAS_NORM = {
 }
 
 
-def build(model: Model, tensors: Mapping[str, Tensor]) -> onnx.ModelProto:
+def build_inception_v3(model: Model, tensors: Mapping[str, Tensor]) -> onnx.ModelProto:
     """Build the graph up to the block that the Model's output names, and the mean over its cells.
 
     The output is a block's name in lower case, by default ``mixed_7c``. Later blocks need no
@@ -149,11 +147,11 @@ def build(model: Model, tensors: Mapping[str, Tensor]) -> onnx.ModelProto:
         The tensor names of the weights: ``torchvision``, the default, which timm uses too, or
         ``keras``.
     """
-    last_block = _find_output(model)
-    options = _check_options(model)
+    last_block = _last_block(model)
+    options = _read_options(model)
     if options["naming"] == "keras":
         tensors = _rename_from_keras(tensors)
-    builder = GraphBuilder(model, tensors, epsilon=_EPSILON)
+    builder = GraphBuilder(model, tensors)
     x = builder.images()
     for block, branches in _BLOCKS.items():
         outputs: list[Features] = []
@@ -222,7 +220,7 @@ def _convolution_names() -> list[str]:
     return names
 
 
-def _find_output(model: Model) -> str:
+def _last_block(model: Model) -> str:
     blocks = {block.lower(): block for block in _BLOCKS}
     output = model.output or "mixed_7c"
     if output not in blocks:
@@ -233,7 +231,7 @@ def _find_output(model: Model) -> str:
     return blocks[output]
 
 
-def _check_options(model: Model) -> dict[str, Any]:
+def _read_options(model: Model) -> dict[str, Any]:
     """Return the value of every option, after checking those that the Model sets."""
     options = {key: choices[0] for key, choices in _OPTIONS.items()}
     for key, value in model.options.items():

@@ -113,10 +113,11 @@ def _choose_scales(nodes: Sequence[onnx.NodeProto], calibration: Calibration) ->
 
     scales = {}
     for name, group in groups.items():
-        low = min(ranges[member].min() for member in group)
-        high = max(ranges[member].max() for member in group)
-        # Zero must be exact: padding is zeros.
-        scales[name] = _to_scale(min(0.0, low), max(0.0, high))
+        limits = np.array([ranges[member] for member in group])
+        # The range includes zero, which padding needs.
+        low = min(0.0, limits.min())
+        high = max(0.0, limits.max())
+        scales[name] = _to_scale(low, high)
     return scales
 
 
@@ -125,7 +126,8 @@ def _to_scale(low: float, high: float) -> _Scale:
     is_constant = span <= _MIN_RANGE
     step = np.float32(1 if is_constant else span / 255)
     zero = np.rint(-low / step)
-    return _Scale(step, np.uint8(np.clip(zero, 0, 255)))
+    zero = np.clip(zero, 0, 255)
+    return _Scale(step, np.uint8(zero))
 
 
 def _calibrated(
@@ -248,8 +250,9 @@ class _Quantizer:
             return self._scales[name].step
         nodes = self._proto.graph.node
         source = next(node for node in nodes if node.output[0] == name)
-        step = self._constants[source.input[1]]
-        return np.float32(numpy_helper.to_array(step))
+        _, step_name, _ = source.input
+        step = numpy_helper.to_array(self._constants[step_name])
+        return np.float32(step)
 
     def _add_weights(
         self, name: str, quantized: npt.NDArray[Any], steps: npt.NDArray[np.float32]

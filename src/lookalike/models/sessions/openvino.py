@@ -19,7 +19,7 @@ __all__ = ["OpenVinoSession"]
 _ORT_TYPES = {"u8": "tensor(uint8)", "f32": "tensor(float)", "f16": "tensor(float16)"}
 
 
-class _Port(NamedTuple):
+class _OpenVinoPort(NamedTuple):
     """An input or output as ONNX Runtime describes it; an unknown side is None."""
 
     name: str
@@ -68,12 +68,12 @@ class OpenVinoSession:
         self._compiled = core.compile_model(core.read_model(graph), "CPU", settings)
         self._thread_state = threading.local()
 
-    def get_inputs(self) -> list[_Port]:
+    def get_inputs(self) -> list[_OpenVinoPort]:
         """Return the graph's inputs."""
         inputs = self._compiled.inputs
         return [_convert_port(port) for port in inputs]
 
-    def get_outputs(self) -> list[_Port]:
+    def get_outputs(self) -> list[_OpenVinoPort]:
         """Return the graph's outputs."""
         outputs = self._compiled.outputs
         return [_convert_port(port) for port in outputs]
@@ -110,9 +110,9 @@ def _import_openvino(model: Model) -> Any:
     return openvino
 
 
-def _convert_port(port: Any) -> _Port:
+def _convert_port(port: Any) -> _OpenVinoPort:
     sides = port.get_partial_shape()
     shape = [side.get_length() if side.is_static else None for side in sides]
     element_type = port.get_element_type().get_type_name()
     ort_type = _ORT_TYPES.get(element_type, f"tensor({element_type})")
-    return _Port(port.get_any_name(), ort_type, shape)
+    return _OpenVinoPort(port.get_any_name(), ort_type, shape)

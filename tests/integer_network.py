@@ -1,4 +1,4 @@
-"""A small network of every kind of layer, and what its 8-bit version gives, in plain whole-number arithmetic."""
+"""A small network with every kind of layer, and its 8-bit version in plain integer arithmetic."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ HEIGHT, WIDTH = 24, 20
 
 
 def tensors(seed: int = 0) -> dict[str, np.ndarray]:
-    """Random weights: channels of very different size, as training makes them."""
+    """Return random weights, with channels of very different sizes as after training."""
     random = np.random.default_rng(seed)
     shapes = {
         "a": (8, 3, 3, 3),
@@ -35,7 +35,7 @@ def tensors(seed: int = 0) -> dict[str, np.ndarray]:
 
 
 def network(weights: dict[str, np.ndarray], cut: str = "relu6") -> onnx.ModelProto:
-    """Return the float graph: two branches that end in one map, a sum, and each kind of pool."""
+    """Return the float graph: two joined branches, a sum, and each kind of pool."""
     model = Model(
         "small", "small", "none", (HEIGHT, WIDTH), 12, mean=(127.0,) * 3, std=(128.0,) * 3
     )
@@ -52,8 +52,8 @@ def network(weights: dict[str, np.ndarray], cut: str = "relu6") -> onnx.ModelPro
     return net.build(layer(net.average_pool(both, 3), "end"))
 
 
-def pictures(count: int = 6) -> np.ndarray:
-    """Smooth random pictures: their neighbours are alike, as a photograph's are."""
+def make_images(count: int = 6) -> np.ndarray:
+    """Return smooth random images: their neighboring pixels are similar, as in photographs."""
     noise = np.random.default_rng(1).uniform(0, 256, (count, HEIGHT // 4, WIDTH // 4, 3))
     return np.kron(noise, np.ones((1, 4, 4, 1))).astype(np.uint8)
 
@@ -61,7 +61,7 @@ def pictures(count: int = 6) -> np.ndarray:
 def run(
     proto: onnx.ModelProto, images: np.ndarray, names: list[str] | None = None
 ) -> list[np.ndarray]:
-    """Return the vectors, or tensors of these names."""
+    """Return the vectors, or the named tensors."""
     watched = onnx.ModelProto()
     watched.CopyFrom(proto)
     if names is not None:
@@ -74,8 +74,8 @@ def run(
     return session.run(names, {"images": images})
 
 
-def measure(proto: onnx.ModelProto, images: np.ndarray) -> dict[str, np.ndarray]:
-    """Return range and mean of every map of the graph."""
+def calibrate_plainly(proto: onnx.ModelProto, images: np.ndarray) -> dict[str, np.ndarray]:
+    """Return range and mean of every feature map."""
     names = [
         node.output[0] for node in proto.graph.node if node.op_type not in {"Transpose", "Flatten"}
     ]
@@ -86,8 +86,8 @@ def measure(proto: onnx.ModelProto, images: np.ndarray) -> dict[str, np.ndarray]
     return measured
 
 
-class Whole:
-    """The float graph's nodes, each done on whole numbers: what its 8-bit version is to give."""
+class IntegerNetwork:
+    """Runs the float graph's nodes on integers, as its 8-bit version should."""
 
     def __init__(self, proto: onnx.ModelProto, measured: dict[str, np.ndarray]) -> None:
         self._nodes = list(proto.graph.node)
@@ -106,7 +106,7 @@ class Whole:
 
     @property
     def last_step(self) -> float:
-        """The step of the map that is averaged into the vector."""
+        """The step of the feature map that is averaged into the vector."""
         return self._scales[self._nodes[-2].input[0]][0]
 
     def _all_scales(self) -> dict[str, tuple[float, int]]:
