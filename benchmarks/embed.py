@@ -211,7 +211,7 @@ def measure_parts(folder: Path, model: Model, most: int) -> tuple[float, float]:
 
 def measure_quality(report: Report, collections: dict[str, Path]) -> None:
     for name, path in collections.items():
-        (scores,) = evaluate(path, resamples=1).spaces
+        (scores,) = evaluate(Table.open(path), resamples=1).spaces
         report.figures["runs"][name]["map"] = scores.metrics["map"].value
 
 
