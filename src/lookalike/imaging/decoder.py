@@ -26,7 +26,7 @@ __all__ = ["MAX_PIXELS", "decode", "decode_small", "from_array", "upright"]
 MAX_PIXELS = 200_000_000
 
 # Pillow can open far more than images, and runs a program for PostScript: only these are tried.
-_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF")
+_PILLOW_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF")
 _FORMAT_NAMES = "JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, HEIC"
 _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 
@@ -35,7 +35,7 @@ _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_CHUNK_OVERHEAD = 12
 
 # The first bytes of a known format: such a file is damaged, not of another format.
-_SIGNATURES = re.compile(
+_KNOWN_SIGNATURES = re.compile(
     rb"\xff\xd8\xff|\x89PNG|GIF8|II[*+]\0|MM\0[*+]|RIFF....WEBP|BM.{4}\0{4}|....ftyp(?:avi[fs]|%b)"
     % b"|".join(_HEIF_BRANDS),
     re.DOTALL,
@@ -45,6 +45,8 @@ _SIGNATURES = re.compile(
 _JPEG_SCAN = b"\xff\xda"
 # The most passes times pixels of a JPEG. A small file can hold many passes; these take about 15 s.
 _MAX_PASSED_PIXELS = 20_000_000_000
+
+_ALPHA_MODES = {"RGBA", "LA", "PA", "RGBa", "La"}
 
 # TIFF tags.
 _TILE_WIDTH, _TILE_HEIGHT = 322, 323
@@ -111,16 +113,14 @@ def upright(image: Image.Image) -> Image.Image:
         with suppress(Exception):
             image = ImageOps.exif_transpose(image)
 
+    mode = image.mode
     has_transparent_color = "transparency" in image.info
-    if image.mode == "RGB" and not has_transparent_color:
+    if mode == "RGB" and not has_transparent_color:
         return image
-    if image.mode in {"F", "I"} or image.mode.startswith("I;16"):
+    if mode in {"F", "I"} or mode.startswith("I;16"):
         return _from_deep_gray(image)
-    if image.mode in {"RGBA", "LA", "PA", "RGBa", "La"} or has_transparent_color:
-        # Pillow converts La to LA only.
-        straight = image.convert("LA" if image.mode == "La" else "RGBA").convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, straight).convert("RGB")
+    if mode in _ALPHA_MODES or has_transparent_color:
+        return _over_white(image)
     return image.convert("RGB")
 
 
@@ -138,14 +138,16 @@ def from_array(array: npt.NDArray[Any]) -> Image.Image:
     ImageError
         If the array has another type or shape.
     """
-    has_channels = array.ndim == 3 and array.shape[2] in {3, 4}
-    is_image = array.ndim == 2 or has_channels
-    if array.dtype != np.uint8 or not is_image or 0 in array.shape:
+    shape = array.shape
+    has_channels = len(shape) == 3 and shape[2] in {3, 4}
+    has_shape = len(shape) == 2 or has_channels
+    if array.dtype != np.uint8 or not has_shape or 0 in shape:
         raise ImageError(
-            f"an array of {array.dtype} {list(array.shape)} cannot be used as an image; "
+            f"an array of {array.dtype} {list(shape)} cannot be used as an image; "
             "expected uint8 [height, width], [height, width, 3] or [height, width, 4]"
         )
-    return upright(Image.fromarray(array))
+    image = Image.fromarray(array)
+    return upright(image)
 
 
 def _decode(data: bytes, max_pixels: int, least: int | None) -> _Decoded:
@@ -163,7 +165,7 @@ def _decode(data: bytes, max_pixels: int, least: int | None) -> _Decoded:
     except ImageError:
         raise
     except UnidentifiedImageError:
-        if _SIGNATURES.match(data):
+        if _KNOWN_SIGNATURES.match(data):
             raise ImageError(_DAMAGED) from None
         raise ImageError(f"not an image of a known format ({_FORMAT_NAMES})") from None
     except MemoryError:
@@ -189,7 +191,7 @@ def _load(data: bytes, max_pixels: int, least: int | None) -> _Decoded:
 
 
 def _open_and_load(data: bytes, max_pixels: int, least: int | None) -> _Decoded:
-    formats: tuple[str, ...] = _FORMATS
+    formats: tuple[str, ...] = _PILLOW_FORMATS
     if _is_heif(data):
         import pillow_heif
 
@@ -204,9 +206,12 @@ def _open_and_load(data: bytes, max_pixels: int, least: int | None) -> _Decoded:
     pixels = image.width * image.height
     unpacked_pixels = max(pixels, _tile_pixels(image))
     if unpacked_pixels > max_pixels:
-        raise ImageError(_too_many_pixels(unpacked_pixels, max_pixels))
+        reason = _too_many_pixels(unpacked_pixels, max_pixels)
+        raise ImageError(reason)
 
-    passes = data.count(_JPEG_SCAN) if "progressive" in image.info else 1
+    passes = 1
+    if "progressive" in image.info:
+        passes = data.count(_JPEG_SCAN)
     if passes * pixels > _MAX_PASSED_PIXELS:
         megapixels = pixels / 1e6
         raise ImageError(
@@ -268,6 +273,16 @@ def _tile_pixels(image: Image.Image) -> int:
     if isinstance(width, int) and isinstance(height, int):
         return width * height
     return 0
+
+
+def _over_white(image: Image.Image) -> Image.Image:
+    if image.mode == "La":
+        # Pillow converts gray with premultiplied alpha to no other mode.
+        image = image.convert("LA")
+    image = image.convert("RGBA")
+    white = Image.new("RGBA", image.size, "white")
+    blended = Image.alpha_composite(white, image)
+    return blended.convert("RGB")
 
 
 def _orientation(image: Image.Image) -> int:

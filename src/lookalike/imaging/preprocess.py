@@ -64,8 +64,11 @@ def thumbnail(image: Image.Image, *, side: int = THUMBNAIL_SIDE) -> bytes:
 
 def _center_box(image: Image.Image, aspect: float) -> tuple[float, float, float, float]:
     """Return the largest centered box of an aspect (width / height): left, top, right, bottom."""
-    width = min(image.width, image.height * aspect)
-    height = min(image.height, image.width / aspect)
-    left = (image.width - width) / 2
-    top = (image.height - height) / 2
-    return left, top, left + width, top + height
+    full_width, full_height = image.size
+    width = min(full_width, full_height * aspect)
+    height = min(full_height, full_width / aspect)
+    left = (full_width - width) / 2
+    top = (full_height - height) / 2
+    right = left + width
+    bottom = top + height
+    return left, top, right, bottom

@@ -60,9 +60,10 @@ class ThreadExecutor:
         self._pending.clear()
         self._stopped.clear()
 
+        is_stopped = self._stopped.is_set
         for chunk in chunks:
             for batch in self._split(chunk):
-                future = self._pool.submit(worker, batch, self._stopped.is_set)
+                future = self._pool.submit(worker, batch, is_stopped)
                 self._pending.append(future)
                 if len(self._pending) >= self._window:
                     yield self._next_results()
@@ -79,8 +80,9 @@ class ThreadExecutor:
 
         results = []
         for future in self._pending:
-            if not future.cancelled() and future.exception() is None:
-                results += future.result()
+            if future.cancelled() or future.exception() is not None:
+                continue
+            results += future.result()
         self._pending.clear()
         return results
 

@@ -41,7 +41,7 @@ __all__ = ["MetadataFile", "MetadataReport", "join_metadata"]
 _KEY_NAMES = ("uri", "path", "file", "filename")
 _COLUMN_NAME = re.compile(r"[^\W\d_][\w -]{0,63}")
 _RESERVED_NAMES = (*BASE.names, "mtime", "id")
-_MAX_LISTED = 20
+_MAX_UNMATCHED_SHOWN = 20
 
 # Returns the position of a row in the file, for an error: "line 3" or "row 2".
 _RowName = Callable[[int], str]
@@ -77,7 +77,7 @@ class MetadataReport:
             "images": self.images,
             "changed": self.changed,
             "unmatched": len(self.unmatched),
-            "first_unmatched": self.unmatched[:_MAX_LISTED],
+            "first_unmatched": self.unmatched[:_MAX_UNMATCHED_SHOWN],
         }
 
 

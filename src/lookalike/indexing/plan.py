@@ -82,7 +82,10 @@ class Plan:
     def chunks(self) -> Iterator[list[Task]]:
         """Yield the images that need work, by chunks; one look-up in the table for each chunk."""
         items = iter(self._source)
-        while chunk := list(islice(items, _CHUNK_SIZE)):
+        while True:
+            chunk = list(islice(items, _CHUNK_SIZE))
+            if not chunk:
+                return
             with span("look up rows"):
                 self._table.refresh()
                 diff = self._table.diff(
@@ -91,7 +94,8 @@ class Plan:
             self._seen_ids.append(diff.seen_ids)
             self.unchanged += diff.unchanged
             self.failed += diff.failed
-            self._progress(len(chunk) - len(diff.work))
+            up_to_date = len(chunk) - len(diff.work)
+            self._progress(up_to_date)
             if diff.work:
                 yield [Task(item, existing) for item, existing in diff.work]
 
@@ -138,7 +142,8 @@ class Plan:
             return
         with self._table.write_lock():
             # Another process may have removed some of them.
-            ids = np.intersect1d(ids, self._ids_below(root))
+            current_ids = self._ids_below(root)
+            ids = np.intersect1d(ids, current_ids)
             rows = self._table.take(ids, ["uri", "sha256"])
             uris = rows["uri"].to_pylist()
             hashes = rows["sha256"].to_pylist()

@@ -161,12 +161,15 @@ def index(
     start = time.perf_counter()
     source = _as_source(paths, labels, hidden)
     settings = settings or IndexSettings()
-    metadata_file = None if metadata is None else MetadataFile.read(metadata)
+    progress = progress or _ignore_progress
+    metadata_file = None
+    if metadata is not None:
+        metadata_file = MetadataFile.read(metadata)
     resolved = [registry.resolve(model) for model in models]
     embedders = EmbedderCache()
     table = _open_or_create(source, collection, resolved, metadata_file, embedders)
 
-    report = _update_images(table, source, settings, embedders, progress or _ignore_progress)
+    report = _update_images(table, source, settings, embedders, progress)
     if metadata_file is not None:
         report.metadata = metadata_file.join(table)
     optimize.maintain(table, min_rows=settings.min_rows)
@@ -240,7 +243,9 @@ def _open_existing(collection: Table | str | os.PathLike[str]) -> Table | None:
     if isinstance(collection, Table):
         collection.refresh()
         return collection
-    return Table.open(collection) if Table.exists(collection) else None
+    if Table.exists(collection):
+        return Table.open(collection)
+    return None
 
 
 def _has_rows(table: Table, source: Source) -> bool:
@@ -263,8 +268,11 @@ def _update_images(
     # Another process may add Spaces meanwhile. It also fills them.
     models = table.models
     counts = _Counts()
-    plan = Plan(table, source, models, retry_failures=settings.retry_failures, progress=progress)
+    retry = settings.retry_failures
+    plan = Plan(table, source, models, retry_failures=retry, progress=progress)
     chunks = plan.chunks()
+
+    # Reading the contents of a large table takes time: not for a run without work.
     first_chunk = next(chunks, None)
     if first_chunk is not None:
         chunks = chain([first_chunk], chunks)

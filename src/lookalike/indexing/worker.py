@@ -285,7 +285,8 @@ class Worker:
         image = LoadedImage(task, tuple(self._models))
         try:
             data = task.item.read()
-            image.sha256 = hashlib.sha256(data).digest()
+            digest = hashlib.sha256(data)
+            image.sha256 = digest.digest()
             existing = task.existing
             if existing is not None and image.has_content_of(existing):
                 missing = [name for name in image.spaces if name not in existing.spaces]
@@ -295,7 +296,8 @@ class Worker:
             if image.spaces and image.source_id is None:
                 self._decode(image, data)
         except OSError as error:
-            image.error = f"cannot be read: {error.strerror or error}"
+            reason = error.strerror or error
+            image.error = f"cannot be read: {reason}"
         except ImageError as error:
             image.error = str(error)
         return image
@@ -316,7 +318,8 @@ class Worker:
                     data, least=least, max_pixels=self._max_pixels
                 )
                 for name in names:
-                    image.inputs[name] = imaging.prepare(rgb, self._models[name])
+                    model = self._models[name]
+                    image.inputs[name] = imaging.prepare(rgb, model)
                 image.thumbnail = imaging.thumbnail(rgb)
 
     def _embed(self, images: Sequence[LoadedImage]) -> None:

@@ -73,7 +73,8 @@ class Writer:
         """Write all results: one commit per kind of result, for most runs one in total."""
         if self._results:
             with span("commit"), self._table.write_lock():
-                self._write(self._without_conflicts())
+                results = self._without_conflicts()
+                self._write(results)
             self._results.clear()
         self._last_commit = time.monotonic()
 
@@ -125,7 +126,8 @@ class Writer:
             elif isinstance(result, New | Updated):
                 embedded.append(result)
             elif isinstance(result, SameContent):
-                same[tuple(result.vectors)].append(result)
+                new_spaces = tuple(result.vectors)
+                same[new_spaces].append(result)
             elif result.existing is None:
                 moved_to_new_uri.append(result)
             else:
@@ -208,14 +210,15 @@ class Writer:
 
 def _item_columns(results: Sequence[Result]) -> dict[str, Any]:
     """Return the columns that an Item fills, for rows without an error."""
-    items = [result.item for result in results]
-    return {
-        "uri": [item.uri for item in items],
-        "size": [item.size for item in items],
-        "mtime_ns": [item.mtime_ns for item in items],
-        "label": [item.label for item in items],
-        "error": [None for _ in items],
-    }
+    columns: dict[str, Any] = {"uri": [], "size": [], "mtime_ns": [], "label": [], "error": []}
+    for result in results:
+        item = result.item
+        columns["uri"].append(item.uri)
+        columns["size"].append(item.size)
+        columns["mtime_ns"].append(item.mtime_ns)
+        columns["label"].append(item.label)
+        columns["error"].append(None)
+    return columns
 
 
 def _ordered(spaces: Container[str], order: Iterable[str]) -> list[str]:

@@ -139,25 +139,32 @@ class LocalSource:
         except OSError as error:
             return _unreadable_item(uri, label, error)
 
+        size = status.st_size
+        mtime_ns = status.st_mtime_ns
         if not stat.S_ISREG(status.st_mode):
-            return _unreadable_item(uri, label, ImageError("not a regular file"))
-        if status.st_size > _MAX_FILE_BYTES:
-            reason = f"the file has {status.st_size:,} bytes, more than any image"
+            reason = "not a regular file"
+            return _unreadable_item(uri, label, ImageError(reason))
+        if size > _MAX_FILE_BYTES:
+            reason = f"the file has {size:,} bytes, more than any image"
             return _unreadable_item(uri, label, ImageError(reason))
 
         # A file of size 0, in /proc for example, may be endless or block: it is never opened.
         read: Callable[[], bytes] = bytes
-        if status.st_size:
-            read = partial(_read, path, status.st_mtime_ns)
-        return Item(uri, status.st_size, status.st_mtime_ns, label, read)
+        if size:
+            read = partial(_read, path, mtime_ns)
+        return Item(uri, size, mtime_ns, label, read)
 
     def _walk_meets(self, file: str) -> bool:
         """Return whether the walk of the roots yields a file that was also named by itself."""
         for root in self.roots:
-            if _is_inside(file, root):
-                parts = Path(file).relative_to(root).parts
-                is_hidden = any(part.startswith(".") for part in parts)
-                return _is_image(file) and (self._hidden or not is_hidden)
+            if not _is_inside(file, root):
+                continue
+            if not _is_image(file):
+                return False
+            if self._hidden:
+                return True
+            parts = Path(file).relative_to(root).parts
+            return not any(part.startswith(".") for part in parts)
         return False
 
 
@@ -187,10 +194,12 @@ class _Walk:
 
     def __iter__(self) -> Iterator[tuple[str, str | None]]:
         for root in self.file_counts:
-            yield from self._descend(_Folder(root, root))
+            top = _Folder(root, root)
+            yield from self._descend(top)
         # Linked folders come last, so that an image reachable both ways has its real name.
         while self._linked:
-            yield from self._descend(self._linked.popleft())
+            folder = self._linked.popleft()
+            yield from self._descend(folder)
 
     def _descend(self, top: _Folder) -> Iterator[tuple[str, str | None]]:
         pending = [top.path]
@@ -223,12 +232,14 @@ class _Walk:
     def _list(self, folder: str) -> list[os.DirEntry[str]]:
         """Return the entries of a folder by name; none if the folder was listed before."""
         status = os.stat(folder)  # noqa: PTH116
-        identity = status.st_dev, status.st_ino
+        identity = (status.st_dev, status.st_ino)
         if identity in self._visited:
             return []
         self._visited.add(identity)
-        with os.scandir(folder) as entries:
-            return sorted(entries, key=lambda entry: entry.name)
+        with os.scandir(folder) as listing:
+            entries = list(listing)
+        entries.sort(key=_entry_name)
+        return entries
 
 
 def _split_paths(paths: Sequence[str | os.PathLike[str]]) -> tuple[list[str], list[str]]:
@@ -236,7 +247,8 @@ def _split_paths(paths: Sequence[str | os.PathLike[str]]) -> tuple[list[str], li
     folders: dict[str, None] = {}
     files: dict[str, None] = {}
     for name in _expand_lists(paths):
-        path = os.path.abspath(os.path.expanduser(name))  # noqa: PTH100, PTH111
+        expanded = os.path.expanduser(name)  # noqa: PTH111
+        path = os.path.abspath(expanded)  # noqa: PTH100
         if os.path.isdir(path):  # noqa: PTH112
             folders[path] = None
         else:
@@ -294,6 +306,10 @@ def _folder_name(path: str) -> str | None:
     name = os.path.basename(folder)  # noqa: PTH119
     text = os.fsencode(name).decode(errors="replace")
     return text or None
+
+
+def _entry_name(entry: os.DirEntry[str]) -> str:
+    return entry.name
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -92,17 +92,20 @@ def uri_prefixes(folder: str | os.PathLike[str]) -> list[str]:
 
 def read_uri(uri: str) -> bytes:
     """Return the content of the file behind a uri, or raise OSError."""
-    return _reader(uri).read(uri)
+    reader = _reader(uri)
+    return reader.read(uri)
 
 
 def open_uri(uri: str) -> BufferedReader:
     """Open the regular file behind a uri, or raise OSError. Pipes and devices are refused."""
-    return _reader(uri).open(uri)
+    reader = _reader(uri)
+    return reader.open(uri)
 
 
 def uri_exists(uri: str) -> bool:
     """Return whether there is something at a uri; a link that leads nowhere counts."""
-    return _reader(uri).exists(uri)
+    reader = _reader(uri)
+    return reader.exists(uri)
 
 
 def register_reader(scheme: str, reader: UriReader) -> None:
@@ -154,7 +157,8 @@ class _LocalReader:
     """Access to local files."""
 
     def read(self, uri: str) -> bytes:
-        return local_path(uri).read_bytes()
+        path = local_path(uri)
+        return path.read_bytes()
 
     def open(self, uri: str) -> BufferedReader:
         path = local_path(uri)
@@ -168,7 +172,8 @@ class _LocalReader:
         return os.fdopen(descriptor, "rb")
 
     def exists(self, uri: str) -> bool:
-        return os.path.lexists(local_path(uri))
+        path = local_path(uri)
+        return os.path.lexists(path)
 
 
 _local_reader = _LocalReader()
@@ -184,10 +189,13 @@ def _reader(uri: str) -> UriReader:
 
 
 def _with_end(text: str, separator: str) -> str:
-    return text.rstrip(separator) + separator
+    stripped = text.rstrip(separator)
+    return stripped + separator
 
 
 def _scheme(uri: str) -> str | None:
     """Return the scheme, or None for a path."""
     match = _SCHEME.match(uri)
-    return None if match is None else match[1]
+    if match is None:
+        return None
+    return match[1]
