@@ -302,12 +302,13 @@ def _check_status(job: _Job, response: httpx.Response) -> None:
 
 def _parse_content_range(response: httpx.Response, have: int) -> tuple[int, int | None]:
     """Return the first byte's position in the file, and the file's size if it is known."""
-    content_length = response.headers.get("Content-Length", "")
+    headers = response.headers
+    content_length = headers.get("Content-Length", "")
     length = int(content_length) if content_length.isdecimal() else None
     if response.status_code != HTTPStatus.PARTIAL_CONTENT:
         return 0, length
 
-    content_range = response.headers.get("Content-Range", "")
+    content_range = headers.get("Content-Range", "")
     match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", content_range)
     if match is None or int(match[1]) != have:
         raise _TransientError(f"asked for the bytes from {have}, the server sent others")

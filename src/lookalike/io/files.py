@@ -181,4 +181,5 @@ def hash_file(path: Path, algorithm: str = "sha256") -> str:
         return hashlib.new(algorithm, usedforsecurity=False)
 
     with path.open("rb") as file:
-        return hashlib.file_digest(file, new_hash).hexdigest()
+        digest = hashlib.file_digest(file, new_hash)
+    return digest.hexdigest()

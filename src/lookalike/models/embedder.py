@@ -76,7 +76,8 @@ def load(model: Model, *, threads: int = 0) -> Embedder:
         return PixelEmbedder(model)
     with span(f"load {model.name}"):
         graph, digest = find_graph(model)
-        return OnnxEmbedder(replace(model, graph=digest), graph, threads=threads)
+        loaded = replace(model, graph=digest)
+        return OnnxEmbedder(loaded, graph, threads=threads)
 
 
 class PixelEmbedder:
@@ -107,11 +108,13 @@ class OnnxEmbedder:
     """
 
     def __init__(self, model: Model, graph: Path | bytes, *, threads: int = 0) -> None:
+        name = graph_name(graph, model)
+        session = open_session(graph, model, threads=threads)
         self.model = model
-        self._graph_name = graph_name(graph, model)
-        self._session = open_session(graph, model, threads=threads)
-        self._input = _image_input(self._session, self._graph_name)
-        self._output = _output_name(model, self._session, self._graph_name)
+        self._graph_name = name
+        self._session = session
+        self._input = _image_input(session, name)
+        self._output = _output_name(model, session, name)
         self._normalizes = self._input.type == "tensor(uint8)"
 
     def embed(self, images: npt.NDArray[np.uint8]) -> VectorsF32:

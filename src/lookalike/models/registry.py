@@ -137,8 +137,10 @@ def _pin_file(model: Model, part: str, path: Path) -> Model:
     from lookalike.models import weights
 
     file: Weights = getattr(model, part)
+    full_path = str(path.resolve())
     sha256 = file.sha256 or weights.sha256_of(path)
-    changes: dict[str, Any] = {part: replace(file, file=str(path.resolve()), sha256=sha256)}
+    pinned = replace(file, file=full_path, sha256=sha256)
+    changes: dict[str, Any] = {part: pinned}
     return replace(model, **changes)
 
 

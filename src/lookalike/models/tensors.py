@@ -152,9 +152,10 @@ class _View:
 
     def to_array(self, storages: Mapping[str, Tensor]) -> Tensor:
         numbers = storages[self.storage.key]
-        if not self._fits(len(numbers)):
+        count = len(numbers)
+        if not self._fits(count):
             raise WeightsError(
-                f"a tensor of shape {self.shape} reaches outside its {len(numbers)} numbers."
+                f"a tensor of shape {self.shape} reaches outside its {count} numbers."
             )
         byte_strides = tuple(stride * numbers.itemsize for stride in self.strides)
         # A view, not a copy: a short file may refer to its numbers any number of times.
@@ -326,8 +327,9 @@ def _read_legacy(path: Path) -> dict[str, Tensor]:
 def _read_bytes(file: BinaryIO, count: int) -> bytes:
     """Read up to `count` bytes without first allocating memory for more than the file has."""
     position = file.tell()
-    remaining = file.seek(0, io.SEEK_END) - position
+    end = file.seek(0, io.SEEK_END)
     file.seek(position)
+    remaining = end - position
     return file.read(min(count, remaining))
 
 

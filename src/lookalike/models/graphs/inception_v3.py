@@ -200,8 +200,8 @@ def _named_layers(block: str, branch: str) -> Iterator[tuple[str, _Layer]]:
     """
     layers = _BLOCKS[block][branch]
     prefix = f"{block}.{branch}" if branch else block
-    convolutions = sum(not isinstance(layer, _Pool) for layer in layers)
-    is_numbered = convolutions > 1
+    pools = sum(isinstance(layer, _Pool) for layer in layers)
+    is_numbered = len(layers) - pools > 1
     for number, layer in enumerate(layers, start=1):
         name = f"{prefix}_{number}" if is_numbered else prefix
         yield name, layer

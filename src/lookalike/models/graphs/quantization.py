@@ -135,10 +135,7 @@ def _calibrated(
 ) -> npt.NDArray[np.float64]:
     """Return a statistic of a tensor, which must be `count` finite numbers."""
     values = calibration.get(f"{name}.{statistic}")
-    is_valid = (
-        values is not None and values.shape == (count,) and (np.abs(values) < _MAX_VALUE).all()
-    )
-    if values is None or not is_valid:
+    if values is None or values.shape != (count,) or not _is_finite(values):
         found = "nothing" if values is None else f"an array of shape {list(values.shape)}"
         raise WeightsError(
             f"The calibration holds {found} as {name}.{statistic}; expected {count} finite "
@@ -146,6 +143,12 @@ def _calibrated(
             "scripts/calibrate MODEL FOLDER"
         )
     return values.astype(np.float64)
+
+
+def _is_finite(values: Tensor) -> bool:
+    # NaN compares as false.
+    is_small = np.abs(values) < _MAX_VALUE
+    return bool(is_small.all())
 
 
 class _Quantizer:
