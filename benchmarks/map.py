@@ -15,7 +15,7 @@ import numpy as np
 from sklearn.manifold import TSNE
 
 from lookalike.projection import layouts
-from lookalike.projection.quality import fidelity
+from lookalike.projection.quality import measure_fidelity
 from lookalike.store.table import Table
 from lookalike.vectors import unit_length
 from measuring import Report, parser
@@ -30,12 +30,12 @@ def main() -> int:
     generator = np.random.default_rng(arguments.seed)
     given = _drawn(generator) if arguments.collection is None else _of(arguments.collection)
     vectors = np.concatenate(list(grown(given, arguments.rows, generator))).astype(np.float32)
-    components = layouts.principal(vectors, arguments.seed)(vectors)
-    recipe = layouts.Recipe("tsne", arguments.seed, PERPLEXITY)
+    components = layouts.fit_components(vectors, arguments.seed)(vectors)
+    settings = layouts.LayoutSettings("tsne", arguments.seed, PERPLEXITY)
     theirs = TSNE(perplexity=PERPLEXITY, random_state=arguments.seed, n_jobs=-1)
-    layouts.tsne(components[:200], recipe)  # loads what is loaded but once
+    layouts.TSne().fit(components[:200], settings)  # loads what is loaded but once
     rows = [
-        _measured("Lookalike", lambda: layouts.tsne(components, recipe)[0], vectors),
+        _measured("Lookalike", lambda: layouts.TSne().fit(components, settings)[0], vectors),
         _measured("scikit-learn", lambda: theirs.fit_transform(components), vectors),
     ]
     ratio = rows[0]["seconds"] / rows[1]["seconds"]
@@ -81,7 +81,7 @@ def _measured(name: str, make: Callable[[], np.ndarray], vectors: np.ndarray) ->
     start = time.perf_counter()
     xy = make()
     seconds = time.perf_counter() - start
-    kept = fidelity(vectors, xy)
+    kept = measure_fidelity(vectors, xy)
     return {
         "name": name,
         "seconds": seconds,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn import manifold, neighbors
 
-from lookalike.projection.quality import fidelity
+from lookalike.projection.quality import measure_fidelity
 from lookalike.vectors import k_nearest
 
 
@@ -21,19 +21,21 @@ def rows():
 def test_trustworthiness_is_scikit_learns(rows, k):
     vectors, xy = rows
     expected = manifold.trustworthiness(vectors.astype(np.float64), xy, n_neighbors=k)
-    assert fidelity(vectors, xy, k=k)["trustworthiness"] == pytest.approx(expected, abs=1e-6)
+    assert measure_fidelity(vectors, xy, k=k)["trustworthiness"] == pytest.approx(
+        expected, abs=1e-6
+    )
 
 
 def test_preservation_is_the_share_of_neighbours_kept(rows):
     vectors, xy = rows
     graphs = [neighbors.kneighbors_graph(x.astype(np.float64), 10).toarray() for x in (vectors, xy)]
     expected = (graphs[0] * graphs[1]).sum() / (400 * 10)
-    assert fidelity(vectors, xy)["preservation"] == pytest.approx(expected, abs=1e-6)
+    assert measure_fidelity(vectors, xy)["preservation"] == pytest.approx(expected, abs=1e-6)
 
 
 def test_a_map_that_is_the_space_itself_is_perfect(rows):
     _, xy = rows
-    measured = fidelity(xy, xy)
+    measured = measure_fidelity(xy, xy)
     assert (measured["trustworthiness"], measured["preservation"]) == (1, 1)
 
 
@@ -41,23 +43,23 @@ def test_equal_rows_cost_nothing():
     vectors = np.repeat(np.eye(3, dtype=np.float32), 20, axis=0)
     xy = np.repeat(np.array([[0, 0], [0, 9], [9, 0]], np.float32), 20, axis=0)
     xy += np.random.default_rng(0).normal(0, 0.01, xy.shape).astype(np.float32)
-    measured = fidelity(vectors, xy)
+    measured = measure_fidelity(vectors, xy)
     assert (measured["trustworthiness"], measured["preservation"]) == (1, 1)
 
 
 def test_a_sample_of_queries_is_named_and_near(rows):
-    whole, some = fidelity(*rows), fidelity(*rows, most=150)
+    whole, some = measure_fidelity(*rows), measure_fidelity(*rows, max_queries=150)
     assert (whole["queries"], some["queries"], some["rows"]) == (400, 150, 400)
     assert some["trustworthiness"] == pytest.approx(whole["trustworthiness"], abs=0.02)
     assert some["preservation"] == pytest.approx(whole["preservation"], abs=0.03)
-    assert fidelity(*rows, most=150) == some
-    assert fidelity(*rows, most=150, seed=1) != some
+    assert measure_fidelity(*rows, max_queries=150) == some
+    assert measure_fidelity(*rows, max_queries=150, seed=1) != some
 
 
 @pytest.mark.parametrize(("n", "k"), [(1, 0), (2, 0), (3, 1), (10, 4), (21, 10), (30, 10)])
 def test_a_neighbourhood_is_less_than_half_the_rows(rows, n, k):
     vectors, xy = (x[:n] for x in rows)
-    measured = fidelity(vectors, xy)
+    measured = measure_fidelity(vectors, xy)
     assert measured["k"] == k
     assert (measured["trustworthiness"] is None) == (n < 3)
 

@@ -66,7 +66,7 @@ def test_clusters_stay_together(collection, method):
 
 def test_the_same_seed_gives_the_same_map(collection):
     first = make_map(collection)
-    again = make_map(collection, fresh=True)
+    again = make_map(collection, rebuild=True)
     other = make_map(collection, seed=1)
     assert np.array_equal(first.xy, again.xy)
     assert not np.allclose(first.xy, other.xy)
@@ -109,11 +109,11 @@ def test_short_vectors_have_a_map_too(tmp_path, dim):
 
 def test_many_rows_are_mapped_another_way_as_well(collection, monkeypatch):
     few = make_map(collection)
-    monkeypatch.setattr(layouts, "_LARGE", 100)
-    many = make_map(collection, fresh=True)
+    monkeypatch.setattr(layouts, "_MAX_EXACT_ROWS", 100)
+    many = make_map(collection, rebuild=True)
     assert (few.parameters["gradient"], many.parameters["gradient"]) == ("bh", "fft")
     assert accuracy(many.xy, np.arange(200) % 5) == 1
-    assert np.array_equal(make_map(collection, fresh=True).xy, many.xy)
+    assert np.array_equal(make_map(collection, rebuild=True).xy, many.xy)
     more, of = clusters(5, 6, seed=1)
     add_rows(collection, more)
     after = make_map(collection)
@@ -124,8 +124,8 @@ def test_many_rows_are_mapped_another_way_as_well(collection, monkeypatch):
 
 def test_one_thread_and_many_find_the_same_places(collection, monkeypatch):
     one = make_map(collection)
-    monkeypatch.setattr(layouts, "_MANY", 100)
-    assert np.array_equal(make_map(collection, fresh=True).xy, one.xy)
+    monkeypatch.setattr(layouts, "_MAX_SINGLE_THREAD_ROWS", 100)
+    assert np.array_equal(make_map(collection, rebuild=True).xy, one.xy)
 
 
 def test_a_map_as_plain_data(collection):
@@ -143,7 +143,7 @@ def test_a_map_in_words(collection):
     assert made.title == f"t-SNE map of {SPACE}"
     kept = round(100 * made.fidelity["preservation"])
     expected = f"200 images · trustworthiness {made.fidelity['trustworthiness']:.3f} · {kept} % of the 10 nearest"
-    assert made.summary == f"{expected} neighbours kept"
+    assert made.summary == f"{expected} neighbors kept"
 
 
 def test_the_unit_square_keeps_the_shape(collection):
@@ -159,11 +159,11 @@ def test_the_unit_square_keeps_the_shape(collection):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"method": "som"}, r"'som' is not known; expected one of tsne, pca, umap"),
-        ({"perplexity": 0.5}, r"0\.5 is not possible; expected a number from 1, or 'auto'"),
-        ({"perplexity": float("nan")}, "nan is not possible"),
-        ({"perplexity": "some"}, "'some' is not possible"),
-        ({"method": "pca", "perplexity": 5}, "PCA has none"),
+        ({"method": "som"}, r"'som' is unknown; expected one of tsne, pca, umap"),
+        ({"perplexity": 0.5}, r"0\.5 is invalid; expected a number from 1, or 'auto'"),
+        ({"perplexity": float("nan")}, "nan is invalid"),
+        ({"perplexity": "some"}, "'some' is invalid"),
+        ({"method": "pca", "perplexity": 5}, "PCA has no such parameter"),
         ({"seed": -1}, "seed = -1 is out of range"),
     ],
 )
@@ -201,7 +201,7 @@ def test_a_kept_map_is_returned_as_it_is(collection):
 def test_fresh_makes_it_anew(collection):
     make_map(collection)
     when = written(collection)
-    make_map(collection, fresh=True)
+    make_map(collection, rebuild=True)
     assert written(collection) > when
 
 
@@ -296,15 +296,15 @@ def test_a_map_of_too_few_of_its_rows_is_made_anew(collection, vectors):
 
 def test_a_map_wears_out(tmp_path, vectors):
     collection = make_collection(tmp_path / "wearing", vectors[:100])
-    assert not make_map(collection).worn
+    assert not make_map(collection).needs_refit
     add_rows(collection, vectors[100:140])
     placed = make_map(collection)
-    assert (placed.placed_share, placed.worn) == (pytest.approx(40 / 140), False)
+    assert (placed.placed_share, placed.needs_refit) == (pytest.approx(40 / 140), False)
     add_rows(collection, vectors[140:150])
     placed = make_map(collection)
     assert placed.placed_share > REFIT_SHARE
-    assert placed.worn
-    assert not make_map(collection, fresh=True).worn
+    assert placed.needs_refit
+    assert not make_map(collection, rebuild=True).needs_refit
 
 
 def test_an_interrupt_leaves_the_kept_map(tmp_path):
@@ -320,7 +320,7 @@ def test_an_interrupt_leaves_the_kept_map(tmp_path):
     timer.start()
     try:
         with pytest.raises(KeyboardInterrupt):
-            make_map(collection, fresh=True)
+            make_map(collection, rebuild=True)
     finally:
         timer.cancel()
     assert written(collection) == when
@@ -346,7 +346,7 @@ def interrupting(array, *args, **kwargs):
 collection = Table.open(sys.argv[1])
 np.min = interrupting
 try:
-    mapping.make_map(collection, fresh=True)
+    mapping.make_map(collection, rebuild=True)
 except KeyboardInterrupt:
     print("interrupted at tree", len(trees))
 """
@@ -380,7 +380,7 @@ def test_photographs_lie_with_their_kind(photographs_map):
 
 def test_photographs_have_the_same_map_again(photographs_map):
     collection, made, _ = photographs_map
-    assert np.array_equal(make_map(collection, fresh=True).xy, made.xy)
+    assert np.array_equal(make_map(collection, rebuild=True).xy, made.xy)
 
 
 def test_photographs_held_out_find_their_kind(photographs_map, tmp_path):

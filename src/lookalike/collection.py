@@ -307,7 +307,7 @@ class Collection:
             method=method,
             seed=seed,
             perplexity=perplexity,
-            fresh=rebuild,
+            rebuild=rebuild,
         )
 
     def remove(self, uris: Sequence[str]) -> int:

@@ -208,7 +208,7 @@ def test_a_map_on_a_full_disk_leaves_the_collection_unchanged(disk, tmp_path):
     assert len(lookalike.check(collection).maps) == 1
     disk.fill()
     with pytest.raises(CollectionError, match="no space is left"):
-        make_map(collection, method="pca", fresh=True, seed=1)
+        make_map(collection, method="pca", rebuild=True, seed=1)
     disk.free()
     assert make_map(collection, method="pca").seed == 0
 

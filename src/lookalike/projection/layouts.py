@@ -1,239 +1,350 @@
-"""Layouts of a map: from vectors to places in the plane, by t-SNE, UMAP or principal components."""
+"""Methods that lay out vectors in the plane: t-SNE, UMAP and principal components."""
 
 from __future__ import annotations
 
 import signal
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from lookalike.errors import InputError
+from lookalike.types import VectorsF32
 from lookalike.vectors import k_nearest
 
-__all__ = ["FEWEST", "METHODS", "Method", "Recipe", "lay_out", "place", "principal", "tsne"]
+__all__ = [
+    "METHODS",
+    "MIN_ROWS",
+    "LayoutMethod",
+    "LayoutSettings",
+    "Method",
+    "Pca",
+    "TSne",
+    "Umap",
+    "fit_components",
+    "fit_layout",
+    "transform",
+]
 
-Floats = npt.NDArray[np.float32]
-Places = npt.NDArray[np.float64]
+Positions = npt.NDArray[np.float64]
 Method = Literal["tsne", "pca", "umap"]
 
-METHODS = {"tsne": "t-SNE", "pca": "PCA", "umap": "UMAP"}
+# With fewer rows there are no neighborhoods that t-SNE or UMAP could keep.
+MIN_ROWS = 8
 
 _COMPONENTS = 50
 _PERPLEXITY = 30.0
-_UMAP_NEIGHBOURS = 15
-# Fewer rows have no neighbourhoods that t-SNE or UMAP could keep.
-FEWEST = 8
-# Fewer rows are mapped sooner by one thread; the places are the same.
-_MANY = 1500
-# Beyond so many rows approximate neighbours (Annoy) and FIt-SNE overtake exact neighbours and Barnes-Hut.
-_LARGE = 20_000
+_UMAP_NEIGHBORS = 15
+
+# Up to this number of rows, one thread is faster than several. The positions are the same.
+_MAX_SINGLE_THREAD_ROWS = 1500
+
+# Up to this number of rows, exact neighbors and Barnes-Hut are faster than approximate neighbors
+# (Annoy) and FIt-SNE.
+_MAX_EXACT_ROWS = 20_000
 
 
-class Recipe(NamedTuple):
-    """How a map is to be made: what `make_map` was given."""
+class LayoutSettings(NamedTuple):
+    """The arguments of `make_map` that decide a layout."""
 
     method: str
     seed: int
     perplexity: float | Literal["auto"]
 
-    def asked(self) -> dict[str, Any]:
-        """Return what must be the same for a kept map to do."""
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings that a stored map must share to be used again."""
         return {"seed": self.seed, "perplexity": self.perplexity}
 
 
-def principal(fitted: Floats, seed: int) -> Callable[[Floats], Floats]:
-    """Return the projection of rows ``[m, dim]`` on the principal components of some, ``[m, 50]`` or fewer."""
+class LayoutMethod(Protocol):
+    """A method that gives each row a position in the plane."""
+
+    title: str
+
+    def fit(
+        self, components: VectorsF32, settings: LayoutSettings
+    ) -> tuple[Positions, dict[str, Any]]:
+        """Return positions ``[n, 2]`` of components ``[n, 2 to 50]``, and their parameters."""
+        ...
+
+    def transform(self, new: VectorsF32, reference: VectorsF32, positions: Positions) -> Positions:
+        """Return positions ``[m, 2]`` of new components among fixed ones; see `transform`."""
+        ...
+
+
+def fit_components(vectors: VectorsF32, seed: int) -> Callable[[VectorsF32], VectorsF32]:
+    """Return the projection of vectors ``[m, dim]`` on the principal components of others.
+
+    The projection has 50 components, or fewer where there are fewer dimensions or vectors, and at
+    least 2.
+    """
     from sklearn.decomposition import PCA
 
-    count = min(_COMPONENTS, *fitted.shape)
-    # Rows that are all the same have no variance to take shares of.
+    count = min(_COMPONENTS, *vectors.shape)
+    # Equal rows have no variance, of which scikit-learn computes the components' shares.
     with np.errstate(invalid="ignore", divide="ignore"):
-        components = PCA(count, random_state=seed).fit(fitted)
+        pca = PCA(count, random_state=seed).fit(vectors)
 
-    def project(rows: Floats) -> Floats:
-        projected = components.transform(rows).astype(np.float32)
-        return projected if count > 1 else np.pad(projected, ((0, 0), (0, 1)))
+    def project(rows: VectorsF32) -> VectorsF32:
+        components: VectorsF32 = pca.transform(rows).astype(np.float32)
+        if count == 1:
+            components = np.pad(components, ((0, 0), (0, 1)))
+        return components
 
     return project
 
 
-def lay_out(components: Floats, recipe: Recipe) -> tuple[Places, dict[str, Any]]:
-    """Return a place for each row, ``[n, 2]``, and what decided it as plain data.
+def fit_layout(
+    components: VectorsF32, settings: LayoutSettings
+) -> tuple[Positions, dict[str, Any]]:
+    """Return a position for each row, ``[n, 2]``, and the parameters as plain data.
 
-    Fewer than `FEWEST` rows lie by their first two components, whatever the method.
+    Fewer than `MIN_ROWS` rows are laid out by their first two components with every method.
 
     Raises
     ------
     InputError
-        If UMAP is asked for and umap-learn is not installed.
+        If the method is UMAP and umap-learn is not installed.
     """
-    method = recipe.method if len(components) >= FEWEST else "pca"
-    places, parameters = _MAKERS[method](components, recipe)
-    return places, {"layout": method, "components": components.shape[1], **parameters}
+    method = settings.method if len(components) >= MIN_ROWS else "pca"
+    positions, parameters = _LAYOUTS[method].fit(components, settings)
+    return positions, {"layout": method, "components": components.shape[1], **parameters}
 
 
-def place(news: Floats, anchors: Floats, places: Places, method: str) -> Places:
-    """Return places ``[m, 2]`` for new rows among others that keep theirs.
+def transform(
+    new: VectorsF32, reference: VectorsF32, positions: Positions, method: str
+) -> Positions:
+    """Return positions ``[m, 2]`` for new rows. The positions of the other rows stay fixed.
 
     Parameters
     ----------
-    news, anchors
-        The components of the new rows ``[m, 50]`` and of those that have a place ``[n, 50]``.
-    places
-        ``[n, 2]``, what `lay_out` gave the others.
+    new, reference
+        The components of the new rows ``[m, 50]`` and of the rows with a position ``[n, 50]``.
+    positions
+        ``[n, 2]``, the positions that `fit_layout` gave the reference.
     method
-        The one by which it did.
+        The method of that layout.
     """
-    return _PLACERS[method](anchors, places, news)
+    return _LAYOUTS[method].transform(new, reference, positions)
 
 
-def tsne(x: Floats, recipe: Recipe) -> tuple[Places, dict[str, Any]]:
-    """Return the t-SNE of components ``[n, 2 or more]``: places ``[n, 2]``, and what decided them."""
-    from openTSNE import TSNE, affinity, nearest_neighbors
+class TSne:
+    """t-SNE of openTSNE, started from the principal components."""
 
-    asked = _PERPLEXITY if recipe.perplexity == "auto" else recipe.perplexity
-    perplexity = min(asked, (len(x) - 1) / 3)
-    k = min(len(x) - 1, int(3 * perplexity))
-    jobs = _jobs(len(x))
-    if len(x) <= _LARGE:
-        index = nearest_neighbors.PrecomputedNeighbors(*k_nearest(x, x, k, own=np.arange(len(x))))
-    else:
-        # In one thread: several would grow the trees in an order that the seed does not decide.
-        index = nearest_neighbors.Annoy(x, k, n_jobs=1, random_state=recipe.seed)
-    affinities = affinity.PerplexityBasedNN(knn_index=index, perplexity=perplexity, n_jobs=jobs)
-    gradient = _gradient(len(x))
-    start = _start(x, recipe.seed)
-    optimiser = TSNE(
-        n_jobs=jobs, random_state=recipe.seed, negative_gradient_method=_descent(gradient)
-    )
-    embedding = optimiser.fit(affinities=affinities, initialization=start)
-    return np.asarray(embedding), {
-        "perplexity": perplexity,
-        "start": "pca",
-        "gradient": gradient,
-        "library": f"openTSNE {version('openTSNE')}",
-    }
+    title = "t-SNE"
+
+    def fit(
+        self, components: VectorsF32, settings: LayoutSettings
+    ) -> tuple[Positions, dict[str, Any]]:
+        """Fit affinities and optimize positions, as van der Maaten and Hinton (2008) describe."""
+        from openTSNE import TSNE, affinity
+
+        rows = len(components)
+        perplexity = _PERPLEXITY if settings.perplexity == "auto" else settings.perplexity
+        perplexity = min(perplexity, (rows - 1) / 3)
+        threads = _thread_count(rows)
+
+        # 1. Affinities between near rows in the Space.
+        neighbors = self._neighbors(components, perplexity, settings.seed)
+        affinities = affinity.PerplexityBasedNN(
+            knn_index=neighbors, perplexity=perplexity, n_jobs=threads
+        )
+
+        # 2. Initial positions, and 3. gradient descent from there.
+        initialization = _initialize(components, settings.seed)
+        gradient = self._gradient(rows)
+        optimizer = TSNE(
+            n_jobs=threads,
+            random_state=settings.seed,
+            negative_gradient_method=_interruptible(gradient),
+        )
+        embedding = optimizer.fit(affinities=affinities, initialization=initialization)
+        return np.asarray(embedding), {
+            "perplexity": perplexity,
+            "start": "pca",
+            "gradient": gradient,
+            "library": f"openTSNE {version('openTSNE')}",
+        }
+
+    def transform(self, new: VectorsF32, reference: VectorsF32, positions: Positions) -> Positions:
+        """Optimize each new position by itself, with openTSNE's defaults for `transform`."""
+        from openTSNE import PartialTSNEEmbedding, TSNEEmbedding, affinity
+        from scipy.sparse import csr_matrix
+
+        rows = len(reference)
+        threads = _thread_count(rows)
+
+        # 1. Affinities of the new rows to the reference.
+        perplexity = min(5.0, rows / 3)
+        neighbors, distances = k_nearest(new, reference, min(rows, int(3 * perplexity)))
+        affinities = affinity.joint_probabilities_nn(
+            neighbors,
+            distances,
+            [perplexity],
+            symmetrize=False,
+            normalization="point-wise",
+            n_reference_samples=rows,
+            n_jobs=threads,
+        )
+
+        # openTSNE centers the reference. It stays fixed, so it needs no affinities of its own.
+        center = (positions.max(axis=0) + positions.min(axis=0)) / 2
+        no_affinities = affinity.PrecomputedAffinities(csr_matrix((rows, rows)), normalize=False)
+        gradient = _interruptible(self._gradient(rows))
+        embedding = TSNEEmbedding(
+            positions - center, no_affinities, negative_gradient_method=gradient, n_jobs=threads
+        )
+
+        # 2. Initial positions amid the nearest neighbors, and 3. gradient descent from there.
+        initialization = np.median(embedding[neighbors], axis=1)
+        parameters = embedding.gradient_descent_params
+        partial = PartialTSNEEmbedding(initialization, embedding, P=affinities, **parameters)
+        partial.optimize(
+            250, inplace=True, learning_rate=0.1, exaggeration=1.5, momentum=0.8, max_grad_norm=0.25
+        )
+        placed: Positions = np.asarray(partial) + center
+        return placed
+
+    @staticmethod
+    def _neighbors(components: VectorsF32, perplexity: float, seed: int) -> Any:
+        """Return openTSNE's index of 3 x perplexity nearest neighbors, exact for fewer rows."""
+        from openTSNE import nearest_neighbors
+
+        rows = len(components)
+        k = min(rows - 1, int(3 * perplexity))
+        if rows > _MAX_EXACT_ROWS:
+            # Several threads would grow Annoy's trees in an order that the seed does not decide.
+            return nearest_neighbors.Annoy(components, k, n_jobs=1, random_state=seed)
+        neighbors, distances = k_nearest(components, components, k, own=np.arange(rows))
+        return nearest_neighbors.PrecomputedNeighbors(neighbors, distances)
+
+    @staticmethod
+    def _gradient(rows: int) -> str:
+        """Return openTSNE's name for Barnes-Hut or FIt-SNE."""
+        return "bh" if rows <= _MAX_EXACT_ROWS else "fft"
 
 
-def _gradient(rows: int) -> str:
-    return "bh" if rows <= _LARGE else "fft"
+class Pca:
+    """The first two principal components."""
+
+    title = "PCA"
+
+    def fit(
+        self, components: VectorsF32, settings: LayoutSettings
+    ) -> tuple[Positions, dict[str, Any]]:
+        """Return the first two components themselves."""
+        del settings
+        positions = components[:, :2].astype(np.float64)
+        return positions, {"library": f"scikit-learn {version('scikit-learn')}"}
+
+    def transform(self, new: VectorsF32, reference: VectorsF32, positions: Positions) -> Positions:
+        """Apply the affine map that takes the reference to its positions."""
+        one_more = ((0, 0), (0, 1))
+        affine, *_ = np.linalg.lstsq(np.pad(reference, one_more, constant_values=1), positions)
+        placed: Positions = np.pad(new, one_more, constant_values=1) @ affine
+        return placed
 
 
-def _descent(gradient: str) -> Any:
-    """Return what openTSNE takes for a gradient; an interrupt would find Barnes-Hut's tree half made, and crash."""
+class Umap:
+    """UMAP of umap-learn, an optional package, started from the principal components."""
+
+    title = "UMAP"
+
+    def fit(
+        self, components: VectorsF32, settings: LayoutSettings
+    ) -> tuple[Positions, dict[str, Any]]:
+        """Optimize positions, as McInnes, Healy and Melville (2018) describe."""
+        with warnings.catch_warnings():
+            # UMAP warns that TensorFlow is missing, which only parametric UMAP needs.
+            warnings.simplefilter("ignore", ImportWarning)
+            try:
+                from umap import UMAP
+            except ImportError as error:
+                raise InputError(
+                    "method = 'umap' needs the package umap-learn, which is not installed. "
+                    "Install it with: pip install lookalike[umap] - or use 'tsne'."
+                ) from error
+
+        neighbors = min(_UMAP_NEIGHBORS, len(components) - 1)
+        initialization = 1e5 * _initialize(components, settings.seed)
+        optimizer = UMAP(
+            n_neighbors=neighbors, init=initialization, random_state=settings.seed, n_jobs=1
+        )
+        positions = np.asarray(optimizer.fit_transform(components), np.float64)
+        return positions, {
+            "neighbors": neighbors,
+            "start": "pca",
+            "library": f"umap-learn {version('umap-learn')}",
+        }
+
+    def transform(self, new: VectorsF32, reference: VectorsF32, positions: Positions) -> Positions:
+        """Return the median position of the nearest neighbors, where UMAP starts optimizing."""
+        k = min(len(reference), _UMAP_NEIGHBORS)
+        neighbors, _ = k_nearest(new, reference, k)
+        median: Positions = np.median(positions[neighbors], axis=1)
+        return median
+
+
+_LAYOUTS: Mapping[str, LayoutMethod] = MappingProxyType(
+    {"tsne": TSne(), "pca": Pca(), "umap": Umap()}
+)
+
+# The title of each method.
+METHODS = {method: layout.title for method, layout in _LAYOUTS.items()}
+
+
+def _thread_count(rows: int) -> int:
+    """Return the number of threads to use, -1 for one per core. Few rows need only one."""
+    return -1 if rows > _MAX_SINGLE_THREAD_ROWS else 1
+
+
+def _initialize(components: VectorsF32, seed: int) -> Positions:
+    """Return the first two components, scaled to the small positions (1e-4) that t-SNE needs.
+
+    A little noise separates equal rows.
+    """
+    scale = float(components[:, 0].std()) or 1.0
+    noise = np.random.default_rng(seed).standard_normal((len(components), 2))
+    return 1e-4 * (components[:, :2] / scale + 0.01 * noise)
+
+
+def _interruptible(gradient: str) -> Any:
+    """Return openTSNE's gradient, protected from Ctrl-C where that would crash the process.
+
+    An interrupt while Barnes-Hut builds its tree leaves the tree incomplete.
+    """
     if gradient != "bh":
         return gradient
     from openTSNE.tsne import kl_divergence_bh
 
-    def step(*args: Any, **kwargs: Any) -> Any:
-        with _interrupts_wait():
+    def compute(*args: Any, **kwargs: Any) -> Any:
+        with _delay_interrupts():
             return kl_divergence_bh(*args, **kwargs)
 
-    return step
+    return compute
 
 
 @contextmanager
-def _interrupts_wait() -> Iterator[None]:
-    """Let Ctrl-C take effect only once the block has ended."""
-    usual = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or not callable(usual):
-        yield  # only the main thread is ever interrupted
+def _delay_interrupts() -> Iterator[None]:
+    """Handle Ctrl-C only after the block has ended."""
+    handler = signal.getsignal(signal.SIGINT)
+    is_main = threading.current_thread() is threading.main_thread()
+    # Only the main thread is ever interrupted.
+    if not is_main or not callable(handler):
+        yield
         return
-    caught: list[Any] = []
-    signal.signal(signal.SIGINT, lambda *arguments: caught.append(arguments))
+
+    interrupts: list[Any] = []
+    signal.signal(signal.SIGINT, lambda *arguments: interrupts.append(arguments))
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, usual)
-    if caught:
-        usual(*caught[0])
-
-
-def _jobs(rows: int) -> int:
-    """Return how many threads to use, -1 for one a core: for few rows they would only wait for one another."""
-    return -1 if rows > _MANY else 1
-
-
-def _start(x: Floats, seed: int) -> Places:
-    """Return the first two components, small (1e-4) as t-SNE wants them, a little scattered to part equal rows."""
-    spread = float(x[:, 0].std()) or 1.0
-    scatter = np.random.default_rng(seed).standard_normal((len(x), 2))
-    return 1e-4 * (x[:, :2] / spread + 0.01 * scatter)
-
-
-def _place_tsne(anchors: Floats, places: Places, news: Floats) -> Places:
-    """Let new rows find their places among fitted ones that stay, each for itself."""
-    from openTSNE import PartialTSNEEmbedding, TSNEEmbedding, affinity
-    from scipy.sparse import csr_matrix
-
-    perplexity, jobs = min(5.0, len(anchors) / 3), _jobs(len(anchors))
-    near, distances = k_nearest(news, anchors, min(len(anchors), int(3 * perplexity)))
-    pull = affinity.joint_probabilities_nn(
-        near, distances, [perplexity], symmetrize=False, normalization="point-wise",
-        n_reference_samples=len(anchors), n_jobs=jobs,
-    )  # fmt: skip
-    # openTSNE centres what it places upon; nothing pulls at that, so it has no affinities of its own.
-    centre = (places.max(axis=0) + places.min(axis=0)) / 2
-    none = affinity.PrecomputedAffinities(csr_matrix((len(anchors), len(anchors))), normalize=False)
-    settings = {"negative_gradient_method": _descent(_gradient(len(anchors))), "n_jobs": jobs}
-    fixed = TSNEEmbedding(places - centre, none, **settings)
-    start = np.median(fixed[near], axis=1)
-    partial = PartialTSNEEmbedding(start, fixed, P=pull, **fixed.gradient_descent_params)
-    # What `TSNEEmbedding.transform` does by default.
-    partial.optimize(
-        250, inplace=True, learning_rate=0.1, exaggeration=1.5, momentum=0.8, max_grad_norm=0.25
-    )
-    placed: Places = np.asarray(partial) + centre
-    return placed
-
-
-def _pca(x: Floats, _: Recipe) -> tuple[Places, dict[str, Any]]:
-    return x[:, :2].astype(np.float64), {"library": f"scikit-learn {version('scikit-learn')}"}
-
-
-def _place_pca(anchors: Floats, places: Places, news: Floats) -> Places:
-    """Carry on the linear map that took the fitted rows to their places."""
-    solution, *_ = np.linalg.lstsq(np.pad(anchors, ((0, 0), (0, 1)), constant_values=1), places)
-    placed: Places = np.pad(news, ((0, 0), (0, 1)), constant_values=1) @ solution
-    return placed
-
-
-def _umap(x: Floats, recipe: Recipe) -> tuple[Places, dict[str, Any]]:
-    with warnings.catch_warnings():
-        # UMAP speaks of TensorFlow, which is for another kind of UMAP.
-        warnings.simplefilter("ignore", ImportWarning)
-        try:
-            from umap import UMAP
-        except ImportError as error:
-            raise InputError(
-                "method = 'umap' needs the package umap-learn, which is not installed. "
-                "Install it with: pip install lookalike[umap] - or use 'tsne'."
-            ) from error
-    count = min(_UMAP_NEIGHBOURS, len(x) - 1)
-    start = _start(x, recipe.seed) * 1e5
-    places = UMAP(n_neighbors=count, init=start, random_state=recipe.seed, n_jobs=1).fit_transform(
-        x
-    )
-    return np.asarray(places, np.float64), {
-        "neighbours": count,
-        "start": "pca",
-        "library": f"umap-learn {version('umap-learn')}",
-    }
-
-
-def _place_umap(anchors: Floats, places: Places, news: Floats) -> Places:
-    """Put each new row amid its nearest fitted ones, where UMAP itself would begin to look for its place."""
-    near, _ = k_nearest(news, anchors, min(len(anchors), _UMAP_NEIGHBOURS))
-    middle: Places = np.median(places[near], axis=1)
-    return middle
-
-
-_MAKERS = MappingProxyType({"tsne": tsne, "pca": _pca, "umap": _umap})
-_PLACERS = MappingProxyType({"tsne": _place_tsne, "pca": _place_pca, "umap": _place_umap})
+        signal.signal(signal.SIGINT, handler)
+    if interrupts:
+        handler(*interrupts[0])

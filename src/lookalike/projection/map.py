@@ -1,4 +1,4 @@
-"""The map of a collection: a place in the plane for every row of a Space, near where the vectors are near."""
+"""The map of a collection: a position in the plane for every row of a Space."""
 
 from __future__ import annotations
 
@@ -11,43 +11,51 @@ import numpy as np
 import numpy.typing as npt
 
 from lookalike.errors import InputError, ReadOnlyError, SpaceError
-from lookalike.projection.layouts import FEWEST, METHODS, Method, Recipe, lay_out, place, principal
-from lookalike.projection.quality import fidelity
+from lookalike.projection.layouts import (
+    METHODS,
+    MIN_ROWS,
+    LayoutSettings,
+    Method,
+    fit_components,
+    fit_layout,
+    transform,
+)
+from lookalike.projection.quality import measure_fidelity
 from lookalike.store import maps
 from lookalike.store.table import Table
 from lookalike.tracing import span
+from lookalike.types import Ids, VectorsF16, VectorsF32
 
-__all__ = ["METHODS", "REFIT_SHARE", "Map", "kept_map", "make_map", "placer"]
+__all__ = ["METHODS", "REFIT_SHARE", "Map", "make_map", "make_placer", "read_map"]
 
-Places = npt.NDArray[np.float32]
-# Above this share of rows that were placed and not fitted, a map says little of them as a whole.
+# With more than this share of rows placed later, the map no longer represents them as a whole.
 REFIT_SHARE = 0.3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Map:
-    """A 2-D place for every row of a Space.
+    """A position in the plane for every row of a Space.
 
     Attributes
     ----------
     ids
-        int64 ``[n]``, the rows' ids in the collection, rising.
+        int64 ``[n]``, the ids of the rows, ascending.
     xy
         float32 ``[n, 2]``, in the method's own units.
     fitted
-        bool ``[n]``: whether the row took part in making the map, or was placed on it later.
+        bool ``[n]``, False for rows that were placed on the map after it was made.
     space, method, seed
-        What was mapped, and how: ``tsne``, ``pca`` or ``umap``.
+        The Space, the method (``tsne``, ``pca`` or ``umap``) and the random seed.
     parameters
-        What decided the places, as plain data.
+        The parameters of the layout, as plain data.
     fidelity
-        How well neighbourhoods are kept; see `lookalike.projection.quality.fidelity`.
+        How well neighborhoods are kept; see `lookalike.projection.quality.measure_fidelity`.
     kept
-        Whether the collection keeps it; one that may only be read cannot.
+        Whether the map is stored with the collection. A read-only collection stores none.
     """
 
-    ids: npt.NDArray[np.int64]
-    xy: Places
+    ids: Ids
+    xy: VectorsF32
     fitted: npt.NDArray[np.bool_]
     space: str
     method: str
@@ -65,43 +73,55 @@ class Map:
         return float(1 - self.fitted.mean())
 
     @property
-    def worn(self) -> bool:
-        """Whether so many rows were placed later that the map should be made afresh."""
+    def needs_refit(self) -> bool:
+        """Whether too many rows were placed later, so that the map should be rebuilt."""
         return self.placed_share > REFIT_SHARE
 
     @property
     def title(self) -> str:
-        """What was mapped and how, for people."""
+        """A title that names the method and the Space."""
         return f"{METHODS[self.method]} map of {self.space}"
 
     @property
     def summary(self) -> str:
-        """How many images there are and how faithful the map is, in one line for people."""
+        """One line with the number of images and the fidelity of the map."""
         parts = [f"{len(self):,} {'image' if len(self) == 1 else 'images'}"]
-        if self.fidelity["trustworthiness"] is not None:
-            kept = round(100 * self.fidelity["preservation"])
-            parts.append(f"trustworthiness {self.fidelity['trustworthiness']:.3f}")
-            parts.append(f"{kept} % of the {self.fidelity['k']} nearest neighbours kept")
-        if not self.fitted.all():
-            parts.append(f"{np.count_nonzero(~self.fitted):,} placed later")
+        trustworthiness = self.fidelity["trustworthiness"]
+        if trustworthiness is not None:
+            preserved = round(100 * self.fidelity["preservation"])
+            parts.append(f"trustworthiness {trustworthiness:.3f}")
+            parts.append(f"{preserved} % of the {self.fidelity['k']} nearest neighbors kept")
+        placed = np.count_nonzero(~self.fitted)
+        if placed:
+            parts.append(f"{placed:,} placed later")
         return " · ".join(parts)
 
     def unit_square(
         self, others: npt.NDArray[np.floating[Any]] | None = None
     ) -> npt.NDArray[np.float64]:
-        """Return the places ``[n, 2]`` within the unit square, y downwards, both axes at one scale, in the middle.
+        """Return positions ``[n, 2]`` centered in the unit square, with y pointing down.
 
-        Or where `others`, ``[m, 2]`` in the method's own units, lie among them: perhaps outside of the square.
+        Both axes have the same scale.
+
+        Parameters
+        ----------
+        others
+            Positions ``[m, 2]`` in the method's own units to convert instead of the map's. They
+            may lie outside the square.
         """
-        places = self.xy.astype(np.float64) * (1, -1)
-        low, high = places.min(axis=0), places.max(axis=0)
+        # y points up on the map.
+        flip = np.array([1, -1])
+        positions = self.xy.astype(np.float64) * flip
+        low = positions.min(axis=0)
+        high = positions.max(axis=0)
         extent = float((high - low).max()) or 1.0
-        asked = places if others is None else others.astype(np.float64) * (1, -1)
-        unit: npt.NDArray[np.float64] = (asked - (low + high) / 2) / extent + 0.5
+        if others is not None:
+            positions = others.astype(np.float64) * flip
+        unit: npt.NDArray[np.float64] = (positions - (low + high) / 2) / extent + 0.5
         return unit
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the map as plain data, its points in columns: what ``lookalike map --json`` prints."""
+        """Return the map as plain data in columns, as ``lookalike map --json`` prints it."""
         return {
             "space": self.space,
             "method": self.method,
@@ -125,184 +145,225 @@ def make_map(
     method: Method = "tsne",
     seed: int = 0,
     perplexity: float | Literal["auto"] = "auto",
-    fresh: bool = False,
+    rebuild: bool = False,
 ) -> Map:
-    """Return the map of a Space; it is kept with the collection, and made only where the kept one does not do.
+    """Return the map of a Space, and store it with the collection.
 
-    A kept map made with the same seed and perplexity is returned as it is while the rows are the same. Rows that are
-    new, or whose picture has changed, are placed on it without moving any other; rows that are gone leave it. An
-    interrupt leaves the kept map as it was.
+    A stored map with the same seed and perplexity is used again. New rows, and rows whose image
+    has changed, are placed on it; removed rows leave it; no other row moves. An interrupt leaves
+    the stored map unchanged.
 
     Parameters
     ----------
     collection
-        Where the vectors are.
+        The collection to map.
     space
-        Which Space; None for the collection's first.
+        A Space of the collection, by default its first.
     method
-        ``tsne`` (t-SNE of the 50 first principal components), ``pca`` (the first two) or ``umap`` (needs umap-learn).
+        ``tsne`` (of 50 principal components), ``pca`` (the first two) or ``umap`` (umap-learn).
     seed
-        Of all that is random: the same seed and rows give the same map.
+        The random seed. The same seed and rows give the same map.
     perplexity
-        Neighbours that t-SNE holds a row near to, at least 1, at most a third of the other rows; ``auto`` is 30.
-    fresh
-        Whether to make the map anew although one is kept.
+        t-SNE's effective number of neighbors, from 1 to a third of the other rows; 30 by default.
+    rebuild
+        Make a new map even if one is stored.
 
     Raises
     ------
     InputError
-        If an argument has no meaning, or umap-learn is asked for and not installed.
+        If an argument is invalid, or umap-learn is not installed.
     SpaceError
         If the collection has no such Space, or no vector in it.
     CollectionError
-        If the collection or its kept map cannot be read, or the map not be written. In a collection that may only be
-        read, the map is made and not kept.
+        If the collection or its stored map cannot be read, or the map cannot be written. In a
+        read-only collection, the map is made and not stored.
 
     References
     ----------
-    van der Maaten, Hinton: Visualizing Data using t-SNE, JMLR 2008. Kobak, Berens: The art of using t-SNE for
-    single-cell transcriptomics, Nature Communications 2019 (start from PCA, learning rate n / 12). Poličar, Stražar,
-    Zupan: Embedding to reference t-SNE space, Machine Learning 2021 (rows placed later). McInnes, Healy, Melville:
-    UMAP, arXiv:1802.03426.
+    van der Maaten, Hinton: Visualizing Data using t-SNE, JMLR 2008. Kobak, Berens: The art of
+    using t-SNE for single-cell transcriptomics, Nature Communications 2019 (initialization by
+    PCA, learning rate n / 12). Poličar, Stražar, Zupan: Embedding to reference t-SNE space,
+    Machine Learning 2021 (rows placed later). McInnes, Healy, Melville: UMAP, arXiv:1802.03426.
     """
-    recipe = _recipe(method, seed, perplexity)
-    name = collection.space(space)
-    ids, halves = collection.vectors(name)
+    settings = _check_settings(method, seed, perplexity)
+    space = collection.space(space)
+    ids, vectors = collection.vectors(space)
     if not len(ids):
         raise SpaceError(
-            f"The Space {name!r} of {collection.path} is empty: there is nothing to map. "
-            f"Fill it with: lookalike index FOLDER -c {collection.path} --model {name}"
+            f"The Space {space!r} of {collection.path} is empty: there is nothing to map. "
+            f"Fill it with: lookalike index FOLDER -c {collection.path} --model {space}"
         )
-    digests = _digests(halves)
-    kept = None if fresh else maps.read(collection.path, name, method)
-    if kept is not None and kept.facts["asked"] == recipe.asked():
-        same = _same(kept, ids, digests)
-        if (same >= 0).all() and len(kept.ids) == len(ids):
-            return _as_map(kept, name, method)
-        updated = _update(kept, same, halves.astype(np.float32), recipe)
-    else:
-        updated = None
-    xy, fitted, parameters = updated or _make(halves.astype(np.float32), recipe)
-    with span("map fidelity"):
-        measured = fidelity(halves, xy, seed=seed)
-    facts = {"asked": recipe.asked(), "parameters": parameters, "fidelity": measured}
-    kept = maps.StoredMap(ids, xy, fitted, digests, facts)
-    return _keep(collection, kept, name, method)
+    digests = _digest_vectors(vectors)
+
+    # Use the stored map if it was made with the same settings.
+    layout = None
+    stored = None if rebuild else maps.read(collection.path, space, method)
+    if stored is not None and stored.facts["asked"] == settings.to_dict():
+        stored_rows = _match_rows(stored, ids, digests)
+        if len(stored.ids) == len(ids) and (stored_rows >= 0).all():
+            return _to_map(stored, space, method)
+        layout = _update(stored, stored_rows, vectors.astype(np.float32), settings)
+    if layout is None:
+        layout = _make(vectors.astype(np.float32), settings)
+    facts = _measure(vectors, layout, settings)
+    stored = maps.StoredMap(ids, layout.xy, layout.fitted, digests, facts)
+    return _store(collection, stored, space, method)
 
 
-def kept_map(collection: Table, *, space: str | None = None, method: Method = "tsne") -> Map | None:
-    """Return the map of a Space that the collection keeps, as it was last made; None if there is none.
+def read_map(collection: Table, *, space: str | None = None, method: Method = "tsne") -> Map | None:
+    """Return the stored map of a Space, or None. It may lack rows that were added later.
 
     Raises
     ------
     InputError, SpaceError, CollectionError
         As for `make_map`.
     """
-    name = collection.space(space)
-    kept = maps.read(collection.path, name, _recipe(method, 0, "auto").method)
-    return None if kept is None else _as_map(kept, name, method)
+    space = collection.space(space)
+    _check_settings(method, 0, "auto")
+    stored = maps.read(collection.path, space, method)
+    return None if stored is None else _to_map(stored, space, method)
 
 
-def placer(collection: Table, plane: Map) -> Callable[[Places], npt.NDArray[np.float64]]:
-    """Return what gives vectors ``[m, dim]`` that are no rows a place ``[m, 2]`` on a map, which itself stays as it is.
+def make_placer(collection: Table, map_: Map) -> Callable[[VectorsF32], npt.NDArray[np.float64]]:
+    """Return a function that gives vectors ``[m, dim]`` positions ``[m, 2]`` on a map.
+
+    The vectors need not be rows, and the map does not change.
 
     Raises
     ------
     SpaceError
-        If so few of the map's rows are left that no place can be told by them.
+        If too few of the map's rows are left to place others by.
     """
-    ids, halves = collection.vectors(plane.space)
-    there = np.isin(plane.ids, ids) & plane.fitted
-    if there.sum() < FEWEST:
+    ids, vectors_f16 = collection.vectors(map_.space)
+    is_reference = np.isin(map_.ids, ids) & map_.fitted
+    if is_reference.sum() < MIN_ROWS:
         raise SpaceError(
-            f"The map of {plane.space} has too few rows to place others by: {there.sum()}, expected {FEWEST}. "
-            "Index more pictures, and make it anew."
+            f"The map of {map_.space} has too few rows to place others by: "
+            f"{is_reference.sum()}, expected {MIN_ROWS}. Index more images, and rebuild the map."
         )
-    vectors = halves[np.searchsorted(ids, plane.ids[there])].astype(np.float32)
-    project = principal(vectors, plane.seed)
-    anchors, places = project(vectors), plane.xy[there].astype(np.float64)
-    layout = str(plane.parameters["layout"])
-    return lambda news: place(project(news), anchors, places, layout)
+    rows = np.searchsorted(ids, map_.ids[is_reference])
+    vectors = vectors_f16[rows].astype(np.float32)
+    project = fit_components(vectors, map_.seed)
+    reference = project(vectors)
+    positions = map_.xy[is_reference].astype(np.float64)
+    method = str(map_.parameters["layout"])
+
+    def place(new: VectorsF32) -> npt.NDArray[np.float64]:
+        return transform(project(new), reference, positions, method)
+
+    return place
 
 
-def _recipe(method: str, seed: int, perplexity: float | Literal["auto"]) -> Recipe:
+@dataclass(frozen=True, slots=True, eq=False)
+class _FittedLayout:
+    """The positions of rows, whether each was fitted or placed, and the parameters."""
+
+    xy: VectorsF32
+    fitted: npt.NDArray[np.bool_]
+    parameters: dict[str, Any]
+
+
+def _make(vectors: VectorsF32, settings: LayoutSettings) -> _FittedLayout:
+    """Lay out all rows."""
+    with span("map principal components"):
+        components = fit_components(vectors, settings.seed)(vectors)
+    with span("map positions"):
+        positions, parameters = fit_layout(components, settings)
+    return _FittedLayout(positions.astype(np.float32), np.ones(len(vectors), np.bool_), parameters)
+
+
+def _update(
+    stored: maps.StoredMap,
+    stored_rows: npt.NDArray[np.intp],
+    vectors: VectorsF32,
+    settings: LayoutSettings,
+) -> _FittedLayout | None:
+    """Remove rows from a stored map and place new ones on it. None if too few rows remain."""
+    is_known = stored_rows >= 0
+    fitted = np.zeros(len(stored_rows), np.bool_)
+    fitted[is_known] = stored.fitted[stored_rows[is_known]]
+    if fitted.sum() < MIN_ROWS:
+        return None
+
+    xy = np.empty((len(stored_rows), 2), np.float32)
+    xy[is_known] = stored.xy[stored_rows[is_known]]
+    if not is_known.all():
+        with span("place new rows"):
+            project = fit_components(vectors[fitted], settings.seed)
+            reference = project(vectors[fitted])
+            positions = xy[fitted].astype(np.float64)
+            new = project(vectors[~is_known])
+            xy[~is_known] = transform(new, reference, positions, settings.method)
+    return _FittedLayout(xy, fitted, dict(stored.facts["parameters"]))
+
+
+def _measure(
+    vectors: VectorsF16, layout: _FittedLayout, settings: LayoutSettings
+) -> dict[str, Any]:
+    """Return the facts that are stored with a layout, its fidelity among them."""
+    with span("map fidelity"):
+        fidelity = measure_fidelity(vectors, layout.xy, seed=settings.seed)
+    return {"asked": settings.to_dict(), "parameters": layout.parameters, "fidelity": fidelity}
+
+
+def _match_rows(
+    stored: maps.StoredMap, ids: Ids, digests: npt.NDArray[np.uint64]
+) -> npt.NDArray[np.intp]:
+    """Return the row of each id in a stored map, -1 for new ids and changed vectors."""
+    last = len(stored.ids) - 1
+    candidates = np.minimum(np.searchsorted(stored.ids, ids), last)
+    is_known = (stored.ids[candidates] == ids) & (stored.digests[candidates] == digests)
+    return np.where(is_known, candidates, -1)
+
+
+def _digest_vectors(vectors: VectorsF16) -> npt.NDArray[np.uint64]:
+    """Return a hash of 64 bits of each vector."""
+    rows = np.ascontiguousarray(vectors)
+    hashes = [hashlib.blake2b(row, digest_size=8).digest() for row in rows]
+    return np.frombuffer(b"".join(hashes), "<u8").astype(np.uint64)
+
+
+def _store(collection: Table, stored: maps.StoredMap, space: str, method: str) -> Map:
+    """Store a map with its collection, unless that is read-only."""
+    map_ = _to_map(stored, space, method)
+    try:
+        maps.write(collection.path, space, method, stored)
+    except ReadOnlyError:
+        return replace(map_, kept=False)
+    return map_
+
+
+def _to_map(stored: maps.StoredMap, space: str, method: str) -> Map:
+    facts = stored.facts
+    return Map(
+        stored.ids,
+        stored.xy,
+        stored.fitted,
+        space,
+        method,
+        seed=facts["asked"]["seed"],
+        parameters=dict(facts["parameters"]),
+        fidelity=dict(facts["fidelity"]),
+    )
+
+
+def _check_settings(method: str, seed: int, perplexity: float | Literal["auto"]) -> LayoutSettings:
+    """Return the settings of a layout, or raise an InputError."""
     if method not in METHODS:
-        raise InputError(f"method = {method!r} is not known; expected one of {', '.join(METHODS)}.")
+        raise InputError(f"method = {method!r} is unknown; expected one of {', '.join(METHODS)}.")
     if not 0 <= seed < 2**32:
         raise InputError(
             f"seed = {seed} is out of range; expected a whole number from 0 to {2**32 - 1}."
         )
     if perplexity == "auto":
-        return Recipe(method, int(seed), "auto")
+        return LayoutSettings(method, int(seed), "auto")
     if isinstance(perplexity, str) or not 1 <= perplexity < np.inf:
         raise InputError(
-            f"perplexity = {perplexity!r} is not possible; expected a number from 1, or 'auto'."
+            f"perplexity = {perplexity!r} is invalid; expected a number from 1, or 'auto'."
         )
     if method != "tsne":
         raise InputError(
-            f"perplexity = {perplexity} was given, but {METHODS[method]} has none. Leave it out."
+            f"perplexity = {perplexity} was given, but {METHODS[method]} has no such parameter. "
+            "Leave it out."
         )
-    return Recipe(method, int(seed), float(perplexity))
-
-
-def _keep(collection: Table, kept: maps.StoredMap, space: str, method: str) -> Map:
-    """Keep a map with the collection, if that can be written."""
-    made = _as_map(kept, space, method)
-    try:
-        maps.write(collection.path, space, method, kept)
-    except ReadOnlyError:
-        return replace(made, kept=False)
-    return made
-
-
-def _as_map(kept: maps.StoredMap, space: str, method: str) -> Map:
-    facts = kept.facts
-    seed, parameters, measured = (
-        facts["asked"]["seed"],
-        dict(facts["parameters"]),
-        dict(facts["fidelity"]),
-    )
-    return Map(kept.ids, kept.xy, kept.fitted, space, method, seed, parameters, measured)
-
-
-def _digests(halves: npt.NDArray[np.float16]) -> npt.NDArray[np.uint64]:
-    """Return 64 bits for each vector that differ whenever it does."""
-    hashes = (hashlib.blake2b(row, digest_size=8).digest() for row in np.ascontiguousarray(halves))
-    return np.frombuffer(b"".join(hashes), "<u8").astype(np.uint64)
-
-
-def _same(
-    kept: maps.StoredMap, ids: npt.NDArray[np.int64], digests: npt.NDArray[np.uint64]
-) -> npt.NDArray[np.intp]:
-    """Return for each row of the collection its row in the kept map; -1 if it is new or has changed."""
-    at = np.minimum(np.searchsorted(kept.ids, ids), len(kept.ids) - 1)
-    known = (kept.ids[at] == ids) & (kept.digests[at] == digests)
-    return np.where(known, at, -1)
-
-
-def _make(vectors: Places, recipe: Recipe) -> tuple[Places, npt.NDArray[np.bool_], dict[str, Any]]:
-    """Make a map of all rows."""
-    with span("map principal components"):
-        components = principal(vectors, recipe.seed)(vectors)
-    with span("map places"):
-        xy, parameters = lay_out(components, recipe)
-    return xy.astype(np.float32), np.ones(len(vectors), np.bool_), parameters
-
-
-def _update(
-    kept: maps.StoredMap, same: npt.NDArray[np.intp], vectors: Places, recipe: Recipe
-) -> tuple[Places, npt.NDArray[np.bool_], dict[str, Any]] | None:
-    """Drop from a kept map what is gone and place on it what is new; None if too little of it is left."""
-    known = same >= 0
-    fitted = np.zeros(len(same), np.bool_)
-    fitted[known] = kept.fitted[same[known]]
-    if fitted.sum() < FEWEST:
-        return None
-    xy = np.empty((len(same), 2), np.float32)
-    xy[known] = kept.xy[same[known]]
-    if not known.all():
-        with span("place new rows"):
-            project = principal(vectors[fitted], recipe.seed)
-            anchors, places = project(vectors[fitted]), xy[fitted].astype(np.float64)
-            xy[~known] = place(project(vectors[~known]), anchors, places, recipe.method)
-    return xy, fitted, dict(kept.facts["parameters"])
+    return LayoutSettings(method, int(seed), float(perplexity))

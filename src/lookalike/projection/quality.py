@@ -1,4 +1,4 @@
-"""How well a map keeps neighbourhoods: trustworthiness and preservation."""
+"""The quality of a map: trustworthiness and the preservation of nearest neighbors."""
 
 from __future__ import annotations
 
@@ -9,58 +9,70 @@ import numpy.typing as npt
 
 from lookalike.vectors import distance_blocks, k_nearest
 
-__all__ = ["fidelity"]
+__all__ = ["measure_fidelity"]
 
-Floats = npt.NDArray[np.floating[Any]]
+_Floats = npt.NDArray[np.floating[Any]]
 
 
-def fidelity(
-    vectors: Floats, xy: Floats, *, k: int = 10, most: int = 5000, seed: int = 0
+def measure_fidelity(
+    vectors: _Floats, xy: _Floats, *, k: int = 10, max_queries: int = 5000, seed: int = 0
 ) -> dict[str, float | int | None]:
-    """Measure how well places on a map keep the neighbourhoods of the vectors.
+    """Measure how well the positions on a map keep the neighborhoods of the vectors.
 
     Parameters
     ----------
     vectors, xy
         Floats ``[n, dim]`` and ``[n, 2]``, row by row the same.
     k
-        Size of a neighbourhood; fewer where there are not more than twice as many rows.
-    most
-        With more rows than this, so many are drawn as queries; each is still compared with every row.
+        The size of a neighborhood. It is reduced to less than half of the rows.
+    max_queries
+        With more rows than this, a random sample of them is measured. Each sampled row is still
+        compared with every other row.
     seed
-        Of that draw.
+        The seed of that sample.
 
     Returns
     -------
     dict
-        ``k``; ``trustworthiness`` (0 to 1: near on the map means near in the Space; Venna and Kaski 2001);
-        ``preservation`` (0 to 1: the mean share of a row's k nearest that are among its k nearest on the map);
-        ``queries`` and ``rows`` that were compared. The two measures are None below 3 rows, where neither is defined.
+        - ``k``: the size of a neighborhood.
+        - ``trustworthiness``, 0 to 1: whether neighbors on the map are near in the Space.
+        - ``preservation``, 0 to 1: the mean share of a row's k nearest that are also among its k
+          nearest on the map.
+        - ``queries`` and ``rows``: how many were measured, and compared with.
+
+        Both measures are None below 3 rows, where they are undefined.
+
+    References
+    ----------
+    Venna, Kaski: Neighborhood preservation in nonlinear projection methods, ICANN 2001.
     """
-    n = len(vectors)
-    k = min(k, (n - 1) // 2)
+    rows = len(vectors)
+    k = min(k, (rows - 1) // 2)
     if k < 1:
-        return {"k": 0, "trustworthiness": None, "preservation": None, "queries": 0, "rows": n}
-    chosen = (
-        np.arange(n)
-        if n <= most
-        else np.sort(np.random.default_rng(seed).choice(n, most, replace=False))
-    )
-    near, _ = k_nearest(xy[chosen], xy, k, own=chosen)
-    penalty = kept = 0
-    for part, squares in distance_blocks(vectors[chosen], vectors, own=chosen):
-        reached = np.take_along_axis(squares, near[part], axis=1)
-        # A rank is one more than the rows that are strictly nearer: equal distances share the better rank.
-        ranks = 1 + np.stack(
-            [(squares < column[:, np.newaxis]).sum(axis=1) for column in reached.T]
-        )
+        return {"k": 0, "trustworthiness": None, "preservation": None, "queries": 0, "rows": rows}
+
+    sample = np.arange(rows)
+    if rows > max_queries:
+        generator = np.random.default_rng(seed)
+        sample = np.sort(generator.choice(rows, max_queries, replace=False))
+
+    near_on_map, _ = k_nearest(xy[sample], xy, k, own=sample)
+    penalty = preserved = 0
+    for block, squares in distance_blocks(vectors[sample], vectors, own=sample):
+        squares_on_map = np.take_along_axis(squares, near_on_map[block], axis=1)
+        # The rank in the Space of each neighbor on the map. Equal distances share the better rank.
+        ranks = np.empty(squares_on_map.shape, np.int64)
+        for neighbor, column in enumerate(squares_on_map.T):
+            is_nearer = squares < column[:, np.newaxis]
+            ranks[:, neighbor] = 1 + is_nearer.sum(axis=1)
         penalty += int(np.maximum(ranks - k, 0).sum())
-        kept += int((ranks <= k).sum())
-    trustworthiness = 1 - 2 * penalty / (len(chosen) * k * (2 * n - 3 * k - 1))
+        preserved += int((ranks <= k).sum())
+
+    worst_penalty = len(sample) * k * (2 * rows - 3 * k - 1) / 2
     return {
         "k": k,
-        "trustworthiness": round(trustworthiness, 6),
-        "preservation": round(kept / (len(chosen) * k), 6),
-        "queries": len(chosen),
-        "rows": n,
+        "trustworthiness": round(1 - penalty / worst_penalty, 6),
+        "preservation": round(preserved / (len(sample) * k), 6),
+        "queries": len(sample),
+        "rows": rows,
     }

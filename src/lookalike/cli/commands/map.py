@@ -85,7 +85,7 @@ def _print_map(computed: Map) -> None:
             f"Trustworthiness {quality['trustworthiness']:.3f}; "
             f"{quality['preservation']:.0%} of the {quality['k']} nearest neighbors preserved."
         )
-    if computed.worn:
+    if computed.needs_refit:
         output.say(
             f"{computed.placed_share:.0%} of the images were placed after the map was computed. "
             "Use --rebuild to compute it again."

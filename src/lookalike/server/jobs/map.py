@@ -40,7 +40,7 @@ class MapJob:
 
         def work(_: Job) -> dict[str, Any]:
             table = collection.view().table
-            made = make_map(table, space=space, method=body.method, fresh=body.rebuild)
+            made = make_map(table, space=space, method=body.method, rebuild=body.rebuild)
             return {"space": space, "method": body.method, "summary": made.summary}
 
         return work

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from lookalike.projection.layouts import Method
-from lookalike.projection.map import Map, kept_map, placer
+from lookalike.projection.map import Map, make_placer, read_map
 from lookalike.server.openapi import problem_responses, request_body
 from lookalike.server.parameters import CollectionName
 from lookalike.server.problems import Problem
@@ -61,7 +61,7 @@ async def post_place(request: Request) -> Response:
 
 
 def _find_map(view: CollectionView, space: str | None, method: Method) -> Map:
-    stored = kept_map(view.table, space=space, method=method)
+    stored = read_map(view.table, space=space, method=method)
     if stored is None:
         name = view.table.space(space)
         detail = f"There is no {method} map of {name} yet. Start a job of kind map."
@@ -115,7 +115,7 @@ def _map_placer(view: CollectionView, stored: Map) -> Callable[[Any], Any]:
     digest = hashlib.sha256(stored.xy.tobytes()).digest()
     cached = view.derived.get(key)
     if cached is None or cached[0] != digest:
-        cached = digest, placer(view.table, stored)
+        cached = digest, make_placer(view.table, stored)
         view.derived[key] = cached
     place: Callable[[Any], Any] = cached[1]
     return place
