@@ -1,4 +1,4 @@
-"""Search engines, each made of the same vectors: ours, and those that it is measured beside."""
+"""Search engines built from the same vectors: Lookalike and the engines to compare it with."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from lookalike.vectors import exact as held
 from lookalike.vectors import k_nearest
 from vectors_made import RARE, VectorSearcher, numbers
 
-# What an approximate engine must find; each is given the least effort that finds it, by queries of their own.
+# Recall that approximate engines must reach. Each gets the least effort that reaches it on
+# separate queries.
 RECALL = 0.99
 EFFORTS = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
-# Links of a row and effort of building, the same for all graphs (Malkov and Yashunin, 2016, arXiv:1603.09320).
+# Links per row and build effort of all graphs (Malkov and Yashunin, 2016, arXiv:1603.09320).
 LINKS, BUILD_EFFORT = 16, 128
 
 Found = np.ndarray
@@ -29,7 +30,7 @@ Search = Callable[[np.ndarray, int], Found]
 
 @dataclass(frozen=True)
 class Queries:
-    """Queries, float32 ``[m, dim]``, and the distance of each to its k-th nearest row, by exact arithmetic."""
+    """Queries, float32 ``[m, dim]``, with the exact distance of each to its k-th nearest row."""
 
     gallery: np.ndarray
     vectors: np.ndarray
@@ -42,7 +43,7 @@ class Queries:
         return cls(gallery, queries.astype(np.float32), k, distances[:, -1])
 
     def recall(self, found: list[Found]) -> float:
-        """Return the share of the k nearest that were found; a row as near as the k-th is one of them."""
+        """Return the share of the k nearest found. Rows at the k-th distance count too."""
         shares = []
         for query, kth, rows in zip(self.vectors, self.kth, found, strict=True):
             differences = self.gallery[np.unique(rows)].astype(np.float64) - query
@@ -55,18 +56,18 @@ class Queries:
 
 
 class Gallery(NamedTuple):
-    """What engines are made of.
+    """The vectors that engines are built from.
 
     Attributes
     ----------
     matrix
-        float32 ``[n, dim]``, held once for all engines that can use it as it is.
+        float32 ``[n, dim]``, shared by all engines that can use it directly.
     halves
-        The same numbers as float16.
+        The same vectors as float16.
     collection
-        The same again, in the order of the rows.
+        A collection of the same vectors, in the order of the rows.
     tuning
-        Queries to choose an effort by.
+        Queries for choosing the effort.
     """
 
     matrix: np.ndarray
@@ -77,7 +78,7 @@ class Gallery(NamedTuple):
 
 @dataclass(frozen=True)
 class Engine:
-    """An engine ready to be asked: how, with which setting, and which bytes of the gallery's own it uses."""
+    """An engine ready to search, its setting, and the bytes of the gallery that it uses."""
 
     search: Search
     setting: str = ""
@@ -201,7 +202,7 @@ def usearch_hnsw(gallery: Gallery) -> Engine:
 
 
 def _tuned(gallery: Gallery, effort: Callable[[int], None], search: Search) -> Engine:
-    """Return the engine at the least effort whose recall on the tuning queries is enough, else at the greatest."""
+    """Return the engine at the least effort that reaches the recall, or at the greatest effort."""
     tuning = gallery.tuning
     for ef in EFFORTS:
         effort(ef)
@@ -257,7 +258,7 @@ def filtered_lookalike(gallery: Gallery) -> Search:
 
 
 def filtered_numpy(gallery: Gallery, kept: np.ndarray) -> Search:
-    """Return a search of the kept rows alone, gathered for each query anew as a filter that is not known has to."""
+    """Return a search of the kept rows, which are gathered for each query."""
 
     def search(query: np.ndarray, k: int) -> Found:
         rows = np.flatnonzero(kept)

@@ -1,6 +1,6 @@
-"""Let a collection grow, and see how its times, its memory and its size on disk grow with it.
+"""Measure how times, memory and disk use of a collection grow with its rows.
 
-At each size a new process opens it, brings its index up to date, searches, and appends some rows.
+At each size a new process opens it, updates its index, searches, and appends rows.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from lookalike.vectors import distance_blocks, unit_length
 from measuring import Report, Watch, exponent, parser, timed
 from vectors_made import K, VectorSearcher, add_source, embedded, fill, grown, numbers, space_of
 
-# What the index is tuned to where a collection has enough rows for one.
+# The recall that the index is tuned to.
 RECALL = 0.95
 SIZES = (10_000, 30_000, 100_000, 300_000, 1_000_000)
-# What each figure is called, and its digits.
+# The title and the digits of each figure.
 COLUMNS = {
     "fill_s": ("fill s", 1),
     "open_ms": ("open ms", 1),
-    "optimise_s": ("optimise s", 2),
+    "optimize_s": ("optimize s", 2),
     "first_search_ms": ("first search ms", 0),
     "search_p50_ms": ("search p50 ms", 2),
     "search_p99_ms": ("p99 ms", 2),
@@ -44,7 +44,7 @@ COLUMNS = {
 
 
 class Rows:
-    """A stream of blocks from which any number of rows is taken."""
+    """Rows of a stream of blocks, in pieces of any length."""
 
     def __init__(self, blocks: Iterator[np.ndarray]) -> None:
         self._blocks = blocks
@@ -60,7 +60,7 @@ class Rows:
 
 
 class Truth:
-    """The nearest rows to some queries, kept up as rows come."""
+    """The nearest rows to some queries among all rows added."""
 
     def __init__(self, queries: np.ndarray) -> None:
         self._queries = queries
@@ -68,7 +68,7 @@ class Truth:
         self.numbers = np.empty((len(queries), 0), np.int64)
 
     def add(self, block: np.ndarray, first: int) -> None:
-        """Take in rows whose numbers begin with `first`."""
+        """Add rows whose numbers start at `first`."""
         found = np.concatenate([squares for _, squares in distance_blocks(self._queries, block)])
         new = np.broadcast_to(np.arange(first, first + len(block)), found.shape)
         squares, rows = np.hstack([self._squares, found]), np.hstack([self.numbers, new])
@@ -78,7 +78,7 @@ class Truth:
         )
 
     def recall(self, found: list[list[int]]) -> float:
-        """Return the mean share of the nearest that were found."""
+        """Return the mean share of the nearest rows found."""
         shares = [
             len(set(row) & set(true.tolist())) / len(true)
             for row, true in zip(found, self.numbers, strict=True)
@@ -107,7 +107,7 @@ def main() -> int:
     fitted = [growth.get(name) for name in COLUMNS]
     rows.append(
         [
-            "grows as rows to the power",
+            "fitted power of the rows",
             *(None if power is None else f"{power:.2f}" for power in fitted),
         ]
     )
@@ -123,11 +123,14 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     options = parser(
-        "grow", "Let a collection grow, and see how its times, memory and size grow with it."
+        "grow", "Measure how times, memory and disk use of a collection grow with its rows."
     )
     add_source(options, collection=True)
     options.add_argument(
-        "--images", type=int, default=3079, help="whose vectors the made ones come from"
+        "--images",
+        type=int,
+        default=3079,
+        help="images whose vectors the synthetic ones are made from",
     )
     options.add_argument(
         "--sizes",
@@ -135,17 +138,17 @@ def _arguments() -> argparse.Namespace:
         nargs="+",
         default=SIZES,
         metavar="N",
-        help="in rows (default: 10k to 1M)",
+        help="numbers of rows (default: 10k to 1M)",
     )
     options.add_argument(
-        "--most", type=int, default=SIZES[-1], metavar="N", help="leave out sizes beyond this"
+        "--most", type=int, default=SIZES[-1], metavar="N", help="skip larger sizes"
     )
     options.add_argument(
         "--append", type=int, default=2000, help="rows appended at each size (default: 2000)"
     )
     options.add_argument("--dim", type=int, default=256, help="numbers in a vector (default: 256)")
     options.add_argument(
-        "--queries", type=int, default=200, help="how many at each size (default: 200)"
+        "--queries", type=int, default=200, help="queries at each size (default: 200)"
     )
     options.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
     arguments = options.parse_args()
@@ -190,7 +193,7 @@ def _grow(report: Report, arguments: argparse.Namespace, sizes: list[int], place
 
 
 def _projected(vectors: np.ndarray, arguments: argparse.Namespace) -> np.ndarray:
-    """Return the vectors on their principal components, of length 1 again."""
+    """Return the principal components of the vectors, at unit length."""
     count = min(arguments.dim, *vectors.shape)
     return unit_length(
         PCA(count, random_state=arguments.seed).fit_transform(vectors).astype(np.float32)
@@ -198,13 +201,13 @@ def _projected(vectors: np.ndarray, arguments: argparse.Namespace) -> np.ndarray
 
 
 def _used(path: Path, queries: Path, appended: Path) -> dict[str, Any]:
-    """Open, optimise, search and append, and return what each took; in a process of its own."""
+    """Open, optimize, search and append, and return the time and memory of each step."""
     with Watch("open") as watch:
         start = time.perf_counter()
         collection = Table.open(path)
         seconds = {"open": time.perf_counter() - start}
-        watch.mark = "optimise"
-        seconds["optimise"] = timed(lambda: lookalike.optimize(collection, recall=RECALL))
+        watch.mark = "optimize"
+        seconds["optimize"] = timed(lambda: lookalike.optimize(collection, recall=RECALL))
         watch.mark = "search"
         collection = Table.open(path)
         searcher, found, times = VectorSearcher(collection), [], []
@@ -224,7 +227,7 @@ def _used(path: Path, queries: Path, appended: Path) -> dict[str, Any]:
     }
     return {
         "open_ms": seconds["open"] * 1e3,
-        "optimise_s": seconds["optimise"],
+        "optimize_s": seconds["optimize"],
         "first_search_ms": seconds["first"] * 1e3,
         "search_p50_ms": p50,
         "search_p99_ms": p99,

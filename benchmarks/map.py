@@ -1,7 +1,7 @@
-"""Time Lookalike's t-SNE against scikit-learn's, on the same 50 principal components at the same perplexity.
+"""Time the t-SNE of Lookalike and of scikit-learn on the same components and perplexity.
 
-Without a collection the vectors are drawn: clusters on the unit sphere, as a network's are. With one, its vectors are
-taken; where more rows are asked for than it has, the rest lie between near ones, a little off.
+Without a collection the vectors are random clusters on the unit sphere, like those of a network.
+With one, its vectors are used, and further rows lie between near ones, with a little noise.
 """
 
 from __future__ import annotations
@@ -28,15 +28,19 @@ PERPLEXITY = 30.0
 def main() -> int:
     arguments = _arguments()
     generator = np.random.default_rng(arguments.seed)
-    given = _drawn(generator) if arguments.collection is None else _of(arguments.collection)
+    given = (
+        _random_clusters(generator)
+        if arguments.collection is None
+        else _read_vectors(arguments.collection)
+    )
     vectors = np.concatenate(list(grown(given, arguments.rows, generator))).astype(np.float32)
     components = layouts.fit_components(vectors, arguments.seed)(vectors)
     settings = layouts.LayoutSettings("tsne", arguments.seed, PERPLEXITY)
     theirs = TSNE(perplexity=PERPLEXITY, random_state=arguments.seed, n_jobs=-1)
-    layouts.TSne().fit(components[:200], settings)  # loads what is loaded but once
+    layouts.TSne().fit(components[:200], settings)  # Loads the libraries.
     rows = [
-        _measured("Lookalike", lambda: layouts.TSne().fit(components, settings)[0], vectors),
-        _measured("scikit-learn", lambda: theirs.fit_transform(components), vectors),
+        _measure("Lookalike", lambda: layouts.TSne().fit(components, settings)[0], vectors),
+        _measure("scikit-learn", lambda: theirs.fit_transform(components), vectors),
     ]
     ratio = rows[0]["seconds"] / rows[1]["seconds"]
     report = Report("map", arguments, ["openTSNE", "scikit-learn"])
@@ -54,22 +58,22 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     options = parser("map", "Time Lookalike's t-SNE against scikit-learn's.")
-    options.add_argument("--rows", type=int, default=9000, help="how many (default: 9000)")
+    options.add_argument("--rows", type=int, default=9000, help="number of rows (default: 9000)")
     options.add_argument(
         "--collection",
         metavar="PATH",
-        help="take the vectors of its first Space (default: draw some)",
+        help="use the vectors of its first Space (default: random ones)",
     )
     return options.parse_args()
 
 
-def _of(path: str) -> np.ndarray:
+def _read_vectors(path: str) -> np.ndarray:
     collection = Table.open(path)
     return collection.vectors(collection.space(None))[1].astype(np.float32)
 
 
-def _drawn(generator: np.random.Generator) -> np.ndarray:
-    """Return 3,000 vectors of 1,280 numbers in 30 clusters, each spread in 40 directions of its own."""
+def _random_clusters(generator: np.random.Generator) -> np.ndarray:
+    """Return 3,000 vectors of 1,280 numbers in 30 clusters with 40 random directions each."""
     middles = generator.normal(0, 1, (30, 1280))
     directions = generator.normal(0, 0.15, (30, 40, 1280))
     weights = generator.normal(0, 1, (30, 100, 40))
@@ -77,7 +81,7 @@ def _drawn(generator: np.random.Generator) -> np.ndarray:
     return unit_length(drawn.reshape(-1, 1280).astype(np.float32))
 
 
-def _measured(name: str, make: Callable[[], np.ndarray], vectors: np.ndarray) -> dict:
+def _measure(name: str, make: Callable[[], np.ndarray], vectors: np.ndarray) -> dict:
     start = time.perf_counter()
     xy = make()
     seconds = time.perf_counter() - start

@@ -1,4 +1,4 @@
-"""Index many images in a process of its own, and see whether its memory stays level."""
+"""Index many images in a separate process and measure whether its memory stays level."""
 
 from __future__ import annotations
 
@@ -23,28 +23,33 @@ MB = 1e6
 def main() -> int:
     arguments = _arguments()
     if arguments.child:
-        print(json.dumps(_sampled(*arguments.child)))
+        print(json.dumps(_index_and_sample(*arguments.child)))
         return 0
     report = Report("memory", arguments, ["onnxruntime", "pylance", "pillow"])
     with tempfile.TemporaryDirectory() as place:
         folder = pictures(
             arguments.data, min(arguments.images, PHOTOGRAPHS), Path(place), arguments.seed
         )
-        many = _altered(files(folder), Path(place, "many"), arguments.images)
+        many = _write_copies(files(folder), Path(place, "many"), arguments.images)
         command = [sys.executable, __file__, "--child", str(many), str(Path(place, "collection"))]
         samples = json.loads(
             subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
         )
-    _tell(report, samples, arguments.level)
+    _print_figures(report, samples, arguments.level)
     return report.close()
 
 
 def _arguments() -> argparse.Namespace:
-    options = parser("memory", "Index many images, and see whether memory stays level.")
+    options = parser("memory", "Index many images and measure whether memory stays level.")
     add_source(options)
-    options.add_argument("--images", type=int, default=9000, help="how many (default: 9000)")
     options.add_argument(
-        "--level", type=int, default=1000, help="after how many it must be level (default: 1000)"
+        "--images", type=int, default=9000, help="number of images (default: 9000)"
+    )
+    options.add_argument(
+        "--level",
+        type=int,
+        default=1000,
+        help="number of images after which memory must be level (default: 1000)",
     )
     options.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
     arguments = options.parse_args()
@@ -55,8 +60,8 @@ def _arguments() -> argparse.Namespace:
     return arguments
 
 
-def _altered(originals: list[Path], place: Path, count: int) -> Path:
-    """Write so many pictures, the originals again and again, each with a content of its own: a number at its end."""
+def _write_copies(originals: list[Path], place: Path, count: int) -> Path:
+    """Write `count` copies of the originals, each with a number at its end."""
     place.mkdir()
     for number, path in zip(range(count), itertools.cycle(originals), strict=False):
         copy = place / f"{number:06}{path.suffix}"
@@ -64,8 +69,8 @@ def _altered(originals: list[Path], place: Path, count: int) -> Path:
     return place
 
 
-def _sampled(folder: str, collection: str) -> list[tuple[int, int]]:
-    """Index a folder; return again and again how many images were done and how many bytes resident."""
+def _index_and_sample(folder: str, collection: str) -> list[tuple[int, int]]:
+    """Index a folder and return samples: the images done so far, and the resident bytes."""
     with Watch(0) as watch:
 
         def progress(count: int) -> None:
@@ -78,7 +83,7 @@ def _sampled(folder: str, collection: str) -> list[tuple[int, int]]:
     return watch.samples
 
 
-def _tell(report: Report, samples: list[tuple[int, int]], level_at: int) -> None:
+def _print_figures(report: Report, samples: list[tuple[int, int]], level_at: int) -> None:
     progress = [count for count, _ in samples]
     at = min(bisect.bisect_left(progress, level_at), len(samples) - 1)
     levels = [bytes_ / MB for _, bytes_ in samples]

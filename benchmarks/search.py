@@ -1,4 +1,4 @@
-"""Time exact and approximate search of made vectors: ours, and other engines on the same rows and queries."""
+"""Time exact and approximate search of Lookalike and other engines on synthetic vectors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from lookalike.store.table import Table
 from measuring import Report, alternate, parser, resident, spread
 from vectors_made import BLOCK, RARE, K, add_source, embedded, fill, grown, space_of
 
-# The queries are asked in so many parts, between which the engines take turns.
+# The engines take turns after each of this number of parts of the queries.
 PARTS = 5
 TUNING = 300
 
@@ -31,14 +31,14 @@ def main() -> int:
     report = Report("search", arguments, packages)
     report.measure_limits()
     with tempfile.TemporaryDirectory() as place:
-        gallery, queries = _made(arguments, Path(place))
+        gallery, queries = _make_data(arguments, Path(place))
         rows, dim = gallery.matrix.shape
         report.figures.update(rows=rows, dim=dim, matrix_mb=gallery.matrix.nbytes / 1e6)
-        built = _built(report, gallery, {**EXACT, **APPROXIMATE}, arguments.engines)
-        _ask(report, built, queries)
-        built.clear()  # frees what they hold
-        _many(report, gallery, queries, arguments)
-        _filtered(report, gallery, queries)
+        built = _build(report, gallery, {**EXACT, **APPROXIMATE}, arguments.engines)
+        _time_single(report, built, queries)
+        built.clear()  # Frees their memory.
+        _time_many(report, gallery, queries, arguments)
+        _time_filtered(report, gallery, queries)
     _aims(report)
     return report.close()
 
@@ -47,20 +47,23 @@ def _arguments() -> argparse.Namespace:
     options = parser("search", "Time exact and approximate search beside other engines.")
     add_source(options, collection=True)
     options.add_argument(
-        "--images", type=int, default=3079, help="whose vectors the made ones come from"
+        "--images",
+        type=int,
+        default=3079,
+        help="images whose vectors the synthetic ones are made from",
     )
     options.add_argument(
-        "--rows", type=int, default=100_000, help="how many to search in (default: 100000)"
+        "--rows", type=int, default=100_000, help="number of rows (default: 100000)"
     )
     options.add_argument(
-        "--queries", type=int, default=500, help="how many are asked (default: 500)"
+        "--queries", type=int, default=500, help="number of queries (default: 500)"
     )
     options.add_argument(
-        "--many", type=int, default=200, help="how many are asked at once (default: 200)"
+        "--many", type=int, default=200, help="number of queries at once (default: 200)"
     )
     names = [*EXACT, *APPROXIMATE]
     options.add_argument(
-        "--engines", nargs="+", choices=names, metavar="NAME", help=f"only these of {names}"
+        "--engines", nargs="+", choices=names, metavar="NAME", help=f"engines to time, of {names}"
     )
     arguments = options.parse_args()
     if arguments.rows < 20 * K or arguments.queries < PARTS or arguments.many > arguments.queries:
@@ -71,8 +74,8 @@ def _arguments() -> argparse.Namespace:
     return arguments
 
 
-def _made(arguments: argparse.Namespace, place: Path) -> tuple[Gallery, Queries]:
-    """Make the rows, the collection of them, and queries that are none of them."""
+def _make_data(arguments: argparse.Namespace, place: Path) -> tuple[Gallery, Queries]:
+    """Return the rows with a collection of them, and queries that are not rows."""
     generator = np.random.default_rng(arguments.seed)
     base = embedded(arguments, place, arguments.images)
     asked = arguments.queries + TUNING
@@ -90,13 +93,13 @@ def _made(arguments: argparse.Namespace, place: Path) -> tuple[Gallery, Queries]
     return Gallery(matrix, halves, collection, tuning), queries
 
 
-def _built(
+def _build(
     report: Report,
     gallery: Gallery,
     makers: Mapping[str, Callable[[Gallery], Engine]],
     wanted: list[str],
 ) -> dict[str, Engine]:
-    """Make the engines, and note what each took; one that is not installed is left out."""
+    """Build the engines that are installed, and record their time and memory."""
     built: dict[str, Engine] = {}
     figures = report.figures["engines"] = {}
     for name in wanted:
@@ -120,15 +123,16 @@ def _built(
     return built
 
 
-def _ask(report: Report, built: Mapping[str, Engine], queries: Queries) -> None:
-    """Ask each engine every query, one at a time."""
+def _time_single(report: Report, built: Mapping[str, Engine], queries: Queries) -> None:
+    """Time each engine with one query at a time."""
     times: dict[str, list[float]] = {name: [] for name in built}
     found: dict[str, list[np.ndarray]] = {name: [] for name in built}
     for part in np.array_split(queries.vectors, PARTS):
         for name, engine in built.items():
-            time.sleep(0.1)  # threads of the engine before may still wait for work, and burn a core
+            # Threads of the previous engine may still wait for work and use a core.
+            time.sleep(0.1)
             engine.search(part[-1], K)
-            milliseconds, rows = _asked(engine.search, part, K)
+            milliseconds, rows = _time_queries(engine.search, part, K)
             times[name] += milliseconds
             found[name] += rows
     for name, figures in report.figures["engines"].items():
@@ -146,10 +150,10 @@ def _ask(report: Report, built: Mapping[str, Engine], queries: Queries) -> None:
     )
 
 
-def _asked(
+def _time_queries(
     search: engines.Search, queries: np.ndarray, k: int
 ) -> tuple[list[float], list[np.ndarray]]:
-    """Return the milliseconds that each query took, and what it found."""
+    """Return the milliseconds of each query, and its rows."""
     times, found = [], []
     for query in queries:
         start = time.perf_counter()
@@ -158,10 +162,10 @@ def _asked(
     return times, found
 
 
-def _many(
+def _time_many(
     report: Report, gallery: Gallery, queries: Queries, arguments: argparse.Namespace
 ) -> None:
-    """Ask many queries at once."""
+    """Time the engines with many queries at once."""
     asked = queries.vectors[: arguments.many]
     made = {}
     for name in [name for name in MANY if name in arguments.engines]:
@@ -180,8 +184,8 @@ def _many(
     report.print_table(f"{len(asked)} queries at once", ["", "ms a query"], rows)
 
 
-def _filtered(report: Report, gallery: Gallery, queries: Queries) -> None:
-    """Ask among the one row in a hundred that a filter keeps."""
+def _time_filtered(report: Report, gallery: Gallery, queries: Queries) -> None:
+    """Time searches with a filter that keeps one row in a hundred."""
     rows = gallery.collection.scan(["uri"], f"label = '{RARE}'")
     kept = np.zeros(len(gallery.matrix), np.bool_)
     kept[np.concatenate([engines.numbers(batch["uri"].to_pylist()) for batch in rows])] = True
@@ -201,7 +205,7 @@ def _filtered(report: Report, gallery: Gallery, queries: Queries) -> None:
             report.skip(f"{name}, filtered", error)
             continue
         search(asked[0], k)
-        times, found = _asked(search, asked, k)
+        times, found = _time_queries(search, asked, k)
         p50, p99 = np.percentile(times, [50, 99]).tolist()
         figures[name] = {
             "p50_ms": p50,

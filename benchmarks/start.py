@@ -1,4 +1,4 @@
-"""Time new processes: help, the import, and one search by a picture, with where its time goes."""
+"""Time new processes: help, the import, and one search with the parts of its time."""
 
 from __future__ import annotations
 
@@ -19,12 +19,15 @@ ALONE = "python alone"
 
 
 def main() -> int:
-    options = parser("start", "Time new processes: help, the import, and one search by a picture.")
+    options = parser("start", "Time new processes: help, the import, and one search.")
     add_source(options)
     options.add_argument(
-        "--images", type=int, default=PHOTOGRAPHS, help="how many to search in (default: 3079)"
+        "--images",
+        type=int,
+        default=PHOTOGRAPHS,
+        help="number of images in the collection (default: 3079)",
     )
-    options.add_argument("--rounds", type=int, default=7, help="how often each is run (default: 7)")
+    options.add_argument("--rounds", type=int, default=7, help="runs of each command (default: 7)")
     arguments = options.parse_args()
     report = Report("start", arguments, ["pylance", "onnxruntime", "typer"])
     with tempfile.TemporaryDirectory() as place:
@@ -50,7 +53,7 @@ def main() -> int:
 
 def _measure(report: Report, commands: dict[str, list[str]], rounds: int) -> None:
     for command in commands.values():
-        _run(command)  # the first start reads what later ones find in memory
+        _run(command)  # The first start reads files that later ones find in memory.
     runs = alternate(
         {name: lambda command=command: _run(command) for name, command in commands.items()}, rounds
     )
@@ -68,7 +71,7 @@ def _measure(report: Report, commands: dict[str, list[str]], rounds: int) -> Non
 
 
 def _parts(report: Report, search: Sequence[str], rounds: int) -> None:
-    """Tell the parts of a search, as it traces them itself; some lie within others."""
+    """Print the steps of a search from its own trace. Some steps contain others."""
     found: dict[str, list[float]] = {}
     for _ in range(rounds):
         for milliseconds, step in re.findall(
@@ -85,7 +88,7 @@ def _parts(report: Report, search: Sequence[str], rounds: int) -> None:
 
 
 def _run(command: Sequence[str], *, trace: str = "") -> str:
-    """Run a command and return what it wrote to standard error."""
+    """Run a command and return its standard error."""
     environment = {**os.environ, "LOOKALIKE_TRACE": trace}
     return subprocess.run(
         command, check=True, capture_output=True, text=True, env=environment

@@ -1,4 +1,4 @@
-"""Pictures to index, and as many vectors as wanted, made from those of real pictures."""
+"""Images to index, and synthetic vectors made from those of real images."""
 
 from __future__ import annotations
 
@@ -35,27 +35,27 @@ _SHARE = 100
 
 
 def add_source(parser: argparse.ArgumentParser, *, collection: bool = False) -> None:
-    """Add the options that say which pictures are taken."""
+    """Add the options that choose the images."""
     parser.add_argument(
         "--data",
         type=Path,
         metavar="DIR",
-        help="pictures, in folders that name their class (default: Caltech 101 in the folder that LOOKALIKE_TEST_DATA "
-        "names, or in ../shared; where neither is there, the drawn sample)",
+        help="images in folders that name their class (default: Caltech 101 in the folder that "
+        "LOOKALIKE_TEST_DATA names or in ../shared, or else the drawn sample)",
     )
     if collection:
         parser.add_argument(
             "--collection",
             metavar="PATH",
-            help="take the vectors of its first Space, index nothing",
+            help="use the vectors of its first Space; index nothing",
         )
 
 
 def pictures(data: Path | None, count: int, place: Path, seed: int) -> Path:
-    """Return a folder of at most so many pictures: the source's own if it has no more, else a copy of some, drawn."""
+    """Return a folder of at most `count` images: the source, or a copy of a sample."""
     source = data or _DATA / "caltech101" / "101_ObjectCategories"
     if data is not None and not data.is_dir():
-        raise SystemExit(f"There is no folder {data}. Name one with pictures.")
+        raise SystemExit(f"The folder {data} does not exist. Name a folder with images.")
     if not source.is_dir():
         source = write_sample(place / "sample", per_class=-(-count // len(CLASSES)), seed=seed)
     found = files(source)
@@ -69,12 +69,12 @@ def pictures(data: Path | None, count: int, place: Path, seed: int) -> Path:
 
 
 def files(folder: Path) -> list[Path]:
-    """Return the pictures in a folder, in the order in which they are indexed."""
+    """Return the images in a folder, in the order of indexing."""
     return [Path(display_path(item.uri)) for item in LocalSource([folder])]
 
 
 def embedded(arguments: argparse.Namespace, place: Path, count: int = PHOTOGRAPHS) -> np.ndarray:
-    """Return the vectors, float32, of a collection that was named, else of pictures that are indexed for it."""
+    """Return the float32 vectors of the given collection, or of images indexed for this purpose."""
     path = arguments.collection
     if path is None:
         path = str(place / "embedded")
@@ -86,10 +86,10 @@ def embedded(arguments: argparse.Namespace, place: Path, count: int = PHOTOGRAPH
 def grown(
     vectors: np.ndarray, rows: int, generator: np.random.Generator, *, block: int = BLOCK
 ) -> Iterator[np.ndarray]:
-    """Yield so many rows, float16, in blocks: some of those given, or all and new ones.
+    """Yield float16 rows in blocks: a sample of the given ones, or all of them and synthetic ones.
 
-    A new one lies between a row and one of its 10 nearest, a little off, so that it has near neighbours as a real
-    one has.
+    A synthetic row lies between a row and one of its 10 nearest, with a little noise, so that it
+    has near neighbors like a real one.
     """
     if rows <= len(vectors):
         yield vectors[generator.permutation(len(vectors))[:rows]].astype(np.float16)
@@ -109,7 +109,7 @@ def grown(
 
 
 def space_of(place: Path, dim: int) -> Model:
-    """Return a Model that gives vectors of a length: a network of one layer, for Spaces filled with made vectors."""
+    """Return a Model of one layer with this dimension, for Spaces of synthetic vectors."""
     weights = np.random.default_rng(0).normal(size=(3, dim)).astype(np.float32)
     nodes = [
         helper.make_node("GlobalAveragePool", ["images"], ["pooled"]),
@@ -129,7 +129,7 @@ def space_of(place: Path, dim: int) -> Model:
 
 
 def fill(collection: Table, blocks: Iterable[np.ndarray]) -> None:
-    """Write rows with these vectors, one commit a block; they are numbered on from those that are there."""
+    """Append rows with these vectors, one commit per block. Their numbers continue those stored."""
     space = collection.space(None)
     first = collection.count()
     for block in blocks:
@@ -146,7 +146,7 @@ def fill(collection: Table, blocks: Iterable[np.ndarray]) -> None:
 
 
 def numbers(uris: Iterable[str]) -> np.ndarray:
-    """Return the numbers of rows that `fill` wrote."""
+    """Return the numbers of rows, from the uris that `fill` wrote."""
     return np.array([int(Path(uri).stem) for uri in uris], np.int64)
 
 

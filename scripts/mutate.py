@@ -1,7 +1,7 @@
 """Mutation testing of some modules with Cosmic Ray's operators; see the script beside this file.
 
-Each mutant is tried with the tests that execute its line, the quickest first, until one fails. A mutant that none
-notices is printed as a diff and written to ``build/mutants/MODULE.diff``.
+Each mutant is tried with the tests that execute its line, the fastest first, until one fails.
+A mutant that survives is printed as a diff and written to ``build/mutants/MODULE.diff``.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ import pytest
 from cosmic_ray.mutating import mutate_code
 from cosmic_ray.plugins import get_operator
 
-# One replacement for each kind of operator: others of the same kind are noticed by the same tests.
+# One replacement for each kind of operator. The same tests detect others of the same kind.
 OPERATORS = [
     *(f"core/ReplaceBinaryOperator_{swap}" for swap in (
         "Add_Sub", "Sub_Add", "Mul_Div", "Div_Mul", "FloorDiv_Mul", "Mod_Mul", "Pow_Mul",
@@ -50,18 +50,19 @@ TESTS = [
     "tests/store", "tests/indexing",
     "tests/maintenance/test_optimize.py", "tests/retrieval/test_search.py", "tests/trust/test_names.py",
 ]  # fmt: skip
-PATIENCE = 3  # times the budget: a mutant that runs longer never ends, and is noticed by that
+# A mutant that runs longer than this many budgets never ends, and counts as detected.
+TIMEOUT_BUDGETS = 3
 
-# Each run of tests begins in a process that has only imported what takes long, and used none of it.
-FRESH = multiprocessing.get_context("forkserver")
-FRESH.set_forkserver_preload(
+# Each run of tests starts in a process that has imported the slow packages and used none.
+FORKSERVER = multiprocessing.get_context("forkserver")
+FORKSERVER.set_forkserver_preload(
     ["pytest", "lance", "numpy", "onnxruntime", "PIL.Image", "pyarrow.dataset"]
 )
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """A module's source with one change, and the lines of the original that are others now, from 1."""
+    """A module's source with one change, and the changed lines of the original, from 1."""
 
     source: str
     lines: list[int]
@@ -87,14 +88,14 @@ def mutants(path: Path) -> Iterator[Mutant]:
                     if kind != "equal"
                     for n in range(first, end)
                 ]
-                # That nobody can change an object is a convention, and no behaviour.
+                # Frozen dataclasses are a convention without behavior to test.
                 if not any("frozen=" in before[line - 1] for line in lines):
                     diff = "".join(difflib.unified_diff(before, after, str(path), name, n=1))
                     yield Mutant(source, lines, diff)
 
 
 def within(budget: float, tests: set[str], took: dict[str, float]) -> list[str]:
-    """Return tests, the quickest first, that take at most so many seconds together; at least one."""
+    """Return tests, fastest first, within a budget of seconds; at least one."""
     ordered = sorted(tests, key=lambda test: took.get(test, 0.0))
     total = accumulate(took.get(test, 0.0) for test in ordered)
     return [
@@ -105,7 +106,7 @@ def within(budget: float, tests: set[str], took: dict[str, float]) -> list[str]:
 def tests_by_line(
     modules: list[Path], tests: list[str], place: Path, budget: float
 ) -> dict[Path, dict[int, list[str]]]:
-    """Run the tests once, unchanged; return which of them execute each line, the quickest first."""
+    """Run the tests on the unchanged code and return those that execute each line, fastest first."""
     data = place / "coverage"
     command = [
         sys.executable,
@@ -120,7 +121,7 @@ def tests_by_line(
     environment = {**os.environ, "COVERAGE_FILE": str(data)}
     told = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if told.returncode:
-        sys.exit(f"{told.stdout}\nThe tests fail without any change; mend that first.")
+        sys.exit(f"{told.stdout}\nThe tests fail on the unchanged code. Fix that first.")
     took: dict[str, float] = {}
     for seconds, test in re.findall(
         r"^([\d.]+)s (?:setup|call|teardown) +(\S.*)$", told.stdout, re.MULTILINE
@@ -136,7 +137,7 @@ def tests_by_line(
             for line, names in contexts.items()
         }
         anywhere = set().union(*named.values())
-        # What is executed as the module is imported concerns every test that comes by later.
+        # Lines that run at import concern every test of the module.
         found[module] = {
             line: within(budget, names or anywhere, took) for line, names in named.items()
         }
@@ -144,7 +145,7 @@ def tests_by_line(
 
 
 def copied(place: Path, number: int) -> Path:
-    """Return a copy of source and tests, to be changed at will."""
+    """Return a copy of the source and the tests."""
     copy = place / f"copy{number}"
     for name in ("src", "tests", "benchmarks", "pyproject.toml"):
         source = Path(name)
@@ -156,7 +157,7 @@ def copied(place: Path, number: int) -> Path:
 
 
 def try_tests(copy: Path, tests: list[str]) -> None:
-    """Run tests on a copy, in a process of their own that ends with pytest's status."""
+    """Run tests on a copy, in a separate process that ends with pytest's status."""
     os.setsid()
     os.chdir(copy)
     os.environ["PYTHONPATH"] = str(copy / "src")
@@ -168,16 +169,16 @@ def try_tests(copy: Path, tests: list[str]) -> None:
         sys.exit(pytest.main(["-x", "-p", "no:cacheprovider", *tests]))
 
 
-def is_noticed(
+def is_detected(
     mutant: Mutant, module: Path, tests: list[str], copy: Path, limit: float | None
 ) -> bool:
-    """Tell whether one of some tests fails on a mutant, or they do not end within ``limit`` seconds."""
+    """Return whether a test fails on a mutant or does not end within `limit` seconds."""
     if not tests:
         return False
     target = copy / module
     original = target.read_text("utf-8")
     target.write_text(mutant.source, "utf-8")
-    process = FRESH.Process(target=try_tests, args=(copy, tests))
+    process = FORKSERVER.Process(target=try_tests, args=(copy, tests))
     process.start()
     process.join(limit)
     with suppress(ProcessLookupError):
@@ -188,7 +189,7 @@ def is_noticed(
 
 
 def range_of(text: str) -> range:
-    """Return the lines that ``12-40`` stands for."""
+    """Return the range of lines of text such as ``12-40``."""
     first, last = map(int, text.split("-"))
     return range(first, last + 1)
 
@@ -199,7 +200,9 @@ def main() -> None:
     parser.add_argument("--tests", nargs="+", default=TESTS)
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--budget", type=float, default=60.0, help="seconds of tests for one line")
-    parser.add_argument("--lines", type=range_of, metavar="FIRST-LAST", help="change only these")
+    parser.add_argument(
+        "--lines", type=range_of, metavar="FIRST-LAST", help="mutate only these lines"
+    )
     given = parser.parse_args()
     results = Path("build/mutants")
     results.mkdir(parents=True, exist_ok=True)
@@ -213,28 +216,26 @@ def main() -> None:
         for number in range(given.jobs):
             copies.put(copied(place, number))
 
-        def noticed(
-            module: Path, mutant: Mutant, limit: float | None = PATIENCE * given.budget
+        def detected(
+            module: Path, mutant: Mutant, limit: float | None = TIMEOUT_BUDGETS * given.budget
         ) -> bool:
             met = [test for line in mutant.lines for test in tests[module].get(line, [])]
             copy = copies.get()
             try:
-                return is_noticed(mutant, module, list(dict.fromkeys(met)), copy, limit)
+                return is_detected(mutant, module, list(dict.fromkeys(met)), copy, limit)
             finally:
                 copies.put(copy)
 
         for module in given.modules:
             untouched = Mutant(module.read_text("utf-8"), list(tests[module]), "")
-            if noticed(module, untouched, None):
-                sys.exit(
-                    f"The tests of {module} fail without any change when they are run one by one."
-                )
+            if detected(module, untouched, None):
+                sys.exit(f"The tests of {module} fail on the unchanged code when run one by one.")
             made = [
                 one
                 for one in mutants(module)
                 if given.lines is None or set(given.lines) & set(one.lines)
             ]
-            verdicts = pool.map(partial(noticed, module), made)
+            verdicts = pool.map(partial(detected, module), made)
             left = []
             for number, (mutant, verdict) in enumerate(zip(made, verdicts, strict=True), 1):
                 if not verdict:
@@ -242,7 +243,7 @@ def main() -> None:
                     print(mutant.diff, flush=True)
                     (results / f"{module.stem}.diff").write_text("\n".join(left), "utf-8")
                 print(f"\r{module}: {number} of {len(made)}", end="", file=sys.stderr, flush=True)
-            print(f"{module}: {len(made)} mutants, {len(left)} that no test notices", flush=True)
+            print(f"{module}: {len(made)} mutants, {len(left)} survived", flush=True)
 
 
 if __name__ == "__main__":
