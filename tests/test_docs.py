@@ -18,6 +18,7 @@ import lookalike
 from lookalike.models import registry
 
 ROOT = Path(__file__).parents[1]
+TRUST = ROOT / "docs" / "trust.md"
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 EVERY_PAGE = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/**/*.md"))]
 
@@ -165,3 +166,20 @@ def test_the_notebook_runs(place):
     assert done.returncode == 0, done.stderr
     for name in ("answer.png", "evaluation.png", "map.png"):
         assert (place / "walkthrough" / name).stat().st_size > 10_000
+
+
+def test_every_test_that_the_promises_name_exists():
+    tests = {path: path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("*.py")}
+    everything = "\n".join(tests.values())
+    paths = {str(path.relative_to(ROOT)) for path in tests}
+    missing = []
+    for name in re.findall(r"`((?:tests/)?[\w/]*test_\w+(?:\.py|…)?)`", TRUST.read_text("utf-8")):
+        if name.endswith(".py"):
+            exists = any(path.endswith(f"/{name}") or path == name for path in paths)
+        else:
+            # A name with an ellipsis is the start of a test's name.
+            start = rf"\bdef {name.rstrip('…')}" + ("" if name.endswith("…") else r"\(")
+            exists = re.search(start, everything) is not None
+        if not exists:
+            missing.append(name)
+    assert missing == []
