@@ -51,7 +51,7 @@ def drawn(map_, collection, path) -> np.ndarray:
 # ---- the picture ------------------------------------------------------------------------------------------------
 
 
-def test_each_image_is_framed_and_dotted_in_its_labels_colour(tmp_path):
+def test_images_and_dots_have_the_color_of_their_label(tmp_path):
     labels = ["one", "two", "two", None]
     collection = collection_of(
         tmp_path / "c", 4, labels=labels, thumbnails=[picture((255, 0, 255))] * 4
@@ -68,7 +68,7 @@ def test_each_image_is_framed_and_dotted_in_its_labels_colour(tmp_path):
     assert magenta == 4 * 169**2
 
 
-def test_an_image_lies_where_the_map_says(tmp_path):
+def test_images_are_at_their_positions(tmp_path):
     collection = collection_of(
         tmp_path / "c", 2, thumbnails=[picture((255, 0, 0)), picture((0, 0, 255))]
     )
@@ -81,10 +81,10 @@ def test_an_image_lies_where_the_map_says(tmp_path):
     assert (red < blue - 1500).all()
 
 
-def test_tiles_never_overlap_and_leave_out_no_region():
+def test_tiles_do_not_overlap_and_cover_every_region():
     generator = np.random.default_rng(0)
-    middles = generator.uniform(-50, 50, (12, 2))
-    xy = middles[generator.integers(0, 12, 5000)] + generator.normal(0, 1.5, (5000, 2))
+    centers = generator.uniform(-50, 50, (12, 2))
+    xy = centers[generator.integers(0, 12, 5000)] + generator.normal(0, 1.5, (5000, 2))
     lone = np.array([[90.0, 90.0]])
     map_ = map_of(range(5001), np.concatenate([xy, lone]))
     shown = choose_tiles(map_, 2208)
@@ -97,15 +97,15 @@ def test_tiles_never_overlap_and_leave_out_no_region():
     assert (shown.corners + shown.side <= 2208).all()
     assert ((shown.corners - shown.corners[0]) % shown.side == 0).all()
     assert 5000 in shown.rows
-    nearest = np.linalg.norm(xy[:, np.newaxis] - middles, axis=2).argmin(axis=1)
+    nearest = np.linalg.norm(xy[:, np.newaxis] - centers, axis=2).argmin(axis=1)
     assert set(nearest[shown.rows[shown.rows < 5000]]) == set(nearest)
     # Each lies in its own cell or one next to it.
     whole = 2208 // shown.side * shown.side
-    places = (0.02 + 0.96 * map_.unit_square()[shown.rows]) * whole + (2208 - whole) / 2
-    assert np.abs(places - shown.corners - shown.side / 2).max() <= 1.5 * shown.side
+    positions = (0.02 + 0.96 * map_.unit_square()[shown.rows]) * whole + (2208 - whole) / 2
+    assert np.abs(positions - shown.corners - shown.side / 2).max() <= 1.5 * shown.side
 
 
-def test_few_images_are_large_and_all_there():
+def test_few_images_are_all_shown_and_large():
     shown = choose_tiles(map_of(range(3), [[0, 0], [1, 0], [0, 1]]), 2208)
     assert (sorted(shown.rows), shown.side) == ([0, 1, 2], 176)
 
@@ -119,7 +119,7 @@ def test_any_label_can_be_drawn(tmp_path, labels):
     assert page.shape == (2456, 3856, 3)
 
 
-def test_many_labels_find_room(tmp_path):
+def test_many_labels_fit_in_the_legend(tmp_path):
     collection = collection_of(
         tmp_path / "c", 90, labels=[f"{'long ' * (index % 5)}{index:02}" for index in range(90)]
     )
@@ -128,7 +128,7 @@ def test_many_labels_find_room(tmp_path):
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
-def test_few_and_equal_places_can_be_drawn(tmp_path, count):
+def test_few_and_equal_positions_can_be_drawn(tmp_path, count):
     collection = collection_of(tmp_path / "c", count)
     page = drawn(
         map_of(collection.vectors(SPACE)[0], np.zeros((count, 2))), collection, tmp_path / "map.png"
@@ -141,7 +141,7 @@ def test_a_row_without_thumbnail_keeps_its_frame(tmp_path):
     assert drawn(make_map(collection), collection, tmp_path / "map.png").shape == (2456, 3856, 3)
 
 
-def test_the_same_map_is_the_same_picture(tmp_path):
+def test_the_same_map_gives_the_same_figure(tmp_path):
     collection = collection_of(tmp_path / "c", 30)
     map_ = make_map(collection)
     first, again = (

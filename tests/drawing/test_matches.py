@@ -1,4 +1,4 @@
-"""The picture of an answer shows the very pixels of the query and of its neighbours, nearest first."""
+"""The figure of a search shows the pixels of the query and of its matches, nearest first."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from lookalike.types import Matches
 
 COUNT = 12
 SMALL = replace(resolve("pixels"), name="small", size=(8, 8), dim=192)
-# The pixels of the cell that a picture is fitted into.
+# The size in pixels of the cell that an image is fitted into.
 CELL = (336, 264)
 
 
 def noise(seed: int, width: int, height: int) -> Image.Image:
-    """Noise that grows brighter with the seed, so that neighbours are near in number."""
+    """Return noise that gets brighter with the seed, so that near seeds give near images."""
     pixels = np.random.default_rng(seed).integers(0, 100, (height, width, 3), dtype=np.uint8)
     return Image.fromarray(pixels + np.uint8(10 * seed))
 
 
 def indexed(folder: Path) -> Table:
-    """Twelve pictures in two folders, of several sizes, in two Spaces."""
+    """Index twelve images of several sizes in two folders, in two Spaces."""
     for seed in range(COUNT):
         path = folder / "pictures" / ("even" if seed % 2 == 0 else "odd") / f"{seed}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -58,10 +58,10 @@ def answer(collection: Table, query: Image.Image, k: int, space: str = "pixels")
     return lookalike.search(collection, np.asarray(query), k=k, space=space)
 
 
-def fitted(picture: Image.Image) -> Image.Image:
-    ratio = min(CELL[0] / picture.width, CELL[1] / picture.height)
-    size = max(1, round(picture.width * ratio)), max(1, round(picture.height * ratio))
-    return picture.resize(size, Image.Resampling.LANCZOS)
+def fitted(image: Image.Image) -> Image.Image:
+    ratio = min(CELL[0] / image.width, CELL[1] / image.height)
+    size = max(1, round(image.width * ratio)), max(1, round(image.height * ratio))
+    return image.resize(size, Image.Resampling.LANCZOS)
 
 
 def pixels(path: Path) -> np.ndarray:
@@ -69,9 +69,9 @@ def pixels(path: Path) -> np.ndarray:
         return np.asarray(page.convert("RGB"))
 
 
-def places(page: np.ndarray, picture: Image.Image) -> list[tuple[int, int]]:
-    """Where the fitted picture stands on the page, (top, left), pixel for pixel but for its framed border."""
-    inner = np.asarray(fitted(picture))[4:-4, 4:-4]
+def positions(page: np.ndarray, image: Image.Image) -> list[tuple[int, int]]:
+    """Return each (top, left) where the fitted image is on the page, apart from its frame."""
+    inner = np.asarray(fitted(image))[4:-4, 4:-4]
     height, width = inner.shape[:2]
     found = []
     for top in range(page.shape[0] - height + 1):
@@ -84,33 +84,33 @@ def places(page: np.ndarray, picture: Image.Image) -> list[tuple[int, int]]:
     return found
 
 
-def has(page: np.ndarray, colour: str) -> bool:
-    return bool((page == tuple(bytes.fromhex(colour))).all(axis=2).any())
+def has(page: np.ndarray, color: str) -> bool:
+    return bool((page == tuple(bytes.fromhex(color))).all(axis=2).any())
 
 
 @pytest.mark.parametrize("k", [1, 3, 10])
-def test_the_query_and_every_neighbour_stand_sharp_in_their_order(collection, query, tmp_path, k):
+def test_the_query_and_all_matches_are_sharp_and_in_order(collection, query, tmp_path, k):
     matches = answer(collection, query, k)
     page = pixels(draw_matches(query, [matches], collection, tmp_path / "out.png"))
-    ((query_top, query_left),) = places(page, query)
-    found = [places(page, original(match.uri)) for match in matches]
+    ((query_top, query_left),) = positions(page, query)
+    found = [positions(page, original(match.uri)) for match in matches]
     assert [len(each) for each in found] == [1] * k
     assert query_left < min(place[0][1] for place in found)
     assert query_top < page.shape[0] / 2
-    # Pictures are centred in their cells: it is their middles that stand in rows and columns.
+    # Images are centered in their cells, so their centers are in rows and columns.
     columns = min(k, 5)
-    middles = []
+    centers = []
     for match, ((top, left),) in zip(matches, found, strict=True):
         width, height = fitted(original(match.uri)).size
-        middles.append((top + height / 2, left + width / 2))
-    rows = [middles[start : start + columns] for start in range(0, k, columns)]
+        centers.append((top + height / 2, left + width / 2))
+    rows = [centers[start : start + columns] for start in range(0, k, columns)]
     for row in rows:
         assert max(y for y, _ in row) - min(y for y, _ in row) <= 2
         assert [x for _, x in row] == sorted(x for _, x in row)
     assert [row[0][0] for row in rows] == sorted(row[0][0] for row in rows)
 
 
-def test_the_page_grows_with_the_answer_and_is_white_around(collection, query, tmp_path):
+def test_the_figure_grows_with_the_matches_and_has_white_margins(collection, query, tmp_path):
     sizes = []
     for k in (0, 1, 3, 5, 10, 12):
         matches = answer(collection, query, max(k, 1))
@@ -125,21 +125,22 @@ def test_the_page_grows_with_the_answer_and_is_white_around(collection, query, t
     assert heights[0] == heights[1] == heights[2] == heights[3] < heights[4] < heights[5]
 
 
-def test_two_answers_stand_one_below_the_other(collection, query, tmp_path):
+def test_the_second_answer_is_below_the_first(collection, query, tmp_path):
     answers = [answer(collection, query, 2), answer(collection, query, 3, "small")]
     page = pixels(draw_matches(query, answers, collection, tmp_path / "out.png"))
     below = next(uri for uri in answers[1].uris if uri not in answers[0].uris)
-    lower = min(places(page, original(below)))[0]
+    lower = min(positions(page, original(below)))[0]
     for uri in answers[0].uris:
-        assert min(places(page, original(uri)))[0] < lower
+        assert min(positions(page, original(uri)))[0] < lower
     assert (
-        sum(len(places(page, original(uri))) for uri in {*answers[0].uris, *answers[1].uris}) == 5
+        sum(len(positions(page, original(uri))) for uri in {*answers[0].uris, *answers[1].uris})
+        == 5
     )
     one = pixels(draw_matches(query, answers[:1], collection, tmp_path / "one.png"))
     assert one.shape[0] < page.shape[0]
 
 
-def test_a_label_frames_those_that_share_it_and_those_that_do_not(collection, query, tmp_path):
+def test_frames_show_which_matches_share_the_label(collection, query, tmp_path):
     matches = answer(collection, query, 4)
     assert set(matches.labels) == {"even", "odd"}
     same, other = "0072b2", "d55e00"
@@ -166,17 +167,17 @@ NAMES = [
 
 
 @pytest.mark.parametrize("name", NAMES, ids=repr)
-def test_any_name_and_label_can_be_written_below_a_picture(collection, query, tmp_path, name):
+def test_any_name_and_label_can_be_a_caption(collection, query, tmp_path, name):
     one = answer(collection, query, 1)
     matches = replace(one, labels=[name], uris=[f"/pictures/{name}.jpg"])
     for label in (None, name):
         page = pixels(
             draw_matches(query, [matches], collection, tmp_path / "out.png", label=label, name=name)
         )
-        assert len(places(page, query)) == 1
+        assert len(positions(page, query)) == 1
 
 
-def test_the_name_and_the_captions_are_written(collection, query, tmp_path):
+def test_names_and_captions_are_drawn(collection, query, tmp_path):
     one = answer(collection, query, 1)
     draws = [
         draw_matches(query, [matches], collection, tmp_path / f"{number}.png", **options).read_bytes()
@@ -193,7 +194,7 @@ def test_the_name_and_the_captions_are_written(collection, query, tmp_path):
     assert len(set(draws)) == len(draws)
 
 
-def test_pictures_of_extreme_shape(tmp_path):
+def test_images_of_extreme_shape_are_drawn(tmp_path):
     folder = tmp_path / "pictures"
     folder.mkdir()
     for width, height in [(1, 5000), (5000, 1), (1, 1), (3000, 2)]:
@@ -208,7 +209,7 @@ def test_pictures_of_extreme_shape(tmp_path):
 
 
 @pytest.mark.parametrize("harm", ["gone", "damaged", "a folder"])
-def test_the_thumbnail_stands_in_for_a_lost_original(query, tmp_path, harm):
+def test_the_thumbnail_replaces_a_lost_original(query, tmp_path, harm):
     collection = indexed(tmp_path)
     matches = answer(collection, query, 2)
     lost = Path(matches.uris[1])
@@ -219,9 +220,9 @@ def test_the_thumbnail_stands_in_for_a_lost_original(query, tmp_path, harm):
         lost.mkdir()
     page = pixels(draw_matches(query, [matches], collection, tmp_path / "out.png"))
     thumbnail = collection.take(matches.ids, ["thumbnail"])["thumbnail"][1].as_py()
-    assert places(page, original(matches.uris[1])) == []
-    assert len(places(page, Image.open(io.BytesIO(thumbnail)))) == 1
-    assert len(places(page, original(matches.uris[0]))) == 1
+    assert positions(page, original(matches.uris[1])) == []
+    assert len(positions(page, Image.open(io.BytesIO(thumbnail)))) == 1
+    assert len(positions(page, original(matches.uris[0]))) == 1
 
 
 @pytest.mark.parametrize(
@@ -234,7 +235,7 @@ def test_the_thumbnail_stands_in_for_a_lost_original(query, tmp_path, harm):
         ("b/A.JPG", "JPEG"),
     ],
 )
-def test_the_ending_of_the_name_decides_the_format(collection, query, tmp_path, name, kind):
+def test_the_suffix_decides_the_format(collection, query, tmp_path, name, kind):
     path = tmp_path / "out" / name
     assert draw_matches(query, [answer(collection, query, 1)], collection, str(path)) == path
     with Image.open(path) as page:
@@ -244,7 +245,7 @@ def test_the_ending_of_the_name_decides_the_format(collection, query, tmp_path, 
 
 
 @pytest.mark.parametrize("name", ["out.gif", "out", "out.pdf", ".png"])
-def test_another_ending_is_refused_with_those_that_are_known(collection, query, tmp_path, name):
+def test_an_unknown_suffix_is_refused(collection, query, tmp_path, name):
     with pytest.raises(
         InputError, match=rf"'{name}'; its name must end in \.png, \.jpg, \.jpeg, \.webp"
     ):

@@ -1,4 +1,4 @@
-"""The picture of an evaluation shows each Space's figures, whatever its classes are called, few or many."""
+"""The figure of an evaluation shows each Space's scores, with any number and names of classes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from lookalike.evaluation.scores import (
 
 
 def evaluation(*values, classes=("cat", "dog"), leave_one_out=True):
-    """One Space for each value, which is that of every metric and class."""
+    """Return an evaluation with one Space per value; all its metrics and classes have that value."""
     spaces = (
         SpaceScores(
             f"space {index}",
@@ -38,50 +38,52 @@ def drawn(path, *values, **options):
     return np.asarray(Image.open(draw_evaluation(evaluation(*values, **options), path)))
 
 
-def area(picture, colour, left=0.0, right=1.0):
-    part = picture[:, int(left * picture.shape[1]) : int(right * picture.shape[1])]
-    return int((part == [int(colour[at : at + 2], 16) for at in (1, 3, 5)]).all(axis=2).sum())
+def area(image, color, left=0.0, right=1.0):
+    part = image[:, int(left * image.shape[1]) : int(right * image.shape[1])]
+    return int((part == [int(color[at : at + 2], 16) for at in (1, 3, 5)]).all(axis=2).sum())
 
 
-def test_bars_are_as_high_as_the_figures(tmp_path):
-    picture = drawn(tmp_path / "p.png", 0.8, 0.4)
-    assert picture.shape[1] == 1280
-    first, second = (area(picture, colour, right=0.56) for colour in COLORS[:2])
+def test_bars_have_the_height_of_the_scores(tmp_path):
+    image = drawn(tmp_path / "p.png", 0.8, 0.4)
+    assert image.shape[1] == 1280
+    first, second = (area(image, color, right=0.56) for color in COLORS[:2])
     assert first == pytest.approx(2 * second, rel=0.03)
 
 
-def test_every_space_has_its_bars_and_its_dots(tmp_path):
-    picture = drawn(tmp_path / "p.png", 0.9, 0.7, 0.5, 0.3)
-    for colour in COLORS:
-        assert area(picture, colour, right=0.56) > 5000
-        assert area(picture, colour, left=0.58) > 50
+def test_every_space_has_bars_and_dots(tmp_path):
+    image = drawn(tmp_path / "p.png", 0.9, 0.7, 0.5, 0.3)
+    for color in COLORS:
+        assert area(image, color, right=0.56) > 5000
+        assert area(image, color, left=0.58) > 50
 
 
-def test_dots_stand_where_the_class_scores(tmp_path):
-    # The panel's width is that between two dots whose classes score 0 and 1.
-    picture = drawn(tmp_path / "p.png", 1.0, 0.25, 0.0)
-    places = []
-    for colour in COLORS[:3]:
-        dots = (picture == [int(colour[at : at + 2], 16) for at in (1, 3, 5)]).all(axis=2)
-        dots[:, : int(0.58 * picture.shape[1])] = False
-        places.append(np.nonzero(dots)[1].mean())
-    assert (places[1] - places[2]) / (places[0] - places[2]) == pytest.approx(0.25, abs=0.01)
+def test_dots_are_at_the_scores_of_classes(tmp_path):
+    # Classes with scores of 0 and 1 give the ends of the panel.
+    image = drawn(tmp_path / "p.png", 1.0, 0.25, 0.0)
+    positions = []
+    for color in COLORS[:3]:
+        dots = (image == [int(color[at : at + 2], 16) for at in (1, 3, 5)]).all(axis=2)
+        dots[:, : int(0.58 * image.shape[1])] = False
+        positions.append(np.nonzero(dots)[1].mean())
+    assert (positions[1] - positions[2]) / (positions[0] - positions[2]) == pytest.approx(
+        0.25, abs=0.01
+    )
 
 
 @pytest.mark.parametrize("ending", [".png", ".jpg", ".webp"])
-def test_the_files_ending_decides_its_format(tmp_path, ending):
+def test_the_suffix_decides_the_format(tmp_path, ending):
     path = draw_evaluation(evaluation(0.5), str(tmp_path / f"p{ending}"))
-    with Image.open(path) as picture:
-        assert picture.format == {".png": "PNG", ".jpg": "JPEG", ".webp": "WEBP"}[ending]
+    with Image.open(path) as image:
+        assert image.format == {".png": "PNG", ".jpg": "JPEG", ".webp": "WEBP"}[ending]
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
 
-def test_another_ending_is_refused(tmp_path):
+def test_an_unknown_suffix_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"'p\.pdf'; its name must end in \.png"):
         draw_evaluation(evaluation(0.5), tmp_path / "p.pdf")
 
 
-def test_names_are_drawn_as_they_are(tmp_path):
+def test_any_names_of_classes_are_drawn(tmp_path):
     strange = ["$x_{", "\\frac", "two\nlines", "猫", "a" * 300]
     odd = drawn(tmp_path / "a.png", 0.5, 0.4, classes=strange)
     plain = drawn(tmp_path / "b.png", 0.5, 0.4, classes=list("abcde"))
@@ -90,7 +92,7 @@ def test_names_are_drawn_as_they_are(tmp_path):
     assert not (odd == plain).all()
 
 
-def test_many_classes_make_no_endless_picture(tmp_path):
+def test_the_height_is_limited_with_many_classes(tmp_path):
     few, many, more = (
         drawn(
             tmp_path / "p.png", 0.5, classes=[f"class {number}" for number in range(count)]
@@ -100,7 +102,7 @@ def test_many_classes_make_no_endless_picture(tmp_path):
     assert few < many == more < 1500
 
 
-def test_a_split_is_told(tmp_path):
+def test_the_heading_names_the_split(tmp_path):
     whole, split = (
         drawn(tmp_path / "p.png", 0.5, leave_one_out=choice) for choice in (True, False)
     )

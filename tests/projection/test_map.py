@@ -29,13 +29,13 @@ def collection(tmp_path, vectors):
     return make_collection(tmp_path / "collection", vectors)
 
 
-def written(collection, method="tsne") -> int:
-    """Return when the kept map was last written."""
+def written_at(collection, method="tsne") -> int:
+    """Return the time when the stored map was last written."""
     return maps.map_path(collection.path, SPACE, method).stat().st_mtime_ns
 
 
 def accuracy(xy, labels, *, of=None, among=None) -> float:
-    """Return how often the ten nearest on the map, most of them, have a row's own label."""
+    """Return how often the most frequent label of the ten nearest is the row's own label."""
     labels = np.unique(labels, return_inverse=True)[1]
     of = np.arange(len(xy)) if of is None else of
     among = np.arange(len(xy)) if among is None else among
@@ -59,7 +59,7 @@ def test_clusters_stay_together(collection, method):
     assert (made.xy.dtype, made.xy.shape) == (np.float32, (200, 2))
     assert (np.diff(made.ids) > 0).all()
     assert made.fitted.all()
-    if method != "pca":  # two axes are too few for five corners
+    if method != "pca":  # Two axes cannot separate five corners.
         assert accuracy(made.xy, np.arange(200) % 5) == 1
         assert made.fidelity["trustworthiness"] > 0.9
 
@@ -84,7 +84,7 @@ def test_perplexity_changes_the_map_and_is_bounded(tmp_path, vectors):
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 7, 8, 10, 31])
 @pytest.mark.parametrize("alike", [False, True])
-def test_few_rows_have_a_map_too(tmp_path, count, alike):
+def test_few_rows_can_be_mapped(tmp_path, count, alike):
     rows = (
         np.random.default_rng(0)
         .normal(size=(1 if alike else count, 16))
@@ -99,7 +99,7 @@ def test_few_rows_have_a_map_too(tmp_path, count, alike):
 
 
 @pytest.mark.parametrize("dim", [1, 2, 3])
-def test_short_vectors_have_a_map_too(tmp_path, dim):
+def test_short_vectors_can_be_mapped(tmp_path, dim):
     made = make_map(
         make_collection(tmp_path / "short", np.random.default_rng(0).normal(size=(30, dim)))
     )
@@ -107,7 +107,7 @@ def test_short_vectors_have_a_map_too(tmp_path, dim):
     assert made.fidelity["trustworthiness"] > 0.8
 
 
-def test_many_rows_are_mapped_another_way_as_well(collection, monkeypatch):
+def test_many_rows_use_approximate_neighbors(collection, monkeypatch):
     few = make_map(collection)
     monkeypatch.setattr(layouts, "_MAX_EXACT_ROWS", 100)
     many = make_map(collection, rebuild=True)
@@ -122,13 +122,13 @@ def test_many_rows_are_mapped_another_way_as_well(collection, monkeypatch):
     assert (k_nearest(after.xy[200:], middles, 1)[0][:, 0] == of).mean() > 0.9
 
 
-def test_one_thread_and_many_find_the_same_places(collection, monkeypatch):
+def test_one_thread_and_many_give_the_same_positions(collection, monkeypatch):
     one = make_map(collection)
     monkeypatch.setattr(layouts, "_MAX_SINGLE_THREAD_ROWS", 100)
     assert np.array_equal(make_map(collection, rebuild=True).xy, one.xy)
 
 
-def test_a_map_as_plain_data(collection):
+def test_a_map_converts_to_plain_data(collection):
     made = make_map(collection)
     data = made.to_dict()
     assert (data["space"], data["method"], data["seed"]) == (SPACE, "tsne", 0)
@@ -138,7 +138,7 @@ def test_a_map_as_plain_data(collection):
     assert data["parameters"] == made.parameters
 
 
-def test_a_map_in_words(collection):
+def test_the_title_and_summary_describe_the_map(collection):
     made = make_map(collection)
     assert made.title == f"t-SNE map of {SPACE}"
     kept = round(100 * made.fidelity["preservation"])
@@ -167,12 +167,12 @@ def test_the_unit_square_keeps_the_shape(collection):
         ({"seed": -1}, "seed = -1 is out of range"),
     ],
 )
-def test_what_has_no_meaning_is_refused(collection, arguments, message):
+def test_invalid_arguments_are_refused(collection, arguments, message):
     with pytest.raises(InputError, match=message):
         make_map(collection, **arguments)
 
 
-def test_a_space_must_be_there_and_filled(collection, tmp_path, vectors):
+def test_the_space_must_exist_and_have_vectors(collection, tmp_path, vectors):
     with pytest.raises(SpaceError, match="no Space 'pixels'"):
         make_map(collection, space="pixels")
     empty = make_collection(tmp_path / "empty", vectors[:1])
@@ -181,8 +181,8 @@ def test_a_space_must_be_there_and_filled(collection, tmp_path, vectors):
         make_map(empty)
 
 
-def test_without_umap_the_error_says_how_to_get_it(collection, monkeypatch):
-    # The one package of this suite that may be missing: its absence is played where it is there.
+def test_without_umap_the_error_says_how_to_install_it(collection, monkeypatch):
+    # Simulate the missing package where it is installed.
     monkeypatch.setitem(sys.modules, "umap", None)
     with pytest.raises(InputError, match=r"pip install lookalike\[umap\]"):
         make_map(collection, method="umap")
@@ -191,36 +191,36 @@ def test_without_umap_the_error_says_how_to_get_it(collection, monkeypatch):
 # ---- keeping ----------------------------------------------------------------------------------------------------
 
 
-def test_a_kept_map_is_returned_as_it_is(collection):
-    first, when = make_map(collection), written(collection)
+def test_a_stored_map_is_returned_unchanged(collection):
+    first, when = make_map(collection), written_at(collection)
     again = make_map(Table.open(collection.path))
-    assert written(collection) == when
+    assert written_at(collection) == when
     assert first.to_dict() == again.to_dict()
 
 
-def test_fresh_makes_it_anew(collection):
+def test_rebuild_makes_a_new_map(collection):
     make_map(collection)
-    when = written(collection)
+    when = written_at(collection)
     make_map(collection, rebuild=True)
-    assert written(collection) > when
+    assert written_at(collection) > when
 
 
-def test_another_seed_or_perplexity_replaces_it(collection):
+def test_another_seed_or_perplexity_replaces_the_map(collection):
     times = []
     for asked in ({}, {"seed": 3}, {"seed": 3, "perplexity": 7}, {"seed": 3, "perplexity": 7.0}):
         made = make_map(collection, **asked)
-        times.append(written(collection))
+        times.append(written_at(collection))
     assert times[0] < times[1] < times[2] == times[3]
     assert (made.seed, made.parameters["perplexity"]) == (3, 7)
 
 
 @pytest.mark.parametrize("method", ["tsne", "pca", "umap"])
-def test_new_rows_are_placed_and_no_other_moves(collection, method):
+def test_new_rows_are_placed_and_no_other_row_moves(collection, method):
     if method == "umap":
         pytest.importorskip(
             "umap", reason="needs umap-learn: pip install lookalike[umap]", exc_type=ImportError
         )
-    before, when = make_map(collection, method=method), written(collection, method)
+    before, when = make_map(collection, method=method), written_at(collection, method)
     more, of = clusters(5, 6, seed=1)
     add_rows(collection, more)
     after = make_map(collection, method=method)
@@ -233,10 +233,10 @@ def test_new_rows_are_placed_and_no_other_moves(collection, method):
     assert after.fidelity["rows"] == 230
     assert after.placed_share == pytest.approx(30 / 230)
     assert "30 placed later" in after.summary
-    assert written(collection, method) > when
+    assert written_at(collection, method) > when
 
 
-def test_rows_placed_before_stay_too(collection):
+def test_placed_rows_do_not_move_later(collection):
     make_map(collection)
     for seed in (1, 2):
         add_rows(collection, clusters(5, 3, seed=seed)[0])
@@ -247,7 +247,7 @@ def test_rows_placed_before_stay_too(collection):
     assert last.fitted.sum() == 200
 
 
-def test_one_by_one_is_all_at_once(tmp_path, vectors):
+def test_placing_one_by_one_equals_placing_all_at_once(tmp_path, vectors):
     more = clusters(5, 1, seed=1)[0]
     together, single = (
         make_collection(tmp_path / name, vectors) for name in ("together", "single")
@@ -261,7 +261,7 @@ def test_one_by_one_is_all_at_once(tmp_path, vectors):
     np.testing.assert_allclose(make_map(single).xy, make_map(together).xy, atol=1e-3)
 
 
-def test_a_changed_picture_moves_alone(collection, vectors):
+def test_only_a_changed_image_moves(collection, vectors):
     before = make_map(collection)
     add_rows(collection, vectors[1:2], uris=["/pictures/000000.jpg"])
     after = make_map(collection)
@@ -273,7 +273,7 @@ def test_a_changed_picture_moves_alone(collection, vectors):
     )
 
 
-def test_rows_that_are_gone_leave_the_map(collection):
+def test_removed_rows_leave_the_map(collection):
     before = make_map(collection)
     collection.delete(before.ids[10:30])
     after = make_map(collection)
@@ -283,7 +283,7 @@ def test_rows_that_are_gone_leave_the_map(collection):
     assert after.fidelity["rows"] == 180
 
 
-def test_a_map_of_too_few_of_its_rows_is_made_anew(collection, vectors):
+def test_a_map_with_too_few_rows_left_is_rebuilt(collection, vectors):
     before = make_map(collection)
     collection.delete(before.ids[5:])
     add_rows(
@@ -294,7 +294,7 @@ def test_a_map_of_too_few_of_its_rows_is_made_anew(collection, vectors):
     assert after.fitted.all()
 
 
-def test_a_map_wears_out(tmp_path, vectors):
+def test_a_map_needs_a_refit_after_many_placed_rows(tmp_path, vectors):
     collection = make_collection(tmp_path / "wearing", vectors[:100])
     assert not make_map(collection).needs_refit
     add_rows(collection, vectors[100:140])
@@ -307,7 +307,7 @@ def test_a_map_wears_out(tmp_path, vectors):
     assert not make_map(collection, rebuild=True).needs_refit
 
 
-def test_an_interrupt_leaves_the_kept_map(tmp_path):
+def test_an_interrupt_leaves_the_stored_map(tmp_path):
     collection = make_collection(
         tmp_path / "interrupted", np.random.default_rng(0).normal(size=(1500, 32))
     )
@@ -315,7 +315,7 @@ def test_an_interrupt_leaves_the_kept_map(tmp_path):
     shutil.copy(
         maps.map_path(collection.path, SPACE, "pca"), maps.map_path(collection.path, SPACE, "tsne")
     )
-    when = written(collection)
+    when = written_at(collection)
     timer = threading.Timer(0.4, _thread.interrupt_main)
     timer.start()
     try:
@@ -323,7 +323,7 @@ def test_an_interrupt_leaves_the_kept_map(tmp_path):
             make_map(collection, rebuild=True)
     finally:
         timer.cancel()
-    assert written(collection) == when
+    assert written_at(collection) == when
     assert np.array_equal(make_map(collection).xy, before.xy)
 
 
@@ -336,7 +336,7 @@ from lookalike.projection import map as mapping
 smallest, trees = np.min, []
 
 def interrupting(array, *args, **kwargs):
-    # openTSNE asks for the smallest place first of all when it makes a tree.
+    # openTSNE computes the smallest position first when it builds a tree.
     if np.shape(array) == (200, 2) and kwargs.get("axis") == 0:
         trees.append(1)
         if len(trees) == 3:
@@ -352,7 +352,7 @@ except KeyboardInterrupt:
 """
 
 
-def test_an_interrupt_amid_a_tree_does_not_crash(collection):
+def test_an_interrupt_while_a_tree_is_built_does_not_crash(collection):
     command = [sys.executable, "-c", INTERRUPTED_IN_THE_TREE, collection.path]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stdout) == (0, "interrupted at tree 3\n"), ended.stderr
@@ -363,7 +363,7 @@ def test_an_interrupt_amid_a_tree_does_not_crash(collection):
 
 @pytest.fixture(scope="module")
 def photographs_map(caltech, tmp_path_factory):
-    """A map of all photographs, and their labels; the shared collection itself is left alone."""
+    """Return a map of a copy of the photographs' collection, and their labels."""
     path = tmp_path_factory.mktemp("map") / "collection"
     shutil.copytree(caltech.path, path)
     collection = Table.open(path)
@@ -371,19 +371,19 @@ def photographs_map(caltech, tmp_path_factory):
     return collection, made, np.array(collection.take(made.ids, ["label"])["label"].to_pylist())
 
 
-def test_photographs_lie_with_their_kind(photographs_map):
+def test_photographs_are_near_their_class(photographs_map):
     _, made, labels = photographs_map
     assert accuracy(made.xy, labels) >= 0.90
     assert made.fidelity["trustworthiness"] >= 0.98
     assert made.fidelity["preservation"] >= 0.40
 
 
-def test_photographs_have_the_same_map_again(photographs_map):
+def test_photographs_get_the_same_map_again(photographs_map):
     collection, made, _ = photographs_map
     assert np.array_equal(make_map(collection, rebuild=True).xy, made.xy)
 
 
-def test_photographs_held_out_find_their_kind(photographs_map, tmp_path):
+def test_held_out_photographs_are_placed_near_their_class(photographs_map, tmp_path):
     collection, made, labels = photographs_map
     ids, vectors = collection.vectors("efficientnet-lite0")
     assert np.array_equal(ids, made.ids)

@@ -18,7 +18,7 @@ def rows():
 
 
 @pytest.mark.parametrize("k", [1, 5, 10])
-def test_trustworthiness_is_scikit_learns(rows, k):
+def test_trustworthiness_equals_that_of_scikit_learn(rows, k):
     vectors, xy = rows
     expected = manifold.trustworthiness(vectors.astype(np.float64), xy, n_neighbors=k)
     assert measure_fidelity(vectors, xy, k=k)["trustworthiness"] == pytest.approx(
@@ -26,20 +26,20 @@ def test_trustworthiness_is_scikit_learns(rows, k):
     )
 
 
-def test_preservation_is_the_share_of_neighbours_kept(rows):
+def test_preservation_is_the_share_of_neighbors_kept(rows):
     vectors, xy = rows
     graphs = [neighbors.kneighbors_graph(x.astype(np.float64), 10).toarray() for x in (vectors, xy)]
     expected = (graphs[0] * graphs[1]).sum() / (400 * 10)
     assert measure_fidelity(vectors, xy)["preservation"] == pytest.approx(expected, abs=1e-6)
 
 
-def test_a_map_that_is_the_space_itself_is_perfect(rows):
+def test_a_map_equal_to_its_space_is_perfect(rows):
     _, xy = rows
     measured = measure_fidelity(xy, xy)
     assert (measured["trustworthiness"], measured["preservation"]) == (1, 1)
 
 
-def test_equal_rows_cost_nothing():
+def test_equal_rows_are_not_penalized():
     vectors = np.repeat(np.eye(3, dtype=np.float32), 20, axis=0)
     xy = np.repeat(np.array([[0, 0], [0, 9], [9, 0]], np.float32), 20, axis=0)
     xy += np.random.default_rng(0).normal(0, 0.01, xy.shape).astype(np.float32)
@@ -47,7 +47,7 @@ def test_equal_rows_cost_nothing():
     assert (measured["trustworthiness"], measured["preservation"]) == (1, 1)
 
 
-def test_a_sample_of_queries_is_named_and_near(rows):
+def test_a_sample_of_queries_is_reported_and_close(rows):
     whole, some = measure_fidelity(*rows), measure_fidelity(*rows, max_queries=150)
     assert (whole["queries"], some["queries"], some["rows"]) == (400, 150, 400)
     assert some["trustworthiness"] == pytest.approx(whole["trustworthiness"], abs=0.02)
@@ -57,7 +57,7 @@ def test_a_sample_of_queries_is_named_and_near(rows):
 
 
 @pytest.mark.parametrize(("n", "k"), [(1, 0), (2, 0), (3, 1), (10, 4), (21, 10), (30, 10)])
-def test_a_neighbourhood_is_less_than_half_the_rows(rows, n, k):
+def test_a_neighborhood_is_less_than_half_of_the_rows(rows, n, k):
     vectors, xy = (x[:n] for x in rows)
     measured = measure_fidelity(vectors, xy)
     assert measured["k"] == k
