@@ -48,7 +48,7 @@ def drawn(map_, collection, path) -> np.ndarray:
     return np.asarray(Image.open(draw_map(map_, collection, path)).convert("RGB"))
 
 
-# ---- the picture ------------------------------------------------------------------------------------------------
+# ---- the figure -------------------------------------------------------------------------------
 
 
 def test_images_and_dots_have_the_color_of_their_label(tmp_path):
