@@ -365,7 +365,7 @@ def test_a_collection_without_write_permission_is_searched(locked, pictures, que
     assert str(query) in run("search", query, "-c", locked, "-k", 1, by=by).stdout
     assert "Sound" in run("check", "--files", "-c", locked, by=by).stdout
     mapped = run("map", "-c", locked, "--method", "pca", "--output", tmp_path / "map.png", by=by)
-    assert "Not kept: the collection may only be read." in mapped.stdout
+    assert "Not stored: the collection is read-only." in mapped.stdout
     message = refused("remove", query, "-c", locked, by=by)
     assert message == (
         f"The collection {locked} could not be written: you do not have permission to write into its folder. "
@@ -378,7 +378,7 @@ def test_a_collection_without_write_permission_is_searched(locked, pictures, que
     assert indexed(locked) == 45
 
 
-@pytest.mark.parametrize("lost", [".", "imaging.lance/data", "imaging.lance/_versions"])
+@pytest.mark.parametrize("lost", [".", "images.lance/data", "images.lance/_versions"])
 def test_a_collection_without_read_permission_is_not_called_damaged(
     locked, query, tmp_path, lost, by
 ):
