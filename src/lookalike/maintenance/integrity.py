@@ -23,7 +23,7 @@ from lookalike.types import Ids, Model, VectorsF16
 __all__ = ["OUTCOMES", "CheckReport", "Fault", "RowChecker", "restore_advice"]
 
 # Faults that are listed; further ones are only counted.
-_MAX_LISTED = 1_000
+_MAX_LISTED_FAULTS = 1_000
 # How far from 1 the length of a vector may be after rounding to float16.
 _LENGTH_TOLERANCE = 0.01
 
@@ -112,14 +112,14 @@ class CheckReport:
     def add(self, fault: Fault) -> None:
         """Add a fault."""
         self.found += 1
-        if len(self.faults) < _MAX_LISTED:
+        if len(self.faults) < _MAX_LISTED_FAULTS:
             self.faults.append(fault)
 
     def add_file(self, uri: str, outcome: Outcome) -> None:
         """Add the outcome of reading one image file."""
         if self.files is not None:
             self.files[outcome] += 1
-        if outcome != "same" and len(self.differing) < _MAX_LISTED:
+        if outcome != "same" and len(self.differing) < _MAX_LISTED_FAULTS:
             self.differing.append((uri, outcome))
 
     def to_dict(self) -> dict[str, Any]:
@@ -150,7 +150,7 @@ class RowChecker:
         self._pool = pool
         self._models = table.models
         self._ids: list[Ids] = [np.empty(0, np.int64)]
-        self._uri_digests: list[npt.NDArray[np.uint64]] = [np.empty(0, np.uint64)]
+        self._hashed_uris: list[npt.NDArray[np.uint64]] = [np.empty(0, np.uint64)]
         self._labels: Counter[str] = Counter()
         # A vector of each Space, to search its index for.
         self._samples: dict[str, VectorsF16] = {}
@@ -188,7 +188,7 @@ class RowChecker:
         places = [_Place(uri, row_id) for uri, row_id in zip(uris, ids.tolist(), strict=True)]
 
         if "uri" in names:
-            self._uri_digests.append(_digests(uris))
+            self._hashed_uris.append(_uri_hashes(uris))
             self._check_uri_index(places)
         if "label" in names:
             labels = batch["label"].to_pylist()
@@ -340,13 +340,13 @@ class RowChecker:
 
     def _check_unique_uris(self) -> None:
         """Find uris that several rows have, by 8-byte digests of all uris."""
-        repeated = _repeated(np.concatenate(self._uri_digests))[:_MAX_LISTED]
+        repeated = _repeated(np.concatenate(self._hashed_uris))[:_MAX_LISTED_FAULTS]
         if not len(repeated):
             return
         # Different uris may share a digest, so compare the uris themselves.
         ids_by_uri: dict[str, list[int]] = {}
         for uris, ids in inspection.read_uris(self._table):
-            for row in np.flatnonzero(np.isin(_digests(uris), repeated)):
+            for row in np.flatnonzero(np.isin(_uri_hashes(uris), repeated)):
                 ids_by_uri.setdefault(uris[row], []).append(int(ids[row]))
         for uri, same_uri_ids in ids_by_uri.items():
             if len(same_uri_ids) > 1:
@@ -354,7 +354,7 @@ class RowChecker:
                 self._add_row_fault(_Place(uri, min(same_uri_ids)), what)
 
 
-def _digests(uris: Iterable[str]) -> npt.NDArray[np.uint64]:
+def _uri_hashes(uris: Iterable[str]) -> npt.NDArray[np.uint64]:
     """Return an 8-byte hash of each uri."""
     hashes = []
     for uri in uris:

@@ -39,7 +39,7 @@ __all__ = [
 
 # How often a copy starts again because others replaced and removed the version that was copied.
 _ATTEMPTS = 5
-_CHUNK_BYTES = 1 << 20
+_COPY_CHUNK_BYTES = 1 << 20
 
 ByteProgress = Callable[[int, int], None]
 
@@ -314,7 +314,7 @@ class _Copier:
 
     def _read_chunks(self, origin: Path) -> Iterator[bytes]:
         with translate_errors(self._source.path, Operation.COPY), origin.open("rb") as file:
-            while chunk := file.read(_CHUNK_BYTES):
+            while chunk := file.read(_COPY_CHUNK_BYTES):
                 yield chunk
 
 

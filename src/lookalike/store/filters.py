@@ -1,7 +1,7 @@
 """Filters: ``label = 'butterfly' and width > 300`` as a typed tree, and as a clause of Lance.
 
 A filter is text from outside. It is read token by token into a tree that names only existing
-columns and holds only values of their kinds. `render` then writes the tree in Lance's filter
+columns and holds only values of their kinds. `to_lance` then writes the tree in Lance's filter
 language and quotes each name and value. No part of the text itself reaches Lance.
 
 A comparison with a missing value is neither true nor false, as in SQL, and neither is its negation:
@@ -30,14 +30,14 @@ __all__ = [
     "And",
     "Column",
     "Compare",
-    "Filter",
+    "FilterTree",
     "In",
     "IsNull",
     "Like",
     "Or",
     "columns_of",
     "parse",
-    "render",
+    "to_lance",
 ]
 
 MAX_LENGTH, MAX_DEPTH = 10_000, 16
@@ -118,17 +118,17 @@ class IsNull:
 class And:
     """All of the terms."""
 
-    terms: tuple[Filter, ...]
+    terms: tuple[FilterTree, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Or:
     """Any of the terms."""
 
-    terms: tuple[Filter, ...]
+    terms: tuple[FilterTree, ...]
 
 
-Filter = Compare | In | Like | IsNull | And | Or
+FilterTree = Compare | In | Like | IsNull | And | Or
 
 _BASE = {
     "label": Column("label", "string"),
@@ -148,7 +148,7 @@ def columns_of(schema: pa.Schema) -> dict[str, Column]:
     return columns
 
 
-def parse(text: str, columns: Mapping[str, Column]) -> Filter:
+def parse(text: str, columns: Mapping[str, Column]) -> FilterTree:
     """Parse a filter.
 
     Parameters
@@ -175,13 +175,13 @@ def parse(text: str, columns: Mapping[str, Column]) -> Filter:
     return _Parser(text, columns).parse()
 
 
-def render(tree: Filter) -> str:
+def to_lance(tree: FilterTree) -> str:
     """Return a filter in Lance's filter language."""
     match tree:
         case And(terms):
-            return f"({' AND '.join(map(render, terms))})"
+            return f"({' AND '.join(map(to_lance, terms))})"
         case Or(terms):
-            return f"({' OR '.join(map(render, terms))})"
+            return f"({' OR '.join(map(to_lance, terms))})"
         case Compare(column, operator, value):
             return f"{_operand(column)} {operator} {_literal(value)}"
         case In():
@@ -199,7 +199,7 @@ def _render_in(tree: In) -> str:
     if not tree.negated:
         return f"{operand} IN ({values})"
     # Lance evaluates "x NOT IN (1) OR x NOT IN (2)" as true, even if x is null.
-    is_present = render(IsNull(tree.column, negated=True))
+    is_present = to_lance(IsNull(tree.column, negated=True))
     return f"({operand} NOT IN ({values}) AND {is_present})"
 
 
@@ -230,7 +230,7 @@ def _literal(value: Value) -> str:
 _OPPOSITE = {"=": "!=", "!=": "=", "<": ">=", "<=": ">", ">": "<=", ">=": "<"}
 
 
-def _negated(tree: Filter) -> Filter:
+def _negated(tree: FilterTree) -> FilterTree:
     """Return the opposite of a filter, without a node for ``not``."""
     match tree:
         case And(terms):
@@ -263,7 +263,7 @@ _EXAMPLES: dict[Kind, str] = {
 }
 
 
-class _Token(NamedTuple):
+class _FilterToken(NamedTuple):
     kind: str
     text: str
     start: int
@@ -285,7 +285,7 @@ class _Parser:
         self._tokens = list(self._tokenize())
         self._position = 0
 
-    def parse(self) -> Filter:
+    def parse(self) -> FilterTree:
         """Return the tree of the whole text."""
         tree = self._parse_or(0)
         if self._next.kind != "end":
@@ -294,20 +294,20 @@ class _Parser:
 
     # Tokens
 
-    def _tokenize(self) -> Iterator[_Token]:
+    def _tokenize(self) -> Iterator[_FilterToken]:
         start = 0
         while True:
             match = _TOKEN.match(self._text, start)
             if match is None:
                 self._refuse_character(start)
             kind = match.lastgroup or ""
-            yield _Token(kind, match[kind], match.start(kind))
+            yield _FilterToken(kind, match[kind], match.start(kind))
             if kind == "end":
                 return
             start = match.end()
 
     @property
-    def _next(self) -> _Token:
+    def _next(self) -> _FilterToken:
         return self._tokens[self._position]
 
     def _take(self, word: str) -> bool:
@@ -323,19 +323,19 @@ class _Parser:
 
     # Grammar
 
-    def _parse_or(self, depth: int) -> Filter:
+    def _parse_or(self, depth: int) -> FilterTree:
         terms = [self._parse_and(depth)]
         while self._take("or"):
             terms.append(self._parse_and(depth))
         return terms[0] if len(terms) == 1 else Or(tuple(terms))
 
-    def _parse_and(self, depth: int) -> Filter:
+    def _parse_and(self, depth: int) -> FilterTree:
         terms = [self._parse_term(depth)]
         while self._take("and"):
             terms.append(self._parse_term(depth))
         return terms[0] if len(terms) == 1 else And(tuple(terms))
 
-    def _parse_term(self, depth: int) -> Filter:
+    def _parse_term(self, depth: int) -> FilterTree:
         if depth > MAX_DEPTH:
             self._refuse(f"it nests deeper than {MAX_DEPTH} levels; remove parentheses or 'not'")
         if self._take("not"):
@@ -346,7 +346,7 @@ class _Parser:
             return tree
         return self._parse_comparison()
 
-    def _parse_comparison(self) -> Filter:
+    def _parse_comparison(self) -> FilterTree:
         column = self._parse_column()
         if self._take("is"):
             negated = self._take("not")

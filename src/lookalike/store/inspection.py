@@ -200,7 +200,7 @@ def _find_unreadable(table: Table, fragment: lance.LanceFragment) -> list[Unread
                     missing = _SHOWN_URIS - len(first_uris)
                     first_uris += batch[name].slice(0, missing).to_pylist()
         except CollectionError as error:
-            cause = (_data_file(table, fragment, name), damage_reason(error))
+            cause = (_file_of_column(table, fragment, name), damage_reason(error))
             unreadable.setdefault(cause, []).append(name)
 
     ids = _fragment_ids(table, fragment)
@@ -221,7 +221,7 @@ def _fragment_ids(table: Table, fragment: lance.LanceFragment) -> Ids:
     return ids
 
 
-def _data_file(table: Table, fragment: lance.LanceFragment, column: str) -> str:
+def _file_of_column(table: Table, fragment: lance.LanceFragment, column: str) -> str:
     """Return the file that holds a column of a fragment."""
     field_ids = set()
     for field in table.lance_dataset.lance_schema.fields():

@@ -22,7 +22,7 @@ from lookalike.types import Ids
 __all__ = ["StoredMap", "list_maps", "map_path", "read", "write"]
 
 _FACTS_KEY = b"lookalike.map"
-_COLUMNS = {
+_MAP_COLUMNS = {
     "id": pa.int64(),
     "x": pa.float32(),
     "y": pa.float32(),
@@ -81,7 +81,7 @@ def read(path: str, space: str, method: str) -> StoredMap | None:
         with pa.OSFile(str(file)) as source:
             rows = pa.ipc.open_file(source).read_all()
         facts = json.loads(rows.schema.metadata[_FACTS_KEY])
-        values = {name: rows[name].to_numpy() for name in _COLUMNS}
+        values = {name: rows[name].to_numpy() for name in _MAP_COLUMNS}
     xy = np.stack([values["x"], values["y"]], axis=1)
     return StoredMap(values["id"], xy, values["fitted"], values["digest"], facts)
 
@@ -105,8 +105,8 @@ def write(path: str, space: str, method: str, stored: StoredMap) -> None:
         "digest": stored.digests,
     }
     facts = json.dumps(stored.facts).encode()
-    schema = pa.schema(_COLUMNS, metadata={_FACTS_KEY: facts})
-    arrays = [pa.array(values[name], kind) for name, kind in _COLUMNS.items()]
+    schema = pa.schema(_MAP_COLUMNS, metadata={_FACTS_KEY: facts})
+    arrays = [pa.array(values[name], kind) for name, kind in _MAP_COLUMNS.items()]
     with _translate_map_errors(path, file, Operation.WRITE):
         # Not its parents: a collection whose folder was moved away is not created again.
         file.parent.mkdir(exist_ok=True)

@@ -149,7 +149,7 @@ class View:
     def filter_clause(self, where: str) -> str:
         """Return a filter such as ``label = 'cat'`` in Lance's own language; see `select`."""
         tree = filters.parse(where, self.filter_columns())
-        return f"{_IS_IMAGE} AND ({filters.render(tree)})"
+        return f"{_IS_IMAGE} AND ({filters.to_lance(tree)})"
 
     def select(self, where: str) -> Ids:
         """Return the int64 ids, ascending, of the images that match a filter.
