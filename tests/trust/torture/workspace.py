@@ -27,8 +27,10 @@ CLI = [sys.executable, "-m", "lookalike"]
 SMALL_COMMITS = [
     sys.executable,
     "-c",
-    "import sys, lookalike; lookalike.index(sys.argv[1], sys.argv[2], models=sys.argv[3:], "
-    "settings=lookalike.indexing.run.IndexSettings(batch=4, commit_rows=16))",
+    "import sys, lookalike\n"
+    "from lookalike.indexing.run import IndexSettings\n"
+    "settings = IndexSettings(batch=4, commit_rows=16)\n"
+    "lookalike.index(sys.argv[1], sys.argv[2], models=sys.argv[3:], settings=settings)",
 ]
 SAMPLE = [sys.executable, "-c", "import sys, pathlib, lookalike.datasets.sample as s; "
           "s.write_sample(pathlib.Path(sys.argv[1]), per_class=3)"]  # fmt: skip
