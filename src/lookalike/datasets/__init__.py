@@ -1,1 +1,1 @@
-"""Pictures to begin with: Caltech 101, and a sample drawn by our own code."""
+"""Datasets to start with: Caltech 101, and a sample that is drawn here."""

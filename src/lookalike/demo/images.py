@@ -33,7 +33,7 @@ class DemoImages:
     paths
         The folders to index.
     description
-        What the images are, as the end of a sentence.
+        A phrase for the images, such as "photographs of nine classes".
     credit
         The authors and the license, where the images have them.
     """

@@ -141,9 +141,7 @@ def _search(collection: Collection, split: pa.Table, output: Path, say: Say) -> 
         return []
 
     say("")
-    say(
-        f"Search: {count} test images as queries, and how many of the {_K} nearest share their class"
-    )
+    say(f"Search: {count} test images as queries, and the matches of their class among {_K}")
     answers = []
     for number in range(count):
         # Spread the queries evenly over the classes.
