@@ -97,4 +97,4 @@ def test_misuse_is_one_paragraph_and_status_2(indexed, options, message):
 
 def test_a_missing_collection_is_an_error(tmp_path):
     done = lookalike("optimize", "-c", tmp_path / "none", status=2)
-    assert "does not exist. Make it with: lookalike index FOLDER" in done.stderr
+    assert "does not exist. Create it with: lookalike index FOLDER" in done.stderr
