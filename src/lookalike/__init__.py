@@ -1,4 +1,4 @@
-"""Lookalike: give it a picture, get the pictures like it.
+"""Lookalike, an image search engine: give it an image, get the images like it.
 
 >>> import lookalike
 >>> lookalike.index(["Pictures"], "pictures.lookalike")        # doctest: +SKIP
@@ -37,9 +37,9 @@ __all__ = [
 
 __version__ = "0.1.0"
 
-# Looked up when first used: `import lookalike` must load neither the store nor the inference
-# runtime.
-_HOMES = {
+# Names are imported on first use: `import lookalike` must load neither the store nor the
+# inference runtime.
+_MODULE_OF = {
     "Collection": "lookalike.collection",
     "LookalikeError": "lookalike.errors",
     "Matches": "lookalike.types",
@@ -54,10 +54,11 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULE_OF:
         raise AttributeError(f"module 'lookalike' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    module = import_module(_MODULE_OF[name])
+    return getattr(module, name)
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOMES])
+    return sorted([*globals(), *_MODULE_OF])

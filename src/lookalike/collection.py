@@ -51,7 +51,10 @@ def default_path() -> str:
     folder.
     """
     named = os.environ.get("LOOKALIKE_COLLECTION")
-    return named or str(Path(platformdirs.user_data_dir("lookalike", appauthor=False), "default"))
+    if named:
+        return named
+    folder = platformdirs.user_data_dir("lookalike", appauthor=False)
+    return str(Path(folder, "default"))
 
 
 class Collection:
@@ -86,7 +89,10 @@ class Collection:
             If the path holds no collection, or the collection is damaged or written by a newer
             Lookalike.
         """
-        return cls(Table.open(default_path() if path is None else path))
+        if path is None:
+            path = default_path()
+        table = Table.open(path)
+        return cls(table)
 
     @classmethod
     def create(
@@ -110,7 +116,9 @@ class Collection:
         """
         from lookalike.models import registry
 
-        return cls(Table.create(path, [registry.resolve(model) for model in models]))
+        resolved = [registry.resolve(model) for model in models]
+        table = Table.create(path, resolved)
+        return cls(table)
 
     @staticmethod
     def exists(path: str | os.PathLike[str]) -> bool:
@@ -221,7 +229,7 @@ class Collection:
         ------
         InputError
             If k is below 1, the filter cannot be used, a row does not exist, a weight is not
-            above 0, there is no positive query, or the negative queries cancel the positive ones.
+            above 0, a positive query is missing, or the negative queries cancel the positive ones.
         ImageError
             If a query cannot be decoded as an image.
         SpaceError
@@ -313,9 +321,12 @@ class Collection:
     def remove(self, uris: Sequence[str]) -> int:
         """Remove images by uri or path, a folder with everything below it.
 
-        Returns the number of removed rows.
-
         The files themselves are not touched.
+
+        Returns
+        -------
+        count
+            The number of removed rows.
 
         Raises
         ------

@@ -3,19 +3,19 @@
 ::
 
     LookalikeError
-    |-- InputError            what the caller gave cannot be used
+    |-- InputError            an argument that cannot be used
     |   |-- SourceError       a folder, file or list to read images from
     |   |-- ImageError        one image that cannot be read or decoded
     |   |-- ModelError        a model's name, description or graph
     |   `-- SpaceError        a Space that the collection lacks, or fills with another Model
-    |-- WeightsError          a weights file that is missing, refused or not what was promised
+    |-- WeightsError          a weights file that is missing, refused or has another hash
     |-- DownloadError         a download that failed or gave the wrong bytes
     |-- DatasetError          an archive or folder that is not the dataset it should be
     `-- CollectionError       a collection that cannot be created, opened, read or written
         |-- BusyError         one that another process has been changing for too long
         `-- ReadOnlyError     one that may be read, but not written
 
-A message is one paragraph: what was given, what was expected, what to do next.
+A message is one paragraph: the value given, the value expected, the next step.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class LookalikeError(Exception):
 
 
 class InputError(LookalikeError):
-    """What the caller gave cannot be used."""
+    """An argument cannot be used."""
 
 
 class SourceError(InputError):
@@ -49,7 +49,7 @@ class SourceError(InputError):
 
 
 class ImageError(InputError):
-    """One image cannot be read or decoded; the message is the reason alone, without the image's name."""
+    """An image cannot be read or decoded. The message is the reason, without the image's name."""
 
 
 class ModelError(InputError):
@@ -61,11 +61,11 @@ class SpaceError(InputError):
 
 
 class WeightsError(LookalikeError):
-    """A weights file is missing, refused or not what was promised."""
+    """A weights file is missing, refused or has another hash than expected."""
 
 
 class DownloadError(LookalikeError):
-    """A download failed, or gave other bytes than were promised."""
+    """A download failed, or its bytes have another hash than expected."""
 
 
 class DatasetError(LookalikeError):
@@ -77,8 +77,8 @@ class CollectionError(LookalikeError):
 
 
 class BusyError(CollectionError):
-    """A collection that another process has been changing for longer than this one was willing to wait."""
+    """Another process has been changing the collection for longer than the lock timeout."""
 
 
 class ReadOnlyError(CollectionError):
-    """A collection may be read, but its disk or its folder's rights do not let it be written."""
+    """A collection can be read but not written: its disk or folder is read-only."""

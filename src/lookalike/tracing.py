@@ -1,4 +1,4 @@
-"""Where the time goes: ``LOOKALIKE_TRACE=1`` prints each step's seconds to standard error."""
+"""Tracing: ``LOOKALIKE_TRACE=1`` prints the seconds of each step to standard error."""
 
 from __future__ import annotations
 
@@ -10,27 +10,34 @@ from contextlib import contextmanager
 
 __all__ = ["enabled", "report", "span"]
 
-_begun = time.perf_counter()
-_spent: dict[str, float] = {}
+_process_start = time.perf_counter()
+_seconds: dict[str, float] = {}
 
 
 def enabled() -> bool:
-    """Tell whether the user asked for a trace."""
-    return os.environ.get("LOOKALIKE_TRACE", "") not in {"", "0"}
+    """Return whether the user asked for a trace."""
+    value = os.environ.get("LOOKALIKE_TRACE", "")
+    return value not in {"", "0"}
 
 
 @contextmanager
 def span(step: str) -> Iterator[None]:
-    """Add the time spent inside to `step`. Steps may nest; each counts its own whole time."""
+    """Add the time of a block to a step. Steps may nest; each counts its own whole time."""
     start = time.perf_counter()
     try:
         yield
     finally:
-        _spent[step] = _spent.get(step, 0.0) + time.perf_counter() - start
+        elapsed = time.perf_counter() - start
+        _seconds[step] = _seconds.get(step, 0.0) + elapsed
 
 
 def report() -> None:
-    """Print the steps in the order they first ended, and forget them."""
-    for step, seconds in {**_spent, "since the start": time.perf_counter() - _begun}.items():
-        sys.stderr.write(f"trace  {seconds * 1000:8.1f} ms  {step}\n")
-    _spent.clear()
+    """Print the steps in the order in which they first ended, and clear them."""
+    for step, seconds in _seconds.items():
+        _print(step, seconds)
+    _print("since the start", time.perf_counter() - _process_start)
+    _seconds.clear()
+
+
+def _print(step: str, seconds: float) -> None:
+    sys.stderr.write(f"trace  {seconds * 1000:8.1f} ms  {step}\n")

@@ -1,4 +1,4 @@
-"""The nouns that cross every floor: Item, Weights, Model, Match and Matches."""
+"""The types that cross the packages: Item, Weights, Model, Neighbors, Match and Matches."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ Pooling = Literal["none", "mean", "first"]
 Precision = Literal["f32", "bf16", "int8"]
 Runtime = Literal["onnxruntime", "openvino"]
 
-# What a column of metadata holds.
+# The type of a metadata column.
 Kind = Literal["int64", "float64", "bool", "timestamp", "string"]
 
 
@@ -53,14 +53,14 @@ class Item:
     Attributes
     ----------
     uri
-        Its identity: an absolute path, or a ``file://`` URI where the path is not valid Unicode.
+        The identity: an absolute path, or a ``file://`` URI if the path is not valid Unicode.
     size, mtime_ns
-        Its stamp: bytes, and nanoseconds since the epoch. A file whose stamp is unchanged is not
-        read again.
+        The stamp: bytes, and nanoseconds since the epoch. A file with the same stamp is not read
+        again.
     label
-        The name of the folder it lies in, or None.
+        The name of the folder that holds the image, or None.
     read
-        Returns its bytes; raises OSError.
+        Returns the bytes of the file; raises OSError.
     """
 
     uri: str
@@ -72,26 +72,26 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """Where a Model's numbers come from.
+    """The source of a Model's weights.
 
     Attributes
     ----------
     file
-        The file's name, or a path to it.
+        The name of the file, or a path to it.
     sha256, md5
-        What the file must hash to: the sha256, or the md5 where its publisher gives no other.
-        Both None only for a file that a description names without a hash; a download needs one.
+        The hash of the file: the sha256, or the md5 if its publisher gives no other. Both are None
+        only for a file that a description names without a hash; a download needs one.
     package
         The installed package that ships the file, if one does.
     extra
         The extra of Lookalike that installs that package.
     hub
-        Where the Hugging Face hub has it: ``owner/repository``, with ``@revision`` where another
-        than ``main`` is meant, and ``/path`` where its name there is not `file`.
+        The place on the Hugging Face hub: ``owner/repository``, followed by ``@revision`` for a
+        revision other than ``main``, and by ``/path`` if the name there is not `file`.
     url
-        Where else it can be downloaded.
+        Another place to download the file from.
     license
-        SPDX identifier, for ``lookalike models``.
+        The SPDX identifier, shown by ``lookalike models``.
     """
 
     file: str
@@ -106,19 +106,19 @@ class Weights:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """The frozen description of a network: all that decides its vectors, as data.
+    """The frozen description of a network: everything that decides its vectors, as data.
 
     Attributes
     ----------
     name
-        The catalogue's name, and the name of the Space it fills.
+        The name in the catalog, and the name of the Space that the Model fills.
     architecture
         A function of ``models/graphs``, ``onnx`` for a file that is the graph itself, or
         ``pixels``.
     size
         Height and width in pixels of the network's input.
     resize
-        ``squash`` resizes the whole image; ``crop`` scales the shorter side, then cuts the centre.
+        ``squash`` resizes the whole image; ``crop`` scales the shorter side, then cuts the center.
     mean, std
         For each of R, G, B on the scale 0 to 255: the network sees ``(x - mean) / std``.
     output
@@ -126,15 +126,15 @@ class Model:
     pooling
         ``mean`` over the cells of a feature map, ``first`` of a sequence of tokens, or ``none``.
     dim
-        Length of a vector.
+        The length of a vector.
     unit_length
         Whether vectors are scaled to Euclidean length 1.
     options
-        What the architecture's function takes beyond the above.
+        Further arguments of the architecture's function.
     weights
-        The numbers of the network itself.
+        The weights of the network.
     precision
-        The numbers that it computes in; ``bf16`` where the runtime and the processor know it.
+        The type of the numbers in the network; ``bf16`` needs a runtime and a processor with it.
     calibration
         What ``int8`` needs beside the weights, measured on real pictures; see
         `lookalike.models.calibration`.
@@ -142,7 +142,7 @@ class Model:
         What runs the graph. Two runtimes round 8-bit numbers differently, so their vectors do not
         mix.
     graph
-        The sha256 of the graph that filled a Space; None where it has filled none yet.
+        The sha256 of the graph that filled a Space; None before it has filled one.
     """
 
     name: str
@@ -166,12 +166,12 @@ class Model:
     graph: str | None = None
 
     def to_json(self) -> str:
-        """Return the description as JSON text, the form in which a collection keeps it."""
+        """Return the description as JSON text, as a collection stores it."""
         return json.dumps(asdict(self), sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> Model:
-        """Read what `to_json` wrote."""
+        """Return the Model of a text that `to_json` wrote."""
         fields = json.loads(text)
         for name in {"size", "mean", "std"} & set(fields):
             fields[name] = tuple(fields[name])
@@ -182,20 +182,20 @@ class Model:
 
     @property
     def fingerprint(self) -> str:
-        """A hash (12 hexadecimal digits) of everything that decides the vectors: two Models that share it agree."""
+        """A hash, 12 hexadecimal digits, of everything that decides the vectors."""
         fields = asdict(self)
         del fields["title"], fields["graph"]
         for name, part in (("weights", self.weights), ("calibration", self.calibration)):
-            fields[name] = None if part is None else part.sha256 or part.md5
-        # What came later changes the hash only where it says something.
-        for name, usual in (
-            ("precision", "f32"),
-            ("calibration", None),
-            ("runtime", "onnxruntime"),
-        ):
-            if fields[name] == usual:
+            fields[name] = None
+            if part is not None:
+                fields[name] = part.sha256 or part.md5
+        # Fields that were added later change the hash only if they differ from their default.
+        defaults = {"precision": "f32", "calibration": None, "runtime": "onnxruntime"}
+        for name, default in defaults.items():
+            if fields[name] == default:
                 del fields[name]
-        return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:12]
+        text = json.dumps(fields, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 class Neighbors(NamedTuple):
@@ -228,7 +228,7 @@ class Match(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Matches:
-    """The answer to one query, nearest first, in columns of equal length; iterating gives `Match` rows.
+    """The matches of one query, nearest first, in columns; iterating yields `Match` rows.
 
     Attributes
     ----------
@@ -239,7 +239,7 @@ class Matches:
     distances
         float64 ``[k]``, in the units of the Space (unit-length vectors: 0 to 2).
     space, metric, exact
-        Which Space was searched, how distance is measured, and whether every row was compared.
+        The Space that was searched, the metric, and whether every row was compared.
     recall
         Of an approximate search, the share of the true neighbours that it was measured to find;
         None if exact.
@@ -258,13 +258,14 @@ class Matches:
         return len(self.uris)
 
     def __iter__(self) -> Iterator[Match]:
-        columns = zip(
-            self.ids.tolist(), self.uris, self.labels, self.distances.tolist(), strict=True
-        )
-        return (Match(rank, *row) for rank, row in enumerate(columns, start=1))
+        ids = self.ids.tolist()
+        distances = self.distances.tolist()
+        columns = zip(ids, self.uris, self.labels, distances, strict=True)
+        for rank, (row_id, uri, label, distance) in enumerate(columns, start=1):
+            yield Match(rank, row_id, uri, label, distance)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the answer as plain data: what ``lookalike search --json`` prints."""
+        """Return the matches as plain data, as ``lookalike search --json`` prints them."""
         return {
             "space": self.space,
             "metric": self.metric,

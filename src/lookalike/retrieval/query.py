@@ -115,7 +115,9 @@ class ImageQuery:
     @cached_property
     def _uri(self) -> str | None:
         """The uri of the image; None for bytes and for an image in memory."""
-        return resolve_uri(self.image) if isinstance(self.image, str | os.PathLike) else None
+        if isinstance(self.image, str | os.PathLike):
+            return resolve_uri(self.image)
+        return None
 
     @cached_property
     def _data(self) -> bytes | None:
@@ -256,6 +258,8 @@ def as_queries(values: Queries) -> list[WeightedQuery]:
     """Return one value, or a list or tuple of values, as weighted queries."""
     # A string or bytes is a Sequence too, but one query.
     several = values if isinstance(values, list | tuple) else [cast(QueryInput, values)]
-    return [
-        value if isinstance(value, WeightedQuery) else WeightedQuery(value) for value in several
-    ]
+    queries = []
+    for value in several:
+        weighted = value if isinstance(value, WeightedQuery) else WeightedQuery(value)
+        queries.append(weighted)
+    return queries

@@ -64,7 +64,8 @@ class Gallery:
 
     def read_vectors(self, ids: Ids) -> VectorsF16:
         """Return the vectors of some ids of the gallery."""
-        return self.vectors[np.searchsorted(self.ids, ids)]
+        places = np.searchsorted(self.ids, ids)
+        return self.vectors[places]
 
 
 class Ranking(ABC):
@@ -118,11 +119,18 @@ class Ranking(ABC):
         for row, query in enumerate(queries):
             # Infinite distances, those of the query's own row, are ordered last.
             head = order[row, :count]
-            head = head[np.isfinite(squares[row, head])]
-            distances = np.sqrt(squares[row, head])
-            candidates = Candidates(gallery.ids[head], distances, None, gallery.read_vectors)
-            ranked = np.searchsorted(gallery.ids, self.rank(query, candidates, len(head)).ids)
+            head_squares = squares[row, head]
+            head = head[np.isfinite(head_squares)]
+            candidates = Candidates(
+                ids=gallery.ids[head],
+                distances=np.sqrt(squares[row, head]),
+                recall=None,
+                read_vectors=gallery.read_vectors,
+            )
+            neighbors = self.rank(query, candidates, len(head))
+
             # A ranking may drop candidates; they follow those that it keeps.
+            ranked = np.searchsorted(gallery.ids, neighbors.ids)
             dropped = head[~np.isin(head, ranked)]
             order[row, : len(head)] = np.concatenate([ranked, dropped])
         return order
@@ -133,7 +141,11 @@ class PlainRanking(Ranking):
 
     def rank(self, query: VectorsF16, candidates: Candidates, k: int) -> Neighbors:
         """Return the first k candidates."""
-        return Neighbors(candidates.ids[:k], candidates.distances[:k], candidates.recall)
+        return Neighbors(
+            ids=candidates.ids[:k],
+            distances=candidates.distances[:k],
+            recall=candidates.recall,
+        )
 
     def order_gallery(
         self, queries: VectorsF16, gallery: Gallery, squares: Distances, k: int

@@ -60,7 +60,9 @@ class SearchRequest:
     @property
     def queries(self) -> list[WeightedQuery]:
         """The positive and the negative queries."""
-        return [*self.positive, *self.negative]
+        queries = list(self.positive)
+        queries.extend(self.negative)
+        return queries
 
 
 class Searcher:
@@ -165,7 +167,7 @@ class Searcher:
         Raises
         ------
         InputError
-            If there is no positive query, or the negative queries cancel the positive ones.
+            If a positive query is missing, or the negative queries cancel the positive ones.
         """
         if not positive:
             raise InputError(
@@ -265,7 +267,7 @@ class Searcher:
         Raises
         ------
         InputError
-            If there is no such row, or it has no vector in the Space.
+            If the row does not exist or has no vector in the Space.
         """
         # Lance's ids are 64-bit integers; any other number is the id of no row.
         found = self._vectors_of(np.array([row_id], np.int64)) if 0 <= row_id < 2**63 else None
@@ -347,14 +349,19 @@ class Searcher:
 
     def _places(self, clause: str) -> npt.NDArray[np.intp]:
         """Return the places in the whole index of the rows that fit a filter."""
+        batches = [_NO_ROWS]
         with span("select"):
-            batches = [batch["_rowid"].to_numpy() for batch in self._view.scan([], clause)]
-        fitting = np.concatenate([_NO_ROWS, *batches]).astype(np.int64)
-        return np.flatnonzero(np.isin(self._exact_index().ids, fitting, assume_unique=True))
+            for batch in self._view.scan([], clause):
+                batches.append(batch["_rowid"].to_numpy())
+        fitting = np.concatenate(batches).astype(np.int64)
+        index = self._exact_index()
+        return np.flatnonzero(np.isin(index.ids, fitting, assume_unique=True))
 
     def _own_rows(self, queries: Sequence[WeightedQuery]) -> Ids:
-        rows = [one.query.own_rows(self._view) for one in queries]
-        return np.unique(np.concatenate([_NO_ROWS, *rows]))
+        rows = [_NO_ROWS]
+        for weighted in queries:
+            rows.append(weighted.query.own_rows(self._view))
+        return np.unique(np.concatenate(rows))
 
 
 def _compare(

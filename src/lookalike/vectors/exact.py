@@ -72,8 +72,11 @@ class ExactIndex:
         """
         if not len(self.ids):
             return None
-        places = np.minimum(np.searchsorted(self.ids, ids), len(self.ids) - 1)
-        return self._vectors[places] if (self.ids[places] == ids).all() else None
+        places = np.searchsorted(self.ids, ids)
+        places = np.minimum(places, len(self.ids) - 1)
+        if (self.ids[places] == ids).all():
+            return self._vectors[places]
+        return None
 
     def distances(self, query: VectorsF16) -> Distances:
         """Return the distance of every row to a query, float64 ``[n]``, in float32 precision."""
@@ -185,14 +188,18 @@ class ExactIndex:
     def _tolerance(self, query: VectorsF16) -> float:
         """Return twice the rounding error of an estimate, so that no nearer row is missed."""
         query_f32 = query.astype(np.float32)
-        largest = self._max_square + float(np.dot(query_f32, query_f32))
+        query_square = float(np.dot(query_f32, query_f32))
+        largest = self._max_square + query_square
         dim = self._vectors.shape[1]
-        return float(16 * np.sqrt(dim) * np.finfo(np.float32).eps * largest)
+        unit = np.finfo(np.float32).eps
+        return float(16 * np.sqrt(dim) * unit * largest)
 
     def _rank(self, query: VectorsF16, places: Places, k: int) -> tuple[Ids, Distances]:
         """Return ids and distances of the k nearest among a few rows, compared in float64."""
-        differences = self._vectors[places].astype(np.float64) - query.astype(np.float64)
-        distances = np.sqrt(np.einsum("nd,nd->n", differences, differences))
+        differences = self._vectors[places].astype(np.float64)
+        differences -= query.astype(np.float64)
+        squares = np.einsum("nd,nd->n", differences, differences)
+        distances = np.sqrt(squares)
         ids = self.ids[places]
         order = np.lexsort((ids, distances))[:k]
         return ids[order], distances[order]
@@ -303,13 +310,17 @@ def _round_to_int8(
     losses
         float32 ``[n]``, the length of the difference, rounded up.
     """
-    largest = np.maximum(vectors.max(axis=1), -vectors.min(axis=1))
-    scales = largest / np.float32(127)
+    largest = vectors.max(axis=1)
+    smallest = vectors.min(axis=1)
+    scales = np.maximum(largest, -smallest) / np.float32(127)
     scales[scales == 0] = 1
-    numbers = np.rint(vectors / scales[:, np.newaxis])
-    differences = vectors - numbers * scales[:, np.newaxis]
-    losses = np.sqrt(np.einsum("nd,nd->n", differences, differences))
-    return numbers.astype(np.int8), scales, losses * np.float32(1.001)
+
+    columns = scales[:, np.newaxis]
+    numbers = np.rint(vectors / columns)
+    differences = vectors - numbers * columns
+    squares = np.einsum("nd,nd->n", differences, differences)
+    losses = np.sqrt(squares) * np.float32(1.001)
+    return numbers.astype(np.int8), scales, losses
 
 
 def _tiles(vectors: VectorsF16) -> Iterator[tuple[slice, VectorsF32]]:

@@ -81,7 +81,7 @@ def k_nearest(
         At most n, or n - 1 if `own` leaves one out.
     own
         intp ``[m]``, the row of the gallery that is the query itself and is left out; None if
-        there is none.
+        the queries are not in the gallery.
 
     Returns
     -------
