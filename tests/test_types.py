@@ -1,4 +1,4 @@
-"""Models survive JSON, tell themselves apart by what decides their vectors; Matches are one table in many forms."""
+"""Models round-trip through JSON and have fingerprints; Matches convert to tables."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ models = st.builds(
 
 
 @given(models)
-def test_a_model_comes_back_from_json(model):
+def test_a_model_round_trips_through_json(model):
     back = Model.from_json(model.to_json())
     assert back == model
     assert back.fingerprint == model.fingerprint
@@ -96,15 +96,15 @@ def test_the_fingerprint_changes_with_every_field_that_decides_the_vectors():
     assert len({MODEL.fingerprint, *changed}) == len(changed) + 1
 
 
-def test_a_description_kept_by_an_older_version_is_read():
+def test_a_description_of_an_older_version_is_read():
     old = json.loads(MODEL.to_json())
     for name in ("precision", "calibration", "runtime", "graph"):
         del old[name]
     assert Model.from_json(json.dumps(old)) == MODEL
 
 
-def test_the_fingerprint_stays_what_it_was():
-    """Cached graphs and whole collections are told apart by it: a new way to compute it is a new format."""
+def test_the_fingerprint_is_stable():
+    """It identifies cached graphs and whole collections: a new formula is a new format."""
     assert MODEL.fingerprint == "7643c6917b10"
 
 
@@ -122,11 +122,11 @@ def test_the_fingerprint_stays_what_it_was():
         ),
     ],
 )
-def test_the_fingerprint_does_not_change_with_what_decides_nothing(other):
+def test_the_fingerprint_ignores_other_fields(other):
     assert other.fingerprint == MODEL.fingerprint
 
 
-def test_items_compare_by_what_they_are_and_not_by_how_they_are_read():
+def test_items_compare_without_their_read_function():
     one, two = (Item("a.jpg", 1, 2, None, read) for read in (bytes, str.encode))
     assert one == two
     assert "read" not in repr(one)
@@ -160,8 +160,12 @@ def test_matches_as_plain_data(matches):
     data = json.loads(json.dumps(matches.to_dict()))
     first = {"rank": 1, "id": 7, "uri": "a.jpg", "label": "cat", "distance": 0.0}
     assert {**data, "matches": data["matches"][0]} == {
-        "space": "net", "metric": "euclidean", "exact": False, "recall": 0.99, "matches": first,
-    }  # fmt: skip
+        "space": "net",
+        "metric": "euclidean",
+        "exact": False,
+        "recall": 0.99,
+        "matches": first,
+    }
     assert EMPTY.to_dict() == {
         "space": "net",
         "metric": "euclidean",
@@ -176,8 +180,12 @@ def test_matches_as_tables_keep_their_types_even_without_rows(matches):
         table = answer.to_arrow()
         assert table.num_rows == len(answer)
         assert {name: str(table.schema.field(name).type) for name in table.column_names} == {
-            "rank": "int64", "id": "int64", "uri": "string", "label": "string", "distance": "double",
-        }  # fmt: skip
+            "rank": "int64",
+            "id": "int64",
+            "uri": "string",
+            "label": "string",
+            "distance": "double",
+        }
     frame = matches.to_pandas()
     assert isinstance(frame, pd.DataFrame)
     assert frame["uri"].tolist() == ["a.jpg", "b.jpg", "c.jpg"]

@@ -1,4 +1,4 @@
-"""Evaluation equals a plain reading of the definitions, says what it left aside, and knows how sure it is."""
+"""Evaluation equals the definitions, counts the images left out, and states intervals."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CUTS = (1, 5, 10)
 
 
 def make(path, labels, **spaces):
-    """A collection of images /0, /1, ... with these labels; a Space's vector of None is one that it lacks."""
+    """Make images /0, /1, ... with these labels; an image lacks the Spaces where it has None."""
     dims = {
         name: len(next(row for row in rows if row is not None)) for name, rows in spaces.items()
     }
@@ -60,7 +60,7 @@ def manifest(labels, parts):
 
 
 def oracle(collection, space, parts=None):
-    """Return label and metrics of each query by plain arithmetic on whole numbers, one query and one rank at a time."""
+    """Return label and metrics of each query, computed in integers, one rank at a time."""
     ids, matrix = collection.vectors(space)
     facts = collection.take(ids, ["uri", "label"]).to_pylist()
     images = [
@@ -131,7 +131,7 @@ def mean(values):
 
 @pytest.fixture(scope="module")
 def tied(tmp_path_factory):
-    """Eighty images of five classes on a grid so coarse that most distances are shared; one class has one image."""
+    """Eighty images of five classes on a coarse grid with many ties; one class has one image."""
     random = np.random.default_rng(5)
     labels = ["abcd"[number] for number in random.integers(4, size=79)] + ["alone"]
     rows = (
@@ -140,7 +140,7 @@ def tied(tmp_path_factory):
     return make(tmp_path_factory.mktemp("tied") / "c", labels, grid=rows)
 
 
-def test_every_figure_equals_a_plain_reading_of_the_definitions(tied):
+def test_every_figure_equals_its_definition(tied):
     evaluation = evaluate(tied)
     agree(evaluation, oracle(tied, "grid"))
     assert evaluation.counts.gallery == 80
@@ -150,7 +150,7 @@ def test_every_figure_equals_a_plain_reading_of_the_definitions(tied):
 
 @settings(max_examples=25, deadline=None)
 @given(data=st.data())
-def test_small_collections_with_ties_agree_too(data, tmp_path_factory):
+def test_small_collections_with_ties_equal_the_definition(data, tmp_path_factory):
     count = data.draw(st.integers(3, 14))
     labels = data.draw(st.lists(st.sampled_from("abc"), min_size=count, max_size=count))
     rows = np.array(data.draw(st.lists(st.integers(0, 3), min_size=count, max_size=count)))[:, None]
@@ -170,7 +170,7 @@ def test_small_collections_with_ties_agree_too(data, tmp_path_factory):
         agree(evaluate(collection, split=split, resamples=10), expected)
 
 
-def test_without_ties_each_querys_ap_is_scikit_learns(tmp_path):
+def test_average_precision_equals_scikit_learn_without_ties(tmp_path):
     metrics = pytest.importorskip("sklearn.metrics")
     random = np.random.default_rng(1)
     # In a split with one test image a class, a class's mAP is that image's AP.
@@ -182,9 +182,9 @@ def test_without_ties_each_querys_ap_is_scikit_learns(tmp_path):
         .spaces[0]
         .classes
     )
-    halves = rows.astype(np.float16).astype(np.float64)
+    vectors_f16 = rows.astype(np.float16).astype(np.float64)
     for query in range(8):
-        distances = np.linalg.norm(halves[8:] - halves[query], axis=1)
+        distances = np.linalg.norm(vectors_f16[8:] - vectors_f16[query], axis=1)
         assert len(np.unique(distances)) == 120
         expected = metrics.average_precision_score(
             np.array(labels[8:]) == labels[query], -distances
@@ -193,7 +193,7 @@ def test_without_ties_each_querys_ap_is_scikit_learns(tmp_path):
 
 
 @pytest.mark.parametrize("memory", [1, 8 * 80, 8 * 80 * 7, 1 << 30])
-def test_the_size_of_blocks_changes_nothing(tied, monkeypatch, memory):
+def test_block_size_does_not_change_the_figures(tied, monkeypatch, memory):
     whole = evaluate(tied).to_dict()
     monkeypatch.setattr(vectors, "distance_blocks", partial(vectors.distance_blocks, memory=memory))
     counts = []
@@ -203,23 +203,24 @@ def test_the_size_of_blocks_changes_nothing(tied, monkeypatch, memory):
 
 
 @pytest.mark.parametrize("kind", ["unit length", "pixels"])
-def test_distances_of_halves_are_exact_whatever_the_block(kind, monkeypatch):
+def test_float16_distances_are_exact_for_any_block_size(kind, monkeypatch):
     random = np.random.default_rng(2)
-    rows = vectors.unit_length(random.random((41, 300), np.float32) ** 8) if kind == "unit length" else (
-        random.integers(0, 256, (41, 300)).astype(np.float32)
-    )  # fmt: skip
-    halves = rows.astype(np.float16)
-    whole = (halves.astype(np.float64) * 2**24).astype(np.int64).astype(object)
+    if kind == "unit length":
+        rows = vectors.unit_length(random.random((41, 300), np.float32) ** 8)
+    else:
+        rows = random.integers(0, 256, (41, 300)).astype(np.float32)
+    vectors_f16 = rows.astype(np.float16)
+    whole = (vectors_f16.astype(np.float64) * 2**24).astype(np.int64).astype(object)
     exact = [[float(Fraction(sum((a - b) ** 2), 2**48)) for b in whole] for a in whole[:17]]
     monkeypatch.setattr(vectors.knn, "_TILE_ROWS", 13)
     for memory in (1, 8 * 41 * 5, 1 << 20):
-        blocks = list(vectors.distance_blocks(halves[:17], halves, memory=memory))
+        blocks = list(vectors.distance_blocks(vectors_f16[:17], vectors_f16, memory=memory))
         assert [part.start for part, _ in blocks] == list(range(0, 17, max(1, memory // (8 * 41))))
         np.testing.assert_array_equal(np.concatenate([squares for _, squares in blocks]), exact)
         assert all(squares.nbytes <= max(memory, 8 * 41) for _, squares in blocks)
 
 
-def test_a_split_queries_its_test_images_in_its_train_images_by_its_own_labels(tmp_path):
+def test_a_split_uses_its_own_parts_and_labels(tmp_path):
     random = np.random.default_rng(3)
     labels = ["ab"[number] for number in random.integers(2, size=40)]
     parts = ["test" if row % 3 == 0 else "train" for row in range(40)]
@@ -245,7 +246,7 @@ def test_a_split_queries_its_test_images_in_its_train_images_by_its_own_labels(t
         assert evaluation.counts.unlabelled == 0
 
 
-def test_what_takes_no_part_is_counted(tmp_path):
+def test_images_that_take_no_part_are_counted(tmp_path):
     labels = ["a", "a", "b", "b", "c", None, None, "a", "b"]
     one = np.array([[0], [1], [10], [11], [5], [0], [0], [2], [12]])
     other = [*one[:7], None, one[8]]
@@ -270,7 +271,7 @@ def test_what_takes_no_part_is_counted(tmp_path):
     assert evaluate(collection, spaces="one").spaces[0].metrics["precision_at_1"].value == 1
 
 
-def test_spaces_are_those_asked_for_in_their_order(tied, tmp_path):
+def test_spaces_keep_the_requested_order(tied, tmp_path):
     random = np.random.default_rng(0)
     collection = make(
         tmp_path / "c", list("aabb"), one=random.random((4, 2)), two=random.random((4, 3))
@@ -287,7 +288,7 @@ def test_spaces_are_those_asked_for_in_their_order(tied, tmp_path):
 
 @pytest.fixture(scope="module")
 def rivals(tmp_path_factory):
-    """Two hundred images of unequal classes; `same` repeats `good`, and `noise` knows nothing."""
+    """Two hundred images of unequal classes; `same` repeats `good`, and `noise` is random."""
     random = np.random.default_rng(7)
     classes = random.choice(4, size=200, p=[0.6, 0.2, 0.15, 0.05])
     good = random.normal(size=(200, 8)) + 1.5 * np.eye(4, 8)[classes]
@@ -297,7 +298,7 @@ def rivals(tmp_path_factory):
     )
 
 
-def test_intervals_hold_the_mean_and_are_seeded(rivals):
+def test_intervals_contain_the_mean_and_are_seeded(rivals):
     first, again, other = (evaluate(rivals, seed=seed) for seed in (0, 0, 1))
     assert first == again
     for scores, others in zip(first.spaces, other.spaces, strict=True):
@@ -309,7 +310,7 @@ def test_intervals_hold_the_mean_and_are_seeded(rivals):
     assert (other.seed, other.resamples) == (1, 1000)
 
 
-def test_intervals_are_as_wide_as_theory_has_it(rivals):
+def test_interval_width_equals_theory(rivals):
     values = [values for _, values, _ in oracle(rivals, "good")]
     metrics = evaluate(rivals, resamples=4000).spaces[0].metrics
     for name in ("map", "precision_at_10"):
@@ -361,8 +362,24 @@ def test_confused_pairs_are_shares_of_the_ten_nearest(rivals, tied):
 def test_the_json_contract(rivals):
     data = json.loads(json.dumps(evaluate(rivals, spaces=["good", "noise"]).to_dict()))
     assert set(data) == {"spaces", "leave_one_out", "seed", "resamples"}
-    names = {"space", "queries", "gallery", "skipped", "unlabelled", "left_out", "absent", "map", "mean_class_map",
-             "r_precision", "precision_at", "recall_at", "intervals", "differences", "classes", "confused"}  # fmt: skip
+    names = {
+        "space",
+        "queries",
+        "gallery",
+        "skipped",
+        "unlabelled",
+        "left_out",
+        "absent",
+        "map",
+        "mean_class_map",
+        "r_precision",
+        "precision_at",
+        "recall_at",
+        "intervals",
+        "differences",
+        "classes",
+        "confused",
+    }
     for entry in data["spaces"]:
         assert set(entry) == names
         assert list(entry["precision_at"]) == list(entry["recall_at"]) == ["1", "5", "10"]
@@ -472,7 +489,7 @@ REFERENCE = {
 }
 
 
-def test_the_reference_results_on_real_photographs(caltech):
+def test_reference_results_on_photographs(caltech):
     evaluation = evaluate(caltech, spaces=list(REFERENCE))
     assert (evaluation.counts.queries, evaluation.counts.gallery) == (3079, 3079)
     names = ("map", "mean_class_map", "precision_at_1", "precision_at_5", "precision_at_10")
@@ -484,7 +501,7 @@ def test_the_reference_results_on_real_photographs(caltech):
     assert {lite.confused[0].label, lite.confused[0].taken_for} == {"Faces", "Faces_easy"}
 
 
-def test_8_bits_rank_as_well_as_floats_on_real_photographs(caltech):
+def test_int8_ranks_as_well_as_float32_on_photographs(caltech):
     floats, small = evaluate(
         caltech, spaces=["efficientnet-lite0", "efficientnet-lite0-int8"]
     ).spaces

@@ -1,4 +1,4 @@
-"""Search: the nearest by Euclidean distance, whatever form the query comes in."""
+"""A search returns the nearest rows by Euclidean distance, for any form of the query."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def query(sample):
     return sample / "butterfly" / "butterfly_0002.jpg"
 
 
-def test_the_nearest_of_a_picture_is_itself_then_its_kind(collection, query):
+def test_an_image_matches_itself_and_then_its_class(collection, query):
     matches = lookalike.search(collection, query, k=4)
     assert matches.uris[0] == str(query)
     assert matches.distances[0] == pytest.approx(0, abs=2e-3)
@@ -66,19 +66,19 @@ def test_every_form_of_the_query_gives_the_same_answer(collection, query):
         np.testing.assert_array_equal(found.distances, expected.distances)
 
 
-def test_a_collections_path_serves_as_well(collection, query):
+def test_a_path_works_in_place_of_a_collection(collection, query):
     expected = lookalike.search(collection, query, k=3)
     assert lookalike.search(collection.path, query, k=3).ids.tolist() == expected.ids.tolist()
 
 
-def test_exclude_self_leaves_out_the_querys_own_row_and_still_gives_k(collection, query):
+def test_exclude_self_omits_the_query_and_returns_k(collection, query):
     whole = lookalike.search(collection, query, k=5)
     for form in (query, query.read_bytes()):
         rest = lookalike.search(collection, form, k=4, exclude_self=True)
         assert rest.ids.tolist() == whole.ids[1:].tolist()
 
 
-def test_exclude_self_keeps_a_copy_of_a_query_that_has_a_row_of_its_own(query, tmp_path):
+def test_exclude_self_keeps_copies_of_an_indexed_query(query, tmp_path):
     (tmp_path / "in").mkdir()
     for name in ("a.jpg", "b.jpg"):
         shutil.copy(query, tmp_path / "in" / name)
@@ -99,11 +99,11 @@ def test_ties_are_ordered_by_id(query, tmp_path):
     assert [Path(uri).name for uri in matches.uris] == [f"{number:02}.jpg" for number in range(5)]
 
 
-def test_k_larger_than_the_collection_gives_all(collection, query):
+def test_k_above_the_collection_size_returns_all(collection, query):
     assert len(lookalike.search(collection, query, k=1000)) == 45
 
 
-def test_a_changed_collection_is_seen_by_the_next_search(query, tmp_path, sample):
+def test_the_next_search_sees_a_changed_collection(query, tmp_path, sample):
     lookalike.index(sample / "cat", tmp_path / "c", models=["pixels"])
     table = Collection.open(tmp_path / "c")
     assert len(lookalike.search(table, query, k=100)) == 5
@@ -111,7 +111,7 @@ def test_a_changed_collection_is_seen_by_the_next_search(query, tmp_path, sample
     assert len(lookalike.search(table, query, k=100)) == 10
 
 
-def test_a_collection_that_is_dropped_frees_what_was_loaded_of_it(query, tmp_path, sample):
+def test_a_deleted_collection_frees_its_memory(query, tmp_path, sample):
     lookalike.index(sample / "cat", tmp_path / "c", models=["pixels"])
     table = Collection.open(tmp_path / "c")
     lookalike.search(table, query)
@@ -121,7 +121,7 @@ def test_a_collection_that_is_dropped_frees_what_was_loaded_of_it(query, tmp_pat
     assert gone() is None
 
 
-def test_a_filter_narrows_before_the_nearest_are_taken(collection, query):
+def test_a_filter_applies_before_the_nearest_are_chosen(collection, query):
     everything = lookalike.search(collection, query, k=45)
     where = "label in ('car', 'cat') and not uri like '%0001%'"
     fitting = [
@@ -154,7 +154,7 @@ def test_a_filter_and_exclude_self_go_together(collection, query):
     )
 
 
-def test_a_filter_that_nothing_fits_gives_no_matches(collection, query):
+def test_a_filter_without_rows_returns_no_matches(collection, query):
     matches = lookalike.search(collection, query, where="label = 'unicorn'")
     assert (len(matches), matches.to_dict()["matches"], matches.to_arrow().num_rows) == (0, [], 0)
 
@@ -184,7 +184,7 @@ def test_an_empty_space_says_how_to_fill_it(query, tmp_path):
         lookalike.search(tmp_path / "c", query)
 
 
-def test_the_answer_in_columns(collection, query):
+def test_matches_convert_to_pandas_and_arrow(collection, query):
     matches = lookalike.search(collection, query, k=3)
     frame = matches.to_pandas()
     assert frame.columns.tolist() == ["rank", "id", "uri", "label", "distance"]
@@ -198,7 +198,7 @@ def test_the_answer_in_columns(collection, query):
     )
 
 
-def test_many_queries_at_once_are_answered_as_each_alone(collection, sample, query):
+def test_search_many_equals_single_searches(collection, sample, query):
     queries = [query, *sorted(sample.glob("cat/*.jpg"))[:2], query.read_bytes()]
     many = lookalike.search_many(collection, queries, k=7)
     for matches, one in zip(many, queries, strict=True):
@@ -217,9 +217,7 @@ def test_many_queries_at_once_are_answered_as_each_alone(collection, sample, que
         lookalike.search_many(collection, queries, k=0)
 
 
-def test_a_narrow_filter_is_compared_exactly_and_kept_until_the_collection_changes(
-    sample, tmp_path, query
-):
+def test_a_narrow_filter_is_exact_until_the_collection_changes(sample, tmp_path, query):
     lookalike.index(sample, tmp_path / "c", settings=IndexSettings(min_rows=10))
     table = lookalike.Collection.open(tmp_path / "c")
     assert lookalike.search(table, query).recall is not None
@@ -234,7 +232,7 @@ def test_a_narrow_filter_is_compared_exactly_and_kept_until_the_collection_chang
     assert lookalike.search(table, query, where=where).uris == [found.uris[0], *found.uris[2:]]
 
 
-def test_a_wide_filter_is_searched_by_the_index(sample, tmp_path, query, monkeypatch):
+def test_a_wide_filter_uses_the_index(sample, tmp_path, query, monkeypatch):
     monkeypatch.setattr("lookalike.retrieval.search.SUBSET_ROWS", 3)
     lookalike.index(sample, tmp_path / "c", settings=IndexSettings(min_rows=10))
     where = "label in ('teapot', 'car')"

@@ -1,4 +1,4 @@
-"""Lengths and distances are those of plain float64 arithmetic, whatever the blocks."""
+"""Unit length, combination and blocked distances equal plain float64 arithmetic."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_unit_length():
         max_size=6,
     )
 )
-def test_rows_of_any_size_come_to_length_one(rows):
+def test_rows_of_any_length_are_scaled_to_unit_length(rows):
     x = np.array(rows, np.float32).reshape(-1, 3)
     before = x.copy()
     scaled = unit_length(x)
@@ -37,8 +37,8 @@ def test_rows_of_any_size_come_to_length_one(rows):
 
 
 @pytest.mark.parametrize(("memory", "blocks"), [(0, 5), (2 * 8 * 3000, 3), (1 << 26, 1)])
-def test_squared_distances_by_blocks(memory, blocks):
-    """The gallery is longer than what is converted at a time."""
+def test_squared_distances_in_blocks(memory, blocks):
+    """The gallery is longer than one tile."""
     random = np.random.default_rng(0)
     queries, gallery = (random.normal(size=(n, 6)).astype(np.float16) for n in (5, 3000))
     gallery[7] = queries[2]
@@ -52,8 +52,8 @@ def test_squared_distances_by_blocks(memory, blocks):
     assert (squares >= 0).all()
 
 
-def test_several_vectors_make_one():
-    """Each side is its own weighted mean, so that doubling all of its weights changes nothing."""
+def test_combine_subtracts_the_weighted_means():
+    """Each side is a weighted mean: doubling all of its weights changes nothing."""
     plus = np.array([[1, 0, 0], [0, 1, 0]], np.float16)
     minus = np.array([[0, 0, 4], [0, 0, 0]], np.float16)
     np.testing.assert_allclose(combine(plus, [1, 3]), [0.25, 0.75, 0])
