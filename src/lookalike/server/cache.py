@@ -28,7 +28,8 @@ class SizedCache(Generic[CacheKey, CacheValue]):
 
     def __init__(self, capacity: int, size_of: Callable[[CacheValue], int]) -> None:
         self._lock = threading.Lock()
-        self._values: LRUCache[CacheKey, CacheValue] = LRUCache(capacity, getsizeof=size_of)
+        self._values: LRUCache[CacheKey, CacheValue]
+        self._values = LRUCache(capacity, getsizeof=size_of)
 
     @property
     def size(self) -> int:

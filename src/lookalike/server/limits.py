@@ -75,7 +75,8 @@ class BoundedPool:
 
     def submit(self, work: Callable[[], WorkResult]) -> asyncio.Future[WorkResult]:
         """Run a function in the next free thread, for a request that holds a slot."""
-        return asyncio.get_running_loop().run_in_executor(self._threads, work)
+        loop = asyncio.get_running_loop()
+        return loop.run_in_executor(self._threads, work)
 
     def close(self) -> None:
         """Cancel waiting work and accept no more."""

@@ -57,8 +57,10 @@ class Metrics:
 
     def count(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count a request."""
-        self._requests.labels(method, route, str(status)).inc()
-        self._seconds.labels(route).observe(seconds)
+        requests = self._requests.labels(method, route, str(status))
+        requests.inc()
+        times = self._seconds.labels(route)
+        times.observe(seconds)
 
     def text(self) -> bytes:
         """Return all metrics in the format of Prometheus."""

@@ -112,8 +112,11 @@ class SecurityHeaders:
 
     def _resource_policy(self, scope: Scope) -> tuple[bytes, bytes]:
         """Let pages of allowed origins load a response, and no others."""
-        origin = Headers(scope=scope).get("origin") if self._origins else None
-        policy = b"cross-origin" if origin in self._origins else b"same-origin"
+        policy = b"same-origin"
+        if self._origins:
+            headers = Headers(scope=scope)
+            if headers.get("origin") in self._origins:
+                policy = b"cross-origin"
         return b"cross-origin-resource-policy", policy
 
 
@@ -131,10 +134,13 @@ class HostCheck:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle a request."""
         if scope["type"] == "http":
-            hosts = Headers(scope=scope).getlist("host")
+            headers = Headers(scope=scope)
+            hosts = headers.getlist("host")
             name = host_name(hosts[0]) if hosts else ""
-            if len(hosts) != 1 or (self._hosts is not None and name not in self._hosts):
-                await _refuse(_unknown_host(name), scope, receive, send)
+            is_accepted = self._hosts is None or name in self._hosts
+            if len(hosts) != 1 or not is_accepted:
+                problem = _unknown_host(name)
+                await _refuse(problem, scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
@@ -205,13 +211,13 @@ class BodyLimits:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        length = headers.get("content-length", "0")
-        if length.isdigit() and int(length[:20]) > self._max_bytes:
-            await _refuse(self._too_large(), scope, receive, send)
-            return
-        has_body = length != "0" or "transfer-encoding" in headers
-        if not has_body:
+        if not _has_body(headers):
             await self._app(scope, receive, send)
+            return
+        length = headers.get("content-length", "")
+        if length.isdigit() and int(length[:20]) > self._max_bytes:
+            problem = self._too_large()
+            await _refuse(problem, scope, receive, send)
             return
         body = _LimitedBody(receive, self)
         try:
@@ -283,7 +289,10 @@ class _LimitedBody:
 def host_name(host: str) -> str:
     """Return the lower-case name in a Host header, or "" if the header is malformed."""
     parsed = _HOST.fullmatch(host)
-    return (parsed[1] or parsed[2]).lower() if parsed else ""
+    if parsed is None:
+        return ""
+    address, name = parsed.groups()
+    return (address or name).lower()
 
 
 def _unknown_host(name: str) -> Problem:
@@ -303,7 +312,8 @@ def _needs_token(path: str) -> bool:
 
 def _is_same_host(origin: str, host: str) -> bool:
     """Compare without the scheme, because a proxy may handle TLS."""
-    return origin.partition("://")[2].lower() == host.lower()
+    _, _, origin_host = origin.partition("://")
+    return origin_host.lower() == host.lower()
 
 
 def _cookie_token(headers: Headers) -> str:
@@ -321,15 +331,25 @@ def _path(scope: Scope) -> str:
 
 
 def _encode(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
-    return [(name.encode(), value.encode()) for name, value in headers.items()]
+    encoded = []
+    for name, value in headers.items():
+        pair = name.encode(), value.encode()
+        encoded.append(pair)
+    return encoded
 
 
 async def _refuse(problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:
     """Answer with a problem instead of calling the app."""
     headers = Headers(scope=scope)
-    if headers.get("content-length", "0") != "0" or "transfer-encoding" in headers:
+    if _has_body(headers):
         await _drain(receive)
-    await problem_response(problem, scope["path"])(scope, receive, send)
+    response = problem_response(problem, scope["path"])
+    await response(scope, receive, send)
+
+
+def _has_body(headers: Headers) -> bool:
+    length = headers.get("content-length", "0")
+    return length != "0" or "transfer-encoding" in headers
 
 
 async def _drain(receive: Receive) -> None:

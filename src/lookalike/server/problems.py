@@ -82,7 +82,8 @@ def invalid_request(errors: Sequence[Any]) -> Problem:
     listed = []
     for error in errors[:_MAX_LISTED_ERRORS]:
         where = ".".join(map(str, error["loc"]))
-        listed.append({"where": where, "reason": str(error["msg"])})
+        reason = str(error["msg"])
+        listed.append({"where": where, "reason": reason})
     first = listed[0] if listed else {"where": "", "reason": "it cannot be parsed"}
     location = f" at {first['where']}" if first["where"] else ""
     detail = f"The request is invalid{location}: {first['reason']}."

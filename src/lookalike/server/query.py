@@ -44,7 +44,8 @@ class UploadQuery:
 
     def own_rows(self, view: View) -> Ids:
         """Return all rows with the image's content."""
-        return view.ids_with_content(bytes.fromhex(self.upload.sha256))
+        content = bytes.fromhex(self.upload.sha256)
+        return view.ids_with_content(content)
 
 
 @dataclass(slots=True)
@@ -108,7 +109,8 @@ async def run_query(
     def resolve_and_use(uploads: list[Upload]) -> QueryResult:
         positive = _resolve(state, view, body.positive, uploads)
         negative = _resolve(state, view, body.negative, uploads)
-        return use(ResolvedQuery(view, searcher, positive, negative, uploads))
+        query = ResolvedQuery(view, searcher, positive, negative, uploads)
+        return use(query)
 
     if not body.positive:
         detail = "The query has no positive example: positive is empty. Add at least one."

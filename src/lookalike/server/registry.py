@@ -1,4 +1,4 @@
-"""The served collections: opened once, warmed up, and reopened when another process changes them."""
+"""The served collections: opened once, and reopened when another process changes them."""
 
 from __future__ import annotations
 
@@ -49,6 +49,7 @@ class CollectionView:
         self.table = table
         # The table parses its schema on every access to its models.
         self.models = table.models
+        self._default_space = next(iter(self.models), "")
         self.row_cache = RowCache(table)
         self.derived: dict[tuple[str, ...], Any] = {}
         self._embedders = embedders
@@ -60,8 +61,10 @@ class CollectionView:
 
     def searcher(self, space: str | None) -> Searcher:
         """Return the searcher of a Space; None stands for the first Space."""
-        requested = next(iter(self.models), None) if space is None else space
-        name = requested if requested in self.models else self.table.space(space)
+        # `Table.space` parses the table's schema, so it is called for unknown names only.
+        name = self._default_space if space is None else space
+        if name not in self.models:
+            name = self.table.space(space)
         with self._lock:
             if name not in self._searchers:
                 embedder = self._embedders.get(self.models[name])
@@ -73,7 +76,9 @@ class CollectionView:
         for space, model in self.models.items():
             # A Space that cannot be searched reports its error to the clients that search it.
             with suppress(LookalikeError):
-                self.searcher(space).candidates(np.ones(model.dim, np.float16), 10)
+                searcher = self.searcher(space)
+                vector = np.ones(model.dim, np.float16)
+                searcher.candidates(vector, 10)
 
     def check_filter(self, where: str) -> None:
         """Check that a filter is valid.
@@ -199,7 +204,8 @@ class ServedCollection:
 
     def _read_stamp(self) -> tuple[int, int, int]:
         """Return a stamp that differs between versions."""
-        table = self._view.table if self._view else Table.open(self.path)
+        view = self._view
+        table = Table.open(self.path) if view is None else view.table
         return table.newest_stamp()
 
 
@@ -223,9 +229,11 @@ class CollectionRegistry:
         embedders = embedders or EmbedderCache()
         self.collections: dict[str, ServedCollection] = {}
         for path in paths:
-            folder = Path(path).expanduser().absolute()
+            folder = Path(path).expanduser()
+            folder = folder.absolute()
             name = self._unused_name(folder.name or "collection")
-            self.collections[name] = ServedCollection(name, str(folder), embedders)
+            collection = ServedCollection(name, str(folder), embedders)
+            self.collections[name] = collection
 
     def collection(self, name: str | None) -> ServedCollection:
         """Return a collection by name; None stands for the first.

@@ -30,10 +30,11 @@ async def read_json(request: Request, schema: TypeAdapter[Content]) -> Content:
     Problem
         413, 415 or 422, if the body is too large, not JSON or invalid.
     """
-    media_type, _ = parse_options_header(request.headers.get("content-type", ""))
+    media_type, _ = _content_type(request)
     if media_type != _JSON:
         raise _unsupported_type(_JSON)
-    return _validate(await request.body(), schema.validate_json)
+    body = await request.body()
+    return _validate(body, schema.validate_json)
 
 
 async def read_image(request: Request) -> bytes:
@@ -44,7 +45,7 @@ async def read_image(request: Request) -> bytes:
     Problem
         415 or 422, if the body is not such a form.
     """
-    media_type, options = parse_options_header(request.headers.get("content-type", ""))
+    media_type, options = _content_type(request)
     images, _ = await _read_form(request, media_type, options)
     if len(images) != 1:
         raise _invalid_form(f"The form has {len(images)} files named image; expected one.")
@@ -62,14 +63,23 @@ async def read_query(request: Request, schema: type[AnyQuery]) -> tuple[AnyQuery
     Problem
         413, 415 or 422, if the body is too large, of another type or invalid.
     """
-    media_type, options = parse_options_header(request.headers.get("content-type", ""))
+    media_type, options = _content_type(request)
     if media_type == _JSON:
-        return _validate(await request.body(), schema.model_validate_json), []
+        body = await request.body()
+        return _validate(body, schema.model_validate_json), []
     images, query = await _read_form(request, media_type, options)
     if query is not None:
         return _validate(query, schema.model_validate_json), images
     examples = [{"image": index} for index in range(len(images))]
-    return schema.model_validate({"positive": examples}), images
+    all_positive = schema.model_validate({"positive": examples})
+    return all_positive, images
+
+
+def _content_type(request: Request) -> tuple[str, dict[str, str]]:
+    """Return the media type of a body and its options, such as a form's boundary."""
+    header = request.headers.get("content-type", "")
+    media_type, options = parse_options_header(header)
+    return media_type, options
 
 
 async def _read_form(

@@ -32,9 +32,13 @@ class RowCache:
         fields = [table.schema.field(name) for name in _COLUMNS]
         schema = pa.schema([*fields, _ID_FIELD])
         batches = [batch.cast(schema) for batch in table.scan(_COLUMNS)]
-        rows = pa.Table.from_batches(batches, schema).sort_by(_ID_FIELD.name)
+        rows = pa.Table.from_batches(batches, schema)
+        rows = rows.sort_by(_ID_FIELD.name)
+
         self.ids: Ids = rows[_ID_FIELD.name].to_numpy()
-        self._columns = {name: rows[name].combine_chunks() for name in _COLUMNS}
+        self._columns: dict[str, pa.Array] = {}
+        for name in _COLUMNS:
+            self._columns[name] = rows[name].combine_chunks()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -42,37 +46,54 @@ class RowCache:
     def __contains__(self, row_id: int) -> bool:
         if not 0 <= row_id < 2**63:
             return False
-        position = int(np.searchsorted(self.ids, row_id))
-        return position < len(self) and bool(self.ids[position] == row_id)
+        position = np.searchsorted(self.ids, row_id)
+        if position == len(self.ids):
+            return False
+        return bool(self.ids[position] == row_id)
 
     def rows(self, ids: Ids) -> list[dict[str, Any]]:
         """Return rows by id, in the given order; unknown ids are skipped."""
         if not len(self):
             return []
-        positions = np.minimum(np.searchsorted(self.ids, ids), len(self) - 1)
-        positions = positions[self.ids[positions] == ids]
+        positions = np.searchsorted(self.ids, ids)
+        positions = np.minimum(positions, len(self.ids) - 1)
+        is_known = self.ids[positions] == ids
+        positions = positions[is_known]
         found_ids = self.ids[positions].tolist()
         # Reading values one by one is as fast as gathering them with Arrow's `take` first.
-        columns = [_values_at(column, positions.tolist()) for column in self._columns.values()]
-        return [_to_dict(*values) for values in zip(found_ids, *columns, strict=True)]
+        indices = positions.tolist()
+        columns = [_values_at(column, indices) for column in self._columns.values()]
+        rows = zip(found_ids, *columns, strict=True)
+        return [_to_dict(*values) for values in rows]
 
     def row(self, row_id: int) -> dict[str, Any] | None:
         """Return one row, or None for an unknown id."""
         if row_id not in self:
             return None
-        return self.rows(np.array([row_id], np.int64))[0]
+        ids = np.array([row_id], np.int64)
+        return self.rows(ids)[0]
 
     def labels(self) -> list[tuple[str, int]]:
         """Return each label and its number of rows, the most frequent first."""
-        counts = self._columns["label"].drop_null().value_counts().to_pylist()
-        pairs = [(entry["values"], entry["counts"]) for entry in counts]
-        return sorted(pairs, key=lambda pair: (-pair[1], pair[0]))
+        labels = self._columns["label"].drop_null()
+        pairs = []
+        for entry in labels.value_counts().to_pylist():
+            pairs.append((entry["values"], entry["counts"]))
+        pairs.sort()
+        # Sorting is stable, so labels with equal counts stay in alphabetical order.
+        return sorted(pairs, key=_count_of, reverse=True)
 
     def labels_of(self, ids: Ids) -> Sequence[str | None]:
         """Return the labels of rows; every id must exist."""
         positions = np.searchsorted(self.ids, ids)
-        labels: list[str | None] = self._columns["label"].take(positions).to_pylist()
-        return labels
+        labels = self._columns["label"].take(positions)
+        values: list[str | None] = labels.to_pylist()
+        return values
+
+
+def _count_of(pair: tuple[str, int]) -> int:
+    _, count = pair
+    return count
 
 
 def _values_at(column: pa.Array, positions: list[int]) -> list[Any]:

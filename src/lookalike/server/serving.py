@@ -123,7 +123,9 @@ class _HeaderLimits(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._in_headers = False
-        size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+        size = len(self.url)
+        for name, value in self.headers:
+            size += len(name) + len(value)
         if size > _MAX_HEADER_BYTES:
             raise ValueError("the headers are too large")  # uvicorn answers with 400
         super().on_headers_complete()

@@ -130,7 +130,8 @@ class Uploads:
         """Return the vector of an image, float16 ``[dim]``; it is computed at most once."""
         key = encoder.filled_by
         if key not in upload.vectors:
-            image, _ = self._decode(upload.data, imaging.least_side(encoder.model))
+            least_side = imaging.least_side(encoder.model)
+            image, _ = self._decode(upload.data, least_side)
             upload.vectors[key] = encoder.embed_image(image)
         return upload.vectors[key]
 
@@ -183,15 +184,20 @@ class Uploads:
         return uploads
 
     def _needs_vector(self, upload: Upload, searcher: Searcher, pending: _Pending) -> bool:
-        is_pending = (upload.sha256, searcher) in pending
-        return not is_pending and not self.is_embedded(upload, searcher)
+        if self.is_embedded(upload, searcher):
+            return False
+        return (upload.sha256, searcher) not in pending
 
     def _embed(self, pending: _Pending) -> _Failed:
         """Embed and keep images, one batch per searcher; return the exceptions of the others."""
         failed: _Failed = {}
-        for searcher in dict.fromkeys(searcher for _, searcher in pending):
-            images = [image for (_, other), image in pending.items() if other is searcher]
-            vectors = _embed_each(searcher, [prepared for _, prepared in images])
+        images_by_searcher: dict[Searcher, list[tuple[Upload, npt.NDArray[np.uint8]]]] = {}
+        for (_, searcher), image in pending.items():
+            images_by_searcher.setdefault(searcher, []).append(image)
+
+        for searcher, images in images_by_searcher.items():
+            prepared_images = [prepared for _, prepared in images]
+            vectors = _embed_each(searcher, prepared_images)
             for (upload, _), vector in zip(images, vectors, strict=True):
                 if isinstance(vector, Exception):
                     failed[upload.sha256, searcher] = vector
@@ -202,8 +208,10 @@ class Uploads:
 
     def _prepare(self, data: bytes, model: Model) -> tuple[npt.NDArray[np.uint8], tuple[int, int]]:
         """Return the network input for an encoded image, and the image's size."""
-        image, size = self._decode(data, imaging.least_side(model))
-        return imaging.prepare(image, model), size
+        least_side = imaging.least_side(model)
+        image, size = self._decode(data, least_side)
+        prepared = imaging.prepare(image, model)
+        return prepared, size
 
     def _decode(self, data: bytes, least_side: int) -> tuple[Image.Image, tuple[int, int]]:
         try:

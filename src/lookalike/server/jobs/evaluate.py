@@ -47,14 +47,17 @@ class EvaluateJob:
         """Return the work of an evaluation."""
         collection = state.registry.collection(body.collection)
         table = collection.view().table
-        spaces = [table.space(name) for name in body.spaces]
+        spaces = []
+        for name in body.spaces:
+            spaces.append(table.space(name))
 
         def work(job: Job) -> dict[str, Any]:
             view = collection.view()
-            job.total = len(view.row_cache) * (len(spaces) or len(view.models))
-            result = evaluate(view.table, spaces=spaces, progress=job.advance).to_dict()
-            collection.evaluation = result
-            return result
+            space_count = len(spaces) or len(view.models)
+            job.total = space_count * len(view.row_cache)
+            evaluation = evaluate(view.table, spaces=spaces, progress=job.advance)
+            collection.evaluation = evaluation.to_dict()
+            return collection.evaluation
 
         return work
 

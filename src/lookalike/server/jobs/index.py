@@ -67,5 +67,7 @@ class IndexJob:
 async def get_roots(request: Request) -> Response:
     """List the folders that can be indexed; an index job refers to one by its number."""
     roots = server_state(request).settings.roots
-    listed = [{"root": number, "path": str(path)} for number, path in enumerate(roots)]
+    listed = []
+    for number, path in enumerate(roots):
+        listed.append({"root": number, "path": str(path)})
     return json_response({"roots": listed})

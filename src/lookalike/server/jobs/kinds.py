@@ -59,16 +59,22 @@ class JobKinds:
     """
 
     def __init__(self, kinds: Sequence[JobKind]) -> None:
-        self._kinds = {kind.body: kind for kind in kinds}
+        self._kinds: dict[type[JobBody], JobKind] = {}
+        self.routers: list[APIRouter] = []
+        for kind in kinds:
+            self._kinds[kind.body] = kind
+            if kind.router is not None:
+                self.routers.append(kind.router)
+
         bodies = tuple(self._kinds)
         union: Any = Union[bodies]  # noqa: UP007 (the members are known only at run time)
         if len(bodies) > 1:
             union = Annotated[union, Field(discriminator="kind")]
         self.body: TypeAdapter[JobBody] = TypeAdapter(union)
-        self.routers = [kind.router for kind in kinds if kind.router is not None]
 
     def start(self, state: ServerState, body: JobBody) -> Job:
         """Add the job of a request to the server's queue; see `JobQueue.add`."""
-        work = self._kinds[type(body)].prepare(state, body)
+        kind = self._kinds[type(body)]
+        work = kind.prepare(state, body)
         fields = body.model_dump(exclude_none=True, exclude={"kind"})
         return state.jobs.add(body.kind, fields, work)

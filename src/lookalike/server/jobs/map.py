@@ -36,11 +36,12 @@ class MapJob:
     def prepare(self, state: ServerState, body: MapBody) -> JobWork:
         """Return the work of making a map."""
         collection = state.registry.collection(body.collection)
-        space = collection.view().table.space(body.space)
+        view = collection.view()
+        space = view.table.space(body.space)
 
         def work(_: Job) -> dict[str, Any]:
-            table = collection.view().table
-            made = make_map(table, space=space, method=body.method, rebuild=body.rebuild)
+            newest = collection.view()
+            made = make_map(newest.table, space=space, method=body.method, rebuild=body.rebuild)
             return {"space": space, "method": body.method, "summary": made.summary}
 
         return work

@@ -179,7 +179,9 @@ class JobQueue:
             job.cancel()
 
     def _forget_old_jobs(self) -> None:
-        excess = max(0, len(self._jobs) - _MAX_REMEMBERED)
+        excess = len(self._jobs) - _MAX_REMEMBERED
+        if excess <= 0:
+            return
         ended = [job.id for job in self._jobs.values() if job.ended]
         for job_id in ended[:excess]:
             del self._jobs[job_id]

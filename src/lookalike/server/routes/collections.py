@@ -40,13 +40,16 @@ async def health() -> Response:
 async def get_collections(request: Request) -> Response:
     """List the collections with their Spaces, columns and labels; the first is the default."""
     state = server_state(request)
-    return json_response(await state.read_pool.run(_list_collections, state))
+    collections = await state.read_pool.run(_list_collections, state)
+    return json_response(collections)
 
 
 @collections_router.get("/models", response_model=ModelsResponse, responses=problem_responses())
 async def get_models(request: Request) -> Response:
     """List the models that can index a collection."""
-    return json_response(await server_state(request).read_pool.run(_list_models))
+    state = server_state(request)
+    models = await state.read_pool.run(_list_models)
+    return json_response(models)
 
 
 @collections_router.get(
@@ -56,8 +59,8 @@ async def get_failures(request: Request, collection: CollectionName = None) -> R
     """List the files that could not be indexed, and why."""
     state = server_state(request)
     view = state.registry.view(collection)
-    failures = await state.read_pool.run(lambda: view.table.failures().to_pylist())
-    return json_response({"failures": failures})
+    failures = await state.read_pool.run(view.table.failures)
+    return json_response({"failures": failures.to_pylist()})
 
 
 def _list_collections(state: ServerState) -> dict[str, Any]:
@@ -74,7 +77,8 @@ def _list_collections(state: ServerState) -> dict[str, Any]:
 
 
 def _list_models() -> dict[str, Any]:
-    models = [_model_info(model) for model in registry.catalog().values()]
+    catalog = registry.catalog()
+    models = [_model_info(model) for model in catalog.values()]
     return {"models": models, "default": registry.DEFAULT}
 
 

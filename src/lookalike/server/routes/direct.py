@@ -21,7 +21,8 @@ class DirectRoute(APIRoute):
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return the function that answers a request."""
-        if list(inspect.signature(self.endpoint).parameters) == ["request"]:
+        parameters = inspect.signature(self.endpoint).parameters
+        if list(parameters) == ["request"]:
             handler: Callable[[Request], Coroutine[Any, Any, Response]] = self.endpoint
             return handler
         return super().get_route_handler()

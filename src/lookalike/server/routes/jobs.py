@@ -52,22 +52,27 @@ async def post_job(request: Request) -> Response:
     """Start a job; an equal job that waits or runs already is returned instead."""
     state = server_state(request)
     kinds: JobKinds = request.app.state.job_kinds
-    job = kinds.start(state, await read_json(request, kinds.body))
-    location = f"{state.settings.root_path}{API}/jobs/{job.id}"
-    return json_response(job.to_dict(), 202, {"Location": location})
+    body = await read_json(request, kinds.body)
+    job = kinds.start(state, body)
+    prefix = state.settings.root_path
+    headers = {"Location": f"{prefix}{API}/jobs/{job.id}"}
+    return json_response(job.to_dict(), 202, headers)
 
 
 @jobs_router.get("/jobs", response_model=JobsResponse, responses=problem_responses())
 async def get_jobs(request: Request) -> Response:
     """List the jobs, the oldest first."""
-    jobs = server_state(request).jobs.all()
-    return json_response({"jobs": [job.to_dict() for job in jobs]})
+    jobs = server_state(request).jobs
+    listed = [job.to_dict() for job in jobs.all()]
+    return json_response({"jobs": listed})
 
 
 @jobs_router.get("/jobs/{job}", response_model=JobResponse, responses=problem_responses(404, 422))
 async def get_job(request: Request, job: _JobId) -> Response:
     """Return the state, progress and result of a job."""
-    return json_response(server_state(request).jobs.find(job).to_dict())
+    jobs = server_state(request).jobs
+    found = jobs.find(job)
+    return json_response(found.to_dict())
 
 
 @jobs_router.delete(
@@ -75,7 +80,8 @@ async def get_job(request: Request, job: _JobId) -> Response:
 )
 async def delete_job(request: Request, job: _JobId) -> Response:
     """Cancel a job; a running job stops as soon as it can."""
-    found = server_state(request).jobs.find(job)
+    jobs = server_state(request).jobs
+    found = jobs.find(job)
     found.cancel()
     return json_response(found.to_dict())
 
@@ -95,7 +101,8 @@ async def delete_job(request: Request, job: _JobId) -> Response:
 async def get_job_events(request: Request, job: _JobId) -> Response:
     """Stream the changes of a job: ``progress`` events, then ``done`` or ``failed``."""
     state = server_state(request)
-    events = _events(state, state.jobs.find(job))
+    found = state.jobs.find(job)
+    events = _events(state, found)
     return StreamingResponse(events, media_type="text/event-stream")
 
 

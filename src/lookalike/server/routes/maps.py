@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from typing import Annotated, Any
 
 import numpy as np
@@ -40,7 +39,8 @@ async def get_map(
     """Return the stored map of a Space; a job of kind map makes or renews it."""
     state = server_state(request)
     view = state.registry.view(collection)
-    return json_response(await state.read_pool.run(_map_response, view, space, method))
+    response = await state.read_pool.run(_map_response, view, space, method)
+    return json_response(response)
 
 
 @maps_router.post(
@@ -57,7 +57,8 @@ async def post_place(request: Request) -> Response:
     def place(query: ResolvedQuery) -> dict[str, float]:
         return _place(query, body.method)
 
-    return json_response(await run_query(state, body, images, place, heavy=True))
+    point = await run_query(state, body, images, place, heavy=True)
+    return json_response(point)
 
 
 def _find_map(view: CollectionView, space: str | None, method: Method) -> Map:
@@ -103,19 +104,23 @@ def _map_response(view: CollectionView, space: str | None, method: Method) -> di
 def _place(query: ResolvedQuery, method: Method) -> dict[str, float]:
     """Return the position of a query, in the map's unit square."""
     stored = _find_map(query.view, query.searcher.space, method)
+    place = _map_placer(query.view, stored)
     vector = query.vector().astype(np.float32)
-    placed = _map_placer(query.view, stored)(vector[np.newaxis])
-    x, y = np.clip(stored.unit_square(placed)[0], 0, 1).round(5).tolist()
+    placed = place(vector[np.newaxis])
+
+    # A query may lie outside the area of the rows.
+    position = stored.unit_square(placed)[0]
+    position = np.clip(position, 0, 1).round(5)
+    x, y = position.tolist()
     return {"x": x, "y": y}
 
 
-def _map_placer(view: CollectionView, stored: Map) -> Callable[[Any], Any]:
+def _map_placer(view: CollectionView, stored: Map) -> Any:
     """Return the function that places vectors on a map, cached while collection and map last."""
     key = ("placer", stored.space, stored.method)
     digest = hashlib.sha256(stored.xy.tobytes()).digest()
-    cached = view.derived.get(key)
-    if cached is None or cached[0] != digest:
-        cached = digest, make_placer(view.table, stored)
-        view.derived[key] = cached
-    place: Callable[[Any], Any] = cached[1]
+    cached_digest, place = view.derived.get(key, (None, None))
+    if cached_digest != digest:
+        place = make_placer(view.table, stored)
+        view.derived[key] = digest, place
     return place

@@ -61,9 +61,12 @@ async def get_thumbnail(
     state = server_state(request)
     view = state.registry.view(collection)
     values = _find_row(view, row)
-    etag = f'"{values["content"][:_ETAG_HASH_LENGTH]}-{size:d}"'
+    content_hash: str = values["content"]
+    etag = f'"{content_hash[:_ETAG_HASH_LENGTH]}-{size:d}"'
+
+    # The thumbnail of an address with the right content hash never changes.
     expected = content or ""
-    immutable = len(expected) >= _MIN_HASH_PREFIX and values["content"].startswith(expected)
+    immutable = len(expected) >= _MIN_HASH_PREFIX and content_hash.startswith(expected)
     headers = {"ETag": etag, "Cache-Control": _CACHE_FOREVER if immutable else _REVALIDATE}
     if etag in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)

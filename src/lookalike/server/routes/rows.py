@@ -48,7 +48,8 @@ async def get_rows(
             "total": len(selected),
         }
 
-    return json_response(await state.read_pool.run(read_page))
+    page = await state.read_pool.run(read_page)
+    return json_response(page)
 
 
 @rows_router.get("/rows/{row}", response_model=RowDetails, responses=problem_responses(404, 422))
@@ -67,9 +68,13 @@ async def get_row(
 
 def _read_rows(view: CollectionView, ids: Ids) -> list[dict[str, Any]]:
     """Return rows with their metadata."""
+    rows = view.row_cache.rows(ids)
     names = list(view.table.metadata)
-    metadata = view.table.take(ids, names).to_pylist() if names else [{}] * len(ids)
-    rows = []
-    for row, values in zip(view.row_cache.rows(ids), metadata, strict=True):
-        rows.append({**row, "metadata": {name: values[name] for name in names}})
+    if not names:
+        return [{**row, "metadata": {}} for row in rows]
+
+    stored = view.table.take(ids, names)
+    metadata = stored.select(names).to_pylist()
+    for row, values in zip(rows, metadata, strict=True):
+        row["metadata"] = values
     return rows

@@ -48,7 +48,8 @@ async def post_search(request: Request) -> Response:
 
     # A filter may read the whole table, so filtered searches do not share a batch.
     batchable = body.where is None
-    return json_response(await run_query(state, body, images, search, batchable=batchable))
+    response = await run_query(state, body, images, search, batchable=batchable)
+    return json_response(response)
 
 
 @search_router.post(
@@ -70,7 +71,8 @@ async def post_distances(request: Request) -> Response:
             "distances": distances.round(5).tolist(),
         }
 
-    return json_response(await run_query(state, body, images, measure))
+    response = await run_query(state, body, images, measure)
+    return json_response(response)
 
 
 @search_router.post(
@@ -86,7 +88,8 @@ async def post_upload(request: Request) -> Response:
     image = await read_image(request)
     upload = await state.image_pool.run(state.uploads.add, image)
     width, height = upload.size
-    return json_response({"upload": upload.sha256, "width": width, "height": height}, 201)
+    fields = {"upload": upload.sha256, "width": width, "height": height}
+    return json_response(fields, 201)
 
 
 @search_router.get(
