@@ -17,7 +17,7 @@ import pytest
 import lookalike
 from command import lookalike as run
 from live import serving
-from lookalike.indexing.run import Settings
+from lookalike.indexing.run import IndexSettings
 from lookalike.server.serving import bind
 from lookalike.store.table import Table
 
@@ -168,13 +168,11 @@ def test_a_response_never_mixes_two_versions(own, sample):
                     wrong.append(labels)
 
     with serving("-c", own) as live:
-        threads = [
-            threading.Thread(target=search_until_stopped, args=(live,)) for _ in range(3)
-        ]
+        threads = [threading.Thread(target=search_until_stopped, args=(live,)) for _ in range(3)]
         for thread in threads:
             thread.start()
         for label in ("car", "butterfly"):
-            lookalike.index(sample / label, own, settings=Settings(commit_rows=1, batch=1))
+            lookalike.index(sample / label, own, settings=IndexSettings(commit_rows=1, batch=1))
             until(lambda: total(live) == Table.open(own).count())
         stop.set()
         for thread in threads:
