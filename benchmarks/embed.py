@@ -50,7 +50,9 @@ MAX_LOSS = 0.005
 
 def main() -> int:
     arguments = parse_arguments()
-    report = Report("embed", arguments, ["pillow", "onnxruntime", "openvino", "pylance"])
+    report = Report(
+        "embed", arguments, ["pillow", "onnxruntime", "openvino", "pylance"]
+    )
     report.measure_limits()
     with tempfile.TemporaryDirectory() as folder:
         temporary = Path(folder)
@@ -68,14 +70,24 @@ def main() -> int:
 
 
 def parse_arguments() -> argparse.Namespace:
-    options = parser("embed", "Time indexing beside a plain loop, and InceptionV3 beside Keras.")
+    options = parser(
+        "embed", "Time indexing beside a plain loop, and InceptionV3 beside Keras."
+    )
     add_source(options)
     options.add_argument(
-        "--images", type=int, default=PHOTOGRAPHS, help="the number of images (default: 3079)"
+        "--images",
+        type=int,
+        default=PHOTOGRAPHS,
+        help="the number of images (default: 3079)",
     )
-    options.add_argument("--rounds", type=int, default=3, help="the number of rounds (default: 3)")
     options.add_argument(
-        "--parts", type=int, default=500, help="images for measuring the parts (default: 500)"
+        "--rounds", type=int, default=3, help="the number of rounds (default: 3)"
+    )
+    options.add_argument(
+        "--parts",
+        type=int,
+        default=500,
+        help="images for measuring the parts (default: 500)",
     )
     options.add_argument(
         "--model",
@@ -84,10 +96,16 @@ def parse_arguments() -> argparse.Namespace:
         help=f"the models; the first is the reference (default: {NETWORK} in every precision)",
     )
     options.add_argument(
-        "--no-keras", dest="keras", action="store_false", help="skip InceptionV3 and Keras"
+        "--no-keras",
+        dest="keras",
+        action="store_false",
+        help="skip InceptionV3 and Keras",
     )
     options.add_argument(
-        "--inception-images", type=int, default=512, help="images for InceptionV3 (default: 512)"
+        "--inception-images",
+        type=int,
+        default=512,
+        help="images for InceptionV3 (default: 512)",
     )
     return options.parse_args()
 
@@ -155,7 +173,9 @@ def race(
         rates = [len(paths) / duration for duration in seconds[name]]
         runs[name] = {**spread(rates)._asdict(), "rates": rates}
     for name, measured in parts.items():
-        loading, inference = (spread(costs).median for costs in zip(*measured, strict=True))
+        loading, inference = (
+            spread(costs).median for costs in zip(*measured, strict=True)
+        )
         allowed = cores() / (loading + inference)
         runs[name]["loading_cpu_s"] = loading
         runs[name]["inference_cpu_s"] = inference
@@ -166,12 +186,16 @@ def race(
 
 def make_plain_loop(model: Model) -> Callable[[Sequence[Path]], np.ndarray]:
     proto = graphs.build(model, tensors.read_tensors(weights.find(model)))
-    session = ort.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = ort.InferenceSession(
+        proto.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
     height, width = model.size
 
     def load_image(path: Path) -> np.ndarray:
         with Image.open(path) as image:
-            resized = image.convert("RGB").resize((width, height), Image.Resampling.BICUBIC)
+            resized = image.convert("RGB").resize(
+                (width, height), Image.Resampling.BICUBIC
+            )
             return np.asarray(resized)
 
     def run(paths: Sequence[Path]) -> np.ndarray:
@@ -227,25 +251,41 @@ def print_results(report: Report) -> None:
         is_compared = name not in {PLAIN, reference}
         if is_compared:
             run["map_difference"] = run["map"] - own_runs[reference]["map"]
-        rows.append([name, rates, run["ratio"], run.get("map"), run.get("map_difference")])
+        rows.append(
+            [name, rates, run["ratio"], run.get("map"), run.get("map_difference")]
+        )
     title = f"Files to committed rows, {report.figures['images']:,} images"
-    report.print_table(title, ["", "images/s", "x plain loop", "mAP", "difference"], rows)
+    report.print_table(
+        title, ["", "images/s", "x plain loop", "mAP", "difference"], rows
+    )
 
     parts = []
     for name, run in own_runs.items():
         loading_ms = run["loading_cpu_s"] * 1e3
         inference_ms = run["inference_cpu_s"] * 1e3
         parts.append([name, loading_ms, inference_ms, run["allowed"], run["share"]])
-    headers = ["", "loading, CPU ms", "inference, CPU ms", "allowed, images/s", "reached"]
+    headers = [
+        "",
+        "loading, CPU ms",
+        "inference, CPU ms",
+        "allowed, images/s",
+        "reached",
+    ]
     report.print_table("The parts of an image", headers, parts)
 
     fastest = max(own_runs, key=lambda name: own_runs[name]["ratio"])
-    report.aim(f"fastest ({fastest}) / plain loop", own_runs[fastest]["ratio"], least=MIN_RATIO)
+    report.aim(
+        f"fastest ({fastest}) / plain loop", own_runs[fastest]["ratio"], least=MIN_RATIO
+    )
     for name, run in own_runs.items():
-        report.aim(f"{name}, share of the speed of its parts", run["share"], least=MIN_SHARE)
+        report.aim(
+            f"{name}, share of the speed of its parts", run["share"], least=MIN_SHARE
+        )
         if "map_difference" in run:
             difference = abs(run["map_difference"])
-            report.aim(f"{name}, mAP difference from {reference}", difference, most=MAX_LOSS)
+            report.aim(
+                f"{name}, mAP difference from {reference}", difference, most=MAX_LOSS
+            )
 
 
 if __name__ == "__main__":

@@ -88,7 +88,9 @@ class Engine:
 def lookalike_nearest(gallery: Gallery) -> Engine:
     ours = held.ExactIndex(np.arange(len(gallery.halves)), gallery.halves)
     return Engine(
-        lambda q, k: ours.search(q.astype(np.float16), k)[0], "float16", gallery.halves.nbytes
+        lambda q, k: ours.search(q.astype(np.float16), k)[0],
+        "float16",
+        gallery.halves.nbytes,
     )
 
 
@@ -131,9 +133,9 @@ def usearch_exact(gallery: Gallery) -> Engine:
     from usearch.index import MetricKind, search
 
     return Engine(
-        lambda q, k: search(gallery.matrix, q, k, MetricKind.L2sq, exact=True).keys.astype(
-            np.int64
-        ),
+        lambda q, k: search(
+            gallery.matrix, q, k, MetricKind.L2sq, exact=True
+        ).keys.astype(np.int64),
         uses=gallery.matrix.nbytes,
     )
 
@@ -143,9 +145,16 @@ def lance_flat(gallery: Gallery) -> Engine:
     column = gallery.collection.space(None)
 
     def search(query: np.ndarray, k: int) -> Found:
-        nearest = {"column": column, "q": query.astype(np.float16), "k": k, "use_index": False}
+        nearest = {
+            "column": column,
+            "q": query.astype(np.float16),
+            "k": k,
+            "use_index": False,
+        }
         return numbers(
-            table.to_table(columns=["uri", "_distance"], nearest=nearest)["uri"].to_pylist()
+            table.to_table(columns=["uri", "_distance"], nearest=nearest)[
+                "uri"
+            ].to_pylist()
         )
 
     return Engine(search, "from disk, float16")
@@ -178,9 +187,13 @@ def hnswlib_graph(gallery: Gallery) -> Engine:
     import hnswlib
 
     index = hnswlib.Index(space="l2", dim=gallery.matrix.shape[1])
-    index.init_index(len(gallery.matrix), M=LINKS, ef_construction=BUILD_EFFORT, random_seed=0)
+    index.init_index(
+        len(gallery.matrix), M=LINKS, ef_construction=BUILD_EFFORT, random_seed=0
+    )
     index.add_items(gallery.matrix)
-    return _tuned(gallery, index.set_ef, lambda q, k: index.knn_query(q, k)[0][0].astype(np.int64))
+    return _tuned(
+        gallery, index.set_ef, lambda q, k: index.knn_query(q, k)[0][0].astype(np.int64)
+    )
 
 
 def usearch_hnsw(gallery: Gallery) -> Engine:
@@ -198,7 +211,9 @@ def usearch_hnsw(gallery: Gallery) -> Engine:
     def effort(ef: int) -> None:
         index.expansion_search = ef
 
-    return _tuned(gallery, effort, lambda q, k: index.search(q, k).keys.astype(np.int64))
+    return _tuned(
+        gallery, effort, lambda q, k: index.search(q, k).keys.astype(np.int64)
+    )
 
 
 def _tuned(gallery: Gallery, effort: Callable[[int], None], search: Search) -> Engine:
@@ -206,7 +221,10 @@ def _tuned(gallery: Gallery, effort: Callable[[int], None], search: Search) -> E
     tuning = gallery.tuning
     for ef in EFFORTS:
         effort(ef)
-        if tuning.recall([search(query, tuning.k) for query in tuning.vectors]) >= RECALL:
+        if (
+            tuning.recall([search(query, tuning.k) for query in tuning.vectors])
+            >= RECALL
+        ):
             break
     return Engine(search, f"M {LINKS}, ef {ef}")
 

@@ -23,7 +23,16 @@ from lookalike.store import upkeep
 from lookalike.store.table import Table
 from lookalike.vectors import distance_blocks, unit_length
 from measuring import Report, Watch, exponent, parser, timed
-from vectors_made import K, VectorSearcher, add_source, embedded, fill, grown, numbers, space_of
+from vectors_made import (
+    K,
+    VectorSearcher,
+    add_source,
+    embedded,
+    fill,
+    grown,
+    numbers,
+    space_of,
+)
 
 # The recall that the index is tuned to.
 RECALL = 0.95
@@ -69,9 +78,14 @@ class Truth:
 
     def add(self, block: np.ndarray, first: int) -> None:
         """Add rows whose numbers start at `first`."""
-        found = np.concatenate([squares for _, squares in distance_blocks(self._queries, block)])
+        found = np.concatenate(
+            [squares for _, squares in distance_blocks(self._queries, block)]
+        )
         new = np.broadcast_to(np.arange(first, first + len(block)), found.shape)
-        squares, rows = np.hstack([self._squares, found]), np.hstack([self.numbers, new])
+        squares, rows = (
+            np.hstack([self._squares, found]),
+            np.hstack([self.numbers, new]),
+        )
         best = np.argsort(squares, axis=1, kind="stable")[:, :K]
         self._squares, self.numbers = (
             np.take_along_axis(values, best, axis=1) for values in (squares, rows)
@@ -97,11 +111,16 @@ def main() -> int:
         _grow(report, arguments, sizes, Path(place))
     runs = report.figures["sizes"]
     growth = {
-        name: exponent(sizes, [run[name] for run in runs]) for name in COLUMNS if name != "recall"
+        name: exponent(sizes, [run[name] for run in runs])
+        for name in COLUMNS
+        if name != "recall"
     }
     report.figures["exponents"] = growth
     rows = [
-        [f"{run['rows']:,}", *(f"{run[name]:,.{digits}f}" for name, (_, digits) in COLUMNS.items())]
+        [
+            f"{run['rows']:,}",
+            *(f"{run[name]:,.{digits}f}" for name, (_, digits) in COLUMNS.items()),
+        ]
         for run in runs
     ]
     fitted = [growth.get(name) for name in COLUMNS]
@@ -112,7 +131,9 @@ def main() -> int:
         ]
     )
     report.print_table(
-        "A growing collection", ["rows", *(title for title, _ in COLUMNS.values())], rows
+        "A growing collection",
+        ["rows", *(title for title, _ in COLUMNS.values())],
+        rows,
     )
     if sizes[-1] >= SIZES[-1]:
         report.aim("p50 ms", runs[-1]["search_p50_ms"], most=10)
@@ -123,7 +144,8 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     options = parser(
-        "grow", "Measure how times, memory and disk use of a collection grow with its rows."
+        "grow",
+        "Measure how times, memory and disk use of a collection grow with its rows.",
     )
     add_source(options, collection=True)
     options.add_argument(
@@ -144,9 +166,14 @@ def _arguments() -> argparse.Namespace:
         "--most", type=int, default=SIZES[-1], metavar="N", help="skip larger sizes"
     )
     options.add_argument(
-        "--append", type=int, default=2000, help="rows appended at each size (default: 2000)"
+        "--append",
+        type=int,
+        default=2000,
+        help="rows appended at each size (default: 2000)",
     )
-    options.add_argument("--dim", type=int, default=256, help="numbers in a vector (default: 256)")
+    options.add_argument(
+        "--dim", type=int, default=256, help="numbers in a vector (default: 256)"
+    )
     options.add_argument(
         "--queries", type=int, default=200, help="queries at each size (default: 200)"
     )
@@ -160,13 +187,23 @@ def _arguments() -> argparse.Namespace:
     return arguments
 
 
-def _grow(report: Report, arguments: argparse.Namespace, sizes: list[int], place: Path) -> None:
+def _grow(
+    report: Report, arguments: argparse.Namespace, sizes: list[int], place: Path
+) -> None:
     generator = np.random.default_rng(arguments.seed)
     base = _projected(embedded(arguments, place, arguments.images), arguments)
-    *_, last = grown(base, len(base) + arguments.queries, generator, block=arguments.queries)
-    queries, files = last, {name: place / f"{name}.npy" for name in ("queries", "appended")}
+    *_, last = grown(
+        base, len(base) + arguments.queries, generator, block=arguments.queries
+    )
+    queries, files = (
+        last,
+        {name: place / f"{name}.npy" for name in ("queries", "appended")},
+    )
     np.save(files["queries"], queries)
-    rows, truth = Rows(grown(base, sizes[-1] + arguments.append, generator)), Truth(queries)
+    rows, truth = (
+        Rows(grown(base, sizes[-1] + arguments.append, generator)),
+        Truth(queries),
+    )
     collection = Table.create(place / "collection", [space_of(place, base.shape[1])])
     runs = report.figures["sizes"] = []
     for size in sizes:
@@ -177,9 +214,17 @@ def _grow(report: Report, arguments: argparse.Namespace, sizes: list[int], place
         run["fill_s"] += timed(lambda: upkeep.tidy(collection))
         appended = np.concatenate(list(rows.take(arguments.append)))
         np.save(files["appended"], appended)
-        command = [sys.executable, __file__, "--child", collection.path, *map(str, files.values())]
+        command = [
+            sys.executable,
+            __file__,
+            "--child",
+            collection.path,
+            *map(str, files.values()),
+        ]
         used = json.loads(
-            subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+            subprocess.run(
+                command, check=True, stdout=subprocess.PIPE, text=True
+            ).stdout
         )
         run |= {
             **used,
@@ -196,7 +241,9 @@ def _projected(vectors: np.ndarray, arguments: argparse.Namespace) -> np.ndarray
     """Return the principal components of the vectors, at unit length."""
     count = min(arguments.dim, *vectors.shape)
     return unit_length(
-        PCA(count, random_state=arguments.seed).fit_transform(vectors).astype(np.float32)
+        PCA(count, random_state=arguments.seed)
+        .fit_transform(vectors)
+        .astype(np.float32)
     )
 
 
@@ -207,7 +254,9 @@ def _used(path: Path, queries: Path, appended: Path) -> dict[str, Any]:
         collection = Table.open(path)
         seconds = {"open": time.perf_counter() - start}
         watch.mark = "optimize"
-        seconds["optimize"] = timed(lambda: lookalike.optimize(collection, recall=RECALL))
+        seconds["optimize"] = timed(
+            lambda: lookalike.optimize(collection, recall=RECALL)
+        )
         watch.mark = "search"
         collection = Table.open(path)
         searcher, found, times = VectorSearcher(collection), [], []

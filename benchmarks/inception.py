@@ -82,7 +82,9 @@ def measure(
     for number in range(arguments.rounds):
         for model in models:
             path = network / f"{model.name}-{number}"
-            seconds = timed(lambda path=path, model=model: index_folder(folder, path, model))
+            seconds = timed(
+                lambda path=path, model=model: index_folder(folder, path, model)
+            )
             rates[model.name].append(count / seconds)
         for name, seconds in keras.run().items():
             rates[name].append(count / seconds)
@@ -144,7 +146,9 @@ class KerasProcess:
         command = [str(KERAS_PYTHON), str(script), str(self._folder), *arguments]
         done = subprocess.run(command, check=False, capture_output=True, text=True)
         if done.returncode != 0:
-            raise SystemExit(f"Keras failed: {' '.join(command)}\n{done.stderr[-2000:]}")
+            raise SystemExit(
+                f"Keras failed: {' '.join(command)}\n{done.stderr[-2000:]}"
+            )
         return done.stdout.splitlines()[-1] if done.stdout else ""
 
 
@@ -158,7 +162,10 @@ def read_vectors(path: Path, paths: list[Path]) -> np.ndarray:
 
 
 def print_results(
-    report: Report, spreads: dict[str, Spread], vectors: dict[str, np.ndarray], keras: KerasProcess
+    report: Report,
+    spreads: dict[str, Spread],
+    vectors: dict[str, np.ndarray],
+    keras: KerasProcess,
 ) -> None:
     single, batch = spreads[KERAS_SINGLE].median, spreads[KERAS_BATCH].median
     first = next(iter(vectors))
@@ -185,17 +192,29 @@ def print_results(
         "lowest_cosine_to_keras": lowest,
     }
     keys = ("x_one", "x_batch", "cosine_to_f32", "cosine_about_mean")
-    rows = [[name, spreads[name], *(run.get(key) for key in keys)] for name, run in runs.items()]
+    rows = [
+        [name, spreads[name], *(run.get(key) for key in keys)]
+        for name, run in runs.items()
+    ]
     report.print_table(
         f"InceptionV3 end to end, {len(keras.paths)} images; "
         f"lowest cosine of {first} to Keras {lowest:.5f}",
-        ["", "images/s", "x one at a time", "x batch 32", "cosine to f32", "cosine about mean"],
+        [
+            "",
+            "images/s",
+            "x one at a time",
+            "x batch 32",
+            "cosine to f32",
+            "cosine about mean",
+        ],
         rows,
     )
     report.aim(f"{first} / {KERAS_SINGLE}", runs[first]["x_one"], least=3)
     report.aim(f"{first} / {KERAS_BATCH}", runs[first]["x_batch"], least=1.3)
     fastest = max(vectors, key=lambda name: spreads[name].median)
-    report.aim(f"fastest ({fastest}) / {KERAS_BATCH}", runs[fastest]["x_batch"], least=2.5)
+    report.aim(
+        f"fastest ({fastest}) / {KERAS_BATCH}", runs[fastest]["x_batch"], least=2.5
+    )
 
 
 def row_cosines(x: np.ndarray, y: np.ndarray) -> np.ndarray:

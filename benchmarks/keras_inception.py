@@ -51,7 +51,9 @@ def main(folder: Path, command: str, *seed: str) -> int:
     one_at_a_time = time.perf_counter() - start
 
     start = time.perf_counter()
-    features = [embed(paths[first : first + BATCH]) for first in range(0, len(paths), BATCH)]
+    features = [
+        embed(paths[first : first + BATCH]) for first in range(0, len(paths), BATCH)
+    ]
     in_batches = time.perf_counter() - start
 
     np.save(folder / "features.npy", np.concatenate(features))

@@ -33,32 +33,41 @@ def main() -> int:
         if arguments.collection is None
         else _read_vectors(arguments.collection)
     )
-    vectors = np.concatenate(list(grown(given, arguments.rows, generator))).astype(np.float32)
+    vectors = np.concatenate(list(grown(given, arguments.rows, generator))).astype(
+        np.float32
+    )
     components = layouts.fit_components(vectors, arguments.seed)(vectors)
     settings = layouts.LayoutSettings("tsne", arguments.seed, PERPLEXITY)
     theirs = TSNE(perplexity=PERPLEXITY, random_state=arguments.seed, n_jobs=-1)
     layouts.TSne().fit(components[:200], settings)  # Loads the libraries.
     rows = [
-        _measure("Lookalike", lambda: layouts.TSne().fit(components, settings)[0], vectors),
+        _measure(
+            "Lookalike", lambda: layouts.TSne().fit(components, settings)[0], vectors
+        ),
         _measure("scikit-learn", lambda: theirs.fit_transform(components), vectors),
     ]
     ratio = rows[0]["seconds"] / rows[1]["seconds"]
     report = Report("map", arguments, ["openTSNE", "scikit-learn"])
-    report.figures.update(rows=len(vectors), perplexity=PERPLEXITY, ratio=ratio, runs=rows)
-    shape = (
-        f"{len(vectors):,} rows of {vectors.shape[1]:,} numbers, {components.shape[1]} components"
+    report.figures.update(
+        rows=len(vectors), perplexity=PERPLEXITY, ratio=ratio, runs=rows
     )
+    shape = f"{len(vectors):,} rows of {vectors.shape[1]:,} numbers, {components.shape[1]} components"
     told = [
-        [row[key] for key in ("name", "seconds", "trustworthiness", "preservation")] for row in rows
+        [row[key] for key in ("name", "seconds", "trustworthiness", "preservation")]
+        for row in rows
     ]
-    report.print_table(shape, ["", "seconds", "trustworthiness", "10 nearest kept"], told)
+    report.print_table(
+        shape, ["", "seconds", "trustworthiness", "10 nearest kept"], told
+    )
     report.aim("seconds, Lookalike / scikit-learn", ratio, most=BOUND)
     return report.close()
 
 
 def _arguments() -> argparse.Namespace:
     options = parser("map", "Time Lookalike's t-SNE against scikit-learn's.")
-    options.add_argument("--rows", type=int, default=9000, help="number of rows (default: 9000)")
+    options.add_argument(
+        "--rows", type=int, default=9000, help="number of rows (default: 9000)"
+    )
     options.add_argument(
         "--collection",
         metavar="PATH",

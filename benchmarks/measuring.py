@@ -148,7 +148,9 @@ def read_rate(size: int = 1 << 29) -> float:
     numbers = np.ones(size // 4, np.int32)
     parts = np.array_split(numbers, 4 * cores())
     with ThreadPoolExecutor(cores()) as pool:
-        seconds = min(timed(lambda: list(pool.map(np.max, parts))) for _ in range(REPEATS))
+        seconds = min(
+            timed(lambda: list(pool.map(np.max, parts))) for _ in range(REPEATS)
+        )
     return size / seconds / 1e9
 
 
@@ -202,7 +204,9 @@ class Report:
         The packages whose versions matter.
     """
 
-    def __init__(self, name: str, arguments: argparse.Namespace, packages: Sequence[str]) -> None:
+    def __init__(
+        self, name: str, arguments: argparse.Namespace, packages: Sequence[str]
+    ) -> None:
         self._file = arguments.json or RESULTS / f"{name}.json"
         self._strict = arguments.strict
         self.figures: dict[str, Any] = {}
@@ -225,13 +229,19 @@ class Report:
             f"{used_machine['memory_gib']} GiB, {used_machine['system']}, "
             f"Python {used_machine['python']}"
         )
-        print(", ".join(f"{package} {version}" for package, version in used_versions.items()))
+        print(
+            ", ".join(
+                f"{package} {version}" for package, version in used_versions.items()
+            )
+        )
 
     def measure_limits(self) -> None:
         """Measure and print the machine's limits."""
         gflops, read = round(matrix_rate(), 1), round(read_rate(), 1)
         self.figures["limits"] = {"matrix_gflops": gflops, "read_gb_per_s": read}
-        print(f"limits: float32 matrix product {gflops} GFLOP/s, memory read {read} GB/s")
+        print(
+            f"limits: float32 matrix product {gflops} GFLOP/s, memory read {read} GB/s"
+        )
 
     def print_table(
         self, title: str, headers: Sequence[str], rows: Sequence[Sequence[object]]
@@ -244,7 +254,12 @@ class Report:
         print(f"{what}: skipped. {reason}")
 
     def aim(
-        self, what: str, figure: float, *, most: float | None = None, least: float | None = None
+        self,
+        what: str,
+        figure: float,
+        *,
+        most: float | None = None,
+        least: float | None = None,
     ) -> None:
         """Compare a figure with its upper or lower bound."""
         if most is not None:
@@ -252,7 +267,9 @@ class Report:
         else:
             assert least is not None
             aim, is_met = f"at least {least:g}", figure >= least
-        self._aims.append({"what": what, "figure": figure, "aim": aim, "met": bool(is_met)})
+        self._aims.append(
+            {"what": what, "figure": figure, "aim": aim, "met": bool(is_met)}
+        )
 
     def close(self) -> int:
         """Print the aims, write the JSON file, and return the exit status.
@@ -281,13 +298,19 @@ class Report:
 
 def parser(name: str, description: str) -> argparse.ArgumentParser:
     """Return a parser with the options of every benchmark."""
-    options = argparse.ArgumentParser(prog=f"scripts/bench {name}", description=description)
+    options = argparse.ArgumentParser(
+        prog=f"scripts/bench {name}", description=description
+    )
     options.add_argument(
         "--json",
         type=Path,
         metavar="FILE",
         help=f"the file to write (default: {RESULTS.name}/{name}.json)",
     )
-    options.add_argument("--strict", action="store_true", help="exit with 1 if an aim is missed")
-    options.add_argument("--seed", type=int, default=0, help="the random seed (default: 0)")
+    options.add_argument(
+        "--strict", action="store_true", help="exit with 1 if an aim is missed"
+    )
+    options.add_argument(
+        "--seed", type=int, default=0, help="the random seed (default: 0)"
+    )
     return options

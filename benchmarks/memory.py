@@ -28,19 +28,32 @@ def main() -> int:
     report = Report("memory", arguments, ["onnxruntime", "pylance", "pillow"])
     with tempfile.TemporaryDirectory() as place:
         folder = pictures(
-            arguments.data, min(arguments.images, PHOTOGRAPHS), Path(place), arguments.seed
+            arguments.data,
+            min(arguments.images, PHOTOGRAPHS),
+            Path(place),
+            arguments.seed,
         )
         many = _write_copies(files(folder), Path(place, "many"), arguments.images)
-        command = [sys.executable, __file__, "--child", str(many), str(Path(place, "collection"))]
+        command = [
+            sys.executable,
+            __file__,
+            "--child",
+            str(many),
+            str(Path(place, "collection")),
+        ]
         samples = json.loads(
-            subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+            subprocess.run(
+                command, check=True, stdout=subprocess.PIPE, text=True
+            ).stdout
         )
     _print_figures(report, samples, arguments.level)
     return report.close()
 
 
 def _arguments() -> argparse.Namespace:
-    options = parser("memory", "Index many images and measure whether memory stays level.")
+    options = parser(
+        "memory", "Index many images and measure whether memory stays level."
+    )
     add_source(options)
     options.add_argument(
         "--images", type=int, default=9000, help="number of images (default: 9000)"
@@ -83,17 +96,29 @@ def _index_and_sample(folder: str, collection: str) -> list[tuple[int, int]]:
     return watch.samples
 
 
-def _print_figures(report: Report, samples: list[tuple[int, int]], level_at: int) -> None:
+def _print_figures(
+    report: Report, samples: list[tuple[int, int]], level_at: int
+) -> None:
     progress = [count for count, _ in samples]
     at = min(bisect.bisect_left(progress, level_at), len(samples) - 1)
     levels = [bytes_ / MB for _, bytes_ in samples]
-    level, highest = statistics.median(levels[max(0, at - 10) : at + 11]), max(levels[at:])
-    marks = sorted({0, *(round(progress[-1] * tenth / 10) for tenth in range(1, 11)), level_at})
+    level, highest = (
+        statistics.median(levels[max(0, at - 10) : at + 11]),
+        max(levels[at:]),
+    )
+    marks = sorted(
+        {0, *(round(progress[-1] * tenth / 10) for tenth in range(1, 11)), level_at}
+    )
     curve = [
-        (mark, levels[min(bisect.bisect_left(progress, mark), len(levels) - 1)]) for mark in marks
+        (mark, levels[min(bisect.bisect_left(progress, mark), len(levels) - 1)])
+        for mark in marks
     ]
     report.figures.update(
-        images=progress[-1], samples=len(samples), level_mb=level, highest_mb=highest, curve=curve
+        images=progress[-1],
+        samples=len(samples),
+        level_mb=level,
+        highest_mb=highest,
+        curve=curve,
     )
     rows = [(f"after {mark:,} images", megabytes) for mark, megabytes in curve]
     report.print_table(

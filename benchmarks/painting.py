@@ -9,7 +9,8 @@ from collections.abc import Iterable
 __all__ = ["BROWSER", "painted"]
 
 BROWSER = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))),
+    None,
 )
 # A picture is painted in the frame after the one in which it is found to be there.
 _DROP = """async (data) => {

@@ -20,7 +20,9 @@ import numpy as np
 from lookalike.models import embedder, graphs, registry, tensors
 
 # TensorFlow reads these variables at its import. It prints errors only.
-os.environ.update(TF_CPP_MIN_LOG_LEVEL="3", TF_ENABLE_ONEDNN_OPTS="0", CUDA_VISIBLE_DEVICES="")
+os.environ.update(
+    TF_CPP_MIN_LOG_LEVEL="3", TF_ENABLE_ONEDNN_OPTS="0", CUDA_VISIBLE_DEVICES=""
+)
 logging.getLogger("absl").setLevel(logging.ERROR)
 
 MAX_ERROR = 1e-4
@@ -40,11 +42,17 @@ def main() -> int:
     difference = np.abs(actual - expected)
     error = difference / np.maximum(np.abs(expected), typical)
     change = expected.std(axis=0) / expected.mean()
-    print(f"features                 {expected.shape[1]:,} of {len(images)} random images")
-    print(f"size                     median {typical:.4f}, largest {expected.max():.4f}")
+    print(
+        f"features                 {expected.shape[1]:,} of {len(images)} random images"
+    )
+    print(
+        f"size                     median {typical:.4f}, largest {expected.max():.4f}"
+    )
     print(f"change between images    {np.median(change):.1e} of the mean feature")
     print(f"largest difference       {difference.max():.1e}")
-    print(f"largest relative error   {error.max():.1e}, expected less than {MAX_ERROR:.0e}")
+    print(
+        f"largest relative error   {error.max():.1e}, expected less than {MAX_ERROR:.0e}"
+    )
     # A NaN fails as well.
     is_equal = error.max() < MAX_ERROR
     return 0 if is_equal else 1
@@ -58,12 +66,17 @@ def parse_arguments() -> argparse.Namespace:
         "--images", type=int, default=8, help="the number of random images (default: 8)"
     )
     parser.add_argument(
-        "--seed", type=int, default=0, help="the seed of weights and images (default: 0)"
+        "--seed",
+        type=int,
+        default=0,
+        help="the seed of weights and images (default: 0)",
     )
     return parser.parse_args()
 
 
-def keras_features(images: np.ndarray, generator: np.random.Generator, file: Path) -> np.ndarray:
+def keras_features(
+    images: np.ndarray, generator: np.random.Generator, file: Path
+) -> np.ndarray:
     """Return Keras's features, float32 ``[n, 2048]``, and save its network."""
     import keras
 
@@ -73,7 +86,9 @@ def keras_features(images: np.ndarray, generator: np.random.Generator, file: Pat
     )
     for layer in network.layers:
         if layer.weights:
-            layer.set_weights([random_weight(weight, generator) for weight in layer.weights])
+            layer.set_weights(
+                [random_weight(weight, generator) for weight in layer.weights]
+            )
     network.save(file)
     inputs = inception.preprocess_input(images.astype(np.float32))
     return network.predict(inputs, verbose=0)
@@ -95,7 +110,9 @@ def random_weight(weight: Any, generator: np.random.Generator) -> np.ndarray:
 
 def lookalike_features(images: np.ndarray, file: Path) -> np.ndarray:
     """Return Lookalike's features of the network that Keras saved."""
-    model = dataclasses.replace(registry.resolve("inception-v3-keras"), unit_length=False)
+    model = dataclasses.replace(
+        registry.resolve("inception-v3-keras"), unit_length=False
+    )
     proto = graphs.build(model, tensors.read_tensors(file))
     graph = file.with_suffix(".onnx")
     graph.write_bytes(proto.SerializeToString())

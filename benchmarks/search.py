@@ -44,7 +44,9 @@ def main() -> int:
 
 
 def _arguments() -> argparse.Namespace:
-    options = parser("search", "Time exact and approximate search beside other engines.")
+    options = parser(
+        "search", "Time exact and approximate search beside other engines."
+    )
     add_source(options, collection=True)
     options.add_argument(
         "--images",
@@ -63,10 +65,18 @@ def _arguments() -> argparse.Namespace:
     )
     names = [*EXACT, *APPROXIMATE]
     options.add_argument(
-        "--engines", nargs="+", choices=names, metavar="NAME", help=f"engines to time, of {names}"
+        "--engines",
+        nargs="+",
+        choices=names,
+        metavar="NAME",
+        help=f"engines to time, of {names}",
     )
     arguments = options.parse_args()
-    if arguments.rows < 20 * K or arguments.queries < PARTS or arguments.many > arguments.queries:
+    if (
+        arguments.rows < 20 * K
+        or arguments.queries < PARTS
+        or arguments.many > arguments.queries
+    ):
         options.error(
             f"expected at least {20 * K} --rows, at least {PARTS} --queries, and --many within --queries."
         )
@@ -79,7 +89,9 @@ def _make_data(arguments: argparse.Namespace, place: Path) -> tuple[Gallery, Que
     generator = np.random.default_rng(arguments.seed)
     base = embedded(arguments, place, arguments.images)
     asked = arguments.queries + TUNING
-    halves = np.concatenate(list(grown(base, max(arguments.rows, len(base)) + asked, generator)))
+    halves = np.concatenate(
+        list(grown(base, max(arguments.rows, len(base)) + asked, generator))
+    )
     halves, probes = halves[: arguments.rows], halves[-asked:]
     collection = Table.create(place / "collection", [space_of(place, halves.shape[1])])
     fill(collection, np.split(halves, range(BLOCK, len(halves), BLOCK)))
@@ -174,12 +186,16 @@ def _time_many(
         except ImportError as error:
             report.skip(f"{name}, many at once", error)
     runs = alternate(
-        {name: lambda search=search: search(asked, K) for name, search in made.items()}, 1 + PARTS
+        {name: lambda search=search: search(asked, K) for name, search in made.items()},
+        1 + PARTS,
     )
     spreads = {
-        name: spread([1e3 * t / len(asked) for t in seconds[1:]]) for name, seconds in runs.items()
+        name: spread([1e3 * t / len(asked) for t in seconds[1:]])
+        for name, seconds in runs.items()
     }
-    report.figures["many"] = {name: figures._asdict() for name, figures in spreads.items()}
+    report.figures["many"] = {
+        name: figures._asdict() for name, figures in spreads.items()
+    }
     rows = [(name, figures.format(2)) for name, figures in spreads.items()]
     report.print_table(f"{len(asked)} queries at once", ["", "ms a query"], rows)
 
@@ -188,7 +204,9 @@ def _time_filtered(report: Report, gallery: Gallery, queries: Queries) -> None:
     """Time searches with a filter that keeps one row in a hundred."""
     rows = gallery.collection.scan(["uri"], f"label = '{RARE}'")
     kept = np.zeros(len(gallery.matrix), np.bool_)
-    kept[np.concatenate([engines.numbers(batch["uri"].to_pylist()) for batch in rows])] = True
+    kept[
+        np.concatenate([engines.numbers(batch["uri"].to_pylist()) for batch in rows])
+    ] = True
     asked = queries.vectors[: max(PARTS, len(queries.vectors) // 5)]
     among = np.flatnonzero(kept)
     k = min(K, len(among) - 1)
@@ -215,7 +233,9 @@ def _time_filtered(report: Report, gallery: Gallery, queries: Queries) -> None:
     report.figures["filtered"] = {"kept": len(among), "engines": figures}
     told = [[name, *values.values()] for name, values in figures.items()]
     report.print_table(
-        f"A filter that keeps {len(among):,} rows", ["", "p50 ms", "p99 ms", f"recall@{k}"], told
+        f"A filter that keeps {len(among):,} rows",
+        ["", "p50 ms", "p99 ms", f"recall@{k}"],
+        told,
     )
 
 

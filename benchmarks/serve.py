@@ -40,24 +40,40 @@ _DROPPED = 9
 
 
 def main() -> int:
-    options = parser("serve", "Time a server: searches by rows and by pictures, and its memory.")
+    options = parser(
+        "serve", "Time a server: searches by rows and by pictures, and its memory."
+    )
     add_source(options)
     options.add_argument(
-        "--images", type=int, default=PHOTOGRAPHS, help="how many to serve (default: 3079)"
+        "--images",
+        type=int,
+        default=PHOTOGRAPHS,
+        help="how many to serve (default: 3079)",
     )
     options.add_argument(
-        "--requests", type=int, default=20_000, help="searches by rows in all (default: 20000)"
+        "--requests",
+        type=int,
+        default=20_000,
+        help="searches by rows in all (default: 20000)",
     )
     options.add_argument(
-        "--uploads", type=int, default=3_000, help="searches by pictures (default: 3000)"
+        "--uploads",
+        type=int,
+        default=3_000,
+        help="searches by pictures (default: 3000)",
     )
     arguments = options.parse_args()
-    report = Report("serve", arguments, ["fastapi", "uvicorn", "pylance", "onnxruntime"])
+    report = Report(
+        "serve", arguments, ["fastapi", "uvicorn", "pylance", "onnxruntime"]
+    )
     with tempfile.TemporaryDirectory() as place:
         folder = pictures(arguments.data, arguments.images, Path(place), arguments.seed)
         collection = Path(place, "collection")
         lookalike.index(folder, collection, models=_NETWORKS)
-        sent = [path.read_bytes() for path in islice(cycle(files(folder)), arguments.uploads)]
+        sent = [
+            path.read_bytes()
+            for path in islice(cycle(files(folder)), arguments.uploads)
+        ]
         with _served(collection) as (address, server, seconds):
             report.figures["start_seconds"] = round(seconds, 2)
             _by_rows(report, address, server, collection, arguments)
@@ -70,9 +86,20 @@ def main() -> int:
 def _served(collection: Path) -> Iterator[tuple[str, psutil.Process, float]]:
     """Run a server; give its address, its process, and the seconds that it took to answer."""
     start = time.perf_counter()
-    command = [sys.executable, "-m", "lookalike", "serve", "--port", "0", "-c", str(collection)]
+    command = [
+        sys.executable,
+        "-m",
+        "lookalike",
+        "serve",
+        "--port",
+        "0",
+        "-c",
+        str(collection),
+    ]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env=environment
+    ) as process:
         try:
             address = next(
                 found[1]
@@ -119,14 +146,20 @@ def _by_rows(
     report.aim(f"memory grown over {count:,} requests, MB", grown, most=50)
 
 
-def _by_pictures(report: Report, address: str, sent: list[bytes], collection: Path) -> None:
+def _by_pictures(
+    report: Report, address: str, sent: list[bytes], collection: Path
+) -> None:
     """Search by pictures, in turns with decoding and embedding alone: machines are not as fast at all times."""
     figures, rows = {}, []
     for name, model in Table.open(collection).models.items():
         served, alone, share = _by_pictures_in(name, model, address, sent)
         figures[name] = {"per_second": served, "alone": alone, "share": share}
         rows.append((name, served.format(), alone.format(), share.format(2)))
-    report.figures["by_pictures"] = {"requests": len(sent), "clients": _SENDERS, **figures}
+    report.figures["by_pictures"] = {
+        "requests": len(sent),
+        "clients": _SENDERS,
+        **figures,
+    }
     headers = ["network", "requests/s", "decoded and embedded alone, images/s", "share"]
     report.print_table(
         f"By pictures, {_SENDERS} at once, the clients on the same cores", headers, rows
@@ -145,17 +178,27 @@ def _by_pictures_in(
     parts = [sent[first :: _TURNS + 1] for first in range(_TURNS + 1)]
     asked, embedded = iter(parts), iter(parts)
     contestants = {
-        "served": lambda: _ask(address, [_picture(data, space) for data in next(asked)], _SENDERS),
+        "served": lambda: _ask(
+            address, [_picture(data, space) for data in next(asked)], _SENDERS
+        ),
         "alone": lambda: _embed(model, network, next(embedded)),
     }
     alternate(contestants, 1)
     seconds = alternate(contestants, _TURNS)
     served, alone = (
-        spread([len(part) / time for part, time in zip(parts[1:], seconds[name], strict=True)])
+        spread(
+            [
+                len(part) / time
+                for part, time in zip(parts[1:], seconds[name], strict=True)
+            ]
+        )
         for name in contestants
     )
     share = spread(
-        [alone / served for served, alone in zip(seconds["served"], seconds["alone"], strict=True)]
+        [
+            alone / served
+            for served, alone in zip(seconds["served"], seconds["alone"], strict=True)
+        ]
     )
     return served, alone, share
 
@@ -177,7 +220,9 @@ def _in_a_browser(report: Report, address: str, photographs: list[bytes]) -> Non
         [(len(photographs) - 1, first, all_)],
     )  # fmt: skip
     report.aim(
-        "from a photograph's drop to the first paint of results, slowest, ms", first.high, most=300
+        "from a photograph's drop to the first paint of results, slowest, ms",
+        first.high,
+        most=300,
     )
 
 
@@ -199,8 +244,12 @@ def _row(body: str) -> bytes:
 def _picture(data: bytes, space: str) -> bytes:
     head = b'--part\r\nContent-Disposition: form-data; name="image"; filename="picture"\r\n\r\n'
     query = json.dumps({"positive": [{"image": 0}], "space": space}).encode()
-    asked = b'\r\n--part\r\nContent-Disposition: form-data; name="query"\r\n\r\n' + query
-    return _request("multipart/form-data; boundary=part", head + data + asked + b"\r\n--part--\r\n")
+    asked = (
+        b'\r\n--part\r\nContent-Disposition: form-data; name="query"\r\n\r\n' + query
+    )
+    return _request(
+        "multipart/form-data; boundary=part", head + data + asked + b"\r\n--part--\r\n"
+    )
 
 
 def _request(kind: str, body: bytes) -> bytes:
@@ -221,7 +270,9 @@ def _ask(address: str, requests: list[bytes], clients: int) -> list[float]:
             began = time.perf_counter()
             writer.write(request)
             head = await reader.readuntil(b"\r\n\r\n")
-            await reader.readexactly(int(head.lower().partition(b"content-length: ")[2].split()[0]))
+            await reader.readexactly(
+                int(head.lower().partition(b"content-length: ")[2].split()[0])
+            )
             seconds.append(time.perf_counter() - began)
             assert head.startswith(b"HTTP/1.1 200"), head
         writer.close()

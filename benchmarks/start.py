@@ -27,7 +27,9 @@ def main() -> int:
         default=PHOTOGRAPHS,
         help="number of images in the collection (default: 3079)",
     )
-    options.add_argument("--rounds", type=int, default=7, help="runs of each command (default: 7)")
+    options.add_argument(
+        "--rounds", type=int, default=7, help="runs of each command (default: 7)"
+    )
     arguments = options.parse_args()
     report = Report("start", arguments, ["pylance", "onnxruntime", "typer"])
     with tempfile.TemporaryDirectory() as place:
@@ -43,7 +45,9 @@ def main() -> int:
         }
         _measure(report, commands, arguments.rounds)
         _parts(report, search, arguments.rounds)
-    seconds = {name: figures["median"] for name, figures in report.figures["seconds"].items()}
+    seconds = {
+        name: figures["median"] for name, figures in report.figures["seconds"].items()
+    }
     *_, told, found = seconds
     report.aim("import lookalike, seconds", seconds["import lookalike"], most=0.2)
     report.aim(f"{told}, seconds", seconds[told], most=0.8)
@@ -55,11 +59,16 @@ def _measure(report: Report, commands: dict[str, list[str]], rounds: int) -> Non
     for command in commands.values():
         _run(command)  # The first start reads files that later ones find in memory.
     runs = alternate(
-        {name: lambda command=command: _run(command) for name, command in commands.items()}, rounds
+        {
+            name: lambda command=command: _run(command)
+            for name, command in commands.items()
+        },
+        rounds,
     )
     spreads = {name: spread(seconds) for name, seconds in runs.items()}
     report.figures["seconds"] = {
-        name: {**figures._asdict(), "runs": runs[name]} for name, figures in spreads.items()
+        name: {**figures._asdict(), "runs": runs[name]}
+        for name, figures in spreads.items()
     }
     rows = [
         (name, figures.format(3), figures.median - spreads[ALONE].median)
@@ -79,7 +88,9 @@ def _parts(report: Report, search: Sequence[str], rounds: int) -> None:
         ):
             found.setdefault(step, []).append(float(milliseconds))
     spreads = {step: spread(milliseconds) for step, milliseconds in found.items()}
-    report.figures["parts_ms"] = {step: figures._asdict() for step, figures in spreads.items()}
+    report.figures["parts_ms"] = {
+        step: figures._asdict() for step, figures in spreads.items()
+    }
     report.print_table(
         "The search's parts",
         ["step", "ms"],

@@ -30,7 +30,9 @@ PHOTOGRAPHS = 3079
 # One row in a hundred has this label.
 RARE = "rare"
 
-_DATA = Path(os.environ.get("LOOKALIKE_TEST_DATA", Path(__file__).parents[2] / "shared"))
+_DATA = Path(
+    os.environ.get("LOOKALIKE_TEST_DATA", Path(__file__).parents[2] / "shared")
+)
 _SHARE = 100
 
 
@@ -55,9 +57,13 @@ def pictures(data: Path | None, count: int, place: Path, seed: int) -> Path:
     """Return a folder of at most `count` images: the source, or a copy of a sample."""
     source = data or _DATA / "caltech101" / "101_ObjectCategories"
     if data is not None and not data.is_dir():
-        raise SystemExit(f"The folder {data} does not exist. Name a folder with images.")
+        raise SystemExit(
+            f"The folder {data} does not exist. Name a folder with images."
+        )
     if not source.is_dir():
-        source = write_sample(place / "sample", per_class=-(-count // len(CLASSES)), seed=seed)
+        source = write_sample(
+            place / "sample", per_class=-(-count // len(CLASSES)), seed=seed
+        )
     found = files(source)
     if len(found) <= count:
         return source
@@ -73,7 +79,9 @@ def files(folder: Path) -> list[Path]:
     return [Path(display_path(item.uri)) for item in LocalSource([folder])]
 
 
-def embedded(arguments: argparse.Namespace, place: Path, count: int = PHOTOGRAPHS) -> np.ndarray:
+def embedded(
+    arguments: argparse.Namespace, place: Path, count: int = PHOTOGRAPHS
+) -> np.ndarray:
     """Return the float32 vectors of the given collection, or of images indexed for this purpose."""
     path = arguments.collection
     if path is None:
@@ -84,7 +92,11 @@ def embedded(arguments: argparse.Namespace, place: Path, count: int = PHOTOGRAPH
 
 
 def grown(
-    vectors: np.ndarray, rows: int, generator: np.random.Generator, *, block: int = BLOCK
+    vectors: np.ndarray,
+    rows: int,
+    generator: np.random.Generator,
+    *,
+    block: int = BLOCK,
 ) -> Iterator[np.ndarray]:
     """Yield float16 rows in blocks: a sample of the given ones, or all of them and synthetic ones.
 
@@ -119,11 +131,18 @@ def space_of(place: Path, dim: int) -> Model:
     images = helper.make_tensor_value_info("images", TensorProto.FLOAT, ["n", 3, 8, 8])
     vectors = helper.make_tensor_value_info("vectors", TensorProto.FLOAT, ["n", dim])
     graph = helper.make_graph(
-        nodes, "made", [images], [vectors], [numpy_helper.from_array(weights, "weights")]
+        nodes,
+        "made",
+        [images],
+        [vectors],
+        [numpy_helper.from_array(weights, "weights")],
     )
     path = place / "made.onnx"
     onnx.save(
-        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path
+        helper.make_model(
+            graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8
+        ),
+        path,
     )
     return registry.resolve(path)
 
@@ -155,4 +174,6 @@ class VectorSearcher(Searcher):
 
     def search_vector(self, vector: np.ndarray, **options: Any) -> Matches:
         """Return the matches of a vector, float ``[dim]``; the options are those of a `SearchRequest`."""
-        return self.search(SearchRequest([WeightedQuery(VectorQuery(vector))], **options))
+        return self.search(
+            SearchRequest([WeightedQuery(VectorQuery(vector))], **options)
+        )

@@ -29,13 +29,19 @@ def main() -> int:
         with atomic_write(arguments.output) as temporary:
             temporary.write_bytes(save(calibration))
     except (LookalikeError, OSError) as error:
-        reason = f"{error.filename}: {error.strerror}." if isinstance(error, OSError) else error
+        reason = (
+            f"{error.filename}: {error.strerror}."
+            if isinstance(error, OSError)
+            else error
+        )
         print(f"Error: {reason}", file=sys.stderr)
         return 2
 
     # Each tensor has a range and a mean.
     tensors = len(calibration) // 2
-    print(f"Measured {tensors} tensors on {len(items)} images, saved to {arguments.output}.")
+    print(
+        f"Measured {tensors} tensors on {len(items)} images, saved to {arguments.output}."
+    )
     print("Add to the description:")
     print("[calibration]")
     print(f'file = "{arguments.output.name}"')
@@ -48,7 +54,11 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("model", help="a model name or .toml description")
     parser.add_argument("folder", help="a folder of images like those to index")
     parser.add_argument(
-        "--output", type=Path, required=True, metavar="FILE", help="the .safetensors file to write"
+        "--output",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="the .safetensors file to write",
     )
     parser.add_argument(
         "--images", type=int, default=128, help="the number of images (default: 128)"

@@ -42,8 +42,12 @@ else on standard output.
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="scripts/command_line.py", description=__doc__)
-    parser.add_argument("--check", action="store_true", help="compare only; exit 1 if it differs")
+    parser = argparse.ArgumentParser(
+        prog="scripts/command_line.py", description=__doc__
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="compare only; exit 1 if it differs"
+    )
     arguments = parser.parse_args()
     page = render()
     if arguments.check:
@@ -56,7 +60,9 @@ def render() -> str:
     """Return the whole page as Markdown."""
     group: Any = typer.main.get_command(app)
     sections = [HEAD]
-    sections += ["\n".join(section(command)) + "\n" for command in group.commands.values()]
+    sections += [
+        "\n".join(section(command)) + "\n" for command in group.commands.values()
+    ]
     return "\n".join(sections)
 
 

@@ -74,7 +74,9 @@ def main() -> int:
     parser.add_argument(
         "paths", nargs="*", type=Path, help="files or folders (default: all of src)"
     )
-    parser.add_argument("--most", type=int, default=5, help="places listed a figure (default: 5)")
+    parser.add_argument(
+        "--most", type=int, default=5, help="places listed a figure (default: 5)"
+    )
     arguments = parser.parse_args()
 
     modules = list(read_modules(arguments.paths or [SOURCE]))
@@ -84,7 +86,9 @@ def main() -> int:
 
     for figure in figures:
         mark = " " if figure.holds else "!"
-        print(f"{mark} {figure.name:<52} {figure.value:>8.1f}   at most {figure.limit:g}")
+        print(
+            f"{mark} {figure.name:<52} {figure.value:>8.1f}   at most {figure.limit:g}"
+        )
         if not figure.holds or arguments.paths:
             for place in figure.places[: arguments.most]:
                 print(f"      {place}")
@@ -114,7 +118,9 @@ def density(modules: list[Module]) -> list[Figure]:
             nodes = sum(1 for statement in body for _ in ast.walk(statement))
             last = body[-1].end_lineno or body[-1].lineno
             lines = sum(1 for line in code if body[0].lineno <= line <= last)
-            measured.append((nodes / lines, f"{module.place}:{node.lineno} {node.name}"))
+            measured.append(
+                (nodes / lines, f"{module.place}:{node.lineno} {node.name}")
+            )
     if not measured:
         return []
     measured.sort(reverse=True)
@@ -146,7 +152,9 @@ def phrases(modules: list[Module]) -> list[Figure]:
             for match in re.finditer(pattern, text, re.IGNORECASE):
                 around = text[max(0, match.start() - 30) : match.end() + 30]
                 found.append(f"{place}  ...{' '.join(around.split())}...")
-        figures.append(Figure(f'"{name}" per 10,000 words', 1e4 * len(found) / words, limit, found))
+        figures.append(
+            Figure(f'"{name}" per 10,000 words', 1e4 * len(found) / words, limit, found)
+        )
     return figures
 
 
@@ -172,7 +180,8 @@ def sizes(modules: list[Module], paths: list[Path]) -> list[Figure]:
     for folder in paths or [SOURCE]:
         scripts = sorted(folder.resolve().rglob("*.js"))
         texts += [
-            (str(file.relative_to(ROOT)), file.read_text(encoding="utf-8")) for file in scripts
+            (str(file.relative_to(ROOT)), file.read_text(encoding="utf-8"))
+            for file in scripts
         ]
     long_lines, long_files = [], []
     for place, text in texts:
@@ -209,7 +218,9 @@ def top_level_names(tree: ast.Module) -> set[str]:
         if isinstance(node, (*FUNCTIONS, ast.ClassDef)):
             found.add(node.name)
         elif isinstance(node, ast.Assign):
-            found.update(target.id for target in node.targets if isinstance(target, ast.Name))
+            found.update(
+                target.id for target in node.targets if isinstance(target, ast.Name)
+            )
         elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
             found.add(node.target.id)
     # Every module has its own __all__, and every module of routes its own router.

@@ -81,7 +81,9 @@ def mutants(path: Path) -> Iterator[Mutant]:
             if source not in seen:
                 seen.add(source)
                 before, after = original.splitlines(True), source.splitlines(True)
-                changes = difflib.SequenceMatcher(None, before, after, autojunk=False).get_opcodes()
+                changes = difflib.SequenceMatcher(
+                    None, before, after, autojunk=False
+                ).get_opcodes()
                 lines = [
                     n + 1
                     for kind, first, end, *_ in changes
@@ -90,7 +92,9 @@ def mutants(path: Path) -> Iterator[Mutant]:
                 ]
                 # Frozen dataclasses are a convention without behavior to test.
                 if not any("frozen=" in before[line - 1] for line in lines):
-                    diff = "".join(difflib.unified_diff(before, after, str(path), name, n=1))
+                    diff = "".join(
+                        difflib.unified_diff(before, after, str(path), name, n=1)
+                    )
                     yield Mutant(source, lines, diff)
 
 
@@ -119,9 +123,13 @@ def tests_by_line(
     ]
     command += ["--durations=0", "--durations-min=0", "-vv", "-p", "no:cacheprovider"]
     environment = {**os.environ, "COVERAGE_FILE": str(data)}
-    told = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    told = subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=False
+    )
     if told.returncode:
-        sys.exit(f"{told.stdout}\nThe tests fail on the unchanged code. Fix that first.")
+        sys.exit(
+            f"{told.stdout}\nThe tests fail on the unchanged code. Fix that first."
+        )
     took: dict[str, float] = {}
     for seconds, test in re.findall(
         r"^([\d.]+)s (?:setup|call|teardown) +(\S.*)$", told.stdout, re.MULTILINE
@@ -139,7 +147,8 @@ def tests_by_line(
         anywhere = set().union(*named.values())
         # Lines that run at import concern every test of the module.
         found[module] = {
-            line: within(budget, names or anywhere, took) for line, names in named.items()
+            line: within(budget, names or anywhere, took)
+            for line, names in named.items()
         }
     return found
 
@@ -150,7 +159,9 @@ def copied(place: Path, number: int) -> Path:
     for name in ("src", "tests", "benchmarks", "pyproject.toml"):
         source = Path(name)
         if source.is_dir():
-            shutil.copytree(source, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(
+                source, copy / name, ignore=shutil.ignore_patterns("__pycache__")
+            )
         else:
             shutil.copy(source, copy / name)
     return copy
@@ -199,7 +210,9 @@ def main() -> None:
     parser.add_argument("modules", nargs="+", type=Path)
     parser.add_argument("--tests", nargs="+", default=TESTS)
     parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--budget", type=float, default=60.0, help="seconds of tests for one line")
+    parser.add_argument(
+        "--budget", type=float, default=60.0, help="seconds of tests for one line"
+    )
     parser.add_argument(
         "--lines", type=range_of, metavar="FIRST-LAST", help="mutate only these lines"
     )
@@ -217,19 +230,27 @@ def main() -> None:
             copies.put(copied(place, number))
 
         def detected(
-            module: Path, mutant: Mutant, limit: float | None = TIMEOUT_BUDGETS * given.budget
+            module: Path,
+            mutant: Mutant,
+            limit: float | None = TIMEOUT_BUDGETS * given.budget,
         ) -> bool:
-            met = [test for line in mutant.lines for test in tests[module].get(line, [])]
+            met = [
+                test for line in mutant.lines for test in tests[module].get(line, [])
+            ]
             copy = copies.get()
             try:
-                return is_detected(mutant, module, list(dict.fromkeys(met)), copy, limit)
+                return is_detected(
+                    mutant, module, list(dict.fromkeys(met)), copy, limit
+                )
             finally:
                 copies.put(copy)
 
         for module in given.modules:
             untouched = Mutant(module.read_text("utf-8"), list(tests[module]), "")
             if detected(module, untouched, None):
-                sys.exit(f"The tests of {module} fail on the unchanged code when run one by one.")
+                sys.exit(
+                    f"The tests of {module} fail on the unchanged code when run one by one."
+                )
             made = [
                 one
                 for one in mutants(module)
@@ -237,12 +258,21 @@ def main() -> None:
             ]
             verdicts = pool.map(partial(detected, module), made)
             left = []
-            for number, (mutant, verdict) in enumerate(zip(made, verdicts, strict=True), 1):
+            for number, (mutant, verdict) in enumerate(
+                zip(made, verdicts, strict=True), 1
+            ):
                 if not verdict:
                     left.append(mutant.diff)
                     print(mutant.diff, flush=True)
-                    (results / f"{module.stem}.diff").write_text("\n".join(left), "utf-8")
-                print(f"\r{module}: {number} of {len(made)}", end="", file=sys.stderr, flush=True)
+                    (results / f"{module.stem}.diff").write_text(
+                        "\n".join(left), "utf-8"
+                    )
+                print(
+                    f"\r{module}: {number} of {len(made)}",
+                    end="",
+                    file=sys.stderr,
+                    flush=True,
+                )
             print(f"{module}: {len(made)} mutants, {len(left)} survived", flush=True)
 
 

@@ -44,7 +44,11 @@ def lookalike(
         Variables to set beside those of this process.
     """
     words = [str(argument) for argument in arguments]
-    with _streams() as (stdout, stderr), _environment(words, cwd, env), _logger_restored():
+    with (
+        _streams() as (stdout, stderr),
+        _environment(words, cwd, env),
+        _logger_restored(),
+    ):
         code = _exit_status()
     done = subprocess.CompletedProcess(words, code, _text(stdout), _text(stderr))
     return _checked(done, status)
@@ -59,7 +63,9 @@ def lookalike_process(
     """
     command = [*by, *COMMAND, *map(str, arguments)]
     options = {"env": {**os.environ, **ENVIRONMENT}, **options}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, **options)
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, **options
+    )
     return _checked(done, status)
 
 
@@ -71,7 +77,9 @@ def lookalike_json(*arguments: object, **options: Any) -> Any:
 def _checked(
     done: subprocess.CompletedProcess[str], status: int
 ) -> subprocess.CompletedProcess[str]:
-    assert done.returncode == status, f"status {done.returncode}\n{done.stdout}\n{done.stderr}"
+    assert done.returncode == status, (
+        f"status {done.returncode}\n{done.stdout}\n{done.stderr}"
+    )
     assert "Traceback" not in done.stderr
     return done
 

@@ -28,7 +28,9 @@ def pytest_addoption(parser):
 def pytest_collection_modifyitems(config, items):
     if not config.getoption("--fast"):
         return
-    slow = [item for item in items if item.get_closest_marker("slow") or is_in_browser(item)]
+    slow = [
+        item for item in items if item.get_closest_marker("slow") or is_in_browser(item)
+    ]
     config.hook.pytest_deselected(items=slow)
     items[:] = [item for item in items if item not in set(slow)]
 
@@ -89,7 +91,9 @@ def data_root() -> Path:
     default = Path(__file__).parents[2] / "shared"
     root = Path(os.environ.get("LOOKALIKE_TEST_DATA", default))
     if not root.is_dir():
-        pytest.skip(f"needs the photographs and weights in {root}; LOOKALIKE_TEST_DATA names them")
+        pytest.skip(
+            f"needs the photographs and weights in {root}; LOOKALIKE_TEST_DATA names them"
+        )
     return root
 
 
@@ -106,7 +110,9 @@ def caltech(photographs, build_once) -> Table:
     For reading only.
     """
     models = ["efficientnet-lite0", "efficientnet-lite0-int8", "pixels"]
-    path = build_once("caltech", lambda folder: lookalike.index(photographs, folder, models=models))
+    path = build_once(
+        "caltech", lambda folder: lookalike.index(photographs, folder, models=models)
+    )
     return Table.open(path)
 
 

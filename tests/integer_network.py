@@ -26,7 +26,9 @@ def tensors(seed: int = 0) -> dict[str, np.ndarray]:
     }
     found = {}
     for name, shape in shapes.items():
-        found[f"{name}.weight"] = random.normal(0, 1 / np.sqrt(np.prod(shape[1:])), shape)
+        found[f"{name}.weight"] = random.normal(
+            0, 1 / np.sqrt(np.prod(shape[1:])), shape
+        )
         found[f"{name}.norm.weight"] = random.uniform(0.2, 3, shape[0])
         found[f"{name}.norm.bias"] = random.normal(0.3, 0.5, shape[0])
         found[f"{name}.norm.running_mean"] = random.normal(0, 0.1, shape[0])
@@ -37,7 +39,13 @@ def tensors(seed: int = 0) -> dict[str, np.ndarray]:
 def network(weights: dict[str, np.ndarray], cut: str = "relu6") -> onnx.ModelProto:
     """Return the float graph: two joined branches, a sum, and each kind of pool."""
     model = Model(
-        "small", "small", "none", (HEIGHT, WIDTH), 12, mean=(127.0,) * 3, std=(128.0,) * 3
+        "small",
+        "small",
+        "none",
+        (HEIGHT, WIDTH),
+        12,
+        mean=(127.0,) * 3,
+        std=(128.0,) * 3,
     )
     net = GraphBuilder(model, weights, epsilon=1e-3)
 
@@ -54,7 +62,9 @@ def network(weights: dict[str, np.ndarray], cut: str = "relu6") -> onnx.ModelPro
 
 def make_images(count: int = 6) -> np.ndarray:
     """Return smooth random images: their neighboring pixels are similar, as in photographs."""
-    noise = np.random.default_rng(1).uniform(0, 256, (count, HEIGHT // 4, WIDTH // 4, 3))
+    noise = np.random.default_rng(1).uniform(
+        0, 256, (count, HEIGHT // 4, WIDTH // 4, 3)
+    )
     return np.kron(noise, np.ones((1, 4, 4, 1))).astype(np.uint8)
 
 
@@ -67,17 +77,24 @@ def run(
     if names is not None:
         del watched.graph.output[:]
         kinds = (
-            helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in names
+            helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
+            for name in names
         )
         watched.graph.output.extend(kinds)
-    session = ort.InferenceSession(watched.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = ort.InferenceSession(
+        watched.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
     return session.run(names, {"images": images})
 
 
-def calibrate_plainly(proto: onnx.ModelProto, images: np.ndarray) -> dict[str, np.ndarray]:
+def calibrate_plainly(
+    proto: onnx.ModelProto, images: np.ndarray
+) -> dict[str, np.ndarray]:
     """Return range and mean of every feature map."""
     names = [
-        node.output[0] for node in proto.graph.node if node.op_type not in {"Transpose", "Flatten"}
+        node.output[0]
+        for node in proto.graph.node
+        if node.op_type not in {"Transpose", "Flatten"}
     ]
     measured = {}
     for name, values in zip(names, run(proto, images, names), strict=True):
@@ -92,7 +109,8 @@ class IntegerNetwork:
     def __init__(self, proto: onnx.ModelProto, measured: dict[str, np.ndarray]) -> None:
         self._nodes = list(proto.graph.node)
         self._given = {
-            tensor.name: numpy_helper.to_array(tensor) for tensor in proto.graph.initializer
+            tensor.name: numpy_helper.to_array(tensor)
+            for tensor in proto.graph.initializer
         }
         self._measured = measured
         self._scales = self._all_scales()
@@ -111,7 +129,10 @@ class IntegerNetwork:
 
     def _all_scales(self) -> dict[str, tuple[float, int]]:
         ranges = {
-            name.removesuffix(".range"): [min(0.0, float(ends[0])), max(0.0, float(ends[1]))]
+            name.removesuffix(".range"): [
+                min(0.0, float(ends[0])),
+                max(0.0, float(ends[1])),
+            ]
             for name, ends in self._measured.items()
             if name.endswith(".range")
         }
@@ -119,14 +140,21 @@ class IntegerNetwork:
             for node in self._nodes:
                 if node.op_type in {"Concat", "MaxPool"}:
                     names = [*node.input, node.output[0]]
-                    low, high = min(ranges[n][0] for n in names), max(ranges[n][1] for n in names)
+                    low, high = (
+                        min(ranges[n][0] for n in names),
+                        max(ranges[n][1] for n in names),
+                    )
                     ranges.update({name: [low, high] for name in names})
-        steps = {name: np.float32((high - low) / 255) for name, (low, high) in ranges.items()}
+        steps = {
+            name: np.float32((high - low) / 255) for name, (low, high) in ranges.items()
+        }
         scales = {
             name: (float(step), round(-ranges[name][0] / float(step)))
             for name, step in steps.items()
         }
-        source = next(node for node in self._nodes if node.op_type == "DequantizeLinear")
+        source = next(
+            node for node in self._nodes if node.op_type == "DequantizeLinear"
+        )
         return {**scales, source.output[0]: (1 / 128, 127)}
 
     def _do(self, node: onnx.NodeProto, maps: dict[str, np.ndarray]) -> np.ndarray:
@@ -141,7 +169,9 @@ class IntegerNetwork:
             case "Conv":
                 x = self._kept(node, self._convolved(node, x, options))
             case "Add":
-                x = self._kept(node, sum(self._real(name, maps[name]) for name in taken))
+                x = self._kept(
+                    node, sum(self._real(name, maps[name]) for name in taken)
+                )
             case "Concat":
                 x = np.concatenate([maps[name] for name in taken], axis=1)
             case "MaxPool":
@@ -153,10 +183,16 @@ class IntegerNetwork:
                 x = self._real(taken[0], x).mean(axis=(2, 3))
         return x
 
-    def _convolved(self, node: onnx.NodeProto, x: np.ndarray, options: dict) -> np.ndarray:
+    def _convolved(
+        self, node: onnx.NodeProto, x: np.ndarray, options: dict
+    ) -> np.ndarray:
         step, zero = self._scales[node.input[0]]
         kernel, bias = (self._given[name].astype(np.float64) for name in node.input[1:])
-        steps = (np.abs(kernel).max(axis=(1, 2, 3)) / 63).astype(np.float32).astype(np.float64)
+        steps = (
+            (np.abs(kernel).max(axis=(1, 2, 3)) / 63)
+            .astype(np.float32)
+            .astype(np.float64)
+        )
         whole = np.rint(kernel / steps[:, None, None, None]).astype(np.int64)
         groups, each = options["group"], len(kernel) // options["group"]
         windows = self._windows(x, options, zero) - zero
@@ -166,9 +202,9 @@ class IntegerNetwork:
             first = channel // each * kernel.shape[1]
             part = slice(first, first + kernel.shape[1])
             sums = np.einsum("nchwij,cij->nhw", windows[:, part], whole[channel])
-            gained = (whole[channel] * steps[channel] - kernel[channel]).sum(axis=(1, 2)) @ mean[
-                part
-            ]
+            gained = (whole[channel] * steps[channel] - kernel[channel]).sum(
+                axis=(1, 2)
+            ) @ mean[part]
             fine = step * steps[channel]
             found.append((sums + round((bias[channel] - gained) / fine)) * fine)
         assert groups * each == len(found)
@@ -176,7 +212,9 @@ class IntegerNetwork:
 
     def _windows(self, x: np.ndarray, options: dict, fill: float) -> np.ndarray:
         top, left, bottom, right = options["pads"]
-        padded = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)), constant_values=fill)
+        padded = np.pad(
+            x, ((0, 0), (0, 0), (top, bottom), (left, right)), constant_values=fill
+        )
         views = sliding_window_view(padded, tuple(options["kernel_shape"]), axis=(2, 3))
         return views[:, :, :: options["strides"][0], :: options["strides"][1]]
 

@@ -93,7 +93,13 @@ def serving(*options: object) -> Iterator[Live]:
 @contextmanager
 def bounded(collection: Path, **settings: object) -> Iterator[Live]:
     """Run a server of a collection with fields of `ServerSettings`."""
-    command = [sys.executable, "-c", _WITH_SETTINGS, str(collection), json.dumps(settings)]
+    command = [
+        sys.executable,
+        "-c",
+        _WITH_SETTINGS,
+        str(collection),
+        json.dumps(settings),
+    ]
     with _running(command) as live:
         yield live
 
@@ -102,14 +108,20 @@ def bounded(collection: Path, **settings: object) -> Iterator[Live]:
 def _running(command: list[str]) -> Iterator[Live]:
     environment = {**os.environ, "NO_COLOR": "1", "PYTHONUNBUFFERED": "1"}
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
     )
     with process:
         try:
             live = Live(process)
             yield live
             if not live.stopped:
-                assert process.poll() is None, f"the server ended:\n{process.stderr.read()}"
+                assert process.poll() is None, (
+                    f"the server ended:\n{process.stderr.read()}"
+                )
                 status, errors = live.stop()
                 assert (status, errors) == (0, ""), errors
         finally:

@@ -90,7 +90,13 @@ def local_server() -> Iterator[LocalServer]:
     )
     thread.start()
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "LOOKALIKE_OFFLINE"):
+        for name in (
+            "http_proxy",
+            "HTTP_PROXY",
+            "all_proxy",
+            "ALL_PROXY",
+            "LOOKALIKE_OFFLINE",
+        ):
             patch.delenv(name, raising=False)
         patch.setattr(downloads, "_PAUSES_S", (0.0, 0.0, 0.0))
         try:

@@ -22,7 +22,9 @@ def clusters(
     of = np.arange(count * each) % count
     noise = np.random.default_rng(seed).normal(0, 0.06, (len(of), dim))
     vectors = np.eye(dim)[of] + noise
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32), of
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(
+        np.float32
+    ), of
 
 
 def drawn(count: int, *, seed: int = 0, dim: int = 32) -> np.ndarray:

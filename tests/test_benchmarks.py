@@ -40,8 +40,12 @@ def bench(tmp_path):
     def run(name: str, *options: object, status: int = 0) -> SimpleNamespace:
         file = tmp_path / f"{name}.json"
         command = [sys.executable, BENCHMARKS / f"{name}.py", *options, "--json", file]
-        done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
-        assert done.returncode == status, f"status {done.returncode}\n{done.stdout}\n{done.stderr}"
+        done = subprocess.run(
+            [*map(str, command)], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == status, (
+            f"status {done.returncode}\n{done.stdout}\n{done.stderr}"
+        )
         written = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
         return SimpleNamespace(**written, told=done.stdout, errors=done.stderr)
 
@@ -49,7 +53,9 @@ def bench(tmp_path):
 
 
 def test_serve(bench, sample):
-    found = bench("serve", "--data", sample, "--images", 20, "--requests", 60, "--uploads", 20)
+    found = bench(
+        "serve", "--data", sample, "--images", 20, "--requests", 60, "--uploads", 20
+    )
     by_rows, by_pictures = found.figures["by_rows"], found.figures["by_pictures"]
     assert 0 < by_rows["p50_ms"] <= by_rows["p99_ms"]
     assert by_rows["requests"] == 60
@@ -61,16 +67,29 @@ def test_serve(bench, sample):
     if BROWSER is None:
         assert "Chromium" in found.skipped["the page"]
     else:
-        first, whole = found.figures["page"]["first_ms"], found.figures["page"]["all_ms"]
+        first, whole = (
+            found.figures["page"]["first_ms"],
+            found.figures["page"]["all_ms"],
+        )
         assert 0 < first[1] <= first[0] <= first[2] <= whole[2]
     assert len(found.aims) == 5 + (BROWSER is not None)
 
 
 def test_search(bench, collection):
-    exact = ["Lookalike", "Lookalike search", "NumPy", "scikit-learn", "Lance flat scan"]
+    exact = [
+        "Lookalike",
+        "Lookalike search",
+        "NumPy",
+        "scikit-learn",
+        "Lance flat scan",
+    ]
     sizes = ("--rows", 2000, "--queries", 20, "--many", 10)
     found = bench("search", "--collection", collection, *sizes, "--engines", *exact)
-    assert (found.benchmark, found.figures["rows"], found.figures["dim"]) == ("search", 2000, 1280)
+    assert (found.benchmark, found.figures["rows"], found.figures["dim"]) == (
+        "search",
+        2000,
+        1280,
+    )
     assert list(found.figures["engines"]) == exact
     for figures in found.figures["engines"].values():
         assert figures["kind"] == "exact"
@@ -78,7 +97,10 @@ def test_search(bench, collection):
         assert 0 < figures["p50_ms"] <= figures["p99_ms"]
     assert set(found.figures["many"]) == {"Lookalike", "NumPy"}
     assert found.figures["filtered"]["kept"] == 20
-    assert all(figures["recall"] == 1 for figures in found.figures["filtered"]["engines"].values())
+    assert all(
+        figures["recall"] == 1
+        for figures in found.figures["filtered"]["engines"].values()
+    )
     assert min(found.figures["limits"].values()) > 0
     assert {"cpu", "cores", "memory_gib", "system"} <= found.machine.keys()
     assert {"lookalike", "numpy", "scikit-learn"} <= found.versions.keys()
@@ -96,7 +118,9 @@ def test_start(bench, sample):
     for figures in found.figures["seconds"].values():
         assert len(figures["runs"]) == 2
         assert 0 < figures["low"] <= figures["median"] <= figures["high"]
-    assert {"open collection", "embed query", "compare"} <= found.figures["parts_ms"].keys()
+    assert {"open collection", "embed query", "compare"} <= found.figures[
+        "parts_ms"
+    ].keys()
     assert [aim["what"].partition(",")[0] for aim in found.aims] == [
         "import lookalike",
         "lookalike --help",
@@ -109,7 +133,9 @@ def test_memory(bench, sample):
     assert (
         found.figures["images"] == 60
     )  # more than there are pictures, each of a content of its own
-    assert min(found.figures[name] for name in ("highest_mb", "level_mb", "samples")) > 0
+    assert (
+        min(found.figures[name] for name in ("highest_mb", "level_mb", "samples")) > 0
+    )
     assert [images for images, _ in found.figures["curve"]] == [
         0,
         6,
@@ -129,7 +155,9 @@ def test_memory(bench, sample):
 def test_memory_refuses_a_level_beyond_the_images(bench, sample):
     assert (
         "--level 60"
-        in bench("memory", "--data", sample, "--images", 60, "--level", 60, status=2).errors
+        in bench(
+            "memory", "--data", sample, "--images", 60, "--level", 60, status=2
+        ).errors
     )
 
 
@@ -172,14 +200,30 @@ def test_grow(bench, collection):
 
 
 def test_embed(bench, sample):
-    options = ("--data", sample, "--images", 18, "--rounds", 1, "--parts", 9, "--no-keras")
-    found = bench("embed", *options, "--model", "efficientnet-lite0", "pixels", "nothing")
+    options = (
+        "--data",
+        sample,
+        "--images",
+        18,
+        "--rounds",
+        1,
+        "--parts",
+        9,
+        "--no-keras",
+    )
+    found = bench(
+        "embed", *options, "--model", "efficientnet-lite0", "pixels", "nothing"
+    )
     assert [*found.figures["runs"]] == ["plain loop", "efficientnet-lite0", "pixels"]
     assert found.figures["images"] == 18
     assert "nothing" in found.skipped
     network = found.figures["runs"]["efficientnet-lite0"]
     assert (
-        min(network[name] for name in ("median", "loading_cpu_s", "inference_cpu_s", "allowed")) > 0
+        min(
+            network[name]
+            for name in ("median", "loading_cpu_s", "inference_cpu_s", "allowed")
+        )
+        > 0
     )
     assert network["share"] == pytest.approx(network["median"] / network["allowed"])
     assert found.figures["runs"]["pixels"]["map_difference"] < 0 < network["map"] <= 1
@@ -187,20 +231,26 @@ def test_embed(bench, sample):
 
 def test_map(bench):
     found = bench("map", "--rows", 300)
-    assert [run["name"] for run in found.figures["runs"]] == ["Lookalike", "scikit-learn"]
+    assert [run["name"] for run in found.figures["runs"]] == [
+        "Lookalike",
+        "scikit-learn",
+    ]
     assert found.figures["ratio"] > 0
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_each_is_in_the_document(name):
-    assert f"scripts/bench {name}" in (BENCHMARKS.parent / "docs" / "performance.md").read_text(
-        encoding="utf-8"
-    )
+    assert f"scripts/bench {name}" in (
+        BENCHMARKS.parent / "docs" / "performance.md"
+    ).read_text(encoding="utf-8")
 
 
 def test_bench_knows_their_names():
     done = subprocess.run(
-        [BENCHMARKS.parent / "scripts" / "bench"], capture_output=True, text=True, check=False
+        [BENCHMARKS.parent / "scripts" / "bench"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 2
     assert done.stderr.rpartition(": ")[2].split() == list(NAMES)
@@ -208,7 +258,9 @@ def test_bench_knows_their_names():
 
 def report(tmp_path, **options) -> measuring.Report:
     return measuring.Report(
-        "trial", Namespace(**{"json": tmp_path / "trial.json", "strict": False, **options}), []
+        "trial",
+        Namespace(**{"json": tmp_path / "trial.json", "strict": False, **options}),
+        [],
     )
 
 
@@ -221,7 +273,12 @@ def test_a_missed_aim_counts_only_if_strict(tmp_path, capsys, strict, figure, st
     assert trial.close() == status
     assert ("missed" if figure > 2 else "met") in capsys.readouterr().out
     (aim,) = json.loads((tmp_path / "trial.json").read_text())["aims"]
-    assert aim == {"what": "ratio", "figure": figure, "aim": "at most 2", "met": figure <= 2}
+    assert aim == {
+        "what": "ratio",
+        "figure": figure,
+        "aim": "at most 2",
+        "met": figure <= 2,
+    }
 
 
 def test_at_least_is_met_from_its_bound_on(tmp_path):
@@ -229,7 +286,9 @@ def test_at_least_is_met_from_its_bound_on(tmp_path):
     trial.aim("reached", 0.85, least=0.85)
     trial.aim("short of it", 0.84, least=0.85)
     trial.close()
-    assert [aim["met"] for aim in json.loads((tmp_path / "trial.json").read_text())["aims"]] == [
+    assert [
+        aim["met"] for aim in json.loads((tmp_path / "trial.json").read_text())["aims"]
+    ] == [
         True,
         False,
     ]
@@ -247,7 +306,9 @@ def test_there_is_no_exponent_of_one_size_or_of_nothing(sizes, figures):
 
 
 def test_a_table_is_in_columns():
-    text = measuring.table(["", "ms"], [["ours", 1.5], ["theirs", 12345.6], ["none", None]])
+    text = measuring.table(
+        ["", "ms"], [["ours", 1.5], ["theirs", 12345.6], ["none", None]]
+    )
     assert text.splitlines() == [
         "              ms",
         "ours       1.500",
@@ -258,7 +319,9 @@ def test_a_table_is_in_columns():
 
 def test_contestants_take_turns_and_each_is_first():
     order: list[str] = []
-    runs = measuring.alternate({name: lambda name=name: order.append(name) for name in "abc"}, 3)
+    runs = measuring.alternate(
+        {name: lambda name=name: order.append(name) for name in "abc"}, 3
+    )
     assert "".join(order) == "abcbcacab"
     assert [len(seconds) for seconds in runs.values()] == [3, 3, 3]
 
@@ -281,7 +344,9 @@ def test_made_vectors_are_of_unit_length_and_have_near_neighbours(rows):
     base /= np.linalg.norm(base, axis=1, keepdims=True)
     made = np.concatenate(list(vectors_made.grown(base, rows, generator, block=64)))
     assert (made.dtype, made.shape) == (np.float16, (rows, 24))
-    np.testing.assert_allclose(np.linalg.norm(made.astype(np.float32), axis=1), 1, atol=2e-3)
+    np.testing.assert_allclose(
+        np.linalg.norm(made.astype(np.float32), axis=1), 1, atol=2e-3
+    )
     if rows > len(base):
         _, distances = k_nearest(made, base.astype(np.float16), 1)
         assert np.median(distances[100:]) < np.median(
@@ -329,4 +394,6 @@ def test_recall_is_the_share_of_the_nearest_found():
     nearest = k_nearest(asked, vectors, 20)[0]
     assert queries.recall(list(nearest[:, :10])) == 1
     assert queries.recall(list(nearest[:, 5:15])) == 0.5
-    assert queries.recall([np.repeat(rows[:1], 10) for rows in nearest]) == pytest.approx(0.1)
+    assert queries.recall(
+        [np.repeat(rows[:1], 10) for rows in nearest]
+    ) == pytest.approx(0.1)

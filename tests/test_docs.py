@@ -52,7 +52,9 @@ def place(sample, tmp_path, monkeypatch):
 def run(words: list[str]) -> subprocess.CompletedProcess[str]:
     """Run ``lookalike ...`` in a process of its own."""
     command = [sys.executable, "-m", *words]
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ)
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, env=os.environ
+    )
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
@@ -76,7 +78,9 @@ def test_commands_run(document, place):
 
 def test_the_readme_shows_real_output(place):
     """Each command prints the lines below it, whatever the numbers, up to a line of dots."""
-    shown = re.split(r"^\$ ", "".join(blocks(ROOT / "README.md", "text")), flags=re.MULTILINE)
+    shown = re.split(
+        r"^\$ ", "".join(blocks(ROOT / "README.md", "text")), flags=re.MULTILINE
+    )
     for example in shown[1:]:
         command, *expected = example.rstrip().splitlines()
         words = shlex.split(command)
@@ -150,14 +154,18 @@ def test_the_model_descriptions_of_the_recipes_are_valid(tmp_path):
 def test_links_lead_somewhere():
     broken = []
     for document in EVERY_PAGE:
-        for link in re.findall(r"\]\(([^)#:]+)\)", document.read_text(encoding="utf-8")):
+        for link in re.findall(
+            r"\]\(([^)#:]+)\)", document.read_text(encoding="utf-8")
+        ):
             if not (document.parent / link).exists():
                 broken.append(f"{document.relative_to(ROOT)}: {link}")
     assert broken == []
 
 
 def test_the_notebook_runs(place):
-    notebook = json.loads((ROOT / "examples" / "walkthrough.ipynb").read_text(encoding="utf-8"))
+    notebook = json.loads(
+        (ROOT / "examples" / "walkthrough.ipynb").read_text(encoding="utf-8")
+    )
     cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
     program = "\n".join("".join(cell["source"]) for cell in cells)
     done = subprocess.run(
@@ -169,11 +177,16 @@ def test_the_notebook_runs(place):
 
 
 def test_every_test_that_the_promises_name_exists():
-    tests = {path: path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("*.py")}
+    tests = {
+        path: path.read_text(encoding="utf-8")
+        for path in (ROOT / "tests").rglob("*.py")
+    }
     everything = "\n".join(tests.values())
     paths = {str(path.relative_to(ROOT)) for path in tests}
     missing = []
-    for name in re.findall(r"`((?:tests/)?[\w/]*test_\w+(?:\.py|…)?)`", TRUST.read_text("utf-8")):
+    for name in re.findall(
+        r"`((?:tests/)?[\w/]*test_\w+(?:\.py|…)?)`", TRUST.read_text("utf-8")
+    ):
         if name.endswith(".py"):
             exists = any(path.endswith(f"/{name}") or path == name for path in paths)
         else:

@@ -74,7 +74,9 @@ def climbs(module: str, source: str) -> list[str]:
         own_floor, its_floor = FLOOR[home], FLOOR.get(other, FLOOR["collection"])
         sibling = own_floor == its_floor and own_floor in {1, 3}
         if its_floor > own_floor or sibling:
-            wrong.append(f"{module} (floor {own_floor}) imports {name} (floor {its_floor})")
+            wrong.append(
+                f"{module} (floor {own_floor}) imports {name} (floor {its_floor})"
+            )
     return wrong
 
 
@@ -87,7 +89,8 @@ def modules() -> dict[str, Path]:
 
 
 @pytest.mark.parametrize(
-    ("module", "file"), [(m, f) for m, f in modules().items() if m != "lookalike.__init__"]
+    ("module", "file"),
+    [(m, f) for m, f in modules().items() if m != "lookalike.__init__"],
 )
 def test_imports_go_down(module, file):
     assert unit(module) in FLOOR, f"{module} has no floor: give it one in FLOORS"
@@ -100,7 +103,10 @@ def test_imports_go_down(module, file):
         ("lookalike.imaging", "import lookalike.indexing.run"),
         ("lookalike.imaging.decoder", "from lookalike import vectors"),
         ("lookalike.models.registry", "from lookalike import collection"),
-        ("lookalike.store.table", "def f():\n    from lookalike.retrieval.search import search"),
+        (
+            "lookalike.store.table",
+            "def f():\n    from lookalike.retrieval.search import search",
+        ),
         ("lookalike.indexing.run", "from lookalike import cli"),
         ("lookalike.retrieval.search", "import onnxruntime as ort"),
     ],
@@ -129,18 +135,20 @@ def test_functions_and_argument_lists_are_small():
             lines = (node.end_lineno or 0) - node.lineno + 1
             lengths.append(lines)
             given = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
-            arguments = [argument for argument in given if argument.arg not in {"self", "cls"}]
+            arguments = [
+                argument for argument in given if argument.arg not in {"self", "cls"}
+            ]
             # A command's options are its arguments.
             if lines > 70 or (len(arguments) > 8 and unit(module) != "cli"):
-                wrong.append(f"{module}.{node.name}: {lines} lines, {len(arguments)} arguments")
+                wrong.append(
+                    f"{module}.{node.name}: {lines} lines, {len(arguments)} arguments"
+                )
     assert wrong == []
     assert sorted(lengths)[len(lengths) // 2] <= 10
 
 
 def test_import_loads_nothing_heavy():
-    script = (
-        "import lookalike, sys; print(*sorted(set(map(lambda m: m.split('.')[0], sys.modules))))"
-    )
+    script = "import lookalike, sys; print(*sorted(set(map(lambda m: m.split('.')[0], sys.modules))))"
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )

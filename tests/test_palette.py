@@ -27,7 +27,11 @@ def test_row_order_does_not_change_colors():
 
 def test_missing_labels_come_last_in_gray():
     key = legend([None, "a", None])
-    assert (key.names, key.counts, key.indices.tolist()) == (["a", UNLABELED], [1, 2], [1, 0, 1])
+    assert (key.names, key.counts, key.indices.tolist()) == (
+        ["a", UNLABELED],
+        [1, 2],
+        [1, 0, 1],
+    )
     assert legend([None]).names == [UNLABELED]
 
 
@@ -73,7 +77,12 @@ def oklab(linear: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("vision", COLOR_VISION)
 def test_ten_labels_are_distinct_for_every_color_vision(vision):
     colors = legend([str(index) for index in range(10)]).colors
-    shown = np.array([[int(color[at : at + 2], 16) for at in (1, 3, 5)] for color in colors]) / 255
+    shown = (
+        np.array(
+            [[int(color[at : at + 2], 16) for at in (1, 3, 5)] for color in colors]
+        )
+        / 255
+    )
     linear = np.where(shown <= 0.04045, shown / 12.92, ((shown + 0.055) / 1.055) ** 2.4)
     seen = oklab(np.clip(linear @ np.transpose(COLOR_VISION[vision]), 0, 1))
     apart = np.linalg.norm(seen[:, np.newaxis] - seen, axis=2) + np.eye(10)

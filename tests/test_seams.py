@@ -11,7 +11,15 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "lookalike"
 
 # Functions that make a path of their first argument, or open the file at it; os.path's as well.
-PATH_FUNCTIONS = {"Path", "pathlib.Path", "PurePath", "open", "os.open", "os.fspath", "os.stat"}
+PATH_FUNCTIONS = {
+    "Path",
+    "pathlib.Path",
+    "PurePath",
+    "open",
+    "os.open",
+    "os.fspath",
+    "os.stat",
+}
 
 
 def modules_outside(package: str) -> Iterator[Path]:
@@ -49,7 +57,9 @@ def makes_a_path(node: ast.AST) -> bool:
 
 def paths_of_uris(code: str) -> list[str]:
     """Return the places in which code turns a uri into a local path."""
-    return [ast.unparse(node) for node in ast.walk(ast.parse(code)) if makes_a_path(node)]
+    return [
+        ast.unparse(node) for node in ast.walk(ast.parse(code)) if makes_a_path(node)
+    ]
 
 
 def test_only_sources_turns_a_uri_into_a_path():
@@ -58,7 +68,9 @@ def test_only_sources_turns_a_uri_into_a_path():
         for file in modules_outside("sources")
         if (found := paths_of_uris(file.read_text(encoding="utf-8")))
     }
-    assert places == {}, "use read_uri, open_uri, uri_exists or display_name of lookalike.sources"
+    assert places == {}, (
+        "use read_uri, open_uri, uri_exists or display_name of lookalike.sources"
+    )
 
 
 @pytest.mark.parametrize(

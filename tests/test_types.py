@@ -29,7 +29,9 @@ json_values = st.recursive(
     lambda x: st.lists(x) | st.dictionaries(st.text(), x),
 )
 optional = st.none() | st.text()
-files = st.none() | st.builds(Weights, st.text(), **{f.name: optional for f in fields(Weights)[1:]})
+files = st.none() | st.builds(
+    Weights, st.text(), **{f.name: optional for f in fields(Weights)[1:]}
+)
 models = st.builds(
     Model,
     name=st.text(),
@@ -90,9 +92,13 @@ CHANGES = {
 
 def test_the_fingerprint_changes_with_every_field_that_decides_the_vectors():
     assert set(CHANGES) == {f.name for f in fields(Model)} - {"title", "graph"}
-    changed = [replace(MODEL, **{name: value}).fingerprint for name, value in CHANGES.items()]
+    changed = [
+        replace(MODEL, **{name: value}).fingerprint for name, value in CHANGES.items()
+    ]
     changed.append(replace(MODEL, weights=None).fingerprint)
-    changed.append(replace(MODEL, weights=Weights("net.onnx", md5="c" * 32)).fingerprint)
+    changed.append(
+        replace(MODEL, weights=Weights("net.onnx", md5="c" * 32)).fingerprint
+    )
     assert len({MODEL.fingerprint, *changed}) == len(changed) + 1
 
 
@@ -151,7 +157,9 @@ EMPTY = Matches(np.empty(0, np.int64), [], [], np.empty(0), "net")
 
 def test_matches_are_rows_from_rank_one(matches):
     assert len(matches) == 3
-    assert list(matches)[1] == Match(rank=2, id=3, uri="b.jpg", label=None, distance=0.25)
+    assert list(matches)[1] == Match(
+        rank=2, id=3, uri="b.jpg", label=None, distance=0.25
+    )
     assert [match.rank for match in matches] == [1, 2, 3]
     assert list(EMPTY) == []
 
@@ -179,7 +187,9 @@ def test_matches_as_tables_keep_their_types_even_without_rows(matches):
     for answer in (matches, EMPTY):
         table = answer.to_arrow()
         assert table.num_rows == len(answer)
-        assert {name: str(table.schema.field(name).type) for name in table.column_names} == {
+        assert {
+            name: str(table.schema.field(name).type) for name in table.column_names
+        } == {
             "rank": "int64",
             "id": "int64",
             "uri": "string",

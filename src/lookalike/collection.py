@@ -360,7 +360,10 @@ class Collection:
         return check(self.table, files=files, progress=progress)
 
     def backup(
-        self, target: str | os.PathLike[str], *, progress: Callable[[int, int], None] | None = None
+        self,
+        target: str | os.PathLike[str],
+        *,
+        progress: Callable[[int, int], None] | None = None,
     ) -> BackupReport:
         """Copy the newest version to a folder, or update an earlier backup there.
 
@@ -385,10 +388,14 @@ def index(
     from lookalike.indexing import run
 
     path = default_path() if collection is None else collection
-    return run.index(paths, path.table if isinstance(path, Collection) else path, **options)
+    return run.index(
+        paths, path.table if isinstance(path, Collection) else path, **options
+    )
 
 
-def search(collection: CollectionOrPath, query: Queries = (), **options: Any) -> Matches:
+def search(
+    collection: CollectionOrPath, query: Queries = (), **options: Any
+) -> Matches:
     """Search a collection; see `Collection.search`."""
     return _opened(collection).search(query, **options)
 
@@ -418,12 +425,16 @@ def backup(
 
 
 def restore(
-    source: str | os.PathLike[str], target: str | os.PathLike[str] | None = None, **options: Any
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str] | None = None,
+    **options: Any,
 ) -> BackupReport:
     """Make a collection from a backup; see `lookalike.maintenance.backup.restore`."""
     from lookalike.maintenance import backup as backups
 
-    return backups.restore(source, default_path() if target is None else target, **options)
+    return backups.restore(
+        source, default_path() if target is None else target, **options
+    )
 
 
 def _opened(collection: CollectionOrPath) -> Collection:

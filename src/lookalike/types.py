@@ -185,7 +185,10 @@ class Model:
         """A hash, 12 hexadecimal digits, of everything that decides the vectors."""
         fields = asdict(self)
         del fields["title"], fields["graph"]
-        for name, part in (("weights", self.weights), ("calibration", self.calibration)):
+        for name, part in (
+            ("weights", self.weights),
+            ("calibration", self.calibration),
+        ):
             fields[name] = None
             if part is not None:
                 fields[name] = part.sha256 or part.md5

@@ -18,7 +18,13 @@ sys.path.append(str(Path(__file__).parents[1]))  # for local_server
 
 from local_server import Fault, local_server
 from lookalike.datasets import caltech101
-from lookalike.datasets.caltech101 import ALL_CLASSES, NINE_CLASSES, OFFICIAL, Archive, fetch
+from lookalike.datasets.caltech101 import (
+    ALL_CLASSES,
+    NINE_CLASSES,
+    OFFICIAL,
+    Archive,
+    fetch,
+)
 from lookalike.errors import DatasetError, DownloadError, InputError
 
 TAR = "101_ObjectCategories.tar.gz"
@@ -30,12 +36,17 @@ def photograph(name: str, nth: int) -> bytes:
     return hashlib.sha256(f"{name} {nth}".encode()).digest() * 100
 
 
-def tar_of(*extra: tarfile.TarInfo, classes=(*SMALL, "BACKGROUND_Google"), images=3) -> bytes:
+def tar_of(
+    *extra: tarfile.TarInfo, classes=(*SMALL, "BACKGROUND_Google"), images=3
+) -> bytes:
     """Pack an archive of the official layout, with the leftovers of macOS and of the authors."""
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:gz") as tar:
         for name in classes:
-            files = {f"image_{nth:04}.jpg": photograph(name, nth) for nth in range(1, images + 1)}
+            files = {
+                f"image_{nth:04}.jpg": photograph(name, nth)
+                for nth in range(1, images + 1)
+            }
             files |= {"._image_0001.jpg": b"a fork", "tmp": b"left over"}
             for file, content in files.items():
                 info = tarfile.TarInfo(f"101_ObjectCategories/{name}/{file}")
@@ -70,7 +81,9 @@ def server():
 
 @pytest.fixture
 def good(server):
-    return Archive(server.serve("/caltech.zip", GOOD), hashlib.sha256(GOOD).hexdigest(), len(GOOD))
+    return Archive(
+        server.serve("/caltech.zip", GOOD), hashlib.sha256(GOOD).hexdigest(), len(GOOD)
+    )
 
 
 def write_source(folder: Path, content: bytes) -> Path:
@@ -116,7 +129,9 @@ def test_the_official_archive_has_101_classes():
         ("zzz", "accordion"),
     ],
 )
-def test_an_unknown_class_is_an_error_before_any_download(server, good, tmp_path, name, message):
+def test_an_unknown_class_is_an_error_before_any_download(
+    server, good, tmp_path, name, message
+):
     with pytest.raises(InputError) as caught:
         fetch(tmp_path / "data", classes=["brain", name], archive=good)
     assert message in str(caught.value)
@@ -134,7 +149,9 @@ def test_an_empty_choice_is_an_error(tmp_path):
 
 def test_nine_classes_are_downloaded_and_unpacked(good, tmp_path):
     seen: list[int] = []
-    root = fetch(tmp_path / "data", archive=good, progress=lambda done, _total: seen.append(done))
+    root = fetch(
+        tmp_path / "data", archive=good, progress=lambda done, _total: seen.append(done)
+    )
     assert root == tmp_path / "data" / "101_ObjectCategories"
     assert tree(root) == expected_tree(NINE_CLASSES)
     assert sorted(path.name for path in (tmp_path / "data").iterdir()) == [
@@ -154,10 +171,14 @@ def test_nine_classes_are_downloaded_and_unpacked(good, tmp_path):
     ],
 )
 def test_only_the_chosen_classes_are_unpacked(good, tmp_path, classes, expected):
-    assert tree(fetch(tmp_path, archive=good, classes=classes)) == expected_tree(expected)
+    assert tree(fetch(tmp_path, archive=good, classes=classes)) == expected_tree(
+        expected
+    )
 
 
-def test_existing_files_are_neither_downloaded_nor_written_again(server, good, tmp_path):
+def test_existing_files_are_neither_downloaded_nor_written_again(
+    server, good, tmp_path
+):
     mine = fetch(tmp_path, archive=good, classes=["ant"]) / "ant" / "image_0001.jpg"
     mine.write_bytes(b"mine")
     zipped = (tmp_path / "caltech-101.zip").rename(tmp_path / "elsewhere.zip")
@@ -165,7 +186,9 @@ def test_existing_files_are_neither_downloaded_nor_written_again(server, good, t
     assert len(server.asked) == 1
     zipped.rename(tmp_path / "caltech-101.zip")
     root = fetch(tmp_path, archive=good, classes=["ant", "brain"])
-    assert tree(root) == expected_tree(["ant", "brain"]) | {"ant/image_0001.jpg": b"mine"}
+    assert tree(root) == expected_tree(["ant", "brain"]) | {
+        "ant/image_0001.jpg": b"mine"
+    }
     assert len(server.asked) == 1
 
 
@@ -197,7 +220,9 @@ def test_a_zip_in_the_folder_is_used_offline(server, good, tmp_path, monkeypatch
 def test_concurrent_fetches_agree(good, tmp_path, monkeypatch):
     write = caltech101._write
     monkeypatch.setattr(
-        caltech101, "_write", lambda *photograph: (time.sleep(0.003), write(*photograph))
+        caltech101,
+        "_write",
+        lambda *photograph: (time.sleep(0.003), write(*photograph)),
     )
     choices = [["ant"], ["ant", "brain"], "nine", "all"]
     roots: list[Path] = []
@@ -240,11 +265,17 @@ def test_a_source_folder_is_used_in_place(tmp_path, inner):
 
 
 def test_a_source_folder_must_hold_the_classes(tmp_path):
-    root = fetch(tmp_path / "data", source=write_source(tmp_path, GOOD), classes=["ant"])
+    root = fetch(
+        tmp_path / "data", source=write_source(tmp_path, GOOD), classes=["ant"]
+    )
     with pytest.raises(DatasetError, match=r"lacks the photographs .* of brain, chair"):
         fetch(tmp_path, source=root, classes=["ant", "brain", "chair"])
     with pytest.raises(DatasetError, match="lacks"):
-        fetch(tmp_path, source=tmp_path / "data" / "101_ObjectCategories" / "ant", classes="all")
+        fetch(
+            tmp_path,
+            source=tmp_path / "data" / "101_ObjectCategories" / "ant",
+            classes="all",
+        )
 
 
 def test_a_class_missing_from_the_archive_is_named(tmp_path):
@@ -260,7 +291,9 @@ def test_a_missing_source_is_named(tmp_path):
 # Unsafe, damaged and interrupted archives
 
 
-def member(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> tarfile.TarInfo:
+def member(
+    name: str, kind: bytes = tarfile.REGTYPE, target: str = ""
+) -> tarfile.TarInfo:
     info = tarfile.TarInfo(name)
     info.type, info.linkname = kind, target
     return info
@@ -274,7 +307,9 @@ def member(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> tarfil
         member("/tmp/outside.jpg"),
         member("..\\outside.jpg"),
         member("C:\\outside.jpg"),
-        member("101_ObjectCategories/ant/image_0009.jpg", tarfile.SYMTYPE, "/etc/passwd"),
+        member(
+            "101_ObjectCategories/ant/image_0009.jpg", tarfile.SYMTYPE, "/etc/passwd"
+        ),
         member(
             "101_ObjectCategories/ant/image_0008.jpg",
             tarfile.LNKTYPE,
@@ -296,7 +331,14 @@ def test_an_unsafe_member_of_the_tar_is_refused_by_name(tmp_path, bad, pack):
 
 
 @pytest.mark.parametrize(
-    "name", ["../outside", "a/../../outside", "/outside", "C:/outside", "__MACOSX/../../outside"]
+    "name",
+    [
+        "../outside",
+        "a/../../outside",
+        "/outside",
+        "C:/outside",
+        "__MACOSX/../../outside",
+    ],
 )
 def test_an_unsafe_name_in_the_zip_is_refused(tmp_path, name):
     source = write_source(tmp_path, zip_of(GOOD_TAR, extra={name: b"x"}))

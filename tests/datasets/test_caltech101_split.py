@@ -28,14 +28,18 @@ def folders(root: Path, counts: dict[str, int], order=sorted) -> Path:
 
 
 def drawn(table: pa.Table) -> dict[tuple[str, str], str]:
-    uris, labels, splits = (table[name].to_pylist() for name in ("uri", "label", "split"))
+    uris, labels, splits = (
+        table[name].to_pylist() for name in ("uri", "label", "split")
+    )
     return {
         (label, Path(uri).name): split
         for uri, label, split in zip(uris, labels, splits, strict=True)
     }
 
 
-some_counts = st.dictionaries(st.sampled_from(SOME), st.integers(1, 12), min_size=1, max_size=4)
+some_counts = st.dictionaries(
+    st.sampled_from(SOME), st.integers(1, 12), min_size=1, max_size=4
+)
 some_shares = st.floats(0.01, 0.99)
 
 
@@ -52,7 +56,9 @@ def test_a_split_is_complete_disjoint_stratified_and_repeatable(
         Path(uri).parent.name == label
         for uri, label in zip(uris, table["label"].to_pylist(), strict=True)
     )
-    tested = Counter(label for (label, _), side in drawn(table).items() if side == "test")
+    tested = Counter(
+        label for (label, _), side in drawn(table).items() if side == "test"
+    )
     for label, count in counts.items():
         if count == 1:
             assert tested[label] == 0
@@ -63,7 +69,9 @@ def test_a_split_is_complete_disjoint_stratified_and_repeatable(
 
 
 @settings(max_examples=25, deadline=None)
-@given(counts=some_counts, seed=st.integers(0, 99), rng=st.randoms(use_true_random=False))
+@given(
+    counts=some_counts, seed=st.integers(0, 99), rng=st.randoms(use_true_random=False)
+)
 def test_order_location_and_other_classes_do_not_change_the_split(
     tmp_path_factory, counts, seed, rng
 ):
@@ -75,11 +83,15 @@ def test_order_location_and_other_classes_do_not_change_the_split(
     moved = folders(tmp_path_factory.mktemp("two"), counts, shuffled)
     listing = Path.iterdir
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Path, "iterdir", lambda folder: iter(shuffled(list(listing(folder)))))
+        patch.setattr(
+            Path, "iterdir", lambda folder: iter(shuffled(list(listing(folder))))
+        )
         assert drawn(split(moved, classes=shuffled(counts), seed=seed)) == drawn(table)
     for name in counts:
         alone = drawn(split(root, classes=[name], seed=seed))
-        assert alone == {key: side for key, side in drawn(table).items() if key[0] == name}
+        assert alone == {
+            key: side for key, side in drawn(table).items() if key[0] == name
+        }
 
 
 def test_the_seed_and_the_class_change_the_split(tmp_path):
@@ -116,7 +128,14 @@ def test_a_split_of_a_missing_folder_is_an_error(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "odd", [{"test": 0.0}, {"test": 1.0}, {"test": float("nan")}, {"test": -0.1}, {"seed": -1}]
+    "odd",
+    [
+        {"test": 0.0},
+        {"test": 1.0},
+        {"test": float("nan")},
+        {"test": -0.1},
+        {"seed": -1},
+    ],
 )
 def test_shares_and_seeds_out_of_range_are_errors(tmp_path, odd):
     with pytest.raises(InputError, match="cannot be used"):
@@ -140,7 +159,9 @@ def test_the_real_photographs_are_found_and_split(real, tmp_path):
     assert root == real
     table = split(root)
     counts = Counter(table["label"].to_pylist())
-    tested = Counter(label for (label, _), side in drawn(table).items() if side == "test")
+    tested = Counter(
+        label for (label, _), side in drawn(table).items() if side == "test"
+    )
     assert table.num_rows == 3079
     assert counts == {
         "airplanes": 800,

@@ -20,7 +20,9 @@ ROWS = [
 
 def manifest(rows) -> pa.Table:
     columns = zip(*rows, strict=True) if rows else ([], [], [])
-    return pa.table([pa.array(column, pa.string()) for column in columns], schema=SCHEMA)
+    return pa.table(
+        [pa.array(column, pa.string()) for column in columns], schema=SCHEMA
+    )
 
 
 @pytest.mark.parametrize("rows", [ROWS, ROWS[:1], []])
@@ -72,9 +74,13 @@ def test_other_columns_are_left_out_and_other_text_types_are_read(tmp_path):
         }
     )
     pq.write_table(table, tmp_path / "m.parquet")
-    (tmp_path / "m.csv").write_text("\ufeffsplit,note,label,uri\ntest,1,brain,/a\n\n", "utf-8")
+    (tmp_path / "m.csv").write_text(
+        "\ufeffsplit,note,label,uri\ntest,1,brain,/a\n\n", "utf-8"
+    )
     for name in ("m.parquet", "m.csv"):
-        assert read_manifest(tmp_path / name).equals(manifest([("/a", "brain", "test")]))
+        assert read_manifest(tmp_path / name).equals(
+            manifest([("/a", "brain", "test")])
+        )
 
 
 @pytest.mark.parametrize(
@@ -83,7 +89,10 @@ def test_other_columns_are_left_out_and_other_text_types_are_read(tmp_path):
         ("", "'uri'"),
         ("uri,label\n/a,b\n", "'split'"),
         ("uri,label,split,split\n/a,b,test,test\n", "'split'"),
-        ("uri,label,split\n/a,b,test\n/b,c,val\n", "line 3: the column 'split' holds 'val'"),
+        (
+            "uri,label,split\n/a,b,test\n/b,c,val\n",
+            "line 3: the column 'split' holds 'val'",
+        ),
         ('uri,label,split\n"/a\n",b,test\n/b,c,val\n', "line 4: the column 'split'"),
         ("uri,label,split\n/a,,test\n", "line 2: the column 'label' is empty"),
         (",label,split\n", "'uri'"),
@@ -132,9 +141,13 @@ def test_a_wrong_table_is_refused_by_row_and_column(tmp_path, columns, message):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("name", ["none.csv", "none.parquet", "latin.csv", "text.parquet", "m.txt"])
+@pytest.mark.parametrize(
+    "name", ["none.csv", "none.parquet", "latin.csv", "text.parquet", "m.txt"]
+)
 def test_a_file_that_cannot_be_read_is_named(tmp_path, name):
-    (tmp_path / "latin.csv").write_bytes("uri,label,split\n/ä,b,test\n".encode("latin-1"))
+    (tmp_path / "latin.csv").write_bytes(
+        "uri,label,split\n/ä,b,test\n".encode("latin-1")
+    )
     (tmp_path / "text.parquet").write_bytes(b"uri,label,split\n")
     with pytest.raises(InputError, match=name):
         read_manifest(tmp_path / name)

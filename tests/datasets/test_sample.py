@@ -18,7 +18,10 @@ from lookalike.errors import InputError
 
 @pytest.fixture(scope="module")
 def images() -> dict[str, list[Image.Image]]:
-    return {label: [draw_sample_image(label, index) for index in range(10)] for label in CLASSES}
+    return {
+        label: [draw_sample_image(label, index) for index in range(10)]
+        for label in CLASSES
+    }
 
 
 def test_nine_classes_have_plain_names() -> None:
@@ -42,7 +45,9 @@ def test_images_are_in_color_and_of_several_shapes(label: str, images) -> None:
     assert {image.mode for image in images[label]} == {"RGB"}
     assert all(200 <= side <= 400 for image in images[label] for side in image.size)
     assert len({image.size for image in images[label]}) > 2
-    assert all(len(image.getcolors(image.width * image.height)) > 50 for image in images[label])
+    assert all(
+        len(image.getcolors(image.width * image.height)) > 50 for image in images[label]
+    )
 
 
 def test_pixels_alone_do_not_reveal_the_class(images) -> None:
@@ -59,7 +64,9 @@ def test_pixels_alone_do_not_reveal_the_class(images) -> None:
 
 
 def test_backdrops_are_alike_in_every_class(images) -> None:
-    colors = np.array([[image.getpixel((0, 0)) for image in images[label]] for label in CLASSES])
+    colors = np.array(
+        [[image.getpixel((0, 0)) for image in images[label]] for label in CLASSES]
+    )
     between, within = colors.mean(axis=1).std(axis=0), colors.std(axis=1).mean(axis=0)
     assert (between < 0.6 * within).all(), "the upper left pixel reveals the class"
 
@@ -79,15 +86,20 @@ def test_write_sample_makes_one_folder_per_class(tmp_path) -> None:
     folder = write_sample(tmp_path / "new" / "sample", per_class=2, seed=3)
     assert folder == tmp_path / "new" / "sample"
     names = sorted(
-        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.is_file()
     )
     assert names == [
-        f"{label}/{label}_000{number}.jpg" for label in sorted(CLASSES) for number in (1, 2)
+        f"{label}/{label}_000{number}.jpg"
+        for label in sorted(CLASSES)
+        for number in (1, 2)
     ]
     with Image.open(folder / "cat" / "cat_0002.jpg") as image:
         assert image.format == "JPEG"
         difference = np.abs(
-            np.asarray(image, float) - np.asarray(draw_sample_image("cat", 1, seed=3), float)
+            np.asarray(image, float)
+            - np.asarray(draw_sample_image("cat", 1, seed=3), float)
         )
     assert difference.mean() < 3
 
@@ -111,7 +123,10 @@ def test_the_manifest_leaves_out_partial_files(tmp_path, monkeypatch) -> None:
     for name in (".lookalike-0a1b.jpg", "cat_0001.17.part"):
         (folder / name).write_bytes(b"half")
     lookalike("dataset", "sample", "--to", tmp_path)
-    named = [Path(uri).name for uri in read_manifest(tmp_path / "manifest.csv")["uri"].to_pylist()]
+    named = [
+        Path(uri).name
+        for uri in read_manifest(tmp_path / "manifest.csv")["uri"].to_pylist()
+    ]
     assert sorted(named) == sorted(
         f"{label}_000{number}.jpg" for label in CLASSES for number in (1, 2)
     )

@@ -10,7 +10,13 @@ from lookalike.errors import CollectionError, InputError
 from lookalike.projection.map import Map, make_map
 from made import SPACE, add_rows, make_collection, picture
 
-FIDELITY = {"k": 10, "trustworthiness": 0.9, "preservation": 0.5, "queries": 2, "rows": 2}
+FIDELITY = {
+    "k": 10,
+    "trustworthiness": 0.9,
+    "preservation": 0.5,
+    "queries": 2,
+    "rows": 2,
+}
 HOSTILE = [
     "</script><script>alert(1)</script>",
     "<!--<script>",
@@ -101,7 +107,9 @@ def test_tiles_do_not_overlap_and_cover_every_region():
     assert set(nearest[shown.rows[shown.rows < 5000]]) == set(nearest)
     # Each lies in its own cell or one next to it.
     whole = 2208 // shown.side * shown.side
-    positions = (0.02 + 0.96 * map_.unit_square()[shown.rows]) * whole + (2208 - whole) / 2
+    positions = (0.02 + 0.96 * map_.unit_square()[shown.rows]) * whole + (
+        2208 - whole
+    ) / 2
     assert np.abs(positions - shown.corners - shown.side / 2).max() <= 1.5 * shown.side
 
 
@@ -111,7 +119,9 @@ def test_few_images_are_all_shown_and_large():
 
 
 @pytest.mark.parametrize(
-    "labels", [HOSTILE, [None] * 6, [f"label {index}" for index in range(6)]], ids=str.__class__
+    "labels",
+    [HOSTILE, [None] * 6, [f"label {index}" for index in range(6)]],
+    ids=str.__class__,
 )
 def test_any_label_can_be_drawn(tmp_path, labels):
     collection = collection_of(tmp_path / "c", 6, labels=labels)
@@ -121,7 +131,9 @@ def test_any_label_can_be_drawn(tmp_path, labels):
 
 def test_many_labels_fit_in_the_legend(tmp_path):
     collection = collection_of(
-        tmp_path / "c", 90, labels=[f"{'long ' * (index % 5)}{index:02}" for index in range(90)]
+        tmp_path / "c",
+        90,
+        labels=[f"{'long ' * (index % 5)}{index:02}" for index in range(90)],
     )
     page = drawn(make_map(collection), collection, tmp_path / "map.png")
     assert (page[-64:] == 255).all()
@@ -131,21 +143,28 @@ def test_many_labels_fit_in_the_legend(tmp_path):
 def test_few_and_equal_positions_can_be_drawn(tmp_path, count):
     collection = collection_of(tmp_path / "c", count)
     page = drawn(
-        map_of(collection.vectors(SPACE)[0], np.zeros((count, 2))), collection, tmp_path / "map.png"
+        map_of(collection.vectors(SPACE)[0], np.zeros((count, 2))),
+        collection,
+        tmp_path / "map.png",
     )
     assert page.min() < 200
 
 
 def test_a_row_without_thumbnail_keeps_its_frame(tmp_path):
     collection = collection_of(tmp_path / "c", 2, thumbnails=[None, None])
-    assert drawn(make_map(collection), collection, tmp_path / "map.png").shape == (2456, 3856, 3)
+    assert drawn(make_map(collection), collection, tmp_path / "map.png").shape == (
+        2456,
+        3856,
+        3,
+    )
 
 
 def test_the_same_map_gives_the_same_figure(tmp_path):
     collection = collection_of(tmp_path / "c", 30)
     map_ = make_map(collection)
     first, again = (
-        draw_map(map_, collection, tmp_path / name).read_bytes() for name in ("a.png", "b.png")
+        draw_map(map_, collection, tmp_path / name).read_bytes()
+        for name in ("a.png", "b.png")
     )
     assert first == again
 

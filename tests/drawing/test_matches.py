@@ -25,17 +25,23 @@ CELL = (336, 264)
 
 def noise(seed: int, width: int, height: int) -> Image.Image:
     """Return noise that gets brighter with the seed, so that near seeds give near images."""
-    pixels = np.random.default_rng(seed).integers(0, 100, (height, width, 3), dtype=np.uint8)
+    pixels = np.random.default_rng(seed).integers(
+        0, 100, (height, width, 3), dtype=np.uint8
+    )
     return Image.fromarray(pixels + np.uint8(10 * seed))
 
 
 def indexed(folder: Path) -> Table:
     """Index twelve images of several sizes in two folders, in two Spaces."""
     for seed in range(COUNT):
-        path = folder / "pictures" / ("even" if seed % 2 == 0 else "odd") / f"{seed}.png"
+        path = (
+            folder / "pictures" / ("even" if seed % 2 == 0 else "odd") / f"{seed}.png"
+        )
         path.parent.mkdir(parents=True, exist_ok=True)
         noise(seed, 90 + 30 * (seed % 3), 120).save(path)
-    lookalike.index(folder / "pictures", folder / "collection", models=["pixels", SMALL])
+    lookalike.index(
+        folder / "pictures", folder / "collection", models=["pixels", SMALL]
+    )
     return Table.open(folder / "collection")
 
 
@@ -54,7 +60,9 @@ def query() -> Image.Image:
     return noise(3, 200, 100)
 
 
-def answer(collection: Table, query: Image.Image, k: int, space: str = "pixels") -> Matches:
+def answer(
+    collection: Table, query: Image.Image, k: int, space: str = "pixels"
+) -> Matches:
     return lookalike.search(collection, np.asarray(query), k=k, space=space)
 
 
@@ -78,7 +86,9 @@ def positions(page: np.ndarray, image: Image.Image) -> list[tuple[int, int]]:
         start = page[top].tobytes().find(inner[0].tobytes())
         if (
             start >= 0
-            and (page[top : top + height, start // 3 : start // 3 + width] == inner).all()
+            and (
+                page[top : top + height, start // 3 : start // 3 + width] == inner
+            ).all()
         ):
             found.append((top - 4, start // 3 - 4))
     return found
@@ -89,7 +99,9 @@ def has(page: np.ndarray, color: str) -> bool:
 
 
 @pytest.mark.parametrize("k", [1, 3, 10])
-def test_the_query_and_all_matches_are_sharp_and_in_order(collection, query, tmp_path, k):
+def test_the_query_and_all_matches_are_sharp_and_in_order(
+    collection, query, tmp_path, k
+):
     matches = answer(collection, query, k)
     page = pixels(draw_matches(query, [matches], collection, tmp_path / "out.png"))
     ((query_top, query_left),) = positions(page, query)
@@ -110,7 +122,9 @@ def test_the_query_and_all_matches_are_sharp_and_in_order(collection, query, tmp
     assert [row[0][0] for row in rows] == sorted(row[0][0] for row in rows)
 
 
-def test_the_figure_grows_with_the_matches_and_has_white_margins(collection, query, tmp_path):
+def test_the_figure_grows_with_the_matches_and_has_white_margins(
+    collection, query, tmp_path
+):
     sizes = []
     for k in (0, 1, 3, 5, 10, 12):
         matches = answer(collection, query, max(k, 1))
@@ -122,7 +136,9 @@ def test_the_figure_grows_with_the_matches_and_has_white_margins(collection, que
         sizes.append(page.shape[:2])
     heights, widths = zip(*sizes, strict=True)
     assert widths[0] == widths[1] < widths[2] < widths[3] == widths[4] == widths[5]
-    assert heights[0] == heights[1] == heights[2] == heights[3] < heights[4] < heights[5]
+    assert (
+        heights[0] == heights[1] == heights[2] == heights[3] < heights[4] < heights[5]
+    )
 
 
 def test_the_second_answer_is_below_the_first(collection, query, tmp_path):
@@ -133,7 +149,10 @@ def test_the_second_answer_is_below_the_first(collection, query, tmp_path):
     for uri in answers[0].uris:
         assert min(positions(page, original(uri)))[0] < lower
     assert (
-        sum(len(positions(page, original(uri))) for uri in {*answers[0].uris, *answers[1].uris})
+        sum(
+            len(positions(page, original(uri)))
+            for uri in {*answers[0].uris, *answers[1].uris}
+        )
         == 5
     )
     one = pixels(draw_matches(query, answers[:1], collection, tmp_path / "one.png"))
@@ -146,9 +165,17 @@ def test_frames_show_which_matches_share_the_label(collection, query, tmp_path):
     same, other = "0072b2", "d55e00"
     seen = {}
     for label in (None, "even", "neither"):
-        page = pixels(draw_matches(query, [matches], collection, tmp_path / "out.png", label=label))
+        page = pixels(
+            draw_matches(
+                query, [matches], collection, tmp_path / "out.png", label=label
+            )
+        )
         seen[label] = has(page, same), has(page, other)
-    assert seen == {None: (False, False), "even": (True, True), "neither": (False, True)}
+    assert seen == {
+        None: (False, False),
+        "even": (True, True),
+        "neither": (False, True),
+    }
 
 
 NAMES = [
@@ -172,7 +199,14 @@ def test_any_name_and_label_can_be_a_caption(collection, query, tmp_path, name):
     matches = replace(one, labels=[name], uris=[f"/pictures/{name}.jpg"])
     for label in (None, name):
         page = pixels(
-            draw_matches(query, [matches], collection, tmp_path / "out.png", label=label, name=name)
+            draw_matches(
+                query,
+                [matches],
+                collection,
+                tmp_path / "out.png",
+                label=label,
+                name=name,
+            )
         )
         assert len(positions(page, query)) == 1
 
@@ -237,7 +271,10 @@ def test_the_thumbnail_replaces_a_lost_original(query, tmp_path, harm):
 )
 def test_the_suffix_decides_the_format(collection, query, tmp_path, name, kind):
     path = tmp_path / "out" / name
-    assert draw_matches(query, [answer(collection, query, 1)], collection, str(path)) == path
+    assert (
+        draw_matches(query, [answer(collection, query, 1)], collection, str(path))
+        == path
+    )
     with Image.open(path) as page:
         page.load()
         assert page.format == kind
@@ -247,7 +284,8 @@ def test_the_suffix_decides_the_format(collection, query, tmp_path, name, kind):
 @pytest.mark.parametrize("name", ["out.gif", "out", "out.pdf", ".png"])
 def test_an_unknown_suffix_is_refused(collection, query, tmp_path, name):
     with pytest.raises(
-        InputError, match=rf"'{name}'; its name must end in \.png, \.jpg, \.jpeg, \.webp"
+        InputError,
+        match=rf"'{name}'; its name must end in \.png, \.jpg, \.jpeg, \.webp",
     ):
         draw_matches(query, [answer(collection, query, 1)], collection, tmp_path / name)
     assert not (tmp_path / name).exists()

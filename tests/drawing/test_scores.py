@@ -24,7 +24,10 @@ def evaluation(*values, classes=("cat", "dog"), leave_one_out=True):
     spaces = (
         SpaceScores(
             f"space {index}",
-            {name: Estimate(value, max(0, value - 0.01), min(1, value + 0.01)) for name in METRICS},
+            {
+                name: Estimate(value, max(0, value - 0.01), min(1, value + 0.01))
+                for name in METRICS
+            },
             {},
             {label: ClassScores(5, value, value, value) for label in classes},
             (),
@@ -40,7 +43,9 @@ def drawn(path, *values, **options):
 
 def area(image, color, left=0.0, right=1.0):
     part = image[:, int(left * image.shape[1]) : int(right * image.shape[1])]
-    return int((part == [int(color[at : at + 2], 16) for at in (1, 3, 5)]).all(axis=2).sum())
+    return int(
+        (part == [int(color[at : at + 2], 16) for at in (1, 3, 5)]).all(axis=2).sum()
+    )
 
 
 def test_bars_have_the_height_of_the_scores(tmp_path):
@@ -65,9 +70,9 @@ def test_dots_are_at_the_scores_of_classes(tmp_path):
         dots = (image == [int(color[at : at + 2], 16) for at in (1, 3, 5)]).all(axis=2)
         dots[:, : int(0.58 * image.shape[1])] = False
         positions.append(np.nonzero(dots)[1].mean())
-    assert (positions[1] - positions[2]) / (positions[0] - positions[2]) == pytest.approx(
-        0.25, abs=0.01
-    )
+    assert (positions[1] - positions[2]) / (
+        positions[0] - positions[2]
+    ) == pytest.approx(0.25, abs=0.01)
 
 
 @pytest.mark.parametrize("ending", [".png", ".jpg", ".webp"])
@@ -95,7 +100,9 @@ def test_any_names_of_classes_are_drawn(tmp_path):
 def test_the_height_is_limited_with_many_classes(tmp_path):
     few, many, more = (
         drawn(
-            tmp_path / "p.png", 0.5, classes=[f"class {number}" for number in range(count)]
+            tmp_path / "p.png",
+            0.5,
+            classes=[f"class {number}" for number in range(count)],
         ).shape[0]
         for count in (2, 101, 5000)
     )

@@ -21,7 +21,16 @@ from lookalike.cli import app
 from lookalike.cli.command import command
 from lookalike.errors import InputError
 
-INDEX_KEYS = ["added", "updated", "unchanged", "moved", "removed", "failed", "images", "seconds"]
+INDEX_KEYS = [
+    "added",
+    "updated",
+    "unchanged",
+    "moved",
+    "removed",
+    "failed",
+    "images",
+    "seconds",
+]
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +95,10 @@ def test_models_are_listed(indexed):
     listed = lookalike_json("models")
     precisions = {model["name"]: model["precision"] for model in listed["models"]}
     assert {"efficientnet-lite0", "efficientnet-lite2", "pixels"} <= set(precisions)
-    assert (listed["default"], precisions[listed["default"]]) == ("efficientnet-lite0-int8", "int8")
+    assert (listed["default"], precisions[listed["default"]]) == (
+        "efficientnet-lite0-int8",
+        "int8",
+    )
     printed = lookalike("models").stdout
     assert "EfficientNet-Lite0" in printed
     assert printed.endswith(
@@ -95,7 +107,9 @@ def test_models_are_listed(indexed):
 
 
 def test_search_prints_one_match_per_line(indexed, query):
-    lines = lookalike("search", query, "-c", indexed, "-k", 4, "--exclude-self").stdout.splitlines()
+    lines = lookalike(
+        "search", query, "-c", indexed, "-k", 4, "--exclude-self"
+    ).stdout.splitlines()
     assert len(lines) == 4
     assert lines[0].split()[:1] == ["1"]
     assert "teapot" in lines[0]
@@ -112,30 +126,47 @@ def test_search_saves_an_image_of_the_result(indexed, query, tmp_path):
 
 def test_the_environment_names_the_default_collection(indexed, query):
     environment = {**os.environ, "LOOKALIKE_COLLECTION": str(indexed)}
-    assert len(lookalike_json("search", query, "-k", 2, env=environment)["matches"]) == 2
+    assert (
+        len(lookalike_json("search", query, "-k", 2, env=environment)["matches"]) == 2
+    )
 
 
 def test_remove_drops_images_and_index_adds_them_again(sample, tmp_path):
     lookalike("index", sample / "car", "-c", tmp_path / "c", "--model", "pixels")
-    assert lookalike_json("remove", sample / "car" / "car_0001.jpg", "-c", tmp_path / "c") == {
-        "removed": 1
-    }
-    assert "4 images removed" in lookalike("remove", sample / "car", "-c", tmp_path / "c").stdout
+    assert lookalike_json(
+        "remove", sample / "car" / "car_0001.jpg", "-c", tmp_path / "c"
+    ) == {"removed": 1}
+    assert (
+        "4 images removed"
+        in lookalike("remove", sample / "car", "-c", tmp_path / "c").stdout
+    )
     assert lookalike_json("index", sample / "car", "-c", tmp_path / "c")["added"] == 5
 
 
 def test_one_run_fills_two_spaces(sample, query, tmp_path):
     lookalike(
-        "index", sample, "-c", tmp_path / "c", "--model", "pixels", "--model", "efficientnet-lite0"
+        "index",
+        sample,
+        "-c",
+        tmp_path / "c",
+        "--model",
+        "pixels",
+        "--model",
+        "efficientnet-lite0",
     )
-    assert [space["name"] for space in lookalike_json("info", "-c", tmp_path / "c")["spaces"]] == [
+    assert [
+        space["name"]
+        for space in lookalike_json("info", "-c", tmp_path / "c")["spaces"]
+    ] == [
         "pixels",
         "efficientnet-lite0",
     ]
     feature = lookalike_json(
         "search", query, "-c", tmp_path / "c", "-k", 5, "--space", "efficientnet-lite0"
     )
-    pixels = lookalike_json("search", query, "-c", tmp_path / "c", "-k", 5, "--space", "pixels")
+    pixels = lookalike_json(
+        "search", query, "-c", tmp_path / "c", "-k", 5, "--space", "pixels"
+    )
     teapots = [
         [match["label"] for match in answer["matches"]].count("teapot")
         for answer in (feature, pixels)
@@ -151,8 +182,15 @@ def no_rights(monkeypatch):
     if os.geteuid() != 0:
         return []
     if shutil.which("setpriv") is None:
-        pytest.skip("runs as root without setpriv (util-linux), so every file is readable")
-    return ["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-all", "--"]
+        pytest.skip(
+            "runs as root without setpriv (util-linux), so every file is readable"
+        )
+    return [
+        "setpriv",
+        "--bounding-set=-dac_override,-dac_read_search",
+        "--inh-caps=-all",
+        "--",
+    ]
 
 
 @pytest.fixture
@@ -176,7 +214,13 @@ def difficult(sample, tmp_path):
     exif[0x0112] = 6
     source.save(folder / "turned.jpg", exif=exif)
     source.save(folder / 'it\'s a "naïve" näme 😀.webp')
-    good = ["cmyk.jpg", "deep.png", 'it\'s a "naïve" näme 😀.webp', "moving.gif", "turned.jpg"]
+    good = [
+        "cmyk.jpg",
+        "deep.png",
+        'it\'s a "naïve" näme 😀.webp',
+        "moving.gif",
+        "turned.jpg",
+    ]
     bad = {
         "empty.png": "the file is empty",
         "huge.png": "900 megapixels",
@@ -187,21 +231,34 @@ def difficult(sample, tmp_path):
     return folder, good, bad
 
 
-def test_bad_files_are_listed_and_good_files_are_indexed(difficult, tmp_path, no_rights):
+def test_bad_files_are_listed_and_good_files_are_indexed(
+    difficult, tmp_path, no_rights
+):
     folder, good, bad = difficult
 
     def run(*arguments, status=0):
-        command = [*no_rights, *COMMAND, *map(str, arguments), "-c", str(tmp_path / "c")]
+        command = [
+            *no_rights,
+            *COMMAND,
+            *map(str, arguments),
+            "-c",
+            str(tmp_path / "c"),
+        ]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == status, done.stderr
         return done.stdout
 
     printed = run("index", folder)
     for name, words in bad.items():
-        assert any(name in line and words in line for line in printed.splitlines()), (name, printed)
+        assert any(name in line and words in line for line in printed.splitlines()), (
+            name,
+            printed,
+        )
     info = json.loads(run("info", "--failures", "--json"))
     assert (info["images"], info["failures"]) == (5, 5)
-    assert {Path(f["uri"]).name: True for f in info["failed"]} == dict.fromkeys(bad, True)
+    assert {Path(f["uri"]).name: True for f in info["failed"]} == dict.fromkeys(
+        bad, True
+    )
     listed = run("info", "--failures")
     assert all(words in listed for words in bad.values())
     run("index", folder, "--strict", status=1)
@@ -263,7 +320,9 @@ def place(tmp_path_factory):
     (place / "note.txt").write_text("hello")
     (place / "pictures").mkdir()
     for number in range(3):
-        Image.new("RGB", (20, 20), (number * 80, 10, 10)).save(place / "pictures" / f"{number}.png")
+        Image.new("RGB", (20, 20), (number * 80, 10, 10)).save(
+            place / "pictures" / f"{number}.png"
+        )
     for name in ("good", "corrupt"):
         lookalike("index", "pictures", "-c", name, "--model", "pixels", cwd=place)
     for file in (place / "corrupt" / "images.lance" / "_versions").iterdir():
@@ -290,7 +349,9 @@ def test_control_characters_in_a_file_name_are_escaped(tmp_path):
     (tmp_path / "in").mkdir()
     Image.new("RGB", (9, 9)).save(tmp_path / "in" / "a\x1b[31m\nb.png")
     lookalike("index", tmp_path / "in", "-c", tmp_path / "c", "--model", "pixels")
-    done = lookalike("search", tmp_path / "in" / "a\x1b[31m\nb.png", "-c", tmp_path / "c")
+    done = lookalike(
+        "search", tmp_path / "in" / "a\x1b[31m\nb.png", "-c", tmp_path / "c"
+    )
     assert "\x1b" not in done.stdout
     assert r"a\x1b[31m\nb.png" in done.stdout
 
@@ -300,7 +361,9 @@ def test_ctrl_c_keeps_committed_work_and_the_next_run_continues(sample, tmp_path
     for copy in range(40):
         for file in sample.glob("*/*_0001.jpg"):
             # An extra byte after the image data makes the content unique.
-            (tmp_path / "in" / f"{copy}-{file.name}").write_bytes(file.read_bytes() + bytes([copy]))
+            (tmp_path / "in" / f"{copy}-{file.name}").write_bytes(
+                file.read_bytes() + bytes([copy])
+            )
     process = subprocess.Popen([*COMMAND, "index", str(tmp_path / "in"), "-c", str(tmp_path / "c")],
                                stderr=subprocess.PIPE, text=True)  # fmt: skip
     while not (tmp_path / "c" / "images.lance").exists():
@@ -317,7 +380,12 @@ def test_ctrl_c_keeps_committed_work_and_the_next_run_continues(sample, tmp_path
 
 def test_trace_prints_the_time_of_each_step(indexed, query):
     done = lookalike(
-        "search", query, "-c", indexed, "--json", env={**os.environ, "LOOKALIKE_TRACE": "1"}
+        "search",
+        query,
+        "-c",
+        indexed,
+        "--json",
+        env={**os.environ, "LOOKALIKE_TRACE": "1"},
     )
     json.loads(done.stdout)
     for step in (
@@ -364,9 +432,13 @@ def test_index_reads_a_list_of_paths_from_a_pipe(sample, tmp_path):
         "pixels",
         "--json",
     ]
-    done = subprocess.run(command, input=listed, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        command, input=listed, capture_output=True, text=True, check=True
+    )
     assert json.loads(done.stdout)["added"] == 5
-    empty = subprocess.run(command, input="", capture_output=True, text=True, check=False)
+    empty = subprocess.run(
+        command, input="", capture_output=True, text=True, check=False
+    )
     assert empty.returncode == 2
     assert "no images under no path at all" in empty.stderr
 
@@ -380,7 +452,10 @@ def test_a_path_that_cannot_be_written_is_named(indexed, query, tmp_path):
     assert "folder.png" in error
     (tmp_path / "file").touch()
     assert (
-        "file" in lookalike("dataset", "sample", "--to", tmp_path / "file" / "x", status=2).stderr
+        "file"
+        in lookalike(
+            "dataset", "sample", "--to", tmp_path / "file" / "x", status=2
+        ).stderr
     )
 
 

@@ -59,7 +59,9 @@ def check_commands(output, report, printed):
 
     *serve, opened = shlex.split(re.search(r"Search it in a browser: (.*)", printed)[1])
     assert opened == "--open"
-    with subprocess.Popen([*serve, "--port", "0"], stdout=subprocess.PIPE, text=True) as served:
+    with subprocess.Popen(
+        [*serve, "--port", "0"], stdout=subprocess.PIPE, text=True
+    ) as served:
         try:
             assert any(line.startswith("Serving at http") for line in served.stdout)
         finally:
@@ -92,5 +94,7 @@ def test_it_uses_a_folder_of_one_class(sample, tmp_path):
 
 
 def test_a_missing_folder_is_an_error(tmp_path):
-    done = lookalike("demo", "--output", tmp_path / "demo", tmp_path / "nowhere", status=2)
+    done = lookalike(
+        "demo", "--output", tmp_path / "demo", tmp_path / "nowhere", status=2
+    )
     assert done.stderr.startswith("Error: There is no file or folder")

@@ -19,11 +19,24 @@ def place(sample, tmp_path_factory):
         rows.append(f"{sample / 'cat' / f'cat_000{number}.jpg'},{number},Bob,2,")
     rows += [f"away/{number}.jpg,1,Ann,3," for number in range(7)]
     (place / "facts.csv").write_text("\n".join(rows))
-    (place / "bad.csv").write_text(f"uri,rating\n{sample / 'car' / 'car_0001.jpg'},good\n")
-    done = lookalike(
-        "index", sample, "-c", "c", "--model", "pixels", "--metadata", "facts.csv", cwd=place
+    (place / "bad.csv").write_text(
+        f"uri,rating\n{sample / 'car' / 'car_0001.jpg'},good\n"
     )
-    assert "facts.csv matches 10 images, 10 changed: rating, shot by, in, day.\n" in done.stdout
+    done = lookalike(
+        "index",
+        sample,
+        "-c",
+        "c",
+        "--model",
+        "pixels",
+        "--metadata",
+        "facts.csv",
+        cwd=place,
+    )
+    assert (
+        "facts.csv matches 10 images, 10 changed: rating, shot by, in, day.\n"
+        in done.stdout
+    )
     assert "Rows that match no image in the collection: 7\n" in done.stdout
     assert f"  {place / 'away' / '4.jpg'}\n  and 2 more\n" in done.stdout
     return place
@@ -37,9 +50,9 @@ def query(sample):
 def test_reading_metadata_again_changes_nothing(place, sample):
     done = lookalike("index", sample, "-c", "c", "--metadata", "facts.csv", cwd=place)
     assert "facts.csv matches 10 images, none changed: rating" in done.stdout
-    described = lookalike_json("index", sample, "-c", "c", "--metadata", "facts.csv", cwd=place)[
-        "metadata"
-    ]
+    described = lookalike_json(
+        "index", sample, "-c", "c", "--metadata", "facts.csv", cwd=place
+    )["metadata"]
     assert list(described) == [
         "file",
         "columns",
@@ -48,11 +61,17 @@ def test_reading_metadata_again_changes_nothing(place, sample):
         "unmatched",
         "first_unmatched",
     ]
-    assert (described["images"], described["changed"], described["unmatched"]) == (10, 0, 7)
+    assert (described["images"], described["changed"], described["unmatched"]) == (
+        10,
+        0,
+        7,
+    )
 
 
 def test_search_filters_by_label_and_metadata(place, query):
-    where = "(label = 'cat' or `shot by` = 'Ann') and rating > 2 and not uri like '%0005%'"
+    where = (
+        "(label = 'cat' or `shot by` = 'Ann') and rating > 2 and not uri like '%0005%'"
+    )
     answer = lookalike_json("search", query, "-c", "c", "--where", where, cwd=place)
     assert sorted(match["uri"].rsplit("/", 1)[1] for match in answer["matches"]) == [
         "cat_0003.jpg",
@@ -71,7 +90,10 @@ def test_a_search_without_matches_says_so(place, query):
     arguments = ["search", query, "-c", "c", "--where", "rating > 99"]
     assert lookalike(*arguments, cwd=place).stdout == "No image matches the filter.\n"
     assert lookalike_json(*arguments, cwd=place)["matches"] == []
-    assert "No image matches" in lookalike(*arguments, "--save", "none.png", cwd=place).stdout
+    assert (
+        "No image matches"
+        in lookalike(*arguments, "--save", "none.png", cwd=place).stdout
+    )
 
 
 def test_info_counts_matching_images_and_quotes_columns_as_filters_do(place):

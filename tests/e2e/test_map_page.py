@@ -14,7 +14,9 @@ from lookalike.export.map_page import write_map_page
 from lookalike.projection.map import Map
 from made import SPACE, add_rows, make_collection, picture
 
-pytest.importorskip("playwright.sync_api", reason="needs Playwright: pip install playwright")
+pytest.importorskip(
+    "playwright.sync_api", reason="needs Playwright: pip install playwright"
+)
 
 HOSTILE = '</script><img src=x onerror="document.title=1">'
 COUNT = 60
@@ -40,7 +42,9 @@ def page_file(tmp_path_factory):
     collection.delete(collection.vectors(SPACE)[0])
     rows = np.random.default_rng(0).normal(size=(COUNT, 4)).astype(np.float32)
     add_rows(collection, rows, uris=uris, labels=labels, thumbnails=thumbnails)
-    xy = np.array([[index % 20, -8 * (index // 20)] for index in range(COUNT)], np.float32)
+    xy = np.array(
+        [[index % 20, -8 * (index // 20)] for index in range(COUNT)], np.float32
+    )
     measured = {
         "k": 10,
         "trustworthiness": 0.987,
@@ -59,11 +63,15 @@ def open_page(browser, page_file):
     opened, complaints, requests = [], [], []
 
     def open_it(**settings):
-        context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **settings})
+        context = browser.new_context(
+            **{"viewport": {"width": 1280, "height": 800}, **settings}
+        )
         page = context.new_page()
         page.on(
             "console",
-            lambda message: is_complaint(message.text) and complaints.append(message.text),
+            lambda message: (
+                is_complaint(message.text) and complaints.append(message.text)
+            ),
         )
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("request", lambda request: requests.append(request.url))
@@ -78,7 +86,9 @@ def open_page(browser, page_file):
         context.close()
     assert complaints == []
     assert [
-        url for url in requests if not url.startswith(("data:", page_file.parent.as_uri()))
+        url
+        for url in requests
+        if not url.startswith(("data:", page_file.parent.as_uri()))
     ] == []
 
 
@@ -162,7 +172,9 @@ def test_the_wheel_zooms_about_the_pointer(page):
     assert position(page, 30) == (pytest.approx(x, abs=2), pytest.approx(y, abs=2))
     page.mouse.wheel(0, 500)
     settle(page)
-    assert page.evaluate("mapView.canvas.camera.scale") == pytest.approx(before, rel=0.01)
+    assert page.evaluate("mapView.canvas.camera.scale") == pytest.approx(
+        before, rel=0.01
+    )
 
 
 def test_a_drag_moves_the_map_and_opens_nothing(page):
@@ -171,14 +183,19 @@ def test_a_drag_moves_the_map_and_opens_nothing(page):
     page.mouse.down()
     page.mouse.move(x + 60, y - 40, steps=4)
     page.mouse.up()
-    assert position(page, 30) == (pytest.approx(x + 60, abs=1), pytest.approx(y - 40, abs=1))
+    assert position(page, 30) == (
+        pytest.approx(x + 60, abs=1),
+        pytest.approx(y - 40, abs=1),
+    )
     assert not page.locator("#viewer").is_visible()
 
 
 def test_zooming_in_adds_images_and_removes_none(page):
     def as_images(zoom):
         scale = f"mapView.canvas.camera.overviewScale * {zoom}"
-        page.evaluate(f"mapView.canvas.camera.jump({{ x: 0.5, y: 0.5, scale: {scale} }})")
+        page.evaluate(
+            f"mapView.canvas.camera.jump({{ x: 0.5, y: 0.5, scale: {scale} }})"
+        )
         until(page, "mapView.canvas.isSettled && !mapView.canvas.levels.unfinished")
         return set(page.evaluate("mapView.canvas.imageRows().rows"))
 
@@ -243,7 +260,9 @@ def test_search_lists_and_highlights_by_name_and_label(page):
     assert page.locator(".found b").all_inner_texts() == [
         f"picture #{index} <b>.jpg" for index in range(10, 20)
     ]
-    assert sorted(page.evaluate("[...mapView.canvas.highlighted]")) == list(range(10, 20))
+    assert sorted(page.evaluate("[...mapView.canvas.highlighted]")) == list(
+        range(10, 20)
+    )
     page.locator(".found button").nth(4).click()
     assert page.locator("#viewer h2").inner_text() == "picture #14 <b>.jpg"
     page.keyboard.press("Escape")
@@ -286,7 +305,8 @@ def test_one_label_can_be_shown_alone(page):
     page.get_by_role("button", name="Show sky only").focus()
     page.keyboard.press("Enter")
     pressed = [
-        button.get_attribute("aria-pressed") for button in page.locator(".labels .toggle").all()
+        button.get_attribute("aria-pressed")
+        for button in page.locator(".labels .toggle").all()
     ]
     assert pressed == ["false", "true", "false"]
     assert page.evaluate("mapView.canvas.levels.candidates.every((row) => row < 20)")
@@ -360,7 +380,10 @@ def test_two_fingers_pinch(open_page):
         ("touchEnd", 0),
     ):
         points = (
-            [{"x": 800 - spread, "y": 400, "id": 0}, {"x": 800 + spread, "y": 400, "id": 1}]
+            [
+                {"x": 800 - spread, "y": 400, "id": 0},
+                {"x": 800 + spread, "y": 400, "id": 1},
+            ]
             if spread
             else []
         )

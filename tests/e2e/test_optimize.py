@@ -28,7 +28,16 @@ def query(sample):
 
 def test_optimize_prints_its_json_contract_and_search_states_the_recall(indexed, query):
     done = lookalike(
-        "optimize", "-c", indexed, "--min-rows", 40, "--recall", 0.95, "--keep-days", 0, "--json"
+        "optimize",
+        "-c",
+        indexed,
+        "--min-rows",
+        40,
+        "--recall",
+        0.95,
+        "--keep-days",
+        0,
+        "--json",
     )
     report = json.loads(done.stdout)
     assert list(report) == KEYS
@@ -45,7 +54,11 @@ def test_optimize_prints_its_json_contract_and_search_states_the_recall(indexed,
     answer = lookalike_json("search", query, "-c", indexed, "-k", 3)
     assert (answer["exact"], answer["recall"]) == (False, space["recall"])
     exact = lookalike_json("search", query, "-c", indexed, "-k", 3, "--exact")
-    assert (exact["exact"], exact["recall"], exact["matches"]) == (True, None, answer["matches"])
+    assert (exact["exact"], exact["recall"], exact["matches"]) == (
+        True,
+        None,
+        answer["matches"],
+    )
     printed = lookalike("search", query, "-c", indexed, "-k", 3).stdout.splitlines()
     assert len(printed) == 4
     assert (
@@ -53,7 +66,12 @@ def test_optimize_prints_its_json_contract_and_search_states_the_recall(indexed,
         == "Approximate search, measured recall 100.0%. Use --exact to compare every image."
     )
     assert (
-        len(lookalike("search", query, "-c", indexed, "-k", 3, "--exact").stdout.splitlines()) == 3
+        len(
+            lookalike(
+                "search", query, "-c", indexed, "-k", 3, "--exact"
+            ).stdout.splitlines()
+        )
+        == 3
     )
 
 

@@ -34,14 +34,21 @@ def test_a_second_run_leaves_every_image_unchanged(copied):
     again = lookalike_json("index", folder, "-c", collection)
     assert (again["unchanged"], again["images"]) == (3079, 3079)
     assert (
-        again["added"] + again["updated"] + again["moved"] + again["removed"] + again["failed"] == 0
+        again["added"]
+        + again["updated"]
+        + again["moved"]
+        + again["removed"]
+        + again["failed"]
+        == 0
     )
 
 
 def test_touched_moved_deleted_and_added_files_are_counted_exactly(copied):
     folder, collection, _ = copied
     contents = Counter(file.read_bytes() for file in folder.glob("*/*.jpg"))
-    files = sorted(file for file in folder.glob("*/*.jpg") if contents[file.read_bytes()] == 1)
+    files = sorted(
+        file for file in folder.glob("*/*.jpg") if contents[file.read_bytes()] == 1
+    )
     chosen = random.Random(0).sample(files, 15)
     for file in chosen[:5]:
         os.utime(file)
@@ -74,12 +81,16 @@ def test_the_vectors_reproduce_the_reference_scores(caltech):
     squares = (matrix**2).sum(axis=1)
     distances = squares[:, None] + squares - 2 * matrix @ matrix.T
     np.fill_diagonal(distances, np.inf)
-    relevant = labels[np.argsort(distances, axis=1, kind="stable")[:, :-1]] == labels[:, None]
+    relevant = (
+        labels[np.argsort(distances, axis=1, kind="stable")[:, :-1]] == labels[:, None]
+    )
     precision = relevant.cumsum(axis=1) / np.arange(1, relevant.shape[1] + 1)
     average = (precision * relevant).sum(axis=1) / relevant.sum(axis=1)
     by_class = [average[labels == label].mean() for label in np.unique(labels)]
     found = [average.mean(), np.mean(by_class), *precision[:, [0, 4, 9]].mean(axis=0)]
-    np.testing.assert_allclose(found, [0.8674, 0.8592, 0.9029, 0.9311, 0.9285], atol=0.005)
+    np.testing.assert_allclose(
+        found, [0.8674, 0.8592, 0.9029, 0.9311, 0.9285], atol=0.005
+    )
 
 
 def test_a_photograph_finds_its_class(caltech, photographs):
@@ -99,7 +110,9 @@ lookalike.index(sys.argv[1], sys.argv[2], settings=IndexSettings(commit_rows=32)
 @pytest.mark.parametrize("seed", range(4))
 def test_a_killed_run_loses_and_duplicates_nothing(photographs, tmp_path, seed):
     folder = photographs / "Leopards"
-    process = subprocess.Popen([sys.executable, "-c", KILLED, str(folder), str(tmp_path / "c")])
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(folder), str(tmp_path / "c")]
+    )
     try:
         process.wait(timeout=random.Random(seed).uniform(0.4, 3.0))
     except subprocess.TimeoutExpired:
@@ -107,7 +120,9 @@ def test_a_killed_run_loses_and_duplicates_nothing(photographs, tmp_path, seed):
     process.wait()
     report = lookalike_json("index", folder, "-c", tmp_path / "c")
     assert report["images"] == report["added"] + report["unchanged"] == 200
-    answer = lookalike_json("search", folder / "image_0001.jpg", "-c", tmp_path / "c", "-k", 500)
+    answer = lookalike_json(
+        "search", folder / "image_0001.jpg", "-c", tmp_path / "c", "-k", 500
+    )
     uris = [match["uri"] for match in answer["matches"]]
     assert sorted(uris) == sorted(str(file) for file in folder.iterdir())
 

@@ -16,7 +16,16 @@ from lookalike.datasets import sample as drawing
 @pytest.fixture(scope="module")
 def indexed(sample, tmp_path_factory):
     path = tmp_path_factory.mktemp("studies") / "collection"
-    lookalike("index", sample, "-c", path, "--model", "efficientnet-lite0", "--model", "pixels")
+    lookalike(
+        "index",
+        sample,
+        "-c",
+        path,
+        "--model",
+        "efficientnet-lite0",
+        "--model",
+        "pixels",
+    )
     return path
 
 
@@ -35,7 +44,10 @@ def test_evaluate_prints_its_json_contract(indexed):
         "classes",
     ]
     assert list(feature)[: len(keys)] == keys
-    assert [space["space"] for space in result["spaces"]] == ["efficientnet-lite0", "pixels"]
+    assert [space["space"] for space in result["spaces"]] == [
+        "efficientnet-lite0",
+        "pixels",
+    ]
     assert list(feature["precision_at"]) == ["1", "5", "10"]
     assert (feature["queries"], len(feature["classes"])) == (45, 9)
     assert feature["map"] > 0.8
@@ -43,7 +55,9 @@ def test_evaluate_prints_its_json_contract(indexed):
 
 
 def test_evaluate_prints_a_table_and_saves_an_image(indexed, tmp_path):
-    done = lookalike("evaluate", "-c", indexed, "--space", "pixels", "--save", tmp_path / "e.png")
+    done = lookalike(
+        "evaluate", "-c", indexed, "--space", "pixels", "--save", tmp_path / "e.png"
+    )
     assert "mAP" in done.stdout
     assert "pixels" in done.stdout
     assert "efficientnet-lite0" not in done.stdout
@@ -74,22 +88,33 @@ def test_three_spaces_are_compared_with_the_first(sample, tmp_path):
 @pytest.fixture
 def eight_per_class(monkeypatch):
     """Let ``dataset sample`` draw eight images of each class."""
-    monkeypatch.setattr(drawing, "write_sample", partial(drawing.write_sample, per_class=8))
+    monkeypatch.setattr(
+        drawing, "write_sample", partial(drawing.write_sample, per_class=8)
+    )
 
 
 def test_evaluate_with_a_split_queries_the_test_images(eight_per_class, tmp_path):
-    made = lookalike_json("dataset", "sample", "--to", tmp_path / "data", "--test", 0.25)
+    made = lookalike_json(
+        "dataset", "sample", "--to", tmp_path / "data", "--test", 0.25
+    )
     assert (made["train"], made["test"]) == (54, 18)
     lookalike("index", made["root"], "-c", tmp_path / "c", "--model", "pixels")
-    (space,) = lookalike_json("evaluate", "-c", tmp_path / "c", "--split", made["manifest"][0])[
-        "spaces"
-    ]
+    (space,) = lookalike_json(
+        "evaluate", "-c", tmp_path / "c", "--split", made["manifest"][0]
+    )["spaces"]
     assert (space["queries"], space["gallery"]) == (18, 54)
 
 
 def test_evaluate_without_labels_says_how_to_label(sample, tmp_path):
     lookalike(
-        "index", sample / "car", "-c", tmp_path / "c", "--model", "pixels", "--labels", "none"
+        "index",
+        sample / "car",
+        "-c",
+        tmp_path / "c",
+        "--model",
+        "pixels",
+        "--labels",
+        "none",
     )
     error = lookalike("evaluate", "-c", tmp_path / "c", status=2).stderr
     assert "label" in error
@@ -99,15 +124,20 @@ def test_map_is_drawn_stored_and_extended(sample, tmp_path):
     folder = tmp_path / "in"
     shutil.copytree(sample, folder)
     lookalike("index", folder, "-c", tmp_path / "c", "--model", "pixels")
-    first = lookalike_json("map", "-c", tmp_path / "c", "--output", tmp_path / "map.png")
+    first = lookalike_json(
+        "map", "-c", tmp_path / "c", "--output", tmp_path / "map.png"
+    )
     assert (first["rows"], first["method"], first["space"]) == (45, "tsne", "pixels")
     with Image.open(tmp_path / "map.png") as image:
         assert image.width > 1000
     shutil.copy(sample / "car" / "car_0001.jpg", folder / "car" / "another.jpg")
     lookalike("index", folder, "-c", tmp_path / "c")
-    second = lookalike_json("map", "-c", tmp_path / "c", "--output", tmp_path / "map.html")
+    second = lookalike_json(
+        "map", "-c", tmp_path / "c", "--output", tmp_path / "map.html"
+    )
     position = {
-        row_id: (x, y) for row_id, x, y in zip(second["ids"], second["x"], second["y"], strict=True)
+        row_id: (x, y)
+        for row_id, x, y in zip(second["ids"], second["x"], second["y"], strict=True)
     }
     assert [position[row_id] for row_id in first["ids"]] == list(
         zip(first["x"], first["y"], strict=True)
@@ -133,13 +163,22 @@ def test_map_prints_a_summary(indexed, tmp_path):
     assert "45 images of efficientnet-lite0 by tsne" in done.stdout
     assert "Trustworthiness" in done.stdout
     assert (
-        "x.gif" in lookalike("map", "-c", indexed, "--output", tmp_path / "x.gif", status=2).stderr
+        "x.gif"
+        in lookalike(
+            "map", "-c", indexed, "--output", tmp_path / "x.gif", status=2
+        ).stderr
     )
 
 
 def test_dataset_from_a_copy_makes_a_stratified_manifest(photographs, tmp_path):
     done = lookalike(
-        "dataset", "caltech101", "--from", photographs.parent, "--to", tmp_path, "--json"
+        "dataset",
+        "caltech101",
+        "--from",
+        photographs.parent,
+        "--to",
+        tmp_path,
+        "--json",
     )
     made = json.loads(done.stdout)
     assert (made["root"], made["train"] + made["test"]) == (str(photographs), 3079)
@@ -160,13 +199,23 @@ def test_dataset_from_a_copy_makes_a_stratified_manifest(photographs, tmp_path):
 
 
 def test_dataset_errors_name_a_remedy(eight_per_class, tmp_path):
-    wrong = lookalike("dataset", "caltech101", "--classes", "butterfy", "--to", tmp_path, status=2)
+    wrong = lookalike(
+        "dataset", "caltech101", "--classes", "butterfy", "--to", tmp_path, status=2
+    )
     assert "butterfly" in wrong.stderr
     gone = lookalike(
-        "dataset", "caltech101", "--from", tmp_path / "nowhere", "--to", tmp_path, status=2
+        "dataset",
+        "caltech101",
+        "--from",
+        tmp_path / "nowhere",
+        "--to",
+        tmp_path,
+        status=2,
     )
     assert "nowhere" in gone.stderr
-    drawn = lookalike("dataset", "sample", "--to", tmp_path, "--classes", "cat", status=2)
+    drawn = lookalike(
+        "dataset", "sample", "--to", tmp_path, "--classes", "cat", status=2
+    )
     assert "Leave out --from and --classes" in drawn.stderr
     share = lookalike("dataset", "sample", "--to", tmp_path, "--test", "2", status=2)
     assert "share above 0 and below 1" in share.stderr

@@ -29,7 +29,8 @@ CUTS = (1, 5, 10)
 def make(path, labels, **spaces):
     """Make images /0, /1, ... with these labels; an image lacks the Spaces where it has None."""
     dims = {
-        name: len(next(row for row in rows if row is not None)) for name, rows in spaces.items()
+        name: len(next(row for row in rows if row is not None))
+        for name, rows in spaces.items()
     }
     models = [
         Model(name, name, "pixels", size=(1, 1), dim=dim, unit_length=False)
@@ -38,7 +39,9 @@ def make(path, labels, **spaces):
     collection = Table.create(path, models)
     groups = defaultdict(list)
     for row in range(len(labels)):
-        groups[tuple(name for name in spaces if spaces[name][row] is not None)].append(row)
+        groups[tuple(name for name in spaces if spaces[name][row] is not None)].append(
+            row
+        )
     for filled, rows in groups.items():
         columns = {
             "uri": [f"/{row}" for row in rows],
@@ -55,8 +58,14 @@ def make(path, labels, **spaces):
 
 
 def manifest(labels, parts):
-    rows = {"uri": [f"/{row}" for row in range(len(labels))], "label": labels, "split": parts}
-    return pa.table({name: pa.array(values, pa.string()) for name, values in rows.items()})
+    rows = {
+        "uri": [f"/{row}" for row in range(len(labels))],
+        "label": labels,
+        "split": parts,
+    }
+    return pa.table(
+        {name: pa.array(values, pa.string()) for name, values in rows.items()}
+    )
 
 
 def oracle(collection, space, parts=None):
@@ -85,14 +94,18 @@ def oracle(collection, space, parts=None):
         relevant = sum(hits)
         if relevant:
             precisions = [
-                Fraction(sum(hits[: rank + 1]), rank + 1) for rank, hit in enumerate(hits) if hit
+                Fraction(sum(hits[: rank + 1]), rank + 1)
+                for rank, hit in enumerate(hits)
+                if hit
             ]
             scores = {
                 "map": sum(precisions) / relevant,
                 "r_precision": Fraction(sum(hits[:relevant]), relevant),
             }
             scores |= {f"precision_at_{k}": Fraction(sum(hits[:k]), k) for k in CUTS}
-            scores |= {f"recall_at_{k}": Fraction(sum(hits[:k]), relevant) for k in CUTS}
+            scores |= {
+                f"recall_at_{k}": Fraction(sum(hits[:k]), relevant) for k in CUTS
+            }
             found.append((query[2], scores, [image[2] for image in ranked[:10]]))
     return found
 
@@ -108,11 +121,14 @@ def agree(evaluation, expected):
         for name in METRICS
         if name != "mean_class_map"
     }
-    class_maps = {label: mean(values["map"] for values in some) for label, some in by_class.items()}
+    class_maps = {
+        label: mean(values["map"] for values in some)
+        for label, some in by_class.items()
+    }
     means["mean_class_map"] = mean(class_maps.values())
-    assert {name: estimate.value for name, estimate in scores.metrics.items()} == pytest.approx(
-        means, abs=1e-12
-    )
+    assert {
+        name: estimate.value for name, estimate in scores.metrics.items()
+    } == pytest.approx(means, abs=1e-12)
     assert evaluation.counts.queries == len(expected)
     assert {label: one.queries for label, one in scores.classes.items()} == {
         k: len(v) for k, v in by_class.items()
@@ -135,7 +151,8 @@ def tied(tmp_path_factory):
     random = np.random.default_rng(5)
     labels = ["abcd"[number] for number in random.integers(4, size=79)] + ["alone"]
     rows = (
-        random.integers(0, 3, (80, 2)) + np.array([ord(label[0]) % 2 for label in labels])[:, None]
+        random.integers(0, 3, (80, 2))
+        + np.array([ord(label[0]) % 2 for label in labels])[:, None]
     )
     return make(tmp_path_factory.mktemp("tied") / "c", labels, grid=rows)
 
@@ -153,16 +170,25 @@ def test_every_figure_equals_its_definition(tied):
 def test_small_collections_with_ties_equal_the_definition(data, tmp_path_factory):
     count = data.draw(st.integers(3, 14))
     labels = data.draw(st.lists(st.sampled_from("abc"), min_size=count, max_size=count))
-    rows = np.array(data.draw(st.lists(st.integers(0, 3), min_size=count, max_size=count)))[:, None]
+    rows = np.array(
+        data.draw(st.lists(st.integers(0, 3), min_size=count, max_size=count))
+    )[:, None]
     parts = data.draw(
-        st.none() | st.lists(st.sampled_from(["train", "test"]), min_size=count, max_size=count)
+        st.none()
+        | st.lists(st.sampled_from(["train", "test"]), min_size=count, max_size=count)
     )
     collection = make(tmp_path_factory.mktemp("small") / "c", labels, line=rows)
     split = None if parts is None else manifest(labels, parts)
     expected = oracle(
-        collection, "line", parts and {f"/{row}": part for row, part in enumerate(parts)}
+        collection,
+        "line",
+        parts and {f"/{row}": part for row, part in enumerate(parts)},
     )
-    gallery = {label for row, label in enumerate(labels) if parts is None or parts[row] == "train"}
+    gallery = {
+        label
+        for row, label in enumerate(labels)
+        if parts is None or parts[row] == "train"
+    }
     if len(gallery) < 2 or not expected:
         with pytest.raises(InputError, match="expected two labels and a query"):
             evaluate(collection, split=split, resamples=10)
@@ -174,7 +200,9 @@ def test_average_precision_equals_scikit_learn_without_ties(tmp_path):
     metrics = pytest.importorskip("sklearn.metrics")
     random = np.random.default_rng(1)
     # In a split with one test image a class, a class's mAP is that image's AP.
-    labels = [f"class {number}" for number in [*range(8), *random.integers(8, size=120)]]
+    labels = [
+        f"class {number}" for number in [*range(8), *random.integers(8, size=120)]
+    ]
     rows = random.normal(size=(128, 6))
     parts = ["test"] * 8 + ["train"] * 120
     classes = (
@@ -195,7 +223,9 @@ def test_average_precision_equals_scikit_learn_without_ties(tmp_path):
 @pytest.mark.parametrize("memory", [1, 8 * 80, 8 * 80 * 7, 1 << 30])
 def test_block_size_does_not_change_the_figures(tied, monkeypatch, memory):
     whole = evaluate(tied).to_dict()
-    monkeypatch.setattr(vectors, "distance_blocks", partial(vectors.distance_blocks, memory=memory))
+    monkeypatch.setattr(
+        vectors, "distance_blocks", partial(vectors.distance_blocks, memory=memory)
+    )
     counts = []
     assert evaluate(tied, progress=counts.append).to_dict() == whole
     assert sum(counts) == 79
@@ -211,12 +241,20 @@ def test_float16_distances_are_exact_for_any_block_size(kind, monkeypatch):
         rows = random.integers(0, 256, (41, 300)).astype(np.float32)
     vectors_f16 = rows.astype(np.float16)
     whole = (vectors_f16.astype(np.float64) * 2**24).astype(np.int64).astype(object)
-    exact = [[float(Fraction(sum((a - b) ** 2), 2**48)) for b in whole] for a in whole[:17]]
+    exact = [
+        [float(Fraction(sum((a - b) ** 2), 2**48)) for b in whole] for a in whole[:17]
+    ]
     monkeypatch.setattr(vectors.knn, "_TILE_ROWS", 13)
     for memory in (1, 8 * 41 * 5, 1 << 20):
-        blocks = list(vectors.distance_blocks(vectors_f16[:17], vectors_f16, memory=memory))
-        assert [part.start for part, _ in blocks] == list(range(0, 17, max(1, memory // (8 * 41))))
-        np.testing.assert_array_equal(np.concatenate([squares for _, squares in blocks]), exact)
+        blocks = list(
+            vectors.distance_blocks(vectors_f16[:17], vectors_f16, memory=memory)
+        )
+        assert [part.start for part, _ in blocks] == list(
+            range(0, 17, max(1, memory // (8 * 41)))
+        )
+        np.testing.assert_array_equal(
+            np.concatenate([squares for _, squares in blocks]), exact
+        )
         assert all(squares.nbytes <= max(memory, 8 * 41) for _, squares in blocks)
 
 
@@ -229,7 +267,9 @@ def test_a_split_uses_its_own_parts_and_labels(tmp_path):
     wrong = make(tmp_path / "wrong", ["x"] * 20 + [None] * 24, s=rows)
     right = make(tmp_path / "right", [*labels, *"xxyy"], s=rows)
     expected = oracle(
-        right, "s", {f"/{row}": part for row, part in enumerate([*parts, *["none"] * 4])}
+        right,
+        "s",
+        {f"/{row}": part for row, part in enumerate([*parts, *["none"] * 4])},
     )
     path = tmp_path / "manifest.csv"
     with path.open("w", newline="") as file:
@@ -252,7 +292,13 @@ def test_images_that_take_no_part_are_counted(tmp_path):
     other = [*one[:7], None, one[8]]
     collection = make(tmp_path / "c", labels, one=one, other=other)
     counts = evaluate(collection).counts
-    assert (counts.queries, counts.gallery, counts.skipped, counts.unlabelled, counts.left_out) == (
+    assert (
+        counts.queries,
+        counts.gallery,
+        counts.skipped,
+        counts.unlabelled,
+        counts.left_out,
+    ) == (
         5,
         6,
         1,
@@ -260,7 +306,13 @@ def test_images_that_take_no_part_are_counted(tmp_path):
         1,
     )
     counts = evaluate(collection, spaces=["one"]).counts
-    assert (counts.queries, counts.gallery, counts.skipped, counts.unlabelled, counts.left_out) == (
+    assert (
+        counts.queries,
+        counts.gallery,
+        counts.skipped,
+        counts.unlabelled,
+        counts.left_out,
+    ) == (
         6,
         7,
         1,
@@ -268,20 +320,30 @@ def test_images_that_take_no_part_are_counted(tmp_path):
         0,
     )
     # Unlabelled images at the queries' very places would have been the nearest.
-    assert evaluate(collection, spaces="one").spaces[0].metrics["precision_at_1"].value == 1
+    assert (
+        evaluate(collection, spaces="one").spaces[0].metrics["precision_at_1"].value
+        == 1
+    )
 
 
 def test_spaces_keep_the_requested_order(tied, tmp_path):
     random = np.random.default_rng(0)
     collection = make(
-        tmp_path / "c", list("aabb"), one=random.random((4, 2)), two=random.random((4, 3))
+        tmp_path / "c",
+        list("aabb"),
+        one=random.random((4, 2)),
+        two=random.random((4, 3)),
     )
     assert [scores.space for scores in evaluate(collection).spaces] == ["one", "two"]
     assert [
         scores.space
-        for scores in evaluate(Table.open(collection.path), spaces=["two", "one", "two"]).spaces
+        for scores in evaluate(
+            Table.open(collection.path), spaces=["two", "one", "two"]
+        ).spaces
     ] == ["two", "one"]
-    assert [scores.space for scores in evaluate(collection, spaces="two").spaces] == ["two"]
+    assert [scores.space for scores in evaluate(collection, spaces="two").spaces] == [
+        "two"
+    ]
     with pytest.raises(SpaceError, match="has no Space 'three'; it has one, two"):
         evaluate(collection, spaces=["three"])
 
@@ -294,7 +356,9 @@ def rivals(tmp_path_factory):
     good = random.normal(size=(200, 8)) + 1.5 * np.eye(4, 8)[classes]
     spaces = {"good": good, "same": good, "noise": random.normal(size=(200, 5))}
     return make(
-        tmp_path_factory.mktemp("rivals") / "c", [f"class {number}" for number in classes], **spaces
+        tmp_path_factory.mktemp("rivals") / "c",
+        [f"class {number}" for number in classes],
+        **spaces,
     )
 
 
@@ -316,7 +380,9 @@ def test_interval_width_equals_theory(rivals):
     for name in ("map", "precision_at_10"):
         numbers = [float(one[name]) for one in values]
         expected = 2 * 1.96 * np.std(numbers) / math.sqrt(len(numbers))
-        assert metrics[name].high - metrics[name].low == pytest.approx(expected, rel=0.1)
+        assert metrics[name].high - metrics[name].low == pytest.approx(
+            expected, rel=0.1
+        )
 
 
 def test_mean_of_class_maps_is_resampled_within_classes(tmp_path):
@@ -324,7 +390,9 @@ def test_mean_of_class_maps_is_resampled_within_classes(tmp_path):
     rows = np.array([[0], [0], [0], [0], [5], [-5], [5], [-5]])
     metrics = evaluate(make(tmp_path / "c", list("aaaabbbb"), s=rows)).spaces[0].metrics
     assert metrics["map"].high - metrics["map"].low > 0.05
-    assert metrics["mean_class_map"].high == pytest.approx(metrics["mean_class_map"].low, abs=1e-12)
+    assert metrics["mean_class_map"].high == pytest.approx(
+        metrics["mean_class_map"].low, abs=1e-12
+    )
 
 
 def test_differences_are_paired(rivals):
@@ -345,7 +413,9 @@ def test_differences_are_paired(rivals):
 def test_confused_pairs_are_shares_of_the_ten_nearest(rivals, tied):
     for collection, space in ((rivals, "good"), (tied, "grid")):
         taken = Counter(
-            (label, other) for label, _, first in oracle(collection, space) for other in first
+            (label, other)
+            for label, _, first in oracle(collection, space)
+            for other in first
         )
         queries = Counter(label for label, _, _ in oracle(collection, space))
         expected = [
@@ -354,9 +424,9 @@ def test_confused_pairs_are_shares_of_the_ten_nearest(rivals, tied):
             if label != other
         ]
         confused = evaluate(collection, spaces=space).spaces[0].confused
-        assert [(-pair.share, pair.label, pair.taken_for) for pair in confused] == sorted(expected)[
-            :20
-        ]
+        assert [
+            (-pair.share, pair.label, pair.taken_for) for pair in confused
+        ] == sorted(expected)[:20]
 
 
 def test_the_json_contract(rivals):
@@ -382,36 +452,48 @@ def test_the_json_contract(rivals):
     }
     for entry in data["spaces"]:
         assert set(entry) == names
-        assert list(entry["precision_at"]) == list(entry["recall_at"]) == ["1", "5", "10"]
+        assert (
+            list(entry["precision_at"]) == list(entry["recall_at"]) == ["1", "5", "10"]
+        )
         plain = [
             entry["map"],
             entry["mean_class_map"],
             entry["r_precision"],
             *entry["precision_at"].values(),
         ]
-        assert all(isinstance(value, float) for value in [*plain, *entry["recall_at"].values()])
+        assert all(
+            isinstance(value, float) for value in [*plain, *entry["recall_at"].values()]
+        )
         assert list(entry["intervals"]) == list(METRICS)
         assert all(low <= high for low, high in entry["intervals"].values())
-        assert all(set(pair) == {"label", "taken_for", "share"} for pair in entry["confused"])
+        assert all(
+            set(pair) == {"label", "taken_for", "share"} for pair in entry["confused"]
+        )
         for scores in entry["classes"].values():
             assert set(scores) == {"queries", "map", "precision_at"}
             assert set(scores["precision_at"]) == {"1", "10"}
     good, noise = data["spaces"]
     assert good["differences"] == {}
     assert list(noise["differences"]) == list(METRICS)
-    assert noise["differences"]["map"]["value"] == pytest.approx(noise["map"] - good["map"])
-    assert all(low < 0 for low, _ in (one["interval"] for one in noise["differences"].values()))
+    assert noise["differences"]["map"]["value"] == pytest.approx(
+        noise["map"] - good["map"]
+    )
+    assert all(
+        low < 0 for low, _ in (one["interval"] for one in noise["differences"].values())
+    )
 
 
 def test_invalid_arguments_are_refused(tied, tmp_path):
     rows = np.arange(4.0)[:, None]
     bare = make(tmp_path / "bare", [None] * 4, s=rows)
     with pytest.raises(
-        InputError, match=r"holds no image with a label, and 4 without.*its folder.*--labels folder"
+        InputError,
+        match=r"holds no image with a label, and 4 without.*its folder.*--labels folder",
     ):
         evaluate(bare)
     with pytest.raises(
-        InputError, match=r"4 images to search among \(labels: 1\).*expected two.*--labels folder"
+        InputError,
+        match=r"4 images to search among \(labels: 1\).*expected two.*--labels folder",
     ):
         evaluate(make(tmp_path / "one", ["a"] * 4, s=rows))
     with pytest.raises(
@@ -419,7 +501,8 @@ def test_invalid_arguments_are_refused(tied, tmp_path):
     ):
         evaluate(make(tmp_path / "lonely", list("abcd"), s=rows))
     with pytest.raises(
-        SpaceError, match=r"No labeled image of .* has a vector in one and in two\. Fill"
+        SpaceError,
+        match=r"No labeled image of .* has a vector in one and in two\. Fill",
     ):
         evaluate(
             make(
@@ -443,7 +526,9 @@ def test_invalid_arguments_are_refused(tied, tmp_path):
         InputError, match=r"expected \['uri', 'label', 'split'\], with train or test"
     ):
         evaluate(tied, split=manifest(["a"], ["validation"]))
-    with pytest.raises(InputError, match="again with more classes in both of its splits"):
+    with pytest.raises(
+        InputError, match="again with more classes in both of its splits"
+    ):
         evaluate(tied, split=manifest(["a", "a"], ["train", "test"]))
 
 
@@ -468,13 +553,17 @@ def test_the_printed_table(rivals, tied, tmp_path, capsys):
     assert "+0.000 [+0.000, +0.000]\n" in capsys.readouterr().out
     print_evaluation(evaluate(rivals))
     differences = capsys.readouterr().out.split("difference from good")[1]
-    map_line = next(line for line in differences.splitlines() if line.startswith("mAP "))
+    map_line = next(
+        line for line in differences.splitlines() if line.startswith("mAP ")
+    )
     for scores in evaluate(rivals).spaces[1:]:
         assert f"{scores.differences['map'].value:+.3f} [" in map_line
     print_evaluation(evaluate(tied))
     printed = capsys.readouterr().out
     assert "difference" not in printed
-    assert printed.endswith("Not used: 1 without another image of their class, so not queries.\n")
+    assert printed.endswith(
+        "Not used: 1 without another image of their class, so not queries.\n"
+    )
     split = manifest(["a", "b"] * 50, ["train", "train", "test", "test"] * 25)
     print_evaluation(evaluate(tied, split=split))
     printed = capsys.readouterr().out
@@ -492,20 +581,31 @@ REFERENCE = {
 def test_reference_results_on_photographs(caltech):
     evaluation = evaluate(caltech, spaces=list(REFERENCE))
     assert (evaluation.counts.queries, evaluation.counts.gallery) == (3079, 3079)
-    names = ("map", "mean_class_map", "precision_at_1", "precision_at_5", "precision_at_10")
+    names = (
+        "map",
+        "mean_class_map",
+        "precision_at_1",
+        "precision_at_5",
+        "precision_at_10",
+    )
     for scores in evaluation.spaces:
         found = tuple(scores.metrics[name].value for name in names)
         assert found == pytest.approx(REFERENCE[scores.space], abs=0.005)
     lite, pixels = evaluation.spaces
     assert pixels.differences["map"].high < -0.36
-    assert {lite.confused[0].label, lite.confused[0].taken_for} == {"Faces", "Faces_easy"}
+    assert {lite.confused[0].label, lite.confused[0].taken_for} == {
+        "Faces",
+        "Faces_easy",
+    }
 
 
 def test_int8_ranks_as_well_as_float32_on_photographs(caltech):
     floats, small = evaluate(
         caltech, spaces=["efficientnet-lite0", "efficientnet-lite0-int8"]
     ).spaces
-    assert small.metrics["map"].value == pytest.approx(floats.metrics["map"].value, abs=0.005)
+    assert small.metrics["map"].value == pytest.approx(
+        floats.metrics["map"].value, abs=0.005
+    )
     assert small.metrics["precision_at_10"].value == pytest.approx(
         floats.metrics["precision_at_10"].value, abs=0.005
     )

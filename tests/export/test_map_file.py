@@ -20,7 +20,13 @@ from lookalike.export.sprites import ThumbnailPacker
 from lookalike.projection.map import Map, make_map
 from made import SPACE, add_rows, clusters, make_collection, picture
 
-FIDELITY = {"k": 10, "trustworthiness": 0.9, "preservation": 0.5, "queries": 2, "rows": 2}
+FIDELITY = {
+    "k": 10,
+    "trustworthiness": 0.9,
+    "preservation": 0.5,
+    "queries": 2,
+    "rows": 2,
+}
 HOSTILE = [
     "</script><script>alert(1)</script>",
     "<!--<script>",
@@ -81,27 +87,37 @@ class Elements(HTMLParser):
 
 def page_of(map_, collection, folder) -> tuple[Elements, dict]:
     elements = Elements(
-        write_map_page(map_, collection, folder / "map.html").read_text(encoding="utf-8")
+        write_map_page(map_, collection, folder / "map.html").read_text(
+            encoding="utf-8"
+        )
     )
     return elements, json.loads(elements.texts["script"][0])
 
 
 def sprite(data: dict, row: int) -> np.ndarray:
     sheet, index = divmod(data["sprites"][row], data["sheet_columns"] ** 2)
-    image = Image.open(io.BytesIO(base64.b64decode(data["sheets"][sheet].split(",")[1]))).convert(
-        "RGB"
-    )
+    image = Image.open(
+        io.BytesIO(base64.b64decode(data["sheets"][sheet].split(",")[1]))
+    ).convert("RGB")
     y, x = (side * data["sprite_side"] for side in divmod(index, data["sheet_columns"]))
-    return np.asarray(image.crop((x, y, x + data["sprite_side"], y + data["sprite_side"])))
+    return np.asarray(
+        image.crop((x, y, x + data["sprite_side"], y + data["sprite_side"]))
+    )
 
 
 def test_the_page_holds_the_map_row_by_row(tmp_path):
     colors = [(200, 30, 30), (30, 200, 30), (30, 30, 200)]
-    thumbnails = [picture(color, (160, 40 + 40 * index)) for index, color in enumerate(colors)]
-    collection = collection_of(tmp_path / "c", 3, labels=["a", None, "b"], thumbnails=thumbnails)
+    thumbnails = [
+        picture(color, (160, 40 + 40 * index)) for index, color in enumerate(colors)
+    ]
+    collection = collection_of(
+        tmp_path / "c", 3, labels=["a", None, "b"], thumbnails=thumbnails
+    )
     map_ = map_of(collection.vectors(SPACE)[0], [[0, 0], [2, 1], [1, 2]])
     _, data = page_of(map_, collection, tmp_path)
-    positions = np.frombuffer(base64.b64decode(data["positions"]), "<u2").reshape(-1, 2) / 65535
+    positions = (
+        np.frombuffer(base64.b64decode(data["positions"]), "<u2").reshape(-1, 2) / 65535
+    )
     np.testing.assert_allclose(positions, map_.unit_square(), atol=1e-5)
     assert [data["labels"][label]["name"] for label in data["label_index"]] == [
         "a",
@@ -112,7 +128,9 @@ def test_the_page_holds_the_map_row_by_row(tmp_path):
     for row, color in enumerate(colors):
         np.testing.assert_allclose(sprite(data, row).mean(axis=(0, 1)), color, atol=8)
         assert data["ratios"][row] == pytest.approx(160 / (40 + 40 * row), abs=0.01)
-        preview = Image.open(io.BytesIO(base64.b64decode(data["previews"][row].split(",")[1])))
+        preview = Image.open(
+            io.BytesIO(base64.b64decode(data["previews"][row].split(",")[1]))
+        )
         assert max(preview.size) == 160
 
 
@@ -126,7 +144,9 @@ def test_the_page_fetches_nothing_and_runs_only_its_own_script(tmp_path):
         if {"src", "href", "srcset"} & attributes.keys()
     ]
     policy = next(
-        attributes["content"] for tag, attributes in elements.tags if "http-equiv" in attributes
+        attributes["content"]
+        for tag, attributes in elements.tags
+        if "http-equiv" in attributes
     )
     assert policy.startswith("default-src 'none'; ")
     for kind, text in (
@@ -150,8 +170,16 @@ def test_template_syntax_in_the_data_stays_data(tmp_path, label):
 @pytest.mark.parametrize(
     ("uri", "path", "link"),
     [
-        ("/pictures/a b/c#d.jpg", "/pictures/a b/c#d.jpg", "file:///pictures/a%20b/c%23d.jpg"),
-        ("file:///pictures/%FF.jpg", "/pictures/\ufffd.jpg", "file:///pictures/%FF.jpg"),
+        (
+            "/pictures/a b/c#d.jpg",
+            "/pictures/a b/c#d.jpg",
+            "file:///pictures/a%20b/c%23d.jpg",
+        ),
+        (
+            "file:///pictures/%FF.jpg",
+            "/pictures/\ufffd.jpg",
+            "file:///pictures/%FF.jpg",
+        ),
         (
             "https://example.org/a/b.jpg?x=1",
             "https://example.org/a/b.jpg?x=1",
@@ -176,13 +204,17 @@ def test_images_stay_within_the_budget(tmp_path, monkeypatch, budget):
     tints, thumbnails = generator.integers(20, 108, (40, 3)), []
     for tint in tints:
         pixels = generator.integers(0, 128, (120, 160, 3)) + tint
-        Image.fromarray(pixels.astype(np.uint8)).save(file := io.BytesIO(), "JPEG", quality=85)
+        Image.fromarray(pixels.astype(np.uint8)).save(
+            file := io.BytesIO(), "JPEG", quality=85
+        )
         thumbnails.append(file.getvalue())
     collection = collection_of(tmp_path / "c", 40, thumbnails=thumbnails)
     packer = ThumbnailPacker(budget, columns=4)
     monkeypatch.setattr(map_page, "ThumbnailPacker", lambda: packer)
     _, data = page_of(
-        map_of(collection.vectors(SPACE)[0], generator.normal(size=(40, 2))), collection, tmp_path
+        map_of(collection.vectors(SPACE)[0], generator.normal(size=(40, 2))),
+        collection,
+        tmp_path,
     )
     images = [image for image in data["sheets"] + data["previews"] if image]
     assert sum(map(len, images)) <= budget * 4 / 3 + 32 * len(images)
@@ -192,7 +224,9 @@ def test_images_stay_within_the_budget(tmp_path, monkeypatch, budget):
     ]
     assert all(data["previews"]) == (budget == 10_000_000)
     for row in there:
-        np.testing.assert_allclose(sprite(data, row).mean(axis=(0, 1)), tints[row] + 63.5, atol=8)
+        np.testing.assert_allclose(
+            sprite(data, row).mean(axis=(0, 1)), tints[row] + 63.5, atol=8
+        )
 
 
 def test_a_row_without_thumbnail_is_a_dot(tmp_path):
@@ -207,7 +241,9 @@ def test_ten_thousand_images_fit_in_twelve_megabytes(caltech, tmp_path):
     """The thumbnails of 3,079 photographs, repeated."""
     ids, _ = caltech.vectors("efficientnet-lite0")
     thumbnails = caltech.take(ids, ["thumbnail"])["thumbnail"].to_pylist()
-    collection = collection_of(tmp_path / "c", 10_000, thumbnails=(thumbnails * 4)[:10_000])
+    collection = collection_of(
+        tmp_path / "c", 10_000, thumbnails=(thumbnails * 4)[:10_000]
+    )
     xy = clusters(9, 1112, dim=9)[0][:10_000, :2]
     path = write_map_page(
         map_of(collection.vectors(SPACE)[0], xy), collection, tmp_path / "map.html"

@@ -45,7 +45,9 @@ def test_joined_modules_keep_their_names_apart_and_run_once(tmp_path):
 
 def test_circular_imports_are_refused(tmp_path):
     entry = write(
-        tmp_path, main='import { a } from "./a.js";\n', a='import { b } from "./main.js";\n'
+        tmp_path,
+        main='import { a } from "./a.js";\n',
+        a='import { b } from "./main.js";\n',
     )
     with pytest.raises(ValueError, match=r"main.js -> a.js -> main.js"):
         join_modules(entry)

@@ -56,19 +56,32 @@ def difference(image: Image.Image, other: Image.Image) -> int:
     assert image.mode == "RGB"
     assert image.size == other.size
     width, height = image.size
-    places = [(x, y) for x in (width // 4, 3 * width // 4) for y in (height // 4, 3 * height // 4)]
+    places = [
+        (x, y)
+        for x in (width // 4, 3 * width // 4)
+        for y in (height // 4, 3 * height // 4)
+    ]
     pairs = zip(map(image.getpixel, places), map(other.getpixel, places), strict=True)
     return max(abs(a - b) for one, two in pairs for a, b in zip(one, two, strict=True))
 
 
 def chunk(name: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+    return (
+        struct.pack(">I", len(data))
+        + name
+        + data
+        + struct.pack(">I", zlib.crc32(name + data))
+    )
 
 
 def png(width: int, height: int, bits: int, color: int, rows: bytes) -> bytes:
     """Return a PNG file: color type 0 is gray, 2 is RGB."""
     header = struct.pack(">IIBBBBB", width, height, bits, color, 0, 0, 0)
-    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows, 1)) + chunk(b"IEND", b"")
+    body = (
+        chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(rows, 1))
+        + chunk(b"IEND", b"")
+    )
     return b"\x89PNG\r\n\x1a\n" + body
 
 
@@ -93,7 +106,10 @@ def png(width: int, height: int, bits: int, color: int, rows: bytes) -> bytes:
     ],
 )
 def test_every_format_decodes_to_its_colors(kind, options, tolerance):
-    assert difference(imaging.decode(encode(quarters(), kind, **options)), quarters()) <= tolerance
+    assert (
+        difference(imaging.decode(encode(quarters(), kind, **options)), quarters())
+        <= tolerance
+    )
 
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "TIFF", "PNG", "AVIF"])
@@ -105,7 +121,11 @@ def test_the_first_frame_is_decoded(kind):
 
 def test_the_first_view_of_an_mpo_is_decoded():
     data = encode(
-        quarters(), "MPO", save_all=True, append_images=[Image.new("RGB", (64, 48))], quality=95
+        quarters(),
+        "MPO",
+        save_all=True,
+        append_images=[Image.new("RGB", (64, 48))],
+        quality=95,
     )
     assert difference(imaging.decode(data), quarters()) <= 10
 
@@ -131,12 +151,17 @@ def test_exif_orientations_come_out_upright(kind, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
     options = {"exif": exif.tobytes()} if kind == "HEIC" else {"exif": exif}
-    data = encode(stored, kind, **options, **({} if kind in {"PNG", "TIFF"} else {"quality": 95}))
+    data = encode(
+        stored, kind, **options, **({} if kind in {"PNG", "TIFF"} else {"quality": 95})
+    )
     assert difference(imaging.decode(data), quarters()) <= 12
 
 
 def test_broken_exif_is_ignored():
-    exif = b"Exif\0\0II*\0\x08\0\0\0\xff\xff" + b"\x12\x01\x03\0\xff\xff\xff\xff\x99\x99" * 3
+    exif = (
+        b"Exif\0\0II*\0\x08\0\0\0\xff\xff"
+        + b"\x12\x01\x03\0\xff\xff\xff\xff\x99\x99" * 3
+    )
     data = encode(quarters(), "JPEG", exif=exif, quality=95)
     assert difference(imaging.decode(data), quarters()) <= 10
 
@@ -161,13 +186,18 @@ def test_transparent_palette_entries_are_white(kind):
     image.putpalette([255, 0, 0, 0, 0, 255])
     image.putpixel((2, 2), 0)
     decoded = imaging.decode(encode(image, kind, transparency=0))
-    assert (decoded.getpixel((2, 2)), decoded.getpixel((5, 5))) == ((255, 255, 255), (0, 0, 255))
+    assert (decoded.getpixel((2, 2)), decoded.getpixel((5, 5))) == (
+        (255, 255, 255),
+        (0, 0, 255),
+    )
 
 
 @pytest.mark.parametrize(("mode", "color"), [("RGB", (10, 200, 30)), ("L", 77)])
 def test_the_transparent_color_of_a_png_is_white(mode, color):
     image = Image.new(mode, (4, 4), color)
-    assert imaging.decode(encode(image, "PNG", transparency=color)).getpixel((1, 1)) == (
+    assert imaging.decode(encode(image, "PNG", transparency=color)).getpixel(
+        (1, 1)
+    ) == (
         255,
         255,
         255,
@@ -265,7 +295,9 @@ def test_other_formats_are_refused(data):
 def test_other_formats_are_refused_by_a_fresh_process():
     """The HEIF plugin is loaded by the first such file. The refusal must not depend on it."""
     code = "from lookalike import errors, imaging\ntry: imaging.decode(b'no')\nexcept errors.ImageError as e: print(e)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
     assert done.stdout.startswith("not an image of a known format")
 
 
@@ -274,7 +306,9 @@ def test_an_empty_file_is_refused():
         imaging.decode(b"")
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIC"])
+@pytest.mark.parametrize(
+    "kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIC"]
+)
 @pytest.mark.parametrize("share", [0.5, 0.97])
 def test_a_truncated_file_is_refused(kind, share):
     data = encode(noise(), kind)
@@ -286,14 +320,17 @@ def test_a_truncated_file_is_refused(kind, share):
 @given(st.sampled_from(["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"]), st.data())
 def test_damage_raises_image_errors_alone(kind, data):
     whole = bytearray(DAMAGED[kind])
-    for place in data.draw(st.lists(st.integers(0, len(whole) - 1), min_size=1, max_size=6)):
+    for place in data.draw(
+        st.lists(st.integers(0, len(whole) - 1), min_size=1, max_size=6)
+    ):
         whole[place] = data.draw(st.integers(0, 255))
     with suppress(ImageError):
         assert imaging.decode(bytes(whole), max_pixels=1_000_000).mode == "RGB"
 
 
 DAMAGED = {
-    kind: encode(noise(20, 10), kind) for kind in ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+    kind: encode(noise(20, 10), kind)
+    for kind in ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 }
 
 
@@ -314,20 +351,29 @@ def test_too_many_pixels_are_refused_before_allocation(data):
         try: imaging.decode(sys.stdin.buffer.read())
         except errors.ImageError as error: print(error)
         print(open("/proc/self/status").read().split("VmHWM:")[1].split()[0])"""
-    done = subprocess.run([sys.executable, "-c", code], input=data, capture_output=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], input=data, capture_output=True, check=True
+    )
     reason, kibibytes = done.stdout.decode().splitlines()
-    assert reason == "900 megapixels, more than the limit of 200 (--max-megapixels raises it)"
+    assert (
+        reason
+        == "900 megapixels, more than the limit of 200 (--max-megapixels raises it)"
+    )
     assert int(kibibytes) < 300_000  # Decoded, they take ten times the memory.
 
 
 def test_the_pixel_limit_is_exact():
     data = encode(quarters(64, 48), "PNG")
     assert imaging.decode(data, max_pixels=64 * 48).size == (64, 48)
-    with pytest.raises(ImageError, match=r"0\.003072 megapixels, more than the limit of 0\.003071"):
+    with pytest.raises(
+        ImageError, match=r"0\.003072 megapixels, more than the limit of 0\.003071"
+    ):
         imaging.decode(data, max_pixels=64 * 48 - 1)
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIC"])
+@pytest.mark.parametrize(
+    "kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIC"]
+)
 def test_the_limit_of_pillow_has_no_effect(monkeypatch, kind):
     """Pillow refuses twice its cap; here that is 200 pixels."""
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
@@ -345,7 +391,11 @@ def test_the_limit_may_exceed_that_of_pillow():
 
 def test_threads_decode_at_once_and_restore_process_settings():
     files = [encode(quarters(), kind) for kind in ("JPEG", "PNG", "HEIC", "TIFF")] * 40
-    filters, cap, interval = list(warnings.filters), Image.MAX_IMAGE_PIXELS, sys.getswitchinterval()
+    filters, cap, interval = (
+        list(warnings.filters),
+        Image.MAX_IMAGE_PIXELS,
+        sys.getswitchinterval(),
+    )
     sys.setswitchinterval(1e-5)
     try:
         with ThreadPoolExecutor(8) as pool:
@@ -357,12 +407,16 @@ def test_threads_decode_at_once_and_restore_process_settings():
     assert cap == Image.MAX_IMAGE_PIXELS
 
 
-@pytest.mark.parametrize("name", ["nearest", "bilinear", "hamming", "bicubic", "lanczos"])
+@pytest.mark.parametrize(
+    "name", ["nearest", "bilinear", "hamming", "bicubic", "lanczos"]
+)
 def test_squash_resizes_with_the_filter_of_the_model(name):
     prepared = imaging.prepare(noise(), replace(PIXELS, filter=name, size=(20, 30)))
     assert prepared.dtype == np.uint8
     assert prepared.shape == (20, 30, 3)
-    assert (prepared == np.asarray(noise().resize((30, 20), Image.Resampling[name.upper()]))).all()
+    assert (
+        prepared == np.asarray(noise().resize((30, 20), Image.Resampling[name.upper()]))
+    ).all()
 
 
 @pytest.mark.parametrize(
@@ -377,10 +431,14 @@ def test_crop_scales_the_shorter_side_and_cuts_the_center(size, box):
 
 
 def test_crop_keeps_the_aspect_of_the_model_input():
-    prepared = imaging.prepare(noise(60, 60), replace(PIXELS, resize="crop", size=(10, 30)))
+    prepared = imaging.prepare(
+        noise(60, 60), replace(PIXELS, resize="crop", size=(10, 30))
+    )
     assert (
         prepared
-        == np.asarray(noise(60, 60).resize((30, 10), Image.Resampling.BILINEAR, (0, 20, 60, 40)))
+        == np.asarray(
+            noise(60, 60).resize((30, 10), Image.Resampling.BILINEAR, (0, 20, 60, 40))
+        )
     ).all()
 
 
@@ -395,7 +453,8 @@ def test_crop_keeps_the_aspect_of_the_model_input():
 @example((5000, 1), (24, 16), "crop", "bicubic")
 def test_any_image_can_be_prepared_for_any_model(shape, size, resize, name):
     prepared = imaging.prepare(
-        Image.new("RGB", shape, (1, 2, 3)), replace(PIXELS, resize=resize, size=size, filter=name)
+        Image.new("RGB", shape, (1, 2, 3)),
+        replace(PIXELS, resize=resize, size=size, filter=name),
     )
     assert prepared.shape == (*size, 3)
     assert (prepared == (1, 2, 3)).all()

@@ -35,14 +35,21 @@ def scene(width: int, height: int, seed: int = 0) -> Image.Image:
         )
         total += np.asarray(layer) / cells**0.6
     total += random.normal(0, 3, (height, width, 1))
-    return Image.fromarray(np.interp(total, (total.min(), total.max()), (0, 255)).astype(np.uint8))
+    return Image.fromarray(
+        np.interp(total, (total.min(), total.max()), (0, 255)).astype(np.uint8)
+    )
 
 
-def encode(image: Image.Image, kind: str = "JPEG", orientation: int = 1, **options) -> bytes:
+def encode(
+    image: Image.Image, kind: str = "JPEG", orientation: int = 1, **options
+) -> bytes:
     file, exif = io.BytesIO(), Image.Exif()
     exif[0x0112] = orientation
     image.save(
-        file, kind, exif=exif, **{"quality": 92, **options} if kind in {"JPEG", "MPO"} else options
+        file,
+        kind,
+        exif=exif,
+        **{"quality": 92, **options} if kind in {"JPEG", "MPO"} else options,
     )
     return file.getvalue()
 
@@ -61,13 +68,25 @@ def file(large, tmp_path_factory) -> Path:
 
 @pytest.mark.parametrize(
     ("least", "scaled"),
-    [(640, (1000, 750)), (800, (2000, 1500)), (1500, (2000, 1500)), (1501, (4000, 3000))],
+    [
+        (640, (1000, 750)),
+        (800, (2000, 1500)),
+        (1500, (2000, 1500)),
+        (1501, (4000, 3000)),
+    ],
 )
-def test_a_large_jpeg_is_decoded_at_a_power_of_two_with_its_full_size(file, large, least, scaled):
+def test_a_large_jpeg_is_decoded_at_a_power_of_two_with_its_full_size(
+    file, large, least, scaled
+):
     small, size = imaging.decode_small(file.read_bytes(), least=least)
     assert (small.size, size) == (scaled, (4000, 3000))
     expected = np.asarray(large.resize((40, 30), Image.Resampling.BOX)).astype(float)
-    assert np.abs(np.asarray(small.resize((40, 30), Image.Resampling.BOX)) - expected).mean() < 2
+    assert (
+        np.abs(
+            np.asarray(small.resize((40, 30), Image.Resampling.BOX)) - expected
+        ).mean()
+        < 2
+    )
 
 
 @pytest.mark.parametrize("shape", [(4000, 3000), (4001, 4003), (4003, 4001)])
@@ -137,7 +156,9 @@ def test_small_decoding_hardly_changes_vectors(name, least, file):
 
 def test_a_large_image_finds_itself_and_keeps_its_size(file, tmp_path):
     for number in (1, 2):
-        (file.parent / f"other{number}.jpg").write_bytes(encode(scene(1600, 1400, seed=number)))
+        (file.parent / f"other{number}.jpg").write_bytes(
+            encode(scene(1600, 1400, seed=number))
+        )
     models = ["efficientnet-lite0", "efficientnet-lite0-int8", "pixels"]
     lookalike.index(file.parent, tmp_path / "c", models=models)
     table = Table.open(tmp_path / "c")
@@ -163,5 +184,7 @@ def test_a_model_with_a_large_input_does_not_change_other_vectors(file, tmp_path
     alone, beside = Table.open(tmp_path / "alone"), Table.open(tmp_path / "beside")
     for space in models:
         assert (alone.vectors(space)[1] == beside.vectors(space)[1]).all()
-    whole = imaging.prepare(imaging.decode(file.read_bytes()), resolve(tmp_path / "vast.toml"))
+    whole = imaging.prepare(
+        imaging.decode(file.read_bytes()), resolve(tmp_path / "vast.toml")
+    )
     assert (beside.vectors("vast")[1] == whole.ravel()).all()

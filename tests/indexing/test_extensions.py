@@ -41,7 +41,9 @@ class MemorySource:
     def __iter__(self) -> Iterator[Item]:
         for name, data in self.images.items():
             version = int.from_bytes(hashlib.sha256(data).digest()[:4])
-            yield Item(f"memory://{name}", len(data), version, None, partial(bytes, data))
+            yield Item(
+                f"memory://{name}", len(data), version, None, partial(bytes, data)
+            )
 
     def count(self) -> int:
         return len(self.images)
@@ -87,7 +89,9 @@ class SerialExecutor:
     def __init__(self) -> None:
         self.batches = 0
 
-    def run(self, worker: Worker, chunks: Iterable[Sequence[Task]]) -> Iterator[list[Result]]:
+    def run(
+        self, worker: Worker, chunks: Iterable[Sequence[Task]]
+    ) -> Iterator[list[Result]]:
         for chunk in chunks:
             for task in chunk:
                 self.batches += 1
@@ -100,7 +104,9 @@ class SerialExecutor:
 class SpawnExecutor:
     """Runs the worker in other processes, which receive it once for each chunk."""
 
-    def run(self, worker: Worker, chunks: Iterable[Sequence[Task]]) -> Iterator[list[Result]]:
+    def run(
+        self, worker: Worker, chunks: Iterable[Sequence[Task]]
+    ) -> Iterator[list[Result]]:
         with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
             for chunk in chunks:
                 half = len(chunk) // 2
@@ -115,7 +121,9 @@ def stored(path) -> dict[str, tuple]:
     table = Table.open(path)
     ids, vectors = table.vectors("pixels")
     rows = table.take(ids, ["uri", "sha256"])
-    columns = zip(rows["uri"].to_pylist(), rows["sha256"].to_pylist(), vectors, strict=True)
+    columns = zip(
+        rows["uri"].to_pylist(), rows["sha256"].to_pylist(), vectors, strict=True
+    )
     return {uri: (sha256, vector.tobytes()) for uri, sha256, vector in columns}
 
 
@@ -137,7 +145,14 @@ def test_a_source_of_another_kind_is_indexed_and_swept(tmp_path):
     images["1.png"] = png(100)
     del images["2.png"]
     images["bad.png"] = b"not an image"
-    expected = {"updated": 1, "unchanged": 1, "moved": 1, "removed": 1, "failed": 1, "images": 3}
+    expected = {
+        "updated": 1,
+        "unchanged": 1,
+        "moved": 1,
+        "removed": 1,
+        "failed": 1,
+        "images": 3,
+    }
     assert run() == expected
     assert stored(tmp_path / "c").keys() == {
         "memory://moved.png",
@@ -188,7 +203,9 @@ def test_an_executor_of_another_kind_gives_the_same_rows(tmp_path, make_executor
 
     threads = lookalike.index(folder, tmp_path / "threads", models=["pixels"])
     settings = IndexSettings(executor=executor)
-    other = lookalike.index(folder, tmp_path / "other", models=["pixels"], settings=settings)
+    other = lookalike.index(
+        folder, tmp_path / "other", models=["pixels"], settings=settings
+    )
     assert counts(other) == counts(threads) == {"added": 7, "failed": 1, "images": 7}
     assert stored(tmp_path / "other") == stored(tmp_path / "threads")
     if isinstance(executor, SerialExecutor):
@@ -207,7 +224,11 @@ def test_an_interrupt_keeps_the_results_of_any_executor(tmp_path):
     settings = IndexSettings(executor=SerialExecutor())
     with pytest.raises(KeyboardInterrupt):
         lookalike.index(
-            source, tmp_path / "c", models=["pixels"], settings=settings, progress=interrupt
+            source,
+            tmp_path / "c",
+            models=["pixels"],
+            settings=settings,
+            progress=interrupt,
         )
     # The first call reports the images that need no work: none.
     assert len(stored(tmp_path / "c")) == 3

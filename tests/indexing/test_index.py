@@ -28,7 +28,10 @@ def make_image(path, seed, size=(48, 36)):
 @pytest.fixture
 def folder(tmp_path):
     for number in range(6):
-        make_image(tmp_path / "in" / ("cats" if number % 2 else "dogs") / f"{number}.png", number)
+        make_image(
+            tmp_path / "in" / ("cats" if number % 2 else "dogs") / f"{number}.png",
+            number,
+        )
     return tmp_path / "in"
 
 
@@ -55,7 +58,8 @@ def stored(path):
     facts = table.take(ids, ["uri", "label", "width", "height"])
     columns = (facts[name].to_pylist() for name in ("uri", "label", "width", "height"))
     return {
-        uri: (*rest, vector.tolist()) for uri, *rest, vector in zip(*columns, matrix, strict=True)
+        uri: (*rest, vector.tolist())
+        for uri, *rest, vector in zip(*columns, matrix, strict=True)
     }
 
 
@@ -64,8 +68,12 @@ def test_the_second_run_finds_nothing_to_do(run, folder, tmp_path):
     assert counts(report) == {"added": 6, "images": 6}
     assert 0 < report.seconds < 300
     assert replace(report, seconds=1.23456).to_dict()["seconds"] == 1.235
-    label, width, height, vector = stored(tmp_path / "c")[str(folder / "cats" / "1.png")]
-    expected = Image.open(folder / "cats" / "1.png").resize((32, 32), Image.Resampling.BILINEAR)
+    label, width, height, vector = stored(tmp_path / "c")[
+        str(folder / "cats" / "1.png")
+    ]
+    expected = Image.open(folder / "cats" / "1.png").resize(
+        (32, 32), Image.Resampling.BILINEAR
+    )
     assert (label, width, height) == ("cats", 48, 36)
     assert vector == np.asarray(expected).ravel().tolist()
     assert counts(run()) == {"unchanged": 6, "images": 6}
@@ -78,7 +86,14 @@ def test_each_kind_of_change_is_counted(run, folder):
     (folder / "dogs" / "2.png").rename(folder / "cats" / "2-moved.png")
     (folder / "cats" / "3.png").unlink()
     make_image(folder / "new" / "9.png", 9)
-    expected = {"added": 1, "updated": 2, "unchanged": 2, "moved": 1, "removed": 1, "images": 6}
+    expected = {
+        "added": 1,
+        "updated": 2,
+        "unchanged": 2,
+        "moved": 1,
+        "removed": 1,
+        "images": 6,
+    }
     assert counts(run()) == expected
     assert counts(run()) == {"unchanged": 6, "images": 6}
 
@@ -88,7 +103,9 @@ def test_changed_content_gets_a_new_vector(run, folder, tmp_path):
     make_image(folder / "cats" / "1.png", 101, size=(20, 30))
     run()
     _, width, height, vector = stored(tmp_path / "c")[str(folder / "cats" / "1.png")]
-    expected = Image.open(folder / "cats" / "1.png").resize((32, 32), Image.Resampling.BILINEAR)
+    expected = Image.open(folder / "cats" / "1.png").resize(
+        (32, 32), Image.Resampling.BILINEAR
+    )
     assert (width, height, vector) == (20, 30, np.asarray(expected).ravel().tolist())
 
 
@@ -101,10 +118,22 @@ def test_known_content_is_not_decoded_again(run, folder, tmp_path, monkeypatch):
     monkeypatch.setattr(
         "lookalike.imaging.decode_small", lambda *_, **__: pytest.fail("decoded again")
     )
-    assert counts(run()) == {"added": 1, "updated": 1, "unchanged": 4, "moved": 1, "images": 7}
+    assert counts(run()) == {
+        "added": 1,
+        "updated": 1,
+        "unchanged": 4,
+        "moved": 1,
+        "images": 7,
+    }
     after = stored(tmp_path / "c")
-    assert after[str(folder / "dogs" / "moved.png")] == before[str(folder / "dogs" / "2.png")]
-    assert after[str(folder / "cats" / "copy.png")] == before[str(folder / "cats" / "1.png")]
+    assert (
+        after[str(folder / "dogs" / "moved.png")]
+        == before[str(folder / "dogs" / "2.png")]
+    )
+    assert (
+        after[str(folder / "cats" / "copy.png")]
+        == before[str(folder / "cats" / "1.png")]
+    )
 
 
 def test_each_of_several_equal_files_can_move(run, folder):
@@ -121,7 +150,9 @@ def test_each_of_several_equal_files_can_move(run, folder):
 
 
 @pytest.mark.parametrize("commit_rows", [1, 2, 512])
-def test_files_that_swap_contents_get_the_right_vectors(run, folder, tmp_path, commit_rows):
+def test_files_that_swap_contents_get_the_right_vectors(
+    run, folder, tmp_path, commit_rows
+):
     run()
     before = stored(tmp_path / "c")
     names = [str(folder / "cats" / f"{number}.png") for number in (1, 3, 5)]
@@ -146,14 +177,21 @@ def test_the_sweep_covers_scanned_folders_alone(run, folder, tmp_path):
     make_image(other / "y.png", 51)
     assert counts(run(folder / "cats")) == {"unchanged": 2, "removed": 1, "images": 6}
     assert counts(run(folder / "dogs" / "2.png")) == {"unchanged": 1, "images": 6}
-    assert counts(run(folder, other)) == {"added": 1, "unchanged": 4, "removed": 2, "images": 5}
+    assert counts(run(folder, other)) == {
+        "added": 1,
+        "unchanged": 4,
+        "removed": 2,
+        "images": 5,
+    }
 
 
 def test_a_folder_that_turned_empty_loses_no_rows(run, folder):
     run()
     shutil.rmtree(folder / "cats")
     shutil.rmtree(folder / "dogs")
-    with pytest.raises(SourceError, match=r"holds no images now, but the collection has 6.*mount"):
+    with pytest.raises(
+        SourceError, match=r"holds no images now, but the collection has 6.*mount"
+    ):
         run()
     make_image(folder / "back.png", 0)
     assert counts(run()) == {"moved": 1, "removed": 5, "images": 1}
@@ -199,7 +237,9 @@ def test_a_bad_file_is_recorded_once_and_stops_nothing(run, folder, tmp_path):
     (folder / "cats" / "bad.jpg").write_text("not an image")
     report = run()
     assert counts(report) == {"added": 6, "failed": 1, "images": 6}
-    assert report.failures == [(str(folder / "cats" / "bad.jpg"), report.failures[0][1])]
+    assert report.failures == [
+        (str(folder / "cats" / "bad.jpg"), report.failures[0][1])
+    ]
     assert "not an image" in report.failures[0][1]
     again = run()
     assert counts(again) == {"unchanged": 6, "failed": 1, "images": 6}
@@ -218,7 +258,9 @@ def test_the_failure_of_a_deleted_file_is_removed(run, folder, tmp_path):
     assert len(Table.open(tmp_path / "c").failures()) == 0
 
 
-def test_an_image_overwritten_with_bad_content_is_no_longer_found(run, folder, tmp_path):
+def test_an_image_overwritten_with_bad_content_is_no_longer_found(
+    run, folder, tmp_path
+):
     run()
     (folder / "cats" / "1.png").write_bytes(b"overwritten")
     assert counts(run()) == {"unchanged": 5, "failed": 1, "images": 5}
@@ -260,7 +302,9 @@ def test_the_pixel_limit_is_a_setting(run, folder):
         IndexSettings(batch=3, threads=2, commit_seconds=0),
     ],
 )
-def test_batches_threads_and_commits_do_not_change_the_rows(sample, tmp_path_factory, settings):
+def test_batches_threads_and_commits_do_not_change_the_rows(
+    sample, tmp_path_factory, settings
+):
     reference = tmp_path_factory.mktemp("rows") / "reference"
     other = reference.with_name("other")
     lookalike.index(sample, reference)
@@ -378,7 +422,8 @@ def test_an_empty_folder_does_not_stop_the_sweep_of_others(run, folder, tmp_path
     folder.mkdir()
     (other / "x.png").unlink()
     with pytest.raises(
-        SourceError, match=rf"has 6 from it.*lookalike remove {folder} -c {tmp_path / 'c'}"
+        SourceError,
+        match=rf"has 6 from it.*lookalike remove {folder} -c {tmp_path / 'c'}",
     ):
         run(folder, other)
     assert len(stored(tmp_path / "c")) == 7
@@ -391,14 +436,25 @@ def test_an_outdated_table_object_is_refreshed(run, folder, tmp_path):
     run(other)
     make_image(other / "y.png", 51)
     (other / "x.png").unlink()
-    assert counts(lookalike.index(other, lagging)) == {"added": 1, "removed": 1, "images": 7}
+    assert counts(lookalike.index(other, lagging)) == {
+        "added": 1,
+        "removed": 1,
+        "images": 7,
+    }
 
 
 def test_a_move_is_recognized_with_a_partly_filled_space(run, folder):
     run()
-    run(folder / "cats", models=[replace(resolve("pixels"), name="half", size=(16, 16), dim=768)])
+    run(
+        folder / "cats",
+        models=[replace(resolve("pixels"), name="half", size=(16, 16), dim=768)],
+    )
     (folder / "dogs" / "0.png").rename(folder / "dogs" / "renamed.png")
-    assert counts(run(folder / "dogs", models=[])) == {"updated": 2, "moved": 1, "images": 6}
+    assert counts(run(folder / "dogs", models=[])) == {
+        "updated": 2,
+        "moved": 1,
+        "images": 6,
+    }
 
 
 def test_a_tilde_stands_for_the_home_folder(run, folder, tmp_path, monkeypatch):

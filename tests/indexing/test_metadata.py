@@ -21,7 +21,9 @@ from lookalike.store.table import Table
 def make_image(path, seed, size=(12, 8)):
     """Write a small image with a content of its own."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    noise = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), np.uint8)
+    noise = np.random.default_rng(seed).integers(
+        0, 256, (size[1], size[0], 3), np.uint8
+    )
     Image.fromarray(noise).save(path)
     return path
 
@@ -53,9 +55,14 @@ def write(tmp_path):
 def values(table, *columns):
     """Return {file name: value or values} of every image at the newest version."""
     rows = [
-        row for batch in Table.open(table.path).scan(["uri", *columns]) for row in batch.to_pylist()
+        row
+        for batch in Table.open(table.path).scan(["uri", *columns])
+        for row in batch.to_pylist()
     ]
-    told = {row["uri"].rsplit("/", 1)[1]: tuple(row[column] for column in columns) for row in rows}
+    told = {
+        row["uri"].rsplit("/", 1)[1]: tuple(row[column] for column in columns)
+        for row in rows
+    }
     return {name: row[0] for name, row in told.items()} if len(columns) == 1 else told
 
 
@@ -80,7 +87,15 @@ def test_csv_columns_get_the_narrowest_fitting_kind(table, write):
     }
     midnight = datetime(2024, 5, 31, tzinfo=UTC)
     found = values(table, "whole", "number", "yes", "when", "text", "code", "big")
-    assert found["0.png"] == (1, 2.0, True, midnight, "a b", "007", "12345678901234567890")
+    assert found["0.png"] == (
+        1,
+        2.0,
+        True,
+        midnight,
+        "a b",
+        "007",
+        "12345678901234567890",
+    )
     assert found["1.png"] == (-5, 1000.0, False, midnight, "'it''s'", "11", "1")
     assert found["2.png"] == (None, None, None, None, "naïve, 字", None, None)
     assert found["3.png"] == (None,) * 7
@@ -111,16 +126,29 @@ def test_parquet_columns_keep_their_types(table, tmp_path):
     ]
     found = values(table, "whole", "number", "price", "day", "when", "kind", "digits")
     instant = datetime(1970, 1, 1, 0, 0, 0, 1, tzinfo=UTC)
-    assert found["0.png"] == (7, None, 1.5, datetime(2024, 5, 31, tzinfo=UTC), instant, "a", "7")
+    assert found["0.png"] == (
+        7,
+        None,
+        1.5,
+        datetime(2024, 5, 31, tzinfo=UTC),
+        instant,
+        "a",
+        "7",
+    )
     assert found["1.png"] == (None, 0.0, None, None, None, None, "8")
     assert table.select("number = 0").tolist() == table.select("digits = '8'").tolist()
 
 
 @pytest.mark.parametrize("key", ["uri", "path", "file", "Filename"])
-def test_images_are_named_by_relative_paths_absolute_paths_or_uris(table, write, folder, key):
+def test_images_are_named_by_relative_paths_absolute_paths_or_uris(
+    table, write, folder, key
+):
     uri = (folder / "3.png").as_uri()
     report = join_metadata(
-        table, write(f"n,{key}\n0,in/0.png\n1,./in/../in/1.png\n2,{folder / '2.png'}\n3,{uri}\n")
+        table,
+        write(
+            f"n,{key}\n0,in/0.png\n1,./in/../in/1.png\n2,{folder / '2.png'}\n3,{uri}\n"
+        ),
     )
     assert values(table, "n") == {"0.png": 0, "1.png": 1, "2.png": 2, "3.png": 3}
     assert report.unmatched == []
@@ -144,7 +172,9 @@ def test_unmatched_rows_are_reported_and_add_no_column(table, write, tmp_path):
 
 
 def test_joining_again_writes_only_differences(table, write, tmp_path):
-    join_metadata(table, write("uri,n,note\nin/0.png,1,a\nin/1.png,2,b\nin/2.png,3,c\n"))
+    join_metadata(
+        table, write("uri,n,note\nin/0.png,1,a\nin/1.png,2,b\nin/2.png,3,c\n")
+    )
     before, ids = table.version, table.existing_rows([str(tmp_path / "in" / "1.png")])
     assert join_metadata(table, tmp_path / "facts.csv").changed == 0
     assert table.version == before
@@ -166,7 +196,12 @@ def test_later_columns_and_integers_for_a_float_column(table, write):
     join_metadata(table, write("uri,score,extra\nin/1.png,2,x\n"))
     assert values(table, "score", "extra")["1.png"] == (2.0, "x")
     join_metadata(table, write("uri,extra\nin/0.png,5\nin/2.png,6\n"))
-    assert values(table, "extra") == {"0.png": "5", "1.png": "x", "2.png": "6", "3.png": None}
+    assert values(table, "extra") == {
+        "0.png": "5",
+        "1.png": "x",
+        "2.png": "6",
+        "3.png": None,
+    }
 
 
 def test_an_emptied_column_becomes_null(table, write):
@@ -187,7 +222,10 @@ def test_an_emptied_column_becomes_null(table, write):
         ("uri,n,n\nin/0.png,1,2\n", ["the column 'n' more than once"]),
         ("uri,n\nin/0.png,1,2\n", ["line 2: 3 values"]),
         ("uri,n\nin/0.png,1\n,2\n", ["line 3: the column 'uri' is empty"]),
-        ("uri,n\nin/0.png,1\nin/./0.png,2\n", ["line 3", "'in/./0.png', which line 2 names too"]),
+        (
+            "uri,n\nin/0.png,1\nin/./0.png,2\n",
+            ["line 3", "'in/./0.png', which line 2 names too"],
+        ),
         ("uri,label\nin/0.png,cat\n", ["a column 'label'", "--labels", "another name"]),
         ("uri,Width\nin/0.png,1\n", ["'Width'", "collection's own 'width'"]),
         ("uri,mtime\nin/0.png,1\n", ["collection's own 'mtime'"]),
@@ -230,7 +268,10 @@ def test_an_invalid_csv_is_refused_before_any_write(table, write, folder, text, 
             {"uri": ["in/0.png"], "held": ["1"]},
             ["'held' holds text, but the collection keeps whole numbers"],
         ),
-        ({"uri": ["in/0.png", "in/0.png"], "n": [1, 2]}, ["row 2", "which row 1 names too"]),
+        (
+            {"uri": ["in/0.png", "in/0.png"], "n": [1, 2]},
+            ["row 2", "which row 1 names too"],
+        ),
     ],
 )
 def test_an_invalid_parquet_is_refused(table, write, tmp_path, columns, words):
@@ -264,7 +305,11 @@ def test_a_space_cannot_take_the_name_of_a_column(table, write, folder):
 def test_index_joins_after_it_has_indexed(folder, write, tmp_path):
     file = write("uri,n\nin/0.png,1\nin/new.png,2\n")
     report = lookalike.index(folder, tmp_path / "c", models=["pixels"], metadata=file)
-    assert (report.added, report.metadata.images, len(report.metadata.unmatched)) == (4, 1, 1)
+    assert (report.added, report.metadata.images, len(report.metadata.unmatched)) == (
+        4,
+        1,
+        1,
+    )
     assert report.to_dict()["metadata"] == {
         "file": str(file),
         "columns": ["n"],
@@ -282,7 +327,9 @@ def test_index_joins_after_it_has_indexed(folder, write, tmp_path):
 
 
 def test_a_changed_image_keeps_its_metadata(table, write, folder):
-    join_metadata(table, write("uri,n\nin/0.png,0\nin/1.png,1\nin/2.png,2\nin/3.png,3\n"))
+    join_metadata(
+        table, write("uri,n\nin/0.png,0\nin/1.png,1\nin/2.png,2\nin/3.png,3\n")
+    )
     make_image(folder / "0.png", 100, size=(20, 10))
     (folder / "1.png").write_bytes((folder / "3.png").read_bytes())
     (folder / "2.png").write_text("not an image")
@@ -331,5 +378,10 @@ def test_a_collection_without_images_takes_no_metadata(table, write, folder):
 
 def test_failed_files_take_no_metadata(table, write, folder):
     (folder / "bad.png").write_text("no picture")
-    report = lookalike.index(folder, table, metadata=write("uri,n\nin/bad.png,1\nin/0.png,1\n"))
-    assert (report.metadata.images, report.metadata.unmatched) == (1, [str(folder / "bad.png")])
+    report = lookalike.index(
+        folder, table, metadata=write("uri,n\nin/bad.png,1\nin/0.png,1\n")
+    )
+    assert (report.metadata.images, report.metadata.unmatched) == (
+        1,
+        [str(folder / "bad.png")],
+    )

@@ -43,7 +43,9 @@ def rows(path) -> dict[str, tuple]:
 @pytest.fixture(scope="module")
 def one_by_one(sample, tmp_path_factory) -> dict[str, tuple]:
     path = tmp_path_factory.mktemp("rows") / "c"
-    lookalike.index(sample, path, models=SPACES, settings=IndexSettings(batch=1, threads=1))
+    lookalike.index(
+        sample, path, models=SPACES, settings=IndexSettings(batch=1, threads=1)
+    )
     return rows(path)
 
 
@@ -63,12 +65,16 @@ def folder(tmp_path):
     (tmp_path / "in").mkdir()
     for number in range(40):
         noise = np.random.default_rng(number).integers(0, 256, (4, 4, 3), np.uint8)
-        Image.fromarray(noise).resize((48, 36)).save(tmp_path / "in" / f"{number:02}.png")
+        Image.fromarray(noise).resize((48, 36)).save(
+            tmp_path / "in" / f"{number:02}.png"
+        )
     return tmp_path / "in"
 
 
 @pytest.mark.parametrize(("batch", "threads"), [(4, 1), (4, 3), (40, 1)])
-def test_an_interrupt_keeps_all_finished_images(folder, tmp_path, monkeypatch, batch, threads):
+def test_an_interrupt_keeps_all_finished_images(
+    folder, tmp_path, monkeypatch, batch, threads
+):
     """Ctrl-C comes while batches are finished, in progress and waiting. None is completed."""
     decode, decoded, lock = imaging.decode_small, [], threading.Lock()
 
@@ -99,7 +105,9 @@ def test_a_model_error_in_a_thread_ends_the_run_and_keeps_commits(folder, tmp_pa
     """One image gives too large numbers. The commits before it stay."""
     Image.new("RGB", (9, 9), "white").save(folder / "20-white.png")
     for number in range(40):
-        picture = Image.open(folder / f"{number:02}.png").point(lambda value: value // 2)
+        picture = Image.open(folder / f"{number:02}.png").point(
+            lambda value: value // 2
+        )
         picture.save(folder / f"{number:02}.png")
     dark = replace(resolve("pixels"), std=(0.003,) * 3)
     settings = IndexSettings(batch=2, threads=2, commit_rows=4)
@@ -114,12 +122,15 @@ def test_a_model_error_in_a_thread_ends_the_run_and_keeps_commits(folder, tmp_pa
 
 # With 0 seconds, each batch is a commit: nine of four images, then two, one and one.
 @pytest.mark.parametrize(
-    ("options", "commits"), [({}, 1), ({"commit_rows": 8}, 5), ({"commit_seconds": 0.0}, 12)]
+    ("options", "commits"),
+    [({}, 1), ({"commit_rows": 8}, 5), ({"commit_seconds": 0.0}, 12)],
 )
 def test_a_commit_follows_enough_rows_or_time(folder, tmp_path, options, commits):
     table = Table.create(tmp_path / "c", [resolve("pixels")])
     before = table.version
-    settings = replace(IndexSettings(batch=4, threads=1, commit_seconds=1000.0), **options)
+    settings = replace(
+        IndexSettings(batch=4, threads=1, commit_seconds=1000.0), **options
+    )
     lookalike.index(folder, table, settings=settings)
     assert Table.open(tmp_path / "c").version - before == commits
 
@@ -128,7 +139,9 @@ def test_only_the_missing_space_is_embedded(folder, tmp_path, monkeypatch):
     lookalike.index(folder, tmp_path / "c", models=["pixels"])
     prepare, prepared = imaging.prepare, set()
     monkeypatch.setattr(
-        imaging, "prepare", lambda image, model: prepared.add(model.name) or prepare(image, model)
+        imaging,
+        "prepare",
+        lambda image, model: prepared.add(model.name) or prepare(image, model),
     )
     half = replace(resolve("pixels"), name="half", size=(16, 16), dim=768)
     report = lookalike.index(folder, tmp_path / "c", models=[half])
@@ -161,6 +174,9 @@ def test_a_model_is_loaded_once_for_all_threads(folder, tmp_path, monkeypatch):
 
     monkeypatch.setattr(embedder, "load", counted)
     lookalike.index(
-        folder, tmp_path / "c", models=["pixels"], settings=IndexSettings(batch=2, threads=4)
+        folder,
+        tmp_path / "c",
+        models=["pixels"],
+        settings=IndexSettings(batch=2, threads=4),
     )
     assert loads == [("pixels", {"threads": 1})]

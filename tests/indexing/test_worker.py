@@ -38,7 +38,9 @@ def make_image(path: Path, seed: int) -> Path:
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
-    for seed, name in enumerate(["changed", "lost", "renamed", "touched", "unreadable"]):
+    for seed, name in enumerate(
+        ["changed", "lost", "renamed", "touched", "unreadable"]
+    ):
         make_image(tmp_path / "in" / f"{name}.png", seed)
     return tmp_path / "in"
 

@@ -48,7 +48,10 @@ def test_download_leaves_only_the_complete_file(server, target):
 
 
 def test_hash_can_be_upper_case(server, target):
-    assert download(server.serve("/f", BODY), target, sha256=SHA.upper()).read_bytes() == BODY
+    assert (
+        download(server.serve("/f", BODY), target, sha256=SHA.upper()).read_bytes()
+        == BODY
+    )
 
 
 @pytest.mark.parametrize("announce", [True, False])
@@ -59,7 +62,10 @@ def test_any_content_is_accepted_without_a_hash(server, target, announce):
 
 def test_empty_file_can_be_downloaded(server, target):
     empty = hashlib.sha256(b"").hexdigest()
-    assert download(server.serve("/f", b""), target, sha256=empty, size=0).read_bytes() == b""
+    assert (
+        download(server.serve("/f", b""), target, sha256=empty, size=0).read_bytes()
+        == b""
+    )
 
 
 def test_redirect_is_followed(server, target):
@@ -70,7 +76,12 @@ def test_redirect_is_followed(server, target):
 
 def test_progress_counts_up_to_the_total(server, target):
     seen: list[tuple[int, int | None]] = []
-    download(server.serve("/f", BODY), target, sha256=SHA, progress=lambda *done: seen.append(done))
+    download(
+        server.serve("/f", BODY),
+        target,
+        sha256=SHA,
+        progress=lambda *done: seen.append(done),
+    )
     assert seen[0] == (0, len(BODY))
     assert seen[-1] == (len(BODY), len(BODY))
     assert seen == sorted(seen)
@@ -168,7 +179,9 @@ def test_unreachable_server_fails_at_once(server, target):
 
 
 def test_lost_network_is_retried(server, target):
-    url = server.serve("/f", BODY, faults=[Fault(status=302, location="http://127.0.0.1:1/f")] * 2)
+    url = server.serve(
+        "/f", BODY, faults=[Fault(status=302, location="http://127.0.0.1:1/f")] * 2
+    )
     server.files["/f"].faults.insert(0, Fault(cut=40_960))
     assert download(url, target, sha256=SHA).read_bytes() == BODY
 
@@ -205,7 +218,9 @@ def test_unusable_environment_proxy_is_explained(server, target, monkeypatch, pr
     monkeypatch.setenv("http_proxy", proxy)
     monkeypatch.setenv("no_proxy", "")
     monkeypatch.setenv("NO_PROXY", "")
-    with pytest.raises(DownloadError, match=r"proxy .* cannot be used: .*Correct https_proxy"):
+    with pytest.raises(
+        DownloadError, match=r"proxy .* cannot be used: .*Correct https_proxy"
+    ):
         download(server.serve("/f", BODY), target, sha256=SHA)
 
 

@@ -39,7 +39,9 @@ def names(folder: Path) -> list[str]:
 
 def interrupt_download(server, target: Path, body: bytes, **options) -> str:
     """Leave a partial file with the first 40,960 bytes of the body."""
-    url = server.serve("/f", body, faults=[Fault(cut=40_960)] + [Fault(cut=0)] * 3, **options)
+    url = server.serve(
+        "/f", body, faults=[Fault(cut=40_960)] + [Fault(cut=0)] * 3, **options
+    )
     with pytest.raises(DownloadError, match="broke off after 40960 of 100000 bytes"):
         download(url, target, sha256=SHA)
     return url
@@ -65,7 +67,9 @@ def test_interrupted_download_resumes_with_a_range(server, target):
 def test_interrupted_download_resumes_without_an_etag(
     server, target, etag, last_modified, condition
 ):
-    url = server.serve("/f", BODY, etag=etag, last_modified=last_modified, faults=[Fault(cut=4096)])
+    url = server.serve(
+        "/f", BODY, etag=etag, last_modified=last_modified, faults=[Fault(cut=4096)]
+    )
     download(url, target, sha256=SHA)
     assert server.asked[1].headers["If-Range"] == condition
     assert server.sent() == len(BODY)
@@ -74,7 +78,8 @@ def test_interrupted_download_resumes_without_an_etag(
 def test_next_call_continues_where_the_last_one_stopped(server, target):
     url = server.serve("/f", BODY, faults=[Fault(cut=50_000)] + [Fault(cut=0)] * 3)
     with pytest.raises(
-        DownloadError, match=r"broke off after 50000 of 100000 bytes.*Run again to continue"
+        DownloadError,
+        match=r"broke off after 50000 of 100000 bytes.*Run again to continue",
     ) as caught:
         download(url, target, sha256=SHA)
     assert str(target) in str(caught.value)
@@ -108,7 +113,9 @@ def test_download_restarts_if_the_file_changed(server, target):
 
 def test_partial_file_of_another_url_is_not_continued(server, target):
     interrupt_download(server, target, bytes(len(BODY)))
-    assert download(server.serve("/two", BODY), target, sha256=None).read_bytes() == BODY
+    assert (
+        download(server.serve("/two", BODY), target, sha256=None).read_bytes() == BODY
+    )
 
 
 def test_wrong_range_is_refused(server, target):
@@ -143,12 +150,16 @@ def test_damaged_part_info_restarts_the_download(server, target, info):
 
 
 @pytest.mark.parametrize(
-    "fault", [Fault(status=503), Fault(status=500), Fault(status=429), Fault(stall_s=0.4)]
+    "fault",
+    [Fault(status=503), Fault(status=500), Fault(status=429), Fault(stall_s=0.4)],
 )
 def test_transient_failures_are_retried(server, target, fault, monkeypatch):
     monkeypatch.setattr(downloads, "_TIMEOUT_S", 0.15)
     assert (
-        download(server.serve("/f", BODY, faults=[fault]), target, sha256=SHA).read_bytes() == BODY
+        download(
+            server.serve("/f", BODY, faults=[fault]), target, sha256=SHA
+        ).read_bytes()
+        == BODY
     )
     # On a busy machine, a request after the stall may exceed the short timeout as well.
     assert len(server.asked) == 2 or fault.stall_s > 0
@@ -158,7 +169,9 @@ def test_attempts_are_spaced(server, target, monkeypatch):
     monkeypatch.setattr(downloads, "_PAUSES_S", (0.2,))
     start = time.monotonic()
     with pytest.raises(DownloadError, match="HTTP 503"):
-        download(server.serve("/f", BODY, faults=[Fault(status=503)] * 2), target, sha256=SHA)
+        download(
+            server.serve("/f", BODY, faults=[Fault(status=503)] * 2), target, sha256=SHA
+        )
     assert time.monotonic() - start >= 0.2
 
 

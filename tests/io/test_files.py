@@ -60,7 +60,10 @@ def test_error_without_an_old_file_leaves_nothing(folder):
 
 
 def test_temporary_file_is_hidden_beside_the_target(folder):
-    with atomic_write(folder / "file.onnx") as one, atomic_write(folder / "file.onnx") as two:
+    with (
+        atomic_write(folder / "file.onnx") as one,
+        atomic_write(folder / "file.onnx") as two,
+    ):
         assert one != two
         assert one.parent == two.parent == folder
         assert one.suffix == ".onnx"
@@ -68,7 +71,9 @@ def test_temporary_file_is_hidden_beside_the_target(folder):
         assert one.stat().st_size == 0
 
 
-@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+@pytest.mark.parametrize(
+    ("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)]
+)
 def test_permissions_are_the_default_ones(folder, umask, mode):
     old = os.umask(umask)
     try:

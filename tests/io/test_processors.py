@@ -14,7 +14,9 @@ from lookalike.io.processors import cores
 def cgroup(tmp_path, monkeypatch) -> Path:
     """An empty folder in place of the system's control groups, on a machine of 8 cores."""
     monkeypatch.setattr(processors, "_CGROUP", tmp_path)
-    monkeypatch.setattr(processors.os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    monkeypatch.setattr(
+        processors.os, "sched_getaffinity", lambda _: set(range(8)), raising=False
+    )
     return tmp_path
 
 

@@ -27,7 +27,9 @@ from made import SPACE
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> Path:
     vectors, _ = made.clusters(4, 50)
-    collection = made.make_collection(tmp_path_factory.mktemp("whole") / "collection", vectors)
+    collection = made.make_collection(
+        tmp_path_factory.mktemp("whole") / "collection", vectors
+    )
     collection.delete(collection.ids_under(["/pictures/00019"]))
     lookalike.optimize(collection, min_rows=10, recall=0.9)
     make_map(collection, method="pca")
@@ -42,7 +44,11 @@ def place(whole, tmp_path) -> Path:
 def contents(path: Path) -> dict[str, object]:
     """Return everything that a user finds in a collection."""
     collection = Table.open(path)
-    rows = collection.lance_dataset.to_table(with_row_id=True).sort_by("_rowid").to_pylist()
+    rows = (
+        collection.lance_dataset.to_table(with_row_id=True)
+        .sort_by("_rowid")
+        .to_pylist()
+    )
     plane = make_map(collection, method="pca")
     return {
         "rows": rows,
@@ -62,15 +68,24 @@ def files(path: Path) -> dict[str, int]:
 
 def test_a_backup_is_a_complete_collection(place, tmp_path):
     done = []
-    copied = lookalike.backup(place, tmp_path / "backup", progress=lambda *now: done.append(now))
+    copied = lookalike.backup(
+        place, tmp_path / "backup", progress=lambda *now: done.append(now)
+    )
     assert contents(tmp_path / "backup") == contents(place)
     assert contents(place)["tuned"] is not None
     assert lookalike.check(tmp_path / "backup").sound
-    assert (copied.images, copied.version, copied.kept) == (190, Table.open(place).version, 0)
+    assert (copied.images, copied.version, copied.kept) == (
+        190,
+        Table.open(place).version,
+        0,
+    )
     assert done[-1][0] == done[-1][1] > 0
     parts = (tmp_path / "backup" / name for name in ("images.lance", "maps"))
     assert copied.copied == sum(
-        file.stat().st_size for part in parts for file in part.rglob("*") if file.is_file()
+        file.stat().st_size
+        for part in parts
+        for file in part.rglob("*")
+        if file.is_file()
     )
     lookalike.restore(tmp_path / "backup", tmp_path / "new" / "restored")
     assert contents(tmp_path / "new" / "restored") == contents(place)
@@ -78,7 +93,9 @@ def test_a_backup_is_a_complete_collection(place, tmp_path):
         "images.lance",
         "maps",
     ]
-    made.add_rows(Table.open(tmp_path / "new" / "restored"), np.eye(16, dtype=np.float32))
+    made.add_rows(
+        Table.open(tmp_path / "new" / "restored"), np.eye(16, dtype=np.float32)
+    )
     assert lookalike.check(tmp_path / "new" / "restored").images == 206
 
 
@@ -88,7 +105,11 @@ def test_an_earlier_backup_is_updated_without_copying_again(place, tmp_path):
     made.add_rows(Table.open(place), np.eye(16, dtype=np.float32)[:1])
     second = lookalike.backup(place, tmp_path / "backup")
     assert second.kept > first.copied * 0.7
-    kept = {name for name, inode in files(tmp_path / "backup").items() if before.get(name) == inode}
+    kept = {
+        name
+        for name, inode in files(tmp_path / "backup").items()
+        if before.get(name) == inode
+    }
     assert any("/data/" in name for name in kept)
     # No file of the previous version is left.
     fresh = lookalike.backup(place, tmp_path / "other")
@@ -121,7 +142,9 @@ class Removing:
             upkeep.remove_old_versions(other, timedelta(0))
 
 
-def test_a_version_removed_during_the_copy_is_replaced_by_the_newer_one(place, tmp_path):
+def test_a_version_removed_during_the_copy_is_replaced_by_the_newer_one(
+    place, tmp_path
+):
     removing = Removing(place, 2)
     copied = lookalike.backup(place, tmp_path / "backup", progress=removing)
     assert (removing.times, copied.images) == (0, 192)
@@ -152,7 +175,9 @@ def test_a_collection_that_disappears_before_the_copy_is_reported(place, tmp_pat
     shutil.rmtree(place)
     with (
         pytest.raises(CollectionError, match=str(place)),
-        copies.stage(collection, Location(tmp_path / "backup"), progress=lambda done, total: None),
+        copies.stage(
+            collection, Location(tmp_path / "backup"), progress=lambda done, total: None
+        ),
     ):
         pass
     assert not (tmp_path / "backup").exists()
@@ -198,7 +223,9 @@ def test_a_flipped_bit_in_a_backup_is_found(place, tmp_path):
     assert [fault.what for fault in report.faults] == [
         f"The file {name} has changed since this backup was made."
     ]
-    with pytest.raises(CollectionError, match=f"is damaged: its file {name} has changed"):
+    with pytest.raises(
+        CollectionError, match=f"is damaged: its file {name} has changed"
+    ):
         lookalike.restore(tmp_path / "backup", tmp_path / "restored")
     assert not (tmp_path / "restored").exists()
 
@@ -227,20 +254,25 @@ def test_existing_files_are_never_overwritten(place, tmp_path):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thing").touch()
     for target in (place, tmp_path / "other", tmp_path / "full", tmp_path / "file"):
-        with pytest.raises(CollectionError, match="holds something that is not a backup"):
+        with pytest.raises(
+            CollectionError, match="holds something that is not a backup"
+        ):
             lookalike.backup(place, target)
         with pytest.raises(CollectionError, match="is not empty"):
             lookalike.restore(place, target)
     lookalike.backup(place, tmp_path / "backup")
     with pytest.raises(
-        CollectionError, match=r"holds a backup of the collection .*collection, not of .*other"
+        CollectionError,
+        match=r"holds a backup of the collection .*collection, not of .*other",
     ):
         lookalike.backup(other, tmp_path / "backup")
     with pytest.raises(CollectionError, match="does not exist"):
         lookalike.restore(tmp_path / "nowhere", tmp_path / "new")
 
 
-def test_an_older_or_diverged_collection_does_not_replace_a_newer_backup(place, tmp_path):
+def test_an_older_or_diverged_collection_does_not_replace_a_newer_backup(
+    place, tmp_path
+):
     shutil.copytree(place, tmp_path / "older")
     made.add_rows(Table.open(place), np.eye(16, dtype=np.float32))
     lookalike.backup(place, tmp_path / "backup")
@@ -267,7 +299,9 @@ def test_backups_beside_a_running_indexer_are_complete(sample, tmp_path):
         "lookalike.index(sys.argv[1], sys.argv[2], settings=IndexSettings(commit_rows=4, batch=1))\n"
         "lookalike.optimize(sys.argv[2], keep_days=0)\n"
     )
-    indexer = subprocess.Popen([sys.executable, "-c", program, str(pictures), str(collection)])
+    indexer = subprocess.Popen(
+        [sys.executable, "-c", program, str(pictures), str(collection)]
+    )
     versions = []
     try:
         while indexer.poll() is None:
@@ -297,15 +331,21 @@ lookalike.backup(sys.argv[1], sys.argv[2])
 
 
 @pytest.mark.parametrize(
-    "moment", [("open", "/data/"), ("os.rename", "/maps"), ("os.rename", "/images.lance")]
+    "moment",
+    [("open", "/data/"), ("os.rename", "/maps"), ("os.rename", "/images.lance")],
 )
-def test_a_killed_first_backup_is_never_taken_for_a_complete_one(place, tmp_path, moment):
+def test_a_killed_first_backup_is_never_taken_for_a_complete_one(
+    place, tmp_path, moment
+):
     target = tmp_path / "backup"
     done = subprocess.run(
         [sys.executable, "-c", KILLED, str(place), str(target), *moment], check=False
     )
     assert done.returncode == -signal.SIGKILL
-    for use in (lookalike.check, lambda path: lookalike.restore(path, tmp_path / "restored")):
+    for use in (
+        lookalike.check,
+        lambda path: lookalike.restore(path, tmp_path / "restored"),
+    ):
         with pytest.raises(CollectionError, match="without a collection"):
             use(target)
     finish(place, target)
@@ -321,7 +361,9 @@ def test_a_killed_first_backup_is_never_taken_for_a_complete_one(place, tmp_path
         ("os.remove", "/_versions/18"),
     ],
 )
-def test_a_killed_later_backup_leaves_the_old_one_or_the_new_one(place, tmp_path, moment):
+def test_a_killed_later_backup_leaves_the_old_one_or_the_new_one(
+    place, tmp_path, moment
+):
     target = tmp_path / "backup"
     lookalike.backup(place, target)
     before = Table.open(target).version
@@ -339,7 +381,11 @@ def test_a_killed_later_backup_leaves_the_old_one_or_the_new_one(place, tmp_path
 def finish(place: Path, target: Path) -> None:
     """Back up again, which must leave a complete backup and no leftovers."""
     lookalike.backup(place, target)
-    assert {path.name for path in target.iterdir()} == {"images.lance", "maps", "backup.json"}
+    assert {path.name for path in target.iterdir()} == {
+        "images.lance",
+        "maps",
+        "backup.json",
+    }
     assert contents(target) == contents(place)
 
 

@@ -37,7 +37,9 @@ def place(tmp_path) -> Path:
         uris=["/pictures/000001.jpg", "/new/1.jpg", "/new/2.jpg"],
         labels=["a"] * 3,
     )
-    collection.upsert({"uri": ["/pictures/bad.jpg"], "error": ["damaged"]}, replace=True)
+    collection.upsert(
+        {"uri": ["/pictures/bad.jpg"], "error": ["damaged"]}, replace=True
+    )
     collection.delete(collection.ids_under(["/new/2"]))
     lookalike.optimize(collection, min_rows=10)
     made.add_rows(collection, vectors[3:5], uris=["/late/1.jpg", "/late/2.jpg"])
@@ -52,7 +54,8 @@ def images_of(place: Path) -> Path:
 
 def largest(folder: Path) -> Path:
     return max(
-        (path for path in folder.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size
+        (path for path in folder.rglob("*") if path.is_file()),
+        key=lambda path: path.stat().st_size,
     )
 
 
@@ -61,7 +64,9 @@ def fault_text(place: Path, **options: bool) -> str:
     report = lookalike.check(place, **options)
     assert not report.sound
     assert report.found == len(report.faults)
-    assert all(fault.remedy or "Delete the file" in fault.what for fault in report.faults)
+    assert all(
+        fault.remedy or "Delete the file" in fault.what for fault in report.faults
+    )
     return "\n".join(map(str, report.faults))
 
 
@@ -85,10 +90,13 @@ def test_a_sound_collection_passes(place):
     assert report.faults == []
     assert (report.rows, report.images, report.failures) == (ROWS + 3, ROWS + 2, 1)
     assert report.spaces == {SPACE: ROWS + 2}
-    assert report.maps == [{"space": SPACE, "method": "pca", "rows": ROWS + 2, "gone": 0}]
+    assert report.maps == [
+        {"space": SPACE, "method": "pca", "rows": ROWS + 2, "gone": 0}
+    ]
     assert done[-1] == (ROWS + 3, ROWS + 3)
     assert {"uri", "label", SPACE} <= {
-        index.field_names[0] for index in Table.open(place).lance_dataset.describe_indices()
+        index.field_names[0]
+        for index in Table.open(place).lance_dataset.describe_indices()
     }
     assert report.to_dict()["sound"] is True
 
@@ -113,7 +121,9 @@ def test_a_damaged_data_file_is_named_with_its_rows(place, damage):
     if damage == "missing":
         file.unlink()
     else:
-        file.write_bytes(data[: len(data) // 2] if damage == "cut" else bytes(len(data)))
+        file.write_bytes(
+            data[: len(data) // 2] if damage == "cut" else bytes(len(data))
+        )
     faults = fault_text(place)
     assert f"data/{file.name}" in faults
     assert "thumbnail" in faults
@@ -160,7 +170,9 @@ def test_the_damaged_one_of_several_files_with_the_same_rows_is_named(tmp_path, 
         "more": np.eye(8, dtype=np.float32)[[0] * ROWS],
     }
     collection.upsert(filled, replace=False)
-    paths = [file.path for file in collection.lance_dataset.get_fragments()[0].data_files()]
+    paths = [
+        file.path for file in collection.lance_dataset.get_fragments()[0].data_files()
+    ]
     path = paths[lost == "second"]
     (images_of(tmp_path / "collection") / "data" / path).unlink()
     first = f"uri, size, mtime_ns, label, sha256, width, height, thumbnail, error, {SPACE} of {ROWS} rows (ids 0 to 59)"
@@ -194,7 +206,10 @@ def test_a_missing_list_of_deleted_rows_is_named(place):
         ({SPACE: [[float("nan")] * 16]}, "has numbers that are not finite"),
         ({SPACE: [None]}, f"claims a vector in {SPACE} and has none"),
         ({"spaces": [[]]}, f"has a vector in {SPACE} and does not claim it"),
-        ({"spaces": [[SPACE, "gone"]]}, "claims vectors in gone, which the collection lacks"),
+        (
+            {"spaces": [[SPACE, "gone"]]},
+            "claims vectors in gone, which the collection lacks",
+        ),
         ({"sha256": [None]}, "neither an image nor a failure"),
         (
             {"thumbnail": [b"no picture"]},
@@ -217,7 +232,9 @@ def test_a_bad_row_is_named(place, columns, what):
 
 def test_vectors_without_unit_length_may_have_any_length(tmp_path):
     model = Model(SPACE, "numbers", "pixels", (1, 1), 4, unit_length=False)
-    made.add_rows(Table.create(tmp_path / "long", [model]), np.full((2, 4), 7, np.float32))
+    made.add_rows(
+        Table.create(tmp_path / "long", [model]), np.full((2, 4), 7, np.float32)
+    )
     assert lookalike.check(tmp_path / "long").sound
 
 
@@ -238,7 +255,9 @@ def test_a_uri_of_two_rows_is_named_and_can_be_repaired(place):
 @pytest.mark.parametrize("column", ["uri", "label", SPACE])
 def test_a_damaged_index_is_named(place, column):
     index = next(
-        i for i in Table.open(place).lance_dataset.describe_indices() if i.field_names == [column]
+        i
+        for i in Table.open(place).lance_dataset.describe_indices()
+        if i.field_names == [column]
     )
     for segment in index.segments:
         for file in (images_of(place) / "_indices" / str(segment.uuid)).iterdir():
@@ -252,7 +271,9 @@ def test_an_index_that_no_longer_finds_a_vector_is_named(tmp_path):
     place = Path(made.make_collection(tmp_path / "collection", vectors).path)
     lookalike.optimize(place, min_rows=10)
     file = largest(images_of(place) / "data")
-    before, after = (vector.astype(np.float16).tobytes() for vector in (vectors[0], np.eye(16)[1]))
+    before, after = (
+        vector.astype(np.float16).tobytes() for vector in (vectors[0], np.eye(16)[1])
+    )
     file.write_bytes(file.read_bytes().replace(before, after))
     assert fault_text(place).startswith(
         f"The index of {SPACE} cannot be used: it does not find a vector that is in the table."
@@ -273,7 +294,9 @@ def test_an_unreadable_older_version_is_reported_and_not_copied(place):
 def test_an_unreadable_newest_version_cannot_be_opened(place):
     newest = min((images_of(place) / "_versions").glob("*.manifest"))
     newest.write_bytes(newest.read_bytes()[:40])
-    with pytest.raises(CollectionError, match=r"could not be opened.*lookalike restore"):
+    with pytest.raises(
+        CollectionError, match=r"could not be opened.*lookalike restore"
+    ):
         lookalike.check(place)
 
 
@@ -290,7 +313,8 @@ def test_a_map_of_a_missing_space_is_named(place):
 
 def test_a_model_without_local_weights_is_not_checked(tmp_path):
     model = replace(
-        registry.resolve("efficientnet-lite0"), weights=Weights("gone.pth", sha256="0" * 64)
+        registry.resolve("efficientnet-lite0"),
+        weights=Weights("gone.pth", sha256="0" * 64),
     )
     Table.create(tmp_path / "collection", [model])
     report = lookalike.check(tmp_path / "collection")
@@ -341,11 +365,15 @@ def test_only_the_first_thousand_faults_are_listed(tmp_path):
 def test_a_check_reads_the_newest_version_and_changes_nothing(place):
     collection = Table.open(place)
     made.add_rows(
-        Table.open(place), np.eye(16, dtype=np.float32)[:1], uris=["/pictures/newest.jpg"]
+        Table.open(place),
+        np.eye(16, dtype=np.float32)[:1],
+        uris=["/pictures/newest.jpg"],
     )
     before = sorted((path, path.stat().st_mtime_ns) for path in place.rglob("*"))
     report = lookalike.check(collection)
     assert report.rows == ROWS + 4
-    assert sorted((path, path.stat().st_mtime_ns) for path in place.rglob("*")) == before
+    assert (
+        sorted((path, path.stat().st_mtime_ns) for path in place.rglob("*")) == before
+    )
     collection.lance_dataset.cleanup_old_versions(older_than=timedelta(0))
     assert lookalike.check(collection).sound

@@ -73,7 +73,9 @@ def test_exact_overrides_and_both_agree(pictures, sample):
     table = Table.open(path)
     hits = 0
     for file in sorted(sample.rglob("*.jpg")):
-        near, exact = (lookalike.search(table, file, k=10, exact=exact) for exact in (False, True))
+        near, exact = (
+            lookalike.search(table, file, k=10, exact=exact) for exact in (False, True)
+        )
         assert (exact.exact, exact.recall) == (True, None)
         shared = np.intersect1d(near.ids, exact.ids)
         hits += len(shared)
@@ -98,7 +100,9 @@ def test_an_approximate_search_does_not_load_the_matrix(pictures, query):
     whole = 4 * 3072 * ROWS
     for exact, most in ((False, whole / 4), (True, None)):
         table = Table.open(path)
-        lookalike.search(table, query, k=1, exact=exact)  # loads what is loaded but once
+        lookalike.search(
+            table, query, k=1, exact=exact
+        )  # loads what is loaded but once
         table = Table.open(path)
         tracemalloc.start()
         lookalike.search(table, query, k=10, exact=exact)
@@ -121,7 +125,9 @@ def test_vectors_that_the_index_cannot_take_are_searched_exactly(tmp_path):
 def indices(collection):
     collection.refresh()
     return {
-        name for index in collection.lance_dataset.describe_indices() for name in index.field_names
+        name
+        for index in collection.lance_dataset.describe_indices()
+        for name in index.field_names
     }
 
 
@@ -138,7 +144,9 @@ def test_the_report_describes_the_current_search(collection, monkeypatch):
     lookalike.optimize(collection, min_rows=1000)
     plain = ann.Setting(10, 1, 50, 0.993), ann.Setting(100, 2, 500, 0.994)
     filtered = ann.Setting(10, 2, 20, 0.995), ann.Setting(100, 2, 200, 0.996)
-    record = replace(ann.current_tuning(collection, SPACE), plain=plain, filtered=filtered)
+    record = replace(
+        ann.current_tuning(collection, SPACE), plain=plain, filtered=filtered
+    )
     collection.lance_dataset.update_config({ann.config_key(SPACE): record.to_json()})
     report = lookalike.optimize(collection)
     [done] = report.spaces
@@ -267,7 +275,11 @@ def test_a_concurrent_writer_loses_nothing(collection):
     def write():
         own = Table.open(collection.path)
         for number in range(10):
-            add_rows(own, drawn(5, seed=number), uris=[f"/more/{number}/{row}" for row in range(5)])
+            add_rows(
+                own,
+                drawn(5, seed=number),
+                uris=[f"/more/{number}/{row}" for row in range(5)],
+            )
 
     writer = threading.Thread(target=write)
     writer.start()
@@ -277,9 +289,13 @@ def test_a_concurrent_writer_loses_nothing(collection):
     assert collection.count(SPACE) == ROWS + 20 + 50
 
 
-def test_an_index_run_builds_and_updates_the_index_from_enough_rows(sample, tmp_path, query):
+def test_an_index_run_builds_and_updates_the_index_from_enough_rows(
+    sample, tmp_path, query
+):
     settings = IndexSettings(min_rows=20)
-    lookalike.index(sample / "butterfly", tmp_path / "c", models=["pixels"], settings=settings)
+    lookalike.index(
+        sample / "butterfly", tmp_path / "c", models=["pixels"], settings=settings
+    )
     assert lookalike.search(tmp_path / "c", query).exact
     lookalike.index(sample, tmp_path / "c", settings=settings)
     matches = lookalike.search(tmp_path / "c", query)
@@ -298,7 +314,9 @@ def test_recent_versions_stay_and_orphans_are_removed(tmp_path):
     stray = tmp_path / "c" / "images.lance" / "data" / ".tmp_half_written"
     stray.write_bytes(b"half")
     report = lookalike.optimize(collection, recall=1.0)
-    assert before <= {version["version"] for version in collection.lance_dataset.versions()}
+    assert before <= {
+        version["version"] for version in collection.lance_dataset.versions()
+    }
     assert not stray.exists()
     assert report.freed == 4
     assert 0 < report.seconds < 3600

@@ -27,7 +27,9 @@ SCRIPT = Path(__file__).parents[2] / "scripts" / "calibrate.py"
 def prepared(sample) -> np.ndarray:
     model = resolve("efficientnet-lite0")
     files = sorted(sample.glob("*/*.jpg"))
-    return np.stack([imaging.prepare(imaging.decode(file.read_bytes()), model) for file in files])
+    return np.stack(
+        [imaging.prepare(imaging.decode(file.read_bytes()), model) for file in files]
+    )
 
 
 def test_calibration_matches_a_plain_computation(prepared):
@@ -36,10 +38,15 @@ def test_calibration_matches_a_plain_computation(prepared):
     measured = calibrate(model, [few[:4], few[4:]])
     proto = graphs.build(model, tensors.read_tensors(weights.find(model)))
     names = activation_names(proto)
-    assert set(measured) == {f"{name}.{what}" for name in names for what in ("range", "mean")}
+    assert set(measured) == {
+        f"{name}.{what}" for name in names for what in ("range", "mean")
+    }
     for name, values in zip(names, run(proto, few, names), strict=True):
         np.testing.assert_allclose(
-            measured[f"{name}.range"], [values.min(), values.max()], rtol=1e-4, atol=1e-4
+            measured[f"{name}.range"],
+            [values.min(), values.max()],
+            rtol=1e-4,
+            atol=1e-4,
         )
         mean = values.astype(np.float64).mean(axis=(0, 2, 3))
         np.testing.assert_allclose(measured[f"{name}.mean"], mean, rtol=1e-3, atol=1e-4)
@@ -77,7 +84,9 @@ def script(*arguments: object, status: int = 0) -> subprocess.CompletedProcess[s
 def measured(sample, tmp_path_factory) -> tuple[Path, str]:
     """A calibration that the script wrote, and the script's output."""
     path = tmp_path_factory.mktemp("measured") / "cal" / "mine.safetensors"
-    done = script("efficientnet-lite0", sample, "--images", 12, "--seed", 3, "--output", path)
+    done = script(
+        "efficientnet-lite0", sample, "--images", 12, "--seed", 3, "--output", path
+    )
     return path, done.stdout
 
 
@@ -89,7 +98,11 @@ def test_script_output_works_in_a_description(measured, sample, prepared, tmp_pa
         f'base = "efficientnet-lite0"\nprecision = "int8"\n{table}'
     )
     model = resolve(path.parent / "mine.toml")
-    assert (model.name, model.precision, model.calibration.file) == ("mine", "int8", str(path))
+    assert (model.name, model.precision, model.calibration.file) == (
+        "mine",
+        "int8",
+        str(path),
+    )
     floats, small = (
         embedder.load(m).embed(prepared) for m in (resolve("efficientnet-lite0"), model)
     )
@@ -102,13 +115,25 @@ def test_script_output_works_in_a_description(measured, sample, prepared, tmp_pa
 def test_images_count_and_seed_change_the_calibration(measured, sample, tmp_path):
     path, _ = measured
     found = []
-    for options in (["--images", 12, "--seed", 3], ["--images", 12], ["--images", 5, "--seed", 3]):
-        script("efficientnet-lite0", sample, "--output", tmp_path / "x.safetensors", *options)
+    for options in (
+        ["--images", 12, "--seed", 3],
+        ["--images", 12],
+        ["--images", 5, "--seed", 3],
+    ):
+        script(
+            "efficientnet-lite0",
+            sample,
+            "--output",
+            tmp_path / "x.safetensors",
+            *options,
+        )
         found.append((tmp_path / "x.safetensors").read_bytes())
     assert found[0] == path.read_bytes()
     assert len(set(found)) == 3
     wide = load_file(path)
-    assert all(wide[name][0] <= wide[name][1] for name in wide if name.endswith(".range"))
+    assert all(
+        wide[name][0] <= wide[name][1] for name in wide if name.endswith(".range")
+    )
 
 
 @pytest.mark.parametrize(
@@ -125,7 +150,9 @@ def test_images_count_and_seed_change_the_calibration(measured, sample, tmp_path
         (["pixels", "images"], "'pixels' names no weights file"),
     ],
 )
-def test_script_errors_are_explained_and_write_nothing(arguments, words, tmp_path, monkeypatch):
+def test_script_errors_are_explained_and_write_nothing(
+    arguments, words, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
     (tmp_path / "images").mkdir()
@@ -176,9 +203,12 @@ def test_calibration_file_is_pinned_to_its_hash(describe, tmp_path):
     assert model.calibration.sha256 == weights.sha256_of(tmp_path / "mine.safetensors")
     first = embedder.load(model)
     shipped = resolve("efficientnet-lite0-int8")
-    (tmp_path / "mine.safetensors").write_bytes(weights.find(shipped, "calibration").read_bytes())
+    (tmp_path / "mine.safetensors").write_bytes(
+        weights.find(shipped, "calibration").read_bytes()
+    )
     with pytest.raises(
-        WeightsError, match=r"mine\.safetensors of the model 'mine' is not the promised file"
+        WeightsError,
+        match=r"mine\.safetensors of the model 'mine' is not the promised file",
     ):
         weights.find(model, "calibration")
     again = describe(INT8 + CALIBRATION)
@@ -192,13 +222,18 @@ def test_calibration_without_a_hash_is_read_each_time(describe, tmp_path, monkey
     loose = replace(model, calibration=replace(model.calibration, sha256=None))
     first = embedder.load(loose).model.graph
     shipped = resolve("efficientnet-lite0-int8")
-    (tmp_path / "mine.safetensors").write_bytes(weights.find(shipped, "calibration").read_bytes())
+    (tmp_path / "mine.safetensors").write_bytes(
+        weights.find(shipped, "calibration").read_bytes()
+    )
     assert embedder.load(loose).model.graph != first
 
 
 def test_missing_calibration_is_explained(describe, tmp_path):
     model = describe(INT8 + '[calibration]\nfile = "lost.safetensors"\n')
-    assert (weights.is_available(model), weights.describe_source(model)) == (False, "not here")
+    assert (weights.is_available(model), weights.describe_source(model)) == (
+        False,
+        "not here",
+    )
     with pytest.raises(
         WeightsError,
         match=r"calibration of the model 'mine' \(lost\.safetensors\) is not here\. Put",
@@ -211,17 +246,24 @@ def test_base_supplies_missing_keys(describe):
     model = describe('base = "efficientnet-lite0"\nfilter = "lanczos"\n')
     assert model == replace(base, name="mine", filter="lanczos")
     small = resolve("efficientnet-lite0-int8")
-    assert describe('base = "efficientnet-lite0-int8"\nruntime = "openvino"\n') == replace(
-        small, name="mine", runtime="openvino"
-    )
+    assert describe(
+        'base = "efficientnet-lite0-int8"\nruntime = "openvino"\n'
+    ) == replace(small, name="mine", runtime="openvino")
     floats = describe('base = "efficientnet-lite0-int8"\nprecision = "f32"\n')
-    assert (floats.precision, floats.calibration, floats.filter) == ("f32", None, "hamming")
+    assert (floats.precision, floats.calibration, floats.filter) == (
+        "f32",
+        None,
+        "hamming",
+    )
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (INT8, r"precision = 'int8' and no \[calibration\].*scripts/calibrate MODEL FOLDER"),
+        (
+            INT8,
+            r"precision = 'int8' and no \[calibration\].*scripts/calibrate MODEL FOLDER",
+        ),
         (
             'base = "efficientnet-lite0"\n' + CALIBRATION,
             r"a \[calibration\] and precision = 'f32'; expected 'int8'",

@@ -15,7 +15,10 @@ from lookalike.models.tensors import read_tensors
 
 # The kernel, stride and expansion of each stage, and its number of blocks in each network.
 STAGES = [(3, 1, 1), (3, 2, 6), (5, 2, 6), (3, 2, 6), (5, 1, 6), (5, 2, 6), (3, 1, 6)]
-BLOCKS = {"efficientnet-lite0": [1, 2, 2, 3, 3, 4, 1], "efficientnet-lite2": [1, 3, 3, 4, 4, 5, 1]}
+BLOCKS = {
+    "efficientnet-lite0": [1, 2, 2, 3, 3, 4, 1],
+    "efficientnet-lite2": [1, 3, 3, 4, 4, 5, 1],
+}
 
 
 def windows(x: np.ndarray, kernel: int, stride: int) -> np.ndarray:
@@ -33,7 +36,9 @@ class PlainNetwork:
     """The network, one image at a time."""
 
     def __init__(self, tensors: dict[str, np.ndarray]) -> None:
-        self.tensors = {name: array.astype(np.float64) for name, array in tensors.items()}
+        self.tensors = {
+            name: array.astype(np.float64) for name, array in tensors.items()
+        }
 
     def norm(self, x: np.ndarray, name: str) -> np.ndarray:
         parts = ("weight", "bias", "running_mean", "running_var")
@@ -50,7 +55,8 @@ class PlainNetwork:
     def depthwise(self, x: np.ndarray, name: str, norm: str, stride: int) -> np.ndarray:
         kernel = self.tensors[f"{name}.weight"][:, 0]
         return self.norm(
-            np.einsum("chwij,cij->chw", windows(x, kernel.shape[1], stride), kernel), norm
+            np.einsum("chwij,cij->chw", windows(x, kernel.shape[1], stride), kernel),
+            norm,
         )
 
     def features(self, image: np.ndarray, blocks: list[int]) -> np.ndarray:
@@ -65,7 +71,9 @@ class PlainNetwork:
                     if expand > 1
                     else x
                 )
-                y = relu6(self.depthwise(y, f"{name}._depthwise_conv", f"{name}._bn1", stride))
+                y = relu6(
+                    self.depthwise(y, f"{name}._depthwise_conv", f"{name}._bn1", stride)
+                )
                 assert self.tensors[f"{name}._depthwise_conv.weight"].shape[2] == kernel
                 y = self.dense(y, f"{name}._project_conv", f"{name}._bn2")
                 x = x + y if x.shape == y.shape else y
@@ -112,14 +120,19 @@ def test_graph_maps_uint8_images_to_vectors(numbers):
         224,
         3,
     ]
-    assert [d.dim_value or d.dim_param for d in vectors.type.tensor_type.shape.dim] == ["n", 1280]
+    assert [d.dim_value or d.dim_param for d in vectors.type.tensor_type.shape.dim] == [
+        "n",
+        1280,
+    ]
     assert {node.op_type for node in graph.node} == {
         "Transpose", "DequantizeLinear", "Conv", "Clip", "Add", "GlobalAveragePool", "Flatten",
     }  # fmt: skip
 
 
 def test_other_input_size_matches_the_plain_network(numbers):
-    small = embedder.load(replace(resolve("efficientnet-lite0"), size=(64, 96), unit_length=False))
+    small = embedder.load(
+        replace(resolve("efficientnet-lite0"), size=(64, 96), unit_length=False)
+    )
     image = make_images(96)[:1, :64]
     expected = PlainNetwork(numbers).features(image[0], BLOCKS["efficientnet-lite0"])
     vector = small.embed(image)[0]
@@ -128,7 +141,9 @@ def test_other_input_size_matches_the_plain_network(numbers):
 
 def test_missing_or_misshapen_tensor_is_named(numbers):
     model = resolve("efficientnet-lite0")
-    less = {name: array for name, array in numbers.items() if name != "_blocks.3._bn1.bias"}
+    less = {
+        name: array for name, array in numbers.items() if name != "_blocks.3._bn1.bias"
+    }
     with pytest.raises(WeightsError, match=r"lack the tensor _blocks\.3\._bn1\.bias"):
         graphs.build(model, less)
     with pytest.raises(
@@ -137,20 +152,26 @@ def test_missing_or_misshapen_tensor_is_named(numbers):
     ):
         graphs.build(model, {**numbers, "_conv_head.weight": np.zeros((1280, 7, 1, 1))})
     with pytest.raises(
-        WeightsError, match=r"_bn0\.weight has the shape \(2, 2\); expected 1 dimensions"
+        WeightsError,
+        match=r"_bn0\.weight has the shape \(2, 2\); expected 1 dimensions",
     ):
         graphs.build(model, {**numbers, "_bn0.weight": np.zeros((2, 2))})
 
 
 def test_wrong_depth_is_refused(numbers):
     with pytest.raises(WeightsError, match=r"the architecture|lack the tensor"):
-        graphs.build(replace(resolve("efficientnet-lite0"), options={"depth": 1.2}), numbers)
+        graphs.build(
+            replace(resolve("efficientnet-lite0"), options={"depth": 1.2}), numbers
+        )
 
 
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"options": {"depth": "deep"}}, r"option depth = 'deep'; expected depth = 0 to 10"),
+        (
+            {"options": {"depth": "deep"}},
+            r"option depth = 'deep'; expected depth = 0 to 10",
+        ),
         ({"options": {"depth": 0}}, "option depth = 0"),
         ({"options": {"depht": 1.2}}, "option depht = 1.2; expected depth"),
         ({"output": "stem"}, "output = 'stem'; EfficientNet-Lite knows only 'head'"),

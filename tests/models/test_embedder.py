@@ -26,7 +26,11 @@ FULL, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
 
 
 def network(
-    path: Path, *, layout: str = "NCHW", kind: int = FULL, shape: tuple = ("n", HEIGHT, WIDTH)
+    path: Path,
+    *,
+    layout: str = "NCHW",
+    kind: int = FULL,
+    shape: tuple = ("n", HEIGHT, WIDTH),
 ) -> Path:
     """Write a graph of one convolution, with its map, its cells and their mean as outputs."""
     nodes = []
@@ -51,17 +55,26 @@ def network(
     cells = [side - 1 if isinstance(side, int) else None for side in sides]
     numbers = KERNEL if kind == FULL else KERNEL.astype(np.float16)
     initializers = [numpy_helper.from_array(numbers, "kernel")]
-    initializers.append(numpy_helper.from_array(np.array([0, CHANNELS, -1], np.int64), "flat"))
+    initializers.append(
+        numpy_helper.from_array(np.array([0, CHANNELS, -1], np.int64), "flat")
+    )
     shapes = {
-        "map": [count, CHANNELS, *cells] if layout == "NCHW" else [count, *cells, CHANNELS],
+        "map": [count, CHANNELS, *cells]
+        if layout == "NCHW"
+        else [count, *cells, CHANNELS],
         "tokens": [count, None, CHANNELS],
         "mean": [count, CHANNELS],
     }
-    outputs = [helper.make_tensor_value_info(name, kind, dims) for name, dims in shapes.items()]
+    outputs = [
+        helper.make_tensor_value_info(name, kind, dims) for name, dims in shapes.items()
+    ]
     inputs = [helper.make_tensor_value_info("images", kind, dims)]
     graph = helper.make_graph(nodes, "small", inputs, outputs, initializers)
     onnx.save(
-        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path
+        helper.make_model(
+            graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8
+        ),
+        path,
     )
     return path
 
@@ -106,22 +119,33 @@ def test_feature_map_without_pooling(tmp_path, layout):
     path = network(tmp_path / "small.onnx", layout=layout)
     dim = CHANNELS * (HEIGHT - 1) * (WIDTH - 1)
     vectors = load(path, layout=layout, pooling="none", dim=dim).embed(IMAGES)
-    expected = feature_map() if layout == "NHWC" else feature_map().transpose(0, 3, 1, 2)
-    np.testing.assert_allclose(vectors, expected.reshape(len(IMAGES), -1), rtol=1e-4, atol=1e-4)
+    expected = (
+        feature_map() if layout == "NHWC" else feature_map().transpose(0, 3, 1, 2)
+    )
+    np.testing.assert_allclose(
+        vectors, expected.reshape(len(IMAGES), -1), rtol=1e-4, atol=1e-4
+    )
 
 
 @pytest.mark.parametrize(
-    ("pooling", "take"), [("first", lambda x: x[:, 0, 0]), ("mean", lambda x: x.mean(axis=(1, 2)))]
+    ("pooling", "take"),
+    [("first", lambda x: x[:, 0, 0]), ("mean", lambda x: x.mean(axis=(1, 2)))],
 )
 def test_pooling_of_a_token_sequence(tmp_path, pooling, take):
-    vectors = load(network(tmp_path / "small.onnx"), output="tokens", pooling=pooling).embed(IMAGES)
+    vectors = load(
+        network(tmp_path / "small.onnx"), output="tokens", pooling=pooling
+    ).embed(IMAGES)
     np.testing.assert_allclose(vectors, take(feature_map()), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("pooling", ["none", "mean"])
 def test_output_that_already_is_a_vector(tmp_path, pooling):
-    vectors = load(network(tmp_path / "small.onnx"), output="mean", pooling=pooling).embed(IMAGES)
-    np.testing.assert_allclose(vectors, feature_map().mean(axis=(1, 2)), rtol=1e-5, atol=1e-5)
+    vectors = load(
+        network(tmp_path / "small.onnx"), output="mean", pooling=pooling
+    ).embed(IMAGES)
+    np.testing.assert_allclose(
+        vectors, feature_map().mean(axis=(1, 2)), rtol=1e-5, atol=1e-5
+    )
 
 
 def test_first_output_is_the_default(tmp_path):
@@ -153,10 +177,17 @@ def test_batch_size_does_not_change_vectors(tmp_path, count):
     path = network(tmp_path / "small.onnx", shape=(count, HEIGHT, WIDTH))
     small = load(path)
     together = small.embed(IMAGES)
-    np.testing.assert_allclose(together, feature_map().mean(axis=(1, 2)), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(
+        together, feature_map().mean(axis=(1, 2)), rtol=1e-5, atol=1e-5
+    )
     for size in (1, 2, 3, 6):
-        parts = [small.embed(IMAGES[start : start + size]) for start in range(0, len(IMAGES), size)]
-        np.testing.assert_allclose(np.concatenate(parts), together, rtol=1e-5, atol=1e-5)
+        parts = [
+            small.embed(IMAGES[start : start + size])
+            for start in range(0, len(IMAGES), size)
+        ]
+        np.testing.assert_allclose(
+            np.concatenate(parts), together, rtol=1e-5, atol=1e-5
+        )
 
 
 def test_graph_with_open_image_size_gets_the_models_size(tmp_path):
@@ -171,10 +202,12 @@ def test_bare_file_describes_itself(tmp_path):
     path = network(tmp_path / "small.onnx", layout="NHWC")
     model = resolve(path)
     assert (model.output, model.layout, model.dim) == ("mean", "NHWC", CHANNELS)
-    expected = load(path, layout="NHWC", mean=model.mean, std=model.std, unit_length=True).embed(
-        IMAGES
+    expected = load(
+        path, layout="NHWC", mean=model.mean, std=model.std, unit_length=True
+    ).embed(IMAGES)
+    np.testing.assert_allclose(
+        embedder.load(model).embed(IMAGES), expected, rtol=1e-5, atol=1e-6
     )
-    np.testing.assert_allclose(embedder.load(model).embed(IMAGES), expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
@@ -185,8 +218,12 @@ def test_bare_file_with_only_a_feature_map(tmp_path, layout):
     onnx.save(proto, path)
     model = resolve(path)
     assert (model.output, model.pooling, model.dim) == ("map", "mean", CHANNELS)
-    vectors = embedder.load(replace(model, mean=MEAN, std=STD, unit_length=False)).embed(IMAGES)
-    np.testing.assert_allclose(vectors, feature_map().mean(axis=(1, 2)), rtol=1e-5, atol=1e-5)
+    vectors = embedder.load(
+        replace(model, mean=MEAN, std=STD, unit_length=False)
+    ).embed(IMAGES)
+    np.testing.assert_allclose(
+        vectors, feature_map().mean(axis=(1, 2)), rtol=1e-5, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize(
@@ -228,7 +265,8 @@ def test_missing_graph_is_refused(tmp_path):
     with pytest.raises(WeightsError, match="are not here"):
         load(tmp_path / "lost.onnx")
     with pytest.raises(
-        WeightsError, match=r"names no weights file\. Give its description a \[weights\] table"
+        WeightsError,
+        match=r"names no weights file\. Give its description a \[weights\] table",
     ):
         load(tmp_path / "lost.onnx", weights=None)
 
@@ -236,7 +274,8 @@ def test_missing_graph_is_refused(tmp_path):
 def test_unknown_architecture_is_refused():
     model = replace(resolve("auto"), name="odd", architecture="efficientnet-light")
     with pytest.raises(
-        ModelError, match=r"'efficientnet-light'; known are efficientnet-lite, .*onnx, pixels"
+        ModelError,
+        match=r"'efficientnet-light'; known are efficientnet-lite, .*onnx, pixels",
     ):
         embedder.load(model)
 
@@ -246,20 +285,29 @@ def test_unknown_architecture_is_refused():
 
 @pytest.mark.parametrize("unit", [False, True])
 def test_pixel_vectors_are_the_pixels(unit):
-    model = Model("p", "p", "pixels", (HEIGHT, WIDTH), HEIGHT * WIDTH * 3, unit_length=unit)
+    model = Model(
+        "p", "p", "pixels", (HEIGHT, WIDTH), HEIGHT * WIDTH * 3, unit_length=unit
+    )
     flat = IMAGES.reshape(len(IMAGES), -1).astype(np.float32)
     expected = flat / np.linalg.norm(flat, axis=1, keepdims=True) if unit else flat
     vectors = embedder.load(model).embed(IMAGES)
     assert vectors.dtype == np.float32
     np.testing.assert_allclose(vectors, expected, rtol=1e-6)
-    shifted = embedder.load(replace(model, mean=MEAN, std=STD, unit_length=False)).embed(IMAGES)
+    shifted = embedder.load(
+        replace(model, mean=MEAN, std=STD, unit_length=False)
+    ).embed(IMAGES)
     np.testing.assert_allclose(
-        shifted.reshape(IMAGES.shape), (IMAGES - np.array(MEAN)) / STD, rtol=1e-5, atol=1e-6
+        shifted.reshape(IMAGES.shape),
+        (IMAGES - np.array(MEAN)) / STD,
+        rtol=1e-5,
+        atol=1e-6,
     )
 
 
 def test_pixel_space_checks_its_dim():
-    with pytest.raises(ModelError, match="has dim = 5; pixels of 32 x 32 in RGB give 3072"):
+    with pytest.raises(
+        ModelError, match="has dim = 5; pixels of 32 x 32 in RGB give 3072"
+    ):
         embedder.load(replace(resolve("pixels"), dim=5))
 
 
@@ -302,7 +350,9 @@ def test_graph_is_built_once_and_is_stable_for_batches_and_threads(
     assert cached_files(tmp_path) == [graph]
 
 
-def test_graph_that_cannot_be_cached_still_runs(lite0, photographs, tmp_path, monkeypatch):
+def test_graph_that_cannot_be_cached_still_runs(
+    lite0, photographs, tmp_path, monkeypatch
+):
     def fail(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
@@ -316,7 +366,9 @@ def test_graph_that_cannot_be_cached_still_runs(lite0, photographs, tmp_path, mo
 
 def test_changed_normalization_builds_another_graph(lite0, photographs, tmp_path):
     usual = embedder.load(lite0).embed(photographs[:1])
-    other = embedder.load(replace(lite0, mean=(100.0, 127.0, 127.0))).embed(photographs[:1])
+    other = embedder.load(replace(lite0, mean=(100.0, 127.0, 127.0))).embed(
+        photographs[:1]
+    )
     assert len(cached_files(tmp_path)) == 2
     assert np.abs(usual - other).max() > 1e-3
 
@@ -334,5 +386,7 @@ def test_weights_without_a_hash_are_read_each_time(lite0, tmp_path, monkeypatch)
 
 
 def test_wrong_dim_is_refused_when_the_graph_is_built(lite0):
-    with pytest.raises(WeightsError, match="says dim = 1000, but its weights give 1280"):
+    with pytest.raises(
+        WeightsError, match="says dim = 1000, but its weights give 1280"
+    ):
         embedder.load(replace(lite0, dim=1000))

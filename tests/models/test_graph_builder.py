@@ -18,11 +18,15 @@ HEIGHT, WIDTH = 7, 10
 
 @pytest.fixture
 def images() -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 256, (2, HEIGHT, WIDTH, 3), dtype=np.uint8)
+    return np.random.default_rng(0).integers(
+        0, 256, (2, HEIGHT, WIDTH, 3), dtype=np.uint8
+    )
 
 
 def new_builder(tensors=None, dim: int = 3) -> GraphBuilder:
-    return GraphBuilder(Model("m", "m", "none", (HEIGHT, WIDTH), dim), tensors or {}, epsilon=0.0)
+    return GraphBuilder(
+        Model("m", "m", "none", (HEIGHT, WIDTH), dim), tensors or {}, epsilon=0.0
+    )
 
 
 def run(builder: GraphBuilder, x: Features, images: np.ndarray) -> np.ndarray:
@@ -31,7 +35,9 @@ def run(builder: GraphBuilder, x: Features, images: np.ndarray) -> np.ndarray:
     proto.graph.output.append(
         onnx.helper.make_tensor_value_info(x.name, onnx.TensorProto.FLOAT, None)
     )
-    session = ort.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = ort.InferenceSession(
+        proto.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
     pooled, values = session.run(["vectors", x.name], {"images": images})
     assert values.shape == (len(images), *x[1:])
     np.testing.assert_allclose(pooled, values.mean(axis=(2, 3)), rtol=1e-5)
@@ -43,7 +49,9 @@ def windows(
 ) -> np.ndarray:
     top, left, bottom, right = pads
     planes = images.transpose(0, 3, 1, 2).astype(np.float64)
-    padded = np.pad(planes, ((0, 0), (0, 0), (top, bottom), (left, right)), constant_values=fill)
+    padded = np.pad(
+        planes, ((0, 0), (0, 0), (top, bottom), (left, right)), constant_values=fill
+    )
     return sliding_window_view(padded, (3, 3), axis=(2, 3))[:, :, ::stride, ::stride]
 
 
@@ -60,9 +68,13 @@ CASES = [
 def test_max_pool(stride, padding, pads, images):
     builder = new_builder()
     values = run(
-        builder, builder.max_pool(builder.images(), 3, stride=stride, padding=padding), images
+        builder,
+        builder.max_pool(builder.images(), 3, stride=stride, padding=padding),
+        images,
     )
-    np.testing.assert_array_equal(values, windows(images, stride, pads, -np.inf).max(axis=(4, 5)))
+    np.testing.assert_array_equal(
+        values, windows(images, stride, pads, -np.inf).max(axis=(4, 5))
+    )
 
 
 @pytest.mark.parametrize("count_include_pad", [True, False])
@@ -70,11 +82,16 @@ def test_max_pool(stride, padding, pads, images):
 def test_average_pool(stride, padding, pads, count_include_pad, images):
     builder = new_builder()
     pooled = builder.average_pool(
-        builder.images(), 3, stride=stride, padding=padding, count_include_pad=count_include_pad
+        builder.images(),
+        3,
+        stride=stride,
+        padding=padding,
+        count_include_pad=count_include_pad,
     )
     with warnings.catch_warnings(action="ignore"):
         expected = np.nanmean(
-            windows(images, stride, pads, 0.0 if count_include_pad else np.nan), axis=(4, 5)
+            windows(images, stride, pads, 0.0 if count_include_pad else np.nan),
+            axis=(4, 5),
         )
     np.testing.assert_allclose(run(builder, pooled, images), expected, rtol=1e-5)
 
@@ -94,13 +111,21 @@ def test_convolution_folds_batch_normalization(stride, padding, pads, images):
     generator = np.random.default_rng(3)
     kernel = generator.normal(size=(4, 3, 3, 3))
     gamma, beta, mean, variance = norm = generator.uniform(0.5, 1.5, (4, 4))
-    parts = dict(zip(("n.weight", "n.bias", "n.running_mean", "n.running_var"), norm, strict=True))
+    parts = dict(
+        zip(
+            ("n.weight", "n.bias", "n.running_mean", "n.running_var"), norm, strict=True
+        )
+    )
     builder = new_builder({"c.weight": kernel, **parts}, dim=4)
     values = run(
         builder,
         builder.convolution(builder.images(), "c", "n", stride=stride, padding=padding),
         images,
     )
-    convolved = np.einsum("nchwij,ocij->nhwo", windows(images, stride, pads, 0.0), kernel)
+    convolved = np.einsum(
+        "nchwij,ocij->nhwo", windows(images, stride, pads, 0.0), kernel
+    )
     expected = (convolved - mean) / np.sqrt(variance) * gamma + beta
-    np.testing.assert_allclose(values.transpose(0, 2, 3, 1), expected, rtol=1e-4, atol=1e-2)
+    np.testing.assert_allclose(
+        values.transpose(0, 2, 3, 1), expected, rtol=1e-4, atol=1e-2
+    )

@@ -97,7 +97,9 @@ def collection_of_another(path: Path, graph: str | None, images: Path) -> Table:
         "thumbnail": [b""],
         "spaces": [[NAME]],
     }
-    table.upsert({**row, NAME: np.full((1, 1280), 1280**-0.5, np.float32)}, replace=True)
+    table.upsert(
+        {**row, NAME: np.full((1, 1280), 1280**-0.5, np.float32)}, replace=True
+    )
     return table
 
 
@@ -123,14 +125,17 @@ def test_collection_without_a_graph_hash_still_works(cache, few, tmp_path):
 
 @pytest.mark.parametrize("known", [True, False])
 @pytest.mark.parametrize(
-    "damage", [lambda data: data[: len(data) // 2], lambda data: data[:-2000] + b"\1" * 2000]
+    "damage",
+    [lambda data: data[: len(data) // 2], lambda data: data[:-2000] + b"\1" * 2000],
 )
 def test_damaged_cached_graph_is_rebuilt(cache, noise, damage, known):
     first = embedder.load(resolve(NAME))
     (file,) = cache.glob("*.onnx")
     whole = file.read_bytes()
     file.write_bytes(damage(whole))
-    again = embedder.load(replace(resolve(NAME), graph=first.model.graph if known else None))
+    again = embedder.load(
+        replace(resolve(NAME), graph=first.model.graph if known else None)
+    )
     assert again.model.graph == first.model.graph
     np.testing.assert_array_equal(again.embed(noise), first.embed(noise))
     assert [path.read_bytes() for path in cache.iterdir()] == [whole]
@@ -142,10 +147,14 @@ def test_foreign_cached_graph_is_ignored(cache, noise):
 
     first = embedder.load(resolve(NAME))
     (file,) = cache.glob("*.onnx")
-    other = embedder.load(replace(resolve(NAME), filter="lanczos", std=(100.0, 100.0, 100.0)))
+    other = embedder.load(
+        replace(resolve(NAME), filter="lanczos", std=(100.0, 100.0, 100.0))
+    )
     foreign = next(path for path in cache.glob("*.onnx") if path != file).read_bytes()
     key = file.stem.rpartition("-")[0]
-    (cache / f"{key}-{hashlib.sha256(foreign).hexdigest()[:16]}.onnx").write_bytes(foreign)
+    (cache / f"{key}-{hashlib.sha256(foreign).hexdigest()[:16]}.onnx").write_bytes(
+        foreign
+    )
     again = embedder.load(first.model)
     assert again.model.graph == first.model.graph != other.model.graph
     np.testing.assert_array_equal(again.embed(noise), first.embed(noise))

@@ -60,7 +60,9 @@ def cut(data_root, tmp_path_factory) -> Model:
     """Return the real network up to Mixed_7a, as a user would describe it."""
     path = tmp_path_factory.mktemp("description") / "inception-v3-at-mixed-7a.toml"
     file = data_root / "weights" / "inception_v3_to_mixed_7a.safetensors"
-    path.write_text(DESCRIPTION.format(file=file.resolve().as_posix()), encoding="utf-8")
+    path.write_text(
+        DESCRIPTION.format(file=file.resolve().as_posix()), encoding="utf-8"
+    )
     return registry.resolve(path)
 
 
@@ -75,7 +77,8 @@ def embed_files(model: Model, files: list[Path]) -> np.ndarray:
     with ThreadPoolExecutor(2) as pool:
         for start in range(0, len(files), 16):
             images = pool.map(
-                lambda file: prepare(decode(file.read_bytes()), model), files[start : start + 16]
+                lambda file: prepare(decode(file.read_bytes()), model),
+                files[start : start + 16],
             )
             vectors.append(loaded.embed(np.stack(list(images))))
     return np.concatenate(vectors)
@@ -90,7 +93,11 @@ def leave_one_out(vectors: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     relevant = labels[order] == labels[:, None]
     precision = np.cumsum(relevant, axis=1) / np.arange(1, len(labels))
     average = (precision * relevant).sum(axis=1) / relevant.sum(axis=1)
-    return {"mAP": average.mean(), "P@1": precision[:, 0].mean(), "P@10": precision[:, 9].mean()}
+    return {
+        "mAP": average.mean(),
+        "P@1": precision[:, 0].mean(),
+        "P@10": precision[:, 9].mean(),
+    }
 
 
 @pytest.mark.timeout(1800)
@@ -100,7 +107,10 @@ def test_reference_scores_at_mixed_7a(cut, photographs):
     vectors = embed_files(cut, files).astype(np.float64)
     labels = np.array([file.parent.name for file in files])
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    found = {"raw": leave_one_out(vectors, labels), "unit length": leave_one_out(unit, labels)}
+    found = {
+        "raw": leave_one_out(vectors, labels),
+        "unit length": leave_one_out(unit, labels),
+    }
     print(found)  # noqa: T201  # `pytest -s` shows the figures
     for name, row in REFERENCE.items():
         assert found[name] == pytest.approx(row, abs=0.005)
@@ -117,8 +127,12 @@ def test_every_block_can_be_the_output(cut):
 
 def test_count_include_pad_changes_the_vectors(cut, noise):
     left_out = embedder.load(cut).embed(noise)
-    counted = embedder.load(replace(cut, options={"count_include_pad": True})).embed(noise)
-    difference = np.linalg.norm(left_out - counted, axis=1) / np.linalg.norm(left_out, axis=1)
+    counted = embedder.load(replace(cut, options={"count_include_pad": True})).embed(
+        noise
+    )
+    difference = np.linalg.norm(left_out - counted, axis=1) / np.linalg.norm(
+        left_out, axis=1
+    )
     assert (difference > 0.01).all()
 
 
@@ -169,7 +183,9 @@ def stem_file(tmp_path) -> Path:
     return tmp_path / "stem.safetensors"
 
 
-def write_keras(file: Path, *, first_convolution: int, first_norm: int, old: bool = False) -> Path:
+def write_keras(
+    file: Path, *, first_convolution: int, first_norm: int, old: bool = False
+) -> Path:
     """Write the stem as Keras does, in its layout and in alphabetical order."""
     named = narrow_stem()
     with h5py.File(file, "w") as h5:
@@ -183,9 +199,11 @@ def write_keras(file: Path, *, first_convolution: int, first_norm: int, old: boo
                 ("moving_mean", "running_mean"),
                 ("moving_variance", "running_var"),
             ):
-                h5[f"{norm}/{norm}_{theirs}_1:0" if old else f"{norm}/{norm}/{theirs}:0"] = named[
-                    f"{name}.bn.{ours}"
-                ]
+                h5[
+                    f"{norm}/{norm}_{theirs}_1:0"
+                    if old
+                    else f"{norm}/{norm}/{theirs}:0"
+                ] = named[f"{name}.bn.{ours}"]
     return file
 
 
@@ -198,7 +216,9 @@ def write_keras(file: Path, *, first_convolution: int, first_norm: int, old: boo
         {"first_convolution": 95, "first_norm": 9},
     ],
 )
-def test_keras_and_torchvision_weights_give_the_same_vectors(numbers, stem_file, tmp_path):
+def test_keras_and_torchvision_weights_give_the_same_vectors(
+    numbers, stem_file, tmp_path
+):
     file = write_keras(tmp_path / "stem.h5", **numbers)
     images = np.random.default_rng(2).integers(0, 256, (3, 23, 23, 3), dtype=np.uint8)
     ours = embedder.load(stem_model(stem_file)).embed(images)
@@ -209,7 +229,9 @@ def test_keras_and_torchvision_weights_give_the_same_vectors(numbers, stem_file,
 
 def test_keras_weights_need_the_keras_naming(tmp_path):
     file = write_keras(tmp_path / "stem.h5", first_convolution=1, first_norm=1)
-    with pytest.raises(WeightsError, match=r"lack the tensor Conv2d_1a_3x3\.conv\.weight"):
+    with pytest.raises(
+        WeightsError, match=r"lack the tensor Conv2d_1a_3x3\.conv\.weight"
+    ):
         embedder.load(stem_model(file))
 
 
@@ -228,10 +250,13 @@ def test_keras_layers_without_norms_are_refused(tmp_path):
 
 def test_misshapen_kernel_is_named(tmp_path):
     named = narrow_stem()
-    named["Conv2d_2a_3x3.conv.weight"] = named["Conv2d_2a_3x3.conv.weight"][..., :1].copy()
+    named["Conv2d_2a_3x3.conv.weight"] = named["Conv2d_2a_3x3.conv.weight"][
+        ..., :1
+    ].copy()
     save_file(named, tmp_path / "stem.safetensors")
     with pytest.raises(
-        WeightsError, match=r"Conv2d_2a_3x3.*the shape \[5, 4, 3, 1\], expected \[5, 4, 3, 3\]"
+        WeightsError,
+        match=r"Conv2d_2a_3x3.*the shape \[5, 4, 3, 1\], expected \[5, 4, 3, 3\]",
     ):
         embedder.load(stem_model(tmp_path / "stem.safetensors"))
 
@@ -264,7 +289,9 @@ def test_too_small_image_size_is_refused(stem_file):
         embedder.load(stem_model(stem_file, size=(4, 4)))
 
 
-@pytest.mark.parametrize("name", ["inception-v3", "inception-v3-torchvision", "inception-v3-keras"])
+@pytest.mark.parametrize(
+    "name", ["inception-v3", "inception-v3-torchvision", "inception-v3-keras"]
+)
 def test_catalog_entries_are_complete(name):
     model = registry.catalog()[name]
     assert (model.size, model.dim, model.unit_length) == ((299, 299), 2048, True)

@@ -33,7 +33,9 @@ def _installed():
 def prepared(sample) -> np.ndarray:
     model = resolve("efficientnet-lite0")
     files = sorted(sample.glob("*/*_0001.jpg"))
-    return np.stack([imaging.prepare(imaging.decode(file.read_bytes()), model) for file in files])
+    return np.stack(
+        [imaging.prepare(imaging.decode(file.read_bytes()), model) for file in files]
+    )
 
 
 def by_openvino(name: str, **changes) -> Model:
@@ -43,7 +45,9 @@ def by_openvino(name: str, **changes) -> Model:
 def test_float_vectors_match_onnx_runtime(prepared):
     expected = embedder.load(resolve("efficientnet-lite0")).embed(prepared)
     for threads in (0, 1, 2):
-        found = embedder.load(by_openvino("efficientnet-lite0"), threads=threads).embed(prepared)
+        found = embedder.load(by_openvino("efficientnet-lite0"), threads=threads).embed(
+            prepared
+        )
         assert found.dtype == np.float32
         np.testing.assert_allclose(found, expected, atol=1e-4)
 
@@ -64,13 +68,19 @@ def test_8_bit_vectors_are_close_to_onnx_runtime(prepared):
 @pytest.mark.parametrize("name", BASES)
 def test_threads_share_an_embedder_without_mixing_results(name, prepared):
     network = embedder.load(by_openvino(name), threads=1)
-    alone = [network.embed(prepared[index : index + 1]) for index in range(len(prepared))]
+    alone = [
+        network.embed(prepared[index : index + 1]) for index in range(len(prepared))
+    ]
     with ThreadPoolExecutor(4) as pool:
         orders = list(range(len(prepared))) * 5
-        together = list(pool.map(lambda index: network.embed(prepared[index : index + 1]), orders))
+        together = list(
+            pool.map(lambda index: network.embed(prepared[index : index + 1]), orders)
+        )
     for index, vectors in zip(orders, together, strict=True):
         np.testing.assert_allclose(vectors, alone[index], atol=1e-6)
-    np.testing.assert_allclose(network.embed(prepared), np.concatenate(alone), atol=1e-5)
+    np.testing.assert_allclose(
+        network.embed(prepared), np.concatenate(alone), atol=1e-5
+    )
 
 
 def test_users_own_graph_runs(tmp_path, prepared):
@@ -79,25 +89,35 @@ def test_users_own_graph_runs(tmp_path, prepared):
     from onnx import TensorProto, helper
 
     # Means of means: a single mean of 50,176 numbers would depend on the order of its sum.
-    cells = helper.make_node("AveragePool", ["x"], ["c"], kernel_shape=[16, 16], strides=[16, 16])
+    cells = helper.make_node(
+        "AveragePool", ["x"], ["c"], kernel_shape=[16, 16], strides=[16, 16]
+    )
     means = helper.make_node("ReduceMean", ["c"], ["p"], axes=[2, 3])
     nodes = [cells, means, helper.make_node("Flatten", ["p"], ["y"])]
     sides = [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, 224, 224])]
     graph = helper.make_graph(
-        nodes, "g", sides, [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 3])]
+        nodes,
+        "g",
+        sides,
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 3])],
     )
     onnx.save(
-        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8),
+        helper.make_model(
+            graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8
+        ),
         tmp_path / "net.onnx",
     )
     model = resolve(tmp_path / "net.onnx")
     expected = embedder.load(model).embed(prepared)
     np.testing.assert_allclose(
-        embedder.load(replace(model, runtime="openvino")).embed(prepared), expected, atol=1e-5
+        embedder.load(replace(model, runtime="openvino")).embed(prepared),
+        expected,
+        atol=1e-5,
     )
     (tmp_path / "broken.onnx").write_bytes(b"no graph")
     broken = replace(
-        model, weights=replace(model.weights, file=str(tmp_path / "broken.onnx"), sha256=None)
+        model,
+        weights=replace(model.weights, file=str(tmp_path / "broken.onnx"), sha256=None),
     )
     with pytest.raises(
         ModelError, match=r"broken\.onnx cannot be loaded: .*Give a valid \.onnx file"
@@ -111,7 +131,8 @@ def test_bf16_runs_only_on_processors_that_support_it(prepared):
     model = by_openvino("efficientnet-lite0", precision="bf16")
     if "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         with pytest.raises(
-            ModelError, match=r"'efficientnet-lite0' computes in bf16.*it knows .*FP32.*int8 or f32"
+            ModelError,
+            match=r"'efficientnet-lite0' computes in bf16.*it knows .*FP32.*int8 or f32",
         ):
             embedder.load(model)
         return
@@ -133,7 +154,9 @@ def test_missing_package_says_what_to_install(monkeypatch):
 def test_openvino_indexes_and_searches_without_telemetry(sample, tmp_path):
     """A plain import of OpenVINO sends requests and stores an identifier in the home folder."""
     (tmp_path / "home").mkdir()
-    (tmp_path / "fast.toml").write_text('base = "efficientnet-lite0-int8"\nruntime = "openvino"\n')
+    (tmp_path / "fast.toml").write_text(
+        'base = "efficientnet-lite0-int8"\nruntime = "openvino"\n'
+    )
     script = f"""if True:
         import lookalike, os
         os.register_at_fork(before=lambda: print("forked"))

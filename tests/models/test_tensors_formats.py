@@ -42,7 +42,8 @@ def test_truncated_safetensors_file_is_refused(file):
     for length in (0, 4, 8, 20, len(whole) // 2, len(whole) - 1):
         file.write_bytes(whole[:length])
         with pytest.raises(
-            WeightsError, match=r"model\.safetensors cannot be read as a safetensors file"
+            WeightsError,
+            match=r"model\.safetensors cannot be read as a safetensors file",
         ):
             read_tensors(file)
 
@@ -117,4 +118,6 @@ def test_unreadable_file_is_named(file):
 
 
 def test_safetensors_file_named_as_a_pickle_is_not_unpickled(file):
-    assert_same(read_tensors(Path(shutil.copy(file, file.with_name("model.pth")))), NAMED)
+    assert_same(
+        read_tensors(Path(shutil.copy(file, file.with_name("model.pth")))), NAMED
+    )

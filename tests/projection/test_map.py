@@ -52,7 +52,9 @@ def accuracy(xy, labels, *, of=None, among=None) -> float:
 def test_clusters_stay_together(collection, method):
     if method == "umap":
         pytest.importorskip(
-            "umap", reason="needs umap-learn: pip install lookalike[umap]", exc_type=ImportError
+            "umap",
+            reason="needs umap-learn: pip install lookalike[umap]",
+            exc_type=ImportError,
         )
     made = make_map(collection, method=method)
     assert (made.space, made.method, made.seed, len(made)) == (SPACE, method, 0, 200)
@@ -75,7 +77,9 @@ def test_the_same_seed_gives_the_same_map(collection):
 
 def test_perplexity_changes_the_map_and_is_bounded(tmp_path, vectors):
     collection = make_collection(tmp_path / "small", vectors[:40])
-    auto, asked, bounded = (make_map(collection, perplexity=value) for value in ("auto", 5, 30))
+    auto, asked, bounded = (
+        make_map(collection, perplexity=value) for value in ("auto", 5, 30)
+    )
     assert auto.parameters["perplexity"] == bounded.parameters["perplexity"] == 13
     assert asked.parameters["perplexity"] == 5
     assert np.array_equal(auto.xy, bounded.xy)
@@ -101,7 +105,9 @@ def test_few_rows_can_be_mapped(tmp_path, count, alike):
 @pytest.mark.parametrize("dim", [1, 2, 3])
 def test_short_vectors_can_be_mapped(tmp_path, dim):
     made = make_map(
-        make_collection(tmp_path / "short", np.random.default_rng(0).normal(size=(30, dim)))
+        make_collection(
+            tmp_path / "short", np.random.default_rng(0).normal(size=(30, dim))
+        )
     )
     assert np.isfinite(made.xy).all()
     assert made.fidelity["trustworthiness"] > 0.8
@@ -132,7 +138,11 @@ def test_a_map_converts_to_plain_data(collection):
     made = make_map(collection)
     data = made.to_dict()
     assert (data["space"], data["method"], data["seed"]) == (SPACE, "tsne", 0)
-    assert (data["rows"], data["fitted_rows"], data["ids"]) == (200, 200, made.ids.tolist())
+    assert (data["rows"], data["fitted_rows"], data["ids"]) == (
+        200,
+        200,
+        made.ids.tolist(),
+    )
     assert np.array_equal(np.array([data["x"], data["y"]], np.float32).T, made.xy)
     assert data["fidelity"] == made.fidelity
     assert data["parameters"] == made.parameters
@@ -152,7 +162,9 @@ def test_the_unit_square_keeps_the_shape(collection):
     assert (unit.min(), unit.max()) == (pytest.approx(0), pytest.approx(1))
     np.testing.assert_allclose((unit.min(axis=0) + unit.max(axis=0)) / 2, 0.5)
     scale = np.ptp(made.xy, axis=0).max()
-    np.testing.assert_allclose(np.ptp(unit, axis=0), np.ptp(made.xy, axis=0) / scale, rtol=1e-5)
+    np.testing.assert_allclose(
+        np.ptp(unit, axis=0), np.ptp(made.xy, axis=0) / scale, rtol=1e-5
+    )
     assert unit[made.xy[:, 1].argmax(), 1] == unit[:, 1].min()
 
 
@@ -207,7 +219,12 @@ def test_rebuild_makes_a_new_map(collection):
 
 def test_another_seed_or_perplexity_replaces_the_map(collection):
     times = []
-    for asked in ({}, {"seed": 3}, {"seed": 3, "perplexity": 7}, {"seed": 3, "perplexity": 7.0}):
+    for asked in (
+        {},
+        {"seed": 3},
+        {"seed": 3, "perplexity": 7},
+        {"seed": 3, "perplexity": 7.0},
+    ):
         made = make_map(collection, **asked)
         times.append(written_at(collection))
     assert times[0] < times[1] < times[2] == times[3]
@@ -218,7 +235,9 @@ def test_another_seed_or_perplexity_replaces_the_map(collection):
 def test_new_rows_are_placed_and_no_other_row_moves(collection, method):
     if method == "umap":
         pytest.importorskip(
-            "umap", reason="needs umap-learn: pip install lookalike[umap]", exc_type=ImportError
+            "umap",
+            reason="needs umap-learn: pip install lookalike[umap]",
+            exc_type=ImportError,
         )
     before, when = make_map(collection, method=method), written_at(collection, method)
     more, of = clusters(5, 6, seed=1)
@@ -269,7 +288,8 @@ def test_only_a_changed_image_moves(collection, vectors):
     assert after.fitted.tolist() == [False] + [True] * 199
     assert np.array_equal(after.xy[1:], before.xy[1:])
     assert (
-        np.linalg.norm(after.xy[0] - before.xy[1]) < np.linalg.norm(before.xy[0] - before.xy[1]) / 5
+        np.linalg.norm(after.xy[0] - before.xy[1])
+        < np.linalg.norm(before.xy[0] - before.xy[1]) / 5
     )
 
 
@@ -287,7 +307,9 @@ def test_a_map_with_too_few_rows_left_is_rebuilt(collection, vectors):
     before = make_map(collection)
     collection.delete(before.ids[5:])
     add_rows(
-        collection, clusters(5, 10, seed=1)[0], uris=[f"/new/{index}.jpg" for index in range(50)]
+        collection,
+        clusters(5, 10, seed=1)[0],
+        uris=[f"/new/{index}.jpg" for index in range(50)],
     )
     after = make_map(collection)
     assert len(after) == 55
@@ -313,7 +335,8 @@ def test_an_interrupt_leaves_the_stored_map(tmp_path):
     )
     before = make_map(collection, method="pca")
     shutil.copy(
-        maps.map_path(collection.path, SPACE, "pca"), maps.map_path(collection.path, SPACE, "tsne")
+        maps.map_path(collection.path, SPACE, "pca"),
+        maps.map_path(collection.path, SPACE, "tsne"),
     )
     when = written_at(collection)
     timer = threading.Timer(0.4, _thread.interrupt_main)
@@ -355,7 +378,9 @@ except KeyboardInterrupt:
 def test_an_interrupt_while_a_tree_is_built_does_not_crash(collection):
     command = [sys.executable, "-c", INTERRUPTED_IN_THE_TREE, collection.path]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (ended.returncode, ended.stdout) == (0, "interrupted at tree 3\n"), ended.stderr
+    assert (ended.returncode, ended.stdout) == (0, "interrupted at tree 3\n"), (
+        ended.stderr
+    )
 
 
 # ---- the photographs --------------------------------------------------------------------------------------------
@@ -368,7 +393,11 @@ def photographs_map(caltech, tmp_path_factory):
     shutil.copytree(caltech.path, path)
     collection = Table.open(path)
     made = make_map(collection)
-    return collection, made, np.array(collection.take(made.ids, ["label"])["label"].to_pylist())
+    return (
+        collection,
+        made,
+        np.array(collection.take(made.ids, ["label"])["label"].to_pylist()),
+    )
 
 
 def test_photographs_are_near_their_class(photographs_map):

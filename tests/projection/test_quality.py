@@ -28,9 +28,14 @@ def test_trustworthiness_equals_that_of_scikit_learn(rows, k):
 
 def test_preservation_is_the_share_of_neighbors_kept(rows):
     vectors, xy = rows
-    graphs = [neighbors.kneighbors_graph(x.astype(np.float64), 10).toarray() for x in (vectors, xy)]
+    graphs = [
+        neighbors.kneighbors_graph(x.astype(np.float64), 10).toarray()
+        for x in (vectors, xy)
+    ]
     expected = (graphs[0] * graphs[1]).sum() / (400 * 10)
-    assert measure_fidelity(vectors, xy)["preservation"] == pytest.approx(expected, abs=1e-6)
+    assert measure_fidelity(vectors, xy)["preservation"] == pytest.approx(
+        expected, abs=1e-6
+    )
 
 
 def test_a_map_equal_to_its_space_is_perfect(rows):
@@ -56,7 +61,9 @@ def test_a_sample_of_queries_is_reported_and_close(rows):
     assert measure_fidelity(*rows, max_queries=150, seed=1) != some
 
 
-@pytest.mark.parametrize(("n", "k"), [(1, 0), (2, 0), (3, 1), (10, 4), (21, 10), (30, 10)])
+@pytest.mark.parametrize(
+    ("n", "k"), [(1, 0), (2, 0), (3, 1), (10, 4), (21, 10), (30, 10)]
+)
 def test_a_neighborhood_is_less_than_half_of_the_rows(rows, n, k):
     vectors, xy = (x[:n] for x in rows)
     measured = measure_fidelity(vectors, xy)
@@ -66,7 +73,9 @@ def test_a_neighborhood_is_less_than_half_of_the_rows(rows, n, k):
 
 def test_neighbours_are_the_nearest_without_oneself(rows):
     vectors = rows[0].astype(np.float64)
-    distances, expected = neighbors.NearestNeighbors(n_neighbors=7).fit(vectors).kneighbors()
+    distances, expected = (
+        neighbors.NearestNeighbors(n_neighbors=7).fit(vectors).kneighbors()
+    )
     found, away = k_nearest(vectors, vectors, 7, own=np.arange(400))
     assert (found == expected).all()
     np.testing.assert_allclose(away, distances, atol=1e-9)

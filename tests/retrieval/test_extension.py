@@ -29,14 +29,18 @@ class ByCoordinate(Ranking):
     def rank(self, query: VectorsF16, candidates: Candidates, k: int) -> Neighbors:
         scores = candidates.vectors()[:, 0]
         order = np.lexsort((candidates.ids, scores))[:k]
-        return Neighbors(candidates.ids[order], candidates.distances[order], candidates.recall)
+        return Neighbors(
+            candidates.ids[order], candidates.distances[order], candidates.recall
+        )
 
 
 class AsFound(Ranking):
     """Keeps the order of the candidates, as the plain ranking does."""
 
     def rank(self, query: VectorsF16, candidates: Candidates, k: int) -> Neighbors:
-        return Neighbors(candidates.ids[:k], candidates.distances[:k], candidates.recall)
+        return Neighbors(
+            candidates.ids[:k], candidates.distances[:k], candidates.recall
+        )
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,10 @@ class MiddleQuery:
     second: int
 
     def encode(self, encoder: Encoder) -> VectorsF16:
-        both = [encoder.row_vector(row).astype(np.float64) for row in (self.first, self.second)]
+        both = [
+            encoder.row_vector(row).astype(np.float64)
+            for row in (self.first, self.second)
+        ]
         return np.mean(both, axis=0).astype(np.float16)
 
     def own_rows(self, view: View) -> Ids:
@@ -71,7 +78,9 @@ def by_coordinate(monkeypatch):
 
 def order_of(collection, space, row, ids, matrix):
     """Return the answer of `ByCoordinate` to a row, by NumPy alone."""
-    distances = np.linalg.norm(matrix.astype(np.float64) - matrix[row].astype(np.float64), axis=1)
+    distances = np.linalg.norm(
+        matrix.astype(np.float64) - matrix[row].astype(np.float64), axis=1
+    )
     nearest = np.lexsort((ids, distances))
     head = nearest[:DEPTH]
     return ids[head[np.lexsort((ids[head], matrix[head, 0]))]], ids[nearest[DEPTH:]]
@@ -86,7 +95,9 @@ def test_a_search_uses_a_registered_ranking(collection, by_coordinate, space):
         head, _ = order_of(collection, space, row, ids, matrix)
         found = searcher.search(SearchRequest(query, k=5, ranking=by_coordinate))
         assert found.ids.tolist() == head[:5].tolist()
-        (many,) = searcher.search_many([RowQuery(int(ids[row]))], k=5, ranking=by_coordinate)
+        (many,) = searcher.search_many(
+            [RowQuery(int(ids[row]))], k=5, ranking=by_coordinate
+        )
         assert many.ids.tolist() == head[:5].tolist()
     plain = searcher.search(SearchRequest(query, k=5))
     assert plain.ids.tolist() != head[:5].tolist()
@@ -109,10 +120,14 @@ def test_an_evaluation_measures_a_registered_ranking(collection, by_coordinate):
         hits += labels[first] == labels[row]
 
     view = collection.table
-    (scores,) = evaluate(view, spaces="pixels", ranking=by_coordinate, resamples=1).spaces
+    (scores,) = evaluate(
+        view, spaces="pixels", ranking=by_coordinate, resamples=1
+    ).spaces
     assert scores.metrics["precision_at_1"].value == pytest.approx(hits / len(ids))
     (plain,) = evaluate(view, spaces="pixels", resamples=1).spaces
-    assert plain.metrics["precision_at_1"].value != scores.metrics["precision_at_1"].value
+    assert (
+        plain.metrics["precision_at_1"].value != scores.metrics["precision_at_1"].value
+    )
 
 
 def test_a_ranking_that_keeps_the_order_has_the_plain_figures(collection):
@@ -130,13 +145,17 @@ def test_an_unknown_ranking_is_named(collection):
 def test_a_new_kind_of_query_is_searched_by(collection):
     ids = collection.table.vectors("pixels")[0].tolist()
     middle = MiddleQuery(ids[3], ids[20])
-    expected = collection.search([RowQuery(ids[3]), RowQuery(ids[20])], space="pixels", k=45)
+    expected = collection.search(
+        [RowQuery(ids[3]), RowQuery(ids[20])], space="pixels", k=45
+    )
     found = collection.search(middle, space="pixels", k=45)
     assert found.ids.tolist() == expected.ids.tolist()
 
     rest = collection.search(middle, space="pixels", k=45, exclude_self=True)
     assert set(found.ids) - set(rest.ids) == {ids[3], ids[20]}
     weighted = [WeightedQuery(middle, 2), RowQuery(ids[5])]
-    assert len(collection.search(weighted, negative=MiddleQuery(ids[1], ids[2]), k=7)) == 7
+    assert (
+        len(collection.search(weighted, negative=MiddleQuery(ids[1], ids[2]), k=7)) == 7
+    )
     (many,) = collection.search_many([middle], space="pixels", k=45)
     assert many.ids.tolist() == found.ids.tolist()

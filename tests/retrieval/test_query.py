@@ -24,7 +24,9 @@ def collection(sample, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def images(sample):
-    return [sample / label / f"{label}_0002.jpg" for label in ("butterfly", "cat", "car")]
+    return [
+        sample / label / f"{label}_0002.jpg" for label in ("butterfly", "cat", "car")
+    ]
 
 
 def plain(collection, space, positive, negative=(), *, unit):
@@ -34,23 +36,32 @@ def plain(collection, space, positive, negative=(), *, unit):
     of = dict(zip(ids.tolist(), matrix, strict=True))
 
     def mean(side):
-        return sum(weight * of[row] for row, weight in side) / sum(weight for _, weight in side)
+        return sum(weight * of[row] for row, weight in side) / sum(
+            weight for _, weight in side
+        )
 
     query = mean(positive) - (mean(negative) if negative else 0)
     if unit:
         query = query / np.linalg.norm(query)
-    distances = np.linalg.norm(matrix - query.astype(np.float16).astype(np.float64), axis=1)
+    distances = np.linalg.norm(
+        matrix - query.astype(np.float16).astype(np.float64), axis=1
+    )
     order = np.lexsort((ids, distances))
     return ids[order].tolist(), distances[order]
 
 
-@pytest.mark.parametrize(("space", "unit"), [("efficientnet-lite0", True), ("pixels", False)])
+@pytest.mark.parametrize(
+    ("space", "unit"), [("efficientnet-lite0", True), ("pixels", False)]
+)
 def test_weighted_queries_equal_a_plain_computation(collection, space, unit):
     ids = collection.table.vectors(space)[0].tolist()
     a, b, c, d = ids[3], ids[12], ids[20], ids[33]
     positive, negative = [(a, 1.0), (b, 2.5)], [(c, 1.0), (d, 0.5)]
     query = [RowQuery(a), WeightedQuery(RowQuery(b), 2.5)]
-    for less, given in (((), ()), (negative, [RowQuery(c), WeightedQuery(RowQuery(d), 0.5)])):
+    for less, given in (
+        ((), ()),
+        (negative, [RowQuery(c), WeightedQuery(RowQuery(d), 0.5)]),
+    ):
         matches = lookalike.search(collection, query, negative=given, k=45, space=space)
         expected, distances = plain(collection, space, positive, less, unit=unit)
         assert matches.ids.tolist() == expected
@@ -83,8 +94,12 @@ def test_two_classes_as_queries_match_both(collection, images):
 
 def test_exclude_self_omits_every_query(collection, images):
     found = lookalike.search(collection, images[:2], negative=RowQuery(3), k=45)
-    rest = lookalike.search(collection, images[:2], negative=RowQuery(3), k=45, exclude_self=True)
-    gone = {str(path) for path in images[:2]} | {found.uris[found.ids.tolist().index(3)]}
+    rest = lookalike.search(
+        collection, images[:2], negative=RowQuery(3), k=45, exclude_self=True
+    )
+    gone = {str(path) for path in images[:2]} | {
+        found.uris[found.ids.tolist().index(3)]
+    }
     assert rest.uris == [uri for uri in found.uris if uri not in gone]
 
 
@@ -108,7 +123,9 @@ def test_invalid_arguments_are_refused(collection, images):
     with pytest.raises(InputError, match="nothing to search by"):
         lookalike.search(collection, [], negative=images[0])
     for weight in (0, -1, float("inf"), float("nan")):
-        with pytest.raises(InputError, match=r"has the weight .*; expected a number above 0"):
+        with pytest.raises(
+            InputError, match=r"has the weight .*; expected a number above 0"
+        ):
             lookalike.search(collection, [WeightedQuery(images[0], weight)])
     with pytest.raises(InputError, match="cancel the positive"):
         lookalike.search(collection, RowQuery(3), negative=RowQuery(3))
@@ -122,7 +139,9 @@ def test_the_command_takes_several_and_negative_images(collection, images):
     assert [match["id"] for match in told["matches"]] == expected.ids.tolist()
     assert (
         told["matches"]
-        != lookalike_json("search", *images[:2], "-c", collection.path, "-k", 6)["matches"]
+        != lookalike_json("search", *images[:2], "-c", collection.path, "-k", 6)[
+            "matches"
+        ]
     )
     done = run("search", *images, "-c", collection.path, "--save", "out.png", status=2)
     assert "3 images were given" in done.stderr

@@ -15,7 +15,12 @@ from command import lookalike_json
 from lookalike.server.app import make_app
 
 QUERIES = 50
-FILTERS = (None, "label != 'cat'", "label in ('car', 'teapot', 'butterfly')", "width > 10")
+FILTERS = (
+    None,
+    "label != 'cat'",
+    "label in ('car', 'teapot', 'butterfly')",
+    "width > 10",
+)
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,9 @@ def cases(sample) -> list[Case]:
     made = []
     for number in range(QUERIES):
         count = 1 + number % 2
-        chosen = [images[(7 * number + 11 * part) % len(images)] for part in range(count + 1)]
+        chosen = [
+            images[(7 * number + 11 * part) % len(images)] for part in range(count + 1)
+        ]
         made.append(
             Case(
                 positive=chosen[:count],
@@ -68,7 +75,9 @@ def cases(sample) -> list[Case]:
     return made
 
 
-def ask_python(collection: lookalike.Collection, case: Case) -> list[tuple[int, str, float]]:
+def ask_python(
+    collection: lookalike.Collection, case: Case
+) -> list[tuple[int, str, float]]:
     matches = collection.search(
         case.positive,
         negative=case.negative,
@@ -81,15 +90,28 @@ def ask_python(collection: lookalike.Collection, case: Case) -> list[tuple[int, 
     return [(match.id, match.uri, match.distance) for match in matches]
 
 
-def ask_command(collection: lookalike.Collection, case: Case) -> list[tuple[int, str, float]]:
-    words = ["search", *case.positive, "-c", collection.path, "-k", case.k, "--space", case.space]
+def ask_command(
+    collection: lookalike.Collection, case: Case
+) -> list[tuple[int, str, float]]:
+    words = [
+        "search",
+        *case.positive,
+        "-c",
+        collection.path,
+        "-k",
+        case.k,
+        "--space",
+        case.space,
+    ]
     for image in case.negative:
         words += ["--negative", image]
     if case.where is not None:
         words += ["--where", case.where]
     words += ["--exclude-self"] * case.exclude_self + ["--exact"] * case.exact
     answer = lookalike_json(*words)
-    return [(match["id"], match["uri"], match["distance"]) for match in answer["matches"]]
+    return [
+        (match["id"], match["uri"], match["distance"]) for match in answer["matches"]
+    ]
 
 
 def ask_server(client: TestClient, case: Case) -> list[tuple[int, str, float]]:
@@ -106,7 +128,9 @@ def ask_server(client: TestClient, case: Case) -> list[tuple[int, str, float]]:
         "exclude_self": case.exclude_self,
         "exact": case.exact,
     }
-    response = client.post("/api/v1/search", files=files, data={"query": json.dumps(body)})
+    response = client.post(
+        "/api/v1/search", files=files, data={"query": json.dumps(body)}
+    )
     assert response.status_code == 200, response.text
     matches = response.json()["matches"]
     return [(match["id"], match["uri"], match["distance"]) for match in matches]
@@ -121,12 +145,18 @@ def test_command_python_and_server_answer_alike(collection, client, cases):
         compared += len(expected)
     # The options do something: not every answer has k matches, and not all have the same number.
     assert compared > 3 * QUERIES
-    assert {case.exclude_self for case in cases} == {case.exact for case in cases} == {False, True}
+    assert (
+        {case.exclude_self for case in cases}
+        == {case.exact for case in cases}
+        == {False, True}
+    )
 
 
 def test_each_option_changes_an_answer(collection, cases):
     """What is compared above would not show if an option were ignored by all three."""
-    (case,) = [case for case in cases if case.where == FILTERS[2] and case.exclude_self][:1]
+    (case,) = [
+        case for case in cases if case.where == FILTERS[2] and case.exclude_self
+    ][:1]
     words = {"k": 100, "space": "pixels"}
     whole = collection.search(case.positive, **words)
     filtered = collection.search(case.positive, where=case.where, **words)

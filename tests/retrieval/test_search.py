@@ -54,7 +54,9 @@ def test_distances_and_order_equal_a_plain_computation(collection, query, space)
     order = np.lexsort((ids, distances))
     matches = lookalike.search(collection, query, k=45, space=space)
     assert matches.ids.tolist() == ids[order].tolist()
-    np.testing.assert_allclose(matches.distances, distances[order], rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(
+        matches.distances, distances[order], rtol=1e-6, atol=1e-6
+    )
 
 
 def test_every_form_of_the_query_gives_the_same_answer(collection, query):
@@ -68,7 +70,10 @@ def test_every_form_of_the_query_gives_the_same_answer(collection, query):
 
 def test_a_path_works_in_place_of_a_collection(collection, query):
     expected = lookalike.search(collection, query, k=3)
-    assert lookalike.search(collection.path, query, k=3).ids.tolist() == expected.ids.tolist()
+    assert (
+        lookalike.search(collection.path, query, k=3).ids.tolist()
+        == expected.ids.tolist()
+    )
 
 
 def test_exclude_self_omits_the_query_and_returns_k(collection, query):
@@ -83,9 +88,9 @@ def test_exclude_self_keeps_copies_of_an_indexed_query(query, tmp_path):
     for name in ("a.jpg", "b.jpg"):
         shutil.copy(query, tmp_path / "in" / name)
     lookalike.index(tmp_path / "in", tmp_path / "c", models=["pixels"])
-    assert lookalike.search(tmp_path / "c", tmp_path / "in" / "a.jpg", exclude_self=True).uris == [
-        str(tmp_path / "in" / "b.jpg")
-    ]
+    assert lookalike.search(
+        tmp_path / "c", tmp_path / "in" / "a.jpg", exclude_self=True
+    ).uris == [str(tmp_path / "in" / "b.jpg")]
     assert len(lookalike.search(tmp_path / "c", query, exclude_self=True)) == 0
 
 
@@ -96,7 +101,9 @@ def test_ties_are_ordered_by_id(query, tmp_path):
     lookalike.index(tmp_path / "in", tmp_path / "c", models=["pixels"])
     matches = lookalike.search(tmp_path / "c", query, k=5)
     assert matches.ids.tolist() == sorted(matches.ids.tolist())
-    assert [Path(uri).name for uri in matches.uris] == [f"{number:02}.jpg" for number in range(5)]
+    assert [Path(uri).name for uri in matches.uris] == [
+        f"{number:02}.jpg" for number in range(5)
+    ]
 
 
 def test_k_above_the_collection_size_returns_all(collection, query):
@@ -136,9 +143,13 @@ def test_a_filter_applies_before_the_nearest_are_chosen(collection, query):
         == [match.distance for match in everything if match.id in fitting][:5]
     )
     assert len(fitting) == 8
-    assert lookalike.search(collection, query, k=45, where=where).ids.tolist() == fitting
     assert (
-        lookalike.search(collection.path, query, k=45, where=where, space="pixels").labels
+        lookalike.search(collection, query, k=45, where=where).ids.tolist() == fitting
+    )
+    assert (
+        lookalike.search(
+            collection.path, query, k=45, where=where, space="pixels"
+        ).labels
         != everything.labels
     )
 
@@ -150,13 +161,22 @@ def test_a_filter_and_exclude_self_go_together(collection, query):
     assert len(rest) == 4
     assert str(query) not in rest.uris
     assert (
-        len(lookalike.search(collection, query, k=3, where="label = 'cat'", exclude_self=True)) == 3
+        len(
+            lookalike.search(
+                collection, query, k=3, where="label = 'cat'", exclude_self=True
+            )
+        )
+        == 3
     )
 
 
 def test_a_filter_without_rows_returns_no_matches(collection, query):
     matches = lookalike.search(collection, query, where="label = 'unicorn'")
-    assert (len(matches), matches.to_dict()["matches"], matches.to_arrow().num_rows) == (0, [], 0)
+    assert (
+        len(matches),
+        matches.to_dict()["matches"],
+        matches.to_arrow().num_rows,
+    ) == (0, [], 0)
 
 
 def test_invalid_arguments_are_refused(collection, query, tmp_path):
@@ -188,9 +208,13 @@ def test_matches_convert_to_pandas_and_arrow(collection, query):
     matches = lookalike.search(collection, query, k=3)
     frame = matches.to_pandas()
     assert frame.columns.tolist() == ["rank", "id", "uri", "label", "distance"]
-    assert frame["uri"].tolist() == matches.uris == matches.to_arrow()["uri"].to_pylist()
+    assert (
+        frame["uri"].tolist() == matches.uris == matches.to_arrow()["uri"].to_pylist()
+    )
     assert [match.rank for match in matches] == [1, 2, 3]
-    assert matches.to_dict()["matches"][1] == dict(zip(frame.columns, frame.iloc[1], strict=True))
+    assert matches.to_dict()["matches"][1] == dict(
+        zip(frame.columns, frame.iloc[1], strict=True)
+    )
     assert (matches.space, matches.metric, matches.exact) == (
         "efficientnet-lite0",
         "euclidean",
@@ -223,13 +247,23 @@ def test_a_narrow_filter_is_exact_until_the_collection_changes(sample, tmp_path,
     assert lookalike.search(table, query).recall is not None
     where = "label = 'teapot'"
     found = lookalike.search(table, query, where=where)
-    assert (found.exact, found.recall, set(found.labels), len(found)) == (True, None, {"teapot"}, 5)
-    assert lookalike.search(table, query, where=where).ids.tolist() == found.ids.tolist()
+    assert (found.exact, found.recall, set(found.labels), len(found)) == (
+        True,
+        None,
+        {"teapot"},
+        5,
+    )
+    assert (
+        lookalike.search(table, query, where=where).ids.tolist() == found.ids.tolist()
+    )
     assert lookalike.search(table, query, where="label = 'none'").uris == []
     assert set(lookalike.search(table, query, where="label = 'car'").labels) == {"car"}
     table.remove([found.uris[1]])
     table.refresh()
-    assert lookalike.search(table, query, where=where).uris == [found.uris[0], *found.uris[2:]]
+    assert lookalike.search(table, query, where=where).uris == [
+        found.uris[0],
+        *found.uris[2:],
+    ]
 
 
 def test_a_wide_filter_uses_the_index(sample, tmp_path, query, monkeypatch):

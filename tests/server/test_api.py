@@ -29,12 +29,17 @@ def same(answer: httpx.Response, matches: lookalike.Matches) -> bool:
     """Tell whether an answer has the ids and the distances of the library's."""
     assert answer.status_code == 200, answer.text
     told = answer.json()["matches"]
-    np.testing.assert_allclose([match["distance"] for match in told], matches.distances, atol=1e-6)
+    np.testing.assert_allclose(
+        [match["distance"] for match in told], matches.distances, atol=1e-6
+    )
     return [match["id"] for match in told] == matches.ids.tolist()
 
 
 def test_health_and_models(server):
-    assert server.api.get("health").json() == {"status": "ok", "version": lookalike.__version__}
+    assert server.api.get("health").json() == {
+        "status": "ok",
+        "version": lookalike.__version__,
+    }
     models = server.api.get("models").json()
     assert models["default"] == registry.DEFAULT
     assert {"name": "pixels", "size": [32, 32]}.items() <= next(
@@ -50,7 +55,9 @@ def test_collections_tell_what_there_is(server):
         0,
         True,
     )
-    assert [(space["name"], space["dim"], space["vectors"]) for space in told["spaces"]] == [
+    assert [
+        (space["name"], space["dim"], space["vectors"]) for space in told["spaces"]
+    ] == [
         ("efficientnet-lite0-int8", 1280, 45),
         ("pixels", 3072, 45),
     ]
@@ -121,7 +128,11 @@ def test_an_upload_is_searched_by_later(server, collection, query):
     assert kept.status_code == 201
     sha256 = hashlib.sha256(query.read_bytes()).hexdigest()
     with Image.open(query) as image:
-        assert kept.json() == {"upload": sha256, "width": image.width, "height": image.height}
+        assert kept.json() == {
+            "upload": sha256,
+            "width": image.width,
+            "height": image.height,
+        }
     for space in ("efficientnet-lite0-int8", "pixels"):
         answer = server.search(positive=[{"upload": sha256}], space=space)
         assert same(answer, lookalike.search(collection, query, space=space))
@@ -155,10 +166,16 @@ def test_rows_page_by_page(server, collection):
         if after is None:
             break
     assert pages == whole["rows"]
-    cats = server.api.get("rows", params={"where": "label = 'cat' and rating > 4"}).json()
+    cats = server.api.get(
+        "rows", params={"where": "label = 'cat' and rating > 4"}
+    ).json()
     assert cats["total"] == 1
     (cat,) = cats["rows"]
-    assert (cat["name"], cat["label"], cat["metadata"]) == ("cat_0001.jpg", "cat", {"rating": 4.5})
+    assert (cat["name"], cat["label"], cat["metadata"]) == (
+        "cat_0001.jpg",
+        "cat",
+        {"rating": 4.5},
+    )
     assert server.api.get(f"rows/{cat['id']}").json() == cat
 
 
@@ -171,17 +188,24 @@ def test_a_thumbnail_may_be_kept_for_ever_under_its_content(server):
     assert named.headers["cache-control"] == "private, max-age=31536000, immutable"
     assert (
         "immutable"
-        not in server.api.get(address, params={"content": "0" * 16}).headers["cache-control"]
+        not in server.api.get(address, params={"content": "0" * 16}).headers[
+            "cache-control"
+        ]
     )
     again = server.api.get(address, headers={"If-None-Match": small.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
-    assert server.api.get(address, headers={"If-None-Match": '"other"'}).content == small.content
+    assert (
+        server.api.get(address, headers={"If-None-Match": '"other"'}).content
+        == small.content
+    )
     assert server.api.get(address, params={"size": 100}).status_code == 422
 
 
 def test_a_large_thumbnail_is_made_of_the_file(tmp_path):
     (tmp_path / "in").mkdir()
-    Image.effect_noise((900, 600), 50).convert("RGB").save(tmp_path / "in" / "noise.png")
+    Image.effect_noise((900, 600), 50).convert("RGB").save(
+        tmp_path / "in" / "noise.png"
+    )
     lookalike.index(tmp_path / "in", tmp_path / "c", models=["pixels"])
     (row,) = Table.open(tmp_path / "c").vectors("pixels")[0].tolist()
     sizes = {}
@@ -216,7 +240,10 @@ def test_an_original_is_the_file_and_any_range_of_it(server):
     ):
         part = server.api.get(address, headers={"Range": header})
         assert (part.status_code, part.content) == (206, expected)
-    assert server.api.get(address, headers={"Range": f"bytes={len(data)}-"}).status_code == 416
+    assert (
+        server.api.get(address, headers={"Range": f"bytes={len(data)}-"}).status_code
+        == 416
+    )
     assert server.api.get(address, headers={"Range": "lines=1-2"}).content == data
 
 
@@ -259,7 +286,9 @@ def test_a_filter_that_cannot_be_used_is_named_as_what_is_wrong(server):
 def test_failures_are_listed(tmp_path, sample):
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "bad.jpg").write_bytes(b"no picture")
-    (tmp_path / "in" / "good.jpg").write_bytes((sample / "cat" / "cat_0001.jpg").read_bytes())
+    (tmp_path / "in" / "good.jpg").write_bytes(
+        (sample / "cat" / "cat_0001.jpg").read_bytes()
+    )
     lookalike.index(tmp_path / "in", tmp_path / "c", models=["pixels"])
     with serving("-c", tmp_path / "c") as live:
         (failure,) = live.api.get("failures").json()["failures"]
@@ -276,11 +305,15 @@ def test_several_collections_have_names_of_their_own(tmp_path, sample):
         assert [one["name"] for one in told] == ["same", "same-2", "other"]
         assert live.api.get("rows").json()["rows"][0]["label"] == "cat"
         assert (
-            live.api.get("rows", params={"collection": "same-2"}).json()["rows"][0]["label"]
+            live.api.get("rows", params={"collection": "same-2"}).json()["rows"][0][
+                "label"
+            ]
             == "car"
         )
         assert (
-            live.search(positive=[{"id": 0}], collection="other").json()["matches"][0]["label"]
+            live.search(positive=[{"id": 0}], collection="other").json()["matches"][0][
+                "label"
+            ]
             == "butterfly"
         )
 
@@ -301,7 +334,11 @@ def test_what_is_counted(server):
     def count(text, status):
         line = f'lookalike_requests_total{{method="POST",route="/search",status="{status}"}} '
         return next(
-            (float(row.removeprefix(line)) for row in text.splitlines() if row.startswith(line)),
+            (
+                float(row.removeprefix(line))
+                for row in text.splitlines()
+                if row.startswith(line)
+            ),
             0.0,
         )
 

@@ -19,7 +19,9 @@ from live import bounded, problem, raw
 
 JSON = {"content-type": "application/json"}
 FORM = {"content-type": "multipart/form-data; boundary=x"}
-PART_HEADERS = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n'
+PART_HEADERS = (
+    b'--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n'
+)
 SEARCH = {"positive": [{"id": 3}]}
 
 
@@ -38,7 +40,12 @@ def test_a_body_above_the_limit_is_refused(collection):
 
 
 def test_an_invalid_content_length_is_refused(server):
-    for length in (b"99999999999999999999999", b"-5", b"1e3", b"1\r\nContent-Length: 2"):
+    for length in (
+        b"99999999999999999999999",
+        b"-5",
+        b"1e3",
+        b"1\r\nContent-Length: 2",
+    ):
         request = (
             b"POST /api/v1/search HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
             b"Content-Length: " + length + b"\r\n\r\n{}"
@@ -87,7 +94,9 @@ def test_malformed_http_is_refused(server, request_):
 
 
 def test_headers_of_usual_size_are_accepted(server):
-    start = b"GET /api/v1/health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nX: "
+    start = (
+        b"GET /api/v1/health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nX: "
+    )
     assert raw(server, start + b"x" * 20_000 + b"\r\n\r\n").startswith(b"HTTP/1.1 200")
 
 
@@ -152,8 +161,13 @@ def test_json_above_one_megabyte_is_refused(server, query):
         assert "expected at most 1,048,576" in problem(response, 413)
 
 
-def test_placing_on_a_map_queues_behind_images_but_searching_by_rows_does_not(collection):
-    with bounded(collection, workers=1, queue_size=0) as live, ThreadPoolExecutor(1) as other:
+def test_placing_on_a_map_queues_behind_images_but_searching_by_rows_does_not(
+    collection,
+):
+    with (
+        bounded(collection, workers=1, queue_size=0) as live,
+        ThreadPoolExecutor(1) as other,
+    ):
         large = other.submit(live.api.post, "search", files={"image": png(7000, 7000)})
         placed = []
         while not large.done() and 503 not in placed:

@@ -68,7 +68,9 @@ def test_paths_addresses_and_sql_from_a_client_are_refused(server, query):
     for name in ("../drawn", "/etc", "drawn/", "drawn\0"):
         assert server.api.get("rows", params={"collection": name}).status_code == 404
     for path in TRAVERSALS:
-        request = f"GET /{path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        request = (
+            f"GET /{path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        )
         assert raw(server, request.encode()).startswith(b"HTTP/1.1 404"), path
 
 
@@ -95,7 +97,9 @@ def test_only_the_indexed_content_is_sent(row_of_a_file, tmp_path):
     secret = tmp_path / "secret.txt"
     secret.write_bytes(b"s" * len(good))
     other = tmp_path / "other.jpg"
-    other.write_bytes(b"\xff\xd8\xff" + b"<script>alert(1)</script>".ljust(len(good) - 3))
+    other.write_bytes(
+        b"\xff\xd8\xff" + b"<script>alert(1)</script>".ljust(len(good) - 3)
+    )
     replacements = {
         "a secret": lambda: file.write_bytes(secret.read_bytes()),
         "a link to a secret": lambda: file.symlink_to(secret),
@@ -109,7 +113,10 @@ def test_only_the_indexed_content_is_sent(row_of_a_file, tmp_path):
         whole = live.api.get(f"rows/{row}/original")
         assert (whole.status_code, whole.headers["content-type"]) == (200, "image/jpeg")
         assert whole.content == good
-        assert whole.headers["content-disposition"] == "inline; filename*=UTF-8''picture.jpg"
+        assert (
+            whole.headers["content-disposition"]
+            == "inline; filename*=UTF-8''picture.jpg"
+        )
 
         file.unlink()
         for name, replace in replacements.items():

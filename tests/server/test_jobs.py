@@ -58,7 +58,9 @@ def test_an_evaluation_reports_progress_and_keeps_its_result(own):
         assert name == "done"
         assert {name for name, _ in progress} <= {"progress"}
         assert (last["done"], last["total"]) == (20, 20)
-        expected = json.loads(json.dumps(evaluate(Table.open(own), spaces=["pixels"]).to_dict()))
+        expected = json.loads(
+            json.dumps(evaluate(Table.open(own), spaces=["pixels"]).to_dict())
+        )
         assert live.api.get("evaluation").json() == last["result"] == expected
         assert [job["id"] for job in live.api.get("jobs").json()["jobs"]] == [job["id"]]
 
@@ -113,7 +115,9 @@ def test_a_failed_job_says_why_and_the_next_one_runs(own, tmp_path):
         name, job = events(live, begin(live, kind="index", root=0)["id"])[-1]
         assert (name, job["state"]) == ("failed", "failed")
         assert "There are no images under" in job["error"]
-        assert events(live, begin(live, kind="map", method="pca")["id"])[-1][0] == "done"
+        assert (
+            events(live, begin(live, kind="map", method="pca")["id"])[-1][0] == "done"
+        )
 
 
 def test_jobs_can_be_cancelled(own, sample):
@@ -121,7 +125,9 @@ def test_jobs_can_be_cancelled(own, sample):
     with serving("-c", own, "--root", sample) as live:
         running = begin(live, kind="index", root=0)
         waiting = begin(live, kind="map")
-        assert begin(live, kind="map")["id"] == waiting["id"], "an equal job was started twice"
+        assert begin(live, kind="map")["id"] == waiting["id"], (
+            "an equal job was started twice"
+        )
         assert live.api.delete(f"jobs/{waiting['id']}").json()["state"] == "cancelled"
 
         live.api.delete(f"jobs/{running['id']}")
@@ -199,5 +205,7 @@ def test_a_new_kind_of_job_needs_one_class_and_its_registration(own):
         description = client.get("openapi.json").json()
         assert "/api/v1/counting" in description["paths"]
         assert "CountBody" in description["components"]["schemas"]
-        kinds = description["components"]["schemas"]["JobRequest"]["discriminator"]["mapping"]
+        kinds = description["components"]["schemas"]["JobRequest"]["discriminator"][
+            "mapping"
+        ]
         assert set(kinds) == {"count", "evaluate", "index", "map"}

@@ -25,7 +25,10 @@ class Work:
         assert self.go.wait(20)
         if 99 in numbers:
             raise RuntimeError("broken")
-        return [ValueError("unlucky") if number == 13 else str(2 * number) for number in numbers]
+        return [
+            ValueError("unlucky") if number == 13 else str(2 * number)
+            for number in numbers
+        ]
 
     async def started(self, batches=1):
         while len(self.batches) < batches:
@@ -106,7 +109,9 @@ def test_requests_beyond_the_queue_are_refused_until_there_is_room(work):
 
     (zero, one, *refused), others, later = run_in_thread(scenario())
     assert (zero, one, later) == ("0", "2", "10")
-    assert [(type(error), error.status) for error in refused + others] == [(Problem, 503)] * 3
+    assert [(type(error), error.status) for error in refused + others] == [
+        (Problem, 503)
+    ] * 3
 
 
 def test_closing_the_pool_ends_all_waiting_requests(work):
@@ -123,5 +128,7 @@ def test_closing_the_pool_ends_all_waiting_requests(work):
 
     waiting, finished = run_in_thread(scenario())
     assert finished
-    assert all(isinstance(one, asyncio.CancelledError | RuntimeError) for one in waiting)
+    assert all(
+        isinstance(one, asyncio.CancelledError | RuntimeError) for one in waiting
+    )
     assert work.batches == []

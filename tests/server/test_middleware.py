@@ -154,7 +154,9 @@ def test_a_token_can_be_chosen(collection):
     with serving("-c", collection, "--token", "my own & secret") as live:
         path = "api/v1/collections"
         assert get(live, path).status_code == 401
-        assert get(live, path, authorization="Bearer my own & secret").status_code == 200
+        assert (
+            get(live, path, authorization="Bearer my own & secret").status_code == 200
+        )
         with httpx.Client(follow_redirects=True) as browser:
             browser.get(live.url.join("/").copy_set_param("token", "my own & secret"))
             assert browser.get(live.url.join(path)).status_code == 200

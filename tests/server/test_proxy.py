@@ -26,7 +26,9 @@ class _Proxy(BaseHTTPRequestHandler):
             return
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         target = self.target.join(self.path.removeprefix(PREFIX))
-        response = httpx.request(self.command, target, content=body, headers=dict(self.headers))
+        response = httpx.request(
+            self.command, target, content=body, headers=dict(self.headers)
+        )
         self.send_response(response.status_code)
         for name, value in response.headers.multi_items():
             if name not in NOT_FORWARDED:
@@ -55,7 +57,9 @@ def proxy(target: httpx.URL) -> Iterator[str]:
 
 def test_page_api_and_redirects_work_under_a_prefix(collection, query):
     with (
-        serving("-c", collection, "--root-path", "my/pictures/", "--token", "secret") as live,
+        serving(
+            "-c", collection, "--root-path", "my/pictures/", "--token", "secret"
+        ) as live,
         proxy(live.url.copy_with(query=None)) as address,
         httpx.Client(base_url=address, timeout=60) as browser,
     ):
@@ -65,7 +69,9 @@ def test_page_api_and_redirects_work_under_a_prefix(collection, query):
         page = browser.get("", params={"token": "secret"}, follow_redirects=True)
         assert (page.status_code, str(page.url)) == (200, address)
         assert f"path={PREFIX}/" in page.history[0].headers["set-cookie"].lower()
-        assert browser.get("api/v1/collections").json()["collections"][0]["images"] == 45
+        assert (
+            browser.get("api/v1/collections").json()["collections"][0]["images"] == 45
+        )
         assert browser.get("static/index.html").status_code == 200
 
         # The page's own origin may search.

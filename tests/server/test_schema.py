@@ -76,6 +76,8 @@ def test_random_requests_are_answered_as_described(collection, tmp_path):
             "unsupported_method,positive_data_acceptance,ignored_auth",
             *("--no-color", "--request-timeout", "30", "--max-failures", "5"),
         ]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, cwd=tmp_path
+        )
         assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
         assert httpx.get(live.api.base_url.join("health")).status_code == 200

@@ -98,7 +98,10 @@ def test_a_request_in_progress_is_completed(own, sample):
         "Content-Type: multipart/form-data; boundary=x\r\n"
         f"Content-Length: {len(body)}\r\n\r\n"
     )
-    with serving("-c", own) as live, socket.create_connection(live.socket_address) as connection:
+    with (
+        serving("-c", own) as live,
+        socket.create_connection(live.socket_address) as connection,
+    ):
         connection.sendall(headers.encode() + body[:100])
         until(lambda: total(live) == 5)
         live.process.terminate()
@@ -168,11 +171,16 @@ def test_a_response_never_mixes_two_versions(own, sample):
                     wrong.append(labels)
 
     with serving("-c", own) as live:
-        threads = [threading.Thread(target=search_until_stopped, args=(live,)) for _ in range(3)]
+        threads = [
+            threading.Thread(target=search_until_stopped, args=(live,))
+            for _ in range(3)
+        ]
         for thread in threads:
             thread.start()
         for label in ("car", "butterfly"):
-            lookalike.index(sample / label, own, settings=IndexSettings(commit_rows=1, batch=1))
+            lookalike.index(
+                sample / label, own, settings=IndexSettings(commit_rows=1, batch=1)
+            )
             until(lambda: total(live) == Table.open(own).count())
         stop.set()
         for thread in threads:

@@ -60,15 +60,20 @@ def test_each_gets_its_own_pictures_in_its_own_space_as_if_it_were_alone(
     uploads = Uploads(1 << 30, 10**8)
     before = uploads.run([EmbedRequest(files[5:], pixels, list)])[0]
     embed_requests = [
-        EmbedRequest(pictures, searcher, vectors(uploads, searcher)) for searcher, pictures in asked
+        EmbedRequest(pictures, searcher, vectors(uploads, searcher))
+        for searcher, pictures in asked
     ]
-    for found, (searcher, pictures) in zip(uploads.run(embed_requests), asked, strict=True):
+    for found, (searcher, pictures) in zip(
+        uploads.run(embed_requests), asked, strict=True
+    ):
         np.testing.assert_array_equal(
             found, [ImageQuery(picture).encode(searcher) for picture in pictures]
         )
     # What was kept is embedded once more in another Space, and in none again.
     assert uploads.run([EmbedRequest(files[5:], network, list)])[0] == before
-    assert [len(uploads.find(hashlib.sha256(data).hexdigest()).vectors) for data in files] == [
+    assert [
+        len(uploads.find(hashlib.sha256(data).hexdigest()).vectors) for data in files
+    ] == [
         2,
         1,
         1,
@@ -76,7 +81,9 @@ def test_each_gets_its_own_pictures_in_its_own_space_as_if_it_were_alone(
         1,
         2,
     ]
-    monkeypatch.setattr(type(network), "embed_prepared", lambda *_: pytest.fail("embedded again"))
+    monkeypatch.setattr(
+        type(network), "embed_prepared", lambda *_: pytest.fail("embedded again")
+    )
     monkeypatch.setattr(uploads, "_decode", lambda *_: pytest.fail("decoded again"))
     assert uploads.run(
         [EmbedRequest(files[5:], network, list), EmbedRequest(files[:1], pixels, len)]
@@ -86,19 +93,27 @@ def test_each_gets_its_own_pictures_in_its_own_space_as_if_it_were_alone(
     ]
 
 
-def test_a_picture_that_comes_several_times_is_decoded_once(searchers, query, monkeypatch):
+def test_a_picture_that_comes_several_times_is_decoded_once(
+    searchers, query, monkeypatch
+):
     uploads, searcher, decoded = Uploads(1 << 30, 10**8), searchers["pixels"], []
     decode = uploads._decode
-    monkeypatch.setattr(uploads, "_decode", lambda *given: decoded.append(given) or decode(*given))
+    monkeypatch.setattr(
+        uploads, "_decode", lambda *given: decoded.append(given) or decode(*given)
+    )
     sent = query.read_bytes()
     found = uploads.run(
         [EmbedRequest([sent] * 3, searcher, list), EmbedRequest([sent], searcher, list)]
     )
     assert len(decoded) == 1
-    assert found == [[uploads.find(hashlib.sha256(sent).hexdigest())] * count for count in (3, 1)]
+    assert found == [
+        [uploads.find(hashlib.sha256(sent).hexdigest())] * count for count in (3, 1)
+    ]
 
 
-def test_what_is_no_picture_or_fails_in_the_end_is_told_to_who_sent_it(searchers, query):
+def test_what_is_no_picture_or_fails_in_the_end_is_told_to_who_sent_it(
+    searchers, query
+):
     uploads, searcher = Uploads(1 << 30, 10**8), searchers["pixels"]
     sent, use = query.read_bytes(), vectors(uploads, searcher)
     embed_requests = [
@@ -119,14 +134,18 @@ def test_a_picture_that_cannot_be_embedded_keeps_no_other_back(tmp_path):
     (tmp_path / "dark.toml").write_text(DARK)
     Image.new("RGB", (8, 8)).save(tmp_path / "black.png")
     lookalike.index(tmp_path, tmp_path / "c", models=[str(tmp_path / "dark.toml")])
-    searcher = CollectionView("dark", Table.open(tmp_path / "c"), EmbedderCache()).searcher(None)
+    searcher = CollectionView(
+        "dark", Table.open(tmp_path / "c"), EmbedderCache()
+    ).searcher(None)
     uploads = Uploads(1 << 30, 10**8)
 
     def picture(grey):
         Image.new("RGB", (8, 8), (grey, grey, grey)).save(file := io.BytesIO(), "PNG")
         return file.getvalue()
 
-    found = uploads.run([EmbedRequest([picture(grey)], searcher, list) for grey in (0, 255, 30)])
+    found = uploads.run(
+        [EmbedRequest([picture(grey)], searcher, list) for grey in (0, 255, 30)]
+    )
     assert [isinstance(one, ModelError) for one in found] == [False, True, False]
     kept = uploads.find(hashlib.sha256(picture(30)).hexdigest())
     assert found[2] == [kept]
@@ -135,7 +154,9 @@ def test_a_picture_that_cannot_be_embedded_keeps_no_other_back(tmp_path):
         uploads.find(hashlib.sha256(picture(255)).hexdigest())
 
 
-def test_one_that_takes_too_much_memory_keeps_no_other_back(searchers, query, monkeypatch):
+def test_one_that_takes_too_much_memory_keeps_no_other_back(
+    searchers, query, monkeypatch
+):
     def prepared(picture, model):
         if picture.width == 8:
             raise MemoryError
@@ -145,7 +166,9 @@ def test_one_that_takes_too_much_memory_keeps_no_other_back(searchers, query, mo
     monkeypatch.setattr(imaging, "prepare", prepared)
     Image.new("RGB", (8, 8)).save(file := io.BytesIO(), "PNG")
     uploads, sent = Uploads(1 << 30, 10**8), [file.getvalue(), query.read_bytes()]
-    failed, found = uploads.run([EmbedRequest([data], searchers["pixels"], list) for data in sent])
+    failed, found = uploads.run(
+        [EmbedRequest([data], searchers["pixels"], list) for data in sent]
+    )
     assert isinstance(failed, MemoryError)
     assert found == [uploads.find(hashlib.sha256(sent[1]).hexdigest())]
 
@@ -171,10 +194,15 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="counts memory as Linux does, in KiB")
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="counts memory as Linux does, in KiB"
+)
 def test_no_more_than_one_picture_is_held_at_its_full_size(collection):
     done = subprocess.run(
-        [sys.executable, "-c", LARGE, collection], capture_output=True, text=True, check=True
+        [sys.executable, "-c", LARGE, collection],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     # One takes 36 MB.
     assert int(done.stdout) < 2 * 36_000
@@ -184,7 +212,12 @@ def test_no_more_than_one_picture_is_held_at_its_full_size(collection):
     ("path", "question", "files", "together"),
     [
         ("search", None, 1, True),
-        ("search", {"positive": [{"image": 0}], "negative": [{"id": 3}], "k": 3}, 1, True),
+        (
+            "search",
+            {"positive": [{"image": 0}], "negative": [{"id": 3}], "k": 3},
+            1,
+            True,
+        ),
         ("search", {"positive": [{"image": 0}], "where": "width > 10"}, 1, False),
         ("search", None, 2, False),
         ("distances", None, 1, False),
@@ -203,7 +236,8 @@ def test_only_what_is_quick_shares_a_threads_turn(
     )
     data = {} if question is None else {"query": json.dumps(question)}
     sent = [
-        ("image", ("picture.jpg", query.read_bytes() + bytes(number))) for number in range(files)
+        ("image", ("picture.jpg", query.read_bytes() + bytes(number)))
+        for number in range(files)
     ]
     with TestClient(app, base_url="http://localhost") as client:
         assert client.post(f"/api/v1/{path}", files=sent, data=data).status_code == 200

@@ -49,7 +49,14 @@ def image_paths(root: Path, *paths: Path | str, **options) -> list[str]:
 
 def test_folders_are_searched_to_any_depth_for_images_alone(root):
     make_files(
-        root, "a.jpg", "b/c/d/e.PNG", "b/f.JpEg", "notes.txt", "b/g.jpg.part", "jpg", "b/h.tar.gz"
+        root,
+        "a.jpg",
+        "b/c/d/e.PNG",
+        "b/f.JpEg",
+        "notes.txt",
+        "b/g.jpg.part",
+        "jpg",
+        "b/h.tar.gz",
     )
     assert image_paths(root) == ["a.jpg", "b/f.JpEg", "b/c/d/e.PNG"]
 
@@ -60,7 +67,17 @@ def test_all_image_extensions_are_found(root):
 
 
 def test_the_order_follows_names_not_creation(root, tmp_path):
-    files = ["b.jpg", "a.jpg", "Z.jpg", "d/a.jpg", "c/z.jpg", "c/a.jpg", "é.jpg", "10.jpg", "9.jpg"]
+    files = [
+        "b.jpg",
+        "a.jpg",
+        "Z.jpg",
+        "d/a.jpg",
+        "c/z.jpg",
+        "c/a.jpg",
+        "é.jpg",
+        "10.jpg",
+        "9.jpg",
+    ]
     make_files(root, *files)
     other = tmp_path / "other"
     make_files(other, *reversed(files))
@@ -81,7 +98,12 @@ def test_the_order_follows_names_not_creation(root, tmp_path):
 def test_hidden_files_are_found_only_on_request(root):
     make_files(root, "a.jpg", ".b.jpg", ".c/d.jpg", "e/.f/g.jpg")
     assert image_paths(root) == ["a.jpg"]
-    assert image_paths(root, hidden=True) == [".b.jpg", "a.jpg", ".c/d.jpg", "e/.f/g.jpg"]
+    assert image_paths(root, hidden=True) == [
+        ".b.jpg",
+        "a.jpg",
+        ".c/d.jpg",
+        "e/.f/g.jpg",
+    ]
 
 
 def test_a_hidden_root_is_searched(root):
@@ -156,7 +178,9 @@ def test_single_files_may_have_any_extension(root):
 def test_overlapping_paths_yield_each_image_once(root):
     make_files(root, "a/x.jpg", "a/b/y.jpg", "a/.z.jpg", "a/t.txt", "ab/w.jpg")
     a = root / "a"
-    assert image_paths(root, a / "b", a, a, a / "x.jpg", f"{a}/", a / "b" / ".." / "x.jpg") == [
+    assert image_paths(
+        root, a / "b", a, a, a / "x.jpg", f"{a}/", a / "b" / ".." / "x.jpg"
+    ) == [
         "a/x.jpg",
         "a/b/y.jpg",
     ]
@@ -167,7 +191,11 @@ def test_overlapping_paths_yield_each_image_once(root):
         "a/x.jpg",
         "a/b/y.jpg",
     ]
-    assert image_paths(root, a, a / ".z.jpg", hidden=True) == ["a/.z.jpg", "a/x.jpg", "a/b/y.jpg"]
+    assert image_paths(root, a, a / ".z.jpg", hidden=True) == [
+        "a/.z.jpg",
+        "a/x.jpg",
+        "a/b/y.jpg",
+    ]
     # A folder with the start of another's name is not inside it.
     assert image_paths(root, a, root / "ab") == ["a/x.jpg", "a/b/y.jpg", "ab/w.jpg"]
 
@@ -201,7 +229,9 @@ def test_the_home_folder_and_relative_paths(root, monkeypatch):
 
 
 def test_a_missing_path_is_an_error(root):
-    with pytest.raises(SourceError, match=r"no file or folder '.*/hollidays'\. Check the spelling"):
+    with pytest.raises(
+        SourceError, match=r"no file or folder '.*/hollidays'\. Check the spelling"
+    ):
         LocalSource([root, root / "hollidays"])
     with pytest.raises(SourceError, match="no file or folder ''"):
         LocalSource([""])
@@ -220,7 +250,10 @@ def test_labels_are_folder_names_or_none(root):
 
 def test_labels_are_valid_unicode(root):
     make_files(root, os.fsdecode(b"caf\xe9/a.jpg"), "日本/b.jpg")
-    assert [item.label for item in LocalSource([root])] == ["caf\N{REPLACEMENT CHARACTER}", "日本"]
+    assert [item.label for item in LocalSource([root])] == [
+        "caf\N{REPLACEMENT CHARACTER}",
+        "日本",
+    ]
 
 
 # Lists
@@ -242,7 +275,10 @@ def test_a_list_has_one_path_per_line(root, tmp_path, end, mark):
     (tmp_path / "list.txt").write_bytes((mark + end.join(lines)).encode())
     listed = ["f.dat", "my pictures/b c.jpg", "gone.jpg", "d/e.jpg"]
     assert image_paths(root, f"@{tmp_path}/list.txt") == listed
-    assert image_paths(root, root / "a.jpg", f"@{tmp_path}/list.txt") == ["a.jpg", *listed]
+    assert image_paths(root, root / "a.jpg", f"@{tmp_path}/list.txt") == [
+        "a.jpg",
+        *listed,
+    ]
 
 
 def test_a_missing_file_of_a_list_is_an_unreadable_item(root, tmp_path):
@@ -253,7 +289,9 @@ def test_a_missing_file_of_a_list_is_an_unreadable_item(root, tmp_path):
         item.read()
 
 
-def test_paths_of_a_list_are_relative_to_the_current_folder(root, tmp_path, monkeypatch):
+def test_paths_of_a_list_are_relative_to_the_current_folder(
+    root, tmp_path, monkeypatch
+):
     make_files(root, "a.jpg", "d/b.jpg")
     (tmp_path / "list.txt").write_text("d/b.jpg\n./a.jpg\n")
     monkeypatch.chdir(root)
@@ -275,7 +313,9 @@ def test_a_list_that_is_not_text_is_an_error(tmp_path, content, reason):
 
 
 def test_a_missing_list_is_an_error(tmp_path):
-    with pytest.raises(SourceError, match=r"The list .*lost\.txt cannot be read: No such file"):
+    with pytest.raises(
+        SourceError, match=r"The list .*lost\.txt cannot be read: No such file"
+    ):
         LocalSource([f"@{tmp_path}/lost.txt"])
 
 
@@ -299,7 +339,12 @@ def test_an_unreadable_folder_is_one_bad_item(root):
         if shutil.which("setpriv") is None:
             pytest.skip("root reads every folder, and setpriv is missing")
         rights = "-dac_override,-dac_read_search"
-        command = ["setpriv", f"--bounding-set={rights}", f"--inh-caps={rights}", *command]
+        command = [
+            "setpriv",
+            f"--bounding-set={rights}",
+            f"--inh-caps={rights}",
+            *command,
+        ]
     (root / "locked").chmod(0)
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -319,7 +364,15 @@ def test_an_unreadable_folder_is_one_bad_item(root):
 
 @pytest.mark.parametrize(
     "name",
-    ["new\nline.jpg", "quo'te\".jpg", "😀 猫.jpg", "%41.jpg", "#a?b;c.jpg", "file:.jpg", "\\.jpg"],
+    [
+        "new\nline.jpg",
+        "quo'te\".jpg",
+        "😀 猫.jpg",
+        "%41.jpg",
+        "#a?b;c.jpg",
+        "file:.jpg",
+        "\\.jpg",
+    ],
 )
 def test_unusual_names_are_plain_paths(root, name):
     make_files(root, name)

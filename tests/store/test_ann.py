@@ -19,7 +19,9 @@ ROWS, DIM = 3000, 32
 def drawn(count, *, seed=0, dim=DIM, length=None):
     found = np.random.default_rng(seed).normal(size=(count, dim)).astype(np.float32)
     return (
-        found if length is None else found * (length / np.linalg.norm(found, axis=1, keepdims=True))
+        found
+        if length is None
+        else found * (length / np.linalg.norm(found, axis=1, keepdims=True))
     )
 
 
@@ -40,7 +42,9 @@ def recall(collection, queries, k, *, where=None, among=None):
     hits = 0
     for query in queries:
         found = ann.nearest(collection, SPACE, query, k, where=where)
-        hits += len(np.intersect1d(found.ids, exactly(collection, query, k, among=among)[0]))
+        hits += len(
+            np.intersect1d(found.ids, exactly(collection, query, k, among=among)[0])
+        )
     return hits / (len(queries) * k)
 
 
@@ -70,7 +74,11 @@ def indexed(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tuning, "_PARTITION_ROWS", 400)
         collection = make_collection(path, drawn(1, length=1))
-        add_rows(collection, drawn(ROWS, seed=1, length=1), labels=["even", "odd"] * (ROWS // 2))
+        add_rows(
+            collection,
+            drawn(ROWS, seed=1, length=1),
+            labels=["even", "odd"] * (ROWS // 2),
+        )
         index(collection)
     return collection
 
@@ -88,7 +96,9 @@ def test_distances_and_order_equal_those_of_exact_search(indexed):
         assert found.recall == ann.current_tuning(indexed, SPACE).plain[0].recall
         shared = np.isin(found.ids, ids)
         assert shared.sum() >= 8
-        np.testing.assert_array_equal(found.distances[shared], distances[np.isin(ids, found.ids)])
+        np.testing.assert_array_equal(
+            found.distances[shared], distances[np.isin(ids, found.ids)]
+        )
         assert (np.diff(found.distances) >= 0).all()
 
 
@@ -98,16 +108,23 @@ def test_ties_are_ordered_by_id(tmp_path):
     add_rows(collection, copies)
     index(collection)
     found = ann.nearest(collection, SPACE, to_float16(copies[0]), 5)
-    assert found.ids.tolist() == exactly(collection, to_float16(copies[0]), 5)[0].tolist()
+    assert (
+        found.ids.tolist() == exactly(collection, to_float16(copies[0]), 5)[0].tolist()
+    )
     assert len(set(found.distances)) == 1
 
 
 def test_the_reported_recall_is_the_measured_one(indexed):
-    record, sample = ann.current_tuning(indexed, SPACE), tuning.draw_sample(indexed, SPACE)
+    record, sample = (
+        ann.current_tuning(indexed, SPACE),
+        tuning.draw_sample(indexed, SPACE),
+    )
     for filtered, settings in ((False, record.plain), (True, record.filtered)):
         assert [setting.k for setting in settings] == [10, 100]
         for setting in settings:
-            found, error = tuning.measure_recall(indexed, SPACE, setting, sample, filtered=filtered)
+            found, error = tuning.measure_recall(
+                indexed, SPACE, setting, sample, filtered=filtered
+            )
             assert setting.recall == round(found, 4)
             assert found - error >= 0.99
 
@@ -116,22 +133,34 @@ def test_the_cheapest_setting_that_reaches_the_target_is_stored(indexed):
     sample = tuning.draw_sample(indexed, SPACE)
     for setting in ann.current_tuning(indexed, SPACE).plain:
         for cheaper in tuning.candidate_settings(setting.k, 8):
-            if (cheaper.probes, cheaper.candidates) == (setting.probes, setting.candidates):
+            if (cheaper.probes, cheaper.candidates) == (
+                setting.probes,
+                setting.candidates,
+            ):
                 break
-            found, error = tuning.measure_recall(indexed, SPACE, cheaper, sample, filtered=False)
+            found, error = tuning.measure_recall(
+                indexed, SPACE, cheaper, sample, filtered=False
+            )
             assert found - error < 0.99
 
 
-def test_the_stored_setting_reaches_the_target_by_two_standard_errors(fresh, monkeypatch):
+def test_the_stored_setting_reaches_the_target_by_two_standard_errors(
+    fresh, monkeypatch
+):
     """Computed from the recall of each row. A few rows may rule out a setting by two errors."""
     monkeypatch.setattr(tuning, "_KS", (10,))
-    record, sample = ann.current_tuning(fresh, SPACE), tuning.draw_sample(fresh, SPACE, 60)
+    record, sample = (
+        ann.current_tuning(fresh, SPACE),
+        tuning.draw_sample(fresh, SPACE, 60),
+    )
     alone = [
         tuning.Sample(*(getattr(sample, part.name)[[row]] for part in fields(sample)))
         for row in range(60)
     ]
     for filtered, at in ((False, 2), (True, 0)):
-        ladder = tuning.candidate_settings(10, record.partitions, filtered=filtered)[: at + 4]
+        ladder = tuning.candidate_settings(10, record.partitions, filtered=filtered)[
+            : at + 4
+        ]
         shares = np.array(
             [
                 [
@@ -148,9 +177,14 @@ def test_the_stored_setting_reaches_the_target_by_two_standard_errors(fresh, mon
             target = means[at] - below * errors[at]
             fit = (first + 2 * rough >= target) & (means - 2 * errors >= target)
             expected = ladder[int(np.argmax(fit))]
-            found = tuning.tune(fresh, SPACE, record, target, sample).setting(10, filtered=filtered)
+            found = tuning.tune(fresh, SPACE, record, target, sample).setting(
+                10, filtered=filtered
+            )
             assert fit.any()
-            assert (found.probes, found.candidates) == (expected.probes, expected.candidates)
+            assert (found.probes, found.candidates) == (
+                expected.probes,
+                expected.candidates,
+            )
 
 
 def test_a_perfect_recall_is_reached_where_possible(tmp_path):
@@ -164,7 +198,9 @@ def test_a_selection_holds_the_rows_nearest_to_another_row(tmp_path):
     ids, matrix = collection.vectors(SPACE)
     place = dict(zip(ids.tolist(), range(len(ids)), strict=True))
     for row, selection in enumerate(sample.selections):
-        differences = matrix.astype(np.float32) - sample.queries[row - 1].astype(np.float32)
+        differences = matrix.astype(np.float32) - sample.queries[row - 1].astype(
+            np.float32
+        )
         distances = np.einsum("nd,nd->n", differences, differences)
         distances[place[sample.ids[row - 1]]] = np.inf
         assert len(set(selection.tolist())) == 500
@@ -175,7 +211,9 @@ def test_a_selection_holds_the_rows_nearest_to_another_row(tmp_path):
 def test_candidate_settings_grow_to_all_partitions():
     probes = [setting.probes for setting in tuning.candidate_settings(10, 6)]
     assert (probes[0], probes[-1], set(probes)) == (1, 6, {1, 2, 4, 6})
-    assert {setting.probes for setting in tuning.candidate_settings(10, 6, filtered=True)} == {6}
+    assert {
+        setting.probes for setting in tuning.candidate_settings(10, 6, filtered=True)
+    } == {6}
     assert [setting.candidates for setting in tuning.candidate_settings(10, 1)] == [
         20,
         50,
@@ -196,7 +234,9 @@ def test_a_lower_target_is_reached_more_cheaply(fresh):
 
 
 def test_the_same_seed_draws_the_same_sample(indexed):
-    one, two, other = (tuning.draw_sample(indexed, SPACE, 20, seed) for seed in (0, 0, 1))
+    one, two, other = (
+        tuning.draw_sample(indexed, SPACE, 20, seed) for seed in (0, 0, 1)
+    )
     assert one.ids.tolist() == two.ids.tolist() != other.ids.tolist()
     assert len(one.ids) == 20
     row = dict(zip(*indexed.vectors(SPACE), strict=True))
@@ -230,7 +270,9 @@ def test_new_changed_and_deleted_rows_are_seen_before_the_index_is_updated(fresh
     new, changed = drawn(5, seed=11, length=1), drawn(2, seed=12, length=1)
     before = {
         uri: row.id
-        for uri, row in fresh.existing_rows(f"/pictures/{n:06}.jpg" for n in (7, 8, 9)).items()
+        for uri, row in fresh.existing_rows(
+            f"/pictures/{n:06}.jpg" for n in (7, 8, 9)
+        ).items()
     }
     old = dict(zip(*fresh.vectors(SPACE), strict=True))
     add_rows(fresh, new)
@@ -238,7 +280,8 @@ def test_new_changed_and_deleted_rows_are_seen_before_the_index_is_updated(fresh
     columns = {"uri": ["/pictures/000008.jpg"], "error": [None], SPACE: changed[1:]}
     fresh.upsert(columns, replace=False)
     fresh.upsert(
-        {"uri": [f"/bad/{n}" for n in range(40)], "error": ["cut short"] * 40}, replace=True
+        {"uri": [f"/bad/{n}" for n in range(40)], "error": ["cut short"] * 40},
+        replace=True,
     )
     fresh.remove(["/pictures/000009.jpg"])
 
@@ -287,7 +330,13 @@ def test_a_filter_that_matches_only_distant_rows_loses_none(tmp_path, monkeypatc
         [batch["_rowid"].to_numpy() for batch in collection.scan([], "label = '5'")]
     )
     assert (
-        recall(collection, to_float16(of[0][1:400:20]), 10, where="label = '5'", among=among)
+        recall(
+            collection,
+            to_float16(of[0][1:400:20]),
+            10,
+            where="label = '5'",
+            among=among,
+        )
         >= 0.98
     )
 
@@ -328,7 +377,9 @@ def test_vectors_of_any_dimension_are_searched(tmp_path):
     index(collection)
     queries = np.random.default_rng(1).integers(0, 256, (40, 48)).astype(np.float16)
     assert recall(collection, queries, 10) >= 0.98
-    assert ann.nearest(collection, SPACE, pixels[3].astype(np.float16), 1).distances.tolist() == [0]
+    assert ann.nearest(
+        collection, SPACE, pixels[3].astype(np.float16), 1
+    ).distances.tolist() == [0]
 
 
 def test_compaction_leaves_the_tuning_valid(fresh, monkeypatch):
@@ -347,13 +398,14 @@ def test_a_filter_uses_the_current_label_of_a_row(fresh):
     query = dict(zip(*fresh.vectors(SPACE), strict=True))[row.id]
     for label in ("one", "two"):
         fresh.upsert(
-            {"uri": ["/pictures/000012.jpg"], "error": [None], "label": [label]}, replace=False
+            {"uri": ["/pictures/000012.jpg"], "error": [None], "label": [label]},
+            replace=False,
         )
-        assert ann.nearest(fresh, SPACE, query, 10, where=f"label = '{label}'").ids.tolist() == [
-            row.id
-        ]
+        assert ann.nearest(
+            fresh, SPACE, query, 10, where=f"label = '{label}'"
+        ).ids.tolist() == [row.id]
         upkeep.update_scalar_indices(fresh)
-        assert ann.nearest(fresh, SPACE, query, 10, where=f"label = '{label}'").ids.tolist() == [
-            row.id
-        ]
+        assert ann.nearest(
+            fresh, SPACE, query, 10, where=f"label = '{label}'"
+        ).ids.tolist() == [row.id]
     assert len(ann.nearest(fresh, SPACE, query, 10, where="label = 'one'").ids) == 0

@@ -90,7 +90,10 @@ def test_each_system_error_has_its_own_next_step(
     path, make_error, operation, number, kind, expected
 ):
     message = f"The collection {path} could not be {operation}: {expected}"
-    with pytest.raises(kind, match=message) as raised, translate_errors(path, operation):
+    with (
+        pytest.raises(kind, match=message) as raised,
+        translate_errors(path, operation),
+    ):
         raise make_error(number)
     assert type(raised.value) is kind
 
@@ -98,7 +101,11 @@ def test_each_system_error_has_its_own_next_step(
 @pytest.mark.parametrize(
     ("operation", "error", "expected"),
     [
-        (Operation.OPEN, ValueError("Dataset was not found"), "its folder no longer exists"),
+        (
+            Operation.OPEN,
+            ValueError("Dataset was not found"),
+            "its folder no longer exists",
+        ),
         (Operation.OPEN, lance_error(errno.ENOENT), "its folder no longer exists"),
         (Operation.OPEN, system_error(errno.EIO), "its disk failed"),
         (Operation.READ, pa.ArrowInvalid("torn"), "its folder no longer exists"),
@@ -112,7 +119,9 @@ def test_each_system_error_has_its_own_next_step(
 )
 def test_a_missing_folder_is_reported_as_missing(tmp_path, operation, error, expected):
     with (
-        pytest.raises(CollectionError, match=f"gone could not be {operation}: {expected}"),
+        pytest.raises(
+            CollectionError, match=f"gone could not be {operation}: {expected}"
+        ),
         translate_errors(str(tmp_path / "gone"), operation),
     ):
         raise error
@@ -126,7 +135,9 @@ def test_a_folder_without_permission_is_not_reported_as_missing(path):
         os.seteuid(65534)
     try:
         with (
-            pytest.raises(CollectionError, match="you do not have permission to read all of it"),
+            pytest.raises(
+                CollectionError, match="you do not have permission to read all of it"
+            ),
             translate_errors(path, Operation.READ),
         ):
             raise lance_error(errno.EACCES)
@@ -159,7 +170,9 @@ def test_no_write_starts_in_a_folder_that_no_longer_exists(tmp_path):
 )
 def test_the_reason_leaves_out_the_place_in_the_source_of_lance(path, raised, expected):
     with (
-        pytest.raises(CollectionError, match=f"could not be read: {expected}. List the damage"),
+        pytest.raises(
+            CollectionError, match=f"could not be read: {expected}. List the damage"
+        ),
         translate_errors(path, Operation.READ),
     ):
         raise RuntimeError(raised)

@@ -66,7 +66,8 @@ def made_rows(count=60):
 
     def some(pool):
         return [
-            None if draw.random() < 0.2 else pool[draw.integers(len(pool))] for _ in range(count)
+            None if draw.random() < 0.2 else pool[draw.integers(len(pool))]
+            for _ in range(count)
         ]
 
     nanoseconds = [1000 * us for us in map(microseconds, TIMES) if abs(us) < 2**53]
@@ -105,9 +106,12 @@ def collection(tmp_path_factory):
     columns["taken"] = pa.array(columns["taken"], pa.timestamp("us", "UTC"))
     del columns["mtime"]
     collection.upsert(
-        {**columns, "spaces": [[SPACE]] * 60, SPACE: np.ones((60, 4), np.float32)}, replace=True
+        {**columns, "spaces": [[SPACE]] * 60, SPACE: np.ones((60, 4), np.float32)},
+        replace=True,
     )
-    collection.upsert({"uri": ["/failed"], "label": ["cat"], "error": ["bad"]}, replace=True)
+    collection.upsert(
+        {"uri": ["/failed"], "label": ["cat"], "error": ["bad"]}, replace=True
+    )
     return collection
 
 
@@ -142,16 +146,22 @@ def quoted(text, mark):
 def matches(text, pattern):
     """Implement ``like`` with a regular expression."""
     parts = re.findall(r"\\[\\%_]|.", pattern, re.DOTALL)
-    expression = "".join({"%": ".*", "_": "."}.get(part) or re.escape(part[-1]) for part in parts)
+    expression = "".join(
+        {"%": ".*", "_": "."}.get(part) or re.escape(part[-1]) for part in parts
+    )
     return re.fullmatch(expression, text, re.DOTALL) is not None
 
 
-texts = st.sampled_from(TEXTS) | st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
+texts = st.sampled_from(TEXTS) | st.text(
+    st.characters(exclude_categories=["Cs"]), max_size=5
+)
 marks = st.sampled_from("'\"")
 LITERALS = {
     "string": st.tuples(texts, marks).map(lambda pair: (quoted(*pair), pair[0])),
     "int64": (
-        st.sampled_from(INTEGERS) | st.integers(-(2**63) + 1, 2**63 - 1) | st.sampled_from(FLOATS)
+        st.sampled_from(INTEGERS)
+        | st.integers(-(2**63) + 1, 2**63 - 1)
+        | st.sampled_from(FLOATS)
     ).map(lambda number: (repr(number), number)),
     "float64": (
         st.sampled_from(FLOATS)
@@ -163,7 +173,13 @@ LITERALS = {
         lambda t: (quoted(t.isoformat(), "'"), microseconds(t))
     ),
 }
-COLUMNS = {"label": "string", "uri": "string", "width": "int64", "mtime": "timestamp", **KINDS}
+COLUMNS = {
+    "label": "string",
+    "uri": "string",
+    "width": "int64",
+    "mtime": "timestamp",
+    **KINDS,
+}
 
 
 def narrowed(column, value):
@@ -178,9 +194,14 @@ def as_compared(stored, value):
 @st.composite
 def comparisons(draw):
     column = draw(st.sampled_from(list(COLUMNS)))
-    kind, name = COLUMNS[column], f"`{column}`" if column in {"shot by", "in"} else column
+    kind, name = (
+        COLUMNS[column],
+        f"`{column}`" if column in {"shot by", "in"} else column,
+    )
     form = draw(
-        st.sampled_from(["compare", "compare", "in", "null", *["like"] * (kind == "string")])
+        st.sampled_from(
+            ["compare", "compare", "in", "null", *["like"] * (kind == "string")]
+        )
     )
     no = draw(st.booleans())
     if form == "null":
@@ -188,7 +209,8 @@ def comparisons(draw):
     if form == "like":
         pattern = draw(
             st.lists(
-                st.sampled_from(["%", "_", "\\", "\\%", "\\_", "a", "b", "c", "'"]) | texts,
+                st.sampled_from(["%", "_", "\\", "\\%", "\\_", "a", "b", "c", "'"])
+                | texts,
                 max_size=4,
             )
         )
@@ -210,7 +232,9 @@ def comparisons(draw):
     space = draw(st.sampled_from(["", " ", "\n\t"]))
     compare = COMPARED[operator]
     text = f"{name}{space}{operator}{space}{literal}"
-    return text, message(column, lambda stored: compare(as_compared(stored, value), value))
+    return text, message(
+        column, lambda stored: compare(as_compared(stored, value), value)
+    )
 
 
 def negation(part):
@@ -225,7 +249,9 @@ def joined(parts, word):
 
     def judge(row):
         values = [judge(row) for _, judge in parts]
-        return decisive if decisive in values else None if None in values else not decisive
+        return (
+            decisive if decisive in values else None if None in values else not decisive
+        )
 
     return text, judge
 
@@ -234,9 +260,9 @@ filters = st.recursive(
     comparisons(),
     lambda inner: (
         inner.map(negation)
-        | st.tuples(st.lists(inner, min_size=2, max_size=3), st.sampled_from(["and", "or"])).map(
-            lambda p: joined(*p)
-        )
+        | st.tuples(
+            st.lists(inner, min_size=2, max_size=3), st.sampled_from(["and", "or"])
+        ).map(lambda p: joined(*p))
     ),
     max_leaves=6,
 )
@@ -246,8 +272,13 @@ filters = st.recursive(
 @given(filters)
 def test_a_filter_selects_the_same_rows_as_python(collection, drawn):
     text, judge = drawn
-    rows = [dict(zip(ROWS, values, strict=True)) for values in zip(*ROWS.values(), strict=True)]
-    assert found(collection, text) == sorted(row["uri"] for row in rows if judge(row) is True)
+    rows = [
+        dict(zip(ROWS, values, strict=True))
+        for values in zip(*ROWS.values(), strict=True)
+    ]
+    assert found(collection, text) == sorted(
+        row["uri"] for row in rows if judge(row) is True
+    )
 
 
 WORDS = [
@@ -288,7 +319,9 @@ WORDS += [
 
 
 @settings(max_examples=500, deadline=None)
-@given(st.text(max_size=40) | st.lists(st.sampled_from(WORDS), max_size=12).map(" ".join))
+@given(
+    st.text(max_size=40) | st.lists(st.sampled_from(WORDS), max_size=12).map(" ".join)
+)
 def test_any_text_is_a_filter_or_an_input_error(collection, text):
     try:
         ids = collection.select(text)
@@ -317,16 +350,28 @@ def test_the_content_of_a_text_stays_text(collection, text):
 
 
 def test_internal_columns_cannot_be_named(collection):
-    for name in ("sha256", "thumbnail", "error", "spaces", "mtime_ns", "_rowid", "numbers"):
+    for name in (
+        "sha256",
+        "thumbnail",
+        "error",
+        "spaces",
+        "mtime_ns",
+        "_rowid",
+        "numbers",
+    ):
         with pytest.raises(InputError, match="no column"):
             collection.select(f"{name} = 1")
 
 
 @pytest.mark.parametrize("column", ["label", "width", "flag"])
-def test_rows_without_a_value_match_neither_a_comparison_nor_its_negation(collection, column):
-    first, second = {"label": ("'cat'", "'Cat'"), "width": (0, 1), "flag": ("true", "false")}[
-        column
-    ]
+def test_rows_without_a_value_match_neither_a_comparison_nor_its_negation(
+    collection, column
+):
+    first, second = {
+        "label": ("'cat'", "'Cat'"),
+        "width": (0, 1),
+        "flag": ("true", "false"),
+    }[column]
     known = found(collection, f"{column} is not null")
     assert 0 < len(known) < 60
     either, both = (
@@ -368,17 +413,33 @@ def test_and_binds_tighter_than_or_and_not_tighter_than_and(collection):
         ("shot by = 'Ann'", ["no column 'shot'", "Did you mean `shot by`?"]),
         (
             "label = cat",
-            ["at character 9, before cat", "label holds text", "quotes, such as 'butterfly'"],
+            [
+                "at character 9, before cat",
+                "label holds text",
+                "quotes, such as 'butterfly'",
+            ],
         ),
         ("label = 3", ["before 3", "label holds text"]),
         (
             "width > '300'",
-            ["character 9", "width holds whole numbers; expected a number, such as 300"],
+            [
+                "character 9",
+                "width holds whole numbers; expected a number, such as 300",
+            ],
         ),
         ("rating = 'good'", ["rating holds numbers"]),
         ("width > height", ["before height", "expected a number"]),
-        ("300 < width", ["character 1", "expected the name of a column, as in width > 300"]),
-        ("flag", ["at its end", "flag holds true or false; expected one of = != in is after it"]),
+        (
+            "300 < width",
+            ["character 1", "expected the name of a column, as in width > 300"],
+        ),
+        (
+            "flag",
+            [
+                "at its end",
+                "flag holds true or false; expected one of = != in is after it",
+            ],
+        ),
         ("flag > true", ["before > true", "one of = != in is"]),
         ("flag = 1", ["before 1", "expected true or false"]),
         ("width like '3%'", ["before like '3%'", "width holds whole numbers"]),
@@ -393,13 +454,19 @@ def test_and_binds_tighter_than_or_and_not_tighter_than_and(collection):
         ("label = 'abc", ["character 9", "quote that is not closed"]),
         ("width = 12abc", ["neither a name, a value nor an operator"]),
         ("width = 1; drop", ["character 10, before ; drop"]),
-        ("n = 9223372036854775808", ["too large; expected at most 9,223,372,036,854,775,807"]),
+        (
+            "n = 9223372036854775808",
+            ["too large; expected at most 9,223,372,036,854,775,807"],
+        ),
         ("rating > 1e999", ["too large"]),
         ("mtime > 'yesterday'", ["'yesterday' is not a time", "'2024-05-31'"]),
         ("taken > 2024", ["taken holds times", "'2024-05-31T18:30:00+02:00'"]),
         ("(" * 17 + "width = 1" + ")" * 17, ["character 18", "deeper than 16 levels"]),
         ("not " * 17 + "width = 1", ["deeper than 16 levels"]),
-        ("width = 1 or " * 1000 + "width = 1", ["13,009 characters; expected at most 10,000"]),
+        (
+            "width = 1 or " * 1000 + "width = 1",
+            ["13,009 characters; expected at most 10,000"],
+        ),
         ("label = '\udcff'", ["an invalid Unicode character"]),
     ],
 )
@@ -416,7 +483,10 @@ def test_each_error_shows_the_place_and_the_expected_input(collection, text, wor
     [
         ("(" * 16 + "flag is null" + ")" * 16, "flag is null"),
         ("not " * 15 + "flag is null", "flag is not null"),
-        ("not (flag is null or " * 8 + "width = 0" + ")" * 8, "flag is not null and width = 0"),
+        (
+            "not (flag is null or " * 8 + "width = 0" + ")" * 8,
+            "flag is not null and width = 0",
+        ),
         (
             "(flag is null or (width = 0 and " * 8 + "n = 0" + "))" * 8,
             "flag is null or width = 0 and n = 0",
@@ -455,7 +525,9 @@ def test_columns_named_like_keywords_need_backticks(collection):
 )
 def test_like_supports_both_wildcards_and_their_escapes(collection, pattern, fitting):
     expected = [
-        uri for uri, text in zip(ROWS["uri"], ROWS["label"], strict=True) if text in fitting
+        uri
+        for uri, text in zip(ROWS["uri"], ROWS["label"], strict=True)
+        if text in fitting
     ]
     assert found(collection, f"label like {quoted(pattern, SINGLE)}") == expected
 
@@ -467,13 +539,17 @@ def test_metadata_columns_are_recognized(collection):
 
 
 def test_numbers_are_compared_digit_by_digit_and_zero_has_no_sign(collection):
-    large = [uri for uri, n in zip(ROWS["uri"], ROWS["n"], strict=True) if n == 2**53 + 1]
+    large = [
+        uri for uri, n in zip(ROWS["uri"], ROWS["n"], strict=True) if n == 2**53 + 1
+    ]
     assert found(collection, f"n = {2**53 + 1}") == sorted(large) != []
     assert found(collection, f"n = {2**53}") == []
     assert found(collection, "rating = -0.0") == found(collection, "rating = 0") != []
 
 
-@pytest.mark.parametrize(("rest", "shown"), [("x" * 40, "x" * 40), ("x" * 41, "x" * 40 + "...")])
+@pytest.mark.parametrize(
+    ("rest", "shown"), [("x" * 40, "x" * 40), ("x" * 41, "x" * 40 + "...")]
+)
 def test_an_error_shows_at_most_forty_characters_of_the_filter(collection, rest, shown):
     with pytest.raises(InputError, match=f"before {re.escape(shown)}: "):
         collection.select(rest)
@@ -482,5 +558,7 @@ def test_an_error_shows_at_most_forty_characters_of_the_filter(collection, rest,
 def test_a_filter_that_is_too_long_is_refused(collection):
     longest = "n = 0".ljust(MAX_LENGTH)
     assert found(collection, longest) == found(collection, "n = 0")
-    with pytest.raises(InputError, match=f"has {MAX_LENGTH + 1:,} characters; expected at most"):
+    with pytest.raises(
+        InputError, match=f"has {MAX_LENGTH + 1:,} characters; expected at most"
+    ):
         collection.select(longest + " ")

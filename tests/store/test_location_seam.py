@@ -32,11 +32,16 @@ def lance_objects(source: str) -> list[str]:
     """Return the places where a module uses Lance or the Lance dataset of a table."""
     found = []
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Attribute) and node.attr in {"lance_dataset", "_dataset"}:
+        if isinstance(node, ast.Attribute) and node.attr in {
+            "lance_dataset",
+            "_dataset",
+        }:
             found.append(f"line {node.lineno}: {node.attr}")
         elif isinstance(node, ast.Import):
             found += [
-                f"line {node.lineno}: {name.name}" for name in node.names if is_lance(name.name)
+                f"line {node.lineno}: {name.name}"
+                for name in node.names
+                if is_lance(name.name)
             ]
         elif isinstance(node, ast.ImportFrom) and is_lance(node.module or ""):
             found.append(f"line {node.lineno}: {node.module}")

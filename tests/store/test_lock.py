@@ -103,7 +103,9 @@ def test_the_environment_sets_the_timeout(holder, tmp_path, monkeypatch):
     for nonsense in ("soon", "-1", "nan"):
         monkeypatch.setenv("LOOKALIKE_LOCK_TIMEOUT", nonsense)
         with (
-            pytest.raises(InputError, match=f"LOOKALIKE_LOCK_TIMEOUT={nonsense} is invalid"),
+            pytest.raises(
+                InputError, match=f"LOOKALIKE_LOCK_TIMEOUT={nonsense} is invalid"
+            ),
             hold(str(tmp_path)),
         ):
             pass
@@ -150,7 +152,8 @@ def test_a_lock_is_reentrant_in_one_thread_only(tmp_path):
 def test_a_missing_folder_is_named(tmp_path):
     with (
         pytest.raises(
-            CollectionError, match=r"none could not be written: its folder no longer exists"
+            CollectionError,
+            match=r"none could not be written: its folder no longer exists",
         ),
         hold(str(tmp_path / "none")),
     ):
@@ -166,7 +169,8 @@ def test_reading_takes_no_lock(collection, tmp_path):
     (tmp_path / "c" / WRITER).unlink()
     with hold(collection.path):
         reader = subprocess.run(
-            [sys.executable, "-m", "lookalike", "info", "-c", collection.path], check=False
+            [sys.executable, "-m", "lookalike", "info", "-c", collection.path],
+            check=False,
         )
     assert reader.returncode == 0
     (tmp_path / "c" / WRITER).unlink()
@@ -211,6 +215,7 @@ def test_a_lock_that_fails_for_another_reason_is_an_error(collection, monkeypatc
 
     monkeypatch.setattr(location, "try_lock", broken)
     with pytest.raises(
-        CollectionError, match=r"could not be written: its disk failed .*Input/output error"
+        CollectionError,
+        match=r"could not be written: its disk failed .*Input/output error",
     ):
         add_rows(collection, np.eye(16, dtype=np.float32))

@@ -20,7 +20,11 @@ def kept():
     ids = np.array([3, 5, 2**62], np.int64)
     xy = np.array([[0, 1], [-2.5, 3], [1e-9, 1e9]], np.float32)
     return maps.StoredMap(
-        ids, xy, np.array([True, False, True]), np.array([0, 1, 2**64 - 1], np.uint64), FACTS
+        ids,
+        xy,
+        np.array([True, False, True]),
+        np.array([0, 1, 2**64 - 1], np.uint64),
+        FACTS,
     )
 
 
@@ -65,11 +69,16 @@ def test_stored_maps_are_listed_by_space_and_method(kept, tmp_path):
 def test_a_new_map_replaces_the_previous_one(kept, tmp_path):
     for commit in (1, 2, 3):
         fewer = dataclasses.replace(
-            kept, **{name: getattr(kept, name)[:commit] for name in ("ids", "xy", "fitted")}
+            kept,
+            **{name: getattr(kept, name)[:commit] for name in ("ids", "xy", "fitted")},
         )
-        fewer = dataclasses.replace(fewer, digests=kept.digests[:commit], facts={"commit": commit})
+        fewer = dataclasses.replace(
+            fewer, digests=kept.digests[:commit], facts={"commit": commit}
+        )
         maps.write(str(tmp_path), "numbers", "tsne", fewer)
-        assert [path.name for path in (tmp_path / "maps").iterdir()] == ["numbers-tsne.arrow"]
+        assert [path.name for path in (tmp_path / "maps").iterdir()] == [
+            "numbers-tsne.arrow"
+        ]
         back = maps.read(str(tmp_path), "numbers", "tsne")
         assert (len(back.ids), back.facts) == (commit, {"commit": commit})
 
@@ -80,7 +89,8 @@ def test_a_damaged_map_is_named_with_a_remedy(kept, tmp_path, share):
     file = maps.map_path(str(tmp_path), "numbers", "tsne")
     file.write_bytes(file.read_bytes()[: int(share * file.stat().st_size)])
     with pytest.raises(
-        CollectionError, match=r"numbers-tsne\.arrow could not be read: .*Delete the file"
+        CollectionError,
+        match=r"numbers-tsne\.arrow could not be read: .*Delete the file",
     ):
         maps.read(str(tmp_path), "numbers", "tsne")
 

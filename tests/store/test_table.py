@@ -21,7 +21,12 @@ from lookalike.store.table import Table
 from lookalike.types import Item, Model
 
 TINY = Model(
-    name="tiny", title="Tiny", architecture="pixels", size=(1, 2), dim=6, unit_length=False
+    name="tiny",
+    title="Tiny",
+    architecture="pixels",
+    size=(1, 2),
+    dim=6,
+    unit_length=False,
 )
 OTHER = replace(TINY, name="other")
 
@@ -33,7 +38,9 @@ def rows(uris, *, value=0.0, spaces=("tiny",)):
         "size": [10] * count,
         "mtime_ns": [20] * count,
         "label": ["a"] * count,
-        "sha256": [uri.encode("utf-8", "replace").ljust(32, b"\0")[:32] for uri in uris],
+        "sha256": [
+            uri.encode("utf-8", "replace").ljust(32, b"\0")[:32] for uri in uris
+        ],
         "width": [3] * count,
         "height": [4] * count,
         "thumbnail": [b"jpeg"] * count,
@@ -82,7 +89,9 @@ def test_a_uri_has_one_row_and_keeps_its_id(table):
     table.upsert(rows(["/a"], value=2.0), replace=True)
     assert table.count() == 2
     assert table.existing_rows(["/a"])["/a"].id == before.id
-    assert table.vectors("tiny")[1][table.vectors("tiny")[0] == before.id].tolist() == [[2.0] * 6]
+    assert table.vectors("tiny")[1][table.vectors("tiny")[0] == before.id].tolist() == [
+        [2.0] * 6
+    ]
 
 
 def test_columns_not_given_are_kept_or_cleared(table):
@@ -91,7 +100,11 @@ def test_columns_not_given_are_kept_or_cleared(table):
     table.upsert({"uri": ["/b"], "error": ["bad"]}, replace=True)
     known = table.existing_rows(["/a", "/b"])
     assert (known["/a"].label, known["/a"].size, known["/a"].failed) == ("z", 10, False)
-    assert (known["/b"].label, known["/b"].sha256, known["/b"].failed) == (None, None, True)
+    assert (known["/b"].label, known["/b"].sha256, known["/b"].failed) == (
+        None,
+        None,
+        True,
+    )
     assert len(table.vectors("tiny")[0]) == table.count() == 1
     assert table.failures().to_pylist() == [{"uri": "/b", "error": "bad"}]
 
@@ -168,7 +181,13 @@ def test_diff_lists_new_and_changed_files(table, changed, asked):
 
 def test_diff_retries_failures_on_request(table):
     table.upsert(
-        {"uri": ["/bad"], "size": [10], "mtime_ns": [20], "label": ["a"], "error": ["x"]},
+        {
+            "uri": ["/bad"],
+            "size": [10],
+            "mtime_ns": [20],
+            "label": ["a"],
+            "error": ["x"],
+        },
         replace=True,
     )
     assert table.diff([item("/bad")]).work == []
@@ -202,7 +221,9 @@ def test_contents_are_found_by_their_whole_hash(table):
     assert contents.find(sha256) == table.existing_rows(["/b"])["/b"].id
     assert contents.find(sha256[:31] + b"\1") is None
     assert contents.find(b"\xff" * 32) is None
-    assert table.ids_with_content(sha256).tolist() == [table.existing_rows(["/b"])["/b"].id]
+    assert table.ids_with_content(sha256).tolist() == [
+        table.existing_rows(["/b"])["/b"].id
+    ]
 
 
 def test_contents_leave_out_rows_that_lack_a_space(table):
@@ -224,7 +245,8 @@ def test_a_space_is_added_and_filled_later(table):
     assert list(table.models) == ["tiny", "other"]
     assert (table.count("tiny"), table.count("other")) == (2, 0)
     table.upsert(
-        {"uri": ["/b"], "spaces": [["tiny", "other"]], "other": np.full((1, 6), 3.0)}, replace=False
+        {"uri": ["/b"], "spaces": [["tiny", "other"]], "other": np.full((1, 6), 3.0)},
+        replace=False,
     )
     assert table.count("other") == 1
     assert table.vectors("other")[1].tolist() == [[3.0] * 6]
@@ -270,15 +292,19 @@ def test_ids_outlive_deletion_and_compaction(table, monkeypatch):
     for start in range(0, 30, 5):
         table.upsert(rows([f"/{n}" for n in range(start, start + 5)]), replace=True)
     before = {
-        uri: known.id for uri, known in table.existing_rows([f"/{n}" for n in range(30)]).items()
+        uri: known.id
+        for uri, known in table.existing_rows([f"/{n}" for n in range(30)]).items()
     }
     table.remove(["/3", "/17"])
     upkeep.tidy(table)
     assert len(table.lance_dataset.get_fragments()) == 1
     after = {
-        uri: known.id for uri, known in Table.open(table.path).existing_rows(list(before)).items()
+        uri: known.id
+        for uri, known in Table.open(table.path).existing_rows(list(before)).items()
     }
-    assert after == {uri: row_id for uri, row_id in before.items() if uri not in {"/3", "/17"}}
+    assert after == {
+        uri: row_id for uri, row_id in before.items() if uri not in {"/3", "/17"}
+    }
     table.upsert(rows(["/3"]), replace=True)
     assert table.existing_rows(["/3"])["/3"].id not in before.values()
 
@@ -310,7 +336,9 @@ def test_a_reader_stays_at_its_version_until_it_refreshes(table):
 
 def test_scan_narrows_by_a_clause(table):
     table.upsert(rows(["/a", "/b"]), replace=True)
-    found = [row for batch in table.scan(["uri"], "uri = '/b'") for row in batch.to_pylist()]
+    found = [
+        row for batch in table.scan(["uri"], "uri = '/b'") for row in batch.to_pylist()
+    ]
     assert found == [{"uri": "/b", "_rowid": table.existing_rows(["/b"])["/b"].id}]
 
 
@@ -351,7 +379,9 @@ def test_damage_during_reading_is_distinguished_from_a_newer_version(table, tmp_
     for folder, content in (("data", b""), ("_versions", b"garbage")):
         for file in (tmp_path / "c" / "images.lance" / folder).iterdir():
             file.write_bytes(content)
-        with pytest.raises(CollectionError, match=r"could not be read: .*List the damage with"):
+        with pytest.raises(
+            CollectionError, match=r"could not be read: .*List the damage with"
+        ):
             reader.vectors("tiny")
 
 
@@ -363,8 +393,12 @@ def test_damage_during_reading_is_distinguished_from_a_newer_version(table, tmp_
     ],
     ids=["another name", "another length"],
 )
-def test_a_column_that_does_not_match_its_model_is_refused(tmp_path, monkeypatch, wrong, named):
-    monkeypatch.setattr("lookalike.store.table.column", lambda model: wrong(column(model)))
+def test_a_column_that_does_not_match_its_model_is_refused(
+    tmp_path, monkeypatch, wrong, named
+):
+    monkeypatch.setattr(
+        "lookalike.store.table.column", lambda model: wrong(column(model))
+    )
     with pytest.raises(
         CollectionError,
         match=f"could not be opened: the column '{named}' does not hold the vectors",

@@ -149,9 +149,13 @@ def test_reading_a_removed_version_raises_its_own_error(collection):
     assert len(reader.vectors(SPACE)[0]) == ROWS + 25
 
 
-def test_an_index_run_skips_upkeep_while_another_process_optimizes(collection, monkeypatch):
+def test_an_index_run_skips_upkeep_while_another_process_optimizes(
+    collection, monkeypatch
+):
     monkeypatch.setattr("lookalike.store.upkeep._MANY_FRAGMENTS", 1)
-    done = threading.Thread(target=optimizing.maintain, args=(Table.open(collection.path),))
+    done = threading.Thread(
+        target=optimizing.maintain, args=(Table.open(collection.path),)
+    )
     with upkeep.maintenance_lock(collection):
         done.start()
         done.join()

@@ -25,7 +25,8 @@ EXIF = {
     "overlap": b"II*\0\x08\0\0\0\xd0\x07"
     + b"".join(struct.pack("<HHII", tag, 7, 50_000, 8) for tag in range(2000))
     + bytes(26_000),
-    "zero-over-zero": b"II*\0\x08\0\0\0\x01\0\x1a\x01\x05\0\x01\0\0\0\x1a\0\0\0\0\0\0\0" + bytes(8),
+    "zero-over-zero": b"II*\0\x08\0\0\0\x01\0\x1a\x01\x05\0\x01\0\0\0\x1a\0\0\0\0\0\0\0"
+    + bytes(8),
 }
 
 PROFILES = {
@@ -79,7 +80,12 @@ def _impostors() -> Iterator[File]:
 
 
 def chunk(name: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+    return (
+        struct.pack(">I", len(data))
+        + name
+        + data
+        + struct.pack(">I", zlib.crc32(name + data))
+    )
 
 
 def png_bombs(whole: bytes) -> Iterator[File]:
@@ -89,7 +95,8 @@ def png_bombs(whole: bytes) -> Iterator[File]:
         "zTXt": chunk(b"zTXt", b"Comment\0\0" + bomb),
         "iTXt": chunk(b"iTXt", b"XML:com.adobe.xmp\0\x01\0\0\0" + bomb),
         "iCCP": chunk(b"iCCP", b"profile\0\0" + bomb),
-        "many-zTXt": chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(1_000_000), 9)) * 100,
+        "many-zTXt": chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(1_000_000), 9))
+        * 100,
         "long-tEXt": chunk(b"tEXt", b"Comment\0" + b"x" * 3_000_000),
         "flood-of-tEXt": chunk(b"tEXt", b"a\0b") * 20_000,
         "bad-iCCP": chunk(b"iCCP", b"profile\0\x07" + b"x"),
@@ -100,7 +107,11 @@ def png_bombs(whole: bytes) -> Iterator[File]:
     for name, extra in extras.items():
         yield f"png-{name}.png", whole[:33] + extra + whole[33:], True
     yield "png-zTXt-last.png", whole[:-12] + extras["zTXt"] + whole[-12:], True
-    yield "png-unknown-critical.png", whole[:33] + chunk(b"RuBb", b"x") + whole[33:], None
+    yield (
+        "png-unknown-critical.png",
+        whole[:33] + chunk(b"RuBb", b"x") + whole[33:],
+        None,
+    )
     yield "png-no-end.png", whole[:-12], None
     header = struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0)
     huge = whole[:8] + chunk(b"IHDR", header) + chunk(b"IDAT", bomb) + whole[-12:]
@@ -122,8 +133,16 @@ def _gifs(whole: bytes) -> Iterator[File]:
     yield "gif-5000-frames.gif", start + frame * 5000 + b";", True
     yield "gif-no-frames.gif", start + b";", None
     yield "gif-5000-comments.gif", start + b"!\xfe\x03abc\0" * 5000 + frame + b";", True
-    yield "gif-endless-comment.gif", start + b"!\xfe" + (b"\xff" + b"x" * 255) * 5000, None
-    yield "gif-frame-outside.gif", start + frame[:9] + b"\xf0\xff\xf0\xff" + frame[13:] + b";", None
+    yield (
+        "gif-endless-comment.gif",
+        start + b"!\xfe" + (b"\xff" + b"x" * 255) * 5000,
+        None,
+    )
+    yield (
+        "gif-frame-outside.gif",
+        start + frame[:9] + b"\xf0\xff\xf0\xff" + frame[13:] + b";",
+        None,
+    )
     yield "gif-no-palette.gif", whole[:10] + b"\0" + whole[11:], None
 
 
@@ -134,7 +153,11 @@ def ifd(entries: list[tuple[int, int, int, int]], then: int) -> bytes:
 
 
 def tiff(
-    width: int, height: int, *, then: int = 0, more: tuple[tuple[int, int, int, int], ...] = ()
+    width: int,
+    height: int,
+    *,
+    then: int = 0,
+    more: tuple[tuple[int, int, int, int], ...] = (),
 ) -> bytes:
     """Return a grey, uncompressed TIFF by hand whose directory is at 8, with more or other entries in it."""
     own = {256: (4, 1, width), 257: (4, 1, height), 258: (3, 1, 8), 259: (3, 1, 1), 262: (3, 1, 1), 277: (3, 1, 1),
@@ -152,12 +175,20 @@ def _tiffs() -> Iterator[File]:
         tiff(40, 30, more=((330, 4, 1, 8), (34665, 4, 1, 8), (34853, 4, 1, 8))),
         True,
     )
-    chain = b"".join(ifd([(256, 4, 1, 1)], 1600 + 18 * (nth + 1)) for nth in range(20_000))
+    chain = b"".join(
+        ifd([(256, 4, 1, 1)], 1600 + 18 * (nth + 1)) for nth in range(20_000)
+    )
     yield "tiff-chain.tif", tiff(40, 30, then=1600) + chain, True
-    nested = b"".join(ifd([(330, 4, 1, 1600 + 18 * (nth + 1))], 0) for nth in range(20_000))
+    nested = b"".join(
+        ifd([(330, 4, 1, 1600 + 18 * (nth + 1))], 0) for nth in range(20_000)
+    )
     yield "tiff-nested.tif", tiff(40, 30, more=((330, 4, 1, 1600),)) + nested, True
     overlap = ifd([(tag, 7, 700_000, 8) for tag in range(40_000, 65_000)], 0)
-    yield "tiff-overlap.tif", b"II*\0" + struct.pack("<I", 8) + overlap + bytes(500_000), False
+    yield (
+        "tiff-overlap.tif",
+        b"II*\0" + struct.pack("<I", 8) + overlap + bytes(500_000),
+        False,
+    )
     odd = {
         "count": (273, 4, 0x7FFFFFFF, 8),
         "strips": (273, 4, 300_000, 8),
@@ -189,7 +220,12 @@ def _tiffs() -> Iterator[File]:
         b"II+\0\x08\0\0\0" + struct.pack("<QQ", 16, 0xFFFFFFFFFFFF) + bytes(400),
         False,
     )
-    for width, height in ((0, 0), (0xFFFFFFFF, 0xFFFFFFFF), (65_535, 65_535), (0x7FFFFFFF, 1)):
+    for width, height in (
+        (0, 0),
+        (0xFFFFFFFF, 0xFFFFFFFF),
+        (65_535, 65_535),
+        (0x7FFFFFFF, 1),
+    ):
         yield f"tiff-{width}x{height}.tif", tiff(width, height), False
 
 
@@ -211,21 +247,32 @@ def _bitmaps() -> Iterator[File]:
         (40, -30, 24, 0), (-40, 30, 24, 0), (40, 30, 24, 1), (40, 30, 8, 1), (40, 30, 4, 2), (40, 30, 8, 4),
         (40, 30, 8, 5), (40, 30, 32, 3), (40, 30, 0, 0), (40, 30, 255, 0), (9_000_000, 1, 8, 1), (3000, 3000, 8, 1),
     ):  # fmt: skip
-        head = struct.pack("<IiiHHIIiiII", 40, width, height, 1, bits, packing, 0, 0, 0, 256, 0)
+        head = struct.pack(
+            "<IiiHHIIiiII", 40, width, height, 1, bits, packing, 0, 0, 0, 256, 0
+        )
         for name, body in (
             ("run", b"\x28\x01\0\0" * 30 + b"\0\1"),
             ("jump", b"\0\2\xff\xff" * 40),
             ("line", b"\1\1\0\0"),
         ):
             start = struct.pack(
-                "<2sIHHI", b"BM", 14 + len(head) + 1024 + len(body), 0, 0, 14 + len(head) + 1024
+                "<2sIHHI",
+                b"BM",
+                14 + len(head) + 1024 + len(body),
+                0,
+                0,
+                14 + len(head) + 1024,
             )
             yield (
                 f"bmp-{width}x{height}-{bits}-{packing}-{name}.bmp",
                 start + head + bytes(1024) + body,
                 None,
             )
-    yield "bmp-head-of-4-GB.bmp", b"BM" + bytes(12) + b"\xff\xff\xff\xff" + bytes(60), False
+    yield (
+        "bmp-head-of-4-GB.bmp",
+        b"BM" + bytes(12) + b"\xff\xff\xff\xff" + bytes(60),
+        False,
+    )
 
 
 def _jpegs(whole: bytes) -> Iterator[File]:
@@ -253,7 +300,11 @@ def _jpegs(whole: bytes) -> Iterator[File]:
         True,
     )
     yield "jpeg-adobe-short.jpg", whole[:2] + segment(0xEE, b"Adobe") + whole[2:], None
-    yield "jpeg-mpf.jpg", whole[:2] + segment(0xE2, b"MPF\0II*\0\xff\xff\xff\xff") + whole[2:], True
+    yield (
+        "jpeg-mpf.jpg",
+        whole[:2] + segment(0xE2, b"MPF\0II*\0\xff\xff\xff\xff") + whole[2:],
+        True,
+    )
     yield "jpeg-no-end.jpg", whole[:-2], None
     yield "jpeg-segment-of-0.jpg", whole[:2] + b"\xff\xfe\0\0" + whole[2:], None
     yield "jpeg-fill.jpg", whole[:2] + b"\xff" * 100_000 + whole[2:], None
@@ -310,8 +361,13 @@ def _boxes(wholes: Mapping[str, bytes]) -> Iterator[File]:
                     None,
                 )
     for end in (".webp", ".avif"):
-        yield f"webp-vp8x{end}", b"RIFF\x16\0\0\0WEBPVP8X\x0a\0\0\0\x02\0\0\0" + b"\xff" * 6, False
+        yield (
+            f"webp-vp8x{end}",
+            b"RIFF\x16\0\0\0WEBPVP8X\x0a\0\0\0\x02\0\0\0" + b"\xff" * 6,
+            False,
+        )
     animation = (
-        b"RIFF\xff\xff\xff\x7fWEBPVP8X\x0a\0\0\0\x02\0\0\0\x27\0\0\x1d\0\0ANIM\x06\0\0\0" + bytes(6)
+        b"RIFF\xff\xff\xff\x7fWEBPVP8X\x0a\0\0\0\x02\0\0\0\x27\0\0\x1d\0\0ANIM\x06\0\0\0"
+        + bytes(6)
     )
     yield "webp-no-frames.webp", animation, False

@@ -48,7 +48,9 @@ class Mutation(NamedTuple):
     good: bool | None = None
 
 
-def pictures(folder: Path, count: int = 3, size: tuple[int, int] = (72, 54)) -> list[Image.Image]:
+def pictures(
+    folder: Path, count: int = 3, size: tuple[int, int] = (72, 54)
+) -> list[Image.Image]:
     """Return small forms of pictures of a folder, evenly spread over it."""
     files = sorted(folder.rglob("*.jpg"))
     return [
@@ -71,7 +73,9 @@ def encode(picture: Image.Image, encoding: str, **more: object) -> bytes:
 def mutations(originals: Sequence[Image.Image], seed: int = 0) -> Iterator[Mutation]:
     """Yield every file, each with a name of its own: a number, what was done, an image's extension."""
     chance = random.Random(seed)
-    wholes = [(name, encode(picture, name)) for picture in originals for name in ENCODINGS]
+    wholes = [
+        (name, encode(picture, name)) for picture in originals for name in ENCODINGS
+    ]
     made = [
         *_damaged(wholes, chance),
         *_swapped(dict(wholes)),
@@ -84,16 +88,22 @@ def mutations(originals: Sequence[Image.Image], seed: int = 0) -> Iterator[Mutat
         yield mutation._replace(name=f"{number:04}-{stem}{dot}{extension}")
 
 
-def _damaged(wholes: list[tuple[str, bytes]], chance: random.Random) -> Iterator[Mutation]:
+def _damaged(
+    wholes: list[tuple[str, bytes]], chance: random.Random
+) -> Iterator[Mutation]:
     for encoding, whole in wholes:
         end = ENCODINGS[encoding][0]
         yield Mutation(f"{encoding}-whole{end}", whole, True)
         yield Mutation(f"{encoding}-and-junk{end}", whole + chance.randbytes(999), True)
         for tenth in range(1, 10):
-            yield Mutation(f"{encoding}-cut-{tenth}0%{end}", whole[: len(whole) * tenth // 10])
+            yield Mutation(
+                f"{encoding}-cut-{tenth}0%{end}", whole[: len(whole) * tenth // 10]
+            )
         for kept in (1, 4, 12, 24, len(whole) - 1):
             yield Mutation(
-                f"{encoding}-cut-{kept}{end}", whole[:kept], False if kept < 25 else None
+                f"{encoding}-cut-{kept}{end}",
+                whole[:kept],
+                False if kept < 25 else None,
             )
         for nth in range(26):
             # Every other time among the first bytes, where the headers are.
@@ -146,7 +156,9 @@ def _swapped(wholes: dict[str, bytes]) -> Iterator[Mutation]:
         for other, head in wholes.items():
             if other != encoding:
                 end = ENCODINGS[other][0]
-                yield Mutation(f"{encoding}-with-head-of-{other}{end}", head[:12] + whole[12:])
+                yield Mutation(
+                    f"{encoding}-with-head-of-{other}{end}", head[:12] + whole[12:]
+                )
                 yield Mutation(f"{encoding}-named-{other}{end}", whole, True)
 
 
@@ -155,14 +167,20 @@ def _resized(wholes: dict[str, bytes]) -> Iterator[Mutation]:
     for width, height in _ABSURD:
         for encoding, whole in wholes.items():
             for nth, data in enumerate(resized(encoding, whole, width, height)):
-                yield Mutation(f"{encoding}-{width}x{height}-{nth}{ENCODINGS[encoding][0]}", data)
+                yield Mutation(
+                    f"{encoding}-{width}x{height}-{nth}{ENCODINGS[encoding][0]}", data
+                )
 
 
 def resized(encoding: str, whole: bytes, width: int, height: int) -> Iterator[bytes]:
     """Yield the file with other sides, once for each place where it names them."""
     for layout, place in _sides(encoding, whole):
         most = (1 << struct.calcsize(f"<{layout[1]}") * 8) - 1
-        order = (height, width) if encoding in {"jpeg", "progressive", "mpo"} else (width, height)
+        order = (
+            (height, width)
+            if encoding in {"jpeg", "progressive", "mpo"}
+            else (width, height)
+        )
         sides = struct.pack(layout, *(min(side, most) for side in order))
         data = whole[:place] + sides + whole[place + len(sides) :]
         if encoding in {"png", "apng"}:
@@ -189,7 +207,9 @@ def _sides(encoding: str, whole: bytes) -> list[tuple[str, int]]:
     }
     if encoding in marks:
         place = whole.index(marks[encoding])
-        return [(">II", place + 8)] if marks[encoding] == b"ispe" else [(">HH", place + 5)]
+        return (
+            [(">II", place + 8)] if marks[encoding] == b"ispe" else [(">HH", place + 5)]
+        )
     return fixed.get(encoding, [])
 
 
@@ -199,10 +219,14 @@ def _metadata(picture: Image.Image) -> Iterator[Mutation]:
         for name, broken in crafted.EXIF.items():
             # Put in afterwards, in the place of as long a block, for some encoders look into what they are given.
             whole = b"II*\0\x08\0\0\0\0\0\0\0\0\0".ljust(len(broken), b"\x55")
-            data = encode(picture, encoding, exif=b"Exif\0\0" + whole).replace(whole, broken)
+            data = encode(picture, encoding, exif=b"Exif\0\0" + whole).replace(
+                whole, broken
+            )
             # AVIF's library refuses what does not begin as EXIF does.
             good = True if encoding != "avif" or broken.startswith(b"II") else None
-            yield Mutation(f"{encoding}-exif-{name}{ENCODINGS[encoding][0]}", data, good)
+            yield Mutation(
+                f"{encoding}-exif-{name}{ENCODINGS[encoding][0]}", data, good
+            )
     for encoding in ("jpeg", "png", "webp", "tiff", "avif"):
         for name, profile in crafted.PROFILES.items():
             yield Mutation(

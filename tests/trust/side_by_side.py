@@ -67,7 +67,9 @@ def count(path: str, uri: str, times: int) -> None:
 def read(path: str, query: str) -> None:
     """Open, count and search a collection until standard input ends; print the errors."""
     stopped: list[str] = []
-    threading.Thread(target=lambda: stopped.append(sys.stdin.read()), daemon=True).start()
+    threading.Thread(
+        target=lambda: stopped.append(sys.stdin.read()), daemon=True
+    ).start()
     turns, wrong = 0, []
     while not stopped and len(wrong) < 5:
         if Table.exists(path):
@@ -98,7 +100,9 @@ def faults(table: Table) -> list[str]:
     wrong += [f"{lacking} images lack their thumbnail"] if lacking else []
     for space in table.models:
         claim = {
-            row_id for row_id, names in zip(ids, spaces, strict=True) if space in (names or ())
+            row_id
+            for row_id, names in zip(ids, spaces, strict=True)
+            if space in (names or ())
         }
         filled = set(table.vectors(space)[0].tolist())
         if claim != filled:

@@ -80,14 +80,18 @@ def answers(files) -> dict[str, str | tuple[int, int]]:
         return size
 
     with ThreadPoolExecutor(4) as pool:
-        return dict(zip((file.name for file in files), pool.map(answer, files), strict=True))
+        return dict(
+            zip((file.name for file in files), pool.map(answer, files), strict=True)
+        )
 
 
 def test_the_bad_files_are_many_and_reproducible(files, originals):
     assert len({file.name for file in files}) == len(files) > 2000
     assert len({file.data for file in files}) > 2000
     assert list(mutations(originals)) == files
-    assert [file.data for file in mutations(originals, seed=1)] != [file.data for file in files]
+    assert [file.data for file in mutations(originals, seed=1)] != [
+        file.data for file in files
+    ]
 
 
 @pytest.mark.timeout(120)
@@ -95,7 +99,9 @@ def test_no_file_crashes_or_hangs_the_decoder(files, answers):
     assert len(answers) == len(files)
     outcomes = {file.name: answers[file.name] for file in files}
     assert {
-        name for name, answer in outcomes.items() if isinstance(answer, tuple) and 0 in answer
+        name
+        for name, answer in outcomes.items()
+        if isinstance(answer, tuple) and 0 in answer
     } == set()
     # Both outcomes are frequent, so neither is tested by chance.
     refused = sum(isinstance(answer, str) for answer in outcomes.values())
@@ -114,13 +120,17 @@ def test_intact_pixels_are_decoded_despite_other_damage(files, answers):
 
 def test_files_that_are_not_images_are_refused(files, answers):
     assert [
-        file.name for file in files if file.good is False and isinstance(answers[file.name], tuple)
+        file.name
+        for file in files
+        if file.good is False and isinstance(answers[file.name], tuple)
     ] == []
 
 
 def test_every_reason_is_a_short_plain_line(answers):
     reasons = {answer for answer in answers.values() if isinstance(answer, str)}
-    assert [reason for reason in reasons if any(word in reason for word in JARGON)] == []
+    assert [
+        reason for reason in reasons if any(word in reason for word in JARGON)
+    ] == []
     assert max(map(len, reasons)) < 110
     assert {
         reason for reason in reasons if not reason.isascii() or not reason.isprintable()
@@ -130,8 +140,14 @@ def test_every_reason_is_a_short_plain_line(answers):
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (b"<svg/>", "not an image of a known format (JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, HEIC)"),
-        *((start, "damaged: the file is cut short or broken inside") for start in SIGNATURES),
+        (
+            b"<svg/>",
+            "not an image of a known format (JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, HEIC)",
+        ),
+        *(
+            (start, "damaged: the file is cut short or broken inside")
+            for start in SIGNATURES
+        ),
         (
             crafted.tiff(65_535, 65_535),
             "4,295 megapixels, more than the limit of 10 (--max-megapixels raises it)",
@@ -162,7 +178,8 @@ def test_reasons_in_full(data, reason):
 def test_a_turned_png_with_a_text_bomb_is_upright(originals):
     exif = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"
     bombs = {
-        name: data for name, data, _ in crafted.png_bombs(encode(originals[0], "png", exif=exif))
+        name: data
+        for name, data, _ in crafted.png_bombs(encode(originals[0], "png", exif=exif))
     }
     width, height = originals[0].size
     assert imaging.decode(bombs["png-zTXt.png"]).size == (height, width)
@@ -193,7 +210,9 @@ def run(*arguments: object) -> tuple[str, str, int]:
         subprocess.run(sys.argv[1:], check=True)
         print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024, file=sys.stderr)"""
     command = [sys.executable, "-c", script, *COMMAND, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=True, timeout=120
+    )
     *errors, memory = done.stderr.splitlines()
     return done.stdout, "\n".join(errors), int(memory)
 
@@ -203,16 +222,27 @@ def first(folder, tmp_path_factory):
     """Return the collection of that folder, and the output of its first run."""
     collection = tmp_path_factory.mktemp("collection") / "c"
     return collection, *run(
-        "index", folder, "-c", collection, "--model", "pixels", "--max-megapixels", CAP / 1e6
+        "index",
+        folder,
+        "-c",
+        collection,
+        "--model",
+        "pixels",
+        "--max-megapixels",
+        CAP / 1e6,
     )
 
 
-def test_good_files_are_indexed_and_each_bad_file_has_its_reason(folder, answers, first):
+def test_good_files_are_indexed_and_each_bad_file_has_its_reason(
+    folder, answers, first
+):
     collection, printed, errors, _ = first
     names = {path.name for path in folder.iterdir()}
     expected = {name: answers[name] for name in names if isinstance(answers[name], str)}
     info = lookalike_json("info", "-c", collection, "--failures")
-    assert {Path(failed["uri"]).name: failed["error"] for failed in info["failed"]} == expected
+    assert {
+        Path(failed["uri"]).name: failed["error"] for failed in info["failed"]
+    } == expected
     assert info["images"] == len(names) - len(expected) > 100
     assert f"{len(expected)} files could not be indexed" in printed
     assert errors == ""
@@ -247,7 +277,10 @@ def test_a_pixel_takes_at_most_24_bytes(bits, color, samples):
         print(used() - before)"""
     warm = crafted.tiff(40, 30).ljust(1_000_000, b"\0")
     done = subprocess.run(
-        [sys.executable, "-c", script], input=warm + data, capture_output=True, check=True
+        [sys.executable, "-c", script],
+        input=warm + data,
+        capture_output=True,
+        check=True,
     )
     assert 3 * side * side < int(done.stdout) < 24 * side * side
 
@@ -265,7 +298,11 @@ def test_failures_are_retried_only_after_a_change_or_on_request(folder, first, f
     whole = next(file.data for file in files if file.good)
     bad[0].write_bytes(whole + b"a content of its own")
     counts = json.loads(run(*index, "--json")[0])
-    assert (counts["added"], counts["updated"], counts["failed"]) == (1, 0, len(bad) - 1)
+    assert (counts["added"], counts["updated"], counts["failed"]) == (
+        1,
+        0,
+        len(bad) - 1,
+    )
     retried = run(*index, "--retry-failures")[0]
     assert "failed in an earlier run" not in retried
     assert f"{len(bad) - 1} files could not be indexed" in retried

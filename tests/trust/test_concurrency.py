@@ -55,7 +55,11 @@ def small(tmp_path):
 
 
 def start(*arguments: object, words: list[str] = COMMAND) -> subprocess.Popen[str]:
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    pipes = {
+        "stdin": subprocess.PIPE,
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.PIPE,
+    }
     return subprocess.Popen([*words, *map(str, arguments)], **pipes, text=True)
 
 
@@ -85,16 +89,22 @@ def check(path: Path, root: Path, spaces: tuple[str, ...]) -> None:
         assert len(found) == len(uris)
         searcher = Searcher(table, space)
         for row_id, vector in zip(found.tolist(), matrix, strict=True):
-            np.testing.assert_array_equal(vector, ImageQuery(uris[row_id]).encode(searcher))
+            np.testing.assert_array_equal(
+                vector, ImageQuery(uris[row_id]).encode(searcher)
+            )
 
 
-def test_indexers_an_optimizer_a_map_and_readers_run_concurrently(pictures, small, tmp_path):
+def test_indexers_an_optimizer_a_map_and_readers_run_concurrently(
+    pictures, small, tmp_path
+):
     path, query = tmp_path / "c", pictures / "a" / "0.png"
     reader = start("read", path, query, words=PART)
     folders = [("a", "b"), ("b", "c")]
     # Both create the collection, each with its own Space, and both index the second folder.
     indexers = [
-        start("index", *(pictures / name for name in names), "-c", path, "--model", model)
+        start(
+            "index", *(pictures / name for name in names), "-c", path, "--model", model
+        )
         for names, model in zip(folders, ("pixels", small), strict=True)
     ]
     finish(*indexers)
@@ -121,7 +131,10 @@ def test_indexers_an_optimizer_a_map_and_readers_run_concurrently(pictures, smal
     assert report["wrong"] == []
     assert report["turns"] > 3
     check(path, pictures, ("pixels", "small"))
-    assert json.loads(command("index", pictures, "-c", path, "--json").stdout)["unchanged"] == 60
+    assert (
+        json.loads(command("index", pictures, "-c", path, "--json").stdout)["unchanged"]
+        == 60
+    )
 
 
 def test_rows_read_for_a_change_stay_unchanged_until_its_commit(indexed, pictures):
@@ -152,8 +165,12 @@ def test_simultaneous_metadata_columns_of_one_name_have_one_kind(pictures, tmp_p
     (pictures / "a" / "whole.csv").write_text("file,number\n0.png,1\n1.png,2\n")
     (pictures / "a" / "words.csv").write_text("file,number\n2.png,one\n3.png,two\n")
     files = [pictures / "a" / name for name in ("whole.csv", "words.csv")]
-    message = finish(*(start("join", tmp_path, file, rounds, words=PART) for file in files))
-    for number, results in enumerate(zip(*(out.splitlines() for out in message), strict=True)):
+    message = finish(
+        *(start("join", tmp_path, file, rounds, words=PART) for file in files)
+    )
+    for number, results in enumerate(
+        zip(*(out.splitlines() for out in message), strict=True)
+    ):
         table = Table.open(tmp_path / str(number))
         # A whole number can be stored as text, but a text not as a number.
         joined = {"int64": ["joined", False], "string": ["joined", "joined"]}[
@@ -199,7 +216,9 @@ def test_a_row_never_has_vectors_of_two_contents(indexed, pictures, small):
 def test_additions_of_another_process_to_the_same_files_stay(pictures, small, tmp_path):
     lookalike.index(pictures / "c", tmp_path / "c", models=["pixels"])
     index_while(
-        pictures, tmp_path / "c", lambda: lookalike.index(pictures, tmp_path / "c", models=[small])
+        pictures,
+        tmp_path / "c",
+        lambda: lookalike.index(pictures, tmp_path / "c", models=[small]),
     )
     check(tmp_path / "c", pictures, ("pixels", "small"))
 
@@ -224,7 +243,9 @@ def test_rows_of_a_process_with_fewer_spaces_are_completed(pictures, small, tmp_
 
 
 @pytest.mark.parametrize("what", ["indexed", "changed", "removed"])
-def test_changes_of_another_process_to_one_file_stay_and_block_no_others(indexed, pictures, what):
+def test_changes_of_another_process_to_one_file_stay_and_block_no_others(
+    indexed, pictures, what
+):
     folder, first = pictures / "d", pictures / "d" / "0.png"
     for number in range(6):
         draw(folder / f"{number}.png", 2000 + number)
@@ -267,7 +288,11 @@ def test_an_indexer_continues_when_the_version_it_read_is_removed(indexed, pictu
     draw(pictures / "b" / "new1.png", 2000)
     draw(pictures / "b" / "new2.png", 2001)
     index_while(
-        pictures, indexed, lambda: lookalike.optimize(indexed, keep_days=0), batch=1, commit_rows=1
+        pictures,
+        indexed,
+        lambda: lookalike.optimize(indexed, keep_days=0),
+        batch=1,
+        commit_rows=1,
     )
     check(indexed, pictures, ("pixels",))
 
@@ -287,13 +312,17 @@ def test_a_searcher_stays_at_its_version_or_reports_its_removal(indexed, picture
     assert str(query) not in lookalike.search(indexed, query).uris
 
 
-def test_a_command_waits_for_a_busy_collection_and_reports_it(indexed, pictures, monkeypatch):
+def test_a_command_waits_for_a_busy_collection_and_reports_it(
+    indexed, pictures, monkeypatch
+):
     draw(pictures / "a" / "new.png", 2000)
     with hold(str(indexed), WRITER):
         waiting = start("index", pictures, "-c", indexed)
         monkeypatch.setenv("LOOKALIKE_LOCK_TIMEOUT", "0.2")
         done = command("index", pictures, "-c", indexed, status=2)
-        assert done.stderr.startswith(f"Error: The collection {indexed} is busy: process ")
+        assert done.stderr.startswith(
+            f"Error: The collection {indexed} is busy: process "
+        )
         assert waiting.stderr.readline().startswith("Waiting for process ")
     finish(waiting)
     check(indexed, pictures, ("pixels",))

@@ -42,7 +42,9 @@ class Disk:
 
     def remount(self, options: str) -> None:
         subprocess.run(
-            ["mount", "-o", f"remount,{options}", self.place], check=True, capture_output=True
+            ["mount", "-o", f"remount,{options}", self.place],
+            check=True,
+            capture_output=True,
         )
 
     def fill(self, *, but: int = 0) -> None:
@@ -138,7 +140,9 @@ def whole(pictures, tmp_path_factory) -> Path:
 # A full disk
 
 
-def test_a_full_disk_stops_an_index_run_and_loses_nothing_that_was_committed(disk, pictures, query):
+def test_a_full_disk_stops_an_index_run_and_loses_nothing_that_was_committed(
+    disk, pictures, query
+):
     collection = disk.place / "collection"
     run("index", pictures / "teapot", "-c", collection, "--model", "pixels")
     disk.fill(but=MB // 8)
@@ -150,7 +154,9 @@ def test_a_full_disk_stops_an_index_run_and_loses_nothing_that_was_committed(dis
     assert indexed(collection) == 5
     assert str(query) in run("search", query, "-c", collection, "-k", 1).stdout
     disk.fill()
-    assert "no space is left" in refused("remove", pictures / "teapot", "-c", collection)
+    assert "no space is left" in refused(
+        "remove", pictures / "teapot", "-c", collection
+    )
     disk.free()
     assert "40 added, 5 unchanged" in run("index", pictures, "-c", collection).stdout
     assert indexed(collection) == 45
@@ -168,7 +174,9 @@ def test_every_kind_of_full_disk_leaves_an_intact_collection(disk, tmp_path):
         try:
             for _ in range(4):
                 made.add_rows(
-                    collection, vectors[:20], uris=[f"/new/{done}/{row}" for row in range(20)]
+                    collection,
+                    vectors[:20],
+                    uris=[f"/new/{done}/{row}" for row in range(20)],
                 )
                 done += 1
             lookalike.optimize(collection)
@@ -189,17 +197,22 @@ def test_creating_a_collection_on_a_full_disk_leaves_nothing(disk, pictures):
     assert "could not be created: no space is left on its disk" in message
     assert "name a folder on another disk with -c." in message
     assert [
-        path.name for path in disk.place.rglob("*") if path.is_file() and path.stat().st_size
+        path.name
+        for path in disk.place.rglob("*")
+        if path.is_file() and path.stat().st_size
     ] == ["ballast"]
     disk.free()
     run("index", pictures, "-c", disk.place / "new", "--model", "pixels")
 
 
 def test_a_map_on_a_full_disk_leaves_the_collection_unchanged(disk, tmp_path):
-    collection = made.make_collection(disk.place / "collection", made.clusters(4, 10)[0])
+    collection = made.make_collection(
+        disk.place / "collection", made.clusters(4, 10)[0]
+    )
     disk.fill()
     with pytest.raises(
-        CollectionError, match=r"The map .* could not be written: no space is left on its disk"
+        CollectionError,
+        match=r"The map .* could not be written: no space is left on its disk",
     ):
         make_map(collection, method="pca")
     disk.free()
@@ -262,12 +275,18 @@ def test_a_backup_on_a_full_disk_leaves_the_previous_one(disk, tmp_path, earlier
 
 
 def test_an_unwritable_cache_stops_nothing(disk, pictures, query, tmp_path):
-    environment = {**os.environ, "XDG_CACHE_HOME": str(disk.place / "cache"), "NO_COLOR": "1"}
+    environment = {
+        **os.environ,
+        "XDG_CACHE_HOME": str(disk.place / "cache"),
+        "NO_COLOR": "1",
+    }
     collection = tmp_path / "collection"
     disk.fill()
     run("index", pictures / "teapot", "-c", collection, env=environment)
     assert [
-        path.name for path in disk.place.rglob("*") if path.is_file() and path.stat().st_size
+        path.name
+        for path in disk.place.rglob("*")
+        if path.is_file() and path.stat().st_size
     ] == ["ballast"]
     disk.remount("ro")
     done = run("search", query, "-c", collection, "-k", 1, env=environment)
@@ -282,7 +301,11 @@ def test_only_graphs_are_written_to_the_cache(pictures, tmp_path):
         "HOME": str(tmp_path / "home"),
     }
     run("index", pictures / "teapot", "-c", tmp_path / "collection", env=environment)
-    written = [path.relative_to(tmp_path).parts for path in tmp_path.rglob("*") if path.is_file()]
+    written = [
+        path.relative_to(tmp_path).parts
+        for path in tmp_path.rglob("*")
+        if path.is_file()
+    ]
     assert {parts[:3] for parts in written if parts[0] != "collection"} == {
         ("cache", "lookalike", "graphs")
     }
@@ -303,7 +326,9 @@ def test_weights_on_a_full_disk_leave_nothing_and_are_fetched_later(disk, tmp_pa
         "    print(error)\n"
     )
     outside = {
-        name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")
+        name: value
+        for name, value in os.environ.items()
+        if not name.lower().endswith("_proxy")
     }
     disk.fill(but=MB)
     with hub_server(path, body) as hub:
@@ -312,7 +337,11 @@ def test_weights_on_a_full_disk_leave_nothing_and_are_fetched_later(disk, tmp_pa
         def found() -> str:
             command = [sys.executable, "-c", program, tmp_path / "small.toml"]
             done = subprocess.run(
-                command, env={**outside, **own}, capture_output=True, text=True, check=True
+                command,
+                env={**outside, **own},
+                capture_output=True,
+                text=True,
+                check=True,
             )
             return done.stdout.strip()
 
@@ -349,7 +378,8 @@ def test_a_collection_on_a_read_only_disk_is_searched_and_not_called_damaged(
         lambda: lookalike.optimize(collection, min_rows=10),
     ):
         with pytest.raises(
-            ReadOnlyError, match=r"its disk is read-only. You can still search it.*restore"
+            ReadOnlyError,
+            match=r"its disk is read-only. You can still search it.*restore",
         ):
             write()
     with pytest.raises(
@@ -361,10 +391,14 @@ def test_a_collection_on_a_read_only_disk_is_searched_and_not_called_damaged(
     assert lookalike.index(tmp_path / "more", tmp_path / "copy").added == 45
 
 
-def test_a_collection_without_write_permission_is_searched(locked, pictures, query, tmp_path, by):
+def test_a_collection_without_write_permission_is_searched(
+    locked, pictures, query, tmp_path, by
+):
     assert str(query) in run("search", query, "-c", locked, "-k", 1, by=by).stdout
     assert "Sound" in run("check", "--files", "-c", locked, by=by).stdout
-    mapped = run("map", "-c", locked, "--method", "pca", "--output", tmp_path / "map.png", by=by)
+    mapped = run(
+        "map", "-c", locked, "--method", "pca", "--output", tmp_path / "map.png", by=by
+    )
     assert "Not stored: the collection is read-only." in mapped.stdout
     message = refused("remove", query, "-c", locked, by=by)
     assert message == (
@@ -396,19 +430,28 @@ def test_a_collection_without_read_permission_is_not_called_damaged(
 # A folder that disappears
 
 
-def test_a_collection_that_disappears_during_indexing_is_not_created_again(pictures, tmp_path):
+def test_a_collection_that_disappears_during_indexing_is_not_created_again(
+    pictures, tmp_path
+):
     """It is moved away before the first commit, when Lance would create it again, or after it."""
     for moment in (0, 1):
         place, away = tmp_path / f"collection{moment}", tmp_path / f"away{moment}"
         moved = []
 
-        def move(count: int, place=place, away=away, moment=moment, moved=moved) -> None:
-            if Table.exists(place) and not moved and Table.open(place).count() >= moment:
+        def move(
+            count: int, place=place, away=away, moment=moment, moved=moved
+        ) -> None:
+            if (
+                Table.exists(place)
+                and not moved
+                and Table.open(place).count() >= moment
+            ):
                 place.rename(away)
                 moved.append(count)
 
         with pytest.raises(
-            CollectionError, match=r"its folder no longer exists. Mount its disk again or move"
+            CollectionError,
+            match=r"its folder no longer exists. Mount its disk again or move",
         ):
             lookalike.index(
                 pictures,
@@ -424,7 +467,9 @@ def test_a_collection_that_disappears_during_indexing_is_not_created_again(pictu
         assert lookalike.index(pictures, place).added == 45 - kept
 
 
-def test_a_collection_that_disappears_during_reading_is_named(whole, pictures, query, tmp_path):
+def test_a_collection_that_disappears_during_reading_is_named(
+    whole, pictures, query, tmp_path
+):
     path = shutil.copytree(whole, tmp_path / "collection")
     collection = Table.open(path)
     searched = lookalike.Collection(collection)
@@ -453,7 +498,9 @@ def test_an_interrupted_file_write_leaves_no_file(whole, query, tmp_path):
         f"search {query} -c {whole} --save {tmp_path}/a.png",
     ):
         command = f"ulimit -f 2; exec {sys.executable} -m lookalike {words}"
-        done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            ["bash", "-c", command], capture_output=True, text=True, check=False
+        )
         assert done.returncode == 2
         assert "could not be written: no space is left on its disk." in done.stderr
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]

@@ -67,7 +67,8 @@ plain = st.one_of(
 values = st.recursive(
     plain,
     lambda inner: (
-        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4)
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.text(max_size=8), inner, max_size=4)
     ),
 )
 keys = st.one_of(st.sampled_from(sorted(model_schema.FIELD_RULES)), st.text(max_size=8))
@@ -107,7 +108,11 @@ def toml(value: object) -> str:
     match value:
         case dict():
             return (
-                "{" + ", ".join(f"{toml(key)} = {toml(item)}" for key, item in value.items()) + "}"
+                "{"
+                + ", ".join(
+                    f"{toml(key)} = {toml(item)}" for key, item in value.items()
+                )
+                + "}"
             )
         case list():
             return "[" + ", ".join(map(toml, value)) + "]"
@@ -141,7 +146,10 @@ def test_any_description_gives_a_model_or_an_error(tmp_path_factory, changes, in
 
 
 @settings(max_examples=200, deadline=None)
-@given(data=damaged(toml(ENTRY)[1:-1].replace(", ", "\n").encode()) | st.binary(max_size=100))
+@given(
+    data=damaged(toml(ENTRY)[1:-1].replace(", ", "\n").encode())
+    | st.binary(max_size=100)
+)
 def test_damaged_description_gives_a_model_or_an_error(tmp_path_factory, data):
     with suppress(ModelError):
         registry.resolve(put(tmp_path_factory, "damaged.toml", data))
@@ -175,7 +183,9 @@ def test_descriptions_that_exhaust_the_parser_are_refused(tmp_path_factory, text
 def test_locating_a_package_imports_nothing(tmp_path, monkeypatch):
     """To locate ``a.b``, Python imports ``a``."""
     (tmp_path / "sly").mkdir()
-    (tmp_path / "sly" / "__init__.py").write_text(f"import os; os.mkdir({str(tmp_path / 'ran')!r})")
+    (tmp_path / "sly" / "__init__.py").write_text(
+        f"import os; os.mkdir({str(tmp_path / 'ran')!r})"
+    )
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "sly.toml").write_text(
         'base = "efficientnet-lite0"\n[weights]\nfile = "x.pth"\npackage = "sly.inner"\n'
@@ -192,10 +202,13 @@ def test_locating_a_package_imports_nothing(tmp_path, monkeypatch):
 
 @settings(max_examples=200, deadline=None)
 @given(
-    changes=st.dictionaries(keys, values, min_size=1, max_size=3), lost=st.sets(keys, max_size=2)
+    changes=st.dictionaries(keys, values, min_size=1, max_size=3),
+    lost=st.sets(keys, max_size=2),
 )
 def test_any_model_json_gives_a_model_or_an_error(changes, lost):
-    entry = json.loads(registry.catalog()["efficientnet-lite0-int8"].to_json()) | changes
+    entry = (
+        json.loads(registry.catalog()["efficientnet-lite0-int8"].to_json()) | changes
+    )
     entry = {key: value for key, value in entry.items() if key not in lost}
     with suppress(ModelError):
         model = model_schema.parse_model(json.dumps(entry))
@@ -225,7 +238,9 @@ def test_damaged_model_json_gives_a_model_or_an_error(data):
 
 
 # Lines that name nothing large: a list could name a whole disk.
-lines = st.binary(max_size=20).filter(lambda line: not set(line) & set(b"/.~@")) | st.sampled_from(
+lines = st.binary(max_size=20).filter(
+    lambda line: not set(line) & set(b"/.~@")
+) | st.sampled_from(
     [
         b"/dev/zero",
         b"/proc/kmsg",
@@ -307,25 +322,35 @@ def weights_file(folder: Path, suffix: str) -> bytes:
 def test_damaged_weights_file_is_read_or_refused(tmp_path_factory, suffix, data):
     whole = weights_file(tmp_path_factory.getbasetemp(), suffix)
     with suppress(WeightsError):
-        read_tensors(put(tmp_path_factory, f"damaged{suffix}", data.draw(damaged(whole))))
+        read_tensors(
+            put(tmp_path_factory, f"damaged{suffix}", data.draw(damaged(whole)))
+        )
 
 
-shapes = st.lists(st.integers(-1, 5) | st.sampled_from([2**31, 2**63, 2**64, 2**70]), max_size=4)
+shapes = st.lists(
+    st.integers(-1, 5) | st.sampled_from([2**31, 2**63, 2**64, 2**70]), max_size=4
+)
 
 
 @settings(max_examples=200, deadline=None)
 @given(
     shape=shapes,
     dtype=st.sampled_from(["F32", "F64", "BF16", "F8_E4M3", "I64", "BOOL", "U8", "x"]),
-    places=st.tuples(st.integers(-1, 200), st.integers(-1, 200) | st.sampled_from([2**63, 2**64])),
+    places=st.tuples(
+        st.integers(-1, 200), st.integers(-1, 200) | st.sampled_from([2**63, 2**64])
+    ),
     length=st.none() | st.sampled_from([0, 1, 2**31, 2**62, 2**64 - 1]),
 )
-def test_any_safetensors_header_is_read_or_refused(tmp_path_factory, shape, dtype, places, length):
+def test_any_safetensors_header_is_read_or_refused(
+    tmp_path_factory, shape, dtype, places, length
+):
     header = json.dumps({"a": {"dtype": dtype, "shape": shape, "data_offsets": places}, "b": {
         "dtype": "F32", "shape": [4], "data_offsets": [0, 16]}}).encode()  # fmt: skip
     said = len(header) if length is None else length
     path = put(
-        tmp_path_factory, "any.safetensors", said.to_bytes(8, "little") + header + bytes(100)
+        tmp_path_factory,
+        "any.safetensors",
+        said.to_bytes(8, "little") + header + bytes(100),
     )
     with pytest.raises(WeightsError, match=r"any\.safetensors"):
         read_tensors(path)
@@ -337,14 +362,30 @@ def test_any_safetensors_header_is_read_or_refused(tmp_path_factory, shape, dtyp
 def tiny() -> GraphBuilder:
     model = Model("m", "m", "none", (6, 6), 2, mean=(127.0,) * 3, std=(128.0,) * 3)
     ones = np.ones(2, np.float32)
-    norm = {f"n.{part}": ones for part in ("weight", "bias", "running_mean", "running_var")}
+    norm = {
+        f"n.{part}": ones for part in ("weight", "bias", "running_mean", "running_var")
+    }
     return GraphBuilder(
         model, {"c.weight": np.ones((2, 3, 3, 3), np.float32), **norm}, epsilon=1e-3
     )
 
 
 numbers = st.floats(-10, 10) | st.sampled_from(
-    [0.0, 1.0, 8.7e40, 1e-60, 1e19, 1e-19, np.nan, np.inf, -1e308, 1e308, 3e38, -3e38, 1e-320]
+    [
+        0.0,
+        1.0,
+        8.7e40,
+        1e-60,
+        1e19,
+        1e-19,
+        np.nan,
+        np.inf,
+        -1e308,
+        1e308,
+        3e38,
+        -3e38,
+        1e-320,
+    ]
 )
 
 
@@ -356,9 +397,9 @@ def measurements(draw) -> dict[str, np.ndarray]:
         count = 2 if name.endswith("range") or draw(st.booleans()) else 3
         kind = draw(st.sampled_from(["f4", "f8", "f8", "i8", "?"]))
         with np.errstate(all="ignore"):
-            found[name] = np.array(draw(st.lists(numbers, min_size=count, max_size=count))).astype(
-                kind
-            )
+            found[name] = np.array(
+                draw(st.lists(numbers, min_size=count, max_size=count))
+            ).astype(kind)
     return {name: found[name] for name in found if draw(st.integers(0, 9))}
 
 
@@ -376,7 +417,9 @@ TINY_NAMES = [
 def test_any_calibration_gives_a_finite_graph_or_is_refused(measured):
     with suppress(WeightsError):
         graph = quantization.quantize(copy.deepcopy(TINY_PROTO), measured).graph
-        assert all(np.isfinite(numpy_helper.to_array(each)).all() for each in graph.initializer)
+        assert all(
+            np.isfinite(numpy_helper.to_array(each)).all() for each in graph.initializer
+        )
 
 
 # Whole collections
@@ -404,10 +447,14 @@ def test_collection_with_a_manipulated_model_is_refused(tmp_path, text, reason):
     vectors = np.eye(16, dtype=np.float32)
     collection = make_collection(tmp_path / "c", vectors)
     if isinstance(text, dict):
-        text = json.dumps(json.loads(collection.models["numbers"].to_json()) | text).encode()
+        text = json.dumps(
+            json.loads(collection.models["numbers"].to_json()) | text
+        ).encode()
     table = lance.dataset(tmp_path / "c" / "images.lance")
     fields = [
-        field.with_metadata({schema._MODEL_KEY: text}) if field.name == "numbers" else field
+        field.with_metadata({schema._MODEL_KEY: text})
+        if field.name == "numbers"
+        else field
         for field in table.schema
     ]
     rows = table.to_table().replace_schema_metadata(table.schema.metadata)

@@ -62,9 +62,21 @@ def tensor(
     offset: bytes = b"K\0", shape: bytes = b"K\x03\x85", strides: bytes = b"K\x01\x85"
 ) -> bytes:
     storage = (
-        b"(" + text("storage") + b"ctorch\nFloatStorage\n" + text("0") + text("cpu") + b"K\x0ctQ"
+        b"("
+        + text("storage")
+        + b"ctorch\nFloatStorage\n"
+        + text("0")
+        + text("cpu")
+        + b"K\x0ctQ"
     )
-    return b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + offset + shape + strides + b"tR"
+    return (
+        b"ctorch._utils\n_rebuild_tensor_v2\n("
+        + storage
+        + offset
+        + shape
+        + strides
+        + b"tR"
+    )
 
 
 def nested(depth: int, pair: bytes) -> bytes:
@@ -94,7 +106,8 @@ def test_unmodified_files_are_read(tmp_path, pack):
 
 @PACKS
 @pytest.mark.parametrize(
-    "way", ["reduce", "inst", "obj", "newobj", "newobj_ex", "stack", "ext", "build", "persid"]
+    "way",
+    ["reduce", "inst", "obj", "newobj", "newobj_ex", "stack", "ext", "build", "persid"],
 )
 def test_no_opcode_runs_code(tmp_path, pack, way, monkeypatch):
     command = text(f"touch {tmp_path}/ran")
@@ -119,7 +132,12 @@ def test_no_opcode_runs_code(tmp_path, pack, way, monkeypatch):
     with pytest.raises(WeightsError, match="refused"):
         read_tensors(put(tmp_path, pack(body)))
     assert not (tmp_path / "ran").exists()
-    if way in {"reduce", "inst", "stack", "ext"}:  # the payload works without protection
+    if way in {
+        "reduce",
+        "inst",
+        "stack",
+        "ext",
+    }:  # the payload works without protection
         pickle.loads(b"\x80\x02" + body + b".")
         assert (tmp_path / "ran").exists()
 
@@ -135,14 +153,21 @@ def test_no_opcode_runs_code(tmp_path, pack, way, monkeypatch):
         b"(" + nested(60, b"\x86") + b"\x91",
         b"\x8f(" + nested(60, b"\x86") + b"\x90",
         b"(" + nested(60, b"\x86") + b"NNNNtQ",
-        b"(" + text("storage") + b"ctorch\nFloatStorage\n" + nested(60, b"\x86") + b"NK\x01tQ",
+        b"("
+        + text("storage")
+        + b"ctorch\nFloatStorage\n"
+        + nested(60, b"\x86")
+        + b"NK\x01tQ",
         b"}" + text("a") + tensor(shape=nested(60, b"\x86")) + b"s",
         b"}" + text("a") + tensor(shape=b"(" + b"K\x01" * 100 + b"t") + b"s",
         b"}"
         + text("a")
         + tensor(offset=b"\x8b" + struct.pack("<I", 100_000) + b"\x7f" * 100_000)
         + b"s",
-        b"}" + text("a") + tensor(shape=(b"\x8a\x09" + b"\x7f" * 9) * 3 + b"\x87") + b"s",
+        b"}"
+        + text("a")
+        + tensor(shape=(b"\x8a\x09" + b"\x7f" * 9) * 3 + b"\x87")
+        + b"s",
     ],
 )
 @pytest.mark.timeout(20)
@@ -158,7 +183,9 @@ def overlaid(count: int) -> bytes:
         + text("cpu") + b"J" + struct.pack("<i", 1 << 20) + b"tQK\0J" + struct.pack("<i", 1 << 20) + b"\x85K\x01\x85tR"
         for key in range(count)
     ]  # fmt: skip
-    state = b"}" + b"".join(text(str(key)) + storage + b"s" for key, storage in enumerate(storages))
+    state = b"}" + b"".join(
+        text(str(key)) + storage + b"s" for key, storage in enumerate(storages)
+    )
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("m/data.pkl", b"\x80\x02" + state + b".")
@@ -197,14 +224,20 @@ def h5_files(folder: Path) -> list[Path]:
     with h5py.File(folder / "unwritten.h5", "w") as file:
         file.create_dataset("a/kernel", (1 << 30,), "f4", chunks=(1 << 20,))
     with h5py.File(folder / "compressed.h5", "w") as file:
-        file.create_dataset("a/kernel", data=np.zeros(1 << 24, np.uint8), compression="gzip")
+        file.create_dataset(
+            "a/kernel", data=np.zeros(1 << 24, np.uint8), compression="gzip"
+        )
     return [folder / "unwritten.h5", folder / "compressed.h5"]
 
 
 def parquet_of_one_row(folder: Path) -> Path:
     """Write five million rows of the same 2,000 letters: ten gigabytes in two megabytes."""
     count, many = 5_000_000, {}
-    for name, value in {"uri": "u" * 2000, "label": "l" * 2000, "split": "test"}.items():
+    for name, value in {
+        "uri": "u" * 2000,
+        "label": "l" * 2000,
+        "split": "test",
+    }.items():
         many[name] = pa.DictionaryArray.from_arrays(
             pa.repeat(pa.scalar(0, pa.int8()), count), pa.array([value])
         )
@@ -232,7 +265,11 @@ READ = """if True:
 def read_in_new_process(path: Path) -> tuple[str, int]:
     """Read a file in a new process; return its output and the KiB of memory it used."""
     done = subprocess.run(
-        [sys.executable, "-c", READ, path], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", READ, path],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
     )
     output, kibibytes = done.stdout.splitlines()
     return output, int(kibibytes)
@@ -265,7 +302,9 @@ def test_damaged_real_file_gives_tensors_or_an_error(tmp_path_factory, data):
     whole = (REAL / "efficientnet-lite0-57934424.pth").read_bytes()[:60_000]
     whole = bytearray(whole[: re.search(rb"cpu", whole).start() + 20_000])
     for _ in range(data.draw(st.integers(1, 8))):
-        whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
+        whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(
+            st.integers(0, 255)
+        )
     with suppress(WeightsError):
         read_tensors(put(tmp_path_factory.getbasetemp(), bytes(whole)))
 
@@ -276,7 +315,9 @@ def test_damaged_real_file_gives_tensors_or_an_error(tmp_path_factory, data):
 def test_keras_data_in_other_files_is_refused(tmp_path):
     (tmp_path / "secret").write_bytes(bytes(16))
     with h5py.File(tmp_path / "outer.h5", "w") as file:
-        file.create_dataset("a/kernel", (4,), "f4", external=[(str(tmp_path / "secret"), 0, 16)])
+        file.create_dataset(
+            "a/kernel", (4,), "f4", external=[(str(tmp_path / "secret"), 0, 16)]
+        )
     with h5py.File(tmp_path / "inner.h5", "w") as file:
         file["x"] = np.ones(4, "f4")
     layout = h5py.VirtualLayout((4,), "f4")
@@ -310,12 +351,16 @@ def member(
 
 
 def unpack(folder: Path, archive: bytes) -> Path:
-    return caltech101.fetch(folder / "data", source=put(folder, archive, "given"), classes=["ant"])
+    return caltech101.fetch(
+        folder / "data", source=put(folder, archive, "given"), classes=["ant"]
+    )
 
 
 def files(folder: Path) -> list[str]:
     return sorted(
-        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.is_file()
     )
 
 
@@ -350,14 +395,17 @@ def zip_of(content: bytes, method: int) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]
+    "method",
+    [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA],
 )
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_damaged_zip_writes_all_photographs_or_none(tmp_path_factory, method, data):
     whole = bytearray(zip_of(TAR, method))
     for _ in range(data.draw(st.integers(1, 4))):
-        whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
+        whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(
+            st.integers(0, 255)
+        )
     folder = tmp_path_factory.mktemp("zip")
     with suppress(DatasetError):
         unpack(folder, bytes(whole))
@@ -381,17 +429,24 @@ def test_damaged_tar_writes_all_photographs_or_none(tmp_path_factory, data):
         re.fullmatch(r"ant/image_\d+\.jpg", name)
         for name in files(folder / "data" / "101_ObjectCategories")
     )
-    assert files(folder) == sorted(["given", *(f"data/{name}" for name in files(folder / "data"))])
+    assert files(folder) == sorted(
+        ["given", *(f"data/{name}" for name in files(folder / "data"))]
+    )
 
 
 # Manifests
 
 
 def test_duplicate_uri_far_apart_is_found(tmp_path):
-    rows = [(f"/{number}", "a", "test") for number in range(10_000)] + [("/7", "a", "test")]
+    rows = [(f"/{number}", "a", "test") for number in range(10_000)] + [
+        ("/7", "a", "test")
+    ]
     columns = zip(*rows, strict=True)
     pq.write_table(
-        pa.table([pa.array(column) for column in columns], schema=SCHEMA), tmp_path / "m.parquet"
+        pa.table([pa.array(column) for column in columns], schema=SCHEMA),
+        tmp_path / "m.parquet",
     )
-    with pytest.raises(InputError, match="row 10001: the column 'uri' lists '/7' a second time"):
+    with pytest.raises(
+        InputError, match="row 10001: the column 'uri' lists '/7' a second time"
+    ):
         read_manifest(tmp_path / "m.parquet")

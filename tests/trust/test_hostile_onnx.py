@@ -44,18 +44,29 @@ def save(
         else helper.make_tensor_value_info("y", FLOAT, gives)
     )
     graph = helper.make_graph(
-        nodes, "g", [helper.make_tensor_value_info("x", FLOAT, takes)], [output], numbers
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", FLOAT, takes)],
+        [output],
+        numbers,
     )
-    sets = [helper.make_opsetid("", 17), *(helper.make_opsetid(domain, 1) for domain in domains)]
+    sets = [
+        helper.make_opsetid("", 17),
+        *(helper.make_opsetid(domain, 1) for domain in domains),
+    ]
     folder.mkdir(exist_ok=True)
     proto = helper.make_model(graph, opset_imports=sets, ir_version=8)
     (folder / "net.onnx").write_bytes(proto.SerializeToString())
     return folder / "net.onnx"
 
 
-def outside(location: str, *, dims: Sequence[int] = (3,), **where: object) -> TensorProto:
+def outside(
+    location: str, *, dims: Sequence[int] = (3,), **where: object
+) -> TensorProto:
     """Return the tensor ``b`` with its data in another file."""
-    tensor = TensorProto(name="b", data_type=FLOAT, dims=dims, data_location=TensorProto.EXTERNAL)
+    tensor = TensorProto(
+        name="b", data_type=FLOAT, dims=dims, data_location=TensorProto.EXTERNAL
+    )
     for key, value in {"location": location, **where}.items():
         tensor.external_data.add(key=key, value=str(value))
     return tensor
@@ -87,13 +98,18 @@ def folder(tmp_path) -> Path:
 def test_data_beside_the_graph_is_read(folder, location):
     vectors = run(save(folder, PLUS_B, [outside(location, offset=0, length=12)]))
     base = run(
-        save(folder, PLUS_B, [numpy_helper.from_array(np.arange(1, 4, dtype=np.float32), "b")])
+        save(
+            folder,
+            PLUS_B,
+            [numpy_helper.from_array(np.arange(1, 4, dtype=np.float32), "b")],
+        )
     )
     np.testing.assert_array_equal(vectors, base)
 
 
 @pytest.mark.parametrize(
-    "location", ["../secret.bin", "sub/../../secret.bin", "{}/secret.bin", "link.bin", "/dev/zero"]
+    "location",
+    ["../secret.bin", "sub/../../secret.bin", "{}/secret.bin", "link.bin", "/dev/zero"],
 )
 @pytest.mark.parametrize("part", ["initializer", "attribute", "branch"])
 def test_data_outside_the_models_folder_is_refused(folder, location, part):
@@ -109,14 +125,17 @@ def test_data_outside_the_models_folder_is_refused(folder, location, part):
         "attribute": ([constant, *PLUS_B], []),
         "branch": (
             [
-                helper.make_node("If", ["true"], ["b"], then_branch=inner, else_branch=inner),
+                helper.make_node(
+                    "If", ["true"], ["b"], then_branch=inner, else_branch=inner
+                ),
                 *PLUS_B,
             ],
             [true],
         ),
     }[part]
     refused(
-        save(folder, nodes, numbers), "is refused: it takes numbers from .*outside of its folder"
+        save(folder, nodes, numbers),
+        "is refused: it takes numbers from .*outside of its folder",
     )
 
 
@@ -152,7 +171,9 @@ def test_other_data_beside_the_same_graph_is_another_model(folder, sample, tmp_p
     assert len(lookalike.search(tmp_path / "c", query)) > 1
     (folder / "data.bin").write_bytes(np.array([9, -9, 9], np.float32).tobytes())
     shutil.copy(query, tmp_path / "new.jpg")
-    with pytest.raises(ModelError, match=r"takes from other files is not what filled the Space"):
+    with pytest.raises(
+        ModelError, match=r"takes from other files is not what filled the Space"
+    ):
         lookalike.search(Table.open(tmp_path / "c"), np.full((9, 9, 3), 7, np.uint8))
 
 
@@ -161,7 +182,14 @@ def test_other_data_beside_the_same_graph_is_another_model(folder, sample, tmp_p
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"no protobuf", b"\x08\x07", b"location", b"PK\x03\x04" + bytes(100), b"\xff" * 1000],
+    [
+        b"",
+        b"no protobuf",
+        b"\x08\x07",
+        b"location",
+        b"PK\x03\x04" + bytes(100),
+        b"\xff" * 1000,
+    ],
 )
 def test_file_without_a_graph_is_refused(tmp_path, content):
     (tmp_path / "net.onnx").write_bytes(content)
@@ -171,7 +199,8 @@ def test_file_without_a_graph_is_refused(tmp_path, content):
 def test_other_runtime_formats_are_not_opened(tmp_path):
     path = save(tmp_path, SAME).rename(tmp_path / "net.ort")
     (tmp_path / "net.toml").write_text(
-        'architecture = "onnx"\nsize = [8, 6]\ndim = 3\n[weights]\nfile = "net.ort"', "utf-8"
+        'architecture = "onnx"\nsize = [8, 6]\ndim = 3\n[weights]\nfile = "net.ort"',
+        "utf-8",
     )
     with pytest.raises(ModelError, match=rf"{path} has another suffix than \.onnx"):
         run(tmp_path / "net.toml")
@@ -234,13 +263,21 @@ def test_unbounded_vector_is_refused(tmp_path):
         [MEAN, shape, helper.make_node("Reshape", ["mean", "shape"], ["y"])],
         gives=("n", 2**40),
     )
-    refused(path, "dim = 1099511627776; expected a whole number from 1 to 65536|cannot be loaded")
+    refused(
+        path,
+        "dim = 1099511627776; expected a whole number from 1 to 65536|cannot be loaded",
+    )
 
 
 def test_too_much_memory_fails_cleanly(tmp_path):
     shape = numpy_helper.from_array(np.array([2**45], np.int64), "shape")
     big = helper.make_node("ConstantOfShape", ["shape"], ["big"])
-    nodes = [MEAN, big, helper.make_node("ReduceSum", ["big"], ["b"], keepdims=0), PLUS_B[1]]
+    nodes = [
+        MEAN,
+        big,
+        helper.make_node("ReduceSum", ["big"], ["b"], keepdims=0),
+        PLUS_B[1],
+    ]
     refused(save(tmp_path, nodes, [shape]), "failed: |cannot be loaded: ")
 
 
@@ -256,7 +293,9 @@ def test_text_output_is_refused(tmp_path):
     refused(save(tmp_path, nodes, gives=gives), "values, not numbers")
 
 
-@pytest.mark.parametrize("kind", [TensorProto.INT64, TensorProto.DOUBLE, TensorProto.FLOAT16])
+@pytest.mark.parametrize(
+    "kind", [TensorProto.INT64, TensorProto.DOUBLE, TensorProto.FLOAT16]
+)
 def test_other_numeric_outputs_are_accepted(tmp_path, kind):
     nodes, gives = cast(kind)
     assert run(save(tmp_path, nodes, gives=gives)).dtype == np.float32
@@ -265,7 +304,11 @@ def test_other_numeric_outputs_are_accepted(tmp_path, kind):
 def test_output_other_than_a_tensor_is_refused(tmp_path):
     nodes = [MEAN, helper.make_node("SequenceConstruct", ["mean"], ["y"])]
     refused(
-        save(tmp_path, nodes, gives=helper.make_tensor_sequence_value_info("y", FLOAT, ["n", 3])),
+        save(
+            tmp_path,
+            nodes,
+            gives=helper.make_tensor_sequence_value_info("y", FLOAT, ["n", 3]),
+        ),
         "vector length",
     )
 
@@ -273,12 +316,16 @@ def test_output_other_than_a_tensor_is_refused(tmp_path):
 @pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf, 1e30])
 @pytest.mark.parametrize("unit_length", ["true", "false"])
 def test_vectors_without_finite_numbers_are_refused(tmp_path, number, unit_length):
-    save(tmp_path, PLUS_B, [numpy_helper.from_array(np.full(3, number, np.float32), "b")])
+    save(
+        tmp_path, PLUS_B, [numpy_helper.from_array(np.full(3, number, np.float32), "b")]
+    )
     (tmp_path / "net.toml").write_text(
         f'architecture = "onnx"\nsize = [8, 6]\ndim = 3\nunit_length = {unit_length}\n[weights]\nfile = "net.onnx"'
     )
     if number == 1e30 and unit_length == "true":
-        np.testing.assert_allclose(np.linalg.norm(run(tmp_path / "net.toml"), axis=1), 1, rtol=1e-6)
+        np.testing.assert_allclose(
+            np.linalg.norm(run(tmp_path / "net.toml"), axis=1), 1, rtol=1e-6
+        )
         return
     with pytest.raises(
         ModelError, match=r"The model 'net' gave numbers that are not finite or beyond"
@@ -286,7 +333,9 @@ def test_vectors_without_finite_numbers_are_refused(tmp_path, number, unit_lengt
         run(tmp_path / "net.toml")
 
 
-@pytest.mark.parametrize("name", ["a`b.onnx", "a\nb.onnx", "a\x1b[2Jb.onnx", "a\udcffb.onnx"])
+@pytest.mark.parametrize(
+    "name", ["a`b.onnx", "a\nb.onnx", "a\x1b[2Jb.onnx", "a\udcffb.onnx"]
+)
 def test_name_that_cannot_name_a_space_is_refused(tmp_path, name):
     path = save(tmp_path, SAME).rename(tmp_path / name)
     with pytest.raises(ModelError, match=r"name = .*; expected a text without"):
@@ -308,10 +357,14 @@ def test_command_line_explains_it_in_one_paragraph(folder, sample, tmp_path):
 def test_damaged_graph_gives_vectors_or_an_error(tmp_path_factory, data):
     folder = tmp_path_factory.getbasetemp() / "damaged"
     whole = bytearray(
-        save(folder, PLUS_B, [numpy_helper.from_array(np.ones(3, np.float32), "b")]).read_bytes()
+        save(
+            folder, PLUS_B, [numpy_helper.from_array(np.ones(3, np.float32), "b")]
+        ).read_bytes()
     )
     for _ in range(data.draw(st.integers(1, 4))):
-        whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
+        whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(
+            st.integers(0, 255)
+        )
     (folder / "net.onnx").write_bytes(whole)
     with suppress(ModelError, WeightsError):
         run(folder / "net.onnx")

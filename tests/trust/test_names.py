@@ -45,7 +45,9 @@ def make_image(path: Path, seed: int) -> Path:
 def indexed(folder: Path, collection: Path, **options) -> dict[str, int]:
     """Index in pixel space and return the counts that are not 0."""
     report = library.index(folder, collection, models=["pixels"], **options).to_dict()
-    return {name: count for name, count in report.items() if count and name != "seconds"}
+    return {
+        name: count for name, count in report.items() if count and name != "seconds"
+    }
 
 
 def contents(collection: Path) -> dict[str, bytes]:
@@ -64,7 +66,9 @@ def odd(tmp_path_factory) -> list[Path]:
     deep = root
     while len(str(deep)) < 3700:
         deep /= "d" * 250
-    for seed, path in enumerate([*paths, deep / ("e" * (3990 - len(str(deep))) + ".png")]):
+    for seed, path in enumerate(
+        [*paths, deep / ("e" * (3990 - len(str(deep))) + ".png")]
+    ):
         make_image(path, seed)
     return sorted(root.rglob("*.png"))
 
@@ -77,7 +81,9 @@ def root(odd) -> Path:
 @pytest.fixture(scope="module")
 def collection(odd, root, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("collection") / "c"
-    assert lookalike_json("index", root, "-c", path, "--model", "pixels")["added"] == len(odd)
+    assert lookalike_json("index", root, "-c", path, "--model", "pixels")[
+        "added"
+    ] == len(odd)
     return path
 
 
@@ -94,19 +100,36 @@ def test_every_image_is_found_by_path_and_by_uri(odd, collection):
         for query in (path, to_uri(path)):
             assert library.search(collection, query, k=1).uris == [to_uri(path)]
             rest = library.search(collection, query, k=len(odd), exclude_self=True).uris
-            assert sorted(rest) == sorted(to_uri(other) for other in odd if other != path)
+            assert sorted(rest) == sorted(
+                to_uri(other) for other in odd if other != path
+            )
 
 
 @pytest.mark.parametrize(
-    "name", ["new\nline.png", "'); DROP TABLE.png", os.fsdecode(b"caf\xe9.png"), "cafe\u0301.png"]
+    "name",
+    [
+        "new\nline.png",
+        "'); DROP TABLE.png",
+        os.fsdecode(b"caf\xe9.png"),
+        "cafe\u0301.png",
+    ],
 )
-def test_the_command_line_accepts_and_prints_unusual_names(odd, collection, name, tmp_path):
+def test_the_command_line_accepts_and_prints_unusual_names(
+    odd, collection, name, tmp_path
+):
     path = next(path for path in odd if path.name == name)
     for query in (path, to_uri(path)):
         (match,) = lookalike_json("search", query, "-c", collection, "-k", 1)["matches"]
         assert (match["uri"], match["distance"]) == (to_uri(path), 0)
     drawn = lookalike(
-        "search", to_uri(path), "-c", collection, "-k", 3, "--save", tmp_path / "found.png"
+        "search",
+        to_uri(path),
+        "-c",
+        collection,
+        "-k",
+        3,
+        "--save",
+        tmp_path / "found.png",
     ).stdout
     assert drawn.count("\n") == 4
     assert (tmp_path / "found.png").exists()
@@ -117,11 +140,15 @@ def test_a_manifest_may_have_unusual_names(odd, collection, tmp_path):
     named = [path for path in odd if path != deep]
     columns = {
         "uri": [to_uri(path) for path in named],
-        "label": [str(local_path(to_uri(path)).parent == named[0].parent) for path in named],
+        "label": [
+            str(local_path(to_uri(path)).parent == named[0].parent) for path in named
+        ],
         "split": ["test" if path.name in NAMES[::3] else "train" for path in named],
     }
     for manifest in write_manifest(pa.table(columns), tmp_path):
-        (space,) = lookalike_json("evaluate", "-c", collection, "--split", manifest)["spaces"]
+        (space,) = lookalike_json("evaluate", "-c", collection, "--split", manifest)[
+            "spaces"
+        ]
         assert (space["queries"], space["gallery"]) == (
             2 * len(NAMES[::3]),
             2 * (len(NAMES) - len(NAMES[::3])),
@@ -159,10 +186,18 @@ def test_removing_an_image_leaves_similar_names(odd, root, tmp_path):
     uris = [to_uri(path) for path in odd if path.name == gone]
     assert lookalike_json("remove", *uris, "-c", tmp_path / "c") == {"removed": 2}
     left = len(
-        [uri for uri in contents(tmp_path / "c") if local_path(uri).parent.name == FOLDERS[1]]
+        [
+            uri
+            for uri in contents(tmp_path / "c")
+            if local_path(uri).parent.name == FOLDERS[1]
+        ]
     )
-    assert lookalike_json("remove", root / FOLDERS[1], "-c", tmp_path / "c") == {"removed": left}
-    assert all(local_path(uri).parent.name != FOLDERS[1] for uri in contents(tmp_path / "c"))
+    assert lookalike_json("remove", root / FOLDERS[1], "-c", tmp_path / "c") == {
+        "removed": left
+    }
+    assert all(
+        local_path(uri).parent.name != FOLDERS[1] for uri in contents(tmp_path / "c")
+    )
 
 
 def test_names_of_failures_cannot_control_the_terminal(tmp_path):
@@ -177,12 +212,16 @@ def test_names_of_failures_cannot_control_the_terminal(tmp_path):
     for name in bad:
         (tmp_path / "in" / name).write_bytes(b"not an image")
     make_image(tmp_path / "in" / "good.png", 0)
-    printed = lookalike("index", tmp_path / "in", "-c", tmp_path / "c", "--model", "pixels").stdout
+    printed = lookalike(
+        "index", tmp_path / "in", "-c", tmp_path / "c", "--model", "pixels"
+    ).stdout
     failed = lookalike_json("info", "-c", tmp_path / "c", "--failures")["failed"]
     assert {local_path(row["uri"]).name for row in failed} == set(bad)
     for text in (printed, lookalike("info", "-c", tmp_path / "c", "--failures").stdout):
         assert "\x1b" not in text
-        assert all(shown in text for shown in (r"new\nline.png:", r"\x1b[2J.png:", "%E9.png:"))
+        assert all(
+            shown in text for shown in (r"new\nline.png:", r"\x1b[2J.png:", "%E9.png:")
+        )
 
 
 # Links
@@ -235,7 +274,9 @@ def test_an_older_time_is_a_change(tmp_path):
     os.utime(path, ns=(2_000_000_000, 2_000_000_000))
     indexed(path.parent, tmp_path / "c")
     before, size = contents(tmp_path / "c"), path.stat().st_size
-    for seed, time_ns in enumerate((1_999_999_999, 1_000_000_000, 0, -1_000_000_000), 1):
+    for seed, time_ns in enumerate(
+        (1_999_999_999, 1_000_000_000, 0, -1_000_000_000), 1
+    ):
         make_image(path, seed)
         os.utime(path, ns=(time_ns, time_ns))
         assert path.stat().st_size == size
@@ -253,7 +294,9 @@ def test_extreme_times_are_stored(tmp_path):
         assert indexed(path.parent, tmp_path / "c") == {"unchanged": 1, "images": 1}
 
 
-@pytest.mark.parametrize("when", ["before it is read", "while it is read", "after it was read"])
+@pytest.mark.parametrize(
+    "when", ["before it is read", "while it is read", "after it was read"]
+)
 def test_a_change_during_a_run_is_found_by_the_next(tmp_path, when):
     path = make_image(tmp_path / "in" / "a.png", 0)
     old, new = path.read_bytes(), make_image(tmp_path / "new.png", 1).read_bytes()
@@ -289,7 +332,9 @@ def test_a_change_within_a_clock_step_is_read(tmp_path):
         os.utime(path, ns=(now, now))
         (item,) = LocalSource([tmp_path])
         read: list[bytes] = []
-        reader = threading.Thread(target=lambda item=item, read=read: read.append(item.read()))
+        reader = threading.Thread(
+            target=lambda item=item, read=read: read.append(item.read())
+        )
         reader.start()
         path.write_bytes(b"new")
         os.utime(path, ns=(now, now))
@@ -313,10 +358,14 @@ def test_a_renamed_folder_of_files_keeps_every_content(tmp_path):
         make_image(tmp_path / "in" / f"{seed}.png", seed)
     indexed(tmp_path / "in", tmp_path / "c")
     for seed in range(6):
-        shutil.copy2(tmp_path / "in" / f"{seed}.png", tmp_path / "in" / f"{5 - seed}-copy.png")
+        shutil.copy2(
+            tmp_path / "in" / f"{seed}.png", tmp_path / "in" / f"{5 - seed}-copy.png"
+        )
         (tmp_path / "in" / f"{seed}.png").unlink()
     assert indexed(tmp_path / "in", tmp_path / "c") == {"moved": 6, "images": 6}
     table = contents(tmp_path / "c")
     assert {
-        uri: sha for path in (tmp_path / "in").iterdir() for uri, sha in contents_of(path).items()
+        uri: sha
+        for path in (tmp_path / "in").iterdir()
+        for uri, sha in contents_of(path).items()
     } == table

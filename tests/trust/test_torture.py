@@ -51,7 +51,9 @@ def test_a_kill_loses_nothing_and_a_rerun_continues(workspace, name):
     trial = next(
         trial
         for _ in range(5)
-        if (trial := attempt(workspace, BY_NAME[name], known, random_source)).was_interrupted
+        if (
+            trial := attempt(workspace, BY_NAME[name], known, random_source)
+        ).was_interrupted
     )
     assert trial.findings == []
 
@@ -59,7 +61,9 @@ def test_a_kill_loses_nothing_and_a_rerun_continues(workspace, name):
 def test_a_full_disk_is_reported_and_loses_nothing(workspace):
     random_source, action = random.Random(3), BY_NAME["metadata"]
     known = workspace.run_reference(action)
-    trials = [attempt(workspace, action, known, random_source, "full disk") for _ in range(2)]
+    trials = [
+        attempt(workspace, action, known, random_source, "full disk") for _ in range(2)
+    ]
     assert [finding for trial in trials for finding in trial.findings] == []
     assert any(trial.was_interrupted for trial in trials)
 
@@ -102,7 +106,8 @@ def known(workspace, mapped):
 def kinds(workspace, known, committed: int = 0) -> set[str]:
     _, findings = check_after_kill(workspace.folder, known.end, known.end, committed)
     return {
-        finding.kind for finding in [*findings, *check_after_rerun(workspace.folder, known.end)]
+        finding.kind
+        for finding in [*findings, *check_after_rerun(workspace.folder, known.end)]
     }
 
 
@@ -122,20 +127,32 @@ def turned(table):
     ("tamper", "kind"),
     [
         (lambda table, uri: table.delete(f"uri = '{uri}'"), "lost"),
-        (lambda table, uri: table.insert(table.to_table(filter=f"uri = '{uri}'")), "doubled"),
+        (
+            lambda table, uri: table.insert(table.to_table(filter=f"uri = '{uri}'")),
+            "doubled",
+        ),
         (
             lambda table, uri: (
-                table.merge_insert("uri").when_matched_update_all().execute(turned(table))
+                table.merge_insert("uri")
+                .when_matched_update_all()
+                .execute(turned(table))
             ),
             "wrong",
         ),
-        (lambda table, uri: table.update({"spaces": "NULL"}, f"uri = '{uri}'"), "wrong"),
-        (lambda table, uri: table.update({"sha256": "NULL"}, f"uri = '{uri}'"), "wrong"),
+        (
+            lambda table, uri: table.update({"spaces": "NULL"}, f"uri = '{uri}'"),
+            "wrong",
+        ),
+        (
+            lambda table, uri: table.update({"sha256": "NULL"}, f"uri = '{uri}'"),
+            "wrong",
+        ),
     ],
 )
 def test_a_wrong_row_is_found(workspace, known, tamper, kind):
     tamper(
-        lance.dataset(str(workspace.folder / "collection" / "images.lance")), min(known.end.rows)
+        lance.dataset(str(workspace.folder / "collection" / "images.lance")),
+        min(known.end.rows),
     )
     assert kind in kinds(workspace, known)
 
@@ -156,7 +173,8 @@ def test_a_half_written_file_is_found(workspace, known, name, kind):
 
 
 @pytest.mark.parametrize(
-    "name", ["out/.lookalike-00.html", "collection/maps/.lookalike-00.arrow", "cache/w.part"]
+    "name",
+    ["out/.lookalike-00.html", "collection/maps/.lookalike-00.arrow", "cache/w.part"],
 )
 def test_a_leftover_is_found(workspace, known, name):
     (workspace.folder / name).write_bytes(b"half")

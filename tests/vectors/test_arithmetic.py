@@ -13,14 +13,18 @@ from lookalike.vectors import combine, distance_blocks, unit_length
 def test_unit_length():
     scaled = unit_length(np.array([[3, 4], [0, 0], [-2, 0]], np.float32))
     assert scaled.dtype == np.float32
-    np.testing.assert_array_equal(scaled, np.array([[0.6, 0.8], [0, 0], [-1, 0]], np.float32))
+    np.testing.assert_array_equal(
+        scaled, np.array([[0.6, 0.8], [0, 0], [-1, 0]], np.float32)
+    )
 
 
 @settings(deadline=None)
 @given(
     st.lists(
         st.lists(
-            st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=3, max_size=3
+            st.floats(width=32, allow_nan=False, allow_infinity=False),
+            min_size=3,
+            max_size=3,
         ),
         max_size=6,
     )
@@ -36,17 +40,29 @@ def test_rows_of_any_length_are_scaled_to_unit_length(rows):
     assert (x == before).all()
 
 
-@pytest.mark.parametrize(("memory", "blocks"), [(0, 5), (2 * 8 * 3000, 3), (1 << 26, 1)])
+@pytest.mark.parametrize(
+    ("memory", "blocks"), [(0, 5), (2 * 8 * 3000, 3), (1 << 26, 1)]
+)
 def test_squared_distances_in_blocks(memory, blocks):
     """The gallery is longer than one tile."""
     random = np.random.default_rng(0)
-    queries, gallery = (random.normal(size=(n, 6)).astype(np.float16) for n in (5, 3000))
+    queries, gallery = (
+        random.normal(size=(n, 6)).astype(np.float16) for n in (5, 3000)
+    )
     gallery[7] = queries[2]
     parts = list(distance_blocks(queries, gallery, memory=memory))
     assert len(parts) == blocks
-    assert [row for part, _ in parts for row in range(part.start, part.stop)] == [0, 1, 2, 3, 4]
+    assert [row for part, _ in parts for row in range(part.start, part.stop)] == [
+        0,
+        1,
+        2,
+        3,
+        4,
+    ]
     squares = np.concatenate([block for _, block in parts])
-    expected = ((queries[:, None].astype(np.float64) - gallery.astype(np.float64)) ** 2).sum(axis=2)
+    expected = (
+        (queries[:, None].astype(np.float64) - gallery.astype(np.float64)) ** 2
+    ).sum(axis=2)
     np.testing.assert_allclose(squares, expected, atol=1e-12)
     assert squares[2, 7] == 0
     assert (squares >= 0).all()

@@ -29,7 +29,11 @@ def agree(query, vectors, k, ids=None):
     with patch.multiple(exact, MIN_NUMBERS_TO_PRUNE=1, PRUNED_SHARE=1):
         pruning = ExactIndex(ids, vectors)
         alone = [index.search(query, k), *(pruning.search(query, k) for _ in range(2))]
-    for found, distances in (*alone, (many[0][1], many[1][1]), (many[0][2], many[1][2])):
+    for found, distances in (
+        *alone,
+        (many[0][1], many[1][1]),
+        (many[0][2], many[1][2]),
+    ):
         assert found.tolist() == expected_ids.tolist()
         np.testing.assert_allclose(distances, expected, rtol=1e-12)
         assert distances.dtype == np.float64
@@ -40,9 +44,13 @@ def searches(draw):
     """Return a query, rows of which many are equal or nearly equal, and their ids."""
     dim, n = draw(st.integers(1, 9)), draw(st.integers(1, 40))
     random = np.random.default_rng(draw(st.integers(0, 2**32)))
-    pool = random.normal(size=(draw(st.integers(1, 6)), dim)) * 10.0 ** draw(st.integers(-3, 3))
+    pool = random.normal(size=(draw(st.integers(1, 6)), dim)) * 10.0 ** draw(
+        st.integers(-3, 3)
+    )
     vectors = pool[random.integers(0, len(pool), n)]
-    vectors = vectors * (1 + draw(st.sampled_from([0, 1e-3, 1e-2])) * random.normal(size=(n, 1)))
+    vectors = vectors * (
+        1 + draw(st.sampled_from([0, 1e-3, 1e-2])) * random.normal(size=(n, 1))
+    )
     query = pool[0] * draw(st.sampled_from([0.5, 1.0, -1.0]))
     return (
         query.astype(np.float16),
@@ -124,13 +132,15 @@ def test_rows_near_twice_the_query_are_found():
     random = np.random.default_rng(0)
     for _ in range(300):
         query = random.normal(size=3).astype(np.float16)
-        vectors = (2 * query.astype(np.float32) * (1 + 1e-3 * random.normal(size=(40, 3)))).astype(
-            np.float16
-        )
+        vectors = (
+            2 * query.astype(np.float32) * (1 + 1e-3 * random.normal(size=(40, 3)))
+        ).astype(np.float16)
         agree(query, vectors, 1)
 
 
-@pytest.mark.parametrize(("n", "k", "count"), [(3, 5, 3), (3, 3, 3), (3, 1, 1), (0, 4, 0)])
+@pytest.mark.parametrize(
+    ("n", "k", "count"), [(3, 5, 3), (3, 3, 3), (3, 1, 1), (0, 4, 0)]
+)
 def test_k_above_the_number_of_rows_returns_all(n, k, count):
     index = ExactIndex(np.arange(n), np.ones((n, 2), np.float16))
     ids, distances = index.search(np.ones(2, np.float16), k)
@@ -142,7 +152,10 @@ def test_k_above_the_number_of_rows_returns_all(n, k, count):
 
 def test_search_at_some_places_only():
     random = np.random.default_rng(0)
-    vectors, ids = random.normal(size=(500, 16)).astype(np.float16), random.permutation(500)
+    vectors, ids = (
+        random.normal(size=(500, 16)).astype(np.float16),
+        random.permutation(500),
+    )
     index = ExactIndex(ids, vectors)
     rows = np.sort(random.choice(500, 60, replace=False))
     found, distances = index.search(vectors[9], 7, places=rows)
@@ -165,4 +178,6 @@ def test_every_float16_keeps_its_value_as_float32():
     vectors = vectors[np.isfinite(vectors)]
     wide = to_float32(vectors)
     assert wide.dtype == np.float32
-    assert np.array_equal(wide.view(np.uint32), vectors.astype(np.float32).view(np.uint32))
+    assert np.array_equal(
+        wide.view(np.uint32), vectors.astype(np.float32).view(np.uint32)
+    )

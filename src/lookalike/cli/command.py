@@ -59,7 +59,9 @@ WhereOption = Annotated[
         help="Only images that match a filter, such as \"label = 'cat' and width > 300\".",
     ),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print JSON and nothing else.")
+]
 
 Function = Callable[..., None]
 
@@ -105,7 +107,9 @@ def _errors_reported() -> Iterator[None]:
         output.print_error(_os_error_message(error))
         raise typer.Exit(_ERROR) from None
     except KeyboardInterrupt:
-        message = "Interrupted. Committed work is kept. Run the command again to continue."
+        message = (
+            "Interrupted. Committed work is kept. Run the command again to continue."
+        )
         output.say(message, error=True)
         raise typer.Exit(_INTERRUPTED) from None
     finally:

@@ -31,7 +31,9 @@ _GAP = "  "
 
 def _console(*, error: bool = False) -> Console:
     """Return a console that prints colors on a terminal only, and never wraps or cuts a line."""
-    return Console(stderr=error, soft_wrap=True, highlight=False, markup=False, emoji=False)
+    return Console(
+        stderr=error, soft_wrap=True, highlight=False, markup=False, emoji=False
+    )
 
 
 def say(text: Text | str = "", *, error: bool = False) -> None:
@@ -80,7 +82,9 @@ def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}"
 
 
-def print_list(lines: Sequence[str], *, total: int | None = None, most: int = MAX_LISTED) -> None:
+def print_list(
+    lines: Sequence[str], *, total: int | None = None, most: int = MAX_LISTED
+) -> None:
     """Print indented lines, and how many of the total were left out."""
     for line in lines[:most]:
         say(f"  {printable(line)}")
@@ -91,7 +95,10 @@ def print_list(lines: Sequence[str], *, total: int | None = None, most: int = MA
 
 
 def print_table(
-    rows: Iterable[Sequence[str]], *, styles: Sequence[str] = (), right: Collection[int] = ()
+    rows: Iterable[Sequence[str]],
+    *,
+    styles: Sequence[str] = (),
+    right: Collection[int] = (),
 ) -> None:
     """Print rows in aligned columns. The last column is neither padded nor cut.
 
@@ -108,7 +115,9 @@ def print_table(
     if not table:
         return
 
-    widths = [max(cell_len(cell) for cell in column) for column in zip(*table, strict=True)]
+    widths = [
+        max(cell_len(cell) for cell in column) for column in zip(*table, strict=True)
+    ]
     last = len(widths) - 1
     console = _console()
     for row in table:

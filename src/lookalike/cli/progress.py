@@ -116,7 +116,9 @@ def progress_bar(
     """
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield ProgressBar(None, description, finishing=finishing, total=total, visible=visible)
+        yield ProgressBar(
+            None, description, finishing=finishing, total=total, visible=visible
+        )
         return
 
     from rich import progress
@@ -126,10 +128,15 @@ def progress_bar(
         progress.BarColumn(),
     ]
     if unit == "items":
-        columns += [progress.MofNCompleteColumn(), progress.TextColumn("{task.fields[rate]}")]
+        columns += [
+            progress.MofNCompleteColumn(),
+            progress.TextColumn("{task.fields[rate]}"),
+        ]
     elif unit == "bytes":
         columns += [progress.DownloadColumn(), progress.TransferSpeedColumn()]
     columns.append(progress.TimeRemainingColumn(compact=True))
 
     with progress.Progress(*columns, console=console, transient=True) as display:
-        yield ProgressBar(display, description, finishing=finishing, total=total, visible=visible)
+        yield ProgressBar(
+            display, description, finishing=finishing, total=total, visible=visible
+        )

@@ -51,7 +51,11 @@ def choose_backdrop_colors(rng: np.random.Generator) -> tuple[Color, Color]:
 
 
 def draw_backdrop(
-    size: tuple[int, int], ground: int, *, colors: tuple[Color, Color], rng: np.random.Generator
+    size: tuple[int, int],
+    ground: int,
+    *,
+    colors: tuple[Color, Color],
+    rng: np.random.Generator,
 ) -> Image.Image:
     """Draw a random backdrop.
 
@@ -115,7 +119,9 @@ class Stage:
         box = (left, top, right, bottom)
         ImageDraw.Draw(self.image).ellipse(box, fill=color)
 
-    def gradient(self, top: Color, bottom: Color, *, corner: Color | None = None) -> None:
+    def gradient(
+        self, top: Color, bottom: Color, *, corner: Color | None = None
+    ) -> None:
         """Fill with a gradient from top to bottom; `corner` is mixed in at both other corners."""
         corners = Image.new("RGB", (2, 2))
         corners.putpixel((0, 0), top)
@@ -174,7 +180,12 @@ def _draw_stripes(stage: Stage) -> None:
     slope = stage.rng.uniform(-0.6, 0.6) * height
     for left in np.arange(-height, width + height, step).tolist():
         right = left + step / 2
-        stripe = [(left, 0), (right, 0), (right + slope, height), (left + slope, height)]
+        stripe = [
+            (left, 0),
+            (right, 0),
+            (right + slope, height),
+            (left + slope, height),
+        ]
         stage.polygon(stripe, stage.pattern_color)
 
 
@@ -246,7 +257,9 @@ def _draw_sun_disc(stage: Stage, color: Color, *, share: float) -> None:
     stage.disc((x, y), share * (width + height) / 2, color)
 
 
-def _fill_below(stage: Stage, level: float, color: Color, *, swing: float = 0.0) -> None:
+def _fill_below(
+    stage: Stage, level: float, color: Color, *, swing: float = 0.0
+) -> None:
     """Fill everything below a line that swings up and down by `swing` pixels."""
     width, bottom = stage.image.size
     x = np.linspace(0.0, width, 60)

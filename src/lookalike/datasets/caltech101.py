@@ -167,7 +167,11 @@ def fetch(
 
 
 def split(
-    root: Path, *, classes: str | Sequence[str] = "nine", test: float = 0.2, seed: int = 0
+    root: Path,
+    *,
+    classes: str | Sequence[str] = "nine",
+    test: float = 0.2,
+    seed: int = 0,
 ) -> pa.Table:
     """Split the photographs into training and test images; see `stratify`.
 
@@ -187,7 +191,9 @@ def split(
     DatasetError
         If the root lacks a class.
     """
-    images = {label: _images(root / label) for label in _available_classes(root, classes)}
+    images = {
+        label: _images(root / label) for label in _available_classes(root, classes)
+    }
     return stratify(images, test=test, seed=seed)
 
 
@@ -204,7 +210,9 @@ def _chosen_classes(classes: str | Sequence[str]) -> tuple[str, ...]:
             names = tuple(dict.fromkeys(classes))
 
     if not names:
-        raise InputError("No class was chosen. Name at least one, or give 'nine' or 'all'.")
+        raise InputError(
+            "No class was chosen. Name at least one, or give 'nine' or 'all'."
+        )
     for name in names:
         if name not in ALL_CLASSES:
             raise InputError(

@@ -85,7 +85,9 @@ def _draw_test_indexes(label: str, count: int, *, test: float, seed: int) -> set
     return set(order[:test_count].tolist())
 
 
-def write_manifest(table: pa.Table, folder: Path, *, name: str = "manifest") -> tuple[Path, Path]:
+def write_manifest(
+    table: pa.Table, folder: Path, *, name: str = "manifest"
+) -> tuple[Path, Path]:
     """Write ``<name>.csv`` and ``<name>.parquet``, each whole or not at all.
 
     Returns
@@ -141,7 +143,9 @@ def _write_csv(table: pa.Table, path: Path) -> None:
         writer.writerows(zip(*columns, strict=True))
 
 
-def _checked_manifest(table: pa.Table, source: str, position: Callable[[int], str]) -> pa.Table:
+def _checked_manifest(
+    table: pa.Table, source: str, position: Callable[[int], str]
+) -> pa.Table:
     """Return the columns of a manifest, or raise an error that names the first wrong value.
 
     `source` names the table in messages, and `position` names a row by its number.

@@ -65,7 +65,9 @@ def points(text: str, *, size: Point = (1.0, 1.0), at: Point = (0.0, 0.0)) -> Po
     return scaled + np.array(at, np.float64)
 
 
-def mirrored_points(text: str, *, size: Point = (1.0, 1.0), at: Point = (0.0, 0.0)) -> Points:
+def mirrored_points(
+    text: str, *, size: Point = (1.0, 1.0), at: Point = (0.0, 0.0)
+) -> Points:
     """Return an outline that is symmetric in x.
 
     The text gives its right half, from top to bottom. The left half follows, from bottom to top.
@@ -170,7 +172,9 @@ class Pen:
         """Draw a smooth open stroke with round ends."""
         curve = smooth(corners, closed=False)
         pixel_width = max(1, round(width * self._unit))
-        self._draw.line(self._pixels(curve), fill=color, width=pixel_width, joint="curve")
+        self._draw.line(
+            self._pixels(curve), fill=color, width=pixel_width, joint="curve"
+        )
         for x, y in curve[[0, -1]].tolist():
             self.disc((x, y), width / 2, color)
 

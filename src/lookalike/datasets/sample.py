@@ -159,14 +159,18 @@ def write_sample(folder: Path, *, per_class: int = 40, seed: int = 0) -> Path:
     return folder
 
 
-def _choose_subject_colors(far: Color, near: Color, rng: np.random.Generator) -> SubjectColors:
+def _choose_subject_colors(
+    far: Color, near: Color, rng: np.random.Generator
+) -> SubjectColors:
     """Choose colors that stand out from the backdrop."""
 
     def contrast(color_set: tuple[Color, Color, Color]) -> float:
         main = color_set[0]
         return min(_color_difference(main, far), _color_difference(main, near))
 
-    clear = [color_set for color_set in _COLOR_SETS if contrast(color_set) > _MIN_CONTRAST]
+    clear = [
+        color_set for color_set in _COLOR_SETS if contrast(color_set) > _MIN_CONTRAST
+    ]
     if not clear:
         clear = [max(_COLOR_SETS, key=contrast)]
     main, second, accent = clear[rng.integers(len(clear))]
@@ -182,7 +186,9 @@ def _color_difference(first: Color, second: Color) -> int:
     return red + green + blue
 
 
-def _draw_subject(label: str, colors: SubjectColors, rng: np.random.Generator) -> Image.Image:
+def _draw_subject(
+    label: str, colors: SubjectColors, rng: np.random.Generator
+) -> Image.Image:
     """Draw a subject, tilted and perhaps mirrored, and cut off the empty border."""
     subject = SUBJECTS[label]
     tilt = rng.uniform(-subject.tilt, subject.tilt)
@@ -207,7 +213,9 @@ def _scale_to_frame(
     return subject.resize((new_width, new_height), Image.Resampling.LANCZOS)
 
 
-def _draw_shadow_on_ground(image: Image.Image, left: int, foot: int, width: int) -> None:
+def _draw_shadow_on_ground(
+    image: Image.Image, left: int, foot: int, width: int
+) -> None:
     """Draw a soft ellipse under a subject that stands."""
     depth = max(5, width // 22)
     box = (left, foot - 1.6 * depth, left + width, foot + 0.8 * depth)
@@ -216,7 +224,9 @@ def _draw_shadow_on_ground(image: Image.Image, left: int, foot: int, width: int)
     image.paste(INK, mask=shadow.filter(ImageFilter.GaussianBlur(3)))
 
 
-def _draw_shadow_behind(image: Image.Image, left: int, top: int, subject: Image.Image) -> None:
+def _draw_shadow_behind(
+    image: Image.Image, left: int, top: int, subject: Image.Image
+) -> None:
     """Draw a soft copy of a subject that does not stand, a little lower and to the right."""
     faint = subject.getchannel("A").point(lambda level: level // 3)
     shadow = Image.new("L", image.size)

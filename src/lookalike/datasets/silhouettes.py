@@ -59,7 +59,9 @@ def draw_airplane(pen: Pen, colors: SubjectColors, rng: np.random.Generator) -> 
     top = -0.85 * span
     far_wing = [(0.22, -0.08), (tip + 0.02, top), (tip - 0.12, top), (-0.1, -0.08)]
     pen.polygon(far_wing, mix(wing, INK, 0.25))
-    pen.polygon([(-0.5, -0.1), (-0.88, -fin), (-1.04, -fin), (-0.96, -0.06)], colors.accent)
+    pen.polygon(
+        [(-0.5, -0.1), (-0.88, -fin), (-1.04, -fin), (-0.96, -0.06)], colors.accent
+    )
     rudder = [(-0.66, -0.1), (-0.95, -fin), (-1.04, -fin), (-0.96, -0.06)]
     pen.polygon(rudder, mix(colors.accent, INK, 0.15))
 
@@ -158,19 +160,26 @@ def draw_butterfly(pen: Pen, colors: SubjectColors, rng: np.random.Generator) ->
     dot_step = int(rng.integers(4, 8))
     width = rng.uniform(0.84, 1.0)
     upper_size = (width, rng.uniform(0.62, 0.8))
-    upper = points("0.04,-0.14 0.32,-0.8 0.75,-1 1,-0.72 0.82,-0.12 0.4,0.12", size=upper_size)
+    upper = points(
+        "0.04,-0.14 0.32,-0.8 0.75,-1 1,-0.72 0.82,-0.12 0.4,0.12", size=upper_size
+    )
     lower_size = (width, rng.uniform(0.55, 0.8))
     lower = points("0.04,0 0.44,0 0.78,0.2 0.7,0.72 0.42,1 0.18,0.62", size=lower_size)
 
     rim = mix(colors.accent, INK, 0.75)
     for side in SIDES:
         mirror = (side, 1.0)
-        for wing, color in ((lower * mirror, colors.second), (upper * mirror, colors.main)):
+        for wing, color in (
+            (lower * mirror, colors.second),
+            (upper * mirror, colors.main),
+        ):
             center = np.array([0.42 * side, wing[:, 1].mean()])
             outline = smooth(wing)
             pen.polygon(outline, rim)
             pen.polygon(center + (outline - center) * 0.84, color)
-            pen.polygon(center * 0.8 + (outline - center) * 0.42, mix(color, PALE, 0.35))
+            pen.polygon(
+                center * 0.8 + (outline - center) * 0.42, mix(color, PALE, 0.35)
+            )
 
             veins = center + (wing[1:5] - center) * 0.84
             for tip in veins:
@@ -244,7 +253,12 @@ def _draw_car_windows(
     pen.polygon(rear_window, glass)
 
     right = post + 0.035
-    front_window = [(right, low), (right, high), (front - 0.05, high), (nose - 0.14, low)]
+    front_window = [
+        (right, low),
+        (right, high),
+        (front - 0.05, high),
+        (nose - 0.14, low),
+    ]
     pen.polygon(front_window, glass)
 
     middle = post + 0.17
@@ -294,7 +308,9 @@ def draw_cat(pen: Pen, colors: SubjectColors, rng: np.random.Generator) -> None:
         pen.disc((0.0, -0.09), 0.05, (250, 208, 98))
 
 
-def _draw_coat_pattern(pen: Pen, pattern: int, dark: Color, rng: np.random.Generator) -> None:
+def _draw_coat_pattern(
+    pen: Pen, pattern: int, dark: Color, rng: np.random.Generator
+) -> None:
     """Draw nothing (0), stripes (1), or spots (2)."""
     if pattern == 1:
         for row in range(4):
@@ -320,7 +336,10 @@ def _draw_cat_face(pen: Pen, coat: Color, *, eyes: Color, pale: Color) -> None:
         mouth = [(0.0, -0.345), (0.04 * side, -0.295), (0.1 * side, -0.31)]
         pen.line(mouth, 0.016, INK)
         for drop in (-0.04, 0.02, 0.08):
-            whisker = [(0.17 * side, -0.36 + drop * 0.4), (0.5 * side, -0.4 + drop * 1.6)]
+            whisker = [
+                (0.17 * side, -0.36 + drop * 0.4),
+                (0.5 * side, -0.4 + drop * 1.6),
+            ]
             pen.line(whisker, 0.01, whisker_color)
     pen.polygon(points("-0.045,-0.4 0.045,-0.4 0,-0.345"), (222, 120, 122))
 
@@ -401,7 +420,9 @@ def draw_mushroom(pen: Pen, colors: SubjectColors, rng: np.random.Generator) -> 
         spots = spots + rng.uniform(-0.04, 0.04, spots.shape)
         for x, y in spots.tolist():
             pen.disc((x, y), rng.uniform(0.06, 0.13), spot_color)
-        pen.shade(smooth(points("0.35,-1.2 1.4,-1 1.4,0.3 0.2,0.3 0.62,-0.4", size=cap_size)))
+        pen.shade(
+            smooth(points("0.35,-1.2 1.4,-1 1.4,0.3 0.2,0.3 0.62,-0.4", size=cap_size))
+        )
 
 
 def draw_sailboat(pen: Pen, colors: SubjectColors, rng: np.random.Generator) -> None:
@@ -412,9 +433,13 @@ def draw_sailboat(pen: Pen, colors: SubjectColors, rng: np.random.Generator) -> 
     deck = (0.0, 0.26)
     peak = 0.26 - 1.25 * height
 
-    mainsail_outline = "-0.05,-1.25 -0.05,-1.25 -0.05,0 -0.05,0 -0.62,0.02 -0.62,0.02 -0.36,-0.5"
+    mainsail_outline = (
+        "-0.05,-1.25 -0.05,-1.25 -0.05,0 -0.05,0 -0.62,0.02 -0.62,0.02 -0.36,-0.5"
+    )
     mainsail = smooth(points(mainsail_outline, size=sail_size, at=deck))
-    jib_outline = "0.05,-1.15 0.05,-1.15 0.34,-0.46 0.6,0 0.6,0 0.12,-0.02 0.12,-0.02 0.15,-0.5"
+    jib_outline = (
+        "0.05,-1.15 0.05,-1.15 0.34,-0.46 0.6,0 0.6,0 0.12,-0.02 0.12,-0.02 0.15,-0.5"
+    )
     jib = smooth(points(jib_outline, size=sail_size, at=deck))
 
     pen.line([(0.0, 0.5), (0.0, peak - 0.05)], 0.045, mix(INK, (150, 105, 70), 0.6))
@@ -463,7 +488,9 @@ def draw_teapot(pen: Pen, colors: SubjectColors, rng: np.random.Generator) -> No
     inner_edge = "1.78,-0.8 1.64,-0.45 1.46,0.46 0.7,0.92"
     spout = points(outer_edge + inner_edge) * size * (1.0, rng.uniform(0.8, 1.05))
     pen.blob(spout, mix(colors.main, INK, 0.16))
-    pen.blob(points("-0.3,-0.06 0.3,-0.06 0.35,0.06 -0.35,0.06", at=(0.0, height)), dark)
+    pen.blob(
+        points("-0.3,-0.06 0.3,-0.06 0.35,0.06 -0.35,0.06", at=(0.0, height)), dark
+    )
 
     belly_outline = "0,-1 0.5,-0.88 0.88,-0.5 1,0 0.9,0.46 0.54,0.86 0,1"
     belly = smooth(mirrored_points(belly_outline, size=size))

@@ -18,7 +18,8 @@ __all__ = ["DemoImages", "Say", "find_images"]
 Say = Callable[[str], None]
 
 _CALTECH_CREDIT = (
-    "Photographs: Li, Andreeto, Ranzato, Perona: Caltech 101 (2022), CaltechDATA, CC BY 4.0."
+    "Photographs: Li, Andreeto, Ranzato, Perona: "
+    "Caltech 101 (2022), CaltechDATA, CC BY 4.0."
 )
 
 
@@ -44,7 +45,9 @@ class DemoImages:
     credit: str = ""
 
 
-def find_images(folder: Path | None, data: Path | None, output: Path, say: Say) -> DemoImages:
+def find_images(
+    folder: Path | None, data: Path | None, output: Path, say: Say
+) -> DemoImages:
     """Return the first set of images available: a user's folder, Caltech 101, or the drawn sample.
 
     Parameters
@@ -79,7 +82,9 @@ def find_images(folder: Path | None, data: Path | None, output: Path, say: Say) 
 def _fetch_caltech101(data: Path | None, say: Say) -> DemoImages:
     if data is None:
         say("Looking for Caltech 101 (131 MB, downloaded once; --data names a copy)")
-    cache = Path(platformdirs.user_cache_dir("lookalike", appauthor=False), "caltech101")
+    cache = Path(
+        platformdirs.user_cache_dir("lookalike", appauthor=False), "caltech101"
+    )
     root = caltech101.fetch(cache, source=data, progress=_TenthsReporter(say).update)
     return DemoImages(
         "caltech101",
@@ -90,7 +95,9 @@ def _fetch_caltech101(data: Path | None, say: Say) -> DemoImages:
 
 
 def _draw_sample(folder: Path, say: Say) -> DemoImages:
-    say(f"Drawing a sample instead: {len(sample.CLASSES)} classes of images, in {folder}")
+    say(
+        f"Drawing a sample instead: {len(sample.CLASSES)} classes of images, in {folder}"
+    )
     root = sample.write_sample(folder)
     return DemoImages("sample", [root], "nine classes drawn by Lookalike itself")
 

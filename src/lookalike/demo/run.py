@@ -101,7 +101,9 @@ def _index(images: DemoImages, output: Path, say: Say) -> Collection:
     )
     say(f"  Spaces: {', '.join(models)}")
     if len(models) == 2:
-        say("  InceptionV3 is left out: its weights are not on this machine (see lookalike models)")
+        say(
+            "  InceptionV3 is left out: its weights are not on this machine (see lookalike models)"
+        )
     say(f"  Collection: {path}")
     return Collection.open(path)
 
@@ -122,7 +124,9 @@ def _split(collection: Collection, output: Path, say: Say) -> pa.Table:
     csv_path, _ = manifest.write_manifest(table, output)
     splits = table["split"].to_pylist()
     say("")
-    say(f"Split: {splits.count('train'):,} training and {splits.count('test'):,} test images")
+    say(
+        f"Split: {splits.count('train'):,} training and {splits.count('test'):,} test images"
+    )
     say(f"  Manifest: {csv_path}")
     return table
 
@@ -132,7 +136,9 @@ def _path_order(uri: str) -> list[str]:
     return uri.split("/")
 
 
-def _search(collection: Collection, split: pa.Table, output: Path, say: Say) -> list[Answer]:
+def _search(
+    collection: Collection, split: pa.Table, output: Path, say: Say
+) -> list[Answer]:
     """Search every Space for the first test image of some classes, and draw the results."""
     queries = _first_uris(split, "test")
     labels = sorted(queries)
@@ -141,7 +147,9 @@ def _search(collection: Collection, split: pa.Table, output: Path, say: Say) -> 
         return []
 
     say("")
-    say(f"Search: {count} test images as queries, and the matches of their class among {_K}")
+    say(
+        f"Search: {count} test images as queries, and the matches of their class among {_K}"
+    )
     answers = []
     for number in range(count):
         # Spread the queries evenly over the classes.
@@ -164,7 +172,9 @@ def _search(collection: Collection, split: pa.Table, output: Path, say: Say) -> 
     return answers
 
 
-def _evaluate(collection: Collection, split: pa.Table, output: Path, say: Say) -> Evaluation | None:
+def _evaluate(
+    collection: Collection, split: pa.Table, output: Path, say: Say
+) -> Evaluation | None:
     say("")
     say("Evaluate: search for every test image among the training images")
     try:
@@ -174,7 +184,10 @@ def _evaluate(collection: Collection, split: pa.Table, output: Path, say: Say) -
         return None
 
     for scores in evaluation.spaces:
-        values = [f"{TITLES[name]} {scores.metrics[name].value:.3f}" for name in _SHOWN_METRICS]
+        values = [
+            f"{TITLES[name]} {scores.metrics[name].value:.3f}"
+            for name in _SHOWN_METRICS
+        ]
         say(f"  {scores.space}: {', '.join(values)}")
     target = draw_evaluation(evaluation, output / "evaluation.png")
     say(f"  Drawn in {target}")
@@ -200,12 +213,16 @@ def _first_uris(split: pa.Table, part: str | None = None) -> dict[str, str]:
     return first
 
 
-def _class_examples(collection: Collection, split: pa.Table) -> dict[str | None, tuple[int, int]]:
+def _class_examples(
+    collection: Collection, split: pa.Table
+) -> dict[str | None, tuple[int, int]]:
     """Return the number of images of each label, and the id of its first image."""
     first = _first_uris(split)
     rows = collection.table.existing_rows(first.values())
     labels = split["label"].to_pylist()
-    return {label: (labels.count(label), rows[first[label]].id) for label in sorted(first)}
+    return {
+        label: (labels.count(label), rows[first[label]].id) for label in sorted(first)
+    }
 
 
 def _commands(
@@ -221,7 +238,9 @@ def _commands(
     if answers:
         rows = collection.table.take([answers[0].id], ["uri"])
         query = display_path(rows["uri"][0].as_py())
-        commands.append(["search", query, *where, "--exclude-self", "--save", "result.png"])
+        commands.append(
+            ["search", query, *where, "--exclude-self", "--save", "result.png"]
+        )
 
     commands.append(["evaluate", *where, "--split", str(output / "manifest.csv")])
     commands.append(["map", *where, "--output", "map.html"])

@@ -155,7 +155,9 @@ def choose_tiles(map_: Map, extent: int) -> Tiles:
 
     numbers = np.array(list(row_of_cell))
     rows = np.array(list(row_of_cell.values()))
-    columns_and_lines = np.stack([numbers % cells_per_side, numbers // cells_per_side], axis=1)
+    columns_and_lines = np.stack(
+        [numbers % cells_per_side, numbers // cells_per_side], axis=1
+    )
     margin = (extent - cells_per_side * side) // 2
     return Tiles(rows, columns_and_lines * side + margin, side)
 
@@ -190,8 +192,12 @@ def _draw_tiles(
     for start in range(0, len(tiles.rows), _READ_SIZE):
         rows = tiles.rows[start : start + _READ_SIZE]
         corners = tiles.corners[start : start + _READ_SIZE].tolist()
-        thumbnails = collection.take(map_.ids[rows], ["thumbnail"])["thumbnail"].to_pylist()
-        for row, (x, y), thumbnail in zip(rows.tolist(), corners, thumbnails, strict=True):
+        thumbnails = collection.take(map_.ids[rows], ["thumbnail"])[
+            "thumbnail"
+        ].to_pylist()
+        for row, (x, y), thumbnail in zip(
+            rows.tolist(), corners, thumbnails, strict=True
+        ):
             color = key.colors[key.indices[row]]
             pen.rectangle((x + 1, y + 1, x + frame_side, y + frame_side), fill=color)
             if thumbnail is not None:
@@ -213,7 +219,13 @@ def _draw_dots(axes: Axes, map_: Map, key: Legend) -> None:
     area = float(np.clip(50_000 / len(map_), 3, 90))
     x, y = positions[order].T
     axes.scatter(x, y, s=area, c=colors[order], linewidths=0, alpha=0.85)
-    axes.set(facecolor=BACKGROUND, xlim=(-0.03, 1.03), ylim=(1.03, -0.03), xticks=[], yticks=[])
+    axes.set(
+        facecolor=BACKGROUND,
+        xlim=(-0.03, 1.03),
+        ylim=(1.03, -0.03),
+        xticks=[],
+        yticks=[],
+    )
     hide_frame(axes)
 
 
@@ -240,6 +252,8 @@ def _draw_legend(axes: Axes, key: Legend) -> None:
         dot_center = column + 7 / column_width
         name_start = column + 22 / column_width
         count_end = column + 1 - 20 / column_width
-        axes.scatter(dot_center, line + 0.16, s=144, color=color, linewidths=0, clip_on=False)
+        axes.scatter(
+            dot_center, line + 0.16, s=144, color=color, linewidths=0, clip_on=False
+        )
         axes.text(name_start, baseline, shorten(name, name_length), **_LABEL)
         axes.text(count_end, baseline, f"{key.counts[index]:,}", ha="right", **_NOTE)

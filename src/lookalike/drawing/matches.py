@@ -111,7 +111,9 @@ def draw_matches(
             color, width = _frame(match, label)
             _draw_framed(figure, cell(image_row, column), image, color, width)
             title = match.label or display_name(match.uri)
-            _write_caption(cell(image_row + 1, column), title, _format_distance(match.distance))
+            _write_caption(
+                cell(image_row + 1, column), title, _format_distance(match.distance)
+            )
         row += 1 + 3 * line_count
     return save(render(figure), path)
 
@@ -156,7 +158,9 @@ def _frame(match: Match, label: str | None) -> tuple[str, float]:
     return _OTHER_LABEL, _THICK
 
 
-def _draw_framed(figure: Figure, axes: Axes, image: Image.Image, color: str, width: float) -> None:
+def _draw_framed(
+    figure: Figure, axes: Axes, image: Image.Image, color: str, width: float
+) -> None:
     """Fit a whole image into a cell at the figure's resolution, so that it stays sharp."""
     cell = axes.bbox
     scale = min(cell.width / image.width, cell.height / image.height)

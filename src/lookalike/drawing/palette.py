@@ -85,15 +85,24 @@ def legend(labels: Sequence[str | None]) -> Legend:
     available = [*shared["distinct"], *shared["more"]]
     counts = Counter(label for label in labels if label is not None)
     by_frequency = sorted(counts, key=lambda label: (-counts[label], label))
-    names = sorted(by_frequency[: len(available)], key=lambda label: (label.casefold(), label))
+    names = sorted(
+        by_frequency[: len(available)], key=lambda label: (label.casefold(), label)
+    )
     colors = available[: len(names)]
 
     index_of = {label: index for index, label in enumerate(names)}
     unlabeled, other = -1, -2
     indices = np.array(
-        [unlabeled if label is None else index_of.get(label, other) for label in labels], np.intp
+        [
+            unlabeled if label is None else index_of.get(label, other)
+            for label in labels
+        ],
+        np.intp,
     )
-    extra = ((other, OTHER, shared["other"]), (unlabeled, UNLABELED, shared["unlabeled"]))
+    extra = (
+        (other, OTHER, shared["other"]),
+        (unlabeled, UNLABELED, shared["unlabeled"]),
+    )
     for marker, name, color in extra:
         rows = indices == marker
         if rows.any():

@@ -83,7 +83,9 @@ def draw_evaluation(evaluation: Evaluation, path: str | Path) -> Path:
         layout=ConstrainedLayoutEngine(w_pad=_PADDING / 72, h_pad=_PADDING / 72),
     )
     row_heights = [_HEADING_HEIGHT, body_height]
-    heading, body = figure.subfigures(2, 1, squeeze=False, height_ratios=row_heights)[:, 0]
+    heading, body = figure.subfigures(2, 1, squeeze=False, height_ratios=row_heights)[
+        :, 0
+    ]
     column_widths = [_BARS_SHARE, 1 - _BARS_SHARE]
     left, right = body.subfigures(1, 2, squeeze=False, width_ratios=column_widths)[0]
 
@@ -109,15 +111,16 @@ def _write_heading(heading: SubFigure, evaluation: Evaluation) -> None:
     if evaluation.leave_one_out:
         compared = f"{counts.queries:,} queries, each among the other {counts.gallery - 1:,} images"
     else:
-        compared = (
-            f"{counts.queries:,} test images as queries, among {counts.gallery:,} train images"
-        )
+        queries = f"{counts.queries:,} test images as queries"
+        compared = f"{queries}, among {counts.gallery:,} training images"
     heading.text(_PADDING / _WIDTH, 0.55, compared, **_HEADING)
 
     handles = []
     for index, scores in enumerate(evaluation.spaces):
         name = shorten(scores.space)
-        handles.append(Line2D([], [], linestyle="", markersize=7, label=name, **_marker(index)))
+        handles.append(
+            Line2D([], [], linestyle="", markersize=7, label=name, **_marker(index))
+        )
     legend = heading.legend(
         handles=handles,
         loc="lower left",
@@ -147,7 +150,14 @@ def _draw_bars(axes: Axes, spaces: tuple[SpaceScores, ...]) -> None:
         # A mean can lie just outside its interval because of rounding; an error bar cannot.
         errors = np.maximum([values - low, high - values], 0)
         axes.errorbar(
-            centers, values, errors, linestyle="", ecolor=TEXT, elinewidth=1, capsize=2, capthick=1
+            centers,
+            values,
+            errors,
+            linestyle="",
+            ecolor=TEXT,
+            elinewidth=1,
+            capsize=2,
+            capthick=1,
         )
         if len(spaces) <= 2:
             tops = np.maximum(values, high) + 0.012
@@ -157,8 +167,12 @@ def _draw_bars(axes: Axes, spaces: tuple[SpaceScores, ...]) -> None:
     hide_frame(axes)
     axes.set_axisbelow(True)
     axes.grid(axis="y", color=BORDER, linewidth=0.75)
-    axes.set_xticks(positions, [_metric_title(name) for name in _SHOWN_METRICS], size=8, color=TEXT)
-    axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"], size=8, color=MUTED)
+    axes.set_xticks(
+        positions, [_metric_title(name) for name in _SHOWN_METRICS], size=8, color=TEXT
+    )
+    axes.set_yticks(
+        [0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"], size=8, color=MUTED
+    )
     axes.set_ylim(0, 1.06)
 
 
@@ -169,14 +183,22 @@ def _metric_title(name: str) -> str:
     return title.replace("precision@", "precision\n@")
 
 
-def _draw_classes(axes: Axes, spaces: tuple[SpaceScores, ...], labels: list[str]) -> None:
+def _draw_classes(
+    axes: Axes, spaces: tuple[SpaceScores, ...], labels: list[str]
+) -> None:
     """Draw each class's mAP in every Space as a dot. A line joins the dots of a class."""
-    values = np.array([[scores.classes[label].map for label in labels] for scores in spaces])
+    values = np.array(
+        [[scores.classes[label].map for label in labels] for scores in spaces]
+    )
     rows = np.arange(len(labels))
-    axes.hlines(rows, values.min(axis=0), values.max(axis=0), color=MUTED, linewidth=1, zorder=1)
+    axes.hlines(
+        rows, values.min(axis=0), values.max(axis=0), color=MUTED, linewidth=1, zorder=1
+    )
     # The first Space is drawn last, on top of the others.
     for index in reversed(range(len(spaces))):
-        axes.plot(values[index], rows, linestyle="", markersize=6, zorder=2, **_marker(index))
+        axes.plot(
+            values[index], rows, linestyle="", markersize=6, zorder=2, **_marker(index)
+        )
 
     hide_frame(axes)
     axes.set_axisbelow(True)

@@ -134,7 +134,9 @@ def shorten(text: str, length: int = 26) -> str:
     """Return printable text of at most `length` characters, with an ellipsis where it was cut."""
     printable = ""
     for character in text:
-        printable += character if character.isprintable() else "\N{REPLACEMENT CHARACTER}"
+        printable += (
+            character if character.isprintable() else "\N{REPLACEMENT CHARACTER}"
+        )
     if len(printable) <= length:
         return printable
     return printable[: length - 1].rstrip() + "…"

@@ -92,7 +92,9 @@ def evaluate(
             "numbers, from 1 and from 0."
         )
     resolved = resolve_ranking(ranking)
-    requested = [spaces] if isinstance(spaces, str) else list(spaces) or list(view.models)
+    requested = (
+        [spaces] if isinstance(spaces, str) else list(spaces) or list(view.models)
+    )
     names = list(dict.fromkeys(view.space(name) for name in requested))
     task = make_task(view, names, None if split is None else read_split(split))
     advance = progress or (lambda _: None)
@@ -173,7 +175,9 @@ def _scores(
         own_values, own_means = values[:, number], means[:, number]
         differences = {}
         if number > 0:
-            differences = metrics.estimates(own_values - values[:, 0], own_means - means[:, 0])
+            differences = metrics.estimates(
+                own_values - values[:, 0], own_means - means[:, 0]
+            )
         scores.append(
             SpaceScores(
                 space=name,

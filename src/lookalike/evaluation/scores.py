@@ -92,7 +92,10 @@ class SpaceScores:
             classes[label] = {
                 "queries": scores.queries,
                 "map": scores.map,
-                "precision_at": {"1": scores.precision_at_1, "10": scores.precision_at_10},
+                "precision_at": {
+                    "1": scores.precision_at_1,
+                    "10": scores.precision_at_10,
+                },
             }
         return {
             "map": values["map"],
@@ -167,7 +170,8 @@ class Evaluation:
         spaces = {scores.space: scores.to_dict() for scores in self.spaces}
         return {
             "spaces": [
-                {"space": name, **sizes, **scores, **counts} for name, scores in spaces.items()
+                {"space": name, **sizes, **scores, **counts}
+                for name, scores in spaces.items()
             ],
             "leave_one_out": self.leave_one_out,
             "seed": self.seed,

@@ -61,12 +61,16 @@ def write_map_page(map_: Map, collection: Table, path: str | Path) -> Path:
     """
     path = Path(path)
     if path.suffix.lower() not in {".html", ".htm"}:
-        raise InputError(f"A page cannot be written as {path.name!r}; its name must end in .html.")
+        raise InputError(
+            f"A page cannot be written as {path.name!r}; its name must end in .html."
+        )
     with span("pack images"):
         # A random order: the rows that alone have room stand for all.
         order = np.random.default_rng(0).permutation(len(map_))
         packer = ThumbnailPacker()
-        packed = packer.pack(map_.ids[order], lambda ids: _read_thumbnails(collection, ids))
+        packed = packer.pack(
+            map_.ids[order], lambda ids: _read_thumbnails(collection, ids)
+        )
     data = {
         "title": map_.title,
         "summary": map_.summary,
@@ -80,8 +84,12 @@ def write_map_page(map_: Map, collection: Table, path: str | Path) -> Path:
     return path
 
 
-def _read_thumbnails(collection: Table, ids: npt.NDArray[np.int64]) -> list[bytes | None]:
-    thumbnails: list[bytes | None] = collection.take(ids, ["thumbnail"])["thumbnail"].to_pylist()
+def _read_thumbnails(
+    collection: Table, ids: npt.NDArray[np.int64]
+) -> list[bytes | None]:
+    thumbnails: list[bytes | None] = collection.take(ids, ["thumbnail"])[
+        "thumbnail"
+    ].to_pylist()
     return thumbnails
 
 
@@ -97,7 +105,9 @@ def _fill(title: str, data: dict[str, Any]) -> str:
     # Only "<" could end a script element early, and JSON may write it as an escape.
     text = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
     # The template takes these four as HTML: they hold the page's own code and escaped data.
-    return render("map.html", title=title, policy=policy, style=style, script=script, data=text)
+    return render(
+        "map.html", title=title, policy=policy, style=style, script=script, data=text
+    )
 
 
 def _policy_source(text: str) -> str:
@@ -128,7 +138,9 @@ def _describe_rows(map_: Map, collection: Table) -> dict[str, Any]:
     }
 
 
-def _in_row_order(packed: PackedThumbnails, order: npt.NDArray[np.intp]) -> dict[str, Any]:
+def _in_row_order(
+    packed: PackedThumbnails, order: npt.NDArray[np.intp]
+) -> dict[str, Any]:
     """Return the images by the map's rows, which were packed in another order."""
     place = np.argsort(order).tolist()
     return {
@@ -158,7 +170,9 @@ def _describe_files(uris: Sequence[str]) -> dict[str, Any]:
         folder = _printable(path[: len(path) - len(name)])
         end_start = link.rfind("/") + 1
         link_end = link[end_start:]
-        number = folder_numbers.setdefault((folder, link[:end_start]), len(folder_numbers))
+        number = folder_numbers.setdefault(
+            (folder, link[:end_start]), len(folder_numbers)
+        )
         names.append(_printable(name))
         folder_index.append(number)
         link_ends.append("" if link_end == name else link_end)

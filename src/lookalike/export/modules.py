@@ -9,8 +9,12 @@ from pathlib import Path
 __all__ = ["join_modules"]
 
 # The forms of import and export that the page's modules use; each starts a line.
-_IMPORT = re.compile(r'^import (?:\{([^}]*)\}|\* as (\w+)) from "(\.[^"]+)";\n', re.MULTILINE)
-_EXPORT = re.compile(r"^export ((?:async )?function\*?|class|const|let) ([\w$]+)", re.MULTILINE)
+_IMPORT = re.compile(
+    r'^import (?:\{([^}]*)\}|\* as (\w+)) from "(\.[^"]+)";\n', re.MULTILINE
+)
+_EXPORT = re.compile(
+    r"^export ((?:async )?function\*?|class|const|let) ([\w$]+)", re.MULTILINE
+)
 _OTHER_FORM = re.compile(r"^\s*(?:import|export)\b.*", re.MULTILINE)
 
 
@@ -37,7 +41,9 @@ def join_modules(entry: Path) -> str:
     return f'"use strict";\n(() => {{\nconst modules = {{}};\n{functions}\n}})();\n'
 
 
-def _join(path: Path, root: Path, joined: dict[Path, str], importers: list[Path]) -> None:
+def _join(
+    path: Path, root: Path, joined: dict[Path, str], importers: list[Path]
+) -> None:
     """Add a module after everything that it imports."""
     if path in joined:
         return
@@ -65,7 +71,9 @@ def _as_function(path: Path, source: str, root: Path) -> str:
     exported = [match[2] for match in _EXPORT.finditer(source)]
     body = _EXPORT.sub(r"\1 \2", _IMPORT.sub(import_line, source))
     if other := _OTHER_FORM.search(body):
-        raise ValueError(f"{path.name} has a line that cannot be joined: {other[0].strip()}")
+        raise ValueError(
+            f"{path.name} has a line that cannot be joined: {other[0].strip()}"
+        )
     if "</script" in body.lower():
         raise ValueError(f"{path.name} contains the end of a script element.")
     returned = ", ".join(exported)

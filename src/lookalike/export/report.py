@@ -105,7 +105,9 @@ def _data_uri(image: bytes, kind: str = "jpeg") -> str:
 
 def _thumbnails(collection: Table, ids: Iterable[int]) -> list[str]:
     """Return the thumbnails of some rows as data URIs."""
-    images: list[bytes] = collection.take(list(ids), ["thumbnail"])["thumbnail"].to_pylist()
+    images: list[bytes] = collection.take(list(ids), ["thumbnail"])[
+        "thumbnail"
+    ].to_pylist()
     return [_data_uri(image) for image in images]
 
 
@@ -118,7 +120,9 @@ def _figure(image: str, title: str, note: str, style: str = "") -> dict[str, str
 
 def _describe_classes(story: Story) -> list[dict[str, str]]:
     """Return an image of each class, with the number of its images."""
-    images = _thumbnails(story.collection, (row_id for _, row_id in story.examples.values()))
+    images = _thumbnails(
+        story.collection, (row_id for _, row_id in story.examples.values())
+    )
     figures = []
     for image, (label, (count, _)) in zip(images, story.examples.items(), strict=True):
         figures.append(_figure(image, label or "unlabeled", f"{count:,}"))
@@ -133,7 +137,10 @@ def _describe_answer(collection: Table, answer: Answer) -> dict[str, Any]:
         kind = "pixel space" if matches.space == "pixels" else "feature space"
         figures = _describe_matches(collection, matches, answer.label)
         spaces.append({"heading": f"{matches.space} ({kind})", "figures": figures})
-    return {"query": _figure(image, answer.label or answer.name, answer.name), "spaces": spaces}
+    return {
+        "query": _figure(image, answer.label or answer.name, answer.name),
+        "spaces": spaces,
+    }
 
 
 def _describe_matches(
@@ -176,7 +183,9 @@ def _describe_class_scores(spaces: Sequence[SpaceScores]) -> list[dict[str, Any]
     rows = []
     for label in labels:
         values = [scores.classes[label].map for scores in spaces]
-        bars = [{"value": value, "width": round(value * _BAR_WIDTH)} for value in values]
+        bars = [
+            {"value": value, "width": round(value * _BAR_WIDTH)} for value in values
+        ]
         rows.append({"label": label, "bars": bars})
     return rows
 

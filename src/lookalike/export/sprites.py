@@ -59,7 +59,9 @@ class ThumbnailPacker:
         self.budget = budget
         self.columns = columns
 
-    def pack(self, ids: npt.NDArray[np.int64], read: ReadThumbnails) -> PackedThumbnails:
+    def pack(
+        self, ids: npt.NDArray[np.int64], read: ReadThumbnails
+    ) -> PackedThumbnails:
         """Return the images of some ids; where room is short, the first ids have them.
 
         Parameters

@@ -1,6 +1,12 @@
 """Decode encoded images and prepare them for networks."""
 
-from lookalike.imaging.decoder import MAX_PIXELS, decode, decode_small, from_array, upright
+from lookalike.imaging.decoder import (
+    MAX_PIXELS,
+    decode,
+    decode_small,
+    from_array,
+    upright,
+)
 from lookalike.imaging.preprocess import THUMBNAIL_SIDE, least_side, prepare, thumbnail
 
 __all__ = [

@@ -21,7 +21,9 @@ class Executor(Protocol):
     with it, so that memory stays flat however large the source is.
     """
 
-    def run(self, worker: Worker, chunks: Iterable[Sequence[Task]]) -> Iterator[list[Result]]:
+    def run(
+        self, worker: Worker, chunks: Iterable[Sequence[Task]]
+    ) -> Iterator[list[Result]]:
         """Yield the results of all tasks in lists of any size."""
         ...
 
@@ -54,7 +56,9 @@ class ThreadExecutor:
         self._pending: deque[Future[list[Result]]] = deque()
         self._stopped = threading.Event()
 
-    def run(self, worker: Worker, chunks: Iterable[Sequence[Task]]) -> Iterator[list[Result]]:
+    def run(
+        self, worker: Worker, chunks: Iterable[Sequence[Task]]
+    ) -> Iterator[list[Result]]:
         """Yield the results of each batch of tasks, in their order."""
         self._pool = ThreadPoolExecutor(self._threads, "index")
         self._pending.clear()

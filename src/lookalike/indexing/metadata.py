@@ -137,10 +137,14 @@ class MetadataFile:
         for name, chunks in zip(names, data.columns, strict=True):
             columns[name] = _single_array(chunks)
         uris = _read_uris(columns.pop(key), key, path, row_name)
-        columns = {name: _storable(column, name, path) for name, column in columns.items()}
+        columns = {
+            name: _storable(column, name, path) for name, column in columns.items()
+        }
         return cls(path, uris, columns, path.suffix.lower() == ".csv", row_name)
 
-    def fit(self, kinds: Mapping[str, Kind], spaces: Sequence[str]) -> dict[str, pa.Array]:
+    def fit(
+        self, kinds: Mapping[str, Kind], spaces: Sequence[str]
+    ) -> dict[str, pa.Array]:
         """Return the columns with the types that a table stores.
 
         A column without any value is left out unless the table has it.
@@ -183,7 +187,9 @@ class MetadataFile:
                 changed = _changed_rows(matched, stored.take(positions.drop_null()))
 
             if len(matched):
-                table.add_metadata({name: _kind_of(values) for name, values in fitted.items()})
+                table.add_metadata(
+                    {name: _kind_of(values) for name, values in fitted.items()}
+                )
             if len(changed):
                 table.update({name: changed[name] for name in changed.column_names})
 
@@ -195,7 +201,9 @@ class MetadataFile:
             unmatched=uris.filter(positions.is_null()).to_pylist(),
         )
 
-    def _check_name(self, name: str, kinds: Mapping[str, Kind], spaces: Sequence[str]) -> None:
+    def _check_name(
+        self, name: str, kinds: Mapping[str, Kind], spaces: Sequence[str]
+    ) -> None:
         start = f"{self.path} has a column {name!r}, but"
         if name.casefold() == "label":
             raise InputError(
@@ -226,7 +234,9 @@ class MetadataFile:
             if first_wrong < 0:
                 return parse_texts(values, kind)
             value = values[first_wrong].as_py()
-            problem = f", {self.row_name(first_wrong)}: the column {name!r} holds {value!r}"
+            problem = (
+                f", {self.row_name(first_wrong)}: the column {name!r} holds {value!r}"
+            )
         else:
             own_kind = _kind_of(values)
             kind = kind or own_kind

@@ -205,7 +205,9 @@ class LoadedImage:
         if existing is not None and self.has_content_of(existing):
             return SameContent(item, existing, sha256, self.vectors)
         if existing is not None and existing.sha256 is not None:
-            return Updated(item, existing, sha256, self.size, self.thumbnail, self.vectors)
+            return Updated(
+                item, existing, sha256, self.size, self.thumbnail, self.vectors
+            )
         return New(item, existing, sha256, self.size, self.thumbnail, self.vectors)
 
     def _failure(self, reason: str) -> Failed | Stale:

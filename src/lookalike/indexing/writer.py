@@ -210,7 +210,13 @@ class Writer:
 
 def _item_columns(results: Sequence[Result]) -> dict[str, Any]:
     """Return the columns that an Item fills, for rows without an error."""
-    columns: dict[str, Any] = {"uri": [], "size": [], "mtime_ns": [], "label": [], "error": []}
+    columns: dict[str, Any] = {
+        "uri": [],
+        "size": [],
+        "mtime_ns": [],
+        "label": [],
+        "error": [],
+    }
     for result in results:
         item = result.item
         columns["uri"].append(item.uri)

@@ -180,7 +180,9 @@ def _no_progress(_done: int, _total: int | None) -> None:
 def _check_arguments(url: str, target: Path) -> None:
     try:
         parts = httpx.URL(url)
-        is_usable = parts.scheme in {"http", "https"} and parts.host != "" and parts.port != 0
+        is_usable = (
+            parts.scheme in {"http", "https"} and parts.host != "" and parts.port != 0
+        )
     except httpx.InvalidURL:
         is_usable = False
     is_encoded = url.isascii() and url.isprintable() and " " not in url
@@ -250,7 +252,10 @@ def _request_rest(job: _Job, client: httpx.Client) -> None:
         return
 
     headers = _range_headers(have, info)
-    with _translate_http_errors(job), client.stream("GET", job.url, headers=headers) as response:
+    with (
+        _translate_http_errors(job),
+        client.stream("GET", job.url, headers=headers) as response,
+    ):
         _check_status(job, response)
         start, total = _parse_content_range(response, have)
         if job.size is not None and total not in {None, job.size}:
@@ -311,7 +316,9 @@ def _parse_content_range(response: httpx.Response, have: int) -> tuple[int, int 
     content_range = headers.get("Content-Range", "")
     match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", content_range)
     if match is None or int(match[1]) != have:
-        raise _TransientError(f"asked for the bytes from {have}, the server sent others")
+        raise _TransientError(
+            f"asked for the bytes from {have}, the server sent others"
+        )
     if match[2] != "*":
         return have, int(match[2])
     return have, None if length is None else have + length

@@ -149,7 +149,9 @@ def _lock_temporary(file: IO[bytes], path: Path) -> bool:
         return True
     try:
         return try_lock(file) and is_same_file(file, path)
-    except OSError:  # without locks in the file system, nobody removes abandoned files either
+    except (
+        OSError
+    ):  # without locks in the file system, nobody removes abandoned files either
         return True
 
 

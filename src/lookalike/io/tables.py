@@ -84,7 +84,9 @@ def read_table(path: Path) -> tuple[pa.Table, Callable[[int], str]]:
 
 
 def _read_csv(path: Path) -> tuple[pa.Table, Callable[[int], str]]:
-    line_numbers: list[int] = []  # the last line of each row: quoted values may hold line breaks
+    line_numbers: list[
+        int
+    ] = []  # the last line of each row: quoted values may hold line breaks
     rows: list[list[str]] = []
     # utf-8-sig: spreadsheets begin a file with a byte order mark.
     with path.open(encoding="utf-8-sig", newline="") as file:
@@ -111,7 +113,9 @@ def _read_csv(path: Path) -> tuple[pa.Table, Callable[[int], str]]:
 
 def _read_parquet(path: Path) -> tuple[pa.Table, Callable[[int], str]]:
     schema = pq.read_schema(path)
-    text_columns = [name for name in schema.names if pa.types.is_string(schema.field(name).type)]
+    text_columns = [
+        name for name in schema.names if pa.types.is_string(schema.field(name).type)
+    ]
     # As dictionaries, because a few bytes may encode any number of equal texts.
     with pq.ParquetFile(path, read_dictionary=text_columns) as file:
         count = file.metadata.num_rows
@@ -168,7 +172,10 @@ def parse_texts(texts: pa.Array, kind: Kind) -> pa.Array:
         return texts
     trimmed = pc.utf8_trim_whitespace(texts)
     if kind == "timestamp":
-        ticks = [None if text is None else parse_instant(text) for text in trimmed.to_pylist()]
+        ticks = [
+            None if text is None else parse_instant(text)
+            for text in trimmed.to_pylist()
+        ]
         return pa.array(ticks, pa.int64()).cast(ARROW_TYPES[kind])
     # Arrow does not parse a leading plus sign.
     unsigned = pc.replace_substring_regex(trimmed, r"^\+", "")

@@ -126,7 +126,9 @@ def _copy(
 ) -> BackupReport:
     """Make a copy, check it, and publish it."""
     report_progress = progress or copies.no_progress
-    with copies.stage(source, target, earlier=earlier, progress=report_progress) as staged:
+    with copies.stage(
+        source, target, earlier=earlier, progress=report_progress
+    ) as staged:
         checked = check_rows(Table.open(staged.location.path))
         if not checked.sound:
             first = checked.faults[0].what

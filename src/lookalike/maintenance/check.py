@@ -10,7 +10,13 @@ import numpy as np
 
 from lookalike.errors import CollectionError, ModelError, WeightsError
 from lookalike.io.processors import cores
-from lookalike.maintenance.integrity import OUTCOMES, CheckReport, Fault, RowChecker, restore_advice
+from lookalike.maintenance.integrity import (
+    OUTCOMES,
+    CheckReport,
+    Fault,
+    RowChecker,
+    restore_advice,
+)
 from lookalike.models import embedder, weights
 from lookalike.store import copy as copies
 from lookalike.store import inspection, maps
@@ -58,7 +64,10 @@ def check(
 
 
 def check_rows(
-    table: Table, *, files: bool = False, progress: Callable[[int, int], None] | None = None
+    table: Table,
+    *,
+    files: bool = False,
+    progress: Callable[[int, int], None] | None = None,
 ) -> CheckReport:
     """Check everything except the models, which belong to the computer, not the collection."""
     outcomes: dict[str, int] | None = None
@@ -110,7 +119,11 @@ def _check_model(model: Model, report: CheckReport) -> None:
                 f"({weights.describe_source(model)})"
             )
     except (ModelError, WeightsError) as error:
-        report.add(Fault(f"The Space {model.name!r} cannot be searched by an image.", str(error)))
+        report.add(
+            Fault(
+                f"The Space {model.name!r} cannot be searched by an image.", str(error)
+            )
+        )
 
 
 def _check_maps(table: Table, ids: Ids, report: CheckReport) -> None:

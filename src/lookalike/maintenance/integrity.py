@@ -144,7 +144,9 @@ def restore_advice(table: Table) -> str:
 class RowChecker:
     """Checks the rows of a collection batch by batch, and at the end what only all rows show."""
 
-    def __init__(self, table: Table, report: CheckReport, pool: ThreadPoolExecutor) -> None:
+    def __init__(
+        self, table: Table, report: CheckReport, pool: ThreadPoolExecutor
+    ) -> None:
         self._table = table
         self._report = report
         self._pool = pool
@@ -185,7 +187,9 @@ class RowChecker:
         uris: list[Any] = [None] * len(ids)
         if "uri" in names:
             uris = batch["uri"].to_pylist()
-        places = [_Place(uri, row_id) for uri, row_id in zip(uris, ids.tolist(), strict=True)]
+        places = [
+            _Place(uri, row_id) for uri, row_id in zip(uris, ids.tolist(), strict=True)
+        ]
 
         if "uri" in names:
             self._hashed_uris.append(_uri_hashes(uris))
@@ -194,13 +198,19 @@ class RowChecker:
             labels = batch["label"].to_pylist()
             self._labels.update(label for label in labels if label is not None)
         if {"sha256", "error"} <= names:
-            self._check_kinds(batch["sha256"].is_valid(), batch["error"].is_valid(), places)
+            self._check_kinds(
+                batch["sha256"].is_valid(), batch["error"].is_valid(), places
+            )
         if {"sha256", "thumbnail"} <= names:
-            self._check_thumbnails(batch["sha256"].is_valid(), batch["thumbnail"], places)
+            self._check_thumbnails(
+                batch["sha256"].is_valid(), batch["thumbnail"], places
+            )
         if "spaces" in names:
             self._check_vectors(batch, places)
         if {"uri", "sha256", "error"} <= names and self._report.files is not None:
-            self._check_files(uris, batch["sha256"].to_pylist(), batch["error"].to_pylist())
+            self._check_files(
+                uris, batch["sha256"].to_pylist(), batch["error"].to_pylist()
+            )
 
     def finish(self) -> None:
         """Check that ids and uris are unique, and that the indices find labels and vectors."""
@@ -238,14 +248,18 @@ class RowChecker:
 
     # One batch
 
-    def _check_kinds(self, has_hash: pa.Array, has_error: pa.Array, places: list[_Place]) -> None:
+    def _check_kinds(
+        self, has_hash: pa.Array, has_error: pa.Array, places: list[_Place]
+    ) -> None:
         """Check that each row is an image or a failure, and count both."""
         is_image = has_hash.to_numpy(zero_copy_only=False)
         is_failure = has_error.to_numpy(zero_copy_only=False)
         self._report.images += int(is_image.sum())
         self._report.failures += int(is_failure.sum())
         for row in np.flatnonzero(~is_image & ~is_failure):
-            what = "It is neither an image nor a failure: it has no sha256 and no error."
+            what = (
+                "It is neither an image nor a failure: it has no sha256 and no error."
+            )
             self._add_row_fault(places[row], what)
 
     def _check_thumbnails(
@@ -257,7 +271,9 @@ class RowChecker:
         reasons = self._pool.map(_thumbnail_problem, encoded)
         for row, reason in zip(image_rows, reasons, strict=True):
             if reason is not None:
-                self._add_row_fault(places[row], f"Its thumbnail cannot be decoded: {reason}.")
+                self._add_row_fault(
+                    places[row], f"Its thumbnail cannot be decoded: {reason}."
+                )
 
     def _check_vectors(self, batch: pa.RecordBatch, places: list[_Place]) -> None:
         """Check that each row has exactly the vectors that it claims, and that they are valid."""
@@ -273,15 +289,23 @@ class RowChecker:
             self._check_space(name, batch[name], is_claimed, places)
 
     def _check_space(
-        self, name: str, column: pa.Array, is_claimed: npt.NDArray[np.bool_], places: list[_Place]
+        self,
+        name: str,
+        column: pa.Array,
+        is_claimed: npt.NDArray[np.bool_],
+        places: list[_Place],
     ) -> None:
         """Check the vectors of one Space."""
         has_vector = column.is_valid().to_numpy(zero_copy_only=False)
         self._report.spaces[name] += int(has_vector.sum())
         for row in np.flatnonzero(is_claimed & ~has_vector):
-            self._add_row_fault(places[row], f"It claims a vector in {name} and has none.")
+            self._add_row_fault(
+                places[row], f"It claims a vector in {name} and has none."
+            )
         for row in np.flatnonzero(has_vector & ~is_claimed):
-            self._add_row_fault(places[row], f"It has a vector in {name} and does not claim it.")
+            self._add_row_fault(
+                places[row], f"It has a vector in {name} and does not claim it."
+            )
 
         vectors = ann.column_vectors(column)
         problems = _vector_problems(vectors, self._models[name])
@@ -310,7 +334,9 @@ class RowChecker:
         if "uri" not in self._indexed:
             return
         try:
-            found = inspection.find_uris(self._table, [str(place.uri) for place in places])
+            found = inspection.find_uris(
+                self._table, [str(place.uri) for place in places]
+            )
         except CollectionError as error:
             self._add_broken_index("uri", inspection.damage_reason(error))
             return
@@ -334,7 +360,9 @@ class RowChecker:
     def _check_vector_index(self, space: str, vector: VectorsF16) -> None:
         try:
             if not inspection.index_finds(self._table, space, vector):
-                self._add_broken_index(space, "it does not find a vector that is in the table")
+                self._add_broken_index(
+                    space, "it does not find a vector that is in the table"
+                )
         except CollectionError as error:
             self._add_broken_index(space, inspection.damage_reason(error))
 
@@ -397,7 +425,9 @@ def _vector_problems(vectors: VectorsF16, model: Model) -> list[str | None]:
     for row in np.flatnonzero(~is_finite):
         problems[row] = f"Its vector in {model.name} has numbers that are not finite."
     for row in np.flatnonzero(is_finite & ~is_right_length):
-        problems[row] = f"Its vector in {model.name} has the length {lengths[row]:.3g}; expected 1."
+        problems[row] = (
+            f"Its vector in {model.name} has the length {lengths[row]:.3g}; expected 1."
+        )
     return problems
 
 

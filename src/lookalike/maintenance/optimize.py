@@ -139,7 +139,9 @@ def optimize(
     start = time.perf_counter()
     report_step = progress or _ignore_step
     with upkeep.maintenance_lock(table):
-        names = [table.space(name) for name in dict.fromkeys(spaces)] or list(table.models)
+        names = [table.space(name) for name in dict.fromkeys(spaces)] or list(
+            table.models
+        )
         fragments_before = table.fragment_count
 
         report_step("Compacting fragments")
@@ -155,7 +157,9 @@ def optimize(
         upkeep.compact(table)
 
         report_step("Removing old versions")
-        freed = upkeep.remove_old_versions(table, timedelta(days=keep_days), orphans=True)
+        freed = upkeep.remove_old_versions(
+            table, timedelta(days=keep_days), orphans=True
+        )
         fragments = table.fragment_count
     seconds = time.perf_counter() - start
     return OptimizeReport(fragments_before, fragments, freed, seconds, indices)
@@ -251,7 +255,9 @@ class _SpaceIndexer:
         return self._report("updated", updated)
 
     def _build(self) -> SpaceIndex:
-        self._report_step(f"Building the index of {self._space} for {self._rows:,} rows")
+        self._report_step(
+            f"Building the index of {self._space} for {self._rows:,} rows"
+        )
         built = tuning.build_index(self._table, self._space)
         tuned = self._tune(built)
         return self._report("built", tuned)

@@ -23,7 +23,9 @@ from lookalike.types import Model, VectorsF32
 __all__ = ["calibrate"]
 
 
-def calibrate(model: Model, batches: Iterable[npt.NDArray[np.uint8]]) -> dict[str, VectorsF32]:
+def calibrate(
+    model: Model, batches: Iterable[npt.NDArray[np.uint8]]
+) -> dict[str, VectorsF32]:
     """Run a Model's float graph on images and measure the activations that quantization needs.
 
     Parameters
@@ -85,7 +87,9 @@ class _Statistics:
 
 def _open_session(proto: onnx.ModelProto, names: list[str]) -> ort.InferenceSession:
     """Return a session whose outputs are the named tensors."""
-    outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names]
+    outputs = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names
+    ]
     graph = proto.graph
     del graph.output[:]
     graph.output.extend(outputs)

@@ -150,7 +150,9 @@ class OnnxEmbedder:
         # The errors of a runtime share no base class.
         except Exception as error:
             lines = str(error).splitlines() or [type(error).__name__]
-            raise ModelError(f"The graph {self._graph_name} failed: {lines[0]}") from error
+            raise ModelError(
+                f"The graph {self._graph_name} failed: {lines[0]}"
+            ) from error
 
         values = np.asarray(output)
         if values.dtype.kind not in "fiub":
@@ -211,7 +213,9 @@ def describe_onnx(path: Path) -> Model:
         dim = output.shape[1]
     elif len(output.shape) == 4:
         dim = output.shape[3 if layout == "NHWC" else 1]
-    if not (isinstance(height, int) and isinstance(width, int) and isinstance(dim, int)):
+    if not (
+        isinstance(height, int) and isinstance(width, int) and isinstance(dim, int)
+    ):
         raise ModelError(
             f"The graph {path} leaves open its image size ({image_shape}) "
             f"or its vector length ({output.shape}). {remedy}"

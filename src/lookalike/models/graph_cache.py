@@ -21,7 +21,10 @@ __all__ = ["build_graph", "find_graph"]
 # Increased whenever the same tensors would give another graph, so that the cache ignores old ones.
 _GRAPH_VERSION = 2
 
-_PARTS: Final[tuple[Literal["weights"], Literal["calibration"]]] = ("weights", "calibration")
+_PARTS: Final[tuple[Literal["weights"], Literal["calibration"]]] = (
+    "weights",
+    "calibration",
+)
 
 
 def find_graph(model: Model) -> tuple[Path | bytes, str]:

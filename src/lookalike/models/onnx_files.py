@@ -37,7 +37,9 @@ def data_files(path: Path) -> list[Path]:
             if data_file is not None:
                 found[data_file] = None
     except OSError as error:
-        raise ModelError(f"The graph {path} cannot be read: {error.strerror or error}.") from error
+        raise ModelError(
+            f"The graph {path} cannot be read: {error.strerror or error}."
+        ) from error
     return list(found)
 
 

@@ -101,7 +101,9 @@ def _load_toml(path: Path) -> Model:
         ) from error
     # Invalid TOML or UTF-8, numbers with too many digits, and brackets nested too deeply.
     except (ValueError, RecursionError) as error:
-        raise ModelError(f"The description {path} is not valid TOML: {error}.") from error
+        raise ModelError(
+            f"The description {path} is not valid TOML: {error}."
+        ) from error
 
     model = _parse_entry(_name_from(path), entry, str(path))
     for part in schema.FILE_FIELDS:

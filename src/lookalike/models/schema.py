@@ -75,7 +75,9 @@ def parse_model(text: str) -> Model:
     known = {field.name for field in fields(Model)}
     required = {"name", "title", *REQUIRED_FIELDS}
     if not required <= set(given) <= known:
-        raise ModelError("the description of a model lacks a field or has an unknown one")
+        raise ModelError(
+            "the description of a model lacks a field or has an unknown one"
+        )
     for name in FILE_FIELDS:
         if isinstance(given.get(name), dict):
             given[name] = _without_nulls(given[name])
@@ -242,7 +244,9 @@ FIELD_RULES: Mapping[str, FieldRule] = {
     "size": FieldRule(_is_size, f"[height, width] in pixels, 1 to {_MAX_SIDE}"),
     "dim": FieldRule(_is_dim, f"a whole number from 1 to {_MAX_DIM}"),
     "mean": FieldRule(_is_mean, "three numbers, for R, G and B on the scale 0 to 255"),
-    "std": FieldRule(_is_std, "three numbers other than 0, for R, G and B on the scale 0 to 255"),
+    "std": FieldRule(
+        _is_std, "three numbers other than 0, for R, G and B on the scale 0 to 255"
+    ),
     "unit_length": FieldRule(_is_flag, "true or false"),
     "options": FieldRule(
         _are_options, "a table of numbers, texts, true and false, or lists of them"

@@ -107,7 +107,9 @@ def _read_keras(path: Path) -> dict[str, Tensor]:
     with h5py.File(path, "r") as file:
         file.visititems(collect)
         if any(node.is_virtual or node.external for node in datasets.values()):
-            raise WeightsError("it takes numbers from other files, as no file of Keras does.")
+            raise WeightsError(
+                "it takes numbers from other files, as no file of Keras does."
+            )
         # Compressed, shared or unwritten data would expand. Keras writes each number once.
         declared_bytes = sum(node.nbytes or 0 for node in datasets.values())
         if declared_bytes > path.stat().st_size:
@@ -178,7 +180,11 @@ class _View:
 
 
 def _rebuild_tensor(
-    storage: _Storage, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], *_: object
+    storage: _Storage,
+    offset: int,
+    shape: tuple[int, ...],
+    strides: tuple[int, ...],
+    *_: object,
 ) -> _View:
     _check_integer(offset)
     _check_integers(shape)
@@ -217,7 +223,9 @@ def _check_integer(value: int) -> None:
 def _check_key(value: Any) -> Any:
     # Nested lists could take a few bytes here and exponential time to compare or print.
     if not isinstance(value, str | int | float | None):
-        raise WeightsError("it names something by a value that is neither a text nor a number.")
+        raise WeightsError(
+            "it names something by a value that is neither a text nor a number."
+        )
     return value
 
 
@@ -362,7 +370,9 @@ def _read_member(archive: zipfile.ZipFile, name: str) -> bytes:
     """Read a member. PyTorch does not compress them, so a small file cannot expand."""
     member = archive.getinfo(name)
     if member.compress_type != zipfile.ZIP_STORED:
-        raise WeightsError(f"its member {name} is compressed, as no file of PyTorch is.")
+        raise WeightsError(
+            f"its member {name} is compressed, as no file of PyTorch is."
+        )
     return archive.read(name)
 
 

@@ -206,7 +206,9 @@ class _HubFile(NamedTuple):
     def cached_path(self) -> Path | None:
         from huggingface_hub import try_to_load_from_cache
 
-        path = try_to_load_from_cache(self.repository, self.path, revision=self.revision)
+        path = try_to_load_from_cache(
+            self.repository, self.path, revision=self.revision
+        )
         if not isinstance(path, str):
             return None
         return Path(path)
@@ -289,7 +291,9 @@ def _missing_message(model: Model, file: Weights, failures: list[str]) -> str:
     is_calibration = file is model.calibration
     subject = "calibration" if is_calibration else "weights"
     verb = "is" if is_calibration else "are"
-    missing = f"The {subject} of the model {model.name!r} ({file.file}) {verb} not here."
+    missing = (
+        f"The {subject} of the model {model.name!r} ({file.file}) {verb} not here."
+    )
 
     remedies = []
     if file.extra is not None:

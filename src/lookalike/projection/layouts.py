@@ -73,12 +73,16 @@ class LayoutMethod(Protocol):
         """Return positions ``[n, 2]`` of components ``[n, 2 to 50]``, and their parameters."""
         ...
 
-    def transform(self, new: VectorsF32, reference: VectorsF32, positions: Positions) -> Positions:
+    def transform(
+        self, new: VectorsF32, reference: VectorsF32, positions: Positions
+    ) -> Positions:
         """Return positions ``[m, 2]`` of new components among fixed ones; see `transform`."""
         ...
 
 
-def fit_components(vectors: VectorsF32, seed: int) -> Callable[[VectorsF32], VectorsF32]:
+def fit_components(
+    vectors: VectorsF32, seed: int
+) -> Callable[[VectorsF32], VectorsF32]:
     """Return the projection of vectors ``[m, dim]`` on the principal components of others.
 
     The projection has 50 components, or fewer where there are fewer dimensions or vectors, and at
@@ -114,7 +118,11 @@ def fit_layout(
     """
     method = settings.method if len(components) >= MIN_ROWS else "pca"
     positions, parameters = _LAYOUTS[method].fit(components, settings)
-    return positions, {"layout": method, "components": components.shape[1], **parameters}
+    return positions, {
+        "layout": method,
+        "components": components.shape[1],
+        **parameters,
+    }
 
 
 def transform(
@@ -146,7 +154,9 @@ class TSne:
         from openTSNE import TSNE, affinity
 
         rows = len(components)
-        perplexity = _PERPLEXITY if settings.perplexity == "auto" else settings.perplexity
+        perplexity = (
+            _PERPLEXITY if settings.perplexity == "auto" else settings.perplexity
+        )
         perplexity = min(perplexity, (rows - 1) / 3)
         threads = _thread_count(rows)
 
@@ -172,7 +182,9 @@ class TSne:
             "library": f"openTSNE {version('openTSNE')}",
         }
 
-    def transform(self, new: VectorsF32, reference: VectorsF32, positions: Positions) -> Positions:
+    def transform(
+        self, new: VectorsF32, reference: VectorsF32, positions: Positions
+    ) -> Positions:
         """Optimize each new position by itself, with openTSNE's defaults for `transform`."""
         from openTSNE import PartialTSNEEmbedding, TSNEEmbedding, affinity
         from scipy.sparse import csr_matrix
@@ -195,18 +207,30 @@ class TSne:
 
         # openTSNE centers the reference. It stays fixed, so it needs no affinities of its own.
         center = (positions.max(axis=0) + positions.min(axis=0)) / 2
-        no_affinities = affinity.PrecomputedAffinities(csr_matrix((rows, rows)), normalize=False)
+        no_affinities = affinity.PrecomputedAffinities(
+            csr_matrix((rows, rows)), normalize=False
+        )
         gradient = _interruptible(self._gradient(rows))
         embedding = TSNEEmbedding(
-            positions - center, no_affinities, negative_gradient_method=gradient, n_jobs=threads
+            positions - center,
+            no_affinities,
+            negative_gradient_method=gradient,
+            n_jobs=threads,
         )
 
         # 2. Initial positions amid the nearest neighbors, and 3. gradient descent from there.
         initialization = np.median(embedding[neighbors], axis=1)
         parameters = embedding.gradient_descent_params
-        partial = PartialTSNEEmbedding(initialization, embedding, P=affinities, **parameters)
+        partial = PartialTSNEEmbedding(
+            initialization, embedding, P=affinities, **parameters
+        )
         partial.optimize(
-            250, inplace=True, learning_rate=0.1, exaggeration=1.5, momentum=0.8, max_grad_norm=0.25
+            250,
+            inplace=True,
+            learning_rate=0.1,
+            exaggeration=1.5,
+            momentum=0.8,
+            max_grad_norm=0.25,
         )
         placed: Positions = np.asarray(partial) + center
         return placed
@@ -243,10 +267,14 @@ class Pca:
         positions = components[:, :2].astype(np.float64)
         return positions, {"library": f"scikit-learn {version('scikit-learn')}"}
 
-    def transform(self, new: VectorsF32, reference: VectorsF32, positions: Positions) -> Positions:
+    def transform(
+        self, new: VectorsF32, reference: VectorsF32, positions: Positions
+    ) -> Positions:
         """Apply the affine map that takes the reference to its positions."""
         one_more = ((0, 0), (0, 1))
-        affine, *_ = np.linalg.lstsq(np.pad(reference, one_more, constant_values=1), positions)
+        affine, *_ = np.linalg.lstsq(
+            np.pad(reference, one_more, constant_values=1), positions
+        )
         placed: Positions = np.pad(new, one_more, constant_values=1) @ affine
         return placed
 
@@ -274,7 +302,10 @@ class Umap:
         neighbors = min(_UMAP_NEIGHBORS, len(components) - 1)
         initialization = 1e5 * _initialize(components, settings.seed)
         optimizer = UMAP(
-            n_neighbors=neighbors, init=initialization, random_state=settings.seed, n_jobs=1
+            n_neighbors=neighbors,
+            init=initialization,
+            random_state=settings.seed,
+            n_jobs=1,
         )
         positions = np.asarray(optimizer.fit_transform(components), np.float64)
         return positions, {
@@ -283,7 +314,9 @@ class Umap:
             "library": f"umap-learn {version('umap-learn')}",
         }
 
-    def transform(self, new: VectorsF32, reference: VectorsF32, positions: Positions) -> Positions:
+    def transform(
+        self, new: VectorsF32, reference: VectorsF32, positions: Positions
+    ) -> Positions:
         """Return the median position of the nearest neighbors, where UMAP starts optimizing."""
         k = min(len(reference), _UMAP_NEIGHBORS)
         neighbors, _ = k_nearest(new, reference, k)

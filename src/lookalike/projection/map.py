@@ -90,7 +90,9 @@ class Map:
         if trustworthiness is not None:
             preserved = round(100 * self.fidelity["preservation"])
             parts.append(f"trustworthiness {trustworthiness:.3f}")
-            parts.append(f"{preserved} % of the {self.fidelity['k']} nearest neighbors kept")
+            parts.append(
+                f"{preserved} % of the {self.fidelity['k']} nearest neighbors kept"
+            )
         placed = np.count_nonzero(~self.fitted)
         if placed:
             parts.append(f"{placed:,} placed later")
@@ -210,7 +212,9 @@ def make_map(
     return _store(collection, stored, space, method)
 
 
-def read_map(collection: Table, *, space: str | None = None, method: Method = "tsne") -> Map | None:
+def read_map(
+    collection: Table, *, space: str | None = None, method: Method = "tsne"
+) -> Map | None:
     """Return the stored map of a Space, or None. It may lack rows that were added later.
 
     Raises
@@ -224,7 +228,9 @@ def read_map(collection: Table, *, space: str | None = None, method: Method = "t
     return None if stored is None else _to_map(stored, space, method)
 
 
-def make_placer(collection: Table, map_: Map) -> Callable[[VectorsF32], npt.NDArray[np.float64]]:
+def make_placer(
+    collection: Table, map_: Map
+) -> Callable[[VectorsF32], npt.NDArray[np.float64]]:
     """Return a function that gives vectors ``[m, dim]`` positions ``[m, 2]`` on a map.
 
     The vectors need not be rows, and the map does not change.
@@ -269,7 +275,9 @@ def _make(vectors: VectorsF32, settings: LayoutSettings) -> _FittedLayout:
         components = fit_components(vectors, settings.seed)(vectors)
     with span("map positions"):
         positions, parameters = fit_layout(components, settings)
-    return _FittedLayout(positions.astype(np.float32), np.ones(len(vectors), np.bool_), parameters)
+    return _FittedLayout(
+        positions.astype(np.float32), np.ones(len(vectors), np.bool_), parameters
+    )
 
 
 def _update(
@@ -303,7 +311,11 @@ def _measure(
     """Return the facts that are stored with a layout, its fidelity among them."""
     with span("map fidelity"):
         fidelity = measure_fidelity(vectors, layout.xy, seed=settings.seed)
-    return {"asked": settings.to_dict(), "parameters": layout.parameters, "fidelity": fidelity}
+    return {
+        "asked": settings.to_dict(),
+        "parameters": layout.parameters,
+        "fidelity": fidelity,
+    }
 
 
 def _match_rows(
@@ -347,10 +359,14 @@ def _to_map(stored: maps.StoredMap, space: str, method: str) -> Map:
     )
 
 
-def _check_settings(method: str, seed: int, perplexity: float | Literal["auto"]) -> LayoutSettings:
+def _check_settings(
+    method: str, seed: int, perplexity: float | Literal["auto"]
+) -> LayoutSettings:
     """Return the settings of a layout, or raise an InputError."""
     if method not in METHODS:
-        raise InputError(f"method = {method!r} is unknown; expected one of {', '.join(METHODS)}.")
+        raise InputError(
+            f"method = {method!r} is unknown; expected one of {', '.join(METHODS)}."
+        )
     if not 0 <= seed < 2**32:
         raise InputError(
             f"seed = {seed} is out of range; expected a whole number from 0 to {2**32 - 1}."

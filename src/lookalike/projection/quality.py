@@ -15,7 +15,12 @@ _Floats = npt.NDArray[np.floating[Any]]
 
 
 def measure_fidelity(
-    vectors: _Floats, xy: _Floats, *, k: int = 10, max_queries: int = 5000, seed: int = 0
+    vectors: _Floats,
+    xy: _Floats,
+    *,
+    k: int = 10,
+    max_queries: int = 5000,
+    seed: int = 0,
 ) -> dict[str, float | int | None]:
     """Measure how well the positions on a map keep the neighborhoods of the vectors.
 
@@ -49,7 +54,13 @@ def measure_fidelity(
     rows = len(vectors)
     k = min(k, (rows - 1) // 2)
     if k < 1:
-        return {"k": 0, "trustworthiness": None, "preservation": None, "queries": 0, "rows": rows}
+        return {
+            "k": 0,
+            "trustworthiness": None,
+            "preservation": None,
+            "queries": 0,
+            "rows": rows,
+        }
 
     sample = np.arange(rows)
     if rows > max_queries:

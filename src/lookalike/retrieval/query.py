@@ -138,9 +138,13 @@ class ImageQuery:
         if self._data is not None:
             try:
                 # JPEG decoders can skip detail that the network's small input does not show.
-                return imaging.decode_small(self._data, least=imaging.least_side(model))[0]
+                return imaging.decode_small(
+                    self._data, least=imaging.least_side(model)
+                )[0]
             except ImageError as error:
-                raise ImageError(f"The query cannot be decoded as an image: {error}.") from error
+                raise ImageError(
+                    f"The query cannot be decoded as an image: {error}."
+                ) from error
         if isinstance(self.image, Image.Image):
             return imaging.upright(self.image)
         assert isinstance(self.image, np.ndarray)  # noqa: S101 (for the type checker)
@@ -185,7 +189,9 @@ class VectorQuery:
         dim = encoder.model.dim
         if self.vector.shape != (dim,):
             shape = list(self.vector.shape)
-            raise InputError(f"The query vector has the shape {shape}; expected [{dim}].")
+            raise InputError(
+                f"The query vector has the shape {shape}; expected [{dim}]."
+            )
         with np.errstate(over="ignore"):
             rounded: VectorsF16 = self.vector.astype(np.float16)
         if not np.isfinite(rounded).all():

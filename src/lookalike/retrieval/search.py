@@ -100,7 +100,11 @@ class Searcher:
         self._embedder = embedder or load_embedder(view.models[self.space])
         model = self._embedder.model
         # Computing a fingerprint takes longer than some searches.
-        self.filled_by: tuple[str, str, str | None] = (model.name, model.fingerprint, model.graph)
+        self.filled_by: tuple[str, str, str | None] = (
+            model.name,
+            model.fingerprint,
+            model.graph,
+        )
         # Each is one tuple, so that another thread never sees an index with the wrong version.
         self._index: tuple[int, ExactIndex] | None = None
         self._subset: tuple[int, str, ExactIndex | None] | None = None
@@ -124,7 +128,9 @@ class Searcher:
         """Return the ids and distances of a request's matches, without uris and labels."""
         _check_k(request.k)
         ranking = resolve_ranking(request.ranking)
-        clause = None if request.where is None else self._view.filter_clause(request.where)
+        clause = (
+            None if request.where is None else self._view.filter_clause(request.where)
+        )
 
         vector = self.encode(request.positive, request.negative)
         excluded = self._own_rows(request.queries) if request.exclude_self else _NO_ROWS
@@ -138,7 +144,11 @@ class Searcher:
         return ranking.rank(vector, candidates, request.k)
 
     def search_many(
-        self, queries: Iterable[QueryInput], *, k: int = 10, ranking: str | Ranking = "plain"
+        self,
+        queries: Iterable[QueryInput],
+        *,
+        k: int = 10,
+        ranking: str | Ranking = "plain",
     ) -> list[Matches]:
         """Return the k best matches of each query; one pass over all rows serves all queries."""
         _check_k(k)
@@ -225,7 +235,13 @@ class Searcher:
         return Candidates(*found, self.row_vectors)
 
     def _nearest(
-        self, vector: VectorsF16, count: int, clause: str | None, excluded: Ids, *, exact: bool
+        self,
+        vector: VectorsF16,
+        count: int,
+        clause: str | None,
+        excluded: Ids,
+        *,
+        exact: bool,
     ) -> Neighbors:
         """Search the few rows of a narrow filter, the index of the Space, or all rows."""
         subset = None if clause is None else self._subset_index(clause)
@@ -270,7 +286,11 @@ class Searcher:
             If the row does not exist or has no vector in the Space.
         """
         # Lance's ids are 64-bit integers; any other number is the id of no row.
-        found = self._vectors_of(np.array([row_id], np.int64)) if 0 <= row_id < 2**63 else None
+        found = (
+            self._vectors_of(np.array([row_id], np.int64))
+            if 0 <= row_id < 2**63
+            else None
+        )
         if found is None:
             raise InputError(
                 f"The collection {self._view.path} has no row {row_id} with a vector in "
@@ -381,4 +401,6 @@ def _compare(
 
 def _check_k(k: int) -> None:
     if k < 1:
-        raise InputError(f"k = {k} asks for no matches; expected a whole number from 1.")
+        raise InputError(
+            f"k = {k} asks for no matches; expected a whole number from 1."
+        )

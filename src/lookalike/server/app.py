@@ -29,7 +29,13 @@ from lookalike.server.routes.page import PAGE, page_router
 from lookalike.server.routes.row_images import row_images_router
 from lookalike.server.routes.rows import rows_router
 from lookalike.server.routes.search import search_router
-from lookalike.server.schemas import MapQueryBody, QueryBody, QueryForm, SearchBody, UploadForm
+from lookalike.server.schemas import (
+    MapQueryBody,
+    QueryBody,
+    QueryForm,
+    SearchBody,
+    UploadForm,
+)
 from lookalike.server.settings import API, ServerSettings
 from lookalike.server.state import ServerState
 
@@ -99,7 +105,9 @@ def make_app(
 
 def _describe(app: FastAPI, kinds: JobKinds) -> None:
     """Let the app serve a description that includes the bodies of all requests."""
-    bodies: dict[str, TypeAdapter[Any]] = {body.__name__: TypeAdapter(body) for body in _BODIES}
+    bodies: dict[str, TypeAdapter[Any]] = {
+        body.__name__: TypeAdapter(body) for body in _BODIES
+    }
     bodies[JOB_REQUEST] = kinds.body
 
     def description() -> dict[str, Any]:
@@ -131,4 +139,6 @@ async def _watch_collections(state: ServerState) -> None:
         try:
             await asyncio.to_thread(state.registry.refresh)
         except Exception:
-            logging.getLogger("lookalike.server").exception("a collection cannot be refreshed")
+            logging.getLogger("lookalike.server").exception(
+                "a collection cannot be refreshed"
+            )

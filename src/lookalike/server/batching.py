@@ -59,7 +59,9 @@ class Batcher(Generic[BatchRequest, BatchResult]):
             503, if the pool's queue is full.
         """
         with self._pool.slot():
-            future: asyncio.Future[BatchResult] = asyncio.get_running_loop().create_future()
+            future: asyncio.Future[BatchResult] = (
+                asyncio.get_running_loop().create_future()
+            )
             self._waiting.append((request, future))
             self._start_batches()
             return await future
@@ -77,7 +79,9 @@ class Batcher(Generic[BatchRequest, BatchResult]):
                 self._free_workers -= 1
                 running.add_done_callback(partial(self._finish_batch, futures))
 
-    def _next_batch(self) -> tuple[list[BatchRequest], list[asyncio.Future[BatchResult]]]:
+    def _next_batch(
+        self,
+    ) -> tuple[list[BatchRequest], list[asyncio.Future[BatchResult]]]:
         share = math.ceil(len(self._waiting) / self._workers)
         requests, futures = [], []
         for _ in range(min(self._max_batch, share)):
@@ -106,7 +110,9 @@ class Batcher(Generic[BatchRequest, BatchResult]):
         self._start_batches()
 
 
-def _resolve(future: asyncio.Future[BatchResult], result: BatchResult | BaseException) -> None:
+def _resolve(
+    future: asyncio.Future[BatchResult], result: BatchResult | BaseException
+) -> None:
     if future.done():
         return
     if isinstance(result, BaseException):

@@ -5,7 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -66,7 +72,9 @@ class Metrics:
         """Return all metrics in the format of Prometheus."""
         return generate_latest(self._registry)
 
-    def _add_gauge(self, name: str, description: str, value: Callable[[], float]) -> None:
+    def _add_gauge(
+        self, name: str, description: str, value: Callable[[], float]
+    ) -> None:
         gauge = Gauge(name, description, registry=self._registry)
         gauge.set_function(value)
 

@@ -86,8 +86,12 @@ class SecurityHeaders:
     def __init__(self, app: ASGIApp, settings: ServerSettings) -> None:
         self._app = app
         self._origins = settings.origins
-        self._page_headers = _encode({**_COMMON_HEADERS, "content-security-policy": _PAGE_POLICY})
-        self._data_headers = _encode({**_COMMON_HEADERS, "content-security-policy": _DATA_POLICY})
+        self._page_headers = _encode(
+            {**_COMMON_HEADERS, "content-security-policy": _PAGE_POLICY}
+        )
+        self._data_headers = _encode(
+            {**_COMMON_HEADERS, "content-security-policy": _DATA_POLICY}
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle a request."""
@@ -171,7 +175,10 @@ class AccessCheck:
         if origin in self._origins:
             return None
         is_own_page = origin is None or _is_same_host(origin, headers.get("host", ""))
-        if is_own_page and headers.get("sec-fetch-site", "none") in {"same-origin", "none"}:
+        if is_own_page and headers.get("sec-fetch-site", "none") in {
+            "same-origin",
+            "none",
+        }:
             return None
         return Problem(
             403,
@@ -184,7 +191,11 @@ class AccessCheck:
         if self._token is None or not _needs_token(path):
             return None
         scheme, _, credentials = headers.get("authorization", "").partition(" ")
-        sent = credentials.strip() if scheme.lower() == "bearer" else _cookie_token(headers)
+        sent = (
+            credentials.strip()
+            if scheme.lower() == "bearer"
+            else _cookie_token(headers)
+        )
         if hmac.compare_digest(sent.encode(), self._token.encode()):
             return None
         return Problem(
@@ -278,7 +289,9 @@ class _LimitedBody:
         self.received += size
         limits._bytes_in_memory += size
         if limits._bytes_in_memory > _MAX_BODIES * limits._max_bytes:
-            detail = "The server is receiving other large requests. Try again in a moment."
+            detail = (
+                "The server is receiving other large requests. Try again in a moment."
+            )
             raise server_busy(detail)
         if self.received > limits._max_bytes:
             if not self._ended:

@@ -79,7 +79,10 @@ def describe(app: FastAPI, bodies: Mapping[str, TypeAdapter[Any]]) -> dict[str, 
         The request bodies by their schemas' names; the routes parse them without FastAPI.
     """
     description = get_openapi(
-        title=app.title, version=app.version, description=app.description, routes=app.routes
+        title=app.title,
+        version=app.version,
+        description=app.description,
+        routes=app.routes,
     )
     schemas = description["components"]["schemas"]
     for name, body in bodies.items():

@@ -118,7 +118,13 @@ def add_exception_handlers(app: FastAPI) -> None:
             problem.headers["Allow"] = _allowed_methods(app, request)
         return problem_response(problem, request.scope["path"])
 
-    for kind in (Problem, HTTPException, RequestValidationError, LookalikeError, Exception):
+    for kind in (
+        Problem,
+        HTTPException,
+        RequestValidationError,
+        LookalikeError,
+        Exception,
+    ):
         app.add_exception_handler(kind, handle)
 
 
@@ -139,13 +145,21 @@ def _to_problem(error: Exception) -> Problem:
         return invalid_request(error.errors())
     if isinstance(error, HTTPException):
         title = HTTPStatus(error.status_code).phrase
-        return Problem(error.status_code, title, f"{error.detail}.", headers=error.headers)
+        return Problem(
+            error.status_code, title, f"{error.detail}.", headers=error.headers
+        )
     if isinstance(error, ClientDisconnect):
-        detail = "The connection was closed before the request was complete. Send it again."
+        detail = (
+            "The connection was closed before the request was complete. Send it again."
+        )
         return Problem(400, "Incomplete request", detail)
     for kind, status, title in _STATUS:
         if isinstance(error, kind):
-            headers = {"Retry-After": "5"} if status == HTTPStatus.SERVICE_UNAVAILABLE else None
+            headers = (
+                {"Retry-After": "5"}
+                if status == HTTPStatus.SERVICE_UNAVAILABLE
+                else None
+            )
             return Problem(status, title, str(error), headers=headers)
     logging.getLogger("lookalike.server").error("unexpected error", exc_info=error)
     detail = "An unexpected error occurred. The server's log has the details."

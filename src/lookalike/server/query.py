@@ -23,7 +23,13 @@ from lookalike.server.uploads import EmbedRequest, Upload, Uploads
 from lookalike.store.view import View
 from lookalike.types import Ids, VectorsF16
 
-__all__ = ["ResolvedQuery", "UploadQuery", "row_not_found", "run_query", "search_response"]
+__all__ = [
+    "ResolvedQuery",
+    "UploadQuery",
+    "row_not_found",
+    "run_query",
+    "search_response",
+]
 
 QueryResult = TypeVar("QueryResult")
 
@@ -113,7 +119,9 @@ async def run_query(
         return use(query)
 
     if not body.positive:
-        detail = "The query has no positive example: positive is empty. Add at least one."
+        detail = (
+            "The query has no positive example: positive is empty. Add at least one."
+        )
         raise Problem(422, "Empty query", detail)
     if not heavy and not images and _is_embedded(state, body, searcher):
         return await state.read_pool.run(resolve_and_use, [])
@@ -126,7 +134,9 @@ async def run_query(
     return result
 
 
-def search_response(query: ResolvedQuery, body: SearchBody, start: float) -> dict[str, Any]:
+def search_response(
+    query: ResolvedQuery, body: SearchBody, start: float
+) -> dict[str, Any]:
     """Search, and return the fields of a `SearchResponse`.
 
     Parameters

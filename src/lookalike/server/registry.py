@@ -121,8 +121,12 @@ class CollectionView:
             "images": len(self.row_cache),
             "failures": self.table.failures().num_rows,
             "version": self.table.version,
-            "spaces": [self._space_info(name, model) for name, model in self.models.items()],
-            "columns": [{"name": column.name, "type": column.kind} for column in columns],
+            "spaces": [
+                self._space_info(name, model) for name, model in self.models.items()
+            ],
+            "columns": [
+                {"name": column.name, "type": column.kind} for column in columns
+            ],
             "labels": [{"label": label, "count": count} for label, count in labels],
         }
 
@@ -225,7 +229,9 @@ class CollectionRegistry:
         The collections by name. Each is named after its folder; a number keeps names unique.
     """
 
-    def __init__(self, paths: Sequence[str], embedders: EmbedderCache | None = None) -> None:
+    def __init__(
+        self, paths: Sequence[str], embedders: EmbedderCache | None = None
+    ) -> None:
         embedders = embedders or EmbedderCache()
         self.collections: dict[str, ServedCollection] = {}
         for path in paths:

@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
+from multipart import (
+    MultipartError,
+    MultipartSegment,
+    PushMultipartParser,
+    parse_options_header,
+)
 from pydantic import TypeAdapter, ValidationError
 from starlette.requests import Request
 
@@ -48,11 +53,15 @@ async def read_image(request: Request) -> bytes:
     media_type, options = _content_type(request)
     images, _ = await _read_form(request, media_type, options)
     if len(images) != 1:
-        raise _invalid_form(f"The form has {len(images)} files named image; expected one.")
+        raise _invalid_form(
+            f"The form has {len(images)} files named image; expected one."
+        )
     return images[0]
 
 
-async def read_query(request: Request, schema: type[AnyQuery]) -> tuple[AnyQuery, list[bytes]]:
+async def read_query(
+    request: Request, schema: type[AnyQuery]
+) -> tuple[AnyQuery, list[bytes]]:
     """Return a query and the images sent with it.
 
     The body is JSON, or a form with files named ``image`` and optionally the JSON as ``query``.
@@ -92,7 +101,9 @@ async def _read_form(
     try:
         parts = _parse_form(body, options.get("boundary", ""))
     except MultipartError as error:
-        raise _invalid_form(f"The form cannot be parsed: {str(error).rstrip('.')}.") from error
+        raise _invalid_form(
+            f"The form cannot be parsed: {str(error).rstrip('.')}."
+        ) from error
     return _images_and_query(parts)
 
 
@@ -139,7 +150,9 @@ def _validate(body: bytes, validate_json: Callable[[bytes], Content]) -> Content
     try:
         return validate_json(body)
     except ValidationError as error:
-        errors = error.errors(include_url=False, include_context=False, include_input=False)
+        errors = error.errors(
+            include_url=False, include_context=False, include_input=False
+        )
         raise invalid_request(errors) from None
 
 

@@ -12,7 +12,9 @@ __all__ = ["json_response"]
 
 
 def json_response(
-    content: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None
+    content: Mapping[str, Any],
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
 ) -> Response:
     """Return plain data as a JSON response.
 

@@ -112,7 +112,9 @@ def _to_dict(
 ) -> dict[str, Any]:
     mtime = None
     if mtime_ns is not None:
-        mtime = datetime.fromtimestamp(mtime_ns / 1e9, UTC).isoformat(timespec="seconds")
+        mtime = datetime.fromtimestamp(mtime_ns / 1e9, UTC).isoformat(
+            timespec="seconds"
+        )
     return {
         "id": row_id,
         "uri": uri,

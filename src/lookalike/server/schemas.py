@@ -54,7 +54,9 @@ MAX_IMAGES = 16
 
 _EXAMPLE_HASH = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$", examples=[_EXAMPLE_HASH])]
-RowId = Annotated[int, Field(ge=0, lt=2**63, description="The id of a row.", examples=[12])]
+RowId = Annotated[
+    int, Field(ge=0, lt=2**63, description="The id of a row.", examples=[12])
+]
 Weight = Annotated[
     float,
     Field(
@@ -138,7 +140,9 @@ class SearchBody(QueryBody):
     model_config = ConfigDict(
         strict=True,
         extra="forbid",
-        json_schema_extra={"examples": [{"positive": [{"id": 0}], "k": 5, "exclude_self": True}]},
+        json_schema_extra={
+            "examples": [{"positive": [{"id": 0}], "k": 5, "exclude_self": True}]
+        },
     )
 
     k: Annotated[int, Field(ge=1, le=1000, description="The number of matches.")] = 10
@@ -241,9 +245,12 @@ class SpaceInfo(_ResponseModel):
     title: str
     dim: int
     precision: str
-    vectors: Annotated[int, Field(description="The number of images with a vector in the Space.")]
+    vectors: Annotated[
+        int, Field(description="The number of images with a vector in the Space.")
+    ]
     indexed: Annotated[
-        bool, Field(description="Whether searches are approximate unless `exact` is set.")
+        bool,
+        Field(description="Whether searches are approximate unless `exact` is set."),
     ]
 
 
@@ -267,8 +274,12 @@ class CollectionInfo(_ResponseModel):
     name: str
     images: int
     failures: int
-    version: Annotated[int, Field(description="Changes whenever the collection changes.")]
-    originals: Annotated[bool, Field(description="Whether `original` returns the image files.")]
+    version: Annotated[
+        int, Field(description="Changes whenever the collection changes.")
+    ]
+    originals: Annotated[
+        bool, Field(description="Whether `original` returns the image files.")
+    ]
     spaces: list[SpaceInfo]
     columns: list[ColumnInfo]
     labels: Annotated[list[LabelCount], Field(description="The most frequent first.")]
@@ -279,7 +290,8 @@ class CollectionsResponse(_ResponseModel):
 
     collections: list[CollectionInfo]
     unavailable: Annotated[
-        list[InvalidPart], Field(description="Collections that cannot be read now, and why.")
+        list[InvalidPart],
+        Field(description="Collections that cannot be read now, and why."),
     ] = []
 
 
@@ -327,8 +339,12 @@ class RowInfo(_ResponseModel):
     width: int | None
     height: int | None
     size: Annotated[int | None, Field(description="The file's size in bytes.")]
-    mtime: Annotated[str | None, Field(description="The file's modification time, ISO 8601.")]
-    content: Annotated[Sha256, Field(description="The file's sha256, for `thumbnail?content=`.")]
+    mtime: Annotated[
+        str | None, Field(description="The file's modification time, ISO 8601.")
+    ]
+    content: Annotated[
+        Sha256, Field(description="The file's sha256, for `thumbnail?content=`.")
+    ]
 
 
 class RowDetails(RowInfo):
@@ -342,7 +358,9 @@ class RowsResponse(_ResponseModel):
 
     rows: list[RowDetails]
     next: Annotated[int | None, Field(description="The `after` of the next page.")]
-    total: Annotated[int, Field(description="The number of rows that satisfy the filter.")]
+    total: Annotated[
+        int, Field(description="The number of rows that satisfy the filter.")
+    ]
 
 
 class MatchInfo(RowInfo):
@@ -406,7 +424,10 @@ class MapInfo(_ResponseModel):
     parameters: dict[str, Any]
     fidelity: dict[str, Any]
     missing: Annotated[
-        int, Field(description="Images not yet on the map; rebuild the map to include them.")
+        int,
+        Field(
+            description="Images not yet on the map; rebuild the map to include them."
+        ),
     ]
 
 
@@ -417,11 +438,16 @@ class MapResponse(_ResponseModel):
     method: str
     facts: MapInfo
     ids: list[int]
-    x: Annotated[list[float], Field(description="From 0 at the left to 1 at the right.")]
-    y: Annotated[list[float], Field(description="From 0 at the top to 1 at the bottom.")]
+    x: Annotated[
+        list[float], Field(description="From 0 at the left to 1 at the right.")
+    ]
+    y: Annotated[
+        list[float], Field(description="From 0 at the top to 1 at the bottom.")
+    ]
     labels: Annotated[list[str], Field(description="All labels of the map.")]
     label: Annotated[
-        list[int], Field(description="The position of each image's label in `labels`, or -1.")
+        list[int],
+        Field(description="The position of each image's label in `labels`, or -1."),
     ]
 
 
@@ -444,7 +470,9 @@ class JobResponse(_ResponseModel):
     kind: str
     asked: Annotated[dict[str, Any], Field(description="The fields of the request.")]
     state: Literal["waiting", "running", "done", "failed", "cancelled"]
-    done: Annotated[int, Field(description="The number of processed images or queries.")]
+    done: Annotated[
+        int, Field(description="The number of processed images or queries.")
+    ]
     total: Annotated[int | None, Field(description="The expected number, if known.")]
     result: dict[str, Any] | None
     error: str | None

@@ -59,7 +59,9 @@ def bind(host: str, port: int) -> socket.socket:
     return listening
 
 
-def serve(app: FastAPI, listening: socket.socket, *, on_start: Callable[[], None]) -> None:
+def serve(
+    app: FastAPI, listening: socket.socket, *, on_start: Callable[[], None]
+) -> None:
     """Answer requests until Ctrl-C or SIGTERM; requests in progress are completed.
 
     Parameters
@@ -133,7 +135,9 @@ class _HeaderLimits(HttpToolsProtocol):
     def _update_timer(self) -> None:
         """Run the timer while the connection waits for a request's headers."""
         cycle = self.cycle
-        is_answering = not self._in_headers and cycle is not None and not cycle.response_complete
+        is_answering = (
+            not self._in_headers and cycle is not None and not cycle.response_complete
+        )
         if is_answering:
             self._stop_timer()
         elif self._timer is None:

@@ -62,16 +62,25 @@ class ServerState:
         options = self.settings
         self.uploads = Uploads(options.upload_cache_bytes, options.max_pixels)
         self.thumbnails = SizedCache(
-            options.thumbnail_cache_bytes, size_of=lambda data: len(data) + _THUMBNAIL_OVERHEAD
+            options.thumbnail_cache_bytes,
+            size_of=lambda data: len(data) + _THUMBNAIL_OVERHEAD,
         )
         self.image_pool = BoundedPool("images", options.workers, options.queue_size)
-        self.read_pool = BoundedPool("reads", cores(), _READ_QUEUE_FACTOR * options.queue_size)
+        self.read_pool = BoundedPool(
+            "reads", cores(), _READ_QUEUE_FACTOR * options.queue_size
+        )
         self.embed_batcher = Batcher(
-            self.image_pool, self.uploads.run, workers=options.workers, max_batch=_EMBED_BATCH
+            self.image_pool,
+            self.uploads.run,
+            workers=options.workers,
+            max_batch=_EMBED_BATCH,
         )
         # With one worker, all requests that arrive during a read share the next one.
         self.thumbnail_batcher = Batcher(
-            self.read_pool, thumbnails.read_thumbnails, workers=1, max_batch=_THUMBNAIL_BATCH
+            self.read_pool,
+            thumbnails.read_thumbnails,
+            workers=1,
+            max_batch=_THUMBNAIL_BATCH,
         )
 
     def close(self) -> None:

@@ -19,7 +19,9 @@ STORED_SIDE = imaging.THUMBNAIL_SIDE
 _MAX_ORIGINAL_BYTES = 64 << 20
 
 
-def read_thumbnails(requests: list[tuple[CollectionView, int]]) -> list[bytes | Exception]:
+def read_thumbnails(
+    requests: list[tuple[CollectionView, int]],
+) -> list[bytes | Exception]:
     """Return the stored JPEG of each row, or the exception that its request ends with.
 
     Reading twenty rows takes only twice the time of reading one, and a page requests about twenty

@@ -161,7 +161,9 @@ class Uploads:
             results.append(_result_of(request, uploads, failed))
         return results
 
-    def _take(self, request: EmbedRequest, pending: _Pending) -> list[Upload] | Exception:
+    def _take(
+        self, request: EmbedRequest, pending: _Pending
+    ) -> list[Upload] | Exception:
         """Return the uploads of a request, and add those without a vector to `pending`.
 
         Returns the exception if one of the images cannot be decoded.
@@ -172,7 +174,9 @@ class Uploads:
             for data in request.images:
                 sha256 = hashlib.sha256(data).hexdigest()
                 upload = seen.get(sha256) or self._uploads.get(sha256)
-                if upload is None or self._needs_vector(upload, request.searcher, pending):
+                if upload is None or self._needs_vector(
+                    upload, request.searcher, pending
+                ):
                     # From here on only the small network input is in memory, not the image.
                     prepared, size = self._prepare(data, request.searcher.model)
                     upload = upload or Upload(data, sha256, size)
@@ -183,7 +187,9 @@ class Uploads:
             return error
         return uploads
 
-    def _needs_vector(self, upload: Upload, searcher: Searcher, pending: _Pending) -> bool:
+    def _needs_vector(
+        self, upload: Upload, searcher: Searcher, pending: _Pending
+    ) -> bool:
         if self.is_embedded(upload, searcher):
             return False
         return (upload.sha256, searcher) not in pending
@@ -191,7 +197,9 @@ class Uploads:
     def _embed(self, pending: _Pending) -> _Failed:
         """Embed and keep images, one batch per searcher; return the exceptions of the others."""
         failed: _Failed = {}
-        images_by_searcher: dict[Searcher, list[tuple[Upload, npt.NDArray[np.uint8]]]] = {}
+        images_by_searcher: dict[
+            Searcher, list[tuple[Upload, npt.NDArray[np.uint8]]]
+        ] = {}
         for (_, searcher), image in pending.items():
             images_by_searcher.setdefault(searcher, []).append(image)
 
@@ -206,19 +214,27 @@ class Uploads:
                     self._uploads.put(upload.sha256, upload)
         return failed
 
-    def _prepare(self, data: bytes, model: Model) -> tuple[npt.NDArray[np.uint8], tuple[int, int]]:
+    def _prepare(
+        self, data: bytes, model: Model
+    ) -> tuple[npt.NDArray[np.uint8], tuple[int, int]]:
         """Return the network input for an encoded image, and the image's size."""
         least_side = imaging.least_side(model)
         image, size = self._decode(data, least_side)
         prepared = imaging.prepare(image, model)
         return prepared, size
 
-    def _decode(self, data: bytes, least_side: int) -> tuple[Image.Image, tuple[int, int]]:
+    def _decode(
+        self, data: bytes, least_side: int
+    ) -> tuple[Image.Image, tuple[int, int]]:
         try:
-            return imaging.decode_small(data, least=least_side, max_pixels=self._max_pixels)
+            return imaging.decode_small(
+                data, least=least_side, max_pixels=self._max_pixels
+            )
         except ImageError as error:
             reason = str(error).replace(" (--max-megapixels raises it)", "")
-            raise ImageError(f"The query cannot be decoded as an image: {reason}.") from error
+            raise ImageError(
+                f"The query cannot be decoded as an image: {reason}."
+            ) from error
 
 
 def _embed_each(
@@ -236,7 +252,9 @@ def _embed_each(
         return [_embed_each(searcher, [image])[0] for image in images]
 
 
-def _result_of(request: EmbedRequest, uploads: list[Upload] | Exception, failed: _Failed) -> Any:
+def _result_of(
+    request: EmbedRequest, uploads: list[Upload] | Exception, failed: _Failed
+) -> Any:
     """Return the result of a request's function, or the exception that the request ends with."""
     if isinstance(uploads, Exception):
         return uploads

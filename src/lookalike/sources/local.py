@@ -69,12 +69,16 @@ class LocalSource:
         hidden: bool = False,
     ) -> None:
         if labels not in ("folder", "none"):
-            raise SourceError(f"labels = {labels!r} is not known; expected 'folder' or 'none'.")
+            raise SourceError(
+                f"labels = {labels!r} is not known; expected 'folder' or 'none'."
+            )
         self._labels = labels
         self._hidden = hidden
         folders, files = _split_paths(paths)
         self.paths = [*folders, *files]
-        self.roots = [folder for folder in folders if not _is_inside_any(folder, folders)]
+        self.roots = [
+            folder for folder in folders if not _is_inside_any(folder, folders)
+        ]
         self._files = [file for file in files if not self._walk_meets(file)]
         self._walk = _Walk(self.roots, hidden=hidden)
 
@@ -242,7 +246,9 @@ class _Walk:
         return entries
 
 
-def _split_paths(paths: Sequence[str | os.PathLike[str]]) -> tuple[list[str], list[str]]:
+def _split_paths(
+    paths: Sequence[str | os.PathLike[str]],
+) -> tuple[list[str], list[str]]:
     """Return the absolute folders and files that the user named, each once, with lists read."""
     folders: dict[str, None] = {}
     files: dict[str, None] = {}

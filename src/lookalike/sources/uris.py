@@ -50,7 +50,9 @@ def to_uri(path: str | os.PathLike[str]) -> str:
     return absolute
 
 
-def resolve_uri(name: str | os.PathLike[str], folder: str | os.PathLike[str] | None = None) -> str:
+def resolve_uri(
+    name: str | os.PathLike[str], folder: str | os.PathLike[str] | None = None
+) -> str:
     """Return the uri that a user's text or path names.
 
     Parameters

@@ -183,7 +183,9 @@ def _check_source(source: Table, promised: BackupRecord, staged: StagedCopy) -> 
             )
 
 
-def publish(staged: StagedCopy, source: Table, target: Location, of: str | None) -> None:
+def publish(
+    staged: StagedCopy, source: Table, target: Location, of: str | None
+) -> None:
     """Put a copy in its place.
 
     At any moment the folder holds the previous version or this one, complete.
@@ -242,7 +244,9 @@ class _Copier:
             try:
                 with translate_errors(source.path, Operation.COPY):
                     names = _table_files(source.lance_dataset)
-                    total = sum(source.location.file(name).stat().st_size for name in names)
+                    total = sum(
+                        source.location.file(name).stat().st_size for name in names
+                    )
                 staged.files.clear()
                 self._copy_files(names, progress, total)
             except CollectionError as error:
@@ -313,7 +317,10 @@ class _Copier:
         return digest.hexdigest()
 
     def _read_chunks(self, origin: Path) -> Iterator[bytes]:
-        with translate_errors(self._source.path, Operation.COPY), origin.open("rb") as file:
+        with (
+            translate_errors(self._source.path, Operation.COPY),
+            origin.open("rb") as file,
+        ):
             while chunk := file.read(_COPY_CHUNK_BYTES):
                 yield chunk
 

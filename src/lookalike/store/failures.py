@@ -79,7 +79,9 @@ def translate_errors(path: str, operation: Operation) -> Iterator[None]:
         raise _translated(path, operation, error) from error
 
 
-def _translated(path: str, operation: Operation, error: BaseException) -> CollectionError:
+def _translated(
+    path: str, operation: Operation, error: BaseException
+) -> CollectionError:
     subject = f"The collection {path} could not be {operation}"
     from_disk = disk_error(subject, path, operation, error)
     if from_disk is not None:
@@ -119,7 +121,11 @@ def disk_error(
         The error that the store raised.
     """
     number = _error_number(error)
-    if operation != Operation.CREATE and number in {0, errno.ENOENT} and not os.path.lexists(path):
+    if (
+        operation != Operation.CREATE
+        and number in {0, errno.ENOENT}
+        and not os.path.lexists(path)
+    ):
         return _missing_folder_error(path, operation)
     if number in DISK_FULL:
         next_step = "then run the command again."

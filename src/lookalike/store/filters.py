@@ -337,7 +337,9 @@ class _Parser:
 
     def _parse_term(self, depth: int) -> FilterTree:
         if depth > MAX_DEPTH:
-            self._refuse(f"it nests deeper than {MAX_DEPTH} levels; remove parentheses or 'not'")
+            self._refuse(
+                f"it nests deeper than {MAX_DEPTH} levels; remove parentheses or 'not'"
+            )
         if self._take("not"):
             return _negated(self._parse_term(depth + 1))
         if self._take("("):
@@ -370,7 +372,9 @@ class _Parser:
 
     def _parse_column(self) -> Column:
         token = self._next
-        is_name = token.kind == "name" or (token.kind == "word" and token.word not in _WORDS)
+        is_name = token.kind == "name" or (
+            token.kind == "word" and token.word not in _WORDS
+        )
         if not is_name:
             self._refuse("expected the name of a column, as in width > 300")
         name = token.text.strip("`")
@@ -380,7 +384,9 @@ class _Parser:
         return self._columns[name]
 
     def _parse_list(self, column: Column) -> tuple[Value, ...]:
-        self._expect("(", f"expected '(' and a list, as in {column.written} in (..., ...)")
+        self._expect(
+            "(", f"expected '(' and a list, as in {column.written} in (..., ...)"
+        )
         values = [self._parse_value(column)]
         while self._take(","):
             values.append(self._parse_value(column))
@@ -392,7 +398,9 @@ class _Parser:
         token, kind = self._next, column.kind
         value: Value
         if token.word == "null":
-            self._refuse(f"nothing equals null; write {column.written} is null, or is not null")
+            self._refuse(
+                f"nothing equals null; write {column.written} is null, or is not null"
+            )
         if token.kind == "text" and kind == "string":
             value = _unquoted(token.text)
         elif token.kind == "text" and kind == "timestamp":
@@ -402,7 +410,9 @@ class _Parser:
         elif token.word in {"true", "false"} and kind == "bool":
             value = token.word == "true"
         else:
-            self._refuse(f"{column.written} holds {KIND_NAMES[kind]}; expected {_EXAMPLES[kind]}")
+            self._refuse(
+                f"{column.written} holds {KIND_NAMES[kind]}; expected {_EXAMPLES[kind]}"
+            )
         self._position += 1
         return value
 
@@ -450,12 +460,16 @@ class _Parser:
 
     def _refuse_column(self, name: str) -> NoReturn:
         suggestion = ""
-        by_folded_name = {known.casefold(): column for known, column in self._columns.items()}
+        by_folded_name = {
+            known.casefold(): column for known, column in self._columns.items()
+        }
         similar = difflib.get_close_matches(name.casefold(), by_folded_name, n=1)
         if similar:
             suggestion = f" Did you mean {by_folded_name[similar[0]].written}?"
         listed = ", ".join(column.written for column in self._columns.values())
-        self._refuse(f"there is no column {name!r}.{suggestion} The columns are {listed}")
+        self._refuse(
+            f"there is no column {name!r}.{suggestion} The columns are {listed}"
+        )
 
     def _refuse_operator(
         self, column: Column, operators: tuple[str, ...], *, negated: bool

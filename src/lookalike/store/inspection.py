@@ -12,7 +12,12 @@ import pyarrow as pa
 
 from lookalike.errors import CollectionError
 from lookalike.store import ann
-from lookalike.store.failures import Operation, is_permission_error, reason_of, translate_errors
+from lookalike.store.failures import (
+    Operation,
+    is_permission_error,
+    reason_of,
+    translate_errors,
+)
 from lookalike.store.schema import quote
 from lookalike.types import Ids, VectorsF16
 
@@ -80,7 +85,9 @@ def read_rows(table: Table) -> Iterator[pa.RecordBatch | UnreadableRows]:
             lost = {name for rows in unreadable for name in rows.columns}
             intact = [name for name in all_columns if name not in lost]
             if intact:
-                yield from _skip_rows(rows_read, _fragment_batches(table, fragment, intact))
+                yield from _skip_rows(
+                    rows_read, _fragment_batches(table, fragment, intact)
+                )
 
 
 def count_rows(table: Table) -> int:
@@ -181,7 +188,9 @@ def _batch_ids(batch: pa.RecordBatch) -> Ids:
     return ids
 
 
-def _skip_rows(count: int, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def _skip_rows(
+    count: int, batches: Iterator[pa.RecordBatch]
+) -> Iterator[pa.RecordBatch]:
     """Yield batches without their first `count` rows."""
     for batch in batches:
         if count < len(batch):
@@ -189,7 +198,9 @@ def _skip_rows(count: int, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Rec
         count = max(0, count - len(batch))
 
 
-def _find_unreadable(table: Table, fragment: lance.LanceFragment) -> list[UnreadableRows]:
+def _find_unreadable(
+    table: Table, fragment: lance.LanceFragment
+) -> list[UnreadableRows]:
     """Return which columns of a fragment cannot be read, by reading each of them alone."""
     first_uris: list[str] = []
     unreadable: dict[tuple[str, str], list[str]] = {}

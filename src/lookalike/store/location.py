@@ -134,7 +134,9 @@ class Location:
             Its files by their paths in the collection, the manifest of the version last.
         """
         # The hint names the older version as the newest one.
-        Path(self.table_folder, _VERSIONS, "latest_version_hint.json").unlink(missing_ok=True)
+        Path(self.table_folder, _VERSIONS, "latest_version_hint.json").unlink(
+            missing_ok=True
+        )
         for name in names:
             target = self.file(name)
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -40,7 +40,11 @@ _THREAD = threading.local()
 
 @contextmanager
 def hold(
-    path: str, name: LockName = WRITER, *, timeout: float | None = None, new: bool = False
+    path: str,
+    name: LockName = WRITER,
+    *,
+    timeout: float | None = None,
+    new: bool = False,
 ) -> Iterator[bool]:
     """Hold one of a collection's locks until the block ends; one thread may nest such blocks.
 
@@ -140,7 +144,9 @@ def _acquire(file: LockFile, path: str, timeout: float) -> bool:
             )
         if waited >= _WARN_AFTER_SECONDS and not warned:
             _LOG.warning(
-                "Waiting for %s, which is changing the collection %s.", file.read_owner(), path
+                "Waiting for %s, which is changing the collection %s.",
+                file.read_owner(),
+                path,
             )
             warned = True
         time.sleep(pause)

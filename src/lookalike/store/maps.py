@@ -110,12 +110,17 @@ def write(path: str, space: str, method: str, stored: StoredMap) -> None:
     with _translate_map_errors(path, file, Operation.WRITE):
         # Not its parents: a collection whose folder was moved away is not created again.
         file.parent.mkdir(exist_ok=True)
-        with atomic_write(file) as temporary, pa.ipc.new_file(str(temporary), schema) as sink:
+        with (
+            atomic_write(file) as temporary,
+            pa.ipc.new_file(str(temporary), schema) as sink,
+        ):
             sink.write_table(pa.table(arrays, schema=schema))
 
 
 @contextmanager
-def _translate_map_errors(path: str, file: Path, operation: Operation) -> Iterator[None]:
+def _translate_map_errors(
+    path: str, file: Path, operation: Operation
+) -> Iterator[None]:
     """Raise what Arrow raises as a `CollectionError` that names the map."""
     try:
         yield

@@ -76,7 +76,10 @@ class Table(View):
             # Again, now that no other process can create one.
             _check_free(location)
             dataset = lance.write_dataset(
-                schema.empty_table(), str(staging), mode="create", enable_stable_row_ids=True
+                schema.empty_table(),
+                str(staging),
+                mode="create",
+                enable_stable_row_ids=True,
             )
             dataset.create_scalar_index("uri", "BTREE")
             # Last: a process killed at any moment leaves the whole table, or none.
@@ -109,7 +112,9 @@ class Table(View):
 
         table_format = format_of(schema)
         if not table_format:
-            raise damage_error(path, Operation.OPEN, "its newest version declares no format")
+            raise damage_error(
+                path, Operation.OPEN, "its newest version declares no format"
+            )
         if table_format != FORMAT:
             raise CollectionError(
                 f"The collection {path} has the format {table_format}; "
@@ -221,11 +226,15 @@ class Table(View):
         with self.write_lock():
             all_names = self.schema.names
             unchanged = self.metadata if replace else all_names
-            written = [name for name in all_names if name in columns or name not in unchanged]
+            written = [
+                name for name in all_names if name in columns or name not in unchanged
+            ]
             rows = self._rows(columns, written)
             with translate_errors(self.path, Operation.WRITE):
                 merge = self._dataset.merge_insert("uri")
-                merge.when_matched_update_all().when_not_matched_insert_all().execute(rows)
+                merge.when_matched_update_all().when_not_matched_insert_all().execute(
+                    rows
+                )
                 self._dataset.checkout_latest()
 
     def update(self, columns: Mapping[str, Any]) -> None:
@@ -233,7 +242,9 @@ class Table(View):
         with self.write_lock():
             rows = self._rows(columns, list(columns))
             with translate_errors(self.path, Operation.WRITE):
-                self._dataset.merge_insert("uri").when_matched_update_all().execute(rows)
+                self._dataset.merge_insert("uri").when_matched_update_all().execute(
+                    rows
+                )
                 self._dataset.checkout_latest()
 
     def _rows(self, columns: Mapping[str, Any], names: list[str]) -> pa.Table:

@@ -140,7 +140,9 @@ def update_index(table: Table, space: str, before: IndexTuning) -> IndexTuning:
             index_names=[_index_name(space)], num_indices_to_merge=len(segments)
         )
         dataset.checkout_latest()
-    return replace(before, segments=ann.index_segments(table, space), plain=(), filtered=())
+    return replace(
+        before, segments=ann.index_segments(table, space), plain=(), filtered=()
+    )
 
 
 def tune(
@@ -177,17 +179,23 @@ def _find_settings(
         for setting in candidate_settings(k, built.partitions, filtered=filtered):
             # Most settings miss the target by so much that a few rows show it.
             few = sample.first(_FIRST_ROWS)
-            recall, error = measure_recall(table, space, setting, few, filtered=filtered)
+            recall, error = measure_recall(
+                table, space, setting, few, filtered=filtered
+            )
             if recall + 2 * error < target:
                 continue
-            recall, error = measure_recall(table, space, setting, sample, filtered=filtered)
+            recall, error = measure_recall(
+                table, space, setting, sample, filtered=filtered
+            )
             if recall - 2 * error >= target:
                 found.append(replace(setting, recall=round(recall, 4)))
                 break
     return tuple(found)
 
 
-def candidate_settings(k: int, partitions: int, *, filtered: bool = False) -> list[Setting]:
+def candidate_settings(
+    k: int, partitions: int, *, filtered: bool = False
+) -> list[Setting]:
     """Return the settings to try, from cheap to expensive.
 
     Under a filter every partition is searched: the rows that it selects may lie far from the query,
@@ -196,7 +204,9 @@ def candidate_settings(k: int, partitions: int, *, filtered: bool = False) -> li
     probe_counts = [partitions]
     if not filtered:
         powers_of_two = [1 << i for i in range(20)]
-        probe_counts = [probes for probes in powers_of_two if probes < partitions] + probe_counts
+        probe_counts = [
+            probes for probes in powers_of_two if probes < partitions
+        ] + probe_counts
 
     settings = []
     for probes in probe_counts:
@@ -226,8 +236,12 @@ def draw_sample(table: Table, space: str, size: int = 200, seed: int = 0) -> Sam
     filtered = np.full(shape, np.inf)
     for row, query in enumerate(queries):
         own_id = ids[row]
-        _write_distances(table, space, query, np.setdiff1d(near[row], own_id), plain[row])
-        _write_distances(table, space, query, np.setdiff1d(selections[row], own_id), filtered[row])
+        _write_distances(
+            table, space, query, np.setdiff1d(near[row], own_id), plain[row]
+        )
+        _write_distances(
+            table, space, query, np.setdiff1d(selections[row], own_id), filtered[row]
+        )
     return Sample(ids, queries, selections, plain, filtered)
 
 
@@ -265,7 +279,9 @@ def measure_recall(
         if filtered:
             where = id_clause(sample.selections[row].tolist())
         own_id = sample.ids[row : row + 1]
-        found = ann.search(table, space, query, setting.k, setting, leave_out=own_id, where=where)
+        found = ann.search(
+            table, space, query, setting.k, setting, leave_out=own_id, where=where
+        )
 
         true_distances = expected[row, : setting.k]
         true_distances = true_distances[np.isfinite(true_distances)]

@@ -22,12 +22,21 @@ from lookalike.store.failures import Operation, translate_errors
 if TYPE_CHECKING:
     from lookalike.store.table import Table
 
-__all__ = ["compact", "maintenance_lock", "remove_old_versions", "tidy", "update_scalar_indices"]
+__all__ = [
+    "compact",
+    "maintenance_lock",
+    "remove_old_versions",
+    "tidy",
+    "update_scalar_indices",
+]
 
 _FRAGMENT_ROWS, _MANY_FRAGMENTS = 1 << 17, 24
 # Rows that a compaction reads at a time: with thumbnails and some Spaces, tens of MiB.
 _COMPACTION_BATCH = 1 << 10
-_SCALAR_INDICES: dict[str, Literal["BTREE", "BITMAP"]] = {"uri": "BTREE", "label": "BITMAP"}
+_SCALAR_INDICES: dict[str, Literal["BTREE", "BITMAP"]] = {
+    "uri": "BTREE",
+    "label": "BITMAP",
+}
 _DAY = timedelta(days=1)
 
 
@@ -95,7 +104,9 @@ def update_scalar_indices(table: Table, *, make: bool = False) -> None:
         dataset.checkout_latest()
 
 
-def remove_old_versions(table: Table, older_than: timedelta, *, orphans: bool = False) -> int:
+def remove_old_versions(
+    table: Table, older_than: timedelta, *, orphans: bool = False
+) -> int:
     """Remove versions that were replaced before a given age; return the number of bytes freed.
 
     Parameters
@@ -159,7 +170,9 @@ def _find_orphans(table: Table) -> list[Path]:
     if len(plans) > len(table.lance_dataset.versions()):
         # A manifest names the plan of its own commit.
         for manifest in table.location.manifests():
-            for name in re.findall(rb"(?=(\d+-[0-9a-f-]{36}\.txn))", manifest.read_bytes()):
+            for name in re.findall(
+                rb"(?=(\d+-[0-9a-f-]{36}\.txn))", manifest.read_bytes()
+            ):
                 plans.pop(name.decode(), None)
     else:
         plans = {}

@@ -15,7 +15,13 @@ from lookalike.store import filters
 from lookalike.store.diff import ContentIndex, ExistingRow, ScanDiff, is_up_to_date
 from lookalike.store.failures import Operation, translate_errors
 from lookalike.store.location import Location
-from lookalike.store.schema import id_clause, metadata_of, models_of, quote, vector_clause
+from lookalike.store.schema import (
+    id_clause,
+    metadata_of,
+    models_of,
+    quote,
+    vector_clause,
+)
 from lookalike.tracing import span
 from lookalike.types import Ids, Item, Kind, Model, VectorsF16
 
@@ -99,7 +105,9 @@ class View:
             return inode, changed_ns, int(self._dataset.latest_version)
 
     @contextmanager
-    def translate_read_errors(self, operation: Operation = Operation.READ) -> Iterator[None]:
+    def translate_read_errors(
+        self, operation: Operation = Operation.READ
+    ) -> Iterator[None]:
         """Raise errors of the store as a `CollectionError`, also if this version was removed."""
         try:
             with translate_errors(self.path, operation):
@@ -205,16 +213,22 @@ class View:
             return empty.append_column("id", pa.array([], pa.int64()))
 
         rows = self._read(list(columns), id_clause(wanted))
-        position = {row_id: index for index, row_id in enumerate(rows["_rowid"].to_pylist())}
+        position = {
+            row_id: index for index, row_id in enumerate(rows["_rowid"].to_pylist())
+        }
         for row_id in wanted:
             if row_id not in position:
                 raise CollectionError(
                     f"The collection {self.path} has no row with the id {row_id}."
                 )
         ordered = rows.take([position[row_id] for row_id in wanted])
-        return ordered.drop(["_rowid"]).append_column("id", pa.array(wanted, pa.int64()))
+        return ordered.drop(["_rowid"]).append_column(
+            "id", pa.array(wanted, pa.int64())
+        )
 
-    def scan(self, columns: Sequence[str], where: str | None = None) -> Iterator[pa.RecordBatch]:
+    def scan(
+        self, columns: Sequence[str], where: str | None = None
+    ) -> Iterator[pa.RecordBatch]:
         """Yield the images in batches, with their ids as ``_rowid``.
 
         Parameters
@@ -226,7 +240,9 @@ class View:
         """
         clause = _IS_IMAGE if where is None else f"({where}) AND {_IS_IMAGE}"
         with self.translate_read_errors():
-            scanner = self._dataset.scanner(columns=list(columns), filter=clause, with_row_id=True)
+            scanner = self._dataset.scanner(
+                columns=list(columns), filter=clause, with_row_id=True
+            )
             yield from scanner.to_batches()
 
     def vectors(self, space: str, clause: str | None = None) -> tuple[Ids, VectorsF16]:
@@ -273,10 +289,18 @@ class View:
         rows = self._read(names, f"uri IN ({quoted})")
         columns = [rows[name].to_pylist() for name in ("_rowid", *names)]
         existing = {}
-        for row_id, uri, size, mtime_ns, label, sha256, spaces, error in zip(*columns, strict=True):
+        for row_id, uri, size, mtime_ns, label, sha256, spaces, error in zip(
+            *columns, strict=True
+        ):
             has_failed = error is not None
             existing[uri] = ExistingRow(
-                row_id, size, mtime_ns, label, sha256, frozenset(spaces or ()), has_failed
+                row_id,
+                size,
+                mtime_ns,
+                label,
+                sha256,
+                frozenset(spaces or ()),
+                has_failed,
             )
         return existing
 
@@ -312,7 +336,9 @@ class View:
                 work.append((item, row))
             else:
                 failed += 1
-        seen_ids = np.fromiter((row.id for row in existing.values()), np.int64, len(existing))
+        seen_ids = np.fromiter(
+            (row.id for row in existing.values()), np.int64, len(existing)
+        )
         return ScanDiff(work, seen_ids, unchanged, failed)
 
     def content_index(self) -> ContentIndex:
@@ -326,7 +352,9 @@ class View:
 
     def _read(self, columns: list[str], where: str | None = None) -> pa.Table:
         with self.translate_read_errors():
-            return self._dataset.to_table(columns=columns, filter=where, with_row_id=True)
+            return self._dataset.to_table(
+                columns=columns, filter=where, with_row_id=True
+            )
 
 
 def _row_ids(rows: pa.Table) -> Ids:

@@ -56,7 +56,9 @@ def combine(
         positive.astype(np.float64), axis=0, weights=positive_weights
     )
     if negative is not None and len(negative):
-        combined -= np.average(negative.astype(np.float64), axis=0, weights=negative_weights)
+        combined -= np.average(
+            negative.astype(np.float64), axis=0, weights=negative_weights
+        )
     return combined
 
 

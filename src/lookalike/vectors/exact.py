@@ -161,7 +161,9 @@ class ExactIndex:
 
         ids = np.empty((len(queries), k), np.int64)
         distances = np.empty((len(queries), k))
-        for number, (query, places) in enumerate(zip(queries, candidates.lists(), strict=True)):
+        for number, (query, places) in enumerate(
+            zip(queries, candidates.lists(), strict=True)
+        ):
             ids[number], distances[number] = self._rank(query, places, k)
         return ids, distances
 
@@ -258,7 +260,9 @@ class _CandidateLists:
         self._estimates = [np.empty(0, np.float32)]
         self._added = 0
 
-    def add(self, numbers: Places, places: Places, estimates: npt.NDArray[np.float32]) -> None:
+    def add(
+        self, numbers: Places, places: Places, estimates: npt.NDArray[np.float32]
+    ) -> None:
         """Add rows: places in the index, each a candidate of the query with the given number."""
         self._numbers.append(numbers)
         self._places.append(places)

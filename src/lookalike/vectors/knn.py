@@ -134,10 +134,14 @@ def k_nearest_ids(
     for batch_ids, batch in batches:
         gallery = to_float32(batch)
         # |y|^2 - 2 x.y orders the rows as the distance does.
-        batch_squares = np.einsum("nd,nd->n", gallery, gallery) - 2 * (queries_f32 @ gallery.T)
+        batch_squares = np.einsum("nd,nd->n", gallery, gallery) - 2 * (
+            queries_f32 @ gallery.T
+        )
         batch_squares[own_ids[:, np.newaxis] == batch_ids] = np.inf
 
-        ids = np.concatenate([ids, np.broadcast_to(batch_ids, batch_squares.shape)], axis=1)
+        ids = np.concatenate(
+            [ids, np.broadcast_to(batch_ids, batch_squares.shape)], axis=1
+        )
         squares = np.concatenate([squares, batch_squares], axis=1)
         if squares.shape[1] > k:
             nearest = np.argpartition(squares, k - 1, axis=1)[:, :k]

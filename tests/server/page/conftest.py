@@ -10,7 +10,9 @@ import pytest
 from browsing import BROWSER, tiles
 from live import serving
 
-pytest.importorskip("playwright.sync_api", reason="needs Playwright: pip install playwright")
+pytest.importorskip(
+    "playwright.sync_api", reason="needs Playwright: pip install playwright"
+)
 
 # The browser logs every response that is not a success; drivers log how fast they read pixels.
 BROWSER_LOG = re.compile(r"Failed to load resource|GPU stall due to ReadPixels")
@@ -20,7 +22,9 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if BROWSER is None and "server/page" in item.path.as_posix():
             item.add_marker(
-                pytest.mark.skip(reason="needs Chromium on the PATH: apt-get install chromium")
+                pytest.mark.skip(
+                    reason="needs Chromium on the PATH: apt-get install chromium"
+                )
             )
 
 
@@ -52,13 +56,19 @@ def open_page(browser, server):
 
     def open_it(hash_="", *, live=server, **settings):
         context = browser.new_context(
-            **{"viewport": {"width": 1280, "height": 800}, "reduced_motion": "reduce", **settings}
+            **{
+                "viewport": {"width": 1280, "height": 800},
+                "reduced_motion": "reduce",
+                **settings,
+            }
         )
         context.set_default_timeout(15_000)
         page = context.new_page()
         page.on(
             "console",
-            lambda message: BROWSER_LOG.search(message.text) or complaints.append(message.text),
+            lambda message: (
+                BROWSER_LOG.search(message.text) or complaints.append(message.text)
+            ),
         )
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("request", lambda request: requests.append((live.address, request.url)))
@@ -71,7 +81,9 @@ def open_page(browser, server):
         context.close()
     assert complaints == []
     assert [
-        url for address, url in requests if not url.startswith((address, "blob:", "data:"))
+        url
+        for address, url in requests
+        if not url.startswith((address, "blob:", "data:"))
     ] == []
 
 

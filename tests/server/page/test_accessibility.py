@@ -11,7 +11,8 @@ from browsing import tiles, until
 from lookalike.drawing.palette import legend
 
 axe = pytest.importorskip(
-    "axe_playwright_python.sync_playwright", reason="needs axe: pip install axe-playwright-python"
+    "axe_playwright_python.sync_playwright",
+    reason="needs axe: pip install axe-playwright-python",
 )
 
 VIEWS = [
@@ -81,7 +82,9 @@ def test_axe_finds_nothing_serious(open_page, studied, server, scheme):
     for view in VIEWS:
         if view == "phone":
             page.set_viewport_size({"width": 390, "height": 844})
-        page.evaluate("for (const one of document.querySelectorAll('dialog[open]')) one.close()")
+        page.evaluate(
+            "for (const one of document.querySelectorAll('dialog[open]')) one.close()"
+        )
         page.evaluate("location.hash = '#search'")
         until(
             page,
@@ -100,7 +103,10 @@ def test_results_are_announced(open_page):
     tiles(page)
     announcer = page.locator("#announcer")
     assert announcer.get_attribute("aria-live") == "polite"
-    assert announcer.inner_text() == "44 images, nearest first, in EfficientNet-Lite0 in 8 bits"
+    assert (
+        announcer.inner_text()
+        == "44 images, nearest first, in EfficientNet-Lite0 in 8 bits"
+    )
 
 
 def test_focus_is_visible(open_page):
@@ -131,5 +137,7 @@ def test_labels_have_the_colors_of_the_figures(page):
         labels,
     )
     key = legend(rows)
-    in_figures = dict(zip(rows, (key.colors[index] for index in key.indices), strict=True))
+    in_figures = dict(
+        zip(rows, (key.colors[index] for index in key.indices), strict=True)
+    )
     assert colors == [in_figures[label["label"]] for label in labels]

@@ -16,7 +16,9 @@ def test_an_evaluation_is_run_and_shown(open_page, own):
     page = open_page("#health", live=own)
     expect(page.locator(".figures")).to_contain_text("45")
     expect(page.get_by_role("region", name="Spaces, a table")).to_contain_text("1,280")
-    expect(page.get_by_role("region", name="Failures")).to_contain_text("Every file that was found")
+    expect(page.get_by_role("region", name="Failures")).to_contain_text(
+        "Every file that was found"
+    )
     page.get_by_role("button", name="Evaluate").click()
     table = page.get_by_role("region", name="Evaluation by space, a table")
     table.wait_for(timeout=60_000)
@@ -25,8 +27,12 @@ def test_an_evaluation_is_run_and_shown(open_page, own):
     first = measured[0]
     low, high = first["intervals"]["map"]
     assert cells[0] == f"{first['map']:.3f} {low:.3f}\u2013{high:.3f}"
-    assert cells[2:] == [f"{first['precision_at'][cut]:.3f}" for cut in ("1", "5", "10")]
-    description = page.get_by_role("img", name="of the first 10").get_attribute("aria-label")
+    assert cells[2:] == [
+        f"{first['precision_at'][cut]:.3f}" for cut in ("1", "5", "10")
+    ]
+    description = page.get_by_role("img", name="of the first 10").get_attribute(
+        "aria-label"
+    )
     assert f"{round(100 * first['precision_at']['1'])} % of the first 1" in description
     cat = page.locator(".dots div[aria-label^='cat:']").get_attribute("aria-label")
     assert f"{first['classes']['cat']['map']:.3f}" in cat
@@ -52,10 +58,12 @@ def test_failures_are_listed_and_a_folder_can_be_updated(open_page, flawed, samp
         failures = page.get_by_role("region", name="Failures")
         expect(failures).to_contain_text("torn.jpg")
         expect(failures).to_contain_text("not an image of a known format")
-        expect(page.get_by_role("region", name="Evaluation", exact=True)).to_contain_text(
-            "This collection has fewer than two labels."
+        expect(
+            page.get_by_role("region", name="Evaluation", exact=True)
+        ).to_contain_text("This collection has fewer than two labels.")
+        shutil.copy(
+            sample / "car" / "car_0001.jpg", flawed / "pictures" / "cat" / "torn.jpg"
         )
-        shutil.copy(sample / "car" / "car_0001.jpg", flawed / "pictures" / "cat" / "torn.jpg")
         page.get_by_role("button", name="Update").click()
         until(page, "document.querySelector('.figures dd').textContent === '4'")
         expect(page.get_by_role("region", name="Failures")).to_contain_text(

@@ -60,7 +60,9 @@ def test_a_button_makes_the_map(open_page, own):
 
 def test_pointing_shows_a_card_and_a_click_searches(map_page, studied):
     page = map_page()
-    row = page.evaluate("mapView.canvas.drawn.length ? mapView.canvas.drawn.at(-1).row : 0")
+    row = page.evaluate(
+        "mapView.canvas.drawn.length ? mapView.canvas.drawn.at(-1).row : 0"
+    )
     place = where(page, row)
     identity = page.evaluate(f"mapView.data.ids[{row}]")
     known = studied.api.get(f"rows/{identity}").json()
@@ -107,7 +109,10 @@ def test_the_wheel_zooms_about_the_pointer_and_a_drag_moves(map_page):
     page.mouse.down()
     page.mouse.move(x + 50, y - 30, steps=4)
     page.mouse.up()
-    assert where(page, 7) == (pytest.approx(x + 50, abs=2), pytest.approx(y - 30, abs=2))
+    assert where(page, 7) == (
+        pytest.approx(x + 50, abs=2),
+        pytest.approx(y - 30, abs=2),
+    )
     assert "#map" in page.url
     page.get_by_role("button", name="Show all of the map").click()
     until(page, "Math.abs(mapView.canvas.camera.zoom - 1) < 1e-6")
@@ -128,7 +133,9 @@ def test_a_lasso_selects_images_to_search_by(map_page):
     for x, y in ((right, top), (right, bottom), (left, bottom)):
         page.mouse.move(x, y, steps=3)
     page.mouse.up()
-    selected = page.evaluate("[...mapView.canvas.highlighted].map((row) => mapView.data.ids[row])")
+    selected = page.evaluate(
+        "[...mapView.canvas.highlighted].map((row) => mapView.data.ids[row])"
+    )
     assert len(selected) > 30
     expect(page.locator(".selection")).to_contain_text(f"{len(selected)} images")
     assert page.locator(".selection li").count() == len(selected)
@@ -142,7 +149,9 @@ def test_a_lasso_selects_images_to_search_by(map_page):
         page.mouse.move(x + across, y + down, steps=2)
     page.mouse.up()
     page.keyboard.up("Shift")
-    few = page.evaluate("[...mapView.canvas.highlighted].map((row) => mapView.data.ids[row])")
+    few = page.evaluate(
+        "[...mapView.canvas.highlighted].map((row) => mapView.data.ids[row])"
+    )
     assert 1 <= len(few) < len(selected)
     page.get_by_role("button", name="Search by them together").click()
     until(page, f"location.hash === '#search?positive={','.join(map(str, few))}'")
@@ -157,7 +166,9 @@ def test_labels_can_be_hidden_and_shown(map_page):
     page.get_by_role("button", name="Show car only").focus()
     page.keyboard.press("Enter")
     assert (
-        page.evaluate("mapView.canvas.levels.candidates.map((row) => mapView.data.labelName(row))")
+        page.evaluate(
+            "mapView.canvas.levels.candidates.map((row) => mapView.data.labelName(row))"
+        )
         == ["car"] * 5
     )
     page.keyboard.press("Enter")
@@ -177,7 +188,10 @@ def test_the_query_is_marked_and_distances_have_colors(map_page, studied):
     distances = studied.api.post("distances", json={"positive": [{"id": 3}]}).json()
     near = distances["ids"][int(np.argmin(distances["distances"]))]
     assert page.evaluate("mapView.data.ids[mapView.canvas.distances.sorted[0]]") == near
-    assert page.locator(".ramp").inner_text().split()[0] == f"{min(distances['distances']):.2f}"
+    assert (
+        page.locator(".ramp").inner_text().split()[0]
+        == f"{min(distances['distances']):.2f}"
+    )
     page.get_by_role("button", name="Label", exact=True).click()
     until(page, "!mapView.canvas.distances")
 
@@ -186,7 +200,9 @@ def test_the_query_is_marked_and_distances_have_colors(map_page, studied):
 def test_dots_have_the_colors_of_their_labels(map_page, webgl):
     script = "const get = HTMLCanvasElement.prototype.getContext;"
     script += "HTMLCanvasElement.prototype.getContext = function (kind, ...more) {"
-    script += " return kind.startsWith('webgl') ? null : get.call(this, kind, ...more); };"
+    script += (
+        " return kind.startsWith('webgl') ? null : get.call(this, kind, ...more); };"
+    )
     page = map_page()
     if not webgl:
         page.add_init_script(script)
@@ -210,19 +226,25 @@ def test_dots_have_the_colors_of_their_labels(map_page, webgl):
     until(page, "mapView.canvas.isSettled")
     x, y = where(page, row)
     image = Image.open(
-        io.BytesIO(page.screenshot(clip={"x": x - 2, "y": y - 2, "width": 4, "height": 4}))
+        io.BytesIO(
+            page.screenshot(clip={"x": x - 2, "y": y - 2, "width": 4, "height": 4})
+        )
     )
     expected = page.evaluate(
         "import(new URL('static/collections.js', document.baseURI)).then((m) => m.colorOf('car'))"
     )
     shown = np.asarray(image.convert("RGB"))[1, 1].astype(int)
-    assert np.abs(shown - [int(expected[at : at + 2], 16) for at in (1, 3, 5)]).max() < 32
+    assert (
+        np.abs(shown - [int(expected[at : at + 2], 16) for at in (1, 3, 5)]).max() < 32
+    )
 
 
 def test_keys_move_the_map_and_enter_searches_by_the_middle(map_page):
     page = map_page()
     page.locator("#map-canvas").focus()
-    before = page.evaluate("({ x: mapView.canvas.camera.x, scale: mapView.canvas.camera.scale })")
+    before = page.evaluate(
+        "({ x: mapView.canvas.camera.x, scale: mapView.canvas.camera.scale })"
+    )
     page.keyboard.press("ArrowRight")
     until(page, f"mapView.canvas.camera.x > {before['x']}")
     page.keyboard.press("+")
@@ -238,7 +260,9 @@ def test_keys_move_the_map_and_enter_searches_by_the_middle(map_page):
 
 
 def test_a_tap_shows_a_card_and_two_fingers_pinch(map_page):
-    page = map_page(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    page = map_page(
+        viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True
+    )
     page.touchscreen.tap(*where(page, 11))
     card = page.locator(".map-card")
     expect(card).to_be_visible()
@@ -249,9 +273,17 @@ def test_a_tap_shows_a_card_and_two_fingers_pinch(map_page):
     expect(card).to_be_hidden()
     before = page.evaluate("mapView.canvas.camera.scale")
     touch = page.context.new_cdp_session(page)
-    for kind, spread in (("touchStart", 40), ("touchMove", 60), ("touchMove", 80), ("touchEnd", 0)):
+    for kind, spread in (
+        ("touchStart", 40),
+        ("touchMove", 60),
+        ("touchMove", 80),
+        ("touchEnd", 0),
+    ):
         points = (
-            [{"x": 190 - spread, "y": 300, "id": 0}, {"x": 190 + spread, "y": 300, "id": 1}]
+            [
+                {"x": 190 - spread, "y": 300, "id": 0},
+                {"x": 190 + spread, "y": 300, "id": 1},
+            ]
             if spread
             else []
         )

@@ -35,7 +35,10 @@ def test_an_expired_upload_is_sent_again(open_page, collection, sample):
         page = open_page(live=live)
         for file in pictures:
             page.set_input_files("#file", file)
-            until(page, f"document.querySelector('#query-name').textContent === '{file.name}'")
+            until(
+                page,
+                f"document.querySelector('#query-name').textContent === '{file.name}'",
+            )
             tiles(page)
         first = hashlib.sha256(pictures[0].read_bytes()).hexdigest()
         assert live.search(positive=[{"upload": first}]).status_code == 404
@@ -60,7 +63,9 @@ def test_an_upload_without_its_file_is_asked_for(open_page, query):
 def test_a_missing_row_is_reported(open_page):
     page = open_page("#search?positive=9999")
     expect(page.locator("#notice")).to_contain_text("has no row 9999")
-    assert page.locator("#notice").get_by_role("button").all_inner_texts() == ["Choose an image"]
+    assert page.locator("#notice").get_by_role("button").all_inner_texts() == [
+        "Choose an image"
+    ]
 
 
 def test_a_collection_can_be_chosen(open_page, collection, tmp_path):
@@ -81,12 +86,17 @@ def test_the_page_works_behind_a_proxy_prefix(open_page, server):
     def proxy(route):
         asked.append(route.request.url)
         route.fulfill(
-            response=route.fetch(url=route.request.url.replace("/shop/pictures/", "/", 1))
+            response=route.fetch(
+                url=route.request.url.replace("/shop/pictures/", "/", 1)
+            )
         )
 
     page = open_page()
     page.context.route("**/shop/pictures/**", proxy)
-    page.on("request", lambda request: request.url.startswith("blob:") or asked.append(request.url))
+    page.on(
+        "request",
+        lambda request: request.url.startswith("blob:") or asked.append(request.url),
+    )
     tiles(page, "#begin")
     page.goto("about:blank")
     asked.clear()
@@ -94,13 +104,17 @@ def test_the_page_works_behind_a_proxy_prefix(open_page, server):
     tiles(page)
     page.context.unroute_all(behavior="ignoreErrors")
     assert len(asked) > 20
-    assert [url for url in asked if not url.startswith(f"{server.address}shop/pictures/")] == []
+    assert [
+        url for url in asked if not url.startswith(f"{server.address}shop/pictures/")
+    ] == []
 
 
 @pytest.mark.parametrize("width", [390, 2560])
 def test_the_page_fits_the_screen(open_page, width):
     page = open_page(
-        "#search?positive=3", viewport={"width": width, "height": 844}, is_mobile=width < 500
+        "#search?positive=3",
+        viewport={"width": width, "height": 844},
+        is_mobile=width < 500,
     )
     tiles(page)
     for view in ("search", "map", "health"):
@@ -142,7 +156,10 @@ def test_hostile_names_are_not_parsed_as_markup(open_page, sample, tmp_path):
         first = live.api.get("rows").json()["rows"][0]["id"]
         page = open_page(f"#search?positive={first}", live=live)
         tiles(page)
-        until(page, "document.querySelector('#query-name').textContent.startsWith('<b>cat')")
+        until(
+            page,
+            "document.querySelector('#query-name').textContent.startsWith('<b>cat')",
+        )
         assert page.locator("#query-label").inner_text() == folder.name
         assert page.locator("img[src='x']").count() == 0
         page.context.close()

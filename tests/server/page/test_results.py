@@ -21,13 +21,20 @@ def ids(answer: httpx.Response) -> list[int]:
 
 def test_a_click_searches_by_the_image_and_back_returns(results, server):
     first = tiles(results)
-    assert first == ids(server.search(positive=[{"id": 3}], k=200, exclude_self=True))[: len(first)]
+    assert (
+        first
+        == ids(server.search(positive=[{"id": 3}], k=200, exclude_self=True))[
+            : len(first)
+        ]
+    )
     results.locator(f".tile[data-id='{first[2]}'] .open").click()
     until(results, f"location.hash.includes('positive={first[2]}')")
     second = tiles(results)
     assert (
         second
-        == ids(server.search(positive=[{"id": first[2]}], k=200, exclude_self=True))[: len(second)]
+        == ids(server.search(positive=[{"id": first[2]}], k=200, exclude_self=True))[
+            : len(second)
+        ]
     )
     assert results.locator("#history li").count() == 2
     results.get_by_role("button", name="Back", exact=True).click()
@@ -52,14 +59,25 @@ def test_the_address_alone_says_what_is_shown(results, open_page):
 
 
 def test_pointing_shows_label_distance_and_size(results, server):
-    nearest = server.search(positive=[{"id": 3}], k=1, exclude_self=True).json()["matches"][0]
+    nearest = server.search(positive=[{"id": 3}], k=1, exclude_self=True).json()[
+        "matches"
+    ][0]
     tile = results.locator(".tile").first
     tile.hover()
     distance = f"{nearest['distance']:.3f}"
     size = f"{nearest['width']} \u00d7 {nearest['height']}"
-    until(results, "getComputedStyle(document.querySelector('.tile .meta')).opacity === '1'")
-    assert tile.locator(".meta").inner_text().split("\n") == [nearest["label"], distance, size]
-    name = f"Search by {nearest['name']}, {nearest['label']}, distance {distance}, {size}"
+    until(
+        results,
+        "getComputedStyle(document.querySelector('.tile .meta')).opacity === '1'",
+    )
+    assert tile.locator(".meta").inner_text().split("\n") == [
+        nearest["label"],
+        distance,
+        size,
+    ]
+    name = (
+        f"Search by {nearest['name']}, {nearest['label']}, distance {distance}, {size}"
+    )
     assert tile.locator(".open").get_attribute("aria-label") == name
 
 
@@ -70,7 +88,9 @@ def test_grid_lines_have_one_height_and_fill_the_width(results):
     lines = {}
     for top, *box in boxes:
         lines.setdefault(round(top), []).append(box)
-    edge = results.evaluate("document.querySelector('.grid').getBoundingClientRect().right")
+    edge = results.evaluate(
+        "document.querySelector('.grid').getBoundingClientRect().right"
+    )
     for line in list(lines.values())[:-1]:
         assert max(right for _, right, _ in line) == pytest.approx(edge, abs=1)
         assert len({round(height, 2) for *_, height in line}) == 1
@@ -81,7 +101,11 @@ def test_labels_filter_the_results(results, server):
     until(results, "location.hash.includes('label=car')")
     until(results, "document.querySelectorAll('#answers .tile').length === 5")
     assert set(tiles(results)) == set(
-        ids(server.search(positive=[{"id": 3}], k=200, where="label = 'car'", exclude_self=True))
+        ids(
+            server.search(
+                positive=[{"id": 3}], k=200, where="label = 'car'", exclude_self=True
+            )
+        )
     )
     results.locator(".chip", has_text="cat").first.click()
     until(results, "document.querySelectorAll('#answers .tile').length >= 9")
@@ -110,7 +134,9 @@ def test_an_expression_filters_and_shows_its_mistakes(results):
 def test_two_spaces_side_by_side_mark_shared_images(results, server):
     results.keyboard.press("v")
     until(results, "document.querySelectorAll('.answer .tile').length > 20")
-    pixels = ids(server.search(positive=[{"id": 3}], space="pixels", k=200, exclude_self=True))
+    pixels = ids(
+        server.search(positive=[{"id": 3}], space="pixels", k=200, exclude_self=True)
+    )
     feature = ids(server.search(positive=[{"id": 3}], k=200, exclude_self=True))
     left, right = (tiles(results, f".answer:nth-child({side})") for side in (1, 2))
     assert (left, right) == (feature[: len(left)], pixels[: len(right)])
@@ -138,13 +164,17 @@ def test_positive_and_negative_examples_are_searched_together(results, server):
     found = tiles(results)
     assert (
         found
-        == ids(server.search(positive=positive, negative=negative, k=200, exclude_self=True))[
-            : len(found)
-        ]
+        == ids(
+            server.search(
+                positive=positive, negative=negative, k=200, exclude_self=True
+            )
+        )[: len(found)]
     )
     assert results.inner_text("#query-name") == "Like 2, unlike 1"
     results.locator(".example.negative").hover()
-    results.locator(".example.negative button[aria-label='Search without this image']").click()
+    results.locator(
+        ".example.negative button[aria-label='Search without this image']"
+    ).click()
     until(results, "!location.hash.includes('negative')")
     assert results.locator("#examples-bar.open").count() == 0
 
@@ -168,9 +198,17 @@ def test_images_and_files_are_dropped_as_examples(results, query):
     box = results.locator("#examples-bar .negative").bounding_box()
     results.mouse.move(box["x"] + 40, box["y"] + 40, steps=3)
     results.mouse.up()
-    until(results, "document.querySelectorAll('#examples-bar .negative img').length === 1")
-    drop(results, [("mine.jpg", "image/jpeg", query.read_bytes())], "#examples-bar .positive")
-    until(results, "document.querySelectorAll('#examples-bar .positive img').length === 2")
+    until(
+        results, "document.querySelectorAll('#examples-bar .negative img').length === 1"
+    )
+    drop(
+        results,
+        [("mine.jpg", "image/jpeg", query.read_bytes())],
+        "#examples-bar .positive",
+    )
+    until(
+        results, "document.querySelectorAll('#examples-bar .positive img').length === 2"
+    )
     assert "positive=3" in results.url
 
 
@@ -181,23 +219,34 @@ def test_a_part_of_the_query_is_searched_by(results, server):
     box = results.locator(".frame img").bounding_box()
     results.mouse.move(box["x"] + 0.25 * box["width"], box["y"] + 0.1 * box["height"])
     results.mouse.down()
-    results.mouse.move(box["x"] + 0.75 * box["width"], box["y"] + 0.6 * box["height"], steps=5)
+    results.mouse.move(
+        box["x"] + 0.75 * box["width"], box["y"] + 0.6 * box["height"], steps=5
+    )
     results.mouse.up()
     results.get_by_role("button", name="Search by this part").click()
     name = server.api.get("rows/3").json()["name"]
-    until(results, f"document.querySelector('#query-name').textContent === 'Part of {name}'")
+    until(
+        results,
+        f"document.querySelector('#query-name').textContent === 'Part of {name}'",
+    )
     tiles(results)
     sha = results.url.partition("positive=")[2][:64]
     row = server.api.get("rows/3").json()
-    sent = Image.open(io.BytesIO(server.api.get(f"uploads/{sha}/image?size=512").content))
+    sent = Image.open(
+        io.BytesIO(server.api.get(f"uploads/{sha}/image?size=512").content)
+    )
     assert sent.size == (
         pytest.approx(row["width"] / 2, abs=2),
         pytest.approx(row["height"] / 2, abs=2),
     )
-    original = Image.open(io.BytesIO(server.api.get("rows/3/original").content)).convert("RGB")
+    original = Image.open(
+        io.BytesIO(server.api.get("rows/3/original").content)
+    ).convert("RGB")
     left, top = round(0.25 * row["width"]), round(0.1 * row["height"])
     cut = original.crop((left, top, left + sent.width, top + sent.height))
-    assert np.abs(np.asarray(sent.convert("RGB"), int) - np.asarray(cut, int)).mean() < 8
+    assert (
+        np.abs(np.asarray(sent.convert("RGB"), int) - np.asarray(cut, int)).mean() < 8
+    )
 
 
 def test_details_show_the_original_its_facts_and_its_neighbors(results, server):
@@ -209,14 +258,17 @@ def test_details_show_the_original_its_facts_and_its_neighbors(results, server):
     expect(detail.locator("dl")).to_contain_text(row["uri"])
     assert detail.locator("h2").inner_text() == row["name"]
     until(
-        results, f"document.querySelector('#detail img').src.includes('rows/{found[0]}/original')"
+        results,
+        f"document.querySelector('#detail img').src.includes('rows/{found[0]}/original')",
     )
     results.keyboard.press("ArrowRight")
     expect(detail.locator("header")).to_contain_text("2 of 44")
     results.get_by_role("button", name="Previous").click()
     results.keyboard.press("Escape")
     assert detail.is_hidden()
-    assert results.evaluate("document.activeElement.closest('.tile').dataset.id") == str(found[0])
+    assert results.evaluate(
+        "document.activeElement.closest('.tile').dataset.id"
+    ) == str(found[0])
     results.keyboard.press("i")
     results.get_by_role("button", name="Search by this", exact=True).click()
     until(results, f"location.hash.includes('positive={found[0]}')")
@@ -224,13 +276,18 @@ def test_details_show_the_original_its_facts_and_its_neighbors(results, server):
 
 def test_a_long_press_opens_the_details(open_page):
     page = open_page(
-        "#search?positive=3", viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True
+        "#search?positive=3",
+        viewport={"width": 390, "height": 844},
+        has_touch=True,
+        is_mobile=True,
     )
     tiles(page)
     box = page.locator("#answers .tile").first.bounding_box()
     touch = page.context.new_cdp_session(page)
     point = {"x": box["x"] + 20, "y": box["y"] + 20, "id": 0}
-    touch.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [point]})
+    touch.send(
+        "Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [point]}
+    )
     page.locator("#detail").wait_for()
     touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
     assert "positive=3" in page.url
@@ -243,7 +300,9 @@ def test_keys_move_search_and_switch_views(results):
     found = tiles(results)
     for key in ("ArrowDown", "ArrowRight", "ArrowDown", "ArrowUp", "ArrowLeft"):
         results.keyboard.press(key)
-    assert results.evaluate("document.activeElement.closest('.tile').dataset.id") == str(found[0])
+    assert results.evaluate(
+        "document.activeElement.closest('.tile').dataset.id"
+    ) == str(found[0])
     results.keyboard.press("End")
     last = results.evaluate("document.activeElement.closest('.tile').dataset.index")
     assert last == "43"
@@ -266,7 +325,11 @@ def test_a_thousand_results_stay_quick(open_page, tmp_path):
     rng = np.random.default_rng(0)
     vectors = rng.normal(size=(1200, 3)).astype(np.float32)
     collection = make_collection(tmp_path / "many", vectors[:1])
-    add_rows(collection, vectors[1:], thumbnails=[picture((n % 255, 90, 120)) for n in range(1199)])
+    add_rows(
+        collection,
+        vectors[1:],
+        thumbnails=[picture((n % 255, 90, 120)) for n in range(1199)],
+    )
     with serving("-c", tmp_path / "many") as live:
         page = open_page("#search?positive=1&k=1000", live=live)
         tiles(page)

@@ -13,7 +13,9 @@ from lookalike.server.routes.page import PAGE
 
 
 def uploads(page) -> list[str]:
-    return parse_qs(urlsplit(page.url).fragment.partition("?")[2])["positive"][0].split(",")
+    return parse_qs(urlsplit(page.url).fragment.partition("?")[2])["positive"][0].split(
+        ","
+    )
 
 
 def test_the_start_shows_images_of_the_collection(page):
@@ -43,7 +45,10 @@ def test_a_chosen_file_is_shown_and_searched(page, query, server):
 
 
 def test_the_image_shows_before_the_server_answers(page, query):
-    page.route("**/api/v1/search", lambda route: page.wait_for_timeout(300) or route.continue_())
+    page.route(
+        "**/api/v1/search",
+        lambda route: page.wait_for_timeout(300) or route.continue_(),
+    )
     page.set_input_files("#file", query)
     expect(page.locator("#examples img")).to_be_visible()
     assert page.inner_text("#count") == "Searching…"
@@ -69,7 +74,9 @@ def test_several_files_are_searched_together(page, sample, server):
     files = [sample / "cat" / "cat_0001.jpg", sample / "car" / "car_0001.jpg"]
     page.set_input_files("#file", files)
     found = tiles(page)
-    answer = server.search(positive=[{"upload": sha} for sha in uploads(page)], k=200).json()
+    answer = server.search(
+        positive=[{"upload": sha} for sha in uploads(page)], k=200
+    ).json()
     assert found == [match["id"] for match in answer["matches"]][: len(found)]
     assert page.inner_text("#query-name") == "2 images together"
 
@@ -87,7 +94,9 @@ def test_an_image_can_be_pasted(page, query):
 
 
 def test_a_phone_can_take_a_photo(open_page):
-    page = open_page(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    page = open_page(
+        viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True
+    )
     with page.expect_file_chooser() as chooser:
         page.get_by_role("button", name="Take a photo").click()
     assert chooser.value.element.get_attribute("capture") == "environment"
@@ -100,10 +109,15 @@ def test_a_phone_can_take_a_photo(open_page):
         ("notes.txt", "text/plain", b"words", "notes.txt is not an image."),
     ],
 )
-def test_other_files_are_refused_with_the_reason(page, query, name, kind, data, sentence):
+def test_other_files_are_refused_with_the_reason(
+    page, query, name, kind, data, sentence
+):
     drop(page, [(name, kind, data)])
     expect(page.locator("#notice")).to_contain_text(sentence)
-    assert page.locator("#filters").is_visible() == page.locator("#examples img").is_visible()
+    assert (
+        page.locator("#filters").is_visible()
+        == page.locator("#examples img").is_visible()
+    )
     page.set_input_files("#file", query)
     assert len(tiles(page)) > 10
     assert page.locator("#filters").is_visible()
@@ -116,11 +130,15 @@ def test_an_upload_that_the_browser_cannot_show_has_a_thumbnail(page, query, tmp
         picture.save(file)
     page.set_input_files("#file", file)
     tiles(page)
-    until(page, "document.querySelector('#examples img').src.includes('/api/v1/uploads/')")
+    until(
+        page, "document.querySelector('#examples img').src.includes('/api/v1/uploads/')"
+    )
     until(page, "document.querySelector('#examples img').naturalWidth > 0")
 
 
 def test_the_page_is_small():
     files = [file for file in PAGE.rglob("*") if file.is_file()]
     assert sum(file.stat().st_size for file in files) < 250_000
-    assert max(len(file.read_text(encoding="utf-8").splitlines()) for file in files) <= 600
+    assert (
+        max(len(file.read_text(encoding="utf-8").splitlines()) for file in files) <= 600
+    )

@@ -36,9 +36,15 @@ def main() -> int:
     """Run trials until the time is over; return 1 if any of them has a finding."""
     parser = argparse.ArgumentParser(prog="scripts/torture", description=__doc__)
     parser.add_argument(
-        "--minutes", type=float, default=10.0, metavar="N", help="how long (default: 10)"
+        "--minutes",
+        type=float,
+        default=10.0,
+        metavar="N",
+        help="how long (default: 10)",
     )
-    parser.add_argument("--seed", type=int, metavar="S", help="seed of the moments and the faults")
+    parser.add_argument(
+        "--seed", type=int, metavar="S", help="seed of the moments and the faults"
+    )
     parser.add_argument(
         "--jobs",
         type=int,
@@ -47,25 +53,36 @@ def main() -> int:
         help="parallel trials (default: one a core)",
     )
     parser.add_argument(
-        "--only", metavar="NAME", help=f"one of: {'; '.join(action.name for action in ACTIONS)}"
+        "--only",
+        metavar="NAME",
+        help=f"one of: {'; '.join(action.name for action in ACTIONS)}",
     )
     arguments = parser.parse_args()
     seed = secrets.randbelow(10**6) if arguments.seed is None else arguments.seed
     # A shell makes background processes ignore SIGINT.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     end = time.monotonic() + 60 * arguments.minutes
-    data = Path(os.environ.get("LOOKALIKE_TEST_DATA", "none"), "caltech101", "101_ObjectCategories")
+    data = Path(
+        os.environ.get("LOOKALIKE_TEST_DATA", "none"),
+        "caltech101",
+        "101_ObjectCategories",
+    )
     print(
         f"Seed {seed}. Preparing {'photographs' if data.is_dir() else 'drawn images'}.",
         flush=True,
     )
     stop = threading.Event()
-    with tempfile.TemporaryDirectory(prefix="lookalike-torture-") as root, local_server() as server:
+    with (
+        tempfile.TemporaryDirectory(prefix="lookalike-torture-") as root,
+        local_server() as server,
+    ):
 
         def work(number: int) -> tuple[int, list[Trial]]:
             workspace = Workspace(Path(root, str(number)), server)
             bad = workspace.make(data if data.is_dir() else None, 600)
-            return bad, _trials(workspace, random.Random(f"{seed}/{number}"), arguments.only, stop)
+            return bad, _trials(
+                workspace, random.Random(f"{seed}/{number}"), arguments.only, stop
+            )
 
         with ThreadPoolExecutor(arguments.jobs) as pool:
             running = [pool.submit(work, number) for number in range(arguments.jobs)]
@@ -75,12 +92,17 @@ def main() -> int:
                 stop.set()
         done = [future.result() for future in running]
     return _print_summary(
-        [trial for _, trials in done for trial in trials], sum(bad for bad, _ in done), seed
+        [trial for _, trials in done for trial in trials],
+        sum(bad for bad, _ in done),
+        seed,
     )
 
 
 def _trials(
-    workspace: Workspace, random_source: random.Random, only: str | None, stop: threading.Event
+    workspace: Workspace,
+    random_source: random.Random,
+    only: str | None,
+    stop: threading.Event,
 ) -> list[Trial]:
     """Run all actions again and again, in a new order each time."""
     chosen = [action for action in ACTIONS if only in {None, action.name}]
@@ -92,17 +114,26 @@ def _trials(
             if action.name not in known:
                 known[action.name] = workspace.run_reference(action)
             trial = attempt(
-                workspace, action, known[action.name], random_source, choose_fault(random_source)
+                workspace,
+                action,
+                known[action.name],
+                random_source,
+                choose_fault(random_source),
             )
             trials.append(trial)
             for finding in trial.findings[:5]:
-                print(f"{trial}: {FINDING_KINDS[finding.kind]}: {finding.what}", flush=True)
+                print(
+                    f"{trial}: {FINDING_KINDS[finding.kind]}: {finding.what}",
+                    flush=True,
+                )
     return trials
 
 
 def _print_summary(trials: list[Trial], bad: int, seed: int) -> int:
     was_interrupted = [trial for trial in trials if trial.was_interrupted]
-    kills = Counter(trial.action.name for trial in was_interrupted if trial.fault == "SIGKILL")
+    kills = Counter(
+        trial.action.name for trial in was_interrupted if trial.fault == "SIGKILL"
+    )
     found = Counter(finding.kind for trial in trials for finding in trial.findings)
     print(f"\n{'kills':42}{kills.total():>8,}")
     for name, count in sorted(kills.items()):
@@ -115,7 +146,9 @@ def _print_summary(trials: list[Trial], bad: int, seed: int) -> int:
     for kind, words in FINDING_KINDS.items():
         print(f"{words:42}{found[kind]:>8,}")
     if found:
-        print(f"\nRepeat with the same faults, moments and order: scripts/torture --seed {seed}")
+        print(
+            f"\nRepeat with the same faults, moments and order: scripts/torture --seed {seed}"
+        )
     return int(found.total() > 0)
 
 

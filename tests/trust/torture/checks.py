@@ -91,7 +91,9 @@ def _rows(opened: Table) -> Iterator[tuple[str, Row]]:
     matrices = {name: table[name].combine_chunks() for name in spaces}
     for at, uri in enumerate(columns["uri"]):
         vectors = {
-            name: _vector(column[at]) for name, column in matrices.items() if column[at].is_valid
+            name: _vector(column[at])
+            for name, column in matrices.items()
+            if column[at].is_valid
         }
         metadata = tuple((name, columns[name][at]) for name in opened.metadata)
         row = Row(
@@ -112,7 +114,9 @@ def _files(folder: Path) -> Iterator[tuple[str, str]]:
         name = path.relative_to(folder)
         if path.is_file() and not _IGNORED & {*name.parts[:-1], path.name}:
             yield str(name), hashlib.sha256(path.read_bytes()).hexdigest()
-        elif path.is_file() and path.parent.name == "maps" and path.name.startswith("."):
+        elif (
+            path.is_file() and path.parent.name == "maps" and path.name.startswith(".")
+        ):
             yield str(name), ""
 
 
@@ -142,26 +146,37 @@ def check_after_kill(
     return state, findings
 
 
-def _compare_rows_and_files(state: State, start: State, end: State) -> Iterator[Finding]:
+def _compare_rows_and_files(
+    state: State, start: State, end: State
+) -> Iterator[Finding]:
     yield from (Finding("doubled", uri) for uri in state.duplicates)
     yield from (
-        Finding("lost", uri) for uri in start.rows.keys() & end.rows.keys() - state.rows.keys()
+        Finding("lost", uri)
+        for uri in start.rows.keys() & end.rows.keys() - state.rows.keys()
     )
     for uri, row in state.rows.items():
         may = [known.rows[uri] for known in (start, end) if uri in known.rows]
         if row.state not in [known.state for known in may]:
             yield Finding(
-                "wrong", f"{uri} is {row.state}, expected one of {[known.state for known in may]}"
+                "wrong",
+                f"{uri} is {row.state}, expected one of {[known.state for known in may]}",
             )
         elif row.spaces != row.vectors.keys():
-            yield Finding("wrong", f"{uri} claims {set(row.spaces)} and has {set(row.vectors)}")
-        elif not any(_same_vectors(row, known) for known in may if known.state == row.state):
-            yield Finding("wrong", f"{uri} has another vector than in an undisturbed run")
+            yield Finding(
+                "wrong", f"{uri} claims {set(row.spaces)} and has {set(row.vectors)}"
+            )
+        elif not any(
+            _same_vectors(row, known) for known in may if known.state == row.state
+        ):
+            yield Finding(
+                "wrong", f"{uri} has another vector than in an undisturbed run"
+            )
         if row.state[1] is not None and not row.vectors:
             yield Finding("wrong", f"{uri} is an image without any vector")
     for name, kept in state.maps.items():
         if not any(
-            name in known.maps and _same_map(kept, known.maps[name]) for known in (start, end)
+            name in known.maps and _same_map(kept, known.maps[name])
+            for known in (start, end)
         ):
             yield Finding("wrong", f"the map {name} is neither the old one nor the new")
     for name, sha256 in state.files.items():
@@ -180,7 +195,9 @@ def _same_vectors(row: Row, known: Row) -> bool:
 
 
 def _same_map(kept: maps.StoredMap, known: maps.StoredMap) -> bool:
-    return kept.xy.shape == known.xy.shape and np.allclose(kept.xy, known.xy, rtol=1e-3, atol=1e-3)
+    return kept.xy.shape == known.xy.shape and np.allclose(
+        kept.xy, known.xy, rtol=1e-3, atol=1e-3
+    )
 
 
 def _check_versions(
@@ -189,25 +206,35 @@ def _check_versions(
     """Check that the newest version has all committed rows, except rows that the action removes."""
     if state.version < committed:
         yield Finding(
-            "lost", f"version {committed} was committed, but the newest is {state.version}"
+            "lost",
+            f"version {committed} was committed, but the newest is {state.version}",
         )
     images = str(path / _TABLE)
     for version in [found["version"] for found in lance.dataset(images).versions()]:
         if version > start.version:
             uris = (
-                lance.dataset(images, version=version).to_table(columns=["uri"])["uri"].to_pylist()
+                lance.dataset(images, version=version)
+                .to_table(columns=["uri"])["uri"]
+                .to_pylist()
             )
             yield from (
-                Finding("lost", uri) for uri in (set(uris) & end.rows.keys()) - state.rows.keys()
+                Finding("lost", uri)
+                for uri in (set(uris) & end.rows.keys()) - state.rows.keys()
             )
 
 
 def _check_search(path: Path, state: State) -> Iterator[Finding]:
     """Search by an indexed image in pixel space: it must find itself."""
     opened = Table.open(path)
-    for space in [name for name, model in opened.models.items() if model.architecture == "pixels"]:
+    for space in [
+        name for name, model in opened.models.items() if model.architecture == "pixels"
+    ]:
         uri = next(
-            (uri for uri, row in state.rows.items() if space in row.vectors and Path(uri).exists()),
+            (
+                uri
+                for uri, row in state.rows.items()
+                if space in row.vectors and Path(uri).exists()
+            ),
             None,
         )
         if uri is None or Path(uri).stat().st_mtime_ns != state.rows[uri].state[5]:
@@ -229,14 +256,18 @@ def check_after_rerun(folder: Path, end: State) -> list[Finding]:
         row, known = state.rows[uri], end.rows[uri]
         if (row.spaces, row.metadata) != (known.spaces, known.metadata):
             findings.append(
-                Finding("wrong", f"{uri} has {row.spaces} {row.metadata}, expected {known.spaces}")
+                Finding(
+                    "wrong",
+                    f"{uri} has {row.spaces} {row.metadata}, expected {known.spaces}",
+                )
             )
     findings += [
         Finding("unusable", f"the map {name} is missing")
         for name in end.maps.keys() - state.maps.keys()
     ]
     findings += [
-        Finding("unusable", f"{name} is missing") for name in end.files.keys() - state.files.keys()
+        Finding("unusable", f"{name} is missing")
+        for name in end.files.keys() - state.files.keys()
     ]
     findings += [
         Finding("leftover", name)
@@ -258,7 +289,13 @@ def _find_leftovers(path: Path) -> Iterator[Finding]:
         table = lance.dataset(str(images), version=version["version"])
         for fragment in table.get_fragments():
             named |= {Path(file.path).name for file in fragment.metadata.files}
-        named |= {str(part.uuid) for index in table.describe_indices() for part in index.segments}
+        named |= {
+            str(part.uuid)
+            for index in table.describe_indices()
+            for part in index.segments
+        }
     there = [*images.glob("data/*"), *images.glob("_indices/*")]
-    yield from (Finding("leftover", str(file)) for file in there if file.name not in named)
+    yield from (
+        Finding("leftover", str(file)) for file in there if file.name not in named
+    )
     yield from (Finding("leftover", str(file)) for file in path.glob(".images.*"))

@@ -51,7 +51,9 @@ def attempt(
 ) -> Trial:
     """Interrupt an action once, at a moment drawn evenly from its usual duration."""
     trial = Trial(
-        action, fault, 0.0 if fault == "full disk" else random_source.uniform(0, known.seconds)
+        action,
+        fault,
+        0.0 if fault == "full disk" else random_source.uniform(0, known.seconds),
     )
     workspace.reset(action.start)
     with _VersionWatcher(workspace.folder) as watch:
@@ -59,7 +61,9 @@ def attempt(
             _limit_file_size(workspace, trial, known, random_source)
         else:
             _send_signal(workspace, trial)
-    state, trial.findings = check_after_kill(workspace.folder, known.start, known.end, watch.newest)
+    state, trial.findings = check_after_kill(
+        workspace.folder, known.start, known.end, watch.newest
+    )
     trial.rows = len(state.rows) if state is not None else 0
     _rerun(workspace, trial, known)
     trial.findings += check_after_rerun(workspace.folder, known.end)
@@ -87,7 +91,10 @@ class _VersionWatcher:
         while not self._stop.wait(0.01):
             names = (path.stem for path in versions.glob("*.manifest"))
             self.newest = max(
-                [self.newest, *(_LAST - int(name) for name in names if name.isdecimal())]
+                [
+                    self.newest,
+                    *(_LAST - int(name) for name in names if name.isdecimal()),
+                ]
             )
 
 
@@ -123,7 +130,9 @@ def _limit_file_size(
 ) -> None:
     """Let every write beyond a random file size fail; the command must report it with status 2."""
     kilobytes = int(known.largest ** random_source.random())
-    command = f"ulimit -f {kilobytes}; exec {shlex.join(workspace.command(trial.action))}"
+    command = (
+        f"ulimit -f {kilobytes}; exec {shlex.join(workspace.command(trial.action))}"
+    )
     done = subprocess.run(
         ["bash", "-c", command],
         env=workspace.environment(),
@@ -138,7 +147,11 @@ def _limit_file_size(
         and done.stderr.startswith("Error: ")
         and "Traceback" not in done.stderr
     )
-    if trial.was_interrupted and list(trial.action.command[: len(CLI)]) == CLI and not clear:
+    if (
+        trial.was_interrupted
+        and list(trial.action.command[: len(CLI)]) == CLI
+        and not clear
+    ):
         message = (
             f"no file may have more than {kilobytes} KiB, "
             f"status {done.returncode}: {done.stderr[-800:]}"

@@ -67,26 +67,53 @@ class Action:
 
 
 ACTIONS = [
-    Action("index", "nothing", [*CLI, "index", "{many}", "-c", "{c}", "--model", "{small}"]),
-    Action("index, many commits", "nothing", [*SMALL_COMMITS, "{many}", "{c}", "{small}"]),
+    Action(
+        "index", "nothing", [*CLI, "index", "{many}", "-c", "{c}", "--model", "{small}"]
+    ),
+    Action(
+        "index, many commits", "nothing", [*SMALL_COMMITS, "{many}", "{c}", "{small}"]
+    ),
     Action("sweep", "before-changes", [*CLI, "index", "{moving}", "-c", "{c}"]),
-    Action("sweep, many commits", "before-changes", [*SMALL_COMMITS, "{moving}", "{c}"]),
-    Action("backfill", "indexed", [*CLI, "index", "{few}", "-c", "{c}", "--model", DEFAULT]),
-    Action("backfill, many commits", "indexed", [*SMALL_COMMITS, "{few}", "{c}", DEFAULT]),
-    Action("metadata", "indexed", [*CLI, "index", "{few}", "-c", "{c}", "--metadata", "{table}"]),
-    Action("remove", "indexed", [*CLI, "remove", "{many}", "-c", "{c}"], again=frozenset({0, 2})),
+    Action(
+        "sweep, many commits", "before-changes", [*SMALL_COMMITS, "{moving}", "{c}"]
+    ),
+    Action(
+        "backfill", "indexed", [*CLI, "index", "{few}", "-c", "{c}", "--model", DEFAULT]
+    ),
+    Action(
+        "backfill, many commits", "indexed", [*SMALL_COMMITS, "{few}", "{c}", DEFAULT]
+    ),
+    Action(
+        "metadata",
+        "indexed",
+        [*CLI, "index", "{few}", "-c", "{c}", "--metadata", "{table}"],
+    ),
+    Action(
+        "remove",
+        "indexed",
+        [*CLI, "remove", "{many}", "-c", "{c}"],
+        again=frozenset({0, 2}),
+    ),
     Action("optimize", "in-pieces", [*CLI, "optimize", "-c", "{c}", "--min-rows", "1"]),
-    Action("optimize again", "grown", [*CLI, "optimize", "-c", "{c}", "--min-rows", "1"]),
+    Action(
+        "optimize again", "grown", [*CLI, "optimize", "-c", "{c}", "--min-rows", "1"]
+    ),
     Action("map", "few", [*CLI, "map", "-c", "{c}", "--output", "{out}/map.html"]),
     Action(
         "map again",
         "mapped",
         [*CLI, "map", "-c", "{c}", "--output", "{out}/map.html", "--seed", "1"],
     ),
-    Action("download", "nothing", [*CLI, "index", "{few}/0", "-c", "{c}", "--model", "{fetched}"]),
+    Action(
+        "download",
+        "nothing",
+        [*CLI, "index", "{few}/0", "-c", "{c}", "--model", "{fetched}"],
+    ),
     # A search: it needs the graph in each run, unlike an index run without work.
     Action(
-        "graph", "no-graph", [*CLI, "search", "{few}/0/0000.jpg", "-c", "{c}", "--space", DEFAULT]
+        "graph",
+        "no-graph",
+        [*CLI, "search", "{few}/0/0000.jpg", "-c", "{c}", "--space", DEFAULT],
     ),
     Action("sample", "nothing", [*SAMPLE, "{out}/sample"]),
     Action(
@@ -111,21 +138,34 @@ _COLLECTION, _GRAPHS = "collection", "cache/lookalike/graphs"
 START_STATES = {
     # The graph of the default model, without a collection.
     "nothing": StartState(
-        None, [[*CLI, "index", "{few}/0", "-c", "{c}", "--model", DEFAULT]], [_COLLECTION]
+        None,
+        [[*CLI, "index", "{few}/0", "-c", "{c}", "--model", DEFAULT]],
+        [_COLLECTION],
     ),
-    "few": StartState("nothing", [[*CLI, "index", "{few}", "-c", "{c}", "--model", "{small}"]]),
+    "few": StartState(
+        "nothing", [[*CLI, "index", "{few}", "-c", "{c}", "--model", "{small}"]]
+    ),
     "no-graph": StartState(
         "few", [[*CLI, "index", "{few}/0", "-c", "{c}", "--model", DEFAULT]], [_GRAPHS]
     ),
-    "mapped": StartState("few", [[*CLI, "map", "-c", "{c}", "--output", "{out}/map.html"]]),
+    "mapped": StartState(
+        "few", [[*CLI, "map", "-c", "{c}", "--output", "{out}/map.html"]]
+    ),
     "indexed": StartState("few", [[*SMALL_COMMITS, "{many}", "{c}"]]),
     "in-pieces": StartState("nothing", [[*SMALL_COMMITS, "{few}", "{c}", "{small}"]]),
-    "all": StartState("nothing", [[*CLI, "index", "{many}", "-c", "{c}", "--model", "{small}"]]),
+    "all": StartState(
+        "nothing", [[*CLI, "index", "{many}", "-c", "{c}", "--model", "{small}"]]
+    ),
     "grown": StartState(
         "all",
-        [[*CLI, "optimize", "-c", "{c}", "--min-rows", "1"], [*SMALL_COMMITS, "{few}", "{c}"]],
+        [
+            [*CLI, "optimize", "-c", "{c}", "--min-rows", "1"],
+            [*SMALL_COMMITS, "{few}", "{c}"],
+        ],
     ),
-    "before-changes": StartState("nothing", [[*SMALL_COMMITS, "{moving}", "{c}", "{small}"]]),
+    "before-changes": StartState(
+        "nothing", [[*SMALL_COMMITS, "{moving}", "{c}", "{small}"]]
+    ),
 }
 
 
@@ -161,7 +201,9 @@ class Workspace:
         with Image.open(originals[0]) as picture:
             small = picture.convert("RGB").resize((72, 54))
         # Truncated, swapped and absurd files, in the encodings that are quickly made.
-        wholes = {name: encode(small, name) for name in ("jpeg", "png", "gif", "avif", "heic")}
+        wholes = {
+            name: encode(small, name) for name in ("jpeg", "png", "gif", "avif", "heic")
+        }
         damaged = [
             (name, data)
             for name, data, good in crafted.files(wholes)
@@ -172,7 +214,10 @@ class Workspace:
         for name, share in (("many", 1.0), ("few", 0.15), ("moving", 0.5)):
             self._fill(self.root / name, shown, int(share * count))
         self.paths = {name: str(self.root / name) for name in ("many", "few", "moving")}
-        self.paths |= {"c": str(self.folder / "collection"), "out": str(self.folder / "out")}
+        self.paths |= {
+            "c": str(self.folder / "collection"),
+            "out": str(self.folder / "out"),
+        }
         self.paths["small"] = self._write("small.toml", _SMALL)
         self.paths["fetched"] = self._write("fetched.toml", self._fetched())
         uris = sorted(map(str, (self.root / "few").rglob("*.jpg")))
@@ -190,9 +235,9 @@ class Workspace:
             path = folder / str(at % 3) / f"{at:04}.jpg"
             path.parent.mkdir(parents=True, exist_ok=True)
             with Image.open(next(shown)) as picture:
-                picture.convert("RGB").resize((96, 72)).transpose(Image.Transpose(at % 5)).save(
-                    path, quality=85 + at % 9
-                )
+                picture.convert("RGB").resize((96, 72)).transpose(
+                    Image.Transpose(at % 5)
+                ).save(path, quality=85 + at % 9)
         (folder / "bad").mkdir()
         for name, data in self._bad:
             (folder / "bad" / name).write_bytes(data)
@@ -219,7 +264,9 @@ class Workspace:
                 case 1:
                     path.rename(path.with_stem(f"{path.stem}-renamed"))
                 case 2:
-                    shutil.copyfile(next(self.root.glob(f"many/{at % 3}/*{at % 10}.jpg")), path)
+                    shutil.copyfile(
+                        next(self.root.glob(f"many/{at % 3}/*{at % 10}.jpg")), path
+                    )
                 case 3:
                     shutil.copyfile(path, path.with_stem(f"{path.stem}-copied"))
 
@@ -279,8 +326,14 @@ class Workspace:
         began = time.perf_counter()
         self.run(action.command)
         seconds = time.perf_counter() - began
-        written = [stamp[1] for path, stamp in self._stamps().items() if before.get(path) != stamp]
-        return Reference(start, read(self.folder), seconds, max(8, max(written) // 1024))
+        written = [
+            stamp[1]
+            for path, stamp in self._stamps().items()
+            if before.get(path) != stamp
+        ]
+        return Reference(
+            start, read(self.folder), seconds, max(8, max(written) // 1024)
+        )
 
     def _stamps(self) -> dict[Path, tuple[int, int]]:
         stats = {path: path.stat() for path in self.folder.rglob("*") if path.is_file()}

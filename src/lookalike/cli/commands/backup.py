@@ -23,7 +23,8 @@ def backup_command(
     target: Annotated[
         Path,
         typer.Argument(
-            metavar="TARGET", help="A new folder, or an earlier backup of this collection."
+            metavar="TARGET",
+            help="A new folder, or an earlier backup of this collection.",
         ),
     ],
     collection: CollectionOption = None,
@@ -48,7 +49,9 @@ def backup_command(
 def print_backup_report(report: BackupReport, summary: str) -> None:
     """Print the result of a backup or a restore."""
     images = (output.plural(report.images, "image"), "bold")
-    output.say(Text.assemble(images, f" in {output.printable(report.path)}: {summary}."))
+    output.say(
+        Text.assemble(images, f" in {output.printable(report.path)}: {summary}.")
+    )
 
     copied = f"{report.copied / 1e6:,.1f} MB copied"
     if report.kept:

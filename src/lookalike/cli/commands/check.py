@@ -21,7 +21,8 @@ def check_command(
     files: Annotated[
         bool,
         typer.Option(
-            "--files", help="Also read the image files, and list missing and changed ones."
+            "--files",
+            help="Also read the image files, and list missing and changed ones.",
         ),
     ] = False,
     as_json: JsonOption = False,
@@ -56,7 +57,9 @@ def _print_check_report(report: CheckReport) -> None:
         output.plural(report.failures, "failure"),
     ]
     for space, count in report.spaces.items():
-        contents.append(f"{output.plural(count, 'vector')} in {output.printable(space)}")
+        contents.append(
+            f"{output.plural(count, 'vector')} in {output.printable(space)}"
+        )
     for stored_map in report.maps:
         method = stored_map["method"]
         contents.append(f"the {method} map of {output.printable(stored_map['space'])}")
@@ -78,4 +81,6 @@ def _print_file_check(report: CheckReport, counts: dict[str, int]) -> None:
 
     lines = [f"{state}: {uri}" for uri, state in report.differing]
     output.print_list(lines, total=sum(counts.values()) - counts["same"])
-    output.say("The collection is intact. Index the folder again to bring it up to date.")
+    output.say(
+        "The collection is intact. Index the folder again to bring it up to date."
+    )

@@ -24,18 +24,25 @@ _Name = Annotated[
 _Target = Annotated[
     Path | None,
     typer.Option(
-        "--to", metavar="DIR", help="The target folder.", show_default="the dataset's name"
+        "--to",
+        metavar="DIR",
+        help="The target folder.",
+        show_default="the dataset's name",
     ),
 ]
 _Source = Annotated[
     Path | None,
     typer.Option(
-        "--from", metavar="DIR|ZIP", help="A copy of Caltech 101 to use instead of a download."
+        "--from",
+        metavar="DIR|ZIP",
+        help="A copy of Caltech 101 to use instead of a download.",
     ),
 ]
 _Classes = Annotated[
     str,
-    typer.Option(help="Classes of Caltech 101: nine, all, or names separated by commas."),
+    typer.Option(
+        help="Classes of Caltech 101: nine, all, or names separated by commas."
+    ),
 ]
 _TestShare = Annotated[
     float, typer.Option("--test", help="The share of each class in the test set.")
@@ -86,8 +93,12 @@ def dataset_command(
         counts = {"train": train_count, "test": test_count}
         output.print_json({"root": str(root), "manifest": manifests, **counts})
         return
-    output.say(f"{output.plural(table.num_rows, 'image')} in {output.printable(str(root))}")
-    output.say(f"{train_count:,} for training and {test_count:,} for testing, listed in:")
+    output.say(
+        f"{output.plural(table.num_rows, 'image')} in {output.printable(str(root))}"
+    )
+    output.say(
+        f"{train_count:,} for training and {test_count:,} for testing, listed in:"
+    )
     for path in paths:
         output.say(f"  {output.printable(str(path))}")
 
@@ -110,5 +121,7 @@ def _fetch_caltech101(
 
     chosen = classes if classes in {"nine", "all"} else classes.split(",")
     with progress_bar("Downloading Caltech 101", unit="bytes", visible=False) as bar:
-        root = caltech101.fetch(folder, source=source, classes=chosen, progress=bar.update)
+        root = caltech101.fetch(
+            folder, source=source, classes=chosen, progress=bar.update
+        )
     return root, caltech101.split(root, classes=chosen, test=test, seed=seed)

@@ -31,10 +31,14 @@ def demo_command(
     ] = None,
     data: Annotated[
         Path | None,
-        typer.Option(metavar="DIR|ZIP", help="A copy of Caltech 101 to use instead of a download."),
+        typer.Option(
+            metavar="DIR|ZIP",
+            help="A copy of Caltech 101 to use instead of a download.",
+        ),
     ] = None,
     target: Annotated[
-        Path, typer.Option("--output", metavar="DIR", help="The folder for all results.")
+        Path,
+        typer.Option("--output", metavar="DIR", help="The folder for all results."),
     ] = Path("demo"),
     open_report: Annotated[
         bool, typer.Option("--open", help="Open the report in a browser at the end.")

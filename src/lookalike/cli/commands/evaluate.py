@@ -22,7 +22,9 @@ _MAX_CONFUSED = 5
 
 _Spaces = Annotated[
     list[str] | None,
-    typer.Option(metavar="NAME", help="A Space to evaluate; may be repeated.", show_default="all"),
+    typer.Option(
+        metavar="NAME", help="A Space to evaluate; may be repeated.", show_default="all"
+    ),
 ]
 _Split = Annotated[
     Path | None,
@@ -34,7 +36,9 @@ _Split = Annotated[
 ]
 _Save = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="Draw the scores to a .png, .jpg, or .webp file."),
+    typer.Option(
+        metavar="FILE", help="Draw the scores to a .png, .jpg, or .webp file."
+    ),
 ]
 
 
@@ -61,7 +65,9 @@ def evaluate_command(
     if save is not None:
         from lookalike.drawing.style import output_path
 
-        output_path(save)  # a file that cannot be drawn to is an error before the work begins
+        output_path(
+            save
+        )  # a file that cannot be drawn to is an error before the work begins
 
     opened = open_collection(collection)
     spaces = [opened.table.space(name) for name in space or ()] or opened.spaces
@@ -86,7 +92,9 @@ def print_evaluation(evaluation: Evaluation) -> None:
     counts = evaluation.counts
     if evaluation.leave_one_out:
         others = counts.gallery - 1
-        output.say(f"{counts.queries:,} queries, each among the other {others:,} images.")
+        output.say(
+            f"{counts.queries:,} queries, each among the other {others:,} images."
+        )
     else:
         output.say(
             f"{counts.queries:,} test images as queries, among {counts.gallery:,} training images."
@@ -132,7 +140,9 @@ def _print_differences(spaces: Sequence[SpaceScores]) -> None:
     first, *others = spaces
     rows = [[f"difference from {first.space}", *(scores.space for scores in others)]]
     for name in METRICS:
-        cells = [_difference_with_interval(scores.differences[name]) for scores in others]
+        cells = [
+            _difference_with_interval(scores.differences[name]) for scores in others
+        ]
         rows.append([TITLES[name], *cells])
 
     output.say()

@@ -22,7 +22,8 @@ _MAX_UNMATCHED = 5
 _Paths = Annotated[
     list[str],
     typer.Argument(
-        metavar="PATH", help="Folders, image files, or @list.txt with one path per line."
+        metavar="PATH",
+        help="Folders, image files, or @list.txt with one path per line.",
     ),
 ]
 _Models = Annotated[
@@ -46,13 +47,20 @@ _Metadata = Annotated[
         help="A .csv or .parquet file whose columns are joined to the images by uri.",
     ),
 ]
-_Hidden = Annotated[bool, typer.Option("--hidden", help="Include hidden files and folders.")]
+_Hidden = Annotated[
+    bool, typer.Option("--hidden", help="Include hidden files and folders.")
+]
 _Strict = Annotated[
-    bool, typer.Option("--strict", help="Exit with status 1 if any file could not be indexed.")
+    bool,
+    typer.Option(
+        "--strict", help="Exit with status 1 if any file could not be indexed."
+    ),
 ]
 _RetryFailures = Annotated[
     bool,
-    typer.Option("--retry-failures", help="Retry unchanged files that failed in an earlier run."),
+    typer.Option(
+        "--retry-failures", help="Retry unchanged files that failed in an earlier run."
+    ),
 ]
 _MaxMegapixels = Annotated[
     float, typer.Option(min=0.0001, help="Record larger images as failures.")
@@ -89,7 +97,9 @@ def index_command(
         from lookalike.sources import LocalSource
 
     path = collection or default_path()
-    settings = IndexSettings(max_pixels=round(max_megapixels * 1e6), retry_failures=retry_failures)
+    settings = IndexSettings(
+        max_pixels=round(max_megapixels * 1e6), retry_failures=retry_failures
+    )
     source = LocalSource(paths, labels=labels, hidden=hidden)
 
     # The last image is followed by a sweep and, in a large collection, by the update of its index.
@@ -120,7 +130,9 @@ def _print_index_report(report: IndexReport, collection: str) -> None:
     output.say(Text.assemble(images, f" in {output.printable(collection)}: {summary}."))
 
     processed = report.added + report.updated + report.moved
-    rate = f" ({processed / report.seconds:,.0f} images per second)" if processed else ""
+    rate = (
+        f" ({processed / report.seconds:,.0f} images per second)" if processed else ""
+    )
     output.say(f"Took {report.seconds:.1f} s{rate}.")
 
     if report.metadata is not None:
@@ -132,9 +144,8 @@ def _print_index_report(report: IndexReport, collection: str) -> None:
 def _print_metadata_report(report: MetadataReport) -> None:
     if report.images:
         changed = f"{report.changed:,}" if report.changed else "none"
-        message = (
-            f"{report.file} matches {output.plural(report.images, 'image')}, {changed} changed"
-        )
+        matched = output.plural(report.images, "image")
+        message = f"{report.file} matches {matched}, {changed} changed"
     else:
         message = f"{report.file} matches no image in the collection"
     if report.columns:
@@ -143,12 +154,16 @@ def _print_metadata_report(report: MetadataReport) -> None:
 
     if report.unmatched:
         count = len(report.unmatched)
-        output.say(Text(f"Rows that match no image in the collection: {count:,}", "yellow"))
+        output.say(
+            Text(f"Rows that match no image in the collection: {count:,}", "yellow")
+        )
         output.print_list(report.unmatched, most=_MAX_UNMATCHED)
 
 
 def _print_failures(report: IndexReport) -> None:
-    output.say(Text(f"{output.plural(report.failed, 'file')} could not be indexed:", "yellow"))
+    output.say(
+        Text(f"{output.plural(report.failed, 'file')} could not be indexed:", "yellow")
+    )
     lines = [f"{uri}: {reason}" for uri, reason in report.failures]
     output.print_list(lines)
 

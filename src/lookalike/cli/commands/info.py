@@ -34,7 +34,9 @@ def info_command(
     where: WhereOption = None,
     failures: Annotated[
         bool,
-        typer.Option("--failures", help="List the files that could not be indexed, with reasons."),
+        typer.Option(
+            "--failures", help="List the files that could not be indexed, with reasons."
+        ),
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -52,11 +54,15 @@ def info_command(
 
     _print_info(opened, matching, failed)
     if failures:
-        for uri, error in zip(failed["uri"].to_pylist(), failed["error"].to_pylist(), strict=True):
+        for uri, error in zip(
+            failed["uri"].to_pylist(), failed["error"].to_pylist(), strict=True
+        ):
             output.say(f"{output.printable(uri)}: {output.printable(error)}")
 
 
-def _info_as_json(collection: Collection, matching: int | None, failed: pa.Table) -> dict[str, Any]:
+def _info_as_json(
+    collection: Collection, matching: int | None, failed: pa.Table
+) -> dict[str, Any]:
     data: dict[str, Any] = {"images": len(collection)}
     if matching is not None:
         data["matching"] = matching
@@ -72,7 +78,9 @@ def _info_as_json(collection: Collection, matching: int | None, failed: pa.Table
         }
         data["spaces"].append(space)
 
-    data["columns"] = [{"name": name, "type": kind} for name, kind in collection.metadata.items()]
+    data["columns"] = [
+        {"name": name, "type": kind} for name, kind in collection.metadata.items()
+    ]
     data["failures"] = len(failed)
     return data
 
@@ -90,12 +98,19 @@ def _print_info(collection: Collection, matching: int | None, failed: pa.Table) 
         if model.architecture != "pixels":
             runtime = f" ({model.precision}, {model.runtime})"
         images = output.plural(collection.table.count(name), "image")
-        rows.append(["Space", f"{name}: {model.title}{runtime}; {model.dim} dimensions; {images}"])
+        rows.append(
+            [
+                "Space",
+                f"{name}: {model.title}{runtime}; {model.dim} dimensions; {images}",
+            ]
+        )
 
     for name, kind in collection.metadata.items():
         # The column's name as a filter writes it, in backquotes where it needs them.
         written = filters.Column(name, kind).written
-        images = output.plural(len(collection.select(f"{written} is not null")), "image")
+        images = output.plural(
+            len(collection.select(f"{written} is not null")), "image"
+        )
         rows.append(["Column", f"{written}: {kind}; {images}"])
 
     output.print_table(rows, styles=("dim",))

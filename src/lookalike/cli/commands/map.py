@@ -28,7 +28,10 @@ _PAGE_SUFFIXES = {".html", ".htm"}
 def map_command(
     collection: CollectionOption = None,
     space: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The Space to map.", show_default="the first")
+        str | None,
+        typer.Option(
+            metavar="NAME", help="The Space to map.", show_default="the first"
+        ),
     ] = None,
     method: Annotated[
         Literal["tsne", "pca", "umap"], typer.Option(help="The layout method.")
@@ -43,7 +46,8 @@ def map_command(
     ] = Path("map.png"),
     seed: Annotated[int, typer.Option(help="The same seed gives the same map.")] = 0,
     rebuild: Annotated[
-        bool, typer.Option("--rebuild", help="Compute the map again, even if one is stored.")
+        bool,
+        typer.Option("--rebuild", help="Compute the map again, even if one is stored."),
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -77,7 +81,9 @@ def _print_map(computed: Map) -> None:
         shown = f"{value:.3g}" if isinstance(value, float) else value
         parameters.append(f"{name.replace('_', ' ')} {shown}")
     images = output.plural(len(computed), "image")
-    output.say(f"{images} of {computed.space} by {computed.method} ({', '.join(parameters)}).")
+    output.say(
+        f"{images} of {computed.space} by {computed.method} ({', '.join(parameters)})."
+    )
 
     quality = computed.fidelity
     if quality["trustworthiness"] is not None:
@@ -91,4 +97,6 @@ def _print_map(computed: Map) -> None:
             "Use --rebuild to compute it again."
         )
     if not computed.kept:
-        output.say("Not stored: the collection is read-only. The next run computes the map again.")
+        output.say(
+            "Not stored: the collection is read-only. The next run computes the map again."
+        )

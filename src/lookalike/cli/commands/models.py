@@ -30,6 +30,16 @@ def models_command(as_json: JsonOption = False) -> None:
     rows = [["name", "dimensions", "input", "weights", "description"]]
     for model in catalog.values():
         size = f"{model.size[1]} x {model.size[0]}"
-        rows.append([model.name, str(model.dim), size, weights.describe_source(model), model.title])
+        rows.append(
+            [
+                model.name,
+                str(model.dim),
+                size,
+                weights.describe_source(model),
+                model.title,
+            ]
+        )
     output.print_table(rows, styles=("bold",), right=(1,))
-    output.say(f"A new collection uses {registry.DEFAULT} unless --model names another model.")
+    output.say(
+        f"A new collection uses {registry.DEFAULT} unless --model names another model."
+    )

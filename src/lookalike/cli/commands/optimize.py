@@ -24,15 +24,21 @@ def optimize_command(
     space: Annotated[
         list[str] | None,
         typer.Option(
-            "--space", metavar="NAME", help="A Space to tune; may be repeated.", show_default="all"
+            "--space",
+            metavar="NAME",
+            help="A Space to tune; may be repeated.",
+            show_default="all",
         ),
     ] = None,
     recall: Annotated[
         float,
-        typer.Option(help="The share of the ten nearest that approximate search must find."),
+        typer.Option(
+            help="The share of the ten nearest that approximate search must find."
+        ),
     ] = 0.99,
     keep_days: Annotated[
-        float, typer.Option(help="Remove versions of the table older than this many days.")
+        float,
+        typer.Option(help="Remove versions of the table older than this many days."),
     ] = 1.0,
     min_rows: Annotated[
         int | None,
@@ -74,7 +80,9 @@ def _print_optimize_report(report: OptimizeReport) -> None:
         rows = output.plural(index.rows, "row")
         output.say(Text.assemble(name, f": {rows}, {_index_summary(index)}."))
     if report.fragments != report.fragments_before:
-        output.say(f"{report.fragments_before:,} fragments merged into {report.fragments:,}.")
+        output.say(
+            f"{report.fragments_before:,} fragments merged into {report.fragments:,}."
+        )
     output.say(f"{report.freed / 1e6:,.1f} MB freed. Took {report.seconds:.1f} s.")
 
 
@@ -83,7 +91,9 @@ def _index_summary(index: SpaceIndex) -> str:
         return "searched exactly, without an index"
     summary = f"index {index.did} ({index.index})"
     if index.recall is None:
-        return f"{summary}, but no setting reaches recall {index.target}: searched exactly"
+        return (
+            f"{summary}, but no setting reaches recall {index.target}: searched exactly"
+        )
     probes = output.plural(index.probes or 0, "partition")
     candidates = output.plural(index.candidates or 0, "candidate")
     return f"{summary}, recall {index.recall:.4f} with {probes} probed and {candidates} compared"

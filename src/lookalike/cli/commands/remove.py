@@ -12,7 +12,10 @@ from lookalike.cli.command import CollectionOption, JsonOption, command, open_co
 
 @command(
     "remove",
-    examples=["lookalike remove ~/Pictures/2019", "lookalike remove ~/Pictures/cat.jpg -c pets"],
+    examples=[
+        "lookalike remove ~/Pictures/2019",
+        "lookalike remove ~/Pictures/cat.jpg -c pets",
+    ],
 )
 def remove_command(
     uris: Annotated[

@@ -16,7 +16,10 @@ from lookalike.cli.progress import progress_bar
 @command("restore", examples=["lookalike restore /mnt/disk/pictures -c pictures"])
 def restore_command(
     source: Annotated[
-        Path, typer.Argument(metavar="SOURCE", help="The folder of a backup, or of any collection.")
+        Path,
+        typer.Argument(
+            metavar="SOURCE", help="The folder of a backup, or of any collection."
+        ),
     ],
     collection: CollectionOption = None,
     as_json: JsonOption = False,

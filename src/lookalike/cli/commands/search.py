@@ -24,29 +24,39 @@ if TYPE_CHECKING:
 
 _Images = Annotated[
     list[str],
-    typer.Argument(metavar="IMAGE", help="The query image. Several are searched as their mean."),
+    typer.Argument(
+        metavar="IMAGE", help="The query image. Several are searched as their mean."
+    ),
 ]
 _Count = Annotated[int, typer.Option("-k", min=1, help="The number of matches.")]
 _Space = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="The Space to search in.", show_default="the first"),
+    typer.Option(
+        metavar="NAME", help="The Space to search in.", show_default="the first"
+    ),
 ]
 _Negative = Annotated[
     list[str] | None,
     typer.Option(
-        "--negative", metavar="IMAGE", help="An image to move away from; may be repeated."
+        "--negative",
+        metavar="IMAGE",
+        help="An image to move away from; may be repeated.",
     ),
 ]
 _ExcludeSelf = Annotated[
     bool, typer.Option("--exclude-self", help="Leave out the query images' own rows.")
 ]
 _Exact = Annotated[
-    bool, typer.Option("--exact", help="Compare every image, even if the Space has an index.")
+    bool,
+    typer.Option(
+        "--exact", help="Compare every image, even if the Space has an index."
+    ),
 ]
 _Save = Annotated[
     Path | None,
     typer.Option(
-        metavar="FILE", help="Draw the query and its matches to a .png, .jpg, or .webp file."
+        metavar="FILE",
+        help="Draw the query and its matches to a .png, .jpg, or .webp file.",
     ),
 ]
 
@@ -103,7 +113,9 @@ def search_command(
         output.say(f"Saved to {output.printable(str(save))}")
 
 
-def _draw_matches(query: str, matches: Matches, collection: Collection, target: Path) -> None:
+def _draw_matches(
+    query: str, matches: Matches, collection: Collection, target: Path
+) -> None:
     from lookalike import imaging
     from lookalike.drawing.matches import draw_matches
     from lookalike.sources import display_name, read_uri, resolve_uri

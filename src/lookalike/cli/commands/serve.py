@@ -32,7 +32,8 @@ _Host = Annotated[
     ),
 ]
 _Port = Annotated[
-    int, typer.Option(min=0, max=65535, help="The port to listen on; 0 picks a free one.")
+    int,
+    typer.Option(min=0, max=65535, help="The port to listen on; 0 picks a free one."),
 ]
 _Open = Annotated[bool, typer.Option("--open", help="Open the page in a browser.")]
 _Token = Annotated[
@@ -46,17 +47,22 @@ _Token = Annotated[
 _Roots = Annotated[
     list[Path] | None,
     typer.Option(
-        "--root", metavar="DIR", help="A folder that the page may index; may be repeated."
+        "--root",
+        metavar="DIR",
+        help="A folder that the page may index; may be repeated.",
     ),
 ]
 _Originals = Annotated[
-    bool, typer.Option("--originals/--no-originals", help="Serve the original image files.")
+    bool,
+    typer.Option("--originals/--no-originals", help="Serve the original image files."),
 ]
 _RootPath = Annotated[
-    str, typer.Option(metavar="PREFIX", help="The path prefix that a reverse proxy adds.")
+    str,
+    typer.Option(metavar="PREFIX", help="The path prefix that a reverse proxy adds."),
 ]
 _MaxUpload = Annotated[
-    float, typer.Option(min=0.01, metavar="MB", help="The largest request body accepted.")
+    float,
+    typer.Option(min=0.01, metavar="MB", help="The largest request body accepted."),
 ]
 _Hosts = Annotated[
     list[str] | None,
@@ -103,7 +109,9 @@ def serve_command(
 
     paths = collection or [default_path()]
     for path in paths:
-        Collection.open(path)  # a collection that cannot be opened ends the command at once
+        Collection.open(
+            path
+        )  # a collection that cannot be opened ends the command at once
 
     local = host in LOOPBACK
     # An empty token would let everybody in.

@@ -47,7 +47,9 @@ class GraphBuilder:
         The constant that batch normalization adds to the variance; the default is TensorFlow's.
     """
 
-    def __init__(self, model: Model, tensors: Mapping[str, Tensor], epsilon: float = 1e-3) -> None:
+    def __init__(
+        self, model: Model, tensors: Mapping[str, Tensor], epsilon: float = 1e-3
+    ) -> None:
         self._model = model
         self._tensors = tensors
         self._epsilon = epsilon
@@ -198,8 +200,12 @@ class GraphBuilder:
 
         images_shape: list[str | int] = ["n", *self._model.size, 3]
         vectors_shape: list[str | int] = ["n", self._model.dim]
-        images = helper.make_tensor_value_info("images", TensorProto.UINT8, images_shape)
-        vectors = helper.make_tensor_value_info("vectors", TensorProto.FLOAT, vectors_shape)
+        images = helper.make_tensor_value_info(
+            "images", TensorProto.UINT8, images_shape
+        )
+        vectors = helper.make_tensor_value_info(
+            "vectors", TensorProto.FLOAT, vectors_shape
+        )
         graph = helper.make_graph(
             self._nodes, self._model.name, [images], [vectors], self._initializers
         )
@@ -242,7 +248,9 @@ class GraphBuilder:
         self._nodes.append(node)
         return name
 
-    def _constant(self, value: npt.ArrayLike, dtype: type[np.generic] = np.float32) -> str:
+    def _constant(
+        self, value: npt.ArrayLike, dtype: type[np.generic] = np.float32
+    ) -> str:
         """Add a constant and return its name."""
         number = len(self._initializers)
         name = f"constant_{number}"

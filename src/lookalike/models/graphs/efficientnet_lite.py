@@ -41,7 +41,9 @@ _STAGES = (
 )
 
 
-def build_efficientnet_lite(model: Model, tensors: Mapping[str, Tensor]) -> onnx.ModelProto:
+def build_efficientnet_lite(
+    model: Model, tensors: Mapping[str, Tensor]
+) -> onnx.ModelProto:
     """Build the graph up to the head, followed by the mean over its cells.
 
     The option ``depth`` multiplies the number of blocks per stage.
@@ -98,7 +100,11 @@ def _mbconv(builder: GraphBuilder, x: Features, name: str, block: _Stage) -> Fea
         y = builder.convolution(y, f"{name}._expand_conv", f"{name}._bn0")
         y = builder.relu6(y)
     y = builder.convolution(
-        y, f"{name}._depthwise_conv", f"{name}._bn1", stride=block.stride, groups=y.channels
+        y,
+        f"{name}._depthwise_conv",
+        f"{name}._bn1",
+        stride=block.stride,
+        groups=y.channels,
     )
     y = builder.relu6(y)
     y = builder.convolution(y, f"{name}._project_conv", f"{name}._bn2")

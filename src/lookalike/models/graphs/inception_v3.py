@@ -156,7 +156,9 @@ def build_inception_v3(model: Model, tensors: Mapping[str, Tensor]) -> onnx.Mode
     for block, branches in _BLOCKS.items():
         outputs: list[Features] = []
         for branch in branches:
-            outputs += _add_branch(builder, x, block, branch, options["count_include_pad"])
+            outputs += _add_branch(
+                builder, x, block, branch, options["count_include_pad"]
+            )
         x = builder.concatenate(outputs)
         if block == last_block:
             break
@@ -181,7 +183,9 @@ def _add_branch(
     return [x]
 
 
-def _add_convolution(builder: GraphBuilder, x: Features, name: str, layer: _Conv) -> Features:
+def _add_convolution(
+    builder: GraphBuilder, x: Features, name: str, layer: _Conv
+) -> Features:
     convolved = builder.convolution(
         x,
         f"{name}.conv",
@@ -281,7 +285,9 @@ def _rename_from_keras(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return renamed
 
 
-def _layers_in_order(tensors: Mapping[str, Tensor], kind: str) -> list[dict[str, Tensor]]:
+def _layers_in_order(
+    tensors: Mapping[str, Tensor], kind: str
+) -> list[dict[str, Tensor]]:
     """Return the tensors of each layer of a kind, sorted by number; the first may have none."""
     layers: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():

@@ -94,7 +94,9 @@ def _quantized_outputs(nodes: Sequence[onnx.NodeProto]) -> dict[str, str]:
     return outputs
 
 
-def _choose_scales(nodes: Sequence[onnx.NodeProto], calibration: Calibration) -> dict[str, _Scale]:
+def _choose_scales(
+    nodes: Sequence[onnx.NodeProto], calibration: Calibration
+) -> dict[str, _Scale]:
     """Return the scale of each quantized tensor."""
     outputs = _quantized_outputs(nodes)
     ranges = {}
@@ -136,7 +138,9 @@ def _calibrated(
     """Return a statistic of a tensor, which must be `count` finite numbers."""
     values = calibration.get(f"{name}.{statistic}")
     if values is None or values.shape != (count,) or not _is_finite(values):
-        found = "nothing" if values is None else f"an array of shape {list(values.shape)}"
+        found = (
+            "nothing" if values is None else f"an array of shape {list(values.shape)}"
+        )
         raise WeightsError(
             f"The calibration holds {found} as {name}.{statistic}; expected {count} finite "
             "numbers. It was measured on another network. Measure this network with: "
@@ -192,7 +196,9 @@ class _Quantizer:
         if node.op_type == "Conv":
             self._quantize_convolution(copy)
         else:
-            used = [self._constants[name] for name in node.input if name in self._constants]
+            used = [
+                self._constants[name] for name in node.input if name in self._constants
+            ]
             self._initializers += used
         self._nodes.append(copy)
 
@@ -202,7 +208,9 @@ class _Quantizer:
             scale = self._scales[output]
             step = self._constant(scale.step, f"{output}_step")
             zero = self._constant(scale.zero, f"{output}_zero")
-            self._add_node("QuantizeLinear", [copy.output[0], step, zero], f"{output}_whole")
+            self._add_node(
+                "QuantizeLinear", [copy.output[0], step, zero], f"{output}_whole"
+            )
             self._add_node("DequantizeLinear", [f"{output}_whole", step, zero], output)
 
     def _quantize_convolution(self, node: onnx.NodeProto) -> None:
@@ -240,8 +248,12 @@ class _Quantizer:
         bias_steps = steps * np.float32(input_step)
         quantized_bias = np.rint(corrected_bias / bias_steps)
         quantized_bias = np.clip(quantized_bias, -_MAX_BIAS, _MAX_BIAS)
-        node.input[1] = self._add_weights(kernel_name, quantized_kernel.astype(np.int8), steps)
-        node.input[2] = self._add_weights(bias_name, quantized_bias.astype(np.int32), bias_steps)
+        node.input[1] = self._add_weights(
+            kernel_name, quantized_kernel.astype(np.int8), steps
+        )
+        node.input[2] = self._add_weights(
+            bias_name, quantized_bias.astype(np.int32), bias_steps
+        )
 
     def _read_constant(self, name: str) -> npt.NDArray[np.float64]:
         values = numpy_helper.to_array(self._constants[name])

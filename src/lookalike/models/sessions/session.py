@@ -46,12 +46,16 @@ class GraphSession(Protocol):
         """Return the graph's outputs."""
         ...
 
-    def run(self, outputs: Sequence[str], inputs: Mapping[str, npt.NDArray[Any]]) -> Sequence[Any]:
+    def run(
+        self, outputs: Sequence[str], inputs: Mapping[str, npt.NDArray[Any]]
+    ) -> Sequence[Any]:
         """Return the named outputs."""
         ...
 
 
-def open_session(source: Path | bytes, model: Model | None = None, *, threads: int) -> GraphSession:
+def open_session(
+    source: Path | bytes, model: Model | None = None, *, threads: int
+) -> GraphSession:
     """Load a graph into its Model's runtime, or into ONNX Runtime without a Model.
 
     Parameters

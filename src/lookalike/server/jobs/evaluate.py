@@ -63,9 +63,13 @@ class EvaluateJob:
 
 
 @evaluation_router.get(
-    "/evaluation", response_model=EvaluationResponse, responses=problem_responses(404, 422)
+    "/evaluation",
+    response_model=EvaluationResponse,
+    responses=problem_responses(404, 422),
 )
-async def get_evaluation(request: Request, collection: CollectionName = None) -> Response:
+async def get_evaluation(
+    request: Request, collection: CollectionName = None
+) -> Response:
     """Return the result of the last evaluation since the server started."""
     served = server_state(request).registry.collection(collection)
     if served.evaluation is None:

@@ -28,7 +28,9 @@ class IndexBody(JobBody):
     """Index a folder that the server was started with."""
 
     kind: Literal["index"]
-    root: Annotated[int, Field(ge=0, lt=1000, description="The number of a root in `/roots`.")]
+    root: Annotated[
+        int, Field(ge=0, lt=1000, description="The number of a root in `/roots`.")
+    ]
 
 
 class IndexJob:

@@ -18,13 +18,15 @@ class MapBody(JobBody):
     """Make a map of a Space."""
 
     kind: Literal["map"]
-    space: Annotated[str | None, Field(description="The Space; the first by default.")] = None
+    space: Annotated[
+        str | None, Field(description="The Space; the first by default.")
+    ] = None
     method: Annotated[
         Literal["tsne", "pca", "umap"], Field(description="The projection method.")
     ] = "tsne"
-    rebuild: Annotated[bool, Field(description="Make the map even if it is stored already.")] = (
-        False
-    )
+    rebuild: Annotated[
+        bool, Field(description="Make the map even if it is stored already.")
+    ] = False
 
 
 class MapJob:
@@ -41,7 +43,9 @@ class MapJob:
 
         def work(_: Job) -> dict[str, Any]:
             newest = collection.view()
-            made = make_map(newest.table, space=space, method=body.method, rebuild=body.rebuild)
+            made = make_map(
+                newest.table, space=space, method=body.method, rebuild=body.rebuild
+            )
             return {"space": space, "method": body.method, "summary": made.summary}
 
         return work

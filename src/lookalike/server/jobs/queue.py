@@ -149,7 +149,9 @@ class JobQueue:
             self._jobs[job.id] = job
             self._forget_old_jobs()
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run_jobs, name="jobs", daemon=True)
+                self._thread = threading.Thread(
+                    target=self._run_jobs, name="jobs", daemon=True
+                )
                 self._thread.start()
         return job
 

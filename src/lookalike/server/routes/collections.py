@@ -28,7 +28,9 @@ __all__ = ["collections_router"]
 collections_router = APIRouter(tags=["collections"])
 
 
-@collections_router.get("/health", response_model=HealthResponse, responses=problem_responses())
+@collections_router.get(
+    "/health", response_model=HealthResponse, responses=problem_responses()
+)
 async def health() -> Response:
     """Confirm that the server is running; no token is needed."""
     return json_response({"status": "ok", "version": lookalike.__version__})
@@ -44,7 +46,9 @@ async def get_collections(request: Request) -> Response:
     return json_response(collections)
 
 
-@collections_router.get("/models", response_model=ModelsResponse, responses=problem_responses())
+@collections_router.get(
+    "/models", response_model=ModelsResponse, responses=problem_responses()
+)
 async def get_models(request: Request) -> Response:
     """List the models that can index a collection."""
     state = server_state(request)

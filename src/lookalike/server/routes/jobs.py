@@ -67,7 +67,9 @@ async def get_jobs(request: Request) -> Response:
     return json_response({"jobs": listed})
 
 
-@jobs_router.get("/jobs/{job}", response_model=JobResponse, responses=problem_responses(404, 422))
+@jobs_router.get(
+    "/jobs/{job}", response_model=JobResponse, responses=problem_responses(404, 422)
+)
 async def get_job(request: Request, job: _JobId) -> Response:
     """Return the state, progress and result of a job."""
     jobs = server_state(request).jobs
@@ -76,7 +78,9 @@ async def get_job(request: Request, job: _JobId) -> Response:
 
 
 @jobs_router.delete(
-    "/jobs/{job}", response_model=JobResponse, responses=problem_responses(403, 404, 422)
+    "/jobs/{job}",
+    response_model=JobResponse,
+    responses=problem_responses(403, 404, 422),
 )
 async def delete_job(request: Request, job: _JobId) -> Response:
     """Cancel a job; a running job stops as soon as it can."""

@@ -27,7 +27,9 @@ __all__ = ["maps_router"]
 maps_router = APIRouter(tags=["maps"])
 
 
-@maps_router.get("/map", response_model=MapResponse, responses=problem_responses(404, 422))
+@maps_router.get(
+    "/map", response_model=MapResponse, responses=problem_responses(404, 422)
+)
 async def get_map(
     request: Request,
     collection: CollectionName = None,
@@ -70,7 +72,9 @@ def _find_map(view: CollectionView, space: str | None, method: Method) -> Map:
     return stored
 
 
-def _map_response(view: CollectionView, space: str | None, method: Method) -> dict[str, Any]:
+def _map_response(
+    view: CollectionView, space: str | None, method: Method
+) -> dict[str, Any]:
     """Return the fields of a `MapResponse`."""
     stored = _find_map(view, space, method)
     # The map may still contain rows that were removed from the collection.
@@ -81,7 +85,9 @@ def _map_response(view: CollectionView, space: str | None, method: Method) -> di
     # Labels are sent once, and each image refers to its label by position.
     row_labels = view.row_cache.labels_of(ids)
     labels = sorted({label for label in row_labels if label is not None})
-    label_position: dict[str | None, int] = {label: index for index, label in enumerate(labels)}
+    label_position: dict[str | None, int] = {
+        label: index for index, label in enumerate(labels)
+    }
     return {
         "space": stored.space,
         "method": stored.method,

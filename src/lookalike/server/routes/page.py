@@ -31,5 +31,7 @@ async def get_page(request: Request, token: str | None = None) -> Response:
         raise Problem(401, "Wrong token", detail)
     home = f"{settings.root_path}/"
     redirect = RedirectResponse(home, 303)
-    redirect.set_cookie(TOKEN_COOKIE, token, path=home, httponly=True, samesite="strict")
+    redirect.set_cookie(
+        TOKEN_COOKIE, token, path=home, httponly=True, samesite="strict"
+    )
     return redirect

@@ -67,7 +67,10 @@ async def get_thumbnail(
     # The thumbnail of an address with the right content hash never changes.
     expected = content or ""
     immutable = len(expected) >= _MIN_HASH_PREFIX and content_hash.startswith(expected)
-    headers = {"ETag": etag, "Cache-Control": _CACHE_FOREVER if immutable else _REVALIDATE}
+    headers = {
+        "ETag": etag,
+        "Cache-Control": _CACHE_FOREVER if immutable else _REVALIDATE,
+    }
     if etag in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
     data = await _thumbnail(state, view, values, size)
@@ -89,7 +92,9 @@ async def get_original(
     """Return the file of a row as it was indexed, or a range of it."""
     state = server_state(request)
     if not state.settings.originals:
-        detail = "This server does not send originals; it was started with --no-originals."
+        detail = (
+            "This server does not send originals; it was started with --no-originals."
+        )
         raise Problem(403, "Originals disabled", detail)
     view = state.registry.view(collection)
     original = await state.read_pool.run(open_original, _find_row(view, row))

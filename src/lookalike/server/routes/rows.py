@@ -23,7 +23,9 @@ __all__ = ["rows_router"]
 rows_router = APIRouter(tags=["rows"])
 
 
-@rows_router.get("/rows", response_model=RowsResponse, responses=problem_responses(404, 422))
+@rows_router.get(
+    "/rows", response_model=RowsResponse, responses=problem_responses(404, 422)
+)
 async def get_rows(
     request: Request,
     collection: CollectionName = None,
@@ -31,7 +33,9 @@ async def get_rows(
     after: Annotated[
         int | None, Query(ge=0, lt=2**63, description="Continue after this id.")
     ] = None,
-    limit: Annotated[int, Query(ge=1, le=1000, description="The largest number of rows.")] = 100,
+    limit: Annotated[
+        int, Query(ge=1, le=1000, description="The largest number of rows.")
+    ] = 100,
 ) -> Response:
     """List rows by ascending id."""
     state = server_state(request)
@@ -39,7 +43,9 @@ async def get_rows(
 
     def read_page() -> dict[str, Any]:
         selected = view.select(where)
-        first = 0 if after is None else int(np.searchsorted(selected, after, side="right"))
+        first = (
+            0 if after is None else int(np.searchsorted(selected, after, side="right"))
+        )
         ids = selected[first : first + limit]
         is_last = first + limit >= len(selected)
         return {
@@ -52,7 +58,9 @@ async def get_rows(
     return json_response(page)
 
 
-@rows_router.get("/rows/{row}", response_model=RowDetails, responses=problem_responses(404, 422))
+@rows_router.get(
+    "/rows/{row}", response_model=RowDetails, responses=problem_responses(404, 422)
+)
 async def get_row(
     request: Request, row: RowIdParameter, collection: CollectionName = None
 ) -> Response:

@@ -103,7 +103,9 @@ async def post_upload(request: Request) -> Response:
 async def get_upload(
     request: Request,
     sha256: Annotated[str, Path(pattern="^[0-9a-f]{64}$")],
-    size: Annotated[ThumbnailSize, Query(description="The longer side.")] = ThumbnailSize.LARGE,
+    size: Annotated[
+        ThumbnailSize, Query(description="The longer side.")
+    ] = ThumbnailSize.LARGE,
 ) -> Response:
     """Return a thumbnail of an uploaded image."""
     state = server_state(request)
