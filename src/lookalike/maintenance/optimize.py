@@ -113,14 +113,12 @@ def optimize(
     spaces
         The Spaces whose search is tuned; all if none is named.
     recall
-        The share of the 10 true neighbors that an approximate search must find, above 0 and at most
-        1.
+        The share of the 10 true neighbors that an approximate search must find, in (0, 1].
     keep_days
         Versions that were replaced more than this many days ago are removed; open readers of those
         versions must reopen the collection. Files of no version are removed whatever their age.
     min_rows
-        Spaces with fewer rows get no index, because an exact search is faster. An existing index is
-        updated.
+        Spaces with fewer rows get no new index, because an exact search is faster.
     progress
         Called with a description of the next step.
 
@@ -139,9 +137,8 @@ def optimize(
     start = time.perf_counter()
     report_step = progress or _ignore_step
     with upkeep.maintenance_lock(table):
-        names = [table.space(name) for name in dict.fromkeys(spaces)] or list(
-            table.models
-        )
+        named = [table.space(name) for name in dict.fromkeys(spaces)]
+        names = named or list(table.models)
         fragments_before = table.fragment_count
 
         report_step("Compacting fragments")

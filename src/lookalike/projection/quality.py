@@ -29,23 +29,20 @@ def measure_fidelity(
     vectors, xy
         Floats ``[n, dim]`` and ``[n, 2]``, row by row the same.
     k
-        The size of a neighborhood. It is reduced to less than half of the rows.
+        The size of a neighborhood, reduced to less than half of the rows.
     max_queries
-        With more rows than this, a random sample of them is measured. Each sampled row is still
-        compared with every other row.
+        With more rows than this, a random sample of them is compared with all rows.
     seed
         The seed of that sample.
 
     Returns
     -------
     dict
-        - ``k``: the size of a neighborhood.
+        - ``k``: the size used.
         - ``trustworthiness``, 0 to 1: whether neighbors on the map are near in the Space.
-        - ``preservation``, 0 to 1: the mean share of a row's k nearest that are also among its k
-          nearest on the map.
-        - ``queries`` and ``rows``: how many were measured, and compared with.
-
-        Both measures are None below 3 rows, where they are undefined.
+        - ``preservation``, 0 to 1: the mean share of a row's k nearest that stay so on the map.
+        - ``queries`` and ``rows``: how many were measured, and compared with. The measures are
+          None below 3 rows.
 
     References
     ----------
