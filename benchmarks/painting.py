@@ -1,4 +1,4 @@
-"""How long a browser takes from a dropped photograph to its results on the screen."""
+"""Time from a dropped photograph to its results on the screen, in a browser."""
 
 from __future__ import annotations
 
@@ -12,42 +12,46 @@ BROWSER = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))),
     None,
 )
-# A picture is painted in the frame after the one in which it is found to be there.
+# An image is painted in the frame after the one in which it is complete.
 _DROP = """async (data) => {
   const carried = new DataTransfer();
   const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
   carried.items.add(new File([bytes], "photograph.jpg", { type: "image/jpeg" }));
-  const seen = () => [...document.querySelectorAll("#answers:not(.waiting) .tile img")]
-    .filter((picture) => picture.getBoundingClientRect().top < innerHeight);
-  const there = ({ complete, naturalWidth }) => complete && naturalWidth;
+  const visible = () => [...document.querySelectorAll("#answers:not(.waiting) .tile img")]
+    .filter((image) => image.getBoundingClientRect().top < innerHeight);
+  const isLoaded = ({ complete, naturalWidth }) => complete && naturalWidth;
   const frame = () => new Promise(requestAnimationFrame);
   const began = performance.now();
   for (const kind of ["dragenter", "dragover", "drop"]) {
-    document.body.dispatchEvent(new DragEvent(kind, { dataTransfer: carried, bubbles: true, cancelable: true }));
+    const settings = { dataTransfer: carried, bubbles: true, cancelable: true };
+    document.body.dispatchEvent(new DragEvent(kind, settings));
   }
-  const painted = async (enough) => {
-    while (!enough(seen())) {
+  const painted = async (isEnough) => {
+    while (!isEnough(visible())) {
       if (performance.now() - began > 30000) throw new Error("no results in 30 seconds");
       await frame();
     }
     await frame();
     return performance.now() - began;
   };
-  return [await painted((pictures) => pictures.some(there)), await painted((pictures) => pictures.every(there))];
+  const first = await painted((images) => images.some(isLoaded));
+  const all = await painted((images) => images.every(isLoaded));
+  return [first, all];
 }"""
 
 
 def painted(address: str, photographs: Iterable[bytes]) -> list[tuple[float, float]]:
-    """Drop each photograph on a server's page, opened anew; return the milliseconds until results are painted.
+    """Drop each photograph on a newly opened page; return the times until results are painted.
 
-    Each of them until the first picture is, and until all are that can be seen without scrolling.
+    Each pair holds the milliseconds until the first image is painted, and until all images that
+    are visible without scrolling are.
 
     Raises
     ------
     RuntimeError
         If Playwright or the browser is missing.
     """
-    needs = "It needs Playwright and Chromium: pip install playwright, apt-get install chromium."
+    needs = "This needs Playwright and Chromium: pip install playwright, apt-get install chromium."
     if BROWSER is None:
         raise RuntimeError(needs)
     try:

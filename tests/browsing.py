@@ -1,4 +1,4 @@
-"""The browser that tests run, and what they do in a page."""
+"""The browser that tests run, and actions in a page."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ OPTIONS = [
 
 
 def until(page, truth, what=None):
-    """Wait until an expression is true in the page, whose policy lets nobody wait there."""
+    """Wait until an expression is true in the page, whose policy forbids Playwright's own wait."""
     end = time.monotonic() + 15
     while not page.evaluate(truth):
-        assert time.monotonic() < end, f"in vain: {what or truth}"
+        assert time.monotonic() < end, f"timed out: {what or truth}"
         page.wait_for_timeout(25)
 
 
 def tiles(page, scope="#answers"):
-    """Return the ids of the pictures in the grid, once there are any."""
+    """Return the ids of the images in the grid, once there are any."""
     page.locator(f"{scope} .tile").first.wait_for()
     until(page, "!document.querySelector('#answers.waiting')")
     return page.locator(f"{scope} .tile").evaluate_all(
@@ -42,10 +42,13 @@ def drop(page, files, selector="body"):
     page.evaluate(
         """([given, selector]) => {
           const transfer = new DataTransfer();
-          for (const [name, type, data] of given) transfer.items.add(new File([new Uint8Array(data)], name, { type }));
+          for (const [name, type, data] of given) {
+            transfer.items.add(new File([new Uint8Array(data)], name, { type }));
+          }
           const target = document.querySelector(selector);
           for (const kind of ["dragenter", "dragover", "drop"]) {
-            target.dispatchEvent(new DragEvent(kind, { dataTransfer: transfer, bubbles: true, cancelable: true }));
+            const settings = { dataTransfer: transfer, bubbles: true, cancelable: true };
+            target.dispatchEvent(new DragEvent(kind, settings));
           }
         }""",
         [given, selector],

@@ -333,8 +333,9 @@ def test_text_has_enough_contrast(open_page, scheme):
               let element = document.querySelector(selector);
               const text = getComputedStyle(element).color;
               const clear = "rgba(0, 0, 0, 0)";
-              while (getComputedStyle(element).backgroundColor === clear) element = element.parentElement;
-              const colors = [text, getComputedStyle(element).backgroundColor];
+              const ground = () => getComputedStyle(element).backgroundColor;
+              while (ground() === clear) element = element.parentElement;
+              const colors = [text, ground()];
               return colors.map((color) => color.match(/\\d+/g).map(Number));
             }""",
             selector,

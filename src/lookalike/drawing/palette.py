@@ -92,13 +92,9 @@ def legend(labels: Sequence[str | None]) -> Legend:
 
     index_of = {label: index for index, label in enumerate(names)}
     unlabeled, other = -1, -2
-    indices = np.array(
-        [
-            unlabeled if label is None else index_of.get(label, other)
-            for label in labels
-        ],
-        np.intp,
-    )
+    indices = np.empty(len(labels), np.intp)
+    for row, label in enumerate(labels):
+        indices[row] = unlabeled if label is None else index_of.get(label, other)
     extra = (
         (other, OTHER, shared["other"]),
         (unlabeled, UNLABELED, shared["unlabeled"]),

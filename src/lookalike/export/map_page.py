@@ -87,9 +87,8 @@ def write_map_page(map_: Map, collection: Table, path: str | Path) -> Path:
 def _read_thumbnails(
     collection: Table, ids: npt.NDArray[np.int64]
 ) -> list[bytes | None]:
-    thumbnails: list[bytes | None] = collection.take(ids, ["thumbnail"])[
-        "thumbnail"
-    ].to_pylist()
+    rows = collection.take(ids, ["thumbnail"])
+    thumbnails: list[bytes | None] = rows["thumbnail"].to_pylist()
     return thumbnails
 
 
@@ -112,8 +111,10 @@ def _fill(title: str, data: dict[str, Any]) -> str:
 
 def _policy_source(text: str) -> str:
     """Return the source of a content security policy that allows exactly this text."""
-    digest = hashlib.sha256(text.encode()).digest()
-    return f"'sha256-{base64.b64encode(digest).decode()}'"
+    content = text.encode()
+    digest = hashlib.sha256(content).digest()
+    encoded = base64.b64encode(digest).decode()
+    return f"'sha256-{encoded}'"
 
 
 def _describe_rows(map_: Map, collection: Table) -> dict[str, Any]:

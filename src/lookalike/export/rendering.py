@@ -20,7 +20,8 @@ def render(name: str, **values: object) -> str:
     jinja2.UndefinedError
         If the template needs a value that is not given.
     """
-    return _environment().get_template(name).render(**values)
+    template = _environment().get_template(name)
+    return template.render(**values)
 
 
 @cache

@@ -100,14 +100,14 @@ def write_report(story: Story, path: Path) -> Path:
 
 
 def _data_uri(image: bytes, kind: str = "jpeg") -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(image).decode()}"
+    text = base64.b64encode(image).decode()
+    return f"data:image/{kind};base64,{text}"
 
 
 def _thumbnails(collection: Table, ids: Iterable[int]) -> list[str]:
     """Return the thumbnails of some rows as data URIs."""
-    images: list[bytes] = collection.take(list(ids), ["thumbnail"])[
-        "thumbnail"
-    ].to_pylist()
+    rows = collection.take(list(ids), ["thumbnail"])
+    images = rows["thumbnail"].to_pylist()
     return [_data_uri(image) for image in images]
 
 
@@ -120,12 +120,13 @@ def _figure(image: str, title: str, note: str, style: str = "") -> dict[str, str
 
 def _describe_classes(story: Story) -> list[dict[str, str]]:
     """Return an image of each class, with the number of its images."""
-    images = _thumbnails(
-        story.collection, (row_id for _, row_id in story.examples.values())
-    )
+    ids = [row_id for _, row_id in story.examples.values()]
+    images = _thumbnails(story.collection, ids)
     figures = []
-    for image, (label, (count, _)) in zip(images, story.examples.items(), strict=True):
-        figures.append(_figure(image, label or "unlabeled", f"{count:,}"))
+    for image, label in zip(images, story.examples, strict=True):
+        count, _ = story.examples[label]
+        title = label or "unlabeled"
+        figures.append(_figure(image, title, f"{count:,}"))
     return figures
 
 
@@ -137,10 +138,9 @@ def _describe_answer(collection: Table, answer: Answer) -> dict[str, Any]:
         kind = "pixel space" if matches.space == "pixels" else "feature space"
         figures = _describe_matches(collection, matches, answer.label)
         spaces.append({"heading": f"{matches.space} ({kind})", "figures": figures})
-    return {
-        "query": _figure(image, answer.label or answer.name, answer.name),
-        "spaces": spaces,
-    }
+    title = answer.label or answer.name
+    query = _figure(image, title, answer.name)
+    return {"query": query, "spaces": spaces}
 
 
 def _describe_matches(
@@ -183,9 +183,10 @@ def _describe_class_scores(spaces: Sequence[SpaceScores]) -> list[dict[str, Any]
     rows = []
     for label in labels:
         values = [scores.classes[label].map for scores in spaces]
-        bars = [
-            {"value": value, "width": round(value * _BAR_WIDTH)} for value in values
-        ]
+        bars = []
+        for value in values:
+            width = round(value * _BAR_WIDTH)
+            bars.append({"value": value, "width": width})
         rows.append({"label": label, "bars": bars})
     return rows
 

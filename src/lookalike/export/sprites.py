@@ -102,10 +102,14 @@ class ThumbnailPacker:
 
     def _make_sheet(self, sprites: Sequence[Image.Image]) -> bytes:
         lines = -(-len(sprites) // self.columns)
-        sheet = Image.new("RGB", (self.columns * SPRITE_SIDE, lines * SPRITE_SIDE))
+        width = self.columns * SPRITE_SIDE
+        height = lines * SPRITE_SIDE
+        sheet = Image.new("RGB", (width, height))
         for index, sprite in enumerate(sprites):
             line, column = divmod(index, self.columns)
-            sheet.paste(sprite, (column * SPRITE_SIDE, line * SPRITE_SIDE))
+            left = column * SPRITE_SIDE
+            top = line * SPRITE_SIDE
+            sheet.paste(sprite, (left, top))
         return _encode(sheet)
 
 
@@ -153,4 +157,5 @@ def _encode(image: Image.Image) -> bytes:
 
 
 def _data_uri(webp: bytes) -> str:
-    return "data:image/webp;base64," + base64.b64encode(webp).decode()
+    text = base64.b64encode(webp).decode()
+    return f"data:image/webp;base64,{text}"

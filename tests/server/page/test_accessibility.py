@@ -61,7 +61,7 @@ def show(page, view: str) -> None:
 
 
 def serious(page, scheme: str) -> list[tuple[str, str]]:
-    """Return the serious findings of axe; in the dark theme, which has other colors, contrasts only."""
+    """Return the serious findings of axe; in the dark theme, those about contrast only."""
     page.wait_for_timeout(50)
     options = {
         "resultTypes": ["violations"],

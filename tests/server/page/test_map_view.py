@@ -82,7 +82,8 @@ def test_zooming_in_adds_images_and_removes_none(map_page):
     shown = []
     for zoom in (1, 2, 4, 16, 64, 199):
         page.evaluate(
-            f"mapView.canvas.camera.jump({{ x: 0.5, y: 0.5, scale: mapView.canvas.camera.overviewScale * {zoom} }})"
+            "mapView.canvas.camera.jump("
+            f"{{ x: 0.5, y: 0.5, scale: mapView.canvas.camera.overviewScale * {zoom} }})"
         )
         until(page, SETTLED)
         shown.append(set(page.evaluate("mapView.canvas.imageRows().rows")))
@@ -251,7 +252,8 @@ def test_keys_move_the_map_and_enter_searches_by_the_middle(map_page):
     until(page, f"mapView.canvas.camera.scale > 1.5 * {before['scale']}")
     x, y = page.evaluate("[...mapView.data.positions.slice(0, 2)]")
     page.evaluate(
-        f"mapView.canvas.camera.jump({{ x: {x}, y: {y}, scale: mapView.canvas.camera.overviewScale * 30 }})"
+        "mapView.canvas.camera.jump("
+        f"{{ x: {x}, y: {y}, scale: mapView.canvas.camera.overviewScale * 30 }})"
     )
     page.keyboard.press("-")
     until(page, "mapView.canvas.hovered === 0")

@@ -83,7 +83,10 @@ def test_pointing_shows_label_distance_and_size(results, server):
 
 def test_grid_lines_have_one_height_and_fill_the_width(results):
     boxes = results.locator(".tile").evaluate_all(
-        "tiles => tiles.map((one) => one.getBoundingClientRect()).map((b) => [b.top, b.left, b.right, b.height])"
+        """tiles => tiles.map((tile) => {
+          const { top, left, right, height } = tile.getBoundingClientRect();
+          return [top, left, right, height];
+        })"""
     )
     lines = {}
     for top, *box in boxes:

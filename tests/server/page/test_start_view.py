@@ -22,10 +22,8 @@ def test_the_start_shows_images_of_the_collection(page):
     expect(page.locator("#start-about")).to_have_text("45 images in drawn")
     first = tiles(page, "#begin")
     page.get_by_role("button", name="Show others").click()
-    until(
-        page,
-        f"[undefined, '{first[0]}'].indexOf(document.querySelector('#begin .tile')?.dataset.id) < 0",
-    )
+    tile = "document.querySelector('#begin .tile')?.dataset.id"
+    until(page, f"![undefined, '{first[0]}'].includes({tile})")
     page.locator("#begin .tile .open").first.click()
     assert len(tiles(page)) > 10
     assert page.locator("#start").is_hidden()
@@ -85,8 +83,10 @@ def test_an_image_can_be_pasted(page, query):
     page.evaluate(
         """(data) => {
           const clipboardData = new DataTransfer();
-          clipboardData.items.add(new File([new Uint8Array(data)], "image.png", { type: "image/png" }));
-          document.body.dispatchEvent(new ClipboardEvent("paste", { clipboardData, bubbles: true, cancelable: true }));
+          const file = new File([new Uint8Array(data)], "image.png", { type: "image/png" });
+          clipboardData.items.add(file);
+          const settings = { clipboardData, bubbles: true, cancelable: true };
+          document.body.dispatchEvent(new ClipboardEvent("paste", settings));
         }""",
         list(query.read_bytes()),
     )
