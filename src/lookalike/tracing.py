@@ -35,9 +35,12 @@ def report() -> None:
     """Print the steps in the order in which they first ended, and clear them."""
     for step, seconds in _seconds.items():
         _print(step, seconds)
-    _print("since the start", time.perf_counter() - _process_start)
+    elapsed = time.perf_counter() - _process_start
+    _print("since the start", elapsed)
     _seconds.clear()
 
 
 def _print(step: str, seconds: float) -> None:
-    sys.stderr.write(f"trace  {seconds * 1000:8.1f} ms  {step}\n")
+    milliseconds = seconds * 1000
+    line = f"trace  {milliseconds:8.1f} ms  {step}\n"
+    sys.stderr.write(line)

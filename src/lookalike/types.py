@@ -167,17 +167,20 @@ class Model:
 
     def to_json(self) -> str:
         """Return the description as JSON text, as a collection stores it."""
-        return json.dumps(asdict(self), sort_keys=True)
+        fields = asdict(self)
+        return json.dumps(fields, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> Model:
         """Return the Model of a text that `to_json` wrote."""
         fields = json.loads(text)
-        for name in {"size", "mean", "std"} & set(fields):
-            fields[name] = tuple(fields[name])
+        for name in ("size", "mean", "std"):
+            if name in fields:
+                fields[name] = tuple(fields[name])
         for name in ("weights", "calibration"):
-            if fields.get(name) is not None:
-                fields[name] = Weights(**fields[name])
+            weights = fields.get(name)
+            if weights is not None:
+                fields[name] = Weights(**weights)
         return cls(**fields)
 
     @property
@@ -185,20 +188,20 @@ class Model:
         """A hash, 12 hexadecimal digits, of everything that decides the vectors."""
         fields = asdict(self)
         del fields["title"], fields["graph"]
-        for name, part in (
-            ("weights", self.weights),
-            ("calibration", self.calibration),
-        ):
+        files = {"weights": self.weights, "calibration": self.calibration}
+        for name, file in files.items():
             fields[name] = None
-            if part is not None:
-                fields[name] = part.sha256 or part.md5
+            if file is not None:
+                fields[name] = file.sha256 or file.md5
+
         # Fields that were added later change the hash only if they differ from their default.
         defaults = {"precision": "f32", "calibration": None, "runtime": "onnxruntime"}
         for name, default in defaults.items():
             if fields[name] == default:
                 del fields[name]
         text = json.dumps(fields, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+        digest = hashlib.sha256(text.encode())
+        return digest.hexdigest()[:12]
 
 
 class Neighbors(NamedTuple):
@@ -263,9 +266,9 @@ class Matches:
     def __iter__(self) -> Iterator[Match]:
         ids = self.ids.tolist()
         distances = self.distances.tolist()
-        columns = zip(ids, self.uris, self.labels, distances, strict=True)
-        for rank, (row_id, uri, label, distance) in enumerate(columns, start=1):
-            yield Match(rank, row_id, uri, label, distance)
+        rows = zip(ids, self.uris, self.labels, distances, strict=True)
+        for rank, row in enumerate(rows, start=1):
+            yield Match(rank, *row)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the matches as plain data, as ``lookalike search --json`` prints them."""
@@ -281,8 +284,9 @@ class Matches:
         """Return a table with the columns rank, id, uri, label, distance."""
         import pyarrow as pa
 
+        ranks = range(1, len(self) + 1)
         columns = {
-            "rank": pa.array(range(1, len(self) + 1), pa.int64()),
+            "rank": pa.array(ranks, pa.int64()),
             "id": pa.array(self.ids, pa.int64()),
             "uri": pa.array(self.uris, pa.string()),
             "label": pa.array(self.labels, pa.string()),
@@ -292,4 +296,5 @@ class Matches:
 
     def to_pandas(self) -> pd.DataFrame:
         """Return `to_arrow` as a DataFrame (needs pandas: ``pip install lookalike[pandas]``)."""
-        return self.to_arrow().to_pandas()
+        table = self.to_arrow()
+        return table.to_pandas()

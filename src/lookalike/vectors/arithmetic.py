@@ -24,8 +24,10 @@ _SIGN_AND_NUMBER = np.int32(-0x70002000)  # 0x8fffe000
 def unit_length(x: VectorsF32) -> VectorsF32:
     """Return float32 ``[n, dim]`` with rows scaled to length 1; a row of zeros stays zero."""
     # The square of a float32 neither overflows nor vanishes in float64.
-    lengths = np.linalg.norm(x.astype(np.float64), axis=1, keepdims=True)
-    scaled: VectorsF32 = np.divide(x, lengths, out=np.zeros_like(x), where=lengths > 0)
+    x_f64 = x.astype(np.float64)
+    lengths = np.linalg.norm(x_f64, axis=1, keepdims=True)
+    scaled: VectorsF32 = np.zeros_like(x)
+    np.divide(x, lengths, out=scaled, where=lengths > 0)
     return scaled
 
 
@@ -64,7 +66,8 @@ def combine(
 
 def to_float32(x: VectorsF16) -> VectorsF32:
     """Return finite float16 as float32, the same numbers, six times as fast as NumPy."""
-    bits = x.view(np.int16).astype(np.int32)
+    halves = x.view(np.int16)
+    bits = halves.astype(np.int32)
     # Move exponent and mantissa to their place in a float32, and clear the copies of the sign.
     bits <<= 13
     bits &= _SIGN_AND_NUMBER

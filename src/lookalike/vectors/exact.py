@@ -55,12 +55,15 @@ class ExactIndex:
         # |x|^2 of every row.
         self._squares = np.empty(len(vectors), np.float32)
         for part, tile in _tiles(self._vectors):
-            np.einsum("nd,nd->n", tile, tile, out=self._squares[part])
-        self._max_square = float(self._squares.max(initial=0))
+            squares = self._squares[part]
+            np.einsum("nd,nd->n", tile, tile, out=squares)
+        largest = self._squares.max(initial=0)
+        self._max_square = float(largest)
 
         self._was_searched = False
-        prunes = self._vectors.size >= MIN_NUMBERS_TO_PRUNE
-        self._pruning_budget = PRUNING_BUDGET if prunes else 0
+        self._pruning_budget = 0
+        if self._vectors.size >= MIN_NUMBERS_TO_PRUNE:
+            self._pruning_budget = PRUNING_BUDGET
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -72,18 +75,25 @@ class ExactIndex:
         """
         if not len(self.ids):
             return None
+        last = len(self.ids) - 1
         places = np.searchsorted(self.ids, ids)
-        places = np.minimum(places, len(self.ids) - 1)
-        if (self.ids[places] == ids).all():
-            return self._vectors[places]
-        return None
+        places = np.minimum(places, last)
+        is_found = self.ids[places] == ids
+        if not is_found.all():
+            return None
+        return self._vectors[places]
 
     def distances(self, query: VectorsF16) -> Distances:
         """Return the distance of every row to a query, float64 ``[n]``, in float32 precision."""
         query_f64 = query.astype(np.float64)
-        products = _dot_products(query, self._vectors).astype(np.float64)
-        squares = self._squares - 2 * products + np.dot(query_f64, query_f64)
-        distances: Distances = np.sqrt(np.maximum(squares, 0))
+        query_square = np.dot(query_f64, query_f64)
+        products = _dot_products(query, self._vectors)
+        products_f64 = products.astype(np.float64)
+        squares = self._squares - 2 * products_f64 + query_square
+
+        # Rounding can make a square negative.
+        squares = np.maximum(squares, 0)
+        distances: Distances = np.sqrt(squares)
         return distances
 
     def search(
@@ -106,16 +116,20 @@ class ExactIndex:
             ``[min(k, n)]`` each, nearest first. The distances are computed in float64 from the
             differences.
         """
-        vectors, squares = self._vectors, self._squares
+        vectors = self._vectors
+        squares = self._squares
         tolerance = self._tolerance(query)
         if places is None:
             places = self._prune(query, k, tolerance)
         if places is not None:
-            vectors, squares = vectors[places], squares[places]
+            vectors = vectors[places]
+            squares = squares[places]
 
         # |x|^2 - 2 x.q orders the rows as the distance does, up to the tolerance.
-        estimates = squares - 2 * _dot_products(query, vectors)
-        near = _smallest(estimates, min(k, len(estimates)), tolerance)
+        products = _dot_products(query, vectors)
+        estimates = squares - 2 * products
+        count = min(k, len(estimates))
+        near = _smallest(estimates, count, tolerance)
         if places is not None:
             near = places[near]
         return self._rank(query, near, k)
@@ -143,27 +157,33 @@ class ExactIndex:
         tolerances = np.array([self._tolerance(query) for query in queries], np.float32)
         candidates = _CandidateLists(k, tolerances)
         bounds = candidates.bounds
+        # A view: it follows the bounds as they get lower.
+        bounds_column = bounds[:, np.newaxis]
+        many = 4 * k * len(queries)
 
         for part, tile in _tiles(self._vectors):
             estimates = queries_f32 @ tile.T
             estimates += self._squares[part]
-            near = estimates <= bounds[:, np.newaxis]
+            near = estimates <= bounds_column
 
             # In the first tile, and wherever many rows come near, the tile's own k-th rules out
             # most of them.
-            if len(tile) > k and np.count_nonzero(near) > 4 * k * len(queries):
-                kth = np.partition(estimates, k - 1, axis=1)[:, k - 1]
+            if len(tile) > k and np.count_nonzero(near) > many:
+                partitioned = np.partition(estimates, k - 1, axis=1)
+                kth = partitioned[:, k - 1]
                 np.minimum(bounds, kth + tolerances, out=bounds)
-                near = estimates <= bounds[:, np.newaxis]
+                near = estimates <= bounds_column
 
             numbers, columns = np.nonzero(near)
-            candidates.add(numbers, columns + part.start, estimates[numbers, columns])
+            places = columns + part.start
+            near_estimates = estimates[numbers, columns]
+            candidates.add(numbers, places, near_estimates)
 
-        ids = np.empty((len(queries), k), np.int64)
-        distances = np.empty((len(queries), k))
-        for number, (query, places) in enumerate(
-            zip(queries, candidates.lists(), strict=True)
-        ):
+        shape = (len(queries), k)
+        ids = np.empty(shape, np.int64)
+        distances = np.empty(shape)
+        pairs = zip(queries, candidates.lists(), strict=True)
+        for number, (query, places) in enumerate(pairs):
             ids[number], distances[number] = self._rank(query, places, k)
         return ids, distances
 
@@ -173,38 +193,46 @@ class ExactIndex:
 
     def _prune(self, query: VectorsF16, k: int, tolerance: float) -> Places | None:
         """Return a few rows that include the k nearest, or None where pruning does not pay."""
-        worthwhile = k <= len(self) // PRUNED_SHARE
-        if not (self._pruning_budget and self._was_searched and worthwhile):
+        most_rows = len(self) // PRUNED_SHARE
+        is_worthwhile = k <= most_rows
+        if not (self._pruning_budget and self._was_searched and is_worthwhile):
             # Making the int8 copy takes as long as some searches, so that the first search does
             # without.
             self._was_searched = True
             return None
+
         estimates, error = self._int8_copy.estimate(query)
         places = _smallest(estimates, k, 2 * error + tolerance)
-        if len(places) > len(self) // PRUNED_SHARE:
+        if len(places) > most_rows:
             self._pruning_budget -= 1
             return None
-        self._pruning_budget = min(self._pruning_budget + 1, PRUNING_BUDGET)
+        raised_budget = self._pruning_budget + 1
+        self._pruning_budget = min(raised_budget, PRUNING_BUDGET)
         return places
 
     def _tolerance(self, query: VectorsF16) -> float:
         """Return twice the rounding error of an estimate, so that no nearer row is missed."""
         query_f32 = query.astype(np.float32)
-        query_square = float(np.dot(query_f32, query_f32))
-        largest = self._max_square + query_square
+        query_square = np.dot(query_f32, query_f32)
+        largest = self._max_square + float(query_square)
         dim = self._vectors.shape[1]
         unit = np.finfo(np.float32).eps
-        return float(16 * np.sqrt(dim) * unit * largest)
+        tolerance = 16 * np.sqrt(dim) * unit * largest
+        return float(tolerance)
 
     def _rank(self, query: VectorsF16, places: Places, k: int) -> tuple[Ids, Distances]:
         """Return ids and distances of the k nearest among a few rows, compared in float64."""
+        query_f64 = query.astype(np.float64)
         differences = self._vectors[places].astype(np.float64)
-        differences -= query.astype(np.float64)
+        differences -= query_f64
         squares = np.einsum("nd,nd->n", differences, differences)
         distances = np.sqrt(squares)
+
+        # By distance, and by id where distances are equal.
         ids = self.ids[places]
-        order = np.lexsort((ids, distances))[:k]
-        return ids[order], distances[order]
+        order = np.lexsort((ids, distances))
+        nearest = order[:k]
+        return ids[nearest], distances[nearest]
 
 
 class _Int8Copy:
@@ -216,7 +244,8 @@ class _Int8Copy:
 
     def __init__(self, vectors: VectorsF16, squares: npt.NDArray[np.float32]) -> None:
         self._squares = squares
-        self._max_length = float(np.sqrt(squares.max(initial=0)))
+        largest = squares.max(initial=0)
+        self._max_length = float(np.sqrt(largest))
         self._numbers = np.empty(vectors.shape, np.int8)
         self._scales = np.empty(len(vectors), np.float32)
         self._max_loss = 0.0
@@ -224,19 +253,27 @@ class _Int8Copy:
             numbers, scales, losses = _round_to_int8(tile)
             self._numbers[part] = numbers
             self._scales[part] = scales
-            self._max_loss = max(self._max_loss, float(losses.max()))
+            largest_loss = float(losses.max())
+            self._max_loss = max(self._max_loss, largest_loss)
 
     def estimate(self, query: VectorsF16) -> tuple[npt.NDArray[np.float32], float]:
         """Return |x|^2 - 2 x.q of each row, and its largest error before float32 rounding."""
         query_f32 = query.astype(np.float32)
         numbers, scales, losses = _round_to_int8(query_f32[np.newaxis])
-        products = _dot_products(numbers[0], self._numbers)
-        estimates = self._squares - products * (2 * scales[0] * self._scales)
+        query_numbers = numbers[0]
+        query_scale = scales[0]
+        query_loss = float(losses[0])
 
-        length = float(np.sqrt(np.dot(query_f32, query_f32)))
-        row_error = length * self._max_loss
-        query_error = (self._max_length + self._max_loss) * float(losses[0])
-        return estimates, 2 * (row_error + query_error)
+        products = _dot_products(query_numbers, self._numbers)
+        scales = 2 * query_scale * self._scales
+        estimates = self._squares - products * scales
+
+        query_square = np.dot(query_f32, query_f32)
+        query_length = float(np.sqrt(query_square))
+        row_error = query_length * self._max_loss
+        query_error = (self._max_length + self._max_loss) * query_loss
+        error = 2 * (row_error + query_error)
+        return estimates, error
 
 
 class _CandidateLists:
@@ -255,9 +292,11 @@ class _CandidateLists:
         self._tolerances = tolerances
         # Each row is a number of a query, a place in the index and an estimate, at one position
         # of three lists.
-        self._numbers = [np.empty(0, np.intp)]
-        self._places = [np.empty(0, np.intp)]
-        self._estimates = [np.empty(0, np.float32)]
+        no_places = np.empty(0, np.intp)
+        no_estimates = np.empty(0, np.float32)
+        self._numbers = [no_places]
+        self._places = [no_places]
+        self._estimates = [no_estimates]
         self._added = 0
 
     def add(
@@ -268,14 +307,18 @@ class _CandidateLists:
         self._places.append(places)
         self._estimates.append(estimates)
         self._added += len(numbers)
-        if self._added > 16 * self._k * len(self.bounds):
+        most = 16 * self._k * len(self.bounds)
+        if self._added > most:
             self._tighten()
 
     def lists(self) -> list[Places]:
         """Return the candidates of each query."""
         self._tighten()
-        starts = np.searchsorted(self._numbers[0], np.arange(1, len(self.bounds)))
-        return np.split(self._places[0], starts)
+        numbers = self._numbers[0]
+        places = self._places[0]
+        later_queries = np.arange(1, len(self.bounds))
+        starts = np.searchsorted(numbers, later_queries)
+        return np.split(places, starts)
 
     def _tighten(self) -> None:
         """Order the candidates by query and estimate; drop those behind the k-th of a query."""
@@ -283,14 +326,18 @@ class _CandidateLists:
         places = np.concatenate(self._places)
         estimates = np.concatenate(self._estimates)
         order = np.lexsort((estimates, numbers))
-        numbers, places, estimates = numbers[order], places[order], estimates[order]
+        numbers = numbers[order]
+        places = places[order]
+        estimates = estimates[order]
 
         # Of a query with k candidates, the k-th is the new bound.
         every_query = np.arange(len(self.bounds))
         starts = np.searchsorted(numbers, every_query, "left")
         ends = np.searchsorted(numbers, every_query, "right")
-        full = ends - starts >= max(self._k, 1)
-        kth = estimates[starts[full] + self._k - 1]
+        counts = ends - starts
+        full = counts >= max(self._k, 1)
+        kth_positions = starts[full] + self._k - 1
+        kth = estimates[kth_positions]
         self.bounds[full] = kth + self._tolerances[full]
 
         within = estimates <= self.bounds[numbers]
@@ -316,29 +363,36 @@ def _round_to_int8(
     """
     largest = vectors.max(axis=1)
     smallest = vectors.min(axis=1)
-    scales = np.maximum(largest, -smallest) / np.float32(127)
+    magnitudes = np.maximum(largest, -smallest)
+    scales = magnitudes / np.float32(127)
     scales[scales == 0] = 1
 
     columns = scales[:, np.newaxis]
     numbers = np.rint(vectors / columns)
     differences = vectors - numbers * columns
     squares = np.einsum("nd,nd->n", differences, differences)
-    losses = np.sqrt(squares) * np.float32(1.001)
+    lengths = np.sqrt(squares)
+    losses = lengths * np.float32(1.001)
     return numbers.astype(np.int8), scales, losses
 
 
 def _tiles(vectors: VectorsF16) -> Iterator[tuple[slice, VectorsF32]]:
-    for first in range(0, len(vectors), TILE_ROWS):
-        part = slice(first, min(first + TILE_ROWS, len(vectors)))
-        yield part, to_float32(vectors[part])
+    count = len(vectors)
+    for first in range(0, count, TILE_ROWS):
+        end = min(first + TILE_ROWS, count)
+        part = slice(first, end)
+        tile = to_float32(vectors[part])
+        yield part, tile
 
 
 def _smallest(estimates: npt.NDArray[np.float32], k: int, tolerance: float) -> Places:
     """Return the places of the k smallest estimates, and of those within the tolerance."""
     if k == len(estimates):
         return np.arange(k)
-    kth = np.partition(estimates, k - 1)[k - 1]
-    return np.flatnonzero(estimates <= kth + tolerance)
+    partitioned = np.partition(estimates, k - 1)
+    kth = partitioned[k - 1]
+    near = estimates <= kth + tolerance
+    return np.flatnonzero(near)
 
 
 def _dot_products(
@@ -347,9 +401,14 @@ def _dot_products(
     """Return the dot product of a query with each row, without converting the rows to float32."""
     if rows.size < MIN_NUMBERS_FOR_THREADS:
         return _dot_products_of_part(query, rows)
+
+    def compare(part: VectorsF16 | VectorsInt8) -> npt.NDArray[np.float32]:
+        return _dot_products_of_part(query, part)
+
     parts = np.array_split(rows, cores())
-    products = _threads().map(lambda part: _dot_products_of_part(query, part), parts)
-    return np.concatenate(list(products))
+    threads = _threads()
+    products = list(threads.map(compare, parts))
+    return np.concatenate(products)
 
 
 def _dot_products_of_part(
@@ -357,9 +416,11 @@ def _dot_products_of_part(
 ) -> npt.NDArray[np.float32]:
     if not len(rows):
         return np.empty(0, np.float32)
-    products = _simsimd().cdist(np.ascontiguousarray(query)[np.newaxis], rows, "dot")
-    converted: npt.NDArray[np.float32] = np.asarray(products, np.float32)[0]
-    return converted
+    simsimd = _simsimd()
+    contiguous = np.ascontiguousarray(query)
+    table = simsimd.cdist(contiguous[np.newaxis], rows, "dot")
+    products: npt.NDArray[np.float32] = np.asarray(table, np.float32)[0]
+    return products
 
 
 @cache

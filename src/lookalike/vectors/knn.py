@@ -46,25 +46,30 @@ def distance_blocks(
         The slice of the queries, and their squared distances, float64 ``[len(part), n]``. The
         caller may change them.
     """
-    step = max(1, memory // (8 * max(1, len(gallery))))
+    row_bytes = 8 * max(1, len(gallery))
+    step = max(1, memory // row_bytes)
     for start in range(0, len(queries), step):
-        part = slice(start, min(start + step, len(queries)))
+        end = min(start + step, len(queries))
+        part = slice(start, end)
         block = queries[part].astype(np.float64)
         squares = np.empty((len(block), len(gallery)))
 
         # -2 x.y + |y|^2, for a tile of the gallery at a time.
         for first in range(0, len(gallery), _TILE_ROWS):
-            tile = gallery[first : first + _TILE_ROWS].astype(np.float64)
-            products = squares[:, first : first + _TILE_ROWS]
+            tile_part = slice(first, first + _TILE_ROWS)
+            tile = gallery[tile_part].astype(np.float64)
+            products = squares[:, tile_part]
             np.matmul(block, tile.T, out=products)
             products *= -2
             products += np.einsum("nd,nd->n", tile, tile)
 
-        squares += np.einsum("nd,nd->n", block, block)[:, np.newaxis]
+        block_squares = np.einsum("nd,nd->n", block, block)
+        squares += block_squares[:, np.newaxis]
         # Rounding of longer numbers can make a square negative, which has no root.
         np.maximum(squares, 0, out=squares)
         if own is not None:
-            squares[np.arange(len(squares)), own[part]] = np.inf
+            rows = np.arange(len(squares))
+            squares[rows, own[part]] = np.inf
         yield part, squares
 
 
@@ -88,18 +93,22 @@ def k_nearest(
     rows, distances
         ``[m, k]`` each, nearest first.
     """
-    rows = np.empty((len(queries), k), np.intp)
-    distances = np.empty((len(queries), k))
+    shape = (len(queries), k)
+    rows = np.empty(shape, np.intp)
+    distances = np.empty(shape)
     for part, squares in distance_blocks(queries, gallery, own=own):
         # The k nearest, unordered, and then by distance.
         if k < len(gallery):
-            nearest = np.argpartition(squares, k - 1, axis=1)[:, :k]
+            partitioned = np.argpartition(squares, k - 1, axis=1)
+            nearest = partitioned[:, :k]
         else:
-            nearest = np.broadcast_to(np.arange(len(gallery)), squares.shape)
-        their_squares = np.take_along_axis(squares, nearest, axis=1)
-        order = np.argsort(their_squares, axis=1, kind="stable")
+            every_row = np.arange(len(gallery))
+            nearest = np.broadcast_to(every_row, squares.shape)
+        nearest_squares = np.take_along_axis(squares, nearest, axis=1)
+        order = np.argsort(nearest_squares, axis=1, kind="stable")
         rows[part] = np.take_along_axis(nearest, order, axis=1)
-        distances[part] = np.sqrt(np.take_along_axis(their_squares, order, axis=1))
+        ordered_squares = np.take_along_axis(nearest_squares, order, axis=1)
+        distances[part] = np.sqrt(ordered_squares)
     return rows, distances
 
 
@@ -128,23 +137,25 @@ def k_nearest_ids(
     ids
         int64 ``[m, min(k, n)]``, in no order.
     """
-    ids = np.empty((len(queries), 0), np.int64)
-    squares = np.empty((len(queries), 0), np.float32)
+    count = len(queries)
+    ids = np.empty((count, 0), np.int64)
+    squares = np.empty((count, 0), np.float32)
     queries_f32 = to_float32(queries)
+    own_column = own_ids[:, np.newaxis]
     for batch_ids, batch in batches:
-        gallery = to_float32(batch)
         # |y|^2 - 2 x.y orders the rows as the distance does.
-        batch_squares = np.einsum("nd,nd->n", gallery, gallery) - 2 * (
-            queries_f32 @ gallery.T
-        )
-        batch_squares[own_ids[:, np.newaxis] == batch_ids] = np.inf
+        gallery = to_float32(batch)
+        gallery_squares = np.einsum("nd,nd->n", gallery, gallery)
+        products = queries_f32 @ gallery.T
+        batch_squares = gallery_squares - 2 * products
+        batch_squares[own_column == batch_ids] = np.inf
 
-        ids = np.concatenate(
-            [ids, np.broadcast_to(batch_ids, batch_squares.shape)], axis=1
-        )
+        repeated_ids = np.broadcast_to(batch_ids, batch_squares.shape)
+        ids = np.concatenate([ids, repeated_ids], axis=1)
         squares = np.concatenate([squares, batch_squares], axis=1)
         if squares.shape[1] > k:
-            nearest = np.argpartition(squares, k - 1, axis=1)[:, :k]
+            partitioned = np.argpartition(squares, k - 1, axis=1)
+            nearest = partitioned[:, :k]
             ids = np.take_along_axis(ids, nearest, axis=1)
             squares = np.take_along_axis(squares, nearest, axis=1)
     return ids
