@@ -33,7 +33,7 @@ from lookalike.sources import LocalSource
 from lookalike.store.table import Table
 from lookalike.types import Model
 from measuring import Report, alternate, parser, spread
-from vectors_made import PHOTOGRAPHS, add_source, files, pictures
+from vectors_made import PHOTOGRAPHS, add_source, files, sample_images
 
 # The network in float32, and its suffix for each other precision.
 NETWORK = "efficientnet-lite0"
@@ -56,7 +56,9 @@ def main() -> int:
     report.measure_limits()
     with tempfile.TemporaryDirectory() as folder:
         temporary = Path(folder)
-        images = pictures(arguments.data, arguments.images, temporary, arguments.seed)
+        images = sample_images(
+            arguments.data, arguments.images, temporary, arguments.seed
+        )
         references = arguments.model or [NETWORK + suffix for suffix in PRECISIONS]
         models = load_models(report, references)
         collections = race(report, images, models, temporary, arguments)
@@ -64,7 +66,9 @@ def main() -> int:
         print_results(report)
         if arguments.keras:
             count = arguments.inception_images
-            chosen = pictures(images, count, temporary / "inception", arguments.seed)
+            chosen = sample_images(
+                images, count, temporary / "inception", arguments.seed
+            )
             inception.measure(report, chosen, temporary, load_models, arguments)
     return report.close()
 

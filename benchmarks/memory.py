@@ -14,7 +14,7 @@ from pathlib import Path
 
 import lookalike
 from measuring import Report, Watch, parser
-from vectors_made import PHOTOGRAPHS, add_source, files, pictures
+from vectors_made import PHOTOGRAPHS, add_source, files, sample_images
 
 MOST = 50.0
 MB = 1e6
@@ -27,7 +27,7 @@ def main() -> int:
         return 0
     report = Report("memory", arguments, ["onnxruntime", "pylance", "pillow"])
     with tempfile.TemporaryDirectory() as place:
-        folder = pictures(
+        folder = sample_images(
             arguments.data,
             min(arguments.images, PHOTOGRAPHS),
             Path(place),
@@ -68,7 +68,8 @@ def _arguments() -> argparse.Namespace:
     arguments = options.parse_args()
     if not arguments.child and not 0 < arguments.level < arguments.images:
         options.error(
-            f"--level {arguments.level}: expected a number from 1 to below --images ({arguments.images})."
+            f"--level {arguments.level}: expected a number from 1 to below --images "
+            f"({arguments.images})."
         )
     return arguments
 

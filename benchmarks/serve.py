@@ -1,4 +1,4 @@
-"""Time a server: searches by rows and by pictures, how fast it starts, and the memory it takes over many requests."""
+"""Time a server: its start, its searches by rows and by images, and its memory."""
 
 from __future__ import annotations
 
@@ -29,62 +29,65 @@ from lookalike.store.table import Table
 from lookalike.types import Model
 from measuring import Report, Spread, alternate, parser, spread
 from painting import painted
-from vectors_made import PHOTOGRAPHS, add_source, files, pictures
+from vectors_made import PHOTOGRAPHS, add_source, files, sample_images
 
 _CLIENTS = 8
-# So many that some always wait.
+# More than the server embeds at once, so that some always wait.
 _SENDERS = 16
-_NETWORKS = (registry.DEFAULT, "efficientnet-lite0")
-_TURNS = 5
-_DROPPED = 9
+_MODELS = (registry.DEFAULT, "efficientnet-lite0")
+_ROUNDS = 5
+_DROPS = 9
 
 
 def main() -> int:
     options = parser(
-        "serve", "Time a server: searches by rows and by pictures, and its memory."
+        "serve", "Time a server: searches by rows and by images, and its memory."
     )
     add_source(options)
     options.add_argument(
         "--images",
         type=int,
         default=PHOTOGRAPHS,
-        help="how many to serve (default: 3079)",
+        help="the number of images to serve (default: 3079)",
     )
     options.add_argument(
         "--requests",
         type=int,
         default=20_000,
-        help="searches by rows in all (default: 20000)",
+        help="the number of searches by rows (default: 20000)",
     )
     options.add_argument(
         "--uploads",
         type=int,
         default=3_000,
-        help="searches by pictures (default: 3000)",
+        help="the number of searches by images (default: 3000)",
     )
     arguments = options.parse_args()
     report = Report(
         "serve", arguments, ["fastapi", "uvicorn", "pylance", "onnxruntime"]
     )
     with tempfile.TemporaryDirectory() as place:
-        folder = pictures(arguments.data, arguments.images, Path(place), arguments.seed)
+        folder = sample_images(
+            arguments.data, arguments.images, Path(place), arguments.seed
+        )
         collection = Path(place, "collection")
-        lookalike.index(folder, collection, models=_NETWORKS)
-        sent = [
+        lookalike.index(folder, collection, models=_MODELS)
+        uploads = [
             path.read_bytes()
             for path in islice(cycle(files(folder)), arguments.uploads)
         ]
         with _served(collection) as (address, server, seconds):
             report.figures["start_seconds"] = round(seconds, 2)
             _by_rows(report, address, server, collection, arguments)
-            _by_pictures(report, address, sent, collection)
-            _in_a_browser(report, address, sent[:: max(1, len(sent) // _DROPPED)])
+            _by_images(report, address, uploads, collection)
+            step = max(1, len(uploads) // _DROPS)
+            _in_browser(report, address, uploads[::step])
     return report.close()
 
 
 @contextmanager
 def _served(collection: Path) -> Iterator[tuple[str, psutil.Process, float]]:
-    """Run a server; give its address, its process, and the seconds that it took to answer."""
+    """Run a server; yield its address, its process and the seconds of its start."""
     start = time.perf_counter()
     command = [
         sys.executable,
@@ -102,9 +105,9 @@ def _served(collection: Path) -> Iterator[tuple[str, psutil.Process, float]]:
     ) as process:
         try:
             address = next(
-                found[1]
+                match[1]
                 for line in process.stdout or ()
-                if (found := re.match(r"Serving at (\S+)", line))
+                if (match := re.match(r"Serving at (\S+)", line))
             )
             yield address, psutil.Process(process.pid), time.perf_counter() - start
         finally:
@@ -118,19 +121,19 @@ def _by_rows(
     collection: Path,
     arguments: argparse.Namespace,
 ) -> None:
-    """Search by rows from some connections at once; the memory is told along the way."""
+    """Search by rows from several connections at once, and measure the memory too."""
     count, seed = arguments.requests, arguments.seed
     ids = Table.open(collection).vectors(Table.open(collection).space(None))[0]
-    asked = np.random.default_rng(seed).choice(ids, count).tolist()
-    bodies = [json.dumps({"positive": [{"id": row}], "k": 10}) for row in asked]
+    queries = np.random.default_rng(seed).choice(ids, count).tolist()
+    bodies = [json.dumps({"positive": [{"id": row}], "k": 10}) for row in queries]
     warm = max(1, count // 10)
-    _ask(address, [_row(body) for body in bodies[:warm]], _CLIENTS)
+    _send_all(address, [_row_request(body) for body in bodies[:warm]], _CLIENTS)
     before = server.memory_info().rss
     began = time.perf_counter()
-    seconds = _ask(address, [_row(body) for body in bodies], _CLIENTS)
+    seconds = _send_all(address, [_row_request(body) for body in bodies], _CLIENTS)
     rate = count / (time.perf_counter() - began)
     grown = (server.memory_info().rss - before) / 1e6
-    p50, p99 = (float(np.percentile(seconds, share) * 1e3) for share in (50, 99))
+    p50, p99 = (float(np.percentile(seconds, rank) * 1e3) for rank in (50, 99))
     report.figures["by_rows"] = {
         "requests": count, "clients": _CLIENTS, "per_second": rate, "p50_ms": p50, "p99_ms": p99,
         "memory_mb": before / 1e6, "grown_mb": grown,
@@ -146,78 +149,84 @@ def _by_rows(
     report.aim(f"memory grown over {count:,} requests, MB", grown, most=50)
 
 
-def _by_pictures(
-    report: Report, address: str, sent: list[bytes], collection: Path
+def _by_images(
+    report: Report, address: str, uploads: list[bytes], collection: Path
 ) -> None:
-    """Search by pictures, in turns with decoding and embedding alone: machines are not as fast at all times."""
+    """Search by images, in turns with decoding and embedding alone.
+
+    The turns cancel out the changes of the machine's speed.
+    """
     figures, rows = {}, []
     for name, model in Table.open(collection).models.items():
-        served, alone, share = _by_pictures_in(name, model, address, sent)
+        served, alone, share = _time_uploads(name, model, address, uploads)
         figures[name] = {"per_second": served, "alone": alone, "share": share}
         rows.append((name, served.format(), alone.format(), share.format(2)))
-    report.figures["by_pictures"] = {
-        "requests": len(sent),
+    report.figures["by_images"] = {
+        "requests": len(uploads),
         "clients": _SENDERS,
         **figures,
     }
-    headers = ["network", "requests/s", "decoded and embedded alone, images/s", "share"]
+    headers = ["model", "requests/s", "decoded and embedded alone, images/s", "share"]
     report.print_table(
-        f"By pictures, {_SENDERS} at once, the clients on the same cores", headers, rows
+        f"By images, {_SENDERS} at once, the clients on the same cores", headers, rows
     )
     for name, figure in figures.items():
-        what = f"searches by pictures, share of decoding and embedding alone, {name}"
-        report.aim(what, figure["share"].median, least=0.8)
+        goal = f"searches by images, share of decoding and embedding alone, {name}"
+        report.aim(goal, figure["share"].median, least=0.8)
 
 
-def _by_pictures_in(
-    space: str, model: Model, address: str, sent: list[bytes]
+def _time_uploads(
+    space: str, model: Model, address: str, uploads: list[bytes]
 ) -> tuple[Spread, Spread, Spread]:
-    """Return the searches a second in one Space, the pictures a second without a server, and the share."""
-    network = embedder.load(model, threads=1)
-    # No picture twice in a Space: the server keeps what it made of it. The first part is for warming up.
-    parts = [sent[first :: _TURNS + 1] for first in range(_TURNS + 1)]
-    asked, embedded = iter(parts), iter(parts)
+    """Time searches by images in one Space against decoding and embedding alone.
+
+    Returns the searches per second, the images per second without a server, and the first as a
+    share of the second. Each share compares the two rates of one round.
+    """
+    loaded = embedder.load(model, threads=1)
+    # Each part is used once per Space, because the server keeps the vectors of its uploads.
+    # The first part is for warming up.
+    parts = [uploads[first :: _ROUNDS + 1] for first in range(_ROUNDS + 1)]
+    served_parts, alone_parts = iter(parts), iter(parts)
+
+    def serve_part() -> None:
+        requests = [_upload_request(data, space) for data in next(served_parts)]
+        _send_all(address, requests, _SENDERS)
+
     contestants = {
-        "served": lambda: _ask(
-            address, [_picture(data, space) for data in next(asked)], _SENDERS
-        ),
-        "alone": lambda: _embed(model, network, next(embedded)),
+        "served": serve_part,
+        "alone": lambda: _embed(model, loaded, next(alone_parts)),
     }
     alternate(contestants, 1)
-    seconds = alternate(contestants, _TURNS)
-    served, alone = (
-        spread(
-            [
-                len(part) / time
-                for part, time in zip(parts[1:], seconds[name], strict=True)
-            ]
-        )
-        for name in contestants
-    )
-    share = spread(
-        [
-            alone / served
-            for served, alone in zip(seconds["served"], seconds["alone"], strict=True)
-        ]
-    )
-    return served, alone, share
+    seconds = alternate(contestants, _ROUNDS)
+
+    rates: dict[str, list[float]] = {"served": [], "alone": []}
+    for name, round_rates in rates.items():
+        for part, time_taken in zip(parts[1:], seconds[name], strict=True):
+            round_rates.append(len(part) / time_taken)
+
+    shares = []
+    for served, alone in zip(rates["served"], rates["alone"], strict=True):
+        shares.append(served / alone)
+    return spread(rates["served"]), spread(rates["alone"]), spread(shares)
 
 
-def _in_a_browser(report: Report, address: str, photographs: list[bytes]) -> None:
-    """Drop photographs on the page; the first is for warming up."""
+def _in_browser(report: Report, address: str, photographs: list[bytes]) -> None:
+    """Drop photographs on the page. The first is for warming up."""
     try:
-        first, all_ = map(spread, zip(*painted(address, photographs)[1:], strict=True))
+        first, whole = map(spread, zip(*painted(address, photographs)[1:], strict=True))
     except RuntimeError as error:
         report.skip("the page", error)
         return
     report.figures["page"] = {
         "photographs": len(photographs) - 1,
         "first_ms": first,
-        "all_ms": all_,
+        "all_ms": whole,
     }
     report.print_table(
-        "In a browser on the same cores", ["photographs", "from drop to the first results, ms", "to all in sight, ms"],
-        [(len(photographs) - 1, first, all_)],
+        "In a browser on the same cores",
+        ["photographs", "from drop to the first results, ms", "to all visible, ms"],
+        [(len(photographs) - 1, first, whole)],
     )  # fmt: skip
     report.aim(
         "from a photograph's drop to the first paint of results, slowest, ms",
@@ -226,46 +235,58 @@ def _in_a_browser(report: Report, address: str, photographs: list[bytes]) -> Non
     )
 
 
-def _embed(model: Model, network: embedder.Embedder, sent: list[bytes]) -> None:
-    """Decode and embed pictures one by one, in as many threads as there are cores, without a server."""
+def _embed(model: Model, loaded: embedder.Embedder, uploads: list[bytes]) -> None:
+    """Decode and embed images one by one without a server, in one thread per core."""
 
     def work(data: bytes) -> None:
         image, _ = imaging.decode_small(data, least=imaging.least_side(model))
-        network.embed(imaging.prepare(image, model)[np.newaxis])
+        loaded.embed(imaging.prepare(image, model)[np.newaxis])
 
     with ThreadPoolExecutor(cores()) as pool:
-        list(pool.map(work, sent))
+        list(pool.map(work, uploads))
 
 
-def _row(body: str) -> bytes:
+def _row_request(body: str) -> bytes:
     return _request("application/json", body.encode())
 
 
-def _picture(data: bytes, space: str) -> bytes:
-    head = b'--part\r\nContent-Disposition: form-data; name="image"; filename="picture"\r\n\r\n'
+def _upload_request(data: bytes, space: str) -> bytes:
     query = json.dumps({"positive": [{"image": 0}], "space": space}).encode()
-    asked = (
-        b'\r\n--part\r\nContent-Disposition: form-data; name="query"\r\n\r\n' + query
-    )
-    return _request(
-        "multipart/form-data; boundary=part", head + data + asked + b"\r\n--part--\r\n"
-    )
+    disposition = b"--part\r\nContent-Disposition: form-data; "
+    body = (
+        disposition + b'name="image"; filename="image"\r\n\r\n' + data + b"\r\n"
+        + disposition + b'name="query"\r\n\r\n' + query + b"\r\n"
+        + b"--part--\r\n"
+    )  # fmt: skip
+    return _request("multipart/form-data; boundary=part", body)
 
 
 def _request(kind: str, body: bytes) -> bytes:
-    """Return a search as it is sent. Clients of libraries would take more of the cores than the server."""
-    head = f"POST /api/v1/search HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}"
+    """Return the bytes of a search request.
+
+    A client library would take more time on the cores than the server does.
+    """
+    lines = [
+        "POST /api/v1/search HTTP/1.1",
+        "Host: localhost",
+        f"Content-Type: {kind}",
+        f"Content-Length: {len(body)}",
+    ]
+    head = "\r\n".join(lines)
     return f"{head}\r\n\r\n".encode() + body
 
 
-def _ask(address: str, requests: list[bytes], clients: int) -> list[float]:
-    """Send requests from some clients, each its next when it has its answer; return the seconds of each."""
-    place = urlsplit(address)
+def _send_all(address: str, requests: list[bytes], clients: int) -> list[float]:
+    """Send requests from several clients and return the seconds of each request.
+
+    Each client sends its next request when it has the answer to the last one.
+    """
+    url = urlsplit(address)
     seconds: list[float] = []
     waiting = iter(requests)
 
-    async def one() -> None:
-        reader, writer = await asyncio.open_connection(place.hostname, place.port)
+    async def run_client() -> None:
+        reader, writer = await asyncio.open_connection(url.hostname, url.port)
         for request in waiting:
             began = time.perf_counter()
             writer.write(request)
@@ -278,10 +299,10 @@ def _ask(address: str, requests: list[bytes], clients: int) -> list[float]:
         writer.close()
         await writer.wait_closed()
 
-    async def together() -> None:
-        await asyncio.gather(*(one() for _ in range(clients)))
+    async def run_clients() -> None:
+        await asyncio.gather(*(run_client() for _ in range(clients)))
 
-    asyncio.run(together())
+    asyncio.run(run_clients())
     return seconds
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import lookalike
 from measuring import Report, alternate, parser, spread
-from vectors_made import PHOTOGRAPHS, add_source, files, pictures
+from vectors_made import PHOTOGRAPHS, add_source, files, sample_images
 
 COMMAND = [sys.executable, "-m", "lookalike"]
 ALONE = "python alone"
@@ -33,7 +33,9 @@ def main() -> int:
     arguments = options.parse_args()
     report = Report("start", arguments, ["pylance", "onnxruntime", "typer"])
     with tempfile.TemporaryDirectory() as place:
-        folder = pictures(arguments.data, arguments.images, Path(place), arguments.seed)
+        folder = sample_images(
+            arguments.data, arguments.images, Path(place), arguments.seed
+        )
         collection = Path(place, "collection")
         indexed = lookalike.index(folder, collection)
         search = [*COMMAND, "search", str(files(folder)[0]), "-c", str(collection)]

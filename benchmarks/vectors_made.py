@@ -53,7 +53,7 @@ def add_source(parser: argparse.ArgumentParser, *, collection: bool = False) -> 
         )
 
 
-def pictures(data: Path | None, count: int, place: Path, seed: int) -> Path:
+def sample_images(data: Path | None, count: int, place: Path, seed: int) -> Path:
     """Return a folder of at most `count` images: the source, or a copy of a sample."""
     source = data or _DATA / "caltech101" / "101_ObjectCategories"
     if data is not None and not data.is_dir():
@@ -68,10 +68,10 @@ def pictures(data: Path | None, count: int, place: Path, seed: int) -> Path:
     if len(found) <= count:
         return source
     for path in random.Random(seed).sample(found, count):
-        copy = place / "pictures" / path.relative_to(source)
+        copy = place / "images" / path.relative_to(source)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, copy)
-    return place / "pictures"
+    return place / "images"
 
 
 def files(folder: Path) -> list[Path]:
@@ -86,7 +86,9 @@ def embedded(
     path = arguments.collection
     if path is None:
         path = str(place / "embedded")
-        lookalike.index(pictures(arguments.data, count, place, arguments.seed), path)
+        lookalike.index(
+            sample_images(arguments.data, count, place, arguments.seed), path
+        )
     collection = Table.open(path)
     return collection.vectors(collection.space(None))[1].astype(np.float32)
 
@@ -173,7 +175,7 @@ class VectorSearcher(Searcher):
     """A Searcher of vectors: a search without decoding and embedding the query."""
 
     def search_vector(self, vector: np.ndarray, **options: Any) -> Matches:
-        """Return the matches of a vector, float ``[dim]``; the options are those of a `SearchRequest`."""
+        """Return the matches of a vector, float ``[dim]``, with options of `SearchRequest`."""
         return self.search(
             SearchRequest([WeightedQuery(VectorQuery(vector))], **options)
         )

@@ -1,4 +1,7 @@
-"""The benchmarks' small forms write what they should, and what they share is right; no time is tested."""
+"""Small runs of the benchmarks write their figures, and their shared parts are right.
+
+No time is tested.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,7 @@ def collection(sample, tmp_path_factory) -> str:
 
 @pytest.fixture
 def bench(tmp_path):
-    """Run a benchmark and return the figures it wrote, and what it printed."""
+    """Run a benchmark and return the figures it wrote and the text it printed."""
 
     def run(name: str, *options: object, status: int = 0) -> SimpleNamespace:
         file = tmp_path / f"{name}.json"
@@ -47,32 +50,36 @@ def bench(tmp_path):
             f"status {done.returncode}\n{done.stdout}\n{done.stderr}"
         )
         written = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-        return SimpleNamespace(**written, told=done.stdout, errors=done.stderr)
+        return SimpleNamespace(**written, output=done.stdout, errors=done.stderr)
 
     return run
 
 
 def test_serve(bench, sample):
-    found = bench(
+    result = bench(
         "serve", "--data", sample, "--images", 20, "--requests", 60, "--uploads", 20
     )
-    by_rows, by_pictures = found.figures["by_rows"], found.figures["by_pictures"]
+    by_rows, by_images = result.figures["by_rows"], result.figures["by_images"]
     assert 0 < by_rows["p50_ms"] <= by_rows["p99_ms"]
     assert by_rows["requests"] == 60
     for name in ("efficientnet-lite0-int8", "efficientnet-lite0"):
         served, alone, share = (
-            by_pictures[name][part] for part in ("per_second", "alone", "share")
+            measuring.Spread(*by_images[name][part])
+            for part in ("per_second", "alone", "share")
         )
-        assert 0 < served[1] / alone[2] <= share[1] <= share[2] <= served[2] / alone[1]
+        for rates in (served, alone, share):
+            assert 0 < rates.low <= rates.median <= rates.high
+        # Each share is a quotient of the two rates of its round, so these hold at any speed:
+        # a correctly rounded quotient never falls when its dividend rises or its divisor falls.
+        assert served.low / alone.high <= share.low
+        assert share.high <= served.high / alone.low
     if BROWSER is None:
-        assert "Chromium" in found.skipped["the page"]
+        assert "Chromium" in result.skipped["the page"]
     else:
-        first, whole = (
-            found.figures["page"]["first_ms"],
-            found.figures["page"]["all_ms"],
-        )
-        assert 0 < first[1] <= first[0] <= first[2] <= whole[2]
-    assert len(found.aims) == 5 + (BROWSER is not None)
+        first = measuring.Spread(*result.figures["page"]["first_ms"])
+        whole = measuring.Spread(*result.figures["page"]["all_ms"])
+        assert 0 < first.low <= first.median <= first.high <= whole.high
+    assert len(result.aims) == 5 + (BROWSER is not None)
 
 
 def test_search(bench, collection):
@@ -84,44 +91,44 @@ def test_search(bench, collection):
         "Lance flat scan",
     ]
     sizes = ("--rows", 2000, "--queries", 20, "--many", 10)
-    found = bench("search", "--collection", collection, *sizes, "--engines", *exact)
-    assert (found.benchmark, found.figures["rows"], found.figures["dim"]) == (
+    result = bench("search", "--collection", collection, *sizes, "--engines", *exact)
+    assert (result.benchmark, result.figures["rows"], result.figures["dim"]) == (
         "search",
         2000,
         1280,
     )
-    assert list(found.figures["engines"]) == exact
-    for figures in found.figures["engines"].values():
+    assert list(result.figures["engines"]) == exact
+    for figures in result.figures["engines"].values():
         assert figures["kind"] == "exact"
         assert figures["recall"] == 1
         assert 0 < figures["p50_ms"] <= figures["p99_ms"]
-    assert set(found.figures["many"]) == {"Lookalike", "NumPy"}
-    assert found.figures["filtered"]["kept"] == 20
+    assert set(result.figures["many"]) == {"Lookalike", "NumPy"}
+    assert result.figures["filtered"]["kept"] == 20
     assert all(
         figures["recall"] == 1
-        for figures in found.figures["filtered"]["engines"].values()
+        for figures in result.figures["filtered"]["engines"].values()
     )
-    assert min(found.figures["limits"].values()) > 0
-    assert {"cpu", "cores", "memory_gib", "system"} <= found.machine.keys()
-    assert {"lookalike", "numpy", "scikit-learn"} <= found.versions.keys()
-    assert "scikit-learn" in found.told
+    assert min(result.figures["limits"].values()) > 0
+    assert {"cpu", "cores", "memory_gib", "system"} <= result.machine.keys()
+    assert {"lookalike", "numpy", "scikit-learn"} <= result.versions.keys()
+    assert "scikit-learn" in result.output
 
 
 def test_start(bench, sample):
-    found = bench("start", "--data", sample, "--images", 9, "--rounds", 2)
-    assert [*found.figures["seconds"]] == [
+    result = bench("start", "--data", sample, "--images", 9, "--rounds", 2)
+    assert [*result.figures["seconds"]] == [
         "python alone",
         "import lookalike",
         "lookalike --help",
         "lookalike search, 9 images",
     ]
-    for figures in found.figures["seconds"].values():
+    for figures in result.figures["seconds"].values():
         assert len(figures["runs"]) == 2
         assert 0 < figures["low"] <= figures["median"] <= figures["high"]
-    assert {"open collection", "embed query", "compare"} <= found.figures[
+    assert {"open collection", "embed query", "compare"} <= result.figures[
         "parts_ms"
     ].keys()
-    assert [aim["what"].partition(",")[0] for aim in found.aims] == [
+    assert [aim["what"].partition(",")[0] for aim in result.aims] == [
         "import lookalike",
         "lookalike --help",
         "lookalike search",
@@ -129,14 +136,13 @@ def test_start(bench, sample):
 
 
 def test_memory(bench, sample):
-    found = bench("memory", "--data", sample, "--images", 60, "--level", 20)
+    result = bench("memory", "--data", sample, "--images", 60, "--level", 20)
+    # More than the sample has, so the benchmark makes images with new content.
+    assert result.figures["images"] == 60
     assert (
-        found.figures["images"] == 60
-    )  # more than there are pictures, each of a content of its own
-    assert (
-        min(found.figures[name] for name in ("highest_mb", "level_mb", "samples")) > 0
+        min(result.figures[name] for name in ("highest_mb", "level_mb", "samples")) > 0
     )
-    assert [images for images, _ in found.figures["curve"]] == [
+    assert [images for images, _ in result.figures["curve"]] == [
         0,
         6,
         12,
@@ -176,8 +182,8 @@ def test_grow(bench, collection):
         "--dim",
         32,
     )
-    found = bench("grow", "--collection", collection, *sizes)
-    runs = found.figures["sizes"]
+    result = bench("grow", "--collection", collection, *sizes)
+    runs = result.figures["sizes"]
     assert [run["rows"] for run in runs] == [400, 1200]
     for run in runs:
         assert run["recall"] >= 0.95
@@ -196,7 +202,7 @@ def test_grow(bench, collection):
             > 0
         )
     assert runs[1]["disk_mib"] > runs[0]["disk_mib"]
-    assert found.figures["exponents"]["disk_mib"] > 0
+    assert result.figures["exponents"]["disk_mib"] > 0
 
 
 def test_embed(bench, sample):
@@ -211,13 +217,13 @@ def test_embed(bench, sample):
         9,
         "--no-keras",
     )
-    found = bench(
+    result = bench(
         "embed", *options, "--model", "efficientnet-lite0", "pixels", "nothing"
     )
-    assert [*found.figures["runs"]] == ["plain loop", "efficientnet-lite0", "pixels"]
-    assert found.figures["images"] == 18
-    assert "nothing" in found.skipped
-    network = found.figures["runs"]["efficientnet-lite0"]
+    assert [*result.figures["runs"]] == ["plain loop", "efficientnet-lite0", "pixels"]
+    assert result.figures["images"] == 18
+    assert "nothing" in result.skipped
+    network = result.figures["runs"]["efficientnet-lite0"]
     assert (
         min(
             network[name]
@@ -226,26 +232,26 @@ def test_embed(bench, sample):
         > 0
     )
     assert network["share"] == pytest.approx(network["median"] / network["allowed"])
-    assert found.figures["runs"]["pixels"]["map_difference"] < 0 < network["map"] <= 1
+    assert result.figures["runs"]["pixels"]["map_difference"] < 0 < network["map"] <= 1
 
 
 def test_map(bench):
-    found = bench("map", "--rows", 300)
-    assert [run["name"] for run in found.figures["runs"]] == [
+    result = bench("map", "--rows", 300)
+    assert [run["name"] for run in result.figures["runs"]] == [
         "Lookalike",
         "scikit-learn",
     ]
-    assert found.figures["ratio"] > 0
+    assert result.figures["ratio"] > 0
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_each_is_in_the_document(name):
+def test_each_benchmark_is_documented(name):
     assert f"scripts/bench {name}" in (
         BENCHMARKS.parent / "docs" / "performance.md"
     ).read_text(encoding="utf-8")
 
 
-def test_bench_knows_their_names():
+def test_bench_lists_every_benchmark():
     done = subprocess.run(
         [BENCHMARKS.parent / "scripts" / "bench"],
         capture_output=True,
@@ -281,7 +287,7 @@ def test_a_missed_aim_counts_only_if_strict(tmp_path, capsys, strict, figure, st
     }
 
 
-def test_at_least_is_met_from_its_bound_on(tmp_path):
+def test_a_lower_bound_includes_its_value(tmp_path):
     trial = report(tmp_path)
     trial.aim("reached", 0.85, least=0.85)
     trial.aim("short of it", 0.84, least=0.85)
@@ -295,17 +301,17 @@ def test_at_least_is_met_from_its_bound_on(tmp_path):
 
 
 @pytest.mark.parametrize("power", [0.5, 1.0, 2.0])
-def test_the_exponent_is_that_of_the_power_law(power):
+def test_exponent_recovers_a_power_law(power):
     sizes = np.array([10, 30, 100, 300])
     assert measuring.exponent(sizes, 7 * sizes**power) == pytest.approx(power)
 
 
 @pytest.mark.parametrize(("sizes", "figures"), [([10], [1.0]), ([10, 20], [0.0, 1.0])])
-def test_there_is_no_exponent_of_one_size_or_of_nothing(sizes, figures):
+def test_one_size_or_a_zero_figure_has_no_exponent(sizes, figures):
     assert measuring.exponent(sizes, figures) is None
 
 
-def test_a_table_is_in_columns():
+def test_a_table_aligns_its_columns():
     text = measuring.table(
         ["", "ms"], [["ours", 1.5], ["theirs", 12345.6], ["none", None]]
     )
@@ -317,7 +323,7 @@ def test_a_table_is_in_columns():
     ]
 
 
-def test_contestants_take_turns_and_each_is_first():
+def test_contestants_take_turns_and_each_starts_a_round():
     order: list[str] = []
     runs = measuring.alternate(
         {name: lambda name=name: order.append(name) for name in "abc"}, 3
@@ -326,9 +332,9 @@ def test_contestants_take_turns_and_each_is_first():
     assert [len(seconds) for seconds in runs.values()] == [3, 3, 3]
 
 
-def test_a_watch_sees_memory_come():
+def test_a_watch_sees_memory_grow():
     with measuring.Watch("before") as watch:
-        # Pages of its own: what was freed before may be resident still, and would be taken again.
+        # mmap takes new pages. Freed memory may still be resident, and would be used again.
         block = mmap.mmap(-1, 50_000_000)
         block.write(bytes(50_000_000))
         watch.mark = "after"
@@ -338,7 +344,7 @@ def test_a_watch_sees_memory_come():
 
 
 @pytest.mark.parametrize("rows", [50, 700])
-def test_made_vectors_are_of_unit_length_and_have_near_neighbours(rows):
+def test_made_vectors_have_unit_length_and_near_neighbors(rows):
     generator = np.random.default_rng(0)
     base = generator.normal(size=(100, 24)).astype(np.float32)
     base /= np.linalg.norm(base, axis=1, keepdims=True)
@@ -354,7 +360,7 @@ def test_made_vectors_are_of_unit_length_and_have_near_neighbours(rows):
         )
 
 
-def test_a_vector_finds_itself_without_a_picture(tmp_path):
+def test_a_vector_finds_itself_without_an_image(tmp_path):
     vectors = np.random.default_rng(0).normal(size=(300, 8)).astype(np.float16)
     made = Table.create(tmp_path / "c", [vectors_made.space_of(tmp_path, 8)])
     vectors_made.fill(made, np.split(vectors, 3))
@@ -372,7 +378,7 @@ def test_a_vector_finds_itself_without_a_picture(tmp_path):
     ]
 
 
-def test_the_truth_of_growing_rows_is_that_of_all_at_once():
+def test_truth_of_growing_rows_equals_the_truth_of_all_rows():
     generator = np.random.default_rng(0)
     vectors, queries = generator.normal(size=(500, 8)), generator.normal(size=(20, 8))
     rows, truth, first = Rows(iter(np.split(vectors, [100, 350]))), Truth(queries), 0
@@ -387,11 +393,11 @@ def test_the_truth_of_growing_rows_is_that_of_all_at_once():
     assert truth.recall(expected[:, :5].tolist()) == 0.5
 
 
-def test_recall_is_the_share_of_the_nearest_found():
+def test_recall_is_the_share_of_nearest_neighbors_found():
     generator = np.random.default_rng(0)
-    vectors, asked = generator.normal(size=(500, 8)), generator.normal(size=(20, 8))
-    queries = Queries.of(vectors, asked, 10)
-    nearest = k_nearest(asked, vectors, 20)[0]
+    vectors, sampled = generator.normal(size=(500, 8)), generator.normal(size=(20, 8))
+    queries = Queries.of(vectors, sampled, 10)
+    nearest = k_nearest(sampled, vectors, 20)[0]
     assert queries.recall(list(nearest[:, :10])) == 1
     assert queries.recall(list(nearest[:, 5:15])) == 0.5
     assert queries.recall(
