@@ -1,4 +1,4 @@
-"""What the interface answers is what the library answers."""
+"""The REST API gives the same answers as the library."""
 
 from __future__ import annotations
 
@@ -19,20 +19,19 @@ from lookalike.store.table import Table
 
 
 def send(live, *files, **question):
-    """Search by files, and by a question about them."""
+    """Search by files, with an optional query that refers to them."""
     parts = [("image", (path.name, path.read_bytes())) for path in files]
     data = {"query": json.dumps(question)} if question else {}
     return live.api.post("search", files=parts, data=data)
 
 
 def same(answer: httpx.Response, matches: lookalike.Matches) -> bool:
-    """Tell whether an answer has the ids and the distances of the library's."""
+    """Return whether an answer has the ids of the library's matches; check the distances."""
     assert answer.status_code == 200, answer.text
-    told = answer.json()["matches"]
-    np.testing.assert_allclose(
-        [match["distance"] for match in told], matches.distances, atol=1e-6
-    )
-    return [match["id"] for match in told] == matches.ids.tolist()
+    answered = answer.json()["matches"]
+    distances = [match["distance"] for match in answered]
+    np.testing.assert_allclose(distances, matches.distances, atol=1e-6)
+    return [match["id"] for match in answered] == matches.ids.tolist()
 
 
 def test_health_and_models(server):
@@ -47,34 +46,39 @@ def test_health_and_models(server):
     ).items()
 
 
-def test_collections_tell_what_there_is(server):
-    (told,) = server.api.get("collections").json()["collections"]
-    assert (told["name"], told["images"], told["failures"], told["originals"]) == (
+def test_collections_are_described(server):
+    (described,) = server.api.get("collections").json()["collections"]
+    assert (
+        described["name"],
+        described["images"],
+        described["failures"],
+        described["originals"],
+    ) == (
         "drawn",
         45,
         0,
         True,
     )
     assert [
-        (space["name"], space["dim"], space["vectors"]) for space in told["spaces"]
+        (space["name"], space["dim"], space["vectors"]) for space in described["spaces"]
     ] == [
         ("efficientnet-lite0-int8", 1280, 45),
         ("pixels", 3072, 45),
     ]
-    assert {"name": "rating", "type": "float64"} in told["columns"]
-    assert {"name": "width", "type": "int64"} in told["columns"]
-    assert len(told["labels"]) == 9
-    assert {"label": "butterfly", "count": 5} in told["labels"]
+    assert {"name": "rating", "type": "float64"} in described["columns"]
+    assert {"name": "width", "type": "int64"} in described["columns"]
+    assert len(described["labels"]) == 9
+    assert {"label": "butterfly", "count": 5} in described["labels"]
 
 
-def test_a_search_by_rows_is_the_librarys(server, collection):
+def test_a_search_by_rows_equals_the_librarys(server, collection):
     answer = server.search(positive=[{"id": 3}], k=7)
     assert same(answer, lookalike.search(collection, RowQuery(3), k=7))
-    told = answer.json()
-    assert (told["collection"], told["space"], told["exact"], told["recall"]) == (
+    results = answer.json()
+    assert (results["collection"], results["space"], results["exact"], results["recall"]) == (
         "drawn", "efficientnet-lite0-int8", True, None,
     )  # fmt: skip
-    assert [match["rank"] for match in told["matches"]] == [1, 2, 3, 4, 5, 6, 7]
+    assert [match["rank"] for match in results["matches"]] == [1, 2, 3, 4, 5, 6, 7]
     positive, negative = (
         [{"id": 3, "weight": 2}, {"id": 17}],
         [{"id": 30, "weight": 0.5}, {"id": 31}],
@@ -99,7 +103,7 @@ def test_a_search_by_rows_is_the_librarys(server, collection):
     assert same(answer, expected)
 
 
-def test_a_search_by_pictures_is_the_librarys(server, collection, query, sample):
+def test_a_search_by_images_equals_the_librarys(server, collection, query, sample):
     assert same(send(server, query), lookalike.search(collection, query))
     others = [query, sample / "cat" / "cat_0001.jpg", sample / "car" / "car_0001.jpg"]
     assert same(send(server, *others), lookalike.search(collection, others))
@@ -123,12 +127,12 @@ def test_a_search_by_pictures_is_the_librarys(server, collection, query, sample)
     )
 
 
-def test_an_upload_is_searched_by_later(server, collection, query):
-    kept = server.api.post("uploads", files={"image": query.read_bytes()})
-    assert kept.status_code == 201
+def test_an_upload_can_be_searched_by_later(server, collection, query):
+    created = server.api.post("uploads", files={"image": query.read_bytes()})
+    assert created.status_code == 201
     sha256 = hashlib.sha256(query.read_bytes()).hexdigest()
     with Image.open(query) as image:
-        assert kept.json() == {
+        assert created.json() == {
             "upload": sha256,
             "width": image.width,
             "height": image.height,
@@ -136,20 +140,20 @@ def test_an_upload_is_searched_by_later(server, collection, query):
     for space in ("efficientnet-lite0-int8", "pixels"):
         answer = server.search(positive=[{"upload": sha256}], space=space)
         assert same(answer, lookalike.search(collection, query, space=space))
-    picture = server.api.get(f"uploads/{sha256}/image", params={"size": 128})
-    assert picture.headers["content-type"] == "image/jpeg"
-    assert max(Image.open(io.BytesIO(picture.content)).size) <= 128
+    preview = server.api.get(f"uploads/{sha256}/image", params={"size": 128})
+    assert preview.headers["content-type"] == "image/jpeg"
+    assert max(Image.open(io.BytesIO(preview.content)).size) <= 128
     assert server.api.get(f"uploads/{'0' * 64}/image").status_code == 404
     assert server.search(positive=[{"upload": "0" * 64}]).status_code == 404
 
 
-def test_distances_to_all(server, collection):
-    told = server.api.post("distances", json={"positive": [{"id": 3}]}).json()
+def test_distances_to_all_rows(server, collection):
+    results = server.api.post("distances", json={"positive": [{"id": 3}]}).json()
     matches = lookalike.search(collection, RowQuery(3), k=45)
-    found = dict(zip(told["ids"], told["distances"], strict=True))
-    assert list(found) == sorted(found)
+    distances = dict(zip(results["ids"], results["distances"], strict=True))
+    assert list(distances) == sorted(distances)
     np.testing.assert_allclose(
-        [found[row] for row in matches.ids.tolist()], matches.distances, atol=1e-3
+        [distances[row] for row in matches.ids.tolist()], matches.distances, atol=1e-3
     )
 
 
@@ -179,7 +183,7 @@ def test_rows_page_by_page(server, collection):
     assert server.api.get(f"rows/{cat['id']}").json() == cat
 
 
-def test_a_thumbnail_may_be_kept_for_ever_under_its_content(server):
+def test_a_thumbnail_is_cached_forever_under_its_content(server):
     row = server.api.get("rows", params={"limit": 1}).json()["rows"][0]
     address = f"rows/{row['id']}/thumbnail"
     small = server.api.get(address)
@@ -201,7 +205,7 @@ def test_a_thumbnail_may_be_kept_for_ever_under_its_content(server):
     assert server.api.get(address, params={"size": 100}).status_code == 422
 
 
-def test_a_large_thumbnail_is_made_of_the_file(tmp_path):
+def test_a_large_thumbnail_is_made_from_the_file(tmp_path):
     (tmp_path / "in").mkdir()
     Image.effect_noise((900, 600), 50).convert("RGB").save(
         tmp_path / "in" / "noise.png"
@@ -224,7 +228,7 @@ def test_a_large_thumbnail_is_made_of_the_file(tmp_path):
     } == {(160, 107)}
 
 
-def test_an_original_is_the_file_and_any_range_of_it(server):
+def test_an_original_is_served_whole_or_as_a_byte_range(server):
     row = server.api.get("rows", params={"limit": 1}).json()["rows"][0]
     address = f"rows/{row['id']}/original"
     whole = server.api.get(address)
@@ -250,8 +254,10 @@ def test_an_original_is_the_file_and_any_range_of_it(server):
 @pytest.mark.parametrize(
     ("question", "status", "detail"),
     [
-        ({"positive": [{"id": 3}], "space": "nope"}, 404, "has no Space 'nope'; it has efficientnet-lite0-int8, pixels"),
-        ({"positive": [{"id": 3}], "collection": "nope"}, 404, "no collection 'nope'; it has drawn"),
+        ({"positive": [{"id": 3}], "space": "nope"}, 404,
+         "has no Space 'nope'; it has efficientnet-lite0-int8, pixels"),
+        ({"positive": [{"id": 3}], "collection": "nope"}, 404,
+         "no collection 'nope'; it has drawn"),
         ({"positive": [{"id": 3}], "where": "labl = 'cat'"}, 422, "Did you mean label?"),
         ({"positive": [{"id": 999}]}, 404, "has no row 999"),
         ({"positive": []}, 422, "positive is empty"),
@@ -261,31 +267,31 @@ def test_an_original_is_the_file_and_any_range_of_it(server):
         ({"positive": [{"id": 3}], "kk": 1}, 422, "kk"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_told_as_a_problem(server, question, status, detail):
+def test_a_bad_search_is_answered_with_a_problem(server, question, status, detail):
     answer = server.search(**question)
     assert answer.headers["content-type"] == "application/problem+json"
-    told = answer.json()
-    assert (answer.status_code, told["status"], told["instance"]) == (
+    problem = answer.json()
+    assert (answer.status_code, problem["status"], problem["instance"]) == (
         status,
         status,
         "/api/v1/search",
     )
-    assert detail in told["detail"]
+    assert detail in problem["detail"]
 
 
-def test_a_filter_that_cannot_be_used_is_named_as_what_is_wrong(server):
+def test_an_invalid_filter_is_named_as_the_cause(server):
     for answer in (
         server.search(positive=[{"id": 3}], where="labl = 'cat'"),
         server.api.get("rows", params={"where": "labl = 'cat'"}),
     ):
-        told = answer.json()
-        assert (answer.status_code, told["title"]) == (422, "Invalid filter")
-        assert told["errors"] == [{"where": "where", "reason": told["detail"]}]
+        problem = answer.json()
+        assert (answer.status_code, problem["title"]) == (422, "Invalid filter")
+        assert problem["errors"] == [{"where": "where", "reason": problem["detail"]}]
 
 
 def test_failures_are_listed(tmp_path, sample):
     (tmp_path / "in").mkdir()
-    (tmp_path / "in" / "bad.jpg").write_bytes(b"no picture")
+    (tmp_path / "in" / "bad.jpg").write_bytes(b"not an image")
     (tmp_path / "in" / "good.jpg").write_bytes(
         (sample / "cat" / "cat_0001.jpg").read_bytes()
     )
@@ -296,13 +302,17 @@ def test_failures_are_listed(tmp_path, sample):
     assert failure["error"].startswith("not an image of a known format")
 
 
-def test_several_collections_have_names_of_their_own(tmp_path, sample):
+def test_several_collections_get_unique_names(tmp_path, sample):
     places = [tmp_path / "a" / "same", tmp_path / "b" / "same", tmp_path / "other"]
     for place, label in zip(places, ("cat", "car", "butterfly"), strict=True):
         lookalike.index(sample / label, place, models=["pixels"])
     with serving(*(word for place in places for word in ("-c", place))) as live:
-        told = live.api.get("collections").json()["collections"]
-        assert [one["name"] for one in told] == ["same", "same-2", "other"]
+        collections = live.api.get("collections").json()["collections"]
+        assert [collection["name"] for collection in collections] == [
+            "same",
+            "same-2",
+            "other",
+        ]
         assert live.api.get("rows").json()["rows"][0]["label"] == "cat"
         assert (
             live.api.get("rows", params={"collection": "same-2"}).json()["rows"][0][
@@ -325,7 +335,7 @@ def test_the_page_and_its_files(server):
     assert httpx.get(server.url.join("static/none.js")).status_code == 404
 
 
-def test_what_is_counted(server):
+def test_requests_and_images_are_counted(server):
     before = httpx.get(server.url.join("metrics")).text
     server.search(positive=[{"id": 3}])
     server.search(positive=[{"id": 999}])

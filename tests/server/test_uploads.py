@@ -1,4 +1,7 @@
-"""Pictures and thumbnails of several requests at once: each gets its own, and what fails is one's alone."""
+"""Images and thumbnails of several requests at once.
+
+Each request gets its own results, and a failure affects only the request that caused it.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +29,11 @@ from lookalike.server.registry import CollectionView
 from lookalike.server.uploads import EmbedRequest, Uploads
 from lookalike.store.table import Table
 
-# What is not nearly black comes to numbers that no collection can keep.
-DARK = 'architecture = "pixels"\nsize = [4, 4]\ndim = 48\nunit_length = false\nstd = [0.001, 0.001, 0.001]\n'
+# Only nearly black images get numbers small enough for a collection.
+DARK = (
+    'architecture = "pixels"\nsize = [4, 4]\ndim = 48\nunit_length = false\n'
+    "std = [0.001, 0.001, 0.001]\n"
+)
 
 
 @pytest.fixture
@@ -41,16 +47,16 @@ def searchers(view):
 
 
 def vectors(uploads, searcher):
-    """Return what a search does first with pictures."""
-    return lambda taken: [uploads.vector(upload, searcher) for upload in taken]
+    """Return a function that embeds images as a search does."""
+    return lambda stored: [uploads.vector(upload, searcher) for upload in stored]
 
 
-def test_each_gets_its_own_pictures_in_its_own_space_as_if_it_were_alone(
+def test_each_request_gets_the_vectors_of_its_own_images_and_space(
     searchers, sample, monkeypatch
 ):
     files = [path.read_bytes() for path in sorted(sample.rglob("*.jpg"))[:6]]
     pixels, network = searchers["pixels"], searchers["efficientnet-lite0-int8"]
-    asked = [
+    batch = [
         (network, files[:1]),
         (pixels, files[1:2]),
         (network, files[2:5]),
@@ -60,16 +66,15 @@ def test_each_gets_its_own_pictures_in_its_own_space_as_if_it_were_alone(
     uploads = Uploads(1 << 30, 10**8)
     before = uploads.run([EmbedRequest(files[5:], pixels, list)])[0]
     embed_requests = [
-        EmbedRequest(pictures, searcher, vectors(uploads, searcher))
-        for searcher, pictures in asked
+        EmbedRequest(images, searcher, vectors(uploads, searcher))
+        for searcher, images in batch
     ]
-    for found, (searcher, pictures) in zip(
-        uploads.run(embed_requests), asked, strict=True
+    for answer, (searcher, images) in zip(
+        uploads.run(embed_requests), batch, strict=True
     ):
-        np.testing.assert_array_equal(
-            found, [ImageQuery(picture).encode(searcher) for picture in pictures]
-        )
-    # What was kept is embedded once more in another Space, and in none again.
+        expected = [ImageQuery(image).encode(searcher) for image in images]
+        np.testing.assert_array_equal(answer, expected)
+    # A stored upload is embedded once per Space, and never twice in one Space.
     assert uploads.run([EmbedRequest(files[5:], network, list)])[0] == before
     assert [
         len(uploads.find(hashlib.sha256(data).hexdigest()).vectors) for data in files
@@ -93,27 +98,25 @@ def test_each_gets_its_own_pictures_in_its_own_space_as_if_it_were_alone(
     ]
 
 
-def test_a_picture_that_comes_several_times_is_decoded_once(
-    searchers, query, monkeypatch
-):
+def test_an_image_sent_several_times_is_decoded_once(searchers, query, monkeypatch):
     uploads, searcher, decoded = Uploads(1 << 30, 10**8), searchers["pixels"], []
     decode = uploads._decode
     monkeypatch.setattr(
-        uploads, "_decode", lambda *given: decoded.append(given) or decode(*given)
+        uploads,
+        "_decode",
+        lambda *arguments: decoded.append(arguments) or decode(*arguments),
     )
     sent = query.read_bytes()
-    found = uploads.run(
+    answers = uploads.run(
         [EmbedRequest([sent] * 3, searcher, list), EmbedRequest([sent], searcher, list)]
     )
     assert len(decoded) == 1
-    assert found == [
+    assert answers == [
         [uploads.find(hashlib.sha256(sent).hexdigest())] * count for count in (3, 1)
     ]
 
 
-def test_what_is_no_picture_or_fails_in_the_end_is_told_to_who_sent_it(
-    searchers, query
-):
+def test_a_bad_image_or_a_late_failure_fails_only_its_own_request(searchers, query):
     uploads, searcher = Uploads(1 << 30, 10**8), searchers["pixels"]
     sent, use = query.read_bytes(), vectors(uploads, searcher)
     embed_requests = [
@@ -130,7 +133,7 @@ def test_what_is_no_picture_or_fails_in_the_end_is_told_to_who_sent_it(
         uploads.run_one(embed_requests[0])
 
 
-def test_a_picture_that_cannot_be_embedded_keeps_no_other_back(tmp_path):
+def test_an_image_that_cannot_be_embedded_blocks_no_other(tmp_path):
     (tmp_path / "dark.toml").write_text(DARK)
     Image.new("RGB", (8, 8)).save(tmp_path / "black.png")
     lookalike.index(tmp_path, tmp_path / "c", models=[str(tmp_path / "dark.toml")])
@@ -139,38 +142,37 @@ def test_a_picture_that_cannot_be_embedded_keeps_no_other_back(tmp_path):
     ).searcher(None)
     uploads = Uploads(1 << 30, 10**8)
 
-    def picture(grey):
-        Image.new("RGB", (8, 8), (grey, grey, grey)).save(file := io.BytesIO(), "PNG")
+    def gray_image(gray):
+        Image.new("RGB", (8, 8), (gray, gray, gray)).save(file := io.BytesIO(), "PNG")
         return file.getvalue()
 
-    found = uploads.run(
-        [EmbedRequest([picture(grey)], searcher, list) for grey in (0, 255, 30)]
+    answers = uploads.run(
+        [EmbedRequest([gray_image(gray)], searcher, list) for gray in (0, 255, 30)]
     )
-    assert [isinstance(one, ModelError) for one in found] == [False, True, False]
-    kept = uploads.find(hashlib.sha256(picture(30)).hexdigest())
-    assert found[2] == [kept]
-    assert kept.vectors[searcher.filled_by].tolist() == [30_000.0] * 48
+    failures = [isinstance(answer, ModelError) for answer in answers]
+    assert failures == [False, True, False]
+    stored = uploads.find(hashlib.sha256(gray_image(30)).hexdigest())
+    assert answers[2] == [stored]
+    assert stored.vectors[searcher.filled_by].tolist() == [30_000.0] * 48
     with pytest.raises(Problem, match="upload it again"):
-        uploads.find(hashlib.sha256(picture(255)).hexdigest())
+        uploads.find(hashlib.sha256(gray_image(255)).hexdigest())
 
 
-def test_one_that_takes_too_much_memory_keeps_no_other_back(
-    searchers, query, monkeypatch
-):
-    def prepared(picture, model):
-        if picture.width == 8:
+def test_an_image_that_exhausts_memory_blocks_no_other(searchers, query, monkeypatch):
+    def prepare_or_fail(image, model):
+        if image.width == 8:
             raise MemoryError
-        return prepare(picture, model)
+        return prepare(image, model)
 
     prepare = imaging.prepare
-    monkeypatch.setattr(imaging, "prepare", prepared)
+    monkeypatch.setattr(imaging, "prepare", prepare_or_fail)
     Image.new("RGB", (8, 8)).save(file := io.BytesIO(), "PNG")
     uploads, sent = Uploads(1 << 30, 10**8), [file.getvalue(), query.read_bytes()]
-    failed, found = uploads.run(
+    failed, answer = uploads.run(
         [EmbedRequest([data], searchers["pixels"], list) for data in sent]
     )
     assert isinstance(failed, MemoryError)
-    assert found == [uploads.find(hashlib.sha256(sent[1]).hexdigest())]
+    assert answer == [uploads.find(hashlib.sha256(sent[1]).hexdigest())]
 
 
 LARGE = """
@@ -181,15 +183,17 @@ from lookalike.server.registry import CollectionView
 from lookalike.server.uploads import EmbedRequest, Uploads
 from lookalike.store.table import Table
 
-def picture(shade):
+def red_image(shade):
     Image.new("RGB", (3000, 3000), (shade, 0, 0)).save(file := io.BytesIO(), "PNG")
     return file.getvalue()
 
 searcher = CollectionView("drawn", Table.open(sys.argv[1]), EmbedderCache()).searcher("pixels")
-uploads, pictures = Uploads(1 << 30, 10**8), [picture(shade) for shade in range(17)]
-uploads.run([EmbedRequest(pictures[:1], searcher, list)])
+uploads, images = Uploads(1 << 30, 10**8), [red_image(shade) for shade in range(17)]
+uploads.run([EmbedRequest(images[:1], searcher, list)])
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-uploads.run([EmbedRequest([data], searcher, list) for data in pictures[1:5]] + [EmbedRequest(pictures[5:], searcher, list)])
+requests = [EmbedRequest([data], searcher, list) for data in images[1:5]]
+requests.append(EmbedRequest(images[5:], searcher, list))
+uploads.run(requests)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
 
@@ -197,14 +201,14 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 @pytest.mark.skipif(
     sys.platform != "linux", reason="counts memory as Linux does, in KiB"
 )
-def test_no_more_than_one_picture_is_held_at_its_full_size(collection):
+def test_at_most_one_image_is_held_at_full_size(collection):
     done = subprocess.run(
         [sys.executable, "-c", LARGE, collection],
         capture_output=True,
         text=True,
         check=True,
     )
-    # One takes 36 MB.
+    # One image takes 36 MB.
     assert int(done.stdout) < 2 * 36_000
 
 
@@ -223,7 +227,7 @@ def test_no_more_than_one_picture_is_held_at_its_full_size(collection):
         ("distances", None, 1, False),
     ],
 )
-def test_only_what_is_quick_shares_a_threads_turn(
+def test_only_quick_requests_share_the_turn_of_a_thread(
     collection, query, path, question, files, together, monkeypatch
 ):
     app = make_app([str(collection)])
@@ -236,7 +240,7 @@ def test_only_what_is_quick_shares_a_threads_turn(
     )
     data = {} if question is None else {"query": json.dumps(question)}
     sent = [
-        ("image", ("picture.jpg", query.read_bytes() + bytes(number)))
+        ("image", ("image.jpg", query.read_bytes() + bytes(number)))
         for number in range(files)
     ]
     with TestClient(app, base_url="http://localhost") as client:
@@ -246,39 +250,40 @@ def test_only_what_is_quick_shares_a_threads_turn(
     assert len(shared) == together
 
 
-def test_thumbnails_of_many_rows_are_one_read_and_each_gets_its_own(view, monkeypatch):
+def test_thumbnails_of_many_rows_are_read_at_once(view, monkeypatch):
     ids, reads, take = view.row_cache.ids[:20].tolist(), [], view.table.take
-    kept = [bytes(data) for data in take(ids, ["thumbnail"])["thumbnail"].to_pylist()]
+    stored = [bytes(data) for data in take(ids, ["thumbnail"])["thumbnail"].to_pylist()]
     monkeypatch.setattr(
         view.table, "take", lambda rows, names: reads.append(rows) or take(rows, names)
     )
     order = [*range(19, 0, -1), 1, 2, 0]
     assert thumbnails.read_thumbnails([(view, ids[at]) for at in order]) == [
-        kept[at] for at in order
+        stored[at] for at in order
     ]
-    assert len(set(kept)) == 20
+    assert len(set(stored)) == 20
     assert reads == [ids]
 
 
-def test_a_collection_that_cannot_be_read_keeps_no_others_thumbnails_back(
+def test_an_unreadable_collection_blocks_no_thumbnails_of_others(
     view, collection, tmp_path
 ):
-    shutil.copytree(collection, tmp_path / "gone")
-    gone = CollectionView("gone", Table.open(tmp_path / "gone"), EmbedderCache())
-    shutil.rmtree(tmp_path / "gone")
+    shutil.copytree(collection, tmp_path / "deleted")
+    table = Table.open(tmp_path / "deleted")
+    deleted = CollectionView("deleted", table, EmbedderCache())
+    shutil.rmtree(tmp_path / "deleted")
     row = int(view.row_cache.ids[0])
-    lost, one = thumbnails.read_thumbnails([(gone, row), (view, row)])
-    assert isinstance(lost, CollectionError)
-    assert one.startswith(b"\xff\xd8")
+    failed, thumbnail = thumbnails.read_thumbnails([(deleted, row), (view, row)])
+    assert isinstance(failed, CollectionError)
+    assert thumbnail.startswith(b"\xff\xd8")
 
 
-def test_a_row_without_a_thumbnail_keeps_no_other_back(view, tmp_path, query):
+def test_a_row_without_a_thumbnail_blocks_no_other(view, tmp_path, query):
     lookalike.index(query, tmp_path / "c", models=["pixels"])
     table = Table.open(tmp_path / "c")
     table.update({"uri": [str(query)], "thumbnail": [b""]})
     bare = CollectionView("bare", Table.open(tmp_path / "c"), EmbedderCache())
-    none, one = thumbnails.read_thumbnails(
+    problem, thumbnail = thumbnails.read_thumbnails(
         [(bare, int(bare.row_cache.ids[0])), (view, int(view.row_cache.ids[0]))]
     )
-    assert isinstance(none, Problem)
-    assert (none.status, one[:2]) == (404, b"\xff\xd8")
+    assert isinstance(problem, Problem)
+    assert (problem.status, thumbnail[:2]) == (404, b"\xff\xd8")
