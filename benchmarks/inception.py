@@ -67,7 +67,8 @@ def measure(
     if not KERAS_PYTHON.is_file():
         report.skip(
             "InceptionV3",
-            f"Keras is not installed: scripts/bench embed and scripts/parity create {KERAS_PYTHON}.",
+            f"Keras is not installed: scripts/bench embed and scripts/parity create "
+            f"{KERAS_PYTHON}.",
         )
         return
     network = temporary / "inception"

@@ -51,7 +51,10 @@ def main() -> int:
     report.figures.update(
         rows=len(vectors), perplexity=PERPLEXITY, ratio=ratio, runs=rows
     )
-    shape = f"{len(vectors):,} rows of {vectors.shape[1]:,} numbers, {components.shape[1]} components"
+    shape = (
+        f"{len(vectors):,} rows of {vectors.shape[1]:,} numbers, "
+        f"{components.shape[1]} components"
+    )
     told = [
         [row[key] for key in ("name", "seconds", "trustworthiness", "preservation")]
         for row in rows

@@ -78,7 +78,8 @@ def _arguments() -> argparse.Namespace:
         or arguments.many > arguments.queries
     ):
         options.error(
-            f"expected at least {20 * K} --rows, at least {PARTS} --queries, and --many within --queries."
+            f"expected at least {20 * K} --rows, at least {PARTS} --queries, "
+            "and --many within --queries."
         )
     arguments.engines = arguments.engines or names
     return arguments

@@ -37,18 +37,21 @@ OPERATORS = [
         "LShift_RShift", "RShift_LShift", "BitAnd_BitOr",
     )),
     *(f"core/ReplaceComparisonOperator_{swap}" for swap in (
-        "Eq_NotEq", "NotEq_Eq", "Lt_LtE", "Lt_GtE", "LtE_Lt", "LtE_Gt", "Gt_GtE", "Gt_LtE", "GtE_Gt", "GtE_Lt",
+        "Eq_NotEq", "NotEq_Eq", "Lt_LtE", "Lt_GtE", "LtE_Lt", "LtE_Gt", "Gt_GtE", "Gt_LtE",
+        "GtE_Gt", "GtE_Lt",
         "Is_IsNot", "IsNot_Is",
     )),
     "core/ReplaceUnaryOperator_USub_UAdd", "core/ReplaceUnaryOperator_Delete_Invert",
-    "core/ReplaceUnaryOperator_Delete_Not", "core/AddNot", "core/ReplaceTrueWithFalse", "core/ReplaceFalseWithTrue",
+    "core/ReplaceUnaryOperator_Delete_Not", "core/AddNot", "core/ReplaceTrueWithFalse",
+    "core/ReplaceFalseWithTrue",
     "core/ReplaceAndWithOr", "core/ReplaceOrWithAnd", "core/ReplaceBreakWithContinue",
     "core/ReplaceContinueWithBreak", "core/NumberReplacer", "core/RemoveDecorator",
     "core/ZeroIterationForLoop",
 ]  # fmt: skip
 TESTS = [
     "tests/store", "tests/indexing",
-    "tests/maintenance/test_optimize.py", "tests/retrieval/test_search.py", "tests/trust/test_names.py",
+    "tests/maintenance/test_optimize.py", "tests/retrieval/test_search.py",
+    "tests/trust/test_names.py",
 ]  # fmt: skip
 # A mutant that runs longer than this many budgets never ends, and counts as detected.
 TIMEOUT_BUDGETS = 3
@@ -110,7 +113,7 @@ def within(budget: float, tests: set[str], took: dict[str, float]) -> list[str]:
 def tests_by_line(
     modules: list[Path], tests: list[str], place: Path, budget: float
 ) -> dict[Path, dict[int, list[str]]]:
-    """Run the tests on the unchanged code and return those that execute each line, fastest first."""
+    """Run the tests on the unchanged code; return those that execute each line, fastest first."""
     data = place / "coverage"
     command = [
         sys.executable,

@@ -18,7 +18,10 @@ SPACE = "numbers"
 def clusters(
     count: int, each: int, *, dim: int = 16, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return unit-length vectors about `count` corners, and which corner each is about; they come in turns."""
+    """Return unit-length vectors near `count` corners, and the corner of each.
+
+    The corners take turns.
+    """
     of = np.arange(count * each) % count
     noise = np.random.default_rng(seed).normal(0, 0.06, (len(of), dim))
     vectors = np.eye(dim)[of] + noise
@@ -34,16 +37,16 @@ def drawn(count: int, *, seed: int = 0, dim: int = 32) -> np.ndarray:
 
 
 def in_two_parts(path: Path, rows: int = 1500) -> Table:
-    """Make a collection of so many drawn vectors, and of 20 more in a fragment of their own."""
+    """Make a collection of ``rows`` random vectors, and 20 more in their own fragment."""
     collection = make_collection(path, drawn(rows))
     add_rows(collection, drawn(20, seed=1))
     return collection
 
 
-def picture(colour: tuple[int, int, int], size: tuple[int, int] = (40, 30)) -> bytes:
-    """Return a JPEG of one colour."""
+def picture(color: tuple[int, int, int], size: tuple[int, int] = (40, 30)) -> bytes:
+    """Return a JPEG of one color."""
     file = io.BytesIO()
-    Image.new("RGB", size, colour).save(file, "JPEG", quality=90)
+    Image.new("RGB", size, color).save(file, "JPEG", quality=90)
     return file.getvalue()
 
 
@@ -63,7 +66,10 @@ def add_rows(
     labels: Sequence[str | None] | None = None,
     thumbnails: Sequence[bytes] | None = None,
 ) -> None:
-    """Put rows in; a uri that is there gets the new vector. Without uris, they go on where the last ones ended."""
+    """Add rows, or give a new vector to the rows whose uris exist.
+
+    Without uris, the numbering continues after the last row.
+    """
     first, count = collection.count(), len(vectors)
     columns = {
         "uri": uris or [f"/pictures/{first + index:06}.jpg" for index in range(count)],

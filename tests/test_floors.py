@@ -47,7 +47,7 @@ HEAVY = {
 
 
 def unit(module: str) -> str:
-    """Return the part of the house a module belongs to: ``lookalike.models.registry`` -> ``models``."""
+    """Return the package a module belongs to: ``lookalike.models.registry`` -> ``models``."""
     return [*module.split("."), ""][1]
 
 
@@ -148,7 +148,10 @@ def test_functions_and_argument_lists_are_small():
 
 
 def test_import_loads_nothing_heavy():
-    script = "import lookalike, sys; print(*sorted(set(map(lambda m: m.split('.')[0], sys.modules))))"
+    script = (
+        "import lookalike, sys; "
+        "print(*sorted(set(map(lambda m: m.split('.')[0], sys.modules))))"
+    )
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )

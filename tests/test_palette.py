@@ -44,7 +44,8 @@ def test_only_the_twenty_most_frequent_labels_have_their_own_color():
     assert sum(key.counts) == len(labels)
 
 
-# Machado, Oliveira, Fernandes: A physiologically-based model for simulation of color vision deficiency, 2009.
+# Machado, Oliveira, Fernandes: A physiologically-based model for simulation of color vision
+# deficiency, 2009.
 COLOR_VISION = {
     "all cones": np.eye(3),
     "protanopia": [

@@ -214,7 +214,8 @@ def test_any_name_and_label_can_be_a_caption(collection, query, tmp_path, name):
 def test_names_and_captions_are_drawn(collection, query, tmp_path):
     one = answer(collection, query, 1)
     draws = [
-        draw_matches(query, [matches], collection, tmp_path / f"{number}.png", **options).read_bytes()
+        draw_matches(query, [matches], collection, tmp_path / f"{number}.png",
+                     **options).read_bytes()
         for number, (matches, options) in enumerate([
             (one, {}),
             (one, {"name": "other.jpg"}),

@@ -20,7 +20,7 @@ from lookalike.evaluation.scores import (
 
 
 def evaluation(*values, classes=("cat", "dog"), leave_one_out=True):
-    """Return an evaluation with one Space per value; all its metrics and classes have that value."""
+    """Return an evaluation with one Space per value, which all its metrics and classes have."""
     spaces = (
         SpaceScores(
             f"space {index}",

@@ -290,17 +290,22 @@ def test_max_megapixels_limits_the_image_size(sample, tmp_path):
     [
         (["index", "missing-folder"], ["no file or folder 'missing-folder'", "Check the spelling"]),
         (["index", "empty"], ["no images under", "empty", "Name another folder"]),
-        (["index", "pictures", "--model", "efficientnet-lite1"], ["no model 'efficientnet-lite1'", "Did you mean"]),
+        (["index", "pictures", "--model", "efficientnet-lite1"],
+         ["no model 'efficientnet-lite1'", "Did you mean"]),
         (["index", "pictures", "--model", "net.onnx"], ["no model file net.onnx"]),
         (["index", "pictures", "-c", "pictures"], ["pictures is not empty"]),
         (["search", "note.txt", "-c", "good"], ["cannot be decoded as an image", "not an image"]),
         (["search", "missing.jpg", "-c", "good"], ["missing.jpg cannot be read", "No such file"]),
-        (["search", "note.txt", "-c", "nowhere"], ["The collection nowhere does not exist", "lookalike index"]),
-        (["search", "pictures/0.png", "-c", "good", "--space", "nope"], ["no Space 'nope'", "it has pixels"]),
+        (["search", "note.txt", "-c", "nowhere"],
+         ["The collection nowhere does not exist", "lookalike index"]),
+        (["search", "pictures/0.png", "-c", "good", "--space", "nope"],
+         ["no Space 'nope'", "it has pixels"]),
         (["search", "pictures/0.png", "-c", "good", "--save", "x.gif"], ["x.gif", ".png"]),
-        (["search", "pictures/0.png", "-c", "corrupt"], ["The collection corrupt could not be opened", "index again"]),
+        (["search", "pictures/0.png", "-c", "corrupt"],
+         ["The collection corrupt could not be opened", "index again"]),
         (["info", "-c", "pictures"], ["is a folder without a collection"]),
-        (["remove", "nothing.jpg", "-c", "good"], ["no image 'nothing.jpg'", "Nothing was removed"]),
+        (["remove", "nothing.jpg", "-c", "good"],
+         ["no image 'nothing.jpg'", "Nothing was removed"]),
     ],
 )  # fmt: skip
 def test_each_error_is_one_paragraph_with_a_remedy(place, arguments, words):
@@ -473,7 +478,8 @@ def test_json_is_ascii_in_any_terminal_encoding(tmp_path):
 def test_commands_do_not_import_an_installed_pandas(indexed, query):
     pytest.importorskip("pandas", reason="needs pandas: pip install lookalike[pandas]")
     for words in (["search", str(query), "-c", indexed], ["info", "-c", indexed]):
-        done = subprocess.run([sys.executable, "-X", "importtime", "-m", "lookalike", *map(str, words)],
+        done = subprocess.run([sys.executable, "-X", "importtime", "-m", "lookalike",
+                               *map(str, words)],
                               capture_output=True, text=True, check=True)  # fmt: skip
         assert "lance.dataset" in done.stderr
         assert "pandas.core" not in done.stderr

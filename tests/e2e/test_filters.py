@@ -118,12 +118,15 @@ def test_info_counts_matching_images_and_quotes_columns_as_filters_do(place):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["search", "no.jpg", "--where", "labl = 'car'"], ["no column 'labl'. Did you mean label?", "`shot by`"]),
-        (["search", "no.jpg", "--where", "label = car"], ["at character 9, before car", "a text in quotes"]),
+        (["search", "no.jpg", "--where", "labl = 'car'"],
+         ["no column 'labl'. Did you mean label?", "`shot by`"]),
+        (["search", "no.jpg", "--where", "label = car"],
+         ["at character 9, before car", "a text in quotes"]),
         (["info", "--where", "rating > 'x'"], ["rating holds numbers; expected a number"]),
         (["info", "--where", ""], ["at its end: expected the name of a column"]),
         (["index", ".", "--metadata", "none.csv"], ["none.csv cannot be read", "No such file"]),
-        (["index", "facts.csv", "--metadata", "bad.csv"], ["bad.csv, line 2", "holds 'good'", "keeps numbers"]),
+        (["index", "facts.csv", "--metadata", "bad.csv"],
+         ["bad.csv, line 2", "holds 'good'", "keeps numbers"]),
     ],
 )  # fmt: skip
 def test_each_error_is_one_paragraph_with_a_remedy(place, arguments, words):

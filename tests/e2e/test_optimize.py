@@ -86,9 +86,9 @@ def test_optimize_prints_a_summary(sample, tmp_path):
         "optimize", "-c", tmp_path / "c", "--min-rows", 5, "--space", "pixels"
     ).stdout.splitlines()
     index = "index built (IVF_RQ, 1 partition, 5 bits a number)"
-    assert (
-        lines[0]
-        == f"pixels: 10 rows, {index}, recall 1.0000 with 1 partition probed and 20 candidates compared."
+    assert lines[0] == (
+        f"pixels: 10 rows, {index}, recall 1.0000 with 1 partition probed "
+        "and 20 candidates compared."
     )
 
 

@@ -68,7 +68,8 @@ def test_evaluate_prints_a_table_and_saves_an_image(indexed, tmp_path):
 def test_three_spaces_are_compared_with_the_first(sample, tmp_path):
     for side in (8, 16):
         (tmp_path / f"small{side}.toml").write_text(
-            f'architecture = "pixels"\nsize = [{side}, {side}]\ndim = {side * side * 3}\nunit_length = false\n'
+            f'architecture = "pixels"\nsize = [{side}, {side}]\ndim = {side * side * 3}\n'
+            f"unit_length = false\n"
         )
     models = [
         "--model",

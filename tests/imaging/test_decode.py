@@ -145,7 +145,8 @@ def test_exif_orientations_come_out_upright(kind, orientation):
     turns = Image.Transpose
     stored = quarters()
     if orientation > 1:
-        turn = (turns.FLIP_LEFT_RIGHT, turns.FLIP_TOP_BOTTOM, turns.ROTATE_90, turns.ROTATE_180, turns.ROTATE_270,
+        turn = (turns.FLIP_LEFT_RIGHT, turns.FLIP_TOP_BOTTOM, turns.ROTATE_90, turns.ROTATE_180,
+                turns.ROTATE_270,
                 turns.TRANSPOSE, turns.TRANSVERSE)[undone[orientation]]  # fmt: skip
         stored = stored.transpose(turn)
     exif = Image.Exif()
@@ -294,7 +295,11 @@ def test_other_formats_are_refused(data):
 
 def test_other_formats_are_refused_by_a_fresh_process():
     """The HEIF plugin is loaded by the first such file. The refusal must not depend on it."""
-    code = "from lookalike import errors, imaging\ntry: imaging.decode(b'no')\nexcept errors.ImageError as e: print(e)"
+    code = (
+        "from lookalike import errors, imaging\n"
+        "try: imaging.decode(b'no')\n"
+        "except errors.ImageError as e: print(e)"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )

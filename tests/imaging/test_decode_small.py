@@ -176,7 +176,8 @@ def test_a_large_image_finds_itself_and_keeps_its_size(file, tmp_path):
 def test_a_model_with_a_large_input_does_not_change_other_vectors(file, tmp_path):
     """With one decode for all, the larger input would give other models other pixels."""
     (tmp_path / "vast.toml").write_text(
-        'architecture = "pixels"\nsize = [1, 1700]\ndim = 5100\nfilter = "nearest"\nunit_length = false\n'
+        'architecture = "pixels"\nsize = [1, 1700]\ndim = 5100\nfilter = "nearest"\n'
+        "unit_length = false\n"
     )
     models = ["efficientnet-lite0-int8", "pixels"]
     lookalike.index(file, tmp_path / "alone", models=models)

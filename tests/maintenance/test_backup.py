@@ -296,7 +296,8 @@ def test_backups_beside_a_running_indexer_are_complete(sample, tmp_path):
     program = (
         "import sys, lookalike\n"
         "from lookalike.indexing.run import IndexSettings\n"
-        "lookalike.index(sys.argv[1], sys.argv[2], settings=IndexSettings(commit_rows=4, batch=1))\n"
+        "lookalike.index(sys.argv[1], sys.argv[2], "
+        "settings=IndexSettings(commit_rows=4, batch=1))\n"
         "lookalike.optimize(sys.argv[2], keep_days=0)\n"
     )
     indexer = subprocess.Popen(

@@ -175,7 +175,10 @@ def test_the_damaged_one_of_several_files_with_the_same_rows_is_named(tmp_path, 
     ]
     path = paths[lost == "second"]
     (images_of(tmp_path / "collection") / "data" / path).unlink()
-    first = f"uri, size, mtime_ns, label, sha256, width, height, thumbnail, error, {SPACE} of {ROWS} rows (ids 0 to 59)"
+    first = (
+        "uri, size, mtime_ns, label, sha256, width, height, thumbnail, error, "
+        f"{SPACE} of {ROWS} rows (ids 0 to 59)"
+    )
     second = f"spaces, more of {ROWS} rows (ids 0 to 59, {', '.join(uris[:3])})"
     faults = fault_text(tmp_path / "collection")
     assert {"first": first, "second": second}[

@@ -80,7 +80,8 @@ def network(
 
 
 def describe(path: Path, **changes) -> Model:
-    model = Model("small", "small", "onnx", (HEIGHT, WIDTH), CHANNELS, mean=MEAN, std=STD, output="map",
+    model = Model("small", "small", "onnx", (HEIGHT, WIDTH), CHANNELS, mean=MEAN, std=STD,
+                  output="map",
                   unit_length=False, weights=Weights(str(path)))  # fmt: skip
     return replace(model, **changes)
 
@@ -231,7 +232,8 @@ def test_bare_file_with_only_a_feature_map(tmp_path, layout):
     [
         (
             {"dim": 5},
-            r"gave an array of shape \[2, 4\] for 2 images; expected \[2, 5\]\. Set dim, output and pooling",
+            r"gave an array of shape \[2, 4\] for 2 images; expected \[2, 5\]\. Set dim, output "
+            r"and pooling",
         ),
         (
             {"pooling": "none"},

@@ -106,7 +106,10 @@ def collection_of_another(path: Path, graph: str | None, images: Path) -> Table:
 def test_other_graph_can_neither_search_nor_fill_a_space(cache, few, tmp_path):
     table = collection_of_another(tmp_path / "c", "0123456789ab" + "c" * 52, few)
     here = embedder.load(resolve(NAME)).model.graph[:12]
-    words = rf"'{NAME}' is {here} here, and 0123456789ab filled its Space: .*index into a new collection"
+    words = (
+        rf"'{NAME}' is {here} here, and 0123456789ab filled its Space: "
+        r".*index into a new collection"
+    )
     with pytest.raises(ModelError, match=words):
         lookalike.search(table, next(few.iterdir()))
     with pytest.raises(ModelError, match=words):

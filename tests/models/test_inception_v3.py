@@ -14,7 +14,8 @@ from lookalike.imaging import decode, prepare
 from lookalike.models import embedder, registry, weights
 from lookalike.types import Model, Weights
 
-# The weights end at Mixed_7a and need mean pools that ignore the padding. Their README has the scores.
+# The weights end at Mixed_7a and need mean pools that ignore the padding. Their README has the
+# scores.
 DESCRIPTION = """
 architecture = "inception-v3"
 size = [299, 299]

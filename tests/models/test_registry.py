@@ -86,7 +86,8 @@ def test_catalog_models_have_different_fingerprints():
 
 @pytest.mark.parametrize(
     ("name", "hint"),
-    [("efficientnet", "Did you mean efficientnet-lite"), ("Pixels", "Did you mean pixels"), ("qqq", "Known are ")],
+    [("efficientnet", "Did you mean efficientnet-lite"), ("Pixels", "Did you mean pixels"),
+     ("qqq", "Known are ")],
 )  # fmt: skip
 def test_unknown_name_gives_a_hint(name, hint):
     with pytest.raises(
@@ -139,7 +140,8 @@ def test_description_can_set_every_key(describe):
         )
     )
     assert model == Model(
-        "net", "A net", "onnx", (2, 3), 18, "crop", "lanczos", (1, 2.5, 3), (4.0, 5.0, -6.0), "NHWC", "features",
+        "net", "A net", "onnx", (2, 3), 18, "crop", "lanczos", (1, 2.5, 3), (4.0, 5.0, -6.0),
+        "NHWC", "features",
         "first", False, {"depth": 1.5, "names": ["a", "b"]}, model.weights,
     )  # fmt: skip
     assert (model.weights.file, model.weights.license, model.weights.sha256) == (
@@ -210,10 +212,13 @@ def test_missing_key_is_named(describe, key):
         ("title", ["3", "[]"], "a text"),
         ("architecture", ["3"], "a text"),
         ("output", ["0"], "a text"),
-        ("size", ["3", "[3]", "[0, 3]", "[3, 5000]", "[1.5, 2]", "[true, true]", '"3x3"'], r"\[height, width\]"),
+        ("size", ["3", "[3]", "[0, 3]", "[3, 5000]", "[1.5, 2]", "[true, true]", '"3x3"'],
+         r"\[height, width\]"),
         ("dim", ["0", "-1", "1.5", "true", "65537", '"18"'], "a whole number from 1 to 65536"),
-        ("mean", ["127", "[1, 2]", "[1, 2, 3, 4]", '["a", 1, 1]', "[nan, 1, 1]", "[1e400, 1, 1]"], "three numbers"),
-        ("std", ["[1, 0, 1]", "[inf, 1, 1]", "[true, 1, 1]", f"[1{'0' * 400}, 1, 1]"], "three numbers other than 0"),
+        ("mean", ["127", "[1, 2]", "[1, 2, 3, 4]", '["a", 1, 1]', "[nan, 1, 1]", "[1e400, 1, 1]"],
+         "three numbers"),
+        ("std", ["[1, 0, 1]", "[inf, 1, 1]", "[true, 1, 1]", f"[1{'0' * 400}, 1, 1]"],
+         "three numbers other than 0"),
         ("unit_length", ["1", '"yes"'], "true or false"),
         ("options", ["3", "[]"], "a table"),
         ("resize", ['"stretch"', "3", "[]"], "one of squash, crop"),
@@ -224,7 +229,8 @@ def test_missing_key_is_named(describe, key):
         ("runtime", ['"torch"', "[]"], "one of onnxruntime, openvino"),
         ("base", ['"lite"', "3", "[]"], "one of efficientnet-lite0, "),
         ("calibration", ["3", "{}"], "a table of texts with"),
-        ("weights", ["3", "{}", '{sha256 = "a"}', '{file = "a", sha = "b"}', "{file = 3}"], "a table of texts with"),
+        ("weights", ["3", "{}", '{sha256 = "a"}', '{file = "a", sha = "b"}', "{file = 3}"],
+         "a table of texts with"),
     ],
 )  # fmt: skip
 def test_invalid_value_is_refused_with_the_expected_one(

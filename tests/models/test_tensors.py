@@ -23,7 +23,8 @@ from lookalike.models.tensors import read_tensors
 
 MAGIC = 0x1950A86A20F9469CFC6C
 STORAGES = {
-    "<f4": "FloatStorage", "<f8": "DoubleStorage", "<f2": "HalfStorage", "<i8": "LongStorage", "<i4": "IntStorage",
+    "<f4": "FloatStorage", "<f8": "DoubleStorage", "<f2": "HalfStorage", "<i8": "LongStorage",
+    "<i4": "IntStorage",
     "<i2": "ShortStorage", "|u1": "ByteStorage", "|i1": "CharStorage", "|b1": "BoolStorage",
 }  # fmt: skip
 
@@ -175,7 +176,8 @@ def test_tensors_share_a_storage_and_other_entries_are_ignored(tmp_path, pack):
     parameter = call(
         name("torch._utils", "_rebuild_parameter"), of_array("0", TWELVE), True, None
     )
-    state = {"a": of_array("0", TWELVE), "b": tensor("0", "FloatStorage", 12, (2,), (1,), offset=3), "p": parameter,
+    state = {"a": of_array("0", TWELVE),
+             "b": tensor("0", "FloatStorage", 12, (2,), (1,), offset=3), "p": parameter,
              "epoch": 7, "note": "x", "z": of_array("1", TWELVE[:2])}  # fmt: skip
     found = read(tmp_path, pack(state, {"0": TWELVE, "1": TWELVE[:2]}))
     assert list(found) == ["a", "b", "p", "z"]
@@ -224,8 +226,9 @@ def test_file_of_the_default_network_is_read():
 @FORMATS
 @pytest.mark.parametrize(
     ("module", "attribute"),
-    [("os", "system"), ("builtins", "eval"), ("__builtin__", "eval"), ("posix", "system"), ("torch.nn", "Module"),
-     ("torch", "load"), ("collections", "Counter"), ("subprocess", "Popen"), ("pickle", "loads"), ("numpy", "load")],
+    [("os", "system"), ("builtins", "eval"), ("__builtin__", "eval"), ("posix", "system"),
+     ("torch.nn", "Module"), ("torch", "load"), ("collections", "Counter"),
+     ("subprocess", "Popen"), ("pickle", "loads"), ("numpy", "load")],
 )  # fmt: skip
 def test_pickle_with_other_globals_runs_nothing(tmp_path, pack, module, attribute):
     marker = tmp_path / "ran"
@@ -356,7 +359,7 @@ def test_missing_file_is_named(tmp_path):
 
 
 def test_small_file_uses_little_memory(tmp_path):
-    """Each file names a position, length or count for which an eager reader would allocate memory."""
+    """Each file names a position, length or count that makes an eager reader allocate memory."""
     place, length = struct.pack("<I", 2**32 - 2), struct.pack("<Q", 8 * 2**30)
     starts = [
         b"Nr" + place,

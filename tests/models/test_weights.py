@@ -217,7 +217,8 @@ def find_in_new_process(
     """Find the weights of a description in a new process."""
     description = folder / "small.toml"
     description.write_text(
-        f'architecture = "inception-v3"\nsize = [75, 75]\ndim = 2048\n[weights]\nfile = "{NAME}"\nsha256 = "{sha256}"\n'
+        f'architecture = "inception-v3"\nsize = [75, 75]\ndim = 2048\n[weights]\n'
+        f'file = "{NAME}"\nsha256 = "{sha256}"\n'
         f'hub = "somebody/small@v1/model.safetensors"\n{extra}\n'
     )
     kept = {

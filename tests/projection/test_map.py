@@ -45,7 +45,7 @@ def accuracy(xy, labels, *, of=None, among=None) -> float:
     return float((votes == labels[of]).mean())
 
 
-# ---- making -----------------------------------------------------------------------------------------------------
+# Making a map.
 
 
 @pytest.mark.parametrize("method", ["tsne", "pca", "umap"])
@@ -152,8 +152,10 @@ def test_the_title_and_summary_describe_the_map(collection):
     made = make_map(collection)
     assert made.title == f"t-SNE map of {SPACE}"
     kept = round(100 * made.fidelity["preservation"])
-    expected = f"200 images · trustworthiness {made.fidelity['trustworthiness']:.3f} · {kept} % of the 10 nearest"
-    assert made.summary == f"{expected} neighbors kept"
+    assert made.summary == (
+        f"200 images · trustworthiness {made.fidelity['trustworthiness']:.3f} · "
+        f"{kept} % of the 10 nearest neighbors kept"
+    )
 
 
 def test_the_unit_square_keeps_the_shape(collection):
@@ -200,7 +202,7 @@ def test_without_umap_the_error_says_how_to_install_it(collection, monkeypatch):
         make_map(collection, method="umap")
 
 
-# ---- keeping ----------------------------------------------------------------------------------------------------
+# Saving and loading it.
 
 
 def test_a_stored_map_is_returned_unchanged(collection):
@@ -383,7 +385,7 @@ def test_an_interrupt_while_a_tree_is_built_does_not_crash(collection):
     )
 
 
-# ---- the photographs --------------------------------------------------------------------------------------------
+# On the photographs.
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,8 @@ def system_error(number):
 def lance_error(number):
     """Return the same error as Lance raises it, with the number only in the text."""
     return RuntimeError(
-        f"LanceError(IO): Generic file error: {os.strerror(number)} (os error {number}), /src/a.rs:9:1"
+        f"LanceError(IO): Generic file error: {os.strerror(number)} (os error {number}), "
+        f"/src/a.rs:9:1"
     )
 
 

@@ -137,7 +137,10 @@ def test_reading_a_removed_version_raises_its_own_error(collection):
     version = reader.version
     add_rows(collection, drawn(5, seed=5))
     lookalike.optimize(collection, keep_days=0)
-    message = rf"Version {version} of the collection .* was removed by another process.*Open the collection again"
+    message = (
+        rf"Version {version} of the collection .* was removed by another process"
+        r".*Open the collection again"
+    )
     for read in (
         lambda: reader.vectors(SPACE),
         lambda: reader.select("label is null"),

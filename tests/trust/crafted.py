@@ -38,7 +38,10 @@ PROFILES = {
 
 
 def files(wholes: Mapping[str, bytes]) -> Iterator[File]:
-    """Yield name, bytes, and whether the file is to be decoded (True), refused (False), or either (None)."""
+    """Yield the name, the bytes and the expected result of each file.
+
+    The result is True if the file must be decoded, False if it must be refused, None for either.
+    """
     yield from _impostors()
     yield from png_bombs(wholes["png"])
     yield from _gifs(wholes["gif"])
@@ -49,13 +52,17 @@ def files(wholes: Mapping[str, bytes]) -> Iterator[File]:
 
 
 def _impostors() -> Iterator[File]:
-    svg = b'<svg xmlns="http://www.w3.org/2000/svg"><script>while(1);</script><rect width="9" height="9"/></svg>'
+    svg = (
+        b'<svg xmlns="http://www.w3.org/2000/svg"><script>while(1);</script>'
+        b'<rect width="9" height="9"/></svg>'
+    )
     entities = b'<!DOCTYPE s [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;">]><svg>&b;</svg>'
     others = {
         "svg": svg,
         "svg-entities": entities,
         "svgz": zlib.compress(svg),
-        "pdf": b"%PDF-1.7\n1 0 obj<</Type/Catalog/OpenAction<</S/JavaScript/JS(app.alert(1))>>>>endobj\n%%EOF",
+        "pdf": b"%PDF-1.7\n1 0 obj<</Type/Catalog/OpenAction"
+        b"<</S/JavaScript/JS(app.alert(1))>>>>endobj\n%%EOF",
         "postscript": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n{} loop\nshowpage\n",
         "html": b"<!doctype html><title>404 Not Found</title>",
         "json": b'{"error": "rate limit"}',
@@ -89,7 +96,7 @@ def chunk(name: bytes, data: bytes) -> bytes:
 
 
 def png_bombs(whole: bytes) -> Iterator[File]:
-    """Yield PNGs with chunks that unpack to a thousand times their size, and with floods of chunks."""
+    """Yield PNGs whose chunks unpack to a thousand times their size, and PNGs of many chunks."""
     bomb = zlib.compress(bytes(_BOMB), 9)
     extras = {
         "zTXt": chunk(b"zTXt", b"Comment\0\0" + bomb),
@@ -159,9 +166,13 @@ def tiff(
     then: int = 0,
     more: tuple[tuple[int, int, int, int], ...] = (),
 ) -> bytes:
-    """Return a grey, uncompressed TIFF by hand whose directory is at 8, with more or other entries in it."""
-    own = {256: (4, 1, width), 257: (4, 1, height), 258: (3, 1, 8), 259: (3, 1, 1), 262: (3, 1, 1), 277: (3, 1, 1),
-           273: (4, 1, 400), 278: (4, 1, height), 279: (4, 1, min(width * height, 10_000))}  # fmt: skip
+    """Return a gray, uncompressed TIFF whose directory is at byte 8.
+
+    ``more`` adds entries to the directory or replaces its entries.
+    """
+    own = {256: (4, 1, width), 257: (4, 1, height), 258: (3, 1, 8), 259: (3, 1, 1), 262: (3, 1, 1),
+           277: (3, 1, 1), 273: (4, 1, 400), 278: (4, 1, height),
+           279: (4, 1, min(width * height, 10_000))}  # fmt: skip
     own |= {tag: rest for tag, *rest in more}
     head = b"II*\0\x08\0\0\0" + ifd([(tag, *rest) for tag, rest in own.items()], then)
     return head.ljust(400, b"\0") + bytes(min(width * height, 10_000))
@@ -244,8 +255,10 @@ def tile_bomb() -> bytes:
 
 def _bitmaps() -> Iterator[File]:
     for width, height, bits, packing in (
-        (40, -30, 24, 0), (-40, 30, 24, 0), (40, 30, 24, 1), (40, 30, 8, 1), (40, 30, 4, 2), (40, 30, 8, 4),
-        (40, 30, 8, 5), (40, 30, 32, 3), (40, 30, 0, 0), (40, 30, 255, 0), (9_000_000, 1, 8, 1), (3000, 3000, 8, 1),
+        (40, -30, 24, 0), (-40, 30, 24, 0), (40, 30, 24, 1), (40, 30, 8, 1), (40, 30, 4, 2),
+        (40, 30, 8, 4),
+        (40, 30, 8, 5), (40, 30, 32, 3), (40, 30, 0, 0), (40, 30, 255, 0), (9_000_000, 1, 8, 1),
+        (3000, 3000, 8, 1),
     ):  # fmt: skip
         head = struct.pack(
             "<IiiHHIIiiII", 40, width, height, 1, bits, packing, 0, 0, 0, 256, 0

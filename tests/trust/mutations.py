@@ -1,6 +1,6 @@
-"""Files that claim to be pictures: real ones of every format, damaged as disks, networks and malice damage them.
+"""Damaged image files of every format, as disks, networks and attackers damage them.
 
-All of them follow from the pictures and the seed, so a name in a failing test names the same bytes again.
+The images and the seed determine every file: a name in a failing test always means the same bytes.
 """
 
 from __future__ import annotations
@@ -35,13 +35,17 @@ ENCODINGS = {
     "heic": (".heic", "HEIC", {"quality": 60}),
 }
 
-# 0, all ones, and what no memory holds; each a width and a height.
-_ABSURD = [(0, 0), (0, 40), (1, 0xFFFF), (0xFFFF, 1), (0xFFFF, 0xFFFF), (0x7FFFFFFF, 1), (0x7FFFFFFF, 0x7FFFFFFF),
-           (0xFFFFFFFF, 0xFFFFFFFF), (0x10000, 0x10000), (20_000, 20_000)]  # fmt: skip
+# Pairs of width and height: 0, all bits set, and sizes that fit in no memory.
+_ABSURD = [(0, 0), (0, 40), (1, 0xFFFF), (0xFFFF, 1), (0xFFFF, 0xFFFF), (0x7FFFFFFF, 1),
+           (0x7FFFFFFF, 0x7FFFFFFF), (0xFFFFFFFF, 0xFFFFFFFF),
+           (0x10000, 0x10000), (20_000, 20_000)]  # fmt: skip
 
 
 class Mutation(NamedTuple):
-    """A file: its name, its bytes, and whether it is to be decoded (True), refused (False), or either (None)."""
+    """A file and its expected result.
+
+    ``good`` is True if the file must be decoded, False if it must be refused, None for either.
+    """
 
     name: str
     data: bytes
@@ -51,7 +55,7 @@ class Mutation(NamedTuple):
 def pictures(
     folder: Path, count: int = 3, size: tuple[int, int] = (72, 54)
 ) -> list[Image.Image]:
-    """Return small forms of pictures of a folder, evenly spread over it."""
+    """Return small copies of some images of a folder, evenly spread over it."""
     files = sorted(folder.rglob("*.jpg"))
     return [
         Image.open(file).convert("RGB").resize(size)
@@ -71,7 +75,7 @@ def encode(picture: Image.Image, encoding: str, **more: object) -> bytes:
 
 
 def mutations(originals: Sequence[Image.Image], seed: int = 0) -> Iterator[Mutation]:
-    """Yield every file, each with a name of its own: a number, what was done, an image's extension."""
+    """Yield every file under a unique name: a number, the kind of damage, an image extension."""
     chance = random.Random(seed)
     wholes = [
         (name, encode(picture, name)) for picture in originals for name in ENCODINGS
@@ -214,15 +218,16 @@ def _sides(encoding: str, whole: bytes) -> list[tuple[str, int]]:
 
 
 def _metadata(picture: Image.Image) -> Iterator[Mutation]:
-    """Yield pictures whose EXIF or colour profile is broken: their pixels are whole, so they are good."""
+    """Yield images with a broken EXIF block or color profile: their pixels must be decoded."""
     for encoding in ("jpeg", "png", "webp", "avif", "heic"):
         for name, broken in crafted.EXIF.items():
-            # Put in afterwards, in the place of as long a block, for some encoders look into what they are given.
+            # Some encoders check the block they get, so a whole one of the same length goes in
+            # and the broken one replaces it afterwards.
             whole = b"II*\0\x08\0\0\0\0\0\0\0\0\0".ljust(len(broken), b"\x55")
             data = encode(picture, encoding, exif=b"Exif\0\0" + whole).replace(
                 whole, broken
             )
-            # AVIF's library refuses what does not begin as EXIF does.
+            # AVIF's library refuses a block that does not begin as EXIF does.
             good = True if encoding != "avif" or broken.startswith(b"II") else None
             yield Mutation(
                 f"{encoding}-exif-{name}{ENCODINGS[encoding][0]}", data, good

@@ -107,7 +107,8 @@ def faults(table: Table) -> list[str]:
         filled = set(table.vectors(space)[0].tolist())
         if claim != filled:
             wrong.append(
-                f"version {table.version}: {len(claim ^ filled)} rows of {space} claim a vector or have one"
+                f"version {table.version}: {len(claim ^ filled)} rows of {space} claim a vector "
+                f"or have one"
             )
     return wrong
 

@@ -148,7 +148,8 @@ def test_a_full_disk_stops_an_index_run_and_loses_nothing_that_was_committed(
     disk.fill(but=MB // 8)
     message = refused("index", pictures, "-c", collection)
     assert message == (
-        f"The collection {collection} could not be written: no space is left on its disk. Everything that was "
+        f"The collection {collection} could not be written: no space is left on its disk. "
+        "Everything that was "
         "committed is safe. Free some space, then run the command again."
     )
     assert indexed(collection) == 5
@@ -262,7 +263,8 @@ def test_a_backup_on_a_full_disk_leaves_the_previous_one(disk, tmp_path, earlier
     disk.fill(but=20_000)
     with pytest.raises(
         CollectionError,
-        match=r"copy of .* could not be written to .*: no space is left there.* Free some space there",
+        match=r"copy of .* could not be written to .*: no space is left there"
+        r".* Free some space there",
     ):
         lookalike.backup(collection, target)
     assert not list(disk.place.rglob(".images*"))
@@ -316,13 +318,15 @@ def test_weights_on_a_full_disk_leave_nothing_and_are_fetched_later(disk, tmp_pa
     sha256 = hashlib.sha256(body).hexdigest()
     path = "/somebody/small/resolve/v1/net.safetensors"
     (tmp_path / "small.toml").write_text(
-        'architecture = "inception-v3"\nsize = [75, 75]\ndim = 2048\n[weights]\nfile = "net.safetensors"\n'
+        'architecture = "inception-v3"\nsize = [75, 75]\ndim = 2048\n[weights]\n'
+        'file = "net.safetensors"\n'
         f'sha256 = "{sha256}"\nhub = "somebody/small@v1"\n'
     )
     program = (
         "import sys\nfrom lookalike.errors import WeightsError\n"
         "from lookalike.models import registry, weights\n"
-        "try:\n    print(weights.find(registry.resolve(sys.argv[1])))\nexcept WeightsError as error:\n"
+        "try:\n    print(weights.find(registry.resolve(sys.argv[1])))\n"
+        "except WeightsError as error:\n"
         "    print(error)\n"
     )
     outside = {
@@ -384,7 +388,8 @@ def test_a_collection_on_a_read_only_disk_is_searched_and_not_called_damaged(
             write()
     with pytest.raises(
         ReadOnlyError,
-        match=r"could not be created: you do not have permission to write there. Name another folder",
+        match=r"could not be created: you do not have permission to write there"
+        r". Name another folder",
     ):
         lookalike.index(pictures, disk.place / "new", models=["pixels"])
     lookalike.restore(path, tmp_path / "copy")
@@ -402,7 +407,8 @@ def test_a_collection_without_write_permission_is_searched(
     assert "Not stored: the collection is read-only." in mapped.stdout
     message = refused("remove", query, "-c", locked, by=by)
     assert message == (
-        f"The collection {locked} could not be written: you do not have permission to write into its folder. "
+        f"The collection {locked} could not be written: you do not have permission to write "
+        f"into its folder. "
         "You can still search it. To change it, get write access, or work on a copy made with: "
         f"lookalike restore {locked} -c NEW"
     )
@@ -420,8 +426,8 @@ def test_a_collection_without_read_permission_is_not_called_damaged(
     for command in (["search", query], ["backup", tmp_path / "backup"], ["check"]):
         message = refused(*command, "-c", locked, by=by)
         assert (
-            "you do not have permission to read all of it. Ask its owner for read access to the folder"
-            in message
+            "you do not have permission to read all of it. Ask its owner for read access to the "
+            "folder" in message
         )
     (locked / lost).chmod(0o555)
     assert indexed(locked) == 45

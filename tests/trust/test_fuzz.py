@@ -124,8 +124,10 @@ def toml(value: object) -> str:
 
 
 ENTRY = {
-    "architecture": "pixels", "size": [2, 3], "dim": 18, "mean": [1, 2.5, 3], "std": [1, 1, 1], "base": "pixels",
-    "options": {"depth": 1.5}, "weights": {"file": "net.pth", "sha256": "ab" * 32}, "precision": "f32",
+    "architecture": "pixels", "size": [2, 3], "dim": 18, "mean": [1, 2.5, 3], "std": [1, 1, 1],
+    "base": "pixels",
+    "options": {"depth": 1.5}, "weights": {"file": "net.pth", "sha256": "ab" * 32},
+    "precision": "f32",
 }  # fmt: skip
 
 

@@ -179,8 +179,10 @@ def test_few_bytes_take_little_time(tmp_path, pack, body):
 def overlaid(count: int) -> bytes:
     """Return a zip in which every storage is the same megabyte."""
     storages = [
-        b"ctorch._utils\n_rebuild_tensor_v2\n((" + text("storage") + b"ctorch\nByteStorage\n" + text(str(key))
-        + text("cpu") + b"J" + struct.pack("<i", 1 << 20) + b"tQK\0J" + struct.pack("<i", 1 << 20) + b"\x85K\x01\x85tR"
+        b"ctorch._utils\n_rebuild_tensor_v2\n((" + text("storage")
+        + b"ctorch\nByteStorage\n" + text(str(key)) + text("cpu")
+        + b"J" + struct.pack("<i", 1 << 20) + b"tQK\0J" + struct.pack("<i", 1 << 20)
+        + b"\x85K\x01\x85tR"
         for key in range(count)
     ]  # fmt: skip
     state = b"}" + b"".join(

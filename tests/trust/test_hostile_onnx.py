@@ -320,7 +320,8 @@ def test_vectors_without_finite_numbers_are_refused(tmp_path, number, unit_lengt
         tmp_path, PLUS_B, [numpy_helper.from_array(np.full(3, number, np.float32), "b")]
     )
     (tmp_path / "net.toml").write_text(
-        f'architecture = "onnx"\nsize = [8, 6]\ndim = 3\nunit_length = {unit_length}\n[weights]\nfile = "net.onnx"'
+        f'architecture = "onnx"\nsize = [8, 6]\ndim = 3\nunit_length = {unit_length}\n'
+        f'[weights]\nfile = "net.onnx"'
     )
     if number == 1e30 and unit_length == "true":
         np.testing.assert_allclose(

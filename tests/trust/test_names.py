@@ -24,10 +24,13 @@ from lookalike.sources.uris import local_path
 from lookalike.store.table import Table
 
 NAMES = [
-    "new\nline.png", "carriage\rreturn.png", "tab\t.png", "\x1b[31mred.png", "quo'te\".png", "'); DROP TABLE.png",
-    "back\\slash.png", "%41.png", "A.png", "a.png", "100%_like*?[a].png", "#a?b;c&d=e.png", "a,b.png", " lead.png",
-    "trail .png", "-k.png", "@list.png", "~tilde.png", "$HOME `x`.png", "😀 猫.png", "caf\u00e9.png", "cafe\u0301.png",
-    "\u202egnp.png", "\ufeffmark.png", "\ufffd.png", "CON.png", "file:.png", "<script>.png", "x" * 251 + ".png",
+    "new\nline.png", "carriage\rreturn.png", "tab\t.png", "\x1b[31mred.png", "quo'te\".png",
+    "'); DROP TABLE.png", "back\\slash.png", "%41.png", "A.png", "a.png",
+    "100%_like*?[a].png", "#a?b;c&d=e.png", "a,b.png", " lead.png",
+    "trail .png", "-k.png", "@list.png", "~tilde.png", "$HOME `x`.png", "😀 猫.png",
+    "caf\u00e9.png", "cafe\u0301.png",
+    "\u202egnp.png", "\ufeffmark.png", "\ufffd.png", "CON.png", "file:.png", "<script>.png",
+    "x" * 251 + ".png",
     os.fsdecode(b"caf\xe9.png"), os.fsdecode(b"caf\xe8.png"), os.fsdecode(b"\xff\xfe\x80.png"),
     os.fsdecode(b"line\n\xe9 '.png"),
 ]  # fmt: skip
@@ -165,7 +168,8 @@ def test_a_map_links_to_every_name(odd, collection, tmp_path):
         text[text.index('{"places"') : text.index("</script>", text.index('{"places"'))]
     )
     links = [data["folders"][folder][1] + (tail or name)
-             for folder, name, tail in zip(data["folder"], data["names"], data["tails"], strict=True)]  # fmt: skip
+             for folder, name, tail in zip(data["folder"], data["names"], data["tails"],
+                                           strict=True)]  # fmt: skip
     assert sorted(local_path(link) for link in links) == odd
 
 
