@@ -39,15 +39,20 @@ _COLOR_PAIRS: tuple[tuple[Color, Color], ...] = (
 def choose_backdrop_colors(rng: np.random.Generator) -> tuple[Color, Color]:
     """Return the far and the near color: a pair of the list, varied so that few are equal."""
     first_index, other_index = rng.integers(len(_COLOR_PAIRS), size=2)
-    first, other = _COLOR_PAIRS[first_index], _COLOR_PAIRS[other_index]
+    first_far, first_near = _COLOR_PAIRS[first_index]
+    other_far, other_near = _COLOR_PAIRS[other_index]
     other_share = rng.uniform(0.0, 0.2)
+    far = mix(first_far, other_far, other_share)
+    near = mix(first_near, other_near, other_share)
 
     # A veil of a light or a dark tone over both.
-    tone, most = ((PALE, 0.2), (INK, 0.06))[rng.integers(2)]
+    is_dark = rng.integers(2) == 1
+    tone = INK if is_dark else PALE
+    most = 0.06 if is_dark else 0.2
     tone_share = rng.uniform(0.0, most)
-    far = mix(mix(first[0], other[0], other_share), tone, tone_share)
-    near = mix(mix(first[1], other[1], other_share), tone, tone_share)
-    return far, near
+    veiled_far = mix(far, tone, tone_share)
+    veiled_near = mix(near, tone, tone_share)
+    return veiled_far, veiled_near
 
 
 def draw_backdrop(
@@ -71,10 +76,14 @@ def draw_backdrop(
         Decides the kind of backdrop and its details.
     """
     width, height = size
-    image = Image.new("RGB", (width * _SCALE, height * _SCALE))
+    enlarged_size = (width * _SCALE, height * _SCALE)
+    image = Image.new("RGB", enlarged_size)
     far, near = colors
-    stage = Stage(image, far, near, ground * _SCALE, rng)
-    draw_scene = _SCENES[rng.integers(len(_SCENES))]
+    enlarged_ground = ground * _SCALE
+    stage = Stage(image, far, near, enlarged_ground, rng)
+
+    scene_index = rng.integers(len(_SCENES))
+    draw_scene = _SCENES[scene_index]
     draw_scene(stage)
     return image.resize(size, Image.Resampling.LANCZOS)
 
@@ -108,29 +117,39 @@ class Stage:
 
     def polygon(self, corners: Iterable[Point], color: Color) -> None:
         """Fill a polygon."""
-        rounded = [(round(x), round(y)) for x, y in corners]
-        ImageDraw.Draw(self.image).polygon(rounded, fill=color)
+        rounded = []
+        for x, y in corners:
+            corner = (round(x), round(y))
+            rounded.append(corner)
+        drawing = ImageDraw.Draw(self.image)
+        drawing.polygon(rounded, fill=color)
 
     def disc(self, center: Point, radius: float, color: Color) -> None:
         """Fill a circle."""
         x, y = center
-        left, top = round(x - radius), round(y - radius)
-        right, bottom = round(x + radius), round(y + radius)
-        box = (left, top, right, bottom)
-        ImageDraw.Draw(self.image).ellipse(box, fill=color)
+        left = round(x - radius)
+        top = round(y - radius)
+        right = round(x + radius)
+        bottom = round(y + radius)
+        drawing = ImageDraw.Draw(self.image)
+        drawing.ellipse((left, top, right, bottom), fill=color)
 
     def gradient(
         self, top: Color, bottom: Color, *, corner: Color | None = None
     ) -> None:
         """Fill with a gradient from top to bottom; `corner` is mixed in at both other corners."""
+        top_right = corner or top
+        bottom_left = corner or bottom
         corners = Image.new("RGB", (2, 2))
         corners.putpixel((0, 0), top)
-        corners.putpixel((1, 0), corner or top)
-        corners.putpixel((0, 1), corner or bottom)
+        corners.putpixel((1, 0), top_right)
+        corners.putpixel((0, 1), bottom_left)
         corners.putpixel((1, 1), bottom)
+
         # Sampled between the centers of the four pixels, so that each is one corner's color.
         centers = (0.5, 0.5, 1.5, 1.5)
-        filled = corners.resize(self.image.size, Image.Resampling.BILINEAR, box=centers)
+        size = self.image.size
+        filled = corners.resize(size, Image.Resampling.BILINEAR, box=centers)
         self.image.paste(filled)
 
 
@@ -141,36 +160,56 @@ def _draw_flat(stage: Stage) -> None:
 
 
 def _draw_gradient(stage: Stage) -> None:
+    far = stage.far
+    near = stage.near
     share = stage.rng.uniform(0.0, 0.6)
-    stage.gradient(stage.far, stage.near, corner=mix(stage.far, stage.near, share))
+    corner = mix(far, near, share)
+    stage.gradient(far, near, corner=corner)
 
 
 def _draw_hills(stage: Stage) -> None:
+    far = stage.far
+    rng = stage.rng
     height = stage.image.height
-    stage.gradient(mix(stage.far, PALE, 0.25), stage.far)
-    if stage.rng.random() < 0.6:
-        sun_color = mix(stage.far, PALE, 0.55)
-        _draw_sun_disc(stage, sun_color, share=stage.rng.uniform(0.08, 0.14))
+    zenith = mix(far, PALE, 0.25)
+    stage.gradient(zenith, far)
+    has_sun = rng.random() < 0.6
+    if has_sun:
+        sun_color = mix(far, PALE, 0.55)
+        sun_share = rng.uniform(0.08, 0.14)
+        _draw_sun_disc(stage, sun_color, share=sun_share)
 
+    # Three ranges of hills, the furthest first.
     for step, share in enumerate((0.35, 0.65, 1.0)):
         lift = height * (0.16 - 0.08 * step)
         swing = height * (0.035 - 0.01 * step)
-        color = mix(stage.far, stage.near, share)
-        _fill_below(stage, stage.ground - lift, color, swing=swing)
+        level = stage.ground - lift
+        color = mix(far, stage.near, share)
+        _fill_below(stage, level, color, swing=swing)
 
 
 def _draw_sun(stage: Stage) -> None:
-    stage.gradient(stage.far, mix(stage.far, stage.near, 0.5))
-    sun_color = mix(stage.far, PALE, 0.5)
-    _draw_sun_disc(stage, sun_color, share=stage.rng.uniform(0.22, 0.36))
-    _fill_below(stage, stage.ground, stage.near)
+    far = stage.far
+    near = stage.near
+    horizon = mix(far, near, 0.5)
+    stage.gradient(far, horizon)
+    sun_color = mix(far, PALE, 0.5)
+    sun_share = stage.rng.uniform(0.22, 0.36)
+    _draw_sun_disc(stage, sun_color, share=sun_share)
+    _fill_below(stage, stage.ground, near)
 
 
 def _draw_room(stage: Stage) -> None:
-    stage.gradient(stage.far, mix(stage.far, stage.near, 0.2))
-    _fill_below(stage, stage.ground, stage.near)
-    floor = stage.ground + 0.02 * stage.image.height
-    _fill_below(stage, floor, mix(stage.near, INK, 0.06))
+    far = stage.far
+    near = stage.near
+    ground = stage.ground
+    lower_wall = mix(far, near, 0.2)
+    stage.gradient(far, lower_wall)
+    _fill_below(stage, ground, near)
+
+    floor = ground + 0.02 * stage.image.height
+    floor_color = mix(near, INK, 0.06)
+    _fill_below(stage, floor, floor_color)
 
 
 def _draw_stripes(stage: Stage) -> None:
@@ -178,7 +217,8 @@ def _draw_stripes(stage: Stage) -> None:
     stage.gradient(stage.far, stage.far)
     step = stage.rng.uniform(0.1, 0.22) * width
     slope = stage.rng.uniform(-0.6, 0.6) * height
-    for left in np.arange(-height, width + height, step).tolist():
+    left_edges = np.arange(-height, width + height, step)
+    for left in left_edges.tolist():
         right = left + step / 2
         stripe = [
             (left, 0),
@@ -192,49 +232,65 @@ def _draw_stripes(stage: Stage) -> None:
 def _draw_dots(stage: Stage) -> None:
     width, height = stage.image.size
     stage.gradient(stage.far, stage.far)
+    color = stage.pattern_color
     step = stage.rng.uniform(0.1, 0.18) * width
     radius = stage.rng.uniform(0.1, 0.24) * step
-    for row, y in enumerate(np.arange(0.0, height + step, step * 0.8).tolist()):
+    right = width + step
+    bottom = height + step
+    rows = np.arange(0.0, bottom, step * 0.8)
+    for row, y in enumerate(rows.tolist()):
         # Every other row is shifted by half a step.
         shift = step / 2 * (row % 2)
-        for x in np.arange(shift, width + step, step).tolist():
-            stage.disc((x, y), radius, stage.pattern_color)
+        columns = np.arange(shift, right, step)
+        for x in columns.tolist():
+            stage.disc((x, y), radius, color)
 
 
 def _draw_rays(stage: Stage) -> None:
     width, height = stage.image.size
     stage.gradient(stage.far, stage.far)
-    x = stage.rng.uniform(0.2, 0.8) * width
-    y = stage.rng.uniform(0.2, 0.9) * height
-    count = int(stage.rng.integers(7, 13))
-    turn = stage.rng.uniform(0.0, 1.0)
+    color = stage.pattern_color
+    rng = stage.rng
+    x = rng.uniform(0.2, 0.8) * width
+    y = rng.uniform(0.2, 0.9) * height
+    count = int(rng.integers(7, 13))
+    turn = rng.uniform(0.0, 1.0)
 
+    # Each ray is a triangle from the center to far outside the image.
     length = 2.0 * (width + height)
     for ray in range(count):
         corners = [(x, y)]
         for part in (0.0, 0.5):
-            angle = 2 * math.pi * (ray + part + turn) / count
-            corners.append((x + length * math.cos(angle), y + length * math.sin(angle)))
-        stage.polygon(corners, stage.pattern_color)
+            turns = ray + part + turn
+            angle = 2 * math.pi * turns / count
+            end_x = x + length * math.cos(angle)
+            end_y = y + length * math.sin(angle)
+            corners.append((end_x, end_y))
+        stage.polygon(corners, color)
 
 
 def _draw_terrazzo(stage: Stage) -> None:
     width, height = stage.image.size
     stage.gradient(stage.far, stage.far)
+    pale = mix(stage.far, PALE, 0.6)
     corner_turns = (0.0, 0.13, 0.37, 0.55, 0.82)
-    for x, y, size, turn, tone in stage.rng.uniform(0.0, 1.0, (70, 5)).tolist():
+    chips = stage.rng.uniform(0.0, 1.0, (70, 5))
+    for x, y, size, turn, tone in chips.tolist():
+        center_x = x * width
+        center_y = y * height
         radius = (0.012 + 0.022 * size) * width
-        chip = []
+        corners = []
         for corner_turn in corner_turns:
             angle = 2 * math.pi * (corner_turn + turn)
-            chip_x = x * width + radius * math.cos(angle)
-            chip_y = y * height + radius * math.sin(angle)
-            chip.append((chip_x, chip_y))
+            corner_x = center_x + radius * math.cos(angle)
+            corner_y = center_y + radius * math.sin(angle)
+            corners.append((corner_x, corner_y))
 
-        color = mix(stage.far, PALE, 0.6)
+        color = pale
         if tone > 0.3:
-            color = mix(stage.far, stage.near, 0.9 * tone)
-        stage.polygon(chip, color)
+            near_share = 0.9 * tone
+            color = mix(stage.far, stage.near, near_share)
+        stage.polygon(corners, color)
 
 
 _SCENES = (
@@ -254,7 +310,8 @@ def _draw_sun_disc(stage: Stage, color: Color, *, share: float) -> None:
     width, height = stage.image.size
     x = stage.rng.uniform(0.15, 0.85) * width
     y = stage.rng.uniform(0.15, 0.45) * height
-    stage.disc((x, y), share * (width + height) / 2, color)
+    radius = share * (width + height) / 2
+    stage.disc((x, y), radius, color)
 
 
 def _fill_below(
@@ -263,11 +320,13 @@ def _fill_below(
     """Fill everything below a line that swings up and down by `swing` pixels."""
     width, bottom = stage.image.size
     x = np.linspace(0.0, width, 60)
-    phases = stage.rng.uniform(0.0, 6.3, 2)
-    frequencies = stage.rng.uniform(3.0, 9.0, 2) / width
+    slow_phase, fast_phase = stage.rng.uniform(0.0, 6.3, 2)
+    slow_frequency, fast_frequency = stage.rng.uniform(3.0, 9.0, 2) / width
 
-    slow = np.sin(phases[0] + x * frequencies[0])
-    fast = 0.5 * np.sin(phases[1] + 2 * x * frequencies[1])
-    y = level + swing * (slow + fast)
+    slow_wave = np.sin(slow_phase + x * slow_frequency)
+    fast_wave = 0.5 * np.sin(fast_phase + 2 * x * fast_frequency)
+    wave = slow_wave + fast_wave
+    y = level + swing * wave
     line = zip(x.tolist(), y.tolist(), strict=True)
-    stage.polygon([*line, (width, bottom), (0, bottom)], color)
+    lower_corners = [(width, bottom), (0, bottom)]
+    stage.polygon([*line, *lower_corners], color)

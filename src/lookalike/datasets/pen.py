@@ -52,7 +52,8 @@ def mix(first: Color, second: Color, share: float) -> Color:
     """Return `first` with `share` (0 to 1) of `second` mixed in."""
     mixed = []
     for a, b in zip(first, second, strict=True):
-        mixed.append(round(a + (b - a) * share))
+        channel = a + (b - a) * share
+        mixed.append(round(channel))
     red, green, blue = mixed
     return red, green, blue
 
@@ -60,9 +61,10 @@ def mix(first: Color, second: Color, share: float) -> Color:
 def points(text: str, *, size: Point = (1.0, 1.0), at: Point = (0.0, 0.0)) -> Points:
     """Return the points written as ``x,y x,y ...``, scaled by `size` and then moved by `at`."""
     pairs = [pair.split(",") for pair in text.split()]
-    parsed = np.array(pairs, dtype=np.float64)
-    scaled = parsed * np.array(size, np.float64)
-    return scaled + np.array(at, np.float64)
+    parsed = np.array(pairs, np.float64)
+    factors = np.array(size, np.float64)
+    offset = np.array(at, np.float64)
+    return parsed * factors + offset
 
 
 def mirrored_points(
@@ -73,9 +75,12 @@ def mirrored_points(
     The text gives its right half, from top to bottom. The left half follows, from bottom to top.
     """
     right = points(text, size=size)
-    off_axis = right[right[:, 0] != 0]
-    left = off_axis[::-1] * np.array((-1.0, 1.0))
-    return np.vstack([right, left]) + np.array(at, np.float64)
+    is_off_axis = right[:, 0] != 0
+    upward = right[is_off_axis][::-1]
+    flip = np.array((-1.0, 1.0))
+    left = upward * flip
+    outline = np.vstack([right, left])
+    return outline + np.array(at, np.float64)
 
 
 def smooth(corners: ArrayLike, *, closed: bool = True) -> Points:
@@ -98,14 +103,17 @@ def smooth(corners: ArrayLike, *, closed: bool = True) -> Points:
 
     # The tangent at each knot, for uneven intervals.
     speeds = steps / intervals
-    across = (padded[2:] - padded[:-2]) / (intervals[:-1] + intervals[1:])
+    double_steps = padded[2:] - padded[:-2]
+    double_intervals = intervals[:-1] + intervals[1:]
+    across = double_steps / double_intervals
     tangents = speeds[:-1] + speeds[1:] - across
 
     # A cubic Hermite segment from each knot to the next.
     start = padded[1:-2]
     step = steps[1:-1]
-    leave = tangents[:-1] * intervals[1:-1]
-    arrive = tangents[1:] * intervals[1:-1]
+    interval = intervals[1:-1]
+    leave = tangents[:-1] * interval
+    arrive = tangents[1:] * interval
     quadratic = 3 * step - 2 * leave - arrive
     cubic = leave + arrive - 2 * step
     t = np.linspace(0.0, 1.0, _CURVE_STEPS, endpoint=False)[:, None, None]
@@ -136,54 +144,65 @@ class Pen:
     def __init__(self, side: int, *, tilt: float = 0.0, mirror: bool = False) -> None:
         self.layer = Image.new("RGBA", (side, side))
         self._draw = ImageDraw.Draw(self.layer)
-        self._unit = side / 2 / _REACH
         self._center = side / 2
+        self._unit = self._center / _REACH
 
-        cos = math.cos(math.radians(tilt))
-        sin = math.sin(math.radians(tilt))
-        flip = np.diag([-1.0 if mirror else 1.0, 1.0])
+        angle = math.radians(tilt)
+        cos = math.cos(angle)
+        sin = math.sin(angle)
         rotation = np.array([[cos, sin], [-sin, cos]])
+        x_factor = -1.0 if mirror else 1.0
+        flip = np.diag([x_factor, 1.0])
         self._transform = flip @ rotation * self._unit
 
     def _pixels(self, corners: ArrayLike) -> list[tuple[int, int]]:
         # Whole pixels of the large canvas: the last bit of a cosine, which differs between
         # machines, then changes no image.
-        exact = np.asarray(corners, dtype=np.float64) @ self._transform + self._center
+        array = np.asarray(corners, dtype=np.float64)
+        exact = array @ self._transform + self._center
         rounded = np.rint(exact).astype(int)
         return [(x, y) for x, y in rounded.tolist()]
 
     def polygon(self, corners: ArrayLike, color: Color) -> None:
         """Fill a polygon."""
-        self._draw.polygon(self._pixels(corners), fill=color)
+        pixels = self._pixels(corners)
+        self._draw.polygon(pixels, fill=color)
 
     def blob(self, corners: ArrayLike, color: Color) -> None:
         """Fill the smooth closed curve through points."""
-        self.polygon(smooth(corners), color)
+        curve = smooth(corners)
+        self.polygon(curve, color)
 
     def disc(self, center: Point, radius: float | Point, color: Color) -> None:
         """Fill a circle or, with two radii, an ellipse."""
         angles = np.linspace(0.0, 2 * math.pi, _CIRCLE_CORNERS, endpoint=False)
         x = np.cos(angles)
         y = np.sin(angles)
-        circle = np.stack([x, y], axis=1) * np.asarray(radius)
-        self.polygon(circle + np.asarray(center), color)
+        unit_circle = np.stack([x, y], axis=1)
+        ellipse = unit_circle * np.asarray(radius)
+        outline = ellipse + np.asarray(center)
+        self.polygon(outline, color)
 
     def line(self, corners: ArrayLike, width: float, color: Color) -> None:
         """Draw a smooth open stroke with round ends."""
         curve = smooth(corners, closed=False)
+        pixels = self._pixels(curve)
         pixel_width = max(1, round(width * self._unit))
-        self._draw.line(
-            self._pixels(curve), fill=color, width=pixel_width, joint="curve"
-        )
-        for x, y in curve[[0, -1]].tolist():
+        self._draw.line(pixels, fill=color, width=pixel_width, joint="curve")
+
+        ends = curve[[0, -1]]
+        for x, y in ends.tolist():
             self.disc((x, y), width / 2, color)
 
     def ring(self, center: Point, radius: float, width: float, color: Color) -> None:
         """Draw the rim of a circle, `width` wide, inside `radius`."""
-        ((x, y),) = self._pixels([center])
-        reach = round(radius * self._unit)
-        pixel_width = round(width * self._unit)
-        box = (x - reach, y - reach, x + reach, y + reach)
+        unit = self._unit
+        reach = round(radius * unit)
+        pixel_width = round(width * unit)
+        [(x, y)] = self._pixels([center])
+        upper_left = (x - reach, y - reach)
+        lower_right = (x + reach, y + reach)
+        box = [upper_left, lower_right]
         self._draw.ellipse(box, outline=color, width=pixel_width)
 
     @contextmanager
@@ -192,11 +211,14 @@ class Pen:
         before = self.layer.copy()
         yield
         outside = Image.new("L", self.layer.size, 255)
-        ImageDraw.Draw(outside).polygon(self._pixels(outline), fill=0)
+        drawing = ImageDraw.Draw(outside)
+        drawing.polygon(self._pixels(outline), fill=0)
         self.layer.paste(before, mask=outside)
 
     def shade(self, corners: ArrayLike, *, share: float = 0.16) -> None:
         """Darken a polygon. It also paints the empty canvas, so use it only `within` an outline."""
         cover = Image.new("L", self.layer.size)
-        ImageDraw.Draw(cover).polygon(self._pixels(corners), fill=round(255 * share))
+        opacity = round(255 * share)
+        drawing = ImageDraw.Draw(cover)
+        drawing.polygon(self._pixels(corners), fill=opacity)
         self.layer.paste((*INK, 255), mask=cover)

@@ -110,7 +110,9 @@ def draw_sample_image(label: str, index: int, *, seed: int = 0) -> Image.Image:
         )
 
     # The order of the random draws is part of each image: changing it changes the sample.
-    rng = np.random.Generator(np.random.PCG64([CLASSES.index(label), index, seed]))
+    class_index = CLASSES.index(label)
+    bits = np.random.PCG64([class_index, index, seed])
+    rng = np.random.Generator(bits)
     width, height = _SIZES[rng.integers(len(_SIZES))]
     far, near = choose_backdrop_colors(rng)
     subject_colors = _choose_subject_colors(far, near, rng)
@@ -118,11 +120,13 @@ def draw_sample_image(label: str, index: int, *, seed: int = 0) -> Image.Image:
     subject = _scale_to_frame(subject, width, height, rng)
 
     # Place the subject, and the ground a little above its foot.
-    free_x, free_y = width - subject.width, height - subject.height
+    free_x = width - subject.width
+    free_y = height - subject.height
     left = round(free_x * rng.uniform(0.06, 0.94))
     top = round(free_y * rng.uniform(0.2, 0.92))
     foot = top + subject.height
-    ground = foot - round(height * rng.uniform(0.04, 0.14))
+    lift = height * rng.uniform(0.04, 0.14)
+    ground = foot - round(lift)
 
     image = draw_backdrop((width, height), ground, colors=(far, near), rng=rng)
     if SUBJECTS[label].stands:
@@ -151,11 +155,15 @@ def write_sample(folder: Path, *, per_class: int = 40, seed: int = 0) -> Path:
         `folder`.
     """
     for label in CLASSES:
-        (folder / label).mkdir(parents=True, exist_ok=True)
+        class_folder = folder / label
+        class_folder.mkdir(parents=True, exist_ok=True)
         for index in range(per_class):
-            path = folder / label / f"{label}_{index + 1:04d}.jpg"
-            if not path.exists():
-                _write_jpeg(draw_sample_image(label, index, seed=seed), path)
+            number = index + 1
+            path = class_folder / f"{label}_{number:04d}.jpg"
+            if path.exists():
+                continue
+            image = draw_sample_image(label, index, seed=seed)
+            _write_jpeg(image, path)
     return folder
 
 
@@ -166,24 +174,30 @@ def _choose_subject_colors(
 
     def contrast(color_set: tuple[Color, Color, Color]) -> float:
         main = color_set[0]
-        return min(_color_difference(main, far), _color_difference(main, near))
+        to_far = _color_difference(main, far)
+        to_near = _color_difference(main, near)
+        return min(to_far, to_near)
 
-    clear = [
-        color_set for color_set in _COLOR_SETS if contrast(color_set) > _MIN_CONTRAST
-    ]
+    clear = []
+    for color_set in _COLOR_SETS:
+        if contrast(color_set) > _MIN_CONTRAST:
+            clear.append(color_set)
     if not clear:
-        clear = [max(_COLOR_SETS, key=contrast)]
-    main, second, accent = clear[rng.integers(len(clear))]
+        clear.append(max(_COLOR_SETS, key=contrast))
+
+    chosen = rng.integers(len(clear))
+    main, second, accent = clear[chosen]
     # Thin lines are dark on a light backdrop, and light on a dark one.
-    line = INK if sum(far) + sum(near) > 620 else PALE
+    brightness = sum(far) + sum(near)
+    line = INK if brightness > 620 else PALE
     return SubjectColors(main, second, accent, line)
 
 
 def _color_difference(first: Color, second: Color) -> int:
-    red = abs(first[0] - second[0])
-    green = abs(first[1] - second[1])
-    blue = abs(first[2] - second[2])
-    return red + green + blue
+    total = 0
+    for a, b in zip(first, second, strict=True):
+        total += abs(a - b)
+    return total
 
 
 def _draw_subject(
@@ -195,21 +209,24 @@ def _draw_subject(
     mirror = rng.random() < 0.5
     pen = Pen(_CANVAS, tilt=tilt, mirror=mirror)
     subject.draw(pen, colors, rng)
-    return pen.layer.crop(pen.layer.getbbox())
+    layer = pen.layer
+    return layer.crop(layer.getbbox())
 
 
 def _scale_to_frame(
     subject: Image.Image, width: int, height: int, rng: np.random.Generator
 ) -> Image.Image:
     """Scale a subject to a random share of the frame's area, but let it fit inside."""
-    area_ratio = width * height / (subject.width * subject.height)
-    by_area = rng.uniform(0.44, 0.78) * math.sqrt(area_ratio)
-    by_width = 0.94 * width / subject.width
-    by_height = 0.94 * height / subject.height
+    old_width, old_height = subject.size
+    frame_area = width * height
+    subject_area = old_width * old_height
+    by_area = rng.uniform(0.44, 0.78) * math.sqrt(frame_area / subject_area)
+    by_width = 0.94 * width / old_width
+    by_height = 0.94 * height / old_height
     scale = min(by_area, by_width, by_height)
 
-    new_width = round(subject.width * scale)
-    new_height = round(subject.height * scale)
+    new_width = round(old_width * scale)
+    new_height = round(old_height * scale)
     return subject.resize((new_width, new_height), Image.Resampling.LANCZOS)
 
 
@@ -218,20 +235,27 @@ def _draw_shadow_on_ground(
 ) -> None:
     """Draw a soft ellipse under a subject that stands."""
     depth = max(5, width // 22)
-    box = (left, foot - 1.6 * depth, left + width, foot + 0.8 * depth)
+    top = foot - 1.6 * depth
+    right = left + width
+    bottom = foot + 0.8 * depth
     shadow = Image.new("L", image.size)
-    ImageDraw.Draw(shadow).ellipse(box, fill=90)
-    image.paste(INK, mask=shadow.filter(ImageFilter.GaussianBlur(3)))
+    drawing = ImageDraw.Draw(shadow)
+    drawing.ellipse((left, top, right, bottom), fill=90)
+    blur = ImageFilter.GaussianBlur(3)
+    image.paste(INK, mask=shadow.filter(blur))
 
 
 def _draw_shadow_behind(
     image: Image.Image, left: int, top: int, subject: Image.Image
 ) -> None:
     """Draw a soft copy of a subject that does not stand, a little lower and to the right."""
-    faint = subject.getchannel("A").point(lambda level: level // 3)
+    cover = subject.getchannel("A")
+    faint_cover = cover.point(lambda level: level // 3)
+    corner = (left + 5, top + 8)
     shadow = Image.new("L", image.size)
-    shadow.paste(faint, (left + 5, top + 8))
-    image.paste(INK, mask=shadow.filter(ImageFilter.GaussianBlur(5)))
+    shadow.paste(faint_cover, corner)
+    blur = ImageFilter.GaussianBlur(5)
+    image.paste(INK, mask=shadow.filter(blur))
 
 
 def _write_jpeg(image: Image.Image, path: Path) -> None:
