@@ -114,24 +114,31 @@ class _Job:
 
     @property
     def part(self) -> Path:
-        name = f"{self.target.name}.part"
-        return self.target.with_name(name)
+        return self._beside_target(".part")
 
     @property
     def info_path(self) -> Path:
-        name = f"{self.target.name}.part.json"
-        return self.target.with_name(name)
+        return self._beside_target(".part.json")
+
+    def _beside_target(self, suffix: str) -> Path:
+        target = self.target
+        name = f"{target.name}{suffix}"
+        return target.with_name(name)
 
     def is_complete(self) -> bool:
         if not self.target.is_file():
             return False
-        if self.size not in {None, self.target.stat().st_size}:
+        size = self.target.stat().st_size
+        if self.size not in {None, size}:
             return False
-        return self.sha256 is None or hash_file(self.target) == self.sha256
+        if self.sha256 is None:
+            return True
+        return hash_file(self.target) == self.sha256
 
     def read_info(self) -> _PartInfo | None:
         try:
-            info = _PartInfo(**json.loads(self.info_path.read_text("utf-8")))
+            text = self.info_path.read_text("utf-8")
+            info = _PartInfo(**json.loads(text))
         except (FileNotFoundError, ValueError, TypeError):
             return None
         return info if info.url == self.url else None
@@ -145,15 +152,18 @@ class _Job:
         if self.size is not None:
             return self.size
         info = self.read_info()
-        return None if info is None else info.total
+        if info is None:
+            return None
+        return info.total
 
     def start(self, info: _PartInfo) -> None:
         """Start from the first byte.
 
         The old bytes are removed before the new info is written, so that it never describes them.
         """
+        text = json.dumps(asdict(info))
         self.discard()
-        self.info_path.write_text(json.dumps(asdict(info)), "utf-8")
+        self.info_path.write_text(text, "utf-8")
         self.part.touch()
 
     def discard(self) -> None:
@@ -168,7 +178,9 @@ class _TransientError(Exception):
     """A failure of the network that another attempt may not meet."""
 
     def __init__(self, reason: object, *, connected: bool = True) -> None:
-        message = str(reason) or type(reason).__name__
+        message = str(reason)
+        if message == "":
+            message = type(reason).__name__
         super().__init__(message)
         self.connected = connected
 
@@ -245,26 +257,34 @@ def _request_rest(job: _Job, client: httpx.Client) -> None:
     """Request the missing bytes once, and append them to the part file."""
     # Without a hash or a validator, nothing shows whether the rest belongs to these first bytes.
     info = job.read_info()
-    if info is None or (info.validator is None and job.sha256 is None):
+    validator = None if info is None else info.validator
+    is_verifiable = validator is not None or job.sha256 is not None
+    if info is None or not is_verifiable:
         job.discard()
     have = job.part_size()
     if have > 0 and have == job.total():
         return
 
     headers = _range_headers(have, info)
-    with (
-        _translate_http_errors(job),
-        client.stream("GET", job.url, headers=headers) as response,
-    ):
-        _check_status(job, response)
-        start, total = _parse_content_range(response, have)
-        if job.size is not None and total not in {None, job.size}:
-            raise _wrong_file(job, f"{job.size} bytes", f"{total} bytes")
-        if start == 0:
-            job.start(_PartInfo(job.url, _validator(response), total))
-        have = _append(job, response, start)
-    if have < (job.total() or 0):
+    stream = client.stream("GET", job.url, headers=headers)
+    with _translate_http_errors(job), stream as response:
+        have = _receive(job, response, have)
+    expected = job.total() or 0
+    if have < expected:
         raise _TransientError("the connection was closed early")
+
+
+def _receive(job: _Job, response: httpx.Response, have: int) -> int:
+    """Write a response to the part file, which has `have` bytes, and return its new size."""
+    _check_status(job, response)
+    start, total = _parse_content_range(response, have)
+    if job.size is not None and total not in {None, job.size}:
+        raise _wrong_file(job, f"{job.size} bytes", f"{total} bytes")
+    if start == 0:
+        validator = _validator(response)
+        info = _PartInfo(job.url, validator, total)
+        job.start(info)
+    return _append(job, response, start)
 
 
 @contextlib.contextmanager
@@ -307,30 +327,39 @@ def _check_status(job: _Job, response: httpx.Response) -> None:
 
 def _parse_content_range(response: httpx.Response, have: int) -> tuple[int, int | None]:
     """Return the first byte's position in the file, and the file's size if it is known."""
-    headers = response.headers
-    content_length = headers.get("Content-Length", "")
-    length = int(content_length) if content_length.isdecimal() else None
+    length = _content_length(response)
     if response.status_code != HTTPStatus.PARTIAL_CONTENT:
         return 0, length
 
-    content_range = headers.get("Content-Range", "")
+    content_range = response.headers.get("Content-Range", "")
     match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", content_range)
     if match is None or int(match[1]) != have:
         raise _TransientError(
             f"asked for the bytes from {have}, the server sent others"
         )
-    if match[2] != "*":
-        return have, int(match[2])
-    return have, None if length is None else have + length
+    total = match[2]
+    if total != "*":
+        return have, int(total)
+    if length is None:
+        return have, None
+    return have, have + length
+
+
+def _content_length(response: httpx.Response) -> int | None:
+    length = response.headers.get("Content-Length", "")
+    if not length.isdecimal():
+        return None
+    return int(length)
 
 
 def _validator(response: httpx.Response) -> str | None:
     """Return the value that identifies this version of the file in an If-Range header."""
-    etag: str | None = response.headers.get("ETag")
+    headers = response.headers
+    etag: str | None = headers.get("ETag")
     # If-Range does not accept weak ETags (RFC 9110, section 13.1.5).
     if etag is not None and not etag.startswith("W/"):
         return etag
-    last_modified: str | None = response.headers.get("Last-Modified")
+    last_modified: str | None = headers.get("Last-Modified")
     return last_modified
 
 
@@ -352,19 +381,22 @@ def _append(job: _Job, response: httpx.Response, have: int) -> int:
 
 def _verify_part(job: _Job) -> None:
     size = job.part_size()
-    if job.size is not None and size != job.size:
+    if job.size not in {None, size}:
         raise _wrong_file(job, f"{job.size} bytes", f"{size} bytes")
-    if job.sha256 is not None:
-        actual = hash_file(job.part)
-        if actual != job.sha256:
-            raise _wrong_file(job, f"the sha256 {job.sha256}", actual)
+    if job.sha256 is None:
+        return
+    actual = hash_file(job.part)
+    if actual != job.sha256:
+        expected = f"the sha256 {job.sha256}"
+        raise _wrong_file(job, expected, actual)
 
 
 def _publish(job: _Job) -> None:
     """Move the part file to the target."""
-    with job.part.open("rb+") as file:
+    part = job.part
+    with part.open("rb+") as file:
         os.fsync(file.fileno())
-    job.part.replace(job.target)
+    part.replace(job.target)
     job.info_path.unlink(missing_ok=True)
 
 

@@ -122,7 +122,8 @@ def atomic_write(path: Path) -> Iterator[Path]:
                     temporary.unlink(missing_ok=True)
     except OSError as error:
         # Some errors name no file, and nobody knows the name of the temporary one.
-        name = "" if error.filename is None else Path(os.fsdecode(error.filename)).name
+        given = error.filename
+        name = "" if given is None else Path(os.fsdecode(given)).name
         if name == "" or name.startswith(_TEMPORARY_PREFIX):
             error.filename = str(path)
         raise
@@ -149,9 +150,8 @@ def _lock_temporary(file: IO[bytes], path: Path) -> bool:
         return True
     try:
         return try_lock(file) and is_same_file(file, path)
-    except (
-        OSError
-    ):  # without locks in the file system, nobody removes abandoned files either
+    except OSError:
+        # Without locks in the file system, nobody removes abandoned files either.
         return True
 
 

@@ -24,18 +24,21 @@ def cores() -> int:
     quota = _cgroup_quota()
     if quota is None:
         return assigned
-    return max(1, min(assigned, math.ceil(quota)))
+    whole_quota = math.ceil(quota)
+    return max(1, min(assigned, whole_quota))
 
 
 def _cgroup_quota() -> float | None:
     """Return the CPU quota of a Linux container in cores, or None without a quota."""
+    version_2 = _CGROUP / "cpu.max"
+    version_1 = _CGROUP / "cpu"
     try:
         # cgroup v2 has one file: "150000 100000" are 1.5 cores, "max 100000" has no limit.
-        if (_CGROUP / "cpu.max").exists():
-            quota, period = (_CGROUP / "cpu.max").read_text().split()
+        if version_2.exists():
+            quota, period = version_2.read_text().split()
         else:
-            quota = (_CGROUP / "cpu" / "cpu.cfs_quota_us").read_text()
-            period = (_CGROUP / "cpu" / "cpu.cfs_period_us").read_text()
+            quota = (version_1 / "cpu.cfs_quota_us").read_text()
+            period = (version_1 / "cpu.cfs_period_us").read_text()
         share = int(quota) / int(period)
     except (OSError, ValueError, ZeroDivisionError):
         return None

@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from pyarrow import types as arrow_types
 
 from lookalike.errors import InputError
 from lookalike.types import Kind
@@ -42,6 +43,7 @@ KIND_NAMES: dict[Kind, str] = {
 MOST_ROWS = 10_000_000
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 # A column becomes numbers only if no two different texts become equal: a number with a leading
 # zero or with more than 18 digits stays text. The exponents are those of finite numbers.
@@ -84,10 +86,9 @@ def read_table(path: Path) -> tuple[pa.Table, Callable[[int], str]]:
 
 
 def _read_csv(path: Path) -> tuple[pa.Table, Callable[[int], str]]:
-    line_numbers: list[
-        int
-    ] = []  # the last line of each row: quoted values may hold line breaks
     rows: list[list[str]] = []
+    # The last line of each row: quoted values may hold line breaks.
+    line_numbers: list[int] = []
     # utf-8-sig: spreadsheets begin a file with a byte order mark.
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(file, strict=True)
@@ -105,17 +106,26 @@ def _read_csv(path: Path) -> tuple[pa.Table, Callable[[int], str]]:
             line_numbers.append(reader.line_num)
             rows.append(row)
 
-    columns = list(zip(*rows, strict=True)) if rows else [()] * len(names)
-    arrays = [pa.array(column, pa.string()) for column in columns]
+    columns: list[tuple[str, ...]] = [()] * len(names)
+    if rows:
+        columns = list(zip(*rows, strict=True))
+    text = pa.string()
+    arrays = [pa.array(column, text) for column in columns]
     table = pa.table(arrays, names=names)
-    return table, lambda row: f"line {line_numbers[row]}"
+
+    def locate(row: int) -> str:
+        return f"line {line_numbers[row]}"
+
+    return table, locate
 
 
 def _read_parquet(path: Path) -> tuple[pa.Table, Callable[[int], str]]:
     schema = pq.read_schema(path)
-    text_columns = [
-        name for name in schema.names if pa.types.is_string(schema.field(name).type)
-    ]
+    text_columns = []
+    for name in schema.names:
+        column_type = schema.field(name).type
+        if arrow_types.is_string(column_type):
+            text_columns.append(name)
     # As dictionaries, because a few bytes may encode any number of equal texts.
     with pq.ParquetFile(path, read_dictionary=text_columns) as file:
         count = file.metadata.num_rows
@@ -125,7 +135,11 @@ def _read_parquet(path: Path) -> tuple[pa.Table, Callable[[int], str]]:
             )
         table = file.read()
     table.validate(full=True)
-    return table, lambda row: f"row {row + 1}"
+
+    def locate(row: int) -> str:
+        return f"row {row + 1}"
+
+    return table, locate
 
 
 def parse_instant(text: str) -> int:
@@ -139,7 +153,8 @@ def parse_instant(text: str) -> int:
     time = datetime.fromisoformat(text)
     if time.tzinfo is None:
         time = time.replace(tzinfo=UTC)
-    return (time - _EPOCH) // timedelta(microseconds=1)
+    elapsed = time - _EPOCH
+    return elapsed // _MICROSECOND
 
 
 def parses_as(texts: pa.Array, kind: Kind) -> pa.Array:
@@ -147,12 +162,14 @@ def parses_as(texts: pa.Array, kind: Kind) -> pa.Array:
 
     Nulls fit every kind.
     """
+    boolean = pa.bool_()
     if kind == "string":
-        return pa.array([True] * len(texts), pa.bool_())
+        return pa.array([True] * len(texts), boolean)
     trimmed = pc.utf8_trim_whitespace(texts)
     if kind == "timestamp":
-        are_times = [text is None or _is_instant(text) for text in trimmed.to_pylist()]
-        fits = pa.array(are_times, pa.bool_())
+        values = trimmed.to_pylist()
+        are_times = [text is None or _is_instant(text) for text in values]
+        fits = pa.array(are_times, boolean)
     else:
         fits = pc.match_substring_regex(trimmed, _PATTERNS[kind])
     return pc.fill_null(fits, True)
@@ -170,16 +187,17 @@ def parse_texts(texts: pa.Array, kind: Kind) -> pa.Array:
     """Convert texts to values of a kind that all of them fit."""
     if kind == "string":
         return texts
+    stored_type = ARROW_TYPES[kind]
     trimmed = pc.utf8_trim_whitespace(texts)
     if kind == "timestamp":
-        ticks = [
-            None if text is None else parse_instant(text)
-            for text in trimmed.to_pylist()
-        ]
-        return pa.array(ticks, pa.int64()).cast(ARROW_TYPES[kind])
+        values = trimmed.to_pylist()
+        ticks = [None if text is None else parse_instant(text) for text in values]
+        integers = pa.array(ticks, pa.int64())
+        return integers.cast(stored_type)
     # Arrow does not parse a leading plus sign.
     unsigned = pc.replace_substring_regex(trimmed, r"^\+", "")
-    return _normalize_floats(unsigned.cast(ARROW_TYPES[kind]))
+    parsed = unsigned.cast(stored_type)
+    return _normalize_floats(parsed)
 
 
 def to_known_kind(column: pa.Array) -> pa.Array | None:
@@ -192,31 +210,42 @@ def to_known_kind(column: pa.Array) -> pa.Array | None:
     pyarrow.ArrowException
         If a value is outside the kind's range.
     """
-    if pa.types.is_dictionary(column.type):
+    if arrow_types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     dtype = column.type
     if _is_text_type(dtype):
         return column.cast(pa.string())
-    if pa.types.is_integer(dtype):
+    if arrow_types.is_integer(dtype):
         return column.cast(pa.int64())
-    if pa.types.is_floating(dtype) or pa.types.is_decimal(dtype):
+    if arrow_types.is_floating(dtype) or arrow_types.is_decimal(dtype):
         floats = column.cast(pa.float64())
         return _normalize_floats(floats)
-    if pa.types.is_timestamp(dtype):
+    if arrow_types.is_temporal(dtype):
+        return _to_known_times(column)
+    if arrow_types.is_boolean(dtype):
+        return column
+    return None
+
+
+def _to_known_times(column: pa.Array) -> pa.Array | None:
+    dtype = column.type
+    stored_type = ARROW_TYPES["timestamp"]
+    if arrow_types.is_timestamp(dtype):
         # Only the cut from nanoseconds loses digits.
         is_exact = dtype.unit != "ns"
-        return column.cast(ARROW_TYPES["timestamp"], safe=is_exact)
-    if pa.types.is_date(dtype):
+        return column.cast(stored_type, safe=is_exact)
+    if arrow_types.is_date(dtype):
         times = column.cast(pa.timestamp("us"))
-        return times.cast(ARROW_TYPES["timestamp"])
-    return column if pa.types.is_boolean(dtype) else None
+        return times.cast(stored_type)
+    # A time of day or a duration.
+    return None
 
 
 def _is_text_type(dtype: pa.DataType) -> bool:
     return bool(
-        pa.types.is_null(dtype)
-        or pa.types.is_string(dtype)
-        or pa.types.is_large_string(dtype)
+        arrow_types.is_null(dtype)
+        or arrow_types.is_string(dtype)
+        or arrow_types.is_large_string(dtype)
         or dtype == pa.string_view()
     )
 
@@ -225,6 +254,7 @@ def _normalize_floats(values: pa.Array) -> pa.Array:
     """Replace NaN by null and -0.0 by 0.0 in floats; leave other types as they are."""
     if values.type != pa.float64():
         return values
-    null = pa.scalar(None, pa.float64())
-    without_nan = pc.if_else(pc.is_nan(values), null, values)
+    null = pa.scalar(None, values.type)
+    is_nan = pc.is_nan(values)
+    without_nan = pc.if_else(is_nan, null, values)
     return pc.add(without_nan, 0.0)

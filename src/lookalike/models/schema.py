@@ -33,6 +33,10 @@ _MAX_SIDE = 4096
 _MAX_DIM = 65536
 _MAX_NUMBER = 1e9
 
+# Control characters and surrogates.
+_REFUSED_CATEGORIES = frozenset({"Cc", "Cs"})
+
+_NAME_SEPARATORS = frozenset("./\\`")
 _HEX_DIGITS = frozenset("0123456789abcdefABCDEF")
 _FILE_KEYS = frozenset(field.name for field in fields(Weights))
 
@@ -53,7 +57,8 @@ def find_fault(entry: Mapping[str, Any]) -> str | None:
     for key, value in entry.items():
         rule = FIELD_RULES[key]
         if not rule.accepts(value):
-            return f"{key} = {short_repr(value)}; expected {rule.expected}"
+            given = short_repr(value)
+            return f"{key} = {given}; expected {rule.expected}"
     return None
 
 
@@ -79,15 +84,15 @@ def parse_model(text: str) -> Model:
             "the description of a model lacks a field or has an unknown one"
         )
     for name in FILE_FIELDS:
-        if isinstance(given.get(name), dict):
-            given[name] = _without_nulls(given[name])
-            # Collections of early development versions use the British spelling.
-            if "licence" in given[name]:
-                given[name]["license"] = given[name].pop("licence")
+        table = given.get(name)
+        if isinstance(table, dict):
+            given[name] = _read_file_table(table)
+
     fault = find_fault(given)
     if fault is not None:
         raise ModelError(f"the description of a model has {fault}")
-    return Model.from_json(json.dumps(given))
+    checked_text = json.dumps(given)
+    return Model.from_json(checked_text)
 
 
 def short_repr(value: object) -> str:
@@ -98,31 +103,39 @@ def short_repr(value: object) -> str:
         return "a number of very many digits"
 
 
+def _read_file_table(table: Mapping[str, Any]) -> dict[str, Any]:
+    given = _without_nulls(table)
+    # Collections of early development versions use the British spelling.
+    if "licence" in given:
+        given["license"] = given.pop("licence")
+    return given
+
+
 def _without_nulls(entry: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in entry.items() if value is not None}
 
 
 def _is_text(value: object) -> bool:
-    """Return whether terminals, files and JSON can hold the text.
-
-    Control characters and surrogates are not allowed.
-    """
+    """Return whether terminals, files and JSON can hold the text."""
     if not isinstance(value, str):
         return False
     categories = {unicodedata.category(character) for character in value}
-    return categories.isdisjoint({"Cc", "Cs"})
+    return categories.isdisjoint(_REFUSED_CATEGORIES)
 
 
 def _is_name(value: object) -> bool:
     if not isinstance(value, str) or value == "":
         return False
-    has_separator = any(character in "./\\`" for character in value)
-    return _is_text(value) and not has_separator
+    if not _is_text(value):
+        return False
+    return _NAME_SEPARATORS.isdisjoint(value)
 
 
 def _is_integer(value: object) -> bool:
     # In Python, booleans are integers.
-    if isinstance(value, bool) or not isinstance(value, int):
+    if isinstance(value, bool):
+        return False
+    if not isinstance(value, int):
         return False
     return abs(value) < _MAX_NUMBER
 
@@ -135,7 +148,9 @@ def _is_number(value: object) -> bool:
 
 
 def _is_between(value: Any, low: int, high: int) -> bool:
-    return _is_integer(value) and low <= value <= high
+    if not _is_integer(value):
+        return False
+    return bool(low <= value <= high)
 
 
 def _is_list(value: object, length: int) -> bool:
@@ -174,20 +189,24 @@ def _are_options(value: object) -> bool:
     if not isinstance(value, dict):
         return False
     for key, item in value.items():
+        if not _is_text(key):
+            return False
         parts = item if isinstance(item, list | tuple) else [item]
-        is_valid = all(_is_plain(part) for part in parts)
-        if not _is_text(key) or not is_valid:
+        if not all(_is_plain(part) for part in parts):
             return False
     return True
 
 
 def _is_plain(value: object) -> bool:
-    return _is_flag(value) or _is_text(value) or _is_number(value)
+    if _is_flag(value) or _is_text(value):
+        return True
+    return _is_number(value)
 
 
 def _is_hash(value: str, digits: int) -> bool:
-    characters = set(value)
-    return len(value) == digits and characters <= _HEX_DIGITS
+    if len(value) != digits:
+        return False
+    return _HEX_DIGITS.issuperset(value)
 
 
 def _is_sha256(value: object) -> bool:
@@ -198,7 +217,9 @@ def _is_sha256(value: object) -> bool:
 
 def _is_file(value: object) -> bool:
     """Return whether a value is a table that `Weights` can hold."""
-    if not isinstance(value, dict) or "file" not in value:
+    if not isinstance(value, dict):
+        return False
+    if "file" not in value:
         return False
     entries = value.items()
     return all(_is_file_entry(key, text) for key, text in entries)
@@ -224,8 +245,12 @@ def _is_file_entry(key: object, text: object) -> bool:
 
 def _one_of(choices: object) -> FieldRule:
     names = get_args(choices)
-    expected = ", ".join(names)
-    return FieldRule(lambda value: value in names, f"one of {expected}")
+    joined = ", ".join(names)
+
+    def accepts(value: object) -> bool:
+        return value in names
+
+    return FieldRule(accepts, expected=f"one of {joined}")
 
 
 _TEXT_RULE = FieldRule(_is_text, "a text")
