@@ -32,10 +32,11 @@ def build(model: Model, tensors: Mapping[str, Tensor]) -> onnx.ModelProto:
     WeightsError
         If a tensor is missing or has another shape than the architecture needs.
     """
-    if model.architecture not in ARCHITECTURES:
+    build_architecture = ARCHITECTURES.get(model.architecture)
+    if build_architecture is None:
         known = ", ".join([*ARCHITECTURES, "onnx", "pixels"])
         raise ModelError(
             f"The model {model.name!r} has the architecture {model.architecture!r}; "
             f"known are {known}."
         )
-    return ARCHITECTURES[model.architecture](model, tensors)
+    return build_architecture(model, tensors)

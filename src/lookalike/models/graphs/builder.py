@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from lookalike.errors import ModelError, WeightsError
 from lookalike.models.tensors import Tensor
-from lookalike.types import Model
+from lookalike.types import Model, VectorsF32
 
 __all__ = ["Features", "GraphBuilder", "Padding"]
 
@@ -32,6 +32,15 @@ class Features(NamedTuple):
     channels: int
     height: int
     width: int
+
+
+class _BatchNorm(NamedTuple):
+    """The weights of a batch normalization, one number per channel."""
+
+    gamma: npt.NDArray[np.float64]
+    beta: npt.NDArray[np.float64]
+    mean: npt.NDArray[np.float64]
+    variance: npt.NDArray[np.float64]
 
 
 class GraphBuilder:
@@ -58,27 +67,43 @@ class GraphBuilder:
 
     def images(self) -> Features:
         """Add the input, uint8 ``[n, height, width, 3]``, and its normalization."""
-        height, width = self._model.size
-        mean = np.asarray(self._model.mean, np.float32)
-        std = np.asarray(self._model.std, np.float32)
+        model = self._model
+        height, width = model.size
+        mean = np.asarray(model.mean, np.float32)
+        std = np.asarray(model.std, np.float32)
         planes = self._node("Transpose", ["images"], perm=[0, 3, 1, 2])
 
         is_same_for_channels = len(set(mean)) == 1 and len(set(std)) == 1
         mean_is_uint8 = mean[0] in range(256)
         if is_same_for_channels and mean_is_uint8:
-            # (x - mean) / std is how ONNX reads a uint8 tensor with this scale and zero point, so
-            # that 8-bit graphs take the images unchanged.
-            scale = self._constant(1 / std[0])
-            zero_point = self._constant(mean[0], np.uint8)
-            normalized = self._node("DequantizeLinear", [planes, scale, zero_point])
+            normalized = self._normalize_by_scale(planes, mean[0], std[0])
         else:
-            factor = 1 / std
-            floats = self._node("Cast", [planes], to=TensorProto.FLOAT)
-            mean_name = self._constant(mean.reshape(1, 3, 1, 1))
-            centered = self._node("Sub", [floats, mean_name])
-            factor_name = self._constant(factor.reshape(1, 3, 1, 1))
-            normalized = self._node("Mul", [centered, factor_name])
+            normalized = self._normalize_channels(planes, mean, std)
         return Features(normalized, channels=3, height=height, width=width)
+
+    def _normalize_by_scale(
+        self, planes: str, mean: np.float32, std: np.float32
+    ) -> str:
+        """Add the normalization of uint8 images that is the same for all channels.
+
+        ``(x - mean) / std`` is how ONNX reads a uint8 tensor with this scale and zero point, so
+        that 8-bit graphs take the images unchanged.
+        """
+        scale = self._constant(1 / std)
+        zero_point = self._constant(mean, np.uint8)
+        return self._node("DequantizeLinear", [planes, scale, zero_point])
+
+    def _normalize_channels(
+        self, planes: str, mean: VectorsF32, std: VectorsF32
+    ) -> str:
+        """Add a normalization of each channel by its own mean and deviation."""
+        per_channel = (1, 3, 1, 1)
+        factor = 1 / std
+        floats = self._node("Cast", [planes], to=TensorProto.FLOAT)
+        mean_name = self._constant(mean.reshape(per_channel))
+        centered = self._node("Sub", [floats, mean_name])
+        factor_name = self._constant(factor.reshape(per_channel))
+        return self._node("Mul", [centered, factor_name])
 
     def convolution(
         self,
@@ -105,15 +130,13 @@ class GraphBuilder:
             As in the paper.
         """
         kernel = self._tensor(f"{weight}.weight", rank=4)
-        gamma = self._tensor(f"{norm}.weight", rank=1)
-        beta = self._tensor(f"{norm}.bias", rank=1)
-        mean = self._tensor(f"{norm}.running_mean", rank=1)
-        variance = self._tensor(f"{norm}.running_var", rank=1)
+        batch_norm = self._read_batch_norm(norm)
 
         channels = len(kernel)
         height, width = size or kernel.shape[2:]
-        expected = (channels, x.channels // groups, height, width)
-        norm_fits = all(len(part) == channels for part in (gamma, beta, mean, variance))
+        channels_per_group = x.channels // groups
+        expected = (channels, channels_per_group, height, width)
+        norm_fits = all(len(part) == channels for part in batch_norm)
         if kernel.shape != expected or not norm_fits:
             raise WeightsError(
                 f"The weights do not fit the architecture: {weight}.weight has the shape "
@@ -121,30 +144,31 @@ class GraphBuilder:
                 "channels."
             )
 
-        scale = gamma / np.sqrt(variance + self._epsilon)
+        deviation = np.sqrt(batch_norm.variance + self._epsilon)
+        scale = batch_norm.gamma / deviation
         folded_kernel = kernel * scale[:, None, None, None]
-        folded_bias = beta - mean * scale
+        folded_bias = batch_norm.beta - batch_norm.mean * scale
         kernel_name = self._constant(folded_kernel.astype(np.float32))
         bias_name = self._constant(folded_bias.astype(np.float32))
 
-        pads = _pads(x, (height, width), stride, padding)
+        window = (height, width)
+        pads = _pads(x, window, stride, padding)
         name = self._node(
             "Conv",
             [x.name, kernel_name, bias_name],
-            kernel_shape=[height, width],
+            kernel_shape=window,
             strides=[stride] * 2,
             pads=pads,
             group=groups,
         )
-        out_height, out_width = self._output_size(x, (height, width), stride, pads)
+        out_height, out_width = self._output_size(x, window, stride, pads)
         return Features(name, channels, out_height, out_width)
 
     def max_pool(
         self, x: Features, side: int, *, stride: int = 1, padding: Padding = "same"
     ) -> Features:
         """Add a pool that takes the maximum of ``side x side`` cells, ignoring the padding."""
-        operator = "MaxPool"
-        return self._pool(operator, x, side, stride, padding)
+        return self._pool("MaxPool", x, side, stride, padding)
 
     def average_pool(
         self,
@@ -164,42 +188,42 @@ class GraphBuilder:
 
     def concatenate(self, maps: Sequence[Features]) -> Features:
         """Stack the channels of feature maps of the same height and width."""
+        first = maps[0]
         if len(maps) == 1:
-            return maps[0]
+            return first
         names = [x.name for x in maps]
         channels = sum(x.channels for x in maps)
         name = self._node("Concat", names, axis=1)
-        return maps[0]._replace(name=name, channels=channels)
+        return first._replace(name=name, channels=channels)
 
     def relu(self, x: Features) -> Features:
         """Clip values below 0."""
-        name = self._node("Relu", [x.name])
-        return x._replace(name=name)
+        return self._elementwise("Relu", x)
 
     def relu6(self, x: Features) -> Features:
         """Clip values below 0 and above 6."""
         minimum = self._constant(np.float32(0))
         maximum = self._constant(np.float32(6))
-        name = self._node("Clip", [x.name, minimum, maximum])
-        return x._replace(name=name)
+        return self._elementwise("Clip", x, minimum, maximum)
 
     def add(self, x: Features, y: Features) -> Features:
         """Add two feature maps of the same shape."""
-        name = self._node("Add", [x.name, y.name])
-        return x._replace(name=name)
+        return self._elementwise("Add", x, y.name)
 
     def build(self, x: Features) -> onnx.ModelProto:
         """Return the finished graph; its output is the mean of `x`, float32 ``[n, dim]``."""
-        if x.channels != self._model.dim:
+        model = self._model
+        if x.channels != model.dim:
             raise WeightsError(
-                f"The model {self._model.name!r} says dim = {self._model.dim}, "
+                f"The model {model.name!r} says dim = {model.dim}, "
                 f"but its weights give {x.channels}."
             )
         pooled = self._node("GlobalAveragePool", [x.name])
-        self._nodes.append(helper.make_node("Flatten", [pooled], ["vectors"], axis=1))
+        flatten = helper.make_node("Flatten", [pooled], ["vectors"], axis=1)
+        self._nodes.append(flatten)
 
-        images_shape: list[str | int] = ["n", *self._model.size, 3]
-        vectors_shape: list[str | int] = ["n", self._model.dim]
+        images_shape: list[str | int] = ["n", *model.size, 3]
+        vectors_shape: list[str | int] = ["n", model.dim]
         images = helper.make_tensor_value_info(
             "images", TensorProto.UINT8, images_shape
         )
@@ -207,7 +231,7 @@ class GraphBuilder:
             "vectors", TensorProto.FLOAT, vectors_shape
         )
         graph = helper.make_graph(
-            self._nodes, self._model.name, [images], [vectors], self._initializers
+            self._nodes, model.name, [images], [vectors], self._initializers
         )
         proto = helper.make_model(
             graph,
@@ -217,6 +241,12 @@ class GraphBuilder:
         )
         onnx.checker.check_model(proto)
         return proto
+
+    def _elementwise(self, operator: str, x: Features, *others: str) -> Features:
+        """Add a node whose output has the shape of `x`, its first input."""
+        inputs = [x.name, *others]
+        name = self._node(operator, inputs)
+        return x._replace(name=name)
 
     def _pool(
         self,
@@ -255,8 +285,16 @@ class GraphBuilder:
         number = len(self._initializers)
         name = f"constant_{number}"
         array = np.asarray(value, dtype)
-        self._initializers.append(numpy_helper.from_array(array, name))
+        tensor = numpy_helper.from_array(array, name)
+        self._initializers.append(tensor)
         return name
+
+    def _read_batch_norm(self, name: str) -> _BatchNorm:
+        gamma = self._tensor(f"{name}.weight", rank=1)
+        beta = self._tensor(f"{name}.bias", rank=1)
+        mean = self._tensor(f"{name}.running_mean", rank=1)
+        variance = self._tensor(f"{name}.running_var", rank=1)
+        return _BatchNorm(gamma, beta, mean, variance)
 
     def _tensor(self, name: str, *, rank: int) -> npt.NDArray[np.float64]:
         """Return a tensor of the weights, which must have `rank` dimensions."""
@@ -276,13 +314,15 @@ class GraphBuilder:
     ) -> tuple[int, int]:
         """Return the height and width of a convolution's or pool's output."""
         top, left, bottom, right = pads
-        padded_height = x.height + top + bottom
-        padded_width = x.width + left + right
-        height = (padded_height - kernel[0]) // stride + 1
-        width = (padded_width - kernel[1]) // stride + 1
+        kernel_height, kernel_width = kernel
+        last_row = x.height + top + bottom - kernel_height
+        last_column = x.width + left + right - kernel_width
+        height = last_row // stride + 1
+        width = last_column // stride + 1
         if min(height, width) < 1:
+            model = self._model
             raise ModelError(
-                f"The model {self._model.name!r} has size = {list(self._model.size)}, too small "
+                f"The model {model.name!r} has size = {list(model.size)}, too small "
                 "for its architecture: nothing of the image is left for the later layers. "
                 "Give a larger size."
             )
@@ -298,15 +338,19 @@ def _pads(
     if isinstance(padding, tuple):
         return padding
     # TensorFlow's SAME: the output has ceil(side / stride) cells, the odd pixel is at the end.
-    vertical = _same_padding(x.height, kernel[0], stride)
-    horizontal = _same_padding(x.width, kernel[1], stride)
+    kernel_height, kernel_width = kernel
+    vertical = _same_padding(x.height, kernel_height, stride)
+    horizontal = _same_padding(x.width, kernel_width, stride)
     top = vertical // 2
     left = horizontal // 2
-    return (top, left, vertical - top, horizontal - left)
+    bottom = vertical - top
+    right = horizontal - left
+    return (top, left, bottom, right)
 
 
 def _same_padding(side: int, kernel: int, stride: int) -> int:
     output_side = math.ceil(side / stride)
     last_start = (output_side - 1) * stride
     padded_side = last_start + kernel
-    return max(padded_side - side, 0)
+    missing = padded_side - side
+    return max(missing, 0)

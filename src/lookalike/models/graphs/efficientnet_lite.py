@@ -54,7 +54,8 @@ def build_efficientnet_lite(
     x = builder.convolution(x, "_conv_stem", "_bn0", stride=2)
     x = builder.relu6(x)
     for number, block in enumerate(_blocks(depth)):
-        x = _mbconv(builder, x, f"_blocks.{number}", block)
+        name = f"_blocks.{number}"
+        x = _mbconv(builder, x, name, block)
     x = builder.convolution(x, "_conv_head", "_bn1")
     x = builder.relu6(x)
     return builder.build(x)
@@ -79,14 +80,15 @@ def _read_depth(model: Model) -> float:
 def _blocks(depth: float) -> list[_Stage]:
     """Return one entry per block. Only a stage's first block has its stride."""
     blocks: list[_Stage] = []
-    for number, stage in enumerate(_STAGES):
+    unscaled = (_STAGES[0], _STAGES[-1])
+    for stage in _STAGES:
         repeat = stage.repeat
         # Lite does not scale the first and the last stage.
-        is_scaled = 0 < number < len(_STAGES) - 1
-        if is_scaled:
-            repeat = math.ceil(stage.repeat * depth)
+        if stage not in unscaled:
+            repeat = math.ceil(repeat * depth)
+        later_block = stage._replace(stride=1)
         blocks.append(stage)
-        blocks += [stage._replace(stride=1)] * (repeat - 1)
+        blocks += [later_block] * (repeat - 1)
     return blocks
 
 
@@ -109,4 +111,6 @@ def _mbconv(builder: GraphBuilder, x: Features, name: str, block: _Stage) -> Fea
     y = builder.relu6(y)
     y = builder.convolution(y, f"{name}._project_conv", f"{name}._bn2")
     has_residual = block.stride == 1 and x.channels == y.channels
-    return builder.add(x, y) if has_residual else y
+    if has_residual:
+        return builder.add(x, y)
+    return y

@@ -149,6 +149,7 @@ def build_inception_v3(model: Model, tensors: Mapping[str, Tensor]) -> onnx.Mode
     """
     last_block = _last_block(model)
     options = _read_options(model)
+    count_include_pad = options["count_include_pad"]
     if options["naming"] == "keras":
         tensors = _rename_from_keras(tensors)
     builder = GraphBuilder(model, tensors)
@@ -156,9 +157,7 @@ def build_inception_v3(model: Model, tensors: Mapping[str, Tensor]) -> onnx.Mode
     for block, branches in _BLOCKS.items():
         outputs: list[Features] = []
         for branch in branches:
-            outputs += _add_branch(
-                builder, x, block, branch, options["count_include_pad"]
-            )
+            outputs += _add_branch(builder, x, block, branch, count_include_pad)
         x = builder.concatenate(outputs)
         if block == last_block:
             break
@@ -204,11 +203,13 @@ def _named_layers(block: str, branch: str) -> Iterator[tuple[str, _Layer]]:
     """
     layers = _BLOCKS[block][branch]
     prefix = f"{block}.{branch}" if branch else block
-    pools = sum(isinstance(layer, _Pool) for layer in layers)
-    is_numbered = len(layers) - pools > 1
+    convolutions = [layer for layer in layers if not isinstance(layer, _Pool)]
+    is_numbered = len(convolutions) > 1
     for number, layer in enumerate(layers, start=1):
-        name = f"{prefix}_{number}" if is_numbered else prefix
-        yield name, layer
+        if is_numbered:
+            yield f"{prefix}_{number}", layer
+        else:
+            yield prefix, layer
 
 
 def _convolution_names() -> list[str]:
@@ -246,7 +247,8 @@ def _read_options(model: Model) -> dict[str, Any]:
             )
         choices = _OPTIONS[key]
         # The type is compared because 1 == True.
-        if type(value) is not type(choices[0]) or value not in choices:
+        has_type = type(value) is type(choices[0])
+        if not has_type or value not in choices:
             expected = " or ".join(json.dumps(choice) for choice in choices)
             raise ModelError(
                 f"The model {model.name!r} has the option {key} = {value!r}; expected {expected}."
@@ -263,22 +265,25 @@ def _rename_from_keras(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     them. Keras creates the layers in the order of the tables above. It omits gamma, which is 1.
     """
     names = _convolution_names()
-    kernels = _layers_in_order(tensors, "conv2d")
+    convolutions = _layers_in_order(tensors, "conv2d")
     norms = _layers_in_order(tensors, "batch_normalization")
-    if len(kernels) != len(norms) or not 0 < len(kernels) <= len(names):
+    count = len(convolutions)
+    if count != len(norms) or not 0 < count <= len(names):
         raise WeightsError(
-            f"The weights hold {len(kernels)} convolutions (conv2d_1, …) and {len(norms)} norms "
+            f"The weights hold {count} convolutions (conv2d_1, …) and {len(norms)} norms "
             f"(batch_normalization_1, …); expected the same number of both, 1 to {len(names)}. "
             "Give Keras's InceptionV3."
         )
 
     renamed = {}
-    for name, kernel, norm in zip(names, kernels, norms, strict=False):
-        if "kernel" in kernel and kernel["kernel"].ndim == 4:
+    for name, convolution, norm in zip(names, convolutions, norms, strict=False):
+        kernel = convolution.get("kernel")
+        if kernel is not None and kernel.ndim == 4:
             # From [height, width, in, out] to [out, in, height, width].
-            renamed[f"{name}.conv.weight"] = kernel["kernel"].transpose(3, 2, 0, 1)
-        if "beta" in norm:
-            norm.setdefault("gamma", np.ones_like(norm["beta"]))
+            renamed[f"{name}.conv.weight"] = kernel.transpose(3, 2, 0, 1)
+        beta = norm.get("beta")
+        if beta is not None:
+            norm.setdefault("gamma", np.ones_like(beta))
         for part, keras_part in _KERAS_NORM.items():
             if keras_part in norm:
                 renamed[f"{name}.bn.{part}"] = norm[keras_part]
@@ -289,12 +294,15 @@ def _layers_in_order(
     tensors: Mapping[str, Tensor], kind: str
 ) -> list[dict[str, Tensor]]:
     """Return the tensors of each layer of a kind, sorted by number; the first may have none."""
+    pattern = re.compile(rf"{kind}(?:_(\d+))?/(\w+)")
     layers: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
-        match = re.fullmatch(rf"{kind}(?:_(\d+))?/(\w+)", name)
+        match = pattern.fullmatch(name)
         if match is None:
             continue
-        number = int(match[1] or 0)
+        digits, part = match.groups()
+        number = int(digits or 0)
         layer = layers.setdefault(number, {})
-        layer[match[2]] = tensor
-    return [layers[number] for number in sorted(layers)]
+        layer[part] = tensor
+    numbers = sorted(layers)
+    return [layers[number] for number in numbers]

@@ -53,7 +53,8 @@ class _Scale(NamedTuple):
 def activation_names(proto: onnx.ModelProto) -> list[str]:
     """Return the names of the tensors to calibrate for `quantize`, in the graph's order."""
     nodes = proto.graph.node
-    names = [node.input[0] for node in nodes if node.op_type == "Conv"]
+    convolutions = [node for node in nodes if node.op_type == "Conv"]
+    names = [node.input[0] for node in convolutions]
     names += _quantized_outputs(nodes).values()
     unique_names = dict.fromkeys(names)
     return list(unique_names)
@@ -103,19 +104,10 @@ def _choose_scales(
     for name in outputs.values():
         ranges[name] = _calibrated(calibration, name, "range", 2)
 
-    # Group the tensors that must share a scale: the one of the widest range.
-    groups = {name: {name} for name in ranges}
-    for node in nodes:
-        if node.op_type in _SHARED_SCALE_OPERATORS:
-            names = [outputs[node.output[0]], *node.input]
-            # The images are not in `ranges`: they keep the scale that they come with.
-            members = [name for name in names if name in ranges]
-            merged: set[str] = set().union(*(groups[name] for name in members))
-            groups.update(dict.fromkeys(merged, merged))
-
     scales = {}
-    for name, group in groups.items():
-        limits = np.array([ranges[member] for member in group])
+    for name, group in _scale_groups(nodes, outputs).items():
+        group_ranges = [ranges[member] for member in group]
+        limits = np.array(group_ranges)
         # The range includes zero, which padding needs.
         low = min(0.0, limits.min())
         high = max(0.0, limits.max())
@@ -123,10 +115,33 @@ def _choose_scales(
     return scales
 
 
+def _scale_groups(
+    nodes: Sequence[onnx.NodeProto], outputs: Mapping[str, str]
+) -> dict[str, set[str]]:
+    """Group the tensors that must share a scale: the one of the widest range.
+
+    Each quantized tensor has an entry, the group that it belongs to.
+    """
+    groups = {name: {name} for name in outputs.values()}
+    for node in nodes:
+        if node.op_type not in _SHARED_SCALE_OPERATORS:
+            continue
+        output = outputs[node.output[0]]
+        merged: set[str] = set()
+        for name in (output, *node.input):
+            # The images have no group: they keep the scale that they come with.
+            if name in groups:
+                merged |= groups[name]
+        for name in merged:
+            groups[name] = merged
+    return groups
+
+
 def _to_scale(low: float, high: float) -> _Scale:
     span = high - low
     is_constant = span <= _MIN_RANGE
-    step = np.float32(1 if is_constant else span / 255)
+    width = 1 if is_constant else span / 255
+    step = np.float32(width)
     zero = np.rint(-low / step)
     zero = np.clip(zero, 0, 255)
     return _Scale(step, np.uint8(zero))
@@ -136,13 +151,14 @@ def _calibrated(
     calibration: Calibration, name: str, statistic: str, count: int
 ) -> npt.NDArray[np.float64]:
     """Return a statistic of a tensor, which must be `count` finite numbers."""
-    values = calibration.get(f"{name}.{statistic}")
+    key = f"{name}.{statistic}"
+    values = calibration.get(key)
     if values is None or values.shape != (count,) or not _is_finite(values):
-        found = (
-            "nothing" if values is None else f"an array of shape {list(values.shape)}"
-        )
+        found = "nothing"
+        if values is not None:
+            found = f"an array of shape {list(values.shape)}"
         raise WeightsError(
-            f"The calibration holds {found} as {name}.{statistic}; expected {count} finite "
+            f"The calibration holds {found} as {key}; expected {count} finite "
             "numbers. It was measured on another network. Measure this network with: "
             "scripts/calibrate MODEL FOLDER"
         )
@@ -150,8 +166,9 @@ def _calibrated(
 
 
 def _is_finite(values: Tensor) -> bool:
+    sizes = np.abs(values)
     # NaN compares as false.
-    is_small = np.abs(values) < _MAX_VALUE
+    is_small = sizes < _MAX_VALUE
     return bool(is_small.all())
 
 
@@ -162,8 +179,9 @@ class _Quantizer:
         self._proto = proto
         self._calibration = calibration
         graph = proto.graph
-        self._outputs = _quantized_outputs(graph.node)
-        self._scales = _choose_scales(graph.node, calibration)
+        nodes = graph.node
+        self._outputs = _quantized_outputs(nodes)
+        self._scales = _choose_scales(nodes, calibration)
         self._constants = {tensor.name: tensor for tensor in graph.initializer}
         self._nodes: list[onnx.NodeProto] = []
         self._initializers: list[onnx.TensorProto] = []
@@ -196,22 +214,30 @@ class _Quantizer:
         if node.op_type == "Conv":
             self._quantize_convolution(copy)
         else:
-            used = [
-                self._constants[name] for name in node.input if name in self._constants
-            ]
-            self._initializers += used
+            self._keep_constants(node)
         self._nodes.append(copy)
 
         output = self._outputs.get(node.output[0])
         if output is not None:
-            copy.output[0] = f"{output}_real"
-            scale = self._scales[output]
-            step = self._constant(scale.step, f"{output}_step")
-            zero = self._constant(scale.zero, f"{output}_zero")
-            self._add_node(
-                "QuantizeLinear", [copy.output[0], step, zero], f"{output}_whole"
-            )
-            self._add_node("DequantizeLinear", [f"{output}_whole", step, zero], output)
+            real = f"{output}_real"
+            copy.output[0] = real
+            self._quantize_activation(real, output)
+
+    def _keep_constants(self, node: onnx.NodeProto) -> None:
+        """Add the constants among a node's inputs to the new graph as they are."""
+        for name in node.input:
+            if name in self._constants:
+                constant = self._constants[name]
+                self._initializers.append(constant)
+
+    def _quantize_activation(self, real: str, output: str) -> None:
+        """Quantize the tensor `real`, and dequantize it under the name `output`."""
+        scale = self._scales[output]
+        step = self._constant(scale.step, f"{output}_step")
+        zero = self._constant(scale.zero, f"{output}_zero")
+        whole = f"{output}_whole"
+        self._add_node("QuantizeLinear", [real, step, zero], whole)
+        self._add_node("DequantizeLinear", [whole, step, zero], output)
 
     def _quantize_convolution(self, node: onnx.NodeProto) -> None:
         """Give a convolution int8 weights and an int32 bias, with one step per output channel.
@@ -223,66 +249,70 @@ class _Quantizer:
         bias = self._read_constant(bias_name)
         input_step = self._step_of(input_name)
 
-        # The step maps the largest weight of a channel to 63. A channel whose weights are nearly
-        # zero needs a larger step, so that its bias, counted in the same steps, fits.
-        largest_weight = np.abs(kernel).max(axis=(1, 2, 3))
-        step_for_weights = largest_weight / _MAX_WEIGHT
-        step_for_bias = np.abs(bias) / (float(input_step) * _MAX_BIAS)
-        smallest_step = np.maximum(step_for_bias, 1e-12)
-        steps = np.maximum(step_for_weights, smallest_step).astype(np.float32)
+        steps = _choose_weight_steps(kernel, bias, input_step)
         kernel_steps = steps[:, None, None, None]
         quantized_kernel = np.rint(kernel / kernel_steps)
 
         # Rounding the weights shifts the mean output by error * mean input. Subtract that.
         rounded_kernel = quantized_kernel * kernel_steps
-        error = (rounded_kernel - kernel).sum(axis=(2, 3))
-        groups = _group_count(node)
-        channels = groups * kernel.shape[1]
-        input_mean = _calibrated(self._calibration, input_name, "mean", channels)
-        group_means = input_mean.reshape(groups, -1)
-        means = group_means.repeat(len(kernel) // groups, axis=0)
+        error = rounded_kernel - kernel
+        total_error = error.sum(axis=(2, 3))
         # Not a matrix product: its sums, and with them the graph's hash, depend on the processor.
-        shift = (error * means).sum(axis=1)
-        corrected_bias = bias - shift
+        shifts = total_error * self._mean_inputs(node, kernel)
+        corrected_bias = bias - shifts.sum(axis=1)
 
-        bias_steps = steps * np.float32(input_step)
+        bias_steps = steps * input_step
         quantized_bias = np.rint(corrected_bias / bias_steps)
         quantized_bias = np.clip(quantized_bias, -_MAX_BIAS, _MAX_BIAS)
-        node.input[1] = self._add_weights(
-            kernel_name, quantized_kernel.astype(np.int8), steps
-        )
-        node.input[2] = self._add_weights(
-            bias_name, quantized_bias.astype(np.int32), bias_steps
-        )
+        int8_kernel = quantized_kernel.astype(np.int8)
+        int32_bias = quantized_bias.astype(np.int32)
+        node.input[1] = self._add_weights(kernel_name, int8_kernel, steps)
+        node.input[2] = self._add_weights(bias_name, int32_bias, bias_steps)
+
+    def _mean_inputs(
+        self, convolution: onnx.NodeProto, kernel: npt.NDArray[np.float64]
+    ) -> npt.NDArray[np.float64]:
+        """Return the mean of each input channel of each output channel, ``[out, in]``."""
+        outputs, inputs, _, _ = kernel.shape
+        groups = _group_count(convolution)
+        name = convolution.input[0]
+        channels = groups * inputs
+        means = _calibrated(self._calibration, name, "mean", channels)
+        means_by_group = means.reshape(groups, -1)
+        return means_by_group.repeat(outputs // groups, axis=0)
 
     def _read_constant(self, name: str) -> npt.NDArray[np.float64]:
-        values = numpy_helper.to_array(self._constants[name])
+        tensor = self._constants[name]
+        values = numpy_helper.to_array(tensor)
         return values.astype(np.float64)
 
     def _step_of(self, name: str) -> np.float32:
         """Return the step of a tensor. The images are integers with a step of their own."""
-        if name in self._scales:
-            return self._scales[name].step
+        scale = self._scales.get(name)
+        if scale is not None:
+            return scale.step
         nodes = self._proto.graph.node
         source = next(node for node in nodes if node.output[0] == name)
         _, step_name, _ = source.input
-        step = numpy_helper.to_array(self._constants[step_name])
+        tensor = self._constants[step_name]
+        step = numpy_helper.to_array(tensor)
         return np.float32(step)
 
     def _add_weights(
         self, name: str, quantized: npt.NDArray[Any], steps: npt.NDArray[np.float32]
     ) -> str:
         """Add integers with a step per output channel, and dequantize them under `name`."""
-        inputs = [
-            self._constant(quantized, f"{name}_whole"),
-            self._constant(steps, f"{name}_step"),
-            self._constant(np.zeros(len(steps), quantized.dtype), f"{name}_zero"),
-        ]
+        zeros = np.zeros(len(steps), quantized.dtype)
+        whole = self._constant(quantized, f"{name}_whole")
+        step = self._constant(steps, f"{name}_step")
+        zero = self._constant(zeros, f"{name}_zero")
+        inputs = [whole, step, zero]
         self._add_node("DequantizeLinear", inputs, name, axis=0)
         return name
 
     def _constant(self, value: npt.NDArray[Any] | np.generic, name: str) -> str:
-        tensor = numpy_helper.from_array(np.asarray(value), name)
+        array = np.asarray(value)
+        tensor = numpy_helper.from_array(array, name)
         self._initializers.append(tensor)
         return name
 
@@ -292,6 +322,26 @@ class _Quantizer:
         name = f"{operator.lower()}_{output}"
         node = helper.make_node(operator, inputs, [output], name, **attributes)
         self._nodes.append(node)
+
+
+def _choose_weight_steps(
+    kernel: npt.NDArray[np.float64],
+    bias: npt.NDArray[np.float64],
+    input_step: np.float32,
+) -> npt.NDArray[np.float32]:
+    """Return the step of each output channel's weights.
+
+    The step maps the largest weight of a channel to 63. A channel whose weights are nearly zero
+    needs a larger step, so that its bias, counted in the same steps, fits.
+    """
+    weight_sizes = np.abs(kernel)
+    largest_weight = weight_sizes.max(axis=(1, 2, 3))
+    step_for_weights = largest_weight / _MAX_WEIGHT
+    step_for_bias = np.abs(bias) / (float(input_step) * _MAX_BIAS)
+    smallest_step = np.maximum(step_for_bias, 1e-12)
+    steps = np.maximum(step_for_weights, smallest_step)
+    narrow: npt.NDArray[np.float32] = steps.astype(np.float32)
+    return narrow
 
 
 def _group_count(convolution: onnx.NodeProto) -> int:
