@@ -28,12 +28,16 @@ class EmbedderCache:
         ModelError, WeightsError
             As `lookalike.models.embedder.load`.
         """
-        requested = (model.fingerprint, model.graph)
+        requested = _embedder_key(model)
         with self._lock:
             if requested not in self._embedders:
                 loaded = embedder.load(model, threads=1)
                 # Loading adds the hash of the graph; later requests may name it.
-                actual = (loaded.model.fingerprint, loaded.model.graph)
+                actual = _embedder_key(loaded.model)
                 self._embedders[requested] = loaded
                 self._embedders[actual] = loaded
             return self._embedders[requested]
+
+
+def _embedder_key(model: Model) -> _Key:
+    return (model.fingerprint, model.graph)

@@ -47,7 +47,8 @@ def calibrate(
     WeightsError, ModelError
         If the graph cannot be built.
     """
-    numbers = tensors.read_tensors(weights.find(model))
+    path = weights.find(model)
+    numbers = tensors.read_tensors(path)
     proto = graphs.build(model, numbers)
     names = activation_names(proto)
     session = _open_session(proto, names)
@@ -62,10 +63,8 @@ def calibrate(
 
     calibration = {}
     for name, measured in statistics.items():
-        limits = [min(measured.minima), max(measured.maxima)]
-        mean = np.mean(measured.channel_means, axis=0)
-        calibration[f"{name}.range"] = np.array(limits, np.float32)
-        calibration[f"{name}.mean"] = mean.astype(np.float32)
+        calibration[f"{name}.range"] = measured.limits()
+        calibration[f"{name}.mean"] = measured.channel_mean()
     return calibration
 
 
@@ -79,10 +78,24 @@ class _Statistics:
 
     def add(self, values: npt.NDArray[Any]) -> None:
         """Add the values of one image, ``[1, channels, height, width]``."""
+        minimum = values.min()
+        maximum = values.max()
         mean = values.mean(axis=(0, 2, 3), dtype=np.float64)
-        self.minima.append(values.min())
-        self.maxima.append(values.max())
+        self.minima.append(minimum)
+        self.maxima.append(maximum)
         self.channel_means.append(mean)
+
+    def limits(self) -> VectorsF32:
+        """Return the minimum and the maximum of all images."""
+        low = min(self.minima)
+        high = max(self.maxima)
+        return np.array([low, high], np.float32)
+
+    def channel_mean(self) -> VectorsF32:
+        """Return the mean of each channel over all images."""
+        overall = np.mean(self.channel_means, axis=0)
+        mean: VectorsF32 = overall.astype(np.float32)
+        return mean
 
 
 def _open_session(proto: onnx.ModelProto, names: list[str]) -> ort.InferenceSession:

@@ -85,10 +85,11 @@ class PixelEmbedder:
 
     def __init__(self, model: Model) -> None:
         height, width = model.size
-        if model.dim != height * width * 3:
+        expected = height * width * 3
+        if model.dim != expected:
             raise ModelError(
                 f"The model {model.name!r} has dim = {model.dim}; "
-                f"pixels of {height} x {width} in RGB give {height * width * 3}."
+                f"pixels of {height} x {width} in RGB give {expected}."
             )
         self.model = model
 
@@ -119,42 +120,29 @@ class OnnxEmbedder:
 
     def embed(self, images: npt.NDArray[np.uint8]) -> VectorsF32:
         """Return float32 ``[n, dim]``."""
+        count = len(images)
         batch = IMAGES_AT_ONCE[self.model.runtime]
         padded = images
         fixed = _fixed_batch(self._input)
         if fixed is not None:
-            # A graph exported for a fixed number of images gets that number. The last image is
-            # repeated to fill the last batch.
+            # A graph exported for a fixed number of images gets that number.
             batch = fixed
-            missing = -len(images) % batch
-            if missing > 0:
-                last = images[-1:]
-                padding = np.repeat(last, missing, axis=0)
-                padded = np.concatenate([images, padding])
+            padded = _pad_to_multiple(images, fixed)
 
         # Without images there is one empty batch, so that the result has its columns.
+        end = max(len(padded), 1)
         parts = []
-        for start in range(0, max(len(padded), 1), batch):
+        for start in range(0, end, batch):
             part = padded[start : start + batch]
             parts.append(self._embed_batch(part))
         values = np.concatenate(parts)
-        values = values[: len(images)]
+        values = values[:count]
         with np.errstate(over="ignore", invalid="ignore"):
             return _finish(self.model, values)
 
     def _embed_batch(self, images: _PreparedImages) -> VectorsF32:
         """Run the graph once and return its pooled output, before normalization to unit length."""
-        inputs = images if self._normalizes else self._prepare_floats(images)
-        try:
-            (output,) = self._session.run([self._output], {self._input.name: inputs})
-        # The errors of a runtime share no base class.
-        except Exception as error:
-            lines = str(error).splitlines() or [type(error).__name__]
-            raise ModelError(
-                f"The graph {self._graph_name} failed: {lines[0]}"
-            ) from error
-
-        values = np.asarray(output)
+        values = self._run_graph(images)
         if values.dtype.kind not in "fiub":
             raise ModelError(
                 f"The graph {self._graph_name} gave {values.dtype} values, not numbers. "
@@ -162,19 +150,36 @@ class OnnxEmbedder:
             )
         if not self._normalizes and values.ndim >= 2:
             values = _pool(self.model, values)
-        if values.shape != (len(images), self.model.dim):
+        count = len(images)
+        dim = self.model.dim
+        if values.shape != (count, dim):
             raise ModelError(
                 f"The graph {self._graph_name} gave an array of shape {list(values.shape)} for "
-                f"{len(images)} images; expected [{len(images)}, {self.model.dim}]. "
+                f"{count} images; expected [{count}, {dim}]. "
                 "Set dim, output and pooling in a .toml description."
             )
         with np.errstate(over="ignore", invalid="ignore"):
             return values.astype(np.float32)
 
+    def _run_graph(self, images: _PreparedImages) -> npt.NDArray[Any]:
+        inputs = images if self._normalizes else self._prepare_floats(images)
+        named_inputs = {self._input.name: inputs}
+        try:
+            (output,) = self._session.run([self._output], named_inputs)
+        # The errors of a runtime share no base class.
+        except Exception as error:
+            lines = str(error).splitlines() or [type(error).__name__]
+            reason = lines[0]
+            raise ModelError(
+                f"The graph {self._graph_name} failed: {reason}"
+            ) from error
+        return np.asarray(output)
+
     def _prepare_floats(self, images: _PreparedImages) -> npt.NDArray[Any]:
         floats = _normalize(self.model, images)
         if self.model.layout == "NCHW":
-            floats = np.ascontiguousarray(floats.transpose(0, 3, 1, 2))
+            planes = floats.transpose(0, 3, 1, 2)
+            floats = np.ascontiguousarray(planes)
         if self._input.type == "tensor(float16)":
             return floats.astype(np.float16)
         return floats
@@ -207,12 +212,15 @@ def describe_onnx(path: Path) -> Model:
         )
 
     # Prefer the output that is most like vectors [n, dim].
-    output = min(session.get_outputs(), key=lambda port: abs(len(port.shape) - 2))
+    outputs = session.get_outputs()
+    output = min(outputs, key=lambda port: abs(len(port.shape) - 2))
     dim = None
-    if len(output.shape) == 2:
+    rank = len(output.shape)
+    if rank == 2:
         dim = output.shape[1]
-    elif len(output.shape) == 4:
-        dim = output.shape[3 if layout == "NHWC" else 1]
+    elif rank == 4:
+        channel_axis = 3 if layout == "NHWC" else 1
+        dim = output.shape[channel_axis]
     if not (
         isinstance(height, int) and isinstance(width, int) and isinstance(dim, int)
     ):
@@ -230,7 +238,7 @@ def describe_onnx(path: Path) -> Model:
         std=_IMAGENET_STD,
         layout=layout,
         output=output.name,
-        pooling="mean" if len(output.shape) == 4 else "none",
+        pooling="mean" if rank == 4 else "none",
         weights=Weights(file=str(path)),
     )
 
@@ -238,9 +246,12 @@ def describe_onnx(path: Path) -> Model:
 def _image_shape(path: Path, inputs: Sequence[GraphPort], remedy: str) -> Sequence[Any]:
     """Return the shape of a graph's only input, which must be a float tensor of images."""
     float_types = {"tensor(float)", "tensor(float16)"}
-    if len(inputs) == 1 and len(inputs[0].shape) == 4 and inputs[0].type in float_types:
-        return inputs[0].shape
-    described = ", ".join(f"{port.name} {port.type} {port.shape}" for port in inputs)
+    if len(inputs) == 1:
+        (images,) = inputs
+        if len(images.shape) == 4 and images.type in float_types:
+            return images.shape
+    descriptions = [f"{port.name} {port.type} {port.shape}" for port in inputs]
+    described = ", ".join(descriptions)
     raise ModelError(
         f"The graph {path} takes {described}; expected one float tensor [n, 3, height, width] "
         f"or [n, height, width, 3]. {remedy}"
@@ -254,23 +265,39 @@ def _image_input(session: GraphSession, name: str) -> GraphPort:
         raise ModelError(
             f"The graph {name} takes {names}; expected one tensor of images. Give another graph."
         )
-    batch = _fixed_batch(inputs[0])
+    (images,) = inputs
+    batch = _fixed_batch(images)
     if batch is not None and not 1 <= batch <= _MAX_BATCH:
         raise ModelError(
             f"The graph {name} takes {batch} images at once; expected 1 to {_MAX_BATCH:,}, or any "
             "number. Export it for fewer."
         )
-    return inputs[0]
+    return images
 
 
 def _fixed_batch(port: GraphPort) -> int | None:
     """Return the number of images that a graph demands, or None if it takes any number."""
-    count = port.shape[0] if port.shape else None
-    return count if isinstance(count, int) else None
+    if not port.shape:
+        return None
+    count = port.shape[0]
+    if not isinstance(count, int):
+        return None
+    return count
+
+
+def _pad_to_multiple(images: _PreparedImages, batch: int) -> _PreparedImages:
+    """Repeat the last image until the number of images is a multiple of `batch`."""
+    missing = -len(images) % batch
+    if missing == 0:
+        return images
+    last = images[-1:]
+    padding = np.repeat(last, missing, axis=0)
+    return np.concatenate([images, padding])
 
 
 def _output_name(model: Model, session: GraphSession, graph: str) -> str:
-    names = [port.name for port in session.get_outputs()]
+    outputs = session.get_outputs()
+    names = [port.name for port in outputs]
     if model.architecture != "onnx" or not model.output:
         return names[0]
     if model.output not in names:
@@ -284,29 +311,33 @@ def _normalize(model: Model, images: _PreparedImages) -> VectorsF32:
     mean = np.asarray(model.mean, np.float32)
     std = np.asarray(model.std, np.float32)
     floats = images.astype(np.float32)
-    normalized: VectorsF32 = (floats - mean) / std
+    centered = floats - mean
+    normalized: VectorsF32 = centered / std
     return normalized
 
 
 def _pool(model: Model, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Reduce a network's output to one vector per image."""
+    rank = values.ndim
     if model.pooling == "first":
         values = values[:, 0]
-    elif model.pooling == "mean" and values.ndim == 3:
+    elif model.pooling == "mean" and rank == 3:
         values = values.mean(axis=1, dtype=np.float32)
-    elif model.pooling == "mean" and values.ndim == 4:
+    elif model.pooling == "mean" and rank == 4:
         cells = (2, 3) if model.layout == "NCHW" else (1, 2)
         values = values.mean(axis=cells, dtype=np.float32)
-    dim = math.prod(values.shape[1:])
-    return values.reshape(len(values), dim)
+    count, *sides = values.shape
+    dim = math.prod(sides)
+    return values.reshape(count, dim)
 
 
 def _finish(model: Model, values: VectorsF32) -> VectorsF32:
     """Scale to unit length if the Model says so, and refuse values that cannot be stored."""
     finished = vectors.unit_length(values) if model.unit_length else values
     # An infinite value hides in a scaled vector, so the values before scaling are checked as well.
-    is_storable = np.isfinite(values).all() and (np.abs(finished) <= _MAX_VALUE).all()
-    if not is_storable:
+    is_finite = np.isfinite(values)
+    is_small = np.abs(finished) <= _MAX_VALUE
+    if not (is_finite.all() and is_small.all()):
         raise ModelError(
             f"The model {model.name!r} gave numbers that are not finite or beyond "
             f"{_MAX_VALUE:,.0f}, the most that a collection can store. Check its mean and std, or "

@@ -64,10 +64,12 @@ def build_graph(model: Model) -> bytes:
     from lookalike.models import graphs
     from lookalike.models.graphs.quantization import quantize
 
-    numbers = tensors.read_tensors(weights.find(model))
+    path = weights.find(model)
+    numbers = tensors.read_tensors(path)
     proto = graphs.build(model, numbers)
     if model.precision == "int8":
-        calibration = tensors.read_tensors(weights.find(model, "calibration"))
+        path = weights.find(model, "calibration")
+        calibration = tensors.read_tensors(path)
         proto = quantize(proto, calibration)
     return bytes(proto.SerializeToString(deterministic=True))
 
@@ -82,19 +84,21 @@ def _load_or_build(model: Model) -> tuple[bytes, str]:
     folder = Path(cache, "graphs")
     key = _cache_key(model)
     wanted_digest = "*" if model.graph is None else model.graph[:16]
-    pattern = f"{glob.escape(model.name)}-{key}-{wanted_digest}.onnx"
+    escaped_name = glob.escape(model.name)
+    pattern = f"{escaped_name}-{key}-{wanted_digest}.onnx"
     with suppress(OSError):
         for path in folder.glob(pattern):
             graph = path.read_bytes()
             digest = hashlib.sha256(graph).hexdigest()
-            named_digest = path.stem.rpartition("-")[2]
+            _, _, named_digest = path.stem.rpartition("-")
             if digest.startswith(named_digest):
                 return graph, digest
 
     with span(f"build {model.name}"):
         graph = build_graph(model)
         digest = hashlib.sha256(graph).hexdigest()
-        path = folder / f"{model.name}-{key}-{digest[:16]}.onnx"
+        short_digest = digest[:16]
+        path = folder / f"{model.name}-{key}-{short_digest}.onnx"
         with suppress(OSError), atomic_write(path) as temporary:
             temporary.write_bytes(graph)
     return graph, digest
@@ -105,9 +109,12 @@ def _cache_key(model: Model) -> str:
     text = f"{model.fingerprint} {_GRAPH_VERSION}"
     for part in _PARTS:
         file: Weights | None = getattr(model, part)
-        if file is None or file.sha256 or file.md5:
+        is_in_fingerprint = file is None or file.sha256 or file.md5
+        if is_in_fingerprint:
             continue
         # A file that the description names without a hash may be another one next time.
         path = weights.find(model, part)
         text += weights.sha256_of(path)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    content = text.encode()
+    digest = hashlib.sha256(content).hexdigest()
+    return digest[:12]

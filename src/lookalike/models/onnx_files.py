@@ -32,7 +32,8 @@ def data_files(path: Path) -> list[Path]:
             return []
         # A dictionary keeps the order, in which the files are hashed.
         found: dict[Path, None] = {}
-        for tensor in _all_tensors(_parse(path)):
+        proto = _parse(path)
+        for tensor in _all_tensors(proto):
             data_file = _external_data_file(path, tensor)
             if data_file is not None:
                 found[data_file] = None
@@ -53,13 +54,15 @@ def sha256_with_data(path: Path) -> str:
     if len(hashes) == 1:
         return hashes[0]
     joined = "".join(hashes)
-    return hashlib.sha256(joined.encode()).hexdigest()
+    digest = hashlib.sha256(joined.encode())
+    return digest.hexdigest()
 
 
 def _may_have_data_files(path: Path) -> bool:
     """Search the file for a word that all external data needs; importing onnx takes much longer."""
     with path.open("rb") as file:
-        if path.stat().st_size == 0:
+        is_empty = path.stat().st_size == 0
+        if is_empty:
             return False
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             return content.find(b"location") >= 0
@@ -108,11 +111,13 @@ def _external_data_file(path: Path, tensor: Any) -> Path | None:
             "Put the file there."
         )
     try:
-        offset, length = int(entries.get("offset", 0)), int(entries.get("length", 0))
+        offset = int(entries.get("offset", 0))
+        length = int(entries.get("length", 0))
     except ValueError:
         offset = length = -1
-    is_inside = min(offset, length) >= 0 and offset + length <= data_file.stat().st_size
-    if not is_inside:
+    end = offset + length
+    is_positive = offset >= 0 and length >= 0
+    if not is_positive or end > data_file.stat().st_size:
         raise ModelError(
             f"The graph {path} takes numbers from {location!r} that are not in it. "
             "Give the right file."

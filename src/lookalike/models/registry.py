@@ -30,14 +30,16 @@ _CATALOG_LABEL = "the catalog"
 def catalog() -> Mapping[str, Model]:
     """Return the models of the catalog by name."""
     models = {}
-    for name, entry in _catalog_entries().items():
+    entries = _catalog_entries()
+    for name, entry in entries.items():
         models[name] = _parse_entry(name, entry, _CATALOG_LABEL)
     return models
 
 
 @cache
 def _catalog_entries() -> Mapping[str, Mapping[str, Any]]:
-    file = resources.files("lookalike.models").joinpath("catalog.toml")
+    package = resources.files("lookalike.models")
+    file = package / "catalog.toml"
     text = file.read_text(encoding="utf-8")
     return tomllib.loads(text)
 
@@ -105,18 +107,24 @@ def _load_toml(path: Path) -> Model:
             f"The description {path} is not valid TOML: {error}."
         ) from error
 
-    model = _parse_entry(_name_from(path), entry, str(path))
+    name = _name_from(path)
+    model = _parse_entry(name, entry, str(path))
     for part in schema.FILE_FIELDS:
         file: Weights | None = getattr(model, part)
-        if file is not None and (path.parent / file.file).is_file():
-            model = _pin_file(model, part, path.parent / file.file)
+        if file is None:
+            continue
+        # A relative path starts at the description's folder.
+        file_path = path.parent / file.file
+        if file_path.is_file():
+            model = _pin_file(model, part, file_path)
     return model
 
 
 def _load_onnx(path: Path) -> Model:
     from lookalike.models import embedder
 
-    _check_graph_values(path, name=_name_from(path))
+    name = _name_from(path)
+    _check_graph_values(path, name=name)
     model = embedder.describe_onnx(path)
     _check_graph_values(path, size=model.size, dim=model.dim)
     return _pin_file(model, "weights", path)
@@ -158,7 +166,8 @@ def _parse_entry(name: str, entry: Mapping[str, Any], source: str) -> Model:
     source
         The file for error messages.
     """
-    merged = {"name": name, "title": name, **_merge_base(name, entry, source)}
+    described = _merge_base(name, entry, source)
+    merged = {"name": name, "title": name, **described}
     subject = f"The model {name!r} in {source}"
     _check_keys(merged, subject)
     fault = schema.find_fault(merged)
@@ -184,13 +193,14 @@ def _merge_base(name: str, entry: Mapping[str, Any], source: str) -> dict[str, A
     if "base" not in entry:
         return own
     base = entry["base"]
-    if not isinstance(base, str) or base not in _catalog_entries():
-        known = ", ".join(_catalog_entries())
+    entries = _catalog_entries()
+    if not isinstance(base, str) or base not in entries:
+        known = ", ".join(entries)
         raise ModelError(
             f"The model {name!r} in {source} has base = {short_repr(base)}; "
             f"expected one of {known}."
         )
-    inherited = _merge_base(base, _catalog_entries()[base], _CATALOG_LABEL)
+    inherited = _merge_base(base, entries[base], _CATALOG_LABEL)
     if own.get("precision", "int8") != "int8":
         inherited.pop("calibration", None)
     return {**inherited, **own}
@@ -198,19 +208,24 @@ def _merge_base(name: str, entry: Mapping[str, Any], source: str) -> dict[str, A
 
 def _check_keys(entry: Mapping[str, Any], subject: str) -> None:
     # A description cannot name its graph's hash: a collection adds that.
-    known = {field.name for field in fields(Model)} - {"graph"}
-    accepted = known | {"base"}
+    known = {field.name for field in fields(Model)}
+    accepted = (known - {"graph"}) | {"base"}
     for key in entry:
         if key not in accepted:
-            similar = difflib.get_close_matches(key, accepted, n=1)
-            if similar:
-                hint = f"Did you mean {similar[0]!r}?"
-            else:
-                hint = f"The keys are {', '.join(sorted(accepted))}."
-            raise ModelError(f"{subject} has the unknown key {short_repr(key)}. {hint}")
+            shown = short_repr(key)
+            hint = _key_hint(key, accepted)
+            raise ModelError(f"{subject} has the unknown key {shown}. {hint}")
     for key in schema.REQUIRED_FIELDS:
         if key not in entry:
             raise ModelError(f"{subject} lacks the key {key!r}.")
+
+
+def _key_hint(key: str, accepted: set[str]) -> str:
+    similar = difflib.get_close_matches(key, accepted, n=1)
+    if similar:
+        return f"Did you mean {similar[0]!r}?"
+    listed = ", ".join(sorted(accepted))
+    return f"The keys are {listed}."
 
 
 def _check_combination(model: Model, source: str) -> None:

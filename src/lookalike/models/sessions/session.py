@@ -82,7 +82,8 @@ def open_session(
         raise
     # The errors of a runtime share no base class.
     except Exception as error:
-        reason = str(error).splitlines()[0]
+        lines = str(error).splitlines()
+        reason = lines[0]
         name = graph_name(source, model)
         raise ModelError(
             f"The graph {name} cannot be loaded: {reason}. Give a valid .onnx file."
