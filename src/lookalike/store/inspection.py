@@ -93,7 +93,8 @@ def read_rows(table: Table) -> Iterator[pa.RecordBatch | UnreadableRows]:
 def count_rows(table: Table) -> int:
     """Return the number of rows, images and failures."""
     with translate_errors(table.path, Operation.READ):
-        return int(table.lance_dataset.count_rows())
+        count = table.lance_dataset.count_rows()
+        return int(count)
 
 
 def damage_reason(error: CollectionError) -> str:
@@ -114,7 +115,8 @@ def read_uris(table: Table) -> Iterator[tuple[list[str], Ids]]:
     for fragment in table.lance_dataset.get_fragments():
         with suppress(CollectionError):
             for batch in _fragment_batches(table, fragment, ["uri"]):
-                yield batch["uri"].to_pylist(), _batch_ids(batch)
+                uris = batch["uri"].to_pylist()
+                yield uris, _batch_ids(batch)
 
 
 def unreadable_version(table: Table) -> str | None:
@@ -139,10 +141,10 @@ def indexed_columns(table: Table) -> set[str]:
 def find_uris(table: Table, uris: Sequence[str]) -> dict[str, set[int]]:
     """Return the ids of the rows that a look-up finds for each uri, by the index if any."""
     listed = ", ".join(map(quote, uris))
+    clause = f"uri IN ({listed})"
+    dataset = table.lance_dataset
     with translate_errors(table.path, Operation.SEARCH):
-        rows = table.lance_dataset.to_table(
-            columns=["uri"], filter=f"uri IN ({listed})", with_row_id=True
-        )
+        rows = dataset.to_table(columns=["uri"], filter=clause, with_row_id=True)
     found_uris = rows["uri"].to_pylist()
     found_ids = rows["_rowid"].to_pylist()
 
@@ -156,7 +158,8 @@ def count_label(table: Table, label: str) -> int:
     """Return the number of rows that a look-up finds for a label, by the index if there is one."""
     clause = f"label = {quote(label)}"
     with translate_errors(table.path, Operation.SEARCH):
-        return int(table.lance_dataset.count_rows(clause))
+        count = table.lance_dataset.count_rows(clause)
+        return int(count)
 
 
 def index_finds(table: Table, space: str, vector: VectorsF16) -> bool:
@@ -165,7 +168,8 @@ def index_finds(table: Table, space: str, vector: VectorsF16) -> bool:
     found = ann.search(table, space, vector, 1, setting)
     if len(found.ids) != 1:
         return False
-    return bool(found.distances[0] == 0)
+    distance = found.distances[0]
+    return bool(distance == 0)
 
 
 def _fragment_batches(
@@ -184,7 +188,8 @@ def _fragment_batches(
 
 
 def _batch_ids(batch: pa.RecordBatch) -> Ids:
-    ids: Ids = batch["_rowid"].to_numpy().astype(np.int64)
+    stored_ids = batch["_rowid"].to_numpy()
+    ids: Ids = stored_ids.astype(np.int64)
     return ids
 
 
@@ -193,9 +198,10 @@ def _skip_rows(
 ) -> Iterator[pa.RecordBatch]:
     """Yield batches without their first `count` rows."""
     for batch in batches:
-        if count < len(batch):
+        length = len(batch)
+        if count < length:
             yield batch.slice(count)
-        count = max(0, count - len(batch))
+        count = max(0, count - length)
 
 
 def _find_unreadable(
@@ -207,12 +213,15 @@ def _find_unreadable(
     for name in table.schema.names:
         try:
             for batch in _fragment_batches(table, fragment, [name]):
-                if name == "uri" and len(first_uris) < _SHOWN_URIS:
-                    missing = _SHOWN_URIS - len(first_uris)
-                    first_uris += batch[name].slice(0, missing).to_pylist()
+                missing = _SHOWN_URIS - len(first_uris)
+                if name == "uri" and missing > 0:
+                    shown = batch["uri"].slice(0, missing)
+                    first_uris += shown.to_pylist()
         except CollectionError as error:
-            cause = (_file_of_column(table, fragment, name), damage_reason(error))
-            unreadable.setdefault(cause, []).append(name)
+            file = _file_of_column(table, fragment, name)
+            reason = damage_reason(error)
+            same_cause = unreadable.setdefault((file, reason), [])
+            same_cause.append(name)
 
     ids = _fragment_ids(table, fragment)
     found = []
@@ -228,7 +237,8 @@ def _fragment_ids(table: Table, fragment: lance.LanceFragment) -> Ids:
     ids = np.empty(0, np.int64)
     with suppress(CollectionError):
         batches = _fragment_batches(table, fragment, [])
-        ids = np.concatenate([ids, *map(_batch_ids, batches)])
+        batch_ids = [_batch_ids(batch) for batch in batches]
+        ids = np.concatenate([ids, *batch_ids])
     return ids
 
 
@@ -238,7 +248,8 @@ def _file_of_column(table: Table, fragment: lance.LanceFragment, column: str) ->
     for field in table.lance_dataset.lance_schema.fields():
         if field.name() == column:
             field_ids.add(field.id())
-            field_ids.update(child.id() for child in field.children())
+            child_ids = [child.id() for child in field.children()]
+            field_ids.update(child_ids)
 
     found = "data"
     for file in fragment.data_files():

@@ -82,7 +82,8 @@ class Location:
         Each commit changes the time. A table that is made again at the same path has another inode
         or another time.
         """
-        status = os.stat(Path(self.table_folder, _VERSIONS))  # noqa: PTH116
+        versions_folder = Path(self.table_folder, _VERSIONS)
+        status = os.stat(versions_folder)  # noqa: PTH116
         return status.st_ino, status.st_mtime_ns
 
     def is_free(self, *, ignore_locks: bool = False) -> bool:
@@ -97,8 +98,11 @@ class Location:
             return False
         if not self.folder.is_dir():
             return True
-        leftovers = (_STAGING, *LockName) if ignore_locks else (_STAGING,)
-        return all(path.name.startswith(leftovers) for path in self.folder.iterdir())
+        leftovers: tuple[str, ...] = (_STAGING,)
+        if ignore_locks:
+            leftovers += tuple(LockName)
+        names = [path.name for path in self.folder.iterdir()]
+        return all(name.startswith(leftovers) for name in names)
 
     # Staging
 
@@ -134,9 +138,8 @@ class Location:
             Its files by their paths in the collection, the manifest of the version last.
         """
         # The hint names the older version as the newest one.
-        Path(self.table_folder, _VERSIONS, "latest_version_hint.json").unlink(
-            missing_ok=True
-        )
+        hint = Path(self.table_folder, _VERSIONS, "latest_version_hint.json")
+        hint.unlink(missing_ok=True)
         for name in names:
             target = self.file(name)
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -148,7 +151,8 @@ class Location:
         """Remove each file of the table that is not among `names`."""
         keep = set(names)
         for file in self.table_folder.rglob("*"):
-            if file.is_file() and file.relative_to(self.folder).as_posix() not in keep:
+            name = file.relative_to(self.folder).as_posix()
+            if file.is_file() and name not in keep:
                 file.unlink()
 
     # Files
@@ -175,7 +179,7 @@ class Location:
     @property
     def backup_record(self) -> Path:
         """The file in which a backup records the sha256 of its files."""
-        return Path(self.path, "backup.json")
+        return self.file("backup.json")
 
     def manifests(self) -> Iterator[Path]:
         """Yield the manifests of the table, one for each version."""
@@ -196,7 +200,7 @@ class Location:
     def map_file(self, space: str, method: str) -> Path:
         """Return the file of the map of a Space by a method."""
         name = self.map_file_name(space, method)
-        return Path(self.path, name)
+        return self.file(name)
 
     @staticmethod
     def map_file_name(space: str, method: str) -> str:
@@ -206,11 +210,13 @@ class Location:
 
     def list_maps(self) -> list[tuple[str, str]]:
         """Return the Space and the method of each stored map."""
-        names = sorted(file.stem for file in Path(self.path, _MAPS).glob("*.arrow"))
+        maps_folder = Path(self.path, _MAPS)
+        names = [file.stem for file in maps_folder.glob("*.arrow")]
         found = []
-        for name in names:
-            space, _, method = name.rpartition("-")
-            found.append((unquote(space), method))
+        for name in sorted(names):
+            quoted_space, _, method = name.rpartition("-")
+            space = unquote(quoted_space)
+            found.append((space, method))
         return found
 
     # Locks

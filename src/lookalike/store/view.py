@@ -66,12 +66,12 @@ class View:
     @property
     def models(self) -> dict[str, Model]:
         """The Model that fills each Space, by the Space's name."""
-        return models_of(self._dataset.schema)
+        return models_of(self.schema)
 
     @property
     def metadata(self) -> dict[str, Kind]:
         """The kind of each metadata column, by the column's name."""
-        return metadata_of(self._dataset.schema)
+        return metadata_of(self.schema)
 
     @property
     def version(self) -> int:
@@ -81,7 +81,8 @@ class View:
     @property
     def fragment_count(self) -> int:
         """The number of fragments that hold the rows."""
-        return len(self._dataset.get_fragments())
+        fragments = self._dataset.get_fragments()
+        return len(fragments)
 
     def refresh(self) -> None:
         """Move to the newest version."""
@@ -102,7 +103,8 @@ class View:
         # version number.
         with translate_errors(self.path, Operation.OPEN):
             inode, changed_ns = self.location.versions_stamp()
-            return inode, changed_ns, int(self._dataset.latest_version)
+            version = int(self._dataset.latest_version)
+            return inode, changed_ns, version
 
     @contextmanager
     def translate_read_errors(
@@ -152,12 +154,14 @@ class View:
 
     def filter_columns(self) -> dict[str, filters.Column]:
         """Return the columns that a filter may name, by their names."""
-        return filters.columns_of(self._dataset.schema)
+        return filters.columns_of(self.schema)
 
     def filter_clause(self, where: str) -> str:
         """Return a filter such as ``label = 'cat'`` in Lance's own language; see `select`."""
-        tree = filters.parse(where, self.filter_columns())
-        return f"{_IS_IMAGE} AND ({filters.to_lance(tree)})"
+        columns = self.filter_columns()
+        tree = filters.parse(where, columns)
+        condition = filters.to_lance(tree)
+        return f"{_IS_IMAGE} AND ({condition})"
 
     def select(self, where: str) -> Ids:
         """Return the int64 ids, ascending, of the images that match a filter.
@@ -171,8 +175,10 @@ class View:
             `lookalike.store.filters`.
         """
         with span("select"):
-            rows = self._read([], self.filter_clause(where))
-            return np.sort(_row_ids(rows))
+            clause = self.filter_clause(where)
+            rows = self._read([], clause)
+            ids = _row_ids(rows)
+            return np.sort(ids)
 
     # Rows
 
@@ -185,17 +191,20 @@ class View:
     def count_where(self, clause: str) -> int:
         """Return the number of rows that match a clause in Lance's own language."""
         with self.translate_read_errors():
-            return int(self._dataset.count_rows(clause))
+            count = self._dataset.count_rows(clause)
+            return int(count)
 
     def ids_under(self, prefixes: Sequence[str]) -> Ids:
         """Return the int64 ids of all rows, failures too, whose uri has one of `prefixes`."""
         clauses = [f"starts_with(uri, {quote(prefix)})" for prefix in prefixes]
-        rows = self._read([], " OR ".join(clauses))
+        any_prefix = " OR ".join(clauses)
+        rows = self._read([], any_prefix)
         return _row_ids(rows)
 
     def ids_with_content(self, sha256: bytes) -> Ids:
         """Return the int64 ids of the images with this content."""
-        clause = f"sha256 = X'{sha256.hex()}'"
+        digits = sha256.hex()
+        clause = f"sha256 = X'{digits}'"
         rows = self._read([], clause)
         return _row_ids(rows)
 
@@ -209,22 +218,23 @@ class View:
         """
         wanted = [int(row_id) for row_id in ids]
         if not wanted:
-            empty = self._dataset.schema.empty_table().select(list(columns))
-            return empty.append_column("id", pa.array([], pa.int64()))
+            empty = self.schema.empty_table().select(list(columns))
+            no_ids = pa.array([], pa.int64())
+            return empty.append_column("id", no_ids)
 
-        rows = self._read(list(columns), id_clause(wanted))
-        position = {
-            row_id: index for index, row_id in enumerate(rows["_rowid"].to_pylist())
-        }
+        clause = id_clause(wanted)
+        rows = self._read(list(columns), clause)
+        found_ids = rows["_rowid"].to_pylist()
+        position = {row_id: index for index, row_id in enumerate(found_ids)}
         for row_id in wanted:
             if row_id not in position:
                 raise CollectionError(
                     f"The collection {self.path} has no row with the id {row_id}."
                 )
-        ordered = rows.take([position[row_id] for row_id in wanted])
-        return ordered.drop(["_rowid"]).append_column(
-            "id", pa.array(wanted, pa.int64())
-        )
+        order = [position[row_id] for row_id in wanted]
+        ordered = rows.take(order).drop(["_rowid"])
+        id_column = pa.array(wanted, pa.int64())
+        return ordered.append_column("id", id_column)
 
     def scan(
         self, columns: Sequence[str], where: str | None = None
@@ -238,7 +248,9 @@ class View:
         where
             A clause in Lance's own language; None for all images.
         """
-        clause = _IS_IMAGE if where is None else f"({where}) AND {_IS_IMAGE}"
+        clause = _IS_IMAGE
+        if where is not None:
+            clause = f"({where}) AND {_IS_IMAGE}"
         with self.translate_read_errors():
             scanner = self._dataset.scanner(
                 columns=list(columns), filter=clause, with_row_id=True
@@ -261,14 +273,21 @@ class View:
             The ids, int64 ``[n]``, and the vectors, float16 ``[n, dim]``.
         """
         with span("read vectors"):
-            rows = self._read([self.space(space)], clause)
+            name = self.space(space)
+            rows = self._read([name], clause)
             column = rows[space].combine_chunks()
-            has_value = column.is_valid().to_numpy(zero_copy_only=False)
-            numbers = column.drop_null().flatten().to_numpy(zero_copy_only=False)
-            ids = _row_ids(rows)[has_value]
-            matrix = numbers.reshape(len(ids), self.models[space].dim)
+            validity = column.is_valid()
+            has_vector = validity.to_numpy(zero_copy_only=False)
+            ids = _row_ids(rows)[has_vector]
+
+            flat = column.drop_null().flatten()
+            numbers = flat.to_numpy(zero_copy_only=False)
+            dim = self.models[space].dim
+            matrix = numbers.reshape(len(ids), dim)
+
             # The rows usually are in order already: then the matrix is not copied.
-            if not (np.diff(ids) < 0).any():
+            steps = np.diff(ids)
+            if not (steps < 0).any():
                 return ids, matrix
             order = np.argsort(ids, kind="stable")
             return ids[order], matrix[order]
@@ -276,7 +295,8 @@ class View:
     def failures(self) -> pa.Table:
         """Return the files that could not be indexed: a table with ``uri`` and ``error``."""
         rows = self._read(["uri", "error"], "error IS NOT NULL")
-        return rows.drop(["_rowid"]).sort_by("uri")
+        without_ids = rows.drop(["_rowid"])
+        return without_ids.sort_by("uri")
 
     # What an index run asks
 
@@ -322,10 +342,12 @@ class View:
         retry_failures
             Whether files that failed are work again although they have not changed.
         """
-        existing = self.existing_rows([item.uri for item in items])
+        uris = [item.uri for item in items]
+        existing = self.existing_rows(uris)
         needed = frozenset(self.models if spaces is None else spaces)
         work: list[tuple[Item, ExistingRow | None]] = []
-        unchanged, failed = 0, 0
+        unchanged = 0
+        failed = 0
         for item in items:
             row = existing.get(item.uri)
             if row is None or not is_up_to_date(item, row, needed):
@@ -336,19 +358,23 @@ class View:
                 work.append((item, row))
             else:
                 failed += 1
-        seen_ids = np.fromiter(
-            (row.id for row in existing.values()), np.int64, len(existing)
-        )
+        existing_ids = [row.id for row in existing.values()]
+        seen_ids = np.array(existing_ids, np.int64)
         return ScanDiff(work, seen_ids, unchanged, failed)
 
     def content_index(self) -> ContentIndex:
         """Return an index of the contents that have a vector in every Space."""
-        clauses = [_IS_IMAGE, *map(vector_clause, self.models)]
-        rows = self._read(["sha256"], " AND ".join(clauses))
+        clauses = [_IS_IMAGE]
+        clauses += [vector_clause(space) for space in self.models]
+        all_clauses = " AND ".join(clauses)
+        rows = self._read(["sha256"], all_clauses)
+        ids = _row_ids(rows)
+
         all_hashes = b"".join(rows["sha256"].to_pylist())
         # Each of 32 bytes, as four numbers.
         numbers = np.frombuffer(all_hashes, "<u8")
-        return ContentIndex(numbers.reshape(-1, 4), _row_ids(rows))
+        hashes = numbers.reshape(-1, 4)
+        return ContentIndex(hashes, ids)
 
     def _read(self, columns: list[str], where: str | None = None) -> pa.Table:
         with self.translate_read_errors():
@@ -358,5 +384,6 @@ class View:
 
 
 def _row_ids(rows: pa.Table) -> Ids:
-    ids: Ids = rows["_rowid"].to_numpy().astype(np.int64)
+    stored_ids = rows["_rowid"].to_numpy()
+    ids: Ids = stored_ids.astype(np.int64)
     return ids
