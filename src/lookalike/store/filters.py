@@ -71,7 +71,8 @@ class Column:
     def written(self) -> str:
         """The name as a filter writes it: in backticks, unless it is a plain word."""
         is_word = re.fullmatch(r"[^\W\d]\w*", self.name)
-        if is_word and self.name.lower() not in _WORDS:
+        is_reserved = self.name.lower() in _WORDS
+        if is_word and not is_reserved:
             return self.name
         return quote_name(self.name)
 
@@ -168,29 +169,35 @@ def parse(text: str, columns: Mapping[str, Column]) -> FilterTree:
         raise InputError(
             f"The filter has {len(text):,} characters; expected at most {MAX_LENGTH:,}. Shorten it."
         )
-    if not text.isascii() and text != text.encode(errors="replace").decode():
+    with_replacements = text.encode(errors="replace").decode()
+    if text != with_replacements:
         raise InputError(
             f"The filter {text!r} contains an invalid Unicode character. Remove the character."
         )
-    return _Parser(text, columns).parse()
+    parser = _Parser(text, columns)
+    return parser.parse()
 
 
 def to_lance(tree: FilterTree) -> str:
     """Return a filter in Lance's filter language."""
     match tree:
         case And(terms):
-            return f"({' AND '.join(map(to_lance, terms))})"
+            joined = " AND ".join(map(to_lance, terms))
+            return f"({joined})"
         case Or(terms):
-            return f"({' OR '.join(map(to_lance, terms))})"
+            joined = " OR ".join(map(to_lance, terms))
+            return f"({joined})"
         case Compare(column, operator, value):
             return f"{_operand(column)} {operator} {_literal(value)}"
         case In():
             return _render_in(tree)
         case Like(column, pattern, negated):
             word = "NOT LIKE" if negated else "LIKE"
-            return f"{_operand(column)} {word} {quote(_lance_pattern(pattern))}"
+            literal = quote(_lance_pattern(pattern))
+            return f"{_operand(column)} {word} {literal}"
         case IsNull(column, negated):
-            return f"{_operand(column)} {'IS NOT NULL' if negated else 'IS NULL'}"
+            test = "IS NOT NULL" if negated else "IS NULL"
+            return f"{_operand(column)} {test}"
 
 
 def _render_in(tree: In) -> str:
@@ -199,7 +206,8 @@ def _render_in(tree: In) -> str:
     if not tree.negated:
         return f"{operand} IN ({values})"
     # Lance evaluates "x NOT IN (1) OR x NOT IN (2)" as true, even if x is null.
-    is_present = to_lance(IsNull(tree.column, negated=True))
+    not_null = IsNull(tree.column, negated=True)
+    is_present = to_lance(not_null)
     return f"({operand} NOT IN ({values}) AND {is_present})"
 
 
@@ -208,13 +216,16 @@ def _lance_pattern(pattern: str) -> str:
 
     def escape(match: re.Match[str]) -> str:
         is_escape_sequence = match[1] is not None
-        return match[0] if is_escape_sequence else r"\\"
+        if is_escape_sequence:
+            return match[0]
+        return r"\\"
 
     return re.sub(r"\\([\\%_])|\\", escape, pattern)
 
 
 def _operand(column: Column) -> str:
-    name = quote_name(column.stored or column.name)
+    stored_name = column.stored or column.name
+    name = quote_name(stored_name)
     # Without a cast, Lance converts a literal to the column's type, and fails if it does not fit.
     if column.kind in {"int64", "timestamp"}:
         return f"CAST({name} AS BIGINT)"
@@ -234,9 +245,11 @@ def _negated(tree: FilterTree) -> FilterTree:
     """Return the opposite of a filter, without a node for ``not``."""
     match tree:
         case And(terms):
-            return Or(tuple(map(_negated, terms)))
+            opposites = map(_negated, terms)
+            return Or(tuple(opposites))
         case Or(terms):
-            return And(tuple(map(_negated, terms)))
+            opposites = map(_negated, terms)
+            return And(tuple(opposites))
         case Compare(operator=operator):
             return replace(tree, operator=_OPPOSITE[operator])
         case _:
@@ -327,13 +340,17 @@ class _Parser:
         terms = [self._parse_and(depth)]
         while self._take("or"):
             terms.append(self._parse_and(depth))
-        return terms[0] if len(terms) == 1 else Or(tuple(terms))
+        if len(terms) == 1:
+            return terms[0]
+        return Or(tuple(terms))
 
     def _parse_and(self, depth: int) -> FilterTree:
         terms = [self._parse_term(depth)]
         while self._take("and"):
             terms.append(self._parse_term(depth))
-        return terms[0] if len(terms) == 1 else And(tuple(terms))
+        if len(terms) == 1:
+            return terms[0]
+        return And(tuple(terms))
 
     def _parse_term(self, depth: int) -> FilterTree:
         if depth > MAX_DEPTH:
@@ -357,25 +374,28 @@ class _Parser:
 
         negated = self._take("not")
         if self._take("in"):
-            return In(column, self._parse_list(column), negated)
+            values = self._parse_list(column)
+            return In(column, values, negated)
         if self._next.word == "like" and column.kind == "string":
             self._take("like")
-            return Like(column, str(self._parse_value(column)), negated)
+            pattern = str(self._parse_value(column))
+            return Like(column, pattern, negated)
 
         word = self._next.word
         operator = _SYNONYMS.get(word, word)
-        operators = ("=", "!=") if column.kind == "bool" else tuple(_OPPOSITE)
+        operators = tuple(_OPPOSITE)
+        if column.kind == "bool":
+            operators = ("=", "!=")
         if negated or operator not in operators:
             self._refuse_operator(column, operators, negated=negated)
         self._position += 1
-        return Compare(column, operator, self._parse_value(column))
+        value = self._parse_value(column)
+        return Compare(column, operator, value)
 
     def _parse_column(self) -> Column:
         token = self._next
-        is_name = token.kind == "name" or (
-            token.kind == "word" and token.word not in _WORDS
-        )
-        if not is_name:
+        is_plain_word = token.kind == "word" and token.word not in _WORDS
+        if token.kind != "name" and not is_plain_word:
             self._refuse("expected the name of a column, as in width > 300")
         name = token.text.strip("`")
         if name not in self._columns:
@@ -395,7 +415,8 @@ class _Parser:
 
     def _parse_value(self, column: Column) -> Value:
         """Return the next token as a value of the column's kind."""
-        token, kind = self._next, column.kind
+        token = self._next
+        kind = column.kind
         value: Value
         if token.word == "null":
             self._refuse(
@@ -404,15 +425,16 @@ class _Parser:
         if token.kind == "text" and kind == "string":
             value = _unquoted(token.text)
         elif token.kind == "text" and kind == "timestamp":
-            value = self._to_ticks(column, _unquoted(token.text))
+            text = _unquoted(token.text)
+            value = self._to_ticks(column, text)
         elif token.kind == "number" and kind in {"int64", "float64"}:
             value = self._to_number(token.text, kind)
         elif token.word in {"true", "false"} and kind == "bool":
             value = token.word == "true"
         else:
-            self._refuse(
-                f"{column.written} holds {KIND_NAMES[kind]}; expected {_EXAMPLES[kind]}"
-            )
+            held = KIND_NAMES[kind]
+            example = _EXAMPLES[kind]
+            self._refuse(f"{column.written} holds {held}; expected {example}")
         self._position += 1
         return value
 
@@ -422,19 +444,22 @@ class _Parser:
         if math.isinf(number):
             self._refuse_large()
         if is_whole and kind == "int64":
-            if abs(int(text)) > _MAX_INT:
+            whole = int(text)
+            if abs(whole) > _MAX_INT:
                 self._refuse_large()
-            return int(text)
+            return whole
         return number + 0.0  # 0, not -0
 
     def _to_ticks(self, column: Column, text: str) -> int:
         """Return a time in the units of a column."""
         try:
-            ticks = parse_instant(text) * column.tick
+            instant = parse_instant(text)
         except ValueError:
             self._refuse(f"{text!r} is not a time; expected {_EXAMPLES['timestamp']}")
+        ticks = instant * column.tick
         # A time that the column cannot hold is before or after all that it holds.
-        return max(-_MAX_INT, min(ticks, _MAX_INT))
+        not_too_late = min(ticks, _MAX_INT)
+        return max(not_too_late, -_MAX_INT)
 
     # Errors
 
@@ -456,17 +481,21 @@ class _Parser:
         problem = "this is neither a name, a value nor an operator"
         if rest[0] in "'\"`":
             problem = "this is a quote that is not closed"
-        self._refuse(problem, len(self._text) - len(rest))
+        rest_start = len(self._text) - len(rest)
+        self._refuse(problem, rest_start)
 
     def _refuse_column(self, name: str) -> NoReturn:
         suggestion = ""
         by_folded_name = {
             known.casefold(): column for known, column in self._columns.items()
         }
-        similar = difflib.get_close_matches(name.casefold(), by_folded_name, n=1)
+        folded_name = name.casefold()
+        similar = difflib.get_close_matches(folded_name, by_folded_name, n=1)
         if similar:
-            suggestion = f" Did you mean {by_folded_name[similar[0]].written}?"
-        listed = ", ".join(column.written for column in self._columns.values())
+            closest = by_folded_name[similar[0]]
+            suggestion = f" Did you mean {closest.written}?"
+        names = [column.written for column in self._columns.values()]
+        listed = ", ".join(names)
         self._refuse(
             f"there is no column {name!r}.{suggestion} The columns are {listed}"
         )
@@ -492,4 +521,5 @@ class _Parser:
 def _unquoted(text: str) -> str:
     """Return the content of a quoted text, in which a doubled quote stands for one."""
     quote_sign = text[0]
-    return text[1:-1].replace(quote_sign * 2, quote_sign)
+    content = text[1:-1]
+    return content.replace(quote_sign * 2, quote_sign)

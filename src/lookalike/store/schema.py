@@ -71,11 +71,13 @@ def models_of(schema: pa.Schema) -> dict[str, Model]:
     """
     models = {}
     for field in schema:
-        if _MODEL_KEY not in (field.metadata or {}):
+        metadata = field.metadata or {}
+        if _MODEL_KEY not in metadata:
             continue
-        text = field.metadata[_MODEL_KEY].decode(errors="replace")
+        text = metadata[_MODEL_KEY].decode(errors="replace")
         model = parse_model(text)
-        if field.name != model.name or field.type != column(model).type:
+        expected = column(model)
+        if field.name != expected.name or field.type != expected.type:
             raise ModelError(
                 f"the column {field.name!r} does not hold the vectors that its model describes"
             )
@@ -86,22 +88,26 @@ def models_of(schema: pa.Schema) -> dict[str, Model]:
 def metadata_column(name: str, kind: Kind) -> pa.Field:
     """Return the field of a metadata column, with its kind in the field's metadata."""
     metadata = {_METADATA_KEY: kind.encode()}
-    return pa.field(name, ARROW_TYPES[kind], metadata=metadata)
+    arrow_type = ARROW_TYPES[kind]
+    return pa.field(name, arrow_type, metadata=metadata)
 
 
 def metadata_of(schema: pa.Schema) -> dict[str, Kind]:
     """Return the kind of each metadata column of a table, by the column's name."""
     kinds = {}
     for field in schema:
-        if _METADATA_KEY in (field.metadata or {}):
-            kinds[field.name] = cast(Kind, field.metadata[_METADATA_KEY].decode())
+        metadata = field.metadata or {}
+        if _METADATA_KEY in metadata:
+            kind = metadata[_METADATA_KEY].decode()
+            kinds[field.name] = cast(Kind, kind)
     return kinds
 
 
 def format_of(schema: pa.Schema) -> str:
     """Return the format version that a table declares, or an empty string."""
     metadata = schema.metadata or {}
-    return str(metadata.get(_FORMAT_KEY, b"").decode())
+    declared = metadata.get(_FORMAT_KEY, b"")
+    return str(declared.decode())
 
 
 def array(values: Any, kind: pa.DataType, count: int) -> pa.Array:
@@ -120,7 +126,8 @@ def array(values: Any, kind: pa.DataType, count: int) -> pa.Array:
     if values is None:
         return pa.nulls(count, kind)
     if isinstance(values, np.ndarray) and values.ndim == 2:
-        numbers = pa.array(values.astype(np.float16).ravel())
+        halves = values.astype(np.float16)
+        numbers = pa.array(halves.ravel())
         return pa.FixedSizeListArray.from_arrays(numbers, kind.list_size)
     if isinstance(values, pa.Array | pa.ChunkedArray):
         return values
@@ -129,7 +136,8 @@ def array(values: Any, kind: pa.DataType, count: int) -> pa.Array:
 
 def quote(text: str) -> str:
     """Return a text as a literal of Lance's filter language."""
-    return "'" + text.replace("'", "''") + "'"
+    doubled = text.replace("'", "''")
+    return f"'{doubled}'"
 
 
 def quote_name(column: str) -> str:
