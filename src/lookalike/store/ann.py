@@ -104,7 +104,8 @@ class IndexTuning:
 
     def to_json(self) -> str:
         """Return the text that the table stores."""
-        return json.dumps(asdict(self))
+        fields = asdict(self)
+        return json.dumps(fields)
 
     @classmethod
     def from_json(cls, text: str) -> IndexTuning:
@@ -117,7 +118,8 @@ class IndexTuning:
         """
         fields = json.loads(text)
         for name in ("plain", "filtered"):
-            fields[name] = tuple(Setting(**setting) for setting in fields[name])
+            settings = [Setting(**setting) for setting in fields[name]]
+            fields[name] = tuple(settings)
         fields["segments"] = tuple(fields["segments"])
         return cls(**fields)
 
@@ -131,7 +133,8 @@ def index_segments(table: View, space: str) -> tuple[str, ...]:
     """Return the uuids of the parts of a Space's index; empty without an index."""
     uuids = []
     with table.translate_read_errors():
-        for index in table.lance_dataset.describe_indices():
+        indices = table.lance_dataset.describe_indices()
+        for index in indices:
             if index.field_names == [space]:
                 uuids += [str(segment.uuid) for segment in index.segments]
     return tuple(sorted(uuids))
@@ -156,10 +159,9 @@ def current_tuning(table: View, space: str) -> IndexTuning | None:
     version = table.version
     tuning = stored_tuning(table, space)
     if tuning is not None:
-        was_made_for_this_index = tuning.segments and tuning.segments == index_segments(
-            table, space
-        )
-        if not was_made_for_this_index:
+        segments = index_segments(table, space)
+        if not segments or tuning.segments != segments:
+            # It was made for another index.
             tuning = None
     table.tuning_cache[space] = (version, tuning)
     return tuning
@@ -234,11 +236,13 @@ def search(
             with_row_id=True,
         )
     # Each id once: the index may still hold an earlier vector of a row that has changed.
-    all_ids = rows["_rowid"].to_numpy().astype(np.int64)
+    stored_ids = rows["_rowid"].to_numpy()
+    all_ids = stored_ids.astype(np.int64)
     ids, positions = np.unique(all_ids, return_index=True)
     is_allowed = ~np.isin(ids, leave_out)
+    allowed_ids = ids[is_allowed]
     vectors = rows[space].take(positions[is_allowed])
-    nearest_ids, distances = compare_exactly(vectors, ids[is_allowed], query, k)
+    nearest_ids, distances = compare_exactly(vectors, allowed_ids, query, k)
     return Neighbors(nearest_ids, distances, setting.recall)
 
 
@@ -260,7 +264,8 @@ def compare_exactly(
     """
     validity = column.combine_chunks().is_valid()
     has_vector = validity.to_numpy(zero_copy_only=False)
-    index = ExactIndex(ids[has_vector], column_vectors(column))
+    vectors = column_vectors(column)
+    index = ExactIndex(ids[has_vector], vectors)
     return index.search(query, k)
 
 
@@ -268,6 +273,8 @@ def column_vectors(column: pa.Array | pa.ChunkedArray) -> VectorsF16:
     """Return the vectors of a Space's column, float16 ``[n, dim]``, without missing ones."""
     if isinstance(column, pa.ChunkedArray):
         column = column.combine_chunks()
-    numbers = column.drop_null().flatten().to_numpy(zero_copy_only=False)
-    matrix: VectorsF16 = numbers.reshape(-1, column.type.list_size)
+    flat = column.drop_null().flatten()
+    numbers = flat.to_numpy(zero_copy_only=False)
+    dim = column.type.list_size
+    matrix: VectorsF16 = numbers.reshape(-1, dim)
     return matrix

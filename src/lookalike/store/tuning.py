@@ -128,7 +128,8 @@ def count_unindexed(table: Table, space: str) -> int:
         for index in dataset.describe_indices():
             if index.field_names == [space]:
                 indexed += index.num_rows_indexed
-        return int(dataset.count_rows()) - indexed
+        rows = int(dataset.count_rows())
+    return rows - indexed
 
 
 def update_index(table: Table, space: str, before: IndexTuning) -> IndexTuning:
@@ -140,9 +141,8 @@ def update_index(table: Table, space: str, before: IndexTuning) -> IndexTuning:
             index_names=[_index_name(space)], num_indices_to_merge=len(segments)
         )
         dataset.checkout_latest()
-    return replace(
-        before, segments=ann.index_segments(table, space), plain=(), filtered=()
-    )
+    merged = ann.index_segments(table, space)
+    return replace(before, segments=merged, plain=(), filtered=())
 
 
 def tune(
@@ -158,9 +158,11 @@ def tune(
     # The rows as they were measured: others may write before the tuning is stored.
     rows = table.count(space)
     tuning = replace(built, target=target, rows=rows, plain=plain, filtered=filtered)
+    key = ann.config_key(space)
+    dataset = table.lance_dataset
     with table.write_lock(), translate_errors(table.path, Operation.WRITE):
-        table.lance_dataset.update_config({ann.config_key(space): tuning.to_json()})
-        table.lance_dataset.checkout_latest()
+        dataset.update_config({key: tuning.to_json()})
+        dataset.checkout_latest()
     return tuning
 
 
@@ -174,11 +176,11 @@ def _find_settings(
     filtered: bool,
 ) -> tuple[Setting, ...]:
     """Return the cheapest setting for each number of neighbors whose recall reaches the target."""
+    # Most settings miss the target by so much that a few rows show it.
+    few = sample.first(_FIRST_ROWS)
     found = []
     for k in _KS:
         for setting in candidate_settings(k, built.partitions, filtered=filtered):
-            # Most settings miss the target by so much that a few rows show it.
-            few = sample.first(_FIRST_ROWS)
             recall, error = measure_recall(
                 table, space, setting, few, filtered=filtered
             )
@@ -188,7 +190,8 @@ def _find_settings(
                 table, space, setting, sample, filtered=filtered
             )
             if recall - 2 * error >= target:
-                found.append(replace(setting, recall=round(recall, 4)))
+                measured = replace(setting, recall=round(recall, 4))
+                found.append(measured)
                 break
     return tuple(found)
 
@@ -204,13 +207,14 @@ def candidate_settings(
     probe_counts = [partitions]
     if not filtered:
         powers_of_two = [1 << i for i in range(20)]
-        probe_counts = [
-            probes for probes in powers_of_two if probes < partitions
-        ] + probe_counts
+        fewer = [probes for probes in powers_of_two if probes < partitions]
+        probe_counts = fewer + probe_counts
 
     settings = []
     for probes in probe_counts:
-        settings += [Setting(k, probes, times * k, 0.0) for times in (2, 5, 10, 20)]
+        for times in (2, 5, 10, 20):
+            setting = Setting(k, probes, candidates=times * k, recall=0.0)
+            settings.append(setting)
     return sorted(settings, key=_cost)
 
 
@@ -225,23 +229,23 @@ def draw_sample(table: Table, space: str, size: int = 200, seed: int = 0) -> Sam
     id_batches = [batch["_rowid"].to_numpy() for batch in batches]
     all_ids = np.concatenate(id_batches).astype(np.int64)
     random = np.random.default_rng(seed)
-    ids = random.permutation(all_ids)[:size]
+    shuffled = random.permutation(all_ids)
+    ids = shuffled[:size]
     rows = table.take(ids, [space])
     queries = ann.column_vectors(rows[space])
 
-    near = k_nearest_ids(queries, ids, _scan_vectors(table, space), _DEPTH)
+    all_vectors = _scan_vectors(table, space)
+    near = k_nearest_ids(queries, ids, all_vectors, _DEPTH)
     selections = np.roll(near, 1, axis=0)  # of the row before
     shape = (len(ids), _KS[-1])
     plain = np.full(shape, np.inf)
     filtered = np.full(shape, np.inf)
     for row, query in enumerate(queries):
         own_id = ids[row]
-        _write_distances(
-            table, space, query, np.setdiff1d(near[row], own_id), plain[row]
-        )
-        _write_distances(
-            table, space, query, np.setdiff1d(selections[row], own_id), filtered[row]
-        )
+        others = np.setdiff1d(near[row], own_id)
+        _write_distances(table, space, query, others, plain[row])
+        others = np.setdiff1d(selections[row], own_id)
+        _write_distances(table, space, query, others, filtered[row])
     return Sample(ids, queries, selections, plain, filtered)
 
 
@@ -251,7 +255,8 @@ def _write_distances(
     """Fill `distances` with those of the rows among `others` that are nearest to a query."""
     k = len(distances)
     rows = table.take(others, [space])
-    _, nearest = ann.compare_exactly(rows[space], others, query, k)
+    vectors = rows[space]
+    _, nearest = ann.compare_exactly(vectors, others, query, k)
     found = len(nearest)
     distances[:found] = nearest
 
@@ -272,22 +277,25 @@ def measure_recall(
     filtered
         Whether to search in the sample's selections, or among all rows.
     """
+    k = setting.k
     shares = np.empty(len(sample.ids))
     expected = sample.filtered if filtered else sample.plain
     for row, query in enumerate(sample.queries):
         where = None
         if filtered:
-            where = id_clause(sample.selections[row].tolist())
+            selection = sample.selections[row]
+            where = id_clause(selection.tolist())
         own_id = sample.ids[row : row + 1]
         found = ann.search(
-            table, space, query, setting.k, setting, leave_out=own_id, where=where
+            table, space, query, k, setting, leave_out=own_id, where=where
         )
 
-        true_distances = expected[row, : setting.k]
-        true_distances = true_distances[np.isfinite(true_distances)]
+        padded = expected[row, :k]
+        true_distances = padded[np.isfinite(padded)]
         # By distance, not by id: of several rows at the same distance, any is a right answer.
         largest = true_distances[-1]
-        hits = np.count_nonzero(found.distances <= largest)
+        is_hit = found.distances <= largest
+        hits = np.count_nonzero(is_hit)
         shares[row] = hits / len(true_distances)
 
     mean = shares.mean()
