@@ -115,11 +115,14 @@ def has_diverged(source: Table, target: Location) -> bool:
         manifest = _table_files(backup)[-1]
         own_manifest = source.location.file(manifest)
         if own_manifest.is_file():
-            return _sha256_of(own_manifest) != _sha256_of(target.file(manifest))
+            own_sha256 = _sha256_of(own_manifest)
+            backup_sha256 = _sha256_of(target.file(manifest))
+            return own_sha256 != backup_sha256
     except (OSError, ValueError, RuntimeError, pa.ArrowException):
         # The backup cannot be opened, so nothing is lost if it is replaced.
         return False
-    return int(backup.version) >= source.version
+    newest = int(backup.version)
+    return newest >= source.version
 
 
 @contextmanager
@@ -208,7 +211,8 @@ def publish(
             before = read_record(target.path)
             old_files = {} if before is None else before.files
             both = {**old_files, **staged.files}
-            _write_record(target, BackupRecord(of, staged.version, both))
+            record = BackupRecord(of, staged.version, both)
+            _write_record(target, record)
 
         target.publish_maps(staged.location)
         if target.has_table():
@@ -218,7 +222,8 @@ def publish(
             target.publish_table(staged.location.table_folder)
 
         if of is not None:
-            _write_record(target, BackupRecord(of, staged.version, staged.files))
+            record = BackupRecord(of, staged.version, staged.files)
+            _write_record(target, record)
 
 
 class _Copier:
@@ -271,7 +276,8 @@ class _Copier:
         """Copy the maps as they are now."""
         location = self._source.location
         for space, method in location.list_maps():
-            self._copy_files([location.map_file_name(space, method)], no_progress, 0)
+            name = location.map_file_name(space, method)
+            self._copy_files([name], no_progress, total=0)
 
     def _copy_files(self, names: list[str], progress: ByteProgress, total: int) -> None:
         done = 0
@@ -281,27 +287,38 @@ class _Copier:
 
     def _copy_file(self, name: str) -> int:
         """Link a file of the earlier backup, or copy it from the collection; return its size."""
-        copy = self._staged.location.file(name)
-        existing = self._target.file(name)
-        # The name of a manifest does not identify its content, so it is always copied.
-        sha256 = None
-        if not Location.is_manifest(name):
-            sha256 = self._earlier_files.get(name)
+        staged = self._staged
+        copy = staged.location.file(name)
         if copy.is_file():
             copy.unlink()  # of an earlier attempt
 
-        if sha256 is not None and existing.is_file() and _sha256_of(existing) == sha256:
+        sha256 = self._unchanged_sha256(name)
+        if sha256 is not None:
+            existing = self._target.file(name)
             with _translate_copy_errors(self._source, self._target):
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 link_or_copy(existing, copy)
             size = copy.stat().st_size
-            self._staged.kept_bytes += size
+            staged.kept_bytes += size
         else:
-            sha256 = self._copy_content(self._source.location.file(name), copy)
+            origin = self._source.location.file(name)
+            sha256 = self._copy_content(origin, copy)
             size = copy.stat().st_size
-            self._staged.copied_bytes += size
-        self._staged.files[name] = sha256
+            staged.copied_bytes += size
+        staged.files[name] = sha256
         return size
+
+    def _unchanged_sha256(self, name: str) -> str | None:
+        """Return the sha256 of a file of the earlier backup that can be linked, or None."""
+        # The name of a manifest does not identify its content, so it is always copied.
+        if Location.is_manifest(name):
+            return None
+        sha256 = self._earlier_files.get(name)
+        existing = self._target.file(name)
+        if sha256 is None or not existing.is_file():
+            return None
+        is_unchanged = _sha256_of(existing) == sha256
+        return sha256 if is_unchanged else None
 
     def _copy_content(self, origin: Path, copy: Path) -> str:
         """Copy a file, flush it to the disk, and return its sha256."""
@@ -332,23 +349,26 @@ def no_progress(done: int, total: int) -> None:
 def _table_files(dataset: lance.LanceDataset) -> list[str]:
     """Return the paths in the collection of the files of a table's version, its manifest last."""
     version = dataset.version
-    rows = dataset.tracked_files(min_version=version).read_all().to_pylist()
+    tracked = dataset.tracked_files(min_version=version).read_all()
     ordered = set()
-    for row in rows:
+    for row in tracked.to_pylist():
         if row["version"] == version:
             is_manifest = row["type"] == "manifest"
             ordered.add((is_manifest, row["path"]))
-    return [Location.table_file_name(path) for _, path in sorted(ordered)]
+    paths = [path for _, path in sorted(ordered)]
+    return [Location.table_file_name(path) for path in paths]
 
 
 def _write_record(target: Location, record: BackupRecord) -> None:
+    text = json.dumps(asdict(record))
     with atomic_write(target.backup_record) as temporary:
-        temporary.write_text(json.dumps(asdict(record)), encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8")
 
 
 def _sha256_of(path: Path) -> str:
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        digest = hashlib.file_digest(file, "sha256")
+    return digest.hexdigest()
 
 
 @contextmanager
@@ -357,7 +377,8 @@ def _translate_copy_errors(source: Table, target: Location) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason, next_step = error.strerror or str(error), "Name another folder."
+        reason = error.strerror or str(error)
+        next_step = "Name another folder."
         if error.errno in DISK_FULL:
             reason = "no space is left there"
             next_step = "Free some space there, or name another folder."

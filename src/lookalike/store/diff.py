@@ -74,7 +74,8 @@ class ContentIndex:
 
     def __init__(self, hashes: npt.NDArray[np.uint64], ids: Ids) -> None:
         # By the first number of the hash, and rows that share it by id.
-        order = np.lexsort((ids, hashes[:, 0]))
+        first_numbers = hashes[:, 0]
+        order = np.lexsort((ids, first_numbers))
         self._hashes = hashes[order]
         self._ids = ids[order]
 
@@ -89,7 +90,8 @@ class ContentIndex:
         matches = np.flatnonzero(is_same)
         if not len(matches):
             return None
-        return int(self._ids[start + matches[0]])
+        first_match = start + matches[0]
+        return int(self._ids[first_match])
 
 
 def is_up_to_date(item: Item, row: ExistingRow, spaces: frozenset[str]) -> bool:

@@ -178,9 +178,11 @@ def is_permission_error(error: CollectionError) -> bool:
 def reason_of(error: BaseException) -> str:
     """Return the first line of an error of the store, without the place in Lance's source code."""
     first_line = f"{error}\n".splitlines()[0]
-    without_source = re.split(r", /\S+:\d+", first_line)[0].rstrip(". ")
+    without_source = re.split(r", /\S+:\d+", first_line)[0]
+    sentence = without_source.rstrip(". ")
     kinds = r"^((External|Wrapped) error: |LanceError\(\w+\): |Generic \w+ error: )+"
-    return re.sub(kinds, "", without_source) or type(error).__name__
+    reason = re.sub(kinds, "", sentence)
+    return reason or type(error).__name__
 
 
 def _error_number(error: BaseException) -> int:
@@ -188,7 +190,9 @@ def _error_number(error: BaseException) -> int:
     if isinstance(error, OSError) and error.errno:
         return error.errno
     in_words = re.search(r"\(os error (\d+)\)", str(error))
-    return int(in_words[1]) if in_words else 0
+    if in_words is None:
+        return 0
+    return int(in_words[1])
 
 
 def _missing_folder_error(path: str, operation: Operation) -> CollectionError:

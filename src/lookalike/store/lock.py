@@ -157,4 +157,5 @@ def _this_process() -> str:
     now = datetime.now().astimezone()
     since = now.strftime("%Y-%m-%d %H:%M:%S")
     host = socket.gethostname()
-    return f"process {os.getpid()} on {host}, since {since}"
+    process_id = os.getpid()
+    return f"process {process_id} on {host}, since {since}"

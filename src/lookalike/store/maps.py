@@ -58,7 +58,8 @@ class StoredMap:
 
 def map_path(path: str, space: str, method: str) -> Path:
     """Return the file of the map of a Space by a method, in the collection at `path`."""
-    return Location(path).map_file(space, method)
+    location = Location(path)
+    return location.map_file(space, method)
 
 
 def list_maps(path: str) -> list[tuple[str, str]]:
@@ -79,11 +80,19 @@ def read(path: str, space: str, method: str) -> StoredMap | None:
         return None
     with _translate_map_errors(path, file, Operation.READ):
         with pa.OSFile(str(file)) as source:
-            rows = pa.ipc.open_file(source).read_all()
-        facts = json.loads(rows.schema.metadata[_FACTS_KEY])
+            reader = pa.ipc.open_file(source)
+            rows = reader.read_all()
+        metadata = rows.schema.metadata
+        facts = json.loads(metadata[_FACTS_KEY])
         values = {name: rows[name].to_numpy() for name in _MAP_COLUMNS}
     xy = np.stack([values["x"], values["y"]], axis=1)
-    return StoredMap(values["id"], xy, values["fitted"], values["digest"], facts)
+    return StoredMap(
+        ids=values["id"],
+        xy=xy,
+        fitted=values["fitted"],
+        digests=values["digest"],
+        facts=facts,
+    )
 
 
 def write(path: str, space: str, method: str, stored: StoredMap) -> None:

@@ -207,7 +207,8 @@ class Table(View):
                 if name not in present:
                     fields.append(metadata_column(name, kind))
             if fields:
-                self._dataset.add_columns(pa.schema(fields))
+                schema = pa.schema(fields)
+                self._dataset.add_columns(schema)
 
     # Rows
 
@@ -232,9 +233,9 @@ class Table(View):
             rows = self._rows(columns, written)
             with translate_errors(self.path, Operation.WRITE):
                 merge = self._dataset.merge_insert("uri")
-                merge.when_matched_update_all().when_not_matched_insert_all().execute(
-                    rows
-                )
+                merge = merge.when_matched_update_all()
+                merge = merge.when_not_matched_insert_all()
+                merge.execute(rows)
                 self._dataset.checkout_latest()
 
     def update(self, columns: Mapping[str, Any]) -> None:
@@ -242,20 +243,23 @@ class Table(View):
         with self.write_lock():
             rows = self._rows(columns, list(columns))
             with translate_errors(self.path, Operation.WRITE):
-                self._dataset.merge_insert("uri").when_matched_update_all().execute(
-                    rows
-                )
+                merge = self._dataset.merge_insert("uri")
+                merge = merge.when_matched_update_all()
+                merge.execute(rows)
                 self._dataset.checkout_latest()
 
     def _rows(self, columns: Mapping[str, Any], names: list[str]) -> pa.Table:
         """Return the named columns as an Arrow table with the types of this one."""
         count = len(columns["uri"])
-        fields, arrays = [], []
+        fields = []
+        arrays = []
         for name in names:
+            values = columns.get(name)
             field = self.schema.field(name)
             fields.append(field)
-            arrays.append(array(columns.get(name), field.type, count))
-        return pa.table(arrays, schema=pa.schema(fields))
+            arrays.append(array(values, field.type, count))
+        schema = pa.schema(fields)
+        return pa.table(arrays, schema=schema)
 
     def delete(self, ids: Ids) -> None:
         """Delete rows by id, in commits of at most 10,000 rows; unknown ids are skipped."""
@@ -264,7 +268,8 @@ class Table(View):
         with self.write_lock(), translate_errors(self.path, Operation.WRITE):
             for start in range(0, len(ids), _DELETE_BATCH):
                 batch = ids[start : start + _DELETE_BATCH]
-                self._dataset.delete(id_clause(batch.tolist()))
+                clause = id_clause(batch.tolist())
+                self._dataset.delete(clause)
 
     def remove(self, uris: Sequence[str]) -> int:
         """Delete images by uri or path, or all images below a folder.
@@ -277,16 +282,19 @@ class Table(View):
             If one of `uris` matches nothing in the collection; then nothing is deleted.
         """
         with self.write_lock():
-            ids = np.unique(np.concatenate([self._ids_named(uri) for uri in uris]))
+            named = [self._ids_named(uri) for uri in uris]
+            ids = np.unique(np.concatenate(named))
             self.delete(ids)
         return len(ids)
 
     def _ids_named(self, uri: str) -> Ids:
         """Return the ids of the rows that a uri or a path names."""
         resolved = resolve_uri(uri)
-        exact = [row.id for row in self.existing_rows([resolved]).values()]
-        below = self.ids_under(uri_prefixes(resolved))
-        ids = np.union1d(np.array(exact, np.int64), below)
+        rows = self.existing_rows([resolved])
+        exact_ids = [row.id for row in rows.values()]
+        prefixes = uri_prefixes(resolved)
+        ids_below = self.ids_under(prefixes)
+        ids = np.union1d(np.array(exact_ids, np.int64), ids_below)
         if not len(ids):
             raise InputError(
                 f"The collection {self.path} has no image {uri!r}, nor any below it. "

@@ -76,7 +76,8 @@ def compact(table: Table) -> None:
             # the next time.
             if remaining is None:
                 remaining = len(tasks)
-            Compaction.commit(dataset, [tasks[0].execute(dataset)])
+            merged = tasks[0].execute(dataset)
+            Compaction.commit(dataset, [merged])
             dataset.checkout_latest()
         remaining -= 1
 
@@ -93,7 +94,8 @@ def update_scalar_indices(table: Table, *, make: bool = False) -> None:
     """
     with table.write_lock(), translate_errors(table.path, Operation.INDEX):
         dataset = table.lance_dataset
-        existing = {index.field_names[0]: index for index in dataset.describe_indices()}
+        indices = dataset.describe_indices()
+        existing = {index.field_names[0]: index for index in indices}
         for name, kind in _SCALAR_INDICES.items():
             index = existing.get(name)
             if index is None:
@@ -166,14 +168,15 @@ def _remove_versions(table: Table, older_than: timedelta, *, orphans: bool) -> i
 
 def _find_orphans(table: Table) -> list[Path]:
     """Return half-written files and plans of lost commits, which Lance does not clean up."""
-    plans = {file.name: file for file in table.location.transactions()}
+    location = table.location
+    plans = {file.name: file for file in location.transactions()}
     if len(plans) > len(table.lance_dataset.versions()):
         # A manifest names the plan of its own commit.
-        for manifest in table.location.manifests():
-            for name in re.findall(
-                rb"(?=(\d+-[0-9a-f-]{36}\.txn))", manifest.read_bytes()
-            ):
+        plan_name = rb"(?=(\d+-[0-9a-f-]{36}\.txn))"
+        for manifest in location.manifests():
+            content = manifest.read_bytes()
+            for name in re.findall(plan_name, content):
                 plans.pop(name.decode(), None)
     else:
         plans = {}
-    return [*plans.values(), *table.location.temporary_files()]
+    return [*plans.values(), *location.temporary_files()]
