@@ -42,7 +42,9 @@ class BackupReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain data, as ``lookalike backup --json`` prints it."""
-        return {**asdict(self), "seconds": round(self.seconds, 3)}
+        fields = asdict(self)
+        fields["seconds"] = round(self.seconds, 3)
+        return fields
 
 
 def backup(
@@ -76,7 +78,8 @@ def backup(
     start = time.perf_counter()
     source = Table.open(table.path)
     location = Location(target)
-    source_folder = str(Path(source.path).resolve())
+    resolved = Path(source.path).resolve()
+    source_folder = str(resolved)
     earlier = _earlier_backup(source, location, source_folder)
     return _copy(source, location, progress, start, earlier=earlier, of=source_folder)
 

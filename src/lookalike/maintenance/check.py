@@ -76,7 +76,8 @@ def check_rows(
     report = CheckReport(table.path, table.version, files=outcomes)
     for name in copies.changed_files(table.path):
         what = f"The file {name} has changed since this backup was made."
-        report.add(Fault(what, restore_advice(table)))
+        remedy = restore_advice(table)
+        report.add(Fault(what, remedy))
 
     with ThreadPoolExecutor(cores(), "check") as pool:
         checker = RowChecker(table, report, pool)
@@ -119,11 +120,8 @@ def _check_model(model: Model, report: CheckReport) -> None:
                 f"({weights.describe_source(model)})"
             )
     except (ModelError, WeightsError) as error:
-        report.add(
-            Fault(
-                f"The Space {model.name!r} cannot be searched by an image.", str(error)
-            )
-        )
+        what = f"The Space {model.name!r} cannot be searched by an image."
+        report.add(Fault(what, remedy=str(error)))
 
 
 def _check_maps(table: Table, ids: Ids, report: CheckReport) -> None:
@@ -132,7 +130,7 @@ def _check_maps(table: Table, ids: Ids, report: CheckReport) -> None:
         try:
             stored = maps.read(table.path, space, method)
         except CollectionError as error:
-            report.add(Fault(str(error), ""))
+            report.add(Fault(what=str(error), remedy=""))
             continue
         if stored is None:
             continue
@@ -144,7 +142,11 @@ def _check_maps(table: Table, ids: Ids, report: CheckReport) -> None:
             what = f"The map {file} is invalid: its Space, its ids or its positions are impossible."
             remedy = "Delete the file and make the map again. The collection itself is not damaged."
             report.add(Fault(what, remedy))
-        removed = int(np.count_nonzero(~np.isin(stored.ids, ids)))
-        report.maps.append(
-            {"space": space, "method": method, "rows": len(stored.ids), "gone": removed}
-        )
+        is_removed = ~np.isin(stored.ids, ids)
+        description = {
+            "space": space,
+            "method": method,
+            "rows": len(stored.ids),
+            "gone": int(np.count_nonzero(is_removed)),
+        }
+        report.maps.append(description)

@@ -61,7 +61,8 @@ class Fault:
             place = f"{self.uri} (id {self.id}): "
         elif self.id is not None:
             place = f"id {self.id}: "
-        return f"{place}{self.what} {self.remedy}".rstrip()
+        line = f"{place}{self.what} {self.remedy}"
+        return line.rstrip()
 
 
 @dataclass(slots=True)
@@ -119,7 +120,8 @@ class CheckReport:
         """Add the outcome of reading one image file."""
         if self.files is not None:
             self.files[outcome] += 1
-        if outcome != "same" and len(self.differing) < _MAX_LISTED_FAULTS:
+        is_list_full = len(self.differing) >= _MAX_LISTED_FAULTS
+        if outcome != "same" and not is_list_full:
             self.differing.append((uri, outcome))
 
     def to_dict(self) -> dict[str, Any]:
@@ -166,17 +168,21 @@ class RowChecker:
 
     def add_unreadable(self, unreadable: inspection.UnreadableRows) -> None:
         """Report columns of some rows that cannot be read."""
+        ids = unreadable.ids
         rows = "some rows"
-        if len(unreadable.ids):
+        if len(ids):
             shown = "".join(f", {uri}" for uri in unreadable.uris)
-            first, last = unreadable.ids.min(), unreadable.ids.max()
-            rows = f"{len(unreadable.ids):,} rows (ids {first} to {last}{shown})"
+            first = ids.min()
+            last = ids.max()
+            rows = f"{len(ids):,} rows (ids {first} to {last}{shown})"
         columns = ", ".join(unreadable.columns)
-        what = f"{columns} of {rows} cannot be read from {unreadable.file}: {unreadable.reason}."
+        file = unreadable.file
+        what = f"{columns} of {rows} cannot be read from {file}: {unreadable.reason}."
         self._add_damage(what)
         # If any column can be read, `check` receives the rows too.
-        if len(unreadable.columns) == len(self._table.schema.names):
-            self._ids.append(unreadable.ids)
+        all_columns = self._table.schema.names
+        if len(unreadable.columns) == len(all_columns):
+            self._ids.append(ids)
 
     def check(self, batch: pa.RecordBatch) -> None:
         """Check some rows; an absent column cannot be read, and checks that need it are skipped."""
@@ -187,9 +193,8 @@ class RowChecker:
         uris: list[Any] = [None] * len(ids)
         if "uri" in names:
             uris = batch["uri"].to_pylist()
-        places = [
-            _Place(uri, row_id) for uri, row_id in zip(uris, ids.tolist(), strict=True)
-        ]
+        uris_and_ids = zip(uris, ids.tolist(), strict=True)
+        places = [_Place(uri, row_id) for uri, row_id in uris_and_ids]
 
         if "uri" in names:
             self._hashed_uris.append(_uri_hashes(uris))
@@ -198,24 +203,25 @@ class RowChecker:
             labels = batch["label"].to_pylist()
             self._labels.update(label for label in labels if label is not None)
         if {"sha256", "error"} <= names:
-            self._check_kinds(
-                batch["sha256"].is_valid(), batch["error"].is_valid(), places
-            )
+            has_hash = batch["sha256"].is_valid()
+            has_error = batch["error"].is_valid()
+            self._check_kinds(has_hash, has_error, places)
         if {"sha256", "thumbnail"} <= names:
-            self._check_thumbnails(
-                batch["sha256"].is_valid(), batch["thumbnail"], places
-            )
+            has_hash = batch["sha256"].is_valid()
+            self._check_thumbnails(has_hash, batch["thumbnail"], places)
         if "spaces" in names:
             self._check_vectors(batch, places)
         if {"uri", "sha256", "error"} <= names and self._report.files is not None:
-            self._check_files(
-                uris, batch["sha256"].to_pylist(), batch["error"].to_pylist()
-            )
+            hashes = batch["sha256"].to_pylist()
+            errors = batch["error"].to_pylist()
+            self._check_files(uris, hashes, errors)
 
     def finish(self) -> None:
         """Check that ids and uris are unique, and that the indices find labels and vectors."""
-        for row_id in _repeated(np.concatenate(self._ids)):
-            self._add_damage("Two rows have this id.", _Place(None, int(row_id)))
+        repeated_ids = _repeated(np.concatenate(self._ids))
+        for row_id in repeated_ids:
+            place = _Place(uri=None, id=int(row_id))
+            self._add_damage("Two rows have this id.", place)
         self._check_unique_uris()
         if "label" in self._indexed:
             self._check_label_index()
@@ -228,10 +234,10 @@ class RowChecker:
     def _add_damage(self, what: str, place: _Place | None = None) -> None:
         """Add a fault of the collection's files, which only a backup repairs."""
         remedy = restore_advice(self._table)
-        if place is None:
-            self._report.add(Fault(what, remedy))
-        else:
-            self._report.add(Fault(what, remedy, place.uri, place.id))
+        fault = Fault(what, remedy)
+        if place is not None:
+            fault = Fault(what, remedy, place.uri, place.id)
+        self._report.add(fault)
 
     def _add_row_fault(self, place: _Place, what: str) -> None:
         """Add a fault of one row, which indexing its image again repairs."""
@@ -239,12 +245,14 @@ class RowChecker:
             f"Remove the row with: lookalike remove URI -c {self._table.path}. "
             "Then index its folder again."
         )
-        self._report.add(Fault(what, remedy, place.uri, place.id))
+        fault = Fault(what, remedy, place.uri, place.id)
+        self._report.add(fault)
 
     def _add_broken_index(self, column: str, reason: str) -> None:
         """Add a fault of an index, and no longer use it."""
         self._indexed.discard(column)
-        self._add_damage(f"The index of {column} cannot be used: {reason}.")
+        what = f"The index of {column} cannot be used: {reason}."
+        self._add_damage(what)
 
     # One batch
 
@@ -256,7 +264,8 @@ class RowChecker:
         is_failure = has_error.to_numpy(zero_copy_only=False)
         self._report.images += int(is_image.sum())
         self._report.failures += int(is_failure.sum())
-        for row in np.flatnonzero(~is_image & ~is_failure):
+        is_neither = ~is_image & ~is_failure
+        for row in np.flatnonzero(is_neither):
             what = (
                 "It is neither an image nor a failure: it has no sha256 and no error."
             )
@@ -266,27 +275,30 @@ class RowChecker:
         self, has_hash: pa.Array, thumbnails: pa.Array, places: list[_Place]
     ) -> None:
         """Check that the thumbnail of each image can be decoded."""
-        image_rows = np.flatnonzero(has_hash.to_numpy(zero_copy_only=False))
+        is_image = has_hash.to_numpy(zero_copy_only=False)
+        image_rows = np.flatnonzero(is_image)
         encoded = thumbnails.take(pa.array(image_rows)).to_pylist()
         reasons = self._pool.map(_thumbnail_problem, encoded)
         for row, reason in zip(image_rows, reasons, strict=True):
             if reason is not None:
-                self._add_row_fault(
-                    places[row], f"Its thumbnail cannot be decoded: {reason}."
-                )
+                what = f"Its thumbnail cannot be decoded: {reason}."
+                self._add_row_fault(places[row], what)
 
     def _check_vectors(self, batch: pa.RecordBatch, places: list[_Place]) -> None:
         """Check that each row has exactly the vectors that it claims, and that they are valid."""
-        claims = [frozenset(claimed or ()) for claimed in batch["spaces"].to_pylist()]
+        stored_claims = batch["spaces"].to_pylist()
+        claims = [frozenset(claimed or ()) for claimed in stored_claims]
+        known = set(self._models)
         for place, claimed in zip(places, claims, strict=True):
-            unknown = claimed - set(self._models)
+            unknown = claimed - known
             if unknown:
                 listed = ", ".join(sorted(unknown))
                 what = f"It claims vectors in {listed}, which the collection lacks."
                 self._add_row_fault(place, what)
-        for name in self._models.keys() & set(batch.schema.names):
-            is_claimed = np.array([name in claimed for claimed in claims], bool)
-            self._check_space(name, batch[name], is_claimed, places)
+        readable = known.intersection(batch.schema.names)
+        for name in readable:
+            is_claimed = [name in claimed for claimed in claims]
+            self._check_space(name, batch[name], np.array(is_claimed, bool), places)
 
     def _check_space(
         self,
@@ -299,17 +311,16 @@ class RowChecker:
         has_vector = column.is_valid().to_numpy(zero_copy_only=False)
         self._report.spaces[name] += int(has_vector.sum())
         for row in np.flatnonzero(is_claimed & ~has_vector):
-            self._add_row_fault(
-                places[row], f"It claims a vector in {name} and has none."
-            )
+            what = f"It claims a vector in {name} and has none."
+            self._add_row_fault(places[row], what)
         for row in np.flatnonzero(has_vector & ~is_claimed):
-            self._add_row_fault(
-                places[row], f"It has a vector in {name} and does not claim it."
-            )
+            what = f"It has a vector in {name} and does not claim it."
+            self._add_row_fault(places[row], what)
 
         vectors = ann.column_vectors(column)
         problems = _vector_problems(vectors, self._models[name])
-        for row, problem in zip(np.flatnonzero(has_vector), problems, strict=True):
+        rows = np.flatnonzero(has_vector)
+        for row, problem in zip(rows, problems, strict=True):
             if problem is not None:
                 self._add_row_fault(places[row], problem)
         if len(vectors):
@@ -333,12 +344,12 @@ class RowChecker:
         """Look rows up by uri, as an index run does to find out which files are new."""
         if "uri" not in self._indexed:
             return
+        uris = [str(place.uri) for place in places]
         try:
-            found = inspection.find_uris(
-                self._table, [str(place.uri) for place in places]
-            )
+            found = inspection.find_uris(self._table, uris)
         except CollectionError as error:
-            self._add_broken_index("uri", inspection.damage_reason(error))
+            reason = inspection.damage_reason(error)
+            self._add_broken_index("uri", reason)
             return
         for place in places:
             if place.id not in found[str(place.uri)]:
@@ -368,18 +379,22 @@ class RowChecker:
 
     def _check_unique_uris(self) -> None:
         """Find uris that several rows have, by 8-byte digests of all uris."""
-        repeated = _repeated(np.concatenate(self._hashed_uris))[:_MAX_LISTED_FAULTS]
+        repeated = _repeated(np.concatenate(self._hashed_uris))
+        repeated = repeated[:_MAX_LISTED_FAULTS]
         if not len(repeated):
             return
         # Different uris may share a digest, so compare the uris themselves.
         ids_by_uri: dict[str, list[int]] = {}
         for uris, ids in inspection.read_uris(self._table):
-            for row in np.flatnonzero(np.isin(_uri_hashes(uris), repeated)):
-                ids_by_uri.setdefault(uris[row], []).append(int(ids[row]))
+            is_repeated = np.isin(_uri_hashes(uris), repeated)
+            for row in np.flatnonzero(is_repeated):
+                same_uri_ids = ids_by_uri.setdefault(uris[row], [])
+                same_uri_ids.append(int(ids[row]))
         for uri, same_uri_ids in ids_by_uri.items():
-            if len(same_uri_ids) > 1:
-                what = f"{len(same_uri_ids)} rows have this uri."
-                self._add_row_fault(_Place(uri, min(same_uri_ids)), what)
+            count = len(same_uri_ids)
+            if count > 1:
+                place = _Place(uri, min(same_uri_ids))
+                self._add_row_fault(place, f"{count} rows have this uri.")
 
 
 def _uri_hashes(uris: Iterable[str]) -> npt.NDArray[np.uint64]:
@@ -413,9 +428,11 @@ def _thumbnail_problem(thumbnail: bytes | None) -> str | None:
 
 def _vector_problems(vectors: VectorsF16, model: Model) -> list[str | None]:
     """Return for each vector what is wrong with it, or None."""
-    lengths = np.linalg.norm(vectors.astype(np.float32), axis=1)
+    singles = vectors.astype(np.float32)
+    lengths = np.linalg.norm(singles, axis=1)
     is_finite = np.isfinite(lengths)
-    is_right_length = np.abs(lengths - 1) <= _LENGTH_TOLERANCE
+    errors = np.abs(lengths - 1)
+    is_right_length = errors <= _LENGTH_TOLERANCE
     # A vector of zeros cannot be scaled to length 1, and is stored as it is.
     is_right_length |= lengths == 0
     if not model.unit_length:
@@ -425,8 +442,9 @@ def _vector_problems(vectors: VectorsF16, model: Model) -> list[str | None]:
     for row in np.flatnonzero(~is_finite):
         problems[row] = f"Its vector in {model.name} has numbers that are not finite."
     for row in np.flatnonzero(is_finite & ~is_right_length):
+        length = f"{lengths[row]:.3g}"
         problems[row] = (
-            f"Its vector in {model.name} has the length {lengths[row]:.3g}; expected 1."
+            f"Its vector in {model.name} has the length {length}; expected 1."
         )
     return problems
 

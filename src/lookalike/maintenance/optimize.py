@@ -87,7 +87,9 @@ class OptimizeReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain data, as ``lookalike optimize --json`` prints it."""
-        return {**asdict(self), "seconds": round(self.seconds, 3)}
+        fields = asdict(self)
+        fields["seconds"] = round(self.seconds, 3)
+        return fields
 
 
 def optimize(
@@ -183,11 +185,13 @@ def maintain(table: Table, *, min_rows: int = ann.MIN_ROWS) -> None:
     with suppress(BusyError, ReadOnlyError), upkeep.maintenance_lock(table, timeout=0):
         upkeep.tidy(table)
         for space in table.models:
-            if _needs_indexing(table, space, min_rows):
-                previous = ann.stored_tuning(table, space)
-                target = RECALL if previous is None else previous.target
-                upkeep.update_scalar_indices(table, make=True)
-                _SpaceIndexer(table, space, target, min_rows, _ignore_step).run()
+            if not _needs_indexing(table, space, min_rows):
+                continue
+            previous = ann.stored_tuning(table, space)
+            target = RECALL if previous is None else previous.target
+            upkeep.update_scalar_indices(table, make=True)
+            indexer = _SpaceIndexer(table, space, target, min_rows, _ignore_step)
+            indexer.run()
 
 
 def _needs_indexing(table: Table, space: str, min_rows: int) -> bool:
@@ -195,7 +199,8 @@ def _needs_indexing(table: Table, space: str, min_rows: int) -> bool:
     rows = table.count(space)
     if ann.current_tuning(table, space) is None:
         return rows >= min_rows
-    return tuning.count_unindexed(table, space) > _UNINDEXED_SHARE * rows
+    unindexed = tuning.count_unindexed(table, space)
+    return unindexed > _UNINDEXED_SHARE * rows
 
 
 def _ignore_step(step: str) -> None:
@@ -222,34 +227,39 @@ class _SpaceIndexer:
 
     def run(self) -> SpaceIndex:
         """Update and tune the index, or build it again if it no longer reaches the target."""
-        table, space = self._table, self._space
+        table = self._table
+        space = self._space
+        rows = self._rows
         has_index = bool(ann.index_segments(table, space))
-        can_have_index = table.models[space].dim % _DIM_MULTIPLE == 0
-        if not can_have_index or not (has_index or self._rows >= self._min_rows):
-            return SpaceIndex(space, self._rows, "none")
+        dim = table.models[space].dim
+        can_have_index = dim % _DIM_MULTIPLE == 0
+        needs_index = has_index or rows >= self._min_rows
+        if not can_have_index or not needs_index:
+            return SpaceIndex(space, rows, "none")
 
         current = ann.current_tuning(table, space)
-        if current is None or self._rows >= _GROWTH * current.built:
+        if current is None or rows >= _GROWTH * current.built:
             return self._build()
 
         if tuning.count_unindexed(table, space):
             return self._update(current)
-        if (current.rows, current.target) == (self._rows, self._target):
+        if current.rows == rows and current.target == self._target:
             return self._report("kept", current)
 
         tuned = self._tune(current)
         # No setting reaches the target. An index built for the same rows would be no better.
-        if not tuned.plain and tuned.built != self._rows:
+        if not tuned.plain and tuned.built != rows:
             return self._build()
         return self._report("tuned", tuned)
 
     def _update(self, current: IndexTuning) -> SpaceIndex:
         self._report_step(f"Updating the index of {self._space}")
-        updated = self._tune(tuning.update_index(self._table, self._space, current))
+        updated = tuning.update_index(self._table, self._space, current)
+        tuned = self._tune(updated)
         # No setting reaches the target: its partitions no longer fit the rows.
-        if not updated.plain:
+        if not tuned.plain:
             return self._build()
-        return self._report("updated", updated)
+        return self._report("updated", tuned)
 
     def _build(self) -> SpaceIndex:
         self._report_step(
@@ -260,9 +270,11 @@ class _SpaceIndexer:
         return self._report("built", tuned)
 
     def _tune(self, index: IndexTuning) -> IndexTuning:
-        self._report_step(f"Measuring the recall of {self._space}")
-        sample = tuning.draw_sample(self._table, self._space)
-        return tuning.tune(self._table, self._space, index, self._target, sample)
+        table = self._table
+        space = self._space
+        self._report_step(f"Measuring the recall of {space}")
+        sample = tuning.draw_sample(table, space)
+        return tuning.tune(table, space, index, self._target, sample)
 
     def _report(self, did: IndexAction, index: IndexTuning) -> SpaceIndex:
         plural = "s" if index.partitions > 1 else ""
