@@ -105,9 +105,9 @@ def make_app(
 
 def _describe(app: FastAPI, kinds: JobKinds) -> None:
     """Let the app serve a description that includes the bodies of all requests."""
-    bodies: dict[str, TypeAdapter[Any]] = {
-        body.__name__: TypeAdapter(body) for body in _BODIES
-    }
+    bodies: dict[str, TypeAdapter[Any]] = {}
+    for body in _BODIES:
+        bodies[body.__name__] = TypeAdapter(body)
     bodies[JOB_REQUEST] = kinds.body
 
     def description() -> dict[str, Any]:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from typing import ParamSpec, TypeVar
 
 from lookalike.server.problems import server_busy
@@ -51,8 +52,9 @@ class BoundedPool:
         Problem
             503, if the queue is full.
         """
+        call = partial(work, *args, **kwargs)
         with self.slot():
-            return await self.submit(lambda: work(*args, **kwargs))
+            return await self.submit(call)
 
     @contextmanager
     def slot(self) -> Iterator[None]:

@@ -104,9 +104,13 @@ class CountRequests:
             await self._app(scope, receive, send_and_note_status)
         finally:
             # Unknown methods and paths share one counter; otherwise clients could add any number.
-            method = scope["method"] if scope["method"] in _METHODS else "other"
-            route = getattr(scope.get("route"), "path", "other").removeprefix(API)
-            self._metrics.count(method, route, status, time.perf_counter() - start)
+            method = scope["method"]
+            if method not in _METHODS:
+                method = "other"
+            path = getattr(scope.get("route"), "path", "other")
+            route = path.removeprefix(API)
+            seconds = time.perf_counter() - start
+            self._metrics.count(method, route, status, seconds)
 
 
 class _CollectionSizes(Collector):

@@ -54,9 +54,10 @@ def request_body(
     content: dict[str, Any] = {}
     if json is not None:
         name = json if isinstance(json, str) else json.__name__
-        content["application/json"] = {"schema": {"$ref": _SCHEMAS + name}}
+        content["application/json"] = _schema_reference(name)
     if form is not None:
-        content["multipart/form-data"] = {"schema": {"$ref": _SCHEMAS + form.__name__}}
+        name = form.__name__
+        content["multipart/form-data"] = _schema_reference(name)
     return {"requestBody": {"required": True, "content": content}}
 
 
@@ -64,8 +65,10 @@ def file_response(
     media_type: str, *, description: str, schema: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """Return the description of a response that is not JSON; its content is binary by default."""
-    content = {"schema": schema or {"type": "string", "format": "binary"}}
-    return {"description": description, "content": {media_type: content}}
+    if schema is None:
+        schema = {"type": "string", "format": "binary"}
+    content = {media_type: {"schema": schema}}
+    return {"description": description, "content": content}
 
 
 def describe(app: FastAPI, bodies: Mapping[str, TypeAdapter[Any]]) -> dict[str, Any]:
@@ -94,6 +97,11 @@ def describe(app: FastAPI, bodies: Mapping[str, TypeAdapter[Any]]) -> dict[str, 
     return description
 
 
+def _schema_reference(name: str) -> dict[str, Any]:
+    reference = f"{_SCHEMAS}{name}"
+    return {"schema": {"$ref": reference}}
+
+
 def _operations(description: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
     for operations in description["paths"].values():
         yield from operations.values()
@@ -103,5 +111,7 @@ def _use_problem_media_type(responses: dict[str, Any]) -> None:
     """Describe errors as problem details, where FastAPI describes them as plain JSON."""
     for status, response in responses.items():
         content = response.get("content", {})
-        if int(status) >= 400 and "application/json" in content:
-            content["application/problem+json"] = content.pop("application/json")
+        is_error = int(status) >= 400
+        if is_error and "application/json" in content:
+            schema = content.pop("application/json")
+            content["application/problem+json"] = schema

@@ -86,11 +86,13 @@ def _verified(file: BufferedReader, row: dict[str, Any]) -> Original | None:
     """Return the original if size, type and hash match the row."""
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
-    kind = media_type(file.read(_SIGNATURE_BYTES))
+    beginning = file.read(_SIGNATURE_BYTES)
+    kind = media_type(beginning)
     if size != row["size"] or kind is None:
         return None
     file.seek(0)
-    if hashlib.file_digest(file, "sha256").hexdigest() != row["content"]:
+    digest = hashlib.file_digest(file, "sha256")
+    if digest.hexdigest() != row["content"]:
         return None
     file.seek(0)
     return Original(file, size, kind, row["name"])

@@ -74,19 +74,20 @@ class Problem(Exception):  # noqa: N818 (the word of RFC 9457)
 
 def server_busy(detail: str) -> Problem:
     """Return the problem of a server whose queue is full."""
-    return Problem(503, "Busy", detail, headers={"Retry-After": "1"})
+    headers = {"Retry-After": "1"}
+    return Problem(503, "Busy", detail, headers=headers)
 
 
 def invalid_request(errors: Sequence[Any]) -> Problem:
     """Return the problem of a request that violates the schema; `errors` as pydantic lists them."""
-    listed = []
-    for error in errors[:_MAX_LISTED_ERRORS]:
-        where = ".".join(map(str, error["loc"]))
-        reason = str(error["msg"])
-        listed.append({"where": where, "reason": reason})
-    first = listed[0] if listed else {"where": "", "reason": "it cannot be parsed"}
-    location = f" at {first['where']}" if first["where"] else ""
-    detail = f"The request is invalid{location}: {first['reason']}."
+    listed = [_place_and_reason(error) for error in errors[:_MAX_LISTED_ERRORS]]
+    where = ""
+    reason = "it cannot be parsed"
+    if listed:
+        where = listed[0]["where"]
+        reason = listed[0]["reason"]
+    location = f" at {where}" if where else ""
+    detail = f"The request is invalid{location}: {reason}."
     return Problem(422, "Invalid request", detail, errors=listed)
 
 
@@ -115,8 +116,10 @@ def add_exception_handlers(app: FastAPI) -> None:
     async def handle(request: Request, error: Exception) -> Response:
         problem = _to_problem(error)
         if problem.status == HTTPStatus.METHOD_NOT_ALLOWED:
-            problem.headers["Allow"] = _allowed_methods(app, request)
-        return problem_response(problem, request.scope["path"])
+            methods = _allowed_methods(app, request)
+            problem.headers["Allow"] = methods
+        path = request.scope["path"]
+        return problem_response(problem, instance=path)
 
     for kind in (
         Problem,
@@ -130,12 +133,23 @@ def add_exception_handlers(app: FastAPI) -> None:
 
 def _allowed_methods(app: FastAPI, request: Request) -> str:
     """Return the methods of all routes of a path; the exception names those of one route only."""
-    route_path = getattr(request.scope.get("route"), "path", "")
-    methods = []
-    for path, operations in app.openapi()["paths"].items():
+    route = request.scope.get("route")
+    route_path = getattr(route, "path", "")
+    description = app.openapi()
+    methods: list[str] = []
+    for path, operations in description["paths"].items():
         if path.endswith(route_path):
-            methods += [method.upper() for method in operations]
-    return ", ".join(methods) or "GET"
+            methods += operations
+    listed = ", ".join(methods)
+    return listed.upper() or "GET"
+
+
+def _place_and_reason(error: Any) -> dict[str, str]:
+    """Return the invalid part and the reason of an error of pydantic."""
+    keys = [str(key) for key in error["loc"]]
+    where = ".".join(keys)
+    reason = str(error["msg"])
+    return {"where": where, "reason": reason}
 
 
 def _to_problem(error: Exception) -> Problem:
@@ -155,11 +169,9 @@ def _to_problem(error: Exception) -> Problem:
         return Problem(400, "Incomplete request", detail)
     for kind, status, title in _STATUS:
         if isinstance(error, kind):
-            headers = (
-                {"Retry-After": "5"}
-                if status == HTTPStatus.SERVICE_UNAVAILABLE
-                else None
-            )
+            headers = None
+            if status == HTTPStatus.SERVICE_UNAVAILABLE:
+                headers = {"Retry-After": "5"}
             return Problem(status, title, str(error), headers=headers)
     logging.getLogger("lookalike.server").error("unexpected error", exc_info=error)
     detail = "An unexpected error occurred. The server's log has the details."

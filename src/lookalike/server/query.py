@@ -113,9 +113,13 @@ async def run_query(
     searcher = view.searcher(body.space)
 
     def resolve_and_use(uploads: list[Upload]) -> QueryResult:
-        positive = _resolve(state, view, body.positive, uploads)
-        negative = _resolve(state, view, body.negative, uploads)
-        query = ResolvedQuery(view, searcher, positive, negative, uploads)
+        query = ResolvedQuery(
+            view=view,
+            searcher=searcher,
+            positive=_resolve(state, view, body.positive, uploads),
+            negative=_resolve(state, view, body.negative, uploads),
+            uploads=uploads,
+        )
         return use(query)
 
     if not body.positive:
@@ -123,11 +127,12 @@ async def run_query(
             "The query has no positive example: positive is empty. Add at least one."
         )
         raise Problem(422, "Empty query", detail)
-    if not heavy and not images and _is_embedded(state, body, searcher):
+    is_light = not heavy and not images
+    if is_light and _is_embedded(state, body, searcher):
         return await state.read_pool.run(resolve_and_use, [])
     request = EmbedRequest(images, searcher, resolve_and_use)
     result: QueryResult
-    if batchable and len(images) == 1 and len(images[0]) <= _MAX_BATCHED_BYTES:
+    if batchable and _is_one_small_image(images):
         result = await state.embed_batcher.run(request)
     else:
         result = await state.image_pool.run(state.uploads.run_one, request)
@@ -181,12 +186,19 @@ def row_not_found(view: CollectionView, row_id: int) -> Problem:
     return Problem(404, "Row not found", detail)
 
 
+def _is_one_small_image(images: list[bytes]) -> bool:
+    if len(images) != 1:
+        return False
+    return len(images[0]) <= _MAX_BATCHED_BYTES
+
+
 def _is_embedded(state: ServerState, body: QueryBody, searcher: Searcher) -> bool:
     """Return whether the vectors of all examples are in memory or in the collection."""
+    uploads = state.uploads
     for example in (*body.positive, *body.negative):
         if isinstance(example, UploadExample):
-            upload = state.uploads.find(example.upload)
-            if not state.uploads.is_embedded(upload, searcher):
+            upload = uploads.find(example.upload)
+            if not uploads.is_embedded(upload, searcher):
                 return False
     return True
 
@@ -206,9 +218,11 @@ def _resolve(
                 raise row_not_found(view, example.id)
             query = RowQuery(example.id)
         elif isinstance(example, UploadExample):
-            query = UploadQuery(state.uploads.find(example.upload), state.uploads)
+            upload = state.uploads.find(example.upload)
+            query = UploadQuery(upload, state.uploads)
         else:
-            query = UploadQuery(_sent_image(uploads, example.image), state.uploads)
+            upload = _sent_image(uploads, example.image)
+            query = UploadQuery(upload, state.uploads)
         queries.append(WeightedQuery(query, example.weight))
     return queries
 

@@ -16,7 +16,8 @@ from lookalike.types import Ids
 __all__ = ["RowCache"]
 
 _COLUMNS = ["uri", "label", "width", "height", "size", "mtime_ns", "sha256"]
-_ID_FIELD = pa.field("_rowid", pa.int64())
+_ID_NAME = "_rowid"
+_ID_FIELD = pa.field(_ID_NAME, pa.int64())
 
 
 class RowCache:
@@ -29,16 +30,21 @@ class RowCache:
     """
 
     def __init__(self, table: Table) -> None:
-        fields = [table.schema.field(name) for name in _COLUMNS]
+        table_schema = table.schema
+        fields = [table_schema.field(name) for name in _COLUMNS]
         schema = pa.schema([*fields, _ID_FIELD])
-        batches = [batch.cast(schema) for batch in table.scan(_COLUMNS)]
-        rows = pa.Table.from_batches(batches, schema)
-        rows = rows.sort_by(_ID_FIELD.name)
 
-        self.ids: Ids = rows[_ID_FIELD.name].to_numpy()
+        scanned = table.scan(_COLUMNS)
+        batches = [batch.cast(schema) for batch in scanned]
+        rows = pa.Table.from_batches(batches, schema)
+        rows = rows.sort_by(_ID_NAME)
+
+        ids = rows[_ID_NAME]
+        self.ids: Ids = ids.to_numpy()
         self._columns: dict[str, pa.Array] = {}
         for name in _COLUMNS:
-            self._columns[name] = rows[name].combine_chunks()
+            column = rows[name]
+            self._columns[name] = column.combine_chunks()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -55,14 +61,19 @@ class RowCache:
         """Return rows by id, in the given order; unknown ids are skipped."""
         if not len(self):
             return []
-        positions = np.searchsorted(self.ids, ids)
-        positions = np.minimum(positions, len(self.ids) - 1)
-        is_known = self.ids[positions] == ids
+        all_ids = self.ids
+        positions = np.searchsorted(all_ids, ids)
+        positions = np.minimum(positions, len(all_ids) - 1)
+        is_known = all_ids[positions] == ids
         positions = positions[is_known]
-        found_ids = self.ids[positions].tolist()
+        found_ids = all_ids[positions].tolist()
+
         # Reading values one by one is as fast as gathering them with Arrow's `take` first.
         indices = positions.tolist()
-        columns = [_values_at(column, indices) for column in self._columns.values()]
+        columns = []
+        for column in self._columns.values():
+            values = _values_at(column, indices)
+            columns.append(values)
         rows = zip(found_ids, *columns, strict=True)
         return [_to_dict(*values) for values in rows]
 
@@ -71,14 +82,17 @@ class RowCache:
         if row_id not in self:
             return None
         ids = np.array([row_id], np.int64)
-        return self.rows(ids)[0]
+        (row,) = self.rows(ids)
+        return row
 
     def labels(self) -> list[tuple[str, int]]:
         """Return each label and its number of rows, the most frequent first."""
         labels = self._columns["label"].drop_null()
+        counts = labels.value_counts()
         pairs = []
-        for entry in labels.value_counts().to_pylist():
-            pairs.append((entry["values"], entry["counts"]))
+        for entry in counts.to_pylist():
+            pair = entry["values"], entry["counts"]
+            pairs.append(pair)
         pairs.sort()
         # Sorting is stable, so labels with equal counts stay in alphabetical order.
         return sorted(pairs, key=_count_of, reverse=True)

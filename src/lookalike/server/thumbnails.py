@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -29,17 +30,14 @@ def read_thumbnails(
     """
     ids_by_view: dict[CollectionView, set[int]] = {}
     for view, row_id in requests:
-        ids_by_view.setdefault(view, set()).add(row_id)
+        row_ids = ids_by_view.setdefault(view, set())
+        row_ids.add(row_id)
 
     # One read per collection. If it fails, only the requests of that collection fail.
     results: dict[tuple[CollectionView, int], bytes | Exception] = {}
     for view, row_ids in ids_by_view.items():
         ids = sorted(row_ids)
-        try:
-            rows = view.table.take(ids, ["thumbnail"])
-            thumbnails = rows["thumbnail"].to_pylist()
-        except Exception as error:  # noqa: BLE001 (returned to the requests)
-            thumbnails = [error] * len(ids)
+        thumbnails = _read_stored(view, ids)
         for row_id, thumbnail in zip(ids, thumbnails, strict=True):
             results[view, row_id] = thumbnail or _thumbnail_not_found(row_id)
     return [results[request] for request in requests]
@@ -59,5 +57,18 @@ def generate_thumbnail(row: dict[str, Any], side: int, max_pixels: int) -> bytes
     return None
 
 
+def _read_stored(
+    view: CollectionView, ids: list[int]
+) -> Sequence[bytes | Exception | None]:
+    """Return the stored JPEG of each row, or the exception of the whole read."""
+    try:
+        rows = view.table.take(ids, ["thumbnail"])
+        stored: list[bytes | None] = rows["thumbnail"].to_pylist()
+    except Exception as error:  # noqa: BLE001 (returned to the requests)
+        return [error] * len(ids)
+    return stored
+
+
 def _thumbnail_not_found(row_id: int) -> Problem:
-    return Problem(404, "Thumbnail not found", f"Row {row_id} has no thumbnail.")
+    detail = f"Row {row_id} has no thumbnail."
+    return Problem(404, "Thumbnail not found", detail)
