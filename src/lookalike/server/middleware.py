@@ -35,6 +35,7 @@ TOKEN_COOKIE = "lookalike"  # noqa: S105 (the name of a cookie)
 # The bodies of all requests together may take this multiple of the largest body.
 _MAX_BODIES = 8
 _DRAIN_SECONDS = 2.0
+_SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 # A host name or a bracketed IPv6 address, and a port.
 _HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\s\[\]@:/?#,]+))(?::[0-9]*)?")
 
@@ -108,7 +109,9 @@ class SecurityHeaders:
                 headers = list(message["headers"])
                 names = {name for name, _ in headers}
                 headers.append(resource_policy)
-                headers += [pair for pair in security_headers if pair[0] not in names]
+                for name, value in security_headers:
+                    if name not in names:
+                        headers.append((name, value))
                 message["headers"] = headers
             await send(message)
 
@@ -139,14 +142,19 @@ class HostCheck:
         """Handle a request."""
         if scope["type"] == "http":
             headers = Headers(scope=scope)
-            hosts = headers.getlist("host")
-            name = host_name(hosts[0]) if hosts else ""
-            is_accepted = self._hosts is None or name in self._hosts
-            if len(hosts) != 1 or not is_accepted:
-                problem = _unknown_host(name)
+            problem = self._check_host(headers)
+            if problem is not None:
                 await _refuse(problem, scope, receive, send)
                 return
         await self._app(scope, receive, send)
+
+    def _check_host(self, headers: Headers) -> Problem | None:
+        hosts = headers.getlist("host")
+        name = host_name(hosts[0]) if hosts else ""
+        is_accepted = self._hosts is None or name in self._hosts
+        if is_accepted and len(hosts) == 1:
+            return None
+        return _unknown_host(name)
 
 
 class AccessCheck:
@@ -160,25 +168,29 @@ class AccessCheck:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle a request."""
         if scope["type"] == "http":
-            headers = Headers(scope=scope)
-            problem = None
-            if scope["method"] not in {"GET", "HEAD", "OPTIONS"}:
-                problem = self._check_origin(headers)
-            problem = problem or self._check_token(_path(scope), headers)
+            problem = self._check_request(scope)
             if problem is not None:
                 await _refuse(problem, scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
+    def _check_request(self, scope: Scope) -> Problem | None:
+        headers = Headers(scope=scope)
+        if scope["method"] not in _SAFE_METHODS:
+            problem = self._check_origin(headers)
+            if problem is not None:
+                return problem
+        path = _path(scope)
+        return self._check_token(path, headers)
+
     def _check_origin(self, headers: Headers) -> Problem | None:
         origin = headers.get("origin")
         if origin in self._origins:
             return None
-        is_own_page = origin is None or _is_same_host(origin, headers.get("host", ""))
-        if is_own_page and headers.get("sec-fetch-site", "none") in {
-            "same-origin",
-            "none",
-        }:
+        host = headers.get("host", "")
+        is_own_page = origin is None or _is_same_host(origin, host)
+        site = headers.get("sec-fetch-site", "none")
+        if is_own_page and site in {"same-origin", "none"}:
             return None
         return Problem(
             403,
@@ -190,12 +202,10 @@ class AccessCheck:
     def _check_token(self, path: str, headers: Headers) -> Problem | None:
         if self._token is None or not _needs_token(path):
             return None
-        scheme, _, credentials = headers.get("authorization", "").partition(" ")
-        sent = (
-            credentials.strip()
-            if scheme.lower() == "bearer"
-            else _cookie_token(headers)
-        )
+        authorization = headers.get("authorization", "")
+        scheme, _, credentials = authorization.partition(" ")
+        is_bearer = scheme.lower() == "bearer"
+        sent = credentials.strip() if is_bearer else _cookie_token(headers)
         if hmac.compare_digest(sent.encode(), self._token.encode()):
             return None
         return Problem(
@@ -225,8 +235,7 @@ class BodyLimits:
         if not _has_body(headers):
             await self._app(scope, receive, send)
             return
-        length = headers.get("content-length", "")
-        if length.isdigit() and int(length[:20]) > self._max_bytes:
+        if self._is_too_long(headers):
             problem = self._too_large()
             await _refuse(problem, scope, receive, send)
             return
@@ -235,6 +244,13 @@ class BodyLimits:
             await self._app(scope, body, send)
         finally:
             self._bytes_in_memory -= body.received
+
+    def _is_too_long(self, headers: Headers) -> bool:
+        length = headers.get("content-length", "")
+        if not length.isdigit():
+            return False
+        # Python does not convert numbers of thousands of digits.
+        return int(length[:20]) > self._max_bytes
 
     def _too_large(self) -> Problem:
         return Problem(
@@ -274,14 +290,16 @@ class _LimitedBody:
         """Return the next part of the body."""
         if self._ended:
             return await self._receive()
+        remaining = self._deadline - time.monotonic()
         try:
-            async with asyncio.timeout(self._deadline - time.monotonic()):
+            async with asyncio.timeout(remaining):
                 message = await self._receive()
         except TimeoutError:
             self._ended = True
             raise self._limits._too_slow() from None
         self._ended = not message.get("more_body", False)
-        await self._count(len(message.get("body", b"")))
+        data = message.get("body", b"")
+        await self._count(len(data))
         return message
 
     async def _count(self, size: int) -> None:
@@ -340,7 +358,8 @@ def _cookie_token(headers: Headers) -> str:
 def _path(scope: Scope) -> str:
     """Return the path without the prefix of a proxy."""
     path: str = scope["path"]
-    return path.removeprefix(scope.get("root_path", ""))
+    prefix: str = scope.get("root_path", "")
+    return path.removeprefix(prefix)
 
 
 def _encode(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
@@ -362,7 +381,8 @@ async def _refuse(problem: Problem, scope: Scope, receive: Receive, send: Send) 
 
 def _has_body(headers: Headers) -> bool:
     length = headers.get("content-length", "0")
-    return length != "0" or "transfer-encoding" in headers
+    is_chunked = "transfer-encoding" in headers
+    return is_chunked or length != "0"
 
 
 async def _drain(receive: Receive) -> None:

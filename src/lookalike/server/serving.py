@@ -109,9 +109,13 @@ class _HeaderLimits(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         # The first part of the headers is not counted here: uvicorn reads a limited number of bytes
         # at a time, and `on_headers_complete` measures the complete headers.
-        self._header_bytes = self._header_bytes + len(data) if self._in_headers else 0
+        if self._in_headers:
+            self._header_bytes += len(data)
+        else:
+            self._header_bytes = 0
         super().data_received(data)
-        if self._in_headers and self._header_bytes > _MAX_HEADER_BYTES:
+        is_too_large = self._header_bytes > _MAX_HEADER_BYTES
+        if self._in_headers and is_too_large:
             self.send_400_response("The headers are too large.")
         self._update_timer()
 

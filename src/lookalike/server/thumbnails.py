@@ -37,7 +37,7 @@ def read_thumbnails(
     results: dict[tuple[CollectionView, int], bytes | Exception] = {}
     for view, row_ids in ids_by_view.items():
         ids = sorted(row_ids)
-        thumbnails = _read_stored(view, ids)
+        thumbnails = _read_stored_thumbnails(view, ids)
         for row_id, thumbnail in zip(ids, thumbnails, strict=True):
             results[view, row_id] = thumbnail or _thumbnail_not_found(row_id)
     return [results[request] for request in requests]
@@ -57,7 +57,7 @@ def generate_thumbnail(row: dict[str, Any], side: int, max_pixels: int) -> bytes
     return None
 
 
-def _read_stored(
+def _read_stored_thumbnails(
     view: CollectionView, ids: list[int]
 ) -> Sequence[bytes | Exception | None]:
     """Return the stored JPEG of each row, or the exception of the whole read."""

@@ -54,10 +54,12 @@ class EvaluateJob:
         def work(job: Job) -> dict[str, Any]:
             view = collection.view()
             space_count = len(spaces) or len(view.models)
-            job.total = space_count * len(view.row_cache)
+            row_count = len(view.row_cache)
+            job.total = space_count * row_count
             evaluation = evaluate(view.table, spaces=spaces, progress=job.advance)
-            collection.evaluation = evaluation.to_dict()
-            return collection.evaluation
+            result = evaluation.to_dict()
+            collection.evaluation = result
+            return result
 
         return work
 

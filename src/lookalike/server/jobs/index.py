@@ -68,8 +68,9 @@ class IndexJob:
 @roots_router.get("/roots", response_model=RootsResponse, responses=problem_responses())
 async def get_roots(request: Request) -> Response:
     """List the folders that can be indexed; an index job refers to one by its number."""
-    roots = server_state(request).settings.roots
+    state = server_state(request)
     listed = []
-    for number, path in enumerate(roots):
-        listed.append({"root": number, "path": str(path)})
+    for number, path in enumerate(state.settings.roots):
+        root = {"root": number, "path": str(path)}
+        listed.append(root)
     return json_response({"roots": listed})

@@ -67,10 +67,7 @@ class JobKinds:
                 self.routers.append(kind.router)
 
         bodies = tuple(self._kinds)
-        union: Any = Union[bodies]  # noqa: UP007 (the members are known only at run time)
-        if len(bodies) > 1:
-            union = Annotated[union, Field(discriminator="kind")]
-        self.body: TypeAdapter[JobBody] = TypeAdapter(union)
+        self.body: TypeAdapter[JobBody] = TypeAdapter(_union_of(bodies))
 
     def start(self, state: ServerState, body: JobBody) -> Job:
         """Add the job of a request to the server's queue; see `JobQueue.add`."""
@@ -78,3 +75,11 @@ class JobKinds:
         work = kind.prepare(state, body)
         fields = body.model_dump(exclude_none=True, exclude={"kind"})
         return state.jobs.add(body.kind, fields, work)
+
+
+def _union_of(bodies: tuple[type[JobBody], ...]) -> Any:
+    """Return the type of a body of any kind; the field ``kind`` decides between them."""
+    union: Any = Union[bodies]  # noqa: UP007 (the members are known only at run time)
+    if len(bodies) == 1:
+        return union
+    return Annotated[union, Field(discriminator="kind")]

@@ -33,7 +33,8 @@ collections_router = APIRouter(tags=["collections"])
 )
 async def health() -> Response:
     """Confirm that the server is running; no token is needed."""
-    return json_response({"status": "ok", "version": lookalike.__version__})
+    version = lookalike.__version__
+    return json_response({"status": "ok", "version": version})
 
 
 @collections_router.get(
@@ -64,19 +65,24 @@ async def get_failures(request: Request, collection: CollectionName = None) -> R
     state = server_state(request)
     view = state.registry.view(collection)
     failures = await state.read_pool.run(view.table.failures)
-    return json_response({"failures": failures.to_pylist()})
+    rows = failures.to_pylist()
+    return json_response({"failures": rows})
 
 
 def _list_collections(state: ServerState) -> dict[str, Any]:
+    originals = state.settings.originals
     available: list[dict[str, Any]] = []
     unavailable: list[dict[str, str]] = []
     for collection in state.registry.collections.values():
         try:
-            summary = collection.view().summary
+            view = collection.view()
+            summary = view.summary
         except Problem as problem:
-            unavailable.append({"where": collection.name, "reason": problem.detail})
+            failure = {"where": collection.name, "reason": problem.detail}
+            unavailable.append(failure)
         else:
-            available.append({**summary, "originals": state.settings.originals})
+            info = {**summary, "originals": originals}
+            available.append(info)
     return {"collections": available, "unavailable": unavailable}
 
 

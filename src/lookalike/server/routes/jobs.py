@@ -55,8 +55,8 @@ async def post_job(request: Request) -> Response:
     body = await read_json(request, kinds.body)
     job = kinds.start(state, body)
     prefix = state.settings.root_path
-    headers = {"Location": f"{prefix}{API}/jobs/{job.id}"}
-    return json_response(job.to_dict(), 202, headers)
+    location = f"{prefix}{API}/jobs/{job.id}"
+    return json_response(job.to_dict(), 202, {"Location": location})
 
 
 @jobs_router.get("/jobs", response_model=JobsResponse, responses=problem_responses())
@@ -133,4 +133,6 @@ async def _events(state: ServerState, job: Job) -> AsyncIterator[str]:
 def _event_name(state: JobState) -> str:
     if state in {JobState.WAITING, JobState.RUNNING}:
         return "progress"
-    return "done" if state == JobState.DONE else "failed"
+    if state == JobState.DONE:
+        return "done"
+    return "failed"

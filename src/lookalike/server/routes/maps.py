@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import numpy as np
@@ -25,6 +26,14 @@ from lookalike.server.state import server_state
 __all__ = ["maps_router"]
 
 maps_router = APIRouter(tags=["maps"])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _CachedPlacer:
+    """The function that places vectors on a map, and the sha256 of the map's positions."""
+
+    map_digest: bytes
+    place: Any
 
 
 @maps_router.get(
@@ -109,24 +118,28 @@ def _map_response(
 
 def _place(query: ResolvedQuery, method: Method) -> dict[str, float]:
     """Return the position of a query, in the map's unit square."""
-    stored = _find_map(query.view, query.searcher.space, method)
-    place = _map_placer(query.view, stored)
+    view = query.view
+    space = query.searcher.space
+    stored = _find_map(view, space, method)
+    place = _map_placer(view, stored)
     vector = query.vector().astype(np.float32)
     placed = place(vector[np.newaxis])
 
     # A query may lie outside the area of the rows.
-    position = stored.unit_square(placed)[0]
-    position = np.clip(position, 0, 1).round(5)
-    x, y = position.tolist()
+    (position,) = stored.unit_square(placed)
+    inside = np.clip(position, 0, 1)
+    x, y = inside.round(5).tolist()
     return {"x": x, "y": y}
 
 
 def _map_placer(view: CollectionView, stored: Map) -> Any:
     """Return the function that places vectors on a map, cached while collection and map last."""
     key = ("placer", stored.space, stored.method)
-    digest = hashlib.sha256(stored.xy.tobytes()).digest()
-    cached_digest, place = view.derived.get(key, (None, None))
-    if cached_digest != digest:
+    positions = stored.xy.tobytes()
+    digest = hashlib.sha256(positions).digest()
+    cached: _CachedPlacer | None = view.derived.get(key)
+    if cached is None or cached.map_digest != digest:
         place = make_placer(view.table, stored)
-        view.derived[key] = digest, place
-    return place
+        cached = _CachedPlacer(digest, place)
+        view.derived[key] = cached
+    return cached.place

@@ -25,7 +25,8 @@ async def get_page(request: Request, token: str | None = None) -> Response:
     """Return the page; a valid token is stored in a cookie first."""
     settings = server_state(request).settings
     if token is None or settings.token is None:
-        return FileResponse(PAGE / "index.html", headers={"Cache-Control": "no-cache"})
+        headers = {"Cache-Control": "no-cache"}
+        return FileResponse(PAGE / "index.html", headers=headers)
     if not hmac.compare_digest(token.encode(), settings.token.encode()):
         detail = "The token is wrong. Open the address that the server printed when it started."
         raise Problem(401, "Wrong token", detail)

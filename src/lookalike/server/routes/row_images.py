@@ -62,16 +62,17 @@ async def get_thumbnail(
     view = state.registry.view(collection)
     values = _find_row(view, row)
     content_hash: str = values["content"]
-    etag = f'"{content_hash[:_ETAG_HASH_LENGTH]}-{size:d}"'
+    hash_prefix = content_hash[:_ETAG_HASH_LENGTH]
+    etag = f'"{hash_prefix}-{size:d}"'
 
     # The thumbnail of an address with the right content hash never changes.
+    cache_control = _REVALIDATE
     expected = content or ""
-    immutable = len(expected) >= _MIN_HASH_PREFIX and content_hash.startswith(expected)
-    headers = {
-        "ETag": etag,
-        "Cache-Control": _CACHE_FOREVER if immutable else _REVALIDATE,
-    }
-    if etag in request.headers.get("if-none-match", ""):
+    if len(expected) >= _MIN_HASH_PREFIX and content_hash.startswith(expected):
+        cache_control = _CACHE_FOREVER
+    headers = {"ETag": etag, "Cache-Control": cache_control}
+    known_etags = request.headers.get("if-none-match", "")
+    if etag in known_etags:
         return Response(status_code=304, headers=headers)
     data = await _thumbnail(state, view, values, size)
     return Response(data, media_type="image/jpeg", headers=headers)
@@ -97,9 +98,11 @@ async def get_original(
         )
         raise Problem(403, "Originals disabled", detail)
     view = state.registry.view(collection)
-    original = await state.read_pool.run(open_original, _find_row(view, row))
+    values = _find_row(view, row)
+    original = await state.read_pool.run(open_original, values)
+    requested_range = request.headers.get("range")
     try:
-        requested = _parse_range(request.headers.get("range"), original.size)
+        requested = _parse_range(requested_range, original.size)
     except Problem:
         original.file.close()
         raise
@@ -133,7 +136,8 @@ async def _thumbnail(
     The stored thumbnail is returned where it is large enough, and where the original may not be
     read or is not what was indexed.
     """
-    key = row["content"], max(side, STORED_SIDE)
+    cached_side = max(side, STORED_SIDE)
+    key = row["content"], cached_side
     data = state.thumbnails.get(key)
     if data is not None:
         return data
@@ -152,7 +156,8 @@ async def _read_chunks(
     with original.file as file:
         file.seek(start)
         while start < end:
-            chunk = await state.read_pool.run(file.read, min(_CHUNK_BYTES, end - start))
+            size = min(_CHUNK_BYTES, end - start)
+            chunk = await state.read_pool.run(file.read, size)
             if not chunk:
                 return
             start += len(chunk)
@@ -172,9 +177,14 @@ def _parse_range(header: str | None, size: int) -> tuple[int, int] | None:
     parsed = re.fullmatch(r"bytes=(\d{0,18})-(\d{0,18})", header or "")
     if not parsed or parsed[0] == "bytes=-":
         return None
-    first, last = parsed[1], parsed[2]
-    start = int(first) if first else max(0, size - int(last))
-    end = min(size, int(last) + 1) if first and last else size
+    first, last = parsed.groups()
+    end = size
+    if not first:  # the last bytes of the file
+        start = max(0, size - int(last))
+    else:
+        start = int(first)
+        if last:
+            end = min(size, int(last) + 1)
     if start >= end:
         raise Problem(
             416,

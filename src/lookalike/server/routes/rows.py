@@ -43,11 +43,12 @@ async def get_rows(
 
     def read_page() -> dict[str, Any]:
         selected = view.select(where)
-        first = (
-            0 if after is None else int(np.searchsorted(selected, after, side="right"))
-        )
-        ids = selected[first : first + limit]
-        is_last = first + limit >= len(selected)
+        first = 0
+        if after is not None:
+            first = int(np.searchsorted(selected, after, side="right"))
+        end = first + limit
+        ids = selected[first:end]
+        is_last = end >= len(selected)
         return {
             "rows": _read_rows(view, ids),
             "next": None if is_last else int(ids[-1]),

@@ -64,7 +64,8 @@ async def post_distances(request: Request) -> Response:
     body, images = await read_query(request, QueryBody)
 
     def measure(query: ResolvedQuery) -> dict[str, Any]:
-        ids, distances = query.searcher.distances(query.vector())
+        vector = query.vector()
+        ids, distances = query.searcher.distances(vector)
         return {
             "space": query.searcher.space,
             "ids": ids.tolist(),
