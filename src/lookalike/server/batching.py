@@ -6,6 +6,7 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Generic, TypeVar
 
@@ -15,6 +16,14 @@ __all__ = ["Batcher"]
 
 BatchRequest = TypeVar("BatchRequest")
 BatchResult = TypeVar("BatchResult")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _WaitingRequest(Generic[BatchRequest, BatchResult]):
+    """A request, and the future that receives its result."""
+
+    request: BatchRequest
+    future: asyncio.Future[BatchResult]
 
 
 class Batcher(Generic[BatchRequest, BatchResult]):
@@ -48,7 +57,7 @@ class Batcher(Generic[BatchRequest, BatchResult]):
         self._workers = workers
         self._max_batch = max_batch
         self._free_workers = workers
-        self._waiting: deque[tuple[BatchRequest, asyncio.Future[BatchResult]]] = deque()
+        self._waiting: deque[_WaitingRequest[BatchRequest, BatchResult]] = deque()
 
     async def run(self, request: BatchRequest) -> BatchResult:
         """Return the result of one request, or raise its exception.
@@ -59,17 +68,19 @@ class Batcher(Generic[BatchRequest, BatchResult]):
             503, if the pool's queue is full.
         """
         with self._pool.slot():
-            future: asyncio.Future[BatchResult] = (
-                asyncio.get_running_loop().create_future()
-            )
-            self._waiting.append((request, future))
+            loop = asyncio.get_running_loop()
+            future: asyncio.Future[BatchResult] = loop.create_future()
+            waiting = _WaitingRequest(request, future)
+            self._waiting.append(waiting)
             self._start_batches()
             return await future
 
     def _start_batches(self) -> None:
         """Give the waiting requests to the free threads, each at most its share of them."""
         while self._waiting and self._free_workers:
-            requests, futures = self._next_batch()
+            batch = self._next_batch()
+            requests = [waiting.request for waiting in batch]
+            futures = [waiting.future for waiting in batch]
             try:
                 running = self._pool.submit(partial(self._work, requests))
             except RuntimeError:  # the pool was closed
@@ -79,18 +90,16 @@ class Batcher(Generic[BatchRequest, BatchResult]):
                 self._free_workers -= 1
                 running.add_done_callback(partial(self._finish_batch, futures))
 
-    def _next_batch(
-        self,
-    ) -> tuple[list[BatchRequest], list[asyncio.Future[BatchResult]]]:
+    def _next_batch(self) -> list[_WaitingRequest[BatchRequest, BatchResult]]:
         share = math.ceil(len(self._waiting) / self._workers)
-        requests, futures = [], []
-        for _ in range(min(self._max_batch, share)):
-            request, future = self._waiting.popleft()
+        count = min(self._max_batch, share)
+        batch = []
+        for _ in range(count):
+            waiting = self._waiting.popleft()
             # The client of a completed future has disconnected.
-            if not future.done():
-                requests.append(request)
-                futures.append(future)
-        return requests, futures
+            if not waiting.future.done():
+                batch.append(waiting)
+        return batch
 
     def _finish_batch(
         self,

@@ -66,10 +66,13 @@ class CollectionView:
         if name not in self.models:
             name = self.table.space(space)
         with self._lock:
-            if name not in self._searchers:
-                embedder = self._embedders.get(self.models[name])
-                self._searchers[name] = Searcher(self.table, name, embedder)
-            return self._searchers[name]
+            searcher = self._searchers.get(name)
+            if searcher is None:
+                model = self.models[name]
+                embedder = self._embedders.get(model)
+                searcher = Searcher(self.table, name, embedder)
+                self._searchers[name] = searcher
+        return searcher
 
     def warm_up(self) -> None:
         """Search once in every Space, to load models and vectors into memory."""
@@ -91,8 +94,9 @@ class CollectionView:
         try:
             self.table.filter_clause(where)
         except InputError as error:
-            errors = [{"where": "where", "reason": str(error)}]
-            raise Problem(422, "Invalid filter", str(error), errors=errors) from error
+            reason = str(error)
+            errors = [{"where": "where", "reason": reason}]
+            raise Problem(422, "Invalid filter", reason, errors=errors) from error
 
     def select(self, where: str | None) -> Ids:
         """Return the ids of the images that satisfy a filter, ascending; None selects all.
@@ -195,21 +199,25 @@ class ServedCollection:
                     self._view = self._open_view()
                     self._stamp = stamp
                     end = time.monotonic()
-                    self._next_refresh = end + _REFRESH_PAUSE * (end - start)
+                    pause = _REFRESH_PAUSE * (end - start)
+                    self._next_refresh = end + pause
             except LookalikeError as error:
                 self._view = None
                 self._stamp = None
                 self._error = str(error)
 
     def _open_view(self) -> CollectionView:
-        view = CollectionView(self.name, Table.open(self.path), self._embedders)
+        table = Table.open(self.path)
+        view = CollectionView(self.name, table, self._embedders)
         view.warm_up()
         return view
 
     def _read_stamp(self) -> tuple[int, int, int]:
         """Return a stamp that differs between versions."""
         view = self._view
-        table = Table.open(self.path) if view is None else view.table
+        if view is not None:
+            return view.table.newest_stamp()
+        table = Table.open(self.path)
         return table.newest_stamp()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from multipart import (
@@ -25,6 +26,15 @@ _MAX_JSON_BYTES = 1 << 20
 
 AnyQuery = TypeVar("AnyQuery", bound=QueryBody)
 Content = TypeVar("Content")
+
+
+@dataclass(slots=True)
+class _FormPart:
+    """A part of a form, and the chunks of its content."""
+
+    name: str | None
+    filename: str | None
+    chunks: list[Any] = field(default_factory=list)
 
 
 async def read_json(request: Request, schema: TypeAdapter[Content]) -> Content:
@@ -73,12 +83,15 @@ async def read_query(
         413, 415 or 422, if the body is too large, of another type or invalid.
     """
     media_type, options = _content_type(request)
+    validate_json = schema.model_validate_json
     if media_type == _JSON:
         body = await request.body()
-        return _validate(body, schema.model_validate_json), []
-    images, query = await _read_form(request, media_type, options)
-    if query is not None:
-        return _validate(query, schema.model_validate_json), images
+        query = _validate(body, validate_json)
+        return query, []
+    images, query_json = await _read_form(request, media_type, options)
+    if query_json is not None:
+        query = _validate(query_json, validate_json)
+        return query, images
     examples = [{"image": index} for index in range(len(images))]
     all_positive = schema.model_validate({"positive": examples})
     return all_positive, images
@@ -98,40 +111,41 @@ async def _read_form(
     if media_type != _FORM:
         raise _unsupported_type(f"{_JSON} or {_FORM}")
     body = await request.body()
+    boundary = options.get("boundary", "")
     try:
-        parts = _parse_form(body, options.get("boundary", ""))
+        parts = _parse_form(body, boundary)
     except MultipartError as error:
-        raise _invalid_form(
-            f"The form cannot be parsed: {str(error).rstrip('.')}."
-        ) from error
+        reason = str(error).rstrip(".")
+        raise _invalid_form(f"The form cannot be parsed: {reason}.") from error
     return _images_and_query(parts)
 
 
-def _parse_form(body: bytes, boundary: str) -> list[tuple[MultipartSegment, bytes]]:
+def _parse_form(body: bytes, boundary: str) -> list[_FormPart]:
     """Return the parts of a form; the size of the body is already limited."""
-    parts: list[tuple[MultipartSegment, list[Any]]] = []
-    with PushMultipartParser(boundary, max_segment_count=MAX_IMAGES + 1) as parser:
+    parts: list[_FormPart] = []
+    max_parts = MAX_IMAGES + 1
+    with PushMultipartParser(boundary, max_segment_count=max_parts) as parser:
         for event in parser.parse(body):
             if isinstance(event, MultipartSegment):
-                parts.append((event, []))
+                part = _FormPart(event.name, event.filename)
+                parts.append(part)
             elif event is not None:
-                parts[-1][1].append(event)
-    return [(segment, b"".join(chunks)) for segment, chunks in parts]
+                parts[-1].chunks.append(event)
+    return parts
 
 
-def _images_and_query(
-    parts: list[tuple[MultipartSegment, bytes]],
-) -> tuple[list[bytes], bytes | None]:
+def _images_and_query(parts: list[_FormPart]) -> tuple[list[bytes], bytes | None]:
     images: list[bytes] = []
     query: bytes | None = None
-    for segment, content in parts:
-        if segment.name == "image" and segment.filename is not None:
+    for part in parts:
+        content = b"".join(part.chunks)
+        if part.name == "image" and part.filename is not None:
             images.append(content)
-        elif segment.name == "query" and query is None:
+        elif part.name == "query" and query is None:
             query = content
         else:
             raise _invalid_form(
-                f"The form has a part {segment.name!r}; expected files named image and one query."
+                f"The form has a part {part.name!r}; expected files named image and one query."
             )
     if not 1 <= len(images) <= MAX_IMAGES:
         raise _invalid_form(

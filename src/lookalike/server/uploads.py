@@ -64,8 +64,16 @@ class EmbedRequest:
     use: Callable[[list[Upload]], Any]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _PreparedUpload:
+    """An upload, and the network input made from it."""
+
+    upload: Upload
+    pixels: npt.NDArray[np.uint8]
+
+
 # Prepared images to embed, by sha256 and searcher.
-_Pending = dict[tuple[str, Searcher], tuple[Upload, npt.NDArray[np.uint8]]]
+_Pending = dict[tuple[str, Searcher], _PreparedUpload]
 # The exceptions of images that could not be embedded, by the same key.
 _Failed = dict[tuple[str, Searcher], Exception]
 
@@ -124,16 +132,18 @@ class Uploads:
 
     def is_embedded(self, upload: Upload, searcher: Searcher) -> bool:
         """Return whether the vector of an image is in memory."""
-        return searcher.filled_by in upload.vectors
+        key = searcher.filled_by
+        return key in upload.vectors
 
     def vector(self, upload: Upload, encoder: Encoder) -> VectorsF16:
         """Return the vector of an image, float16 ``[dim]``; it is computed at most once."""
         key = encoder.filled_by
-        if key not in upload.vectors:
+        vectors = upload.vectors
+        if key not in vectors:
             least_side = imaging.least_side(encoder.model)
             image, _ = self._decode(upload.data, least_side)
-            upload.vectors[key] = encoder.embed_image(image)
-        return upload.vectors[key]
+            vectors[key] = encoder.embed_image(image)
+        return vectors[key]
 
     def thumbnail(self, upload: Upload, side: int) -> bytes:
         """Return an image as a JPEG whose longer side is at most `side` pixels."""
@@ -158,7 +168,8 @@ class Uploads:
         failed = self._embed(pending)
         results = []
         for request, uploads in zip(requests, taken, strict=True):
-            results.append(_result_of(request, uploads, failed))
+            result = _result_of(request, uploads, failed)
+            results.append(result)
         return results
 
     def _take(
@@ -168,20 +179,21 @@ class Uploads:
 
         Returns the exception if one of the images cannot be decoded.
         """
-        seen = {upload.sha256: upload for upload, _ in pending.values()}
+        seen: dict[str, Upload] = {}
+        for image in pending.values():
+            seen[image.upload.sha256] = image.upload
+        searcher = request.searcher
         uploads = []
         try:
             for data in request.images:
                 sha256 = hashlib.sha256(data).hexdigest()
                 upload = seen.get(sha256) or self._uploads.get(sha256)
-                if upload is None or self._needs_vector(
-                    upload, request.searcher, pending
-                ):
+                if upload is None or self._needs_vector(upload, searcher, pending):
                     # From here on only the small network input is in memory, not the image.
-                    prepared, size = self._prepare(data, request.searcher.model)
+                    pixels, size = self._prepare(data, searcher.model)
                     upload = upload or Upload(data, sha256, size)
                     seen[sha256] = upload
-                    pending[sha256, request.searcher] = upload, prepared
+                    pending[sha256, searcher] = _PreparedUpload(upload, pixels)
                 uploads.append(upload)
         except Exception as error:  # noqa: BLE001 (ends this request only)
             return error
@@ -197,16 +209,16 @@ class Uploads:
     def _embed(self, pending: _Pending) -> _Failed:
         """Embed and keep images, one batch per searcher; return the exceptions of the others."""
         failed: _Failed = {}
-        images_by_searcher: dict[
-            Searcher, list[tuple[Upload, npt.NDArray[np.uint8]]]
-        ] = {}
+        images_by_searcher: dict[Searcher, list[_PreparedUpload]] = {}
         for (_, searcher), image in pending.items():
-            images_by_searcher.setdefault(searcher, []).append(image)
+            images = images_by_searcher.setdefault(searcher, [])
+            images.append(image)
 
         for searcher, images in images_by_searcher.items():
-            prepared_images = [prepared for _, prepared in images]
-            vectors = _embed_each(searcher, prepared_images)
-            for (upload, _), vector in zip(images, vectors, strict=True):
+            inputs = [image.pixels for image in images]
+            vectors = _embed_each(searcher, inputs)
+            for image, vector in zip(images, vectors, strict=True):
+                upload = image.upload
                 if isinstance(vector, Exception):
                     failed[upload.sha256, searcher] = vector
                 else:
@@ -245,7 +257,9 @@ def _embed_each(
     If the batch fails, the images are embedded one by one: an image's failure affects no other.
     """
     try:
-        return list(searcher.embed_prepared(np.stack(images)))
+        batch = np.stack(images)
+        vectors = searcher.embed_prepared(batch)
+        return list(vectors)
     except Exception as error:  # noqa: BLE001 (raised by the request that sent the image)
         if len(images) == 1:
             return [error]
