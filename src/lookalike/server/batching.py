@@ -81,14 +81,16 @@ class Batcher(Generic[BatchRequest, BatchResult]):
             batch = self._next_batch()
             requests = [waiting.request for waiting in batch]
             futures = [waiting.future for waiting in batch]
+            work = partial(self._work, requests)
+            finish = partial(self._finish_batch, futures)
             try:
-                running = self._pool.submit(partial(self._work, requests))
+                running = self._pool.submit(work)
             except RuntimeError:  # the pool was closed
                 for future in futures:
                     future.cancel()
             else:
                 self._free_workers -= 1
-                running.add_done_callback(partial(self._finish_batch, futures))
+                running.add_done_callback(finish)
 
     def _next_batch(self) -> list[_WaitingRequest[BatchRequest, BatchResult]]:
         share = math.ceil(len(self._waiting) / self._workers)

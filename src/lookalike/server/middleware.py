@@ -283,7 +283,8 @@ class _LimitedBody:
         self.received = 0
         self._receive = receive
         self._limits = limits
-        self._deadline = time.monotonic() + limits._seconds
+        start = time.monotonic()
+        self._deadline = start + limits._seconds
         self._ended = False
 
     async def __call__(self) -> Message:

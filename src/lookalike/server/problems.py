@@ -84,8 +84,9 @@ def invalid_request(errors: Sequence[Any]) -> Problem:
     where = ""
     reason = "it cannot be parsed"
     if listed:
-        where = listed[0]["where"]
-        reason = listed[0]["reason"]
+        first = listed[0]
+        where = first["where"]
+        reason = first["reason"]
     location = f" at {where}" if where else ""
     detail = f"The request is invalid{location}: {reason}."
     return Problem(422, "Invalid request", detail, errors=listed)

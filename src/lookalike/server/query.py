@@ -210,19 +210,21 @@ def _resolve(
     uploads: list[Upload],
 ) -> list[WeightedQuery]:
     """Return the queries of one side."""
+    kept_uploads = state.uploads
     queries = []
     for example in examples:
         query: RowQuery | UploadQuery
         if isinstance(example, RowExample):
-            if example.id not in view.row_cache:
-                raise row_not_found(view, example.id)
-            query = RowQuery(example.id)
+            row_id = example.id
+            if row_id not in view.row_cache:
+                raise row_not_found(view, row_id)
+            query = RowQuery(row_id)
         elif isinstance(example, UploadExample):
-            upload = state.uploads.find(example.upload)
-            query = UploadQuery(upload, state.uploads)
+            upload = kept_uploads.find(example.upload)
+            query = UploadQuery(upload, kept_uploads)
         else:
             upload = _sent_image(uploads, example.image)
-            query = UploadQuery(upload, state.uploads)
+            query = UploadQuery(upload, kept_uploads)
         queries.append(WeightedQuery(query, example.weight))
     return queries
 

@@ -62,10 +62,9 @@ async def read_image(request: Request) -> bytes:
     """
     media_type, options = _content_type(request)
     images, _ = await _read_form(request, media_type, options)
-    if len(images) != 1:
-        raise _invalid_form(
-            f"The form has {len(images)} files named image; expected one."
-        )
+    count = len(images)
+    if count != 1:
+        raise _invalid_form(f"The form has {count} files named image; expected one.")
     return images[0]
 
 
@@ -116,7 +115,8 @@ async def _read_form(
         parts = _parse_form(body, boundary)
     except MultipartError as error:
         reason = str(error).rstrip(".")
-        raise _invalid_form(f"The form cannot be parsed: {reason}.") from error
+        detail = f"The form cannot be parsed: {reason}."
+        raise _invalid_form(detail) from error
     return _images_and_query(parts)
 
 
@@ -147,9 +147,10 @@ def _images_and_query(parts: list[_FormPart]) -> tuple[list[bytes], bytes | None
             raise _invalid_form(
                 f"The form has a part {part.name!r}; expected files named image and one query."
             )
-    if not 1 <= len(images) <= MAX_IMAGES:
+    count = len(images)
+    if not 1 <= count <= MAX_IMAGES:
         raise _invalid_form(
-            f"The form has {len(images)} files named image; expected 1 to {MAX_IMAGES}."
+            f"The form has {count} files named image; expected 1 to {MAX_IMAGES}."
         )
     return images, query
 

@@ -20,9 +20,11 @@ STORED_SIDE = imaging.THUMBNAIL_SIDE
 _MAX_ORIGINAL_BYTES = 64 << 20
 
 
-def read_thumbnails(
-    requests: list[tuple[CollectionView, int]],
-) -> list[bytes | Exception]:
+# The view and the id of a row.
+_ThumbnailRow = tuple[CollectionView, int]
+
+
+def read_thumbnails(requests: list[_ThumbnailRow]) -> list[bytes | Exception]:
     """Return the stored JPEG of each row, or the exception that its request ends with.
 
     Reading twenty rows takes only twice the time of reading one, and a page requests about twenty
@@ -34,12 +36,13 @@ def read_thumbnails(
         row_ids.add(row_id)
 
     # One read per collection. If it fails, only the requests of that collection fail.
-    results: dict[tuple[CollectionView, int], bytes | Exception] = {}
+    results: dict[_ThumbnailRow, bytes | Exception] = {}
     for view, row_ids in ids_by_view.items():
         ids = sorted(row_ids)
         thumbnails = _read_stored_thumbnails(view, ids)
         for row_id, thumbnail in zip(ids, thumbnails, strict=True):
-            results[view, row_id] = thumbnail or _thumbnail_not_found(row_id)
+            result = thumbnail or _thumbnail_not_found(row_id)
+            results[view, row_id] = result
     return [results[request] for request in requests]
 
 

@@ -204,7 +204,8 @@ class Uploads:
     ) -> bool:
         if self.is_embedded(upload, searcher):
             return False
-        return (upload.sha256, searcher) not in pending
+        key = upload.sha256, searcher
+        return key not in pending
 
     def _embed(self, pending: _Pending) -> _Failed:
         """Embed and keep images, one batch per searcher; return the exceptions of the others."""

@@ -69,8 +69,9 @@ class IndexJob:
 async def get_roots(request: Request) -> Response:
     """List the folders that can be indexed; an index job refers to one by its number."""
     state = server_state(request)
+    roots = state.settings.roots
     listed = []
-    for number, path in enumerate(state.settings.roots):
+    for number, path in enumerate(roots):
         root = {"root": number, "path": str(path)}
         listed.append(root)
     return json_response({"roots": listed})

@@ -67,7 +67,8 @@ class JobKinds:
                 self.routers.append(kind.router)
 
         bodies = tuple(self._kinds)
-        self.body: TypeAdapter[JobBody] = TypeAdapter(_union_of(bodies))
+        union = _union_of(bodies)
+        self.body: TypeAdapter[JobBody] = TypeAdapter(union)
 
     def start(self, state: ServerState, body: JobBody) -> Job:
         """Add the job of a request to the server's queue; see `JobQueue.add`."""

@@ -71,9 +71,10 @@ async def get_failures(request: Request, collection: CollectionName = None) -> R
 
 def _list_collections(state: ServerState) -> dict[str, Any]:
     originals = state.settings.originals
+    collections = state.registry.collections
     available: list[dict[str, Any]] = []
     unavailable: list[dict[str, str]] = []
-    for collection in state.registry.collections.values():
+    for collection in collections.values():
         try:
             view = collection.view()
             summary = view.summary

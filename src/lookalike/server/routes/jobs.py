@@ -56,7 +56,8 @@ async def post_job(request: Request) -> Response:
     job = kinds.start(state, body)
     prefix = state.settings.root_path
     location = f"{prefix}{API}/jobs/{job.id}"
-    return json_response(job.to_dict(), 202, {"Location": location})
+    headers = {"Location": location}
+    return json_response(job.to_dict(), 202, headers)
 
 
 @jobs_router.get("/jobs", response_model=JobsResponse, responses=problem_responses())

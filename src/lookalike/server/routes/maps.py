@@ -87,16 +87,22 @@ def _map_response(
     """Return the fields of a `MapResponse`."""
     stored = _find_map(view, space, method)
     # The map may still contain rows that were removed from the collection.
-    existing = np.isin(stored.ids, view.row_cache.ids)
+    row_cache = view.row_cache
+    existing = np.isin(stored.ids, row_cache.ids)
     ids = stored.ids[existing]
-    positions = stored.unit_square()[existing].round(5)
+    all_positions = stored.unit_square()
+    positions = all_positions[existing].round(5)
+    x = positions[:, 0]
+    y = positions[:, 1]
+    missing = len(row_cache) - len(ids)
 
     # Labels are sent once, and each image refers to its label by position.
-    row_labels = view.row_cache.labels_of(ids)
+    row_labels = row_cache.labels_of(ids)
     labels = sorted({label for label in row_labels if label is not None})
     label_position: dict[str | None, int] = {
         label: index for index, label in enumerate(labels)
     }
+    label_positions = [label_position.get(label, -1) for label in row_labels]
     return {
         "space": stored.space,
         "method": stored.method,
@@ -106,13 +112,13 @@ def _map_response(
             "seed": stored.seed,
             "parameters": stored.parameters,
             "fidelity": stored.fidelity,
-            "missing": len(view.row_cache) - len(ids),
+            "missing": missing,
         },
         "ids": ids.tolist(),
-        "x": positions[:, 0].tolist(),
-        "y": positions[:, 1].tolist(),
+        "x": x.tolist(),
+        "y": y.tolist(),
         "labels": labels,
-        "label": [label_position.get(label, -1) for label in row_labels],
+        "label": label_positions,
     }
 
 

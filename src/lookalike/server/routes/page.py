@@ -24,10 +24,12 @@ page_router = APIRouter(include_in_schema=False)
 async def get_page(request: Request, token: str | None = None) -> Response:
     """Return the page; a valid token is stored in a cookie first."""
     settings = server_state(request).settings
-    if token is None or settings.token is None:
+    expected = settings.token
+    if token is None or expected is None:
         headers = {"Cache-Control": "no-cache"}
-        return FileResponse(PAGE / "index.html", headers=headers)
-    if not hmac.compare_digest(token.encode(), settings.token.encode()):
+        page = PAGE / "index.html"
+        return FileResponse(page, headers=headers)
+    if not hmac.compare_digest(token.encode(), expected.encode()):
         detail = "The token is wrong. Open the address that the server printed when it started."
         raise Problem(401, "Wrong token", detail)
     home = f"{settings.root_path}/"

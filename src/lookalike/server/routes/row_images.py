@@ -138,15 +138,18 @@ async def _thumbnail(
     """
     cached_side = max(side, STORED_SIDE)
     key = row["content"], cached_side
-    data = state.thumbnails.get(key)
+    cache = state.thumbnails
+    settings = state.settings
+    data = cache.get(key)
     if data is not None:
         return data
-    if side > STORED_SIDE and state.settings.originals:
-        max_pixels = state.settings.max_pixels
+    if side > STORED_SIDE and settings.originals:
+        max_pixels = settings.max_pixels
         data = await state.image_pool.run(generate_thumbnail, row, side, max_pixels)
     if data is None:
-        data = await state.thumbnail_batcher.run((view, row["id"]))
-    state.thumbnails.put(key, data)
+        stored = view, row["id"]
+        data = await state.thumbnail_batcher.run(stored)
+    cache.put(key, data)
     return data
 
 
@@ -156,7 +159,8 @@ async def _read_chunks(
     with original.file as file:
         file.seek(start)
         while start < end:
-            size = min(_CHUNK_BYTES, end - start)
+            remaining = end - start
+            size = min(_CHUNK_BYTES, remaining)
             chunk = await state.read_pool.run(file.read, size)
             if not chunk:
                 return

@@ -43,16 +43,18 @@ async def get_rows(
 
     def read_page() -> dict[str, Any]:
         selected = view.select(where)
+        total = len(selected)
         first = 0
         if after is not None:
             first = int(np.searchsorted(selected, after, side="right"))
         end = first + limit
         ids = selected[first:end]
-        is_last = end >= len(selected)
+        is_last = end >= total
+        last_id = None if is_last else int(ids[-1])
         return {
             "rows": _read_rows(view, ids),
-            "next": None if is_last else int(ids[-1]),
-            "total": len(selected),
+            "next": last_id,
+            "total": total,
         }
 
     page = await state.read_pool.run(read_page)
@@ -80,7 +82,9 @@ def _read_rows(view: CollectionView, ids: Ids) -> list[dict[str, Any]]:
     rows = view.row_cache.rows(ids)
     names = list(view.table.metadata)
     if not names:
-        return [{**row, "metadata": {}} for row in rows]
+        for row in rows:
+            row["metadata"] = {}
+        return rows
 
     stored = view.table.take(ids, names)
     metadata = stored.select(names).to_pylist()

@@ -110,11 +110,13 @@ async def get_upload(
 ) -> Response:
     """Return a thumbnail of an uploaded image."""
     state = server_state(request)
-    upload = state.uploads.find(sha256)
+    uploads = state.uploads
+    cache = state.thumbnails
+    upload = uploads.find(sha256)
     key = f"upload {sha256}", int(size)
-    thumbnail = state.thumbnails.get(key)
+    thumbnail = cache.get(key)
     if thumbnail is None:
-        thumbnail = await state.image_pool.run(state.uploads.thumbnail, upload, size)
-        state.thumbnails.put(key, thumbnail)
+        thumbnail = await state.image_pool.run(uploads.thumbnail, upload, size)
+        cache.put(key, thumbnail)
     headers = {"Cache-Control": "private, max-age=3600"}
     return Response(thumbnail, media_type="image/jpeg", headers=headers)
