@@ -111,9 +111,11 @@ def _describe(app: FastAPI, kinds: JobKinds) -> None:
     bodies[JOB_REQUEST] = kinds.body
 
     def description() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            app.openapi_schema = openapi.describe(app, bodies)
-        return app.openapi_schema
+        schema = app.openapi_schema
+        if schema is None:
+            schema = openapi.describe(app, bodies)
+            app.openapi_schema = schema
+        return schema
 
     app.openapi = description  # type: ignore[method-assign]
 

@@ -250,7 +250,8 @@ class BodyLimits:
         if not length.isdigit():
             return False
         # Python does not convert numbers of thousands of digits.
-        return int(length[:20]) > self._max_bytes
+        size = int(length[:20])
+        return size > self._max_bytes
 
     def _too_large(self) -> Problem:
         return Problem(
@@ -376,7 +377,8 @@ async def _refuse(problem: Problem, scope: Scope, receive: Receive, send: Send) 
     headers = Headers(scope=scope)
     if _has_body(headers):
         await _drain(receive)
-    response = problem_response(problem, scope["path"])
+    path = scope["path"]
+    response = problem_response(problem, instance=path)
     await response(scope, receive, send)
 
 

@@ -108,11 +108,12 @@ class CollectionView:
         """
         if where is None:
             return self.row_cache.ids
-        ids = self._selections.get(where)
+        selections = self._selections
+        ids = selections.get(where)
         if ids is None:
             self.check_filter(where)
             ids = self.table.select(where)
-            self._selections.put(where, ids)
+            selections.put(where, ids)
         return ids
 
     @cached_property
@@ -175,14 +176,15 @@ class ServedCollection:
         Problem
             503, if the collection is missing or cannot be read.
         """
-        if self._view is None:
+        view = self._view
+        if view is None:
             raise Problem(
                 503,
                 "Collection unavailable",
                 f"The collection {self.name!r} cannot be read now: {self._error}",
                 headers={"Retry-After": "5"},
             )
-        return self._view
+        return view
 
     def refresh(self, *, force: bool = False) -> None:
         """Open a new view if the collection has changed.

@@ -100,7 +100,8 @@ class RowCache:
     def labels_of(self, ids: Ids) -> Sequence[str | None]:
         """Return the labels of rows; every id must exist."""
         positions = np.searchsorted(self.ids, ids)
-        labels = self._columns["label"].take(positions)
+        all_labels = self._columns["label"]
+        labels = all_labels.take(positions)
         values: list[str | None] = labels.to_pylist()
         return values
 

@@ -139,9 +139,8 @@ class _HeaderLimits(HttpToolsProtocol):
     def _update_timer(self) -> None:
         """Run the timer while the connection waits for a request's headers."""
         cycle = self.cycle
-        is_answering = (
-            not self._in_headers and cycle is not None and not cycle.response_complete
-        )
+        is_idle = cycle is None or cycle.response_complete
+        is_answering = not self._in_headers and not is_idle
         if is_answering:
             self._stop_timer()
         elif self._timer is None:

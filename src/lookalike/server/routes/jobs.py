@@ -57,7 +57,8 @@ async def post_job(request: Request) -> Response:
     prefix = state.settings.root_path
     location = f"{prefix}{API}/jobs/{job.id}"
     headers = {"Location": location}
-    return json_response(job.to_dict(), 202, headers)
+    fields = job.to_dict()
+    return json_response(fields, 202, headers)
 
 
 @jobs_router.get("/jobs", response_model=JobsResponse, responses=problem_responses())
@@ -75,7 +76,8 @@ async def get_job(request: Request, job: _JobId) -> Response:
     """Return the state, progress and result of a job."""
     jobs = server_state(request).jobs
     found = jobs.find(job)
-    return json_response(found.to_dict())
+    fields = found.to_dict()
+    return json_response(fields)
 
 
 @jobs_router.delete(
@@ -88,7 +90,8 @@ async def delete_job(request: Request, job: _JobId) -> Response:
     jobs = server_state(request).jobs
     found = jobs.find(job)
     found.cancel()
-    return json_response(found.to_dict())
+    fields = found.to_dict()
+    return json_response(fields)
 
 
 @jobs_router.get(

@@ -35,6 +35,6 @@ async def get_page(request: Request, token: str | None = None) -> Response:
     home = f"{settings.root_path}/"
     redirect = RedirectResponse(home, 303)
     redirect.set_cookie(
-        TOKEN_COOKIE, token, path=home, httponly=True, samesite="strict"
+        key=TOKEN_COOKIE, value=token, path=home, httponly=True, samesite="strict"
     )
     return redirect

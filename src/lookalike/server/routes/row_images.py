@@ -100,13 +100,14 @@ async def get_original(
     view = state.registry.view(collection)
     values = _find_row(view, row)
     original = await state.read_pool.run(open_original, values)
-    requested_range = request.headers.get("range")
+    size = original.size
+    range_header = request.headers.get("range")
     try:
-        requested = _parse_range(requested_range, original.size)
+        requested = _parse_range(range_header, size)
     except Problem:
         original.file.close()
         raise
-    start, end = requested or (0, original.size)
+    start, end = requested or (0, size)
     headers = {
         "Accept-Ranges": "bytes",
         "Content-Length": str(end - start),
@@ -116,7 +117,7 @@ async def get_original(
     status = 200
     if requested is not None:
         status = 206
-        headers["Content-Range"] = f"bytes {start}-{end - 1}/{original.size}"
+        headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
     chunks = _read_chunks(state, original, start, end)
     return StreamingResponse(chunks, status, headers, media_type=original.media_type)
 
