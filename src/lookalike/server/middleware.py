@@ -393,9 +393,11 @@ async def _drain(receive: Receive) -> None:
 
     A client that is still sending reads the response only afterwards.
     """
+    is_complete = False
     try:
         async with asyncio.timeout(_DRAIN_SECONDS):
-            while (await receive()).get("more_body", False):
-                pass
+            while not is_complete:
+                message = await receive()
+                is_complete = not message.get("more_body", False)
     except TimeoutError:
         pass

@@ -23,13 +23,15 @@ page_router = APIRouter(include_in_schema=False)
 @page_router.get("/")
 async def get_page(request: Request, token: str | None = None) -> Response:
     """Return the page; a valid token is stored in a cookie first."""
-    settings = server_state(request).settings
+    state = server_state(request)
+    settings = state.settings
     expected = settings.token
     if token is None or expected is None:
         headers = {"Cache-Control": "no-cache"}
         page = PAGE / "index.html"
         return FileResponse(page, headers=headers)
-    if not hmac.compare_digest(token.encode(), expected.encode()):
+    is_valid = hmac.compare_digest(token.encode(), expected.encode())
+    if not is_valid:
         detail = "The token is wrong. Open the address that the server printed when it started."
         raise Problem(401, "Wrong token", detail)
     home = f"{settings.root_path}/"

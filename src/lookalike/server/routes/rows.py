@@ -49,10 +49,12 @@ async def get_rows(
             first = int(np.searchsorted(selected, after, side="right"))
         end = first + limit
         ids = selected[first:end]
-        is_last = end >= total
-        last_id = None if is_last else int(ids[-1])
+        last_id: int | None = None
+        if end < total:
+            last_id = int(ids[-1])
+        rows = _read_rows(view, ids)
         return {
-            "rows": _read_rows(view, ids),
+            "rows": rows,
             "next": last_id,
             "total": total,
         }
