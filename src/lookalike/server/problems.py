@@ -80,7 +80,8 @@ def server_busy(detail: str) -> Problem:
 
 def invalid_request(errors: Sequence[Any]) -> Problem:
     """Return the problem of a request that violates the schema; `errors` as pydantic lists them."""
-    listed = [_place_and_reason(error) for error in errors[:_MAX_LISTED_ERRORS]]
+    first_errors = errors[:_MAX_LISTED_ERRORS]
+    listed = [_place_and_reason(error) for error in first_errors]
     where = ""
     reason = "it cannot be parsed"
     if listed:

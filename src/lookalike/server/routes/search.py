@@ -64,10 +64,11 @@ async def post_distances(request: Request) -> Response:
     body, images = await read_query(request, QueryBody)
 
     def measure(query: ResolvedQuery) -> dict[str, Any]:
+        searcher = query.searcher
         vector = query.vector()
-        ids, distances = query.searcher.distances(vector)
+        ids, distances = searcher.distances(vector)
         return {
-            "space": query.searcher.space,
+            "space": searcher.space,
             "ids": ids.tolist(),
             "distances": distances.round(5).tolist(),
         }
