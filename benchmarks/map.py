@@ -55,12 +55,12 @@ def main() -> int:
         f"{len(vectors):,} rows of {vectors.shape[1]:,} numbers, "
         f"{components.shape[1]} components"
     )
-    told = [
+    table_rows = [
         [row[key] for key in ("name", "seconds", "trustworthiness", "preservation")]
         for row in rows
     ]
     report.print_table(
-        shape, ["", "seconds", "trustworthiness", "10 nearest kept"], told
+        shape, ["", "seconds", "trustworthiness", "10 nearest kept"], table_rows
     )
     report.aim("seconds, Lookalike / scikit-learn", ratio, most=BOUND)
     return report.close()

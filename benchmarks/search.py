@@ -232,11 +232,11 @@ def _time_filtered(report: Report, gallery: Gallery, queries: Queries) -> None:
             "recall": truth.recall([among.searchsorted(r) for r in found]),
         }
     report.figures["filtered"] = {"kept": len(among), "engines": figures}
-    told = [[name, *values.values()] for name, values in figures.items()]
+    table_rows = [[name, *values.values()] for name, values in figures.items()]
     report.print_table(
         f"A filter that keeps {len(among):,} rows",
         ["", "p50 ms", "p99 ms", f"recall@{k}"],
-        told,
+        table_rows,
     )
 
 

@@ -50,10 +50,10 @@ def main() -> int:
     seconds = {
         name: figures["median"] for name, figures in report.figures["seconds"].items()
     }
-    *_, told, found = seconds
+    *_, help_name, search_name = seconds
     report.aim("import lookalike, seconds", seconds["import lookalike"], most=0.2)
-    report.aim(f"{told}, seconds", seconds[told], most=0.8)
-    report.aim(f"{found}, seconds", seconds[found], most=0.8)
+    report.aim(f"{help_name}, seconds", seconds[help_name], most=0.8)
+    report.aim(f"{search_name}, seconds", seconds[search_name], most=0.8)
     return report.close()
 
 

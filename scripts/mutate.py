@@ -126,16 +126,16 @@ def tests_by_line(
     ]
     command += ["--durations=0", "--durations-min=0", "-vv", "-p", "no:cacheprovider"]
     environment = {**os.environ, "COVERAGE_FILE": str(data)}
-    told = subprocess.run(
+    result = subprocess.run(
         command, env=environment, capture_output=True, text=True, check=False
     )
-    if told.returncode:
+    if result.returncode:
         sys.exit(
-            f"{told.stdout}\nThe tests fail on the unchanged code. Fix that first."
+            f"{result.stdout}\nThe tests fail on the unchanged code. Fix that first."
         )
     took: dict[str, float] = {}
     for seconds, test in re.findall(
-        r"^([\d.]+)s (?:setup|call|teardown) +(\S.*)$", told.stdout, re.MULTILINE
+        r"^([\d.]+)s (?:setup|call|teardown) +(\S.*)$", result.stdout, re.MULTILINE
     ):
         took[test] = took.get(test, 0.0) + float(seconds)
     measured = coverage.CoverageData(str(data))

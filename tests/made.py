@@ -1,4 +1,4 @@
-"""Collections made straight from vectors: no picture is read, no network run."""
+"""Collections made straight from vectors, without images or models."""
 
 from __future__ import annotations
 

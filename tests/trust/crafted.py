@@ -1,4 +1,4 @@
-"""Files put together by hand: bombs, loops, floods and impostors."""
+"""Handmade files: decompression bombs, loops, floods of parts, and other formats in disguise."""
 
 from __future__ import annotations
 
@@ -123,15 +123,15 @@ def png_bombs(whole: bytes) -> Iterator[File]:
     header = struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0)
     huge = whole[:8] + chunk(b"IHDR", header) + chunk(b"IDAT", bomb) + whole[-12:]
     yield "png-bomb.png", huge, False
-    lies = struct.pack(">IIBBBBB", 40, 30, 8, 2, 0, 0, 0)
+    small_header = struct.pack(">IIBBBBB", 40, 30, 8, 2, 0, 0, 0)
     yield (
         "png-more-data-than-pixels.png",
-        whole[:8] + chunk(b"IHDR", lies) + chunk(b"IDAT", bomb) + whole[-12:],
+        whole[:8] + chunk(b"IHDR", small_header) + chunk(b"IDAT", bomb) + whole[-12:],
         None,
     )
-    for bits, colour in ((16, 3), (3, 0), (8, 5), (0, 0), (8, 3)):
-        odd = chunk(b"IHDR", struct.pack(">IIBBBBB", 40, 30, bits, colour, 0, 0, 0))
-        yield f"png-{bits}-bits-of-{colour}.png", whole[:8] + odd + whole[33:], None
+    for bits, color in ((16, 3), (3, 0), (8, 5), (0, 0), (8, 3)):
+        header = chunk(b"IHDR", struct.pack(">IIBBBBB", 40, 30, bits, color, 0, 0, 0))
+        yield f"png-{bits}-bits-of-{color}.png", whole[:8] + header + whole[33:], None
 
 
 def _gifs(whole: bytes) -> Iterator[File]:
@@ -154,7 +154,7 @@ def _gifs(whole: bytes) -> Iterator[File]:
 
 
 def ifd(entries: list[tuple[int, int, int, int]], then: int) -> bytes:
-    """Return a TIFF directory of (tag, type, count, value), and where the next one is."""
+    """Return a TIFF directory of (tag, type, count, value) entries and the next offset."""
     body = b"".join(struct.pack("<HHII", *entry) for entry in sorted(entries))
     return struct.pack("<H", len(entries)) + body + struct.pack("<I", then)
 
@@ -200,7 +200,7 @@ def _tiffs() -> Iterator[File]:
         b"II*\0" + struct.pack("<I", 8) + overlap + bytes(500_000),
         False,
     )
-    odd = {
+    unusual = {
         "count": (273, 4, 0x7FFFFFFF, 8),
         "strips": (273, 4, 300_000, 8),
         "offset": (273, 4, 1, 0xFFFFFFF0),
@@ -214,7 +214,7 @@ def _tiffs() -> Iterator[File]:
         "orientation": (274, 3, 1, 4000),
         "float": (339, 3, 1, 3),
     }
-    for name, entry in odd.items():
+    for name, entry in unusual.items():
         yield f"tiff-odd-{name}.tif", tiff(40, 30, more=(entry,)), None
     for side in (16, 20_000, 0x40000000):
         tiled = (
@@ -241,7 +241,7 @@ def _tiffs() -> Iterator[File]:
 
 
 def tile_bomb() -> bytes:
-    """Return a TIFF of 40 x 30 pixels whose only tile, well packed, is of 64 million."""
+    """Return a small TIFF of 40 x 30 pixels whose only tile unpacks to 64 million pixels."""
     packed = zlib.compress(bytes(64_000_000), 1)
     tiled = (
         (322, 4, 1, 8000),
@@ -256,9 +256,8 @@ def tile_bomb() -> bytes:
 def _bitmaps() -> Iterator[File]:
     for width, height, bits, packing in (
         (40, -30, 24, 0), (-40, 30, 24, 0), (40, 30, 24, 1), (40, 30, 8, 1), (40, 30, 4, 2),
-        (40, 30, 8, 4),
-        (40, 30, 8, 5), (40, 30, 32, 3), (40, 30, 0, 0), (40, 30, 255, 0), (9_000_000, 1, 8, 1),
-        (3000, 3000, 8, 1),
+        (40, 30, 8, 4), (40, 30, 8, 5), (40, 30, 32, 3), (40, 30, 0, 0), (40, 30, 255, 0),
+        (9_000_000, 1, 8, 1), (3000, 3000, 8, 1),
     ):  # fmt: skip
         head = struct.pack(
             "<IiiHHIIiiII", 40, width, height, 1, bits, packing, 0, 0, 0, 256, 0
@@ -326,7 +325,7 @@ def _jpegs(whole: bytes) -> Iterator[File]:
 
 
 def passes(side: int, count: int) -> bytes:
-    """Return a grey JPEG whose last pass over all of its pixels, of few bytes, is made so often."""
+    """Return a gray JPEG that repeats its last, short scan of all pixels `count` times."""
     file = io.BytesIO()
     Image.new("L", (side, side), 128).save(file, "JPEG", progressive=True)
     data = file.getvalue()
@@ -334,7 +333,7 @@ def passes(side: int, count: int) -> bytes:
 
 
 def _boxes(wholes: Mapping[str, bytes]) -> Iterator[File]:
-    """Yield AVIF and HEIC files of other brands, and with boxes that lie about their length."""
+    """Yield AVIF and HEIC files with other brands, and with boxes of a wrong length."""
     for encoding in ("avif", "heic"):
         whole = wholes[encoding]
         for brand in (
@@ -365,12 +364,12 @@ def _boxes(wholes: Mapping[str, bytes]) -> Iterator[File]:
             b"pitm",
             b"hdlr",
         ):
-            place = whole.index(box) - 4
+            offset = whole.index(box) - 4
             for length in (0, 1, 7, 0x7FFFFFFF, 0xFFFFFFFF):
-                lie = struct.pack(">I", length)
+                wrong_length = struct.pack(">I", length)
                 yield (
                     f"{encoding}-{box.decode()}-of-{length}.{encoding}",
-                    whole[:place] + lie + whole[place + 4 :],
+                    whole[:offset] + wrong_length + whole[offset + 4 :],
                     None,
                 )
     for end in (".webp", ".avif"):

@@ -52,7 +52,7 @@ class Mutation(NamedTuple):
     good: bool | None = None
 
 
-def pictures(
+def small_images(
     folder: Path, count: int = 3, size: tuple[int, int] = (72, 54)
 ) -> list[Image.Image]:
     """Return small copies of some images of a folder, evenly spread over it."""
@@ -63,23 +63,21 @@ def pictures(
     ]
 
 
-def encode(picture: Image.Image, encoding: str, **more: object) -> bytes:
+def encode(image: Image.Image, encoding: str, **more: object) -> bytes:
     _, kind, options = ENCODINGS[encoding]
     file = io.BytesIO()
     if kind == "HEIC":
-        pillow_heif.from_pillow(picture).save(file, **options, **more)
+        pillow_heif.from_pillow(image).save(file, **options, **more)
         return file.getvalue()
-    frames = {"append_images": [picture.rotate(180)]} if "save_all" in options else {}
-    picture.save(file, kind, **options, **frames, **more)
+    frames = {"append_images": [image.rotate(180)]} if "save_all" in options else {}
+    image.save(file, kind, **options, **frames, **more)
     return file.getvalue()
 
 
 def mutations(originals: Sequence[Image.Image], seed: int = 0) -> Iterator[Mutation]:
     """Yield every file under a unique name: a number, the kind of damage, an image extension."""
     chance = random.Random(seed)
-    wholes = [
-        (name, encode(picture, name)) for picture in originals for name in ENCODINGS
-    ]
+    wholes = [(name, encode(image, name)) for image in originals for name in ENCODINGS]
     made = [
         *_damaged(wholes, chance),
         *_swapped(dict(wholes)),
@@ -103,14 +101,14 @@ def _damaged(
             yield Mutation(
                 f"{encoding}-cut-{tenth}0%{end}", whole[: len(whole) * tenth // 10]
             )
-        for kept in (1, 4, 12, 24, len(whole) - 1):
+        for length in (1, 4, 12, 24, len(whole) - 1):
             yield Mutation(
-                f"{encoding}-cut-{kept}{end}",
-                whole[:kept],
-                False if kept < 25 else None,
+                f"{encoding}-cut-{length}{end}",
+                whole[:length],
+                False if length < 25 else None,
             )
         for nth in range(26):
-            # Every other time among the first bytes, where the headers are.
+            # Every second flip is among the first bytes, where the headers are.
             limit = len(whole) if nth % 2 else min(len(whole), 200)
             data = bytearray(whole)
             for _ in range(1 << nth % 4):
@@ -123,11 +121,11 @@ def _damaged(
 def _splice(
     length: int, filling: Callable[[random.Random], bytes]
 ) -> Callable[[bytes, random.Random], bytes]:
-    """Return what puts a filling in the place of so many bytes."""
+    """Return a function that replaces `length` bytes at a random offset by a filling."""
 
     def change(whole: bytes, chance: random.Random) -> bytes:
-        place = chance.randrange(len(whole))
-        return whole[:place] + filling(chance) + whole[place + length :]
+        offset = chance.randrange(len(whole))
+        return whole[:offset] + filling(chance) + whole[offset + length :]
 
     return change
 
@@ -155,7 +153,7 @@ def _blocks(whole: bytes) -> list[bytes]:
 
 
 def _swapped(wholes: dict[str, bytes]) -> Iterator[Mutation]:
-    """Yield each with the head of another, and each under the name of another."""
+    """Yield each file with the head of another format, and with the extension of another."""
     for encoding, whole in wholes.items():
         for other, head in wholes.items():
             if other != encoding:
@@ -167,7 +165,7 @@ def _swapped(wholes: dict[str, bytes]) -> Iterator[Mutation]:
 
 
 def _resized(wholes: dict[str, bytes]) -> Iterator[Mutation]:
-    """Yield files whose headers name absurd widths and heights."""
+    """Yield files whose headers state absurd widths and heights."""
     for width, height in _ABSURD:
         for encoding, whole in wholes.items():
             for nth, data in enumerate(resized(encoding, whole, width, height)):
@@ -177,8 +175,8 @@ def _resized(wholes: dict[str, bytes]) -> Iterator[Mutation]:
 
 
 def resized(encoding: str, whole: bytes, width: int, height: int) -> Iterator[bytes]:
-    """Yield the file with other sides, once for each place where it names them."""
-    for layout, place in _sides(encoding, whole):
+    """Yield the file with another width and height, once per place that states them."""
+    for layout, offset in _sides(encoding, whole):
         most = (1 << struct.calcsize(f"<{layout[1]}") * 8) - 1
         order = (
             (height, width)
@@ -186,14 +184,14 @@ def resized(encoding: str, whole: bytes, width: int, height: int) -> Iterator[by
             else (width, height)
         )
         sides = struct.pack(layout, *(min(side, most) for side in order))
-        data = whole[:place] + sides + whole[place + len(sides) :]
+        data = whole[:offset] + sides + whole[offset + len(sides) :]
         if encoding in {"png", "apng"}:
             data = data[:29] + struct.pack(">I", zlib.crc32(data[12:29])) + data[33:]
         yield data
 
 
 def _sides(encoding: str, whole: bytes) -> list[tuple[str, int]]:
-    """Return how and where a file names its width and height."""
+    """Return the `struct` layout and the offset of each width and height of a file."""
     fixed = {
         "png": [(">II", 16)],
         "apng": [(">II", 16)],
@@ -210,21 +208,23 @@ def _sides(encoding: str, whole: bytes) -> list[tuple[str, int]]:
         "heic": b"ispe",
     }
     if encoding in marks:
-        place = whole.index(marks[encoding])
+        offset = whole.index(marks[encoding])
         return (
-            [(">II", place + 8)] if marks[encoding] == b"ispe" else [(">HH", place + 5)]
+            [(">II", offset + 8)]
+            if marks[encoding] == b"ispe"
+            else [(">HH", offset + 5)]
         )
     return fixed.get(encoding, [])
 
 
-def _metadata(picture: Image.Image) -> Iterator[Mutation]:
+def _metadata(image: Image.Image) -> Iterator[Mutation]:
     """Yield images with a broken EXIF block or color profile: their pixels must be decoded."""
     for encoding in ("jpeg", "png", "webp", "avif", "heic"):
         for name, broken in crafted.EXIF.items():
             # Some encoders check the block they get, so a whole one of the same length goes in
             # and the broken one replaces it afterwards.
             whole = b"II*\0\x08\0\0\0\0\0\0\0\0\0".ljust(len(broken), b"\x55")
-            data = encode(picture, encoding, exif=b"Exif\0\0" + whole).replace(
+            data = encode(image, encoding, exif=b"Exif\0\0" + whole).replace(
                 whole, broken
             )
             # AVIF's library refuses a block that does not begin as EXIF does.
@@ -236,6 +236,6 @@ def _metadata(picture: Image.Image) -> Iterator[Mutation]:
         for name, profile in crafted.PROFILES.items():
             yield Mutation(
                 f"{encoding}-icc-{name}{ENCODINGS[encoding][0]}",
-                encode(picture, encoding, icc_profile=profile),
+                encode(image, encoding, icc_profile=profile),
                 True,
             )

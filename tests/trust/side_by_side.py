@@ -1,4 +1,4 @@
-"""Programs of concurrent processes, run as ``python side_by_side.py PART ARGUMENTS``."""
+"""Programs that run concurrently: ``python side_by_side.py PART ARGUMENTS``."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from lookalike.indexing.run import IndexSettings
 from lookalike.store.table import Table
 
 
-def tell(line: str) -> None:
+def print_line(line: str) -> None:
     sys.stdout.write(f"{line}\n")
 
 
-def meet(place: Path, count: int = 2) -> None:
+def meet(folder: Path, count: int = 2) -> None:
     """Wait until a number of processes have called this function with the same folder."""
     end = time.monotonic() + 20
-    place.mkdir(exist_ok=True, parents=True)
-    (place / str(os.getpid())).touch()
-    while len(list(place.iterdir())) < count:
+    folder.mkdir(exist_ok=True, parents=True)
+    (folder / str(os.getpid())).touch()
+    while len(list(folder.iterdir())) < count:
         time.sleep(0.0005)
-        assert time.monotonic() < end, "the other process did not come"
+        assert time.monotonic() < end, "the other process did not start"
 
 
 def index(where: Path, folder: str, model: str, rounds: int) -> None:
-    """Index a folder into several new collections, each at the same moment as another process."""
+    """Index a folder into several new collections, each at the same time as another process."""
     for number in range(rounds):
         meet(where / f"meeting{number}")
         lookalike.index(
@@ -49,9 +49,9 @@ def join(where: Path, file: str, rounds: int) -> None:
         meet(where / f"joining{number}")
         try:
             join_metadata(Table.open(where / str(number)), file)
-            tell("joined")
+            print_line("joined")
         except InputError as error:
-            tell(str(error))
+            print_line(str(error))
 
 
 def count(path: str, uri: str, times: int) -> None:
@@ -81,7 +81,7 @@ def read(path: str, query: str) -> None:
             except LookalikeError as error:
                 wrong.append(repr(error))
             turns += 1
-    tell(json.dumps({"turns": turns, "wrong": wrong}))
+    print_line(json.dumps({"turns": turns, "wrong": wrong}))
 
 
 def faults(table: Table) -> list[str]:
@@ -90,14 +90,14 @@ def faults(table: Table) -> list[str]:
     batches = list(table.scan(["uri", "spaces", "thumbnail"]))
     uris = [uri for batch in batches for uri in batch["uri"].to_pylist()]
     wrong += [
-        f"{uri} is there {times} times"
+        f"{uri} has {times} rows"
         for uri, times in collections.Counter(uris).items()
         if times > 1
     ]
     ids = [row_id for batch in batches for row_id in batch["_rowid"].to_pylist()]
     spaces = [names for batch in batches for names in batch["spaces"].to_pylist()]
-    lacking = sum(batch["thumbnail"].null_count for batch in batches)
-    wrong += [f"{lacking} images lack their thumbnail"] if lacking else []
+    without = sum(batch["thumbnail"].null_count for batch in batches)
+    wrong += [f"{without} images lack their thumbnail"] if without else []
     for space in table.models:
         claim = {
             row_id
@@ -108,18 +108,18 @@ def faults(table: Table) -> list[str]:
         if claim != filled:
             wrong.append(
                 f"version {table.version}: {len(claim ^ filled)} rows of {space} claim a vector "
-                f"or have one"
+                "or have one"
             )
     return wrong
 
 
 if __name__ == "__main__":
-    part, *given = sys.argv[1:]
+    part, *arguments = sys.argv[1:]
     if part == "index":
-        index(Path(given[0]), given[1], given[2], int(given[3]))
+        index(Path(arguments[0]), arguments[1], arguments[2], int(arguments[3]))
     elif part == "join":
-        join(Path(given[0]), given[1], int(given[2]))
+        join(Path(arguments[0]), arguments[1], int(arguments[2]))
     elif part == "count":
-        count(given[0], given[1], int(given[2]))
+        count(arguments[0], arguments[1], int(arguments[2]))
     else:
-        read(*given)
+        read(*arguments)

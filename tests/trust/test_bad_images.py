@@ -1,4 +1,4 @@
-"""Thousands of damaged and hostile files: none stops a run, and each has its reason."""
+"""Thousands of damaged and hostile files: none stops a run, and each gets a reason."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from command import COMMAND, lookalike, lookalike_json
 from lookalike import imaging
 from lookalike.errors import ImageError
 from trust import crafted
-from trust.mutations import Mutation, encode, mutations, pictures
+from trust.mutations import Mutation, encode, mutations, small_images
 
 CAP = 10_000_000
 # The memory limit of a process that indexes images of up to 10 megapixels in two threads.
@@ -56,9 +56,9 @@ SIGNATURES = (
 def originals(request, sample):
     """Return small versions of three images: photographs if available, else drawn ones."""
     try:
-        return pictures(request.getfixturevalue("photographs"))
+        return small_images(request.getfixturevalue("photographs"))
     except pytest.skip.Exception:
-        return pictures(sample)
+        return small_images(sample)
 
 
 @pytest.fixture(scope="session")

@@ -39,9 +39,9 @@ def draw(file: Path, seed: int) -> None:
 
 
 @pytest.fixture
-def pictures(tmp_path):
+def images(tmp_path):
     """Three folders of 20 images each, some of them with the same content."""
-    root = tmp_path / "pictures"
+    root = tmp_path / "images"
     root.mkdir()
     for number in range(60):
         draw(root / "abc"[number // 20] / f"{number}.png", number % 45)
@@ -85,32 +85,30 @@ def check(path: Path, root: Path, spaces: tuple[str, ...]) -> None:
     }
     assert sorted(uris.values()) == sorted(map(str, root.rglob("*.png")))
     for space in spaces:
-        found, matrix = table.vectors(space)
-        assert len(found) == len(uris)
+        row_ids, matrix = table.vectors(space)
+        assert len(row_ids) == len(uris)
         searcher = Searcher(table, space)
-        for row_id, vector in zip(found.tolist(), matrix, strict=True):
+        for row_id, vector in zip(row_ids.tolist(), matrix, strict=True):
             np.testing.assert_array_equal(
                 vector, ImageQuery(uris[row_id]).encode(searcher)
             )
 
 
 def test_indexers_an_optimizer_a_map_and_readers_run_concurrently(
-    pictures, small, tmp_path
+    images, small, tmp_path
 ):
-    path, query = tmp_path / "c", pictures / "a" / "0.png"
+    path, query = tmp_path / "c", images / "a" / "0.png"
     reader = start("read", path, query, words=PART)
     folders = [("a", "b"), ("b", "c")]
     # Both create the collection, each with its own Space, and both index the second folder.
     indexers = [
-        start(
-            "index", *(pictures / name for name in names), "-c", path, "--model", model
-        )
+        start("index", *(images / name for name in names), "-c", path, "--model", model)
         for names, model in zip(folders, ("pixels", small), strict=True)
     ]
     finish(*indexers)
     beside = [
         start(*words, "-c", path)
-        for words in (["index", pictures], ["index", pictures / "a"], ["optimize"])
+        for words in (["index", images], ["index", images / "a"], ["optimize"])
     ]
     beside.append(
         start(
@@ -130,22 +128,22 @@ def test_indexers_an_optimizer_a_map_and_readers_run_concurrently(
     report = json.loads(message)
     assert report["wrong"] == []
     assert report["turns"] > 3
-    check(path, pictures, ("pixels", "small"))
+    check(path, images, ("pixels", "small"))
     assert (
-        json.loads(command("index", pictures, "-c", path, "--json").stdout)["unchanged"]
+        json.loads(command("index", images, "-c", path, "--json").stdout)["unchanged"]
         == 60
     )
 
 
-def test_rows_read_for_a_change_stay_unchanged_until_its_commit(indexed, pictures):
-    uri = str(pictures / "a" / "0.png")
+def test_rows_read_for_a_change_stay_unchanged_until_its_commit(indexed, images):
+    uri = str(images / "a" / "0.png")
     Table.open(indexed).update({"uri": [uri], "label": ["0"]})
     finish(*(start("count", indexed, uri, 15, words=PART) for _ in range(2)))
     assert Table.open(indexed).existing_rows([uri])[uri].label == "30"
 
 
-def test_two_simultaneous_first_runs_make_one_collection(pictures, small, tmp_path):
-    folder, rounds = pictures / "a", 6
+def test_two_simultaneous_first_runs_make_one_collection(images, small, tmp_path):
+    folder, rounds = images / "a", 6
     finish(
         *(
             start("index", tmp_path, folder, model, rounds, words=PART)
@@ -158,13 +156,13 @@ def test_two_simultaneous_first_runs_make_one_collection(pictures, small, tmp_pa
         check(tmp_path / str(number), folder, ("pixels", "small"))
 
 
-def test_simultaneous_metadata_columns_of_one_name_have_one_kind(pictures, tmp_path):
+def test_simultaneous_metadata_columns_of_one_name_have_one_kind(images, tmp_path):
     rounds = 6
     for number in range(rounds):
-        lookalike.index(pictures / "a", tmp_path / str(number), models=["pixels"])
-    (pictures / "a" / "whole.csv").write_text("file,number\n0.png,1\n1.png,2\n")
-    (pictures / "a" / "words.csv").write_text("file,number\n2.png,one\n3.png,two\n")
-    files = [pictures / "a" / name for name in ("whole.csv", "words.csv")]
+        lookalike.index(images / "a", tmp_path / str(number), models=["pixels"])
+    (images / "a" / "whole.csv").write_text("file,number\n0.png,1\n1.png,2\n")
+    (images / "a" / "words.csv").write_text("file,number\n2.png,one\n3.png,two\n")
+    files = [images / "a" / name for name in ("whole.csv", "words.csv")]
     message = finish(
         *(start("join", tmp_path, file, rounds, words=PART) for file in files)
     )
@@ -180,7 +178,7 @@ def test_simultaneous_metadata_columns_of_one_name_have_one_kind(pictures, tmp_p
         assert len(table.select("number is not null")) == 2 * joined.count("joined")
 
 
-def index_while(pictures, path, act, **options):
+def index_while(images, path, act, **options):
     """Index, and call `act` after the first images are done and before any is committed."""
     todo = [act]
 
@@ -189,42 +187,42 @@ def index_while(pictures, path, act, **options):
             todo.pop()()
 
     return lookalike.index(
-        pictures, path, progress=progress, settings=IndexSettings(threads=1, **options)
+        images, path, progress=progress, settings=IndexSettings(threads=1, **options)
     )
 
 
 @pytest.fixture
-def indexed(pictures, tmp_path):
-    lookalike.index(pictures, tmp_path / "c", models=["pixels"])
+def indexed(images, tmp_path):
+    lookalike.index(images, tmp_path / "c", models=["pixels"])
     return tmp_path / "c"
 
 
-def test_a_row_never_has_vectors_of_two_contents(indexed, pictures, small):
-    changed = pictures / "a" / "0.png"
+def test_a_row_never_has_vectors_of_two_contents(indexed, images, small):
+    changed = images / "a" / "0.png"
 
     def change():
         draw(changed, 1000)
-        lookalike.index(pictures, indexed)
+        lookalike.index(images, indexed)
 
     Table.open(indexed).add_space(resolve(small))
-    index_while(pictures, indexed, change)
+    index_while(images, indexed, change)
     assert faults(Table.open(indexed)) == []
-    lookalike.index(pictures, indexed)
-    check(indexed, pictures, ("pixels", "small"))
+    lookalike.index(images, indexed)
+    check(indexed, images, ("pixels", "small"))
 
 
-def test_additions_of_another_process_to_the_same_files_stay(pictures, small, tmp_path):
-    lookalike.index(pictures / "c", tmp_path / "c", models=["pixels"])
+def test_additions_of_another_process_to_the_same_files_stay(images, small, tmp_path):
+    lookalike.index(images / "c", tmp_path / "c", models=["pixels"])
     index_while(
-        pictures,
+        images,
         tmp_path / "c",
-        lambda: lookalike.index(pictures, tmp_path / "c", models=[small]),
+        lambda: lookalike.index(images, tmp_path / "c", models=[small]),
     )
-    check(tmp_path / "c", pictures, ("pixels", "small"))
+    check(tmp_path / "c", images, ("pixels", "small"))
 
 
-def test_rows_of_a_process_with_fewer_spaces_are_completed(pictures, small, tmp_path):
-    lookalike.index(pictures / "c", tmp_path / "c", models=["pixels"])
+def test_rows_of_a_process_with_fewer_spaces_are_completed(images, small, tmp_path):
+    lookalike.index(images / "c", tmp_path / "c", models=["pixels"])
     begun, read = threading.Event(), threading.Event()
 
     def wait(_):
@@ -236,105 +234,109 @@ def test_rows_of_a_process_with_fewer_spaces_are_completed(pictures, small, tmp_
         earlier.result()
 
     with ThreadPoolExecutor(1) as pool:
-        earlier = pool.submit(lookalike.index, pictures, tmp_path / "c", progress=wait)
+        earlier = pool.submit(lookalike.index, images, tmp_path / "c", progress=wait)
         assert begun.wait(60)
-        lookalike.index(pictures, tmp_path / "c", models=[small], progress=other)
-    check(tmp_path / "c", pictures, ("pixels", "small"))
+        lookalike.index(images, tmp_path / "c", models=[small], progress=other)
+    check(tmp_path / "c", images, ("pixels", "small"))
 
 
-@pytest.mark.parametrize("what", ["indexed", "changed", "removed"])
+@pytest.mark.parametrize("change", ["indexed", "changed", "removed"])
 def test_changes_of_another_process_to_one_file_stay_and_block_no_others(
-    indexed, pictures, what
+    indexed, images, change
 ):
-    folder, first = pictures / "d", pictures / "d" / "0.png"
+    folder, first = images / "d", images / "d" / "0.png"
     for number in range(6):
         draw(folder / f"{number}.png", 2000 + number)
-    if what == "removed":
+    if change == "removed":
         lookalike.index(first, indexed)
         draw(first, 3000)
 
     def other():
-        if what == "changed":
+        if change == "changed":
             draw(first, 3000)
-        if what == "removed":
+        if change == "removed":
             Table.open(indexed).remove([str(first)])
         else:
             lookalike.index(first, indexed)
 
     index_while(folder, indexed, other, batch=2)
-    known = Table.open(indexed).existing_rows([str(file) for file in folder.iterdir()])
-    assert len(known) == 6 - (what == "removed")
-    if what == "changed":
-        assert known[str(first)].sha256 == hashlib.sha256(first.read_bytes()).digest()
+    existing = Table.open(indexed).existing_rows(
+        [str(file) for file in folder.iterdir()]
+    )
+    assert len(existing) == 6 - (change == "removed")
+    if change == "changed":
+        assert (
+            existing[str(first)].sha256 == hashlib.sha256(first.read_bytes()).digest()
+        )
 
 
-def test_a_sweep_respects_rows_that_another_process_added_or_removed(indexed, pictures):
-    gone = [pictures / "a" / "3.png", pictures / "a" / "4.png"]
-    for file in gone:
+def test_a_sweep_respects_rows_that_another_process_added_or_removed(indexed, images):
+    deleted = [images / "a" / "3.png", images / "a" / "4.png"]
+    for file in deleted:
         file.unlink()
-    draw(pictures / "b" / "new.png", 2000)
+    draw(images / "b" / "new.png", 2000)
 
     def other():
-        draw(pictures / "c" / "new.png", 3000)
-        Table.open(indexed).remove([str(gone[0])])
-        lookalike.index(pictures / "c", indexed)
+        draw(images / "c" / "new.png", 3000)
+        Table.open(indexed).remove([str(deleted[0])])
+        lookalike.index(images / "c", indexed)
 
-    report = index_while(pictures, indexed, other)
+    report = index_while(images, indexed, other)
     assert report.removed == 1
-    check(indexed, pictures, ("pixels",))
+    check(indexed, images, ("pixels",))
 
 
-def test_an_indexer_continues_when_the_version_it_read_is_removed(indexed, pictures):
-    draw(pictures / "b" / "new1.png", 2000)
-    draw(pictures / "b" / "new2.png", 2001)
+def test_an_indexer_continues_when_the_version_it_read_is_removed(indexed, images):
+    draw(images / "b" / "new1.png", 2000)
+    draw(images / "b" / "new2.png", 2001)
     index_while(
-        pictures,
+        images,
         indexed,
         lambda: lookalike.optimize(indexed, keep_days=0),
         batch=1,
         commit_rows=1,
     )
-    check(indexed, pictures, ("pixels",))
+    check(indexed, images, ("pixels",))
 
 
-def test_a_searcher_stays_at_its_version_or_reports_its_removal(indexed, pictures):
-    query = pictures / "a" / "0.png"
+def test_a_searcher_stays_at_its_version_or_reports_its_removal(indexed, images):
+    query = images / "a" / "0.png"
     collection = lookalike.Collection.open(indexed)
     answer = collection.search(query)
     Table.open(indexed).remove([str(query)])
     lookalike.optimize(indexed)
     assert collection.search(query).uris == answer.uris
     lookalike.optimize(indexed, keep_days=0)
-    found = answer.uris
+    uris = answer.uris
     with suppress(CollectionError):  # a file that is still open can be read
-        found = collection.search(query).uris
-    assert found == answer.uris
+        uris = collection.search(query).uris
+    assert uris == answer.uris
     assert str(query) not in lookalike.search(indexed, query).uris
 
 
 def test_a_command_waits_for_a_busy_collection_and_reports_it(
-    indexed, pictures, monkeypatch
+    indexed, images, monkeypatch
 ):
-    draw(pictures / "a" / "new.png", 2000)
+    draw(images / "a" / "new.png", 2000)
     with hold(str(indexed), WRITER):
-        waiting = start("index", pictures, "-c", indexed)
+        waiting = start("index", images, "-c", indexed)
         monkeypatch.setenv("LOOKALIKE_LOCK_TIMEOUT", "0.2")
-        done = command("index", pictures, "-c", indexed, status=2)
+        done = command("index", images, "-c", indexed, status=2)
         assert done.stderr.startswith(
             f"Error: The collection {indexed} is busy: process "
         )
         assert waiting.stderr.readline().startswith("Waiting for process ")
     finish(waiting)
-    check(indexed, pictures, ("pixels",))
+    check(indexed, images, ("pixels",))
 
 
-def test_an_optimizer_does_not_block_an_indexer(indexed, pictures, monkeypatch):
-    draw(pictures / "a" / "new.png", 2000)
+def test_an_optimizer_does_not_block_an_indexer(indexed, images, monkeypatch):
+    draw(images / "a" / "new.png", 2000)
     monkeypatch.setenv("LOOKALIKE_LOCK_TIMEOUT", "0.2")
     with hold(str(indexed), UPKEEP):
-        command("index", pictures, "-c", indexed)
+        command("index", images, "-c", indexed)
         assert "is busy" in command("optimize", "-c", indexed, status=2).stderr
-    check(indexed, pictures, ("pixels",))
+    check(indexed, images, ("pixels",))
 
 
 WRITE = """
@@ -349,7 +351,7 @@ for turn in range(10_000):
 """
 
 
-def test_optimize_removes_the_leftovers_of_killed_writers(indexed, pictures):
+def test_optimize_removes_the_leftovers_of_killed_writers(indexed, images):
     def half_written():
         return [*indexed.rglob(".tmp*")]
 
@@ -370,4 +372,4 @@ def test_optimize_removes_the_leftovers_of_killed_writers(indexed, pictures):
     after = Table.open(indexed)
     assert (after.count(), faults(after), faults(before)) == (count, [], [])
     after.delete(after.ids_under(["/w/"]))
-    check(indexed, pictures, ("pixels",))
+    check(indexed, images, ("pixels",))

@@ -74,14 +74,14 @@ def disk(tmp_path) -> Iterator[Disk]:
 
 
 @pytest.fixture(scope="module")
-def pictures(sample) -> Path:
+def images(sample) -> Path:
     """45 images."""
     return sample
 
 
 @pytest.fixture
-def query(pictures) -> Path:
-    return pictures / "teapot" / "teapot_0001.jpg"
+def query(images) -> Path:
+    return images / "teapot" / "teapot_0001.jpg"
 
 
 def refused(*arguments: object, **options: object) -> str:
@@ -96,7 +96,7 @@ def refused(*arguments: object, **options: object) -> str:
 def noise(count: int) -> list[bytes]:
     """Return thumbnails that cannot be compressed."""
     values = np.random.default_rng(0).integers(0, 256, (count, 32, 32, 3), np.uint8)
-    return [imaging.thumbnail(Image.fromarray(one)) for one in values]
+    return [imaging.thumbnail(Image.fromarray(pixels)) for pixels in values]
 
 
 def indexed(path: Path) -> int:
@@ -131,9 +131,9 @@ def restrict(folder: Path, folders: int, files: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def whole(pictures, tmp_path_factory) -> Path:
+def whole(images, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("whole") / "collection"
-    lookalike.index(pictures, path, models=["pixels"])
+    lookalike.index(images, path, models=["pixels"])
     return path
 
 
@@ -141,25 +141,22 @@ def whole(pictures, tmp_path_factory) -> Path:
 
 
 def test_a_full_disk_stops_an_index_run_and_loses_nothing_that_was_committed(
-    disk, pictures, query
+    disk, images, query
 ):
     collection = disk.place / "collection"
-    run("index", pictures / "teapot", "-c", collection, "--model", "pixels")
+    run("index", images / "teapot", "-c", collection, "--model", "pixels")
     disk.fill(but=MB // 8)
-    message = refused("index", pictures, "-c", collection)
+    message = refused("index", images, "-c", collection)
     assert message == (
         f"The collection {collection} could not be written: no space is left on its disk. "
-        "Everything that was "
-        "committed is safe. Free some space, then run the command again."
+        "Everything that was committed is safe. Free some space, then run the command again."
     )
     assert indexed(collection) == 5
     assert str(query) in run("search", query, "-c", collection, "-k", 1).stdout
     disk.fill()
-    assert "no space is left" in refused(
-        "remove", pictures / "teapot", "-c", collection
-    )
+    assert "no space is left" in refused("remove", images / "teapot", "-c", collection)
     disk.free()
-    assert "40 added, 5 unchanged" in run("index", pictures, "-c", collection).stdout
+    assert "40 added, 5 unchanged" in run("index", images, "-c", collection).stdout
     assert indexed(collection) == 45
 
 
@@ -192,9 +189,9 @@ def test_every_kind_of_full_disk_leaves_an_intact_collection(disk, tmp_path):
         shutil.rmtree(place)
 
 
-def test_creating_a_collection_on_a_full_disk_leaves_nothing(disk, pictures):
+def test_creating_a_collection_on_a_full_disk_leaves_nothing(disk, images):
     disk.fill()
-    message = refused("index", pictures, "-c", disk.place / "new", "--model", "pixels")
+    message = refused("index", images, "-c", disk.place / "new", "--model", "pixels")
     assert "could not be created: no space is left on its disk" in message
     assert "name a folder on another disk with -c." in message
     assert [
@@ -203,7 +200,7 @@ def test_creating_a_collection_on_a_full_disk_leaves_nothing(disk, pictures):
         if path.is_file() and path.stat().st_size
     ] == ["ballast"]
     disk.free()
-    run("index", pictures, "-c", disk.place / "new", "--model", "pixels")
+    run("index", images, "-c", disk.place / "new", "--model", "pixels")
 
 
 def test_a_map_on_a_full_disk_leaves_the_collection_unchanged(disk, tmp_path):
@@ -227,7 +224,7 @@ def test_a_map_on_a_full_disk_leaves_the_collection_unchanged(disk, tmp_path):
     assert make_map(collection, method="pca").seed == 0
 
 
-@pytest.mark.parametrize("output", ["picture.png", "map.html"])
+@pytest.mark.parametrize("output", ["figure.png", "map.html"])
 def test_a_figure_or_page_on_a_full_disk_leaves_the_previous_one(
     disk, whole, query, tmp_path, output
 ):
@@ -235,7 +232,7 @@ def test_a_figure_or_page_on_a_full_disk_leaves_the_previous_one(
     target = disk.place / output
     command = (
         ["search", query, "--save"]
-        if output == "picture.png"
+        if output == "figure.png"
         else ["map", "--method", "pca", "--output"]
     )
     target.write_bytes(b"before")
@@ -276,7 +273,7 @@ def test_a_backup_on_a_full_disk_leaves_the_previous_one(disk, tmp_path, earlier
     assert lookalike.backup(collection, target).images == 200
 
 
-def test_an_unwritable_cache_stops_nothing(disk, pictures, query, tmp_path):
+def test_an_unwritable_cache_stops_nothing(disk, images, query, tmp_path):
     environment = {
         **os.environ,
         "XDG_CACHE_HOME": str(disk.place / "cache"),
@@ -284,7 +281,7 @@ def test_an_unwritable_cache_stops_nothing(disk, pictures, query, tmp_path):
     }
     collection = tmp_path / "collection"
     disk.fill()
-    run("index", pictures / "teapot", "-c", collection, env=environment)
+    run("index", images / "teapot", "-c", collection, env=environment)
     assert [
         path.name
         for path in disk.place.rglob("*")
@@ -296,13 +293,13 @@ def test_an_unwritable_cache_stops_nothing(disk, pictures, query, tmp_path):
     assert done.stderr == ""
 
 
-def test_only_graphs_are_written_to_the_cache(pictures, tmp_path):
+def test_only_graphs_are_written_to_the_cache(images, tmp_path):
     environment = {
         **os.environ,
         "XDG_CACHE_HOME": str(tmp_path / "cache"),
         "HOME": str(tmp_path / "home"),
     }
-    run("index", pictures / "teapot", "-c", tmp_path / "collection", env=environment)
+    run("index", images / "teapot", "-c", tmp_path / "collection", env=environment)
     written = [
         path.relative_to(tmp_path).parts
         for path in tmp_path.rglob("*")
@@ -338,7 +335,7 @@ def test_weights_on_a_full_disk_leave_nothing_and_are_fetched_later(disk, tmp_pa
     with hub_server(path, body) as hub:
         own = {"HF_HOME": str(disk.place / "hub"), "HF_ENDPOINT": hub.url}
 
-        def found() -> str:
+        def find_weights() -> str:
             command = [sys.executable, "-c", program, tmp_path / "small.toml"]
             done = subprocess.run(
                 command,
@@ -349,7 +346,7 @@ def test_weights_on_a_full_disk_leave_nothing_and_are_fetched_later(disk, tmp_pa
             )
             return done.stdout.strip()
 
-        message = found()
+        message = find_weights()
         assert (
             "cannot be downloaded: No space left on device. Free some space, or name a writable"
             in message
@@ -360,24 +357,24 @@ def test_weights_on_a_full_disk_leave_nothing_and_are_fetched_later(disk, tmp_pa
             if path.stat().st_size > MB and path.name != "ballast"
         ]
         disk.free()
-        assert Path(found()).read_bytes() == body
+        assert Path(find_weights()).read_bytes() == body
 
 
 # A read-only disk or folder
 
 
 def test_a_collection_on_a_read_only_disk_is_searched_and_not_called_damaged(
-    disk, whole, pictures, query, tmp_path
+    disk, whole, images, query, tmp_path
 ):
     path = shutil.copytree(whole, disk.place / "collection")
     disk.remount("ro")
     collection = Table.open(path)
     assert lookalike.search(collection, query, k=1).uris == [str(query)]
     assert indexed(path) == 45
-    assert lookalike.index(pictures, path).unchanged == 45
+    assert lookalike.index(images, path).unchanged == 45
     assert not make_map(collection, method="pca").kept
     for write in (
-        lambda: lookalike.index(shutil.copytree(pictures, tmp_path / "more"), path),
+        lambda: lookalike.index(shutil.copytree(images, tmp_path / "more"), path),
         lambda: collection.remove([str(query)]),
         lambda: lookalike.optimize(collection, min_rows=10),
     ):
@@ -391,13 +388,13 @@ def test_a_collection_on_a_read_only_disk_is_searched_and_not_called_damaged(
         match=r"could not be created: you do not have permission to write there"
         r". Name another folder",
     ):
-        lookalike.index(pictures, disk.place / "new", models=["pixels"])
+        lookalike.index(images, disk.place / "new", models=["pixels"])
     lookalike.restore(path, tmp_path / "copy")
     assert lookalike.index(tmp_path / "more", tmp_path / "copy").added == 45
 
 
 def test_a_collection_without_write_permission_is_searched(
-    locked, pictures, query, tmp_path, by
+    locked, images, query, tmp_path, by
 ):
     assert str(query) in run("search", query, "-c", locked, "-k", 1, by=by).stdout
     assert "Sound" in run("check", "--files", "-c", locked, by=by).stdout
@@ -408,8 +405,8 @@ def test_a_collection_without_write_permission_is_searched(
     message = refused("remove", query, "-c", locked, by=by)
     assert message == (
         f"The collection {locked} could not be written: you do not have permission to write "
-        f"into its folder. "
-        "You can still search it. To change it, get write access, or work on a copy made with: "
+        "into its folder. You can still search it. To change it, get write access, or work on "
+        "a copy made with: "
         f"lookalike restore {locked} -c NEW"
     )
     message = refused("backup", locked.parent / "new", "-c", locked, by=by)
@@ -437,7 +434,7 @@ def test_a_collection_without_read_permission_is_not_called_damaged(
 
 
 def test_a_collection_that_disappears_during_indexing_is_not_created_again(
-    pictures, tmp_path
+    images, tmp_path
 ):
     """It is moved away before the first commit, when Lance would create it again, or after it."""
     for moment in (0, 1):
@@ -460,21 +457,21 @@ def test_a_collection_that_disappears_during_indexing_is_not_created_again(
             match=r"its folder no longer exists. Mount its disk again or move",
         ):
             lookalike.index(
-                pictures,
+                images,
                 place,
                 models=["pixels"],
                 settings=IndexSettings(commit_rows=4, batch=2, threads=1),
                 progress=move,
             )
         assert not place.exists()
-        kept = indexed(away)
-        assert kept >= moment
+        committed = indexed(away)
+        assert committed >= moment
         away.rename(place)
-        assert lookalike.index(pictures, place).added == 45 - kept
+        assert lookalike.index(images, place).added == 45 - committed
 
 
 def test_a_collection_that_disappears_during_reading_is_named(
-    whole, pictures, query, tmp_path
+    whole, images, query, tmp_path
 ):
     path = shutil.copytree(whole, tmp_path / "collection")
     collection = Table.open(path)

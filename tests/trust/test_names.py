@@ -62,9 +62,9 @@ def contents(collection: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def odd(tmp_path_factory) -> list[Path]:
+def unusual(tmp_path_factory) -> list[Path]:
     """Return images with unusual names and folders, and one with a path of 4,000 characters."""
-    root = tmp_path_factory.mktemp("odd") / "pictures"
+    root = tmp_path_factory.mktemp("unusual") / "pictures"
     paths = [root / folder / name for folder in FOLDERS for name in NAMES]
     deep = root
     while len(str(deep)) < 3700:
@@ -77,34 +77,41 @@ def odd(tmp_path_factory) -> list[Path]:
 
 
 @pytest.fixture(scope="module")
-def root(odd) -> Path:
-    return next(path for path in odd if path.name == NAMES[0]).parents[1]
+def root(unusual) -> Path:
+    return next(path for path in unusual if path.name == NAMES[0]).parents[1]
 
 
 @pytest.fixture(scope="module")
-def collection(odd, root, tmp_path_factory) -> Path:
+def collection(unusual, root, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("collection") / "c"
     assert lookalike_json("index", root, "-c", path, "--model", "pixels")[
         "added"
-    ] == len(odd)
+    ] == len(unusual)
     return path
 
 
-def test_every_name_is_one_image_in_each_run(odd, root, collection):
-    assert len(odd) == 2 * len(NAMES) + 1
-    assert max(len(str(path)) for path in odd) > 3900
-    assert contents(collection).keys() == {to_uri(path) for path in odd}
-    assert all(uri.encode() and local_path(uri) in odd for uri in contents(collection))
-    assert indexed(root, collection) == {"unchanged": len(odd), "images": len(odd)}
+def test_every_name_is_one_image_in_each_run(unusual, root, collection):
+    assert len(unusual) == 2 * len(NAMES) + 1
+    assert max(len(str(path)) for path in unusual) > 3900
+    assert contents(collection).keys() == {to_uri(path) for path in unusual}
+    assert all(
+        uri.encode() and local_path(uri) in unusual for uri in contents(collection)
+    )
+    assert indexed(root, collection) == {
+        "unchanged": len(unusual),
+        "images": len(unusual),
+    }
 
 
-def test_every_image_is_found_by_path_and_by_uri(odd, collection):
-    for path in odd:
+def test_every_image_is_found_by_path_and_by_uri(unusual, collection):
+    for path in unusual:
         for query in (path, to_uri(path)):
             assert library.search(collection, query, k=1).uris == [to_uri(path)]
-            rest = library.search(collection, query, k=len(odd), exclude_self=True).uris
+            rest = library.search(
+                collection, query, k=len(unusual), exclude_self=True
+            ).uris
             assert sorted(rest) == sorted(
-                to_uri(other) for other in odd if other != path
+                to_uri(other) for other in unusual if other != path
             )
 
 
@@ -118,9 +125,9 @@ def test_every_image_is_found_by_path_and_by_uri(odd, collection):
     ],
 )
 def test_the_command_line_accepts_and_prints_unusual_names(
-    odd, collection, name, tmp_path
+    unusual, collection, name, tmp_path
 ):
-    path = next(path for path in odd if path.name == name)
+    path = next(path for path in unusual if path.name == name)
     for query in (path, to_uri(path)):
         (match,) = lookalike_json("search", query, "-c", collection, "-k", 1)["matches"]
         assert (match["uri"], match["distance"]) == (to_uri(path), 0)
@@ -138,9 +145,9 @@ def test_the_command_line_accepts_and_prints_unusual_names(
     assert (tmp_path / "found.png").exists()
 
 
-def test_a_manifest_may_have_unusual_names(odd, collection, tmp_path):
-    deep = max(odd, key=lambda path: len(str(path)))
-    named = [path for path in odd if path != deep]
+def test_a_manifest_may_have_unusual_names(unusual, collection, tmp_path):
+    deep = max(unusual, key=lambda path: len(str(path)))
+    named = [path for path in unusual if path != deep]
     columns = {
         "uri": [to_uri(path) for path in named],
         "label": [
@@ -158,11 +165,11 @@ def test_a_manifest_may_have_unusual_names(odd, collection, tmp_path):
         )
 
 
-def test_a_map_links_to_every_name(odd, collection, tmp_path):
+def test_a_map_links_to_every_name(unusual, collection, tmp_path):
     page = tmp_path / "map.html"
     assert lookalike_json("map", "-c", collection, "--method", "pca", "--output", page)[
         "rows"
-    ] == len(odd)
+    ] == len(unusual)
     text = page.read_text()
     data = json.loads(
         text[text.index('{"places"') : text.index("</script>", text.index('{"places"'))]
@@ -170,10 +177,10 @@ def test_a_map_links_to_every_name(odd, collection, tmp_path):
     links = [data["folders"][folder][1] + (tail or name)
              for folder, name, tail in zip(data["folder"], data["names"], data["tails"],
                                            strict=True)]  # fmt: skip
-    assert sorted(local_path(link) for link in links) == odd
+    assert sorted(local_path(link) for link in links) == unusual
 
 
-def test_removing_an_image_leaves_similar_names(odd, root, tmp_path):
+def test_removing_an_image_leaves_similar_names(unusual, root, tmp_path):
     indexed(root, tmp_path / "c")
     for name in (
         "A.png",
@@ -182,12 +189,12 @@ def test_removing_an_image_leaves_similar_names(odd, root, tmp_path):
         os.fsdecode(b"caf\xe9.png"),
         "new\nline.png",
     ):
-        path = next(path for path in odd if path.name == name)
+        path = next(path for path in unusual if path.name == name)
         before = contents(tmp_path / "c").keys()
         assert Table.open(tmp_path / "c").remove([str(path)]) == 1
         assert before - contents(tmp_path / "c").keys() == {to_uri(path)}
-    gone = os.fsdecode(b"\xff\xfe\x80.png")
-    uris = [to_uri(path) for path in odd if path.name == gone]
+    name = os.fsdecode(b"\xff\xfe\x80.png")
+    uris = [to_uri(path) for path in unusual if path.name == name]
     assert lookalike_json("remove", *uris, "-c", tmp_path / "c") == {"removed": 2}
     left = len(
         [
@@ -253,11 +260,11 @@ def test_each_hard_link_and_symbolic_link_is_its_own_image(tmp_path):
         "unchanged": 1,
         "images": 3,
     }
-    found = contents(tmp_path / "c")
+    sha256 = contents(tmp_path / "c")
     assert (
-        found[str(tmp_path / "in" / "soft.png")]
-        == found[str(first)]
-        != found[str(tmp_path / "in" / "hard.png")]
+        sha256[str(tmp_path / "in" / "soft.png")]
+        == sha256[str(first)]
+        != sha256[str(tmp_path / "in" / "hard.png")]
     )
 
 

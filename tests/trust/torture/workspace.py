@@ -198,8 +198,8 @@ class Workspace:
         """Make the images, the models and the metadata; return the number of damaged images."""
         drawn = photographs or sample.write_sample(self.root / "drawn", per_class=8)
         originals = sorted(drawn.rglob("*.jpg"))
-        with Image.open(originals[0]) as picture:
-            small = picture.convert("RGB").resize((72, 54))
+        with Image.open(originals[0]) as image:
+            small = image.convert("RGB").resize((72, 54))
         # Truncated, swapped and absurd files, in the encodings that are quickly made.
         wholes = {
             name: encode(small, name) for name in ("jpeg", "png", "gif", "avif", "heic")
@@ -234,8 +234,8 @@ class Workspace:
         for at in range(count):
             path = folder / str(at % 3) / f"{at:04}.jpg"
             path.parent.mkdir(parents=True, exist_ok=True)
-            with Image.open(next(shown)) as picture:
-                picture.convert("RGB").resize((96, 72)).transpose(
+            with Image.open(next(shown)) as image:
+                image.convert("RGB").resize((96, 72)).transpose(
                     Image.Transpose(at % 5)
                 ).save(path, quality=85 + at % 9)
         (folder / "bad").mkdir()
