@@ -92,15 +92,33 @@ def evaluate(
             "numbers, from 1 and from 0."
         )
     resolved = resolve_ranking(ranking)
-    requested = (
-        [spaces] if isinstance(spaces, str) else list(spaces) or list(view.models)
-    )
-    names = list(dict.fromkeys(view.space(name) for name in requested))
-    task = make_task(view, names, None if split is None else read_split(split))
-    advance = progress or (lambda _: None)
-    measured = [_rank_space(view, name, task, resolved, advance) for name in names]
+    names = _requested_spaces(view, spaces)
+    manifest = None
+    if split is not None:
+        manifest = read_split(split)
+    task = make_task(view, names, manifest)
+
+    measured = []
+    for name in names:
+        measures = _rank_space(view, name, task, resolved, progress)
+        measured.append(measures)
     scores = _scores(names, task, measured, resamples=resamples, seed=seed)
-    return Evaluation(scores, task.counts, task.leave_one_out, seed, resamples)
+    return Evaluation(
+        spaces=scores,
+        counts=task.counts,
+        leave_one_out=task.leave_one_out,
+        seed=seed,
+        resamples=resamples,
+    )
+
+
+def _requested_spaces(view: View, spaces: Sequence[str] | str) -> list[str]:
+    """Return the names of the Spaces to measure, each once; all of them if none is named."""
+    requested = [spaces] if isinstance(spaces, str) else list(spaces)
+    if not requested:
+        requested = list(view.models)
+    names = [view.space(name) for name in requested]
+    return list(dict.fromkeys(names))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,28 +142,43 @@ def _rank_space(
     space: str,
     task: EvaluationTask,
     ranking: Ranking,
-    progress: Callable[[int], None],
+    progress: Callable[[int], None] | None,
 ) -> _SpaceMeasures:
     """Rank the gallery for each query, a block of queries at a time, and measure the rankings."""
     ids, matrix = view.vectors(space)
     rows = np.searchsorted(ids, task.ids)
     queries = _take_rows(matrix, rows[task.queries])
-    gallery = Gallery(task.ids[task.gallery], _take_rows(matrix, rows[task.gallery]))
+    gallery = Gallery(
+        ids=task.ids[task.gallery],
+        vectors=_take_rows(matrix, rows[task.gallery]),
+    )
 
-    own = task.queries if task.leave_one_out else None
-    others = len(gallery.ids) - task.leave_one_out
+    own = None
+    others = len(gallery.ids)
+    if task.leave_one_out:
+        own = task.queries
+        others -= 1
+    width = min(_NEIGHBORS, others)
     values = np.empty((len(queries), len(METRICS)))
-    wrong = np.empty((len(queries), min(_NEIGHBORS, others)), np.intp)
+    wrong = np.empty((len(queries), width), np.intp)
+
+    k = max(CUTS)
+    own_classes = task.query_classes[:, np.newaxis]
+    blocks = vectors.distance_blocks(queries, gallery.vectors, own=own)
     with span(f"rank {space}"):
-        for part, squares in vectors.distance_blocks(queries, gallery.vectors, own=own):
-            order = ranking.order_gallery(queries[part], gallery, squares, max(CUTS))
+        for part, squares in blocks:
+            order = ranking.order_gallery(queries[part], gallery, squares, k)
             # In leave-one-out, the query itself comes last and is cut off.
             found = task.gallery_classes[order[:, :others]]
-            own_class = task.query_classes[part, np.newaxis]
-            values[part] = metrics.measure(found == own_class, task.relevant[part])
+            own_class = own_classes[part]
+            hits = found == own_class
+            values[part] = metrics.measure(hits, task.relevant[part])
+
             first = found[:, :_NEIGHBORS]
-            wrong[part] = np.where(first == own_class, -1, first)
-            progress(len(squares))
+            is_hit = hits[:, :_NEIGHBORS]
+            wrong[part] = np.where(is_hit, -1, first)
+            if progress is not None:
+                progress(len(squares))
     metrics.weight_by_class(values, task.query_classes)
     return _SpaceMeasures(values, wrong)
 
@@ -170,21 +203,24 @@ def _scores(
     with span("bootstrap"):
         means = metrics.bootstrap(values, task.query_classes, resamples, seed)
 
+    first_values = values[:, 0]
+    first_means = means[:, 0]
     scores = []
     for number, name in enumerate(names):
-        own_values, own_means = values[:, number], means[:, number]
+        own_values = values[:, number]
+        own_means = means[:, number]
         differences = {}
         if number > 0:
-            differences = metrics.estimates(
-                own_values - values[:, 0], own_means - means[:, 0]
-            )
-        scores.append(
-            SpaceScores(
-                space=name,
-                metrics=metrics.estimates(own_values, own_means),
-                differences=differences,
-                classes=metrics.scores_by_class(task, own_values),
-                confused=metrics.most_confused(task, measured[number].wrong),
-            )
+            value_differences = own_values - first_values
+            mean_differences = own_means - first_means
+            differences = metrics.estimates(value_differences, mean_differences)
+        wrong = measured[number].wrong
+        space_scores = SpaceScores(
+            space=name,
+            metrics=metrics.estimates(own_values, own_means),
+            differences=differences,
+            classes=metrics.scores_by_class(task, own_values),
+            confused=metrics.most_confused(task, wrong),
         )
+        scores.append(space_scores)
     return tuple(scores)

@@ -47,14 +47,21 @@ def measure(hits: npt.NDArray[np.bool_], relevant: Classes) -> Values:
 
     # Its number among the relevant images of the query, from 1.
     first_entries = np.cumsum(relevant) - relevant
-    numbers = np.arange(1, len(rows) + 1) - np.repeat(first_entries, relevant)
+    entries = np.arange(1, len(rows) + 1)
+    numbers = entries - np.repeat(first_entries, relevant)
     precisions = numbers / (ranks + 1)
-    average_precision = np.bincount(rows, precisions, minlength=count) / relevant
+    precision_sums = np.bincount(rows, precisions, minlength=count)
+    average_precision = precision_sums / relevant
 
-    early = rows[ranks < relevant[rows]]
-    r_precision = np.bincount(early, minlength=count) / relevant
+    is_early = ranks < relevant[rows]
+    early_counts = np.bincount(rows[is_early], minlength=count)
+    r_precision = early_counts / relevant
 
-    within = np.stack([hits[:, :k].sum(axis=1) for k in CUTS], axis=1)
+    hit_counts = []
+    for k in CUTS:
+        first_hits = hits[:, :k]
+        hit_counts.append(first_hits.sum(axis=1))
+    within = np.stack(hit_counts, axis=1)
     precision_at = within / CUTS
     recall_at = within / relevant[:, np.newaxis]
     return np.column_stack(
@@ -69,7 +76,9 @@ def weight_by_class(values: Values, classes: Classes) -> None:
     """
     sizes = np.bincount(classes)
     class_count = np.count_nonzero(sizes)
-    values[:, MEAN_CLASS_MAP] *= len(values) / (class_count * sizes[classes])
+    own_sizes = sizes[classes]
+    weights = len(values) / (class_count * own_sizes)
+    values[:, MEAN_CLASS_MAP] *= weights
 
 
 def bootstrap(values: Values, classes: Classes, resamples: int, seed: int) -> Values:
@@ -93,6 +102,7 @@ def bootstrap(values: Values, classes: Classes, resamples: int, seed: int) -> Va
     count = len(values)
     rng = np.random.default_rng(seed)
     flat = values.reshape(count, -1)
+    class_map = values[:, :, MEAN_CLASS_MAP]
 
     # The queries in the order of their classes, and the start and size of each one's class.
     by_class = np.argsort(classes, kind="stable")
@@ -102,11 +112,15 @@ def bootstrap(values: Values, classes: Classes, resamples: int, seed: int) -> Va
 
     means = np.empty((resamples, *values.shape[1:]))
     for sample in means:
-        times = np.bincount(rng.integers(count, size=count), minlength=count)
-        sample[:] = (times @ flat / count).reshape(sample.shape)
-        drawn = by_class[starts + rng.integers(sizes)]
+        drawn = rng.integers(count, size=count)
         times = np.bincount(drawn, minlength=count)
-        sample[:, MEAN_CLASS_MAP] = times @ values[:, :, MEAN_CLASS_MAP] / count
+        flat_means = times @ flat / count
+        sample[:] = flat_means.reshape(sample.shape)
+
+        drawn_places = starts + rng.integers(sizes)
+        drawn = by_class[drawn_places]
+        times = np.bincount(drawn, minlength=count)
+        sample[:, MEAN_CLASS_MAP] = times @ class_map / count
     return means
 
 
@@ -132,16 +146,18 @@ def scores_by_class(task: EvaluationTask, values: Values) -> dict[str, ClassScor
     queries = np.bincount(task.query_classes)
     means = []
     for name in ("map", "precision_at_1", "precision_at_10"):
-        column = values[:, METRICS.index(name)]
-        sums = np.bincount(task.query_classes, column)
+        column = METRICS.index(name)
+        sums = np.bincount(task.query_classes, values[:, column])
         with np.errstate(invalid="ignore"):
             # A class without queries has no mean.
             means.append(sums / queries)
 
     scores = {}
     for number in np.flatnonzero(queries):
+        label = task.labels[number]
+        query_count = int(queries[number])
         class_means = [float(column[number]) for column in means]
-        scores[task.labels[number]] = ClassScores(int(queries[number]), *class_means)
+        scores[label] = ClassScores(query_count, *class_means)
     return scores
 
 
@@ -155,17 +171,25 @@ def most_confused(task: EvaluationTask, wrong: Classes) -> tuple[Confusion, ...]
     """
     # A pair of classes as one number.
     label_count = len(task.labels)
-    pair_numbers = task.query_classes[:, np.newaxis] * label_count + wrong
-    pairs, times = np.unique(pair_numbers[wrong >= 0], return_counts=True)
+    own_classes = task.query_classes[:, np.newaxis]
+    pair_numbers = own_classes * label_count + wrong
+    is_wrong = wrong >= 0
+    pairs, times = np.unique(pair_numbers[is_wrong], return_counts=True)
 
     # The share of all the neighbors of a class's queries that the other class takes.
     query_counts = np.bincount(task.query_classes)
-    shares = times / (query_counts[pairs // label_count] * wrong.shape[1])
-    worst = np.lexsort((pairs, -shares))[:_MOST_CONFUSED]
+    own_numbers = pairs // label_count
+    neighbor_counts = query_counts[own_numbers] * wrong.shape[1]
+    shares = times / neighbor_counts
+    worst_first = np.lexsort((pairs, -shares))
 
     confusions = []
-    for place in worst:
+    for place in worst_first[:_MOST_CONFUSED]:
         own, other = divmod(int(pairs[place]), label_count)
-        share = float(shares[place])
-        confusions.append(Confusion(task.labels[own], task.labels[other], share))
+        confusion = Confusion(
+            label=task.labels[own],
+            taken_for=task.labels[other],
+            share=float(shares[place]),
+        )
+        confusions.append(confusion)
     return tuple(confusions)

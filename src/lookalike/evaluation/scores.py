@@ -97,12 +97,17 @@ class SpaceScores:
                     "10": scores.precision_at_10,
                 },
             }
+        precision_at = {}
+        recall_at = {}
+        for k in CUTS:
+            precision_at[str(k)] = values[f"precision_at_{k}"]
+            recall_at[str(k)] = values[f"recall_at_{k}"]
         return {
             "map": values["map"],
             "mean_class_map": values["mean_class_map"],
             "r_precision": values["r_precision"],
-            "precision_at": {str(k): values[f"precision_at_{k}"] for k in CUTS},
-            "recall_at": {str(k): values[f"recall_at_{k}"] for k in CUTS},
+            "precision_at": precision_at,
+            "recall_at": recall_at,
             "classes": classes,
             "intervals": intervals,
             "differences": differences,

@@ -92,23 +92,28 @@ def read_split(split: str | os.PathLike[str] | pa.Table) -> Split:
         If it cannot be used.
     """
     if isinstance(split, pa.Table):
-        name, table = "The manifest", split
+        name = "The manifest"
+        table = split
         _check_columns(table)
     else:
         name = f"The manifest {os.fspath(split)}"
-        table = read_manifest(Path(split).expanduser())
+        path = Path(split).expanduser()
+        table = read_manifest(path)
 
+    uris = table["uri"].to_pylist()
+    labels = table["label"].to_pylist()
+    parts = table["split"].to_pylist()
     rows = {}
-    columns = [table[column].to_pylist() for column in ("uri", "label", "split")]
-    for uri, label, part in zip(*columns, strict=True):
+    for uri, label, part in zip(uris, labels, parts, strict=True):
         rows[uri] = label, part
     return Split(name, rows)
 
 
 def _check_columns(table: pa.Table) -> None:
-    complete = set(SCHEMA.names) <= set(table.column_names)
-    if complete and set(table["split"].to_pylist()) <= _PARTS:
-        return
+    if set(SCHEMA.names) <= set(table.column_names):
+        parts = table["split"].to_pylist()
+        if set(parts) <= _PARTS:
+            return
     raise InputError(
         f"The manifest has the columns {table.column_names}; expected {SCHEMA.names}, with train "
         "or test as split."
@@ -126,7 +131,8 @@ def make_task(view: View, spaces: Sequence[str], split: Split | None) -> Evaluat
         If no labeled image has a vector in every Space.
     """
     images, unlabeled = _labeled_images(view, split)
-    complete = sorted(image for image in images if image.spaces.issuperset(spaces))
+    complete = [image for image in images if image.spaces.issuperset(spaces)]
+    complete.sort()
     if not complete:
         raise SpaceError(
             f"No labeled image of {view.path} has a vector in {' and in '.join(spaces)}. "
@@ -135,16 +141,20 @@ def make_task(view: View, spaces: Sequence[str], split: Split | None) -> Evaluat
 
     labels = sorted({image.label for image in complete})
     number_of = {label: number for number, label in enumerate(labels)}
-    classes = np.array([number_of[image.label] for image in complete], np.intp)
-    gallery = np.flatnonzero([image.part != "test" for image in complete])
-    eligible = np.flatnonzero([image.part != "train" for image in complete])
+    class_numbers = [number_of[image.label] for image in complete]
+    classes = np.array(class_numbers, np.intp)
+    in_gallery = [image.part != "test" for image in complete]
+    gallery = np.flatnonzero(in_gallery)
+    is_eligible = [image.part != "train" for image in complete]
+    eligible = np.flatnonzero(is_eligible)
 
     # The images of each query's class in the gallery, without the query itself.
     class_sizes = np.bincount(classes[gallery], minlength=len(labels))
     relevant = class_sizes[classes[eligible]]
     if split is None:
         relevant -= 1
-    queries = eligible[relevant > 0]
+    has_relevant = relevant > 0
+    queries = eligible[has_relevant]
 
     gallery_labels = np.count_nonzero(class_sizes)
     if gallery_labels < 2 or not len(queries):
@@ -154,22 +164,27 @@ def make_task(view: View, spaces: Sequence[str], split: Split | None) -> Evaluat
             f"and {len(queries):,} queries that share their label with another of them; expected "
             f"two labels and a query at least. {_advice(view, split)}"
         )
+
+    absent = 0
+    if split is not None:
+        absent = len(split.rows) - len(images) - unlabeled
     counts = Counts(
         queries=len(queries),
         gallery=len(gallery),
         skipped=len(eligible) - len(queries),
         unlabelled=unlabeled,
         left_out=len(images) - len(complete),
-        absent=len(split.rows) - len(images) - unlabeled if split else 0,
+        absent=absent,
     )
+    ids = [image.id for image in complete]
     return EvaluationTask(
-        ids=np.array([image.id for image in complete], np.int64),
+        ids=np.array(ids, np.int64),
         labels=labels,
         queries=queries,
         query_classes=classes[queries],
         gallery=gallery,
         gallery_classes=classes[gallery],
-        relevant=relevant[relevant > 0],
+        relevant=relevant[has_relevant],
         leave_one_out=split is None,
         counts=counts,
     )

@@ -98,18 +98,21 @@ class ImageQuery:
         ImageError
             If the file cannot be read, or the data cannot be decoded as an image.
         """
+        model = encoder.model
         with span("decode query"):
-            image = self._decode(encoder.model)
+            image = self._decode(model)
         return encoder.embed_image(image)
 
     def own_rows(self, view: View) -> Ids:
         """Return the row with the image's path, or else all rows with the image's content."""
         if self._uri is not None:
             existing = view.existing_rows([self._uri])
-            if self._uri in existing:
-                return np.array([existing[self._uri].id], np.int64)
+            row = existing.get(self._uri)
+            if row is not None:
+                return np.array([row.id], np.int64)
         if self._data is not None:
-            return view.ids_with_content(hashlib.sha256(self._data).digest())
+            sha256 = hashlib.sha256(self._data).digest()
+            return view.ids_with_content(sha256)
         return _NO_ROWS
 
     @cached_property
@@ -136,15 +139,15 @@ class ImageQuery:
 
     def _decode(self, model: Model) -> Image.Image:
         if self._data is not None:
+            # JPEG decoders can skip detail that the network's small input does not show.
+            least = imaging.least_side(model)
             try:
-                # JPEG decoders can skip detail that the network's small input does not show.
-                return imaging.decode_small(
-                    self._data, least=imaging.least_side(model)
-                )[0]
+                image, _ = imaging.decode_small(self._data, least=least)
             except ImageError as error:
                 raise ImageError(
                     f"The query cannot be decoded as an image: {error}."
                 ) from error
+            return image
         if isinstance(self.image, Image.Image):
             return imaging.upright(self.image)
         assert isinstance(self.image, np.ndarray)  # noqa: S101 (for the type checker)
@@ -266,6 +269,9 @@ def as_queries(values: Queries) -> list[WeightedQuery]:
     several = values if isinstance(values, list | tuple) else [cast(QueryInput, values)]
     queries = []
     for value in several:
-        weighted = value if isinstance(value, WeightedQuery) else WeightedQuery(value)
-        queries.append(weighted)
+        if isinstance(value, WeightedQuery):
+            queries.append(value)
+        else:
+            weighted = WeightedQuery(value)
+            queries.append(weighted)
     return queries

@@ -119,11 +119,12 @@ class Ranking(ABC):
         for row, query in enumerate(queries):
             # Infinite distances, those of the query's own row, are ordered last.
             head = order[row, :count]
+            is_finite = np.isfinite(squares[row, head])
+            head = head[is_finite]
             head_squares = squares[row, head]
-            head = head[np.isfinite(head_squares)]
             candidates = Candidates(
                 ids=gallery.ids[head],
-                distances=np.sqrt(squares[row, head]),
+                distances=np.sqrt(head_squares),
                 recall=None,
                 read_vectors=gallery.read_vectors,
             )
@@ -131,7 +132,8 @@ class Ranking(ABC):
 
             # A ranking may drop candidates; they follow those that it keeps.
             ranked = np.searchsorted(gallery.ids, neighbors.ids)
-            dropped = head[~np.isin(head, ranked)]
+            is_dropped = ~np.isin(head, ranked)
+            dropped = head[is_dropped]
             order[row, : len(head)] = np.concatenate([ranked, dropped])
         return order
 
@@ -191,14 +193,17 @@ def order_by_distance(squares: Distances) -> Places:
 
     # `repeated` marks distances that equal the one before; `tied` adds the first of each run.
     repeated = np.zeros(squares.shape, np.bool_)
-    np.equal(ranked[:, 1:], ranked[:, :-1], out=repeated[:, 1:])
+    later = repeated[:, 1:]
+    np.equal(ranked[:, 1:], ranked[:, :-1], out=later)
     tied = repeated.copy()
-    tied[:, :-1] |= repeated[:, 1:]
+    tied[:, :-1] |= later
 
     # Number the runs, and sort the columns within each.
-    runs = np.cumsum(~repeated[tied])
+    is_first = ~repeated[tied]
+    runs = np.cumsum(is_first)
     columns = order[tied]
-    order[tied] = columns[np.lexsort((columns, runs))]
+    by_run = np.lexsort((columns, runs))
+    order[tied] = columns[by_run]
     return order
 
 

@@ -65,6 +65,22 @@ class SearchRequest:
         return queries
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _LoadedIndex:
+    """All vectors of a Space at one version."""
+
+    version: int
+    index: ExactIndex
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _LoadedSubset:
+    """The vectors that fit a filter, by version and clause; no index if they are many."""
+
+    key: tuple[int, str]
+    index: ExactIndex | None
+
+
 class Searcher:
     """Searches one Space; keeps its embedder and, after the first exact search, its vectors.
 
@@ -100,14 +116,15 @@ class Searcher:
         self._embedder = embedder or load_embedder(view.models[self.space])
         model = self._embedder.model
         # Computing a fingerprint takes longer than some searches.
+        fingerprint = model.fingerprint
         self.filled_by: tuple[str, str, str | None] = (
             model.name,
-            model.fingerprint,
+            fingerprint,
             model.graph,
         )
-        # Each is one tuple, so that another thread never sees an index with the wrong version.
-        self._index: tuple[int, ExactIndex] | None = None
-        self._subset: tuple[int, str, ExactIndex | None] | None = None
+        # Each is one object, so that another thread never sees an index with the wrong version.
+        self._index: _LoadedIndex | None = None
+        self._subset: _LoadedSubset | None = None
 
     @property
     def model(self) -> Model:
@@ -122,26 +139,27 @@ class Searcher:
         InputError, ImageError, SpaceError, CollectionError
             As `lookalike.Collection.search`.
         """
-        return self._read_matches(self.find(request))
+        found = self.find(request)
+        return self._read_matches(found)
 
     def find(self, request: SearchRequest) -> Neighbors:
         """Return the ids and distances of a request's matches, without uris and labels."""
-        _check_k(request.k)
+        k = request.k
+        _check_k(k)
         ranking = resolve_ranking(request.ranking)
-        clause = (
-            None if request.where is None else self._view.filter_clause(request.where)
-        )
+        clause = None
+        if request.where is not None:
+            clause = self._view.filter_clause(request.where)
 
         vector = self.encode(request.positive, request.negative)
-        excluded = self._own_rows(request.queries) if request.exclude_self else _NO_ROWS
+        excluded = _NO_ROWS
+        if request.exclude_self:
+            excluded = self._own_rows(request.queries)
+        count = ranking.candidate_count(k)
         candidates = self.candidates(
-            vector,
-            ranking.candidate_count(request.k),
-            clause=clause,
-            excluded=excluded,
-            exact=request.exact,
+            vector, count, clause=clause, excluded=excluded, exact=request.exact
         )
-        return ranking.rank(vector, candidates, request.k)
+        return ranking.rank(vector, candidates, k)
 
     def search_many(
         self,
@@ -157,13 +175,22 @@ class Searcher:
         if not encoded:
             return []
         with span("compare"):
-            ids, distances = self._exact_index().search_many(
-                np.stack(encoded), ranking.candidate_count(k)
-            )
+            index = self._exact_index()
+            stacked = np.stack(encoded)
+            count = ranking.candidate_count(k)
+            ids, distances = index.search_many(stacked, count)
+
         answers = []
         for vector, row_ids, row_distances in zip(encoded, ids, distances, strict=True):
-            candidates = Candidates(row_ids, row_distances, None, self.row_vectors)
-            answers.append(self._read_matches(ranking.rank(vector, candidates, k)))
+            candidates = Candidates(
+                ids=row_ids,
+                distances=row_distances,
+                recall=None,
+                read_vectors=self.row_vectors,
+            )
+            neighbors = ranking.rank(vector, candidates, k)
+            matches = self._read_matches(neighbors)
+            answers.append(matches)
         return answers
 
     def encode(
@@ -188,16 +215,21 @@ class Searcher:
         if len(positive) == 1 and not negative:
             # Unchanged, so that the distance of a row to itself is 0.
             return positive_vectors[0]
-        negative_vectors = [one.query.encode(self) for one in negative]
+
+        stacked_negative = None
+        if negative:
+            negative_vectors = [one.query.encode(self) for one in negative]
+            stacked_negative = np.stack(negative_vectors)
         combined = vectors.combine(
-            np.stack(positive_vectors),
-            [one.weight for one in positive],
-            np.stack(negative_vectors) if negative else None,
-            [one.weight for one in negative],
+            positive=np.stack(positive_vectors),
+            positive_weights=[one.weight for one in positive],
+            negative=stacked_negative,
+            negative_weights=[one.weight for one in negative],
         )
         if self.model.unit_length:
             row = combined[np.newaxis].astype(np.float32)
-            combined = vectors.unit_length(row)[0].astype(np.float64)
+            scaled = vectors.unit_length(row)
+            combined = scaled[0].astype(np.float64)
         if not combined.any():
             raise InputError(
                 "The negative queries cancel the positive ones. Use different negative queries."
@@ -232,7 +264,12 @@ class Searcher:
         """
         with span("compare"):
             found = self._nearest(vector, count, clause, excluded, exact=exact)
-        return Candidates(*found, self.row_vectors)
+        return Candidates(
+            ids=found.ids,
+            distances=found.distances,
+            recall=found.recall,
+            read_vectors=self.row_vectors,
+        )
 
     def _nearest(
         self,
@@ -244,22 +281,29 @@ class Searcher:
         exact: bool,
     ) -> Neighbors:
         """Search the few rows of a narrow filter, the index of the Space, or all rows."""
-        subset = None if clause is None else self._subset_index(clause)
-        if subset is not None:
-            return _compare(subset, vector, count, excluded)
+        if clause is not None:
+            subset = self._subset_index(clause)
+            if subset is not None:
+                return _compare(subset, vector, count, excluded)
+
         if not exact:
             found = ann.nearest(
                 self._view, self.space, vector, count, leave_out=excluded, where=clause
             )
             if found is not None:
                 return found
-        places = None if clause is None else self._places(clause)
-        return _compare(self._exact_index(), vector, count, excluded, places)
+
+        places = None
+        if clause is not None:
+            places = self._places(clause)
+        index = self._exact_index()
+        return _compare(index, vector, count, excluded, places)
 
     def distances(self, vector: VectorsF16) -> tuple[Ids, Distances]:
         """Return the ids of all rows, rising, and their distances to a vector, in float32."""
         index = self._exact_index()
-        return index.ids, index.distances(vector)
+        distances = index.distances(vector)
+        return index.ids, distances
 
     def embed_image(self, image: Image.Image) -> VectorsF16:
         """Return the vector of an upright RGB image, float16 ``[dim]``.
@@ -269,13 +313,16 @@ class Searcher:
         """
         with span("decode query"):
             prepared = imaging.prepare(image, self.model)
-        embedded: VectorsF16 = self.embed_prepared(prepared[np.newaxis])[0]
-        return embedded
+        batch = prepared[np.newaxis]
+        embedded = self.embed_prepared(batch)
+        vector: VectorsF16 = embedded[0]
+        return vector
 
     def embed_prepared(self, images: npt.NDArray[np.uint8]) -> VectorsF16:
         """Return the vectors of prepared images, float16 ``[n, dim]``."""
         with span("embed query"):
-            return self._embedder.embed(images).astype(np.float16)
+            embedded = self._embedder.embed(images)
+            return embedded.astype(np.float16)
 
     def row_vector(self, row_id: int) -> VectorsF16:
         """Return the vector that the collection holds for a row, float16 ``[dim]``.
@@ -285,12 +332,11 @@ class Searcher:
         InputError
             If the row does not exist or has no vector in the Space.
         """
+        found = None
         # Lance's ids are 64-bit integers; any other number is the id of no row.
-        found = (
-            self._vectors_of(np.array([row_id], np.int64))
-            if 0 <= row_id < 2**63
-            else None
-        )
+        if 0 <= row_id < 2**63:
+            row_ids = np.array([row_id], np.int64)
+            found = self._vectors_of(row_ids)
         if found is None:
             raise InputError(
                 f"The collection {self._view.path} has no row {row_id} with a vector in "
@@ -318,23 +364,26 @@ class Searcher:
     def _vectors_of(self, row_ids: Ids) -> VectorsF16 | None:
         """Return vectors from memory or from the table; None if one is missing."""
         loaded = self._index
-        if loaded is not None and loaded[0] == self._view.version:
-            return loaded[1].vectors(row_ids)
+        if loaded is not None and loaded.version == self._view.version:
+            return loaded.index.vectors(row_ids)
         if not len(row_ids):
             return np.empty((0, self.model.dim), np.float16)
-        listed = ", ".join(map(str, row_ids.tolist()))
+
+        texts = [str(row_id) for row_id in row_ids.tolist()]
+        listed = ", ".join(texts)
         stored_ids, stored = self._view.vectors(self.space, f"_rowid IN ({listed})")
-        return ExactIndex(stored_ids, stored).vectors(row_ids)
+        index = ExactIndex(stored_ids, stored)
+        return index.vectors(row_ids)
 
     def _read_matches(self, found: Neighbors) -> Matches:
         with span("read matches"):
             rows = self._view.take(found.ids, ["uri", "label"])
         return Matches(
-            found.ids,
-            rows["uri"].to_pylist(),
-            rows["label"].to_pylist(),
-            found.distances,
-            self.space,
+            ids=found.ids,
+            uris=rows["uri"].to_pylist(),
+            labels=rows["label"].to_pylist(),
+            distances=found.distances,
+            space=self.space,
             exact=found.recall is None,
             recall=found.recall,
         )
@@ -343,8 +392,9 @@ class Searcher:
         """Return all vectors of the Space, read on first use and again for each new version."""
         version = self._view.version
         loaded = self._index
-        if loaded is not None and loaded[0] == version:
-            return loaded[1]
+        if loaded is not None and loaded.version == version:
+            return loaded.index
+
         ids, matrix = self._view.vectors(self.space)
         if not len(ids):
             raise SpaceError(
@@ -352,36 +402,44 @@ class Searcher:
                 f"Fill it with: lookalike index FOLDER -c {self._view.path} --model {self.space}"
             )
         index = ExactIndex(ids, matrix)
-        self._index = version, index
+        self._index = _LoadedIndex(version, index)
         return index
 
     def _subset_index(self, clause: str) -> ExactIndex | None:
         """Return the vectors that fit a filter, kept for its next search; None if many."""
         version = self._view.version
-        kept = self._subset
-        if kept is None or kept[:2] != (version, clause):
-            index = None
-            if self._view.count_where(clause) <= SUBSET_ROWS:
-                index = ExactIndex(*self._view.vectors(self.space, clause))
-            kept = version, clause, index
-            self._subset = kept
-        return kept[2]
+        key = (version, clause)
+        loaded = self._subset
+        if loaded is not None and loaded.key == key:
+            return loaded.index
+
+        index = None
+        count = self._view.count_where(clause)
+        if count <= SUBSET_ROWS:
+            ids, matrix = self._view.vectors(self.space, clause)
+            index = ExactIndex(ids, matrix)
+        self._subset = _LoadedSubset(key, index)
+        return index
 
     def _places(self, clause: str) -> npt.NDArray[np.intp]:
         """Return the places in the whole index of the rows that fit a filter."""
         batches = [_NO_ROWS]
         with span("select"):
             for batch in self._view.scan([], clause):
-                batches.append(batch["_rowid"].to_numpy())
+                row_ids = batch["_rowid"].to_numpy()
+                batches.append(row_ids)
         fitting = np.concatenate(batches).astype(np.int64)
         index = self._exact_index()
-        return np.flatnonzero(np.isin(index.ids, fitting, assume_unique=True))
+        is_fitting = np.isin(index.ids, fitting, assume_unique=True)
+        return np.flatnonzero(is_fitting)
 
     def _own_rows(self, queries: Sequence[WeightedQuery]) -> Ids:
-        rows = [_NO_ROWS]
+        own_rows = [_NO_ROWS]
         for weighted in queries:
-            rows.append(weighted.query.own_rows(self._view))
-        return np.unique(np.concatenate(rows))
+            row_ids = weighted.query.own_rows(self._view)
+            own_rows.append(row_ids)
+        concatenated = np.concatenate(own_rows)
+        return np.unique(concatenated)
 
 
 def _compare(
@@ -392,11 +450,14 @@ def _compare(
     places: npt.NDArray[np.intp] | None = None,
 ) -> Neighbors:
     """Compare a vector with every row of an index, or with the rows at some places."""
-    ids, distances = index.search(vector, count + len(excluded), places=places)
+    # The nearest of all may be excluded.
+    enough = count + len(excluded)
+    ids, distances = index.search(vector, enough, places=places)
     if len(excluded):
         included = ~np.isin(ids, excluded)
-        ids, distances = ids[included][:count], distances[included][:count]
-    return Neighbors(ids, distances, None)
+        ids = ids[included][:count]
+        distances = distances[included][:count]
+    return Neighbors(ids, distances, recall=None)
 
 
 def _check_k(k: int) -> None:
