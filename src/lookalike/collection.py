@@ -143,7 +143,8 @@ class Collection:
     @property
     def spaces(self) -> list[str]:
         """The names of the Spaces; the first is the default."""
-        return list(self.table.models)
+        models = self.table.models
+        return list(models)
 
     @property
     def metadata(self) -> dict[str, Kind]:
@@ -154,7 +155,9 @@ class Collection:
         return self.table.count()
 
     def __repr__(self) -> str:
-        return f"Collection({self.path!r}, version={self.version})"
+        path = self.table.path
+        version = self.table.version
+        return f"Collection({path!r}, version={version})"
 
     def refresh(self) -> None:
         """Move on to the newest version."""
@@ -248,7 +251,8 @@ class Collection:
             exclude_self=exclude_self,
             exact=exact,
         )
-        return self.searcher(space).search(request)
+        searcher = self.searcher(space)
+        return searcher.search(request)
 
     def search_many(
         self, queries: Iterable[QueryInput], *, k: int = 10, space: str | None = None
@@ -258,16 +262,19 @@ class Collection:
         The answers equal those of `search` with ``exact=True``. All queries share one pass over
         the vectors, which costs a fraction of separate searches.
         """
-        return self.searcher(space).search_many(queries, k=k)
+        searcher = self.searcher(space)
+        return searcher.search_many(queries, k=k)
 
     def searcher(self, space: str | None = None) -> Searcher:
         """Return the Searcher of a Space, made on first use; None is the first Space."""
         from lookalike.retrieval.search import Searcher
 
         name = self.table.space(space)
-        if name not in self._searchers:
-            self._searchers[name] = Searcher(self.table, name)
-        return self._searchers[name]
+        searcher = self._searchers.get(name)
+        if searcher is None:
+            searcher = Searcher(self.table, name)
+            self._searchers[name] = searcher
+        return searcher
 
     def select(self, where: str) -> npt.NDArray[np.int64]:
         """Return the ids of the images that fit a filter, rising; see `lookalike.store.filters`."""
@@ -387,41 +394,47 @@ def index(
     """Index images into a collection, which is created if need be; see `Collection.index`."""
     from lookalike.indexing import run
 
-    path = default_path() if collection is None else collection
-    return run.index(
-        paths, path.table if isinstance(path, Collection) else path, **options
-    )
+    if collection is None:
+        collection = default_path()
+    elif isinstance(collection, Collection):
+        collection = collection.table
+    return run.index(paths, collection, **options)
 
 
 def search(
     collection: CollectionOrPath, query: Queries = (), **options: Any
 ) -> Matches:
     """Search a collection; see `Collection.search`."""
-    return _opened(collection).search(query, **options)
+    opened = _opened(collection)
+    return opened.search(query, **options)
 
 
 def search_many(
     collection: CollectionOrPath, queries: Iterable[QueryInput], **options: Any
 ) -> list[Matches]:
     """Search a collection by many queries at once; see `Collection.search_many`."""
-    return _opened(collection).search_many(queries, **options)
+    opened = _opened(collection)
+    return opened.search_many(queries, **options)
 
 
 def optimize(collection: CollectionOrPath = None, **options: Any) -> OptimizeReport:
     """Optimize a collection; see `Collection.optimize`."""
-    return _opened(collection).optimize(**options)
+    opened = _opened(collection)
+    return opened.optimize(**options)
 
 
 def check(collection: CollectionOrPath = None, **options: Any) -> CheckReport:
     """Check a collection; see `Collection.check`."""
-    return _opened(collection).check(**options)
+    opened = _opened(collection)
+    return opened.check(**options)
 
 
 def backup(
     collection: CollectionOrPath, target: str | os.PathLike[str], **options: Any
 ) -> BackupReport:
     """Back up a collection; see `Collection.backup`."""
-    return _opened(collection).backup(target, **options)
+    opened = _opened(collection)
+    return opened.backup(target, **options)
 
 
 def restore(
@@ -432,9 +445,9 @@ def restore(
     """Make a collection from a backup; see `lookalike.maintenance.backup.restore`."""
     from lookalike.maintenance import backup as backups
 
-    return backups.restore(
-        source, default_path() if target is None else target, **options
-    )
+    if target is None:
+        target = default_path()
+    return backups.restore(source, target, **options)
 
 
 def _opened(collection: CollectionOrPath) -> Collection:

@@ -103,7 +103,8 @@ def decode_small(
     image, (width, height)
         The image, and its size at full scale.
     """
-    return _decode(data, max_pixels, least)
+    decoded = _decode(data, max_pixels, least)
+    return decoded.image, decoded.full_size
 
 
 def upright(image: Image.Image) -> Image.Image:
@@ -115,12 +116,13 @@ def upright(image: Image.Image) -> Image.Image:
 
     mode = image.mode
     has_transparent_color = "transparency" in image.info
-    if mode == "RGB" and not has_transparent_color:
-        return image
-    if mode in {"F", "I"} or mode.startswith("I;16"):
+    is_deep_gray = mode in {"F", "I"} or mode.startswith("I;16")
+    if is_deep_gray:
         return _from_deep_gray(image)
     if mode in _ALPHA_MODES or has_transparent_color:
         return _over_white(image)
+    if mode == "RGB":
+        return image
     return image.convert("RGB")
 
 
@@ -139,9 +141,11 @@ def from_array(array: npt.NDArray[Any]) -> Image.Image:
         If the array has another type or shape.
     """
     shape = array.shape
+    is_gray = len(shape) == 2
     has_channels = len(shape) == 3 and shape[2] in {3, 4}
-    has_shape = len(shape) == 2 or has_channels
-    if array.dtype != np.uint8 or not has_shape or 0 in shape:
+    is_empty = 0 in shape
+    has_shape = (is_gray or has_channels) and not is_empty
+    if array.dtype != np.uint8 or not has_shape:
         raise ImageError(
             f"an array of {array.dtype} {list(shape)} cannot be used as an image; "
             "expected uint8 [height, width], [height, width, 3] or [height, width, 4]"
@@ -234,7 +238,9 @@ def _is_heif(data: bytes) -> bool:
     """
     box_name = data[4:8]
     main_brand = data[8:12]
-    if box_name != b"ftyp" or main_brand not in _HEIF_BRANDS:
+    if box_name != b"ftyp":
+        return False
+    if main_brand not in _HEIF_BRANDS:
         return False
     box_length = int.from_bytes(data[:4])
     end = min(box_length, 256)
@@ -256,11 +262,13 @@ def _without_metadata(data: bytes) -> bytes:
         checksum = int.from_bytes(data[checksum_start:end])
 
         # A lower-case first letter marks a chunk that decoders may ignore.
-        is_needed = not name[:1].islower()
+        first_letter = name[:1]
+        is_needed = not first_letter.islower()
         if name in {b"tRNS", b"eXIf"}:
             is_needed = zlib.crc32(name_and_body) == checksum
         if is_needed:
-            chunks.append(data[start:end])
+            chunk = data[start:end]
+            chunks.append(chunk)
         start = end
     return b"".join(chunks)
 
@@ -279,9 +287,9 @@ def _over_white(image: Image.Image) -> Image.Image:
     if image.mode == "La":
         # Pillow converts gray with premultiplied alpha to no other mode.
         image = image.convert("LA")
-    image = image.convert("RGBA")
+    with_alpha = image.convert("RGBA")
     white = Image.new("RGBA", image.size, "white")
-    blended = Image.alpha_composite(white, image)
+    blended = Image.alpha_composite(white, with_alpha)
     return blended.convert("RGB")
 
 
@@ -289,7 +297,8 @@ def _orientation(image: Image.Image) -> int:
     """Return the EXIF orientation; 1, the normal one, if the EXIF block is unreadable."""
     with suppress(Exception):
         exif = image.getexif()
-        return int(exif.get(ExifTags.Base.Orientation, 1))
+        orientation = exif.get(ExifTags.Base.Orientation, 1)
+        return int(orientation)
     return 1
 
 
@@ -299,20 +308,30 @@ def _from_deep_gray(image: Image.Image) -> Image.Image:
     16-bit images are scaled by their full range. The others are scaled by the smallest usual range
     that holds their values. NaN and infinity become black.
     """
-    values = np.asarray(image).astype(np.float64)
+    stored = np.asarray(image)
+    values = stored.astype(np.float64)
     np.nan_to_num(values, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
 
-    if image.mode.startswith("I;16"):
-        white = 65535.0
-    else:
-        largest = values.max()
-        ranges = (1.0, 255.0, 65535.0) if image.mode == "F" else (255.0, 65535.0)
-        white = next((value for value in ranges if largest <= value), largest)
+    white = 65535.0
+    if not image.mode.startswith("I;16"):
+        white = _smallest_white(values.max(), image.mode)
 
     values *= 255.0 / white
     np.clip(values, 0, 255, out=values)
     np.rint(values, out=values)
-    return Image.fromarray(values.astype(np.uint8)).convert("RGB")
+    gray = Image.fromarray(values.astype(np.uint8))
+    return gray.convert("RGB")
+
+
+def _smallest_white(largest: float, mode: str) -> float:
+    """Return the end of the smallest usual range that holds a value, or else the value itself."""
+    ranges = [255.0, 65535.0]
+    if mode == "F":
+        ranges = [1.0, *ranges]
+    for white in ranges:
+        if largest <= white:
+            return white
+    return largest
 
 
 class _NoWarnings:
@@ -376,8 +395,11 @@ def _pillow_cap(max_pixels: int) -> Iterator[float]:
 
 def _too_many_pixels(pixels: int, max_pixels: int) -> str:
     megapixels = pixels / 1e6
-    count = f"{megapixels:,.0f}" if megapixels > 1000 else f"{megapixels:.4g}"
-    limit = f"{max_pixels / 1e6:,.4g}"
+    count = f"{megapixels:.4g}"
+    if megapixels > 1000:
+        count = f"{megapixels:,.0f}"
+    max_megapixels = max_pixels / 1e6
+    limit = f"{max_megapixels:,.4g}"
     return f"{count} megapixels, more than the limit of {limit} (--max-megapixels raises it)"
 
 
@@ -386,12 +408,17 @@ def _reason(error: Exception, max_pixels: int) -> str:
 
     Decoders name the same damage in many ways, so all but the useful messages have one reason.
     """
-    text = str(error).strip().rstrip(".")
+    text = str(error)
+    text = text.strip().rstrip(".")
     # A decoder refused the image itself. It names its pixels or its two sides.
-    if sides := re.search(r"Image size \(?(\d+)(?:x(\d+))?", text):
-        pixels = int(sides[1]) * int(sides[2] or 1)
+    numbers = re.search(r"Image size \(?(\d+)(?:x(\d+))?", text)
+    if numbers:
+        width_or_pixels = int(numbers[1])
+        height = int(numbers[2] or 1)
+        pixels = width_or_pixels * height
         if pixels > max_pixels:
             return _too_many_pixels(pixels, max_pixels)
     if text.startswith("Unsupported BMP"):
-        return f"{text[0].lower()}{text[1:]}"
+        first_letter = text[0].lower()
+        return first_letter + text[1:]
     return _DAMAGED

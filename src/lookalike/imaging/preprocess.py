@@ -32,7 +32,8 @@ _FILTERS = {
 
 def least_side(model: Model) -> int:
     """Return the `least` of `decode_small` for a Model; the same for all but very large inputs."""
-    return max(_LEAST_SIDE, *model.size)
+    longer_side = max(model.size)
+    return max(_LEAST_SIDE, longer_side)
 
 
 def prepare(image: Image.Image, model: Model) -> npt.NDArray[np.uint8]:
@@ -46,17 +47,22 @@ def prepare(image: Image.Image, model: Model) -> npt.NDArray[np.uint8]:
     height, width = model.size
     box = None
     if model.resize == "crop":
-        box = _center_box(image, width / height)
+        aspect = width / height
+        box = _center_box(image, aspect)
     resampling = _FILTERS[model.filter]
-    resized = image.resize((width, height), resampling, box, _REDUCING_GAP)
+    resized = image.resize(
+        (width, height), resampling, box=box, reducing_gap=_REDUCING_GAP
+    )
     return np.asarray(resized)
 
 
 def thumbnail(image: Image.Image, *, side: int = THUMBNAIL_SIDE) -> bytes:
     """Return upright RGB as a JPEG whose longer side has at most `side` pixels."""
     small = image.copy()
+    box = (side, side)
     # Hamming is as sharp as bicubic when an image shrinks, for two thirds of the work.
-    small.thumbnail((side, side), Image.Resampling.HAMMING, _REDUCING_GAP)
+    resampling = Image.Resampling.HAMMING
+    small.thumbnail(box, resampling, _REDUCING_GAP)
     file = io.BytesIO()
     small.save(file, "JPEG", quality=82)
     return file.getvalue()
@@ -65,8 +71,10 @@ def thumbnail(image: Image.Image, *, side: int = THUMBNAIL_SIDE) -> bytes:
 def _center_box(image: Image.Image, aspect: float) -> tuple[float, float, float, float]:
     """Return the largest centered box of an aspect (width / height): left, top, right, bottom."""
     full_width, full_height = image.size
-    width = min(full_width, full_height * aspect)
-    height = min(full_height, full_width / aspect)
+    widest = full_height * aspect
+    highest = full_width / aspect
+    width = min(full_width, widest)
+    height = min(full_height, highest)
     left = (full_width - width) / 2
     top = (full_height - height) / 2
     right = left + width

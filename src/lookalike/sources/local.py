@@ -76,15 +76,17 @@ class LocalSource:
         self._hidden = hidden
         folders, files = _split_paths(paths)
         self.paths = [*folders, *files]
-        self.roots = [
-            folder for folder in folders if not _is_inside_any(folder, folders)
-        ]
+        self.roots: list[str] = []
+        for folder in folders:
+            if not _is_inside_any(folder, folders):
+                self.roots.append(folder)
         self._files = [file for file in files if not self._walk_meets(file)]
         self._walk = _Walk(self.roots, hidden=hidden)
 
     def __iter__(self) -> Iterator[Item]:
-        self._walk = _Walk(self.roots, hidden=self._hidden)
-        return self._items(self._walk)
+        walk = _Walk(self.roots, hidden=self._hidden)
+        self._walk = walk
+        return self._items(walk)
 
     def count(self) -> int:
         """Return the number of Items, by a walk of its own that opens no file."""
@@ -135,7 +137,9 @@ class LocalSource:
     def _item(self, path: str, problem: str | None) -> Item:
         """Return the Item of a path. `problem` is the reason if the walk could not read it."""
         uri = to_uri(path)
-        label = _folder_name(path) if self._labels == "folder" else None
+        label = None
+        if self._labels == "folder":
+            label = _folder_name(path)
         if problem is not None:
             return _unreadable_item(uri, label, ImageError(problem))
         try:
@@ -219,16 +223,18 @@ class _Walk:
 
             subfolders = []
             for entry in entries:
-                if entry.name.startswith(".") and not self._hidden:
+                is_hidden = entry.name.startswith(".")
+                if is_hidden and not self._hidden:
                     continue
                 if not _is_folder(entry):
                     if _is_image(entry.name):
                         self.file_counts[top.root] += 1
                         yield entry.path, None
-                    elif entry.is_symlink() and not os.path.exists(entry.path):  # noqa: PTH110
+                    elif _is_broken_link(entry):
                         self.broken_links.append(entry.path)
                 elif entry.is_symlink():
-                    self._linked.append(_Folder(entry.path, top.root))
+                    linked = _Folder(entry.path, top.root)
+                    self._linked.append(linked)
                 else:
                     subfolders.append(entry.path)
             pending += reversed(subfolders)
@@ -310,7 +316,8 @@ def _folder_name(path: str) -> str | None:
     """Return the name of a file's folder as Unicode; invalid bytes become U+FFFD."""
     folder = os.path.dirname(path)  # noqa: PTH120
     name = os.path.basename(folder)  # noqa: PTH119
-    text = os.fsencode(name).decode(errors="replace")
+    name_bytes = os.fsencode(name)
+    text = name_bytes.decode(errors="replace")
     return text or None
 
 
@@ -325,17 +332,24 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
+def _is_broken_link(entry: os.DirEntry[str]) -> bool:
+    return entry.is_symlink() and not os.path.exists(entry.path)  # noqa: PTH110
+
+
 def _is_image(name: str) -> bool:
     _, extension = os.path.splitext(name)  # noqa: PTH122
-    return extension.lower() in EXTENSIONS
+    lowered = extension.lower()
+    return lowered in EXTENSIONS
 
 
 def _read(path: str, mtime_ns: int) -> bytes:
     """Return a file's bytes, after waiting until a later write must leave another time."""
-    next_step = mtime_ns / 1e9 + _CLOCK_STEP
+    mtime = mtime_ns / 1e9
+    next_step = mtime + _CLOCK_STEP
     wait = next_step - time.time()
     # A longer wait means that the file's time lies in the future: no wait would help.
-    if 0 < wait <= 2 * _CLOCK_STEP:
+    longest_wait = 2 * _CLOCK_STEP
+    if 0 < wait <= longest_wait:
         time.sleep(wait)
     return Path(path).read_bytes()
 

@@ -81,7 +81,8 @@ def uri_prefixes(folder: str | os.PathLike[str]) -> list[str]:
     uri = resolve_uri(folder)
     scheme = _scheme(uri)
     if scheme not in {None, "file"}:
-        return [_with_end(uri, "/")]
+        prefix = _with_end(uri, "/")
+        return [prefix]
 
     path = local_path(uri)
     as_uri = _with_end(path.as_uri(), "/")
@@ -118,9 +119,11 @@ def register_reader(scheme: str, reader: UriReader) -> None:
 def display_name(uri: str) -> str:
     """Return the file name of a uri as valid Unicode; other bytes become question marks."""
     if uri.startswith("file://"):
-        name = local_path(uri).name
-        return name.encode(errors="replace").decode()
-    separator = os.sep if _scheme(uri) is None else "/"
+        path = local_path(uri)
+        encoded = path.name.encode(errors="replace")
+        return encoded.decode()
+    is_path = _scheme(uri) is None
+    separator = os.sep if is_path else "/"
     _, _, name = uri.rpartition(separator)
     return name
 
@@ -148,11 +151,12 @@ def browser_link(uri: str) -> str:
 
 def local_path(uri: str) -> Path:
     """Return the path from which `to_uri` made a uri. Only this package calls it."""
-    if uri.startswith("file://"):
-        quoted = urlsplit(uri).path
-        name = unquote_to_bytes(quoted)
-        return Path(os.fsdecode(name))
-    return Path(uri)
+    if not uri.startswith("file://"):
+        return Path(uri)
+    quoted = urlsplit(uri).path
+    name_bytes = unquote_to_bytes(quoted)
+    name = os.fsdecode(name_bytes)
+    return Path(name)
 
 
 class _LocalReader:
@@ -166,9 +170,10 @@ class _LocalReader:
         path = local_path(uri)
         # Without O_NONBLOCK, opening a pipe waits for a writer.
         no_wait = getattr(os, "O_NONBLOCK", 0)
-        descriptor = os.open(path, os.O_RDONLY | no_wait)
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
+        flags = os.O_RDONLY | no_wait
+        descriptor = os.open(path, flags)
+        mode = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(mode):
             os.close(descriptor)
             raise OSError(errno.EINVAL, "not a regular file", str(path))
         return os.fdopen(descriptor, "rb")
@@ -185,9 +190,11 @@ def _reader(uri: str) -> UriReader:
     scheme = _scheme(uri)
     if scheme in {None, "file"}:
         return _local_reader
-    if scheme not in _readers:
-        raise OSError(errno.ENOTSUP, f"{scheme}:// uris need a registered reader", uri)
-    return _readers[scheme]
+    reader = _readers.get(scheme)
+    if reader is None:
+        problem = f"{scheme}:// uris need a registered reader"
+        raise OSError(errno.ENOTSUP, problem, uri)
+    return reader
 
 
 def _with_end(text: str, separator: str) -> str:
