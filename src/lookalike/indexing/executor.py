@@ -96,8 +96,8 @@ class ThreadExecutor:
         while start < len(chunk):
             remaining = len(chunk) - start
             share = remaining // self._window
-            size = max(1, min(self._batch, share))
-            end = start + size
+            size = min(self._batch, share)
+            end = start + max(1, size)
             yield chunk[start:end]
             start = end
 

@@ -133,14 +133,21 @@ class MetadataFile:
                 f"{path} has no column besides {key!r}. Add the columns to join to the images."
             )
 
-        columns = {}
+        arrays = {}
         for name, chunks in zip(names, data.columns, strict=True):
-            columns[name] = _single_array(chunks)
-        uris = _read_uris(columns.pop(key), key, path, row_name)
-        columns = {
-            name: _storable(column, name, path) for name, column in columns.items()
-        }
-        return cls(path, uris, columns, path.suffix.lower() == ".csv", row_name)
+            arrays[name] = _single_array(chunks)
+        keys = arrays.pop(key)
+        uris = _read_uris(keys, key, path, row_name)
+        columns = {}
+        for name, array in arrays.items():
+            columns[name] = _storable(array, name, path)
+        return cls(
+            path=path,
+            uris=uris,
+            columns=columns,
+            is_text=path.suffix.lower() == ".csv",
+            row_name=row_name,
+        )
 
     def fit(
         self, kinds: Mapping[str, Kind], spaces: Sequence[str]
@@ -166,39 +173,48 @@ class MetadataFile:
         for name, values in self.columns.items():
             self._check_name(name, kinds, spaces)
             kind = kinds.get(name)
-            if values.null_count < len(values):
+            has_values = values.null_count < len(values)
+            if has_values:
                 fitted[name] = self._convert(name, values, kind)
             elif kind is not None:
-                fitted[name] = pa.nulls(len(values), ARROW_TYPES[kind])
+                arrow_type = ARROW_TYPES[kind]
+                fitted[name] = pa.nulls(len(values), arrow_type)
         return fitted
 
     def join(self, table: Table) -> MetadataReport:
         """Write the values that differ from the table's, in one commit; see `join_metadata`."""
+        uris = pa.array(self.uris, pa.string())
         with table.write_lock():
             kinds = table.metadata
-            fitted = self.fit(kinds, list(table.models))
-            uris = pa.array(self.uris, pa.string())
+            spaces = list(table.models)
+            fitted = self.fit(kinds, spaces)
             with span("join metadata"):
                 known_columns = [name for name in fitted if name in kinds]
                 stored = _read_stored(table, known_columns)
                 # The stored row of each row of the file; null without one.
-                positions = pc.index_in(uris, value_set=stored["uri"].combine_chunks())
-                matched = pa.table({"uri": uris, **fitted}).filter(positions.is_valid())
-                changed = _changed_rows(matched, stored.take(positions.drop_null()))
+                stored_uris = stored["uri"].combine_chunks()
+                positions = pc.index_in(uris, value_set=stored_uris)
+
+                rows = pa.table({"uri": uris, **fitted})
+                matched = rows.filter(positions.is_valid())
+                stored_matched = stored.take(positions.drop_null())
+                changed = _changed_rows(matched, stored_matched)
 
             if len(matched):
-                table.add_metadata(
-                    {name: _kind_of(values) for name, values in fitted.items()}
-                )
+                new_kinds = {name: _kind_of(values) for name, values in fitted.items()}
+                table.add_metadata(new_kinds)
             if len(changed):
-                table.update({name: changed[name] for name in changed.column_names})
+                values = {name: changed[name] for name in changed.column_names}
+                table.update(values)
 
+        columns = list(fitted) if len(matched) else []
+        unmatched = uris.filter(positions.is_null())
         return MetadataReport(
             file=str(self.path),
-            columns=list(fitted) if len(matched) else [],
+            columns=columns,
             images=len(matched),
             changed=len(changed),
-            unmatched=uris.filter(positions.is_null()).to_pylist(),
+            unmatched=unmatched.to_pylist(),
         )
 
     def _check_name(
@@ -273,8 +289,9 @@ def _key_column(names: Sequence[str], path: Path) -> str:
 def _single_array(column: pa.ChunkedArray) -> pa.Array:
     """Return a column as one array, with the values of a dictionary in place of their codes."""
     array = column.combine_chunks()
-    if pa.types.is_dictionary(array.type):
-        return array.cast(array.type.value_type)
+    array_type = array.type
+    if pa.types.is_dictionary(array_type):
+        return array.cast(array_type.value_type)
     return array
 
 
@@ -338,29 +355,34 @@ def _kind_of(values: pa.Array) -> Kind:
 def _read_stored(table: Table, columns: list[str]) -> pa.Table:
     """Return the uris of a table's images and some of their metadata columns."""
     names = ["uri", *columns]
-    schema = pa.schema([pa.field("uri", pa.string())])
+    fields = [pa.field("uri", pa.string())]
     for name in columns:
-        arrow_type = ARROW_TYPES[table.metadata[name]]
-        schema = schema.append(pa.field(name, arrow_type))
+        kind = table.metadata[name]
+        field = pa.field(name, ARROW_TYPES[kind])
+        fields.append(field)
+    schema = pa.schema(fields)
 
     parts = [schema.empty_table()]
     for batch in table.scan(names):
-        part = pa.Table.from_batches([batch.select(names)])
+        selected = batch.select(names)
+        part = pa.Table.from_batches([selected])
         parts.append(part.cast(schema))
     return pa.concat_tables(parts)
 
 
 def _changed_rows(rows: pa.Table, stored: pa.Table) -> pa.Table:
     """Return the rows with a value that differs from the stored row at the same position."""
-    changed = pa.array([False] * len(rows), pa.bool_())
+    count = len(rows)
+    changed = pa.array([False] * count, pa.bool_())
     for name in rows.column_names:
         new = rows[name]
         # A column that the table does not have yet is null everywhere.
         is_stored = name in stored.column_names
-        old = stored[name] if is_stored else pa.nulls(len(rows), new.type)
+        old = stored[name] if is_stored else pa.nulls(count, new.type)
 
         # A comparison with null is null.
-        value_differs = pc.fill_null(pc.not_equal(new, old), False)
+        is_unequal = pc.not_equal(new, old)
+        value_differs = pc.fill_null(is_unequal, False)
         null_differs = pc.xor(new.is_valid(), old.is_valid())
         differs = pc.or_(value_differs, null_differs)
         changed = pc.or_(changed, differs)

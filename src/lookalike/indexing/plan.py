@@ -76,8 +76,10 @@ class Plan:
         self._spaces = spaces
         self._retry_failures = retry_failures
         self._progress = progress
-        self._ids_before = {root: self._ids_below(root) for root in source.roots}
         self._seen_ids: list[Ids] = []
+        self._ids_before: dict[str, Ids] = {}
+        for root in source.roots:
+            self._ids_before[root] = self._ids_below(root)
 
     def chunks(self) -> Iterator[list[Task]]:
         """Yield the images that need work, by chunks; one look-up in the table for each chunk."""
@@ -112,14 +114,13 @@ class Plan:
         SourceError
             If a root that had rows has no images now. Its rows stay.
         """
-        unreachable = [self._ids_below(uri) for uri in self._source.unreachable()]
-        no_ids = np.empty(0, np.int64)
-        seen_ids = np.concatenate([no_ids, *self._seen_ids, *unreachable])
+        seen_ids = self._all_seen_ids()
         # Each removed row uses up one new image with its content.
         unmatched = Counter(new_contents)
         sweep = Sweep()
         empty_roots = []
-        for root, image_count in self._source.completed().items():
+        completed = self._source.completed()
+        for root, image_count in completed.items():
             ids = self._ids_before[root]
             if image_count == 0 and len(ids):
                 empty_roots.append(root)
@@ -127,8 +128,17 @@ class Plan:
             missing_ids = np.setdiff1d(ids, seen_ids)
             self._remove_missing(root, missing_ids, unmatched, sweep)
         if empty_roots:
-            raise self._empty_root_error(empty_roots[0])
+            first_empty = empty_roots[0]
+            raise self._empty_root_error(first_empty)
         return sweep
+
+    def _all_seen_ids(self) -> Ids:
+        """Return the rows that the scan met, and those below links that lead nowhere."""
+        parts = [np.empty(0, np.int64), *self._seen_ids]
+        for uri in self._source.unreachable():
+            ids = self._ids_below(uri)
+            parts.append(ids)
+        return np.concatenate(parts)
 
     def _ids_below(self, root: str) -> Ids:
         prefixes = self._source.prefixes(root)

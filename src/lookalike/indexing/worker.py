@@ -333,6 +333,7 @@ class Worker:
             embedder = self._embedders.get(model)
             with span(f"embed {name}"):
                 inputs = [image.inputs.pop(name) for image in waiting]
-                vectors = embedder.embed(np.stack(inputs))
+                stacked = np.stack(inputs)
+                vectors = embedder.embed(stacked)
             for image, vector in zip(waiting, vectors, strict=True):
                 image.vectors[name] = vector

@@ -64,9 +64,11 @@ class Writer:
     def add(self, results: Sequence[Result]) -> None:
         """Take results, and commit if it is time to."""
         self._results += results
-        elapsed = time.monotonic() - self._last_commit
+        now = time.monotonic()
+        elapsed = now - self._last_commit
         is_full = len(self._results) >= self._commit_rows
-        if is_full or elapsed >= self._commit_seconds:
+        is_due = elapsed >= self._commit_seconds
+        if is_full or is_due:
             self.commit()
 
     def commit(self) -> None:
