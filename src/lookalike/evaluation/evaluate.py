@@ -93,23 +93,12 @@ def evaluate(
         )
     resolved = resolve_ranking(ranking)
     names = _requested_spaces(view, spaces)
-    manifest = None
-    if split is not None:
-        manifest = read_split(split)
+    manifest = None if split is None else read_split(split)
     task = make_task(view, names, manifest)
 
-    measured = []
-    for name in names:
-        measures = _rank_space(view, name, task, resolved, progress)
-        measured.append(measures)
+    measured = [_rank_space(view, name, task, resolved, progress) for name in names]
     scores = _scores(names, task, measured, resamples=resamples, seed=seed)
-    return Evaluation(
-        spaces=scores,
-        counts=task.counts,
-        leave_one_out=task.leave_one_out,
-        seed=seed,
-        resamples=resamples,
-    )
+    return Evaluation(scores, task.counts, task.leave_one_out, seed, resamples)
 
 
 def _requested_spaces(view: View, spaces: Sequence[str] | str) -> list[str]:
