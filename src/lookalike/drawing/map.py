@@ -42,7 +42,7 @@ _NOTE_GAP = 22
 
 _TITLE = text_style(25, TEXT, weight="bold")
 _LABEL = text_style(13.5, TEXT)
-_NOTE = text_style(13.5, MUTED)
+_MAP_NOTE = text_style(13.5, MUTED)
 
 # The eight cells around a cell, as (column, row) steps.
 _NEIGHBOR_STEPS = np.array([(x, y) for y in (-1, 0, 1) for x in (-1, 0, 1) if x or y])
@@ -104,11 +104,13 @@ def draw_map(map_: Map, collection: Table, path: str | Path) -> Path:
 
     images.set_axis_off()
     images.text(0, 1 + 50 / _IMAGES_SIDE, map_.title, **_TITLE)
-    images.set_title(map_.summary, loc="left", pad=_NOTE_GAP, **_NOTE)
-    images.set_title(f"{shown} of them as images", loc="right", pad=_NOTE_GAP, **_NOTE)
-    dots.set_title("All of them as dots", loc="left", pad=_NOTE_GAP, **_NOTE)
+    images.set_title(map_.summary, loc="left", pad=_NOTE_GAP, **_MAP_NOTE)
+    images.set_title(
+        f"{shown} of them as images", loc="right", pad=_NOTE_GAP, **_MAP_NOTE
+    )
+    dots.set_title("All of them as dots", loc="left", pad=_NOTE_GAP, **_MAP_NOTE)
     with span("draw dots"):
-        _draw_dots(dots, map_, key)
+        _draw_map_dots(dots, map_, key)
         _draw_legend(labels, key)
         page = render(figure)
 
@@ -211,7 +213,7 @@ def _crop_square(thumbnail: bytes, side: int) -> Image.Image:
     return ImageOps.fit(image, (side, side), Image.Resampling.LANCZOS)
 
 
-def _draw_dots(axes: Axes, map_: Map, key: Legend) -> None:
+def _draw_map_dots(axes: Axes, map_: Map, key: Legend) -> None:
     positions = map_.unit_square()
     colors = np.array(key.colors)[key.indices]
     # A random order keeps one label from covering all others where they overlap.
@@ -241,7 +243,7 @@ def _draw_legend(axes: Axes, key: Legend) -> None:
     axes.set_ylim(_LEGEND_HEIGHT / _LEGEND_LINE_HEIGHT, 0)
     axes.set_axis_off()
     if key.names == [UNLABELED]:
-        axes.text(0, 0.32, "No image has a label.", **_NOTE)
+        axes.text(0, 0.32, "No image has a label.", **_MAP_NOTE)
         return
 
     column_width = _DOTS_SIDE / columns
@@ -256,4 +258,6 @@ def _draw_legend(axes: Axes, key: Legend) -> None:
             dot_center, line + 0.16, s=144, color=color, linewidths=0, clip_on=False
         )
         axes.text(name_start, baseline, shorten(name, name_length), **_LABEL)
-        axes.text(count_end, baseline, f"{key.counts[index]:,}", ha="right", **_NOTE)
+        axes.text(
+            count_end, baseline, f"{key.counts[index]:,}", ha="right", **_MAP_NOTE
+        )

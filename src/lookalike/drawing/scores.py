@@ -38,8 +38,8 @@ _SHOWN_METRICS = [name for name in METRICS if not name.startswith("recall")]
 _MAX_CLASSES = 40
 _MARKERS = "oDs^"
 
-_HEADING = text_style(9, MUTED)
-_TITLE = text_style(9, TEXT)
+_CHART_HEADING = text_style(9, MUTED)
+_CHART_TITLE = text_style(9, TEXT)
 _VALUE = text_style(7.5, TEXT, ha="center")
 _NAME = text_style(8, TEXT)
 _SCALE = text_style(8, MUTED)
@@ -89,23 +89,23 @@ def draw_evaluation(evaluation: Evaluation, path: str | Path) -> Path:
     column_widths = [_BARS_SHARE, 1 - _BARS_SHARE]
     left, right = body.subfigures(1, 2, squeeze=False, width_ratios=column_widths)[0]
 
-    _write_heading(heading, evaluation)
+    _write_chart_heading(heading, evaluation)
 
     # The bars keep their height when many classes make the figure taller.
     bars_share = _BARS_HEIGHT / body_height
     if bars_share < 1:
         left = left.subfigures(2, 1, height_ratios=[bars_share, 1 - bars_share])[0]
     bars = left.add_subplot()
-    bars.set_title("Means, and their 95 % intervals", loc="left", **_TITLE)
+    bars.set_title("Means, and their 95 % intervals", loc="left", **_CHART_TITLE)
     _draw_bars(bars, evaluation.spaces)
 
     dots = right.add_subplot()
-    dots.set_title(classes_title, loc="right", **_TITLE)
+    dots.set_title(classes_title, loc="right", **_CHART_TITLE)
     _draw_classes(dots, evaluation.spaces, labels)
     return save(render(figure), path)
 
 
-def _write_heading(heading: SubFigure, evaluation: Evaluation) -> None:
+def _write_chart_heading(heading: SubFigure, evaluation: Evaluation) -> None:
     """Write what was compared, and which color stands for which Space."""
     counts = evaluation.counts
     if evaluation.leave_one_out:
@@ -113,7 +113,7 @@ def _write_heading(heading: SubFigure, evaluation: Evaluation) -> None:
     else:
         queries = f"{counts.queries:,} test images as queries"
         compared = f"{queries}, among {counts.gallery:,} training images"
-    heading.text(_PADDING / _WIDTH, 0.55, compared, **_HEADING)
+    heading.text(_PADDING / _WIDTH, 0.55, compared, **_CHART_HEADING)
 
     handles = []
     for index, scores in enumerate(evaluation.spaces):

@@ -23,7 +23,7 @@ from lookalike.server.state import ServerState
 __all__ = ["CountRequests", "Metrics"]
 
 _BUCKETS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
-_METHODS = {"GET", "HEAD", "POST", "DELETE", "OPTIONS"}
+_HTTP_METHODS = {"GET", "HEAD", "POST", "DELETE", "OPTIONS"}
 
 
 class Metrics:
@@ -105,7 +105,7 @@ class CountRequests:
         finally:
             # Unknown methods and paths share one counter; otherwise clients could add any number.
             method = scope["method"]
-            if method not in _METHODS:
+            if method not in _HTTP_METHODS:
                 method = "other"
             path = getattr(scope.get("route"), "path", "other")
             route = path.removeprefix(API)

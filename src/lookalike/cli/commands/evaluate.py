@@ -34,7 +34,7 @@ _Split = Annotated[
         show_default="leave one out",
     ),
 ]
-_Save = Annotated[
+_SaveScores = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE", help="Draw the scores to a .png, .jpg, or .webp file."
@@ -54,7 +54,7 @@ def evaluate_command(
     collection: CollectionOption = None,
     space: _Spaces = None,
     split: _Split = None,
-    save: _Save = None,
+    save: _SaveScores = None,
     as_json: JsonOption = False,
 ) -> None:
     """Measure how well each Space groups images by label: mAP, precision, and recall.
