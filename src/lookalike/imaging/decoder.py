@@ -41,7 +41,7 @@ _KNOWN_SIGNATURES = re.compile(
     re.DOTALL,
 )
 
-# The start-of-scan marker: a progressive JPEG passes over its pixels once for each.
+# The start-of-scan marker: a progressive JPEG has several scans of its pixels.
 _JPEG_SCAN = b"\xff\xda"
 # The most passes times pixels of a JPEG. A small file can hold many passes; these take about 15 s.
 _MAX_PASSED_PIXELS = 20_000_000_000

@@ -70,7 +70,7 @@ def load(model: Model, *, threads: int = 0) -> Embedder:
     ModelError
         If the graph cannot be run, or the Model names another graph than the one found.
     WeightsError
-        If the weights are not here or have another hash.
+        If the weights are missing or their hash does not match.
     """
     if model.architecture == "pixels":
         return PixelEmbedder(model)

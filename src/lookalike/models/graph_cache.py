@@ -35,7 +35,7 @@ def find_graph(model: Model) -> tuple[Path | bytes, str]:
     ModelError
         If the Model names a graph, the one that filled its Space, and this is another one.
     WeightsError
-        If the weights are not here or have another hash.
+        If the weights are missing or their hash does not match.
     """
     if model.architecture == "onnx":
         path = weights.find(model)

@@ -25,7 +25,7 @@ def data_files(path: Path) -> list[Path]:
     """
     if path.suffix.lower() != ".onnx":
         raise ModelError(
-            f"The graph {path} has another suffix than .onnx. Give a valid .onnx file."
+            f"The graph {path} does not end in .onnx. Give a valid .onnx file."
         )
     try:
         if not _may_have_data_files(path):

@@ -19,7 +19,7 @@ let showsAll = false;
 export function countLabels(matches, state) {
   const { collection: name, positive, negative, where } = state;
   const query = JSON.stringify([name, positive, negative, where]);
-  // The nearest of some labels say nothing about the others: the counts over all labels stay.
+  // Matches narrowed to some labels say nothing about the others, so the counts stay.
   if (state.labels.length && query === countedQuery) return;
   countedQuery = query;
   counts = new Map();

@@ -1,5 +1,5 @@
 /**
- * The page's state: one value, kept in the address. Who opens the address sees the same.
+ * The page's state: one value, kept in the address. Anyone who opens it sees the same thing.
  *
  * @typedef {{id: number} | {upload: string}} Example  A row, or an upload by its sha256.
  *

@@ -300,7 +300,7 @@ class Searcher:
         return _compare(index, vector, count, excluded, places)
 
     def distances(self, vector: VectorsF16) -> tuple[Ids, Distances]:
-        """Return the ids of all rows, rising, and their distances to a vector, in float32."""
+        """Return all row ids in ascending order and their distances to a vector, in float32."""
         index = self._exact_index()
         distances = index.distances(vector)
         return index.ids, distances
