@@ -16,6 +16,8 @@ from lookalike.store.table import Table
 
 BuildOnce = Callable[[str, Callable[[Path], None]], Path]
 
+SLOW_FIXTURES = {"browser", "photographs", "caltech"}
+
 
 def pytest_addoption(parser):
     parser.addoption(
@@ -28,15 +30,16 @@ def pytest_addoption(parser):
 def pytest_collection_modifyitems(config, items):
     if not config.getoption("--fast"):
         return
-    slow = [
-        item for item in items if item.get_closest_marker("slow") or is_in_browser(item)
-    ]
+    slow = [item for item in items if is_slow(item)]
     config.hook.pytest_deselected(items=slow)
-    items[:] = [item for item in items if item not in set(slow)]
+    items[:] = [item for item in items if not is_slow(item)]
 
 
-def is_in_browser(item: pytest.Item) -> bool:
-    return "browser" in getattr(item, "fixturenames", ())
+def is_slow(item: pytest.Item) -> bool:
+    """Return whether a test is marked slow, drives a browser, or uses the photographs."""
+    if item.get_closest_marker("slow"):
+        return True
+    return not SLOW_FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
 
 
 @pytest.fixture(scope="session")

@@ -25,6 +25,9 @@ from lookalike import index
 from lookalike.store.table import Table
 from lookalike.vectors import k_nearest
 
+# Each test runs whole commands or networks; scripts/test --fast leaves them out.
+pytestmark = pytest.mark.slow
+
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 NAMES = ("embed", "search", "map", "start", "memory", "grow", "serve")
 

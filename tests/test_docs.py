@@ -57,6 +57,7 @@ def run(words: list[str]) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
 def test_python_examples_run(document, place):
     program = "\n".join(blocks(document, "python"))
@@ -66,6 +67,7 @@ def test_python_examples_run(document, place):
     assert done.returncode == 0, f"{document.name}:\n{program}\n{done.stderr}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
 def test_commands_run(document, place):
     lines = [line for block in blocks(document, "bash") for line in block.splitlines()]
@@ -76,6 +78,7 @@ def test_commands_run(document, place):
             assert done.returncode == 0, f"{line}\n{done.stderr}"
 
 
+@pytest.mark.slow
 def test_the_readme_shows_real_output(place):
     """Each command prints the lines below it, whatever the numbers, up to a line of dots."""
     shown = re.split(
@@ -162,6 +165,7 @@ def test_links_lead_somewhere():
     assert broken == []
 
 
+@pytest.mark.slow
 def test_the_notebook_runs(place):
     notebook = json.loads(
         (ROOT / "examples" / "walkthrough.ipynb").read_text(encoding="utf-8")

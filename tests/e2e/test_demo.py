@@ -11,6 +11,9 @@ import pytest
 
 from command import lookalike
 
+# Each test runs whole commands or networks; scripts/test --fast leaves them out.
+pytestmark = pytest.mark.slow
+
 OUTPUTS = (
     "report.html",
     "map.html",

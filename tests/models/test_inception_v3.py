@@ -14,6 +14,9 @@ from lookalike.imaging import decode, prepare
 from lookalike.models import embedder, registry, weights
 from lookalike.types import Model, Weights
 
+# Each test runs whole commands or networks; scripts/test --fast leaves them out.
+pytestmark = pytest.mark.slow
+
 # The weights end at Mixed_7a and need mean pools that ignore the padding. Their README has the
 # scores.
 DESCRIPTION = """

@@ -18,6 +18,9 @@ from lookalike.store.table import Table
 from lookalike.vectors import k_nearest
 from made import SPACE, add_rows, clusters, make_collection
 
+# Each test runs whole commands or networks; scripts/test --fast leaves them out.
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def vectors():

@@ -14,6 +14,9 @@ import lookalike
 from command import lookalike_json
 from lookalike.server.app import make_app
 
+# Each test runs whole commands or networks; scripts/test --fast leaves them out.
+pytestmark = pytest.mark.slow
+
 QUERIES = 50
 FILTERS = (
     None,

@@ -18,6 +18,9 @@ from lookalike.errors import ImageError
 from trust import crafted
 from trust.mutations import Mutation, encode, mutations, small_images
 
+# Each test runs whole commands or networks; scripts/test --fast leaves them out.
+pytestmark = pytest.mark.slow
+
 CAP = 10_000_000
 # The memory limit of a process that indexes images of up to 10 megapixels in two threads.
 MOST_MEMORY = 600_000_000

@@ -27,6 +27,9 @@ from lookalike.store.lock import UPKEEP, WRITER, hold
 from lookalike.store.table import Table
 from trust.side_by_side import faults
 
+# Each test runs whole commands or networks; scripts/test --fast leaves them out.
+pytestmark = pytest.mark.slow
+
 PART = [sys.executable, str(Path(__file__).with_name("side_by_side.py"))]
 SMALL = 'architecture = "pixels"\nsize = [4, 4]\ndim = 48\nunit_length = false\n'
 

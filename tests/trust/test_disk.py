@@ -24,6 +24,9 @@ from lookalike.indexing.run import IndexSettings
 from lookalike.projection.map import make_map
 from lookalike.store.table import Table
 
+# Each test runs whole commands or networks; scripts/test --fast leaves them out.
+pytestmark = pytest.mark.slow
+
 MB = 1 << 20
 
 

@@ -38,6 +38,9 @@ from lookalike.store.table import Table
 from lookalike.types import Model
 from made import make_collection
 
+# Each test runs whole commands or networks; scripts/test --fast leaves them out.
+pytestmark = pytest.mark.slow
+
 # Readers in C and C++ get the same damage in every run, so that their results are known.
 ALIKE = settings(max_examples=150, deadline=None, derandomize=True)
 

@@ -23,6 +23,9 @@ from lookalike.sources import LocalSource, to_uri
 from lookalike.sources.uris import local_path
 from lookalike.store.table import Table
 
+# Each test runs whole commands or networks; scripts/test --fast leaves them out.
+pytestmark = pytest.mark.slow
+
 NAMES = [
     "new\nline.png", "carriage\rreturn.png", "tab\t.png", "\x1b[31mred.png", "quo'te\".png",
     "'); DROP TABLE.png", "back\\slash.png", "%41.png", "A.png", "a.png",

@@ -16,6 +16,9 @@ from trust.torture.checks import check_after_kill, check_after_rerun
 from trust.torture.trial import attempt
 from trust.torture.workspace import ACTIONS, Workspace
 
+# Each test runs whole commands or networks; scripts/test --fast leaves them out.
+pytestmark = pytest.mark.slow
+
 BY_NAME = {action.name: action for action in ACTIONS}
 NAMES = [
     "index, many commits",
