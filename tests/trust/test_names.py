@@ -174,12 +174,14 @@ def test_a_map_links_to_every_name(unusual, collection, tmp_path):
         "rows"
     ] == len(unusual)
     text = page.read_text()
-    data = json.loads(
-        text[text.index('{"places"') : text.index("</script>", text.index('{"places"'))]
-    )
-    links = [data["folders"][folder][1] + (tail or name)
-             for folder, name, tail in zip(data["folder"], data["names"], data["tails"],
-                                           strict=True)]  # fmt: skip
+    start = text.index(">", text.index("<script")) + 1
+    data = json.loads(text[start : text.index("</script>", start)])
+    links = []
+    for folder, name, end in zip(
+        data["folder_index"], data["names"], data["link_ends"], strict=True
+    ):
+        folder_link = data["folders"][folder][1]
+        links.append(folder_link + (end or name))
     assert sorted(local_path(link) for link in links) == unusual
 
 
