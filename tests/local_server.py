@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import random
 import re
 import subprocess
 import sys
@@ -19,6 +21,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from lookalike.io import downloads
+
+BODY = random.Random(0).randbytes(100_000)
+SHA = hashlib.sha256(BODY).hexdigest()
 
 
 @dataclass
@@ -79,6 +84,11 @@ class LocalServer(ThreadingHTTPServer):
 
     def handle_error(self, request, client_address) -> None:
         """Print nothing: clients that disconnect are part of the tests."""
+
+
+def names(folder: Path) -> list[str]:
+    """Return the names in a folder, sorted."""
+    return sorted(path.name for path in folder.iterdir())
 
 
 @contextmanager

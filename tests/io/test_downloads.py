@@ -3,38 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import random
 import socket
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
-from local_server import Fault, local_server, start_download
+from local_server import BODY, SHA, Fault, names, start_download
 from lookalike.errors import DownloadError, InputError
 from lookalike.io import files
 from lookalike.io.downloads import download
 from lookalike.io.files import file_lock
-
-BODY = random.Random(0).randbytes(100_000)
-SHA = hashlib.sha256(BODY).hexdigest()
-
-
-@pytest.fixture
-def server():
-    with local_server() as server:
-        yield server
-
-
-@pytest.fixture
-def target(tmp_path):
-    return tmp_path / "data" / "file.bin"
-
-
-def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
-
 
 # Successful downloads
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -13,28 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from local_server import Fault, local_server, start_download
+from local_server import BODY, SHA, Fault, names, start_download
 from lookalike.errors import DownloadError
 from lookalike.io import downloads
 from lookalike.io.downloads import download
-
-BODY = random.Random(0).randbytes(100_000)
-SHA = hashlib.sha256(BODY).hexdigest()
-
-
-@pytest.fixture
-def server():
-    with local_server() as server:
-        yield server
-
-
-@pytest.fixture
-def target(tmp_path):
-    return tmp_path / "data" / "file.bin"
-
-
-def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
 
 
 def interrupt_download(server, target: Path, body: bytes, **options) -> str:
