@@ -239,7 +239,7 @@ def _embed(model: Model, loaded: embedder.Embedder, uploads: list[bytes]) -> Non
     """Decode and embed images one by one without a server, in one thread per core."""
 
     def work(data: bytes) -> None:
-        image, _ = imaging.decode_small(data, least=imaging.least_side(model))
+        image, _ = imaging.decode_small(data, min_side=imaging.min_decoded_side(model))
         loaded.embed(imaging.prepare(image, model)[np.newaxis])
 
     with ThreadPoolExecutor(cores()) as pool:

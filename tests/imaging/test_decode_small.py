@@ -16,7 +16,7 @@ from lookalike.models import embedder
 from lookalike.models.registry import resolve
 from lookalike.store.table import Table
 
-LEAST = imaging.least_side(resolve("auto"))
+MIN_SIDE = imaging.min_decoded_side(resolve("auto"))
 TURNED = {
     3: Image.Transpose.ROTATE_180,
     6: Image.Transpose.ROTATE_270,
@@ -67,7 +67,7 @@ def file(large, tmp_path_factory) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("least", "scaled"),
+    ("min_side", "scaled"),
     [
         (640, (1000, 750)),
         (800, (2000, 1500)),
@@ -76,9 +76,9 @@ def file(large, tmp_path_factory) -> Path:
     ],
 )
 def test_a_large_jpeg_is_decoded_at_a_power_of_two_with_its_full_size(
-    file, large, least, scaled
+    file, large, min_side, scaled
 ):
-    small, size = imaging.decode_small(file.read_bytes(), least=least)
+    small, size = imaging.decode_small(file.read_bytes(), min_side=min_side)
     assert (small.size, size) == (scaled, (4000, 3000))
     expected = np.asarray(large.resize((40, 30), Image.Resampling.BOX)).astype(float)
     assert (
@@ -95,7 +95,7 @@ def test_turned_images_and_their_sizes_are_upright(shape, orientation):
     """Scaled, 4001 x 4003 is a square: its sides do not show how it was turned."""
     stored = scene(40, 30, seed=1).resize(shape)
     data = encode(stored, orientation=orientation)
-    small, size = imaging.decode_small(data, least=LEAST)
+    small, size = imaging.decode_small(data, min_side=MIN_SIDE)
     whole = imaging.decode(data)
     assert size == whole.size
     assert small.width < whole.width / 3
@@ -108,14 +108,14 @@ def test_progressive_jpegs_and_mpos_are_decoded_small_too(large):
         encode(large, progressive=True),
         encode(large, "MPO", save_all=True, append_images=[large]),
     ):
-        small, size = imaging.decode_small(data, least=LEAST)
+        small, size = imaging.decode_small(data, min_side=MIN_SIDE)
         assert (small.size, size) == ((1000, 750), (4000, 3000))
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (300, 200), (1279, 2000), (2000, 1279)])
 def test_a_small_jpeg_is_decoded_in_full(shape):
     data = encode(scene(*shape))
-    small, size = imaging.decode_small(data, least=LEAST)
+    small, size = imaging.decode_small(data, min_side=MIN_SIDE)
     assert small.tobytes() == imaging.decode(data).tobytes()
     assert size == small.size == shape
 
@@ -123,7 +123,7 @@ def test_a_small_jpeg_is_decoded_in_full(shape):
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF"])
 def test_other_formats_are_decoded_in_full(kind, large):
     data = encode(large.resize((1500, 1400)), kind)
-    small, size = imaging.decode_small(data, least=LEAST)
+    small, size = imaging.decode_small(data, min_side=MIN_SIDE)
     assert small.tobytes() == imaging.decode(data).tobytes()
     assert size == (1500, 1400)
 
@@ -134,10 +134,10 @@ def test_small_decoding_refuses_the_same_files(file):
         with pytest.raises(ImageError) as whole:
             imaging.decode(broken)
         with pytest.raises(ImageError) as small:
-            imaging.decode_small(broken, least=LEAST)
+            imaging.decode_small(broken, min_side=MIN_SIDE)
         assert str(small.value) == str(whole.value)
     with pytest.raises(ImageError, match="12 megapixels, more than the limit of 11"):
-        imaging.decode_small(data, least=LEAST, max_pixels=11_000_000)
+        imaging.decode_small(data, min_side=MIN_SIDE, max_pixels=11_000_000)
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,9 @@ def test_small_decoding_refuses_the_same_files(file):
 def test_small_decoding_hardly_changes_vectors(name, least, file):
     model = resolve(name)
     whole = imaging.decode(file.read_bytes())
-    small, _ = imaging.decode_small(file.read_bytes(), least=imaging.least_side(model))
+    small, _ = imaging.decode_small(
+        file.read_bytes(), min_side=imaging.min_decoded_side(model)
+    )
     one, other = embedder.load(model).embed(
         np.stack([imaging.prepare(image, model) for image in (whole, small)])
     )

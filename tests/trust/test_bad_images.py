@@ -75,7 +75,7 @@ def answers(files) -> dict[str, str | tuple[int, int]]:
 
     def answer(file: Mutation) -> str | tuple[int, int]:
         try:
-            image, size = imaging.decode_small(file.data, least=640, max_pixels=CAP)
+            image, size = imaging.decode_small(file.data, min_side=640, max_pixels=CAP)
             assert image.mode == "RGB"
             assert imaging.thumbnail(image)
         except ImageError as error:

@@ -7,7 +7,12 @@ from lookalike.imaging.decoder import (
     from_array,
     upright,
 )
-from lookalike.imaging.preprocess import THUMBNAIL_SIDE, least_side, prepare, thumbnail
+from lookalike.imaging.preprocess import (
+    THUMBNAIL_SIDE,
+    min_decoded_side,
+    prepare,
+    thumbnail,
+)
 
 __all__ = [
     "MAX_PIXELS",
@@ -15,7 +20,7 @@ __all__ = [
     "decode",
     "decode_small",
     "from_array",
-    "least_side",
+    "min_decoded_side",
     "prepare",
     "thumbnail",
     "upright",

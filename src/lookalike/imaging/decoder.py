@@ -80,12 +80,12 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
         If the bytes are of another format, are damaged, or hold too many pixels. The message is the
         reason.
     """
-    decoded = _decode(data, max_pixels, least=None)
+    decoded = _decode(data, max_pixels, min_side=None)
     return decoded.image
 
 
 def decode_small(
-    data: bytes, *, least: int, max_pixels: int = MAX_PIXELS
+    data: bytes, *, min_side: int, max_pixels: int = MAX_PIXELS
 ) -> tuple[Image.Image, tuple[int, int]]:
     """Decode an image as `decode` does, but a large JPEG at a half, quarter or eighth of its size.
 
@@ -95,15 +95,15 @@ def decode_small(
     ----------
     data, max_pixels
         As for `decode`, with the same errors.
-    least
-        No side is shrunk below this number of pixels; `least_side` returns it for a Model.
+    min_side
+        No side is shrunk below this number of pixels; `min_decoded_side` returns it for a Model.
 
     Returns
     -------
     image, (width, height)
         The image, and its size at full scale.
     """
-    decoded = _decode(data, max_pixels, least)
+    decoded = _decode(data, max_pixels, min_side)
     return decoded.image, decoded.full_size
 
 
@@ -154,14 +154,14 @@ def from_array(array: npt.NDArray[Any]) -> Image.Image:
     return upright(image)
 
 
-def _decode(data: bytes, max_pixels: int, least: int | None) -> _Decoded:
+def _decode(data: bytes, max_pixels: int, min_side: int | None) -> _Decoded:
     """Decode to upright RGB and turn every error into an ImageError with a plain reason."""
     if not data:
         raise ImageError("the file is empty")
     _silence_decoders()
     try:
         with _no_warnings:
-            image, (width, height) = _load(data, max_pixels, least)
+            image, (width, height) = _load(data, max_pixels, min_side)
             # Orientations 5 to 8 turn the image by 90 degrees.
             is_turned = _orientation(image) >= 5
             full_size = (height, width) if is_turned else (width, height)
@@ -181,20 +181,20 @@ def _decode(data: bytes, max_pixels: int, least: int | None) -> _Decoded:
         raise ImageError(_reason(error, max_pixels)) from error
 
 
-def _load(data: bytes, max_pixels: int, least: int | None) -> _Decoded:
-    """Decode the pixels as stored, a large JPEG at a reduced scale if `least` allows it."""
+def _load(data: bytes, max_pixels: int, min_side: int | None) -> _Decoded:
+    """Decode the pixels as stored, a large JPEG at a reduced scale if `min_side` allows it."""
     try:
-        return _open_and_load(data, max_pixels, least)
+        return _open_and_load(data, max_pixels, min_side)
     except (ImageError, MemoryError):
         raise
     except Exception:
         # The metadata of a PNG may be damaged, or unpack to more than Pillow takes.
         if not data.startswith(_PNG_SIGNATURE):
             raise
-        return _open_and_load(_without_metadata(data), max_pixels, least)
+        return _open_and_load(_without_metadata(data), max_pixels, min_side)
 
 
-def _open_and_load(data: bytes, max_pixels: int, least: int | None) -> _Decoded:
+def _open_and_load(data: bytes, max_pixels: int, min_side: int | None) -> _Decoded:
     formats: tuple[str, ...] = _PILLOW_FORMATS
     if _is_heif(data):
         import pillow_heif
@@ -224,8 +224,8 @@ def _open_and_load(data: bytes, max_pixels: int, least: int | None) -> _Decoded:
 
     # Some formats check the cap again while loading. Only images above it wait for one another.
     with _pillow_cap(max_pixels) if pixels > previous_cap else nullcontext():
-        if least is not None:
-            image.draft(None, (least, least))
+        if min_side is not None:
+            image.draft(None, (min_side, min_side))
         image.load()
     return _Decoded(image, size)
 

@@ -10,13 +10,13 @@ from PIL import Image
 
 from lookalike.types import Model
 
-__all__ = ["THUMBNAIL_SIDE", "least_side", "prepare", "thumbnail"]
+__all__ = ["THUMBNAIL_SIDE", "min_decoded_side", "prepare", "thumbnail"]
 
 THUMBNAIL_SIDE = 160
 
 # A large JPEG keeps at least this many pixels per side, twice the input of most networks or more,
 # so that decoding it at a reduced scale changes little.
-_LEAST_SIDE = 640
+_MIN_SIDE = 640
 
 # Images larger than the target by this factor are first shrunk by whole numbers, which is faster.
 _REDUCING_GAP = 3.0
@@ -30,10 +30,10 @@ _FILTERS = {
 }
 
 
-def least_side(model: Model) -> int:
-    """Return the `least` of `decode_small` for a Model; the same for all but very large inputs."""
+def min_decoded_side(model: Model) -> int:
+    """Return the `min_side` of `decode_small` for a Model; most Models share one value."""
     longer_side = max(model.size)
-    return max(_LEAST_SIDE, longer_side)
+    return max(_MIN_SIDE, longer_side)
 
 
 def prepare(image: Image.Image, model: Model) -> npt.NDArray[np.uint8]:
@@ -72,9 +72,9 @@ def _center_box(image: Image.Image, aspect: float) -> tuple[float, float, float,
     """Return the largest centered box of an aspect (width / height): left, top, right, bottom."""
     full_width, full_height = image.size
     widest = full_height * aspect
-    highest = full_width / aspect
+    tallest = full_width / aspect
     width = min(full_width, widest)
-    height = min(full_height, highest)
+    height = min(full_height, tallest)
     left = (full_width - width) / 2
     top = (full_height - height) / 2
     right = left + width

@@ -307,17 +307,17 @@ class Worker:
     def _decode(self, image: LoadedImage, data: bytes) -> None:
         """Decode an image for the networks that need its vectors."""
 
-        def least_side(space: str) -> int:
+        def side_of(space: str) -> int:
             model = self._models[space]
-            return imaging.least_side(model)
+            return imaging.min_decoded_side(model)
 
         # A network with a very large input has a decode of its own. Otherwise, the vectors of a
         # Space would depend on the other Spaces of the table.
-        ordered = sorted(image.spaces, key=least_side)
+        ordered = sorted(image.spaces, key=side_of)
         with span("decode and prepare"):
-            for least, names in groupby(ordered, key=least_side):
+            for min_side, names in groupby(ordered, key=side_of):
                 rgb, image.size = imaging.decode_small(
-                    data, least=least, max_pixels=self._max_pixels
+                    data, min_side=min_side, max_pixels=self._max_pixels
                 )
                 for name in names:
                     model = self._models[name]

@@ -8,7 +8,7 @@ import { jobButton } from "./jobs.js";
 import { LiveMapData } from "./map/live.js";
 import { followTheme, MapView } from "./map/view.js";
 import { waitForServer } from "./offline.js";
-import { MAX_EXAMPLES, requestFor, sendingAgain } from "./query.js";
+import { MAX_EXAMPLES, requestFor, withReupload } from "./query.js";
 import { current, go, hasQuery } from "./state.js";
 
 const MIN_IMAGES = 3;
@@ -147,7 +147,7 @@ async function drawQuery(state, signal) {
   const [example] = [...state.positive, ...state.negative];
   const image = showFirst(new Image(), imageAddresses(example, MARKER_SIDE));
   try {
-    const position = await sendingAgain(state, () => api.mapPosition(request, signal));
+    const position = await withReupload(state, () => api.mapPosition(request, signal));
     // Without its image the query is marked by an empty disk.
     await image.decode().catch(() => {});
     view.canvas.showQuery({ ...position, image });
@@ -167,7 +167,7 @@ async function colorBy(by) {
   const state = current();
   const request = requestFor(state, spacesOf(state)[0], { forMap: true });
   try {
-    const { ids, distances } = await sendingAgain(state, () => api.distances(request));
+    const { ids, distances } = await withReupload(state, () => api.distances(request));
     // The reader may have chosen otherwise since.
     if (view?.panel.colorBy !== by) return;
     const { data } = view;

@@ -60,7 +60,7 @@ export function answersFor(state, signal) {
     const request = requestFor(state, space);
     const cached = cache.get(keyOf(request));
     if (cached) return cached;
-    const answer = await sendingAgain(state, () => api.search(request, signal));
+    const answer = await withReupload(state, () => api.search(request, signal));
     return store(request, answer);
   };
   return Promise.all(spacesOf(state).map(answerIn));
@@ -73,7 +73,7 @@ const isAboutUpload = ({ title, message }) => /upload/.test(title + message);
  *
  * @throws {UploadExpired} If this page does not have the file either.
  */
-export async function sendingAgain(state, send) {
+export async function withReupload(state, send) {
   try {
     return await send();
   } catch (error) {

@@ -140,9 +140,9 @@ class ImageQuery:
     def _decode(self, model: Model) -> Image.Image:
         if self._data is not None:
             # JPEG decoders can skip detail that the network's small input does not show.
-            least = imaging.least_side(model)
+            min_side = imaging.min_decoded_side(model)
             try:
-                image, _ = imaging.decode_small(self._data, least=least)
+                image, _ = imaging.decode_small(self._data, min_side=min_side)
             except ImageError as error:
                 raise ImageError(
                     f"The query cannot be decoded as an image: {error}."

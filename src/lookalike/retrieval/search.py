@@ -462,6 +462,4 @@ def _compare(
 
 def _check_k(k: int) -> None:
     if k < 1:
-        raise InputError(
-            f"k = {k} asks for no matches; expected a whole number from 1."
-        )
+        raise InputError(f"k = {k} is invalid; expected a whole number of at least 1.")

@@ -55,7 +55,7 @@ def generate_thumbnail(row: dict[str, Any], side: int, max_pixels: int) -> bytes
         data = file.read(_MAX_ORIGINAL_BYTES + 1)
         if len(data) > _MAX_ORIGINAL_BYTES:
             return None
-        image, _ = imaging.decode_small(data, least=side, max_pixels=max_pixels)
+        image, _ = imaging.decode_small(data, min_side=side, max_pixels=max_pixels)
         return imaging.thumbnail(image, side=side)
     return None
 

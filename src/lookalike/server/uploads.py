@@ -140,8 +140,8 @@ class Uploads:
         key = encoder.filled_by
         vectors = upload.vectors
         if key not in vectors:
-            least_side = imaging.least_side(encoder.model)
-            image, _ = self._decode(upload.data, least_side)
+            min_side = imaging.min_decoded_side(encoder.model)
+            image, _ = self._decode(upload.data, min_side)
             vectors[key] = encoder.embed_image(image)
         return vectors[key]
 
@@ -231,17 +231,17 @@ class Uploads:
         self, data: bytes, model: Model
     ) -> tuple[npt.NDArray[np.uint8], tuple[int, int]]:
         """Return the network input for an encoded image, and the image's size."""
-        least_side = imaging.least_side(model)
-        image, size = self._decode(data, least_side)
+        min_side = imaging.min_decoded_side(model)
+        image, size = self._decode(data, min_side)
         prepared = imaging.prepare(image, model)
         return prepared, size
 
     def _decode(
-        self, data: bytes, least_side: int
+        self, data: bytes, min_side: int
     ) -> tuple[Image.Image, tuple[int, int]]:
         try:
             return imaging.decode_small(
-                data, least=least_side, max_pixels=self._max_pixels
+                data, min_side=min_side, max_pixels=self._max_pixels
             )
         except ImageError as error:
             reason = str(error).replace(" (--max-megapixels raises it)", "")
