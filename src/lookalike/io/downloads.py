@@ -138,10 +138,13 @@ class _Job:
     def read_info(self) -> _PartInfo | None:
         try:
             text = self.info_path.read_text("utf-8")
-            info = _PartInfo(**json.loads(text))
+            entries = json.loads(text)
+            info = _PartInfo(**entries)
         except (FileNotFoundError, ValueError, TypeError):
             return None
-        return info if info.url == self.url else None
+        if info.url != self.url:
+            return None
+        return info
 
     def part_size(self) -> int:
         if not self.part.is_file():
@@ -161,7 +164,8 @@ class _Job:
 
         The old bytes are removed before the new info is written, so that it never describes them.
         """
-        text = json.dumps(asdict(info))
+        entries = asdict(info)
+        text = json.dumps(entries)
         self.discard()
         self.info_path.write_text(text, "utf-8")
         self.part.touch()
@@ -255,14 +259,12 @@ def _open_client() -> httpx.Client:
 
 def _request_rest(job: _Job, client: httpx.Client) -> None:
     """Request the missing bytes once, and append them to the part file."""
-    # Without a hash or a validator, nothing shows whether the rest belongs to these first bytes.
     info = job.read_info()
-    validator = None if info is None else info.validator
-    is_verifiable = validator is not None or job.sha256 is not None
-    if info is None or not is_verifiable:
+    if info is None or not _is_resumable(job, info):
         job.discard()
     have = job.part_size()
-    if have > 0 and have == job.total():
+    is_whole = have > 0 and have == job.total()
+    if is_whole:
         return
 
     headers = _range_headers(have, info)
@@ -274,12 +276,18 @@ def _request_rest(job: _Job, client: httpx.Client) -> None:
         raise _TransientError("the connection was closed early")
 
 
+def _is_resumable(job: _Job, info: _PartInfo) -> bool:
+    # Without a hash or a validator, nothing shows whether the rest belongs to these first bytes.
+    if info.validator is not None:
+        return True
+    return job.sha256 is not None
+
+
 def _receive(job: _Job, response: httpx.Response, have: int) -> int:
     """Write a response to the part file, which has `have` bytes, and return its new size."""
     _check_status(job, response)
     start, total = _parse_content_range(response, have)
-    if job.size is not None and total not in {None, job.size}:
-        raise _wrong_file(job, f"{job.size} bytes", f"{total} bytes")
+    _check_size(job, total)
     if start == 0:
         validator = _validator(response)
         info = _PartInfo(job.url, validator, total)
@@ -328,15 +336,18 @@ def _check_status(job: _Job, response: httpx.Response) -> None:
 def _parse_content_range(response: httpx.Response, have: int) -> tuple[int, int | None]:
     """Return the first byte's position in the file, and the file's size if it is known."""
     length = _content_length(response)
-    if response.status_code != HTTPStatus.PARTIAL_CONTENT:
+    is_partial = response.status_code == HTTPStatus.PARTIAL_CONTENT
+    if not is_partial:
         return 0, length
 
-    content_range = response.headers.get("Content-Range", "")
+    headers = response.headers
+    content_range = headers.get("Content-Range", "")
     match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", content_range)
     if match is None or int(match[1]) != have:
         raise _TransientError(
             f"asked for the bytes from {have}, the server sent others"
         )
+    # The server sends * for an unknown total. The response may have a length all the same.
     total = match[2]
     if total != "*":
         return have, int(total)
@@ -356,9 +367,11 @@ def _validator(response: httpx.Response) -> str | None:
     """Return the value that identifies this version of the file in an If-Range header."""
     headers = response.headers
     etag: str | None = headers.get("ETag")
-    # If-Range does not accept weak ETags (RFC 9110, section 13.1.5).
-    if etag is not None and not etag.startswith("W/"):
-        return etag
+    if etag is not None:
+        # If-Range does not accept weak ETags (RFC 9110, section 13.1.5).
+        is_weak = etag.startswith("W/")
+        if not is_weak:
+            return etag
     last_modified: str | None = headers.get("Last-Modified")
     return last_modified
 
@@ -373,29 +386,40 @@ def _append(job: _Job, response: httpx.Response, have: int) -> int:
             file.write(chunk)
             have += len(chunk)
             job.progress(have, total)
-            # This is not the expected file. It may be endless.
-            if total is not None and have > total:
+            # A response that is too long is not the expected file. It may be endless.
+            is_too_long = total is not None and have > total
+            if is_too_long:
                 break
     return have
 
 
 def _verify_part(job: _Job) -> None:
     size = job.part_size()
-    if job.size not in {None, size}:
-        raise _wrong_file(job, f"{job.size} bytes", f"{size} bytes")
-    if job.sha256 is None:
+    _check_size(job, size)
+    sha256 = job.sha256
+    if sha256 is None:
         return
     actual = hash_file(job.part)
-    if actual != job.sha256:
-        expected = f"the sha256 {job.sha256}"
+    if actual != sha256:
+        expected = f"the sha256 {sha256}"
         raise _wrong_file(job, expected, actual)
+
+
+def _check_size(job: _Job, size: int | None) -> None:
+    """Refuse a file whose size is known and differs from the expected one."""
+    expected = job.size
+    if expected is None or size is None:
+        return
+    if size != expected:
+        raise _wrong_file(job, f"{expected} bytes", f"{size} bytes")
 
 
 def _publish(job: _Job) -> None:
     """Move the part file to the target."""
     part = job.part
     with part.open("rb+") as file:
-        os.fsync(file.fileno())
+        descriptor = file.fileno()
+        os.fsync(descriptor)
     part.replace(job.target)
     job.info_path.unlink(missing_ok=True)
 

@@ -159,9 +159,11 @@ def _remove_abandoned(folder: Path) -> None:
     """Remove the temporary files that no living process has locked."""
     if sys.platform == "win32":
         return
-    for path in folder.glob(f"{_TEMPORARY_PREFIX}*"):
+    pattern = f"{_TEMPORARY_PREFIX}*"
+    for path in folder.glob(pattern):
         with suppress(OSError), path.open("rb") as file:
-            if try_lock(file):
+            is_abandoned = try_lock(file)
+            if is_abandoned:
                 path.unlink()
 
 

@@ -20,12 +20,14 @@ def cores() -> int:
     """
     assigned = os.cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):
-        assigned = len(os.sched_getaffinity(0))
+        processors = os.sched_getaffinity(0)
+        assigned = len(processors)
     quota = _cgroup_quota()
     if quota is None:
         return assigned
     whole_quota = math.ceil(quota)
-    return max(1, min(assigned, whole_quota))
+    smaller = min(assigned, whole_quota)
+    return max(smaller, 1)
 
 
 def _cgroup_quota() -> float | None:

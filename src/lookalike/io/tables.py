@@ -93,20 +93,23 @@ def _read_csv(path: Path) -> tuple[pa.Table, Callable[[int], str]]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(file, strict=True)
         names = next(reader, [])
+        width = len(names)
         for row in reader:
             is_empty_line = not row
             if is_empty_line:
                 continue
-            if len(row) != len(names):
+            line_number = reader.line_num
+            count = len(row)
+            if count != width:
                 raise InputError(
-                    f"{path}, line {reader.line_num}: {len(row)} values, but the header names "
-                    f"{len(names)} columns. Correct the line: a value that holds a comma or a "
-                    "quote must be quoted."
+                    f"{path}, line {line_number}: {count} values, but the header names {width} "
+                    "columns. Correct the line: a value that holds a comma or a quote must be "
+                    "quoted."
                 )
-            line_numbers.append(reader.line_num)
+            line_numbers.append(line_number)
             rows.append(row)
 
-    columns: list[tuple[str, ...]] = [()] * len(names)
+    columns: list[tuple[str, ...]] = [()] * width
     if rows:
         columns = list(zip(*rows, strict=True))
     text = pa.string()
@@ -114,7 +117,8 @@ def _read_csv(path: Path) -> tuple[pa.Table, Callable[[int], str]]:
     table = pa.table(arrays, names=names)
 
     def locate(row: int) -> str:
-        return f"line {line_numbers[row]}"
+        number = line_numbers[row]
+        return f"line {number}"
 
     return table, locate
 
@@ -122,10 +126,9 @@ def _read_csv(path: Path) -> tuple[pa.Table, Callable[[int], str]]:
 def _read_parquet(path: Path) -> tuple[pa.Table, Callable[[int], str]]:
     schema = pq.read_schema(path)
     text_columns = []
-    for name in schema.names:
-        column_type = schema.field(name).type
-        if arrow_types.is_string(column_type):
-            text_columns.append(name)
+    for column in schema:
+        if arrow_types.is_string(column.type):
+            text_columns.append(column.name)
     # As dictionaries, because a few bytes may encode any number of equal texts.
     with pq.ParquetFile(path, read_dictionary=text_columns) as file:
         count = file.metadata.num_rows
@@ -137,7 +140,8 @@ def _read_parquet(path: Path) -> tuple[pa.Table, Callable[[int], str]]:
     table.validate(full=True)
 
     def locate(row: int) -> str:
-        return f"row {row + 1}"
+        number = row + 1
+        return f"row {number}"
 
     return table, locate
 
@@ -162,17 +166,27 @@ def parses_as(texts: pa.Array, kind: Kind) -> pa.Array:
 
     Nulls fit every kind.
     """
-    boolean = pa.bool_()
     if kind == "string":
-        return pa.array([True] * len(texts), boolean)
+        count = len(texts)
+        all_true = [True] * count
+        return pa.array(all_true, pa.bool_())
     trimmed = pc.utf8_trim_whitespace(texts)
     if kind == "timestamp":
-        values = trimmed.to_pylist()
-        are_times = [text is None or _is_instant(text) for text in values]
-        fits = pa.array(are_times, boolean)
+        fits = _are_instants(trimmed)
     else:
-        fits = pc.match_substring_regex(trimmed, _PATTERNS[kind])
+        pattern = _PATTERNS[kind]
+        fits = pc.match_substring_regex(trimmed, pattern)
     return pc.fill_null(fits, True)
+
+
+def _are_instants(texts: pa.Array) -> pa.Array:
+    are_instants = []
+    for text in texts.to_pylist():
+        is_instant = True
+        if text is not None:
+            is_instant = _is_instant(text)
+        are_instants.append(is_instant)
+    return pa.array(are_instants, pa.bool_())
 
 
 def _is_instant(text: str) -> bool:
@@ -187,17 +201,26 @@ def parse_texts(texts: pa.Array, kind: Kind) -> pa.Array:
     """Convert texts to values of a kind that all of them fit."""
     if kind == "string":
         return texts
-    stored_type = ARROW_TYPES[kind]
     trimmed = pc.utf8_trim_whitespace(texts)
     if kind == "timestamp":
-        values = trimmed.to_pylist()
-        ticks = [None if text is None else parse_instant(text) for text in values]
-        integers = pa.array(ticks, pa.int64())
-        return integers.cast(stored_type)
+        return _parse_instants(trimmed)
     # Arrow does not parse a leading plus sign.
     unsigned = pc.replace_substring_regex(trimmed, r"^\+", "")
+    stored_type = ARROW_TYPES[kind]
     parsed = unsigned.cast(stored_type)
     return _normalize_floats(parsed)
+
+
+def _parse_instants(texts: pa.Array) -> pa.Array:
+    microseconds = []
+    for text in texts.to_pylist():
+        instant = None
+        if text is not None:
+            instant = parse_instant(text)
+        microseconds.append(instant)
+    integers = pa.array(microseconds, pa.int64())
+    stored_type = ARROW_TYPES["timestamp"]
+    return integers.cast(stored_type)
 
 
 def to_known_kind(column: pa.Array) -> pa.Array | None:
@@ -210,14 +233,16 @@ def to_known_kind(column: pa.Array) -> pa.Array | None:
     pyarrow.ArrowException
         If a value is outside the kind's range.
     """
-    if arrow_types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
     dtype = column.type
+    if arrow_types.is_dictionary(dtype):
+        dtype = dtype.value_type
+        column = column.cast(dtype)
     if _is_text_type(dtype):
         return column.cast(pa.string())
     if arrow_types.is_integer(dtype):
         return column.cast(pa.int64())
-    if arrow_types.is_floating(dtype) or arrow_types.is_decimal(dtype):
+    is_fraction = arrow_types.is_floating(dtype) or arrow_types.is_decimal(dtype)
+    if is_fraction:
         floats = column.cast(pa.float64())
         return _normalize_floats(floats)
     if arrow_types.is_temporal(dtype):
@@ -235,7 +260,8 @@ def _to_known_times(column: pa.Array) -> pa.Array | None:
         is_exact = dtype.unit != "ns"
         return column.cast(stored_type, safe=is_exact)
     if arrow_types.is_date(dtype):
-        times = column.cast(pa.timestamp("us"))
+        without_zone = pa.timestamp("us")
+        times = column.cast(without_zone)
         return times.cast(stored_type)
     # A time of day or a duration.
     return None
@@ -252,9 +278,11 @@ def _is_text_type(dtype: pa.DataType) -> bool:
 
 def _normalize_floats(values: pa.Array) -> pa.Array:
     """Replace NaN by null and -0.0 by 0.0 in floats; leave other types as they are."""
-    if values.type != pa.float64():
+    float64 = pa.float64()
+    if values.type != float64:
         return values
-    null = pa.scalar(None, values.type)
+    null = pa.scalar(None, float64)
     is_nan = pc.is_nan(values)
     without_nan = pc.if_else(is_nan, null, values)
+    # -0.0 + 0.0 is 0.0.
     return pc.add(without_nan, 0.0)

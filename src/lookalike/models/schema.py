@@ -39,6 +39,8 @@ _REFUSED_CATEGORIES = frozenset({"Cc", "Cs"})
 _NAME_SEPARATORS = frozenset("./\\`")
 _HEX_DIGITS = frozenset("0123456789abcdefABCDEF")
 _FILE_KEYS = frozenset(field.name for field in fields(Weights))
+_MODEL_KEYS = frozenset(field.name for field in fields(Model))
+_REQUIRED_MODEL_KEYS = {"name", "title", *REQUIRED_FIELDS}
 
 _SHORT_REPR = reprlib.Repr()
 _SHORT_REPR.maxstring = _SHORT_REPR.maxother = _SHORT_REPR.maxlong = 100
@@ -56,9 +58,11 @@ def find_fault(entry: Mapping[str, Any]) -> str | None:
     """Return the first invalid value as ``dim = 0; expected ...``, or None if all are valid."""
     for key, value in entry.items():
         rule = FIELD_RULES[key]
-        if not rule.accepts(value):
-            given = short_repr(value)
-            return f"{key} = {given}; expected {rule.expected}"
+        if rule.accepts(value):
+            continue
+        given = short_repr(value)
+        expected = rule.expected
+        return f"{key} = {given}; expected {expected}"
     return None
 
 
@@ -76,10 +80,12 @@ def parse_model(text: str) -> Model:
     except (ValueError, RecursionError) as error:
         raise ModelError(f"the description of a model is not JSON ({error})") from error
 
-    given = _without_nulls(entry) if isinstance(entry, dict) else {}
-    known = {field.name for field in fields(Model)}
-    required = {"name", "title", *REQUIRED_FIELDS}
-    if not required <= set(given) <= known:
+    # Any other value has none of the required fields.
+    given: dict[str, Any] = {}
+    if isinstance(entry, dict):
+        given = _without_nulls(entry)
+    given_keys = set(given)
+    if not _REQUIRED_MODEL_KEYS <= given_keys <= _MODEL_KEYS:
         raise ModelError(
             "the description of a model lacks a field or has an unknown one"
         )
@@ -112,15 +118,19 @@ def _read_file_table(table: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _without_nulls(entry: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in entry.items() if value is not None}
+    given = dict(entry)
+    for key, value in entry.items():
+        if value is None:
+            del given[key]
+    return given
 
 
 def _is_text(value: object) -> bool:
     """Return whether terminals, files and JSON can hold the text."""
     if not isinstance(value, str):
         return False
-    categories = {unicodedata.category(character) for character in value}
-    return categories.isdisjoint(_REFUSED_CATEGORIES)
+    categories = map(unicodedata.category, value)
+    return _REFUSED_CATEGORIES.isdisjoint(categories)
 
 
 def _is_name(value: object) -> bool:
@@ -156,7 +166,8 @@ def _is_between(value: Any, low: int, high: int) -> bool:
 def _is_list(value: object, length: int) -> bool:
     if not isinstance(value, list | tuple):
         return False
-    return len(value) == length
+    actual_length = len(value)
+    return actual_length == length
 
 
 def _is_dim(value: Any) -> bool:
@@ -166,13 +177,21 @@ def _is_dim(value: Any) -> bool:
 def _is_size(value: Any) -> bool:
     if not _is_list(value, 2):
         return False
-    return all(_is_between(side, 1, _MAX_SIDE) for side in value)
+    height, width = value
+    if not _is_side(height):
+        return False
+    return _is_side(width)
+
+
+def _is_side(value: Any) -> bool:
+    return _is_between(value, 1, _MAX_SIDE)
 
 
 def _is_mean(value: Any) -> bool:
     if not _is_list(value, 3):
         return False
-    return all(_is_number(channel) for channel in value)
+    are_numbers = map(_is_number, value)
+    return all(are_numbers)
 
 
 def _is_std(value: Any) -> bool:
@@ -192,7 +211,8 @@ def _are_options(value: object) -> bool:
         if not _is_text(key):
             return False
         parts = item if isinstance(item, list | tuple) else [item]
-        if not all(_is_plain(part) for part in parts):
+        are_plain = map(_is_plain, parts)
+        if not all(are_plain):
             return False
     return True
 
@@ -221,8 +241,11 @@ def _is_file(value: object) -> bool:
         return False
     if "file" not in value:
         return False
-    entries = value.items()
-    return all(_is_file_entry(key, text) for key, text in entries)
+    for key, text in value.items():
+        is_valid = _is_file_entry(key, text)
+        if not is_valid:
+            return False
+    return True
 
 
 def _is_file_entry(key: object, text: object) -> bool:
@@ -237,7 +260,7 @@ def _is_file_entry(key: object, text: object) -> bool:
         case "md5":
             return _is_hash(text, 32)
         case "package" | "extra":
-            # To look into a package whose name has full stops, Python would import the outer one.
+            # Looking up a package whose name has full stops would import the outer package.
             return text.isidentifier()
         case _:
             return key in _FILE_KEYS and _is_text(text)
@@ -245,12 +268,13 @@ def _is_file_entry(key: object, text: object) -> bool:
 
 def _one_of(choices: object) -> FieldRule:
     names = get_args(choices)
-    joined = ", ".join(names)
+    listed = ", ".join(names)
+    expected = f"one of {listed}"
 
     def accepts(value: object) -> bool:
         return value in names
 
-    return FieldRule(accepts, expected=f"one of {joined}")
+    return FieldRule(accepts, expected)
 
 
 _TEXT_RULE = FieldRule(_is_text, "a text")
