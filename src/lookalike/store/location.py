@@ -26,7 +26,9 @@ from lookalike.io.files import try_lock
 
 __all__ = ["Location", "LockFile", "LockName", "link_or_copy"]
 
-_TABLE, _VERSIONS, _MAPS = "images.lance", "_versions", "maps"
+_TABLE = "images.lance"
+_VERSIONS = "_versions"
+_MAPS = "maps"
 _STAGING = ".images."
 _OWNER_BYTES = 400
 
@@ -45,20 +47,19 @@ class Location:
     ----------
     path
         The folder as it was given, with ``~`` expanded.
+    folder
+        The same folder as a `Path`.
+    table_folder
+        The folder of the Lance table.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = os.path.expanduser(path)  # noqa: PTH111
-
-    @property
-    def folder(self) -> Path:
-        """The collection's folder."""
-        return Path(self.path)
-
-    @property
-    def table_folder(self) -> Path:
-        """The folder of the Lance table."""
-        return Path(self.path, _TABLE)
+        expanded = os.path.expanduser(path)  # noqa: PTH111
+        self.path = expanded
+        self.folder = Path(expanded)
+        self.table_folder = Path(expanded, _TABLE)
+        self._versions_folder = Path(expanded, _TABLE, _VERSIONS)
+        self._maps_folder = Path(expanded, _MAPS)
 
     @property
     def table_uri(self) -> str:
@@ -66,13 +67,19 @@ class Location:
         return str(self.table_folder)
 
     def has_table(self) -> bool:
-        """Return whether the folder holds a table; raises OSError if it may not be looked into."""
+        """Return whether the folder holds a table.
+
+        Raises
+        ------
+        OSError
+            If this process may not read the folder.
+        """
         return self.table_folder.is_dir()
 
     def has_versions(self) -> bool:
-        """Return whether the table has versions, or may not be looked into."""
+        """Return whether the table has versions; True if this process may not read the folder."""
         try:
-            return Path(self.table_folder, _VERSIONS).is_dir()
+            return self._versions_folder.is_dir()
         except OSError:
             return True
 
@@ -82,9 +89,10 @@ class Location:
         Each commit changes the time. A table that is made again at the same path has another inode
         or another time.
         """
-        versions_folder = Path(self.table_folder, _VERSIONS)
-        status = os.stat(versions_folder)  # noqa: PTH116
-        return status.st_ino, status.st_mtime_ns
+        status = self._versions_folder.stat()
+        inode = status.st_ino
+        changed_ns = status.st_mtime_ns
+        return inode, changed_ns
 
     def is_free(self, *, ignore_locks: bool = False) -> bool:
         """Return whether the folder does not exist, or holds only leftovers of a killed process.
@@ -101,31 +109,33 @@ class Location:
         leftovers: tuple[str, ...] = (_STAGING,)
         if ignore_locks:
             leftovers += tuple(LockName)
-        names = [path.name for path in self.folder.iterdir()]
-        return all(name.startswith(leftovers) for name in names)
+        files = self.folder.iterdir()
+        return all(file.name.startswith(leftovers) for file in files)
 
     # Staging
 
     def new_staging_folder(self) -> Path:
         """Return a new name for a folder in which a table or a copy is made."""
-        name = _STAGING + secrets.token_hex(4)
-        return Path(self.path, name)
+        suffix = secrets.token_hex(4)
+        name = _STAGING + suffix
+        return self.folder / name
 
     def staging_folders(self) -> Iterator[Path]:
         """Yield the staging folders, those of killed processes too."""
-        return self.folder.glob(f"{_STAGING}*")
+        pattern = f"{_STAGING}*"
+        return self.folder.glob(pattern)
 
-    def publish_table(self, made: Path) -> None:
-        """Give a complete table its place: at any moment the folder has all of it, or none."""
-        made.rename(self.table_folder)
+    def publish_table(self, staged: Path) -> None:
+        """Move a complete table into place: at any moment the folder has all of it, or none."""
+        staged.rename(self.table_folder)
 
     def publish_maps(self, staged: Location) -> None:
         """Replace the maps by those of a staged copy."""
-        maps_folder = Path(self.path, _MAPS)
-        shutil.rmtree(maps_folder, ignore_errors=True)
-        staged_maps = Path(staged.path, _MAPS)
+        current_maps = self._maps_folder
+        shutil.rmtree(current_maps, ignore_errors=True)
+        staged_maps = staged._maps_folder
         if staged_maps.is_dir():
-            staged_maps.rename(maps_folder)
+            staged_maps.rename(current_maps)
 
     def publish_version(self, staged: Location, names: list[str]) -> None:
         """Move the files of a newer version into the table, then remove all other files.
@@ -138,28 +148,34 @@ class Location:
             Its files by their paths in the collection, the manifest of the version last.
         """
         # The hint names the older version as the newest one.
-        hint = Path(self.table_folder, _VERSIONS, "latest_version_hint.json")
+        hint = self._versions_folder / "latest_version_hint.json"
         hint.unlink(missing_ok=True)
+        # Until the manifest, the last file, is in place, Lance reads the older version.
         for name in names:
+            source = staged.file(name)
             target = self.file(name)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            staged.file(name).replace(target)
-        # Not earlier: until the manifest is in place, the older version is the backup.
+            folder = target.parent
+            folder.mkdir(parents=True, exist_ok=True)
+            source.replace(target)
+        # Not earlier: until then the older version is the backup, and needs its files.
         self.remove_other_files(names)
 
     def remove_other_files(self, names: Iterable[str]) -> None:
         """Remove each file of the table that is not among `names`."""
-        keep = set(names)
+        names_to_keep = set(names)
         for file in self.table_folder.rglob("*"):
-            name = file.relative_to(self.folder).as_posix()
-            if file.is_file() and name not in keep:
+            if not file.is_file():
+                continue
+            relative = file.relative_to(self.folder)
+            name = relative.as_posix()
+            if name not in names_to_keep:
                 file.unlink()
 
     # Files
 
     def file(self, name: str) -> Path:
         """Return a file of the collection by its path in it, with ``/`` between folders."""
-        return Path(self.path, name)
+        return self.folder / name
 
     @staticmethod
     def table_file_name(name: str) -> str:
@@ -169,12 +185,14 @@ class Location:
     @staticmethod
     def is_table_file(name: str) -> bool:
         """Return whether a path in the collection is one of the table's files."""
-        return name.startswith(f"{_TABLE}/")
+        prefix = f"{_TABLE}/"
+        return name.startswith(prefix)
 
     @staticmethod
     def is_manifest(name: str) -> bool:
         """Return whether a path is a manifest, whose name does not identify its content."""
-        return f"/{_VERSIONS}/" in name
+        folder = f"/{_VERSIONS}/"
+        return folder in name
 
     @property
     def backup_record(self) -> Path:
@@ -183,7 +201,7 @@ class Location:
 
     def manifests(self) -> Iterator[Path]:
         """Yield the manifests of the table, one for each version."""
-        return self.table_folder.glob(f"{_VERSIONS}/*.manifest")
+        return self._versions_folder.glob("*.manifest")
 
     def transactions(self) -> Iterator[Path]:
         """Yield the files in which the table's commits were planned."""
@@ -205,25 +223,31 @@ class Location:
     @staticmethod
     def map_file_name(space: str, method: str) -> str:
         """Return the path in the collection of the map of a Space by a method."""
+        # A Space may be named "a/b" or "..": its map stays in the folder all the same.
         quoted = quote(space, safe="")
-        return f"{_MAPS}/{quoted}-{method}.arrow"
+        name = f"{quoted}-{method}.arrow"
+        return f"{_MAPS}/{name}"
 
     def list_maps(self) -> list[tuple[str, str]]:
         """Return the Space and the method of each stored map."""
-        maps_folder = Path(self.path, _MAPS)
-        names = [file.stem for file in maps_folder.glob("*.arrow")]
-        found = []
-        for name in sorted(names):
+        files = self._maps_folder.glob("*.arrow")
+        names = [file.stem for file in files]
+        names.sort()
+
+        stored = []
+        for name in names:
+            # A method has no hyphen, but a Space may have one.
             quoted_space, _, method = name.rpartition("-")
             space = unquote(quoted_space)
-            found.append((space, method))
-        return found
+            entry = (space, method)
+            stored.append(entry)
+        return stored
 
     # Locks
 
     def lock_path(self, name: LockName) -> str:
         """Return the path of a lock file, the same for every way to spell the folder."""
-        file = Path(self.path, name)
+        file = self.folder / name
         return os.path.realpath(file)
 
 
@@ -231,7 +255,8 @@ class LockFile:
     """An open lock file; the kernel releases its lock when the process closes it or dies."""
 
     def __init__(self, path: str) -> None:
-        self._file = Path(path).open("ab+", buffering=0)  # noqa: SIM115 (closed by __exit__)
+        file = Path(path)
+        self._file = file.open("ab+", buffering=0)
 
     def __enter__(self) -> Self:
         return self
@@ -256,15 +281,17 @@ class LockFile:
 
     def write_owner(self, owner: str) -> None:
         """Store who holds the lock, for processes that wait; a full disk may prevent it."""
+        data = owner.encode()
         with suppress(OSError):
             self._file.truncate(0)
-            self._file.write(owner.encode())
+            self._file.write(data)
 
     def read_owner(self) -> str:
         """Return who holds the lock."""
         with suppress(OSError):
             self._file.seek(0)
-            text = self._file.read(_OWNER_BYTES).decode(errors="replace")
+            data = self._file.read(_OWNER_BYTES)
+            text = data.decode(errors="replace")
             if text:
                 return text
         return "another process"

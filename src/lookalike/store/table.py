@@ -129,15 +129,18 @@ class Table(View):
 
     def reopen(self) -> Table:
         """Return a new object at the newest version, which stays at it when this one moves."""
+        table_uri = self.location.table_uri
         with translate_errors(self.path, Operation.READ):
-            dataset = lance.dataset(self.location.table_uri)
+            dataset = lance.dataset(table_uri)
         return Table(self.path, dataset)
 
     @staticmethod
     def exists(path: str | os.PathLike[str]) -> bool:
         """Return whether there is a collection at a path."""
-        with translate_errors(str(path), Operation.OPEN):
-            return Location(path).has_table()
+        shown_path = str(path)
+        with translate_errors(shown_path, Operation.OPEN):
+            location = Location(path)
+            return location.has_table()
 
     @contextmanager
     def write_lock(self) -> Iterator[bool]:
@@ -205,7 +208,8 @@ class Table(View):
             fields = []
             for name, kind in kinds.items():
                 if name not in present:
-                    fields.append(metadata_column(name, kind))
+                    field = metadata_column(name, kind)
+                    fields.append(field)
             if fields:
                 schema = pa.schema(fields)
                 self._dataset.add_columns(schema)
@@ -222,53 +226,72 @@ class Table(View):
             of a Space are a float array ``[n, dim]``.
         replace
             True replaces the whole row: columns that are not given become null. False keeps their
-            values. Metadata columns belong to the uri, not to the content, and are always kept.
+            values. Metadata columns belong to the uri, not to the content: those not given always
+            keep their values.
         """
         with self.write_lock():
-            all_names = self.schema.names
-            unchanged = self.metadata if replace else all_names
-            written = [
-                name for name in all_names if name in columns or name not in unchanged
-            ]
-            rows = self._rows(columns, written)
-            with translate_errors(self.path, Operation.WRITE):
-                merge = self._dataset.merge_insert("uri")
-                merge = merge.when_matched_update_all()
-                merge = merge.when_not_matched_insert_all()
-                merge.execute(rows)
-                self._dataset.checkout_latest()
+            names = self._written_columns(columns, replace)
+            rows = self._rows(columns, names)
+            self._merge(rows, insert=True)
 
     def update(self, columns: Mapping[str, Any]) -> None:
         """Overwrite columns of existing rows in one commit; unknown uris are skipped."""
+        names = list(columns)
         with self.write_lock():
-            rows = self._rows(columns, list(columns))
-            with translate_errors(self.path, Operation.WRITE):
-                merge = self._dataset.merge_insert("uri")
-                merge = merge.when_matched_update_all()
-                merge.execute(rows)
-                self._dataset.checkout_latest()
+            rows = self._rows(columns, names)
+            self._merge(rows, insert=False)
+
+    def _written_columns(self, given: Mapping[str, Any], replace: bool) -> list[str]:
+        """Return the columns that an `upsert` writes: those given, and with `replace` others."""
+        metadata = self.metadata
+        names = []
+        for name in self.schema.names:
+            if name in given:
+                names.append(name)
+            elif replace and name not in metadata:
+                # Not given: it becomes null.
+                names.append(name)
+        return names
+
+    def _merge(self, rows: pa.Table, *, insert: bool) -> None:
+        """Overwrite the rows of uris that the table holds; with `insert`, add those of others."""
+        dataset = self._dataset
+        with translate_errors(self.path, Operation.WRITE):
+            merge = dataset.merge_insert("uri")
+            merge = merge.when_matched_update_all()
+            if insert:
+                merge = merge.when_not_matched_insert_all()
+            merge.execute(rows)
+            dataset.checkout_latest()
 
     def _rows(self, columns: Mapping[str, Any], names: list[str]) -> pa.Table:
         """Return the named columns as an Arrow table with the types of this one."""
-        count = len(columns["uri"])
+        table_schema = self.schema
+        uris = columns["uri"]
+        count = len(uris)
+
         fields = []
         arrays = []
         for name in names:
+            field = table_schema.field(name)
             values = columns.get(name)
-            field = self.schema.field(name)
+            typed_values = array(values, field.type, count)
             fields.append(field)
-            arrays.append(array(values, field.type, count))
+            arrays.append(typed_values)
         schema = pa.schema(fields)
         return pa.table(arrays, schema=schema)
 
     def delete(self, ids: Ids) -> None:
         """Delete rows by id, in commits of at most 10,000 rows; unknown ids are skipped."""
-        if not len(ids):
+        count = len(ids)
+        if not count:
             return
         with self.write_lock(), translate_errors(self.path, Operation.WRITE):
-            for start in range(0, len(ids), _DELETE_BATCH):
-                batch = ids[start : start + _DELETE_BATCH]
-                clause = id_clause(batch.tolist())
+            for start in range(0, count, _DELETE_BATCH):
+                end = start + _DELETE_BATCH
+                batch = ids[start:end]
+                batch_ids = batch.tolist()
+                clause = id_clause(batch_ids)
                 self._dataset.delete(clause)
 
     def remove(self, uris: Sequence[str]) -> int:
@@ -282,25 +305,31 @@ class Table(View):
             If one of `uris` matches nothing in the collection; then nothing is deleted.
         """
         with self.write_lock():
-            named = [self._ids_named(uri) for uri in uris]
-            ids = np.unique(np.concatenate(named))
+            ids_by_uri = [self._ids_named(uri) for uri in uris]
+            all_ids = np.concatenate(ids_by_uri)
+            # Two of `uris` may name the same row: a folder, and an image in it.
+            ids = np.unique(all_ids)
             self.delete(ids)
         return len(ids)
 
     def _ids_named(self, uri: str) -> Ids:
         """Return the ids of the rows that a uri or a path names."""
         resolved = resolve_uri(uri)
+        # The row of this very uri, if there is one.
         rows = self.existing_rows([resolved])
-        exact_ids = [row.id for row in rows.values()]
+        ids = [row.id for row in rows.values()]
+        exact_ids = np.array(ids, np.int64)
+        # The rows of a folder.
         prefixes = uri_prefixes(resolved)
         ids_below = self.ids_under(prefixes)
-        ids = np.union1d(np.array(exact_ids, np.int64), ids_below)
-        if not len(ids):
+
+        all_ids = np.union1d(exact_ids, ids_below)
+        if not len(all_ids):
             raise InputError(
-                f"The collection {self.path} has no image {uri!r}, nor any below it. "
+                f"The collection {self.path} has no image {uri!r} and no folder of that name. "
                 "Nothing was removed. Give a uri as search prints it, or a folder."
             )
-        return ids
+        return all_ids
 
 
 def _check_free(location: Location) -> None:

@@ -99,18 +99,19 @@ class View:
         CollectionError
             If the collection no longer exists.
         """
-        # A folder that is made again may get the inode of the old one, and its table the same
-        # version number.
+        # No part is enough alone: a folder that is made again may get the inode of the old one,
+        # and its table the same version number.
         with translate_errors(self.path, Operation.OPEN):
             inode, changed_ns = self.location.versions_stamp()
-            version = int(self._dataset.latest_version)
-            return inode, changed_ns, version
+            newest = self._dataset.latest_version
+            version = int(newest)
+        return inode, changed_ns, version
 
     @contextmanager
     def translate_read_errors(
         self, operation: Operation = Operation.READ
     ) -> Iterator[None]:
-        """Raise errors of the store as a `CollectionError`, also if this version was removed."""
+        """Raise errors of Lance as a `CollectionError` that says if this version was removed."""
         try:
             with translate_errors(self.path, operation):
                 yield
@@ -125,12 +126,14 @@ class View:
 
     def _was_removed(self) -> bool:
         """Return whether the collection can be opened, but no longer has this version."""
+        table_uri = self.location.table_uri
         try:
-            newest = lance.dataset(self.location.table_uri)
-            versions = {version["version"] for version in newest.versions()}
+            newest = lance.dataset(table_uri)
+            versions = newest.versions()
         except (OSError, ValueError, RuntimeError):
             return False
-        return self.version not in versions
+        numbers = [version["version"] for version in versions]
+        return self.version not in numbers
 
     def space(self, name: str | None) -> str:
         """Return the name of a Space; None stands for the first one.
@@ -161,7 +164,7 @@ class View:
         columns = self.filter_columns()
         tree = filters.parse(where, columns)
         condition = filters.to_lance(tree)
-        return f"{_IS_IMAGE} AND ({condition})"
+        return _of_images(condition)
 
     def select(self, where: str) -> Ids:
         """Return the int64 ids, ascending, of the images that match a filter.
@@ -178,25 +181,31 @@ class View:
             clause = self.filter_clause(where)
             rows = self._read([], clause)
             ids = _row_ids(rows)
-            return np.sort(ids)
+            ids.sort()
+            return ids
 
     # Rows
 
     def count(self, space: str | None = None) -> int:
         """Return the number of images, or of images with a vector in one Space."""
-        if space is None:
-            return self.count_where(_IS_IMAGE)
-        return self.count_where(vector_clause(space))
+        clause = _IS_IMAGE
+        if space is not None:
+            clause = vector_clause(space)
+        return self.count_where(clause)
 
     def count_where(self, clause: str) -> int:
         """Return the number of rows that match a clause in Lance's own language."""
         with self.translate_read_errors():
             count = self._dataset.count_rows(clause)
-            return int(count)
+        return int(count)
 
     def ids_under(self, prefixes: Sequence[str]) -> Ids:
         """Return the int64 ids of all rows, failures too, whose uri has one of `prefixes`."""
-        clauses = [f"starts_with(uri, {quote(prefix)})" for prefix in prefixes]
+        clauses = []
+        for prefix in prefixes:
+            literal = quote(prefix)
+            clause = f"starts_with(uri, {literal})"
+            clauses.append(clause)
         any_prefix = " OR ".join(clauses)
         rows = self._read([], any_prefix)
         return _row_ids(rows)
@@ -216,25 +225,31 @@ class View:
         CollectionError
             If an id is not in the collection.
         """
+        names = list(columns)
         wanted = [int(row_id) for row_id in ids]
+        id_column = pa.array(wanted, pa.int64())
         if not wanted:
-            empty = self.schema.empty_table().select(list(columns))
-            no_ids = pa.array([], pa.int64())
-            return empty.append_column("id", no_ids)
+            empty = self.schema.empty_table()
+            selected = empty.select(names)
+            return selected.append_column("id", id_column)
 
+        # Lance returns each row once, in an order of its own.
         clause = id_clause(wanted)
-        rows = self._read(list(columns), clause)
+        rows = self._read(names, clause)
         found_ids = rows["_rowid"].to_pylist()
         position = {row_id: index for index, row_id in enumerate(found_ids)}
+
+        order = []
         for row_id in wanted:
             if row_id not in position:
                 raise CollectionError(
                     f"The collection {self.path} has no row with the id {row_id}."
                 )
-        order = [position[row_id] for row_id in wanted]
-        ordered = rows.take(order).drop(["_rowid"])
-        id_column = pa.array(wanted, pa.int64())
-        return ordered.append_column("id", id_column)
+            index = position[row_id]
+            order.append(index)
+        ordered = rows.take(order)
+        without_row_ids = ordered.drop(["_rowid"])
+        return without_row_ids.append_column("id", id_column)
 
     def scan(
         self, columns: Sequence[str], where: str | None = None
@@ -248,12 +263,13 @@ class View:
         where
             A clause in Lance's own language; None for all images.
         """
+        names = list(columns)
         clause = _IS_IMAGE
         if where is not None:
-            clause = f"({where}) AND {_IS_IMAGE}"
+            clause = _of_images(where)
         with self.translate_read_errors():
             scanner = self._dataset.scanner(
-                columns=list(columns), filter=clause, with_row_id=True
+                columns=names, filter=clause, with_row_id=True
             )
             yield from scanner.to_batches()
 
@@ -274,23 +290,31 @@ class View:
         """
         with span("read vectors"):
             name = self.space(space)
+            model = self.models[name]
             rows = self._read([name], clause)
-            column = rows[space].combine_chunks()
+            column = rows[name].combine_chunks()
+            all_ids = _row_ids(rows)
+
+            # The ids of the rows that have a vector.
             validity = column.is_valid()
             has_vector = validity.to_numpy(zero_copy_only=False)
-            ids = _row_ids(rows)[has_vector]
+            ids = all_ids[has_vector]
 
-            flat = column.drop_null().flatten()
+            # Their vectors, as one matrix.
+            present = column.drop_null()
+            flat = present.flatten()
             numbers = flat.to_numpy(zero_copy_only=False)
-            dim = self.models[space].dim
-            matrix = numbers.reshape(len(ids), dim)
+            matrix = numbers.reshape(len(ids), model.dim)
 
             # The rows usually are in order already: then the matrix is not copied.
             steps = np.diff(ids)
-            if not (steps < 0).any():
+            is_descending = steps < 0
+            if not is_descending.any():
                 return ids, matrix
             order = np.argsort(ids, kind="stable")
-            return ids[order], matrix[order]
+            ids = ids[order]
+            matrix = matrix[order]
+            return ids, matrix
 
     def failures(self) -> pa.Table:
         """Return the files that could not be indexed: a table with ``uri`` and ``error``."""
@@ -298,7 +322,7 @@ class View:
         without_ids = rows.drop(["_rowid"])
         return without_ids.sort_by("uri")
 
-    # What an index run asks
+    # Comparison with a scan
 
     def existing_rows(self, uris: Iterable[str]) -> dict[str, ExistingRow]:
         """Return the row of each uri that the table holds, with one look-up for all."""
@@ -312,6 +336,7 @@ class View:
         for row_id, uri, size, mtime_ns, label, sha256, spaces, error in zip(
             *columns, strict=True
         ):
+            filled_spaces = frozenset(spaces or ())
             has_failed = error is not None
             existing[uri] = ExistingRow(
                 row_id,
@@ -319,7 +344,7 @@ class View:
                 mtime_ns,
                 label,
                 sha256,
-                frozenset(spaces or ()),
+                filled_spaces,
                 has_failed,
             )
         return existing
@@ -342,22 +367,27 @@ class View:
         retry_failures
             Whether files that failed are work again although they have not changed.
         """
+        if spaces is None:
+            spaces = self.models
+        needed = frozenset(spaces)
         uris = [item.uri for item in items]
         existing = self.existing_rows(uris)
-        needed = frozenset(self.models if spaces is None else spaces)
+
         work: list[tuple[Item, ExistingRow | None]] = []
         unchanged = 0
         failed = 0
         for item in items:
             row = existing.get(item.uri)
+            item_and_row = (item, row)
             if row is None or not is_up_to_date(item, row, needed):
-                work.append((item, row))
+                work.append(item_and_row)
             elif not row.failed:
                 unchanged += 1
             elif retry_failures:
-                work.append((item, row))
+                work.append(item_and_row)
             else:
                 failed += 1
+
         existing_ids = [row.id for row in existing.values()]
         seen_ids = np.array(existing_ids, np.int64)
         return ScanDiff(work, seen_ids, unchanged, failed)
@@ -365,16 +395,19 @@ class View:
     def content_index(self) -> ContentIndex:
         """Return an index of the contents that have a vector in every Space."""
         clauses = [_IS_IMAGE]
-        clauses += [vector_clause(space) for space in self.models]
+        for space in self.models:
+            has_vector = vector_clause(space)
+            clauses.append(has_vector)
         all_clauses = " AND ".join(clauses)
+
         rows = self._read(["sha256"], all_clauses)
         ids = _row_ids(rows)
-
-        all_hashes = b"".join(rows["sha256"].to_pylist())
-        # Each of 32 bytes, as four numbers.
-        numbers = np.frombuffer(all_hashes, "<u8")
-        hashes = numbers.reshape(-1, 4)
-        return ContentIndex(hashes, ids)
+        hashes = rows["sha256"].to_pylist()
+        joined = b"".join(hashes)
+        # Each hash of 32 bytes becomes four numbers.
+        numbers = np.frombuffer(joined, "<u8")
+        hash_numbers = numbers.reshape(-1, 4)
+        return ContentIndex(hash_numbers, ids)
 
     def _read(self, columns: list[str], where: str | None = None) -> pa.Table:
         with self.translate_read_errors():
@@ -383,7 +416,14 @@ class View:
             )
 
 
+def _of_images(clause: str) -> str:
+    """Return a clause that selects the images among the rows that `clause` selects."""
+    return f"{_IS_IMAGE} AND ({clause})"
+
+
 def _row_ids(rows: pa.Table) -> Ids:
-    stored_ids = rows["_rowid"].to_numpy()
+    """Return the ids of the rows as a new array."""
+    column = rows["_rowid"]
+    stored_ids = column.to_numpy()
     ids: Ids = stored_ids.astype(np.int64)
     return ids
