@@ -14,7 +14,7 @@ from lookalike.indexing.worker import Task
 from lookalike.sources import Source
 from lookalike.store.table import Table
 from lookalike.tracing import span
-from lookalike.types import Ids
+from lookalike.types import Ids, Item
 
 __all__ = ["Plan", "Sweep"]
 
@@ -79,7 +79,8 @@ class Plan:
         self._seen_ids: list[Ids] = []
         self._ids_before: dict[str, Ids] = {}
         for root in source.roots:
-            self._ids_before[root] = self._ids_below(root)
+            ids = self._ids_below(root)
+            self._ids_before[root] = ids
 
     def chunks(self) -> Iterator[list[Task]]:
         """Yield the images that need work, by chunks; one look-up in the table for each chunk."""
@@ -88,21 +89,14 @@ class Plan:
             chunk = list(islice(items, _CHUNK_SIZE))
             if not chunk:
                 return
-            with span("look up rows"):
-                self._table.refresh()
-                diff = self._table.diff(
-                    chunk, spaces=self._spaces, retry_failures=self._retry_failures
-                )
-            self._seen_ids.append(diff.seen_ids)
-            self.unchanged += diff.unchanged
-            self.failed += diff.failed
-            up_to_date = len(chunk) - len(diff.work)
+            tasks = self._look_up(chunk)
+            up_to_date = len(chunk) - len(tasks)
             self._progress(up_to_date)
-            if diff.work:
-                yield [Task(item, existing) for item, existing in diff.work]
+            if tasks:
+                yield tasks
 
     def sweep(self, new_contents: Counter[bytes]) -> Sweep:
-        """Remove the rows below each root that was read to its end and that the scan did not meet.
+        """Remove the rows that the scan did not meet, below each root that was read to its end.
 
         Parameters
         ----------
@@ -122,7 +116,9 @@ class Plan:
         completed = self._source.completed()
         for root, image_count in completed.items():
             ids = self._ids_before[root]
-            if image_count == 0 and len(ids):
+            # A folder without any image may be a drive that is not mounted.
+            root_is_empty = image_count == 0
+            if root_is_empty and len(ids):
                 empty_roots.append(root)
                 continue
             missing_ids = np.setdiff1d(ids, seen_ids)
@@ -132,9 +128,23 @@ class Plan:
             raise self._empty_root_error(first_empty)
         return sweep
 
+    def _look_up(self, items: list[Item]) -> list[Task]:
+        """Return the images that need work, with their current rows."""
+        with span("look up rows"):
+            self._table.refresh()
+            diff = self._table.diff(
+                items, spaces=self._spaces, retry_failures=self._retry_failures
+            )
+        self.unchanged += diff.unchanged
+        self.failed += diff.failed
+        # The sweep spares these rows.
+        self._seen_ids.append(diff.seen_ids)
+        return [Task(item, existing) for item, existing in diff.work]
+
     def _all_seen_ids(self) -> Ids:
         """Return the rows that the scan met, and those below links that lead nowhere."""
-        parts = [np.empty(0, np.int64), *self._seen_ids]
+        no_ids = np.empty(0, np.int64)
+        parts = [no_ids, *self._seen_ids]
         for uri in self._source.unreachable():
             ids = self._ids_below(uri)
             parts.append(ids)
@@ -151,7 +161,7 @@ class Plan:
         if not len(ids):
             return
         with self._table.write_lock():
-            # Another process may have removed some of them.
+            # Another process may have removed some of the rows.
             current_ids = self._ids_below(root)
             ids = np.intersect1d(ids, current_ids)
             rows = self._table.take(ids, ["uri", "sha256"])
@@ -160,18 +170,15 @@ class Plan:
 
             removed_ids = []
             for row_id, uri, sha256 in zip(ids, uris, hashes, strict=True):
+                # A row without a hash is a failure: it holds no image that could be lost.
                 is_image = sha256 is not None
                 if is_image and self._source.exists(uri):
                     continue
                 removed_ids.append(row_id)
-                if not is_image:
-                    continue
-                if new_contents[sha256] > 0:
-                    new_contents[sha256] -= 1
-                    sweep.moved += 1
-                else:
-                    sweep.removed += 1
-            self._table.delete(np.array(removed_ids, np.int64))
+                if is_image:
+                    _count_removed(sha256, new_contents, sweep)
+            ids = np.array(removed_ids, np.int64)
+            self._table.delete(ids)
 
     def _empty_root_error(self, root: str) -> SourceError:
         count = len(self._ids_before[root])
@@ -180,3 +187,12 @@ class Plan:
             "none was removed. If its drive is not mounted, mount it. If they are really gone: "
             f"lookalike remove {root} -c {self._table.path}"
         )
+
+
+def _count_removed(sha256: bytes, unmatched: Counter[bytes], sweep: Sweep) -> None:
+    """Count an image as moved if a new image with its content is left, and as removed otherwise."""
+    if unmatched[sha256] > 0:
+        unmatched[sha256] -= 1
+        sweep.moved += 1
+    else:
+        sweep.removed += 1

@@ -7,9 +7,9 @@ threads, processes or other machines.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ import numpy.typing as npt
 from lookalike import imaging
 from lookalike.errors import ImageError
 from lookalike.models.cache import EmbedderCache
+from lookalike.models.embedder import Embedder
 from lookalike.store.diff import ContentIndex, ExistingRow
 from lookalike.tracing import span
 from lookalike.types import Item, Model, VectorsF32
@@ -185,9 +186,9 @@ class LoadedImage:
     vectors: dict[str, VectorsF32] = field(default_factory=dict)
     error: str | None = None
 
-    def has_content_of(self, row: ExistingRow | None) -> bool:
+    def has_content_of(self, row: ExistingRow) -> bool:
         """Return whether the content was read and is that of a row."""
-        if row is None or self.sha256 is None:
+        if self.sha256 is None:
             return False
         return self.sha256 == row.sha256
 
@@ -204,11 +205,9 @@ class LoadedImage:
             return Moved(item, existing, sha256, self.source_id)
         if existing is not None and self.has_content_of(existing):
             return SameContent(item, existing, sha256, self.vectors)
-        if existing is not None and existing.sha256 is not None:
-            return Updated(
-                item, existing, sha256, self.size, self.thumbnail, self.vectors
-            )
-        return New(item, existing, sha256, self.size, self.thumbnail, self.vectors)
+        replaces_image = existing is not None and existing.sha256 is not None
+        kind = Updated if replaces_image else New
+        return kind(item, existing, sha256, self.size, self.thumbnail, self.vectors)
 
     def _failure(self, reason: str) -> Failed | Stale:
         """Return the result of an image with an error.
@@ -219,11 +218,13 @@ class LoadedImage:
         item = self.task.item
         existing = self.task.existing
         readable = self.sha256 is not None
+        failed = Failed(item, existing, reason, readable)
         if existing is None or existing.sha256 is None:
-            return Failed(item, existing, reason, readable)
-        if not readable or self.has_content_of(existing):
-            return Stale(item, existing, reason)
-        return Failed(item, existing, reason, readable)
+            return failed
+        has_other_content = readable and not self.has_content_of(existing)
+        if has_other_content:
+            return failed
+        return Stale(item, existing, reason)
 
 
 def _never() -> bool:
@@ -284,18 +285,16 @@ class Worker:
 
     def load(self, task: Task) -> LoadedImage:
         """Do all but the embedding of an image."""
-        image = LoadedImage(task, tuple(self._models))
+        spaces = tuple(self._models)
+        image = LoadedImage(task, spaces)
         try:
             data = task.item.read()
             digest = hashlib.sha256(data)
-            image.sha256 = digest.digest()
-            existing = task.existing
-            if existing is not None and image.has_content_of(existing):
-                missing = [name for name in image.spaces if name not in existing.spaces]
-                image.spaces = tuple(missing)
-            else:
-                image.source_id = self._contents.find(image.sha256)
-            if image.spaces and image.source_id is None:
+            sha256 = digest.digest()
+            image.sha256 = sha256
+            self._find_stored(image, sha256)
+            has_stored_vectors = image.source_id is not None
+            if image.spaces and not has_stored_vectors:
                 self._decode(image, data)
         except OSError as error:
             reason = error.strerror or error
@@ -304,36 +303,62 @@ class Worker:
             image.error = str(error)
         return image
 
+    def _find_stored(self, image: LoadedImage, sha256: bytes) -> None:
+        """Find the vectors that the table has for a content. They are not computed again."""
+        existing = image.task.existing
+        if existing is None or not image.has_content_of(existing):
+            # Another row may have the content, as after a move of the file.
+            image.source_id = self._contents.find(sha256)
+            return
+        # The row of the image itself: only the Spaces that it lacks need a vector.
+        missing = []
+        for space in image.spaces:
+            if space not in existing.spaces:
+                missing.append(space)
+        image.spaces = tuple(missing)
+
     def _decode(self, image: LoadedImage, data: bytes) -> None:
         """Decode an image for the networks that need its vectors."""
-
-        def side_of(space: str) -> int:
-            model = self._models[space]
-            return imaging.min_decoded_side(model)
-
         # A network with a very large input has a decode of its own. Otherwise, the vectors of a
         # Space would depend on the other Spaces of the table.
-        ordered = sorted(image.spaces, key=side_of)
+        spaces_by_side = self._group_by_decoded_side(image.spaces)
         with span("decode and prepare"):
-            for min_side, names in groupby(ordered, key=side_of):
+            for side, spaces in sorted(spaces_by_side.items()):
                 rgb, image.size = imaging.decode_small(
-                    data, min_side=min_side, max_pixels=self._max_pixels
+                    data, min_side=side, max_pixels=self._max_pixels
                 )
-                for name in names:
-                    model = self._models[name]
-                    image.inputs[name] = imaging.prepare(rgb, model)
+                for space in spaces:
+                    model = self._models[space]
+                    image.inputs[space] = imaging.prepare(rgb, model)
+                # The largest decode comes last, so the thumbnail of the image is from it.
                 image.thumbnail = imaging.thumbnail(rgb)
+
+    def _group_by_decoded_side(self, spaces: Iterable[str]) -> dict[int, list[str]]:
+        groups: dict[int, list[str]] = defaultdict(list)
+        for space in spaces:
+            model = self._models[space]
+            side = imaging.min_decoded_side(model)
+            groups[side].append(space)
+        return groups
 
     def _embed(self, images: Sequence[LoadedImage]) -> None:
         """Fill in the vectors of loaded images, one batch for each Space."""
-        for name, model in self._models.items():
-            waiting = [image for image in images if name in image.inputs]
+        for space, model in self._models.items():
+            waiting = [image for image in images if space in image.inputs]
             if not waiting:
                 continue
             embedder = self._embedders.get(model)
-            with span(f"embed {name}"):
-                inputs = [image.inputs.pop(name) for image in waiting]
-                stacked = np.stack(inputs)
-                vectors = embedder.embed(stacked)
-            for image, vector in zip(waiting, vectors, strict=True):
-                image.vectors[name] = vector
+            with span(f"embed {space}"):
+                _embed_batch(waiting, space, embedder)
+
+
+def _embed_batch(images: Sequence[LoadedImage], space: str, embedder: Embedder) -> None:
+    """Replace the inputs of images for a Space by its vectors."""
+    inputs = []
+    for image in images:
+        pixels = image.inputs.pop(space)
+        inputs.append(pixels)
+    batch = np.stack(inputs)
+    vectors = embedder.embed(batch)
+    for image, vector in zip(images, vectors, strict=True):
+        image.vectors[space] = vector

@@ -1,4 +1,4 @@
-"""Image sources, and the functions that read what a uri names."""
+"""Image sources, and the functions that read a uri."""
 
 from lookalike.sources.base import Source, UriReader
 from lookalike.sources.local import EXTENSIONS, Labels, LocalSource

@@ -37,7 +37,7 @@ class Source(Protocol):
         ...
 
     def unreachable(self) -> Sequence[str]:
-        """Return uris below which the last iteration could not look. Rows below them are kept."""
+        """Return uris below which the last iteration could not look. Rows below them stay."""
         ...
 
     def prefixes(self, root: str) -> Sequence[str]:
@@ -45,7 +45,7 @@ class Source(Protocol):
         ...
 
     def exists(self, uri: str) -> bool:
-        """Return whether there is still an image at a uri below one of the roots."""
+        """Return whether a uri below one of the roots still exists."""
         ...
 
     def empty_error(self) -> SourceError:
@@ -65,5 +65,5 @@ class UriReader(Protocol):
         ...
 
     def exists(self, uri: str) -> bool:
-        """Return whether there is something at the uri, readable or not."""
+        """Return whether the uri exists, readable or not."""
         ...

@@ -76,22 +76,22 @@ class LocalSource:
         self._hidden = hidden
         folders, files = _split_paths(paths)
         self.paths = [*folders, *files]
-        self.roots: list[str] = []
-        for folder in folders:
-            if not _is_inside_any(folder, folders):
-                self.roots.append(folder)
-        self._files = [file for file in files if not self._walk_meets(file)]
-        self._walk = _Walk(self.roots, hidden=hidden)
+        self.roots = _outermost(folders)
+        self._walk = self._new_walk()
+        self._files: list[str] = []
+        for file in files:
+            if not self._walk_meets(file):
+                self._files.append(file)
 
     def __iter__(self) -> Iterator[Item]:
-        walk = _Walk(self.roots, hidden=self._hidden)
+        walk = self._new_walk()
         self._walk = walk
         return self._items(walk)
 
     def count(self) -> int:
         """Return the number of Items, by a walk of its own that opens no file."""
         count = len(self._files)
-        for _ in _Walk(self.roots, hidden=self._hidden):
+        for _ in self._new_walk():
             count += 1
         return count
 
@@ -128,6 +128,9 @@ class LocalSource:
             "Name another folder, or --hidden to look into hidden ones."
         )
 
+    def _new_walk(self) -> _Walk:
+        return _Walk(self.roots, hidden=self._hidden)
+
     def _items(self, walk: _Walk) -> Iterator[Item]:
         for path in self._files:
             yield self._item(path, None)
@@ -137,30 +140,27 @@ class LocalSource:
     def _item(self, path: str, problem: str | None) -> Item:
         """Return the Item of a path. `problem` is the reason if the walk could not read it."""
         uri = to_uri(path)
-        label = None
-        if self._labels == "folder":
-            label = _folder_name(path)
+        label = self._label(path)
         if problem is not None:
             return _unreadable_item(uri, label, ImageError(problem))
         try:
             status = os.stat(path)  # noqa: PTH116
-        except OSError as error:
+            _check_readable(status)
+        except (OSError, ImageError) as error:
             return _unreadable_item(uri, label, error)
 
         size = status.st_size
         mtime_ns = status.st_mtime_ns
-        if not stat.S_ISREG(status.st_mode):
-            reason = "not a regular file"
-            return _unreadable_item(uri, label, ImageError(reason))
-        if size > _MAX_FILE_BYTES:
-            reason = f"the file has {size:,} bytes, more than any image"
-            return _unreadable_item(uri, label, ImageError(reason))
-
         # A file of size 0, in /proc for example, may be endless or block: it is never opened.
         read: Callable[[], bytes] = bytes
         if size:
             read = partial(_read, path, mtime_ns)
         return Item(uri, size, mtime_ns, label, read)
+
+    def _label(self, path: str) -> str | None:
+        if self._labels == "none":
+            return None
+        return _folder_name(path)
 
     def _walk_meets(self, file: str) -> bool:
         """Return whether the walk of the roots yields a file that was also named by itself."""
@@ -185,9 +185,9 @@ class _Folder:
 
 
 class _Walk:
-    """One pass over folders, which yields each image file and each folder that cannot be read.
+    """One pass over folders that yields each image file and each folder that cannot be read.
 
-    Yields paths, each with the reason if it cannot be read. Paths are strings throughout, because a
+    Each path comes with the reason if it cannot be read. Paths are strings throughout, because a
     Path object for each entry doubles the time.
     """
 
@@ -198,18 +198,20 @@ class _Walk:
         self._hidden = hidden
         # Device and inode of each folder, so that links cannot lead in circles.
         self._visited: set[tuple[int, int]] = set()
-        self._linked: deque[_Folder] = deque()
-
-    def __iter__(self) -> Iterator[tuple[str, str | None]]:
+        # The roots, then the linked folders that the walk meets. Links come last, so that an image
+        # reachable both ways has its real name.
+        self._waiting: deque[_Folder] = deque()
         for root in self.file_counts:
             top = _Folder(root, root)
-            yield from self._descend(top)
-        # Linked folders come last, so that an image reachable both ways has its real name.
-        while self._linked:
-            folder = self._linked.popleft()
+            self._waiting.append(top)
+
+    def __iter__(self) -> Iterator[tuple[str, str | None]]:
+        while self._waiting:
+            folder = self._waiting.popleft()
             yield from self._descend(folder)
 
     def _descend(self, top: _Folder) -> Iterator[tuple[str, str | None]]:
+        """Walk one folder and its subfolders, depth first and by name. Linked folders wait."""
         pending = [top.path]
         while pending:
             path = pending.pop()
@@ -218,7 +220,8 @@ class _Walk:
             except OSError as error:
                 reason = error.strerror or str(error)
                 self.unreadable_roots[top.root] = f"{path}: {reason}"
-                yield path, f"the folder cannot be read: {reason}"
+                problem = f"the folder cannot be read: {reason}"
+                yield path, problem
                 continue
 
             subfolders = []
@@ -234,9 +237,10 @@ class _Walk:
                         self.broken_links.append(entry.path)
                 elif entry.is_symlink():
                     linked = _Folder(entry.path, top.root)
-                    self._linked.append(linked)
+                    self._waiting.append(linked)
                 else:
                     subfolders.append(entry.path)
+            # The last one is popped first.
             pending += reversed(subfolders)
 
     def _list(self, folder: str) -> list[os.DirEntry[str]]:
@@ -298,18 +302,27 @@ def _read_list(path: Path) -> Iterator[str]:
             f"The list {path} holds NUL characters. "
             "Expected one path a line, as `find -print` gives."
         )
-    yield from (line for line in text.split("\n") if line.strip())
+    for line in text.split("\n"):
+        if line.strip():
+            yield line
 
 
 def _is_inside(path: str, folder: str) -> bool:
     if path == folder:
         return False
-    start = folder.rstrip(os.sep) + os.sep
+    without_end = folder.rstrip(os.sep)
+    start = without_end + os.sep
     return path.startswith(start)
 
 
-def _is_inside_any(path: str, folders: Sequence[str]) -> bool:
-    return any(_is_inside(path, folder) for folder in folders)
+def _outermost(folders: Sequence[str]) -> list[str]:
+    """Return the folders that lie inside no other one."""
+    outermost = []
+    for folder in folders:
+        enclosing = [other for other in folders if _is_inside(folder, other)]
+        if not enclosing:
+            outermost.append(folder)
+    return outermost
 
 
 def _folder_name(path: str) -> str | None:
@@ -333,13 +346,26 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _is_broken_link(entry: os.DirEntry[str]) -> bool:
-    return entry.is_symlink() and not os.path.exists(entry.path)  # noqa: PTH110
+    if not entry.is_symlink():
+        return False
+    target_exists = os.path.exists(entry.path)  # noqa: PTH110
+    return not target_exists
 
 
 def _is_image(name: str) -> bool:
     _, extension = os.path.splitext(name)  # noqa: PTH122
     lowered = extension.lower()
     return lowered in EXTENSIONS
+
+
+def _check_readable(status: os.stat_result) -> None:
+    """Raise ImageError for a device, a pipe, or a file too large for an image."""
+    is_regular = stat.S_ISREG(status.st_mode)
+    if not is_regular:
+        raise ImageError("not a regular file")
+    size = status.st_size
+    if size > _MAX_FILE_BYTES:
+        raise ImageError(f"the file has {size:,} bytes, more than any image")
 
 
 def _read(path: str, mtime_ns: int) -> bytes:

@@ -89,7 +89,8 @@ def uri_prefixes(folder: str | os.PathLike[str]) -> list[str]:
     if scheme == "file":
         return [as_uri]
     # A file below a folder with a Unicode name may have a name that is not Unicode.
-    as_path = _with_end(str(path), os.sep)
+    as_text = str(path)
+    as_path = _with_end(as_text, os.sep)
     return [as_path, as_uri]
 
 
@@ -106,7 +107,7 @@ def open_uri(uri: str) -> BufferedReader:
 
 
 def uri_exists(uri: str) -> bool:
-    """Return whether there is something at a uri; a link that leads nowhere counts."""
+    """Return whether a uri exists; a link that leads nowhere counts."""
     reader = _reader(uri)
     return reader.exists(uri)
 
@@ -122,10 +123,11 @@ def display_name(uri: str) -> str:
         path = local_path(uri)
         encoded = path.name.encode(errors="replace")
         return encoded.decode()
-    is_path = _scheme(uri) is None
-    separator = os.sep if is_path else "/"
-    _, _, name = uri.rpartition(separator)
-    return name
+    separator = "/"
+    if _scheme(uri) is None:
+        separator = os.sep
+    parts = uri.split(separator)
+    return parts[-1]
 
 
 def display_path(uri: str) -> str:
@@ -153,7 +155,8 @@ def local_path(uri: str) -> Path:
     """Return the path from which `to_uri` made a uri. Only this package calls it."""
     if not uri.startswith("file://"):
         return Path(uri)
-    quoted = urlsplit(uri).path
+    parts = urlsplit(uri)
+    quoted = parts.path
     name_bytes = unquote_to_bytes(quoted)
     name = os.fsdecode(name_bytes)
     return Path(name)
@@ -172,8 +175,9 @@ class _LocalReader:
         no_wait = getattr(os, "O_NONBLOCK", 0)
         flags = os.O_RDONLY | no_wait
         descriptor = os.open(path, flags)
-        mode = os.fstat(descriptor).st_mode
-        if not stat.S_ISREG(mode):
+        status = os.fstat(descriptor)
+        is_regular = stat.S_ISREG(status.st_mode)
+        if not is_regular:
             os.close(descriptor)
             raise OSError(errno.EINVAL, "not a regular file", str(path))
         return os.fdopen(descriptor, "rb")
