@@ -19,7 +19,14 @@ from lookalike.errors import SourceError
 from lookalike.indexing.executor import Executor
 from lookalike.indexing.run import IndexSettings
 from lookalike.indexing.worker import Result, Task, Worker
-from lookalike.sources import Source, UriReader, read_uri, register_reader, uri_exists
+from lookalike.sources import (
+    FolderState,
+    Source,
+    UriReader,
+    read_uri,
+    register_reader,
+    uri_exists,
+)
 from lookalike.store.table import Table
 from lookalike.types import Item
 
@@ -59,6 +66,15 @@ class MemorySource:
 
     def exists(self, uri: str) -> bool:
         return uri.removeprefix("memory://") in self.images
+
+    def folders_of(self, uri: str) -> Sequence[str]:
+        return ["memory://"]
+
+    def folder_state(self, folder: str) -> FolderState:
+        return FolderState.FILLED if self.images else FolderState.EMPTY
+
+    def devices(self) -> Mapping[str, str]:
+        return {}
 
     def empty_error(self) -> SourceError:
         return SourceError("There are no images in memory. Add some.")

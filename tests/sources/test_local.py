@@ -13,7 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lookalike.errors import ImageError, SourceError
-from lookalike.sources import EXTENSIONS, LocalSource, to_uri, uri_prefixes
+from lookalike.sources import (
+    EXTENSIONS,
+    FolderState,
+    LocalSource,
+    to_uri,
+    uri_prefixes,
+)
 from lookalike.sources.uris import local_path
 
 # The bytes that file names may have.
@@ -417,3 +423,35 @@ def test_prefixes_match_the_files_below_a_folder_alone(parts, name):
     assert to_uri(f"/{os.fsdecode(name)}").startswith(tuple(uri_prefixes("/")))
     assert not to_uri(folder).startswith(starts)
     assert not to_uri(f"{folder}2/x.jpg").startswith(starts)
+
+
+def test_folders_of_a_uri_lead_from_the_nearest_to_its_root(root):
+    (root / "a" / "b").mkdir(parents=True)
+    source = LocalSource([root])
+    uri = to_uri(root / "a" / "b" / "1.png")
+    assert source.folders_of(uri) == [str(root / "a" / "b"), str(root / "a"), str(root)]
+    assert source.folders_of(str(root.with_name("elsewhere.png"))) == []
+
+
+def test_a_folder_is_missing_empty_or_filled(root):
+    (root / "empty" / "inner").mkdir(parents=True)
+    (root / "link").symlink_to(root / "empty")
+    source = LocalSource([root])
+
+    def state(name):
+        return source.folder_state(str(root / name))
+
+    assert state("nowhere") == FolderState.MISSING
+    assert state("empty") == state("link") == FolderState.EMPTY
+    # The link leads to a folder of its own.
+    assert state("") == FolderState.FILLED
+    (root / "empty" / "inner" / ".hidden").touch()
+    assert state("empty") == state("link") == FolderState.FILLED
+
+
+def test_the_file_system_of_a_root_is_known_after_a_scan(root):
+    (root / "a").mkdir(parents=True)
+    source = LocalSource([root])
+    assert source.devices() == {}
+    list(source)
+    assert list(source.devices()) == [str(root)]

@@ -1,6 +1,6 @@
 """Image sources, and the functions that read a uri."""
 
-from lookalike.sources.base import Source, UriReader
+from lookalike.sources.base import FolderState, Source, UriReader
 from lookalike.sources.local import EXTENSIONS, Labels, LocalSource
 from lookalike.sources.uris import (
     browser_link,
@@ -17,6 +17,7 @@ from lookalike.sources.uris import (
 
 __all__ = [
     "EXTENSIONS",
+    "FolderState",
     "Labels",
     "LocalSource",
     "Source",

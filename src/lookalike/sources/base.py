@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from enum import StrEnum
 from io import BufferedReader
 from typing import Protocol
 
 from lookalike.errors import SourceError
 from lookalike.types import Item
 
-__all__ = ["Source", "UriReader"]
+__all__ = ["FolderState", "Source", "UriReader"]
+
+
+class FolderState(StrEnum):
+    """The state of a folder: it does not exist, holds no file at any depth, or holds files."""
+
+    MISSING = "missing"
+    EMPTY = "empty"
+    FILLED = "filled"
 
 
 class Source(Protocol):
@@ -46,6 +55,23 @@ class Source(Protocol):
 
     def exists(self, uri: str) -> bool:
         """Return whether a uri below one of the roots still exists."""
+        ...
+
+    def folders_of(self, uri: str) -> Sequence[str]:
+        """Return the uris of the folders that hold a uri, the nearest first, its root last."""
+        ...
+
+    def folder_state(self, folder: str) -> FolderState:
+        """Return the state of a folder that `folders_of` names, links to folders followed."""
+        ...
+
+    def devices(self) -> Mapping[str, str]:
+        """Return the file systems that the last iteration met, by the uri of a folder.
+
+        They are those of each root, and of each folder below it on another one than its parent. An
+        identity is any text that differs between file systems. A source without file systems
+        returns nothing.
+        """
         ...
 
     def empty_error(self) -> SourceError:

@@ -7,13 +7,15 @@ import stat
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Literal, NoReturn
 
 from lookalike.errors import ImageError, SourceError
-from lookalike.sources.uris import to_uri, uri_exists, uri_prefixes
+from lookalike.sources.base import FolderState
+from lookalike.sources.uris import local_path, to_uri, uri_exists, uri_prefixes
 from lookalike.types import Item
 
 __all__ = ["EXTENSIONS", "Labels", "LocalSource"]
@@ -119,6 +121,35 @@ class LocalSource:
         """Return whether a file or link still has this name, readable or not."""
         return uri_exists(uri)
 
+    def folders_of(self, uri: str) -> list[str]:
+        """Return the folders that hold a uri, the nearest first and its root last."""
+        path = str(local_path(uri))
+        root = _folder_around(path, self.roots)
+        if root is None:
+            return []
+        folders = []
+        while path != root:
+            path = os.path.dirname(path)  # noqa: PTH120
+            folder = to_uri(path)
+            folders.append(folder)
+        return folders
+
+    def folder_state(self, folder: str) -> FolderState:
+        """Return the state of a folder; one that cannot be read counts as filled."""
+        path = local_path(folder)
+        try:
+            if not path.is_dir():
+                return FolderState.MISSING
+            is_filled = _holds_a_file(path)
+        except OSError:
+            is_filled = True
+        return FolderState.FILLED if is_filled else FolderState.EMPTY
+
+    def devices(self) -> dict[str, str]:
+        """Return the file system of each root, and of each folder on another than its parent."""
+        devices = self._walk.devices
+        return {to_uri(path): identity for path, identity in devices.items()}
+
     def empty_error(self) -> SourceError:
         """Return the error for a source without images."""
         paths = ", ".join(self.paths) or "no path at all"
@@ -178,10 +209,21 @@ class LocalSource:
 
 @dataclass(frozen=True, slots=True)
 class _Folder:
-    """A folder to list, and the root below which the walk reached it."""
+    """A folder to list.
+
+    Attributes
+    ----------
+    path
+        Its path.
+    root
+        The root below which the walk reached it.
+    parent_device
+        The device number of its parent; None for a root.
+    """
 
     path: str
     root: str
+    parent_device: int | None = None
 
 
 class _Walk:
@@ -195,6 +237,7 @@ class _Walk:
         self.file_counts = dict.fromkeys(roots, 0)
         self.unreadable_roots: dict[str, str] = {}
         self.broken_links: list[str] = []
+        self.devices: dict[str, str] = {}
         self._hidden = hidden
         # Device and inode of each folder, so that links cannot lead in circles.
         self._visited: set[tuple[int, int]] = set()
@@ -212,11 +255,13 @@ class _Walk:
 
     def _descend(self, top: _Folder) -> Iterator[tuple[str, str | None]]:
         """Walk one folder and its subfolders, depth first and by name. Linked folders wait."""
-        pending = [top.path]
+        pending = [top]
         while pending:
-            path = pending.pop()
+            folder = pending.pop()
+            path = folder.path
             try:
-                entries = self._list(path)
+                status = os.stat(path)  # noqa: PTH116
+                entries = self._list(path, status)
             except OSError as error:
                 reason = error.strerror or str(error)
                 self.unreadable_roots[top.root] = f"{path}: {reason}"
@@ -224,6 +269,9 @@ class _Walk:
                 yield path, problem
                 continue
 
+            device = status.st_dev
+            if device != folder.parent_device:
+                self.devices[path] = _file_system(path, device)
             subfolders = []
             for entry in entries:
                 is_hidden = entry.name.startswith(".")
@@ -235,17 +283,17 @@ class _Walk:
                         yield entry.path, None
                     elif _is_broken_link(entry):
                         self.broken_links.append(entry.path)
-                elif entry.is_symlink():
-                    linked = _Folder(entry.path, top.root)
-                    self._waiting.append(linked)
+                    continue
+                subfolder = _Folder(entry.path, top.root, device)
+                if entry.is_symlink():
+                    self._waiting.append(subfolder)
                 else:
-                    subfolders.append(entry.path)
+                    subfolders.append(subfolder)
             # The last one is popped first.
             pending += reversed(subfolders)
 
-    def _list(self, folder: str) -> list[os.DirEntry[str]]:
+    def _list(self, folder: str, status: os.stat_result) -> list[os.DirEntry[str]]:
         """Return the entries of a folder by name; none if the folder was listed before."""
-        status = os.stat(folder)  # noqa: PTH116
         identity = (status.st_dev, status.st_ino)
         if identity in self._visited:
             return []
@@ -323,6 +371,43 @@ def _outermost(folders: Sequence[str]) -> list[str]:
         if not enclosing:
             outermost.append(folder)
     return outermost
+
+
+def _folder_around(path: str, folders: Sequence[str]) -> str | None:
+    """Return the folder that a path lies in, or None."""
+    for folder in folders:
+        if _is_inside(path, folder):
+            return folder
+    return None
+
+
+def _holds_a_file(folder: Path) -> bool:
+    """Return whether there is anything but folders in a folder, at any depth."""
+    for parent, subfolders, files in os.walk(folder, onerror=_reraise):
+        if files:
+            return True
+        # A link to a folder is listed among the folders, and is not followed.
+        for name in subfolders:
+            if Path(parent, name).is_symlink():
+                return True
+    return False
+
+
+def _reraise(error: OSError) -> NoReturn:
+    raise error
+
+
+def _file_system(path: str, device: int) -> str:
+    """Return an identity of the file system of a folder.
+
+    The number of a device may be given to another drive later, so the identity includes the id of
+    the file system, where the system has it.
+    """
+    file_system_id = 0
+    # Windows has no statvfs; a network share may refuse it.
+    with suppress(AttributeError, OSError):
+        file_system_id = os.statvfs(path).f_fsid
+    return f"{device:x}-{file_system_id:x}"
 
 
 def _folder_name(path: str) -> str | None:
