@@ -160,3 +160,36 @@ def test_a_token_can_be_chosen(collection):
         with httpx.Client(follow_redirects=True) as browser:
             browser.get(live.url.join("/").copy_set_param("token", "my own & secret"))
             assert browser.get(live.url.join(path)).status_code == 200
+
+
+def test_a_token_is_sent_once_and_stored_in_a_cookie(collection):
+    with (
+        serving("-c", collection, "--token", "secret") as live,
+        httpx.Client() as browser,
+    ):
+        session = live.url.join("api/v1/session")
+        wrong = browser.post(session, json={"token": "wrong"})
+        assert problem(wrong, 401).startswith("The token is wrong.")
+        assert "set-cookie" not in wrong.headers
+        assert browser.get(live.url.join("api/v1/collections")).status_code == 401
+
+        right = browser.post(session, json={"token": "secret"})
+        assert right.status_code == 204
+        cookie = right.headers["set-cookie"].lower()
+        assert "httponly" in cookie
+        assert "samesite=strict" in cookie
+        assert browser.get(live.url.join("api/v1/collections")).status_code == 200
+
+        # A page of another site can neither sign in nor guess.
+        other = browser.post(
+            session,
+            json={"token": "secret"},
+            headers={"Origin": "https://evil.example"},
+        )
+        assert other.status_code == 403
+
+
+def test_a_server_without_a_token_sets_no_cookie(server):
+    response = server.api.post("session", json={"token": "anything"})
+    assert response.status_code == 204
+    assert "set-cookie" not in response.headers

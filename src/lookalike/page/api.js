@@ -72,6 +72,9 @@ function formOf(files) {
   return form;
 }
 
+/** Store the token in a cookie. */
+export const signIn = (token) => post("session", { token });
+
 export const health = () => request("health", { cache: "no-store" });
 export const collections = async () => (await request("collections")).collections;
 export const rows = (parameters) => request("rows", { parameters });

@@ -15,6 +15,7 @@ import { waitForServer } from "./offline.js";
 import { loadPalette } from "./palette.js";
 import { answersFor, cachedAnswers, searchByFiles, UploadExpired } from "./query.js";
 import * as results from "./results.js";
+import { askForToken } from "./sign_in.js";
 import { drawStart, focusStart, prepareStart, restart } from "./start.js";
 import { begin, current, exampleOf, format, go, hasQuery, NO_QUERY, onChange } from "./state.js";
 import { makeThemeButton } from "./themes.js";
@@ -116,15 +117,16 @@ function fail(error) {
     waitForServer(start);
     return;
   }
+  if (error.status === 401) {
+    askForToken(start);
+    return;
+  }
   const isExpected = error instanceof api.Problem || error instanceof UploadExpired;
   if (!isExpected) console.error(error);
   const state = current();
   const isSearch = state.view === "search";
   const isAboutFilter = error.status === 422 && state.where && isSearch && !isPending;
-  if (error.status === 401) {
-    const text = "This server requires a token. Open the address that it printed at its start.";
-    showNotice(h("p", {}, text));
-  } else if (isAboutFilter) {
+  if (isAboutFilter) {
     showFilterProblem(error.message);
   } else {
     showFailedSearch(error, isSearch);

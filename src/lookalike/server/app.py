@@ -29,11 +29,13 @@ from lookalike.server.routes.page import PAGE, page_router
 from lookalike.server.routes.row_images import row_images_router
 from lookalike.server.routes.rows import rows_router
 from lookalike.server.routes.search import search_router
+from lookalike.server.routes.session import session_router
 from lookalike.server.schemas import (
     MapQueryBody,
     QueryBody,
     QueryForm,
     SearchBody,
+    SessionBody,
     UploadForm,
 )
 from lookalike.server.settings import API, ServerSettings
@@ -48,8 +50,9 @@ _ROUTERS = (
     row_images_router,
     maps_router,
     jobs_router,
+    session_router,
 )
-_BODIES = (SearchBody, QueryBody, MapQueryBody, QueryForm, UploadForm)
+_BODIES = (SearchBody, QueryBody, MapQueryBody, QueryForm, UploadForm, SessionBody)
 
 
 def make_app(

@@ -35,6 +35,8 @@ TOKEN_COOKIE = "lookalike"  # noqa: S105 (the name of a cookie)
 # The bodies of all requests together may take this multiple of the largest body.
 _MAX_BODIES = 8
 _DRAIN_SECONDS = 2.0
+# The paths of the REST interface that need no token; a client signs in by the second.
+_OPEN_PATHS = {f"{API}/health", f"{API}/session"}
 _SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 # A host name or a bracketed IPv6 address, and a port.
 _HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\s\[\]@:/?#,]+))(?::[0-9]*)?")
@@ -338,7 +340,7 @@ def _unknown_host(name: str) -> Problem:
 
 
 def _needs_token(path: str) -> bool:
-    if path == f"{API}/health":
+    if path in _OPEN_PATHS:
         return False
     return path.startswith(f"{API}/") or path == "/metrics"
 

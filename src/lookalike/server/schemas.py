@@ -42,6 +42,7 @@ __all__ = [
     "RowsResponse",
     "SearchBody",
     "SearchResponse",
+    "SessionBody",
     "SpaceInfo",
     "ThumbnailSize",
     "UploadExample",
@@ -190,6 +191,22 @@ class UploadForm(BaseModel):
     """An image to upload."""
 
     image: Annotated[ImageFile, Field(description="An image file.")]
+
+
+# Sessions
+
+
+class SessionBody(_RequestModel):
+    """A token."""
+
+    token: Annotated[
+        str,
+        Field(
+            min_length=1,
+            max_length=4096,
+            description="The token that the server requires.",
+        ),
+    ]
 
 
 # Errors and health
