@@ -97,10 +97,11 @@ class IndexTuning:
     def setting(self, k: int, *, filtered: bool) -> Setting | None:
         """Return the cheapest setting measured for at least k neighbors, or None."""
         settings = self.filtered if filtered else self.plain
-        sufficient = [setting for setting in settings if setting.k >= k]
-        if not sufficient:
-            return None
-        return min(sufficient, key=lambda setting: setting.k)
+        # They ascend by k.
+        for setting in settings:
+            if setting.k >= k:
+                return setting
+        return None
 
     def to_json(self) -> str:
         """Return the text that the table stores."""
@@ -118,9 +119,11 @@ class IndexTuning:
         """
         fields = json.loads(text)
         for name in ("plain", "filtered"):
-            settings = [Setting(**setting) for setting in fields[name]]
+            stored = fields[name]
+            settings = [Setting(**values) for values in stored]
             fields[name] = tuple(settings)
-        fields["segments"] = tuple(fields["segments"])
+        segments = fields["segments"]
+        fields["segments"] = tuple(segments)
         return cls(**fields)
 
 
@@ -131,19 +134,25 @@ def config_key(space: str) -> str:
 
 def index_segments(table: View, space: str) -> tuple[str, ...]:
     """Return the uuids of the parts of a Space's index; empty without an index."""
+    dataset = table.lance_dataset
     uuids = []
     with table.translate_read_errors():
-        indices = table.lance_dataset.describe_indices()
-        for index in indices:
-            if index.field_names == [space]:
-                uuids += [str(segment.uuid) for segment in index.segments]
-    return tuple(sorted(uuids))
+        for index in dataset.describe_indices():
+            if index.field_names != [space]:
+                continue
+            for segment in index.segments:
+                uuid = str(segment.uuid)
+                uuids.append(uuid)
+    uuids.sort()
+    return tuple(uuids)
 
 
 def stored_tuning(table: View, space: str) -> IndexTuning | None:
     """Return the last tuning of a Space, current or not; None without one or if it is damaged."""
+    key = config_key(space)
     with table.translate_read_errors():
-        text = table.lance_dataset.config().get(config_key(space), "")
+        config = table.lance_dataset.config()
+    text = config.get(key, "")
     try:
         return IndexTuning.from_json(text)
     except (ValueError, TypeError, KeyError):
@@ -152,16 +161,18 @@ def stored_tuning(table: View, space: str) -> IndexTuning | None:
 
 def current_tuning(table: View, space: str) -> IndexTuning | None:
     """Return the tuning of the index that a Space has now, or None."""
-    cached = table.tuning_cache.get(space)
-    if cached is not None and cached[0] == table.version:
-        return cached[1]
-
     version = table.version
+    cached = table.tuning_cache.get(space)
+    if cached is not None:
+        cached_version, cached_tuning = cached
+        if cached_version == version:
+            return cached_tuning
+
     tuning = stored_tuning(table, space)
     if tuning is not None:
         segments = index_segments(table, space)
-        if not segments or tuning.segments != segments:
-            # It was made for another index.
+        is_for_this_index = tuning.segments == segments
+        if not segments or not is_for_this_index:
             tuning = None
     table.tuning_cache[space] = (version, tuning)
     return tuning
@@ -203,7 +214,8 @@ def nearest(
     tuning = current_tuning(table, space)
     if tuning is None:
         return None
-    setting = tuning.setting(k, filtered=where is not None)
+    is_filtered = where is not None
+    setting = tuning.setting(k, filtered=is_filtered)
     if setting is None:
         return None
     return search(table, space, query, k, setting, leave_out=leave_out, where=where)
@@ -220,6 +232,7 @@ def search(
     where: str | None = None,
 ) -> Neighbors:
     """Search the index of a Space with a given setting; see `nearest`."""
+    # More than the setting's candidates, because some of them may be left out.
     request = {
         "column": space,
         "q": query.astype(np.float32),
@@ -241,7 +254,9 @@ def search(
     ids, positions = np.unique(all_ids, return_index=True)
     is_allowed = ~np.isin(ids, leave_out)
     allowed_ids = ids[is_allowed]
-    vectors = rows[space].take(positions[is_allowed])
+    allowed_positions = positions[is_allowed]
+    # Rank the rest by the vectors in the table.
+    vectors = rows[space].take(allowed_positions)
     nearest_ids, distances = compare_exactly(vectors, allowed_ids, query, k)
     return Neighbors(nearest_ids, distances, setting.recall)
 
@@ -262,10 +277,12 @@ def compare_exactly(
     k
         The number of neighbors.
     """
-    validity = column.combine_chunks().is_valid()
+    combined = column.combine_chunks()
+    validity = combined.is_valid()
     has_vector = validity.to_numpy(zero_copy_only=False)
-    vectors = column_vectors(column)
-    index = ExactIndex(ids[has_vector], vectors)
+    vector_ids = ids[has_vector]
+    vectors = column_vectors(combined)
+    index = ExactIndex(vector_ids, vectors)
     return index.search(query, k)
 
 
@@ -273,7 +290,8 @@ def column_vectors(column: pa.Array | pa.ChunkedArray) -> VectorsF16:
     """Return the vectors of a Space's column, float16 ``[n, dim]``, without missing ones."""
     if isinstance(column, pa.ChunkedArray):
         column = column.combine_chunks()
-    flat = column.drop_null().flatten()
+    present = column.drop_null()
+    flat = present.flatten()
     numbers = flat.to_numpy(zero_copy_only=False)
     dim = column.type.list_size
     matrix: VectorsF16 = numbers.reshape(-1, dim)

@@ -40,7 +40,9 @@ __all__ = [
     "to_lance",
 ]
 
-MAX_LENGTH, MAX_DEPTH = 10_000, 16
+# Characters of a filter, and levels of parentheses and 'not' in it.
+MAX_LENGTH = 10_000
+MAX_DEPTH = 16
 _MAX_INT = 2**63 - 1
 # Characters of the rest of a filter that an error shows.
 _MAX_SHOWN = 40
@@ -70,11 +72,12 @@ class Column:
     @property
     def written(self) -> str:
         """The name as a filter writes it: in backticks, unless it is a plain word."""
-        is_word = re.fullmatch(r"[^\W\d]\w*", self.name)
-        is_reserved = self.name.lower() in _WORDS
+        name = self.name
+        is_word = re.fullmatch(r"[^\W\d]\w*", name)
+        is_reserved = name.lower() in _WORDS
         if is_word and not is_reserved:
-            return self.name
-        return quote_name(self.name)
+            return name
+        return quote_name(name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +147,8 @@ _BASE = {
 def columns_of(schema: pa.Schema) -> dict[str, Column]:
     """Return the columns of a table that a filter may name, by their names in a filter."""
     columns = dict(_BASE)
-    for name, kind in metadata_of(schema).items():
+    metadata = metadata_of(schema)
+    for name, kind in metadata.items():
         columns[name] = Column(name, kind)
     return columns
 
@@ -182,37 +186,49 @@ def to_lance(tree: FilterTree) -> str:
     """Return a filter in Lance's filter language."""
     match tree:
         case And(terms):
-            joined = " AND ".join(map(to_lance, terms))
-            return f"({joined})"
+            return _render_terms(terms, " AND ")
         case Or(terms):
-            joined = " OR ".join(map(to_lance, terms))
-            return f"({joined})"
+            return _render_terms(terms, " OR ")
         case Compare(column, operator, value):
-            return f"{_operand(column)} {operator} {_literal(value)}"
+            operand = _operand(column)
+            literal = _literal(value)
+            return f"{operand} {operator} {literal}"
         case In():
             return _render_in(tree)
         case Like(column, pattern, negated):
+            operand = _operand(column)
             word = "NOT LIKE" if negated else "LIKE"
-            literal = quote(_lance_pattern(pattern))
-            return f"{_operand(column)} {word} {literal}"
+            lance_pattern = _lance_pattern(pattern)
+            literal = quote(lance_pattern)
+            return f"{operand} {word} {literal}"
         case IsNull(column, negated):
+            operand = _operand(column)
             test = "IS NOT NULL" if negated else "IS NULL"
-            return f"{_operand(column)} {test}"
+            return f"{operand} {test}"
+
+
+def _render_terms(terms: tuple[FilterTree, ...], separator: str) -> str:
+    rendered = map(to_lance, terms)
+    joined = separator.join(rendered)
+    return f"({joined})"
 
 
 def _render_in(tree: In) -> str:
     operand = _operand(tree.column)
-    values = ", ".join(map(_literal, tree.values))
+    literals = map(_literal, tree.values)
+    values = ", ".join(literals)
     if not tree.negated:
         return f"{operand} IN ({values})"
+
+    is_other = f"{operand} NOT IN ({values})"
     # Lance evaluates "x NOT IN (1) OR x NOT IN (2)" as true, even if x is null.
     not_null = IsNull(tree.column, negated=True)
     is_present = to_lance(not_null)
-    return f"({operand} NOT IN ({values}) AND {is_present})"
+    return f"({is_other} AND {is_present})"
 
 
 def _lance_pattern(pattern: str) -> str:
-    """Double each backslash that stands for itself: in Lance it escapes any character."""
+    """Double each backslash that escapes nothing: in Lance it would escape any character."""
 
     def escape(match: re.Match[str]) -> str:
         is_escape_sequence = match[1] is not None
@@ -226,10 +242,11 @@ def _lance_pattern(pattern: str) -> str:
 def _operand(column: Column) -> str:
     stored_name = column.stored or column.name
     name = quote_name(stored_name)
+    is_integer = column.kind in {"int64", "timestamp"}
+    if not is_integer:
+        return name
     # Without a cast, Lance converts a literal to the column's type, and fails if it does not fit.
-    if column.kind in {"int64", "timestamp"}:
-        return f"CAST({name} AS BIGINT)"
-    return name
+    return f"CAST({name} AS BIGINT)"
 
 
 def _literal(value: Value) -> str:
@@ -295,7 +312,8 @@ class _Parser:
     def __init__(self, text: str, columns: Mapping[str, Column]) -> None:
         self._text = text
         self._columns = columns
-        self._tokens = list(self._tokenize())
+        tokens = self._tokenize()
+        self._tokens = list(tokens)
         self._position = 0
 
     def parse(self) -> FilterTree:
@@ -337,19 +355,23 @@ class _Parser:
     # Grammar
 
     def _parse_or(self, depth: int) -> FilterTree:
-        terms = [self._parse_and(depth)]
+        first = self._parse_and(depth)
+        terms = [first]
         while self._take("or"):
-            terms.append(self._parse_and(depth))
+            term = self._parse_and(depth)
+            terms.append(term)
         if len(terms) == 1:
-            return terms[0]
+            return first
         return Or(tuple(terms))
 
     def _parse_and(self, depth: int) -> FilterTree:
-        terms = [self._parse_term(depth)]
+        first = self._parse_term(depth)
+        terms = [first]
         while self._take("and"):
-            terms.append(self._parse_term(depth))
+            term = self._parse_term(depth)
+            terms.append(term)
         if len(terms) == 1:
-            return terms[0]
+            return first
         return And(tuple(terms))
 
     def _parse_term(self, depth: int) -> FilterTree:
@@ -358,7 +380,8 @@ class _Parser:
                 f"it nests deeper than {MAX_DEPTH} levels; remove parentheses or 'not'"
             )
         if self._take("not"):
-            return _negated(self._parse_term(depth + 1))
+            term = self._parse_term(depth + 1)
+            return _negated(term)
         if self._take("("):
             tree = self._parse_or(depth + 1)
             self._expect(")", "expected 'and', 'or' or ')'")
@@ -376,40 +399,50 @@ class _Parser:
         if self._take("in"):
             values = self._parse_list(column)
             return In(column, values, negated)
-        if self._next.word == "like" and column.kind == "string":
-            self._take("like")
-            pattern = str(self._parse_value(column))
+        if column.kind == "string" and self._take("like"):
+            value = self._parse_value(column)
+            pattern = str(value)
             return Like(column, pattern, negated)
 
+        operator = self._parse_operator(column, negated=negated)
+        value = self._parse_value(column)
+        return Compare(column, operator, value)
+
+    def _parse_operator(self, column: Column, *, negated: bool) -> str:
         word = self._next.word
         operator = _SYNONYMS.get(word, word)
         operators = tuple(_OPPOSITE)
         if column.kind == "bool":
             operators = ("=", "!=")
-        if negated or operator not in operators:
+        is_known = operator in operators
+        # "not" goes before a word, as in "width not in (1, 2)", and before no sign.
+        if negated or not is_known:
             self._refuse_operator(column, operators, negated=negated)
         self._position += 1
-        value = self._parse_value(column)
-        return Compare(column, operator, value)
+        return operator
 
     def _parse_column(self) -> Column:
         token = self._next
+        is_quoted = token.kind == "name"
         is_plain_word = token.kind == "word" and token.word not in _WORDS
-        if token.kind != "name" and not is_plain_word:
+        if not (is_quoted or is_plain_word):
             self._refuse("expected the name of a column, as in width > 300")
         name = token.text.strip("`")
-        if name not in self._columns:
+        column = self._columns.get(name)
+        if column is None:
             self._refuse_column(name)
         self._position += 1
-        return self._columns[name]
+        return column
 
     def _parse_list(self, column: Column) -> tuple[Value, ...]:
         self._expect(
             "(", f"expected '(' and a list, as in {column.written} in (..., ...)"
         )
-        values = [self._parse_value(column)]
+        first = self._parse_value(column)
+        values = [first]
         while self._take(","):
-            values.append(self._parse_value(column))
+            value = self._parse_value(column)
+            values.append(value)
         self._expect(")", "expected ',' or ')'")
         return tuple(values)
 
@@ -417,24 +450,27 @@ class _Parser:
         """Return the next token as a value of the column's kind."""
         token = self._next
         kind = column.kind
-        value: Value
+        is_text = token.kind == "text"
+        is_number = token.kind == "number"
+        is_boolean = token.word in {"true", "false"}
         if token.word == "null":
             self._refuse(
                 f"nothing equals null; write {column.written} is null, or is not null"
             )
-        if token.kind == "text" and kind == "string":
+        value: Value
+        if is_text and kind == "string":
             value = _unquoted(token.text)
-        elif token.kind == "text" and kind == "timestamp":
+        elif is_text and kind == "timestamp":
             text = _unquoted(token.text)
             value = self._to_ticks(column, text)
-        elif token.kind == "number" and kind in {"int64", "float64"}:
+        elif is_number and kind in {"int64", "float64"}:
             value = self._to_number(token.text, kind)
-        elif token.word in {"true", "false"} and kind == "bool":
+        elif is_boolean and kind == "bool":
             value = token.word == "true"
         else:
-            held = KIND_NAMES[kind]
+            kind_name = KIND_NAMES[kind]
             example = _EXAMPLES[kind]
-            self._refuse(f"{column.written} holds {held}; expected {example}")
+            self._refuse(f"{column.written} holds {kind_name}; expected {example}")
         self._position += 1
         return value
 
@@ -455,7 +491,8 @@ class _Parser:
         try:
             instant = parse_instant(text)
         except ValueError:
-            self._refuse(f"{text!r} is not a time; expected {_EXAMPLES['timestamp']}")
+            example = _EXAMPLES["timestamp"]
+            self._refuse(f"{text!r} is not a time; expected {example}")
         ticks = instant * column.tick
         # A time that the column cannot hold is before or after all that it holds.
         not_too_late = min(ticks, _MAX_INT)
@@ -468,33 +505,37 @@ class _Parser:
         if start is None:
             start = self._next.start
         rest = self._text[start:].rstrip()
-        shown = rest
-        if len(rest) > _MAX_SHOWN:
-            shown = rest[:_MAX_SHOWN] + "..."
         place = "at its end"
         if rest:
-            place = f"at character {start + 1}, before {shown}"
+            shown = _shortened(rest)
+            # Characters are counted from 1.
+            number = start + 1
+            place = f"at character {number}, before {shown}"
         raise InputError(f"The filter cannot be used {place}: {problem}.")
 
     def _refuse_character(self, start: int) -> NoReturn:
-        rest = self._text[start:].lstrip()
+        text = self._text
+        rest = text[start:].lstrip()
+        first = rest[0]
+        is_quote = first in {"'", '"', "`"}
         problem = "this is neither a name, a value nor an operator"
-        if rest[0] in "'\"`":
+        if is_quote:
             problem = "this is a quote that is not closed"
-        rest_start = len(self._text) - len(rest)
+        rest_start = len(text) - len(rest)
         self._refuse(problem, rest_start)
 
     def _refuse_column(self, name: str) -> NoReturn:
-        suggestion = ""
-        by_folded_name = {
-            known.casefold(): column for known, column in self._columns.items()
-        }
+        columns = self._columns.values()
+        # The column with the most similar name; upper and lower case count as equal.
+        by_folded_name = {column.name.casefold(): column for column in columns}
         folded_name = name.casefold()
         similar = difflib.get_close_matches(folded_name, by_folded_name, n=1)
+        suggestion = ""
         if similar:
             closest = by_folded_name[similar[0]]
             suggestion = f" Did you mean {closest.written}?"
-        names = [column.written for column in self._columns.values()]
+
+        names = [column.written for column in columns]
         listed = ", ".join(names)
         self._refuse(
             f"there is no column {name!r}.{suggestion} The columns are {listed}"
@@ -509,9 +550,10 @@ class _Parser:
             words.append("like")
         if not negated:
             words.append("is")
+        kind_name = KIND_NAMES[column.kind]
+        listed = " ".join(words)
         self._refuse(
-            f"{column.written} holds {KIND_NAMES[column.kind]}; "
-            f"expected one of {' '.join(words)} after it"
+            f"{column.written} holds {kind_name}; expected one of {listed} after it"
         )
 
     def _refuse_large(self) -> NoReturn:
@@ -521,5 +563,14 @@ class _Parser:
 def _unquoted(text: str) -> str:
     """Return the content of a quoted text, in which a doubled quote stands for one."""
     quote_sign = text[0]
+    doubled = quote_sign * 2
     content = text[1:-1]
-    return content.replace(quote_sign * 2, quote_sign)
+    return content.replace(doubled, quote_sign)
+
+
+def _shortened(text: str) -> str:
+    """Return the first characters of a text, as an error shows them."""
+    if len(text) <= _MAX_SHOWN:
+        return text
+    beginning = text[:_MAX_SHOWN]
+    return f"{beginning}..."

@@ -64,7 +64,8 @@ def map_path(path: str, space: str, method: str) -> Path:
 
 def list_maps(path: str) -> list[tuple[str, str]]:
     """Return the Space and the method of each map of the collection at `path`."""
-    return Location(path).list_maps()
+    location = Location(path)
+    return location.list_maps()
 
 
 def read(path: str, space: str, method: str) -> StoredMap | None:
@@ -78,14 +79,18 @@ def read(path: str, space: str, method: str) -> StoredMap | None:
     file = map_path(path, space, method)
     if not file.exists():
         return None
+    file_name = str(file)
     with _translate_map_errors(path, file, Operation.READ):
-        with pa.OSFile(str(file)) as source:
+        with pa.OSFile(file_name) as source:
             reader = pa.ipc.open_file(source)
             rows = reader.read_all()
         metadata = rows.schema.metadata
-        facts = json.loads(metadata[_FACTS_KEY])
+        facts_text = metadata[_FACTS_KEY]
+        facts = json.loads(facts_text)
         values = {name: rows[name].to_numpy() for name in _MAP_COLUMNS}
-    xy = np.stack([values["x"], values["y"]], axis=1)
+    x = values["x"]
+    y = values["y"]
+    xy = np.stack([x, y], axis=1)
     return StoredMap(
         ids=values["id"],
         xy=xy,
@@ -96,7 +101,7 @@ def read(path: str, space: str, method: str) -> StoredMap | None:
 
 
 def write(path: str, space: str, method: str, stored: StoredMap) -> None:
-    """Store a map in place of the previous one; a reader finds the one or the other, complete.
+    """Store a map in place of the previous one; a reader finds one of the two, complete.
 
     If two processes make the same map, the later one stays. The next request brings it up to date.
 
@@ -113,9 +118,10 @@ def write(path: str, space: str, method: str, stored: StoredMap) -> None:
         "fitted": stored.fitted,
         "digest": stored.digests,
     }
-    facts = json.dumps(stored.facts).encode()
-    schema = pa.schema(_MAP_COLUMNS, metadata={_FACTS_KEY: facts})
-    arrays = [pa.array(values[name], kind) for name, kind in _MAP_COLUMNS.items()]
+    facts = json.dumps(stored.facts)
+    metadata = {_FACTS_KEY: facts.encode()}
+    schema = pa.schema(_MAP_COLUMNS, metadata=metadata)
+    rows = pa.table(values, schema=schema)
     with _translate_map_errors(path, file, Operation.WRITE):
         # Not its parents: a collection whose folder was moved away is not created again.
         file.parent.mkdir(exist_ok=True)
@@ -123,7 +129,7 @@ def write(path: str, space: str, method: str, stored: StoredMap) -> None:
             atomic_write(file) as temporary,
             pa.ipc.new_file(str(temporary), schema) as sink,
         ):
-            sink.write_table(pa.table(arrays, schema=schema))
+            sink.write_table(rows)
 
 
 @contextmanager

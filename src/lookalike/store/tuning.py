@@ -7,6 +7,7 @@ stored. The defaults of an index are never trusted.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -35,7 +36,8 @@ __all__ = [
     "update_index",
 ]
 
-KIND, BITS = "IVF_RQ", 5
+KIND = "IVF_RQ"
+BITS = 5
 _PARTITION_ROWS = 1 << 14
 # Numbers of neighbors that are measured. A search for more than the last is always exact.
 _KS = (10, 100)
@@ -135,13 +137,15 @@ def count_unindexed(table: Table, space: str) -> int:
 def update_index(table: Table, space: str, before: IndexTuning) -> IndexTuning:
     """Add new rows to the partitions of a Space's index, and merge it into one segment."""
     dataset = table.lance_dataset
+    name = _index_name(space)
     with translate_errors(table.path, Operation.INDEX):
         segments = ann.index_segments(table, space)
         dataset.optimize.optimize_indices(
-            index_names=[_index_name(space)], num_indices_to_merge=len(segments)
+            index_names=[name], num_indices_to_merge=len(segments)
         )
         dataset.checkout_latest()
     merged = ann.index_segments(table, space)
+    # The settings were measured with the index as it was before.
     return replace(before, segments=merged, plain=(), filtered=())
 
 
@@ -159,9 +163,10 @@ def tune(
     rows = table.count(space)
     tuning = replace(built, target=target, rows=rows, plain=plain, filtered=filtered)
     key = ann.config_key(space)
+    config: dict[str, str | None] = {key: tuning.to_json()}
     dataset = table.lance_dataset
     with table.write_lock(), translate_errors(table.path, Operation.WRITE):
-        dataset.update_config({key: tuning.to_json()})
+        dataset.update_config(config)
         dataset.checkout_latest()
     return tuning
 
@@ -176,24 +181,42 @@ def _find_settings(
     filtered: bool,
 ) -> tuple[Setting, ...]:
     """Return the cheapest setting for each number of neighbors whose recall reaches the target."""
-    # Most settings miss the target by so much that a few rows show it.
-    few = sample.first(_FIRST_ROWS)
     found = []
     for k in _KS:
-        for setting in candidate_settings(k, built.partitions, filtered=filtered):
-            recall, error = measure_recall(
-                table, space, setting, few, filtered=filtered
+        candidates = candidate_settings(k, built.partitions, filtered=filtered)
+        for setting in candidates:
+            recall = _sufficient_recall(
+                table, space, setting, target, sample, filtered=filtered
             )
-            if recall + 2 * error < target:
-                continue
-            recall, error = measure_recall(
-                table, space, setting, sample, filtered=filtered
-            )
-            if recall - 2 * error >= target:
+            if recall is not None:
                 measured = replace(setting, recall=round(recall, 4))
                 found.append(measured)
                 break
     return tuple(found)
+
+
+def _sufficient_recall(
+    table: Table,
+    space: str,
+    setting: Setting,
+    target: float,
+    sample: Sample,
+    *,
+    filtered: bool,
+) -> float | None:
+    """Return the recall of a setting, or None if it does not surely reach the target."""
+    # Most settings miss the target by so much that a few rows show it.
+    few = sample.first(_FIRST_ROWS)
+    recall, error = measure_recall(table, space, setting, few, filtered=filtered)
+    highest_likely = recall + 2 * error
+    if highest_likely < target:
+        return None
+
+    recall, error = measure_recall(table, space, setting, sample, filtered=filtered)
+    lowest_likely = recall - 2 * error
+    if lowest_likely < target:
+        return None
+    return recall
 
 
 def candidate_settings(
@@ -204,16 +227,19 @@ def candidate_settings(
     Under a filter every partition is searched: the rows that it selects may lie far from the query,
     in any partition.
     """
-    probe_counts = [partitions]
+    probe_counts = []
     if not filtered:
-        powers_of_two = [1 << i for i in range(20)]
-        fewer = [probes for probes in powers_of_two if probes < partitions]
-        probe_counts = fewer + probe_counts
+        probes = 1
+        while probes < partitions:
+            probe_counts.append(probes)
+            probes *= 2
+    probe_counts.append(partitions)
 
     settings = []
     for probes in probe_counts:
         for times in (2, 5, 10, 20):
-            setting = Setting(k, probes, candidates=times * k, recall=0.0)
+            candidates = times * k
+            setting = Setting(k, probes, candidates, recall=0.0)
             settings.append(setting)
     return sorted(settings, key=_cost)
 
@@ -225,40 +251,67 @@ def _cost(setting: Setting) -> int:
 
 def draw_sample(table: Table, space: str, size: int = 200, seed: int = 0) -> Sample:
     """Draw rows of a Space at random, and search for each of them exactly."""
-    batches = table.scan([], vector_clause(space))
-    id_batches = [batch["_rowid"].to_numpy() for batch in batches]
-    all_ids = np.concatenate(id_batches).astype(np.int64)
+    # Draw the rows.
+    all_ids = _ids_with_vector(table, space)
     random = np.random.default_rng(seed)
     shuffled = random.permutation(all_ids)
     ids = shuffled[:size]
     rows = table.take(ids, [space])
     queries = ann.column_vectors(rows[space])
 
+    # Search for all of them in one pass over the table. Each row's selection holds the neighbors
+    # of the row before it in the sample.
     all_vectors = _scan_vectors(table, space)
     near = k_nearest_ids(queries, ids, all_vectors, _DEPTH)
-    selections = np.roll(near, 1, axis=0)  # of the row before
-    shape = (len(ids), _KS[-1])
-    plain = np.full(shape, np.inf)
-    filtered = np.full(shape, np.inf)
-    for row, query in enumerate(queries):
-        own_id = ids[row]
-        others = np.setdiff1d(near[row], own_id)
-        _write_distances(table, space, query, others, plain[row])
-        others = np.setdiff1d(selections[row], own_id)
-        _write_distances(table, space, query, others, filtered[row])
+    selections = np.roll(near, 1, axis=0)
+
+    # Compute the distances of the nearest of both.
+    plain = _distances_among(table, space, ids, queries, near)
+    filtered = _distances_among(table, space, ids, queries, selections)
     return Sample(ids, queries, selections, plain, filtered)
 
 
-def _write_distances(
-    table: Table, space: str, query: VectorsF16, others: Ids, distances: Distances
-) -> None:
-    """Fill `distances` with those of the rows among `others` that are nearest to a query."""
-    k = len(distances)
-    rows = table.take(others, [space])
-    vectors = rows[space]
-    _, nearest = ann.compare_exactly(vectors, others, query, k)
-    found = len(nearest)
-    distances[:found] = nearest
+def _ids_with_vector(table: Table, space: str) -> Ids:
+    clause = vector_clause(space)
+    id_batches = []
+    for batch in table.scan([], clause):
+        batch_ids = batch["_rowid"].to_numpy()
+        id_batches.append(batch_ids)
+    all_ids = np.concatenate(id_batches)
+    return all_ids.astype(np.int64)
+
+
+def _distances_among(
+    table: Table, space: str, ids: Ids, queries: VectorsF16, candidates: Ids
+) -> Distances:
+    """Return the distances of each query's nearest candidates, other than the query's own row.
+
+    Parameters
+    ----------
+    table, space
+        The Space.
+    ids, queries
+        int64 ``[m]`` and float16 ``[m, dim]``, the rows that are the queries.
+    candidates
+        int64 ``[m, depth]``, ids of the rows to compare with each query.
+
+    Returns
+    -------
+    distances
+        float64 ``[m, 100]``, ascending; infinite where there are fewer candidates.
+    """
+    depth = _KS[-1]
+    shape = (len(ids), depth)
+    distances = np.full(shape, np.inf)
+    for row, query in enumerate(queries):
+        own_id = ids[row]
+        others = np.setdiff1d(candidates[row], own_id)
+        rows = table.take(others, [space])
+        vectors = rows[space]
+        _, nearest = ann.compare_exactly(vectors, others, query, depth)
+        count = len(nearest)
+        distances[row, :count] = nearest
+    return distances
 
 
 def measure_recall(
@@ -278,29 +331,33 @@ def measure_recall(
         Whether to search in the sample's selections, or among all rows.
     """
     k = setting.k
-    shares = np.empty(len(sample.ids))
+    count = len(sample.ids)
+    shares = np.empty(count)
     expected = sample.filtered if filtered else sample.plain
     for row, query in enumerate(sample.queries):
         where = None
         if filtered:
-            selection = sample.selections[row]
-            where = id_clause(selection.tolist())
-        own_id = sample.ids[row : row + 1]
+            selection = sample.selections[row].tolist()
+            where = id_clause(selection)
+        next_row = row + 1
+        own_id = sample.ids[row:next_row]
         found = ann.search(
             table, space, query, k, setting, leave_out=own_id, where=where
         )
 
+        # Compare by distance, not by id: of several rows at one distance, any is a right answer.
         padded = expected[row, :k]
-        true_distances = padded[np.isfinite(padded)]
-        # By distance, not by id: of several rows at the same distance, any is a right answer.
+        is_distance = np.isfinite(padded)
+        true_distances = padded[is_distance]
         largest = true_distances[-1]
         is_hit = found.distances <= largest
         hits = np.count_nonzero(is_hit)
         shares[row] = hits / len(true_distances)
 
-    mean = shares.mean()
-    standard_error = shares.std() / np.sqrt(len(shares))
-    return float(mean), float(standard_error)
+    mean = float(shares.mean())
+    deviation = float(shares.std())
+    standard_error = deviation / math.sqrt(count)
+    return mean, standard_error
 
 
 def _index_name(space: str) -> str:
@@ -318,7 +375,13 @@ def _scan_vectors(table: Table, space: str) -> Iterator[tuple[Ids, VectorsF16]]:
             fragment_readahead=1,
         )
         for batch in scanner.to_batches():
-            has_vector = batch[space].is_valid().to_numpy(zero_copy_only=False)
-            if has_vector.any():
-                ids = batch["_rowid"].to_numpy().astype(np.int64)
-                yield ids[has_vector], ann.column_vectors(batch[space])
+            column = batch[space]
+            validity = column.is_valid()
+            has_vector = validity.to_numpy(zero_copy_only=False)
+            if not has_vector.any():
+                continue
+            stored_ids = batch["_rowid"].to_numpy()
+            all_ids = stored_ids.astype(np.int64)
+            ids = all_ids[has_vector]
+            vectors = ann.column_vectors(column)
+            yield ids, vectors
