@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from lookalike.collection import Collection
 
 __all__ = [
+    "DEFAULT_COLLECTION",
     "CollectionOption",
     "JsonOption",
     "WhereOption",
@@ -38,9 +39,12 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-# Exit statuses. 1 is left to commands that ran well and have bad news, such as faults found.
+# Exit statuses. Commands that run to their end but report faults use 1.
 _ERROR = 2
 _INTERRUPTED = 130  # 128 + SIGINT, as in a shell
+
+# The default of --collection, as the help describes it.
+DEFAULT_COLLECTION = "$LOOKALIKE_COLLECTION, or one in your user data folder"
 
 CollectionOption = Annotated[
     str | None,
@@ -49,7 +53,7 @@ CollectionOption = Annotated[
         "--collection",
         metavar="PATH",
         help="The collection's folder.",
-        show_default="$LOOKALIKE_COLLECTION, or one in your user data folder",
+        show_default=DEFAULT_COLLECTION,
     ),
 ]
 WhereOption = Annotated[
@@ -79,7 +83,9 @@ def command(name: str, *, examples: Sequence[str]) -> Callable[[Function], Funct
     examples
         Command lines that ``--help`` shows at its end.
     """
-    epilog = "Examples:\n\n" + "\n".join(f"- {example}" for example in examples)
+    lines = [f"- {example}" for example in examples]
+    listed = "\n".join(lines)
+    epilog = f"Examples:\n\n{listed}"
 
     def register(function: Function) -> Function:
         @functools.wraps(function)
@@ -87,7 +93,8 @@ def command(name: str, *, examples: Sequence[str]) -> Callable[[Function], Funct
             with _errors_reported():
                 function(*args, **kwargs)
 
-        app.command(name, epilog=epilog)(run)
+        add_to_app = app.command(name, epilog=epilog)
+        add_to_app(run)
         return run
 
     return register

@@ -6,6 +6,7 @@ import json
 import logging
 import sys
 from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.cells import cell_len
@@ -13,13 +14,17 @@ from rich.console import Console
 from rich.text import Text
 
 __all__ = [
+    "megabytes",
     "plural",
+    "print_contents",
     "print_error",
     "print_json",
     "print_list",
+    "print_saved",
     "print_table",
     "printable",
     "say",
+    "say_with_heading",
     "show_warnings",
 ]
 
@@ -38,7 +43,16 @@ def _console(*, error: bool = False) -> Console:
 
 def say(text: Text | str = "", *, error: bool = False) -> None:
     """Print one line. It is never wrapped or cut, so that piped output is complete."""
-    _console(error=error).print(text)
+    console = _console(error=error)
+    console.print(text)
+
+
+def say_with_heading(
+    heading: str, text: str, *, style: str = "bold", error: bool = False
+) -> None:
+    """Print one line that starts with a heading in a style."""
+    line = Text.assemble((heading, style), text)
+    say(line, error=error)
 
 
 def print_json(value: Any) -> None:
@@ -49,14 +63,28 @@ def print_json(value: Any) -> None:
 
 def print_error(message: str) -> None:
     """Print an error to standard error, as one paragraph."""
-    prefix = ("Error: ", "bold red")
-    say(Text.assemble(prefix, printable(message)), error=True)
+    text = printable(message)
+    say_with_heading("Error: ", text, style="bold red", error=True)
+
+
+def print_contents(images: int, collection: str, summary: str) -> None:
+    """Print the number of images of a collection, and what a command did to it."""
+    name = printable(collection)
+    heading = plural(images, "image")
+    say_with_heading(heading, f" in {name}: {summary}.")
+
+
+def print_saved(file: Path) -> None:
+    """Print the name of an output file."""
+    name = printable(str(file))
+    say(f"Saved to {name}")
 
 
 def show_warnings() -> None:
     """From now on, print the library's warnings to standard error."""
     logger = logging.getLogger("lookalike")
-    logger.addHandler(_WarningPrinter(logging.WARNING))
+    printer = _WarningPrinter(logging.WARNING)
+    logger.addHandler(printer)
 
 
 class _WarningPrinter(logging.Handler):
@@ -69,10 +97,14 @@ def printable(text: str) -> str:
     """Escape control characters: a file name must not control the terminal."""
     if text.isprintable():
         return text
-    return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
-        for letter in text
-    )
+    letters = []
+    for letter in text:
+        if letter.isprintable():
+            letters.append(letter)
+        else:
+            escaped = letter.encode("unicode_escape")
+            letters.append(escaped.decode())
+    return "".join(letters)
 
 
 def plural(count: int, noun: str) -> str:
@@ -82,6 +114,12 @@ def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}"
 
 
+def megabytes(count: int) -> str:
+    """Return a number of bytes as megabytes: ``1,200.5 MB``."""
+    size = count / 1e6
+    return f"{size:,.1f} MB"
+
+
 def print_list(
     lines: Sequence[str], *, total: int | None = None, most: int = MAX_LISTED
 ) -> None:
@@ -89,7 +127,9 @@ def print_list(
     for line in lines[:most]:
         say(f"  {printable(line)}")
 
-    left_out = (len(lines) if total is None else total) - most
+    if total is None:
+        total = len(lines)
+    left_out = total - most
     if left_out > 0:
         say(f"  and {left_out:,} more")
 
@@ -115,22 +155,31 @@ def print_table(
     if not table:
         return
 
-    widths = [
-        max(cell_len(cell) for cell in column) for column in zip(*table, strict=True)
-    ]
+    widths = _column_widths(table)
     last = len(widths) - 1
     console = _console()
     for row in table:
         line = Text()
         for index, cell in enumerate(row):
-            padding = " " * (widths[index] - cell_len(cell))
-            style = styles[index] if index < len(styles) else ""
+            # A terminal shows some letters two columns wide.
+            missing = widths[index] - cell_len(cell)
+            padding = " " * missing
+            text = cell
             if index in right:
-                line.append(padding + cell, style)
-            elif index == last:
-                line.append(cell, style)
-            else:
-                line.append(cell + padding, style)
+                text = padding + cell
+            elif index != last:
+                text = cell + padding
+
+            style = styles[index] if index < len(styles) else ""
+            line.append(text, style)
             if index != last:
                 line.append(_GAP)
         console.print(line)
+
+
+def _column_widths(table: Sequence[Sequence[str]]) -> list[int]:
+    widths = []
+    for column in zip(*table, strict=True):
+        cell_widths = [cell_len(cell) for cell in column]
+        widths.append(max(cell_widths))
+    return widths

@@ -31,7 +31,7 @@ class ProgressBar:
     total
         The total, if it is known from the start.
     visible
-        Whether the bar is there from the start, or from the first report.
+        Whether the bar appears at the start, or at the first report.
     """
 
     def __init__(
@@ -52,19 +52,23 @@ class ProgressBar:
 
     def advance(self, count: int) -> None:
         """Add `count` to the work done."""
-        if self._progress is None:
+        progress = self._progress
+        if progress is None:
             return
-        speed = self._progress.tasks[0].speed
-        rate = f"{speed:,.0f}/s" if speed else ""
-        self._progress.update(self._task, advance=count, rate=rate)
+        speed = progress.tasks[0].speed
+        rate = ""
+        if speed:
+            rate = f"{speed:,.0f}/s"
+        progress.update(self._task, advance=count, rate=rate)
         self._show_finishing()
 
     def update(self, done: int, total: int | None) -> None:
         """Set the work done, and the total if it is known."""
-        if self._progress is None:
+        progress = self._progress
+        if progress is None:
             return
-        self._progress.start_task(self._task)
-        self._progress.update(self._task, completed=done, total=total, visible=True)
+        progress.start_task(self._task)
+        progress.update(self._task, completed=done, total=total, visible=True)
         self._show_finishing()
 
     def describe(self, step: str) -> None:
@@ -74,19 +78,24 @@ class ProgressBar:
 
     def count_total(self, count: Callable[[], int]) -> None:
         """Find the total in a thread, so that the work does not wait for it."""
-        if self._progress is None:
+        progress = self._progress
+        if progress is None:
             return
-        progress, task = self._progress, self._task
+        task = self._task
 
         def set_total() -> None:
-            progress.update(task, total=count())
+            total = count()
+            progress.update(task, total=total)
 
-        threading.Thread(target=set_total, daemon=True).start()
+        thread = threading.Thread(target=set_total, daemon=True)
+        thread.start()
 
     def _show_finishing(self) -> None:
-        if self._progress is None or self._finishing is None:
+        progress = self._progress
+        if progress is None or self._finishing is None:
             return
-        if self._progress.tasks[0].finished:
+        task = progress.tasks[0]
+        if task.finished:
             self.describe(self._finishing)
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.text import Text
 
 from lookalike.cli import output
 from lookalike.cli.command import CollectionOption, JsonOption, command, open_collection
@@ -42,18 +41,18 @@ def backup_command(
     if as_json:
         output.print_json(report.to_dict())
     else:
-        summary = f"a backup of version {report.version}. Search it with -c"
+        version = report.version
+        summary = f"a backup of version {version}. Search it with -c"
         print_backup_report(report, summary)
 
 
 def print_backup_report(report: BackupReport, summary: str) -> None:
     """Print the result of a backup or a restore."""
-    images = (output.plural(report.images, "image"), "bold")
-    output.say(
-        Text.assemble(images, f" in {output.printable(report.path)}: {summary}.")
-    )
-
-    copied = f"{report.copied / 1e6:,.1f} MB copied"
+    output.print_contents(report.images, report.path, summary)
+    copied = output.megabytes(report.copied)
+    files = f"{copied} copied"
     if report.kept:
-        copied += f", {report.kept / 1e6:,.1f} MB already there"
-    output.say(f"{copied}. The copy was read in full. Took {report.seconds:.1f} s.")
+        kept = output.megabytes(report.kept)
+        files += f", {kept} already there"
+    seconds = f"{report.seconds:.1f} s"
+    output.say(f"{files}. The copy was read in full. Took {seconds}.")

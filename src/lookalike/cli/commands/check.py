@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.text import Text
 
 from lookalike.cli import output
 from lookalike.cli.command import CollectionOption, JsonOption, command, open_collection
@@ -44,43 +43,61 @@ def check_command(
 
 
 def _print_check_report(report: CheckReport) -> None:
-    for fault in report.faults[: output.MAX_LISTED]:
-        output.say(Text.assemble(("Fault: ", "bold red"), output.printable(str(fault))))
-    if report.found > output.MAX_LISTED:
-        output.say(
-            f"  and {report.found - output.MAX_LISTED:,} more; "
-            f"--json lists {min(report.found, len(report.faults)):,} of them"
-        )
+    _print_faults(report)
 
-    contents = [
-        output.plural(report.images, "image"),
-        output.plural(report.failures, "failure"),
-    ]
-    for space, count in report.spaces.items():
-        contents.append(
-            f"{output.plural(count, 'vector')} in {output.printable(space)}"
-        )
-    for stored_map in report.maps:
-        method = stored_map["method"]
-        contents.append(f"the {method} map of {output.printable(stored_map['space'])}")
-    verdict = "Sound" if report.sound else output.plural(report.found, "fault")
-    version = f"version {report.version} of {output.printable(report.collection)}"
-    output.say(Text.assemble((verdict, "bold"), f": {version}: {', '.join(contents)}."))
+    verdict = "Sound"
+    if not report.sound:
+        verdict = output.plural(report.found, "fault")
+    collection = output.printable(report.collection)
+    version = f"version {report.version} of {collection}"
+    contents = _describe_contents(report)
+    output.say_with_heading(verdict, f": {version}: {contents}.")
 
     for part in report.unchecked:
-        output.say(f"Not checked: {output.printable(part)}.")
+        name = output.printable(part)
+        output.say(f"Not checked: {name}.")
     if report.files is not None:
         _print_file_check(report, report.files)
 
 
+def _print_faults(report: CheckReport) -> None:
+    for fault in report.faults[: output.MAX_LISTED]:
+        text = output.printable(str(fault))
+        output.say_with_heading("Fault: ", text, style="bold red")
+
+    left_out = report.found - output.MAX_LISTED
+    if left_out > 0:
+        in_json = min(report.found, len(report.faults))
+        output.say(f"  and {left_out:,} more; --json lists {in_json:,} of them")
+
+
+def _describe_contents(report: CheckReport) -> str:
+    """Return the numbers of images, failures and vectors, and the maps."""
+    images = output.plural(report.images, "image")
+    failures = output.plural(report.failures, "failure")
+    contents = [images, failures]
+    for name, count in report.spaces.items():
+        vectors = output.plural(count, "vector")
+        space = output.printable(name)
+        contents.append(f"{vectors} in {space}")
+    for stored_map in report.maps:
+        method = stored_map["method"]
+        space = output.printable(stored_map["space"])
+        contents.append(f"the {method} map of {space}")
+    return ", ".join(contents)
+
+
 def _print_file_check(report: CheckReport, counts: dict[str, int]) -> None:
     states = [f"{count:,} {state}" for state, count in counts.items()]
-    output.say(f"Image files: {', '.join(states)}.")
+    listed = ", ".join(states)
+    output.say(f"Image files: {listed}.")
     if not report.differing:
         return
 
     lines = [f"{state}: {uri}" for uri, state in report.differing]
-    output.print_list(lines, total=sum(counts.values()) - counts["same"])
+    checked = sum(counts.values())
+    differing = checked - counts["same"]
+    output.print_list(lines, total=differing)
     output.say(
         "The collection is intact. Index the folder again to bring it up to date."
     )

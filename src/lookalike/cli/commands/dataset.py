@@ -89,18 +89,22 @@ def dataset_command(
     train_count = splits.count("train")
     test_count = splits.count("test")
     if as_json:
-        manifests = [str(path) for path in paths]
-        counts = {"train": train_count, "test": test_count}
-        output.print_json({"root": str(root), "manifest": manifests, **counts})
+        summary = {
+            "root": str(root),
+            "manifest": [str(path) for path in paths],
+            "train": train_count,
+            "test": test_count,
+        }
+        output.print_json(summary)
         return
-    output.say(
-        f"{output.plural(table.num_rows, 'image')} in {output.printable(str(root))}"
-    )
+    images = output.plural(table.num_rows, "image")
+    root_name = output.printable(str(root))
+    output.say(f"{images} in {root_name}")
     output.say(
         f"{train_count:,} for training and {test_count:,} for testing, listed in:"
     )
-    for path in paths:
-        output.say(f"  {output.printable(str(path))}")
+    lines = [str(path) for path in paths]
+    output.print_list(lines)
 
 
 def _draw_sample(folder: Path, *, test: float, seed: int) -> tuple[Path, pa.Table]:
@@ -110,8 +114,11 @@ def _draw_sample(folder: Path, *, test: float, seed: int) -> tuple[Path, pa.Tabl
     images = {}
     for label in sample.CLASSES:
         # Other files, such as the rest of an interrupted run, do not match this pattern.
-        images[label] = sorted((root / label).glob(f"{label}_*.jpg"))
-    return root, manifest.stratify(images, test=test, seed=seed)
+        pattern = f"{label}/{label}_*.jpg"
+        files = root.glob(pattern)
+        images[label] = sorted(files)
+    table = manifest.stratify(images, test=test, seed=seed)
+    return root, table
 
 
 def _fetch_caltech101(
@@ -119,9 +126,12 @@ def _fetch_caltech101(
 ) -> tuple[Path, pa.Table]:
     from lookalike.datasets import caltech101
 
-    chosen = classes if classes in {"nine", "all"} else classes.split(",")
+    chosen: str | list[str] = classes
+    if classes not in {"nine", "all"}:
+        chosen = classes.split(",")
     with progress_bar("Downloading Caltech 101", unit="bytes", visible=False) as bar:
         root = caltech101.fetch(
             folder, source=source, classes=chosen, progress=bar.update
         )
-    return root, caltech101.split(root, classes=chosen, test=test, seed=seed)
+    table = caltech101.split(root, classes=chosen, test=test, seed=seed)
+    return root, table

@@ -54,7 +54,8 @@ def demo_command(
         from lookalike.demo.run import run_demo
 
     def say(line: str) -> None:
-        output.say(output.printable(line))
+        text = output.printable(line)
+        output.say(text)
 
     images = find_images(folder, data, target, say)
     report = run_demo(images, target, say)

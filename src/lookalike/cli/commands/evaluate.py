@@ -65,12 +65,13 @@ def evaluate_command(
     if save is not None:
         from lookalike.drawing.style import output_path
 
-        output_path(
-            save
-        )  # a file that cannot be drawn to is an error before the work begins
+        # A file that cannot be drawn to is an error before the work begins.
+        output_path(save)
 
     opened = open_collection(collection)
-    spaces = [opened.table.space(name) for name in space or ()] or opened.spaces
+    spaces = opened.spaces
+    if space:
+        spaces = [opened.table.space(name) for name in space]
     queries = len(opened) * len(spaces)
     with progress_bar("Ranking", unit="items", total=queries) as bar:
         evaluation = opened.evaluate(spaces=spaces, split=split, progress=bar.advance)
@@ -84,7 +85,7 @@ def evaluate_command(
         return
     print_evaluation(evaluation)
     if save is not None:
-        output.say(f"Saved to {output.printable(str(save))}")
+        output.print_saved(save)
 
 
 def print_evaluation(evaluation: Evaluation) -> None:
@@ -113,7 +114,7 @@ def _print_scores(spaces: Sequence[SpaceScores]) -> None:
     """Print a row for each metric. Two Spaces fit beside the difference between them."""
     from lookalike.evaluation.scores import METRICS, TITLES
 
-    header = ["", *(scores.space for scores in spaces)]
+    header = ["", *_names(spaces)]
     differences = spaces[1].differences if len(spaces) == 2 else {}
     if differences:
         header.append("difference from the first")
@@ -121,9 +122,12 @@ def _print_scores(spaces: Sequence[SpaceScores]) -> None:
     rows = [header]
     for name in METRICS:
         row = [TITLES[name]]
-        row += [_with_interval(scores.metrics[name]) for scores in spaces]
+        for scores in spaces:
+            estimate = scores.metrics[name]
+            row.append(_with_interval(estimate))
         if differences:
-            row.append(_difference_with_interval(differences[name]))
+            difference = differences[name]
+            row.append(_difference_with_interval(difference))
         rows.append(row)
 
     output.say()
@@ -138,12 +142,15 @@ def _print_differences(spaces: Sequence[SpaceScores]) -> None:
     from lookalike.evaluation.scores import METRICS, TITLES
 
     first, *others = spaces
-    rows = [[f"difference from {first.space}", *(scores.space for scores in others)]]
+    title = f"difference from {first.space}"
+    header = [title, *_names(others)]
+    rows = [header]
     for name in METRICS:
-        cells = [
-            _difference_with_interval(scores.differences[name]) for scores in others
-        ]
-        rows.append([TITLES[name], *cells])
+        row = [TITLES[name]]
+        for scores in others:
+            difference = scores.differences[name]
+            row.append(_difference_with_interval(difference))
+        rows.append(row)
 
     output.say()
     output.print_table(rows, styles=("bold",))
@@ -153,13 +160,23 @@ def _print_differences(spaces: Sequence[SpaceScores]) -> None:
 def _print_scores_by_class(spaces: Sequence[SpaceScores]) -> None:
     """Print the mAP of each class, in the order of the first Space's scores."""
     classes = spaces[0].classes
-    rows = [["mAP by class", "queries", *(scores.space for scores in spaces)]]
-    for label in sorted(classes, key=lambda label: -classes[label].map):
-        cells = [f"{scores.classes[label].map:.3f}" for scores in spaces]
-        rows.append([label, str(classes[label].queries), *cells])
+
+    def first_map(label: str) -> float:
+        return classes[label].map
+
+    header = ["mAP by class", "queries", *_names(spaces)]
+    rows = [header]
+    for label in sorted(classes, key=first_map, reverse=True):
+        queries = classes[label].queries
+        row = [label, str(queries)]
+        for scores in spaces:
+            class_scores = scores.classes[label]
+            row.append(f"{class_scores.map:.3f}")
+        rows.append(row)
 
     output.say()
-    output.print_table(rows, styles=("bold",), right=range(1, len(spaces) + 2))
+    numbers = range(1, len(header))
+    output.print_table(rows, styles=("bold",), right=numbers)
 
 
 def _print_confused_classes(scores: SpaceScores) -> None:
@@ -168,7 +185,8 @@ def _print_confused_classes(scores: SpaceScores) -> None:
     rows = []
     for pair in scores.confused[:_MAX_CONFUSED]:
         share = f"{pair.share:.1%}"
-        rows.append([share, f"{pair.label} taken for {pair.taken_for}"])
+        classes = f"{pair.label} taken for {pair.taken_for}"
+        rows.append([share, classes])
 
     output.say()
     space = output.printable(scores.space)
@@ -185,19 +203,27 @@ def _print_unused_images(counts: Counts) -> None:
     }
     unused = [f"{count:,} {reason}" for reason, count in reasons.items() if count]
     if unused:
+        listed = "; ".join(unused)
         output.say()
-        output.say(f"Not used: {'; '.join(unused)}.")
+        output.say(f"Not used: {listed}.")
+
+
+def _names(spaces: Sequence[SpaceScores]) -> list[str]:
+    return [scores.space for scores in spaces]
 
 
 def _with_interval(estimate: Estimate) -> str:
     value, low, high = estimate
-    return f"{value:.3f} [{low:.3f}, {high:.3f}]"
+    interval = f"[{low:.3f}, {high:.3f}]"
+    return f"{value:.3f} {interval}"
 
 
 def _difference_with_interval(estimate: Estimate) -> str:
     """Write a difference with its sign, and a star if its interval excludes 0."""
     value, low, high = estimate
-    text = f"{value:+.3f} [{low:+.3f}, {high:+.3f}]"
-    if low * high > 0:
+    interval = f"[{low:+.3f}, {high:+.3f}]"
+    text = f"{value:+.3f} {interval}"
+    same_signs = low * high > 0
+    if same_signs:
         text += " *"
     return text

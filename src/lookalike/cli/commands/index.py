@@ -124,16 +124,20 @@ def index_command(
 
 def _print_index_report(report: IndexReport, collection: str) -> None:
     counts = report.to_dict()
-    changes = [f"{counts[name]:,} {name}" for name in _COUNTS if counts[name]]
-    images = (output.plural(report.images, "image"), "bold")
+    changes = []
+    for name in _COUNTS:
+        count = counts[name]
+        if count:
+            changes.append(f"{count:,} {name}")
     summary = ", ".join(changes) or "nothing to do"
-    output.say(Text.assemble(images, f" in {output.printable(collection)}: {summary}."))
+    output.print_contents(report.images, collection, summary)
 
+    duration = f"{report.seconds:.1f} s"
     processed = report.added + report.updated + report.moved
-    rate = (
-        f" ({processed / report.seconds:,.0f} images per second)" if processed else ""
-    )
-    output.say(f"Took {report.seconds:.1f} s{rate}.")
+    if processed:
+        rate = processed / report.seconds
+        duration += f" ({rate:,.0f} images per second)"
+    output.say(f"Took {duration}.")
 
     if report.metadata is not None:
         _print_metadata_report(report.metadata)
@@ -142,28 +146,30 @@ def _print_index_report(report: IndexReport, collection: str) -> None:
 
 
 def _print_metadata_report(report: MetadataReport) -> None:
+    message = f"{report.file} matches no image in the collection"
     if report.images:
-        changed = f"{report.changed:,}" if report.changed else "none"
         matched = output.plural(report.images, "image")
+        changed = "none"
+        if report.changed:
+            changed = f"{report.changed:,}"
         message = f"{report.file} matches {matched}, {changed} changed"
-    else:
-        message = f"{report.file} matches no image in the collection"
     if report.columns:
-        message += f": {', '.join(report.columns)}"
-    output.say(f"{output.printable(message)}.")
+        columns = ", ".join(report.columns)
+        message += f": {columns}"
+    message = output.printable(message)
+    output.say(f"{message}.")
 
     if report.unmatched:
         count = len(report.unmatched)
-        output.say(
-            Text(f"Rows that match no image in the collection: {count:,}", "yellow")
-        )
+        heading = f"Rows that match no image in the collection: {count:,}"
+        output.say(Text(heading, "yellow"))
         output.print_list(report.unmatched, most=_MAX_UNMATCHED)
 
 
 def _print_failures(report: IndexReport) -> None:
-    output.say(
-        Text(f"{output.plural(report.failed, 'file')} could not be indexed:", "yellow")
-    )
+    files = output.plural(report.failed, "file")
+    heading = f"{files} could not be indexed:"
+    output.say(Text(heading, "yellow"))
     lines = [f"{uri}: {reason}" for uri, reason in report.failures]
     output.print_list(lines)
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from lookalike.collection import Collection
+    from lookalike.types import Kind, Model
 
 
 @command(
@@ -54,10 +55,10 @@ def info_command(
 
     _print_info(opened, matching, failed)
     if failures:
-        for uri, error in zip(
-            failed["uri"].to_pylist(), failed["error"].to_pylist(), strict=True
-        ):
-            output.say(f"{output.printable(uri)}: {output.printable(error)}")
+        for failure in failed.to_pylist():
+            uri = output.printable(failure["uri"])
+            error = output.printable(failure["error"])
+            output.say(f"{uri}: {error}")
 
 
 def _info_as_json(
@@ -86,31 +87,35 @@ def _info_as_json(
 
 
 def _print_info(collection: Collection, matching: int | None, failed: pa.Table) -> None:
-    from lookalike.store import filters
-
     rows = [["Collection", collection.path], ["Images", f"{len(collection):,}"]]
     if matching is not None:
         rows.append(["Matching", f"{matching:,}"])
     rows.append(["Failures", f"{len(failed):,}"])
 
     for name, model in collection.models.items():
-        runtime = ""
-        if model.architecture != "pixels":
-            runtime = f" ({model.precision}, {model.runtime})"
-        images = output.plural(collection.table.count(name), "image")
-        rows.append(
-            [
-                "Space",
-                f"{name}: {model.title}{runtime}; {model.dim} dimensions; {images}",
-            ]
-        )
-
+        space = _describe_space(collection, name, model)
+        rows.append(["Space", space])
     for name, kind in collection.metadata.items():
-        # The column's name as a filter writes it, in backquotes where it needs them.
-        written = filters.Column(name, kind).written
-        images = output.plural(
-            len(collection.select(f"{written} is not null")), "image"
-        )
-        rows.append(["Column", f"{written}: {kind}; {images}"])
-
+        column = _describe_column(collection, name, kind)
+        rows.append(["Column", column])
     output.print_table(rows, styles=("dim",))
+
+
+def _describe_space(collection: Collection, name: str, model: Model) -> str:
+    runtime = ""
+    if model.architecture != "pixels":
+        runtime = f" ({model.precision}, {model.runtime})"
+    count = collection.table.count(name)
+    images = output.plural(count, "image")
+    return f"{name}: {model.title}{runtime}; {model.dim} dimensions; {images}"
+
+
+def _describe_column(collection: Collection, name: str, kind: Kind) -> str:
+    from lookalike.store import filters
+
+    # The column's name as a filter writes it, in backquotes where it needs them.
+    column = filters.Column(name, kind)
+    written = column.written
+    ids = collection.select(f"{written} is not null")
+    images = output.plural(len(ids), "image")
+    return f"{written}: {kind}; {images}"

@@ -12,6 +12,7 @@ from lookalike.cli.command import CollectionOption, JsonOption, command, open_co
 from lookalike.cli.progress import progress_bar
 
 if TYPE_CHECKING:
+    from lookalike.collection import Collection
     from lookalike.projection.map import Map
 
 _PAGE_SUFFIXES = {".html", ".htm"}
@@ -59,31 +60,39 @@ def map_command(
     opened = open_collection(collection)
     with progress_bar(f"Mapping {output.plural(len(opened), 'image')}"):
         computed = opened.map(space=space, method=method, seed=seed, rebuild=rebuild)
-        if target.suffix.lower() in _PAGE_SUFFIXES:
-            from lookalike.export.map_page import write_map_page
-
-            write_map_page(computed, opened.table, target)
-        else:
-            from lookalike.drawing.map import draw_map
-
-            draw_map(computed, opened.table, target)
+        _save_map(computed, opened, target)
 
     if as_json:
-        output.print_json({**computed.to_dict(), "output": str(target)})
+        summary = computed.to_dict()
+        summary["output"] = str(target)
+        output.print_json(summary)
         return
     _print_map(computed)
-    output.say(f"Saved to {output.printable(str(target))}")
+    output.print_saved(target)
+
+
+def _save_map(computed: Map, collection: Collection, target: Path) -> None:
+    """Write a page or an image, by the extension of the target."""
+    extension = target.suffix.lower()
+    if extension in _PAGE_SUFFIXES:
+        from lookalike.export.map_page import write_map_page
+
+        write_map_page(computed, collection.table, target)
+    else:
+        from lookalike.drawing.map import draw_map
+
+        draw_map(computed, collection.table, target)
 
 
 def _print_map(computed: Map) -> None:
     parameters = []
     for name, value in computed.parameters.items():
         shown = f"{value:.3g}" if isinstance(value, float) else value
-        parameters.append(f"{name.replace('_', ' ')} {shown}")
+        words = name.replace("_", " ")
+        parameters.append(f"{words} {shown}")
     images = output.plural(len(computed), "image")
-    output.say(
-        f"{images} of {computed.space} by {computed.method} ({', '.join(parameters)})."
-    )
+    listed = ", ".join(parameters)
+    output.say(f"{images} of {computed.space} by {computed.method} ({listed}).")
 
     quality = computed.fidelity
     if quality["trustworthiness"] is not None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.text import Text
 
 from lookalike.cli import output
 from lookalike.cli.command import CollectionOption, JsonOption, command, open_collection
@@ -76,14 +75,16 @@ def optimize_command(
 
 def _print_optimize_report(report: OptimizeReport) -> None:
     for index in report.spaces:
-        name = (output.printable(index.space), "bold")
+        name = output.printable(index.space)
         rows = output.plural(index.rows, "row")
-        output.say(Text.assemble(name, f": {rows}, {_index_summary(index)}."))
-    if report.fragments != report.fragments_before:
-        output.say(
-            f"{report.fragments_before:,} fragments merged into {report.fragments:,}."
-        )
-    output.say(f"{report.freed / 1e6:,.1f} MB freed. Took {report.seconds:.1f} s.")
+        summary = _index_summary(index)
+        output.say_with_heading(name, f": {rows}, {summary}.")
+    before = report.fragments_before
+    after = report.fragments
+    if after != before:
+        output.say(f"{before:,} fragments merged into {after:,}.")
+    freed = output.megabytes(report.freed)
+    output.say(f"{freed} freed. Took {report.seconds:.1f} s.")
 
 
 def _index_summary(index: SpaceIndex) -> str:

@@ -29,11 +29,13 @@ def remove_command(
     as_json: JsonOption = False,
 ) -> None:
     """Remove images from a collection. The files themselves are not touched."""
-    removed = open_collection(collection).remove(uris)
+    opened = open_collection(collection)
+    removed = opened.remove(uris)
     if as_json:
         output.print_json({"removed": removed})
         return
+    images = output.plural(removed, "image")
     output.say(
-        f"{output.plural(removed, 'image')} removed. "
+        f"{images} removed. "
         "The files are untouched; indexing their folder adds them again."
     )

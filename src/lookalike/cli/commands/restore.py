@@ -34,4 +34,6 @@ def restore_command(
     if as_json:
         output.print_json(report.to_dict())
     else:
-        print_backup_report(report, f"restored from {output.printable(str(source))}")
+        folder = output.printable(str(source))
+        summary = f"restored from {folder}"
+        print_backup_report(report, summary)

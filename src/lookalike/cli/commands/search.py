@@ -110,7 +110,7 @@ def search_command(
     if where is not None and not matches:
         output.say("No image matches the filter.")
     if save is not None:
-        output.say(f"Saved to {output.printable(str(save))}")
+        output.print_saved(save)
 
 
 def _draw_matches(
@@ -121,16 +121,20 @@ def _draw_matches(
     from lookalike.sources import display_name, read_uri, resolve_uri
 
     uri = resolve_uri(query)
-    image = imaging.decode(read_uri(uri))
+    data = read_uri(uri)
+    image = imaging.decode(data)
+    name = display_name(uri)
     with tracing.span("draw image"):
-        draw_matches(image, [matches], collection.table, target, name=display_name(uri))
+        draw_matches(image, [matches], collection.table, target, name=name)
 
 
 def _print_matches(matches: Matches) -> None:
     rows = []
     for match in matches:
+        rank = str(match.rank)
         distance = f"{match.distance:.4f}"
-        rows.append([str(match.rank), distance, match.label or "-", match.uri])
+        label = match.label or "-"
+        rows.append([rank, distance, label, match.uri])
     output.print_table(rows, styles=("dim", "bold", "cyan", ""), right=(0, 1))
 
     if matches.recall is not None:

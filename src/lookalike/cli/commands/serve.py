@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from lookalike.cli import output
-from lookalike.cli.command import command, store_imported
+from lookalike.cli.command import DEFAULT_COLLECTION, command, store_imported
 from lookalike.errors import InputError
 
 _Collections = Annotated[
@@ -22,7 +22,7 @@ _Collections = Annotated[
         "--collection",
         metavar="PATH",
         help="A collection's folder; may be repeated. The first is the default.",
-        show_default="$LOOKALIKE_COLLECTION, or one in your user data folder",
+        show_default=DEFAULT_COLLECTION,
     ),
 ]
 _Host = Annotated[
@@ -109,9 +109,8 @@ def serve_command(
 
     paths = collection or [default_path()]
     for path in paths:
-        Collection.open(
-            path
-        )  # a collection that cannot be opened ends the command at once
+        # A collection that cannot be opened ends the command at once.
+        Collection.open(path)
 
     local = host in LOOPBACK
     # An empty token would let everybody in.
@@ -125,26 +124,31 @@ def serve_command(
         names = [name.lower() for name in hosts or ()]
         allowed_hosts = LOOPBACK | {host.lower(), *names}
 
+    allowed_origins = [origin.rstrip("/") for origin in origins or ()]
+    prefix = root_path.strip("/")
     settings = ServerSettings(
         token=token,
         hosts=allowed_hosts,
-        origins=tuple(origin.rstrip("/") for origin in origins or ()),
-        root_path=f"/{root_path.strip('/')}".rstrip("/"),
+        origins=tuple(allowed_origins),
+        root_path=f"/{prefix}" if prefix else "",
         originals=originals,
         roots=_existing_folders(roots or []),
         max_upload=round(max_upload * (1 << 20)),
     )
     socket = serving.bind(host, port)
-    address = _address(host, socket.getsockname()[1], settings.token)
+    _, bound_port = socket.getsockname()[:2]
+    address = _address(host, bound_port, settings.token)
     app = make_app(paths, settings)
 
     def announce() -> None:
-        collections = app.state.lookalike.registry.collections.values()
-        images = sum(len(served.view().row_cache) for served in collections)
+        registry = app.state.lookalike.registry
+        count = 0
+        for served in registry.collections.values():
+            view = served.view()
+            count += len(view.row_cache)
+        images = output.plural(count, "image")
         seconds = time.perf_counter() - start
-        output.say(
-            f"{output.plural(images, 'image')}, ready in {seconds:.1f} s. Press Ctrl-C to stop."
-        )
+        output.say(f"{images}, ready in {seconds:.1f} s. Press Ctrl-C to stop.")
         output.say(f"Serving at {address}")
         if open_page:
             webbrowser.open(address)
@@ -163,6 +167,11 @@ def _existing_folders(roots: Sequence[Path]) -> tuple[Path, ...]:
 
 def _address(host: str, port: int, token: str | None) -> str:
     """Return the address to open in a browser."""
-    name = f"[{host}]" if ":" in host else host
-    query = f"?token={token}" if token else ""
-    return f"http://{name}:{port}/{query}"
+    name = host
+    is_ipv6 = ":" in host
+    if is_ipv6:
+        name = f"[{host}]"
+    address = f"http://{name}:{port}/"
+    if token:
+        address += f"?token={token}"
+    return address
