@@ -61,8 +61,7 @@ class Collection:
     """A collection of images with one or more Spaces.
 
     It reads one version of its table until `refresh`, or a change that it makes itself, moves it
-    on. The embedder and the vectors of a Space are loaded by its first search and kept for the
-    next ones.
+    on. The first search of a Space loads its embedder and its vectors, and they stay in memory.
 
     Parameters
     ----------
@@ -116,13 +115,15 @@ class Collection:
         """
         from lookalike.models import registry
 
-        resolved = [registry.resolve(model) for model in models]
+        resolved = []
+        for model in models:
+            resolved.append(registry.resolve(model))
         table = Table.create(path, resolved)
         return cls(table)
 
     @staticmethod
     def exists(path: str | os.PathLike[str]) -> bool:
-        """Return whether there is a collection at a path."""
+        """Return whether a path holds a collection."""
         return Table.exists(path)
 
     @property
@@ -155,8 +156,9 @@ class Collection:
         return self.table.count()
 
     def __repr__(self) -> str:
-        path = self.table.path
-        version = self.table.version
+        table = self.table
+        path = table.path
+        version = table.version
         return f"Collection({path!r}, version={version})"
 
     def refresh(self) -> None:
@@ -269,15 +271,19 @@ class Collection:
         """Return the Searcher of a Space, made on first use; None is the first Space."""
         from lookalike.retrieval.search import Searcher
 
+        searchers = self._searchers
         name = self.table.space(space)
-        searcher = self._searchers.get(name)
+        searcher = searchers.get(name)
         if searcher is None:
             searcher = Searcher(self.table, name)
-            self._searchers[name] = searcher
+            searchers[name] = searcher
         return searcher
 
     def select(self, where: str) -> npt.NDArray[np.int64]:
-        """Return the ids of the images that fit a filter, rising; see `lookalike.store.filters`."""
+        """Return the ids of the images that fit a filter, ascending.
+
+        See `lookalike.store.filters`.
+        """
         return self.table.select(where)
 
     def evaluate(
@@ -347,7 +353,7 @@ class Collection:
         return self.table.failures()
 
     def optimize(self, **options: Any) -> OptimizeReport:
-        """Make the collection fast to search and its files few.
+        """Make the collection faster to search, and merge its files.
 
         See `lookalike.maintenance.optimize.optimize`.
         """
@@ -358,7 +364,7 @@ class Collection:
     def check(
         self, *, files: bool = False, progress: Callable[[int, int], None] | None = None
     ) -> CheckReport:
-        """Check the newest version; nothing is changed.
+        """Check the newest version, without changing anything.
 
         See `lookalike.maintenance.check.check`.
         """
@@ -381,8 +387,8 @@ class Collection:
         return backup(self.table, target, progress=progress)
 
 
-# The shortcuts below take a Collection, its path, or None for the default collection. A
-# Collection that is kept answers its second search faster: it holds the embedder and the vectors.
+# The shortcuts below take a Collection, its path, or None for the default collection. A second
+# search of the same Collection is faster, because the embedder and the vectors are in memory.
 CollectionOrPath = Collection | Table | str | os.PathLike[str] | None
 
 
@@ -391,7 +397,7 @@ def index(
     collection: CollectionOrPath = None,
     **options: Any,
 ) -> IndexReport:
-    """Index images into a collection, which is created if need be; see `Collection.index`."""
+    """Index images into a collection, created if it does not exist; see `Collection.index`."""
     from lookalike.indexing import run
 
     if collection is None:

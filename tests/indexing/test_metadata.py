@@ -238,7 +238,7 @@ def test_an_emptied_column_becomes_null(table, write):
         (f"uri,{'x' * 65}\nin/0.png,1\n", ["at most 63"]),
         (
             "uri,held\nin/0.png,1\nin/1.png,two\n",
-            ["line 3: the column 'held' holds 'two'", "keeps whole numbers"],
+            ["line 3: the column 'held' holds 'two'", "has whole numbers"],
         ),
         ("uri,held\nin/0.png,1.5\n", ["line 2: the column 'held' holds '1.5'"]),
     ],
@@ -261,12 +261,12 @@ def test_an_invalid_csv_is_refused_before_any_write(table, write, folder, text, 
         ({"uri": ["in/0.png"], "n": [[1]]}, ["'n' is list<", "Expected text, numbers"]),
         (
             {"uri": ["in/0.png"], "n": pa.array([2**64 - 1], pa.uint64())},
-            ["'n' has a value that cannot be kept"],
+            ["'n' has a value that cannot be stored"],
         ),
         ({"uri": [1], "n": [1]}, ["'uri' is int64. Expected text"]),
         (
             {"uri": ["in/0.png"], "held": ["1"]},
-            ["'held' holds text, but the collection keeps whole numbers"],
+            ["'held' holds text, but the collection has whole numbers"],
         ),
         (
             {"uri": ["in/0.png", "in/0.png"], "n": [1, 2]},

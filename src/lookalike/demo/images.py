@@ -69,8 +69,12 @@ def find_images(
         If Caltech 101 is damaged or cannot be unpacked.
     """
     if folder is not None:
-        digest = hashlib.sha256(to_uri(folder).encode()).hexdigest()
-        return DemoImages(f"folder-{digest[:6]}", [folder], f"the images in {folder}")
+        uri = to_uri(folder)
+        digest = hashlib.sha256(uri.encode())
+        short_digest = digest.hexdigest()[:6]
+        name = f"folder-{short_digest}"
+        description = f"the images in {folder}"
+        return DemoImages(name, [folder], description)
 
     try:
         return _fetch_caltech101(data, say)
@@ -82,10 +86,10 @@ def find_images(
 def _fetch_caltech101(data: Path | None, say: Say) -> DemoImages:
     if data is None:
         say("Looking for Caltech 101 (131 MB, downloaded once; --data names a copy)")
-    cache = Path(
-        platformdirs.user_cache_dir("lookalike", appauthor=False), "caltech101"
-    )
-    root = caltech101.fetch(cache, source=data, progress=_TenthsReporter(say).update)
+    caches = platformdirs.user_cache_dir("lookalike", appauthor=False)
+    cache = Path(caches, "caltech101")
+    reporter = _TenthsReporter(say)
+    root = caltech101.fetch(cache, source=data, progress=reporter.update)
     return DemoImages(
         "caltech101",
         [root / label for label in caltech101.NINE_CLASSES],
@@ -110,7 +114,10 @@ class _TenthsReporter:
         self._reported = 0
 
     def update(self, done: int, total: int | None) -> None:
-        tenths = 10 * done // total if total else 0
+        if not total:
+            return
+        tenths = 10 * done // total
         if tenths > self._reported:
-            self._say(f"  {tenths * 10} %")
+            percent = 10 * tenths
+            self._say(f"  {percent} %")
             self._reported = tenths

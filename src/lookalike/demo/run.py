@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import shutil
 import sys
+from collections import defaultdict
 from pathlib import Path
 
 import pyarrow as pa
@@ -63,13 +64,13 @@ def run_demo(images: DemoImages, output: Path, say: Say) -> Path:
     evaluation = _evaluate(collection, split, output, say)
     computed_map = _map(collection, output, say)
 
-    splits = split["split"].to_pylist()
+    parts = _part_sizes(split)
     story = Story(
         source=images.description,
         credit=images.credit,
         collection=collection.table,
         examples=_class_examples(collection, split),
-        parts=(splits.count("train"), splits.count("test")),
+        parts=parts,
         answers=answers,
         evaluation=evaluation,
         map=computed_map,
@@ -78,16 +79,19 @@ def run_demo(images: DemoImages, output: Path, say: Say) -> Path:
         commands=_commands(images, collection, answers, output),
     )
     report = write_report(story, output / "report.html")
+    command = _serve_command(collection)
+    report_path = report.resolve()
     say("")
-    say(f"Search it in a browser: {_serve_command(collection)}")
-    say(f"Read the report: {report.resolve()}")
+    say(f"Search it in a browser: {command}")
+    say(f"Read the report: {report_path}")
     return report
 
 
 def _index(images: DemoImages, output: Path, say: Say) -> Collection:
     models = [registry.DEFAULT]
     for name in _INCEPTION_MODELS:
-        if weights.is_available(registry.resolve(name)):
+        model = registry.resolve(name)
+        if weights.is_available(model):
             models.append(name)
             break
     models.append("pixels")
@@ -99,7 +103,8 @@ def _index(images: DemoImages, output: Path, say: Say) -> Collection:
         f"  {report.images:,} images, {report.added:,} of them new, {report.failed:,} failed, "
         f"{report.seconds:.1f} s"
     )
-    say(f"  Spaces: {', '.join(models)}")
+    names = ", ".join(models)
+    say(f"  Spaces: {names}")
     if len(models) == 2:
         say(
             "  InceptionV3 is left out: its weights are not on this machine (see lookalike models)"
@@ -110,25 +115,32 @@ def _index(images: DemoImages, output: Path, say: Say) -> Collection:
 
 def _split(collection: Collection, output: Path, say: Say) -> pa.Table:
     """Split the labeled images into training and test images. The same files split the same way."""
-    uris_by_label: dict[str, list[str]] = {}
+    uris_by_label: dict[str, list[str]] = defaultdict(list)
     for batch in collection.table.scan(["uri", "label"], "label IS NOT NULL"):
-        uris, labels = batch["uri"].to_pylist(), batch["label"].to_pylist()
+        uris = batch["uri"].to_pylist()
+        labels = batch["label"].to_pylist()
         for uri, label in zip(uris, labels, strict=True):
-            uris_by_label.setdefault(label, []).append(uri)
+            uris_by_label[label].append(uri)
 
     # The order decides the split, so it must not depend on the order of the rows.
     classes = {}
-    for label in sorted(uris_by_label):
-        classes[label] = sorted(uris_by_label[label], key=_path_order)
+    for label, uris in sorted(uris_by_label.items()):
+        classes[label] = sorted(uris, key=_path_order)
     table = manifest.stratify(classes)
     csv_path, _ = manifest.write_manifest(table, output)
-    splits = table["split"].to_pylist()
+    train_count, test_count = _part_sizes(table)
     say("")
-    say(
-        f"Split: {splits.count('train'):,} training and {splits.count('test'):,} test images"
-    )
+    say(f"Split: {train_count:,} training and {test_count:,} test images")
     say(f"  Manifest: {csv_path}")
     return table
+
+
+def _part_sizes(split: pa.Table) -> tuple[int, int]:
+    """Return the numbers of training and of test images."""
+    parts = split["split"].to_pylist()
+    train_count = parts.count("train")
+    test_count = parts.count("test")
+    return train_count, test_count
 
 
 def _path_order(uri: str) -> list[str]:
@@ -151,23 +163,32 @@ def _search(
         f"Search: {count} test images as queries, and the matches of their class among {_K}"
     )
     answers = []
+    table = collection.table
     for number in range(count):
-        # Spread the queries evenly over the classes.
-        label = labels[(2 * number + 1) * len(labels) // (2 * count)]
+        # Spread the queries evenly: take the class in the middle of each of `count` equal parts.
+        middle = (2 * number + 1) * len(labels) // (2 * count)
+        label = labels[middle]
         uri = queries[label]
         name = display_name(uri)
-        matches = [
-            collection.search(uri, space=space, k=_K, exclude_self=True)
-            for space in collection.spaces
-        ]
-        image = imaging.decode(read_uri(uri))
-        target = output / f"result-{number + 1}.png"
-        draw_matches(image, matches, collection.table, target, label=label, name=name)
+        matches = []
+        hits = []
+        for space in collection.spaces:
+            found = collection.search(uri, space=space, k=_K, exclude_self=True)
+            matches.append(found)
+            hit_count = found.labels.count(label)
+            hits.append(f"{hit_count} in {space}")
 
-        hits = [f"{found.labels.count(label)} in {found.space}" for found in matches]
-        say(f"  {label} ({name}): {', '.join(hits)}")
-        row = collection.table.existing_rows([uri])[uri]
-        answers.append(Answer(row.id, name, label, matches))
+        data = read_uri(uri)
+        image = imaging.decode(data)
+        target = output / f"result-{number + 1}.png"
+        draw_matches(image, matches, table, target, label=label, name=name)
+        listed = ", ".join(hits)
+        say(f"  {label} ({name}): {listed}")
+
+        rows = table.existing_rows([uri])
+        row_id = rows[uri].id
+        answer = Answer(row_id, name, label, matches)
+        answers.append(answer)
     say(f"  Drawn in {output / 'result-1.png'} to result-{count}.png")
     return answers
 
@@ -184,11 +205,13 @@ def _evaluate(
         return None
 
     for scores in evaluation.spaces:
-        values = [
-            f"{TITLES[name]} {scores.metrics[name].value:.3f}"
-            for name in _SHOWN_METRICS
-        ]
-        say(f"  {scores.space}: {', '.join(values)}")
+        values = []
+        for name in _SHOWN_METRICS:
+            title = TITLES[name]
+            value = scores.metrics[name].value
+            values.append(f"{title} {value:.3f}")
+        listed = ", ".join(values)
+        say(f"  {scores.space}: {listed}")
     target = draw_evaluation(evaluation, output / "evaluation.png")
     say(f"  Drawn in {target}")
     return evaluation
@@ -198,8 +221,9 @@ def _map(collection: Collection, output: Path, say: Say) -> Map:
     say("")
     say("Map: place every image in two dimensions, similar images together")
     computed_map = collection.map()
-    image = draw_map(computed_map, collection.table, output / "map.png")
-    page = write_map_page(computed_map, collection.table, output / "map.html")
+    table = collection.table
+    image = draw_map(computed_map, table, output / "map.png")
+    page = write_map_page(computed_map, table, output / "map.html")
     say(f"  Drawn in {image} and, interactively, in {page}")
     return computed_map
 
@@ -208,8 +232,10 @@ def _first_uris(split: pa.Table, part: str | None = None) -> dict[str, str]:
     """Return the uri of the first image of each label, in one part of the split or in both."""
     first: dict[str, str] = {}
     for row in split.to_pylist():
-        if part is None or row["split"] == part:
-            first.setdefault(row["label"], row["uri"])
+        label = row["label"]
+        is_in_part = part is None or row["split"] == part
+        if is_in_part and label not in first:
+            first[label] = row["uri"]
     return first
 
 
@@ -220,9 +246,11 @@ def _class_examples(
     first = _first_uris(split)
     rows = collection.table.existing_rows(first.values())
     labels = split["label"].to_pylist()
-    return {
-        label: (labels.count(label), rows[first[label]].id) for label in sorted(first)
-    }
+    examples: dict[str | None, tuple[int, int]] = {}
+    for label, uri in sorted(first.items()):
+        count = labels.count(label)
+        examples[label] = count, rows[uri].id
+    return examples
 
 
 def _commands(
@@ -230,26 +258,33 @@ def _commands(
 ) -> list[str]:
     """Return the command lines that do the same."""
     where = ["-c", collection.path]
-    index = ["index", *map(str, images.paths), *where]
+    paths = [str(path) for path in images.paths]
+    index = ["index", *paths, *where]
     for space in collection.spaces:
         index += ["--model", space]
     commands = [index]
 
     if answers:
-        rows = collection.table.take([answers[0].id], ["uri"])
-        query = display_path(rows["uri"][0].as_py())
-        commands.append(
-            ["search", query, *where, "--exclude-self", "--save", "result.png"]
-        )
+        first_id = answers[0].id
+        rows = collection.table.take([first_id], ["uri"])
+        (uri,) = rows["uri"].to_pylist()
+        query = display_path(uri)
+        search = ["search", query, *where, "--exclude-self", "--save", "result.png"]
+        commands.append(search)
 
-    commands.append(["evaluate", *where, "--split", str(output / "manifest.csv")])
-    commands.append(["map", *where, "--output", "map.html"])
+    manifest_path = str(output / "manifest.csv")
+    evaluate = ["evaluate", *where, "--split", manifest_path]
+    commands.append(evaluate)
+    make_map = ["map", *where, "--output", "map.html"]
+    commands.append(make_map)
     return [shlex.join(["lookalike", *words]) for words in commands]
 
 
 def _serve_command(collection: Collection) -> str:
     """Return the command line that serves the collection."""
-    program = Path(sys.executable).with_name("lookalike")
-    if shutil.which("lookalike") == str(program):
-        program = Path("lookalike")
-    return shlex.join([str(program), "serve", "-c", collection.path, "--open"])
+    beside_python = Path(sys.executable).with_name("lookalike")
+    program = str(beside_python)
+    if shutil.which("lookalike") == program:
+        program = "lookalike"
+    words = [program, "serve", "-c", collection.path, "--open"]
+    return shlex.join(words)

@@ -93,7 +93,9 @@ def evaluate(
         )
     resolved = resolve_ranking(ranking)
     names = _requested_spaces(view, spaces)
-    manifest = None if split is None else read_split(split)
+    manifest = None
+    if split is not None:
+        manifest = read_split(split)
     task = make_task(view, names, manifest)
 
     measured = [_rank_space(view, name, task, resolved, progress) for name in names]
@@ -103,11 +105,15 @@ def evaluate(
 
 def _requested_spaces(view: View, spaces: Sequence[str] | str) -> list[str]:
     """Return the names of the Spaces to measure, each once; all of them if none is named."""
-    requested = [spaces] if isinstance(spaces, str) else list(spaces)
-    if not requested:
-        requested = list(view.models)
-    names = [view.space(name) for name in requested]
-    return list(dict.fromkeys(names))
+    if isinstance(spaces, str):
+        spaces = [spaces]
+    if not spaces:
+        spaces = list(view.models)
+    names: dict[str, None] = {}
+    for space in spaces:
+        name = view.space(space)
+        names[name] = None
+    return list(names)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -136,20 +142,21 @@ def _rank_space(
     """Rank the gallery for each query, a block of queries at a time, and measure the rankings."""
     ids, matrix = view.vectors(space)
     rows = np.searchsorted(ids, task.ids)
-    queries = _take_rows(matrix, rows[task.queries])
-    gallery = Gallery(
-        ids=task.ids[task.gallery],
-        vectors=_take_rows(matrix, rows[task.gallery]),
-    )
+    query_rows = rows[task.queries]
+    queries = _take_rows(matrix, query_rows)
+    gallery_rows = rows[task.gallery]
+    gallery_vectors = _take_rows(matrix, gallery_rows)
+    gallery = Gallery(task.ids[task.gallery], gallery_vectors)
 
     own = None
     others = len(gallery.ids)
     if task.leave_one_out:
         own = task.queries
         others -= 1
+    count = len(queries)
     width = min(_NEIGHBORS, others)
-    values = np.empty((len(queries), len(METRICS)))
-    wrong = np.empty((len(queries), width), np.intp)
+    values = np.empty((count, len(METRICS)))
+    wrong = np.empty((count, width), np.intp)
 
     k = max(CUTS)
     own_classes = task.query_classes[:, np.newaxis]
@@ -158,11 +165,14 @@ def _rank_space(
         for part, squares in blocks:
             order = ranking.order_gallery(queries[part], gallery, squares, k)
             # In leave-one-out, the query itself comes last and is cut off.
-            found = task.gallery_classes[order[:, :others]]
+            ranked = order[:, :others]
+            found = task.gallery_classes[ranked]
             own_class = own_classes[part]
             hits = found == own_class
-            values[part] = metrics.measure(hits, task.relevant[part])
+            relevant = task.relevant[part]
+            values[part] = metrics.measure(hits, relevant)
 
+            # The classes of the nearest, without the query's own.
             first = found[:, :_NEIGHBORS]
             is_hit = hits[:, :_NEIGHBORS]
             wrong[part] = np.where(is_hit, -1, first)
@@ -188,7 +198,8 @@ def _scores(
     seed: int,
 ) -> tuple[SpaceScores, ...]:
     """Return the means over the queries in each Space, with their intervals."""
-    values = np.stack([space.values for space in measured], axis=1)
+    values_by_space = [measures.values for measures in measured]
+    values = np.stack(values_by_space, axis=1)
     with span("bootstrap"):
         means = metrics.bootstrap(values, task.query_classes, resamples, seed)
 
@@ -198,18 +209,16 @@ def _scores(
     for number, name in enumerate(names):
         own_values = values[:, number]
         own_means = means[:, number]
+        estimates = metrics.estimates(own_values, own_means)
         differences = {}
         if number > 0:
+            # The same draws resample both Spaces, so the differences are paired.
             value_differences = own_values - first_values
             mean_differences = own_means - first_means
             differences = metrics.estimates(value_differences, mean_differences)
+        classes = metrics.scores_by_class(task, own_values)
         wrong = measured[number].wrong
-        space_scores = SpaceScores(
-            space=name,
-            metrics=metrics.estimates(own_values, own_means),
-            differences=differences,
-            classes=metrics.scores_by_class(task, own_values),
-            confused=metrics.most_confused(task, wrong),
-        )
+        confused = metrics.most_confused(task, wrong)
+        space_scores = SpaceScores(name, estimates, differences, classes, confused)
         scores.append(space_scores)
     return tuple(scores)

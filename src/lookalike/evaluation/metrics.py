@@ -46,21 +46,30 @@ def measure(hits: npt.NDArray[np.bool_], relevant: Classes) -> Values:
     rows, ranks = np.nonzero(hits)
 
     # Its number among the relevant images of the query, from 1.
+    entries = np.arange(len(rows))
     first_entries = np.cumsum(relevant) - relevant
-    entries = np.arange(1, len(rows) + 1)
-    numbers = entries - np.repeat(first_entries, relevant)
-    precisions = numbers / (ranks + 1)
+    own_first_entries = np.repeat(first_entries, relevant)
+    numbers = entries - own_first_entries + 1
+
+    # The precision at the rank of each relevant image, and its mean for each query.
+    positions = ranks + 1
+    precisions = numbers / positions
     precision_sums = np.bincount(rows, precisions, minlength=count)
     average_precision = precision_sums / relevant
 
-    is_early = ranks < relevant[rows]
-    early_counts = np.bincount(rows[is_early], minlength=count)
+    # The share of relevant images among the first R, for a query with R relevant images.
+    own_relevant = relevant[rows]
+    is_early = ranks < own_relevant
+    early_rows = rows[is_early]
+    early_counts = np.bincount(early_rows, minlength=count)
     r_precision = early_counts / relevant
 
+    # The relevant images among the first k.
     hit_counts = []
     for k in CUTS:
         first_hits = hits[:, :k]
-        hit_counts.append(first_hits.sum(axis=1))
+        hit_count = first_hits.sum(axis=1)
+        hit_counts.append(hit_count)
     within = np.stack(hit_counts, axis=1)
     precision_at = within / CUTS
     recall_at = within / relevant[:, np.newaxis]
@@ -108,19 +117,25 @@ def bootstrap(values: Values, classes: Classes, resamples: int, seed: int) -> Va
     by_class = np.argsort(classes, kind="stable")
     ordered = classes[by_class]
     starts = np.searchsorted(ordered, ordered)
-    sizes = np.bincount(classes)[ordered]
+    class_sizes = np.bincount(classes)
+    sizes = class_sizes[ordered]
 
     means = np.empty((resamples, *values.shape[1:]))
     for sample in means:
+        # Draw among all queries. The mean weights each query by the times that it was drawn.
         drawn = rng.integers(count, size=count)
         times = np.bincount(drawn, minlength=count)
-        flat_means = times @ flat / count
+        sums = times @ flat
+        flat_means = sums / count
         sample[:] = flat_means.reshape(sample.shape)
 
-        drawn_places = starts + rng.integers(sizes)
+        # Draw among the queries of each class.
+        offsets = rng.integers(sizes)
+        drawn_places = starts + offsets
         drawn = by_class[drawn_places]
         times = np.bincount(drawn, minlength=count)
-        sample[:, MEAN_CLASS_MAP] = times @ class_map / count
+        sums = times @ class_map
+        sample[:, MEAN_CLASS_MAP] = sums / count
     return means
 
 
@@ -129,35 +144,36 @@ def estimates(values: Values, means: Values) -> dict[str, Estimate]:
 
     `values` is ``[queries, metrics]``, `means` is ``[resamples, metrics]``.
     """
-    value = values.mean(axis=0)
-    low, high = np.percentile(means, [2.5, 97.5], axis=0)
+    value = values.mean(axis=0).tolist()
+    low, high = np.percentile(means, [2.5, 97.5], axis=0).tolist()
+    by_metric = zip(METRICS, value, low, high, strict=True)
     found = {}
-    for column, name in enumerate(METRICS):
-        found[name] = Estimate(
-            value=float(value[column]),
-            low=float(low[column]),
-            high=float(high[column]),
-        )
+    for name, *estimate in by_metric:
+        found[name] = Estimate(*estimate)
     return found
 
 
 def scores_by_class(task: EvaluationTask, values: Values) -> dict[str, ClassScores]:
     """Return the mean scores of each class that has queries; `values` is ``[queries, metrics]``."""
-    queries = np.bincount(task.query_classes)
+    classes = task.query_classes
+    queries = np.bincount(classes)
     means = []
     for name in ("map", "precision_at_1", "precision_at_10"):
         column = METRICS.index(name)
-        sums = np.bincount(task.query_classes, values[:, column])
+        metric = values[:, column]
+        sums = np.bincount(classes, metric)
         with np.errstate(invalid="ignore"):
             # A class without queries has no mean.
-            means.append(sums / queries)
+            class_means = sums / queries
+        means.append(class_means.tolist())
 
     scores = {}
-    for number in np.flatnonzero(queries):
+    for number, query_count in enumerate(queries.tolist()):
+        if query_count == 0:
+            continue
         label = task.labels[number]
-        query_count = int(queries[number])
-        class_means = [float(column[number]) for column in means]
-        scores[label] = ClassScores(query_count, *class_means)
+        own_means = [class_means[number] for class_means in means]
+        scores[label] = ClassScores(query_count, *own_means)
     return scores
 
 
@@ -171,25 +187,28 @@ def most_confused(task: EvaluationTask, wrong: Classes) -> tuple[Confusion, ...]
     """
     # A pair of classes as one number.
     label_count = len(task.labels)
-    own_classes = task.query_classes[:, np.newaxis]
+    classes = task.query_classes
+    own_classes = classes[:, np.newaxis]
     pair_numbers = own_classes * label_count + wrong
     is_wrong = wrong >= 0
-    pairs, times = np.unique(pair_numbers[is_wrong], return_counts=True)
+    wrong_pairs = pair_numbers[is_wrong]
+    pairs, times = np.unique(wrong_pairs, return_counts=True)
 
     # The share of all the neighbors of a class's queries that the other class takes.
-    query_counts = np.bincount(task.query_classes)
+    query_counts = np.bincount(classes)
     own_numbers = pairs // label_count
-    neighbor_counts = query_counts[own_numbers] * wrong.shape[1]
-    shares = times / neighbor_counts
+    own_counts = query_counts[own_numbers]
+    _, neighbors = wrong.shape
+    shares = times / (own_counts * neighbors)
     worst_first = np.lexsort((pairs, -shares))
 
     confusions = []
     for place in worst_first[:_MOST_CONFUSED]:
-        own, other = divmod(int(pairs[place]), label_count)
-        confusion = Confusion(
-            label=task.labels[own],
-            taken_for=task.labels[other],
-            share=float(shares[place]),
-        )
+        pair = int(pairs[place])
+        share = float(shares[place])
+        own, other = divmod(pair, label_count)
+        own_label = task.labels[own]
+        other_label = task.labels[other]
+        confusion = Confusion(own_label, other_label, share)
         confusions.append(confusion)
     return tuple(confusions)

@@ -139,18 +139,19 @@ def make_task(view: View, spaces: Sequence[str], split: Split | None) -> Evaluat
             f"Fill the Spaces with: lookalike index FOLDER -c {view.path}"
         )
 
-    labels = sorted({image.label for image in complete})
-    number_of = {label: number for number, label in enumerate(labels)}
-    class_numbers = [number_of[image.label] for image in complete]
-    classes = np.array(class_numbers, np.intp)
+    # The class of each image, and its role.
+    image_labels = [image.label for image in complete]
+    labels, classes = _number_labels(image_labels)
     in_gallery = [image.part != "test" for image in complete]
     gallery = np.flatnonzero(in_gallery)
     is_eligible = [image.part != "train" for image in complete]
     eligible = np.flatnonzero(is_eligible)
 
     # The images of each query's class in the gallery, without the query itself.
-    class_sizes = np.bincount(classes[gallery], minlength=len(labels))
-    relevant = class_sizes[classes[eligible]]
+    gallery_classes = classes[gallery]
+    class_sizes = np.bincount(gallery_classes, minlength=len(labels))
+    eligible_classes = classes[eligible]
+    relevant = class_sizes[eligible_classes]
     if split is None:
         relevant -= 1
     has_relevant = relevant > 0
@@ -183,11 +184,20 @@ def make_task(view: View, spaces: Sequence[str], split: Split | None) -> Evaluat
         queries=queries,
         query_classes=classes[queries],
         gallery=gallery,
-        gallery_classes=classes[gallery],
+        gallery_classes=gallery_classes,
         relevant=relevant[has_relevant],
         leave_one_out=split is None,
         counts=counts,
     )
+
+
+def _number_labels(image_labels: Sequence[str]) -> tuple[list[str], PlacesOrClasses]:
+    """Return the labels, sorted, and the place of each image's label among them."""
+    labels = sorted(set(image_labels))
+    number_of = {label: number for number, label in enumerate(labels)}
+    numbers = [number_of[label] for label in image_labels]
+    classes = np.array(numbers, np.intp)
+    return labels, classes
 
 
 def _labeled_images(view: View, split: Split | None) -> tuple[list[LabeledImage], int]:
@@ -197,7 +207,7 @@ def _labeled_images(view: View, split: Split | None) -> tuple[list[LabeledImage]
     for batch in view.scan(["uri", "label", "spaces"]):
         names = ("_rowid", "uri", "label", "spaces")
         columns = [batch[name].to_pylist() for name in names]
-        for row_id, uri, own_label, spaces in zip(*columns, strict=True):
+        for row_id, uri, own_label, own_spaces in zip(*columns, strict=True):
             if split is None:
                 label, part = own_label, "both"
             elif uri in split.rows:
@@ -207,7 +217,9 @@ def _labeled_images(view: View, split: Split | None) -> tuple[list[LabeledImage]
             if label is None:
                 unlabeled += 1
                 continue
-            images.append(LabeledImage(row_id, label, part, frozenset(spaces or ())))
+            spaces = frozenset(own_spaces or ())
+            image = LabeledImage(row_id, label, part, spaces)
+            images.append(image)
 
     if not images and split is not None:
         raise InputError(

@@ -60,20 +60,22 @@ class ThreadExecutor:
         self, worker: Worker, chunks: Iterable[Sequence[Task]]
     ) -> Iterator[list[Result]]:
         """Yield the results of each batch of tasks, in their order."""
-        self._pool = ThreadPoolExecutor(self._threads, "index")
-        self._pending.clear()
+        pool = ThreadPoolExecutor(self._threads, "index")
+        pending = self._pending
+        self._pool = pool
+        pending.clear()
         self._stopped.clear()
 
         is_stopped = self._stopped.is_set
         for chunk in chunks:
             for batch in self._split(chunk):
-                future = self._pool.submit(worker, batch, is_stopped)
-                self._pending.append(future)
-                if len(self._pending) >= self._window:
+                future = pool.submit(worker, batch, is_stopped)
+                pending.append(future)
+                if len(pending) >= self._window:
                     yield self._next_results()
-        while self._pending:
+        while pending:
             yield self._next_results()
-        self._pool.shutdown()
+        pool.shutdown()
 
     def stop(self) -> list[Result]:
         """Let each thread finish its current image, and return the results not yielded yet."""
@@ -92,14 +94,13 @@ class ThreadExecutor:
 
     def _split(self, chunk: Sequence[Task]) -> Iterator[Sequence[Task]]:
         """Yield batches that get smaller towards the end, so that all threads end together."""
-        start = 0
-        while start < len(chunk):
-            remaining = len(chunk) - start
-            share = remaining // self._window
+        rest = chunk
+        while rest:
+            share = len(rest) // self._window
             size = min(self._batch, share)
-            end = start + max(1, size)
-            yield chunk[start:end]
-            start = end
+            size = max(1, size)
+            yield rest[:size]
+            rest = rest[size:]
 
     def _next_results(self) -> list[Result]:
         # Removed after the wait, so that an interrupt of the wait leaves the results to `stop`.

@@ -141,13 +141,9 @@ class MetadataFile:
         columns = {}
         for name, array in arrays.items():
             columns[name] = _storable(array, name, path)
-        return cls(
-            path=path,
-            uris=uris,
-            columns=columns,
-            is_text=path.suffix.lower() == ".csv",
-            row_name=row_name,
-        )
+        extension = path.suffix.lower()
+        is_text = extension == ".csv"
+        return cls(path, uris, columns, is_text, row_name)
 
     def fit(
         self, kinds: Mapping[str, Kind], spaces: Sequence[str]
@@ -170,15 +166,16 @@ class MetadataFile:
             table's column.
         """
         fitted = {}
+        row_count = len(self.uris)
         for name, values in self.columns.items():
             self._check_name(name, kinds, spaces)
             kind = kinds.get(name)
-            has_values = values.null_count < len(values)
-            if has_values:
+            is_empty = values.null_count == row_count
+            if not is_empty:
                 fitted[name] = self._convert(name, values, kind)
             elif kind is not None:
                 arrow_type = ARROW_TYPES[kind]
-                fitted[name] = pa.nulls(len(values), arrow_type)
+                fitted[name] = pa.nulls(row_count, arrow_type)
         return fitted
 
     def join(self, table: Table) -> MetadataReport:
@@ -246,21 +243,25 @@ class MetadataFile:
         """Convert values to the kind of the table's column, or to the narrowest that fits all."""
         if self.is_text:
             kind = kind or _narrowest_kind(values)
-            first_wrong = parses_as(values, kind).index(False).as_py()
+            fits = parses_as(values, kind)
+            first_wrong = fits.index(False).as_py()
             if first_wrong < 0:
                 return parse_texts(values, kind)
+            row = self.row_name(first_wrong)
             value = values[first_wrong].as_py()
-            problem = (
-                f", {self.row_name(first_wrong)}: the column {name!r} holds {value!r}"
-            )
+            problem = f", {row}: the column {name!r} holds {value!r}"
         else:
             own_kind = _kind_of(values)
             kind = kind or own_kind
-            if own_kind == kind or (own_kind, kind) == ("int64", "float64"):
-                return values.cast(ARROW_TYPES[kind])
-            problem = f": the column {name!r} holds {KIND_NAMES[own_kind]}"
+            is_widened = own_kind == "int64" and kind == "float64"
+            if own_kind == kind or is_widened:
+                arrow_type = ARROW_TYPES[kind]
+                return values.cast(arrow_type)
+            own_name = KIND_NAMES[own_kind]
+            problem = f": the column {name!r} holds {own_name}"
+        expected = KIND_NAMES[kind]
         raise InputError(
-            f"{self.path}{problem}, but the collection keeps {KIND_NAMES[kind]} there. "
+            f"{self.path}{problem}, but the collection has {expected} there. "
             "Correct the file, or rename the column."
         )
 
@@ -297,7 +298,9 @@ def _single_array(column: pa.ChunkedArray) -> pa.Array:
 
 def _read_uris(keys: pa.Array, key: str, path: Path, row_name: _RowName) -> list[str]:
     """Return the uri of each row. Every row must name one, and none may repeat."""
-    if not pa.types.is_string(keys.type) and not pa.types.is_large_string(keys.type):
+    key_type = keys.type
+    is_text = pa.types.is_string(key_type) or pa.types.is_large_string(key_type)
+    if not is_text:
         raise InputError(
             f"{path}: the column {key!r} is {keys.type}. Expected text: the paths of images."
         )
@@ -310,8 +313,9 @@ def _read_uris(keys: pa.Array, key: str, path: Path, row_name: _RowName) -> list
             raise InputError(f"{place} is empty. Name an image, or remove the row.")
         uri = resolve_uri(name, folder)
         if uri in rows:
+            first_row = row_name(rows[uri])
             raise InputError(
-                f"{place} names {name!r}, which {row_name(rows[uri])} names too. "
+                f"{place} names {name!r}, which {first_row} names too. "
                 "Keep one of the two."
             )
         rows[uri] = row
@@ -324,7 +328,7 @@ def _storable(column: pa.Array, name: str, path: Path) -> pa.Array:
         converted = to_known_kind(column)
     except pa.ArrowException as error:
         raise InputError(
-            f"{path}: the column {name!r} has a value that cannot be kept: {error}. Correct it."
+            f"{path}: the column {name!r} has a value that cannot be stored: {error}. Correct it."
         ) from error
     if converted is None:
         raise InputError(
@@ -332,15 +336,18 @@ def _storable(column: pa.Array, name: str, path: Path) -> pa.Array:
             "or times; convert it, or take it out."
         )
     if converted.type == pa.string():
-        is_blank = pc.equal(pc.utf8_trim_whitespace(converted), "")
-        return pc.if_else(is_blank, pa.scalar(None, pa.string()), converted)
+        trimmed = pc.utf8_trim_whitespace(converted)
+        is_blank = pc.equal(trimmed, "")
+        null = pa.scalar(None, pa.string())
+        return pc.if_else(is_blank, null, converted)
     return converted
 
 
 def _narrowest_kind(texts: pa.Array) -> Kind:
     """Return the first kind, from the narrowest to text, that all values can be parsed as."""
     for kind in ARROW_TYPES:
-        if pc.all(parses_as(texts, kind)).as_py():
+        fits = parses_as(texts, kind)
+        if pc.all(fits).as_py():
             return kind
     raise AssertionError("every text can be parsed as text")
 
@@ -354,36 +361,42 @@ def _kind_of(values: pa.Array) -> Kind:
 
 def _read_stored(table: Table, columns: list[str]) -> pa.Table:
     """Return the uris of a table's images and some of their metadata columns."""
-    names = ["uri", *columns]
-    fields = [pa.field("uri", pa.string())]
+    types = {"uri": pa.string()}
     for name in columns:
         kind = table.metadata[name]
-        field = pa.field(name, ARROW_TYPES[kind])
-        fields.append(field)
-    schema = pa.schema(fields)
+        types[name] = ARROW_TYPES[kind]
+    schema = pa.schema(types)
 
-    parts = [schema.empty_table()]
+    names = list(types)
+    batches = []
     for batch in table.scan(names):
         selected = batch.select(names)
-        part = pa.Table.from_batches([selected])
-        parts.append(part.cast(schema))
-    return pa.concat_tables(parts)
+        converted = selected.cast(schema)
+        batches.append(converted)
+    return pa.Table.from_batches(batches, schema)
 
 
 def _changed_rows(rows: pa.Table, stored: pa.Table) -> pa.Table:
     """Return the rows with a value that differs from the stored row at the same position."""
     count = len(rows)
-    changed = pa.array([False] * count, pa.bool_())
+    changed = pa.repeat(False, count)
     for name in rows.column_names:
         new = rows[name]
         # A column that the table does not have yet is null everywhere.
-        is_stored = name in stored.column_names
-        old = stored[name] if is_stored else pa.nulls(count, new.type)
-
-        # A comparison with null is null.
-        is_unequal = pc.not_equal(new, old)
-        value_differs = pc.fill_null(is_unequal, False)
-        null_differs = pc.xor(new.is_valid(), old.is_valid())
-        differs = pc.or_(value_differs, null_differs)
+        old = pa.nulls(count, new.type)
+        if name in stored.column_names:
+            old = stored[name]
+        differs = _differs(new, old)
         changed = pc.or_(changed, differs)
     return rows.filter(changed)
+
+
+def _differs(new: pa.ChunkedArray, old: pa.ChunkedArray | pa.Array) -> pa.Array:
+    """Return for each pair whether the values differ; null equals null only."""
+    # A comparison with null is null.
+    is_unequal = pc.not_equal(new, old)
+    value_differs = pc.fill_null(is_unequal, False)
+    new_has_value = new.is_valid()
+    old_has_value = old.is_valid()
+    null_differs = pc.xor(new_has_value, old_has_value)
+    return pc.or_(value_differs, null_differs)

@@ -28,7 +28,7 @@ from lookalike.models.cache import EmbedderCache
 from lookalike.sources import Labels, LocalSource, Source
 from lookalike.store import ann
 from lookalike.store.table import Table
-from lookalike.types import Model
+from lookalike.types import Kind, Model
 
 __all__ = ["IndexReport", "IndexSettings", "index"]
 
@@ -165,7 +165,10 @@ def index(
     metadata_file = None
     if metadata is not None:
         metadata_file = MetadataFile.read(metadata)
-    resolved = [registry.resolve(model) for model in models]
+    # The models, the source and the metadata are checked before the table is created.
+    resolved = []
+    for model in models:
+        resolved.append(registry.resolve(model))
     embedders = EmbedderCache()
     table = _open_or_create(source, collection, resolved, metadata_file, embedders)
 
@@ -185,7 +188,7 @@ def _as_source(
     hidden: bool,
 ) -> Source:
     if isinstance(paths, str | os.PathLike):
-        return LocalSource([paths], labels=labels, hidden=hidden)
+        paths = [paths]
     if isinstance(paths, Sequence):
         return LocalSource(paths, labels=labels, hidden=hidden)
     return paths
@@ -204,26 +207,23 @@ def _open_or_create(
 ) -> Table:
     """Open or create the table, after checking the source, the models and the metadata."""
     table = _open_existing(collection)
-    has_rows = table is not None and _has_rows(table, source)
-    if not has_rows and next(iter(source), None) is None:
+    existing_models: Mapping[str, Model] = {}
+    kinds: Mapping[str, Kind] = {}
+    has_rows = False
+    if table is not None:
+        existing_models = table.models
+        kinds = table.metadata
+        has_rows = _has_rows(table, source)
+    if not has_rows and _is_empty(source):
         raise source.empty_error()
 
-    existing_models = {} if table is None else table.models
     if table is None and not models:
         models = [registry.resolve("auto")]
-    ready_models = []
-    for model in models:
-        if model.name in existing_models:
-            ready_models.append(model)
-        else:
-            # Loading a model shows that it runs, and states the graph that will fill its Space.
-            embedder = embedders.get(model)
-            ready_models.append(embedder.model)
-
+    ready_models = _load_new_models(models, existing_models, embedders)
     if metadata_file is not None:
-        kinds = {} if table is None else table.metadata
         new_spaces = [model.name for model in ready_models]
-        metadata_file.fit(kinds, [*existing_models, *new_spaces])
+        spaces = [*existing_models, *new_spaces]
+        metadata_file.fit(kinds, spaces)
 
     if table is None:
         assert not isinstance(collection, Table)  # noqa: S101 (for the type checker)
@@ -237,6 +237,27 @@ def _open_or_create(
     for model in ready_models:
         table.add_space(model)
     return table
+
+
+def _load_new_models(
+    models: Sequence[Model],
+    existing_models: Mapping[str, Model],
+    embedders: EmbedderCache,
+) -> list[Model]:
+    """Return the models. Loading a new one shows that it runs, and states the graph it runs by."""
+    ready_models = []
+    for model in models:
+        ready_model = model
+        if model.name not in existing_models:
+            embedder = embedders.get(model)
+            ready_model = embedder.model
+        ready_models.append(ready_model)
+    return ready_models
+
+
+def _is_empty(source: Source) -> bool:
+    first_item = next(iter(source), None)
+    return first_item is None
 
 
 def _open_existing(collection: Table | str | os.PathLike[str]) -> Table | None:
@@ -272,7 +293,7 @@ def _update_images(
     plan = Plan(table, source, models, retry_failures=retry, progress=progress)
     chunks = plan.chunks()
 
-    # Reading the contents of a large table takes time: not for a run without work.
+    # A run without work does not read the contents of the table, which takes time if it is large.
     first_chunk = next(chunks, None)
     if first_chunk is not None:
         chunks = chain([first_chunk], chunks)
@@ -339,15 +360,17 @@ class _Counts:
         self.new_contents: Counter[bytes] = Counter()
 
     def add(self, results: Sequence[Result]) -> None:
+        report = self.report
         for result in results:
             existing = result.existing
             had_image = existing is not None and existing.sha256 is not None
             if isinstance(result, Failed | Stale):
-                failure = (result.item.uri, result.reason)
-                self.report.failures.append(failure)
-                self.report.failed += 1
+                uri = result.item.uri
+                failure = (uri, result.reason)
+                report.failures.append(failure)
+                report.failed += 1
             elif had_image:
-                self.report.updated += 1
+                report.updated += 1
             else:
-                self.report.added += 1
+                report.added += 1
                 self.new_contents[result.sha256] += 1

@@ -62,7 +62,7 @@ class Writer:
         self._last_commit = time.monotonic()
 
     def add(self, results: Sequence[Result]) -> None:
-        """Take results, and commit if it is time to."""
+        """Take results, and commit them if they are enough or have waited long enough."""
         self._results += results
         now = time.monotonic()
         elapsed = now - self._last_commit
@@ -74,23 +74,27 @@ class Writer:
     def commit(self) -> None:
         """Write all results: one commit per kind of result, for most runs one in total."""
         if self._results:
-            with span("commit"), self._table.write_lock():
-                results = self._without_conflicts()
-                self._write(results)
+            with span("commit"):
+                self._commit_results()
             self._results.clear()
         self._last_commit = time.monotonic()
 
+    def _commit_results(self) -> None:
+        with self._table.write_lock():
+            results = self._without_conflicts()
+            self._write(results)
+
     def _without_conflicts(self) -> list[Result]:
         """Return the results adapted to the changes of other processes since the look-up."""
-        uris = [result.item.uri for result in self._results]
+        uris = _uris(self._results)
         rows = self._table.existing_rows(uris)
         current = []
-        for uri, result in zip(uris, self._results, strict=True):
+        for result in self._results:
+            uri = result.item.uri
             row = rows.get(uri)
-            if row == result.existing:
-                current.append(result)
-                continue
-            adapted = self._adapt(result, row)
+            adapted: Result | None = result
+            if row != result.existing:
+                adapted = self._adapt(result, row)
             if adapted is not None:
                 current.append(adapted)
         return current
@@ -147,18 +151,19 @@ class Writer:
     def _write_failed(self, results: Sequence[Failed]) -> None:
         columns = _item_columns(results)
         columns["error"] = [result.reason for result in results]
-        # A file that could not be read keeps no stamp, so that the next run tries it again.
+        sizes = columns["size"]
+        times = columns["mtime_ns"]
+        # No file has this stamp, so the next run tries an unreadable file again.
         for row, result in enumerate(results):
             if not result.readable:
-                columns["size"][row] = -1
-                columns["mtime_ns"][row] = -1
+                sizes[row] = -1
+                times[row] = -1
         self._upsert(columns, replace_rows=True)
 
     def _write_stale(self, results: Sequence[Stale]) -> None:
-        columns = {
-            "uri": [result.item.uri for result in results],
-            "error": [result.reason for result in results],
-        }
+        uris = _uris(results)
+        reasons = [result.reason for result in results]
+        columns = {"uri": uris, "error": reasons}
         self._upsert(columns, replace_rows=False)
 
     def _write_embedded(self, results: Sequence[New | Updated]) -> None:
@@ -169,22 +174,27 @@ class Writer:
         spaces_in_order = _ordered(spaces, self._table.models)
 
         columns = _item_columns(results)
-        columns["sha256"] = [result.sha256 for result in results]
-        columns["width"] = [result.size[0] for result in results]
-        columns["height"] = [result.size[1] for result in results]
-        columns["thumbnail"] = [result.thumbnail for result in results]
-        columns["spaces"] = [spaces_in_order for _ in results]
+        columns["spaces"] = [spaces_in_order] * len(results)
+        for name in ("sha256", "width", "height", "thumbnail"):
+            columns[name] = []
+        for result in results:
+            width, height = result.size
+            columns["sha256"].append(result.sha256)
+            columns["width"].append(width)
+            columns["height"].append(height)
+            columns["thumbnail"].append(result.thumbnail)
         columns |= _vector_columns(results, spaces)
         self._upsert(columns, replace_rows=True)
 
     def _write_moved(self, results: Sequence[Moved], *, with_metadata: bool) -> None:
         if not results:
             return
-        names = ["width", "height", "thumbnail", "spaces", *self._before.models]
+        before = self._before
+        names = ["width", "height", "thumbnail", "spaces", *before.models]
         if with_metadata:
-            names += self._before.metadata
+            names += before.metadata
         source_ids = [result.source_id for result in results]
-        source_rows = self._before.take(source_ids, names)
+        source_rows = before.take(source_ids, names)
 
         columns = _item_columns(results)
         columns["sha256"] = [result.sha256 for result in results]
@@ -201,13 +211,19 @@ class Writer:
             columns["spaces"] = []
             for result in results:
                 spaces = result.existing.spaces.union(new_spaces)
-                columns["spaces"].append(_ordered(spaces, order))
+                spaces_in_order = _ordered(spaces, order)
+                columns["spaces"].append(spaces_in_order)
             columns |= _vector_columns(results, new_spaces)
         self._upsert(columns, replace_rows=False)
 
     def _upsert(self, columns: Mapping[str, Any], *, replace_rows: bool) -> None:
-        if columns["uri"]:
+        row_count = len(columns["uri"])
+        if row_count > 0:
             self._table.upsert(columns, replace=replace_rows)
+
+
+def _uris(results: Sequence[Result]) -> list[str]:
+    return [result.item.uri for result in results]
 
 
 def _item_columns(results: Sequence[Result]) -> dict[str, Any]:
@@ -230,7 +246,12 @@ def _item_columns(results: Sequence[Result]) -> dict[str, Any]:
 
 
 def _ordered(spaces: Container[str], order: Iterable[str]) -> list[str]:
-    return [name for name in order if name in spaces]
+    """Return the Spaces in the order of the table."""
+    ordered = []
+    for name in order:
+        if name in spaces:
+            ordered.append(name)
+    return ordered
 
 
 def _vector_columns(
@@ -238,7 +259,10 @@ def _vector_columns(
 ) -> dict[str, VectorsF32]:
     """Return the vectors of each Space: float32 ``[n, dim]``."""
     columns = {}
-    for name in spaces:
-        vectors = [result.vectors[name] for result in results]
-        columns[name] = np.stack(vectors)
+    for space in spaces:
+        vectors = []
+        for result in results:
+            vector = result.vectors[space]
+            vectors.append(vector)
+        columns[space] = np.stack(vectors)
     return columns
