@@ -263,6 +263,14 @@ def test_an_invalid_csv_is_refused_before_any_write(table, write, folder, text, 
             {"uri": ["in/0.png"], "n": pa.array([2**64 - 1], pa.uint64())},
             ["'n' has a value that cannot be stored"],
         ),
+        (
+            {"uri": ["in/0.png"], "n": pa.array([2**62], pa.timestamp("us", "UTC"))},
+            ["'n' has a value that cannot be stored", "outside the years 1 to 9999"],
+        ),
+        (
+            {"uri": ["in/0.png"], "n": pa.array([-(10**12)], pa.timestamp("s"))},
+            ["'n' has a value that cannot be stored", "outside the years 1 to 9999"],
+        ),
         ({"uri": [1], "n": [1]}, ["'uri' is int64. Expected text"]),
         (
             {"uri": ["in/0.png"], "held": ["1"]},

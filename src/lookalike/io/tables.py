@@ -44,6 +44,9 @@ MOST_ROWS = 10_000_000
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+# The years that Python's datetime and ISO 8601 without a sign can show, in microseconds.
+_FIRST_INSTANT = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
+_LAST_INSTANT = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
 
 # A column becomes numbers only if no two different texts become equal: a number with a leading
 # zero or with more than 18 digits stays text. The exponents are those of finite numbers.
@@ -152,13 +155,16 @@ def parse_instant(text: str) -> int:
     Raises
     ------
     ValueError
-        If the text is not such a time.
+        If the text is not such a time, or lies outside the years 1 to 9999 in UTC.
     """
     time = datetime.fromisoformat(text)
     if time.tzinfo is None:
         time = time.replace(tzinfo=UTC)
     elapsed = time - _EPOCH
-    return elapsed // _MICROSECOND
+    microseconds = elapsed // _MICROSECOND
+    if not _FIRST_INSTANT <= microseconds <= _LAST_INSTANT:
+        raise ValueError(f"{text} lies outside the years 1 to 9999 in UTC")
+    return microseconds
 
 
 def parses_as(texts: pa.Array, kind: Kind) -> pa.Array:
@@ -258,13 +264,27 @@ def _to_known_times(column: pa.Array) -> pa.Array | None:
     if arrow_types.is_timestamp(dtype):
         # Only the cut from nanoseconds loses digits.
         is_exact = dtype.unit != "ns"
-        return column.cast(stored_type, safe=is_exact)
-    if arrow_types.is_date(dtype):
+        times = column.cast(stored_type, safe=is_exact)
+    elif arrow_types.is_date(dtype):
         without_zone = pa.timestamp("us")
-        times = column.cast(without_zone)
-        return times.cast(stored_type)
-    # A time of day or a duration.
-    return None
+        times = column.cast(without_zone).cast(stored_type)
+    else:
+        # A time of day or a duration.
+        return None
+    _require_displayable(times)
+    return times
+
+
+def _require_displayable(times: pa.Array) -> None:
+    """Raise ArrowInvalid for a year that Arrow can hold, but Python and JSON cannot show."""
+    microseconds = times.cast(pa.int64())
+    extremes = pc.min_max(microseconds)
+    first = extremes["min"].as_py()
+    last = extremes["max"].as_py()
+    if first is None:
+        return
+    if first < _FIRST_INSTANT or last > _LAST_INSTANT:
+        raise pa.ArrowInvalid("a time lies outside the years 1 to 9999")
 
 
 def _is_text_type(dtype: pa.DataType) -> bool:

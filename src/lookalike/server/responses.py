@@ -18,7 +18,8 @@ def json_response(
 ) -> Response:
     """Return plain data as a JSON response.
 
-    The data is not validated against its schema, which would take longer than a search.
+    The data is not validated against its schema, which would take longer than a search. JSON has no
+    infinite numbers: they become the text ``Infinity`` or ``-Infinity``.
     """
-    body = pydantic_core.to_json(content)
+    body = pydantic_core.to_json(content, inf_nan_mode="strings")
     return Response(body, status, headers, media_type="application/json")
