@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 import platformdirs
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from lookalike.projection.map import Map
     from lookalike.retrieval.query import Queries, QueryInput
     from lookalike.retrieval.search import Searcher
-    from lookalike.sources import Labels, Source
+    from lookalike.sources import LocalOptions, Source
     from lookalike.types import Kind, Matches, Model
 
 __all__ = [
@@ -170,11 +170,10 @@ class Collection:
         paths: Source | Sequence[str | os.PathLike[str]] | str | os.PathLike[str],
         *,
         models: Sequence[str | Path | Model] = (),
-        labels: Labels = "folder",
-        hidden: bool = False,
         metadata: str | os.PathLike[str] | None = None,
         settings: IndexSettings | None = None,
         progress: Callable[[int], None] | None = None,
+        **options: Unpack[LocalOptions],
     ) -> IndexReport:
         """Bring the collection up to date with images; see `lookalike.indexing.run.index`."""
         from lookalike.indexing import run
@@ -183,11 +182,10 @@ class Collection:
             paths,
             self.table,
             models=models,
-            labels=labels,
-            hidden=hidden,
             metadata=metadata,
             settings=settings,
             progress=progress,
+            **options,
         )
 
     def search(

@@ -231,6 +231,30 @@ def difficult(sample, tmp_path):
     return folder, good, bad
 
 
+def test_the_summary_counts_what_was_left_out(tmp_path):
+    folder = tmp_path / "photos"
+    for name in ("a", "b", "@eaDir/a", "drafts/c", "draft-d"):
+        path = folder / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (40, 30), (len(name) * 20, 90, 30)).save(path)
+    for name in ("scan.jp2", "more.JP2", "notes.txt", "README"):
+        (folder / name).write_text("no image")
+    command = [*COMMAND, "index", folder, "-c", tmp_path / "c", "--model", "pixels"]
+    command += ["--exclude", "drafts/", "--exclude", "draft-*"]
+
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "2 added" in printed
+    assert "Excluded: 2 folders, 1 image." in printed
+    assert (
+        "Passed over 4 files of other kinds: jp2 2, without extension 1, txt 1."
+        in printed
+    )
+    done = subprocess.run([*command, "--json"], capture_output=True, check=True)
+    report = json.loads(done.stdout)
+    assert report["other_kinds"] == {"jp2": 2, "": 1, "txt": 1}
+    assert (report["excluded_folders"], report["excluded_files"]) == (2, 1)
+
+
 def test_bad_files_are_listed_and_good_files_are_indexed(
     difficult, tmp_path, no_rights
 ):

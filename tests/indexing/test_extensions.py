@@ -21,6 +21,7 @@ from lookalike.indexing.run import IndexSettings
 from lookalike.indexing.worker import Result, Task, Worker
 from lookalike.sources import (
     FolderState,
+    SkippedFiles,
     Source,
     UriReader,
     read_uri,
@@ -60,6 +61,9 @@ class MemorySource:
 
     def unreachable(self) -> Sequence[str]:
         return []
+
+    def skipped(self) -> SkippedFiles:
+        return SkippedFiles()
 
     def prefixes(self, root: str) -> Sequence[str]:
         return [f"{root}//"]

@@ -288,11 +288,53 @@ def test_a_list_has_one_path_per_line(root, tmp_path, end, mark):
 
 
 def test_a_missing_file_of_a_list_is_an_unreadable_item(root, tmp_path):
-    (tmp_path / "list.txt").write_text(f"{root}/gone.jpg\n")
-    (item,) = LocalSource([f"@{tmp_path}/list.txt"])
+    make_files(root, "a.jpg")
+    (tmp_path / "list.txt").write_text(f"{root}/a.jpg\n{root}/gone.jpg\n")
+    _, item = LocalSource([f"@{tmp_path}/list.txt"])
     assert item.uri == f"{root}/gone.jpg"
     with pytest.raises(FileNotFoundError):
         item.read()
+
+
+def test_a_list_of_missing_files_is_an_error(root, tmp_path):
+    (tmp_path / "list.txt").write_text("a/lost.jpg\nb/lost.jpg\n")
+    with pytest.raises(
+        SourceError, match=r"list\.txt names no existing path; .* 'a/lost\.jpg'"
+    ):
+        LocalSource([f"@{tmp_path}/list.txt"])
+
+
+def test_relative_paths_of_a_list_may_start_from_its_own_folder(
+    root, tmp_path, monkeypatch
+):
+    elsewhere = tmp_path / "elsewhere"
+    make_files(elsewhere, "b.jpg")
+    make_files(root, "a.jpg", "b.jpg")
+    (root / "list.txt").write_text("a.jpg\r\nb.jpg\r\n")
+    monkeypatch.chdir(elsewhere)
+    uris = [item.uri for item in LocalSource([f"@{root}/list.txt"])]
+    # The current folder comes first.
+    assert uris == [f"{root}/a.jpg", f"{elsewhere}/b.jpg"]
+
+
+def test_a_list_may_come_from_standard_input(root):
+    make_files(root, "a.jpg", "d/b.jpg")
+    code = "from lookalike.sources import LocalSource; print(*(i.uri for i in LocalSource(['@-'])))"
+    ran = subprocess.run(
+        [sys.executable, "-c", code],
+        input="a.jpg\nd\n",
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ran.stdout.split() == [f"{root}/a.jpg", f"{root}/d/b.jpg"]
+
+
+def test_a_folder_may_be_named_like_a_list(root, monkeypatch):
+    make_files(root, "@album/a.jpg")
+    monkeypatch.chdir(root)
+    assert image_paths(root, "@album") == ["@album/a.jpg"]
 
 
 def test_paths_of_a_list_are_relative_to_the_current_folder(

@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from lookalike import imaging
-from lookalike.errors import CollectionError
+from lookalike.errors import CollectionError, InputError
 from lookalike.indexing.executor import Executor, ThreadExecutor
 from lookalike.indexing.metadata import MetadataFile, MetadataReport
 from lookalike.indexing.plan import Plan
@@ -25,7 +25,7 @@ from lookalike.indexing.writer import Writer
 from lookalike.maintenance import optimize
 from lookalike.models import registry
 from lookalike.models.cache import EmbedderCache
-from lookalike.sources import Labels, LocalSource, Source
+from lookalike.sources import LocalOptions, LocalSource, SkippedFiles, Source
 from lookalike.store import ann
 from lookalike.store.table import Table
 from lookalike.types import Kind, Model
@@ -77,6 +77,8 @@ class IndexReport:
         The number of files of this scan that cannot be indexed, earlier failures included.
     images, seconds
         The number of images in the table, and the duration of the run.
+    skipped
+        The files and folders that the scan left out.
     metadata
         The report on the metadata file, if one was given.
     failures
@@ -91,6 +93,7 @@ class IndexReport:
     failed: int = 0
     images: int = 0
     seconds: float = 0.0
+    skipped: SkippedFiles = field(default_factory=SkippedFiles)
     metadata: MetadataReport | None = None
     failures: list[tuple[str, str]] = field(default_factory=list)
 
@@ -103,6 +106,9 @@ class IndexReport:
             "moved": self.moved,
             "removed": self.removed,
             "failed": self.failed,
+            "other_kinds": dict(self.skipped.other_kinds.most_common()),
+            "excluded_files": self.skipped.excluded_files,
+            "excluded_folders": self.skipped.excluded_folders,
             "images": self.images,
             "seconds": round(self.seconds, 3),
         }
@@ -116,11 +122,10 @@ def index(
     collection: Table | str | os.PathLike[str],
     *,
     models: Sequence[str | Path | Model] = (),
-    labels: Labels = "folder",
-    hidden: bool = False,
     metadata: str | os.PathLike[str] | None = None,
     settings: IndexSettings | None = None,
     progress: Callable[[int], None] | None = None,
+    **options: Unpack[LocalOptions],
 ) -> IndexReport:
     """Bring a collection up to date with the images of a source.
 
@@ -132,8 +137,7 @@ def index(
     Parameters
     ----------
     paths
-        Folders, files, ``@list.txt``, or a Source. See `lookalike.sources.LocalSource`, which also
-        explains `labels` and `hidden`.
+        Folders, files, ``@list.txt``, or a Source.
     collection
         A Table, or a path where one is opened or created.
     models
@@ -145,11 +149,14 @@ def index(
         How to do the work.
     progress
         Called with the number of images done since its last call.
+    options
+        `labels`, `hidden` and `exclude` of `lookalike.sources.LocalSource`.
 
     Raises
     ------
     InputError
-        If the metadata file cannot be used. Nothing is written then.
+        If the metadata file cannot be used, or a Source comes with options. Nothing is written
+        then.
     SourceError
         If a path does not exist, if there are no images, or if a folder of the collection has no
         images now.
@@ -159,7 +166,7 @@ def index(
         If a model cannot be run, or the collection cannot be used.
     """
     start = time.perf_counter()
-    source = _as_source(paths, labels, hidden)
+    source = _as_source(paths, options)
     settings = settings or IndexSettings()
     progress = progress or _ignore_progress
     metadata_file = None
@@ -184,13 +191,15 @@ def index(
 
 def _as_source(
     paths: Source | Sequence[str | os.PathLike[str]] | str | os.PathLike[str],
-    labels: Labels,
-    hidden: bool,
+    options: LocalOptions,
 ) -> Source:
     if isinstance(paths, str | os.PathLike):
         paths = [paths]
     if isinstance(paths, Sequence):
-        return LocalSource(paths, labels=labels, hidden=hidden)
+        return LocalSource(paths, **options)
+    if options:
+        names = ", ".join(options)
+        raise InputError(f"A Source has its own options; leave out {names}.")
     return paths
 
 
@@ -306,6 +315,7 @@ def _update_images(
     report.added -= sweep.moved
     report.moved = sweep.moved
     report.removed = sweep.removed
+    report.skipped = source.skipped()
     return report
 
 

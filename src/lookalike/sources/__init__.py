@@ -1,7 +1,8 @@
 """Image sources, and the functions that read a uri."""
 
 from lookalike.sources.base import FolderState, Source, UriReader
-from lookalike.sources.local import EXTENSIONS, Labels, LocalSource
+from lookalike.sources.exclusion import SkippedFiles
+from lookalike.sources.local import Labels, LocalOptions, LocalSource
 from lookalike.sources.uris import (
     browser_link,
     display_name,
@@ -14,12 +15,15 @@ from lookalike.sources.uris import (
     uri_exists,
     uri_prefixes,
 )
+from lookalike.sources.walk import EXTENSIONS
 
 __all__ = [
     "EXTENSIONS",
     "FolderState",
     "Labels",
+    "LocalOptions",
     "LocalSource",
+    "SkippedFiles",
     "Source",
     "UriReader",
     "browser_link",

@@ -8,6 +8,7 @@ from io import BufferedReader
 from typing import Protocol
 
 from lookalike.errors import SourceError
+from lookalike.sources.exclusion import SkippedFiles
 from lookalike.types import Item
 
 __all__ = ["FolderState", "Source", "UriReader"]
@@ -47,6 +48,10 @@ class Source(Protocol):
 
     def unreachable(self) -> Sequence[str]:
         """Return uris below which the last iteration could not look. Rows below them stay."""
+        ...
+
+    def skipped(self) -> SkippedFiles:
+        """Return the files and folders that the last iteration left out."""
         ...
 
     def prefixes(self, root: str) -> Sequence[str]:

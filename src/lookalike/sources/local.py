@@ -5,36 +5,42 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal, NoReturn
+from typing import Literal, NoReturn, TypedDict
 
 from lookalike.errors import ImageError, SourceError
 from lookalike.sources.base import FolderState
+from lookalike.sources.exclusion import SkippedFiles, parse_patterns
+from lookalike.sources.lists import split_paths
 from lookalike.sources.uris import local_path, to_uri, uri_exists, uri_prefixes
+from lookalike.sources.walk import EXTENSIONS, Walk
 from lookalike.types import Item
 
-__all__ = ["EXTENSIONS", "Labels", "LocalSource"]
+__all__ = ["Labels", "LocalOptions", "LocalSource"]
 
 Labels = Literal["folder", "none"]
-
-_JPEG = {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"}
-_PNG = {".png", ".apng"}
-_BITMAP = {".bmp", ".dib", ".tif", ".tiff", ".gif", ".webp"}
-_HEIF = {".avif", ".avifs", ".heic", ".heif", ".hif"}
-
-EXTENSIONS = frozenset(_JPEG | _PNG | _BITMAP | _HEIF)
 
 # Two writes within one step of a file system's clock leave the same time. Linux has steps of at
 # most 10 ms.
 _CLOCK_STEP = 0.02
 
+# Nanoseconds since 1970 in 64 bits. File systems store more: NTFS begins in 1601.
+_FIRST_TIME = -(1 << 63)
+_LAST_TIME = (1 << 63) - 1
+_DAY = 86_400 * 10**9
+
 # The largest file that is read: twice the size of the largest decodable image without compression.
 _MAX_FILE_BYTES = 1 << 31
+
+
+class LocalOptions(TypedDict, total=False):
+    """The options of `LocalSource`."""
+
+    labels: Labels
+    hidden: bool
+    exclude: Sequence[str]
 
 
 class LocalSource:
@@ -44,16 +50,22 @@ class LocalSource:
     ----------
     paths
         Folders (searched to any depth, for files with an image's extension), single files (any
-        extension), and ``@list.txt``: a UTF-8 file with one such path per line.
+        extension), and ``@list.txt``: a UTF-8 file with one such path per line (``@-`` reads
+        standard input). Relative paths of a list start from the current folder or, if they are
+        missing there, from the list's own.
     labels
         ``folder`` labels an image with the name of its folder; ``none`` leaves it unlabeled.
     hidden
         Whether to include files and folders whose names begin with a full stop.
+    exclude
+        Patterns in gitignore syntax of files and folders to leave out, as seen from each root.
+        ``.lookalikeignore`` files in the folders hold more of them. Folders of the system, such as
+        recycle bins, are always left out. A path that is named by itself is not.
 
     Raises
     ------
     SourceError
-        If a path does not exist.
+        If a path does not exist, a list cannot be used, or a pattern is invalid.
 
     Attributes
     ----------
@@ -69,6 +81,7 @@ class LocalSource:
         *,
         labels: Labels = "folder",
         hidden: bool = False,
+        exclude: Sequence[str] = (),
     ) -> None:
         if labels not in ("folder", "none"):
             raise SourceError(
@@ -76,14 +89,13 @@ class LocalSource:
             )
         self._labels = labels
         self._hidden = hidden
-        folders, files = _split_paths(paths)
+        self._exclude = parse_patterns(exclude, "--exclude")
+        folders, files = split_paths(paths)
         self.paths = [*folders, *files]
         self.roots = _outermost(folders)
+        # Files named by themselves come first, and the walk passes over them.
+        self._files = dict.fromkeys(files)
         self._walk = self._new_walk()
-        self._files: list[str] = []
-        for file in files:
-            if not self._walk_meets(file):
-                self._files.append(file)
 
     def __iter__(self) -> Iterator[Item]:
         walk = self._new_walk()
@@ -93,8 +105,9 @@ class LocalSource:
     def count(self) -> int:
         """Return the number of Items, by a walk of its own that opens no file."""
         count = len(self._files)
-        for _ in self._new_walk():
-            count += 1
+        for path, _ in self._new_walk():
+            if path not in self._files:
+                count += 1
         return count
 
     @property
@@ -112,6 +125,10 @@ class LocalSource:
     def unreachable(self) -> list[str]:
         """Return the links that lead nowhere, perhaps to folders of a drive that is not mounted."""
         return self._walk.broken_links
+
+    def skipped(self) -> SkippedFiles:
+        """Return the files and folders that the last iteration left out."""
+        return self._walk.skipped
 
     def prefixes(self, root: str) -> list[str]:
         """Return the strings that start the uris of all files below a folder."""
@@ -159,14 +176,15 @@ class LocalSource:
             "Name another folder, or --hidden to look into hidden ones."
         )
 
-    def _new_walk(self) -> _Walk:
-        return _Walk(self.roots, hidden=self._hidden)
+    def _new_walk(self) -> Walk:
+        return Walk(self.roots, hidden=self._hidden, exclude=self._exclude)
 
-    def _items(self, walk: _Walk) -> Iterator[Item]:
+    def _items(self, walk: Walk) -> Iterator[Item]:
         for path in self._files:
             yield self._item(path, None)
         for path, problem in walk:
-            yield self._item(path, problem)
+            if path not in self._files:
+                yield self._item(path, problem)
 
     def _item(self, path: str, problem: str | None) -> Item:
         """Return the Item of a path. `problem` is the reason if the walk could not read it."""
@@ -180,179 +198,17 @@ class LocalSource:
         except (OSError, ImageError) as error:
             return _unreadable_item(uri, label, error)
 
-        size = status.st_size
-        mtime_ns = status.st_mtime_ns
         # A file of size 0, in /proc for example, may be endless or block: it is never opened.
         read: Callable[[], bytes] = bytes
-        if size:
-            read = partial(_read, path, mtime_ns)
-        return Item(uri, size, mtime_ns, label, read)
+        if status.st_size:
+            read = partial(_read, path, status.st_mtime_ns)
+        mtime_ns = _storable_time(status.st_mtime_ns)
+        return Item(uri, status.st_size, mtime_ns, label, read)
 
     def _label(self, path: str) -> str | None:
         if self._labels == "none":
             return None
         return _folder_name(path)
-
-    def _walk_meets(self, file: str) -> bool:
-        """Return whether the walk of the roots yields a file that was also named by itself."""
-        for root in self.roots:
-            if not _is_inside(file, root):
-                continue
-            if not _is_image(file):
-                return False
-            if self._hidden:
-                return True
-            parts = Path(file).relative_to(root).parts
-            return not any(part.startswith(".") for part in parts)
-        return False
-
-
-@dataclass(frozen=True, slots=True)
-class _Folder:
-    """A folder to list.
-
-    Attributes
-    ----------
-    path
-        Its path.
-    root
-        The root below which the walk reached it.
-    parent_device
-        The device number of its parent; None for a root.
-    """
-
-    path: str
-    root: str
-    parent_device: int | None = None
-
-
-class _Walk:
-    """One pass over folders that yields each image file and each folder that cannot be read.
-
-    Each path comes with the reason if it cannot be read. Paths are strings throughout, because a
-    Path object for each entry doubles the time.
-    """
-
-    def __init__(self, roots: Sequence[str], *, hidden: bool) -> None:
-        self.file_counts = dict.fromkeys(roots, 0)
-        self.unreadable_roots: dict[str, str] = {}
-        self.broken_links: list[str] = []
-        self.devices: dict[str, str] = {}
-        self._hidden = hidden
-        # Device and inode of each folder, so that links cannot lead in circles.
-        self._visited: set[tuple[int, int]] = set()
-        # The roots, then the linked folders that the walk meets. Links come last, so that an image
-        # reachable both ways has its real name.
-        self._waiting: deque[_Folder] = deque()
-        for root in self.file_counts:
-            top = _Folder(root, root)
-            self._waiting.append(top)
-
-    def __iter__(self) -> Iterator[tuple[str, str | None]]:
-        while self._waiting:
-            folder = self._waiting.popleft()
-            yield from self._descend(folder)
-
-    def _descend(self, top: _Folder) -> Iterator[tuple[str, str | None]]:
-        """Walk one folder and its subfolders, depth first and by name. Linked folders wait."""
-        pending = [top]
-        while pending:
-            folder = pending.pop()
-            path = folder.path
-            try:
-                status = os.stat(path)  # noqa: PTH116
-                entries = self._list(path, status)
-            except OSError as error:
-                reason = error.strerror or str(error)
-                self.unreadable_roots[top.root] = f"{path}: {reason}"
-                problem = f"the folder cannot be read: {reason}"
-                yield path, problem
-                continue
-
-            device = status.st_dev
-            if device != folder.parent_device:
-                self.devices[path] = _file_system(path, device)
-            subfolders = []
-            for entry in entries:
-                is_hidden = entry.name.startswith(".")
-                if is_hidden and not self._hidden:
-                    continue
-                if not _is_folder(entry):
-                    if _is_image(entry.name):
-                        self.file_counts[top.root] += 1
-                        yield entry.path, None
-                    elif _is_broken_link(entry):
-                        self.broken_links.append(entry.path)
-                    continue
-                subfolder = _Folder(entry.path, top.root, device)
-                if entry.is_symlink():
-                    self._waiting.append(subfolder)
-                else:
-                    subfolders.append(subfolder)
-            # The last one is popped first.
-            pending += reversed(subfolders)
-
-    def _list(self, folder: str, status: os.stat_result) -> list[os.DirEntry[str]]:
-        """Return the entries of a folder by name; none if the folder was listed before."""
-        identity = (status.st_dev, status.st_ino)
-        if identity in self._visited:
-            return []
-        self._visited.add(identity)
-        with os.scandir(folder) as listing:
-            entries = list(listing)
-        entries.sort(key=_entry_name)
-        return entries
-
-
-def _split_paths(
-    paths: Sequence[str | os.PathLike[str]],
-) -> tuple[list[str], list[str]]:
-    """Return the absolute folders and files that the user named, each once, with lists read."""
-    folders: dict[str, None] = {}
-    files: dict[str, None] = {}
-    for name in _expand_lists(paths):
-        expanded = os.path.expanduser(name)  # noqa: PTH111
-        path = os.path.abspath(expanded)  # noqa: PTH100
-        if os.path.isdir(path):  # noqa: PTH112
-            folders[path] = None
-        else:
-            files[path] = None
-    return list(folders), list(files)
-
-
-def _expand_lists(paths: Sequence[str | os.PathLike[str]]) -> Iterator[str]:
-    for path in paths:
-        name = os.fspath(path)
-        if name.startswith("@"):
-            yield from _read_list(Path(name[1:]).expanduser())
-        elif os.path.lexists(os.path.expanduser(name)):  # noqa: PTH111
-            yield name
-        else:
-            raise SourceError(
-                f"There is no file or folder {name!r}. "
-                "Check the spelling, or mount the drive it is on."
-            )
-
-
-def _read_list(path: Path) -> Iterator[str]:
-    """Yield the lines of a list. A missing file in it is not an error here, but one bad image."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        reason = error.strerror or error
-        raise SourceError(f"The list {path} cannot be read: {reason}.") from error
-    except UnicodeDecodeError as error:
-        raise SourceError(
-            f"The list {path} is not UTF-8 text ({error.reason}). Expected one path a line."
-        ) from error
-    if "\0" in text:
-        raise SourceError(
-            f"The list {path} holds NUL characters. "
-            "Expected one path a line, as `find -print` gives."
-        )
-    for line in text.split("\n"):
-        if line.strip():
-            yield line
 
 
 def _is_inside(path: str, folder: str) -> bool:
@@ -397,19 +253,6 @@ def _reraise(error: OSError) -> NoReturn:
     raise error
 
 
-def _file_system(path: str, device: int) -> str:
-    """Return an identity of the file system of a folder.
-
-    The number of a device may be given to another drive later, so the identity includes the id of
-    the file system, where the system has it.
-    """
-    file_system_id = 0
-    # Windows has no statvfs; a network share may refuse it.
-    with suppress(AttributeError, OSError):
-        file_system_id = os.statvfs(path).f_fsid
-    return f"{device:x}-{file_system_id:x}"
-
-
 def _folder_name(path: str) -> str | None:
     """Return the name of a file's folder as Unicode; invalid bytes become U+FFFD."""
     folder = os.path.dirname(path)  # noqa: PTH120
@@ -417,30 +260,6 @@ def _folder_name(path: str) -> str | None:
     name_bytes = os.fsencode(name)
     text = name_bytes.decode(errors="replace")
     return text or None
-
-
-def _entry_name(entry: os.DirEntry[str]) -> str:
-    return entry.name
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:
-        return False
-
-
-def _is_broken_link(entry: os.DirEntry[str]) -> bool:
-    if not entry.is_symlink():
-        return False
-    target_exists = os.path.exists(entry.path)  # noqa: PTH110
-    return not target_exists
-
-
-def _is_image(name: str) -> bool:
-    _, extension = os.path.splitext(name)  # noqa: PTH122
-    lowered = extension.lower()
-    return lowered in EXTENSIONS
 
 
 def _check_readable(status: os.stat_result) -> None:
@@ -451,6 +270,20 @@ def _check_readable(status: os.stat_result) -> None:
     size = status.st_size
     if size > _MAX_FILE_BYTES:
         raise ImageError(f"the file has {size:,} bytes, more than any image")
+
+
+def _storable_time(nanoseconds: int) -> int:
+    """Return a file's time as 64 bits, which reach from 1677 to 2262.
+
+    A time outside becomes one on the first or last day. It keeps the time of its day, so that a
+    change of the file is still noticed.
+    """
+    time_of_day = nanoseconds % _DAY
+    if nanoseconds > _LAST_TIME:
+        return _LAST_TIME - _DAY + time_of_day
+    if nanoseconds < _FIRST_TIME:
+        return _FIRST_TIME + time_of_day
+    return nanoseconds
 
 
 def _read(path: str, mtime_ns: int) -> bytes:

@@ -15,15 +15,18 @@ from lookalike.cli.progress import progress_bar
 if TYPE_CHECKING:
     from lookalike.indexing.metadata import MetadataReport
     from lookalike.indexing.run import IndexReport
+    from lookalike.sources import SkippedFiles
 
 _COUNTS = ("added", "updated", "moved", "removed", "unchanged", "failed")
 _MAX_UNMATCHED = 5
+_MAX_KINDS = 6
 
 _Paths = Annotated[
     list[str],
     typer.Argument(
         metavar="PATH",
-        help="Folders, image files, or @list.txt with one path per line.",
+        help="Folders, image files, or @list.txt with one path per line "
+        "(@- reads standard input).",
     ),
 ]
 _Models = Annotated[
@@ -49,6 +52,15 @@ _Metadata = Annotated[
 ]
 _Hidden = Annotated[
     bool, typer.Option("--hidden", help="Include hidden files and folders.")
+]
+_Exclude = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--exclude",
+        metavar="GLOB",
+        help="Leave out files and folders that match a pattern of gitignore syntax, such as "
+        "'*.gif' or 'drafts/'; may be repeated. A .lookalikeignore file in a folder holds more.",
+    ),
 ]
 _Strict = Annotated[
     bool,
@@ -81,6 +93,7 @@ def index_command(
     labels: _Labels = "folder",
     metadata: _Metadata = None,
     hidden: _Hidden = False,
+    exclude: _Exclude = None,
     strict: _Strict = False,
     retry_failures: _RetryFailures = False,
     max_megapixels: _MaxMegapixels = 200.0,
@@ -100,7 +113,7 @@ def index_command(
     settings = IndexSettings(
         max_pixels=round(max_megapixels * 1e6), retry_failures=retry_failures
     )
-    source = LocalSource(paths, labels=labels, hidden=hidden)
+    source = LocalSource(paths, labels=labels, hidden=hidden, exclude=exclude or ())
 
     # The last image is followed by a sweep and, in a large collection, by the update of its index.
     with progress_bar("Indexing", unit="items", finishing="Finishing") as bar:
@@ -139,10 +152,33 @@ def _print_index_report(report: IndexReport, collection: str) -> None:
         duration += f" ({rate:,.0f} images per second)"
     output.say(f"Took {duration}.")
 
+    _print_skipped(report.skipped)
     if report.metadata is not None:
         _print_metadata_report(report.metadata)
     if report.failed:
         _print_failures(report)
+
+
+def _print_skipped(skipped: SkippedFiles) -> None:
+    excluded = []
+    if skipped.excluded_folders:
+        excluded.append(output.plural(skipped.excluded_folders, "folder"))
+    if skipped.excluded_files:
+        excluded.append(output.plural(skipped.excluded_files, "image"))
+    if excluded:
+        output.say(f"Excluded: {', '.join(excluded)}.")
+
+    others = skipped.other_kinds
+    if not others:
+        return
+    listed = []
+    for kind, count in others.most_common(_MAX_KINDS):
+        name = output.printable(kind) or "without extension"
+        listed.append(f"{name} {count:,}")
+    if len(others) > _MAX_KINDS:
+        listed.append("...")
+    files = output.plural(others.total(), "file")
+    output.say(f"Passed over {files} of other kinds: {', '.join(listed)}.")
 
 
 def _print_metadata_report(report: MetadataReport) -> None:

@@ -1,0 +1,119 @@
+"""The folders and files that a user names, among them lists such as ``@list.txt``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from lookalike.errors import SourceError
+
+__all__ = ["split_paths"]
+
+_STANDARD_INPUT = "@-"
+
+
+def split_paths(
+    paths: Sequence[str | os.PathLike[str]],
+) -> tuple[list[str], list[str]]:
+    """Return the absolute folders and files that the user named, each once, with lists read.
+
+    Raises
+    ------
+    SourceError
+        If a path does not exist, if a list cannot be read, or if none of its paths exists.
+    """
+    folders: dict[str, None] = {}
+    files: dict[str, None] = {}
+    for name in _expand_lists(paths):
+        path = os.path.abspath(name)  # noqa: PTH100
+        if os.path.isdir(path):  # noqa: PTH112
+            folders[path] = None
+        else:
+            files[path] = None
+    return list(folders), list(files)
+
+
+def _expand_lists(paths: Sequence[str | os.PathLike[str]]) -> Iterator[str]:
+    """Yield the paths with ``~`` expanded, and those of lists in the place of each list."""
+    for path in paths:
+        name = os.fspath(path)
+        expanded = os.path.expanduser(name)  # noqa: PTH111
+        # A file or folder may itself be named @something.
+        if os.path.lexists(expanded):
+            yield expanded
+        elif name == _STANDARD_INPUT:
+            yield from _paths_of_standard_input()
+        elif name.startswith("@"):
+            list_path = Path(name[1:]).expanduser()
+            yield from _paths_of_list(list_path)
+        else:
+            raise SourceError(
+                f"There is no file or folder {name!r}. "
+                "Check the spelling, or mount the drive it is on."
+            )
+
+
+def _paths_of_standard_input() -> list[str]:
+    content = sys.stdin.buffer.read()
+    lines = _lines(content, "on standard input")
+    paths = [_expand(line) for line in lines]
+    return _require_existing(paths, "on standard input")
+
+
+def _paths_of_list(list_path: Path) -> list[str]:
+    try:
+        content = list_path.read_bytes()
+    except OSError as error:
+        reason = error.strerror or error
+        raise SourceError(f"The list {list_path} cannot be read: {reason}.") from error
+
+    paths = []
+    for line in _lines(content, str(list_path)):
+        path = _expand(line)
+        beside_list = os.path.join(list_path.parent, path)  # noqa: PTH118
+        if not os.path.lexists(path) and os.path.lexists(beside_list):
+            path = beside_list
+        paths.append(path)
+    return _require_existing(paths, str(list_path))
+
+
+def _lines(content: bytes, place: str) -> Iterator[str]:
+    """Yield the lines of a list that are not blank."""
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise SourceError(
+            f"The list {place} is not UTF-8 text ({error.reason}). Expected one path a line."
+        ) from error
+    if "\0" in text:
+        raise SourceError(
+            f"The list {place} holds NUL characters. "
+            "Expected one path a line, as `find -print` gives."
+        )
+    for line in text.split("\n"):
+        if line.strip():
+            yield line
+
+
+def _expand(line: str) -> str:
+    """Return the path of a line, without the carriage return that Windows writes at its end."""
+    path = os.path.expanduser(line)  # noqa: PTH111
+    if path.endswith("\r") and not os.path.lexists(path):
+        path = path.removesuffix("\r")
+    return path
+
+
+def _require_existing(paths: list[str], place: str) -> list[str]:
+    """Return the paths, unless all are missing. A single missing path is one bad image."""
+    for path in paths:
+        if os.path.lexists(path):
+            return paths
+    if paths:
+        first = paths[0]
+        raise SourceError(
+            f"The list {place} names no existing path; its first one is {first!r}. "
+            "Relative paths start from the current folder, or from the folder of the list."
+        )
+    return paths
