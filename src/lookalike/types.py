@@ -42,6 +42,9 @@ Pooling = Literal["none", "mean", "first"]
 Precision = Literal["f32", "bf16", "int8"]
 Runtime = Literal["onnxruntime", "openvino"]
 
+# The fields of a Model that were added later, with the default that stands for earlier Models.
+_LATER_FIELDS = {"precision": "f32", "calibration": None, "runtime": "onnxruntime"}
+
 # The type of a metadata column.
 Kind = Literal["int64", "float64", "bool", "timestamp", "string"]
 
@@ -136,11 +139,11 @@ class Model:
     precision
         The type of the numbers in the network; ``bf16`` needs a runtime and a processor with it.
     calibration
-        What ``int8`` needs beside the weights, measured on real pictures; see
+        The ranges of the activations that ``int8`` needs, measured on real images; see
         `lookalike.models.calibration`.
     runtime
-        What runs the graph. Two runtimes round 8-bit numbers differently, so their vectors do not
-        mix.
+        The runtime of the graph. Two runtimes round 8-bit numbers differently, so their vectors do
+        not mix.
     graph
         The sha256 of the graph that filled a Space; None before it has filled one.
     """
@@ -176,32 +179,41 @@ class Model:
         fields = json.loads(text)
         for name in ("size", "mean", "std"):
             if name in fields:
-                fields[name] = tuple(fields[name])
+                values = fields[name]
+                fields[name] = tuple(values)
         for name in ("weights", "calibration"):
-            weights = fields.get(name)
-            if weights is not None:
-                fields[name] = Weights(**weights)
+            table = fields.get(name)
+            if table is not None:
+                fields[name] = Weights(**table)
         return cls(**fields)
 
     @property
     def fingerprint(self) -> str:
         """A hash, 12 hexadecimal digits, of everything that decides the vectors."""
         fields = asdict(self)
-        del fields["title"], fields["graph"]
-        files = {"weights": self.weights, "calibration": self.calibration}
-        for name, file in files.items():
-            fields[name] = None
-            if file is not None:
-                fields[name] = file.sha256 or file.md5
+        # The title decides nothing, and the graph is built from the other fields.
+        del fields["title"]
+        del fields["graph"]
+        # A file counts by its content, wherever it is.
+        fields["weights"] = _content_hash(self.weights)
+        fields["calibration"] = _content_hash(self.calibration)
 
         # Fields that were added later change the hash only if they differ from their default.
-        defaults = {"precision": "f32", "calibration": None, "runtime": "onnxruntime"}
-        for name, default in defaults.items():
-            if fields[name] == default:
+        for name, default in _LATER_FIELDS.items():
+            value = fields[name]
+            if value == default:
                 del fields[name]
         text = json.dumps(fields, sort_keys=True)
-        digest = hashlib.sha256(text.encode())
-        return digest.hexdigest()[:12]
+        content = text.encode()
+        digest = hashlib.sha256(content).hexdigest()
+        return digest[:12]
+
+
+def _content_hash(file: Weights | None) -> str | None:
+    """Return the hash that a description states for a file."""
+    if file is None:
+        return None
+    return file.sha256 or file.md5
 
 
 class Neighbors(NamedTuple):
@@ -247,8 +259,7 @@ class Matches:
     space, metric, exact
         The Space that was searched, the metric, and whether every row was compared.
     recall
-        Of an approximate search, the share of the true neighbours that it was measured to find;
-        None if exact.
+        The measured share of the true neighbors that an approximate search finds; None if exact.
     """
 
     ids: npt.NDArray[np.int64]
@@ -264,6 +275,7 @@ class Matches:
         return len(self.uris)
 
     def __iter__(self) -> Iterator[Match]:
+        # tolist gives Python's own numbers, which JSON can hold.
         ids = self.ids.tolist()
         distances = self.distances.tolist()
         rows = zip(ids, self.uris, self.labels, distances, strict=True)
@@ -284,15 +296,24 @@ class Matches:
         """Return a table with the columns rank, id, uri, label, distance."""
         import pyarrow as pa
 
-        ranks = range(1, len(self) + 1)
+        schema = pa.schema(
+            {
+                "rank": pa.int64(),
+                "id": pa.int64(),
+                "uri": pa.string(),
+                "label": pa.string(),
+                "distance": pa.float64(),
+            }
+        )
+        count = len(self)
         columns = {
-            "rank": pa.array(ranks, pa.int64()),
-            "id": pa.array(self.ids, pa.int64()),
-            "uri": pa.array(self.uris, pa.string()),
-            "label": pa.array(self.labels, pa.string()),
-            "distance": pa.array(self.distances, pa.float64()),
+            "rank": range(1, count + 1),
+            "id": self.ids,
+            "uri": self.uris,
+            "label": self.labels,
+            "distance": self.distances,
         }
-        return pa.table(columns)
+        return pa.table(columns, schema)
 
     def to_pandas(self) -> pd.DataFrame:
         """Return `to_arrow` as a DataFrame (needs pandas: ``pip install lookalike[pandas]``)."""

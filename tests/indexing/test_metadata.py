@@ -280,11 +280,16 @@ def test_an_invalid_csv_is_refused_before_any_write(table, write, folder, text, 
             {"uri": ["in/0.png", "in/0.png"], "n": [1, 2]},
             ["row 2", "which row 1 names too"],
         ),
+        (
+            pa.table([["in/0.png"], [1], [2]], names=["uri", "n", "n"]),
+            ["'n' more than once"],
+        ),
     ],
 )
 def test_an_invalid_parquet_is_refused(table, write, tmp_path, columns, words):
     join_metadata(table, write("uri,held\nin/0.png,1\n"))
-    pq.write_table(pa.table(columns), tmp_path / "facts.parquet")
+    data = pa.table(columns) if isinstance(columns, dict) else columns
+    pq.write_table(data, tmp_path / "facts.parquet")
     with pytest.raises(InputError) as caught:
         join_metadata(table, tmp_path / "facts.parquet")
     for word in ["facts.parquet", *words]:
