@@ -107,7 +107,7 @@ def test_other_graph_can_neither_search_nor_fill_a_space(cache, few, tmp_path):
     table = collection_of_another(tmp_path / "c", "0123456789ab" + "c" * 52, few)
     here = embedder.load(resolve(NAME)).model.graph[:12]
     words = (
-        rf"'{NAME}' is {here} here, and 0123456789ab filled its Space: "
+        rf"'{NAME}' is {here} here, but 0123456789ab filled its Space, "
         r".*index into a new collection"
     )
     with pytest.raises(ModelError, match=words):

@@ -172,7 +172,8 @@ def test_other_data_beside_the_same_graph_is_another_model(folder, sample, tmp_p
     (folder / "data.bin").write_bytes(np.array([9, -9, 9], np.float32).tobytes())
     shutil.copy(query, tmp_path / "new.jpg")
     with pytest.raises(
-        ModelError, match=r"takes from other files is not what filled the Space"
+        ModelError,
+        match=r"has other external data than the graph that filled the Space",
     ):
         lookalike.search(Table.open(tmp_path / "c"), np.full((9, 9, 3), 7, np.uint8))
 

@@ -29,14 +29,15 @@ class EmbedderCache:
             As `lookalike.models.embedder.load`.
         """
         requested = _embedder_key(model)
+        embedders = self._embedders
         with self._lock:
-            if requested not in self._embedders:
+            if requested not in embedders:
                 loaded = embedder.load(model, threads=1)
                 # Loading adds the hash of the graph; later requests may name it.
                 actual = _embedder_key(loaded.model)
-                self._embedders[requested] = loaded
-                self._embedders[actual] = loaded
-            return self._embedders[requested]
+                embedders[requested] = loaded
+                embedders[actual] = loaded
+            return embedders[requested]
 
 
 def _embedder_key(model: Model) -> _Key:

@@ -47,22 +47,24 @@ def calibrate(
     WeightsError, ModelError
         If the graph cannot be built.
     """
+    # The float graph, with every activation as an output.
     path = weights.find(model)
     numbers = tensors.read_tensors(path)
     proto = graphs.build(model, numbers)
     names = activation_names(proto)
     session = _open_session(proto, names)
 
-    statistics = {name: _Statistics() for name in names}
+    # Each image adds to the statistics of every activation.
+    statistics = [_Statistics() for _ in names]
     for batch in batches:
         for image in batch:
             inputs = {"images": image[np.newaxis]}
             activations = session.run(names, inputs)
-            for name, values in zip(names, activations, strict=True):
-                statistics[name].add(values)
+            for measured, values in zip(statistics, activations, strict=True):
+                measured.add(values)
 
     calibration = {}
-    for name, measured in statistics.items():
+    for name, measured in zip(names, statistics, strict=True):
         calibration[f"{name}.range"] = measured.limits()
         calibration[f"{name}.mean"] = measured.channel_mean()
     return calibration
@@ -79,11 +81,12 @@ class _Statistics:
     def add(self, values: npt.NDArray[Any]) -> None:
         """Add the values of one image, ``[1, channels, height, width]``."""
         minimum = values.min()
-        maximum = values.max()
-        mean = values.mean(axis=(0, 2, 3), dtype=np.float64)
         self.minima.append(minimum)
+        maximum = values.max()
         self.maxima.append(maximum)
-        self.channel_means.append(mean)
+        all_but_channels = (0, 2, 3)
+        means = values.mean(axis=all_but_channels, dtype=np.float64)
+        self.channel_means.append(means)
 
     def limits(self) -> VectorsF32:
         """Return the minimum and the maximum of all images."""
@@ -100,11 +103,11 @@ class _Statistics:
 
 def _open_session(proto: onnx.ModelProto, names: list[str]) -> ort.InferenceSession:
     """Return a session whose outputs are the named tensors."""
-    outputs = [
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names
-    ]
-    graph = proto.graph
-    del graph.output[:]
-    graph.output.extend(outputs)
+    outputs = proto.graph.output
+    del outputs[:]
+    for name in names:
+        output = helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
+        outputs.append(output)
     content = proto.SerializeToString()
-    return ort.InferenceSession(content, providers=["CPUExecutionProvider"])
+    providers = ["CPUExecutionProvider"]
+    return ort.InferenceSession(content, providers=providers)

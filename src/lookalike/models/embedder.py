@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -85,19 +85,23 @@ class PixelEmbedder:
 
     def __init__(self, model: Model) -> None:
         height, width = model.size
-        expected = height * width * 3
-        if model.dim != expected:
+        pixels = height * width
+        expected = pixels * 3
+        dim = model.dim
+        if dim != expected:
             raise ModelError(
-                f"The model {model.name!r} has dim = {model.dim}; "
+                f"The model {model.name!r} has dim = {dim}; "
                 f"pixels of {height} x {width} in RGB give {expected}."
             )
         self.model = model
 
     def embed(self, images: npt.NDArray[np.uint8]) -> VectorsF32:
         """Return float32 ``[n, height * width * 3]``."""
-        pixels = _normalize(self.model, images)
-        rows = pixels.reshape(len(images), -1)
-        return _finish(self.model, rows)
+        model = self.model
+        count = len(images)
+        pixels = _normalize(model, images)
+        rows = pixels.reshape(count, model.dim)
+        return _finish(model, rows)
 
 
 class OnnxEmbedder:
@@ -120,69 +124,88 @@ class OnnxEmbedder:
 
     def embed(self, images: npt.NDArray[np.uint8]) -> VectorsF32:
         """Return float32 ``[n, dim]``."""
-        count = len(images)
-        batch = IMAGES_AT_ONCE[self.model.runtime]
+        model = self.model
+        size = IMAGES_AT_ONCE[model.runtime]
         padded = images
         fixed = _fixed_batch(self._input)
         if fixed is not None:
             # A graph exported for a fixed number of images gets that number.
-            batch = fixed
+            size = fixed
             padded = _pad_to_multiple(images, fixed)
 
-        # Without images there is one empty batch, so that the result has its columns.
-        end = max(len(padded), 1)
         parts = []
-        for start in range(0, end, batch):
-            part = padded[start : start + batch]
-            parts.append(self._embed_batch(part))
+        for batch in _batches(padded, size):
+            part = self._embed_batch(batch)
+            parts.append(part)
         values = np.concatenate(parts)
+
+        # Leave out the vectors of the padding.
+        count = len(images)
         values = values[:count]
         with np.errstate(over="ignore", invalid="ignore"):
-            return _finish(self.model, values)
+            return _finish(model, values)
 
     def _embed_batch(self, images: _PreparedImages) -> VectorsF32:
         """Run the graph once and return its pooled output, before normalization to unit length."""
         values = self._run_graph(images)
-        if values.dtype.kind not in "fiub":
+        dtype = values.dtype
+        if dtype.kind not in "fiub":
             raise ModelError(
-                f"The graph {self._graph_name} gave {values.dtype} values, not numbers. "
+                f"The graph {self._graph_name} gave {dtype} values, not numbers. "
                 "Set another output."
             )
+        # A graph that is built here pools its output itself.
         if not self._normalizes and values.ndim >= 2:
             values = _pool(self.model, values)
         count = len(images)
         dim = self.model.dim
-        if values.shape != (count, dim):
+        shape = list(values.shape)
+        expected = [count, dim]
+        if shape != expected:
             raise ModelError(
-                f"The graph {self._graph_name} gave an array of shape {list(values.shape)} for "
-                f"{count} images; expected [{count}, {dim}]. "
+                f"The graph {self._graph_name} gave an array of shape {shape} for "
+                f"{count} images; expected {expected}. "
                 "Set dim, output and pooling in a .toml description."
             )
         with np.errstate(over="ignore", invalid="ignore"):
             return values.astype(np.float32)
 
     def _run_graph(self, images: _PreparedImages) -> npt.NDArray[Any]:
-        inputs = images if self._normalizes else self._prepare_floats(images)
+        inputs: npt.NDArray[Any] = images
+        if not self._normalizes:
+            inputs = self._prepare_floats(images)
+        outputs = [self._output]
         named_inputs = {self._input.name: inputs}
         try:
-            (output,) = self._session.run([self._output], named_inputs)
+            (output,) = self._session.run(outputs, named_inputs)
         # The errors of a runtime share no base class.
         except Exception as error:
-            lines = str(error).splitlines() or [type(error).__name__]
-            reason = lines[0]
+            reason = _first_line(error)
             raise ModelError(
                 f"The graph {self._graph_name} failed: {reason}"
             ) from error
         return np.asarray(output)
 
     def _prepare_floats(self, images: _PreparedImages) -> npt.NDArray[Any]:
-        floats = _normalize(self.model, images)
-        if self.model.layout == "NCHW":
+        """Return normalized images in the layout and the number type of the graph's input."""
+        model = self.model
+        floats = _normalize(model, images)
+        if model.layout == "NCHW":
             planes = floats.transpose(0, 3, 1, 2)
             floats = np.ascontiguousarray(planes)
-        if self._input.type == "tensor(float16)":
+        is_half = self._input.type == "tensor(float16)"
+        if is_half:
             return floats.astype(np.float16)
         return floats
+
+
+def _first_line(error: Exception) -> str:
+    """Return the first line of an error's message, or the name of its class if it has none."""
+    message = str(error)
+    lines = message.splitlines()
+    if lines:
+        return lines[0]
+    return type(error).__name__
 
 
 def describe_onnx(path: Path) -> Model:
@@ -248,9 +271,13 @@ def _image_shape(path: Path, inputs: Sequence[GraphPort], remedy: str) -> Sequen
     float_types = {"tensor(float)", "tensor(float16)"}
     if len(inputs) == 1:
         (images,) = inputs
-        if len(images.shape) == 4 and images.type in float_types:
-            return images.shape
-    descriptions = [f"{port.name} {port.type} {port.shape}" for port in inputs]
+        shape = images.shape
+        if len(shape) == 4 and images.type in float_types:
+            return shape
+    descriptions = []
+    for port in inputs:
+        description = f"{port.name} {port.type} {port.shape}"
+        descriptions.append(description)
     described = ", ".join(descriptions)
     raise ModelError(
         f"The graph {path} takes {described}; expected one float tensor [n, 3, height, width] "
@@ -287,7 +314,8 @@ def _fixed_batch(port: GraphPort) -> int | None:
 
 def _pad_to_multiple(images: _PreparedImages, batch: int) -> _PreparedImages:
     """Repeat the last image until the number of images is a multiple of `batch`."""
-    missing = -len(images) % batch
+    count = len(images)
+    missing = -count % batch
     if missing == 0:
         return images
     last = images[-1:]
@@ -295,16 +323,27 @@ def _pad_to_multiple(images: _PreparedImages, batch: int) -> _PreparedImages:
     return np.concatenate([images, padding])
 
 
+def _batches(images: _PreparedImages, size: int) -> Iterator[_PreparedImages]:
+    """Yield the images in batches; without images, one empty batch that has their columns."""
+    count = max(len(images), 1)
+    for start in range(0, count, size):
+        stop = start + size
+        yield images[start:stop]
+
+
 def _output_name(model: Model, session: GraphSession, graph: str) -> str:
     outputs = session.get_outputs()
     names = [port.name for port in outputs]
-    if model.architecture != "onnx" or not model.output:
+    # The output of a built graph is a block, which has a single output tensor.
+    wanted = model.output
+    if model.architecture != "onnx" or not wanted:
         return names[0]
-    if model.output not in names:
+    if wanted not in names:
+        listed = ", ".join(names)
         raise ModelError(
-            f"The graph {graph} has no output {model.output!r}; it has {', '.join(names)}."
+            f"The graph {graph} has no output {wanted!r}; it has {listed}."
         )
-    return model.output
+    return wanted
 
 
 def _normalize(model: Model, images: _PreparedImages) -> VectorsF32:
@@ -318,17 +357,29 @@ def _normalize(model: Model, images: _PreparedImages) -> VectorsF32:
 
 def _pool(model: Model, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Reduce a network's output to one vector per image."""
-    rank = values.ndim
     if model.pooling == "first":
         values = values[:, 0]
-    elif model.pooling == "mean" and rank == 3:
-        values = values.mean(axis=1, dtype=np.float32)
-    elif model.pooling == "mean" and rank == 4:
-        cells = (2, 3) if model.layout == "NCHW" else (1, 2)
-        values = values.mean(axis=cells, dtype=np.float32)
+    else:
+        axes = _averaged_axes(model, values.ndim)
+        if axes:
+            values = values.mean(axis=axes, dtype=np.float32)
+    # The remaining axes become one. NumPy cannot infer its size without images.
     count, *sides = values.shape
     dim = math.prod(sides)
     return values.reshape(count, dim)
+
+
+def _averaged_axes(model: Model, rank: int) -> tuple[int, ...]:
+    """Return the axes that pooling averages: the tokens of a sequence, or the cells of a map."""
+    if model.pooling != "mean":
+        return ()
+    if rank == 3:
+        return (1,)
+    if rank != 4:
+        return ()
+    if model.layout == "NCHW":
+        return (2, 3)
+    return (1, 2)
 
 
 def _finish(model: Model, values: VectorsF32) -> VectorsF32:

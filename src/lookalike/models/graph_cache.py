@@ -42,17 +42,17 @@ def find_graph(model: Model) -> tuple[Path | bytes, str]:
         digest = onnx_files.sha256_with_data(path)
         if model.graph not in {None, digest}:
             raise ModelError(
-                f"The data that the graph {path} takes from other files is not what filled the "
-                f"Space of the model {model.name!r}: their vectors could differ. Restore the "
-                "files, or index into a new collection."
+                f"The graph {path} has other external data than the graph that filled the Space "
+                f"of the model {model.name!r}, so its vectors could differ. Restore the files, or "
+                "index into a new collection."
             )
         return path, digest
 
     graph, digest = _load_or_build(model)
     if model.graph not in {None, digest}:
         raise ModelError(
-            f"The graph of the model {model.name!r} is {digest[:12]} here, and "
-            f"{str(model.graph)[:12]} filled its Space: their vectors could differ. Use the "
+            f"The graph of the model {model.name!r} is {digest[:12]} here, but "
+            f"{str(model.graph)[:12]} filled its Space, so the vectors could differ. Use the "
             "version of Lookalike that filled it, or index into a new collection."
         )
     return graph, digest
@@ -71,7 +71,8 @@ def build_graph(model: Model) -> bytes:
         path = weights.find(model, "calibration")
         calibration = tensors.read_tensors(path)
         proto = quantize(proto, calibration)
-    return bytes(proto.SerializeToString(deterministic=True))
+    content = proto.SerializeToString(deterministic=True)
+    return bytes(content)
 
 
 def _load_or_build(model: Model) -> tuple[bytes, str]:
@@ -80,28 +81,43 @@ def _load_or_build(model: Model) -> tuple[bytes, str]:
     A cached graph is named after its own hash, which reveals damage. A cache that cannot be read
     or written only costs time.
     """
+    name = model.name
+    key = _cache_key(model)
     cache = platformdirs.user_cache_dir("lookalike", appauthor=False)
     folder = Path(cache, "graphs")
-    key = _cache_key(model)
-    wanted_digest = "*" if model.graph is None else model.graph[:16]
-    escaped_name = glob.escape(model.name)
+
+    # Look for a copy.
+    wanted_digest = _short_digest(model.graph) if model.graph else "*"
+    escaped_name = glob.escape(name)
     pattern = f"{escaped_name}-{key}-{wanted_digest}.onnx"
     with suppress(OSError):
         for path in folder.glob(pattern):
             graph = path.read_bytes()
-            digest = hashlib.sha256(graph).hexdigest()
+            digest = _sha256(graph)
             _, _, named_digest = path.stem.rpartition("-")
             if digest.startswith(named_digest):
                 return graph, digest
 
-    with span(f"build {model.name}"):
+    # Build the graph, and add a copy to the cache.
+    step = f"build {name}"
+    with span(step):
         graph = build_graph(model)
-        digest = hashlib.sha256(graph).hexdigest()
-        short_digest = digest[:16]
-        path = folder / f"{model.name}-{key}-{short_digest}.onnx"
+        digest = _sha256(graph)
+        short_digest = _short_digest(digest)
+        path = folder / f"{name}-{key}-{short_digest}.onnx"
         with suppress(OSError), atomic_write(path) as temporary:
             temporary.write_bytes(graph)
     return graph, digest
+
+
+def _sha256(content: bytes) -> str:
+    digest = hashlib.sha256(content)
+    return digest.hexdigest()
+
+
+def _short_digest(digest: str) -> str:
+    """Return the part of a graph's hash that the name of its copy holds."""
+    return digest[:16]
 
 
 def _cache_key(model: Model) -> str:
@@ -109,12 +125,14 @@ def _cache_key(model: Model) -> str:
     text = f"{model.fingerprint} {_GRAPH_VERSION}"
     for part in _PARTS:
         file: Weights | None = getattr(model, part)
-        is_in_fingerprint = file is None or file.sha256 or file.md5
+        if file is None:
+            continue
+        is_in_fingerprint = file.sha256 or file.md5
         if is_in_fingerprint:
             continue
         # A file that the description names without a hash may be another one next time.
         path = weights.find(model, part)
         text += weights.sha256_of(path)
     content = text.encode()
-    digest = hashlib.sha256(content).hexdigest()
+    digest = _sha256(content)
     return digest[:12]

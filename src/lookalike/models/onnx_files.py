@@ -49,23 +49,29 @@ def sha256_with_data(path: Path) -> str:
 
     Without external data, it is the file's own sha256.
     """
-    files = [path, *data_files(path)]
-    hashes = [weights.sha256_of(file) for file in files]
-    if len(hashes) == 1:
-        return hashes[0]
-    joined = "".join(hashes)
-    digest = hashlib.sha256(joined.encode())
+    files = data_files(path)
+    own_hash = weights.sha256_of(path)
+    if not files:
+        return own_hash
+    # The hash of the hashes, joined to one text.
+    joined = own_hash
+    for file in files:
+        joined += weights.sha256_of(file)
+    content = joined.encode()
+    digest = hashlib.sha256(content)
     return digest.hexdigest()
 
 
 def _may_have_data_files(path: Path) -> bool:
     """Search the file for a word that all external data needs; importing onnx takes much longer."""
     with path.open("rb") as file:
-        is_empty = path.stat().st_size == 0
-        if is_empty:
+        size = path.stat().st_size
+        if size == 0:
             return False
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            return content.find(b"location") >= 0
+        descriptor = file.fileno()
+        with mmap.mmap(descriptor, size, access=mmap.ACCESS_READ) as content:
+            position = content.find(b"location")
+            return position >= 0
 
 
 def _parse(path: Path) -> Any:

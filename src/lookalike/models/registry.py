@@ -25,14 +25,19 @@ _MAX_DESCRIPTION_BYTES = 1 << 13
 
 _CATALOG_LABEL = "the catalog"
 
+# A description cannot name its graph's hash: a collection adds that.
+_MODEL_KEYS = {field.name for field in fields(Model)}
+_DESCRIPTION_KEYS = (_MODEL_KEYS - {"graph"}) | {"base"}
+
 
 @cache
 def catalog() -> Mapping[str, Model]:
     """Return the models of the catalog by name."""
-    models = {}
     entries = _catalog_entries()
+    models = {}
     for name, entry in entries.items():
-        models[name] = _parse_entry(name, entry, _CATALOG_LABEL)
+        model = _parse_entry(name, entry, _CATALOG_LABEL)
+        models[name] = model
     return models
 
 
@@ -76,11 +81,14 @@ def resolve(reference: str | Path | Model) -> Model:
 
 
 def _unknown_name_message(name: str) -> str:
-    similar = difflib.get_close_matches(name.lower(), catalog(), n=3, cutoff=0.4)
+    known = catalog()
+    similar = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.4)
     if similar:
-        hint = f"Did you mean {' or '.join(similar)}?"
+        suggested = " or ".join(similar)
+        hint = f"Did you mean {suggested}?"
     else:
-        hint = f"Known are {', '.join(catalog())}."
+        listed = ", ".join(known)
+        hint = f"Known are {listed}."
     return (
         f"There is no model {name!r}. {hint} "
         "A path to a .onnx file or a .toml description is accepted too."
@@ -124,17 +132,20 @@ def _load_onnx(path: Path) -> Model:
     from lookalike.models import embedder
 
     name = _name_from(path)
-    _check_graph_values(path, name=name)
+    _check_graph_values(path, {"name": name})
     model = embedder.describe_onnx(path)
-    _check_graph_values(path, size=model.size, dim=model.dim)
+    sizes = {"size": model.size, "dim": model.dim}
+    _check_graph_values(path, sizes)
     return _pin_file(model, "weights", path)
 
 
 def _name_from(path: Path) -> str:
-    return path.stem.replace(".", "-")
+    """Return a file's name without its suffix and full stops, which no name of a Model has."""
+    stem = path.stem
+    return stem.replace(".", "-")
 
 
-def _check_graph_values(path: Path, **values: Any) -> None:
+def _check_graph_values(path: Path, values: Mapping[str, Any]) -> None:
     fault = schema.find_fault(values)
     if fault is not None:
         raise ModelError(
@@ -147,9 +158,11 @@ def _pin_file(model: Model, part: str, path: Path) -> Model:
     from lookalike.models import weights
 
     file: Weights = getattr(model, part)
-    full_path = str(path.resolve())
-    sha256 = file.sha256 or weights.sha256_of(path)
-    pinned = replace(file, file=full_path, sha256=sha256)
+    full_path = path.resolve()
+    sha256 = file.sha256
+    if sha256 is None:
+        sha256 = weights.sha256_of(path)
+    pinned = replace(file, file=str(full_path), sha256=sha256)
     changes: dict[str, Any] = {part: pinned}
     return replace(model, **changes)
 
@@ -176,55 +189,63 @@ def _parse_entry(name: str, entry: Mapping[str, Any], source: str) -> Model:
 
     values: dict[str, Any] = {}
     for key, value in merged.items():
-        if key in schema.FILE_FIELDS:
-            values[key] = Weights(**value)
-        elif isinstance(value, list):
-            values[key] = tuple(value)
-        else:
-            values[key] = value
+        values[key] = _to_field(key, value)
     model = Model(**values)
     _check_combination(model, source)
     return model
 
 
+def _to_field(key: str, value: Any) -> Any:
+    """Return a value of TOML as a Model holds it: a file's table as Weights, a list as a tuple."""
+    if key in schema.FILE_FIELDS:
+        return Weights(**value)
+    if isinstance(value, list):
+        return tuple(value)
+    return value
+
+
 def _merge_base(name: str, entry: Mapping[str, Any], source: str) -> dict[str, Any]:
     """Return an entry in which missing keys are taken from the catalog entry named by ``base``."""
-    own = {key: value for key, value in entry.items() if key != "base"}
+    own = dict(entry)
     if "base" not in entry:
         return own
-    base = entry["base"]
+    base = own.pop("base")
     entries = _catalog_entries()
     if not isinstance(base, str) or base not in entries:
         known = ", ".join(entries)
+        given = short_repr(base)
         raise ModelError(
-            f"The model {name!r} in {source} has base = {short_repr(base)}; "
-            f"expected one of {known}."
+            f"The model {name!r} in {source} has base = {given}; expected one of {known}."
         )
-    inherited = _merge_base(base, entries[base], _CATALOG_LABEL)
-    if own.get("precision", "int8") != "int8":
+    base_entry = entries[base]
+    inherited = _merge_base(base, base_entry, _CATALOG_LABEL)
+    # Another precision needs no calibration.
+    precision = own.get("precision", "int8")
+    if precision != "int8":
         inherited.pop("calibration", None)
-    return {**inherited, **own}
+    inherited.update(own)
+    return inherited
 
 
 def _check_keys(entry: Mapping[str, Any], subject: str) -> None:
-    # A description cannot name its graph's hash: a collection adds that.
-    known = {field.name for field in fields(Model)}
-    accepted = (known - {"graph"}) | {"base"}
     for key in entry:
-        if key not in accepted:
-            shown = short_repr(key)
-            hint = _key_hint(key, accepted)
-            raise ModelError(f"{subject} has the unknown key {shown}. {hint}")
+        if key in _DESCRIPTION_KEYS:
+            continue
+        shown = short_repr(key)
+        hint = _key_hint(key)
+        raise ModelError(f"{subject} has the unknown key {shown}. {hint}")
     for key in schema.REQUIRED_FIELDS:
         if key not in entry:
             raise ModelError(f"{subject} lacks the key {key!r}.")
 
 
-def _key_hint(key: str, accepted: set[str]) -> str:
-    similar = difflib.get_close_matches(key, accepted, n=1)
+def _key_hint(key: str) -> str:
+    similar = difflib.get_close_matches(key, _DESCRIPTION_KEYS, n=1)
     if similar:
-        return f"Did you mean {similar[0]!r}?"
-    listed = ", ".join(sorted(accepted))
+        suggested = similar[0]
+        return f"Did you mean {suggested!r}?"
+    keys = sorted(_DESCRIPTION_KEYS)
+    listed = ", ".join(keys)
     return f"The keys are {listed}."
 
 

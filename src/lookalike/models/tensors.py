@@ -31,6 +31,7 @@ Tensor = npt.NDArray[Any]
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C  # PyTorch's format before version 1.6
 _MAX_DIMENSIONS = 64  # NumPy's limit
+_MAX_INTEGER = 1 << 62
 
 _STORAGE_DTYPES = {
     "FloatStorage": np.dtype("<f4"),
@@ -78,10 +79,13 @@ def _detect_format(path: Path) -> tuple[str, Callable[[Path], dict[str, Tensor]]
     """Return the name and the reader of a file's format, by its first bytes or its suffix."""
     with path.open("rb") as file:
         head = file.read(9)
+    suffix = path.suffix
     # A safetensors file begins with 8 bytes for the length of a JSON object.
-    if path.suffix == ".safetensors" or head[8:] == b"{":
+    begins_as_json = head[8:] == b"{"
+    if suffix == ".safetensors" or begins_as_json:
         return "safetensors", safetensors.load_file
-    if path.suffix in {".h5", ".hdf5"} or head.startswith(_HDF5_MAGIC):
+    begins_as_hdf5 = head.startswith(_HDF5_MAGIC)
+    if suffix in {".h5", ".hdf5"} or begins_as_hdf5:
         return "Keras", _read_keras
     if zipfile.is_zipfile(path):
         return "PyTorch", _read_zip
@@ -101,7 +105,8 @@ def _read_keras(path: Path) -> dict[str, Tensor]:
     datasets: dict[str, Any] = {}
 
     def collect(name: str, node: Any) -> None:
-        if isinstance(node, h5py.Dataset):
+        is_dataset = isinstance(node, h5py.Dataset)
+        if is_dataset:
             short_name = _keras_name(name)
             datasets[short_name] = node
 
@@ -115,7 +120,8 @@ def _read_keras(path: Path) -> dict[str, Tensor]:
                 )
             declared_bytes += node.nbytes or 0
         # Compressed, shared or unwritten data would expand. Keras writes each number once.
-        if declared_bytes > path.stat().st_size:
+        file_bytes = path.stat().st_size
+        if declared_bytes > file_bytes:
             raise WeightsError("it declares more numbers than it holds.")
         return {name: np.asarray(node) for name, node in datasets.items()}
 
@@ -147,6 +153,12 @@ class _Storage:
     dtype: np.dtype[Any]
     count: int
 
+    @property
+    def byte_count(self) -> int:
+        """The size in bytes."""
+        itemsize = self.dtype.itemsize
+        return self.count * itemsize
+
 
 @dataclass(frozen=True, slots=True)
 class _View:
@@ -158,29 +170,37 @@ class _View:
     strides: tuple[int, ...]
 
     def to_array(self, storages: Mapping[str, Tensor]) -> Tensor:
-        numbers = storages[self.storage.key]
+        key = self.storage.key
+        numbers = storages[key]
         count = len(numbers)
+        shape = self.shape
         if not self._fits(count):
             raise WeightsError(
-                f"a tensor of shape {self.shape} reaches outside its {count} numbers."
+                f"a tensor of shape {shape} reaches outside its {count} numbers."
             )
         size = numbers.itemsize
-        byte_strides = tuple(stride * size for stride in self.strides)
+        byte_strides = [stride * size for stride in self.strides]
         # A view, not a copy: a short file may refer to its numbers any number of times.
         start = numbers[self.offset :]
-        return np.lib.stride_tricks.as_strided(start, self.shape, byte_strides)
+        return np.lib.stride_tricks.as_strided(start, shape, byte_strides)
 
     def _fits(self, count: int) -> bool:
-        declared = (self.offset, *self.shape, *self.strides)
-        if any(number < 0 for number in declared):
+        """Return whether every element is one of the `count` numbers of the storage."""
+        offset = self.offset
+        shape = self.shape
+        strides = self.strides
+        declared = (offset, *shape, *strides)
+        if min(declared) < 0:
             return False
         # With a stride of 0, one number could stand for any number of elements.
-        if math.prod(self.shape) > count:
+        elements = math.prod(shape)
+        if elements > count:
             return False
-        last = self.offset
-        for side, stride in zip(self.shape, self.strides, strict=True):
-            last += (side - 1) * stride
-        if 0 in self.shape:
+        last = offset
+        for side, stride in zip(shape, strides, strict=True):
+            steps = side - 1
+            last += steps * stride
+        if elements == 0:
             return True
         return last < count
 
@@ -221,10 +241,11 @@ def _check_integers(values: tuple[int, ...]) -> None:
 
 
 def _check_integer(value: int) -> None:
-    if not isinstance(value, int) or not -(1 << 62) < value < 1 << 62:
-        raise WeightsError(
-            "a tensor has a shape, strides or an offset other than whole numbers of 8 bytes."
-        )
+    if isinstance(value, int) and abs(value) < _MAX_INTEGER:
+        return
+    raise WeightsError(
+        "a tensor has a shape, strides or an offset other than whole numbers of 8 bytes."
+    )
 
 
 def _check_key(value: Any) -> None:
@@ -265,9 +286,10 @@ class _TensorUnpickler(pickle._Unpickler):
 
     def set_item(self) -> None:
         """Add one entry to a dictionary."""
-        value = self.stack.pop()
-        key = self.stack.pop()
-        target = self.stack[-1]
+        stack = self.stack
+        value = stack.pop()
+        key = stack.pop()
+        target = stack[-1]
         _check_key(key)
         target[key] = value
 
@@ -304,9 +326,11 @@ class _TensorUnpickler(pickle._Unpickler):
             ) from None
 
     def persistent_load(self, pid: Any) -> _Storage:
+        # The fourth entry is the device, such as "cpu". Old files have a sixth.
         kind, dtype, key, _location, count = pid[:5]
         _check_key(kind)
-        if kind != "storage" or not isinstance(dtype, np.dtype):
+        is_storage = kind == "storage" and isinstance(dtype, np.dtype)
+        if not is_storage:
             raise WeightsError(f"it holds a reference of the unknown kind {kind!r}.")
         _check_key(key)
         _check_integer(count)
@@ -319,30 +343,39 @@ class _TensorUnpickler(pickle._Unpickler):
 def _read_legacy(path: Path) -> dict[str, Tensor]:
     """Read the format before PyTorch 1.6: five pickles, then the numbers of each storage."""
     with path.open("rb") as file:
-        magic = _TensorUnpickler(file).load()
+        magic = _unpickle(file)
         if magic != _LEGACY_MAGIC:
             raise WeightsError("it does not begin as a PyTorch file does.")
         for _header in ("protocol version", "system"):
-            _TensorUnpickler(file).load()
-        state = _TensorUnpickler(file).load()
+            _unpickle(file)
+        state = _unpickle(file)
         views = _check_state_dict(state)
-        keys = _TensorUnpickler(file).load()
+        by_key = _storages_by_key(views)
 
-        declared = [view.storage for view in views.values()]
-        by_key = {storage.key: storage for storage in declared}
+        # The storages lie in the order of these keys.
+        keys = _unpickle(file)
         storages = {}
         for key in keys:
             _check_key(key)
-            storage = by_key[str(key)]
-            header = file.read(8)
-            count = int.from_bytes(header, "little")
-            if count != storage.count:
-                raise WeightsError(
-                    f"a storage of {storage.count} numbers says that it has {count}."
-                )
-            data = _read_bytes(file, count * storage.dtype.itemsize)
-            storages[storage.key] = _to_numbers(data, storage)
-    return {name: view.to_array(storages) for name, view in views.items()}
+            name = str(key)
+            storage = by_key[name]
+            storages[name] = _read_storage(file, storage)
+    return _to_arrays(views, storages)
+
+
+def _unpickle(file: BinaryIO) -> Any:
+    return _TensorUnpickler(file).load()
+
+
+def _read_storage(file: BinaryIO, storage: _Storage) -> Tensor:
+    """Read the number of a storage's numbers, which is known already, and the numbers."""
+    header = file.read(8)
+    count = int.from_bytes(header, "little")
+    expected = storage.count
+    if count != expected:
+        raise WeightsError(f"a storage of {expected} numbers says that it has {count}.")
+    data = _read_bytes(file, storage.byte_count)
+    return _to_numbers(data, storage)
 
 
 def _read_bytes(file: BinaryIO, count: int) -> bytes:
@@ -364,23 +397,54 @@ def _read_zip(path: Path) -> dict[str, Tensor]:
             raise WeightsError("it is a zip without data.pkl.")
         index = pickles[0]
         content = _read_member(archive, index)
-        state = _TensorUnpickler(io.BytesIO(content)).load()
+        stream = io.BytesIO(content)
+        state = _unpickle(stream)
         views = _check_state_dict(state)
+        by_key = _storages_by_key(views)
 
+        # Each storage is a member of the folder beside the index.
+        root = index.removesuffix("data.pkl")
+        members = {}
+        for key in by_key:
+            members[key] = f"{root}data/{key}"
         # Members of a zip can overlap, so that each is as large as the whole file.
-        folder = index.removesuffix("data.pkl") + "data/"
-        declared = [view.storage for view in views.values()]
-        by_member = {folder + storage.key: storage for storage in declared}
-        members = [archive.getinfo(name) for name in by_member]
-        member_bytes = sum(member.file_size for member in members)
-        if member_bytes > path.stat().st_size:
+        file_bytes = path.stat().st_size
+        if _total_size(archive, members.values()) > file_bytes:
             raise WeightsError("its members are larger than itself.")
 
         storages = {}
-        for name, storage in by_member.items():
+        for key, storage in by_key.items():
+            name = members[key]
             data = _read_member(archive, name)
-            storages[storage.key] = _to_numbers(data, storage)
-    return {name: view.to_array(storages) for name, view in views.items()}
+            storages[key] = _to_numbers(data, storage)
+    return _to_arrays(views, storages)
+
+
+def _total_size(archive: zipfile.ZipFile, names: Iterable[str]) -> int:
+    """Return the bytes that the members of a zip declare."""
+    total = 0
+    for name in names:
+        member = archive.getinfo(name)
+        total += member.file_size
+    return total
+
+
+def _storages_by_key(views: Mapping[str, _View]) -> dict[str, _Storage]:
+    storages = {}
+    for view in views.values():
+        storage = view.storage
+        storages[storage.key] = storage
+    return storages
+
+
+def _to_arrays(
+    views: Mapping[str, _View], storages: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    arrays = {}
+    for name, view in views.items():
+        array = view.to_array(storages)
+        arrays[name] = array
+    return arrays
 
 
 def _read_member(archive: zipfile.ZipFile, name: str) -> bytes:
@@ -398,7 +462,11 @@ def _check_state_dict(state: Any) -> dict[str, _View]:
         raise WeightsError(
             f"it holds a {type(state).__name__}, expected a state dict of named tensors."
         )
-    views = {str(name): view for name, view in state.items() if isinstance(view, _View)}
+    # Other values, such as the number of an epoch, are left out.
+    views = {}
+    for name, value in state.items():
+        if isinstance(value, _View):
+            views[str(name)] = value
     if not views:
         raise WeightsError(
             "it holds no named tensors; expected a plain state dict, not a checkpoint that "
@@ -409,10 +477,10 @@ def _check_state_dict(state: Any) -> dict[str, _View]:
 
 def _to_numbers(data: bytes, storage: _Storage) -> Tensor:
     count = storage.count
-    needed_bytes = count * storage.dtype.itemsize
-    has_bytes = len(data)
-    if count < 0 or has_bytes < needed_bytes:
+    available = len(data)
+    is_short = available < storage.byte_count
+    if count < 0 or is_short:
         raise WeightsError(
-            f"it ends early: a storage of {count} numbers has only {has_bytes} bytes."
+            f"it ends early: a storage of {count} numbers has only {available} bytes."
         )
     return np.frombuffer(data, storage.dtype, count)

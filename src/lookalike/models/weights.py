@@ -40,28 +40,34 @@ def find(model: Model, part: Literal["weights", "calibration"] = "weights") -> P
         If the description's hub is not a valid repository.
     """
     file = _get_file(model, part)
-    for path in _local_paths(model, file):
-        if path.is_file():
-            return _verify_hash(model, file, path)
+    path = _find_locally(model, file)
+    if path is not None:
+        return _verify_hash(model, file, path)
     with span(f"fetch {model.name}"):
         return _download(model, file)
 
 
 def is_available(model: Model) -> bool:
     """Return whether the Model can run without a download."""
-    files = (model.weights, model.calibration)
-    return all(_is_local(model, file) for file in files)
+    for file in (model.weights, model.calibration):
+        if file is None:
+            continue
+        path = _find_locally(model, file)
+        if path is None:
+            return False
+    return True
 
 
 def describe_source(model: Model) -> str:
     """Return a few words about where the Model's weights are or come from."""
-    if model.weights is None:
+    file = model.weights
+    if file is None:
         return "none needed"
     if is_available(model):
         return "here"
-    if model.weights.extra is not None:
-        return f"pip install 'lookalike[{model.weights.extra}]'"
-    if model.weights.hub or model.weights.url:
+    if file.extra is not None:
+        return f"pip install 'lookalike[{file.extra}]'"
+    if file.hub or file.url:
         return "downloaded at first use"
     return "not here"
 
@@ -95,27 +101,29 @@ def _get_file(model: Model, part: str) -> Weights:
     return file
 
 
-def _is_local(model: Model, file: Weights | None) -> bool:
-    """Return whether a file is on this computer; a Model that needs no file has it."""
-    if file is None:
-        return True
-    paths = _local_paths(model, file)
-    return any(path.is_file() for path in paths)
+def _find_locally(model: Model, file: Weights) -> Path | None:
+    """Return the path of a file on this computer, or None if it is not here."""
+    for path in _local_paths(model, file):
+        if path.is_file():
+            return path
+    return None
 
 
 def _local_paths(model: Model, file: Weights) -> Iterator[Path]:
     """Yield the paths at which the file may be on this computer, in order of preference."""
     described = Path(file.file)
-    folders = os.environ.get("LOOKALIKE_WEIGHTS", "")
-    for folder in folders.split(os.pathsep):
+    variable = os.environ.get("LOOKALIKE_WEIGHTS", "")
+    folders = variable.split(os.pathsep)
+    for folder in folders:
         if folder:
-            yield Path(folder) / described.name
+            yield Path(folder, described.name)
     if described.is_absolute():
         yield described
     if file.package is not None:
-        location = _locate_package(file.package)
-        if location is not None:
-            yield location.parent / "models" / file.file
+        module = _locate_package(file.package)
+        if module is not None:
+            models = module.parent / "models"
+            yield models / file.file
     if file.hub is not None:
         hub_file = _HubFile.parse(model, file)
         cached = hub_file.cached_path()
@@ -128,7 +136,7 @@ def _local_paths(model: Model, file: Weights) -> Iterator[Path]:
 def _locate_package(package: str) -> Path | None:
     """Return the path of an installed package's module without importing the package.
 
-    To look up a name with full stops, Python would import the outer package.
+    Looking up a name with full stops would import the outer package.
     """
     if not package.isidentifier():
         return None
@@ -234,7 +242,8 @@ class _HubFile(NamedTuple):
         # Without a network, this request fails at once and gives the reason. The download itself
         # would retry for half a minute.
         url = self.url()
-        get_hf_file_metadata(url, token=get_token())
+        token = get_token()
+        get_hf_file_metadata(url, token=token)
         path = hf_hub_download(self.repository, self.path, revision=self.revision)
         return Path(path)
 
@@ -253,10 +262,18 @@ def _download_from_hub(model: Model, file: Weights) -> Path:
                 f"{subject}: {error.strerror}. Free some space, or name a writable folder in "
                 "HF_HOME."
             ) from error
-        message = str(error).strip()
-        lines = message.splitlines()
-        reason = lines[0].rstrip(".") if lines else type(error).__name__
+        reason = _reason_of(error)
         raise WeightsError(f"{subject}: {reason}.") from error
+
+
+def _reason_of(error: Exception) -> str:
+    """Return the first line of an error's message, or the name of its class if it has none."""
+    message = str(error).strip()
+    lines = message.splitlines()
+    if not lines:
+        return type(error).__name__
+    first = lines[0]
+    return first.rstrip(".")
 
 
 def _download_from_url(model: Model, file: Weights) -> Path:
@@ -311,24 +328,31 @@ def _missing_message(model: Model, file: Weights, failures: list[str]) -> str:
     )
 
     remedies = _remedies(model, file)
+    joined = "; or ".join(remedies)
     if len(remedies) > 1:
-        joined = "; or ".join(remedies)
-        remedy = f"Either {joined}."
-    else:
-        only = remedies[0]
-        remedy = f"{only[0].upper()}{only[1:]}."
+        joined = f"either {joined}"
+    remedy = _to_sentence(joined)
     sentences = [missing, *failures, remedy]
     return " ".join(sentences)
+
+
+def _to_sentence(words: str) -> str:
+    first_letter = words[0].upper()
+    rest = words[1:]
+    return f"{first_letter}{rest}."
 
 
 def _remedies(model: Model, file: Weights) -> list[str]:
     """Return the ways in which a user can provide a missing file."""
     remedies = []
+    package = file.package
     if file.extra is not None:
-        remedies.append(f"install them with: pip install 'lookalike[{file.extra}]'")
-    elif file.package is not None:
-        remedies.append(f"install them with: pip install {file.package}")
-    name = Path(file.file).name
+        package = f"'lookalike[{file.extra}]'"
+    if package is not None:
+        remedies.append(f"install them with: pip install {package}")
+
+    described = Path(file.file)
+    name = described.name
     url = file.url
     if file.hub is not None:
         hub_file = _HubFile.parse(model, file)
@@ -337,5 +361,6 @@ def _remedies(model: Model, file: Weights) -> list[str]:
         place = f"put {name} into a folder"
     else:
         place = f"download {url}, put it into a folder as {name}"
-    remedies.append(f"{place} and name that folder in LOOKALIKE_WEIGHTS")
+    by_hand = f"{place} and name that folder in LOOKALIKE_WEIGHTS"
+    remedies.append(by_hand)
     return remedies

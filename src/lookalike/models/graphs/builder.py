@@ -42,6 +42,24 @@ class _BatchNorm(NamedTuple):
     mean: npt.NDArray[np.float64]
     variance: npt.NDArray[np.float64]
 
+    def fits(self, channels: int) -> bool:
+        """Return whether every weight has a number for each of the channels."""
+        lengths = {len(weight) for weight in self}
+        return lengths == {channels}
+
+    def to_affine(
+        self, epsilon: float
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Return the scale and the offset with which the normalization is ``scale * x + offset``.
+
+        It is defined as ``gamma * (x - mean) / sqrt(variance + epsilon) + beta``.
+        """
+        deviation = np.sqrt(self.variance + epsilon)
+        scale = self.gamma / deviation
+        shift = self.mean * scale
+        offset = self.beta - shift
+        return scale, offset
+
 
 class GraphBuilder:
     """Builds an ONNX graph layer by layer.
@@ -68,17 +86,21 @@ class GraphBuilder:
     def images(self) -> Features:
         """Add the input, uint8 ``[n, height, width, 3]``, and its normalization."""
         model = self._model
-        height, width = model.size
+        # From [n, height, width, 3] to [n, 3, height, width].
+        channels_first = [0, 3, 1, 2]
+        planes = self._node("Transpose", ["images"], perm=channels_first)
+
         mean = np.asarray(model.mean, np.float32)
         std = np.asarray(model.std, np.float32)
-        planes = self._node("Transpose", ["images"], perm=[0, 3, 1, 2])
-
-        is_same_for_channels = len(set(mean)) == 1 and len(set(std)) == 1
-        mean_is_uint8 = mean[0] in range(256)
+        first_mean = mean[0]
+        first_std = std[0]
+        is_same_for_channels = _is_constant(mean) and _is_constant(std)
+        mean_is_uint8 = first_mean in range(256)
         if is_same_for_channels and mean_is_uint8:
-            normalized = self._normalize_by_scale(planes, mean[0], std[0])
+            normalized = self._normalize_by_scale(planes, first_mean, first_std)
         else:
             normalized = self._normalize_channels(planes, mean, std)
+        height, width = model.size
         return Features(normalized, channels=3, height=height, width=width)
 
     def _normalize_by_scale(
@@ -97,12 +119,15 @@ class GraphBuilder:
         self, planes: str, mean: VectorsF32, std: VectorsF32
     ) -> str:
         """Add a normalization of each channel by its own mean and deviation."""
+        # The shape that broadcasts over [n, 3, height, width].
         per_channel = (1, 3, 1, 1)
-        factor = 1 / std
+        offset = mean.reshape(per_channel)
+        factor = (1 / std).reshape(per_channel)
+
         floats = self._node("Cast", [planes], to=TensorProto.FLOAT)
-        mean_name = self._constant(mean.reshape(per_channel))
-        centered = self._node("Sub", [floats, mean_name])
-        factor_name = self._constant(factor.reshape(per_channel))
+        offset_name = self._constant(offset)
+        centered = self._node("Sub", [floats, offset_name])
+        factor_name = self._constant(factor)
         return self._node("Mul", [centered, factor_name])
 
     def convolution(
@@ -132,26 +157,24 @@ class GraphBuilder:
         kernel = self._tensor(f"{weight}.weight", rank=4)
         batch_norm = self._read_batch_norm(norm)
 
+        # Check the shapes.
+        shape = list(kernel.shape)
         channels = len(kernel)
-        height, width = size or kernel.shape[2:]
         channels_per_group = x.channels // groups
-        expected = (channels, channels_per_group, height, width)
-        norm_fits = all(len(part) == channels for part in batch_norm)
-        if kernel.shape != expected or not norm_fits:
+        window = size or kernel.shape[2:]
+        expected = [channels, channels_per_group, *window]
+        if shape != expected or not batch_norm.fits(channels):
             raise WeightsError(
                 f"The weights do not fit the architecture: {weight}.weight has the shape "
-                f"{list(kernel.shape)}, expected {list(expected)} with a norm of {channels} "
-                "channels."
+                f"{shape}, expected {expected} with a norm of {channels} channels."
             )
 
-        deviation = np.sqrt(batch_norm.variance + self._epsilon)
-        scale = batch_norm.gamma / deviation
+        # The normalization of the output is a scale and an offset for each output channel.
+        scale, offset = batch_norm.to_affine(self._epsilon)
         folded_kernel = kernel * scale[:, None, None, None]
-        folded_bias = batch_norm.beta - batch_norm.mean * scale
-        kernel_name = self._constant(folded_kernel.astype(np.float32))
-        bias_name = self._constant(folded_bias.astype(np.float32))
+        kernel_name = self._constant(folded_kernel)
+        bias_name = self._constant(offset)
 
-        window = (height, width)
         pads = _pads(x, window, stride, padding)
         name = self._node(
             "Conv",
@@ -183,16 +206,25 @@ class GraphBuilder:
 
         The padding counts as zeros with `count_include_pad`, and is ignored without.
         """
-        attributes = {"count_include_pad": int(count_include_pad)}
-        return self._pool("AveragePool", x, side, stride, padding, **attributes)
+        return self._pool(
+            "AveragePool",
+            x,
+            side,
+            stride,
+            padding,
+            count_include_pad=int(count_include_pad),
+        )
 
     def concatenate(self, maps: Sequence[Features]) -> Features:
         """Stack the channels of feature maps of the same height and width."""
         first = maps[0]
         if len(maps) == 1:
             return first
-        names = [x.name for x in maps]
-        channels = sum(x.channels for x in maps)
+        names = []
+        channels = 0
+        for x in maps:
+            names.append(x.name)
+            channels += x.channels
         name = self._node("Concat", names, axis=1)
         return first._replace(name=name, channels=channels)
 
@@ -273,7 +305,8 @@ class GraphBuilder:
     def _node(self, operator: str, inputs: Sequence[str], **attributes: Any) -> str:
         """Add a node and return its name, which is its output's name too."""
         number = len(self._nodes)
-        name = f"{operator.lower()}_{number}"
+        kind = operator.lower()
+        name = f"{kind}_{number}"
         node = helper.make_node(operator, inputs, [name], name, **attributes)
         self._nodes.append(node)
         return name
@@ -315,18 +348,31 @@ class GraphBuilder:
         """Return the height and width of a convolution's or pool's output."""
         top, left, bottom, right = pads
         kernel_height, kernel_width = kernel
-        last_row = x.height + top + bottom - kernel_height
-        last_column = x.width + left + right - kernel_width
-        height = last_row // stride + 1
-        width = last_column // stride + 1
-        if min(height, width) < 1:
+        padded_height = x.height + top + bottom
+        padded_width = x.width + left + right
+        height = _count_steps(padded_height, kernel_height, stride)
+        width = _count_steps(padded_width, kernel_width, stride)
+        if height < 1 or width < 1:
             model = self._model
+            size = list(model.size)
             raise ModelError(
-                f"The model {model.name!r} has size = {list(model.size)}, too small "
+                f"The model {model.name!r} has size = {size}, too small "
                 "for its architecture: nothing of the image is left for the later layers. "
                 "Give a larger size."
             )
         return height, width
+
+
+def _is_constant(values: VectorsF32) -> bool:
+    distinct = set(values)
+    return len(distinct) == 1
+
+
+def _count_steps(side: int, kernel: int, stride: int) -> int:
+    """Return the number of positions of a kernel along a padded side."""
+    last_start = side - kernel
+    steps = last_start // stride
+    return steps + 1
 
 
 def _pads(
@@ -337,20 +383,23 @@ def _pads(
         return (0, 0, 0, 0)
     if isinstance(padding, tuple):
         return padding
-    # TensorFlow's SAME: the output has ceil(side / stride) cells, the odd pixel is at the end.
     kernel_height, kernel_width = kernel
-    vertical = _same_padding(x.height, kernel_height, stride)
-    horizontal = _same_padding(x.width, kernel_width, stride)
-    top = vertical // 2
-    left = horizontal // 2
-    bottom = vertical - top
-    right = horizontal - left
+    top, bottom = _same_padding(x.height, kernel_height, stride)
+    left, right = _same_padding(x.width, kernel_width, stride)
     return (top, left, bottom, right)
 
 
-def _same_padding(side: int, kernel: int, stride: int) -> int:
+def _same_padding(side: int, kernel: int, stride: int) -> tuple[int, int]:
+    """Return the cells before and after a side by TensorFlow's rule SAME.
+
+    The output has ``ceil(side / stride)`` cells. The odd pixel is at the end.
+    """
     output_side = math.ceil(side / stride)
-    last_start = (output_side - 1) * stride
+    steps = output_side - 1
+    last_start = steps * stride
     padded_side = last_start + kernel
     missing = padded_side - side
-    return max(missing, 0)
+    padding = max(missing, 0)
+    before = padding // 2
+    after = padding - before
+    return before, after

@@ -49,13 +49,18 @@ def build_efficientnet_lite(
     The option ``depth`` multiplies the number of blocks per stage.
     """
     depth = _read_depth(model)
+    blocks = _blocks(depth)
     builder = GraphBuilder(model, tensors)
     x = builder.images()
+
+    # The stem.
     x = builder.convolution(x, "_conv_stem", "_bn0", stride=2)
     x = builder.relu6(x)
-    for number, block in enumerate(_blocks(depth)):
+    for number, block in enumerate(blocks):
         name = f"_blocks.{number}"
         x = _mbconv(builder, x, name, block)
+
+    # The head.
     x = builder.convolution(x, "_conv_head", "_bn1")
     x = builder.relu6(x)
     return builder.build(x)
@@ -68,27 +73,38 @@ def _read_depth(model: Model) -> float:
             f"The model {model.name!r} has output = {model.output!r}; "
             "EfficientNet-Lite knows only 'head'."
         )
-    for key, value in model.options.items():
-        if key != "depth" or not isinstance(value, int | float) or not 0 < value <= 10:
+    options = model.options
+    for key, value in options.items():
+        if key != "depth" or not _is_depth(value):
             raise ModelError(
                 f"The model {model.name!r} has the option {key} = {value!r}; "
                 "expected depth = 0 to 10."
             )
-    return float(model.options.get("depth", 1.0))
+    depth = options.get("depth", 1.0)
+    return float(depth)
+
+
+def _is_depth(value: object) -> bool:
+    if not isinstance(value, int | float):
+        return False
+    return 0 < value <= 10
 
 
 def _blocks(depth: float) -> list[_Stage]:
     """Return one entry per block. Only a stage's first block has its stride."""
     blocks: list[_Stage] = []
-    unscaled = (_STAGES[0], _STAGES[-1])
+    first, *_, last = _STAGES
     for stage in _STAGES:
         repeat = stage.repeat
         # Lite does not scale the first and the last stage.
-        if stage not in unscaled:
-            repeat = math.ceil(repeat * depth)
-        later_block = stage._replace(stride=1)
+        is_scaled = stage not in {first, last}
+        if is_scaled:
+            scaled = repeat * depth
+            repeat = math.ceil(scaled)
         blocks.append(stage)
-        blocks += [later_block] * (repeat - 1)
+        later_block = stage._replace(stride=1)
+        for _ in range(1, repeat):
+            blocks.append(later_block)
     return blocks
 
 
@@ -98,19 +114,23 @@ def _mbconv(builder: GraphBuilder, x: Features, name: str, block: _Stage) -> Fea
     The numbers of channels come from the weights.
     """
     y = x
+    # Expand.
     if block.expand > 1:
         y = builder.convolution(y, f"{name}._expand_conv", f"{name}._bn0")
         y = builder.relu6(y)
+    # Filter each channel.
+    stride = block.stride
     y = builder.convolution(
         y,
         f"{name}._depthwise_conv",
         f"{name}._bn1",
-        stride=block.stride,
+        stride=stride,
         groups=y.channels,
     )
     y = builder.relu6(y)
+    # Project.
     y = builder.convolution(y, f"{name}._project_conv", f"{name}._bn2")
-    has_residual = block.stride == 1 and x.channels == y.channels
+    has_residual = stride == 1 and x.channels == y.channels
     if has_residual:
         return builder.add(x, y)
     return y

@@ -149,9 +149,10 @@ def build_inception_v3(model: Model, tensors: Mapping[str, Tensor]) -> onnx.Mode
     """
     last_block = _last_block(model)
     options = _read_options(model)
-    count_include_pad = options["count_include_pad"]
-    if options["naming"] == "keras":
+    naming = options["naming"]
+    if naming == "keras":
         tensors = _rename_from_keras(tensors)
+    count_include_pad = options["count_include_pad"]
     builder = GraphBuilder(model, tensors)
     x = builder.images()
     for block, branches in _BLOCKS.items():
@@ -201,15 +202,18 @@ def _named_layers(block: str, branch: str) -> Iterator[tuple[str, _Layer]]:
 
     The layers of a branch with several convolutions are numbered: ``Mixed_5b.branch5x5_1``.
     """
-    layers = _BLOCKS[block][branch]
-    prefix = f"{block}.{branch}" if branch else block
+    branches = _BLOCKS[block]
+    layers = branches[branch]
+    prefix = block
+    if branch:
+        prefix = f"{block}.{branch}"
     convolutions = [layer for layer in layers if not isinstance(layer, _Pool)]
     is_numbered = len(convolutions) > 1
     for number, layer in enumerate(layers, start=1):
+        name = prefix
         if is_numbered:
-            yield f"{prefix}_{number}", layer
-        else:
-            yield prefix, layer
+            name = f"{prefix}_{number}"
+        yield name, layer
 
 
 def _convolution_names() -> list[str]:
@@ -221,7 +225,8 @@ def _convolution_names() -> list[str]:
                 if isinstance(layer, _Conv):
                     names.append(name)
                 elif isinstance(layer, _Fork):
-                    names += [f"{name}a", f"{name}b"]
+                    names.append(f"{name}a")
+                    names.append(f"{name}b")
     return names
 
 
@@ -238,23 +243,33 @@ def _last_block(model: Model) -> str:
 
 def _read_options(model: Model) -> dict[str, Any]:
     """Return the value of every option, after checking those that the Model sets."""
-    options = {key: choices[0] for key, choices in _OPTIONS.items()}
+    options = {}
+    for key, choices in _OPTIONS.items():
+        default = choices[0]
+        options[key] = default
     for key, value in model.options.items():
         if key not in _OPTIONS:
+            known = " or ".join(_OPTIONS)
             raise ModelError(
-                f"The model {model.name!r} has the option {key!r}; "
-                f"expected {' or '.join(_OPTIONS)}."
+                f"The model {model.name!r} has the option {key!r}; expected {known}."
             )
         choices = _OPTIONS[key]
-        # The type is compared because 1 == True.
-        has_type = type(value) is type(choices[0])
-        if not has_type or value not in choices:
-            expected = " or ".join(json.dumps(choice) for choice in choices)
+        if not _is_choice(value, choices):
+            shown = [json.dumps(choice) for choice in choices]
+            expected = " or ".join(shown)
             raise ModelError(
                 f"The model {model.name!r} has the option {key} = {value!r}; expected {expected}."
             )
         options[key] = value
     return options
+
+
+def _is_choice(value: Any, choices: tuple[Any, ...]) -> bool:
+    # The type is compared because 1 == True.
+    expected_type = type(choices[0])
+    if type(value) is not expected_type:
+        return False
+    return value in choices
 
 
 def _rename_from_keras(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -268,10 +283,12 @@ def _rename_from_keras(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     convolutions = _layers_in_order(tensors, "conv2d")
     norms = _layers_in_order(tensors, "batch_normalization")
     count = len(convolutions)
-    if count != len(norms) or not 0 < count <= len(names):
+    norm_count = len(norms)
+    most = len(names)
+    if count != norm_count or not 0 < count <= most:
         raise WeightsError(
-            f"The weights hold {count} convolutions (conv2d_1, …) and {len(norms)} norms "
-            f"(batch_normalization_1, …); expected the same number of both, 1 to {len(names)}. "
+            f"The weights hold {count} convolutions (conv2d_1, …) and {norm_count} norms "
+            f"(batch_normalization_1, …); expected the same number of both, 1 to {most}. "
             "Give Keras's InceptionV3."
         )
 
@@ -283,10 +300,12 @@ def _rename_from_keras(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
             renamed[f"{name}.conv.weight"] = kernel.transpose(3, 2, 0, 1)
         beta = norm.get("beta")
         if beta is not None:
-            norm.setdefault("gamma", np.ones_like(beta))
+            ones = np.ones_like(beta)
+            norm.setdefault("gamma", ones)
         for part, keras_part in _KERAS_NORM.items():
             if keras_part in norm:
-                renamed[f"{name}.bn.{part}"] = norm[keras_part]
+                tensor = norm[keras_part]
+                renamed[f"{name}.bn.{part}"] = tensor
     return renamed
 
 

@@ -53,11 +53,16 @@ class _Scale(NamedTuple):
 def activation_names(proto: onnx.ModelProto) -> list[str]:
     """Return the names of the tensors to calibrate for `quantize`, in the graph's order."""
     nodes = proto.graph.node
-    convolutions = [node for node in nodes if node.op_type == "Conv"]
-    names = [node.input[0] for node in convolutions]
-    names += _quantized_outputs(nodes).values()
-    unique_names = dict.fromkeys(names)
-    return list(unique_names)
+    # A dictionary keeps the order and each name once.
+    names: dict[str, None] = {}
+    for node in nodes:
+        if node.op_type == "Conv":
+            name = node.input[0]
+            names[name] = None
+    outputs = _quantized_outputs(nodes)
+    for name in outputs.values():
+        names[name] = None
+    return list(names)
 
 
 def quantize(proto: onnx.ModelProto, calibration: Calibration) -> onnx.ModelProto:
@@ -75,7 +80,8 @@ def quantize(proto: onnx.ModelProto, calibration: Calibration) -> onnx.ModelProt
     WeightsError
         If the calibration lacks a tensor or belongs to another graph.
     """
-    return _Quantizer(proto, calibration).build()
+    quantizer = _Quantizer(proto, calibration)
+    return quantizer.build()
 
 
 def _quantized_outputs(nodes: Sequence[onnx.NodeProto]) -> dict[str, str]:
@@ -86,7 +92,8 @@ def _quantized_outputs(nodes: Sequence[onnx.NodeProto]) -> dict[str, str]:
     activated = {}
     for node in nodes:
         if node.op_type in _ACTIVATION_FUNCTIONS:
-            activated[node.input[0]] = node.output[0]
+            name = node.input[0]
+            activated[name] = node.output[0]
     outputs = {}
     for node in nodes:
         if node.op_type in _QUANTIZED_OPERATORS:
@@ -104,13 +111,16 @@ def _choose_scales(
     for name in outputs.values():
         ranges[name] = _calibrated(calibration, name, "range", 2)
 
+    groups = _scale_groups(nodes, outputs)
     scales = {}
-    for name, group in _scale_groups(nodes, outputs).items():
-        group_ranges = [ranges[member] for member in group]
-        limits = np.array(group_ranges)
+    for name, group in groups.items():
         # The range includes zero, which padding needs.
-        low = min(0.0, limits.min())
-        high = max(0.0, limits.max())
+        low = 0.0
+        high = 0.0
+        for member in group:
+            minimum, maximum = ranges[member]
+            low = min(low, minimum)
+            high = max(high, maximum)
         scales[name] = _to_scale(low, high)
     return scales
 
@@ -126,12 +136,13 @@ def _scale_groups(
     for node in nodes:
         if node.op_type not in _SHARED_SCALE_OPERATORS:
             continue
-        output = outputs[node.output[0]]
-        merged: set[str] = set()
-        for name in (output, *node.input):
+        result = node.output[0]
+        output = outputs[result]
+        merged = groups[output]
+        for name in node.input:
             # The images have no group: they keep the scale that they come with.
             if name in groups:
-                merged |= groups[name]
+                merged = merged | groups[name]
         for name in merged:
             groups[name] = merged
     return groups
@@ -139,8 +150,10 @@ def _scale_groups(
 
 def _to_scale(low: float, high: float) -> _Scale:
     span = high - low
-    is_constant = span <= _MIN_RANGE
-    width = 1 if is_constant else span / 255
+    # Any step represents a constant zero.
+    width = 1.0
+    if span > _MIN_RANGE:
+        width = span / 255
     step = np.float32(width)
     zero = np.rint(-low / step)
     zero = np.clip(zero, 0, 255)
@@ -156,7 +169,8 @@ def _calibrated(
     if values is None or values.shape != (count,) or not _is_finite(values):
         found = "nothing"
         if values is not None:
-            found = f"an array of shape {list(values.shape)}"
+            shape = list(values.shape)
+            found = f"an array of shape {shape}"
         raise WeightsError(
             f"The calibration holds {found} as {key}; expected {count} finite "
             "numbers. It was measured on another network. Measure this network with: "
@@ -168,8 +182,9 @@ def _calibrated(
 def _is_finite(values: Tensor) -> bool:
     sizes = np.abs(values)
     # NaN compares as false.
-    is_small = sizes < _MAX_VALUE
-    return bool(is_small.all())
+    are_small = sizes < _MAX_VALUE
+    all_small = are_small.all()
+    return bool(all_small)
 
 
 class _Quantizer:
@@ -182,6 +197,8 @@ class _Quantizer:
         nodes = graph.node
         self._outputs = _quantized_outputs(nodes)
         self._scales = _choose_scales(nodes, calibration)
+        # The node that computes each tensor, and the constants by name.
+        self._sources = {node.output[0]: node for node in nodes}
         self._constants = {tensor.name: tensor for tensor in graph.initializer}
         self._nodes: list[onnx.NodeProto] = []
         self._initializers: list[onnx.TensorProto] = []
@@ -217,7 +234,8 @@ class _Quantizer:
             self._keep_constants(node)
         self._nodes.append(copy)
 
-        output = self._outputs.get(node.output[0])
+        result = node.output[0]
+        output = self._outputs.get(result)
         if output is not None:
             real = f"{output}_real"
             copy.output[0] = real
@@ -226,8 +244,8 @@ class _Quantizer:
     def _keep_constants(self, node: onnx.NodeProto) -> None:
         """Add the constants among a node's inputs to the new graph as they are."""
         for name in node.input:
-            if name in self._constants:
-                constant = self._constants[name]
+            constant = self._constants.get(name)
+            if constant is not None:
                 self._initializers.append(constant)
 
     def _quantize_activation(self, real: str, output: str) -> None:
@@ -249,6 +267,7 @@ class _Quantizer:
         bias = self._read_constant(bias_name)
         input_step = self._step_of(input_name)
 
+        # Round the weights.
         steps = _choose_weight_steps(kernel, bias, input_step)
         kernel_steps = steps[:, None, None, None]
         quantized_kernel = np.rint(kernel / kernel_steps)
@@ -257,13 +276,17 @@ class _Quantizer:
         rounded_kernel = quantized_kernel * kernel_steps
         error = rounded_kernel - kernel
         total_error = error.sum(axis=(2, 3))
+        mean_inputs = self._mean_inputs(node, kernel)
         # Not a matrix product: its sums, and with them the graph's hash, depend on the processor.
-        shifts = total_error * self._mean_inputs(node, kernel)
-        corrected_bias = bias - shifts.sum(axis=1)
+        shifts = total_error * mean_inputs
+        total_shift = shifts.sum(axis=1)
+        corrected_bias = bias - total_shift
 
+        # Round the bias.
         bias_steps = steps * input_step
         quantized_bias = np.rint(corrected_bias / bias_steps)
         quantized_bias = np.clip(quantized_bias, -_MAX_BIAS, _MAX_BIAS)
+
         int8_kernel = quantized_kernel.astype(np.int8)
         int32_bias = quantized_bias.astype(np.int32)
         node.input[1] = self._add_weights(kernel_name, int8_kernel, steps)
@@ -278,8 +301,9 @@ class _Quantizer:
         name = convolution.input[0]
         channels = groups * inputs
         means = _calibrated(self._calibration, name, "mean", channels)
-        means_by_group = means.reshape(groups, -1)
-        return means_by_group.repeat(outputs // groups, axis=0)
+        means_by_group = means.reshape(groups, inputs)
+        outputs_per_group = outputs // groups
+        return means_by_group.repeat(outputs_per_group, axis=0)
 
     def _read_constant(self, name: str) -> npt.NDArray[np.float64]:
         tensor = self._constants[name]
@@ -291,8 +315,7 @@ class _Quantizer:
         scale = self._scales.get(name)
         if scale is not None:
             return scale.step
-        nodes = self._proto.graph.node
-        source = next(node for node in nodes if node.output[0] == name)
+        source = self._sources[name]
         _, step_name, _ = source.input
         tensor = self._constants[step_name]
         step = numpy_helper.to_array(tensor)
@@ -334,12 +357,17 @@ def _choose_weight_steps(
     The step maps the largest weight of a channel to 63. A channel whose weights are nearly zero
     needs a larger step, so that its bias, counted in the same steps, fits.
     """
+    all_but_outputs = (1, 2, 3)
     weight_sizes = np.abs(kernel)
-    largest_weight = weight_sizes.max(axis=(1, 2, 3))
-    step_for_weights = largest_weight / _MAX_WEIGHT
-    step_for_bias = np.abs(bias) / (float(input_step) * _MAX_BIAS)
-    smallest_step = np.maximum(step_for_bias, 1e-12)
-    steps = np.maximum(step_for_weights, smallest_step)
+    largest_weights = weight_sizes.max(axis=all_but_outputs)
+    steps_for_weights = largest_weights / _MAX_WEIGHT
+
+    bias_sizes = np.abs(bias)
+    largest_bias = float(input_step) * _MAX_BIAS
+    steps_for_bias = bias_sizes / largest_bias
+
+    smallest_steps = np.maximum(steps_for_bias, 1e-12)
+    steps = np.maximum(steps_for_weights, smallest_steps)
     narrow: npt.NDArray[np.float32] = steps.astype(np.float32)
     return narrow
 

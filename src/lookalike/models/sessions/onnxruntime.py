@@ -19,4 +19,5 @@ def open_onnxruntime(source: Path | bytes, threads: int) -> ort.InferenceSession
     # Decoding shares the cores: a thread that waits for work must not spin.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     graph = source if isinstance(source, bytes) else str(source)
-    return ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    providers = ["CPUExecutionProvider"]
+    return ort.InferenceSession(graph, options, providers=providers)

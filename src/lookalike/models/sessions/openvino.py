@@ -49,14 +49,11 @@ class OpenVinoSession:
     def __init__(self, source: Path | bytes, model: Model, threads: int) -> None:
         openvino = _import_openvino(model)
         core = openvino.Core()
-        supported = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        if model.precision == "bf16" and "BF16" not in supported:
-            raise ModelError(
-                f"The model {model.name!r} computes in bf16, which this processor does not "
-                f"support; it knows {', '.join(sorted(supported))}. Use an int8 or f32 version."
-            )
+        precision = "f32"
+        if model.precision == "bf16":
+            _check_bf16(core, model)
+            precision = "bf16"
 
-        precision = "bf16" if model.precision == "bf16" else "f32"
         settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": precision}
         if threads == 1:
             # Run one batch per core at the same time, each in one thread.
@@ -86,9 +83,14 @@ class OpenVinoSession:
         state = self._thread_state
         if not hasattr(state, "request"):
             state.request = self._compiled.create_infer_request()
-        results = state.request.infer(dict(inputs))
+        request = state.request
+        results = request.infer(dict(inputs))
         # Copies: the next inference of this thread overwrites the results.
-        return [np.array(results[name]) for name in outputs]
+        copies = []
+        for name in outputs:
+            copy = np.array(results[name])
+            copies.append(copy)
+        return copies
 
 
 def _import_openvino(model: Model) -> Any:
@@ -111,10 +113,28 @@ def _import_openvino(model: Model) -> Any:
     return openvino
 
 
+def _check_bf16(core: Any, model: Model) -> None:
+    """Raise an error if this processor does not compute in bf16."""
+    supported = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    if "BF16" in supported:
+        return
+    names = sorted(supported)
+    listed = ", ".join(names)
+    raise ModelError(
+        f"The model {model.name!r} computes in bf16, which this processor does not "
+        f"support; it knows {listed}. Use an int8 or f32 version."
+    )
+
+
 def _convert_port(port: Any) -> _OpenVinoPort:
-    sides = port.get_partial_shape()
-    shape = [side.get_length() if side.is_static else None for side in sides]
+    shape: list[int | None] = []
+    for side in port.get_partial_shape():
+        length = None
+        if side.is_static:
+            length = side.get_length()
+        shape.append(length)
     name = port.get_any_name()
-    element_type = port.get_element_type().get_type_name()
-    ort_type = _ORT_TYPES.get(element_type, f"tensor({element_type})")
+    element_type = port.get_element_type()
+    type_name = element_type.get_type_name()
+    ort_type = _ORT_TYPES.get(type_name, f"tensor({type_name})")
     return _OpenVinoPort(name, ort_type, shape)
