@@ -120,7 +120,7 @@ def test_the_heading_describes_the_map(page):
     assert page.title() == f"t-SNE map of {SPACE}"
     assert page.inner_text("h1") == f"t-SNE map of {SPACE}"
     assert (
-        "60 images · trustworthiness 0.987 · 50 % of the 10 nearest neighbors kept"
+        "60 images · trustworthiness 0.987 · 50 % of the 10 nearest neighbors preserved"
         in page.inner_text(".map-panel header p")
     )
 

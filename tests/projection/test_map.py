@@ -157,7 +157,7 @@ def test_the_title_and_summary_describe_the_map(collection):
     kept = round(100 * made.fidelity["preservation"])
     assert made.summary == (
         f"200 images · trustworthiness {made.fidelity['trustworthiness']:.3f} · "
-        f"{kept} % of the 10 nearest neighbors kept"
+        f"{kept} % of the 10 nearest neighbors preserved"
     )
 
 

@@ -39,20 +39,23 @@ _COLOR_PAIRS: tuple[tuple[Color, Color], ...] = (
 def choose_backdrop_colors(rng: np.random.Generator) -> tuple[Color, Color]:
     """Return the far and the near color: a pair of the list, varied so that few are equal."""
     first_index, other_index = rng.integers(len(_COLOR_PAIRS), size=2)
-    first_far, first_near = _COLOR_PAIRS[first_index]
+    far, near = _COLOR_PAIRS[first_index]
     other_far, other_near = _COLOR_PAIRS[other_index]
     other_share = rng.uniform(0.0, 0.2)
-    far = mix(first_far, other_far, other_share)
-    near = mix(first_near, other_near, other_share)
+    far = mix(far, other_far, other_share)
+    near = mix(near, other_near, other_share)
 
     # A veil of a light or a dark tone over both.
     is_dark = rng.integers(2) == 1
-    tone = INK if is_dark else PALE
-    most = 0.06 if is_dark else 0.2
+    tone = PALE
+    most = 0.2
+    if is_dark:
+        tone = INK
+        most = 0.06
     tone_share = rng.uniform(0.0, most)
-    veiled_far = mix(far, tone, tone_share)
-    veiled_near = mix(near, tone, tone_share)
-    return veiled_far, veiled_near
+    far = mix(far, tone, tone_share)
+    near = mix(near, tone, tone_share)
+    return far, near
 
 
 def draw_backdrop(
@@ -79,8 +82,7 @@ def draw_backdrop(
     enlarged_size = (width * _SCALE, height * _SCALE)
     image = Image.new("RGB", enlarged_size)
     far, near = colors
-    enlarged_ground = ground * _SCALE
-    stage = Stage(image, far, near, enlarged_ground, rng)
+    stage = Stage(image=image, far=far, near=near, ground=ground * _SCALE, rng=rng)
 
     scene_index = rng.integers(len(_SCENES))
     draw_scene = _SCENES[scene_index]
@@ -154,8 +156,9 @@ class Stage:
 
 
 def _draw_flat(stage: Stage) -> None:
-    top = mix(stage.far, PALE, 0.08)
-    bottom = mix(stage.far, stage.near, 0.12)
+    far = stage.far
+    top = mix(far, PALE, 0.08)
+    bottom = mix(far, stage.near, 0.12)
     stage.gradient(top, bottom)
 
 
@@ -202,14 +205,15 @@ def _draw_sun(stage: Stage) -> None:
 def _draw_room(stage: Stage) -> None:
     far = stage.far
     near = stage.near
-    ground = stage.ground
     lower_wall = mix(far, near, 0.2)
     stage.gradient(far, lower_wall)
-    _fill_below(stage, ground, near)
 
-    floor = ground + 0.02 * stage.image.height
+    # A skirting board between wall and floor.
+    level = float(stage.ground)
+    _fill_below(stage, level, near)
+    level += 0.02 * stage.image.height
     floor_color = mix(near, INK, 0.06)
-    _fill_below(stage, floor, floor_color)
+    _fill_below(stage, level, floor_color)
 
 
 def _draw_stripes(stage: Stage) -> None:
@@ -253,19 +257,19 @@ def _draw_rays(stage: Stage) -> None:
     rng = stage.rng
     x = rng.uniform(0.2, 0.8) * width
     y = rng.uniform(0.2, 0.9) * height
+    center = (x, y)
     count = int(rng.integers(7, 13))
     turn = rng.uniform(0.0, 1.0)
 
     # Each ray is a triangle from the center to far outside the image.
     length = 2.0 * (width + height)
     for ray in range(count):
-        corners = [(x, y)]
+        corners = [center]
         for part in (0.0, 0.5):
             turns = ray + part + turn
             angle = 2 * math.pi * turns / count
-            end_x = x + length * math.cos(angle)
-            end_y = y + length * math.sin(angle)
-            corners.append((end_x, end_y))
+            corner = _point_on_circle(center, length, angle)
+            corners.append(corner)
         stage.polygon(corners, color)
 
 
@@ -276,15 +280,13 @@ def _draw_terrazzo(stage: Stage) -> None:
     corner_turns = (0.0, 0.13, 0.37, 0.55, 0.82)
     chips = stage.rng.uniform(0.0, 1.0, (70, 5))
     for x, y, size, turn, tone in chips.tolist():
-        center_x = x * width
-        center_y = y * height
+        center = (x * width, y * height)
         radius = (0.012 + 0.022 * size) * width
         corners = []
         for corner_turn in corner_turns:
             angle = 2 * math.pi * (corner_turn + turn)
-            corner_x = center_x + radius * math.cos(angle)
-            corner_y = center_y + radius * math.sin(angle)
-            corners.append((corner_x, corner_y))
+            corner = _point_on_circle(center, radius, angle)
+            corners.append(corner)
 
         color = pale
         if tone > 0.3:
@@ -306,6 +308,14 @@ _SCENES = (
 )
 
 
+def _point_on_circle(center: Point, radius: float, angle: float) -> Point:
+    """Return the point at an angle, in radians."""
+    x, y = center
+    x += radius * math.cos(angle)
+    y += radius * math.sin(angle)
+    return x, y
+
+
 def _draw_sun_disc(stage: Stage, color: Color, *, share: float) -> None:
     width, height = stage.image.size
     x = stage.rng.uniform(0.15, 0.85) * width
@@ -319,14 +329,20 @@ def _fill_below(
 ) -> None:
     """Fill everything below a line that swings up and down by `swing` pixels."""
     width, bottom = stage.image.size
-    x = np.linspace(0.0, width, 60)
-    slow_phase, fast_phase = stage.rng.uniform(0.0, 6.3, 2)
-    slow_frequency, fast_frequency = stage.rng.uniform(3.0, 9.0, 2) / width
+    rng = stage.rng
+    slow_phase, fast_phase = rng.uniform(0.0, 6.3, 2)
+    frequencies = rng.uniform(3.0, 9.0, 2)
+    frequencies /= width
+    slow_frequency, fast_frequency = frequencies
 
+    # Two waves, the fast one half as high.
+    x = np.linspace(0.0, width, 60)
     slow_wave = np.sin(slow_phase + x * slow_frequency)
-    fast_wave = 0.5 * np.sin(fast_phase + 2 * x * fast_frequency)
-    wave = slow_wave + fast_wave
+    fast_wave = np.sin(fast_phase + 2 * x * fast_frequency)
+    wave = slow_wave + 0.5 * fast_wave
     y = level + swing * wave
-    line = zip(x.tolist(), y.tolist(), strict=True)
-    lower_corners = [(width, bottom), (0, bottom)]
-    stage.polygon([*line, *lower_corners], color)
+    line = np.stack([x, y], axis=1)
+    corners = line.tolist()
+    corners.append((width, bottom))
+    corners.append((0, bottom))
+    stage.polygon(corners, color)

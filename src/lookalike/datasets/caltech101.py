@@ -66,6 +66,8 @@ _ROOT = "101_ObjectCategories"
 _INNER = f"{_ROOT}.tar.gz"
 _IMAGE = re.compile(r"image_\d+\.jpg")
 _CHUNK = 1 << 18
+# The kinds of members that a zip may have: a file, a folder, or a kind that it does not state.
+_PLAIN_KINDS = {0, stat.S_IFREG, stat.S_IFDIR}
 # More than three times the unpacked size of the official archive.
 _MAX_UNPACKED_BYTES = 1 << 29
 
@@ -191,9 +193,10 @@ def split(
     DatasetError
         If the root lacks a class.
     """
-    images = {
-        label: _images(root / label) for label in _available_classes(root, classes)
-    }
+    images = {}
+    for label in _available_classes(root, classes):
+        folder = root / label
+        images[label] = _images(folder)
     return stratify(images, test=test, seed=seed)
 
 
@@ -227,37 +230,52 @@ def _class_hint(name: str) -> str:
     close = difflib.get_close_matches(name.lower(), by_lower_case)
     if not close:
         return f"The classes are {', '.join(ALL_CLASSES)}."
-    suggestions = [repr(by_lower_case[other]) for other in close]
-    return f"Did you mean {' or '.join(suggestions)}?"
+    suggestions = []
+    for lower_case in close:
+        known = by_lower_case[lower_case]
+        suggestions.append(repr(known))
+    choice = " or ".join(suggestions)
+    return f"Did you mean {choice}?"
 
 
 def _images(folder: Path) -> list[Path]:
     """Return the photographs of a class by name, or an empty list if the folder does not exist."""
+    paths = []
     try:
-        return sorted(path for path in folder.iterdir() if _IMAGE.fullmatch(path.name))
+        for path in folder.iterdir():
+            if _IMAGE.fullmatch(path.name):
+                paths.append(path)
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
         raise DatasetError(
             f"The class {folder} cannot be read: {error}. Check its permissions."
         ) from error
+    return sorted(paths)
 
 
 def _missing_classes(root: Path, wanted: Sequence[str]) -> list[str]:
-    return [name for name in wanted if not _images(root / name)]
+    missing = []
+    for name in wanted:
+        folder = root / name
+        if not _images(folder):
+            missing.append(name)
+    return missing
 
 
 def _available_classes(root: Path, classes: str | Sequence[str]) -> list[str]:
     """Return the chosen classes, which the root must hold. ``"all"`` stands for those it holds."""
     wanted = _chosen_classes(classes)
     missing = _missing_classes(root, wanted)
-    some_suffice = classes == "all" and len(missing) < len(wanted)
-    if missing and not some_suffice:
+    available = [name for name in wanted if name not in missing]
+    some_suffice = classes == "all"
+    if missing and not (available and some_suffice):
+        names = ", ".join(missing)
         raise DatasetError(
-            f"{root} lacks the photographs (image_0001.jpg and so on) of {', '.join(missing)}. "
+            f"{root} lacks the photographs (image_0001.jpg and so on) of {names}. "
             "Choose other classes, or fetch them from the official archive."
         )
-    return [name for name in wanted if name not in missing]
+    return available
 
 
 def _download_zip(
@@ -275,24 +293,23 @@ def _download_zip(
 def _unpack(packed: Path, root: Path, wanted: Sequence[str]) -> None:
     """Move the missing classes from an archive into the root, each by one rename."""
     unfinished = root.with_name(f"{root.name}.part")
+    lock_path = root.with_name(f"{root.name}.lock")
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with file_lock(root.with_name(f"{root.name}.lock")):
+        with file_lock(lock_path):
             # Another process may have unpacked them while this one waited for the lock.
             missing = _missing_classes(root, wanted)
             _remove_folder(unfinished)  # left by a process that was killed
             try:
                 _extract(packed, unfinished, missing)
-                for name in missing:
-                    if (unfinished / name).is_dir():
-                        _move_class(unfinished / name, root / name)
+                _move_classes(unfinished, root, missing)
             finally:
                 _remove_folder(unfinished)
     except OSError as error:
         raise DatasetError(
             f"{packed} cannot be unpacked into {root}: {error}. "
             "Check the folder's free space and permissions, and run again. "
-            "Classes that are already there are kept."
+            "Existing classes are not changed."
         ) from error
 
 
@@ -300,11 +317,17 @@ def _remove_folder(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _move_class(unpacked: Path, target: Path) -> None:
-    if target.is_dir():
-        # The folder holds no photograph. If it holds anything else, this fails and loses nothing.
-        target.rmdir()
-    unpacked.replace(target)
+def _move_classes(unpacked: Path, root: Path, names: Sequence[str]) -> None:
+    """Move the folders of some classes into the root, as far as the archive had them."""
+    for name in names:
+        folder = unpacked / name
+        target = root / name
+        if not folder.is_dir():
+            continue
+        if target.is_dir():
+            # It holds no photograph. If it holds anything else, this fails and loses nothing.
+            target.rmdir()
+        folder.replace(target)
 
 
 def _extract(packed: Path, folder: Path, wanted: Collection[str]) -> None:
@@ -375,11 +398,12 @@ def _open_inner(packed: Path) -> Iterator[IO[bytes]]:
     with zipfile.ZipFile(packed) as zipped:
         inner = None
         for info in zipped.infolist():
-            _check_name(packed, info.filename)
+            name = info.filename
+            _check_name(packed, name)
             kind = stat.S_IFMT(info.external_attr >> 16)
-            if kind not in {0, stat.S_IFREG, stat.S_IFDIR}:
-                raise _unsafe_member(packed, info.filename, "is a link or a device")
-            if inner is None and _is_inner(info.filename):
+            if kind not in _PLAIN_KINDS:
+                raise _unsafe_member(packed, name, "is a link or a device")
+            if inner is None and _is_inner(name):
                 inner = info
         if inner is None:
             raise DatasetError(
@@ -390,28 +414,36 @@ def _open_inner(packed: Path) -> Iterator[IO[bytes]]:
 
 
 def _is_inner(name: str) -> bool:
-    # macOS adds a folder of resource forks with the same names.
     path = PurePosixPath(name)
-    return path.name == _INNER and path.parts[0] != "__MACOSX"
+    if path.name != _INNER:
+        return False
+    # macOS adds a folder of resource forks with the same names.
+    return path.parts[0] != "__MACOSX"
 
 
 def _is_wanted(parts: tuple[str, ...], wanted: Collection[str]) -> bool:
     if len(parts) != 3:
         return False
     root, label, name = parts
-    return root == _ROOT and label in wanted and _IMAGE.fullmatch(name) is not None
+    if root != _ROOT or label not in wanted:
+        return False
+    match = _IMAGE.fullmatch(name)
+    return match is not None
 
 
 def _check_member(packed: Path, member: tarfile.TarInfo) -> None:
     _check_name(packed, member.name)
-    if not (member.isfile() or member.isdir()):
-        raise _unsafe_member(packed, member.name, "is a link or a device")
+    if member.isfile() or member.isdir():
+        return
+    raise _unsafe_member(packed, member.name, "is a link or a device")
 
 
 def _check_name(packed: Path, name: str) -> None:
-    path = PurePosixPath(name.replace("\\", "/"))
+    posix_name = name.replace("\\", "/")
+    path = PurePosixPath(posix_name)
     has_drive = re.match("[A-Za-z]:", name) is not None
-    if path.is_absolute() or ".." in path.parts or has_drive:
+    leads_out = path.is_absolute() or ".." in path.parts
+    if leads_out or has_drive:
         raise _unsafe_member(packed, name, "leads out of the folder")
 
 
@@ -423,6 +455,7 @@ def _unsafe_member(packed: Path, name: str, problem: str) -> DatasetError:
 
 
 def _write(data: IO[bytes], path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    folder = path.parent
+    folder.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:
         shutil.copyfileobj(data, file, _CHUNK)

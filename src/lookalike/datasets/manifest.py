@@ -25,6 +25,7 @@ __all__ = ["SCHEMA", "read_manifest", "stratify", "write_manifest"]
 SCHEMA = pa.schema(
     [pa.field(name, pa.string(), nullable=False) for name in ("uri", "label", "split")]
 )
+_NULLABLE_SCHEMA = pa.schema([field.with_nullable(True) for field in SCHEMA])
 _SPLITS = ("train", "test")
 _ROWS_PER_BATCH = 1 << 12
 
@@ -67,22 +68,35 @@ def stratify(
     for label, images in classes.items():
         test_indexes = _draw_test_indexes(label, len(images), test=test, seed=seed)
         for index, image in enumerate(images):
+            uri = resolve_uri(image)
             part = "test" if index in test_indexes else "train"
-            rows.append((resolve_uri(image), label, part))
+            rows.append((uri, label, part))
     rows.sort()
 
-    uris = [uri for uri, _, _ in rows]
-    labels = [label for _, label, _ in rows]
-    parts = [part for _, _, part in rows]
-    return pa.table({"uri": uris, "label": labels, "split": parts}, schema=SCHEMA)
+    # The rows as columns.
+    uris, labels, parts = [], [], []
+    for uri, label, part in rows:
+        uris.append(uri)
+        labels.append(label)
+        parts.append(part)
+    columns = {"uri": uris, "label": labels, "split": parts}
+    return pa.table(columns, schema=SCHEMA)
 
 
 def _draw_test_indexes(label: str, count: int, *, test: float, seed: int) -> set[int]:
     # The raw stream of a bit generator is the one that NumPy promises never to change (NEP 19).
-    keys = np.random.PCG64([seed, *label.encode()]).random_raw(count)
+    entropy = [seed, *label.encode()]
+    generator = np.random.PCG64(entropy)
+    keys = generator.random_raw(count)
+
+    # At least one image on each side, except in a class of one.
+    test_count = round(count * test)
+    test_count = max(test_count, 1)
+    test_count = min(test_count, count - 1)
+
     order = np.argsort(keys, kind="stable")
-    test_count = min(max(round(count * test), 1), count - 1)
-    return set(order[:test_count].tolist())
+    drawn = order[:test_count]
+    return set(drawn.tolist())
 
 
 def write_manifest(
@@ -100,7 +114,7 @@ def write_manifest(
     InputError
         If the table is not a manifest, or the folder cannot be written.
     """
-    table = _checked_manifest(table, "The table to write", lambda row: f"row {row + 1}")
+    table = _checked_manifest(table, "The table to write", _row_position)
     csv_path = folder / f"{name}.csv"
     parquet_path = folder / f"{name}.parquet"
     try:
@@ -132,15 +146,23 @@ def read_manifest(path: Path) -> pa.Table:
         train and test, or lists a uri twice. The message names the line or row, and the column.
     """
     table, position = read_table(path)
-    return _checked_manifest(table, str(path), position)
+    source = str(path)
+    return _checked_manifest(table, source, position)
+
+
+def _row_position(row: int) -> str:
+    """Return the name of a table's row in messages."""
+    number = row + 1
+    return f"row {number}"
 
 
 def _write_csv(table: pa.Table, path: Path) -> None:
     columns = [column.to_pylist() for column in table.columns]
+    rows = zip(*columns, strict=True)
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(table.column_names)
-        writer.writerows(zip(*columns, strict=True))
+        writer.writerows(rows)
 
 
 def _checked_manifest(
@@ -151,20 +173,24 @@ def _checked_manifest(
     `source` names the table in messages, and `position` names a row by its number.
     """
     # The names of the columns are checked first, on a table without rows.
-    _text_columns(table.slice(0, 0), source)
+    no_rows = table.slice(0, 0)
+    _text_columns(no_rows, source)
 
     # In batches: a file of a few bytes may stand for any number of equal rows.
     row = 0
     seen: set[str] = set()
     for batch in table.to_batches(max_chunksize=_ROWS_PER_BATCH):
-        columns = _text_columns(pa.Table.from_batches([batch]), source)
+        part = pa.Table.from_batches([batch])
+        columns = _text_columns(part, source)
         for values in columns.to_pylist():
             problem = _row_problem(values, seen)
             if problem is not None:
                 raise InputError(f"{source}, {position(row)}: {problem}")
-            seen.add(values["uri"])
+            uri = values["uri"]
+            seen.add(uri)
             row += 1
-    return _text_columns(table, source).cast(SCHEMA)
+    columns = _text_columns(table, source)
+    return columns.cast(SCHEMA)
 
 
 def _row_problem(values: dict[str, str | None], seen: set[str]) -> str | None:
@@ -183,14 +209,15 @@ def _row_problem(values: dict[str, str | None], seen: set[str]) -> str | None:
 def _text_columns(table: pa.Table, source: str) -> pa.Table:
     """Return the three columns as text. Values may still be missing."""
     for name in SCHEMA.names:
-        if table.column_names.count(name) != 1:
+        count = table.column_names.count(name)
+        if count != 1:
             raise InputError(
                 f"{source} has the columns {table.column_names}, and a manifest has "
                 f"{SCHEMA.names}, each once. Correct {name!r}."
             )
-    nullable = pa.schema([field.with_nullable(True) for field in SCHEMA])
+    columns = table.select(SCHEMA.names)
     try:
-        return table.select(SCHEMA.names).cast(nullable)
+        return columns.cast(_NULLABLE_SCHEMA)
     except pa.ArrowException as error:
         raise InputError(
             f"{source} has columns that are not text: {error}. Make all of {SCHEMA.names} text."

@@ -31,6 +31,7 @@ Points = NDArray[np.float64]  # [n, 2]
 
 INK: Color = (38, 43, 61)
 PALE: Color = (252, 245, 230)
+_OPAQUE_INK = (*INK, 255)
 
 # Half the width of the canvas, in the subject's units.
 _REACH = 1.25
@@ -52,7 +53,8 @@ def mix(first: Color, second: Color, share: float) -> Color:
     """Return `first` with `share` (0 to 1) of `second` mixed in."""
     mixed = []
     for a, b in zip(first, second, strict=True):
-        channel = a + (b - a) * share
+        distance = b - a
+        channel = a + distance * share
         mixed.append(round(channel))
     red, green, blue = mixed
     return red, green, blue
@@ -60,11 +62,14 @@ def mix(first: Color, second: Color, share: float) -> Color:
 
 def points(text: str, *, size: Point = (1.0, 1.0), at: Point = (0.0, 0.0)) -> Points:
     """Return the points written as ``x,y x,y ...``, scaled by `size` and then moved by `at`."""
-    pairs = [pair.split(",") for pair in text.split()]
+    pairs = []
+    for pair in text.split():
+        x, y = pair.split(",")
+        pairs.append((x, y))
     parsed = np.array(pairs, np.float64)
-    factors = np.array(size, np.float64)
-    offset = np.array(at, np.float64)
-    return parsed * factors + offset
+    parsed *= size
+    parsed += at
+    return parsed
 
 
 def mirrored_points(
@@ -77,10 +82,10 @@ def mirrored_points(
     right = points(text, size=size)
     is_off_axis = right[:, 0] != 0
     upward = right[is_off_axis][::-1]
-    flip = np.array((-1.0, 1.0))
-    left = upward * flip
+    left = upward * (-1.0, 1.0)
     outline = np.vstack([right, left])
-    return outline + np.array(at, np.float64)
+    outline += at
+    return outline
 
 
 def smooth(corners: ArrayLike, *, closed: bool = True) -> Points:
@@ -151,17 +156,22 @@ class Pen:
         cos = math.cos(angle)
         sin = math.sin(angle)
         rotation = np.array([[cos, sin], [-sin, cos]])
-        x_factor = -1.0 if mirror else 1.0
-        flip = np.diag([x_factor, 1.0])
-        self._transform = flip @ rotation * self._unit
+        if mirror:
+            rotation[0] *= -1
+        self._transform = rotation * self._unit
 
     def _pixels(self, corners: ArrayLike) -> list[tuple[int, int]]:
+        array = np.asarray(corners, dtype=np.float64)
+        exact = array @ self._transform
+        exact += self._center
         # Whole pixels of the large canvas: the last bit of a cosine, which differs between
         # machines, then changes no image.
-        array = np.asarray(corners, dtype=np.float64)
-        exact = array @ self._transform + self._center
-        rounded = np.rint(exact).astype(int)
-        return [(x, y) for x, y in rounded.tolist()]
+        rounded = np.rint(exact)
+        pixels = []
+        for x, y in rounded.tolist():
+            pixel = (int(x), int(y))
+            pixels.append(pixel)
+        return pixels
 
     def polygon(self, corners: ArrayLike, color: Color) -> None:
         """Fill a polygon."""
@@ -178,9 +188,9 @@ class Pen:
         angles = np.linspace(0.0, 2 * math.pi, _CIRCLE_CORNERS, endpoint=False)
         x = np.cos(angles)
         y = np.sin(angles)
-        unit_circle = np.stack([x, y], axis=1)
-        ellipse = unit_circle * np.asarray(radius)
-        outline = ellipse + np.asarray(center)
+        outline = np.stack([x, y], axis=1)
+        outline *= radius
+        outline += center
         self.polygon(outline, color)
 
     def line(self, corners: ArrayLike, width: float, color: Color) -> None:
@@ -190,9 +200,11 @@ class Pen:
         pixel_width = max(1, round(width * self._unit))
         self._draw.line(pixels, fill=color, width=pixel_width, joint="curve")
 
+        radius = width / 2
         ends = curve[[0, -1]]
         for x, y in ends.tolist():
-            self.disc((x, y), width / 2, color)
+            end = (x, y)
+            self.disc(end, radius, color)
 
     def ring(self, center: Point, radius: float, width: float, color: Color) -> None:
         """Draw the rim of a circle, `width` wide, inside `radius`."""
@@ -210,15 +222,17 @@ class Pen:
         """Clip drawing inside the block to a polygon."""
         before = self.layer.copy()
         yield
-        outside = Image.new("L", self.layer.size, 255)
+        pixels = self._pixels(outline)
+        outside = Image.new("L", before.size, 255)
         drawing = ImageDraw.Draw(outside)
-        drawing.polygon(self._pixels(outline), fill=0)
+        drawing.polygon(pixels, fill=0)
         self.layer.paste(before, mask=outside)
 
     def shade(self, corners: ArrayLike, *, share: float = 0.16) -> None:
         """Darken a polygon. It also paints the empty canvas, so use it only `within` an outline."""
-        cover = Image.new("L", self.layer.size)
+        pixels = self._pixels(corners)
         opacity = round(255 * share)
+        cover = Image.new("L", self.layer.size)
         drawing = ImageDraw.Draw(cover)
-        drawing.polygon(self._pixels(corners), fill=opacity)
-        self.layer.paste((*INK, 255), mask=cover)
+        drawing.polygon(pixels, fill=opacity)
+        self.layer.paste(_OPAQUE_INK, mask=cover)

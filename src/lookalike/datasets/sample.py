@@ -1,8 +1,8 @@
 """The drawn sample: nine small classes of images, drawn here, so that a demo needs no download.
 
-Each image is a subject (`silhouettes`) on a backdrop (`backdrops`). Backdrop, colors, size, and
-position have the same distributions in every class. Pixels alone therefore say little about the
-class, and the shape says everything.
+Each image is a subject (`silhouettes`, `vehicles`) on a backdrop (`backdrops`). Backdrop, colors,
+size, and position have the same distributions in every class. Pixels alone therefore say little
+about the class, and the shape says everything.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from lookalike.datasets import silhouettes
+from lookalike.datasets import silhouettes, vehicles
 from lookalike.datasets.backdrops import choose_backdrop_colors, draw_backdrop
 from lookalike.datasets.pen import INK, PALE, Color, Pen, SubjectColors
 from lookalike.errors import InputError
@@ -45,14 +45,14 @@ class Subject:
 
 
 SUBJECTS: dict[str, Subject] = {
-    "airplane": Subject(silhouettes.draw_airplane, tilt=28.0, stands=False),
-    "bicycle": Subject(silhouettes.draw_bicycle, tilt=7.0),
+    "airplane": Subject(vehicles.draw_airplane, tilt=28.0, stands=False),
+    "bicycle": Subject(vehicles.draw_bicycle, tilt=7.0),
     "butterfly": Subject(silhouettes.draw_butterfly, tilt=45.0, stands=False),
-    "car": Subject(silhouettes.draw_car, tilt=4.0),
+    "car": Subject(vehicles.draw_car, tilt=4.0),
     "cat": Subject(silhouettes.draw_cat, tilt=5.0),
     "guitar": Subject(silhouettes.draw_guitar, tilt=60.0, stands=False),
     "mushroom": Subject(silhouettes.draw_mushroom, tilt=6.0),
-    "sailboat": Subject(silhouettes.draw_sailboat, tilt=9.0),
+    "sailboat": Subject(vehicles.draw_sailboat, tilt=9.0),
     "teapot": Subject(silhouettes.draw_teapot, tilt=5.0),
 }
 CLASSES: tuple[str, ...] = tuple(SUBJECTS)
@@ -143,7 +143,7 @@ def write_sample(folder: Path, *, per_class: int = 40, seed: int = 0) -> Path:
     Parameters
     ----------
     folder
-        The target folder, which is created if needed. Existing files are kept.
+        The target folder, which is created if needed. Existing files are never overwritten.
     per_class
         The number of images of each class.
     seed
@@ -159,7 +159,8 @@ def write_sample(folder: Path, *, per_class: int = 40, seed: int = 0) -> Path:
         class_folder.mkdir(parents=True, exist_ok=True)
         for index in range(per_class):
             number = index + 1
-            path = class_folder / f"{label}_{number:04d}.jpg"
+            name = f"{label}_{number:04d}.jpg"
+            path = class_folder / name
             if path.exists():
                 continue
             image = draw_sample_image(label, index, seed=seed)
@@ -172,31 +173,35 @@ def _choose_subject_colors(
 ) -> SubjectColors:
     """Choose colors that stand out from the backdrop."""
 
-    def contrast(color_set: tuple[Color, Color, Color]) -> float:
-        main = color_set[0]
+    def contrast(colors: tuple[Color, Color, Color]) -> float:
+        main = colors[0]
         to_far = _color_difference(main, far)
         to_near = _color_difference(main, near)
         return min(to_far, to_near)
 
     clear = []
-    for color_set in _COLOR_SETS:
-        if contrast(color_set) > _MIN_CONTRAST:
-            clear.append(color_set)
+    for colors in _COLOR_SETS:
+        if contrast(colors) > _MIN_CONTRAST:
+            clear.append(colors)
     if not clear:
-        clear.append(max(_COLOR_SETS, key=contrast))
+        best = max(_COLOR_SETS, key=contrast)
+        clear.append(best)
 
     chosen = rng.integers(len(clear))
     main, second, accent = clear[chosen]
     # Thin lines are dark on a light backdrop, and light on a dark one.
     brightness = sum(far) + sum(near)
-    line = INK if brightness > 620 else PALE
+    line = PALE
+    if brightness > 620:
+        line = INK
     return SubjectColors(main, second, accent, line)
 
 
 def _color_difference(first: Color, second: Color) -> int:
     total = 0
     for a, b in zip(first, second, strict=True):
-        total += abs(a - b)
+        difference = a - b
+        total += abs(difference)
     return total
 
 
@@ -209,8 +214,8 @@ def _draw_subject(
     mirror = rng.random() < 0.5
     pen = Pen(_CANVAS, tilt=tilt, mirror=mirror)
     subject.draw(pen, colors, rng)
-    layer = pen.layer
-    return layer.crop(layer.getbbox())
+    drawn_box = pen.layer.getbbox()
+    return pen.layer.crop(drawn_box)
 
 
 def _scale_to_frame(
@@ -227,7 +232,8 @@ def _scale_to_frame(
 
     new_width = round(old_width * scale)
     new_height = round(old_height * scale)
-    return subject.resize((new_width, new_height), Image.Resampling.LANCZOS)
+    new_size = (new_width, new_height)
+    return subject.resize(new_size, Image.Resampling.LANCZOS)
 
 
 def _draw_shadow_on_ground(
@@ -241,8 +247,7 @@ def _draw_shadow_on_ground(
     shadow = Image.new("L", image.size)
     drawing = ImageDraw.Draw(shadow)
     drawing.ellipse((left, top, right, bottom), fill=90)
-    blur = ImageFilter.GaussianBlur(3)
-    image.paste(INK, mask=shadow.filter(blur))
+    _paste_shadow(image, shadow, blur=3)
 
 
 def _draw_shadow_behind(
@@ -254,13 +259,20 @@ def _draw_shadow_behind(
     corner = (left + 5, top + 8)
     shadow = Image.new("L", image.size)
     shadow.paste(faint_cover, corner)
-    blur = ImageFilter.GaussianBlur(5)
-    image.paste(INK, mask=shadow.filter(blur))
+    _paste_shadow(image, shadow, blur=5)
+
+
+def _paste_shadow(image: Image.Image, shadow: Image.Image, *, blur: int) -> None:
+    """Darken an image where a shadow is, after blurring the shadow."""
+    soft = ImageFilter.GaussianBlur(blur)
+    blurred = shadow.filter(soft)
+    image.paste(INK, mask=blurred)
 
 
 def _write_jpeg(image: Image.Image, path: Path) -> None:
     # Encoded in memory: Pillow does not notice a disk that takes only part of a file.
     encoded = BytesIO()
     image.save(encoded, "JPEG", quality=90)
+    content = encoded.getbuffer()
     with atomic_write(path) as temporary:
-        temporary.write_bytes(encoded.getbuffer())
+        temporary.write_bytes(content)

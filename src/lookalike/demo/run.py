@@ -74,7 +74,7 @@ def run_demo(images: DemoImages, output: Path, say: Say) -> Path:
         answers=answers,
         evaluation=evaluation,
         map=computed_map,
-        map_picture=output / "map.png",
+        map_image=output / "map.png",
         map_page=output / "map.html",
         commands=_commands(images, collection, answers, output),
     )

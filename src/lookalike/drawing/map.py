@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Container
 from pathlib import Path
 from typing import NamedTuple
@@ -25,6 +24,7 @@ from lookalike.drawing.style import (
     shorten,
     text_style,
 )
+from lookalike.imaging import open_thumbnail
 from lookalike.projection.map import Map
 from lookalike.store.table import Table
 from lookalike.tracing import span
@@ -89,7 +89,8 @@ def draw_map(map_: Map, collection: Table, path: str | Path) -> Path:
         If the collection no longer has one of the rows.
     """
     path = output_path(path)
-    key = legend(collection.take(map_.ids, ["label"])["label"].to_pylist())
+    rows = collection.take(map_.ids, ["label"])
+    key = legend(rows["label"].to_pylist())
 
     widths = [_MARGIN, _IMAGES_SIDE, _MARGIN, _DOTS_SIDE, _MARGIN]
     heights = [_HEADING_HEIGHT, _DOTS_SIDE, _MARGIN, _LEGEND_HEIGHT, _MARGIN]
@@ -100,14 +101,17 @@ def draw_map(map_: Map, collection: Table, path: str | Path) -> Path:
 
     side = round(images.bbox.width)
     tiles = choose_tiles(map_, side)
-    shown = f"{len(tiles.rows):,}" if len(tiles.rows) < len(map_) else "all"
+    tile_count = len(tiles.rows)
+    shown = "all"
+    if tile_count < len(map_):
+        shown = f"{tile_count:,}"
+    images_note = f"{shown} of them as images"
 
+    # Titles above both sides.
     images.set_axis_off()
     images.text(0, 1 + 50 / _IMAGES_SIDE, map_.title, **_TITLE)
     images.set_title(map_.summary, loc="left", pad=_NOTE_GAP, **_MAP_NOTE)
-    images.set_title(
-        f"{shown} of them as images", loc="right", pad=_NOTE_GAP, **_MAP_NOTE
-    )
+    images.set_title(images_note, loc="right", pad=_NOTE_GAP, **_MAP_NOTE)
     dots.set_title("All of them as dots", loc="left", pad=_NOTE_GAP, **_MAP_NOTE)
     with span("draw dots"):
         _draw_map_dots(dots, map_, key)
@@ -116,8 +120,10 @@ def draw_map(map_: Map, collection: Table, path: str | Path) -> Path:
 
     # Pasting is several times faster than drawing an image this large with Matplotlib.
     with span("draw images"):
-        corner = (round(images.bbox.x0), page.height - round(images.bbox.y1))
-        page.paste(_draw_tiles(map_, tiles, side, key, collection), corner)
+        left = round(images.bbox.x0)
+        top = page.height - round(images.bbox.y1)
+        drawn_tiles = _draw_tiles(map_, tiles, side, key, collection)
+        page.paste(drawn_tiles, (left, top))
     return save(page, path)
 
 
@@ -135,33 +141,42 @@ def choose_tiles(map_: Map, extent: int) -> Tiles:
         The side of the figure in pixels.
     """
     # Few images are drawn large. None is too small to be recognized.
-    side = int(np.clip(extent * np.sqrt(0.3 / len(map_)), 42, 176))
+    ideal_side = extent * np.sqrt(0.3 / len(map_))
+    side = int(np.clip(ideal_side, 42, 176))
     cells_per_side = max(1, extent // side)
 
     # Positions in units of cells, with a margin of 2 % around the map.
-    positions = (0.02 + 0.96 * map_.unit_square()) * cells_per_side
-    cells = np.clip(positions.astype(np.intp), 0, cells_per_side - 1)
+    positions = 0.02 + 0.96 * map_.unit_square()
+    positions *= cells_per_side
+    cells = positions.astype(np.intp)
+    cells = np.clip(cells, 0, cells_per_side - 1)
     cell_numbers = cells @ (1, cells_per_side)
-    off_center = ((positions - cells - 0.5) ** 2).sum(axis=1)
+    offsets = positions - cells - 0.5
+    off_center = (offsets**2).sum(axis=1)
 
     # Rows by cell, the nearest to the center first: these get their own cell.
     order = np.lexsort((off_center, cell_numbers))
     is_first = np.diff(cell_numbers[order], prepend=-1) > 0
-    row_of_cell = {int(cell_numbers[row]): int(row) for row in order[is_first]}
+    first_rows = order[is_first]
+    first_cells = cell_numbers[first_rows]
+    row_of_cell = dict(zip(first_cells.tolist(), first_rows.tolist(), strict=True))
 
     # The others get a free neighbor cell if there is one.
-    for row in order[~is_first].tolist():
+    other_rows = order[~is_first]
+    for row in other_rows.tolist():
         free = _free_cell(positions[row], cells[row], cells_per_side, row_of_cell)
         if free is not None:
             row_of_cell[free] = row
 
+    # Tiles start at the upper left corner of their cell.
     numbers = np.array(list(row_of_cell))
     rows = np.array(list(row_of_cell.values()))
-    columns_and_lines = np.stack(
-        [numbers % cells_per_side, numbers // cells_per_side], axis=1
-    )
+    lines, columns = np.divmod(numbers, cells_per_side)
+    corners = np.stack([columns, lines], axis=1)
+    corners *= side
     margin = (extent - cells_per_side * side) // 2
-    return Tiles(rows, columns_and_lines * side + margin, side)
+    corners += margin
+    return Tiles(rows, corners, side)
 
 
 def _free_cell(
@@ -172,11 +187,15 @@ def _free_cell(
 ) -> int | None:
     """Return the number of the nearest free cell among the eight around a position's own."""
     around = cell + _NEIGHBOR_STEPS
-    is_inside = ((around >= 0) & (around < cells_per_side)).all(axis=1)
-    candidates = around[is_inside]
-    distances = ((candidates + 0.5 - position) ** 2).sum(axis=1)
-    nearest_first = candidates[distances.argsort(kind="stable")]
-    for number in (nearest_first @ (1, cells_per_side)).tolist():
+    is_inside = (around >= 0) & (around < cells_per_side)
+    candidates = around[is_inside.all(axis=1)]
+
+    # The nearest first.
+    offsets = candidates + 0.5 - position
+    distances = (offsets**2).sum(axis=1)
+    order = distances.argsort(kind="stable")
+    numbers = candidates[order] @ (1, cells_per_side)
+    for number in numbers.tolist():
         if number not in taken:
             return int(number)
     return None
@@ -192,49 +211,54 @@ def _draw_tiles(
     frame_side = tiles.side - 3
     image_side = frame_side - 4
     for start in range(0, len(tiles.rows), _READ_SIZE):
-        rows = tiles.rows[start : start + _READ_SIZE]
-        corners = tiles.corners[start : start + _READ_SIZE].tolist()
-        thumbnails = collection.take(map_.ids[rows], ["thumbnail"])[
-            "thumbnail"
-        ].to_pylist()
-        for row, (x, y), thumbnail in zip(
-            rows.tolist(), corners, thumbnails, strict=True
-        ):
-            color = key.colors[key.indices[row]]
+        part = slice(start, start + _READ_SIZE)
+        rows = tiles.rows[part]
+        corners = tiles.corners[part]
+        columns = collection.take(map_.ids[rows], ["thumbnail"])
+        thumbnails = columns["thumbnail"].to_pylist()
+        tiles_of_part = zip(rows.tolist(), corners.tolist(), thumbnails, strict=True)
+        for row, (x, y), thumbnail in tiles_of_part:
+            index = key.indices[row]
+            color = key.colors[index]
             pen.rectangle((x + 1, y + 1, x + frame_side, y + frame_side), fill=color)
             if thumbnail is not None:
-                canvas.paste(_crop_square(thumbnail, image_side), (x + 3, y + 3))
+                square = _crop_square(thumbnail, image_side)
+                canvas.paste(square, (x + 3, y + 3))
     return canvas
 
 
 def _crop_square(thumbnail: bytes, side: int) -> Image.Image:
     """Return the largest square around a thumbnail's center, resized to `side`."""
-    image = Image.open(io.BytesIO(thumbnail)).convert("RGB")
-    return ImageOps.fit(image, (side, side), Image.Resampling.LANCZOS)
+    image = open_thumbnail(thumbnail)
+    size = (side, side)
+    return ImageOps.fit(image, size, Image.Resampling.LANCZOS)
 
 
 def _draw_map_dots(axes: Axes, map_: Map, key: Legend) -> None:
-    positions = map_.unit_square()
-    colors = np.array(key.colors)[key.indices]
     # A random order keeps one label from covering all others where they overlap.
-    order = np.random.default_rng(0).permutation(len(positions))
+    generator = np.random.default_rng(0)
+    order = generator.permutation(len(map_))
+    positions = map_.unit_square()[order]
+    x, y = positions.T
+    indices = key.indices[order]
+    colors = np.array(key.colors)[indices]
     area = float(np.clip(50_000 / len(map_), 3, 90))
-    x, y = positions[order].T
-    axes.scatter(x, y, s=area, c=colors[order], linewidths=0, alpha=0.85)
-    axes.set(
-        facecolor=BACKGROUND,
-        xlim=(-0.03, 1.03),
-        ylim=(1.03, -0.03),
-        xticks=[],
-        yticks=[],
-    )
+    axes.scatter(x, y, s=area, c=colors, linewidths=0, alpha=0.85)
+
+    # The map's y points down.
+    axes.set_facecolor(BACKGROUND)
+    axes.set_xlim(-0.03, 1.03)
+    axes.set_ylim(1.03, -0.03)
+    axes.set_xticks([])
+    axes.set_yticks([])
     hide_frame(axes)
 
 
 def _draw_legend(axes: Axes, key: Legend) -> None:
     """Write each label with its color and its number of rows, in two or three columns."""
     columns = 3
-    if len(key.names) <= 12 or max(map(len, key.names)) > 14:
+    longest = max(map(len, key.names))
+    if len(key.names) <= 12 or longest > 14:
         columns = 2
     lines = -(-len(key.names) // columns)
 
@@ -248,16 +272,19 @@ def _draw_legend(axes: Axes, key: Legend) -> None:
 
     column_width = _DOTS_SIDE / columns
     name_length = int(column_width / 8.5) - 6
-    for index, (name, color) in enumerate(zip(key.names, key.colors, strict=True)):
+    entries = zip(key.names, key.colors, key.counts, strict=True)
+    for index, (name, color, count) in enumerate(entries):
         column, line = divmod(index, lines)
-        baseline = line + 0.32
         dot_center = column + 7 / column_width
-        name_start = column + 22 / column_width
-        count_end = column + 1 - 20 / column_width
+        middle = line + 0.16
         axes.scatter(
-            dot_center, line + 0.16, s=144, color=color, linewidths=0, clip_on=False
+            dot_center, middle, s=144, color=color, linewidths=0, clip_on=False
         )
-        axes.text(name_start, baseline, shorten(name, name_length), **_LABEL)
-        axes.text(
-            count_end, baseline, f"{key.counts[index]:,}", ha="right", **_MAP_NOTE
-        )
+
+        baseline = line + 0.32
+        name_start = column + 22 / column_width
+        short_name = shorten(name, name_length)
+        axes.text(name_start, baseline, short_name, **_LABEL)
+
+        count_end = column + 1 - 20 / column_width
+        axes.text(count_end, baseline, f"{count:,}", ha="right", **_MAP_NOTE)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -89,16 +88,19 @@ def draw_matches(
     figure, grid = _layout(columns, line_counts)
 
     def cell(row: int | slice, column: int | slice) -> Axes:
-        axes = figure.add_subplot(grid[row, column])
+        place = grid[row, column]
+        axes = figure.add_subplot(place)
         axes.set_axis_off()
         return axes
 
+    # The query on the left, and a line that separates it from the answers.
     _write_heading(cell(1, 1), "Query")
     _draw_framed(figure, cell(2, 1), query, TEXT, _THIN)
     _write_caption(cell(3, 1), label or name, name if label else "")
     separator = cell(slice(1, -1), 2)
     separator.axvline(0.5, color=BORDER, linewidth=_THIN)
 
+    # The answers, one block for each Space.
     row = 1
     for answer, line_count in zip(answers, line_counts, strict=True):
         metric = f"{answer.metric.capitalize()} distance"
@@ -110,12 +112,15 @@ def draw_matches(
             column = 3 + 2 * position
             color, width = _frame(match, label)
             _draw_framed(figure, cell(image_row, column), image, color, width)
+
             title = match.label or display_name(match.uri)
-            _write_caption(
-                cell(image_row + 1, column), title, _format_distance(match.distance)
-            )
+            distance = _format_distance(match.distance)
+            caption = cell(image_row + 1, column)
+            _write_caption(caption, title, distance)
         row += 1 + 3 * line_count
-    return save(render(figure), path)
+
+    page = render(figure)
+    return save(page, path)
 
 
 def _layout(columns: int, line_counts: list[int]) -> tuple[Figure, GridSpec]:
@@ -123,7 +128,8 @@ def _layout(columns: int, line_counts: list[int]) -> tuple[Figure, GridSpec]:
     # The first column holds the query, the second one the line that separates it.
     widths = [_MARGIN, _IMAGE_WIDTH, 2 * _GAP]
     for _ in range(columns):
-        widths += [_IMAGE_WIDTH, _GAP]
+        widths.append(_IMAGE_WIDTH)
+        widths.append(_GAP)
     widths[-1] = _MARGIN
 
     # Each block has a heading and then lines of images, with their captions below them.
@@ -131,22 +137,33 @@ def _layout(columns: int, line_counts: list[int]) -> tuple[Figure, GridSpec]:
     for line_count in line_counts:
         heights.append(_HEADING_HEIGHT)
         for _ in range(line_count):
-            heights += [_IMAGE_HEIGHT, _CAPTION_HEIGHT, _GAP]
+            heights.append(_IMAGE_HEIGHT)
+            heights.append(_CAPTION_HEIGHT)
+            heights.append(_GAP)
     heights[-1] = _MARGIN
     return figure_in_points(widths, heights)
 
 
 def _read_images(answer: Matches, collection: Table) -> list[Image.Image]:
     """Return the image of each match: the original file, or its thumbnail if that is unreadable."""
-    thumbnails = collection.take(answer.ids, ["thumbnail"])["thumbnail"].to_pylist()
+    rows = collection.take(answer.ids, ["thumbnail"])
+    thumbnails = rows["thumbnail"].to_pylist()
     images = []
     for match, thumbnail in zip(answer, thumbnails, strict=True):
-        try:
-            image = imaging.decode(read_uri(match.uri))
-        except (OSError, ImageError):
-            image = Image.open(io.BytesIO(thumbnail)).convert("RGB")
+        image = _read_original(match.uri)
+        if image is None:
+            image = imaging.open_thumbnail(thumbnail)
         images.append(image)
     return images
+
+
+def _read_original(uri: str) -> Image.Image | None:
+    """Return the image behind a uri, or None if it cannot be read or decoded."""
+    try:
+        data = read_uri(uri)
+        return imaging.decode(data)
+    except (OSError, ImageError):
+        return None
 
 
 def _frame(match: Match, label: str | None) -> tuple[str, float]:
@@ -166,12 +183,19 @@ def _draw_framed(
     scale = min(cell.width / image.width, cell.height / image.height)
     fitted_width = max(1, round(image.width * scale))
     fitted_height = max(1, round(image.height * scale))
-    fitted = image.resize((fitted_width, fitted_height), Image.Resampling.LANCZOS)
+    fitted_size = (fitted_width, fitted_height)
+    fitted = image.resize(fitted_size, Image.Resampling.LANCZOS)
 
     box = centered(fitted_width, fitted_height, cell)
-    figure.figimage(np.asarray(fitted), box.x0, box.y0, origin="upper")
+    pixels = np.asarray(fitted)
+    figure.figimage(pixels, box.x0, box.y0, origin="upper")
+
+    # The frame is placed in pixels, too.
     frame = Rectangle(box.p0, box.width, box.height, fill=False)
-    frame.set(edgecolor=color, linewidth=width, transform=IdentityTransform())
+    frame.set_edgecolor(color)
+    frame.set_linewidth(width)
+    in_pixels = IdentityTransform()
+    frame.set_transform(in_pixels)
     figure.add_artist(frame)
 
 
@@ -188,4 +212,6 @@ def _write_caption(axes: Axes, first: str, second: str) -> None:
 
 
 def _format_distance(distance: float) -> str:
-    return f"{distance:.4f}" if distance < 100 else f"{distance:,.0f}"
+    if distance < 100:
+        return f"{distance:.4f}"
+    return f"{distance:,.0f}"

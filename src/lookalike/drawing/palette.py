@@ -66,7 +66,8 @@ class Legend(NamedTuple):
 @cache
 def palette() -> Palette:
     """Return the one palette that figures and pages share."""
-    contents: Palette = json.loads(_FILE.read_text(encoding="utf-8"))
+    text = _FILE.read_bytes()
+    contents: Palette = json.loads(text)
     return contents
 
 
@@ -82,24 +83,30 @@ def legend(labels: Sequence[str | None]) -> Legend:
         The label of each row, or None.
     """
     shared = palette()
-    available = [*shared["distinct"], *shared["more"]]
-    counts = Counter(label for label in labels if label is not None)
+    available = shared["distinct"] + shared["more"]
+    labeled = [label for label in labels if label is not None]
+    counts = Counter(labeled)
+
+    # The most frequent labels have a color each.
     by_frequency = sorted(counts, key=lambda label: (-counts[label], label))
-    names = sorted(
-        by_frequency[: len(available)], key=lambda label: (label.casefold(), label)
-    )
+    frequent = by_frequency[: len(available)]
+    names = sorted(frequent, key=lambda label: (label.casefold(), label))
     colors = available[: len(names)]
 
-    index_of = {label: index for index, label in enumerate(names)}
+    # The index of each row's label, or a marker for an entry that rows share.
+    index_of = {name: index for index, name in enumerate(names)}
     unlabeled, other = -1, -2
-    indices = np.empty(len(labels), np.intp)
+    indices = np.full(len(labels), unlabeled, np.intp)
     for row, label in enumerate(labels):
-        indices[row] = unlabeled if label is None else index_of.get(label, other)
-    extra = (
+        if label is not None:
+            indices[row] = index_of.get(label, other)
+
+    # The shared entries come last, where they occur.
+    shared_entries = (
         (other, OTHER, shared["other"]),
         (unlabeled, UNLABELED, shared["unlabeled"]),
     )
-    for marker, name, color in extra:
+    for marker, name, color in shared_entries:
         rows = indices == marker
         if rows.any():
             indices[rows] = len(names)

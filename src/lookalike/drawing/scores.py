@@ -37,6 +37,8 @@ _BARS_SHARE = 0.56
 _SHOWN_METRICS = [name for name in METRICS if not name.startswith("recall")]
 _MAX_CLASSES = 40
 _MARKERS = "oDs^"
+# Where long titles of metrics are broken into two lines.
+_LINE_BREAKS = (("mean of ", "mean of\n"), ("precision@", "precision\n@"))
 
 _CHART_HEADING = text_style(9, MUTED)
 _CHART_TITLE = text_style(9, TEXT)
@@ -64,37 +66,30 @@ def draw_evaluation(evaluation: Evaluation, path: str | Path) -> Path:
         If the path's suffix names no supported format.
     """
     path = output_path(path)
+    labels, classes_title = _choose_classes(evaluation)
 
-    # With too many classes, the best and the worst ones of the first Space are shown.
-    first = evaluation.spaces[0].classes
-    labels = sorted(first, key=lambda label: -first[label].map)
-    classes_title = "mAP by class"
-    if len(labels) > _MAX_CLASSES:
-        half = _MAX_CLASSES // 2
-        classes_title += f"; best and worst {half} of {len(labels):,}"
-        labels = labels[:half] + labels[-half:]
-
-    body_height = max(_BARS_HEIGHT, _CLASS_HEIGHT * len(labels) + _CLASSES_MARGIN)
+    # A heading, and below it the bars on the left and the classes on the right.
+    classes_height = _CLASS_HEIGHT * len(labels) + _CLASSES_MARGIN
+    body_height = max(_BARS_HEIGHT, classes_height)
     height = _HEADING_HEIGHT + body_height
-    figure = Figure(
-        figsize=(_WIDTH / 72, height / 72),
-        dpi=144,
-        facecolor="white",
-        layout=ConstrainedLayoutEngine(w_pad=_PADDING / 72, h_pad=_PADDING / 72),
-    )
+    padding = _PADDING / 72
+    layout = ConstrainedLayoutEngine(w_pad=padding, h_pad=padding)
+    size = (_WIDTH / 72, height / 72)
+    figure = Figure(figsize=size, dpi=144, facecolor="white", layout=layout)
     row_heights = [_HEADING_HEIGHT, body_height]
-    heading, body = figure.subfigures(2, 1, squeeze=False, height_ratios=row_heights)[
-        :, 0
-    ]
+    rows = figure.subfigures(2, 1, squeeze=False, height_ratios=row_heights)
+    heading, body = rows.flat
     column_widths = [_BARS_SHARE, 1 - _BARS_SHARE]
-    left, right = body.subfigures(1, 2, squeeze=False, width_ratios=column_widths)[0]
+    columns = body.subfigures(1, 2, squeeze=False, width_ratios=column_widths)
+    left, right = columns.flat
 
     _write_chart_heading(heading, evaluation)
 
     # The bars keep their height when many classes make the figure taller.
     bars_share = _BARS_HEIGHT / body_height
     if bars_share < 1:
-        left = left.subfigures(2, 1, height_ratios=[bars_share, 1 - bars_share])[0]
+        left_heights = [bars_share, 1 - bars_share]
+        left, _ = left.subfigures(2, 1, height_ratios=left_heights)
     bars = left.add_subplot()
     bars.set_title("Means, and their 95 % intervals", loc="left", **_CHART_TITLE)
     _draw_bars(bars, evaluation.spaces)
@@ -102,7 +97,26 @@ def draw_evaluation(evaluation: Evaluation, path: str | Path) -> Path:
     dots = right.add_subplot()
     dots.set_title(classes_title, loc="right", **_CHART_TITLE)
     _draw_classes(dots, evaluation.spaces, labels)
-    return save(render(figure), path)
+    drawn = render(figure)
+    return save(drawn, path)
+
+
+def _choose_classes(evaluation: Evaluation) -> tuple[list[str], str]:
+    """Return the classes to show, best first, and the title above them.
+
+    With too many classes, these are the best and the worst ones of the first Space.
+    """
+    scores = evaluation.spaces[0].classes
+    labels = sorted(scores, key=lambda label: -scores[label].map)
+    title = "mAP by class"
+    count = len(labels)
+    if count > _MAX_CLASSES:
+        half = _MAX_CLASSES // 2
+        best = labels[:half]
+        worst = labels[-half:]
+        labels = best + worst
+        title += f"; best and worst {half} of {count:,}"
+    return labels, title
 
 
 def _write_chart_heading(heading: SubFigure, evaluation: Evaluation) -> None:
@@ -140,65 +154,76 @@ def _write_chart_heading(heading: SubFigure, evaluation: Evaluation) -> None:
 def _draw_bars(axes: Axes, spaces: tuple[SpaceScores, ...]) -> None:
     """Draw a group of bars for each metric. Values are written where there is room for them."""
     width = 0.8 / len(spaces)
+    middle = (len(spaces) - 1) / 2
     positions = np.arange(len(_SHOWN_METRICS))
     for index, scores in enumerate(spaces):
         estimates = np.array([scores.metrics[name] for name in _SHOWN_METRICS])
         values, low, high = estimates.T
-        centers = positions + (index - (len(spaces) - 1) / 2) * width
-        axes.bar(centers, values, 0.92 * width, color=_color(index))
+        offset = (index - middle) * width
+        centers = positions + offset
+        color = _color(index)
+        axes.bar(centers, values, 0.92 * width, color=color)
 
         # A mean can lie just outside its interval because of rounding; an error bar cannot.
-        errors = np.maximum([values - low, high - values], 0)
+        lower_errors = np.maximum(values - low, 0)
+        upper_errors = np.maximum(high - values, 0)
         axes.errorbar(
             centers,
             values,
-            errors,
+            [lower_errors, upper_errors],
             linestyle="",
             ecolor=TEXT,
             elinewidth=1,
             capsize=2,
             capthick=1,
         )
+
+        # The values above the bars, where there is room.
         if len(spaces) <= 2:
             tops = np.maximum(values, high) + 0.012
             for center, top, value in zip(centers, tops, values, strict=True):
-                axes.text(center, top, f"{value:.2f}", **_VALUE)
+                text = f"{value:.2f}"
+                axes.text(center, top, text, **_VALUE)
 
     hide_frame(axes)
     axes.set_axisbelow(True)
     axes.grid(axis="y", color=BORDER, linewidth=0.75)
-    axes.set_xticks(
-        positions, [_metric_title(name) for name in _SHOWN_METRICS], size=8, color=TEXT
-    )
-    axes.set_yticks(
-        [0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"], size=8, color=MUTED
-    )
+    titles = [_metric_title(name) for name in _SHOWN_METRICS]
+    axes.set_xticks(positions, titles, size=8, color=TEXT)
+    levels = ["0", "0.25", "0.5", "0.75", "1"]
+    heights = [float(level) for level in levels]
+    axes.set_yticks(heights, levels, size=8, color=MUTED)
     axes.set_ylim(0, 1.06)
 
 
 def _metric_title(name: str) -> str:
     """Return a metric's title, broken into two lines where it is long."""
     title = TITLES[name]
-    title = title.replace("mean of ", "mean of\n")
-    return title.replace("precision@", "precision\n@")
+    for long_start, broken_start in _LINE_BREAKS:
+        title = title.replace(long_start, broken_start)
+    return title
 
 
 def _draw_classes(
     axes: Axes, spaces: tuple[SpaceScores, ...], labels: list[str]
 ) -> None:
     """Draw each class's mAP in every Space as a dot. A line joins the dots of a class."""
-    values = np.array(
-        [[scores.classes[label].map for label in labels] for scores in spaces]
-    )
     rows = np.arange(len(labels))
-    axes.hlines(
-        rows, values.min(axis=0), values.max(axis=0), color=MUTED, linewidth=1, zorder=1
-    )
+    columns = []
+    for scores in spaces:
+        column = [scores.classes[label].map for label in labels]
+        columns.append(column)
+    values = np.array(columns)
+
+    # A line joins the dots of a class.
+    lowest = values.min(axis=0)
+    highest = values.max(axis=0)
+    axes.hlines(rows, lowest, highest, color=MUTED, linewidth=1, zorder=1)
+
     # The first Space is drawn last, on top of the others.
     for index in reversed(range(len(spaces))):
-        axes.plot(
-            values[index], rows, linestyle="", markersize=6, zorder=2, **_marker(index)
-        )
+        marker = _marker(index)
+        axes.plot(values[index], rows, linestyle="", markersize=6, zorder=2, **marker)
 
     hide_frame(axes)
     axes.set_axisbelow(True)
@@ -211,7 +236,8 @@ def _draw_classes(
 
 
 def _color(index: int) -> str:
-    return COLORS[index % len(COLORS)]
+    number = index % len(COLORS)
+    return COLORS[number]
 
 
 def _marker(index: int) -> dict[str, Any]:

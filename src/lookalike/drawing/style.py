@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import warnings
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -66,10 +66,13 @@ def output_path(path: str | Path) -> Path:
 def save(image: Image.Image, path: Path) -> Path:
     """Write an image in the format of the path's suffix. The file is complete or absent."""
     # Pillow alone does not notice a full disk that accepts only part of a write.
-    encoded = io.BytesIO()
-    image.save(encoded, _FORMATS[path.suffix.lower()], quality=92)
+    suffix = path.suffix.lower()
+    file_format = _FORMATS[suffix]
+    encoded = BytesIO()
+    image.save(encoded, file_format, quality=92)
+    content = encoded.getbuffer()
     with atomic_write(path) as temporary:
-        temporary.write_bytes(encoded.getbuffer())
+        temporary.write_bytes(content)
     return path
 
 
@@ -103,20 +106,24 @@ def figure_in_points(
 
 def centered(width: int, height: int, cell: Bbox) -> Bbox:
     """Return the box of whole pixels with this size that lies in the middle of a cell."""
-    left = cell.x0 + (cell.width - width) / 2
-    bottom = cell.y0 + (cell.height - height) / 2
-    return Bbox.from_bounds(round(left), round(bottom), width, height)
+    box = Bbox.from_bounds(0, 0, width, height)
+    middle = box.anchored("C", cell)
+    left = round(middle.x0)
+    bottom = round(middle.y0)
+    return box.translated(left, bottom)
 
 
 def text_style(size: float, color: str, **properties: Any) -> dict[str, Any]:
     """Return Matplotlib's properties of a text."""
     # A dollar sign in a name would otherwise start a formula.
-    return {"size": size, "color": color, "parse_math": False, **properties}
+    plain = {"size": size, "color": color, "parse_math": False}
+    return plain | properties
 
 
 def hide_frame(axes: Axes) -> None:
     """Hide the lines around a plot and its tick marks; tick labels stay."""
-    axes.spines[:].set_visible(False)
+    lines = axes.spines[:]
+    lines.set_visible(False)
     axes.tick_params(length=0)
 
 
@@ -127,7 +134,9 @@ def render(figure: Figure) -> Image.Image:
         # Characters that the font lacks are drawn as boxes. The rest of the image is unaffected.
         warnings.filterwarnings("ignore", message="Glyph")
         canvas.draw()
-    return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    pixels = canvas.buffer_rgba()
+    drawn = Image.fromarray(np.asarray(pixels))
+    return drawn.convert("RGB")
 
 
 def shorten(text: str, length: int = 26) -> str:

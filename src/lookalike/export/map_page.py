@@ -87,8 +87,9 @@ def write_map_page(map_: Map, collection: Table, path: str | Path) -> Path:
 def _read_thumbnails(
     collection: Table, ids: npt.NDArray[np.int64]
 ) -> list[bytes | None]:
-    rows = collection.take(ids, ["thumbnail"])
-    thumbnails: list[bytes | None] = rows["thumbnail"].to_pylist()
+    columns = collection.take(ids, ["thumbnail"])
+    column = columns["thumbnail"]
+    thumbnails: list[bytes | None] = column.to_pylist()
     return thumbnails
 
 
@@ -112,30 +113,43 @@ def _fill(title: str, data: dict[str, Any]) -> str:
 def _policy_source(text: str) -> str:
     """Return the source of a content security policy that allows exactly this text."""
     content = text.encode()
-    digest = hashlib.sha256(content).digest()
-    encoded = base64.b64encode(digest).decode()
-    return f"'sha256-{encoded}'"
+    digest = hashlib.sha256(content)
+    encoded = base64.b64encode(digest.digest())
+    source = encoded.decode()
+    return f"'sha256-{source}'"
 
 
 def _describe_rows(map_: Map, collection: Table) -> dict[str, Any]:
     """Return the positions, names, paths and labels, row by row."""
     rows = collection.take(map_.ids, ["uri", "label"])
+    uris = rows["uri"].to_pylist()
     labels = rows["label"].to_pylist()
+
+    # The legend: each label's name, color and number of rows.
     key = legend(labels)
-    entries = [
-        {"name": _printable(name), "color": color, "count": count}
-        for name, color, count in zip(key.names, key.colors, key.counts, strict=True)
-    ]
+    entries = []
+    for name, color, count in zip(key.names, key.colors, key.counts, strict=True):
+        shown_name = _printable(name)
+        entry = {"name": shown_name, "color": color, "count": count}
+        entries.append(entry)
+
     # Rare labels share a color and an entry of the legend, but keep their names.
-    other = key.names.index(OTHER) if OTHER in key.names else -1
-    rare_rows = np.flatnonzero(key.indices == other).tolist()
-    positions = np.round(map_.unit_square() * _UNIT).astype("<u2")
+    rare_names = {}
+    if OTHER in key.names:
+        other = key.names.index(OTHER)
+        rare_rows = np.flatnonzero(key.indices == other)
+        for row in rare_rows.tolist():
+            rare_names[row] = _printable(labels[row])
+
+    positions = np.round(map_.unit_square() * _UNIT)
+    numbers = positions.astype("<u2")
+    encoded = base64.b64encode(numbers.tobytes())
     return {
-        "positions": base64.b64encode(positions.tobytes()).decode(),
+        "positions": encoded.decode(),
         "labels": entries,
         "label_index": key.indices.tolist(),
-        "other_labels": {row: _printable(labels[row]) for row in rare_rows},
-        **_describe_files(rows["uri"].to_pylist()),
+        "other_labels": rare_names,
+        **_describe_files(uris),
     }
 
 
@@ -143,14 +157,19 @@ def _in_row_order(
     packed: PackedThumbnails, order: npt.NDArray[np.intp]
 ) -> dict[str, Any]:
     """Return the images by the map's rows, which were packed in another order."""
-    place = np.argsort(order).tolist()
+    positions = np.argsort(order)
+    sprites, ratios, previews = [], [], []
+    for position in positions.tolist():
+        sprites.append(packed.sprites[position])
+        ratios.append(packed.ratios[position])
+        previews.append(packed.previews[position])
     return {
         "sprite_side": SPRITE_SIDE,
         "sheet_columns": packed.columns,
         "sheets": packed.sheets,
-        "sprites": [packed.sprites[index] for index in place],
-        "ratios": [packed.ratios[index] for index in place],
-        "previews": [packed.previews[index] for index in place],
+        "sprites": sprites,
+        "ratios": ratios,
+        "previews": previews,
     }
 
 
@@ -166,17 +185,21 @@ def _describe_files(uris: Sequence[str]) -> dict[str, Any]:
     folder_numbers: dict[tuple[str, str], int] = {}
     names, folder_index, link_ends = [], [], []
     for uri in uris:
-        path, link = display_path(uri), browser_link(uri)
-        name = re.split(r"[/\\]" if os.sep == "\\" else "/", path)[-1]
-        folder = _printable(path[: len(path) - len(name)])
-        end_start = link.rfind("/") + 1
-        link_end = link[end_start:]
-        number = folder_numbers.setdefault(
-            (folder, link[:end_start]), len(folder_numbers)
-        )
-        names.append(_printable(name))
+        folder, name = _split_path(display_path(uri))
+        shown_name = _printable(name)
+        names.append(shown_name)
+
+        # The link, split after its last slash.
+        link_folder, slash, link_name = browser_link(uri).rpartition("/")
+        link_end = "" if link_name == name else link_name
+        link_ends.append(link_end)
+
+        # A new folder has the next number.
+        shown_folder = _printable(folder)
+        link_start = link_folder + slash
+        next_number = len(folder_numbers)
+        number = folder_numbers.setdefault((shown_folder, link_start), next_number)
         folder_index.append(number)
-        link_ends.append("" if link_end == name else link_end)
     return {
         "names": names,
         "folder_index": folder_index,
@@ -185,7 +208,19 @@ def _describe_files(uris: Sequence[str]) -> dict[str, Any]:
     }
 
 
+def _split_path(path: str) -> tuple[str, str]:
+    """Return a path's folder, with the separator at its end, and the file's name."""
+    separators = r"[/\\]" if os.sep == "\\" else "/"
+    parts = re.split(separators, path)
+    name = parts[-1]
+    folder = path.removesuffix(name)
+    return folder, name
+
+
 def _printable(text: str) -> str:
     """Return a text without invisible characters, which could turn the direction of others."""
     replacement = "\N{REPLACEMENT CHARACTER}"
-    return "".join(letter if letter.isprintable() else replacement for letter in text)
+    printable = ""
+    for letter in text:
+        printable += letter if letter.isprintable() else replacement
+    return printable

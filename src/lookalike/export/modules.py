@@ -34,9 +34,9 @@ def join_modules(entry: Path) -> str:
     ValueError
         If modules import each other in a circle, or in a form that cannot be joined.
     """
-    root = entry.resolve().parent
+    entry = entry.resolve()
     joined: dict[Path, str] = {}
-    _join(entry.resolve(), root, joined, importers=[])
+    _join(entry, entry.parent, joined, importers=[])
     functions = "\n".join(joined.values())
     return f'"use strict";\n(() => {{\nconst modules = {{}};\n{functions}\n}})();\n'
 
@@ -47,39 +47,55 @@ def _join(
     """Add a module after everything that it imports."""
     if path in joined:
         return
+    chain = [*importers, path]
     if path in importers:
-        circle = " -> ".join(one.name for one in [*importers, path])
+        names = [module.name for module in chain]
+        circle = " -> ".join(names)
         raise ValueError(f"Modules import each other in a circle: {circle}.")
+
     source = path.read_text(encoding="utf-8")
     for match in _IMPORT.finditer(source):
-        imported = (path.parent / match[3]).resolve()
-        _join(imported, root, joined, [*importers, path])
+        imported = path.parent / match[3]
+        _join(imported.resolve(), root, joined, chain)
     joined[path] = _as_function(path, source, root)
 
 
 def _as_function(path: Path, source: str, root: Path) -> str:
-    """Return a module as a function call whose result is kept under the module's name."""
+    """Return a module as a function call whose result is stored under the module's name."""
 
     def import_line(match: re.Match[str]) -> str:
         names, namespace, address = match.groups()
-        imported = f"modules[{_key((path.parent / address).resolve(), root)}]"
+        imported_path = path.parent / address
+        key = _key(imported_path.resolve(), root)
+        imported = f"modules[{key}]"
         if namespace:
             return f"const {namespace} = {imported};\n"
         # A renaming import is a renaming destructuring.
-        return f"const {{{names.replace(' as ', ': ')}}} = {imported};\n"
+        targets = names.replace(" as ", ": ")
+        return f"const {{{targets}}} = {imported};\n"
 
-    exported = [match[2] for match in _EXPORT.finditer(source)]
-    body = _EXPORT.sub(r"\1 \2", _IMPORT.sub(import_line, source))
-    if other := _OTHER_FORM.search(body):
-        raise ValueError(
-            f"{path.name} has a line that cannot be joined: {other[0].strip()}"
-        )
+    # Turn imports into constants, and drop the word before exports.
+    body = _IMPORT.sub(import_line, source)
+    body = _EXPORT.sub(r"\1 \2", body)
+
+    # Refuse everything that would break the joined script.
+    other = _OTHER_FORM.search(body)
+    if other is not None:
+        line = other[0].strip()
+        raise ValueError(f"{path.name} has a line that cannot be joined: {line}")
     if "</script" in body.lower():
         raise ValueError(f"{path.name} contains the end of a script element.")
+
+    # Return the exported names.
+    exported = []
+    for match in _EXPORT.finditer(source):
+        exported.append(match[2])
     returned = ", ".join(exported)
-    return f"modules[{_key(path, root)}] = (() => {{\n{body}return {{ {returned} }};\n}})();"
+    key = _key(path, root)
+    return f"modules[{key}] = (() => {{\n{body}return {{ {returned} }};\n}})();"
 
 
 def _key(path: Path, root: Path) -> str:
-    relative = Path(os.path.relpath(path, root)).as_posix()
-    return f'"{relative}"'
+    relative = os.path.relpath(path, root)
+    address = Path(relative).as_posix()
+    return f'"{address}"'

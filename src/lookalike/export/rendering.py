@@ -1,13 +1,14 @@
-"""Templates of exported pages, in which every text is escaped."""
+"""Templates of exported pages, in which every text is escaped, and the images in them."""
 
 from __future__ import annotations
 
+import base64
 from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-__all__ = ["render"]
+__all__ = ["data_uri", "render"]
 
 _FOLDER = Path(__file__).with_name("templates")
 
@@ -20,8 +21,16 @@ def render(name: str, **values: object) -> str:
     jinja2.UndefinedError
         If the template needs a value that is not given.
     """
-    template = _environment().get_template(name)
+    environment = _environment()
+    template = environment.get_template(name)
     return template.render(**values)
+
+
+def data_uri(image: bytes, kind: str = "webp") -> str:
+    """Return an encoded image as a data URI, with which a page carries it."""
+    encoded = base64.b64encode(image)
+    text = encoded.decode()
+    return f"data:image/{kind};base64,{text}"
 
 
 @cache

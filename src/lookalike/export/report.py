@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lookalike.drawing.palette import palette
 from lookalike.evaluation.scores import TITLES, Evaluation, SpaceScores
-from lookalike.export.rendering import render
+from lookalike.export.rendering import data_uri, render
 from lookalike.io.files import atomic_write
 from lookalike.projection.map import Map
 from lookalike.sources import display_name
@@ -60,7 +59,7 @@ class Story:
         Queries with the matches of each Space.
     evaluation
         Test images searched in the training images; None with fewer than two labels.
-    map, map_picture, map_page
+    map, map_image, map_page
         The map, and its two files beside the report.
     commands
         Commands with which a reader does the same.
@@ -74,7 +73,7 @@ class Story:
     answers: Sequence[Answer]
     evaluation: Evaluation | None
     map: Map
-    map_picture: Path
+    map_image: Path
     map_page: Path
     commands: Sequence[str]
 
@@ -99,61 +98,71 @@ def write_report(story: Story, path: Path) -> Path:
     return path
 
 
-def _data_uri(image: bytes, kind: str = "jpeg") -> str:
-    text = base64.b64encode(image).decode()
-    return f"data:image/{kind};base64,{text}"
-
-
-def _thumbnails(collection: Table, ids: Iterable[int]) -> list[str]:
+def _thumbnails(collection: Table, ids: Sequence[int]) -> list[str]:
     """Return the thumbnails of some rows as data URIs."""
-    rows = collection.take(list(ids), ["thumbnail"])
-    images = rows["thumbnail"].to_pylist()
-    return [_data_uri(image) for image in images]
+    rows = collection.take(ids, ["thumbnail"])
+    uris = []
+    for image in rows["thumbnail"].to_pylist():
+        uri = data_uri(image, "jpeg")
+        uris.append(uri)
+    return uris
 
 
 # ---- images -------------------------------------------------------------------------------------
 
 
-def _figure(image: str, title: str, note: str, style: str = "") -> dict[str, str]:
-    return {"image": image, "title": title, "note": note, "style": style}
+@dataclass(slots=True)
+class _Figure:
+    """An image and the texts below it; the style is the class of its frame."""
+
+    image: str
+    title: str
+    note: str
+    style: str = ""
 
 
-def _describe_classes(story: Story) -> list[dict[str, str]]:
+def _describe_classes(story: Story) -> list[_Figure]:
     """Return an image of each class, with the number of its images."""
     ids = [row_id for _, row_id in story.examples.values()]
     images = _thumbnails(story.collection, ids)
     figures = []
-    for image, label in zip(images, story.examples, strict=True):
-        count, _ = story.examples[label]
+    for image, (label, (count, _)) in zip(images, story.examples.items(), strict=True):
         title = label or "unlabeled"
-        figures.append(_figure(image, title, f"{count:,}"))
+        note = f"{count:,}"
+        figure = _Figure(image, title, note)
+        figures.append(figure)
     return figures
 
 
 def _describe_answer(collection: Table, answer: Answer) -> dict[str, Any]:
     """Return a query's image, and the images found in each Space."""
     [image] = _thumbnails(collection, [answer.id])
+    title = answer.label or answer.name
+    query = _Figure(image, title, answer.name)
     spaces = []
     for matches in answer.matches:
-        kind = "pixel space" if matches.space == "pixels" else "feature space"
+        kind = "pixel" if matches.space == "pixels" else "feature"
+        heading = f"{matches.space} ({kind} space)"
         figures = _describe_matches(collection, matches, answer.label)
-        spaces.append({"heading": f"{matches.space} ({kind})", "figures": figures})
-    title = answer.label or answer.name
-    query = _figure(image, title, answer.name)
+        spaces.append({"heading": heading, "figures": figures})
     return {"query": query, "spaces": spaces}
 
 
 def _describe_matches(
     collection: Table, matches: Matches, label: str | None
-) -> list[dict[str, str]]:
-    images = _thumbnails(collection, matches.ids[:_NEIGHBORS].tolist())
+) -> list[_Figure]:
+    """Return the nearest images; frames show which ones have the query's label."""
+    ids = matches.ids[:_NEIGHBORS]
+    images = _thumbnails(collection, ids.tolist())
     figures = []
     for image, match in zip(images, matches, strict=False):
         title = match.label or display_name(match.uri)
-        style = ""
+        note = f"{match.distance:,.4g}"
+        figure = _Figure(image, title, note)
         if label is not None:
-            style = "same" if match.label == label else "other"
-        figures.append(_figure(image, title, f"{match.distance:,.4g}", style))
+            is_same = match.label == label
+            figure.style = "same" if is_same else "other"
+        figures.append(figure)
     return figures
 
 
@@ -178,26 +187,31 @@ def _describe_evaluation(evaluation: Evaluation | None) -> dict[str, Any] | None
 
 def _describe_class_scores(spaces: Sequence[SpaceScores]) -> list[dict[str, Any]]:
     """Return each class's average precision in each Space, the best of the first Space first."""
-    first = spaces[0].classes
-    labels = sorted(first, key=lambda label: -first[label].map)
+    first = spaces[0]
+    labels = sorted(first.classes, key=lambda label: -first.classes[label].map)
     rows = []
     for label in labels:
-        values = [scores.classes[label].map for scores in spaces]
         bars = []
-        for value in values:
+        for scores in spaces:
+            value = scores.classes[label].map
             width = round(value * _BAR_WIDTH)
-            bars.append({"value": value, "width": width})
-        rows.append({"label": label, "bars": bars})
+            bar = {"value": value, "width": width}
+            bars.append(bar)
+        row = {"label": label, "bars": bars}
+        rows.append(row)
     return rows
 
 
 def _describe_map(story: Story) -> dict[str, Any]:
-    figure = story.map_picture
+    map_ = story.map
+    file = story.map_image
+    content = file.read_bytes()
+    kind = file.suffix.removeprefix(".")
     return {
-        "space": story.map.space,
-        "method": _METHODS[story.map.method],
-        "trustworthiness": story.map.fidelity.get("trustworthiness"),
+        "space": map_.space,
+        "method": _METHODS[map_.method],
+        "trustworthiness": map_.fidelity.get("trustworthiness"),
         "page": story.map_page.name,
-        "image": _data_uri(figure.read_bytes(), figure.suffix.removeprefix(".")),
-        "alt": f"Map of {len(story.map):,} images by {story.map.method}",
+        "image": data_uri(content, kind),
+        "alt": f"Map of {len(map_):,} images by {map_.method}",
     }

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from io import BytesIO
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+
+from lookalike.export.rendering import data_uri
+from lookalike.imaging import open_thumbnail
 
 __all__ = ["SPRITE_SIDE", "PackedThumbnails", "ThumbnailPacker"]
 
@@ -79,25 +82,34 @@ class ThumbnailPacker:
         # Pillow releases the interpreter's lock while it decodes and encodes.
         with ThreadPoolExecutor() as pool:
             for start in range(0, len(ids), per_sheet):
-                thumbnails = read(ids[start : start + per_sheet])
+                part = slice(start, start + per_sheet)
+                thumbnails = read(ids[part])
                 sprites = list(pool.map(_make_sprite, thumbnails))
-                sheet = self._make_sheet([image for image, _ in sprites])
+
+                # A sheet of sprites, if the budget allows it.
+                images = [sprite.image for sprite in sprites]
+                sheet = self._make_sheet(images)
                 fits = len(sheet) <= remaining
-                first = per_sheet * len(packed.sheets)
+                next_number = per_sheet * len(packed.sheets)
                 if fits:
                     remaining -= len(sheet)
-                    packed.sheets.append(_data_uri(sheet))
-                for index, (thumbnail, (_, ratio)) in enumerate(
-                    zip(thumbnails, sprites, strict=True)
-                ):
+                    packed.sheets.append(data_uri(sheet))
+
+                for thumbnail, sprite in zip(thumbnails, sprites, strict=True):
                     has_sprite = fits and thumbnail is not None
-                    packed.sprites.append(first + index if has_sprite else -1)
-                    packed.ratios.append(ratio)
+                    number = next_number if has_sprite else -1
+                    packed.sprites.append(number)
+                    packed.ratios.append(sprite.ratio)
+                    next_number += 1
+
                 if preview_side:
                     sides = [preview_side] * len(thumbnails)
                     previews += pool.map(_make_preview, thumbnails, sides)
+
+        # Previews take what the sheets leave of the budget.
         packed.previews = _affordable(previews, remaining)
-        packed.previews += [""] * (len(ids) - len(packed.previews))
+        missing = len(ids) - len(packed.previews)
+        packed.previews += [""] * missing
         return packed
 
     def _make_sheet(self, sprites: Sequence[Image.Image]) -> bytes:
@@ -128,34 +140,41 @@ def _affordable(previews: Sequence[bytes], budget: int) -> list[str]:
         budget -= len(preview)
         if budget < 0:
             break
-        uris.append(_data_uri(preview) if preview else "")
+        uri = data_uri(preview) if preview else ""
+        uris.append(uri)
     return uris
 
 
-def _make_sprite(thumbnail: bytes | None) -> tuple[Image.Image, float]:
-    """Return a thumbnail stretched to a square, where it loses least, and its width by height."""
+class _Sprite(NamedTuple):
+    """A thumbnail as a square, and its width by height before."""
+
+    image: Image.Image
+    ratio: float
+
+
+def _make_sprite(thumbnail: bytes | None) -> _Sprite:
+    """Stretch a thumbnail to a square, where it loses least."""
     square = (SPRITE_SIDE, SPRITE_SIDE)
     if thumbnail is None:
-        return Image.new("RGB", square), 1.0
-    image = Image.open(io.BytesIO(thumbnail)).convert("RGB")
-    ratio = round(image.width / image.height, 3)
-    return image.resize(square, Image.Resampling.LANCZOS), ratio
+        blank = Image.new("RGB", square)
+        return _Sprite(blank, ratio=1.0)
+    image = open_thumbnail(thumbnail)
+    ratio = image.width / image.height
+    ratio = round(ratio, 3)
+    stretched = image.resize(square, Image.Resampling.LANCZOS)
+    return _Sprite(stretched, ratio)
 
 
 def _make_preview(thumbnail: bytes | None, side: int) -> bytes:
     if thumbnail is None:
         return b""
-    image = Image.open(io.BytesIO(thumbnail)).convert("RGB")
-    image.thumbnail((side, side), Image.Resampling.LANCZOS)
+    image = open_thumbnail(thumbnail)
+    largest_size = (side, side)
+    image.thumbnail(largest_size, Image.Resampling.LANCZOS)
     return _encode(image)
 
 
 def _encode(image: Image.Image) -> bytes:
-    file = io.BytesIO()
+    file = BytesIO()
     image.save(file, "WEBP", quality=_WEBP_QUALITY, method=3)
     return file.getvalue()
-
-
-def _data_uri(webp: bytes) -> str:
-    text = base64.b64encode(webp).decode()
-    return f"data:image/webp;base64,{text}"

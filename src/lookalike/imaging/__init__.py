@@ -10,6 +10,7 @@ from lookalike.imaging.decoder import (
 from lookalike.imaging.preprocess import (
     THUMBNAIL_SIDE,
     min_decoded_side,
+    open_thumbnail,
     prepare,
     thumbnail,
 )
@@ -21,6 +22,7 @@ __all__ = [
     "decode_small",
     "from_array",
     "min_decoded_side",
+    "open_thumbnail",
     "prepare",
     "thumbnail",
     "upright",

@@ -10,7 +10,13 @@ from PIL import Image
 
 from lookalike.types import Model
 
-__all__ = ["THUMBNAIL_SIDE", "min_decoded_side", "prepare", "thumbnail"]
+__all__ = [
+    "THUMBNAIL_SIDE",
+    "min_decoded_side",
+    "open_thumbnail",
+    "prepare",
+    "thumbnail",
+]
 
 THUMBNAIL_SIDE = 160
 
@@ -66,6 +72,13 @@ def thumbnail(image: Image.Image, *, side: int = THUMBNAIL_SIDE) -> bytes:
     file = io.BytesIO()
     small.save(file, "JPEG", quality=82)
     return file.getvalue()
+
+
+def open_thumbnail(data: bytes) -> Image.Image:
+    """Return the RGB image of a thumbnail that `thumbnail` made."""
+    file = io.BytesIO(data)
+    opened = Image.open(file)
+    return opened.convert("RGB")
 
 
 def _center_box(image: Image.Image, aspect: float) -> tuple[float, float, float, float]:

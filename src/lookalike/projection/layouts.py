@@ -59,7 +59,10 @@ class LayoutSettings(NamedTuple):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings that a stored map must share to be used again."""
-        return {"seed": self.seed, "perplexity": self.perplexity}
+        settings = self._asdict()
+        # The method is in the name of a map's file.
+        del settings["method"]
+        return settings
 
 
 class LayoutMethod(Protocol):
@@ -91,17 +94,25 @@ def fit_components(
     from sklearn.decomposition import PCA
 
     count = min(_COMPONENTS, *vectors.shape)
+    pca = PCA(count, random_state=seed)
     # Equal rows have no variance, of which scikit-learn computes the components' shares.
     with np.errstate(invalid="ignore", divide="ignore"):
-        pca = PCA(count, random_state=seed).fit(vectors)
+        pca.fit(vectors)
 
     def project(rows: VectorsF32) -> VectorsF32:
-        components: VectorsF32 = pca.transform(rows).astype(np.float32)
+        projected = pca.transform(rows)
+        components: VectorsF32 = projected.astype(np.float32)
         if count == 1:
-            components = np.pad(components, ((0, 0), (0, 1)))
+            components = _add_column(components, 0)
         return components
 
     return project
+
+
+def _add_column(components: VectorsF32, value: float) -> VectorsF32:
+    """Return the components with one more column, which has the same value in every row."""
+    one_after = ((0, 0), (0, 1))
+    return np.pad(components, one_after, constant_values=value)
 
 
 def fit_layout(
@@ -116,13 +127,13 @@ def fit_layout(
     InputError
         If the method is UMAP and umap-learn is not installed.
     """
-    method = settings.method if len(components) >= MIN_ROWS else "pca"
-    positions, parameters = _LAYOUTS[method].fit(components, settings)
-    return positions, {
-        "layout": method,
-        "components": components.shape[1],
-        **parameters,
-    }
+    method = settings.method
+    if len(components) < MIN_ROWS:
+        method = "pca"
+    layout = _LAYOUTS[method]
+    positions, parameters = layout.fit(components, settings)
+    common = {"layout": method, "components": components.shape[1]}
+    return positions, common | parameters
 
 
 def transform(
@@ -139,7 +150,69 @@ def transform(
     method
         The method of that layout.
     """
-    return _LAYOUTS[method].transform(new, reference, positions)
+    layout = _LAYOUTS[method]
+    return layout.transform(new, reference, positions)
+
+
+def _reference_affinities(
+    new: VectorsF32, reference: VectorsF32, threads: int
+) -> tuple[npt.NDArray[np.intp], Any]:
+    """Return the nearest reference rows of each new row, and its affinities to them."""
+    from openTSNE.affinity import joint_probabilities_nn
+
+    rows = len(reference)
+    perplexity = min(5.0, rows / 3)
+    k = min(rows, int(3 * perplexity))
+    neighbors, distances = k_nearest(new, reference, k)
+    affinities = joint_probabilities_nn(
+        neighbors,
+        distances,
+        [perplexity],
+        symmetrize=False,
+        normalization="point-wise",
+        n_reference_samples=rows,
+        n_jobs=threads,
+    )
+    return neighbors, affinities
+
+
+def _fixed_embedding(positions: Positions, gradient: str, threads: int) -> Any:
+    """Return openTSNE's embedding of a reference that stays fixed."""
+    from openTSNE import TSNEEmbedding
+    from openTSNE.affinity import PrecomputedAffinities
+    from scipy.sparse import csr_matrix
+
+    # It needs no affinities of its own.
+    rows = len(positions)
+    empty = csr_matrix((rows, rows))
+    no_affinities = PrecomputedAffinities(empty, normalize=False)
+    return TSNEEmbedding(
+        positions,
+        no_affinities,
+        negative_gradient_method=_interruptible(gradient),
+        n_jobs=threads,
+    )
+
+
+def _optimize_placed(
+    initialization: Positions, embedding: Any, affinities: Any
+) -> Positions:
+    """Return the positions of new rows after gradient descent among a fixed embedding."""
+    from openTSNE import PartialTSNEEmbedding
+
+    parameters = embedding.gradient_descent_params
+    partial = PartialTSNEEmbedding(
+        initialization, embedding, P=affinities, **parameters
+    )
+    partial.optimize(
+        250,
+        inplace=True,
+        learning_rate=0.1,
+        exaggeration=1.5,
+        momentum=0.8,
+        max_grad_norm=0.25,
+    )
+    return np.asarray(partial)
 
 
 class TSne:
@@ -154,11 +227,12 @@ class TSne:
         from openTSNE import TSNE, affinity
 
         rows = len(components)
-        perplexity = (
-            _PERPLEXITY if settings.perplexity == "auto" else settings.perplexity
-        )
-        perplexity = min(perplexity, (rows - 1) / 3)
         threads = _thread_count(rows)
+        perplexity = _PERPLEXITY
+        if settings.perplexity != "auto":
+            perplexity = settings.perplexity
+        highest_perplexity = (rows - 1) / 3
+        perplexity = min(perplexity, highest_perplexity)
 
         # 1. Affinities between near rows in the Space.
         neighbors = self._neighbors(components, perplexity, settings.seed)
@@ -175,7 +249,8 @@ class TSne:
             negative_gradient_method=_interruptible(gradient),
         )
         embedding = optimizer.fit(affinities=affinities, initialization=initialization)
-        return np.asarray(embedding), {
+        positions = np.asarray(embedding)
+        return positions, {
             "perplexity": perplexity,
             "start": "pca",
             "gradient": gradient,
@@ -186,72 +261,46 @@ class TSne:
         self, new: VectorsF32, reference: VectorsF32, positions: Positions
     ) -> Positions:
         """Optimize each new position by itself, with openTSNE's defaults for `transform`."""
-        from openTSNE import PartialTSNEEmbedding, TSNEEmbedding, affinity
-        from scipy.sparse import csr_matrix
-
         rows = len(reference)
         threads = _thread_count(rows)
+        gradient = self._gradient(rows)
 
         # 1. Affinities of the new rows to the reference.
-        perplexity = min(5.0, rows / 3)
-        neighbors, distances = k_nearest(new, reference, min(rows, int(3 * perplexity)))
-        affinities = affinity.joint_probabilities_nn(
-            neighbors,
-            distances,
-            [perplexity],
-            symmetrize=False,
-            normalization="point-wise",
-            n_reference_samples=rows,
-            n_jobs=threads,
-        )
+        neighbors, affinities = _reference_affinities(new, reference, threads)
 
-        # openTSNE centers the reference. It stays fixed, so it needs no affinities of its own.
-        center = (positions.max(axis=0) + positions.min(axis=0)) / 2
-        no_affinities = affinity.PrecomputedAffinities(
-            csr_matrix((rows, rows)), normalize=False
-        )
-        gradient = _interruptible(self._gradient(rows))
-        embedding = TSNEEmbedding(
-            positions - center,
-            no_affinities,
-            negative_gradient_method=gradient,
-            n_jobs=threads,
-        )
+        # openTSNE centers the reference.
+        highest = positions.max(axis=0)
+        lowest = positions.min(axis=0)
+        center = (highest + lowest) / 2
+        embedding = _fixed_embedding(positions - center, gradient, threads)
 
         # 2. Initial positions amid the nearest neighbors, and 3. gradient descent from there.
         initialization = np.median(embedding[neighbors], axis=1)
-        parameters = embedding.gradient_descent_params
-        partial = PartialTSNEEmbedding(
-            initialization, embedding, P=affinities, **parameters
-        )
-        partial.optimize(
-            250,
-            inplace=True,
-            learning_rate=0.1,
-            exaggeration=1.5,
-            momentum=0.8,
-            max_grad_norm=0.25,
-        )
-        placed: Positions = np.asarray(partial) + center
-        return placed
+        placed = _optimize_placed(initialization, embedding, affinities)
+        uncentered: Positions = placed + center
+        return uncentered
 
     @staticmethod
     def _neighbors(components: VectorsF32, perplexity: float, seed: int) -> Any:
         """Return openTSNE's index of 3 x perplexity nearest neighbors, exact for fewer rows."""
-        from openTSNE import nearest_neighbors
+        from openTSNE.nearest_neighbors import Annoy, PrecomputedNeighbors
 
         rows = len(components)
-        k = min(rows - 1, int(3 * perplexity))
+        wanted = int(3 * perplexity)
+        k = min(wanted, rows - 1)
         if rows > _MAX_EXACT_ROWS:
             # Several threads would grow Annoy's trees in an order that the seed does not decide.
-            return nearest_neighbors.Annoy(components, k, n_jobs=1, random_state=seed)
-        neighbors, distances = k_nearest(components, components, k, own=np.arange(rows))
-        return nearest_neighbors.PrecomputedNeighbors(neighbors, distances)
+            return Annoy(components, k, n_jobs=1, random_state=seed)
+        every_row = np.arange(rows)
+        neighbors, distances = k_nearest(components, components, k, own=every_row)
+        return PrecomputedNeighbors(neighbors, distances)
 
     @staticmethod
     def _gradient(rows: int) -> str:
         """Return openTSNE's name for Barnes-Hut or FIt-SNE."""
-        return "bh" if rows <= _MAX_EXACT_ROWS else "fft"
+        if rows <= _MAX_EXACT_ROWS:
+            return "bh"
+        return "fft"
 
 
 class Pca:
@@ -264,19 +313,36 @@ class Pca:
     ) -> tuple[Positions, dict[str, Any]]:
         """Return the first two components themselves."""
         del settings
-        positions = components[:, :2].astype(np.float64)
-        return positions, {"library": f"scikit-learn {version('scikit-learn')}"}
+        first_two = components[:, :2]
+        positions = first_two.astype(np.float64)
+        library = f"scikit-learn {version('scikit-learn')}"
+        return positions, {"library": library}
 
     def transform(
         self, new: VectorsF32, reference: VectorsF32, positions: Positions
     ) -> Positions:
         """Apply the affine map that takes the reference to its positions."""
-        one_more = ((0, 0), (0, 1))
-        affine, *_ = np.linalg.lstsq(
-            np.pad(reference, one_more, constant_values=1), positions
-        )
-        placed: Positions = np.pad(new, one_more, constant_values=1) @ affine
+        # A column of ones, whose coefficients are the map's offset.
+        known = _add_column(reference, 1)
+        solution = np.linalg.lstsq(known, positions)
+        affine = solution[0]
+        placed: Positions = _add_column(new, 1) @ affine
         return placed
+
+
+def _import_umap() -> Any:
+    """Return the module of umap-learn, an optional package."""
+    with warnings.catch_warnings():
+        # UMAP warns that TensorFlow is missing, which only parametric UMAP needs.
+        warnings.simplefilter("ignore", ImportWarning)
+        try:
+            import umap
+        except ImportError as error:
+            raise InputError(
+                "method = 'umap' needs the package umap-learn, which is not installed. "
+                "Install it with: pip install lookalike[umap] - or use 'tsne'."
+            ) from error
+    return umap
 
 
 class Umap:
@@ -288,26 +354,19 @@ class Umap:
         self, components: VectorsF32, settings: LayoutSettings
     ) -> tuple[Positions, dict[str, Any]]:
         """Optimize positions, as McInnes, Healy and Melville (2018) describe."""
-        with warnings.catch_warnings():
-            # UMAP warns that TensorFlow is missing, which only parametric UMAP needs.
-            warnings.simplefilter("ignore", ImportWarning)
-            try:
-                from umap import UMAP
-            except ImportError as error:
-                raise InputError(
-                    "method = 'umap' needs the package umap-learn, which is not installed. "
-                    "Install it with: pip install lookalike[umap] - or use 'tsne'."
-                ) from error
-
+        umap = _import_umap()
         neighbors = min(_UMAP_NEIGHBORS, len(components) - 1)
-        initialization = 1e5 * _initialize(components, settings.seed)
-        optimizer = UMAP(
+        initialization = _initialize(components, settings.seed)
+        # UMAP expects positions of about 10 units.
+        initialization *= 1e5
+        optimizer = umap.UMAP(
             n_neighbors=neighbors,
             init=initialization,
             random_state=settings.seed,
             n_jobs=1,
         )
-        positions = np.asarray(optimizer.fit_transform(components), np.float64)
+        embedding = optimizer.fit_transform(components)
+        positions = np.asarray(embedding, np.float64)
         return positions, {
             "neighbors": neighbors,
             "start": "pca",
@@ -319,8 +378,9 @@ class Umap:
     ) -> Positions:
         """Return the median position of the nearest neighbors, where UMAP starts optimizing."""
         k = min(len(reference), _UMAP_NEIGHBORS)
-        neighbors, _ = k_nearest(new, reference, k)
-        median: Positions = np.median(positions[neighbors], axis=1)
+        rows, _ = k_nearest(new, reference, k)
+        neighbors = positions[rows]
+        median: Positions = np.median(neighbors, axis=1)
         return median
 
 
@@ -334,7 +394,9 @@ METHODS = {method: layout.title for method, layout in _LAYOUTS.items()}
 
 def _thread_count(rows: int) -> int:
     """Return the number of threads to use, -1 for one per core. Few rows need only one."""
-    return -1 if rows > _MAX_SINGLE_THREAD_ROWS else 1
+    if rows > _MAX_SINGLE_THREAD_ROWS:
+        return -1
+    return 1
 
 
 def _initialize(components: VectorsF32, seed: int) -> Positions:
@@ -342,9 +404,17 @@ def _initialize(components: VectorsF32, seed: int) -> Positions:
 
     A little noise separates equal rows.
     """
-    scale = float(components[:, 0].std()) or 1.0
-    noise = np.random.default_rng(seed).standard_normal((len(components), 2))
-    return 1e-4 * (components[:, :2] / scale + 0.01 * noise)
+    generator = np.random.default_rng(seed)
+    noise = generator.standard_normal((len(components), 2))
+    noise *= 0.01
+
+    first_two = components[:, :2]
+    deviation = first_two[:, 0].std()
+    scale = float(deviation) or 1.0
+    positions = first_two / scale
+    positions = positions + noise
+    positions *= 1e-4
+    return positions
 
 
 def _interruptible(gradient: str) -> Any:
@@ -373,6 +443,7 @@ def _delay_interrupts() -> Iterator[None]:
         yield
         return
 
+    # Note interrupts during the block, and handle the first one after it.
     interrupts: list[Any] = []
     signal.signal(signal.SIGINT, lambda *arguments: interrupts.append(arguments))
     try:

@@ -49,7 +49,7 @@ class Map:
     parameters
         The parameters of the layout, as plain data.
     fidelity
-        How well neighborhoods are kept; see `lookalike.projection.quality.measure_fidelity`.
+        How well neighborhoods are preserved; see `lookalike.projection.quality.measure_fidelity`.
     kept
         Whether the map is stored with the collection. A read-only collection stores none.
     """
@@ -70,7 +70,8 @@ class Map:
     @property
     def placed_share(self) -> float:
         """The share of rows, 0 to 1, that were placed on the map after it was made."""
-        return float(1 - self.fitted.mean())
+        fitted_share = float(self.fitted.mean())
+        return 1 - fitted_share
 
     @property
     def needs_refit(self) -> bool:
@@ -80,19 +81,24 @@ class Map:
     @property
     def title(self) -> str:
         """A title that names the method and the Space."""
-        return f"{METHODS[self.method]} map of {self.space}"
+        method_title = METHODS[self.method]
+        return f"{method_title} map of {self.space}"
 
     @property
     def summary(self) -> str:
         """One line with the number of images and the fidelity of the map."""
-        parts = [f"{len(self):,} {'image' if len(self) == 1 else 'images'}"]
+        count = len(self)
+        noun = "image" if count == 1 else "images"
+        parts = [f"{count:,} {noun}"]
+
         trustworthiness = self.fidelity["trustworthiness"]
         if trustworthiness is not None:
-            preserved = round(100 * self.fidelity["preservation"])
             parts.append(f"trustworthiness {trustworthiness:.3f}")
-            parts.append(
-                f"{preserved} % of the {self.fidelity['k']} nearest neighbors kept"
-            )
+            preservation = self.fidelity["preservation"]
+            percent = round(100 * preservation)
+            k = self.fidelity["k"]
+            parts.append(f"{percent} % of the {k} nearest neighbors preserved")
+
         placed = np.count_nonzero(~self.fitted)
         if placed:
             parts.append(f"{placed:,} placed later")
@@ -113,14 +119,21 @@ class Map:
         """
         # y points up on the map.
         flip = np.array([1, -1])
-        positions = self.xy.astype(np.float64) * flip
+        positions = self.xy.astype(np.float64)
+        positions *= flip
         low = positions.min(axis=0)
         high = positions.max(axis=0)
-        extent = float((high - low).max()) or 1.0
+        middle = (low + high) / 2
+        sides = high - low
+        extent = float(sides.max()) or 1.0
+
         if others is not None:
-            positions = others.astype(np.float64) * flip
-        unit: npt.NDArray[np.float64] = (positions - (low + high) / 2) / extent + 0.5
-        return unit
+            positions = others.astype(np.float64)
+            positions *= flip
+        positions -= middle
+        positions /= extent
+        positions += 0.5
+        return positions
 
     def to_dict(self) -> dict[str, Any]:
         """Return the map as plain data in columns, as ``lookalike map --json`` prints it."""
@@ -197,19 +210,24 @@ def make_map(
         )
     digests = _digest_vectors(vectors)
 
-    # Use the stored map if it was made with the same settings.
+    # A stored map with the same settings may still hold, or need an update.
     layout = None
-    stored = None if rebuild else maps.read(collection.path, space, method)
+    stored = None
+    if not rebuild:
+        stored = maps.read(collection.path, space, method)
     if stored is not None and stored.facts["asked"] == settings.to_dict():
         stored_rows = _match_rows(stored, ids, digests)
-        if len(stored.ids) == len(ids) and (stored_rows >= 0).all():
+        all_match = bool((stored_rows >= 0).all())
+        if all_match and len(stored.ids) == len(ids):
             return _to_map(stored, space, method)
         layout = _update(stored, stored_rows, vectors.astype(np.float32), settings)
+
+    # Without one, all rows are laid out.
     if layout is None:
         layout = _make(vectors.astype(np.float32), settings)
     facts = _measure(vectors, layout, settings)
-    stored = maps.StoredMap(ids, layout.xy, layout.fitted, digests, facts)
-    return _store(collection, stored, space, method)
+    new = maps.StoredMap(ids, layout.xy, layout.fitted, digests, facts)
+    return _store(collection, new, space, method)
 
 
 def read_map(
@@ -224,8 +242,11 @@ def read_map(
     """
     space = collection.space(space)
     _check_settings(method, 0, "auto")
-    stored = maps.read(collection.path, space, method)
-    return None if stored is None else _to_map(stored, space, method)
+    path = collection.path
+    stored = maps.read(path, space, method)
+    if stored is None:
+        return None
+    return _to_map(stored, space, method)
 
 
 def make_placer(
@@ -241,21 +262,27 @@ def make_placer(
         If too few of the map's rows are left to place others by.
     """
     ids, vectors_f16 = collection.vectors(map_.space)
-    is_reference = np.isin(map_.ids, ids) & map_.fitted
-    if is_reference.sum() < MIN_ROWS:
+    is_stored = np.isin(map_.ids, ids)
+    is_reference = is_stored & map_.fitted
+    count = np.count_nonzero(is_reference)
+    if count < MIN_ROWS:
         raise SpaceError(
             f"The map of {map_.space} has too few rows to place others by: "
-            f"{is_reference.sum()}, expected {MIN_ROWS}. Index more images, and rebuild the map."
+            f"{count}, expected {MIN_ROWS}. Index more images, and rebuild the map."
         )
+
+    # The reference, by whose rows others are placed.
     rows = np.searchsorted(ids, map_.ids[is_reference])
     vectors = vectors_f16[rows].astype(np.float32)
     project = fit_components(vectors, map_.seed)
     reference = project(vectors)
-    positions = map_.xy[is_reference].astype(np.float64)
+    xy = map_.xy[is_reference]
+    positions = xy.astype(np.float64)
     method = str(map_.parameters["layout"])
 
     def place(new: VectorsF32) -> npt.NDArray[np.float64]:
-        return transform(project(new), reference, positions, method)
+        components = project(new)
+        return transform(components, reference, positions, method)
 
     return place
 
@@ -272,12 +299,13 @@ class _FittedLayout:
 def _make(vectors: VectorsF32, settings: LayoutSettings) -> _FittedLayout:
     """Lay out all rows."""
     with span("map principal components"):
-        components = fit_components(vectors, settings.seed)(vectors)
+        project = fit_components(vectors, settings.seed)
+        components = project(vectors)
     with span("map positions"):
         positions, parameters = fit_layout(components, settings)
-    return _FittedLayout(
-        positions.astype(np.float32), np.ones(len(vectors), np.bool_), parameters
-    )
+        xy = positions.astype(np.float32)
+    fitted = np.ones(len(xy), np.bool_)
+    return _FittedLayout(xy, fitted, parameters)
 
 
 def _update(
@@ -287,22 +315,29 @@ def _update(
     settings: LayoutSettings,
 ) -> _FittedLayout | None:
     """Remove rows from a stored map and place new ones on it. None if too few rows remain."""
+    # The known rows stay as they are.
+    count = len(stored_rows)
     is_known = stored_rows >= 0
-    fitted = np.zeros(len(stored_rows), np.bool_)
-    fitted[is_known] = stored.fitted[stored_rows[is_known]]
+    known_rows = stored_rows[is_known]
+    fitted = np.zeros(count, np.bool_)
+    fitted[is_known] = stored.fitted[known_rows]
     if fitted.sum() < MIN_ROWS:
         return None
+    xy = np.empty((count, 2), np.float32)
+    xy[is_known] = stored.xy[known_rows]
 
-    xy = np.empty((len(stored_rows), 2), np.float32)
-    xy[is_known] = stored.xy[stored_rows[is_known]]
-    if not is_known.all():
+    # The new rows are placed among the fitted ones.
+    is_new = ~is_known
+    if is_new.any():
         with span("place new rows"):
-            project = fit_components(vectors[fitted], settings.seed)
-            reference = project(vectors[fitted])
+            fitted_vectors = vectors[fitted]
+            project = fit_components(fitted_vectors, settings.seed)
+            reference = project(fitted_vectors)
             positions = xy[fitted].astype(np.float64)
-            new = project(vectors[~is_known])
-            xy[~is_known] = transform(new, reference, positions, settings.method)
-    return _FittedLayout(xy, fitted, dict(stored.facts["parameters"]))
+            new = project(vectors[is_new])
+            xy[is_new] = transform(new, reference, positions, settings.method)
+    parameters = dict(stored.facts["parameters"])
+    return _FittedLayout(xy, fitted, parameters)
 
 
 def _measure(
@@ -323,16 +358,24 @@ def _match_rows(
 ) -> npt.NDArray[np.intp]:
     """Return the row of each id in a stored map, -1 for new ids and changed vectors."""
     last = len(stored.ids) - 1
-    candidates = np.minimum(np.searchsorted(stored.ids, ids), last)
-    is_known = (stored.ids[candidates] == ids) & (stored.digests[candidates] == digests)
-    return np.where(is_known, candidates, -1)
+    rows = np.searchsorted(stored.ids, ids)
+    rows = np.minimum(rows, last)
+    is_known = stored.ids[rows] == ids
+    is_known &= stored.digests[rows] == digests
+    rows[~is_known] = -1
+    return rows
 
 
 def _digest_vectors(vectors: VectorsF16) -> npt.NDArray[np.uint64]:
     """Return a hash of 64 bits of each vector."""
     rows = np.ascontiguousarray(vectors)
-    hashes = [hashlib.blake2b(row, digest_size=8).digest() for row in rows]
-    return np.frombuffer(b"".join(hashes), "<u8").astype(np.uint64)
+    digests = []
+    for row in rows:
+        digest = hashlib.blake2b(row, digest_size=8)
+        digests.append(digest.digest())
+    joined = b"".join(digests)
+    little_endian = np.frombuffer(joined, "<u8")
+    return little_endian.astype(np.uint64)
 
 
 def _store(collection: Table, stored: maps.StoredMap, space: str, method: str) -> Map:
@@ -348,11 +391,11 @@ def _store(collection: Table, stored: maps.StoredMap, space: str, method: str) -
 def _to_map(stored: maps.StoredMap, space: str, method: str) -> Map:
     facts = stored.facts
     return Map(
-        stored.ids,
-        stored.xy,
-        stored.fitted,
-        space,
-        method,
+        ids=stored.ids,
+        xy=stored.xy,
+        fitted=stored.fitted,
+        space=space,
+        method=method,
         seed=facts["asked"]["seed"],
         parameters=dict(facts["parameters"]),
         fidelity=dict(facts["fidelity"]),

@@ -59,28 +59,58 @@ def measure_fidelity(
             "rows": rows,
         }
 
-    sample = np.arange(rows)
-    if rows > max_queries:
-        generator = np.random.default_rng(seed)
-        sample = np.sort(generator.choice(rows, max_queries, replace=False))
-
+    sample = _sample_rows(rows, max_queries, seed)
     near_on_map, _ = k_nearest(xy[sample], xy, k, own=sample)
     penalty = preserved = 0
-    for block, squares in distance_blocks(vectors[sample], vectors, own=sample):
-        squares_on_map = np.take_along_axis(squares, near_on_map[block], axis=1)
-        # The rank in the Space of each neighbor on the map. Equal distances share the better rank.
-        ranks = np.empty(squares_on_map.shape, np.int64)
-        for neighbor, column in enumerate(squares_on_map.T):
-            is_nearer = squares < column[:, np.newaxis]
-            ranks[:, neighbor] = 1 + is_nearer.sum(axis=1)
-        penalty += int(np.maximum(ranks - k, 0).sum())
-        preserved += int((ranks <= k).sum())
+    for part, squares in distance_blocks(vectors[sample], vectors, own=sample):
+        ranks = _rank_neighbors(squares, near_on_map[part])
 
-    worst_penalty = len(sample) * k * (2 * rows - 3 * k - 1) / 2
+        # A neighbor on the map is penalized by how far it is from the k nearest in the Space.
+        excess = np.maximum(ranks - k, 0)
+        penalty += int(excess.sum())
+        is_preserved = ranks <= k
+        preserved += int(is_preserved.sum())
+
+    pairs = len(sample) * k
+    worst_penalty = pairs * (2 * rows - 3 * k - 1) / 2
+    trustworthiness = 1 - penalty / worst_penalty
+    preservation = preserved / pairs
     return {
         "k": k,
-        "trustworthiness": round(1 - penalty / worst_penalty, 6),
-        "preservation": round(preserved / (len(sample) * k), 6),
+        "trustworthiness": round(trustworthiness, 6),
+        "preservation": round(preservation, 6),
         "queries": len(sample),
         "rows": rows,
     }
+
+
+def _sample_rows(rows: int, count: int, seed: int) -> npt.NDArray[np.intp]:
+    """Return all rows, or a random sample of them, ascending, if there are more than `count`."""
+    if rows <= count:
+        return np.arange(rows)
+    generator = np.random.default_rng(seed)
+    sample = generator.choice(rows, count, replace=False)
+    return np.sort(sample)
+
+
+def _rank_neighbors(
+    squares: npt.NDArray[np.float64], neighbors: npt.NDArray[np.intp]
+) -> npt.NDArray[np.int64]:
+    """Return the rank in the Space of each neighbor on the map.
+
+    Neighbors at equal distance share the better rank.
+
+    Parameters
+    ----------
+    squares
+        ``[m, n]``, the squared distances in the Space of some queries to all rows.
+    neighbors
+        ``[m, k]``, the nearest rows of each query on the map.
+    """
+    neighbor_squares = np.take_along_axis(squares, neighbors, axis=1)
+    ranks = np.empty(neighbors.shape, np.int64)
+    for index, column in enumerate(neighbor_squares.T):
+        is_nearer = squares < column[:, np.newaxis]
+        nearer_count = is_nearer.sum(axis=1)
+        ranks[:, index] = 1 + nearer_count
+    return ranks

@@ -27,7 +27,8 @@ def unit_length(x: VectorsF32) -> VectorsF32:
     x_f64 = x.astype(np.float64)
     lengths = np.linalg.norm(x_f64, axis=1, keepdims=True)
     scaled: VectorsF32 = np.zeros_like(x)
-    np.divide(x, lengths, out=scaled, where=lengths > 0)
+    is_nonzero = lengths > 0
+    np.divide(x, lengths, out=scaled, where=is_nonzero)
     return scaled
 
 
@@ -54,14 +55,18 @@ def combine(
     vector
         float64 ``[dim]``, not scaled to any length.
     """
-    combined: npt.NDArray[np.float64] = np.average(
-        positive.astype(np.float64), axis=0, weights=positive_weights
-    )
+    combined = _weighted_mean(positive, positive_weights)
     if negative is not None and len(negative):
-        combined -= np.average(
-            negative.astype(np.float64), axis=0, weights=negative_weights
-        )
+        combined -= _weighted_mean(negative, negative_weights)
     return combined
+
+
+def _weighted_mean(
+    vectors: Floats, weights: Sequence[float]
+) -> npt.NDArray[np.float64]:
+    vectors_f64 = vectors.astype(np.float64)
+    mean: npt.NDArray[np.float64] = np.average(vectors_f64, axis=0, weights=weights)
+    return mean
 
 
 def to_float32(x: VectorsF16) -> VectorsF32:

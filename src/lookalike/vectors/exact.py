@@ -35,6 +35,8 @@ PRUNED_SHARE = 8
 # Stop pruning after this many net failures: where all rows are about equally far, it never
 # succeeds.
 PRUNING_BUDGET = 8
+# The difference between 1 and the next larger float32.
+_FLOAT32_STEP = np.finfo(np.float32).eps
 
 
 class ExactIndex:
@@ -50,19 +52,19 @@ class ExactIndex:
 
     def __init__(self, ids: Ids, vectors: VectorsF16) -> None:
         self.ids = ids
-        self._vectors = np.ascontiguousarray(vectors)
+        vectors = np.ascontiguousarray(vectors)
+        self._vectors = vectors
 
         # |x|^2 of every row.
-        self._squares = np.empty(len(vectors), np.float32)
-        for part, tile in _tiles(self._vectors):
-            squares = self._squares[part]
-            np.einsum("nd,nd->n", tile, tile, out=squares)
-        largest = self._squares.max(initial=0)
-        self._max_square = float(largest)
+        squares = np.empty(len(vectors), np.float32)
+        for part, tile in _tiles(vectors):
+            np.einsum("nd,nd->n", tile, tile, out=squares[part])
+        self._squares = squares
+        self._max_square = float(squares.max(initial=0))
 
         self._was_searched = False
         self._pruning_budget = 0
-        if self._vectors.size >= MIN_NUMBERS_TO_PRUNE:
+        if vectors.size >= MIN_NUMBERS_TO_PRUNE:
             self._pruning_budget = PRUNING_BUDGET
 
     def __len__(self) -> int:
@@ -79,17 +81,21 @@ class ExactIndex:
         places = np.searchsorted(self.ids, ids)
         places = np.minimum(places, last)
         is_found = self.ids[places] == ids
-        if not is_found.all():
-            return None
-        return self._vectors[places]
+        if is_found.all():
+            return self._vectors[places]
+        return None
 
     def distances(self, query: VectorsF16) -> Distances:
         """Return the distance of every row to a query, float64 ``[n]``, in float32 precision."""
         query_f64 = query.astype(np.float64)
         query_square = np.dot(query_f64, query_f64)
         products = _dot_products(query, self._vectors)
-        products_f64 = products.astype(np.float64)
-        squares = self._squares - 2 * products_f64 + query_square
+
+        # |x - q|^2 = |x|^2 - 2 x.q + |q|^2
+        doubled = products.astype(np.float64)
+        doubled *= 2
+        squares = self._squares - doubled
+        squares += query_square
 
         # Rounding can make a square negative.
         squares = np.maximum(squares, 0)
@@ -189,25 +195,29 @@ class ExactIndex:
 
     @cached_property
     def _int8_copy(self) -> _Int8Copy:
-        return _Int8Copy(self._vectors, self._squares)
+        vectors = self._vectors
+        return _Int8Copy(vectors, self._squares)
 
     def _prune(self, query: VectorsF16, k: int, tolerance: float) -> Places | None:
         """Return a few rows that include the k nearest, or None where pruning does not pay."""
         most_rows = len(self) // PRUNED_SHARE
-        is_worthwhile = k <= most_rows
-        if not (self._pruning_budget and self._was_searched and is_worthwhile):
+        may_prune = self._was_searched and self._pruning_budget > 0
+        if not may_prune or k > most_rows:
             # Making the int8 copy takes as long as some searches, so that the first search does
             # without.
             self._was_searched = True
             return None
 
         estimates, error = self._int8_copy.estimate(query)
-        places = _smallest(estimates, k, 2 * error + tolerance)
+        tolerance += 2 * error
+        places = _smallest(estimates, k, tolerance)
+
+        # A failure costs one of the budget, and a success wins one back.
         if len(places) > most_rows:
             self._pruning_budget -= 1
             return None
-        raised_budget = self._pruning_budget + 1
-        self._pruning_budget = min(raised_budget, PRUNING_BUDGET)
+        if self._pruning_budget < PRUNING_BUDGET:
+            self._pruning_budget += 1
         return places
 
     def _tolerance(self, query: VectorsF16) -> float:
@@ -215,9 +225,8 @@ class ExactIndex:
         query_f32 = query.astype(np.float32)
         query_square = np.dot(query_f32, query_f32)
         largest = self._max_square + float(query_square)
-        dim = self._vectors.shape[1]
-        unit = np.finfo(np.float32).eps
-        tolerance = 16 * np.sqrt(dim) * unit * largest
+        dim = len(query_f32)
+        tolerance = 16 * np.sqrt(dim) * _FLOAT32_STEP * largest
         return float(tolerance)
 
     def _rank(self, query: VectorsF16, places: Places, k: int) -> tuple[Ids, Distances]:
@@ -246,8 +255,11 @@ class _Int8Copy:
         self._squares = squares
         largest = squares.max(initial=0)
         self._max_length = float(np.sqrt(largest))
-        self._numbers = np.empty(vectors.shape, np.int8)
-        self._scales = np.empty(len(vectors), np.float32)
+
+        # Each tile of rows is rounded by itself; the largest loss of all bounds the error.
+        rows, dim = vectors.shape
+        self._numbers = np.empty((rows, dim), np.int8)
+        self._scales = np.empty(rows, np.float32)
         self._max_loss = 0.0
         for part, tile in _tiles(vectors):
             numbers, scales, losses = _round_to_int8(tile)
@@ -287,9 +299,13 @@ class _CandidateLists:
     """
 
     def __init__(self, k: int, tolerances: npt.NDArray[np.float32]) -> None:
-        self.bounds = np.full(len(tolerances), np.inf, np.float32)
+        count = len(tolerances)
+        self.bounds = np.full(count, np.inf, np.float32)
         self._k = k
         self._tolerances = tolerances
+        # The lists are shortened when more rows than this have been added.
+        self._most_added = 16 * k * count
+        self._added = 0
         # Each row is a number of a query, a place in the index and an estimate, at one position
         # of three lists.
         no_places = np.empty(0, np.intp)
@@ -297,7 +313,6 @@ class _CandidateLists:
         self._numbers = [no_places]
         self._places = [no_places]
         self._estimates = [no_estimates]
-        self._added = 0
 
     def add(
         self, numbers: Places, places: Places, estimates: npt.NDArray[np.float32]
@@ -307,8 +322,7 @@ class _CandidateLists:
         self._places.append(places)
         self._estimates.append(estimates)
         self._added += len(numbers)
-        most = 16 * self._k * len(self.bounds)
-        if self._added > most:
+        if self._added > self._most_added:
             self._tighten()
 
     def lists(self) -> list[Places]:
@@ -316,6 +330,7 @@ class _CandidateLists:
         self._tighten()
         numbers = self._numbers[0]
         places = self._places[0]
+        # A list starts where the number of its query does.
         later_queries = np.arange(1, len(self.bounds))
         starts = np.searchsorted(numbers, later_queries)
         return np.split(places, starts)
@@ -368,20 +383,24 @@ def _round_to_int8(
     scales[scales == 0] = 1
 
     columns = scales[:, np.newaxis]
-    numbers = np.rint(vectors / columns)
-    differences = vectors - numbers * columns
+    numbers = vectors / columns
+    np.rint(numbers, out=numbers)
+    rounded = numbers * columns
+
+    # The length of the difference.
+    differences = vectors - rounded
     squares = np.einsum("nd,nd->n", differences, differences)
-    lengths = np.sqrt(squares)
-    losses = lengths * np.float32(1.001)
+    losses = np.sqrt(squares)
+    losses *= np.float32(1.001)
     return numbers.astype(np.int8), scales, losses
 
 
 def _tiles(vectors: VectorsF16) -> Iterator[tuple[slice, VectorsF32]]:
-    count = len(vectors)
-    for first in range(0, count, TILE_ROWS):
-        end = min(first + TILE_ROWS, count)
-        part = slice(first, end)
-        tile = to_float32(vectors[part])
+    for first in range(0, len(vectors), TILE_ROWS):
+        end = first + TILE_ROWS
+        rows = vectors[first:end]
+        tile = to_float32(rows)
+        part = slice(first, first + len(rows))
         yield part, tile
 
 
@@ -390,8 +409,9 @@ def _smallest(estimates: npt.NDArray[np.float32], k: int, tolerance: float) -> P
     if k == len(estimates):
         return np.arange(k)
     partitioned = np.partition(estimates, k - 1)
-    kth = partitioned[k - 1]
-    near = estimates <= kth + tolerance
+    limit = partitioned[k - 1]
+    limit += tolerance
+    near = estimates <= limit
     return np.flatnonzero(near)
 
 
@@ -405,10 +425,11 @@ def _dot_products(
     def compare(part: VectorsF16 | VectorsInt8) -> npt.NDArray[np.float32]:
         return _dot_products_of_part(query, part)
 
+    # Each thread compares its part of the rows.
     parts = np.array_split(rows, cores())
     threads = _threads()
-    products = list(threads.map(compare, parts))
-    return np.concatenate(products)
+    products = threads.map(compare, parts)
+    return np.concatenate(list(products))
 
 
 def _dot_products_of_part(
@@ -418,7 +439,8 @@ def _dot_products_of_part(
         return np.empty(0, np.float32)
     simsimd = _simsimd()
     contiguous = np.ascontiguousarray(query)
-    table = simsimd.cdist(contiguous[np.newaxis], rows, "dot")
+    one_query = contiguous[np.newaxis]
+    table = simsimd.cdist(one_query, rows, "dot")
     products: npt.NDArray[np.float32] = np.asarray(table, np.float32)[0]
     return products
 
