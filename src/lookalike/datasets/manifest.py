@@ -66,15 +66,21 @@ def stratify(
 
     rows = []
     for label, images in classes.items():
-        test_indexes = _draw_test_indexes(label, len(images), test=test, seed=seed)
+        count = len(images)
+        test_indexes = _draw_test_indexes(label, count, test=test, seed=seed)
         for index, image in enumerate(images):
+            part = "train"
+            if index in test_indexes:
+                part = "test"
             uri = resolve_uri(image)
-            part = "test" if index in test_indexes else "train"
-            rows.append((uri, label, part))
+            row = (uri, label, part)
+            rows.append(row)
     rows.sort()
 
     # The rows as columns.
-    uris, labels, parts = [], [], []
+    uris = []
+    labels = []
+    parts = []
     for uri, label, part in rows:
         uris.append(uri)
         labels.append(label)

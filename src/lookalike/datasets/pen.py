@@ -64,8 +64,8 @@ def points(text: str, *, size: Point = (1.0, 1.0), at: Point = (0.0, 0.0)) -> Po
     """Return the points written as ``x,y x,y ...``, scaled by `size` and then moved by `at`."""
     pairs = []
     for pair in text.split():
-        x, y = pair.split(",")
-        pairs.append((x, y))
+        numbers = pair.split(",")
+        pairs.append(numbers)
     parsed = np.array(pairs, np.float64)
     parsed *= size
     parsed += at

@@ -106,38 +106,51 @@ def draw_cat(pen: Pen, colors: SubjectColors, rng: np.random.Generator) -> None:
     dark = mix(coat, INK, 0.4)
     pale = mix(coat, PALE, 0.65)
 
-    tail_size = (rng.uniform(0.88, 1.08), 1.0)
-    tail = points("0.2,0.76 0.68,0.72 0.8,0.4 0.68,0.15 0.78,0", size=tail_size)
-    pen.line(tail, 0.13, mix(coat, INK, 0.12))
-    pen.disc((tail[-1, 0], 0.0), 0.075, pale)
+    # The tail, with a pale tip.
+    tail_width = rng.uniform(0.88, 1.08)
+    tail_outline = "0.2,0.76 0.68,0.72 0.8,0.4 0.68,0.15 0.78,0"
+    tail = points(tail_outline, size=(tail_width, 1.0))
+    tail_color = mix(coat, INK, 0.12)
+    tip_x = tail[-1, 0]
+    pen.line(tail, 0.13, tail_color)
+    pen.disc((tip_x, 0.0), 0.075, pale)
 
-    body_size = (rng.uniform(0.9, 1.1), 1.0)
+    # The body, with a pale chest.
+    body_width = rng.uniform(0.9, 1.1)
     body_outline = "0.16,-0.35 0.26,-0.05 0.45,0.45 0.43,0.78 0.2,0.86"
-    body = smooth(mirrored_points(body_outline, size=body_size))
+    body = smooth(mirrored_points(body_outline, size=(body_width, 1.0)))
     pen.polygon(body, coat)
     with pen.within(body):
         _draw_coat_pattern(pen, pattern, dark, rng)
         pen.disc((0.0, 0.1), (0.17, 0.3), pale)
 
+    # The legs and the ears.
     for side in SIDES:
         mirror = (side, 1.0)
-        pen.line([(0.17 * side, 0.45), (0.2 * side, 0.78)], 0.02, dark)
-        pen.disc((0.12 * side, 0.83), (0.12, 0.075), pale)
-        pen.blob(points("0.08,-0.7 0.31,-1 0.33,-1 0.38,-0.6", size=mirror), coat)
+        leg = [(0.17 * side, 0.45), (0.2 * side, 0.78)]
+        paw = (0.12 * side, 0.83)
+        pen.line(leg, 0.02, dark)
+        pen.disc(paw, (0.12, 0.075), pale)
+        ear = points("0.08,-0.7 0.31,-1 0.33,-1 0.38,-0.6", size=mirror)
         inner_ear = points("0.16,-0.72 0.29,-0.9 0.33,-0.66", size=mirror)
+        pen.blob(ear, coat)
         pen.blob(inner_ear, (226, 152, 146))
 
+    # The head, with stripes unless the cat is plain.
     head = smooth(mirrored_points("0,-0.8 0.24,-0.76 0.4,-0.52 0.32,-0.28 0,-0.18"))
     pen.polygon(head, coat)
     if pattern:
         with pen.within(head):
             for x in (-0.11, 0.0, 0.11):
-                pen.line([(x, -0.85), (x * 0.75, -0.64)], 0.045, dark)
-
+                stripe = [(x, -0.85), (x * 0.75, -0.64)]
+                pen.line(stripe, 0.045, dark)
     eyes = CAT_EYES[rng.integers(3)]
     _draw_cat_face(pen, coat, eyes=eyes, pale=pale)
+
+    # Maybe a collar with a bell.
     if rng.random() < 0.6:
-        pen.line(points("-0.23,-0.19 0,-0.12 0.23,-0.19"), 0.06, colors.accent)
+        collar = points("-0.23,-0.19 0,-0.12 0.23,-0.19")
+        pen.line(collar, 0.06, colors.accent)
         pen.disc((0.0, -0.09), 0.05, (250, 208, 98))
 
 
@@ -249,73 +262,95 @@ def draw_mushroom(pen: Pen, colors: SubjectColors, rng: np.random.Generator) -> 
     width = rng.uniform(0.68, 0.86)
     height = rng.uniform(0.65, 0.85)
 
+    # Blades of grass. A point given twice is a corner.
     blade_count = int(rng.integers(5, 9))
-    for x in np.linspace(-0.5, 0.5, blade_count).tolist():
-        green = mix((92, 140, 92), INK, rng.uniform(0.0, 0.3))
+    blades = np.linspace(-0.5, 0.5, blade_count)
+    for x in blades.tolist():
+        darkness = rng.uniform(0.0, 0.3)
+        green = mix((92, 140, 92), INK, darkness)
         tip = (x * 1.4, 0.86 - rng.uniform(0.18, 0.42))
-        left, right = (x - 0.05, 0.88), (x + 0.05, 0.88)
+        left = (x - 0.05, 0.88)
+        right = (x + 0.05, 0.88)
         pen.blob([left, left, tip, tip, right, right], green)
 
-    stem_size = (rng.uniform(0.8, 1.2), 1.0)
+    # The stem, shaded on one side.
+    stem_width = rng.uniform(0.8, 1.2)
     stem_outline = "0,-0.1 0.19,-0.1 0.18,0.4 0.28,0.8 0.12,0.9"
-    stem = smooth(mirrored_points(stem_outline, size=stem_size))
+    stem = smooth(mirrored_points(stem_outline, size=(stem_width, 1.0)))
+    shaded_side = points("0.04,-0.2 0.6,-0.2 0.6,1 0.12,1")
     pen.polygon(stem, flesh)
     with pen.within(stem):
-        pen.shade(points("0.04,-0.2 0.6,-0.2 0.6,1 0.12,1"), share=0.12)
+        pen.shade(shaded_side, share=0.12)
 
+    # The skirt around the stem, and the underside of the cap with its gills.
     skirt = mirrored_points("0,0.14 0.19,0.16 0.3,0.33 0.16,0.31 0,0.36")
-    pen.blob(skirt, mix(flesh, PALE, 0.6))
-    pen.disc((0.0, 0.02), (width * 0.94, 0.16), mix(flesh, INK, 0.3))
+    skirt_color = mix(flesh, PALE, 0.6)
+    pen.blob(skirt, skirt_color)
+    underside_color = mix(flesh, INK, 0.3)
+    pen.disc((0.0, 0.02), (width * 0.94, 0.16), underside_color)
     gill_color = mix(flesh, INK, 0.5)
-    for share in np.linspace(-0.8, 0.8, 11).tolist():
-        gill = [(share * 0.25, 0.0), (share * width, 0.13 - 0.1 * share * share)]
+    gills = np.linspace(-0.8, 0.8, 11)
+    for share in gills.tolist():
+        end = (share * width, 0.13 - 0.1 * share * share)
+        gill = [(share * 0.25, 0.0), end]
         pen.line(gill, 0.012, gill_color)
 
+    # The cap. On a pale one the spots take the second color, to be seen.
     cap_size = (width, height)
     dome = "0,-1 0.72,-0.66 0.97,-0.12 1,0.03 0.94,0.09 0.55,0.03 0,-0.07"
     cap = smooth(mirrored_points(dome, size=cap_size))
+    cap_shade = points("0.35,-1.2 1.4,-1 1.4,0.3 0.2,0.3 0.62,-0.4", size=cap_size)
+    is_pale = sum(colors.main) > 660
+    spot_color = colors.second if is_pale else flesh
+    grid = "-0.08,-0.72 -0.55,-0.4 0.36,-0.5 -0.16,-0.24 0.7,-0.2 0.26,-0.1 -0.86,-0.06"
+    spots = points(grid, size=cap_size)
+    spots += rng.uniform(-0.04, 0.04, spots.shape)
     pen.polygon(cap, colors.main)
     with pen.within(cap):
-        # On a pale cap the spots take the second color, to be seen.
-        spot_color = colors.second if sum(colors.main) > 660 else flesh
-        grid = "-0.08,-0.72 -0.55,-0.4 0.36,-0.5 -0.16,-0.24 0.7,-0.2 0.26,-0.1 -0.86,-0.06"
-        spots = points(grid, size=cap_size)
-        spots = spots + rng.uniform(-0.04, 0.04, spots.shape)
         for x, y in spots.tolist():
-            pen.disc((x, y), rng.uniform(0.06, 0.13), spot_color)
-        pen.shade(
-            smooth(points("0.35,-1.2 1.4,-1 1.4,0.3 0.2,0.3 0.62,-0.4", size=cap_size))
-        )
+            radius = rng.uniform(0.06, 0.13)
+            pen.disc((x, y), radius, spot_color)
+        pen.shade(smooth(cap_shade))
 
 
 def draw_teapot(pen: Pen, colors: SubjectColors, rng: np.random.Generator) -> None:
     """Draw a round-bellied teapot, spout to the right, with a band, dots, or stripes."""
     height = rng.uniform(0.42, 0.54)
-    size = (rng.uniform(0.54, 0.64), height)
+    width = rng.uniform(0.54, 0.64)
+    size = (width, height)
     dark = mix(colors.accent, INK, 0.15)
 
+    # The handle on the left, the spout on the right.
     handle = points("-0.7,-0.6 -1.3,-0.68 -1.6,-0.2 -1.36,0.42 -0.8,0.62", size=size)
     pen.line(handle, 0.1, dark)
     outer_edge = "0.6,0.5 1.2,0.28 1.42,-0.6 1.66,-0.92 "
     inner_edge = "1.78,-0.8 1.64,-0.45 1.46,0.46 0.7,0.92"
-    spout = points(outer_edge + inner_edge) * size * (1.0, rng.uniform(0.8, 1.05))
-    pen.blob(spout, mix(colors.main, INK, 0.16))
-    pen.blob(
-        points("-0.3,-0.06 0.3,-0.06 0.35,0.06 -0.35,0.06", at=(0.0, height)), dark
-    )
+    spout = points(outer_edge + inner_edge, size=size)
+    spout *= (1.0, rng.uniform(0.8, 1.05))
+    spout_color = mix(colors.main, INK, 0.16)
+    pen.blob(spout, spout_color)
 
+    # The foot and the belly.
+    foot = points("-0.3,-0.06 0.3,-0.06 0.35,0.06 -0.35,0.06", at=(0.0, height))
+    pen.blob(foot, dark)
     belly_outline = "0,-1 0.5,-0.88 0.88,-0.5 1,0 0.9,0.46 0.54,0.86 0,1"
     belly = smooth(mirrored_points(belly_outline, size=size))
+    shade = points("0.2,1.1 0.78,0.2 0.6,-1 1.3,-1 1.3,1.1", size=size)
+    pattern = int(rng.integers(3))
     pen.polygon(belly, colors.main)
     with pen.within(belly):
-        _draw_teapot_pattern(pen, int(rng.integers(3)), colors.second)
-        pen.shade(smooth(points("0.2,1.1 0.78,0.2 0.6,-1 1.3,-1 1.3,1.1", size=size)))
+        _draw_teapot_pattern(pen, pattern, colors.second)
+        pen.shade(smooth(shade))
 
+    # A gleam, and the lid with its knob.
     gleam = points("-0.76,-0.05 -0.64,-0.46 -0.42,-0.68", size=size)
-    pen.line(gleam, 0.045, mix(colors.main, PALE, 0.45))
+    gleam_color = mix(colors.main, PALE, 0.45)
+    pen.line(gleam, 0.045, gleam_color)
     lid = mirrored_points("0,-0.15 0.2,-0.09 0.34,0.07 0,0.12", at=(0.0, -height))
     pen.blob(lid, colors.accent)
-    pen.disc((0.0, -height - 0.19), rng.uniform(0.07, 0.1), colors.accent)
+    knob = (0.0, -height - 0.19)
+    knob_radius = rng.uniform(0.07, 0.1)
+    pen.disc(knob, knob_radius, colors.accent)
 
 
 def _draw_teapot_pattern(pen: Pen, pattern: int, color: Color) -> None:

@@ -266,11 +266,14 @@ def _draw_car_windows(
 def draw_sailboat(pen: Pen, colors: SubjectColors, rng: np.random.Generator) -> None:
     """Draw a sailboat on a strip of water."""
     height = rng.uniform(0.92, 1.06)
-    cloth = mix(PALE, colors.second, rng.uniform(0.0, 0.2))
-    sail_size = (rng.uniform(0.85, 1.15), height)
+    cloth_share = rng.uniform(0.0, 0.2)
+    cloth = mix(PALE, colors.second, cloth_share)
+    sail_width = rng.uniform(0.85, 1.15)
+    sail_size = (sail_width, height)
     deck = (0.0, 0.26)
     peak = 0.26 - 1.25 * height
 
+    # The outlines of both sails. A point given twice is a corner.
     mainsail_outline = (
         "-0.05,-1.25 -0.05,-1.25 -0.05,0 -0.05,0 -0.62,0.02 -0.62,0.02 -0.36,-0.5"
     )
@@ -280,29 +283,44 @@ def draw_sailboat(pen: Pen, colors: SubjectColors, rng: np.random.Generator) -> 
     )
     jib = smooth(points(jib_outline, size=sail_size, at=deck))
 
-    pen.line([(0.0, 0.5), (0.0, peak - 0.05)], 0.045, mix(INK, (150, 105, 70), 0.6))
+    # The mast, then the mainsail with one to four stripes.
+    mast = [(0.0, 0.5), (0.0, peak - 0.05)]
+    mast_color = mix(INK, (150, 105, 70), 0.6)
+    pen.line(mast, 0.045, mast_color)
     pen.polygon(mainsail, cloth)
     with pen.within(mainsail):
         stripe_count = int(rng.integers(1, 5))
-        for y in np.linspace(-0.55, 0.12, stripe_count).tolist():
-            pen.polygon(points("-1,0.06 0,0 0,0.1 -1,0.16", at=(0.0, y)), colors.main)
-        pen.shade([(-1.0, 0.4), (-0.34, 0.4), (-0.05, peak), (-0.3, peak)], share=0.1)
+        stripes = np.linspace(-0.55, 0.12, stripe_count)
+        for y in stripes.tolist():
+            stripe = points("-1,0.06 0,0 0,0.1 -1,0.16", at=(0.0, y))
+            pen.polygon(stripe, colors.main)
+        shade = [(-1.0, 0.4), (-0.34, 0.4), (-0.05, peak), (-0.3, peak)]
+        pen.shade(shade, share=0.1)
+
+    # The jib, and a pennant at the peak.
     pen.polygon(jib, colors.main)
     with pen.within(jib):
-        pen.shade([(0.24, 0.4), (0.0, 0.4), (0.0, peak), (0.05, peak)], share=0.1)
-    pen.polygon(points("0,-0.05 0,0.07 -0.2,0.01", at=(0.0, peak)), colors.accent)
+        jib_shade = [(0.24, 0.4), (0.0, 0.4), (0.0, peak), (0.05, peak)]
+        pen.shade(jib_shade, share=0.1)
+    pennant = points("0,-0.05 0,0.07 -0.2,0.01", at=(0.0, peak))
+    pen.polygon(pennant, colors.accent)
 
+    # The hull, with a pale line along its edge.
     upper_edge = "-0.78,0.4 -0.78,0.4 0.1,0.44 0.92,0.34 0.92,0.34 "
     lower_edge = "0.7,0.66 0.55,0.8 -0.5,0.8 -0.68,0.66"
     hull = smooth(points(upper_edge + lower_edge))
+    lower_part = points("-1,0.56 1,0.54 1,1 -1,1")
+    edge_line = points("-0.9,0.48 0.1,0.51 1,0.42")
     pen.polygon(hull, colors.accent)
     with pen.within(hull):
-        pen.shade(points("-1,0.56 1,0.54 1,1 -1,1"), share=0.35)
-        pen.line(points("-0.9,0.48 0.1,0.51 1,0.42"), 0.035, PALE)
+        pen.shade(lower_part, share=0.35)
+        pen.line(edge_line, 0.035, PALE)
 
+    # The sea, a pale wave behind a darker one.
     sea = SEAS[rng.integers(len(SEAS))]
     sea = mix(sea, colors.main, rng.uniform(0.0, 0.2))
-    _draw_wave(pen, mix(sea, PALE, 0.35), depth=0.0, width=1.0)
+    pale_sea = mix(sea, PALE, 0.35)
+    _draw_wave(pen, pale_sea, depth=0.0, width=1.0)
     _draw_wave(pen, sea, depth=0.09, width=0.92)
 
 

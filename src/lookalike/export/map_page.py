@@ -183,9 +183,12 @@ def _describe_files(uris: Sequence[str]) -> dict[str, Any]:
     written differently there.
     """
     folder_numbers: dict[tuple[str, str], int] = {}
-    names, folder_index, link_ends = [], [], []
+    names = []
+    folder_index = []
+    link_ends = []
     for uri in uris:
-        folder, name = _split_path(display_path(uri))
+        path = display_path(uri)
+        folder, name = _split_path(path)
         shown_name = _printable(name)
         names.append(shown_name)
 

@@ -31,6 +31,9 @@ __all__ = ["METHODS", "REFIT_SHARE", "Map", "make_map", "make_placer", "read_map
 # With more than this share of rows placed later, the map no longer represents them as a whole.
 REFIT_SHARE = 0.3
 
+# y points up on a map, and down in figures and pages.
+_FLIP_Y = np.array([1, -1])
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Map:
@@ -88,7 +91,9 @@ class Map:
     def summary(self) -> str:
         """One line with the number of images and the fidelity of the map."""
         count = len(self)
-        noun = "image" if count == 1 else "images"
+        noun = "images"
+        if count == 1:
+            noun = "image"
         parts = [f"{count:,} {noun}"]
 
         trustworthiness = self.fidelity["trustworthiness"]
@@ -117,19 +122,18 @@ class Map:
             Positions ``[m, 2]`` in the method's own units to convert instead of the map's. They
             may lie outside the square.
         """
-        # y points up on the map.
-        flip = np.array([1, -1])
         positions = self.xy.astype(np.float64)
-        positions *= flip
+        positions *= _FLIP_Y
         low = positions.min(axis=0)
         high = positions.max(axis=0)
         middle = (low + high) / 2
         sides = high - low
-        extent = float(sides.max()) or 1.0
+        longest = sides.max()
+        extent = float(longest) or 1.0
 
         if others is not None:
             positions = others.astype(np.float64)
-            positions *= flip
+            positions *= _FLIP_Y
         positions -= middle
         positions /= extent
         positions += 0.5

@@ -49,7 +49,8 @@ def measure_fidelity(
     Venna, Kaski: Neighborhood preservation in nonlinear projection methods, ICANN 2001.
     """
     rows = len(vectors)
-    k = min(k, (rows - 1) // 2)
+    largest_k = (rows - 1) // 2
+    k = min(k, largest_k)
     if k < 1:
         return {
             "k": 0,
@@ -60,10 +61,13 @@ def measure_fidelity(
         }
 
     sample = _sample_rows(rows, max_queries, seed)
-    near_on_map, _ = k_nearest(xy[sample], xy, k, own=sample)
+    sampled_xy = xy[sample]
+    sampled_vectors = vectors[sample]
+    near_on_map, _ = k_nearest(sampled_xy, xy, k, own=sample)
     penalty = preserved = 0
-    for part, squares in distance_blocks(vectors[sample], vectors, own=sample):
-        ranks = _rank_neighbors(squares, near_on_map[part])
+    for part, squares in distance_blocks(sampled_vectors, vectors, own=sample):
+        near = near_on_map[part]
+        ranks = _rank_neighbors(squares, near)
 
         # A neighbor on the map is penalized by how far it is from the k nearest in the Space.
         excess = np.maximum(ranks - k, 0)
@@ -71,8 +75,10 @@ def measure_fidelity(
         is_preserved = ranks <= k
         preserved += int(is_preserved.sum())
 
+    # All neighbors on the map would be the rows furthest away in the Space.
     pairs = len(sample) * k
-    worst_penalty = pairs * (2 * rows - 3 * k - 1) / 2
+    twice_worst = 2 * rows - 3 * k - 1
+    worst_penalty = pairs * twice_worst / 2
     trustworthiness = 1 - penalty / worst_penalty
     preservation = preserved / pairs
     return {
