@@ -112,11 +112,9 @@ def draw_matches(
             column = 3 + 2 * position
             color, width = _frame(match, label)
             _draw_framed(figure, cell(image_row, column), image, color, width)
-
             title = match.label or display_name(match.uri)
             distance = _format_distance(match.distance)
-            caption = cell(image_row + 1, column)
-            _write_caption(caption, title, distance)
+            _write_caption(cell(image_row + 1, column), title, distance)
         row += 1 + 3 * line_count
 
     page = render(figure)

@@ -206,20 +206,13 @@ def make_map(
     """
     settings = _check_settings(method, seed, perplexity)
     space = collection.space(space)
-    ids, vectors = collection.vectors(space)
-    if not len(ids):
-        raise SpaceError(
-            f"The Space {space!r} of {collection.path} is empty: there is nothing to map. "
-            f"Fill it with: lookalike index FOLDER -c {collection.path} --model {space}"
-        )
+    ids, vectors = _read_vectors(collection, space)
     digests = _digest_vectors(vectors)
 
     # A stored map with the same settings may still hold, or need an update.
     layout = None
-    stored = None
-    if not rebuild:
-        stored = maps.read(collection.path, space, method)
-    if stored is not None and stored.facts["asked"] == settings.to_dict():
+    stored = None if rebuild else _read_stored(collection, space, settings)
+    if stored is not None:
         stored_rows = _match_rows(stored, ids, digests)
         all_match = bool((stored_rows >= 0).all())
         if all_match and len(stored.ids) == len(ids):
@@ -342,6 +335,27 @@ def _update(
             xy[is_new] = transform(new, reference, positions, settings.method)
     parameters = dict(stored.facts["parameters"])
     return _FittedLayout(xy, fitted, parameters)
+
+
+def _read_vectors(collection: Table, space: str) -> tuple[Ids, VectorsF16]:
+    """Return the ids and vectors of a Space, or raise a SpaceError if it has none."""
+    ids, vectors = collection.vectors(space)
+    if not len(ids):
+        raise SpaceError(
+            f"The Space {space!r} of {collection.path} is empty: there is nothing to map. "
+            f"Fill it with: lookalike index FOLDER -c {collection.path} --model {space}"
+        )
+    return ids, vectors
+
+
+def _read_stored(
+    collection: Table, space: str, settings: LayoutSettings
+) -> maps.StoredMap | None:
+    """Return the stored map of a Space, or None if it was made with other settings."""
+    stored = maps.read(collection.path, space, settings.method)
+    if stored is None or stored.facts["asked"] != settings.to_dict():
+        return None
+    return stored
 
 
 def _measure(

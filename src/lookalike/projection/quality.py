@@ -61,19 +61,7 @@ def measure_fidelity(
         }
 
     sample = _sample_rows(rows, max_queries, seed)
-    sampled_xy = xy[sample]
-    sampled_vectors = vectors[sample]
-    near_on_map, _ = k_nearest(sampled_xy, xy, k, own=sample)
-    penalty = preserved = 0
-    for part, squares in distance_blocks(sampled_vectors, vectors, own=sample):
-        near = near_on_map[part]
-        ranks = _rank_neighbors(squares, near)
-
-        # A neighbor on the map is penalized by how far it is from the k nearest in the Space.
-        excess = np.maximum(ranks - k, 0)
-        penalty += int(excess.sum())
-        is_preserved = ranks <= k
-        preserved += int(is_preserved.sum())
+    penalty, preserved = _compare_neighborhoods(vectors, xy, sample, k)
 
     # All neighbors on the map would be the rows furthest away in the Space.
     pairs = len(sample) * k
@@ -97,6 +85,26 @@ def _sample_rows(rows: int, count: int, seed: int) -> npt.NDArray[np.intp]:
     generator = np.random.default_rng(seed)
     sample = generator.choice(rows, count, replace=False)
     return np.sort(sample)
+
+
+def _compare_neighborhoods(
+    vectors: _Floats, xy: _Floats, sample: npt.NDArray[np.intp], k: int
+) -> tuple[int, int]:
+    """Return the penalty of wrong neighbors on the map, and the number of preserved ones."""
+    sampled_xy = xy[sample]
+    sampled_vectors = vectors[sample]
+    near_on_map, _ = k_nearest(sampled_xy, xy, k, own=sample)
+    penalty = preserved = 0
+    for part, squares in distance_blocks(sampled_vectors, vectors, own=sample):
+        near = near_on_map[part]
+        ranks = _rank_neighbors(squares, near)
+
+        # A neighbor on the map is penalized by how far it is from the k nearest in the Space.
+        excess = np.maximum(ranks - k, 0)
+        penalty += int(excess.sum())
+        is_preserved = ranks <= k
+        preserved += int(is_preserved.sum())
+    return penalty, preserved
 
 
 def _rank_neighbors(
