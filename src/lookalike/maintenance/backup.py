@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from lookalike.errors import CollectionError
@@ -42,8 +41,9 @@ class BackupReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain data, as ``lookalike backup --json`` prints it."""
+        rounded_seconds = round(self.seconds, 3)
         fields = asdict(self)
-        fields["seconds"] = round(self.seconds, 3)
+        fields["seconds"] = rounded_seconds
         return fields
 
 
@@ -78,8 +78,8 @@ def backup(
     start = time.perf_counter()
     source = Table.open(table.path)
     location = Location(target)
-    resolved = Path(source.path).resolve()
-    source_folder = str(resolved)
+    folder = source.location.folder.resolve()
+    source_folder = str(folder)
     earlier = _earlier_backup(source, location, source_folder)
     return _copy(source, location, progress, start, earlier=earlier, of=source_folder)
 
@@ -132,7 +132,8 @@ def _copy(
     with copies.stage(
         source, target, earlier=earlier, progress=report_progress
     ) as staged:
-        checked = check_rows(Table.open(staged.location.path))
+        copy = Table.open(staged.location.path)
+        checked = check_rows(copy)
         if not checked.sound:
             first = checked.faults[0].what
             raise CollectionError(
@@ -141,13 +142,14 @@ def _copy(
                 f"List all of them with: lookalike check -c {source.path}"
             )
         copies.publish(staged, source, target, of)
+    seconds = time.perf_counter() - start
     return BackupReport(
         path=target.path,
         version=staged.version,
         images=checked.images,
         copied=staged.copied_bytes,
         kept=staged.kept_bytes,
-        seconds=time.perf_counter() - start,
+        seconds=seconds,
     )
 
 

@@ -57,9 +57,12 @@ def check(
     start = time.perf_counter()
     table.refresh()
     report = check_rows(table, files=files, progress=progress)
-    for model in table.models.values():
+    models = table.models
+    for model in models.values():
         _check_model(model, report)
-    report.seconds = time.perf_counter() - start
+    end = time.perf_counter()
+    seconds = end - start
+    report.seconds = seconds
     return report
 
 
@@ -77,7 +80,8 @@ def check_rows(
     for name in copies.changed_files(table.path):
         what = f"The file {name} has changed since this backup was made."
         remedy = restore_advice(table)
-        report.add(Fault(what, remedy))
+        fault = Fault(what, remedy)
+        report.add(fault)
 
     with ThreadPoolExecutor(cores(), "check") as pool:
         checker = RowChecker(table, report, pool)
@@ -92,7 +96,8 @@ def check_rows(
         checker.finish()
 
     _check_versions(table, report)
-    _check_maps(table, checker.ids(), report)
+    ids = checker.ids()
+    _check_maps(table, ids, report)
     return report
 
 
@@ -104,7 +109,8 @@ def _check_versions(table: Table, report: CheckReport) -> None:
             "Make a copy, which holds the newest version alone: "
             f"lookalike restore {table.path} -c NEW"
         )
-        report.add(Fault(what, remedy))
+        fault = Fault(what, remedy)
+        report.add(fault)
 
 
 def _check_model(model: Model, report: CheckReport) -> None:
@@ -130,23 +136,33 @@ def _check_maps(table: Table, ids: Ids, report: CheckReport) -> None:
         try:
             stored = maps.read(table.path, space, method)
         except CollectionError as error:
-            report.add(Fault(what=str(error), remedy=""))
+            fault = Fault(what=str(error), remedy="")
+            report.add(fault)
             continue
         if stored is None:
             continue
 
-        is_ascending = (np.diff(stored.ids) > 0).all()
-        is_finite = np.isfinite(stored.xy).all()
-        if not (is_ascending and is_finite and space in table.models):
+        if space not in table.models or not _is_valid(stored):
             file = maps.map_path(table.path, space, method)
             what = f"The map {file} is invalid: its Space, its ids or its positions are impossible."
             remedy = "Delete the file and make the map again. The collection itself is not damaged."
-            report.add(Fault(what, remedy))
+            fault = Fault(what, remedy)
+            report.add(fault)
+
         is_removed = ~np.isin(stored.ids, ids)
+        removed = np.count_nonzero(is_removed)
         description = {
             "space": space,
             "method": method,
             "rows": len(stored.ids),
-            "gone": int(np.count_nonzero(is_removed)),
+            "gone": int(removed),
         }
         report.maps.append(description)
+
+
+def _is_valid(stored: maps.StoredMap) -> bool:
+    """Return whether the ids of a map ascend and its positions are finite numbers."""
+    steps = np.diff(stored.ids)
+    is_ascending = np.all(steps > 0)
+    is_finite = np.isfinite(stored.xy)
+    return bool(is_ascending and is_finite.all())

@@ -16,7 +16,8 @@ import pyarrow as pa
 from lookalike import imaging
 from lookalike.errors import CollectionError, ImageError
 from lookalike.sources import open_uri
-from lookalike.store import ann, inspection
+from lookalike.store import inspection
+from lookalike.store.schema import column_vectors, has_value, row_ids
 from lookalike.store.table import Table
 from lookalike.types import Ids, Model, VectorsF16
 
@@ -56,13 +57,13 @@ class Fault:
     id: int | None = None
 
     def __str__(self) -> str:
-        place = ""
-        if self.id is not None and self.uri is not None:
-            place = f"{self.uri} (id {self.id}): "
-        elif self.id is not None:
-            place = f"id {self.id}: "
-        line = f"{place}{self.what} {self.remedy}"
-        return line.rstrip()
+        sentences = f"{self.what} {self.remedy}"
+        text = sentences.rstrip()
+        if self.id is None:
+            return text
+        if self.uri is None:
+            return f"id {self.id}: {text}"
+        return f"{self.uri} (id {self.id}): {text}"
 
 
 @dataclass(slots=True)
@@ -113,16 +114,21 @@ class CheckReport:
     def add(self, fault: Fault) -> None:
         """Add a fault."""
         self.found += 1
-        if len(self.faults) < _MAX_LISTED_FAULTS:
-            self.faults.append(fault)
+        faults = self.faults
+        is_full = len(faults) >= _MAX_LISTED_FAULTS
+        if not is_full:
+            faults.append(fault)
 
     def add_file(self, uri: str, outcome: Outcome) -> None:
         """Add the outcome of reading one image file."""
         if self.files is not None:
             self.files[outcome] += 1
-        is_list_full = len(self.differing) >= _MAX_LISTED_FAULTS
-        if outcome != "same" and not is_list_full:
-            self.differing.append((uri, outcome))
+        if outcome == "same":
+            return
+        listed = len(self.differing)
+        if listed < _MAX_LISTED_FAULTS:
+            entry = (uri, outcome)
+            self.differing.append(entry)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain data, as ``lookalike check --json`` prints it."""
@@ -164,69 +170,58 @@ class RowChecker:
     def ids(self) -> Ids:
         """Return the ids of all rows, ascending."""
         all_ids = np.concatenate(self._ids)
-        return np.sort(all_ids)
+        all_ids.sort()
+        return all_ids
 
     def add_unreadable(self, unreadable: inspection.UnreadableRows) -> None:
         """Report columns of some rows that cannot be read."""
-        ids = unreadable.ids
-        rows = "some rows"
-        if len(ids):
-            shown = "".join(f", {uri}" for uri in unreadable.uris)
-            first = ids.min()
-            last = ids.max()
-            rows = f"{len(ids):,} rows (ids {first} to {last}{shown})"
         columns = ", ".join(unreadable.columns)
+        rows = _describe_rows(unreadable)
         file = unreadable.file
-        what = f"{columns} of {rows} cannot be read from {file}: {unreadable.reason}."
+        reason = unreadable.reason
+        what = f"{columns} of {rows} cannot be read from {file}: {reason}."
         self._add_damage(what)
+
         # If any column can be read, `check` receives the rows too.
-        all_columns = self._table.schema.names
-        if len(unreadable.columns) == len(all_columns):
-            self._ids.append(ids)
+        all_names = set(self._table.schema.names)
+        readable_names = all_names.difference(unreadable.columns)
+        if not readable_names:
+            self._ids.append(unreadable.ids)
 
     def check(self, batch: pa.RecordBatch) -> None:
         """Check some rows; an absent column cannot be read, and checks that need it are skipped."""
         names = set(batch.schema.names)
-        ids = batch["_rowid"].to_numpy().astype(np.int64)
+        ids = row_ids(batch)
         self._ids.append(ids)
         self._report.rows += len(ids)
-        uris: list[Any] = [None] * len(ids)
-        if "uri" in names:
-            uris = batch["uri"].to_pylist()
-        uris_and_ids = zip(uris, ids.tolist(), strict=True)
-        places = [_Place(uri, row_id) for uri, row_id in uris_and_ids]
+        places = _places_of(batch, ids)
 
         if "uri" in names:
-            self._hashed_uris.append(_uri_hashes(uris))
-            self._check_uri_index(places)
+            self._check_uris(places)
         if "label" in names:
-            labels = batch["label"].to_pylist()
-            self._labels.update(label for label in labels if label is not None)
+            present_labels = batch["label"].drop_null()
+            labels = present_labels.to_pylist()
+            self._labels.update(labels)
         if {"sha256", "error"} <= names:
-            has_hash = batch["sha256"].is_valid()
-            has_error = batch["error"].is_valid()
-            self._check_kinds(has_hash, has_error, places)
+            self._check_kinds(batch, places)
         if {"sha256", "thumbnail"} <= names:
-            has_hash = batch["sha256"].is_valid()
-            self._check_thumbnails(has_hash, batch["thumbnail"], places)
+            self._check_thumbnails(batch, places)
         if "spaces" in names:
             self._check_vectors(batch, places)
-        if {"uri", "sha256", "error"} <= names and self._report.files is not None:
-            hashes = batch["sha256"].to_pylist()
-            errors = batch["error"].to_pylist()
-            self._check_files(uris, hashes, errors)
+        reads_files = self._report.files is not None
+        if reads_files and {"uri", "sha256", "error"} <= names:
+            self._check_files(batch)
 
     def finish(self) -> None:
         """Check that ids and uris are unique, and that the indices find labels and vectors."""
-        repeated_ids = _repeated(np.concatenate(self._ids))
-        for row_id in repeated_ids:
-            place = _Place(uri=None, id=int(row_id))
-            self._add_damage("Two rows have this id.", place)
+        self._check_unique_ids()
         self._check_unique_uris()
-        if "label" in self._indexed:
+        indexed = self._indexed
+        if "label" in indexed:
             self._check_label_index()
-        for space, vector in self._samples.items():
-            if space in self._indexed:
+        samples = self._samples
+        for space, vector in samples.items():
+            if space in indexed:
                 self._check_vector_index(space, vector)
 
     # Faults
@@ -248,6 +243,14 @@ class RowChecker:
         fault = Fault(what, remedy, place.uri, place.id)
         self._report.add(fault)
 
+    def _add_row_faults(
+        self, is_faulty: npt.NDArray[np.bool_], places: list[_Place], what: str
+    ) -> None:
+        """Add the same fault for each faulty row among some rows."""
+        for row in np.flatnonzero(is_faulty):
+            place = places[row]
+            self._add_row_fault(place, what)
+
     def _add_broken_index(self, column: str, reason: str) -> None:
         """Add a fault of an index, and no longer use it."""
         self._indexed.discard(column)
@@ -256,33 +259,41 @@ class RowChecker:
 
     # One batch
 
-    def _check_kinds(
-        self, has_hash: pa.Array, has_error: pa.Array, places: list[_Place]
-    ) -> None:
-        """Check that each row is an image or a failure, and count both."""
-        is_image = has_hash.to_numpy(zero_copy_only=False)
-        is_failure = has_error.to_numpy(zero_copy_only=False)
-        self._report.images += int(is_image.sum())
-        self._report.failures += int(is_failure.sum())
-        is_neither = ~is_image & ~is_failure
-        for row in np.flatnonzero(is_neither):
-            what = (
-                "It is neither an image nor a failure: it has no sha256 and no error."
-            )
-            self._add_row_fault(places[row], what)
+    def _check_uris(self, places: list[_Place]) -> None:
+        """Check that the index finds the uris; `finish` checks that they are unique."""
+        uris = [str(place.uri) for place in places]
+        hashes = _uri_hashes(uris)
+        self._hashed_uris.append(hashes)
+        if "uri" in self._indexed:
+            self._check_uri_index(uris, places)
 
-    def _check_thumbnails(
-        self, has_hash: pa.Array, thumbnails: pa.Array, places: list[_Place]
-    ) -> None:
+    def _check_kinds(self, batch: pa.RecordBatch, places: list[_Place]) -> None:
+        """Check that each row is an image or a failure, and count both."""
+        is_image = has_value(batch["sha256"])
+        is_failure = has_value(batch["error"])
+        images = np.count_nonzero(is_image)
+        failures = np.count_nonzero(is_failure)
+        self._report.images += int(images)
+        self._report.failures += int(failures)
+
+        is_neither = ~is_image & ~is_failure
+        what = "It is neither an image nor a failure: it has no sha256 and no error."
+        self._add_row_faults(is_neither, places, what)
+
+    def _check_thumbnails(self, batch: pa.RecordBatch, places: list[_Place]) -> None:
         """Check that the thumbnail of each image can be decoded."""
-        is_image = has_hash.to_numpy(zero_copy_only=False)
-        image_rows = np.flatnonzero(is_image)
-        encoded = thumbnails.take(pa.array(image_rows)).to_pylist()
+        is_image = has_value(batch["sha256"])
+        rows = np.flatnonzero(is_image)
+        positions = pa.array(rows)
+        thumbnails = batch["thumbnail"].take(positions)
+        encoded = thumbnails.to_pylist()
         reasons = self._pool.map(_thumbnail_problem, encoded)
-        for row, reason in zip(image_rows, reasons, strict=True):
-            if reason is not None:
-                what = f"Its thumbnail cannot be decoded: {reason}."
-                self._add_row_fault(places[row], what)
+        for row, reason in zip(rows, reasons, strict=True):
+            if reason is None:
+                continue
+            place = places[row]
+            what = f"Its thumbnail cannot be decoded: {reason}."
+            self._add_row_fault(place, what)
 
     def _check_vectors(self, batch: pa.RecordBatch, places: list[_Place]) -> None:
         """Check that each row has exactly the vectors that it claims, and that they are valid."""
@@ -292,13 +303,16 @@ class RowChecker:
         for place, claimed in zip(places, claims, strict=True):
             unknown = claimed - known
             if unknown:
-                listed = ", ".join(sorted(unknown))
+                names = sorted(unknown)
+                listed = ", ".join(names)
                 what = f"It claims vectors in {listed}, which the collection lacks."
                 self._add_row_fault(place, what)
+
         readable = known.intersection(batch.schema.names)
         for name in readable:
-            is_claimed = [name in claimed for claimed in claims]
-            self._check_space(name, batch[name], np.array(is_claimed, bool), places)
+            claims_it = [name in claimed for claimed in claims]
+            is_claimed = np.array(claims_it, bool)
+            self._check_space(name, batch[name], is_claimed, places)
 
     def _check_space(
         self,
@@ -308,51 +322,59 @@ class RowChecker:
         places: list[_Place],
     ) -> None:
         """Check the vectors of one Space."""
-        has_vector = column.is_valid().to_numpy(zero_copy_only=False)
-        self._report.spaces[name] += int(has_vector.sum())
-        for row in np.flatnonzero(is_claimed & ~has_vector):
-            what = f"It claims a vector in {name} and has none."
-            self._add_row_fault(places[row], what)
-        for row in np.flatnonzero(has_vector & ~is_claimed):
-            what = f"It has a vector in {name} and does not claim it."
-            self._add_row_fault(places[row], what)
-
-        vectors = ann.column_vectors(column)
-        problems = _vector_problems(vectors, self._models[name])
+        # Each row has a vector exactly where it claims one.
+        has_vector = has_value(column)
         rows = np.flatnonzero(has_vector)
+        self._report.spaces[name] += len(rows)
+        is_missing = is_claimed & ~has_vector
+        what = f"It claims a vector in {name} and has none."
+        self._add_row_faults(is_missing, places, what)
+        is_unclaimed = has_vector & ~is_claimed
+        what = f"It has a vector in {name} and does not claim it."
+        self._add_row_faults(is_unclaimed, places, what)
+
+        # The vectors themselves are valid.
+        vectors = column_vectors(column)
+        model = self._models[name]
+        problems = _vector_problems(vectors, model)
         for row, problem in zip(rows, problems, strict=True):
             if problem is not None:
-                self._add_row_fault(places[row], problem)
-        if len(vectors):
-            self._samples.setdefault(name, vectors[0].copy())
+                place = places[row]
+                self._add_row_fault(place, problem)
 
-    def _check_files(
-        self, uris: list[str], hashes: list[bytes | None], errors: list[str | None]
-    ) -> None:
+        # Keep the first one to search the index for.
+        if len(vectors):
+            first = vectors[0].copy()
+            self._samples.setdefault(name, first)
+
+    def _check_files(self, batch: pa.RecordBatch) -> None:
         """Read the image files of some rows, except those that have failed already."""
+        uris = batch["uri"].to_pylist()
+        hashes = batch["sha256"].to_pylist()
+        has_failed = has_value(batch["error"])
         files = []
-        for uri, sha256, error in zip(uris, hashes, errors, strict=True):
-            if sha256 is not None and error is None:
-                files.append((uri, sha256))
+        for uri, sha256, failed in zip(uris, hashes, has_failed, strict=True):
+            if sha256 is not None and not failed:
+                file = (uri, sha256)
+                files.append(file)
+
         outcomes = self._pool.map(_compare_file, files)
         for (uri, _), outcome in zip(files, outcomes, strict=True):
             self._report.add_file(uri, outcome)
 
     # Indices
 
-    def _check_uri_index(self, places: list[_Place]) -> None:
+    def _check_uri_index(self, uris: list[str], places: list[_Place]) -> None:
         """Look rows up by uri, as an index run does to find out which files are new."""
-        if "uri" not in self._indexed:
-            return
-        uris = [str(place.uri) for place in places]
         try:
             found = inspection.find_uris(self._table, uris)
         except CollectionError as error:
             reason = inspection.damage_reason(error)
             self._add_broken_index("uri", reason)
             return
-        for place in places:
-            if place.id not in found[str(place.uri)]:
+        for uri, place in zip(uris, places, strict=True):
+            found_ids = found[uri]
+            if place.id not in found_ids:
                 self._add_damage("A search by its uri does not find it.", place)
 
     def _check_label_index(self) -> None:
@@ -366,53 +388,95 @@ class RowChecker:
                     )
                     self._add_damage(what)
         except CollectionError as error:
-            self._add_broken_index("label", inspection.damage_reason(error))
+            reason = inspection.damage_reason(error)
+            self._add_broken_index("label", reason)
 
     def _check_vector_index(self, space: str, vector: VectorsF16) -> None:
         try:
             if not inspection.index_finds(self._table, space, vector):
-                self._add_broken_index(
-                    space, "it does not find a vector that is in the table"
-                )
+                reason = "it does not find a vector that is in the table"
+                self._add_broken_index(space, reason)
         except CollectionError as error:
-            self._add_broken_index(space, inspection.damage_reason(error))
+            reason = inspection.damage_reason(error)
+            self._add_broken_index(space, reason)
+
+    def _check_unique_ids(self) -> None:
+        all_ids = np.concatenate(self._ids)
+        repeated = _repeated(all_ids)
+        for row_id in repeated.tolist():
+            place = _Place(uri=None, id=row_id)
+            self._add_damage("Two rows have this id.", place)
 
     def _check_unique_uris(self) -> None:
         """Find uris that several rows have, by 8-byte digests of all uris."""
-        repeated = _repeated(np.concatenate(self._hashed_uris))
+        all_hashes = np.concatenate(self._hashed_uris)
+        repeated = _repeated(all_hashes)
         repeated = repeated[:_MAX_LISTED_FAULTS]
         if not len(repeated):
             return
+
         # Different uris may share a digest, so compare the uris themselves.
         ids_by_uri: dict[str, list[int]] = {}
         for uris, ids in inspection.read_uris(self._table):
-            is_repeated = np.isin(_uri_hashes(uris), repeated)
+            hashes = _uri_hashes(uris)
+            is_repeated = np.isin(hashes, repeated)
             for row in np.flatnonzero(is_repeated):
-                same_uri_ids = ids_by_uri.setdefault(uris[row], [])
-                same_uri_ids.append(int(ids[row]))
+                uri = uris[row]
+                row_id = int(ids[row])
+                same_uri_ids = ids_by_uri.setdefault(uri, [])
+                same_uri_ids.append(row_id)
+
         for uri, same_uri_ids in ids_by_uri.items():
             count = len(same_uri_ids)
             if count > 1:
-                place = _Place(uri, min(same_uri_ids))
+                first_id = min(same_uri_ids)
+                place = _Place(uri, first_id)
                 self._add_row_fault(place, f"{count} rows have this uri.")
+
+
+def _describe_rows(unreadable: inspection.UnreadableRows) -> str:
+    """Return which rows cannot be read: their number, the range of their ids, and some uris."""
+    ids = unreadable.ids
+    count = len(ids)
+    if not count:
+        return "some rows"
+    first = ids.min()
+    last = ids.max()
+    id_range = f"ids {first} to {last}"
+    shown = ", ".join([id_range, *unreadable.uris])
+    return f"{count:,} rows ({shown})"
+
+
+def _places_of(batch: pa.RecordBatch, ids: Ids) -> list[_Place]:
+    """Return the uri and the id of each row."""
+    row_ids = ids.tolist()
+    if "uri" not in batch.schema.names:
+        return [_Place(None, row_id) for row_id in row_ids]
+    uris = batch["uri"].to_pylist()
+    return list(map(_Place, uris, row_ids))
 
 
 def _uri_hashes(uris: Iterable[str]) -> npt.NDArray[np.uint64]:
     """Return an 8-byte hash of each uri."""
-    hashes = []
+    digests = []
     for uri in uris:
-        hashed = hashlib.blake2b(uri.encode(), digest_size=8)
-        hashes.append(hashed.digest())
-    numbers = np.frombuffer(b"".join(hashes), "<u8")
+        encoded = uri.encode()
+        hashed = hashlib.blake2b(encoded, digest_size=8)
+        digest = hashed.digest()
+        digests.append(digest)
+    joined = b"".join(digests)
+    numbers = np.frombuffer(joined, "<u8")
     return numbers.astype(np.uint64)
 
 
 def _repeated(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Return the values that occur more than once."""
     ordered = np.sort(values)
-    rest = ordered[1:]
-    is_same_as_previous = rest == ordered[:-1]
-    return np.unique(rest[is_same_as_previous])
+    previous = ordered[:-1]
+    following = ordered[1:]
+    is_repeated = following == previous
+    repeated = following[is_repeated]
+    return np.unique(repeated)
 
 
 def _thumbnail_problem(thumbnail: bytes | None) -> str | None:
@@ -428,24 +492,24 @@ def _thumbnail_problem(thumbnail: bytes | None) -> str | None:
 
 def _vector_problems(vectors: VectorsF16, model: Model) -> list[str | None]:
     """Return for each vector what is wrong with it, or None."""
-    singles = vectors.astype(np.float32)
-    lengths = np.linalg.norm(singles, axis=1)
+    name = model.name
+    vectors_f32 = vectors.astype(np.float32)
+    lengths = np.linalg.norm(vectors_f32, axis=1)
     is_finite = np.isfinite(lengths)
-    errors = np.abs(lengths - 1)
-    is_right_length = errors <= _LENGTH_TOLERANCE
-    # A vector of zeros cannot be scaled to length 1, and is stored as it is.
-    is_right_length |= lengths == 0
-    if not model.unit_length:
-        is_right_length[:] = True
-
     problems: list[str | None] = [None] * len(vectors)
     for row in np.flatnonzero(~is_finite):
-        problems[row] = f"Its vector in {model.name} has numbers that are not finite."
-    for row in np.flatnonzero(is_finite & ~is_right_length):
-        length = f"{lengths[row]:.3g}"
-        problems[row] = (
-            f"Its vector in {model.name} has the length {length}; expected 1."
-        )
+        problems[row] = f"Its vector in {name} has numbers that are not finite."
+    if not model.unit_length:
+        return problems
+
+    errors = np.abs(lengths - 1)
+    is_wrong = errors > _LENGTH_TOLERANCE
+    # A vector of zeros cannot be scaled to length 1, and is stored as it is.
+    is_wrong &= lengths != 0
+    is_wrong &= is_finite
+    for row in np.flatnonzero(is_wrong):
+        length = lengths[row]
+        problems[row] = f"Its vector in {name} has the length {length:.3g}; expected 1."
     return problems
 
 
@@ -454,9 +518,11 @@ def _compare_file(image: tuple[str, bytes]) -> Outcome:
     uri, sha256 = image
     try:
         with open_uri(uri) as file:
-            digest = hashlib.file_digest(file, "sha256").digest()
+            digest = hashlib.file_digest(file, "sha256")
     except FileNotFoundError:
         return "missing"
     except OSError:
         return "unreadable"
-    return "same" if digest == sha256 else "changed"
+    if digest.digest() != sha256:
+        return "changed"
+    return "same"

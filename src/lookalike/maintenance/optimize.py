@@ -36,8 +36,8 @@ class SpaceIndex:
     space, rows
         The Space, and the number of images with a vector in it.
     did
-        Whether the index was built, updated with new rows, only tuned, or kept as it was; ``none``
-        without an index.
+        What was done: ``built``, ``updated`` with new rows, ``tuned`` alone, ``kept`` as it was, or
+        ``none`` without an index.
     index
         A description of the index; None without one.
     target
@@ -87,8 +87,9 @@ class OptimizeReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain data, as ``lookalike optimize --json`` prints it."""
+        rounded_seconds = round(self.seconds, 3)
         fields = asdict(self)
-        fields["seconds"] = round(self.seconds, 3)
+        fields["seconds"] = rounded_seconds
         return fields
 
 
@@ -138,9 +139,9 @@ def optimize(
     _check_ranges(recall, keep_days)
     start = time.perf_counter()
     report_step = progress or _ignore_step
+    keep_age = timedelta(days=keep_days)
     with upkeep.maintenance_lock(table):
-        named = [table.space(name) for name in dict.fromkeys(spaces)]
-        names = named or list(table.models)
+        names = _spaces_to_tune(table, spaces)
         fragments_before = table.fragment_count
 
         report_step("Compacting fragments")
@@ -151,17 +152,25 @@ def optimize(
         indices = []
         for name in names:
             indexer = _SpaceIndexer(table, name, recall, min_rows, report_step)
-            indices.append(indexer.run())
-        # Again: fragments that an index did not cover were kept apart from those that it covered.
+            index = indexer.run()
+            indices.append(index)
+        # Again: the indices now cover fragments that they did not cover before, and only fragments
+        # that are covered alike can be merged.
         upkeep.compact(table)
 
         report_step("Removing old versions")
-        freed = upkeep.remove_old_versions(
-            table, timedelta(days=keep_days), orphans=True
-        )
+        freed = upkeep.remove_old_versions(table, keep_age, orphans=True)
         fragments = table.fragment_count
     seconds = time.perf_counter() - start
     return OptimizeReport(fragments_before, fragments, freed, seconds, indices)
+
+
+def _spaces_to_tune(table: Table, named: Sequence[str]) -> list[str]:
+    """Return the named Spaces, each once, or all Spaces if none is named."""
+    if not named:
+        return list(table.models)
+    distinct = dict.fromkeys(named)
+    return [table.space(name) for name in distinct]
 
 
 def _check_ranges(recall: float, keep_days: float) -> None:
@@ -187,8 +196,11 @@ def maintain(table: Table, *, min_rows: int = ann.MIN_ROWS) -> None:
         for space in table.models:
             if not _needs_indexing(table, space, min_rows):
                 continue
+            # The recall that the last `optimize` was asked for.
+            target = RECALL
             previous = ann.stored_tuning(table, space)
-            target = RECALL if previous is None else previous.target
+            if previous is not None:
+                target = previous.target
             upkeep.update_scalar_indices(table, make=True)
             indexer = _SpaceIndexer(table, space, target, min_rows, _ignore_step)
             indexer.run()
@@ -197,10 +209,12 @@ def maintain(table: Table, *, min_rows: int = ann.MIN_ROWS) -> None:
 def _needs_indexing(table: Table, space: str, min_rows: int) -> bool:
     """Return whether a Space lacks an index, or has many rows that its index does not cover."""
     rows = table.count(space)
-    if ann.current_tuning(table, space) is None:
+    current = ann.current_tuning(table, space)
+    if current is None:
         return rows >= min_rows
     unindexed = tuning.count_unindexed(table, space)
-    return unindexed > _UNINDEXED_SHARE * rows
+    tolerated = _UNINDEXED_SHARE * rows
+    return unindexed > tolerated
 
 
 def _ignore_step(step: str) -> None:
@@ -230,31 +244,43 @@ class _SpaceIndexer:
         table = self._table
         space = self._space
         rows = self._rows
-        has_index = bool(ann.index_segments(table, space))
-        dim = table.models[space].dim
-        can_have_index = dim % _DIM_MULTIPLE == 0
-        needs_index = has_index or rows >= self._min_rows
-        if not can_have_index or not needs_index:
+        if not self._needs_index():
             return SpaceIndex(space, rows, "none")
 
+        # The index is missing, or was built for far fewer rows.
         current = ann.current_tuning(table, space)
         if current is None or rows >= _GROWTH * current.built:
             return self._build()
 
-        if tuning.count_unindexed(table, space):
+        # It lacks rows, or it is up to date.
+        unindexed = tuning.count_unindexed(table, space)
+        if unindexed:
             return self._update(current)
         if current.rows == rows and current.target == self._target:
             return self._report("kept", current)
 
+        # Its recall was measured with other rows or for another target.
         tuned = self._tune(current)
         # No setting reaches the target. An index built for the same rows would be no better.
         if not tuned.plain and tuned.built != rows:
             return self._build()
         return self._report("tuned", tuned)
 
+    def _needs_index(self) -> bool:
+        """Return whether the Space can have an index, and has one or is large enough for one."""
+        model = self._table.models[self._space]
+        if model.dim % _DIM_MULTIPLE:
+            return False
+        if self._rows >= self._min_rows:
+            return True
+        segments = ann.index_segments(self._table, self._space)
+        return bool(segments)
+
     def _update(self, current: IndexTuning) -> SpaceIndex:
-        self._report_step(f"Updating the index of {self._space}")
-        updated = tuning.update_index(self._table, self._space, current)
+        space = self._space
+        step = f"Updating the index of {space}"
+        self._report_step(step)
+        updated = tuning.update_index(self._table, space, current)
         tuned = self._tune(updated)
         # No setting reaches the target: its partitions no longer fit the rows.
         if not tuned.plain:
@@ -262,17 +288,18 @@ class _SpaceIndexer:
         return self._report("updated", tuned)
 
     def _build(self) -> SpaceIndex:
-        self._report_step(
-            f"Building the index of {self._space} for {self._rows:,} rows"
-        )
-        built = tuning.build_index(self._table, self._space)
+        space = self._space
+        step = f"Building the index of {space} for {self._rows:,} rows"
+        self._report_step(step)
+        built = tuning.build_index(self._table, space)
         tuned = self._tune(built)
         return self._report("built", tuned)
 
     def _tune(self, index: IndexTuning) -> IndexTuning:
         table = self._table
         space = self._space
-        self._report_step(f"Measuring the recall of {space}")
+        step = f"Measuring the recall of {space}"
+        self._report_step(step)
         sample = tuning.draw_sample(table, space)
         return tuning.tune(table, space, index, self._target, sample)
 

@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from lookalike.store.failures import Operation
+from lookalike.store.schema import column_vectors, has_value, row_ids
 from lookalike.types import Distances, Ids, Neighbors, VectorsF16
 from lookalike.vectors.exact import ExactIndex
 
@@ -27,7 +28,6 @@ __all__ = [
     "MIN_ROWS",
     "IndexTuning",
     "Setting",
-    "column_vectors",
     "compare_exactly",
     "config_key",
     "current_tuning",
@@ -162,7 +162,8 @@ def stored_tuning(table: View, space: str) -> IndexTuning | None:
 def current_tuning(table: View, space: str) -> IndexTuning | None:
     """Return the tuning of the index that a Space has now, or None."""
     version = table.version
-    cached = table.tuning_cache.get(space)
+    cache = table.tuning_cache
+    cached = cache.get(space)
     if cached is not None:
         cached_version, cached_tuning = cached
         if cached_version == version:
@@ -174,7 +175,7 @@ def current_tuning(table: View, space: str) -> IndexTuning | None:
         is_for_this_index = tuning.segments == segments
         if not segments or not is_for_this_index:
             tuning = None
-    table.tuning_cache[space] = (version, tuning)
+    cache[space] = (version, tuning)
     return tuning
 
 
@@ -249,8 +250,7 @@ def search(
             with_row_id=True,
         )
     # Each id once: the index may still hold an earlier vector of a row that has changed.
-    stored_ids = rows["_rowid"].to_numpy()
-    all_ids = stored_ids.astype(np.int64)
+    all_ids = row_ids(rows)
     ids, positions = np.unique(all_ids, return_index=True)
     is_allowed = ~np.isin(ids, leave_out)
     allowed_ids = ids[is_allowed]
@@ -278,21 +278,8 @@ def compare_exactly(
         The number of neighbors.
     """
     combined = column.combine_chunks()
-    validity = combined.is_valid()
-    has_vector = validity.to_numpy(zero_copy_only=False)
+    has_vector = has_value(combined)
     vector_ids = ids[has_vector]
     vectors = column_vectors(combined)
     index = ExactIndex(vector_ids, vectors)
     return index.search(query, k)
-
-
-def column_vectors(column: pa.Array | pa.ChunkedArray) -> VectorsF16:
-    """Return the vectors of a Space's column, float16 ``[n, dim]``, without missing ones."""
-    if isinstance(column, pa.ChunkedArray):
-        column = column.combine_chunks()
-    present = column.drop_null()
-    flat = present.flatten()
-    numbers = flat.to_numpy(zero_copy_only=False)
-    dim = column.type.list_size
-    matrix: VectorsF16 = numbers.reshape(-1, dim)
-    return matrix

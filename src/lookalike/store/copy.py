@@ -89,9 +89,11 @@ class StagedCopy:
 
 def read_record(path: str | os.PathLike[str]) -> BackupRecord | None:
     """Return the record of a backup, or None without a backup or with a damaged record."""
+    location = Location(path)
     try:
-        text = Location(path).backup_record.read_text(encoding="utf-8")
-        return BackupRecord(**json.loads(text))
+        text = location.backup_record.read_text(encoding="utf-8")
+        fields = json.loads(text)
+        return BackupRecord(**fields)
     except (OSError, ValueError, TypeError):
         return None
 
@@ -102,27 +104,36 @@ def changed_files(path: str | os.PathLike[str]) -> Iterator[str]:
     if record is None:
         return
     location = Location(path)
-    for name, sha256 in record.files.items():
+    for name, recorded_sha256 in record.files.items():
         file = location.file(name)
-        if file.is_file() and _sha256_of(file) != sha256:
+        # A missing file is found when the table is read.
+        if not file.is_file():
+            continue
+        sha256 = _sha256_of(file)
+        if sha256 != recorded_sha256:
             yield name
 
 
 def has_diverged(source: Table, target: Location) -> bool:
     """Return whether a backup holds a version that the collection does not have."""
+    backup_uri = target.table_uri
     try:
-        backup = lance.dataset(target.table_uri)
-        manifest = _table_files(backup)[-1]
-        own_manifest = source.location.file(manifest)
+        backup = lance.dataset(backup_uri)
+        names = _table_files(backup)
+        manifest_name = names[-1]
+        own_manifest = source.location.file(manifest_name)
         if own_manifest.is_file():
+            backup_manifest = target.file(manifest_name)
             own_sha256 = _sha256_of(own_manifest)
-            backup_sha256 = _sha256_of(target.file(manifest))
+            backup_sha256 = _sha256_of(backup_manifest)
             return own_sha256 != backup_sha256
     except (OSError, ValueError, RuntimeError, pa.ArrowException):
         # The backup cannot be opened, so nothing is lost if it is replaced.
         return False
-    newest = int(backup.version)
-    return newest >= source.version
+    # The collection no longer has that version, or has not made it yet.
+    backup_version = int(backup.version)
+    own_version = source.version
+    return backup_version >= own_version
 
 
 @contextmanager
@@ -160,7 +171,9 @@ def stage(
         target.folder.mkdir(parents=True, exist_ok=True)
         for leftover in target.staging_folders():
             shutil.rmtree(leftover)
-    staged = StagedCopy(Location(target.new_staging_folder()))
+    staging_folder = target.new_staging_folder()
+    staging_location = Location(staging_folder)
+    staged = StagedCopy(staging_location)
     copier = _Copier(source, target, staged, earlier)
     try:
         copier.copy_table(progress)
@@ -208,18 +221,21 @@ def publish(
     with _translate_copy_errors(source, target):
         if of is not None:
             # While files of both versions are in the folder, the record covers both.
-            before = read_record(target.path)
-            old_files = {} if before is None else before.files
-            both = {**old_files, **staged.files}
-            record = BackupRecord(of, staged.version, both)
+            files = dict(staged.files)
+            previous = read_record(target.path)
+            if previous is not None:
+                files = {**previous.files, **staged.files}
+            record = BackupRecord(of, staged.version, files)
             _write_record(target, record)
 
         target.publish_maps(staged.location)
         if target.has_table():
-            table_files = [name for name in staged.files if target.is_table_file(name)]
-            target.publish_version(staged.location, table_files)
+            table_files = filter(target.is_table_file, staged.files)
+            names = list(table_files)
+            target.publish_version(staged.location, names)
         else:
-            target.publish_table(staged.location.table_folder)
+            staged_table = staged.location.table_folder
+            target.publish_table(staged_table)
 
         if of is not None:
             record = BackupRecord(of, staged.version, staged.files)
@@ -239,27 +255,26 @@ class _Copier:
         self._source = source
         self._target = target
         self._staged = staged
-        self._earlier_files = {} if earlier is None else earlier.files
+        # The sha256 of each file of the earlier backup.
+        self._earlier_files: dict[str, str] = {}
+        if earlier is not None:
+            self._earlier_files = earlier.files
 
     def copy_table(self, progress: ByteProgress) -> None:
         """Copy the newest version of the table; start again if others remove it meanwhile."""
-        source, staged = self._source, self._staged
+        source = self._source
+        staged = self._staged
         for _ in range(_ATTEMPTS):
             source.refresh()
             try:
-                with translate_errors(source.path, Operation.COPY):
-                    names = _table_files(source.lance_dataset)
-                    total = sum(
-                        source.location.file(name).stat().st_size for name in names
-                    )
-                staged.files.clear()
-                self._copy_files(names, progress, total)
+                names = self._copy_version(progress)
             except CollectionError as error:
                 version = source.version
                 source.refresh()
-                is_disk_full = getattr(error.__cause__, "errno", None) in DISK_FULL
                 # A newer version may have replaced this one; a full disk has another cause.
-                if source.version == version or is_disk_full:
+                was_replaced = source.version != version
+                number = getattr(error.__cause__, "errno", None)
+                if number in DISK_FULL or not was_replaced:
                     raise
             else:
                 staged.version = source.version
@@ -279,6 +294,19 @@ class _Copier:
             name = location.map_file_name(space, method)
             self._copy_files([name], no_progress, total=0)
 
+    def _copy_version(self, progress: ByteProgress) -> list[str]:
+        """Copy the files of the version that the source reads; return their names."""
+        source = self._source
+        total = 0
+        with translate_errors(source.path, Operation.COPY):
+            names = _table_files(source.lance_dataset)
+            for name in names:
+                file = source.location.file(name)
+                total += file.stat().st_size
+        self._staged.files.clear()
+        self._copy_files(names, progress, total)
+        return names
+
     def _copy_files(self, names: list[str], progress: ByteProgress, total: int) -> None:
         done = 0
         for name in names:
@@ -293,44 +321,58 @@ class _Copier:
             copy.unlink()  # of an earlier attempt
 
         sha256 = self._unchanged_sha256(name)
+        is_linked = sha256 is not None
         if sha256 is not None:
             existing = self._target.file(name)
-            with _translate_copy_errors(self._source, self._target):
-                copy.parent.mkdir(parents=True, exist_ok=True)
-                link_or_copy(existing, copy)
-            size = copy.stat().st_size
-            staged.kept_bytes += size
+            self._link(existing, copy)
         else:
             origin = self._source.location.file(name)
             sha256 = self._copy_content(origin, copy)
-            size = copy.stat().st_size
-            staged.copied_bytes += size
         staged.files[name] = sha256
+
+        size = copy.stat().st_size
+        if is_linked:
+            staged.kept_bytes += size
+        else:
+            staged.copied_bytes += size
         return size
+
+    def _link(self, existing: Path, copy: Path) -> None:
+        """Link a file of the earlier backup into the copy."""
+        folder = copy.parent
+        with _translate_copy_errors(self._source, self._target):
+            folder.mkdir(parents=True, exist_ok=True)
+            link_or_copy(existing, copy)
 
     def _unchanged_sha256(self, name: str) -> str | None:
         """Return the sha256 of a file of the earlier backup that can be linked, or None."""
         # The name of a manifest does not identify its content, so it is always copied.
         if Location.is_manifest(name):
             return None
-        sha256 = self._earlier_files.get(name)
+        recorded_sha256 = self._earlier_files.get(name)
         existing = self._target.file(name)
-        if sha256 is None or not existing.is_file():
+        if recorded_sha256 is None or not existing.is_file():
             return None
-        is_unchanged = _sha256_of(existing) == sha256
-        return sha256 if is_unchanged else None
+        sha256 = _sha256_of(existing)
+        if sha256 != recorded_sha256:
+            return None
+        return sha256
 
     def _copy_content(self, origin: Path, copy: Path) -> str:
         """Copy a file, flush it to the disk, and return its sha256."""
+        source = self._source
+        target = self._target
         digest = hashlib.sha256()
-        with _translate_copy_errors(self._source, self._target):
-            copy.parent.mkdir(parents=True, exist_ok=True)
+        folder = copy.parent
+        with _translate_copy_errors(source, target):
+            folder.mkdir(parents=True, exist_ok=True)
             with copy.open("xb") as output:
                 for chunk in self._read_chunks(origin):
                     digest.update(chunk)
                     output.write(chunk)
                 output.flush()
-                os.fsync(output.fileno())
+                descriptor = output.fileno()
+                os.fsync(descriptor)
         return digest.hexdigest()
 
     def _read_chunks(self, origin: Path) -> Iterator[bytes]:
@@ -349,18 +391,25 @@ def no_progress(done: int, total: int) -> None:
 def _table_files(dataset: lance.LanceDataset) -> list[str]:
     """Return the paths in the collection of the files of a table's version, its manifest last."""
     version = dataset.version
-    tracked = dataset.tracked_files(min_version=version).read_all()
-    ordered = set()
-    for row in tracked.to_pylist():
-        if row["version"] == version:
-            is_manifest = row["type"] == "manifest"
-            ordered.add((is_manifest, row["path"]))
-    paths = [path for _, path in sorted(ordered)]
-    return [Location.table_file_name(path) for path in paths]
+    tracked = dataset.tracked_files(min_version=version)
+    rows = tracked.read_all().to_pylist()
+    data_files = set()
+    manifests = set()
+    for row in rows:
+        # Versions that others have made meanwhile are listed too.
+        if row["version"] != version:
+            continue
+        name = Location.table_file_name(row["path"])
+        if row["type"] == "manifest":
+            manifests.add(name)
+        else:
+            data_files.add(name)
+    return sorted(data_files) + sorted(manifests)
 
 
 def _write_record(target: Location, record: BackupRecord) -> None:
-    text = json.dumps(asdict(record))
+    fields = asdict(record)
+    text = json.dumps(fields)
     with atomic_write(target.backup_record) as temporary:
         temporary.write_text(text, encoding="utf-8")
 

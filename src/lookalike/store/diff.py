@@ -82,16 +82,21 @@ class ContentIndex:
     def find(self, sha256: bytes) -> int | None:
         """Return the lowest id of the rows with this content, or None."""
         key = np.frombuffer(sha256, "<u8")
+        first_number = key[0]
+        # The rows whose hash begins with the same number.
         first_numbers = self._hashes[:, 0]
-        start = np.searchsorted(first_numbers, key[0], "left")
-        end = np.searchsorted(first_numbers, key[0], "right")
+        start = np.searchsorted(first_numbers, first_number, "left")
+        end = np.searchsorted(first_numbers, first_number, "right")
         candidates = self._hashes[start:end]
-        is_same = (candidates == key).all(axis=1)
+        # Those of them with the whole hash.
+        is_equal = candidates == key
+        is_same = is_equal.all(axis=1)
         matches = np.flatnonzero(is_same)
         if not len(matches):
             return None
         first_match = start + matches[0]
-        return int(self._ids[first_match])
+        row_id = self._ids[first_match]
+        return int(row_id)
 
 
 def is_up_to_date(item: Item, row: ExistingRow, spaces: frozenset[str]) -> bool:
@@ -104,7 +109,8 @@ def is_up_to_date(item: Item, row: ExistingRow, spaces: frozenset[str]) -> bool:
         return False
     item_stamp = (item.size, item.mtime_ns, item.label)
     row_stamp = (row.size, row.mtime_ns, row.label)
-    if item_stamp != row_stamp:
+    has_changed = item_stamp != row_stamp
+    if has_changed:
         return False
     if row.failed:
         return row.sha256 is None

@@ -64,8 +64,9 @@ def translate_errors(path: str, operation: Operation) -> Iterator[None]:
         If the block raises an error of Lance, Arrow or the file system, or if a write is about to
         start in a folder that no longer exists.
     """
-    writes_existing = not operation.is_read and operation != Operation.CREATE
-    if writes_existing and not Location(path).has_versions():
+    creates = operation == Operation.CREATE
+    writes_existing = not creates and not operation.is_read
+    if writes_existing and not _has_versions(path):
         # Lance would create the folder again and commit into it rows of the collection that was
         # moved away.
         raise _missing_folder_error(path, operation)
@@ -73,8 +74,8 @@ def translate_errors(path: str, operation: Operation) -> Iterator[None]:
         yield
     # Lance raises plain OSError, ValueError and RuntimeError; Arrow raises its own classes.
     except (OSError, ValueError, RuntimeError, pa.ArrowException) as error:
-        may_be_absent = operation in {Operation.CREATE, Operation.OPEN}
-        if not may_be_absent and not Location(path).has_versions():
+        may_be_absent = creates or operation == Operation.OPEN
+        if not may_be_absent and not _has_versions(path):
             raise _missing_folder_error(path, operation) from error
         raise _translated(path, operation, error) from error
 
@@ -177,9 +178,12 @@ def is_permission_error(error: CollectionError) -> bool:
 
 def reason_of(error: BaseException) -> str:
     """Return the first line of an error of the store, without the place in Lance's source code."""
-    first_line = f"{error}\n".splitlines()[0]
-    without_source = re.split(r", /\S+:\d+", first_line)[0]
-    sentence = without_source.rstrip(". ")
+    lines = f"{error}\n".splitlines()
+    first_line = lines[0]
+    # The place follows the sentence.
+    parts = re.split(r", /\S+:\d+", first_line)
+    sentence = parts[0].rstrip(". ")
+    # The kinds of the error precede it.
     kinds = r"^((External|Wrapped) error: |LanceError\(\w+\): |Generic \w+ error: )+"
     reason = re.sub(kinds, "", sentence)
     return reason or type(error).__name__
@@ -189,10 +193,17 @@ def _error_number(error: BaseException) -> int:
     """Return the ``errno`` of an error, or 0; Lance gives it only in the text of its message."""
     if isinstance(error, OSError) and error.errno:
         return error.errno
-    in_words = re.search(r"\(os error (\d+)\)", str(error))
-    if in_words is None:
+    message = str(error)
+    match = re.search(r"\(os error (\d+)\)", message)
+    if match is None:
         return 0
-    return int(in_words[1])
+    digits = match[1]
+    return int(digits)
+
+
+def _has_versions(path: str) -> bool:
+    location = Location(path)
+    return location.has_versions()
 
 
 def _missing_folder_error(path: str, operation: Operation) -> CollectionError:

@@ -282,6 +282,7 @@ _TOKEN = re.compile(
              | (?P<end>    \Z ) )""",
     re.VERBOSE,
 )
+_QUOTES = "'\"`"
 _SYNONYMS = {"<>": "!=", "==": "="}
 _WORDS = frozenset({"and", "or", "not", "in", "like", "is", "null", "true", "false"})
 _EXAMPLES: dict[Kind, str] = {
@@ -349,7 +350,8 @@ class _Parser:
         return is_next
 
     def _expect(self, word: str, problem: str) -> None:
-        if not self._take(word):
+        is_next = self._take(word)
+        if not is_next:
             self._refuse(problem)
 
     # Grammar
@@ -424,8 +426,11 @@ class _Parser:
     def _parse_column(self) -> Column:
         token = self._next
         is_quoted = token.kind == "name"
-        is_plain_word = token.kind == "word" and token.word not in _WORDS
-        if not (is_quoted or is_plain_word):
+        is_word = token.kind == "word"
+        is_keyword = token.word in _WORDS
+        is_plain_word = is_word and not is_keyword
+        is_name = is_quoted or is_plain_word
+        if not is_name:
             self._refuse("expected the name of a column, as in width > 300")
         name = token.text.strip("`")
         column = self._columns.get(name)
@@ -495,8 +500,9 @@ class _Parser:
             self._refuse(f"{text!r} is not a time; expected {example}")
         ticks = instant * column.tick
         # A time that the column cannot hold is before or after all that it holds.
+        earliest = -_MAX_INT
         not_too_late = min(ticks, _MAX_INT)
-        return max(not_too_late, -_MAX_INT)
+        return max(not_too_late, earliest)
 
     # Errors
 
@@ -515,9 +521,10 @@ class _Parser:
 
     def _refuse_character(self, start: int) -> NoReturn:
         text = self._text
-        rest = text[start:].lstrip()
+        following = text[start:]
+        rest = following.lstrip()
         first = rest[0]
-        is_quote = first in {"'", '"', "`"}
+        is_quote = first in _QUOTES
         problem = "this is neither a name, a value nor an operator"
         if is_quote:
             problem = "this is a quote that is not closed"

@@ -18,7 +18,7 @@ from lookalike.store.failures import (
     reason_of,
     translate_errors,
 )
-from lookalike.store.schema import quote
+from lookalike.store.schema import quote, row_ids
 from lookalike.types import Ids, VectorsF16
 
 if TYPE_CHECKING:
@@ -80,21 +80,24 @@ def read_rows(table: Table) -> Iterator[pa.RecordBatch | UnreadableRows]:
                 yield batch
                 rows_read += len(batch)
         except CollectionError:
+            # Find the columns that cannot be read.
             unreadable = _find_unreadable(table, fragment)
             yield from unreadable
-            lost = {name for rows in unreadable for name in rows.columns}
-            intact = [name for name in all_columns if name not in lost]
+            unreadable_names: set[str] = set()
+            for rows in unreadable:
+                unreadable_names.update(rows.columns)
+            # Read the others, after the rows that were read already.
+            intact = [name for name in all_columns if name not in unreadable_names]
             if intact:
-                yield from _skip_rows(
-                    rows_read, _fragment_batches(table, fragment, intact)
-                )
+                batches = _fragment_batches(table, fragment, intact)
+                yield from _skip_rows(rows_read, batches)
 
 
 def count_rows(table: Table) -> int:
     """Return the number of rows, images and failures."""
     with translate_errors(table.path, Operation.READ):
         count = table.lance_dataset.count_rows()
-        return int(count)
+    return int(count)
 
 
 def damage_reason(error: CollectionError) -> str:
@@ -112,11 +115,15 @@ def damage_reason(error: CollectionError) -> str:
 
 def read_uris(table: Table) -> Iterator[tuple[list[str], Ids]]:
     """Yield the uris and ids of all rows whose uris can be read."""
-    for fragment in table.lance_dataset.get_fragments():
+    dataset = table.lance_dataset
+    fragments = dataset.get_fragments()
+    for fragment in fragments:
+        batches = _fragment_batches(table, fragment, ["uri"])
         with suppress(CollectionError):
-            for batch in _fragment_batches(table, fragment, ["uri"]):
+            for batch in batches:
                 uris = batch["uri"].to_pylist()
-                yield uris, _batch_ids(batch)
+                ids = row_ids(batch)
+                yield uris, ids
 
 
 def unreadable_version(table: Table) -> str | None:
@@ -133,14 +140,20 @@ def unreadable_version(table: Table) -> str | None:
 
 def indexed_columns(table: Table) -> set[str]:
     """Return the columns that have an index."""
+    dataset = table.lance_dataset
     with translate_errors(table.path, Operation.READ):
-        indices = table.lance_dataset.describe_indices()
-    return {index.field_names[0] for index in indices}
+        indices = dataset.describe_indices()
+    columns = set()
+    for index in indices:
+        column = index.field_names[0]
+        columns.add(column)
+    return columns
 
 
 def find_uris(table: Table, uris: Sequence[str]) -> dict[str, set[int]]:
     """Return the ids of the rows that a look-up finds for each uri, by the index if any."""
-    listed = ", ".join(map(quote, uris))
+    literals = map(quote, uris)
+    listed = ", ".join(literals)
     clause = f"uri IN ({listed})"
     dataset = table.lance_dataset
     with translate_errors(table.path, Operation.SEARCH):
@@ -156,10 +169,11 @@ def find_uris(table: Table, uris: Sequence[str]) -> dict[str, set[int]]:
 
 def count_label(table: Table, label: str) -> int:
     """Return the number of rows that a look-up finds for a label, by the index if there is one."""
-    clause = f"label = {quote(label)}"
+    literal = quote(label)
+    clause = f"label = {literal}"
     with translate_errors(table.path, Operation.SEARCH):
         count = table.lance_dataset.count_rows(clause)
-        return int(count)
+    return int(count)
 
 
 def index_finds(table: Table, space: str, vector: VectorsF16) -> bool:
@@ -175,9 +189,10 @@ def index_finds(table: Table, space: str, vector: VectorsF16) -> bool:
 def _fragment_batches(
     table: Table, fragment: lance.LanceFragment, columns: Sequence[str]
 ) -> Iterator[pa.RecordBatch]:
+    names = list(columns)
     with translate_errors(table.path, Operation.READ):
         scanner = table.lance_dataset.scanner(
-            columns=list(columns),
+            columns=names,
             fragments=[fragment],
             with_row_id=True,
             batch_size=_BATCH,
@@ -187,12 +202,6 @@ def _fragment_batches(
         yield from scanner.to_batches()
 
 
-def _batch_ids(batch: pa.RecordBatch) -> Ids:
-    stored_ids = batch["_rowid"].to_numpy()
-    ids: Ids = stored_ids.astype(np.int64)
-    return ids
-
-
 def _skip_rows(
     count: int, batches: Iterator[pa.RecordBatch]
 ) -> Iterator[pa.RecordBatch]:
@@ -200,8 +209,10 @@ def _skip_rows(
     for batch in batches:
         length = len(batch)
         if count < length:
-            yield batch.slice(count)
-        count = max(0, count - length)
+            rest = batch.slice(count)
+            yield rest
+        count -= length
+        count = max(count, 0)
 
 
 def _find_unreadable(
@@ -209,7 +220,8 @@ def _find_unreadable(
 ) -> list[UnreadableRows]:
     """Return which columns of a fragment cannot be read, by reading each of them alone."""
     first_uris: list[str] = []
-    unreadable: dict[tuple[str, str], list[str]] = {}
+    # The columns by their cause: the file that holds them, and the error of the store.
+    columns_by_cause: dict[tuple[str, str], list[str]] = {}
     for name in table.schema.names:
         try:
             for batch in _fragment_batches(table, fragment, [name]):
@@ -220,40 +232,49 @@ def _find_unreadable(
         except CollectionError as error:
             file = _file_of_column(table, fragment, name)
             reason = damage_reason(error)
-            same_cause = unreadable.setdefault((file, reason), [])
+            cause = (file, reason)
+            same_cause = columns_by_cause.setdefault(cause, [])
             same_cause.append(name)
 
     ids = _fragment_ids(table, fragment)
-    found = []
-    for (file, reason), names in unreadable.items():
-        found.append(UnreadableRows(names, ids, first_uris, file, reason))
-    return found
+    unreadable = []
+    for (file, reason), names in columns_by_cause.items():
+        rows = UnreadableRows(names, ids, first_uris, file, reason)
+        unreadable.append(rows)
+    return unreadable
 
 
 def _fragment_ids(table: Table, fragment: lance.LanceFragment) -> Ids:
     """Return the ids of a fragment's rows, or none if the list of deleted rows cannot be read."""
     # The ids are in the manifest, whatever happened to the data files; the deletion vector is a
     # file of its own.
-    ids = np.empty(0, np.int64)
-    with suppress(CollectionError):
-        batches = _fragment_batches(table, fragment, [])
-        batch_ids = [_batch_ids(batch) for batch in batches]
-        ids = np.concatenate([ids, *batch_ids])
-    return ids
+    no_ids = np.empty(0, np.int64)
+    parts = [no_ids]
+    batches = _fragment_batches(table, fragment, [])
+    try:
+        for batch in batches:
+            ids = row_ids(batch)
+            parts.append(ids)
+    except CollectionError:
+        return no_ids
+    return np.concatenate(parts)
 
 
 def _file_of_column(table: Table, fragment: lance.LanceFragment, column: str) -> str:
     """Return the file that holds a column of a fragment."""
+    # Lance numbers the fields; a list's values are a field of their own.
+    schema = table.lance_dataset.lance_schema
     field_ids = set()
-    for field in table.lance_dataset.lance_schema.fields():
-        if field.name() == column:
-            field_ids.add(field.id())
-            child_ids = [child.id() for child in field.children()]
-            field_ids.update(child_ids)
+    for field in schema.fields():
+        if field.name() != column:
+            continue
+        for part in (field, *field.children()):
+            field_id = part.id()
+            field_ids.add(field_id)
 
-    found = "data"
+    name = "data"
     for file in fragment.data_files():
         # The last one that holds it: an update writes a column into a new file.
         if field_ids.intersection(file.fields):
-            found = f"data/{file.path}"
-    return found
+            name = f"data/{file.path}"
+    return name

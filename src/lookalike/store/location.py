@@ -102,28 +102,29 @@ class Location:
         ignore_locks
             Whether lock files count as leftovers too.
         """
-        if self.folder.is_file():
+        folder = self.folder
+        if folder.is_file():
             return False
-        if not self.folder.is_dir():
+        if not folder.is_dir():
             return True
-        leftovers: tuple[str, ...] = (_STAGING,)
-        if ignore_locks:
-            leftovers += tuple(LockName)
-        files = self.folder.iterdir()
+        leftovers = _leftover_prefixes(ignore_locks)
+        files = folder.iterdir()
         return all(file.name.startswith(leftovers) for file in files)
 
     # Staging
 
     def new_staging_folder(self) -> Path:
         """Return a new name for a folder in which a table or a copy is made."""
+        folder = self.folder
         suffix = secrets.token_hex(4)
         name = _STAGING + suffix
-        return self.folder / name
+        return folder / name
 
     def staging_folders(self) -> Iterator[Path]:
         """Yield the staging folders, those of killed processes too."""
+        folder = self.folder
         pattern = f"{_STAGING}*"
-        return self.folder.glob(pattern)
+        return folder.glob(pattern)
 
     def publish_table(self, staged: Path) -> None:
         """Move a complete table into place: at any moment the folder has all of it, or none."""
@@ -201,7 +202,8 @@ class Location:
 
     def manifests(self) -> Iterator[Path]:
         """Yield the manifests of the table, one for each version."""
-        return self._versions_folder.glob("*.manifest")
+        folder = self._versions_folder
+        return folder.glob("*.manifest")
 
     def transactions(self) -> Iterator[Path]:
         """Yield the files in which the table's commits were planned."""
@@ -230,7 +232,8 @@ class Location:
 
     def list_maps(self) -> list[tuple[str, str]]:
         """Return the Space and the method of each stored map."""
-        files = self._maps_folder.glob("*.arrow")
+        folder = self._maps_folder
+        files = folder.glob("*.arrow")
         names = [file.stem for file in files]
         names.sort()
 
@@ -281,10 +284,11 @@ class LockFile:
 
     def write_owner(self, owner: str) -> None:
         """Store who holds the lock, for processes that wait; a full disk may prevent it."""
+        file = self._file
         data = owner.encode()
         with suppress(OSError):
-            self._file.truncate(0)
-            self._file.write(data)
+            file.truncate(0)
+            file.write(data)
 
     def read_owner(self) -> str:
         """Return who holds the lock."""
@@ -295,6 +299,13 @@ class LockFile:
             if text:
                 return text
         return "another process"
+
+
+def _leftover_prefixes(locks: bool) -> tuple[str, ...]:
+    """Return how the names of leftovers of a killed process begin."""
+    if locks:
+        return (_STAGING, *LockName)
+    return (_STAGING,)
 
 
 def link_or_copy(existing: Path, new: Path) -> None:

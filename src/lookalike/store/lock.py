@@ -25,11 +25,13 @@ from lookalike.store.location import Location, LockFile, LockName
 
 __all__ = ["UPKEEP", "WRITER", "hold"]
 
-WRITER, UPKEEP = LockName.WRITER, LockName.UPKEEP
+WRITER = LockName.WRITER
+UPKEEP = LockName.UPKEEP
 
 _WARN_AFTER_SECONDS = 3.0
 _DEFAULT_TIMEOUT_SECONDS = 600.0
-_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.002, 0.05
+_FIRST_PAUSE_SECONDS = 0.002
+_LONGEST_PAUSE_SECONDS = 0.05
 # Errors of a file system without locks.
 _NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 
@@ -63,8 +65,8 @@ def hold(
     Yields
     ------
     bool
-        Whether the lock is held. It is not where the file system has no locks; a warning reports
-        that once.
+        Whether the lock is held: False where the file system has no locks, which a warning
+        reports.
 
     Raises
     ------
@@ -94,7 +96,8 @@ def hold(
 
 def _locks_of_this_thread() -> dict[str, bool]:
     """Return for each lock path of this thread whether the file system has locked it."""
-    locks: dict[str, bool] = vars(_THREAD).setdefault("locks", {})
+    attributes = vars(_THREAD)
+    locks: dict[str, bool] = attributes.setdefault("locks", {})
     return locks
 
 

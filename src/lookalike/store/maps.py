@@ -87,7 +87,10 @@ def read(path: str, space: str, method: str) -> StoredMap | None:
         metadata = rows.schema.metadata
         facts_text = metadata[_FACTS_KEY]
         facts = json.loads(facts_text)
-        values = {name: rows[name].to_numpy() for name in _MAP_COLUMNS}
+        values = {}
+        for name in _MAP_COLUMNS:
+            column = rows[name]
+            values[name] = column.to_numpy()
     x = values["x"]
     y = values["y"]
     xy = np.stack([x, y], axis=1)
@@ -111,10 +114,12 @@ def write(path: str, space: str, method: str, stored: StoredMap) -> None:
         If the map cannot be written; `ReadOnlyError` if the collection is read-only.
     """
     file = map_path(path, space, method)
+    x = stored.xy[:, 0]
+    y = stored.xy[:, 1]
     values = {
         "id": stored.ids,
-        "x": stored.xy[:, 0],
-        "y": stored.xy[:, 1],
+        "x": x,
+        "y": y,
         "fitted": stored.fitted,
         "digest": stored.digests,
     }
@@ -122,9 +127,10 @@ def write(path: str, space: str, method: str, stored: StoredMap) -> None:
     metadata = {_FACTS_KEY: facts.encode()}
     schema = pa.schema(_MAP_COLUMNS, metadata=metadata)
     rows = pa.table(values, schema=schema)
+    folder = file.parent
     with _translate_map_errors(path, file, Operation.WRITE):
         # Not its parents: a collection whose folder was moved away is not created again.
-        file.parent.mkdir(exist_ok=True)
+        folder.mkdir(exist_ok=True)
         with (
             atomic_write(file) as temporary,
             pa.ipc.new_file(str(temporary), schema) as sink,

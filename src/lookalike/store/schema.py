@@ -6,25 +6,29 @@ from collections.abc import Iterable
 from typing import Any, cast
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from lookalike.errors import ModelError
 from lookalike.io.tables import ARROW_TYPES
 from lookalike.models.schema import parse_model
-from lookalike.types import Kind, Model
+from lookalike.types import Ids, Kind, Model, VectorsF16
 
 __all__ = [
     "BASE",
     "FORMAT",
     "array",
     "column",
+    "column_vectors",
     "format_of",
+    "has_value",
     "id_clause",
     "metadata_column",
     "metadata_of",
     "models_of",
     "quote",
     "quote_name",
+    "row_ids",
     "vector_clause",
 ]
 
@@ -53,11 +57,10 @@ BASE = pa.schema(
 
 def column(model: Model) -> pa.Field:
     """Return the field of a Space: float16 vectors, with its Model in the field's metadata."""
-    return pa.field(
-        model.name,
-        pa.list_(pa.float16(), model.dim),
-        metadata={_MODEL_KEY: model.to_json().encode()},
-    )
+    description = model.to_json()
+    metadata = {_MODEL_KEY: description.encode()}
+    vector_type = pa.list_(pa.float16(), model.dim)
+    return pa.field(model.name, vector_type, metadata=metadata)
 
 
 def models_of(schema: pa.Schema) -> dict[str, Model]:
@@ -97,9 +100,11 @@ def metadata_of(schema: pa.Schema) -> dict[str, Kind]:
     kinds = {}
     for field in schema:
         metadata = field.metadata or {}
-        if _METADATA_KEY in metadata:
-            kind = metadata[_METADATA_KEY].decode()
-            kinds[field.name] = cast(Kind, kind)
+        if _METADATA_KEY not in metadata:
+            continue
+        encoded_kind = metadata[_METADATA_KEY]
+        kind = encoded_kind.decode()
+        kinds[field.name] = cast(Kind, kind)
     return kinds
 
 
@@ -125,13 +130,41 @@ def array(values: Any, kind: pa.DataType, count: int) -> pa.Array:
     """
     if values is None:
         return pa.nulls(count, kind)
-    if isinstance(values, np.ndarray) and values.ndim == 2:
-        halves = values.astype(np.float16)
-        numbers = pa.array(halves.ravel())
-        return pa.FixedSizeListArray.from_arrays(numbers, kind.list_size)
     if isinstance(values, pa.Array | pa.ChunkedArray):
         return values
+    if isinstance(values, np.ndarray) and values.ndim == 2:
+        vectors_f16 = values.astype(np.float16)
+        flat = vectors_f16.ravel()
+        numbers = pa.array(flat)
+        dim = kind.list_size
+        return pa.FixedSizeListArray.from_arrays(numbers, dim)
     return pa.array(values, kind)
+
+
+def row_ids(rows: pa.Table | pa.RecordBatch) -> Ids:
+    """Return the ids of rows that were read with their ids: a new array, int64 ``[n]``."""
+    column = rows["_rowid"]
+    stored_ids = column.to_numpy()
+    return cast(Ids, stored_ids.astype(np.int64))
+
+
+def has_value(column: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.bool_]:
+    """Return for each row whether it has a value in a column: bool ``[n]``."""
+    validity = column.is_valid()
+    flags = validity.to_numpy(zero_copy_only=False)
+    return cast("npt.NDArray[np.bool_]", flags)
+
+
+def column_vectors(column: pa.Array | pa.ChunkedArray) -> VectorsF16:
+    """Return the vectors of a Space's column, float16 ``[n, dim]``, without missing ones."""
+    if isinstance(column, pa.ChunkedArray):
+        column = column.combine_chunks()
+    present = column.drop_null()
+    flat = present.flatten()
+    numbers = flat.to_numpy(zero_copy_only=False)
+    vector_type = column.type
+    dim = vector_type.list_size
+    return cast(VectorsF16, numbers.reshape(-1, dim))
 
 
 def quote(text: str) -> str:
@@ -150,10 +183,12 @@ def quote_name(column: str) -> str:
 
 def vector_clause(space: str) -> str:
     """Return the clause of the rows that have a vector in a Space, in Lance's filter language."""
-    return f"array_has(spaces, {quote(space)})"
+    literal = quote(space)
+    return f"array_has(spaces, {literal})"
 
 
 def id_clause(ids: Iterable[int]) -> str:
     """Return the clause of the rows with these ids, in Lance's filter language."""
-    listed = ", ".join(map(str, ids))
+    numbers = map(str, ids)
+    listed = ", ".join(numbers)
     return f"_rowid IN ({listed})"

@@ -274,8 +274,9 @@ class Table(View):
         arrays = []
         for name in names:
             field = table_schema.field(name)
+            column_type = field.type
             values = columns.get(name)
-            typed_values = array(values, field.type, count)
+            typed_values = array(values, column_type, count)
             fields.append(field)
             arrays.append(typed_values)
         schema = pa.schema(fields)
@@ -316,8 +317,9 @@ class Table(View):
         """Return the ids of the rows that a uri or a path names."""
         resolved = resolve_uri(uri)
         # The row of this very uri, if there is one.
-        rows = self.existing_rows([resolved])
-        ids = [row.id for row in rows.values()]
+        existing = self.existing_rows([resolved])
+        rows = existing.values()
+        ids = [row.id for row in rows]
         exact_ids = np.array(ids, np.int64)
         # The rows of a folder.
         prefixes = uri_prefixes(resolved)

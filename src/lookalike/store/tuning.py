@@ -17,7 +17,13 @@ import numpy as np
 from lookalike.store import ann
 from lookalike.store.ann import IndexTuning, Setting
 from lookalike.store.failures import Operation, translate_errors
-from lookalike.store.schema import id_clause, vector_clause
+from lookalike.store.schema import (
+    column_vectors,
+    has_value,
+    id_clause,
+    row_ids,
+    vector_clause,
+)
 from lookalike.types import Distances, Ids, VectorsF16
 from lookalike.vectors import k_nearest_ids
 
@@ -257,7 +263,7 @@ def draw_sample(table: Table, space: str, size: int = 200, seed: int = 0) -> Sam
     shuffled = random.permutation(all_ids)
     ids = shuffled[:size]
     rows = table.take(ids, [space])
-    queries = ann.column_vectors(rows[space])
+    queries = column_vectors(rows[space])
 
     # Search for all of them in one pass over the table. Each row's selection holds the neighbors
     # of the row before it in the sample.
@@ -273,12 +279,11 @@ def draw_sample(table: Table, space: str, size: int = 200, seed: int = 0) -> Sam
 
 def _ids_with_vector(table: Table, space: str) -> Ids:
     clause = vector_clause(space)
-    id_batches = []
+    parts = []
     for batch in table.scan([], clause):
-        batch_ids = batch["_rowid"].to_numpy()
-        id_batches.append(batch_ids)
-    all_ids = np.concatenate(id_batches)
-    return all_ids.astype(np.int64)
+        ids = row_ids(batch)
+        parts.append(ids)
+    return np.concatenate(parts)
 
 
 def _distances_among(
@@ -376,12 +381,10 @@ def _scan_vectors(table: Table, space: str) -> Iterator[tuple[Ids, VectorsF16]]:
         )
         for batch in scanner.to_batches():
             column = batch[space]
-            validity = column.is_valid()
-            has_vector = validity.to_numpy(zero_copy_only=False)
+            has_vector = has_value(column)
             if not has_vector.any():
                 continue
-            stored_ids = batch["_rowid"].to_numpy()
-            all_ids = stored_ids.astype(np.int64)
+            all_ids = row_ids(batch)
             ids = all_ids[has_vector]
-            vectors = ann.column_vectors(column)
+            vectors = column_vectors(column)
             yield ids, vectors

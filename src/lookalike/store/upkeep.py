@@ -30,20 +30,25 @@ __all__ = [
     "update_scalar_indices",
 ]
 
-_FRAGMENT_ROWS, _MANY_FRAGMENTS = 1 << 17, 24
+_FRAGMENT_ROWS = 1 << 17
+_MANY_FRAGMENTS = 24
 # Rows that a compaction reads at a time: with thumbnails and some Spaces, tens of MiB.
 _COMPACTION_BATCH = 1 << 10
 _SCALAR_INDICES: dict[str, Literal["BTREE", "BITMAP"]] = {
     "uri": "BTREE",
     "label": "BITMAP",
 }
+# The file name of a commit's plan, such as 12-<uuid>.txn. In a manifest the byte before it may look
+# like a digit too, so the name is tried from each of its digits.
+_PLAN_NAME = rb"(?=(\d+-[0-9a-f-]{36}\.txn))"
 _DAY = timedelta(days=1)
 
 
 @contextmanager
 def maintenance_lock(table: Table, *, timeout: float | None = None) -> Iterator[None]:
     """Keep other processes from upkeep until the block ends; see `lookalike.store.lock.hold`."""
-    with lock.hold(table.path, lock.UPKEEP, timeout=timeout):
+    path = table.path
+    with lock.hold(path, lock.UPKEEP, timeout=timeout):
         table.refresh()
         yield
 
@@ -69,7 +74,8 @@ def compact(table: Table) -> None:
     while remaining is None or remaining > 0:
         with table.write_lock(), translate_errors(table.path, Operation.WRITE):
             dataset = table.lance_dataset
-            tasks = Compaction.plan(dataset, options).tasks
+            plan = Compaction.plan(dataset, options)
+            tasks = plan.tasks
             if not tasks:
                 return
             # As many tasks as there were at first: fragments that others write meanwhile wait for
@@ -94,15 +100,19 @@ def update_scalar_indices(table: Table, *, make: bool = False) -> None:
     """
     with table.write_lock(), translate_errors(table.path, Operation.INDEX):
         dataset = table.lance_dataset
-        indices = dataset.describe_indices()
-        existing = {index.field_names[0]: index for index in indices}
-        for name, kind in _SCALAR_INDICES.items():
-            index = existing.get(name)
-            if index is None:
+        indices = {}
+        for index in dataset.describe_indices():
+            column = index.field_names[0]
+            indices[column] = index
+
+        rows = dataset.count_rows()
+        for column, kind in _SCALAR_INDICES.items():
+            existing = indices.get(column)
+            if existing is None:
                 if make:
-                    dataset.create_scalar_index(name, kind)
-            elif index.num_rows_indexed < dataset.count_rows():
-                dataset.optimize.optimize_indices(index_names=[index.name])
+                    dataset.create_scalar_index(column, kind)
+            elif existing.num_rows_indexed < rows:
+                dataset.optimize.optimize_indices(index_names=[existing.name])
         dataset.checkout_latest()
 
 
@@ -129,13 +139,21 @@ def remove_old_versions(
         table.write_lock() as is_locked,
         translate_errors(table.path, Operation.CLEAN),
     ):
-        freed += _remove_versions(table, older_than, orphans=orphans and is_locked)
-        # Left by a collection or a copy whose making was cut short.
-        day_ago = time.time() - _DAY.total_seconds()
-        for folder in table.location.staging_folders():
-            if is_locked or folder.stat().st_mtime < day_ago:
-                freed += _size_of(folder)
-                shutil.rmtree(folder, ignore_errors=True)
+        remove_orphans = orphans and is_locked
+        freed += _remove_versions(table, older_than, orphans=remove_orphans)
+        freed += _remove_staging_folders(table, is_locked=is_locked)
+    return freed
+
+
+def _remove_staging_folders(table: Table, *, is_locked: bool) -> int:
+    """Remove collections and copies whose making was cut short; return the bytes freed."""
+    freed = 0
+    day_ago = time.time() - _DAY.total_seconds()
+    for folder in table.location.staging_folders():
+        # Without a lock, another process may still be at work in a folder that is not old.
+        if is_locked or folder.stat().st_mtime < day_ago:
+            freed += _size_of(folder)
+            shutil.rmtree(folder, ignore_errors=True)
     return freed
 
 
@@ -150,13 +168,14 @@ def _size_of(folder: Path) -> int:
 def _remove_versions(table: Table, older_than: timedelta, *, orphans: bool) -> int:
     dataset = table.lance_dataset
     since = datetime.now() - older_than
-    made_since = 0
+    # Keep the versions made since then, and the one that was the newest at that time.
+    kept_versions = 1
     for version in dataset.versions():
-        if cast(datetime, version["timestamp"]) > since:
-            made_since += 1
-    # And the one that was the newest at that time.
+        made = cast(datetime, version["timestamp"])
+        if made > since:
+            kept_versions += 1
     removed = dataset.cleanup_old_versions(
-        retain_versions=made_since + 1, delete_unverified=orphans
+        retain_versions=kept_versions, delete_unverified=orphans
     )
     freed = int(removed.bytes_removed)
     if orphans:
@@ -169,14 +188,17 @@ def _remove_versions(table: Table, older_than: timedelta, *, orphans: bool) -> i
 def _find_orphans(table: Table) -> list[Path]:
     """Return half-written files and plans of lost commits, which Lance does not clean up."""
     location = table.location
+    temporary_files = list(location.temporary_files())
     plans = {file.name: file for file in location.transactions()}
-    if len(plans) > len(table.lance_dataset.versions()):
-        # A manifest names the plan of its own commit.
-        plan_name = rb"(?=(\d+-[0-9a-f-]{36}\.txn))"
-        for manifest in location.manifests():
-            content = manifest.read_bytes()
-            for name in re.findall(plan_name, content):
-                plans.pop(name.decode(), None)
-    else:
-        plans = {}
-    return [*plans.values(), *location.temporary_files()]
+    versions = table.lance_dataset.versions()
+    if len(plans) <= len(versions):
+        # Each version has a plan, so no commit was lost.
+        return temporary_files
+
+    # A manifest names the plan of its own commit; the other plans are lost.
+    for manifest in location.manifests():
+        content = manifest.read_bytes()
+        for encoded_name in re.findall(_PLAN_NAME, content):
+            name = encoded_name.decode()
+            plans.pop(name, None)
+    return [*plans.values(), *temporary_files]

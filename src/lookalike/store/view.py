@@ -16,10 +16,13 @@ from lookalike.store.diff import ContentIndex, ExistingRow, ScanDiff, is_up_to_d
 from lookalike.store.failures import Operation, translate_errors
 from lookalike.store.location import Location
 from lookalike.store.schema import (
+    column_vectors,
+    has_value,
     id_clause,
     metadata_of,
     models_of,
     quote,
+    row_ids,
     vector_clause,
 )
 from lookalike.tracing import span
@@ -76,7 +79,8 @@ class View:
     @property
     def version(self) -> int:
         """The number of this version; each commit makes a new one."""
-        return int(self._dataset.version)
+        version = self._dataset.version
+        return int(version)
 
     @property
     def fragment_count(self) -> int:
@@ -157,7 +161,8 @@ class View:
 
     def filter_columns(self) -> dict[str, filters.Column]:
         """Return the columns that a filter may name, by their names."""
-        return filters.columns_of(self.schema)
+        schema = self.schema
+        return filters.columns_of(schema)
 
     def filter_clause(self, where: str) -> str:
         """Return a filter such as ``label = 'cat'`` in Lance's own language; see `select`."""
@@ -180,7 +185,7 @@ class View:
         with span("select"):
             clause = self.filter_clause(where)
             rows = self._read([], clause)
-            ids = _row_ids(rows)
+            ids = row_ids(rows)
             ids.sort()
             return ids
 
@@ -195,8 +200,9 @@ class View:
 
     def count_where(self, clause: str) -> int:
         """Return the number of rows that match a clause in Lance's own language."""
+        dataset = self._dataset
         with self.translate_read_errors():
-            count = self._dataset.count_rows(clause)
+            count = dataset.count_rows(clause)
         return int(count)
 
     def ids_under(self, prefixes: Sequence[str]) -> Ids:
@@ -208,14 +214,14 @@ class View:
             clauses.append(clause)
         any_prefix = " OR ".join(clauses)
         rows = self._read([], any_prefix)
-        return _row_ids(rows)
+        return row_ids(rows)
 
     def ids_with_content(self, sha256: bytes) -> Ids:
         """Return the int64 ids of the images with this content."""
         digits = sha256.hex()
         clause = f"sha256 = X'{digits}'"
         rows = self._read([], clause)
-        return _row_ids(rows)
+        return row_ids(rows)
 
     def take(self, ids: Sequence[int] | Ids, columns: Sequence[str]) -> pa.Table:
         """Return columns of rows by id, in the order of `ids`, with the ids as the column ``id``.
@@ -290,31 +296,13 @@ class View:
         """
         with span("read vectors"):
             name = self.space(space)
-            model = self.models[name]
             rows = self._read([name], clause)
-            column = rows[name].combine_chunks()
-            all_ids = _row_ids(rows)
-
-            # The ids of the rows that have a vector.
-            validity = column.is_valid()
-            has_vector = validity.to_numpy(zero_copy_only=False)
+            column = rows[name]
+            all_ids = row_ids(rows)
+            has_vector = has_value(column)
             ids = all_ids[has_vector]
-
-            # Their vectors, as one matrix.
-            present = column.drop_null()
-            flat = present.flatten()
-            numbers = flat.to_numpy(zero_copy_only=False)
-            matrix = numbers.reshape(len(ids), model.dim)
-
-            # The rows usually are in order already: then the matrix is not copied.
-            steps = np.diff(ids)
-            is_descending = steps < 0
-            if not is_descending.any():
-                return ids, matrix
-            order = np.argsort(ids, kind="stable")
-            ids = ids[order]
-            matrix = matrix[order]
-            return ids, matrix
+            matrix = column_vectors(column)
+            return _by_id(ids, matrix)
 
     def failures(self) -> pa.Table:
         """Return the files that could not be indexed: a table with ``uri`` and ``error``."""
@@ -401,7 +389,7 @@ class View:
         all_clauses = " AND ".join(clauses)
 
         rows = self._read(["sha256"], all_clauses)
-        ids = _row_ids(rows)
+        ids = row_ids(rows)
         hashes = rows["sha256"].to_pylist()
         joined = b"".join(hashes)
         # Each hash of 32 bytes becomes four numbers.
@@ -416,14 +404,19 @@ class View:
             )
 
 
+def _by_id(ids: Ids, matrix: VectorsF16) -> tuple[Ids, VectorsF16]:
+    """Return ids in ascending order, and the rows of a matrix in the same order."""
+    # The rows usually are in order already: then the matrix is not copied.
+    steps = np.diff(ids)
+    is_descending = steps < 0
+    if not is_descending.any():
+        return ids, matrix
+    order = np.argsort(ids, kind="stable")
+    ordered_ids = ids[order]
+    ordered_matrix = matrix[order]
+    return ordered_ids, ordered_matrix
+
+
 def _of_images(clause: str) -> str:
     """Return a clause that selects the images among the rows that `clause` selects."""
     return f"{_IS_IMAGE} AND ({clause})"
-
-
-def _row_ids(rows: pa.Table) -> Ids:
-    """Return the ids of the rows as a new array."""
-    column = rows["_rowid"]
-    stored_ids = column.to_numpy()
-    ids: Ids = stored_ids.astype(np.int64)
-    return ids
