@@ -10,7 +10,7 @@ import lance
 import numpy as np
 from sklearn.neighbors import NearestNeighbors
 
-import lookalike
+from lookalike.maintenance.optimize import optimize
 from lookalike.store.table import Table
 from lookalike.vectors import exact as held
 from lookalike.vectors import k_nearest
@@ -161,7 +161,7 @@ def lance_flat(gallery: Gallery) -> Engine:
 
 
 def lookalike_approximate(gallery: Gallery) -> Engine:
-    lookalike.optimize(gallery.collection, recall=RECALL, min_rows=0)
+    optimize(gallery.collection, recall=RECALL, min_rows=0)
     gallery.collection.refresh()
     searcher = VectorSearcher(gallery.collection)
     return Engine(

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from sklearn.decomposition import PCA
 
-import lookalike
+from lookalike.maintenance.optimize import optimize
 from lookalike.store import upkeep
 from lookalike.store.table import Table
 from lookalike.vectors import distance_blocks, unit_length
@@ -254,9 +254,7 @@ def _used(path: Path, queries: Path, appended: Path) -> dict[str, Any]:
         collection = Table.open(path)
         seconds = {"open": time.perf_counter() - start}
         watch.mark = "optimize"
-        seconds["optimize"] = timed(
-            lambda: lookalike.optimize(collection, recall=RECALL)
-        )
+        seconds["optimize"] = timed(lambda: optimize(collection, recall=RECALL))
         watch.mark = "search"
         collection = Table.open(path)
         searcher, found, times = VectorSearcher(collection), [], []

@@ -60,8 +60,8 @@ def default_path() -> str:
 class Collection:
     """A collection of images with one or more Spaces.
 
-    It reads one version of its table until `refresh`, or a change that it makes itself, moves it
-    on. The first search of a Space loads its embedder and its vectors, and they stay in memory.
+    It reads one version of its table until `refresh` or a change of its own moves it to a newer
+    one. The first search of a Space loads its embedder and its vectors; later searches reuse them.
 
     Parameters
     ----------
@@ -162,7 +162,7 @@ class Collection:
         return f"Collection({path!r}, version={version})"
 
     def refresh(self) -> None:
-        """Move on to the newest version."""
+        """Move to the newest version."""
         self.table.refresh()
 
     def index(
@@ -219,8 +219,8 @@ class Collection:
         space
             The Space to measure distances in; None for the first.
         where
-            A filter such as ``label = 'cat' and width > 300``. Only images that fit are compared,
-            and the k nearest of them are returned. See `lookalike.store.filters`.
+            A filter such as ``label = 'cat' and width > 300``. Only images that match it are
+            compared, and the k nearest of them are returned. See `lookalike.store.filters`.
         exclude_self
             Whether to leave out the rows of the queries: the row with the same path, or else the
             rows with the same content.
@@ -278,7 +278,7 @@ class Collection:
         return searcher
 
     def select(self, where: str) -> npt.NDArray[np.int64]:
-        """Return the ids of the images that fit a filter, ascending.
+        """Return the ids of the images that match a filter, ascending.
 
         See `lookalike.store.filters`.
         """
@@ -387,7 +387,7 @@ class Collection:
 
 # The shortcuts below take a Collection, its path, or None for the default collection. A second
 # search of the same Collection is faster, because the embedder and the vectors are in memory.
-CollectionOrPath = Collection | Table | str | os.PathLike[str] | None
+CollectionOrPath = Collection | str | os.PathLike[str] | None
 
 
 def index(
@@ -396,49 +396,43 @@ def index(
     **options: Any,
 ) -> IndexReport:
     """Index images into a collection, created if it does not exist; see `Collection.index`."""
+    if isinstance(collection, Collection):
+        return collection.index(paths, **options)
     from lookalike.indexing import run
 
-    if collection is None:
-        collection = default_path()
-    elif isinstance(collection, Collection):
-        collection = collection.table
-    return run.index(paths, collection, **options)
+    path = default_path() if collection is None else collection
+    return run.index(paths, path, **options)
 
 
 def search(
     collection: CollectionOrPath, query: Queries = (), **options: Any
 ) -> Matches:
     """Search a collection; see `Collection.search`."""
-    opened = _opened(collection)
-    return opened.search(query, **options)
+    return _opened(collection).search(query, **options)
 
 
 def search_many(
     collection: CollectionOrPath, queries: Iterable[QueryInput], **options: Any
 ) -> list[Matches]:
     """Search a collection by many queries at once; see `Collection.search_many`."""
-    opened = _opened(collection)
-    return opened.search_many(queries, **options)
+    return _opened(collection).search_many(queries, **options)
 
 
 def optimize(collection: CollectionOrPath = None, **options: Any) -> OptimizeReport:
     """Optimize a collection; see `Collection.optimize`."""
-    opened = _opened(collection)
-    return opened.optimize(**options)
+    return _opened(collection).optimize(**options)
 
 
 def check(collection: CollectionOrPath = None, **options: Any) -> CheckReport:
     """Check a collection; see `Collection.check`."""
-    opened = _opened(collection)
-    return opened.check(**options)
+    return _opened(collection).check(**options)
 
 
 def backup(
     collection: CollectionOrPath, target: str | os.PathLike[str], **options: Any
 ) -> BackupReport:
     """Back up a collection; see `Collection.backup`."""
-    opened = _opened(collection)
-    return opened.backup(target, **options)
+    return _opened(collection).backup(target, **options)
 
 
 def restore(
@@ -449,14 +443,12 @@ def restore(
     """Make a collection from a backup; see `lookalike.maintenance.backup.restore`."""
     from lookalike.maintenance import backup as backups
 
-    if target is None:
-        target = default_path()
-    return backups.restore(source, target, **options)
+    path = default_path() if target is None else target
+    return backups.restore(source, path, **options)
 
 
 def _opened(collection: CollectionOrPath) -> Collection:
+    """Return a Collection as it is, or open the one at a path."""
     if isinstance(collection, Collection):
         return collection
-    if isinstance(collection, Table):
-        return Collection(collection)
     return Collection.open(collection)

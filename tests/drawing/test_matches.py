@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 import lookalike
+from lookalike.collection import Collection
 from lookalike.drawing.matches import draw_matches
 from lookalike.errors import InputError
 from lookalike.models.registry import resolve
@@ -63,7 +64,7 @@ def query() -> Image.Image:
 def answer(
     collection: Table, query: Image.Image, k: int, space: str = "pixels"
 ) -> Matches:
-    return lookalike.search(collection, np.asarray(query), k=k, space=space)
+    return Collection(collection).search(np.asarray(query), k=k, space=space)
 
 
 def fitted(image: Image.Image) -> Image.Image:

@@ -11,6 +11,7 @@ from PIL import Image
 
 import lookalike
 from lookalike import imaging
+from lookalike.collection import Collection
 from lookalike.errors import ImageError
 from lookalike.models import embedder
 from lookalike.models.registry import resolve
@@ -165,10 +166,10 @@ def test_a_large_image_finds_itself_and_keeps_its_size(file, tmp_path):
     lookalike.index(file.parent, tmp_path / "c", models=models)
     table = Table.open(tmp_path / "c")
     for space in models:
-        first = next(iter(lookalike.search(table, file, space=space)))
+        first = next(iter(Collection(table).search(file, space=space)))
         assert (first.uri, first.distance) == (str(file), 0)
     row = table.take(
-        lookalike.search(table, file, k=1).ids, ["width", "height", "thumbnail"]
+        Collection(table).search(file, k=1).ids, ["width", "height", "thumbnail"]
     ).to_pylist()[0]
     assert (row["width"], row["height"]) == (4000, 3000)
     with Image.open(io.BytesIO(row["thumbnail"])) as thumbnail:

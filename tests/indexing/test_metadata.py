@@ -14,6 +14,7 @@ from PIL import Image
 import lookalike
 from lookalike.errors import InputError, SpaceError
 from lookalike.indexing.metadata import join_metadata
+from lookalike.indexing.run import index
 from lookalike.models.registry import resolve
 from lookalike.store.table import Table
 
@@ -248,7 +249,7 @@ def test_an_invalid_csv_is_refused_before_any_write(table, write, folder, text, 
     make_image(folder / "new.png", 9)
     before = table.version
     with pytest.raises(InputError) as caught:
-        lookalike.index(folder, table, metadata=write(text))
+        index(folder, table, metadata=write(text))
     for word in ["facts.csv", *words]:
         assert word in str(caught.value)
     table.refresh()
@@ -333,9 +334,9 @@ def test_index_joins_after_it_has_indexed(folder, write, tmp_path):
     }
     table = Table.open(tmp_path / "c")
     make_image(folder / "new.png", 9)
-    assert lookalike.index(folder, table).metadata is None
+    assert index(folder, table).metadata is None
     assert values(table, "n")["new.png"] is None
-    assert lookalike.index(folder, table, metadata=str(file)).metadata.changed == 1
+    assert index(folder, table, metadata=str(file)).metadata.changed == 1
     assert values(table, "n")["new.png"] == 2
 
 
@@ -347,7 +348,7 @@ def test_a_changed_image_keeps_its_metadata(table, write, folder):
     (folder / "1.png").write_bytes((folder / "3.png").read_bytes())
     (folder / "2.png").write_text("not an image")
     make_image(folder / "new.png", 9)
-    report = lookalike.index(folder, table)
+    report = index(folder, table)
     assert (report.added, report.updated, report.failed) == (1, 2, 1)
     assert values(table, "n", "width") == {
         "0.png": (0, 20),
@@ -356,7 +357,7 @@ def test_a_changed_image_keeps_its_metadata(table, write, folder):
         "new.png": (None, 12),
     }
     make_image(folder / "2.png", 200)
-    lookalike.index(folder, table)
+    index(folder, table)
     assert values(table, "n")["2.png"] == 2
 
 
@@ -364,7 +365,7 @@ def test_a_moved_image_keeps_its_metadata(table, write, folder):
     join_metadata(table, write("uri,n,note\nin/0.png,0,zero\nin/1.png,1,one\n"))
     (folder / "0.png").rename(folder / "moved.png")
     (folder / "copy.png").write_bytes((folder / "1.png").read_bytes())
-    report = lookalike.index(folder, table)
+    report = index(folder, table)
     assert (report.moved, report.added) == (1, 1)
     assert values(table, "n", "note") == {
         "1.png": (1, "one"),
@@ -377,7 +378,7 @@ def test_a_moved_image_keeps_its_metadata(table, write, folder):
 
 def test_other_changes_leave_metadata_alone(table, write, folder):
     join_metadata(table, write("uri,n\nin/0.png,0\n"))
-    lookalike.index(folder, table, labels="none", models=["efficientnet-lite0"])
+    index(folder, table, labels="none", models=["efficientnet-lite0"])
     assert values(table, "n")["0.png"] == 0
     assert table.count("efficientnet-lite0") == 4
 
@@ -391,9 +392,7 @@ def test_a_collection_without_images_takes_no_metadata(table, write, folder):
 
 def test_failed_files_take_no_metadata(table, write, folder):
     (folder / "bad.png").write_text("no picture")
-    report = lookalike.index(
-        folder, table, metadata=write("uri,n\nin/bad.png,1\nin/0.png,1\n")
-    )
+    report = index(folder, table, metadata=write("uri,n\nin/bad.png,1\nin/0.png,1\n"))
     assert (report.metadata.images, report.metadata.unmatched) == (
         1,
         [str(folder / "bad.png")],

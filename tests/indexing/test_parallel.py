@@ -16,7 +16,7 @@ from PIL import Image
 import lookalike
 from lookalike import imaging
 from lookalike.errors import ModelError
-from lookalike.indexing.run import IndexSettings
+from lookalike.indexing.run import IndexSettings, index
 from lookalike.models import embedder
 from lookalike.models.registry import resolve
 from lookalike.sources import local
@@ -131,7 +131,7 @@ def test_a_commit_follows_enough_rows_or_time(folder, tmp_path, options, commits
     settings = replace(
         IndexSettings(batch=4, threads=1, commit_seconds=1000.0), **options
     )
-    lookalike.index(folder, table, settings=settings)
+    index(folder, table, settings=settings)
     assert Table.open(tmp_path / "c").version - before == commits
 
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import lookalike
 from lookalike.imaging import MAX_PIXELS
+from lookalike.indexing.run import index
 from lookalike.indexing.worker import (
     Failed,
     Moved,
@@ -49,7 +49,7 @@ def folder(tmp_path) -> Path:
 def tasks(folder, tmp_path) -> list[Task]:
     """Tasks with one result of each kind, by the names of their files."""
     table = Table.create(tmp_path / "c", [resolve("pixels")])
-    lookalike.index(folder, table)
+    index(folder, table)
     make_image(folder / "changed.png", 100)
     (folder / "broken.png").write_bytes(b"not an image")
     (folder / "renamed.png").rename(folder / "moved.png")

@@ -16,6 +16,8 @@ import pytest
 import lookalike
 import made
 from lookalike.errors import BusyError, CollectionError
+from lookalike.maintenance.backup import backup
+from lookalike.maintenance.optimize import optimize
 from lookalike.projection.map import make_map
 from lookalike.store import ann, upkeep
 from lookalike.store import copy as copies
@@ -31,7 +33,7 @@ def whole(tmp_path_factory) -> Path:
         tmp_path_factory.mktemp("whole") / "collection", vectors
     )
     collection.delete(collection.ids_under(["/pictures/00019"]))
-    lookalike.optimize(collection, min_rows=10, recall=0.9)
+    optimize(collection, min_rows=10, recall=0.9)
     make_map(collection, method="pca")
     return Path(collection.path)
 
@@ -105,12 +107,12 @@ def test_an_earlier_backup_is_updated_without_copying_again(place, tmp_path):
     made.add_rows(Table.open(place), np.eye(16, dtype=np.float32)[:1])
     second = lookalike.backup(place, tmp_path / "backup")
     assert second.kept > first.copied * 0.7
-    kept = {
+    linked = {
         name
         for name, inode in files(tmp_path / "backup").items()
         if before.get(name) == inode
     }
-    assert any("/data/" in name for name in kept)
+    assert any("/data/" in name for name in linked)
     # No file of the previous version is left.
     fresh = lookalike.backup(place, tmp_path / "other")
     assert fresh.kept == 0
@@ -122,9 +124,9 @@ def test_an_earlier_backup_is_updated_without_copying_again(place, tmp_path):
 
 def test_a_first_index_is_copied_beside_rows_that_were_copied_before(tmp_path):
     collection = made.make_collection(tmp_path / "collection", made.clusters(4, 50)[0])
-    lookalike.backup(collection, tmp_path / "backup")
-    lookalike.optimize(collection, min_rows=10, recall=0.9)
-    lookalike.backup(collection, tmp_path / "backup")
+    backup(collection, tmp_path / "backup")
+    optimize(collection, min_rows=10, recall=0.9)
+    backup(collection, tmp_path / "backup")
     assert ann.current_tuning(Table.open(tmp_path / "backup"), SPACE) is not None
 
 
@@ -152,7 +154,7 @@ def test_a_version_removed_during_the_copy_is_replaced_by_the_newer_one(
     assert contents(tmp_path / "backup") == contents(place)
 
 
-def test_a_copy_fails_if_every_version_is_removed_during_it(place, tmp_path):
+def test_a_copy_fails_if_every_version_is_removed_while_it_runs(place, tmp_path):
     with pytest.raises(BusyError, match="is busy: 5 times"):
         lookalike.backup(place, tmp_path / "backup", progress=Removing(place, 1000))
     assert not (tmp_path / "backup").exists()
@@ -188,9 +190,9 @@ def test_a_backup_follows_a_collection_whose_files_were_all_rewritten(place, tmp
     collection = Table.open(place)
     made.add_rows(collection, np.eye(16, dtype=np.float32)[:9])
     collection.remove(["/pictures/000003.jpg"])
-    lookalike.optimize(collection, keep_days=0, min_rows=10, recall=0.9)
+    optimize(collection, keep_days=0, min_rows=10, recall=0.9)
     shutil.rmtree(place / "maps")
-    lookalike.backup(collection, tmp_path / "backup")
+    backup(collection, tmp_path / "backup")
     assert not (tmp_path / "backup" / "maps").exists()
     assert contents(tmp_path / "backup") == contents(place)
 
@@ -265,7 +267,7 @@ def test_existing_files_are_never_overwritten(place, tmp_path):
         CollectionError,
         match=r"holds a backup of the collection .*collection, not of .*other",
     ):
-        lookalike.backup(other, tmp_path / "backup")
+        backup(other, tmp_path / "backup")
     with pytest.raises(CollectionError, match="does not exist"):
         lookalike.restore(tmp_path / "nowhere", tmp_path / "new")
 
@@ -287,12 +289,12 @@ def test_an_older_or_diverged_collection_does_not_replace_a_newer_backup(
 
 
 def test_backups_beside_a_running_indexer_are_complete(sample, tmp_path):
-    pictures, collection = tmp_path / "pictures", tmp_path / "collection"
+    images, collection = tmp_path / "images", tmp_path / "collection"
     for turn in range(8):
-        shutil.copytree(sample, pictures / str(turn))
-        for file in (pictures / str(turn)).rglob("*.jpg"):
+        shutil.copytree(sample, images / str(turn))
+        for file in (images / str(turn)).rglob("*.jpg"):
             file.write_bytes(file.read_bytes() + bytes([turn]))
-    lookalike.index(pictures / "0", collection, models=["pixels"])
+    lookalike.index(images / "0", collection, models=["pixels"])
     program = (
         "import sys, lookalike\n"
         "from lookalike.indexing.run import IndexSettings\n"
@@ -301,7 +303,7 @@ def test_backups_beside_a_running_indexer_are_complete(sample, tmp_path):
         "lookalike.optimize(sys.argv[2], keep_days=0)\n"
     )
     indexer = subprocess.Popen(
-        [sys.executable, "-c", program, str(pictures), str(collection)]
+        [sys.executable, "-c", program, str(images), str(collection)]
     )
     versions = []
     try:
@@ -316,7 +318,7 @@ def test_backups_beside_a_running_indexer_are_complete(sample, tmp_path):
     report = lookalike.check(tmp_path / "restored", files=True)
     assert report.sound
     assert report.files["same"] == report.images == 8 * 45
-    assert lookalike.index(pictures, tmp_path / "restored").unchanged == report.images
+    assert lookalike.index(images, tmp_path / "restored").unchanged == report.images
 
 
 KILLED = """
@@ -335,9 +337,7 @@ lookalike.backup(sys.argv[1], sys.argv[2])
     "moment",
     [("open", "/data/"), ("os.rename", "/maps"), ("os.rename", "/images.lance")],
 )
-def test_a_killed_first_backup_is_never_taken_for_a_complete_one(
-    place, tmp_path, moment
-):
+def test_an_interrupted_first_backup_never_looks_complete(place, tmp_path, moment):
     target = tmp_path / "backup"
     done = subprocess.run(
         [sys.executable, "-c", KILLED, str(place), str(target), *moment], check=False
@@ -362,7 +362,7 @@ def test_a_killed_first_backup_is_never_taken_for_a_complete_one(
         ("os.remove", "/_versions/18"),
     ],
 )
-def test_a_killed_later_backup_leaves_the_old_one_or_the_new_one(
+def test_an_interrupted_later_backup_leaves_the_old_or_the_new_one(
     place, tmp_path, moment
 ):
     target = tmp_path / "backup"

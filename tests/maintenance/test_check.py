@@ -15,6 +15,8 @@ import pytest
 import lookalike
 import made
 from lookalike.errors import CollectionError
+from lookalike.maintenance.check import check
+from lookalike.maintenance.optimize import optimize
 from lookalike.models import registry
 from lookalike.projection.map import make_map
 from lookalike.store import maps
@@ -41,7 +43,7 @@ def place(tmp_path) -> Path:
         {"uri": ["/pictures/bad.jpg"], "error": ["damaged"]}, replace=True
     )
     collection.delete(collection.ids_under(["/new/2"]))
-    lookalike.optimize(collection, min_rows=10)
+    optimize(collection, min_rows=10)
     made.add_rows(collection, vectors[3:5], uris=["/late/1.jpg", "/late/2.jpg"])
     collection.delete(collection.ids_under(["/late/2"]))
     make_map(collection, method="pca")
@@ -161,7 +163,7 @@ def test_the_damaged_one_of_several_files_with_the_same_rows_is_named(tmp_path, 
     """A Space that is filled after the uri index was built lies in a file of its own."""
     vectors, _ = made.clusters(4, 15)
     collection = made.make_collection(tmp_path / "collection", vectors)
-    lookalike.optimize(collection, min_rows=10)
+    optimize(collection, min_rows=10)
     collection.add_space(Model("more", "More", "pixels", (1, 1), 8))
     uris = [f"/pictures/{number:06}.jpg" for number in range(ROWS)]
     filled = {
@@ -215,7 +217,7 @@ def test_a_missing_list_of_deleted_rows_is_named(place):
         ),
         ({"sha256": [None]}, "neither an image nor a failure"),
         (
-            {"thumbnail": [b"no picture"]},
+            {"thumbnail": [b"not an image"]},
             "thumbnail cannot be decoded: not an image of a known format",
         ),
         ({"thumbnail": [None]}, "thumbnail cannot be decoded: it is missing"),
@@ -334,27 +336,27 @@ def test_a_model_that_did_not_fill_its_space_is_a_fault(tmp_path):
 
 
 def test_files_are_compared_by_their_content(sample, tmp_path):
-    pictures = tmp_path / "pictures"
-    pictures.mkdir()
+    images = tmp_path / "images"
+    images.mkdir()
     names = sorted(sample.rglob("*.jpg"))[:4]
     for index, name in enumerate(names):
-        (pictures / f"{index}.jpg").write_bytes(name.read_bytes())
-    (pictures / "bad.jpg").write_bytes(b"bad")
-    lookalike.index(pictures, tmp_path / "collection", models=["pixels"])
+        (images / f"{index}.jpg").write_bytes(name.read_bytes())
+    (images / "bad.jpg").write_bytes(b"bad")
+    lookalike.index(images, tmp_path / "collection", models=["pixels"])
     assert lookalike.check(tmp_path / "collection", files=True).files["same"] == 4
-    (pictures / "0.jpg").unlink()
-    stamp = (pictures / "1.jpg").stat()
-    data = bytearray((pictures / "1.jpg").read_bytes())
+    (images / "0.jpg").unlink()
+    stamp = (images / "1.jpg").stat()
+    data = bytearray((images / "1.jpg").read_bytes())
     data[-1] ^= 1
-    (pictures / "1.jpg").write_bytes(data)
-    os.utime(pictures / "1.jpg", ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
-    os.utime(pictures / "2.jpg")
+    (images / "1.jpg").write_bytes(data)
+    os.utime(images / "1.jpg", ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    os.utime(images / "2.jpg")
     report = lookalike.check(tmp_path / "collection", files=True)
     assert report.sound
     assert report.files == {"same": 2, "missing": 1, "changed": 1, "unreadable": 0}
     assert dict(report.differing) == {
-        str(pictures / "0.jpg"): "missing",
-        str(pictures / "1.jpg"): "changed",
+        str(images / "0.jpg"): "missing",
+        str(images / "1.jpg"): "changed",
     }
     assert lookalike.check(tmp_path / "collection").files is None
 
@@ -373,10 +375,10 @@ def test_a_check_reads_the_newest_version_and_changes_nothing(place):
         uris=["/pictures/newest.jpg"],
     )
     before = sorted((path, path.stat().st_mtime_ns) for path in place.rglob("*"))
-    report = lookalike.check(collection)
+    report = check(collection)
     assert report.rows == ROWS + 4
     assert (
         sorted((path, path.stat().st_mtime_ns) for path in place.rglob("*")) == before
     )
     collection.lance_dataset.cleanup_old_versions(older_than=timedelta(0))
-    assert lookalike.check(collection).sound
+    assert check(collection).sound

@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 
 import lookalike
+from lookalike.collection import Collection
 from lookalike.errors import InputError, SpaceError
-from lookalike.indexing.run import IndexSettings
+from lookalike.indexing.run import IndexSettings, index
 from lookalike.maintenance import optimize as optimizing
+from lookalike.maintenance.optimize import optimize
 from lookalike.store import ann, tuning
 from lookalike.store.table import Table
 from made import SPACE, add_rows, drawn, in_two_parts, make_collection
@@ -28,7 +30,7 @@ def collection(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def pictures(sample, tmp_path_factory):
+def optimized_images(sample, tmp_path_factory):
     """The drawn sample in pixel space, with many mixtures of two of its images; optimized."""
     path = tmp_path_factory.mktemp("optimized") / "c"
     lookalike.index(sample, path, models=["pixels"])
@@ -59,8 +61,10 @@ def query(sample):
     return sample / "butterfly" / "butterfly_0002.jpg"
 
 
-def test_search_after_optimize_is_approximate_and_states_its_recall(pictures, query):
-    path, report = pictures
+def test_search_after_optimize_is_approximate_and_states_its_recall(
+    optimized_images, query
+):
+    path, report = optimized_images
     matches = lookalike.search(path, query, k=10)
     assert (matches.exact, matches.recall) == (False, report.spaces[0].recall)
     assert matches.recall >= 0.99
@@ -68,13 +72,13 @@ def test_search_after_optimize_is_approximate_and_states_its_recall(pictures, qu
     assert matches.uris[0] == str(query)
 
 
-def test_exact_overrides_and_both_agree(pictures, sample):
-    path, _ = pictures
+def test_exact_overrides_and_both_agree(optimized_images, sample):
+    path, _ = optimized_images
     table = Table.open(path)
     hits = 0
     for file in sorted(sample.rglob("*.jpg")):
         near, exact = (
-            lookalike.search(table, file, k=10, exact=exact) for exact in (False, True)
+            Collection(table).search(file, k=10, exact=exact) for exact in (False, True)
         )
         assert (exact.exact, exact.recall) == (True, None)
         shared = np.intersect1d(near.ids, exact.ids)
@@ -87,39 +91,38 @@ def test_exact_overrides_and_both_agree(pictures, sample):
     assert hits / (10 * len(list(sample.rglob("*.jpg")))) >= 0.98
 
 
-def test_the_query_itself_is_left_out(pictures, query):
-    path, _ = pictures
+def test_the_query_itself_is_left_out(optimized_images, query):
+    path, _ = optimized_images
     matches = lookalike.search(path, query, k=10, exclude_self=True)
     assert len(matches) == 10
     assert str(query) not in matches.uris
     assert not matches.exact
 
 
-def test_an_approximate_search_does_not_load_the_matrix(pictures, query):
-    path, _ = pictures
+def test_an_approximate_search_does_not_load_the_matrix(optimized_images, query):
+    path, _ = optimized_images
     whole = 4 * 3072 * ROWS
     for exact, most in ((False, whole / 4), (True, None)):
         table = Table.open(path)
-        lookalike.search(
-            table, query, k=1, exact=exact
-        )  # loads what is loaded but once
+        # Load the embedder, which is loaded only once.
+        Collection(table).search(query, k=1, exact=exact)
         table = Table.open(path)
         tracemalloc.start()
-        lookalike.search(table, query, k=10, exact=exact)
+        Collection(table).search(query, k=10, exact=exact)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert peak < most if most else peak > whole
 
 
 def test_small_spaces_get_no_index(collection):
-    report = lookalike.optimize(collection)
+    report = optimize(collection)
     assert [(done.did, done.recall) for done in report.spaces] == [("none", None)]
     assert ann.nearest(collection, SPACE, drawn(1)[0], 10) is None
 
 
 def test_vectors_that_the_index_cannot_take_are_searched_exactly(tmp_path):
     collection = make_collection(tmp_path / "c", drawn(300, dim=6))
-    assert lookalike.optimize(collection, min_rows=1).spaces[0].did == "none"
+    assert optimize(collection, min_rows=1).spaces[0].did == "none"
 
 
 def indices(collection):
@@ -131,7 +134,7 @@ def indices(collection):
     }
 
 
-@pytest.mark.parametrize("run", [lookalike.optimize, optimizing.maintain])
+@pytest.mark.parametrize("run", [optimize, optimizing.maintain])
 def test_an_index_is_built_from_the_requested_number_of_rows(collection, run):
     run(collection, min_rows=ROWS + 21)
     assert indices(collection) == {"uri"}
@@ -141,14 +144,14 @@ def test_an_index_is_built_from_the_requested_number_of_rows(collection, run):
 
 def test_the_report_describes_the_current_search(collection, monkeypatch):
     monkeypatch.setattr(tuning, "_PARTITION_ROWS", 800)
-    lookalike.optimize(collection, min_rows=1000)
+    optimize(collection, min_rows=1000)
     plain = ann.Setting(10, 1, 50, 0.993), ann.Setting(100, 2, 500, 0.994)
     filtered = ann.Setting(10, 2, 20, 0.995), ann.Setting(100, 2, 200, 0.996)
     record = replace(
         ann.current_tuning(collection, SPACE), plain=plain, filtered=filtered
     )
     collection.lance_dataset.update_config({ann.config_key(SPACE): record.to_json()})
-    report = lookalike.optimize(collection)
+    report = optimize(collection)
     [done] = report.spaces
     assert (done.did, done.index) == ("kept", "IVF_RQ, 2 partitions, 5 bits a number")
     assert (done.recall, done.probes, done.candidates, done.filtered_recall) == (
@@ -164,7 +167,7 @@ def test_the_report_describes_the_current_search(collection, monkeypatch):
 
 
 def test_an_index_run_tolerates_few_unindexed_rows_and_keeps_the_recall(collection):
-    lookalike.optimize(collection, min_rows=1000, recall=0.9)
+    optimize(collection, min_rows=1000, recall=0.9)
     add_rows(collection, drawn(80, seed=2))
     optimizing.maintain(collection, min_rows=1000)
     assert tuning.count_unindexed(collection, SPACE) == 80  # 5 % of the rows
@@ -175,9 +178,9 @@ def test_an_index_run_tolerates_few_unindexed_rows_and_keeps_the_recall(collecti
 
 
 def test_a_second_run_changes_nothing(collection):
-    first = lookalike.optimize(collection, min_rows=1000)
+    first = optimize(collection, min_rows=1000)
     version = Table.open(collection.path).version
-    second = lookalike.optimize(collection, min_rows=1000)
+    second = optimize(collection, min_rows=1000)
     assert [report.spaces[0].did for report in (first, second)] == ["built", "kept"]
     assert first.spaces[0].recall == second.spaces[0].recall
     assert first.spaces[0].index == "IVF_RQ, 1 partition, 5 bits a number"
@@ -185,25 +188,25 @@ def test_a_second_run_changes_nothing(collection):
 
 
 def test_new_rows_update_the_index_and_many_rebuild_it(collection):
-    lookalike.optimize(collection, min_rows=1000)
+    optimize(collection, min_rows=1000)
     add_rows(collection, drawn(200, seed=2))
-    report = lookalike.optimize(collection)
+    report = optimize(collection)
     assert (report.spaces[0].did, report.spaces[0].rows) == ("updated", ROWS + 220)
     assert tuning.count_unindexed(collection, SPACE) == 0
     add_rows(collection, drawn(2 * (ROWS + 20) - collection.count(), seed=3))
-    assert lookalike.optimize(collection).spaces[0].did == "built"
+    assert optimize(collection).spaces[0].did == "built"
     assert tuning.count_unindexed(collection, SPACE) == 0
 
 
 def test_removed_rows_cause_a_new_measurement(collection):
-    lookalike.optimize(collection, min_rows=1000)
+    optimize(collection, min_rows=1000)
     collection.remove(["/pictures/000003.jpg"])
-    assert lookalike.optimize(collection).spaces[0].did == "tuned"
+    assert optimize(collection).spaces[0].did == "tuned"
 
 
 def test_another_target_recall_causes_a_new_tuning(collection):
-    lookalike.optimize(collection, min_rows=1000, recall=0.999)
-    done = lookalike.optimize(collection, recall=0.5).spaces[0]
+    optimize(collection, min_rows=1000, recall=0.999)
+    done = optimize(collection, recall=0.5).spaces[0]
     assert (done.did, done.target) == ("tuned", 0.5)
     assert done.recall >= 0.5
 
@@ -213,24 +216,24 @@ def test_a_recall_that_no_setting_reaches_means_exact_search(tmp_path, monkeypat
     monkeypatch.setattr(tuning, "BITS", 1)
     far = (100 + np.random.default_rng(0).normal(0, 0.2, (4000, 8))).astype(np.float32)
     collection = make_collection(tmp_path / "c", far)
-    done = lookalike.optimize(collection, min_rows=1000, recall=1.0).spaces[0]
+    done = optimize(collection, min_rows=1000, recall=1.0).spaces[0]
     assert (done.did, done.recall) == ("built", None)
     assert ann.nearest(collection, SPACE, far[0], 10) is None
-    assert lookalike.optimize(collection, recall=1.0).spaces[0].did == "kept"
+    assert optimize(collection, recall=1.0).spaces[0].did == "kept"
     # It is rebuilt only if its rows are not those that it was built for.
-    assert lookalike.optimize(collection, recall=0.9999).spaces[0].did == "tuned"
+    assert optimize(collection, recall=0.9999).spaces[0].did == "tuned"
     collection.remove(["/pictures/000003.jpg"])
-    assert lookalike.optimize(collection, recall=0.9999).spaces[0].did == "built"
+    assert optimize(collection, recall=0.9999).spaces[0].did == "built"
 
 
 def test_only_the_named_spaces_are_tuned(collection):
     from lookalike.types import Model
 
     collection.add_space(Model("more", "More", "pixels", (1, 1), 32))
-    report = lookalike.optimize(collection, spaces=[SPACE, SPACE], min_rows=1000)
+    report = optimize(collection, spaces=[SPACE, SPACE], min_rows=1000)
     assert [done.space for done in report.spaces] == [SPACE]
     with pytest.raises(SpaceError, match="no Space 'nope'"):
-        lookalike.optimize(collection, spaces=["nope"])
+        optimize(collection, spaces=["nope"])
 
 
 KILLED = """
@@ -267,7 +270,7 @@ def test_a_kill_at_any_step_leaves_a_collection_that_answers(collection, step, d
     np.testing.assert_array_equal(again.vectors(SPACE)[0], ids)
     np.testing.assert_array_equal(again.vectors(SPACE)[1], matrix)
     assert (ann.nearest(again, SPACE, query, 10) is None) == (step != "Removing")
-    assert lookalike.optimize(again, min_rows=1000).spaces[0].recall >= 0.99
+    assert optimize(again, min_rows=1000).spaces[0].recall >= 0.99
     assert ann.nearest(again, SPACE, query, 10) is not None
 
 
@@ -283,7 +286,7 @@ def test_a_concurrent_writer_loses_nothing(collection):
 
     writer = threading.Thread(target=write)
     writer.start()
-    lookalike.optimize(Table.open(collection.path), min_rows=1000, keep_days=0)
+    optimize(Table.open(collection.path), min_rows=1000, keep_days=0)
     writer.join()
     collection.refresh()
     assert collection.count(SPACE) == ROWS + 20 + 50
@@ -303,7 +306,7 @@ def test_an_index_run_builds_and_updates_the_index_from_enough_rows(
     assert matches.uris == lookalike.search(tmp_path / "c", query, exact=True).uris
     table = Table.open(tmp_path / "c")
     table.remove([str(sample / "cat")])
-    lookalike.index(sample, table, settings=settings)
+    index(sample, table, settings=settings)
     table.refresh()
     assert tuning.count_unindexed(table, "pixels") == 0
 
@@ -313,7 +316,7 @@ def test_recent_versions_stay_and_orphans_are_removed(tmp_path):
     before = {version["version"] for version in collection.lance_dataset.versions()}
     stray = tmp_path / "c" / "images.lance" / "data" / ".tmp_half_written"
     stray.write_bytes(b"half")
-    report = lookalike.optimize(collection, recall=1.0)
+    report = optimize(collection, recall=1.0)
     assert before <= {
         version["version"] for version in collection.lance_dataset.versions()
     }
@@ -327,6 +330,6 @@ def test_invalid_arguments_are_refused(collection):
         with pytest.raises(
             InputError, match=r"Expected a share above 0 and at most 1, such as 0\.99"
         ):
-            lookalike.optimize(collection, recall=recall)
+            optimize(collection, recall=recall)
     with pytest.raises(InputError, match="keep_days = -1"):
-        lookalike.optimize(collection, keep_days=-1)
+        optimize(collection, keep_days=-1)

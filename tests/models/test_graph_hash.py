@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 import lookalike
+from lookalike.collection import Collection
 from lookalike.errors import ModelError
+from lookalike.indexing.run import index
 from lookalike.models import embedder
 from lookalike.models.registry import resolve
 from lookalike.store.table import Table
@@ -111,17 +113,17 @@ def test_other_graph_can_neither_search_nor_fill_a_space(cache, few, tmp_path):
         r".*index into a new collection"
     )
     with pytest.raises(ModelError, match=words):
-        lookalike.search(table, next(few.iterdir()))
+        Collection(table).search(next(few.iterdir()))
     with pytest.raises(ModelError, match=words):
-        lookalike.index(few, table)
+        index(few, table)
     assert table.count() == 1
 
 
 def test_collection_without_a_graph_hash_still_works(cache, few, tmp_path):
     table = collection_of_another(tmp_path / "c", None, few)
-    assert len(lookalike.search(table, next(few.iterdir()))) == 1
-    assert lookalike.index(few, table, models=[NAME]).failed == 0
-    found = lookalike.search(table, next(few.iterdir()))
+    assert len(Collection(table).search(next(few.iterdir()))) == 1
+    assert index(few, table, models=[NAME]).failed == 0
+    found = Collection(table).search(next(few.iterdir()))
     assert len(found) == 5
     assert found.distances[0] == 0
 

@@ -32,8 +32,8 @@ def to_float16(query):
 def exactly(collection, query, k, *, among=None):
     ids, matrix = collection.vectors(SPACE)
     if among is not None:
-        kept = np.isin(ids, among)
-        ids, matrix = ids[kept], matrix[kept]
+        is_among = np.isin(ids, among)
+        ids, matrix = ids[is_among], matrix[is_among]
     return ExactIndex(ids, matrix).search(query, k)
 
 
@@ -295,8 +295,8 @@ def test_new_changed_and_deleted_rows_are_seen_before_the_index_is_updated(fresh
             assert len(set(found.ids)) == 10
             there = ann.nearest(fresh, SPACE, old[row], 10)
             assert there.distances[0] > 0.1
-        gone = before["/pictures/000009.jpg"]
-        assert gone not in ann.nearest(fresh, SPACE, old[gone], 10).ids
+        removed = before["/pictures/000009.jpg"]
+        assert removed not in ann.nearest(fresh, SPACE, old[removed], 10).ids
 
     check()
     assert tuning.count_unindexed(fresh, SPACE) == 5 + 2 + 40

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import lookalike
 from lookalike.errors import BusyError, CollectionError, InputError
+from lookalike.maintenance.optimize import optimize
 from lookalike.store import location, lock
 from lookalike.store.lock import UPKEEP, WRITER, hold
 from lookalike.store.table import Table
@@ -202,10 +202,10 @@ def test_without_file_locks_a_warning_is_logged_and_new_orphans_stay(
         f"The file system of {collection.path} has no locks (No locks available). "
         "Let no other process change the collection."
     )
-    lookalike.optimize(collection)
+    optimize(collection)
     assert [file.exists() for file in (stray, young, old)] == [True, True, False]
     monkeypatch.undo()
-    lookalike.optimize(collection)
+    optimize(collection)
     assert [file.exists() for file in (stray, young)] == [False, False]
 
 

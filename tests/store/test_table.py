@@ -147,7 +147,7 @@ def test_any_text_is_a_name(tmp_path_factory, names):
 
 
 @pytest.mark.parametrize(
-    ("changed", "asked"),
+    ("changed", "needs_work"),
     [
         (item("/a"), False),
         (item("/a", size=11), True),
@@ -162,7 +162,7 @@ def test_any_text_is_a_name(tmp_path_factory, names):
         (item("/unread", size=-1, mtime_ns=-1), True),
     ],
 )
-def test_diff_lists_new_and_changed_files(table, changed, asked):
+def test_diff_lists_new_and_changed_files(table, changed, needs_work):
     table.upsert(rows(["/a"]), replace=True)
     table.upsert({**rows(["/lacking"]), "spaces": [[]], "tiny": None}, replace=True)
     bad = {
@@ -173,9 +173,11 @@ def test_diff_lists_new_and_changed_files(table, changed, asked):
     }
     table.upsert({**bad, "error": ["damaged"] * 3}, replace=True)
     missing = table.diff([changed])
-    assert [work[0].uri for work in missing.work] == ([changed.uri] if asked else [])
-    assert missing.unchanged == (not asked and changed.uri == "/a")
-    assert missing.failed == (not asked and changed.uri in {"/bad", "/empty"})
+    assert [work[0].uri for work in missing.work] == (
+        [changed.uri] if needs_work else []
+    )
+    assert missing.unchanged == (not needs_work and changed.uri == "/a")
+    assert missing.failed == (not needs_work and changed.uri in {"/bad", "/empty"})
     assert len(missing.seen_ids) == (changed.uri != "/new")
 
 
@@ -201,7 +203,7 @@ def test_diff_considers_only_the_named_spaces(table):
     assert table.diff([item("/a")], spaces=["tiny"]).work == []
 
 
-def test_a_row_with_vectors_whose_file_could_not_be_read_is_work_again(table):
+def test_a_row_with_vectors_whose_file_could_not_be_read_is_indexed_again(table):
     table.upsert(rows(["/a"]), replace=True)
     table.upsert({"uri": ["/a"], "error": ["cannot be read"]}, replace=False)
     assert table.count() == len(table.vectors("tiny")[0]) == 1
@@ -272,7 +274,7 @@ def test_an_unknown_space_is_refused_with_a_list_of_the_spaces(table):
         table.space("nope")
 
 
-def test_remove_takes_names_and_folders_or_nothing(table):
+def test_remove_by_name_or_folder_is_all_or_nothing(table):
     table.upsert(rows(["/p/a", "/p/b", "/q"]), replace=True)
     with pytest.raises(InputError, match="'/nope'"):
         table.remove(["/q", "/nope"])
@@ -416,6 +418,6 @@ def test_default_path_follows_the_environment(monkeypatch, tmp_path):
 
 def test_the_table_stores_the_complete_model(tmp_path):
     models = [resolve("efficientnet-lite0"), resolve("pixels")]
-    kept = Table.create(tmp_path / "c", models).models
-    assert list(kept.values()) == models
-    assert kept["efficientnet-lite0"].weights.sha256.startswith("57934424")
+    stored_models = Table.create(tmp_path / "c", models).models
+    assert list(stored_models.values()) == models
+    assert stored_models["efficientnet-lite0"].weights.sha256.startswith("57934424")

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import lookalike
 from lookalike.errors import CollectionError
 from lookalike.maintenance import optimize as optimizing
+from lookalike.maintenance.optimize import optimize
 from lookalike.store import upkeep
 from lookalike.store.table import Table
 from made import SPACE, add_rows, drawn, in_two_parts
@@ -29,12 +29,12 @@ def test_fragments_are_merged_and_old_versions_removed(collection):
     for seed in range(6):
         add_rows(collection, drawn(10, seed=seed))
     ids, matrix = collection.vectors(SPACE)
-    kept = lookalike.optimize(collection, min_rows=1000)
-    assert (kept.fragments_before, kept.fragments) == (8, 1)
-    assert kept.freed == 0
+    first = optimize(collection, min_rows=1000)
+    assert (first.fragments_before, first.fragments) == (8, 1)
+    assert first.freed == 0
     assert len(collection.lance_dataset.versions()) > 8
-    gone = lookalike.optimize(collection, keep_days=0)
-    assert gone.freed > 0
+    second = optimize(collection, keep_days=0)
+    assert second.freed > 0
     assert len(collection.lance_dataset.versions()) == 1
     again = Table.open(collection.path).vectors(SPACE)
     np.testing.assert_array_equal(again[0], ids)
@@ -93,18 +93,18 @@ def strays(collection):
 
 
 def test_files_of_no_version_are_removed_and_all_others_stay(collection):
-    lookalike.optimize(collection, min_rows=1000)
+    optimize(collection, min_rows=1000)
     old = Table.open(collection.path)
     before = old.vectors(SPACE)
     add_rows(collection, drawn(5, seed=5))
     collection.remove(["/pictures/000003.jpg"])
-    kept = set(Path(collection.path).rglob("*"))
+    existing = set(Path(collection.path).rglob("*"))
     made = strays(collection)
-    report = lookalike.optimize(collection)
+    report = optimize(collection)
     assert not any(file.exists() for file in made)
     assert report.freed >= 1000 * len(made)
     assert not Path(collection.path, ".images.aa").exists()
-    assert not [file for file in kept if not file.exists()]
+    assert not [file for file in existing if not file.exists()]
     # A reader of the previous version still reads it, also files that it has not opened yet.
     np.testing.assert_array_equal(old.vectors(SPACE)[1], before[1])
     assert len(old.take(before[0][:9], ["uri", "thumbnail"])) == 9
@@ -136,7 +136,7 @@ def test_reading_a_removed_version_raises_its_own_error(collection):
     reader = Table.open(collection.path)
     version = reader.version
     add_rows(collection, drawn(5, seed=5))
-    lookalike.optimize(collection, keep_days=0)
+    optimize(collection, keep_days=0)
     message = (
         rf"Version {version} of the collection .* was removed by another process"
         r".*Open the collection again"

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import lookalike
+from lookalike.collection import Collection
 from lookalike.errors import InputError, LookalikeError
 from lookalike.indexing.metadata import join_metadata
 from lookalike.indexing.run import IndexSettings
@@ -77,7 +78,7 @@ def read(path: str, query: str) -> None:
                 wrong += faults(Table.open(path))
                 table = Table.open(path)
                 if table.count("pixels"):
-                    lookalike.search(table, query, space="pixels", k=5)
+                    Collection(table).search(query, space="pixels", k=5)
             except LookalikeError as error:
                 wrong.append(repr(error))
             turns += 1

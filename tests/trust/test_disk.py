@@ -21,6 +21,9 @@ from hub_server import hub_server
 from lookalike import imaging
 from lookalike.errors import CollectionError, ReadOnlyError
 from lookalike.indexing.run import IndexSettings
+from lookalike.maintenance.backup import backup
+from lookalike.maintenance.check import check
+from lookalike.maintenance.optimize import optimize
 from lookalike.projection.map import make_map
 from lookalike.store.table import Table
 
@@ -180,7 +183,7 @@ def test_every_kind_of_full_disk_leaves_an_intact_collection(disk, tmp_path):
                     uris=[f"/new/{done}/{row}" for row in range(20)],
                 )
                 done += 1
-            lookalike.optimize(collection)
+            optimize(collection)
         except CollectionError as error:
             message = str(error)
         assert "no space is left" in message
@@ -217,9 +220,9 @@ def test_a_map_on_a_full_disk_leaves_the_collection_unchanged(disk, tmp_path):
     ):
         make_map(collection, method="pca")
     disk.free()
-    assert lookalike.check(collection).maps == []
+    assert check(collection).maps == []
     assert make_map(collection, method="pca").kept
-    assert len(lookalike.check(collection).maps) == 1
+    assert len(check(collection).maps) == 1
     disk.fill()
     with pytest.raises(CollectionError, match="no space is left"):
         make_map(collection, method="pca", rebuild=True, seed=1)
@@ -258,7 +261,7 @@ def test_a_backup_on_a_full_disk_leaves_the_previous_one(disk, tmp_path, earlier
     collection = made.make_collection(tmp_path / "collection", vectors)
     target = disk.place / "backup"
     if earlier:
-        lookalike.backup(collection, target)
+        backup(collection, target)
     made.add_rows(collection, vectors, thumbnails=noise(100))
     disk.fill(but=20_000)
     with pytest.raises(
@@ -266,14 +269,14 @@ def test_a_backup_on_a_full_disk_leaves_the_previous_one(disk, tmp_path, earlier
         match=r"copy of .* could not be written to .*: no space is left there"
         r".* Free some space there",
     ):
-        lookalike.backup(collection, target)
+        backup(collection, target)
     assert not list(disk.place.rglob(".images*"))
     if earlier:
         assert indexed(target) == 100
     else:
         assert not target.exists()
     disk.free()
-    assert lookalike.backup(collection, target).images == 200
+    assert backup(collection, target).images == 200
 
 
 def test_an_unwritable_cache_stops_nothing(disk, images, query, tmp_path):
@@ -379,7 +382,7 @@ def test_a_collection_on_a_read_only_disk_is_searched_and_not_called_damaged(
     for write in (
         lambda: lookalike.index(shutil.copytree(images, tmp_path / "more"), path),
         lambda: collection.remove([str(query)]),
-        lambda: lookalike.optimize(collection, min_rows=10),
+        lambda: optimize(collection, min_rows=10),
     ):
         with pytest.raises(
             ReadOnlyError,
@@ -485,9 +488,9 @@ def test_a_collection_that_disappears_during_reading_is_named(
         lambda: sum(map(len, collection.scan(["thumbnail"]))),
         lambda: searched.search(query),
         lambda: lookalike.search(path, query),
-        lambda: lookalike.check(collection),
-        lambda: lookalike.backup(collection, tmp_path / "backup"),
-        lambda: lookalike.optimize(collection),
+        lambda: check(collection),
+        lambda: backup(collection, tmp_path / "backup"),
+        lambda: optimize(collection),
         lambda: make_map(collection, method="pca"),
         lambda: collection.remove([str(query)]),
     ):

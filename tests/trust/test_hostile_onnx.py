@@ -16,6 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import lookalike
 from command import lookalike as command
+from lookalike.collection import Collection
 from lookalike.errors import ModelError, WeightsError
 from lookalike.models import embedder, registry
 from lookalike.store.table import Table
@@ -175,7 +176,7 @@ def test_other_data_beside_the_same_graph_is_another_model(folder, sample, tmp_p
         ModelError,
         match=r"has other external data than the graph that filled the Space",
     ):
-        lookalike.search(Table.open(tmp_path / "c"), np.full((9, 9, 3), 7, np.uint8))
+        Collection(Table.open(tmp_path / "c")).search(np.full((9, 9, 3), 7, np.uint8))
 
 
 # Other files than graphs

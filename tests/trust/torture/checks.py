@@ -14,6 +14,7 @@ import lance
 import numpy as np
 
 import lookalike
+from lookalike.collection import Collection
 from lookalike.errors import LookalikeError
 from lookalike.store import maps
 from lookalike.store.table import Table
@@ -239,7 +240,7 @@ def _check_search(path: Path, state: State) -> Iterator[Finding]:
         )
         if uri is None or Path(uri).stat().st_mtime_ns != state.rows[uri].state[5]:
             continue
-        matches = lookalike.search(opened, uri, space=space, k=3)
+        matches = Collection(opened).search(uri, space=space, k=3)
         if not len(matches) or matches.distances[0] > _TOLERANCE:
             yield Finding("unusable", f"a search by {uri} in {space} does not find it")
 
