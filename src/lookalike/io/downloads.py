@@ -410,8 +410,9 @@ def _check_size(job: _Job, size: int | None) -> None:
     expected = job.size
     if expected is None or size is None:
         return
-    if size != expected:
-        raise _wrong_file(job, f"{expected} bytes", f"{size} bytes")
+    if size == expected:
+        return
+    raise _wrong_file(job, f"{expected} bytes", f"{size} bytes")
 
 
 def _publish(job: _Job) -> None:

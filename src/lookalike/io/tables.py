@@ -173,9 +173,10 @@ def parses_as(texts: pa.Array, kind: Kind) -> pa.Array:
     Nulls fit every kind.
     """
     if kind == "string":
+        boolean = pa.bool_()
         count = len(texts)
         all_true = [True] * count
-        return pa.array(all_true, pa.bool_())
+        return pa.array(all_true, boolean)
     trimmed = pc.utf8_trim_whitespace(texts)
     if kind == "timestamp":
         fits = _are_instants(trimmed)
@@ -263,7 +264,8 @@ def _to_known_times(column: pa.Array) -> pa.Array | None:
     stored_type = ARROW_TYPES["timestamp"]
     if arrow_types.is_timestamp(dtype):
         # Only the cut from nanoseconds loses digits.
-        is_exact = dtype.unit != "ns"
+        unit = dtype.unit
+        is_exact = unit != "ns"
         times = column.cast(stored_type, safe=is_exact)
     elif arrow_types.is_date(dtype):
         without_zone = pa.timestamp("us")

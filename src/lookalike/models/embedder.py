@@ -193,7 +193,8 @@ class OnnxEmbedder:
         if model.layout == "NCHW":
             planes = floats.transpose(0, 3, 1, 2)
             floats = np.ascontiguousarray(planes)
-        is_half = self._input.type == "tensor(float16)"
+        input_type = self._input.type
+        is_half = input_type == "tensor(float16)"
         if is_half:
             return floats.astype(np.float16)
         return floats

@@ -67,7 +67,8 @@ def build_graph(model: Model) -> bytes:
     path = weights.find(model)
     numbers = tensors.read_tensors(path)
     proto = graphs.build(model, numbers)
-    if model.precision == "int8":
+    is_quantized = model.precision == "int8"
+    if is_quantized:
         path = weights.find(model, "calibration")
         calibration = tensors.read_tensors(path)
         proto = quantize(proto, calibration)

@@ -211,7 +211,8 @@ def _merge_base(name: str, entry: Mapping[str, Any], source: str) -> dict[str, A
         return own
     base = own.pop("base")
     entries = _catalog_entries()
-    if not isinstance(base, str) or base not in entries:
+    is_known = isinstance(base, str) and base in entries
+    if not is_known:
         known = ", ".join(entries)
         given = short_repr(base)
         raise ModelError(
@@ -219,6 +220,7 @@ def _merge_base(name: str, entry: Mapping[str, Any], source: str) -> dict[str, A
         )
     base_entry = entries[base]
     inherited = _merge_base(base, base_entry, _CATALOG_LABEL)
+
     # Another precision needs no calibration.
     precision = own.get("precision", "int8")
     if precision != "int8":

@@ -225,8 +225,9 @@ def _convolution_names() -> list[str]:
                 if isinstance(layer, _Conv):
                     names.append(name)
                 elif isinstance(layer, _Fork):
-                    names.append(f"{name}a")
-                    names.append(f"{name}b")
+                    first = f"{name}a"
+                    second = f"{name}b"
+                    names += [first, second]
     return names
 
 
@@ -297,7 +298,8 @@ def _rename_from_keras(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         kernel = convolution.get("kernel")
         if kernel is not None and kernel.ndim == 4:
             # From [height, width, in, out] to [out, in, height, width].
-            renamed[f"{name}.conv.weight"] = kernel.transpose(3, 2, 0, 1)
+            transposed = kernel.transpose(3, 2, 0, 1)
+            renamed[f"{name}.conv.weight"] = transposed
         beta = norm.get("beta")
         if beta is not None:
             ones = np.ones_like(beta)

@@ -53,16 +53,16 @@ class _Scale(NamedTuple):
 def activation_names(proto: onnx.ModelProto) -> list[str]:
     """Return the names of the tensors to calibrate for `quantize`, in the graph's order."""
     nodes = proto.graph.node
-    # A dictionary keeps the order and each name once.
-    names: dict[str, None] = {}
+    names = []
     for node in nodes:
         if node.op_type == "Conv":
             name = node.input[0]
-            names[name] = None
+            names.append(name)
     outputs = _quantized_outputs(nodes)
-    for name in outputs.values():
-        names[name] = None
-    return list(names)
+    names += outputs.values()
+    # A dictionary keeps the order and each name once.
+    unique_names = dict.fromkeys(names)
+    return list(unique_names)
 
 
 def quantize(proto: onnx.ModelProto, calibration: Calibration) -> onnx.ModelProto:
@@ -89,11 +89,13 @@ def _quantized_outputs(nodes: Sequence[onnx.NodeProto]) -> dict[str, str]:
 
     If an activation function follows, that is the function's output.
     """
+    # From the input of each activation function to its output.
     activated = {}
     for node in nodes:
         if node.op_type in _ACTIVATION_FUNCTIONS:
             name = node.input[0]
-            activated[name] = node.output[0]
+            output = node.output[0]
+            activated[name] = output
     outputs = {}
     for node in nodes:
         if node.op_type in _QUANTIZED_OPERATORS:
@@ -183,8 +185,7 @@ def _is_finite(values: Tensor) -> bool:
     sizes = np.abs(values)
     # NaN compares as false.
     are_small = sizes < _MAX_VALUE
-    all_small = are_small.all()
-    return bool(all_small)
+    return bool(are_small.all())
 
 
 class _Quantizer:
@@ -228,7 +229,8 @@ class _Quantizer:
         """Add a node to the new graph, with its output quantized if it has a scale."""
         copy = onnx.NodeProto()
         copy.CopyFrom(node)
-        if node.op_type == "Conv":
+        is_convolution = node.op_type == "Conv"
+        if is_convolution:
             self._quantize_convolution(copy)
         else:
             self._keep_constants(node)

@@ -80,17 +80,22 @@ class OpenVinoSession:
         self, outputs: Sequence[str], inputs: Mapping[str, npt.NDArray[Any]]
     ) -> list[npt.NDArray[Any]]:
         """Return the named outputs; each thread has an inference request of its own."""
-        state = self._thread_state
-        if not hasattr(state, "request"):
-            state.request = self._compiled.create_infer_request()
-        request = state.request
+        request = self._thread_request()
         results = request.infer(dict(inputs))
         # Copies: the next inference of this thread overwrites the results.
         copies = []
         for name in outputs:
-            copy = np.array(results[name])
+            result = results[name]
+            copy = np.array(result)
             copies.append(copy)
         return copies
+
+    def _thread_request(self) -> Any:
+        """Return the inference request of this thread."""
+        state = self._thread_state
+        if not hasattr(state, "request"):
+            state.request = self._compiled.create_infer_request()
+        return state.request
 
 
 def _import_openvino(model: Model) -> Any:
@@ -136,5 +141,6 @@ def _convert_port(port: Any) -> _OpenVinoPort:
     name = port.get_any_name()
     element_type = port.get_element_type()
     type_name = element_type.get_type_name()
-    ort_type = _ORT_TYPES.get(type_name, f"tensor({type_name})")
+    other_type = f"tensor({type_name})"
+    ort_type = _ORT_TYPES.get(type_name, other_type)
     return _OpenVinoPort(name, ort_type, shape)
