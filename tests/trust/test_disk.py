@@ -375,7 +375,7 @@ def test_a_collection_on_a_read_only_disk_is_searched_and_not_called_damaged(
     path = shutil.copytree(whole, disk.place / "collection")
     disk.remount("ro")
     collection = Table.open(path)
-    assert lookalike.search(collection, query, k=1).uris == [str(query)]
+    assert lookalike.search(path, query, k=1).uris == [str(query)]
     assert indexed(path) == 45
     assert lookalike.index(images, path).unchanged == 45
     assert not make_map(collection, method="pca").kept
