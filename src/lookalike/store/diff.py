@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -78,6 +79,15 @@ class ContentIndex:
         order = np.lexsort((ids, first_numbers))
         self._hashes = hashes[order]
         self._ids = ids[order]
+
+    @classmethod
+    def of(cls, hashes: Sequence[bytes], ids: Sequence[int] | Ids) -> ContentIndex:
+        """Return the index of contents given as one sha256 of 32 bytes for each id."""
+        joined = b"".join(hashes)
+        numbers = np.frombuffer(joined, "<u8")
+        # Each of 32 bytes, as four numbers.
+        as_rows = numbers.reshape(-1, 4)
+        return cls(as_rows, np.array(ids, np.int64))
 
     def find(self, sha256: bytes) -> int | None:
         """Return the lowest id of the rows with this content, or None."""

@@ -3,6 +3,7 @@
 A collection is a folder::
 
     images.lance/         the Lance table
+    trash.lance/          the rows that were removed from it, until they expire
     maps/                 one Arrow file for each map
     .writer  .upkeep      the lock files
     backup.json           in a backup: the sha256 of each of its files
@@ -27,6 +28,7 @@ from lookalike.io.files import try_lock
 __all__ = ["Location", "LockFile", "LockName", "link_or_copy"]
 
 _TABLE = "images.lance"
+_TRASH = "trash.lance"
 _VERSIONS = "_versions"
 _MAPS = "maps"
 _STAGING = ".images."
@@ -51,6 +53,8 @@ class Location:
         The same folder as a `Path`.
     table_folder
         The folder of the Lance table.
+    trash_folder
+        The folder of the Lance table of removed rows.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -58,6 +62,7 @@ class Location:
         self.path = expanded
         self.folder = Path(expanded)
         self.table_folder = Path(expanded, _TABLE)
+        self.trash_folder = Path(expanded, _TRASH)
         self._versions_folder = Path(expanded, _TABLE, _VERSIONS)
         self._maps_folder = Path(expanded, _MAPS)
 
@@ -75,6 +80,15 @@ class Location:
             If this process may not read the folder.
         """
         return self.table_folder.is_dir()
+
+    @property
+    def trash_uri(self) -> str:
+        """The trash as Lance opens it."""
+        return str(self.trash_folder)
+
+    def has_trash(self) -> bool:
+        """Return whether the folder holds a trash."""
+        return self.trash_folder.is_dir()
 
     def has_versions(self) -> bool:
         """Return whether the table has versions; True if this process may not read the folder."""
@@ -129,6 +143,18 @@ class Location:
     def publish_table(self, staged: Path) -> None:
         """Move a complete table into place: at any moment the folder has all of it, or none."""
         staged.rename(self.table_folder)
+
+    def publish_trash(self, staged: Path) -> None:
+        """Move a complete trash into place, and remove the one before."""
+        self.remove_trash()
+        staged.rename(self.trash_folder)
+
+    def remove_trash(self) -> None:
+        """Remove the trash; a killed process leaves all of it, or leftovers for the next upkeep."""
+        if self.has_trash():
+            leftovers = self.new_staging_folder()
+            self.trash_folder.rename(leftovers)
+            shutil.rmtree(leftovers, ignore_errors=True)
 
     def publish_maps(self, staged: Location) -> None:
         """Replace the maps by those of a staged copy."""

@@ -20,12 +20,14 @@ __all__ = [
     "array",
     "column",
     "column_vectors",
+    "content_clause",
     "format_of",
     "has_value",
     "id_clause",
     "metadata_column",
     "metadata_of",
     "models_of",
+    "prefix_clause",
     "quote",
     "quote_name",
     "row_ids",
@@ -185,6 +187,25 @@ def vector_clause(space: str) -> str:
     """Return the clause of the rows that have a vector in a Space, in Lance's filter language."""
     literal = quote(space)
     return f"array_has(spaces, {literal})"
+
+
+def prefix_clause(prefixes: Iterable[str]) -> str:
+    """Return the clause of the rows whose uri has one of some prefixes."""
+    clauses = []
+    for prefix in prefixes:
+        literal = quote(prefix)
+        clause = f"starts_with(uri, {literal})"
+        clauses.append(clause)
+    return " OR ".join(clauses)
+
+
+def content_clause(hashes: Iterable[bytes]) -> str:
+    """Return the clause of the rows with one of some contents, given as sha256."""
+    literals = [f"X'{sha256.hex()}'" for sha256 in hashes]
+    if not literals:
+        return "false"
+    listed = ", ".join(literals)
+    return f"sha256 IN ({listed})"
 
 
 def id_clause(ids: Iterable[int]) -> str:

@@ -7,6 +7,7 @@ row ids, which Lance assigns at commit and never reuses.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -31,14 +32,16 @@ from lookalike.store.schema import (
     id_clause,
     metadata_column,
     models_of,
+    quote,
 )
-from lookalike.store.view import View
+from lookalike.store.trash import RemovalReason, Trash
+from lookalike.store.view import DEVICES_KEY, View
 from lookalike.tracing import span
 from lookalike.types import Ids, Kind, Model
 
 __all__ = ["Table"]
 
-_DELETE_BATCH = 10_000
+_BATCH = 10_000
 
 
 class Table(View):
@@ -163,6 +166,19 @@ class Table(View):
             self.refresh()
             yield is_locked
 
+    @property
+    def trash(self) -> Trash:
+        """The rows that were removed, until they expire."""
+        return Trash(self)
+
+    def record_devices(self, devices: Mapping[str, str]) -> None:
+        """Store the file systems of indexed folders, if they differ from the stored ones."""
+        with self.write_lock(), translate_errors(self.path, Operation.WRITE):
+            if self.devices != devices:
+                text = json.dumps(devices)
+                self._dataset.update_metadata({DEVICES_KEY: text})
+                self._dataset.checkout_latest()
+
     # Columns
 
     def add_space(self, model: Model) -> None:
@@ -253,6 +269,35 @@ class Table(View):
                 names.append(name)
         return names
 
+    def insert(self, rows: pa.RecordBatchReader) -> None:
+        """Insert rows whose uris the table does not hold, in one commit; others are skipped.
+
+        Columns that are not given become null.
+        """
+        with self.write_lock(), translate_errors(self.path, Operation.WRITE):
+            merge = self._dataset.merge_insert("uri")
+            merge = merge.when_not_matched_insert_all()
+            merge.execute(rows)
+            self._dataset.checkout_latest()
+
+    def rename(self, ids: Ids, old_prefix: str, new_prefix: str) -> None:
+        """Replace the start of the uris of rows; their ids stay.
+
+        Parameters
+        ----------
+        ids
+            int64 ``[n]``, the rows. All their uris start with the old prefix, and no row has one
+            of the new uris.
+        old_prefix, new_prefix
+            The start of the uris before and afterwards.
+        """
+        with self.write_lock(), translate_errors(self.path, Operation.WRITE):
+            rest = f"substr(uri, {len(old_prefix) + 1})"
+            uri = f"concat({quote(new_prefix)}, {rest})"
+            for batch in _batches(ids):
+                clause = id_clause(batch.tolist())
+                self._dataset.update({"uri": uri}, where=clause)
+
     def _merge(self, rows: pa.Table, *, insert: bool) -> None:
         """Overwrite the rows of uris that the table holds; with `insert`, add those of others."""
         dataset = self._dataset
@@ -284,33 +329,30 @@ class Table(View):
 
     def delete(self, ids: Ids) -> None:
         """Delete rows by id, in commits of at most 10,000 rows; unknown ids are skipped."""
-        count = len(ids)
-        if not count:
+        if not len(ids):
             return
         with self.write_lock(), translate_errors(self.path, Operation.WRITE):
-            for start in range(0, count, _DELETE_BATCH):
-                end = start + _DELETE_BATCH
-                batch = ids[start:end]
+            for batch in _batches(ids):
                 batch_ids = batch.tolist()
                 clause = id_clause(batch_ids)
                 self._dataset.delete(clause)
 
     def remove(self, uris: Sequence[str]) -> int:
-        """Delete images by uri or path, or all images below a folder.
+        """Move images by uri or path, or all images below a folder, into the trash.
 
-        Returns the number of rows deleted.
+        Returns the number of rows that were removed.
 
         Raises
         ------
         InputError
-            If one of `uris` matches nothing in the collection; then nothing is deleted.
+            If one of `uris` matches nothing in the collection; then nothing is removed.
         """
         with self.write_lock():
             ids_by_uri = [self._ids_named(uri) for uri in uris]
             all_ids = np.concatenate(ids_by_uri)
             # Two of `uris` may name the same row: a folder, and an image in it.
             ids = np.unique(all_ids)
-            self.delete(ids)
+            self.trash.discard(ids, RemovalReason.REMOVED)
         return len(ids)
 
     def _ids_named(self, uri: str) -> Ids:
@@ -332,6 +374,12 @@ class Table(View):
                 "Nothing was removed. Give a uri as search prints it, or a folder."
             )
         return all_ids
+
+
+def _batches(ids: Ids) -> Iterator[Ids]:
+    for start in range(0, len(ids), _BATCH):
+        end = start + _BATCH
+        yield ids[start:end]
 
 
 def _check_free(location: Location) -> None:

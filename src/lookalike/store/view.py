@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -17,10 +18,12 @@ from lookalike.store.failures import Operation, translate_errors
 from lookalike.store.location import Location
 from lookalike.store.schema import (
     column_vectors,
+    content_clause,
     has_value,
     id_clause,
     metadata_of,
     models_of,
+    prefix_clause,
     quote,
     row_ids,
     vector_clause,
@@ -31,9 +34,10 @@ from lookalike.types import Ids, Item, Kind, Model, VectorsF16
 if TYPE_CHECKING:
     from lookalike.store.ann import IndexTuning
 
-__all__ = ["View"]
+__all__ = ["DEVICES_KEY", "View"]
 
 _IS_IMAGE = "sha256 IS NOT NULL"
+DEVICES_KEY = "lookalike.devices"
 
 
 class View:
@@ -75,6 +79,13 @@ class View:
     def metadata(self) -> dict[str, Kind]:
         """The kind of each metadata column, by the column's name."""
         return metadata_of(self.schema)
+
+    @property
+    def devices(self) -> dict[str, str]:
+        """The file system of indexed folders; see `lookalike.sources.Source.devices`."""
+        text = self._dataset.metadata.get(DEVICES_KEY, "{}")
+        devices: dict[str, str] = json.loads(text)
+        return devices
 
     @property
     def version(self) -> int:
@@ -207,21 +218,39 @@ class View:
 
     def ids_under(self, prefixes: Sequence[str]) -> Ids:
         """Return the int64 ids of all rows, failures too, whose uri has one of `prefixes`."""
-        clauses = []
-        for prefix in prefixes:
-            literal = quote(prefix)
-            clause = f"starts_with(uri, {literal})"
-            clauses.append(clause)
-        any_prefix = " OR ".join(clauses)
-        rows = self._read([], any_prefix)
+        clause = prefix_clause(prefixes)
+        rows = self._read([], clause)
         return row_ids(rows)
+
+    def count_under(self, prefixes: Sequence[str]) -> int:
+        """Return the number of images whose uri has one of `prefixes`."""
+        clause = _of_images(prefix_clause(prefixes))
+        return self.count_where(clause)
 
     def ids_with_content(self, sha256: bytes) -> Ids:
         """Return the int64 ids of the images with this content."""
-        digits = sha256.hex()
-        clause = f"sha256 = X'{digits}'"
+        clause = content_clause([sha256])
         rows = self._read([], clause)
         return row_ids(rows)
+
+    def take_contents(
+        self, hashes: Iterable[bytes], columns: Sequence[str], *, exclude: Ids
+    ) -> pa.Table:
+        """Return columns of the images with some contents, and each ``sha256``.
+
+        Parameters
+        ----------
+        hashes
+            The sha256 of each content.
+        columns
+            The columns to read.
+        exclude
+            int64 ``[n]``, the ids of rows to leave out.
+        """
+        clause = content_clause(set(hashes))
+        rows = self._read(["sha256", *columns], clause)
+        is_excluded = np.isin(row_ids(rows), exclude)
+        return rows.filter(pa.array(~is_excluded)).drop(["_rowid"])
 
     def take(self, ids: Sequence[int] | Ids, columns: Sequence[str]) -> pa.Table:
         """Return columns of rows by id, in the order of `ids`, with the ids as the column ``id``.
@@ -391,11 +420,7 @@ class View:
         rows = self._read(["sha256"], all_clauses)
         ids = row_ids(rows)
         hashes = rows["sha256"].to_pylist()
-        joined = b"".join(hashes)
-        # Each hash of 32 bytes becomes four numbers.
-        numbers = np.frombuffer(joined, "<u8")
-        hash_numbers = numbers.reshape(-1, 4)
-        return ContentIndex(hash_numbers, ids)
+        return ContentIndex.of(hashes, ids)
 
     def _read(self, columns: list[str], where: str | None = None) -> pa.Table:
         with self.translate_read_errors():

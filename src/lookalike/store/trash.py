@@ -1,0 +1,466 @@
+"""The trash of a collection: rows that were removed, whole, until they expire.
+
+A row that leaves the table is first added to the trash, then deleted. A row that comes back is
+first inserted into the table, then deleted from the trash. A killed process can thus leave a row in
+both places, never in neither. The row in the table counts; the other one is ignored, and removed
+later. All changes are made under the table's write lock.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from lookalike.errors import CollectionError, InputError
+from lookalike.sources import resolve_uri, uri_prefixes
+from lookalike.store.diff import ContentIndex
+from lookalike.store.schema import (
+    content_clause,
+    id_clause,
+    prefix_clause,
+    quote,
+    quote_name,
+)
+from lookalike.store.trash_table import (
+    BATCH,
+    COPIED_ROWS,
+    REASON,
+    REMOVED_AT,
+    TrashTable,
+)
+from lookalike.types import Ids, Item
+
+if TYPE_CHECKING:
+    import lance
+
+    from lookalike.store.table import Table
+
+__all__ = ["RemovalReason", "RestoreReport", "Trash", "TrashIndex", "trash_days"]
+
+_DEFAULT_DAYS = 30.0
+
+# The contents of the trash by the Spaces that they have a vector in.
+TrashIndex = Mapping[frozenset[str], ContentIndex]
+
+
+class RemovalReason(StrEnum):
+    """Why a row was removed.
+
+    Its file is missing, a user removed it, or its file moved and the new row has other metadata.
+    """
+
+    MISSING = "missing"
+    REMOVED = "removed"
+    MOVED = "moved"
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreReport:
+    """The result of restoring rows from the trash.
+
+    Attributes
+    ----------
+    restored
+        The number of rows that are in the collection again.
+    occupied
+        The uris that were not restored, because the collection has another image there.
+    """
+
+    restored: int
+    occupied: list[str] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as plain data, as ``lookalike trash restore --json`` prints it."""
+        return {"restored": self.restored, "occupied": self.occupied}
+
+
+def trash_days() -> float:
+    """Return how many days rows stay in the trash: ``LOOKALIKE_TRASH_DAYS``, or 30.
+
+    Raises
+    ------
+    InputError
+        If the variable is not a number of days.
+    """
+    text = os.environ.get("LOOKALIKE_TRASH_DAYS", "")
+    if not text:
+        return _DEFAULT_DAYS
+    try:
+        days = float(text)
+    except ValueError:
+        days = -1.0
+    if not 0 <= days < 1e6:  # nan too
+        raise InputError(
+            f"LOOKALIKE_TRASH_DAYS={text} is invalid. "
+            "Expected a number of days, 0 or more, such as 90."
+        )
+    return days
+
+
+class Trash:
+    """The trash of a table.
+
+    Parameters
+    ----------
+    table
+        The table. A collection that was made before there was a trash has an empty one.
+    """
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self._rows = TrashTable(table)
+
+    # Reading
+
+    def open(self) -> lance.LanceDataset | None:
+        """Open the Lance table, for modules of the store alone; None if the trash is empty."""
+        return self._rows.open()
+
+    def exists(self) -> bool:
+        """Return whether there is anything in the trash."""
+        return self._table.location.has_trash()
+
+    def rows(self) -> pa.Table:
+        """Return the rows, without those that the table has as well.
+
+        Returns
+        -------
+        pyarrow.Table
+            ``uri``, ``label``, ``removed_at`` and ``reason``, by uri.
+        """
+        rows = self._rows.read(["uri", "label", "sha256", REMOVED_AT, REASON])
+        newest = _newest(rows)
+        is_in_table = self._is_in_table(newest)
+        removed = newest.filter(pa.array(~is_in_table))
+        shown = removed.select(["uri", "label", REMOVED_AT, REASON])
+        renamed = shown.rename_columns(["uri", "label", "removed_at", "reason"])
+        return renamed.sort_by("uri")
+
+    def contents(self) -> TrashIndex:
+        """Return an index of the contents in the trash, to recognize files that come back."""
+        rows = self._rows.read(["sha256", "spaces"], "sha256 IS NOT NULL")
+        ids: dict[frozenset[str], list[int]] = defaultdict(list)
+        hashes: dict[frozenset[str], list[bytes]] = defaultdict(list)
+        for row in rows.to_pylist():
+            spaces = frozenset(row["spaces"] or ())
+            ids[spaces].append(row["_rowid"])
+            hashes[spaces].append(row["sha256"])
+
+        index = {}
+        for spaces, hashes_of_spaces in hashes.items():
+            index[spaces] = ContentIndex.of(hashes_of_spaces, ids[spaces])
+        return index
+
+    def with_contents(self, hashes: Sequence[bytes]) -> pa.Table:
+        """Return the whole rows with some contents, the newest first.
+
+        Their ids in the trash are the column ``_rowid``.
+        """
+        clause = content_clause(set(hashes))
+        rows = self._rows.read(clause=clause)
+        return rows.sort_by([(REMOVED_AT, "descending")])
+
+    # Rows that leave the table
+
+    def discard(self, ids: Ids, reason: RemovalReason) -> None:
+        """Move rows of the table into the trash; unknown ids are skipped.
+
+        Failures without metadata are deleted: indexing finds them again.
+        """
+        table = self._table
+        filled = [f"{quote_name(name)} IS NOT NULL" for name in table.metadata]
+        is_worth_keeping = " OR ".join(["sha256 IS NOT NULL", *filled])
+        with table.write_lock():
+            for start in range(0, len(ids), BATCH):
+                batch = ids[start : start + BATCH]
+                clause = f"{id_clause(batch.tolist())} AND ({is_worth_keeping})"
+                if table.count_where(clause):
+                    self._rows.append(clause, reason)
+                # Not earlier: a process killed here leaves the rows in both places.
+                table.delete(batch)
+
+    def discard_moved(self, ids: Ids) -> None:
+        """Delete rows whose content has a row under another uri.
+
+        A row goes to the trash if it has metadata that no other row of its content has.
+        """
+        with self._table.write_lock():
+            with_metadata = self._with_unique_metadata(ids)
+            self.discard(with_metadata, RemovalReason.MOVED)
+            without = np.setdiff1d(ids, with_metadata)
+            self._table.delete(without)
+
+    def _with_unique_metadata(self, ids: Ids) -> Ids:
+        """Return the rows whose metadata would be lost if all of `ids` were deleted."""
+        table = self._table
+        names = ["sha256", *table.metadata]
+        unique: list[int] = []
+        if len(names) == 1:
+            return np.array(unique, np.int64)
+        for start in range(0, len(ids), COPIED_ROWS):
+            batch = ids[start : start + COPIED_ROWS]
+            rows = _as_tuples(table.take(batch, names), names)
+            hashes = [sha256 for sha256, *_ in rows if sha256 is not None]
+            others = table.take_contents(hashes, names[1:], exclude=ids)
+            known = set(_as_tuples(others, names))
+            for row_id, row in zip(batch.tolist(), rows, strict=True):
+                values = row[1:]
+                has_metadata = any(value is not None for value in values)
+                if has_metadata and row not in known:
+                    unique.append(row_id)
+        return np.array(unique, np.int64)
+
+    # Rows that come back
+
+    def restore(self, uris: Sequence[str] = ()) -> RestoreReport:
+        """Put rows back into the table, each uri with the row that was removed last.
+
+        Parameters
+        ----------
+        uris
+            Images by uri or path, folders with everything below them; none for all.
+
+        Raises
+        ------
+        InputError
+            If one of `uris` matches nothing in the trash; then nothing is restored.
+        """
+        with self._table.write_lock():
+            named = self._named(uris, ["uri", "sha256", REMOVED_AT])
+            newest = _newest(named)
+            is_in_table = self._is_in_table(newest)
+            removed = newest.filter(pa.array(~is_in_table))
+            removed_uris = removed["uri"].to_pylist()
+            removed_ids = removed["_rowid"].to_pylist()
+
+            taken = self._table.existing_rows(removed_uris)
+            free_ids = []
+            occupied = []
+            for row_id, uri in zip(removed_ids, removed_uris, strict=True):
+                if uri in taken:
+                    occupied.append(uri)
+                else:
+                    free_ids.append(row_id)
+            self._put_back(free_ids)
+            self.settle(newest["uri"].to_pylist())
+        return RestoreReport(len(free_ids), sorted(occupied))
+
+    def restore_unchanged(self, items: Sequence[Item]) -> set[str]:
+        """Put back the rows of files with the size and time that they had; return their uris.
+
+        The rows stay in the trash, where they are ignored, until `settle`.
+        """
+        if not items or not self.exists():
+            return set()
+        stamps = {item.uri: (item.size, item.mtime_ns) for item in items}
+        with self._table.write_lock():
+            names = ["uri", "size", "mtime_ns", "sha256", REMOVED_AT]
+            rows = self._with_uris(list(stamps), names)
+            # Of rows with one uri, the one that was removed last counts.
+            ids = {}
+            for row in rows.sort_by(REMOVED_AT).to_pylist():
+                stamp = (row["size"], row["mtime_ns"])
+                is_image = row["sha256"] is not None
+                if is_image and stamp == stamps[row["uri"]]:
+                    ids[row["uri"]] = row["_rowid"]
+            # Another process may have indexed some of them meanwhile.
+            for uri in self._table.existing_rows(ids):
+                del ids[uri]
+            self._put_back(list(ids.values()))
+        return set(ids)
+
+    def settle(self, uris: Sequence[str] | None = None) -> None:
+        """Delete rows of the trash that the table has with the same content.
+
+        Their metadata goes to the row of the table where that has none.
+
+        Parameters
+        ----------
+        uris
+            The uris to look at; None for all.
+        """
+        if not self.exists():
+            return
+        with self._table.write_lock():
+            names = ["uri", "sha256", *self._metadata(), REMOVED_AT]
+            rows = self._with_uris(uris, names)
+            is_in_table = self._is_in_table(rows)
+            same = rows.filter(pa.array(is_in_table))
+            newest = _newest(same)
+            for start in range(0, len(newest), BATCH):
+                batch = newest.slice(start, BATCH)
+                self._fill_metadata(batch)
+            self._rows.delete(same["_rowid"].to_pylist())
+
+    def forget(self, ids: Sequence[int]) -> None:
+        """Delete rows by their ids in the trash, after the table has received their content."""
+        with self._table.write_lock():
+            self._rows.delete(ids)
+
+    def _metadata(self) -> list[str]:
+        """Return the metadata columns that the table and the trash both have."""
+        own_names = self._rows.columns()
+        return [name for name in self._table.metadata if name in own_names]
+
+    def _put_back(self, ids: Sequence[int]) -> None:
+        """Insert rows of the trash, whose uris are free, into the table."""
+        names = self._rows.columns()
+        for start in range(0, len(ids), BATCH):
+            batch = ids[start : start + BATCH]
+            reader = self._rows.stream(batch, names)
+            self._table.insert(reader)
+
+    def _fill_metadata(self, rows: pa.Table) -> None:
+        """Give the metadata of trash rows to the rows of the table that lack it."""
+        names = self._metadata()
+        if not names:
+            return
+        trashed = rows.to_pylist()
+        existing = self._table.existing_rows([row["uri"] for row in trashed])
+        ids = [existing[row["uri"]].id for row in trashed]
+        stored = self._table.take(ids, names).to_pylist()
+
+        changed: dict[str, list[Any]] = {name: [] for name in ("uri", *names)}
+        for row, values in zip(trashed, stored, strict=True):
+            lacking = [name for name in names if values[name] is None]
+            if all(row[name] is None for name in lacking):
+                continue
+            changed["uri"].append(row["uri"])
+            for name in names:
+                source = row if name in lacking else values
+                changed[name].append(source[name])
+        if changed["uri"]:
+            self._table.update(changed)
+
+    # Rows that leave the trash
+
+    def empty(self, uris: Sequence[str] = ()) -> int:
+        """Delete rows for good; return their number.
+
+        Parameters
+        ----------
+        uris
+            Images by uri or path, folders with everything below them; none for all, even of a
+            damaged trash.
+
+        Raises
+        ------
+        InputError
+            If one of `uris` matches nothing in the trash; then nothing is deleted.
+        """
+        with self._table.write_lock():
+            if uris:
+                ids = self._named(uris, [])["_rowid"].to_pylist()
+                self._rows.delete(ids)
+                return len(ids)
+            try:
+                count = self._rows.count()
+            except CollectionError:
+                count = 0
+            self._rows.drop()
+            return count
+
+    def purge(self, days: float | None = None) -> int:
+        """Delete the rows that were removed more than some days ago; return their number.
+
+        Parameters
+        ----------
+        days
+            The days; None for `trash_days`.
+        """
+        if days is None:
+            days = trash_days()
+        if not self.exists():
+            return 0
+        oldest = datetime.now(UTC) - timedelta(days=days)
+        with self._table.write_lock():
+            expired = []
+            for row in self._rows.read([REMOVED_AT]).to_pylist():
+                if row[REMOVED_AT] < oldest:
+                    expired.append(row["_rowid"])
+            self._rows.delete(expired)
+        return len(expired)
+
+    def compact(self, older_than: timedelta) -> int:
+        """Free the disk space of deleted rows; return the number of bytes.
+
+        Parameters
+        ----------
+        older_than
+            Versions that were replaced less long ago stay.
+        """
+        with self._table.write_lock() as is_locked:
+            return self._rows.compact(older_than, orphans=is_locked)
+
+    # Look-ups
+
+    def _with_uris(
+        self, uris: Sequence[str] | None, columns: Sequence[str]
+    ) -> pa.Table:
+        """Return columns of the rows of some uris; all rows for None."""
+        if uris is None:
+            return self._rows.read(columns)
+        parts = []
+        for start in range(0, len(uris), BATCH):
+            batch = uris[start : start + BATCH]
+            listed = ", ".join(map(quote, batch))
+            part = self._rows.read(columns, f"uri IN ({listed})")
+            parts.append(part)
+        if not parts:
+            return self._rows.read(columns, "false")
+        return pa.concat_tables(parts)
+
+    def _named(self, uris: Sequence[str], columns: Sequence[str]) -> pa.Table:
+        """Return the rows that some uris or paths name; all rows for none."""
+        if not uris:
+            return self._rows.read(columns)
+        clauses = []
+        for uri in uris:
+            resolved = resolve_uri(uri)
+            below = prefix_clause(uri_prefixes(resolved))
+            clause = f"uri = {quote(resolved)} OR {below}"
+            if not len(self._rows.read([], clause)):
+                raise InputError(
+                    f"The trash of {self._table.path} has no image {uri!r} and no folder of that "
+                    "name. Nothing was changed. List its images with: lookalike trash list"
+                )
+            clauses.append(clause)
+        return self._rows.read(columns, " OR ".join(clauses))
+
+    def _is_in_table(self, rows: pa.Table) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """Return for each row whether the table has its uri with the same content."""
+        uris = rows["uri"].to_pylist()
+        hashes = rows["sha256"].to_pylist()
+        is_in_table = np.zeros(len(uris), bool)
+        for start in range(0, len(uris), BATCH):
+            batch = uris[start : start + BATCH]
+            existing = self._table.existing_rows(batch)
+            for position, uri in enumerate(batch, start):
+                row = existing.get(uri)
+                if row is not None:
+                    is_in_table[position] = row.sha256 == hashes[position]
+        return is_in_table
+
+
+def _newest(rows: pa.Table) -> pa.Table:
+    """Return the row of each uri that was removed last."""
+    ordered = rows.sort_by([(REMOVED_AT, "descending")])
+    positions: dict[str, int] = {}
+    for position, uri in enumerate(ordered["uri"].to_pylist()):
+        positions.setdefault(uri, position)
+    newest = pa.array(positions.values(), pa.int64())
+    return ordered.take(newest)
+
+
+def _as_tuples(rows: pa.Table, names: Sequence[str]) -> list[tuple[Any, ...]]:
+    """Return the values of some columns, a tuple for each row."""
+    columns = [rows[name].to_pylist() for name in names]
+    return list(zip(*columns, strict=True))

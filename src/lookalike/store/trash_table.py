@@ -1,0 +1,217 @@
+"""The Lance table behind the trash of a collection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import lance
+import pyarrow as pa
+from lance.optimize import Compaction, CompactionOptions
+
+from lookalike.errors import CollectionError
+from lookalike.io.files import remove_on_error
+from lookalike.store.failures import Operation, disk_error, reason_of
+from lookalike.store.schema import id_clause
+
+if TYPE_CHECKING:
+    from lookalike.store.table import Table
+
+__all__ = ["BATCH", "COPIED_ROWS", "REASON", "REMOVED_AT", "TrashTable"]
+
+BATCH = 10_000
+# Rows that are copied at a time: with thumbnails and some Spaces, tens of MiB.
+COPIED_ROWS = 1 << 10
+
+# A metadata column begins with a letter, so none has such a name.
+REMOVED_AT = "_removed_at"
+REASON = "_reason"
+_OWN_FIELDS = (
+    pa.field(REMOVED_AT, pa.timestamp("us", "UTC")),
+    pa.field(REASON, pa.string()),
+)
+
+
+class TrashTable:
+    """A Lance table with the columns of a collection's table, the time and the reason of removal.
+
+    It is made by the first row and removed with the last one. Every method that changes it needs
+    the write lock of the collection's table.
+    """
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self._location = table.location
+
+    def open(self) -> lance.LanceDataset | None:
+        """Open the newest version; None without a trash."""
+        if not self._location.has_trash():
+            return None
+        with self.translate_errors(Operation.OPEN):
+            return lance.dataset(self._location.trash_uri)
+
+    def columns(self) -> list[str]:
+        """Return the columns that the table and the trash both have."""
+        dataset = self.open()
+        if dataset is None:
+            return []
+        own_names = dataset.schema.names
+        return [name for name in self._table.schema.names if name in own_names]
+
+    def count(self) -> int:
+        """Return the number of rows."""
+        dataset = self.open()
+        if dataset is None:
+            return 0
+        with self.translate_errors(Operation.READ):
+            count = dataset.count_rows()
+        return int(count)
+
+    def read(
+        self, columns: Sequence[str] | None = None, clause: str | None = None
+    ) -> pa.Table:
+        """Return columns of the rows that match a clause, and their ids as ``_rowid``.
+
+        Parameters
+        ----------
+        columns
+            The columns to read; None for all.
+        clause
+            A clause in Lance's own language; None for all rows.
+        """
+        dataset = self.open()
+        if dataset is None:
+            row_id = pa.field("_rowid", pa.uint64())
+            schema = pa.schema([*self._table.schema, *_OWN_FIELDS, row_id])
+            names = schema.names if columns is None else [*columns, "_rowid"]
+            return schema.empty_table().select(names)
+        names = dataset.schema.names if columns is None else list(columns)
+        with self.translate_errors(Operation.READ):
+            return dataset.to_table(columns=names, filter=clause, with_row_id=True)
+
+    def stream(
+        self, ids: Sequence[int], columns: Sequence[str]
+    ) -> pa.RecordBatchReader:
+        """Return a reader of columns of some rows, which holds few of them in memory."""
+        dataset = self.open()
+        if dataset is None:
+            return self._table.schema.empty_table().select(list(columns)).to_reader()
+        with self.translate_errors(Operation.READ):
+            scanner = dataset.scanner(
+                columns=list(columns), filter=id_clause(ids), batch_size=COPIED_ROWS
+            )
+            return scanner.to_reader()
+
+    def append(self, clause: str, reason: str) -> None:
+        """Add the rows of the collection's table that match a clause."""
+        table = self._table
+        with self.translate_errors(Operation.WRITE):
+            schema = self._prepare().schema
+            scanner = table.lance_dataset.scanner(
+                columns=table.schema.names, filter=clause, batch_size=COPIED_ROWS
+            )
+            own_values = {REMOVED_AT: datetime.now(UTC), REASON: reason}
+
+            def batches() -> Iterator[pa.RecordBatch]:
+                for batch in scanner.to_batches():
+                    yield _with_values(batch, schema, own_values)
+
+            reader = pa.RecordBatchReader.from_batches(schema, batches())
+            lance.write_dataset(reader, self._location.trash_uri, mode="append")
+
+    def _prepare(self) -> lance.LanceDataset:
+        """Return the trash with every column of the table; make it if there is none."""
+        dataset = self.open()
+        if dataset is None:
+            return self._create()
+        own_names = dataset.schema.names
+        new_fields = [
+            field for field in self._table.schema if field.name not in own_names
+        ]
+        if new_fields:
+            dataset.add_columns(pa.schema(new_fields))
+        return dataset
+
+    def _create(self) -> lance.LanceDataset:
+        location = self._location
+        # Without the mark of a key: a uri may be in the trash more than once.
+        uri, *rest = self._table.schema
+        schema = pa.schema([pa.field(uri.name, uri.type), *rest, *_OWN_FIELDS])
+        staging = location.new_staging_folder()
+        with remove_on_error(staging):
+            lance.write_dataset(
+                schema.empty_table(),
+                str(staging),
+                mode="create",
+                enable_stable_row_ids=True,
+            )
+            location.publish_trash(staging)
+        return lance.dataset(location.trash_uri)
+
+    def delete(self, ids: Sequence[int]) -> None:
+        """Delete rows; the last one takes the trash with it."""
+        dataset = self.open()
+        if dataset is None or not ids:
+            return
+        with self.translate_errors(Operation.WRITE):
+            for start in range(0, len(ids), BATCH):
+                batch = ids[start : start + BATCH]
+                dataset.delete(id_clause(batch))
+            is_empty = dataset.count_rows() == 0
+        if is_empty:
+            self.drop()
+
+    def drop(self) -> None:
+        """Delete all rows and their files, whatever their state."""
+        with self.translate_errors(Operation.WRITE):
+            self._location.remove_trash()
+
+    def compact(self, older_than: timedelta, *, orphans: bool) -> int:
+        """Merge the files, remove those of deleted rows and old versions; return bytes freed."""
+        with self.translate_errors(Operation.CLEAN):
+            dataset = self.open()
+            if dataset is None:
+                return 0
+            options = CompactionOptions(batch_size=COPIED_ROWS)
+            Compaction.execute(dataset, options)
+            dataset.checkout_latest()
+            removed = dataset.cleanup_old_versions(
+                older_than=older_than, delete_unverified=orphans
+            )
+        return int(removed.bytes_removed)
+
+    @contextmanager
+    def translate_errors(self, operation: Operation) -> Iterator[None]:
+        """Raise what Lance raises as a `CollectionError` that names the trash."""
+        path = self._table.path
+        try:
+            yield
+        # The kinds that Lance raises for what its library, the disk or Arrow reports.
+        except (OSError, ValueError, RuntimeError, pa.ArrowException) as error:
+            subject = f"The trash of the collection {path} could not be {operation}"
+            from_disk = disk_error(subject, path, operation, error)
+            if from_disk is not None:
+                raise from_disk from error
+            raise CollectionError(
+                f"{subject}: {reason_of(error)}. The collection itself is not damaged. "
+                f"Delete the trash for good with: lookalike trash empty -c {path}"
+            ) from error
+
+
+def _with_values(
+    batch: pa.RecordBatch, schema: pa.Schema, values: dict[str, Any]
+) -> pa.RecordBatch:
+    """Return a batch with the columns of a schema: its own, some constants, or nulls."""
+    count = len(batch)
+    arrays = []
+    for field in schema:
+        if field.name in values:
+            constants = [values[field.name]] * count
+            arrays.append(pa.array(constants, field.type))
+        elif field.name in batch.schema.names:
+            arrays.append(batch[field.name])
+        else:
+            arrays.append(pa.nulls(count, field.type))
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
