@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
 from itertools import islice
 
 import numpy as np
 
-from lookalike.errors import SourceError
+from lookalike.errors import ReadOnlyError
+from lookalike.indexing.sweep import (
+    MissingRow,
+    RootFacts,
+    SweepDecision,
+    Withheld,
+    changed_device,
+    decide,
+    empty_folders,
+    next_devices,
+)
 from lookalike.indexing.worker import Task
-from lookalike.sources import Source
+from lookalike.sources import Source, resolve_uri
+from lookalike.store.diff import ScanDiff
 from lookalike.store.table import Table
+from lookalike.store.trash import RemovalReason
 from lookalike.tracing import span
 from lookalike.types import Ids, Item
 
@@ -24,18 +37,21 @@ _CHUNK_SIZE = 1024
 
 @dataclass(slots=True)
 class Sweep:
-    """The rows that a sweep removed.
+    """The rows whose files are missing.
 
     Attributes
     ----------
     moved
-        Images whose content is in the table under a new uri.
+        The number of images whose content is in the table under a new uri.
     removed
-        The other images.
+        The number of other images that were removed.
+    withheld
+        The folders whose rows were kept, because their files may come back.
     """
 
     moved: int = 0
     removed: int = 0
+    withheld: list[Withheld] = field(default_factory=list)
 
 
 class Plan:
@@ -58,6 +74,8 @@ class Plan:
     ----------
     unchanged, failed
         The numbers of images and of failures that need no work.
+    restored
+        The uris of the images whose rows came back from the trash without being read.
     """
 
     def __init__(
@@ -71,6 +89,7 @@ class Plan:
     ) -> None:
         self.unchanged = 0
         self.failed = 0
+        self.restored: set[str] = set()
         self._table = table
         self._source = source
         self._spaces = spaces
@@ -95,51 +114,57 @@ class Plan:
             if tasks:
                 yield tasks
 
-    def sweep(self, new_contents: Counter[bytes]) -> Sweep:
+    def sweep(self, new_contents: Counter[bytes], *, prune: bool) -> Sweep:
         """Remove the rows that the scan did not meet, below each root that was read to its end.
+
+        They are moved into the trash. See `lookalike.indexing.sweep.decide` for rows that are kept.
 
         Parameters
         ----------
         new_contents
             The hashes of the images that this run added. A removed row with one of them is a move.
-
-        Raises
-        ------
-        SourceError
-            If a root that had rows has no images now. Its rows stay.
+        prune
+            Whether to remove the rows of all missing files without asking.
         """
         seen_ids = self._all_seen_ids()
         # Each removed row uses up one new image with its content.
         unmatched = Counter(new_contents)
         sweep = Sweep()
-        empty_roots = []
+        kept_by_root: dict[str, list[MissingRow]] = {}
         completed = self._source.completed()
         for root, image_count in completed.items():
-            ids = self._ids_before[root]
-            # A folder without any image may be a drive that is not mounted.
-            root_is_empty = image_count == 0
-            if root_is_empty and len(ids):
-                empty_roots.append(root)
-                continue
-            missing_ids = np.setdiff1d(ids, seen_ids)
-            self._remove_missing(root, missing_ids, unmatched, sweep)
-        if empty_roots:
-            first_empty = empty_roots[0]
-            raise self._empty_root_error(first_empty)
+            missing_ids = np.setdiff1d(self._ids_before[root], seen_ids)
+            kept_by_root[root] = []
+            if len(missing_ids):
+                missing = _Missing(root, missing_ids, image_count)
+                kept = self._remove_missing(missing, unmatched, sweep, prune=prune)
+                kept_by_root[root] = kept
+        self._record_devices(kept_by_root)
         return sweep
 
     def _look_up(self, items: list[Item]) -> list[Task]:
         """Return the images that need work, with their current rows."""
         with span("look up rows"):
             self._table.refresh()
-            diff = self._table.diff(
-                items, spaces=self._spaces, retry_failures=self._retry_failures
-            )
-        self.unchanged += diff.unchanged
+            diff = self._diff(items)
+            new_items = [item for item, existing in diff.work if existing is None]
+            restored = self._table.trash.restore_unchanged(new_items)
+            if restored:
+                # Rows from the trash may lack a Space or have another label.
+                diff = self._diff(items)
+        tasks = [Task(item, existing) for item, existing in diff.work]
+        working = {task.item.uri for task in tasks}
+        self.restored |= restored
+        self.unchanged += diff.unchanged - len(restored - working)
         self.failed += diff.failed
         # The sweep spares these rows.
         self._seen_ids.append(diff.seen_ids)
-        return [Task(item, existing) for item, existing in diff.work]
+        return tasks
+
+    def _diff(self, items: list[Item]) -> ScanDiff:
+        return self._table.diff(
+            items, spaces=self._spaces, retry_failures=self._retry_failures
+        )
 
     def _all_seen_ids(self) -> Ids:
         """Return the rows that the scan met, and those below links that lead nowhere."""
@@ -155,44 +180,132 @@ class Plan:
         return self._table.ids_under(prefixes)
 
     def _remove_missing(
-        self, root: str, ids: Ids, new_contents: Counter[bytes], sweep: Sweep
-    ) -> None:
-        """Remove rows that the scan did not meet, unless their file exists (a hidden one may)."""
-        if not len(ids):
-            return
+        self,
+        missing: _Missing,
+        new_contents: Counter[bytes],
+        sweep: Sweep,
+        *,
+        prune: bool,
+    ) -> list[MissingRow]:
+        """Remove rows that the scan did not meet; return those that are kept for now."""
         with self._table.write_lock():
-            # Another process may have removed some of the rows.
-            current_ids = self._ids_below(root)
-            ids = np.intersect1d(ids, current_ids)
-            rows = self._table.take(ids, ["uri", "sha256"])
-            uris = rows["uri"].to_pylist()
-            hashes = rows["sha256"].to_pylist()
+            moved_ids, rows = self._without_files(missing, new_contents)
+            self._table.trash.discard_moved(moved_ids)
 
-            removed_ids = []
-            for row_id, uri, sha256 in zip(ids, uris, hashes, strict=True):
-                # A row without a hash is a failure: it holds no image that could be lost.
-                is_image = sha256 is not None
-                if is_image and self._source.exists(uri):
-                    continue
-                removed_ids.append(row_id)
-                if is_image:
-                    _count_removed(sha256, new_contents, sweep)
+            decision = SweepDecision(removed=rows, kept=[], withheld=[])
+            if not prune:
+                facts = self._root_facts(missing, rows)
+                decision = decide(rows, facts)
+            removed_ids = [row.id for row in decision.removed]
             ids = np.array(removed_ids, np.int64)
-            self._table.delete(ids)
+            self._table.trash.discard(ids, RemovalReason.MISSING)
+        sweep.moved += len(moved_ids)
+        sweep.removed += sum(row.is_image for row in decision.removed)
+        sweep.withheld += decision.withheld
+        return decision.kept
 
-    def _empty_root_error(self, root: str) -> SourceError:
-        count = len(self._ids_before[root])
-        return SourceError(
-            f"{root} holds no images now, but the collection has {count} from it; "
-            "none was removed. If its drive is not mounted, mount it. If they are really gone: "
-            f"lookalike remove {root} -c {self._table.path}"
+    def _without_files(
+        self, missing: _Missing, new_contents: Counter[bytes]
+    ) -> tuple[Ids, list[MissingRow]]:
+        """Return the ids of moved images, and the other rows whose files are missing."""
+        # Another process may have removed some of the rows.
+        current_ids = self._ids_below(missing.root)
+        ids = np.intersect1d(missing.ids, current_ids)
+        stored = self._table.take(ids, ["uri", "sha256"])
+        uris = stored["uri"].to_pylist()
+        hashes = stored["sha256"].to_pylist()
+
+        moved_ids = []
+        rows = []
+        for row_id, uri, sha256 in zip(ids.tolist(), uris, hashes, strict=True):
+            # A row without a hash is a failure: it holds no image that could be lost.
+            is_image = sha256 is not None
+            if is_image and self._source.exists(uri):
+                # The scan left it out, as it does a hidden file.
+                continue
+            if is_image and new_contents[sha256] > 0:
+                new_contents[sha256] -= 1
+                moved_ids.append(row_id)
+                continue
+            folders = tuple(self._source.folders_of(uri))
+            rows.append(MissingRow(row_id, is_image, folders))
+        return np.array(moved_ids, np.int64), rows
+
+    def _root_facts(self, missing: _Missing, rows: list[MissingRow]) -> RootFacts:
+        """Look at the folders around missing files."""
+        recorded = self._table.devices
+        current = self._source.devices()
+        changed: dict[str, int] = {}
+        for folders in {row.folders for row in rows}:
+            folder = changed_device(folders, recorded, current)
+            if folder is not None and folder not in changed:
+                changed[folder] = self._count_images_before(missing.root, folder)
+        return RootFacts(
+            folder=missing.root,
+            images_before=self._count_images_before(missing.root, missing.root),
+            images_now=missing.image_count,
+            empty=empty_folders(rows, self._source.folder_state),
+            changed=changed,
         )
 
+    def _count_images_before(self, root: str, folder: str) -> int:
+        """Return the number of images that the table had below a folder before the run."""
+        prefixes = self._source.prefixes(folder)
+        ids = self._table.ids_under(prefixes, images=True)
+        before = np.intersect1d(ids, self._ids_before[root])
+        return len(before)
 
-def _count_removed(sha256: bytes, unmatched: Counter[bytes], sweep: Sweep) -> None:
-    """Count an image as moved if a new image with its content is left, and as removed otherwise."""
-    if unmatched[sha256] > 0:
-        unmatched[sha256] -= 1
-        sweep.moved += 1
-    else:
-        sweep.removed += 1
+    def _record_devices(self, kept_by_root: Mapping[str, list[MissingRow]]) -> None:
+        """Store the file systems of the folders, if they differ from the stored ones."""
+        table = self._table
+        if self._updated_devices(kept_by_root) == table.devices:
+            return
+        # A read-only collection keeps the old ones.
+        with suppress(ReadOnlyError), table.write_lock():
+            devices = self._updated_devices(kept_by_root)
+            table.record_devices(devices)
+
+    def _updated_devices(
+        self, kept_by_root: Mapping[str, list[MissingRow]]
+    ) -> dict[str, str]:
+        """Return the recorded file systems with those of the roots brought up to date."""
+        current = self._source.devices()
+        recorded = self._table.devices
+        devices = dict(recorded)
+        for root, kept in kept_by_root.items():
+            current_below = self._only_in(root, current)
+            if not current_below:
+                continue
+            for folder in self._only_in(root, recorded):
+                del devices[folder]
+            devices |= next_devices(kept, recorded, current_below)
+        return devices
+
+    def _only_in(self, root: str, devices: Mapping[str, str]) -> dict[str, str]:
+        """Return the entries of a root and of the folders below it."""
+        root_uri = resolve_uri(root)
+        prefixes = tuple(self._source.prefixes(root))
+
+        def is_inside(folder: str) -> bool:
+            return folder == root_uri or folder.startswith(prefixes)
+
+        return {folder: devices[folder] for folder in devices if is_inside(folder)}
+
+
+@dataclass(frozen=True, slots=True)
+class _Missing:
+    """Rows of a root that a scan did not meet.
+
+    Attributes
+    ----------
+    root
+        The root.
+    ids
+        int64 ``[n]``, the rows.
+    image_count
+        The number of images that the scan found below the root.
+    """
+
+    root: str
+    ids: Ids
+    image_count: int

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -20,7 +20,8 @@ from lookalike.errors import CollectionError, InputError
 from lookalike.indexing.executor import Executor, ThreadExecutor
 from lookalike.indexing.metadata import MetadataFile, MetadataReport
 from lookalike.indexing.plan import Plan
-from lookalike.indexing.worker import Failed, Result, Stale, Task, Worker
+from lookalike.indexing.sweep import Withheld
+from lookalike.indexing.worker import Failed, Restored, Result, Stale, Task, Worker
 from lookalike.indexing.writer import Writer
 from lookalike.maintenance import optimize
 from lookalike.models import registry
@@ -35,7 +36,7 @@ __all__ = ["IndexReport", "IndexSettings", "index"]
 
 @dataclass(frozen=True, slots=True)
 class IndexSettings:
-    """How `index` does its work. Only the first two attributes can change the stored rows.
+    """How `index` does its work. Only the first three attributes can change the stored rows.
 
     Attributes
     ----------
@@ -43,6 +44,9 @@ class IndexSettings:
         Images with more pixels become failures without being decoded.
     retry_failures
         Whether to retry unchanged files that failed before.
+    prune
+        Whether to remove the rows of all missing files, even if a drive may not be mounted; see
+        `lookalike.indexing.sweep.decide`.
     batch, threads
         The most images that a thread takes at once, and the number of threads; 0 for one per core.
     executor
@@ -56,6 +60,7 @@ class IndexSettings:
 
     max_pixels: int = imaging.MAX_PIXELS
     retry_failures: bool = False
+    prune: bool = False
     batch: int = 16
     threads: int = 0
     executor: Executor | None = None
@@ -70,9 +75,10 @@ class IndexReport:
 
     Attributes
     ----------
-    added, updated, unchanged, moved, removed
+    added, updated, unchanged, moved, restored, removed
         Numbers of images: new ones; those with another content, label or set of Spaces; those as
-        before; those whose file has a new name; those whose file is missing.
+        before; those whose file has a new name; those whose row came back from the trash; those
+        whose file is missing, and whose row is now in the trash.
     failed
         The number of files of this scan that cannot be indexed, earlier failures included.
     images, seconds
@@ -83,12 +89,15 @@ class IndexReport:
         The report on the metadata file, if one was given.
     failures
         The uri and the reason for each file that failed in this run.
+    withheld
+        The folders whose rows were kept although their files are missing.
     """
 
     added: int = 0
     updated: int = 0
     unchanged: int = 0
     moved: int = 0
+    restored: int = 0
     removed: int = 0
     failed: int = 0
     images: int = 0
@@ -96,6 +105,7 @@ class IndexReport:
     skipped: SkippedFiles = field(default_factory=SkippedFiles)
     metadata: MetadataReport | None = None
     failures: list[tuple[str, str]] = field(default_factory=list)
+    withheld: list[Withheld] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the counts as plain data, as ``lookalike index --json`` prints them."""
@@ -104,6 +114,7 @@ class IndexReport:
             "updated": self.updated,
             "unchanged": self.unchanged,
             "moved": self.moved,
+            "restored": self.restored,
             "removed": self.removed,
             "failed": self.failed,
             "other_kinds": dict(self.skipped.other_kinds.most_common()),
@@ -111,6 +122,7 @@ class IndexReport:
             "excluded_folders": self.skipped.excluded_folders,
             "images": self.images,
             "seconds": round(self.seconds, 3),
+            "withheld": [withheld.to_dict() for withheld in self.withheld],
         }
         if self.metadata is not None:
             counts["metadata"] = self.metadata.to_dict()
@@ -130,9 +142,9 @@ def index(
     """Bring a collection up to date with the images of a source.
 
     Unchanged files (same size and time) are skipped. Moved and copied files are recognized by their
-    content and not decoded again. Images missing from a folder are removed after the folder was
-    read to its end. An interrupted run loses at most the rows of its open commit, and the next run
-    continues from there.
+    content and not decoded again. Images missing from a folder are moved into the trash after the
+    folder was read to its end, unless their drive may not be mounted. An interrupted run loses at
+    most the rows of its open commit, and the next run continues from there.
 
     Parameters
     ----------
@@ -158,8 +170,7 @@ def index(
         If the metadata file cannot be used, or a Source comes with options. Nothing is written
         then.
     SourceError
-        If a path does not exist, if there are no images, or if a folder of the collection has no
-        images now.
+        If a path does not exist, or if there are no images and the collection has none from there.
     SpaceError
         If a Space is filled by another Model than the given one.
     ModelError, WeightsError, CollectionError
@@ -297,9 +308,9 @@ def _update_images(
     """Plan, work, write and sweep."""
     # Another process may add Spaces meanwhile. It also fills them.
     models = table.models
-    counts = _Counts()
     retry = settings.retry_failures
     plan = Plan(table, source, models, retry_failures=retry, progress=progress)
+    counts = _Counts(plan.restored)
     chunks = plan.chunks()
 
     # A run without work does not read the contents of the table, which takes time if it is large.
@@ -307,15 +318,18 @@ def _update_images(
     if first_chunk is not None:
         chunks = chain([first_chunk], chunks)
         _work(chunks, table, models, settings, embedders, counts, progress)
-    sweep = plan.sweep(counts.new_contents)
+    sweep = plan.sweep(counts.new_contents, prune=settings.prune)
+    table.trash.settle([*plan.restored, *counts.uris])
 
     report = counts.report
     report.unchanged = plan.unchanged
+    report.restored += len(plan.restored)
     report.failed += plan.failed
     report.added -= sweep.moved
     report.moved = sweep.moved
     report.removed = sweep.removed
     report.skipped = source.skipped()
+    report.withheld = sweep.withheld
     return report
 
 
@@ -330,7 +344,13 @@ def _work(
 ) -> None:
     """Work through the tasks and write their results."""
     before = table.reopen()
-    worker = Worker(models, before.content_index(), settings.max_pixels, embedders)
+    worker = Worker(
+        models,
+        before.content_index(),
+        settings.max_pixels,
+        embedders,
+        table.trash.contents(),
+    )
     writer = Writer(
         table,
         before,
@@ -357,30 +377,46 @@ def _work(
 class _Counts:
     """Counts results.
 
+    Parameters
+    ----------
+    restored
+        The uris of images that the plan restored; they are counted there.
+
     Attributes
     ----------
     report
         The counts.
     new_contents
         The number of added images by the hash of their content.
+    uris
+        The uris of all results that are images.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, restored: Container[str]) -> None:
+        self._restored = restored
         self.report = IndexReport()
         self.new_contents: Counter[bytes] = Counter()
+        self.uris: list[str] = []
 
     def add(self, results: Sequence[Result]) -> None:
         report = self.report
         for result in results:
+            uri = result.item.uri
             existing = result.existing
             had_image = existing is not None and existing.sha256 is not None
             if isinstance(result, Failed | Stale):
-                uri = result.item.uri
                 failure = (uri, result.reason)
                 report.failures.append(failure)
                 report.failed += 1
-            elif had_image:
+                continue
+            self.uris.append(uri)
+            if uri in self._restored:
+                continue
+            if had_image:
                 report.updated += 1
+                continue
+            self.new_contents[result.sha256] += 1
+            if isinstance(result, Restored):
+                report.restored += 1
             else:
                 report.added += 1
-                self.new_contents[result.sha256] += 1

@@ -96,7 +96,7 @@ class RootFacts:
     Attributes
     ----------
     folder
-        The uri of the root.
+        The root, as shown to users.
     images_before, images_now
         The number of images that the collection has below the root, and that the scan found.
     empty

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,6 +19,7 @@ from lookalike.errors import ImageError
 from lookalike.models.cache import EmbedderCache
 from lookalike.models.embedder import Embedder
 from lookalike.store.diff import ContentIndex, ExistingRow
+from lookalike.store.trash import TrashIndex
 from lookalike.tracing import span
 from lookalike.types import Item, Model, VectorsF32
 
@@ -27,6 +28,7 @@ __all__ = [
     "LoadedImage",
     "Moved",
     "New",
+    "Restored",
     "Result",
     "SameContent",
     "Stale",
@@ -101,6 +103,26 @@ class Moved:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Restored:
+    """An image whose content is in the trash.
+
+    Attributes
+    ----------
+    item, existing
+        The task.
+    sha256
+        The hash of the content.
+    vectors
+        For each Space that the row in the trash lacks, float32 ``[dim]``.
+    """
+
+    item: Item
+    existing: ExistingRow | None
+    sha256: bytes
+    vectors: Mapping[str, VectorsF32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class SameContent:
     """An image with the content of its row, but another stamp, another label, or missing Spaces.
 
@@ -149,7 +171,7 @@ class Stale:
     reason: str
 
 
-Result = New | Updated | Moved | SameContent | Failed | Stale
+Result = New | Updated | Moved | Restored | SameContent | Failed | Stale
 
 
 @dataclass(slots=True)
@@ -166,6 +188,8 @@ class LoadedImage:
         The hash of the content; None if it could not be read.
     source_id
         The row that has the same content under another uri.
+    is_in_trash
+        Whether the content is in the trash.
     size, thumbnail
         Width and height, and a JPEG.
     inputs
@@ -180,6 +204,7 @@ class LoadedImage:
     spaces: tuple[str, ...]
     sha256: bytes | None = None
     source_id: int | None = None
+    is_in_trash: bool = False
     size: tuple[int, int] = (0, 0)
     thumbnail: bytes = b""
     inputs: dict[str, npt.NDArray[np.uint8]] = field(default_factory=dict)
@@ -203,6 +228,8 @@ class LoadedImage:
         assert sha256 is not None  # noqa: S101 (for the type checker)
         if self.source_id is not None:
             return Moved(item, existing, sha256, self.source_id)
+        if self.is_in_trash:
+            return Restored(item, existing, sha256, self.vectors)
         if existing is not None and self.has_content_of(existing):
             return SameContent(item, existing, sha256, self.vectors)
         replaces_image = existing is not None and existing.sha256 is not None
@@ -227,6 +254,11 @@ class LoadedImage:
         return Stale(item, existing, reason)
 
 
+def _without(spaces: Iterable[str], filled: Container[str]) -> tuple[str, ...]:
+    """Return the Spaces that are not filled."""
+    return tuple(space for space in spaces if space not in filled)
+
+
 def _never() -> bool:
     return False
 
@@ -249,6 +281,8 @@ class Worker:
     embedders
         Loaded models to share with other objects of this process. A pickled Worker leaves them
         behind and loads its own.
+    trash
+        The contents in the trash.
     """
 
     def __init__(
@@ -257,14 +291,22 @@ class Worker:
         contents: ContentIndex,
         max_pixels: int,
         embedders: EmbedderCache | None = None,
+        trash: TrashIndex | None = None,
     ) -> None:
         self._models = dict(models)
         self._contents = contents
         self._max_pixels = max_pixels
         self._embedders = embedders or EmbedderCache()
+        self._trash = trash or {}
 
     def __reduce__(self) -> tuple[type[Worker], tuple[object, ...]]:
-        arguments = (self._models, self._contents, self._max_pixels)
+        arguments = (
+            self._models,
+            self._contents,
+            self._max_pixels,
+            None,
+            self._trash,
+        )
         return Worker, arguments
 
     def __call__(
@@ -309,13 +351,23 @@ class Worker:
         if existing is None or not image.has_content_of(existing):
             # Another row may have the content, as after a move of the file.
             image.source_id = self._contents.find(sha256)
+            if image.source_id is None:
+                self._find_in_trash(image, sha256)
             return
         # The row of the image itself: only the Spaces that it lacks need a vector.
-        missing = []
-        for space in image.spaces:
-            if space not in existing.spaces:
-                missing.append(space)
-        image.spaces = tuple(missing)
+        image.spaces = _without(image.spaces, existing.spaces)
+
+    def _find_in_trash(self, image: LoadedImage, sha256: bytes) -> None:
+        """Find a content in the trash; of several rows, one with the most Spaces counts."""
+        fewest = image.spaces
+        for spaces, contents in self._trash.items():
+            if contents.find(sha256) is None:
+                continue
+            image.is_in_trash = True
+            missing = _without(image.spaces, spaces)
+            if len(missing) < len(fewest):
+                fewest = missing
+        image.spaces = fewest
 
     def _decode(self, image: LoadedImage, data: bytes) -> None:
         """Decode an image for the networks that need its vectors."""

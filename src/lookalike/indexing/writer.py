@@ -6,14 +6,16 @@ import time
 from collections import defaultdict
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
 from lookalike.indexing.worker import (
     Failed,
     Moved,
     New,
+    Restored,
     Result,
     SameContent,
     Stale,
@@ -123,6 +125,7 @@ class Writer:
         embedded: list[New | Updated] = []
         moved_to_new_uri: list[Moved] = []
         moved_to_known_uri: list[Moved] = []
+        restored: dict[tuple[str, ...], list[Restored]] = defaultdict(list)
         same: dict[tuple[str, ...], list[SameContent]] = defaultdict(list)
         for result in results:
             if isinstance(result, Failed):
@@ -131,6 +134,9 @@ class Writer:
                 stale.append(result)
             elif isinstance(result, New | Updated):
                 embedded.append(result)
+            elif isinstance(result, Restored):
+                new_spaces = tuple(result.vectors)
+                restored[new_spaces].append(result)
             elif isinstance(result, SameContent):
                 new_spaces = tuple(result.vectors)
                 same[new_spaces].append(result)
@@ -145,6 +151,8 @@ class Writer:
         # A known uri keeps its own metadata; a new one takes over the metadata of its content.
         self._write_moved(moved_to_known_uri, with_metadata=False)
         self._write_moved(moved_to_new_uri, with_metadata=True)
+        for spaces, restored_group in restored.items():
+            self._write_restored(restored_group, spaces)
         for spaces, group in same.items():
             self._write_same_content(group, spaces)
 
@@ -202,6 +210,49 @@ class Writer:
             columns[name] = source_rows[name]
         self._upsert(columns, replace_rows=True)
 
+    def _write_restored(
+        self, results: Sequence[Restored], new_spaces: tuple[str, ...]
+    ) -> None:
+        """Write rows with the values that the trash has for their content."""
+        trash = self._table.trash
+        rows = trash.with_contents([result.sha256 for result in results])
+        # Another process may have emptied the trash; the next run embeds these images.
+        matches = _match_trash(results, rows)
+        by_known_uri: dict[bool, list[_TrashMatch]] = defaultdict(list)
+        for match in matches:
+            has_row = match.result.existing is not None
+            by_known_uri[has_row].append(match)
+        for has_row, group in by_known_uri.items():
+            # A known uri keeps its own metadata.
+            columns = self._restored_columns(group, rows, with_metadata=not has_row)
+            columns |= _vector_columns([match.result for match in group], new_spaces)
+            self._upsert(columns, replace_rows=True)
+        # Not earlier: a process killed here leaves them in both places.
+        trash.forget([match.trash_id for match in matches])
+
+    def _restored_columns(
+        self, matches: Sequence[_TrashMatch], rows: pa.Table, *, with_metadata: bool
+    ) -> dict[str, Any]:
+        """Return the columns of restored rows, without vectors that the trash lacks."""
+        names = ["width", "height", "thumbnail", *self._table.models]
+        if with_metadata:
+            names += self._table.metadata
+        taken = rows.take([match.position for match in matches])
+
+        results = [match.result for match in matches]
+        columns = _item_columns(results)
+        columns["sha256"] = [result.sha256 for result in results]
+        for name in names:
+            if name in taken.column_names:
+                columns[name] = taken[name]
+        order = list(self._table.models)
+        columns["spaces"] = []
+        filled = taken["spaces"].to_pylist()
+        for result, spaces in zip(results, filled, strict=True):
+            all_spaces = {*(spaces or ()), *result.vectors}
+            columns["spaces"].append(_ordered(all_spaces, order))
+        return columns
+
     def _write_same_content(
         self, results: Sequence[SameContent], new_spaces: tuple[str, ...]
     ) -> None:
@@ -224,6 +275,40 @@ class Writer:
 
 def _uris(results: Sequence[Result]) -> list[str]:
     return [result.item.uri for result in results]
+
+
+class _TrashMatch(NamedTuple):
+    """A result, and the position and the id of the row of the trash that has its content."""
+
+    result: Restored
+    position: int
+    trash_id: int
+
+
+def _match_trash(results: Sequence[Restored], rows: pa.Table) -> list[_TrashMatch]:
+    """Give each result a row of the trash with its content.
+
+    Its own uri comes first, then rows that no other result has, the newest first.
+    """
+    uris = rows["uri"].to_pylist()
+    ids = rows["_rowid"].to_pylist()
+    positions: dict[bytes, list[int]] = defaultdict(list)
+    for position, sha256 in enumerate(rows["sha256"].to_pylist()):
+        positions[sha256].append(position)
+
+    matches = []
+    taken: set[int] = set()
+    for result in results:
+
+        def rank(position: int, uri: str = result.item.uri) -> tuple[bool, bool]:
+            return uris[position] != uri, position in taken
+
+        candidates = positions[result.sha256]
+        if candidates:
+            position = min(candidates, key=rank)
+            taken.add(position)
+            matches.append(_TrashMatch(result, position, ids[position]))
+    return matches
 
 
 def _item_columns(results: Sequence[Result]) -> dict[str, Any]:
@@ -255,7 +340,7 @@ def _ordered(spaces: Container[str], order: Iterable[str]) -> list[str]:
 
 
 def _vector_columns(
-    results: Sequence[New | Updated | SameContent], spaces: Sequence[str]
+    results: Sequence[New | Updated | Restored | SameContent], spaces: Sequence[str]
 ) -> dict[str, VectorsF32]:
     """Return the vectors of each Space: float32 ``[n, dim]``."""
     columns = {}

@@ -172,12 +172,11 @@ class Table(View):
         return Trash(self)
 
     def record_devices(self, devices: Mapping[str, str]) -> None:
-        """Store the file systems of indexed folders, if they differ from the stored ones."""
+        """Store the file systems of indexed folders in place of the stored ones."""
+        text = json.dumps(devices)
         with self.write_lock(), translate_errors(self.path, Operation.WRITE):
-            if self.devices != devices:
-                text = json.dumps(devices)
-                self._dataset.update_metadata({DEVICES_KEY: text})
-                self._dataset.checkout_latest()
+            self._dataset.update_metadata({DEVICES_KEY: text})
+            self._dataset.checkout_latest()
 
     # Columns
 

@@ -216,16 +216,21 @@ class View:
             count = dataset.count_rows(clause)
         return int(count)
 
-    def ids_under(self, prefixes: Sequence[str]) -> Ids:
-        """Return the int64 ids of all rows, failures too, whose uri has one of `prefixes`."""
+    def ids_under(self, prefixes: Sequence[str], *, images: bool = False) -> Ids:
+        """Return the int64 ids of the rows whose uri has one of `prefixes`.
+
+        Parameters
+        ----------
+        prefixes
+            The prefixes.
+        images
+            Whether to leave out failures that hold no image.
+        """
         clause = prefix_clause(prefixes)
+        if images:
+            clause = _of_images(clause)
         rows = self._read([], clause)
         return row_ids(rows)
-
-    def count_under(self, prefixes: Sequence[str]) -> int:
-        """Return the number of images whose uri has one of `prefixes`."""
-        clause = _of_images(prefix_clause(prefixes))
-        return self.count_where(clause)
 
     def ids_with_content(self, sha256: bytes) -> Ids:
         """Return the int64 ids of the images with this content."""
