@@ -27,7 +27,7 @@ else on standard output.
 | exit status | meaning |
 |---|---|
 | 0 | The command finished. |
-| 1 | `index --strict` met files that cannot be indexed, or `check` found faults. |
+| 1 | `index` kept images of missing files, `index --strict` met files that cannot be indexed, or `check` found faults. |
 | 2 | An error. Standard error says what was given, what was expected, and what to do. |
 | 130 | Ctrl-C. Everything that was committed is kept. |
 
@@ -36,6 +36,7 @@ else on standard output.
 | `LOOKALIKE_COLLECTION` | The collection that commands use without `-c`. |
 | `LOOKALIKE_WEIGHTS` | Folders with weight files that are already on this machine. |
 | `LOOKALIKE_LOCK_TIMEOUT` | Seconds to wait for another process that writes (default: 600). |
+| `LOOKALIKE_TRASH_DAYS` | Days that removed images stay in the trash (default: 30). |
 | `LOOKALIKE_TOKEN` | The token that `serve` asks for. |
 | `LOOKALIKE_TRACE` | `1` prints where the time was spent. |
 """

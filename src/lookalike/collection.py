@@ -23,12 +23,14 @@ if TYPE_CHECKING:
     from lookalike.indexing.run import IndexReport, IndexSettings
     from lookalike.maintenance.backup import BackupReport
     from lookalike.maintenance.integrity import CheckReport
+    from lookalike.maintenance.move import MoveReport
     from lookalike.maintenance.optimize import OptimizeReport
     from lookalike.projection.layouts import Method
     from lookalike.projection.map import Map
     from lookalike.retrieval.query import Queries, QueryInput
     from lookalike.retrieval.search import Searcher
     from lookalike.sources import LocalOptions, Source
+    from lookalike.store.trash import RestoreReport
     from lookalike.types import Kind, Matches, Model
 
 __all__ = [
@@ -330,7 +332,7 @@ class Collection:
         )
 
     def remove(self, uris: Sequence[str]) -> int:
-        """Remove images by uri or path, a folder with everything below it.
+        """Move images by uri or path, a folder with everything below it, into the trash.
 
         The files themselves are not touched.
 
@@ -345,6 +347,61 @@ class Collection:
             If a uri matches nothing in the collection; then nothing is removed.
         """
         return self.table.remove(uris)
+
+    def trash(self, uris: Sequence[str] = ()) -> pa.Table:
+        """Return the rows in the trash, by uri.
+
+        Indexing a file that comes back restores its row. Rows are deleted for good by `optimize`,
+        30 days after their removal, or as many as ``LOOKALIKE_TRASH_DAYS`` says.
+
+        Parameters
+        ----------
+        uris
+            Images by uri or path, folders with everything below them; none for all.
+
+        Returns
+        -------
+        pyarrow.Table
+            ``uri``, ``label``, ``removed_at`` and ``reason``: ``missing`` for a missing file,
+            ``removed`` by `remove`, ``moved`` for a moved file whose new row has other metadata.
+        """
+        return self.table.trash.rows(uris)
+
+    def restore_trash(self, uris: Sequence[str] = ()) -> RestoreReport:
+        """Put rows from the trash back, with their metadata and vectors.
+
+        Parameters
+        ----------
+        uris
+            Images by uri or path, folders with everything below them; none for all.
+
+        Raises
+        ------
+        InputError
+            If a uri matches nothing in the trash; then nothing is restored.
+        """
+        return self.table.trash.restore(uris)
+
+    def empty_trash(self, uris: Sequence[str] = ()) -> int:
+        """Delete rows in the trash for good, and return their number; none for all.
+
+        Raises
+        ------
+        InputError
+            If a uri matches nothing in the trash; then nothing is deleted.
+        """
+        return self.table.trash.empty(uris)
+
+    def move(
+        self, old: str | os.PathLike[str], new: str | os.PathLike[str]
+    ) -> MoveReport:
+        """Carry the rows of a folder that was moved over to its new place.
+
+        See `lookalike.maintenance.move.move`.
+        """
+        from lookalike.maintenance.move import move
+
+        return move(self.table, old, new)
 
     def failures(self) -> pa.Table:
         """Return the files that could not be indexed: a table with the columns uri and error."""

@@ -26,10 +26,13 @@ INDEX_KEYS = [
     "updated",
     "unchanged",
     "moved",
+    "restored",
     "removed",
     "failed",
     "images",
     "seconds",
+    "withheld",
+    "relocations",
 ]
 
 
@@ -131,16 +134,79 @@ def test_the_environment_names_the_default_collection(indexed, query):
     )
 
 
-def test_remove_drops_images_and_index_adds_them_again(sample, tmp_path):
-    lookalike("index", sample / "car", "-c", tmp_path / "c", "--model", "pixels")
-    assert lookalike_json(
-        "remove", sample / "car" / "car_0001.jpg", "-c", tmp_path / "c"
-    ) == {"removed": 1}
-    assert (
-        "4 images removed"
-        in lookalike("remove", sample / "car", "-c", tmp_path / "c").stdout
+def test_removed_images_are_in_the_trash_until_they_are_indexed(sample, tmp_path):
+    car, path = sample / "car", tmp_path / "c"
+    lookalike("index", car, "-c", path, "--model", "pixels")
+    assert lookalike_json("remove", car / "car_0001.jpg", "-c", path) == {"removed": 1}
+    printed = lookalike("remove", car, "-c", path).stdout
+    assert "4 images moved into the trash" in printed
+    listed = lookalike_json("trash", "list", "-c", path)
+    assert listed["days"] == 30
+    assert len(listed["images"]) == 5
+    first = listed["images"][0]
+    assert list(first) == ["uri", "label", "removed_at", "reason"]
+    assert (first["uri"], first["label"]) == (str(car / "car_0001.jpg"), "car")
+    assert first["reason"] == "removed"
+    report = lookalike_json("index", car, "-c", path)
+    assert (report["restored"], report["added"]) == (5, 0)
+    printed = lookalike("trash", "list", "-c", path).stdout
+    assert printed == f"The trash of {path} is empty.\n"
+
+
+def test_the_trash_is_listed_restored_and_emptied(sample, tmp_path):
+    path = tmp_path / "c"
+    lookalike("index", sample, "-c", path, "--model", "pixels")
+    lookalike("remove", sample / "car", sample / "cat", "-c", path)
+    heading, first, second, summary = lookalike(
+        "trash", "list", "-c", path
+    ).stdout.splitlines()
+    assert heading.split() == "Images Removed Kept until Reason Folder".split()
+    assert first.split()[-2:] == ["removed", str(sample / "car")]
+    assert second.split()[-2:] == ["removed", str(sample / "cat")]
+    assert summary.startswith("10 images. Put them back with:")
+
+    printed = lookalike("trash", "restore", sample / "car", "-c", path).stdout
+    assert printed == "5 images restored.\n"
+    wrong = lookalike("trash", "restore", sample / "car", "-c", path, status=2)
+    assert "has no image" in wrong.stderr
+    printed = lookalike("trash", "empty", "-c", path).stdout
+    assert printed == "5 images deleted for good.\n"
+    assert lookalike_json("info", "-c", path)["images"] == 40
+
+
+def test_a_withheld_sweep_is_reported_with_status_1(sample, tmp_path):
+    images = shutil.copytree(sample, tmp_path / "images")
+    path = tmp_path / "c"
+    lookalike("index", images, "-c", path, "--model", "pixels")
+    for image in (images / "car").iterdir():
+        image.unlink()
+    printed = lookalike("index", images, "-c", path, status=1).stdout
+    assert f"45 images in {path}: 40 unchanged." in printed
+    assert "Kept, although their files are missing: 5 images" in printed
+    assert f"  {images / 'car'}: 5 of 5; the folder is empty" in printed
+    assert "index again with --prune." in printed
+    report = lookalike_json("index", images, "-c", path, status=1)
+    assert report["withheld"][0]["missing"] == 5
+    printed = lookalike("index", images, "-c", path, "--prune").stdout
+    assert f"40 images in {path}: 5 removed, 40 unchanged." in printed
+    assert "List them with: lookalike trash list" in printed
+
+
+def test_a_moved_folder_is_reported_and_carried_over(sample, tmp_path):
+    old = shutil.copytree(sample / "car", tmp_path / "old one")
+    path = tmp_path / "c"
+    lookalike("index", old, "-c", path, "--model", "pixels")
+    new = old.rename(tmp_path / "new")
+    printed = lookalike("index", new, "-c", path).stdout
+    assert f"5 images of {old} have no file any more." in printed
+    assert f"  lookalike move '{old}' {new}\n" in printed
+    printed = lookalike("move", old, new, "-c", path).stdout
+    assert printed == (
+        f"5 images carried over from {old} to {new}.\n"
+        "5 images of them had been indexed there.\n"
     )
-    assert lookalike_json("index", sample / "car", "-c", tmp_path / "c")["added"] == 5
+    report = lookalike_json("move", new, new.rename(tmp_path / "newer"), "-c", path)
+    assert (report["moved"], report["merged"]) == (5, 0)
 
 
 def test_one_run_fills_two_spaces(sample, query, tmp_path):

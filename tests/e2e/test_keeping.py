@@ -20,7 +20,7 @@ def whole(sample, tmp_path_factory) -> Path:
 def test_check_describes_a_sound_collection(whole, sample):
     printed = lookalike("check", "--files", "-c", whole).stdout
     assert (
-        f"Sound: version 3 of {whole}: 45 images, 0 failures, 45 vectors in pixels."
+        f"Sound: version 4 of {whole}: 45 images, 0 failures, 45 vectors in pixels."
         in printed
     )
     assert "Image files: 45 same, 0 missing, 0 changed, 0 unreadable." in printed
@@ -41,7 +41,7 @@ def test_check_reports_faults_with_status_1(whole, tmp_path):
     )
     assert f"cannot be read from data/{file.name}" in printed
     assert f"remove the folder {path} and index again" in printed
-    assert "1 fault: version 3" in printed
+    assert "1 fault: version 4" in printed
     report = lookalike_json("check", "-c", path, status=1)
     assert (report["sound"], report["found"], len(report["faults"])) == (False, 1, 1)
 
@@ -71,7 +71,7 @@ def test_a_backup_is_searched_updated_and_restored(whole, sample, tmp_path):
     query = sample / "teapot" / "teapot_0001.jpg"
     printed = lookalike("backup", tmp_path / "backup", "-c", path).stdout
     assert (
-        f"45 images in {tmp_path / 'backup'}: a backup of version 3. Search it with -c."
+        f"45 images in {tmp_path / 'backup'}: a backup of version 4. Search it with -c."
         in printed
     )
     assert (
@@ -80,7 +80,7 @@ def test_a_backup_is_searched_updated_and_restored(whole, sample, tmp_path):
     )
     lookalike("remove", query, "-c", path)
     again = lookalike_json("backup", tmp_path / "backup", "-c", path)
-    assert (again["images"], again["version"]) == (44, 4)
+    assert (again["images"], again["version"]) == (44, 5)
     assert again["kept"] > again["copied"]
     printed = lookalike(
         "restore", tmp_path / "backup", "-c", tmp_path / "restored"

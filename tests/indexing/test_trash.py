@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 import lookalike
+from lookalike.errors import InputError
 from lookalike.indexing.run import IndexSettings
 from lookalike.models.registry import resolve
 from lookalike.store.table import Table
@@ -493,3 +494,71 @@ def test_a_collection_from_before_the_trash_works(rated, run, root):
     assert Table.open(rated).devices == {
         str(root): Table.open(rated).devices[str(root)]
     }
+
+
+# Folders that moved
+
+
+def test_a_moved_root_is_reported_and_carried_over(rated, run, root, no_decoding):
+    before = ratings(rated)
+    new = root.rename(root.with_name("elsewhere"))
+    report = run(new)
+    assert counts(report) == {"added": 10, "images": 20}
+    assert report.to_dict()["relocations"] == [
+        {"old": str(root), "new": str(new), "rows": 10}
+    ]
+    collection = lookalike.Collection.open(rated)
+    moved = collection.move(root, new)
+    assert (moved.moved, moved.merged) == (0, 10)
+    assert len(collection) == 10
+    assert list(ratings(rated).values()) == list(before.values())
+    assert trashed(rated) == {}
+    report = run(new)
+    assert counts(report) == {"unchanged": 10, "images": 10}
+    assert report.relocations == []
+
+
+def test_a_moved_root_need_not_be_indexed_first(rated, run, root, no_decoding):
+    before = (ratings(rated), vectors(rated))
+    table = Table.open(rated)
+    ids = sorted(table.select("uri is not null"))
+    new = root.rename(root.with_name("elsewhere"))
+    (new / "usb" / "0.png").rename(new / "0.png")
+    moved = lookalike.Collection.open(rated).move(root, new)
+    assert (moved.moved, moved.merged, moved.missing, moved.present) == (9, 0, 1, 0)
+    table.refresh()
+    assert sorted(table.select("uri is not null")) == ids
+    no_decoding()
+    run(new)
+    renamed = {
+        uri.replace(str(root), str(new)): rating for uri, rating in before[0].items()
+    }
+    renamed[str(new / "0.png")] = 0
+    old = str(root / "usb" / "0.png")
+    assert ratings(rated)[old] == 0
+    assert {uri: rating for uri, rating in ratings(rated).items() if uri != old} == {
+        uri: rating
+        for uri, rating in renamed.items()
+        if uri != str(new / "usb" / "0.png")
+    }
+
+
+def test_move_leaves_copies_and_other_images_alone(rated, run, root):
+    new = shutil.copytree(root, root.with_name("copy"))
+    (root / "usb" / "0.png").unlink()
+    (root / "usb" / "1.png").unlink()
+    make_image(new / "usb" / "1.png", 70)
+    run(new)
+    moved = lookalike.Collection.open(rated).move(root, new)
+    assert (moved.moved, moved.merged, moved.present) == (0, 1, 8)
+    assert moved.different == [str(root / "usb" / "1.png")]
+    assert ratings(rated)[str(root / "usb" / "1.png")] == 1
+    assert ratings(rated)[str(new / "usb" / "0.png")] == 0
+
+
+def test_move_names_what_is_wrong(rated, run, root):
+    collection = lookalike.Collection.open(rated)
+    with pytest.raises(InputError, match="There is no file or folder"):
+        collection.move(root, root / "nowhere")
+    with pytest.raises(InputError, match="has no image below"):
+        collection.move(root / "nowhere", root)

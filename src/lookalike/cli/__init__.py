@@ -22,6 +22,8 @@ _COMMANDS = (
     "search",
     "info",
     "remove",
+    "trash",
+    "move",
     "evaluate",
     "map",
     "serve",

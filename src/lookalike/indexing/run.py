@@ -20,8 +20,17 @@ from lookalike.errors import CollectionError, InputError
 from lookalike.indexing.executor import Executor, ThreadExecutor
 from lookalike.indexing.metadata import MetadataFile, MetadataReport
 from lookalike.indexing.plan import Plan
+from lookalike.indexing.relocation import Relocation, find_relocations
 from lookalike.indexing.sweep import Withheld
-from lookalike.indexing.worker import Failed, Restored, Result, Stale, Task, Worker
+from lookalike.indexing.worker import (
+    Failed,
+    Moved,
+    Restored,
+    Result,
+    Stale,
+    Task,
+    Worker,
+)
 from lookalike.indexing.writer import Writer
 from lookalike.maintenance import optimize
 from lookalike.models import registry
@@ -91,6 +100,8 @@ class IndexReport:
         The uri and the reason for each file that failed in this run.
     withheld
         The folders whose rows were kept although their files are missing.
+    relocations
+        The folders outside the scanned ones whose images were found in another folder.
     """
 
     added: int = 0
@@ -106,6 +117,7 @@ class IndexReport:
     metadata: MetadataReport | None = None
     failures: list[tuple[str, str]] = field(default_factory=list)
     withheld: list[Withheld] = field(default_factory=list)
+    relocations: list[Relocation] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the counts as plain data, as ``lookalike index --json`` prints them."""
@@ -123,6 +135,7 @@ class IndexReport:
             "images": self.images,
             "seconds": round(self.seconds, 3),
             "withheld": [withheld.to_dict() for withheld in self.withheld],
+            "relocations": [moved.to_dict() for moved in self.relocations],
         }
         if self.metadata is not None:
             counts["metadata"] = self.metadata.to_dict()
@@ -330,6 +343,7 @@ def _update_images(
     report.removed = sweep.removed
     report.skipped = source.skipped()
     report.withheld = sweep.withheld
+    report.relocations = find_relocations(table, counts.moves)
     return report
 
 
@@ -390,6 +404,8 @@ class _Counts:
         The number of added images by the hash of their content.
     uris
         The uris of all results that are images.
+    moves
+        The id of the row and the new uri of each image that was recognized by its content.
     """
 
     def __init__(self, restored: Container[str]) -> None:
@@ -397,6 +413,7 @@ class _Counts:
         self.report = IndexReport()
         self.new_contents: Counter[bytes] = Counter()
         self.uris: list[str] = []
+        self.moves: list[tuple[int, str]] = []
 
     def add(self, results: Sequence[Result]) -> None:
         report = self.report
@@ -416,6 +433,8 @@ class _Counts:
                 report.updated += 1
                 continue
             self.new_contents[result.sha256] += 1
+            if isinstance(result, Moved):
+                self.moves.append((result.source_id, uri))
             if isinstance(result, Restored):
                 report.restored += 1
             else:

@@ -5,8 +5,10 @@ from lookalike.sources.exclusion import SkippedFiles
 from lookalike.sources.local import Labels, LocalOptions, LocalSource
 from lookalike.sources.uris import (
     browser_link,
+    display_folder,
     display_name,
     display_path,
+    moved_folders,
     open_uri,
     read_uri,
     register_reader,
@@ -27,8 +29,10 @@ __all__ = [
     "Source",
     "UriReader",
     "browser_link",
+    "display_folder",
     "display_name",
     "display_path",
+    "moved_folders",
     "open_uri",
     "read_uri",
     "register_reader",

@@ -19,9 +19,11 @@ from lookalike.sources.base import UriReader
 
 __all__ = [
     "browser_link",
+    "display_folder",
     "display_name",
     "display_path",
     "local_path",
+    "moved_folders",
     "open_uri",
     "read_uri",
     "register_reader",
@@ -130,6 +132,37 @@ def display_name(uri: str) -> str:
     return parts[-1]
 
 
+def display_folder(uri: str) -> str:
+    """Return the folder of a uri as valid Unicode; other bytes become question marks."""
+    path = display_path(uri)
+    separator = _separator(uri)
+    folder, _, _ = path.rpartition(separator)
+    encoded = folder.encode(errors="replace")
+    return encoded.decode() or separator
+
+
+def moved_folders(old: str, new: str) -> tuple[str, str] | None:
+    """Return the outermost folders that differ between two uris of a file that moved.
+
+    They are None if the name of the file itself differs.
+
+    >>> moved_folders("/old/holiday/day/1.jpg", "/mnt/new/day/1.jpg")
+    ('/old/holiday', '/mnt/new')
+    """
+    separator = _separator(new)
+    old_parts = old.split(separator)
+    new_parts = new.split(separator)
+    is_same_file = old_parts[-1] == new_parts[-1]
+    while old_parts and new_parts and old_parts[-1] == new_parts[-1]:
+        old_parts.pop()
+        new_parts.pop()
+    old_folder = separator.join(old_parts)
+    new_folder = separator.join(new_parts)
+    if not is_same_file or not old_folder or not new_folder:
+        return None
+    return old_folder, new_folder
+
+
 def display_path(uri: str) -> str:
     """Return a local file's path, or any other uri unchanged."""
     if uri.startswith("file://"):
@@ -199,6 +232,12 @@ def _reader(uri: str) -> UriReader:
         problem = f"{scheme}:// uris need a registered reader"
         raise OSError(errno.ENOTSUP, problem, uri)
     return reader
+
+
+def _separator(uri: str) -> str:
+    """Return the character between the folders of a uri."""
+    is_path = _scheme(uri) is None
+    return os.sep if is_path else "/"
 
 
 def _with_end(text: str, separator: str) -> str:

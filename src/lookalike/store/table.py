@@ -279,7 +279,41 @@ class Table(View):
             merge.execute(rows)
             self._dataset.checkout_latest()
 
-    def rename(self, ids: Ids, old_prefix: str, new_prefix: str) -> None:
+    def fill_metadata(self, rows: pa.Table) -> None:
+        """Give metadata to rows that lack it; values that the table has stay.
+
+        Parameters
+        ----------
+        rows
+            ``uri``, no uri twice, and metadata columns.
+        """
+        names = [name for name in rows.column_names if name != "uri"]
+        with self.write_lock():
+            for start in range(0, len(rows) if names else 0, _BATCH):
+                batch = rows.slice(start, _BATCH)
+                self._fill_metadata(batch.to_pylist(), names)
+
+    def _fill_metadata(
+        self, rows: Sequence[Mapping[str, Any]], names: Sequence[str]
+    ) -> None:
+        existing = self.existing_rows([row["uri"] for row in rows])
+        known = [row for row in rows if row["uri"] in existing]
+        ids = [existing[row["uri"]].id for row in known]
+        stored = self.take(ids, names).to_pylist()
+
+        columns: dict[str, list[Any]] = {name: [] for name in ("uri", *names)}
+        for row, values in zip(known, stored, strict=True):
+            lacking = [name for name in names if values[name] is None]
+            if all(row[name] is None for name in lacking):
+                continue
+            columns["uri"].append(row["uri"])
+            for name in names:
+                source = row if name in lacking else values
+                columns[name].append(source[name])
+        if columns["uri"]:
+            self.update(columns)
+
+    def move_uris(self, ids: Ids, old_prefix: str, new_prefix: str) -> None:
         """Replace the start of the uris of rows; their ids stay.
 
         Parameters

@@ -128,15 +128,21 @@ class Trash:
         """Return whether there is anything in the trash."""
         return self._table.location.has_trash()
 
-    def rows(self) -> pa.Table:
+    def rows(self, uris: Sequence[str] = ()) -> pa.Table:
         """Return the rows, without those that the table has as well.
+
+        Parameters
+        ----------
+        uris
+            Images by uri or path, folders with everything below them; none for all.
 
         Returns
         -------
         pyarrow.Table
             ``uri``, ``label``, ``removed_at`` and ``reason``, by uri.
         """
-        rows = self._rows.read(["uri", "label", "sha256", REMOVED_AT, REASON])
+        names = ["uri", "label", "sha256", REMOVED_AT, REASON]
+        rows = self._named(uris, names)
         newest = _newest(rows)
         is_in_table = self._is_in_table(newest)
         removed = newest.filter(pa.array(~is_in_table))
@@ -290,14 +296,13 @@ class Trash:
         if not self.exists():
             return
         with self._table.write_lock():
-            names = ["uri", "sha256", *self._metadata(), REMOVED_AT]
+            metadata = self._metadata()
+            names = ["uri", "sha256", *metadata, REMOVED_AT]
             rows = self._with_uris(uris, names)
             is_in_table = self._is_in_table(rows)
             same = rows.filter(pa.array(is_in_table))
             newest = _newest(same)
-            for start in range(0, len(newest), BATCH):
-                batch = newest.slice(start, BATCH)
-                self._fill_metadata(batch)
+            self._table.fill_metadata(newest.select(["uri", *metadata]))
             self._rows.delete(same["_rowid"].to_pylist())
 
     def forget(self, ids: Sequence[int]) -> None:
@@ -317,28 +322,6 @@ class Trash:
             batch = ids[start : start + BATCH]
             reader = self._rows.stream(batch, names)
             self._table.insert(reader)
-
-    def _fill_metadata(self, rows: pa.Table) -> None:
-        """Give the metadata of trash rows to the rows of the table that lack it."""
-        names = self._metadata()
-        if not names:
-            return
-        trashed = rows.to_pylist()
-        existing = self._table.existing_rows([row["uri"] for row in trashed])
-        ids = [existing[row["uri"]].id for row in trashed]
-        stored = self._table.take(ids, names).to_pylist()
-
-        changed: dict[str, list[Any]] = {name: [] for name in ("uri", *names)}
-        for row, values in zip(trashed, stored, strict=True):
-            lacking = [name for name in names if values[name] is None]
-            if all(row[name] is None for name in lacking):
-                continue
-            changed["uri"].append(row["uri"])
-            for name in names:
-                source = row if name in lacking else values
-                changed[name].append(source[name])
-        if changed["uri"]:
-            self._table.update(changed)
 
     # Rows that leave the trash
 

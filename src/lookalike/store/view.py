@@ -291,6 +291,14 @@ class View:
         without_row_ids = ordered.drop(["_rowid"])
         return without_row_ids.append_column("id", id_column)
 
+    def uris(self, ids: Sequence[int]) -> dict[int, str]:
+        """Return the uri of each row by its id; unknown ids are left out."""
+        if not ids:
+            return {}
+        rows = self._read(["uri"], id_clause(ids))
+        found_ids = rows["_rowid"].to_pylist()
+        return dict(zip(found_ids, rows["uri"].to_pylist(), strict=True))
+
     def scan(
         self, columns: Sequence[str], where: str | None = None
     ) -> Iterator[pa.RecordBatch]:

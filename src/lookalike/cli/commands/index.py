@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -17,7 +18,12 @@ if TYPE_CHECKING:
     from lookalike.indexing.run import IndexReport
     from lookalike.sources import SkippedFiles
 
-_COUNTS = ("added", "updated", "moved", "removed", "unchanged", "failed")
+_COUNTS = ("added", "updated", "moved", "restored", "removed", "unchanged", "failed")
+_WITHHELD_REASONS = {
+    "empty": "the folder is empty",
+    "device": "the folder is on another drive than when it was indexed",
+    "share": "more than a third of the folder",
+}
 _MAX_UNMATCHED = 5
 _MAX_KINDS = 6
 
@@ -74,6 +80,13 @@ _RetryFailures = Annotated[
         "--retry-failures", help="Retry unchanged files that failed in an earlier run."
     ),
 ]
+_Prune = Annotated[
+    bool,
+    typer.Option(
+        "--prune",
+        help="Remove the images of all missing files, even if a drive may not be mounted.",
+    ),
+]
 _MaxMegapixels = Annotated[
     float, typer.Option(min=0.0001, help="Record larger images as failures.")
 ]
@@ -96,13 +109,16 @@ def index_command(
     exclude: _Exclude = None,
     strict: _Strict = False,
     retry_failures: _RetryFailures = False,
+    prune: _Prune = False,
     max_megapixels: _MaxMegapixels = 200.0,
     as_json: JsonOption = False,
 ) -> None:
     """Index images: bring a collection up to date with folders and files.
 
     Unchanged files are skipped, so a second run is fast. An interrupted run continues where it
-    stopped.
+    stopped. Images of missing files are moved into the trash. They stay in the collection if their
+    folder is empty or on another drive, or if they are more than a third of a folder of 100 images
+    or more: mount the drive, or agree with --prune.
     """
     with store_imported():
         from lookalike.collection import default_path, index
@@ -111,7 +127,9 @@ def index_command(
 
     path = collection or default_path()
     settings = IndexSettings(
-        max_pixels=round(max_megapixels * 1e6), retry_failures=retry_failures
+        max_pixels=round(max_megapixels * 1e6),
+        retry_failures=retry_failures,
+        prune=prune,
     )
     source = LocalSource(paths, labels=labels, hidden=hidden, exclude=exclude or ())
 
@@ -131,7 +149,7 @@ def index_command(
         output.print_json(report.to_dict())
     else:
         _print_index_report(report, path)
-    if strict and report.failed:
+    if report.withheld or (strict and report.failed):
         raise typer.Exit(1)
 
 
@@ -153,8 +171,14 @@ def _print_index_report(report: IndexReport, collection: str) -> None:
     output.say(f"Took {duration}.")
 
     _print_skipped(report.skipped)
+    if report.removed:
+        output.say(
+            "Removed images are in the trash. List them with: lookalike trash list"
+        )
     if report.metadata is not None:
         _print_metadata_report(report.metadata)
+    _print_withheld(report)
+    _print_relocations(report)
     if report.failed:
         _print_failures(report)
 
@@ -200,6 +224,33 @@ def _print_metadata_report(report: MetadataReport) -> None:
         heading = f"Rows that match no image in the collection: {count:,}"
         output.say(Text(heading, "yellow"))
         output.print_list(report.unmatched, most=_MAX_UNMATCHED)
+
+
+def _print_withheld(report: IndexReport) -> None:
+    if not report.withheld:
+        return
+    missing = sum(withheld.missing for withheld in report.withheld)
+    files = output.plural(missing, "image")
+    output.say(Text(f"Kept, although their files are missing: {files}", "yellow"))
+    lines = []
+    for withheld in report.withheld:
+        reason = _WITHHELD_REASONS[withheld.reason]
+        share = f"{withheld.missing:,} of {withheld.images:,}"
+        lines.append(f"{withheld.folder}: {share}; {reason}")
+    output.print_list(lines)
+    output.say(
+        "If a drive is not mounted, mount it and index again. "
+        "If the files were deleted, index again with --prune."
+    )
+
+
+def _print_relocations(report: IndexReport) -> None:
+    for moved in report.relocations:
+        rows = output.plural(moved.rows, "image")
+        message = f"{rows} of {moved.old} have no file any more. Carry them over with:"
+        output.say(Text(output.printable(message), "yellow"))
+        command = shlex.join(["lookalike", "move", moved.old, moved.new])
+        output.say(f"  {output.printable(command)}")
 
 
 def _print_failures(report: IndexReport) -> None:

@@ -28,7 +28,7 @@ def remove_command(
     collection: CollectionOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Remove images from a collection. The files themselves are not touched."""
+    """Move images of a collection into its trash. The files themselves are not touched."""
     opened = open_collection(collection)
     removed = opened.remove(uris)
     if as_json:
@@ -36,6 +36,6 @@ def remove_command(
         return
     images = output.plural(removed, "image")
     output.say(
-        f"{images} removed. "
-        "The files are untouched; indexing their folder adds them again."
+        f"{images} moved into the trash. "
+        "The files are untouched; indexing their folder restores the images."
     )
