@@ -29,6 +29,9 @@ INDEX_KEYS = [
     "restored",
     "removed",
     "failed",
+    "other_kinds",
+    "excluded_files",
+    "excluded_folders",
     "images",
     "seconds",
     "withheld",
@@ -160,7 +163,7 @@ def test_the_trash_is_listed_restored_and_emptied(sample, tmp_path):
     heading, first, second, summary = lookalike(
         "trash", "list", "-c", path
     ).stdout.splitlines()
-    assert heading.split() == "Images Removed Kept until Reason Folder".split()
+    assert heading.split() == ["Images", "Removed", "Kept", "until", "Reason", "Folder"]
     assert first.split()[-2:] == ["removed", str(sample / "car")]
     assert second.split()[-2:] == ["removed", str(sample / "cat")]
     assert summary.startswith("10 images. Put them back with:")

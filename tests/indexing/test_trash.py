@@ -225,11 +225,11 @@ def devices(monkeypatch):
             return getattr(self._status, name)
 
     monkeypatch.setattr(
-        "lookalike.sources.local.os.stat",
+        "lookalike.sources.walk.os.stat",
         lambda path, **options: Status(path, real(path, **options)),
     )
     monkeypatch.setattr(
-        "lookalike.sources.local._file_system", lambda path, device: str(device)
+        "lookalike.sources.walk._file_system", lambda path, device: str(device)
     )
     return known
 
