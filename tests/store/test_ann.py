@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import fields
 
 import numpy as np
@@ -58,13 +59,22 @@ def index(collection, target=0.99):
     )
 
 
+@pytest.fixture(scope="module")
+def partitioned(tmp_path_factory):
+    """A collection with an index of several partitions, to copy."""
+    path = tmp_path_factory.mktemp("partitioned") / "c"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tuning, "_PARTITION_ROWS", 400)
+        index(make_collection(path, drawn(ROWS, length=1)))
+    return path
+
+
 @pytest.fixture
-def fresh(tmp_path, monkeypatch):
-    """A collection with an index of several partitions."""
+def fresh(partitioned, tmp_path, monkeypatch):
+    """A copy of it that a test may change."""
     monkeypatch.setattr(tuning, "_PARTITION_ROWS", 400)
-    collection = make_collection(tmp_path / "c", drawn(ROWS, length=1))
-    index(collection)
-    return collection
+    path = shutil.copytree(partitioned, tmp_path / "c")
+    return Table.open(path)
 
 
 @pytest.fixture(scope="module")
