@@ -208,7 +208,7 @@ class Collection:
         ----------
         query
             A path, a row's uri, the bytes of an image file, a Pillow image, uint8 ``[height,
-            width(, 3 or 4)]``, a `RowQuery` or a `VectorQuery`. Or a list of them, some perhaps
+            width(, 3 or 4)]``, a `RowQuery` or a `VectorQuery`. Or a list of them, optionally
             as `WeightedQuery`: the search then uses their weighted mean.
         positive
             More queries; they count as if they were in `query`.
@@ -295,7 +295,7 @@ class Collection:
         resamples: int = 1000,
         progress: Callable[[int], None] | None = None,
     ) -> Evaluation:
-        """Measure how well Spaces bring together images of one label.
+        """Measure how near Spaces place images of one label to each other.
 
         See `lookalike.evaluation.evaluate.evaluate`.
         """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -60,11 +61,13 @@ def values(table, *columns):
         for batch in Table.open(table.path).scan(["uri", *columns])
         for row in batch.to_pylist()
     ]
-    told = {
-        row["uri"].rsplit("/", 1)[1]: tuple(row[column] for column in columns)
-        for row in rows
-    }
-    return {name: row[0] for name, row in told.items()} if len(columns) == 1 else told
+    by_name = {}
+    for row in rows:
+        name = Path(row["uri"]).name
+        by_name[name] = tuple(row[column] for column in columns)
+    if len(columns) == 1:
+        return {name: value for name, (value,) in by_name.items()}
+    return by_name
 
 
 def test_csv_columns_get_the_narrowest_fitting_kind(table, write):
@@ -391,7 +394,7 @@ def test_a_collection_without_images_takes_no_metadata(table, write, folder):
 
 
 def test_failed_files_take_no_metadata(table, write, folder):
-    (folder / "bad.png").write_text("no picture")
+    (folder / "bad.png").write_text("not an image")
     report = index(folder, table, metadata=write("uri,n\nin/bad.png,1\nin/0.png,1\n"))
     assert (report.metadata.images, report.metadata.unmatched) == (
         1,

@@ -105,10 +105,10 @@ def test_a_model_error_in_a_thread_ends_the_run_and_keeps_commits(folder, tmp_pa
     """One image gives too large numbers. The commits before it stay."""
     Image.new("RGB", (9, 9), "white").save(folder / "20-white.png")
     for number in range(40):
-        picture = Image.open(folder / f"{number:02}.png").point(
-            lambda value: value // 2
-        )
-        picture.save(folder / f"{number:02}.png")
+        path = folder / f"{number:02}.png"
+        image = Image.open(path)
+        darker = image.point(lambda value: value // 2)
+        darker.save(path)
     dark = replace(resolve("pixels"), std=(0.003,) * 3)
     settings = IndexSettings(batch=2, threads=2, commit_rows=4)
     with pytest.raises(ModelError, match="not finite or beyond 65,504"):

@@ -125,7 +125,8 @@ def print_list(
 ) -> None:
     """Print indented lines, and how many of the total were left out."""
     for line in lines[:most]:
-        say(f"  {printable(line)}")
+        text = printable(line)
+        say(f"  {text}")
 
     if total is None:
         total = len(lines)
@@ -181,5 +182,6 @@ def _column_widths(table: Sequence[Sequence[str]]) -> list[int]:
     widths = []
     for column in zip(*table, strict=True):
         cell_widths = [cell_len(cell) for cell in column]
-        widths.append(max(cell_widths))
+        width = max(cell_widths)
+        widths.append(width)
     return widths

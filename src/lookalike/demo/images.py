@@ -80,7 +80,8 @@ def find_images(
         return _fetch_caltech101(data, say)
     except DownloadError as error:
         say(f"  Not available: {error}")
-        return _draw_sample(output / "sample", say)
+        sample_folder = output / "sample"
+        return _draw_sample(sample_folder, say)
 
 
 def _fetch_caltech101(data: Path | None, say: Say) -> DemoImages:

@@ -137,7 +137,8 @@ def _split(collection: Collection, output: Path, say: Say) -> pa.Table:
 
 def _part_sizes(split: pa.Table) -> tuple[int, int]:
     """Return the numbers of training and of test images."""
-    parts = split["split"].to_pylist()
+    column = split["split"]
+    parts = column.to_pylist()
     train_count = parts.count("train")
     test_count = parts.count("test")
     return train_count, test_count
@@ -222,8 +223,10 @@ def _map(collection: Collection, output: Path, say: Say) -> Map:
     say("Map: place every image in two dimensions, similar images together")
     computed_map = collection.map()
     table = collection.table
-    image = draw_map(computed_map, table, output / "map.png")
-    page = write_map_page(computed_map, table, output / "map.html")
+    image_path = output / "map.png"
+    page_path = output / "map.html"
+    image = draw_map(computed_map, table, image_path)
+    page = write_map_page(computed_map, table, page_path)
     say(f"  Drawn in {image} and, interactively, in {page}")
     return computed_map
 

@@ -1,4 +1,4 @@
-"""Evaluate how well the Spaces of a collection bring together the images of one label.
+"""Evaluate how near the Spaces of a collection place the images of one label to each other.
 
 Every labeled image is a query against all the others (leave-one-out), or the test images of a
 manifest are queries against its train images. An image is relevant to a query if it has the
@@ -41,7 +41,7 @@ def evaluate(
     resamples: int = 1000,
     progress: Callable[[int], None] | None = None,
 ) -> Evaluation:
-    """Measure how well Spaces of a collection bring together the images of one label.
+    """Measure how near Spaces of a collection place the images of one label to each other.
 
     The gallery is ranked for each query by the same ranking that a search uses: by Euclidean
     distance, equal distances by id, unless another ranking is named. Precision at k is the number

@@ -57,7 +57,7 @@ class EvaluationTask:
     Attributes
     ----------
     ids
-        int64 ``[n]``, the ids of the images that take part, rising.
+        int64 ``[n]``, the ids of the images that take part, ascending.
     labels
         The names of the classes, sorted.
     queries, gallery
@@ -168,7 +168,8 @@ def make_task(view: View, spaces: Sequence[str], split: Split | None) -> Evaluat
 
     absent = 0
     if split is not None:
-        absent = len(split.rows) - len(images) - unlabeled
+        found = len(images) + unlabeled
+        absent = len(split.rows) - found
     counts = Counts(
         queries=len(queries),
         gallery=len(gallery),

@@ -299,8 +299,8 @@ def _single_array(column: pa.ChunkedArray) -> pa.Array:
 def _read_uris(keys: pa.Array, key: str, path: Path, row_name: _RowName) -> list[str]:
     """Return the uri of each row. Every row must name one, and none may repeat."""
     key_type = keys.type
-    is_text = pa.types.is_string(key_type) or pa.types.is_large_string(key_type)
-    if not is_text:
+    text_types = {pa.string(), pa.large_string()}
+    if key_type not in text_types:
         raise InputError(
             f"{path}: the column {key!r} is {keys.type}. Expected text: the paths of images."
         )

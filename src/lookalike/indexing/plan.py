@@ -167,7 +167,7 @@ class Plan:
         )
 
     def _all_seen_ids(self) -> Ids:
-        """Return the rows that the scan met, and those below links that lead nowhere."""
+        """Return the rows that the scan met, and those below broken links."""
         no_ids = np.empty(0, np.int64)
         parts = [no_ids, *self._seen_ids]
         for uri in self._source.unreachable():

@@ -265,7 +265,7 @@ def _open_or_create(
         except CollectionError:
             if not Table.exists(collection):
                 raise
-            # Another process has created it meanwhile.
+            # Another process has created it since the check.
             table = Table.open(collection)
     for model in ready_models:
         table.add_space(model)
@@ -319,7 +319,7 @@ def _update_images(
     progress: Callable[[int], None],
 ) -> IndexReport:
     """Plan, work, write and sweep."""
-    # Another process may add Spaces meanwhile. It also fills them.
+    # Another process may add Spaces during this run. It also fills them.
     models = table.models
     retry = settings.retry_failures
     plan = Plan(table, source, models, retry_failures=retry, progress=progress)

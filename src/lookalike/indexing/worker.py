@@ -330,7 +330,8 @@ class Worker:
         spaces = tuple(self._models)
         image = LoadedImage(task, spaces)
         try:
-            data = task.item.read()
+            item = task.item
+            data = item.read()
             digest = hashlib.sha256(data)
             sha256 = digest.digest()
             image.sha256 = sha256

@@ -41,7 +41,7 @@ class Writer:
         The table before the run's first commit. Values of moved images are copied from it: by the
         time of a later commit, the row to copy from may have another content.
     spaces
-        The Spaces that the run fills. Another process may add Spaces meanwhile; it also fills them.
+        The Spaces that the run fills. Another process that adds Spaces also fills them.
     commit_rows, commit_seconds
         The number of results, and the time since the last commit, after which to commit.
     """
@@ -94,9 +94,10 @@ class Writer:
         for result in self._results:
             uri = result.item.uri
             row = rows.get(uri)
-            adapted: Result | None = result
-            if row != result.existing:
-                adapted = self._adapt(result, row)
+            if row == result.existing:
+                current.append(result)
+                continue
+            adapted = self._adapt(result, row)
             if adapted is not None:
                 current.append(adapted)
         return current
@@ -113,7 +114,8 @@ class Writer:
             return None
         if row.sha256 != result.sha256:
             return None
-        if is_up_to_date(result.item, row, self._spaces):
+        adds_nothing = is_up_to_date(result.item, row, self._spaces)
+        if adds_nothing:
             return None
         if isinstance(result, Moved | SameContent):
             return replace(result, existing=row)

@@ -110,7 +110,8 @@ def _describe(app: FastAPI, kinds: JobKinds) -> None:
     """Let the app serve a description that includes the bodies of all requests."""
     bodies: dict[str, TypeAdapter[Any]] = {}
     for body in _BODIES:
-        bodies[body.__name__] = TypeAdapter(body)
+        name = body.__name__
+        bodies[name] = TypeAdapter(body)
     bodies[JOB_REQUEST] = kinds.body
 
     def description() -> dict[str, Any]:

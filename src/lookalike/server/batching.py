@@ -93,13 +93,15 @@ class Batcher(Generic[BatchRequest, BatchResult]):
                 running.add_done_callback(finish)
 
     def _next_batch(self) -> list[_WaitingRequest[BatchRequest, BatchResult]]:
-        share = math.ceil(len(self._waiting) / self._workers)
+        waiting_count = len(self._waiting)
+        share = math.ceil(waiting_count / self._workers)
         count = min(self._max_batch, share)
         batch = []
         for _ in range(count):
             waiting = self._waiting.popleft()
+            future = waiting.future
             # The client of a completed future has disconnected.
-            if not waiting.future.done():
+            if not future.done():
                 batch.append(waiting)
         return batch
 

@@ -83,18 +83,14 @@ def add_middleware(app: FastAPI, settings: ServerSettings) -> None:
 class SecurityHeaders:
     """Add the headers that prevent browsers from misusing a response.
 
-    Headers that the response already has are kept.
+    They replace no header that the response already has.
     """
 
     def __init__(self, app: ASGIApp, settings: ServerSettings) -> None:
         self._app = app
         self._origins = settings.origins
-        self._page_headers = _encode(
-            {**_COMMON_HEADERS, "content-security-policy": _PAGE_POLICY}
-        )
-        self._data_headers = _encode(
-            {**_COMMON_HEADERS, "content-security-policy": _DATA_POLICY}
-        )
+        self._page_headers = _security_headers(_PAGE_POLICY)
+        self._data_headers = _security_headers(_DATA_POLICY)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle a request."""
@@ -103,7 +99,9 @@ class SecurityHeaders:
             return
         path = _path(scope)
         is_page = path == "/" or path.startswith("/static/")
-        security_headers = self._page_headers if is_page else self._data_headers
+        security_headers = self._data_headers
+        if is_page:
+            security_headers = self._page_headers
         resource_policy = self._resource_policy(scope)
 
         async def send_with_headers(message: Message) -> None:
@@ -129,56 +127,55 @@ class SecurityHeaders:
         return b"cross-origin-resource-policy", policy
 
 
-class HostCheck:
+class _RequestCheck:
+    """Middleware that refuses the requests for which `check` returns a problem."""
+
+    def __init__(self, app: ASGIApp, settings: ServerSettings) -> None:
+        self._app = app
+        self._settings = settings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle a request."""
+        if scope["type"] == "http":
+            headers = Headers(scope=scope)
+            problem = self.check(scope, headers)
+            if problem is not None:
+                await _refuse(problem, scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+    def check(self, scope: Scope, headers: Headers) -> Problem | None:
+        """Return the reason to refuse a request, or None."""
+        raise NotImplementedError
+
+
+class HostCheck(_RequestCheck):
     """Refuse requests under another host name, such as one that was rebound to this machine.
 
     Starlette's TrustedHostMiddleware does not handle IPv6 addresses, upper case and repeated Host
     headers, and does not answer with a problem.
     """
 
-    def __init__(self, app: ASGIApp, settings: ServerSettings) -> None:
-        self._app = app
-        self._hosts = settings.hosts
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle a request."""
-        if scope["type"] == "http":
-            headers = Headers(scope=scope)
-            problem = self._check_host(headers)
-            if problem is not None:
-                await _refuse(problem, scope, receive, send)
-                return
-        await self._app(scope, receive, send)
-
-    def _check_host(self, headers: Headers) -> Problem | None:
+    def check(self, scope: Scope, headers: Headers) -> Problem | None:  # noqa: ARG002
+        """Return a problem unless the request has one Host header with an accepted name."""
+        accepted = self._settings.hosts
         hosts = headers.getlist("host")
-        name = host_name(hosts[0]) if hosts else ""
-        is_accepted = self._hosts is None or name in self._hosts
+        name = ""
+        if hosts:
+            name = host_name(hosts[0])
+        is_accepted = accepted is None or name in accepted
         if is_accepted and len(hosts) == 1:
             return None
         return _unknown_host(name)
 
 
-class AccessCheck:
+class AccessCheck(_RequestCheck):
     """Refuse requests from pages of other sites, and requests without the token."""
 
-    def __init__(self, app: ASGIApp, settings: ServerSettings) -> None:
-        self._app = app
-        self._origins = settings.origins
-        self._token = settings.token
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle a request."""
-        if scope["type"] == "http":
-            problem = self._check_request(scope)
-            if problem is not None:
-                await _refuse(problem, scope, receive, send)
-                return
-        await self._app(scope, receive, send)
-
-    def _check_request(self, scope: Scope) -> Problem | None:
-        headers = Headers(scope=scope)
-        if scope["method"] not in _SAFE_METHODS:
+    def check(self, scope: Scope, headers: Headers) -> Problem | None:
+        """Return a problem if the request comes from another site or lacks the token."""
+        method = scope["method"]
+        if method not in _SAFE_METHODS:
             problem = self._check_origin(headers)
             if problem is not None:
                 return problem
@@ -187,7 +184,7 @@ class AccessCheck:
 
     def _check_origin(self, headers: Headers) -> Problem | None:
         origin = headers.get("origin")
-        if origin in self._origins:
+        if origin in self._settings.origins:
             return None
         host = headers.get("host", "")
         is_own_page = origin is None or _is_same_host(origin, host)
@@ -202,13 +199,14 @@ class AccessCheck:
         )
 
     def _check_token(self, path: str, headers: Headers) -> Problem | None:
-        if self._token is None or not _needs_token(path):
+        token = self._settings.token
+        if token is None or not _needs_token(path):
             return None
         authorization = headers.get("authorization", "")
         scheme, _, credentials = authorization.partition(" ")
         is_bearer = scheme.lower() == "bearer"
         sent = credentials.strip() if is_bearer else _cookie_token(headers)
-        if hmac.compare_digest(sent.encode(), self._token.encode()):
+        if hmac.compare_digest(sent.encode(), token.encode()):
             return None
         return Problem(
             401,
@@ -252,7 +250,8 @@ class BodyLimits:
         if not length.isdigit():
             return False
         # Python does not convert numbers of thousands of digits.
-        size = int(length[:20])
+        first_digits = length[:20]
+        size = int(first_digits)
         return size > self._max_bytes
 
     def _too_large(self) -> Problem:
@@ -342,7 +341,9 @@ def _unknown_host(name: str) -> Problem:
 def _needs_token(path: str) -> bool:
     if path in _OPEN_PATHS:
         return False
-    return path.startswith(f"{API}/") or path == "/metrics"
+    if path == "/metrics":
+        return True
+    return path.startswith(f"{API}/")
 
 
 def _is_same_host(origin: str, host: str) -> bool:
@@ -366,11 +367,14 @@ def _path(scope: Scope) -> str:
     return path.removeprefix(prefix)
 
 
-def _encode(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
+def _security_headers(content_policy: str) -> list[tuple[bytes, bytes]]:
+    headers = {**_COMMON_HEADERS, "content-security-policy": content_policy}
     encoded = []
     for name, value in headers.items():
-        pair = name.encode(), value.encode()
-        encoded.append(pair)
+        name_bytes = name.encode()
+        value_bytes = value.encode()
+        header = (name_bytes, value_bytes)
+        encoded.append(header)
     return encoded
 
 
@@ -385,9 +389,10 @@ async def _refuse(problem: Problem, scope: Scope, receive: Receive, send: Send) 
 
 
 def _has_body(headers: Headers) -> bool:
+    if "transfer-encoding" in headers:
+        return True
     length = headers.get("content-length", "0")
-    is_chunked = "transfer-encoding" in headers
-    return is_chunked or length != "0"
+    return length != "0"
 
 
 async def _drain(receive: Receive) -> None:

@@ -11,7 +11,16 @@ from pydantic import BaseModel, TypeAdapter
 
 from lookalike.server.schemas import ProblemBody
 
-__all__ = ["describe", "file_response", "problem_responses", "request_body"]
+__all__ = [
+    "BODY_STATUSES",
+    "describe",
+    "file_response",
+    "problem_responses",
+    "request_body",
+]
+
+# The errors of every route that reads a request body.
+BODY_STATUSES = (400, 403, 408, 413, 415, 422)
 
 _SCHEMAS = "#/components/schemas/"
 _DESCRIPTIONS = {
@@ -35,10 +44,11 @@ _COMMON_STATUSES = {401, 421, 500, 503}
 
 def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the `responses` of a route that may answer with these statuses and the common ones."""
-    return {
-        status: {"model": ProblemBody, "description": _DESCRIPTIONS[status]}
-        for status in sorted({*statuses, *_COMMON_STATUSES})
-    }
+    responses: dict[int | str, dict[str, Any]] = {}
+    for status in sorted({*statuses, *_COMMON_STATUSES}):
+        description = _DESCRIPTIONS[status]
+        responses[status] = {"model": ProblemBody, "description": description}
+    return responses
 
 
 def request_body(
@@ -53,12 +63,11 @@ def request_body(
     """
     content: dict[str, Any] = {}
     if json is not None:
-        name = json if isinstance(json, str) else json.__name__
-        content["application/json"] = _schema_reference(name)
+        content["application/json"] = _schema_reference(json)
     if form is not None:
-        name = form.__name__
-        content["multipart/form-data"] = _schema_reference(name)
-    return {"requestBody": {"required": True, "content": content}}
+        content["multipart/form-data"] = _schema_reference(form)
+    body = {"required": True, "content": content}
+    return {"requestBody": body}
 
 
 def file_response(
@@ -97,21 +106,27 @@ def describe(app: FastAPI, bodies: Mapping[str, TypeAdapter[Any]]) -> dict[str, 
     return description
 
 
-def _schema_reference(name: str) -> dict[str, Any]:
+def _schema_reference(body: type[BaseModel] | str) -> dict[str, Any]:
+    name = body
+    if not isinstance(body, str):
+        name = body.__name__
     reference = f"{_SCHEMAS}{name}"
     return {"schema": {"$ref": reference}}
 
 
 def _operations(description: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
-    for operations in description["paths"].values():
+    paths = description["paths"]
+    for operations in paths.values():
         yield from operations.values()
 
 
 def _use_problem_media_type(responses: dict[str, Any]) -> None:
     """Describe errors as problem details, where FastAPI describes them as plain JSON."""
     for status, response in responses.items():
-        content = response.get("content", {})
         is_error = int(status) >= 400
-        if is_error and "application/json" in content:
-            schema = content.pop("application/json")
+        if not is_error:
+            continue
+        content = response.get("content", {})
+        schema = content.pop("application/json", None)
+        if schema is not None:
             content["application/problem+json"] = schema

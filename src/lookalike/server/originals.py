@@ -1,4 +1,4 @@
-"""The image files of rows, opened only if their content is what was indexed."""
+"""The image files of rows, opened only if their content is the indexed one."""
 
 from __future__ import annotations
 
@@ -85,14 +85,17 @@ def media_type(beginning: bytes) -> str | None:
 def _verified(file: BufferedReader, row: dict[str, Any]) -> Original | None:
     """Return the original if size, type and hash match the row."""
     size = file.seek(0, os.SEEK_END)
+    if size != row["size"]:
+        return None
     file.seek(0)
     beginning = file.read(_SIGNATURE_BYTES)
     kind = media_type(beginning)
-    if size != row["size"] or kind is None:
+    if kind is None:
         return None
     file.seek(0)
     digest = hashlib.file_digest(file, "sha256")
-    if digest.hexdigest() != row["content"]:
+    sha256 = digest.hexdigest()
+    if sha256 != row["content"]:
         return None
     file.seek(0)
     return Original(file, size, kind, row["name"])
@@ -102,5 +105,6 @@ def _original_not_found(row: dict[str, Any]) -> Problem:
     return Problem(
         404,
         "Original not found",
-        f"The file of row {row['id']} is missing, or not what was indexed. Index its folder again.",
+        f"The file of row {row['id']} is missing or has changed since it was indexed. "
+        "Index its folder again.",
     )

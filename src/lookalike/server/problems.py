@@ -82,13 +82,14 @@ def invalid_request(errors: Sequence[Any]) -> Problem:
     """Return the problem of a request that violates the schema; `errors` as pydantic lists them."""
     first_errors = errors[:_MAX_LISTED_ERRORS]
     listed = [_place_and_reason(error) for error in first_errors]
-    where = ""
+    location = ""
     reason = "it cannot be parsed"
     if listed:
         first = listed[0]
         where = first["where"]
         reason = first["reason"]
-    location = f" at {where}" if where else ""
+        if where:
+            location = f" at {where}"
     detail = f"The request is invalid{location}: {reason}."
     return Problem(422, "Invalid request", detail, errors=listed)
 
@@ -116,11 +117,13 @@ def add_exception_handlers(app: FastAPI) -> None:
     """Answer every exception of an app with a problem."""
 
     async def handle(request: Request, error: Exception) -> Response:
+        scope = request.scope
         problem = _to_problem(error)
         if problem.status == HTTPStatus.METHOD_NOT_ALLOWED:
-            methods = _allowed_methods(app, request)
+            route = scope.get("route")
+            methods = _allowed_methods(app, route)
             problem.headers["Allow"] = methods
-        path = request.scope["path"]
+        path = scope["path"]
         return problem_response(problem, instance=path)
 
     for kind in (
@@ -133,13 +136,13 @@ def add_exception_handlers(app: FastAPI) -> None:
         app.add_exception_handler(kind, handle)
 
 
-def _allowed_methods(app: FastAPI, request: Request) -> str:
+def _allowed_methods(app: FastAPI, route: Any) -> str:
     """Return the methods of all routes of a path; the exception names those of one route only."""
-    route = request.scope.get("route")
     route_path = getattr(route, "path", "")
     description = app.openapi()
+    paths = description["paths"]
     methods: list[str] = []
-    for path, operations in description["paths"].items():
+    for path, operations in paths.items():
         if path.endswith(route_path):
             methods += operations
     listed = ", ".join(methods)
@@ -148,10 +151,11 @@ def _allowed_methods(app: FastAPI, request: Request) -> str:
 
 def _place_and_reason(error: Any) -> dict[str, str]:
     """Return the invalid part and the reason of an error of pydantic."""
-    keys = [str(key) for key in error["loc"]]
+    location = error["loc"]
+    reason = error["msg"]
+    keys = [str(key) for key in location]
     where = ".".join(keys)
-    reason = str(error["msg"])
-    return {"where": where, "reason": reason}
+    return {"where": where, "reason": str(reason)}
 
 
 def _to_problem(error: Exception) -> Problem:

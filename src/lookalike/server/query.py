@@ -196,10 +196,11 @@ def _is_embedded(state: ServerState, body: QueryBody, searcher: Searcher) -> boo
     """Return whether the vectors of all examples are in memory or in the collection."""
     uploads = state.uploads
     for example in (*body.positive, *body.negative):
-        if isinstance(example, UploadExample):
-            upload = uploads.find(example.upload)
-            if not uploads.is_embedded(upload, searcher):
-                return False
+        if not isinstance(example, UploadExample):
+            continue
+        upload = uploads.find(example.upload)
+        if not uploads.is_embedded(upload, searcher):
+            return False
     return True
 
 
@@ -210,7 +211,7 @@ def _resolve(
     uploads: list[Upload],
 ) -> list[WeightedQuery]:
     """Return the queries of one side."""
-    kept_uploads = state.uploads
+    stored_uploads = state.uploads
     queries = []
     for example in examples:
         query: RowQuery | UploadQuery
@@ -220,11 +221,11 @@ def _resolve(
                 raise row_not_found(view, row_id)
             query = RowQuery(row_id)
         elif isinstance(example, UploadExample):
-            upload = kept_uploads.find(example.upload)
-            query = UploadQuery(upload, kept_uploads)
+            upload = stored_uploads.find(example.upload)
+            query = UploadQuery(upload, stored_uploads)
         else:
             upload = _sent_image(uploads, example.image)
-            query = UploadQuery(upload, kept_uploads)
+            query = UploadQuery(upload, stored_uploads)
         queries.append(WeightedQuery(query, example.weight))
     return queries
 

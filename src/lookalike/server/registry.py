@@ -62,17 +62,22 @@ class CollectionView:
     def searcher(self, space: str | None) -> Searcher:
         """Return the searcher of a Space; None stands for the first Space."""
         # `Table.space` parses the table's schema, so it is called for unknown names only.
-        name = self._default_space if space is None else space
+        name = space
+        if name is None:
+            name = self._default_space
         if name not in self.models:
             name = self.table.space(space)
         with self._lock:
             searcher = self._searchers.get(name)
             if searcher is None:
-                model = self.models[name]
-                embedder = self._embedders.get(model)
-                searcher = Searcher(self.table, name, embedder)
+                searcher = self._make_searcher(name)
                 self._searchers[name] = searcher
         return searcher
+
+    def _make_searcher(self, space: str) -> Searcher:
+        model = self.models[space]
+        embedder = self._embedders.get(model)
+        return Searcher(self.table, space, embedder)
 
     def warm_up(self) -> None:
         """Search once in every Space, to load models and vectors into memory."""
@@ -247,7 +252,8 @@ class CollectionRegistry:
         for path in paths:
             folder = Path(path).expanduser()
             folder = folder.absolute()
-            name = self._unused_name(folder.name or "collection")
+            wanted_name = folder.name or "collection"
+            name = self._unused_name(wanted_name)
             collection = ServedCollection(name, str(folder), embedders)
             self.collections[name] = collection
 
@@ -259,15 +265,18 @@ class CollectionRegistry:
         Problem
             404, if there is no collection of this name.
         """
-        requested = next(iter(self.collections)) if name is None else name
-        if requested not in self.collections:
-            known = ", ".join(self.collections)
+        collections = self.collections
+        requested = name
+        if requested is None:
+            requested = next(iter(collections))
+        if requested not in collections:
+            known = ", ".join(collections)
             raise Problem(
                 404,
                 "Collection not found",
                 f"This server has no collection {requested!r}; it has {known}.",
             )
-        return self.collections[requested]
+        return collections[requested]
 
     def view(self, name: str | None) -> CollectionView:
         """Return the newest view of a collection; see `collection` and `ServedCollection.view`."""

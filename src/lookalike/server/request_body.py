@@ -49,7 +49,8 @@ async def read_json(request: Request, schema: TypeAdapter[Content]) -> Content:
     if media_type != _JSON:
         raise _unsupported_type(_JSON)
     body = await request.body()
-    return _validate(body, schema.validate_json)
+    validate_json = schema.validate_json
+    return _validate(body, validate_json)
 
 
 async def read_image(request: Request) -> bytes:
@@ -64,7 +65,8 @@ async def read_image(request: Request) -> bytes:
     images, _ = await _read_form(request, media_type, options)
     count = len(images)
     if count != 1:
-        raise _invalid_form(f"The form has {count} files named image; expected one.")
+        detail = f"The form has {count} files named image; expected one."
+        raise _invalid_form(detail)
     return images[0]
 
 
@@ -91,14 +93,16 @@ async def read_query(
     if query_json is not None:
         query = _validate(query_json, validate_json)
         return query, images
-    examples = [{"image": index} for index in range(len(images))]
-    all_positive = schema.model_validate({"positive": examples})
-    return all_positive, images
+    count = len(images)
+    examples = [{"image": index} for index in range(count)]
+    query = schema.model_validate({"positive": examples})
+    return query, images
 
 
 def _content_type(request: Request) -> tuple[str, dict[str, str]]:
     """Return the media type of a body and its options, such as a form's boundary."""
-    header = request.headers.get("content-type", "")
+    headers = request.headers
+    header = headers.get("content-type", "")
     media_type, options = parse_options_header(header)
     return media_type, options
 

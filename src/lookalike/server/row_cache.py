@@ -52,21 +52,25 @@ class RowCache:
     def __contains__(self, row_id: int) -> bool:
         if not 0 <= row_id < 2**63:
             return False
-        position = np.searchsorted(self.ids, row_id)
-        if position == len(self.ids):
+        ids = self.ids
+        position = np.searchsorted(ids, row_id)
+        if position == len(ids):
             return False
-        return bool(self.ids[position] == row_id)
+        nearest_id = ids[position]
+        return bool(nearest_id == row_id)
 
     def rows(self, ids: Ids) -> list[dict[str, Any]]:
         """Return rows by id, in the given order; unknown ids are skipped."""
         if not len(self):
             return []
         all_ids = self.ids
+        last = len(all_ids) - 1
         positions = np.searchsorted(all_ids, ids)
-        positions = np.minimum(positions, len(all_ids) - 1)
-        is_known = all_ids[positions] == ids
+        positions = np.minimum(positions, last)
+        ids_there = all_ids[positions]
+        is_known = ids_there == ids
         positions = positions[is_known]
-        found_ids = all_ids[positions].tolist()
+        found_ids = ids_there[is_known].tolist()
 
         # Reading values one by one is as fast as gathering them with Arrow's `take` first.
         indices = positions.tolist()
@@ -91,7 +95,9 @@ class RowCache:
         counts = labels.value_counts()
         pairs = []
         for entry in counts.to_pylist():
-            pair = entry["values"], entry["counts"]
+            label = entry["values"]
+            count = entry["counts"]
+            pair = (label, count)
             pairs.append(pair)
         pairs.sort()
         # Sorting is stable, so labels with equal counts stay in alphabetical order.

@@ -131,7 +131,8 @@ class _HeaderLimits(HttpToolsProtocol):
         self._in_headers = False
         size = len(self.url)
         for name, value in self.headers:
-            size += len(name) + len(value)
+            size += len(name)
+            size += len(value)
         if size > _MAX_HEADER_BYTES:
             raise ValueError("the headers are too large")  # uvicorn answers with 400
         super().on_headers_complete()
@@ -144,7 +145,8 @@ class _HeaderLimits(HttpToolsProtocol):
         if is_answering:
             self._stop_timer()
         elif self._timer is None:
-            self._timer = self.loop.call_later(_HEADER_SECONDS, self.transport.close)
+            close = self.transport.close
+            self._timer = self.loop.call_later(_HEADER_SECONDS, close)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:

@@ -51,8 +51,10 @@ def generate_thumbnail(row: dict[str, Any], side: int, max_pixels: int) -> bytes
 
     Returns None if the original cannot be read or decoded.
     """
-    with suppress(Problem, ImageError), open_original(row).file as file:
-        data = file.read(_MAX_ORIGINAL_BYTES + 1)
+    with suppress(Problem, ImageError):
+        original = open_original(row)
+        with original.file as file:
+            data = file.read(_MAX_ORIGINAL_BYTES + 1)
         if len(data) > _MAX_ORIGINAL_BYTES:
             return None
         image, _ = imaging.decode_small(data, min_side=side, max_pixels=max_pixels)

@@ -1,4 +1,4 @@
-"""Images sent by clients: kept in bounded memory for a while, never on disk."""
+"""Images sent by clients: in bounded memory for a while, never on disk."""
 
 from __future__ import annotations
 
@@ -101,19 +101,20 @@ class Uploads:
         return self._uploads.size
 
     def add(self, data: bytes) -> Upload:
-        """Keep an encoded image.
+        """Store an encoded image in memory.
 
         Raises
         ------
         ImageError
             If the data cannot be decoded as an image.
         """
+        uploads = self._uploads
         sha256 = hashlib.sha256(data).hexdigest()
-        upload = self._uploads.get(sha256)
+        upload = uploads.get(sha256)
         if upload is None:
             _, size = self._decode(data, _DECODED_SIDE)
             upload = Upload(data, sha256, size)
-            self._uploads.put(sha256, upload)
+            uploads.put(sha256, upload)
         return upload
 
     def find(self, sha256: str) -> Upload:
@@ -158,7 +159,7 @@ class Uploads:
         return result
 
     def run(self, requests: list[EmbedRequest]) -> list[Any]:
-        """Embed and keep the images of several requests; return the result or exception of each.
+        """Embed and store the images of several requests; return the result or exception of each.
 
         Every step runs for all requests before the next one, while its code and data are in the
         processor's caches.
@@ -186,7 +187,8 @@ class Uploads:
         uploads = []
         try:
             for data in request.images:
-                sha256 = hashlib.sha256(data).hexdigest()
+                digest = hashlib.sha256(data)
+                sha256 = digest.hexdigest()
                 upload = seen.get(sha256) or self._uploads.get(sha256)
                 if upload is None or self._needs_vector(upload, searcher, pending):
                     # From here on only the small network input is in memory, not the image.
@@ -208,7 +210,7 @@ class Uploads:
         return key not in pending
 
     def _embed(self, pending: _Pending) -> _Failed:
-        """Embed and keep images, one batch per searcher; return the exceptions of the others."""
+        """Embed and store images, one batch per searcher; return the exceptions of the others."""
         failed: _Failed = {}
         images_by_searcher: dict[Searcher, list[_PreparedUpload]] = {}
         for (_, searcher), image in pending.items():

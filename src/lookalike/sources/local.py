@@ -123,7 +123,7 @@ class LocalSource:
         return counts
 
     def unreachable(self) -> list[str]:
-        """Return the links that lead nowhere, perhaps to folders of a drive that is not mounted."""
+        """Return the broken links. Their targets may be on a drive that is not mounted."""
         return self._walk.broken_links
 
     def skipped(self) -> SkippedFiles:
@@ -290,12 +290,14 @@ def _read(path: str, mtime_ns: int) -> bytes:
     """Return a file's bytes, after waiting until a later write must leave another time."""
     mtime = mtime_ns / 1e9
     next_step = mtime + _CLOCK_STEP
-    wait = next_step - time.time()
+    now = time.time()
+    wait = next_step - now
     # A longer wait means that the file's time lies in the future: no wait would help.
     longest_wait = 2 * _CLOCK_STEP
     if 0 < wait <= longest_wait:
         time.sleep(wait)
-    return Path(path).read_bytes()
+    file = Path(path)
+    return file.read_bytes()
 
 
 def _unreadable_item(uri: str, label: str | None, error: Exception) -> Item:

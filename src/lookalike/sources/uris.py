@@ -109,7 +109,7 @@ def open_uri(uri: str) -> BufferedReader:
 
 
 def uri_exists(uri: str) -> bool:
-    """Return whether a uri exists; a link that leads nowhere counts."""
+    """Return whether a uri exists; a broken link counts."""
     reader = _reader(uri)
     return reader.exists(uri)
 

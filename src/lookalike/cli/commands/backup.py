@@ -31,8 +31,8 @@ def backup_command(
 ) -> None:
     """Back up a collection: copy its newest version, or update an earlier backup.
 
-    Others may use the collection meanwhile. The new backup is read in full before it replaces the
-    earlier one. A backup is itself a collection and can be searched.
+    The collection can be used during a backup. The new backup is read in full before it replaces
+    the earlier one. A backup is itself a collection and can be searched.
     """
     opened = open_collection(collection)
     with progress_bar("Copying", unit="bytes", finishing="Reading") as bar:

@@ -127,7 +127,8 @@ def _print_scores(spaces: Sequence[SpaceScores]) -> None:
             row.append(_with_interval(estimate))
         if differences:
             difference = differences[name]
-            row.append(_difference_with_interval(difference))
+            cell = _difference_with_interval(difference)
+            row.append(cell)
         rows.append(row)
 
     output.say()
@@ -149,7 +150,8 @@ def _print_differences(spaces: Sequence[SpaceScores]) -> None:
         row = [TITLES[name]]
         for scores in others:
             difference = scores.differences[name]
-            row.append(_difference_with_interval(difference))
+            cell = _difference_with_interval(difference)
+            row.append(cell)
         rows.append(row)
 
     output.say()

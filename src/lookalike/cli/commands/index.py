@@ -260,7 +260,8 @@ def _print_failures(report: IndexReport) -> None:
     lines = [f"{uri}: {reason}" for uri, reason in report.failures]
     output.print_list(lines)
 
-    failed_before = report.failed - len(report.failures)
+    failed_now = len(report.failures)
+    failed_before = report.failed - failed_now
     if failed_before:
         output.say(
             f"  {failed_before:,} failed in an earlier run and are unchanged. "

@@ -43,7 +43,10 @@ def info_command(
 ) -> None:
     """Describe a collection: its images, Spaces, columns, and failures."""
     opened = open_collection(collection)
-    matching = None if where is None else len(opened.select(where))
+    matching = None
+    if where is not None:
+        ids = opened.select(where)
+        matching = len(ids)
     failed = opened.failures()
 
     if as_json:

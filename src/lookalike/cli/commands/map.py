@@ -101,8 +101,9 @@ def _print_map(computed: Map) -> None:
             f"{quality['preservation']:.0%} of the {quality['k']} nearest neighbors preserved."
         )
     if computed.needs_refit:
+        share = f"{computed.placed_share:.0%}"
         output.say(
-            f"{computed.placed_share:.0%} of the images were placed after the map was computed. "
+            f"{share} of the images were placed after the map was computed. "
             "Use --rebuild to compute it again."
         )
     if not computed.kept:

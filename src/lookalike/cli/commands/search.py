@@ -134,7 +134,8 @@ def _print_matches(matches: Matches) -> None:
         rank = str(match.rank)
         distance = f"{match.distance:.4f}"
         label = match.label or "-"
-        rows.append([rank, distance, label, match.uri])
+        row = [rank, distance, label, match.uri]
+        rows.append(row)
     output.print_table(rows, styles=("dim", "bold", "cyan", ""), right=(0, 1))
 
     if matches.recall is not None:

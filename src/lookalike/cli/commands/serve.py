@@ -113,7 +113,7 @@ def serve_command(
         Collection.open(path)
 
     local = host in LOOPBACK
-    # An empty token would let everybody in.
+    # An empty token would admit every client.
     token = token or None
     if token is None and not local:
         token = secrets.token_urlsafe(24)
@@ -126,14 +126,16 @@ def serve_command(
 
     allowed_origins = [origin.rstrip("/") for origin in origins or ()]
     prefix = root_path.strip("/")
+    folders = _existing_folders(roots or [])
+    max_bytes = round(max_upload * (1 << 20))
     settings = ServerSettings(
         token=token,
         hosts=allowed_hosts,
         origins=tuple(allowed_origins),
         root_path=f"/{prefix}" if prefix else "",
         originals=originals,
-        roots=_existing_folders(roots or []),
-        max_upload=round(max_upload * (1 << 20)),
+        roots=folders,
+        max_upload=max_bytes,
     )
     socket = serving.bind(host, port)
     _, bound_port = socket.getsockname()[:2]

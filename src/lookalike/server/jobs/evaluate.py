@@ -49,7 +49,8 @@ class EvaluateJob:
         table = collection.view().table
         spaces = []
         for name in body.spaces:
-            spaces.append(table.space(name))
+            space = table.space(name)
+            spaces.append(space)
 
         def work(job: Job) -> dict[str, Any]:
             view = collection.view()

@@ -42,7 +42,8 @@ class IndexJob:
     def prepare(self, state: ServerState, body: IndexBody) -> JobWork:
         """Return the work of indexing a root."""
         collection = state.registry.collection(body.collection)
-        collection.view()  # raises if the collection cannot be read
+        # Raises if the collection cannot be read.
+        collection.view()
         roots = state.settings.roots
         if body.root >= len(roots):
             raise Problem(
@@ -53,7 +54,8 @@ class IndexJob:
             )
         root = roots[body.root]
         # One core is left to searches.
-        settings = IndexSettings(threads=max(1, cores() - 1))
+        threads = max(1, cores() - 1)
+        settings = IndexSettings(threads=threads)
 
         def work(job: Job) -> dict[str, Any]:
             report = lookalike.index(
@@ -68,10 +70,10 @@ class IndexJob:
 @roots_router.get("/roots", response_model=RootsResponse, responses=problem_responses())
 async def get_roots(request: Request) -> Response:
     """List the folders that can be indexed; an index job refers to one by its number."""
-    state = server_state(request)
-    roots = state.settings.roots
+    settings = server_state(request).settings
     listed = []
-    for number, path in enumerate(roots):
-        root = {"root": number, "path": str(path)}
+    for number, folder in enumerate(settings.roots):
+        path = str(folder)
+        root = {"root": number, "path": path}
         listed.append(root)
     return json_response({"roots": listed})

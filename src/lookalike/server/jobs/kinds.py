@@ -72,7 +72,8 @@ class JobKinds:
 
     def start(self, state: ServerState, body: JobBody) -> Job:
         """Add the job of a request to the server's queue; see `JobQueue.add`."""
-        kind = self._kinds[type(body)]
+        body_type = type(body)
+        kind = self._kinds[body_type]
         work = kind.prepare(state, body)
         fields = body.model_dump(exclude_none=True, exclude={"kind"})
         return state.jobs.add(body.kind, fields, work)

@@ -137,7 +137,8 @@ class JobQueue:
         """
         with self._lock:
             for job in self._jobs.values():
-                if (job.kind, job.fields) == (kind, fields) and not job.ended:
+                is_equal = job.kind == kind and job.fields == fields
+                if is_equal and not job.ended:
                     return job
             job = Job(kind, fields, work)
             try:
@@ -158,7 +159,8 @@ class JobQueue:
     def all(self) -> list[Job]:
         """Return all remembered jobs, the oldest first."""
         with self._lock:
-            return list(self._jobs.values())
+            jobs = self._jobs.values()
+            return list(jobs)
 
     def find(self, job_id: str) -> Job:
         """Return a job by its id.
@@ -181,12 +183,17 @@ class JobQueue:
             job.cancel()
 
     def _forget_old_jobs(self) -> None:
-        excess = len(self._jobs) - _MAX_REMEMBERED
+        jobs = self._jobs
+        excess = len(jobs) - _MAX_REMEMBERED
         if excess <= 0:
             return
-        ended = [job.id for job in self._jobs.values() if job.ended]
+        # The oldest come first.
+        ended = []
+        for job in jobs.values():
+            if job.ended:
+                ended.append(job.id)
         for job_id in ended[:excess]:
-            del self._jobs[job_id]
+            del jobs[job_id]
 
     def _run_jobs(self) -> None:
         while True:

@@ -34,7 +34,8 @@ collections_router = APIRouter(tags=["collections"])
 async def health() -> Response:
     """Confirm that the server is running; no token is needed."""
     version = lookalike.__version__
-    return json_response({"status": "ok", "version": version})
+    body = {"status": "ok", "version": version}
+    return json_response(body)
 
 
 @collections_router.get(
@@ -79,7 +80,8 @@ def _list_collections(state: ServerState) -> dict[str, Any]:
             view = collection.view()
             summary = view.summary
         except Problem as problem:
-            failure = {"where": collection.name, "reason": problem.detail}
+            name = collection.name
+            failure = {"where": name, "reason": problem.detail}
             unavailable.append(failure)
         else:
             info = {**summary, "originals": originals}
@@ -89,7 +91,10 @@ def _list_collections(state: ServerState) -> dict[str, Any]:
 
 def _list_models() -> dict[str, Any]:
     catalog = registry.catalog()
-    models = [_model_info(model) for model in catalog.values()]
+    models = []
+    for model in catalog.values():
+        info = _model_info(model)
+        models.append(info)
     return {"models": models, "default": registry.DEFAULT}
 
 

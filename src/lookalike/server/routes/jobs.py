@@ -13,7 +13,12 @@ from starlette.responses import Response, StreamingResponse
 
 from lookalike.server.jobs.kinds import JobKinds
 from lookalike.server.jobs.queue import Job, JobState
-from lookalike.server.openapi import file_response, problem_responses, request_body
+from lookalike.server.openapi import (
+    BODY_STATUSES,
+    file_response,
+    problem_responses,
+    request_body,
+)
 from lookalike.server.request_body import read_json
 from lookalike.server.responses import json_response
 from lookalike.server.schemas import JobResponse, JobsResponse
@@ -45,7 +50,7 @@ _KEEP_ALIVE_SECONDS = 15.0
     "/jobs",
     response_model=JobResponse,
     status_code=202,
-    responses=problem_responses(400, 403, 404, 408, 413, 415, 422),
+    responses=problem_responses(404, *BODY_STATUSES),
     openapi_extra=request_body(json=JOB_REQUEST),
 )
 async def post_job(request: Request) -> Response:
@@ -65,7 +70,10 @@ async def post_job(request: Request) -> Response:
 async def get_jobs(request: Request) -> Response:
     """List the jobs, the oldest first."""
     jobs = server_state(request).jobs
-    listed = [job.to_dict() for job in jobs.all()]
+    listed = []
+    for job in jobs.all():
+        fields = job.to_dict()
+        listed.append(fields)
     return json_response({"jobs": listed})
 
 
@@ -74,7 +82,8 @@ async def get_jobs(request: Request) -> Response:
 )
 async def get_job(request: Request, job: _JobId) -> Response:
     """Return the state, progress and result of a job."""
-    jobs = server_state(request).jobs
+    state = server_state(request)
+    jobs = state.jobs
     found = jobs.find(job)
     fields = found.to_dict()
     return json_response(fields)
@@ -87,7 +96,8 @@ async def get_job(request: Request, job: _JobId) -> Response:
 )
 async def delete_job(request: Request, job: _JobId) -> Response:
     """Cancel a job; a running job stops as soon as it can."""
-    jobs = server_state(request).jobs
+    state = server_state(request)
+    jobs = state.jobs
     found = jobs.find(job)
     found.cancel()
     fields = found.to_dict()

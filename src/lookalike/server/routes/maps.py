@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from lookalike.projection.layouts import Method
 from lookalike.projection.map import Map, make_placer, read_map
-from lookalike.server.openapi import problem_responses, request_body
+from lookalike.server.openapi import BODY_STATUSES, problem_responses, request_body
 from lookalike.server.parameters import CollectionName
 from lookalike.server.problems import Problem
 from lookalike.server.query import ResolvedQuery, run_query
@@ -57,7 +57,7 @@ async def get_map(
 @maps_router.post(
     "/map/place",
     response_model=MapPoint,
-    responses=problem_responses(400, 403, 404, 408, 413, 415, 422),
+    responses=problem_responses(404, *BODY_STATUSES),
     openapi_extra=request_body(json=MapQueryBody, form=QueryForm),
 )
 async def post_place(request: Request) -> Response:
@@ -128,13 +128,15 @@ def _place(query: ResolvedQuery, method: Method) -> dict[str, float]:
     space = query.searcher.space
     stored = _find_map(view, space, method)
     place = _map_placer(view, stored)
-    vector = query.vector().astype(np.float32)
-    placed = place(vector[np.newaxis])
+    vector = query.vector()
+    vectors = vector.astype(np.float32)[np.newaxis]
+    placed = place(vectors)
 
     # A query may lie outside the area of the rows.
     (position,) = stored.unit_square(placed)
     inside = np.clip(position, 0, 1)
-    x, y = inside.round(5).tolist()
+    rounded = inside.round(5)
+    x, y = rounded.tolist()
     return {"x": x, "y": y}
 
 

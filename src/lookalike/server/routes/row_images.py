@@ -135,7 +135,7 @@ async def _thumbnail(
     """Return a JPEG whose longer side is at most `side`, or the stored thumbnail.
 
     The stored thumbnail is returned where it is large enough, and where the original may not be
-    read or is not what was indexed.
+    read or has changed since it was indexed.
     """
     cached_side = max(side, STORED_SIDE)
     key = row["content"], cached_side

@@ -81,15 +81,17 @@ async def get_row(
 
 def _read_rows(view: CollectionView, ids: Ids) -> list[dict[str, Any]]:
     """Return rows with their metadata."""
+    table = view.table
     rows = view.row_cache.rows(ids)
-    names = list(view.table.metadata)
+    names = list(table.metadata)
     if not names:
         for row in rows:
             row["metadata"] = {}
         return rows
 
-    stored = view.table.take(ids, names)
-    metadata = stored.select(names).to_pylist()
+    stored = table.take(ids, names)
+    selected = stored.select(names)
+    metadata = selected.to_pylist()
     for row, values in zip(rows, metadata, strict=True):
         row["metadata"] = values
     return rows

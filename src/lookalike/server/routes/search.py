@@ -9,7 +9,12 @@ from fastapi import APIRouter, Path, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from lookalike.server.openapi import file_response, problem_responses, request_body
+from lookalike.server.openapi import (
+    BODY_STATUSES,
+    file_response,
+    problem_responses,
+    request_body,
+)
 from lookalike.server.query import ResolvedQuery, run_query, search_response
 from lookalike.server.request_body import read_image, read_query
 from lookalike.server.responses import json_response
@@ -34,7 +39,7 @@ search_router = APIRouter(tags=["search"], route_class=DirectRoute)
 @search_router.post(
     "/search",
     response_model=SearchResponse,
-    responses=problem_responses(400, 403, 404, 408, 413, 415, 422),
+    responses=problem_responses(404, *BODY_STATUSES),
     openapi_extra=request_body(json=SearchBody, form=QueryForm),
 )
 async def post_search(request: Request) -> Response:
@@ -55,7 +60,7 @@ async def post_search(request: Request) -> Response:
 @search_router.post(
     "/distances",
     response_model=DistancesResponse,
-    responses=problem_responses(400, 403, 404, 408, 413, 415, 422),
+    responses=problem_responses(404, *BODY_STATUSES),
     openapi_extra=request_body(json=QueryBody, form=QueryForm),
 )
 async def post_distances(request: Request) -> Response:
@@ -67,10 +72,11 @@ async def post_distances(request: Request) -> Response:
         searcher = query.searcher
         vector = query.vector()
         ids, distances = searcher.distances(vector)
+        rounded = distances.round(5)
         return {
             "space": searcher.space,
             "ids": ids.tolist(),
-            "distances": distances.round(5).tolist(),
+            "distances": rounded.tolist(),
         }
 
     response = await run_query(state, body, images, measure)
@@ -81,7 +87,7 @@ async def post_distances(request: Request) -> Response:
     "/uploads",
     response_model=UploadResponse,
     status_code=201,
-    responses=problem_responses(400, 403, 408, 413, 415, 422),
+    responses=problem_responses(*BODY_STATUSES),
     openapi_extra=request_body(form=UploadForm),
 )
 async def post_upload(request: Request) -> Response:
@@ -89,8 +95,9 @@ async def post_upload(request: Request) -> Response:
     state = server_state(request)
     image = await read_image(request)
     upload = await state.image_pool.run(state.uploads.add, image)
+    sha256 = upload.sha256
     width, height = upload.size
-    fields = {"upload": upload.sha256, "width": width, "height": height}
+    fields = {"upload": sha256, "width": width, "height": height}
     return json_response(fields, 201)
 
 
