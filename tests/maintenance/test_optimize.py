@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import threading
@@ -24,13 +25,35 @@ from made import SPACE, add_rows, drawn, in_two_parts, make_collection
 ROWS = 1500
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _few_sample_rows():
+    """Measure the recall on few rows: most of the time of these tests is that measurement."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tuning, "SAMPLE_ROWS", 40)
+        yield
+
+
 @pytest.fixture
 def collection(tmp_path):
     return in_two_parts(tmp_path / "c", ROWS)
 
 
 @pytest.fixture(scope="module")
-def optimized_images(sample, tmp_path_factory):
+def optimized_numbers(tmp_path_factory, _few_sample_rows):
+    """The collection of `collection`, optimized, and the report."""
+    table = in_two_parts(tmp_path_factory.mktemp("numbers") / "c", ROWS)
+    return table.path, optimize(table, min_rows=1000)
+
+
+@pytest.fixture
+def optimized(optimized_numbers, tmp_path):
+    """A copy of it that a test may change."""
+    path, _ = optimized_numbers
+    return Table.open(shutil.copytree(path, tmp_path / "c"))
+
+
+@pytest.fixture(scope="module")
+def optimized_images(sample, tmp_path_factory, _few_sample_rows):
     """The drawn sample in pixel space, with many mixtures of two of its images; optimized."""
     path = tmp_path_factory.mktemp("optimized") / "c"
     lookalike.index(sample, path, models=["pixels"])
@@ -177,18 +200,18 @@ def test_an_index_run_tolerates_few_unindexed_rows_and_keeps_the_recall(collecti
     assert ann.current_tuning(collection, SPACE).target == 0.9
 
 
-def test_a_second_run_changes_nothing(collection):
-    first = optimize(collection, min_rows=1000)
-    version = Table.open(collection.path).version
-    second = optimize(collection, min_rows=1000)
+def test_a_second_run_changes_nothing(optimized_numbers, optimized):
+    _, first = optimized_numbers
+    version = optimized.version
+    second = optimize(optimized, min_rows=1000)
     assert [report.spaces[0].did for report in (first, second)] == ["built", "kept"]
     assert first.spaces[0].recall == second.spaces[0].recall
     assert first.spaces[0].index == "IVF_RQ, 1 partition, 5 bits a number"
-    assert Table.open(collection.path).version == version
+    assert Table.open(optimized.path).version == version
 
 
-def test_new_rows_update_the_index_and_many_rebuild_it(collection):
-    optimize(collection, min_rows=1000)
+def test_new_rows_update_the_index_and_many_rebuild_it(optimized):
+    collection = optimized
     add_rows(collection, drawn(200, seed=2))
     report = optimize(collection)
     assert (report.spaces[0].did, report.spaces[0].rows) == ("updated", ROWS + 220)
@@ -198,10 +221,9 @@ def test_new_rows_update_the_index_and_many_rebuild_it(collection):
     assert tuning.count_unindexed(collection, SPACE) == 0
 
 
-def test_removed_rows_cause_a_new_measurement(collection):
-    optimize(collection, min_rows=1000)
-    collection.remove(["/pictures/000003.jpg"])
-    assert optimize(collection).spaces[0].did == "tuned"
+def test_removed_rows_cause_a_new_measurement(optimized):
+    optimized.remove(["/pictures/000003.jpg"])
+    assert optimize(optimized).spaces[0].did == "tuned"
 
 
 def test_another_target_recall_causes_a_new_tuning(collection):
@@ -238,6 +260,8 @@ def test_only_the_named_spaces_are_tuned(collection):
 
 KILLED = """
 import os, sys, threading, lookalike
+from lookalike.store import tuning
+tuning.SAMPLE_ROWS = 40
 path, step, delay = sys.argv[1], sys.argv[2], float(sys.argv[3])
 def message(what):
     if what.startswith(step):
@@ -255,7 +279,7 @@ lookalike.optimize(path, min_rows=1000, keep_days=0, progress=message)
         ("Building", 0.02),
         ("Building", 0.1),
         ("Measuring", 0),
-        ("Measuring", 0.5),
+        ("Measuring", 0.2),
         ("Removing", 0),
     ],
 )

@@ -300,7 +300,7 @@ class _SpaceIndexer:
         space = self._space
         step = f"Measuring the recall of {space}"
         self._report_step(step)
-        sample = tuning.draw_sample(table, space)
+        sample = tuning.draw_sample(table, space, tuning.SAMPLE_ROWS)
         return tuning.tune(table, space, index, self._target, sample)
 
     def _report(self, did: IndexAction, index: IndexTuning) -> SpaceIndex:

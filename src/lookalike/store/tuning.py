@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "KIND",
+    "SAMPLE_ROWS",
     "Sample",
     "build_index",
     "candidate_settings",
@@ -44,6 +45,8 @@ __all__ = [
 
 KIND = "IVF_RQ"
 BITS = 5
+# Rows that are searched for a measurement.
+SAMPLE_ROWS = 200
 _PARTITION_ROWS = 1 << 14
 # Numbers of neighbors that are measured. A search for more than the last is always exact.
 _KS = (10, 100)
@@ -255,7 +258,9 @@ def _cost(setting: Setting) -> int:
     return partitions_cost + setting.candidates
 
 
-def draw_sample(table: Table, space: str, size: int = 200, seed: int = 0) -> Sample:
+def draw_sample(
+    table: Table, space: str, size: int = SAMPLE_ROWS, seed: int = 0
+) -> Sample:
     """Draw rows of a Space at random, and search for each of them exactly."""
     # Draw the rows.
     all_ids = _ids_with_vector(table, space)
