@@ -37,6 +37,7 @@ __all__ = [
     "Collection",
     "backup",
     "check",
+    "collections_folder",
     "default_path",
     "index",
     "optimize",
@@ -55,8 +56,13 @@ def default_path() -> str:
     named = os.environ.get("LOOKALIKE_COLLECTION")
     if named:
         return named
+    return str(collections_folder() / "default")
+
+
+def collections_folder() -> Path:
+    """Return the folder of the collections that have a name only: the user's data folder."""
     folder = platformdirs.user_data_dir("lookalike", appauthor=False)
-    return str(Path(folder, "default"))
+    return Path(folder)
 
 
 class Collection:

@@ -16,7 +16,9 @@ from lookalike.evaluation.evaluate import evaluate
 from lookalike.projection.map import make_map
 from lookalike.server.app import make_app
 from lookalike.server.jobs.builtin import BUILTIN_JOBS
+from lookalike.server.jobs.pace import Pace
 from lookalike.server.schemas import JobBody
+from lookalike.server.settings import ServerSettings
 from lookalike.store.table import Table
 
 
@@ -99,8 +101,8 @@ def test_a_map_is_the_librarys_and_places_queries(own, query):
 def test_a_root_is_indexed_and_searchable_at_once(own, sample):
     with serving("-c", own, "--root", sample / "car", "--root", sample / "cat") as live:
         assert live.api.get("roots").json()["roots"] == [
-            {"root": 0, "path": str(sample / "car")},
-            {"root": 1, "path": str(sample / "cat")},
+            {"root": 0, "path": str(sample / "car"), "images": 5},
+            {"root": 1, "path": str(sample / "cat"), "images": 5},
         ]
         job = begin(live, kind="index", root=1)
         result = events(live, job["id"])[-1][1]["result"]
@@ -209,3 +211,112 @@ def test_a_new_kind_of_job_needs_one_class_and_its_registration(own):
             "mapping"
         ]
         assert set(kinds) == {"count", "evaluate", "index", "map"}
+
+
+@pytest.fixture
+def data_folder(tmp_path, monkeypatch):
+    """The user's data folder, without any collection yet."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    return tmp_path / "data" / "lookalike"
+
+
+def test_a_server_without_a_collection_makes_one_of_a_root(sample, data_folder):
+    with serving("--root", sample / "car", "--root", sample / "cat") as live:
+        assert "No collection yet" in live.output
+        assert live.api.get("collections").json()["collections"] == []
+        missing = live.api.get("rows")
+        assert (missing.status_code, missing.json()["title"]) == (
+            404,
+            "Collection not found",
+        )
+        roots = live.api.get("roots").json()
+        assert [root["images"] for root in roots["roots"]] == [0, 0]
+        assert roots["new_collections"] == str(data_folder)
+
+        job = begin(live, kind="index", collection="My cars", root=0, create=True)
+        *progress, (name, last) = events(live, job["id"])
+        assert (name, last["result"]["added"], last["total"]) == ("done", 5, 5)
+        assert {fields["state"] for _, fields in progress} <= {"waiting", "running"}
+        (served,) = live.api.get("collections").json()["collections"]
+        assert (served["name"], served["images"]) == ("My cars", 5)
+        assert Table.open(data_folder / "My cars").count() == 5
+
+        again = {"kind": "index", "collection": "My cars", "root": 1, "create": True}
+        assert live.api.post("jobs", json=again).status_code == 409
+        counts = live.api.get("roots", params={"collection": "My cars"}).json()["roots"]
+        assert [root["images"] for root in counts] == [5, 0]
+    # The next server finds it without being told.
+    with serving() as live:
+        (served,) = live.api.get("collections").json()["collections"]
+        assert (served["name"], served["images"]) == ("My cars", 5)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        ".",
+        "..",
+        "../up",
+        "a/b",
+        "a\\b",
+        "/etc",
+        "C:x",
+        "-x",
+        "x.",
+        "x ",
+        "a\nb",
+        "x" * 65,
+        None,
+    ],
+)
+def test_a_name_that_is_no_plain_name_makes_nothing(own, sample, data_folder, name):
+    app = make_app(
+        [str(own)], ServerSettings(roots=(sample / "cat",), new_collections=data_folder)
+    )
+    body = {"kind": "index", "collection": name, "root": 0, "create": True}
+    with TestClient(app, base_url="http://localhost") as client:
+        answer = client.post("/api/v1/jobs", json=body)
+        assert (answer.status_code, answer.json()["title"]) == (422, "Invalid name")
+        assert client.get("/api/v1/jobs").json()["jobs"] == []
+    assert not data_folder.exists()
+
+
+def test_a_server_without_a_folder_for_collections_makes_none(own, sample):
+    app = make_app([str(own)], ServerSettings(roots=(sample / "cat",)))
+    body = {"kind": "index", "collection": "new", "root": 0, "create": True}
+    with TestClient(app, base_url="http://localhost") as client:
+        assert client.post("/api/v1/jobs", json=body).status_code == 404
+
+
+def test_a_collection_made_in_a_terminal_is_served_too(sample, data_folder):
+    with serving() as live:
+        lookalike.index(sample / "cat", data_folder / "cats", models=["pixels"])
+        end = time.monotonic() + 20
+        while not (served := live.api.get("collections").json()["collections"]):
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        assert [one["name"] for one in served] == ["cats"]
+
+
+def test_a_cancelled_run_says_what_it_added(own, sample):
+    with serving("-c", own, "--root", sample) as live:
+        job = begin(live, kind="index", root=0)
+        live.api.delete(f"jobs/{job['id']}")
+        last = events(live, job["id"])[-1][1]
+        if last["state"] == "cancelled" and last["result"] is not None:
+            images = live.api.get("collections").json()["collections"][0]["images"]
+            assert last["result"]["images"] == images
+            assert last["result"]["added"] == images - 20
+
+
+def test_a_pace_is_the_rate_of_late_and_the_time_left():
+    pace = Pace()
+    assert (pace.rate, pace.seconds_left(0, 100)) == (None, None)
+    for second in range(61):
+        # Ten images a second for half a minute, then two.
+        pace.mark(second, min(10 * second, 240 + 2 * second))
+    assert pace.rate == pytest.approx(2)
+    assert pace.seconds_left(360, 460) == pytest.approx(50)
+    assert pace.seconds_left(360, None) is None
+    assert pace.seconds_left(500, 460) == 0

@@ -76,15 +76,20 @@ function formOf(files) {
 export const signIn = (token) => post("session", { token });
 
 export const health = () => request("health", { cache: "no-store" });
-export const collections = async () => (await request("collections")).collections;
+/** `{collections, unavailable}`: those that can be searched, and those that cannot be read now. */
+export const collections = () => request("collections");
 export const rows = (parameters) => request("rows", { parameters });
 export const row = (collection, id) => request(`rows/${id}`, { parameters: { collection } });
-export const roots = async () => (await request("roots")).roots;
+export const roots = (collection) => request("roots", { parameters: { collection } });
 export const map = (parameters) => request("map", { parameters });
 export const evaluation = (collection) => request("evaluation", { parameters: { collection } });
 export const search = (query, signal) => post("search", query, signal);
 export const distances = (query, signal) => post("distances", query, signal);
 export const mapPosition = (query, signal) => post("map/place", query, signal);
+
+export const jobs = async () => (await request("jobs")).jobs;
+export const startJob = (description) => post("jobs", description);
+export const cancelJob = (id) => request(`jobs/${id}`, { method: "DELETE" });
 
 export async function failures(collection) {
   const answer = await request("failures", { parameters: { collection } });
@@ -108,29 +113,3 @@ export function thumbnailUrl(collection, id, size, content) {
 
 export const originalUrl = (collection, id) => address(`rows/${id}/original`, { collection });
 export const uploadImageUrl = (sha, size) => address(`uploads/${sha}/image`, { size });
-
-/** Run a job to its end; `report(done, total)` receives its progress. */
-export async function runJob(description, report, signal) {
-  const job = await post("jobs", description);
-  report(job.done, job.total);
-  const events = new EventSource(address(`jobs/${job.id}/events`));
-  signal?.addEventListener("abort", () => events.close());
-  return new Promise((resolve, reject) => {
-    events.addEventListener("progress", (event) => {
-      const { done, total } = JSON.parse(event.data);
-      report(done, total);
-    });
-    events.addEventListener("done", (event) => {
-      events.close();
-      resolve(JSON.parse(event.data));
-    });
-    events.addEventListener("failed", (event) => {
-      events.close();
-      const { error } = JSON.parse(event.data);
-      reject(new Problem(500, { detail: error?.detail ?? error ?? "The job failed." }));
-    });
-    events.addEventListener("error", () => {
-      if (events.readyState === EventSource.CLOSED) reject(new ServerUnreachable());
-    });
-  });
-}

@@ -5,13 +5,19 @@ import { colorsOfLabels } from "./palette.js";
 import { current } from "./state.js";
 
 let list = [];
+let unreadable = []; // { where, reason }: collections that cannot be read now
 const colors = new Map(); // by collection: the function from a label to its color
 
 /** Load the collections from the server. */
 export async function loadCollections() {
-  list = await api.collections();
+  const answer = await api.collections();
+  list = answer.collections;
+  unreadable = answer.unavailable;
   colors.clear();
 }
+
+/** The collections that cannot be read now, each as `{ where, reason }`. */
+export const unreadableCollections = () => unreadable;
 
 /** All collections. */
 export const allCollections = () => list;

@@ -60,6 +60,12 @@ export function h(tag, properties = {}, ...children) {
   return element;
 }
 
+/** A text whose names were isolated by `isolate()`, as nodes with an element for each name. */
+export function withNames(text) {
+  const parts = text.split(/\u2068([^\u2069]*)\u2069/);
+  return parts.map((part, index) => (index % 2 ? h("bdi", {}, part) : part));
+}
+
 /** Make an SVG element. */
 export function svg(tag, attributes = {}, ...children) {
   const element = document.createElementNS("http://www.w3.org/2000/svg", tag);

@@ -2,24 +2,19 @@
 
 import * as api from "./api.js";
 import { classesChart, precisionChart, spaceColor } from "./charts.js";
-import { collection, loadCollections, titleOf } from "./collections.js";
+import { collection, titleOf } from "./collections.js";
 import { $, colorDot, h, icon } from "./dom.js";
-import { number } from "./format.js";
+import { isolate, number, plural } from "./format.js";
 import { jobButton } from "./jobs.js";
-import { current } from "./state.js";
+import { ask, askForm } from "./question.js";
+import { newCollectionForm } from "./setup.js";
 
 const FAILURES_SHOWN = 200;
 const CONFUSIONS_SHOWN = 8;
 
 const box = $("#health-view");
-let leaving = new AbortController(); // aborted when another view is shown
-
-/** Stop following jobs, before another view is shown. */
-export const leaveHealth = () => leaving.abort();
-
 /** Draw the view. */
-export async function drawHealth(state, { signal, onFailure }) {
-  leaving = new AbortController();
+export async function drawHealth(state, { signal }) {
   const shown = collection(state.collection);
   const evaluation = h("section", { class: "wide", "aria-label": "Evaluation" });
   evaluation.append(h("h2", {}, "How good it is"));
@@ -30,12 +25,12 @@ export async function drawHealth(state, { signal, onFailure }) {
   const [scores, failed, roots] = await Promise.all([
     fetchEvaluation(shown.name),
     shown.failures ? api.failures(shown.name) : [],
-    api.roots(),
+    api.roots(shown.name),
   ]);
   if (signal.aborted) return;
   drawFailures(failures, failed);
-  drawEvaluation(evaluation, scores, shown, onFailure);
-  if (roots.length) box.append(makeFolders(roots, shown, onFailure));
+  drawEvaluation(evaluation, scores, shown);
+  if (roots.roots.length) box.append(makeFolders(roots, shown));
 }
 
 async function fetchEvaluation(name) {
@@ -127,24 +122,32 @@ function drawFailures(section, failed) {
 
 // ---- folders -----------------------------------------------------------------------------------
 
-// The folders that the server may index into this collection.
-function makeFolders(roots, shown, onFailure) {
-  const redraw = async () => {
-    await loadCollections();
-    drawHealth(current(), { signal: leaving.signal, onFailure });
-  };
-  const folders = roots.map(({ root, path }) => {
-    const button = jobButton({
-      text: "Update",
-      running: "Indexing",
-      request: { kind: "index", collection: shown.name, root },
-      signal: leaving.signal,
-      onDone: redraw,
-      onUnreachable: onFailure,
-    });
-    return h("div", { class: "folder" }, h("span", {}, path), button);
+// The folders that the server may index: into this collection, or into a new one.
+function makeFolders({ roots, new_collections: canMake }, shown) {
+  const folders = roots.map((root) => {
+    const path = h("span", { class: "path", dir: "auto" }, root.path);
+    return h("div", { class: "folder" }, path, folderButton(root, shown));
   });
-  return h("section", { "aria-label": "Folders" }, h("h2", {}, "Folders"), folders);
+  const section = h("section", { "aria-label": "Folders" }, h("h2", {}, "Folders"), folders);
+  if (canMake) {
+    const make = () => askForm("A new collection", newCollectionForm(roots));
+    const attributes = { type: "button", class: "plain", onclick: make };
+    section.append(h("p", { class: "work" }, h("button", attributes, "Make a new collection")));
+  }
+  return section;
+}
+
+// A folder that the collection has images of is brought up to date. Any other one would be mixed
+// with them, so the visitor is asked first.
+function folderButton({ root, path, images }, { name, images: total }) {
+  const request = { kind: "index", collection: name, root };
+  const running = "Adding images";
+  if (images) return jobButton({ text: "Bring up to date", running, request });
+  const text = `Add this folder to ${isolate(name)}`;
+  const title = `Add the images of ${isolate(path)} to ${isolate(name)}?`;
+  const now = `${isolate(name)} has ${plural(total, "image")} now, none of them from this folder.`;
+  const confirm = () => ask(title, now, "Add the images");
+  return jobButton({ text, running, request, confirm });
 }
 
 // ---- the evaluation ----------------------------------------------------------------------------
@@ -159,23 +162,16 @@ function introduce(scores, canEvaluate) {
   return [h("p", { class: "quiet" }, text)];
 }
 
-function drawEvaluation(section, scores, shown, onFailure) {
+function drawEvaluation(section, scores, shown) {
   const canEvaluate = shown.labels.length >= 2;
   const title = h("h2", {}, "How good it is");
   section.replaceChildren(title, ...introduce(scores, canEvaluate));
   if (!canEvaluate) return;
-  const redraw = async () => {
-    await loadCollections();
-    drawEvaluation(section, await api.evaluation(shown.name), shown, onFailure);
-  };
   const button = jobButton({
     text: scores ? "Evaluate again" : "Evaluate",
     running: "Ranking images",
     request: { kind: "evaluate", collection: shown.name },
     strong: !scores,
-    signal: leaving.signal,
-    onDone: redraw,
-    onUnreachable: onFailure,
   });
   section.append(button);
 }

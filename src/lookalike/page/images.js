@@ -35,7 +35,10 @@ export function showFirst(image, [first, ...others], onMissing = () => {}) {
 /** Upload files; return them as examples. */
 export function uploadExamples(files) {
   const uploadOne = async (file) => {
-    const { upload } = await api.upload(file);
+    const { upload } = await api.upload(file).catch((error) => {
+      error.fileName = file.name;
+      throw error;
+    });
     rememberUpload(upload, file);
     return { upload };
   };

@@ -4,17 +4,21 @@ import * as api from "./api.js";
 import { allCollections, collection, loadCollections } from "./collections.js";
 import { openCrop, prepareCrop } from "./crop.js";
 import { openDetail, openUpload, prepareDetail } from "./detail.js";
-import { $, announce, h, icon, reducedMotion } from "./dom.js";
+import { $, h, icon, reducedMotion } from "./dom.js";
 import { addExample, clearExamples, onExampleFailure, searchByExamples } from "./examples.js";
 import { drawFilters, focusFilter, showFilterProblem } from "./filters.js";
-import { drawHealth, leaveHealth } from "./health.js";
+import { isolate } from "./format.js";
+import { drawHealth } from "./health.js";
 import { recordStep } from "./history.js";
+import { followJobs } from "./jobs.js";
 import { listenToKeys, showKeys } from "./keyboard.js";
+import { describeFileProblem, describeOtherFile, hideMessage, showMessage } from "./message.js";
 import { drawMap, leaveMap, mapKey } from "./map.js";
 import { waitForServer } from "./offline.js";
 import { loadPalette } from "./palette.js";
 import { answersFor, cachedAnswers, searchByFiles, UploadExpired } from "./query.js";
 import * as results from "./results.js";
+import { drawSetup, leaveSetup } from "./setup.js";
 import { askForToken } from "./sign_in.js";
 import { drawStart, focusStart, prepareStart, restart } from "./start.js";
 import { begin, current, exampleOf, format, go, hasQuery, NO_QUERY, onChange } from "./state.js";
@@ -23,7 +27,7 @@ import { acceptUploads, chooseFiles } from "./upload.js";
 
 const MAX_FILES = 16; // that one query may upload
 const VIEWS = ["search", "map", "health"];
-const FORMATS = "JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or HEIC";
+const EMPTY_INTERVAL = 2000; // milliseconds between two looks for a first collection
 
 let rendering = new AbortController(); // aborted by the next state
 let isPending = false; // uploaded files are on their way to the server
@@ -71,9 +75,9 @@ async function render(state) {
   const signal = startRendering();
   showView(state);
   showNotice();
+  hideMessage();
   showFilterProblem("");
   if (state.view !== "map") leaveMap();
-  if (state.view !== "health") leaveHealth();
   drawCollections();
   try {
     await drawView(state, signal);
@@ -86,11 +90,12 @@ async function drawView(state, signal) {
   if (state.view === "map") {
     await drawMap(state, { signal, onChoose: searchBy, onSearchTogether: searchTogether });
   } else if (state.view === "health") {
-    await drawHealth(state, { signal, onFailure: fail });
+    await drawHealth(state, { signal });
   } else if (hasQuery(state)) {
     await drawResults(state, signal);
   } else {
     await drawStart();
+    if (!collection(state.collection).images) setTimeout(lookForImages, EMPTY_INTERVAL, signal);
   }
 }
 
@@ -111,21 +116,30 @@ function showNotice(...content) {
   $("#notice").replaceChildren(...content);
 }
 
-function fail(error) {
+// Problems that concern every view; return whether it is one.
+function failEverywhere(error) {
   results.setWaiting(false);
-  if (error instanceof api.ServerUnreachable) {
-    waitForServer(start);
-    return;
-  }
-  if (error.status === 401) {
-    askForToken(start);
-    return;
-  }
+  const isUnreachable = error instanceof api.ServerUnreachable;
+  if (isUnreachable) waitForServer(start);
+  else if (error.status === 401) askForToken(start);
+  else return false;
+  return true;
+}
+
+/** An action failed: the view stays, and a message says why. */
+function report(error) {
+  if (failEverywhere(error)) return;
+  showMessage(error.fileName ? describeFileProblem([error.fileName], error) : error.message);
+}
+
+/** The view cannot be drawn. */
+function fail(error) {
+  if (failEverywhere(error)) return;
   const isExpected = error instanceof api.Problem || error instanceof UploadExpired;
   if (!isExpected) console.error(error);
   const state = current();
   const isSearch = state.view === "search";
-  const isAboutFilter = error.status === 422 && state.where && isSearch && !isPending;
+  const isAboutFilter = error.status === 422 && state.where && isSearch;
   if (isAboutFilter) {
     showFilterProblem(error.message);
   } else {
@@ -142,8 +156,7 @@ function showFailedSearch(error, isSearch) {
   $("#answers").replaceChildren();
   for (const selector of ["#more", "#crop", "#none"]) $(selector).hidden = true;
   $("#count").textContent = "";
-  const needsImage =
-    error instanceof UploadExpired || [404, 422].includes(error.status) || isPending;
+  const needsImage = error instanceof UploadExpired || [404, 422].includes(error.status);
   showNotice(h("p", {}, error.message), needsImage ? chooseButton() : retryButton());
 }
 
@@ -169,6 +182,7 @@ async function searchFiles(given) {
   clearExamples();
   showView(state);
   showNotice();
+  hideMessage();
   showFilterProblem("");
   scrollTo({ top: 0, behavior: "instant" });
   const urls = files.map((file) => URL.createObjectURL(file));
@@ -185,20 +199,18 @@ async function searchFiles(given) {
     else go(next);
   } catch (error) {
     if (error.name === "AbortError") return;
-    fail(error);
     isPending = false;
+    // What was shown before comes back.
+    render(current());
+    if (failEverywhere(error)) return;
+    const names = files.map(({ name }) => name);
+    showMessage(describeFileProblem(names, error));
   }
 }
 
 /** Say that files cannot be searched by. */
 function refuseFiles(files) {
-  const detail = `${files[0].name} is not an image. Use a ${FORMATS} file.`;
-  announce(detail);
-  isPending = true;
-  showView(current());
-  $("#examples").replaceChildren();
-  fail(new api.Problem(415, { detail }));
-  isPending = false;
+  showMessage(describeOtherFile(isolate(files[0].name)));
 }
 
 /** Search by a row or an upload; `tile`, if given, is where its image is on the screen. */
@@ -241,7 +253,7 @@ async function showQueryDetail(example) {
   try {
     openDetail([await api.row(collection().name, example.id)], 0);
   } catch (error) {
-    fail(error);
+    report(error);
   }
 }
 
@@ -261,8 +273,8 @@ const actions = {
 results.prepareResults(actions);
 prepareStart(actions);
 prepareDetail(actions);
-prepareCrop({ onFile: (file) => searchFiles([file]), onFailure: fail });
-onExampleFailure(fail);
+prepareCrop({ onFile: (file) => searchFiles([file]), onFailure: report });
+onExampleFailure(report);
 // Files that come in before the collections are known wait for them.
 acceptUploads(
   (files) => ready.then(() => searchFiles(files)),
@@ -323,7 +335,10 @@ listenToKeys({
   "-": mapKey,
   0: mapKey,
   l: mapKey,
-  Escape: (event) => (mapKey(event) === false ? clearExamples() : undefined),
+  Escape: (event) => {
+    hideMessage();
+    if (mapKey(event) === false) clearExamples();
+  },
 });
 
 // ---- start -------------------------------------------------------------------------------------
@@ -350,12 +365,94 @@ async function start() {
     fail(error);
     return;
   }
-  if (!allCollections().length) {
-    const text = "This server has no collection. Start it with one: lookalike serve COLLECTION.";
-    $("#main").replaceChildren(h("div", { id: "notice" }, h("p", {}, text)));
-    return;
-  }
+  followJobs({ onProgress: showArrivals, onEnd: showOutcome, onShowFailures, onFailure: fail });
+  if (allCollections().length) beginSearching();
+  else await waitForCollection();
+}
+
+function beginSearching() {
+  leaveSetup();
+  document.body.classList.remove("bare");
   begin();
   setReady();
 }
+
+// Without any collection, every view shows how to make one; the first one is opened by itself.
+async function waitForCollection() {
+  document.body.classList.add("bare");
+  try {
+    await drawSetup();
+  } catch (error) {
+    fail(error);
+    return;
+  }
+  setTimeout(lookForCollection, EMPTY_INTERVAL);
+}
+
+async function lookForCollection() {
+  // A job may have opened it meanwhile.
+  if (!document.body.classList.contains("bare")) return;
+  try {
+    await loadCollections();
+  } catch (error) {
+    fail(error);
+    return;
+  }
+  if (allCollections().length) beginSearching();
+  else await waitForCollection();
+}
+
+// Another program may fill an empty collection.
+async function lookForImages(signal) {
+  if (signal.aborted) return;
+  try {
+    await loadCollections();
+  } catch (error) {
+    fail(error);
+    return;
+  }
+  if (!signal.aborted) render(current());
+}
+
+// ---- jobs --------------------------------------------------------------------------------------
+
+const versions = () => JSON.stringify(allCollections().map(({ name, version }) => [name, version]));
+
+/** While images are added, the start shows them as they arrive. */
+async function showArrivals({ kind }) {
+  if (kind !== "index") return;
+  const isFirst = document.body.classList.contains("bare");
+  const isStart = current().view === "search" && !hasQuery(current()) && !isPending;
+  if (!isFirst && !isStart) return;
+  const before = versions();
+  try {
+    await loadCollections();
+  } catch {
+    // The next look at the job says more.
+    return;
+  }
+  if (versions() === before) return;
+  if (isFirst) beginSearching();
+  else render(current());
+}
+
+/** After a job the view shows its outcome. */
+async function showOutcome({ kind, asked, state }) {
+  try {
+    await loadCollections();
+  } catch (error) {
+    fail(error);
+    return;
+  }
+  if (!allCollections().length) return;
+  if (document.body.classList.contains("bare")) beginSearching();
+  const isNew = kind === "index" && asked.create && state !== "failed";
+  if (isNew) go({ view: "search", ...NO_QUERY, collection: asked.collection, spaces: [] });
+  if (!isPending) render(current());
+}
+
+function onShowFailures(name) {
+  go({ view: "health", collection: name });
+}
+
 start();

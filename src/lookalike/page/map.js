@@ -1,7 +1,7 @@
 /** The Map view: all images of a space at their positions, and where the query lies among them. */
 
 import * as api from "./api.js";
-import { collection, loadCollections, spacesOf, titleOf } from "./collections.js";
+import { collection, spacesOf, titleOf } from "./collections.js";
 import { $, h } from "./dom.js";
 import { imageAddresses, showFirst } from "./images.js";
 import { jobButton } from "./jobs.js";
@@ -56,7 +56,7 @@ export async function drawMap(state, actions) {
     } catch (error) {
       box.replaceChildren();
       if (error.status !== 404) throw error;
-      offerMap(state, actions);
+      offerMap(state);
       return;
     }
     if (actions.signal.aborted) return;
@@ -73,7 +73,7 @@ function stop() {
   shownQuery = null;
 }
 
-function offerMap(state, actions) {
+function offerMap(state) {
   const { name, images } = collection(state.collection);
   const [space] = spacesOf(state);
   if (images < MIN_IMAGES) {
@@ -81,11 +81,6 @@ function offerMap(state, actions) {
     box.replaceChildren(h("div", { class: "making" }, h("p", {}, text)));
     return;
   }
-  const showMap = async () => {
-    await loadCollections();
-    const { signal } = new AbortController();
-    if (current().view === "map") drawMap(current(), { ...actions, signal });
-  };
   const text =
     `A map gives every image a position on a plane: images that ${titleOf(space)} finds similar ` +
     "lie close together. The collection stores it.";
@@ -94,8 +89,6 @@ function offerMap(state, actions) {
     running: "Making the map",
     strong: true,
     request: { kind: "map", collection: name, space },
-    onDone: showMap,
-    onUnreachable: () => waitForServer(() => offerMap(state, actions)),
   });
   const title = h("h1", {}, "No map yet");
   box.replaceChildren(h("div", { class: "making" }, title, h("p", {}, text), button));

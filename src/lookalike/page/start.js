@@ -5,6 +5,8 @@ import { allCollections, collection } from "./collections.js";
 import { $, h, icon } from "./dom.js";
 import { number, plural } from "./format.js";
 import { Grid } from "./grid.js";
+import { activeJobs } from "./jobs.js";
+import { firstFolderForm } from "./setup.js";
 import { go, NO_QUERY } from "./state.js";
 import { chooseFiles, takePhotograph } from "./upload.js";
 
@@ -12,7 +14,8 @@ const PAGES = 8; // parts of the collection that rows are taken from
 const PAGE_ROWS = 6;
 
 let grid = null;
-let shownCollection = "";
+let shownCollection = ""; // whose images the grid shows
+let shownVersion = 0; // of that collection, while it grows
 let actions = {};
 
 /** Set what can be done with an image: onChoose, onDetail, onExample and onFailure. */
@@ -40,35 +43,87 @@ function pageRequests(name, images) {
   });
 }
 
+// The rows that came last, while images arrive.
+async function latestRows({ name, images }) {
+  const after = images - PAGES * PAGE_ROWS - 1;
+  const request = { collection: name, limit: PAGES * PAGE_ROWS, ...(after >= 0 ? { after } : {}) };
+  const { rows } = await api.rows(request);
+  return rows.reverse();
+}
+
 function summaryOf({ name, images }) {
-  if (!images) {
-    return `${name} has no images yet. Add some with “lookalike index FOLDER”, then reload.`;
-  }
   const count = allCollections().length;
   const others = count > 1 ? ` · ${number(count)} collections` : "";
   return `${plural(images, "image")} in ${name}${others}`;
 }
 
+const isGrowing = ({ name }) =>
+  activeJobs().some(({ kind, asked }) => kind === "index" && asked.collection === name);
+
 /** Draw the start. */
 export async function drawStart() {
   const shown = collection();
+  const isEmpty = !shown.images;
+  $("#hero").hidden = isEmpty;
+  $("#begin").hidden = isEmpty;
+  $("#first").hidden = !isEmpty;
+  if (isEmpty) {
+    shownCollection = "";
+    await drawFirst(shown);
+    return;
+  }
+  firstShown = "";
   $("#start-about").textContent = summaryOf(shown);
-  $("#begin").hidden = !shown.images;
-  if (!shown.images || shownCollection === shown.name) return;
+  const grows = isGrowing(shown);
+  $("#again").hidden = grows;
+  const isNewer = grows && shownVersion !== shown.version;
+  if (shownCollection === shown.name && !isNewer) return;
+  if (shownCollection !== shown.name) makeGrid(shown);
+  shownCollection = shown.name;
+  shownVersion = shown.version;
+  try {
+    grid.show(await (grows ? latestRows(shown) : randomRows(shown)));
+  } catch (error) {
+    shownCollection = "";
+    actions.onFailure(error);
+  }
+}
+
+function makeGrid({ name }) {
   grid?.stop();
   grid = new Grid({
     label: "Images to begin with",
-    collection: shown.name,
+    collection: name,
     onChoose: actions.onChoose,
     onExample: actions.onExample,
     onDetail: (index) => actions.onDetail(grid.rows, index, () => grid),
   });
   $("#begin-grid").replaceChildren(grid.element);
-  shownCollection = shown.name;
+}
+
+let firstShown = ""; // what the box of an empty collection shows
+
+// An empty collection: how its first images come in, or that they are on their way.
+async function drawFirst(shown) {
+  const { name } = shown;
+  const grows = isGrowing(shown);
+  const key = `${grows} ${name}`;
+  if (firstShown === key) return;
+  firstShown = key;
+  const box = $("#first");
+  if (grows) {
+    const text = "They can be searched as soon as they appear here.";
+    box.replaceChildren(h("h1", {}, "The first images are on their way"), h("p", {}, text));
+    return;
+  }
+  const title = h("h1", {}, h("bdi", {}, name), " has no images yet");
+  const lead = "Add a folder. The images stay where they are, unchanged.";
+  box.replaceChildren(title, h("p", {}, lead));
   try {
-    grid.show(await randomRows(shown));
+    const form = await firstFolderForm(name);
+    if (firstShown === key) box.append(form);
   } catch (error) {
-    shownCollection = "";
+    firstShown = "";
     actions.onFailure(error);
   }
 }

@@ -83,7 +83,8 @@ def make_app(
         lifespan=_lifespan,
         redirect_slashes=False,
     )
-    state = ServerState(settings, CollectionRegistry(paths))
+    watched = settings.new_collections if settings.watch_collections else None
+    state = ServerState(settings, CollectionRegistry(paths, watched=watched))
     kinds = JobKinds(job_kinds)
     app.state.lookalike = state
     app.state.job_kinds = kinds

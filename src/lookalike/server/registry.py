@@ -40,8 +40,9 @@ class CollectionView:
         The collection's name, its table at this version, and the Model of each Space.
     row_cache
         The columns of every row that responses show.
-    derived
-        Objects computed from this version, such as the placers of maps, by key.
+    derived, derived_lock
+        Objects computed from this version, such as the placers of maps, by key, and the lock of
+        those who compute them.
     """
 
     def __init__(self, name: str, table: Table, embedders: EmbedderCache) -> None:
@@ -52,6 +53,7 @@ class CollectionView:
         self._default_space = next(iter(self.models), "")
         self.row_cache = RowCache(table)
         self.derived: dict[tuple[str, ...], Any] = {}
+        self.derived_lock = threading.Lock()
         self._embedders = embedders
         self._lock = threading.Lock()
         self._searchers: dict[str, Searcher] = {}
@@ -237,6 +239,8 @@ class CollectionRegistry:
         The folders of the collections; the first collection is the default.
     embedders
         The loaded models, shared by all collections.
+    watched
+        A folder whose collections are served too, also those that are made later; or None.
 
     Attributes
     ----------
@@ -245,17 +249,35 @@ class CollectionRegistry:
     """
 
     def __init__(
-        self, paths: Sequence[str], embedders: EmbedderCache | None = None
+        self,
+        paths: Sequence[str],
+        embedders: EmbedderCache | None = None,
+        watched: Path | None = None,
     ) -> None:
-        embedders = embedders or EmbedderCache()
+        self._embedders = embedders or EmbedderCache()
+        self._watched = watched
+        self._lock = threading.Lock()
         self.collections: dict[str, ServedCollection] = {}
         for path in paths:
             folder = Path(path).expanduser()
             folder = folder.absolute()
             wanted_name = folder.name or "collection"
             name = self._unused_name(wanted_name)
-            collection = ServedCollection(name, str(folder), embedders)
-            self.collections[name] = collection
+            self.add(name, folder)
+
+    def add(self, name: str, folder: Path) -> ServedCollection:
+        """Serve another collection and return it; one that is served already is returned as it is.
+
+        It can be called from any thread.
+        """
+        with self._lock:
+            served = self.collections.get(name)
+            if served is not None and served.path == str(folder):
+                return served
+            collection = ServedCollection(name, str(folder), self._embedders)
+            # Other threads may be iterating over the present dictionary.
+            self.collections = {**self.collections, name: collection}
+        return collection
 
     def collection(self, name: str | None) -> ServedCollection:
         """Return a collection by name; None stands for the first.
@@ -263,9 +285,15 @@ class CollectionRegistry:
         Raises
         ------
         Problem
-            404, if there is no collection of this name.
+            404, if there is no collection of this name, or none at all.
         """
         collections = self.collections
+        if not collections:
+            raise Problem(
+                404,
+                "Collection not found",
+                "This server has no collection yet. Index a folder to make one.",
+            )
         requested = name
         if requested is None:
             requested = next(iter(collections))
@@ -282,10 +310,29 @@ class CollectionRegistry:
         """Return the newest view of a collection; see `collection` and `ServedCollection.view`."""
         return self.collection(name).view()
 
+    def image_count(self) -> int:
+        """Return the number of images in all collections that can be read now."""
+        count = 0
+        for collection in self.collections.values():
+            with suppress(Problem):
+                count += len(collection.view().row_cache)
+        return count
+
     def refresh(self) -> None:
-        """Open a new view of every collection that has changed."""
+        """Open a new view of every collection that has changed, and serve new ones."""
+        self._discover()
         for collection in self.collections.values():
             collection.refresh()
+
+    def _discover(self) -> None:
+        """Serve the collections of the watched folder, sorted by name."""
+        if self._watched is None:
+            return
+        served_paths = {served.path for served in self.collections.values()}
+        for folder in sorted(self._watched.glob("*")):
+            is_new = str(folder) not in served_paths
+            if is_new and Table.exists(folder):
+                self.add(self._unused_name(folder.name), folder)
 
     def _unused_name(self, name: str) -> str:
         number = 1

@@ -491,6 +491,14 @@ class JobResponse(_ResponseModel):
         int, Field(description="The number of processed images or queries.")
     ]
     total: Annotated[int | None, Field(description="The expected number, if known.")]
+    rate: Annotated[
+        float | None,
+        Field(description="Images a second of late, while the job runs."),
+    ]
+    seconds_left: Annotated[
+        float | None,
+        Field(description="The expected time until the end, while it is known."),
+    ]
     result: dict[str, Any] | None
     error: str | None
 
@@ -506,12 +514,19 @@ class RootInfo(_ResponseModel):
 
     root: int
     path: str
+    images: Annotated[
+        int, Field(description="The number of the collection's images in this folder.")
+    ]
 
 
 class RootsResponse(_ResponseModel):
-    """The folders that can be indexed."""
+    """The folders that can be indexed, and the folder of new collections."""
 
     roots: list[RootInfo]
+    new_collections: Annotated[
+        str | None,
+        Field(description="The folder of collections that jobs make, or null."),
+    ]
 
 
 class EvaluationResponse(BaseModel):

@@ -33,6 +33,10 @@ class ServerSettings:
         Whether image files may be read, for `original` and for larger thumbnails.
     roots
         Folders that clients may index.
+    new_collections
+        The folder in which clients may make collections of these folders, or None for nowhere.
+    watch_collections
+        Whether to serve every collection in that folder, also those that are made later.
     max_upload, max_pixels
         The largest request body in bytes, and the largest image in it in pixels.
     body_seconds
@@ -52,6 +56,8 @@ class ServerSettings:
     root_path: str = ""
     originals: bool = True
     roots: tuple[Path, ...] = ()
+    new_collections: Path | None = None
+    watch_collections: bool = False
     max_upload: int = 32 << 20
     max_pixels: int = 64_000_000
     body_seconds: float = 30.0

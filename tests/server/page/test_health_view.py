@@ -64,9 +64,49 @@ def test_failures_are_listed_and_a_folder_can_be_updated(open_page, flawed, samp
         shutil.copy(
             sample / "car" / "car_0001.jpg", flawed / "pictures" / "cat" / "torn.jpg"
         )
-        page.get_by_role("button", name="Update").click()
+        page.get_by_role("button", name="Bring up to date").click()
         until(page, "document.querySelector('.figures dd').textContent === '4'")
         expect(page.get_by_role("region", name="Failures")).to_contain_text(
             "Every file that was found"
         )
+        page.context.close()
+
+
+def test_a_folder_is_added_only_after_a_question(open_page, flawed, sample):
+    roots = ("--root", flawed / "pictures", "--root", sample / "car")
+    with serving("-c", flawed / "kept", *roots) as live:
+        page = open_page("#health", live=live)
+        folders = page.get_by_role("region", name="Folders")
+        buttons = folders.locator(".folder").get_by_role("button")
+        expect(buttons).to_have_text(["Bring up to date", "Add this folder to kept"])
+
+        buttons.nth(1).click()
+        question = page.get_by_role("dialog")
+        expect(question).to_contain_text(f"Add the images of {sample / 'car'} to kept?")
+        expect(question).to_contain_text("3 images now, none of them from this folder")
+        question.get_by_role("button", name="Cancel").click()
+        assert live.api.get("jobs").json()["jobs"] == []
+        expect(buttons.nth(1)).to_be_focused()
+
+        buttons.nth(1).click()
+        question.get_by_role("button", name="Add the images").click()
+        until(page, "document.querySelector('.figures dd').textContent === '8'")
+        expect(buttons).to_have_text(["Bring up to date", "Bring up to date"])
+        page.context.close()
+
+
+def test_a_new_collection_is_made_beside_the_others(
+    open_page, flawed, sample, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    with serving("-c", flawed / "kept", "--root", sample / "car") as live:
+        page = open_page("#health", live=live)
+        page.get_by_role("button", name="Make a new collection").click()
+        page.get_by_role("dialog").get_by_role(
+            "button", name="Make the collection"
+        ).click()
+        expect(page.get_by_role("dialog")).to_be_hidden()
+        until(page, "location.hash === '#search?collection=car'")
+        expect(page.locator("#start-about")).to_contain_text("5 images in car")
+        expect(page.locator("#collection")).to_have_value("car")
         page.context.close()

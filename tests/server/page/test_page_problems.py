@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import shutil
 
 import numpy as np
@@ -122,6 +123,44 @@ def test_the_page_fits_the_screen(open_page, width):
         until(page, f"document.body.dataset.view === '{view}'")
         page.wait_for_timeout(100)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("width", [320, 390, 560, 641])
+def test_the_header_fits_with_several_collections_and_a_history(
+    open_page, collection, tmp_path, width
+):
+    second = tmp_path / "a collection with quite a long name"
+    shutil.copytree(collection, second)
+    with serving("-c", second, "-c", collection) as live:
+        page = open_page(
+            "#search?positive=3",
+            live=live,
+            viewport={"width": width, "height": 640},
+            is_mobile=width < 500,
+        )
+        tiles(page)
+        page.locator("#answers .tile .open").nth(1).click()
+        until(page, "!document.querySelector('#back').disabled")
+        for view in ("search", "map", "health"):
+            page.evaluate(f"document.querySelector('#to-{view}').click()")
+            until(page, f"document.body.dataset.view === '{view}'")
+            boxes = page.locator("#top :is(a, button, select):visible").evaluate_all(
+                "all => all.map((one) => one.getBoundingClientRect().toJSON())"
+            )
+            assert len(boxes) >= 8
+            assert all(0 <= box["left"] < box["right"] <= width for box in boxes)
+            for first, second_box in itertools.combinations(boxes, 2):
+                is_beside = (
+                    first["right"] <= second_box["left"] + 1
+                    or second_box["right"] <= first["left"] + 1
+                )
+                is_above = (
+                    first["bottom"] <= second_box["top"] + 1
+                    or second_box["bottom"] <= first["top"] + 1
+                )
+                assert is_beside or is_above
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+        page.context.close()
 
 
 def ground(page) -> float:

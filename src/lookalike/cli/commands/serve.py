@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import time
 import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lookalike.cli import output
-from lookalike.cli.command import DEFAULT_COLLECTION, command, store_imported
+from lookalike.cli.command import command, store_imported
 from lookalike.errors import InputError
+
+if TYPE_CHECKING:
+    from lookalike.server.registry import CollectionRegistry
 
 _Collections = Annotated[
     list[str] | None,
@@ -22,7 +26,7 @@ _Collections = Annotated[
         "--collection",
         metavar="PATH",
         help="A collection's folder; may be repeated. The first is the default.",
-        show_default=DEFAULT_COLLECTION,
+        show_default="$LOOKALIKE_COLLECTION, or all in your user data folder",
     ),
 ]
 _Host = Annotated[
@@ -49,7 +53,7 @@ _Roots = Annotated[
     typer.Option(
         "--root",
         metavar="DIR",
-        help="A folder that the page may index; may be repeated.",
+        help="A folder that the page may index, also into new collections; may be repeated.",
     ),
 ]
 _Originals = Annotated[
@@ -102,15 +106,13 @@ def serve_command(
     """Serve collections to a browser page and a REST API until Ctrl-C."""
     start = time.perf_counter()
     with store_imported():
-        from lookalike.collection import Collection, default_path
+        from lookalike.collection import collections_folder
     from lookalike.server import serving
     from lookalike.server.app import make_app
     from lookalike.server.settings import LOOPBACK, ServerSettings
 
-    paths = collection or [default_path()]
-    for path in paths:
-        # A collection that cannot be opened ends the command at once.
-        Collection.open(path)
+    is_unnamed = not collection and not os.environ.get("LOOKALIKE_COLLECTION")
+    paths = _default_paths() if is_unnamed else _opened(collection or [])
 
     local = host in LOOPBACK
     # An empty token would admit every client.
@@ -135,6 +137,8 @@ def serve_command(
         root_path=f"/{prefix}" if prefix else "",
         originals=originals,
         roots=folders,
+        new_collections=collections_folder(),
+        watch_collections=is_unnamed,
         max_upload=max_bytes,
     )
     socket = serving.bind(host, port)
@@ -143,19 +147,40 @@ def serve_command(
     app = make_app(paths, settings)
 
     def announce() -> None:
-        registry = app.state.lookalike.registry
-        count = 0
-        for served in registry.collections.values():
-            view = served.view()
-            count += len(view.row_cache)
-        images = output.plural(count, "image")
+        registry: CollectionRegistry = app.state.lookalike.registry
         seconds = time.perf_counter() - start
-        output.say(f"{images}, ready in {seconds:.1f} s. Press Ctrl-C to stop.")
+        contents = _describe(registry)
+        output.say(f"{contents}, ready in {seconds:.1f} s. Press Ctrl-C to stop.")
         output.say(f"Serving at {address}")
         if open_page:
             webbrowser.open(address)
 
     serving.serve(app, socket, on_start=announce)
+
+
+def _default_paths() -> list[str]:
+    """Return the path of the default collection, if it exists: there may be none yet."""
+    from lookalike.collection import Collection, default_path
+
+    path = default_path()
+    return [path] if Collection.exists(path) else []
+
+
+def _opened(named: Sequence[str]) -> list[str]:
+    """Return the paths of named collections; one that cannot be opened ends the command."""
+    from lookalike.collection import Collection, default_path
+
+    paths = list(named) or [default_path()]
+    for path in paths:
+        Collection.open(path)
+    return paths
+
+
+def _describe(registry: CollectionRegistry) -> str:
+    """Return the number of served images, or what to do if there is no collection."""
+    if not registry.collections:
+        return "No collection yet: open the page to begin"
+    return output.plural(registry.image_count(), "image")
 
 
 def _existing_folders(roots: Sequence[Path]) -> tuple[Path, ...]:

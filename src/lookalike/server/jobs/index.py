@@ -1,7 +1,10 @@
-"""The index job: brings a collection up to date with a folder."""
+"""The index job: brings a collection up to date with a folder, or makes one of it."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter
@@ -10,18 +13,30 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 import lookalike
-from lookalike.indexing.run import IndexSettings
+from lookalike.indexing.run import IndexReport, IndexSettings
 from lookalike.io.processors import cores
 from lookalike.server.jobs.queue import Job, JobWork
 from lookalike.server.openapi import problem_responses
+from lookalike.server.parameters import CollectionName
 from lookalike.server.problems import Problem
+from lookalike.server.registry import CollectionView, ServedCollection
 from lookalike.server.responses import json_response
 from lookalike.server.schemas import JobBody, RootsResponse
 from lookalike.server.state import ServerState, server_state
+from lookalike.sources import LocalSource, uri_prefixes
+from lookalike.store.table import Table
 
 __all__ = ["IndexBody", "IndexJob"]
 
 roots_router = APIRouter(tags=["jobs"])
+
+# New images can be searched after this time, while the job runs.
+_COMMIT_SECONDS = 3.0
+# A name becomes a folder: a letter or a digit, then those, spaces and some signs.
+_NAME = re.compile(r"[^\W_][\w .()+-]{0,63}")
+_NAME_RULE = (
+    "a letter or a digit first, then up to 63 letters, digits, spaces and . ( ) + - _"
+)
 
 
 class IndexBody(JobBody):
@@ -31,6 +46,13 @@ class IndexBody(JobBody):
     root: Annotated[
         int, Field(ge=0, lt=1000, description="The number of a root in `/roots`.")
     ]
+    create: Annotated[
+        bool,
+        Field(
+            description="Make a new collection of the name `collection` first, in the server's "
+            "folder for new collections."
+        ),
+    ] = False
 
 
 class IndexJob:
@@ -41,39 +63,161 @@ class IndexJob:
 
     def prepare(self, state: ServerState, body: IndexBody) -> JobWork:
         """Return the work of indexing a root."""
+        root = _find_root(state, body.root)
+        if body.create:
+            folder = _new_folder(state, body.collection)
+            return _creating_work(state, root, folder)
         collection = state.registry.collection(body.collection)
-        # Raises if the collection cannot be read.
-        collection.view()
-        roots = state.settings.roots
-        if body.root >= len(roots):
-            raise Problem(
-                404,
-                "Root not found",
-                f"This server has {len(roots)} roots, counted from 0. "
-                "Start it with --root DIR to add one.",
-            )
-        root = roots[body.root]
-        # One core is left to searches.
-        threads = max(1, cores() - 1)
-        settings = IndexSettings(threads=threads)
-
-        def work(job: Job) -> dict[str, Any]:
-            report = lookalike.index(
-                [root], collection.path, settings=settings, progress=job.advance
-            )
-            collection.refresh(force=True)
-            return report.to_dict()
-
-        return work
+        collection.view()  # raises if the collection cannot be read
+        return _updating_work(root, collection)
 
 
-@roots_router.get("/roots", response_model=RootsResponse, responses=problem_responses())
-async def get_roots(request: Request) -> Response:
-    """List the folders that can be indexed; an index job refers to one by its number."""
-    settings = server_state(request).settings
+@roots_router.get(
+    "/roots", response_model=RootsResponse, responses=problem_responses(404, 422)
+)
+async def get_roots(request: Request, collection: CollectionName = None) -> Response:
+    """List the folders that can be indexed; an index job refers to one by its number.
+
+    The counts are those of one collection; without any collection they are 0.
+    """
+    state = server_state(request)
+    view = None
+    if collection is not None or state.registry.collections:
+        view = state.registry.view(collection)
+    roots = await state.read_pool.run(_list_roots, state, view)
+    return json_response(roots)
+
+
+def _list_roots(state: ServerState, view: CollectionView | None) -> dict[str, Any]:
+    settings = state.settings
     listed = []
-    for number, folder in enumerate(settings.roots):
-        path = str(folder)
-        root = {"root": number, "path": path}
-        listed.append(root)
-    return json_response({"roots": listed})
+    for number, path in enumerate(settings.roots):
+        count = 0
+        if view is not None:
+            prefixes = uri_prefixes(str(path))
+            count = len(view.table.ids_under(prefixes))
+        listed.append({"root": number, "path": str(path), "images": count})
+    folder = settings.new_collections
+    new_collections = None if folder is None else str(folder)
+    return {"roots": listed, "new_collections": new_collections}
+
+
+def _find_root(state: ServerState, number: int) -> Path:
+    roots = state.settings.roots
+    if number >= len(roots):
+        raise Problem(
+            404,
+            "Root not found",
+            f"This server has {len(roots)} roots, counted from 0. "
+            "Start it with --root DIR to add one.",
+        )
+    return roots[number]
+
+
+def _new_folder(state: ServerState, name: str | None) -> Path:
+    """Return the folder of a new collection.
+
+    Raises
+    ------
+    Problem
+        422, if the name cannot be one; 404, if this server makes no collections; 409, if there is
+        a collection of this name.
+    """
+    parent = state.settings.new_collections
+    if parent is None:
+        detail = "This server makes no new collections. Use: lookalike index FOLDER -c COLLECTION"
+        raise Problem(404, "No folder for new collections", detail)
+    if name is None or not _is_valid_name(name):
+        reason = f"The name {name!r} cannot be used; expected {_NAME_RULE}."
+        errors = [{"where": "collection", "reason": reason}]
+        raise Problem(422, "Invalid name", reason, errors=errors)
+    folder = parent / name
+    if name in state.registry.collections or folder.exists():
+        detail = f"There is a collection {name!r} already. Choose another name, or add to it."
+        raise Problem(409, "Name in use", detail)
+    return folder
+
+
+def _is_valid_name(name: str) -> bool:
+    # Windows removes spaces and full stops from the end of a folder's name.
+    return _NAME.fullmatch(name) is not None and name[-1] not in " ."
+
+
+def _updating_work(root: Path, collection: ServedCollection) -> JobWork:
+    """Return the work of indexing a root into a served collection."""
+
+    def work(job: Job) -> dict[str, Any]:
+        return _index(job, root, collection.path, lambda: collection)
+
+    return work
+
+
+def _creating_work(state: ServerState, root: Path, folder: Path) -> JobWork:
+    """Return the work of indexing a root into a new collection, which is served once it exists."""
+    served: ServedCollection | None = None
+
+    def serve() -> ServedCollection | None:
+        nonlocal served
+        if served is None and Table.exists(folder):
+            served = state.registry.add(folder.name, folder)
+            served.refresh(force=True)
+        return served
+
+    def work(job: Job) -> dict[str, Any]:
+        return _index(job, root, str(folder), serve)
+
+    return work
+
+
+def _index(
+    job: Job,
+    root: Path,
+    path: str,
+    find_served: Callable[[], ServedCollection | None],
+) -> dict[str, Any]:
+    """Index a root, and return the counts of the report as plain data.
+
+    Parameters
+    ----------
+    job
+        Reports the progress. If it is cancelled, its result has the counts of what was kept.
+    root, path
+        The folder of images, and that of the collection.
+    find_served
+        Returns the served collection, or None while it does not exist.
+    """
+    source = LocalSource([root])
+    # One core is left to searches.
+    threads = max(1, cores() - 1)
+    settings = IndexSettings(threads=threads, commit_seconds=_COMMIT_SECONDS)
+    images_before, failures_before = _sizes(find_served())
+    job.total = source.count()
+
+    def advance(count: int) -> None:
+        find_served()
+        job.advance(count)
+
+    report: IndexReport | None = None
+    try:
+        report = lookalike.index([root], path, settings=settings, progress=advance)
+    finally:
+        served = find_served()
+        if served is not None:
+            served.refresh(force=True)
+        if report is None:
+            images, failures = _sizes(served)
+            added = max(0, images - images_before)
+            failed = max(0, failures - failures_before)
+            job.result = {"added": added, "failed": failed, "images": images}
+    return report.to_dict()
+
+
+def _sizes(served: ServedCollection | None) -> tuple[int, int]:
+    """Return the numbers of images and of failures of a served collection."""
+    if served is None:
+        return 0, 0
+    try:
+        view = served.view()
+    except Problem:
+        return 0, 0
+    return len(view.row_cache), view.table.failures().num_rows

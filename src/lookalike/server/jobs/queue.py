@@ -6,12 +6,14 @@ import logging
 import queue
 import secrets
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from lookalike.errors import LookalikeError
+from lookalike.server.jobs.pace import Pace
 from lookalike.server.problems import Problem, server_busy
 
 __all__ = ["Job", "JobQueue", "JobState", "JobWork"]
@@ -51,8 +53,11 @@ class Job:
         The job's id, and its state.
     done, total
         The number of processed images or queries, and the expected number, or None.
+    pace
+        How fast it proceeds.
     result, error
-        The result of a finished job, and the message of a failed one.
+        The result of a finished job, and the message of a failed one. A cancelled job may have a
+        result too: that of the part that it finished.
     """
 
     kind: str
@@ -64,6 +69,7 @@ class Job:
     total: int | None = None
     result: dict[str, Any] | None = None
     error: str | None = None
+    pace: Pace = field(default_factory=Pace, repr=False)
     _cancelled: threading.Event = field(default_factory=threading.Event, repr=False)
 
     @property
@@ -74,6 +80,7 @@ class Job:
     def advance(self, count: int) -> None:
         """Add to the number of processed images; the work of a cancelled job ends here."""
         self.done += count
+        self.pace.mark(time.monotonic(), self.done)
         if self._cancelled.is_set():
             raise _JobCancelled
 
@@ -88,6 +95,7 @@ class Job:
         if self.ended:
             return
         self.state = JobState.RUNNING
+        self.pace.mark(time.monotonic(), self.done)
         try:
             self.result = self.work(self)
             self.state = JobState.DONE
@@ -103,6 +111,11 @@ class Job:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields of a `JobResponse`."""
+        is_running = self.state == JobState.RUNNING
+        rate = self.pace.rate if is_running else None
+        seconds_left = None
+        if is_running:
+            seconds_left = self.pace.seconds_left(self.done, self.total)
         return {
             "id": self.id,
             "kind": self.kind,
@@ -110,6 +123,8 @@ class Job:
             "state": self.state,
             "done": self.done,
             "total": self.total,
+            "rate": rate,
+            "seconds_left": seconds_left,
             "result": self.result,
             "error": self.error,
         }
