@@ -140,14 +140,35 @@ async function drawQuery(state, signal) {
   const [example] = [...state.positive, ...state.negative];
   const image = showFirst(new Image(), imageAddresses(example, MARKER_SIDE));
   try {
-    const position = await withReupload(state, () => api.mapPosition(request, signal));
-    // Without its image the query is marked by an empty disk.
-    await image.decode().catch(() => {});
+    const position = knownPosition(state) ?? (await place(state, request, signal));
     view.canvas.showQuery({ ...position, image });
-    if (view.panel.colorBy === "distance") await colorBy("distance");
+    // Until its image is there, the query is marked by an empty disk.
+    await image.decode().catch(() => {});
+    view?.canvas.redraw();
+    if (view?.panel.colorBy === "distance") await colorBy("distance");
   } catch (error) {
     shownQuery = null;
     throw error;
+  }
+}
+
+// A single row is a part of the map, so that its place is known.
+function knownPosition({ positive, negative }) {
+  if (positive.length !== 1 || negative.length) return null;
+  const { data } = view;
+  const row = data.rowOf.get(positive[0].id);
+  if (row === undefined) return null;
+  return { x: data.positions[2 * row], y: data.positions[2 * row + 1] };
+}
+
+// The place of anything else is computed by the server, the first time slowly.
+async function place(state, request, signal) {
+  const { panel } = view;
+  panel.showHint("Finding the place of the query…");
+  try {
+    return await withReupload(state, () => api.mapPosition(request, signal));
+  } finally {
+    panel.showHint("");
   }
 }
 

@@ -176,14 +176,62 @@ def test_labels_can_be_hidden_and_shown(map_page):
     assert page.evaluate("mapView.canvas.levels.candidates.length") == 45
 
 
-def test_the_query_is_marked_and_distances_have_colors(map_page, studied):
-    page = map_page("#map?positive=3")
+def test_a_row_is_marked_at_its_own_place_without_the_server(map_page):
+    page = map_page()
+    page.route("**/map/place", lambda route: route.abort())
+    page.evaluate("location.hash = '#map?positive=3'")
     until(page, "mapView.canvas.query")
-    place = studied.api.post("map/place", json={"positive": [{"id": 3}]}).json()
+    row = page.evaluate("mapView.data.rowOf.get(3)")
+    place = page.evaluate(f"[...mapView.data.positions.slice({2 * row}, {2 * row + 2})]")
+    assert page.evaluate("[mapView.canvas.query.x, mapView.canvas.query.y]") == place
+
+
+def test_a_hint_is_shown_while_an_upload_is_placed(map_page, studied, query):
+    page = map_page()
+    sent = studied.api.post("uploads", files={"image": query.read_bytes()}).json()["upload"]
+    waiting = []
+    page.route("**/map/place", waiting.append)
+    page.evaluate(f"location.hash = '#map?positive={sent}'")
+    expect(page.locator(".map-panel .hint")).to_have_text("Finding the place of the query…")
+    (route,) = waiting
+    route.continue_()
+    until(page, "mapView.canvas.query")
+    expect(page.locator(".map-panel .hint")).to_be_hidden()
+    place = studied.api.post("map/place", json={"positive": [{"upload": sent}]}).json()
     assert page.evaluate("[mapView.canvas.query.x, mapView.canvas.query.y]") == [
         place["x"],
         place["y"],
     ]
+
+
+def test_the_zoom_ends_where_all_images_are_apart(map_page):
+    page = map_page()
+    for _ in range(40):
+        page.evaluate("mapView.canvas.camera.jump(mapView.canvas.camera.zoomedBy(2))")
+    zoom, bound = page.evaluate("[mapView.canvas.camera.zoom, mapView.canvas.camera.maxZoom]")
+    assert zoom == pytest.approx(bound)
+    # The two nearest images are two images apart, not further.
+    gap = page.evaluate("mapView.canvas.leastDistance * mapView.canvas.camera.scale")
+    assert 4 <= bound <= 200
+    assert gap <= pytest.approx(2 * 159, rel=0.01) or bound == 4
+
+
+def test_from_an_empty_place_a_button_leads_back(map_page):
+    page = map_page()
+    assert page.locator(".map-empty").is_hidden()
+    page.evaluate(
+        "mapView.canvas.camera.jump({ x: 1, y: 0, scale: 1e9 })",
+    )
+    hint = page.locator(".map-empty")
+    expect(hint).to_contain_text("No images here")
+    hint.get_by_role("button", name="Show all of them").click()
+    until(page, "mapView.canvas.camera.isOverview")
+    expect(hint).to_be_hidden()
+
+
+def test_distances_have_colors(map_page, studied):
+    page = map_page("#map?positive=3")
+    until(page, "mapView.canvas.query")
     page.get_by_role("button", name="Distance to the query").click()
     until(page, "mapView.canvas.distances")
     distances = studied.api.post("distances", json={"positive": [{"id": 3}]}).json()

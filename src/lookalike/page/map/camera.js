@@ -2,7 +2,9 @@
 
 import { reducedMotion } from "../dom.js";
 
-const MAX_ZOOM = 200; // from the overview
+// From the overview: the least and the most zoom, the most before the map has set its own.
+const MIN_ZOOM = 0.5;
+const MAX_ZOOM = 200;
 const FLIGHT = 280; // milliseconds
 const MARGIN = 0.9; // the share of the free area that the overview fills
 
@@ -19,6 +21,7 @@ export class Camera {
     this.y = 0.5;
     this.scale = 1;
     this.overviewScale = 1;
+    this.maxZoom = MAX_ZOOM;
     this.width = 1;
     this.height = 1;
     this.left = 0;
@@ -73,8 +76,14 @@ export class Camera {
     return {
       x: clamp(x, 0, 1),
       y: clamp(y, 0, 1),
-      scale: clamp(scale, this.overviewScale / 2, this.overviewScale * MAX_ZOOM),
+      scale: clamp(scale, this.overviewScale * MIN_ZOOM, this.overviewScale * this.maxZoom),
     };
+  }
+
+  /** Whether the whole map is shown, and not much more. */
+  get isOverview() {
+    const isCentered = Math.abs(this.x - 0.5) < 0.01 && Math.abs(this.y - 0.5) < 0.01;
+    return isCentered && Math.abs(this.zoom - 1) < 0.01;
   }
 
   stop() {

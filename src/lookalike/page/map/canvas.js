@@ -25,6 +25,11 @@ const STRONG = 235;
 const CROWD = 20_000;
 const FAINT_IMAGE = 0.16; // of 1
 
+// At the most zoom, even the nearest neighbors of a sample are this many images apart.
+const APART = 2;
+const NEIGHBOR_SAMPLE = 500; // rows
+const MOST_ZOOMS = [4, 200]; // the bounds of the most zoom
+
 const QUERY_RADIUS = 25; // CSS pixels
 const OUTLIERS = 0.98; // distances beyond this quantile share the last color
 
@@ -36,6 +41,8 @@ export class MapCanvas {
    * @param {HTMLCanvasElement} dotsCanvas  Below; holds the dots.
    * @param {HTMLCanvasElement} canvas  Above; holds all else and takes the pointer.
    * @param {() => {left: number, bottom: number}} covered  How much of the screen is covered.
+   *
+   * `onView(isOverview, isEmpty)` is called with each frame.
    */
   constructor(data, dotsCanvas, canvas, covered) {
     Object.assign(this, { data, dotsCanvas, canvas, covered });
@@ -48,11 +55,13 @@ export class MapCanvas {
     this.lasso = null; // points of the screen
     this.drawn = []; // the images of the last frame: { row, left, top, width, height }
     this.frame = 0;
+    this.onView = () => {};
 
     this.context = canvas.getContext("2d");
     this.dots = makeDots(dotsCanvas, data.positions);
     this.index = new SpatialIndex(data.positions);
     this.levels = new Levels(data.positions);
+    this.leastDistance = this.findLeastDistance();
     this.camera = new Camera(() => this.redraw());
     data.thumbnails.onLoad = () => this.redraw();
     this.resizing = new ResizeObserver(() => this.measure());
@@ -78,7 +87,26 @@ export class MapCanvas {
     }
     const { left, bottom } = this.covered();
     this.camera.resize(width, height, left, bottom);
+    const separating = (APART * (MAX_SIDE + GAP)) / (this.leastDistance * this.camera.overviewScale);
+    const [least, most] = MOST_ZOOMS;
+    this.camera.maxZoom = Math.min(most, Math.max(least, separating));
     this.levels.restart();
+  }
+
+  // Of the rows' distances to their nearest neighbors, about the smallest.
+  findLeastDistance() {
+    const sample = [...this.data.order.subarray(0, NEIGHBOR_SAMPLE)];
+    const distances = sample.map((row) => this.index.nearestDistance(row));
+    return Math.min(1, ...distances);
+  }
+
+  /** Whether no shown row is near the part of the map on the screen. */
+  get isEmptyView() {
+    const { camera } = this;
+    const reach = Math.hypot(camera.width, camera.height) / 2 / camera.scale;
+    const x = camera.mapX(camera.width / 2);
+    const y = camera.mapY(camera.height / 2);
+    return this.index.nearest(x, y, reach, this.isShown) < 0;
   }
 
   /** Whether a row's label is shown. */
@@ -213,6 +241,7 @@ export class MapCanvas {
     if (this.hovered >= 0) this.drawHovered();
     if (this.query) this.drawQuery();
     if (this.lasso) this.drawLasso();
+    this.onView(camera.isOverview, this.isEmptyView);
     if (fading || this.levels.unfinished) this.redraw();
   }
 

@@ -34,6 +34,7 @@ export class Panel {
     this.found = null; // rows, or null: nothing is searched for
     this.colorChoice = this.makeColorChoice();
     this.problem = h("p", { class: "wrong", role: "alert", hidden: true });
+    this.hint = h("p", { class: "hint", role: "status" });
     this.scale = h("div", { class: "ramp", hidden: true });
     this.selection = h("section", { class: "selection", "aria-label": "Selection", hidden: true });
     this.legend = this.makeLegend();
@@ -42,6 +43,7 @@ export class Panel {
       "aside",
       { class: "map-panel", "aria-label": "About the map" },
       h("header", {}, title, h("p", { class: "quiet" }, data.summary)),
+      this.hint,
       this.colorChoice,
       this.problem,
       this.scale,
@@ -92,6 +94,11 @@ export class Panel {
     const style = { background: `linear-gradient(90deg, ${stops.join(", ")})` };
     const ends = [h("span", {}, low.toFixed(2)), h("span", {}, `${high.toFixed(2)} and more`)];
     this.scale.replaceChildren(h("i", { style }), ...ends);
+  }
+
+  /** Say that something is on its way, or nothing if the text is empty. */
+  showHint(text) {
+    this.hint.textContent = text;
   }
 
   showProblem(text) {

@@ -52,6 +52,20 @@ export class SpatialIndex {
     return nearest;
   }
 
+  /** The distance of a row's nearest neighbor that does not share its position. */
+  nearestDistance(row) {
+    const [x, y] = this.positions.subarray(2 * row, 2 * row + 2);
+    const isElsewhere = (other) =>
+      this.positions[2 * other] !== x || this.positions[2 * other + 1] !== y;
+    // The reach grows until there is a neighbor within it.
+    for (let reach = 1 / SIDE; reach < 2; reach *= 2) {
+      const other = this.nearest(x, y, reach, isElsewhere);
+      if (other < 0) continue;
+      return Math.hypot(this.positions[2 * other] - x, this.positions[2 * other + 1] - y);
+    }
+    return Number.POSITIVE_INFINITY;
+  }
+
   /** The rows within a polygon, `[[x, y], ...]`, among those that `accepts(row)`. */
   within(polygon, accepts) {
     const xs = polygon.map(([x]) => x);

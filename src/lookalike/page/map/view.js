@@ -52,7 +52,11 @@ export class MapView {
     box.replaceChildren(dotsCanvas, canvas, this.panel.element, this.makeButtons());
     this.canvas = new MapCanvas(data, dotsCanvas, canvas, () => this.panel.covered());
     this.card = new Card(this.canvas, { tapText: options.tapText, onChoose: choose });
-    box.append(this.card.element);
+    box.append(this.card.element, this.emptyHint);
+    this.canvas.onView = (isOverview, isEmpty) => {
+      this.fitButton.classList.toggle("away", !isOverview);
+      this.emptyHint.hidden = !isEmpty;
+    };
     this.pointing = new Pointing(this.canvas, this.card, {
       onChoose: choose,
       onSelect: (rows) => this.select(rows),
@@ -73,13 +77,25 @@ export class MapView {
     const zoomIn = fly((camera) => camera.zoomedBy(BUTTON_ZOOM));
     const zoomOut = fly((camera) => camera.zoomedBy(1 / BUTTON_ZOOM));
     const showAll = fly((camera) => camera.overview());
+    this.fitButton = iconButton("fit", "Show all of the map", showAll, {
+      title: "Show all (0)",
+      class: "fit",
+    });
+    this.fitButton.append(h("span", { "aria-hidden": "true" }, "Fit"));
+    const back = { type: "button", class: "strong", onclick: showAll };
+    this.emptyHint = h(
+      "div",
+      { class: "map-empty", role: "status", hidden: true },
+      h("p", {}, "No images here"),
+      h("button", back, "Show all of them"),
+    );
     return h(
       "div",
       { class: "map-buttons", role: "group", "aria-label": "Zoom" },
       this.lassoButton,
       iconButton("plus", "Zoom in", zoomIn, { title: "Zoom in (+)" }),
       iconButton("minus", "Zoom out", zoomOut, { title: "Zoom out (-)" }),
-      iconButton("fit", "Show all of the map", showAll, { title: "Show all (0)" }),
+      this.fitButton,
     );
   }
 

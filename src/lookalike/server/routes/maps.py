@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -11,6 +13,7 @@ from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
+from lookalike.errors import LookalikeError
 from lookalike.projection.layouts import Method
 from lookalike.projection.map import Map, make_placer, read_map
 from lookalike.server.openapi import BODY_STATUSES, problem_responses, request_body
@@ -50,7 +53,9 @@ async def get_map(
     """Return the stored map of a Space; a job of kind map makes or renews it."""
     state = server_state(request)
     view = state.registry.view(collection)
-    response = await state.read_pool.run(_map_response, view, space, method)
+    stored = await state.read_pool.run(_find_map, view, space, method)
+    response = await state.read_pool.run(_map_response, view, stored)
+    _prepare_placer(view, stored)
     return json_response(response)
 
 
@@ -81,11 +86,8 @@ def _find_map(view: CollectionView, space: str | None, method: Method) -> Map:
     return stored
 
 
-def _map_response(
-    view: CollectionView, space: str | None, method: Method
-) -> dict[str, Any]:
+def _map_response(view: CollectionView, stored: Map) -> dict[str, Any]:
     """Return the fields of a `MapResponse`."""
-    stored = _find_map(view, space, method)
     # The map may still contain rows that were removed from the collection.
     row_cache = view.row_cache
     existing = np.isin(stored.ids, row_cache.ids)
@@ -143,11 +145,37 @@ def _place(query: ResolvedQuery, method: Method) -> dict[str, float]:
 def _map_placer(view: CollectionView, stored: Map) -> Any:
     """Return the function that places vectors on a map, cached while collection and map last."""
     key = ("placer", stored.space, stored.method)
-    positions = stored.xy.tobytes()
-    digest = hashlib.sha256(positions).digest()
-    cached: _CachedPlacer | None = view.derived.get(key)
-    if cached is None or cached.map_digest != digest:
-        place = make_placer(view.table, stored)
-        cached = _CachedPlacer(digest, place)
-        view.derived[key] = cached
+    # A second request waits for the placer instead of making another one.
+    with view.derived_lock:
+        cached: _CachedPlacer | None = view.derived.get(key)
+        if cached is None or cached.map_digest != _digest(stored):
+            cached = _make_placer(view, stored)
+            view.derived[key] = cached
     return cached.place
+
+
+def _make_placer(view: CollectionView, stored: Map) -> _CachedPlacer:
+    place = make_placer(view.table, stored)
+    # The first use loads the packages that it needs.
+    dim = view.models[stored.space].dim
+    place(np.ones((1, dim), np.float32))
+    return _CachedPlacer(_digest(stored), place)
+
+
+def _digest(stored: Map) -> bytes:
+    positions = stored.xy.tobytes()
+    return hashlib.sha256(positions).digest()
+
+
+def _prepare_placer(view: CollectionView, stored: Map) -> None:
+    """Make the placer of a map in the background, so that the first query need not wait for it."""
+
+    def make() -> None:
+        # The request that needs the placer reports the error.
+        with suppress(LookalikeError):
+            _map_placer(view, stored)
+
+    key = ("placer", stored.space, stored.method)
+    if key not in view.derived:
+        thread = threading.Thread(target=make, name="placer", daemon=True)
+        thread.start()
