@@ -13,7 +13,8 @@ def collection(sample, tmp_path_factory):
     """The drawn sample in two Spaces: 45 images of nine labels. Read-only."""
     path = tmp_path_factory.mktemp("served") / "drawn"
     metadata = path.parent / "metadata.csv"
-    metadata.write_text(f"uri,rating\n{sample / 'cat' / 'cat_0001.jpg'},4.5\n")
+    cat = sample / "cat" / "cat_0001.jpg"
+    metadata.write_text(f"uri,rating,shot by\n{cat},4.5,Ann\n")
     models = ["efficientnet-lite0-int8", "pixels"]
     lookalike.index(sample, path, models=models, metadata=metadata)
     return path

@@ -65,8 +65,15 @@ def test_collections_are_described(server):
         ("efficientnet-lite0-int8", 1280, 45),
         ("pixels", 3072, 45),
     ]
-    assert {"name": "rating", "type": "float64"} in described["columns"]
-    assert {"name": "width", "type": "int64"} in described["columns"]
+    columns = {column["name"]: column for column in described["columns"]}
+    assert columns["rating"] == {"name": "rating", "type": "float64", "values": []}
+    assert columns["width"] == {"name": "width", "type": "int64", "values": []}
+    assert columns["shot by"] == {
+        "name": "shot by",
+        "type": "string",
+        "values": ["Ann"],
+    }
+    assert columns["uri"]["values"] == []
     assert len(described["labels"]) == 9
     assert {"label": "butterfly", "count": 5} in described["labels"]
 
@@ -178,7 +185,7 @@ def test_rows_page_by_page(server, collection):
     assert (cat["name"], cat["label"], cat["metadata"]) == (
         "cat_0001.jpg",
         "cat",
-        {"rating": 4.5},
+        {"rating": 4.5, "shot by": "Ann"},
     )
     assert server.api.get(f"rows/{cat['id']}").json() == cat
 

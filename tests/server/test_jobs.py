@@ -320,3 +320,16 @@ def test_a_pace_is_the_rate_of_late_and_the_time_left():
     assert pace.seconds_left(360, 460) == pytest.approx(50)
     assert pace.seconds_left(360, None) is None
     assert pace.seconds_left(500, 460) == 0
+
+
+def test_opening_a_map_prepares_the_place_of_the_first_query(own):
+    make_map(Table.open(own), method="pca")
+    app = make_app([str(own)])
+    with TestClient(app, base_url="http://localhost") as client:
+        view = app.state.lookalike.registry.view(None)
+        assert view.derived == {}
+        assert client.get("/api/v1/map", params={"method": "pca"}).status_code == 200
+        end = time.monotonic() + 60
+        while not view.derived:
+            assert time.monotonic() < end, "nothing was prepared"
+            time.sleep(0.05)

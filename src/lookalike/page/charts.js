@@ -107,7 +107,7 @@ function classLine(label, spaces, names) {
   const description = scores.map(({ map, title }) => `${title} ${map.toFixed(3)}`).join(", ");
   const range = h("b", { style: { left: cssPercent(low), width: cssPercent(high - low) } });
   const attributes = { role: "img", "aria-label": `${label}: ${description}` };
-  return h("li", {}, h("span", {}, label), h("div", attributes, range, dots));
+  return h("li", {}, h("span", { dir: "auto" }, label), h("div", attributes, range, dots));
 }
 
 /** Mean average precision of each label, a dot a space; the best of the first space first. */

@@ -34,10 +34,21 @@ export function spacesOf(state = current()) {
   return named.length ? named : known.slice(0, 1);
 }
 
-/** A space's title, without the details that some have after a colon. */
-export function titleOf(space) {
+// What the spaces compare, in a visitor's words.
+const COMPARISONS = { content: "What is in it", appearance: "How it looks" };
+
+/** The model behind a space, without the details that some have after a colon. */
+export function modelOf(space) {
   const known = collection().spaces.find(({ name }) => name === space);
   return (known?.title ?? space).split(":")[0];
+}
+
+/** A space's title: what it compares, or its model where several compare the same. */
+export function titleOf(space) {
+  const { spaces } = collection();
+  const known = spaces.find(({ name }) => name === space);
+  const alike = spaces.filter(({ compares }) => compares === known?.compares);
+  return alike.length === 1 ? COMPARISONS[known.compares] : modelOf(space);
 }
 
 /** The color of a label of the current collection. */

@@ -41,7 +41,7 @@ function addressesOf(example) {
 
 /** Let the reader draw a part of an example, which has a name. */
 export function openCrop(example, name) {
-  fileName = `Part of ${name}`;
+  fileName = `Crop of ${name}`;
   box = null;
   image = h("img", { alt: "The image to crop", draggable: "false" });
   rectangle = makeRectangle();
@@ -55,7 +55,7 @@ export function openCrop(example, name) {
     if (!box) setBox(INITIAL_BOX);
     rectangle.focus();
   });
-  const title = h("h2", { id: "cropper-name" }, "Search by a part");
+  const title = h("h2", { id: "cropper-name" }, "Crop");
   const hint = h("p", { class: "hint" }, "Draw over the part that matters.");
   const close = iconButton("close", "Close", () => dialog.close());
   const send = { type: "button", class: "strong", onclick: sendPart };
@@ -63,7 +63,7 @@ export function openCrop(example, name) {
   dialog.replaceChildren(
     h("header", {}, title, hint, close),
     frame,
-    h("footer", {}, extent, h("button", send, "Search by this part")),
+    h("footer", {}, extent, h("button", send, "Search with this crop")),
   );
   listenToPointer(frame);
   listenToKeys();

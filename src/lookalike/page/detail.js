@@ -111,13 +111,13 @@ function makeAside(row, facts) {
   const close = () => dialog.close();
   const closeButton = iconButton("close", "Close", close, { title: "Close (Escape)" });
   const label = row.label
-    ? h("p", { class: "label" }, colorDot(colorOf(row.label)), row.label)
+    ? h("p", { class: "label" }, colorDot(colorOf(row.label)), h("bdi", {}, row.label))
     : null;
   return h(
     "aside",
     {},
     h("header", {}, h("p", {}, position), closeButton),
-    h("h2", {}, nameOf(row)),
+    h("h2", { dir: "auto" }, nameOf(row)),
     label,
     facts,
     makeButtons(row),
@@ -143,8 +143,8 @@ function makeButtons(row) {
   return h(
     "div",
     { class: "ways" },
-    makeButton("search", "Search by this", search, "strong"),
-    makeButton("crop", "Part of it", crop),
+    makeButton("search", "Search with this image", search, "strong"),
+    makeButton("crop", "Crop", crop),
     makeButton("plus", "More like this", () => actions.onExample(example, "positive")),
     makeButton("minus", "Less like this", () => actions.onExample(example, "negative")),
     hasOriginal(row) ? h("a", original, icon("open"), "Open the original") : null,
@@ -178,7 +178,7 @@ function factsOf(row, complete) {
   const { width, height, size, mtime, uri } = complete;
   const metadata = Object.entries(complete.metadata ?? {}).map(([name, value]) => [
     name,
-    value === null ? null : String(value),
+    value === null ? null : h("bdi", {}, String(value)),
   ]);
   const facts = [
     ["Distance", row.distance?.toFixed(4)],
@@ -187,10 +187,11 @@ function factsOf(row, complete) {
     ["File", size && bytes(size)],
     ["Changed", mtime && formatTime(mtime)],
     ...metadata,
-    ["Path", uri && h("span", { class: "path" }, uri)],
+    ["Path", uri && h("span", { class: "path", dir: "auto" }, uri)],
   ];
   const isKnown = ([, value]) => value !== undefined && value !== null && value !== "";
-  return facts.filter(isKnown).flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]);
+  const entry = ([name, value]) => [h("dt", { dir: "auto" }, name), h("dd", {}, value)];
+  return facts.filter(isKnown).flatMap(entry);
 }
 
 // ---- pointer, keys and fingers -----------------------------------------------------------------

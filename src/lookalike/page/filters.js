@@ -1,9 +1,11 @@
 /** Filters: labels as chips with their counts, and an expression. */
 
 import { collection, colorOf } from "./collections.js";
+import { makeCompletion } from "./completion.js";
 import { $, colorDot, h } from "./dom.js";
 import { number } from "./format.js";
 import { current, go } from "./state.js";
+import { completionsOf } from "./where.js";
 
 const SHOWN = 40;
 const CHOSEN_RANK = 1e6; // above any count
@@ -11,7 +13,7 @@ const CHOSEN_RANK = 1e6; // above any count
 const input = $("#where");
 const problem = $("#where-error");
 
-let counts = new Map(); // how often each label occurs among the nearest
+let counts = null; // how often each label occurs in the answer; null before the first answer
 let countedQuery = ""; // the query that they belong to
 let showsAll = false;
 
@@ -33,7 +35,7 @@ export function countLabels(matches, state) {
 function sortedLabels(state) {
   const labels = collection().labels.map(({ label, count }) => ({ label: label ?? "", count }));
   const rank = ({ label }) =>
-    (counts.get(label) ?? 0) + (state.labels.includes(label) ? CHOSEN_RANK : 0);
+    (counts?.get(label) ?? 0) + (state.labels.includes(label) ? CHOSEN_RANK : 0);
   return labels.sort((first, second) => rank(second) - rank(first) || second.count - first.count);
 }
 
@@ -74,23 +76,29 @@ function makeChip({ label, count }, state) {
     data: { label },
     onclick: () => go({ labels: toggled }),
   };
-  const name = h("span", {}, label || "no label");
-  return h("button", attributes, colorDot(colorOf(label)), name, h("small", {}, number(count)));
+  const name = h("span", { dir: "auto" }, label || "no label");
+  const shown = counts && h("small", {}, `${number(counts.get(label) ?? 0)} of ${number(count)}`);
+  return h("button", attributes, colorDot(colorOf(label)), name, shown);
 }
 
-/** Show a problem of the expression beside it, or none if the message is empty. */
+/** Show a problem of the filter box below it, or none if the message is empty. */
 export function showFilterProblem(message) {
   problem.textContent = message;
   problem.hidden = !message;
   input.setAttribute("aria-invalid", String(Boolean(message)));
 }
 
-/** Focus the expression. */
+/** Focus the filter box. */
 export const focusFilter = () => input.select();
 
 const apply = () => go({ where: input.value.trim() });
+makeCompletion(
+  input,
+  $("#where-list"),
+  (before) => completionsOf(before, collection()),
+  () => showFilterProblem(""),
+);
 input.addEventListener("change", apply);
-input.addEventListener("search", apply); // the field's own button to clear it
 input.addEventListener("keydown", (event) => {
   if (event.key === "Enter") apply();
   if (event.key !== "Escape") return;

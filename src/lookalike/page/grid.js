@@ -167,7 +167,7 @@ export class Grid {
     tile.firstChild.tabIndex = index === this.active ? 0 : -1;
     if (tile.dataset.description === description) return;
     tile.dataset.description = description;
-    tile.firstChild.setAttribute("aria-label", `Search by ${description}`);
+    tile.firstChild.setAttribute("aria-label", `Search with ${description}`);
     tile.querySelector(".label").textContent = row.label ?? nameOf(row);
     tile.querySelector(".distance").textContent = distance;
     tile.querySelector(".size").textContent = size;
@@ -189,7 +189,7 @@ export class Grid {
       h(
         "div",
         { class: "meta", "aria-hidden": "true" },
-        h("b", { class: "label" }),
+        h("b", { class: "label", dir: "auto" }),
         h("span", {}, h("span", { class: "distance" }), h("span", { class: "size" })),
       ),
       this.makeButtons(row, () => Number(tile.dataset.index)),

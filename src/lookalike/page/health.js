@@ -17,10 +17,10 @@ const box = $("#health-view");
 export async function drawHealth(state, { signal }) {
   const shown = collection(state.collection);
   const evaluation = h("section", { class: "wide", "aria-label": "Evaluation" });
-  evaluation.append(h("h2", {}, "How good it is"));
+  evaluation.append(h("h2", {}, "Accuracy"));
   const failures = h("section", { "aria-label": "Failures" });
   failures.append(h("h2", {}, "Could not be indexed"));
-  const title = h("h1", {}, shown.name);
+  const title = h("h1", { dir: "auto" }, shown.name);
   box.replaceChildren(title, makeFigures(shown), makeSpaces(shown), evaluation, failures);
   const [scores, failed, roots] = await Promise.all([
     fetchEvaluation(shown.name),
@@ -81,7 +81,7 @@ function makeSpaces({ spaces, images }) {
   const rows = spaces.map(({ name, title, dim, precision, vectors, indexed }) => {
     const isComplete = vectors === images;
     return [
-      h("span", { class: "named" }, title, h("small", {}, name)),
+      h("span", { class: "named" }, titleOf(name), h("small", { title: name }, title)),
       number(dim),
       precision,
       isComplete ? number(vectors) : `${number(vectors)} of ${number(images)}`,
@@ -96,6 +96,8 @@ function makeSpaces({ spaces, images }) {
 
 // ---- failures ----------------------------------------------------------------------------------
 
+const describeReason = (error) => error.replace(/^damaged: the file/, "This file is damaged: it");
+
 function drawFailures(section, failed) {
   if (!failed.length) {
     const text = "Every file that was found is in the collection.";
@@ -107,9 +109,9 @@ function drawFailures(section, failed) {
     return h(
       "li",
       {},
-      h("b", {}, uri.slice(nameStart)),
-      h("span", { class: "why" }, error),
-      h("small", {}, uri.slice(0, nameStart)),
+      h("b", { dir: "auto" }, uri.slice(nameStart)),
+      h("span", { class: "why" }, describeReason(error)),
+      h("small", { dir: "auto" }, uri.slice(0, nameStart)),
     );
   });
   section.append(h("ul", { class: "failures" }, items));
@@ -164,12 +166,12 @@ function introduce(scores, canEvaluate) {
 
 function drawEvaluation(section, scores, shown) {
   const canEvaluate = shown.labels.length >= 2;
-  const title = h("h2", {}, "How good it is");
+  const title = h("h2", {}, "Accuracy");
   section.replaceChildren(title, ...introduce(scores, canEvaluate));
   if (!canEvaluate) return;
   const button = jobButton({
-    text: scores ? "Evaluate again" : "Evaluate",
-    running: "Ranking images",
+    text: scores ? "Measure again" : "Measure accuracy",
+    running: "Measuring",
     request: { kind: "evaluate", collection: shown.name },
     strong: !scores,
   });
@@ -218,12 +220,12 @@ function makeConfusions({ space, confused }) {
     return h(
       "li",
       {},
-      h("b", {}, label),
+      h("b", {}, h("bdi", {}, label)),
       " taken for ",
-      h("b", {}, other),
+      h("b", {}, h("bdi", {}, other)),
       h("small", {}, ` ${percent} %`),
     );
   });
-  const summary = h("summary", {}, `Most frequent confusions of ${titleOf(space)}`);
+  const summary = h("summary", {}, `Most frequent confusions · ${titleOf(space)}`);
   return h("details", {}, summary, h("ul", { class: "confused" }, items));
 }

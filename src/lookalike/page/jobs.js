@@ -28,6 +28,8 @@ export const activeJobs = () => jobs.filter(isActive);
  * @param {(job: object) => void} given.onProgress  A job has proceeded.
  * @param {(job: object) => void} given.onEnd  A job has ended.
  * @param {(name: string) => void} given.onShowFailures
+ * @param {(name: string) => boolean} given.canShow  Whether another collection can be shown.
+ * @param {(name: string) => void} given.onShow
  * @param {(error: Error) => void} given.onFailure  The jobs cannot be listed.
  */
 export function followJobs(given) {
@@ -106,11 +108,19 @@ function describeProgress({ state, done, total, rate, seconds_left: secondsLeft 
 }
 
 function describeCounts({ images, ...result }) {
-  const changes = ["added", "updated", "moved", "removed"].filter((name) => result[name]);
+  const changes = ["added", "updated", "moved", "restored", "removed"].filter((name) => result[name]);
   const texts = changes.map((name) => `${number(result[name])} ${name}`);
   if (!changes.length) texts.push("nothing has changed");
   if (result.failed) texts.push(`${number(result.failed)} failed`);
   return `${plural(images, "image")}: ${texts.join(", ")}`;
+}
+
+// Where much is missing at once, the drive may be: the rows stay until someone insists.
+function describeMissing({ withheld = [] }) {
+  const missing = withheld.reduce((sum, folder) => sum + folder.missing, 0);
+  if (!missing) return "";
+  const kept = `${plural(missing, "image")} whose files are missing stay`;
+  return ` ${kept}: “lookalike index FOLDER --prune” removes them.`;
 }
 
 function describeEnd(job) {
@@ -121,7 +131,8 @@ function describeEnd(job) {
     const kept = result?.added ? ` ${plural(result.added, "added image")} stay.` : "";
     return `${describeWork(job)} was cancelled.${kept}`;
   }
-  if (kind === "index") return `${name} has ${describeCounts(result)}.`;
+  const isIndexed = kind === "index";
+  if (isIndexed) return `${name} has ${describeCounts(result)}.${describeMissing(result)}`;
   return kind === "map" ? `The map of ${name} is ready.` : `The accuracy of ${name} is measured.`;
 }
 
@@ -149,8 +160,20 @@ function activeLine(job) {
     h("b", {}, withNames(describeWork(job))),
     bar,
     h("span", {}, describeProgress(job)),
+    showButton(job),
     h("button", cancel, "Cancel"),
   );
+}
+
+// A collection that is being made, or was made, beside the one that is shown.
+function showButton({ kind, asked }) {
+  const name = asked.collection;
+  if (kind !== "index" || !name || !handlers.canShow(name)) return null;
+  const show = () => {
+    handlers.onShow(name);
+    draw();
+  };
+  return h("button", { type: "button", class: "plain", onclick: show }, "Show it");
 }
 
 function endedLine(job) {
@@ -171,6 +194,7 @@ function endedLine(job) {
     hasFailures && !failed
       ? h("button", { type: "button", class: "plain", onclick: show }, "See what failed")
       : null,
+    failed ? null : showButton(job),
     iconButton("close", "Dismiss", dismiss, close),
   );
 }

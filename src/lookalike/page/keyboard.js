@@ -4,11 +4,11 @@ import { $, h, iconButton } from "./dom.js";
 
 const DESCRIPTIONS = [
   ["Move between images", "←", "→", "↑", "↓"],
-  ["Search by the image", "Enter"],
+  ["Search with the image", "Enter"],
   ["Details", "Space", "i"],
   ["More or less like it", "+", "−"],
-  ["Search by the collected examples", "s"],
-  ["Part of the query", "c"],
+  ["Search with the collected examples", "s"],
+  ["Crop the query", "c"],
   ["Side by side", "v"],
   ["Filter", "/"],
   ["Choose an image", "u"],

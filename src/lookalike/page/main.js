@@ -65,7 +65,8 @@ function showView(state) {
 }
 
 function drawCollections() {
-  const options = allCollections().map(({ name }) => h("option", { value: name }, name));
+  const makeOption = ({ name }) => h("option", { value: name, dir: "auto" }, name);
+  const options = allCollections().map(makeOption);
   $("#collection-choice").hidden = options.length < 2;
   $("#collection").replaceChildren(...options);
   $("#collection").value = collection().name;
@@ -287,13 +288,13 @@ $("#help").append(icon("keyboard"));
 $("#theme").append(icon("theme"));
 $("#add").append(icon("plus"), h("span", {}, "Image"));
 $("#add").setAttribute("aria-label", "Choose an image");
-$("#crop").append(icon("crop"), h("span", {}, "Part of it"));
+$("#crop").append(icon("crop"), h("span", {}, "Crop"));
 $("#home").addEventListener("click", restart);
 $("#add").addEventListener("click", chooseFiles);
 $("#help").addEventListener("click", showKeys);
 $("#crop").addEventListener("click", cropQuery);
 $("#collection").addEventListener("change", () => {
-  go({ collection: $("#collection").value, spaces: [], ...NO_QUERY });
+  go(otherCollection($("#collection").value));
 });
 makeThemeButton($("#theme"));
 for (const view of VIEWS) {
@@ -365,7 +366,14 @@ async function start() {
     fail(error);
     return;
   }
-  followJobs({ onProgress: showArrivals, onEnd: showOutcome, onShowFailures, onFailure: fail });
+  followJobs({
+    onProgress: showArrivals,
+    onEnd: showOutcome,
+    onShowFailures: (name) => go({ ...otherCollection(name), view: "health" }),
+    canShow: (name) => name !== collection()?.name && isServed(name),
+    onShow: (name) => go({ ...otherCollection(name), view: "search" }),
+    onFailure: fail,
+  });
   if (allCollections().length) beginSearching();
   else await waitForCollection();
 }
@@ -419,11 +427,12 @@ async function lookForImages(signal) {
 const versions = () => JSON.stringify(allCollections().map(({ name, version }) => [name, version]));
 
 /** While images are added, the start shows them as they arrive. */
-async function showArrivals({ kind }) {
+async function showArrivals({ kind, asked }) {
   if (kind !== "index") return;
   const isFirst = document.body.classList.contains("bare");
   const isStart = current().view === "search" && !hasQuery(current()) && !isPending;
-  if (!isFirst && !isStart) return;
+  const isNew = !isServed(asked.collection);
+  if (!isFirst && !isStart && !isNew) return;
   const before = versions();
   try {
     await loadCollections();
@@ -433,11 +442,12 @@ async function showArrivals({ kind }) {
   }
   if (versions() === before) return;
   if (isFirst) beginSearching();
-  else render(current());
+  else if (isStart) render(current());
+  else drawCollections();
 }
 
 /** After a job the view shows its outcome. */
-async function showOutcome({ kind, asked, state }) {
+async function showOutcome() {
   try {
     await loadCollections();
   } catch (error) {
@@ -446,13 +456,15 @@ async function showOutcome({ kind, asked, state }) {
   }
   if (!allCollections().length) return;
   if (document.body.classList.contains("bare")) beginSearching();
-  const isNew = kind === "index" && asked.create && state !== "failed";
-  if (isNew) go({ view: "search", ...NO_QUERY, collection: asked.collection, spaces: [] });
   if (!isPending) render(current());
 }
 
-function onShowFailures(name) {
-  go({ view: "health", collection: name });
+const isServed = (name) => allCollections().some((one) => one.name === name);
+
+// The parts of the state that belong to a collection.
+function otherCollection(name) {
+  if (name === collection()?.name) return {};
+  return { collection: name, spaces: [], ...NO_QUERY };
 }
 
 start();

@@ -82,8 +82,8 @@ function offerMap(state) {
     return;
   }
   const text =
-    `A map gives every image a position on a plane: images that ${titleOf(space)} finds similar ` +
-    "lie close together. The collection stores it.";
+    "A map gives every image a position on a plane: similar images lie close together. " +
+    `This one is of “${titleOf(space)}”. The collection stores it.`;
   const button = jobButton({
     text: "Make the map",
     running: "Making the map",
@@ -101,10 +101,10 @@ function build(map, state, actions) {
   const options = {
     label:
       `Map of ${name}. Arrow keys move, plus and minus zoom, 0 shows all, l draws a lasso, ` +
-      "Enter searches by the image in the middle.",
+      "Enter searches with the image in the middle.",
     heading: spaceChoice(state),
     maxExamples: MAX_EXAMPLES,
-    tapText: "Search by it",
+    tapText: "Search with this image",
   };
   view = new MapView(box, data, options, {
     onChoose: (row) => actions.onChoose(exampleOf(row)),
@@ -118,7 +118,7 @@ function spaceChoice(state) {
   const { spaces } = collection(state.collection);
   if (spaces.length < 2) return undefined;
   const options = spaces.map(({ name }) => h("option", { value: name }, titleOf(name)));
-  const select = h("select", { "aria-label": "Map of the space" }, options);
+  const select = h("select", { "aria-label": "What is compared" }, options);
   select.addEventListener("change", () => go({ spaces: [select.value] }));
   select.value = spacesOf(state)[0];
   return select;

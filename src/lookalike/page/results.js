@@ -1,10 +1,10 @@
 /** The results of a query: its examples, and a grid for each space. */
 
 import * as api from "./api.js";
-import { collection, colorOf, spacesOf, titleOf } from "./collections.js";
+import { collection, colorOf, modelOf, spacesOf, titleOf } from "./collections.js";
 import { $, announce, colorDot, h, icon, iconButton } from "./dom.js";
 import { countLabels, drawFilters } from "./filters.js";
-import { duration, nameOf, number, plural } from "./format.js";
+import { duration, isolate, nameOf, number, plural } from "./format.js";
 import { Grid } from "./grid.js";
 import { fileOf, imageAddresses, showFirst } from "./images.js";
 import { current, go, MAX_K, sameExample } from "./state.js";
@@ -98,7 +98,7 @@ async function drawRowName(collectionName, id) {
   const row = seenRows.get(key);
   $("#query-name").textContent = nameOf(row);
   $("#query-label").hidden = row.label === null;
-  $("#query-label").replaceChildren(colorDot(colorOf(row.label)), row.label ?? "");
+  $("#query-label").replaceChildren(colorDot(colorOf(row.label)), h("bdi", {}, row.label ?? ""));
 }
 
 /** Show images as the query before the server has seen them. */
@@ -144,7 +144,7 @@ export function drawSpaces(state) {
   };
   const buttons = spaces.map(({ name, title }) => makeButton([name], titleOf(name), title));
   const pair = spacesToCompare(knownSpaces(), chosen);
-  buttons.push(makeButton(pair, "Side by side", "Compare two spaces (v)"));
+  buttons.push(makeButton(pair, "Side by side", "Compare two kinds of results (v)"));
   box.replaceChildren(...buttons);
 }
 
@@ -196,7 +196,7 @@ function makePanels(collectionName, spaces) {
 function makePanel(collectionName, spaces, index) {
   const isComparing = spaces.length > 1;
   const grid = new Grid({
-    label: isComparing ? `Results in ${titleOf(spaces[index])}` : "Results",
+    label: isComparing ? `Results: ${titleOf(spaces[index])}` : "Results",
     collection: collectionName,
     density: isComparing ? DENSITY_BESIDE : 1,
     onChoose: (row, tile) => actions.onChoose(row, tile),
@@ -215,9 +215,10 @@ function makePanel(collectionName, spaces, index) {
 // Which space this side shows; choosing the other side's exchanges the two.
 function spaceChoice(spaces, index) {
   const known = knownSpaces();
-  if (known.length === 2) return h("h2", {}, titleOf(spaces[index]));
+  const [own] = spaces.slice(index);
+  if (known.length === 2) return h("h2", { title: modelOf(own) }, titleOf(own));
   const options = known.map((name) => h("option", { value: name }, titleOf(name)));
-  const label = index ? "The space on the right" : "The space on the left";
+  const label = index ? "Compared on the right" : "Compared on the left";
   const select = h("select", { "aria-label": label }, options);
   select.value = spaces[index];
   select.addEventListener("change", () => {
@@ -237,7 +238,8 @@ function marksOf(answer, other) {
   const title = titleOf(other.space);
   for (const { id } of answer.matches) {
     const rank = ranks.get(id);
-    if (rank) marks.set(id, { text: `⇄ ${rank}`, description: `number ${rank} in ${title}` });
+    const description = `number ${rank} in “${title}”`;
+    if (rank) marks.set(id, { text: `⇄ ${rank}`, description });
   }
   return marks;
 }
@@ -255,7 +257,8 @@ function drawStrip(strip, matches) {
   strip.hidden = sorted.length === 0 || hasNoLabels;
   const parts = sorted.map(([label, count]) => {
     const style = { "--color": colorOf(label), "flex-grow": count };
-    return h("i", { title: `${label ?? "no label"}: ${number(count)}`, style });
+    const name = label === null ? "no label" : isolate(label);
+    return h("i", { title: `${name}: ${number(count)}`, style });
   });
   strip.replaceChildren(...parts);
   const descriptions = sorted
@@ -265,6 +268,7 @@ function drawStrip(strip, matches) {
 }
 
 function describeCount(count, state, total) {
+  if (!count) return "No matches";
   const isAll = count === total || count < state.k;
   if (isAll) return `${plural(count, "image")}, nearest first`;
   return `The ${number(count)} nearest of ${number(total)}`;
@@ -279,7 +283,7 @@ function drawSummary(state, answers) {
   const recall = isApproximate ? ` · approximate, recall ${answer.recall.toFixed(2)}` : "";
   const details = ` · ${duration(answer.seconds)}${recall}`;
   $("#count").textContent = isComparing ? text : text + details;
-  announce(`${text}, in ${isComparing ? "two spaces" : titleOf(answer.space)}`);
+  announce(`${text} · ${isComparing ? "side by side" : titleOf(answer.space)}`);
   drawMoreButton(state, answer.matches.length, total);
   drawNoneFound(answer.matches.length);
 }
@@ -299,7 +303,8 @@ function drawNoneFound(count) {
   const clear = () => go({ labels: [], where: "" });
   const button = h("button", { type: "button", class: "plain", onclick: clear });
   button.append("Search without the filter");
-  box.replaceChildren(h("p", {}, "No image matches the filter."), button);
+  const reason = h("p", { class: "quiet" }, "No image satisfies the filter.");
+  box.replaceChildren(h("h2", {}, "No matches"), reason, button);
 }
 
 // Side by side, the image that is pointed at is marked on both sides.

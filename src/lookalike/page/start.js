@@ -2,8 +2,8 @@
 
 import * as api from "./api.js";
 import { allCollections, collection } from "./collections.js";
-import { $, h, icon } from "./dom.js";
-import { number, plural } from "./format.js";
+import { $, h, icon, withNames } from "./dom.js";
+import { isolate, number, plural } from "./format.js";
 import { Grid } from "./grid.js";
 import { activeJobs } from "./jobs.js";
 import { firstFolderForm } from "./setup.js";
@@ -54,7 +54,7 @@ async function latestRows({ name, images }) {
 function summaryOf({ name, images }) {
   const count = allCollections().length;
   const others = count > 1 ? ` · ${number(count)} collections` : "";
-  return `${plural(images, "image")} in ${name}${others}`;
+  return `${plural(images, "image")} in ${isolate(name)}${others}`;
 }
 
 const isGrowing = ({ name }) =>
@@ -73,7 +73,7 @@ export async function drawStart() {
     return;
   }
   firstShown = "";
-  $("#start-about").textContent = summaryOf(shown);
+  $("#start-about").replaceChildren(...withNames(summaryOf(shown)));
   const grows = isGrowing(shown);
   $("#again").hidden = grows;
   const isNewer = grows && shownVersion !== shown.version;

@@ -11,8 +11,10 @@
  * @property {Example[]} negative
  * @property {number} k
  * @property {string[]} labels  The chosen labels; the empty text stands for images without one.
- * @property {string} where  A filter expression.
+ * @property {string} where  The text of the filter box: words, or an expression.
  */
+
+import { expressionOf } from "./where.js";
 
 const DEFAULT_K = 200;
 export const MAX_K = 1000;
@@ -86,7 +88,7 @@ export const hasQuery = (state) => state.positive.length > 0;
 
 const quote = (text) => `'${text.replaceAll("'", "''")}'`;
 
-/** The filter that the chosen labels and the expression make together, or undefined. */
+/** The filter that the chosen labels and the filter box make together, or undefined. */
 export function filterOf({ labels, where }) {
   const names = labels.filter(Boolean).map(quote);
   const conditions = [];
@@ -94,8 +96,9 @@ export function filterOf({ labels, where }) {
   if (names.length > 1) conditions.push(`label in (${names.join(", ")})`);
   if (labels.includes("")) conditions.push("label is null");
   const ofLabels = conditions.join(" or ");
-  if (!where.trim()) return ofLabels || undefined;
-  return ofLabels ? `(${ofLabels}) and (${where})` : where;
+  const expression = expressionOf(where);
+  if (!expression) return ofLabels || undefined;
+  return ofLabels ? `(${ofLabels}) and (${expression})` : expression;
 }
 
 // ---- the current state and its changes ---------------------------------------------------------

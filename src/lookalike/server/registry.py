@@ -16,9 +16,11 @@ from lookalike.errors import InputError, LookalikeError
 from lookalike.models.cache import EmbedderCache
 from lookalike.retrieval.search import Searcher
 from lookalike.server.cache import SizedCache
+from lookalike.server.column_values import few_values
 from lookalike.server.problems import Problem
 from lookalike.server.row_cache import RowCache
 from lookalike.store import ann
+from lookalike.store.filters import Column
 from lookalike.store.table import Table
 from lookalike.types import Ids, Model
 
@@ -136,16 +138,23 @@ class CollectionView:
             "spaces": [
                 self._space_info(name, model) for name, model in self.models.items()
             ],
-            "columns": [
-                {"name": column.name, "type": column.kind} for column in columns
-            ],
+            "columns": [self._column_info(column) for column in columns],
             "labels": [{"label": label, "count": count} for label, count in labels],
         }
+
+    def _column_info(self, column: Column) -> dict[str, Any]:
+        values: list[str] = []
+        # Labels are listed with their counts, and each uri is another.
+        is_own_column = column.name not in {"uri", "label"}
+        if column.kind == "string" and is_own_column:
+            values = few_values(self.table, column.name)
+        return {"name": column.name, "type": column.kind, "values": values}
 
     def _space_info(self, name: str, model: Model) -> dict[str, Any]:
         return {
             "name": name,
             "title": model.title,
+            "compares": "appearance" if model.architecture == "pixels" else "content",
             "dim": model.dim,
             "precision": model.precision,
             "vectors": self.table.count(name),

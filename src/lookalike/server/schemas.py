@@ -260,6 +260,13 @@ class SpaceInfo(_ResponseModel):
 
     name: str
     title: str
+    compares: Annotated[
+        Literal["content", "appearance"],
+        Field(
+            description="What near images have in common: what they show, or their colors and "
+            "shapes."
+        ),
+    ]
     dim: int
     precision: str
     vectors: Annotated[
@@ -276,6 +283,12 @@ class ColumnInfo(_ResponseModel):
 
     name: str
     type: Literal["int64", "float64", "bool", "timestamp", "string"]
+    values: Annotated[
+        list[str],
+        Field(
+            description="The values of a text column of the metadata, if there are at most 50."
+        ),
+    ]
 
 
 class LabelCount(_ResponseModel):

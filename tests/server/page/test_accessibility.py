@@ -6,8 +6,10 @@ import json
 from collections import Counter
 
 import pytest
+from playwright.sync_api import expect
 
 from browsing import tiles, until
+from live import serving
 from lookalike.drawing.palette import legend
 
 axe = pytest.importorskip(
@@ -24,6 +26,7 @@ VIEWS = [
     "crop",
     "keys",
     "where",
+    "completion",
     "map",
     "health",
     "phone",
@@ -47,7 +50,8 @@ def show(page, view: str) -> None:
         "examples": ["ArrowDown", "+", "ArrowRight", "-"],
         "crop": ["c"],
     }
-    keys |= {"keys": ["?"], "where": ["/", "x", "Enter"]}
+    keys |= {"keys": ["?"], "where": ["/", "x", ">", "1", "Enter"]}
+    keys |= {"completion": ["/", "c", "ArrowDown"]}
     for key in keys.get(view, []):
         page.keyboard.press(key)
     shown = {
@@ -57,6 +61,7 @@ def show(page, view: str) -> None:
         "crop": ".rectangle:not([hidden])",
     }
     shown |= {"keys": "#keys[open]", "where": "#where-error:not([hidden])"}
+    shown |= {"completion": "#where-list [aria-selected=true]"}
     until(page, f"document.querySelector('{shown.get(view, '.tile')}')")
 
 
@@ -98,15 +103,42 @@ def test_axe_finds_nothing_serious(open_page, studied, server, scheme):
     assert not any(found.values()), json.dumps(found, indent=1)
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious_before_the_first_search(
+    open_page, sample, tmp_path, monkeypatch, scheme
+):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    options = ("--root", sample / "cat", "--root", sample / "car", "--token", "secret")
+    with serving(*options) as live:
+        live.address = str(live.url.copy_with(query=None))
+        page = open_page(live=live, color_scheme=scheme)
+        field = page.get_by_label("Token", exact=True)
+        field.fill("guess")
+        field.press("Enter")
+        expect(page.locator("#token-problem")).to_have_text("This token is wrong.")
+        found = {"sign in": serious(page, scheme)}
+        field.fill("secret")
+        field.press("Enter")
+        make = page.get_by_role("button", name="Make the collection")
+        make.wait_for()
+        found["begin"] = serious(page, scheme)
+        make.click()
+        expect(page.locator("#jobs")).to_contain_text("added", timeout=60_000)
+        found["jobs"] = serious(page, scheme)
+        page.evaluate("location.hash = '#health'")
+        page.get_by_role("button", name="Add this folder to").click()
+        page.get_by_role("dialog").wait_for()
+        found["question"] = serious(page, scheme)
+        page.context.close()
+    assert not any(found.values()), json.dumps(found, indent=1)
+
+
 def test_results_are_announced(open_page):
     page = open_page("#search?positive=3")
     tiles(page)
     announcer = page.locator("#announcer")
     assert announcer.get_attribute("aria-live") == "polite"
-    assert (
-        announcer.inner_text()
-        == "44 images, nearest first, in EfficientNet-Lite0 in 8 bits"
-    )
+    assert announcer.inner_text() == "44 images, nearest first · What is in it"
 
 
 def test_focus_is_visible(open_page):

@@ -19,7 +19,7 @@ def test_an_evaluation_is_run_and_shown(open_page, own):
     expect(page.get_by_role("region", name="Failures")).to_contain_text(
         "Every file that was found"
     )
-    page.get_by_role("button", name="Evaluate").click()
+    page.get_by_role("button", name="Measure accuracy").click()
     table = page.get_by_role("region", name="Evaluation by space, a table")
     table.wait_for(timeout=60_000)
     measured = own.api.get("evaluation").json()["spaces"]
@@ -95,6 +95,19 @@ def test_a_folder_is_added_only_after_a_question(open_page, flawed, sample):
         page.context.close()
 
 
+def test_images_of_an_empty_folder_stay_and_are_counted(open_page, flawed):
+    with serving("-c", flawed / "kept", "--root", flawed / "pictures") as live:
+        shutil.rmtree(flawed / "pictures" / "cat")
+        page = open_page("#health", live=live)
+        page.get_by_role("button", name="Bring up to date").click()
+        jobs = page.get_by_role("region", name="Jobs")
+        expect(jobs).to_contain_text(
+            "3 images whose files are missing stay", timeout=60_000
+        )
+        expect(page.locator(".figures")).to_contain_text("3")
+        page.context.close()
+
+
 def test_a_new_collection_is_made_beside_the_others(
     open_page, flawed, sample, tmp_path, monkeypatch
 ):
@@ -106,7 +119,12 @@ def test_a_new_collection_is_made_beside_the_others(
             "button", name="Make the collection"
         ).click()
         expect(page.get_by_role("dialog")).to_be_hidden()
+        jobs = page.get_by_role("region", name="Jobs")
+        expect(jobs).to_contain_text("car has 5 images: 5 added.", timeout=60_000)
+        assert page.url.endswith("#health")
+        jobs.get_by_role("button", name="Show it").click()
         until(page, "location.hash === '#search?collection=car'")
+        assert jobs.get_by_role("button", name="Show it").count() == 0
         expect(page.locator("#start-about")).to_contain_text("5 images in car")
         expect(page.locator("#collection")).to_have_value("car")
         page.context.close()

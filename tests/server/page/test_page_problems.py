@@ -46,7 +46,7 @@ def test_an_expired_upload_is_sent_again(open_page, collection, sample):
         page.evaluate(f"location.hash = '#search?space=pixels&positive={first}'")
         until(
             page,
-            "document.querySelector('[aria-pressed=true]').textContent.startsWith('The pixels')",
+            "document.querySelector('[aria-pressed=true]').textContent.startsWith('How it looks')",
         )
         assert len(tiles(page)) > 10
         page.context.close()
@@ -125,7 +125,7 @@ def test_the_page_fits_the_screen(open_page, width):
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-@pytest.mark.parametrize("width", [320, 390, 560, 641])
+@pytest.mark.parametrize("width", [320, 390, 701, 901, 1280])
 def test_the_header_fits_with_several_collections_and_a_history(
     open_page, collection, tmp_path, width
 ):
@@ -144,7 +144,9 @@ def test_the_header_fits_with_several_collections_and_a_history(
         for view in ("search", "map", "health"):
             page.evaluate(f"document.querySelector('#to-{view}').click()")
             until(page, f"document.body.dataset.view === '{view}'")
-            boxes = page.locator("#top :is(a, button, select):visible").evaluate_all(
+            boxes = page.locator(
+                "#top :is(a, select, button):visible:not(#history *)"
+            ).evaluate_all(
                 "all => all.map((one) => one.getBoundingClientRect().toJSON())"
             )
             assert len(boxes) >= 8
@@ -181,6 +183,58 @@ def test_the_theme_follows_the_system_until_chosen(open_page):
     assert ground(page) > 230
     page.get_by_role("button", name="Dark theme").click()
     assert ground(page) < 40
+
+
+def test_names_of_either_direction_keep_to_themselves(open_page, sample, tmp_path):
+    """Wherever a name is shown, its direction of writing does not affect the text around it."""
+    import lookalike
+
+    word = "\u05e9\u05dc\u05d5\u05dd"
+    folder = tmp_path / f"{word} (1)"
+    folder.mkdir()
+    for file in sorted((sample / "cat").iterdir())[:4]:
+        shutil.copy(file, folder / f"{word} {file.name}")
+    (folder / f"{word}.jpg").write_text("not an image")
+    collection = tmp_path / f"{word} 2"
+    lookalike.index(tmp_path, collection, models=["pixels"])
+    script = """word => [...document.body.querySelectorAll("*")].filter((element) => {
+        const texts = [...element.childNodes].filter((node) => node.nodeType === 3);
+        if (!texts.some((node) => node.data.includes(word))) return false;
+        if (element.closest("script, .unseen, [hidden]")) return false;
+        const { unicodeBidi } = getComputedStyle(element);
+        return !["isolate", "plaintext", "isolate-override"].includes(unicodeBidi);
+      }).map((element) => element.outerHTML.slice(0, 160))"""
+    with serving("-c", collection, "--root", folder) as live:
+        job = live.api.post("jobs", json={"kind": "map", "method": "tsne"}).json()["id"]
+        live.api.get(f"jobs/{job}/events")
+        row = live.api.get("rows").json()["rows"][0]["id"]
+        page = open_page(live=live)
+        tiles(page, "#begin")
+        mixed = {"start": page.evaluate(script, word)}
+        page.evaluate(f"location.hash = '#search?positive={row}'")
+        tiles(page)
+        until(
+            page,
+            f"document.querySelector('#query-name').textContent.includes('{word}')",
+        )
+        mixed["results"] = page.evaluate(script, word)
+        page.locator("#answers .tile .open").first.focus()
+        page.keyboard.press("i")
+        until(
+            page,
+            f"document.querySelector('#detail .path')?.textContent.includes('{word}')",
+        )
+        mixed["detail"] = page.evaluate(script, word)
+        page.keyboard.press("Escape")
+        page.evaluate("location.hash = '#map'")
+        page.locator("#map-canvas").wait_for()
+        mixed["map"] = page.evaluate(script, word)
+        page.evaluate("location.hash = '#health'")
+        page.get_by_role("button", name="Bring up to date").click()
+        expect(page.locator("#jobs")).to_contain_text("has 4 images", timeout=30_000)
+        mixed["health"] = page.evaluate(script, word)
+        page.context.close()
+    assert not any(mixed.values()), mixed
 
 
 def test_hostile_names_are_not_parsed_as_markup(open_page, sample, tmp_path):

@@ -75,9 +75,7 @@ def test_pointing_shows_label_distance_and_size(results, server):
         distance,
         size,
     ]
-    name = (
-        f"Search by {nearest['name']}, {nearest['label']}, distance {distance}, {size}"
-    )
+    name = f"Search with {nearest['name']}, {nearest['label']}, distance {distance}, {size}"
     assert tile.locator(".open").get_attribute("aria-label") == name
 
 
@@ -117,6 +115,31 @@ def test_labels_filter_the_results(results, server):
     until(results, "document.querySelectorAll('#answers .tile').length > 10")
 
 
+def test_labels_are_counted_in_the_answer(open_page):
+    page = open_page("#search?positive=3&where=width > 200")
+    tiles(page)
+    total = page.locator("#chips small").evaluate_all(
+        "all => all.map((one) => one.textContent.split(' of ').map(Number))"
+    )
+    found = page.locator("#answers .tile").first.get_attribute("aria-setsize")
+    assert sum(count for count, _ in total) == int(found)
+    assert {of for _, of in total} == {5}
+    # All of a label's images are found where there is room for them.
+    page.evaluate("location.hash = '#search?positive=3'")
+    until(page, "document.querySelector('#chips').textContent.includes('5 of 5')")
+
+
+def test_spaces_have_plain_names_and_their_model_as_a_hint(results):
+    buttons = results.locator("#spaces button")
+    expect(buttons).to_have_text(["What is in it", "How it looks", "Side by side"])
+    assert buttons.nth(0).get_attribute("title") == "EfficientNet-Lite0 in 8 bits"
+    assert buttons.nth(1).get_attribute("title").startswith("The pixels themselves")
+    results.keyboard.press("v")
+    expect(results.locator(".answer h2")).to_have_text(
+        ["What is in it", "How it looks"]
+    )
+
+
 def test_an_expression_filters_and_shows_its_mistakes(results):
     results.keyboard.press("/")
     results.keyboard.type("rating > 4")
@@ -128,10 +151,114 @@ def test_an_expression_filters_and_shows_its_mistakes(results):
     assert results.locator("#where").get_attribute("aria-invalid") == "true"
     results.fill("#where", "width < 1")
     results.keyboard.press("Enter")
-    expect(results.locator("#none")).to_contain_text("No image matches the filter.")
+    expect(results.locator("#none")).to_contain_text("No matches")
     assert results.locator("#where-error").is_hidden()
     results.get_by_role("button", name="Search without the filter").click()
     until(results, "document.querySelectorAll('#answers .tile').length > 10")
+
+
+def test_plain_words_filter_by_name_folder_and_label(open_page):
+    page = open_page("#search?positive=3")
+    tiles(page)
+    for text, count in (("CAT", 5), ("cat_0001", 1), ("Car 0002", 1), ("cat zebra", 0)):
+        page.fill("#where", text)
+        page.keyboard.press("Enter")
+        until(
+            page,
+            f"document.querySelectorAll('#answers .tile').length === {count}",
+            text,
+        )
+        assert page.locator("#where-error").is_hidden()
+    expect(page.locator("#none")).to_contain_text("No matches")
+    # The address keeps what was typed, and the labels narrow it further.
+    assert "where=cat+zebra" in page.url
+    page.fill("#where", "000")
+    page.keyboard.press("Enter")
+    page.locator(".chip", has_text="car").first.click()
+    until(page, "document.querySelectorAll('#answers .tile').length === 5")
+
+
+def test_words_are_told_from_expressions_and_taken_literally(page):
+    texts = {
+        "width > 3": True,
+        "not (label = 'cat')": True,
+        "widht>3": True,
+        "`shot by` like '%x'": True,
+        "rating is null": True,
+        "label in ('a')": True,
+        "cat and dog": False,
+        "this is fine": False,
+        "like new": False,
+        "100%": False,
+        "it's": False,
+        "(1)": False,
+    }
+    script = """async (texts) => {
+      const where = await import(new URL("static/where.js", document.baseURI));
+      return texts.map((text) => [where.isExpression(text), where.expressionOf(text)]);
+    }"""
+    answers = page.evaluate(script, list(texts))
+    assert [is_expression for is_expression, _ in answers] == list(texts.values())
+    expressions = dict(
+        zip(texts, (expression for _, expression in answers), strict=True)
+    )
+    assert expressions["width > 3"] == "width > 3"
+    assert r"uri like '%100\%%'" in expressions["100%"]
+    assert "label like '%it''s%'" in expressions["it's"]
+
+
+@pytest.mark.parametrize(
+    "text", ["100%", "it's", "a_b", "\\", "(1)", "'", "cat and dog", "%"]
+)
+def test_any_plain_words_make_a_valid_filter(page, server, text):
+    script = """async (text) => {
+      const where = await import(new URL("static/where.js", document.baseURI));
+      return where.expressionOf(text);
+    }"""
+    where = page.evaluate(script, text)
+    answer = server.search(positive=[{"id": 3}], where=where)
+    assert answer.status_code == 200, answer.text
+
+
+def test_columns_and_values_are_completed_by_keys_and_pointer(results):
+    field = results.locator("#where")
+    options = results.get_by_role("option")
+    results.keyboard.press("/")
+    results.keyboard.type("wid")
+    expect(options).to_have_text(["widthnumber"])
+    assert field.get_attribute("aria-expanded") == "true"
+    results.keyboard.press("ArrowDown")
+    assert field.get_attribute("aria-activedescendant") == options.first.get_attribute(
+        "id"
+    )
+    results.keyboard.press("Enter")
+    assert field.input_value() == "width > "
+    results.keyboard.type("1 and lab")
+    options.filter(has_text="label").first.click()
+    assert field.input_value() == "width > 1 and label = "
+    expect(field).to_be_focused()
+    results.keyboard.type("ca")
+    expect(options).to_have_text(["car5", "cat5"])
+    results.keyboard.press("ArrowUp")
+    results.keyboard.press("Enter")
+    assert field.input_value() == "width > 1 and label = 'cat'"
+    expect(options).to_have_count(0)
+    results.keyboard.press("Enter")
+    until(results, "document.querySelectorAll('#answers .tile').length === 5")
+    # So are the few values of other texts.
+    field.fill("sho")
+    options.first.click()
+    assert field.input_value() == "`shot by` = "
+    expect(options).to_have_text(["Ann"])
+    options.first.click()
+    results.keyboard.press("Enter")
+    until(results, "document.querySelectorAll('#answers .tile').length === 1")
+    # Among plain words, labels are completed too; Escape closes the list and nothing else.
+    field.fill("butt")
+    expect(options).to_have_text(["butterfly5"])
+    results.keyboard.press("Escape")
+    expect(options).to_have_count(0)
+    assert field.input_value() == "butt"
 
 
 def test_two_spaces_side_by_side_mark_shared_images(results, server):
@@ -226,11 +353,11 @@ def test_a_part_of_the_query_is_searched_by(results, server):
         box["x"] + 0.75 * box["width"], box["y"] + 0.6 * box["height"], steps=5
     )
     results.mouse.up()
-    results.get_by_role("button", name="Search by this part").click()
+    results.get_by_role("button", name="Search with this crop").click()
     name = server.api.get("rows/3").json()["name"]
     until(
         results,
-        f"document.querySelector('#query-name').textContent === 'Part of {name}'",
+        f"document.querySelector('#query-name').textContent === 'Crop of {name}'",
     )
     tiles(results)
     sha = results.url.partition("positive=")[2][:64]
@@ -273,7 +400,7 @@ def test_details_show_the_original_its_facts_and_its_neighbors(results, server):
         "document.activeElement.closest('.tile').dataset.id"
     ) == str(found[0])
     results.keyboard.press("i")
-    results.get_by_role("button", name="Search by this", exact=True).click()
+    results.get_by_role("button", name="Search with this image").click()
     until(results, f"location.hash.includes('positive={found[0]}')")
 
 
@@ -336,7 +463,9 @@ def test_a_thousand_results_stay_quick(open_page, tmp_path):
     with serving("-c", tmp_path / "many") as live:
         page = open_page("#search?positive=1&k=1000", live=live)
         tiles(page)
-        assert page.inner_text("#announcer") == "The 1,000 nearest of 1,200, in numbers"
+        assert (
+            page.inner_text("#announcer") == "The 1,000 nearest of 1,200 · How it looks"
+        )
         assert page.locator(".tile").first.get_attribute("aria-setsize") == "1000"
         assert page.locator(".tile").count() < 120
         page.locator(".tile .open").first.focus()

@@ -87,7 +87,8 @@ export class MapCanvas {
     }
     const { left, bottom } = this.covered();
     this.camera.resize(width, height, left, bottom);
-    const separating = (APART * (MAX_SIDE + GAP)) / (this.leastDistance * this.camera.overviewScale);
+    const leastPixels = this.leastDistance * this.camera.overviewScale;
+    const separating = (APART * (MAX_SIDE + GAP)) / leastPixels;
     const [least, most] = MOST_ZOOMS;
     this.camera.maxZoom = Math.min(most, Math.max(least, separating));
     this.levels.restart();

@@ -36,7 +36,7 @@ export class Card {
   fill(row, byTouch) {
     const { data } = this;
     const label = data.labels[data.labelIndex[row]];
-    const name = h("b", {}, data.knownName(row) ?? " ");
+    const name = h("b", { dir: "auto" }, data.knownName(row) ?? " ");
     const distance = this.mapCanvas.distances?.values[row] ?? Number.NaN;
     this.element.replaceChildren(
       h("span", { class: "shot" }, data.imageElement(row, IMAGE_SIDE)),
@@ -45,7 +45,7 @@ export class Card {
         "span",
         { class: "label" },
         colorDot(label.color),
-        h("span", {}, data.labelName(row)),
+        h("bdi", {}, data.labelName(row)),
         Number.isNaN(distance) ? null : ` · ${distance.toFixed(3)}`,
       ),
       byTouch && this.tapText ? h("span", { class: "tap" }, this.tapText) : "",

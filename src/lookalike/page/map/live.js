@@ -51,7 +51,7 @@ export class LiveMapData {
   }
 
   describe(row, position) {
-    return `Search by number ${position + 1}, ${this.labelName(row)}`;
+    return `Search with number ${position + 1}, ${this.labelName(row)}`;
   }
 
   knownName(row) {

@@ -38,7 +38,7 @@ export class Panel {
     this.scale = h("div", { class: "ramp", hidden: true });
     this.selection = h("section", { class: "selection", "aria-label": "Selection", hidden: true });
     this.legend = this.makeLegend();
-    const title = h("h1", {}, options.heading ?? data.title);
+    const title = h("h1", { dir: "auto" }, options.heading ?? data.title);
     this.element = h(
       "aside",
       { class: "map-panel", "aria-label": "About the map" },
@@ -150,8 +150,8 @@ export class Panel {
       "button",
       { type: "button", onclick: choose },
       data.imageElement(row, ROW_IMAGE_SIDE),
-      h("b", {}, data.knownName(row)),
-      h("span", {}, data.labelName(row)),
+      h("b", { dir: "auto" }, data.knownName(row)),
+      h("span", { dir: "auto" }, data.labelName(row)),
     );
     for (const event of ["focus", "mouseenter"]) {
       button.addEventListener(event, () => actions.onPoint(row));
@@ -221,7 +221,7 @@ export class Panel {
       class: "strong",
       onclick: () => this.actions.onSearchTogether(examples),
     };
-    const text = rows.length > limit ? `Search by ${limit} of them` : "Search by them together";
+    const text = rows.length > limit ? `Search with ${limit} of them` : "Search with them together";
     return h("button", attributes, icon("search"), text);
   }
 
@@ -254,7 +254,8 @@ export class Panel {
       "aria-label": `Show ${name} only`,
       onclick: () => this.showOnly(index),
     };
-    const parts = [colorDot(color), h("span", {}, name), h("small", {}, number(count))];
+    const text = h("span", { dir: "auto" }, name);
+    const parts = [colorDot(color), text, h("small", {}, number(count))];
     return h("li", {}, h("button", toggle, parts), h("button", only, "only"));
   }
 

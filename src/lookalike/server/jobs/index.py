@@ -139,8 +139,11 @@ def _new_folder(state: ServerState, name: str | None) -> Path:
 
 
 def _is_valid_name(name: str) -> bool:
+    if _NAME.fullmatch(name) is None:
+        return False
     # Windows removes spaces and full stops from the end of a folder's name.
-    return _NAME.fullmatch(name) is not None and name[-1] not in " ."
+    last = name[-1]
+    return last not in " ."
 
 
 def _updating_work(root: Path, collection: ServedCollection) -> JobWork:

@@ -20,9 +20,11 @@ class Pace:
 
     def mark(self, now: float, done: int) -> None:
         """Record the number of processed images at a time."""
-        self._marks.append((now, done))
-        while now - self._marks[0][0] > _WINDOW_SECONDS:
-            self._marks.popleft()
+        marks = self._marks
+        marks.append((now, done))
+        oldest = now - _WINDOW_SECONDS
+        while marks[0][0] < oldest:
+            marks.popleft()
 
     @property
     def rate(self) -> float | None:

@@ -157,9 +157,11 @@ def _map_placer(view: CollectionView, stored: Map) -> Any:
 def _make_placer(view: CollectionView, stored: Map) -> _CachedPlacer:
     place = make_placer(view.table, stored)
     # The first use loads the packages that it needs.
-    dim = view.models[stored.space].dim
-    place(np.ones((1, dim), np.float32))
-    return _CachedPlacer(_digest(stored), place)
+    model = view.models[stored.space]
+    any_vector = np.ones((1, model.dim), np.float32)
+    place(any_vector)
+    digest = _digest(stored)
+    return _CachedPlacer(digest, place)
 
 
 def _digest(stored: Map) -> bytes:
@@ -176,6 +178,7 @@ def _prepare_placer(view: CollectionView, stored: Map) -> None:
             _map_placer(view, stored)
 
     key = ("placer", stored.space, stored.method)
-    if key not in view.derived:
+    is_made = key in view.derived or view.derived_lock.locked()
+    if not is_made:
         thread = threading.Thread(target=make, name="placer", daemon=True)
         thread.start()
