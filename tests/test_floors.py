@@ -13,7 +13,7 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "lookalike"
 
 FLOORS = [
-    {"errors", "types", "tracing", "io"},
+    {"errors", "formats", "types", "tracing", "io"},
     {"imaging", "vectors", "sources"},
     {"models"},
     {"store", "datasets"},
@@ -29,10 +29,14 @@ HEAVY = {
     "lance": {"store"},
     "onnxruntime": {"models"},
     "onnx": {"models"},
+    "imagecodecs": {"imaging"},
     "jinja2": {"export"},
     "matplotlib": {"drawing"},
     "openTSNE": {"projection"},
+    "pillow_jxl": {"imaging"},
+    "rawpy": {"imaging"},
     "simsimd": {"vectors"},
+    "tifffile": {"imaging"},
     "typer": {"cli"},
     "rich": {"cli"},
     "huggingface_hub": {"models"},

@@ -6,6 +6,7 @@
     |-- InputError            an argument that cannot be used
     |   |-- SourceError       a folder, file or list to read images from
     |   |-- ImageError        one image that cannot be read or decoded
+    |   |   `-- FormatError   an image of a kind that is not read
     |   |-- ModelError        a model's name, description or graph
     |   `-- SpaceError        a Space that the collection lacks, or fills with another Model
     |-- WeightsError          a weights file that is missing, refused or has another hash
@@ -25,6 +26,7 @@ __all__ = [
     "CollectionError",
     "DatasetError",
     "DownloadError",
+    "FormatError",
     "ImageError",
     "InputError",
     "LookalikeError",
@@ -50,6 +52,10 @@ class SourceError(InputError):
 
 class ImageError(InputError):
     """An image cannot be read or decoded. The message is the reason, without the image's name."""
+
+
+class FormatError(ImageError):
+    """An image is of a kind that is not read. It may well be undamaged."""
 
 
 class ModelError(InputError):

@@ -15,6 +15,7 @@ import pytest
 from command import COMMAND, lookalike, lookalike_json
 from lookalike import imaging
 from lookalike.errors import ImageError
+from lookalike.formats import format_names
 from trust import crafted
 from trust.mutations import Mutation, encode, mutations, small_images
 
@@ -145,7 +146,7 @@ def test_every_reason_is_a_short_plain_line(answers):
     [
         (
             b"<svg/>",
-            "not an image of a known format (JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, HEIC)",
+            f"not an image of a known format ({format_names()})",
         ),
         *(
             (start, "damaged: the file is cut short or broken inside")

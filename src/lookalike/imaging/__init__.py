@@ -1,12 +1,8 @@
 """Decode encoded images and prepare them for networks."""
 
-from lookalike.imaging.decoder import (
-    MAX_PIXELS,
-    decode,
-    decode_small,
-    from_array,
-    upright,
-)
+from lookalike.imaging.decoder import decode, decode_small
+from lookalike.imaging.limits import MAX_PIXELS
+from lookalike.imaging.pixels import from_array, upright
 from lookalike.imaging.preprocess import (
     THUMBNAIL_SIDE,
     min_decoded_side,

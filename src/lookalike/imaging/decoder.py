@@ -2,59 +2,60 @@
 
 from __future__ import annotations
 
-import ctypes
 import io
-import logging
-import math
 import re
-import threading
-import warnings
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
-from functools import cache
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from contextlib import nullcontext, suppress
+from typing import NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError, _imaging
+from PIL import ExifTags, Image, UnidentifiedImageError
 
-from lookalike.errors import ImageError
+from lookalike.errors import FormatError, ImageError
+from lookalike.formats import CAMERA_RAW, TIFF, format_names, recognize
+from lookalike.imaging import jpeg
+from lookalike.imaging.color import may_convert_later
+from lookalike.imaging.containers import (
+    add_color,
+    is_heif,
+    without_metadata,
+)
+from lookalike.imaging.frames import first_frame_with_content
+from lookalike.imaging.jpeg_xl import jpeg_xl_size
+from lookalike.imaging.limits import (
+    MAX_PIXELS,
+    check_pixels,
+    too_many_pixels,
+    unread,
+    unread_format,
+)
+from lookalike.imaging.pixels import flatten, orientation_of, turned
+from lookalike.imaging.process import no_warnings, pillow_cap, silence_decoders
+from lookalike.imaging.raw import read_preview
+from lookalike.imaging.tiff import is_for_pillow, read_tiff
+from lookalike.imaging.tiff_pages import find_page, is_camera_raw
 
-__all__ = ["MAX_PIXELS", "decode", "decode_small", "from_array", "upright"]
-
-MAX_PIXELS = 200_000_000
+__all__ = ["decode", "decode_small"]
 
 # Pillow can open far more than images, and runs a program for PostScript: only these are tried.
-_PILLOW_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "AVIF")
-_FORMAT_NAMES = "JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, HEIC"
-_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
-
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-# A PNG chunk has a length, a name and a checksum of 4 bytes each around its data.
-_PNG_CHUNK_OVERHEAD = 12
-
-# The first bytes of a known format: such a file is damaged, not of another format.
-_KNOWN_SIGNATURES = re.compile(
-    rb"\xff\xd8\xff|\x89PNG|GIF8|II[*+]\0|MM\0[*+]|RIFF....WEBP|BM.{4}\0{4}|....ftyp(?:avi[fs]|%b)"
-    % b"|".join(_HEIF_BRANDS),
-    re.DOTALL,
+_PILLOW_FORMATS = (
+    "JPEG",
+    "PNG",
+    "WEBP",
+    "GIF",
+    "BMP",
+    "DIB",
+    "TIFF",
+    "AVIF",
+    "JPEG2000",
 )
 
-# The start-of-scan marker: a progressive JPEG has several scans of its pixels.
-_JPEG_SCAN = b"\xff\xda"
-# The most passes times pixels of a JPEG. A small file can hold many passes; these take about 15 s.
-_MAX_PASSED_PIXELS = 20_000_000_000
-
-_ALPHA_MODES = {"RGBA", "LA", "PA", "RGBa", "La"}
+# The most scans times pixels of a JPEG. A small file can hold many scans; these take about 15 s.
+_MAX_SCANNED_PIXELS = 20_000_000_000
 
 # TIFF tags.
 _TILE_WIDTH, _TILE_HEIGHT = 322, 323
 
 _DAMAGED = "damaged: the file is cut short or broken inside"
-
-# Held while Pillow's process-wide cap on pixels is changed.
-_cap_lock = threading.Lock()
 
 
 class _Decoded(NamedTuple):
@@ -64,23 +65,34 @@ class _Decoded(NamedTuple):
     full_size: tuple[int, int]
 
 
+class _Limits(NamedTuple):
+    """The most pixels to decode, and the least side to keep: None to decode at full scale."""
+
+    max_pixels: int
+    min_side: int | None
+
+
 def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """Decode the first frame of an image to upright RGB, with alpha over white.
+    """Decode an image to upright RGB in sRGB, with alpha over white.
+
+    Of an animation, the first frame with content is decoded; of a camera's raw file, its preview.
 
     Parameters
     ----------
     data
-        A JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or HEIC file.
+        A file of a format of `lookalike.formats`.
     max_pixels
         The most pixels (width x height) to decode.
 
     Raises
     ------
+    FormatError
+        If the bytes are of a kind that is not read. The message is the reason.
     ImageError
-        If the bytes are of another format, are damaged, or hold too many pixels. The message is the
-        reason.
+        If they are damaged, or hold too many pixels. The message is the reason.
     """
-    decoded = _decode(data, max_pixels, min_side=None)
+    limits = _Limits(max_pixels, None)
+    decoded = _decode(data, limits)
     return decoded.image
 
 
@@ -101,176 +113,204 @@ def decode_small(
     Returns
     -------
     image, (width, height)
-        The image, and its size at full scale.
+        The image, and its size at full scale. A large one may still have its color profile, which
+        `prepare` and `thumbnail` apply after they shrink it.
     """
-    decoded = _decode(data, max_pixels, min_side)
+    limits = _Limits(max_pixels, min_side)
+    decoded = _decode(data, limits)
     return decoded.image, decoded.full_size
 
 
-def upright(image: Image.Image) -> Image.Image:
-    """Convert any Pillow image to RGB: turned as its EXIF says, alpha over white, 16 bits to 8."""
-    # exif_transpose copies the image even if its orientation is normal.
-    if _orientation(image) != 1:
-        with suppress(Exception):
-            image = ImageOps.exif_transpose(image)
-
-    mode = image.mode
-    has_transparent_color = "transparency" in image.info
-    is_deep_gray = mode in {"F", "I"} or mode.startswith("I;16")
-    if is_deep_gray:
-        return _from_deep_gray(image)
-    if mode in _ALPHA_MODES or has_transparent_color:
-        return _over_white(image)
-    if mode == "RGB":
-        return image
-    return image.convert("RGB")
-
-
-def from_array(array: npt.NDArray[Any]) -> Image.Image:
-    """Convert an array to upright RGB.
-
-    Parameters
-    ----------
-    array
-        uint8 ``[height, width]`` (gray), ``[height, width, 3]`` (RGB) or ``[height, width, 4]``
-        (RGBA).
-
-    Raises
-    ------
-    ImageError
-        If the array has another type or shape.
-    """
-    shape = array.shape
-    is_gray = len(shape) == 2
-    has_channels = len(shape) == 3 and shape[2] in {3, 4}
-    is_empty = 0 in shape
-    has_shape = (is_gray or has_channels) and not is_empty
-    if array.dtype != np.uint8 or not has_shape:
-        raise ImageError(
-            f"an array of {array.dtype} {list(shape)} cannot be used as an image; "
-            "expected uint8 [height, width], [height, width, 3] or [height, width, 4]"
-        )
-    image = Image.fromarray(array)
-    return upright(image)
-
-
-def _decode(data: bytes, max_pixels: int, min_side: int | None) -> _Decoded:
+def _decode(data: bytes, limits: _Limits) -> _Decoded:
     """Decode to upright RGB and turn every error into an ImageError with a plain reason."""
     if not data:
         raise ImageError("the file is empty")
-    _silence_decoders()
+    silence_decoders()
     try:
-        with _no_warnings:
-            image, (width, height) = _load(data, max_pixels, min_side)
+        with no_warnings:
+            image, (width, height) = _read(data, limits)
             # Orientations 5 to 8 turn the image by 90 degrees.
-            is_turned = _orientation(image) >= 5
+            is_turned = orientation_of(image) >= 5
             full_size = (height, width) if is_turned else (width, height)
-            return _Decoded(upright(image), full_size)
+            upright_image = turned(image)
+            if limits.min_side is None or not may_convert_later(image):
+                upright_image = flatten(upright_image)
+            return _Decoded(upright_image, full_size)
     except ImageError:
         raise
-    except UnidentifiedImageError:
-        if _KNOWN_SIGNATURES.match(data):
-            raise ImageError(_DAMAGED) from None
-        raise ImageError(f"not an image of a known format ({_FORMAT_NAMES})") from None
     except MemoryError:
         raise ImageError(
             "too little memory to decode it; --retry-failures tries it again"
         ) from None
-    # Pillow's decoders raise any kind of error for a damaged file: this one image is bad.
+    # Decoders raise any kind of error for a damaged file: this one image is bad.
     except Exception as error:
-        raise ImageError(_reason(error, max_pixels)) from error
+        raise _image_error(error, limits.max_pixels) from error
 
 
-def _load(data: bytes, max_pixels: int, min_side: int | None) -> _Decoded:
-    """Decode the pixels as stored, a large JPEG at a reduced scale if `min_side` allows it."""
+def _read(data: bytes, limits: _Limits) -> _Decoded:
+    """Decode the pixels as stored, by the reader of the file's format."""
+    image_format = recognize(data)
+    if image_format is None:
+        raise FormatError(f"not an image of a known format ({format_names()})")
+    if image_format == TIFF and is_camera_raw(data):
+        image_format = CAMERA_RAW
+    if not image_format.is_read:
+        raise unread_format(image_format)
+    read = _READERS.get(image_format.name, _read_with_pillow)
+    return read(data, limits)
+
+
+def _read_jpeg(data: bytes, limits: _Limits) -> _Decoded:
+    if jpeg.is_filled_up(data):
+        data = _completed_jpeg(data, limits)
     try:
-        return _open_and_load(data, max_pixels, min_side)
+        return _read_with_pillow(data, limits)
     except (ImageError, MemoryError):
         raise
-    except Exception:
-        # The metadata of a PNG may be damaged, or unpack to more than Pillow takes.
-        if not data.startswith(_PNG_SIGNATURE):
-            raise
-        return _open_and_load(_without_metadata(data), max_pixels, min_side)
+    # Pillow's decoder needs the end marker.
+    except Exception:  # noqa: BLE001
+        kind = jpeg.unread_kind(data)
+        if kind is not None:
+            raise unread(kind) from None
+        completed = _completed_jpeg(data, limits)
+        return _read_with_pillow(completed, limits)
 
 
-def _open_and_load(data: bytes, max_pixels: int, min_side: int | None) -> _Decoded:
-    formats: tuple[str, ...] = _PILLOW_FORMATS
-    if _is_heif(data):
-        import pillow_heif
+def _completed_jpeg(data: bytes, limits: _Limits) -> bytes:
+    """Return a JPEG with its end added; raise ImageError if pixels are missing."""
+    at_full_scale = _Limits(limits.max_pixels, None)
 
-        pillow_heif.register_heif_opener(thumbnails=False)
-        formats = ("HEIF", *formats)
+    def decode_all(part: bytes) -> Image.Image:
+        return _read_with_pillow(part, at_full_scale).image
 
-    with _pillow_cap(max_pixels) as previous_cap:
+    completed = jpeg.completed(data, decode_all)
+    if completed is None:
+        raise ImageError(_DAMAGED)
+    return completed
+
+
+def _read_png(data: bytes, limits: _Limits) -> _Decoded:
+    try:
+        return _read_with_pillow(data, limits)
+    except (ImageError, MemoryError):
+        raise
+    # The metadata may be damaged, or unpack to more than Pillow takes.
+    except Exception:  # noqa: BLE001
+        reduced = without_metadata(data)
+        return _read_with_pillow(reduced, limits)
+
+
+def _read_heif(data: bytes, limits: _Limits) -> _Decoded:
+    if not is_heif(data):
+        return _read_with_pillow(data, limits)
+
+    import pillow_heif
+
+    pillow_heif.register_heif_opener(thumbnails=False)
+    return _read_with_pillow(data, limits, formats=("HEIF",))
+
+
+def _read_jpeg_xl(data: bytes, limits: _Limits) -> _Decoded:
+    # The plugin unpacks the image when it opens the file.
+    width, height = jpeg_xl_size(data)
+    check_pixels(width * height, limits.max_pixels)
+
+    from pillow_jxl import JpegXLImagePlugin
+
+    # Images are decoded in parallel already.
+    JpegXLImagePlugin.DECODE_THREADS = 0
+    image, full_size = _read_with_pillow(data, limits, formats=("JXL",))
+    # The plugin turns all images but those that were JPEGs.
+    if not getattr(image, "jpeg", False):
+        image.getexif()[ExifTags.Base.Orientation] = 1
+    return _Decoded(image, full_size)
+
+
+def _read_camera_raw(data: bytes, limits: _Limits) -> _Decoded:
+    preview = read_preview(data, limits.max_pixels)
+    if preview.image is not None:
+        return _Decoded(preview.image, preview.image.size)
+    if preview.jpeg is None or not preview.jpeg.startswith(jpeg.JPEG_SIGNATURE):
+        raise unread("a camera file without a preview")
+    image, full_size = _read_jpeg(preview.jpeg, limits)
+    # Some cameras turn the preview, or state its orientation in it. The others need the camera's.
+    if ExifTags.Base.Orientation not in image.getexif():
+        image.getexif()[ExifTags.Base.Orientation] = preview.orientation
+    return _Decoded(image, full_size)
+
+
+def _read_tiff(data: bytes, limits: _Limits) -> _Decoded:
+    page = find_page(data)
+    if page is None:
+        return _read_with_pillow(data, limits)
+    # Pillow is fast, and knows many combinations of tags. tifffile knows the others.
+    if page.number is not None and is_for_pillow(page):
+        with suppress(UnidentifiedImageError):
+            return _read_with_pillow(data, limits, page=page.number)
+    image = read_tiff(data, page, limits.max_pixels)
+    return _Decoded(image, image.size)
+
+
+_READERS: dict[str, Callable[[bytes, _Limits], _Decoded]] = {
+    "JPEG": _read_jpeg,
+    "PNG": _read_png,
+    "TIFF": _read_tiff,
+    "AVIF": _read_heif,
+    "HEIC": _read_heif,
+    "JPEG XL": _read_jpeg_xl,
+    "camera raw": _read_camera_raw,
+}
+
+
+def _read_with_pillow(
+    data: bytes,
+    limits: _Limits,
+    *,
+    formats: tuple[str, ...] = _PILLOW_FORMATS,
+    page: int = 0,
+) -> _Decoded:
+    """Decode with Pillow, a large JPEG at a reduced scale if the limits allow it."""
+    with pillow_cap(limits.max_pixels) as previous_cap:
         image = Image.open(io.BytesIO(data), formats=formats)
+        if page:
+            image.seek(page)
 
     # Check the size before the pixels take any memory.
     size = image.size
     pixels = image.width * image.height
     unpacked_pixels = max(pixels, _tile_pixels(image))
-    if unpacked_pixels > max_pixels:
-        reason = _too_many_pixels(unpacked_pixels, max_pixels)
-        raise ImageError(reason)
-
-    passes = 1
+    check_pixels(unpacked_pixels, limits.max_pixels)
     if "progressive" in image.info:
-        passes = data.count(_JPEG_SCAN)
-    if passes * pixels > _MAX_PASSED_PIXELS:
-        megapixels = pixels / 1e6
-        raise ImageError(
-            f"a JPEG of {passes:,} passes over {megapixels:,.4g} megapixels, which takes too long"
-        )
+        _check_scans(data, pixels)
 
     # Some formats check the cap again while loading. Only images above it wait for one another.
-    with _pillow_cap(max_pixels) if pixels > previous_cap else nullcontext():
-        if min_side is not None:
-            image.draft(None, (min_side, min_side))
+    is_above_cap = pixels > previous_cap
+    with pillow_cap(limits.max_pixels) if is_above_cap else nullcontext():
+        if limits.min_side is not None:
+            image.draft(None, (limits.min_side, limits.min_side))
         image.load()
-    return _Decoded(image, size)
+        add_color(image, data)
+        return _Decoded(_visible(image), size)
 
 
-def _is_heif(data: bytes) -> bool:
-    """Return whether a file needs the HEIF decoder.
-
-    AVIF and HEIC share a container. An AVIF file may state the container's brand as its own, and
-    name ``avif`` among the compatible brands only.
-    """
-    box_name = data[4:8]
-    main_brand = data[8:12]
-    if box_name != b"ftyp":
-        return False
-    if main_brand not in _HEIF_BRANDS:
-        return False
-    box_length = int.from_bytes(data[:4])
-    end = min(box_length, 256)
-    brands = data[8:end]
-    return b"avif" not in brands
+def _visible(image: Image.Image) -> Image.Image:
+    """Return the frame and the channels that a viewer shows."""
+    if image.format in {"BMP", "DIB"} and image.mode == "RGBA":
+        # Many programs leave the fourth byte of a pixel at zero.
+        _, largest_alpha = image.getchannel("A").getextrema()
+        if largest_alpha == 0:
+            return image.convert("RGB")
+    return first_frame_with_content(image)
 
 
-def _without_metadata(data: bytes) -> bytes:
-    """Return a PNG reduced to the chunks that decide its pixels and their orientation."""
-    chunks = [_PNG_SIGNATURE]
-    start = len(_PNG_SIGNATURE)
-    while start < len(data):
-        name_start = start + 4
-        length = int.from_bytes(data[start:name_start])
-        end = start + _PNG_CHUNK_OVERHEAD + length
-        checksum_start = end - 4
-        name_and_body = data[name_start:checksum_start]
-        name = name_and_body[:4]
-        checksum = int.from_bytes(data[checksum_start:end])
-
-        # A lower-case first letter marks a chunk that decoders may ignore.
-        first_letter = name[:1]
-        is_needed = not first_letter.islower()
-        if name in {b"tRNS", b"eXIf"}:
-            is_needed = zlib.crc32(name_and_body) == checksum
-        if is_needed:
-            chunk = data[start:end]
-            chunks.append(chunk)
-        start = end
-    return b"".join(chunks)
+def _check_scans(data: bytes, pixels: int) -> None:
+    """Raise ImageError for a progressive JPEG whose scans take too long."""
+    scans = jpeg.count_scans(data)
+    if scans * pixels > _MAX_SCANNED_PIXELS:
+        megapixels = pixels / 1e6
+        raise ImageError(
+            f"a JPEG of {scans:,} passes over {megapixels:,.4g} megapixels, which takes too long"
+        )
 
 
 def _tile_pixels(image: Image.Image) -> int:
@@ -283,128 +323,8 @@ def _tile_pixels(image: Image.Image) -> int:
     return 0
 
 
-def _over_white(image: Image.Image) -> Image.Image:
-    if image.mode == "La":
-        # Pillow converts gray with premultiplied alpha to no other mode.
-        image = image.convert("LA")
-    with_alpha = image.convert("RGBA")
-    white = Image.new("RGBA", image.size, "white")
-    blended = Image.alpha_composite(white, with_alpha)
-    return blended.convert("RGB")
-
-
-def _orientation(image: Image.Image) -> int:
-    """Return the EXIF orientation; 1, the normal one, if the EXIF block is unreadable."""
-    with suppress(Exception):
-        exif = image.getexif()
-        orientation = exif.get(ExifTags.Base.Orientation, 1)
-        return int(orientation)
-    return 1
-
-
-def _from_deep_gray(image: Image.Image) -> Image.Image:
-    """Scale 16-bit, 32-bit or float gray to 8 bits.
-
-    16-bit images are scaled by their full range. The others are scaled by the smallest usual range
-    that holds their values. NaN and infinity become black.
-    """
-    stored = np.asarray(image)
-    values = stored.astype(np.float64)
-    np.nan_to_num(values, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
-
-    white = 65535.0
-    if not image.mode.startswith("I;16"):
-        white = _smallest_white(values.max(), image.mode)
-
-    values *= 255.0 / white
-    np.clip(values, 0, 255, out=values)
-    np.rint(values, out=values)
-    gray = Image.fromarray(values.astype(np.uint8))
-    return gray.convert("RGB")
-
-
-def _smallest_white(largest: float, mode: str) -> float:
-    """Return the end of the smallest usual range that holds a value, or else the value itself."""
-    ranges = [255.0, 65535.0]
-    if mode == "F":
-        ranges = [1.0, *ranges]
-    for white in ranges:
-        if largest <= white:
-            return white
-    return largest
-
-
-class _NoWarnings:
-    """Suppress warnings while any thread decodes.
-
-    The filters belong to the process. The first thread in suppresses them and the last one out
-    restores them: threads that each did both would restore the suppression of another one, and
-    leave it in place for good.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._threads = 0
-        self._filters = warnings.catch_warnings(action="ignore")
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if self._threads == 0:
-                self._filters = warnings.catch_warnings(action="ignore")
-                self._filters.__enter__()
-            self._threads += 1
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._threads -= 1
-            if self._threads == 0:
-                self._filters.__exit__(None, None, None)
-
-
-_no_warnings = _NoWarnings()
-
-
-@cache
-def _silence_decoders() -> None:
-    """Keep decoders from printing about damaged files; they raise their findings anyway."""
-    logger = logging.getLogger("PIL")
-    logger.addHandler(logging.NullHandler())
-    # libtiff is linked into Pillow's extension module, and prints by itself.
-    with suppress(AttributeError, OSError):
-        library = ctypes.CDLL(_imaging.__file__)
-        library.TIFFSetErrorHandler(None)
-
-
-@contextmanager
-def _pillow_cap(max_pixels: int) -> Iterator[float]:
-    """Raise Pillow's cap on pixels to `max_pixels` and yield the previous one.
-
-    Pillow enforces twice its number. The cap belongs to the process, so it is never lowered. It is
-    never lifted either, because some formats allocate the whole image while it is opened.
-    """
-    with _cap_lock:
-        previous = Image.MAX_IMAGE_PIXELS
-        if previous is not None:
-            half = -(-max_pixels // 2)
-            Image.MAX_IMAGE_PIXELS = max(previous, half)
-        try:
-            yield math.inf if previous is None else previous
-        finally:
-            Image.MAX_IMAGE_PIXELS = previous
-
-
-def _too_many_pixels(pixels: int, max_pixels: int) -> str:
-    megapixels = pixels / 1e6
-    count = f"{megapixels:.4g}"
-    if megapixels > 1000:
-        count = f"{megapixels:,.0f}"
-    max_megapixels = max_pixels / 1e6
-    limit = f"{max_megapixels:,.4g}"
-    return f"{count} megapixels, more than the limit of {limit} (--max-megapixels raises it)"
-
-
-def _reason(error: Exception, max_pixels: int) -> str:
-    """Return the reason for a decoder's error.
+def _image_error(error: Exception, max_pixels: int) -> ImageError:
+    """Return the error with the reason of a decoder's error.
 
     Decoders name the same damage in many ways, so all but the useful messages have one reason.
     """
@@ -417,8 +337,7 @@ def _reason(error: Exception, max_pixels: int) -> str:
         height = int(numbers[2] or 1)
         pixels = width_or_pixels * height
         if pixels > max_pixels:
-            return _too_many_pixels(pixels, max_pixels)
+            return ImageError(too_many_pixels(pixels, max_pixels))
     if text.startswith("Unsupported BMP"):
-        first_letter = text[0].lower()
-        return first_letter + text[1:]
-    return _DAMAGED
+        return unread("BMP" + text.removeprefix("Unsupported BMP"))
+    return ImageError(_DAMAGED)

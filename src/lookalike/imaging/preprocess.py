@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from lookalike.imaging.color import to_srgb
 from lookalike.types import Model
 
 __all__ = [
@@ -43,7 +44,7 @@ def min_decoded_side(model: Model) -> int:
 
 
 def prepare(image: Image.Image, model: Model) -> npt.NDArray[np.uint8]:
-    """Resize upright RGB to the input size of a Model.
+    """Resize upright RGB, from `decode` or `decode_small`, to the input size of a Model.
 
     Returns
     -------
@@ -59,7 +60,7 @@ def prepare(image: Image.Image, model: Model) -> npt.NDArray[np.uint8]:
     resized = image.resize(
         (width, height), resampling, box=box, reducing_gap=_REDUCING_GAP
     )
-    return np.asarray(resized)
+    return np.asarray(to_srgb(resized))
 
 
 def thumbnail(image: Image.Image, *, side: int = THUMBNAIL_SIDE) -> bytes:
@@ -69,8 +70,9 @@ def thumbnail(image: Image.Image, *, side: int = THUMBNAIL_SIDE) -> bytes:
     # Hamming is as sharp as bicubic when an image shrinks, for two thirds of the work.
     resampling = Image.Resampling.HAMMING
     small.thumbnail(box, resampling, _REDUCING_GAP)
+    in_srgb = to_srgb(small)
     file = io.BytesIO()
-    small.save(file, "JPEG", quality=82)
+    in_srgb.save(file, "JPEG", quality=82)
     return file.getvalue()
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathspec import GitIgnoreSpec
 
 from lookalike.errors import SourceError
+from lookalike.formats import readable_extensions
 from lookalike.sources.exclusion import (
     IGNORE_FILE,
     Exclusions,
@@ -20,14 +21,10 @@ from lookalike.sources.exclusion import (
 
 __all__ = ["EXTENSIONS", "Walk"]
 
-_JPEG = {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"}
-_PNG = {".png", ".apng"}
-_BITMAP = {".bmp", ".dib", ".tif", ".tiff", ".gif", ".webp"}
-_HEIF = {".avif", ".avifs", ".heic", ".heif", ".hif"}
-
 _LONGEST_KIND = 10
 
-EXTENSIONS = frozenset(_JPEG | _PNG | _BITMAP | _HEIF)
+# The endings of the images that are read; more with the extras installed.
+EXTENSIONS = readable_extensions()
 
 
 @dataclass(frozen=True, slots=True)

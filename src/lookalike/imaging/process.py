@@ -1,0 +1,80 @@
+"""Settings of the process that decoders share: warnings, messages, and Pillow's cap on pixels."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import math
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
+
+from PIL import Image, _imaging
+
+__all__ = ["no_warnings", "pillow_cap", "silence_decoders"]
+
+# Held while Pillow's process-wide cap on pixels is changed.
+_cap_lock = threading.Lock()
+
+
+class _NoWarnings:
+    """Suppress warnings while any thread decodes.
+
+    The filters belong to the process. The first thread in suppresses them and the last one out
+    restores them: threads that each did both would restore the suppression of another one, and
+    leave it in place for good.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._threads = 0
+        self._filters = warnings.catch_warnings(action="ignore")
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._threads == 0:
+                self._filters = warnings.catch_warnings(action="ignore")
+                self._filters.__enter__()
+            self._threads += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._threads -= 1
+            if self._threads == 0:
+                self._filters.__exit__(None, None, None)
+
+
+no_warnings = _NoWarnings()
+
+
+@cache
+def silence_decoders() -> None:
+    """Keep decoders from printing about damaged files; they raise their findings anyway."""
+    for name in ("PIL", "tifffile"):
+        logger = logging.getLogger(name)
+        logger.addHandler(logging.NullHandler())
+        logger.propagate = False
+    # libtiff is linked into Pillow's extension module, and prints by itself.
+    with suppress(AttributeError, OSError):
+        library = ctypes.CDLL(_imaging.__file__)
+        library.TIFFSetErrorHandler(None)
+
+
+@contextmanager
+def pillow_cap(max_pixels: int) -> Iterator[float]:
+    """Raise Pillow's cap on pixels to `max_pixels` and yield the previous one.
+
+    Pillow enforces twice its number. The cap belongs to the process, so it is never lowered. It is
+    never lifted either, because some formats allocate the whole image while it is opened.
+    """
+    with _cap_lock:
+        previous = Image.MAX_IMAGE_PIXELS
+        if previous is not None:
+            half = -(-max_pixels // 2)
+            Image.MAX_IMAGE_PIXELS = max(previous, half)
+        try:
+            yield math.inf if previous is None else previous
+        finally:
+            Image.MAX_IMAGE_PIXELS = previous
