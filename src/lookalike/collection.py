@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from lookalike.projection.layouts import Method
     from lookalike.projection.map import Map
     from lookalike.retrieval.query import Queries, QueryInput
+    from lookalike.retrieval.request import SearchOptions
     from lookalike.retrieval.search import Searcher
     from lookalike.sources import LocalOptions, Source
     from lookalike.store.trash import RestoreReport
@@ -204,9 +205,7 @@ class Collection:
         negative: Queries = (),
         k: int = 10,
         space: str | None = None,
-        where: str | None = None,
-        exclude_self: bool = False,
-        exact: bool = False,
+        **options: Unpack[SearchOptions],
     ) -> Matches:
         """Return the k images that are nearest to the query.
 
@@ -219,28 +218,23 @@ class Collection:
         positive
             More queries; they count as if they were in `query`.
         negative
-            Queries to keep away from: their weighted mean is subtracted. Where the Model's
-            vectors have unit length, the result is scaled to unit length; see
-            `lookalike.vectors.combine`.
+            Queries to keep away from: gamma times their weighted mean is subtracted, or times
+            their weighted sum if the weights sum to less than 1. Where the Model's vectors have
+            unit length, the result is scaled to unit length; see `lookalike.vectors.combine`.
         k
             The number of matches; all images if there are fewer.
         space
             The Space to measure distances in; None for the first.
-        where
-            A filter such as ``label = 'cat' and width > 300``. Only images that match it are
-            compared, and the k nearest of them are returned. See `lookalike.store.filters`.
-        exclude_self
-            Whether to leave out the rows of the queries: the row with the same path, or else the
-            rows with the same content.
-        exact
-            Whether to compare every row even if the Space has an index. Without an index, every
-            row is compared.
+        options
+            ``gamma``, ``where``, ``max_distance``, ``exclude_self``, ``unique`` and ``exact``; see
+            `lookalike.retrieval.request.SearchOptions`.
 
         Raises
         ------
         InputError
-            If k is below 1, the filter cannot be used, a row does not exist, a weight is not
-            above 0, a positive query is missing, or the negative queries cancel the positive ones.
+            If k is not a whole number above 0, gamma or the largest distance is below 0, the
+            filter cannot be used, a row does not exist, a weight is not above 0, a positive query
+            is missing, or the negative queries cancel the positive ones.
         ImageError
             If a query cannot be decoded as an image.
         SpaceError
@@ -249,15 +243,13 @@ class Collection:
             If the Space's Model cannot be run, or the collection cannot be read.
         """
         from lookalike.retrieval.query import as_queries
-        from lookalike.retrieval.search import SearchRequest
+        from lookalike.retrieval.request import SearchRequest
 
         request = SearchRequest(
             positive=[*as_queries(query), *as_queries(positive)],
             negative=as_queries(negative),
             k=k,
-            where=where,
-            exclude_self=exclude_self,
-            exact=exact,
+            **options,
         )
         searcher = self.searcher(space)
         return searcher.search(request)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 __all__ = [
+    "DEFAULT_GAMMA",
     "Distances",
     "Ids",
     "Item",
@@ -44,6 +45,9 @@ Runtime = Literal["onnxruntime", "openvino"]
 
 # The fields of a Model that were added later, with the default that stands for earlier Models.
 _LATER_FIELDS = {"precision": "f32", "calibration": None, "runtime": "onnxruntime"}
+# The strength of negative queries, Rocchio's gamma: docs/decisions/0028-negative-queries.md has the
+# measurements.
+DEFAULT_GAMMA = 0.1
 
 # The type of a metadata column.
 Kind = Literal["int64", "float64", "bool", "timestamp", "string"]
@@ -227,11 +231,15 @@ class Neighbors(NamedTuple):
         float64 ``[k]``, the Euclidean distances.
     recall
         The measured recall of the search, or None if every row was compared.
+    copies
+        int64 ``[k]``, the number of images with the content of each row, if each content was to be
+        returned once; None otherwise.
     """
 
     ids: Ids
     distances: Distances
     recall: float | None
+    copies: Ids | None = None
 
 
 class Match(NamedTuple):
@@ -242,6 +250,14 @@ class Match(NamedTuple):
     uri: str
     label: str | None
     distance: float
+    copies: int | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as plain data; `copies` only if they were counted."""
+        fields = self._asdict()
+        if self.copies is None:
+            del fields["copies"]
+        return fields
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -260,6 +276,9 @@ class Matches:
         The Space that was searched, the metric, and whether every row was compared.
     recall
         The measured share of the true neighbors that an approximate search finds; None if exact.
+    copies
+        Of a search with ``unique``, a list of length ``k``: how many images have the content of
+        each match, the match included. None otherwise.
     """
 
     ids: npt.NDArray[np.int64]
@@ -270,6 +289,7 @@ class Matches:
     metric: str = "euclidean"
     exact: bool = True
     recall: float | None = None
+    copies: list[int] | None = None
 
     def __len__(self) -> int:
         return len(self.uris)
@@ -278,7 +298,10 @@ class Matches:
         # tolist gives Python's own numbers, which JSON can hold.
         ids = self.ids.tolist()
         distances = self.distances.tolist()
-        rows = zip(ids, self.uris, self.labels, distances, strict=True)
+        copies: Sequence[int | None] | None = self.copies
+        if copies is None:
+            copies = [None] * len(ids)
+        rows = zip(ids, self.uris, self.labels, distances, copies, strict=True)
         for rank, row in enumerate(rows, start=1):
             yield Match(rank, *row)
 
@@ -289,11 +312,11 @@ class Matches:
             "metric": self.metric,
             "exact": self.exact,
             "recall": self.recall,
-            "matches": [match._asdict() for match in self],
+            "matches": [match.to_dict() for match in self],
         }
 
     def to_arrow(self) -> pa.Table:
-        """Return a table with the columns rank, id, uri, label, distance."""
+        """Return a table with the columns rank, id, uri, label, distance, and copies if counted."""
         import pyarrow as pa
 
         schema = pa.schema(
@@ -313,7 +336,11 @@ class Matches:
             "label": self.labels,
             "distance": self.distances,
         }
-        return pa.table(columns, schema)
+        table = pa.table(columns, schema)
+        if self.copies is not None:
+            copies = pa.array(self.copies, pa.int64())
+            table = table.append_column("copies", copies)
+        return table
 
     def to_pandas(self) -> pd.DataFrame:
         """Return `to_arrow` as a DataFrame (needs pandas: ``pip install lookalike[pandas]``)."""

@@ -10,9 +10,10 @@ from command import lookalike as run
 from command import lookalike_json
 from lookalike import Collection
 from lookalike.errors import InputError
-from lookalike.retrieval.query import RowQuery, WeightedQuery
+from lookalike.retrieval.query import RowQuery, VectorQuery, WeightedQuery
 from lookalike.retrieval.search import Searcher, SearchRequest
 from lookalike.store.table import Table
+from lookalike.types import DEFAULT_GAMMA
 
 
 @pytest.fixture(scope="module")
@@ -29,18 +30,20 @@ def images(sample):
     ]
 
 
-def plain(collection, space, positive, negative=(), *, unit):
+def plain(collection, space, positive, negative=(), gamma=DEFAULT_GAMMA, *, unit):
     """Return ids and distances in order, by NumPy alone; the sides are lists of (id, weight)."""
     ids, vectors = collection.table.vectors(space)
     matrix = vectors.astype(np.float64)
     of = dict(zip(ids.tolist(), matrix, strict=True))
 
-    def mean(side):
-        return sum(weight * of[row] for row, weight in side) / sum(
-            weight for _, weight in side
-        )
+    def total(side):
+        return sum(weight * of[row] for row, weight in side)
 
-    query = mean(positive) - (mean(negative) if negative else 0)
+    def weight_of(side):
+        return sum(weight for _, weight in side)
+
+    query = total(positive) / weight_of(positive)
+    query = query - gamma * total(negative) / max(1, weight_of(negative))
     if unit:
         query = query / np.linalg.norm(query)
     distances = np.linalg.norm(
@@ -88,8 +91,45 @@ def test_a_row_has_one_vector_before_and_after_loading(collection):
 def test_two_classes_as_queries_match_both(collection, images):
     both = lookalike.search(collection, images[:2], k=10)
     assert set(both.labels) >= {"butterfly", "cat"}
-    away = lookalike.search(collection, images[:2], negative=images[1], k=5)
+    away = lookalike.search(collection, images[:2], negative=images[1], k=5, gamma=1)
     assert "cat" not in away.labels
+
+
+def test_gamma_and_the_weight_of_a_lone_negative_scale_it(collection, images):
+    """Each step takes the butterfly's match further from the car that is avoided."""
+
+    def distance_to_negative(gamma, weight=1.0):
+        negative = [WeightedQuery(images[2], weight)]
+        found = lookalike.search(
+            collection, images[0], negative=negative, gamma=gamma, k=45
+        )
+        return found.distances[found.uris.index(str(images[2]))]
+
+    by_gamma = [distance_to_negative(gamma) for gamma in (0, 0.1, 0.4, 1)]
+    assert by_gamma == sorted(by_gamma)
+    assert len(set(by_gamma)) == 4
+    without = lookalike.search(collection, images[0], k=45)
+    assert by_gamma[0] == without.distances[without.uris.index(str(images[2]))]
+    # Half the weight is half of gamma; above 1, a lone weight changes nothing more.
+    assert distance_to_negative(0.4, 0.5) == distance_to_negative(0.2)
+    assert distance_to_negative(0.4, 5) == distance_to_negative(0.4)
+    assert by_gamma[1] == distance_to_negative(DEFAULT_GAMMA)
+
+
+@pytest.mark.parametrize("space", ["efficientnet-lite0", "pixels"])
+@pytest.mark.parametrize("gamma", [0, 0.4, 1.5])
+def test_gamma_equals_a_plain_computation(collection, space, gamma):
+    ids = collection.table.vectors(space)[0].tolist()
+    negative = WeightedQuery(RowQuery(ids[20]), 0.5)
+    found = lookalike.search(
+        collection, RowQuery(ids[3]), negative=negative, gamma=gamma, k=45, space=space
+    )
+    unit = space != "pixels"
+    expected, distances = plain(
+        collection, space, [(ids[3], 1)], [(ids[20], 0.5)], gamma, unit=unit
+    )
+    assert found.ids.tolist() == expected
+    np.testing.assert_allclose(found.distances, distances, rtol=1e-3, atol=2e-3)
 
 
 def test_exclude_self_omits_every_query(collection, images):
@@ -122,26 +162,47 @@ def test_invalid_arguments_are_refused(collection, images):
             lookalike.search(collection, [RowQuery(wild), RowQuery(1)])
     with pytest.raises(InputError, match="nothing to search by"):
         lookalike.search(collection, [], negative=images[0])
-    for weight in (0, -1, float("inf"), float("nan")):
+    for row in ("3", 1.5, None):
+        with pytest.raises(InputError, match=f"no row {row!r}"):
+            lookalike.search(collection, RowQuery(row))
+    for weight in (0, -1, float("inf"), float("nan"), "2", None):
         with pytest.raises(
             InputError, match=r"has the weight .*; expected a number above 0"
         ):
             lookalike.search(collection, [WeightedQuery(images[0], weight)])
     with pytest.raises(InputError, match="cancel the positive"):
-        lookalike.search(collection, RowQuery(3), negative=RowQuery(3))
+        lookalike.search(collection, RowQuery(3), negative=RowQuery(3), gamma=1)
+    for option in ("gamma", "max_distance"):
+        for value in (-0.1, float("inf"), float("nan"), "1"):
+            with pytest.raises(InputError, match=f"{option} = .*expected a finite"):
+                lookalike.search(collection, RowQuery(3), **{option: value})
+    for vector, problem in (
+        ([1, 2], r"the shape \[2\]; expected \[1280\]"),
+        (["a"] * 1280, "holds <U1; expected real numbers"),
+        ([1e9] * 1280, "not finite in float16"),
+    ):
+        with pytest.raises(InputError, match=problem):
+            lookalike.search(collection, VectorQuery(vector))
 
 
 def test_the_command_takes_several_and_negative_images(collection, images):
-    told = lookalike_json(
-        "search", *images[:2], "--negative", images[2], "-c", collection.path, "-k", 6
-    )
-    expected = lookalike.search(collection, images[:2], negative=images[2], k=6)
-    assert [match["id"] for match in told["matches"]] == expected.ids.tolist()
-    assert (
-        told["matches"]
-        != lookalike_json("search", *images[:2], "-c", collection.path, "-k", 6)[
-            "matches"
-        ]
-    )
+    words = ["search", *images[:2], "-c", collection.path, "-k", 6]
+    without = lookalike_json(*words)
+    answers = [without["matches"]]
+    for gamma in (None, 0.7):
+        options = ["--negative", images[2]]
+        keywords = {}
+        if gamma is not None:
+            options += ["--gamma", gamma]
+            keywords["gamma"] = gamma
+        answer = lookalike_json(*words, *options)
+        expected = lookalike.search(
+            collection, images[:2], negative=images[2], k=6, **keywords
+        )
+        assert [match["id"] for match in answer["matches"]] == expected.ids.tolist()
+        distances = [match["distance"] for match in answer["matches"]]
+        assert distances == expected.distances.tolist()
+        assert answer["matches"] not in answers
+        answers.append(answer["matches"])
     done = run("search", *images, "-c", collection.path, "--save", "out.png", status=2)
     assert "3 images were given" in done.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import io
 import shutil
 import weakref
 from pathlib import Path
@@ -13,7 +14,13 @@ from PIL import Image
 
 import lookalike
 from lookalike import Collection
-from lookalike.errors import CollectionError, ImageError, InputError, SpaceError
+from lookalike.errors import (
+    CollectionError,
+    ImageError,
+    InputError,
+    SourceError,
+    SpaceError,
+)
 from lookalike.indexing.run import IndexSettings
 from lookalike.models.registry import resolve
 
@@ -180,8 +187,14 @@ def test_a_filter_without_rows_returns_no_matches(collection, query):
 
 
 def test_invalid_arguments_are_refused(collection, query, tmp_path):
-    with pytest.raises(InputError, match="k = 0"):
-        lookalike.search(collection, query, k=0)
+    for k in (0, -1, 2.5, 3.0, "3", None):
+        with pytest.raises(InputError, match=f"k = {k!r} is invalid; expected a whole"):
+            lookalike.search(collection, query, k=k)
+        with pytest.raises(InputError, match=f"k = {k!r} is invalid; expected a whole"):
+            lookalike.search_many(collection, [query], k=k)
+    assert len(lookalike.search(collection, query, k=np.int64(3))) == 3
+    with pytest.raises(InputError, match="where has the type int; expected a filter"):
+        lookalike.search(collection, query, where=5)
     with pytest.raises(InputError, match=r"no column 'labl'\. Did you mean label\?"):
         lookalike.search(collection, query, where="labl = 'cat'")
     with pytest.raises(SpaceError, match="'nope'; it has efficientnet-lite0, pixels"):
@@ -196,6 +209,37 @@ def test_invalid_arguments_are_refused(collection, query, tmp_path):
         lookalike.search(collection, 5)
     with pytest.raises(CollectionError, match="does not exist"):
         lookalike.search(tmp_path / "none", query)
+
+
+def test_a_pillow_image_that_cannot_be_loaded_is_refused(collection, query):
+    """Pillow reads the file of an opened image when its pixels are needed."""
+    whole = query.read_bytes()
+    truncated = Image.open(io.BytesIO(whole[: len(whole) // 2]))
+    closed = Image.open(query)
+    closed.close()
+    for image in (truncated, closed):
+        with pytest.raises(ImageError, match=r"cannot be loaded: .* the path or the"):
+            lookalike.search(collection, image)
+    with pytest.raises(ImageError, match="0 x 5 pixels; expected at least one"):
+        lookalike.search(collection, Image.new("RGB", (0, 5)))
+    with pytest.raises(ImageError, match="cannot be loaded"):
+        lookalike.search_many(collection, [truncated])
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://example.org/cat.jpg",
+        "HTTP://example.org/cat.jpg",
+        "s3://bucket/cat.jpg",
+        "data:image/png;base64,iVBORw0KGgo=",
+    ],
+)
+def test_an_address_is_refused_as_a_query_and_as_a_source(collection, address):
+    with pytest.raises(ImageError, match=r"not fetched\. Download the image, and"):
+        lookalike.search(collection, address)
+    with pytest.raises(SourceError, match=r"not fetched\. Download the images, and"):
+        lookalike.index([address], collection)
 
 
 def test_an_empty_space_says_how_to_fill_it(query, tmp_path):

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lookalike.types import DEFAULT_GAMMA
 from lookalike.vectors import combine, distance_blocks, unit_length
 
 
@@ -68,11 +69,23 @@ def test_squared_distances_in_blocks(memory, blocks):
     assert (squares >= 0).all()
 
 
-def test_combine_subtracts_the_weighted_means():
-    """Each side is a weighted mean: doubling all of its weights changes nothing."""
+def test_combine_subtracts_gamma_times_the_negative_mean():
+    """The positive side is a mean. The negative one is a mean from a sum of weights of 1 on."""
     plus = np.array([[1, 0, 0], [0, 1, 0]], np.float16)
     minus = np.array([[0, 0, 4], [0, 0, 0]], np.float16)
     np.testing.assert_allclose(combine(plus, [1, 3]), [0.25, 0.75, 0])
-    np.testing.assert_allclose(combine(plus, [2, 6], minus, [1, 1]), [0.25, 0.75, -2])
-    np.testing.assert_allclose(combine(plus[:1], [5], minus, [3, 1]), [1, 0, -3])
+    for weights, negative_weights, gamma, expected in (
+        ([2, 6], [1, 1], 1, [0.25, 0.75, -2]),
+        ([2, 6], [3, 1], 1, [0.25, 0.75, -3]),
+        ([2, 6], [3, 1], 0.4, [0.25, 0.75, -1.2]),
+        ([1, 3], [0.5, 0.5], 0.4, [0.25, 0.75, -0.8]),
+        # Below a sum of 1, the weights are absolute.
+        ([1, 3], [0.5, 0.25], 0.4, [0.25, 0.75, -0.8]),
+        ([1, 3], [0.1, 0.25], 0.4, [0.25, 0.75, -0.16]),
+        ([1, 3], [0.1, 0.25], 0, [0.25, 0.75, 0]),
+    ):
+        combined = combine(plus, weights, minus, negative_weights, gamma)
+        np.testing.assert_allclose(combined, expected)
+    default = combine(plus[:1], [5], minus[:1], [1])
+    np.testing.assert_allclose(default, [1, 0, -4 * DEFAULT_GAMMA])
     np.testing.assert_allclose(combine(plus, [1, 1], minus[:0], []), [0.5, 0.5, 0])

@@ -19,7 +19,7 @@ from PIL import Image
 
 from lookalike import imaging
 from lookalike.errors import ImageError, InputError
-from lookalike.sources import read_uri, resolve_uri
+from lookalike.sources import can_read, read_uri, resolve_uri
 from lookalike.store.view import View
 from lookalike.tracing import span
 from lookalike.types import Ids, Model, VectorsF16
@@ -38,6 +38,8 @@ __all__ = [
 ]
 
 _NO_ROWS = np.empty(0, np.int64)
+# A longer address, such as one that holds its data, is cut in messages.
+_MAX_ADDRESS_SHOWN = 80
 
 
 class Encoder(Protocol):
@@ -96,7 +98,8 @@ class ImageQuery:
         Raises
         ------
         ImageError
-            If the file cannot be read, or the data cannot be decoded as an image.
+            If the query is an address, the file cannot be read, or the data cannot be decoded as
+            an image.
         """
         model = encoder.model
         with span("decode query"):
@@ -105,53 +108,67 @@ class ImageQuery:
 
     def own_rows(self, view: View) -> Ids:
         """Return the row with the image's path, or else all rows with the image's content."""
-        if self._uri is not None:
-            existing = view.existing_rows([self._uri])
-            row = existing.get(self._uri)
+        uri = self._uri
+        if uri is not None:
+            existing = view.existing_rows([uri])
+            row = existing.get(uri)
             if row is not None:
-                return np.array([row.id], np.int64)
-        if self._data is not None:
-            sha256 = hashlib.sha256(self._data).digest()
-            return view.ids_with_content(sha256)
-        return _NO_ROWS
+                return _as_ids(row.id)
+        data = self._data
+        if data is None:
+            return _NO_ROWS
+        digest = hashlib.sha256(data)
+        sha256 = digest.digest()
+        return view.ids_with_content(sha256)
 
     @cached_property
     def _uri(self) -> str | None:
         """The uri of the image; None for bytes and for an image in memory."""
-        if isinstance(self.image, str | os.PathLike):
-            return resolve_uri(self.image)
+        image = self.image
+        if isinstance(image, str | os.PathLike):
+            return resolve_uri(image)
         return None
 
     @cached_property
     def _data(self) -> bytes | None:
         """The bytes of the image file, read once; None for an image in memory."""
-        if isinstance(self.image, bytes):
-            return self.image
+        image = self.image
+        if isinstance(image, bytes):
+            return image
         if self._uri is None:
             return None
+        name = str(image)
+        if not can_read(name):
+            shown = name[:_MAX_ADDRESS_SHOWN]
+            raise ImageError(
+                f"The query {shown} is an address, and addresses are not fetched. "
+                "Download the image, and search by the file."
+            )
         try:
             return read_uri(self._uri)
         except OSError as error:
             reason = error.strerror or error
             raise ImageError(
-                f"The query {self.image} cannot be read: {reason}. Name an image file."
+                f"The query {name} cannot be read: {reason}. Name an image file."
             ) from error
 
     def _decode(self, model: Model) -> Image.Image:
-        if self._data is not None:
+        data = self._data
+        if data is not None:
             # JPEG decoders can skip detail that the network's small input does not show.
             min_side = imaging.min_decoded_side(model)
             try:
-                image, _ = imaging.decode_small(self._data, min_side=min_side)
+                image, _ = imaging.decode_small(data, min_side=min_side)
             except ImageError as error:
                 raise ImageError(
                     f"The query cannot be decoded as an image: {error}."
                 ) from error
             return image
-        if isinstance(self.image, Image.Image):
-            return imaging.upright(self.image)
-        assert isinstance(self.image, np.ndarray)  # noqa: S101 (for the type checker)
-        return imaging.from_array(self.image)
+        array = self.image
+        if isinstance(array, Image.Image):
+            return _load(array)
+        assert isinstance(array, np.ndarray)  # noqa: S101 (for the type checker)
+        return imaging.from_array(array)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +189,7 @@ class RowQuery:
 
     def own_rows(self, view: View) -> Ids:
         """Return the row itself."""
-        return np.array([self.id], np.int64)
+        return _as_ids(self.id)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -189,14 +206,20 @@ class VectorQuery:
         InputError
             If the vector has another length than the Space's vectors, or is not finite.
         """
+        vector = np.asarray(self.vector)
+        is_numeric = np.issubdtype(vector.dtype, np.number)
+        if not is_numeric or np.iscomplexobj(vector):
+            raise InputError(
+                f"The query vector holds {vector.dtype}; expected real numbers."
+            )
         dim = encoder.model.dim
-        if self.vector.shape != (dim,):
-            shape = list(self.vector.shape)
+        shape = list(vector.shape)
+        if shape != [dim]:
             raise InputError(
                 f"The query vector has the shape {shape}; expected [{dim}]."
             )
         with np.errstate(over="ignore"):
-            rounded: VectorsF16 = self.vector.astype(np.float16)
+            rounded: VectorsF16 = vector.astype(np.float16)
         if not np.isfinite(rounded).all():
             raise InputError(
                 "The query vector has values that are not finite in float16; expected at most "
@@ -214,7 +237,11 @@ QueryInput = str | os.PathLike[str] | bytes | Image.Image | npt.NDArray[Any] | Q
 
 @dataclass(frozen=True, slots=True, init=False)
 class WeightedQuery:
-    """One of several queries, and its weight relative to the others on its side.
+    """One of several queries, and its weight.
+
+    The weight of a positive query is relative to the other positive ones. The weights of negative
+    queries are absolute up to a sum of 1, and relative from there on; see
+    `lookalike.vectors.combine`.
 
     Parameters
     ----------
@@ -233,9 +260,10 @@ class WeightedQuery:
     weight: float = 1.0
 
     def __init__(self, query: QueryInput, weight: float = 1.0) -> None:
-        if not 0 < weight < math.inf:
+        is_number = isinstance(weight, int | float | np.number)
+        if not is_number or not 0 < weight < math.inf:
             raise InputError(
-                f"A query has the weight {weight}; expected a number above 0. To keep away from "
+                f"A query has the weight {weight!r}; expected a number above 0. To keep away from "
                 "an image, make it a negative query."
             )
         object.__setattr__(self, "query", as_query(query))
@@ -275,3 +303,25 @@ def as_queries(values: Queries) -> list[WeightedQuery]:
             weighted = WeightedQuery(value)
             queries.append(weighted)
     return queries
+
+
+def _as_ids(row_id: int) -> Ids:
+    ids = [row_id]
+    return np.array(ids, np.int64)
+
+
+def _load(image: Image.Image) -> Image.Image:
+    """Return a Pillow image as upright RGB; Pillow reads the file of an opened image only now."""
+    width, height = image.size
+    if not width or not height:
+        raise ImageError(
+            f"The query is a Pillow image of {width} x {height} pixels; expected at least one."
+        )
+    try:
+        image.load()
+        return imaging.upright(image)
+    except Exception as error:  # Pillow raises errors of many types
+        raise ImageError(
+            f"The query is a Pillow image that cannot be loaded: {error}. "
+            "Open its file again, or give the path or the bytes of a whole file."
+        ) from error

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -52,7 +52,15 @@ class Candidates:
 
     def vectors(self) -> VectorsF16:
         """Return the candidates' vectors, float16 ``[c, dim]``, read when a ranking needs them."""
-        return self.read_vectors(self.ids)
+        ids = self.ids
+        return self.read_vectors(ids)
+
+    def within(self, max_distance: float) -> Candidates:
+        """Return the candidates that are at most so far from the query."""
+        count = np.searchsorted(self.distances, max_distance, side="right")
+        ids = self.ids[:count]
+        distances = self.distances[:count]
+        return replace(self, ids=ids, distances=distances)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

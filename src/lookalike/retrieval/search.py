@@ -13,56 +13,35 @@ from lookalike import imaging, vectors
 from lookalike.errors import InputError, SpaceError
 from lookalike.models.embedder import Embedder
 from lookalike.models.embedder import load as load_embedder
+from lookalike.retrieval.contents import first_of_each_content, with_copies
 from lookalike.retrieval.query import QueryInput, WeightedQuery, as_query
 from lookalike.retrieval.ranking import Candidates, Ranking, resolve_ranking
+from lookalike.retrieval.request import SearchRequest, check_k
 from lookalike.store import ann
 from lookalike.store.view import View
 from lookalike.tracing import span
-from lookalike.types import Distances, Ids, Matches, Model, Neighbors, VectorsF16
+from lookalike.types import (
+    DEFAULT_GAMMA,
+    Distances,
+    Ids,
+    Matches,
+    Model,
+    Neighbors,
+    VectorsF16,
+)
 from lookalike.vectors.exact import ExactIndex
 
 __all__ = ["SearchRequest", "Searcher"]
 
+Places = npt.NDArray[np.intp]
+
 # Up to this many rows that fit a filter are compared one by one: 42 MB of 1,280 numbers each.
 SUBSET_ROWS = 1 << 14
 
+# A search for different contents that finds too few asks for this many times more rows.
+_GROWTH = 3
+
 _NO_ROWS = np.empty(0, np.int64)
-
-
-@dataclass(frozen=True, slots=True)
-class SearchRequest:
-    """A search, independent of where it comes from.
-
-    Attributes
-    ----------
-    positive, negative
-        Queries that the matches resemble, and queries that they keep away from.
-    k
-        The number of matches.
-    where
-        A filter; see `lookalike.store.filters`.
-    exclude_self
-        Whether to leave out the rows that are the queries themselves.
-    exact
-        Whether to compare every row even if the Space has an index.
-    ranking
-        The name of a ranking, or a Ranking; see `lookalike.retrieval.ranking`.
-    """
-
-    positive: Sequence[WeightedQuery]
-    negative: Sequence[WeightedQuery] = ()
-    k: int = 10
-    where: str | None = None
-    exclude_self: bool = False
-    exact: bool = False
-    ranking: str | Ranking = "plain"
-
-    @property
-    def queries(self) -> list[WeightedQuery]:
-        """The positive and the negative queries."""
-        queries = list(self.positive)
-        queries.extend(self.negative)
-        return queries
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,8 +92,11 @@ class Searcher:
     ) -> None:
         self.space = view.space(space)
         self._view = view
-        self._embedder = embedder or load_embedder(view.models[self.space])
-        model = self._embedder.model
+        if embedder is None:
+            model = view.models[self.space]
+            embedder = load_embedder(model)
+        self._embedder = embedder
+        model = embedder.model
         # Computing a fingerprint takes longer than some searches.
         fingerprint = model.fingerprint
         self.filled_by: tuple[str, str, str | None] = (
@@ -144,22 +126,65 @@ class Searcher:
 
     def find(self, request: SearchRequest) -> Neighbors:
         """Return the ids and distances of a request's matches, without uris and labels."""
-        k = request.k
-        _check_k(k)
-        ranking = resolve_ranking(request.ranking)
+        where = request.where
         clause = None
-        if request.where is not None:
-            clause = self._view.filter_clause(request.where)
+        if where is not None:
+            clause = self._view.filter_clause(where)
 
-        vector = self.encode(request.positive, request.negative)
+        vector = self.encode(request.positive, request.negative, request.gamma)
         excluded = _NO_ROWS
         if request.exclude_self:
-            excluded = self._own_rows(request.queries)
+            queries = request.queries
+            excluded = self._own_rows(queries)
+        if request.unique:
+            found = self._find_unique(request, vector, clause, excluded)
+            return with_copies(self._view, found, clause, excluded)
+        found, _ = self._rank_nearest(request, request.k, vector, clause, excluded)
+        return found
+
+    def _rank_nearest(
+        self,
+        request: SearchRequest,
+        k: int,
+        vector: VectorsF16,
+        clause: str | None,
+        excluded: Ids,
+    ) -> tuple[Neighbors, bool]:
+        """Return the k best rows, and whether there may be more."""
+        ranking = resolve_ranking(request.ranking)
         count = ranking.candidate_count(k)
         candidates = self.candidates(
             vector, count, clause=clause, excluded=excluded, exact=request.exact
         )
-        return ranking.rank(vector, candidates, k)
+        if request.max_distance is not None:
+            candidates = candidates.within(request.max_distance)
+        has_more = len(candidates.ids) == count
+        ranked = ranking.rank(vector, candidates, k)
+        return ranked, has_more
+
+    def _find_unique(
+        self,
+        request: SearchRequest,
+        vector: VectorsF16,
+        clause: str | None,
+        excluded: Ids,
+    ) -> Neighbors:
+        """Return the k best rows with different contents, the best row of each."""
+        count = request.k
+        while True:
+            found, has_more = self._rank_nearest(
+                request, count, vector, clause, excluded
+            )
+            places = first_of_each_content(self._view, found.ids)
+            if len(places) >= request.k or not has_more:
+                break
+            # Copies took the other places.
+            count *= _GROWTH
+
+        firsts = places[: request.k]
+        ids = found.ids[firsts]
+        distances = found.distances[firsts]
+        return Neighbors(ids, distances, found.recall)
 
     def search_many(
         self,
@@ -169,7 +194,7 @@ class Searcher:
         ranking: str | Ranking = "plain",
     ) -> list[Matches]:
         """Return the k best matches of each query; one pass over all rows serves all queries."""
-        _check_k(k)
+        check_k(k)
         ranking = resolve_ranking(ranking)
         encoded = [as_query(query).encode(self) for query in queries]
         if not encoded:
@@ -194,12 +219,15 @@ class Searcher:
         return answers
 
     def encode(
-        self, positive: Sequence[WeightedQuery], negative: Sequence[WeightedQuery] = ()
+        self,
+        positive: Sequence[WeightedQuery],
+        negative: Sequence[WeightedQuery] = (),
+        gamma: float = DEFAULT_GAMMA,
     ) -> VectorsF16:
         """Return the one vector that stands for some queries, float16 ``[dim]``.
 
-        It is the weighted mean of the positive vectors minus that of the negative ones, scaled to
-        unit length if the Model's vectors are; see `lookalike.vectors.combine`.
+        It is the weighted mean of the positive vectors minus a share of the negative ones, scaled
+        to unit length if the Model's vectors are; see `lookalike.vectors.combine`.
 
         Raises
         ------
@@ -211,20 +239,20 @@ class Searcher:
                 "There is nothing to search by. Give at least one image that the matches should "
                 "resemble."
             )
-        positive_vectors = [one.query.encode(self) for one in positive]
+        if gamma == 0:
+            negative = ()
+        positive_vectors = self._encode_each(positive)
         if len(positive) == 1 and not negative:
             # Unchanged, so that the distance of a row to itself is 0.
-            return positive_vectors[0]
+            unchanged: VectorsF16 = positive_vectors[0]
+            return unchanged
 
-        stacked_negative = None
-        if negative:
-            negative_vectors = [one.query.encode(self) for one in negative]
-            stacked_negative = np.stack(negative_vectors)
         combined = vectors.combine(
-            positive=np.stack(positive_vectors),
+            positive=positive_vectors,
             positive_weights=[one.weight for one in positive],
-            negative=stacked_negative,
+            negative=self._encode_each(negative),
             negative_weights=[one.weight for one in negative],
+            gamma=gamma,
         )
         if self.model.unit_length:
             row = combined[np.newaxis].astype(np.float32)
@@ -232,11 +260,21 @@ class Searcher:
             combined = scaled[0].astype(np.float64)
         if not combined.any():
             raise InputError(
-                "The negative queries cancel the positive ones. Use different negative queries."
+                "The negative queries cancel the positive ones. Use different negative queries, "
+                "or a smaller gamma."
             )
         with np.errstate(over="ignore"):
             rounded: VectorsF16 = combined.astype(np.float16)
         return np.nan_to_num(rounded)
+
+    def _encode_each(self, queries: Sequence[WeightedQuery]) -> VectorsF16:
+        """Return the vector of each query, float16 ``[n, dim]``."""
+        shape = len(queries), self.model.dim
+        encoded = np.empty(shape, np.float16)
+        for number, weighted in enumerate(queries):
+            query = weighted.query
+            encoded[number] = query.encode(self)
+        return encoded
 
     def candidates(
         self,
@@ -302,8 +340,9 @@ class Searcher:
     def distances(self, vector: VectorsF16) -> tuple[Ids, Distances]:
         """Return all row ids in ascending order and their distances to a vector, in float32."""
         index = self._exact_index()
+        ids = index.ids
         distances = index.distances(vector)
-        return index.ids, distances
+        return ids, distances
 
     def embed_image(self, image: Image.Image) -> VectorsF16:
         """Return the vector of an upright RGB image, float16 ``[dim]``.
@@ -311,8 +350,9 @@ class Searcher:
         It is rounded as the collection's vectors are, so that the distance of an image to itself
         is 0.
         """
+        model = self.model
         with span("decode query"):
-            prepared = imaging.prepare(image, self.model)
+            prepared = imaging.prepare(image, model)
         batch = prepared[np.newaxis]
         embedded = self.embed_prepared(batch)
         vector: VectorsF16 = embedded[0]
@@ -320,9 +360,11 @@ class Searcher:
 
     def embed_prepared(self, images: npt.NDArray[np.uint8]) -> VectorsF16:
         """Return the vectors of prepared images, float16 ``[n, dim]``."""
+        embedder = self._embedder
         with span("embed query"):
-            embedded = self._embedder.embed(images)
-            return embedded.astype(np.float16)
+            embedded = embedder.embed(images)
+        rounded: VectorsF16 = embedded.astype(np.float16)
+        return rounded
 
     def row_vector(self, row_id: int) -> VectorsF16:
         """Return the vector that the collection holds for a row, float16 ``[dim]``.
@@ -333,14 +375,15 @@ class Searcher:
             If the row does not exist or has no vector in the Space.
         """
         found = None
-        # Lance's ids are 64-bit integers; any other number is the id of no row.
-        if 0 <= row_id < 2**63:
+        # Lance's ids are 64-bit integers; anything else is the id of no row.
+        is_whole = isinstance(row_id, int | np.integer)
+        if is_whole and 0 <= row_id < 2**63:
             row_ids = np.array([row_id], np.int64)
             found = self._vectors_of(row_ids)
         if found is None:
+            path = self._view.path
             raise InputError(
-                f"The collection {self._view.path} has no row {row_id} with a vector in "
-                f"{self.space}."
+                f"The collection {path} has no row {row_id!r} with a vector in {self.space}."
             )
         vector: VectorsF16 = found[0]
         return vector
@@ -363,21 +406,27 @@ class Searcher:
 
     def _vectors_of(self, row_ids: Ids) -> VectorsF16 | None:
         """Return vectors from memory or from the table; None if one is missing."""
+        version = self._view.version
         loaded = self._index
-        if loaded is not None and loaded.version == self._view.version:
+        if loaded is not None and loaded.version == version:
             return loaded.index.vectors(row_ids)
-        if not len(row_ids):
-            return np.empty((0, self.model.dim), np.float16)
 
+        dim = self.model.dim
+        if not len(row_ids):
+            return np.empty((0, dim), np.float16)
         texts = [str(row_id) for row_id in row_ids.tolist()]
         listed = ", ".join(texts)
-        stored_ids, stored = self._view.vectors(self.space, f"_rowid IN ({listed})")
+        clause = f"_rowid IN ({listed})"
+        stored_ids, stored = self._view.vectors(self.space, clause)
         index = ExactIndex(stored_ids, stored)
         return index.vectors(row_ids)
 
     def _read_matches(self, found: Neighbors) -> Matches:
         with span("read matches"):
             rows = self._view.take(found.ids, ["uri", "label"])
+        copies: list[int] | None = None
+        if found.copies is not None:
+            copies = found.copies.tolist()
         return Matches(
             ids=found.ids,
             uris=rows["uri"].to_pylist(),
@@ -386,6 +435,7 @@ class Searcher:
             space=self.space,
             exact=found.recall is None,
             recall=found.recall,
+            copies=copies,
         )
 
     def _exact_index(self) -> ExactIndex:
@@ -395,11 +445,13 @@ class Searcher:
         if loaded is not None and loaded.version == version:
             return loaded.index
 
-        ids, matrix = self._view.vectors(self.space)
+        space = self.space
+        path = self._view.path
+        ids, matrix = self._view.vectors(space)
         if not len(ids):
             raise SpaceError(
-                f"The Space {self.space!r} of {self._view.path} is empty. "
-                f"Fill it with: lookalike index FOLDER -c {self._view.path} --model {self.space}"
+                f"The Space {space!r} of {path} is empty. "
+                f"Fill it with: lookalike index FOLDER -c {path} --model {space}"
             )
         index = ExactIndex(ids, matrix)
         self._index = _LoadedIndex(version, index)
@@ -407,36 +459,43 @@ class Searcher:
 
     def _subset_index(self, clause: str) -> ExactIndex | None:
         """Return the vectors that fit a filter, kept for its next search; None if many."""
-        version = self._view.version
-        key = (version, clause)
+        view = self._view
+        version = view.version
+        key = version, clause
         loaded = self._subset
         if loaded is not None and loaded.key == key:
             return loaded.index
 
         index = None
-        count = self._view.count_where(clause)
+        count = view.count_where(clause)
         if count <= SUBSET_ROWS:
-            ids, matrix = self._view.vectors(self.space, clause)
+            space = self.space
+            ids, matrix = view.vectors(space, clause)
             index = ExactIndex(ids, matrix)
         self._subset = _LoadedSubset(key, index)
         return index
 
-    def _places(self, clause: str) -> npt.NDArray[np.intp]:
+    def _places(self, clause: str) -> Places:
         """Return the places in the whole index of the rows that fit a filter."""
         batches = [_NO_ROWS]
         with span("select"):
-            for batch in self._view.scan([], clause):
-                row_ids = batch["_rowid"].to_numpy()
+            scanned = self._view.scan([], clause)
+            for batch in scanned:
+                column = batch["_rowid"]
+                row_ids = column.to_numpy()
                 batches.append(row_ids)
-        fitting = np.concatenate(batches).astype(np.int64)
+        concatenated = np.concatenate(batches)
+        fitting = concatenated.astype(np.int64)
         index = self._exact_index()
         is_fitting = np.isin(index.ids, fitting, assume_unique=True)
         return np.flatnonzero(is_fitting)
 
     def _own_rows(self, queries: Sequence[WeightedQuery]) -> Ids:
+        view = self._view
         own_rows = [_NO_ROWS]
         for weighted in queries:
-            row_ids = weighted.query.own_rows(self._view)
+            query = weighted.query
+            row_ids = query.own_rows(view)
             own_rows.append(row_ids)
         concatenated = np.concatenate(own_rows)
         return np.unique(concatenated)
@@ -447,19 +506,16 @@ def _compare(
     vector: VectorsF16,
     count: int,
     excluded: Ids,
-    places: npt.NDArray[np.intp] | None = None,
+    places: Places | None = None,
 ) -> Neighbors:
     """Compare a vector with every row of an index, or with the rows at some places."""
     # The nearest of all may be excluded.
     enough = count + len(excluded)
     ids, distances = index.search(vector, enough, places=places)
     if len(excluded):
-        included = ~np.isin(ids, excluded)
-        ids = ids[included][:count]
-        distances = distances[included][:count]
+        is_excluded = np.isin(ids, excluded)
+        included = np.flatnonzero(~is_excluded)
+        nearest = included[:count]
+        ids = ids[nearest]
+        distances = distances[nearest]
     return Neighbors(ids, distances, recall=None)
-
-
-def _check_k(k: int) -> None:
-    if k < 1:
-        raise InputError(f"k = {k} is invalid; expected a whole number of at least 1.")

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from lookalike.retrieval.query import Encoder, RowQuery, WeightedQuery
-from lookalike.retrieval.search import Searcher, SearchRequest
+from lookalike.retrieval.request import SearchRequest
+from lookalike.retrieval.search import Searcher
 from lookalike.server.problems import Problem
 from lookalike.server.registry import CollectionView
 from lookalike.server.schemas import (
@@ -21,7 +22,7 @@ from lookalike.server.schemas import (
 from lookalike.server.state import ServerState
 from lookalike.server.uploads import EmbedRequest, Upload, Uploads
 from lookalike.store.view import View
-from lookalike.types import Ids, VectorsF16
+from lookalike.types import Ids, Neighbors, VectorsF16
 
 __all__ = [
     "ResolvedQuery",
@@ -64,6 +65,8 @@ class ResolvedQuery:
         The collection and the Space to search.
     positive, negative
         The queries of each side.
+    gamma
+        The strength of the negative queries.
     uploads
         The images sent with the request, whether they are examples or not.
     """
@@ -72,11 +75,12 @@ class ResolvedQuery:
     searcher: Searcher
     positive: list[WeightedQuery]
     negative: list[WeightedQuery]
+    gamma: float
     uploads: list[Upload]
 
     def vector(self) -> VectorsF16:
         """Return the one vector that stands for all examples, float16 ``[dim]``."""
-        return self.searcher.encode(self.positive, self.negative)
+        return self.searcher.encode(self.positive, self.negative, self.gamma)
 
 
 async def run_query(
@@ -118,6 +122,7 @@ async def run_query(
             searcher=searcher,
             positive=_resolve(state, view, body.positive, uploads),
             negative=_resolve(state, view, body.negative, uploads),
+            gamma=body.gamma,
             uploads=uploads,
         )
         return use(query)
@@ -158,16 +163,15 @@ def search_response(
             query.positive,
             query.negative,
             k=body.k,
+            gamma=query.gamma,
             where=body.where,
+            max_distance=body.max_distance,
             exclude_self=body.exclude_self,
+            unique=body.unique,
             exact=body.exact,
         )
     )
-    rows = query.view.row_cache.rows(neighbors.ids)
-    distances = neighbors.distances.tolist()
-    matches = []
-    for rank, (row, distance) in enumerate(zip(rows, distances, strict=True), start=1):
-        matches.append({"rank": rank, "distance": distance, **row})
+    matches = _match_infos(query.view, neighbors)
     return {
         "collection": query.view.name,
         "space": query.searcher.space,
@@ -178,6 +182,21 @@ def search_response(
         "seconds": round(time.perf_counter() - start, 6),
         "matches": matches,
     }
+
+
+def _match_infos(view: CollectionView, neighbors: Neighbors) -> list[dict[str, Any]]:
+    """Return the fields of a `MatchInfo` of each row."""
+    rows = view.row_cache.rows(neighbors.ids)
+    distances = neighbors.distances.tolist()
+    copies = [None] * len(rows)
+    if neighbors.copies is not None:
+        copies = neighbors.copies.tolist()
+    matches: list[dict[str, Any]] = []
+    for row, distance, count in zip(rows, distances, copies, strict=True):
+        rank = len(matches) + 1
+        match = {"rank": rank, "distance": distance, "copies": count, **row}
+        matches.append(match)
+    return matches
 
 
 def row_not_found(view: CollectionView, row_id: int) -> Problem:

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
+from lookalike.types import DEFAULT_GAMMA
+
 __all__ = [
     "MAX_IMAGES",
     "CollectionInfo",
@@ -64,7 +66,8 @@ Weight = Annotated[
         gt=0,
         le=1e6,
         allow_inf_nan=False,
-        description="Weight relative to the other examples of the same side.",
+        description="Weight: of a positive example relative to the other positive ones; of a "
+        "negative one absolute, up to a sum of 1 of all negative ones.",
     ),
 ]
 ImageFile = Annotated[bytes, WithJsonSchema({"type": "string", "format": "binary"})]
@@ -131,8 +134,18 @@ class QueryBody(_RequestModel):
         _Examples, Field(description="Matches resemble the weighted mean of these.")
     ] = []
     negative: Annotated[
-        _Examples, Field(description="The weighted mean of these is subtracted.")
+        _Examples,
+        Field(description="`gamma` times the weighted mean of these is subtracted."),
     ] = []
+    gamma: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=1e6,
+            allow_inf_nan=False,
+            description="The strength of the negative examples; 0 ignores them.",
+        ),
+    ] = DEFAULT_GAMMA
 
 
 class SearchBody(QueryBody):
@@ -154,6 +167,20 @@ class SearchBody(QueryBody):
             description="A filter such as `width > 300`; only images that satisfy it match.",
         ),
     ] = None
+    max_distance: Annotated[
+        float | None,
+        Field(
+            ge=0,
+            allow_inf_nan=False,
+            description="The largest distance of a match; any by default.",
+        ),
+    ] = None
+    unique: Annotated[
+        bool,
+        Field(
+            description="Return each content once; `copies` counts the images with it."
+        ),
+    ] = False
     exact: Annotated[
         bool, Field(description="Compare every image even if the Space has an index.")
     ] = False
@@ -398,6 +425,12 @@ class MatchInfo(RowInfo):
 
     rank: int
     distance: float
+    copies: Annotated[
+        int | None,
+        Field(
+            description="The number of images with this content, if `unique` was set."
+        ),
+    ]
 
 
 class SearchResponse(_ResponseModel):

@@ -5,6 +5,7 @@ from lookalike.sources.exclusion import SkippedFiles
 from lookalike.sources.local import Labels, LocalOptions, LocalSource
 from lookalike.sources.uris import (
     browser_link,
+    can_read,
     display_folder,
     display_name,
     display_path,
@@ -29,6 +30,7 @@ __all__ = [
     "Source",
     "UriReader",
     "browser_link",
+    "can_read",
     "display_folder",
     "display_name",
     "display_path",

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from lookalike.errors import SourceError
+from lookalike.sources.uris import can_read
 
 __all__ = ["split_paths"]
 
@@ -48,6 +49,11 @@ def _expand_lists(paths: Sequence[str | os.PathLike[str]]) -> Iterator[str]:
         elif name.startswith("@"):
             list_path = Path(name[1:]).expanduser()
             yield from _paths_of_list(list_path)
+        elif not can_read(name):
+            raise SourceError(
+                f"{name!r} is an address, and addresses are not fetched. "
+                "Download the images, and name their folder."
+            )
         else:
             raise SourceError(
                 f"There is no file or folder {name!r}. "

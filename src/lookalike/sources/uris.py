@@ -19,6 +19,7 @@ from lookalike.sources.base import UriReader
 
 __all__ = [
     "browser_link",
+    "can_read",
     "display_folder",
     "display_name",
     "display_path",
@@ -34,6 +35,8 @@ __all__ = [
 ]
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://")
+# A drive of Windows has one letter.
+_ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+)://|(data):", re.IGNORECASE)
 
 _readers: dict[str, UriReader] = {}
 
@@ -117,6 +120,18 @@ def uri_exists(uri: str) -> bool:
 def register_reader(scheme: str, reader: UriReader) -> None:
     """Use a reader for all uris of a scheme, such as ``s3``."""
     _readers[scheme] = reader
+
+
+def can_read(uri: str) -> bool:
+    """Return whether a uri is a path or has a scheme that is read here.
+
+    Web addresses and ``data:`` addresses are not, in whatever case they are written.
+    """
+    address = _ADDRESS.match(uri)
+    if address is None:
+        return True
+    scheme = (address[1] or address[2]).lower()
+    return scheme == "file" or scheme in _readers
 
 
 def display_name(uri: str) -> str:

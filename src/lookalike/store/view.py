@@ -239,7 +239,12 @@ class View:
         return row_ids(rows)
 
     def take_contents(
-        self, hashes: Iterable[bytes], columns: Sequence[str], *, exclude: Ids
+        self,
+        hashes: Iterable[bytes],
+        columns: Sequence[str],
+        *,
+        exclude: Ids,
+        where: str | None = None,
     ) -> pa.Table:
         """Return columns of the images with some contents, and each ``sha256``.
 
@@ -251,8 +256,12 @@ class View:
             The columns to read.
         exclude
             int64 ``[n]``, the ids of rows to leave out.
+        where
+            A clause in Lance's own language that selects rows; None for all.
         """
         clause = content_clause(set(hashes))
+        if where is not None:
+            clause = f"({where}) AND ({clause})"
         rows = self._read(["sha256", *columns], clause)
         is_excluded = np.isin(row_ids(rows), exclude)
         return rows.filter(pa.array(~is_excluded)).drop(["_rowid"])

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lookalike.types import VectorsF16, VectorsF32
+from lookalike.types import DEFAULT_GAMMA, VectorsF16, VectorsF32
 
 __all__ = ["Floats", "combine", "to_float32", "unit_length"]
 
@@ -37,36 +37,46 @@ def combine(
     positive_weights: Sequence[float],
     negative: Floats | None = None,
     negative_weights: Sequence[float] = (),
+    gamma: float = DEFAULT_GAMMA,
 ) -> npt.NDArray[np.float64]:
-    """Return the weighted mean of the positive vectors minus that of the negative ones.
+    """Return the weighted mean of the positive vectors minus a share of the negative ones.
 
     This is Rocchio's query (in Salton: The SMART Retrieval System, 1971, chapter 14) without an
-    original query. Both sides count the same, whatever their number of vectors.
+    original query: ``sum(w+ x+) / sum(w+) - gamma * sum(w- x-) / max(1, sum(w-))``. The share of
+    the negative vectors grows with their weights up to a sum of 1, and is gamma from there on.
 
     Parameters
     ----------
     positive, negative
         Floats ``[p, dim]``, p at least 1, and ``[m, dim]`` or None.
-    positive_weights, negative_weights
-        ``[p]`` and ``[m]`` numbers above 0; only their ratios matter.
+    positive_weights
+        ``[p]`` numbers above 0; only their ratios matter.
+    negative_weights
+        ``[m]`` numbers above 0.
+    gamma
+        The strength of the negative vectors, 0 or more.
 
     Returns
     -------
     vector
         float64 ``[dim]``, not scaled to any length.
     """
-    combined = _weighted_mean(positive, positive_weights)
+    combined = _weighted_sum(positive, positive_weights)
+    combined /= sum(positive_weights)
     if negative is not None and len(negative):
-        combined -= _weighted_mean(negative, negative_weights)
+        away = _weighted_sum(negative, negative_weights)
+        total = sum(negative_weights)
+        share = gamma / max(1, total)
+        combined -= share * away
     return combined
 
 
-def _weighted_mean(
-    vectors: Floats, weights: Sequence[float]
-) -> npt.NDArray[np.float64]:
-    vectors_f64 = vectors.astype(np.float64)
-    mean: npt.NDArray[np.float64] = np.average(vectors_f64, axis=0, weights=weights)
-    return mean
+def _weighted_sum(x: Floats, weights: Sequence[float]) -> npt.NDArray[np.float64]:
+    """Return the sum of rows times weights, float64 ``[dim]``."""
+    factors = np.array(weights, np.float64)
+    rows = x.astype(np.float64)
+    total: npt.NDArray[np.float64] = factors @ rows
+    return total
 
 
 def to_float32(x: VectorsF16) -> VectorsF32:

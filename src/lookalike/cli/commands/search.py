@@ -43,6 +43,26 @@ _Negative = Annotated[
         help="An image to move away from; may be repeated.",
     ),
 ]
+_Gamma = Annotated[
+    float,
+    typer.Option(
+        min=0,
+        metavar="NUMBER",
+        help="The strength of the --negative images: 0 ignores them.",
+    ),
+]
+_MaxDistance = Annotated[
+    float | None,
+    typer.Option(
+        min=0, metavar="NUMBER", help="Only matches that are at most this far."
+    ),
+]
+_Unique = Annotated[
+    bool,
+    typer.Option(
+        "--unique", help="Print each content once, with its number of copies."
+    ),
+]
 _ExcludeSelf = Annotated[
     bool, typer.Option("--exclude-self", help="Leave out the query images' own rows.")
 ]
@@ -67,6 +87,7 @@ _Save = Annotated[
         "lookalike search photo.jpg",
         "lookalike search photo.jpg -k 20 --save result.png",
         "lookalike search front.jpg side.jpg --negative toy.jpg --where \"label = 'car'\"",
+        "lookalike search photo.jpg --unique --max-distance 0.8",
     ],
 )
 def search_command(
@@ -75,8 +96,11 @@ def search_command(
     k: _Count = 10,
     space: _Space = None,
     negative: _Negative = None,
+    gamma: _Gamma = 0.1,
     where: WhereOption = None,
+    max_distance: _MaxDistance = None,
     exclude_self: _ExcludeSelf = False,
+    unique: _Unique = False,
     exact: _Exact = False,
     save: _Save = None,
     as_json: JsonOption = False,
@@ -95,9 +119,12 @@ def search_command(
         image,
         negative=negative or (),
         k=k,
+        gamma=gamma,
         space=space,
         where=where,
+        max_distance=max_distance,
         exclude_self=exclude_self,
+        unique=unique,
         exact=exact,
     )
     if save is not None:
@@ -107,10 +134,19 @@ def search_command(
         output.print_json(matches.to_dict())
         return
     _print_matches(matches)
-    if where is not None and not matches:
-        output.say("No image matches the filter.")
+    if not matches:
+        output.say(_no_match(where, max_distance))
     if save is not None:
         output.print_saved(save)
+
+
+def _no_match(where: str | None, max_distance: float | None) -> str:
+    """Return the line that a search without matches prints."""
+    if max_distance is not None:
+        return f"No image is within the distance {max_distance:g}."
+    if where is not None:
+        return "No image matches the filter."
+    return "No image matches."
 
 
 def _draw_matches(
@@ -134,9 +170,16 @@ def _print_matches(matches: Matches) -> None:
         rank = str(match.rank)
         distance = f"{match.distance:.4f}"
         label = match.label or "-"
-        row = [rank, distance, label, match.uri]
+        row = [rank, distance, label]
+        if match.copies is not None:
+            row.append(f"x{match.copies}")
+        row.append(match.uri)
         rows.append(row)
-    output.print_table(rows, styles=("dim", "bold", "cyan", ""), right=(0, 1))
+
+    styles = ["dim", "bold", "cyan", ""]
+    if matches.copies is not None:
+        styles.insert(3, "dim")
+    output.print_table(rows, styles=styles, right=(0, 1))
 
     if matches.recall is not None:
         output.say(
