@@ -7,6 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -163,6 +164,38 @@ def test_the_first_key_column_counts_and_the_others_are_metadata(table, write):
     assert values(table, "filename")["0.png"] == "first.tif"
 
 
+@pytest.mark.parametrize(
+    "key", ["uri", "path", "image_path", "file", "filename", "file_name", "File_Name"]
+)
+def test_the_column_that_names_the_images_has_one_of_several_names(table, write, key):
+    report = join_metadata(table, write(f"n,{key}\n7,in/0.png\n"))
+    assert (report.images, report.columns) == (1, ["n"])
+    assert values(table, "n")["0.png"] == 7
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_the_index_of_a_pandas_frame_is_passed_over(table, tmp_path, suffix):
+    """Also one that was written, read and written again, and one with gaps."""
+    frame = pd.DataFrame({"uri": ["in/0.png", "in/1.png", "in/2.png"], "n": [5, 6, 7]})
+    frame.index = pd.Index([4, 1, 9])
+    path = tmp_path / f"facts{suffix}"
+    if suffix == ".csv":
+        frame.to_csv(path)
+        pd.read_csv(path).to_csv(path)
+        assert path.read_text().startswith(",Unnamed: 0,uri,n\n")
+    else:
+        frame.to_parquet(path)
+        assert "__index_level_0__" in pq.read_schema(path).names
+    report = join_metadata(table, path)
+    assert (report.images, report.columns) == (3, ["n"])
+    assert values(table, "n")["2.png"] == 7
+
+
+def test_an_unnamed_column_with_text_is_not_passed_over(table, write):
+    with pytest.raises(InputError, match="cannot be a column's name"):
+        join_metadata(table, write(",uri,n\nred,in/0.png,1\n"))
+
+
 def test_unmatched_rows_are_reported_and_add_no_column(table, write, tmp_path):
     report = join_metadata(table, write("uri,n\n0.png,1\n"))
     assert (report.images, report.columns, report.unmatched) == (
@@ -220,7 +253,7 @@ def test_an_emptied_column_becomes_null(table, write):
         ("", ["no column that names the images: it has none"]),
         (
             "uri;n\nin/0.png;1\n",
-            ["it has uri;n", "called uri, path, file or filename", "Commas separate"],
+            ["it has uri;n", "filename or file_name", "Commas separate"],
         ),
         ("uri\nin/0.png\n", ["no column besides 'uri'"]),
         ("uri,n,n\nin/0.png,1,2\n", ["the column 'n' more than once"]),
@@ -238,7 +271,7 @@ def test_an_emptied_column_becomes_null(table, write):
         ("uri,Held\nin/0.png,1\n", ["collection's own 'held'"]),
         ("uri,a.b\nin/0.png,1\n", ["'a.b'", "cannot be a column's name"]),
         ("uri,`a\nin/0.png,1\n", ["cannot be a column's name"]),
-        ("uri,\nin/0.png,1\n", ["cannot be a column's name"]),
+        ("uri,\nin/0.png,1\n", ["no column besides 'uri'"]),
         (f"uri,{'x' * 65}\nin/0.png,1\n", ["at most 63"]),
         (
             "uri,held\nin/0.png,1\nin/1.png,two\n",

@@ -66,5 +66,6 @@ def main() -> None:
         # A file name that the terminal's encoding cannot represent must not end the command.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    output.outlive_readers()
     output.show_warnings()
     app()

@@ -108,8 +108,6 @@ def _errors_reported() -> Iterator[None]:
     except LookalikeError as error:
         output.print_error(str(error))
         raise typer.Exit(_ERROR) from None
-    except BrokenPipeError:
-        raise  # Typer ends quietly when the reader of a pipe has left
     except OSError as error:
         output.print_error(_os_error_message(error))
         raise typer.Exit(_ERROR) from None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
+import os
 import sys
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
@@ -15,6 +17,7 @@ from rich.text import Text
 
 __all__ = [
     "megabytes",
+    "outlive_readers",
     "plural",
     "print_contents",
     "print_error",
@@ -53,6 +56,47 @@ def say_with_heading(
     """Print one line that starts with a heading in a style."""
     line = Text.assemble((heading, style), text)
     say(line, error=error)
+
+
+def outlive_readers() -> None:
+    """From now on, let a reader of a pipe leave early, as ``head`` does.
+
+    The rest of the output is dropped, and the command ends with its own exit status.
+    """
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        buffer = getattr(stream, "buffer", None)
+        # With PYTHONUNBUFFERED, the buffer is the file itself.
+        raw = getattr(buffer, "raw", buffer)
+        if not isinstance(raw, io.FileIO) or raw.isatty():
+            continue
+        descriptor = raw.fileno()
+        pipe = _Pipe(descriptor, "wb", closefd=False)
+        is_buffered = raw is not buffer
+        target: Any = io.BufferedWriter(pipe) if is_buffered else pipe
+        replacement = io.TextIOWrapper(
+            target,
+            encoding=stream.encoding,
+            errors=stream.errors,
+            line_buffering=stream.line_buffering,
+            write_through=stream.write_through,
+        )
+        setattr(sys, name, replacement)
+
+
+class _Pipe(io.FileIO):
+    """A file whose writes succeed also when nobody reads them."""
+
+    def write(self, data: Any) -> int:
+        try:
+            written = super().write(data)
+        except BrokenPipeError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self.fileno())
+            os.close(nowhere)
+            return len(data)
+        # A pipe that does not wait may take nothing.
+        return written or 0
 
 
 def print_json(value: Any) -> None:

@@ -1,9 +1,10 @@
 """Metadata: the columns of a user's file, joined to the images of a table.
 
-The file is CSV or Parquet. Its column ``uri`` (or ``path``, ``file``, ``filename``) names one image
-per row: by a uri, an absolute path, or a path relative to the folder of the file. Every other
-column becomes a column of the table with text, whole numbers, numbers, true or false, or times,
-which filters can use; see `lookalike.store.filters`.
+The file is CSV or Parquet. Its column ``uri`` (or ``path``, ``image_path``, ``file``, ``filename``,
+``file_name``) names one image per row: by a uri, an absolute path, or a path relative to the folder
+of the file. Every other column becomes a column of the table with text, whole numbers, numbers,
+true or false, or times, which filters can use; see `lookalike.store.filters`. The numbered index
+that pandas writes is passed over.
 
 A row of the file replaces all earlier values of its image, also by an empty value. Images and
 columns that the file does not name keep their values.
@@ -38,7 +39,10 @@ from lookalike.types import Kind
 
 __all__ = ["MetadataFile", "MetadataReport", "join_metadata"]
 
-_KEY_NAMES = ("uri", "path", "file", "filename")
+_KEY_NAMES = ("uri", "path", "image_path", "file", "filename", "file_name")
+# The names that pandas gives to the index of a frame: in a CSV, in a CSV that was read and written
+# again, and in Parquet.
+_PANDAS_INDEX = re.compile(r"|Unnamed: \d+|__index_level_\d+__")
 _COLUMN_NAME = re.compile(r"[^\W\d_][\w -]{0,63}")
 _RESERVED_NAMES = (*BASE.names, "mtime", "id")
 _MAX_UNMATCHED_SHOWN = 20
@@ -126,6 +130,11 @@ class MetadataFile:
         path = Path(file).expanduser()
         data, row_name = read_table(path)
         names = [name.strip() for name in data.column_names]
+        for position in reversed(range(len(names))):
+            column = data.column(position)
+            if _is_pandas_index(names[position], column):
+                data = data.remove_column(position)
+                del names[position]
         _check_unique(names, path)
         key = _key_column(names, path)
         if len(names) == 1:
@@ -272,6 +281,19 @@ def _check_unique(names: Sequence[str], path: Path) -> None:
             raise InputError(
                 f"{path} has the column {name!r} more than once. Rename one, or take it out."
             )
+
+
+def _is_pandas_index(name: str, column: pa.ChunkedArray) -> bool:
+    """Return whether a column is the numbered index of a pandas frame."""
+    if not _PANDAS_INDEX.fullmatch(name):
+        return False
+    values = _single_array(column)
+    if pa.types.is_integer(values.type):
+        return True
+    if not pa.types.is_string(values.type):
+        return False
+    is_number = parses_as(values, "int64")
+    return bool(pc.all(is_number).as_py())
 
 
 def _key_column(names: Sequence[str], path: Path) -> str:
