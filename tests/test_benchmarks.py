@@ -29,7 +29,7 @@ from lookalike.vectors import k_nearest
 pytestmark = pytest.mark.slow
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-NAMES = ("embed", "search", "map", "start", "memory", "grow", "serve")
+NAMES = ("embed", "search", "map", "start", "memory", "grow", "serve", "negatives")
 
 
 @pytest.fixture(scope="module")
@@ -236,6 +236,15 @@ def test_embed(bench, sample):
     )
     assert network["share"] == pytest.approx(network["median"] / network["allowed"])
     assert result.figures["runs"]["pixels"]["map_difference"] < 0 < network["map"] <= 1
+
+
+def test_negatives(bench, collection):
+    result = bench("negatives", collection, "--queries", 12, "-k", 3)
+    rows = result.figures[collection]
+    assert all(0 <= precision <= 1 for row in rows for precision in row)
+    # A negative as strong as the query costs most of the query's own label.
+    assert rows[0][0] > rows[-1][0]
+    assert "precision@3" in result.output
 
 
 def test_map(bench):

@@ -45,7 +45,7 @@ Runtime = Literal["onnxruntime", "openvino"]
 
 # The fields of a Model that were added later, with the default that stands for earlier Models.
 _LATER_FIELDS = {"precision": "f32", "calibration": None, "runtime": "onnxruntime"}
-# The strength of negative queries, Rocchio's gamma: docs/decisions/0028-negative-queries.md has the
+# The strength of negative queries, Rocchio's gamma: docs/decisions/0029-negative-queries.md has the
 # measurements.
 DEFAULT_GAMMA = 0.1
 
