@@ -206,7 +206,7 @@ def test_a_moved_folder_is_reported_and_carried_over(sample, tmp_path):
     printed = lookalike("move", old, new, "-c", path).stdout
     assert printed == (
         f"5 images carried over from {old} to {new}.\n"
-        "5 images of them had been indexed there.\n"
+        "5 of them were already indexed there.\n"
     )
     report = lookalike_json("move", new, new.rename(tmp_path / "newer"), "-c", path)
     assert (report["moved"], report["merged"]) == (5, 0)

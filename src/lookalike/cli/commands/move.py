@@ -41,9 +41,7 @@ def _print_move_report(report: MoveReport) -> None:
     places = f" carried over from {report.old} to {report.new}"
     output.say(Text.assemble(images, output.printable(places), "."))
     if report.merged:
-        output.say(
-            f"{output.plural(report.merged, 'image')} of them had been indexed there."
-        )
+        output.say(f"{report.merged:,} of them were already indexed there.")
     if report.present:
         files = output.plural(report.present, "file")
         output.say(f"{files} still in the old folder: their images stay.")
