@@ -89,6 +89,7 @@ def test_info_prints_its_json_contract(indexed):
         ],
         "columns": [],
         "failures": 0,
+        "trash": 0,
     }
     assert lookalike_json("info", "-c", indexed) == expected
     assert (

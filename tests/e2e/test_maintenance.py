@@ -90,7 +90,7 @@ def test_a_backup_is_searched_updated_and_restored(whole, sample, tmp_path):
         in printed
     )
     assert (
-        "1 added, 44 unchanged"
+        "1 restored, 44 unchanged"
         in lookalike("index", sample, "-c", tmp_path / "restored").stdout
     )
     done = lookalike(

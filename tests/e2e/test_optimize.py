@@ -8,7 +8,15 @@ import pytest
 
 from command import lookalike, lookalike_json
 
-KEYS = ["fragments_before", "fragments", "freed", "seconds", "spaces"]
+KEYS = [
+    "fragments_before",
+    "fragments",
+    "freed",
+    "purged",
+    "trash",
+    "seconds",
+    "spaces",
+]
 SPACE_KEYS = [
     "space", "rows", "did", "index", "target", "recall", "probes", "candidates", "filtered_recall",
 ]  # fmt: skip

@@ -37,8 +37,8 @@ def check(
     Every column of every row is read. Uris and ids are unique. Each row is an image with a
     thumbnail that can be decoded, or a failure with its reason. It has exactly the vectors that it
     claims, finite and of unit length where its model makes them so. The indices find the rows. The
-    maps can be read. Each Space's model is the one that filled it, if its weights are on this
-    computer; none are downloaded. Memory grows by 16 bytes a row.
+    maps and the trash can be read. Each Space's model is the one that filled it, if its weights are
+    on this computer; none are downloaded. Memory grows by 16 bytes a row.
 
     Parameters
     ----------
@@ -96,6 +96,7 @@ def check_rows(
         checker.finish()
 
     _check_versions(table, report)
+    _check_trash(table, report)
     ids = checker.ids()
     _check_maps(table, ids, report)
     return report
@@ -111,6 +112,29 @@ def _check_versions(table: Table, report: CheckReport) -> None:
         )
         fault = Fault(what, remedy)
         report.add(fault)
+
+
+def _check_trash(table: Table, report: CheckReport) -> None:
+    """Read every column of the removed rows."""
+    remedy = (
+        "The collection itself is not damaged. "
+        f"Delete the trash for good with: lookalike trash empty -c {table.path}"
+    )
+    try:
+        view = table.trash.view()
+        if view is None:
+            return
+        for part in inspection.read_rows(view):
+            if isinstance(part, inspection.UnreadableRows):
+                columns = ", ".join(part.columns)
+                rows = f"{columns} of {len(part.ids):,} rows of the trash"
+                what = f"{rows} cannot be read: {part.reason}."
+                report.add(Fault(what, remedy))
+            else:
+                report.trash += len(part)
+    except CollectionError as error:
+        what = f"The trash cannot be read: {inspection.damage_reason(error)}."
+        report.add(Fault(what, remedy))
 
 
 def _check_model(model: Model, report: CheckReport) -> None:

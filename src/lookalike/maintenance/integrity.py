@@ -81,6 +81,8 @@ class CheckReport:
     maps
         For each stored map its Space and method, its number of rows, and how many of these are no
         longer in the collection (``gone``); the next request for the map removes them.
+    trash
+        The number of rows in the trash.
     faults, found
         The faults, at most a thousand of them, and their number in all.
     unchecked
@@ -99,6 +101,7 @@ class CheckReport:
     failures: int = 0
     spaces: dict[str, int] = field(default_factory=dict)
     maps: list[dict[str, Any]] = field(default_factory=list)
+    trash: int = 0
     faults: list[Fault] = field(default_factory=list)
     found: int = 0
     unchecked: list[str] = field(default_factory=list)

@@ -73,6 +73,9 @@ class OptimizeReport:
         The number of fragments before and after.
     freed
         The bytes of old versions and of files of no version that were removed.
+    purged, trash
+        The number of images that were deleted from the trash because their time was over, and of
+        those that are still in it.
     seconds
         The duration.
     spaces
@@ -82,6 +85,8 @@ class OptimizeReport:
     fragments_before: int
     fragments: int
     freed: int
+    purged: int
+    trash: int
     seconds: float
     spaces: list[SpaceIndex]
 
@@ -99,6 +104,7 @@ def optimize(
     spaces: Sequence[str] = (),
     recall: float = RECALL,
     keep_days: float = 1.0,
+    trash_days: float | None = None,
     min_rows: int = ann.MIN_ROWS,
     progress: Callable[[str], None] | None = None,
 ) -> OptimizeReport:
@@ -120,6 +126,9 @@ def optimize(
     keep_days
         Versions that were replaced more than this many days ago are removed; open readers of those
         versions must reopen the collection. Files of no version are removed whatever their age.
+    trash_days
+        Rows that were moved into the trash more than this many days ago are deleted for good; None
+        for ``LOOKALIKE_TRASH_DAYS``, or 30.
     min_rows
         Spaces with fewer rows get no new index, because an exact search is faster.
     progress
@@ -128,7 +137,7 @@ def optimize(
     Raises
     ------
     InputError
-        If `recall` or `keep_days` is out of range.
+        If `recall`, `keep_days` or `trash_days` is out of range.
     SpaceError
         If the collection has no such Space.
     BusyError
@@ -136,7 +145,7 @@ def optimize(
     CollectionError
         If the collection cannot be read or written.
     """
-    _check_ranges(recall, keep_days)
+    _check_ranges(recall, keep_days, trash_days)
     start = time.perf_counter()
     report_step = progress or _ignore_step
     keep_age = timedelta(days=keep_days)
@@ -161,8 +170,23 @@ def optimize(
         report_step("Removing old versions")
         freed = upkeep.remove_old_versions(table, keep_age, orphans=True)
         fragments = table.fragment_count
+
+        report_step("Emptying the trash")
+        trash = table.trash
+        trash.settle()
+        purged = trash.purge(trash_days)
+        freed += trash.compact()
+        rows_in_trash = trash.count()
     seconds = time.perf_counter() - start
-    return OptimizeReport(fragments_before, fragments, freed, seconds, indices)
+    return OptimizeReport(
+        fragments_before=fragments_before,
+        fragments=fragments,
+        freed=freed,
+        purged=purged,
+        trash=rows_in_trash,
+        seconds=seconds,
+        spaces=indices,
+    )
 
 
 def _spaces_to_tune(table: Table, named: Sequence[str]) -> list[str]:
@@ -173,7 +197,7 @@ def _spaces_to_tune(table: Table, named: Sequence[str]) -> list[str]:
     return [table.space(name) for name in distinct]
 
 
-def _check_ranges(recall: float, keep_days: float) -> None:
+def _check_ranges(recall: float, keep_days: float, trash_days: float | None) -> None:
     if not 0 < recall <= 1:
         raise InputError(
             f"recall = {recall} is out of range. "
@@ -182,6 +206,10 @@ def _check_ranges(recall: float, keep_days: float) -> None:
     if keep_days < 0:
         raise InputError(
             f"keep_days = {keep_days} is out of range. Expected a number of days, 0 or more."
+        )
+    if trash_days is not None and not trash_days >= 0:
+        raise InputError(
+            f"trash_days = {trash_days} is out of range. Expected a number of days, 0 or more."
         )
 
 
@@ -193,6 +221,7 @@ def maintain(table: Table, *, min_rows: int = ann.MIN_ROWS) -> None:
     """
     with suppress(BusyError, ReadOnlyError), upkeep.maintenance_lock(table, timeout=0):
         upkeep.tidy(table)
+        table.trash.purge()
         for space in table.models:
             if not _needs_indexing(table, space, min_rows):
                 continue

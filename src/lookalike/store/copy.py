@@ -119,7 +119,7 @@ def has_diverged(source: Table, target: Location) -> bool:
     backup_uri = target.table_uri
     try:
         backup = lance.dataset(backup_uri)
-        names = _table_files(backup)
+        names = _dataset_files(backup, Location.table_file_name)
         manifest_name = names[-1]
         own_manifest = source.location.file(manifest_name)
         if own_manifest.is_file():
@@ -229,6 +229,9 @@ def publish(
             _write_record(target, record)
 
         target.publish_maps(staged.location)
+        # Before the table: rows that have left it are in the trash at any moment.
+        trash_files = filter(target.is_trash_file, staged.files)
+        target.publish_staged_trash(staged.location, list(trash_files))
         if target.has_table():
             table_files = filter(target.is_table_file, staged.files)
             names = list(table_files)
@@ -255,6 +258,7 @@ class _Copier:
         self._source = source
         self._target = target
         self._staged = staged
+        self._trash: lance.LanceDataset | None = None
         # The sha256 of each file of the earlier backup.
         self._earlier_files: dict[str, str] = {}
         if earlier is not None:
@@ -273,6 +277,8 @@ class _Copier:
                 source.refresh()
                 # A newer version may have replaced this one; a full disk has another cause.
                 was_replaced = source.version != version
+                if not _same_version(self._trash, source.trash.open()):
+                    was_replaced = True
                 number = getattr(error.__cause__, "errno", None)
                 if number in DISK_FULL or not was_replaced:
                     raise
@@ -295,17 +301,38 @@ class _Copier:
             self._copy_files([name], no_progress, total=0)
 
     def _copy_version(self, progress: ByteProgress) -> list[str]:
-        """Copy the files of the version that the source reads; return their names."""
+        """Copy the files of one version of the table and the trash; return their names."""
         source = self._source
         total = 0
         with translate_errors(source.path, Operation.COPY):
-            names = _table_files(source.lance_dataset)
+            names = self._consistent_names()
             for name in names:
                 file = source.location.file(name)
                 total += file.stat().st_size
         self._staged.files.clear()
         self._copy_files(names, progress, total)
         return names
+
+    def _consistent_names(self) -> list[str]:
+        """Return the files of a version of the trash and of the table, in which no row is lost.
+
+        A row that leaves one of them is added to the other one first. It is thus in one of the two
+        if the trash does not change while the table's version is read.
+        """
+        source = self._source
+        trash = source.trash.open()
+        while True:
+            source.refresh()
+            newest = source.trash.open()
+            if _same_version(trash, newest):
+                break
+            trash = newest
+        self._trash = trash
+        table_names = _dataset_files(source.lance_dataset, Location.table_file_name)
+        if trash is None:
+            return table_names
+        # The manifest of the table is the last file.
+        return [*_dataset_files(trash, Location.trash_file_name), *table_names]
 
     def _copy_files(self, names: list[str], progress: ByteProgress, total: int) -> None:
         done = 0
@@ -388,8 +415,18 @@ def no_progress(done: int, total: int) -> None:
     """Report no progress."""
 
 
-def _table_files(dataset: lance.LanceDataset) -> list[str]:
-    """Return the paths in the collection of the files of a table's version, its manifest last."""
+def _dataset_files(
+    dataset: lance.LanceDataset, file_name: Callable[[str], str]
+) -> list[str]:
+    """Return the paths in the collection of the files of a version, its manifest last.
+
+    Parameters
+    ----------
+    dataset
+        The table or the trash at the version.
+    file_name
+        Returns the path in the collection of one of its files.
+    """
     version = dataset.version
     tracked = dataset.tracked_files(min_version=version)
     rows = tracked.read_all().to_pylist()
@@ -399,12 +436,21 @@ def _table_files(dataset: lance.LanceDataset) -> list[str]:
         # Versions that others have made meanwhile are listed too.
         if row["version"] != version:
             continue
-        name = Location.table_file_name(row["path"])
+        name = file_name(row["path"])
         if row["type"] == "manifest":
             manifests.add(name)
         else:
             data_files.add(name)
     return sorted(data_files) + sorted(manifests)
+
+
+def _same_version(
+    first: lance.LanceDataset | None, second: lance.LanceDataset | None
+) -> bool:
+    """Return whether two readers of the trash see the same version, or both see none."""
+    if first is None or second is None:
+        return first is second
+    return bool(first.version == second.version)
 
 
 def _write_record(target: Location, record: BackupRecord) -> None:

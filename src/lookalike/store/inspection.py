@@ -22,7 +22,7 @@ from lookalike.store.schema import quote, row_ids
 from lookalike.types import Ids, VectorsF16
 
 if TYPE_CHECKING:
-    from lookalike.store.table import Table
+    from lookalike.store.view import View
 
 __all__ = [
     "UnreadableRows",
@@ -67,7 +67,7 @@ class UnreadableRows(NamedTuple):
     reason: str
 
 
-def read_rows(table: Table) -> Iterator[pa.RecordBatch | UnreadableRows]:
+def read_rows(table: View) -> Iterator[pa.RecordBatch | UnreadableRows]:
     """Read every column of every row; yield batches, and the columns of rows that cannot be read.
 
     A batch has the ids as ``_rowid``, and lacks the columns that cannot be read in its fragment.
@@ -93,7 +93,7 @@ def read_rows(table: Table) -> Iterator[pa.RecordBatch | UnreadableRows]:
                 yield from _skip_rows(rows_read, batches)
 
 
-def count_rows(table: Table) -> int:
+def count_rows(table: View) -> int:
     """Return the number of rows, images and failures."""
     with translate_errors(table.path, Operation.READ):
         count = table.lance_dataset.count_rows()
@@ -113,7 +113,7 @@ def damage_reason(error: CollectionError) -> str:
     return reason_of(error.__cause__ or error)
 
 
-def read_uris(table: Table) -> Iterator[tuple[list[str], Ids]]:
+def read_uris(table: View) -> Iterator[tuple[list[str], Ids]]:
     """Yield the uris and ids of all rows whose uris can be read."""
     dataset = table.lance_dataset
     fragments = dataset.get_fragments()
@@ -126,7 +126,7 @@ def read_uris(table: Table) -> Iterator[tuple[list[str], Ids]]:
                 yield uris, ids
 
 
-def unreadable_version(table: Table) -> str | None:
+def unreadable_version(table: View) -> str | None:
     """Return why an older version cannot be read, or None.
 
     Lance cannot remove any version while one of them is unreadable.
@@ -138,7 +138,7 @@ def unreadable_version(table: Table) -> str | None:
     return None
 
 
-def indexed_columns(table: Table) -> set[str]:
+def indexed_columns(table: View) -> set[str]:
     """Return the columns that have an index."""
     dataset = table.lance_dataset
     with translate_errors(table.path, Operation.READ):
@@ -150,7 +150,7 @@ def indexed_columns(table: Table) -> set[str]:
     return columns
 
 
-def find_uris(table: Table, uris: Sequence[str]) -> dict[str, set[int]]:
+def find_uris(table: View, uris: Sequence[str]) -> dict[str, set[int]]:
     """Return the ids of the rows that a look-up finds for each uri, by the index if any."""
     literals = map(quote, uris)
     listed = ", ".join(literals)
@@ -167,7 +167,7 @@ def find_uris(table: Table, uris: Sequence[str]) -> dict[str, set[int]]:
     return found
 
 
-def count_label(table: Table, label: str) -> int:
+def count_label(table: View, label: str) -> int:
     """Return the number of rows that a look-up finds for a label, by the index if there is one."""
     literal = quote(label)
     clause = f"label = {literal}"
@@ -176,7 +176,7 @@ def count_label(table: Table, label: str) -> int:
     return int(count)
 
 
-def index_finds(table: Table, space: str, vector: VectorsF16) -> bool:
+def index_finds(table: View, space: str, vector: VectorsF16) -> bool:
     """Return whether a search of all partitions of an index finds a vector of one of its rows."""
     setting = ann.Setting(k=1, probes=_ALL_PARTITIONS, candidates=100, recall=0.0)
     found = ann.search(table, space, vector, 1, setting)
@@ -187,7 +187,7 @@ def index_finds(table: Table, space: str, vector: VectorsF16) -> bool:
 
 
 def _fragment_batches(
-    table: Table, fragment: lance.LanceFragment, columns: Sequence[str]
+    table: View, fragment: lance.LanceFragment, columns: Sequence[str]
 ) -> Iterator[pa.RecordBatch]:
     names = list(columns)
     with translate_errors(table.path, Operation.READ):
@@ -216,7 +216,7 @@ def _skip_rows(
 
 
 def _find_unreadable(
-    table: Table, fragment: lance.LanceFragment
+    table: View, fragment: lance.LanceFragment
 ) -> list[UnreadableRows]:
     """Return which columns of a fragment cannot be read, by reading each of them alone."""
     first_uris: list[str] = []
@@ -244,7 +244,7 @@ def _find_unreadable(
     return unreadable
 
 
-def _fragment_ids(table: Table, fragment: lance.LanceFragment) -> Ids:
+def _fragment_ids(table: View, fragment: lance.LanceFragment) -> Ids:
     """Return the ids of a fragment's rows, or none if the list of deleted rows cannot be read."""
     # The ids are in the manifest, whatever happened to the data files; the deletion vector is a
     # file of its own.
@@ -260,7 +260,7 @@ def _fragment_ids(table: Table, fragment: lance.LanceFragment) -> Ids:
     return np.concatenate(parts)
 
 
-def _file_of_column(table: Table, fragment: lance.LanceFragment, column: str) -> str:
+def _file_of_column(table: View, fragment: lance.LanceFragment, column: str) -> str:
     """Return the file that holds a column of a fragment."""
     # Lance numbers the fields; a list's values are a field of their own.
     schema = table.lance_dataset.lance_schema

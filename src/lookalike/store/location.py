@@ -174,8 +174,21 @@ class Location:
         names
             Its files by their paths in the collection, the manifest of the version last.
         """
+        self._publish_files(staged, names, self.table_folder)
+
+    def publish_staged_trash(self, staged: Location, names: list[str]) -> None:
+        """Replace the trash by that of a staged copy; see `publish_version`."""
+        if not names:
+            self.remove_trash()
+        elif self.has_trash():
+            self._publish_files(staged, names, self.trash_folder)
+        else:
+            staged.trash_folder.rename(self.trash_folder)
+
+    def _publish_files(self, staged: Location, names: list[str], table: Path) -> None:
+        """Move files into a Lance table, the manifest last, then remove all other files."""
         # The hint names the older version as the newest one.
-        hint = self._versions_folder / "latest_version_hint.json"
+        hint = table / _VERSIONS / "latest_version_hint.json"
         hint.unlink(missing_ok=True)
         # Until the manifest, the last file, is in place, Lance reads the older version.
         for name in names:
@@ -185,12 +198,17 @@ class Location:
             folder.mkdir(parents=True, exist_ok=True)
             source.replace(target)
         # Not earlier: until then the older version is the backup, and needs its files.
-        self.remove_other_files(names)
+        self._remove_files(table, names)
 
     def remove_other_files(self, names: Iterable[str]) -> None:
-        """Remove each file of the table that is not among `names`."""
+        """Remove each file of the table and of the trash that is not among `names`."""
+        names_to_keep = list(names)
+        self._remove_files(self.table_folder, names_to_keep)
+        self._remove_files(self.trash_folder, names_to_keep)
+
+    def _remove_files(self, folder: Path, names: Iterable[str]) -> None:
         names_to_keep = set(names)
-        for file in self.table_folder.rglob("*"):
+        for file in folder.rglob("*"):
             if not file.is_file():
                 continue
             relative = file.relative_to(self.folder)
@@ -208,6 +226,17 @@ class Location:
     def table_file_name(name: str) -> str:
         """Return the path in the collection of a file of the table."""
         return f"{_TABLE}/{name}"
+
+    @staticmethod
+    def trash_file_name(name: str) -> str:
+        """Return the path in the collection of a file of the trash."""
+        return f"{_TRASH}/{name}"
+
+    @staticmethod
+    def is_trash_file(name: str) -> bool:
+        """Return whether a path in the collection is one of the trash's files."""
+        prefix = f"{_TRASH}/"
+        return name.startswith(prefix)
 
     @staticmethod
     def is_table_file(name: str) -> bool:

@@ -36,6 +36,7 @@ from lookalike.store.trash_table import (
     REMOVED_AT,
     TrashTable,
 )
+from lookalike.store.view import View
 from lookalike.types import Ids, Item
 
 if TYPE_CHECKING:
@@ -123,6 +124,17 @@ class Trash:
     def open(self) -> lance.LanceDataset | None:
         """Open the Lance table, for modules of the store alone; None if the trash is empty."""
         return self._rows.open()
+
+    def count(self) -> int:
+        """Return the number of rows, also of those that the table has as well."""
+        return self._rows.count()
+
+    def view(self) -> View | None:
+        """Return the trash as a table of its own, to be read only; None if it is empty."""
+        dataset = self._rows.open()
+        if dataset is None:
+            return None
+        return View(self._table.path, dataset)
 
     def exists(self) -> bool:
         """Return whether there is anything in the trash."""
@@ -372,16 +384,10 @@ class Trash:
             self._rows.delete(expired)
         return len(expired)
 
-    def compact(self, older_than: timedelta) -> int:
-        """Free the disk space of deleted rows; return the number of bytes.
-
-        Parameters
-        ----------
-        older_than
-            Versions that were replaced less long ago stay.
-        """
+    def compact(self) -> int:
+        """Free the disk space of deleted rows; return the number of bytes."""
         with self._table.write_lock() as is_locked:
-            return self._rows.compact(older_than, orphans=is_locked)
+            return self._rows.compact(orphans=is_locked)
 
     # Look-ups
 

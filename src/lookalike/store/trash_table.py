@@ -168,8 +168,10 @@ class TrashTable:
         with self.translate_errors(Operation.WRITE):
             self._location.remove_trash()
 
-    def compact(self, older_than: timedelta, *, orphans: bool) -> int:
+    def compact(self, *, orphans: bool) -> int:
         """Merge the files, remove those of deleted rows and old versions; return bytes freed."""
+        # Nobody reads an old version: every reader opens the newest.
+        at_once = timedelta(0)
         with self.translate_errors(Operation.CLEAN):
             dataset = self.open()
             if dataset is None:
@@ -178,7 +180,7 @@ class TrashTable:
             Compaction.execute(dataset, options)
             dataset.checkout_latest()
             removed = dataset.cleanup_old_versions(
-                older_than=older_than, delete_unverified=orphans
+                older_than=at_once, delete_unverified=orphans
             )
         return int(removed.bytes_removed)
 

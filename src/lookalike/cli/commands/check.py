@@ -84,6 +84,9 @@ def _describe_contents(report: CheckReport) -> str:
         method = stored_map["method"]
         space = output.printable(stored_map["space"])
         contents.append(f"the {method} map of {space}")
+    if report.trash:
+        rows = output.plural(report.trash, "row")
+        contents.append(f"{rows} in the trash")
     return ", ".join(contents)
 
 

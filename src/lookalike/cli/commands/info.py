@@ -86,6 +86,7 @@ def _info_as_json(
         {"name": name, "type": kind} for name, kind in collection.metadata.items()
     ]
     data["failures"] = len(failed)
+    data["trash"] = collection.table.trash.count()
     return data
 
 
@@ -94,6 +95,9 @@ def _print_info(collection: Collection, matching: int | None, failed: pa.Table) 
     if matching is not None:
         rows.append(["Matching", f"{matching:,}"])
     rows.append(["Failures", f"{len(failed):,}"])
+    in_trash = collection.table.trash.count()
+    if in_trash:
+        rows.append(["Trash", f"{in_trash:,}"])
 
     for name, model in collection.models.items():
         space = _describe_space(collection, name, model)

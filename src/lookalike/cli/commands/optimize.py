@@ -39,6 +39,13 @@ def optimize_command(
         float,
         typer.Option(help="Remove versions of the table older than this many days."),
     ] = 1.0,
+    trash_days: Annotated[
+        float | None,
+        typer.Option(
+            help="Delete images that have been in the trash for more than this many days.",
+            show_default="$LOOKALIKE_TRASH_DAYS, or 30",
+        ),
+    ] = None,
     min_rows: Annotated[
         int | None,
         typer.Option(
@@ -63,6 +70,7 @@ def optimize_command(
             spaces=space or (),
             recall=recall,
             keep_days=keep_days,
+            trash_days=trash_days,
             min_rows=MIN_ROWS if min_rows is None else min_rows,
             progress=bar.describe,
         )
@@ -83,6 +91,9 @@ def _print_optimize_report(report: OptimizeReport) -> None:
     after = report.fragments
     if after != before:
         output.say(f"{before:,} fragments merged into {after:,}.")
+    if report.purged:
+        purged = output.plural(report.purged, "image")
+        output.say(f"{purged} deleted from the trash for good.")
     freed = output.megabytes(report.freed)
     output.say(f"{freed} freed. Took {report.seconds:.1f} s.")
 
