@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from typing import Literal
 
@@ -109,6 +110,22 @@ def test_a_root_is_indexed_and_searchable_at_once(own, sample):
         assert (result["added"], result["unchanged"]) == (0, 5)
         missing = live.api.post("jobs", json={"kind": "index", "root": 2})
         assert (missing.status_code, missing.json()["title"]) == (404, "Root not found")
+
+
+def test_an_index_job_reports_a_withheld_sweep_and_takes_a_yes(own, sample, tmp_path):
+    images = shutil.copytree(sample / "car", tmp_path / "images" / "usb")
+    root = images.parent
+    with serving("-c", own, "--root", root) as live:
+        events(live, begin(live, kind="index", root=0)["id"])
+        for image in images.iterdir():
+            image.unlink()
+        result = events(live, begin(live, kind="index", root=0)["id"])[-1][1]["result"]
+        assert result["withheld"] == [
+            {"folder": str(root), "reason": "empty", "missing": 5, "images": 5}
+        ]
+        job = begin(live, kind="index", root=0, prune=True)
+        result = events(live, job["id"])[-1][1]["result"]
+        assert (result["withheld"], result["removed"]) == ([], 5)
 
 
 def test_a_failed_job_says_why_and_the_next_one_runs(own, tmp_path):

@@ -2,7 +2,7 @@
 
 A file is missing because somebody deleted it, or because its drive is not mounted. Only the second
 leaves a folder that is empty, that lies on another file system than before, or that lacks a large
-share of its images. See docs/decisions/0028-trash.md.
+share of its images. See docs/decisions/0030-trash.md.
 """
 
 from __future__ import annotations

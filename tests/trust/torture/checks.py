@@ -25,7 +25,8 @@ _WEEK_S = 8 * 24 * 3600
 _TABLE = "images.lance"
 # The table and the maps have checks of their own. Lock files and files of ONNX Runtime differ in
 # each run.
-_IGNORED = {_TABLE, "maps", ".writer", ".upkeep", "Microsoft"}
+_TRASH = "trash.lance"
+_IGNORED = {_TABLE, _TRASH, "maps", ".writer", ".upkeep", "Microsoft"}
 
 
 class Row(NamedTuple):
@@ -46,6 +47,8 @@ class State:
     maps: dict[str, maps.StoredMap]
     files: dict[str, str]
     version: int
+    # The uris that the trash shows.
+    trash: frozenset[str] = frozenset()
 
 
 class Finding(NamedTuple):
@@ -64,9 +67,11 @@ def read(folder: Path) -> State:
     """Read everything, and raise if something cannot be read."""
     path = collection(folder)
     rows, duplicates, version = {}, [], 0
+    trash: frozenset[str] = frozenset()
     if path is not None:
         opened = Table.open(path)
         version = opened.version
+        trash = frozenset(opened.trash.rows()["uri"].to_pylist())
         for uri, row in _rows(opened):
             if uri in rows:
                 duplicates.append(uri)
@@ -77,7 +82,7 @@ def read(folder: Path) -> State:
         found = maps.read(str(path), space, method)
         assert found is not None, file
         kept[file.stem] = found
-    return State(rows, duplicates, kept, dict(_files(folder)), version)
+    return State(rows, duplicates, kept, dict(_files(folder)), version, trash)
 
 
 def _rows(opened: Table) -> Iterator[tuple[str, Row]]:
@@ -155,6 +160,12 @@ def _compare_rows_and_files(
         Finding("lost", uri)
         for uri in start.rows.keys() & end.rows.keys() - state.rows.keys()
     )
+    yield from (Finding("lost", uri) for uri in _lost_from_trash(state, start, end))
+    yield from (
+        Finding("doubled", f"{uri} is in the trash and in the table")
+        for uri in state.trash & state.rows.keys()
+        if uri not in start.trash
+    )
     for uri, row in state.rows.items():
         may = [known.rows[uri] for known in (start, end) if uri in known.rows]
         if row.state not in [known.state for known in may]:
@@ -184,6 +195,16 @@ def _compare_rows_and_files(
         may = [known.files[name] for known in (start, end) if name in known.files]
         if may and sha256 not in may:
             yield Finding("unusable", f"{name} is half written")
+
+
+def _lost_from_trash(state: State, start: State, end: State) -> set[str]:
+    """Return images that belong in the trash, and are neither there nor in the table."""
+    kept = {
+        uri
+        for uri in end.trash
+        if uri in start.trash or (uri in start.rows and start.rows[uri].vectors)
+    }
+    return kept - state.rows.keys() - state.trash
 
 
 def _same_vectors(row: Row, known: Row) -> bool:

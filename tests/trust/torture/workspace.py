@@ -94,6 +94,18 @@ ACTIONS = [
         [*CLI, "remove", "{many}", "-c", "{c}"],
         again=frozenset({0, 2}),
     ),
+    Action("files that come back", "emptied", [*CLI, "index", "{many}", "-c", "{c}"]),
+    Action(
+        "files that come back, many commits",
+        "emptied",
+        [*SMALL_COMMITS, "{many}", "{c}"],
+    ),
+    Action(
+        "trash restore",
+        "emptied",
+        [*CLI, "trash", "restore", "{many}", "-c", "{c}"],
+        again=frozenset({0, 2}),
+    ),
     Action("optimize", "in-pieces", [*CLI, "optimize", "-c", "{c}", "--min-rows", "1"]),
     Action(
         "optimize again", "grown", [*CLI, "optimize", "-c", "{c}", "--min-rows", "1"]
@@ -152,6 +164,7 @@ START_STATES = {
         "few", [[*CLI, "map", "-c", "{c}", "--output", "{out}/map.html"]]
     ),
     "indexed": StartState("few", [[*SMALL_COMMITS, "{many}", "{c}"]]),
+    "emptied": StartState("indexed", [[*CLI, "remove", "{many}", "-c", "{c}"]]),
     "in-pieces": StartState("nothing", [[*SMALL_COMMITS, "{few}", "{c}", "{small}"]]),
     "all": StartState(
         "nothing", [[*CLI, "index", "{many}", "-c", "{c}", "--model", "{small}"]]

@@ -53,6 +53,14 @@ class IndexBody(JobBody):
             "folder for new collections."
         ),
     ] = False
+    prune: Annotated[
+        bool,
+        Field(
+            description="Move the rows of all missing files into the trash, even if a drive may "
+            "not be mounted. Without it, `withheld` of the result lists the folders whose rows "
+            "were kept."
+        ),
+    ] = False
 
 
 class IndexJob:
@@ -69,7 +77,7 @@ class IndexJob:
             return _creating_work(state, root, folder)
         collection = state.registry.collection(body.collection)
         collection.view()  # raises if the collection cannot be read
-        return _updating_work(root, collection)
+        return _updating_work(root, collection, prune=body.prune)
 
 
 @roots_router.get(
@@ -146,11 +154,13 @@ def _is_valid_name(name: str) -> bool:
     return last not in " ."
 
 
-def _updating_work(root: Path, collection: ServedCollection) -> JobWork:
+def _updating_work(
+    root: Path, collection: ServedCollection, *, prune: bool
+) -> JobWork:
     """Return the work of indexing a root into a served collection."""
 
     def work(job: Job) -> dict[str, Any]:
-        return _index(job, root, collection.path, lambda: collection)
+        return _index(job, root, collection.path, lambda: collection, prune=prune)
 
     return work
 
@@ -177,6 +187,8 @@ def _index(
     root: Path,
     path: str,
     find_served: Callable[[], ServedCollection | None],
+    *,
+    prune: bool = False,
 ) -> dict[str, Any]:
     """Index a root, and return the counts of the report as plain data.
 
@@ -188,11 +200,15 @@ def _index(
         The folder of images, and that of the collection.
     find_served
         Returns the served collection, or None while it does not exist.
+    prune
+        Whether to remove the rows of all missing files.
     """
     source = LocalSource([root])
     # One core is left to searches.
     threads = max(1, cores() - 1)
-    settings = IndexSettings(threads=threads, commit_seconds=_COMMIT_SECONDS)
+    settings = IndexSettings(
+        threads=threads, commit_seconds=_COMMIT_SECONDS, prune=prune
+    )
     images_before, failures_before = _sizes(find_served())
     job.total = source.count()
 
