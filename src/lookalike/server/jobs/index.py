@@ -154,9 +154,7 @@ def _is_valid_name(name: str) -> bool:
     return last not in " ."
 
 
-def _updating_work(
-    root: Path, collection: ServedCollection, *, prune: bool
-) -> JobWork:
+def _updating_work(root: Path, collection: ServedCollection, *, prune: bool) -> JobWork:
     """Return the work of indexing a root into a served collection."""
 
     def work(job: Job) -> dict[str, Any]:
