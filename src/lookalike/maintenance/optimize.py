@@ -13,6 +13,7 @@ from lookalike.errors import BusyError, InputError, ReadOnlyError
 from lookalike.store import ann, tuning, upkeep
 from lookalike.store.ann import IndexTuning
 from lookalike.store.table import Table
+from lookalike.store.trash import Trash
 
 __all__ = ["RECALL", "OptimizeReport", "SpaceIndex", "maintain", "optimize"]
 
@@ -148,45 +149,56 @@ def optimize(
     _check_ranges(recall, keep_days, trash_days)
     start = time.perf_counter()
     report_step = progress or _ignore_step
-    keep_age = timedelta(days=keep_days)
     with upkeep.maintenance_lock(table):
-        names = _spaces_to_tune(table, spaces)
         fragments_before = table.fragment_count
-
-        report_step("Compacting fragments")
-        is_large = any(table.count(name) >= min_rows for name in names)
-        upkeep.update_scalar_indices(table, make=is_large)
-        upkeep.compact(table)
-
-        indices = []
-        for name in names:
-            indexer = _SpaceIndexer(table, name, recall, min_rows, report_step)
-            index = indexer.run()
-            indices.append(index)
-        # Again: the indices now cover fragments that they did not cover before, and only fragments
-        # that are covered alike can be merged.
-        upkeep.compact(table)
+        indices = _update_indices(table, spaces, recall, min_rows, report_step)
 
         report_step("Removing old versions")
+        keep_age = timedelta(days=keep_days)
         freed = upkeep.remove_old_versions(table, keep_age, orphans=True)
-        fragments = table.fragment_count
-
-        report_step("Emptying the trash")
-        trash = table.trash
-        trash.settle()
-        purged = trash.purge(trash_days)
-        freed += trash.compact()
-        rows_in_trash = trash.count()
-    seconds = time.perf_counter() - start
+        purged, freed_from_trash = _tidy_trash(table.trash, trash_days)
     return OptimizeReport(
         fragments_before=fragments_before,
-        fragments=fragments,
-        freed=freed,
+        fragments=table.fragment_count,
+        freed=freed + freed_from_trash,
         purged=purged,
-        trash=rows_in_trash,
-        seconds=seconds,
+        trash=table.trash.count(),
+        seconds=time.perf_counter() - start,
         spaces=indices,
     )
+
+
+def _update_indices(
+    table: Table,
+    spaces: Sequence[str],
+    recall: float,
+    min_rows: int,
+    report_step: Callable[[str], None],
+) -> list[SpaceIndex]:
+    """Merge fragments, and bring all indices up to date."""
+    report_step("Compacting fragments")
+    names = _spaces_to_tune(table, spaces)
+    is_large = any(table.count(name) >= min_rows for name in names)
+    upkeep.update_scalar_indices(table, make=is_large)
+    upkeep.compact(table)
+
+    indices = []
+    for name in names:
+        indexer = _SpaceIndexer(table, name, recall, min_rows, report_step)
+        index = indexer.run()
+        indices.append(index)
+    # Again: the indices now cover fragments that they did not cover before, and only fragments
+    # that are covered alike can be merged.
+    upkeep.compact(table)
+    return indices
+
+
+def _tidy_trash(trash: Trash, days: float | None) -> tuple[int, int]:
+    """Delete expired rows; return their number, and the bytes that were freed."""
+    trash.settle()
+    purged = trash.purge(days)
+    freed = trash.compact()
+    return purged, freed
 
 
 def _spaces_to_tune(table: Table, named: Sequence[str]) -> list[str]:
