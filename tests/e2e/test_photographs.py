@@ -18,14 +18,12 @@ from command import lookalike_json
 
 @pytest.fixture(scope="module")
 def copied(photographs, tmp_path_factory):
-    """A copy of the photographs that tests may change, indexed once."""
+    """A copy of the photographs that tests may change, indexed once without a network."""
     place = tmp_path_factory.mktemp("copied")
-    shutil.copytree(photographs, place / "photographs")
-    return (
-        place / "photographs",
-        place / "c",
-        lookalike_json("index", place / "photographs", "-c", place / "c"),
-    )
+    folder = shutil.copytree(photographs, place / "photographs")
+    collection = place / "c"
+    report = lookalike_json("index", folder, "-c", collection, "--model", "pixels")
+    return folder, collection, report
 
 
 def test_a_second_run_leaves_every_image_unchanged(copied):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -27,11 +28,11 @@ from made import SPACE
 ROWS = 60
 
 
-@pytest.fixture
-def place(tmp_path) -> Path:
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Path:
     """A collection with changed and failed rows, deletions, all kinds of index, and a map."""
     vectors, _ = made.clusters(4, 15)
-    path = tmp_path / "collection"
+    path = tmp_path_factory.mktemp("whole") / "collection"
     collection = made.make_collection(path, vectors)
     made.add_rows(
         collection,
@@ -48,6 +49,12 @@ def place(tmp_path) -> Path:
     collection.delete(collection.ids_under(["/late/2"]))
     make_map(collection, method="pca")
     return path
+
+
+@pytest.fixture
+def place(whole, tmp_path) -> Path:
+    """A copy of it that a test may change."""
+    return shutil.copytree(whole, tmp_path / "collection")
 
 
 def images_of(place: Path) -> Path:
@@ -332,7 +339,7 @@ def test_a_model_without_local_weights_is_not_checked(tmp_path):
 def test_a_model_that_did_not_fill_its_space_is_a_fault(tmp_path):
     model = replace(registry.resolve("efficientnet-lite0"), graph="0" * 64)
     Table.create(tmp_path / "collection", [model])
-    assert "and 000000000000 filled its Space" in fault_text(tmp_path / "collection")
+    assert "but 000000000000 filled its Space" in fault_text(tmp_path / "collection")
 
 
 def test_files_are_compared_by_their_content(sample, tmp_path):

@@ -25,21 +25,13 @@ from made import SPACE, add_rows, drawn, in_two_parts, make_collection
 ROWS = 1500
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _few_sample_rows():
-    """Measure the recall on few rows: most of the time of these tests is that measurement."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tuning, "SAMPLE_ROWS", 40)
-        yield
-
-
 @pytest.fixture
 def collection(tmp_path):
     return in_two_parts(tmp_path / "c", ROWS)
 
 
 @pytest.fixture(scope="module")
-def optimized_numbers(tmp_path_factory, _few_sample_rows):
+def optimized_numbers(tmp_path_factory):
     """The collection of `collection`, optimized, and the report."""
     table = in_two_parts(tmp_path_factory.mktemp("numbers") / "c", ROWS)
     return table.path, optimize(table, min_rows=1000)
@@ -53,7 +45,7 @@ def optimized(optimized_numbers, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def optimized_images(sample, tmp_path_factory, _few_sample_rows):
+def optimized_images(sample, tmp_path_factory):
     """The drawn sample in pixel space, with many mixtures of two of its images; optimized."""
     path = tmp_path_factory.mktemp("optimized") / "c"
     lookalike.index(sample, path, models=["pixels"])
