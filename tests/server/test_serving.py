@@ -16,7 +16,7 @@ import pytest
 
 import lookalike
 from command import lookalike as run
-from live import serving
+from live import problem, serving
 from lookalike.indexing.run import IndexSettings
 from lookalike.server.serving import bind
 from lookalike.store.table import Table
@@ -211,3 +211,41 @@ def test_a_collection_replaced_in_its_folder_is_read_again(own, sample):
         lookalike.index([sample / "car", sample / "cat"], own, models=["pixels"])
         until(lambda: total(live) == 10)
         assert live.search(positive=[{"id": 0}], k=10).status_code == 200
+
+
+def test_ready_says_whether_every_collection_can_be_searched(own, sample, tmp_path):
+    other = tmp_path / "other"
+    lookalike.index(sample / "car", other, models=["pixels"])
+    options = ("-c", own, "-c", other, "--token", "secret")
+    with serving(*options) as live:
+        assert live.api.get("ready").json() == {"status": "ready"}
+        other.rename(tmp_path / "moved")
+        until(lambda: live.api.get("ready").status_code == 503)
+        refused = live.api.get("ready")
+        detail = problem(refused, 503)
+        assert "a collection cannot be read" in detail
+        # A client without a token learns no name.
+        assert "other" not in detail
+        assert refused.headers["retry-after"] == "5"
+        assert live.api.get("health").status_code == 200
+        (tmp_path / "moved").rename(other)
+        until(lambda: live.api.get("ready").status_code == 200)
+
+
+def test_the_access_log_has_a_line_for_each_request(own):
+    with serving("-c", own, "--access-log") as live:
+        total(live)
+        live.api.get("rows/%0d%0aforged%22?where=private")
+        live.api.head("health", headers={"X-Forwarded-For": "10.1.2.3"})
+        status, errors = live.stop()
+    line = r'{} - - \[[^]]+ \+0000\] "{} HTTP/1\.1" {} \d+ \d+\.\d{{4}}'
+    expected = [
+        line.format(r"127\.0\.0\.1", "GET /api/v1/rows", 200),
+        line.format(r"127\.0\.0\.1", "GET /api/v1/rows/%0D%0Aforged%22", 422),
+        line.format(r"10\.1\.2\.3", "HEAD /api/v1/health", r"\d+"),
+    ]
+    assert status == 0
+    lines = errors.splitlines()
+    assert len(lines) == len(expected), errors
+    for pattern, printed in zip(expected, lines, strict=True):
+        assert re.fullmatch(pattern, printed)

@@ -16,6 +16,7 @@ from starlette.staticfiles import StaticFiles
 
 import lookalike
 from lookalike.server import openapi
+from lookalike.server.access_log import LogRequests
 from lookalike.server.jobs.builtin import BUILTIN_JOBS
 from lookalike.server.jobs.kinds import JobKind, JobKinds
 from lookalike.server.metrics import CountRequests, Metrics
@@ -103,6 +104,8 @@ def make_app(
     add_exception_handlers(app)
     add_middleware(app, settings)
     app.add_middleware(CountRequests, metrics=metrics)
+    if settings.access_log:
+        app.add_middleware(LogRequests)
     _describe(app, kinds)
     return app
 

@@ -7,21 +7,20 @@ origins are allowed, `AccessCheck` and `BodyLimits`. docs/api.md describes the r
 from __future__ import annotations
 
 import asyncio
-import hmac
 import re
 import time
-from http.cookies import CookieError, SimpleCookie
 
 from fastapi import FastAPI
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lookalike.server.problems import Problem, problem_response, server_busy
 from lookalike.server.settings import API, ServerSettings
+from lookalike.server.tokens import cookie_token, is_valid_token
 
 __all__ = [
-    "TOKEN_COOKIE",
     "AccessCheck",
     "BodyLimits",
     "HostCheck",
@@ -30,13 +29,11 @@ __all__ = [
     "host_name",
 ]
 
-TOKEN_COOKIE = "lookalike"  # noqa: S105 (the name of a cookie)
-
 # The bodies of all requests together may take this multiple of the largest body.
 _MAX_BODIES = 8
 _DRAIN_SECONDS = 2.0
-# The paths of the REST interface that need no token; a client signs in by the second.
-_OPEN_PATHS = {f"{API}/health", f"{API}/session"}
+# The paths of the REST interface that need no token; a client signs in by the last.
+_OPEN_PATHS = {f"{API}/health", f"{API}/ready", f"{API}/session"}
 _SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 # A host name or a bracketed IPv6 address, and a port.
 _HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\s\[\]@:/?#,]+))(?::[0-9]*)?")
@@ -71,13 +68,31 @@ def add_middleware(app: FastAPI, settings: ServerSettings) -> None:
     app.add_middleware(AccessCheck, settings=settings)
     if settings.origins:
         app.add_middleware(
-            CORSMiddleware,
+            _Cors,
             allow_origins=settings.origins,
             allow_methods=["GET", "POST", "DELETE"],
             allow_headers=["Authorization", "Content-Type"],
         )
     app.add_middleware(HostCheck, settings=settings)
     app.add_middleware(SecurityHeaders, settings=settings)
+
+
+class _Cors(CORSMiddleware):
+    """Starlette's CORSMiddleware, which refuses a preflight request with a problem."""
+
+    def preflight_response(self, request_headers: Headers) -> Response:
+        """Return the response to a preflight request."""
+        response = super().preflight_response(request_headers)
+        if response.status_code < 400:
+            return response
+        problem = Problem(
+            400,
+            "Cross-site request",
+            "Pages of this origin cannot send this request: its origin, method or headers are not "
+            "allowed. To allow an origin, start the server with --allow-origin ORIGIN.",
+            headers={"Vary": "Origin"},
+        )
+        return problem_response(problem, instance="")
 
 
 class SecurityHeaders:
@@ -179,8 +194,7 @@ class AccessCheck(_RequestCheck):
             problem = self._check_origin(headers)
             if problem is not None:
                 return problem
-        path = _path(scope)
-        return self._check_token(path, headers)
+        return self._check_token(scope, headers)
 
     def _check_origin(self, headers: Headers) -> Problem | None:
         origin = headers.get("origin")
@@ -198,21 +212,23 @@ class AccessCheck(_RequestCheck):
             "To allow one, start the server with --allow-origin ORIGIN.",
         )
 
-    def _check_token(self, path: str, headers: Headers) -> Problem | None:
-        token = self._settings.token
-        if token is None or not _needs_token(path):
+    def _check_token(self, scope: Scope, headers: Headers) -> Problem | None:
+        path = _path(scope)
+        settings = self._settings
+        if settings.token is None or not _needs_token(path):
             return None
         authorization = headers.get("authorization", "")
         scheme, _, credentials = authorization.partition(" ")
         is_bearer = scheme.lower() == "bearer"
-        sent = credentials.strip() if is_bearer else _cookie_token(headers)
-        if hmac.compare_digest(sent.encode(), token.encode()):
+        sent = credentials.strip() if is_bearer else cookie_token(scope, headers)
+        if is_valid_token(settings, sent):
             return None
         return Problem(
             401,
             "Token required",
-            "The request has no valid token. Open the address that the server printed, which ends "
-            "in ?token=..., or send the header Authorization: Bearer TOKEN.",
+            "The request has no valid token. Send the header Authorization: Bearer TOKEN, or open "
+            "/?token=TOKEN in a browser. The token is the one that the server was started with, or "
+            "the one that it printed.",
             headers={"WWW-Authenticate": "Bearer"},
         )
 
@@ -350,14 +366,6 @@ def _is_same_host(origin: str, host: str) -> bool:
     """Compare without the scheme, because a proxy may handle TLS."""
     _, _, origin_host = origin.partition("://")
     return origin_host.lower() == host.lower()
-
-
-def _cookie_token(headers: Headers) -> str:
-    try:
-        cookie = SimpleCookie(headers.get("cookie", "")).get(TOKEN_COOKIE)
-    except CookieError:
-        return ""
-    return cookie.value if cookie else ""
 
 
 def _path(scope: Scope) -> str:

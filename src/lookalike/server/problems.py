@@ -13,6 +13,8 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.routing import Match, Mount
+from starlette.types import Scope
 
 from lookalike.errors import (
     CollectionError,
@@ -21,6 +23,8 @@ from lookalike.errors import (
     LookalikeError,
     SpaceError,
 )
+from lookalike.server.settings import API, ServerSettings
+from lookalike.server.validation import field_errors
 
 __all__ = [
     "Problem",
@@ -39,6 +43,7 @@ _STATUS: tuple[tuple[type[LookalikeError], int, str], ...] = (
     (LookalikeError, 503, "Service unavailable"),
 )
 _MAX_LISTED_ERRORS = 20
+_METHODS = ("DELETE", "GET", "POST")
 
 
 class Problem(Exception):  # noqa: N818 (the word of RFC 9457)
@@ -78,19 +83,21 @@ def server_busy(detail: str) -> Problem:
     return Problem(503, "Busy", detail, headers=headers)
 
 
-def invalid_request(errors: Sequence[Any]) -> Problem:
-    """Return the problem of a request that violates the schema; `errors` as pydantic lists them."""
-    first_errors = errors[:_MAX_LISTED_ERRORS]
-    listed = [_place_and_reason(error) for error in first_errors]
-    location = ""
-    reason = "it cannot be parsed"
+def invalid_request(errors: Sequence[Mapping[str, str]]) -> Problem:
+    """Return the problem of a request that violates the schema.
+
+    Parameters
+    ----------
+    errors
+        From `lookalike.server.validation`.
+    """
+    listed = errors[:_MAX_LISTED_ERRORS]
+    detail = "The request is invalid: it cannot be parsed."
     if listed:
         first = listed[0]
-        where = first["where"]
+        where = first["where"] or "The request is invalid"
         reason = first["reason"]
-        if where:
-            location = f" at {where}"
-    detail = f"The request is invalid{location}: {reason}."
+        detail = f"{where}: {reason}."
     return Problem(422, "Invalid request", detail, errors=listed)
 
 
@@ -120,54 +127,75 @@ def add_exception_handlers(app: FastAPI) -> None:
         scope = request.scope
         problem = _to_problem(error)
         if problem.status == HTTPStatus.METHOD_NOT_ALLOWED:
-            route = scope.get("route")
-            methods = _allowed_methods(app, route)
-            problem.headers["Allow"] = methods
+            problem = _method_not_allowed(app, scope)
         path = scope["path"]
+        if problem.status == HTTPStatus.NOT_FOUND and not problem.detail:
+            problem.detail = _no_such_path(app, path)
         return problem_response(problem, instance=path)
 
     for kind in (
         Problem,
         HTTPException,
         RequestValidationError,
+        ClientDisconnect,
         LookalikeError,
         Exception,
     ):
         app.add_exception_handler(kind, handle)
 
 
-def _allowed_methods(app: FastAPI, route: Any) -> str:
-    """Return the methods of all routes of a path; the exception names those of one route only."""
-    route_path = getattr(route, "path", "")
-    description = app.openapi()
-    paths = description["paths"]
-    methods: list[str] = []
-    for path, operations in paths.items():
-        if path.endswith(route_path):
-            methods += operations
-    listed = ", ".join(methods)
-    return listed.upper() or "GET"
+def _method_not_allowed(app: FastAPI, scope: Scope) -> Problem:
+    allowed = ", ".join(_allowed_methods(app, scope))
+    method = scope["method"]
+    path = scope["path"]
+    return Problem(
+        405,
+        HTTPStatus.METHOD_NOT_ALLOWED.phrase,
+        f"The method {method} is not allowed for {path[:200]!r}. Use one of: {allowed}.",
+        headers={"Allow": allowed},
+    )
 
 
-def _place_and_reason(error: Any) -> dict[str, str]:
-    """Return the invalid part and the reason of an error of pydantic."""
-    location = error["loc"]
-    reason = error["msg"]
-    keys = [str(key) for key in location]
-    where = ".".join(keys)
-    return {"where": where, "reason": str(reason)}
+def _allowed_methods(app: FastAPI, scope: Scope) -> list[str]:
+    """Return the methods of all routes of a path; Starlette names those of one route only."""
+    allowed = set()
+    root_path = _root_path(app)
+    for method in _METHODS:
+        requested = {**scope, "method": method, "root_path": root_path}
+        for route in app.router.routes:
+            match, _ = route.matches(requested)
+            # A mounted folder matches any method, but is only read.
+            is_allowed = method == "GET" or not isinstance(route, Mount)
+            if match is Match.FULL and is_allowed:
+                allowed.add(method)
+    if "GET" in allowed:
+        allowed.add("HEAD")
+    return sorted(allowed)
+
+
+def _no_such_path(app: FastAPI, path: str) -> str:
+    prefix = _root_path(app)
+    description = f"{prefix}{API}/openapi.json"
+    return f"There is nothing at {path[:200]!r}. {description} lists all paths."
+
+
+def _root_path(app: FastAPI) -> str:
+    """Return the path prefix of the server; a mounted folder changes that of the request."""
+    settings: ServerSettings = app.state.lookalike.settings
+    return settings.root_path
 
 
 def _to_problem(error: Exception) -> Problem:
     if isinstance(error, Problem):
         return error
     if isinstance(error, RequestValidationError):
-        return invalid_request(error.errors())
+        errors = error.errors()
+        return invalid_request(field_errors(errors))
     if isinstance(error, HTTPException):
         title = HTTPStatus(error.status_code).phrase
-        return Problem(
-            error.status_code, title, f"{error.detail}.", headers=error.headers
-        )
+        # Starlette's own details repeat the title.
+        detail = "" if error.detail == title else f"{error.detail}."
+        return Problem(error.status_code, title, detail, headers=error.headers)
     if isinstance(error, ClientDisconnect):
         detail = (
             "The connection was closed before the request was complete. Send it again."

@@ -42,6 +42,8 @@ class CollectionView:
         The collection's name, its table at this version, and the Model of each Space.
     row_cache
         The columns of every row that responses show.
+    ready_spaces
+        The Spaces in which `warm_up` could search.
     derived, derived_lock
         Objects computed from this version, such as the placers of maps, by key, and the lock of
         those who compute them.
@@ -54,6 +56,7 @@ class CollectionView:
         self.models = table.models
         self._default_space = next(iter(self.models), "")
         self.row_cache = RowCache(table)
+        self.ready_spaces: set[str] = set()
         self.derived: dict[tuple[str, ...], Any] = {}
         self.derived_lock = threading.Lock()
         self._embedders = embedders
@@ -84,13 +87,17 @@ class CollectionView:
         return Searcher(self.table, space, embedder)
 
     def warm_up(self) -> None:
-        """Search once in every Space, to load models and vectors into memory."""
-        for space, model in self.models.items():
+        """Embed and search once in every Space, to load models and vectors into memory."""
+        for space in self.models:
             # A Space that cannot be searched reports its error to the clients that search it.
             with suppress(LookalikeError):
                 searcher = self.searcher(space)
+                model = searcher.model
+                blank = np.zeros((1, *model.size, 3), np.uint8)
+                searcher.embed_prepared(blank)
                 vector = np.ones(model.dim, np.float16)
                 searcher.candidates(vector, 10)
+                self.ready_spaces.add(space)
 
     def check_filter(self, where: str) -> None:
         """Check that a filter is valid.
@@ -326,6 +333,22 @@ class CollectionRegistry:
             with suppress(Problem):
                 count += len(collection.view().row_cache)
         return count
+
+    def unready(self) -> list[str]:
+        """Return a reason for each collection or Space that cannot be searched now.
+
+        The reasons have no names: a client without a token may read them.
+        """
+        reasons = []
+        for collection in self.collections.values():
+            try:
+                view = collection.view()
+            except Problem:
+                reasons.append("a collection cannot be read")
+                continue
+            unready_spaces = view.models.keys() - view.ready_spaces
+            reasons += ["a Space cannot be searched"] * len(unready_spaces)
+        return reasons
 
     def refresh(self) -> None:
         """Open a new view of every collection that has changed, and serve new ones."""

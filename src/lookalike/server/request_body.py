@@ -17,12 +17,15 @@ from starlette.requests import Request
 
 from lookalike.server.problems import Problem, invalid_request
 from lookalike.server.schemas import MAX_IMAGES, QueryBody
+from lookalike.server.validation import json_errors
 
 __all__ = ["read_image", "read_json", "read_query"]
 
 _JSON = "application/json"
 _FORM = "multipart/form-data"
 _MAX_JSON_BYTES = 1 << 20
+# Each further error would take time and is not listed.
+_MAX_ERRORS = 1000
 
 AnyQuery = TypeVar("AnyQuery", bound=QueryBody)
 Content = TypeVar("Content")
@@ -169,10 +172,9 @@ def _validate(body: bytes, validate_json: Callable[[bytes], Content]) -> Content
     try:
         return validate_json(body)
     except ValidationError as error:
-        errors = error.errors(
-            include_url=False, include_context=False, include_input=False
-        )
-        raise invalid_request(errors) from None
+        errors = error.errors(include_url=False, include_input=False)
+        first_errors = errors[:_MAX_ERRORS]
+        raise invalid_request(json_errors(first_errors, body)) from None
 
 
 def _unsupported_type(expected: str) -> Problem:

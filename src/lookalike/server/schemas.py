@@ -36,6 +36,7 @@ __all__ = [
     "ProblemBody",
     "QueryBody",
     "QueryForm",
+    "ReadyResponse",
     "RootInfo",
     "RootsResponse",
     "RowDetails",
@@ -277,6 +278,12 @@ class HealthResponse(_ResponseModel):
 
     status: Literal["ok"]
     version: str
+
+
+class ReadyResponse(_ResponseModel):
+    """Readiness response."""
+
+    status: Literal["ready"]
 
 
 # Collections

@@ -6,12 +6,19 @@ import asyncio
 import socket
 from collections.abc import Callable
 from types import FrameType
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.flow_control import service_unavailable
+from uvicorn.protocols.http.httptools_impl import (
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 
 from lookalike.errors import InputError
+from lookalike.server.problems import Problem, problem_response, server_busy
 from lookalike.server.state import ServerState
 
 __all__ = ["bind", "serve"]
@@ -23,6 +30,7 @@ _SHUTDOWN_SECONDS = 10
 _KEEP_ALIVE_SECONDS = 60
 _MAX_CONNECTIONS = 512
 _BACKLOG = 2048
+_OWN_ADDRESSES = ("127.0.0.1", "::1")
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -82,7 +90,8 @@ def serve(
         log_level="error",
         access_log=False,
         server_header=False,
-        proxy_headers=False,
+        proxy_headers=True,
+        forwarded_allow_ips=[*_OWN_ADDRESSES, *state.settings.trusted_proxies],
         root_path=state.settings.root_path,
         limit_concurrency=_MAX_CONNECTIONS,
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
@@ -95,7 +104,7 @@ class _HeaderLimits(HttpToolsProtocol):
     """Limits the size of a request's headers and the time until they are complete.
 
     uvicorn has no such options for httptools, and none for the time at all; see
-    docs/decisions/0018-server.md.
+    docs/decisions/0018-server.md. The responses that uvicorn itself gives are problems too.
     """
 
     _timer: asyncio.TimerHandle | None = None
@@ -137,6 +146,28 @@ class _HeaderLimits(HttpToolsProtocol):
             raise ValueError("the headers are too large")  # uvicorn answers with 400
         super().on_headers_complete()
 
+    def send_400_response(self, msg: str) -> None:
+        reason = msg.rstrip(".")
+        problem = Problem(
+            400,
+            "Bad request",
+            f"The request is not valid HTTP: {reason}. Send HTTP/1.1.",
+        )
+        response = problem_response(problem, instance="")
+        lines = [b"HTTP/1.1 400 Bad Request"]
+        for name, value in (*response.raw_headers, (b"connection", b"close")):
+            lines.append(name + b": " + value)
+        head = b"\r\n".join(lines)
+        self.transport.write(head + b"\r\n\r\n" + bytes(response.body))
+        self.transport.close()
+
+    def _start_asgi_task(
+        self, cycle: RequestResponseCycle, app: ASGI3Application
+    ) -> None:
+        if app is service_unavailable:
+            app = _too_many_connections
+        super()._start_asgi_task(cycle, app)
+
     def _update_timer(self) -> None:
         """Run the timer while the connection waits for a request's headers."""
         cycle = self.cycle
@@ -152,6 +183,14 @@ class _HeaderLimits(HttpToolsProtocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+async def _too_many_connections(scope: Any, receive: Any, send: Any) -> None:
+    """Answer a request beyond the limit of connections."""
+    problem = server_busy("The server has too many connections. Try again in a moment.")
+    problem.headers["Connection"] = "close"
+    response = problem_response(problem, instance=scope["path"])
+    await response(scope, receive, send)
 
 
 class _QuietServer(uvicorn.Server):

@@ -64,6 +64,18 @@ _RootPath = Annotated[
     str,
     typer.Option(metavar="PREFIX", help="The path prefix that a reverse proxy adds."),
 ]
+_TrustedProxies = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--trusted-proxy",
+        metavar="ADDRESS",
+        help="A proxy whose X-Forwarded-Proto and X-Forwarded-For headers are believed, beside "
+        "those of this machine: an address or a network; may be repeated.",
+    ),
+]
+_AccessLog = Annotated[
+    bool, typer.Option("--access-log", help="Print each request to standard error.")
+]
 _MaxUpload = Annotated[
     float,
     typer.Option(min=0.01, metavar="MB", help="The largest request body accepted."),
@@ -99,6 +111,8 @@ def serve_command(
     roots: _Roots = None,
     originals: _Originals = True,
     root_path: _RootPath = "",
+    trusted_proxies: _TrustedProxies = None,
+    access_log: _AccessLog = False,
     max_upload: _MaxUpload = 32.0,
     hosts: _Hosts = None,
     origins: _Origins = None,
@@ -117,14 +131,10 @@ def serve_command(
     local = host in LOOPBACK
     # An empty token would admit every client.
     token = token or None
+    # A token of the user's own is never printed.
+    printed_token = None
     if token is None and not local:
-        token = secrets.token_urlsafe(24)
-
-    # A server open to other machines answers to any name unless some are allowed.
-    allowed_hosts = None
-    if local or hosts:
-        names = [name.lower() for name in hosts or ()]
-        allowed_hosts = LOOPBACK | {host.lower(), *names}
+        token = printed_token = secrets.token_urlsafe(24)
 
     allowed_origins = [origin.rstrip("/") for origin in origins or ()]
     prefix = root_path.strip("/")
@@ -132,9 +142,11 @@ def serve_command(
     max_bytes = round(max_upload * (1 << 20))
     settings = ServerSettings(
         token=token,
-        hosts=allowed_hosts,
+        hosts=_accepted_hosts(host, hosts or []),
         origins=tuple(allowed_origins),
         root_path=f"/{prefix}" if prefix else "",
+        trusted_proxies=tuple(trusted_proxies or ()),
+        access_log=access_log,
         originals=originals,
         roots=folders,
         new_collections=collections_folder(),
@@ -143,7 +155,7 @@ def serve_command(
     )
     socket = serving.bind(host, port)
     _, bound_port = socket.getsockname()[:2]
-    address = _address(host, bound_port, settings.token)
+    address = _address(host, bound_port, printed_token)
     app = make_app(paths, settings)
 
     def announce() -> None:
@@ -183,6 +195,19 @@ def _describe(registry: CollectionRegistry) -> str:
     return output.plural(registry.image_count(), "image")
 
 
+def _accepted_hosts(host: str, allowed: Sequence[str]) -> frozenset[str] | None:
+    """Return the names that the server answers to; None for any name.
+
+    A server open to other machines answers to any name unless some are allowed.
+    """
+    from lookalike.server.settings import LOOPBACK
+
+    if host not in LOOPBACK and not allowed:
+        return None
+    names = [name.lower() for name in allowed]
+    return LOOPBACK | {host.lower(), *names}
+
+
 def _existing_folders(roots: Sequence[Path]) -> tuple[Path, ...]:
     for folder in roots:
         if not folder.is_dir():
@@ -193,7 +218,7 @@ def _existing_folders(roots: Sequence[Path]) -> tuple[Path, ...]:
 
 
 def _address(host: str, port: int, token: str | None) -> str:
-    """Return the address to open in a browser."""
+    """Return the address to open in a browser, with the token if it was generated."""
     name = host
     is_ipv6 = ":" in host
     if is_ipv6:

@@ -19,6 +19,7 @@ from lookalike.server.schemas import (
     FailuresResponse,
     HealthResponse,
     ModelsResponse,
+    ReadyResponse,
 )
 from lookalike.server.state import ServerState, server_state
 from lookalike.types import Model
@@ -36,6 +37,23 @@ async def health() -> Response:
     version = lookalike.__version__
     body = {"status": "ok", "version": version}
     return json_response(body)
+
+
+@collections_router.get(
+    "/ready", response_model=ReadyResponse, responses=problem_responses()
+)
+async def ready(request: Request) -> Response:
+    """Confirm that every Space of every collection can be searched; no token is needed."""
+    reasons = server_state(request).registry.unready()
+    if reasons:
+        listed = ", ".join(reasons)
+        raise Problem(
+            503,
+            "Not ready",
+            f"The server is not ready: {listed}. A search there reports the reason.",
+            headers={"Retry-After": "5"},
+        )
+    return json_response({"status": "ready"})
 
 
 @collections_router.get(

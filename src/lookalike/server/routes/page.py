@@ -8,8 +8,8 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import FileResponse, RedirectResponse, Response
 
-from lookalike.server.routes.session import is_valid_token, store_token
 from lookalike.server.state import server_state
+from lookalike.server.tokens import is_valid_token, store_token
 
 __all__ = ["PAGE", "page_router"]
 
@@ -31,7 +31,7 @@ async def get_page(request: Request, token: str | None = None) -> Response:
         return _page(401)
     home = f"{settings.root_path}/"
     redirect = RedirectResponse(home, 303)
-    store_token(settings, redirect)
+    store_token(request, settings, redirect)
     return redirect
 
 
