@@ -17,6 +17,7 @@ from starlette.staticfiles import StaticFiles
 import lookalike
 from lookalike.server import openapi
 from lookalike.server.access_log import LogRequests
+from lookalike.server.head_requests import HeadRequests
 from lookalike.server.jobs.builtin import BUILTIN_JOBS
 from lookalike.server.jobs.kinds import JobKind, JobKinds
 from lookalike.server.metrics import CountRequests, Metrics
@@ -102,6 +103,8 @@ def make_app(
         include_in_schema=False,
     )
     add_exception_handlers(app)
+    # The middleware that is added first runs last.
+    app.add_middleware(HeadRequests)
     add_middleware(app, settings)
     app.add_middleware(CountRequests, metrics=metrics)
     if settings.access_log:
