@@ -71,7 +71,10 @@ class ImageFormat:
     @property
     def is_read(self) -> bool:
         """Whether this installation reads the format."""
-        return self.package is None or is_installed(self.package)
+        package = self.package
+        if package is None:
+            return True
+        return is_installed(package)
 
 
 CAMERA_RAW = ImageFormat(
@@ -108,29 +111,35 @@ FORMATS = (
 @cache
 def is_installed(package: str) -> bool:
     """Return whether a package can be imported, without importing it."""
-    return find_spec(package) is not None
+    spec = find_spec(package)
+    return spec is not None
 
 
 @cache
 def readable_extensions() -> frozenset[str]:
     """Return the extensions of the formats that this installation reads."""
-    extensions: set[str] = set()
+    extensions: list[str] = []
     for image_format in _readable():
-        extensions.update(image_format.extensions)
+        extensions += image_format.extensions
     return frozenset(extensions)
 
 
 @cache
 def format_names() -> str:
     """Return the names of the formats that this installation reads, as shown to users."""
-    names = [image_format.name for image_format in _readable()]
+    names: list[str] = []
+    for image_format in _readable():
+        name = image_format.name
+        names.append(name)
     return ", ".join(names)
 
 
 def recognize(data: bytes) -> ImageFormat | None:
     """Return the format that a file begins as; None for all others."""
     for image_format in FORMATS:
-        if re.match(image_format.signature, data, re.DOTALL):
+        signature = image_format.signature
+        found = re.match(signature, data, re.DOTALL)
+        if found:
             return image_format
     return None
 

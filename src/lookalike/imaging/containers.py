@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import zlib
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -17,14 +18,19 @@ PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 # A PNG chunk has a length, a name and a checksum of 4 bytes each around its data.
 _PNG_CHUNK_OVERHEAD = 12
 
+# Chunks that decoders may ignore: transparent colors, and the orientation.
+_USEFUL_CHUNKS = {b"tRNS", b"eXIf"}
+
 # The boxes that describe an AVIF or JPEG 2000 image come first.
 _BOX_BYTES = 1 << 20
 _NCLX = b"colrnclx"
 # A JPEG 2000 color box of a restricted or any ICC profile: method 2 or 3, precedence, accuracy.
 _JP2_PROFILES = (b"colr\x02", b"colr\x03")
-_JP2_PROFILE_START = 7
+_JP2_PROFILE_START = 11
 
-# Offsets within a BMP's header of version 5, and the size of that header.
+# The beginning of a BMP of version 5: the size of its header, its color space, and the offset and
+# the size of its profile.
+_BMP_V5 = struct.Struct("<14xI52x4s52xII")
 _BMP_HEADER = 14
 _BMP_V5_SIZE = 124
 _BMP_EMBEDDED = b"DEBM"
@@ -41,20 +47,18 @@ class _Chunk(NamedTuple):
 
 def add_color(image: Image.Image, data: bytes) -> None:
     """Add to an image's `info` the profile or code points that Pillow does not read."""
-    if image.info.get("icc_profile"):
+    info = image.info
+    if info.get("icc_profile"):
         return
-    if image.format == "PNG":
-        code_points = _png_code_points(data)
-        if code_points is not None:
-            image.info[CODE_POINTS] = code_points
-    elif image.format == "AVIF":
-        code_points = _avif_code_points(data)
-        if code_points is not None:
-            image.info[CODE_POINTS] = code_points
-    elif image.format == "JPEG2000":
-        image.info["icc_profile"] = _jpeg_2000_profile(data)
-    elif image.format == "BMP":
-        image.info["icc_profile"] = _bmp_profile(data)
+    match image.format:
+        case "PNG":
+            info[CODE_POINTS] = _png_code_points(data)
+        case "AVIF":
+            info[CODE_POINTS] = _avif_code_points(data)
+        case "JPEG2000":
+            info["icc_profile"] = _jpeg_2000_profile(data)
+        case "BMP":
+            info["icc_profile"] = _bmp_profile(data)
 
 
 def is_heif(data: bytes) -> bool:
@@ -79,13 +83,15 @@ def without_metadata(data: bytes) -> bytes:
     """Return a PNG reduced to the chunks that decide its pixels and their orientation."""
     chunks = [PNG_SIGNATURE]
     for chunk in _png_chunks(data):
+        name = chunk.name
         # A lower-case first letter marks a chunk that decoders may ignore.
-        first_letter = chunk.name[:1]
+        first_letter = name[:1]
         is_needed = not first_letter.islower()
-        if chunk.name in {b"tRNS", b"eXIf"}:
+        if name in _USEFUL_CHUNKS:
             is_needed = chunk.is_sound
         if is_needed:
-            chunks.append(chunk.whole)
+            whole = chunk.whole
+            chunks.append(whole)
     return b"".join(chunks)
 
 
@@ -93,16 +99,20 @@ def _png_chunks(data: bytes) -> Iterator[_Chunk]:
     start = len(PNG_SIGNATURE)
     while start < len(data):
         name_start = start + 4
-        length = int.from_bytes(data[start:name_start])
-        end = start + _PNG_CHUNK_OVERHEAD + length
-        checksum_start = end - 4
-        name_and_body = data[name_start:checksum_start]
-        checksum = int.from_bytes(data[checksum_start:end])
+        length_bytes = data[start:name_start]
+        length = int.from_bytes(length_bytes)
+        end = start + _PNG_CHUNK_OVERHEAD
+        end += length
+        whole = data[start:end]
+        name_and_body = whole[4:-4]
+        checksum_bytes = whole[-4:]
+        stated = int.from_bytes(checksum_bytes)
+        checksum = zlib.crc32(name_and_body)
         yield _Chunk(
             name=name_and_body[:4],
             body=name_and_body[4:],
-            whole=data[start:end],
-            is_sound=zlib.crc32(name_and_body) == checksum,
+            whole=whole,
+            is_sound=checksum == stated,
         )
         start = end
 
@@ -110,13 +120,18 @@ def _png_chunks(data: bytes) -> Iterator[_Chunk]:
 def _png_code_points(data: bytes) -> tuple[int, int] | None:
     """Return the primaries and the transfer of a cICP chunk."""
     # The chunk comes before the pixels. The search is fast, and finds nothing in most files.
-    if data.find(b"cICP", 0, data.find(b"IDAT")) < 0:
+    pixels_start = data.find(b"IDAT")
+    chunk_start = data.find(b"cICP", 0, pixels_start)
+    if chunk_start < 0:
         return None
-    for chunk in _png_chunks(data):
-        if chunk.name == b"IDAT":
+    for name, body, _, is_sound in _png_chunks(data):
+        if name == b"IDAT":
             break
-        if chunk.name == b"cICP" and chunk.is_sound and len(chunk.body) == 4:
-            return chunk.body[0], chunk.body[1]
+        if name != b"cICP":
+            continue
+        if is_sound and len(body) == 4:
+            primaries, transfer, _, _ = body
+            return primaries, transfer
     return None
 
 
@@ -125,29 +140,38 @@ def _avif_code_points(data: bytes) -> tuple[int, int] | None:
     start = data.find(_NCLX, 0, _BOX_BYTES)
     if start < 0:
         return None
-    start += len(_NCLX)
-    primaries = int.from_bytes(data[start : start + 2])
-    transfer = int.from_bytes(data[start + 2 : start + 4])
+    box = data[start:]
+    fields = box[8:12]
+    if len(fields) < 4:
+        return None
+    primaries, transfer = struct.unpack(">HH", fields)
     return primaries, transfer
 
 
 def _jpeg_2000_profile(data: bytes) -> bytes | None:
     for mark in _JP2_PROFILES:
-        start = data.find(mark, 0, _BOX_BYTES)
-        if start >= 4:
-            length = int.from_bytes(data[start - 4 : start])
-            end = start - 4 + length
-            return data[start + _JP2_PROFILE_START : end]
+        name_start = data.find(mark, 0, _BOX_BYTES)
+        start = name_start - 4
+        if start < 0:
+            continue
+        length_bytes = data[start:name_start]
+        length = int.from_bytes(length_bytes)
+        end = start + length
+        box = data[start:end]
+        return box[_JP2_PROFILE_START:]
     return None
 
 
 def _bmp_profile(data: bytes) -> bytes | None:
     """Return the profile that a BMP of version 5 embeds."""
-    header = data[_BMP_HEADER : _BMP_HEADER + _BMP_V5_SIZE]
-    header_size = int.from_bytes(header[:4], "little")
-    color_space = header[56:60]
-    if header_size != _BMP_V5_SIZE or color_space != _BMP_EMBEDDED:
+    if len(data) < _BMP_V5.size:
         return None
-    start = _BMP_HEADER + int.from_bytes(header[112:116], "little")
-    size = int.from_bytes(header[116:120], "little")
-    return data[start : start + size]
+    fields = _BMP_V5.unpack_from(data)
+    header_size, color_space, offset, size = fields
+    if header_size != _BMP_V5_SIZE:
+        return None
+    if color_space != _BMP_EMBEDDED:
+        return None
+    start = _BMP_HEADER + offset
+    end = start + size
+    return data[start:end]

@@ -19,7 +19,7 @@ from lookalike.imaging.containers import (
     is_heif,
     without_metadata,
 )
-from lookalike.imaging.frames import first_frame_with_content
+from lookalike.imaging.frames import first_frame_with_content, has_no_opacity
 from lookalike.imaging.jpeg_xl import jpeg_xl_size
 from lookalike.imaging.limits import (
     MAX_PIXELS,
@@ -28,7 +28,12 @@ from lookalike.imaging.limits import (
     unread,
     unread_format,
 )
-from lookalike.imaging.pixels import flatten, orientation_of, turned
+from lookalike.imaging.pixels import (
+    flatten,
+    orientation_of,
+    set_orientation,
+    turned,
+)
 from lookalike.imaging.process import no_warnings, pillow_cap, silence_decoders
 from lookalike.imaging.raw import read_preview
 from lookalike.imaging.tiff import is_for_pillow, read_tiff
@@ -49,11 +54,15 @@ _PILLOW_FORMATS = (
     "JPEG2000",
 )
 
+_BITMAPS = ("BMP", "DIB")
+
 # The most scans times pixels of a JPEG. A small file can hold many scans; these take about 15 s.
 _MAX_SCANNED_PIXELS = 20_000_000_000
 
 # TIFF tags.
 _TILE_WIDTH, _TILE_HEIGHT = 322, 323
+
+_REFUSED_SIZE = re.compile(r"Image size \(?(\d+)(?:x(\d+))?")
 
 _DAMAGED = "damaged: the file is cut short or broken inside"
 
@@ -69,7 +78,7 @@ class _Limits(NamedTuple):
     """The most pixels to decode, and the least side to keep: None to decode at full scale."""
 
     max_pixels: int
-    min_side: int | None
+    min_side: int | None = None
 
 
 def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
@@ -91,7 +100,7 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     ImageError
         If they are damaged, or hold too many pixels. The message is the reason.
     """
-    limits = _Limits(max_pixels, None)
+    limits = _Limits(max_pixels)
     decoded = _decode(data, limits)
     return decoded.image
 
@@ -117,8 +126,8 @@ def decode_small(
         `prepare` and `thumbnail` apply after they shrink it.
     """
     limits = _Limits(max_pixels, min_side)
-    decoded = _decode(data, limits)
-    return decoded.image, decoded.full_size
+    image, full_size = _decode(data, limits)
+    return image, full_size
 
 
 def _decode(data: bytes, limits: _Limits) -> _Decoded:
@@ -128,14 +137,8 @@ def _decode(data: bytes, limits: _Limits) -> _Decoded:
     silence_decoders()
     try:
         with no_warnings:
-            image, (width, height) = _read(data, limits)
-            # Orientations 5 to 8 turn the image by 90 degrees.
-            is_turned = orientation_of(image) >= 5
-            full_size = (height, width) if is_turned else (width, height)
-            upright_image = turned(image)
-            if limits.min_side is None or not may_convert_later(image):
-                upright_image = flatten(upright_image)
-            return _Decoded(upright_image, full_size)
+            decoded = _read(data, limits)
+            return _upright(decoded, limits)
     except ImageError:
         raise
     except MemoryError:
@@ -147,16 +150,35 @@ def _decode(data: bytes, limits: _Limits) -> _Decoded:
         raise _image_error(error, limits.max_pixels) from error
 
 
+def _upright(decoded: _Decoded, limits: _Limits) -> _Decoded:
+    """Turn an image, and convert it to RGB, unless it may be converted after it is shrunk."""
+    image, (width, height) = decoded
+    orientation = orientation_of(image)
+    full_size = (width, height)
+    # Orientations 5 to 8 turn the image by 90 degrees.
+    if orientation >= 5:
+        full_size = (height, width)
+
+    is_for_shrinking = limits.min_side is not None
+    converts_later = is_for_shrinking and may_convert_later(image)
+    image = turned(image)
+    if not converts_later:
+        image = flatten(image)
+    return _Decoded(image, full_size)
+
+
 def _read(data: bytes, limits: _Limits) -> _Decoded:
     """Decode the pixels as stored, by the reader of the file's format."""
     image_format = recognize(data)
     if image_format is None:
-        raise FormatError(f"not an image of a known format ({format_names()})")
+        names = format_names()
+        raise FormatError(f"not an image of a known format ({names})")
     if image_format == TIFF and is_camera_raw(data):
         image_format = CAMERA_RAW
     if not image_format.is_read:
         raise unread_format(image_format)
-    read = _READERS.get(image_format.name, _read_with_pillow)
+    name = image_format.name
+    read = _READERS.get(name, _read_with_pillow)
     return read(data, limits)
 
 
@@ -178,10 +200,11 @@ def _read_jpeg(data: bytes, limits: _Limits) -> _Decoded:
 
 def _completed_jpeg(data: bytes, limits: _Limits) -> bytes:
     """Return a JPEG with its end added; raise ImageError if pixels are missing."""
-    at_full_scale = _Limits(limits.max_pixels, None)
+    at_full_scale = _Limits(limits.max_pixels)
 
     def decode_all(part: bytes) -> Image.Image:
-        return _read_with_pillow(part, at_full_scale).image
+        decoded = _read_with_pillow(part, at_full_scale)
+        return decoded.image
 
     completed = jpeg.completed(data, decode_all)
     if completed is None:
@@ -207,36 +230,47 @@ def _read_heif(data: bytes, limits: _Limits) -> _Decoded:
     import pillow_heif
 
     pillow_heif.register_heif_opener(thumbnails=False)
-    return _read_with_pillow(data, limits, formats=("HEIF",))
+    formats = ("HEIF",)
+    return _read_with_pillow(data, limits, formats=formats)
 
 
 def _read_jpeg_xl(data: bytes, limits: _Limits) -> _Decoded:
     # The plugin unpacks the image when it opens the file.
     width, height = jpeg_xl_size(data)
-    check_pixels(width * height, limits.max_pixels)
+    pixels = width * height
+    check_pixels(pixels, limits.max_pixels)
 
     from pillow_jxl import JpegXLImagePlugin
 
     # Images are decoded in parallel already.
     JpegXLImagePlugin.DECODE_THREADS = 0
-    image, full_size = _read_with_pillow(data, limits, formats=("JXL",))
+    formats = ("JXL",)
+    decoded = _read_with_pillow(data, limits, formats=formats)
+    image = decoded.image
     # The plugin turns all images but those that were JPEGs.
-    if not getattr(image, "jpeg", False):
-        image.getexif()[ExifTags.Base.Orientation] = 1
-    return _Decoded(image, full_size)
+    was_jpeg = getattr(image, "jpeg", False)
+    if not was_jpeg:
+        set_orientation(image, 1)
+    return decoded
 
 
 def _read_camera_raw(data: bytes, limits: _Limits) -> _Decoded:
     preview = read_preview(data, limits.max_pixels)
-    if preview.image is not None:
-        return _Decoded(preview.image, preview.image.size)
-    if preview.jpeg is None or not preview.jpeg.startswith(jpeg.JPEG_SIGNATURE):
+    image = preview.image
+    if image is not None:
+        return _Decoded(image, image.size)
+    stored = preview.jpeg or b""
+    if not stored.startswith(jpeg.JPEG_SIGNATURE):
         raise unread("a camera file without a preview")
-    image, full_size = _read_jpeg(preview.jpeg, limits)
-    # Some cameras turn the preview, or state its orientation in it. The others need the camera's.
-    if ExifTags.Base.Orientation not in image.getexif():
-        image.getexif()[ExifTags.Base.Orientation] = preview.orientation
-    return _Decoded(image, full_size)
+
+    decoded = _read_jpeg(stored, limits)
+    image = decoded.image
+    exif = image.getexif()
+    # Some previews state their orientation. The others have the camera's.
+    if ExifTags.Base.Orientation not in exif:
+        orientation = preview.orientation
+        set_orientation(image, orientation)
+    return decoded
 
 
 def _read_tiff(data: bytes, limits: _Limits) -> _Decoded:
@@ -244,10 +278,16 @@ def _read_tiff(data: bytes, limits: _Limits) -> _Decoded:
     if page is None:
         return _read_with_pillow(data, limits)
     # Pillow is fast, and knows many combinations of tags. tifffile knows the others.
-    if page.number is not None and is_for_pillow(page):
+    number = page.number
+    if number is not None and is_for_pillow(page):
         with suppress(UnidentifiedImageError):
-            return _read_with_pillow(data, limits, page=page.number)
-    image = read_tiff(data, page, limits.max_pixels)
+            return _read_with_pillow(
+                data,
+                limits,
+                page=number,
+            )
+    max_pixels = limits.max_pixels
+    image = read_tiff(data, page, max_pixels)
     return _Decoded(image, image.size)
 
 
@@ -270,36 +310,40 @@ def _read_with_pillow(
     page: int = 0,
 ) -> _Decoded:
     """Decode with Pillow, a large JPEG at a reduced scale if the limits allow it."""
-    with pillow_cap(limits.max_pixels) as previous_cap:
-        image = Image.open(io.BytesIO(data), formats=formats)
+    max_pixels, side = limits
+    file = io.BytesIO(data)
+    with pillow_cap(max_pixels) as previous_cap:
+        image = Image.open(file, formats=formats)
         if page:
             image.seek(page)
 
     # Check the size before the pixels take any memory.
     size = image.size
-    pixels = image.width * image.height
-    unpacked_pixels = max(pixels, _tile_pixels(image))
-    check_pixels(unpacked_pixels, limits.max_pixels)
+    width, height = size
+    pixels = width * height
+    tile_pixels = _tile_pixels(image)
+    unpacked_pixels = max(pixels, tile_pixels)
+    check_pixels(unpacked_pixels, max_pixels)
     if "progressive" in image.info:
         _check_scans(data, pixels)
 
     # Some formats check the cap again while loading. Only images above it wait for one another.
     is_above_cap = pixels > previous_cap
-    with pillow_cap(limits.max_pixels) if is_above_cap else nullcontext():
-        if limits.min_side is not None:
-            image.draft(None, (limits.min_side, limits.min_side))
+    with pillow_cap(max_pixels) if is_above_cap else nullcontext():
+        if side is not None:
+            image.draft(None, (side, side))
         image.load()
         add_color(image, data)
-        return _Decoded(_visible(image), size)
+        visible = _visible(image)
+        return _Decoded(visible, size)
 
 
 def _visible(image: Image.Image) -> Image.Image:
     """Return the frame and the channels that a viewer shows."""
-    if image.format in {"BMP", "DIB"} and image.mode == "RGBA":
-        # Many programs leave the fourth byte of a pixel at zero.
-        _, largest_alpha = image.getchannel("A").getextrema()
-        if largest_alpha == 0:
-            return image.convert("RGB")
+    is_bitmap = image.format in _BITMAPS
+    # Many programs leave the fourth byte of a pixel at zero.
+    if is_bitmap and has_no_opacity(image):
+        return image.convert("RGB")
     return first_frame_with_content(image)
 
 
@@ -318,9 +362,11 @@ def _tile_pixels(image: Image.Image) -> int:
     tags = getattr(image, "tag_v2", {})
     width = tags.get(_TILE_WIDTH)
     height = tags.get(_TILE_HEIGHT)
-    if isinstance(width, int) and isinstance(height, int):
-        return width * height
-    return 0
+    if not isinstance(width, int):
+        return 0
+    if not isinstance(height, int):
+        return 0
+    return width * height
 
 
 def _image_error(error: Exception, max_pixels: int) -> ImageError:
@@ -329,15 +375,17 @@ def _image_error(error: Exception, max_pixels: int) -> ImageError:
     Decoders name the same damage in many ways, so all but the useful messages have one reason.
     """
     text = str(error)
-    text = text.strip().rstrip(".")
     # A decoder refused the image itself. It names its pixels or its two sides.
-    numbers = re.search(r"Image size \(?(\d+)(?:x(\d+))?", text)
+    numbers = _REFUSED_SIZE.search(text)
     if numbers:
         width_or_pixels = int(numbers[1])
-        height = int(numbers[2] or 1)
+        second_number = numbers[2]
+        height = int(second_number or 1)
         pixels = width_or_pixels * height
         if pixels > max_pixels:
-            return ImageError(too_many_pixels(pixels, max_pixels))
+            reason = too_many_pixels(pixels, max_pixels)
+            return ImageError(reason)
     if text.startswith("Unsupported BMP"):
-        return unread("BMP" + text.removeprefix("Unsupported BMP"))
+        _, kind = text.split(maxsplit=1)
+        return unread(kind)
     return ImageError(_DAMAGED)

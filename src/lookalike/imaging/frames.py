@@ -7,9 +7,10 @@ from typing import Any
 
 from PIL import Image
 
-__all__ = ["first_frame_with_content"]
+__all__ = ["first_frame_with_content", "has_no_opacity"]
 
 _ANIMATED_FORMATS = {"GIF", "PNG", "WEBP", "AVIF"}
+_PALETTE_MODES = {"P", "PA"}
 
 # How far to look: the frames, and their pixels in all.
 _MAX_FRAMES = 1000
@@ -29,14 +30,19 @@ def first_frame_with_content(image: Image.Image) -> Image.Image:
     image
         A file opened by Pillow, with its first frame loaded.
     """
-    if image.format not in _ANIMATED_FORMATS or not _is_blank(image):
+    if image.format not in _ANIMATED_FORMATS:
         return image
-    if getattr(image, "n_frames", 1) == 1:
+    if not _is_blank(image):
+        return image
+    frame_count = getattr(image, "n_frames", 1)
+    if frame_count == 1:
         return image
 
     first = image.copy()
-    pixels = image.width * image.height
-    frames = min(_MAX_FRAMES, _MAX_PIXELS // pixels)
+    width, height = image.size
+    pixels = width * height
+    affordable = _MAX_PIXELS // pixels
+    frames = min(_MAX_FRAMES, affordable)
     # A damaged frame ends the animation, as its end does.
     with suppress(Exception):
         for number in range(1, frames):
@@ -49,11 +55,26 @@ def first_frame_with_content(image: Image.Image) -> Image.Image:
 
 def _is_blank(image: Image.Image) -> bool:
     """Return whether an image is transparent or of one color."""
-    if image.mode in {"P", "PA"} or "transparency" in image.info:
+    has_transparent_color = "transparency" in image.info
+    has_palette = image.mode in _PALETTE_MODES
+    if has_palette or has_transparent_color:
         image = image.convert("RGBA")
-    if "A" in image.getbands():
-        _, largest_alpha = image.getchannel("A").getextrema()
-        if largest_alpha == 0:
-            return True
-    bands: list[Any] = [band.getextrema() for band in image.split()]
-    return all(largest - smallest <= _SAME_LEVELS for smallest, largest in bands)
+    if has_no_opacity(image):
+        return True
+    for band in image.split():
+        extrema: Any = band.getextrema()
+        smallest, largest = extrema
+        span = largest - smallest
+        if span > _SAME_LEVELS:
+            return False
+    return True
+
+
+def has_no_opacity(image: Image.Image) -> bool:
+    """Return whether an image has alpha, and it is zero everywhere."""
+    bands = image.getbands()
+    if "A" not in bands:
+        return False
+    alpha = image.getchannel("A")
+    _, largest = alpha.getextrema()
+    return largest == 0

@@ -8,6 +8,8 @@ __all__ = ["jpeg_xl_size"]
 
 _CODESTREAM = b"\xff\x0a"
 _MAX_BOXES = 1000
+# As much of a box as shows the size of the image.
+_BOX_BYTES = 80
 
 # The four lengths in bits of a side's number, chosen by two bits before it.
 _SIDE_BITS = (9, 13, 18, 30)
@@ -29,11 +31,17 @@ class _Bits:
     """Reads numbers of some bits, the lowest bit first."""
 
     def __init__(self, data: bytes) -> None:
-        self._value = int.from_bytes(data, "little")
+        self._value = int.from_bytes(
+            data,
+            byteorder="little",
+        )
 
     def read(self, count: int) -> int:
-        number = self._value & ((1 << count) - 1)
-        self._value >>= count
+        end = 1 << count
+        value = self._value
+        number = value % end
+        value >>= count
+        self._value = value
         return number
 
 
@@ -45,41 +53,60 @@ def jpeg_xl_size(data: bytes) -> tuple[int, int]:
     ValueError
         If the file has no codestream.
     """
-    codestream = data if data.startswith(_CODESTREAM) else _codestream(data)
+    codestream = data
+    if not data.startswith(_CODESTREAM):
+        codestream = _codestream(data)
     if not codestream.startswith(_CODESTREAM):
-        raise ValueError("a JPEG XL file without a codestream")
-    bits = _Bits(codestream[2:16])
-    is_small = bits.read(1) == 1
+        problem = "a JPEG XL file without a codestream"
+        raise ValueError(problem)
+
+    header = codestream[2:16]
+    bits = _Bits(header)
+    small_bit = bits.read(1)
+    is_small = small_bit == 1
     height = _side(bits, is_small)
-    ratio = _RATIOS[bits.read(3)]
+    code = bits.read(3)
+    ratio = _RATIOS[code]
     if ratio is None:
-        return _side(bits, is_small), height
-    return int(height * ratio), height
+        width = _side(bits, is_small)
+        return width, height
+    exact_width = height * ratio
+    width = int(exact_width)
+    return width, height
 
 
 def _side(bits: _Bits, is_small: bool) -> int:
     if is_small:
-        return (bits.read(5) + 1) * 8
-    length = _SIDE_BITS[bits.read(2)]
-    return bits.read(length) + 1
+        blocks = bits.read(5)
+        return 8 * blocks + 8
+    code = bits.read(2)
+    length = _SIDE_BITS[code]
+    number = bits.read(length)
+    return number + 1
 
 
 def _codestream(data: bytes) -> bytes:
     """Return the beginning of the codestream, which lies in a box or in parts of several."""
     start = 0
     for _ in range(_MAX_BOXES):
-        length = int.from_bytes(data[start : start + 4])
-        name = data[start + 4 : start + 8]
-        body = start + 8
+        # A box has its length, its name and its body.
+        end = start + _BOX_BYTES
+        box = data[start:end]
+        length_bytes = box[:4]
+        name = box[4:8]
+        body = box[8:]
+        length = int.from_bytes(length_bytes)
         # A length of 1 says that a longer one follows, of 0 that the box is the last.
         if length == 1:
-            length = int.from_bytes(data[body : body + 8])
-            body += 8
+            length_bytes = body[:8]
+            body = body[8:]
+            length = int.from_bytes(length_bytes)
         if name == b"jxlc":
-            return data[body : body + 64]
+            return body
         if name == b"jxlp":
-            return data[body + 4 : body + 68]
-        if length < 8 or start + length >= len(data):
+            # The number of the part comes first.
+            return body[4:]
+        if length < 8:
             break
         start += length
     return b""

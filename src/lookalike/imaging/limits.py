@@ -19,13 +19,14 @@ def check_pixels(pixels: int, max_pixels: int) -> None:
 
 def too_many_pixels(pixels: int, max_pixels: int) -> str:
     """Return the reason for refusing an image of more pixels than the limit."""
+    max_megapixels = max_pixels / 1e6
+    limit = f"{max_megapixels:,.4g}"
     megapixels = pixels / 1e6
     count = f"{megapixels:.4g}"
     if megapixels > 1000:
         count = f"{megapixels:,.0f}"
-    max_megapixels = max_pixels / 1e6
-    limit = f"{max_megapixels:,.4g}"
-    return f"{count} megapixels, more than the limit of {limit} (--max-megapixels raises it)"
+    advice = "--max-megapixels raises it"
+    return f"{count} megapixels, more than the limit of {limit} ({advice})"
 
 
 def unread(kind: str, extra: str | None = None) -> FormatError:
@@ -38,4 +39,6 @@ def unread(kind: str, extra: str | None = None) -> FormatError:
 
 def unread_format(image_format: ImageFormat) -> FormatError:
     """Return the error for a format whose package is not installed."""
-    return unread(image_format.name, image_format.extra)
+    name = image_format.name
+    extra = image_format.extra
+    return unread(name, extra)

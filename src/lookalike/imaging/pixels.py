@@ -13,9 +13,20 @@ from lookalike.errors import ImageError
 from lookalike.imaging.color import to_srgb
 from lookalike.imaging.scaling import sample_range, scale
 
-__all__ = ["flatten", "from_array", "orientation_of", "turned", "upright"]
+__all__ = [
+    "flatten",
+    "from_array",
+    "orientation_of",
+    "set_orientation",
+    "turned",
+    "upright",
+]
 
 _ALPHA_MODES = {"RGBA", "LA", "PA", "RGBa", "La"}
+# The shape of an array's third dimension.
+_CHANNELS = {(3,), (4,)}
+# Float, and integers of 32 or 16 bits.
+_DEEP_GRAY_MODES = ("F", "I")
 
 
 def upright(image: Image.Image) -> Image.Image:
@@ -39,15 +50,18 @@ def turned(image: Image.Image) -> Image.Image:
 
 def flatten(image: Image.Image) -> Image.Image:
     """Convert an image to RGB in sRGB, with alpha over white, as it lies."""
-    is_deep_gray = image.mode in {"F", "I"} or image.mode.startswith("I;16")
+    mode = image.mode
+    is_deep_gray = mode.startswith(_DEEP_GRAY_MODES)
     if is_deep_gray:
         image = _from_deep_gray(image)
     image = to_srgb(image)
 
+    mode = image.mode
+    has_alpha = mode in _ALPHA_MODES
     has_transparent_color = "transparency" in image.info
-    if image.mode in _ALPHA_MODES or has_transparent_color:
+    if has_alpha or has_transparent_color:
         return _over_white(image)
-    if image.mode == "RGB":
+    if mode == "RGB":
         return image
     return image.convert("RGB")
 
@@ -59,6 +73,12 @@ def orientation_of(image: Image.Image) -> int:
         orientation = exif.get(ExifTags.Base.Orientation, 1)
         return int(orientation)
     return 1
+
+
+def set_orientation(image: Image.Image, orientation: int) -> None:
+    """State the EXIF orientation of an image."""
+    exif = image.getexif()
+    exif[ExifTags.Base.Orientation] = orientation
 
 
 def from_array(array: npt.NDArray[Any]) -> Image.Image:
@@ -76,13 +96,16 @@ def from_array(array: npt.NDArray[Any]) -> Image.Image:
         If the array has another type or shape.
     """
     shape = array.shape
-    is_gray = len(shape) == 2
-    has_channels = len(shape) == 3 and shape[2] in {3, 4}
-    is_empty = 0 in shape
-    has_shape = (is_gray or has_channels) and not is_empty
-    if array.dtype != np.uint8 or not has_shape:
+    channels = shape[2:]
+    is_image = channels in _CHANNELS
+    if len(shape) == 2:
+        is_image = True
+    if 0 in shape or array.dtype != np.uint8:
+        is_image = False
+    if not is_image:
+        given = f"{array.dtype} {list(shape)}"
         raise ImageError(
-            f"an array of {array.dtype} {list(shape)} cannot be used as an image; "
+            f"an array of {given} cannot be used as an image; "
             "expected uint8 [height, width], [height, width, 3] or [height, width, 4]"
         )
     image = Image.fromarray(array)
@@ -93,8 +116,9 @@ def _over_white(image: Image.Image) -> Image.Image:
     if image.mode == "La":
         # Pillow converts gray with premultiplied alpha to no other mode.
         image = image.convert("LA")
+    size = image.size
+    white = Image.new("RGBA", size, "white")
     with_alpha = image.convert("RGBA")
-    white = Image.new("RGBA", image.size, "white")
     blended = Image.alpha_composite(white, with_alpha)
     return blended.convert("RGB")
 
@@ -105,7 +129,8 @@ def _from_deep_gray(image: Image.Image) -> Image.Image:
     black, white = sample_range(values)
     scaled = scale(values, black, white)
     gray = Image.fromarray(scaled)
-    gray.info.update(image.info)
+    info = dict(image.info)
     # A transparent value is one of the 65,536, not of the 256.
-    gray.info.pop("transparency", None)
+    info.pop("transparency", None)
+    gray.info = info
     return gray

@@ -39,8 +39,8 @@ _FILTERS = {
 
 def min_decoded_side(model: Model) -> int:
     """Return the `min_side` of `decode_small` for a Model; most Models share one value."""
-    longer_side = max(model.size)
-    return max(_MIN_SIDE, longer_side)
+    width, height = model.size
+    return max(_MIN_SIDE, width, height)
 
 
 def prepare(image: Image.Image, model: Model) -> npt.NDArray[np.uint8]:
@@ -58,9 +58,13 @@ def prepare(image: Image.Image, model: Model) -> npt.NDArray[np.uint8]:
         box = _center_box(image, aspect)
     resampling = _FILTERS[model.filter]
     resized = image.resize(
-        (width, height), resampling, box=box, reducing_gap=_REDUCING_GAP
+        (width, height),
+        resampling,
+        box=box,
+        reducing_gap=_REDUCING_GAP,
     )
-    return np.asarray(to_srgb(resized))
+    in_srgb = to_srgb(resized)
+    return np.asarray(in_srgb)
 
 
 def thumbnail(image: Image.Image, *, side: int = THUMBNAIL_SIDE) -> bytes:
@@ -90,8 +94,10 @@ def _center_box(image: Image.Image, aspect: float) -> tuple[float, float, float,
     tallest = full_width / aspect
     width = min(full_width, widest)
     height = min(full_height, tallest)
-    left = (full_width - width) / 2
-    top = (full_height - height) / 2
+    spare_width = full_width - width
+    spare_height = full_height - height
+    left = spare_width / 2
+    top = spare_height / 2
     right = left + width
     bottom = top + height
     return left, top, right, bottom

@@ -15,8 +15,14 @@ from PIL import Image, _imaging
 
 __all__ = ["no_warnings", "pillow_cap", "silence_decoders"]
 
+_LOGGERS = ("PIL", "tifffile")
+
 # Held while Pillow's process-wide cap on pixels is changed.
 _cap_lock = threading.Lock()
+
+
+def _ignored_warnings() -> warnings.catch_warnings[None]:
+    return warnings.catch_warnings(action="ignore")
 
 
 class _NoWarnings:
@@ -30,13 +36,14 @@ class _NoWarnings:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._threads = 0
-        self._filters = warnings.catch_warnings(action="ignore")
+        self._filters = _ignored_warnings()
 
     def __enter__(self) -> None:
         with self._lock:
             if self._threads == 0:
-                self._filters = warnings.catch_warnings(action="ignore")
-                self._filters.__enter__()
+                filters = _ignored_warnings()
+                filters.__enter__()
+                self._filters = filters
             self._threads += 1
 
     def __exit__(self, *_: object) -> None:
@@ -52,13 +59,15 @@ no_warnings = _NoWarnings()
 @cache
 def silence_decoders() -> None:
     """Keep decoders from printing about damaged files; they raise their findings anyway."""
-    for name in ("PIL", "tifffile"):
+    for name in _LOGGERS:
         logger = logging.getLogger(name)
-        logger.addHandler(logging.NullHandler())
+        handler = logging.NullHandler()
+        logger.addHandler(handler)
         logger.propagate = False
     # libtiff is linked into Pillow's extension module, and prints by itself.
     with suppress(AttributeError, OSError):
-        library = ctypes.CDLL(_imaging.__file__)
+        path = _imaging.__file__
+        library = ctypes.CDLL(path)
         library.TIFFSetErrorHandler(None)
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 from io import BytesIO
 from typing import NamedTuple
 
-from PIL import ExifTags, Image
+from PIL import Image
 
 from lookalike.imaging.limits import check_pixels, unread
+from lookalike.imaging.pixels import set_orientation
 
 __all__ = ["Preview", "read_preview"]
 
@@ -38,19 +39,22 @@ def read_preview(data: bytes, max_pixels: int) -> Preview:
     import rawpy
 
     try:
-        with rawpy.imread(BytesIO(data)) as raw:
+        file = BytesIO(data)
+        with rawpy.imread(file) as raw:
             thumbnail = raw.extract_thumb()
-            orientation = _ORIENTATIONS.get(raw.sizes.flip, 1)
+            flip = raw.sizes.flip
     except rawpy.LibRawFileUnsupportedError:
         raise unread("a camera file of an unknown kind") from None
     except (rawpy.LibRawNoThumbnailError, rawpy.LibRawUnsupportedThumbnailError):
         raise unread("a camera file without a preview") from None
 
+    orientation = _ORIENTATIONS.get(flip, 1)
     preview = thumbnail.data
     if isinstance(preview, bytes):
         return Preview(preview, None, orientation)
-    height, width = preview.shape[:2]
-    check_pixels(width * height, max_pixels)
     image = Image.fromarray(preview)
-    image.getexif()[ExifTags.Base.Orientation] = orientation
+    width, height = image.size
+    pixels = width * height
+    check_pixels(pixels, max_pixels)
+    set_orientation(image, orientation)
     return Preview(None, image, orientation)

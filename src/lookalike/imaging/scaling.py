@@ -31,47 +31,70 @@ def sample_range(values: npt.NDArray[Any]) -> tuple[float, float]:
     Signed integers with negative values have no usual range, so theirs is from the smallest to the
     largest.
     """
-    if values.dtype.kind == "f":
-        return 0.0, _float_white(values)
-    smallest = float(values.min())
-    largest = float(values.max())
-    if smallest < 0:
-        return smallest, largest
+    sample = values.dtype
+    if sample.kind == "f":
+        white = _float_white(values)
+        return 0.0, white
+    smallest = values.min()
+    largest = values.max()
+    black = float(smallest)
+    brightest = float(largest)
+    if black < 0:
+        return black, brightest
 
-    information = np.iinfo(values.dtype)
-    whites: tuple[float, ...] = ()
-    if information.bits == 16:
-        whites = (*_WHITES_16_BITS, float(information.max))
-    elif information.bits > 16:
+    limits = np.iinfo(sample)
+    full = float(limits.max)
+    whites: tuple[float, ...] = (full,)
+    if limits.bits == 16:
+        whites = (*_WHITES_16_BITS, full)
+    if limits.bits > 16:
         whites = _WHITES_32_BITS
-    else:
-        whites = (float(information.max),)
-    return 0.0, _smallest_white(largest, whites)
+    white = _smallest_white(brightest, whites)
+    return 0.0, white
 
 
 def scale(values: npt.NDArray[Any], black: float, white: float) -> Bytes:
     """Return samples scaled to 0 to 255, with values outside clipped. NaN and infinity become 0."""
-    scaled = np.empty(values.shape, np.uint8)
-    rows = max(1, _BLOCK // max(1, values[0].size))
-    factor = 255.0 / (white - black) if white > black else 0.0
-    for start in range(0, len(values), rows):
-        block = values[start : start + rows].astype(np.float64)
-        np.nan_to_num(block, copy=False, nan=black, posinf=black, neginf=black)
+    shape = values.shape
+    scaled = np.empty(shape, np.uint8)
+    factor = 0.0
+    if white > black:
+        factor = 255 / (white - black)
+
+    first_row = values[0]
+    rows = _BLOCK // first_row.size
+    rows = max(1, rows)
+    for start in range(0, shape[0], rows):
+        end = start + rows
+        part = values[start:end]
+        block = part.astype(np.float64)
+        np.nan_to_num(
+            block,
+            copy=False,
+            nan=black,
+            posinf=black,
+            neginf=black,
+        )
         block -= black
         block *= factor
         np.clip(block, 0, 255, out=block)
-        scaled[start : start + rows] = np.rint(block)
+        np.rint(block, out=block)
+        scaled[start:end] = block
     return scaled
 
 
 def _float_white(values: npt.NDArray[Any]) -> float:
-    finite = values[np.isfinite(values)]
+    is_finite = np.isfinite(values)
+    finite = values[is_finite]
     if finite.size == 0:
         return 1.0
-    highlights = np.count_nonzero(finite > 1) / finite.size
+    is_highlight = finite > 1
+    highlights = np.mean(is_highlight)
     if highlights <= _MAX_HIGHLIGHTS:
         return 1.0
-    return _smallest_white(float(finite.max()), _WHITES_FLOAT)
+    largest = finite.max()
+    brightest = float(largest)
+    return _smallest_white(brightest, _WHITES_FLOAT)
 
 
 def _smallest_white(largest: float, whites: tuple[float, ...]) -> float:

@@ -31,7 +31,12 @@ _PLANAR, _SUB_PAGES, _EXTRA_SAMPLES, _SAMPLE_FORMAT = 284, 330, 338, 339
 _DNG_VERSION = 50706
 
 # Photometric interpretations.
-_MASK, _COLOR_FILTER_ARRAY, _LINEAR_RAW = 4, 32803, 34892
+_MASK = 4
+# A color filter array, and linear raw.
+_SENSOR_DATA = (32803, 34892)
+
+# A sample format.
+_UNSIGNED = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +71,17 @@ class TiffDirectory:
     @property
     def is_deep(self) -> bool:
         """Whether samples are not unsigned integers of 8 bits or less."""
-        return self.bits > 8 or self.sample_format != 1
+        bits = self.bits
+        sample_format = self.sample_format
+        is_wide = bits > 8
+        is_unsigned = sample_format == _UNSIGNED
+        return is_wide or not is_unsigned
 
     @property
     def is_sensor_data(self) -> bool:
         """Whether the pixels are those of a camera's sensor."""
-        return self.photometric in {_COLOR_FILTER_ARRAY, _LINEAR_RAW}
+        photometric = self.photometric
+        return photometric in _SENSOR_DATA
 
 
 def find_page(data: bytes) -> TiffDirectory | None:
@@ -121,30 +131,39 @@ class _Chain:
     """Reads directories, each at most once, so that circles end."""
 
     def __init__(self, data: bytes) -> None:
-        is_big = _BIG_TIFF_NUMBER in data[2:4]
-        size = _BIG_HEADER_BYTES if is_big else _HEADER_BYTES
-        self._header = data[:size]
-        self._file = BytesIO(data)
         self._visited: set[int] = set()
-        self.first_offset = 0
+        self._file = BytesIO(data)
+        self._header = _header(data)
         self.next_offset = 0
+        self.first_offset = 0
         with suppress(Exception):
-            directory = ImageFileDirectory_v2(self._header)
+            header = self._header
+            directory = ImageFileDirectory_v2(header)
             self.first_offset = directory.next
 
     def read(self, offset: int, number: int | None) -> TiffDirectory | None:
         """Return the page at an offset; None if it is damaged or was read before."""
-        if offset <= 0 or offset in self._visited:
+        visited = self._visited
+        if offset == 0 or offset in visited:
             return None
-        self._visited.add(offset)
+        visited.add(offset)
         # Pillow's parser raises any kind of error for a damaged directory.
         with suppress(Exception):
-            tags = ImageFileDirectory_v2(self._header)
-            self._file.seek(offset)
-            tags.load(self._file)
+            header = self._header
+            file = self._file
+            file.seek(offset)
+            tags = ImageFileDirectory_v2(header)
+            tags.load(file)
             self.next_offset = tags.next
             return _directory(tags, offset, number)
         return None
+
+
+def _header(data: bytes) -> bytes:
+    number = data[2:4]
+    is_big = _BIG_TIFF_NUMBER in number
+    size = _BIG_HEADER_BYTES if is_big else _HEADER_BYTES
+    return data[:size]
 
 
 def _directory(
@@ -178,13 +197,18 @@ def _directory(
 
 
 def _numbers(tags: ImageFileDirectory_v2, tag: int, default: int) -> tuple[int, ...]:
-    value: Any = tags.get(tag, default)
-    values = value if isinstance(value, tuple) else (value,)
-    return tuple(int(each) for each in values) or (default,)
+    values: Any = tags.get(tag)
+    if values is None:
+        return (default,)
+    if not isinstance(values, tuple):
+        values = (values,)
+    numbers = map(int, values)
+    return tuple(numbers)
 
 
 def _number(tags: ImageFileDirectory_v2, tag: int, default: int) -> int:
-    return _numbers(tags, tag, default)[0]
+    numbers = _numbers(tags, tag, default)
+    return numbers[0]
 
 
 def _offsets(tags: ImageFileDirectory_v2) -> tuple[int, ...]:
