@@ -44,25 +44,37 @@ _MANY_PIXELS = 500_000
 # Conversions to keep. One of CMYK takes about 1 MB.
 _MAX_CONVERSIONS = 32
 
-_BRIGHTNESS_MODES = {"1", "L", "LA", "La"}
+# For modes with alpha, palettes or single bits, the mode of their colors.
+_COLOR_MODES = {
+    "1": "L",
+    "LA": "L",
+    "La": "L",
+    "P": "RGB",
+    "PA": "RGB",
+    "RGBA": "RGB",
+    "RGBa": "RGB",
+}
 
 
 class _Conversion(NamedTuple):
-    """A transform to sRGB, and whether it leaves grays nearly as they are.
+    """A transform from a mode to sRGB, and whether it leaves grays nearly as they are.
 
     Gray has a table instead: Little CMS takes only 33 samples of its curve.
     """
 
     transform: ImageCms.ImageCmsTransform
-    keeps_grays: bool
+    mode: str
+    keeps_grays: bool = False
     gray_table: bytes | None = None
 
     def apply(self, image: Image.Image) -> Image.Image:
         """Return an image of the profile's mode in sRGB, without a profile."""
-        if self.gray_table is not None:
-            converted = image.point(self.gray_table)
+        table = self.gray_table
+        if table is None:
+            transform = self.transform
+            converted = transform.apply(image)
         else:
-            converted = self.transform.apply(image)
+            converted = image.point(table)
         converted.info.clear()
         return converted
 
@@ -91,23 +103,28 @@ def _profile_of(image: Image.Image) -> bytes | None:
     if isinstance(profile, bytes) and profile:
         return profile
     code_points = info.get(CODE_POINTS)
-    if code_points is not None:
-        primaries, transfer = code_points
-        return profile_from_code_points(primaries, transfer)
+    # The keys are those of pillow-heif.
     nclx = info.get("nclx_profile")
     if isinstance(nclx, dict):
-        primaries = int(nclx["color_primaries"])
-        transfer = int(nclx["transfer_characteristics"])
+        code_points = (
+            nclx.get("color_primaries"),
+            nclx.get("transfer_characteristics"),
+        )
+    if code_points is not None:
+        primaries, transfer = code_points
         return profile_from_code_points(primaries, transfer)
     return _profile_of_png(image)
 
 
 def _profile_of_png(image: Image.Image) -> bytes | None:
     """Return the profile of gAMA and cHRM chunks, which an sRGB chunk overrules."""
-    gamma = image.info.get("gamma")
-    if not isinstance(gamma, float) or "srgb" in image.info:
+    info = image.info
+    if "srgb" in info:
         return None
-    chromaticities = image.info.get("chromaticity")
+    gamma = info.get("gamma")
+    if not isinstance(gamma, float):
+        return None
+    chromaticities = info.get("chromaticity")
     if chromaticities is not None:
         chromaticities = tuple(chromaticities)
     return profile_from_gamma(gamma, chromaticities)
@@ -119,29 +136,30 @@ def may_convert_later(image: Image.Image) -> bool:
     So it is if the image is large RGB, and its curve is near sRGB's: then the mean of two colors
     is nearly the same in both color spaces.
     """
-    pixels = image.width * image.height
-    if image.mode != "RGB" or "transparency" in image.info:
-        return False
+    width, height = image.size
+    pixels = width * height
     if pixels < _MANY_PIXELS:
+        return False
+    has_transparent_color = "transparency" in image.info
+    if image.mode != "RGB" or has_transparent_color:
         return False
     with suppress(Exception):
         profile = _profile_of(image)
-        if profile is not None and _mode_of(profile) == "RGB":
-            conversion = _conversion(profile, "RGB")
-            return conversion is not None and conversion.keeps_grays
+        conversion = _conversion_by(profile)
+        if conversion is not None:
+            return conversion.keeps_grays
     return False
 
 
 def _convert(image: Image.Image, profile: bytes) -> Image.Image:
-    mode = _mode_of(profile)
-    if mode is None:
-        return image
-    conversion = _conversion(profile, mode)
+    conversion = _conversion_by(profile)
     if conversion is None:
         return image
 
     color, alpha = _split(image)
-    if mode == "RGB" and color.mode == "L":
+    mode = conversion.mode
+    is_gray = color.mode == "L"
+    if mode == "RGB" and is_gray:
         color = color.convert("RGB")
     if color.mode != mode:
         return image
@@ -151,51 +169,64 @@ def _convert(image: Image.Image, profile: bytes) -> Image.Image:
     return converted
 
 
+def _conversion_by(profile: bytes | None) -> _Conversion | None:
+    """Return the conversion of a profile; None if there is none to apply."""
+    if profile is None:
+        return None
+    mode = _mode_of(profile)
+    if mode is None:
+        return None
+    return _conversion(profile, mode)
+
+
 def _mode_of(profile: bytes) -> str | None:
     """Return the mode of the pixels that a profile is made for; None if it is not used."""
     profile_class = profile[12:16]
     color_space = profile[16:20]
     if profile_class not in _CLASSES:
         return None
-    if len(profile) > _MAX_PROFILE_BYTES or _UNBOUNDED_ELEMENTS in profile:
+    if len(profile) > _MAX_PROFILE_BYTES:
+        return None
+    if _UNBOUNDED_ELEMENTS in profile:
         return None
     return _MODES.get(color_space)
 
 
 def _split(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
     """Return the colors of an image, and its alpha: None if it has none."""
+    mode = image.mode
+    color_mode = _COLOR_MODES.get(mode, mode)
     has_transparent_color = "transparency" in image.info
-    has_alpha = has_transparent_color or image.mode[-1] in "Aa"
-    is_gray = image.mode in _BRIGHTNESS_MODES
-    if has_alpha:
-        mode = "LA" if is_gray else "RGBA"
-        with_alpha = image if image.mode == mode else image.convert(mode)
-        color = with_alpha.convert(mode[:-1])
-        return color, with_alpha.getchannel("A")
-    if image.mode == "P":
-        return image.convert("RGB"), None
-    if image.mode == "1":
-        return image.convert("L"), None
+    has_alpha = mode.endswith(("A", "a"))
+    if has_alpha or has_transparent_color:
+        alpha_mode = color_mode + "A"
+        with_alpha = image.convert(alpha_mode)
+        color = with_alpha.convert(color_mode)
+        alpha = with_alpha.getchannel("A")
+        return color, alpha
+    if mode != color_mode:
+        image = image.convert(color_mode)
     return image, None
 
 
 def _cache_key(profile: bytes, mode: str) -> tuple[bytes, str]:
     # The profiles themselves would take far more memory than their hashes.
-    digest = hashlib.sha256(profile)
-    return digest.digest(), mode
+    sha256 = hashlib.sha256(profile)
+    digest = sha256.digest()
+    return digest, mode
 
 
 @cached(LRUCache(_MAX_CONVERSIONS), key=_cache_key, lock=threading.Lock())
 def _conversion(profile: bytes, mode: str) -> _Conversion | None:
     """Return the conversion to sRGB; None if the profile is broken or is sRGB's own."""
     try:
-        source = ImageCms.ImageCmsProfile(BytesIO(profile))
-        srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+        file = BytesIO(profile)
+        source = ImageCms.ImageCmsProfile(file)
         if mode == "L":
-            return _gray_conversion(source, srgb)
-        transform = ImageCms.ImageCmsTransform(source, srgb, mode, "RGB")
+            return _gray_conversion(source)
+        transform = _transform(source, mode)
         if mode != "RGB":
-            return _Conversion(transform, keeps_grays=False)
+            return _Conversion(transform, mode)
         gray_change = _largest_change(transform, _grays())
         color_change = _largest_change(transform, _colors())
     # Little CMS finds many kinds of damage. Such a profile counts as missing.
@@ -203,44 +234,79 @@ def _conversion(profile: bytes, mode: str) -> _Conversion | None:
         return None
     if max(gray_change, color_change) <= _SAME_LEVELS:
         return None
-    return _Conversion(transform, keeps_grays=gray_change <= _NEAR_LEVELS)
+    keeps_grays = gray_change <= _NEAR_LEVELS
+    return _Conversion(transform, mode, keeps_grays)
 
 
-def _gray_conversion(
-    source: ImageCms.ImageCmsProfile, srgb: ImageCms.ImageCmsProfile
-) -> _Conversion | None:
+def _transform(
+    source: ImageCms.ImageCmsProfile,
+    mode: str,
+    flags: ImageCms.Flags = ImageCms.Flags.NONE,
+) -> ImageCms.ImageCmsTransform:
+    """Return a transform to sRGB, with the perceptual intent."""
+    core_profile = ImageCms.createProfile("sRGB")
+    srgb = ImageCms.ImageCmsProfile(core_profile)
+    return ImageCms.ImageCmsTransform(
+        source,
+        srgb,
+        mode,
+        "RGB",
+        ImageCms.Intent.PERCEPTUAL,
+        flags=flags,
+    )
+
+
+def _gray_conversion(source: ImageCms.ImageCmsProfile) -> _Conversion | None:
     """Return the conversion of gray; None if it moves none by more than two levels."""
     exactly = ImageCms.Flags.NOOPTIMIZE
-    transform = ImageCms.ImageCmsTransform(source, srgb, "L", "RGB", flags=exactly)
+    transform = _transform(source, "L", exactly)
     levels = np.arange(256, dtype=np.uint8)
-    converted = transform.apply(Image.fromarray(levels[np.newaxis]))
-    table = np.asarray(converted)[0, :, 1]
-    change = np.abs(np.subtract(table, levels, dtype=np.int16))
+    row = levels[np.newaxis]
+    ramp = Image.fromarray(row)
+    converted = transform.apply(ramp)
+    green = converted.getchannel("G")
+    table = green.tobytes()
+
+    new_levels = np.asarray(green, np.int16)
+    change = np.abs(new_levels - row)
     if change.max() <= _SAME_LEVELS:
         return None
-    return _Conversion(transform, keeps_grays=False, gray_table=table.tobytes())
+    return _Conversion(
+        transform,
+        mode="L",
+        gray_table=table,
+    )
 
 
 def _largest_change(transform: ImageCms.ImageCmsTransform, colors: Bytes) -> int:
     """Return by how many levels a transform moves an RGB color at most."""
     image = Image.fromarray(colors)
     converted = transform.apply(image)
-    before = np.asarray(image, np.int16)
     after = np.asarray(converted, np.int16)
-    difference = np.abs(after - before)
-    return int(difference.max())
+    change = np.abs(after - colors)
+    largest = change.max()
+    return int(largest)
 
 
 def _grays() -> Bytes:
     """Return the grays from black to white as RGB, ``[1, 256, 3]``."""
-    levels = np.arange(256, dtype=np.uint8)
-    rgb = np.stack([levels, levels, levels], axis=-1)
+    levels = np.arange(256)
+    column = levels.astype(np.uint8)
+    rgb = np.stack(
+        [column, column, column],
+        axis=-1,
+    )
     return rgb[np.newaxis]
 
 
 def _colors() -> Bytes:
     """Return colors on a regular grid over the cube of RGB, ``[27, 27, 3]``."""
-    steps = np.linspace(0, 255, 9).astype(np.uint8)
-    axes = np.meshgrid(steps, steps, steps)
+    steps = np.linspace(0, 255, 9)
+    levels = steps.astype(np.uint8)
+    axes = np.meshgrid(
+        levels,
+        levels,
+        levels,
+    )
     grid = np.stack(axes, axis=-1)
     return grid.reshape(27, 27, 3)

@@ -24,6 +24,7 @@ _USEFUL_CHUNKS = {b"tRNS", b"eXIf"}
 # The boxes that describe an AVIF or JPEG 2000 image come first.
 _BOX_BYTES = 1 << 20
 _NCLX = b"colrnclx"
+_NCLX_BYTES = 12
 # A JPEG 2000 color box of a restricted or any ICC profile: method 2 or 3, precedence, accuracy.
 _JP2_PROFILES = (b"colr\x02", b"colr\x03")
 _JP2_PROFILE_START = 11
@@ -140,8 +141,9 @@ def _avif_code_points(data: bytes) -> tuple[int, int] | None:
     start = data.find(_NCLX, 0, _BOX_BYTES)
     if start < 0:
         return None
-    box = data[start:]
-    fields = box[8:12]
+    end = start + _NCLX_BYTES
+    box = data[start:end]
+    fields = box[8:]
     if len(fields) < 4:
         return None
     primaries, transfer = struct.unpack(">HH", fields)

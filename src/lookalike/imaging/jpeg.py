@@ -7,8 +7,10 @@ interval the number of MCUs between two restart markers.
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import ceil
 
 from PIL import Image, ImageChops
 
@@ -30,6 +32,12 @@ _SCAN_MARKER, _RESTART_INTERVAL_MARKER = 0xDA, 0xDD
 # that no usual decoder reads.
 _FRAMES = {0xC0, 0xC1, 0xC2, 0xC9, 0xCA}
 _UNREAD_FRAMES = {0xC3, 0xC5, 0xC6, 0xC7, 0xCB, 0xCD, 0xCE, 0xCF, 0xF7}
+_ALL_FRAMES = _FRAMES | _UNREAD_FRAMES
+# The bits of a sample, the height and the width of a frame.
+_FRAME = struct.Struct(">BHH")
+
+# A marker, any bytes FF that fill the space before it, and the length of what follows.
+_SEGMENT = re.compile(rb"\xff+([^\xff])(..)", re.DOTALL)
 
 # Within a scan, FF 00 is the byte FF, FF D0 to FF D7 are restart markers, and FF FF is filling.
 _END_OF_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
@@ -80,10 +88,12 @@ def count_scans(data: bytes) -> int:
 def unread_kind(data: bytes) -> str | None:
     """Return the kind of a JPEG that usual decoders do not read; None for the usual kinds."""
     structure = _parse(data)
-    if structure.frame in _UNREAD_FRAMES:
+    frame = structure.frame
+    precision = structure.precision
+    if frame in _UNREAD_FRAMES:
         return "lossless or hierarchical JPEG"
-    if structure.frame in _FRAMES and structure.precision != 8:
-        return f"JPEG of {structure.precision} bits"
+    if frame in _FRAMES and precision != 8:
+        return f"JPEG of {precision} bits"
     return None
 
 
@@ -94,7 +104,9 @@ def is_filled_up(data: bytes) -> bool:
     """
     if not data.endswith(_ZEROS):
         return False
-    return data.rfind(_END) < data.rfind(_SCAN)
+    last_end = data.rfind(_END)
+    last_scan = data.rfind(_SCAN)
+    return last_end < last_scan
 
 
 def completed(data: bytes, decode: Callable[[bytes], Image.Image]) -> bytes | None:
@@ -112,7 +124,8 @@ def completed(data: bytes, decode: Callable[[bytes], Image.Image]) -> bytes | No
     """
     body = _without_filling(data)
     structure = _parse(body)
-    if structure.frame not in _FRAMES or not _has_all_scans(structure):
+    is_usual = structure.frame in _FRAMES
+    if not is_usual or not _has_all_scans(structure):
         return None
     ended = body + _END
     if _ends_in_last_interval(structure, body):
@@ -120,21 +133,24 @@ def completed(data: bytes, decode: Callable[[bytes], Image.Image]) -> bytes | No
 
     expected = decode(ended)
     for invented in _INVENTED:
-        image = decode(body + invented + _END)
+        other = body + invented + _END
+        image = decode(other)
         difference = ImageChops.difference(expected, image)
-        if difference.getbbox() is not None:
+        changed = difference.getbbox()
+        if changed is not None:
             return None
     return ended
 
 
 def _without_filling(data: bytes) -> bytes:
     """Return a file without the zeros, or the bytes FF, that disks leave behind its end."""
-    body = data.rstrip(b"\xff")
-    if len(body) < len(data):
-        return body
+    if data.endswith(b"\xff"):
+        return data.rstrip(b"\xff")
+    if not data.endswith(b"\0"):
+        return data
     body = data.rstrip(b"\0")
     # The last zero belongs to a byte FF of the scan.
-    if len(body) < len(data) and body.endswith(b"\xff"):
+    if body.endswith(b"\xff"):
         body += b"\0"
     return body
 
@@ -143,55 +159,85 @@ def _parse(data: bytes) -> _Structure:
     """Return the structure of the frame and its scans, as far as the file goes."""
     structure = _Structure()
     start = len(_END)
-    while start + 4 <= len(data) and data[start] == 0xFF:
-        marker = data[start + 1]
-        if marker == 0xFF:
-            start += 1
-            continue
-        end = start + 2 + int.from_bytes(data[start + 2 : start + 4])
-        segment = data[start + 4 : end]
-        if marker in _FRAMES or marker in _UNREAD_FRAMES:
-            _add_frame(structure, marker, segment)
+    while True:
+        found = _SEGMENT.match(data, start)
+        if found is None:
+            return structure
+        marker = found[1][0]
+        length = int.from_bytes(found[2])
+        body_start = found.end()
+        # The length counts its own two bytes.
+        end = body_start + length - 2
+        body = data[body_start:end]
+        if marker in _ALL_FRAMES:
+            _add_frame(structure, marker, body)
         elif marker == _RESTART_INTERVAL_MARKER:
-            structure.restart_interval = int.from_bytes(segment[:2])
+            interval = body[:2]
+            structure.restart_interval = int.from_bytes(interval)
         elif marker == _SCAN_MARKER:
             structure.last_scan_start = end
-            _add_scan(structure, segment)
-            found = _END_OF_SCAN.search(data, end)
-            end = len(data) if found is None else found.start()
-        start = end
-    return structure
+            _add_scan(structure, body)
+            end = _end_of_scan(data, end)
+        # A segment cannot end before it begins.
+        start = max(end, body_start)
+
+
+def _end_of_scan(data: bytes, start: int) -> int:
+    """Return where the marker behind a scan stands, or the end of the file."""
+    found = _END_OF_SCAN.search(data, start)
+    if found is None:
+        return len(data)
+    return found.start()
 
 
 def _add_frame(structure: _Structure, marker: int, segment: bytes) -> None:
     structure.frame = marker
-    structure.precision = segment[0] if segment else 0
-    structure.height = int.from_bytes(segment[1:3])
-    structure.width = int.from_bytes(segment[3:5])
-    for start in range(6, len(segment) - 2, 3):
-        number, factors = segment[start], segment[start + 1]
-        structure.components[number] = _Component(factors >> 4, factors & 15)
+    if len(segment) < _FRAME.size:
+        return
+    fields = _FRAME.unpack_from(segment)
+    precision, height, width = fields
+    structure.precision = precision
+    structure.height = height
+    structure.width = width
+    # After the number of components, each has its number, its factors and its table.
+    rest = segment[6:]
+    numbers = rest[0::3]
+    all_factors = rest[1::3]
+    components = zip(numbers, all_factors, strict=False)
+    for number, factors in components:
+        horizontal = factors >> 4
+        vertical = factors & 15
+        component = _Component(horizontal, vertical)
+        structure.components[number] = component
 
 
 def _add_scan(structure: _Structure, segment: bytes) -> None:
     """Note the components of a scan, and the coefficients whose last bit it gives."""
-    if len(segment) < 4:
+    if len(segment) < 6:
         return
-    count = segment[0]
-    numbers = segment[1 : 1 + 2 * count : 2]
+    # The number of components stands before them, the range of coefficients behind them.
+    listed = segment[1:-3]
+    numbers = listed[::2]
     structure.last_scan = tuple(numbers)
     first, last, bits = segment[-3:]
-    has_last_bit = bits & 15 == 0
+    lowest_bit = bits & 15
+    if lowest_bit > 0:
+        return
+    end = min(last + 1, _COEFFICIENTS)
+    coefficients = range(first, end)
     for number in numbers:
         component = structure.components.get(number)
-        if component is not None and has_last_bit:
-            component.complete.update(range(first, min(last, 63) + 1))
+        if component is not None:
+            component.complete.update(coefficients)
 
 
 def _has_all_scans(structure: _Structure) -> bool:
-    components = structure.components.values()
-    is_whole = [len(component.complete) == _COEFFICIENTS for component in components]
-    return bool(is_whole) and all(is_whole)
+    components = structure.components
+    for component in components.values():
+        complete = component.complete
+        if len(complete) < _COEFFICIENTS:
+            return False
+    return bool(components)
 
 
 def _ends_in_last_interval(structure: _Structure, body: bytes) -> bool:
@@ -201,28 +247,38 @@ def _ends_in_last_interval(structure: _Structure, body: bytes) -> bool:
         return False
     row, rows = _mcu_counts(structure)
     count = row * rows
-    before_last = max(0, -(-count // interval) - 1)
-    markers = _RESTART_MARKER.findall(body, structure.last_scan_start)
-    if len(markers) != before_last:
+    intervals_before = (count - 1) // interval
+    start = structure.last_scan_start
+    markers = _RESTART_MARKER.findall(body, start)
+    if len(markers) != intervals_before:
         return False
-    last_interval = count - before_last * interval
-    return last_interval <= max(row, count * _MAX_MISSING)
+    mcus_before = intervals_before * interval
+    last_interval = count - mcus_before
+    most = max(row, count * _MAX_MISSING)
+    return last_interval <= most
 
 
 def _mcu_counts(structure: _Structure) -> tuple[int, int]:
     """Return the MCUs of the last scan: those of a row, and the rows."""
     components = structure.components
-    widest = max(component.horizontal for component in components.values()) or 1
-    tallest = max(component.vertical for component in components.values()) or 1
-    if len(structure.last_scan) > 1:
-        return _blocks(structure.width, widest), _blocks(structure.height, tallest)
-    # The MCU of a single component is one block.
-    component = components[structure.last_scan[0]]
-    width = -(-structure.width * component.horizontal // widest)
-    height = -(-structure.height * component.vertical // tallest)
-    return _blocks(width, 1), _blocks(height, 1)
+    widest = 1
+    tallest = 1
+    for component in components.values():
+        widest = max(widest, component.horizontal)
+        tallest = max(tallest, component.vertical)
 
-
-def _blocks(pixels: int, blocks: int) -> int:
-    """Return how many MCUs of some blocks, each of 8 pixels, cover a side."""
-    return -(-pixels // (8 * blocks))
+    width = structure.width
+    height = structure.height
+    if len(structure.last_scan) == 1:
+        # The MCU of a single component is one block.
+        (number,) = structure.last_scan
+        component = components[number]
+        width = ceil(width * component.horizontal / widest)
+        height = ceil(height * component.vertical / tallest)
+        widest = 1
+        tallest = 1
+    mcu_width = 8 * widest
+    mcu_height = 8 * tallest
+    row = ceil(width / mcu_width)
+    rows = ceil(height / mcu_height)
+    return row, rows

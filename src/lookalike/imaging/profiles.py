@@ -35,6 +35,16 @@ _PRIMARIES: dict[int, Chromaticities] = {
 # The white of ICC's connection space.
 _D50 = np.array([0.9642, 1.0, 0.8249])
 
+# The header of a profile: its size, version, class, color space, connection space, signature and
+# white.
+_HEADER = struct.Struct(">I4xI4s4s4s12x4s28x12s48x")
+_VERSION = 0x02400000
+
+# The constants of SMPTE ST 2084 (PQ) and ARIB STD-B67 (HLG).
+_PQ_M1, _PQ_M2 = 0.1593017578125, 78.84375
+_PQ_C1, _PQ_C2, _PQ_C3 = 0.8359375, 18.8515625, 18.6875
+_HLG_A, _HLG_B, _HLG_C = 0.17883277, 0.28466892, 0.55991073
+
 # Bradford's responses of the eye's cones, by which whites are adapted.
 _BRADFORD = np.array(
     [
@@ -73,10 +83,18 @@ def profile_from_gamma(
     low, high = _GAMMAS
     if not low <= gamma <= high:
         return None
-    chosen = _SRGB if chromaticities is None else chromaticities
-    is_srgb_curve = abs(gamma / _SRGB_GAMMA - 1) <= _SAME_GAMMA
-    curve = _srgb_curve if is_srgb_curve else _power(1 / gamma)
-    if is_srgb_curve and np.allclose(chosen, _SRGB, atol=0.001):
+    chosen = chromaticities or _SRGB
+    curve = _power(1 / gamma)
+    ratio = gamma / _SRGB_GAMMA
+    is_srgb_curve = abs(ratio - 1) <= _SAME_GAMMA
+    if is_srgb_curve:
+        curve = _srgb_curve
+    is_srgb = np.allclose(
+        chosen,
+        _SRGB,
+        atol=0.001,
+    )
+    if is_srgb and is_srgb_curve:
         return None
     return _profile(chosen, curve)
 
@@ -86,7 +104,8 @@ def profile_from_code_points(primaries: int, transfer: int) -> bytes | None:
     """Return the profile of two code points; None if they are sRGB, unspecified or unknown."""
     curve = _transfer_curve(transfer)
     chromaticities = _PRIMARIES.get(primaries, _SRGB)
-    if curve is _srgb_curve and chromaticities == _SRGB:
+    is_srgb = chromaticities == _SRGB
+    if is_srgb and curve is _srgb_curve:
         return None
     return _profile(chromaticities, curve)
 
@@ -109,8 +128,10 @@ def _transfer_curve(transfer: int) -> Callable[[Curve], Curve]:
 
 def _srgb_curve(encoded: Curve) -> Curve:
     dark = encoded / 12.92
-    bright = ((encoded + 0.055) / 1.055) ** 2.4
-    return np.where(encoded <= 0.04045, dark, bright)
+    raised = encoded + 0.055
+    bright = (raised / 1.055) ** 2.4
+    is_dark = encoded <= 0.04045
+    return np.where(is_dark, dark, bright)
 
 
 @cache
@@ -123,26 +144,39 @@ def _power(exponent: float) -> Callable[[Curve], Curve]:
 
 def _perceptual_quantizer(encoded: Curve) -> Curve:
     """Return the light of SMPTE ST 2084, whose largest value is 10,000 cd/m2."""
-    root = encoded ** (1 / 78.84375)
-    numerator = np.maximum(root - 0.8359375, 0)
-    denominator = 18.8515625 - 18.6875 * root
-    light = (numerator / denominator) ** (1 / 0.1593017578125)
-    return _tone_mapped(10_000 * light)
+    root = encoded ** (1 / _PQ_M2)
+    lowered = root - _PQ_C1
+    numerator = np.maximum(lowered, 0)
+    denominator = _PQ_C2 - _PQ_C3 * root
+    quotient = numerator / denominator
+    light = quotient ** (1 / _PQ_M1)
+    luminance = 10_000 * light
+    return _tone_mapped(luminance)
 
 
 def _hybrid_log_gamma(encoded: Curve) -> Curve:
     """Return the light of ARIB STD-B67 on a display of 1,000 cd/m2."""
-    dark = encoded**2 / 3
-    bright = (np.exp((encoded - 0.55991073) / 0.17883277) + 0.28466892) / 12
-    scene = np.where(encoded <= 0.5, dark, bright)
-    return _tone_mapped(1000 * scene**1.2)
+    squared = encoded**2
+    dark = squared / 3
+    lowered = encoded - _HLG_C
+    exponential = np.exp(lowered / _HLG_A)
+    raised = exponential + _HLG_B
+    bright = raised / 12
+    is_dark = encoded <= 0.5
+    scene = np.where(is_dark, dark, bright)
+    display = scene**1.2
+    luminance = _PEAK * display
+    return _tone_mapped(luminance)
 
 
 def _tone_mapped(luminance: Curve) -> Curve:
     """Compress highlights into the range of a usual display (Reinhard et al. 2002, equation 4)."""
     relative = luminance / _PAPER_WHITE
     peak = _PEAK / _PAPER_WHITE
-    mapped = relative * (1 + relative / peak**2) / (1 + relative)
+    burnt_out = relative / peak**2
+    numerator = relative * (1 + burnt_out)
+    denominator = 1 + relative
+    mapped = numerator / denominator
     return np.minimum(mapped, 1)
 
 
@@ -151,69 +185,110 @@ def _profile(
 ) -> bytes | None:
     """Return an ICC profile (version 2.4); None if no light has these chromaticities."""
     matrix = _matrix_to_d50(chromaticities)
-    # An s15Fixed16Number of a profile holds no larger numbers.
-    if matrix is None or np.abs(matrix).max() > 100:
+    if matrix is None:
         return None
-    points = np.linspace(0, 1, _CURVE_POINTS)
-    levels = np.rint(curve(points) * 65535)
-    curve_header = struct.pack(">4s4xI", b"curv", _CURVE_POINTS)
-    curve_tag = curve_header + levels.astype(">u2").tobytes()
+    largest = np.abs(matrix).max()
+    # The numbers of a profile are not much larger.
+    if largest > 100:
+        return None
 
+    red, green, blue = matrix.T
+    curve_tag = _curve_tag(curve)
     tags = {
         b"wtpt": _xyz_tag(_D50),
-        b"rXYZ": _xyz_tag(matrix[:, 0]),
-        b"gXYZ": _xyz_tag(matrix[:, 1]),
-        b"bXYZ": _xyz_tag(matrix[:, 2]),
+        b"rXYZ": _xyz_tag(red),
+        b"gXYZ": _xyz_tag(green),
+        b"bXYZ": _xyz_tag(blue),
+        b"rTRC": curve_tag,
+        b"gTRC": curve_tag,
+        b"bTRC": curve_tag,
     }
-    for name in (b"rTRC", b"gTRC", b"bTRC"):
-        tags[name] = curve_tag
     return _assemble(tags)
+
+
+def _curve_tag(curve: Callable[[Curve], Curve]) -> bytes:
+    header = struct.pack(">4s4xI", b"curv", _CURVE_POINTS)
+    points = np.linspace(0, 1, _CURVE_POINTS)
+    linear = curve(points)
+    levels = np.rint(linear * 65535)
+    numbers = levels.astype(">u2")
+    body: bytes = numbers.tobytes()
+    return header + body
 
 
 def _matrix_to_d50(chromaticities: Sequence[float]) -> Curve | None:
     """Return the matrix from linear RGB to XYZ, adapted to D50."""
-    pairs = np.array(chromaticities, np.float64).reshape(4, 2)
-    x, y = pairs.T
-    if not np.isfinite(pairs).all() or (y <= 0).any():
+    numbers = np.array(chromaticities)
+    if not np.isfinite(numbers).all():
         return None
-    all_xyz = np.stack([x / y, np.ones(4), (1 - x - y) / y])
+    x = numbers[0::2]
+    y = numbers[1::2]
+    z = 1 - x - y
+    if y.min() <= 0:
+        return None
+    columns = np.stack([x, y, z])
+    # Each color has a luminance of 1.
+    all_xyz = columns / y
     white = all_xyz[:, 0]
     primaries = all_xyz[:, 1:]
-    if abs(np.linalg.det(primaries)) < 1e-6:
+    determinant = np.linalg.det(primaries)
+    if abs(determinant) < 1e-6:
         return None
+
     # Scale the primaries so that together they give the white.
     amounts = np.linalg.solve(primaries, white)
+    to_xyz = primaries * amounts
+    # Adapt the white in the space of the eye's cones.
     cones = _BRADFORD @ white
-    if (cones <= 0).any():
+    if cones.min() <= 0:
         return None
-    gains = _BRADFORD @ _D50 / cones
-    adaptation = np.linalg.inv(_BRADFORD) @ np.diag(gains) @ _BRADFORD
-    adapted: Curve = adaptation @ (primaries * amounts)
+    d50_cones = _BRADFORD @ _D50
+    gains = np.diag(d50_cones / cones)
+    from_cones = np.linalg.inv(_BRADFORD)
+    adaptation = from_cones @ gains @ _BRADFORD
+    adapted: Curve = adaptation @ to_xyz
     return adapted
 
 
 def _xyz_tag(xyz: Curve) -> bytes:
-    fixed: bytes = np.rint(xyz * 65536).astype(">i4").tobytes()
-    return b"XYZ \0\0\0\0" + fixed
+    numbers = _fixed_numbers(xyz)
+    return b"XYZ \0\0\0\0" + numbers
+
+
+def _fixed_numbers(xyz: Curve) -> bytes:
+    """Return numbers of 16 bits before and after the point."""
+    scaled = np.rint(xyz * 65536)
+    integers = scaled.astype(">i4")
+    encoded: bytes = integers.tobytes()
+    return encoded
 
 
 def _assemble(tags: dict[bytes, bytes]) -> bytes:
     """Return a display profile of some tags; tags of the same content share it."""
-    table_size = 4 + 12 * len(tags)
-    start = 128 + table_size
-    table = struct.pack(">I", len(tags))
+    count = len(tags)
+    table = struct.pack(">I", count)
     body = b""
+    start = _HEADER.size + 4 + 12 * count
     offsets: dict[bytes, int] = {}
     for name, content in tags.items():
+        length = len(content)
         if content not in offsets:
             offsets[content] = start + len(body)
-            body += content + bytes(-len(content) % 4)
-        table += struct.pack(">4sII", name, offsets[content], len(content))
+            # Tags begin at multiples of four bytes.
+            body += content
+            body += bytes(-length % 4)
+        offset = offsets[content]
+        table += struct.pack(">4sII", name, offset, length)
 
     size = start + len(body)
-    kind = struct.pack(">4s4s4s", b"mntr", b"RGB ", b"XYZ ")
-    header = struct.pack(">I4xI", size, 0x02400000) + kind
-    header = header.ljust(36, b"\0") + b"acsp"
-    white: bytes = np.rint(_D50 * 65536).astype(">i4").tobytes()
-    header = header.ljust(68, b"\0") + white
-    return header.ljust(128, b"\0") + table + body
+    white = _fixed_numbers(_D50)
+    header = _HEADER.pack(
+        size,
+        _VERSION,
+        b"mntr",
+        b"RGB ",
+        b"XYZ ",
+        b"acsp",
+        white,
+    )
+    return header + table + body

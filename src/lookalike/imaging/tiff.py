@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from lookalike.errors import ImageError
 from lookalike.formats import is_installed
 from lookalike.imaging.color import to_srgb
 from lookalike.imaging.limits import check_pixels, unread
+from lookalike.imaging.pixels import set_orientation
 from lookalike.imaging.scaling import Bytes, sample_range, scale
 from lookalike.imaging.tiff_pages import TiffDirectory
 
@@ -25,7 +26,9 @@ _YCBCR, _CIELAB, _ICCLAB = 6, 8, 9
 # Tags.
 _ORIENTATION, _PROFILE, _INK_SET = 274, 34675, 332
 _CMYK_INKS = 1
-_ASSOCIATED_ALPHA, _UNASSOCIATED_ALPHA = 1, 2
+# Kinds of extra samples: colors that were multiplied by their alpha or not.
+_ASSOCIATED_ALPHA = 1
+_ALPHA_KINDS = {_ASSOCIATED_ALPHA, 2}
 
 # For each photometric interpretation, the mode of the image and its number of samples.
 _MODES = {
@@ -61,22 +64,39 @@ _IMAGE_CODING_FORMATS = ("JPEG", "JPEG2000", "WEBP")
 # The usual libtiff, which Pillow brings, unpacks these of 8 bits.
 _PILLOW_CODINGS = {1, 2, 3, 4, 6, 7, 32771, 32809, *_BYTE_CODINGS}
 
+_PILLOW_PHOTOMETRICS = (_BLACK_IS_ZERO, _RGB, _INKS)
+_UNSIGNED = 1
+
 # The most bytes of a pixel's samples at the limit of pixels: deeper images may have fewer pixels.
 _BYTES_PER_PIXEL = 12
 
 
 def is_for_pillow(page: TiffDirectory) -> bool:
     """Return whether Pillow reads a page, and reads it right."""
-    if page.compression not in _PILLOW_CODINGS:
+    coding = page.compression
+    if coding not in _PILLOW_CODINGS:
         return False
+    is_planar = page.is_planar
     if not page.is_deep:
-        return not (page.is_planar and page.has_extra_samples)
-    if is_installed("imagecodecs") or page.compression == _NOT_COMPRESSED:
+        has_extra_planes = is_planar and page.has_extra_samples
+        return not has_extra_planes
+    if coding == _NOT_COMPRESSED:
         return False
-    # Without imagecodecs, Pillow still unpacks the commonest deep pixels.
-    is_usual = page.photometric in {1, 2, 5} and page.sample_format == 1
-    is_whole = not page.is_planar or page.samples == 1
-    return page.bits == 16 and is_usual and is_whole and page.samples != 2
+    if is_installed("imagecodecs"):
+        return False
+    return _is_usual(page)
+
+
+def _is_usual(page: TiffDirectory) -> bool:
+    """Return whether a page has the commonest deep pixels, which Pillow unpacks too."""
+    samples = page.samples
+    if page.bits != 16 or samples == 2:
+        return False
+    if page.sample_format != _UNSIGNED:
+        return False
+    if page.is_planar and samples > 1:
+        return False
+    return page.photometric in _PILLOW_PHOTOMETRICS
 
 
 def read_tiff(data: bytes, page: TiffDirectory, max_pixels: int) -> Image.Image:
@@ -92,38 +112,41 @@ def read_tiff(data: bytes, page: TiffDirectory, max_pixels: int) -> Image.Image:
     ImageError
         If the page is of a kind that is not read, or has too many pixels. Damage raises any error.
     """
-    if page.photometric not in _MODES:
-        raise unread("TIFF of an unusual color type")
-    _check_coding(page)
+    _check_kind(page)
 
     from tifffile import TiffFile, TiffPage
 
-    with TiffFile(BytesIO(data)) as file:
-        file.filehandle.seek(page.offset)
-        tiff_page = TiffPage(file, 0)
+    file = BytesIO(data)
+    with TiffFile(file) as tiff_file:
+        handle = tiff_file.filehandle
+        handle.seek(page.offset)
+        tiff_page = TiffPage(tiff_file, 0)
         _check_size(tiff_page, max_pixels)
         if page.compression in _IMAGE_CODINGS:
-            _check_parts(file, tiff_page)
+            _check_parts(handle, tiff_page)
         values = _samples(tiff_page)
-        tags = {tag.code: tag for tag in tiff_page.tags}
-        orientation = _tag_value(tags, _ORIENTATION, 1)
-        profile = _tag_value(tags, _PROFILE, None)
-        inks = _tag_value(tags, _INK_SET, _CMYK_INKS)
-        extra_samples = tuple(int(kind) for kind in tiff_page.extrasamples)
+        tags = tiff_page.tags
+        orientation = tags.valueof(_ORIENTATION, 1)
+        profile = tags.valueof(_PROFILE)
+        inks = tags.valueof(_INK_SET, _CMYK_INKS)
+        extra_samples = tuple(tiff_page.extrasamples)
 
     mode, count = _MODES[page.photometric]
     if mode == "CMYK" and inks != _CMYK_INKS:
         raise unread("TIFF with inks other than cyan, magenta, yellow and black")
-    if values.shape[2] < count:
-        raise ImageError("damaged: the file is cut short or broken inside")
+    _, _, samples = values.shape
+    if samples < count:
+        raise ValueError("fewer samples than the colors need")
 
     image = _image(values, page, extra_samples, profile)
-    image.getexif()[ExifTags.Base.Orientation] = orientation
+    set_orientation(image, orientation)
     return image
 
 
-def _check_coding(page: TiffDirectory) -> None:
-    """Raise FormatError for a compression that is not read here."""
+def _check_kind(page: TiffDirectory) -> None:
+    """Raise FormatError for colors or a compression that are not read here."""
+    if page.photometric not in _MODES:
+        raise unread("TIFF of an unusual color type")
     coding = page.compression
     if coding == _NOT_COMPRESSED:
         return
@@ -136,45 +159,60 @@ def _check_coding(page: TiffDirectory) -> None:
 
 def _check_size(page: Any, max_pixels: int) -> None:
     """Raise ImageError for a page that unpacks to more than the limit."""
-    pixels = page.imagewidth * page.imagelength
-    part_pixels = 0
-    if page.is_tiled:
-        part_pixels = page.tilewidth * page.tilelength
-    check_pixels(max(pixels, part_pixels), max_pixels)
-    if page.dtype is None or page.imagedepth != 1 or pixels == 0:
+    page_pixels = page.imagewidth * page.imagelength
+    part_pixels = _part_pixels(page)
+    pixels = max(page_pixels, part_pixels)
+    check_pixels(pixels, max_pixels)
+    sample = page.dtype
+    is_volume = page.imagedepth != 1
+    if sample is None or is_volume:
         raise unread("TIFF of unusual samples")
 
     # An image of many bytes a pixel counts as one of more pixels.
-    pixel_bytes = page.samplesperpixel * page.dtype.itemsize
-    total_bytes = max(pixels, part_pixels) * pixel_bytes
-    check_pixels(total_bytes // _BYTES_PER_PIXEL, max_pixels)
+    pixel_bytes = page.samplesperpixel * sample.itemsize
+    total_bytes = pixels * pixel_bytes
+    comparable_pixels = total_bytes // _BYTES_PER_PIXEL
+    check_pixels(comparable_pixels, max_pixels)
 
 
-def _check_parts(file: Any, page: Any) -> None:
-    """Raise ImageError if a strip or tile is an image of more pixels than its place holds."""
-    most_pixels = page.imagewidth * page.imagelength
+def _part_pixels(page: Any) -> int:
+    """Return the most pixels of a tile or strip."""
+    width = page.imagewidth
+    height = page.imagelength
     if page.is_tiled:
-        most_pixels = page.tilewidth * page.tilelength
-    for offset, size in zip(page.dataoffsets, page.databytecounts, strict=True):
-        file.filehandle.seek(offset)
-        part = file.filehandle.read(size)
+        width = page.tilewidth
+        height = page.tilelength
+    return int(width * height)
+
+
+def _check_parts(handle: Any, page: Any) -> None:
+    """Raise ImageError if a strip or tile is an image of more pixels than its place holds."""
+    most_pixels = _part_pixels(page)
+    offsets = page.dataoffsets
+    sizes = page.databytecounts
+    for offset, size in zip(offsets, sizes, strict=True):
+        handle.seek(offset)
+        part = handle.read(size)
+        file = BytesIO(part)
         try:
-            image = Image.open(BytesIO(part), formats=_IMAGE_CODING_FORMATS)
+            image = Image.open(file, formats=_IMAGE_CODING_FORMATS)
         except UnidentifiedImageError:
             raise unread("TIFF with parts of an unusual kind") from None
-        if image.width * image.height > most_pixels:
+        width, height = image.size
+        if width * height > most_pixels:
             raise ImageError("damaged: a part of the image is larger than its place")
 
 
 def _samples(page: Any) -> npt.NDArray[Any]:
     """Return the samples of a page, ``[height, width, samples]``."""
     values: npt.NDArray[Any] = page.asarray(maxworkers=1)
-    if page.axes == "YX":
-        return values[:, :, np.newaxis]
-    if page.axes == "SYX":
-        return np.moveaxis(values, 0, -1)
-    if page.axes == "YXS":
-        return values
+    match page.axes:
+        case "YX":
+            return values[..., np.newaxis]
+        case "SYX":
+            return np.moveaxis(values, 0, -1)
+        case "YXS":
+            return values
     raise unread("TIFF of an unusual shape")
 
 
@@ -185,41 +223,51 @@ def _image(
     profile: bytes | None,
 ) -> Image.Image:
     mode, count = _MODES[page.photometric]
-    color = values[:, :, :count]
-    pixels = _lab(color, page) if mode == "LAB" else _scaled(color, page)
+    color = values[..., :count]
+    to_pixels = _lab if mode == "LAB" else _scaled
+    pixels = to_pixels(color, page)
     if page.photometric == _WHITE_IS_ZERO:
         pixels = 255 - pixels
 
-    first_extra = extra_samples[0] if extra_samples else 0
-    alpha: Bytes | None = None
-    if first_extra in {_ASSOCIATED_ALPHA, _UNASSOCIATED_ALPHA}:
-        alpha = _full_scale(values[:, :, count])
-    if alpha is not None and first_extra == _ASSOCIATED_ALPHA:
+    alpha = None
+    kinds = set(extra_samples[:1])
+    if kinds & _ALPHA_KINDS:
+        extra = values[..., count]
+        alpha = _full_scale(extra)
+    if alpha is not None and _ASSOCIATED_ALPHA in kinds:
         pixels = _unassociated(pixels, alpha)
 
     image = _from_pixels(mode, pixels)
-    if isinstance(profile, bytes):
-        image.info["icc_profile"] = profile
+    info = image.info
+    info["icc_profile"] = profile
     if alpha is None:
         return image
     # Pillow has no mode for CMYK or Lab with alpha.
     in_srgb = to_srgb(image)
     rgb = in_srgb.convert("RGB")
-    rgb.putalpha(_from_pixels("L", alpha))
+    opacity = _from_pixels("L", alpha)
+    rgb.putalpha(opacity)
     return rgb
 
 
 def _scaled(color: npt.NDArray[Any], page: TiffDirectory) -> Bytes:
     """Return samples in 8 bits, scaled by the range that the file or its samples state."""
-    if color.dtype == np.uint8 and page.bits == 8:
-        return np.ascontiguousarray(color)
+    sample = color.dtype
+    is_unsigned = sample.kind == "u"
     stated = page.max_sample_value
-    if stated is not None and color.dtype.kind == "u":
-        largest = int(color.max())
-        return scale(color, 0.0, float(max(stated, largest, 1)))
-    if color.dtype.kind == "u" and page.bits < 8 * color.dtype.itemsize:
+    if page.bits == 8 and is_unsigned:
+        return np.ascontiguousarray(color)
+    if stated is not None and is_unsigned:
+        largest = color.max()
+        white = max(stated, largest, 1)
+        return scale(color, 0, float(white))
+
+    stored_bits = 8 * sample.itemsize
+    is_packed = page.bits < stored_bits
+    if is_packed and is_unsigned:
         # Packed samples of 10, 12 or 14 bits use all of them.
-        return scale(color, 0.0, float(2**page.bits - 1))
+        values = 1 << page.bits
+        return scale(color, 0, values - 1)
     if page.photometric == _INKS:
         # An image of little ink is a bright one, not one of fewer bits.
         return _full_scale(color)
@@ -229,43 +277,60 @@ def _scaled(color: npt.NDArray[Any], page: TiffDirectory) -> Bytes:
 
 def _full_scale(values: npt.NDArray[Any]) -> Bytes:
     """Return samples in 8 bits, scaled by the full range of their type."""
-    if values.dtype == np.uint8:
+    sample = values.dtype
+    if sample == np.uint8:
         return np.ascontiguousarray(values)
     white = 1.0
-    if values.dtype.kind in "ui":
-        white = float(np.iinfo(values.dtype).max)
-    return scale(values, 0.0, white)
+    if sample.kind != "f":
+        limits = np.iinfo(sample)
+        white = float(limits.max)
+    return scale(values, 0, white)
 
 
 def _lab(color: npt.NDArray[Any], page: TiffDirectory) -> Bytes:
     """Return Lab in 8 bits, with signed a and b."""
-    if color.dtype == np.uint16:
+    sample = color.dtype
+    if sample == np.uint16:
         color = color >> 8
-    elif color.dtype != np.uint8:
+    elif sample != np.uint8:
         raise unread("TIFF of Lab colors with unusual samples")
     lab = color.astype(np.uint8)
     if page.photometric == _ICCLAB:
-        lab[:, :, 1:] ^= 128
+        a_and_b = lab[..., 1:]
+        a_and_b ^= 128
     return lab
 
 
 def _unassociated(pixels: Bytes, alpha: Bytes) -> Bytes:
     """Return colors that were multiplied by their alpha as they were before."""
-    opaque = np.maximum(alpha, 1)[:, :, np.newaxis]
-    divided = np.empty_like(pixels)
+    opacity = np.maximum(alpha, 1)
+    unassociated = np.empty_like(pixels)
     # Row by row, so that wider copies stay small.
-    for row in range(len(pixels)):
-        full = pixels[row].astype(np.uint16) * 255 // opaque[row]
-        divided[row] = np.minimum(full, 255)
-    return divided
+    rows = zip(
+        pixels,
+        opacity[..., np.newaxis],
+        unassociated,
+        strict=True,
+    )
+    for row, row_opacity, result in rows:
+        wide = row.astype(np.uint16)
+        wide *= 255
+        wide //= row_opacity
+        np.minimum(wide, 255, out=wide)
+        result[:] = wide
+    return unassociated
 
 
 def _from_pixels(mode: str, pixels: Bytes) -> Image.Image:
-    height, width = pixels.shape[:2]
+    height, width, *_ = pixels.shape
+    size = (width, height)
     contiguous = np.ascontiguousarray(pixels)
-    return Image.frombuffer(mode, (width, height), contiguous, "raw", mode, 0, 1)
-
-
-def _tag_value(tags: dict[int, Any], code: int, default: Any) -> Any:
-    tag = tags.get(code)
-    return default if tag is None else tag.value
+    return Image.frombuffer(
+        mode,
+        size,
+        contiguous,
+        "raw",
+        mode,
+        0,
+        1,
+    )
