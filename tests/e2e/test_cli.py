@@ -307,7 +307,7 @@ def test_the_summary_counts_what_was_left_out(tmp_path):
         path = folder / f"{name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (40, 30), (len(name) * 20, 90, 30)).save(path)
-    for name in ("scan.jp2", "more.JP2", "notes.txt", "README"):
+    for name in ("scan.xcf", "more.XCF", "notes.txt", "README"):
         (folder / name).write_text("no image")
     command = [*COMMAND, "index", folder, "-c", tmp_path / "c", "--model", "pixels"]
     command += ["--exclude", "drafts/", "--exclude", "draft-*"]
@@ -316,12 +316,12 @@ def test_the_summary_counts_what_was_left_out(tmp_path):
     assert "2 added" in printed
     assert "Excluded: 2 folders, 1 image." in printed
     assert (
-        "Passed over 4 files of other kinds: jp2 2, without extension 1, txt 1."
+        "Passed over 4 files of other kinds: xcf 2, without extension 1, txt 1."
         in printed
     )
     done = subprocess.run([*command, "--json"], capture_output=True, check=True)
     report = json.loads(done.stdout)
-    assert report["other_kinds"] == {"jp2": 2, "": 1, "txt": 1}
+    assert report["other_kinds"] == {"xcf": 2, "": 1, "txt": 1}
     assert (report["excluded_folders"], report["excluded_files"]) == (2, 1)
 
 

@@ -108,11 +108,11 @@ def test_an_invalid_pattern_is_an_error(root):
 
 
 def test_files_of_other_kinds_are_counted_by_extension(root):
-    make_files(root, "a.jpg", "b.JP2", "d/c.jp2", "d/notes.txt", "README", "x.y z" * 5)
+    make_files(root, "a.jpg", "b.XCF", "d/c.xcf", "d/notes.txt", "README", "x.y z" * 5)
     (root / ".lookalikeignore").write_text("notes.*\n")
     source = LocalSource([root])
     assert names(source) == ["a.jpg"]
-    assert source.skipped().other_kinds == {"jp2": 2, "": 2}
+    assert source.skipped().other_kinds == {"xcf": 2, "": 2}
 
 
 # File times

@@ -58,8 +58,8 @@ def run_demo(images: DemoImages, output: Path, say: Say) -> Path:
     LookalikeError
         If a step fails.
     """
-    collection = _index(images, output, say)
-    split = _split(collection, output, say)
+    collection = _index_images(images, output, say)
+    split = _split_images(collection, output, say)
     answers = _search(collection, split, output, say)
     evaluation = _evaluate(collection, split, output, say)
     computed_map = _map(collection, output, say)
@@ -87,7 +87,7 @@ def run_demo(images: DemoImages, output: Path, say: Say) -> Path:
     return report
 
 
-def _index(images: DemoImages, output: Path, say: Say) -> Collection:
+def _index_images(images: DemoImages, output: Path, say: Say) -> Collection:
     models = [registry.DEFAULT]
     for name in _INCEPTION_MODELS:
         model = registry.resolve(name)
@@ -113,7 +113,7 @@ def _index(images: DemoImages, output: Path, say: Say) -> Collection:
     return Collection.open(path)
 
 
-def _split(collection: Collection, output: Path, say: Say) -> pa.Table:
+def _split_images(collection: Collection, output: Path, say: Say) -> pa.Table:
     """Split the labeled images into training and test images. The same files split the same way."""
     uris_by_label: dict[str, list[str]] = defaultdict(list)
     for batch in collection.table.scan(["uri", "label"], "label IS NOT NULL"):

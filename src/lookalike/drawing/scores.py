@@ -34,7 +34,7 @@ _PADDING = 10
 _BARS_SHARE = 0.56
 
 # Recall at k is left out. It is near 0 for large classes, however good the ranking is.
-_SHOWN_METRICS = [name for name in METRICS if not name.startswith("recall")]
+_DRAWN_METRICS = [name for name in METRICS if not name.startswith("recall")]
 _MAX_CLASSES = 40
 _MARKERS = "oDs^"
 # Where long titles of metrics are broken into two lines.
@@ -43,8 +43,8 @@ _LINE_BREAKS = (("mean of ", "mean of\n"), ("precision@", "precision\n@"))
 _CHART_HEADING = text_style(9, MUTED)
 _CHART_TITLE = text_style(9, TEXT)
 _VALUE = text_style(7.5, TEXT, ha="center")
-_NAME = text_style(8, TEXT)
-_SCALE = text_style(8, MUTED)
+_NAME_TEXT = text_style(8, TEXT)
+_SCALE_TEXT = text_style(8, MUTED)
 
 
 def draw_evaluation(evaluation: Evaluation, path: str | Path) -> Path:
@@ -155,9 +155,9 @@ def _draw_bars(axes: Axes, spaces: tuple[SpaceScores, ...]) -> None:
     """Draw a group of bars for each metric. Values are written where there is room for them."""
     width = 0.8 / len(spaces)
     middle = (len(spaces) - 1) / 2
-    positions = np.arange(len(_SHOWN_METRICS))
+    positions = np.arange(len(_DRAWN_METRICS))
     for index, scores in enumerate(spaces):
-        estimates = np.array([scores.metrics[name] for name in _SHOWN_METRICS])
+        estimates = np.array([scores.metrics[name] for name in _DRAWN_METRICS])
         values, low, high = estimates.T
         offset = (index - middle) * width
         centers = positions + offset
@@ -188,7 +188,7 @@ def _draw_bars(axes: Axes, spaces: tuple[SpaceScores, ...]) -> None:
     hide_frame(axes)
     axes.set_axisbelow(True)
     axes.grid(axis="y", color=BORDER, linewidth=0.75)
-    titles = [_metric_title(name) for name in _SHOWN_METRICS]
+    titles = [_metric_title(name) for name in _DRAWN_METRICS]
     axes.set_xticks(positions, titles, size=8, color=TEXT)
     levels = ["0", "0.25", "0.5", "0.75", "1"]
     heights = [float(level) for level in levels]
@@ -229,9 +229,9 @@ def _draw_classes(
     axes.set_axisbelow(True)
     axes.grid(axis="x", color=BORDER, linewidth=0.75)
     names = [shorten(label) for label in labels]
-    axes.set_yticks(rows, names, **_NAME)
+    axes.set_yticks(rows, names, **_NAME_TEXT)
     axes.set_ylim(len(labels) - 0.5, -0.5)
-    axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"], **_SCALE)
+    axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"], **_SCALE_TEXT)
     axes.set_xlim(-0.03, 1.03)
 
 

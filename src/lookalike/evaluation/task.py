@@ -22,7 +22,7 @@ __all__ = ["EvaluationTask", "Split", "make_task", "read_split"]
 
 PlacesOrClasses = npt.NDArray[np.intp]
 
-_PARTS = {"train", "test"}
+_SPLIT_PARTS = {"train", "test"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ def read_split(split: str | os.PathLike[str] | pa.Table) -> Split:
 def _check_columns(table: pa.Table) -> None:
     if set(SCHEMA.names) <= set(table.column_names):
         parts = table["split"].to_pylist()
-        if set(parts) <= _PARTS:
+        if set(parts) <= _SPLIT_PARTS:
             return
     raise InputError(
         f"The manifest has the columns {table.column_names}; expected {SCHEMA.names}, with train "

@@ -18,7 +18,7 @@ from lookalike.types import Matches
 
 __all__ = ["Answer", "Story", "write_report"]
 
-_NEIGHBORS = 6  # shown of each answer
+_SHOWN_NEIGHBORS = 6  # shown of each answer
 _BAR_WIDTH = 90  # CSS pixels of a score of 1
 _METRICS = (
     "map",
@@ -28,7 +28,7 @@ _METRICS = (
     "precision_at_5",
     "precision_at_10",
 )
-_METHODS = {"tsne": "t-SNE", "pca": "principal components", "umap": "UMAP"}
+_METHOD_TITLES = {"tsne": "t-SNE", "pca": "principal components", "umap": "UMAP"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ def write_report(story: Story, path: Path) -> Path:
         "report.html",
         story=story,
         count=collection.count(),
-        neighbors=_NEIGHBORS,
+        neighbors=_SHOWN_NEIGHBORS,
         colors=palette()["distinct"],
         classes=_describe_classes(story),
         spaces=collection.models,
@@ -152,7 +152,7 @@ def _describe_matches(
     collection: Table, matches: Matches, label: str | None
 ) -> list[_Figure]:
     """Return the nearest images; frames show which ones have the query's label."""
-    ids = matches.ids[:_NEIGHBORS]
+    ids = matches.ids[:_SHOWN_NEIGHBORS]
     images = _thumbnails(collection, ids.tolist())
     figures = []
     for image, match in zip(images, matches, strict=False):
@@ -209,7 +209,7 @@ def _describe_map(story: Story) -> dict[str, Any]:
     kind = file.suffix.removeprefix(".")
     return {
         "space": map_.space,
-        "method": _METHODS[map_.method],
+        "method": _METHOD_TITLES[map_.method],
         "trustworthiness": map_.fidelity.get("trustworthiness"),
         "page": story.map_page.name,
         "image": data_uri(content, kind),

@@ -194,19 +194,28 @@ def _keep(
 
 
 def _is_large_share(rows: Sequence[MissingRow], images: int) -> bool:
-    return _SHARE * _count_images(rows) > images
+    missing = _count_images(rows)
+    return _SHARE * missing > images
 
 
 def _count_images(rows: Iterable[MissingRow]) -> int:
-    return sum(row.is_image for row in rows)
+    count = 0
+    for row in rows:
+        if row.is_image:
+            count += 1
+    return count
 
 
-def _first_of(folders: Sequence[str], wanted: Iterable[str]) -> str | None:
-    return next((folder for folder in folders if folder in wanted), None)
+def _first_of(folders: Iterable[str], wanted: Iterable[str]) -> str | None:
+    for folder in folders:
+        if folder in wanted:
+            return folder
+    return None
 
 
 def _last_of(folders: Sequence[str], wanted: Iterable[str]) -> str | None:
-    return next((folder for folder in reversed(folders) if folder in wanted), None)
+    outermost_first = reversed(folders)
+    return _first_of(outermost_first, wanted)
 
 
 def empty_folders(

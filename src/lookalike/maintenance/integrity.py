@@ -179,7 +179,7 @@ class RowChecker:
     def add_unreadable(self, unreadable: inspection.UnreadableRows) -> None:
         """Report columns of some rows that cannot be read."""
         columns = ", ".join(unreadable.columns)
-        rows = _describe_rows(unreadable)
+        rows = _describe_unreadable(unreadable)
         file = unreadable.file
         reason = unreadable.reason
         what = f"{columns} of {rows} cannot be read from {file}: {reason}."
@@ -437,7 +437,7 @@ class RowChecker:
                 self._add_row_fault(place, f"{count} rows have this uri.")
 
 
-def _describe_rows(unreadable: inspection.UnreadableRows) -> str:
+def _describe_unreadable(unreadable: inspection.UnreadableRows) -> str:
     """Return which rows cannot be read: their number, the range of their ids, and some uris."""
     ids = unreadable.ids
     count = len(ids)

@@ -134,7 +134,7 @@ class OnnxEmbedder:
             padded = _pad_to_multiple(images, fixed)
 
         parts = []
-        for batch in _batches(padded, size):
+        for batch in _batches_of(padded, size):
             part = self._embed_batch(batch)
             parts.append(part)
         values = np.concatenate(parts)
@@ -324,7 +324,7 @@ def _pad_to_multiple(images: _PreparedImages, batch: int) -> _PreparedImages:
     return np.concatenate([images, padding])
 
 
-def _batches(images: _PreparedImages, size: int) -> Iterator[_PreparedImages]:
+def _batches_of(images: _PreparedImages, size: int) -> Iterator[_PreparedImages]:
     """Yield the images in batches; without images, one empty batch that has their columns."""
     count = max(len(images), 1)
     for start in range(0, count, size):

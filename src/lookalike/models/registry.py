@@ -26,8 +26,8 @@ _MAX_DESCRIPTION_BYTES = 1 << 13
 _CATALOG_LABEL = "the catalog"
 
 # A description cannot name its graph's hash: a collection adds that.
-_MODEL_KEYS = {field.name for field in fields(Model)}
-_DESCRIPTION_KEYS = (_MODEL_KEYS - {"graph"}) | {"base"}
+_DESCRIPTION_KEYS = {field.name for field in fields(Model)}
+_DESCRIPTION_KEYS = (_DESCRIPTION_KEYS - {"graph"}) | {"base"}
 
 
 @cache

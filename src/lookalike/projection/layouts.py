@@ -20,7 +20,7 @@ from lookalike.vectors import k_nearest
 
 __all__ = [
     "METHODS",
-    "MIN_ROWS",
+    "MIN_LAYOUT_ROWS",
     "LayoutMethod",
     "LayoutSettings",
     "Method",
@@ -36,7 +36,7 @@ Positions = npt.NDArray[np.float64]
 Method = Literal["tsne", "pca", "umap"]
 
 # With fewer rows there are no neighborhoods that t-SNE or UMAP could keep.
-MIN_ROWS = 8
+MIN_LAYOUT_ROWS = 8
 
 _COMPONENTS = 50
 _PERPLEXITY = 30.0
@@ -120,7 +120,7 @@ def fit_layout(
 ) -> tuple[Positions, dict[str, Any]]:
     """Return a position for each row, ``[n, 2]``, and the parameters as plain data.
 
-    Fewer than `MIN_ROWS` rows are laid out by their first two components with every method.
+    Fewer than `MIN_LAYOUT_ROWS` rows are laid out by their first two components with every method.
 
     Raises
     ------
@@ -128,7 +128,7 @@ def fit_layout(
         If the method is UMAP and umap-learn is not installed.
     """
     method = settings.method
-    if len(components) < MIN_ROWS:
+    if len(components) < MIN_LAYOUT_ROWS:
         method = "pca"
     layout = _LAYOUTS[method]
     positions, parameters = layout.fit(components, settings)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from lookalike.errors import InputError, ReadOnlyError, SpaceError
 from lookalike.projection.layouts import (
     METHODS,
-    MIN_ROWS,
+    MIN_LAYOUT_ROWS,
     LayoutSettings,
     Method,
     fit_components,
@@ -211,7 +211,7 @@ def make_map(
 
     # A stored map with the same settings may still hold, or need an update.
     layout = None
-    stored = None if rebuild else _read_stored(collection, space, settings)
+    stored = None if rebuild else _read_stored_map(collection, space, settings)
     if stored is not None:
         stored_rows = _match_rows(stored, ids, digests)
         all_match = bool((stored_rows >= 0).all())
@@ -262,10 +262,10 @@ def make_placer(
     is_stored = np.isin(map_.ids, ids)
     is_reference = is_stored & map_.fitted
     count = np.count_nonzero(is_reference)
-    if count < MIN_ROWS:
+    if count < MIN_LAYOUT_ROWS:
         raise SpaceError(
             f"The map of {map_.space} has too few rows to place others by: "
-            f"{count}, expected {MIN_ROWS}. Index more images, and rebuild the map."
+            f"{count}, expected {MIN_LAYOUT_ROWS}. Index more images, and rebuild the map."
         )
 
     # The reference, by whose rows others are placed.
@@ -318,7 +318,7 @@ def _update(
     known_rows = stored_rows[is_known]
     fitted = np.zeros(count, np.bool_)
     fitted[is_known] = stored.fitted[known_rows]
-    if fitted.sum() < MIN_ROWS:
+    if fitted.sum() < MIN_LAYOUT_ROWS:
         return None
     xy = np.empty((count, 2), np.float32)
     xy[is_known] = stored.xy[known_rows]
@@ -348,7 +348,7 @@ def _read_vectors(collection: Table, space: str) -> tuple[Ids, VectorsF16]:
     return ids, vectors
 
 
-def _read_stored(
+def _read_stored_map(
     collection: Table, space: str, settings: LayoutSettings
 ) -> maps.StoredMap | None:
     """Return the stored map of a Space, or None if it was made with other settings."""

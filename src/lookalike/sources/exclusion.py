@@ -34,7 +34,8 @@ _SYSTEM_NAMES = re.compile(
 
 def is_system_name(name: str) -> bool:
     """Return whether a file or folder belongs to the system rather than to a person."""
-    return _SYSTEM_NAMES.fullmatch(name) is not None
+    match = _SYSTEM_NAMES.fullmatch(name)
+    return match is not None
 
 
 @dataclass(slots=True)
@@ -67,6 +68,7 @@ class PatternList:
         """Return whether the last pattern that matches excludes a path; None without a match."""
         relative = os.path.relpath(path, self.folder)
         if is_folder:
+            # A slash at the end is what patterns of folders match.
             relative += "/"
         result = self.spec.check_file(relative)
         return result.include
@@ -119,11 +121,13 @@ class Exclusions:
         lines = text.splitlines()
         spec = parse_patterns(lines, IGNORE_FILE)
         own = PatternList(folder, spec)
-        return Exclusions(self.given, (own, *self.ignore_files))
+        ignore_files = (own, *self.ignore_files)
+        return Exclusions(self.given, ignore_files)
 
     def excludes(self, path: str, *, is_folder: bool) -> bool:
         """Return whether a pattern excludes a file or folder of this folder."""
-        for patterns in (*self.given, *self.ignore_files):
+        lists = (*self.given, *self.ignore_files)
+        for patterns in lists:
             verdict = patterns.verdict(path, is_folder=is_folder)
             if verdict is not None:
                 return verdict

@@ -29,7 +29,8 @@ def split_paths(
     files: dict[str, None] = {}
     for name in _expand_lists(paths):
         path = os.path.abspath(name)  # noqa: PTH100
-        if os.path.isdir(path):  # noqa: PTH112
+        is_folder = os.path.isdir(path)  # noqa: PTH112
+        if is_folder:
             folders[path] = None
         else:
             files[path] = None
@@ -62,10 +63,13 @@ def _expand_lists(paths: Sequence[str | os.PathLike[str]]) -> Iterator[str]:
 
 
 def _paths_of_standard_input() -> list[str]:
+    place = "on standard input"
     content = sys.stdin.buffer.read()
-    lines = _lines(content, "on standard input")
-    paths = [_expand(line) for line in lines]
-    return _require_existing(paths, "on standard input")
+    paths = []
+    for line in _lines(content, place):
+        path = _expand(line)
+        paths.append(path)
+    return _require_existing(paths, place)
 
 
 def _paths_of_list(list_path: Path) -> list[str]:
@@ -75,14 +79,16 @@ def _paths_of_list(list_path: Path) -> list[str]:
         reason = error.strerror or error
         raise SourceError(f"The list {list_path} cannot be read: {reason}.") from error
 
+    place = str(list_path)
     paths = []
-    for line in _lines(content, str(list_path)):
+    for line in _lines(content, place):
         path = _expand(line)
         beside_list = os.path.join(list_path.parent, path)  # noqa: PTH118
-        if not os.path.lexists(path) and os.path.lexists(beside_list):
+        is_missing = not os.path.lexists(path)
+        if is_missing and os.path.lexists(beside_list):
             path = beside_list
         paths.append(path)
-    return _require_existing(paths, str(list_path))
+    return _require_existing(paths, place)
 
 
 def _lines(content: bytes, place: str) -> Iterator[str]:
@@ -106,9 +112,10 @@ def _lines(content: bytes, place: str) -> Iterator[str]:
 def _expand(line: str) -> str:
     """Return the path of a line, without the carriage return that Windows writes at its end."""
     path = os.path.expanduser(line)  # noqa: PTH111
-    if path.endswith("\r") and not os.path.lexists(path):
-        path = path.removesuffix("\r")
-    return path
+    without_return = path.removesuffix("\r")
+    if os.path.lexists(path):
+        return path
+    return without_return
 
 
 def _require_existing(paths: list[str], place: str) -> list[str]:

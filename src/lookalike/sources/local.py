@@ -29,7 +29,7 @@ _CLOCK_STEP = 0.02
 # Nanoseconds since 1970 in 64 bits. File systems store more: NTFS begins in 1601.
 _FIRST_TIME = -(1 << 63)
 _LAST_TIME = (1 << 63) - 1
-_DAY = 86_400 * 10**9
+_DAY_NS = 86_400 * 10**9
 
 # The largest file that is read: twice the size of the largest decodable image without compression.
 _MAX_FILE_BYTES = 1 << 31
@@ -278,9 +278,9 @@ def _storable_time(nanoseconds: int) -> int:
     A time outside becomes one on the first or last day. It keeps the time of its day, so that a
     change of the file is still noticed.
     """
-    time_of_day = nanoseconds % _DAY
+    time_of_day = nanoseconds % _DAY_NS
     if nanoseconds > _LAST_TIME:
-        return _LAST_TIME - _DAY + time_of_day
+        return _LAST_TIME - _DAY_NS + time_of_day
     if nanoseconds < _FIRST_TIME:
         return _FIRST_TIME + time_of_day
     return nanoseconds

@@ -37,7 +37,7 @@ __all__ = [
     "unreadable_version",
 ]
 
-_BATCH = 1 << 10
+_ROWS_AT_ONCE = 1 << 10
 _ALL_PARTITIONS = 1 << 16
 # Uris that a report on unreadable rows names.
 _SHOWN_URIS = 3
@@ -195,7 +195,7 @@ def _fragment_batches(
             columns=names,
             fragments=[fragment],
             with_row_id=True,
-            batch_size=_BATCH,
+            batch_size=_ROWS_AT_ONCE,
             batch_readahead=2,
             fragment_readahead=1,
         )

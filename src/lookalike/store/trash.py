@@ -80,7 +80,10 @@ class RestoreReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain data, as ``lookalike trash restore --json`` prints it."""
-        return {"restored": self.restored, "occupied": self.occupied}
+        return {
+            "restored": self.restored,
+            "occupied": self.occupied,
+        }
 
 
 def trash_days() -> float:
@@ -138,7 +141,8 @@ class Trash:
 
     def exists(self) -> bool:
         """Return whether there is anything in the trash."""
-        return self._table.location.has_trash()
+        location = self._table.location
+        return location.has_trash()
 
     def rows(self, uris: Sequence[str] = ()) -> pa.Table:
         """Return the rows, without those that the table has as well.

@@ -80,9 +80,9 @@ def dataset_command(
                 "The sample is drawn by Lookalike and has nine classes of its own. "
                 "Leave out --from and --classes."
             )
-        root, table = _draw_sample(folder, test=test, seed=seed)
+        root, table = _write_sample(folder, test=test, seed=seed)
     else:
-        root, table = _fetch_caltech101(folder, source, classes, test=test, seed=seed)
+        root, table = _fetch_photographs(folder, source, classes, test=test, seed=seed)
     paths = write_manifest(table, folder)
 
     splits = table["split"].to_pylist()
@@ -107,7 +107,7 @@ def dataset_command(
     output.print_list(lines)
 
 
-def _draw_sample(folder: Path, *, test: float, seed: int) -> tuple[Path, pa.Table]:
+def _write_sample(folder: Path, *, test: float, seed: int) -> tuple[Path, pa.Table]:
     from lookalike.datasets import manifest, sample
 
     root = sample.write_sample(folder / "images")
@@ -121,7 +121,7 @@ def _draw_sample(folder: Path, *, test: float, seed: int) -> tuple[Path, pa.Tabl
     return root, table
 
 
-def _fetch_caltech101(
+def _fetch_photographs(
     folder: Path, source: Path | None, classes: str, *, test: float, seed: int
 ) -> tuple[Path, pa.Table]:
     from lookalike.datasets import caltech101
