@@ -12,7 +12,7 @@ import pytest
 
 from lookalike.errors import InputError, SpaceError
 from lookalike.projection import layouts
-from lookalike.projection.map import REFIT_SHARE, make_map
+from lookalike.projection.map import REFIT_SHARE, make_map, make_placer
 from lookalike.store import maps
 from lookalike.store.table import Table
 from lookalike.vectors import k_nearest
@@ -319,6 +319,38 @@ def test_a_map_with_too_few_rows_left_is_rebuilt(collection, vectors):
     after = make_map(collection)
     assert len(after) == 55
     assert after.fitted.all()
+
+
+def test_few_rows_are_placed_from_exact_forces(collection, monkeypatch):
+    """They lie where Barnes-Hut places them, and Barnes-Hut, which is slow for few, is not used."""
+    placer = make_placer(collection, make_map(collection))
+    few = clusters(5, 1, seed=4)[0]
+    with monkeypatch.context() as patch:
+        patch.setattr(layouts, "_MAX_EXACT_PAIRS", 0)
+        approximate = placer(few)
+    with monkeypatch.context() as patch:
+        patch.delattr("openTSNE.tsne.kl_divergence_bh")
+        exact = placer(few)
+    assert np.abs(exact - approximate).max() < 0.1
+
+
+def test_the_exact_gradient_is_that_of_opentsne():
+    from openTSNE.tsne import kl_divergence_bh
+    from scipy.sparse import csr_matrix
+
+    random = np.random.default_rng(0)
+    reference = 10 * random.normal(size=(300, 2))
+    new = np.ascontiguousarray(8 * random.normal(size=(4, 2)))
+    weights = random.random((4, 300)) * (random.random((4, 300)) < 0.05)
+    affinities = csr_matrix(weights / weights.sum(axis=1, keepdims=True))
+    # Without approximation, Barnes-Hut compares each pair too.
+    _, expected = kl_divergence_bh(
+        new, affinities, 1, {"theta": 0.0}, reference_embedding=reference
+    )
+    _, gradient = layouts._exact_gradient(
+        new, affinities, dof=1, reference_embedding=reference
+    )
+    assert gradient == pytest.approx(expected, rel=1e-6)
 
 
 def test_a_map_needs_a_refit_after_many_placed_rows(tmp_path, vectors):
