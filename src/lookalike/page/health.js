@@ -148,7 +148,8 @@ function folderButton({ root, path, images }, { name, images: total }) {
   const text = `Add this folder to ${isolate(name)}`;
   const title = `Add the images of ${isolate(path)} to ${isolate(name)}?`;
   const now = `${isolate(name)} has ${plural(total, "image")} now, none of them from this folder.`;
-  const confirm = () => ask(title, now, "Add the images");
+  // There is nothing to mix with in an empty collection.
+  const confirm = total ? () => ask(title, now, "Add the images") : undefined;
   return jobButton({ text, running, request, confirm });
 }
 
