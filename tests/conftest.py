@@ -16,6 +16,26 @@ from lookalike.store.table import Table
 
 BuildOnce = Callable[[str, Callable[[Path], None]], Path]
 
+# Threads of OpenMP sleep while they wait. By default they spin, and the workers of a parallel run
+# take the cores from each other. Read when scikit-learn is imported, also by processes of tests.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+# Files that take longest. They start first, so that no worker is left with one at the end.
+LONGEST_FILES = [
+    "projection/test_map.py",
+    "e2e/test_photographs.py",
+    "maintenance/test_optimize.py",
+    "test_benchmarks.py",
+    "trust/test_torture.py",
+    "trust/test_disk.py",
+    "test_docs.py",
+    "store/test_ann.py",
+    "models/test_calibration.py",
+    "export/test_map_file.py",
+    "trust/test_concurrency.py",
+    "maintenance/test_backup.py",
+]
+
 SLOW_FIXTURES = {"browser", "photographs", "caltech"}
 
 
@@ -28,11 +48,20 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_modifyitems(config, items):
+    items.sort(key=start_order)
     if not config.getoption("--fast"):
         return
     slow = [item for item in items if is_slow(item)]
     config.hook.pytest_deselected(items=slow)
     items[:] = [item for item in items if not is_slow(item)]
+
+
+def start_order(item: pytest.Item) -> int:
+    """Return the place of a test's file among the longest, which start first."""
+    file = item.path.relative_to(Path(__file__).parent).as_posix()
+    if file in LONGEST_FILES:
+        return LONGEST_FILES.index(file)
+    return len(LONGEST_FILES)
 
 
 def is_slow(item: pytest.Item) -> bool:

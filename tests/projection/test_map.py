@@ -444,21 +444,32 @@ def test_photographs_are_near_their_class(photographs_map):
     assert made.fidelity["preservation"] >= 0.40
 
 
-def test_photographs_get_the_same_map_again(photographs_map):
-    collection, made, _ = photographs_map
-    assert np.array_equal(make_map(collection, rebuild=True).xy, made.xy)
-
-
-def test_held_out_photographs_are_placed_near_their_class(photographs_map, tmp_path):
+@pytest.fixture(scope="module")
+def part(photographs_map, tmp_path_factory):
+    """A collection of 1,000 photographs and its map, their labels, and 200 more photographs."""
     collection, made, labels = photographs_map
     ids, vectors = collection.vectors("efficientnet-lite0")
     assert np.array_equal(ids, made.ids)
-    order = np.random.default_rng(0).permutation(len(ids))
-    fitted, held_out = np.arange(len(ids) - 200), np.arange(len(ids) - 200, len(ids))
-    part = make_collection(tmp_path / "part", vectors[order[:-200]])
-    before = make_map(part)
-    add_rows(part, vectors[order[-200:]])
-    after = make_map(part)
+    order = np.random.default_rng(0).permutation(len(ids))[:1200]
+    path = tmp_path_factory.mktemp("part") / "collection"
+    some = make_collection(path, vectors[order[:1000]])
+    return some, make_map(some), labels[order], vectors[order[1000:]]
+
+
+def test_photographs_get_the_same_map_again(part, monkeypatch):
+    """However many threads make it."""
+    collection, made, _, _ = part
+    monkeypatch.setattr(layouts, "_MAX_SINGLE_THREAD_ROWS", 100)
+    assert np.array_equal(make_map(collection, rebuild=True).xy, made.xy)
+
+
+def test_held_out_photographs_are_placed_near_their_class(part, tmp_path):
+    collection, before, labels, more = part
+    path = shutil.copytree(collection.path, tmp_path / "collection")
+    collection = Table.open(path)
+    add_rows(collection, more)
+    after = make_map(collection)
+    fitted, held_out = np.arange(1000), np.arange(1000, 1200)
     assert np.array_equal(after.xy[fitted], before.xy)
-    usual = accuracy(after.xy[fitted], labels[order[:-200]])
-    assert accuracy(after.xy, labels[order], of=held_out, among=fitted) >= usual - 0.05
+    usual = accuracy(after.xy[fitted], labels[fitted])
+    assert accuracy(after.xy, labels, of=held_out, among=fitted) >= usual - 0.05

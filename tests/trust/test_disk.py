@@ -7,16 +7,17 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import command
 import lookalike
 import made
-from command import lookalike_process as run
 from hub_server import hub_server
 from lookalike import imaging
 from lookalike.errors import CollectionError, ReadOnlyError
@@ -88,6 +89,15 @@ def images(sample) -> Path:
 @pytest.fixture
 def query(images) -> Path:
     return images / "teapot" / "teapot_0001.jpg"
+
+
+def run(
+    *arguments: object, by: Sequence[str] = (), **options: Any
+) -> subprocess.CompletedProcess[str]:
+    """Run a command, in a process of its own where it needs other rights or another environment."""
+    if by or "env" in options:
+        return command.lookalike_process(*arguments, by=by, **options)
+    return command.lookalike(*arguments, **options)
 
 
 def refused(*arguments: object, **options: object) -> str:
@@ -236,14 +246,14 @@ def test_a_figure_or_page_on_a_full_disk_leaves_the_previous_one(
 ):
     collection = shutil.copytree(whole, tmp_path / "collection")
     target = disk.place / output
-    command = (
+    words = (
         ["search", query, "--save"]
         if output == "figure.png"
         else ["map", "--method", "pca", "--output"]
     )
     target.write_bytes(b"before")
     disk.fill()
-    assert refused(*command, target, "-c", collection) == (
+    assert refused(*words, target, "-c", collection) == (
         f"{target} could not be written: no space is left on its disk. Any earlier file is "
         "unchanged. Free some space there, or choose a path on another disk."
     )
@@ -251,7 +261,7 @@ def test_a_figure_or_page_on_a_full_disk_leaves_the_previous_one(
     assert target.read_bytes() == b"before"
     disk.remount("ro")
     assert f"{target}: Read-only file system. Name a file" in refused(
-        *command, target, "-c", collection
+        *words, target, "-c", collection
     )
 
 
@@ -342,9 +352,9 @@ def test_weights_on_a_full_disk_leave_nothing_and_are_fetched_later(disk, tmp_pa
         own = {"HF_HOME": str(disk.place / "hub"), "HF_ENDPOINT": hub.url}
 
         def find_weights() -> str:
-            command = [sys.executable, "-c", program, tmp_path / "small.toml"]
+            words = [sys.executable, "-c", program, tmp_path / "small.toml"]
             done = subprocess.run(
-                command,
+                words,
                 env={**outside, **own},
                 capture_output=True,
                 text=True,
@@ -426,8 +436,8 @@ def test_a_collection_without_read_permission_is_not_called_damaged(
     locked, query, tmp_path, lost, by
 ):
     (locked / lost).chmod(0)
-    for command in (["search", query], ["backup", tmp_path / "backup"], ["check"]):
-        message = refused(*command, "-c", locked, by=by)
+    for words in (["search", query], ["backup", tmp_path / "backup"], ["check"]):
+        message = refused(*words, "-c", locked, by=by)
         assert (
             "you do not have permission to read all of it. Ask its owner for read access to the "
             "folder" in message
@@ -506,9 +516,9 @@ def test_an_interrupted_file_write_leaves_no_file(whole, query, tmp_path):
         f"dataset sample --to {tmp_path / 'drawn'}",
         f"search {query} -c {whole} --save {tmp_path}/a.png",
     ):
-        command = f"ulimit -f 2; exec {sys.executable} -m lookalike {words}"
+        script = f"ulimit -f 2; exec {sys.executable} -m lookalike {words}"
         done = subprocess.run(
-            ["bash", "-c", command], capture_output=True, text=True, check=False
+            ["bash", "-c", script], capture_output=True, text=True, check=False
         )
         assert done.returncode == 2
         assert "could not be written: no space is left on its disk." in done.stderr
