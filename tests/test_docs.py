@@ -112,6 +112,7 @@ def without_numbers(text: str) -> list[str]:
     return [" ".join(re.sub(r"-?\d[\d.,]*", "#", line).split()) for line in lines]
 
 
+@pytest.mark.slow
 def test_requests_of_the_rest_page_are_answered(place):
     """Each block runs as it stands in a shell, against a server of the indexed images."""
     from live import serving

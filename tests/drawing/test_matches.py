@@ -123,6 +123,7 @@ def test_the_query_and_all_matches_are_sharp_and_in_order(
     assert [row[0][0] for row in rows] == sorted(row[0][0] for row in rows)
 
 
+@pytest.mark.slow
 def test_the_figure_grows_with_the_matches_and_has_white_margins(
     collection, query, tmp_path
 ):

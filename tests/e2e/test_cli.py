@@ -325,6 +325,7 @@ def test_the_summary_counts_what_was_left_out(tmp_path):
     assert (report["excluded_folders"], report["excluded_files"]) == (2, 1)
 
 
+@pytest.mark.slow
 def test_bad_files_are_listed_and_good_files_are_indexed(
     difficult, tmp_path, no_rights
 ):

@@ -165,6 +165,7 @@ def test_every_figure_equals_its_definition(tied):
     assert "alone" not in evaluation.spaces[0].classes
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(data=st.data())
 def test_small_collections_with_ties_equal_the_definition(data, tmp_path_factory):

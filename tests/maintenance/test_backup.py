@@ -288,6 +288,7 @@ def test_an_older_or_diverged_collection_does_not_replace_a_newer_backup(
     assert lookalike.check(tmp_path / "backup").images == 206
 
 
+@pytest.mark.slow
 def test_backups_beside_a_running_indexer_are_complete(sample, tmp_path):
     images, collection = tmp_path / "images", tmp_path / "collection"
     for turn in range(8):

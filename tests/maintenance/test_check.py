@@ -277,6 +277,7 @@ def test_a_damaged_index_is_named(place, column):
     assert f"The index of {column} cannot be used" in fault_text(place)
 
 
+@pytest.mark.slow
 def test_an_index_that_no_longer_finds_a_vector_is_named(tmp_path):
     """A vector has changed on the disk, and the index still has it at its old place."""
     vectors, _ = made.clusters(4, 300)

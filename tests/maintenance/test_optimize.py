@@ -181,6 +181,7 @@ def test_the_report_describes_the_current_search(collection, monkeypatch):
     assert message["seconds"] == round(report.seconds, 3)
 
 
+@pytest.mark.slow
 def test_an_index_run_tolerates_few_unindexed_rows_and_keeps_the_recall(collection):
     optimize(collection, min_rows=1000, recall=0.9)
     add_rows(collection, drawn(80, seed=2))
@@ -202,6 +203,7 @@ def test_a_second_run_changes_nothing(optimized_numbers, optimized):
     assert Table.open(optimized.path).version == version
 
 
+@pytest.mark.slow
 def test_new_rows_update_the_index_and_many_rebuild_it(optimized):
     collection = optimized
     add_rows(collection, drawn(200, seed=2))
@@ -218,6 +220,7 @@ def test_removed_rows_cause_a_new_measurement(optimized):
     assert optimize(optimized).spaces[0].did == "tuned"
 
 
+@pytest.mark.slow
 def test_another_target_recall_causes_a_new_tuning(collection):
     optimize(collection, min_rows=1000, recall=0.999)
     done = optimize(collection, recall=0.5).spaces[0]
@@ -225,6 +228,7 @@ def test_another_target_recall_causes_a_new_tuning(collection):
     assert done.recall >= 0.5
 
 
+@pytest.mark.slow
 def test_a_recall_that_no_setting_reaches_means_exact_search(tmp_path, monkeypatch):
     """Vectors that lie so close together that a few bits cannot distinguish them."""
     monkeypatch.setattr(tuning, "BITS", 1)
@@ -264,6 +268,7 @@ lookalike.optimize(path, min_rows=1000, keep_days=0, progress=message)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("step", "delay"),
     [
@@ -290,6 +295,7 @@ def test_a_kill_at_any_step_leaves_a_collection_that_answers(collection, step, d
     assert ann.nearest(again, SPACE, query, 10) is not None
 
 
+@pytest.mark.slow
 def test_a_concurrent_writer_loses_nothing(collection):
     def write():
         own = Table.open(collection.path)
@@ -308,6 +314,7 @@ def test_a_concurrent_writer_loses_nothing(collection):
     assert collection.count(SPACE) == ROWS + 20 + 50
 
 
+@pytest.mark.slow
 def test_an_index_run_builds_and_updates_the_index_from_enough_rows(
     sample, tmp_path, query
 ):

@@ -90,6 +90,7 @@ def measured(sample, tmp_path_factory) -> tuple[Path, str]:
     return path, done.stdout
 
 
+@pytest.mark.slow
 def test_script_output_works_in_a_description(measured, sample, prepared, tmp_path):
     path, printed = measured
     first, table = printed.split("Add to the description:\n")
@@ -112,6 +113,7 @@ def test_script_output_works_in_a_description(measured, sample, prepared, tmp_pa
     assert lookalike.search(tmp_path / "c", query, k=3).labels == ["teapot"] * 3
 
 
+@pytest.mark.slow
 def test_images_count_and_seed_change_the_calibration(measured, sample, tmp_path):
     path, _ = measured
     found = []
@@ -164,6 +166,7 @@ def test_script_errors_are_explained_and_write_nothing(
     assert not (tmp_path / "x.safetensors").exists()
 
 
+@pytest.mark.slow
 def test_unwritable_output_is_named(sample, tmp_path):
     (tmp_path / "file").touch()
     done = script(

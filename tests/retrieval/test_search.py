@@ -285,6 +285,7 @@ def test_search_many_equals_single_searches(collection, sample, query):
         lookalike.search_many(collection, queries, k=0)
 
 
+@pytest.mark.slow
 def test_a_narrow_filter_is_exact_until_the_collection_changes(sample, tmp_path, query):
     lookalike.index(sample, tmp_path / "c", settings=IndexSettings(min_rows=10))
     table = lookalike.Collection.open(tmp_path / "c")
@@ -310,6 +311,7 @@ def test_a_narrow_filter_is_exact_until_the_collection_changes(sample, tmp_path,
     ]
 
 
+@pytest.mark.slow
 def test_a_wide_filter_uses_the_index(sample, tmp_path, query, monkeypatch):
     monkeypatch.setattr("lookalike.retrieval.search.SUBSET_ROWS", 3)
     lookalike.index(sample, tmp_path / "c", settings=IndexSettings(min_rows=10))

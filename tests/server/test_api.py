@@ -212,6 +212,7 @@ def test_a_thumbnail_is_cached_forever_under_its_content(server):
     assert server.api.get(address, params={"size": 100}).status_code == 422
 
 
+@pytest.mark.slow
 def test_a_large_thumbnail_is_made_from_the_file(tmp_path):
     (tmp_path / "in").mkdir()
     Image.effect_noise((900, 600), 50).convert("RGB").save(

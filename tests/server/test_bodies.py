@@ -54,6 +54,7 @@ def test_an_invalid_content_length_is_refused(server):
     assert server.api.get("health").status_code == 200
 
 
+@pytest.mark.slow
 def test_slow_requests_time_out(collection):
     """A slow body gets a 408; the connection of endless headers is closed."""
     with bounded(collection, body_seconds=1.0) as live:
@@ -205,6 +206,7 @@ def test_two_hundred_uploads_at_once_are_each_answered(collection, sample):
         assert live.search(**SEARCH).status_code == 200
 
 
+@pytest.mark.slow
 def test_large_bodies_are_bounded_together(collection):
     """Twenty clients withhold their last byte: the server keeps at most eight bodies."""
     size = 1 << 20

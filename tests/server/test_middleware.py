@@ -79,6 +79,7 @@ def test_the_servers_own_page_can_search(server):
     assert not [name for name in response.headers if name.startswith("access-control")]
 
 
+@pytest.mark.slow
 def test_an_origin_can_be_allowed_and_no_other(collection):
     preflight = {
         "Access-Control-Request-Method": "POST",
@@ -122,6 +123,7 @@ def test_every_response_has_security_headers(server):
         assert "server" not in headers
 
 
+@pytest.mark.slow
 def test_a_server_for_other_machines_requires_a_token(collection):
     protected = (
         "api/v1/collections",

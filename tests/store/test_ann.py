@@ -139,6 +139,7 @@ def test_the_reported_recall_is_the_measured_one(indexed):
             assert found - error >= 0.99
 
 
+@pytest.mark.slow
 def test_the_cheapest_setting_that_reaches_the_target_is_stored(indexed):
     sample = tuning.draw_sample(indexed, SPACE)
     for setting in ann.current_tuning(indexed, SPACE).plain:
@@ -154,6 +155,7 @@ def test_the_cheapest_setting_that_reaches_the_target_is_stored(indexed):
             assert found - error < 0.99
 
 
+@pytest.mark.slow
 def test_the_stored_setting_reaches_the_target_by_two_standard_errors(
     fresh, monkeypatch
 ):
@@ -197,6 +199,7 @@ def test_the_stored_setting_reaches_the_target_by_two_standard_errors(
             )
 
 
+@pytest.mark.slow
 def test_a_perfect_recall_is_reached_where_possible(tmp_path):
     collection = make_collection(tmp_path / "c", drawn(150, length=1))
     assert [setting.recall for setting in index(collection, 1.0).plain] == [1, 1]
@@ -232,6 +235,7 @@ def test_candidate_settings_grow_to_all_partitions():
     ]
 
 
+@pytest.mark.slow
 def test_a_lower_target_is_reached_more_cheaply(fresh):
     dear = ann.current_tuning(fresh, SPACE)
     cheap = tuning.tune(fresh, SPACE, dear, 0.6, tuning.draw_sample(fresh, SPACE))
@@ -276,6 +280,7 @@ def test_leaving_out_many_rows_still_finds_k_neighbors(indexed):
     assert not np.isin(found.ids, nearest).any()
 
 
+@pytest.mark.slow
 def test_new_changed_and_deleted_rows_are_seen_before_the_index_is_updated(fresh):
     new, changed = drawn(5, seed=11, length=1), drawn(2, seed=12, length=1)
     before = {
@@ -329,6 +334,7 @@ def test_a_filtered_search_finds_the_nearest_matching_rows(indexed, where):
     assert found.recall == ann.current_tuning(indexed, SPACE).filtered[1].recall
 
 
+@pytest.mark.slow
 def test_a_filter_that_matches_only_distant_rows_loses_none(tmp_path, monkeypatch):
     """The nearest partitions hold no matching row."""
     monkeypatch.setattr(tuning, "_PARTITION_ROWS", 400)
@@ -372,6 +378,7 @@ def test_without_a_valid_tuning_there_is_no_approximate_search(fresh, spoil):
         assert ann.nearest(collection, SPACE, query, 10) is None
 
 
+@pytest.mark.slow
 def test_a_rebuilt_index_is_not_searched_before_it_is_tuned(fresh):
     query = to_float16(drawn(1, length=1))[0]
     untuned = tuning.build_index(fresh, SPACE)
@@ -380,6 +387,7 @@ def test_a_rebuilt_index_is_not_searched_before_it_is_tuned(fresh):
     assert ann.nearest(fresh, SPACE, query, 10) is not None
 
 
+@pytest.mark.slow
 def test_vectors_of_any_dimension_are_searched(tmp_path):
     """Pixels, for example: 0 to 255, and far from unit length."""
     pixels = np.random.default_rng(0).integers(0, 256, (2000, 48)).astype(np.float32)

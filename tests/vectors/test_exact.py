@@ -59,6 +59,7 @@ def searches(draw):
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(searches(), st.integers(1, 50))
 def test_nearest_rows_equal_brute_force(search, k):
