@@ -17,9 +17,11 @@ from starlette.staticfiles import StaticFiles
 import lookalike
 from lookalike.server import openapi
 from lookalike.server.access_log import LogRequests
+from lookalike.server.batch_schemas import BatchBody, BatchForm
 from lookalike.server.head_requests import HeadRequests
 from lookalike.server.jobs.builtin import BUILTIN_JOBS
 from lookalike.server.jobs.kinds import JobKind, JobKinds
+from lookalike.server.map_schemas import MapQueryBody
 from lookalike.server.metrics import CountRequests, Metrics
 from lookalike.server.middleware import add_middleware
 from lookalike.server.problems import add_exception_handlers
@@ -33,7 +35,6 @@ from lookalike.server.routes.rows import rows_router
 from lookalike.server.routes.search import search_router
 from lookalike.server.routes.session import session_router
 from lookalike.server.schemas import (
-    MapQueryBody,
     QueryBody,
     QueryForm,
     SearchBody,
@@ -54,7 +55,16 @@ _ROUTERS = (
     jobs_router,
     session_router,
 )
-_BODIES = (SearchBody, QueryBody, MapQueryBody, QueryForm, UploadForm, SessionBody)
+_BODIES = (
+    SearchBody,
+    BatchBody,
+    QueryBody,
+    MapQueryBody,
+    QueryForm,
+    BatchForm,
+    UploadForm,
+    SessionBody,
+)
 
 
 def make_app(

@@ -30,8 +30,10 @@ __all__ = [
     "Problem",
     "add_exception_handlers",
     "invalid_request",
+    "problem_fields",
     "problem_response",
     "server_busy",
+    "to_problem",
 ]
 
 # The status and title of each kind of error; the first matching row applies.
@@ -101,8 +103,8 @@ def invalid_request(errors: Sequence[Mapping[str, str]]) -> Problem:
     return Problem(422, "Invalid request", detail, errors=listed)
 
 
-def problem_response(problem: Problem, instance: str) -> Response:
-    """Return the response for a problem; `instance` is the path of the request."""
+def problem_fields(problem: Problem, instance: str) -> dict[str, Any]:
+    """Return the fields of a `ProblemBody`; `instance` is the path of the request."""
     body: dict[str, Any] = {
         "type": "about:blank",
         "title": problem.title,
@@ -112,6 +114,12 @@ def problem_response(problem: Problem, instance: str) -> Response:
     }
     if problem.errors:
         body["errors"] = list(problem.errors)
+    return body
+
+
+def problem_response(problem: Problem, instance: str) -> Response:
+    """Return the response for a problem; `instance` is the path of the request."""
+    body = problem_fields(problem, instance)
     return Response(
         pydantic_core.to_json(body),
         problem.status,
@@ -125,7 +133,7 @@ def add_exception_handlers(app: FastAPI) -> None:
 
     async def handle(request: Request, error: Exception) -> Response:
         scope = request.scope
-        problem = _to_problem(error)
+        problem = to_problem(error)
         if problem.status == HTTPStatus.METHOD_NOT_ALLOWED:
             problem = _method_not_allowed(app, scope)
         path = scope["path"]
@@ -185,7 +193,8 @@ def _root_path(app: FastAPI) -> str:
     return settings.root_path
 
 
-def _to_problem(error: Exception) -> Problem:
+def to_problem(error: Exception) -> Problem:
+    """Return the problem that answers an exception; an unexpected one is logged."""
     if isinstance(error, Problem):
         return error
     if isinstance(error, RequestValidationError):

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from lookalike.retrieval.query import Encoder, RowQuery, WeightedQuery
 from lookalike.retrieval.request import SearchRequest
 from lookalike.retrieval.search import Searcher
+from lookalike.server.cursors import Cursor, digest_of
 from lookalike.server.problems import Problem
 from lookalike.server.registry import CollectionView
 from lookalike.server.schemas import (
     ExampleBody,
+    ImageExample,
     QueryBody,
     RowExample,
     SearchBody,
@@ -27,12 +29,15 @@ from lookalike.types import Ids, Neighbors, VectorsF16
 __all__ = [
     "ResolvedQuery",
     "UploadQuery",
+    "embed_request",
+    "images_used",
     "row_not_found",
     "run_query",
     "search_response",
 ]
 
 QueryResult = TypeVar("QueryResult")
+SentImage = TypeVar("SentImage", Upload, bytes)
 
 # Larger files do not share a batch, because other requests would wait while they are decoded.
 _MAX_BATCHED_BYTES = 1 << 20
@@ -113,6 +118,31 @@ async def run_query(
     Problem
         404, 422 or 503, if an example does not exist, the query is empty, or the pool is full.
     """
+    request = embed_request(state, body, images, use)
+    is_light = not heavy and not images
+    if is_light and _is_embedded(state, body, request.searcher):
+        return await state.read_pool.run(request.use, [])
+    result: QueryResult
+    if batchable and _is_one_small_image(images):
+        result = await state.embed_batcher.run(request)
+    else:
+        result = await state.image_pool.run(state.uploads.run_one, request)
+    return result
+
+
+def embed_request(
+    state: ServerState,
+    body: QueryBody,
+    images: list[bytes],
+    use: Callable[[ResolvedQuery], QueryResult],
+) -> EmbedRequest:
+    """Return the request that embeds the images of a query, resolves it and calls `use`.
+
+    Raises
+    ------
+    Problem
+        404, 422 or 503, if the collection or the Space does not exist, or the query is empty.
+    """
     view = state.registry.view(body.collection)
     searcher = view.searcher(body.space)
 
@@ -132,16 +162,32 @@ async def run_query(
             "The query has no positive example: positive is empty. Add at least one."
         )
         raise Problem(422, "Empty query", detail)
-    is_light = not heavy and not images
-    if is_light and _is_embedded(state, body, searcher):
-        return await state.read_pool.run(resolve_and_use, [])
-    request = EmbedRequest(images, searcher, resolve_and_use)
-    result: QueryResult
-    if batchable and _is_one_small_image(images):
-        result = await state.embed_batcher.run(request)
-    else:
-        result = await state.image_pool.run(state.uploads.run_one, request)
-    return result
+    return EmbedRequest(images, searcher, resolve_and_use)
+
+
+def images_used(
+    body: SearchBody, images: list[bytes]
+) -> tuple[SearchBody, list[bytes]]:
+    """Return a search that refers to its own images alone, and these images.
+
+    Raises
+    ------
+    Problem
+        422, if it refers to an image that was not sent.
+    """
+    used: list[bytes] = []
+    sides = {}
+    for side in ("positive", "negative"):
+        examples = []
+        for example in getattr(body, side):
+            renumbered = example
+            if isinstance(example, ImageExample):
+                image = _sent_image(images, example.image)
+                renumbered = ImageExample(image=len(used), weight=example.weight)
+                used.append(image)
+            examples.append(renumbered)
+        sides[side] = examples
+    return body.model_copy(update=sides), used
 
 
 def search_response(
@@ -156,13 +202,21 @@ def search_response(
     start
         The time at which the request arrived, by `time.perf_counter`.
     """
+    view = query.view
     if body.where is not None:
-        query.view.check_filter(body.where)
+        view.check_filter(body.where)
+    version = view.table.version
+    digest = _digest_of_query(query, body)
+    offset = 0
+    if body.cursor is not None:
+        cursor = Cursor.from_text(body.cursor, version=version, query=digest)
+        offset = cursor.offset
+    end = offset + body.k
     neighbors = query.searcher.find(
         SearchRequest(
             query.positive,
             query.negative,
-            k=body.k,
+            k=end,
             gamma=query.gamma,
             where=body.where,
             max_distance=body.max_distance,
@@ -171,7 +225,12 @@ def search_response(
             exact=body.exact,
         )
     )
-    matches = _match_infos(query.view, neighbors)
+    all_matches = _match_infos(view, neighbors)
+    matches = all_matches[offset:]
+    next_page: str | None = None
+    is_full = len(matches) == body.k
+    if is_full and end < len(view.row_cache):
+        next_page = Cursor(version, end, digest).to_text()
     return {
         "collection": query.view.name,
         "space": query.searcher.space,
@@ -180,8 +239,28 @@ def search_response(
         "recall": neighbors.recall,
         "uploads": [upload.sha256 for upload in query.uploads],
         "seconds": round(time.perf_counter() - start, 6),
+        "next": next_page,
         "matches": matches,
     }
+
+
+def _digest_of_query(query: ResolvedQuery, body: SearchBody) -> str:
+    """Return the digest of everything that decides the matches and their order."""
+    fields = body.model_dump(exclude={"k", "cursor", "positive", "negative"})
+    fields["collection"] = query.view.name
+    fields["space"] = query.searcher.space
+    fields["positive"] = [_identity(weighted) for weighted in query.positive]
+    fields["negative"] = [_identity(weighted) for weighted in query.negative]
+    return digest_of(fields)
+
+
+def _identity(weighted: WeightedQuery) -> tuple[int | str, float]:
+    """Return the row id or the content of an example, with its weight."""
+    query = weighted.query
+    if isinstance(query, UploadQuery):
+        return query.upload.sha256, weighted.weight
+    assert isinstance(query, RowQuery)  # noqa: S101 (for the type checker)
+    return query.id, weighted.weight
 
 
 def _match_infos(view: CollectionView, neighbors: Neighbors) -> list[dict[str, Any]]:
@@ -249,12 +328,13 @@ def _resolve(
     return queries
 
 
-def _sent_image(uploads: list[Upload], index: int) -> Upload:
-    if index < len(uploads):
-        return uploads[index]
+def _sent_image(images: Sequence[SentImage], index: int) -> SentImage:
+    """Return an image of the request by its number."""
+    if index < len(images):
+        return images[index]
     raise Problem(
         422,
         "Image not found",
-        f"The query refers to image {index}, but the form has {len(uploads)}; "
+        f"The query refers to image {index}, but the form has {len(images)}; "
         "images are counted from 0.",
     )

@@ -15,11 +15,17 @@ from multipart import (
 from pydantic import TypeAdapter, ValidationError
 from starlette.requests import Request
 
+from lookalike.server.batch_schemas import BatchBody
 from lookalike.server.problems import Problem, invalid_request
-from lookalike.server.schemas import MAX_IMAGES, QueryBody
+from lookalike.server.schemas import (
+    MAX_BATCH_IMAGES,
+    MAX_IMAGES,
+    ImageExample,
+    QueryBody,
+)
 from lookalike.server.validation import json_errors
 
-__all__ = ["read_image", "read_json", "read_query"]
+__all__ = ["parse_json", "read_batch", "read_image", "read_json", "read_query"]
 
 _JSON = "application/json"
 _FORM = "multipart/form-data"
@@ -53,7 +59,7 @@ async def read_json(request: Request, schema: TypeAdapter[Content]) -> Content:
         raise _unsupported_type(_JSON)
     body = await request.body()
     validate_json = schema.validate_json
-    return _validate(body, validate_json)
+    return parse_json(body, validate_json)
 
 
 async def read_image(request: Request) -> bytes:
@@ -79,7 +85,8 @@ async def read_query(
     """Return a query and the images sent with it.
 
     The body is JSON, or a form with files named ``image`` and optionally the JSON as ``query``.
-    In a form without ``query``, every image is a positive example.
+    In a form whose query has no positive example, every image that is not a negative example is a
+    positive one.
 
     Raises
     ------
@@ -90,16 +97,47 @@ async def read_query(
     validate_json = schema.model_validate_json
     if media_type == _JSON:
         body = await request.body()
-        query = _validate(body, validate_json)
+        query = parse_json(body, validate_json)
         return query, []
     images, query_json = await _read_form(request, media_type, options)
-    if query_json is not None:
-        query = _validate(query_json, validate_json)
-        return query, images
-    count = len(images)
-    examples = [{"image": index} for index in range(count)]
-    query = schema.model_validate({"positive": examples})
+    query = parse_json(query_json or b"{}", validate_json)
+    if not query.positive:
+        query = _with_images(query, len(images))
     return query, images
+
+
+async def read_batch(request: Request) -> tuple[list[Any], list[bytes]]:
+    """Return the searches of a batch, each still to be validated, and the images sent with it.
+
+    Raises
+    ------
+    Problem
+        413, 415 or 422, if the body is too large, of another type or invalid.
+    """
+    media_type, options = _content_type(request)
+    images: list[bytes] = []
+    if media_type == _JSON:
+        body = await request.body()
+    else:
+        images, query_json = await _read_form(
+            request, media_type, options, max_images=MAX_BATCH_IMAGES
+        )
+        body = query_json or b""
+    batch = parse_json(body, BatchBody.model_validate_json)
+    return batch.searches, images
+
+
+def _with_images(query: AnyQuery, count: int) -> AnyQuery:
+    """Return a query whose positive examples are the images that are not negative ones."""
+    negative = {
+        example.image for example in query.negative if isinstance(example, ImageExample)
+    }
+    positive = []
+    for index in range(count):
+        if index not in negative:
+            example = ImageExample(image=index)
+            positive.append(example)
+    return query.model_copy(update={"positive": positive})
 
 
 def _content_type(request: Request) -> tuple[str, dict[str, str]]:
@@ -111,7 +149,11 @@ def _content_type(request: Request) -> tuple[str, dict[str, str]]:
 
 
 async def _read_form(
-    request: Request, media_type: str, options: dict[str, str]
+    request: Request,
+    media_type: str,
+    options: dict[str, str],
+    *,
+    max_images: int = MAX_IMAGES,
 ) -> tuple[list[bytes], bytes | None]:
     """Return the images and the query of a form."""
     if media_type != _FORM:
@@ -119,18 +161,18 @@ async def _read_form(
     body = await request.body()
     boundary = options.get("boundary", "")
     try:
-        parts = _parse_form(body, boundary)
+        parts = _parse_form(body, boundary, max_images)
     except MultipartError as error:
         reason = str(error).rstrip(".")
         detail = f"The form cannot be parsed: {reason}."
         raise _invalid_form(detail) from error
-    return _images_and_query(parts)
+    return _images_and_query(parts, max_images)
 
 
-def _parse_form(body: bytes, boundary: str) -> list[_FormPart]:
+def _parse_form(body: bytes, boundary: str, max_images: int) -> list[_FormPart]:
     """Return the parts of a form; the size of the body is already limited."""
     parts: list[_FormPart] = []
-    max_parts = MAX_IMAGES + 1
+    max_parts = max_images + 1
     with PushMultipartParser(boundary, max_segment_count=max_parts) as parser:
         for event in parser.parse(body):
             if isinstance(event, MultipartSegment):
@@ -141,7 +183,9 @@ def _parse_form(body: bytes, boundary: str) -> list[_FormPart]:
     return parts
 
 
-def _images_and_query(parts: list[_FormPart]) -> tuple[list[bytes], bytes | None]:
+def _images_and_query(
+    parts: list[_FormPart], max_images: int
+) -> tuple[list[bytes], bytes | None]:
     images: list[bytes] = []
     query: bytes | None = None
     for part in parts:
@@ -155,14 +199,21 @@ def _images_and_query(parts: list[_FormPart]) -> tuple[list[bytes], bytes | None
                 f"The form has a part {part.name!r}; expected files named image and one query."
             )
     count = len(images)
-    if not 1 <= count <= MAX_IMAGES:
+    if not 1 <= count <= max_images:
         raise _invalid_form(
-            f"The form has {count} files named image; expected 1 to {MAX_IMAGES}."
+            f"The form has {count} files named image; expected 1 to {max_images}."
         )
     return images, query
 
 
-def _validate(body: bytes, validate_json: Callable[[bytes], Content]) -> Content:
+def parse_json(body: bytes, validate_json: Callable[[bytes], Content]) -> Content:
+    """Return JSON validated by a schema.
+
+    Raises
+    ------
+    Problem
+        413 or 422, if it is too large or violates the schema.
+    """
     if len(body) > _MAX_JSON_BYTES:
         raise Problem(
             413,

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 from lookalike.types import DEFAULT_GAMMA
 
 __all__ = [
+    "MAX_BATCH_IMAGES",
     "MAX_IMAGES",
     "CollectionInfo",
     "CollectionsResponse",
@@ -21,15 +22,12 @@ __all__ = [
     "FailuresResponse",
     "HealthResponse",
     "ImageExample",
+    "ImageFile",
     "InvalidPart",
     "JobBody",
     "JobResponse",
     "JobsResponse",
     "LabelCount",
-    "MapInfo",
-    "MapPoint",
-    "MapQueryBody",
-    "MapResponse",
     "MatchInfo",
     "ModelInfo",
     "ModelsResponse",
@@ -37,6 +35,8 @@ __all__ = [
     "QueryBody",
     "QueryForm",
     "ReadyResponse",
+    "RequestModel",
+    "ResponseModel",
     "RootInfo",
     "RootsResponse",
     "RowDetails",
@@ -53,8 +53,9 @@ __all__ = [
     "UploadResponse",
 ]
 
-# The largest number of images in one form.
+# The largest number of images in the form of one query, and in that of a batch of searches.
 MAX_IMAGES = 16
+MAX_BATCH_IMAGES = 64
 
 _EXAMPLE_HASH = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$", examples=[_EXAMPLE_HASH])]
@@ -74,11 +75,15 @@ Weight = Annotated[
 ImageFile = Annotated[bytes, WithJsonSchema({"type": "string", "format": "binary"})]
 
 
-class _RequestModel(BaseModel):
+class RequestModel(BaseModel):
+    """The base of request bodies: unknown fields are errors."""
+
     model_config = ConfigDict(strict=True, extra="forbid")
 
 
-class _ResponseModel(BaseModel):
+class ResponseModel(BaseModel):
+    """The base of responses."""
+
     model_config = ConfigDict(extra="forbid")
 
 
@@ -97,24 +102,24 @@ def _without_default(schema: dict[str, Any]) -> None:
 # Queries
 
 
-class RowExample(_RequestModel):
+class RowExample(RequestModel):
     """A row of the collection."""
 
     id: RowId
     weight: Weight = 1.0
 
 
-class UploadExample(_RequestModel):
+class UploadExample(RequestModel):
     """An image that was uploaded before."""
 
     upload: Sha256
     weight: Weight = 1.0
 
 
-class ImageExample(_RequestModel):
+class ImageExample(RequestModel):
     """An image of the same form: the n-th part named ``image``, counted from 0."""
 
-    image: Annotated[int, Field(ge=0, lt=MAX_IMAGES)]
+    image: Annotated[int, Field(ge=0, lt=MAX_BATCH_IMAGES)]
     weight: Weight = 1.0
 
 
@@ -122,7 +127,7 @@ ExampleBody = RowExample | UploadExample | ImageExample
 _Examples = Annotated[list[ExampleBody], Field(max_length=64)]
 
 
-class QueryBody(_RequestModel):
+class QueryBody(RequestModel):
     """A query: images that matches should resemble, and images that they should not resemble."""
 
     collection: Annotated[
@@ -160,7 +165,21 @@ class SearchBody(QueryBody):
         },
     )
 
-    k: Annotated[int, Field(ge=1, le=1000, description="The number of matches.")] = 10
+    k: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=1000,
+            description="The number of matches of a page; `cursor` continues beyond it.",
+        ),
+    ] = 10
+    cursor: Annotated[
+        str | None,
+        Field(
+            max_length=1000,
+            description="The `next` of the page before, with the same query.",
+        ),
+    ] = None
     where: Annotated[
         str | None,
         Field(
@@ -193,12 +212,6 @@ class SearchBody(QueryBody):
     ] = False
 
 
-class MapQueryBody(QueryBody):
-    """A query to place on a map."""
-
-    method: Literal["tsne", "pca", "umap"] = "tsne"
-
-
 class QueryForm(BaseModel):
     """A query and its images."""
 
@@ -224,7 +237,7 @@ class UploadForm(BaseModel):
 # Sessions
 
 
-class SessionBody(_RequestModel):
+class SessionBody(RequestModel):
     """A token."""
 
     token: Annotated[
@@ -240,14 +253,14 @@ class SessionBody(_RequestModel):
 # Errors and health
 
 
-class InvalidPart(_ResponseModel):
+class InvalidPart(ResponseModel):
     """An invalid part of a request."""
 
     where: str
     reason: str
 
 
-class ProblemBody(_ResponseModel):
+class ProblemBody(ResponseModel):
     """An error as RFC 9457 problem details."""
 
     model_config = ConfigDict(
@@ -273,14 +286,14 @@ class ProblemBody(_ResponseModel):
     errors: list[InvalidPart] | None = None
 
 
-class HealthResponse(_ResponseModel):
+class HealthResponse(ResponseModel):
     """Liveness response."""
 
     status: Literal["ok"]
     version: str
 
 
-class ReadyResponse(_ResponseModel):
+class ReadyResponse(ResponseModel):
     """Readiness response."""
 
     status: Literal["ready"]
@@ -289,7 +302,7 @@ class ReadyResponse(_ResponseModel):
 # Collections
 
 
-class SpaceInfo(_ResponseModel):
+class SpaceInfo(ResponseModel):
     """A Space."""
 
     name: str
@@ -312,7 +325,7 @@ class SpaceInfo(_ResponseModel):
     ]
 
 
-class ColumnInfo(_ResponseModel):
+class ColumnInfo(ResponseModel):
     """A column that filters may use."""
 
     name: str
@@ -325,14 +338,14 @@ class ColumnInfo(_ResponseModel):
     ]
 
 
-class LabelCount(_ResponseModel):
+class LabelCount(ResponseModel):
     """A label and its number of images."""
 
     label: str
     count: int
 
 
-class CollectionInfo(_ResponseModel):
+class CollectionInfo(ResponseModel):
     """A collection."""
 
     name: str
@@ -349,7 +362,7 @@ class CollectionInfo(_ResponseModel):
     labels: Annotated[list[LabelCount], Field(description="The most frequent first.")]
 
 
-class CollectionsResponse(_ResponseModel):
+class CollectionsResponse(ResponseModel):
     """The collections of this server; the first is the default."""
 
     collections: list[CollectionInfo]
@@ -359,7 +372,7 @@ class CollectionsResponse(_ResponseModel):
     ] = []
 
 
-class ModelInfo(_ResponseModel):
+class ModelInfo(ResponseModel):
     """A model of the catalog."""
 
     name: str
@@ -370,21 +383,21 @@ class ModelInfo(_ResponseModel):
     available: bool
 
 
-class ModelsResponse(_ResponseModel):
+class ModelsResponse(ResponseModel):
     """The models that can index a collection."""
 
     models: list[ModelInfo]
     default: str
 
 
-class FailureInfo(_ResponseModel):
+class FailureInfo(ResponseModel):
     """A file that could not be indexed."""
 
     uri: str
     error: str
 
 
-class FailuresResponse(_ResponseModel):
+class FailuresResponse(ResponseModel):
     """The files that could not be indexed."""
 
     failures: list[FailureInfo]
@@ -393,7 +406,7 @@ class FailuresResponse(_ResponseModel):
 # Rows and matches
 
 
-class RowInfo(_ResponseModel):
+class RowInfo(ResponseModel):
     """An indexed image."""
 
     id: RowId
@@ -417,7 +430,7 @@ class RowDetails(RowInfo):
     metadata: dict[str, Any]
 
 
-class RowsResponse(_ResponseModel):
+class RowsResponse(ResponseModel):
     """A page of rows."""
 
     rows: list[RowDetails]
@@ -440,7 +453,7 @@ class MatchInfo(RowInfo):
     ]
 
 
-class SearchResponse(_ResponseModel):
+class SearchResponse(ResponseModel):
     """Matches, nearest first."""
 
     collection: str
@@ -456,10 +469,14 @@ class SearchResponse(_ResponseModel):
         Field(description="The images of this request, for use in later queries."),
     ]
     seconds: float
+    next: Annotated[
+        str | None,
+        Field(description="The `cursor` of the next page; null on the last one."),
+    ]
     matches: list[MatchInfo]
 
 
-class DistancesResponse(_ResponseModel):
+class DistancesResponse(ResponseModel):
     """The distance of every image of a Space."""
 
     space: str
@@ -467,7 +484,7 @@ class DistancesResponse(_ResponseModel):
     distances: list[float]
 
 
-class UploadResponse(_ResponseModel):
+class UploadResponse(ResponseModel):
     """An image that the server keeps in memory for a while."""
 
     upload: Sha256
@@ -475,56 +492,10 @@ class UploadResponse(_ResponseModel):
     height: int
 
 
-# Maps
-
-
-class MapPoint(_ResponseModel):
-    """A position on a map, from 0 to 1."""
-
-    x: float
-    y: float
-
-
-class MapInfo(_ResponseModel):
-    """How a map was made, and its quality."""
-
-    title: str
-    summary: Annotated[str, Field(description="One line for people.")]
-    seed: int
-    parameters: dict[str, Any]
-    fidelity: dict[str, Any]
-    missing: Annotated[
-        int,
-        Field(
-            description="Images not yet on the map; rebuild the map to include them."
-        ),
-    ]
-
-
-class MapResponse(_ResponseModel):
-    """A map, in columns of equal length."""
-
-    space: str
-    method: str
-    facts: MapInfo
-    ids: list[int]
-    x: Annotated[
-        list[float], Field(description="From 0 at the left to 1 at the right.")
-    ]
-    y: Annotated[
-        list[float], Field(description="From 0 at the top to 1 at the bottom.")
-    ]
-    labels: Annotated[list[str], Field(description="All labels of the map.")]
-    label: Annotated[
-        list[int],
-        Field(description="The position of each image's label in `labels`, or -1."),
-    ]
-
-
 # Jobs
 
 
-class JobBody(_RequestModel):
+class JobBody(RequestModel):
     """The fields of every job; the request model of a job kind adds its own."""
 
     kind: str
@@ -533,7 +504,7 @@ class JobBody(_RequestModel):
     ] = None
 
 
-class JobResponse(_ResponseModel):
+class JobResponse(ResponseModel):
     """A job."""
 
     id: str
@@ -556,13 +527,13 @@ class JobResponse(_ResponseModel):
     error: str | None
 
 
-class JobsResponse(_ResponseModel):
+class JobsResponse(ResponseModel):
     """All jobs, the oldest first."""
 
     jobs: list[JobResponse]
 
 
-class RootInfo(_ResponseModel):
+class RootInfo(ResponseModel):
     """A folder that can be indexed."""
 
     root: int
@@ -572,7 +543,7 @@ class RootInfo(_ResponseModel):
     ]
 
 
-class RootsResponse(_ResponseModel):
+class RootsResponse(ResponseModel):
     """The folders that can be indexed, and the folder of new collections."""
 
     roots: list[RootInfo]

@@ -16,6 +16,7 @@ from starlette.responses import Response
 from lookalike.errors import LookalikeError
 from lookalike.projection.layouts import Method
 from lookalike.projection.map import Map, make_placer, read_map
+from lookalike.server.map_schemas import MapPoint, MapQueryBody, MapResponse
 from lookalike.server.openapi import BODY_STATUSES, problem_responses, request_body
 from lookalike.server.parameters import CollectionName
 from lookalike.server.problems import Problem
@@ -23,7 +24,7 @@ from lookalike.server.query import ResolvedQuery, run_query
 from lookalike.server.registry import CollectionView
 from lookalike.server.request_body import read_query
 from lookalike.server.responses import json_response
-from lookalike.server.schemas import MapPoint, MapQueryBody, MapResponse, QueryForm
+from lookalike.server.schemas import QueryForm
 from lookalike.server.state import server_state
 
 __all__ = ["maps_router"]

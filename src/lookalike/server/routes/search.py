@@ -9,6 +9,7 @@ from fastapi import APIRouter, Path, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
+from lookalike.server.batch_schemas import BatchBody, BatchForm, BatchResponse
 from lookalike.server.openapi import (
     BODY_STATUSES,
     file_response,
@@ -16,7 +17,7 @@ from lookalike.server.openapi import (
     request_body,
 )
 from lookalike.server.query import ResolvedQuery, run_query, search_response
-from lookalike.server.request_body import read_image, read_query
+from lookalike.server.request_body import read_batch, read_image, read_query
 from lookalike.server.responses import json_response
 from lookalike.server.routes.direct import DirectRoute
 from lookalike.server.schemas import (
@@ -29,6 +30,7 @@ from lookalike.server.schemas import (
     UploadForm,
     UploadResponse,
 )
+from lookalike.server.search_batch import run_searches
 from lookalike.server.state import server_state
 
 __all__ = ["search_router"]
@@ -39,7 +41,7 @@ search_router = APIRouter(tags=["search"], route_class=DirectRoute)
 @search_router.post(
     "/search",
     response_model=SearchResponse,
-    responses=problem_responses(404, *BODY_STATUSES),
+    responses=problem_responses(404, 409, *BODY_STATUSES),
     openapi_extra=request_body(json=SearchBody, form=QueryForm),
 )
 async def post_search(request: Request) -> Response:
@@ -55,6 +57,21 @@ async def post_search(request: Request) -> Response:
     batchable = body.where is None
     response = await run_query(state, body, images, search, batchable=batchable)
     return json_response(response)
+
+
+@search_router.post(
+    "/search/batch",
+    response_model=BatchResponse,
+    responses=problem_responses(*BODY_STATUSES),
+    openapi_extra=request_body(json=BatchBody, form=BatchForm),
+)
+async def post_search_batch(request: Request) -> Response:
+    """Run many searches; each has its own answer or problem."""
+    state = server_state(request)
+    searches, images = await read_batch(request)
+    path = request.scope["path"]
+    results = await run_searches(state, searches, images, instance=path)
+    return json_response({"results": results})
 
 
 @search_router.post(

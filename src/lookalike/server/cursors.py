@@ -1,0 +1,80 @@
+"""Cursors: where the next page of an answer begins, of which query and version."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from lookalike.server.problems import Problem
+
+__all__ = ["Cursor", "digest_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """The beginning of a page of matches.
+
+    Attributes
+    ----------
+    version
+        The version of the table that was searched.
+    offset
+        The number of matches before the page.
+    query
+        The `digest_of` the query.
+    """
+
+    version: int
+    offset: int
+    query: str
+
+    def to_text(self) -> str:
+        """Return the cursor as clients receive it."""
+        fields = asdict(self)
+        encoded = json.dumps(fields).encode()
+        return base64.urlsafe_b64encode(encoded).decode()
+
+    @classmethod
+    def from_text(cls, text: str, *, version: int, query: str) -> Cursor:
+        """Return the cursor of a text that `to_text` returned for the same query and version.
+
+        Raises
+        ------
+        Problem
+            422, if it is no cursor of this query; 409, if the collection has changed since.
+        """
+        try:
+            encoded = base64.urlsafe_b64decode(text)
+            cursor = cls(**json.loads(encoded))
+        except (ValueError, TypeError) as error:
+            raise _invalid("is not one that a search returned") from error
+        if not isinstance(cursor.offset, int) or cursor.offset < 0:
+            raise _invalid("is not one that a search returned")
+        if cursor.query != query:
+            raise _invalid("belongs to another query")
+        if cursor.version != version:
+            raise Problem(
+                409,
+                "Stale cursor",
+                "The collection has changed since the first page of this search. "
+                "Search again without the cursor.",
+            )
+        return cursor
+
+
+def digest_of(fields: Any) -> str:
+    """Return a short hash of everything that decides the order of an answer."""
+    text = json.dumps(fields, sort_keys=True)
+    digest = hashlib.sha256(text.encode())
+    return digest.hexdigest()[:16]
+
+
+def _invalid(reason: str) -> Problem:
+    return Problem(
+        422,
+        "Invalid cursor",
+        f"The cursor {reason}. Send the `next` of a search together with the same query.",
+    )
