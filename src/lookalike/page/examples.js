@@ -4,12 +4,14 @@ import { $, announce, h, iconButton } from "./dom.js";
 import { plural } from "./format.js";
 import { imageAddresses, showFirst, uploadExamples } from "./images.js";
 import { current, go, sameExample } from "./state.js";
+import { strengthSlider } from "./strength.js";
 import { makeDropTarget } from "./upload.js";
 
 const NAMES = { positive: "More like", negative: "Less like" };
 const element = $("#examples-bar");
 
 let draft = null; // { positive, negative } being collected, or null
+let strength = null; // the strength that was chosen for them, or null
 let reportFailure = () => {};
 
 /** Call a function with the error if an upload fails. */
@@ -40,6 +42,7 @@ function removeExample(example) {
 /** Forget the collected examples. */
 export function clearExamples() {
   draft = null;
+  strength = null;
   draw();
 }
 
@@ -47,10 +50,11 @@ export function clearExamples() {
 export function searchByExamples() {
   if (!draft?.positive.length) return;
   const { positive, negative } = draft;
+  const gamma = strength ?? current().gamma;
   clearExamples();
   scrollTo({ top: 0, behavior: "instant" });
   const view = current().view === "map" ? "map" : "search";
-  go({ view, positive, negative });
+  go({ view, positive, negative, gamma });
 }
 
 function makeItem(example) {
@@ -89,11 +93,15 @@ function draw() {
     onclick: searchByExamples,
   };
   const clear = { type: "button", class: "plain", disabled: !isOpen, onclick: clearExamples };
+  const slider = strengthSlider(strength ?? current().gamma, (gamma) => {
+    strength = gamma;
+  });
+  slider.hidden = !draft?.negative.length;
   const buttons = [h("button", search, "Search together"), h("button", clear, "Clear")];
   element.replaceChildren(
     makeZone("positive"),
     makeZone("negative"),
-    h("div", { class: "do" }, buttons),
+    h("div", { class: "do" }, slider, buttons),
   );
   element.classList.toggle("open", isOpen);
   element.inert = !isOpen && !element.classList.contains("wanted");

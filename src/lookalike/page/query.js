@@ -24,14 +24,14 @@ export class UploadExpired extends Error {
  * `forMap` leaves out what only a search needs.
  */
 export function requestFor(state, space, { forMap = false } = {}) {
-  const { positive, negative } = state;
+  const { positive, negative, gamma, unique } = state;
   const target = { collection: collection(state.collection).name, space };
-  const examples = { positive, negative };
+  const examples = { positive, negative, gamma };
   if (forMap) return { ...target, ...examples };
   // A row of the collection is left out of its own results. An upload that is in the collection
   // is worth seeing.
   const excludeSelf = ![...positive, ...negative].some(({ upload }) => upload);
-  const search = { k: state.k, where: filterOf(state), exclude_self: excludeSelf };
+  const search = { k: state.k, where: filterOf(state), exclude_self: excludeSelf, unique };
   return { ...target, ...examples, ...search };
 }
 

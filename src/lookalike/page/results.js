@@ -8,6 +8,7 @@ import { duration, isolate, nameOf, number, plural } from "./format.js";
 import { Grid } from "./grid.js";
 import { fileOf, imageAddresses, showFirst } from "./images.js";
 import { current, go, MAX_K, sameExample } from "./state.js";
+import { strengthSlider } from "./strength.js";
 
 const EXAMPLE_SIDE = 512; // pixels
 const DENSITY_BESIDE = 0.92; // of grids side by side
@@ -22,6 +23,8 @@ let actions = {};
 /** Set what can be done: onChoose, onDetail, onExample and onQueryDetail. */
 export function prepareResults(given) {
   actions = given;
+  const unique = $("#unique");
+  unique.addEventListener("change", () => go({ unique: unique.checked }, { replace: true }));
 }
 
 const examplesOf = (state) => [...state.positive, ...state.negative];
@@ -38,7 +41,17 @@ export function drawQuery(state) {
   $("#examples").replaceChildren(...positive, ...separator, ...negative);
   $("#crop").hidden = state.positive.length !== 1;
   document.body.classList.toggle("single", isSingle);
+  drawOptions(state);
   drawQueryName(state);
+}
+
+function drawOptions({ negative, gamma, unique }) {
+  $("#unique").checked = unique;
+  $("#strength").hidden = negative.length === 0;
+  const change = (chosen) => go({ gamma: chosen }, { replace: true });
+  // A slider that is being used stays.
+  const isInUse = $("#strength").contains(document.activeElement);
+  if (!isInUse) $("#strength").replaceChildren(strengthSlider(gamma, change));
 }
 
 function makeExample(example, kind, state) {
@@ -173,7 +186,7 @@ export function drawAnswers(state, answers) {
   answers.forEach((answer, index) => {
     const panel = panels[index];
     const marks = marksOf(answer, answers[1 - index]);
-    panel.grid.show(answer.matches, marks);
+    panel.grid.show(answer.matches, withCopies(marks, answer.matches));
     drawStrip(panel.strip, answer.matches);
     if (answers.length > 1) panel.facts.textContent = describeShared(answer, marks.size);
   });
@@ -242,6 +255,19 @@ function marksOf(answer, other) {
     if (rank) marks.set(id, { text: `⇄ ${rank}`, description });
   }
   return marks;
+}
+
+// An image with copies is marked with their number.
+function withCopies(marks, matches) {
+  const all = new Map(marks);
+  for (const { id, copies } of matches) {
+    if (!(copies > 1)) continue;
+    const mark = marks.get(id);
+    const text = [mark?.text, `× ${copies}`].filter(Boolean).join("  ");
+    const description = [mark?.description, `${copies} copies`].filter(Boolean).join(", ");
+    all.set(id, { text, description });
+  }
+  return all;
 }
 
 function describeShared({ matches, seconds }, shared) {

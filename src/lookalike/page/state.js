@@ -11,12 +11,16 @@
  * @property {Example[]} negative
  * @property {number} k
  * @property {string[]} labels  The chosen labels; the empty text stands for images without one.
+ * @property {number} gamma  The strength of the negative examples.
+ * @property {boolean} unique  Whether each content is shown once.
  * @property {string} where  The text of the filter box: words, or an expression.
  */
 
 import { expressionOf } from "./where.js";
 
 const DEFAULT_K = 200;
+const DEFAULT_GAMMA = 0.1;
+const MAX_GAMMA = 1;
 export const MAX_K = 1000;
 const VIEWS = ["search", "map", "health"];
 
@@ -52,6 +56,7 @@ function parse(hash) {
   const words = (name) => (parameters.get(name) ?? "").split(",").filter(Boolean);
   const examples = (name) => words(name).map(parseExample).filter(Boolean);
   const k = Number.parseInt(parameters.get("k"), 10) || DEFAULT_K;
+  const gamma = Number.parseFloat(parameters.get("gamma"));
   return {
     view: VIEWS.includes(view) ? view : "search",
     collection: parameters.get("collection") ?? "",
@@ -59,6 +64,8 @@ function parse(hash) {
     positive: examples("positive"),
     negative: examples("negative"),
     k: Math.min(MAX_K, Math.max(1, k)),
+    gamma: Number.isNaN(gamma) ? DEFAULT_GAMMA : Math.min(MAX_GAMMA, Math.max(0, gamma)),
+    unique: parameters.get("unique") === "yes",
     labels: parameters.getAll("label"),
     where: parameters.get("where") ?? "",
   };
@@ -73,7 +80,9 @@ export function format(state) {
     const words = state[name].map(formatExample);
     if (words.length) parameters.set(name, words.join(","));
   }
+  if (state.gamma !== DEFAULT_GAMMA) parameters.set("gamma", state.gamma);
   if (state.k !== DEFAULT_K) parameters.set("k", state.k);
+  if (state.unique) parameters.set("unique", "yes");
   for (const label of state.labels) parameters.append("label", label);
   if (state.where) parameters.set("where", state.where);
   // Commas read better as they are.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 
 import httpx
 import numpy as np
@@ -10,8 +11,10 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
+import lookalike
 from browsing import drop, tiles, until
 from live import serving
+from lookalike.types import DEFAULT_GAMMA
 from made import add_rows, make_collection, picture
 
 
@@ -307,6 +310,62 @@ def test_positive_and_negative_examples_are_searched_together(results, server):
     ).click()
     until(results, "!location.hash.includes('negative')")
     assert results.locator("#examples-bar.open").count() == 0
+
+
+def test_the_strength_of_negative_examples_is_a_slider(results, server):
+    """It is in the tray before the search, and beside the results after it."""
+    first = tiles(results)
+    results.locator(".tile").nth(5).hover()
+    tray = results.locator("#examples-bar .strength")
+    assert not tray.is_visible()
+    results.locator(".tile .less").nth(5).click()
+    assert float(tray.locator("input").input_value()) == DEFAULT_GAMMA
+    tray.locator("input").fill("0.7")
+    results.get_by_role("button", name="Search together").click()
+    until(results, "location.hash.includes('gamma=0.7')")
+    query = {"positive": [{"id": 3}], "negative": [{"id": first[5]}]}
+
+    def expected(gamma):
+        return ids(server.search(**query, k=200, exclude_self=True, gamma=gamma))
+
+    strong = tiles(results)
+    assert strong == expected(0.7)[: len(strong)]
+    beside = results.locator("#strength input")
+    assert beside.input_value() == "0.7"
+    beside.fill("0.1")
+    until(results, "!location.hash.includes('gamma')")
+    weak = expected(DEFAULT_GAMMA)
+    assert weak != expected(0.7)
+    until(results, f"document.querySelector('.tile').dataset.id === '{weak[0]}'")
+    found = tiles(results)
+    assert found == weak[: len(found)]
+
+
+def test_copies_can_be_hidden(open_page, sample, tmp_path):
+    folder = tmp_path / "in"
+    shutil.copytree(sample / "cat", folder / "cat")
+    shutil.copytree(sample / "car", folder / "car")
+    for number in range(4):
+        shutil.copy(sample / "cat" / "cat_0002.jpg", folder / f"copy_{number}.jpg")
+    lookalike.index(folder, tmp_path / "c", models=["pixels"])
+    with serving("-c", tmp_path / "c") as live:
+        rows = live.api.get("rows", params={"where": "label = 'car'"}).json()["rows"]
+        query = rows[0]["id"]
+        page = open_page(f"#search?positive={query}", live=live)
+        everything = tiles(page)
+        assert len(everything) == 13
+        page.get_by_role("checkbox", name="Hide copies").check()
+        until(page, "location.hash.includes('unique=yes')")
+        until(page, "document.querySelectorAll('.tile').length < 13")
+        answer = live.search(
+            positive=[{"id": query}], k=200, unique=True, exclude_self=True
+        )
+        assert tiles(page) == ids(answer)
+        (copied,) = [m["id"] for m in answer.json()["matches"] if m["copies"] == 5]
+        tile = page.locator(f".tile[data-id='{copied}']")
+        assert tile.locator(".mark").inner_text() == "\u00d7 5"
+        name = tile.locator(".open").get_attribute("aria-label")
+        assert "5 copies" in name
 
 
 def test_examples_can_be_removed(results):
