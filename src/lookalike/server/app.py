@@ -15,6 +15,7 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
 import lookalike
+from lookalike.io.memory import release_freed_memory
 from lookalike.server import openapi
 from lookalike.server.access_log import LogRequests
 from lookalike.server.batch_schemas import BatchBody, BatchForm
@@ -65,6 +66,9 @@ _BODIES = (
     UploadForm,
     SessionBody,
 )
+
+# Releasing memory takes some milliseconds, and requests that follow have to obtain it again.
+_RELEASE_SECONDS = 2.0
 
 
 def make_app(
@@ -146,13 +150,17 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Open the collections at the start, and watch them for changes until the end."""
     state: ServerState = app.state.lookalike
     await asyncio.to_thread(state.registry.refresh)
-    watcher = asyncio.create_task(_watch_collections(state))
+    tasks = [
+        asyncio.create_task(_watch_collections(state)),
+        asyncio.create_task(_release_memory(state)),
+    ]
     try:
         yield
     finally:
-        watcher.cancel()
-        with suppress(asyncio.CancelledError):
-            await watcher
+        for task in tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
         state.close()
 
 
@@ -165,3 +173,15 @@ async def _watch_collections(state: ServerState) -> None:
             logging.getLogger("lookalike.server").exception(
                 "a collection cannot be refreshed"
             )
+
+
+async def _release_memory(state: ServerState) -> None:
+    """Give the memory of decoded images back whenever no image is being processed."""
+    pool = state.image_pool
+    released = 0
+    while True:
+        await asyncio.sleep(_RELEASE_SECONDS)
+        is_idle = pool.in_progress == 0
+        if is_idle and pool.finished != released:
+            released = pool.finished
+            await asyncio.to_thread(release_freed_memory)

@@ -29,12 +29,13 @@ class BoundedPool:
 
     Attributes
     ----------
-    in_progress
-        The number of requests that run or wait.
+    in_progress, finished
+        The number of requests that run or wait, and of those that ran.
     """
 
     def __init__(self, name: str, workers: int, queue_size: int) -> None:
         self.in_progress = 0
+        self.finished = 0
         self._limit = workers + queue_size
         self._name = name
         self._threads = ThreadPoolExecutor(workers, name)
@@ -74,6 +75,7 @@ class BoundedPool:
             yield
         finally:
             self.in_progress -= 1
+            self.finished += 1
 
     def submit(self, work: Callable[[], WorkResult]) -> asyncio.Future[WorkResult]:
         """Run a function in the next free thread, for a request that holds a slot."""

@@ -79,7 +79,7 @@ class ServerSettings:
     body_seconds: float = 30.0
     workers: int = cores() + 1
     queue_size: int = 64
-    upload_cache_bytes: int = 256 << 20
+    upload_cache_bytes: int = 64 << 20
     thumbnail_cache_bytes: int = 64 << 20
     refresh_seconds: float = 1.0
 
