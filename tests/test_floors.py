@@ -30,7 +30,7 @@ HEAVY = {
     "onnxruntime": {"models"},
     "onnx": {"models"},
     "imagecodecs": {"imaging"},
-    "jinja2": {"export"},
+    "jinja2": {"export", "server"},
     "matplotlib": {"drawing"},
     "openTSNE": {"projection"},
     "pillow_jxl": {"imaging"},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 import subprocess
 import sys
@@ -81,3 +83,56 @@ def test_random_requests_are_answered_as_described(collection, tmp_path):
         )
         assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
         assert httpx.get(live.api.base_url.join("health")).status_code == 200
+
+
+def test_operations_have_the_names_that_a_person_would_give(description):
+    names = [operation["operationId"] for operation in operations(description).values()]
+    assert len(set(names)) == len(names)
+    assert {"search", "getRow", "listRows", "listJobs", "startJob", "signIn"} <= {
+        *names
+    }
+    for name in names:
+        assert re.fullmatch(r"[a-z]+([A-Z][a-z0-9]*)*", name), name
+
+
+def test_the_ways_to_send_a_token_are_described(collection, description):
+    bearer, cookie = ({"bearer": []}, {"cookie": []})
+    assert description["security"] == [{}, bearer, cookie]
+    assert description["servers"] == [{"url": "/"}]
+    with serving("-c", collection, "--token", "secret", "--root-path", "x/y") as live:
+        headers = {"Authorization": "Bearer secret"}
+        protected = live.api.get("openapi.json", headers=headers).json()
+        port = live.url.port
+    assert protected["security"] == [bearer, cookie]
+    assert protected["servers"] == [{"url": "/x/y"}]
+    schemes = protected["components"]["securitySchemes"]
+    assert schemes["bearer"]["scheme"] == "bearer"
+    assert schemes["cookie"]["name"] == f"lookalike-{port}"
+    described = operations(protected)
+    for path in ("GET /api/v1/health", "GET /api/v1/ready", "POST /api/v1/session"):
+        assert described[path]["security"] == []
+    assert "security" not in described["POST /api/v1/search"]
+
+
+def test_the_documentation_page_lists_everything_and_requests_nothing(
+    server, description
+):
+    response = server.api.get("docs")
+    assert response.headers["content-type"].startswith("text/html")
+    policy = response.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    page = response.text
+    for name, operation in operations(description).items():
+        method, path = name.split()
+        assert f'<section id="{operation["operationId"]}">' in page
+        assert f"<strong>{method}</strong> <code>{path}</code>" in page
+    for name in description["components"]["schemas"]:
+        assert f'<section id="{name}">' in page
+    anchors = set(re.findall(r'href="#(\w+)"', page))
+    assert anchors <= set(re.findall(r'id="(\w+)"', page))
+    assert set(re.findall(r'(?:src|href)="([^"#]+)"', page)) == {"openapi.json"}
+    # The policy allows exactly the style of the page.
+    (style,) = re.findall(r"<style>(.*?)</style>", page, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert f"style-src 'sha256-{digest}'" in policy

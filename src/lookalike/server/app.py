@@ -28,6 +28,7 @@ from lookalike.server.middleware import add_middleware
 from lookalike.server.problems import add_exception_handlers
 from lookalike.server.registry import CollectionRegistry
 from lookalike.server.routes.collections import collections_router
+from lookalike.server.routes.description import description_router
 from lookalike.server.routes.jobs import JOB_REQUEST, jobs_router
 from lookalike.server.routes.maps import maps_router
 from lookalike.server.routes.page import PAGE, page_router
@@ -55,6 +56,7 @@ _ROUTERS = (
     maps_router,
     jobs_router,
     session_router,
+    description_router,
 )
 _BODIES = (
     SearchBody,
@@ -93,11 +95,12 @@ def make_app(
         title="Lookalike",
         version=lookalike.__version__,
         description="An image search engine: give it an image, get the images like it.",
-        openapi_url=f"{API}/openapi.json",
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
         lifespan=_lifespan,
         redirect_slashes=False,
+        generate_unique_id_function=openapi.operation_id,
     )
     watched = settings.new_collections if settings.watch_collections else None
     state = ServerState(settings, CollectionRegistry(paths, watched=watched))

@@ -17,7 +17,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lookalike.server.problems import Problem, problem_response, server_busy
-from lookalike.server.settings import API, ServerSettings
+from lookalike.server.settings import API, OPEN_PATHS, ServerSettings
 from lookalike.server.tokens import cookie_token, is_valid_token
 
 __all__ = [
@@ -32,8 +32,6 @@ __all__ = [
 # The bodies of all requests together may take this multiple of the largest body.
 _MAX_BODIES = 8
 _DRAIN_SECONDS = 2.0
-# The paths of the REST interface that need no token; a client signs in by the last.
-_OPEN_PATHS = {f"{API}/health", f"{API}/ready", f"{API}/session"}
 _SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 # A host name or a bracketed IPv6 address, and a port.
 _HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\s\[\]@:/?#,]+))(?::[0-9]*)?")
@@ -355,7 +353,7 @@ def _unknown_host(name: str) -> Problem:
 
 
 def _needs_token(path: str) -> bool:
-    if path in _OPEN_PATHS:
+    if path in OPEN_PATHS:
         return False
     if path == "/metrics":
         return True

@@ -7,14 +7,18 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 from pydantic import BaseModel, TypeAdapter
 
 from lookalike.server.schemas import ProblemBody
+from lookalike.server.settings import OPEN_PATHS, ServerSettings
 
 __all__ = [
     "BODY_STATUSES",
     "describe",
+    "describe_access",
     "file_response",
+    "operation_id",
     "problem_responses",
     "request_body",
 ]
@@ -103,7 +107,62 @@ def describe(app: FastAPI, bodies: Mapping[str, TypeAdapter[Any]]) -> dict[str, 
         schemas[name] = schema
     for operation in _operations(description):
         _use_problem_media_type(operation["responses"])
+    for path in OPEN_PATHS:
+        for operation in description["paths"][path].values():
+            operation["security"] = []
     return description
+
+
+def describe_access(
+    description: Mapping[str, Any], settings: ServerSettings, cookie: str
+) -> dict[str, Any]:
+    """Return a description with the address of the server and the ways to send its token.
+
+    Parameters
+    ----------
+    description
+        From `describe`.
+    settings
+        The options of the server.
+    cookie
+        The name of the cookie that holds the token.
+    """
+    schemes = {
+        "bearer": {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "The token in the header `Authorization: Bearer TOKEN`.",
+        },
+        "cookie": {
+            "type": "apiKey",
+            "in": "cookie",
+            "name": cookie,
+            "description": f"The token in the cookie `{cookie}`, which `signIn` sets.",
+        },
+    }
+    security: list[dict[str, list[str]]] = [{"bearer": []}, {"cookie": []}]
+    if settings.token is None:
+        # No token is needed, but one may be sent.
+        security.insert(0, {})
+    components = {**description["components"], "securitySchemes": schemes}
+    server = {"url": settings.root_path or "/"}
+    return {
+        **description,
+        "servers": [server],
+        "components": components,
+        "security": security,
+    }
+
+
+def operation_id(route: APIRoute) -> str:
+    """Return the name of an operation by that of its function.
+
+    ``list_rows`` becomes ``listRows``, and ``post_search`` becomes ``search``.
+    """
+    name = route.name.removeprefix("post_")
+    first, *others = name.split("_")
+    capitalized = [word.capitalize() for word in others]
+    return "".join([first, *capitalized])
 
 
 def _schema_reference(body: type[BaseModel] | str) -> dict[str, Any]:

@@ -9,10 +9,12 @@ from pathlib import Path
 from lookalike.errors import InputError
 from lookalike.io.processors import cores
 
-__all__ = ["API", "LOOPBACK", "ServerSettings"]
+__all__ = ["API", "LOOPBACK", "OPEN_PATHS", "ServerSettings"]
 
 # The prefix of every REST path.
 API = "/api/v1"
+# The paths of the REST interface that need no token; a client signs in by the last.
+OPEN_PATHS = {f"{API}/health", f"{API}/ready", f"{API}/session"}
 # The names under which a browser reaches a server that listens on this machine only.
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 # Browsers store about four kilobytes in a cookie.

@@ -83,7 +83,7 @@ class IndexJob:
 @roots_router.get(
     "/roots", response_model=RootsResponse, responses=problem_responses(404, 422)
 )
-async def get_roots(request: Request, collection: CollectionName = None) -> Response:
+async def list_roots(request: Request, collection: CollectionName = None) -> Response:
     """List the folders that can be indexed; an index job refers to one by its number.
 
     The counts are those of one collection; without any collection they are 0.

@@ -32,7 +32,7 @@ collections_router = APIRouter(tags=["collections"])
 @collections_router.get(
     "/health", response_model=HealthResponse, responses=problem_responses()
 )
-async def health() -> Response:
+async def get_health() -> Response:
     """Confirm that the server is running; no token is needed."""
     version = lookalike.__version__
     body = {"status": "ok", "version": version}
@@ -42,7 +42,7 @@ async def health() -> Response:
 @collections_router.get(
     "/ready", response_model=ReadyResponse, responses=problem_responses()
 )
-async def ready(request: Request) -> Response:
+async def get_readiness(request: Request) -> Response:
     """Confirm that every Space of every collection can be searched; no token is needed."""
     reasons = server_state(request).registry.unready()
     if reasons:
@@ -59,7 +59,7 @@ async def ready(request: Request) -> Response:
 @collections_router.get(
     "/collections", response_model=CollectionsResponse, responses=problem_responses()
 )
-async def get_collections(request: Request) -> Response:
+async def list_collections(request: Request) -> Response:
     """List the collections with their Spaces, columns and labels; the first is the default."""
     state = server_state(request)
     collections = await state.read_pool.run(_list_collections, state)
@@ -69,7 +69,7 @@ async def get_collections(request: Request) -> Response:
 @collections_router.get(
     "/models", response_model=ModelsResponse, responses=problem_responses()
 )
-async def get_models(request: Request) -> Response:
+async def list_models(request: Request) -> Response:
     """List the models that can index a collection."""
     state = server_state(request)
     models = await state.read_pool.run(_list_models)
@@ -79,7 +79,9 @@ async def get_models(request: Request) -> Response:
 @collections_router.get(
     "/failures", response_model=FailuresResponse, responses=problem_responses(404, 422)
 )
-async def get_failures(request: Request, collection: CollectionName = None) -> Response:
+async def list_failures(
+    request: Request, collection: CollectionName = None
+) -> Response:
     """List the files that could not be indexed, and why."""
     state = server_state(request)
     view = state.registry.view(collection)

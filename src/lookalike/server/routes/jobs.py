@@ -53,7 +53,7 @@ _KEEP_ALIVE_SECONDS = 15.0
     responses=problem_responses(404, *BODY_STATUSES),
     openapi_extra=request_body(json=JOB_REQUEST),
 )
-async def post_job(request: Request) -> Response:
+async def start_job(request: Request) -> Response:
     """Start a job; an equal job that waits or runs already is returned instead."""
     state = server_state(request)
     kinds: JobKinds = request.app.state.job_kinds
@@ -67,7 +67,7 @@ async def post_job(request: Request) -> Response:
 
 
 @jobs_router.get("/jobs", response_model=JobsResponse, responses=problem_responses())
-async def get_jobs(request: Request) -> Response:
+async def list_jobs(request: Request) -> Response:
     """List the jobs, the oldest first."""
     jobs = server_state(request).jobs
     listed = []
@@ -94,7 +94,7 @@ async def get_job(request: Request, job: _JobId) -> Response:
     response_model=JobResponse,
     responses=problem_responses(403, 404, 422),
 )
-async def delete_job(request: Request, job: _JobId) -> Response:
+async def cancel_job(request: Request, job: _JobId) -> Response:
     """Cancel a job; a running job stops as soon as it can."""
     state = server_state(request)
     jobs = state.jobs
@@ -116,7 +116,7 @@ async def delete_job(request: Request, job: _JobId) -> Response:
         **problem_responses(404, 422),
     },
 )
-async def get_job_events(request: Request, job: _JobId) -> Response:
+async def stream_job_events(request: Request, job: _JobId) -> Response:
     """Stream the changes of a job: ``progress`` events, then ``done`` or ``failed``."""
     state = server_state(request)
     found = state.jobs.find(job)

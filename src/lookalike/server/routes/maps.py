@@ -66,7 +66,7 @@ async def get_map(
     responses=problem_responses(404, *BODY_STATUSES),
     openapi_extra=request_body(json=MapQueryBody, form=QueryForm),
 )
-async def post_place(request: Request) -> Response:
+async def place_on_map(request: Request) -> Response:
     """Return the position of a query on the stored map."""
     state = server_state(request)
     body, images = await read_query(request, MapQueryBody)

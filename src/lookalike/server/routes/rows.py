@@ -26,7 +26,7 @@ rows_router = APIRouter(tags=["rows"])
 @rows_router.get(
     "/rows", response_model=RowsResponse, responses=problem_responses(404, 422)
 )
-async def get_rows(
+async def list_rows(
     request: Request,
     collection: CollectionName = None,
     where: WhereFilter = None,

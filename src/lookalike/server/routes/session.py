@@ -28,7 +28,7 @@ _BODY = TypeAdapter(SessionBody)
     responses=problem_responses(400, 403, 408, 413, 415, 422),
     openapi_extra=request_body(json=SessionBody),
 )
-async def post_session(request: Request) -> Response:
+async def sign_in(request: Request) -> Response:
     """Store the token in a cookie of the browser; a server without a token accepts any."""
     body = await read_json(request, _BODY)
     settings = server_state(request).settings
