@@ -339,6 +339,17 @@ def test_a_pace_is_the_rate_of_late_and_the_time_left():
     assert pace.seconds_left(500, 460) == 0
 
 
+def test_a_stored_map_is_prepared_as_soon_as_the_server_runs(own):
+    make_map(Table.open(own))
+    app = make_app([str(own)])
+    with TestClient(app, base_url="http://localhost"):
+        view = app.state.lookalike.registry.view(None)
+        end = time.monotonic() + 60
+        while not view.derived:
+            assert time.monotonic() < end, "nothing was prepared"
+            time.sleep(0.05)
+
+
 def test_opening_a_map_prepares_the_place_of_the_first_query(own):
     make_map(Table.open(own), method="pca")
     app = make_app([str(own)])

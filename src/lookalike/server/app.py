@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -30,7 +31,7 @@ from lookalike.server.registry import CollectionRegistry
 from lookalike.server.routes.collections import collections_router
 from lookalike.server.routes.description import description_router
 from lookalike.server.routes.jobs import JOB_REQUEST, jobs_router
-from lookalike.server.routes.maps import maps_router
+from lookalike.server.routes.maps import maps_router, prepare_stored_maps
 from lookalike.server.routes.page import PAGE, page_router
 from lookalike.server.routes.row_images import row_images_router
 from lookalike.server.routes.rows import rows_router
@@ -153,6 +154,14 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Open the collections at the start, and watch them for changes until the end."""
     state: ServerState = app.state.lookalike
     await asyncio.to_thread(state.registry.refresh)
+    preparation = threading.Thread(
+        target=prepare_stored_maps,
+        args=(state.registry,),
+        name="maps",
+        # It does not delay the end of the server.
+        daemon=True,
+    )
+    preparation.start()
     tasks = [
         asyncio.create_task(_watch_collections(state)),
         asyncio.create_task(_release_memory(state)),

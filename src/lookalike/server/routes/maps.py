@@ -21,13 +21,13 @@ from lookalike.server.openapi import BODY_STATUSES, problem_responses, request_b
 from lookalike.server.parameters import CollectionName
 from lookalike.server.problems import Problem
 from lookalike.server.query import ResolvedQuery, run_query
-from lookalike.server.registry import CollectionView
+from lookalike.server.registry import CollectionRegistry, CollectionView
 from lookalike.server.request_body import read_query
 from lookalike.server.responses import json_response
 from lookalike.server.schemas import QueryForm
 from lookalike.server.state import server_state
 
-__all__ = ["maps_router"]
+__all__ = ["maps_router", "prepare_stored_maps"]
 
 maps_router = APIRouter(tags=["maps"])
 
@@ -76,6 +76,20 @@ async def place_on_map(request: Request) -> Response:
 
     point = await run_query(state, body, images, place, heavy=True)
     return json_response(point)
+
+
+def prepare_stored_maps(registry: CollectionRegistry) -> None:
+    """Make the placers of the stored t-SNE maps of first Spaces, those that the page opens first.
+
+    It takes seconds; call it in the background.
+    """
+    for served in registry.collections.values():
+        # What cannot be read or placed is reported to the request that needs it.
+        with suppress(LookalikeError, Problem):
+            view = served.view()
+            stored = read_map(view.table)
+            if stored is not None:
+                _map_placer(view, stored)
 
 
 def _find_map(view: CollectionView, space: str | None, method: Method) -> Map:
