@@ -16,6 +16,7 @@ from color_spaces import SPACES, encoded, in_space, rgb_profile
 from lookalike import formats, imaging
 from lookalike.errors import FormatError, ImageError
 from lookalike.formats import readable_extensions
+from lookalike.server.originals import media_type
 
 assert pillow_jxl
 
@@ -279,6 +280,23 @@ def test_a_preview_has_the_limits_of_an_image():
 
 def test_a_camera_file_without_a_preview_is_not_read():
     assert isinstance(refusal(dng(None, (0, 0))), FormatError)
+
+
+def test_the_server_sends_the_originals_of_all_kinds():
+    preview = encoded(scene(), "JPEG")
+    files = [
+        encoded(scene(), "JPEG2000"),
+        encoded(scene(), "JPEG2000", no_jp2=True),
+        encoded(scene(), "JXL"),
+        encoded(scene(), "JXL", use_container=True),
+        dng(preview, (200, 120)),
+        b"FUJIFILMCCD-RAW 0201",
+        b"\0\0\0\x18ftypcrx isom",
+        b"IIRO\x08\0\0\0",
+    ]
+    for data in files:
+        assert str(media_type(data[:32])).startswith("image/")
+    assert media_type(b"<svg/>") is None
 
 
 # Kinds that are not read

@@ -5,7 +5,7 @@ import { $ } from "./dom.js";
 /** The media type of an example that is dragged from the page. */
 export const EXAMPLE_TYPE = "application/x-lookalike";
 
-const IMAGE_NAME = /\.(jpe?g|png|webp|gif|bmp|tiff?|avif|hei[cf])$/i;
+const IMAGE_NAME = /\.(jpe?g|png|webp|gif|bmp|tiff?|avif|hei[cf]|jp2|jxl|dng)$/i;
 
 const isImage = (file) => file.type.startsWith("image/") || IMAGE_NAME.test(file.name);
 const carriesFiles = (event) => event.dataTransfer?.types.includes("Files");

@@ -23,6 +23,9 @@ _SIGNATURES = (
     (rb"RIFF....WEBP", "image/webp"),
     (rb"BM", "image/bmp"),
     (rb"II[*+]\0|MM\0[*+]", "image/tiff"),
+    (rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51", "image/jp2"),
+    (rb"\0\0\0\x0cJXL |\xff\x0a", "image/jxl"),
+    (rb"....ftypcrx |II(?:RO|RS|U\0)|MMOR|FUJIFILMCCD-RAW ", "image/x-dcraw"),
     (rb"....ftypavi[fs]", "image/avif"),
     (rb"....ftyp(?:hei[cxms]|hev[cx]|mif1|msf1)", "image/heic"),
 )
