@@ -108,7 +108,8 @@ function describeProgress({ state, done, total, rate, seconds_left: secondsLeft 
 }
 
 function describeCounts({ images, ...result }) {
-  const changes = ["added", "updated", "moved", "restored", "removed"].filter((name) => result[name]);
+  const names = ["added", "updated", "moved", "restored", "removed"];
+  const changes = names.filter((name) => result[name]);
   const texts = changes.map((name) => `${number(result[name])} ${name}`);
   if (!changes.length) texts.push("nothing has changed");
   if (result.failed) texts.push(`${number(result.failed)} failed`);

@@ -49,8 +49,8 @@ function drawForm(message) {
     problem,
   );
   const hint =
-    "The server printed it when it started, after ?token= in the address. " +
-    "You can paste the whole address.";
+    "It is the one that the server was started with, or that it printed then after ?token= " +
+    "in its address. You can paste the whole address.";
   section.replaceChildren(
     h("h1", {}, "This server asks for a token"),
     h("p", { id: "token-hint" }, hint),

@@ -172,7 +172,8 @@ def _print_matches(matches: Matches) -> None:
         label = match.label or "-"
         row = [rank, distance, label]
         if match.copies is not None:
-            row.append(f"x{match.copies}")
+            has_copies = match.copies > 1
+            row.append(f"x{match.copies}" if has_copies else "")
         row.append(match.uri)
         rows.append(row)
 
