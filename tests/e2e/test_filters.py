@@ -109,7 +109,14 @@ def test_info_counts_matching_images_and_quotes_columns_as_filters_do(place):
     ):
         assert f"Column      {line}" in printed
     info = lookalike_json("info", "-c", "c", "--where", "`in` = 2", cwd=place)
-    assert list(info) == ["images", "matching", "spaces", "columns", "failures"]
+    assert list(info) == [
+        "images",
+        "matching",
+        "spaces",
+        "columns",
+        "failures",
+        "trash",
+    ]
     assert info["matching"] == 5
     assert info["columns"][1] == {"name": "shot by", "type": "string"}
     assert "matching" not in lookalike_json("info", "-c", "c", cwd=place)
@@ -126,7 +133,7 @@ def test_info_counts_matching_images_and_quotes_columns_as_filters_do(place):
         (["info", "--where", ""], ["at its end: expected the name of a column"]),
         (["index", ".", "--metadata", "none.csv"], ["none.csv cannot be read", "No such file"]),
         (["index", "facts.csv", "--metadata", "bad.csv"],
-         ["bad.csv, line 2", "holds 'good'", "keeps numbers"]),
+         ["bad.csv, line 2", "holds 'good'", "has numbers"]),
     ],
 )  # fmt: skip
 def test_each_error_is_one_paragraph_with_a_remedy(place, arguments, words):

@@ -18,6 +18,7 @@ import color_spaces
 import lookalike
 from color_spaces import SPACES, encoded, in_space, rgb_profile
 from lookalike import imaging
+from lookalike.collection import Collection
 from lookalike.models import embedder
 from lookalike.models.registry import resolve
 from lookalike.store.table import Table
@@ -127,7 +128,7 @@ def test_one_photograph_in_all_spaces_ranks_first_in_pixels(some_photographs, tm
     table = Table.open(tmp_path / "c")
     for file in folder.iterdir():
         photograph = file.name.split("-")[0]
-        matches = lookalike.search(table, file, k=len(SPACES))
+        matches = Collection(table).search(file, k=len(SPACES))
         found = {Path(match.uri).name.split("-")[0] for match in matches}
         assert found == {photograph}
 

@@ -98,7 +98,12 @@ def test_files_of_no_version_are_removed_and_all_others_stay(collection):
     before = old.vectors(SPACE)
     add_rows(collection, drawn(5, seed=5))
     collection.remove(["/pictures/000003.jpg"])
-    existing = set(Path(collection.path).rglob("*"))
+    # Those of the trash have no readers for long: its old versions are removed at once.
+    existing = {
+        file
+        for file in Path(collection.path).rglob("*")
+        if "trash.lance" not in file.parts
+    }
     made = strays(collection)
     report = optimize(collection)
     assert not any(file.exists() for file in made)

@@ -26,7 +26,7 @@ export const activeJobs = () => jobs.filter(isActive);
  *
  * @param {object} given
  * @param {(job: object) => void} given.onProgress  A job has proceeded.
- * @param {(job: object) => void} given.onEnd  A job has ended.
+ * @param {(job: object) => Promise<void>} given.onEnd  A job has ended.
  * @param {(name: string) => void} given.onShowFailures
  * @param {(name: string) => boolean} given.canShow  Whether another collection can be shown.
  * @param {(name: string) => void} given.onShow
@@ -63,7 +63,8 @@ function update(listed) {
       if (previous?.done !== job.done) handlers.onProgress(job);
     } else if (!previous || isActive(previous)) {
       announce(describeEnd(job));
-      handlers.onEnd(job);
+      // Its collection may be one that can be shown from now on.
+      handlers.onEnd(job).then(draw);
     }
   }
   if (activeJobs().length) timer ||= setTimeout(look, INTERVAL);
