@@ -426,7 +426,7 @@ def _dot_products(
         return _dot_products_of_part(query, part)
 
     # Each thread compares its part of the rows.
-    parts = np.array_split(rows, cores())
+    parts = np.array_split(rows, _thread_count())
     threads = _threads()
     products = threads.map(compare, parts)
     return np.concatenate(list(products))
@@ -456,5 +456,11 @@ def _simsimd() -> Any:
 
 
 @cache
+def _thread_count() -> int:
+    # Reading a container's quota takes a part of each search that can be measured.
+    return cores()
+
+
+@cache
 def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(cores(), "compare")
+    return ThreadPoolExecutor(_thread_count(), "compare")
