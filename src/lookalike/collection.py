@@ -235,6 +235,8 @@ class Collection:
             If k is not a whole number above 0, gamma or the largest distance is below 0, the
             filter cannot be used, a row does not exist, a weight is not above 0, a positive query
             is missing, or the negative queries cancel the positive ones.
+        FormatError
+            If a query is an image of a kind that is not read.
         ImageError
             If a query cannot be decoded as an image.
         SpaceError

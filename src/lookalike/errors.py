@@ -51,7 +51,20 @@ class SourceError(InputError):
 
 
 class ImageError(InputError):
-    """An image cannot be read or decoded. The message is the reason, without the image's name."""
+    """An image cannot be read or decoded. The message is the reason, without the image's name.
+
+    Attributes
+    ----------
+    reason
+        The message without the advice, which is for those who index the image.
+    """
+
+    def __init__(self, reason: str, advice: str | None = None) -> None:
+        message = reason
+        if advice is not None:
+            message += f" ({advice})"
+        super().__init__(message)
+        self.reason = reason
 
 
 class FormatError(ImageError):

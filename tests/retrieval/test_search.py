@@ -16,6 +16,7 @@ import lookalike
 from lookalike import Collection
 from lookalike.errors import (
     CollectionError,
+    FormatError,
     ImageError,
     InputError,
     SourceError,
@@ -201,8 +202,13 @@ def test_invalid_arguments_are_refused(collection, query, tmp_path):
         lookalike.search(collection, query, space="nope")
     with pytest.raises(ImageError, match=r"nope\.jpg cannot be read: No such file"):
         lookalike.search(collection, tmp_path / "nope.jpg")
-    with pytest.raises(ImageError, match="cannot be decoded as an image: not an image"):
+    with pytest.raises(
+        FormatError, match="cannot be decoded as an image: not an image"
+    ):
         lookalike.search(collection, b"text")
+    with pytest.raises(ImageError, match="cannot be decoded as an image: dam") as error:
+        lookalike.search(collection, b"GIF89a and no more")
+    assert not isinstance(error.value, FormatError)
     with pytest.raises(ImageError, match=r"float64 \[2, 2\]"):
         lookalike.search(collection, np.zeros((2, 2)))
     with pytest.raises(InputError, match="type int"):

@@ -19,7 +19,7 @@ from starlette.testclient import TestClient
 
 import lookalike
 from lookalike import imaging
-from lookalike.errors import CollectionError, ImageError, ModelError
+from lookalike.errors import CollectionError, FormatError, ImageError, ModelError
 from lookalike.models.cache import EmbedderCache
 from lookalike.retrieval.query import ImageQuery
 from lookalike.server import thumbnails
@@ -131,6 +131,32 @@ def test_a_bad_image_or_a_late_failure_fails_only_its_own_request(searchers, que
     assert uploads.run_one(embed_requests[1])[0].tolist() == good[0].tolist()
     with pytest.raises(ImageError, match="cannot be decoded as an image: damaged"):
         uploads.run_one(embed_requests[0])
+
+
+def test_a_query_is_refused_with_the_decoders_class_and_reason(searchers, query):
+    sent, searcher = query.read_bytes(), searchers["pixels"]
+    uploads = Uploads(1 << 30, 100)
+    with pytest.raises(FormatError, match="as an image: not an image of a known"):
+        uploads.run_one(EmbedRequest([b"text"], searcher, list))
+    with pytest.raises(ImageError) as raised:
+        uploads.run_one(EmbedRequest([sent], searcher, list))
+    assert not isinstance(raised.value, FormatError)
+    # The options of `lookalike index` are no advice for a query.
+    assert str(raised.value).endswith("more than the limit of 0.0001.")
+
+
+def test_a_query_too_large_for_memory_gets_no_advice_on_indexing(
+    searchers, query, monkeypatch
+):
+    def without_memory(*_):
+        raise MemoryError
+
+    monkeypatch.setattr("lookalike.imaging.decoder._read", without_memory)
+    without_advice = r"image: too little memory to decode it\.$"
+    with pytest.raises(ImageError, match=without_advice):
+        ImageQuery(query).encode(searchers["pixels"])
+    with pytest.raises(ImageError, match=without_advice):
+        Uploads(1 << 30, 10**8).add(query.read_bytes())
 
 
 def test_an_image_that_cannot_be_embedded_blocks_no_other(tmp_path):

@@ -143,7 +143,8 @@ def _decode(data: bytes, limits: _Limits) -> _Decoded:
         raise
     except MemoryError:
         raise ImageError(
-            "too little memory to decode it; --retry-failures tries it again"
+            "too little memory to decode it",
+            "--retry-failures tries it again",
         ) from None
     # Decoders raise any kind of error for a damaged file: this one image is bad.
     except Exception as error:
@@ -383,8 +384,7 @@ def _image_error(error: Exception, max_pixels: int) -> ImageError:
         height = int(second_number or 1)
         pixels = width_or_pixels * height
         if pixels > max_pixels:
-            reason = too_many_pixels(pixels, max_pixels)
-            return ImageError(reason)
+            return too_many_pixels(pixels, max_pixels)
     if text.startswith("Unsupported BMP"):
         _, kind = text.split(maxsplit=1)
         return unread(kind)

@@ -13,20 +13,19 @@ MAX_PIXELS = 200_000_000
 def check_pixels(pixels: int, max_pixels: int) -> None:
     """Raise ImageError for an image of more pixels than the limit."""
     if pixels > max_pixels:
-        reason = too_many_pixels(pixels, max_pixels)
-        raise ImageError(reason)
+        raise too_many_pixels(pixels, max_pixels)
 
 
-def too_many_pixels(pixels: int, max_pixels: int) -> str:
-    """Return the reason for refusing an image of more pixels than the limit."""
+def too_many_pixels(pixels: int, max_pixels: int) -> ImageError:
+    """Return the error for an image of more pixels than the limit."""
     max_megapixels = max_pixels / 1e6
     limit = f"{max_megapixels:,.4g}"
     megapixels = pixels / 1e6
     count = f"{megapixels:.4g}"
     if megapixels > 1000:
         count = f"{megapixels:,.0f}"
-    advice = "--max-megapixels raises it"
-    return f"{count} megapixels, more than the limit of {limit} ({advice})"
+    reason = f"{count} megapixels, more than the limit of {limit}"
+    return ImageError(reason, "--max-megapixels raises it")
 
 
 def unread(kind: str, extra: str | None = None) -> FormatError:

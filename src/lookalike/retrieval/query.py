@@ -35,6 +35,7 @@ __all__ = [
     "WeightedQuery",
     "as_queries",
     "as_query",
+    "undecodable",
 ]
 
 _NO_ROWS = np.empty(0, np.int64)
@@ -97,6 +98,8 @@ class ImageQuery:
 
         Raises
         ------
+        FormatError
+            If the image is of a kind that is not read.
         ImageError
             If the query is an address, the file cannot be read, or the data cannot be decoded as
             an image.
@@ -160,9 +163,7 @@ class ImageQuery:
             try:
                 image, _ = imaging.decode_small(data, min_side=min_side)
             except ImageError as error:
-                raise ImageError(
-                    f"The query cannot be decoded as an image: {error}."
-                ) from error
+                raise undecodable(error) from error
             return image
         array = self.image
         if isinstance(array, Image.Image):
@@ -303,6 +304,12 @@ def as_queries(values: Queries) -> list[WeightedQuery]:
             weighted = WeightedQuery(value)
             queries.append(weighted)
     return queries
+
+
+def undecodable(error: ImageError) -> ImageError:
+    """Return the error for a query that cannot be decoded, of the class of the decoder's error."""
+    kind = type(error)
+    return kind(f"The query cannot be decoded as an image: {error.reason}.")
 
 
 def _as_ids(row_id: int) -> Ids:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from lookalike import imaging
 from lookalike.errors import ImageError
-from lookalike.retrieval.query import Encoder
+from lookalike.retrieval.query import Encoder, undecodable
 from lookalike.retrieval.search import Searcher
 from lookalike.server.cache import SizedCache
 from lookalike.server.problems import Problem
@@ -105,6 +105,8 @@ class Uploads:
 
         Raises
         ------
+        FormatError
+            If the image is of a kind that is not read.
         ImageError
             If the data cannot be decoded as an image.
         """
@@ -246,10 +248,7 @@ class Uploads:
                 data, min_side=min_side, max_pixels=self._max_pixels
             )
         except ImageError as error:
-            reason = str(error).replace(" (--max-megapixels raises it)", "")
-            raise ImageError(
-                f"The query cannot be decoded as an image: {reason}."
-            ) from error
+            raise undecodable(error) from error
 
 
 def _embed_each(
