@@ -234,7 +234,7 @@ class Collection:
         InputError
             If k is not a whole number above 0, gamma or the largest distance is below 0, the
             filter cannot be used, a row does not exist, a weight is not above 0, a positive query
-            is missing, or the negative queries cancel the positive ones.
+            is missing, or the queries cancel each other.
         FormatError
             If a query is an image of a kind that is not read.
         ImageError

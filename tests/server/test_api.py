@@ -271,7 +271,7 @@ def test_an_original_is_served_whole_or_as_a_byte_range(server):
         ({"positive": []}, 422, "positive is empty"),
         ({"positive": [{"image": 0}]}, 422, "refers to image 0, but the form has 0"),
         ({"positive": [{"id": 3}], "negative": [{"id": 3}], "gamma": 1}, 422,
-         "cancel the positive ones"),
+         "cancel each other"),
         ({"positive": [{"id": 3}], "gamma": -1}, 422, "gamma"),
         ({"positive": [{"id": 3}], "max_distance": -1}, 422, "max_distance"),
         ({"positive": [{"id": 3}], "k": 0}, 422, "k"),

@@ -205,7 +205,8 @@ class VectorQuery:
         Raises
         ------
         InputError
-            If the vector has another length than the Space's vectors, or is not finite.
+            If the vector has another length than the Space's vectors, or values that are not
+            real numbers or not finite in float16.
         """
         vector = np.asarray(self.vector)
         is_numeric = np.issubdtype(vector.dtype, np.number)

@@ -41,6 +41,10 @@ SUBSET_ROWS = 1 << 14
 # A search for different contents that finds too few asks for this many times more rows.
 _GROWTH = 3
 
+# Queries cancel each other if every number of their sum is below this share of the largest of
+# theirs: far above the rounding of float64, far below that of the stored float16.
+_LEAST_SHARE = 1e-9
+
 _NO_ROWS = np.empty(0, np.int64)
 
 
@@ -232,7 +236,7 @@ class Searcher:
         Raises
         ------
         InputError
-            If a positive query is missing, or the negative queries cancel the positive ones.
+            If a positive query is missing, or the queries cancel each other.
         """
         if not positive:
             raise InputError(
@@ -247,22 +251,26 @@ class Searcher:
             unchanged: VectorsF16 = positive_vectors[0]
             return unchanged
 
+        negative_vectors = self._encode_each(negative)
         combined = vectors.combine(
             positive=positive_vectors,
             positive_weights=[one.weight for one in positive],
-            negative=self._encode_each(negative),
+            negative=negative_vectors,
             negative_weights=[one.weight for one in negative],
             gamma=gamma,
         )
+        # Vectors that cancel each other leave rounding errors, whose direction means nothing.
+        largest = float(np.abs(positive_vectors).max())
+        remaining = float(np.abs(combined).max())
+        if remaining < _LEAST_SHARE * largest:
+            raise InputError(
+                "The queries cancel each other. Use different negative queries, or a smaller "
+                "gamma."
+            )
         if self.model.unit_length:
             row = combined[np.newaxis].astype(np.float32)
             scaled = vectors.unit_length(row)
             combined = scaled[0].astype(np.float64)
-        if not combined.any():
-            raise InputError(
-                "The negative queries cancel the positive ones. Use different negative queries, "
-                "or a smaller gamma."
-            )
         with np.errstate(over="ignore"):
             rounded: VectorsF16 = combined.astype(np.float16)
         return np.nan_to_num(rounded)
