@@ -224,6 +224,29 @@ def test_a_broken_or_unfitting_profile_is_ignored(profile):
     assert imaging.decode(data).tobytes() == chart().tobytes()
 
 
+def test_a_profile_for_other_pixels_stays_unapplied():
+    """Resized for a network, the image is RGB, as the profile's pixels are."""
+    inks = chart().convert("CMYK")
+    data = encoded(inks, "TIFF", icc_profile=rgb_profile(SPACES["prophoto"]))
+    decoded = imaging.decode(data)
+    plain = imaging.decode(encoded(inks, "TIFF"))
+    assert largest_difference(decoded, plain) == 0
+    model = resolve("pixels")
+    prepared = imaging.prepare(decoded, model)
+    assert (prepared == imaging.prepare(plain, model)).all()
+    assert imaging.thumbnail(decoded) == imaging.thumbnail(plain)
+
+
+def test_luma_and_chroma_are_converted_by_the_profile_of_their_rgb():
+    profile = rgb_profile(SPACES["adobe-rgb"])
+    image = in_space(chart(), SPACES["adobe-rgb"])
+    coded = image.convert("YCbCr")
+    decoded = imaging.decode(encoded(coded, "TIFF", icc_profile=profile))
+    rgb = coded.convert("RGB")
+    expected = imaging.decode(encoded(rgb, "TIFF", icc_profile=profile))
+    assert decoded.tobytes() == expected.tobytes()
+
+
 def test_many_threads_share_transforms():
     files = []
     for space in SPACES.values():

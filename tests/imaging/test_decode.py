@@ -18,7 +18,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
+import lookalike
 from lookalike import imaging
 from lookalike.errors import ImageError
 from lookalike.models.registry import resolve
@@ -481,6 +483,37 @@ def test_thumbnails_keep_the_aspect(shape, side, expected):
     data = imaging.thumbnail(quarters(*shape), side=side)
     with Image.open(io.BytesIO(data)) as small:
         assert (small.format, small.mode, small.size) == ("JPEG", "RGB", expected)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "GIF", "PNG"])
+@pytest.mark.parametrize("length", [10, 200_000])
+def test_a_thumbnail_has_no_comment(kind, length):
+    """A JPEG has room for 65,533 bytes of a comment."""
+    image = Image.new("RGB", (20, 10), "teal")
+    comment = "c" * length
+    options = {"comment": comment.encode()}
+    if kind == "PNG":
+        text = PngInfo()
+        text.add_text("comment", comment)
+        options = {"pnginfo": text}
+    if kind == "JPEG":
+        options["comment"] = options["comment"][:65_533]
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    thumbnail = imaging.thumbnail(imaging.decode(file.getvalue()))
+    with Image.open(io.BytesIO(thumbnail)) as small:
+        assert small.size == (20, 10)
+        assert "comment" not in small.info
+
+
+def test_a_long_comment_does_not_end_indexing(tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    image = Image.new("RGB", (20, 10), "teal")
+    image.save(folder / "a.gif", comment=b"c" * 70_000)
+    image.save(folder / "b.png")
+    report = lookalike.index(folder, tmp_path / "c", models=["pixels"])
+    assert report.added == 2
 
 
 def test_a_thumbnail_leaves_its_image_unchanged():

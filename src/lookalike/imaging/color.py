@@ -44,7 +44,7 @@ _MANY_PIXELS = 500_000
 # Conversions to keep. One of CMYK takes about 1 MB.
 _MAX_CONVERSIONS = 32
 
-# For modes with alpha, palettes or single bits, the mode of their colors.
+# For modes with alpha, palettes, single bits or other coordinates, the mode of their colors.
 _COLOR_MODES = {
     "1": "L",
     "LA": "L",
@@ -53,6 +53,7 @@ _COLOR_MODES = {
     "PA": "RGB",
     "RGBA": "RGB",
     "RGBa": "RGB",
+    "YCbCr": "RGB",
 }
 
 

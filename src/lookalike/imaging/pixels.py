@@ -63,7 +63,10 @@ def flatten(image: Image.Image) -> Image.Image:
         return _over_white(image)
     if mode == "RGB":
         return image
-    return image.convert("RGB")
+    rgb = image.convert("RGB")
+    # A profile that was not applied is one for other pixels, or broken.
+    rgb.info.clear()
+    return rgb
 
 
 def orientation_of(image: Image.Image) -> int:

@@ -75,6 +75,8 @@ def thumbnail(image: Image.Image, *, side: int = THUMBNAIL_SIDE) -> bytes:
     resampling = Image.Resampling.HAMMING
     small.thumbnail(box, resampling, _REDUCING_GAP)
     in_srgb = to_srgb(small)
+    # Pillow would write the comment of the file, or refuse a long one.
+    in_srgb.info.clear()
     file = io.BytesIO()
     in_srgb.save(file, "JPEG", quality=82)
     return file.getvalue()
