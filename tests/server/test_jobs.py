@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 import time
 from typing import Literal
 
@@ -17,7 +18,10 @@ from lookalike.evaluation.evaluate import evaluate
 from lookalike.projection.map import make_map
 from lookalike.server.app import make_app
 from lookalike.server.jobs.builtin import BUILTIN_JOBS
+from lookalike.server.jobs.index import IndexBody, IndexJob
 from lookalike.server.jobs.pace import Pace
+from lookalike.server.jobs.queue import Job, JobQueue
+from lookalike.server.registry import CollectionRegistry
 from lookalike.server.schemas import JobBody
 from lookalike.server.settings import ServerSettings
 from lookalike.store.table import Table
@@ -316,15 +320,67 @@ def test_a_collection_made_in_a_terminal_is_served_too(sample, data_folder):
         assert [one["name"] for one in served] == ["cats"]
 
 
+def test_a_collection_that_is_made_while_it_is_discovered_is_served_once(
+    own, monkeypatch
+):
+    registry = CollectionRegistry([], watched=own.parent)
+
+    def exists(folder) -> bool:
+        if folder != own:
+            return False
+        # At this moment the job that makes the collection serves it.
+        registry.add(folder)
+        return True
+
+    monkeypatch.setattr(Table, "exists", exists)
+    registry.refresh()
+    assert list(registry.collections) == ["own"]
+
+
+class SelfCancellingJob(Job):
+    """A job that is cancelled at its 30th image."""
+
+    def advance(self, count: int) -> None:
+        if self.done + count >= 30:
+            self.cancel()
+        super().advance(count)
+
+
 def test_a_cancelled_run_says_what_it_added(own, sample):
-    with serving("-c", own, "--root", sample) as live:
-        job = begin(live, kind="index", root=0)
-        live.api.delete(f"jobs/{job['id']}")
-        last = events(live, job["id"])[-1][1]
-        if last["state"] == "cancelled" and last["result"] is not None:
-            images = live.api.get("collections").json()["collections"][0]["images"]
-            assert last["result"]["images"] == images
-            assert last["result"]["added"] == images - 20
+    app = make_app([str(own)], ServerSettings(roots=(sample,)))
+    state = app.state.lookalike
+    state.registry.refresh()
+    work = IndexJob().prepare(state, IndexBody(kind="index", root=0))
+    job = SelfCancellingJob("index", {}, work)
+    job.run()
+    assert job.state == "cancelled"
+    images = Table.open(own).count()
+    assert images > 20
+    assert job.result == {"added": images - 20, "failed": 0, "images": images}
+
+
+def test_a_job_that_is_being_cancelled_can_be_started_again():
+    jobs = JobQueue()
+    has_begun = threading.Event()
+    may_proceed = threading.Event()
+
+    def work(job: Job) -> dict:
+        has_begun.set()
+        assert may_proceed.wait(20)
+        job.advance(1)
+        return {"counted": job.done}
+
+    cancelled = jobs.add("count", {}, work)
+    assert has_begun.wait(20)
+    cancelled.cancel()
+    again = jobs.add("count", {}, work)
+    may_proceed.set()
+    end = time.monotonic() + 20
+    while not again.ended:
+        assert time.monotonic() < end, "the second job did not end in time"
+        time.sleep(0.01)
+    assert (cancelled.state, again.state) == ("cancelled", "done")
+    assert again.result == {"counted": 1}
 
 
 def test_a_pace_is_the_rate_of_late_and_the_time_left():

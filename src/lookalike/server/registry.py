@@ -276,21 +276,20 @@ class CollectionRegistry:
         self.collections: dict[str, ServedCollection] = {}
         for path in paths:
             folder = Path(path).expanduser()
-            folder = folder.absolute()
-            wanted_name = folder.name or "collection"
-            name = self._unused_name(wanted_name)
-            self.add(name, folder)
+            self.add(folder.absolute())
 
-    def add(self, name: str, folder: Path) -> ServedCollection:
+    def add(self, folder: Path) -> ServedCollection:
         """Serve another collection and return it; one that is served already is returned as it is.
 
         It can be called from any thread.
         """
+        path = str(folder)
         with self._lock:
-            served = self.collections.get(name)
-            if served is not None and served.path == str(folder):
-                return served
-            collection = ServedCollection(name, str(folder), self._embedders)
+            for served in self.collections.values():
+                if served.path == path:
+                    return served
+            name = self._unused_name(folder.name or "collection")
+            collection = ServedCollection(name, path, self._embedders)
             # Other threads may be iterating over the present dictionary.
             self.collections = {**self.collections, name: collection}
         return collection
@@ -364,7 +363,7 @@ class CollectionRegistry:
         for folder in sorted(self._watched.glob("*")):
             is_new = str(folder) not in served_paths
             if is_new and Table.exists(folder):
-                self.add(self._unused_name(folder.name), folder)
+                self.add(folder)
 
     def _unused_name(self, name: str) -> str:
         number = 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -157,35 +158,35 @@ def _is_valid_name(name: str) -> bool:
 def _updating_work(root: Path, collection: ServedCollection, *, prune: bool) -> JobWork:
     """Return the work of indexing a root into a served collection."""
 
-    def work(job: Job) -> dict[str, Any]:
-        return _index(job, root, collection.path, lambda: collection, prune=prune)
+    def find_served() -> ServedCollection:
+        return collection
 
-    return work
+    path = collection.path
+    return partial(_index, root=root, path=path, find_served=find_served, prune=prune)
 
 
 def _creating_work(state: ServerState, root: Path, folder: Path) -> JobWork:
     """Return the work of indexing a root into a new collection, which is served once it exists."""
+    registry = state.registry
     served: ServedCollection | None = None
 
-    def serve() -> ServedCollection | None:
+    def find_served() -> ServedCollection | None:
         nonlocal served
         if served is None and Table.exists(folder):
-            served = state.registry.add(folder.name, folder)
+            served = registry.add(folder)
             served.refresh(force=True)
         return served
 
-    def work(job: Job) -> dict[str, Any]:
-        return _index(job, root, str(folder), serve)
-
-    return work
+    path = str(folder)
+    return partial(_index, root=root, path=path, find_served=find_served)
 
 
 def _index(
     job: Job,
+    *,
     root: Path,
     path: str,
     find_served: Callable[[], ServedCollection | None],
-    *,
     prune: bool = False,
 ) -> dict[str, Any]:
     """Index a root, and return the counts of the report as plain data.
@@ -193,13 +194,15 @@ def _index(
     Parameters
     ----------
     job
-        Reports the progress. If it is cancelled, its result has the counts of what was kept.
+        Reports the progress. If it is cancelled or fails, its result has the counts of what was
+        kept.
     root, path
         The folder of images, and that of the collection.
     find_served
         Returns the served collection, or None while it does not exist.
     prune
-        Whether to remove the rows of all missing files.
+        Whether to move the rows of all missing files into the trash, even if a drive may not be
+        mounted.
     """
     source = LocalSource([root])
     # One core is left to searches.
@@ -216,7 +219,7 @@ def _index(
 
     report: IndexReport | None = None
     try:
-        report = lookalike.index([root], path, settings=settings, progress=advance)
+        report = lookalike.index(source, path, settings=settings, progress=advance)
     finally:
         served = find_served()
         if served is not None:

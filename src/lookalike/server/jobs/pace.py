@@ -16,6 +16,7 @@ class Pace:
     """The progress of a job over time; times are those of `time.monotonic`."""
 
     def __init__(self) -> None:
+        # Times, and the number of processed images at each.
         self._marks: deque[tuple[float, int]] = deque()
 
     def mark(self, now: float, done: int) -> None:
@@ -29,14 +30,16 @@ class Pace:
     @property
     def rate(self) -> float | None:
         """The number of images a second, or None before it is known."""
-        if not self._marks:
+        marks = self._marks
+        if not marks:
             return None
-        first_time, first_done = self._marks[0]
-        last_time, last_done = self._marks[-1]
+        first_time, first_done = marks[0]
+        last_time, last_done = marks[-1]
         seconds = last_time - first_time
         if seconds < _MIN_SECONDS:
             return None
-        return round((last_done - first_done) / seconds, 2)
+        images = last_done - first_done
+        return round(images / seconds, 2)
 
     def seconds_left(self, done: int, total: int | None) -> float | None:
         """Return the expected time until all images are processed, or None if it is unknown."""

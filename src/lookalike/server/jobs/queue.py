@@ -77,6 +77,11 @@ class Job:
         """Whether the job is done, failed or cancelled."""
         return self.state in _ENDED
 
+    @property
+    def ending(self) -> bool:
+        """Whether the job has ended, or was cancelled and ends soon."""
+        return self.ended or self._cancelled.is_set()
+
     def advance(self, count: int) -> None:
         """Add to the number of processed images; the work of a cancelled job ends here."""
         self.done += count
@@ -111,10 +116,10 @@ class Job:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields of a `JobResponse`."""
-        is_running = self.state == JobState.RUNNING
-        rate = self.pace.rate if is_running else None
+        rate = None
         seconds_left = None
-        if is_running:
+        if self.state == JobState.RUNNING:
+            rate = self.pace.rate
             seconds_left = self.pace.seconds_left(self.done, self.total)
         return {
             "id": self.id,
@@ -145,6 +150,8 @@ class JobQueue:
     def add(self, kind: str, fields: dict[str, Any], work: JobWork) -> Job:
         """Return a new job at the end of the queue, or an equal one that waits or runs already.
 
+        A cancelled job that still runs does not count: it leaves work undone.
+
         Raises
         ------
         Problem
@@ -153,7 +160,7 @@ class JobQueue:
         with self._lock:
             for job in self._jobs.values():
                 is_equal = job.kind == kind and job.fields == fields
-                if is_equal and not job.ended:
+                if is_equal and not job.ending:
                     return job
             job = Job(kind, fields, work)
             try:
