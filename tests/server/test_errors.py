@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import socket
+from contextlib import ExitStack
 
 import httpx
 import pytest
@@ -120,3 +122,16 @@ def test_a_refused_preflight_request_is_answered_with_a_problem(collection):
     with serving("-c", collection, "--allow-origin", MINE) as live:
         detail = problem(live.api.options("search", headers=preflight), 400)
     assert "--allow-origin" in detail
+
+
+def test_a_request_beyond_the_limit_of_connections_is_answered_with_a_problem(
+    collection,
+):
+    with serving("-c", collection) as live, ExitStack() as connections:
+        for _ in range(512):
+            connection = socket.create_connection(live.socket_address, 20)
+            connections.enter_context(connection)
+        response = live.api.get("health")
+        assert "too many connections" in problem(response, 503)
+        assert response.headers["retry-after"] == "1"
+        assert response.headers["connection"] == "close"

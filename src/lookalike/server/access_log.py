@@ -34,7 +34,7 @@ class LogRequests:
         status = "-"
         size = 0
 
-        async def send_and_note(message: Message) -> None:
+        async def send_and_count(message: Message) -> None:
             nonlocal status, size
             if message["type"] == "http.response.start":
                 status = str(message["status"])
@@ -43,7 +43,7 @@ class LogRequests:
             await send(message)
 
         try:
-            await self._app(scope, receive, send_and_note)
+            await self._app(scope, receive, send_and_count)
         finally:
             seconds = time.perf_counter() - start
             line = _format(scope, status, size, seconds)

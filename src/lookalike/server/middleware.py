@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from abc import ABC, abstractmethod
 
 from fastapi import FastAPI
 from starlette.datastructures import Headers
@@ -140,7 +141,7 @@ class SecurityHeaders:
         return b"cross-origin-resource-policy", policy
 
 
-class _RequestCheck:
+class _RequestCheck(ABC):
     """Middleware that refuses the requests for which `check` returns a problem."""
 
     def __init__(self, app: ASGIApp, settings: ServerSettings) -> None:
@@ -157,9 +158,9 @@ class _RequestCheck:
                 return
         await self._app(scope, receive, send)
 
+    @abstractmethod
     def check(self, scope: Scope, headers: Headers) -> Problem | None:
         """Return the reason to refuse a request, or None."""
-        raise NotImplementedError
 
 
 class HostCheck(_RequestCheck):

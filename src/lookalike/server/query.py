@@ -225,8 +225,7 @@ def search_response(
             exact=body.exact,
         )
     )
-    all_matches = _match_infos(view, neighbors)
-    matches = all_matches[offset:]
+    matches = _match_infos(view, neighbors, offset)
     next_page: str | None = None
     is_full = len(matches) == body.k
     if is_full and end < len(view.row_cache):
@@ -263,16 +262,18 @@ def _identity(weighted: WeightedQuery) -> tuple[int | str, float]:
     return query.id, weighted.weight
 
 
-def _match_infos(view: CollectionView, neighbors: Neighbors) -> list[dict[str, Any]]:
-    """Return the fields of a `MatchInfo` of each row."""
-    rows = view.row_cache.rows(neighbors.ids)
-    distances = neighbors.distances.tolist()
+def _match_infos(
+    view: CollectionView, neighbors: Neighbors, offset: int
+) -> list[dict[str, Any]]:
+    """Return the fields of a `MatchInfo` of each neighbor from an offset on."""
+    rows = view.row_cache.rows(neighbors.ids[offset:])
+    distances = neighbors.distances[offset:].tolist()
     copies = [None] * len(rows)
     if neighbors.copies is not None:
-        copies = neighbors.copies.tolist()
+        copies = neighbors.copies[offset:].tolist()
     matches: list[dict[str, Any]] = []
     for row, distance, count in zip(rows, distances, copies, strict=True):
-        rank = len(matches) + 1
+        rank = offset + len(matches) + 1
         match = {"rank": rank, "distance": distance, "copies": count, **row}
         matches.append(match)
     return matches

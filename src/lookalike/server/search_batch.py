@@ -7,10 +7,7 @@ from typing import Any
 
 import pydantic_core
 
-from lookalike.server.problems import (
-    problem_fields,
-    to_problem,
-)
+from lookalike.server.problems import problem_fields, to_problem
 from lookalike.server.query import (
     ResolvedQuery,
     embed_request,
