@@ -383,9 +383,9 @@ def _work(
         # An interrupted run keeps all that was finished.
         if isinstance(error, KeyboardInterrupt):
             writer.add(finished)
-            writer.commit()
+            writer.finish()
         raise
-    writer.commit()
+    writer.finish()
 
 
 class _Counts:

@@ -61,6 +61,8 @@ class Writer:
         self._commit_rows = commit_rows
         self._commit_seconds = commit_seconds
         self._results: list[Result] = []
+        # The rows of the trash whose values and metadata have a new uri.
+        self._used_trash_ids: set[int] = set()
         self._last_commit = time.monotonic()
 
     def add(self, results: Sequence[Result]) -> None:
@@ -81,10 +83,31 @@ class Writer:
             self._results.clear()
         self._last_commit = time.monotonic()
 
+    def finish(self) -> None:
+        """Commit, then delete the rows of the trash that came back under a new uri.
+
+        They stay until here, because a later result may have the same content.
+        """
+        self.commit()
+        self._table.trash.forget(sorted(self._used_trash_ids))
+        self._used_trash_ids.clear()
+
     def _commit_results(self) -> None:
         with self._table.write_lock():
+            self._restore_moved()
             results = self._without_conflicts()
             self._write(results)
+
+    def _restore_moved(self) -> None:
+        """Put back the trashed rows of uris whose content was found in another row.
+
+        Such a uri came back beside a copy of its file, and has metadata of its own.
+        """
+        contents = {}
+        for result in self._results:
+            if isinstance(result, Moved) and result.existing is None:
+                contents[result.item.uri] = result.sha256
+        self._table.trash.restore_contents(contents)
 
     def _without_conflicts(self) -> list[Result]:
         """Return the results adapted to the changes of other processes since the look-up."""
@@ -218,19 +241,28 @@ class Writer:
         """Write rows with the values that the trash has for their content."""
         trash = self._table.trash
         rows = trash.with_contents([result.sha256 for result in results])
-        # Another process may have emptied the trash; the next run embeds these images.
-        matches = _match_trash(results, rows)
-        by_known_uri: dict[bool, list[_TrashMatch]] = defaultdict(list)
-        for match in matches:
-            has_row = match.result.existing is not None
-            by_known_uri[has_row].append(match)
-        for has_row, group in by_known_uri.items():
-            # A known uri keeps its own metadata.
-            columns = self._restored_columns(group, rows, with_metadata=not has_row)
-            columns |= _vector_columns([match.result for match in group], new_spaces)
-            self._upsert(columns, replace_rows=True)
-        # Not earlier: a process killed here leaves them in both places.
-        trash.forget([match.trash_id for match in matches])
+        to_new_uri = [result for result in results if result.existing is None]
+        to_known_uri = [result for result in results if result.existing is not None]
+        matches = _match_trash(to_new_uri, rows, self._used_trash_ids)
+        self._write_matches(matches, rows, new_spaces, with_metadata=True)
+        # A known uri keeps its own metadata. That of the trash stays there.
+        matches = _match_trash(to_known_uri, rows, set())
+        self._write_matches(matches, rows, new_spaces, with_metadata=False)
+
+    def _write_matches(
+        self,
+        matches: Sequence[_TrashMatch],
+        rows: pa.Table,
+        new_spaces: Sequence[str],
+        *,
+        with_metadata: bool,
+    ) -> None:
+        if not matches:
+            return
+        columns = self._restored_columns(matches, rows, with_metadata=with_metadata)
+        results = [match.result for match in matches]
+        columns |= _vector_columns(results, new_spaces)
+        self._upsert(columns, replace_rows=True)
 
     def _restored_columns(
         self, matches: Sequence[_TrashMatch], rows: pa.Table, *, with_metadata: bool
@@ -239,7 +271,7 @@ class Writer:
         names = ["width", "height", "thumbnail", *self._table.models]
         if with_metadata:
             names += self._table.metadata
-        taken = rows.take([match.position for match in matches])
+        taken = rows.take([match.row.position for match in matches])
 
         results = [match.result for match in matches]
         columns = _item_columns(results)
@@ -279,38 +311,56 @@ def _uris(results: Sequence[Result]) -> list[str]:
     return [result.item.uri for result in results]
 
 
+class _TrashRow(NamedTuple):
+    """The id and the uri of a row of the trash, and its position among the rows that were read."""
+
+    id: int
+    uri: str
+    position: int
+
+
 class _TrashMatch(NamedTuple):
-    """A result, and the position and the id of the row of the trash that has its content."""
+    """A result, and the row of the trash that it takes its values from."""
 
     result: Restored
-    position: int
-    trash_id: int
+    row: _TrashRow
 
 
-def _match_trash(results: Sequence[Restored], rows: pa.Table) -> list[_TrashMatch]:
+def _match_trash(
+    results: Sequence[Restored], rows: pa.Table, used_ids: set[int]
+) -> list[_TrashMatch]:
     """Give each result a row of the trash with its content.
 
-    Its own uri comes first, then rows that no other result has, the newest first.
+    Another process may have emptied the trash. Results without a row are left out, and the next run
+    embeds their images.
     """
-    uris = rows["uri"].to_pylist()
-    ids = rows["_rowid"].to_pylist()
-    positions: dict[bytes, list[int]] = defaultdict(list)
-    for position, sha256 in enumerate(rows["sha256"].to_pylist()):
-        positions[sha256].append(position)
+    by_content: dict[bytes, list[_TrashRow]] = defaultdict(list)
+    columns = [rows[name].to_pylist() for name in ("_rowid", "uri", "sha256")]
+    for position, (row_id, uri, sha256) in enumerate(zip(*columns, strict=True)):
+        row = _TrashRow(row_id, uri, position)
+        by_content[sha256].append(row)
 
     matches = []
-    taken: set[int] = set()
     for result in results:
-
-        def rank(position: int, uri: str = result.item.uri) -> tuple[bool, bool]:
-            return uris[position] != uri, position in taken
-
-        candidates = positions[result.sha256]
+        candidates = by_content[result.sha256]
         if candidates:
-            position = min(candidates, key=rank)
-            taken.add(position)
-            matches.append(_TrashMatch(result, position, ids[position]))
+            row = _choose_row(candidates, result.item.uri, used_ids)
+            used_ids.add(row.id)
+            matches.append(_TrashMatch(result, row))
     return matches
+
+
+def _choose_row(
+    candidates: Sequence[_TrashRow], uri: str, used_ids: Container[int]
+) -> _TrashRow:
+    """Return the row of a uri, or else one that no other result has, the newest first."""
+    for row in candidates:
+        if row.uri == uri:
+            return row
+    for row in candidates:
+        if row.id not in used_ids:
+            return row
+    return candidates[0]
 
 
 def _item_columns(results: Sequence[Result]) -> dict[str, Any]:

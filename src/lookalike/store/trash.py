@@ -280,18 +280,37 @@ class Trash:
 
         The rows stay in the trash, where they are ignored, until `settle`.
         """
-        if not items or not self.exists():
-            return set()
         stamps = {item.uri: (item.size, item.mtime_ns) for item in items}
+        return self._restore_equal(stamps, ["size", "mtime_ns"])
+
+    def restore_contents(self, contents: Mapping[str, bytes]) -> set[str]:
+        """Put back the rows of uris that have their content again; return these uris.
+
+        The rows stay in the trash, where they are ignored, until `settle`.
+
+        Parameters
+        ----------
+        contents
+            The sha256 that the file behind each uri has now.
+        """
+        hashes = {uri: (sha256,) for uri, sha256 in contents.items()}
+        return self._restore_equal(hashes, ["sha256"])
+
+    def _restore_equal(
+        self, expected: Mapping[str, tuple[Any, ...]], columns: Sequence[str]
+    ) -> set[str]:
+        """Put back the images whose columns have the values expected of their uri."""
+        if not expected or not self.exists():
+            return set()
         with self._table.write_lock():
-            names = ["uri", "size", "mtime_ns", "sha256", REMOVED_AT]
-            rows = self._with_uris(list(stamps), names)
+            names = {"uri", "sha256", REMOVED_AT, *columns}
+            rows = self._with_uris(list(expected), sorted(names))
             # Of rows with one uri, the one that was removed last counts.
             ids = {}
             for row in rows.sort_by(REMOVED_AT).to_pylist():
-                stamp = (row["size"], row["mtime_ns"])
+                values = tuple(row[name] for name in columns)
                 is_image = row["sha256"] is not None
-                if is_image and stamp == stamps[row["uri"]]:
+                if is_image and values == expected[row["uri"]]:
                     ids[row["uri"]] = row["_rowid"]
             # Another process may have indexed some of them meanwhile.
             for uri in self._table.existing_rows(ids):
@@ -323,6 +342,8 @@ class Trash:
 
     def forget(self, ids: Sequence[int]) -> None:
         """Delete rows by their ids in the trash, after the table has received their content."""
+        if not ids:
+            return
         with self._table.write_lock():
             self._rows.delete(ids)
 
