@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import struct
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-import pillow_jxl
 import pytest
 from PIL import Image
+from pillow_jxl import JpegXLImagePlugin
 
 import lookalike
 from camera_files import dng
@@ -17,8 +19,6 @@ from lookalike import formats, imaging
 from lookalike.errors import FormatError, ImageError
 from lookalike.formats import readable_extensions
 from lookalike.server.originals import media_type
-
-assert pillow_jxl
 
 
 def scene(width: int = 200, height: int = 120, seed: int = 0) -> Image.Image:
@@ -251,6 +251,22 @@ def test_the_profile_of_a_jpeg_xl_is_applied():
 
 
 # Camera files
+
+
+def test_threads_unpack_jpeg_xl_at_the_same_time(monkeypatch):
+    """The plugin unpacks an image while it is opened."""
+    both = threading.Barrier(2, timeout=20)
+    unpack = JpegXLImagePlugin.Decoder
+
+    def decoder(**options):
+        both.wait()
+        return unpack(**options)
+
+    monkeypatch.setattr(JpegXLImagePlugin, "Decoder", decoder)
+    data = encoded(scene(), "JXL")
+    with ThreadPoolExecutor(2) as pool:
+        images = pool.map(imaging.decode, [data, data])
+        assert [image.size for image in images] == [(200, 120)] * 2
 
 
 @pytest.mark.parametrize("orientation", [1, 3, 6, 8])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from typing import NamedTuple
 
 from PIL import ExifTags, Image, UnidentifiedImageError
@@ -34,7 +34,12 @@ from lookalike.imaging.pixels import (
     set_orientation,
     turned,
 )
-from lookalike.imaging.process import no_warnings, pillow_cap, silence_decoders
+from lookalike.imaging.process import (
+    no_warnings,
+    pillow_cap,
+    pillow_cap_for,
+    silence_decoders,
+)
 from lookalike.imaging.raw import read_preview
 from lookalike.imaging.tiff import is_for_pillow, read_tiff
 from lookalike.imaging.tiff_pages import find_page, is_camera_raw
@@ -246,7 +251,12 @@ def _read_jpeg_xl(data: bytes, limits: _Limits) -> _Decoded:
     # Images are decoded in parallel already.
     JpegXLImagePlugin.DECODE_THREADS = 0
     formats = ("JXL",)
-    decoded = _read_with_pillow(data, limits, formats=formats)
+    decoded = _read_with_pillow(
+        data,
+        limits,
+        formats=formats,
+        stated_pixels=pixels,
+    )
     image = decoded.image
     # The plugin turns all images but those that were JPEGs.
     was_jpeg = getattr(image, "jpeg", False)
@@ -309,11 +319,18 @@ def _read_with_pillow(
     *,
     formats: tuple[str, ...] = _PILLOW_FORMATS,
     page: int = 0,
+    stated_pixels: int | None = None,
 ) -> _Decoded:
-    """Decode with Pillow, a large JPEG at a reduced scale if the limits allow it."""
+    """Decode with Pillow, a large JPEG at a reduced scale if the limits allow it.
+
+    If the pixels are known already, only a large image waits for other threads to be opened.
+    """
     max_pixels, side = limits
     file = io.BytesIO(data)
-    with pillow_cap(max_pixels) as previous_cap:
+    raised_cap = pillow_cap(max_pixels)
+    if stated_pixels is not None:
+        raised_cap = pillow_cap_for(stated_pixels, max_pixels)
+    with raised_cap:
         image = Image.open(file, formats=formats)
         if page:
             image.seek(page)
@@ -329,8 +346,7 @@ def _read_with_pillow(
         _check_scans(data, pixels)
 
     # Some formats check the cap again while loading. Only images above it wait for one another.
-    is_above_cap = pixels > previous_cap
-    with pillow_cap(max_pixels) if is_above_cap else nullcontext():
+    with pillow_cap_for(pixels, max_pixels):
         if side is not None:
             image.draft(None, (side, side))
         image.load()

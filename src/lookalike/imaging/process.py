@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import logging
-import math
 import threading
 import warnings
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from functools import cache
 
 from PIL import Image, _imaging
 
-__all__ = ["no_warnings", "pillow_cap", "silence_decoders"]
+__all__ = ["no_warnings", "pillow_cap", "pillow_cap_for", "silence_decoders"]
 
 _LOGGERS = ("PIL", "tifffile")
 
@@ -72,8 +71,8 @@ def silence_decoders() -> None:
 
 
 @contextmanager
-def pillow_cap(max_pixels: int) -> Iterator[float]:
-    """Raise Pillow's cap on pixels to `max_pixels` and yield the previous one.
+def pillow_cap(max_pixels: int) -> Iterator[None]:
+    """Raise Pillow's cap on pixels to `max_pixels`; threads that do so wait for one another.
 
     Pillow enforces twice its number. The cap belongs to the process, so it is never lowered. It is
     never lifted either, because some formats allocate the whole image while it is opened.
@@ -84,6 +83,18 @@ def pillow_cap(max_pixels: int) -> Iterator[float]:
             half = -(-max_pixels // 2)
             Image.MAX_IMAGE_PIXELS = max(previous, half)
         try:
-            yield math.inf if previous is None else previous
+            yield
         finally:
             Image.MAX_IMAGE_PIXELS = previous
+
+
+@contextmanager
+def pillow_cap_for(pixels: int, max_pixels: int) -> Iterator[None]:
+    """Raise Pillow's cap as `pillow_cap` does, but only for an image of more pixels than it."""
+    with _cap_lock:
+        cap = Image.MAX_IMAGE_PIXELS
+    if cap is None or pixels <= cap:
+        yield
+        return
+    with pillow_cap(max_pixels):
+        yield
