@@ -52,7 +52,7 @@ def test_a_third_of_a_root_and_most_of_a_small_one_are_removed(missing, images):
     assert summary(decide(rows("/root/album", missing), facts)) == (missing, 0, [])
 
 
-def test_failures_are_not_counted_but_share_the_fate_of_the_images():
+def test_failures_are_not_counted_but_are_kept_or_removed_with_the_images():
     facts = RootFacts("/root", 100, 70)
     failures = rows("/root/album", 50, start=100, is_image=False)
     assert summary(decide(rows("/root/album", 30) + failures, facts)) == (80, 0, [])
@@ -142,7 +142,7 @@ def test_the_device_of_a_folder_is_that_of_its_nearest_record(
     assert changed_device(FOLDERS, recorded, current) == expected
 
 
-def test_devices_are_recorded_anew_except_where_rows_were_kept():
+def test_current_devices_are_recorded_except_where_rows_were_kept():
     recorded = {"/root": "1", "/root/usb": "8"}
     current = {"/root": "2", "/root/usb": "9"}
     assert next_devices([], recorded, current) == current

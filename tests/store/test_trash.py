@@ -115,6 +115,15 @@ def test_metadata_of_a_row_in_both_places_is_kept(table):
     assert table.trash.count() == 0
 
 
+def test_a_row_that_expires_gives_its_metadata_to_the_row_of_the_table(table):
+    table.remove([uri(1), uri(2)])
+    names = [name for name in table.schema.names if name != "rating"]
+    table.insert(table.trash._rows.stream([0], names))
+    assert table.trash.purge(0) == 2
+    assert contents(table)[uri(1)][0] == 1
+    assert table.trash.count() == 0
+
+
 def test_of_several_rows_of_a_uri_the_last_one_comes_back(table):
     vector = drawn(1, seed=9)
     first = contents(table)[uri(1)]

@@ -1,4 +1,4 @@
-"""Folders that were moved out of the scanned ones: their rows have no file any more."""
+"""Folders outside the scanned ones that were moved into them: their rows have no file."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Relocation:
     old, new
         The folders.
     rows
-        The number of rows below the old folder that have no file any more.
+        The number of rows below the old folder that no longer have a file.
     """
 
     old: str
@@ -77,5 +77,9 @@ def find_relocations(
 def _count_without_file(table: Table, folder: str) -> int:
     prefixes = uri_prefixes(folder)
     ids = table.ids_under(prefixes)
-    uris: Sequence[str] = table.take(ids, ["uri"])["uri"].to_pylist()
-    return sum(not uri_exists(uri) for uri in uris)
+    rows = table.take(ids, ["uri"])
+    count = 0
+    for uri in rows["uri"].to_pylist():
+        if not uri_exists(uri):
+            count += 1
+    return count

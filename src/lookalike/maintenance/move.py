@@ -31,7 +31,7 @@ class MoveReport:
         The number of rows whose new uri was indexed already, with the same content. It has their
         metadata where it had none.
     different
-        The uris of rows that stay because their new uri has another content in the collection.
+        The uris of rows that stay because their new uri has other content in the collection.
     present
         The number of rows that stay because their file is still below the old folder.
     missing
@@ -170,7 +170,9 @@ def _merge(table: Table, rows: Sequence[_Row]) -> None:
         return
     ids = np.array([row.id for row in rows], np.int64)
     new_uris = pa.array([row.new_uri for row in rows])
-    metadata = table.take(ids, list(table.metadata)).drop(["id"])
-    table.fill_metadata(metadata.append_column("uri", new_uris))
+    names = list(table.metadata)
+    metadata = table.take(ids, names).drop(["id"])
+    with_new_uris = metadata.append_column("uri", new_uris)
+    table.fill_metadata(with_new_uris)
     # Values that differ from those of the new rows stay in the trash.
     table.trash.discard_moved(ids)

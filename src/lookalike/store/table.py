@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -288,33 +289,36 @@ class Table(View):
             ``uri``, no uri twice, and metadata columns.
         """
         names = [name for name in rows.column_names if name != "uri"]
+        if not names:
+            return
         with self.write_lock():
-            for start in range(0, len(rows) if names else 0, _BATCH):
+            for start in range(0, len(rows), _BATCH):
                 batch = rows.slice(start, _BATCH)
                 self._fill_metadata(batch.to_pylist(), names)
 
     def _fill_metadata(
         self, rows: Sequence[Mapping[str, Any]], names: Sequence[str]
     ) -> None:
-        existing = self.existing_rows([row["uri"] for row in rows])
-        known = [row for row in rows if row["uri"] in existing]
-        ids = [existing[row["uri"]].id for row in known]
+        new_values = {row["uri"]: row for row in rows}
+        existing = self.existing_rows(new_values)
+        ids = [row.id for row in existing.values()]
         stored = self.take(ids, names).to_pylist()
 
-        columns: dict[str, list[Any]] = {name: [] for name in ("uri", *names)}
-        for row, values in zip(known, stored, strict=True):
+        columns: dict[str, list[Any]] = defaultdict(list)
+        for uri, values in zip(existing, stored, strict=True):
+            given = new_values[uri]
             lacking = [name for name in names if values[name] is None]
-            if all(row[name] is None for name in lacking):
+            if all(given[name] is None for name in lacking):
                 continue
-            columns["uri"].append(row["uri"])
+            columns["uri"].append(uri)
             for name in names:
-                source = row if name in lacking else values
+                source = given if name in lacking else values
                 columns[name].append(source[name])
-        if columns["uri"]:
+        if columns:
             self.update(columns)
 
     def move_uris(self, ids: Ids, old_prefix: str, new_prefix: str) -> None:
-        """Replace the start of the uris of rows; their ids stay.
+        """Replace the start of the uris of rows, in commits of at most 10,000; their ids stay.
 
         Parameters
         ----------

@@ -169,16 +169,18 @@ class Trash:
     def contents(self) -> TrashIndex:
         """Return an index of the contents in the trash, to recognize files that come back."""
         rows = self._rows.read(["sha256", "spaces"], "sha256 IS NOT NULL")
-        ids: dict[frozenset[str], list[int]] = defaultdict(list)
-        hashes: dict[frozenset[str], list[bytes]] = defaultdict(list)
+        ids_by_spaces: dict[frozenset[str], list[int]] = defaultdict(list)
+        hashes_by_spaces: dict[frozenset[str], list[bytes]] = defaultdict(list)
         for row in rows.to_pylist():
-            spaces = frozenset(row["spaces"] or ())
-            ids[spaces].append(row["_rowid"])
-            hashes[spaces].append(row["sha256"])
+            filled = row["spaces"] or ()
+            spaces = frozenset(filled)
+            ids_by_spaces[spaces].append(row["_rowid"])
+            hashes_by_spaces[spaces].append(row["sha256"])
 
         index = {}
-        for spaces, hashes_of_spaces in hashes.items():
-            index[spaces] = ContentIndex.of(hashes_of_spaces, ids[spaces])
+        for spaces, hashes in hashes_by_spaces.items():
+            ids = ids_by_spaces[spaces]
+            index[spaces] = ContentIndex.of(hashes, ids)
         return index
 
     def with_contents(self, hashes: Sequence[bytes]) -> pa.Table:
@@ -222,23 +224,30 @@ class Trash:
 
     def _with_unique_metadata(self, ids: Ids) -> Ids:
         """Return the rows whose metadata would be lost if all of `ids` were deleted."""
-        table = self._table
-        names = ["sha256", *table.metadata]
         unique: list[int] = []
-        if len(names) == 1:
-            return np.array(unique, np.int64)
-        for start in range(0, len(ids), COPIED_ROWS):
-            batch = ids[start : start + COPIED_ROWS]
-            rows = _as_tuples(table.take(batch, names), names)
-            hashes = [sha256 for sha256, *_ in rows if sha256 is not None]
-            others = table.take_contents(hashes, names[1:], exclude=ids)
-            known = set(_as_tuples(others, names))
-            for row_id, row in zip(batch.tolist(), rows, strict=True):
-                values = row[1:]
-                has_metadata = any(value is not None for value in values)
-                if has_metadata and row not in known:
-                    unique.append(row_id)
+        if self._table.metadata:
+            for start in range(0, len(ids), COPIED_ROWS):
+                batch = ids[start : start + COPIED_ROWS]
+                unique += self._unique_of_batch(batch, exclude=ids)
         return np.array(unique, np.int64)
+
+    def _unique_of_batch(self, batch: Ids, *, exclude: Ids) -> list[int]:
+        """Return rows with metadata that no row outside of `exclude` has with their content."""
+        table = self._table
+        metadata = list(table.metadata)
+        names = ["sha256", *metadata]
+        rows = _as_tuples(table.take(batch, names), names)
+        hashes = [sha256 for sha256, *_ in rows if sha256 is not None]
+        others = table.take_contents(hashes, metadata, exclude=exclude)
+        known = set(_as_tuples(others, names))
+
+        unique = []
+        for row_id, row in zip(batch.tolist(), rows, strict=True):
+            _, *values = row
+            has_metadata = any(value is not None for value in values)
+            if has_metadata and row not in known:
+                unique.append(row_id)
+        return unique
 
     # Rows that come back
 
@@ -280,7 +289,9 @@ class Trash:
 
         The rows stay in the trash, where they are ignored, until `settle`.
         """
-        stamps = {item.uri: (item.size, item.mtime_ns) for item in items}
+        stamps = {}
+        for item in items:
+            stamps[item.uri] = (item.size, item.mtime_ns)
         return self._restore_equal(stamps, ["size", "mtime_ns"])
 
     def restore_contents(self, contents: Mapping[str, bytes]) -> set[str]:
@@ -293,7 +304,9 @@ class Trash:
         contents
             The sha256 that the file behind each uri has now.
         """
-        hashes = {uri: (sha256,) for uri, sha256 in contents.items()}
+        hashes = {}
+        for uri, sha256 in contents.items():
+            hashes[uri] = (sha256,)
         return self._restore_equal(hashes, ["sha256"])
 
     def _restore_equal(
@@ -391,6 +404,8 @@ class Trash:
     def purge(self, days: float | None = None) -> int:
         """Delete the rows that were removed more than some days ago; return their number.
 
+        Those that the table has with the same content give it their metadata first, see `settle`.
+
         Parameters
         ----------
         days
@@ -402,12 +417,15 @@ class Trash:
             return 0
         oldest = datetime.now(UTC) - timedelta(days=days)
         with self._table.write_lock():
-            expired = []
-            for row in self._rows.read([REMOVED_AT]).to_pylist():
+            expired_uris = set()
+            expired_ids = []
+            for row in self._rows.read(["uri", REMOVED_AT]).to_pylist():
                 if row[REMOVED_AT] < oldest:
-                    expired.append(row["_rowid"])
-            self._rows.delete(expired)
-        return len(expired)
+                    expired_uris.add(row["uri"])
+                    expired_ids.append(row["_rowid"])
+            self.settle(sorted(expired_uris))
+            self._rows.delete(expired_ids)
+        return len(expired_ids)
 
     def compact(self) -> int:
         """Free the disk space of deleted rows; return the number of bytes."""

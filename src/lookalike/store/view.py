@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import lance
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["DEVICES_KEY", "View"]
 
 _IS_IMAGE = "sha256 IS NOT NULL"
+_BATCH = 10_000
 DEVICES_KEY = "lookalike.devices"
 
 
@@ -364,11 +366,16 @@ class View:
     # Comparison with a scan
 
     def existing_rows(self, uris: Iterable[str]) -> dict[str, ExistingRow]:
-        """Return the row of each uri that the table holds, with one look-up for all."""
+        """Return the row of each uri that the table holds, with one look-up for 10,000 uris."""
+        existing: dict[str, ExistingRow] = {}
+        remaining = iter(uris)
+        while batch := list(islice(remaining, _BATCH)):
+            existing |= self._existing_rows(batch)
+        return existing
+
+    def _existing_rows(self, uris: Iterable[str]) -> dict[str, ExistingRow]:
         names = ["uri", "size", "mtime_ns", "label", "sha256", "spaces", "error"]
         quoted = ", ".join(map(quote, uris))
-        if not quoted:
-            return {}
         rows = self._read(names, f"uri IN ({quoted})")
         columns = [rows[name].to_pylist() for name in ("_rowid", *names)]
         existing = {}
