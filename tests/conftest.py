@@ -38,12 +38,22 @@ LONGEST_FILES = [
 
 SLOW_FIXTURES = {"browser", "photographs", "caltech"}
 
+# Variables of a user's shell that would change the results of tests.
+USER_SETTINGS = (
+    "LOOKALIKE_COLLECTION",
+    "LOOKALIKE_LOCK_TIMEOUT",
+    "LOOKALIKE_TOKEN",
+    "LOOKALIKE_TRACE",
+    "LOOKALIKE_TRASH_DAYS",
+    "LOOKALIKE_WEIGHTS",
+)
+
 
 def pytest_addoption(parser):
     parser.addoption(
         "--fast",
         action="store_true",
-        help="leave out the tests marked slow, and those that drive a browser",
+        help="leave out the tests marked slow, and those of a browser or of the photographs",
     )
 
 
@@ -103,9 +113,8 @@ def _own_folders(shared_folder):
         patch.setenv("XDG_CACHE_HOME", str(home / "cache"))
         patch.setenv("XDG_DATA_HOME", str(home / "data"))
         patch.setenv("HF_HOME", str(home / "huggingface"))
-        patch.delenv("LOOKALIKE_COLLECTION", raising=False)
-        patch.delenv("LOOKALIKE_WEIGHTS", raising=False)
-        patch.delenv("LOOKALIKE_TRACE", raising=False)
+        for name in USER_SETTINGS:
+            patch.delenv(name, raising=False)
         yield
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import struct
 import subprocess
@@ -9,8 +10,11 @@ import sys
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import numpy as np
 import pytest
+import tifffile
 
 from command import COMMAND, lookalike, lookalike_json
 from lookalike import imaging
@@ -271,22 +275,59 @@ def test_a_pixel_takes_at_most_24_bytes(bits, color, samples):
     header = struct.pack(">IIBBBBB", side, side, bits, color, 0, 0, 0)
     parts = [(b"IHDR", header), (b"IDAT", body), (b"IEND", b"")]
     data = b"\x89PNG\r\n\x1a\n" + b"".join(crafted.chunk(*part) for part in parts)
+    pixels = side * side
+    warm_up = crafted.tiff(40, 30)
+    assert 3 * pixels < decoding_memory(data, pixels, warm_up) < 24 * pixels
+
+
+@pytest.mark.parametrize(
+    ("dtype", "samples"),
+    [("f4", 3), ("f4", 4), ("f8", 3), ("u2", 4)],
+    ids=["float RGB", "float RGBA", "double RGB", "16-bit RGBA"],
+)
+def test_a_pixel_of_a_deep_tiff_takes_at_most_24_bytes(dtype, samples):
+    """The limit of pixels is lower for wider pixels."""
+    side = 2000
+    data = deep_tiff(side, dtype, samples)
+    pixel_bytes = np.dtype(dtype).itemsize * samples
+    pixels = side * side * max(9, pixel_bytes) // 9 + 1
+    warm_up = deep_tiff(30, dtype, samples)
+    assert decoding_memory(data, pixels, warm_up) < 24 * pixels
+    with pytest.raises(ImageError, match="more than the limit"):
+        imaging.decode(data, max_pixels=pixels - 2)
+
+
+def deep_tiff(side: int, dtype: str, samples: int) -> bytes:
+    """Return an uncompressed TIFF."""
+    file = io.BytesIO()
+    values = np.zeros((side, side, samples), dtype)
+    values[0, 0] = 1
+    extra = ["unassalpha"] * (samples - 3)
+    tifffile.imwrite(file, values, photometric="rgb", extrasamples=extra)
+    return file.getvalue()
+
+
+def decoding_memory(data: bytes, max_pixels: int, warm_up: bytes) -> int:
+    """Return the bytes by which decoding an image raises the peak memory of a process."""
     script = """if True:
         import sys
+        from pathlib import Path
         from lookalike import imaging
         used = lambda: int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0]) * 1024
-        imaging.decode(sys.stdin.buffer.read(1_000_000))
+        image, warm_up, max_pixels = sys.argv[1:]
+        imaging.decode(Path(warm_up).read_bytes())
+        data = Path(image).read_bytes()
         before = used()
-        imaging.decode(sys.stdin.buffer.read())
+        imaging.decode(data, max_pixels=int(max_pixels))
         print(used() - before)"""
-    warm = crafted.tiff(40, 30).ljust(1_000_000, b"\0")
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        input=warm + data,
-        capture_output=True,
-        check=True,
-    )
-    assert 3 * side * side < int(done.stdout) < 24 * side * side
+    with TemporaryDirectory() as folder:
+        image = Path(folder, "image")
+        image.write_bytes(data)
+        small = Path(folder, "small")
+        small.write_bytes(warm_up)
+        words = [sys.executable, "-c", script, image, small, str(max_pixels)]
+        done = subprocess.run(words, capture_output=True, check=True)
+    return int(done.stdout)
 
 
 def test_failures_are_retried_only_after_a_change_or_on_request(folder, first, files):

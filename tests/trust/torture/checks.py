@@ -21,11 +21,11 @@ from lookalike.store.table import Table
 
 # Vectors of unit length as float16: two roundings.
 _TOLERANCE = 1e-3
-_WEEK_S = 8 * 24 * 3600
+_EIGHT_DAYS_S = 8 * 24 * 3600
 _TABLE = "images.lance"
-# The table and the maps have checks of their own. Lock files and files of ONNX Runtime differ in
-# each run.
 _TRASH = "trash.lance"
+# The tables and the maps have checks of their own. Lock files and files of ONNX Runtime differ in
+# each run.
 _IGNORED = {_TABLE, _TRASH, "maps", ".writer", ".upkeep", "Microsoft"}
 
 
@@ -301,8 +301,8 @@ def check_after_rerun(folder: Path, end: State) -> list[Finding]:
 
 
 def _find_leftovers(path: Path) -> Iterator[Finding]:
-    """Age all files by a week, optimize, and find files of the table that belong to no version."""
-    then = time.time() - _WEEK_S
+    """Age all files by eight days, optimize, and find files of the table that belong to no version."""
+    then = time.time() - _EIGHT_DAYS_S
     for file in [path, *path.rglob("*")]:
         os.utime(file, (then, then))
     lookalike.optimize(path, keep_days=0, min_rows=1 << 30)
