@@ -25,7 +25,10 @@ MAX_LOSS = 0.01
 
 @dataclass(frozen=True)
 class Trial:
-    """A query, the negatives beside it, and the rows of its label."""
+    """The ids of a query, of its two negatives, and of the other rows of its label.
+
+    `near` is the nearest row of the query's label, `wrong` the nearest of another label.
+    """
 
     row: int
     near: int
@@ -35,23 +38,25 @@ class Trial:
 
 def main() -> int:
     arguments = _arguments()
+    k = arguments.k
     report = Report("negatives", arguments, [])
-    figures: dict[str, object] = {"k": arguments.k, "default": DEFAULT_GAMMA}
+    report.figures["k"] = k
+    report.figures["default"] = DEFAULT_GAMMA
     for path in arguments.collections:
-        searcher = Searcher(Table.open(path))
-        trials = _draw_trials(searcher, path, arguments.queries, arguments.seed)
-        rows = [_measure(searcher, trials, arguments.k, gamma) for gamma in GAMMAS]
-        figures[path] = rows
+        table = Table.open(path)
+        searcher = Searcher(table)
+        trials = _draw_trials(searcher, table, arguments.queries, arguments.seed)
+        rows = [_measure(searcher, trials, k, gamma) for gamma in GAMMAS]
+        report.figures[path] = rows
         report.print_table(
-            f"{path}: {len(trials)} queries, precision@{arguments.k}",
+            f"{path}: {len(trials)} queries, precision@{k}",
             ["gamma", "its own label", "another label"],
             [[f"{gamma:g}", *row] for gamma, row in zip(GAMMAS, rows, strict=True)],
         )
-        without = rows[0]
-        chosen = rows[GAMMAS.index(DEFAULT_GAMMA)]
-        report.aim(f"{path}: loss", without[0] - chosen[0], most=MAX_LOSS)
-        report.aim(f"{path}: gain", chosen[1] - without[1], least=0.0)
-    report.figures.update(figures)
+        near_without, wrong_without = rows[0]
+        near_chosen, wrong_chosen = rows[GAMMAS.index(DEFAULT_GAMMA)]
+        report.aim(f"{path}: loss", near_without - near_chosen, most=MAX_LOSS)
+        report.aim(f"{path}: gain", wrong_chosen - wrong_without, least=0.0)
     return report.close()
 
 
@@ -63,33 +68,52 @@ def _arguments() -> argparse.Namespace:
     return options.parse_args()
 
 
-def _draw_trials(searcher: Searcher, path: str, count: int, seed: int) -> list[Trial]:
-    """Draw queries, and find the two negatives of each by a search."""
-    table = Table.open(path)
-    ids, _ = table.vectors(searcher.space)
-    labels = table.take(ids, ["label"])["label"].to_pylist()
-    label_of = dict(zip(ids.tolist(), labels, strict=True))
+def _draw_trials(
+    searcher: Searcher, table: Table, count: int, seed: int
+) -> list[Trial]:
+    """Draw labeled queries, and find the two negatives of each by a search."""
+    label_of = _labels(searcher, table)
+    labeled = list(label_of)
     generator = np.random.default_rng(seed)
-    drawn = generator.choice(ids, min(count, len(ids)), replace=False)
+    most = min(count, len(labeled))
+    drawn = generator.choice(labeled, most, replace=False)
     trials = []
     for row in drawn.tolist():
-        request = _request(row, (), k=len(ids), gamma=0.0)
-        nearest = searcher.find(request).ids.tolist()
+        request = _request(row, (), k=table.count(), gamma=0.0)
+        found = searcher.find(request)
+        nearest = [other for other in found.ids.tolist() if other in label_of]
         label = label_of[row]
         own = [other for other in nearest if label_of[other] == label]
         others = [other for other in nearest if label_of[other] != label]
         if own and others:
-            trial = Trial(row, own[0], others[0], frozenset(own))
+            relevant = frozenset(own)
+            trial = Trial(row, own[0], others[0], relevant)
             trials.append(trial)
+    if not trials:
+        sys.exit(f"{table.path} needs two labels, and two images of one of them.")
     return trials
+
+
+def _labels(searcher: Searcher, table: Table) -> dict[int, str]:
+    """Return the label of each labeled row of the Space."""
+    ids, _ = table.vectors(searcher.space)
+    rows = table.take(ids, ["label"])
+    labels = rows["label"].to_pylist()
+    by_row = zip(ids.tolist(), labels, strict=True)
+    return {row: label for row, label in by_row if label is not None}
 
 
 def _measure(
     searcher: Searcher, trials: list[Trial], k: int, gamma: float
 ) -> tuple[float, float]:
     """Return the precision with the near negative, and with the wrong one."""
-    near = [_precision(searcher, trial, trial.near, k, gamma) for trial in trials]
-    wrong = [_precision(searcher, trial, trial.wrong, k, gamma) for trial in trials]
+    near = []
+    wrong = []
+    for trial in trials:
+        with_near = _precision(searcher, trial, trial.near, k, gamma)
+        near.append(with_near)
+        with_wrong = _precision(searcher, trial, trial.wrong, k, gamma)
+        wrong.append(with_wrong)
     return float(np.mean(near)), float(np.mean(wrong))
 
 
@@ -98,8 +122,10 @@ def _precision(
 ) -> float:
     """Return the share of the label among the first k matches, query and negative left out."""
     request = _request(trial.row, (negative,), k=k, gamma=gamma)
-    found = searcher.find(request).ids.tolist()
-    return sum(row in trial.relevant for row in found) / k
+    found = searcher.find(request)
+    ids = found.ids.tolist()
+    relevant = trial.relevant.intersection(ids)
+    return len(relevant) / k
 
 
 def _request(

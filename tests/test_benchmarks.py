@@ -247,6 +247,17 @@ def test_negatives(bench, collection):
     assert "precision@3" in result.output
 
 
+def test_negatives_need_labels(bench, sample, tmp_path):
+    """Images without a label are no class of their own."""
+    path = str(tmp_path / "c")
+    index(sample / "cat", path, models=["pixels"], labels="none")
+    result = bench("negatives", path, status=1)
+    assert "needs two labels" in result.errors
+    index([sample / "car", sample / "teapot"], path)
+    result = bench("negatives", path, "-k", 3)
+    assert "10 queries, precision@3" in result.output
+
+
 def test_map(bench):
     result = bench("map", "--rows", 300)
     assert [run["name"] for run in result.figures["runs"]] == [

@@ -301,7 +301,7 @@ def check_after_rerun(folder: Path, end: State) -> list[Finding]:
 
 
 def _find_leftovers(path: Path) -> Iterator[Finding]:
-    """Age all files by eight days, optimize, and find files of the table that belong to no version."""
+    """Age all files by eight days, optimize, and find files of the table without a version."""
     then = time.time() - _EIGHT_DAYS_S
     for file in [path, *path.rglob("*")]:
         os.utime(file, (then, then))
