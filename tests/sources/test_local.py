@@ -6,6 +6,8 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -21,25 +23,12 @@ from lookalike.sources import (
     uri_prefixes,
 )
 from lookalike.sources.uris import local_path
+from source_files import make_files
 
 # The bytes that file names may have.
 names = st.binary(min_size=1, max_size=40).filter(
     lambda name: not set(name) & {0, ord("/")} and name not in (b".", b"..")
 )
-
-
-@pytest.fixture
-def root(tmp_path) -> Path:
-    root = tmp_path / "pictures"
-    root.mkdir()
-    return root
-
-
-def make_files(root: Path, *files: str) -> None:
-    for name in files:
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(name.encode(errors="surrogateescape"))
 
 
 def image_paths(root: Path, *paths: Path | str, **options) -> list[str]:
@@ -167,6 +156,30 @@ def test_an_unreadable_item_has_no_stamp(root):
     (root / "broken.jpg").symlink_to(root / "gone")
     (item,) = LocalSource([root])
     assert (item.size, item.mtime_ns) == (-1, -1)
+
+
+# File times
+
+
+@pytest.mark.parametrize("year", [1601, 1676, 1677, 1901, 1970, 2038, 2262, 2263, 9999])
+def test_a_file_time_of_any_year_can_be_stored(year, tmp_path):
+    folder = Path("/dev/shm")  # keeps any time; many file systems cut it
+    if not os.access(folder, os.W_OK):
+        pytest.skip("no tmpfs at /dev/shm, whose files may have any time")
+    start = datetime(1970, 1, 1, tzinfo=UTC)
+    time_ns = int((datetime(year, 3, 1, tzinfo=UTC) - start).total_seconds()) * 10**9
+    with tempfile.TemporaryDirectory(dir=folder) as name:
+        root = Path(name)
+        make_files(root, "a.jpg")
+        stamps = []
+        for later in (0, 1, 60 * 10**9):
+            os.utime(root / "a.jpg", ns=(time_ns + later, time_ns + later))
+            (item,) = LocalSource([root])
+            stamps.append(item.mtime_ns)
+    assert len(set(stamps)) == 3
+    assert all(-(2**63) <= stamp < 2**63 for stamp in stamps)
+    if 1678 <= year <= 2261:
+        assert stamps[0] == time_ns
 
 
 # Paths and options

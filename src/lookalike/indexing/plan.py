@@ -286,10 +286,12 @@ class Plan:
         root_uri = resolve_uri(root)
         prefixes = tuple(self._source.prefixes(root))
 
-        def is_inside(folder: str) -> bool:
-            return folder == root_uri or folder.startswith(prefixes)
-
-        return {folder: devices[folder] for folder in devices if is_inside(folder)}
+        entries = {}
+        for folder, device in devices.items():
+            is_root = folder == root_uri
+            if is_root or folder.startswith(prefixes):
+                entries[folder] = device
+        return entries
 
 
 @dataclass(frozen=True, slots=True)

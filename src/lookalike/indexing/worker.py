@@ -47,15 +47,38 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Embedded:
-    """The content of an image that was decoded and embedded.
+class _TaskResult:
+    """The result of a task.
 
     Attributes
     ----------
     item, existing
         The task.
+    """
+
+    item: Item
+    existing: ExistingRow | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _ReadImage(_TaskResult):
+    """An image whose content was read.
+
+    Attributes
+    ----------
     sha256
         The hash of the content.
+    """
+
+    sha256: bytes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _EmbeddedImage(_ReadImage):
+    """An image that was decoded and embedded.
+
+    Attributes
+    ----------
     size
         Width and height in pixels, upright.
     thumbnail
@@ -64,109 +87,87 @@ class _Embedded:
         For each Space, float32 ``[dim]``.
     """
 
-    item: Item
-    existing: ExistingRow | None
-    sha256: bytes
     size: tuple[int, int]
     thumbnail: bytes
     vectors: Mapping[str, VectorsF32]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class New(_Embedded):
+class New(_EmbeddedImage):
     """An image at a uri that had none: an unknown uri, or one that failed before."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Updated(_Embedded):
+class Updated(_EmbeddedImage):
     """An image whose content replaces the content of its row."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Moved:
+class Moved(_ReadImage):
     """An image whose content the table has in another row, as after a move or a copy of its file.
 
     Attributes
     ----------
-    item, existing
-        The task.
-    sha256
-        The hash of the content.
     source_id
         The id of the row to copy the content's values from.
     """
 
-    item: Item
-    existing: ExistingRow | None
-    sha256: bytes
     source_id: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Restored:
+class Restored(_ReadImage):
     """An image whose content is in the trash.
 
     Attributes
     ----------
-    item, existing
-        The task.
-    sha256
-        The hash of the content.
     vectors
         For each Space that the row in the trash lacks, float32 ``[dim]``.
     """
 
-    item: Item
-    existing: ExistingRow | None
-    sha256: bytes
     vectors: Mapping[str, VectorsF32]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class SameContent:
+class SameContent(_ReadImage):
     """An image with the content of its row, but another stamp, another label, or missing Spaces.
 
     Attributes
     ----------
-    item, existing
-        The task.
-    sha256
-        The hash of the content.
     vectors
         For each missing Space, float32 ``[dim]``.
     """
 
-    item: Item
     existing: ExistingRow
-    sha256: bytes
     vectors: Mapping[str, VectorsF32]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Failed:
+class Failed(_TaskResult):
     """A file that cannot be indexed. Its row becomes a failure.
 
     Attributes
     ----------
-    item, existing
-        The task.
     reason
         Why it failed.
     readable
         Whether its bytes were read. An unreadable file is tried again by every run.
     """
 
-    item: Item
-    existing: ExistingRow | None
     reason: str
     readable: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Stale:
-    """A file that cannot be read for now. Its row keeps the last good vectors."""
+class Stale(_TaskResult):
+    """A file that cannot be read for now. Its row keeps the last good vectors.
 
-    item: Item
+    Attributes
+    ----------
+    reason
+        Why it cannot be read.
+    """
+
     existing: ExistingRow
     reason: str
 
@@ -256,7 +257,11 @@ class LoadedImage:
 
 def _without(spaces: Iterable[str], filled: Container[str]) -> tuple[str, ...]:
     """Return the Spaces that are not filled."""
-    return tuple(space for space in spaces if space not in filled)
+    lacking = []
+    for space in spaces:
+        if space not in filled:
+            lacking.append(space)
+    return tuple(lacking)
 
 
 def _never() -> bool:

@@ -239,10 +239,16 @@ class Writer:
         self, results: Sequence[Restored], new_spaces: tuple[str, ...]
     ) -> None:
         """Write rows with the values that the trash has for their content."""
-        trash = self._table.trash
-        rows = trash.with_contents([result.sha256 for result in results])
-        to_new_uri = [result for result in results if result.existing is None]
-        to_known_uri = [result for result in results if result.existing is not None]
+        hashes = []
+        to_new_uri: list[Restored] = []
+        to_known_uri: list[Restored] = []
+        for result in results:
+            hashes.append(result.sha256)
+            is_known = result.existing is not None
+            group = to_known_uri if is_known else to_new_uri
+            group.append(result)
+
+        rows = self._table.trash.with_contents(hashes)
         matches = _match_trash(to_new_uri, rows, self._used_trash_ids)
         self._write_matches(matches, rows, new_spaces, with_metadata=True)
         # A known uri keeps its own metadata. That of the trash stays there.

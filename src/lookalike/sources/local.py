@@ -164,8 +164,11 @@ class LocalSource:
 
     def devices(self) -> dict[str, str]:
         """Return the file system of each root, and of each folder on another than its parent."""
-        devices = self._walk.devices
-        return {to_uri(path): identity for path, identity in devices.items()}
+        devices = {}
+        for path, identity in self._walk.devices.items():
+            folder = to_uri(path)
+            devices[folder] = identity
+        return devices
 
     def empty_error(self) -> SourceError:
         """Return the error for a source without images."""
