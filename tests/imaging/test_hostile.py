@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import time
+import zlib
 from contextlib import suppress
 
 import numpy as np
@@ -63,6 +64,45 @@ def test_a_profile_of_a_large_table_takes_little_time():
     started = time.monotonic()
     assert imaging.decode(encoded(image, "TIFF", icc_profile=large)).size == (20, 10)
     assert time.monotonic() - started < 30
+
+
+def tiff_of_one_strip(count: int, padding: int) -> bytes:
+    """Return a TIFF of float samples whose strips are all the same bytes, with padding in them."""
+    strip = zlib.compress(struct.pack("<8f", *[0.5] * 8)) + bytes(padding)
+    offsets = struct.pack("<I", 8) * count
+    sizes = struct.pack("<I", len(strip)) * count
+    offsets_start = 8 + len(strip)
+    sizes_start = offsets_start + len(offsets)
+    entries = [
+        (256, 4, 1, 8),
+        (257, 4, 1, count),
+        (258, 3, 1, 32),
+        (259, 3, 1, 8),
+        (262, 3, 1, 1),
+        (273, 4, count, offsets_start),
+        (277, 3, 1, 1),
+        (278, 4, 1, 1),
+        (279, 4, count, sizes_start),
+        (339, 3, 1, 3),
+    ]
+    directory = struct.pack("<H", len(entries))
+    for entry in entries:
+        directory += struct.pack("<HHII", *entry)
+    start = sizes_start + len(sizes)
+    head = b"II*\0" + struct.pack("<I", start)
+    return head + strip + offsets + sizes + directory + bytes(4)
+
+
+def test_strips_may_share_their_bytes():
+    decoded = imaging.decode(tiff_of_one_strip(1000, 0))
+    assert decoded.size == (8, 1000)
+    assert decoded.getextrema() == ((128, 128),) * 3
+
+
+def test_strips_that_share_many_bytes_are_not_read():
+    """Each of the 5,000 would read a megabyte; with more of both, it takes hours."""
+    with pytest.raises(ImageError, match="the parts of the image overlap"):
+        imaging.decode(tiff_of_one_strip(5000, 1_000_000))
 
 
 def small_files() -> dict[str, bytes]:

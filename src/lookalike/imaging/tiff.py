@@ -71,6 +71,10 @@ _UNSIGNED = 1
 # Their decoding takes up to two and a half times as much memory: less than 24 bytes.
 _BYTES_PER_PIXEL = 9
 
+# The most bytes to read for a page. Strips and tiles may share bytes, so that a small file of many
+# of them would otherwise be read for hours.
+_MAX_SHARED_BYTES = 4 << 30
+
 
 def is_for_pillow(page: TiffDirectory) -> bool:
     """Return whether Pillow reads a page, and reads it right."""
@@ -123,6 +127,7 @@ def read_tiff(data: bytes, page: TiffDirectory, max_pixels: int) -> Image.Image:
         handle.seek(page.offset)
         tiff_page = TiffPage(tiff_file, 0)
         _check_size(tiff_page, max_pixels)
+        _check_shared_bytes(tiff_page, len(data))
         if page.compression in _IMAGE_CODINGS:
             _check_parts(handle, tiff_page)
         values = _samples(tiff_page)
@@ -174,6 +179,17 @@ def _check_size(page: Any, max_pixels: int) -> None:
     total_bytes = pixels * pixel_bytes
     comparable_pixels = total_bytes // _BYTES_PER_PIXEL
     check_pixels(comparable_pixels, max_pixels)
+
+
+def _check_shared_bytes(page: Any, file_bytes: int) -> None:
+    """Raise ImageError if strips or tiles share so many bytes that it takes too long to read them.
+
+    Those that share none have no more bytes than the file.
+    """
+    part_bytes = sum(page.databytecounts)
+    most = max(file_bytes, _MAX_SHARED_BYTES)
+    if part_bytes > most:
+        raise ImageError("damaged: the parts of the image overlap")
 
 
 def _part_pixels(page: Any) -> int:
