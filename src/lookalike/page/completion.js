@@ -13,6 +13,7 @@ import { h } from "./dom.js";
 export function makeCompletion(input, list, completionsOf, onPick) {
   let shown = [];
   let active = -1;
+  let end = 0; // of the part that is completed: the caret may move while the list is shown
 
   const close = () => {
     shown = [];
@@ -20,10 +21,10 @@ export function makeCompletion(input, list, completionsOf, onPick) {
   };
 
   function open() {
-    const caret = input.selectionStart;
+    end = input.selectionStart;
     // Within a word there is nothing to complete.
-    const isAtEnd = !/^[\p{L}\p{N}_]/u.test(input.value.slice(caret));
-    shown = isAtEnd ? completionsOf(input.value.slice(0, caret)) : [];
+    const isAtEnd = !/^[\p{L}\p{N}_]/u.test(input.value.slice(end));
+    shown = isAtEnd ? completionsOf(input.value.slice(0, end)) : [];
     active = -1;
     draw();
   }
@@ -53,8 +54,7 @@ export function makeCompletion(input, list, completionsOf, onPick) {
 
   function pick(index) {
     const { start, text } = shown[index];
-    const caret = input.selectionStart;
-    input.setRangeText(text, start, caret, "end");
+    input.setRangeText(text, start, end, "end");
     onPick();
     // A column is followed by its values.
     open();
@@ -63,7 +63,9 @@ export function makeCompletion(input, list, completionsOf, onPick) {
   function move(by) {
     if (!shown.length) open();
     if (!shown.length) return;
-    active = (active + by + shown.length + (active < 0 && by < 0 ? 1 : 0)) % shown.length;
+    // From the field, ArrowUp leads to the last one.
+    const from = active < 0 && by < 0 ? 0 : active;
+    active = (from + by + shown.length) % shown.length;
     draw();
   }
 

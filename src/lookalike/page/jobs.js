@@ -11,6 +11,7 @@ const strip = $("#jobs");
 
 let jobs = []; // as the server last listed them
 let timer = 0;
+let looks = 0; // how often the jobs were listed or added to
 let handlers = {};
 const seenActive = new Set(); // ids of jobs that were active during this visit
 const dismissed = new Set(); // ids of ended jobs that the visitor has dismissed
@@ -40,6 +41,8 @@ export function followJobs(given) {
 async function look() {
   clearTimeout(timer);
   timer = 0;
+  looks += 1;
+  const ownLook = looks;
   let listed;
   try {
     listed = await api.jobs();
@@ -47,7 +50,8 @@ async function look() {
     handlers.onFailure(error);
     return;
   }
-  update(listed);
+  // A list that is older than the one that is shown would hide what has happened since.
+  if (ownLook === looks) update(listed);
 }
 
 function update(listed) {
@@ -73,6 +77,7 @@ function update(listed) {
 /** Start a job, given as the server's request. */
 export async function startJob(request) {
   const job = await api.startJob(request);
+  looks += 1;
   seenActive.add(job.id);
   const others = jobs.filter(({ id }) => id !== job.id);
   announce(`${describeWork(job)}…`);
@@ -121,8 +126,8 @@ function describeCounts({ images, ...result }) {
 function describeMissing({ withheld = [] }) {
   const missing = withheld.reduce((sum, folder) => sum + folder.missing, 0);
   if (!missing) return "";
-  const kept = `${plural(missing, "image")} whose files are missing stay`;
-  return ` ${kept}: “lookalike index FOLDER --prune” removes them.`;
+  const kept = `Kept, although the files are missing: ${plural(missing, "image")}.`;
+  return ` ${kept} To remove them, use “lookalike index FOLDER --prune”.`;
 }
 
 function describeEnd(job) {
@@ -130,7 +135,7 @@ function describeEnd(job) {
   const name = nameIn(job);
   if (state === "failed") return `${describeWork(job)} failed. ${error ?? ""}`;
   if (state === "cancelled") {
-    const kept = result?.added ? ` ${plural(result.added, "added image")} stay.` : "";
+    const kept = result?.added ? ` Kept: ${plural(result.added, "added image")}.` : "";
     return `${describeWork(job)} was cancelled.${kept}`;
   }
   const isIndexed = kind === "index";

@@ -388,24 +388,28 @@ function beginSearching() {
 // Without any collection, every view shows how to make one; the first one is opened by itself.
 async function waitForCollection() {
   document.body.classList.add("bare");
+  let roots;
   try {
-    await drawSetup();
+    roots = await api.roots();
   } catch (error) {
     fail(error);
     return;
   }
+  // A job may have opened a collection meanwhile.
+  if (!isBare()) return;
+  drawSetup(roots);
   setTimeout(lookForCollection, EMPTY_INTERVAL);
 }
 
 async function lookForCollection() {
-  // A job may have opened it meanwhile.
-  if (!document.body.classList.contains("bare")) return;
+  if (!isBare()) return;
   try {
     await loadCollections();
   } catch (error) {
     fail(error);
     return;
   }
+  if (!isBare()) return;
   if (allCollections().length) beginSearching();
   else await waitForCollection();
 }
@@ -416,11 +420,15 @@ async function lookForImages(signal) {
   try {
     await loadCollections();
   } catch (error) {
-    fail(error);
+    if (!signal.aborted) fail(error);
     return;
   }
   if (!signal.aborted) render(current());
 }
+
+const isBare = () => document.body.classList.contains("bare");
+
+const showsStart = () => current().view === "search" && !hasQuery(current()) && !isPending;
 
 // ---- jobs --------------------------------------------------------------------------------------
 
@@ -429,10 +437,8 @@ const versions = () => JSON.stringify(allCollections().map(({ name, version }) =
 /** While images are added, the start shows them as they arrive. */
 async function showArrivals({ kind, asked }) {
   if (kind !== "index") return;
-  const isFirst = document.body.classList.contains("bare");
-  const isStart = current().view === "search" && !hasQuery(current()) && !isPending;
   const isNew = !isServed(asked.collection);
-  if (!isFirst && !isStart && !isNew) return;
+  if (!isBare() && !showsStart() && !isNew) return;
   const before = versions();
   try {
     await loadCollections();
@@ -441,8 +447,9 @@ async function showArrivals({ kind, asked }) {
     return;
   }
   if (versions() === before) return;
-  if (isFirst) beginSearching();
-  else if (isStart) render(current());
+  // The visitor may have begun a search meanwhile.
+  if (isBare()) beginSearching();
+  else if (showsStart()) render(current());
   else drawCollections();
 }
 
@@ -455,7 +462,7 @@ async function showOutcome() {
     return;
   }
   if (!allCollections().length) return;
-  if (document.body.classList.contains("bare")) beginSearching();
+  if (isBare()) beginSearching();
   if (!isPending) render(current());
 }
 

@@ -20,9 +20,8 @@ export function leaveSetup() {
   section.replaceChildren();
 }
 
-/** Draw the section in the place of every view: this server has no collection. */
-export async function drawSetup() {
-  const { roots, new_collections: folder } = await api.roots();
+/** Draw the section in the place of every view: the server, with these roots, has no collection. */
+export function drawSetup({ roots, new_collections: folder }) {
   const unreadable = unreadableCollections();
   const key = JSON.stringify([roots, folder, unreadable]);
   section.hidden = false;

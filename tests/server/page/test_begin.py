@@ -128,7 +128,7 @@ def test_a_job_is_cancelled_and_its_images_stay(open_page, data_folder, many):
         (served,) = live.api.get("collections").json()["collections"]
         assert 0 < served["images"] < 160
         expect(page.locator("#jobs")).to_contain_text(
-            f"{served['images']} added images stay."
+            f"Kept: {served['images']} added image"
         )
         expect(page.locator("#start-about")).to_contain_text(
             f"{served['images']} images"

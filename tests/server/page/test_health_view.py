@@ -102,7 +102,7 @@ def test_images_of_an_empty_folder_stay_and_are_counted(open_page, flawed):
         page.get_by_role("button", name="Bring up to date").click()
         jobs = page.get_by_role("region", name="Jobs")
         expect(jobs).to_contain_text(
-            "3 images whose files are missing stay", timeout=60_000
+            "Kept, although the files are missing: 3 images.", timeout=60_000
         )
         expect(page.locator(".figures")).to_contain_text("3")
         page.context.close()
