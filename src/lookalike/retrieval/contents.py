@@ -8,13 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from lookalike.store.view import View
-from lookalike.types import Ids, Neighbors
+from lookalike.types import Ids
 
-__all__ = ["first_of_each_content", "with_copies"]
+__all__ = ["count_copies", "first_of_each_content"]
 
 Places = npt.NDArray[np.intp]
-
-_NO_COPIES = np.empty(0, np.int64)
 
 
 def first_of_each_content(view: View, ids: Ids) -> Places:
@@ -29,29 +27,31 @@ def first_of_each_content(view: View, ids: Ids) -> Places:
     return np.array(places, np.intp)
 
 
-def with_copies(
-    view: View, found: Neighbors, clause: str | None, excluded: Ids
-) -> Neighbors:
-    """Return rows with the number of images that share the content of each.
+def count_copies(view: View, ids: Ids, clause: str | None, excluded: Ids) -> Ids:
+    """Return the number of images that share the content of each row, the row included.
 
     Parameters
     ----------
-    view, found
-        The collection, and rows of it with different contents.
+    view, ids
+        The collection, and int64 ``[k]`` ids of rows with different contents.
     clause
         Only images that fit this filter are counted; None counts all.
     excluded
         int64 ids of images that are not counted.
+
+    Returns
+    -------
+    copies
+        int64 ``[k]``.
     """
-    contents = _contents_of(view, found.ids)
+    contents = _contents_of(view, ids)
     if not contents:
-        return found._replace(copies=_NO_COPIES)
+        return np.empty(0, np.int64)
     rows = view.take_contents(contents, [], exclude=excluded, where=clause)
     column = rows["sha256"]
     counts = Counter(column.to_pylist())
     copies = [counts[content] for content in contents]
-    numbers = np.array(copies, np.int64)
-    return found._replace(copies=numbers)
+    return np.array(copies, np.int64)
 
 
 def _contents_of(view: View, ids: Ids) -> list[bytes]:

@@ -13,7 +13,7 @@ from lookalike import imaging, vectors
 from lookalike.errors import InputError, SpaceError
 from lookalike.models.embedder import Embedder
 from lookalike.models.embedder import load as load_embedder
-from lookalike.retrieval.contents import first_of_each_content, with_copies
+from lookalike.retrieval.contents import count_copies, first_of_each_content
 from lookalike.retrieval.query import QueryInput, WeightedQuery, as_query
 from lookalike.retrieval.ranking import Candidates, Ranking, resolve_ranking
 from lookalike.retrieval.request import SearchRequest, check_k
@@ -142,7 +142,8 @@ class Searcher:
             excluded = self._own_rows(queries)
         if request.unique:
             found = self._find_unique(request, vector, clause, excluded)
-            return with_copies(self._view, found, clause, excluded)
+            copies = count_copies(self._view, found.ids, clause, excluded)
+            return found._replace(copies=copies)
         found, _ = self._rank_nearest(request, request.k, vector, clause, excluded)
         return found
 
@@ -188,7 +189,7 @@ class Searcher:
         firsts = places[: request.k]
         ids = found.ids[firsts]
         distances = found.distances[firsts]
-        return Neighbors(ids, distances, found.recall)
+        return found._replace(ids=ids, distances=distances)
 
     def search_many(
         self,

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from lookalike.collection import Collection
     from lookalike.types import Matches
 
+# As in `lookalike.types`, which would load NumPy for every command and every help.
+_DEFAULT_GAMMA = 0.1
+
 _Images = Annotated[
     list[str],
     typer.Argument(
@@ -96,7 +99,7 @@ def search_command(
     k: _Count = 10,
     space: _Space = None,
     negative: _Negative = None,
-    gamma: _Gamma = 0.1,
+    gamma: _Gamma = _DEFAULT_GAMMA,
     where: WhereOption = None,
     max_distance: _MaxDistance = None,
     exclude_self: _ExcludeSelf = False,
