@@ -278,6 +278,24 @@ def test_move_leaves_copies_and_other_images_alone(rated, run, root):
     assert ratings(rated)[str(new / "usb" / "0.png")] == 0
 
 
+def test_move_brings_back_the_row_that_was_removed_from_the_new_folder(
+    rated, run, root
+):
+    new = shutil.copytree(root, root.with_name("copy"))
+    run(new)
+    old_uri, new_uri = str(root / "usb" / "0.png"), str(new / "usb" / "0.png")
+    table = Table.open(rated)
+    table.update({"uri": [new_uri], "rating": [50]})
+    table.remove([new_uri])
+    (root / "usb" / "0.png").unlink()
+    moved = lookalike.Collection.open(rated).move(root, new)
+    assert (moved.moved, moved.merged, moved.present) == (0, 1, 9)
+    assert ratings(rated)[new_uri] == 50
+    # The value that differs.
+    assert trashed(rated) == {old_uri: "moved"}
+    assert Table.open(rated).trash.count() == 1
+
+
 def test_move_names_what_is_wrong(rated, run, root):
     collection = lookalike.Collection.open(rated)
     with pytest.raises(InputError, match="There is no file or folder"):

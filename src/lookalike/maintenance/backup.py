@@ -57,8 +57,8 @@ def backup(
 
     Other processes may read and write the collection meanwhile. Files that the earlier backup
     already has are not copied again. The copy is checked as `lookalike.check` does before it
-    replaces the earlier backup. A process killed at any moment leaves one of the two, complete. A
-    backup is a collection: it can be opened and searched.
+    replaces the earlier backup. A process killed at any moment leaves one of the two; see
+    `lookalike.store.copy.publish`. A backup is a collection: it can be opened and searched.
 
     Parameters
     ----------

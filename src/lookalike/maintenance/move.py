@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from lookalike.errors import InputError
 from lookalike.sources import display_path, resolve_uri, uri_exists, uri_prefixes
+from lookalike.store.diff import ExistingRow
 from lookalike.store.table import Table
 
 __all__ = ["MoveReport", "move"]
@@ -145,7 +146,7 @@ def _move_rows(
         else:
             to_move.append(row)
 
-    occupied = table.existing_rows([row.new_uri for row in to_move])
+    occupied = _rows_at_new_uris(table, to_move)
     renamed_ids = []
     merged = []
     for row in to_move:
@@ -162,6 +163,20 @@ def _move_rows(
     _merge(table, merged)
     report.moved += len(renamed_ids)
     report.merged += len(merged)
+
+
+def _rows_at_new_uris(table: Table, rows: Sequence[_Row]) -> dict[str, ExistingRow]:
+    """Return the rows of the new uris; those in the trash with the same content come back."""
+    new_uris = []
+    contents = {}
+    for row in rows:
+        new_uris.append(row.new_uri)
+        if row.sha256 is not None:
+            contents[row.new_uri] = row.sha256
+    # Otherwise, metadata that was given at the new place would be hidden in the trash.
+    restored = table.trash.restore_contents(contents)
+    table.trash.settle(sorted(restored))
+    return table.existing_rows(new_uris)
 
 
 def _merge(table: Table, rows: Sequence[_Row]) -> None:

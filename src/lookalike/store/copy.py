@@ -204,7 +204,9 @@ def publish(
 ) -> None:
     """Put a copy in its place.
 
-    At any moment the folder holds the previous version or this one, complete.
+    At any moment the folder holds the table of the previous version or of this one, complete. The
+    maps and the trash are replaced before it. After a kill in between, rows that have come back
+    from the trash since the previous backup are in neither; the next backup has them again.
 
     Parameters
     ----------
