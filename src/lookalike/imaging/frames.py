@@ -32,10 +32,13 @@ def first_frame_with_content(image: Image.Image) -> Image.Image:
     """
     if image.format not in _ANIMATED_FORMATS:
         return image
+    # Other formats state the number of their frames; those of a GIF are counted one by one.
+    is_gif = image.format == "GIF"
+    if not is_gif and not _is_animated(image):
+        return image
     if not _is_blank(image):
         return image
-    frame_count = getattr(image, "n_frames", 1)
-    if frame_count == 1:
+    if is_gif and not _is_animated(image):
         return image
 
     first = image.copy()
@@ -51,6 +54,11 @@ def first_frame_with_content(image: Image.Image) -> Image.Image:
             if not _is_blank(image):
                 return image
     return first
+
+
+def _is_animated(image: Image.Image) -> bool:
+    frame_count = getattr(image, "n_frames", 1)
+    return frame_count > 1
 
 
 def _is_blank(image: Image.Image) -> bool:
