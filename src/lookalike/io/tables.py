@@ -6,6 +6,7 @@ import csv
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -41,6 +42,8 @@ KIND_NAMES: dict[Kind, str] = {
 }
 
 MOST_ROWS = 10_000_000
+
+Converted = TypeVar("Converted")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -179,21 +182,12 @@ def parses_as(texts: pa.Array, kind: Kind) -> pa.Array:
         return pa.array(all_true, boolean)
     trimmed = pc.utf8_trim_whitespace(texts)
     if kind == "timestamp":
-        fits = _are_instants(trimmed)
+        are_instants = _convert_each(trimmed, _is_instant)
+        fits = pa.array(are_instants, pa.bool_())
     else:
         pattern = _PATTERNS[kind]
         fits = pc.match_substring_regex(trimmed, pattern)
     return pc.fill_null(fits, True)
-
-
-def _are_instants(texts: pa.Array) -> pa.Array:
-    are_instants = []
-    for text in texts.to_pylist():
-        is_instant = True
-        if text is not None:
-            is_instant = _is_instant(text)
-        are_instants.append(is_instant)
-    return pa.array(are_instants, pa.bool_())
 
 
 def _is_instant(text: str) -> bool:
@@ -209,25 +203,28 @@ def parse_texts(texts: pa.Array, kind: Kind) -> pa.Array:
     if kind == "string":
         return texts
     trimmed = pc.utf8_trim_whitespace(texts)
+    stored_type = ARROW_TYPES[kind]
     if kind == "timestamp":
-        return _parse_instants(trimmed)
+        microseconds = _convert_each(trimmed, parse_instant)
+        integers = pa.array(microseconds, pa.int64())
+        return integers.cast(stored_type)
     # Arrow does not parse a leading plus sign.
     unsigned = pc.replace_substring_regex(trimmed, r"^\+", "")
-    stored_type = ARROW_TYPES[kind]
     parsed = unsigned.cast(stored_type)
     return _normalize_floats(parsed)
 
 
-def _parse_instants(texts: pa.Array) -> pa.Array:
-    microseconds = []
+def _convert_each(
+    texts: pa.Array, convert: Callable[[str], Converted]
+) -> list[Converted | None]:
+    """Return the value of each text; nulls stay None."""
+    values: list[Converted | None] = []
     for text in texts.to_pylist():
-        instant = None
+        value = None
         if text is not None:
-            instant = parse_instant(text)
-        microseconds.append(instant)
-    integers = pa.array(microseconds, pa.int64())
-    stored_type = ARROW_TYPES["timestamp"]
-    return integers.cast(stored_type)
+            value = convert(text)
+        values.append(value)
+    return values
 
 
 def to_known_kind(column: pa.Array) -> pa.Array | None:
