@@ -16,6 +16,7 @@ import pytest
 import command
 import lookalike
 from lookalike.datasets.sample import write_sample
+from lookalike.formats import FORMATS
 from lookalike.models import registry
 
 ROOT = Path(__file__).parents[1]
@@ -160,6 +161,19 @@ def test_the_model_descriptions_of_the_recipes_are_valid(tmp_path):
     (tmp_path / "fast.toml").write_text(based)
     model = registry.resolve(tmp_path / "fast.toml")
     assert (model.precision, model.runtime, model.dim) == ("int8", "openvino", 1280)
+
+
+def test_the_page_of_formats_lists_every_format_with_its_extensions():
+    page = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
+    table = re.findall(r"^\| (\w[\w ]*) \| (\.[\w. ]+) \| (.*)\|$", page, re.MULTILINE)
+    listed = {name: extensions.split() for name, extensions, _ in table}
+    assert listed == {each.name: list(each.extensions) for each in FORMATS}
+    extras = {
+        name: extra
+        for name, _, needs in table
+        for extra in re.findall(r"^`.*\[(\w+)\]", needs)
+    }
+    assert extras == {each.name: each.extra for each in FORMATS if each.extra}
 
 
 def test_links_lead_somewhere():

@@ -157,6 +157,8 @@ def test_focus_is_visible(open_page):
 
 
 def test_labels_have_the_colors_of_the_figures(page):
+    # The page shows its tiles after the palette has been loaded.
+    tiles(page, "#begin")
     names = [f"label {number:02}" for number in range(25)]
     rows = [*names, *names[:20], None]
     labels = [{"label": name, "count": count} for name, count in Counter(rows).items()]
