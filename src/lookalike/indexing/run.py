@@ -35,7 +35,7 @@ from lookalike.indexing.writer import Writer
 from lookalike.maintenance import optimize
 from lookalike.models import registry
 from lookalike.models.cache import EmbedderCache
-from lookalike.sources import LocalOptions, LocalSource, SkippedFiles, Source
+from lookalike.sources import LocalOptions, SkippedFiles, Source, open_source
 from lookalike.store import ann
 from lookalike.store.table import Table
 from lookalike.types import Kind, Model
@@ -220,7 +220,7 @@ def _as_source(
     if isinstance(paths, str | os.PathLike):
         paths = [paths]
     if isinstance(paths, Sequence):
-        return LocalSource(paths, **options)
+        return open_source(paths, **options)
     if options:
         names = ", ".join(options)
         raise InputError(f"A Source has its own options; leave out {names}.")

@@ -3,6 +3,7 @@
 from lookalike.sources.base import FolderState, Source, UriReader
 from lookalike.sources.exclusion import SkippedFiles
 from lookalike.sources.local import Labels, LocalOptions, LocalSource
+from lookalike.sources.opening import open_source
 from lookalike.sources.uris import (
     browser_link,
     can_read,
@@ -35,6 +36,7 @@ __all__ = [
     "display_name",
     "display_path",
     "moved_folders",
+    "open_source",
     "open_uri",
     "read_uri",
     "register_reader",

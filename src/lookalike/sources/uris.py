@@ -11,6 +11,7 @@ import errno
 import os
 import re
 import stat
+from importlib import import_module
 from io import BufferedReader
 from pathlib import Path
 from urllib.parse import unquote_to_bytes, urlsplit
@@ -38,6 +39,9 @@ _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://")
 # A drive of Windows has one letter.
 _ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+)://|(data):", re.IGNORECASE)
 
+# Modules of this package with the reader of a scheme, as `READER`. They are imported when the first
+# uri of the scheme is read.
+READER_MODULES: dict[str, str] = {}
 _readers: dict[str, UriReader] = {}
 
 
@@ -131,7 +135,7 @@ def can_read(uri: str) -> bool:
     if address is None:
         return True
     scheme = (address[1] or address[2]).lower()
-    return scheme == "file" or scheme in _readers
+    return scheme == "file" or scheme in READER_MODULES or scheme in _readers
 
 
 def display_name(uri: str) -> str:
@@ -242,6 +246,9 @@ def _reader(uri: str) -> UriReader:
     scheme = _scheme(uri)
     if scheme in {None, "file"}:
         return _local_reader
+    if scheme in READER_MODULES and scheme not in _readers:
+        module = import_module(READER_MODULES[scheme])
+        register_reader(scheme, module.READER)
     reader = _readers.get(scheme)
     if reader is None:
         problem = f"{scheme}:// uris need a registered reader"

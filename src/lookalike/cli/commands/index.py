@@ -123,7 +123,7 @@ def index_command(
     with store_imported():
         from lookalike.collection import default_path, index
         from lookalike.indexing.run import IndexSettings
-        from lookalike.sources import LocalSource
+        from lookalike.sources import open_source
 
     path = collection or default_path()
     settings = IndexSettings(
@@ -131,7 +131,7 @@ def index_command(
         retry_failures=retry_failures,
         prune=prune,
     )
-    source = LocalSource(paths, labels=labels, hidden=hidden, exclude=exclude or ())
+    source = open_source(paths, labels=labels, hidden=hidden, exclude=exclude or ())
 
     # The last image is followed by a sweep and, in a large collection, by the update of its index.
     with progress_bar("Indexing", unit="items", finishing="Finishing") as bar:
