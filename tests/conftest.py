@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from filelock import FileLock
 import lookalike
 from browsing import BROWSER, OPTIONS
 from lookalike.store.table import Table
+from objects_server import FaultProxy, ObjectStore, fault_proxy, write_server
 
 BuildOnce = Callable[[str, Callable[[Path], None]], Path]
 
@@ -46,6 +48,15 @@ USER_SETTINGS = (
     "LOOKALIKE_TRACE",
     "LOOKALIKE_TRASH_DAYS",
     "LOOKALIKE_WEIGHTS",
+)
+
+# Variables of object storage that the fixtures do not set.
+STORE_SETTINGS = (
+    "AWS_DEFAULT_REGION",
+    "AWS_ENDPOINT",
+    "AWS_ENDPOINT_URL_S3",
+    "AWS_PROFILE",
+    "AWS_SESSION_TOKEN",
 )
 
 
@@ -163,6 +174,39 @@ def sample(build_once) -> Path:
     from lookalike.datasets.sample import write_sample
 
     return build_once("sample", lambda folder: write_sample(folder, per_class=5))
+
+
+@pytest.fixture(scope="session")
+def store_endpoint(build_once) -> str:
+    """The address of an S3-compatible server, one for all workers of a parallel run."""
+    pytest.importorskip("moto", reason="needs moto: pip install 'moto[server]'")
+    pytest.importorskip("obstore", reason="needs obstore: pip install obstore")
+    folder = build_once("object-store", write_server)
+    return (folder / "endpoint").read_text()
+
+
+@pytest.fixture
+def object_store(store_endpoint, monkeypatch) -> ObjectStore:
+    """An empty bucket of a real S3-compatible server, which the environment names."""
+    store = ObjectStore(store_endpoint, f"bucket-{uuid.uuid4().hex[:12]}")
+    store.create()
+    set_store_environment(store, monkeypatch)
+    return store
+
+
+@pytest.fixture
+def faulty_store(object_store, monkeypatch) -> Iterator[FaultProxy]:
+    """A proxy before the server of `object_store`, which the environment names in its place."""
+    with fault_proxy(object_store.endpoint) as (endpoint, proxy):
+        monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+        yield proxy
+
+
+def set_store_environment(store: ObjectStore, patch: pytest.MonkeyPatch) -> None:
+    for name in STORE_SETTINGS:
+        patch.delenv(name, raising=False)
+    for name, value in store.environment().items():
+        patch.setenv(name, value)
 
 
 @pytest.fixture(scope="module")

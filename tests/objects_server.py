@@ -1,0 +1,292 @@
+"""A real S3-compatible server in a process of its own, and a proxy with faults before it.
+
+The fixtures `object_store` and `faulty_store` of ``conftest.py`` set the environment, so that both
+sources and tables at ``s3://`` uris reach the server.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.client import HTTPConnection, HTTPResponse
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+import httpx
+
+# The server ends itself within this time of the end of the test run.
+_POLL_S = 0.5
+_START_TIMEOUT_S = 60
+
+
+def write_server(folder: Path) -> None:
+    """Start the server, and write its address to the file ``endpoint`` of a new folder."""
+    folder.mkdir()
+    # Under xdist, the controller is the parent of all workers, and ends last.
+    is_worker = "PYTEST_XDIST_WORKER" in os.environ
+    lifetime = os.getppid() if is_worker else os.getpid()
+    command = [sys.executable, __file__, str(folder), str(lifetime)]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+        )
+
+    deadline = time.monotonic() + _START_TIMEOUT_S
+    while not (folder / "endpoint").exists():
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError((folder / "log").read_text())
+        time.sleep(0.02)
+    # The server outlives this worker. Popen would warn about a process that nobody waited for.
+    process.returncode = 0
+
+
+def serve(folder: Path, lifetime: int) -> None:
+    """Serve until the process with the id `lifetime` has ended."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    part = folder / "endpoint.part"
+    part.write_text(f"http://{host}:{port}")
+    part.rename(folder / "endpoint")
+    while _is_running(lifetime):
+        time.sleep(_POLL_S)
+
+
+def _is_running(process_id: int) -> bool:
+    try:
+        os.kill(process_id, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@dataclass
+class ObjectStore:
+    """A bucket of its own for a test, and the environment that reaches it."""
+
+    endpoint: str
+    bucket: str
+
+    def uri(self, key: str = "") -> str:
+        """Return the uri of an object, or of the bucket."""
+        return f"s3://{self.bucket}/{key}"
+
+    def create(self) -> None:
+        response = httpx.put(f"{self.endpoint}/{self.bucket}")
+        response.raise_for_status()
+
+    def put(self, key: str, content: bytes | Path) -> str:
+        """Write an object, and return its uri."""
+        if isinstance(content, Path):
+            content = content.read_bytes()
+        response = httpx.put(self._address(key), content=content)
+        response.raise_for_status()
+        return self.uri(key)
+
+    def put_folder(self, folder: Path, prefix: str = "") -> None:
+        """Write all files of a folder, at any depth."""
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                self.put(prefix + path.relative_to(folder).as_posix(), path)
+
+    def delete(self, key: str) -> None:
+        response = httpx.delete(self._address(key))
+        response.raise_for_status()
+
+    def environment(self) -> dict[str, str]:
+        """Return the usual variables for the endpoint and its credentials."""
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_ALLOW_HTTP": "true",
+            "AWS_ACCESS_KEY_ID": "testing",
+            "AWS_SECRET_ACCESS_KEY": "testing",
+            "AWS_REGION": "us-east-1",
+        }
+
+    def _address(self, key: str) -> str:
+        return f"{self.endpoint}/{self.bucket}/{quote(key)}"
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request that the proxy received."""
+
+    method: str
+    path: str  # quoted, without the query
+    query: str
+
+    @property
+    def is_list(self) -> bool:
+        return self.method == "GET" and "list-type=2" in self.query
+
+    @property
+    def is_read(self) -> bool:
+        return self.method == "GET" and not self.is_list
+
+
+@dataclass(frozen=True)
+class StoreFault:
+    """The failure of one response: a status in its place, or a connection cut in its body."""
+
+    status: int | None = None
+    is_cut: bool = False
+
+
+@dataclass
+class FaultProxy:
+    """What the proxy does, and what it has seen.
+
+    Attributes
+    ----------
+    latency_s
+        The pause before each response.
+    fail
+        Called with each request and its number from 0; returns the fault of its response.
+    requests
+        All requests.
+    most_at_once
+        The most requests that were open at the same time.
+    """
+
+    target: str
+    latency_s: float = 0.0
+    fail: Callable[[Request, int], StoreFault | None] = lambda _request, _number: None
+    requests: list[Request] = field(default_factory=list)
+    most_at_once: int = 0
+    open_requests: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def lists(self) -> list[Request]:
+        return [request for request in self.requests if request.is_list]
+
+    @property
+    def reads(self) -> list[Request]:
+        return [request for request in self.requests if request.is_read]
+
+    def begin(self, request: Request) -> int:
+        """Record a request, and return its number."""
+        with self.lock:
+            self.requests.append(request)
+            self.open_requests += 1
+            self.most_at_once = max(self.most_at_once, self.open_requests)
+            return len(self.requests) - 1
+
+    def end(self) -> None:
+        with self.lock:
+            self.open_requests -= 1
+
+
+def one_in(
+    count: int, fault: StoreFault
+) -> Callable[[Request, int], StoreFault | None]:
+    """Return a `fail` function that fails every `count`-th request, beginning with the first."""
+
+    def fail(_request: Request, number: int) -> StoreFault | None:
+        return fault if number % count == 0 else None
+
+    return fail
+
+
+@contextmanager
+def fault_proxy(target: str) -> Iterator[tuple[str, FaultProxy]]:
+    """Run a proxy before a server; yield its address, and the settings to change."""
+    proxy = FaultProxy(target)
+    server = _ProxyServer(("127.0.0.1", 0), _Handler)
+    server.proxy = proxy
+    thread = threading.Thread(
+        target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+    )
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", proxy
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+class _ProxyServer(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 128
+    proxy: FaultProxy
+
+    def handle_error(self, request, client_address) -> None:
+        """Print nothing: clients that disconnect are part of the tests."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _ProxyServer
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+    def _answer(self) -> None:
+        proxy = self.server.proxy
+        parts = urlsplit(self.path)
+        request = Request(self.command, parts.path, parts.query)
+        length = int(self.headers.get("Content-Length") or 0)
+        body = self.rfile.read(length)
+        number = proxy.begin(request)
+        try:
+            time.sleep(proxy.latency_s)
+            fault = proxy.fail(request, number) or StoreFault()
+            if fault.status is not None:
+                self._send(fault.status, {"Content-Length": "0"}, b"")
+            else:
+                self._forward(body, is_cut=fault.is_cut)
+        finally:
+            proxy.end()
+
+    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _answer  # noqa: N815
+
+    def _forward(self, body: bytes, *, is_cut: bool) -> None:
+        target = urlsplit(self.server.proxy.target)
+        connection = HTTPConnection(target.hostname or "", target.port, timeout=60)
+        headers = dict(self.headers.items())
+        headers.pop("Connection", None)
+        try:
+            connection.request(self.command, self.path, body, headers)
+            response = connection.getresponse()
+            content = response.read()
+        finally:
+            connection.close()
+        headers = _end_to_end(response)
+        if self.command != "HEAD":
+            headers["Content-Length"] = str(len(content))
+        if is_cut:
+            self.close_connection = True
+            content = content[: len(content) // 2]
+        self._send(response.status, headers, content)
+
+    def _send(self, status: int, headers: dict[str, str], body: bytes) -> None:
+        self.send_response_only(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format, *args) -> None:  # noqa: A002  # the name in the standard library
+        """Print nothing."""
+
+
+def _end_to_end(response: HTTPResponse) -> dict[str, str]:
+    """Return the headers that a proxy passes on."""
+    headers = {}
+    for name, value in response.getheaders():
+        if name.lower() not in {"connection", "transfer-encoding"}:
+            headers[name] = value
+    return headers
+
+
+if __name__ == "__main__":
+    serve(Path(sys.argv[1]), int(sys.argv[2]))
