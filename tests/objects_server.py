@@ -281,11 +281,8 @@ class _Handler(BaseHTTPRequestHandler):
 
 def _end_to_end(response: HTTPResponse) -> dict[str, str]:
     """Return the headers that a proxy passes on."""
-    headers = {}
-    for name, value in response.getheaders():
-        if name.lower() not in {"connection", "transfer-encoding"}:
-            headers[name] = value
-    return headers
+    own = {"connection", "transfer-encoding"}
+    return {k: v for k, v in response.getheaders() if k.lower() not in own}
 
 
 if __name__ == "__main__":
