@@ -180,7 +180,8 @@ def resolve_ranking(ranking: str | Ranking) -> Ranking:
     InputError
         If no ranking has the name.
     """
-    if isinstance(ranking, Ranking):
+    # In this order, because comparing an object with a protocol is slow.
+    if not isinstance(ranking, str):
         return ranking
     if ranking not in _RANKINGS:
         raise InputError(

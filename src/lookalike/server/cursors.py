@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from lookalike.server.problems import Problem
 
@@ -33,7 +33,7 @@ class Cursor:
 
     def to_text(self) -> str:
         """Return the cursor as clients receive it."""
-        fields = asdict(self)
+        fields = [self.version, self.offset, self.query]
         encoded = json.dumps(fields).encode()
         return base64.urlsafe_b64encode(encoded).decode()
 
@@ -48,7 +48,7 @@ class Cursor:
         """
         try:
             encoded = base64.urlsafe_b64decode(text)
-            cursor = cls(**json.loads(encoded))
+            cursor = cls(*json.loads(encoded))
         except (ValueError, TypeError) as error:
             raise _invalid("is not one that a search returned") from error
         if not isinstance(cursor.offset, int) or cursor.offset < 0:
@@ -65,9 +65,15 @@ class Cursor:
         return cursor
 
 
-def digest_of(fields: Any) -> str:
-    """Return a short hash of everything that decides the order of an answer."""
-    text = json.dumps(fields, sort_keys=True)
+def digest_of(parts: Sequence[object]) -> str:
+    """Return a short hash of everything that decides the order of an answer.
+
+    Parameters
+    ----------
+    parts
+        Values whose `repr` is equal if and only if they are.
+    """
+    text = repr(parts)
     digest = hashlib.sha256(text.encode())
     return digest.hexdigest()[:16]
 

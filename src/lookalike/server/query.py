@@ -39,6 +39,9 @@ __all__ = [
 QueryResult = TypeVar("QueryResult")
 SentImage = TypeVar("SentImage", Upload, bytes)
 
+# The fields of a search that do not decide its matches and their order, and the examples, whose
+# identities count instead.
+_NOT_IN_DIGEST = {"k", "cursor", "positive", "negative"}
 # Larger files do not share a batch, because other requests would wait while they are decoded.
 _MAX_BATCHED_BYTES = 1 << 20
 
@@ -245,12 +248,12 @@ def search_response(
 
 def _digest_of_query(query: ResolvedQuery, body: SearchBody) -> str:
     """Return the digest of everything that decides the matches and their order."""
-    fields = body.model_dump(exclude={"k", "cursor", "positive", "negative"})
-    fields["collection"] = query.view.name
-    fields["space"] = query.searcher.space
-    fields["positive"] = [_identity(weighted) for weighted in query.positive]
-    fields["negative"] = [_identity(weighted) for weighted in query.negative]
-    return digest_of(fields)
+    # As JSON, because that is many times as fast as a dictionary.
+    options = body.model_dump_json(exclude=_NOT_IN_DIGEST)
+    positive = [_identity(weighted) for weighted in query.positive]
+    negative = [_identity(weighted) for weighted in query.negative]
+    searched = query.view.name, query.searcher.space
+    return digest_of([options, *searched, positive, negative])
 
 
 def _identity(weighted: WeightedQuery) -> tuple[int | str, float]:
