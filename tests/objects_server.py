@@ -14,12 +14,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from http.client import HTTPConnection, HTTPResponse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import quote, urlsplit
-
-import httpx
 
 # The server ends itself within this time of the end of the test run.
 _POLL_S = 0.5
@@ -81,15 +80,13 @@ class ObjectStore:
         return f"s3://{self.bucket}/{key}"
 
     def create(self) -> None:
-        response = httpx.put(f"{self.endpoint}/{self.bucket}")
-        response.raise_for_status()
+        self._request("PUT", f"/{self.bucket}")
 
     def put(self, key: str, content: bytes | Path) -> str:
         """Write an object, and return its uri."""
         if isinstance(content, Path):
             content = content.read_bytes()
-        response = httpx.put(self._address(key), content=content)
-        response.raise_for_status()
+        self._request("PUT", f"/{self.bucket}/{quote(key)}", content)
         return self.uri(key)
 
     def put_folder(self, folder: Path, prefix: str = "") -> None:
@@ -99,8 +96,7 @@ class ObjectStore:
                 self.put(prefix + path.relative_to(folder).as_posix(), path)
 
     def delete(self, key: str) -> None:
-        response = httpx.delete(self._address(key))
-        response.raise_for_status()
+        self._request("DELETE", f"/{self.bucket}/{quote(key)}")
 
     def environment(self) -> dict[str, str]:
         """Return the usual variables for the endpoint and its credentials."""
@@ -112,8 +108,17 @@ class ObjectStore:
             "AWS_REGION": "us-east-1",
         }
 
-    def _address(self, key: str) -> str:
-        return f"{self.endpoint}/{self.bucket}/{quote(key)}"
+    def _request(self, method: str, path: str, content: bytes = b"") -> None:
+        server = urlsplit(self.endpoint)
+        connection = HTTPConnection(server.hostname or "", server.port, timeout=60)
+        try:
+            connection.request(method, path, content)
+            response = connection.getresponse()
+            answer = response.read()
+        finally:
+            connection.close()
+        if response.status >= HTTPStatus.BAD_REQUEST:
+            raise RuntimeError(f"{method} {path}: {response.status} {answer!r}")
 
 
 @dataclass(frozen=True)
