@@ -4,6 +4,7 @@ from lookalike.sources.base import FolderState, Source, UriReader
 from lookalike.sources.exclusion import SkippedFiles
 from lookalike.sources.local import Labels, LocalOptions, LocalSource
 from lookalike.sources.opening import open_source
+from lookalike.sources.selection import EXTENSIONS
 from lookalike.sources.uris import (
     browser_link,
     can_read,
@@ -19,7 +20,6 @@ from lookalike.sources.uris import (
     uri_exists,
     uri_prefixes,
 )
-from lookalike.sources.walk import EXTENSIONS
 
 __all__ = [
     "EXTENSIONS",

@@ -14,11 +14,12 @@ from lookalike.errors import ImageError, SourceError
 from lookalike.sources.base import FolderState
 from lookalike.sources.exclusion import SkippedFiles, parse_patterns
 from lookalike.sources.lists import split_paths
+from lookalike.sources.selection import EXTENSIONS
 from lookalike.sources.uris import local_path, to_uri, uri_exists, uri_prefixes
-from lookalike.sources.walk import EXTENSIONS, Walk
+from lookalike.sources.walk import Walk
 from lookalike.types import Item
 
-__all__ = ["Labels", "LocalOptions", "LocalSource"]
+__all__ = ["MAX_FILE_BYTES", "Labels", "LocalOptions", "LocalSource", "check_labels"]
 
 Labels = Literal["folder", "none"]
 
@@ -32,7 +33,7 @@ _LAST_TIME = (1 << 63) - 1
 _DAY_NS = 86_400 * 10**9
 
 # The largest file that is read: twice the size of the largest decodable image without compression.
-_MAX_FILE_BYTES = 1 << 31
+MAX_FILE_BYTES = 1 << 31
 
 
 class LocalOptions(TypedDict, total=False):
@@ -83,10 +84,7 @@ class LocalSource:
         hidden: bool = False,
         exclude: Sequence[str] = (),
     ) -> None:
-        if labels not in ("folder", "none"):
-            raise SourceError(
-                f"labels = {labels!r} is not known; expected 'folder' or 'none'."
-            )
+        check_labels(labels)
         self._labels = labels
         self._hidden = hidden
         self._exclude = parse_patterns(exclude, "--exclude")
@@ -214,6 +212,14 @@ class LocalSource:
         return _folder_name(path)
 
 
+def check_labels(labels: str) -> None:
+    """Raise SourceError unless `labels` is one of `Labels`."""
+    if labels not in ("folder", "none"):
+        raise SourceError(
+            f"labels = {labels!r} is not known; expected 'folder' or 'none'."
+        )
+
+
 def _is_inside(path: str, folder: str) -> bool:
     if path == folder:
         return False
@@ -271,7 +277,7 @@ def _check_readable(status: os.stat_result) -> None:
     if not is_regular:
         raise ImageError("not a regular file")
     size = status.st_size
-    if size > _MAX_FILE_BYTES:
+    if size > MAX_FILE_BYTES:
         raise ImageError(f"the file has {size:,} bytes, more than any image")
 
 

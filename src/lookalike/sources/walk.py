@@ -11,20 +11,15 @@ from dataclasses import dataclass
 from pathspec import GitIgnoreSpec
 
 from lookalike.errors import SourceError
-from lookalike.formats import readable_extensions
 from lookalike.sources.exclusion import (
     IGNORE_FILE,
     Exclusions,
     SkippedFiles,
     is_system_name,
 )
+from lookalike.sources.selection import EXTENSIONS, extension_of, select_file
 
-__all__ = ["EXTENSIONS", "Walk"]
-
-_LONGEST_KIND = 10
-
-# The endings of the images that are read; more with the extras installed.
-EXTENSIONS = readable_extensions()
+__all__ = ["Walk"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,20 +145,13 @@ class Walk:
 
     def _meets_image(self, entry: os.DirEntry[str], exclusions: Exclusions) -> bool:
         """Return whether a file is an image of the walk; count it among the skipped if not."""
-        _, extension = os.path.splitext(entry.name)  # noqa: PTH122
-        kind = extension.lower()
-        is_image = kind in EXTENSIONS
+        is_image = extension_of(entry.name) in EXTENSIONS
         # Whatever a broken link is named, rows below it must not be taken for missing.
         if not is_image and _is_broken_link(entry):
             self.broken_links.append(entry.path)
             return False
-        if _is_excluded(entry, exclusions, is_folder=False):
-            self.skipped.excluded_files += is_image
-            return False
-        if not is_image and entry.name != IGNORE_FILE:
-            name = _kind_name(kind)
-            self.skipped.other_kinds[name] += 1
-        return is_image
+        is_excluded = _is_excluded(entry, exclusions, is_folder=False)
+        return select_file(entry.name, is_excluded=is_excluded, skipped=self.skipped)
 
 
 def _exclusions_inside(
@@ -195,15 +183,6 @@ def _file_system(path: str, device: int) -> str:
     with suppress(AttributeError, OSError):
         file_system_id = os.statvfs(path).f_fsid
     return f"{device:x}-{file_system_id:x}"
-
-
-def _kind_name(extension: str) -> str:
-    """Return an extension as a kind to count; words after a full stop are none."""
-    name = extension.removeprefix(".")
-    is_short = len(name) <= _LONGEST_KIND
-    if is_short and name.isalnum():
-        return name
-    return ""
 
 
 def _entry_name(entry: os.DirEntry[str]) -> str:
