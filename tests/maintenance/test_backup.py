@@ -21,7 +21,7 @@ from lookalike.maintenance.optimize import optimize
 from lookalike.projection.map import make_map
 from lookalike.store import ann, upkeep
 from lookalike.store import copy as copies
-from lookalike.store.location import Location
+from lookalike.store.places import locate
 from lookalike.store.table import Table
 from made import SPACE
 
@@ -178,7 +178,7 @@ def test_a_collection_that_disappears_before_the_copy_is_reported(place, tmp_pat
     with (
         pytest.raises(CollectionError, match=str(place)),
         copies.stage(
-            collection, Location(tmp_path / "backup"), progress=lambda done, total: None
+            collection, locate(tmp_path / "backup"), progress=lambda done, total: None
         ),
     ):
         pass

@@ -314,12 +314,12 @@ def test_an_unreadable_newest_version_cannot_be_opened(place):
 
 
 def test_a_damaged_map_is_named(place):
-    maps.map_path(str(place), SPACE, "pca").write_bytes(b"no map")
+    Path(maps.map_path(str(place), SPACE, "pca")).write_bytes(b"no map")
     assert f"{SPACE}-pca.arrow could not be read" in fault_text(place)
 
 
 def test_a_map_of_a_missing_space_is_named(place):
-    file = maps.map_path(str(place), SPACE, "pca")
+    file = Path(maps.map_path(str(place), SPACE, "pca"))
     file.rename(file.with_name("other-pca.arrow"))
     assert "other-pca.arrow is invalid" in fault_text(place)
 

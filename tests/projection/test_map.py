@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -34,7 +35,7 @@ def collection(tmp_path, vectors):
 
 def written_at(collection, method="tsne") -> int:
     """Return the time when the stored map was last written."""
-    return maps.map_path(collection.path, SPACE, method).stat().st_mtime_ns
+    return Path(maps.map_path(collection.path, SPACE, method)).stat().st_mtime_ns
 
 
 def accuracy(xy, labels, *, of=None, among=None) -> float:

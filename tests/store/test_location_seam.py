@@ -9,7 +9,9 @@ import pytest
 
 SOURCE = Path(__file__).parents[2] / "src" / "lookalike"
 
-# What only store/location.py may name: the table's folder, and ways to lock, move and link files.
+# What only the locations of the store may name: the table's folder, and ways to lock, move and link
+# files.
+LOCATIONS = {"store/location.py", "store/local_location.py"}
 TABLE_FOLDER = "images.lance"
 FILE_OPERATIONS = {"flock", "rename", "hardlink_to", "link", "symlink_to"}
 # General file operations that are not about a table: temporary files, downloads, unpacked archives.
@@ -62,9 +64,9 @@ def modules_outside(*places: str) -> list[Path]:
     return outside
 
 
-def test_only_location_names_the_table_folder_and_moves_or_locks_files():
+def test_only_the_locations_name_the_table_folder_and_move_or_lock_files():
     found = {}
-    for file in modules_outside("store/location.py", *WITHOUT_TABLES):
+    for file in modules_outside(*LOCATIONS, *WITHOUT_TABLES):
         places = table_knowledge(file.read_text(encoding="utf-8"))
         if places:
             found[str(file)] = places

@@ -17,7 +17,7 @@ import pytest
 
 from lookalike.errors import BusyError, CollectionError, InputError
 from lookalike.maintenance.optimize import optimize
-from lookalike.store import location, lock
+from lookalike.store import local_location, lock
 from lookalike.store.lock import UPKEEP, WRITER, hold
 from lookalike.store.table import Table
 from made import SPACE, add_rows, clusters, make_collection
@@ -193,7 +193,7 @@ def test_without_file_locks_a_warning_is_logged_and_new_orphans_stay(
     for begun, age in ((young, 12 * 3600), (old, 36 * 3600)):
         begun.mkdir()
         os.utime(begun, (time.time() - age,) * 2)
-    monkeypatch.setattr(location, "try_lock", none)
+    monkeypatch.setattr(local_location, "try_lock", none)
     with caplog.at_level(logging.WARNING, "lookalike"):
         add_rows(collection, np.eye(16, dtype=np.float32))
     assert collection.count() == 36
@@ -213,7 +213,7 @@ def test_a_lock_that_fails_for_another_reason_is_an_error(collection, monkeypatc
     def broken(_):
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    monkeypatch.setattr(location, "try_lock", broken)
+    monkeypatch.setattr(local_location, "try_lock", broken)
     with pytest.raises(
         CollectionError,
         match=r"could not be written: its disk failed .*Input/output error",

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -50,7 +51,7 @@ def test_each_space_and_method_has_its_own_map(stored_map, tmp_path):
 @pytest.mark.parametrize("space", ["a/b", "..", "con:1", "ünïcode", "%2F"])
 def test_the_name_of_a_space_cannot_leave_the_folder(stored_map, tmp_path, space):
     maps.write(str(tmp_path), space, "tsne", stored_map)
-    assert maps.map_path(str(tmp_path), space, "tsne").parent == tmp_path / "maps"
+    assert Path(maps.map_path(str(tmp_path), space, "tsne")).parent == tmp_path / "maps"
     assert [path.name for path in tmp_path.iterdir()] == ["maps"]
     assert maps.read(str(tmp_path), space, "tsne").facts == FACTS
 
@@ -89,7 +90,7 @@ def test_a_new_map_replaces_the_previous_one(stored_map, tmp_path):
 @pytest.mark.parametrize("share", [0, 0.5, 0.99])
 def test_a_damaged_map_is_named_with_a_remedy(stored_map, tmp_path, share):
     maps.write(str(tmp_path), "numbers", "tsne", stored_map)
-    file = maps.map_path(str(tmp_path), "numbers", "tsne")
+    file = Path(maps.map_path(str(tmp_path), "numbers", "tsne"))
     file.write_bytes(file.read_bytes()[: int(share * file.stat().st_size)])
     with pytest.raises(
         CollectionError,
@@ -99,7 +100,7 @@ def test_a_damaged_map_is_named_with_a_remedy(stored_map, tmp_path, share):
 
 
 def test_a_folder_in_the_place_of_a_map_is_named(tmp_path):
-    maps.map_path(str(tmp_path), "numbers", "tsne").mkdir(parents=True)
+    Path(maps.map_path(str(tmp_path), "numbers", "tsne")).mkdir(parents=True)
     with pytest.raises(CollectionError, match="could not be read"):
         maps.read(str(tmp_path), "numbers", "tsne")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -192,7 +193,7 @@ def test_rows_expire(table, monkeypatch):
 def test_optimize_frees_the_space_of_deleted_rows(table):
     for number in range(4):
         table.remove([uri(number)])
-    folder = table.location.trash_folder
+    folder = Path(table.location.trash_uri)
     before = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     assert table.trash.empty([uri(0), uri(1)]) == 2
     lookalike.optimize(table.path)
@@ -207,7 +208,7 @@ def test_optimize_frees_the_space_of_deleted_rows(table):
 def test_a_damaged_trash_is_reported_and_can_be_emptied(table):
     table.remove([uri(1)])
     assert lookalike.check(table.path).trash == 1
-    (file,) = table.location.trash_folder.glob("data/*")
+    (file,) = Path(table.location.trash_uri).glob("data/*")
     file.write_bytes(file.read_bytes()[:100])
     report = lookalike.check(table.path)
     assert not report.sound
@@ -235,7 +236,7 @@ def test_backups_have_the_trash(table, tmp_path):
     assert trashed(restored) == [uri(2), uri(3)]
     assert lookalike.check(restored.path).sound
     # Every byte of the trash is compared, too.
-    file = next(Table.open(backup).location.trash_folder.glob("data/*"))
+    file = next(Path(Table.open(backup).location.trash_uri).glob("data/*"))
     file.write_bytes(file.read_bytes()[:-1] + b"\0")
     assert not lookalike.check(backup).sound
     table.trash.empty()
@@ -270,9 +271,9 @@ def test_leftovers_of_a_killed_removal_of_the_trash_are_cleaned(table, monkeypat
     monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: None)
     table.trash.empty()
     monkeypatch.undo()
-    assert len(list(table.location.staging_folders())) == 1
+    assert len(list(Path(table.path).glob(".images.*"))) == 1
     lookalike.optimize(table.path)
-    assert list(table.location.staging_folders()) == []
+    assert list(Path(table.path).glob(".images.*")) == []
 
 
 def test_ids_of_unknown_rows_are_skipped(table):

@@ -11,6 +11,7 @@ from lookalike.errors import CollectionError
 from lookalike.maintenance.check import check_rows
 from lookalike.store import copy as copies
 from lookalike.store.location import Location
+from lookalike.store.places import locate
 from lookalike.store.table import Table
 
 __all__ = ["BackupReport", "backup", "restore"]
@@ -77,9 +78,8 @@ def backup(
     """
     start = time.perf_counter()
     source = Table.open(table.path)
-    location = Location(target)
-    folder = source.location.folder.resolve()
-    source_folder = str(folder)
+    location = locate(target)
+    source_folder = source.location.identity
     earlier = _earlier_backup(source, location, source_folder)
     return _copy(source, location, progress, start, earlier=earlier, of=source_folder)
 
@@ -109,7 +109,7 @@ def restore(
     """
     start = time.perf_counter()
     opened = Table.open(source)
-    location = Location(target)
+    location = locate(target)
     if not _is_free(location):
         raise CollectionError(
             f"{location.path} is not empty, and a backup is restored only into a new folder. "

@@ -10,19 +10,18 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 
 import lance
 import pyarrow as pa
 
 from lookalike.errors import BusyError, CollectionError
-from lookalike.io.files import DISK_FULL, atomic_write
+from lookalike.io.files import DISK_FULL
 from lookalike.store.failures import Operation, translate_errors
-from lookalike.store.location import Location, link_or_copy
+from lookalike.store.location import Location
+from lookalike.store.places import locate
 from lookalike.store.table import Table
 
 __all__ = [
@@ -39,7 +38,6 @@ __all__ = [
 
 # How often a copy starts again because others replaced and removed the version that was copied.
 _ATTEMPTS = 5
-_COPY_CHUNK_BYTES = 1 << 20
 
 ByteProgress = Callable[[int, int], None]
 
@@ -70,7 +68,7 @@ class StagedCopy:
     Attributes
     ----------
     location
-        The staging folder, a collection in itself, inside the folder that the copy is for.
+        The staging folder, a collection in itself, inside the location that the copy is for.
     version
         The version that was copied.
     files
@@ -89,10 +87,10 @@ class StagedCopy:
 
 def read_record(path: str | os.PathLike[str]) -> BackupRecord | None:
     """Return the record of a backup, or None without a backup or with a damaged record."""
-    location = Location(path)
+    location = locate(path)
     try:
-        text = location.backup_record.read_text(encoding="utf-8")
-        fields = json.loads(text)
+        content = location.read(location.backup_record)
+        fields = json.loads(content)
         return BackupRecord(**fields)
     except (OSError, ValueError, TypeError):
         return None
@@ -103,13 +101,12 @@ def changed_files(path: str | os.PathLike[str]) -> Iterator[str]:
     record = read_record(path)
     if record is None:
         return
-    location = Location(path)
+    location = locate(path)
     for name, recorded_sha256 in record.files.items():
-        file = location.file(name)
         # A missing file is found when the table is read.
-        if not file.is_file():
+        if not location.has_file(name):
             continue
-        sha256 = _sha256_of(file)
+        sha256 = _sha256_of(location, name)
         if sha256 != recorded_sha256:
             yield name
 
@@ -121,11 +118,9 @@ def has_diverged(source: Table, target: Location) -> bool:
         backup = lance.dataset(backup_uri)
         names = _dataset_files(backup, Location.table_file_name)
         manifest_name = names[-1]
-        own_manifest = source.location.file(manifest_name)
-        if own_manifest.is_file():
-            backup_manifest = target.file(manifest_name)
-            own_sha256 = _sha256_of(own_manifest)
-            backup_sha256 = _sha256_of(backup_manifest)
+        if source.location.has_file(manifest_name):
+            own_sha256 = _sha256_of(source.location, manifest_name)
+            backup_sha256 = _sha256_of(target, manifest_name)
             return own_sha256 != backup_sha256
     except (OSError, ValueError, RuntimeError, pa.ArrowException):
         # The backup cannot be opened, so nothing is lost if it is replaced.
@@ -168,12 +163,10 @@ def stage(
     """
     promised = read_record(source.path)
     with _translate_copy_errors(source, target):
-        target.folder.mkdir(parents=True, exist_ok=True)
-        for leftover in target.staging_folders():
-            shutil.rmtree(leftover)
-    staging_folder = target.new_staging_folder()
-    staging_location = Location(staging_folder)
-    staged = StagedCopy(staging_location)
+        target.prepare()
+        target.remove_staging()
+    staging = target.new_staging()
+    staged = StagedCopy(staging)
     copier = _Copier(source, target, staged, earlier)
     try:
         copier.copy_table(progress)
@@ -182,10 +175,8 @@ def stage(
             _check_source(source, promised, staged)
         yield staged
     finally:
-        shutil.rmtree(staged.location.path, ignore_errors=True)
-        # Fails if anything else is in it.
-        with suppress(OSError):
-            target.folder.rmdir()
+        staged.location.discard()
+        target.remove_if_empty()
 
 
 def _check_source(source: Table, promised: BackupRecord, staged: StagedCopy) -> None:
@@ -239,8 +230,7 @@ def publish(
             names = list(table_files)
             target.publish_version(staged.location, names)
         else:
-            staged_table = staged.location.table_folder
-            target.publish_table(staged_table)
+            target.publish_table(staged.location)
 
         if of is not None:
             record = BackupRecord(of, staged.version, staged.files)
@@ -309,8 +299,7 @@ class _Copier:
         with translate_errors(source.path, Operation.COPY):
             names = self._consistent_names()
             for name in names:
-                file = source.location.file(name)
-                total += file.stat().st_size
+                total += source.location.size_of(name)
         self._staged.files.clear()
         self._copy_files(names, progress, total)
         return names
@@ -345,33 +334,24 @@ class _Copier:
     def _copy_file(self, name: str) -> int:
         """Link a file of the earlier backup, or copy it from the collection; return its size."""
         staged = self._staged
-        copy = staged.location.file(name)
-        if copy.is_file():
-            copy.unlink()  # of an earlier attempt
+        if staged.location.has_file(name):
+            staged.location.remove(name)  # of an earlier attempt
 
         sha256 = self._unchanged_sha256(name)
         is_linked = sha256 is not None
         if sha256 is not None:
-            existing = self._target.file(name)
-            self._link(existing, copy)
+            with _translate_copy_errors(self._source, self._target):
+                self._target.share(name, staged.location)
         else:
-            origin = self._source.location.file(name)
-            sha256 = self._copy_content(origin, copy)
+            sha256 = self._copy_content(name)
         staged.files[name] = sha256
 
-        size = copy.stat().st_size
+        size = staged.location.size_of(name)
         if is_linked:
             staged.kept_bytes += size
         else:
             staged.copied_bytes += size
         return size
-
-    def _link(self, existing: Path, copy: Path) -> None:
-        """Link a file of the earlier backup into the copy."""
-        folder = copy.parent
-        with _translate_copy_errors(self._source, self._target):
-            folder.mkdir(parents=True, exist_ok=True)
-            link_or_copy(existing, copy)
 
     def _unchanged_sha256(self, name: str) -> str | None:
         """Return the sha256 of a file of the earlier backup that can be linked, or None."""
@@ -379,38 +359,27 @@ class _Copier:
         if Location.is_manifest(name):
             return None
         recorded_sha256 = self._earlier_files.get(name)
-        existing = self._target.file(name)
-        if recorded_sha256 is None or not existing.is_file():
+        if recorded_sha256 is None or not self._target.has_file(name):
             return None
-        sha256 = _sha256_of(existing)
+        sha256 = _sha256_of(self._target, name)
         if sha256 != recorded_sha256:
             return None
         return sha256
 
-    def _copy_content(self, origin: Path, copy: Path) -> str:
-        """Copy a file, flush it to the disk, and return its sha256."""
+    def _copy_content(self, name: str) -> str:
+        """Copy a file of the collection, and return its sha256."""
         source = self._source
-        target = self._target
         digest = hashlib.sha256()
-        folder = copy.parent
-        with _translate_copy_errors(source, target):
-            folder.mkdir(parents=True, exist_ok=True)
-            with copy.open("xb") as output:
-                for chunk in self._read_chunks(origin):
-                    digest.update(chunk)
-                    output.write(chunk)
-                output.flush()
-                descriptor = output.fileno()
-                os.fsync(descriptor)
-        return digest.hexdigest()
 
-    def _read_chunks(self, origin: Path) -> Iterator[bytes]:
-        with (
-            translate_errors(self._source.path, Operation.COPY),
-            origin.open("rb") as file,
-        ):
-            while chunk := file.read(_COPY_CHUNK_BYTES):
-                yield chunk
+        def chunks() -> Iterator[bytes]:
+            with translate_errors(source.path, Operation.COPY):
+                for chunk in source.location.read_chunks(name):
+                    digest.update(chunk)
+                    yield chunk
+
+        with _translate_copy_errors(source, self._target):
+            self._staged.location.write_chunks(name, chunks())
+        return digest.hexdigest()
 
 
 def no_progress(done: int, total: int) -> None:
@@ -458,13 +427,13 @@ def _same_version(
 def _write_record(target: Location, record: BackupRecord) -> None:
     fields = asdict(record)
     text = json.dumps(fields)
-    with atomic_write(target.backup_record) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    target.write(target.backup_record, text.encode())
 
 
-def _sha256_of(path: Path) -> str:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256")
+def _sha256_of(location: Location, name: str) -> str:
+    digest = hashlib.sha256()
+    for chunk in location.read_chunks(name):
+        digest.update(chunk)
     return digest.hexdigest()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ import pyarrow as pa
 
 from lookalike.errors import CollectionError, ReadOnlyError
 from lookalike.io.files import DISK_FULL
-from lookalike.store.location import Location
+from lookalike.store.places import locate
 
 __all__ = [
     "Operation",
@@ -125,7 +124,7 @@ def disk_error(
     if (
         operation != Operation.CREATE
         and number in {0, errno.ENOENT}
-        and not os.path.lexists(path)
+        and not locate(path).is_present()
     ):
         return _missing_folder_error(path, operation)
     if number in DISK_FULL:
@@ -202,7 +201,7 @@ def _error_number(error: BaseException) -> int:
 
 
 def _has_versions(path: str) -> bool:
-    location = Location(path)
+    location = locate(path)
     return location.has_versions()
 
 

@@ -21,7 +21,9 @@ from datetime import datetime
 
 from lookalike.errors import BusyError, InputError
 from lookalike.store.failures import Operation, translate_errors
-from lookalike.store.location import Location, LockFile, LockName
+from lookalike.store.local_location import LockFile
+from lookalike.store.location import LockName
+from lookalike.store.places import locate
 
 __all__ = ["UPKEEP", "WRITER", "hold"]
 
@@ -65,8 +67,8 @@ def hold(
     Yields
     ------
     bool
-        Whether the lock is held: False where the file system has no locks, which a warning
-        reports.
+        Whether the lock is held: False in object storage, and where the file system has no locks,
+        which a warning reports.
 
     Raises
     ------
@@ -75,7 +77,10 @@ def hold(
     CollectionError
         If the folder cannot be written.
     """
-    lock_path = Location(path).lock_path(name)
+    lock_path = locate(path).lock_path(name)
+    if lock_path is None:
+        yield False
+        return
     own_locks = _locks_of_this_thread()
     if lock_path in own_locks:
         yield own_locks[lock_path]

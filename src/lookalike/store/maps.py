@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,9 +13,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from lookalike.errors import CollectionError
-from lookalike.io.files import atomic_write
 from lookalike.store.failures import Operation, disk_error, reason_of
-from lookalike.store.location import Location
+from lookalike.store.places import locate
 from lookalike.types import Ids
 
 __all__ = ["StoredMap", "list_maps", "map_path", "read", "write"]
@@ -56,15 +54,16 @@ class StoredMap:
     facts: Mapping[str, Any]
 
 
-def map_path(path: str, space: str, method: str) -> Path:
+def map_path(path: str, space: str, method: str) -> str:
     """Return the file of the map of a Space by a method, in the collection at `path`."""
-    location = Location(path)
-    return location.map_file(space, method)
+    location = locate(path)
+    name = location.map_file_name(space, method)
+    return location.uri(name)
 
 
 def list_maps(path: str) -> list[tuple[str, str]]:
     """Return the Space and the method of each map of the collection at `path`."""
-    location = Location(path)
+    location = locate(path)
     return location.list_maps()
 
 
@@ -76,21 +75,23 @@ def read(path: str, space: str, method: str) -> StoredMap | None:
     CollectionError
         If the map exists but cannot be read.
     """
-    file = map_path(path, space, method)
-    if not file.exists():
-        return None
-    file_name = str(file)
+    location = locate(path)
+    name = location.map_file_name(space, method)
+    file = location.uri(name)
     with _translate_map_errors(path, file, Operation.READ):
-        with pa.OSFile(file_name) as source:
-            reader = pa.ipc.open_file(source)
-            rows = reader.read_all()
+        try:
+            content = location.read(name)
+        except FileNotFoundError:
+            return None
+        reader = pa.ipc.open_file(content)
+        rows = reader.read_all()
         metadata = rows.schema.metadata
         facts_text = metadata[_FACTS_KEY]
         facts = json.loads(facts_text)
         values = {}
-        for name in _MAP_COLUMNS:
-            column = rows[name]
-            values[name] = column.to_numpy()
+        for column_name in _MAP_COLUMNS:
+            column = rows[column_name]
+            values[column_name] = column.to_numpy()
     x = values["x"]
     y = values["y"]
     xy = np.stack([x, y], axis=1)
@@ -113,7 +114,9 @@ def write(path: str, space: str, method: str, stored: StoredMap) -> None:
     CollectionError
         If the map cannot be written; `ReadOnlyError` if the collection is read-only.
     """
-    file = map_path(path, space, method)
+    location = locate(path)
+    name = location.map_file_name(space, method)
+    file = location.uri(name)
     x = stored.xy[:, 0]
     y = stored.xy[:, 1]
     values = {
@@ -127,21 +130,15 @@ def write(path: str, space: str, method: str, stored: StoredMap) -> None:
     metadata = {_FACTS_KEY: facts.encode()}
     schema = pa.schema(_MAP_COLUMNS, metadata=metadata)
     rows = pa.table(values, schema=schema)
-    folder = file.parent
+    content = pa.BufferOutputStream()
+    with pa.ipc.new_file(content, schema) as sink:
+        sink.write_table(rows)
     with _translate_map_errors(path, file, Operation.WRITE):
-        # Not its parents: a collection whose folder was moved away is not created again.
-        folder.mkdir(exist_ok=True)
-        with (
-            atomic_write(file) as temporary,
-            pa.ipc.new_file(str(temporary), schema) as sink,
-        ):
-            sink.write_table(rows)
+        location.write(name, content.getvalue().to_pybytes())
 
 
 @contextmanager
-def _translate_map_errors(
-    path: str, file: Path, operation: Operation
-) -> Iterator[None]:
+def _translate_map_errors(path: str, file: str, operation: Operation) -> Iterator[None]:
     """Raise what Arrow raises as a `CollectionError` that names the map."""
     try:
         yield

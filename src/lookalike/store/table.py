@@ -19,11 +19,11 @@ import numpy as np
 import pyarrow as pa
 
 from lookalike.errors import CollectionError, InputError, ModelError, SpaceError
-from lookalike.io.files import remove_on_error
 from lookalike.sources import resolve_uri, uri_prefixes
 from lookalike.store import lock
 from lookalike.store.failures import Operation, damage_error, translate_errors
 from lookalike.store.location import Location
+from lookalike.store.places import locate
 from lookalike.store.schema import (
     BASE,
     FORMAT,
@@ -63,31 +63,28 @@ class Table(View):
             If the folder is not empty, cannot be written, or another process has just made a
             collection in it.
         """
-        location = Location(path)
+        location = locate(path)
         schema = BASE
         for model in models:
             schema = schema.append(column(model))
         _check_free(location)
         with translate_errors(location.path, Operation.CREATE):
-            location.folder.mkdir(parents=True, exist_ok=True)
+            location.prepare()
 
-        staging = location.new_staging_folder()
         with (
             lock.hold(location.path, new=True),
             translate_errors(location.path, Operation.CREATE),
-            remove_on_error(staging),
         ):
             # Again, now that no other process can create one.
             _check_free(location)
-            dataset = lance.write_dataset(
-                schema.empty_table(),
-                str(staging),
-                mode="create",
-                enable_stable_row_ids=True,
-            )
-            dataset.create_scalar_index("uri", "BTREE")
-            # Last: a process killed at any moment leaves the whole table, or none.
-            location.publish_table(staging)
+            with location.new_table() as uri:
+                dataset = lance.write_dataset(
+                    schema.empty_table(),
+                    uri,
+                    mode="create",
+                    enable_stable_row_ids=True,
+                )
+                dataset.create_scalar_index("uri", "BTREE")
         return cls.open(path)
 
     @classmethod
@@ -99,11 +96,11 @@ class Table(View):
         CollectionError
             If it does not exist, is damaged, or was written by a newer Lookalike.
         """
-        location = Location(path)
+        location = locate(path)
         path = location.path
         if not cls.exists(path):
             problem = "does not exist"
-            if location.folder.exists():
+            if location.is_present():
                 problem = "is a folder without a collection"
             raise CollectionError(
                 f"The collection {path} {problem}. "
@@ -143,7 +140,7 @@ class Table(View):
         """Return whether there is a collection at a path."""
         shown_path = str(path)
         with translate_errors(shown_path, Operation.OPEN):
-            location = Location(path)
+            location = locate(path)
             return location.has_table()
 
     @contextmanager

@@ -12,7 +12,6 @@ import pyarrow as pa
 from lance.optimize import Compaction, CompactionOptions
 
 from lookalike.errors import CollectionError
-from lookalike.io.files import remove_on_error
 from lookalike.store.failures import Operation, disk_error, reason_of
 from lookalike.store.schema import id_clause
 
@@ -139,15 +138,13 @@ class TrashTable:
         # Without the mark of a key: a uri may be in the trash more than once.
         uri, *rest = self._table.schema
         schema = pa.schema([pa.field(uri.name, uri.type), *rest, *_OWN_FIELDS])
-        staging = location.new_staging_folder()
-        with remove_on_error(staging):
+        with location.new_trash() as uri:
             lance.write_dataset(
                 schema.empty_table(),
-                str(staging),
+                uri,
                 mode="create",
                 enable_stable_row_ids=True,
             )
-            location.publish_trash(staging)
         return lance.dataset(location.trash_uri)
 
     def delete(self, ids: Sequence[int]) -> None:

@@ -6,18 +6,16 @@ One process at a time does this, for as long as it takes; others may write betwe
 from __future__ import annotations
 
 import re
-import shutil
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
 from lance.optimize import Compaction, CompactionOptions
 
 from lookalike.store import lock
 from lookalike.store.failures import Operation, translate_errors
+from lookalike.store.location import StoredFile
 
 if TYPE_CHECKING:
     from lookalike.store.table import Table
@@ -141,28 +139,10 @@ def remove_old_versions(
     ):
         remove_orphans = orphans and is_locked
         freed += _remove_versions(table, older_than, orphans=remove_orphans)
-        freed += _remove_staging_folders(table, is_locked=is_locked)
+        # Without a lock, another process may still be at work on a copy that is not old.
+        age = 0.0 if is_locked else _DAY.total_seconds()
+        freed += table.location.remove_staging(older_than=age)
     return freed
-
-
-def _remove_staging_folders(table: Table, *, is_locked: bool) -> int:
-    """Remove collections and copies whose making was cut short; return the bytes freed."""
-    freed = 0
-    day_ago = time.time() - _DAY.total_seconds()
-    for folder in table.location.staging_folders():
-        # Without a lock, another process may still be at work in a folder that is not old.
-        if is_locked or folder.stat().st_mtime < day_ago:
-            freed += _size_of(folder)
-            shutil.rmtree(folder, ignore_errors=True)
-    return freed
-
-
-def _size_of(folder: Path) -> int:
-    size = 0
-    for file in folder.rglob("*"):
-        if file.is_file():
-            size += file.stat().st_size
-    return size
 
 
 def _remove_versions(table: Table, older_than: timedelta, *, orphans: bool) -> int:
@@ -180,16 +160,19 @@ def _remove_versions(table: Table, older_than: timedelta, *, orphans: bool) -> i
     freed = int(removed.bytes_removed)
     if orphans:
         for file in _find_orphans(table):
-            freed += file.stat().st_size
-            file.unlink()
+            freed += file.size
+            table.location.remove(file.name)
     return freed
 
 
-def _find_orphans(table: Table) -> list[Path]:
+def _find_orphans(table: Table) -> list[StoredFile]:
     """Return half-written files and plans of lost commits, which Lance does not clean up."""
     location = table.location
     temporary_files = list(location.temporary_files())
-    plans = {file.name: file for file in location.transactions()}
+    plans = {}
+    for file in location.transactions():
+        _, _, own_name = file.name.rpartition("/")
+        plans[own_name] = file
     versions = table.lance_dataset.versions()
     if len(plans) <= len(versions):
         # Each version has a plan, so no commit was lost.
@@ -197,7 +180,7 @@ def _find_orphans(table: Table) -> list[Path]:
 
     # A manifest names the plan of its own commit; the other plans are lost.
     for manifest in location.manifests():
-        content = manifest.read_bytes()
+        content = location.read(manifest.name)
         for encoded_name in re.findall(_PLAN_NAME, content):
             name = encoded_name.decode()
             plans.pop(name, None)

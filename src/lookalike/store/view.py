@@ -16,7 +16,7 @@ from lookalike.errors import CollectionError, SpaceError
 from lookalike.store import filters
 from lookalike.store.diff import ContentIndex, ExistingRow, ScanDiff, is_up_to_date
 from lookalike.store.failures import Operation, translate_errors
-from lookalike.store.location import Location
+from lookalike.store.places import locate
 from lookalike.store.schema import (
     column_vectors,
     content_clause,
@@ -50,7 +50,7 @@ class View:
     path
         The collection's folder.
     location
-        The same folder as a `Location`.
+        The same folder as a `lookalike.store.location.Location`.
     tuning_cache
         The index tuning of each Space, with the version that it was read from; see
         `lookalike.store.ann`.
@@ -58,7 +58,7 @@ class View:
 
     def __init__(self, path: str, dataset: lance.LanceDataset) -> None:
         self.path = path
-        self.location = Location(path)
+        self.location = locate(path)
         self.tuning_cache: dict[str, tuple[int, IndexTuning | None]] = {}
         self._dataset = dataset
 

@@ -1,0 +1,313 @@
+"""A collection in a folder: its files, its renames, its lock files."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from lookalike.io.files import atomic_write, remove_on_error, try_lock
+from lookalike.store.location import (
+    MAPS,
+    STAGING,
+    TABLE,
+    TRASH,
+    VERSIONS,
+    Location,
+    LockName,
+    StoredFile,
+)
+
+__all__ = ["LocalLocation", "LockFile"]
+
+_CHUNK_BYTES = 1 << 20
+_OWNER_BYTES = 400
+
+
+class LocalLocation(Location):
+    """The folder of a collection.
+
+    Attributes
+    ----------
+    path
+        The folder as it was given, with ``~`` expanded.
+    folder
+        The same folder as a `Path`.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        expanded = os.path.expanduser(path)  # noqa: PTH111
+        self.path = expanded
+        self.folder = Path(expanded)
+        self._table_folder = Path(expanded, TABLE)
+        self._trash_folder = Path(expanded, TRASH)
+        self._versions_folder = Path(expanded, TABLE, VERSIONS)
+        self._maps_folder = Path(expanded, MAPS)
+
+    def uri(self, name: str) -> str:
+        file = self.folder / name
+        return str(file)
+
+    @property
+    def identity(self) -> str:
+        resolved = self.folder.resolve()
+        return str(resolved)
+
+    # Tables
+
+    def is_present(self) -> bool:
+        return os.path.lexists(self.path)
+
+    def is_free(self, *, ignore_locks: bool = False) -> bool:
+        folder = self.folder
+        if folder.is_file():
+            return False
+        if not folder.is_dir():
+            return True
+        leftovers = _leftover_prefixes(ignore_locks)
+        files = folder.iterdir()
+        return all(file.name.startswith(leftovers) for file in files)
+
+    def has_table(self) -> bool:
+        return self._table_folder.is_dir()
+
+    def has_trash(self) -> bool:
+        return self._trash_folder.is_dir()
+
+    def has_versions(self) -> bool:
+        try:
+            return self._versions_folder.is_dir()
+        except OSError:
+            return True
+
+    def versions_stamp(self) -> tuple[int, int]:
+        """Return the inode and the time of change of the table's list of versions.
+
+        Each commit changes the time. A table that is made again at the same path has another inode
+        or another time.
+        """
+        status = self._versions_folder.stat()
+        inode = status.st_ino
+        changed_ns = status.st_mtime_ns
+        return inode, changed_ns
+
+    def prepare(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    @contextmanager
+    def new_table(self) -> Iterator[str]:
+        staging = self._new_staging_folder()
+        with remove_on_error(staging):
+            yield str(staging)
+            # Last: a process killed at any moment leaves the whole table, or none.
+            staging.rename(self._table_folder)
+
+    @contextmanager
+    def new_trash(self) -> Iterator[str]:
+        staging = self._new_staging_folder()
+        with remove_on_error(staging):
+            yield str(staging)
+            self.remove_trash()
+            staging.rename(self._trash_folder)
+
+    def remove_trash(self) -> None:
+        if self.has_trash():
+            leftovers = self._new_staging_folder()
+            self._trash_folder.rename(leftovers)
+            shutil.rmtree(leftovers, ignore_errors=True)
+
+    # Files
+
+    def files(self, folder: str = "") -> Iterator[StoredFile]:
+        top = self.folder / folder
+        for file in top.rglob("*"):
+            # Another process may remove it meanwhile.
+            with suppress(FileNotFoundError):
+                status = file.stat()
+                if stat.S_ISREG(status.st_mode):
+                    relative = file.relative_to(self.folder)
+                    yield StoredFile(relative.as_posix(), status.st_size)
+
+    def has_file(self, name: str) -> bool:
+        file = self.folder / name
+        return file.is_file()
+
+    def size_of(self, name: str) -> int:
+        file = self.folder / name
+        return file.stat().st_size
+
+    def read(self, name: str) -> bytes:
+        file = self.folder / name
+        return file.read_bytes()
+
+    def read_chunks(self, name: str) -> Iterator[bytes]:
+        path = self.folder / name
+        with path.open("rb") as file:
+            while chunk := file.read(_CHUNK_BYTES):
+                yield chunk
+
+    def write(self, name: str, content: bytes) -> None:
+        file = self.folder / name
+        # Not its parents: a collection whose folder was moved away is not created again.
+        file.parent.mkdir(exist_ok=True)
+        with atomic_write(file) as temporary:
+            temporary.write_bytes(content)
+
+    def write_chunks(self, name: str, chunks: Iterable[bytes]) -> None:
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("xb") as file:
+            for chunk in chunks:
+                file.write(chunk)
+            file.flush()
+            descriptor = file.fileno()
+            os.fsync(descriptor)
+
+    def remove(self, name: str) -> None:
+        file = self.folder / name
+        file.unlink()
+
+    # Copies
+
+    def new_staging(self) -> Self:
+        return type(self)(self._new_staging_folder())
+
+    def _new_staging_folder(self) -> Path:
+        return self.folder / self.new_staging_name()
+
+    def remove_staging(self, *, older_than: float = 0.0) -> int:
+        freed = 0
+        newest = time.time() - older_than
+        for folder in self.folder.glob(f"{STAGING}*"):
+            if older_than == 0 or folder.stat().st_mtime < newest:
+                freed += _size_of_folder(folder)
+                shutil.rmtree(folder, ignore_errors=True)
+        return freed
+
+    def discard(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def remove_if_empty(self) -> None:
+        # Fails if anything is in it.
+        with suppress(OSError):
+            self.folder.rmdir()
+
+    def share(self, name: str, staged: Self) -> None:
+        existing = self.folder / name
+        new = staged.folder / name
+        new.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            new.hardlink_to(existing)
+        except OSError:
+            # The file system has no hard links.
+            shutil.copyfile(existing, new)
+
+    def publish_table(self, staged: Self) -> None:
+        staged._table_folder.rename(self._table_folder)
+
+    def publish_maps(self, staged: Self) -> None:
+        current_maps = self._maps_folder
+        shutil.rmtree(current_maps, ignore_errors=True)
+        staged_maps = staged._maps_folder
+        if staged_maps.is_dir():
+            staged_maps.rename(current_maps)
+
+    def publish_version(self, staged: Self, names: list[str]) -> None:
+        self._publish_files(staged, names, TABLE)
+
+    def publish_staged_trash(self, staged: Self, names: list[str]) -> None:
+        if not names:
+            self.remove_trash()
+        elif self.has_trash():
+            self._publish_files(staged, names, TRASH)
+        else:
+            staged._trash_folder.rename(self._trash_folder)
+
+    def _publish_files(self, staged: Self, names: list[str], table: str) -> None:
+        """Move files into a Lance table, the manifest last, then remove all other files."""
+        # The hint names the older version as the newest one.
+        hint = self.folder / table / VERSIONS / "latest_version_hint.json"
+        hint.unlink(missing_ok=True)
+        # Until the manifest, the last file, is in place, Lance reads the older version.
+        for name in names:
+            source = staged.folder / name
+            target = self.folder / name
+            folder = target.parent
+            folder.mkdir(parents=True, exist_ok=True)
+            source.replace(target)
+        # Not earlier: until then the older version is the backup, and needs its files.
+        self._remove_others(table, set(names))
+
+    # Locks
+
+    def lock_path(self, name: LockName) -> str:
+        file = self.folder / name
+        return os.path.realpath(file)
+
+
+class LockFile:
+    """An open lock file; the kernel releases its lock when the process closes it or dies."""
+
+    def __init__(self, path: str) -> None:
+        file = Path(path)
+        self._file = file.open("ab+", buffering=0)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._file.close()
+
+    def try_acquire(self) -> bool:
+        """Take the lock if no other process holds it.
+
+        Raises
+        ------
+        OSError
+            If the file system has no locks.
+        """
+        return try_lock(self._file)
+
+    def write_owner(self, owner: str) -> None:
+        """Store who holds the lock, for processes that wait; a full disk may prevent it."""
+        file = self._file
+        data = owner.encode()
+        with suppress(OSError):
+            file.truncate(0)
+            file.write(data)
+
+    def read_owner(self) -> str:
+        """Return who holds the lock."""
+        with suppress(OSError):
+            self._file.seek(0)
+            data = self._file.read(_OWNER_BYTES)
+            text = data.decode(errors="replace")
+            if text:
+                return text
+        return "another process"
+
+
+def _leftover_prefixes(locks: bool) -> tuple[str, ...]:
+    """Return how the names of leftovers of a killed process begin."""
+    if locks:
+        return (STAGING, *LockName)
+    return (STAGING,)
+
+
+def _size_of_folder(folder: Path) -> int:
+    size = 0
+    for file in folder.rglob("*"):
+        if file.is_file():
+            size += file.stat().st_size
+    return size
