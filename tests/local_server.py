@@ -34,6 +34,7 @@ class Fault:
     cut: int | None = None  # bytes of the body sent before the connection is closed
     stall_s: float = 0.0  # silence before the body
     location: str | None = None  # the target of a redirect
+    retry_after: str | None = None  # the pause asked for
 
 
 @dataclass
@@ -70,6 +71,9 @@ class LocalServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.files: dict[str, LocalFile] = {}
         self.asked: list[Asked] = []
+        self.running = 0  # requests that wait for their bodies
+        self.most_running = 0
+        self.lock = threading.Lock()
 
     def url(self, path: str) -> str:
         return f"http://127.0.0.1:{self.server_port}{path}"
@@ -77,6 +81,18 @@ class LocalServer(ThreadingHTTPServer):
     def serve(self, path: str, body: bytes, **options) -> str:
         self.files[path] = LocalFile(body, **options)
         return self.url(path)
+
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        """Count a request that waits for its body."""
+        with self.lock:
+            self.running += 1
+            self.most_running = max(self.most_running, self.running)
+        try:
+            yield
+        finally:
+            with self.lock:
+                self.running -= 1
 
     def sent(self) -> int:
         """Return the bytes of bodies sent so far."""
@@ -136,14 +152,16 @@ class _Handler(BaseHTTPRequestHandler):
         fault = file.faults.pop(0) if file is not None and file.faults else Fault()
         asked.status = 404 if file is None else fault.status or 0
         if asked.status:
-            self._state(asked.status, fault.location)
+            self._state(asked.status, fault)
         elif file is not None:
             self._file(file, fault, asked)
 
-    def _state(self, status: int, location: str | None) -> None:
+    def _state(self, status: int, fault: Fault) -> None:
         self.send_response(status)
-        if location is not None:
-            self.send_header("Location", location)
+        if fault.location is not None:
+            self.send_header("Location", fault.location)
+        if fault.retry_after is not None:
+            self.send_header("Retry-After", fault.retry_after)
         self.send_header("Content-Length", "0")
         self.end_headers()
 
@@ -151,7 +169,7 @@ class _Handler(BaseHTTPRequestHandler):
         start = self._start(file)
         if start is not None and start >= len(file.body):
             asked.status = 416
-            self._state(416, None)
+            self._state(416, Fault())
             return
         asked.status = 200 if start is None else 206
         first = 0 if start is None else start + file.skew
@@ -166,7 +184,8 @@ class _Handler(BaseHTTPRequestHandler):
         if file.announce:
             self.send_header("Content-Length", str(len(file.body) - first))
         self.end_headers()
-        time.sleep(fault.stall_s)
+        with self.server.counted():
+            time.sleep(fault.stall_s)
         self._body(file.body[first:][: fault.cut], file.pause_s, asked)
 
     def _start(self, file: LocalFile) -> int | None:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from lookalike.retrieval.query import Queries, QueryInput
     from lookalike.retrieval.request import SearchOptions
     from lookalike.retrieval.search import Searcher
-    from lookalike.sources import LocalOptions, Source
+    from lookalike.sources import Source, SourceOptions
     from lookalike.store.trash import RestoreReport
     from lookalike.types import Kind, Matches, Model
 
@@ -182,7 +182,7 @@ class Collection:
         metadata: str | os.PathLike[str] | None = None,
         settings: IndexSettings | None = None,
         progress: Callable[[int], None] | None = None,
-        **options: Unpack[LocalOptions],
+        **options: Unpack[SourceOptions],
     ) -> IndexReport:
         """Bring the collection up to date with images; see `lookalike.indexing.run.index`."""
         from lookalike.indexing import run

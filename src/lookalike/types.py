@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULT_GAMMA",
+    "UNKNOWN_SIZE",
+    "UNKNOWN_TIME",
     "Distances",
     "Ids",
     "Item",
@@ -49,6 +51,11 @@ _LATER_FIELDS = {"precision": "f32", "calibration": None, "runtime": "onnxruntim
 # measurements.
 DEFAULT_GAMMA = 0.1
 
+# The size of an Item that only reading it shows, such as a cell of a Parquet file.
+UNKNOWN_SIZE = -2
+# The time of an Item that has none, such as an address of the web.
+UNKNOWN_TIME = -2
+
 # The type of a metadata column.
 Kind = Literal["int64", "float64", "bool", "timestamp", "string"]
 
@@ -63,7 +70,9 @@ class Item:
         The identity: an absolute path, or a ``file://`` URI if the path is not valid Unicode.
     size, mtime_ns
         The stamp: bytes, and nanoseconds since the epoch. A file with the same stamp is not read
-        again.
+        again. With `UNKNOWN_SIZE`, the time alone is the stamp, and the row gets the size of the
+        content. With `UNKNOWN_TIME`, an image that has a row is not read again, and the row has the
+        time of the read.
     label
         The name of the folder that holds the image, or None.
     read

@@ -23,7 +23,7 @@ def test_download_leaves_only_the_complete_file(server, target):
     assert path == target
     assert target.read_bytes() == BODY
     assert names(target.parent) == ["file.bin"]
-    assert server.asked[0].headers["User-Agent"] == "lookalike"
+    assert server.asked[0].headers["User-Agent"].startswith("lookalike/")
 
 
 def test_hash_can_be_upper_case(server, target):

@@ -235,13 +235,14 @@ def test_a_pillow_image_that_cannot_be_loaded_is_refused(collection, query):
 @pytest.mark.parametrize(
     "address",
     [
-        "https://example.org/cat.jpg",
-        "HTTP://example.org/cat.jpg",
-        "s3://bucket/cat.jpg",
+        "ftp://example.org/cat.jpg",
+        "FTP://example.org/cat.jpg",
         "data:image/png;base64,iVBORw0KGgo=",
     ],
 )
-def test_an_address_is_refused_as_a_query_and_as_a_source(collection, address):
+def test_an_address_of_another_kind_is_refused_as_a_query_and_as_a_source(
+    collection, address
+):
     with pytest.raises(ImageError, match=r"not fetched\. Download the image, and"):
         lookalike.search(collection, address)
     with pytest.raises(SourceError, match=r"not fetched\. Download the images, and"):

@@ -369,7 +369,7 @@ def test_paths_of_a_list_are_relative_to_the_current_folder(
 )
 def test_a_list_that_is_not_text_is_an_error(tmp_path, content, reason):
     (tmp_path / "list.txt").write_bytes(content)
-    with pytest.raises(SourceError, match=rf"list\.txt .*{reason}.*one path a line"):
+    with pytest.raises(SourceError, match=rf"list\.txt .*{reason}.*one path.* a line"):
         LocalSource([f"@{tmp_path}/list.txt"])
 
 

@@ -28,7 +28,7 @@ from lookalike.drawing.style import (
     text_style,
 )
 from lookalike.errors import ImageError
-from lookalike.sources import display_name, read_uri
+from lookalike.sources import display_name, is_web_address, read_uri
 from lookalike.store.table import Table
 from lookalike.types import Match, Matches
 
@@ -156,7 +156,9 @@ def _read_images(answer: Matches, collection: Table) -> list[Image.Image]:
 
 
 def _read_original(uri: str) -> Image.Image | None:
-    """Return the image behind a uri, or None if it cannot be read or decoded."""
+    """Return the image behind a uri, or None if it cannot be read or decoded, or is on the web."""
+    if is_web_address(uri):
+        return None
     try:
         data = read_uri(uri)
         return imaging.decode(data)

@@ -35,7 +35,7 @@ from lookalike.indexing.writer import Writer
 from lookalike.maintenance import optimize
 from lookalike.models import registry
 from lookalike.models.cache import EmbedderCache
-from lookalike.sources import LocalOptions, SkippedFiles, Source, open_source
+from lookalike.sources import SkippedFiles, Source, SourceOptions, open_source
 from lookalike.store import ann
 from lookalike.store.table import Table
 from lookalike.types import Kind, Model
@@ -150,7 +150,7 @@ def index(
     metadata: str | os.PathLike[str] | None = None,
     settings: IndexSettings | None = None,
     progress: Callable[[int], None] | None = None,
-    **options: Unpack[LocalOptions],
+    **options: Unpack[SourceOptions],
 ) -> IndexReport:
     """Bring a collection up to date with the images of a source.
 
@@ -162,7 +162,7 @@ def index(
     Parameters
     ----------
     paths
-        Folders, files, ``@list.txt``, or a Source.
+        Folders, files, addresses (``https://...``), ``@list.txt``, or a Source.
     collection
         A Table, or a path where one is opened or created.
     models
@@ -175,7 +175,7 @@ def index(
     progress
         Called with the number of images done since its last call.
     options
-        `labels`, `hidden` and `exclude` of `lookalike.sources.LocalSource`.
+        Those of `lookalike.sources.open_source`.
 
     Raises
     ------
@@ -215,7 +215,7 @@ def index(
 
 def _as_source(
     paths: Source | Sequence[str | os.PathLike[str]] | str | os.PathLike[str],
-    options: LocalOptions,
+    options: SourceOptions,
 ) -> Source:
     if isinstance(paths, str | os.PathLike):
         paths = [paths]

@@ -7,9 +7,10 @@ threads, processes or other machines.
 from __future__ import annotations
 
 import hashlib
+import time
 from collections import defaultdict
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +22,7 @@ from lookalike.models.embedder import Embedder
 from lookalike.store.diff import ContentIndex, ExistingRow
 from lookalike.store.trash import TrashIndex
 from lookalike.tracing import span
-from lookalike.types import Item, Model, VectorsF32
+from lookalike.types import UNKNOWN_SIZE, UNKNOWN_TIME, Item, Model, VectorsF32
 
 __all__ = [
     "Failed",
@@ -255,6 +256,18 @@ class LoadedImage:
         return Stale(item, existing, reason)
 
 
+def _with_stamp(task: Task, size: int) -> Task:
+    """Return a task whose Item was read, with the parts of its stamp that were unknown before."""
+    item = task.item
+    if item.size == UNKNOWN_SIZE:
+        item = replace(item, size=size)
+    if item.mtime_ns == UNKNOWN_TIME:
+        item = replace(item, mtime_ns=time.time_ns())
+    if item is task.item:
+        return task
+    return replace(task, item=item)
+
+
 def _without(spaces: Iterable[str], filled: Container[str]) -> tuple[str, ...]:
     """Return the Spaces that are not filled."""
     lacking = []
@@ -335,8 +348,8 @@ class Worker:
         spaces = tuple(self._models)
         image = LoadedImage(task, spaces)
         try:
-            item = task.item
-            data = item.read()
+            data = task.item.read()
+            image.task = _with_stamp(task, len(data))
             digest = hashlib.sha256(data)
             sha256 = digest.digest()
             image.sha256 = sha256

@@ -9,7 +9,6 @@ import contextlib
 import json
 import os
 import re
-import ssl
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -20,15 +19,13 @@ import httpx
 
 from lookalike.errors import DownloadError, InputError
 from lookalike.io.files import DISK_FULL, file_lock, hash_file
+from lookalike.io.http import TRANSIENT, trusted_certificates, user_agent
 from lookalike.io.network import is_offline
 
 __all__ = ["download"]
 
 _TIMEOUT_S = 30.0  # for each wait on the network, not for the whole file
 _PAUSES_S = (0.5, 1.0, 2.0, 4.0)  # between attempts
-
-# HTTP states that may have passed when the request is repeated.
-_TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 _Progress = Callable[[int, int | None], None]
 
@@ -240,14 +237,14 @@ def _fetch(job: _Job) -> None:
 
 def _open_client() -> httpx.Client:
     # The bytes must arrive as they are stored: a compressed answer has no byte ranges.
-    headers = {"User-Agent": "lookalike", "Accept-Encoding": "identity"}
+    headers = {"User-Agent": user_agent(), "Accept-Encoding": "identity"}
     try:
         return httpx.Client(
             headers=headers,
             timeout=_TIMEOUT_S,
             follow_redirects=True,
-            # The system's certificates, to which companies add their own; httpx has a fixed list.
-            verify=ssl.create_default_context(),
+            # httpx has a fixed list of its own.
+            verify=trusted_certificates(),
         )
     # An unknown kind of proxy, or SOCKS without the package for it.
     except (ImportError, ValueError, httpx.InvalidURL) as error:
@@ -326,7 +323,7 @@ def _check_status(job: _Job, response: httpx.Response) -> None:
     if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
         job.discard()
         raise _TransientError(f"{status}: the bytes so far do not begin this file")
-    if response.status_code in _TRANSIENT:
+    if response.status_code in TRANSIENT:
         raise _TransientError(status)
     raise DownloadError(
         f"{job.url} was refused: {status}. Check the address. {job.manual_step()} if it has moved."

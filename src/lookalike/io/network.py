@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import os
 
-__all__ = ["is_offline"]
+__all__ = ["allows_private", "is_offline"]
 
 
 def is_offline() -> bool:
     """Return whether ``LOOKALIKE_OFFLINE`` forbids the network."""
-    value = os.environ.get("LOOKALIKE_OFFLINE", "0")
+    return _is_set("LOOKALIKE_OFFLINE")
+
+
+def allows_private() -> bool:
+    """Return whether ``LOOKALIKE_ALLOW_PRIVATE`` allows addresses of private networks."""
+    return _is_set("LOOKALIKE_ALLOW_PRIVATE")
+
+
+def _is_set(name: str) -> bool:
+    value = os.environ.get(name, "0")
     return value not in {"", "0"}

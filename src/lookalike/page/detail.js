@@ -47,7 +47,9 @@ function step(by) {
 
 // ---- drawing -----------------------------------------------------------------------------------
 
-const hasOriginal = (row) => !row.upload && collection().originals;
+const isOnWeb = (row) => /^https?:/.test(row.uri ?? "");
+// The server fetches no addresses: only a link leads to them.
+const hasOriginal = (row) => !row.upload && !isOnWeb(row) && collection().originals;
 
 function draw() {
   const row = rows[index];
@@ -124,6 +126,11 @@ function makeAside(row, facts) {
   );
 }
 
+function originalAddress(row) {
+  if (isOnWeb(row)) return row.uri;
+  return hasOriginal(row) ? api.originalUrl(collection().name, row.id) : null;
+}
+
 function makeButtons(row) {
   const example = exampleOf(row);
   const makeButton = (symbol, text, onclick, className) =>
@@ -136,9 +143,9 @@ function makeButtons(row) {
   const crop = closing(() => actions.onCrop(example, nameOf(row)));
   const original = {
     class: "plain",
-    href: row.upload ? null : api.originalUrl(collection().name, row.id),
+    href: originalAddress(row),
     target: "_blank",
-    rel: "noopener",
+    rel: "noopener noreferrer",
   };
   return h(
     "div",
@@ -147,7 +154,7 @@ function makeButtons(row) {
     makeButton("crop", "Crop", crop),
     makeButton("plus", "More like this", () => actions.onExample(example, "positive")),
     makeButton("minus", "Less like this", () => actions.onExample(example, "negative")),
-    hasOriginal(row) ? h("a", original, icon("open"), "Open the original") : null,
+    original.href ? h("a", original, icon("open"), "Open the original") : null,
   );
 }
 

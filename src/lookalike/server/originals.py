@@ -11,7 +11,7 @@ from io import BufferedReader
 from typing import Any
 
 from lookalike.server.problems import Problem
-from lookalike.sources import open_uri
+from lookalike.sources import is_web_address, open_uri
 
 __all__ = ["Original", "media_type", "open_original"]
 
@@ -53,7 +53,8 @@ class Original:
 def open_original(row: dict[str, Any]) -> Original:
     """Open the file of a row and verify that it is the image that was indexed.
 
-    The whole content is hashed, so a replaced file or a link to another one is never sent.
+    The whole content is hashed, so a replaced file or a link to another one is never sent. An
+    address of the web is never read: a visitor could make the server send requests.
 
     Parameters
     ----------
@@ -65,6 +66,13 @@ def open_original(row: dict[str, Any]) -> Original:
     Problem
         404, if the file is missing or has other content.
     """
+    if is_web_address(row["uri"]):
+        raise Problem(
+            404,
+            "Original not found",
+            f"The image of row {row['id']} is on the web, and this server does not fetch it. "
+            "Open the address in uri.",
+        )
     try:
         file = open_uri(row["uri"])
     except (OSError, ValueError):

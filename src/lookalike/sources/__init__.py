@@ -3,7 +3,7 @@
 from lookalike.sources.base import FolderState, Source, UriReader
 from lookalike.sources.exclusion import SkippedFiles
 from lookalike.sources.local import Labels, LocalOptions, LocalSource
-from lookalike.sources.opening import open_source
+from lookalike.sources.opening import SourceOptions, open_source
 from lookalike.sources.selection import EXTENSIONS
 from lookalike.sources.uris import (
     browser_link,
@@ -11,6 +11,7 @@ from lookalike.sources.uris import (
     display_folder,
     display_name,
     display_path,
+    is_web_address,
     moved_folders,
     open_uri,
     read_uri,
@@ -29,12 +30,14 @@ __all__ = [
     "LocalSource",
     "SkippedFiles",
     "Source",
+    "SourceOptions",
     "UriReader",
     "browser_link",
     "can_read",
     "display_folder",
     "display_name",
     "display_path",
+    "is_web_address",
     "moved_folders",
     "open_source",
     "open_uri",

@@ -6,28 +6,69 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from lookalike.errors import SourceError
-from lookalike.sources.uris import can_read
+from lookalike.sources.uris import is_address
 
-__all__ = ["split_paths"]
+__all__ = ["NamedPaths", "expand_lists", "split_paths"]
 
 _STANDARD_INPUT = "@-"
 
 
-def split_paths(
-    paths: Sequence[str | os.PathLike[str]],
-) -> tuple[list[str], list[str]]:
-    """Return the absolute folders and files that the user named, each once, with lists read.
+class NamedPaths(NamedTuple):
+    """The paths and addresses that a user named.
+
+    Attributes
+    ----------
+    given
+        Those that are arguments. Paths must exist.
+    listed
+        Those that lists name. A missing one is a bad image, and no reason to stop.
+    """
+
+    given: list[str]
+    listed: list[str]
+
+
+def expand_lists(paths: Sequence[str | os.PathLike[str]]) -> NamedPaths:
+    """Return the paths with ``~`` expanded, and those of lists such as ``@list.txt``.
 
     Raises
     ------
     SourceError
-        If a path does not exist, if a list cannot be read, or if none of its paths exists.
+        If a list cannot be read, or if it names paths of which none exists.
     """
+    named = NamedPaths([], [])
+    for path in paths:
+        name = os.fspath(path)
+        expanded = os.path.expanduser(name)  # noqa: PTH111
+        # A file or folder may itself be named @something.
+        if os.path.lexists(expanded):
+            named.given.append(expanded)
+        elif name == _STANDARD_INPUT:
+            named.listed.extend(_paths_of_standard_input())
+        elif name.startswith("@"):
+            list_path = Path(name[1:]).expanduser()
+            named.listed.extend(_paths_of_list(list_path))
+        else:
+            named.given.append(name)
+    return named
+
+
+def split_paths(named: NamedPaths) -> tuple[list[str], list[str]]:
+    """Return the absolute folders and files among local paths, each once.
+
+    Raises
+    ------
+    SourceError
+        If a given path does not exist.
+    """
+    for name in named.given:
+        _require_path(name)
     folders: dict[str, None] = {}
     files: dict[str, None] = {}
-    for name in _expand_lists(paths):
+    for name in (*named.given, *named.listed):
         path = os.path.abspath(name)  # noqa: PTH100
         is_folder = os.path.isdir(path)  # noqa: PTH112
         if is_folder:
@@ -37,29 +78,18 @@ def split_paths(
     return list(folders), list(files)
 
 
-def _expand_lists(paths: Sequence[str | os.PathLike[str]]) -> Iterator[str]:
-    """Yield the paths with ``~`` expanded, and those of lists in the place of each list."""
-    for path in paths:
-        name = os.fspath(path)
-        expanded = os.path.expanduser(name)  # noqa: PTH111
-        # A file or folder may itself be named @something.
-        if os.path.lexists(expanded):
-            yield expanded
-        elif name == _STANDARD_INPUT:
-            yield from _paths_of_standard_input()
-        elif name.startswith("@"):
-            list_path = Path(name[1:]).expanduser()
-            yield from _paths_of_list(list_path)
-        elif not can_read(name):
-            raise SourceError(
-                f"{name!r} is an address, and addresses are not fetched. "
-                "Download the images, and name their folder."
-            )
-        else:
-            raise SourceError(
-                f"There is no file or folder {name!r}. "
-                "Check the spelling, or mount the drive it is on."
-            )
+def _require_path(name: str) -> None:
+    if os.path.lexists(name):
+        return
+    if is_address(name):
+        raise SourceError(
+            f"{name!r} is an address that is not fetched. "
+            "Download the images, and name their folder."
+        )
+    raise SourceError(
+        f"There is no file or folder {name!r}. "
+        "Check the spelling, or mount the drive it is on."
+    )
 
 
 def _paths_of_standard_input() -> list[str]:
@@ -97,7 +127,8 @@ def _lines(content: bytes, place: str) -> Iterator[str]:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise SourceError(
-            f"The list {place} is not UTF-8 text ({error.reason}). Expected one path a line."
+            f"The list {place} is not UTF-8 text ({error.reason}). "
+            "Expected one path or address a line."
         ) from error
     if "\0" in text:
         raise SourceError(
@@ -110,18 +141,24 @@ def _lines(content: bytes, place: str) -> Iterator[str]:
 
 
 def _expand(line: str) -> str:
-    """Return the path of a line, without the carriage return that Windows writes at its end."""
+    """Return the path of a line, without the carriage return that Windows writes at its end.
+
+    An address has no spaces around it either.
+    """
     path = os.path.expanduser(line)  # noqa: PTH111
     without_return = path.removesuffix("\r")
     if os.path.lexists(path):
         return path
+    stripped = line.strip()
+    if is_address(stripped):
+        return stripped
     return without_return
 
 
 def _require_existing(paths: list[str], place: str) -> list[str]:
     """Return the paths, unless all are missing. A single missing path is one bad image."""
     for path in paths:
-        if os.path.lexists(path):
+        if is_address(path) or os.path.lexists(path):
             return paths
     if paths:
         first = paths[0]

@@ -13,7 +13,7 @@ from typing import Literal, NoReturn, TypedDict
 from lookalike.errors import ImageError, SourceError
 from lookalike.sources.base import FolderState
 from lookalike.sources.exclusion import SkippedFiles, parse_patterns
-from lookalike.sources.lists import split_paths
+from lookalike.sources.lists import expand_lists, split_paths
 from lookalike.sources.selection import EXTENSIONS
 from lookalike.sources.uris import local_path, to_uri, uri_exists, uri_prefixes
 from lookalike.sources.walk import Walk
@@ -62,6 +62,8 @@ class LocalSource:
         Patterns in gitignore syntax of files and folders to leave out, as seen from each root.
         ``.lookalikeignore`` files in the folders hold more of them. Folders of the system, such as
         recycle bins, are always left out. A path that is named by itself is not.
+    listed
+        More paths, from lists that were read before. Those that do not exist are bad images.
 
     Raises
     ------
@@ -83,12 +85,15 @@ class LocalSource:
         labels: Labels = "folder",
         hidden: bool = False,
         exclude: Sequence[str] = (),
+        listed: Sequence[str] = (),
     ) -> None:
         check_labels(labels)
         self._labels = labels
         self._hidden = hidden
         self._exclude = parse_patterns(exclude, "--exclude")
-        folders, files = split_paths(paths)
+        named = expand_lists(paths)
+        named.listed.extend(listed)
+        folders, files = split_paths(named)
         self.paths = [*folders, *files]
         self.roots = _outermost(folders)
         # Files named by themselves come first, and the walk passes over them.

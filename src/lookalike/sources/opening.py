@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from importlib import import_module
 from typing import NamedTuple, Protocol, Unpack, cast
 
 from lookalike.sources.base import Source
 from lookalike.sources.combined import CombinedSource
+from lookalike.sources.lists import NamedPaths, expand_lists
 from lookalike.sources.local import LocalOptions, LocalSource
 
-__all__ = ["SOURCE_KINDS", "SourceKind", "open_source"]
+__all__ = ["SOURCE_KINDS", "SourceKind", "SourceOptions", "open_source"]
+
+
+class SourceOptions(LocalOptions, total=False):
+    """The options of `LocalSource`, and those of single kinds of sources."""
+
+    allow_private: bool | None
+    refresh: bool
 
 
 class _Opener(Protocol):
     """Makes the source of all paths of one kind."""
 
     def __call__(
-        self, paths: Sequence[str], **options: Unpack[LocalOptions]
+        self, paths: Sequence[str], **options: Unpack[SourceOptions]
     ) -> Source: ...
 
 
@@ -34,11 +42,14 @@ class SourceKind(NamedTuple):
     module
         The module with a function ``open_paths(paths, **options)`` that returns the source. It is
         imported when the first path of the kind is opened.
+    options
+        The names of `SourceOptions` that this kind takes beside those of `LocalSource`.
     """
 
     prefixes: tuple[str, ...]
     suffixes: tuple[str, ...]
     module: str
+    options: frozenset[str] = frozenset()
 
     def includes(self, path: str) -> bool:
         """Return whether a path is of this kind."""
@@ -50,45 +61,66 @@ class SourceKind(NamedTuple):
 
 
 # The first kind that includes a path opens it.
-SOURCE_KINDS: list[SourceKind] = []
+SOURCE_KINDS: list[SourceKind] = [
+    SourceKind(
+        prefixes=("http://", "https://"),
+        suffixes=(),
+        module="lookalike.sources.web",
+        options=frozenset({"allow_private", "refresh"}),
+    ),
+]
 
 
 def open_source(
-    paths: Sequence[str | os.PathLike[str]], **options: Unpack[LocalOptions]
+    paths: Sequence[str | os.PathLike[str]], **options: Unpack[SourceOptions]
 ) -> Source:
     """Return one source for paths of any kinds.
 
     Parameters
     ----------
     paths
-        What `LocalSource` takes, and paths of `SOURCE_KINDS`.
+        What `LocalSource` takes, and paths of `SOURCE_KINDS`. A list may name paths of any kind.
     options
-        `labels`, `hidden` and `exclude` of `LocalSource`.
+        `labels`, `hidden` and `exclude` of `LocalSource`. For addresses also `allow_private` and
+        `refresh` of `lookalike.sources.web.WebSource`.
 
     Raises
     ------
     SourceError
         If a path does not exist or cannot be used, or an option is invalid.
     """
-    local_paths: list[str] = []
+    named = expand_lists(paths)
+    local = NamedPaths([], [])
     paths_by_module: dict[str, list[str]] = defaultdict(list)
-    for path in paths:
-        name = os.fspath(path)
-        kind = _kind_of(name)
-        if kind is None:
-            local_paths.append(name)
-        else:
-            paths_by_module[kind.module].append(name)
+    kinds: dict[str, SourceKind] = {}
+    for names, local_names in zip(named, local, strict=True):
+        for name in names:
+            kind = _kind_of(name)
+            if kind is None:
+                local_names.append(name)
+            else:
+                paths_by_module[kind.module].append(name)
+                kinds[kind.module] = kind
 
     sources: list[Source] = []
-    if local_paths or not paths_by_module:
-        sources.append(LocalSource(local_paths, **options))
+    if local.given or local.listed or not paths_by_module:
+        local_options = cast(LocalOptions, _only(options, LocalOptions.__annotations__))
+        local_source = LocalSource(local.given, listed=local.listed, **local_options)
+        sources.append(local_source)
     for module, paths_of_kind in paths_by_module.items():
         open_paths = cast(_Opener, import_module(module).open_paths)
-        sources.append(open_paths(paths_of_kind, **options))
+        names_of_options = {*LocalOptions.__annotations__, *kinds[module].options}
+        kind_options = _only(options, names_of_options)
+        sources.append(open_paths(paths_of_kind, **kind_options))
     if len(sources) == 1:
         return sources[0]
     return CombinedSource(sources)
+
+
+def _only(options: SourceOptions, names: Container[str]) -> SourceOptions:
+    """Return the options with these names."""
+    chosen = {name: value for name, value in options.items() if name in names}
+    return cast(SourceOptions, chosen)
 
 
 def _kind_of(path: str) -> SourceKind | None:

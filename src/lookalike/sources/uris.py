@@ -24,6 +24,8 @@ __all__ = [
     "display_folder",
     "display_name",
     "display_path",
+    "is_address",
+    "is_web_address",
     "local_path",
     "moved_folders",
     "open_uri",
@@ -41,7 +43,10 @@ _ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+)://|(data):", re.IGNORECASE)
 
 # Modules of this package with the reader of a scheme, as `READER`. They are imported when the first
 # uri of the scheme is read.
-READER_MODULES: dict[str, str] = {}
+READER_MODULES: dict[str, str] = {
+    "http": "lookalike.sources.web",
+    "https": "lookalike.sources.web",
+}
 _readers: dict[str, UriReader] = {}
 
 
@@ -78,6 +83,10 @@ def resolve_uri(
             return to_uri(path)
         if scheme is not None:
             return name
+        if is_address(name) and can_read(name):
+            # The scheme of an address may be written in any case.
+            scheme, _, rest = name.partition(":")
+            return f"{scheme.lower()}:{rest}"
 
     if folder is not None:
         name = Path(folder, name)
@@ -126,10 +135,20 @@ def register_reader(scheme: str, reader: UriReader) -> None:
     _readers[scheme] = reader
 
 
-def can_read(uri: str) -> bool:
-    """Return whether a uri is a path or has a scheme that is read here.
+def is_address(text: str) -> bool:
+    """Return whether a text is an address, such as ``https://...`` or ``data:...``, not a path."""
+    return _ADDRESS.match(text) is not None
 
-    Web addresses and ``data:`` addresses are not, in whatever case they are written.
+
+def is_web_address(uri: str) -> bool:
+    """Return whether a read of a uri sends a request to any host of the web."""
+    return _scheme(uri) in {"http", "https"}
+
+
+def can_read(uri: str) -> bool:
+    """Return whether a uri is a path or has a scheme that is read here, in whatever case.
+
+    ``data:`` addresses are not.
     """
     address = _ADDRESS.match(uri)
     if address is None:

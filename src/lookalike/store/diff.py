@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from lookalike.types import Ids, Item
+from lookalike.types import UNKNOWN_SIZE, UNKNOWN_TIME, Ids, Item
 
 __all__ = ["ContentIndex", "ExistingRow", "ScanDiff", "is_up_to_date"]
 
@@ -115,9 +115,15 @@ def is_up_to_date(item: Item, row: ExistingRow, spaces: frozenset[str]) -> bool:
     A file that was read but could not be decoded is up to date until it changes. A file that could
     not be read is never up to date, because the cause lies outside of it.
     """
-    if item.size < 0:
+    size = item.size
+    if size == UNKNOWN_SIZE:
+        size = row.size
+    if size < 0:
         return False
-    item_stamp = (item.size, item.mtime_ns, item.label)
+    mtime_ns = item.mtime_ns
+    if mtime_ns == UNKNOWN_TIME:
+        mtime_ns = row.mtime_ns
+    item_stamp = (size, mtime_ns, item.label)
     row_stamp = (row.size, row.mtime_ns, row.label)
     has_changed = item_stamp != row_stamp
     if has_changed:

@@ -31,8 +31,8 @@ _Paths = Annotated[
     list[str],
     typer.Argument(
         metavar="PATH",
-        help="Folders, image files, or @list.txt with one path per line "
-        "(@- reads standard input).",
+        help="Folders, image files, https:// addresses, or @list.txt with one path or address "
+        "per line (@- reads standard input).",
     ),
 ]
 _Models = Annotated[
@@ -87,6 +87,20 @@ _Prune = Annotated[
         help="Remove the images of all missing files, even if a drive may not be mounted.",
     ),
 ]
+_Refresh = Annotated[
+    bool,
+    typer.Option(
+        "--refresh",
+        help="Read addresses again that are in the collection, which are not read otherwise.",
+    ),
+]
+_AllowPrivate = Annotated[
+    bool,
+    typer.Option(
+        "--allow-private",
+        help="Read addresses of private networks and of this machine too.",
+    ),
+]
 _MaxMegapixels = Annotated[
     float, typer.Option(min=0.0001, help="Record larger images as failures.")
 ]
@@ -97,6 +111,7 @@ _MaxMegapixels = Annotated[
     examples=[
         "lookalike index ~/Pictures",
         "lookalike index photos -c shop --model efficientnet-lite0 --metadata prices.csv",
+        "lookalike index @urls.txt -c web",
     ],
 )
 def index_command(
@@ -110,15 +125,17 @@ def index_command(
     strict: _Strict = False,
     retry_failures: _RetryFailures = False,
     prune: _Prune = False,
+    refresh: _Refresh = False,
+    allow_private: _AllowPrivate = False,
     max_megapixels: _MaxMegapixels = 200.0,
     as_json: JsonOption = False,
 ) -> None:
-    """Index images: bring a collection up to date with folders and files.
+    """Index images: bring a collection up to date with folders, files and addresses.
 
     Unchanged files are skipped, so a second run is fast. An interrupted run continues where it
     stopped. Images of missing files are moved into the trash. They stay in the collection if their
     folder is empty or on another drive, or if they are more than a third of a folder of 100 images
-    or more: mount the drive, or agree with --prune.
+    or more: mount the drive, or agree with --prune. Addresses are read once, and stay.
     """
     with store_imported():
         from lookalike.collection import default_path, index
@@ -131,7 +148,14 @@ def index_command(
         retry_failures=retry_failures,
         prune=prune,
     )
-    source = open_source(paths, labels=labels, hidden=hidden, exclude=exclude or ())
+    source = open_source(
+        paths,
+        labels=labels,
+        hidden=hidden,
+        exclude=exclude or (),
+        allow_private=allow_private or None,
+        refresh=refresh,
+    )
 
     # The last image is followed by a sweep and, in a large collection, by the update of its index.
     with progress_bar("Indexing", unit="items", finishing="Finishing") as bar:
