@@ -17,7 +17,10 @@ FLOORS = [
     {"imaging", "vectors", "sources"},
     {"models"},
     {"store", "datasets"},
-    {"drawing", "indexing", "retrieval", "evaluation", "projection", "maintenance"},
+    {
+        *{"cluster", "drawing", "indexing", "retrieval"},
+        *{"evaluation", "projection", "maintenance"},
+    },
     {"collection", "export"},
     {"demo"},
     {"cli", "server", "__main__"},
@@ -47,6 +50,8 @@ HEAVY = {
     "pydantic": {"server"},
     "uvicorn": {"server"},
     "prometheus_client": {"server"},
+    "ray": {"cluster"},
+    "lance_ray": {"cluster"},
 }
 
 

@@ -11,6 +11,7 @@
     |   `-- SpaceError        a Space that the collection lacks, or fills with another Model
     |-- WeightsError          a weights file that is missing, refused or has another hash
     |-- DownloadError         a download that failed or gave the wrong bytes
+    |-- ClusterError          a Ray cluster that is missing or cannot run the work
     |-- DatasetError          an archive or folder that is not the dataset it should be
     `-- CollectionError       a collection that cannot be created, opened, read or written
         |-- BusyError         one that another process has been changing for too long
@@ -23,6 +24,7 @@ from __future__ import annotations
 
 __all__ = [
     "BusyError",
+    "ClusterError",
     "CollectionError",
     "DatasetError",
     "DownloadError",
@@ -85,6 +87,10 @@ class WeightsError(LookalikeError):
 
 class DownloadError(LookalikeError):
     """A download failed, or its bytes have another hash than expected."""
+
+
+class ClusterError(LookalikeError):
+    """A Ray cluster is missing, or cannot run the work."""
 
 
 class DatasetError(LookalikeError):

@@ -6,12 +6,67 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Protocol
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
 
 from lookalike.indexing.worker import Result, Task, Worker
 from lookalike.io.processors import cores
 
-__all__ = ["Executor", "ThreadExecutor"]
+__all__ = ["ClusterReport", "Executor", "NodeReport", "ThreadExecutor"]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeReport:
+    """The work of one node of a cluster in an index run.
+
+    Attributes
+    ----------
+    node
+        The name of the machine, and the start of the cluster's id of the node.
+    workers
+        The most workers that ran there at one time.
+    images, images_per_second
+        The number of images, and that number by the time from the first worker's start to the last
+        result.
+    busy
+        The share of that time in which a worker there had work, as a mean over its workers.
+    slow_batches
+        Batches that took 10 seconds and ten times as long for each image as the median.
+    """
+
+    node: str
+    workers: int
+    images: int
+    images_per_second: float
+    busy: float
+    slow_batches: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterReport:
+    """The work of a cluster in an index run.
+
+    Attributes
+    ----------
+    nodes
+        Its nodes by name.
+    restarts
+        The number of workers that died, alone or with their node.
+    repeated
+        The number of images that were given to another worker after a death.
+    """
+
+    nodes: list[NodeReport]
+    restarts: int
+    repeated: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as plain data, as ``lookalike index --json`` prints it."""
+        fields = asdict(self)
+        for node in fields["nodes"]:
+            node["images_per_second"] = round(node["images_per_second"], 1)
+            node["busy"] = round(node["busy"], 3)
+        return fields
 
 
 class Executor(Protocol):
@@ -32,6 +87,10 @@ class Executor(Protocol):
 
         It is called at most once a run, when the run is interrupted or an error ends it.
         """
+        ...
+
+    def report(self) -> ClusterReport | None:
+        """Return what the nodes of a cluster did in the last run; None without a cluster."""
         ...
 
 
@@ -91,6 +150,9 @@ class ThreadExecutor:
             results += future.result()
         self._pending.clear()
         return results
+
+    def report(self) -> None:
+        """Return None: there is no cluster."""
 
     def _split(self, chunk: Sequence[Task]) -> Iterator[Sequence[Task]]:
         """Yield batches that get smaller towards the end, so that all threads end together."""

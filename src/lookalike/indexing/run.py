@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from lookalike import imaging
-from lookalike.errors import CollectionError, InputError
-from lookalike.indexing.executor import Executor, ThreadExecutor
+from lookalike.errors import ClusterError, CollectionError, InputError
+from lookalike.indexing.executor import ClusterReport, Executor, ThreadExecutor
 from lookalike.indexing.metadata import MetadataFile, MetadataReport
 from lookalike.indexing.plan import Plan
 from lookalike.indexing.relocation import Relocation, find_relocations
@@ -59,9 +59,11 @@ class IndexSettings:
     batch, threads
         The most images that a thread takes at once, and the number of threads; 0 for one per core.
     executor
-        What runs the work instead of threads; `batch` and `threads` have no effect then.
+        What runs the work instead of threads, such as `lookalike.cluster.RayExecutor`; `batch` and
+        `threads` have no effect then.
     commit_rows, commit_seconds
-        A commit is made when this number of rows is ready, or after this time.
+        A commit is made when this number of rows is ready, or after this time. A run on a cluster
+        needs larger numbers: `lookalike.cluster.COMMIT_ROWS` and `COMMIT_SECONDS`.
     min_rows
         Spaces with at least this number of rows get an index at the end of the run; see
         `lookalike.optimize`.
@@ -102,6 +104,8 @@ class IndexReport:
         The folders whose rows were kept although their files are missing.
     relocations
         The folders outside the scanned ones whose images were found in another folder.
+    cluster
+        The work of the nodes, if a cluster did the work.
     """
 
     added: int = 0
@@ -118,6 +122,7 @@ class IndexReport:
     failures: list[tuple[str, str]] = field(default_factory=list)
     withheld: list[Withheld] = field(default_factory=list)
     relocations: list[Relocation] = field(default_factory=list)
+    cluster: ClusterReport | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the counts as plain data, as ``lookalike index --json`` prints them."""
@@ -139,6 +144,8 @@ class IndexReport:
         }
         if self.metadata is not None:
             counts["metadata"] = self.metadata.to_dict()
+        if self.cluster is not None:
+            counts["cluster"] = self.cluster.to_dict()
         return counts
 
 
@@ -380,12 +387,13 @@ def _work(
             progress(len(results))
     except BaseException as error:
         finished = executor.stop()
-        # An interrupted run keeps all that was finished.
-        if isinstance(error, KeyboardInterrupt):
+        # An interrupted run keeps all that was finished, and so does one whose cluster fails.
+        if isinstance(error, KeyboardInterrupt | ClusterError):
             writer.add(finished)
             writer.finish()
         raise
     writer.finish()
+    counts.report.cluster = executor.report()
 
 
 class _Counts:

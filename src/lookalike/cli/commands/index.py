@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -12,10 +13,12 @@ from rich.text import Text
 from lookalike.cli import output
 from lookalike.cli.command import CollectionOption, JsonOption, command, store_imported
 from lookalike.cli.progress import progress_bar
+from lookalike.errors import InputError
 
 if TYPE_CHECKING:
+    from lookalike.indexing.executor import ClusterReport
     from lookalike.indexing.metadata import MetadataReport
-    from lookalike.indexing.run import IndexReport
+    from lookalike.indexing.run import IndexReport, IndexSettings
     from lookalike.sources import SkippedFiles
 
 _COUNTS = ("added", "updated", "moved", "restored", "removed", "unchanged", "failed")
@@ -104,6 +107,30 @@ _AllowPrivate = Annotated[
 _MaxMegapixels = Annotated[
     float, typer.Option(min=0.0001, help="Record larger images as failures.")
 ]
+_On = Annotated[
+    Literal["threads", "ray"],
+    typer.Option(
+        "--on",
+        help="Where to read and embed: in threads of this process, or on a Ray cluster.",
+    ),
+]
+_Address = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="The Ray cluster: auto, local, HOST:PORT or ray://HOST:PORT.",
+        show_default="auto",
+    ),
+]
+_Workers = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="N",
+        help="The number of processes on the Ray cluster.",
+        show_default="one per core",
+    ),
+]
 
 
 @command(
@@ -112,6 +139,7 @@ _MaxMegapixels = Annotated[
         "lookalike index ~/Pictures",
         "lookalike index photos -c shop --model efficientnet-lite0 --metadata prices.csv",
         "lookalike index @urls.txt -c web",
+        "lookalike index /mnt/photos -c /mnt/shop --on ray --address 10.0.0.5:6379",
     ],
 )
 def index_command(
@@ -128,6 +156,9 @@ def index_command(
     refresh: _Refresh = False,
     allow_private: _AllowPrivate = False,
     max_megapixels: _MaxMegapixels = 200.0,
+    on: _On = "threads",
+    address: _Address = None,
+    workers: _Workers = None,
     as_json: JsonOption = False,
 ) -> None:
     """Index images: bring a collection up to date with folders, files and addresses.
@@ -148,6 +179,13 @@ def index_command(
         retry_failures=retry_failures,
         prune=prune,
     )
+    if on == "ray":
+        settings = _on_ray(settings, address or "auto", workers or 0)
+    elif address is not None or workers is not None:
+        raise InputError(
+            "--address and --workers are of a Ray cluster, and this run uses threads. "
+            "Add --on ray, or leave them out."
+        )
     source = open_source(
         paths,
         labels=labels,
@@ -177,6 +215,19 @@ def index_command(
         raise typer.Exit(1)
 
 
+def _on_ray(settings: IndexSettings, address: str, workers: int) -> IndexSettings:
+    """Return settings for a run on a Ray cluster, with few large commits."""
+    from lookalike.cluster import COMMIT_ROWS, COMMIT_SECONDS, RayExecutor
+
+    executor = RayExecutor(address, workers)
+    return replace(
+        settings,
+        executor=executor,
+        commit_rows=COMMIT_ROWS,
+        commit_seconds=COMMIT_SECONDS,
+    )
+
+
 def _print_index_report(report: IndexReport, collection: str) -> None:
     counts = report.to_dict()
     changes = []
@@ -193,6 +244,8 @@ def _print_index_report(report: IndexReport, collection: str) -> None:
         rate = processed / report.seconds
         duration += f" ({rate:,.0f} images per second)"
     output.say(f"Took {duration}.")
+    if report.cluster is not None:
+        _print_cluster_report(report.cluster)
 
     _print_skipped(report.skipped)
     if report.removed:
@@ -205,6 +258,21 @@ def _print_index_report(report: IndexReport, collection: str) -> None:
     _print_relocations(report)
     if report.failed:
         _print_failures(report)
+
+
+def _print_cluster_report(report: ClusterReport) -> None:
+    for node in report.nodes:
+        workers = output.plural(node.workers, "worker")
+        images = output.plural(node.images, "image")
+        line = f"{node.node}: {workers}, {images}, {node.images_per_second:,.0f}/s"
+        line += f", {node.busy:.0%} busy"
+        if node.slow_batches:
+            line += f", batches far slower than the others: {node.slow_batches:,}"
+        output.say(f"  {output.printable(line)}")
+    if report.restarts:
+        restarts = output.plural(report.restarts, "worker")
+        images = output.plural(report.repeated, "image")
+        output.say(f"{restarts} died; {images} were given to others.")
 
 
 def _print_skipped(skipped: SkippedFiles) -> None:

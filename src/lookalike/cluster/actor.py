@@ -1,0 +1,98 @@
+"""The part of a cluster run that runs on the nodes: a Worker in a process of its own.
+
+Tasks and results cross the network as bytes. As objects, the arrays of a result would stay in Ray's
+shared memory until the driver commits it.
+"""
+
+from __future__ import annotations
+
+import pickle
+import socket
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import ray
+
+import lookalike
+from lookalike.errors import LookalikeError
+from lookalike.indexing.worker import Result, Task, Worker
+
+__all__ = ["BatchResult", "ImageActor", "NodeFacts", "pack_tasks", "unpack_results"]
+
+
+class NodeFacts(NamedTuple):
+    """Where an actor runs: Ray's id of the node, the machine's name, Lookalike's version there."""
+
+    id: str
+    host: str
+    version: str
+
+
+class BatchResult(NamedTuple):
+    """The results of a batch.
+
+    Attributes
+    ----------
+    packed
+        The list of results, pickled.
+    seconds
+        The time that the batch took.
+    error
+        The error that ends the run, such as missing weights; None if there is none.
+    """
+
+    packed: bytes
+    seconds: float
+    error: LookalikeError | None = None
+
+
+class ImageActor:
+    """Runs batches of tasks by one Worker, whose models are loaded once with one thread each.
+
+    Parameters
+    ----------
+    worker
+        The Worker. Its arrays lie in the shared memory of the node, once for all actors there.
+    """
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+
+    def describe(self) -> NodeFacts:
+        """Return where the actor runs."""
+        context = ray.get_runtime_context()
+        return NodeFacts(
+            context.get_node_id(), socket.gethostname(), lookalike.__version__
+        )
+
+    def run(self, packed_tasks: bytes) -> BatchResult:
+        """Run a batch. An error that is not the fault of one image is returned."""
+        start = time.perf_counter()
+        tasks = pickle.loads(packed_tasks)  # noqa: S301 (from the driver)
+        results: list[Result] = []
+        problem = None
+        try:
+            results = self._worker(tasks)
+        except LookalikeError as error:
+            problem = error
+        packed = pickle.dumps(results, pickle.HIGHEST_PROTOCOL)
+        seconds = time.perf_counter() - start
+        return BatchResult(packed, seconds, problem)
+
+
+def pack_tasks(tasks: Sequence[Task]) -> bytes:
+    """Return tasks as bytes.
+
+    Raises
+    ------
+    TypeError, AttributeError, pickle.PicklingError
+        If the `read` of an Item cannot be sent to another process.
+    """
+    return pickle.dumps(list(tasks), pickle.HIGHEST_PROTOCOL)
+
+
+def unpack_results(batch: BatchResult) -> list[Result]:
+    """Return the results of a batch."""
+    results: list[Result] = pickle.loads(batch.packed)  # noqa: S301 (from an actor)
+    return results

@@ -1,0 +1,425 @@
+"""The actors of a run: started where there are cores, replaced when they die, each kept busy."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import lookalike
+from lookalike.cluster.actor import (
+    BatchResult,
+    ImageActor,
+    NodeFacts,
+    pack_tasks,
+    unpack_results,
+)
+from lookalike.cluster.batches import Batch
+from lookalike.cluster.connection import import_ray
+from lookalike.cluster.progress import RunProgress
+from lookalike.errors import ClusterError
+from lookalike.indexing.worker import Failed, LoadedImage, Result, Stale, Worker
+
+__all__ = ["ActorPool"]
+
+# An image that kills this many actors becomes a failure.
+_MAX_DEATHS = 3
+# Actors that cannot even be started, one after the other, end the run.
+_MAX_FAILED_STARTS = 3
+# Batches that an actor holds, the one that it runs included.
+_MIN_DEPTH = 2
+_MAX_DEPTH = 64
+# The work that an actor holds, in seconds, covers the driver's longest commit up to the last.
+_LEAST_AHEAD = 1.0
+_MOST_AHEAD = 60.0
+# Seconds between two looks at the size of the cluster.
+_RESIZE_INTERVAL = 10.0
+# Seconds without any actor after which the run ends.
+_START_TIMEOUT = 300.0
+# Seconds that `stop` waits for the batches in progress.
+_STOP_TIMEOUT = 60.0
+
+
+@dataclass(eq=False, slots=True)
+class _Member:
+    """An actor, the batches that it holds in their order, and the mean seconds of a batch."""
+
+    handle: Any
+    starting: Any
+    facts: NodeFacts | None = None
+    running: deque[tuple[Any, Batch]] = field(default_factory=deque)
+    batch_seconds: float = 0.0
+
+    @property
+    def node(self) -> str:
+        """The name of the node in messages."""
+        if self.facts is None:
+            return "a new node"
+        return f"{self.facts.host} ({self.facts.id[:8]})"
+
+    def next_reference(self) -> Any:
+        """Return what Ray has to finish next for this actor; None if it is idle."""
+        if self.facts is None:
+            return self.starting
+        if self.running:
+            reference, _ = self.running[0]
+            return reference
+        return None
+
+
+class ActorPool:
+    """The actors of a run.
+
+    Parameters
+    ----------
+    worker
+        What the actors run. It is sent once to each node.
+    size
+        The number of actors; 0 for one per core of the cluster, also of nodes that join later.
+    options
+        Options of Ray for each actor, such as ``num_gpus`` or ``resources``.
+    progress
+        Counts what the actors do.
+
+    Attributes
+    ----------
+    lost
+        Batches whose actor died. They must be submitted again.
+    """
+
+    def __init__(
+        self,
+        worker: Worker,
+        size: int,
+        options: Mapping[str, Any],
+        progress: RunProgress,
+    ) -> None:
+        self.lost: list[Batch] = []
+        self._ray = import_ray()
+        self._size = size
+        self._progress = progress
+        actor_options = {"num_cpus": 1, "scheduling_strategy": "SPREAD", **options}
+        # A dead actor is replaced here: only so its batches are counted and given to others.
+        actor_options |= {"max_restarts": 0, "max_task_retries": 0}
+        self._actor_class = self._ray.remote(ImageActor).options(**actor_options)
+        self._worker = self._ray.put(worker)
+        self._members: list[_Member] = []
+        self._results: list[Result] = []
+        self._ahead = _LEAST_AHEAD
+        self._failed_starts = 0
+        self._last_ready = time.monotonic()
+        self._last_resize = -math.inf
+        # Nodes that have read at least one image.
+        self._nodes_with_files: set[str] = set()
+        self._resize()
+
+    @property
+    def window(self) -> int:
+        """The number of batches that all actors hold together while a run ends."""
+        return max(1, _MIN_DEPTH * len(self._members))
+
+    def is_working(self) -> bool:
+        """Return whether an actor holds a batch."""
+        return any(member.running for member in self._members)
+
+    def has_room(self) -> bool:
+        """Return whether an actor should get another batch."""
+        return self._neediest() is not None
+
+    def submit(self, batch: Batch) -> None:
+        """Give a batch to the actor that needs it most.
+
+        Raises
+        ------
+        ClusterError
+            If the tasks cannot be sent to another process.
+        """
+        member = self._neediest()
+        assert member is not None  # noqa: S101 (has_room)
+        try:
+            packed = pack_tasks(batch.tasks)
+        except (TypeError, AttributeError, ValueError, LookupError) as error:
+            uri = batch.tasks[0].item.uri
+            raise ClusterError(
+                f"The image {uri} cannot be sent to another process: {error}. "
+                "The `read` of an Item must be picklable, such as a partial of a function."
+            ) from error
+        reference = member.handle.run.remote(packed)
+        member.running.append((reference, batch))
+
+    def plan_ahead(self, pause: float) -> None:
+        """Let actors hold enough work for a pause of the driver, in seconds."""
+        longest = max(self._ahead, 1.2 * pause)
+        self._ahead = min(longest, _MOST_AHEAD)
+
+    def wait(self) -> list[Result]:
+        """Wait for any actor, and return the results that are ready.
+
+        Raises
+        ------
+        ClusterError
+            If no actor can be started, a node has another version of Lookalike, or a node does not
+            see the files.
+        LookalikeError
+            The error of a Worker that is not the fault of one image.
+        """
+        self._resize()
+        for member in self._ready_members(timeout=1.0):
+            if member.facts is None:
+                self._finish_start(member)
+            else:
+                self._finish_batches(member)
+        if any(member.facts is not None for member in self._members):
+            self._last_ready = time.monotonic()
+        elif time.monotonic() - self._last_ready > _START_TIMEOUT:
+            raise ClusterError(
+                f"No worker has started for {_START_TIMEOUT:.0f} seconds: the cluster has no free "
+                "core. See `ray status`, add nodes, or stop other jobs. "
+                "The next run continues from here."
+            )
+        results = self._results
+        self._results = []
+        return results
+
+    def stop(self) -> list[Result]:
+        """Wait for the batches in progress, end the actors, and return the results."""
+        deadline = time.monotonic() + _STOP_TIMEOUT
+        heads = [member.running[0][0] for member in self._members if member.running]
+        if heads:
+            self._ray.wait(heads, num_returns=len(heads), timeout=_STOP_TIMEOUT)
+        for member in list(self._members):
+            while member.running and time.monotonic() < deadline:
+                reference, _ = member.running[0]
+                ready, _ = self._ray.wait([reference], timeout=0)
+                if not ready:
+                    break
+                self._collect_quietly(member)
+        self.close()
+        results = self._results
+        self._results = []
+        return results
+
+    def close(self) -> None:
+        """End the actors."""
+        for member in self._members:
+            self._ray.kill(member.handle, no_restart=True)
+        self._members.clear()
+
+    # Actors
+
+    def _resize(self) -> None:
+        """Start actors until there are as many as wanted."""
+        now = time.monotonic()
+        if now - self._last_resize < _RESIZE_INTERVAL:
+            return
+        self._last_resize = now
+        wanted = self._size or self._cluster_cores()
+        while len(self._members) < wanted:
+            handle = self._actor_class.remote(self._worker)
+            member = _Member(handle, handle.describe.remote())
+            self._members.append(member)
+
+    def _cluster_cores(self) -> int:
+        resources = self._ray.cluster_resources()
+        return max(1, int(resources.get("CPU", 0)))
+
+    def _live_nodes(self) -> set[str]:
+        return {node["NodeID"] for node in self._ray.nodes() if node["Alive"]}
+
+    def _neediest(self) -> _Member | None:
+        """Return the actor with the fewest batches among those that should get another."""
+        chosen: _Member | None = None
+        for member in self._members:
+            if member.facts is None or len(member.running) >= self._depth(member):
+                continue
+            if chosen is None or len(member.running) < len(chosen.running):
+                chosen = member
+        return chosen
+
+    def _depth(self, member: _Member) -> int:
+        """Return how many batches an actor holds: enough for the driver's longest pause."""
+        if not member.batch_seconds:
+            return _MIN_DEPTH
+        batches = math.ceil(self._ahead / member.batch_seconds)
+        return min(max(batches, _MIN_DEPTH), _MAX_DEPTH)
+
+    def _ready_members(self, timeout: float) -> list[_Member]:
+        """Return the actors that have finished something, after waiting for the first."""
+        by_reference = {}
+        for member in self._members:
+            reference = member.next_reference()
+            if reference is not None:
+                by_reference[reference] = member
+        if not by_reference:
+            time.sleep(0.05)
+            return []
+        references = list(by_reference)
+        ready, _ = self._ray.wait(references, timeout=timeout, fetch_local=False)
+        if len(references) > 1:
+            # All that are ready by now.
+            count = len(references)
+            ready, _ = self._ray.wait(
+                references, num_returns=count, timeout=0, fetch_local=False
+            )
+        return [by_reference[reference] for reference in ready]
+
+    def _finish_start(self, member: _Member) -> None:
+        try:
+            facts = self._ray.get(member.starting)
+        except self._ray.exceptions.RayError as error:
+            self._failed_starts += 1
+            if self._failed_starts >= _MAX_FAILED_STARTS:
+                raise ClusterError(
+                    f"No worker can be started: {_last_line(error)}. Install the same version of "
+                    f"Lookalike ({lookalike.__version__}) and of Python on every node."
+                ) from error
+            self._drop(member)
+            return
+        self._failed_starts = 0
+        member.facts = facts
+        if facts.version != lookalike.__version__:
+            raise ClusterError(
+                f"The node {member.node} has Lookalike {facts.version}, this machine "
+                f"{lookalike.__version__}. Install the same version on every node."
+            )
+        self._progress.add_worker(facts.id, member.node)
+
+    def _drop(self, member: _Member) -> None:
+        """End an actor that is dead or cannot be reached, and take its batches back."""
+        self._ray.kill(member.handle, no_restart=True)
+        self._members.remove(member)
+        if member.facts is not None:
+            self._progress.remove_worker(member.facts.id)
+        # A new one starts at the next wait.
+        self._last_resize = -math.inf
+
+    # Batches
+
+    def _finish_batches(self, member: _Member) -> None:
+        """Take all results of an actor that are ready."""
+        while member.running:
+            reference, _ = member.running[0]
+            ready, _ = self._ray.wait([reference], timeout=0, fetch_local=False)
+            if not ready or not self._collect(member):
+                return
+
+    def _collect_quietly(self, member: _Member) -> None:
+        """Take the results of a batch while the run stops; those of a dead actor are left."""
+        reference, _ = member.running.popleft()
+        try:
+            outcome = self._ray.get(reference)
+        except self._ray.exceptions.RayError:
+            return
+        self._results += unpack_results(outcome)
+
+    def _collect(self, member: _Member) -> bool:
+        """Take the results of an actor's first batch; return whether the actor is still there."""
+        reference, batch = member.running[0]
+        try:
+            outcome = self._ray.get(reference)
+        except self._ray.exceptions.RayTaskError as error:
+            raise ClusterError(
+                f"A worker on {member.node} failed: {_last_line(error)}."
+            ) from error
+        except self._ray.exceptions.RayError:
+            self._bury(member)
+            return False
+        self._take(member, batch, outcome)
+        return True
+
+    def _take(self, member: _Member, batch: Batch, outcome: BatchResult) -> None:
+        assert member.facts is not None  # noqa: S101 (it has run a batch)
+        if outcome.error is not None:
+            kind = type(outcome.error)
+            raise kind(f"On {member.node}: {outcome.error}")
+        results = unpack_results(outcome)
+        self._check_files(member, results)
+        # The results count as taken from here on.
+        member.running.popleft()
+        self._results += results
+        member.batch_seconds = _moving_mean(member.batch_seconds, outcome.seconds)
+        self._progress.add_batch(member.facts.id, len(batch.tasks), outcome.seconds)
+
+    def _bury(self, member: _Member) -> None:
+        """Give the batches of a dead actor back. Its first batch may have killed it."""
+        assert member.facts is not None  # noqa: S101 (it has run a batch)
+        batches = [batch for _, batch in member.running]
+        member.running.clear()
+        self._drop(member)
+        first, *others = batches
+        images = sum(len(batch.tasks) for batch in batches)
+        self._progress.add_death(images)
+
+        first.deaths.append(member.facts.id)
+        survivors = []
+        # One image at a time, to find the one.
+        for single in first.singles():
+            if self._is_deadly(single):
+                self._results.append(_failure(single))
+            else:
+                survivors.append(single)
+        self.lost += survivors
+        self.lost += others
+
+    def _is_deadly(self, batch: Batch) -> bool:
+        """Return whether a batch has killed enough actors; a node that failed does not count."""
+        if len(batch.deaths) < _MAX_DEATHS:
+            return False
+        live_nodes = self._live_nodes()
+        killed = [node for node in batch.deaths if node in live_nodes]
+        return len(killed) >= _MAX_DEATHS
+
+    def _check_files(self, member: _Member, results: Iterable[Result]) -> None:
+        """Raise ClusterError if a node reads none of its first images, and this machine does."""
+        assert member.facts is not None  # noqa: S101 (it has run a batch)
+        if member.facts.id in self._nodes_with_files:
+            return
+        unreadable: Failed | Stale | None = None
+        for result in results:
+            is_unread = isinstance(result, Stale)
+            if isinstance(result, Failed):
+                is_unread = not result.readable
+            if not is_unread:
+                self._nodes_with_files.add(member.facts.id)
+                return
+            unreadable = unreadable or result  # type: ignore[assignment]
+        if unreadable is None or not _can_read(unreadable):
+            return
+        raise ClusterError(
+            f"The node {member.node} cannot read {unreadable.item.uri} "
+            f"({unreadable.reason}), which this machine reads. Every node must see the same files "
+            "under the same paths: mount the folder on every node, or index from object storage."
+        )
+
+
+def _can_read(result: Failed | Stale) -> bool:
+    """Return whether this process can read an image."""
+    try:
+        result.item.read()
+    except Exception:  # noqa: BLE001 (whatever a source raises, it is not readable here either)
+        return False
+    return True
+
+
+def _failure(batch: Batch) -> Result:
+    """Return the result of an image that kills the process that works on it."""
+    (task,) = batch.tasks
+    deaths = len(batch.deaths)
+    reason = f"its worker process died {deaths} times, perhaps out of memory"
+    return LoadedImage(task, (), error=reason).result()
+
+
+def _moving_mean(mean: float, value: float) -> float:
+    if not mean:
+        return value
+    return 0.8 * mean + 0.2 * value
+
+
+def _last_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    if not lines:
+        return type(error).__name__
+    return lines[-1].strip().rstrip(".")
