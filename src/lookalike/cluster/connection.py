@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,9 @@ from lookalike.io.processors import cores
 __all__ = ["Connection", "connected", "import_ray"]
 
 _INSTALL = "pip install 'lookalike[cluster]'"
+# Ray itself tries an address that nobody answers for minutes.
+_CONNECT_TIMEOUT = 10.0
+_CLIENT_PORT = 10001
 
 
 def import_ray() -> ModuleType:
@@ -78,12 +82,14 @@ class Connection:
 
     def _init(self, address: str, options: dict[str, object]) -> None:
         try:
+            _check_answer(address)
             self._ray.init(**options)
         # Ray raises ConnectionError, RuntimeError, ValueError and others.
         except Exception as error:
             lines = str(error).splitlines() or [type(error).__name__]
+            reason = lines[0].rstrip(".")
             raise ClusterError(
-                f"There is no Ray cluster at {address!r}: {lines[0]} "
+                f"There is no Ray cluster at {address!r}: {reason}. "
                 "Start one with: ray start --head - or name its address, or use "
                 "--address local for one of this machine's cores alone."
             ) from error
@@ -97,3 +103,18 @@ def connected(address: str) -> Iterator[ModuleType]:
         yield import_ray()
     finally:
         connection.close()
+
+
+def _check_answer(address: str) -> None:
+    """Raise OSError if nothing answers at an address that names a host."""
+    if address == "auto":
+        address = os.environ.get("RAY_ADDRESS", address)
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if address.startswith("ray://") and not host:
+        host = port
+        port = str(_CLIENT_PORT)
+    if not host or not port.isdecimal():
+        return
+    place = (host.strip("[]"), int(port))
+    with socket.create_connection(place, timeout=_CONNECT_TIMEOUT):
+        pass

@@ -11,6 +11,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -20,9 +21,12 @@ from lookalike.errors import ImageError
 from lookalike.models.cache import EmbedderCache
 from lookalike.models.embedder import Embedder
 from lookalike.store.diff import ContentIndex, ExistingRow
-from lookalike.store.trash import TrashIndex
 from lookalike.tracing import span
 from lookalike.types import UNKNOWN_SIZE, UNKNOWN_TIME, Item, Model, VectorsF32
+
+if TYPE_CHECKING:
+    # It loads Lance, which a process of workers does not need.
+    from lookalike.store.trash import TrashIndex
 
 __all__ = [
     "Failed",
