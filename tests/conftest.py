@@ -25,6 +25,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # Files that take longest. They start first, so that no worker is left with one at the end.
 LONGEST_FILES = [
     "projection/test_map.py",
+    "cluster/test_ray.py",
     "e2e/test_photographs.py",
     "maintenance/test_optimize.py",
     "test_benchmarks.py",

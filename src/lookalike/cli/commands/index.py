@@ -181,11 +181,8 @@ def index_command(
     )
     if on == "ray":
         settings = _on_ray(settings, address or "auto", workers or 0)
-    elif address is not None or workers is not None:
-        raise InputError(
-            "--address and --workers are of a Ray cluster, and this run uses threads. "
-            "Add --on ray, or leave them out."
-        )
+    else:
+        _refuse_cluster_options(address, workers)
     source = open_source(
         paths,
         labels=labels,
@@ -213,6 +210,14 @@ def index_command(
         _print_index_report(report, path)
     if report.withheld or (strict and report.failed):
         raise typer.Exit(1)
+
+
+def _refuse_cluster_options(address: str | None, workers: int | None) -> None:
+    if address is not None or workers is not None:
+        raise InputError(
+            "--address and --workers are of a Ray cluster, and this run uses threads. "
+            "Add --on ray, or leave them out."
+        )
 
 
 def _on_ray(settings: IndexSettings, address: str, workers: int) -> IndexSettings:
