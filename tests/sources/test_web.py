@@ -250,20 +250,52 @@ def test_an_address_can_be_searched_by(server, index, tmp_path, monkeypatch):
         lookalike.search(collection, server.url("/none"))
 
 
-def test_files_of_rows_are_compared_with_the_web(server, index, tmp_path, monkeypatch):
+def test_the_command_reads_a_query_once(server, index, tmp_path):
+    addresses = [server.serve(f"/{i}.png", make_image(i)) for i in range(3)]
+    index(*addresses)
+    server.asked.clear()
+    found = lookalike_command(
+        *("search", addresses[0], "-c", tmp_path / "collection", "--json"),
+        *("--save", tmp_path / "matches.png"),
+        env={"LOOKALIKE_ALLOW_PRIVATE": "1"},
+    )
+    assert json.loads(found.stdout)["matches"][0]["uri"] == addresses[0]
+    assert (tmp_path / "matches.png").stat().st_size
+    # The images of the matches are thumbnails.
+    assert [asked.path for asked in server.asked] == ["/0.png"]
+
+
+def test_files_of_rows_are_compared_with_the_web(server, index, tmp_path):
     addresses = [server.serve(f"/{i}.png", make_image(i)) for i in range(3)]
     index(*addresses)
     server.serve("/1.png", make_image(9))
     del server.files["/2.png"]
+    checked = lookalike_command(
+        *("check", "-c", tmp_path / "collection", "--files", "--json"),
+        env={"LOOKALIKE_ALLOW_PRIVATE": "1"},
+    )
+    files = json.loads(checked.stdout)["files"]
+    assert (files["same"], files["changed"], files["missing"]) == (1, 1, 1)
+
+
+def test_uris_of_the_web_are_read_and_never_missing(server, monkeypatch):
     monkeypatch.setenv("LOOKALIKE_ALLOW_PRIVATE", "1")
-    assert read_uri(addresses[0]) == make_image(0)
-    with open_uri(addresses[0]) as file:
+    address = server.serve("/1.png", make_image(0))
+    assert read_uri(address) == make_image(0)
+    with open_uri(address) as file:
         assert file.read() == make_image(0)
     with pytest.raises(FileNotFoundError):
-        open_uri(addresses[2])
+        open_uri(server.url("/none"))
     server.asked.clear()
-    assert uri_exists(addresses[2])
+    assert uri_exists(server.url("/none"))
     assert server.asked == []
+
+
+def test_metadata_joins_by_address(server, index, tmp_path):
+    address = server.serve("/a.png", make_image(0))
+    metadata = tmp_path / "metadata.csv"
+    metadata.write_text(f"uri,price\n{address},3\n")
+    assert index(address, metadata=metadata).metadata.images == 1
 
 
 def test_the_command(server, tmp_path):

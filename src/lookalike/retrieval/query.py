@@ -116,7 +116,7 @@ class ImageQuery:
             row = existing.get(uri)
             if row is not None:
                 return _as_ids(row.id)
-        data = self._data
+        data = self.data
         if data is None:
             return _NO_ROWS
         digest = hashlib.sha256(data)
@@ -124,16 +124,14 @@ class ImageQuery:
         return view.ids_with_content(sha256)
 
     @cached_property
-    def _uri(self) -> str | None:
-        """The uri of the image; None for bytes and for an image in memory."""
-        image = self.image
-        if isinstance(image, str | os.PathLike):
-            return resolve_uri(image)
-        return None
+    def data(self) -> bytes | None:
+        """The bytes of the image file, read once; None for an image in memory.
 
-    @cached_property
-    def _data(self) -> bytes | None:
-        """The bytes of the image file, read once; None for an image in memory."""
+        Raises
+        ------
+        ImageError
+            If the file cannot be read.
+        """
         image = self.image
         if isinstance(image, bytes):
             return image
@@ -154,8 +152,16 @@ class ImageQuery:
                 f"The query {name} cannot be read: {reason}. Name an image file."
             ) from error
 
+    @cached_property
+    def _uri(self) -> str | None:
+        """The uri of the image; None for bytes and for an image in memory."""
+        image = self.image
+        if isinstance(image, str | os.PathLike):
+            return resolve_uri(image)
+        return None
+
     def _decode(self, model: Model) -> Image.Image:
-        data = self._data
+        data = self.data
         if data is not None:
             # JPEG decoders can skip detail that the network's small input does not show.
             min_side = imaging.min_decoded_side(model)

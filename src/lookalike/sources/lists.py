@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lookalike.errors import SourceError
-from lookalike.sources.uris import is_address
+from lookalike.sources.uris import can_read, is_address
 
 __all__ = ["NamedPaths", "expand_lists", "split_paths"]
 
@@ -81,7 +81,7 @@ def split_paths(named: NamedPaths) -> tuple[list[str], list[str]]:
 def _require_path(name: str) -> None:
     if os.path.lexists(name):
         return
-    if is_address(name):
+    if is_address(name) or not can_read(name):
         raise SourceError(
             f"{name!r} is an address that is not fetched. "
             "Download the images, and name their folder."
@@ -113,10 +113,10 @@ def _paths_of_list(list_path: Path) -> list[str]:
     paths = []
     for line in _lines(content, place):
         path = _expand(line)
-        beside_list = os.path.join(list_path.parent, path)  # noqa: PTH118
-        is_missing = not os.path.lexists(path)
-        if is_missing and os.path.lexists(beside_list):
-            path = beside_list
+        if not is_address(path) and not os.path.lexists(path):
+            beside_list = os.path.join(list_path.parent, path)  # noqa: PTH118
+            if os.path.lexists(beside_list):
+                path = beside_list
         paths.append(path)
     return _require_existing(paths, place)
 
@@ -145,13 +145,13 @@ def _expand(line: str) -> str:
 
     An address has no spaces around it either.
     """
+    stripped = line.strip()
+    if is_address(stripped):
+        return stripped
     path = os.path.expanduser(line)  # noqa: PTH111
     without_return = path.removesuffix("\r")
     if os.path.lexists(path):
         return path
-    stripped = line.strip()
-    if is_address(stripped):
-        return stripped
     return without_return
 
 

@@ -118,8 +118,10 @@ def search_command(
     opened = open_collection(collection)
     with tracing.span("import search"):
         import lookalike.retrieval.search  # noqa: F401 (imported here to time it)
+        from lookalike.retrieval.query import ImageQuery
+    queries = [ImageQuery(name) for name in image]
     matches = opened.search(
-        image,
+        queries,
         negative=negative or (),
         k=k,
         gamma=gamma,
@@ -131,7 +133,10 @@ def search_command(
         exact=exact,
     )
     if save is not None:
-        _draw_matches(image[0], matches, opened, save)
+        # The query keeps its bytes, so an address is read once.
+        data = queries[0].data
+        assert data is not None  # noqa: S101 (for the type checker)
+        _draw_matches(image[0], data, matches, opened, save)
 
     if as_json:
         output.print_json(matches.to_dict())
@@ -153,14 +158,17 @@ def _no_match(where: str | None, max_distance: float | None) -> str:
 
 
 def _draw_matches(
-    query: str, matches: Matches, collection: Collection, target: Path
+    query: str,
+    data: bytes,
+    matches: Matches,
+    collection: Collection,
+    target: Path,
 ) -> None:
     from lookalike import imaging
     from lookalike.drawing.matches import draw_matches
-    from lookalike.sources import display_name, read_uri, resolve_uri
+    from lookalike.sources import display_name, resolve_uri
 
     uri = resolve_uri(query)
-    data = read_uri(uri)
     image = imaging.decode(data)
     name = display_name(uri)
     with tracing.span("draw image"):
