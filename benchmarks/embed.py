@@ -223,7 +223,7 @@ def measure_parts(folder: Path, model: Model, most: int) -> tuple[float, float]:
     worker = Worker({model.name: model}, contents, MAX_PIXELS, EmbedderCache())
 
     start = time.thread_time()
-    images = [worker.load(Task(items[position])) for position in positions]
+    images = [worker.load(Task(items[at]), items[at].read) for at in positions]
     loading = (time.thread_time() - start) / count
 
     inputs = np.stack([image.inputs[model.name] for image in images])

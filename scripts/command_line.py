@@ -27,7 +27,8 @@ else on standard output.
 | exit status | meaning |
 |---|---|
 | 0 | The command finished. |
-| 1 | `index` kept images without files or, with `--strict`, met bad ones; `check` found faults. |
+| 1 | `index` kept images without files, could not list a folder to its end or, with `--strict`, \
+met bad files; `check` found faults. |
 | 2 | An error. Standard error says what was given, what was expected, and what to do. |
 | 130 | Ctrl-C. Everything that was committed is kept. |
 

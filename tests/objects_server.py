@@ -20,6 +20,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
+# The names of a page of a listing.
+PAGE_SIZE = 20
+
+# The server looks who asks, and does not verify the signature.
+_SIGNATURE = (
+    "AWS4-HMAC-SHA256 Credential=testing/20260101/us-east-1/s3/aws4_request, "
+    "SignedHeaders=host, Signature=none"
+)
+
 # The server ends itself within this time of the end of the test run.
 _POLL_S = 0.5
 _START_TIMEOUT_S = 60
@@ -32,9 +41,15 @@ def write_server(folder: Path) -> None:
     is_worker = "PYTEST_XDIST_WORKER" in os.environ
     lifetime = os.getppid() if is_worker else os.getpid()
     command = [sys.executable, __file__, str(folder), str(lifetime)]
+    # Pages of a real store have 1,000 names.
+    environment = {**os.environ, "MOTO_S3_DEFAULT_MAX_KEYS": str(PAGE_SIZE)}
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env=environment,
         )
 
     deadline = time.monotonic() + _START_TIMEOUT_S
@@ -112,7 +127,7 @@ class ObjectStore:
         server = urlsplit(self.endpoint)
         connection = HTTPConnection(server.hostname or "", server.port, timeout=60)
         try:
-            connection.request(method, path, content)
+            connection.request(method, path, content, {"Authorization": _SIGNATURE})
             response = connection.getresponse()
             answer = response.read()
         finally:

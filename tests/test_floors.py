@@ -35,6 +35,7 @@ HEAVY = {
     "imagecodecs": {"imaging"},
     "jinja2": {"export", "server"},
     "matplotlib": {"drawing"},
+    "obstore": {"sources"},
     "openTSNE": {"projection"},
     "pillow_jxl": {"imaging"},
     "rawpy": {"imaging"},

@@ -67,7 +67,8 @@ class Item:
     Attributes
     ----------
     uri
-        The identity: an absolute path, or a ``file://`` URI if the path is not valid Unicode.
+        The identity: an absolute path, a ``file://`` URI if the path is not valid Unicode, or the
+        address of a file in another place, such as ``s3://bucket/key``.
     size, mtime_ns
         The stamp: bytes, and nanoseconds since the epoch. A file with the same stamp is not read
         again. With `UNKNOWN_SIZE`, the time alone is the stamp, and the row gets the size of the
@@ -77,6 +78,8 @@ class Item:
         The name of the folder that holds the image, or None.
     read
         Returns the bytes of the file; raises OSError.
+    is_remote
+        Whether `read` waits for a network. Several such files are read at the same time.
     """
 
     uri: str
@@ -84,6 +87,7 @@ class Item:
     mtime_ns: int
     label: str | None
     read: Callable[[], bytes] = field(repr=False, compare=False)
+    is_remote: bool = False
 
 
 @dataclass(frozen=True, slots=True)

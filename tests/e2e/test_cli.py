@@ -35,6 +35,7 @@ INDEX_KEYS = [
     "images",
     "seconds",
     "withheld",
+    "incomplete",
     "relocations",
 ]
 

@@ -112,6 +112,7 @@ class ThreadExecutor:
         # looks up a chunk or commits.
         self._window = 2 * self._threads
         self._pool: ThreadPoolExecutor | None = None
+        self._worker: Worker | None = None
         self._pending: deque[Future[list[Result]]] = deque()
         self._stopped = threading.Event()
 
@@ -122,19 +123,23 @@ class ThreadExecutor:
         pool = ThreadPoolExecutor(self._threads, "index")
         pending = self._pending
         self._pool = pool
+        self._worker = worker
         pending.clear()
         self._stopped.clear()
 
         is_stopped = self._stopped.is_set
         for chunk in chunks:
             for batch in self._split(chunk):
-                future = pool.submit(worker, batch, is_stopped)
+                # Remote files are read while the batch waits for a thread.
+                reads = worker.begin(batch)
+                future = pool.submit(worker, batch, is_stopped, reads)
                 pending.append(future)
                 if len(pending) >= self._window:
                     yield self._next_results()
         while pending:
             yield self._next_results()
         pool.shutdown()
+        worker.close()
 
     def stop(self) -> list[Result]:
         """Let each thread finish its current image, and return the results not yielded yet."""
@@ -142,6 +147,8 @@ class ThreadExecutor:
             return []
         self._stopped.set()
         self._pool.shutdown(wait=True, cancel_futures=True)
+        if self._worker is not None:
+            self._worker.close()
 
         results = []
         for future in self._pending:

@@ -102,6 +102,8 @@ class IndexReport:
         The uri and the reason for each file that failed in this run.
     withheld
         The folders whose rows were kept although their files are missing.
+    incomplete
+        The roots that could not be read to the end. No image was removed below them.
     relocations
         The folders outside the scanned ones whose images were found in another folder.
     cluster
@@ -121,6 +123,7 @@ class IndexReport:
     metadata: MetadataReport | None = None
     failures: list[tuple[str, str]] = field(default_factory=list)
     withheld: list[Withheld] = field(default_factory=list)
+    incomplete: list[str] = field(default_factory=list)
     relocations: list[Relocation] = field(default_factory=list)
     cluster: ClusterReport | None = None
 
@@ -140,6 +143,7 @@ class IndexReport:
             "images": self.images,
             "seconds": round(self.seconds, 3),
             "withheld": [withheld.to_dict() for withheld in self.withheld],
+            "incomplete": self.incomplete,
             "relocations": [moved.to_dict() for moved in self.relocations],
         }
         if self.metadata is not None:
@@ -350,6 +354,8 @@ def _update_images(
     report.removed = sweep.removed
     report.skipped = source.skipped()
     report.withheld = sweep.withheld
+    completed = source.completed()
+    report.incomplete = [root for root in source.roots if root not in completed]
     report.relocations = find_relocations(table, counts.moves)
     return report
 

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from lookalike import imaging
 from lookalike.errors import ImageError
+from lookalike.indexing.read_ahead import Read, ReadAhead
 from lookalike.models.cache import EmbedderCache
 from lookalike.models.embedder import Embedder
 from lookalike.store.diff import ContentIndex, ExistingRow
@@ -320,6 +321,7 @@ class Worker:
         self._max_pixels = max_pixels
         self._embedders = embedders or EmbedderCache()
         self._trash = trash or {}
+        self._read_ahead = ReadAhead()
 
     def __reduce__(self) -> tuple[type[Worker], tuple[object, ...]]:
         arguments = (
@@ -331,28 +333,47 @@ class Worker:
         )
         return Worker, arguments
 
+    def begin(self, tasks: Sequence[Task]) -> list[Read]:
+        """Begin to read the remote files of tasks, to hand the reads to a call for these tasks.
+
+        Several files are read at the same time. An executor that begins the next tasks before it
+        calls the Worker for them hides the latency of the network.
+        """
+        items = [task.item for task in tasks]
+        return self._read_ahead.begin(items)
+
+    def close(self) -> None:
+        """Drop the reads that `begin` has not started yet."""
+        self._read_ahead.close()
+
     def __call__(
-        self, tasks: Sequence[Task], is_stopped: Callable[[], bool] = _never
+        self,
+        tasks: Sequence[Task],
+        is_stopped: Callable[[], bool] = _never,
+        reads: Sequence[Read] | None = None,
     ) -> list[Result]:
         """Return the results of some tasks, in their order.
 
         A bad image is a result of its own, never an exception. Once `is_stopped` returns True, no
-        further task begins, and the results are those of the tasks before.
+        further task begins, and the results are those of the tasks before. `reads` are those that
+        `begin` returned for the tasks, if it was called for them.
         """
+        if reads is None:
+            reads = self.begin(tasks)
         images = []
-        for task in tasks:
+        for task, read in zip(tasks, reads, strict=True):
             if is_stopped():
                 break
-            images.append(self.load(task))
+            images.append(self.load(task, read))
         self._embed(images)
         return [image.result() for image in images]
 
-    def load(self, task: Task) -> LoadedImage:
-        """Do all but the embedding of an image."""
+    def load(self, task: Task, read: Read) -> LoadedImage:
+        """Do all but the embedding of an image, whose content `read` returns."""
         spaces = tuple(self._models)
         image = LoadedImage(task, spaces)
         try:
-            data = task.item.read()
+            data = read()
             image.task = _with_stamp(task, len(data))
             digest = hashlib.sha256(data)
             sha256 = digest.digest()

@@ -19,7 +19,14 @@ from lookalike.sources.uris import local_path, to_uri, uri_exists, uri_prefixes
 from lookalike.sources.walk import Walk
 from lookalike.types import Item
 
-__all__ = ["MAX_FILE_BYTES", "Labels", "LocalOptions", "LocalSource", "check_labels"]
+__all__ = [
+    "MAX_FILE_BYTES",
+    "Labels",
+    "LocalOptions",
+    "LocalSource",
+    "check_labels",
+    "unreadable_item",
+]
 
 Labels = Literal["folder", "none"]
 
@@ -197,12 +204,12 @@ class LocalSource:
         uri = to_uri(path)
         label = self._label(path)
         if problem is not None:
-            return _unreadable_item(uri, label, ImageError(problem))
+            return unreadable_item(uri, label, ImageError(problem))
         try:
             status = os.stat(path)  # noqa: PTH116
             _check_readable(status)
         except (OSError, ImageError) as error:
-            return _unreadable_item(uri, label, error)
+            return unreadable_item(uri, label, error)
 
         # A file of size 0, in /proc for example, may be endless or block: it is never opened.
         read: Callable[[], bytes] = bytes
@@ -314,7 +321,7 @@ def _read(path: str, mtime_ns: int) -> bytes:
     return file.read_bytes()
 
 
-def _unreadable_item(uri: str, label: str | None, error: Exception) -> Item:
+def unreadable_item(uri: str, label: str | None, error: Exception) -> Item:
     """Return an Item whose `read` fails. Its stamp never matches, so every run tries it again."""
     read = partial(_fail, error)
     return Item(uri, size=-1, mtime_ns=-1, label=label, read=read)

@@ -68,6 +68,11 @@ SOURCE_KINDS: list[SourceKind] = [
         module="lookalike.sources.web",
         options=frozenset({"allow_private", "refresh"}),
     ),
+    SourceKind(
+        prefixes=("s3://", "gs://", "az://"),
+        suffixes=(),
+        module="lookalike.sources.objects",
+    ),
 ]
 
 

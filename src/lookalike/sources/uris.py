@@ -46,6 +46,9 @@ _ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+)://|(data):", re.IGNORECASE)
 READER_MODULES: dict[str, str] = {
     "http": "lookalike.sources.web",
     "https": "lookalike.sources.web",
+    "s3": "lookalike.sources.objects",
+    "gs": "lookalike.sources.objects",
+    "az": "lookalike.sources.objects",
 }
 _readers: dict[str, UriReader] = {}
 

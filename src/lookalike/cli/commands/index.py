@@ -34,8 +34,9 @@ _Paths = Annotated[
     list[str],
     typer.Argument(
         metavar="PATH",
-        help="Folders, image files, https:// addresses, or @list.txt with one path or address "
-        "per line (@- reads standard input).",
+        help="Folders, image files, https:// addresses, prefixes in object storage such as "
+        "s3://bucket/folder, or @list.txt with one path or address per line (@- reads standard "
+        "input).",
     ),
 ]
 _Models = Annotated[
@@ -140,6 +141,7 @@ _Workers = Annotated[
         "lookalike index photos -c shop --model efficientnet-lite0 --metadata prices.csv",
         "lookalike index @urls.txt -c web",
         "lookalike index /mnt/photos -c /mnt/shop --on ray --address 10.0.0.5:6379",
+        "lookalike index s3://bucket/photos -c shop",
     ],
 )
 def index_command(
@@ -166,7 +168,8 @@ def index_command(
     Unchanged files are skipped, so a second run is fast. An interrupted run continues where it
     stopped. Images of missing files are moved into the trash. They stay in the collection if their
     folder is empty or on another drive, or if they are more than a third of a folder of 100 images
-    or more: mount the drive, or agree with --prune. Addresses are read once, and stay.
+    or more: mount the drive, or agree with --prune. If a folder or a listing cannot be read to its
+    end, nothing is removed there, and the status is 1. Addresses are read once, and stay.
     """
     with store_imported():
         from lookalike.collection import default_path, index
@@ -208,7 +211,7 @@ def index_command(
         output.print_json(report.to_dict())
     else:
         _print_index_report(report, path)
-    if report.withheld or (strict and report.failed):
+    if report.withheld or report.incomplete or (strict and report.failed):
         raise typer.Exit(1)
 
 
@@ -260,6 +263,7 @@ def _print_index_report(report: IndexReport, collection: str) -> None:
     if report.metadata is not None:
         _print_metadata_report(report.metadata)
     _print_withheld(report)
+    _print_incomplete(report)
     _print_relocations(report)
     if report.failed:
         _print_failures(report)
@@ -339,6 +343,13 @@ def _print_withheld(report: IndexReport) -> None:
         "If a drive is not mounted, mount it and index again. "
         "If the files were deleted, index again with --prune."
     )
+
+
+def _print_incomplete(report: IndexReport) -> None:
+    if report.incomplete:
+        heading = "Not read to the end, so nothing was removed there. Index again:"
+        output.say(Text(heading, "yellow"))
+        output.print_list(report.incomplete)
 
 
 def _print_relocations(report: IndexReport) -> None:

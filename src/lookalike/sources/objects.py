@@ -1,0 +1,135 @@
+"""Images in object storage: ``s3://``, ``gs://`` and ``az://``."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from functools import partial
+from importlib.util import find_spec
+from io import BufferedReader
+from typing import TYPE_CHECKING, Unpack
+
+from lookalike.errors import SourceError
+from lookalike.sources.local import MAX_FILE_BYTES, LocalOptions
+from lookalike.sources.remote import RemoteFile, RemoteSource
+from lookalike.sources.stores import (
+    Address,
+    find_object,
+    get_object,
+    list_objects,
+    stamp_time,
+)
+
+if TYPE_CHECKING:
+    from obstore import ObjectMeta
+
+__all__ = ["READER", "ObjectListing", "ObjectSource", "open_paths"]
+
+
+class ObjectListing:
+    """The objects of buckets; see `lookalike.sources.remote.Listing`."""
+
+    def normalize(self, path: str) -> str:
+        """Return the uri of an object or a prefix, without a slash at its end."""
+        return Address.parse(path).uri
+
+    def list(self, folder: str) -> Iterator[RemoteFile]:
+        """Yield the objects below a prefix, which ends at a slash."""
+        prefix = Address.parse(folder)
+        for meta in list_objects(prefix):
+            # A console of a store marks a folder by an empty object, named as the folder.
+            is_marker = meta["size"] == 0 and "." not in meta["path"].rpartition("/")[2]
+            if not is_marker:
+                yield _to_file(prefix, meta)
+
+    def find(self, uri: str) -> RemoteFile | None:
+        """Return an object, or None if there is no such object."""
+        address = Address.parse(uri)
+        meta = find_object(address)
+        if meta is None:
+            return None
+        return _to_file(address, meta)
+
+
+class ObjectSource(RemoteSource):
+    """The images in object storage, below prefixes and as single objects.
+
+    Parameters
+    ----------
+    paths
+        Such as ``s3://bucket/folder``, ``gs://bucket`` or ``az://container/folder/1.jpg``.
+    options
+        `labels`, `hidden` and `exclude` of `LocalSource`.
+
+    Raises
+    ------
+    SourceError
+        If obstore is not installed, the store cannot be reached or refuses a listing, or an option
+        is invalid.
+    """
+
+    def __init__(self, paths: Sequence[str], **options: Unpack[LocalOptions]) -> None:
+        if find_spec("obstore") is None:
+            raise SourceError(
+                f"{paths[0]} lies in object storage, which needs a further package. "
+                "Install it with: pip install 'lookalike[cloud]'"
+            )
+        super().__init__(paths, ObjectListing(), **options)
+
+
+def open_paths(paths: Sequence[str], **options: Unpack[LocalOptions]) -> ObjectSource:
+    """Return the source of all paths in object storage."""
+    return ObjectSource(paths, **options)
+
+
+class _ObjectReader:
+    """Access to single objects."""
+
+    def read(self, uri: str) -> bytes:
+        return _read(uri)
+
+    def open(self, uri: str) -> BufferedReader:
+        address = Address.parse(uri)
+        pieces = get_object(address, MAX_FILE_BYTES)
+        # Memory would not do for several large files at once.
+        file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 (the reader closes it)
+        try:
+            for piece in pieces:
+                file.write(piece)
+        except BaseException:
+            file.close()
+            raise
+        file.seek(0)
+        return BufferedReader(file)
+
+    def exists(self, uri: str) -> bool:
+        """Return whether there is an object, or a prefix with objects; unknown counts as yes."""
+        address = Address.parse(uri)
+        try:
+            if find_object(address) is not None:
+                return True
+            first = next(list_objects(address), None)
+        except OSError:
+            return True
+        return first is not None
+
+
+READER = _ObjectReader()
+
+
+def _to_file(address: Address, meta: ObjectMeta) -> RemoteFile:
+    """Return an object of the same bucket as a file."""
+    key = meta["path"]
+    uri = address.sibling(key).uri
+    folder = key.rpartition("/")[0]
+    folder_name = folder.rpartition("/")[2]
+    mtime_ns = stamp_time(meta)
+    return RemoteFile(
+        uri, meta["size"], mtime_ns, folder_name or None, partial(_read, uri)
+    )
+
+
+def _read(uri: str) -> bytes:
+    address = Address.parse(uri)
+    pieces = get_object(address, MAX_FILE_BYTES)
+    return b"".join(pieces)
