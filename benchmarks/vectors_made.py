@@ -30,9 +30,7 @@ PHOTOGRAPHS = 3079
 # One row in a hundred has this label.
 RARE = "rare"
 
-_DATA = Path(
-    os.environ.get("LOOKALIKE_TEST_DATA", Path(__file__).parents[2] / "shared")
-)
+DATA = Path(os.environ.get("LOOKALIKE_TEST_DATA", Path(__file__).parents[2] / "shared"))
 _SHARE = 100
 
 
@@ -55,7 +53,7 @@ def add_source(parser: argparse.ArgumentParser, *, collection: bool = False) -> 
 
 def sample_images(data: Path | None, count: int, place: Path, seed: int) -> Path:
     """Return a folder of at most `count` images: the source, or a copy of a sample."""
-    source = data or _DATA / "caltech101" / "101_ObjectCategories"
+    source = data or DATA / "caltech101" / "101_ObjectCategories"
     if data is not None and not data.is_dir():
         raise SystemExit(
             f"The folder {data} does not exist. Name a folder with images."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import uuid
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ import lookalike
 from browsing import BROWSER, OPTIONS
 from lookalike.store.table import Table
 from objects_server import FaultProxy, ObjectStore, fault_proxy, write_server
+from photographs import every
 
 BuildOnce = Callable[[str, Callable[[Path], None]], Path]
 
@@ -157,14 +159,31 @@ def photographs(data_root) -> Path:
 
 
 @pytest.fixture(scope="session")
-def caltech(photographs, build_once) -> Table:
-    """The photographs indexed in two feature Spaces (float32 and int8) and in pixel space.
+def quarter(photographs, build_once) -> Path:
+    """Every fourth photograph of each class, 772 in all.
+
+    `scripts/bench references` evaluates all photographs.
+    """
+
+    def copy_files(folder: Path) -> None:
+        for file in every(4, photographs):
+            copy = folder / file.parent.name / file.name
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, copy)
+
+    parent = build_once("quarter", lambda parent: copy_files(parent / photographs.name))
+    return parent / photographs.name
+
+
+@pytest.fixture(scope="session")
+def caltech(quarter, build_once) -> Table:
+    """The quarter of the photographs in two feature Spaces (float32 and int8) and in pixel space.
 
     For reading only.
     """
     models = ["efficientnet-lite0", "efficientnet-lite0-int8", "pixels"]
     path = build_once(
-        "caltech", lambda folder: lookalike.index(photographs, folder, models=models)
+        "caltech", lambda folder: lookalike.index(quarter, folder, models=models)
     )
     return Table.open(path)
 
@@ -208,6 +227,14 @@ def set_store_environment(store: ObjectStore, patch: pytest.MonkeyPatch) -> None
         patch.delenv(name, raising=False)
     for name, value in store.environment().items():
         patch.setenv(name, value)
+
+
+@pytest.fixture
+def few_drawn_images(monkeypatch):
+    """Draw ten images of each class where a command draws forty."""
+    from lookalike.datasets.sample import write_sample
+
+    monkeypatch.setitem(write_sample.__kwdefaults__, "per_class", 10)
 
 
 @pytest.fixture(scope="module")

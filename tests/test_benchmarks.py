@@ -29,7 +29,17 @@ from lookalike.vectors import k_nearest
 pytestmark = pytest.mark.slow
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-NAMES = ("embed", "search", "map", "start", "memory", "grow", "serve", "negatives")
+NAMES = (
+    "embed",
+    "search",
+    "map",
+    "start",
+    "memory",
+    "grow",
+    "serve",
+    "negatives",
+    "references",
+)
 
 
 @pytest.fixture(scope="module")
@@ -256,6 +266,25 @@ def test_negatives_need_labels(bench, sample, tmp_path):
     index([sample / "car", sample / "teapot"], path)
     result = bench("negatives", path, "-k", 3)
     assert "10 queries, precision@3" in result.output
+
+
+def test_references(bench, sample):
+    """The figures of other images miss those of the photographs, which always counts."""
+    spaces = ("efficientnet-lite0", "pixels")
+    result = bench("references", "--data", sample, "--spaces", *spaces, status=1)
+    assert result.figures["images"] == 45
+    assert result.figures["efficientnet-lite0"]["map"] > 0.9
+    assert result.figures["pixels"]["map"] < 0.4
+    met = {aim["what"]: aim["met"] for aim in result.aims}
+    assert met["pixels: map, difference"] is False
+    assert 0.5 < result.figures["map"]["trustworthiness"] <= 1
+    assert "0.490" in result.output
+
+
+def test_references_need_the_weights_of_a_space(bench, sample, tmp_path):
+    space = "inception-v3-at-mixed-7a"
+    options = ("--data", sample, "--weights", tmp_path / "none", "--spaces", space)
+    assert "--weights FILE" in bench("references", *options, status=1).errors
 
 
 def test_map(bench):

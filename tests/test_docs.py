@@ -15,7 +15,6 @@ import pytest
 
 import command
 import lookalike
-from lookalike.datasets.sample import write_sample
 from lookalike.formats import FORMATS
 from lookalike.models import registry
 
@@ -54,12 +53,6 @@ def place(sample, tmp_path, monkeypatch):
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setenv("NO_COLOR", "1")
     return tmp_path
-
-
-@pytest.fixture
-def few_drawn_images(monkeypatch):
-    """Draw ten images of each class instead of forty: the examples do not depend on the number."""
-    monkeypatch.setitem(write_sample.__kwdefaults__, "per_class", 10)
 
 
 def run(words: list[str]) -> subprocess.CompletedProcess[str]:

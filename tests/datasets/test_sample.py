@@ -104,6 +104,12 @@ def test_write_sample_makes_one_folder_per_class(tmp_path) -> None:
     assert difference.mean() < 3
 
 
+def test_write_sample_draws_forty_images_of_a_class(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(sample, "CLASSES", ("cat",))
+    write_sample(tmp_path)
+    assert len(list(tmp_path.glob("cat/*.jpg"))) == 40
+
+
 def test_write_sample_keeps_existing_files_and_adds_the_rest(tmp_path) -> None:
     write_sample(tmp_path, per_class=1)
     first = tmp_path / "car" / "car_0001.jpg"

@@ -71,20 +71,22 @@ def check_commands(output, report, printed):
             served.terminate()
 
 
-def test_without_photographs_and_network_it_draws_a_sample(offline, tmp_path):
+def test_without_photographs_and_network_it_draws_a_sample(
+    offline, few_drawn_images, tmp_path
+):
     output = tmp_path / "demo"
     printed = demo(output)
     assert "Drawing a sample instead" in printed
-    assert "360 images, 360 of them new" in printed
+    assert "90 images, 90 of them new" in printed
     check_outputs(output, printed, ["efficientnet-lite0-int8", "pixels"])
-    assert "360 images, 0 of them new" in demo(output)
+    assert "90 images, 0 of them new" in demo(output)
 
 
-def test_it_uses_a_copy_of_the_photographs(photographs, tmp_path):
+def test_it_uses_a_copy_of_the_photographs(quarter, tmp_path):
     output = tmp_path / "demo"
-    printed = demo(output, "--data", photographs.parent)
+    printed = demo(output, "--data", quarter.parent)
     assert "nine classes of Caltech 101" in printed
-    assert "3,079 images, 3,079 of them new, 0 failed" in printed
+    assert "772 images, 772 of them new, 0 failed" in printed
     check_outputs(output, printed, ["efficientnet-lite0-int8", "pixels"])
 
 

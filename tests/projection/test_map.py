@@ -440,21 +440,24 @@ def photographs_map(caltech, tmp_path_factory):
 
 def test_photographs_are_near_their_class(photographs_map):
     _, made, labels = photographs_map
-    assert accuracy(made.xy, labels) >= 0.90
+    # These two classes are crops of the same photographs. `scripts/bench references` counts them
+    # as two, with four times the photographs.
+    labels = np.where(labels == "Faces_easy", "Faces", labels)
+    assert accuracy(made.xy, labels) >= 0.98
     assert made.fidelity["trustworthiness"] >= 0.98
     assert made.fidelity["preservation"] >= 0.40
 
 
 @pytest.fixture(scope="module")
 def part(photographs_map, tmp_path_factory):
-    """A collection of 1,000 photographs and its map, their labels, and 200 more photographs."""
+    """A collection of 600 photographs and its map, their labels, and 172 more photographs."""
     collection, made, labels = photographs_map
     ids, vectors = collection.vectors("efficientnet-lite0")
     assert np.array_equal(ids, made.ids)
-    order = np.random.default_rng(0).permutation(len(ids))[:1200]
+    order = np.random.default_rng(0).permutation(len(ids))
     path = tmp_path_factory.mktemp("part") / "collection"
-    some = make_collection(path, vectors[order[:1000]])
-    return some, make_map(some), labels[order], vectors[order[1000:]]
+    some = make_collection(path, vectors[order[:600]])
+    return some, make_map(some), labels[order], vectors[order[600:]]
 
 
 def test_photographs_get_the_same_map_again(part, monkeypatch):
@@ -470,7 +473,7 @@ def test_held_out_photographs_are_placed_near_their_class(part, tmp_path):
     collection = Table.open(path)
     add_rows(collection, more)
     after = make_map(collection)
-    fitted, held_out = np.arange(1000), np.arange(1000, 1200)
+    fitted, held_out = np.arange(600), np.arange(600, 772)
     assert np.array_equal(after.xy[fitted], before.xy)
     usual = accuracy(after.xy[fitted], labels[fitted])
     assert accuracy(after.xy, labels, of=held_out, among=fitted) >= usual - 0.05
