@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from email.utils import formatdate
 
 import httpcore
 import pytest
 
 from local_server import BODY, Fault
-from lookalike.io import public_network
+from lookalike.io import fetching, public_network
 from lookalike.io.fetching import Fetcher, FetchLimits
+from lookalike.io.hosts import Hosts
 from lookalike.io.public_network import is_public
 
 QUICK = {"pauses": (0.0, 0.0, 0.0), "interval": 0.0, "total_s": 5.0, "silence_s": 0.3}
@@ -327,6 +330,50 @@ def test_a_broken_answer_is_a_failure(answer):
     assert reason(fetcher, raw_server(answer)).startswith("the connection broke off")
 
 
+@pytest.fixture
+def certificate(tmp_path, monkeypatch):
+    """A certificate for ``localhost`` alone, with its key, that this process trusts."""
+    x509 = pytest.importorskip("cryptography.x509", reason="needs cryptography")
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    attribute = x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")
+    name = x509.Name([attribute])
+    now = datetime.now(UTC)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1)
+    builder = builder.not_valid_before(now - timedelta(days=1))
+    builder = builder.not_valid_after(now + timedelta(days=1))
+    host = x509.SubjectAlternativeName([x509.DNSName("localhost")])
+    signed = builder.add_extension(host, critical=False).sign(key, hashes.SHA256())
+
+    encoding = serialization.Encoding.PEM
+    pem = signed.public_bytes(encoding)
+    pem += key.private_bytes(
+        encoding,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    path = tmp_path / "certificate.pem"
+    path.write_bytes(pem)
+    trusting = ssl.create_default_context(cafile=str(path))
+    monkeypatch.setattr(fetching, "trusted_certificates", lambda: trusting)
+    return path
+
+
+def test_the_certificate_must_be_that_of_the_host(server, certificate):
+    """The connection is made to a number, and the certificate is compared with the name."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    server.serve("/a", BODY)
+    fetcher = make_fetcher()
+    address = f"https://localhost:{server.server_port}/a"
+    assert fetcher.fetch(address) == BODY
+    other_host = address.replace("localhost", "127.0.0.1")
+    assert "CERTIFICATE_VERIFY_FAILED" in reason(fetcher, other_host)
+
+
 def test_compressed_content_is_refused():
     answer = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 0\r\n\r\n"
     assert reason(make_fetcher(), raw_server(answer)).startswith("the content is comp")
@@ -350,6 +397,18 @@ def test_requests_to_one_host_start_at_intervals(server):
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(fetcher.fetch, addresses))
     assert time.monotonic() - start >= 5 * 0.05
+
+
+def test_hosts_that_are_not_in_use_are_forgotten():
+    """A list may name millions of them. One that asked for a pause stays."""
+    hosts = Hosts(concurrent=1, interval=0.0, longest_pause=1.0)
+    hosts.pause("paused", 99)
+    for number in range(3000):
+        with hosts.turn(f"host{number}"):
+            pass
+    assert len(hosts._hosts) <= 1000
+    with pytest.raises(OSError, match="left alone"), hosts.turn("paused"):
+        pass
 
 
 def test_without_the_network_nothing_is_asked(server, fetcher, monkeypatch):
