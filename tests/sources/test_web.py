@@ -14,6 +14,7 @@ import lookalike
 from command import lookalike as lookalike_command
 from local_server import Fault, local_server
 from lookalike.errors import ImageError, SourceError
+from lookalike.indexing.run import IndexSettings
 from lookalike.io import fetching
 from lookalike.io.fetching import Fetcher, FetchLimits
 from lookalike.sources import LocalSource, open_source, open_uri, read_uri, uri_exists
@@ -145,6 +146,17 @@ def test_labels_and_count(server):
     ):
         labels += [item.label for item in WebSource([address])]
     assert labels == ["y", None, None, "中", None]
+
+
+def test_addresses_of_one_host_are_read_four_at_a_time(server, index):
+    addresses = []
+    for number in range(12):
+        fault = Fault(stall_s=0.1)
+        address = server.serve(f"/{number}.png", make_image(number), faults=[fault])
+        addresses.append(address)
+    settings = IndexSettings(threads=1)
+    assert counts(index(*addresses, settings=settings)) == {"added": 12}
+    assert server.most_running == 4
 
 
 def test_items_can_be_sent_to_other_processes(server):

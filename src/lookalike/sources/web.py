@@ -80,7 +80,7 @@ class WebSource:
         for address in self._addresses:
             label = None if self._labels == "none" else _folder_name(address)
             read = partial(_read, address, allow_private=self._allow_private)
-            yield Item(address, UNKNOWN_SIZE, mtime_ns, label, read)
+            yield Item(address, UNKNOWN_SIZE, mtime_ns, label, read, is_remote=True)
 
     def count(self) -> int:
         """Return the number of addresses."""
