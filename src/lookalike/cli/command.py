@@ -52,7 +52,7 @@ CollectionOption = Annotated[
         "-c",
         "--collection",
         metavar="PATH",
-        help="The collection's folder.",
+        help="The collection's folder, or its address such as s3://bucket/prefix.",
         show_default=DEFAULT_COLLECTION,
     ),
 ]

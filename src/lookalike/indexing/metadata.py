@@ -189,29 +189,31 @@ class MetadataFile:
 
     def join(self, table: Table) -> MetadataReport:
         """Write the values that differ from the table's, in one commit; see `join_metadata`."""
+        return table.transaction(lambda: self._join(table))
+
+    def _join(self, table: Table) -> MetadataReport:
         uris = pa.array(self.uris, pa.string())
-        with table.write_lock():
-            kinds = table.metadata
-            spaces = list(table.models)
-            fitted = self.fit(kinds, spaces)
-            with span("join metadata"):
-                known_columns = [name for name in fitted if name in kinds]
-                stored = _read_stored(table, known_columns)
-                # The stored row of each row of the file; null without one.
-                stored_uris = stored["uri"].combine_chunks()
-                positions = pc.index_in(uris, value_set=stored_uris)
+        kinds = table.metadata
+        spaces = list(table.models)
+        fitted = self.fit(kinds, spaces)
+        with span("join metadata"):
+            known_columns = [name for name in fitted if name in kinds]
+            stored = _read_stored(table, known_columns)
+            # The stored row of each row of the file; null without one.
+            stored_uris = stored["uri"].combine_chunks()
+            positions = pc.index_in(uris, value_set=stored_uris)
 
-                rows = pa.table({"uri": uris, **fitted})
-                matched = rows.filter(positions.is_valid())
-                stored_matched = stored.take(positions.drop_null())
-                changed = _changed_rows(matched, stored_matched)
+            rows = pa.table({"uri": uris, **fitted})
+            matched = rows.filter(positions.is_valid())
+            stored_matched = stored.take(positions.drop_null())
+            changed = _changed_rows(matched, stored_matched)
 
-            if len(matched):
-                new_kinds = {name: _kind_of(values) for name, values in fitted.items()}
-                table.add_metadata(new_kinds)
-            if len(changed):
-                values = {name: changed[name] for name in changed.column_names}
-                table.update(values)
+        if len(matched):
+            new_kinds = {name: _kind_of(values) for name, values in fitted.items()}
+            table.add_metadata(new_kinds)
+        if len(changed):
+            values = {name: changed[name] for name in changed.column_names}
+            table.update(values)
 
         columns = list(fitted) if len(matched) else []
         unmatched = uris.filter(positions.is_null())

@@ -188,7 +188,12 @@ class Plan:
         prune: bool,
     ) -> list[MissingRow]:
         """Remove rows that the scan did not meet; return those that are kept for now."""
-        with self._table.write_lock():
+        contents_before = Counter(new_contents)
+
+        def step() -> tuple[Ids, SweepDecision]:
+            # As before an attempt that conflicted with another process.
+            new_contents.clear()
+            new_contents.update(contents_before)
             moved_ids, rows = self._without_files(missing, new_contents)
             self._table.trash.discard_moved(moved_ids)
 
@@ -199,6 +204,9 @@ class Plan:
             removed_ids = [row.id for row in decision.removed]
             ids = np.array(removed_ids, np.int64)
             self._table.trash.discard(ids, RemovalReason.MISSING)
+            return moved_ids, decision
+
+        moved_ids, decision = self._table.transaction(step)
         sweep.moved += len(moved_ids)
         sweep.removed += sum(row.is_image for row in decision.removed)
         sweep.withheld += decision.withheld
@@ -261,9 +269,12 @@ class Plan:
         if self._updated_devices(kept_by_root) == table.devices:
             return
         # A read-only collection keeps the old ones.
-        with suppress(ReadOnlyError), table.write_lock():
-            devices = self._updated_devices(kept_by_root)
-            table.record_devices(devices)
+        with suppress(ReadOnlyError):
+            table.transaction(lambda: self._replace_devices(kept_by_root))
+
+    def _replace_devices(self, kept_by_root: Mapping[str, list[MissingRow]]) -> None:
+        devices = self._updated_devices(kept_by_root)
+        self._table.record_devices(devices)
 
     def _updated_devices(
         self, kept_by_root: Mapping[str, list[MissingRow]]

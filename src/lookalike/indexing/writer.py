@@ -93,10 +93,16 @@ class Writer:
         self._used_trash_ids.clear()
 
     def _commit_results(self) -> None:
-        with self._table.write_lock():
+        used_before = frozenset(self._used_trash_ids)
+
+        def step() -> None:
+            # Not those of an attempt that conflicted with another process.
+            self._used_trash_ids = set(used_before)
             self._restore_moved()
             results = self._without_conflicts()
             self._write(results)
+
+        self._table.transaction(step)
 
     def _restore_moved(self) -> None:
         """Put back the trashed rows of uris whose content was found in another row.

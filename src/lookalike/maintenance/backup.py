@@ -10,6 +10,7 @@ from typing import Any
 from lookalike.errors import CollectionError
 from lookalike.maintenance.check import check_rows
 from lookalike.store import copy as copies
+from lookalike.store.failures import Operation, address_error
 from lookalike.store.location import Location
 from lookalike.store.places import locate
 from lookalike.store.table import Table
@@ -187,6 +188,10 @@ def _is_free(location: Location) -> bool:
     try:
         return location.is_free()
     except OSError as error:
+        subject = f"{location.path} cannot be read"
+        from_store = address_error(subject, location.path, Operation.READ, error)
+        if from_store is not None:
+            raise from_store from error
         raise CollectionError(
-            f"{location.path} cannot be read: {error.strerror or error}. Name another folder."
+            f"{subject}: {error.strerror or error}. Name another folder."
         ) from error

@@ -84,14 +84,17 @@ def move(
     """
     old_uri = resolve_uri(old)
     new_uri = resolve_uri(new)
-    report = MoveReport(display_path(old_uri), display_path(new_uri))
+    old_path = display_path(old_uri)
+    new_path = display_path(new_uri)
     prefixes = _prefix_pairs(old_uri, new_uri)
     if not uri_exists(new_uri):
         raise InputError(
-            f"There is no file or folder {report.new!r}. "
+            f"There is no file or folder {new_path!r}. "
             "Name the folder to which the images were moved."
         )
-    with table.write_lock():
+
+    def step() -> MoveReport:
+        report = MoveReport(old_path, new_path)
         count = 0
         for old_prefix, new_prefix in prefixes:
             rows = _rows_below(table, old_prefix, new_prefix)
@@ -99,10 +102,12 @@ def move(
             count += len(rows)
         if not count:
             raise InputError(
-                f"The collection {table.path} has no image below {report.old!r}. "
+                f"The collection {table.path} has no image below {old_path!r}. "
                 "Name the folder from which the images were indexed."
             )
-    return report
+        return report
+
+    return table.transaction(step)
 
 
 def _prefix_pairs(old_uri: str, new_uri: str) -> list[tuple[str, str]]:

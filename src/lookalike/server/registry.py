@@ -21,6 +21,7 @@ from lookalike.server.problems import Problem
 from lookalike.server.row_cache import RowCache
 from lookalike.store import ann
 from lookalike.store.filters import Column
+from lookalike.store.places import locate
 from lookalike.store.table import Table
 from lookalike.types import Ids, Model
 
@@ -175,7 +176,7 @@ class ServedCollection:
     Attributes
     ----------
     name, path
-        Its name in the REST interface, and its folder.
+        Its name in the REST interface, and its folder or address.
     evaluation
         The result of the last evaluation job, or None.
     """
@@ -252,7 +253,7 @@ class CollectionRegistry:
     Parameters
     ----------
     paths
-        The folders of the collections; the first collection is the default.
+        The folders or addresses of the collections; the first collection is the default.
     embedders
         The loaded models, shared by all collections.
     watched
@@ -275,21 +276,21 @@ class CollectionRegistry:
         self._lock = threading.Lock()
         self.collections: dict[str, ServedCollection] = {}
         for path in paths:
-            folder = Path(path).expanduser()
-            self.add(folder.absolute())
+            self.add(path)
 
-    def add(self, folder: Path) -> ServedCollection:
+    def add(self, path: str | Path) -> ServedCollection:
         """Serve another collection and return it; one that is served already is returned as it is.
 
         It can be called from any thread.
         """
-        path = str(folder)
+        location = locate(path)
+        absolute = location.absolute
         with self._lock:
             for served in self.collections.values():
-                if served.path == path:
+                if served.path == absolute:
                     return served
-            name = self._unused_name(folder.name or "collection")
-            collection = ServedCollection(name, path, self._embedders)
+            name = self._unused_name(location.name or "collection")
+            collection = ServedCollection(name, absolute, self._embedders)
             # Other threads may be iterating over the present dictionary.
             self.collections = {**self.collections, name: collection}
         return collection

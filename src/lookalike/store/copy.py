@@ -19,7 +19,12 @@ import pyarrow as pa
 
 from lookalike.errors import BusyError, CollectionError
 from lookalike.io.files import DISK_FULL
-from lookalike.store.failures import Operation, translate_errors
+from lookalike.store.failures import (
+    Operation,
+    address_error,
+    reason_of,
+    translate_errors,
+)
 from lookalike.store.location import Location
 from lookalike.store.places import locate
 from lookalike.store.table import Table
@@ -443,12 +448,15 @@ def _translate_copy_errors(source: Table, target: Location) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = error.strerror or str(error)
+        subject = f"The copy of {source.path} could not be written to {target.path}"
+        from_store = address_error(subject, target.path, Operation.CREATE, error)
+        if from_store is not None:
+            raise from_store from error
+        reason = error.strerror or reason_of(error)
         next_step = "Name another folder."
         if error.errno in DISK_FULL:
             reason = "no space is left there"
             next_step = "Free some space there, or name another folder."
         raise CollectionError(
-            f"The copy of {source.path} could not be written to {target.path}: {reason}. "
-            f"Existing files were not changed. {next_step}"
+            f"{subject}: {reason}. Existing files were not changed. {next_step}"
         ) from error

@@ -12,12 +12,17 @@ import pyarrow as pa
 
 from lookalike.errors import CollectionError, ReadOnlyError
 from lookalike.io.files import DISK_FULL
-from lookalike.store.places import locate
+from lookalike.store.conflicts import ConflictError, is_conflict
+from lookalike.store.object_failures import is_access_failure, object_store_error
+from lookalike.store.places import is_address, locate
 
 __all__ = [
     "Operation",
+    "address_error",
+    "conflict_error",
     "damage_error",
     "disk_error",
+    "is_missing_file",
     "is_permission_error",
     "reason_of",
     "translate_errors",
@@ -61,7 +66,8 @@ def translate_errors(path: str, operation: Operation) -> Iterator[None]:
     ------
     CollectionError
         If the block raises an error of Lance, Arrow or the file system, or if a write is about to
-        start in a folder that no longer exists.
+        start in a folder that no longer exists; `ConflictError` if another process changed the same
+        rows first.
     """
     creates = operation == Operation.CREATE
     writes_existing = not creates and not operation.is_read
@@ -73,6 +79,8 @@ def translate_errors(path: str, operation: Operation) -> Iterator[None]:
         yield
     # Lance raises plain OSError, ValueError and RuntimeError; Arrow raises its own classes.
     except (OSError, ValueError, RuntimeError, pa.ArrowException) as error:
+        if is_conflict(error):
+            raise conflict_error(path, operation) from error
         may_be_absent = creates or operation == Operation.OPEN
         if not may_be_absent and not _has_versions(path):
             raise _missing_folder_error(path, operation) from error
@@ -92,6 +100,14 @@ def _translated(
             f"{subject}: {reason}. Name another folder with -c or LOOKALIKE_COLLECTION."
         )
     return damage_error(path, operation, reason)
+
+
+def conflict_error(path: str, operation: Operation) -> ConflictError:
+    """Return the error for a commit that others prevented again and again."""
+    return ConflictError(
+        f"The collection {path} could not be {operation}: other processes changed it at the same "
+        "time, again and again. Everything that was committed is safe. Run the command again later."
+    )
 
 
 def damage_error(path: str, operation: Operation, reason: str) -> CollectionError:
@@ -120,6 +136,8 @@ def disk_error(
     error
         The error that the store raised.
     """
+    if is_address(path):
+        return address_error(subject, path, operation, error)
     number = _error_number(error)
     if (
         operation != Operation.CREATE
@@ -145,6 +163,17 @@ def disk_error(
     return None
 
 
+def address_error(
+    subject: str, path: str, operation: Operation, error: BaseException
+) -> CollectionError | None:
+    """Return the error for a failure of an object store, or None for a folder or another cause."""
+    if not is_address(path):
+        return None
+    creates = operation == Operation.CREATE
+    writes = not operation.is_read
+    return object_store_error(subject, path, error, writes=writes, creates=creates)
+
+
 def _permission_error(
     subject: str, path: str, operation: Operation, number: int
 ) -> CollectionError:
@@ -168,11 +197,19 @@ def _permission_error(
 
 
 def is_permission_error(error: CollectionError) -> bool:
-    """Return whether a translated error reports a missing permission, which is not damage."""
+    """Return whether a translated error reports a missing permission, which is not damage.
+
+    The same holds for an object store that does not answer.
+    """
     cause = error.__cause__
     if cause is None:
         return False
-    return _error_number(cause) in _FORBIDDEN
+    return _error_number(cause) in _FORBIDDEN or is_access_failure(cause)
+
+
+def is_missing_file(error: CollectionError) -> bool:
+    """Return whether a translated error reports a file of the table that does not exist."""
+    return "Not found" in str(error.__cause__)
 
 
 def reason_of(error: BaseException) -> str:
@@ -206,8 +243,5 @@ def _has_versions(path: str) -> bool:
 
 
 def _missing_folder_error(path: str, operation: Operation) -> CollectionError:
-    return CollectionError(
-        f"The collection {path} could not be {operation}: its folder no longer exists. "
-        "Mount its disk again or move the folder back, then run the command again. "
-        "Everything that was committed is still in it."
-    )
+    reason = locate(path).missing_reason
+    return CollectionError(f"The collection {path} could not be {operation}: {reason}")

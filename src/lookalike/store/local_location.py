@@ -59,6 +59,22 @@ class LocalLocation(Location):
         resolved = self.folder.resolve()
         return str(resolved)
 
+    @property
+    def absolute(self) -> str:
+        folder = self.folder.absolute()
+        return str(folder)
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
+    def missing_reason(self) -> str:
+        return (
+            "its folder no longer exists. Mount its disk again or move the folder back, then run "
+            "the command again. Everything that was committed is still in it."
+        )
+
     # Tables
 
     def is_present(self) -> bool:

@@ -96,7 +96,22 @@ class Location(ABC):
     @property
     @abstractmethod
     def identity(self) -> str:
-        """The folder or URL, the same for every way to spell it."""
+        """The folder or URL, the same for every way to spell it; links are followed."""
+
+    @property
+    @abstractmethod
+    def absolute(self) -> str:
+        """The folder or URL, also from another folder; links are not followed."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """The last part of the path or URL, as a short name."""
+
+    @property
+    @abstractmethod
+    def missing_reason(self) -> str:
+        """Why an operation on a collection that was there failed, and what to do."""
 
     # Tables
 

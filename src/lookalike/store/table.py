@@ -10,9 +10,11 @@ from __future__ import annotations
 import json
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
 
 import lance
 import numpy as np
@@ -21,7 +23,13 @@ import pyarrow as pa
 from lookalike.errors import CollectionError, InputError, ModelError, SpaceError
 from lookalike.sources import resolve_uri, uri_prefixes
 from lookalike.store import lock
-from lookalike.store.failures import Operation, damage_error, translate_errors
+from lookalike.store.conflicts import retry_conflicts
+from lookalike.store.failures import (
+    Operation,
+    conflict_error,
+    damage_error,
+    translate_errors,
+)
 from lookalike.store.location import Location
 from lookalike.store.places import locate
 from lookalike.store.schema import (
@@ -43,6 +51,24 @@ from lookalike.types import Ids, Kind, Model
 __all__ = ["Table"]
 
 _BATCH = 10_000
+# How often Lance repeats a commit of its own accord, which overwrites what others have committed.
+_RETRIES = 10
+
+_Result = TypeVar("_Result")
+
+
+@dataclass(slots=True)
+class _Step:
+    """A step of `Table.transaction` that runs.
+
+    Attributes
+    ----------
+    has_passed
+        Whether a commit of another process lies between what the step has read and the version
+        that it would change now.
+    """
+
+    has_passed: bool = False
 
 
 class Table(View):
@@ -52,6 +78,10 @@ class Table(View):
     version, while the write lock keeps other processes from changing the table; afterwards this
     object reads the version that the change has made.
     """
+
+    def __init__(self, path: str, dataset: lance.LanceDataset) -> None:
+        super().__init__(path, dataset)
+        self._step: _Step | None = None
 
     @classmethod
     def create(cls, path: str | os.PathLike[str], models: Sequence[Model]) -> Table:
@@ -161,8 +191,60 @@ class Table(View):
             If another process holds the lock for too long.
         """
         with lock.hold(self.path) as is_locked:
-            self.refresh()
+            # Without a lock, a step goes on from the version that it has read.
+            if is_locked or self._step is None:
+                self.refresh()
             yield is_locked
+
+    def transaction(self, step: Callable[[], _Result]) -> _Result:
+        """Run a step that reads rows and changes them, with no commit of others in between.
+
+        Under the write lock, the step runs once. Where there are no locks, as in object storage, it
+        runs again from the newest version if another process has changed the same rows meanwhile.
+        A transaction within a transaction is a part of it.
+
+        Parameters
+        ----------
+        step
+            The step. Its commits before a conflict stay, so it must find what it has already done.
+
+        Raises
+        ------
+        BusyError
+            If another process holds the lock for too long, or its commits conflict again and again.
+        """
+        if self._step is not None:
+            return step()
+
+        def run() -> _Result:
+            try:
+                with self.write_lock():
+                    self._step = _Step()
+                    return step()
+            finally:
+                self._step = None
+
+        return retry_conflicts(run)
+
+    @contextmanager
+    def _commit(self) -> Iterator[int]:
+        """Make one commit in the block, and move to its version.
+
+        Yields
+        ------
+        int
+            How often Lance may repeat the commit if it conflicts with another process's.
+        """
+        with self.write_lock() as is_locked:
+            step = None if is_locked else self._step
+            if step is not None and step.has_passed:
+                raise conflict_error(self.path, Operation.WRITE)
+            before = self.version
+            with translate_errors(self.path, Operation.WRITE):
+                yield _RETRIES if step is None else 0
+                self._dataset.checkout_latest()
+            if step is not None and self.version > before + 1:
+                step.has_passed = True
 
     @property
     def trash(self) -> Trash:
@@ -172,9 +254,8 @@ class Table(View):
     def record_devices(self, devices: Mapping[str, str]) -> None:
         """Store the file systems of indexed folders in place of the stored ones."""
         text = json.dumps(devices)
-        with self.write_lock(), translate_errors(self.path, Operation.WRITE):
+        with self._commit():
             self._dataset.update_metadata({DEVICES_KEY: text})
-            self._dataset.checkout_latest()
 
     # Columns
 
@@ -186,18 +267,19 @@ class Table(View):
         SpaceError
             If another Model fills the Space, or another column has its name.
         """
+        if not self._has_space(model):
+            self.transaction(lambda: self._add_space(model))
+
+    def _add_space(self, model: Model) -> None:
         if self._has_space(model):
             return
-        with self.write_lock():
-            if self._has_space(model):
-                return
-            if model.name in self.schema.names:
-                raise SpaceError(
-                    f"A Space cannot be named {model.name!r} because the collection has a column "
-                    "of that name. Rename the model."
-                )
-            with translate_errors(self.path, Operation.WRITE):
-                self._dataset.add_columns(pa.schema([column(model)]))
+        if model.name in self.schema.names:
+            raise SpaceError(
+                f"A Space cannot be named {model.name!r} because the collection has a column "
+                "of that name. Rename the model."
+            )
+        with self._commit():
+            self._dataset.add_columns(pa.schema([column(model)]))
 
     def _has_space(self, model: Model) -> bool:
         """Return whether there is a Space of a Model's name; raise if another Model fills it."""
@@ -216,16 +298,18 @@ class Table(View):
 
     def add_metadata(self, kinds: Mapping[str, Kind]) -> None:
         """Add empty metadata columns in one commit; existing ones stay as they are."""
-        with self.write_lock(), translate_errors(self.path, Operation.WRITE):
-            present = self.metadata
-            fields = []
-            for name, kind in kinds.items():
-                if name not in present:
-                    field = metadata_column(name, kind)
-                    fields.append(field)
-            if fields:
-                schema = pa.schema(fields)
-                self._dataset.add_columns(schema)
+        self.transaction(lambda: self._add_metadata(kinds))
+
+    def _add_metadata(self, kinds: Mapping[str, Kind]) -> None:
+        present = self.metadata
+        fields = []
+        for name, kind in kinds.items():
+            if name not in present:
+                field = metadata_column(name, kind)
+                fields.append(field)
+        if fields:
+            with self._commit():
+                self._dataset.add_columns(pa.schema(fields))
 
     # Rows
 
@@ -271,11 +355,10 @@ class Table(View):
 
         Columns that are not given become null.
         """
-        with self.write_lock(), translate_errors(self.path, Operation.WRITE):
-            merge = self._dataset.merge_insert("uri")
+        with self._commit() as retries:
+            merge = self._dataset.merge_insert("uri").conflict_retries(retries)
             merge = merge.when_not_matched_insert_all()
             merge.execute(rows)
-            self._dataset.checkout_latest()
 
     def fill_metadata(self, rows: pa.Table) -> None:
         """Give metadata to rows that lack it; values that the table has stay.
@@ -288,10 +371,9 @@ class Table(View):
         names = [name for name in rows.column_names if name != "uri"]
         if not names:
             return
-        with self.write_lock():
-            for start in range(0, len(rows), _BATCH):
-                batch = rows.slice(start, _BATCH)
-                self._fill_metadata(batch.to_pylist(), names)
+        for start in range(0, len(rows), _BATCH):
+            batch = rows.slice(start, _BATCH).to_pylist()
+            self.transaction(partial(self._fill_metadata, batch, names))
 
     def _fill_metadata(
         self, rows: Sequence[Mapping[str, Any]], names: Sequence[str]
@@ -325,23 +407,24 @@ class Table(View):
         old_prefix, new_prefix
             The start of the uris before and afterwards.
         """
-        with self.write_lock(), translate_errors(self.path, Operation.WRITE):
-            rest = f"substr(uri, {len(old_prefix) + 1})"
-            uri = f"concat({quote(new_prefix)}, {rest})"
+        rest = f"substr(uri, {len(old_prefix) + 1})"
+        uri = f"concat({quote(new_prefix)}, {rest})"
+        with self.write_lock():
             for batch in _batches(ids):
                 clause = id_clause(batch.tolist())
-                self._dataset.update({"uri": uri}, where=clause)
+                with self._commit() as retries:
+                    self._dataset.update(
+                        {"uri": uri}, where=clause, conflict_retries=retries
+                    )
 
     def _merge(self, rows: pa.Table, *, insert: bool) -> None:
         """Overwrite the rows of uris that the table holds; with `insert`, add those of others."""
-        dataset = self._dataset
-        with translate_errors(self.path, Operation.WRITE):
-            merge = dataset.merge_insert("uri")
+        with self._commit() as retries:
+            merge = self._dataset.merge_insert("uri").conflict_retries(retries)
             merge = merge.when_matched_update_all()
             if insert:
                 merge = merge.when_not_matched_insert_all()
             merge.execute(rows)
-            dataset.checkout_latest()
 
     def _rows(self, columns: Mapping[str, Any], names: list[str]) -> pa.Table:
         """Return the named columns as an Arrow table with the types of this one."""
@@ -365,11 +448,11 @@ class Table(View):
         """Delete rows by id, in commits of at most 10,000 rows; unknown ids are skipped."""
         if not len(ids):
             return
-        with self.write_lock(), translate_errors(self.path, Operation.WRITE):
+        with self.write_lock():
             for batch in _batches(ids):
-                batch_ids = batch.tolist()
-                clause = id_clause(batch_ids)
-                self._dataset.delete(clause)
+                clause = id_clause(batch.tolist())
+                with self._commit() as retries:
+                    self._dataset.delete(clause, conflict_retries=retries)
 
     def remove(self, uris: Sequence[str]) -> int:
         """Move images by uri or path, or all images below a folder, into the trash.
@@ -418,7 +501,9 @@ def _batches(ids: Ids) -> Iterator[Ids]:
 
 def _check_free(location: Location) -> None:
     """Refuse a folder that holds more than the leftovers of a `create` that was killed."""
-    if not location.is_free(ignore_locks=True):
+    with translate_errors(location.path, Operation.CREATE):
+        is_free = location.is_free(ignore_locks=True)
+    if not is_free:
         raise CollectionError(
             f"{location.path} is not empty. Open the collection in it, or name a new folder."
         )

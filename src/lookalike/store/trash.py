@@ -21,6 +21,7 @@ import pyarrow as pa
 
 from lookalike.errors import CollectionError, InputError
 from lookalike.sources import resolve_uri, uri_prefixes
+from lookalike.store.conflicts import ConflictError, in_transaction
 from lookalike.store.diff import ContentIndex
 from lookalike.store.schema import (
     content_clause,
@@ -194,6 +195,7 @@ class Trash:
 
     # Rows that leave the table
 
+    @in_transaction
     def discard(self, ids: Ids, reason: RemovalReason) -> None:
         """Move rows of the table into the trash; unknown ids are skipped.
 
@@ -202,25 +204,24 @@ class Trash:
         table = self._table
         filled = [f"{quote_name(name)} IS NOT NULL" for name in table.metadata]
         is_worth_keeping = " OR ".join(["sha256 IS NOT NULL", *filled])
-        with table.write_lock():
-            for start in range(0, len(ids), BATCH):
-                batch = ids[start : start + BATCH]
-                clause = f"{id_clause(batch.tolist())} AND ({is_worth_keeping})"
-                if table.count_where(clause):
-                    self._rows.append(clause, reason)
-                # Not earlier: a process killed here leaves the rows in both places.
-                table.delete(batch)
+        for start in range(0, len(ids), BATCH):
+            batch = ids[start : start + BATCH]
+            clause = f"{id_clause(batch.tolist())} AND ({is_worth_keeping})"
+            if table.count_where(clause):
+                self._rows.append(clause, reason)
+            # Not earlier: a process killed here leaves the rows in both places.
+            table.delete(batch)
 
+    @in_transaction
     def discard_moved(self, ids: Ids) -> None:
         """Delete rows whose content has a row under another uri.
 
         A row goes to the trash if it has metadata that no other row of its content has.
         """
-        with self._table.write_lock():
-            with_metadata = self._with_unique_metadata(ids)
-            self.discard(with_metadata, RemovalReason.MOVED)
-            without = np.setdiff1d(ids, with_metadata)
-            self._table.delete(without)
+        with_metadata = self._with_unique_metadata(ids)
+        self.discard(with_metadata, RemovalReason.MOVED)
+        without = np.setdiff1d(ids, with_metadata)
+        self._table.delete(without)
 
     def _with_unique_metadata(self, ids: Ids) -> Ids:
         """Return the rows whose metadata would be lost if all of `ids` were deleted."""
@@ -251,6 +252,7 @@ class Trash:
 
     # Rows that come back
 
+    @in_transaction
     def restore(self, uris: Sequence[str] = ()) -> RestoreReport:
         """Put rows back into the table, each uri with the row that was removed last.
 
@@ -264,24 +266,23 @@ class Trash:
         InputError
             If one of `uris` matches nothing in the trash; then nothing is restored.
         """
-        with self._table.write_lock():
-            named = self._named(uris, ["uri", "sha256", REMOVED_AT])
-            newest = _newest(named)
-            is_in_table = self._is_in_table(newest)
-            removed = newest.filter(pa.array(~is_in_table))
-            removed_uris = removed["uri"].to_pylist()
-            removed_ids = removed["_rowid"].to_pylist()
+        named = self._named(uris, ["uri", "sha256", REMOVED_AT])
+        newest = _newest(named)
+        is_in_table = self._is_in_table(newest)
+        removed = newest.filter(pa.array(~is_in_table))
+        removed_uris = removed["uri"].to_pylist()
+        removed_ids = removed["_rowid"].to_pylist()
 
-            taken = self._table.existing_rows(removed_uris)
-            free_ids = []
-            occupied = []
-            for row_id, uri in zip(removed_ids, removed_uris, strict=True):
-                if uri in taken:
-                    occupied.append(uri)
-                else:
-                    free_ids.append(row_id)
-            self._put_back(free_ids)
-            self.settle(newest["uri"].to_pylist())
+        taken = self._table.existing_rows(removed_uris)
+        free_ids = []
+        occupied = []
+        for row_id, uri in zip(removed_ids, removed_uris, strict=True):
+            if uri in taken:
+                occupied.append(uri)
+            else:
+                free_ids.append(row_id)
+        self._put_back(free_ids)
+        self.settle(newest["uri"].to_pylist())
         return RestoreReport(len(free_ids), sorted(occupied))
 
     def restore_unchanged(self, items: Sequence[Item]) -> set[str]:
@@ -315,20 +316,25 @@ class Trash:
         """Put back the images whose columns have the values expected of their uri."""
         if not expected or not self.exists():
             return set()
-        with self._table.write_lock():
-            names = {"uri", "sha256", REMOVED_AT, *columns}
-            rows = self._with_uris(list(expected), sorted(names))
-            # Of rows with one uri, the one that was removed last counts.
-            ids = {}
-            for row in rows.sort_by(REMOVED_AT).to_pylist():
-                values = tuple(row[name] for name in columns)
-                is_image = row["sha256"] is not None
-                if is_image and values == expected[row["uri"]]:
-                    ids[row["uri"]] = row["_rowid"]
-            # Another process may have indexed some of them meanwhile.
-            for uri in self._table.existing_rows(ids):
-                del ids[uri]
-            self._put_back(list(ids.values()))
+        return self._put_back_equal(expected, columns)
+
+    @in_transaction
+    def _put_back_equal(
+        self, expected: Mapping[str, tuple[Any, ...]], columns: Sequence[str]
+    ) -> set[str]:
+        names = {"uri", "sha256", REMOVED_AT, *columns}
+        rows = self._with_uris(list(expected), sorted(names))
+        # Of rows with one uri, the one that was removed last counts.
+        ids = {}
+        for row in rows.sort_by(REMOVED_AT).to_pylist():
+            values = tuple(row[name] for name in columns)
+            is_image = row["sha256"] is not None
+            if is_image and values == expected[row["uri"]]:
+                ids[row["uri"]] = row["_rowid"]
+        # Another process may have indexed some of them meanwhile.
+        for uri in self._table.existing_rows(ids):
+            del ids[uri]
+        self._put_back(list(ids.values()))
         return set(ids)
 
     def settle(self, uris: Sequence[str] | None = None) -> None:
@@ -343,22 +349,28 @@ class Trash:
         """
         if not self.exists():
             return
-        with self._table.write_lock():
-            metadata = self._metadata()
-            names = ["uri", "sha256", *metadata, REMOVED_AT]
-            rows = self._with_uris(uris, names)
-            is_in_table = self._is_in_table(rows)
-            same = rows.filter(pa.array(is_in_table))
-            newest = _newest(same)
-            self._table.fill_metadata(newest.select(["uri", *metadata]))
-            self._rows.delete(same["_rowid"].to_pylist())
+        self._settle(uris)
+
+    @in_transaction
+    def _settle(self, uris: Sequence[str] | None) -> None:
+        metadata = self._metadata()
+        names = ["uri", "sha256", *metadata, REMOVED_AT]
+        rows = self._with_uris(uris, names)
+        is_in_table = self._is_in_table(rows)
+        same = rows.filter(pa.array(is_in_table))
+        newest = _newest(same)
+        self._table.fill_metadata(newest.select(["uri", *metadata]))
+        self._rows.delete(same["_rowid"].to_pylist())
 
     def forget(self, ids: Sequence[int]) -> None:
         """Delete rows by their ids in the trash, after the table has received their content."""
         if not ids:
             return
-        with self._table.write_lock():
-            self._rows.delete(ids)
+        self._forget(ids)
+
+    @in_transaction
+    def _forget(self, ids: Sequence[int]) -> None:
+        self._rows.delete(ids)
 
     def _metadata(self) -> list[str]:
         """Return the metadata columns that the table and the trash both have."""
@@ -375,6 +387,7 @@ class Trash:
 
     # Rows that leave the trash
 
+    @in_transaction
     def empty(self, uris: Sequence[str] = ()) -> int:
         """Delete rows for good; return their number.
 
@@ -389,17 +402,16 @@ class Trash:
         InputError
             If one of `uris` matches nothing in the trash; then nothing is deleted.
         """
-        with self._table.write_lock():
-            if uris:
-                ids = self._named(uris, [])["_rowid"].to_pylist()
-                self._rows.delete(ids)
-                return len(ids)
-            try:
-                count = self._rows.count()
-            except CollectionError:
-                count = 0
-            self._rows.drop()
-            return count
+        if uris:
+            ids = self._named(uris, [])["_rowid"].to_pylist()
+            self._rows.delete(ids)
+            return len(ids)
+        try:
+            count = self._rows.count()
+        except CollectionError:
+            count = 0
+        self._rows.drop()
+        return count
 
     def purge(self, days: float | None = None) -> int:
         """Delete the rows that were removed more than some days ago; return their number.
@@ -416,21 +428,28 @@ class Trash:
         if not self.exists():
             return 0
         oldest = datetime.now(UTC) - timedelta(days=days)
-        with self._table.write_lock():
-            expired_uris = set()
-            expired_ids = []
-            for row in self._rows.read(["uri", REMOVED_AT]).to_pylist():
-                if row[REMOVED_AT] < oldest:
-                    expired_uris.add(row["uri"])
-                    expired_ids.append(row["_rowid"])
-            self.settle(sorted(expired_uris))
-            self._rows.delete(expired_ids)
+        return self._purge(oldest)
+
+    @in_transaction
+    def _purge(self, oldest: datetime) -> int:
+        expired_uris = set()
+        expired_ids = []
+        for row in self._rows.read(["uri", REMOVED_AT]).to_pylist():
+            if row[REMOVED_AT] < oldest:
+                expired_uris.add(row["uri"])
+                expired_ids.append(row["_rowid"])
+        self.settle(sorted(expired_uris))
+        self._rows.delete(expired_ids)
         return len(expired_ids)
 
     def compact(self) -> int:
         """Free the disk space of deleted rows; return the number of bytes."""
         with self._table.write_lock() as is_locked:
-            return self._rows.compact(orphans=is_locked)
+            try:
+                return self._rows.compact(orphans=is_locked)
+            except ConflictError:
+                # Another process changes the trash; the next time will do.
+                return 0
 
     # Look-ups
 

@@ -12,7 +12,13 @@ import pyarrow as pa
 from lance.optimize import Compaction, CompactionOptions
 
 from lookalike.errors import CollectionError
-from lookalike.store.failures import Operation, disk_error, reason_of
+from lookalike.store.conflicts import is_conflict
+from lookalike.store.failures import (
+    Operation,
+    conflict_error,
+    disk_error,
+    reason_of,
+)
 from lookalike.store.schema import id_clause
 
 if TYPE_CHECKING:
@@ -23,6 +29,8 @@ __all__ = ["BATCH", "COPIED_ROWS", "REASON", "REMOVED_AT", "TrashTable"]
 BATCH = 10_000
 # Rows that are copied at a time: with thumbnails and some Spaces, tens of MiB.
 COPIED_ROWS = 1 << 10
+# How long a version stays that another process may be reading.
+_OPEN_READERS = timedelta(hours=1)
 
 # A metadata column begins with a letter, so none has such a name.
 REMOVED_AT = "_removed_at"
@@ -138,37 +146,60 @@ class TrashTable:
         # Without the mark of a key: a uri may be in the trash more than once.
         uri, *rest = self._table.schema
         schema = pa.schema([pa.field(uri.name, uri.type), *rest, *_OWN_FIELDS])
-        with location.new_trash() as uri:
-            lance.write_dataset(
-                schema.empty_table(),
-                uri,
-                mode="create",
-                enable_stable_row_ids=True,
-            )
+        try:
+            with location.new_trash() as uri:
+                lance.write_dataset(
+                    schema.empty_table(),
+                    uri,
+                    mode="create",
+                    enable_stable_row_ids=True,
+                )
+        except OSError:
+            # Without a lock, another process may have made it first.
+            if not location.has_trash():
+                raise
         return lance.dataset(location.trash_uri)
 
     def delete(self, ids: Sequence[int]) -> None:
-        """Delete rows; the last one takes the trash with it."""
+        """Delete rows; the last one takes the trash with it, if no other process may add some."""
         dataset = self.open()
         if dataset is None or not ids:
             return
-        with self.translate_errors(Operation.WRITE):
-            for start in range(0, len(ids), BATCH):
-                batch = ids[start : start + BATCH]
-                dataset.delete(id_clause(batch))
-            is_empty = dataset.count_rows() == 0
-        if is_empty:
-            self.drop()
+        with self._table.write_lock() as is_locked:
+            with self.translate_errors(Operation.WRITE):
+                for start in range(0, len(ids), BATCH):
+                    batch = ids[start : start + BATCH]
+                    dataset.delete(id_clause(batch))
+                is_empty = dataset.count_rows() == 0
+            if is_empty and is_locked:
+                self._remove()
 
     def drop(self) -> None:
         """Delete all rows and their files, whatever their state."""
+        with self._table.write_lock() as is_locked:
+            if is_locked or not self._has_deleted_all():
+                self._remove()
+
+    def _has_deleted_all(self) -> bool:
+        """Delete all rows in one commit, beside processes that add some; False if damaged."""
+        try:
+            dataset = self.open()
+            with self.translate_errors(Operation.WRITE):
+                if dataset is not None:
+                    dataset.delete("true")
+        except CollectionError:
+            return False
+        return True
+
+    def _remove(self) -> None:
         with self.translate_errors(Operation.WRITE):
             self._location.remove_trash()
 
     def compact(self, *, orphans: bool) -> int:
         """Merge the files, remove those of deleted rows and old versions; return bytes freed."""
-        # Nobody reads an old version: every reader opens the newest.
-        at_once = timedelta(0)
+        # Nobody reads an old version: every reader opens the newest. Where there are no locks, one
+        # may have just opened it.
+        age = timedelta(0) if orphans else _OPEN_READERS
         with self.translate_errors(Operation.CLEAN):
             dataset = self.open()
             if dataset is None:
@@ -177,7 +208,7 @@ class TrashTable:
             Compaction.execute(dataset, options)
             dataset.checkout_latest()
             removed = dataset.cleanup_old_versions(
-                older_than=at_once, delete_unverified=orphans
+                older_than=age, delete_unverified=orphans
             )
         return int(removed.bytes_removed)
 
@@ -189,6 +220,8 @@ class TrashTable:
             yield
         # The kinds that Lance raises for what its library, the disk or Arrow reports.
         except (OSError, ValueError, RuntimeError, pa.ArrowException) as error:
+            if is_conflict(error):
+                raise conflict_error(path, operation) from error
             subject = f"The trash of the collection {path} could not be {operation}"
             from_disk = disk_error(subject, path, operation, error)
             if from_disk is not None:

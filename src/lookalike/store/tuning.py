@@ -16,6 +16,7 @@ import numpy as np
 
 from lookalike.store import ann
 from lookalike.store.ann import IndexTuning, Setting
+from lookalike.store.conflicts import retry_conflicts
 from lookalike.store.failures import Operation, translate_errors
 from lookalike.store.schema import (
     column_vectors,
@@ -109,18 +110,23 @@ def build_index(table: Table, space: str) -> IndexTuning:
     """
     rows = table.count(space)
     partitions = -(-rows // _PARTITION_ROWS)  # rounded up
-    dataset = table.lance_dataset
-    with translate_errors(table.path, Operation.INDEX):
-        dataset.create_index(
-            space,
-            KIND,
-            name=_index_name(space),
-            metric="L2",
-            num_partitions=partitions,
-            num_bits=BITS,
-            replace=True,
-        )
-        dataset.checkout_latest()
+
+    def step() -> None:
+        dataset = table.lance_dataset
+        with translate_errors(table.path, Operation.INDEX):
+            dataset.checkout_latest()
+            dataset.create_index(
+                space,
+                KIND,
+                name=_index_name(space),
+                metric="L2",
+                num_partitions=partitions,
+                num_bits=BITS,
+                replace=True,
+            )
+            dataset.checkout_latest()
+
+    retry_conflicts(step)
     return IndexTuning(
         target=0.0,
         rows=rows,
@@ -145,14 +151,19 @@ def count_unindexed(table: Table, space: str) -> int:
 
 def update_index(table: Table, space: str, before: IndexTuning) -> IndexTuning:
     """Add new rows to the partitions of a Space's index, and merge it into one segment."""
-    dataset = table.lance_dataset
     name = _index_name(space)
-    with translate_errors(table.path, Operation.INDEX):
-        segments = ann.index_segments(table, space)
-        dataset.optimize.optimize_indices(
-            index_names=[name], num_indices_to_merge=len(segments)
-        )
-        dataset.checkout_latest()
+
+    def step() -> None:
+        dataset = table.lance_dataset
+        with translate_errors(table.path, Operation.INDEX):
+            dataset.checkout_latest()
+            segments = ann.index_segments(table, space)
+            dataset.optimize.optimize_indices(
+                index_names=[name], num_indices_to_merge=len(segments)
+            )
+            dataset.checkout_latest()
+
+    retry_conflicts(step)
     merged = ann.index_segments(table, space)
     # The settings were measured with the index as it was before.
     return replace(before, segments=merged, plain=(), filtered=())
@@ -173,11 +184,15 @@ def tune(
     tuning = replace(built, target=target, rows=rows, plain=plain, filtered=filtered)
     key = ann.config_key(space)
     config: dict[str, str | None] = {key: tuning.to_json()}
+    table.transaction(lambda: _store_tuning(table, config))
+    return tuning
+
+
+def _store_tuning(table: Table, config: dict[str, str | None]) -> None:
     dataset = table.lance_dataset
-    with table.write_lock(), translate_errors(table.path, Operation.WRITE):
+    with translate_errors(table.path, Operation.WRITE):
         dataset.update_config(config)
         dataset.checkout_latest()
-    return tuning
 
 
 def _find_settings(

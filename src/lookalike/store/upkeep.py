@@ -9,12 +9,15 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Literal, cast
 
 from lance.optimize import Compaction, CompactionOptions
 
+from lookalike.errors import CollectionError
 from lookalike.store import lock
-from lookalike.store.failures import Operation, translate_errors
+from lookalike.store.conflicts import ConflictError
+from lookalike.store.failures import Operation, is_missing_file, translate_errors
 from lookalike.store.location import StoredFile
 
 if TYPE_CHECKING:
@@ -32,8 +35,9 @@ _FRAGMENT_ROWS = 1 << 17
 _MANY_FRAGMENTS = 24
 # Rows that a compaction reads at a time: with thumbnails and some Spaces, tens of MiB.
 _COMPACTION_BATCH = 1 << 10
+_KEY = "uri"
 _SCALAR_INDICES: dict[str, Literal["BTREE", "BITMAP"]] = {
-    "uri": "BTREE",
+    _KEY: "BTREE",
     "label": "BITMAP",
 }
 # The file name of a commit's plan, such as 12-<uuid>.txn. In a manifest the byte before it may look
@@ -57,6 +61,14 @@ def tidy(table: Table) -> None:
         compact(table)
         update_scalar_indices(table)
         remove_old_versions(table, _DAY)
+    elif not _has_index(table, _KEY):
+        update_scalar_indices(table)
+
+
+def _has_index(table: Table, column: str) -> bool:
+    with translate_errors(table.path, Operation.READ):
+        indices = table.lance_dataset.describe_indices()
+    return any(index.field_names == [column] for index in indices)
 
 
 def compact(table: Table) -> None:
@@ -70,20 +82,31 @@ def compact(table: Table) -> None:
     )
     remaining: int | None = None
     while remaining is None or remaining > 0:
-        with table.write_lock(), translate_errors(table.path, Operation.WRITE):
-            dataset = table.lance_dataset
-            plan = Compaction.plan(dataset, options)
-            tasks = plan.tasks
-            if not tasks:
-                return
-            # As many tasks as there were at first: fragments that others write meanwhile wait for
-            # the next time.
-            if remaining is None:
-                remaining = len(tasks)
+        try:
+            count = table.transaction(partial(_merge_fragments, table, options))
+        except ConflictError:
+            # Others write to these fragments, where no lock keeps them out.
+            return
+        if not count:
+            return
+        # As many tasks as there were at first: fragments that others write meanwhile wait for the
+        # next time.
+        if remaining is None:
+            remaining = count
+        remaining -= 1
+
+
+def _merge_fragments(table: Table, options: CompactionOptions) -> int:
+    """Carry out the first task of a compaction; return the number of its tasks."""
+    with translate_errors(table.path, Operation.WRITE):
+        dataset = table.lance_dataset
+        plan = Compaction.plan(dataset, options)
+        tasks = plan.tasks
+        if tasks:
             merged = tasks[0].execute(dataset)
             Compaction.commit(dataset, [merged])
             dataset.checkout_latest()
-        remaining -= 1
+    return len(tasks)
 
 
 def update_scalar_indices(table: Table, *, make: bool = False) -> None:
@@ -96,7 +119,12 @@ def update_scalar_indices(table: Table, *, make: bool = False) -> None:
     make
         Whether to create an index that does not exist.
     """
-    with table.write_lock(), translate_errors(table.path, Operation.INDEX):
+    step = partial(_update_scalar_indices, table, make=make)
+    table.transaction(step)
+
+
+def _update_scalar_indices(table: Table, *, make: bool) -> None:
+    with translate_errors(table.path, Operation.INDEX):
         dataset = table.lance_dataset
         indices = {}
         for index in dataset.describe_indices():
@@ -107,7 +135,8 @@ def update_scalar_indices(table: Table, *, make: bool = False) -> None:
         for column, kind in _SCALAR_INDICES.items():
             existing = indices.get(column)
             if existing is None:
-                if make:
+                # The index of uris is made with the table, unless that process was killed.
+                if make or column == _KEY:
                     dataset.create_scalar_index(column, kind)
             elif existing.num_rows_indexed < rows:
                 dataset.optimize.optimize_indices(index_names=[existing.name])
@@ -132,37 +161,40 @@ def remove_old_versions(
         belong to a commit in progress.
     """
     freed = 0
-    with (
-        maintenance_lock(table),
-        table.write_lock() as is_locked,
-        translate_errors(table.path, Operation.CLEAN),
-    ):
+    with maintenance_lock(table), table.write_lock() as is_locked:
         remove_orphans = orphans and is_locked
-        freed += _remove_versions(table, older_than, orphans=remove_orphans)
+        try:
+            freed += _remove_versions(table, older_than, orphans=remove_orphans)
+        except CollectionError as error:
+            # Where there are no locks, another process may be removing the same versions.
+            if is_locked or not is_missing_file(error):
+                raise
         # Without a lock, another process may still be at work on a copy that is not old.
         age = 0.0 if is_locked else _DAY.total_seconds()
-        freed += table.location.remove_staging(older_than=age)
+        with translate_errors(table.path, Operation.CLEAN):
+            freed += table.location.remove_staging(older_than=age)
     return freed
 
 
 def _remove_versions(table: Table, older_than: timedelta, *, orphans: bool) -> int:
-    dataset = table.lance_dataset
-    since = datetime.now() - older_than
-    # Keep the versions made since then, and the one that was the newest at that time.
-    kept_versions = 1
-    for version in dataset.versions():
-        made = cast(datetime, version["timestamp"])
-        if made > since:
-            kept_versions += 1
-    removed = dataset.cleanup_old_versions(
-        retain_versions=kept_versions, delete_unverified=orphans
-    )
-    freed = int(removed.bytes_removed)
-    if orphans:
-        for file in _find_orphans(table):
-            freed += file.size
-            table.location.remove(file.name)
-    return freed
+    with translate_errors(table.path, Operation.CLEAN):
+        dataset = table.lance_dataset
+        since = datetime.now() - older_than
+        # Keep the versions made since then, and the one that was the newest at that time.
+        kept_versions = 1
+        for version in dataset.versions():
+            made = cast(datetime, version["timestamp"])
+            if made > since:
+                kept_versions += 1
+        removed = dataset.cleanup_old_versions(
+            retain_versions=kept_versions, delete_unverified=orphans
+        )
+        freed = int(removed.bytes_removed)
+        if orphans:
+            for file in _find_orphans(table):
+                freed += file.size
+                table.location.remove(file.name)
+        return freed
 
 
 def _find_orphans(table: Table) -> list[StoredFile]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -20,10 +19,11 @@ __all__ = ["print_backup_report"]
 @command("backup", examples=["lookalike backup /mnt/disk/pictures -c pictures"])
 def backup_command(
     target: Annotated[
-        Path,
+        str,
         typer.Argument(
             metavar="TARGET",
-            help="A new folder, or an earlier backup of this collection.",
+            help="A new folder or an address such as s3://bucket/prefix, or an earlier backup of "
+            "this collection.",
         ),
     ],
     collection: CollectionOption = None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,9 +15,10 @@ from lookalike.cli.progress import progress_bar
 @command("restore", examples=["lookalike restore /mnt/disk/pictures -c pictures"])
 def restore_command(
     source: Annotated[
-        Path,
+        str,
         typer.Argument(
-            metavar="SOURCE", help="The folder of a backup, or of any collection."
+            metavar="SOURCE",
+            help="The folder or the address of a backup, or of any collection.",
         ),
     ],
     collection: CollectionOption = None,
@@ -34,6 +34,6 @@ def restore_command(
     if as_json:
         output.print_json(report.to_dict())
     else:
-        folder = output.printable(str(source))
+        folder = output.printable(source)
         summary = f"restored from {folder}"
         print_backup_report(report, summary)

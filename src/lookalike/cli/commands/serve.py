@@ -25,7 +25,8 @@ _Collections = Annotated[
         "-c",
         "--collection",
         metavar="PATH",
-        help="A collection's folder; may be repeated. The first is the default.",
+        help="A collection's folder, or its address such as s3://bucket/prefix; may be repeated. "
+        "The first is the default.",
         show_default="$LOOKALIKE_COLLECTION, or all in your user data folder",
     ),
 ]

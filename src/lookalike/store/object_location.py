@@ -1,0 +1,318 @@
+"""A collection in object storage: a prefix of a bucket at S3, Google Cloud or Azure.
+
+There is no rename and no lock there. Lance makes a table, and each later version, by writing one
+manifest that must not exist yet. A file is written by one request, which a reader sees completely
+or not at all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Self
+
+import obstore
+from obstore.exceptions import BaseError
+from obstore.store import from_url
+
+from lookalike.store.location import (
+    MAPS,
+    STAGING,
+    TABLE,
+    TRASH,
+    VERSIONS,
+    Location,
+    LockName,
+    StoredFile,
+)
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore
+
+__all__ = ["ObjectLocation"]
+
+_CHUNK_BYTES = 1 << 20
+# Parts of a multipart upload: S3 takes at most 10,000, so this allows files of 160 GB.
+_PART_BYTES = 16 << 20
+# The largest object that S3 copies by one request.
+_COPY_BYTES = 5 << 30
+_COPIES_AT_ONCE = 16
+# The first page of a listing answers whether there is anything.
+_FIRST_PAGE = 10
+_RETRIES: Any = {"max_retries": 5, "retry_timeout": timedelta(seconds=60)}
+# Settings by which obstore and Lance reach and enter a store.
+_SETTINGS = ("AWS_", "AZURE_", "GOOGLE_")
+
+
+class ObjectLocation(Location):
+    """The prefix of a collection in a bucket.
+
+    Attributes
+    ----------
+    path
+        The URL as it was given, without a slash at its end: ``s3://bucket/prefix``.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.path = url.rstrip("/")
+
+    def uri(self, name: str) -> str:
+        return f"{self.path}/{name}"
+
+    @property
+    def identity(self) -> str:
+        return self.path
+
+    @property
+    def absolute(self) -> str:
+        return self.path
+
+    @property
+    def name(self) -> str:
+        _, _, name = self.path.rpartition("/")
+        return name
+
+    @property
+    def missing_reason(self) -> str:
+        return (
+            "it no longer exists there. Another program has removed or moved its objects. "
+            "Correct its address, or make it again from a backup with: lookalike restore"
+        )
+
+    @property
+    def _store(self) -> ObjectStore:
+        settings = []
+        for name, value in os.environ.items():
+            if name.startswith(_SETTINGS):
+                settings.append((name, value))
+        settings.sort()
+        with _errors_as_os_errors():
+            return _open_store(self.path, tuple(settings))
+
+    # Tables
+
+    def is_present(self) -> bool:
+        return self._has_any("")
+
+    def is_free(self, *, ignore_locks: bool = False) -> bool:
+        return all(file.name.startswith(STAGING) for file in self.files())
+
+    def has_table(self) -> bool:
+        return self._has_any(f"{TABLE}/{VERSIONS}")
+
+    def has_trash(self) -> bool:
+        return self._has_any(f"{TRASH}/{VERSIONS}")
+
+    def has_versions(self) -> bool:
+        try:
+            return self.has_table()
+        except OSError:
+            return True
+
+    def versions_stamp(self) -> tuple[int, int]:
+        """Return a number of the newest manifest's name and content, and the time of its writing.
+
+        A table that is made again at the same address has another time, or another content.
+        """
+        # The names begin with a number that falls from one version to the next.
+        for page in self._pages(f"{TABLE}/{VERSIONS}"):
+            newest = page[0]
+            text = f"{newest['path']} {newest['e_tag']}"
+            digest = hashlib.sha256(text.encode()).digest()
+            number = int.from_bytes(digest[:8])
+            written = newest["last_modified"].timestamp()
+            return number, int(written)
+        raise FileNotFoundError(f"{self.table_uri} has no versions")
+
+    def prepare(self) -> None:
+        """Do nothing: a prefix exists as soon as an object has it."""
+
+    @contextmanager
+    def new_table(self) -> Iterator[str]:
+        # The first manifest makes the table. What a process killed before it leaves is no table,
+        # and `optimize` removes it later.
+        yield self.table_uri
+
+    @contextmanager
+    def new_trash(self) -> Iterator[str]:
+        yield self.trash_uri
+
+    def remove_trash(self) -> None:
+        names = [file.name for file in self.files(TRASH)]
+        # Without its manifests it is no table any more, whatever is left of it.
+        names.sort(key=self.is_manifest, reverse=True)
+        self._remove_all(names)
+
+    # Files
+
+    def files(self, folder: str = "") -> Iterator[StoredFile]:
+        for page in self._pages(folder):
+            for entry in page:
+                yield StoredFile(entry["path"], entry["size"])
+
+    def has_file(self, name: str) -> bool:
+        try:
+            self.size_of(name)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def size_of(self, name: str) -> int:
+        with _errors_as_os_errors():
+            entry = obstore.head(self._store, name)
+        return int(entry["size"])
+
+    def read(self, name: str) -> bytes:
+        with _errors_as_os_errors():
+            result = obstore.get(self._store, name)
+            return bytes(result.bytes())
+
+    def read_chunks(self, name: str) -> Iterator[bytes]:
+        with _errors_as_os_errors():
+            result = obstore.get(self._store, name)
+            for chunk in result.stream(min_chunk_size=_CHUNK_BYTES):
+                yield bytes(chunk)
+
+    def write(self, name: str, content: bytes) -> None:
+        with _errors_as_os_errors():
+            obstore.put(self._store, name, content)
+
+    def write_chunks(self, name: str, chunks: Iterable[bytes]) -> None:
+        with _errors_as_os_errors():
+            writer = obstore.open_writer(self._store, name, buffer_size=_PART_BYTES)
+            for chunk in chunks:
+                writer.write(chunk)
+            # An object that is not closed does not exist.
+            writer.close()
+
+    def remove(self, name: str) -> None:
+        self._remove_all([name])
+
+    def _remove_all(self, names: Sequence[str]) -> None:
+        # Some stores report an object that another process has removed.
+        with _errors_as_os_errors(), suppress(FileNotFoundError):
+            obstore.delete(self._store, list(names))
+
+    def _has_any(self, folder: str) -> bool:
+        first_page = next(self._pages(folder), None)
+        return first_page is not None
+
+    def _pages(self, folder: str) -> Iterator[Sequence[Any]]:
+        """Yield the objects below a folder by their names, some at a time."""
+        prefix = folder or None
+        with _errors_as_os_errors():
+            for page in obstore.list(self._store, prefix, chunk_size=_FIRST_PAGE):
+                if page:
+                    yield page
+
+    # Copies
+
+    def new_staging(self) -> Self:
+        name = self.new_staging_name()
+        return type(self)(self.uri(name))
+
+    def remove_staging(self, *, older_than: float = 0.0) -> int:
+        # The objects of each staged copy.
+        entries = defaultdict(list)
+        for page in self._pages(""):
+            for entry in page:
+                folder, _, _ = entry["path"].partition("/")
+                if folder.startswith(STAGING):
+                    entries[folder].append(entry)
+
+        freed = 0
+        newest = time.time() - older_than
+        for staged in entries.values():
+            written = max(entry["last_modified"].timestamp() for entry in staged)
+            if older_than == 0 or written < newest:
+                self._remove_all([entry["path"] for entry in staged])
+                freed += sum(entry["size"] for entry in staged)
+        return freed
+
+    def discard(self) -> None:
+        with suppress(OSError):
+            names = [file.name for file in self.files()]
+            self._remove_all(names)
+
+    def remove_if_empty(self) -> None:
+        """Do nothing: a prefix without objects does not exist."""
+
+    def share(self, name: str, staged: Self) -> None:
+        staged_name = f"{self._name_of(staged)}/{name}"
+        self._copy(name, staged_name)
+
+    def publish_table(self, staged: Self) -> None:
+        names = [file.name for file in staged.files(TABLE)]
+        names.sort(key=self.is_manifest)
+        self._publish(staged, names)
+
+    def publish_maps(self, staged: Self) -> None:
+        names = [file.name for file in staged.files(MAPS)]
+        self._publish(staged, names)
+        self._remove_others(MAPS, set(names))
+
+    def publish_version(self, staged: Self, names: list[str]) -> None:
+        # Until the manifest is in place, Lance reads the older version.
+        self._publish(staged, names)
+        self._remove_others(TABLE, set(names))
+
+    def publish_staged_trash(self, staged: Self, names: list[str]) -> None:
+        if not names:
+            self.remove_trash()
+            return
+        self._publish(staged, names)
+        self._remove_others(TRASH, set(names))
+
+    def _publish(self, staged: Self, names: Sequence[str]) -> None:
+        """Copy the files of a staged copy into this location, the last one after all others."""
+        if not names:
+            return
+        prefix = self._name_of(staged)
+        *first, last = names
+        with ThreadPoolExecutor(_COPIES_AT_ONCE, "copy") as pool:
+            copies = [
+                pool.submit(self._copy, f"{prefix}/{name}", name) for name in first
+            ]
+        for copy in copies:
+            copy.result()
+        self._copy(f"{prefix}/{last}", last)
+
+    def _name_of(self, staged: Self) -> str:
+        return staged.path.removeprefix(f"{self.path}/")
+
+    def _copy(self, name: str, new_name: str) -> None:
+        """Copy an object within the store; only one that is too large for it is read here."""
+        if self.size_of(name) > _COPY_BYTES:
+            self.write_chunks(new_name, self.read_chunks(name))
+            return
+        with _errors_as_os_errors():
+            obstore.copy(self._store, name, new_name)
+
+    # Locks
+
+    def lock_path(self, name: LockName) -> None:
+        return None
+
+
+@lru_cache(maxsize=64)
+def _open_store(url: str, _settings: tuple[tuple[str, str], ...]) -> ObjectStore:
+    """Return a store, which keeps its connections; another environment has another one."""
+    return from_url(url, retry_config=_RETRIES)
+
+
+@contextmanager
+def _errors_as_os_errors() -> Iterator[None]:
+    """Raise errors of the object store as OSError, as files do."""
+    try:
+        yield
+    except BaseError as error:
+        if isinstance(error, OSError):
+            raise
+        raise OSError(str(error)) from error
