@@ -35,7 +35,7 @@ HEAVY = {
     "imagecodecs": {"imaging"},
     "jinja2": {"export", "server"},
     "matplotlib": {"drawing"},
-    "obstore": {"sources"},
+    "obstore": {"sources", "store"},
     "openTSNE": {"projection"},
     "pillow_jxl": {"imaging"},
     "rawpy": {"imaging"},
