@@ -8,7 +8,6 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from pathlib import Path
 import httpx
 
 from command import COMMAND
+from forked import Process, start_python
 
 # The same server as the command's, with settings for which the command has no options.
 _WITH_SETTINGS = """
@@ -47,7 +47,7 @@ class Live:
         A client of the REST API.
     """
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
+    def __init__(self, process: Process) -> None:
         self.process = process
         self.stopped = False
         self.output = ""
@@ -86,34 +86,40 @@ class Live:
 @contextmanager
 def serving(*options: object) -> Iterator[Live]:
     """Run ``lookalike serve OPTIONS`` on a free port."""
-    with _running([*COMMAND, "serve", "--port", "0", *map(str, options)]) as live:
+    words = ["-m", "lookalike", "serve", "--port", "0", *map(str, options)]
+    with _running(start_python(words, env=_environment())) as live:
+        yield live
+
+
+@contextmanager
+def serving_process(*options: object) -> Iterator[Live]:
+    """Run ``lookalike serve OPTIONS`` on a free port, in an interpreter of its own."""
+    process = subprocess.Popen(
+        [*COMMAND, "serve", "--port", "0", *map(str, options)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=_environment(),
+    )
+    with _running(process) as live:
         yield live
 
 
 @contextmanager
 def bounded(collection: Path, **settings: object) -> Iterator[Live]:
     """Run a server of a collection with fields of `ServerSettings`."""
-    command = [
-        sys.executable,
-        "-c",
-        _WITH_SETTINGS,
-        str(collection),
-        json.dumps(settings),
-    ]
-    with _running(command) as live:
+    words = ["-c", _WITH_SETTINGS, str(collection), json.dumps(settings)]
+    with _running(start_python(words, env=_environment())) as live:
         yield live
 
 
+def _environment() -> dict[str, str]:
+    return {**os.environ, "NO_COLOR": "1", "PYTHONUNBUFFERED": "1"}
+
+
 @contextmanager
-def _running(command: list[str]) -> Iterator[Live]:
-    environment = {**os.environ, "NO_COLOR": "1", "PYTHONUNBUFFERED": "1"}
-    process = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment,
-    )
+def _running(process: Process) -> Iterator[Live]:
+    """Stop a server afterwards, and check that it ends without an error."""
     with process:
         try:
             live = Live(process)

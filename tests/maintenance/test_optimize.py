@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-import subprocess
-import sys
 import threading
 import tracemalloc
 from dataclasses import replace
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 
 import lookalike
+from forked import start_python
 from lookalike.collection import Collection
 from lookalike.errors import InputError, SpaceError
 from lookalike.indexing.run import IndexSettings, index
@@ -23,6 +23,12 @@ from lookalike.store.table import Table
 from made import SPACE, add_rows, drawn, in_two_parts, make_collection
 
 ROWS = 1500
+
+
+@pytest.fixture(autouse=True)
+def _few_samples(monkeypatch):
+    """Measure the recall by fewer queries, except in the fixtures of the module."""
+    monkeypatch.setattr(tuning, "SAMPLE_ROWS", 40)
 
 
 @pytest.fixture
@@ -283,10 +289,9 @@ lookalike.optimize(path, min_rows=1000, keep_days=0, progress=message)
 def test_a_kill_at_any_step_leaves_a_collection_that_answers(collection, step, delay):
     ids, matrix = collection.vectors(SPACE)
     query = drawn(1, seed=9)[0].astype(np.float16)
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED, collection.path, step, str(delay)], check=False
-    )
-    assert done.returncode == 9
+    words = ["-c", KILLED, str(collection.path), step, str(delay)]
+    with start_python(words, env=os.environ) as process:
+        assert process.wait(60) == 9
     again = Table.open(collection.path)
     np.testing.assert_array_equal(again.vectors(SPACE)[0], ids)
     np.testing.assert_array_equal(again.vectors(SPACE)[1], matrix)

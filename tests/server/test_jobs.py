@@ -13,7 +13,7 @@ from fastapi import APIRouter
 from starlette.testclient import TestClient
 
 import lookalike
-from live import serving
+from live import serving, serving_process
 from lookalike.evaluation.evaluate import evaluate
 from lookalike.projection.map import make_map
 from lookalike.server.app import make_app
@@ -162,7 +162,7 @@ def test_jobs_can_be_cancelled(own, sample):
 
 
 def test_a_running_job_does_not_delay_shutdown(own):
-    with serving("-c", own) as live:
+    with serving_process("-c", own) as live:
         begin(live, kind="map")
         job = begin(live, kind="evaluate")["id"]
         with live.api.stream("GET", f"jobs/{job}/events") as stream:

@@ -16,7 +16,7 @@ import pytest
 
 import lookalike
 from command import lookalike as run
-from live import problem, serving
+from live import problem, serving, serving_process
 from lookalike.indexing.run import IndexSettings
 from lookalike.server.serving import bind
 from lookalike.store.table import Table
@@ -81,7 +81,7 @@ def test_responses_are_sent_without_delay():
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_it_without_an_error(own, how):
-    with serving("-c", own) as live:
+    with serving_process("-c", own) as live:
         assert total(live) == 5
         assert live.stop(how) == (0, "")
 

@@ -110,59 +110,55 @@ def test_the_page_works_behind_a_proxy_prefix(open_page, server):
     ] == []
 
 
-@pytest.mark.parametrize("width", [390, 2560])
-def test_the_page_fits_the_screen(open_page, width):
+@pytest.fixture(scope="module")
+def two(collection, tmp_path_factory):
+    """A server of two collections, the first with a long name."""
+    folder = tmp_path_factory.mktemp("two") / "a collection with quite a long name"
+    shutil.copytree(collection, folder)
+    with serving("-c", folder, "-c", collection) as live:
+        yield live
+
+
+@pytest.mark.parametrize(
+    ("is_mobile", "widths"), [(True, [320, 390]), (False, [701, 901, 1280, 2560])]
+)
+def test_the_page_and_its_header_fit_the_screen(open_page, two, is_mobile, widths):
+    """With several collections and a history, in every view."""
     page = open_page(
         "#search?positive=3",
-        viewport={"width": width, "height": 844},
-        is_mobile=width < 500,
+        live=two,
+        viewport={"width": widths[0], "height": 640},
+        is_mobile=is_mobile,
     )
     tiles(page)
-    for view in ("search", "map", "health"):
-        page.evaluate(f"document.querySelector('#to-{view}').click()")
-        until(page, f"document.body.dataset.view === '{view}'")
-        page.wait_for_timeout(100)
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
-
-
-@pytest.mark.parametrize("width", [320, 390, 701, 901, 1280])
-def test_the_header_fits_with_several_collections_and_a_history(
-    open_page, collection, tmp_path, width
-):
-    second = tmp_path / "a collection with quite a long name"
-    shutil.copytree(collection, second)
-    with serving("-c", second, "-c", collection) as live:
-        page = open_page(
-            "#search?positive=3",
-            live=live,
-            viewport={"width": width, "height": 640},
-            is_mobile=width < 500,
-        )
-        tiles(page)
-        page.locator("#answers .tile .open").nth(1).click()
-        until(page, "!document.querySelector('#back').disabled")
+    page.locator("#answers .tile .open").nth(1).click()
+    until(page, "!document.querySelector('#back').disabled")
+    for width in widths:
+        page.set_viewport_size({"width": width, "height": 640})
         for view in ("search", "map", "health"):
             page.evaluate(f"document.querySelector('#to-{view}').click()")
             until(page, f"document.body.dataset.view === '{view}'")
-            boxes = page.locator(
-                "#top :is(a, select, button):visible:not(#history *)"
-            ).evaluate_all(
-                "all => all.map((one) => one.getBoundingClientRect().toJSON())"
-            )
-            assert len(boxes) >= 8
-            assert all(0 <= box["left"] < box["right"] <= width for box in boxes)
-            for first, second_box in itertools.combinations(boxes, 2):
-                is_beside = (
-                    first["right"] <= second_box["left"] + 1
-                    or second_box["right"] <= first["left"] + 1
-                )
-                is_above = (
-                    first["bottom"] <= second_box["top"] + 1
-                    or second_box["bottom"] <= first["top"] + 1
-                )
-                assert is_beside or is_above
+            page.wait_for_timeout(100)
             assert page.evaluate("document.documentElement.scrollWidth") <= width
-        page.context.close()
+            assert_header_fits(page, width)
+    page.context.close()
+
+
+def assert_header_fits(page, width: int) -> None:
+    """Check that the header's parts are within the screen, and none covers another."""
+    boxes = page.locator(
+        "#top :is(a, select, button):visible:not(#history *)"
+    ).evaluate_all("all => all.map((one) => one.getBoundingClientRect().toJSON())")
+    assert len(boxes) >= 8
+    assert all(0 <= box["left"] < box["right"] <= width for box in boxes)
+    for first, second in itertools.combinations(boxes, 2):
+        is_beside = (
+            first["right"] <= second["left"] + 1 or second["right"] <= first["left"] + 1
+        )
+        is_above = (
+            first["bottom"] <= second["top"] + 1 or second["bottom"] <= first["top"] + 1
+        )
+        assert is_beside or is_above
 
 
 def ground(page) -> float:

@@ -210,17 +210,15 @@ def test_words_are_told_from_expressions_and_taken_literally(page):
     assert "label like '%it''s%'" in expressions["it's"]
 
 
-@pytest.mark.parametrize(
-    "text", ["100%", "it's", "a_b", "\\", "(1)", "'", "cat and dog", "%"]
-)
-def test_any_plain_words_make_a_valid_filter(page, server, text):
+def test_any_plain_words_make_a_valid_filter(page, server):
     script = """async (text) => {
       const where = await import(new URL("static/where.js", document.baseURI));
       return where.expressionOf(text);
     }"""
-    where = page.evaluate(script, text)
-    answer = server.search(positive=[{"id": 3}], where=where)
-    assert answer.status_code == 200, answer.text
+    for text in ("100%", "it's", "a_b", "\\", "(1)", "'", "cat and dog", "%"):
+        where = page.evaluate(script, text)
+        answer = server.search(positive=[{"id": 3}], where=where)
+        assert answer.status_code == 200, answer.text
 
 
 def test_columns_and_values_are_completed_by_keys_and_pointer(results):

@@ -100,14 +100,7 @@ class _VersionWatcher:
 
 def _send_signal(workspace: Workspace, trial: Trial) -> None:
     """Start the command, and send a signal to its whole process group after the delay."""
-    running = subprocess.Popen(
-        workspace.command(trial.action),
-        env=workspace.environment(),
-        start_new_session=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    running = workspace.start(trial.action.command, new_session=True)
     with suppress(subprocess.TimeoutExpired):
         running.wait(trial.delay)
     trial.was_interrupted = running.poll() is None
@@ -118,9 +111,8 @@ def _send_signal(workspace: Workspace, trial: Trial) -> None:
     except subprocess.TimeoutExpired:
         trial.findings.append(Finding("hang", f"{trial}: still running after a minute"))
         message = ""
-    with suppress(ProcessLookupError):
+    with suppress(ProcessLookupError), running:
         killpg(running.pid, signal.SIGKILL)
-    running.wait()
     if "panicked" in message:
         trial.findings.append(Finding("unclear", message[-500:]))
 
@@ -161,20 +153,15 @@ def _limit_file_size(
 
 def _rerun(workspace: Workspace, trial: Trial, known: Reference) -> None:
     limit = 60 + 10 * known.seconds
-    try:
-        done = subprocess.run(
-            workspace.command(trial.action),
-            env=workspace.environment(),
-            capture_output=True,
-            text=True,
-            timeout=limit,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        trial.findings.append(
-            Finding("hang", f"{trial}: run again, it took more than {limit:.0f} s")
-        )
-        return
-    if done.returncode not in trial.action.again:
-        message = f"run again, status {done.returncode}: {done.stderr[-800:]}"
+    with workspace.start(trial.action.command) as running:
+        try:
+            _, errors = running.communicate(timeout=limit)
+        except subprocess.TimeoutExpired:
+            running.kill()
+            trial.findings.append(
+                Finding("hang", f"{trial}: run again, it took more than {limit:.0f} s")
+            )
+            return
+    if running.returncode not in trial.action.again:
+        message = f"run again, status {running.returncode}: {errors[-800:]}"
         trial.findings.append(Finding("unusable", message))

@@ -6,7 +6,6 @@ import csv
 import hashlib
 import os
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from forked import Process, start_python
 from local_server import LocalServer
 from lookalike.datasets import sample
 from trust import crafted
@@ -317,28 +317,25 @@ class Workspace:
         own = {name: str(self.folder / folder) for name, folder in folders.items()}
         return {**os.environ, **own, "NO_COLOR": "1", "COLUMNS": "200"}
 
-    def run(
-        self, command: Sequence[str], seconds: float = 120
-    ) -> subprocess.CompletedProcess[bytes]:
-        """Run a command that must succeed."""
-        words = [self._fill_in(word) for word in command]
-        return subprocess.run(
-            words,
-            env=self.environment(),
-            check=True,
-            capture_output=True,
-            text=True,
-            timeout=seconds,
-        )
+    def start(self, command: Sequence[str], *, new_session: bool = False) -> Process:
+        """Start a command, which begins with the interpreter."""
+        _, *words = [self._fill_in(word) for word in command]
+        return start_python(words, env=self.environment(), new_session=new_session)
+
+    def run(self, command: Sequence[str], limit: float = 120) -> float:
+        """Run a command that must succeed, and return its seconds."""
+        with self.start(command) as running:
+            began = time.perf_counter()
+            _, message = running.communicate(timeout=limit)
+            assert running.returncode == 0, message
+            return time.perf_counter() - began
 
     def run_reference(self, action: Action) -> Reference:
         """Run an action without interruption."""
         self.reset(action.start)
         start = read(self.folder)
         before = self._stamps()
-        began = time.perf_counter()
-        self.run(action.command)
-        seconds = time.perf_counter() - began
+        seconds = self.run(action.command)
         written = [
             stamp[1]
             for path, stamp in self._stamps().items()
