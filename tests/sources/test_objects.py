@@ -207,7 +207,7 @@ def test_a_listing_that_breaks_off_removes_nothing(
     assert counts["incomplete"] == [root]
     assert (counts["added"], counts["removed"], counts["failed"]) == (1, 0, 1)
     failures = run("info", "--failures", "-c", tmp_path / "c").stdout
-    assert "the listing broke off after 20 images" in failures
+    assert "the listing broke off after image 20" in failures
     assert reason in failures
     assert len(rows(tmp_path / "c")) == PAGE_SIZE + 7  # with the failure
 

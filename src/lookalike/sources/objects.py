@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from functools import partial
 from importlib.util import find_spec
-from io import BufferedReader
 from typing import TYPE_CHECKING, Unpack
 
 from lookalike.errors import SourceError
 from lookalike.sources.local import MAX_FILE_BYTES, LocalOptions
-from lookalike.sources.remote import RemoteFile, RemoteSource
+from lookalike.sources.remote import RemoteFile, RemoteReader, RemoteSource
 from lookalike.sources.stores import (
     Address,
     find_object,
@@ -50,6 +48,11 @@ class ObjectListing:
             return None
         return _to_file(address, meta)
 
+    def pieces(self, uri: str) -> Iterator[bytes]:
+        """Yield the content of an object."""
+        address = Address.parse(uri)
+        return get_object(address, MAX_FILE_BYTES)
+
 
 class ObjectSource(RemoteSource):
     """The images in object storage, below prefixes and as single objects.
@@ -82,39 +85,7 @@ def open_paths(paths: Sequence[str], **options: Unpack[LocalOptions]) -> ObjectS
     return ObjectSource(paths, **options)
 
 
-class _ObjectReader:
-    """Access to single objects."""
-
-    def read(self, uri: str) -> bytes:
-        return _read(uri)
-
-    def open(self, uri: str) -> BufferedReader:
-        address = Address.parse(uri)
-        pieces = get_object(address, MAX_FILE_BYTES)
-        # Memory would not do for several large files at once.
-        file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 (the reader closes it)
-        try:
-            for piece in pieces:
-                file.write(piece)
-        except BaseException:
-            file.close()
-            raise
-        file.seek(0)
-        return BufferedReader(file)
-
-    def exists(self, uri: str) -> bool:
-        """Return whether there is an object, or a prefix with objects; unknown counts as yes."""
-        address = Address.parse(uri)
-        try:
-            if find_object(address) is not None:
-                return True
-            first = next(list_objects(address), None)
-        except OSError:
-            return True
-        return first is not None
-
-
-READER = _ObjectReader()
+READER = RemoteReader(ObjectListing())
 
 
 def _to_file(address: Address, meta: ObjectMeta) -> RemoteFile:
@@ -125,11 +96,5 @@ def _to_file(address: Address, meta: ObjectMeta) -> RemoteFile:
     folder_name = folder.rpartition("/")[2]
     mtime_ns = stamp_time(meta)
     return RemoteFile(
-        uri, meta["size"], mtime_ns, folder_name or None, partial(_read, uri)
+        uri, meta["size"], mtime_ns, folder_name or None, partial(READER.read, uri)
     )
-
-
-def _read(uri: str) -> bytes:
-    address = Address.parse(uri)
-    pieces = get_object(address, MAX_FILE_BYTES)
-    return b"".join(pieces)

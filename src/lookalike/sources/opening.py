@@ -73,6 +73,7 @@ SOURCE_KINDS: list[SourceKind] = [
         suffixes=(),
         module="lookalike.sources.objects",
     ),
+    SourceKind(prefixes=("hf://",), suffixes=(), module="lookalike.sources.hub"),
 ]
 
 

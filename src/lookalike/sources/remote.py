@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from io import BufferedReader
 from typing import Protocol
 
 from pathspec import GitIgnoreSpec
@@ -20,7 +22,7 @@ from lookalike.sources.local import (
 from lookalike.sources.selection import EXTENSIONS, Selection
 from lookalike.types import Item
 
-__all__ = ["Listing", "RemoteFile", "RemoteSource"]
+__all__ = ["Listing", "RemoteFile", "RemoteReader", "RemoteSource"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,45 @@ class Listing(Protocol):
     def find(self, uri: str) -> RemoteFile | None:
         """Return a single file, or None if there is no such file."""
         ...
+
+    def pieces(self, uri: str) -> Iterator[bytes]:
+        """Yield the content of a file; fail if it has more than `MAX_FILE_BYTES`."""
+        ...
+
+
+class RemoteReader:
+    """Access to single files of a listing; see `lookalike.sources.base.UriReader`."""
+
+    def __init__(self, listing: Listing) -> None:
+        self._listing = listing
+
+    def read(self, uri: str) -> bytes:
+        """Return the content, or raise OSError."""
+        pieces = self._listing.pieces(uri)
+        return b"".join(pieces)
+
+    def open(self, uri: str) -> BufferedReader:
+        """Return the content as a temporary file, or raise OSError."""
+        # Memory would not do for several large files at once.
+        file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 (the caller closes it)
+        try:
+            for piece in self._listing.pieces(uri):
+                file.write(piece)
+        except BaseException:
+            file.close()
+            raise
+        file.seek(0)
+        return BufferedReader(file)
+
+    def exists(self, uri: str) -> bool:
+        """Return whether there is a file, or a prefix with files; unknown counts as yes."""
+        try:
+            if self._listing.find(uri) is not None:
+                return True
+            first = next(self._listing.list(uri), None)
+        except OSError:
+            return True
+        return first is not None
 
 
 @dataclass(slots=True)
@@ -297,5 +338,5 @@ def _outermost(folders: Sequence[str]) -> list[str]:
 def _failed_listing(root: str, count: int, error: OSError) -> Item:
     """Return the Item of a listing that broke off. Its uri lies below the root."""
     reason = error.strerror or error
-    problem = f"the listing broke off after {count:,} images: {reason}"
+    problem = f"the listing broke off after image {count:,}: {reason}"
     return unreadable_item(_prefix(root), None, ImageError(problem))

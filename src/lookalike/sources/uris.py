@@ -49,6 +49,7 @@ READER_MODULES: dict[str, str] = {
     "s3": "lookalike.sources.objects",
     "gs": "lookalike.sources.objects",
     "az": "lookalike.sources.objects",
+    "hf": "lookalike.sources.hub",
 }
 _readers: dict[str, UriReader] = {}
 

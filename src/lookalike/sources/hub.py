@@ -1,0 +1,326 @@
+"""Image files in repositories of the Hugging Face hub: ``hf://datasets/owner/name/folder``."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import re
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache, partial
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, NamedTuple, Unpack
+from urllib.parse import quote, unquote
+
+import httpx
+
+from lookalike.errors import SourceError
+from lookalike.io.http import TRANSIENT, trusted_certificates, user_agent
+from lookalike.io.network import is_offline
+from lookalike.sources.local import MAX_FILE_BYTES, LocalOptions
+from lookalike.sources.remote import RemoteFile, RemoteReader, RemoteSource
+
+__all__ = ["READER", "HubListing", "HubSource", "open_paths"]
+
+_ADDRESS = re.compile(
+    r"hf://(?:(datasets|models|spaces)/)?([\w.-]+/[\w.-]+)(?:@([^/]+))?(?:/(.*))?",
+    re.DOTALL | re.IGNORECASE,
+)
+_NEXT_PAGE = re.compile(r'<([^>]+)>\s*;[^,]*\brel="?next"?')
+_PAUSES_S = (0.5, 1.0, 2.0, 4.0)
+_TIMEOUT_S = 30.0
+_MAX_PAGE_BYTES = 64 << 20
+_SECOND_NS = 10**9
+
+# The answers of the hub for a missing path, unlike those for a missing repository or revision.
+_MISSING_PATH = "EntryNotFound"
+
+
+class _HubAddress(NamedTuple):
+    """The parts of a uri.
+
+    Attributes
+    ----------
+    kind, repository
+        ``datasets``, ``models`` or ``spaces``, and ``owner/name``.
+    revision
+        A branch, tag or commit; None for ``main``.
+    path
+        The path in the repository, without a slash at its end.
+    """
+
+    kind: str
+    repository: str
+    revision: str | None
+    path: str
+
+    @classmethod
+    def parse(cls, uri: str) -> _HubAddress:
+        """Return the parts of a uri, or raise SourceError if it names no repository."""
+        match = _ADDRESS.fullmatch(uri)
+        if match is None:
+            raise SourceError(
+                f"{uri!r} names no repository. Expected an address such as "
+                "hf://datasets/owner/name/folder or hf://datasets/owner/name@revision."
+            )
+        kind = (match[1] or "models").lower()
+        path = (match[4] or "").strip("/")
+        return cls(kind, match[2], match[3], path)
+
+    @property
+    def uri(self) -> str:
+        """The uri, without a slash at its end."""
+        start = "" if self.kind == "models" else f"{self.kind}/"
+        revision = "" if self.revision is None else f"@{self.revision}"
+        repository = f"hf://{start}{self.repository}{revision}"
+        return f"{repository}/{self.path}" if self.path else repository
+
+    def api(self, method: str) -> str:
+        """Return the address of a method of the hub's API."""
+        return f"{_endpoint()}/api/{self.kind}/{self.repository}/{method}/{self._quoted_revision}"
+
+    def file_url(self) -> str:
+        """Return the address of the file's content."""
+        start = "" if self.kind == "models" else f"{self.kind}/"
+        repository = f"{_endpoint()}/{start}{self.repository}"
+        return f"{repository}/resolve/{self._quoted_revision}/{quote(self.path)}"
+
+    @property
+    def _quoted_revision(self) -> str:
+        # A revision with slashes is quoted in a uri: refs%2Fconvert%2Fparquet.
+        revision = unquote(self.revision or "main")
+        return quote(revision, safe="")
+
+
+class HubListing:
+    """The files of repositories; see `lookalike.sources.remote.Listing`."""
+
+    def normalize(self, path: str) -> str:
+        """Return the uri of a file or folder, without a slash at its end."""
+        return _HubAddress.parse(path).uri
+
+    def list(self, folder: str) -> Iterator[RemoteFile]:
+        """Yield the files below a folder, page by page."""
+        address = _HubAddress.parse(folder)
+        url = address.api("tree")
+        if address.path:
+            url += f"/{quote(address.path)}"
+        page: str | None = f"{url}?recursive=true"
+        while page is not None:
+            try:
+                response = _request("GET", page)
+            except FileNotFoundError as error:
+                if _MISSING_PATH in str(error):
+                    return
+                raise
+            for entry in _entries(response):
+                if entry["type"] == "file":
+                    yield _to_file(address, entry)
+            page = _next_page(response)
+
+    def find(self, uri: str) -> RemoteFile | None:
+        """Return a file, or None if there is no such file."""
+        address = _HubAddress.parse(uri)
+        if not address.path:
+            return None
+        url = address.api("paths-info")
+        response = _request("POST", url, {"paths": address.path, "expand": "false"})
+        for entry in _entries(response):
+            if entry["type"] == "file" and entry["path"] == address.path:
+                return _to_file(address, entry)
+        return None
+
+    def pieces(self, uri: str) -> Iterator[bytes]:
+        """Yield the content of a file."""
+        address = _HubAddress.parse(uri)
+        response = _request("GET", address.file_url(), max_bytes=MAX_FILE_BYTES)
+        yield response.content
+
+
+class HubSource(RemoteSource):
+    """The images of repositories on the hub.
+
+    Parameters
+    ----------
+    paths
+        Such as ``hf://datasets/owner/name``, ``hf://owner/name@revision/folder`` or a single file.
+    options
+        `labels`, `hidden` and `exclude` of `LocalSource`.
+
+    Raises
+    ------
+    SourceError
+        If the hub cannot be reached or refuses a listing, or an option is invalid.
+    """
+
+    def __init__(self, paths: Sequence[str], **options: Unpack[LocalOptions]) -> None:
+        super().__init__(paths, HubListing(), **options)
+
+
+def open_paths(paths: Sequence[str], **options: Unpack[LocalOptions]) -> HubSource:
+    """Return the source of all paths on the hub."""
+    return HubSource(paths, **options)
+
+
+READER = RemoteReader(HubListing())
+
+
+class _TransientError(Exception):
+    """A failure that another attempt may not meet."""
+
+
+def _to_file(address: _HubAddress, entry: Mapping[str, Any]) -> RemoteFile:
+    """Return an entry of a repository's tree as a file.
+
+    The hub states no times. The hash of the content stands in for one: as nanoseconds of the first
+    second of 1970, so that another content has another time.
+    """
+    path = entry["path"]
+    uri = address._replace(path=path).uri
+    large = entry.get("lfs") or {}
+    identity = large.get("oid") or entry["oid"]
+    digest = hashlib.sha256(identity.encode()).digest()
+    time_ns = int.from_bytes(digest[:8]) % _SECOND_NS
+    folder = path.rpartition("/")[0]
+    name = folder.rpartition("/")[2] or None
+    return RemoteFile(uri, entry["size"], time_ns, name, partial(READER.read, uri))
+
+
+def _entries(response: httpx.Response) -> Any:
+    """Return the entries of a tree, or raise OSError for an answer of another form."""
+    try:
+        entries = response.json()
+    except ValueError as error:
+        raise OSError(errno.EIO, "the hub's answer is not JSON") from error
+    if not isinstance(entries, list):
+        raise OSError(errno.EIO, "the hub's answer is not a list of files")
+    return entries
+
+
+def _next_page(response: httpx.Response) -> str | None:
+    link = response.headers.get("Link", "")
+    match = _NEXT_PAGE.search(link)
+    if match is None:
+        return None
+    page = response.url.join(match[1])
+    if page.host != response.url.host:
+        # The request would have the user's token.
+        problem = f"the hub continues its list of files at another host, {page.host}"
+        raise OSError(errno.EIO, problem)
+    return str(page)
+
+
+def _request(
+    method: str,
+    url: str,
+    form: Mapping[str, str] | None = None,
+    max_bytes: int = _MAX_PAGE_BYTES,
+) -> httpx.Response:
+    """Return the answer to a request, after retries with growing pauses.
+
+    Raises
+    ------
+    OSError
+        If the network is forbidden, the hub refuses, or the answer has more than `max_bytes`.
+    """
+    if is_offline() or os.environ.get("HF_HUB_OFFLINE", "0") not in {"", "0"}:
+        problem = "LOOKALIKE_OFFLINE or HF_HUB_OFFLINE forbids the network"
+        raise OSError(errno.ENETDOWN, problem)
+    for pause in (*_PAUSES_S, None):
+        try:
+            return _attempt(method, url, form, max_bytes)
+        except _TransientError as error:
+            problem = str(error)
+        if pause is not None:
+            time.sleep(pause)
+    raise OSError(errno.EIO, problem)
+
+
+def _attempt(
+    method: str, url: str, form: Mapping[str, str] | None, max_bytes: int
+) -> httpx.Response:
+    client = _client()
+    token = _token()
+    # A redirect to another host is followed without the token.
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    with (
+        _translated_errors(),
+        client.stream(method, url, data=form, headers=headers) as response,
+    ):
+        _check_status(response)
+        size = 0
+        pieces = []
+        for piece in response.iter_bytes():
+            pieces.append(piece)
+            size += len(piece)
+            if size > max_bytes:
+                problem = f"it has more than {max_bytes:,} bytes"
+                raise OSError(errno.EFBIG, problem)
+        content = b"".join(pieces)
+        # The body is decoded already.
+        kept = {"Link": response.headers.get("Link", "")}
+        return httpx.Response(
+            response.status_code,
+            headers=kept,
+            content=content,
+            request=response.request,
+        )
+
+
+@contextmanager
+def _translated_errors() -> Iterator[None]:
+    try:
+        yield
+    except (httpx.TransportError, httpx.TooManyRedirects) as error:
+        reason = str(error) or type(error).__name__
+        raise _TransientError(f"the hub cannot be reached: {reason}") from error
+
+
+def _check_status(response: httpx.Response) -> None:
+    """Raise an error unless the hub sends the content."""
+    status = response.status_code
+    if status == HTTPStatus.OK:
+        return
+    problem = f"the hub answers {status} {response.reason_phrase}"
+    code = response.headers.get("X-Error-Code")
+    if code is not None:
+        problem += f" ({code})"
+    if status in TRANSIENT:
+        raise _TransientError(problem)
+    if status == HTTPStatus.NOT_FOUND:
+        raise FileNotFoundError(errno.ENOENT, problem)
+    if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+        problem += "; a private or gated repository needs a token in HF_TOKEN"
+        raise PermissionError(errno.EACCES, problem)
+    raise OSError(errno.EIO, problem)
+
+
+@cache
+def _client() -> httpx.Client:
+    return httpx.Client(
+        verify=trusted_certificates(),
+        follow_redirects=True,
+        timeout=_TIMEOUT_S,
+        headers={"User-Agent": user_agent()},
+    )
+
+
+def _endpoint() -> str:
+    endpoint = os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
+    return endpoint.rstrip("/")
+
+
+def _token() -> str | None:
+    """Return the user's token: that of HF_TOKEN, or the one that the hub's tools have stored."""
+    token = os.environ.get("HF_TOKEN", "").strip()
+    if token:
+        return token
+    home = os.environ.get("HF_HOME") or "~/.cache/huggingface"
+    path = Path(os.environ.get("HF_TOKEN_PATH") or f"{home}/token").expanduser()
+    try:
+        return path.read_text().strip() or None
+    except OSError:
+        return None
