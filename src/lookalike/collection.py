@@ -226,8 +226,8 @@ class Collection:
         space
             The Space to measure distances in; None for the first.
         options
-            ``gamma``, ``where``, ``max_distance``, ``exclude_self``, ``unique`` and ``exact``; see
-            `lookalike.retrieval.request.SearchOptions`.
+            ``gamma``, ``where``, ``max_distance``, ``exclude_self``, ``unique``, ``exact`` and
+            ``ranking``; see `lookalike.retrieval.request.SearchOptions`.
 
         Raises
         ------
@@ -291,6 +291,7 @@ class Collection:
         *,
         spaces: Sequence[str] | str = (),
         split: str | os.PathLike[str] | pa.Table | None = None,
+        rankings: Sequence[str] | str = "plain",
         seed: int = 0,
         resamples: int = 1000,
         progress: Callable[[int], None] | None = None,
@@ -305,6 +306,7 @@ class Collection:
             self.table,
             spaces=spaces,
             split=split,
+            rankings=rankings,
             seed=seed,
             resamples=resamples,
             progress=progress,

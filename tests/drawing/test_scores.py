@@ -24,6 +24,7 @@ def evaluation(*values, classes=("cat", "dog"), leave_one_out=True):
     spaces = (
         SpaceScores(
             f"space {index}",
+            "plain",
             {
                 name: Estimate(value, max(0, value - 0.01), min(1, value + 0.01))
                 for name in METRICS

@@ -437,6 +437,7 @@ def test_the_json_contract(rivals):
         "space",
         "queries",
         "gallery",
+        "ranking",
         "skipped",
         "unlabelled",
         "left_out",

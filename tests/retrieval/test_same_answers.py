@@ -42,6 +42,7 @@ class Case:
     gamma: float
     unique: bool
     max_distance: float | None
+    ranking: str
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +95,7 @@ def cases(sample) -> list[Case]:
                 gamma=(0.1, 0.4, 0.0, 1.3)[number % 4],
                 unique=number % 6 in {1, 2, 3},
                 max_distance=(None, None, 1.1, 3000.0)[number % 4],
+                ranking=("plain", "plain", "centered", "context", "plain")[number % 5],
             )
         )
     return made
@@ -113,6 +115,7 @@ def ask_python(
         gamma=case.gamma,
         unique=case.unique,
         max_distance=case.max_distance,
+        ranking=case.ranking,
     )
     return [(match.id, match.uri, match.distance, match.copies) for match in matches]
 
@@ -136,6 +139,7 @@ def ask_command(
         words += ["--where", case.where]
     words += ["--exclude-self"] * case.exclude_self + ["--exact"] * case.exact
     words += ["--gamma", case.gamma] + ["--unique"] * case.unique
+    words += ["--rank", case.ranking]
     if case.max_distance is not None:
         words += ["--max-distance", case.max_distance]
     answer = lookalike_json(*words)
@@ -163,6 +167,7 @@ def ask_server(
         "gamma": case.gamma,
         "unique": case.unique,
         "max_distance": case.max_distance,
+        "ranking": case.ranking,
     }
     response = client.post(
         "/api/v1/search", files=files, data={"query": json.dumps(body)}

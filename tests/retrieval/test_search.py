@@ -320,7 +320,7 @@ def test_a_narrow_filter_is_exact_until_the_collection_changes(sample, tmp_path,
 
 @pytest.mark.slow
 def test_a_wide_filter_uses_the_index(sample, tmp_path, query, monkeypatch):
-    monkeypatch.setattr("lookalike.retrieval.search.SUBSET_ROWS", 3)
+    monkeypatch.setattr("lookalike.retrieval.loaded.SUBSET_ROWS", 3)
     lookalike.index(sample, tmp_path / "c", settings=IndexSettings(min_rows=10))
     where = "label in ('teapot', 'car')"
     found = lookalike.search(tmp_path / "c", query, where=where)

@@ -131,7 +131,7 @@ def _write_chart_heading(heading: SubFigure, evaluation: Evaluation) -> None:
 
     handles = []
     for index, scores in enumerate(evaluation.spaces):
-        name = shorten(scores.space)
+        name = shorten(scores.title)
         handles.append(
             Line2D([], [], linestyle="", markersize=7, label=name, **_marker(index))
         )

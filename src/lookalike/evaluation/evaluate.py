@@ -10,12 +10,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from lookalike import vectors
 from lookalike.errors import InputError
 from lookalike.evaluation import metrics
 from lookalike.evaluation.scores import CUTS, METRICS, Evaluation, SpaceScores
@@ -24,6 +24,7 @@ from lookalike.retrieval.ranking import Gallery, Ranking, resolve_ranking
 from lookalike.store.view import View
 from lookalike.tracing import span
 from lookalike.types import VectorsF16
+from lookalike.vectors.exact import ExactIndex
 
 __all__ = ["Evaluation", "evaluate"]
 
@@ -36,7 +37,7 @@ def evaluate(
     *,
     spaces: Sequence[str] | str = (),
     split: str | os.PathLike[str] | pa.Table | None = None,
-    ranking: str | Ranking = "plain",
+    rankings: Sequence[str | Ranking] | str | Ranking = "plain",
     seed: int = 0,
     resamples: int = 1000,
     progress: Callable[[int], None] | None = None,
@@ -44,7 +45,8 @@ def evaluate(
     """Measure how near Spaces of a collection place the images of one label to each other.
 
     The gallery is ranked for each query by the same ranking that a search uses: by Euclidean
-    distance, equal distances by id, unless another ranking is named. Precision at k is the number
+    distance, equal distances by id, unless others are named. In leave-one-out, no ranking uses the
+    query as a row. Precision at k is the number
     of relevant images among the first k, divided by k (also if the gallery is smaller). Recall at
     k is that number divided by the number of all relevant images. R-precision is the precision at
     that number. AP is the mean, over the relevant images, of the precision at the rank of each,
@@ -52,7 +54,7 @@ def evaluate(
 
     Intervals are percentile bootstrap, 95 %: queries are drawn with replacement; for
     `mean_class_map` within their class, so that each class keeps its size. The same draws serve
-    every Space, so that differences are paired.
+    every Space and ranking, so that differences are paired.
 
     Parameters
     ----------
@@ -64,12 +66,13 @@ def evaluate(
     split
         A manifest, or a path to one. Its test images are the queries, its train images the gallery,
         and its labels are used. None evaluates leave-one-out over all labeled images.
-    ranking
-        The name of a ranking, or a Ranking; see `lookalike.retrieval.ranking`.
+    rankings
+        The name of a ranking, or a Ranking, or several; see `lookalike.retrieval.ranking`.
     seed, resamples
         The seed of the bootstrap and its number of resamples.
     progress
-        Called with the number of queries ranked since the last call, in one Space after another.
+        Called with the number of queries ranked since the last call, in one Space and by one
+        ranking after another.
 
     Raises
     ------
@@ -86,21 +89,26 @@ def evaluate(
     Manning, Raghavan, Schütze: Introduction to Information Retrieval, 2008, chapter 8.
     Efron, Tibshirani: An Introduction to the Bootstrap, 1993, chapter 13 (percentile intervals).
     """
+    _check_resampling(seed, resamples)
+    listed = [rankings] if isinstance(rankings, str | Ranking) else rankings
+    resolved = [resolve_ranking(ranking) for ranking in listed]
+    names = _requested_spaces(view, spaces)
+    manifest = None if split is None else read_split(split)
+    task = make_task(view, names, manifest)
+
+    pairs = list(product(names, resolved))
+    measured = [_rank_space(view, *pair, task, progress) for pair in pairs]
+    titles = [(space, ranking.name) for space, ranking in pairs]
+    scores = _scores(titles, task, measured, resamples=resamples, seed=seed)
+    return Evaluation(scores, task.counts, task.leave_one_out, seed, resamples)
+
+
+def _check_resampling(seed: int, resamples: int) -> None:
     if resamples < 1 or seed < 0:
         raise InputError(
             f"resamples = {resamples} with seed = {seed} gives no intervals; expected whole "
             "numbers, from 1 and from 0."
         )
-    resolved = resolve_ranking(ranking)
-    names = _requested_spaces(view, spaces)
-    manifest = None
-    if split is not None:
-        manifest = read_split(split)
-    task = make_task(view, names, manifest)
-
-    measured = [_rank_space(view, name, task, resolved, progress) for name in names]
-    scores = _scores(names, task, measured, resamples=resamples, seed=seed)
-    return Evaluation(scores, task.counts, task.leave_one_out, seed, resamples)
 
 
 def _requested_spaces(view: View, spaces: Sequence[str] | str) -> list[str]:
@@ -135,8 +143,8 @@ class _SpaceMeasures:
 def _rank_space(
     view: View,
     space: str,
-    task: EvaluationTask,
     ranking: Ranking,
+    task: EvaluationTask,
     progress: Callable[[int], None] | None,
 ) -> _SpaceMeasures:
     """Rank the gallery for each query, a block of queries at a time, and measure the rankings."""
@@ -160,8 +168,10 @@ def _rank_space(
 
     k = max(CUTS)
     own_classes = task.query_classes[:, np.newaxis]
-    blocks = vectors.distance_blocks(queries, gallery.vectors, own=own)
     with span(f"rank {space}"):
+        stored = ExactIndex(gallery.ids, gallery.vectors)
+        fitted = ranking.fit(stored)
+        blocks = fitted.distance_blocks(queries, own)
         for part, squares in blocks:
             order = ranking.order_gallery(queries[part], gallery, squares, k)
             # In leave-one-out, the query itself comes last and is cut off.
@@ -190,14 +200,14 @@ def _take_rows(matrix: VectorsF16, rows: npt.NDArray[np.intp]) -> VectorsF16:
 
 
 def _scores(
-    names: Sequence[str],
+    titles: Sequence[tuple[str, str]],
     task: EvaluationTask,
     measured: Sequence[_SpaceMeasures],
     *,
     resamples: int,
     seed: int,
 ) -> tuple[SpaceScores, ...]:
-    """Return the means over the queries in each Space, with their intervals."""
+    """Return the means over the queries in each Space by each ranking, with their intervals."""
     values_by_space = [measures.values for measures in measured]
     values = np.stack(values_by_space, axis=1)
     with span("bootstrap"):
@@ -206,19 +216,21 @@ def _scores(
     first_values = values[:, 0]
     first_means = means[:, 0]
     scores = []
-    for number, name in enumerate(names):
+    for number, (space, ranking) in enumerate(titles):
         own_values = values[:, number]
         own_means = means[:, number]
         estimates = metrics.estimates(own_values, own_means)
         differences = {}
         if number > 0:
-            # The same draws resample both Spaces, so the differences are paired.
+            # The same draws resample both, so the differences are paired.
             value_differences = own_values - first_values
             mean_differences = own_means - first_means
             differences = metrics.estimates(value_differences, mean_differences)
         classes = metrics.scores_by_class(task, own_values)
         wrong = measured[number].wrong
         confused = metrics.most_confused(task, wrong)
-        space_scores = SpaceScores(name, estimates, differences, classes, confused)
+        space_scores = SpaceScores(
+            space, ranking, estimates, differences, classes, confused
+        )
         scores.append(space_scores)
     return tuple(scores)

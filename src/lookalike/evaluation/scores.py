@@ -56,16 +56,16 @@ class Confusion(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SpaceScores:
-    """The scores of one Space.
+    """The scores of one Space by one ranking.
 
     Attributes
     ----------
-    space
-        The name of the Space.
+    space, ranking
+        The name of the Space, and of the ranking of its images.
     metrics
         The estimate of each of `METRICS`.
     differences
-        The estimate of each difference to the first Space; empty for the first Space itself.
+        The estimate of each difference to the first scores; empty for these themselves.
     classes
         The scores of every class that has queries, by label.
     confused
@@ -73,10 +73,18 @@ class SpaceScores:
     """
 
     space: str
+    ranking: str
     metrics: Mapping[str, Estimate]
     differences: Mapping[str, Estimate]
     classes: Mapping[str, ClassScores]
     confused: tuple[Confusion, ...]
+
+    @property
+    def title(self) -> str:
+        """The name of the Space, followed by that of any ranking but the plain one."""
+        if self.ranking == "plain":
+            return self.space
+        return f"{self.space}, {self.ranking}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the scores as plain data."""
@@ -144,12 +152,12 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """The scores of several Spaces on the same queries.
+    """The scores of several Spaces and rankings on the same queries.
 
     Attributes
     ----------
     spaces
-        One or more, in the requested order.
+        One or more, in the requested order; of each Space, one for each ranking.
     counts
         The number of images by their role, the same for all Spaces.
     leave_one_out
@@ -172,12 +180,13 @@ class Evaluation:
         """
         counts = asdict(self.counts)
         sizes = {name: counts.pop(name) for name in ("queries", "gallery")}
-        spaces = {scores.space: scores.to_dict() for scores in self.spaces}
+        spaces = []
+        for scores in self.spaces:
+            names = {"space": scores.space, "ranking": scores.ranking}
+            entry = {**names, **sizes, **scores.to_dict(), **counts}
+            spaces.append(entry)
         return {
-            "spaces": [
-                {"space": name, **sizes, **scores, **counts}
-                for name, scores in spaces.items()
-            ],
+            "spaces": spaces,
             "leave_one_out": self.leave_one_out,
             "seed": self.seed,
             "resamples": self.resamples,

@@ -179,7 +179,7 @@ def _describe_evaluation(evaluation: Evaluation | None) -> dict[str, Any] | None
         metrics.append({"title": TITLES[key], "estimates": estimates})
     return {
         "counts": evaluation.counts,
-        "spaces": [scores.space for scores in evaluation.spaces],
+        "spaces": [scores.title for scores in evaluation.spaces],
         "metrics": metrics,
         "classes": _describe_class_scores(evaluation.spaces),
     }

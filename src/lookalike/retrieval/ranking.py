@@ -1,4 +1,4 @@
-"""The last stage of a search: candidates in, the ranked answer out.
+"""Rankings: which vectors a search compares, and how its candidates become the answer.
 
 A new ranking is a subclass of `Ranking` and one call of `register`. Searches name it in their
 request, and `lookalike.evaluation` measures it as it is.
@@ -9,12 +9,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from importlib import import_module
 
 import numpy as np
 import numpy.typing as npt
 
 from lookalike.errors import InputError
+from lookalike.retrieval.fitted import FittedVectors, StoredVectors
 from lookalike.types import Distances, Ids, Neighbors, VectorsF16
+from lookalike.vectors.exact import ExactIndex
 
 __all__ = [
     "PLAIN",
@@ -22,6 +25,7 @@ __all__ = [
     "Gallery",
     "PlainRanking",
     "Ranking",
+    "rankings",
     "register",
     "resolve_ranking",
 ]
@@ -77,7 +81,27 @@ class Gallery:
 
 
 class Ranking(ABC):
-    """Orders the candidates of a search."""
+    """Says which vectors a search compares, and orders its candidates.
+
+    Attributes
+    ----------
+    changes_vectors
+        Whether `fit` returns other vectors than those of the Space.
+    """
+
+    changes_vectors = False
+
+    @property
+    def name(self) -> str:
+        """The name in results: that by which it is registered, or else of its class."""
+        for name, ranking in _RANKINGS.items():
+            if ranking is self:
+                return name
+        return type(self).__name__
+
+    def fit(self, stored: ExactIndex) -> FittedVectors:
+        """Return what is compared in place of the stored vectors of a Space."""
+        return StoredVectors(stored)
 
     def candidate_count(self, k: int) -> int:
         """Return the number of candidates for k matches; re-scoring needs more than k."""
@@ -165,6 +189,11 @@ class PlainRanking(Ranking):
 
 
 _RANKINGS: dict[str, Ranking] = {}
+# Rankings of modules that are imported when they are first asked for.
+_CLASSES = {
+    "centered": ("lookalike.retrieval.centered", "CenteredRanking"),
+    "context": ("lookalike.retrieval.context", "ContextRanking"),
+}
 
 
 def register(name: str, ranking: Ranking) -> None:
@@ -183,11 +212,20 @@ def resolve_ranking(ranking: str | Ranking) -> Ranking:
     # In this order, because comparing an object with a protocol is slow.
     if not isinstance(ranking, str):
         return ranking
+    if ranking not in _RANKINGS and ranking in _CLASSES:
+        module, name = _CLASSES[ranking]
+        ranking_class = getattr(import_module(module), name)
+        register(ranking, ranking_class())
     if ranking not in _RANKINGS:
         raise InputError(
-            f"The ranking {ranking!r} is unknown; expected one of {', '.join(_RANKINGS)}."
+            f"The ranking {ranking!r} is unknown; expected one of {', '.join(rankings())}."
         )
     return _RANKINGS[ranking]
+
+
+def rankings() -> list[str]:
+    """Return the names of all rankings, ``plain`` first."""
+    return list(dict.fromkeys([*_RANKINGS, *_CLASSES]))
 
 
 def order_by_distance(squares: Distances) -> Places:

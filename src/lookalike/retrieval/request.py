@@ -39,6 +39,9 @@ class SearchOptions(TypedDict, total=False):
     exact
         Whether to compare every row even if the Space has an index. Without an index, every row is
         compared.
+    ranking
+        The name of a ranking: ``plain`` by default, ``centered`` or ``context``. See
+        `lookalike.retrieval.ranking`.
     """
 
     gamma: float
@@ -47,6 +50,7 @@ class SearchOptions(TypedDict, total=False):
     exclude_self: bool
     unique: bool
     exact: bool
+    ranking: str | Ranking
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from lookalike import imaging, vectors
-from lookalike.errors import InputError, SpaceError
+from lookalike.errors import InputError
 from lookalike.models.embedder import Embedder
 from lookalike.models.embedder import load as load_embedder
 from lookalike.retrieval.contents import count_copies, first_of_each_content
+from lookalike.retrieval.fitted import FittedVectors
+from lookalike.retrieval.loaded import SpaceVectors
 from lookalike.retrieval.query import QueryInput, WeightedQuery, as_query
-from lookalike.retrieval.ranking import Candidates, Ranking, resolve_ranking
+from lookalike.retrieval.ranking import PLAIN, Candidates, Ranking, resolve_ranking
 from lookalike.retrieval.request import SearchRequest, check_k
 from lookalike.store import ann
 from lookalike.store.view import View
@@ -35,8 +36,8 @@ __all__ = ["SearchRequest", "Searcher"]
 
 Places = npt.NDArray[np.intp]
 
-# Up to this many rows that fit a filter are compared one by one: 42 MB of 1,280 numbers each.
-SUBSET_ROWS = 1 << 14
+# The rows that an approximate search finds for a ranking that compares other vectors.
+_POOL_ROWS = 100
 
 # A search for different contents that finds too few asks for this many times more rows.
 _GROWTH = 3
@@ -46,22 +47,6 @@ _GROWTH = 3
 _LEAST_SHARE = 1e-9
 
 _NO_ROWS = np.empty(0, np.int64)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _LoadedIndex:
-    """All vectors of a Space at one version."""
-
-    version: int
-    index: ExactIndex
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _LoadedSubset:
-    """The vectors that fit a filter, by version and clause; no index if they are many."""
-
-    key: tuple[int, str]
-    index: ExactIndex | None
 
 
 class Searcher:
@@ -108,9 +93,7 @@ class Searcher:
             fingerprint,
             model.graph,
         )
-        # Each is one object, so that another thread never sees an index with the wrong version.
-        self._index: _LoadedIndex | None = None
-        self._subset: _LoadedSubset | None = None
+        self._vectors = SpaceVectors(view, self.space)
 
     @property
     def model(self) -> Model:
@@ -159,7 +142,12 @@ class Searcher:
         ranking = resolve_ranking(request.ranking)
         count = ranking.candidate_count(k)
         candidates = self.candidates(
-            vector, count, clause=clause, excluded=excluded, exact=request.exact
+            vector,
+            count,
+            clause=clause,
+            excluded=excluded,
+            exact=request.exact,
+            ranking=ranking,
         )
         if request.max_distance is not None:
             candidates = candidates.within(request.max_distance)
@@ -204,9 +192,14 @@ class Searcher:
         encoded = [as_query(query).encode(self) for query in queries]
         if not encoded:
             return []
+        compared = encoded
+        index = self._vectors.index()
+        if ranking.changes_vectors:
+            fitted = self._vectors.fitted(ranking)
+            index = fitted.index
+            compared = [fitted.encode(vector) for vector in encoded]
         with span("compare"):
-            index = self._exact_index()
-            stacked = np.stack(encoded)
+            stacked = np.stack(compared)
             count = ranking.candidate_count(k)
             ids, distances = index.search_many(stacked, count)
 
@@ -293,6 +286,7 @@ class Searcher:
         clause: str | None = None,
         excluded: Ids = _NO_ROWS,
         exact: bool = False,
+        ranking: Ranking = PLAIN,
     ) -> Candidates:
         """Return the rows nearest to a vector.
 
@@ -308,9 +302,18 @@ class Searcher:
             int64 ids of rows to leave out.
         exact
             Whether to compare every row even if the Space has an index.
+        ranking
+            The ranking, which may compare other vectors than those of the Space.
         """
-        with span("compare"):
-            found = self._nearest(vector, count, clause, excluded, exact=exact)
+        if ranking.changes_vectors:
+            fitted = self._vectors.fitted(ranking)
+            with span("compare"):
+                found = self._nearest_fitted(
+                    fitted, vector, count, clause, excluded, exact=exact
+                )
+        else:
+            with span("compare"):
+                found = self._nearest(vector, count, clause, excluded, exact=exact)
         return Candidates(
             ids=found.ids,
             distances=found.distances,
@@ -329,7 +332,7 @@ class Searcher:
     ) -> Neighbors:
         """Search the few rows of a narrow filter, the index of the Space, or all rows."""
         if clause is not None:
-            subset = self._subset_index(clause)
+            subset = self._vectors.subset(clause)
             if subset is not None:
                 return _compare(subset, vector, count, excluded)
 
@@ -342,13 +345,44 @@ class Searcher:
 
         places = None
         if clause is not None:
-            places = self._places(clause)
-        index = self._exact_index()
+            places = self._vectors.places(clause)
+        index = self._vectors.index()
         return _compare(index, vector, count, excluded, places)
+
+    def _nearest_fitted(
+        self,
+        fitted: FittedVectors,
+        vector: VectorsF16,
+        count: int,
+        clause: str | None,
+        excluded: Ids,
+        *,
+        exact: bool,
+    ) -> Neighbors:
+        """Search by what a ranking compares: among the rows that the index finds, or all rows."""
+        compared = fitted.encode(vector)
+        if not exact and count <= _POOL_ROWS:
+            pool = ann.nearest(
+                self._view,
+                self.space,
+                vector,
+                _POOL_ROWS,
+                leave_out=excluded,
+                where=clause,
+            )
+            if pool is not None:
+                pool_places = np.searchsorted(fitted.index.ids, pool.ids)
+                found = _compare(fitted.index, compared, count, excluded, pool_places)
+                return found._replace(recall=pool.recall)
+
+        places: Places | None = None
+        if clause is not None:
+            places = self._vectors.places(clause)
+        return _compare(fitted.index, compared, count, excluded, places)
 
     def distances(self, vector: VectorsF16) -> tuple[Ids, Distances]:
         """Return all row ids in ascending order and their distances to a vector, in float32."""
-        index = self._exact_index()
+        index = self._vectors.index()
         ids = index.ids
         distances = index.distances(vector)
         return ids, distances
@@ -388,7 +422,7 @@ class Searcher:
         is_whole = isinstance(row_id, int | np.integer)
         if is_whole and 0 <= row_id < 2**63:
             row_ids = np.array([row_id], np.int64)
-            found = self._vectors_of(row_ids)
+            found = self._vectors.of(row_ids)
         if found is None:
             path = self._view.path
             raise InputError(
@@ -405,30 +439,13 @@ class Searcher:
         InputError
             If one of the rows does not exist or has no vector in the Space.
         """
-        found = self._vectors_of(row_ids)
+        found = self._vectors.of(row_ids)
         if found is None:
             raise InputError(
                 f"The collection {self._view.path} lacks one of {len(row_ids):,} rows, or its "
                 f"vector in {self.space}."
             )
         return found
-
-    def _vectors_of(self, row_ids: Ids) -> VectorsF16 | None:
-        """Return vectors from memory or from the table; None if one is missing."""
-        version = self._view.version
-        loaded = self._index
-        if loaded is not None and loaded.version == version:
-            return loaded.index.vectors(row_ids)
-
-        dim = self.model.dim
-        if not len(row_ids):
-            return np.empty((0, dim), np.float16)
-        texts = [str(row_id) for row_id in row_ids.tolist()]
-        listed = ", ".join(texts)
-        clause = f"_rowid IN ({listed})"
-        stored_ids, stored = self._view.vectors(self.space, clause)
-        index = ExactIndex(stored_ids, stored)
-        return index.vectors(row_ids)
 
     def _read_matches(self, found: Neighbors) -> Matches:
         with span("read matches"):
@@ -446,58 +463,6 @@ class Searcher:
             recall=found.recall,
             copies=copies,
         )
-
-    def _exact_index(self) -> ExactIndex:
-        """Return all vectors of the Space, read on first use and again for each new version."""
-        version = self._view.version
-        loaded = self._index
-        if loaded is not None and loaded.version == version:
-            return loaded.index
-
-        space = self.space
-        path = self._view.path
-        ids, matrix = self._view.vectors(space)
-        if not len(ids):
-            raise SpaceError(
-                f"The Space {space!r} of {path} is empty. "
-                f"Fill it with: lookalike index FOLDER -c {path} --model {space}"
-            )
-        index = ExactIndex(ids, matrix)
-        self._index = _LoadedIndex(version, index)
-        return index
-
-    def _subset_index(self, clause: str) -> ExactIndex | None:
-        """Return the vectors that fit a filter, kept for its next search; None if many."""
-        view = self._view
-        version = view.version
-        key = version, clause
-        loaded = self._subset
-        if loaded is not None and loaded.key == key:
-            return loaded.index
-
-        index = None
-        count = view.count_where(clause)
-        if count <= SUBSET_ROWS:
-            space = self.space
-            ids, matrix = view.vectors(space, clause)
-            index = ExactIndex(ids, matrix)
-        self._subset = _LoadedSubset(key, index)
-        return index
-
-    def _places(self, clause: str) -> Places:
-        """Return the places in the whole index of the rows that fit a filter."""
-        batches = [_NO_ROWS]
-        with span("select"):
-            scanned = self._view.scan([], clause)
-            for batch in scanned:
-                column = batch["_rowid"]
-                row_ids = column.to_numpy()
-                batches.append(row_ids)
-        concatenated = np.concatenate(batches)
-        fitting = concatenated.astype(np.int64)
-        index = self._exact_index()
-        is_fitting = np.isin(index.ids, fitting, assume_unique=True)
-        return np.flatnonzero(is_fitting)
 
     def _own_rows(self, queries: Sequence[WeightedQuery]) -> Ids:
         view = self._view

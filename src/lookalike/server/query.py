@@ -226,6 +226,7 @@ def search_response(
             exclude_self=body.exclude_self,
             unique=body.unique,
             exact=body.exact,
+            ranking=body.ranking,
         )
     )
     matches = _match_infos(view, neighbors, offset)

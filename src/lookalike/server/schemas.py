@@ -187,6 +187,14 @@ class SearchBody(QueryBody):
             description="A filter such as `width > 300`; only images that satisfy it match.",
         ),
     ] = None
+    ranking: Annotated[
+        Literal["plain", "centered", "context"],
+        Field(
+            description="How matches are ranked: by distance; without what all images share; or "
+            "also by the images around each. The first search by the last one, in each version of "
+            "a collection, compares all its images with each other."
+        ),
+    ] = "plain"
     max_distance: Annotated[
         float | None,
         Field(

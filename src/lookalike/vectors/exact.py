@@ -70,6 +70,11 @@ class ExactIndex:
     def __len__(self) -> int:
         return len(self.ids)
 
+    @property
+    def matrix(self) -> VectorsF16:
+        """All vectors, float16 ``[n, dim]``, in the order of `ids`."""
+        return self._vectors
+
     def vectors(self, ids: Ids) -> VectorsF16 | None:
         """Return the vectors of some ids, float16 ``[m, dim]``, or None if one is missing.
 

@@ -34,6 +34,15 @@ _Split = Annotated[
         show_default="leave one out",
     ),
 ]
+_Rankings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--rank",
+        metavar="NAME",
+        help="A ranking to evaluate: plain, centered, or context; may be repeated.",
+        show_default="plain",
+    ),
+]
 _SaveScores = Annotated[
     Path | None,
     typer.Option(
@@ -47,6 +56,7 @@ _SaveScores = Annotated[
     examples=[
         "lookalike evaluate --save scores.png",
         "lookalike evaluate --space efficientnet-lite0-int8 --space pixels",
+        "lookalike evaluate --rank plain --rank context",
         "lookalike evaluate --split data/manifest.csv",
     ],
 )
@@ -54,6 +64,7 @@ def evaluate_command(
     collection: CollectionOption = None,
     space: _Spaces = None,
     split: _Split = None,
+    rank: _Rankings = None,
     save: _SaveScores = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -72,9 +83,12 @@ def evaluate_command(
     spaces = opened.spaces
     if space:
         spaces = [opened.table.space(name) for name in space]
-    queries = len(opened) * len(spaces)
+    rankings = rank or ["plain"]
+    queries = len(opened) * len(spaces) * len(rankings)
     with progress_bar("Ranking", unit="items", total=queries) as bar:
-        evaluation = opened.evaluate(spaces=spaces, split=split, progress=bar.advance)
+        evaluation = opened.evaluate(
+            spaces=spaces, split=split, rankings=rankings, progress=bar.advance
+        )
     if save is not None:
         from lookalike.drawing.scores import draw_evaluation
 
@@ -143,7 +157,7 @@ def _print_differences(spaces: Sequence[SpaceScores]) -> None:
     from lookalike.evaluation.scores import METRICS, TITLES
 
     first, *others = spaces
-    title = f"difference from {first.space}"
+    title = f"difference from {first.title}"
     header = [title, *_names(others)]
     rows = [header]
     for name in METRICS:
@@ -191,8 +205,8 @@ def _print_confused_classes(scores: SpaceScores) -> None:
         rows.append([share, classes])
 
     output.say()
-    space = output.printable(scores.space)
-    output.say(f"Most confused in {space} (share of the ten nearest)")
+    title = output.printable(scores.title)
+    output.say(f"Most confused in {title} (share of the ten nearest)")
     output.print_table(rows, right=(0,))
 
 
@@ -211,7 +225,7 @@ def _print_unused_images(counts: Counts) -> None:
 
 
 def _names(spaces: Sequence[SpaceScores]) -> list[str]:
-    return [scores.space for scores in spaces]
+    return [scores.title for scores in spaces]
 
 
 def _with_interval(estimate: Estimate) -> str:

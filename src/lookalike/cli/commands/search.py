@@ -75,6 +75,14 @@ _Exact = Annotated[
         "--exact", help="Compare every image, even if the Space has an index."
     ),
 ]
+_Rank = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="How to rank the matches: plain, by distance; centered, without what all images "
+        "share; or context, by the images around each match too.",
+    ),
+]
 _Save = Annotated[
     Path | None,
     typer.Option(
@@ -91,6 +99,7 @@ _Save = Annotated[
         "lookalike search photo.jpg -k 20 --save result.png",
         "lookalike search front.jpg side.jpg --negative toy.jpg --where \"label = 'car'\"",
         "lookalike search photo.jpg --unique --max-distance 0.8",
+        "lookalike search photo.jpg --rank context",
     ],
 )
 def search_command(
@@ -105,6 +114,7 @@ def search_command(
     exclude_self: _ExcludeSelf = False,
     unique: _Unique = False,
     exact: _Exact = False,
+    rank: _Rank = "plain",
     save: _Save = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -131,6 +141,7 @@ def search_command(
         exclude_self=exclude_self,
         unique=unique,
         exact=exact,
+        ranking=rank,
     )
     if save is not None:
         # The query keeps its bytes, so an address is read once.

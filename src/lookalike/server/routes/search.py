@@ -53,9 +53,13 @@ async def post_search(request: Request) -> Response:
     def search(query: ResolvedQuery) -> dict[str, Any]:
         return search_response(query, body, start)
 
-    # A filter may read the whole table, so filtered searches do not share a batch.
-    batchable = body.where is None
-    response = await run_query(state, body, images, search, batchable=batchable)
+    # A filter may read the whole table, and a ranking may compare all of it, so such searches do
+    # not share a batch.
+    is_plain = body.ranking == "plain"
+    batchable = is_plain and body.where is None
+    response = await run_query(
+        state, body, images, search, batchable=batchable, heavy=not is_plain
+    )
     return json_response(response)
 
 

@@ -1,0 +1,146 @@
+"""Measure the rankings beside the plain one, and what they cost in a large collection.
+
+Each labeled collection is evaluated leave-one-out. With ``--merge A=B``, the images of label A
+count as those of B: some classes of Caltech 101 are crops of the same photographs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from lookalike.evaluation.evaluate import evaluate
+from lookalike.evaluation.scores import TITLES
+from lookalike.retrieval.fitted import FittedVectors
+from lookalike.retrieval.ranking import rankings, resolve_ranking
+from lookalike.store.table import Table
+from lookalike.types import VectorsF16
+from lookalike.vectors import unit_length
+from lookalike.vectors.exact import ExactIndex
+from measuring import Report, Watch, parser, spread
+
+METRICS = ("mean_class_map", "precision_at_1", "precision_at_10")
+QUERIES = 200
+GIB = 2**30
+
+
+def main() -> int:
+    arguments = _arguments()
+    report = Report("ranking", arguments, [])
+    with tempfile.TemporaryDirectory() as place:
+        for number, path in enumerate(arguments.collections):
+            _evaluate(report, path, Table.open(path))
+            if arguments.merge:
+                copied = shutil.copytree(path, Path(place, str(number)))
+                merged = Table.open(copied)
+                if _merge_labels(merged, arguments.merge):
+                    _evaluate(report, f"{path}, merged", merged)
+    if arguments.rows:
+        _measure_cost(report, arguments.rows, arguments.dim, arguments.seed)
+    return report.close()
+
+
+def _arguments() -> argparse.Namespace:
+    options = parser("ranking", "Measure rankings by labels, time and memory.")
+    options.add_argument("collections", nargs="*", metavar="COLLECTION")
+    options.add_argument(
+        "--merge",
+        action="append",
+        default=[],
+        metavar="LABEL=LABEL",
+        help="evaluate once more with the first label as the second; may be repeated",
+    )
+    options.add_argument(
+        "--rows", type=int, default=0, help="made rows to fit the rankings to"
+    )
+    options.add_argument("--dim", type=int, default=1280)
+    return options.parse_args()
+
+
+def _merge_labels(table: Table, merges: list[str]) -> bool:
+    """Rename labels; return whether there were any."""
+    new_labels = dict(merge.split("=", 1) for merge in merges)
+    uris, labels = [], []
+    for batch in table.scan(["uri", "label"]):
+        for row in batch.to_pylist():
+            if row["label"] in new_labels:
+                uris.append(row["uri"])
+                labels.append(new_labels[row["label"]])
+    if uris:
+        table.update({"uri": uris, "label": labels})
+    return bool(uris)
+
+
+def _evaluate(report: Report, name: str, table: Table) -> None:
+    """Print the scores of each ranking, and the gain over the plain one with its interval."""
+    space = table.space(None)
+    evaluation = evaluate(table, spaces=space, rankings=rankings())
+    rows = []
+    for scores in evaluation.spaces:
+        row: list[object] = [scores.ranking]
+        for metric in METRICS:
+            row.append(f"{scores.metrics[metric].value:.3f}")
+            gain = scores.differences.get(metric)
+            cell = None
+            if gain is not None:
+                cell = f"{gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]"
+            row.append(cell)
+        rows.append(row)
+    headers = ["ranking"]
+    for metric in METRICS:
+        headers += [TITLES[metric], "gain"]
+    report.figures[name] = evaluation.to_dict()
+    report.print_table(
+        f"{name}, {space}: {evaluation.counts.queries:,} queries", headers, rows
+    )
+
+
+def _measure_cost(report: Report, rows: int, dim: int, seed: int) -> None:
+    """Print the time and memory that fitting takes, and the time of a search afterwards."""
+    random = np.random.default_rng(seed)
+    made = unit_length(random.normal(0.5, 1, (rows, dim)).astype(np.float32))
+    matrix = made.astype(np.float16)
+    queries = matrix[random.choice(rows, QUERIES)]
+    del made
+    table_rows = []
+    for name in rankings():
+        with Watch(name) as watch:
+            start = time.perf_counter()
+            fitted = resolve_ranking(name).fit(ExactIndex(np.arange(rows), matrix))
+            seconds = time.perf_counter() - start
+        largest = max(memory for _, memory in watch.samples) / GIB
+
+        times = _search_times(fitted, queries)
+        table_rows.append([name, seconds, largest, spread(times)])
+        report.figures[f"{name}, {rows} rows"] = {
+            "fit_seconds": seconds,
+            "memory_gib": largest,
+            "search_ms": spread(times),
+        }
+        if name == "context" and rows == 100_000:
+            report.aim("context, 100,000 rows: memory, GiB", largest, most=3)
+    report.print_table(
+        f"{rows:,} made rows of {dim:,} numbers",
+        ["ranking", "fit, s", "largest memory, GiB", "search, ms"],
+        table_rows,
+    )
+
+
+def _search_times(fitted: FittedVectors, queries: VectorsF16) -> list[float]:
+    """Return the milliseconds of a search by each query."""
+    times = []
+    for query in queries:
+        start = time.perf_counter()
+        fitted.index.search(fitted.encode(query), 10)
+        times.append(1000 * (time.perf_counter() - start))
+    return times
+
+
+if __name__ == "__main__":
+    sys.exit(main())

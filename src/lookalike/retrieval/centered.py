@@ -1,0 +1,87 @@
+"""The ranking ``centered``: by the angle as seen from the mean of the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from lookalike.retrieval.fitted import FittedVectors
+from lookalike.retrieval.ranking import PlainRanking
+from lookalike.types import VectorsF16
+from lookalike.vectors import to_float32
+from lookalike.vectors.exact import ExactIndex
+
+__all__ = ["CenteredRanking", "CenteredVectors"]
+
+Floats32 = npt.NDArray[np.float32]
+
+# Rows that are converted to float32 at a time.
+_TILE_ROWS = 1 << 12
+# A row at the mean has no direction. A difference this small, as a share of the row's length, is
+# rounding.
+_LEAST_SHARE = 1e-4
+
+
+class CenteredRanking(PlainRanking):
+    """Ranks by the Euclidean distance of centered vectors of unit length.
+
+    The vectors of a network share a large part, which says nothing about an image. Without it,
+    differences between images weigh more.
+    """
+
+    changes_vectors = True
+
+    def fit(self, stored: ExactIndex) -> CenteredVectors:
+        """Return the vectors, centered."""
+        return CenteredVectors(stored)
+
+
+class CenteredVectors(FittedVectors):
+    """Vectors minus the mean of the rows, scaled to unit length.
+
+    Parameters
+    ----------
+    stored
+        The vectors of a Space.
+    """
+
+    def __init__(self, stored: ExactIndex) -> None:
+        rows = stored.matrix
+        self._mean = _mean(rows)
+        centered = np.empty(rows.shape, np.float16)
+        for part, tile in _tiles(rows):
+            centered[part] = self._center(tile)
+        self.index = ExactIndex(stored.ids, centered)
+
+    def encode(self, query: VectorsF16) -> VectorsF16:
+        """Return the query minus the mean, float16 ``[dim]`` of unit length."""
+        centered = self._center(to_float32(query[np.newaxis]))
+        first: VectorsF16 = centered[0].astype(np.float16)
+        return first
+
+    def _center(self, rows: Floats32) -> Floats32:
+        """Return float32 ``[n, dim]`` of unit length; a row at the mean becomes zero."""
+        differences = rows - self._mean
+        lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+        distances = np.linalg.norm(differences, axis=1, keepdims=True)
+        has_direction = distances > _LEAST_SHARE * lengths
+        centered = np.zeros_like(differences)
+        np.divide(differences, distances, out=centered, where=has_direction)
+        return centered
+
+
+def _mean(rows: VectorsF16) -> Floats32:
+    """Return the mean of rows, float32 ``[dim]``, summed in float64."""
+    total = np.zeros(rows.shape[1])
+    for _, tile in _tiles(rows):
+        total += tile.sum(axis=0, dtype=np.float64)
+    mean = total / max(1, len(rows))
+    return mean.astype(np.float32)
+
+
+def _tiles(rows: VectorsF16) -> Iterator[tuple[slice, Floats32]]:
+    for first in range(0, len(rows), _TILE_ROWS):
+        part = slice(first, first + _TILE_ROWS)
+        yield part, to_float32(rows[part])

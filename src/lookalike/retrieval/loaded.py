@@ -1,0 +1,156 @@
+"""The vectors of a Space in memory, each read on first use and again for each new version."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from lookalike.errors import SpaceError
+from lookalike.retrieval.fitted import FittedVectors
+from lookalike.retrieval.ranking import Ranking
+from lookalike.store.view import View
+from lookalike.tracing import span
+from lookalike.types import Ids, VectorsF16
+from lookalike.vectors.exact import ExactIndex
+
+__all__ = ["SUBSET_ROWS", "SpaceVectors"]
+
+Places = npt.NDArray[np.intp]
+
+# Up to this many rows that fit a filter are compared one by one: 42 MB of 1,280 numbers each.
+SUBSET_ROWS = 1 << 14
+
+_NO_ROWS = np.empty(0, np.int64)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _LoadedIndex:
+    """All vectors of a Space at one version."""
+
+    version: int
+    index: ExactIndex
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _LoadedFit:
+    """What a ranking compares in place of the vectors of a Space at one version."""
+
+    version: int
+    ranking: Ranking
+    fitted: FittedVectors
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _LoadedSubset:
+    """The vectors that fit a filter, by version and clause; no index if they are many."""
+
+    key: tuple[int, str]
+    index: ExactIndex | None
+
+
+class SpaceVectors:
+    """The vectors of a Space: all, those that fit a filter, and those that a ranking compares.
+
+    Parameters
+    ----------
+    view
+        The collection's table. If it moves on to another version, the vectors are read again.
+    space
+        The name of the Space.
+    """
+
+    def __init__(self, view: View, space: str) -> None:
+        self._view = view
+        self._space = space
+        # Each is one object, so that another thread never sees an index with the wrong version.
+        self._index: _LoadedIndex | None = None
+        self._fit: _LoadedFit | None = None
+        self._subset: _LoadedSubset | None = None
+
+    def of(self, row_ids: Ids) -> VectorsF16 | None:
+        """Return vectors from memory or from the table; None if one is missing."""
+        version = self._view.version
+        loaded = self._index
+        if loaded is not None and loaded.version == version:
+            return loaded.index.vectors(row_ids)
+
+        dim = self._view.models[self._space].dim
+        if not len(row_ids):
+            return np.empty((0, dim), np.float16)
+        texts = [str(row_id) for row_id in row_ids.tolist()]
+        listed = ", ".join(texts)
+        clause = f"_rowid IN ({listed})"
+        stored_ids, stored = self._view.vectors(self._space, clause)
+        index = ExactIndex(stored_ids, stored)
+        return index.vectors(row_ids)
+
+    def index(self) -> ExactIndex:
+        """Return all vectors of the Space, read on first use and again for each new version."""
+        version = self._view.version
+        loaded = self._index
+        if loaded is not None and loaded.version == version:
+            return loaded.index
+
+        space = self._space
+        path = self._view.path
+        ids, matrix = self._view.vectors(space)
+        if not len(ids):
+            raise SpaceError(
+                f"The Space {space!r} of {path} is empty. "
+                f"Fill it with: lookalike index FOLDER -c {path} --model {space}"
+            )
+        index = ExactIndex(ids, matrix)
+        self._index = _LoadedIndex(version, index)
+        return index
+
+    def fitted(self, ranking: Ranking) -> FittedVectors:
+        """Return what a ranking compares, computed on first use and again for each new version."""
+        version = self._view.version
+        loaded = self._fit
+        if (
+            loaded is not None
+            and loaded.version == version
+            and loaded.ranking is ranking
+        ):
+            return loaded.fitted
+
+        index = self.index()
+        with span("fit ranking"):
+            fitted = ranking.fit(index)
+        self._fit = _LoadedFit(version, ranking, fitted)
+        return fitted
+
+    def subset(self, clause: str) -> ExactIndex | None:
+        """Return the vectors that fit a filter, kept for its next search; None if many."""
+        view = self._view
+        version = view.version
+        key = version, clause
+        loaded = self._subset
+        if loaded is not None and loaded.key == key:
+            return loaded.index
+
+        index = None
+        count = view.count_where(clause)
+        if count <= SUBSET_ROWS:
+            space = self._space
+            ids, matrix = view.vectors(space, clause)
+            index = ExactIndex(ids, matrix)
+        self._subset = _LoadedSubset(key, index)
+        return index
+
+    def places(self, clause: str) -> Places:
+        """Return the places in the whole index of the rows that fit a filter."""
+        batches = [_NO_ROWS]
+        with span("select"):
+            scanned = self._view.scan([], clause)
+            for batch in scanned:
+                column = batch["_rowid"]
+                row_ids = column.to_numpy()
+                batches.append(row_ids)
+        concatenated = np.concatenate(batches)
+        fitting = concatenated.astype(np.int64)
+        index = self.index()
+        is_fitting = np.isin(index.ids, fitting, assume_unique=True)
+        return np.flatnonzero(is_fitting)
