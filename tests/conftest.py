@@ -24,6 +24,10 @@ BuildOnce = Callable[[str, Callable[[Path], None]], Path]
 # take the cores from each other. Read when scikit-learn is imported, also by processes of tests.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+# UMAP is compiled in each process that makes such a map. On few rows, compiling takes the time, and
+# code that is not optimized takes a third of it.
+os.environ.setdefault("NUMBA_OPT", "0")
+
 # Files that take longest. They start first, so that no worker is left with one at the end.
 LONGEST_FILES = [
     "projection/test_map.py",
@@ -34,7 +38,7 @@ LONGEST_FILES = [
     "trust/test_torture.py",
     "trust/test_disk.py",
     "test_docs.py",
-    "store/test_ann.py",
+    "e2e/test_photographs.py",
     "models/test_calibration.py",
     "export/test_map_file.py",
     "trust/test_concurrency.py",
