@@ -30,9 +30,11 @@ os.environ.setdefault("NUMBA_OPT", "0")
 
 # Files that take longest. They start first, so that no worker is left with one at the end.
 LONGEST_FILES = [
+    "store/test_ann.py",
+    "e2e/test_demo.py",
     "projection/test_map.py",
     "cluster/test_ray.py",
-    "e2e/test_photographs.py",
+    "models/test_inception_v3.py",
     "maintenance/test_optimize.py",
     "test_benchmarks.py",
     "trust/test_torture.py",
