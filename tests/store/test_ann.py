@@ -49,13 +49,18 @@ def recall(collection, queries, k, *, where=None, among=None):
     return hits / (len(queries) * k)
 
 
+def draw_sample(collection):
+    """Draw fewer rows than `lookalike optimize` does: the time of tuning is that of its sample."""
+    return tuning.draw_sample(collection, SPACE, 80)
+
+
 def index(collection, target=0.99):
     return tuning.tune(
         collection,
         SPACE,
         tuning.build_index(collection, SPACE),
         target,
-        tuning.draw_sample(collection, SPACE),
+        draw_sample(collection),
     )
 
 
@@ -127,7 +132,7 @@ def test_ties_are_ordered_by_id(tmp_path):
 def test_the_reported_recall_is_the_measured_one(indexed):
     record, sample = (
         ann.current_tuning(indexed, SPACE),
-        tuning.draw_sample(indexed, SPACE),
+        draw_sample(indexed),
     )
     for filtered, settings in ((False, record.plain), (True, record.filtered)):
         assert [setting.k for setting in settings] == [10, 100]
@@ -141,7 +146,7 @@ def test_the_reported_recall_is_the_measured_one(indexed):
 
 @pytest.mark.slow
 def test_the_cheapest_setting_that_reaches_the_target_is_stored(indexed):
-    sample = tuning.draw_sample(indexed, SPACE)
+    sample = draw_sample(indexed)
     for setting in ann.current_tuning(indexed, SPACE).plain:
         for cheaper in tuning.candidate_settings(setting.k, 8):
             if (cheaper.probes, cheaper.candidates) == (
@@ -238,7 +243,7 @@ def test_candidate_settings_grow_to_all_partitions():
 @pytest.mark.slow
 def test_a_lower_target_is_reached_more_cheaply(fresh):
     dear = ann.current_tuning(fresh, SPACE)
-    cheap = tuning.tune(fresh, SPACE, dear, 0.6, tuning.draw_sample(fresh, SPACE))
+    cheap = tuning.tune(fresh, SPACE, dear, 0.6, draw_sample(fresh))
     assert cheap.plain[0].probes < dear.plain[0].probes
     assert 0.6 <= cheap.plain[0].recall < dear.plain[0].recall
     assert (
@@ -318,7 +323,7 @@ def test_new_changed_and_deleted_rows_are_seen_before_the_index_is_updated(fresh
     record = tuning.update_index(fresh, SPACE, ann.current_tuning(fresh, SPACE))
     assert (tuning.count_unindexed(fresh, SPACE), len(record.segments)) == (0, 1)
     assert ann.current_tuning(fresh, SPACE) is None
-    tuning.tune(fresh, SPACE, record, 0.99, tuning.draw_sample(fresh, SPACE))
+    tuning.tune(fresh, SPACE, record, 0.99, draw_sample(fresh))
     check()
 
 
@@ -383,7 +388,7 @@ def test_a_rebuilt_index_is_not_searched_before_it_is_tuned(fresh):
     query = to_float16(drawn(1, length=1))[0]
     untuned = tuning.build_index(fresh, SPACE)
     assert ann.nearest(fresh, SPACE, query, 10) is None
-    tuning.tune(fresh, SPACE, untuned, 0.99, tuning.draw_sample(fresh, SPACE))
+    tuning.tune(fresh, SPACE, untuned, 0.99, draw_sample(fresh))
     assert ann.nearest(fresh, SPACE, query, 10) is not None
 
 
