@@ -66,7 +66,7 @@ class FetchLimits:
     retry_after_s: float = 30.0
 
 
-class _TransientError(Exception):
+class _RetryableError(Exception):
     """A failure that another attempt may not meet."""
 
 
@@ -158,7 +158,7 @@ class Fetcher:
         for pause in (*self._limits.pauses, None):
             try:
                 return self._follow(url, budget)
-            except _TransientError as error:
+            except _RetryableError as error:
                 problem = str(error)
             except TimeoutError:
                 problem = f"not complete after {self._limits.total_s:g} s"
@@ -223,7 +223,7 @@ class Fetcher:
         if status in TRANSIENT:
             pause = _retry_after(headers)
             self._hosts.pause(url.host, pause)
-            raise _TransientError(problem)
+            raise _RetryableError(problem)
         raise OSError(errno.EIO, problem)
 
     def _body(self, response: httpcore.Response, headers: httpx.Headers) -> bytes:
@@ -261,19 +261,19 @@ def _translate_errors(host: str) -> Iterator[None]:
     try:
         yield
     except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
-        problem = f"the host {host} cannot be reached: {_describe(error)}"
+        problem = f"the host {host} cannot be reached: {_reason_of(error)}"
         raise OSError(errno.EHOSTUNREACH, problem) from error
     except httpcore.TimeoutException as error:
-        raise _TransientError("the server stopped sending") from error
+        raise _RetryableError("the server stopped sending") from error
     except (httpcore.NetworkError, httpcore.RemoteProtocolError) as error:
-        problem = f"the connection broke off: {_describe(error)}"
-        raise _TransientError(problem) from error
+        problem = f"the connection broke off: {_reason_of(error)}"
+        raise _RetryableError(problem) from error
     except httpcore.LocalProtocolError as error:
-        problem = f"the request cannot be sent: {_describe(error)}"
+        problem = f"the request cannot be sent: {_reason_of(error)}"
         raise OSError(errno.EINVAL, problem) from error
 
 
-def _describe(error: Exception) -> str:
+def _reason_of(error: Exception) -> str:
     """Return the reason of an error, without a number if the system has words for it."""
     cause = error.__cause__ or error.__context__
     if isinstance(cause, OSError) and cause.strerror:

@@ -16,7 +16,7 @@ _MAX_HOSTS = 1000
 
 
 @dataclass(slots=True)
-class _Host:
+class _HostQueue:
     """The requests to one host.
 
     Attributes
@@ -67,7 +67,7 @@ class Hosts:
         self._concurrent = concurrent
         self._interval = interval
         self._longest_pause = longest_pause
-        self._hosts: dict[str, _Host] = {}
+        self._hosts: dict[str, _HostQueue] = {}
         self._lock = threading.Lock()
 
     @contextmanager
@@ -97,18 +97,18 @@ class Hosts:
         host.pause(seconds)
         self._leave(host)
 
-    def _enter(self, name: str) -> _Host:
+    def _enter(self, name: str) -> _HostQueue:
         with self._lock:
             host = self._hosts.get(name)
             if host is None:
                 self._forget_unused()
                 slots = threading.Semaphore(self._concurrent)
-                host = _Host(slots)
+                host = _HostQueue(slots)
                 self._hosts[name] = host
             host.users += 1
             return host
 
-    def _leave(self, host: _Host) -> None:
+    def _leave(self, host: _HostQueue) -> None:
         with self._lock:
             host.users -= 1
 

@@ -84,7 +84,7 @@ def _embedded_ipv4(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | No
     return address.ipv4_mapped
 
 
-def _resolve(host: str, port: int) -> list[str]:
+def _host_addresses(host: str, port: int) -> list[str]:
     """Return the addresses of a host, which may be a name or an address in any spelling."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -146,7 +146,7 @@ class Network(httpcore.NetworkBackend):
         UnknownHostError
             If it has none.
         """
-        addresses = _resolve(host, port)
+        addresses = _host_addresses(host, port)
         if not self._allow_private:
             for address in addresses:
                 _require_public(host, address)

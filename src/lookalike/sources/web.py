@@ -78,8 +78,8 @@ class WebSource:
         # With a time, an address has changed since it was read.
         mtime_ns = time.time_ns() if self._refresh else UNKNOWN_TIME
         for address in self._addresses:
-            label = None if self._labels == "none" else _folder_name(address)
-            read = partial(_read, address, allow_private=self._allow_private)
+            label = None if self._labels == "none" else _last_folder(address)
+            read = partial(_read_address, address, allow_private=self._allow_private)
             yield Item(address, UNKNOWN_SIZE, mtime_ns, label, read, is_remote=True)
 
     def count(self) -> int:
@@ -146,7 +146,7 @@ class _WebReader:
     """Access to files at addresses."""
 
     def read(self, uri: str) -> bytes:
-        return _read(uri, allow_private=allows_private())
+        return _read_address(uri, allow_private=allows_private())
 
     def open(self, uri: str) -> BufferedReader:
         data = self.read(uri)
@@ -160,13 +160,13 @@ class _WebReader:
 READER = _WebReader()
 
 
-def _read(address: str, *, allow_private: bool) -> bytes:
+def _read_address(address: str, *, allow_private: bool) -> bytes:
     # The shared Fetcher is looked up here, because an Item may be sent to another process.
     fetcher = shared_fetcher(allow_private=allow_private)
     return fetcher.fetch(address)
 
 
-def _split(address: str) -> tuple[str, str]:
+def _split_address(address: str) -> tuple[str, str]:
     """Return what stands before and after the first slash of an address, without its query."""
     _, _, rest = address.partition("://")
     for mark in "?#":
@@ -176,7 +176,7 @@ def _split(address: str) -> tuple[str, str]:
 
 
 def _check_no_password(address: str) -> None:
-    authority, _ = _split(address)
+    authority, _ = _split_address(address)
     _, at, host = authority.rpartition("@")
     if at:
         raise SourceError(
@@ -185,9 +185,9 @@ def _check_no_password(address: str) -> None:
         )
 
 
-def _folder_name(address: str) -> str | None:
+def _last_folder(address: str) -> str | None:
     """Return the name of the last folder in an address, or None."""
-    _, path = _split(address)
+    _, path = _split_address(address)
     folder, _, _ = path.rpartition("/")
     _, _, name = folder.rpartition("/")
     return unquote(name) or None
