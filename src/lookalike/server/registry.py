@@ -93,6 +93,8 @@ class CollectionView:
             # A Space that cannot be searched reports its error to the clients that search it.
             with suppress(LookalikeError):
                 searcher = self.searcher(space)
+                # Keep the vectors of a table in object storage on this computer.
+                self.table.prepare_cache(space)
                 model = searcher.model
                 blank = np.zeros((1, *model.size, 3), np.uint8)
                 searcher.embed_prepared(blank)

@@ -241,9 +241,12 @@ def search(
         "nprobes": setting.probes,
         "metric": "L2",
     }
+    cached = table.cached_vectors(space)
+    # The index itself stays in memory; the vectors of the candidates would be read for each search.
+    columns = ["_distance"] if cached is not None else [space, "_distance"]
     with table.translate_read_errors(Operation.SEARCH):
         rows = table.lance_dataset.to_table(
-            columns=[space, "_distance"],
+            columns=columns,
             nearest=request,
             filter=where,
             prefilter=where is not None,
@@ -256,8 +259,12 @@ def search(
     allowed_ids = ids[is_allowed]
     allowed_positions = positions[is_allowed]
     # Rank the rest by the vectors in the table.
-    vectors = rows[space].take(allowed_positions)
-    nearest_ids, distances = compare_exactly(vectors, allowed_ids, query, k)
+    if cached is not None:
+        found_ids, found = cached.of(allowed_ids)
+        nearest_ids, distances = ExactIndex(found_ids, found).search(query, k)
+    else:
+        vectors = rows[space].take(allowed_positions)
+        nearest_ids, distances = compare_exactly(vectors, allowed_ids, query, k)
     return Neighbors(nearest_ids, distances, setting.recall)
 
 

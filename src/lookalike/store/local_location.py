@@ -113,6 +113,9 @@ class LocalLocation(Location):
         changed_ns = status.st_mtime_ns
         return inode, changed_ns
 
+    def version_tag(self, version: int) -> None:
+        return None
+
     def prepare(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
 

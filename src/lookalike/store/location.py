@@ -149,6 +149,10 @@ class Location(ABC):
         """
 
     @abstractmethod
+    def version_tag(self, version: int) -> str | None:
+        """Return the store's tag of a version of the table, or None if its files are here."""
+
+    @abstractmethod
     def prepare(self) -> None:
         """Make the folder, if locations of this kind are folders."""
 

@@ -44,6 +44,9 @@ _PART_BYTES = 16 << 20
 # The largest object that S3 copies by one request.
 _COPY_BYTES = 5 << 30
 _COPIES_AT_ONCE = 16
+# Lance names a manifest by the distance of its version to this number, so that the newest is listed
+# first.
+_LAST_VERSION = 2**64 - 1
 # The first page of a listing answers whether there is anything.
 _FIRST_PAGE = 10
 _RETRIES: Any = {"max_retries": 5, "retry_timeout": timedelta(seconds=60)}
@@ -130,6 +133,12 @@ class ObjectLocation(Location):
             written = newest["last_modified"].timestamp()
             return number, int(written)
         raise FileNotFoundError(f"{self.table_uri} has no versions")
+
+    def version_tag(self, version: int) -> str | None:
+        name = f"{_LAST_VERSION - version:020}.manifest"
+        with _errors_as_os_errors():
+            entry = obstore.head(self._store, f"{TABLE}/{VERSIONS}/{name}")
+        return entry["e_tag"]
 
     def prepare(self) -> None:
         """Do nothing: a prefix exists as soon as an object has it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from lookalike.errors import CollectionError, SpaceError
-from lookalike.store import filters
+from lookalike.store import filters, vector_cache
 from lookalike.store.diff import ContentIndex, ExistingRow, ScanDiff, is_up_to_date
 from lookalike.store.failures import Operation, translate_errors
 from lookalike.store.places import locate
@@ -29,6 +29,7 @@ from lookalike.store.schema import (
     row_ids,
     vector_clause,
 )
+from lookalike.store.vector_cache import CachedVectors, CacheKey
 from lookalike.tracing import span
 from lookalike.types import Ids, Item, Kind, Model, VectorsF16
 
@@ -60,6 +61,9 @@ class View:
         self.path = path
         self.location = locate(path)
         self.tuning_cache: dict[str, tuple[int, IndexTuning | None]] = {}
+        # The store's tag of a version, and the cached vectors of each Space, with their version.
+        self._version_tag: tuple[int, str | None] | None = None
+        self._cached_vectors: dict[str, tuple[int, CachedVectors | None]] = {}
         self._dataset = dataset
 
     @property
@@ -349,13 +353,68 @@ class View:
         """
         with span("read vectors"):
             name = self.space(space)
-            rows = self._read([name], clause)
-            column = rows[name]
-            all_ids = row_ids(rows)
-            has_vector = has_value(column)
-            ids = all_ids[has_vector]
-            matrix = column_vectors(column)
-            return _by_id(ids, matrix)
+            if clause is None:
+                return self._all_vectors(name)
+            return self._read_vectors(name, clause)
+
+    def cached_vectors(self, space: str) -> CachedVectors | None:
+        """Return the vectors of a Space in the local cache; None if the table's files are here."""
+        version = self.version
+        known = self._cached_vectors.get(space)
+        if known is None or known[0] != version:
+            key = self._cache_key(space)
+            cached = None if key is None else vector_cache.read(key)
+            known = (version, cached)
+            self._cached_vectors[space] = known
+        return known[1]
+
+    def prepare_cache(self, space: str) -> None:
+        """Read all vectors of a Space into the local cache, if the table lies elsewhere."""
+        if self._cache_key(space) is None or self.cached_vectors(space) is not None:
+            return
+        row_bytes = 2 * self.models[space].dim
+        if self.count(space) * row_bytes <= vector_cache.MOST_BYTES:
+            self._all_vectors(space)
+
+    def _all_vectors(self, name: str) -> tuple[Ids, VectorsF16]:
+        """Return all vectors of a Space, from the local cache if the table lies elsewhere."""
+        cached = self.cached_vectors(name)
+        if cached is not None:
+            return cached.ids, cached.vectors
+        ids, matrix = self._read_vectors(name)
+        key = self._cache_key(name)
+        if key is not None:
+            vector_cache.write(key, ids, matrix)
+            self._cached_vectors[name] = (key.version, vector_cache.read(key))
+        return ids, matrix
+
+    def _cache_key(self, space: str) -> CacheKey | None:
+        """Return the key of a Space's vectors in the local cache; None without a cache."""
+        version = self.version
+        known = self._version_tag
+        if known is None or known[0] != version:
+            tag = None
+            # Without a tag, the vectors are read from the store.
+            with suppress(OSError):
+                tag = self.location.version_tag(version)
+            known = (version, tag)
+            self._version_tag = known
+        tag = known[1]
+        if tag is None:
+            return None
+        return CacheKey(self.location.identity, version, tag, space)
+
+    def _read_vectors(
+        self, name: str, clause: str | None = None
+    ) -> tuple[Ids, VectorsF16]:
+        """Read vectors from the table."""
+        rows = self._read([name], clause)
+        column = rows[name]
+        all_ids = row_ids(rows)
+        has_vector = has_value(column)
+        ids = all_ids[has_vector]
+        matrix = column_vectors(column)
+        return _by_id(ids, matrix)
 
     def failures(self) -> pa.Table:
         """Return the files that could not be indexed: a table with ``uri`` and ``error``."""

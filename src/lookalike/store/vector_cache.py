@@ -1,0 +1,144 @@
+"""A local cache of the vectors of collections that lie elsewhere.
+
+A file holds all vectors of one Space at one version of a table. Its name and its header have the
+table's address, its version and the store's tag of that version's manifest, so that it answers for
+nothing else. A file is written under another name and renamed, and the files that were used longest
+ago are removed when all of them take more than a bound.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import platformdirs
+import pyarrow as pa
+
+from lookalike.io.files import atomic_write
+from lookalike.store.schema import column_vectors
+from lookalike.types import Ids, VectorsF16
+
+__all__ = ["CacheKey", "CachedVectors", "cache_folder", "read", "write"]
+
+# The bytes of all files together.
+MOST_BYTES = 8 << 30
+_KEY = b"lookalike.vectors"
+_SUFFIX = ".arrow"
+
+
+@dataclass(frozen=True, slots=True)
+class CacheKey:
+    """What a file of the cache holds.
+
+    Attributes
+    ----------
+    table, version, tag
+        The table's address, its version, and the store's tag of that version's manifest: a table
+        that is made again at an address has other tags.
+    space
+        The Space.
+    """
+
+    table: str
+    version: int
+    tag: str
+    space: str
+
+    def to_json(self) -> str:
+        """Return the text that the file holds."""
+        return json.dumps(asdict(self))
+
+    @property
+    def file(self) -> Path:
+        """The file, which may not exist."""
+        digest = hashlib.sha256(self.to_json().encode())
+        return cache_folder() / f"{digest.hexdigest()[:40]}{_SUFFIX}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CachedVectors:
+    """The vectors of a Space, which the system reads from the disk when they are needed.
+
+    Attributes
+    ----------
+    ids
+        int64 ``[n]``, ascending.
+    vectors
+        float16 ``[n, dim]``.
+    """
+
+    ids: Ids
+    vectors: VectorsF16
+
+    def of(self, ids: Ids) -> tuple[Ids, VectorsF16]:
+        """Return those of `ids` that have a vector, and their vectors."""
+        places = np.searchsorted(self.ids, ids)
+        places = np.minimum(places, len(self.ids) - 1)
+        is_known = self.ids[places] == ids
+        return ids[is_known], self.vectors[places[is_known]]
+
+
+def cache_folder() -> Path:
+    """Return the folder of the cache, in the user's cache folder."""
+    caches = platformdirs.user_cache_dir("lookalike", appauthor=False)
+    return Path(caches, "vectors")
+
+
+def read(key: CacheKey) -> CachedVectors | None:
+    """Return cached vectors, or None if there are none or their file is damaged."""
+    try:
+        with pa.memory_map(str(key.file)) as source:
+            rows = pa.ipc.open_file(source).read_all()
+        stored_key = (rows.schema.metadata or {}).get(_KEY, b"")
+        if stored_key.decode() != key.to_json() or not len(rows):
+            return None
+        # The files that were used longest ago are removed first.
+        with suppress(OSError):
+            os.utime(key.file)
+        ids: Ids = rows["id"].to_numpy()
+        return CachedVectors(ids, column_vectors(rows["vector"]))
+    except (OSError, ValueError, KeyError, pa.ArrowException):
+        return None
+
+
+def write(key: CacheKey, ids: Ids, vectors: VectorsF16) -> None:
+    """Keep vectors; a full disk, a folder that cannot be written or their size may prevent it."""
+    if not len(ids) or vectors.nbytes > MOST_BYTES:
+        return
+    values = pa.array(np.ascontiguousarray(vectors).reshape(-1))
+    columns = {
+        "id": pa.array(ids),
+        "vector": pa.FixedSizeListArray.from_arrays(values, vectors.shape[1]),
+    }
+    rows = pa.table(columns).replace_schema_metadata({_KEY: key.to_json()})
+    with suppress(OSError, pa.ArrowException):
+        with (
+            atomic_write(key.file) as temporary,
+            pa.ipc.new_file(str(temporary), rows.schema) as sink,
+        ):
+            sink.write_table(rows)
+        _remove_oldest(keep=key.file)
+
+
+def _remove_oldest(keep: Path) -> None:
+    """Remove the files that were used longest ago, until the others fit the bound."""
+    files = []
+    for file in cache_folder().glob(f"*{_SUFFIX}"):
+        # Another process may remove it meanwhile.
+        with suppress(OSError):
+            status = file.stat()
+            files.append((status.st_mtime_ns, status.st_size, file))
+    files.sort()
+    total = sum(size for _, size, _ in files)
+    for _, size, file in files:
+        if total <= MOST_BYTES:
+            return
+        if file != keep:
+            with suppress(OSError):
+                file.unlink()
+            total -= size
