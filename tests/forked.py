@@ -29,7 +29,7 @@ def start_python(
 ) -> Process:
     """Start ``python WORDS`` with pipes for its output; `env` are all its variables.
 
-    The words begin with ``-m`` or ``-c``.
+    The words begin with ``-m``, ``-c`` or the path of a program.
     """
     if CAN_FORK:
         return ForkedProcess(words, env=env, new_session=new_session)
@@ -155,12 +155,17 @@ def _run(
     started.send(True)
     started.close()
 
-    kind, what, *arguments = words
-    sys.argv = [what if kind == "-m" else kind, *arguments]
-    if kind == "-m":
-        runpy.run_module(what, run_name="__main__")
+    kind, *arguments = words
+    sys.argv = [kind, *arguments]
+    if kind == "-c":
+        program = arguments.pop(0)
+        sys.argv = ["-c", *arguments]
+        exec(program, {"__name__": "__main__"})
+    elif kind == "-m":
+        sys.argv = arguments
+        runpy.run_module(arguments[0], run_name="__main__")
     else:
-        exec(what, {"__name__": "__main__"})
+        runpy.run_path(kind, run_name="__main__")
 
 
 def _stream(number: int) -> io.TextIOWrapper:

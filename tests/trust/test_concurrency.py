@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -18,6 +19,7 @@ from PIL import Image
 import lookalike
 from command import COMMAND
 from command import lookalike_process as command
+from forked import Process, start_python
 from lookalike.errors import CollectionError
 from lookalike.indexing.run import IndexSettings
 from lookalike.models.registry import resolve
@@ -57,20 +59,28 @@ def small(tmp_path):
     return str(tmp_path / "small.toml")
 
 
-def start(*arguments: object, words: list[str] = COMMAND) -> subprocess.Popen[str]:
+def start(*arguments: object, words: list[str] = COMMAND) -> Process:
+    _, *first = words
+    return start_python([*first, *map(str, arguments)], env=os.environ)
+
+
+def start_reader(*arguments: object) -> subprocess.Popen[str]:
+    """Start a reader, which ends when its standard input does."""
     pipes = {
         "stdin": subprocess.PIPE,
         "stdout": subprocess.PIPE,
         "stderr": subprocess.PIPE,
     }
-    return subprocess.Popen([*words, *map(str, arguments)], **pipes, text=True)
+    words = [*PART, "read", *map(str, arguments)]
+    return subprocess.Popen(words, **pipes, text=True)
 
 
-def finish(*processes: subprocess.Popen[str], status: int = 0) -> list[str]:
+def finish(*processes: Process, status: int = 0) -> list[str]:
     """Wait for processes, check their exit status, and return their output."""
     message = []
     for process in processes:
-        out, error = process.communicate(timeout=60)
+        with process:
+            out, error = process.communicate(timeout=60)
         assert process.returncode == status, error
         message.append(out)
     return message
@@ -101,7 +111,7 @@ def test_indexers_an_optimizer_a_map_and_readers_run_concurrently(
     images, small, tmp_path
 ):
     path, query = tmp_path / "c", images / "a" / "0.png"
-    reader = start("read", path, query, words=PART)
+    reader = start_reader(path, query)
     folders = [("a", "b"), ("b", "c")]
     # Both create the collection, each with its own Space, and both index the second folder.
     indexers = [
@@ -362,8 +372,8 @@ def test_optimize_removes_the_leftovers_of_killed_writers(indexed, images):
         writer = start(indexed, words=[sys.executable, "-c", WRITE])
         while not half_written():
             assert writer.poll() is None
-        writer.kill()
-        writer.communicate()
+        with writer:
+            writer.kill()
         if half_written():
             break
     assert half_written()
