@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from functools import partial
 from pathlib import Path
@@ -14,7 +16,7 @@ import numpy as np
 import pytest
 
 import lookalike
-from cluster_reads import ChangedSource, deadly, only_in, slow
+from cluster_reads import ChangedSource, only_in, slow
 from command import lookalike as run_command
 from command import lookalike_json
 from lookalike.cluster import RayExecutor
@@ -105,26 +107,41 @@ def test_a_new_space_is_filled_on_the_cluster(cluster, images, tmp_path):
     assert_same_rows(tmp_path / "c", tmp_path / "here")
 
 
+_DEADLY_RUN = """
+import json, sys
+from functools import partial
+from pathlib import Path
+import lookalike
+from cluster_reads import ChangedSource, deadly
+from lookalike.cluster import RayExecutor
+from lookalike.indexing.run import IndexSettings
+
+folder, path, marks, address = sys.argv[1:]
+source = ChangedSource(folder, partial(deadly, kills={"05": 100, "10": 1}, marks=Path(marks)))
+settings = IndexSettings(executor=RayExecutor(address))
+report = lookalike.index(source, path, models=["pixels"], settings=settings)
+print(json.dumps([report.to_dict(), report.failures]))
+"""
+
+
 def test_images_of_dead_actors_are_done_by_others(cluster, images, local, tmp_path):
     """One image kills each actor that reads it, another only the first."""
     marks = tmp_path / "marks"
     marks.mkdir()
-    read = partial(deadly, kills={"05": 100, "10": 1}, marks=marks)
-    report = lookalike.index(
-        ChangedSource(images, read),
-        tmp_path / "c",
-        models=["pixels"],
-        settings=on_ray(),
-    )
+    paths = map(str, (images, tmp_path / "c", marks))
+    command = [sys.executable, "-c", _DEADLY_RUN, *paths, cluster.address]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE)
+    # Nothing else is printed there.
+    counts, failures = json.loads(done.stdout)
     assert sorted(mark.name for mark in marks.iterdir()) == [
         "05-0",
         "05-1",
         "05-2",
         "10-0",
     ]
-    assert report.cluster.restarts == 4
+    assert counts["cluster"]["restarts"] == 4
     assert_each_image_once(tmp_path / "c")
-    reasons = {Path(uri).name: reason for uri, reason in report.failures}
+    reasons = {Path(uri).name: reason for uri, reason in failures}
     assert reasons.keys() == {"02.png", "05.png"}
     assert "worker process died 3 times" in reasons["05.png"]
     # The next run tries it again.
@@ -186,7 +203,9 @@ def test_a_run_continues_where_its_driver_was_killed(cluster, images, local, tmp
         driver.send_signal(signal.SIGKILL)
     before = len(rows(path))
     assert 0 < before < COUNT
-    report = lookalike.index(images, path, settings=on_ray(workers=1))
+    # A function without a name can be sent too.
+    source = ChangedSource(images, lambda uri, read: read())
+    report = lookalike.index(source, path, settings=on_ray(workers=1))
     nodes = report.cluster.nodes
     assert sum(node.images for node in nodes) == COUNT - before
     assert_each_image_once(path)
@@ -242,7 +261,8 @@ def test_another_version_on_a_node_is_refused(cluster, images, tmp_path, monkeyp
 
 
 def test_an_item_that_cannot_be_sent_is_an_error(cluster, images, tmp_path):
-    source = ChangedSource(images, lambda uri, read: read())
+    lock = threading.Lock()
+    source = ChangedSource(images, lambda uri, read: lock and read())
     with pytest.raises(ClusterError, match="must be picklable"):
         lookalike.index(
             source, tmp_path / "c", models=["pixels"], settings=on_ray(workers=1)

@@ -13,12 +13,13 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import ray
+from ray import cloudpickle
 
 import lookalike
 from lookalike.errors import LookalikeError
 from lookalike.indexing.worker import Result, Task, Worker
 
-__all__ = ["BatchResult", "ImageActor", "NodeFacts", "pack_tasks", "unpack_results"]
+__all__ = ["BatchResult", "ImageActor", "NodeFacts", "pack", "unpack_results"]
 
 
 class NodeFacts(NamedTuple):
@@ -76,20 +77,29 @@ class ImageActor:
             results = self._worker(tasks)
         except LookalikeError as error:
             problem = error
-        packed = pickle.dumps(results, pickle.HIGHEST_PROTOCOL)
+        packed = pack(results)
         seconds = time.perf_counter() - start
         return BatchResult(packed, seconds, problem)
 
 
-def pack_tasks(tasks: Sequence[Task]) -> bytes:
-    """Return tasks as bytes.
+def pack(objects: Sequence[Task] | Sequence[Result]) -> bytes:
+    """Return tasks or results as bytes, which `pickle` reads.
 
     Raises
     ------
-    TypeError, AttributeError, pickle.PicklingError
+    TypeError, ValueError, pickle.PicklingError
         If the `read` of an Item cannot be sent to another process.
     """
-    return pickle.dumps(list(tasks), pickle.HIGHEST_PROTOCOL)
+    as_list = list(objects)
+    try:
+        packed = pickle.dumps(as_list, pickle.HIGHEST_PROTOCOL)
+    except (pickle.PicklingError, AttributeError):
+        packed = b"__main__"
+    # The main module is another one there, and a function of a function has no name. Their code is
+    # sent along, which takes several times as long.
+    if b"__main__" in packed:
+        packed = cloudpickle.dumps(as_list)  # type: ignore[no-untyped-call]
+    return packed
 
 
 def unpack_results(batch: BatchResult) -> list[Result]:

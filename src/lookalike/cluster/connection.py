@@ -12,7 +12,7 @@ from types import ModuleType
 from lookalike.errors import ClusterError
 from lookalike.io.processors import cores
 
-__all__ = ["Connection", "connected", "import_ray"]
+__all__ = ["Connection", "connected", "import_ray", "silence_events"]
 
 _INSTALL = "pip install 'lookalike[cluster]'"
 # Ray itself tries an address that nobody answers for minutes.
@@ -73,6 +73,7 @@ class Connection:
             # Ray starts processes by fork and exec, which Lance warns of.
             warnings.simplefilter("ignore")
             self._init(address, options)
+        silence_events()
 
     def close(self) -> None:
         """Disconnect, unless the process was connected before."""
@@ -103,6 +104,20 @@ def connected(address: str) -> Iterator[ModuleType]:
         yield import_ray()
     finally:
         connection.close()
+
+
+def silence_events() -> None:
+    """Keep Ray from printing the death of a worker to standard output, which `--json` uses.
+
+    Ray has no option for it. The report of a run counts the deaths.
+    """
+    from ray._private import worker
+
+    worker.print_to_stdstream = _ignore_event
+
+
+def _ignore_event(*_: object, **__: object) -> None:
+    pass
 
 
 def _check_answer(address: str) -> None:

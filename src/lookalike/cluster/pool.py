@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pickle import PicklingError
 from typing import Any
 
 import lookalike
@@ -14,7 +15,7 @@ from lookalike.cluster.actor import (
     BatchResult,
     ImageActor,
     NodeFacts,
-    pack_tasks,
+    pack,
     unpack_results,
 )
 from lookalike.cluster.batches import Batch
@@ -140,12 +141,12 @@ class ActorPool:
         member = self._neediest()
         assert member is not None  # noqa: S101 (has_room)
         try:
-            packed = pack_tasks(batch.tasks)
-        except (TypeError, AttributeError, ValueError, LookupError) as error:
+            packed = pack(batch.tasks)
+        except (TypeError, AttributeError, ValueError, PicklingError) as error:
             uri = batch.tasks[0].item.uri
             raise ClusterError(
                 f"The image {uri} cannot be sent to another process: {error}. "
-                "The `read` of an Item must be picklable, such as a partial of a function."
+                "The `read` of an Item must be picklable: it holds no lock, file or connection."
             ) from error
         reference = member.handle.run.remote(packed)
         member.running.append((reference, batch))
