@@ -305,8 +305,9 @@ def _measure_kills(
         assert not lost, f"{path}: an image is lost or there twice"
         assert Table.open(path).count() == len(chosen)
     report.figures["kills"] = rows
+    title = f"Kills in runs of {len(chosen)} images; undisturbed {undisturbed:.1f} s"
     report.print_table(
-        f"Kills in runs of {len(chosen)} images; undisturbed {undisturbed:.1f} s, {at_work:.1f} at work",
+        f"{title}, {at_work:.1f} s of them at work",
         ["", "at s", "restarts", "images repeated", "cost s", "images"],
         rows,
     )

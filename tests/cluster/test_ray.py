@@ -19,10 +19,12 @@ import lookalike
 from cluster_reads import ChangedSource, only_in, slow
 from command import lookalike as run_command
 from command import lookalike_json
-from lookalike.cluster import RayExecutor
+from lookalike.cluster import RayEngine, RayExecutor
 from lookalike.errors import ClusterError
 from lookalike.indexing.run import IndexSettings
+from lookalike.store import ann, tuning
 from lookalike.store.table import Table
+from made import SPACE, add_rows, drawn, make_collection
 
 pytestmark = pytest.mark.slow
 
@@ -113,7 +115,7 @@ from functools import partial
 from pathlib import Path
 import lookalike
 from cluster_reads import ChangedSource, deadly
-from lookalike.cluster import RayExecutor
+from lookalike.cluster import RayEngine, RayExecutor
 from lookalike.indexing.run import IndexSettings
 
 folder, path, marks, address = sys.argv[1:]
@@ -182,7 +184,7 @@ _DRIVER = """
 import sys
 import lookalike
 from cluster_reads import ChangedSource, slow
-from lookalike.cluster import RayExecutor
+from lookalike.cluster import RayEngine, RayExecutor
 from lookalike.indexing.run import IndexSettings
 
 folder, path, address = sys.argv[1:]
@@ -267,6 +269,41 @@ def test_an_item_that_cannot_be_sent_is_an_error(cluster, images, tmp_path):
         lookalike.index(
             source, tmp_path / "c", models=["pixels"], settings=on_ray(workers=1)
         )
+
+
+def test_an_index_in_segments_is_tuned_and_updated(cluster, tmp_path):
+    """Two workers build a segment each. Its recall is measured, and an update merges both."""
+    table = make_collection(tmp_path / "c", drawn(900))
+    add_rows(table, drawn(900, seed=1))
+    built = tuning.build_index(table, SPACE, RayEngine(workers=2))
+    assert len(built.segments) == 2
+    assert ann.index_segments(table, SPACE) == built.segments
+    sample = tuning.draw_sample(table, SPACE, 50)
+    tuned = tuning.tune(table, SPACE, built, 0.9, sample)
+    assert tuned.setting(10, filtered=False).recall >= 0.9
+    assert tuned.setting(10, filtered=True).recall >= 0.9
+
+    add_rows(table, drawn(100, seed=2))
+    assert tuning.count_unindexed(table, SPACE) == 100
+    updated = tuning.update_index(table, SPACE, tuned)
+    assert len(updated.segments) == 1
+    assert tuning.count_unindexed(table, SPACE) == 0
+
+
+def test_optimize_merges_and_indexes_on_the_cluster(cluster, tmp_path):
+    table = make_collection(tmp_path / "c", drawn(900))
+    add_rows(table, drawn(900, seed=1))
+    report = lookalike_json(
+        *("optimize", "-c", tmp_path / "c", "--on", "ray", "--workers", 1),
+        *("--min-rows", 1000, "--recall", 0.9),
+    )
+    assert (report["fragments_before"], report["fragments"]) == (2, 1)
+    (index,) = report["spaces"]
+    assert (index["did"], index["rows"]) == ("built", 1800)
+    assert index["recall"] >= 0.9
+    table.refresh()
+    found = ann.nearest(table, SPACE, drawn(1)[0].astype(np.float16), 10)
+    assert found.distances[0] < 1e-3
 
 
 def test_chunks_are_read_only_when_there_is_room(cluster, images):

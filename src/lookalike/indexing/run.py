@@ -37,6 +37,7 @@ from lookalike.models import registry
 from lookalike.models.cache import EmbedderCache
 from lookalike.sources import SkippedFiles, Source, SourceOptions, open_source
 from lookalike.store import ann
+from lookalike.store.engine import TableEngine
 from lookalike.store.table import Table
 from lookalike.types import Kind, Model
 
@@ -67,6 +68,9 @@ class IndexSettings:
     min_rows
         Spaces with at least this number of rows get an index at the end of the run; see
         `lookalike.optimize`.
+    engine
+        What builds the indices and merges fragments at the end of the run instead of this process,
+        such as `lookalike.cluster.RayEngine`.
     """
 
     max_pixels: int = imaging.MAX_PIXELS
@@ -78,6 +82,7 @@ class IndexSettings:
     commit_rows: int = 512
     commit_seconds: float = 10.0
     min_rows: int = ann.MIN_ROWS
+    engine: TableEngine | None = None
 
 
 @dataclass(slots=True)
@@ -217,7 +222,7 @@ def index(
     report = _update_images(table, source, settings, embedders, progress)
     if metadata_file is not None:
         report.metadata = metadata_file.join(table)
-    optimize.maintain(table, min_rows=settings.min_rows)
+    optimize.maintain(table, min_rows=settings.min_rows, engine=settings.engine)
 
     report.images = table.count()
     report.seconds = time.perf_counter() - start

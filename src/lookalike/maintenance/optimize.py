@@ -12,6 +12,7 @@ from typing import Any, Literal
 from lookalike.errors import BusyError, InputError, ReadOnlyError
 from lookalike.store import ann, tuning, upkeep
 from lookalike.store.ann import IndexTuning
+from lookalike.store.engine import TableEngine
 from lookalike.store.table import Table
 from lookalike.store.trash import Trash
 
@@ -107,6 +108,7 @@ def optimize(
     keep_days: float = 1.0,
     trash_days: float | None = None,
     min_rows: int = ann.MIN_ROWS,
+    engine: TableEngine | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> OptimizeReport:
     """Make a collection fast to search, and its files few.
@@ -132,6 +134,9 @@ def optimize(
         for ``LOOKALIKE_TRASH_DAYS``, or 30.
     min_rows
         Spaces with fewer rows get no new index, because an exact search is faster.
+    engine
+        What merges fragments and builds indices instead of this process, such as
+        `lookalike.cluster.RayEngine`. Recall is measured here.
     progress
         Called with a description of the next step.
 
@@ -151,7 +156,7 @@ def optimize(
     report_step = progress or _ignore_step
     with upkeep.maintenance_lock(table):
         fragments_before = table.fragment_count
-        indices = _update_indices(table, spaces, recall, min_rows, report_step)
+        indices = _update_indices(table, spaces, recall, min_rows, engine, report_step)
 
         report_step("Removing old versions")
         keep_age = timedelta(days=keep_days)
@@ -173,6 +178,7 @@ def _update_indices(
     spaces: Sequence[str],
     recall: float,
     min_rows: int,
+    engine: TableEngine | None,
     report_step: Callable[[str], None],
 ) -> list[SpaceIndex]:
     """Merge fragments, and bring all indices up to date."""
@@ -180,16 +186,16 @@ def _update_indices(
     names = _spaces_to_tune(table, spaces)
     is_large = any(table.count(name) >= min_rows for name in names)
     upkeep.update_scalar_indices(table, make=is_large)
-    upkeep.compact(table)
+    upkeep.compact(table, engine)
 
     indices = []
     for name in names:
-        indexer = _SpaceIndexer(table, name, recall, min_rows, report_step)
+        indexer = _SpaceIndexer(table, name, recall, min_rows, engine, report_step)
         index = indexer.run()
         indices.append(index)
     # Again: the indices now cover fragments that they did not cover before, and only fragments
     # that are covered alike can be merged.
-    upkeep.compact(table)
+    upkeep.compact(table, engine)
     return indices
 
 
@@ -225,14 +231,19 @@ def _check_ranges(recall: float, keep_days: float, trash_days: float | None) -> 
         )
 
 
-def maintain(table: Table, *, min_rows: int = ann.MIN_ROWS) -> None:
+def maintain(
+    table: Table,
+    *,
+    min_rows: int = ann.MIN_ROWS,
+    engine: TableEngine | None = None,
+) -> None:
     """Merge many fragments, and update outdated indices, as pays off after an index run.
 
     Nothing is done if another process is maintaining the collection or the collection is read-only;
     a later run does the rest.
     """
     with suppress(BusyError, ReadOnlyError), upkeep.maintenance_lock(table, timeout=0):
-        upkeep.tidy(table)
+        upkeep.tidy(table, engine)
         table.trash.purge()
         for space in table.models:
             if not _needs_indexing(table, space, min_rows):
@@ -243,7 +254,9 @@ def maintain(table: Table, *, min_rows: int = ann.MIN_ROWS) -> None:
             if previous is not None:
                 target = previous.target
             upkeep.update_scalar_indices(table, make=True)
-            indexer = _SpaceIndexer(table, space, target, min_rows, _ignore_step)
+            indexer = _SpaceIndexer(
+                table, space, target, min_rows, engine, _ignore_step
+            )
             indexer.run()
 
 
@@ -271,12 +284,14 @@ class _SpaceIndexer:
         space: str,
         target: float,
         min_rows: int,
+        engine: TableEngine | None,
         report_step: Callable[[str], None],
     ) -> None:
         self._table = table
         self._space = space
         self._target = target
         self._min_rows = min_rows
+        self._engine = engine
         self._report_step = report_step
         self._rows = table.count(space)
 
@@ -332,7 +347,7 @@ class _SpaceIndexer:
         space = self._space
         step = f"Building the index of {space} for {self._rows:,} rows"
         self._report_step(step)
-        built = tuning.build_index(self._table, space)
+        built = tuning.build_index(self._table, space, self._engine)
         tuned = self._tune(built)
         return self._report("built", tuned)
 

@@ -29,6 +29,7 @@ from lookalike.types import Distances, Ids, VectorsF16
 from lookalike.vectors import k_nearest_ids
 
 if TYPE_CHECKING:
+    from lookalike.store.engine import TableEngine
     from lookalike.store.table import Table
 
 __all__ = [
@@ -97,11 +98,14 @@ class Sample:
         )
 
 
-def build_index(table: Table, space: str) -> IndexTuning:
+def build_index(
+    table: Table, space: str, engine: TableEngine | None = None
+) -> IndexTuning:
     """Build a Space's index, in place of the previous one; return its parameters, without settings.
 
     Others may write meanwhile: Lance removes the rows that they change from the index. Only
-    compaction would conflict, and the upkeep lock prevents it.
+    compaction would conflict, and the upkeep lock prevents it. An engine builds it instead of this
+    process.
 
     Raises
     ------
@@ -110,20 +114,27 @@ def build_index(table: Table, space: str) -> IndexTuning:
     """
     rows = table.count(space)
     partitions = -(-rows // _PARTITION_ROWS)  # rounded up
+    name = _index_name(space)
 
     def step() -> None:
         dataset = table.lance_dataset
         with translate_errors(table.path, Operation.INDEX):
             dataset.checkout_latest()
-            dataset.create_index(
-                space,
-                KIND,
-                name=_index_name(space),
-                metric="L2",
-                num_partitions=partitions,
-                num_bits=BITS,
-                replace=True,
-            )
+            if engine is None:
+                dataset.create_index(
+                    space,
+                    KIND,
+                    name=name,
+                    metric="L2",
+                    num_partitions=partitions,
+                    num_bits=BITS,
+                    replace=True,
+                )
+            else:
+                table_uri = table.location.table_uri
+                engine.build_index(
+                    table_uri, space, name=name, partitions=partitions, bits=BITS
+                )
             dataset.checkout_latest()
 
     retry_conflicts(step)

@@ -10,17 +10,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from lance.optimize import Compaction, CompactionOptions
 
-from lookalike.errors import CollectionError
 from lookalike.store import lock
 from lookalike.store.conflicts import ConflictError
 from lookalike.store.failures import Operation, is_missing_file, translate_errors
 from lookalike.store.location import StoredFile
 
 if TYPE_CHECKING:
+    from lookalike.store.engine import TableEngine
     from lookalike.store.table import Table
 
 __all__ = [
@@ -33,6 +33,8 @@ __all__ = [
 
 _FRAGMENT_ROWS = 1 << 17
 _MANY_FRAGMENTS = 24
+# An engine commits all its new fragments at once, which fails if others changed their rows.
+_ENGINE_ATTEMPTS = 3
 # Rows that a compaction reads at a time: with thumbnails and some Spaces, tens of MiB.
 _COMPACTION_BATCH = 1 << 10
 _KEY = "uri"
@@ -55,10 +57,10 @@ def maintenance_lock(table: Table, *, timeout: float | None = None) -> Iterator[
         yield
 
 
-def tidy(table: Table) -> None:
+def tidy(table: Table, engine: TableEngine | None = None) -> None:
     """Compact the table if it has many small fragments, as after a long index run."""
     if table.fragment_count > _MANY_FRAGMENTS:
-        compact(table)
+        compact(table, engine)
         update_scalar_indices(table)
         remove_old_versions(table, _DAY)
     elif not _has_index(table, _KEY):
@@ -71,15 +73,19 @@ def _has_index(table: Table, column: str) -> bool:
     return any(index.field_names == [column] for index in indices)
 
 
-def compact(table: Table) -> None:
+def compact(table: Table, engine: TableEngine | None = None) -> None:
     """Merge small fragments, and drop deleted rows from their files.
 
     Fragments that an index covers and fragments that it does not cover are never merged. Each new
-    fragment is a commit of its own; others may write between two of them.
+    fragment is a commit of its own; others may write between two of them. An engine merges all
+    fragments at the same time, and others may write meanwhile.
     """
     options = CompactionOptions(
         target_rows_per_fragment=_FRAGMENT_ROWS, batch_size=_COMPACTION_BATCH
     )
+    if engine is not None:
+        _compact_by_engine(table, engine, dict(options))
+        return
     remaining: int | None = None
     while remaining is None or remaining > 0:
         try:
@@ -107,6 +113,20 @@ def _merge_fragments(table: Table, options: CompactionOptions) -> int:
             Compaction.commit(dataset, [merged])
             dataset.checkout_latest()
     return len(tasks)
+
+
+def _compact_by_engine(
+    table: Table, engine: TableEngine, options: dict[str, Any]
+) -> None:
+    for _ in range(_ENGINE_ATTEMPTS):
+        try:
+            with translate_errors(table.path, Operation.WRITE):
+                engine.compact(table.location.table_uri, options)
+        except ConflictError:
+            # Others write to these fragments. They wait for the next time.
+            continue
+        break
+    table.refresh()
 
 
 def update_scalar_indices(table: Table, *, make: bool = False) -> None:

@@ -11,9 +11,14 @@ import typer
 from rich.text import Text
 
 from lookalike.cli import output
+from lookalike.cli.cluster_options import (
+    AddressOption,
+    OnOption,
+    WorkersOption,
+    refuse_cluster_options,
+)
 from lookalike.cli.command import CollectionOption, JsonOption, command, store_imported
 from lookalike.cli.progress import progress_bar
-from lookalike.errors import InputError
 
 if TYPE_CHECKING:
     from lookalike.indexing.executor import ClusterReport
@@ -108,30 +113,6 @@ _AllowPrivate = Annotated[
 _MaxMegapixels = Annotated[
     float, typer.Option(min=0.0001, help="Record larger images as failures.")
 ]
-_On = Annotated[
-    Literal["threads", "ray"],
-    typer.Option(
-        "--on",
-        help="Where to read and embed: in threads of this process, or on a Ray cluster.",
-    ),
-]
-_Address = Annotated[
-    str | None,
-    typer.Option(
-        metavar="ADDRESS",
-        help="The Ray cluster: auto, local, HOST:PORT or ray://HOST:PORT.",
-        show_default="auto",
-    ),
-]
-_Workers = Annotated[
-    int | None,
-    typer.Option(
-        min=1,
-        metavar="N",
-        help="The number of processes on the Ray cluster.",
-        show_default="one per core",
-    ),
-]
 
 
 @command(
@@ -158,9 +139,9 @@ def index_command(
     refresh: _Refresh = False,
     allow_private: _AllowPrivate = False,
     max_megapixels: _MaxMegapixels = 200.0,
-    on: _On = "threads",
-    address: _Address = None,
-    workers: _Workers = None,
+    on: OnOption = "threads",
+    address: AddressOption = None,
+    workers: WorkersOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Index images: bring a collection up to date with folders, files and addresses.
@@ -185,7 +166,7 @@ def index_command(
     if on == "ray":
         settings = _on_ray(settings, address or "auto", workers or 0)
     else:
-        _refuse_cluster_options(address, workers)
+        refuse_cluster_options(address, workers)
     source = open_source(
         paths,
         labels=labels,
@@ -215,22 +196,14 @@ def index_command(
         raise typer.Exit(1)
 
 
-def _refuse_cluster_options(address: str | None, workers: int | None) -> None:
-    if address is not None or workers is not None:
-        raise InputError(
-            "--address and --workers are of a Ray cluster, and this run uses threads. "
-            "Add --on ray, or leave them out."
-        )
-
-
 def _on_ray(settings: IndexSettings, address: str, workers: int) -> IndexSettings:
     """Return settings for a run on a Ray cluster, with few large commits."""
-    from lookalike.cluster import COMMIT_ROWS, COMMIT_SECONDS, RayExecutor
+    from lookalike.cluster import COMMIT_ROWS, COMMIT_SECONDS, RayEngine, RayExecutor
 
-    executor = RayExecutor(address, workers)
     return replace(
         settings,
-        executor=executor,
+        executor=RayExecutor(address, workers),
+        engine=RayEngine(address, workers),
         commit_rows=COMMIT_ROWS,
         commit_seconds=COMMIT_SECONDS,
     )

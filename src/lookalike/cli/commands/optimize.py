@@ -7,16 +7,27 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lookalike.cli import output
+from lookalike.cli.cluster_options import (
+    AddressOption,
+    OnOption,
+    WorkersOption,
+    refuse_cluster_options,
+)
 from lookalike.cli.command import CollectionOption, JsonOption, command, open_collection
 from lookalike.cli.progress import progress_bar
 
 if TYPE_CHECKING:
+    from lookalike.cluster import RayEngine
     from lookalike.maintenance.optimize import OptimizeReport, SpaceIndex
 
 
 @command(
     "optimize",
-    examples=["lookalike optimize", "lookalike optimize --recall 0.995 --keep-days 7"],
+    examples=[
+        "lookalike optimize",
+        "lookalike optimize --recall 0.995 --keep-days 7",
+        "lookalike optimize -c /mnt/shop --on ray",
+    ],
 )
 def optimize_command(
     collection: CollectionOption = None,
@@ -55,6 +66,9 @@ def optimize_command(
             show_default="20000",
         ),
     ] = None,
+    on: OnOption = "threads",
+    address: AddressOption = None,
+    workers: WorkersOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Make a collection fast to search: merge fragments, tune indexes, remove old versions.
@@ -64,6 +78,11 @@ def optimize_command(
     """
     from lookalike.store.ann import MIN_ROWS
 
+    engine = None
+    if on == "ray":
+        engine = _ray_engine(address or "auto", workers or 0)
+    else:
+        refuse_cluster_options(address, workers)
     opened = open_collection(collection)
     with progress_bar("Optimizing") as bar:
         report = opened.optimize(
@@ -72,6 +91,7 @@ def optimize_command(
             keep_days=keep_days,
             trash_days=trash_days,
             min_rows=MIN_ROWS if min_rows is None else min_rows,
+            engine=engine,
             progress=bar.describe,
         )
 
@@ -79,6 +99,12 @@ def optimize_command(
         output.print_json(report.to_dict())
     else:
         _print_optimize_report(report)
+
+
+def _ray_engine(address: str, workers: int) -> RayEngine:
+    from lookalike.cluster import RayEngine
+
+    return RayEngine(address, workers)
 
 
 def _print_optimize_report(report: OptimizeReport) -> None:
