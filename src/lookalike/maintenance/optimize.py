@@ -135,8 +135,7 @@ def optimize(
     min_rows
         Spaces with fewer rows get no new index, because an exact search is faster.
     engine
-        What merges fragments and builds indices instead of this process, such as
-        `lookalike.cluster.RayEngine`. Recall is measured here.
+        What merges fragments and builds indices instead, such as `lookalike.cluster.RayEngine`.
     progress
         Called with a description of the next step.
 

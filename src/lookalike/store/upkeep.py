@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from lance.optimize import Compaction, CompactionOptions
 
+from lookalike.errors import CollectionError
 from lookalike.store import lock
 from lookalike.store.conflicts import ConflictError
 from lookalike.store.failures import Operation, is_missing_file, translate_errors
