@@ -16,7 +16,7 @@ import pytest
 import lookalike
 import made
 from command import COMMAND
-from lookalike.errors import BusyError, CollectionError, ReadOnlyError
+from lookalike.errors import BusyError, CollectionError, InputError, ReadOnlyError
 from lookalike.indexing.run import IndexSettings
 from lookalike.maintenance.backup import backup, restore
 from lookalike.models.registry import resolve
@@ -335,7 +335,7 @@ def test_an_endpoint_that_does_not_answer_is_named(place, monkeypatch):
         Table.open(place)
 
 
-def test_an_endpoint_without_encryption_needs_consent(place, monkeypatch):
+def test_an_endpoint_without_encryption_needs_consent(table, place, monkeypatch):
     monkeypatch.delenv("AWS_ALLOW_HTTP")
     with pytest.raises(CollectionError, match="AWS_ALLOW_HTTP=true"):
         Table.open(place)
@@ -366,6 +366,11 @@ def test_a_read_only_collection_is_searched_and_not_changed(table, place, faulty
         read_only.remove(["/pictures/000001.jpg"])
     with pytest.raises(ReadOnlyError, match="may not write there"):
         made.make_collection(place + "-new", VECTORS)
+
+
+def test_an_address_without_a_bucket_is_refused():
+    with pytest.raises(InputError, match="names no bucket"):
+        Table.open("s3://")
 
 
 def test_another_scheme_is_refused():

@@ -29,6 +29,7 @@ __all__ = [
     "find_object",
     "get_object",
     "list_objects",
+    "open_prefix",
     "stamp_time",
 ]
 
@@ -214,34 +215,41 @@ def _pages(prefix: Address, last_key: str | None) -> Iterator[Any]:
 
 
 def _open_store(address: Address) -> ObjectStore:
-    """Return the store of an address; one for each environment, so that changes of it count."""
+    """Return the store of the bucket of an address."""
+    bucket = address.sibling("")
+    return open_prefix(bucket)
+
+
+def open_prefix(address: Address) -> ObjectStore:
+    """Return a store of the objects below an address, which names them from there.
+
+    There is one for each environment, so that changes of it count.
+    """
     settings = []
     for name, value in os.environ.items():
         if name.startswith(_SETTINGS):
             settings.append((name, value))
     settings.sort()
-    return _cached_store(address.scheme, address.bucket, tuple(settings))
+    return _cached_store(address.uri, tuple(settings))
 
 
 @lru_cache(maxsize=64)
-def _cached_store(
-    scheme: str, bucket: str, settings: tuple[tuple[str, str], ...]
-) -> ObjectStore:
+def _cached_store(url: str, settings: tuple[tuple[str, str], ...]) -> ObjectStore:
     try:
         from obstore.store import from_url
     except ImportError as error:
         problem = f"object storage needs a further package: {_INSTALL}"
-        raise OSError(errno.ENOTSUP, problem, f"{scheme}://{bucket}") from error
+        raise OSError(errno.ENOTSUP, problem, url) from error
 
     variables = dict(settings)
     options: dict[str, Any] = {}
-    if scheme == "az" and _AZURE_ACCOUNT in variables:
+    if url.startswith("az:") and _AZURE_ACCOUNT in variables:
         # obstore takes the account from the environment too late to open an az:// address.
         options["account_name"] = variables[_AZURE_ACCOUNT]
     open_url: Any = from_url
     backoff = {"init_backoff": _FIRST_PAUSE, "max_backoff": _LONGEST_PAUSE, "base": 2}
     store: ObjectStore = open_url(
-        f"{scheme}://{bucket}",
+        url,
         client_options=_client_options(variables),
         retry_config={
             "max_retries": _MAX_RETRIES,

@@ -8,20 +8,17 @@ or not at all.
 from __future__ import annotations
 
 import hashlib
-import os
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from datetime import timedelta
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Self
 
 import obstore
 from obstore.exceptions import BaseError
-from obstore.store import from_url
 
+from lookalike.sources.stores import Address, open_prefix
 from lookalike.store.location import (
     MAPS,
     STAGING,
@@ -49,9 +46,6 @@ _COPIES_AT_ONCE = 16
 _LAST_VERSION = 2**64 - 1
 # The first page of a listing answers whether there is anything.
 _FIRST_PAGE = 10
-_RETRIES: Any = {"max_retries": 5, "retry_timeout": timedelta(seconds=60)}
-# Settings by which obstore and Lance reach and enter a store.
-_SETTINGS = ("AWS_", "AZURE_", "GOOGLE_")
 
 
 class ObjectLocation(Location):
@@ -65,6 +59,7 @@ class ObjectLocation(Location):
 
     def __init__(self, url: str) -> None:
         self.path = url.rstrip("/")
+        self._address = Address.parse(url)
 
     def uri(self, name: str) -> str:
         return f"{self.path}/{name}"
@@ -91,13 +86,8 @@ class ObjectLocation(Location):
 
     @property
     def _store(self) -> ObjectStore:
-        settings = []
-        for name, value in os.environ.items():
-            if name.startswith(_SETTINGS):
-                settings.append((name, value))
-        settings.sort()
         with _errors_as_os_errors():
-            return _open_store(self.path, tuple(settings))
+            return open_prefix(self._address)
 
     # Tables
 
@@ -308,12 +298,6 @@ class ObjectLocation(Location):
 
     def lock_path(self, name: LockName) -> None:
         return None
-
-
-@lru_cache(maxsize=64)
-def _open_store(url: str, _settings: tuple[tuple[str, str], ...]) -> ObjectStore:
-    """Return a store, which keeps its connections; another environment has another one."""
-    return from_url(url, retry_config=_RETRIES)
 
 
 @contextmanager
