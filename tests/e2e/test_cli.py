@@ -32,6 +32,7 @@ INDEX_KEYS = [
     "other_kinds",
     "excluded_files",
     "excluded_folders",
+    "null_images",
     "images",
     "seconds",
     "withheld",

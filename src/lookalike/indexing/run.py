@@ -145,6 +145,7 @@ class IndexReport:
             "other_kinds": dict(self.skipped.other_kinds.most_common()),
             "excluded_files": self.skipped.excluded_files,
             "excluded_folders": self.skipped.excluded_folders,
+            "null_images": self.skipped.null_images,
             "images": self.images,
             "seconds": round(self.seconds, 3),
             "withheld": [withheld.to_dict() for withheld in self.withheld],

@@ -64,6 +64,7 @@ class CombinedSource:
             other_kinds.update(skipped.other_kinds)
             total.excluded_files += skipped.excluded_files
             total.excluded_folders += skipped.excluded_folders
+            total.null_images += skipped.null_images
         return total
 
     def prefixes(self, root: str) -> Sequence[str]:

@@ -40,21 +40,26 @@ def is_system_name(name: str) -> bool:
 
 @dataclass(slots=True)
 class SkippedFiles:
-    """The files and folders that an iteration over a source left out.
+    """The files, folders and rows that an iteration over a source left out.
 
     Attributes
     ----------
     other_kinds
         The number of files that are not images, by their extension in lower case without the dot;
-        files without an extension count under an empty string.
+        files without an extension count under an empty string. In archives, links, devices, and
+        members that a later one of their name replaces count under ``link``, ``device`` and
+        ``replaced``.
     excluded_files, excluded_folders
         Images and folders that a pattern excludes, or that belong to the system. The files below
         such a folder are not counted.
+    null_images
+        The rows of tables without an image.
     """
 
     other_kinds: Counter[str] = field(default_factory=Counter)
     excluded_files: int = 0
     excluded_folders: int = 0
+    null_images: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Literal, NoReturn, TypedDict
 
 from lookalike.errors import ImageError, SourceError
 from lookalike.sources.base import FolderState
+from lookalike.sources.clock import storable_time, wait_for_next_time
 from lookalike.sources.exclusion import SkippedFiles, parse_patterns
 from lookalike.sources.lists import expand_lists, split_paths
 from lookalike.sources.selection import EXTENSIONS
@@ -29,15 +29,6 @@ __all__ = [
 ]
 
 Labels = Literal["folder", "none"]
-
-# Two writes within one step of a file system's clock leave the same time. Linux has steps of at
-# most 10 ms.
-_CLOCK_STEP = 0.02
-
-# Nanoseconds since 1970 in 64 bits. File systems store more: NTFS begins in 1601.
-_FIRST_TIME = -(1 << 63)
-_LAST_TIME = (1 << 63) - 1
-_DAY_NS = 86_400 * 10**9
 
 # The largest file that is read: twice the size of the largest decodable image without compression.
 MAX_FILE_BYTES = 1 << 31
@@ -215,7 +206,7 @@ class LocalSource:
         read: Callable[[], bytes] = bytes
         if status.st_size:
             read = partial(_read, path, status.st_mtime_ns)
-        mtime_ns = _storable_time(status.st_mtime_ns)
+        mtime_ns = storable_time(status.st_mtime_ns)
         return Item(uri, status.st_size, mtime_ns, label, read)
 
     def _label(self, path: str) -> str | None:
@@ -293,30 +284,9 @@ def _check_readable(status: os.stat_result) -> None:
         raise ImageError(f"the file has {size:,} bytes, more than any image")
 
 
-def _storable_time(nanoseconds: int) -> int:
-    """Return a file's time as 64 bits, which reach from 1677 to 2262.
-
-    A time outside becomes one on the first or last day. It keeps the time of its day, so that a
-    change of the file is still noticed.
-    """
-    time_of_day = nanoseconds % _DAY_NS
-    if nanoseconds > _LAST_TIME:
-        return _LAST_TIME - _DAY_NS + time_of_day
-    if nanoseconds < _FIRST_TIME:
-        return _FIRST_TIME + time_of_day
-    return nanoseconds
-
-
 def _read(path: str, mtime_ns: int) -> bytes:
     """Return a file's bytes, after waiting until a later write must leave another time."""
-    mtime = mtime_ns / 1e9
-    next_step = mtime + _CLOCK_STEP
-    now = time.time()
-    wait = next_step - now
-    # A longer wait means that the file's time lies in the future: no wait would help.
-    longest_wait = 2 * _CLOCK_STEP
-    if 0 < wait <= longest_wait:
-        time.sleep(wait)
+    wait_for_next_time(mtime_ns)
     file = Path(path)
     return file.read_bytes()
 

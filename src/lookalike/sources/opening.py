@@ -13,6 +13,12 @@ from lookalike.sources.combined import CombinedSource
 from lookalike.sources.lists import NamedPaths, expand_lists
 from lookalike.sources.local import LocalOptions, LocalSource
 
+# Archives of the other kinds are refused by a message that names those that are read.
+_ARCHIVES = (
+    *(".tar", ".tar.gz", ".tgz", ".zip"),
+    *(".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".7z", ".rar"),
+)
+
 __all__ = ["SOURCE_KINDS", "SourceKind", "SourceOptions", "open_source"]
 
 
@@ -44,18 +50,25 @@ class SourceKind(NamedTuple):
         imported when the first path of the kind is opened.
     options
         The names of `SourceOptions` that this kind takes beside those of `LocalSource`.
+    takes_column
+        Whether ``#column`` may follow the path of a file, and must follow that of a folder.
     """
 
     prefixes: tuple[str, ...]
     suffixes: tuple[str, ...]
     module: str
     options: frozenset[str] = frozenset()
+    takes_column: bool = False
 
     def includes(self, path: str) -> bool:
         """Return whether a path is of this kind."""
         lowered = path.lower()
         if self.prefixes and lowered.startswith(self.prefixes):
             return True
+        if self.takes_column and "#" in path and not os.path.lexists(path):
+            file, _, _ = path.rpartition("#")
+            is_folder = os.path.isdir(file)  # noqa: PTH112
+            return is_folder or file.lower().endswith(self.suffixes)
         is_folder = os.path.isdir(path)  # noqa: PTH112
         return bool(self.suffixes) and lowered.endswith(self.suffixes) and not is_folder
 
@@ -74,6 +87,8 @@ SOURCE_KINDS: list[SourceKind] = [
         module="lookalike.sources.objects",
     ),
     SourceKind(prefixes=("hf://",), suffixes=(), module="lookalike.sources.hub"),
+    SourceKind((), _ARCHIVES, "lookalike.sources.archives"),
+    SourceKind((), (".parquet",), "lookalike.sources.tables", takes_column=True),
 ]
 
 

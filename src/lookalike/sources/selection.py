@@ -15,7 +15,7 @@ from lookalike.sources.exclusion import (
     is_system_name,
 )
 
-__all__ = ["EXTENSIONS", "Selection", "extension_of", "select_file"]
+__all__ = ["EXTENSIONS", "Selection", "extension_of", "kind_name", "select_file"]
 
 # The endings of the images that are read; more with the extras installed.
 EXTENSIONS = readable_extensions()
@@ -38,12 +38,12 @@ def select_file(name: str, *, is_excluded: bool, skipped: SkippedFiles) -> bool:
         skipped.excluded_files += is_image
         return False
     if not is_image and name != IGNORE_FILE:
-        kind = _kind_name(extension)
+        kind = kind_name(extension)
         skipped.other_kinds[kind] += 1
     return is_image
 
 
-def _kind_name(extension: str) -> str:
+def kind_name(extension: str) -> str:
     """Return an extension as a kind to count; words after a full stop are none."""
     name = extension.removeprefix(".")
     is_short = len(name) <= _LONGEST_KIND

@@ -17,6 +17,12 @@ from pathlib import Path
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from lookalike.sources.base import UriReader
+from lookalike.sources.containers import (
+    CONTAINER_SCHEMES,
+    container_prefix,
+    member_name,
+    parse_member,
+)
 
 __all__ = [
     "browser_link",
@@ -50,6 +56,9 @@ READER_MODULES: dict[str, str] = {
     "gs": "lookalike.sources.objects",
     "az": "lookalike.sources.objects",
     "hf": "lookalike.sources.hub",
+    "parquet": "lookalike.sources.tables",
+    "tar": "lookalike.sources.archives",
+    "zip": "lookalike.sources.archives",
 }
 _readers: dict[str, UriReader] = {}
 
@@ -99,7 +108,10 @@ def resolve_uri(
 
 
 def uri_prefixes(folder: str | os.PathLike[str]) -> list[str]:
-    """Return the strings that start the uris of all files below a folder (a path or a uri)."""
+    """Return the strings that start the uris of all files below a folder (a path or a uri).
+
+    The path of an archive or a Parquet file stands for its members.
+    """
     uri = resolve_uri(folder)
     scheme = _scheme(uri)
     if scheme not in {None, "file"}:
@@ -109,11 +121,11 @@ def uri_prefixes(folder: str | os.PathLike[str]) -> list[str]:
     path = local_path(uri)
     as_uri = _with_end(path.as_uri(), "/")
     if scheme == "file":
-        return [as_uri]
+        return [as_uri, *_member_prefixes(os.fspath(path))]
     # A file below a folder with a Unicode name may have a name that is not Unicode.
     as_text = str(path)
     as_path = _with_end(as_text, os.sep)
-    return [as_path, as_uri]
+    return [as_path, as_uri, *_member_prefixes(as_text)]
 
 
 def read_uri(uri: str) -> bytes:
@@ -168,6 +180,10 @@ def display_name(uri: str) -> str:
         path = local_path(uri)
         encoded = path.name.encode(errors="replace")
         return encoded.decode()
+    member = parse_member(uri)
+    if member is not None:
+        encoded = member_name(member).encode(errors="replace")
+        return encoded.decode()
     separator = "/"
     if _scheme(uri) is None:
         separator = os.sep
@@ -187,11 +203,13 @@ def display_folder(uri: str) -> str:
 def moved_folders(old: str, new: str) -> tuple[str, str] | None:
     """Return the outermost folders that differ between two uris of a file that moved.
 
-    They are None if the name of the file itself differs.
+    They are None if the name of the file itself differs, or if only one of them is in an archive.
 
     >>> moved_folders("/old/holiday/day/1.jpg", "/mnt/new/day/1.jpg")
     ('/old/holiday', '/mnt/new')
     """
+    if _scheme(old) != _scheme(new):
+        return None
     separator = _separator(new)
     old_parts = old.split(separator)
     new_parts = new.split(separator)
@@ -278,6 +296,15 @@ def _reader(uri: str) -> UriReader:
         problem = f"{scheme}:// uris need a registered reader"
         raise OSError(errno.ENOTSUP, problem, uri)
     return reader
+
+
+def _member_prefixes(path: str) -> list[str]:
+    """Return the strings that start the uris of the members, if a path is one of a container."""
+    lowered = path.lower()
+    for suffix, kind in CONTAINER_SCHEMES.items():
+        if lowered.endswith(suffix):
+            return [container_prefix(kind, path)]
+    return []
 
 
 def _separator(uri: str) -> str:

@@ -39,9 +39,9 @@ _Paths = Annotated[
     list[str],
     typer.Argument(
         metavar="PATH",
-        help="Folders, image files, https:// addresses, prefixes in object storage such as "
-        "s3://bucket/folder, or @list.txt with one path or address per line (@- reads standard "
-        "input).",
+        help="Folders, image files, tar and zip archives, Parquet files with or without #column, "
+        "https:// addresses, prefixes in object storage such as s3://bucket/folder, or @list.txt "
+        "with one of them per line (@- reads standard input).",
     ),
 ]
 _Models = Annotated[
@@ -119,6 +119,7 @@ _MaxMegapixels = Annotated[
     "index",
     examples=[
         "lookalike index ~/Pictures",
+        "lookalike index photos.zip shard-{0000..0010}.tar train.parquet#image",
         "lookalike index photos -c shop --model efficientnet-lite0 --metadata prices.csv",
         "lookalike index @urls.txt -c web",
         "lookalike index /mnt/photos -c /mnt/shop --on ray --address 10.0.0.5:6379",
@@ -144,7 +145,7 @@ def index_command(
     workers: WorkersOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Index images: bring a collection up to date with folders, files and addresses.
+    """Index images: bring a collection up to date with folders, archives, tables and addresses.
 
     Unchanged files are skipped, so a second run is fast. An interrupted run continues where it
     stopped. Images of missing files are moved into the trash. They stay in the collection if their
@@ -265,6 +266,10 @@ def _print_skipped(skipped: SkippedFiles) -> None:
         excluded.append(output.plural(skipped.excluded_files, "image"))
     if excluded:
         output.say(f"Excluded: {', '.join(excluded)}.")
+
+    if skipped.null_images:
+        rows = output.plural(skipped.null_images, "row")
+        output.say(f"Passed over {rows} without an image.")
 
     others = skipped.other_kinds
     if not others:

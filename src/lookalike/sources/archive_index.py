@@ -1,0 +1,415 @@
+"""The images in a tar or zip archive: their names, sizes and places, without their contents."""
+
+from __future__ import annotations
+
+import datetime
+import errno
+import io
+import json
+import lzma
+import re
+import stat
+import struct
+import tarfile
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from lookalike.errors import ImageError
+from lookalike.sources.clock import storable_time
+from lookalike.sources.containers import (
+    MAX_MEMBER_BYTES,
+    ContainerStamp,
+    RangeFile,
+    bounded_reader,
+    container_store,
+)
+from lookalike.sources.gzip_ranges import GzipRanges, GzipStream, is_gzip
+from lookalike.sources.selection import EXTENSIONS, extension_of, kind_name
+
+__all__ = [
+    "ArchiveIndex",
+    "ArchiveMember",
+    "archive_index",
+    "read_tar_member",
+    "read_zip_member",
+]
+
+# The larger of these is the most that all members of a zip archive may expand to.
+_MAX_EXPANSION = 200
+_ALWAYS_ALLOWED = 1 << 30
+
+_MAX_MEMBERS = 10_000_000
+# Archives whose index and restart points are kept.
+_MAX_OPEN_ARCHIVES = 8
+_BLOCK_BYTES = 512
+
+# A WebDataset sample is all members whose names are the same up to the first dot.
+_SAMPLE_KEY = re.compile(r"((?:.*/)?[^./]+)\.([^/]*)", re.DOTALL)
+_LABEL_KINDS = ("cls", "json")
+_MAX_LABEL_FILE = 1 << 20
+_MAX_LABEL = 200
+
+_CHUNK_BYTES = 1 << 20
+_TAR_ERRORS = (
+    tarfile.TarError,
+    OSError,
+    ValueError,
+    ArithmeticError,
+    LookupError,
+    RecursionError,
+    MemoryError,
+)
+_ZIP_ERRORS = (
+    zipfile.BadZipFile,
+    zipfile.LargeZipFile,
+    OSError,
+    EOFError,
+    ValueError,
+    LookupError,
+    RuntimeError,  # also NotImplementedError
+    MemoryError,
+    struct.error,
+    zlib.error,
+    lzma.LZMAError,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveMember:
+    """An image in an archive.
+
+    Attributes
+    ----------
+    name
+        Its name, which may be a path. It never becomes a path of a file.
+    size, mtime_ns
+        Its stamp.
+    read
+        Returns its content, or raises OSError or ImageError. It can be pickled.
+    """
+
+    name: str
+    size: int
+    mtime_ns: int
+    read: Callable[[], bytes] = field(repr=False, compare=False)
+
+
+@dataclass(slots=True)
+class ArchiveIndex:
+    """The images of an archive.
+
+    Attributes
+    ----------
+    members
+        The images by name. Of several members with a name, the last one counts.
+    labels
+        The label by the name of an image, where a member of the same WebDataset sample gives one.
+    other_kinds
+        The number of members that are not images, by extension. Links, devices and members that a
+        later one replaces count as ``link``, ``device`` and ``replaced``.
+    problem
+        Why not all of the archive could be read; None if it was read to its end.
+    """
+
+    members: dict[str, ArchiveMember] = field(default_factory=dict)
+    labels: dict[str, str] = field(default_factory=dict)
+    other_kinds: Counter[str] = field(default_factory=Counter)
+    problem: str | None = None
+
+    def add(self, member: ArchiveMember) -> None:
+        """Add an image; it replaces an earlier one with its name."""
+        if member.name in self.members:
+            self.other_kinds["replaced"] += 1
+        self.members[member.name] = member
+        if len(self.members) > _MAX_MEMBERS:
+            raise ValueError(f"it has more than {_MAX_MEMBERS:,} images")
+
+
+@lru_cache(maxsize=_MAX_OPEN_ARCHIVES)
+def archive_index(kind: str, address: str, stamp: ContainerStamp) -> ArchiveIndex:
+    """Return the images of an archive in a known state. A damaged one has a `problem`."""
+    if kind == "zip":
+        return _index_zip(address, stamp)
+    return _index_tar(address, stamp)
+
+
+def _is_image(name: str) -> bool:
+    return extension_of(name) in EXTENSIONS
+
+
+def _kind_of(name: str) -> str:
+    return kind_name(extension_of(name))
+
+
+def _plain_name(name: str) -> str:
+    """Return a member's name without the ``./`` that tar writes for a folder."""
+    return re.sub(r"^(?:\./+)+", "", name)
+
+
+def _reason(error: BaseException) -> str:
+    reason = getattr(error, "strerror", None) or str(error)
+    return reason or type(error).__name__
+
+
+# Tar: a chain of headers, each followed by its content.
+
+
+def _index_tar(address: str, stamp: ContainerStamp) -> ArchiveIndex:
+    index = ArchiveIndex()
+    labels: dict[str, str] = {}
+    try:
+        ranges = _gzip_ranges(address, stamp)
+        file = _open_tar(address, stamp, ranges)
+        for info in _tar_headers(file):
+            _add_tar_member(index, info, address, stamp, ranges is not None)
+            _read_label(labels, info, file)
+    except _TAR_ERRORS as error:
+        index.problem = _reason(error)
+    for name in index.members:
+        key = _SAMPLE_KEY.fullmatch(name)
+        if key is not None and key[1] in labels:
+            index.labels[name] = labels[key[1]]
+    return index
+
+
+@lru_cache(maxsize=_MAX_OPEN_ARCHIVES)
+def _gzip_ranges(address: str, stamp: ContainerStamp) -> GzipRanges | None:
+    """Return the access to a compressed archive, or None if it is not compressed."""
+    store = container_store(address)
+    beginning = store.read_range(address, stamp, 0, 2)
+    if not is_gzip(beginning):
+        return None
+    return GzipRanges(address, stamp)
+
+
+def _open_tar(
+    address: str, stamp: ContainerStamp, ranges: GzipRanges | None
+) -> io.BufferedReader:
+    raw: io.RawIOBase = RangeFile(address, stamp)
+    if ranges is not None:
+        raw = GzipStream(ranges)
+    return bounded_reader(raw, container_store(address).buffer_bytes)
+
+
+def _tar_headers(file: io.BufferedReader) -> Iterator[tarfile.TarInfo]:
+    """Yield the header of each member.
+
+    Raises
+    ------
+    TarError, OSError, ValueError
+        If the archive is damaged or cut short. `tarfile` ends at a damaged header as if it was the
+        end of the archive, and at the end of a file that was cut between two members.
+    """
+    with tarfile.open(
+        fileobj=file, mode="r:", encoding="utf-8", errors="surrogateescape"
+    ) as archive:
+        end = -1
+        while True:
+            info = archive.next()
+            if info is None:
+                break
+            # The size of a damaged header may be negative.
+            if archive.offset <= end:
+                raise ValueError("its headers lead in circles")
+            end = archive.offset
+            # Headers would pile up here.
+            vars(archive)["members"] = []
+            yield info
+        file.seek(archive.offset)
+        block = file.read(_BLOCK_BYTES)
+    if len(block) < _BLOCK_BYTES:
+        raise ValueError(f"it is cut short at byte {archive.offset:,}")
+    if block.strip(b"\0"):
+        raise ValueError(f"its header at byte {archive.offset:,} is damaged")
+
+
+def _add_tar_member(
+    index: ArchiveIndex,
+    info: tarfile.TarInfo,
+    address: str,
+    stamp: ContainerStamp,
+    is_compressed: bool,
+) -> None:
+    """Add a member to the index, or count it if it is not an image."""
+    if info.isdir():
+        return
+    if info.issym() or info.islnk():
+        index.other_kinds["link"] += 1
+    elif not info.isreg():
+        index.other_kinds["device"] += 1
+    elif not _is_image(info.name):
+        index.other_kinds[_kind_of(info.name)] += 1
+    else:
+        problem = None
+        if info.issparse():
+            problem = "it is stored as a sparse file"
+        read = _TarRead(
+            address, stamp, is_compressed, info.offset_data, info.size, problem
+        )
+        name = _plain_name(info.name)
+        index.add(ArchiveMember(name, info.size, stamp.member_time, read))
+
+
+def _read_label(
+    labels: dict[str, str], info: tarfile.TarInfo, file: io.BufferedReader
+) -> None:
+    """Read the label of a WebDataset sample, if a member holds it. A .cls file is preferred."""
+    key = _SAMPLE_KEY.fullmatch(_plain_name(info.name))
+    if key is None or not info.isreg() or info.size > _MAX_LABEL_FILE:
+        return
+    kind = key[2].lower()
+    if kind not in _LABEL_KINDS or (kind == "json" and key[1] in labels):
+        return
+    file.seek(info.offset_data)
+    content = file.read(info.size)
+    label = _label_of(kind, content)
+    if label is not None:
+        labels[key[1]] = label
+
+
+def _label_of(kind: str, content: bytes) -> str | None:
+    """Return the text of a .cls file, or the label of a .json file."""
+    try:
+        label: object = content.decode()
+        if kind == "json":
+            values = json.loads(content)
+            label = values.get("label") if isinstance(values, dict) else None
+    except (ValueError, RecursionError):
+        return None
+    if isinstance(label, bool) or not isinstance(label, str | int):
+        return None
+    text = str(label).strip()
+    return text[:_MAX_LABEL] or None
+
+
+@dataclass(frozen=True, slots=True)
+class _TarRead:
+    """Reads a member of a tar archive."""
+
+    address: str
+    stamp: ContainerStamp
+    is_compressed: bool
+    start: int
+    size: int
+    problem: str | None
+
+    def __call__(self) -> bytes:
+        return read_tar_member(self)
+
+
+def read_tar_member(member: _TarRead) -> bytes:
+    """Return the content of a member of a tar archive."""
+    if member.problem is not None:
+        raise ImageError(member.problem)
+    _check_size(member.size)
+    ranges = None
+    if member.is_compressed:
+        ranges = _gzip_ranges(member.address, member.stamp)
+    if ranges is not None:
+        data = ranges.read(member.start, member.size)
+    else:
+        store = container_store(member.address)
+        data = store.read_range(member.address, member.stamp, member.start, member.size)
+    if len(data) < member.size:
+        raise OSError(errno.EIO, "its archive is cut short")
+    return data
+
+
+# Zip: a table of contents at the end, the central directory.
+
+
+def _index_zip(address: str, stamp: ContainerStamp) -> ArchiveIndex:
+    index = ArchiveIndex()
+    most = max(_ALWAYS_ALLOWED, _MAX_EXPANSION * stamp.size)
+    total = 0
+    try:
+        archive = _open_zip(address, stamp)
+        for info in archive.infolist():
+            if info.is_dir():
+                continue
+            mode = info.external_attr >> 16
+            if stat.S_ISLNK(mode):
+                index.other_kinds["link"] += 1
+                continue
+            if not _is_image(info.filename):
+                index.other_kinds[_kind_of(info.filename)] += 1
+                continue
+            total += info.file_size
+            problem = None
+            if total > most:
+                problem = (
+                    f"its archive expands to more than {_MAX_EXPANSION} times its size"
+                )
+            elif info.flag_bits & 1:
+                problem = "it is encrypted"
+            read = _ZipRead(address, stamp, info.filename, problem)
+            name = _plain_name(info.filename)
+            time = _zip_time(info)
+            index.add(ArchiveMember(name, info.file_size, time, read))
+    except _ZIP_ERRORS as error:
+        index.problem = _reason(error)
+    return index
+
+
+@lru_cache(maxsize=_MAX_OPEN_ARCHIVES)
+def _open_zip(address: str, stamp: ContainerStamp) -> zipfile.ZipFile:
+    """Open a zip archive. Threads may read from it at the same time."""
+    raw = RangeFile(address, stamp)
+    file = bounded_reader(raw, container_store(address).buffer_bytes)
+    return zipfile.ZipFile(file)
+
+
+def _zip_time(info: zipfile.ZipInfo) -> int:
+    """Return the time of a member, with its checksum as the fraction of a second.
+
+    Zip counts in steps of two seconds. With the checksum, a member that keeps its time and size but
+    not its content has another stamp, and one that is copied into another archive keeps its own.
+    """
+    try:
+        date = datetime.datetime(*info.date_time, tzinfo=datetime.UTC)
+        seconds = int(date.timestamp())
+    except ValueError:
+        seconds = 0
+    return storable_time(seconds * 10**9 + info.CRC % 10**9)
+
+
+@dataclass(frozen=True, slots=True)
+class _ZipRead:
+    """Reads a member of a zip archive."""
+
+    address: str
+    stamp: ContainerStamp
+    name: str
+    problem: str | None
+
+    def __call__(self) -> bytes:
+        return read_zip_member(self)
+
+
+def read_zip_member(member: _ZipRead) -> bytes:
+    """Return the content of a member of a zip archive, whose checksum is verified."""
+    if member.problem is not None:
+        raise ImageError(member.problem)
+    try:
+        archive = _open_zip(member.address, member.stamp)
+        info = archive.getinfo(member.name)
+        _check_size(info.file_size)
+        parts = []
+        with archive.open(info) as file:
+            while part := file.read(_CHUNK_BYTES):
+                parts.append(part)
+    except _ZIP_ERRORS as error:
+        raise OSError(errno.EIO, _reason(error)) from error
+    data = b"".join(parts)
+    if len(data) < info.file_size:
+        raise OSError(errno.EIO, "its archive is cut short")
+    return data
+
+
+def _check_size(size: int) -> None:
+    if size > MAX_MEMBER_BYTES:
+        raise ImageError(f"the file has {size:,} bytes, more than any image")

@@ -1,0 +1,390 @@
+"""Files that hold many images, such as archives: uris of their members, and reads by ranges.
+
+The uri of a member is the scheme of the container's kind, the address of the container, ``!/`` and
+the name of the member: ``zip:///data/a.zip!/cat/1.jpg``. The container is never unpacked. Only
+ranges of it are read, so it may lie wherever a `ContainerStore` reads ranges.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import re
+import stat
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol, cast
+from urllib.parse import unquote_to_bytes
+
+from lookalike.errors import SourceError
+from lookalike.sources.clock import storable_time, wait_for_next_time
+
+__all__ = [
+    "CONTAINER_SCHEMES",
+    "MAX_MEMBER_BYTES",
+    "ContainerStamp",
+    "ContainerStore",
+    "Member",
+    "RangeFile",
+    "bounded_reader",
+    "bytes_file",
+    "container_address",
+    "container_folder_exists",
+    "container_prefix",
+    "container_store",
+    "member_name",
+    "member_uri",
+    "parse_member",
+]
+
+# The kinds of containers, by the ends of their names, in lower case.
+CONTAINER_SCHEMES = {
+    ".tar": "tar",
+    ".tar.gz": "tar",
+    ".tgz": "tar",
+    ".zip": "zip",
+    ".parquet": "parquet",
+}
+
+# The largest member that is read: twice the size of the largest decodable image without
+# compression.
+MAX_MEMBER_BYTES = 1 << 31
+
+# A table of contents or a header is read at once, and must fit in memory.
+_MAX_READ_BYTES = 1 << 28
+
+_MEMBER_URI = re.compile(
+    r"(tar|zip|parquet)(?:\+([a-z0-9]+))?://(.*?)!/(.*)", re.DOTALL
+)
+# What a uri writes with percent signs: the sign itself, control characters, bytes that are no
+# Unicode, and the mark between container and member.
+_ESCAPED = re.compile("[%\x00-\x1f\x7f\ud800-\udfff]|!(?=/)")
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A member of a container.
+
+    Attributes
+    ----------
+    kind
+        The kind of the container: ``tar``, ``zip`` or ``parquet``.
+    address
+        The container: a path, or a uri such as ``s3://bucket/a.tar``.
+    name
+        The member; empty for the container itself.
+    """
+
+    kind: str
+    address: str
+    name: str
+
+
+def container_prefix(kind: str, address: str) -> str:
+    """Return the string that starts the uris of all members of a container."""
+    scheme, mark, rest = address.partition("://")
+    if not mark:
+        # An absolute path. Windows begins it with a drive and has other separators.
+        path = address.replace(os.sep, "/")
+        if not path.startswith("/"):
+            path = f"/{path}"
+        return f"{kind}://{_escape(path)}!/"
+    return f"{kind}+{scheme}://{_escape(rest)}!/"
+
+
+def member_uri(kind: str, address: str, name: str) -> str:
+    """Return the uri of a member."""
+    return container_prefix(kind, address) + _escape(name)
+
+
+def parse_member(uri: str) -> Member | None:
+    """Return the member that a uri names, or None if it names no member of a container."""
+    match = _MEMBER_URI.fullmatch(uri)
+    if match is None:
+        return None
+    kind, store, place, name = match.groups()
+    address = _unescape(place)
+    if store is not None:
+        address = f"{store}://{address}"
+    elif os.name == "nt":
+        address = address.lstrip("/").replace("/", os.sep)
+    return Member(kind, address, _unescape(name))
+
+
+def container_address(path: str | os.PathLike[str]) -> str:
+    """Return the absolute path of an existing file, or an address as it is.
+
+    Raises
+    ------
+    SourceError
+        If there is no such file.
+    """
+    name = os.fspath(path)
+    if "://" in name:
+        return name
+    absolute = os.path.abspath(os.path.expanduser(name))  # noqa: PTH100, PTH111
+    if not os.path.lexists(absolute):
+        raise SourceError(
+            f"There is no file or folder {name!r}. "
+            "Check the spelling, or mount the drive it is on."
+        )
+    return absolute
+
+
+def container_folder_exists(uri: str) -> bool:
+    """Return whether the folder of a container exists, as ``zip:///data`` names it.
+
+    A folder in a store counts as existing.
+    """
+    folder = parse_member(f"{uri}!/")
+    if folder is None or "://" in folder.address:
+        return folder is not None
+    return os.path.lexists(folder.address)
+
+
+def member_name(member: Member) -> str:
+    """Return the name of a member as shown to users, without its folders."""
+    container = re.split(r"[/\\]", member.address)[-1]
+    *_, last = member.name.rstrip("/").split("/")
+    if not last:
+        return container
+    if member.kind == "parquet":
+        return f"{container} row {last}"
+    return last
+
+
+def _escape(text: str) -> str:
+    return _ESCAPED.sub(_percent_encoded, text)
+
+
+def _percent_encoded(match: re.Match[str]) -> str:
+    data = match[0].encode(errors="surrogateescape")
+    return "".join(f"%{byte:02X}" for byte in data)
+
+
+def _unescape(text: str) -> str:
+    data = unquote_to_bytes(text)
+    return data.decode(errors="surrogateescape")
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerStamp:
+    """The state of a container. All reads of one iteration are from the same state.
+
+    Attributes
+    ----------
+    size, mtime_ns
+        Bytes, and nanoseconds since the epoch.
+    version
+        An identity of the content, in stores that have one, such as an ETag.
+    """
+
+    size: int
+    mtime_ns: int
+    version: str = ""
+
+    @property
+    def member_time(self) -> int:
+        """The time of members without a time of their own: that of the container.
+
+        Its last three digits are those of the container's size. A container that is replaced by
+        another one with the same time is noticed in most cases.
+        """
+        microseconds = self.mtime_ns // 1000
+        return storable_time(microseconds * 1000 + self.size % 1000)
+
+
+class ContainerStore(Protocol):
+    """A place of containers from which ranges of bytes can be read.
+
+    Attributes
+    ----------
+    buffer_bytes
+        The number of bytes worth reading at once, although fewer were asked for.
+    """
+
+    buffer_bytes: int
+
+    def stamp(self, address: str) -> ContainerStamp:
+        """Return the state of a container, or raise OSError."""
+        ...
+
+    def read_range(
+        self, address: str, stamp: ContainerStamp, start: int, length: int
+    ) -> bytes:
+        """Return at most `length` bytes, fewer only at the end.
+
+        Raises
+        ------
+        OSError
+            If the container cannot be read or is in another state than `stamp`.
+        """
+        ...
+
+
+class _LocalContainers:
+    """Containers in local files."""
+
+    buffer_bytes = 1 << 14
+
+    def stamp(self, address: str) -> ContainerStamp:
+        status = os.stat(address)  # noqa: PTH116
+        is_regular = stat.S_ISREG(status.st_mode)
+        if not is_regular:
+            raise OSError(errno.EINVAL, "not a regular file", address)
+        # A later write leaves another time than this one.
+        wait_for_next_time(status.st_mtime_ns)
+        return ContainerStamp(status.st_size, status.st_mtime_ns)
+
+    def read_range(
+        self, address: str, stamp: ContainerStamp, start: int, length: int
+    ) -> bytes:
+        with Path(address).open("rb", buffering=0) as file:
+            status = os.fstat(file.fileno())
+            current = ContainerStamp(status.st_size, status.st_mtime_ns)
+            if current != stamp:
+                problem = "the file that holds it changed while it was read"
+                raise OSError(errno.EBUSY, problem, address)
+            file.seek(start)
+            parts = []
+            while length > 0:
+                part = file.read(length)
+                if not part:
+                    break
+                parts.append(part)
+                length -= len(part)
+            return b"".join(parts)
+
+
+# Modules with the store of a scheme, as `CONTAINER_STORE`; see `lookalike.sources.opening`.
+STORE_MODULES: dict[str, str] = {}
+_local_containers = _LocalContainers()
+
+
+def container_store(address: str) -> ContainerStore:
+    """Return the store that reads a container.
+
+    Raises
+    ------
+    OSError
+        If its scheme has none.
+    """
+    scheme, mark, _ = address.partition("://")
+    if not mark:
+        return _local_containers
+    if scheme not in STORE_MODULES:
+        problem = f"containers at {scheme}:// are not read"
+        raise OSError(errno.ENOTSUP, problem, address)
+    module = import_module(STORE_MODULES[scheme])
+    return cast(ContainerStore, module.CONTAINER_STORE)
+
+
+class RangeFile(io.RawIOBase):
+    """A range of a container as a file.
+
+    Parameters
+    ----------
+    address, stamp
+        The container, and the state that it must have.
+    start, length
+        The range in bytes; all of the container by default.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        stamp: ContainerStamp,
+        *,
+        start: int = 0,
+        length: int | None = None,
+    ) -> None:
+        super().__init__()
+        self._address = address
+        self._stamp = stamp
+        self._start = start
+        self._length = stamp.size - start if length is None else length
+        self._position = 0
+        self._store = container_store(address)
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seekable(self) -> bool:
+        """Return True."""
+        return True
+
+    def tell(self) -> int:
+        """Return the position from the beginning of the range."""
+        return self._position
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move to a position, which may lie behind the end."""
+        if whence == os.SEEK_CUR:
+            offset += self._position
+        elif whence == os.SEEK_END:
+            offset += self._length
+        if offset < 0:
+            raise OSError(errno.EINVAL, "a position before the beginning of the file")
+        self._position = offset
+        return offset
+
+    def readinto(self, buffer: Any) -> int:
+        """Read into a buffer; return the number of bytes, 0 at the end."""
+        view = memoryview(buffer)
+        rest = self._length - self._position
+        length = max(0, min(len(view), rest))
+        if not length:
+            return 0
+        start = self._start + self._position
+        data = self._store.read_range(self._address, self._stamp, start, length)
+        view[: len(data)] = data
+        self._position += len(data)
+        return len(data)
+
+
+class _BoundedReader(io.BufferedReader):
+    """A file of which never more is read at once than fits in memory."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Return at most `size` bytes, or all that follow."""
+        if size is None or size < 0:
+            size = _MAX_READ_BYTES
+        if size > _MAX_READ_BYTES:
+            raise OSError(errno.EFBIG, "a header of it is larger than any that is read")
+        return super().read(size)
+
+
+def bounded_reader(raw: io.RawIOBase, buffer_bytes: int) -> io.BufferedReader:
+    """Return a buffered file for headers. It refuses reads that would not fit in memory."""
+    return _BoundedReader(raw, buffer_bytes)
+
+
+class _Bytes(io.RawIOBase):
+    """Bytes in memory as an unbuffered file."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__()
+        self._file = io.BytesIO(data)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        return self._file.seek(offset, whence)
+
+    def readinto(self, buffer: Any) -> int:
+        return self._file.readinto(buffer)
+
+
+def bytes_file(data: bytes) -> io.BufferedReader:
+    """Return bytes in memory as a buffered file."""
+    return io.BufferedReader(_Bytes(data))

@@ -1,0 +1,219 @@
+"""Reads by ranges from a gzip file, in the memory of a few windows of its decompression.
+
+A decompressor of zlib can be copied. Copies at regular distances are restart points: a range is
+decompressed from the nearest one before it. See zran.c in the examples of zlib.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import threading
+import zlib
+from typing import Any
+
+from lookalike.sources.containers import ContainerStamp, container_store
+
+__all__ = ["GzipRanges", "GzipStream", "is_gzip"]
+
+_MAGIC = b"\x1f\x8b"
+# Window bits of zlib for a gzip header and a verified checksum.
+_GZIP_BITS = 16 + zlib.MAX_WBITS
+_INPUT_BYTES = 1 << 18
+_OUTPUT_BYTES = 1 << 20
+
+# A copy of a decompressor takes about 40 KB. When there are too many, every second one goes.
+_FIRST_SPACING = 1 << 22
+_MAX_RESTART_POINTS = 256
+# Decompressors at the ends of earlier reads. Threads that read in turns each find theirs.
+_MAX_IDLE = 16
+
+# An archive of images hardly shrinks. One of zeros expands to 1,000 times its size.
+_MAX_EXPANSION = 200
+_ALWAYS_ALLOWED = 1 << 30
+
+
+def is_gzip(beginning: bytes) -> bool:
+    """Return whether a file with these first bytes is compressed by gzip."""
+    return beginning.startswith(_MAGIC)
+
+
+class _Decompressor:
+    """Decompresses a gzip file in order, from a position that it can be copied at."""
+
+    def __init__(self, address: str, stamp: ContainerStamp) -> None:
+        self._address = address
+        self._stamp = stamp
+        self._zlib = zlib.decompressobj(_GZIP_BITS)
+        self._input = b""
+        self._next_input = 0
+        self.position = 0
+
+    def copy(self) -> _Decompressor:
+        """Return a decompressor that continues from the same position."""
+        other = _Decompressor(self._address, self._stamp)
+        other._zlib = self._zlib.copy()
+        other._input = self._input
+        other._next_input = self._next_input
+        other.position = self.position
+        return other
+
+    def read(self, size: int) -> bytes:
+        """Return between 1 and `size` bytes, or none at the end.
+
+        Raises
+        ------
+        OSError
+            If the file is damaged or cut short.
+        """
+        while True:
+            if self._zlib.eof and not self._begin_next_part():
+                return b""
+            if not self._input and not self._read_input():
+                raise OSError(errno.EIO, "its gzip data are cut short")
+            try:
+                data = self._zlib.decompress(self._input, size)
+            except zlib.error as error:
+                raise OSError(errno.EIO, "its gzip data are damaged") from error
+            self._input = self._zlib.unconsumed_tail or self._zlib.unused_data
+            self.position += len(data)
+            if data:
+                return data
+
+    def _begin_next_part(self) -> bool:
+        """Begin the next of several gzip files in one; return False at the end of the last."""
+        # Zeros may fill up the last block of a tape.
+        rest = self._input.lstrip(b"\0")
+        while not rest and self._read_input():
+            rest = self._input.lstrip(b"\0")
+        self._input = rest
+        if not rest:
+            return False
+        self._zlib = zlib.decompressobj(_GZIP_BITS)
+        return True
+
+    def _read_input(self) -> bool:
+        """Read more compressed bytes; return False at the end of the file."""
+        store = container_store(self._address)
+        self._input = store.read_range(
+            self._address, self._stamp, self._next_input, _INPUT_BYTES
+        )
+        self._next_input += len(self._input)
+        return bool(self._input)
+
+
+class GzipRanges:
+    """The decompressed content of a gzip file, read by ranges from any thread.
+
+    Parameters
+    ----------
+    address, stamp
+        The file.
+    """
+
+    def __init__(self, address: str, stamp: ContainerStamp) -> None:
+        self._address = address
+        self._stamp = stamp
+        self._max_position = max(_ALWAYS_ALLOWED, _MAX_EXPANSION * stamp.size)
+        self._lock = threading.Lock()
+        self._spacing = _FIRST_SPACING
+        # In the order of their positions.
+        self._restart_points = [_Decompressor(address, stamp)]
+        self._idle: list[_Decompressor] = []
+
+    def read(self, start: int, length: int) -> bytes:
+        """Return `length` bytes from a position, fewer only at the end.
+
+        Raises
+        ------
+        OSError
+            If the file is damaged, cut short or in another state, or if it expands too much.
+        """
+        decompressor = self._nearest(start)
+        parts = []
+        end = start + length
+        while decompressor.position < end:
+            position = decompressor.position
+            # Bytes before the start are passed over.
+            rest = start - position if position < start else end - position
+            data = decompressor.read(min(rest, _OUTPUT_BYTES))
+            if not data:
+                break
+            if position >= start:
+                parts.append(data)
+            self._remember(decompressor)
+        with self._lock:
+            self._idle.append(decompressor)
+            del self._idle[:-_MAX_IDLE]
+        return b"".join(parts)
+
+    def _nearest(self, start: int) -> _Decompressor:
+        """Return a decompressor of its own for the caller, at or before a position."""
+        with self._lock:
+            restart = self._restart_points[0]
+            for point in self._restart_points:
+                if point.position <= start:
+                    restart = point
+            nearest = restart
+            for idle in self._idle:
+                if nearest.position < idle.position <= start:
+                    nearest = idle
+            if nearest is restart:
+                return restart.copy()
+            self._idle.remove(nearest)
+            return nearest
+
+    def _remember(self, decompressor: _Decompressor) -> None:
+        """Make a restart point at the position, if the last one is far before it."""
+        position = decompressor.position
+        if position > self._max_position:
+            raise OSError(
+                errno.EFBIG, f"it expands to more than {_MAX_EXPANSION} times its size"
+            )
+        with self._lock:
+            last = self._restart_points[-1]
+            if position - last.position < self._spacing:
+                return
+            self._restart_points.append(decompressor.copy())
+            if len(self._restart_points) > _MAX_RESTART_POINTS:
+                self._restart_points = self._restart_points[::2]
+                self._spacing *= 2
+
+
+class GzipStream(io.RawIOBase):
+    """The decompressed content of a gzip file, as a file of unknown length."""
+
+    def __init__(self, ranges: GzipRanges) -> None:
+        super().__init__()
+        self._ranges = ranges
+        self._position = 0
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seekable(self) -> bool:
+        """Return True."""
+        return True
+
+    def tell(self) -> int:
+        """Return the position."""
+        return self._position
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move to a position from the beginning, or from the current one."""
+        if whence == os.SEEK_CUR:
+            offset += self._position
+        if whence == os.SEEK_END or offset < 0:
+            raise OSError(errno.EINVAL, "only positions from the beginning are known")
+        self._position = offset
+        return offset
+
+    def readinto(self, buffer: Any) -> int:
+        """Read into a buffer; return the number of bytes, 0 at the end."""
+        view = memoryview(buffer)
+        data = self._ranges.read(self._position, len(view))
+        view[: len(data)] = data
+        self._position += len(data)
+        return len(data)
