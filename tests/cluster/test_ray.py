@@ -271,6 +271,31 @@ def test_an_item_that_cannot_be_sent_is_an_error(cluster, images, tmp_path):
         )
 
 
+def test_images_and_table_in_an_object_store(
+    cluster, images, local, tmp_path, object_store
+):
+    """The workers find the store by their environment, as the driver does."""
+    object_store.put_folder(images, "in/")
+    variables = {"env_vars": object_store.environment()}
+    executor = RayExecutor(workers=1, options={"runtime_env": variables})
+    path = object_store.uri("collection")
+    report = lookalike.index(
+        object_store.uri("in/"),
+        path,
+        models=["pixels"],
+        settings=IndexSettings(executor=executor),
+    )
+    assert (report.added, report.failed) == (COUNT - 1, 1)
+    names = ["uri", "sha256", "pixels"]
+    rows_there = Table.open(path).lance_dataset.to_table(columns=names).to_pylist()
+    rows_here = Table.open(local).lance_dataset.to_table(columns=names).to_pylist()
+    assert len(rows_there) == COUNT
+    vectors = {row["sha256"]: row["pixels"] for row in rows_here}
+    for row in rows_there:
+        assert row["uri"].startswith(object_store.uri("in/"))
+        assert row["pixels"] == vectors[row["sha256"]]
+
+
 def test_an_index_in_segments_is_tuned_and_updated(cluster, tmp_path):
     """Two workers build a segment each. Its recall is measured, and an update merges both."""
     table = make_collection(tmp_path / "c", drawn(900))
