@@ -43,7 +43,9 @@ class ConflictError(BusyError):
 
 def is_conflict(error: BaseException) -> bool:
     """Return whether Lance refused a commit because of a commit of another process."""
-    return _CONFLICT.search(str(error)) is not None
+    text = str(error)
+    match = _CONFLICT.search(text)
+    return match is not None
 
 
 def retry_conflicts(step: Callable[[], _Result]) -> _Result:

@@ -95,13 +95,19 @@ class ObjectLocation(Location):
         return self._has_any("")
 
     def is_free(self, *, ignore_locks: bool = False) -> bool:
-        return all(file.name.startswith(STAGING) for file in self.files())
+        for file in self.files():
+            is_leftover = file.name.startswith(STAGING)
+            if not is_leftover:
+                return False
+        return True
 
     def has_table(self) -> bool:
-        return self._has_any(f"{TABLE}/{VERSIONS}")
+        manifests = f"{TABLE}/{VERSIONS}"
+        return self._has_any(manifests)
 
     def has_trash(self) -> bool:
-        return self._has_any(f"{TRASH}/{VERSIONS}")
+        manifests = f"{TRASH}/{VERSIONS}"
+        return self._has_any(manifests)
 
     def has_versions(self) -> bool:
         try:
@@ -284,7 +290,8 @@ class ObjectLocation(Location):
         self._copy(f"{prefix}/{last}", last)
 
     def _name_of(self, staged: Self) -> str:
-        return staged.path.removeprefix(f"{self.path}/")
+        folder = f"{self.path}/"
+        return staged.path.removeprefix(folder)
 
     def _copy(self, name: str, new_name: str) -> None:
         """Copy an object within the store; only one that is too large for it is read here."""

@@ -268,7 +268,8 @@ class Table(View):
             If another Model fills the Space, or another column has its name.
         """
         if not self._has_space(model):
-            self.transaction(lambda: self._add_space(model))
+            step = partial(self._add_space, model)
+            self.transaction(step)
 
     def _add_space(self, model: Model) -> None:
         if self._has_space(model):
@@ -298,7 +299,8 @@ class Table(View):
 
     def add_metadata(self, kinds: Mapping[str, Kind]) -> None:
         """Add empty metadata columns in one commit; existing ones stay as they are."""
-        self.transaction(lambda: self._add_metadata(kinds))
+        step = partial(self._add_metadata, kinds)
+        self.transaction(step)
 
     def _add_metadata(self, kinds: Mapping[str, Kind]) -> None:
         present = self.metadata

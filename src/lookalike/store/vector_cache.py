@@ -56,8 +56,11 @@ class CacheKey:
     @property
     def file(self) -> Path:
         """The file, which may not exist."""
-        digest = hashlib.sha256(self.to_json().encode())
-        return cache_folder() / f"{digest.hexdigest()[:40]}{_SUFFIX}"
+        text = self.to_json()
+        digest = hashlib.sha256(text.encode())
+        name = digest.hexdigest()
+        folder = cache_folder()
+        return folder / f"{name}{_SUFFIX}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,10 +80,13 @@ class CachedVectors:
 
     def of(self, ids: Ids) -> tuple[Ids, VectorsF16]:
         """Return those of `ids` that have a vector, and their vectors."""
+        last = len(self.ids) - 1
         places = np.searchsorted(self.ids, ids)
-        places = np.minimum(places, len(self.ids) - 1)
+        places = np.minimum(places, last)
         is_known = self.ids[places] == ids
-        return ids[is_known], self.vectors[places[is_known]]
+        known_ids = ids[is_known]
+        known_places = places[is_known]
+        return known_ids, self.vectors[known_places]
 
 
 def cache_folder() -> Path:
