@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULT_GAMMA",
+    "NO_IDS",
     "UNKNOWN_SIZE",
     "UNKNOWN_TIME",
     "Distances",
@@ -27,16 +28,19 @@ __all__ = [
     "Matches",
     "Model",
     "Neighbors",
+    "Places",
     "VectorsF16",
     "VectorsF32",
     "Weights",
 ]
 
-# Row ids, vectors and distances as NumPy arrays.
+# Row ids, places in an array of rows, vectors and distances, as NumPy arrays.
 Ids = npt.NDArray[np.int64]
+Places = npt.NDArray[np.intp]
 VectorsF16 = npt.NDArray[np.float16]
 VectorsF32 = npt.NDArray[np.float32]
 Distances = npt.NDArray[np.float64]
+NO_IDS: Ids = np.empty(0, np.int64)
 
 Resize = Literal["squash", "crop"]
 Filter = Literal["nearest", "bilinear", "hamming", "bicubic", "lanczos"]

@@ -219,7 +219,7 @@ def test_the_graph_of_neighbors_equals_a_full_comparison(monkeypatch):
 
     rows = np.random.default_rng(0).normal(size=(70, 8)).astype(np.float16)
     monkeypatch.setattr(neighbors, "_BLOCK_ROWS", 16)
-    monkeypatch.setattr(neighbors, "_TILE_ROWS", 12)
+    monkeypatch.setattr(neighbors, "_OTHER_ROWS", 12)
     graph = neighbors.neighbor_graph(rows, 5)
     exact = rows.astype(np.float64) @ rows.astype(np.float64).T
     np.fill_diagonal(exact, -np.inf)

@@ -18,10 +18,10 @@ __all__ = ["CenteredRanking", "CenteredVectors"]
 Floats32 = npt.NDArray[np.float32]
 
 # Rows that are converted to float32 at a time.
-_TILE_ROWS = 1 << 12
+_ROWS_AT_A_TIME = 1 << 12
 # A row at the mean has no direction. A difference this small, as a share of the row's length, is
 # rounding.
-_LEAST_SHARE = 1e-4
+_LEAST_DIFFERENCE = 1e-4
 
 
 class CenteredRanking(PlainRanking):
@@ -51,7 +51,7 @@ class CenteredVectors(FittedVectors):
         rows = stored.matrix
         self._mean = _mean(rows)
         centered = np.empty(rows.shape, np.float16)
-        for part, tile in _tiles(rows):
+        for part, tile in _float32_tiles(rows):
             centered[part] = self._center(tile)
         self.index = ExactIndex(stored.ids, centered)
 
@@ -66,7 +66,7 @@ class CenteredVectors(FittedVectors):
         differences = rows - self._mean
         lengths = np.linalg.norm(rows, axis=1, keepdims=True)
         distances = np.linalg.norm(differences, axis=1, keepdims=True)
-        has_direction = distances > _LEAST_SHARE * lengths
+        has_direction = distances > _LEAST_DIFFERENCE * lengths
         centered = np.zeros_like(differences)
         np.divide(differences, distances, out=centered, where=has_direction)
         return centered
@@ -75,13 +75,13 @@ class CenteredVectors(FittedVectors):
 def _mean(rows: VectorsF16) -> Floats32:
     """Return the mean of rows, float32 ``[dim]``, summed in float64."""
     total = np.zeros(rows.shape[1])
-    for _, tile in _tiles(rows):
+    for _, tile in _float32_tiles(rows):
         total += tile.sum(axis=0, dtype=np.float64)
     mean = total / max(1, len(rows))
     return mean.astype(np.float32)
 
 
-def _tiles(rows: VectorsF16) -> Iterator[tuple[slice, Floats32]]:
-    for first in range(0, len(rows), _TILE_ROWS):
-        part = slice(first, first + _TILE_ROWS)
+def _float32_tiles(rows: VectorsF16) -> Iterator[tuple[slice, Floats32]]:
+    for first in range(0, len(rows), _ROWS_AT_A_TIME):
+        part = slice(first, first + _ROWS_AT_A_TIME)
         yield part, to_float32(rows[part])

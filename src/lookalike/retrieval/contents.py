@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections import Counter
 
 import numpy as np
-import numpy.typing as npt
 
 from lookalike.store.view import View
-from lookalike.types import Ids
+from lookalike.types import Ids, Places
 
 __all__ = ["count_copies", "first_of_each_content"]
-
-Places = npt.NDArray[np.intp]
 
 
 def first_of_each_content(view: View, ids: Ids) -> Places:

@@ -16,25 +16,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-import numpy.typing as npt
 
 from lookalike.retrieval.centered import CenteredVectors
 from lookalike.retrieval.fitted import FittedVectors
 from lookalike.retrieval.ranking import PlainRanking
-from lookalike.types import Distances, VectorsF16
+from lookalike.types import Distances, Places, VectorsF16, VectorsF32
 from lookalike.vectors import to_float32, unit_length
 from lookalike.vectors.exact import ExactIndex
 from lookalike.vectors.neighbors import NeighborGraph, neighbor_graph
 
 __all__ = ["NEIGHBORS", "ContextRanking", "ContextVectors"]
 
-Floats32 = npt.NDArray[np.float32]
-Places = npt.NDArray[np.intp]
 
 # The rows that a row, and a query, are moved towards.
 NEIGHBORS = 10
 # Rows that are moved at a time: with their neighbors, 55 MiB of 1,280 numbers each.
-_TILE_ROWS = 1 << 10
+_MOVED_AT_A_TIME = 1 << 10
 # Queries of an evaluation that are compared at a time.
 _BLOCK_QUERIES = 1 << 8
 
@@ -67,7 +64,7 @@ class ContextVectors(FittedVectors):
         rows = self._centered.index.matrix
         # One neighbor more, which takes the place of a query that an evaluation leaves out.
         self._graph = neighbor_graph(rows, NEIGHBORS + 1)
-        moved = _move_rows(rows, self._graph)
+        moved = _move_all(rows, self._graph)
         self.index = ExactIndex(stored.ids, moved)
 
     def encode(self, query: VectorsF16) -> VectorsF16:
@@ -102,13 +99,13 @@ class ContextVectors(FittedVectors):
             yield part, self._distances_left_out(own[part], rows, holders)
 
     def _distances_left_out(
-        self, own: Places, rows: Floats32, holders: _Holders
+        self, own: Places, rows: VectorsF32, holders: _Holders
     ) -> Distances:
         """Return the squared distances of some rows to all, each as if it were no row."""
         centered = to_float32(self._centered.index.matrix[own])
         products = centered @ rows.T
         moved_queries = np.empty_like(centered)
-        changes: list[tuple[Places, Floats32]] = []
+        changes: list[tuple[Places, VectorsF32]] = []
         for number, place in enumerate(own):
             changed = holders.of(int(place))
             moved = self._moved_without(changed, int(place))
@@ -117,7 +114,7 @@ class ContextVectors(FittedVectors):
             cosines = products[number]
             cosines[changed] = moved @ query
             cosines[place] = -np.inf
-            best = _largest(cosines, NEIGHBORS)
+            best = _best(cosines, NEIGHBORS)
             weights = np.maximum(cosines[best], 0)
             neighbors = rows[best]
             is_changed = np.isin(best, changed)
@@ -136,7 +133,7 @@ class ContextVectors(FittedVectors):
         distances[np.arange(len(own)), own] = np.inf
         return distances
 
-    def _moved_without(self, changed: Places, place: int) -> Floats32:
+    def _moved_without(self, changed: Places, place: int) -> VectorsF32:
         """Return some rows, moved towards their neighbors but for one."""
         neighbors = self._graph.places[changed]
         cosines = np.where(neighbors == place, 0, self._graph.cosines[changed])
@@ -164,11 +161,11 @@ class _Holders:
         return holders
 
 
-def _move_rows(rows: VectorsF16, graph: NeighborGraph) -> VectorsF16:
+def _move_all(rows: VectorsF16, graph: NeighborGraph) -> VectorsF16:
     """Return all rows, each moved towards its neighbors, float16 ``[n, dim]``."""
     moved = np.empty(rows.shape, np.float16)
-    for first in range(0, len(rows), _TILE_ROWS):
-        places = np.arange(first, min(first + _TILE_ROWS, len(rows)))
+    for first in range(0, len(rows), _MOVED_AT_A_TIME):
+        places = np.arange(first, min(first + _MOVED_AT_A_TIME, len(rows)))
         neighbors = graph.places[places, :NEIGHBORS]
         cosines = graph.cosines[places, :NEIGHBORS]
         moved[places] = _move_towards(rows, places, neighbors, cosines)
@@ -176,8 +173,8 @@ def _move_rows(rows: VectorsF16, graph: NeighborGraph) -> VectorsF16:
 
 
 def _move_towards(
-    rows: VectorsF16, places: Places, neighbors: Places, cosines: Floats32
-) -> Floats32:
+    rows: VectorsF16, places: Places, neighbors: Places, cosines: VectorsF32
+) -> VectorsF32:
     """Return some rows, each moved towards its neighbors."""
     weights = np.maximum(cosines, 0)
     count, width = neighbors.shape
@@ -188,15 +185,15 @@ def _move_towards(
     return unit_length(own_rows + unit_length(towards))
 
 
-def _move(query: Floats32, towards: Floats32) -> Floats32:
+def _move(query: VectorsF32, towards: VectorsF32) -> VectorsF32:
     """Return one vector, moved half-way towards another direction, of unit length."""
     direction = unit_length(towards[np.newaxis])
     moved = unit_length(query[np.newaxis] + direction)
-    first: Floats32 = moved[0]
+    first: VectorsF32 = moved[0]
     return first
 
 
-def _largest(values: Floats32, k: int) -> Places:
+def _best(values: VectorsF32, k: int) -> Places:
     """Return the places of the k largest values, in no order."""
     k = min(k, len(values))
     return np.argpartition(-values, k - 1)[:k]

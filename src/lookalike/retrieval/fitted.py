@@ -6,15 +6,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
 import numpy as np
-import numpy.typing as npt
 
 from lookalike import vectors
-from lookalike.types import Distances, VectorsF16
+from lookalike.types import Distances, Places, VectorsF16
 from lookalike.vectors.exact import ExactIndex
 
 __all__ = ["FittedVectors", "StoredVectors"]
-
-Places = npt.NDArray[np.intp]
 
 
 class FittedVectors(ABC):

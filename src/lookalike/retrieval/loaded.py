@@ -5,24 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from lookalike.errors import SpaceError
 from lookalike.retrieval.fitted import FittedVectors
 from lookalike.retrieval.ranking import Ranking
 from lookalike.store.view import View
 from lookalike.tracing import span
-from lookalike.types import Ids, VectorsF16
+from lookalike.types import NO_IDS, Ids, Places, VectorsF16
 from lookalike.vectors.exact import ExactIndex
 
 __all__ = ["SUBSET_ROWS", "SpaceVectors"]
 
-Places = npt.NDArray[np.intp]
 
 # Up to this many rows that fit a filter are compared one by one: 42 MB of 1,280 numbers each.
 SUBSET_ROWS = 1 << 14
-
-_NO_ROWS = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -142,7 +138,7 @@ class SpaceVectors:
 
     def places(self, clause: str) -> Places:
         """Return the places in the whole index of the rows that fit a filter."""
-        batches = [_NO_ROWS]
+        batches = [NO_IDS]
         with span("select"):
             scanned = self._view.scan([], clause)
             for batch in scanned:

@@ -22,7 +22,7 @@ from lookalike.errors import ImageError, InputError
 from lookalike.sources import can_read, read_uri, resolve_uri
 from lookalike.store.view import View
 from lookalike.tracing import span
-from lookalike.types import Ids, Model, VectorsF16
+from lookalike.types import NO_IDS, Ids, Model, VectorsF16
 
 __all__ = [
     "Encoder",
@@ -38,7 +38,6 @@ __all__ = [
     "undecodable",
 ]
 
-_NO_ROWS = np.empty(0, np.int64)
 # A longer address, such as one that holds its data, is cut in messages.
 _MAX_ADDRESS_SHOWN = 80
 
@@ -118,7 +117,7 @@ class ImageQuery:
                 return _as_ids(row.id)
         data = self.data
         if data is None:
-            return _NO_ROWS
+            return NO_IDS
         digest = hashlib.sha256(data)
         sha256 = digest.digest()
         return view.ids_with_content(sha256)
@@ -236,7 +235,7 @@ class VectorQuery:
 
     def own_rows(self, view: View) -> Ids:
         """Return no rows: a vector does not say where it comes from."""
-        return _NO_ROWS
+        return NO_IDS
 
 
 QueryInput = str | os.PathLike[str] | bytes | Image.Image | npt.NDArray[Any] | Query

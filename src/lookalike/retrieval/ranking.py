@@ -12,11 +12,10 @@ from dataclasses import dataclass, replace
 from importlib import import_module
 
 import numpy as np
-import numpy.typing as npt
 
 from lookalike.errors import InputError
 from lookalike.retrieval.fitted import FittedVectors, StoredVectors
-from lookalike.types import Distances, Ids, Neighbors, VectorsF16
+from lookalike.types import Distances, Ids, Neighbors, Places, VectorsF16
 from lookalike.vectors.exact import ExactIndex
 
 __all__ = [
@@ -29,8 +28,6 @@ __all__ = [
     "register",
     "resolve_ranking",
 ]
-
-Places = npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -190,7 +187,7 @@ class PlainRanking(Ranking):
 
 _RANKINGS: dict[str, Ranking] = {}
 # Rankings of modules that are imported when they are first asked for.
-_CLASSES = {
+_LATER_RANKINGS = {
     "centered": ("lookalike.retrieval.centered", "CenteredRanking"),
     "context": ("lookalike.retrieval.context", "ContextRanking"),
 }
@@ -212,8 +209,8 @@ def resolve_ranking(ranking: str | Ranking) -> Ranking:
     # In this order, because comparing an object with a protocol is slow.
     if not isinstance(ranking, str):
         return ranking
-    if ranking not in _RANKINGS and ranking in _CLASSES:
-        module, name = _CLASSES[ranking]
+    if ranking not in _RANKINGS and ranking in _LATER_RANKINGS:
+        module, name = _LATER_RANKINGS[ranking]
         ranking_class = getattr(import_module(module), name)
         register(ranking, ranking_class())
     if ranking not in _RANKINGS:
@@ -225,7 +222,7 @@ def resolve_ranking(ranking: str | Ranking) -> Ranking:
 
 def rankings() -> list[str]:
     """Return the names of all rankings, ``plain`` first."""
-    return list(dict.fromkeys([*_RANKINGS, *_CLASSES]))
+    return list(dict.fromkeys([*_RANKINGS, *_LATER_RANKINGS]))
 
 
 def order_by_distance(squares: Distances) -> Places:

@@ -23,30 +23,29 @@ from lookalike.store.view import View
 from lookalike.tracing import span
 from lookalike.types import (
     DEFAULT_GAMMA,
+    NO_IDS,
     Distances,
     Ids,
     Matches,
     Model,
     Neighbors,
+    Places,
     VectorsF16,
 )
 from lookalike.vectors.exact import ExactIndex
 
 __all__ = ["SearchRequest", "Searcher"]
 
-Places = npt.NDArray[np.intp]
 
 # The rows that an approximate search finds for a ranking that compares other vectors.
 _POOL_ROWS = 100
 
 # A search for different contents that finds too few asks for this many times more rows.
-_GROWTH = 3
+_MORE_ROWS = 3
 
 # Queries cancel each other if every number of their sum is below this share of the largest of
 # theirs: far above the rounding of float64, far below that of the stored float16.
 _LEAST_SHARE = 1e-9
-
-_NO_ROWS = np.empty(0, np.int64)
 
 
 class Searcher:
@@ -119,7 +118,7 @@ class Searcher:
             clause = self._view.filter_clause(where)
 
         vector = self.encode(request.positive, request.negative, request.gamma)
-        excluded = _NO_ROWS
+        excluded = NO_IDS
         if request.exclude_self:
             queries = request.queries
             excluded = self._own_rows(queries)
@@ -172,7 +171,7 @@ class Searcher:
             if len(places) >= request.k or not has_more:
                 break
             # Copies took the other places.
-            count *= _GROWTH
+            count *= _MORE_ROWS
 
         firsts = places[: request.k]
         ids = found.ids[firsts]
@@ -284,7 +283,7 @@ class Searcher:
         count: int,
         *,
         clause: str | None = None,
-        excluded: Ids = _NO_ROWS,
+        excluded: Ids = NO_IDS,
         exact: bool = False,
         ranking: Ranking = PLAIN,
     ) -> Candidates:
@@ -466,7 +465,7 @@ class Searcher:
 
     def _own_rows(self, queries: Sequence[WeightedQuery]) -> Ids:
         view = self._view
-        own_rows = [_NO_ROWS]
+        own_rows = [NO_IDS]
         for weighted in queries:
             query = weighted.query
             row_ids = query.own_rows(view)

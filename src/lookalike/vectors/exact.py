@@ -15,13 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from lookalike.io.processors import cores
-from lookalike.types import Distances, Ids, VectorsF16, VectorsF32
+from lookalike.types import Distances, Ids, Places, VectorsF16, VectorsF32
 from lookalike.vectors.arithmetic import to_float32
 
 __all__ = ["ExactIndex"]
 
 VectorsInt8 = npt.NDArray[np.int8]
-Places = npt.NDArray[np.intp]
 
 # Rows that are converted to float32 at a time for many queries. The product still runs at full
 # speed, and the rows stay in the processor's cache.

@@ -5,19 +5,16 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from lookalike.types import VectorsF16
+from lookalike.types import Places, VectorsF16, VectorsF32
 from lookalike.vectors.arithmetic import to_float32
 
 __all__ = ["NeighborGraph", "neighbor_graph"]
 
-Floats32 = npt.NDArray[np.float32]
-Places = npt.NDArray[np.intp]
 
 # Rows that are compared with a tile of rows at a time. Their products take 64 MiB.
 _BLOCK_ROWS = 1 << 12
-_TILE_ROWS = 1 << 12
+_OTHER_ROWS = 1 << 12
 
 
 class NeighborGraph(NamedTuple):
@@ -32,7 +29,7 @@ class NeighborGraph(NamedTuple):
     """
 
     places: Places
-    cosines: Floats32
+    cosines: VectorsF32
 
 
 def neighbor_graph(rows: VectorsF16, k: int) -> NeighborGraph:
@@ -61,13 +58,13 @@ def neighbor_graph(rows: VectorsF16, k: int) -> NeighborGraph:
 
 def _neighbors_of_block(
     rows: VectorsF16, start: int, k: int
-) -> tuple[Places, Floats32]:
+) -> tuple[Places, VectorsF32]:
     block = to_float32(rows[start : start + _BLOCK_ROWS])
     count = len(block)
     places = np.empty((count, 0), np.intp)
     cosines = np.empty((count, 0), np.float32)
-    for first in range(0, len(rows), _TILE_ROWS):
-        tile = to_float32(rows[first : first + _TILE_ROWS])
+    for first in range(0, len(rows), _OTHER_ROWS):
+        tile = to_float32(rows[first : first + _OTHER_ROWS])
         products = block @ tile.T
         # A row is not a neighbor of its own.
         own_columns = np.arange(count) + start - first
@@ -76,11 +73,11 @@ def _neighbors_of_block(
         products[own_rows, own_columns[is_in_tile]] = -np.inf
 
         # The best of this tile, joined with the best of the tiles before.
-        best = _largest(products, k)
+        best = _columns_of_largest(products, k)
         tile_cosines = np.take_along_axis(products, best, axis=1)
         cosines = np.concatenate([cosines, tile_cosines], axis=1)
         places = np.concatenate([places, best + first], axis=1)
-        best = _largest(cosines, k)
+        best = _columns_of_largest(cosines, k)
         cosines = np.take_along_axis(cosines, best, axis=1)
         places = np.take_along_axis(places, best, axis=1)
 
@@ -91,7 +88,7 @@ def _neighbors_of_block(
     return ordered_places, ordered_cosines
 
 
-def _largest(values: Floats32, k: int) -> Places:
+def _columns_of_largest(values: VectorsF32, k: int) -> Places:
     """Return the columns of the k largest values of each row, in no order."""
     width = values.shape[1]
     if width <= k:
