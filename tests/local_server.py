@@ -124,7 +124,7 @@ def local_server() -> Iterator[LocalServer]:
             "LOOKALIKE_OFFLINE",
         ):
             patch.delenv(name, raising=False)
-        patch.setattr(downloads, "_PAUSES_S", (0.0, 0.0, 0.0))
+        patch.setattr(downloads, "RETRY_PAUSES_S", (0.0, 0.0, 0.0))
         try:
             yield server
         finally:

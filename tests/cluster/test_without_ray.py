@@ -46,7 +46,9 @@ def test_an_address_without_a_cluster_is_an_error_at_once(scheme):
         port = unused.getsockname()[1]
         executor = RayExecutor(f"{scheme}127.0.0.1:{port}")
         results = executor.run(lambda tasks, is_stopped: [], [])
-        with pytest.raises(ClusterError, match=r"no Ray cluster at.*ray start --head"):
+        with pytest.raises(
+            ClusterError, match=r"No Ray cluster answers at.*ray start --head"
+        ):
             next(results)
     assert executor.stop() == []
     assert executor.report() is None

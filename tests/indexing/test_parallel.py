@@ -151,7 +151,7 @@ def test_only_the_missing_space_is_embedded(folder, tmp_path, monkeypatch):
 
 def test_an_unchanged_file_is_retried_after_a_disk_error(folder, tmp_path, monkeypatch):
     """Disk errors pass, so they must not exclude a file until it changes."""
-    read, refused = local._read, sorted(map(os.fspath, folder.iterdir()))[3]
+    read, refused = local._read_file, sorted(map(os.fspath, folder.iterdir()))[3]
 
     def faulty(path, *stamp):
         if os.fspath(path) == refused:
@@ -159,7 +159,7 @@ def test_an_unchanged_file_is_retried_after_a_disk_error(folder, tmp_path, monke
         return read(path, *stamp)
 
     with monkeypatch.context() as patched:
-        patched.setattr(local, "_read", faulty)
+        patched.setattr(local, "_read_file", faulty)
         first = lookalike.index(folder, tmp_path / "c", models=["pixels"])
     assert [uri for uri, _ in first.failures] == [refused]
     second = lookalike.index(folder, tmp_path / "c", models=["pixels"])

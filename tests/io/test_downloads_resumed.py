@@ -134,7 +134,7 @@ def test_damaged_part_info_restarts_the_download(server, target, info):
     [Fault(status=503), Fault(status=500), Fault(status=429), Fault(stall_s=0.4)],
 )
 def test_transient_failures_are_retried(server, target, fault, monkeypatch):
-    monkeypatch.setattr(downloads, "_TIMEOUT_S", 0.15)
+    monkeypatch.setattr(downloads, "SILENCE_S", 0.15)
     assert (
         download(
             server.serve("/f", BODY, faults=[fault]), target, sha256=SHA
@@ -146,7 +146,7 @@ def test_transient_failures_are_retried(server, target, fault, monkeypatch):
 
 
 def test_attempts_are_spaced(server, target, monkeypatch):
-    monkeypatch.setattr(downloads, "_PAUSES_S", (0.2,))
+    monkeypatch.setattr(downloads, "RETRY_PAUSES_S", (0.2,))
     start = time.monotonic()
     with pytest.raises(DownloadError, match="HTTP 503"):
         download(

@@ -307,8 +307,7 @@ def test_an_archive_that_expands_too_much_stops_before_it_fills_the_memory(
     tmp_path, monkeypatch
 ):
     limit = 1 << 20
-    monkeypatch.setattr("lookalike.sources.gzip_ranges._ALWAYS_ALLOWED", limit)
-    monkeypatch.setattr("lookalike.sources.archive_index._ALWAYS_ALLOWED", limit)
+    monkeypatch.setattr("lookalike.sources.containers._ALWAYS_ALLOWED", limit)
     zeros = {f"{number}.png": bytes(1 << 19) for number in range(20)}
     packed = write_tar(tmp_path / "a.tar.gz", zeros, "w:gz")
     source = open_source([packed])

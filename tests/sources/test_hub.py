@@ -121,7 +121,7 @@ def server(monkeypatch):
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
-    monkeypatch.setattr(hub, "_PAUSES_S", (0.0, 0.0))
+    monkeypatch.setattr(hub, "RETRY_PAUSES_S", (0.0, 0.0))
     yield server
     server.shutdown()
     server.server_close()

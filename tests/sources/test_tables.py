@@ -187,7 +187,7 @@ def test_a_file_that_is_cut_short_is_a_failure_of_its_own(pets, tmp_path):
 
 
 def test_a_table_that_expands_too_much_is_not_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(parquet_columns, "_ALWAYS_ALLOWED", 1 << 16)
+    monkeypatch.setattr("lookalike.sources.containers._ALWAYS_ALLOWED", 1 << 16)
     path = write_parquet(
         tmp_path / "a.parquet", [bytes(1 << 20)] * 3, compression="zstd"
     )

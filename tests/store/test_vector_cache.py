@@ -86,23 +86,23 @@ def test_the_files_that_were_used_longest_ago_are_removed(cache, monkeypatch):
     ids = np.arange(40)
     matrix = VECTORS.astype(np.float16)
     keys = [
-        vector_cache.CacheKey("s3://bucket/pets", version, "tag", made.SPACE)
+        vector_cache.VectorCacheKey("s3://bucket/pets", version, "tag", made.SPACE)
         for version in range(4)
     ]
-    vector_cache.write(keys[0], ids, matrix)
+    vector_cache.keep(keys[0], ids, matrix)
     size = keys[0].file.stat().st_size
     monkeypatch.setattr(vector_cache, "MOST_BYTES", 3 * size)
     for key in keys[1:3]:
-        vector_cache.write(key, ids, matrix)
-    assert vector_cache.read(keys[0]) is not None  # used last
-    vector_cache.write(keys[3], ids, matrix)
-    kept = [vector_cache.read(key) is not None for key in keys]
+        vector_cache.keep(key, ids, matrix)
+    assert vector_cache.look_up(keys[0]) is not None  # used last
+    vector_cache.keep(keys[3], ids, matrix)
+    kept = [vector_cache.look_up(key) is not None for key in keys]
     assert kept == [True, False, True, True]
     # What is larger than the bound is not kept.
     monkeypatch.setattr(vector_cache, "MOST_BYTES", 100)
-    another = vector_cache.CacheKey("s3://bucket/other", 1, "tag", made.SPACE)
-    vector_cache.write(another, ids, matrix)
-    assert vector_cache.read(another) is None
+    another = vector_cache.VectorCacheKey("s3://bucket/other", 1, "tag", made.SPACE)
+    vector_cache.keep(another, ids, matrix)
+    assert vector_cache.look_up(another) is None
 
 
 def test_a_folder_that_cannot_be_written_is_no_error(place, cache):

@@ -19,7 +19,7 @@ import lookalike
 from lookalike.errors import LookalikeError
 from lookalike.indexing.worker import Result, Task, Worker
 
-__all__ = ["BatchResult", "ImageActor", "NodeFacts", "pack", "unpack_results"]
+__all__ = ["BatchOutcome", "ImageActor", "NodeFacts", "pack", "unpack_results"]
 
 
 class NodeFacts(NamedTuple):
@@ -30,7 +30,7 @@ class NodeFacts(NamedTuple):
     version: str
 
 
-class BatchResult(NamedTuple):
+class BatchOutcome(NamedTuple):
     """The results of a batch.
 
     Attributes
@@ -40,7 +40,7 @@ class BatchResult(NamedTuple):
     seconds
         The time that the batch took.
     error
-        The error that ends the run, such as missing weights; None if there is none.
+        The error that ends the run, such as missing weights, or None.
     """
 
     packed: bytes
@@ -67,7 +67,7 @@ class ImageActor:
             context.get_node_id(), socket.gethostname(), lookalike.__version__
         )
 
-    def run(self, packed_tasks: bytes) -> BatchResult:
+    def run(self, packed_tasks: bytes) -> BatchOutcome:
         """Run a batch. An error that is not the fault of one image is returned."""
         start = time.perf_counter()
         tasks = pickle.loads(packed_tasks)  # noqa: S301 (from the driver)
@@ -79,7 +79,7 @@ class ImageActor:
             problem = error
         packed = pack(results)
         seconds = time.perf_counter() - start
-        return BatchResult(packed, seconds, problem)
+        return BatchOutcome(packed, seconds, problem)
 
 
 def pack(objects: Sequence[Task] | Sequence[Result]) -> bytes:
@@ -102,7 +102,7 @@ def pack(objects: Sequence[Task] | Sequence[Result]) -> bytes:
     return packed
 
 
-def unpack_results(batch: BatchResult) -> list[Result]:
+def unpack_results(batch: BatchOutcome) -> list[Result]:
     """Return the results of a batch."""
     results: list[Result] = pickle.loads(batch.packed)  # noqa: S301 (from an actor)
     return results

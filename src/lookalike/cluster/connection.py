@@ -50,7 +50,7 @@ class Connection:
     Raises
     ------
     ClusterError
-        If Ray is not installed, or there is no cluster at the address.
+        If Ray is not installed, or no cluster answers at the address.
     """
 
     def __init__(self, address: str) -> None:
@@ -90,7 +90,7 @@ class Connection:
             lines = str(error).splitlines() or [type(error).__name__]
             reason = lines[0].rstrip(".")
             raise ClusterError(
-                f"There is no Ray cluster at {address!r}: {reason}. "
+                f"No Ray cluster answers at {address!r}: {reason}. "
                 "Start one with: ray start --head - or name its address, or use "
                 "--address local for one of this machine's cores alone."
             ) from error

@@ -73,7 +73,7 @@ class RayExecutor:
         Raises
         ------
         ClusterError
-            If there is no cluster, or it cannot run the work.
+            If no cluster answers, or it cannot run the work.
         """
         # It imports Ray.
         from lookalike.cluster.pool import ActorPool

@@ -12,7 +12,7 @@ from typing import Any
 
 import lookalike
 from lookalike.cluster.actor import (
-    BatchResult,
+    BatchOutcome,
     ImageActor,
     NodeFacts,
     pack,
@@ -331,7 +331,7 @@ class ActorPool:
         self._take(member, batch, outcome)
         return True
 
-    def _take(self, member: _Member, batch: Batch, outcome: BatchResult) -> None:
+    def _take(self, member: _Member, batch: Batch, outcome: BatchOutcome) -> None:
         assert member.facts is not None  # noqa: S101 (it has run a batch)
         if outcome.error is not None:
             kind = type(outcome.error)

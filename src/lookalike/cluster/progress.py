@@ -15,7 +15,7 @@ __all__ = ["RunProgress"]
 _SLOW_TIMES = 10
 _SLOW_SECONDS = 10.0
 # Batches that the median is taken of.
-_RECENT_BATCHES = 1000
+_MEDIAN_BATCHES = 1000
 
 
 @dataclass(slots=True)
@@ -37,7 +37,7 @@ class RunProgress:
         self._end = 0.0
         self._restarts = 0
         self._repeated = 0
-        self._image_seconds: deque[float] = deque(maxlen=_RECENT_BATCHES)
+        self._image_seconds: deque[float] = deque(maxlen=_MEDIAN_BATCHES)
 
     def add_worker(self, node_id: str, name: str) -> None:
         """Count a worker that has started on a node."""

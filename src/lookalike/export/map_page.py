@@ -17,7 +17,7 @@ import numpy.typing as npt
 from lookalike.drawing.palette import OTHER, legend
 from lookalike.errors import InputError
 from lookalike.export.modules import join_modules
-from lookalike.export.rendering import render
+from lookalike.export.rendering import render_template
 from lookalike.export.sprites import SPRITE_SIDE, PackedThumbnails, ThumbnailPacker
 from lookalike.io.files import atomic_write
 from lookalike.projection.map import Map
@@ -105,7 +105,7 @@ def _fill(title: str, data: dict[str, Any]) -> str:
     # Only "<" could end a script element early, and JSON may write it as an escape.
     text = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
     # The template takes these four as HTML: they hold the page's own code and escaped data.
-    return render(
+    return render_template(
         "map.html", title=title, policy=policy, style=style, script=script, data=text
     )
 

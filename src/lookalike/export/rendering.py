@@ -8,12 +8,12 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-__all__ = ["data_uri", "render"]
+__all__ = ["data_uri", "render_template"]
 
 _FOLDER = Path(__file__).with_name("templates")
 
 
-def render(name: str, **values: object) -> str:
+def render_template(name: str, **values: object) -> str:
     """Return a template filled with values; only those marked ``safe`` in it are taken as HTML.
 
     Raises

@@ -9,7 +9,7 @@ from typing import Any
 
 from lookalike.drawing.palette import palette
 from lookalike.evaluation.scores import TITLES, Evaluation, SpaceScores
-from lookalike.export.rendering import data_uri, render
+from lookalike.export.rendering import data_uri, render_template
 from lookalike.io.files import atomic_write
 from lookalike.projection.map import Map
 from lookalike.sources import display_name
@@ -81,7 +81,7 @@ class Story:
 def write_report(story: Story, path: Path) -> Path:
     """Write the report as one HTML file, which links to the map's page beside it."""
     collection = story.collection
-    page = render(
+    page = render_template(
         "report.html",
         story=story,
         count=collection.count(),

@@ -21,10 +21,10 @@ __all__ = ["CODE_POINTS", "may_convert_later", "to_srgb"]
 CODE_POINTS = "lookalike_code_points"
 
 # The mode of the pixels that a profile's color space describes.
-_MODES = {b"RGB ": "RGB", b"GRAY": "L", b"CMYK": "CMYK", b"Lab ": "LAB"}
+_PROFILE_MODES = {b"RGB ": "RGB", b"GRAY": "L", b"CMYK": "CMYK", b"Lab ": "LAB"}
 
 # The classes of profiles for pixels: scanners, displays, printers and color spaces.
-_CLASSES = {b"scnr", b"mntr", b"prtr", b"spac"}
+_PROFILE_CLASSES = {b"scnr", b"mntr", b"prtr", b"spac"}
 
 # Profiles of printers have 0.5 to 3 MB. Larger ones are ignored: a small image could carry one
 # that takes seconds to load.
@@ -171,7 +171,7 @@ def _convert(image: Image.Image, profile: bytes) -> Image.Image:
 
 
 def _conversion_by(profile: bytes | None) -> _Conversion | None:
-    """Return the conversion of a profile; None if there is none to apply."""
+    """Return the conversion of a profile; None to leave the colors as they are."""
     if profile is None:
         return None
     mode = _mode_of(profile)
@@ -184,13 +184,13 @@ def _mode_of(profile: bytes) -> str | None:
     """Return the mode of the pixels that a profile is made for; None if it is not used."""
     profile_class = profile[12:16]
     color_space = profile[16:20]
-    if profile_class not in _CLASSES:
+    if profile_class not in _PROFILE_CLASSES:
         return None
     if len(profile) > _MAX_PROFILE_BYTES:
         return None
     if _UNBOUNDED_ELEMENTS in profile:
         return None
-    return _MODES.get(color_space)
+    return _PROFILE_MODES.get(color_space)
 
 
 def _split(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
@@ -210,14 +210,14 @@ def _split(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
     return image, None
 
 
-def _cache_key(profile: bytes, mode: str) -> tuple[bytes, str]:
+def _conversion_key(profile: bytes, mode: str) -> tuple[bytes, str]:
     # The profiles themselves would take far more memory than their hashes.
     sha256 = hashlib.sha256(profile)
     digest = sha256.digest()
     return digest, mode
 
 
-@cached(LRUCache(_MAX_CONVERSIONS), key=_cache_key, lock=threading.Lock())
+@cached(LRUCache(_MAX_CONVERSIONS), key=_conversion_key, lock=threading.Lock())
 def _conversion(profile: bytes, mode: str) -> _Conversion | None:
     """Return the conversion to sRGB; None if the profile is broken or is sRGB's own."""
     try:

@@ -17,7 +17,7 @@ _MAX_FRAMES = 1000
 _MAX_PIXELS = 400_000_000
 
 # Lossy formats do not give a single color exactly.
-_SAME_LEVELS = 2
+_FLAT_LEVELS = 2
 
 
 def first_frame_with_content(image: Image.Image) -> Image.Image:
@@ -73,7 +73,7 @@ def _is_blank(image: Image.Image) -> bool:
         extrema: Any = band.getextrema()
         smallest, largest = extrema
         span = largest - smallest
-        if span > _SAME_LEVELS:
+        if span > _FLAT_LEVELS:
             return False
     return True
 

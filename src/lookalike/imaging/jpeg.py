@@ -87,7 +87,7 @@ def count_scans(data: bytes) -> int:
 
 def unread_kind(data: bytes) -> str | None:
     """Return the kind of a JPEG that usual decoders do not read; None for the usual kinds."""
-    structure = _parse(data)
+    structure = _parse_structure(data)
     frame = structure.frame
     precision = structure.precision
     if frame in _UNREAD_FRAMES:
@@ -123,7 +123,7 @@ def completed(data: bytes, decode: Callable[[bytes], Image.Image]) -> bytes | No
         Decodes bytes at full scale.
     """
     body = _without_filling(data)
-    structure = _parse(body)
+    structure = _parse_structure(body)
     is_usual = structure.frame in _FRAMES
     if not is_usual or not _has_all_scans(structure):
         return None
@@ -155,7 +155,7 @@ def _without_filling(data: bytes) -> bytes:
     return body
 
 
-def _parse(data: bytes) -> _Structure:
+def _parse_structure(data: bytes) -> _Structure:
     """Return the structure of the frame and its scans, as far as the file goes."""
     structure = _Structure()
     start = len(_END)

@@ -9,7 +9,7 @@ __all__ = ["jpeg_xl_size"]
 _CODESTREAM = b"\xff\x0a"
 _MAX_BOXES = 1000
 # As much of a box as shows the size of the image.
-_BOX_BYTES = 80
+_BOX_START_BYTES = 80
 
 # The four lengths in bits of a side's number, chosen by two bits before it.
 _SIDE_BITS = (9, 13, 18, 30)
@@ -90,7 +90,7 @@ def _codestream(data: bytes) -> bytes:
     start = 0
     for _ in range(_MAX_BOXES):
         # A box has its length, its name and its body.
-        end = start + _BOX_BYTES
+        end = start + _BOX_START_BYTES
         box = data[start:end]
         length_bytes = box[:4]
         name = box[4:8]

@@ -98,7 +98,7 @@ def _float_white(values: npt.NDArray[Any]) -> float:
 
 
 def _smallest_white(largest: float, whites: tuple[float, ...]) -> float:
-    """Return the smallest usual white that is no less than a value, or else the value itself."""
+    """Return the smallest usual white that a value does not exceed, or else the value itself."""
     for white in whites:
         if largest <= white:
             return white

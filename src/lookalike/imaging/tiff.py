@@ -15,7 +15,7 @@ from lookalike.imaging.color import to_srgb
 from lookalike.imaging.limits import check_pixels, unread
 from lookalike.imaging.pixels import set_orientation
 from lookalike.imaging.scaling import Bytes, sample_range, scale
-from lookalike.imaging.tiff_pages import TiffDirectory
+from lookalike.imaging.tiff_pages import UNSIGNED, TiffDirectory
 
 __all__ = ["is_for_pillow", "read_tiff"]
 
@@ -65,7 +65,6 @@ _IMAGE_CODING_FORMATS = ("JPEG", "JPEG2000", "WEBP")
 _PILLOW_CODINGS = {1, 2, 3, 4, 6, 7, 32771, 32809, *_BYTE_CODINGS}
 
 _PILLOW_PHOTOMETRICS = (_BLACK_IS_ZERO, _RGB, _INKS)
-_UNSIGNED = 1
 
 # The most bytes of a pixel's samples at the limit of pixels: deeper images may have fewer pixels.
 # Their decoding takes up to two and a half times as much memory: less than 24 bytes.
@@ -97,7 +96,7 @@ def _is_usual(page: TiffDirectory) -> bool:
     samples = page.samples
     if page.bits != 16 or samples == 2:
         return False
-    if page.sample_format != _UNSIGNED:
+    if page.sample_format != UNSIGNED:
         return False
     if page.is_planar and samples > 1:
         return False
@@ -126,7 +125,7 @@ def read_tiff(data: bytes, page: TiffDirectory, max_pixels: int) -> Image.Image:
         handle = tiff_file.filehandle
         handle.seek(page.offset)
         tiff_page = TiffPage(tiff_file, 0)
-        _check_size(tiff_page, max_pixels)
+        _check_page_size(tiff_page, max_pixels)
         _check_shared_bytes(tiff_page, len(data))
         if page.compression in _IMAGE_CODINGS:
             _check_parts(handle, tiff_page)
@@ -163,7 +162,7 @@ def _check_kind(page: TiffDirectory) -> None:
         raise unread(f"TIFF of {page.bits} bits with {name}", "tiff")
 
 
-def _check_size(page: Any, max_pixels: int) -> None:
+def _check_page_size(page: Any, max_pixels: int) -> None:
     """Raise ImageError for a page that unpacks to more than the limit."""
     page_pixels = page.imagewidth * page.imagelength
     part_pixels = _part_pixels(page)

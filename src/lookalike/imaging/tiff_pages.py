@@ -13,7 +13,7 @@ from typing import Any
 
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-__all__ = ["TiffDirectory", "find_page", "is_camera_raw"]
+__all__ = ["UNSIGNED", "TiffDirectory", "find_page", "is_camera_raw"]
 
 # Directories to look at for the full image, and for a camera's sensor data.
 _MAX_PAGES = 64
@@ -36,7 +36,7 @@ _MASK = 4
 _SENSOR_DATA = (32803, 34892)
 
 # A sample format.
-_UNSIGNED = 1
+UNSIGNED = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class TiffDirectory:
         bits = self.bits
         sample_format = self.sample_format
         is_wide = bits > 8
-        is_unsigned = sample_format == _UNSIGNED
+        is_unsigned = sample_format == UNSIGNED
         return is_wide or not is_unsigned
 
     @property

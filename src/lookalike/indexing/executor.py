@@ -159,7 +159,7 @@ class ThreadExecutor:
         return results
 
     def report(self) -> None:
-        """Return None: there is no cluster."""
+        """Return None: threads have no cluster."""
 
     def _split(self, chunk: Sequence[Task]) -> Iterator[Sequence[Task]]:
         """Yield batches that get smaller towards the end, so that all threads end together."""

@@ -14,7 +14,7 @@ __all__ = ["Read", "ReadAhead"]
 Read = Callable[[], bytes]
 
 # With a latency of 50 ms, 64 reads at a time are at most 1,280 files a second.
-_READS = 64
+_READS_AT_ONCE = 64
 # Contents that are read, or being read, and not used yet.
 _BUDGET_BYTES = 256 << 20
 # A file of unknown size counts as a large photograph.
@@ -33,7 +33,9 @@ class ReadAhead:
         needed, as a local file is.
     """
 
-    def __init__(self, reads: int = _READS, budget_bytes: int = _BUDGET_BYTES) -> None:
+    def __init__(
+        self, reads: int = _READS_AT_ONCE, budget_bytes: int = _BUDGET_BYTES
+    ) -> None:
         self._reads = reads
         self._budget_bytes = budget_bytes
         self._reserved_bytes = 0

@@ -200,7 +200,7 @@ def index(
         If the metadata file cannot be used, or a Source comes with options. Nothing is written
         then.
     SourceError
-        If a path does not exist, or if there are no images and the collection has none from there.
+        If a path does not exist, or holds no images and the collection has none from there.
     SpaceError
         If a Space is filled by another Model than the given one.
     ModelError, WeightsError, CollectionError

@@ -19,13 +19,17 @@ import httpx
 
 from lookalike.errors import DownloadError, InputError
 from lookalike.io.files import DISK_FULL, file_lock, hash_file
-from lookalike.io.http import TRANSIENT, trusted_certificates, user_agent
+from lookalike.io.http import (
+    RETRY_PAUSES_S,
+    SILENCE_S,
+    TRANSIENT,
+    TransientError,
+    trusted_certificates,
+    user_agent,
+)
 from lookalike.io.network import is_offline
 
 __all__ = ["download"]
-
-_TIMEOUT_S = 30.0  # for each wait on the network, not for the whole file
-_PAUSES_S = (0.5, 1.0, 2.0, 4.0)  # between attempts
 
 _Progress = Callable[[int, int | None], None]
 
@@ -175,17 +179,6 @@ class _Job:
         return f"Put the file at {self.target} by hand"
 
 
-class _TransientError(Exception):
-    """A failure of the network that another attempt may not meet."""
-
-    def __init__(self, reason: object, *, connected: bool = True) -> None:
-        message = str(reason)
-        if message == "":
-            message = type(reason).__name__
-        super().__init__(message)
-        self.connected = connected
-
-
 def _no_progress(_done: int, _total: int | None) -> None:
     """Report to nobody."""
 
@@ -211,12 +204,12 @@ def _check_arguments(url: str, target: Path) -> None:
 
 def _fetch(job: _Job) -> None:
     """Complete the part file, with a new attempt after each transient failure."""
-    attempts = len(_PAUSES_S) + 1
+    attempts = len(RETRY_PAUSES_S) + 1
     with _open_client() as client:
         for attempt in range(1, attempts + 1):
             try:
                 _request_rest(job, client)
-            except _TransientError as error:
+            except TransientError as error:
                 if attempt == 1 and not error.connected:
                     raise DownloadError(
                         f"{job.url} cannot be reached: {error}. Check the address, the network "
@@ -230,7 +223,7 @@ def _fetch(job: _Job) -> None:
                         f"last of {attempts} attempts: {error}. Run again to continue where it "
                         f"stopped. {job.manual_step()} if that does not help."
                     ) from error
-                time.sleep(_PAUSES_S[attempt - 1])
+                time.sleep(RETRY_PAUSES_S[attempt - 1])
             else:
                 return
 
@@ -241,7 +234,7 @@ def _open_client() -> httpx.Client:
     try:
         return httpx.Client(
             headers=headers,
-            timeout=_TIMEOUT_S,
+            timeout=SILENCE_S,
             follow_redirects=True,
             # httpx has a fixed list of its own.
             verify=trusted_certificates(),
@@ -270,7 +263,7 @@ def _request_rest(job: _Job, client: httpx.Client) -> None:
         have = _receive(job, response, have)
     expected = job.total() or 0
     if have < expected:
-        raise _TransientError("the connection was closed early")
+        raise TransientError("the connection was closed early")
 
 
 def _is_resumable(job: _Job, info: _PartInfo) -> bool:
@@ -302,9 +295,9 @@ def _translate_http_errors(job: _Job) -> Iterator[None]:
             f"Check the address. {job.manual_step()} if it has moved."
         ) from error
     except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
-        raise _TransientError(error, connected=False) from error
+        raise TransientError(error, connected=False) from error
     except httpx.TransportError as error:
-        raise _TransientError(error) from error
+        raise TransientError(error) from error
 
 
 def _range_headers(have: int, info: _PartInfo | None) -> dict[str, str]:
@@ -322,9 +315,9 @@ def _check_status(job: _Job, response: httpx.Response) -> None:
     status = f"HTTP {response.status_code} {response.reason_phrase}"
     if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
         job.discard()
-        raise _TransientError(f"{status}: the bytes so far do not begin this file")
+        raise TransientError(f"{status}: the bytes so far do not begin this file")
     if response.status_code in TRANSIENT:
-        raise _TransientError(status)
+        raise TransientError(status)
     raise DownloadError(
         f"{job.url} was refused: {status}. Check the address. {job.manual_step()} if it has moved."
     )
@@ -341,9 +334,7 @@ def _parse_content_range(response: httpx.Response, have: int) -> tuple[int, int 
     content_range = headers.get("Content-Range", "")
     match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", content_range)
     if match is None or int(match[1]) != have:
-        raise _TransientError(
-            f"asked for the bytes from {have}, the server sent others"
-        )
+        raise TransientError(f"asked for the bytes from {have}, the server sent others")
     # The server sends * for an unknown total. The response may have a length all the same.
     total = match[2]
     if total != "*":

@@ -18,7 +18,12 @@ import httpcore
 import httpx
 
 from lookalike.io.hosts import Hosts
-from lookalike.io.http import TRANSIENT, trusted_certificates, user_agent
+from lookalike.io.http import (
+    TRANSIENT,
+    TransientError,
+    trusted_certificates,
+    user_agent,
+)
 from lookalike.io.network import is_offline
 from lookalike.io.public_network import Network
 
@@ -66,17 +71,13 @@ class FetchLimits:
     retry_after_s: float = 30.0
 
 
-class _RetryableError(Exception):
-    """A failure that another attempt may not meet."""
-
-
 def parse_address(text: str) -> httpx.URL:
     """Return an address of the web.
 
     Raises
     ------
     ValueError
-        If it is none, or if it has a user name or a password. The message is the reason.
+        If the text is another one, or has a user name or a password. The message is the reason.
     """
     try:
         url = httpx.URL(text)
@@ -158,7 +159,7 @@ class Fetcher:
         for pause in (*self._limits.pauses, None):
             try:
                 return self._follow(url, budget)
-            except _RetryableError as error:
+            except TransientError as error:
                 problem = str(error)
             except TimeoutError:
                 problem = f"not complete after {self._limits.total_s:g} s"
@@ -223,7 +224,7 @@ class Fetcher:
         if status in TRANSIENT:
             pause = _retry_after(headers)
             self._hosts.pause(url.host, pause)
-            raise _RetryableError(problem)
+            raise TransientError(problem)
         raise OSError(errno.EIO, problem)
 
     def _body(self, response: httpcore.Response, headers: httpx.Headers) -> bytes:
@@ -261,19 +262,19 @@ def _translate_errors(host: str) -> Iterator[None]:
     try:
         yield
     except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
-        problem = f"the host {host} cannot be reached: {_reason_of(error)}"
+        problem = f"the host {host} cannot be reached: {_cause_of(error)}"
         raise OSError(errno.EHOSTUNREACH, problem) from error
     except httpcore.TimeoutException as error:
-        raise _RetryableError("the server stopped sending") from error
+        raise TransientError("the server stopped sending") from error
     except (httpcore.NetworkError, httpcore.RemoteProtocolError) as error:
-        problem = f"the connection broke off: {_reason_of(error)}"
-        raise _RetryableError(problem) from error
+        problem = f"the connection broke off: {_cause_of(error)}"
+        raise TransientError(problem) from error
     except httpcore.LocalProtocolError as error:
-        problem = f"the request cannot be sent: {_reason_of(error)}"
+        problem = f"the request cannot be sent: {_cause_of(error)}"
         raise OSError(errno.EINVAL, problem) from error
 
 
-def _reason_of(error: Exception) -> str:
+def _cause_of(error: Exception) -> str:
     """Return the reason of an error, without a number if the system has words for it."""
     cause = error.__cause__ or error.__context__
     if isinstance(cause, OSError) and cause.strerror:

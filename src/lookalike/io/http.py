@@ -7,10 +7,33 @@ from functools import cache
 
 import lookalike
 
-__all__ = ["TRANSIENT", "trusted_certificates", "user_agent"]
+__all__ = [
+    "RETRY_PAUSES_S",
+    "SILENCE_S",
+    "TRANSIENT",
+    "TransientError",
+    "trusted_certificates",
+    "user_agent",
+]
+
+# The longest wait for the next bytes, not for the whole answer.
+SILENCE_S = 30.0
+# The pauses between attempts.
+RETRY_PAUSES_S = (0.5, 1.0, 2.0, 4.0)
 
 # HTTP states that may have passed when the request is repeated.
 TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+
+class TransientError(Exception):
+    """A failure of the network that another attempt may not meet."""
+
+    def __init__(self, reason: object, *, connected: bool = True) -> None:
+        message = str(reason)
+        if message == "":
+            message = type(reason).__name__
+        super().__init__(message)
+        self.connected = connected
 
 
 def user_agent() -> str:

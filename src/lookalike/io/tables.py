@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from pyarrow import types as arrow_types
 
 from lookalike.errors import InputError
+from lookalike.io.times import microseconds_of
 from lookalike.types import Kind
 
 __all__ = [
@@ -45,11 +46,9 @@ MOST_ROWS = 10_000_000
 
 Converted = TypeVar("Converted")
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 # The years that Python's datetime and ISO 8601 without a sign can show, in microseconds.
-_FIRST_INSTANT = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
-_LAST_INSTANT = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
+_FIRST_INSTANT = microseconds_of(datetime.min.replace(tzinfo=UTC))
+_LAST_INSTANT = microseconds_of(datetime.max.replace(tzinfo=UTC))
 
 # A column becomes numbers only if no two different texts become equal: a number with a leading
 # zero or with more than 18 digits stays text. The exponents are those of finite numbers.
@@ -163,8 +162,7 @@ def parse_instant(text: str) -> int:
     time = datetime.fromisoformat(text)
     if time.tzinfo is None:
         time = time.replace(tzinfo=UTC)
-    elapsed = time - _EPOCH
-    microseconds = elapsed // _MICROSECOND
+    microseconds = microseconds_of(time)
     if not _FIRST_INSTANT <= microseconds <= _LAST_INSTANT:
         raise ValueError(f"{text} lies outside the years 1 to 9999 in UTC")
     return microseconds

@@ -36,7 +36,7 @@ class MoveReport:
     present
         The number of rows that stay because their file is still below the old folder.
     missing
-        The number of rows that stay because there is no file for them below the new folder.
+        The number of rows that stay because the new folder lacks their files.
     """
 
     old: str
@@ -98,7 +98,7 @@ def move(
         count = 0
         for old_prefix, new_prefix in prefixes:
             rows = _rows_below(table, old_prefix, new_prefix)
-            _move_rows(table, rows, (old_prefix, new_prefix), report)
+            _move_rows_below(table, rows, (old_prefix, new_prefix), report)
             count += len(rows)
         if not count:
             raise InputError(
@@ -138,7 +138,7 @@ def _rows_below(table: Table, old_prefix: str, new_prefix: str) -> list[_Row]:
     return rows
 
 
-def _move_rows(
+def _move_rows_below(
     table: Table, rows: Sequence[_Row], prefixes: tuple[str, str], report: MoveReport
 ) -> None:
     """Carry rows over whose files moved, and count all of them."""

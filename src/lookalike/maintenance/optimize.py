@@ -22,7 +22,7 @@ RECALL = 0.99
 # After an index run the index is updated if more than this share of the rows is not in it.
 _UNINDEXED_SHARE = 0.05
 # An index is built again when the Space has this many times the rows that it was built for.
-_GROWTH = 2
+_REBUILD_GROWTH = 2
 # Lance's index takes vectors whose dimension is a multiple of this.
 _DIM_MULTIPLE = 8
 
@@ -304,7 +304,7 @@ class _SpaceIndexer:
 
         # The index is missing, or was built for far fewer rows.
         current = ann.current_tuning(table, space)
-        if current is None or rows >= _GROWTH * current.built:
+        if current is None or rows >= _REBUILD_GROWTH * current.built:
             return self._build()
 
         # It lacks rows, or it is up to date.

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from lookalike import vectors
 from lookalike.errors import ModelError
+from lookalike.io.reasons import first_line
 from lookalike.models import onnx_files
 from lookalike.models.graph_cache import find_graph
 from lookalike.models.sessions.session import (
@@ -180,7 +181,7 @@ class OnnxEmbedder:
             (output,) = self._session.run(outputs, named_inputs)
         # The errors of a runtime share no base class.
         except Exception as error:
-            reason = _first_line(error)
+            reason = first_line(error)
             raise ModelError(
                 f"The graph {self._graph_name} failed: {reason}"
             ) from error
@@ -198,15 +199,6 @@ class OnnxEmbedder:
         if is_half:
             return floats.astype(np.float16)
         return floats
-
-
-def _first_line(error: Exception) -> str:
-    """Return the first line of an error's message, or the name of its class if it has none."""
-    message = str(error)
-    lines = message.splitlines()
-    if lines:
-        return lines[0]
-    return type(error).__name__
 
 
 def describe_onnx(path: Path) -> Model:

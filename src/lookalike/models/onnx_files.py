@@ -113,7 +113,7 @@ def _external_data_file(path: Path, tensor: Any) -> Path | None:
         )
     if not data_file.is_file():
         raise ModelError(
-            f"The graph {path} takes numbers from {location!r}, and there is no such file. "
+            f"The graph {path} takes numbers from {location!r}, which does not exist. "
             "Put the file there."
         )
     try:

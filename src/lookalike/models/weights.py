@@ -16,6 +16,7 @@ import platformdirs
 from lookalike.errors import LookalikeError, ModelError, WeightsError
 from lookalike.io.files import DISK_FULL, hash_file
 from lookalike.io.network import is_offline
+from lookalike.io.reasons import first_line
 from lookalike.tracing import span
 from lookalike.types import Model, Weights
 
@@ -262,18 +263,8 @@ def _download_from_hub(model: Model, file: Weights) -> Path:
                 f"{subject}: {error.strerror}. Free some space, or name a writable folder in "
                 "HF_HOME."
             ) from error
-        reason = _reason_of(error)
+        reason = first_line(error).rstrip(".")
         raise WeightsError(f"{subject}: {reason}.") from error
-
-
-def _reason_of(error: Exception) -> str:
-    """Return the first line of an error's message, or the name of its class if it has none."""
-    message = str(error).strip()
-    lines = message.splitlines()
-    if not lines:
-        return type(error).__name__
-    first = lines[0]
-    return first.rstrip(".")
 
 
 def _download_from_url(model: Model, file: Weights) -> Path:

@@ -35,7 +35,7 @@ __all__ = [
 Positions = npt.NDArray[np.float64]
 Method = Literal["tsne", "pca", "umap"]
 
-# With fewer rows there are no neighborhoods that t-SNE or UMAP could keep.
+# Fewer rows have no neighborhoods that t-SNE or UMAP could keep.
 MIN_LAYOUT_ROWS = 8
 
 _COMPONENTS = 50
@@ -231,7 +231,7 @@ class TSne:
         from openTSNE import TSNE, affinity
 
         rows = len(components)
-        threads = _thread_count(rows)
+        threads = _layout_threads(rows)
         perplexity = _PERPLEXITY
         if settings.perplexity != "auto":
             perplexity = settings.perplexity
@@ -266,7 +266,7 @@ class TSne:
     ) -> Positions:
         """Optimize each new position by itself, with openTSNE's defaults for `transform`."""
         rows = len(reference)
-        threads = _thread_count(rows)
+        threads = _layout_threads(rows)
         gradient = self._gradient(rows)
         if len(new) * rows <= _MAX_EXACT_PAIRS:
             gradient = "exact"
@@ -398,7 +398,7 @@ _LAYOUTS: Mapping[str, LayoutMethod] = MappingProxyType(
 METHODS = {method: layout.title for method, layout in _LAYOUTS.items()}
 
 
-def _thread_count(rows: int) -> int:
+def _layout_threads(rows: int) -> int:
     """Return the number of threads to use, -1 for one per core. Few rows need only one."""
     if rows > _MAX_SINGLE_THREAD_ROWS:
         return -1

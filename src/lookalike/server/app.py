@@ -127,11 +127,11 @@ def make_app(
     app.add_middleware(CountRequests, metrics=metrics)
     if settings.access_log:
         app.add_middleware(LogRequests)
-    _describe(app, kinds)
+    _document(app, kinds)
     return app
 
 
-def _describe(app: FastAPI, kinds: JobKinds) -> None:
+def _document(app: FastAPI, kinds: JobKinds) -> None:
     """Let the app serve a description that includes the bodies of all requests."""
     bodies: dict[str, TypeAdapter[Any]] = {}
     for body in _BODIES:

@@ -15,18 +15,18 @@ from lookalike.server.limits import BoundedPool
 __all__ = ["Batcher"]
 
 BatchRequest = TypeVar("BatchRequest")
-BatchResult = TypeVar("BatchResult")
+RequestResult = TypeVar("RequestResult")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _WaitingRequest(Generic[BatchRequest, BatchResult]):
+class _WaitingRequest(Generic[BatchRequest, RequestResult]):
     """A request, and the future that receives its result."""
 
     request: BatchRequest
-    future: asyncio.Future[BatchResult]
+    future: asyncio.Future[RequestResult]
 
 
-class Batcher(Generic[BatchRequest, BatchResult]):
+class Batcher(Generic[BatchRequest, RequestResult]):
     """Runs work that costs less per request when several requests share one call.
 
     No request waits for others to arrive: a batch holds the requests that were already waiting when
@@ -47,7 +47,7 @@ class Batcher(Generic[BatchRequest, BatchResult]):
     def __init__(
         self,
         pool: BoundedPool,
-        work: Callable[[list[BatchRequest]], list[BatchResult | Exception]],
+        work: Callable[[list[BatchRequest]], list[RequestResult | Exception]],
         *,
         workers: int,
         max_batch: int,
@@ -57,9 +57,9 @@ class Batcher(Generic[BatchRequest, BatchResult]):
         self._workers = workers
         self._max_batch = max_batch
         self._free_workers = workers
-        self._waiting: deque[_WaitingRequest[BatchRequest, BatchResult]] = deque()
+        self._waiting: deque[_WaitingRequest[BatchRequest, RequestResult]] = deque()
 
-    async def run(self, request: BatchRequest) -> BatchResult:
+    async def run(self, request: BatchRequest) -> RequestResult:
         """Return the result of one request, or raise its exception.
 
         Raises
@@ -69,7 +69,7 @@ class Batcher(Generic[BatchRequest, BatchResult]):
         """
         with self._pool.slot():
             loop = asyncio.get_running_loop()
-            future: asyncio.Future[BatchResult] = loop.create_future()
+            future: asyncio.Future[RequestResult] = loop.create_future()
             waiting = _WaitingRequest(request, future)
             self._waiting.append(waiting)
             self._start_batches()
@@ -92,7 +92,7 @@ class Batcher(Generic[BatchRequest, BatchResult]):
                 self._free_workers -= 1
                 running.add_done_callback(finish)
 
-    def _next_batch(self) -> list[_WaitingRequest[BatchRequest, BatchResult]]:
+    def _next_batch(self) -> list[_WaitingRequest[BatchRequest, RequestResult]]:
         waiting_count = len(self._waiting)
         share = math.ceil(waiting_count / self._workers)
         count = min(self._max_batch, share)
@@ -107,8 +107,8 @@ class Batcher(Generic[BatchRequest, BatchResult]):
 
     def _finish_batch(
         self,
-        futures: list[asyncio.Future[BatchResult]],
-        batch: asyncio.Future[list[BatchResult | Exception]],
+        futures: list[asyncio.Future[RequestResult]],
+        batch: asyncio.Future[list[RequestResult | Exception]],
     ) -> None:
         self._free_workers += 1
         if batch.cancelled():
@@ -116,15 +116,15 @@ class Batcher(Generic[BatchRequest, BatchResult]):
                 future.cancel()
         elif error := batch.exception():
             for future in futures:
-                _resolve(future, error)
+                _settle(future, error)
         else:
             for future, result in zip(futures, batch.result(), strict=True):
-                _resolve(future, result)
+                _settle(future, result)
         self._start_batches()
 
 
-def _resolve(
-    future: asyncio.Future[BatchResult], result: BatchResult | BaseException
+def _settle(
+    future: asyncio.Future[RequestResult], result: RequestResult | BaseException
 ) -> None:
     if future.done():
         return

@@ -44,7 +44,7 @@ class Cursor:
         Raises
         ------
         Problem
-            422, if it is no cursor of this query; 409, if the collection has changed since.
+            422, if it is not a cursor of this query; 409, if the collection has changed since.
         """
         try:
             encoded = base64.urlsafe_b64decode(text)

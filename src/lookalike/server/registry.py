@@ -303,7 +303,7 @@ class CollectionRegistry:
         Raises
         ------
         Problem
-            404, if there is no collection of this name, or none at all.
+            404, if no collection has this name, or none is served.
         """
         collections = self.collections
         if not collections:

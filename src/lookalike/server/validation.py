@@ -103,7 +103,7 @@ def _locate(error: Mapping[str, Any], content: Any) -> _FieldError:
         elif is_absent_field:
             path = (*path, key)
         else:
-            # The key is no part of the request: it names a member of a union.
+            # The request does not have the key: it names a member of a union.
             union = path
             option = str(key)
     if kind in {"union_tag_invalid", "union_tag_not_found"}:
@@ -114,7 +114,7 @@ def _locate(error: Mapping[str, Any], content: Any) -> _FieldError:
 
 
 def _child(value: Any, key: str | int) -> tuple[Any] | None:
-    """Return the value under a key in a tuple, or None if there is no such key."""
+    """Return the value under a key in a tuple, or None if it lacks the key."""
     if isinstance(value, dict) and key in value:
         return (value[key],)
     if isinstance(value, list) and isinstance(key, int) and key < len(value):

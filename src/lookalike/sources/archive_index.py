@@ -19,13 +19,16 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from lookalike.errors import ImageError
+from lookalike.io.reasons import system_reason
 from lookalike.sources.clock import storable_time
 from lookalike.sources.containers import (
+    MAX_EXPANSION,
     MAX_MEMBER_BYTES,
     ContainerStamp,
     RangeFile,
     bounded_reader,
     container_store,
+    largest_expansion,
 )
 from lookalike.sources.gzip_ranges import GzipRanges, GzipStream, is_gzip
 from lookalike.sources.selection import EXTENSIONS, extension_of, kind_name
@@ -38,10 +41,6 @@ __all__ = [
     "read_zip_member",
 ]
 
-# The larger of these is the most that all members of a zip archive may expand to.
-_MAX_EXPANSION = 200
-_ALWAYS_ALLOWED = 1 << 30
-
 _MAX_MEMBERS = 10_000_000
 # Archives whose index and restart points are kept.
 _MAX_OPEN_ARCHIVES = 8
@@ -53,7 +52,7 @@ _LABEL_KINDS = ("cls", "json")
 _MAX_LABEL_FILE = 1 << 20
 _MAX_LABEL = 200
 
-_CHUNK_BYTES = 1 << 20
+_MEMBER_PIECE_BYTES = 1 << 20
 _TAR_ERRORS = (
     tarfile.TarError,
     OSError,
@@ -141,18 +140,13 @@ def _is_image(name: str) -> bool:
     return extension_of(name) in EXTENSIONS
 
 
-def _kind_of(name: str) -> str:
+def _extension_kind(name: str) -> str:
     return kind_name(extension_of(name))
 
 
 def _plain_name(name: str) -> str:
     """Return a member's name without the ``./`` that tar writes for a folder."""
     return re.sub(r"^(?:\./+)+", "", name)
-
-
-def _reason(error: BaseException) -> str:
-    reason = getattr(error, "strerror", None) or str(error)
-    return reason or type(error).__name__
 
 
 # Tar: a chain of headers, each followed by its content.
@@ -168,7 +162,7 @@ def _index_tar(address: str, stamp: ContainerStamp) -> ArchiveIndex:
             _add_tar_member(index, info, address, stamp, ranges is not None)
             _read_label(labels, info, file)
     except _TAR_ERRORS as error:
-        index.problem = _reason(error)
+        index.problem = system_reason(error)
     for name in index.members:
         key = _SAMPLE_KEY.fullmatch(name)
         if key is not None and key[1] in labels:
@@ -242,7 +236,7 @@ def _add_tar_member(
     elif not info.isreg():
         index.other_kinds["device"] += 1
     elif not _is_image(info.name):
-        index.other_kinds[_kind_of(info.name)] += 1
+        index.other_kinds[_extension_kind(info.name)] += 1
     else:
         problem = None
         if info.issparse():
@@ -305,7 +299,7 @@ def read_tar_member(member: _TarRead) -> bytes:
     """Return the content of a member of a tar archive."""
     if member.problem is not None:
         raise ImageError(member.problem)
-    _check_size(member.size)
+    _check_member_size(member.size)
     ranges = None
     if member.is_compressed:
         ranges = _gzip_ranges(member.address, member.stamp)
@@ -324,7 +318,7 @@ def read_tar_member(member: _TarRead) -> bytes:
 
 def _index_zip(address: str, stamp: ContainerStamp) -> ArchiveIndex:
     index = ArchiveIndex()
-    most = max(_ALWAYS_ALLOWED, _MAX_EXPANSION * stamp.size)
+    most = largest_expansion(stamp.size)
     total = 0
     try:
         archive = _open_zip(address, stamp)
@@ -336,13 +330,13 @@ def _index_zip(address: str, stamp: ContainerStamp) -> ArchiveIndex:
                 index.other_kinds["link"] += 1
                 continue
             if not _is_image(info.filename):
-                index.other_kinds[_kind_of(info.filename)] += 1
+                index.other_kinds[_extension_kind(info.filename)] += 1
                 continue
             total += info.file_size
             problem = None
             if total > most:
                 problem = (
-                    f"its archive expands to more than {_MAX_EXPANSION} times its size"
+                    f"its archive expands to more than {MAX_EXPANSION} times its size"
                 )
             elif info.flag_bits & 1:
                 problem = "it is encrypted"
@@ -351,7 +345,7 @@ def _index_zip(address: str, stamp: ContainerStamp) -> ArchiveIndex:
             time = _zip_time(info)
             index.add(ArchiveMember(name, info.file_size, time, read))
     except _ZIP_ERRORS as error:
-        index.problem = _reason(error)
+        index.problem = system_reason(error)
     return index
 
 
@@ -397,19 +391,19 @@ def read_zip_member(member: _ZipRead) -> bytes:
     try:
         archive = _open_zip(member.address, member.stamp)
         info = archive.getinfo(member.name)
-        _check_size(info.file_size)
+        _check_member_size(info.file_size)
         parts = []
         with archive.open(info) as file:
-            while part := file.read(_CHUNK_BYTES):
+            while part := file.read(_MEMBER_PIECE_BYTES):
                 parts.append(part)
     except _ZIP_ERRORS as error:
-        raise OSError(errno.EIO, _reason(error)) from error
+        raise OSError(errno.EIO, system_reason(error)) from error
     data = b"".join(parts)
     if len(data) < info.file_size:
         raise OSError(errno.EIO, "its archive is cut short")
     return data
 
 
-def _check_size(size: int) -> None:
+def _check_member_size(size: int) -> None:
     if size > MAX_MEMBER_BYTES:
         raise ImageError(f"the file has {size:,} bytes, more than any image")

@@ -71,7 +71,7 @@ class ArchiveSource:
         self._kinds: dict[str, str] = {}
         for path in paths:
             address = container_address(path)
-            self._kinds[address] = _kind_of(address)
+            self._kinds[address] = _archive_kind(address)
         self.roots = list(self._kinds)
         self._counts: dict[str, int] = {}
         self._skipped = SkippedFiles()
@@ -202,7 +202,7 @@ def open_paths(paths: Sequence[str], **options: Unpack[LocalOptions]) -> Archive
     return ArchiveSource(paths, **options)
 
 
-def _kind_of(address: str) -> str:
+def _archive_kind(address: str) -> str:
     lowered = address.lower()
     for suffix in _SUFFIXES:
         if lowered.endswith(suffix):

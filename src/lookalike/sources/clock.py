@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 
-__all__ = ["storable_time", "wait_for_next_time"]
+__all__ = ["storable_time", "wait_for_next_time", "with_fraction"]
 
 # Two writes within one step of a file system's clock leave the same time. Linux has steps of at
 # most 10 ms.
@@ -13,7 +14,8 @@ _CLOCK_STEP = 0.02
 # Nanoseconds since 1970 in 64 bits. File systems store more: NTFS begins in 1601.
 _FIRST_TIME = -(1 << 63)
 _LAST_TIME = (1 << 63) - 1
-_DAY_NS = 86_400 * 10**9
+_SECOND_NS = 10**9
+_DAY_NS = 86_400 * _SECOND_NS
 
 
 def storable_time(nanoseconds: int) -> int:
@@ -28,6 +30,14 @@ def storable_time(nanoseconds: int) -> int:
     if nanoseconds < _FIRST_TIME:
         return _FIRST_TIME + time_of_day
     return nanoseconds
+
+
+def with_fraction(time_ns: int, identity: str) -> int:
+    """Return a time whose fraction of a second depends on the identity of a content instead."""
+    digest = hashlib.sha256(identity.encode()).digest()
+    fraction = int.from_bytes(digest[:8]) % _SECOND_NS
+    whole_seconds = time_ns - time_ns % _SECOND_NS
+    return whole_seconds + fraction
 
 
 def wait_for_next_time(mtime_ns: int) -> None:

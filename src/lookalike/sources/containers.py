@@ -23,6 +23,7 @@ from lookalike.sources.clock import storable_time, wait_for_next_time
 
 __all__ = [
     "CONTAINER_SCHEMES",
+    "MAX_EXPANSION",
     "MAX_MEMBER_BYTES",
     "ContainerStamp",
     "ContainerStore",
@@ -34,6 +35,7 @@ __all__ = [
     "container_folder_exists",
     "container_prefix",
     "container_store",
+    "largest_expansion",
     "member_name",
     "member_uri",
     "parse_member",
@@ -52,13 +54,17 @@ CONTAINER_SCHEMES = {
 # compression.
 MAX_MEMBER_BYTES = 1 << 31
 
+# Images hardly shrink: a container of the second size that expands more is hostile.
+MAX_EXPANSION = 200
+_ALWAYS_ALLOWED = 1 << 30
+
 # A table of contents or a header is read at once, and must fit in memory.
 _MAX_READ_BYTES = 1 << 28
 
 _MEMBER_URI = re.compile(
     r"(tar|zip|parquet)(?:\+([a-z0-9]+))?://(.*?)!/(.*)", re.DOTALL
 )
-# What a uri writes with percent signs: the sign itself, control characters, bytes that are no
+# What a uri writes with percent signs: the sign itself, control characters, bytes outside
 # Unicode, and the mark between container and member.
 _ESCAPED = re.compile("[%\x00-\x1f\x7f\ud800-\udfff]|!(?=/)")
 
@@ -119,7 +125,7 @@ def container_address(path: str | os.PathLike[str]) -> str:
     Raises
     ------
     SourceError
-        If there is no such file.
+        If the file does not exist.
     """
     name = os.fspath(path)
     if "://" in name:
@@ -222,6 +228,11 @@ class ContainerStore(Protocol):
             If the container cannot be read or is in another state than `stamp`.
         """
         ...
+
+
+def largest_expansion(stored_size: int) -> int:
+    """Return the most bytes that stored bytes may expand to."""
+    return max(_ALWAYS_ALLOWED, MAX_EXPANSION * stored_size)
 
 
 class _LocalContainers:

@@ -13,7 +13,12 @@ import threading
 import zlib
 from typing import Any
 
-from lookalike.sources.containers import ContainerStamp, container_store
+from lookalike.sources.containers import (
+    MAX_EXPANSION,
+    ContainerStamp,
+    container_store,
+    largest_expansion,
+)
 
 __all__ = ["GzipRanges", "GzipStream", "is_gzip"]
 
@@ -28,10 +33,6 @@ _FIRST_SPACING = 1 << 22
 _MAX_RESTART_POINTS = 256
 # Decompressors at the ends of earlier reads. Threads that read in turns each find theirs.
 _MAX_IDLE = 16
-
-# An archive of images hardly shrinks. One of zeros expands to 1,000 times its size.
-_MAX_EXPANSION = 200
-_ALWAYS_ALLOWED = 1 << 30
 
 
 def is_gzip(beginning: bytes) -> bool:
@@ -115,7 +116,7 @@ class GzipRanges:
     def __init__(self, address: str, stamp: ContainerStamp) -> None:
         self._address = address
         self._stamp = stamp
-        self._max_position = max(_ALWAYS_ALLOWED, _MAX_EXPANSION * stamp.size)
+        self._max_position = largest_expansion(stamp.size)
         self._lock = threading.Lock()
         self._spacing = _FIRST_SPACING
         # In the order of their positions.
@@ -169,7 +170,7 @@ class GzipRanges:
         position = decompressor.position
         if position > self._max_position:
             raise OSError(
-                errno.EFBIG, f"it expands to more than {_MAX_EXPANSION} times its size"
+                errno.EFBIG, f"it expands to more than {MAX_EXPANSION} times its size"
             )
         with self._lock:
             last = self._restart_points[-1]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import re
 import time
@@ -18,22 +17,27 @@ from urllib.parse import quote, unquote
 import httpx
 
 from lookalike.errors import SourceError
-from lookalike.io.http import TRANSIENT, trusted_certificates, user_agent
+from lookalike.io.http import (
+    RETRY_PAUSES_S,
+    SILENCE_S,
+    TRANSIENT,
+    TransientError,
+    trusted_certificates,
+    user_agent,
+)
 from lookalike.io.network import is_offline
+from lookalike.sources.clock import with_fraction
 from lookalike.sources.local import MAX_FILE_BYTES, LocalOptions
 from lookalike.sources.remote import RemoteFile, RemoteReader, RemoteSource
 
 __all__ = ["READER", "HubListing", "HubSource", "open_paths"]
 
-_ADDRESS = re.compile(
+_HUB_URI = re.compile(
     r"hf://(?:(datasets|models|spaces)/)?([\w.-]+/[\w.-]+)(?:@([^/]+))?(?:/(.*))?",
     re.DOTALL | re.IGNORECASE,
 )
 _NEXT_PAGE = re.compile(r'<([^>]+)>\s*;[^,]*\brel="?next"?')
-_PAUSES_S = (0.5, 1.0, 2.0, 4.0)
-_TIMEOUT_S = 30.0
 _MAX_PAGE_BYTES = 64 << 20
-_SECOND_NS = 10**9
 
 # The answers of the hub for a missing path, unlike those for a missing repository or revision.
 _MISSING_PATH = "EntryNotFound"
@@ -60,7 +64,7 @@ class _HubAddress(NamedTuple):
     @classmethod
     def parse(cls, uri: str) -> _HubAddress:
         """Return the parts of a uri, or raise SourceError if it names no repository."""
-        match = _ADDRESS.fullmatch(uri)
+        match = _HUB_URI.fullmatch(uri)
         if match is None:
             raise SourceError(
                 f"{uri!r} names no repository. Expected an address such as "
@@ -118,11 +122,11 @@ class HubListing:
                 raise
             for entry in _entries(response):
                 if entry["type"] == "file":
-                    yield _to_file(address, entry)
+                    yield _file_of_entry(address, entry)
             page = _next_page(response)
 
     def find(self, uri: str) -> RemoteFile | None:
-        """Return a file, or None if there is no such file."""
+        """Return a file, or None if it does not exist."""
         address = _HubAddress.parse(uri)
         if not address.path:
             return None
@@ -130,7 +134,7 @@ class HubListing:
         response = _request("POST", url, {"paths": address.path, "expand": "false"})
         for entry in _entries(response):
             if entry["type"] == "file" and entry["path"] == address.path:
-                return _to_file(address, entry)
+                return _file_of_entry(address, entry)
         return None
 
     def pieces(self, uri: str) -> Iterator[bytes]:
@@ -168,11 +172,7 @@ def open_paths(paths: Sequence[str], **options: Unpack[LocalOptions]) -> HubSour
 READER = RemoteReader(HubListing())
 
 
-class _TransientError(Exception):
-    """A failure that another attempt may not meet."""
-
-
-def _to_file(address: _HubAddress, entry: Mapping[str, Any]) -> RemoteFile:
+def _file_of_entry(address: _HubAddress, entry: Mapping[str, Any]) -> RemoteFile:
     """Return an entry of a repository's tree as a file.
 
     The hub states no times. The hash of the content stands in for one: as nanoseconds of the first
@@ -182,8 +182,7 @@ def _to_file(address: _HubAddress, entry: Mapping[str, Any]) -> RemoteFile:
     uri = address._replace(path=path).uri
     large = entry.get("lfs") or {}
     identity = large.get("oid") or entry["oid"]
-    digest = hashlib.sha256(identity.encode()).digest()
-    time_ns = int.from_bytes(digest[:8]) % _SECOND_NS
+    time_ns = with_fraction(0, identity)
     folder = path.rpartition("/")[0]
     name = folder.rpartition("/")[2] or None
     return RemoteFile(uri, entry["size"], time_ns, name, partial(READER.read, uri))
@@ -229,10 +228,10 @@ def _request(
     if is_offline() or os.environ.get("HF_HUB_OFFLINE", "0") not in {"", "0"}:
         problem = "LOOKALIKE_OFFLINE or HF_HUB_OFFLINE forbids the network"
         raise OSError(errno.ENETDOWN, problem)
-    for pause in (*_PAUSES_S, None):
+    for pause in (*RETRY_PAUSES_S, None):
         try:
             return _attempt(method, url, form, max_bytes)
-        except _TransientError as error:
+        except TransientError as error:
             problem = str(error)
         if pause is not None:
             time.sleep(pause)
@@ -247,10 +246,10 @@ def _attempt(
     # A redirect to another host is followed without the token.
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
     with (
-        _translated_errors(),
+        _translate_network_errors(),
         client.stream(method, url, data=form, headers=headers) as response,
     ):
-        _check_status(response)
+        _check_answer(response)
         size = 0
         pieces = []
         for piece in response.iter_bytes():
@@ -271,15 +270,15 @@ def _attempt(
 
 
 @contextmanager
-def _translated_errors() -> Iterator[None]:
+def _translate_network_errors() -> Iterator[None]:
     try:
         yield
     except (httpx.TransportError, httpx.TooManyRedirects) as error:
         reason = str(error) or type(error).__name__
-        raise _TransientError(f"the hub cannot be reached: {reason}") from error
+        raise TransientError(f"the hub cannot be reached: {reason}") from error
 
 
-def _check_status(response: httpx.Response) -> None:
+def _check_answer(response: httpx.Response) -> None:
     """Raise an error unless the hub sends the content."""
     status = response.status_code
     if status == HTTPStatus.OK:
@@ -289,7 +288,7 @@ def _check_status(response: httpx.Response) -> None:
     if code is not None:
         problem += f" ({code})"
     if status in TRANSIENT:
-        raise _TransientError(problem)
+        raise TransientError(problem)
     if status == HTTPStatus.NOT_FOUND:
         raise FileNotFoundError(errno.ENOENT, problem)
     if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
@@ -303,7 +302,7 @@ def _client() -> httpx.Client:
     return httpx.Client(
         verify=trusted_certificates(),
         follow_redirects=True,
-        timeout=_TIMEOUT_S,
+        timeout=SILENCE_S,
         headers={"User-Agent": user_agent()},
     )
 

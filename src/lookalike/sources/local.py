@@ -25,6 +25,7 @@ __all__ = [
     "LocalOptions",
     "LocalSource",
     "check_labels",
+    "outermost",
     "unreadable_item",
 ]
 
@@ -93,7 +94,7 @@ class LocalSource:
         named.listed.extend(listed)
         folders, files = split_paths(named)
         self.paths = [*folders, *files]
-        self.roots = _outermost(folders)
+        self.roots = outermost(folders)
         # Files named by themselves come first, and the walk passes over them.
         self._files = dict.fromkeys(files)
         self._walk = self._new_walk()
@@ -205,7 +206,7 @@ class LocalSource:
         # A file of size 0, in /proc for example, may be endless or block: it is never opened.
         read: Callable[[], bytes] = bytes
         if status.st_size:
-            read = partial(_read, path, status.st_mtime_ns)
+            read = partial(_read_file, path, status.st_mtime_ns)
         mtime_ns = storable_time(status.st_mtime_ns)
         return Item(uri, status.st_size, mtime_ns, label, read)
 
@@ -223,22 +224,22 @@ def check_labels(labels: str) -> None:
         )
 
 
-def _is_inside(path: str, folder: str) -> bool:
+def _is_inside(path: str, folder: str, separator: str = os.sep) -> bool:
     if path == folder:
         return False
-    without_end = folder.rstrip(os.sep)
-    start = without_end + os.sep
+    without_end = folder.rstrip(separator)
+    start = without_end + separator
     return path.startswith(start)
 
 
-def _outermost(folders: Sequence[str]) -> list[str]:
+def outermost(folders: Sequence[str], separator: str = os.sep) -> list[str]:
     """Return the folders that lie inside no other one."""
-    outermost = []
+    chosen = []
     for folder in folders:
-        enclosing = [other for other in folders if _is_inside(folder, other)]
+        enclosing = [other for other in folders if _is_inside(folder, other, separator)]
         if not enclosing:
-            outermost.append(folder)
-    return outermost
+            chosen.append(folder)
+    return chosen
 
 
 def _folder_around(path: str, folders: Sequence[str]) -> str | None:
@@ -284,7 +285,7 @@ def _check_readable(status: os.stat_result) -> None:
         raise ImageError(f"the file has {size:,} bytes, more than any image")
 
 
-def _read(path: str, mtime_ns: int) -> bytes:
+def _read_file(path: str, mtime_ns: int) -> bytes:
     """Return a file's bytes, after waiting until a later write must leave another time."""
     wait_for_next_time(mtime_ns)
     file = Path(path)

@@ -11,6 +11,7 @@ from lookalike.errors import SourceError
 from lookalike.sources.local import MAX_FILE_BYTES, LocalOptions
 from lookalike.sources.remote import RemoteFile, RemoteReader, RemoteSource
 from lookalike.sources.stores import (
+    INSTALL_CLOUD,
     Address,
     find_object,
     get_object,
@@ -38,15 +39,15 @@ class ObjectListing:
             # A console of a store marks a folder by an empty object, named as the folder.
             is_marker = meta["size"] == 0 and "." not in meta["path"].rpartition("/")[2]
             if not is_marker:
-                yield _to_file(prefix, meta)
+                yield _file_of_object(prefix, meta)
 
     def find(self, uri: str) -> RemoteFile | None:
-        """Return an object, or None if there is no such object."""
+        """Return an object, or None if it does not exist."""
         address = Address.parse(uri)
         meta = find_object(address)
         if meta is None:
             return None
-        return _to_file(address, meta)
+        return _file_of_object(address, meta)
 
     def pieces(self, uri: str) -> Iterator[bytes]:
         """Yield the content of an object."""
@@ -75,7 +76,7 @@ class ObjectSource(RemoteSource):
         if find_spec("obstore") is None:
             raise SourceError(
                 f"{paths[0]} lies in object storage, which needs a further package. "
-                "Install it with: pip install 'lookalike[cloud]'"
+                f"Install it with: {INSTALL_CLOUD}"
             )
         super().__init__(paths, ObjectListing(), **options)
 
@@ -88,7 +89,7 @@ def open_paths(paths: Sequence[str], **options: Unpack[LocalOptions]) -> ObjectS
 READER = RemoteReader(ObjectListing())
 
 
-def _to_file(address: Address, meta: ObjectMeta) -> RemoteFile:
+def _file_of_object(address: Address, meta: ObjectMeta) -> RemoteFile:
     """Return an object of the same bucket as a file."""
     key = meta["path"]
     uri = address.sibling(key).uri

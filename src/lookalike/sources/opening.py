@@ -116,7 +116,7 @@ def open_source(
     kinds: dict[str, SourceKind] = {}
     for names, local_names in zip(named, local, strict=True):
         for name in names:
-            kind = _kind_of(name)
+            kind = _source_kind(name)
             if kind is None:
                 local_names.append(name)
             else:
@@ -144,7 +144,7 @@ def _only(options: SourceOptions, names: Container[str]) -> SourceOptions:
     return cast(SourceOptions, chosen)
 
 
-def _kind_of(path: str) -> SourceKind | None:
+def _source_kind(path: str) -> SourceKind | None:
     for kind in SOURCE_KINDS:
         if kind.includes(path):
             return kind

@@ -23,7 +23,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lookalike.errors import ImageError, SourceError
-from lookalike.sources.containers import MAX_MEMBER_BYTES, ContainerStamp, RangeFile
+from lookalike.io.reasons import first_line
+from lookalike.sources.containers import (
+    MAX_EXPANSION,
+    MAX_MEMBER_BYTES,
+    ContainerStamp,
+    RangeFile,
+    largest_expansion,
+)
 
 __all__ = [
     "Cell",
@@ -45,10 +52,6 @@ _PAGE_BUFFER_BYTES = 1 << 20
 # Batches that are kept, because threads take rows in turns.
 _RECENT_BYTES = 1 << 28
 _RECENT_BATCHES = 64
-
-# Images hardly shrink. A row group of this size that expands more is hostile.
-_MAX_EXPANSION = 200
-_ALWAYS_ALLOWED = 1 << 30
 
 
 class ParquetError(Exception):
@@ -144,16 +147,16 @@ class ImageColumn:
         except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
             # An error of the system has a number.
             is_damaged = getattr(error, "errno", None) is None
-            message = f"row group {group}: {_first_line(error)}"
+            message = f"row group {group}: {first_line(error)}"
             raise ParquetError(message, is_damaged=is_damaged) from error
 
     def images(self, group: int) -> Iterator[pa.Array]:
         """Yield the bytes of a row group, some rows at a time; null without an image."""
         row_group = self.groups[group]
-        most = max(_ALWAYS_ALLOWED, _MAX_EXPANSION * row_group.stored_size)
+        most = largest_expansion(row_group.stored_size)
         if row_group.size > most:
             raise ParquetError(
-                f"row group {group} expands to more than {_MAX_EXPANSION} times its size"
+                f"row group {group} expands to more than {MAX_EXPANSION} times its size"
             )
         leaf = _leaf(self.name, self.is_struct)
         for cells in self.batches(leaf, group, _BATCH_ROWS):
@@ -236,7 +239,7 @@ def _as_os_error(address: str) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, ValueError, ArithmeticError, MemoryError) as error:
-        raise OSError(errno.EIO, _first_line(error), address) from error
+        raise OSError(errno.EIO, first_line(error), address) from error
 
 
 def _leaf(name: str, is_struct: bool) -> str:
@@ -502,8 +505,3 @@ class _Cursor:
 
 def _first_row(group: _RowGroup) -> int:
     return group.first_row
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0]

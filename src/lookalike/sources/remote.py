@@ -17,6 +17,7 @@ from lookalike.sources.local import (
     MAX_FILE_BYTES,
     Labels,
     check_labels,
+    outermost,
     unreadable_item,
 )
 from lookalike.sources.selection import EXTENSIONS, Selection
@@ -60,7 +61,7 @@ class Listing(Protocol):
         ...
 
     def find(self, uri: str) -> RemoteFile | None:
-        """Return a single file, or None if there is no such file."""
+        """Return a single file, or None if it does not exist."""
         ...
 
     def pieces(self, uri: str) -> Iterator[bytes]:
@@ -135,7 +136,7 @@ class RemoteSource:
     listing
         The store.
     labels, hidden, exclude
-        As for `LocalSource`. There are no ``.lookalikeignore`` files.
+        As for `LocalSource`. ``.lookalikeignore`` files do not count.
 
     Raises
     ------
@@ -168,7 +169,7 @@ class RemoteSource:
             uri = listing.normalize(path)
             is_file = self._is_file(uri, path)
             (files if is_file else folders)[uri] = None
-        self.roots = _outermost(list(folders))
+        self.roots = outermost(list(folders), "/")
         self._files = files
         self._scan = self._new_scan()
 
@@ -240,7 +241,7 @@ class RemoteSource:
         return FolderState.MISSING if first is None else FolderState.FILLED
 
     def devices(self) -> Mapping[str, str]:
-        """Return nothing: there are no file systems."""
+        """Return nothing: a store has no file systems."""
         return {}
 
     def empty_error(self) -> SourceError:
@@ -323,16 +324,6 @@ class RemoteSource:
 
 def _prefix(folder: str) -> str:
     return folder + "/"
-
-
-def _outermost(folders: Sequence[str]) -> list[str]:
-    """Return the folders that lie inside no other one."""
-    outermost = []
-    for folder in folders:
-        others = [_prefix(other) for other in folders if other != folder]
-        if not folder.startswith(tuple(others)):
-            outermost.append(folder)
-    return outermost
 
 
 def _failed_listing(root: str, count: int, error: OSError) -> Item:

@@ -7,23 +7,25 @@ functions import it, because the package ``lookalike`` works without it.
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lookalike.errors import SourceError
+from lookalike.io.times import microseconds_of
+from lookalike.sources.clock import with_fraction
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta
     from obstore.store import ObjectStore
 
 __all__ = [
+    "INSTALL_CLOUD",
     "STORE_SCHEMES",
     "Address",
     "find_object",
@@ -35,12 +37,12 @@ __all__ = [
 
 STORE_SCHEMES = ("s3", "gs", "az")
 
-_INSTALL = "pip install 'lookalike[cloud]'"
+INSTALL_CLOUD = "pip install 'lookalike[cloud]'"
 
 # Variables that obstore reads, by the beginning of their names.
 _SETTINGS = ("AWS_", "AZURE_", "GOOGLE_")
 # Those of them that hold the address of a server.
-_ENDPOINTS = (
+_ENDPOINT_VARIABLES = (
     "AWS_ENDPOINT",
     "AWS_ENDPOINT_URL",
     "AWS_ENDPOINT_URL_S3",
@@ -62,14 +64,10 @@ _REQUEST_TIMEOUT = timedelta(seconds=120)
 _PAGE_PAUSES_S = (0.1, 0.5, 2.0)
 _PAGE_SIZE = 1000
 
-_SECOND_NS = 10**9
-_MICROSECOND = timedelta(microseconds=1)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-_STATUS = re.compile(r"status code: (\d{3}[\w ]*)")
+_HTTP_STATUS = re.compile(r"status code: (\d{3}[\w ]*)")
 _CODE = re.compile(r"<Code>(\w+)</Code>")
 _RETRIED = re.compile(r"after (\d+) retries")
-# The computer that gives credentials to programs inside a cloud. Elsewhere, there is none.
+# The computer that gives credentials to programs inside a cloud. It exists only there.
 _CREDENTIALS_SERVER = "169.254.169.254"
 _QUERY = re.compile(r"\?\S*")
 
@@ -139,7 +137,7 @@ def list_objects(prefix: Address) -> Iterator[ObjectMeta]:
 
 
 def find_object(address: Address) -> ObjectMeta | None:
-    """Return the metadata of an object, or None if there is no such object.
+    """Return the metadata of an object, or None if it does not exist.
 
     Raises
     ------
@@ -149,7 +147,7 @@ def find_object(address: Address) -> ObjectMeta | None:
     if not address.key:
         return None
     try:
-        with _translated_errors(address):
+        with _translate_store_errors(address):
             store = _open_store(address)
             return store.head(address.key)
     except FileNotFoundError:
@@ -164,14 +162,14 @@ def get_object(address: Address, max_bytes: int) -> Iterator[bytes]:
     OSError
         If the object is missing, cannot be read, or has more than `max_bytes`.
     """
-    with _translated_errors(address):
+    with _translate_store_errors(address):
         store = _open_store(address)
         result = store.get(address.key)
         size = result.meta["size"]
     if size > max_bytes:
         problem = f"it has {size:,} bytes, more than any image"
         raise OSError(errno.EFBIG, problem, address.uri)
-    with _translated_errors(address):
+    with _translate_store_errors(address):
         for piece in result.stream():
             yield bytes(piece)
 
@@ -181,18 +179,15 @@ def stamp_time(meta: ObjectMeta) -> int:
 
     Many stores have times of whole seconds. The fraction makes a second write within the same
     second visible. Listings and single requests of a store may have times of different precision,
-    so that the store's own fraction counts only where there is no ETag.
+    so that the store's own fraction counts only without an ETag.
     """
-    age = meta["last_modified"] - _EPOCH
-    time_ns = age // _MICROSECOND * 1000
+    time_ns = microseconds_of(meta["last_modified"]) * 1000
     e_tag = meta["e_tag"]
     if e_tag is None:
         return time_ns
     # Some stores quote ETags in one place and not in another.
     tag = e_tag.removeprefix("W/").strip('"')
-    digest = hashlib.sha256(tag.encode()).digest()
-    fraction = int.from_bytes(digest[:8]) % _SECOND_NS
-    return time_ns - time_ns % _SECOND_NS + fraction
+    return with_fraction(time_ns, tag)
 
 
 class _CutError(OSError):
@@ -201,12 +196,12 @@ class _CutError(OSError):
 
 def _pages(prefix: Address, last_key: str | None) -> Iterator[Any]:
     """Yield the pages of a listing behind a key."""
-    with _translated_errors(prefix):
+    with _translate_store_errors(prefix):
         store = _open_store(prefix)
         stream = store.list(prefix.key or None, offset=last_key, chunk_size=_PAGE_SIZE)
         pages = iter(stream)
     while True:
-        with _translated_errors(prefix):
+        with _translate_store_errors(prefix):
             page = next(pages, None)
         if page is None:
             return
@@ -238,7 +233,7 @@ def _cached_store(url: str, settings: tuple[tuple[str, str], ...]) -> ObjectStor
     try:
         from obstore.store import from_url
     except ImportError as error:
-        problem = f"object storage needs a further package: {_INSTALL}"
+        problem = f"object storage needs a further package: {INSTALL_CLOUD}"
         raise OSError(errno.ENOTSUP, problem, url) from error
 
     variables = dict(settings)
@@ -263,7 +258,7 @@ def _cached_store(url: str, settings: tuple[tuple[str, str], ...]) -> ObjectStor
 
 def _client_options(variables: Mapping[str, str]) -> dict[str, Any]:
     options: dict[str, Any] = {"timeout": _REQUEST_TIMEOUT}
-    for name in _ENDPOINTS:
+    for name in _ENDPOINT_VARIABLES:
         # The user names an endpoint without encryption, as those of MinIO in one's own network.
         if variables.get(name, "").startswith("http://"):
             options["allow_http"] = True
@@ -271,7 +266,7 @@ def _client_options(variables: Mapping[str, str]) -> dict[str, Any]:
 
 
 @contextmanager
-def _translated_errors(address: Address) -> Iterator[None]:
+def _translate_store_errors(address: Address) -> Iterator[None]:
     """Raise the errors of obstore as OSError with a reason of a few words."""
     try:
         yield
@@ -302,7 +297,7 @@ def _to_os_error(error: Exception, address: Address) -> OSError:
     text = str(error)
     lines = text.splitlines()
     first_line = lines[0] if lines else type(error).__name__
-    status = _STATUS.search(text)
+    status = _HTTP_STATUS.search(text)
     if _CREDENTIALS_SERVER in text:
         problem = (
             "there are no credentials in the environment, such as AWS_ACCESS_KEY_ID and "

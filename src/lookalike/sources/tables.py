@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Unpack
 
 from lookalike.errors import ImageError, SourceError
+from lookalike.io.reasons import system_reason
 from lookalike.sources.base import FolderState
 from lookalike.sources.containers import (
     ContainerStamp,
@@ -41,7 +42,7 @@ from lookalike.types import UNKNOWN_SIZE, Item
 __all__ = ["READER", "ParquetSource", "open_paths"]
 
 _KIND = "parquet"
-_SUFFIX = ".parquet"
+_TABLE_SUFFIX = ".parquet"
 _CELL_NAME = re.compile(r"(.*)/([0-9]{1,18})", re.DOTALL)
 
 
@@ -200,7 +201,7 @@ class ParquetSource:
             for name in sorted(filter(self._is_shown, names)):
                 path = os.path.join(parent, name)  # noqa: PTH118
                 relative = os.path.relpath(path, root.address)
-                is_table = name.lower().endswith(_SUFFIX)
+                is_table = name.lower().endswith(_TABLE_SUFFIX)
                 if is_table and not self._exclude.match_file(relative):
                     yield path
 
@@ -214,7 +215,7 @@ class ParquetSource:
             stamp = _stamp(address)
             images = image_column(address, stamp, column)
         except (OSError, SourceError) as error:
-            problem = ImageError(f"the table cannot be read: {_reason(error)}")
+            problem = ImageError(f"the table cannot be read: {system_reason(error)}")
         else:
             try:
                 for cell in cells_of(images, with_labels=self._has_labels):
@@ -274,10 +275,6 @@ def _check_column(root: _Root) -> None:
 
 def _stamp(address: str) -> ContainerStamp:
     return container_store(address).stamp(address)
-
-
-def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error)
 
 
 class _ParquetReader:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathspec import GitIgnoreSpec
 
 from lookalike.errors import SourceError
+from lookalike.io.reasons import system_reason
 from lookalike.sources.exclusion import (
     IGNORE_FILE,
     Exclusions,
@@ -105,7 +106,7 @@ class Walk:
                 entries = self._list(folder.path, status)
                 exclusions = _exclusions_inside(folder, entries)
             except (OSError, SourceError) as error:
-                reason = getattr(error, "strerror", None) or str(error)
+                reason = system_reason(error)
                 self.unreadable_roots[folder.root] = f"{folder.path}: {reason}"
                 problem = f"the folder cannot be read: {reason}"
                 yield folder.path, problem

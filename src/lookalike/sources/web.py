@@ -71,7 +71,7 @@ class WebSource:
 
     @property
     def roots(self) -> list[str]:
-        """No roots: an address that is no longer named keeps its row."""
+        """No roots: an address that leaves the list keeps its row."""
         return []
 
     def __iter__(self) -> Iterator[Item]:
@@ -99,7 +99,7 @@ class WebSource:
         return SkippedFiles()
 
     def prefixes(self, root: str) -> Sequence[str]:
-        """Raise ValueError, because there is no root."""
+        """Raise ValueError: addresses have no roots."""
         raise ValueError(f"{root!r} is not a root: addresses have none")
 
     def exists(self, uri: str) -> bool:
@@ -111,7 +111,7 @@ class WebSource:
         return []
 
     def folder_state(self, folder: str) -> FolderState:  # noqa: ARG002
-        """Return that there are no folders."""
+        """Return that addresses have no folders."""
         return FolderState.MISSING
 
     def devices(self) -> Mapping[str, str]:

@@ -14,7 +14,13 @@ from lookalike.errors import BusyError
 if TYPE_CHECKING:
     from lookalike.store.table import Table
 
-__all__ = ["ConflictError", "in_transaction", "is_conflict", "retry_conflicts"]
+__all__ = [
+    "ConflictError",
+    "StepResult",
+    "in_transaction",
+    "is_conflict",
+    "retry_conflicts",
+]
 
 _ATTEMPTS = 12
 _FIRST_PAUSE_SECONDS = 0.02
@@ -24,7 +30,7 @@ _CONFLICT = re.compile(
     r"|incompatible with concurrent"
 )
 
-_Result = TypeVar("_Result")
+StepResult = TypeVar("StepResult")
 _Parameters = ParamSpec("_Parameters")
 
 
@@ -48,7 +54,7 @@ def is_conflict(error: BaseException) -> bool:
     return match is not None
 
 
-def retry_conflicts(step: Callable[[], _Result]) -> _Result:
+def retry_conflicts(step: Callable[[], StepResult]) -> StepResult:
     """Run a step, and run it again if a commit of it conflicts with another process's.
 
     Parameters
@@ -74,14 +80,14 @@ def retry_conflicts(step: Callable[[], _Result]) -> _Result:
 
 
 def in_transaction(
-    method: Callable[Concatenate[_Owner, _Parameters], _Result],
-) -> Callable[Concatenate[_Owner, _Parameters], _Result]:
+    method: Callable[Concatenate[_Owner, _Parameters], StepResult],
+) -> Callable[Concatenate[_Owner, _Parameters], StepResult]:
     """Run each call of a method as a transaction of its object's table; see `Table.transaction`."""
 
     @wraps(method)
     def run(
         owner: _Owner, /, *args: _Parameters.args, **kwargs: _Parameters.kwargs
-    ) -> _Result:
+    ) -> StepResult:
         step = partial(method, owner, *args, **kwargs)
         return owner._table.transaction(step)
 

@@ -42,7 +42,7 @@ __all__ = [
 ]
 
 # How often a copy starts again because others replaced and removed the version that was copied.
-_ATTEMPTS = 5
+_COPY_ATTEMPTS = 5
 
 ByteProgress = Callable[[int, int], None]
 
@@ -213,8 +213,7 @@ def publish(
     target
         The folder that the copy is for.
     of
-        The collection's folder for the backup's record, or None to make a collection that is no
-        backup.
+        The collection's folder for the backup's record, or None to make an ordinary collection.
     """
     with _translate_copy_errors(source, target):
         if of is not None:
@@ -265,7 +264,7 @@ class _Copier:
         """Copy the newest version of the table; start again if others remove it meanwhile."""
         source = self._source
         staged = self._staged
-        for _ in range(_ATTEMPTS):
+        for _ in range(_COPY_ATTEMPTS):
             source.refresh()
             try:
                 names = self._copy_version(progress)
@@ -285,8 +284,8 @@ class _Copier:
                 staged.location.remove_other_files(names)
                 return
         raise BusyError(
-            f"The collection {source.path} is busy: {_ATTEMPTS} times its version was replaced and "
-            "removed while it was being copied. "
+            f"The collection {source.path} is busy: {_COPY_ATTEMPTS} times its version was "
+            "replaced and removed while it was being copied. "
             "Run the command again when other processes no longer change or optimize it."
         )
 

@@ -14,7 +14,7 @@ from lookalike.errors import CollectionError, ReadOnlyError
 from lookalike.io.files import DISK_FULL
 from lookalike.store.conflicts import ConflictError, is_conflict
 from lookalike.store.object_failures import is_access_failure, object_store_error
-from lookalike.store.places import is_address, locate
+from lookalike.store.places import is_store_address, locate
 
 __all__ = [
     "Operation",
@@ -136,7 +136,7 @@ def disk_error(
     error
         The error that the store raised.
     """
-    if is_address(path):
+    if is_store_address(path):
         return address_error(subject, path, operation, error)
     number = _error_number(error)
     if (
@@ -167,7 +167,7 @@ def address_error(
     subject: str, path: str, operation: Operation, error: BaseException
 ) -> CollectionError | None:
     """Return the error for a failure of an object store, or None for a folder or another cause."""
-    if not is_address(path):
+    if not is_store_address(path):
         return None
     creates = operation == Operation.CREATE
     writes = not operation.is_read

@@ -14,6 +14,7 @@ from typing import Self
 
 from lookalike.io.files import atomic_write, remove_on_error, try_lock
 from lookalike.store.location import (
+    CHUNK_BYTES,
     MAPS,
     STAGING,
     TABLE,
@@ -26,7 +27,6 @@ from lookalike.store.location import (
 
 __all__ = ["LocalLocation", "LockFile"]
 
-_CHUNK_BYTES = 1 << 20
 _OWNER_BYTES = 400
 
 
@@ -168,7 +168,7 @@ class LocalLocation(Location):
     def read_chunks(self, name: str) -> Iterator[bytes]:
         path = self.folder / name
         with path.open("rb") as file:
-            while chunk := file.read(_CHUNK_BYTES):
+            while chunk := file.read(CHUNK_BYTES):
                 yield chunk
 
     def write(self, name: str, content: bytes) -> None:

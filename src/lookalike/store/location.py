@@ -24,6 +24,7 @@ from typing import Self
 from urllib.parse import quote, unquote
 
 __all__ = [
+    "CHUNK_BYTES",
     "MAPS",
     "STAGING",
     "TABLE",
@@ -39,6 +40,8 @@ TRASH = "trash.lance"
 VERSIONS = "_versions"
 MAPS = "maps"
 STAGING = ".images."
+# A file is read in pieces of this size.
+CHUNK_BYTES = 1 << 20
 _BACKUP_RECORD = "backup.json"
 
 
@@ -363,5 +366,5 @@ class Location(ABC):
     def lock_path(self, name: LockName) -> str | None:
         """Return the path of a lock file, the same for every way to spell the folder.
 
-        None where there are no locks: there the store itself detects conflicting commits.
+        None in a place without locks: there the store itself detects conflicting commits.
         """

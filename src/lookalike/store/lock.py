@@ -32,8 +32,8 @@ UPKEEP = LockName.UPKEEP
 
 _WARN_AFTER_SECONDS = 3.0
 _DEFAULT_TIMEOUT_SECONDS = 600.0
-_FIRST_PAUSE_SECONDS = 0.002
-_LONGEST_PAUSE_SECONDS = 0.05
+_FIRST_POLL_SECONDS = 0.002
+_LONGEST_POLL_SECONDS = 0.05
 # Errors of a file system without locks.
 _NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 
@@ -125,7 +125,7 @@ def _timeout_from_environment() -> float:
 def _acquire(file: LockFile, path: str, timeout: float) -> bool:
     """Wait for a lock; return False if the file system has no locks."""
     start = time.monotonic()
-    pause = _FIRST_PAUSE_SECONDS
+    pause = _FIRST_POLL_SECONDS
     warned = False
     while True:
         try:
@@ -158,7 +158,7 @@ def _acquire(file: LockFile, path: str, timeout: float) -> bool:
             )
             warned = True
         time.sleep(pause)
-        pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+        pause = min(2 * pause, _LONGEST_POLL_SECONDS)
 
 
 def _this_process() -> str:

@@ -1,6 +1,6 @@
 """A collection in object storage: a prefix of a bucket at S3, Google Cloud or Azure.
 
-There is no rename and no lock there. Lance makes a table, and each later version, by writing one
+Stores have neither renames nor locks. Lance makes a table, and each later version, by writing one
 manifest that must not exist yet. A file is written by one request, which a reader sees completely
 or not at all.
 """
@@ -20,6 +20,7 @@ from obstore.exceptions import BaseError
 
 from lookalike.sources.stores import Address, open_prefix
 from lookalike.store.location import (
+    CHUNK_BYTES,
     MAPS,
     STAGING,
     TABLE,
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ObjectLocation"]
 
-_CHUNK_BYTES = 1 << 20
 # Parts of a multipart upload: S3 takes at most 10,000, so this allows files of 160 GB.
 _PART_BYTES = 16 << 20
 # The largest object that S3 copies by one request.
@@ -141,7 +141,7 @@ class ObjectLocation(Location):
 
     @contextmanager
     def new_table(self) -> Iterator[str]:
-        # The first manifest makes the table. What a process killed before it leaves is no table,
+        # The first manifest makes the table. What a process killed before it leaves is not a table,
         # and `optimize` removes it later.
         yield self.table_uri
 
@@ -151,7 +151,7 @@ class ObjectLocation(Location):
 
     def remove_trash(self) -> None:
         names = [file.name for file in self.files(TRASH)]
-        # Without its manifests it is no table any more, whatever is left of it.
+        # Without its manifests it is not a table, whatever is left of it.
         names.sort(key=self.is_manifest, reverse=True)
         self._remove_all(names)
 
@@ -182,7 +182,7 @@ class ObjectLocation(Location):
     def read_chunks(self, name: str) -> Iterator[bytes]:
         with _errors_as_os_errors():
             result = obstore.get(self._store, name)
-            for chunk in result.stream(min_chunk_size=_CHUNK_BYTES):
+            for chunk in result.stream(min_chunk_size=CHUNK_BYTES):
                 yield bytes(chunk)
 
     def write(self, name: str, content: bytes) -> None:

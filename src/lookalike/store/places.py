@@ -10,9 +10,9 @@ from lookalike.errors import CollectionError
 from lookalike.store.local_location import LocalLocation
 from lookalike.store.location import Location
 
-__all__ = ["is_address", "locate"]
+__all__ = ["is_store_address", "locate"]
 
-_ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+)://")
+_STORE_ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+)://")
 _SCHEMES = {"s3", "gs", "az"}
 
 
@@ -30,7 +30,7 @@ def locate(path: str | os.PathLike[str]) -> Location:
         If the address is of another kind, or the package for object storage is not installed.
     """
     text = str(path) if isinstance(path, Path) else os.fspath(path)
-    address = _ADDRESS.match(text)
+    address = _STORE_ADDRESS.match(text)
     if address is None:
         return LocalLocation(path)
     if address[1] not in _SCHEMES:
@@ -48,6 +48,6 @@ def locate(path: str | os.PathLike[str]) -> Location:
     return ObjectLocation(text)
 
 
-def is_address(path: str) -> bool:
+def is_store_address(path: str) -> bool:
     """Return whether a path is an address in an object store."""
-    return _ADDRESS.match(path) is not None
+    return _STORE_ADDRESS.match(path) is not None

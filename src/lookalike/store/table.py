@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import lance
 import numpy as np
@@ -23,7 +23,7 @@ import pyarrow as pa
 from lookalike.errors import CollectionError, InputError, ModelError, SpaceError
 from lookalike.sources import resolve_uri, uri_prefixes
 from lookalike.store import lock
-from lookalike.store.conflicts import retry_conflicts
+from lookalike.store.conflicts import StepResult, retry_conflicts
 from lookalike.store.failures import (
     Operation,
     conflict_error,
@@ -53,8 +53,6 @@ __all__ = ["Table"]
 _BATCH = 10_000
 # How often Lance repeats a commit of its own accord, which overwrites what others have committed.
 _RETRIES = 10
-
-_Result = TypeVar("_Result")
 
 
 @dataclass(slots=True)
@@ -196,10 +194,10 @@ class Table(View):
                 self.refresh()
             yield is_locked
 
-    def transaction(self, step: Callable[[], _Result]) -> _Result:
+    def transaction(self, step: Callable[[], StepResult]) -> StepResult:
         """Run a step that reads rows and changes them, with no commit of others in between.
 
-        Under the write lock, the step runs once. Where there are no locks, as in object storage, it
+        Under the write lock, the step runs once. Without locks, as in object storage, it
         runs again from the newest version if another process has changed the same rows meanwhile.
         A transaction within a transaction is a part of it.
 
@@ -216,7 +214,7 @@ class Table(View):
         if self._step is not None:
             return step()
 
-        def run() -> _Result:
+        def run() -> StepResult:
             try:
                 with self.write_lock():
                     self._step = _Step()

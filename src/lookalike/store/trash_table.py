@@ -129,7 +129,7 @@ class TrashTable:
             lance.write_dataset(reader, self._location.trash_uri, mode="append")
 
     def _prepare(self) -> lance.LanceDataset:
-        """Return the trash with every column of the table; make it if there is none."""
+        """Return the trash with every column of the table; make it if it is missing."""
         dataset = self.open()
         if dataset is None:
             return self._create()
@@ -197,7 +197,7 @@ class TrashTable:
 
     def compact(self, *, orphans: bool) -> int:
         """Merge the files, remove those of deleted rows and old versions; return bytes freed."""
-        # Nobody reads an old version: every reader opens the newest. Where there are no locks, one
+        # Nobody reads an old version: every reader opens the newest. Without locks, one
         # may have just opened it.
         age = timedelta(0) if orphans else _OPEN_READERS
         with self.translate_errors(Operation.CLEAN):

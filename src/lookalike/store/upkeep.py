@@ -38,9 +38,9 @@ _MANY_FRAGMENTS = 24
 _ENGINE_ATTEMPTS = 3
 # Rows that a compaction reads at a time: with thumbnails and some Spaces, tens of MiB.
 _COMPACTION_BATCH = 1 << 10
-_KEY = "uri"
+_URI_COLUMN = "uri"
 _SCALAR_INDICES: dict[str, Literal["BTREE", "BITMAP"]] = {
-    _KEY: "BTREE",
+    _URI_COLUMN: "BTREE",
     "label": "BITMAP",
 }
 # The file name of a commit's plan, such as 12-<uuid>.txn. In a manifest the byte before it may look
@@ -64,7 +64,7 @@ def tidy(table: Table, engine: TableEngine | None = None) -> None:
         compact(table, engine)
         update_scalar_indices(table)
         remove_old_versions(table, _DAY)
-    elif not _has_index(table, _KEY):
+    elif not _has_index(table, _URI_COLUMN):
         update_scalar_indices(table)
 
 
@@ -157,7 +157,7 @@ def _update_scalar_indices(table: Table, *, make: bool) -> None:
             existing = indices.get(column)
             if existing is None:
                 # The index of uris is made with the table, unless that process was killed.
-                if make or column == _KEY:
+                if make or column == _URI_COLUMN:
                     dataset.create_scalar_index(column, kind)
             elif existing.num_rows_indexed < rows:
                 dataset.optimize.optimize_indices(index_names=[existing.name])
@@ -187,7 +187,7 @@ def remove_old_versions(
         try:
             freed += _remove_versions(table, older_than, orphans=remove_orphans)
         except CollectionError as error:
-            # Where there are no locks, another process may be removing the same versions.
+            # Without locks, another process may be removing the same versions.
             if is_locked or not is_missing_file(error):
                 raise
         # Without a lock, another process may still be at work on a copy that is not old.

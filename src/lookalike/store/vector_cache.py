@@ -23,7 +23,7 @@ from lookalike.io.files import atomic_write
 from lookalike.store.schema import column_vectors
 from lookalike.types import Ids, VectorsF16
 
-__all__ = ["CacheKey", "CachedVectors", "cache_folder", "read", "write"]
+__all__ = ["CachedVectors", "VectorCacheKey", "cache_folder", "keep", "look_up"]
 
 # The bytes of all files together.
 MOST_BYTES = 8 << 30
@@ -32,7 +32,7 @@ _SUFFIX = ".arrow"
 
 
 @dataclass(frozen=True, slots=True)
-class CacheKey:
+class VectorCacheKey:
     """What a file of the cache holds.
 
     Attributes
@@ -95,8 +95,8 @@ def cache_folder() -> Path:
     return Path(caches, "vectors")
 
 
-def read(key: CacheKey) -> CachedVectors | None:
-    """Return cached vectors, or None if there are none or their file is damaged."""
+def look_up(key: VectorCacheKey) -> CachedVectors | None:
+    """Return cached vectors, or None if their file is missing or damaged."""
     try:
         with pa.memory_map(str(key.file)) as source:
             rows = pa.ipc.open_file(source).read_all()
@@ -112,7 +112,7 @@ def read(key: CacheKey) -> CachedVectors | None:
         return None
 
 
-def write(key: CacheKey, ids: Ids, vectors: VectorsF16) -> None:
+def keep(key: VectorCacheKey, ids: Ids, vectors: VectorsF16) -> None:
     """Keep vectors; a full disk, a folder that cannot be written or their size may prevent it."""
     if not len(ids) or vectors.nbytes > MOST_BYTES:
         return

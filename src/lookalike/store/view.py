@@ -29,7 +29,7 @@ from lookalike.store.schema import (
     row_ids,
     vector_clause,
 )
-from lookalike.store.vector_cache import CachedVectors, CacheKey
+from lookalike.store.vector_cache import CachedVectors, VectorCacheKey
 from lookalike.tracing import span
 from lookalike.types import Ids, Item, Kind, Model, VectorsF16
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["DEVICES_KEY", "View"]
 
 _IS_IMAGE = "sha256 IS NOT NULL"
-_BATCH = 10_000
+_URIS_AT_ONCE = 10_000
 DEVICES_KEY = "lookalike.devices"
 
 
@@ -363,7 +363,7 @@ class View:
         known = self._cached_vectors.get(space)
         if known is None or known[0] != version:
             key = self._cache_key(space)
-            cached = None if key is None else vector_cache.read(key)
+            cached = None if key is None else vector_cache.look_up(key)
             known = (version, cached)
             self._cached_vectors[space] = known
         return known[1]
@@ -384,11 +384,11 @@ class View:
         ids, matrix = self._read_vectors(name)
         key = self._cache_key(name)
         if key is not None:
-            vector_cache.write(key, ids, matrix)
-            self._cached_vectors[name] = (key.version, vector_cache.read(key))
+            vector_cache.keep(key, ids, matrix)
+            self._cached_vectors[name] = (key.version, vector_cache.look_up(key))
         return ids, matrix
 
-    def _cache_key(self, space: str) -> CacheKey | None:
+    def _cache_key(self, space: str) -> VectorCacheKey | None:
         """Return the key of a Space's vectors in the local cache; None without a cache."""
         version = self.version
         known = self._version_tag
@@ -402,7 +402,7 @@ class View:
         tag = known[1]
         if tag is None:
             return None
-        return CacheKey(self.location.identity, version, tag, space)
+        return VectorCacheKey(self.location.identity, version, tag, space)
 
     def _read_vectors(
         self, name: str, clause: str | None = None
@@ -428,7 +428,7 @@ class View:
         """Return the row of each uri that the table holds, with one look-up for 10,000 uris."""
         existing: dict[str, ExistingRow] = {}
         remaining = iter(uris)
-        while batch := list(islice(remaining, _BATCH)):
+        while batch := list(islice(remaining, _URIS_AT_ONCE)):
             existing |= self._existing_rows(batch)
         return existing
 

@@ -127,7 +127,7 @@ def serve_command(
     from lookalike.server.settings import LOOPBACK, ServerSettings
 
     is_unnamed = not collection and not os.environ.get("LOOKALIKE_COLLECTION")
-    paths = _default_paths() if is_unnamed else _opened(collection or [])
+    paths = _default_paths() if is_unnamed else _named_paths(collection or [])
 
     local = host in LOOPBACK
     # An empty token would admit every client.
@@ -162,7 +162,7 @@ def serve_command(
     def announce() -> None:
         registry: CollectionRegistry = app.state.lookalike.registry
         seconds = time.perf_counter() - start
-        contents = _describe(registry)
+        contents = _summarize(registry)
         output.say(f"{contents}, ready in {seconds:.1f} s. Press Ctrl-C to stop.")
         output.say(f"Serving at {address}")
         if open_page:
@@ -179,7 +179,7 @@ def _default_paths() -> list[str]:
     return [path] if Collection.exists(path) else []
 
 
-def _opened(named: Sequence[str]) -> list[str]:
+def _named_paths(named: Sequence[str]) -> list[str]:
     """Return the paths of named collections; one that cannot be opened ends the command."""
     from lookalike.collection import Collection, default_path
 
@@ -189,8 +189,8 @@ def _opened(named: Sequence[str]) -> list[str]:
     return paths
 
 
-def _describe(registry: CollectionRegistry) -> str:
-    """Return the number of served images, or what to do if there is no collection."""
+def _summarize(registry: CollectionRegistry) -> str:
+    """Return the number of served images, or what to do without a collection."""
     if not registry.collections:
         return "No collection yet: open the page to begin"
     return output.plural(registry.image_count(), "image")

@@ -43,7 +43,7 @@ _EVENT_SCHEMA = {
 }
 _POLL_SECONDS = 0.2
 # Proxies close connections that are silent for longer.
-_KEEP_ALIVE_SECONDS = 15.0
+_LONGEST_SILENCE_SECONDS = 15.0
 
 
 @jobs_router.post(
@@ -137,7 +137,7 @@ async def _events(state: ServerState, job: Job) -> AsyncIterator[str]:
             yield f"event: {name}\ndata: {current}\n\n"
             if name != "progress":
                 return
-        elif silent_seconds > _KEEP_ALIVE_SECONDS:
+        elif silent_seconds > _LONGEST_SILENCE_SECONDS:
             silent_seconds = 0.0
             yield ": keep-alive\n\n"
         await asyncio.sleep(_POLL_SECONDS)
