@@ -24,7 +24,7 @@ export class UploadExpired extends Error {
  * `forMap` leaves out what only a search needs.
  */
 export function requestFor(state, space, { forMap = false } = {}) {
-  const { positive, negative, gamma, unique } = state;
+  const { positive, negative, gamma, unique, ranking } = state;
   const target = { collection: collection(state.collection).name, space };
   const examples = { positive, negative, gamma };
   if (forMap) return { ...target, ...examples };
@@ -32,7 +32,7 @@ export function requestFor(state, space, { forMap = false } = {}) {
   // is worth seeing.
   const excludeSelf = ![...positive, ...negative].some(({ upload }) => upload);
   const search = { k: state.k, where: filterOf(state), exclude_self: excludeSelf, unique };
-  return { ...target, ...examples, ...search };
+  return { ...target, ...examples, ...search, ranking };
 }
 
 function keyOf(request) {

@@ -25,6 +25,8 @@ export function prepareResults(given) {
   actions = given;
   const unique = $("#unique");
   unique.addEventListener("change", () => go({ unique: unique.checked }, { replace: true }));
+  const ranking = $("#ranking");
+  ranking.addEventListener("change", () => go({ ranking: ranking.value }, { replace: true }));
 }
 
 const examplesOf = (state) => [...state.positive, ...state.negative];
@@ -45,8 +47,9 @@ export function drawQuery(state) {
   drawQueryName(state);
 }
 
-function drawOptions({ negative, gamma, unique }) {
+function drawOptions({ negative, gamma, unique, ranking }) {
   $("#unique").checked = unique;
+  $("#ranking").value = ranking;
   $("#strength").hidden = negative.length === 0;
   const change = (chosen) => go({ gamma: chosen }, { replace: true });
   // A slider that is being used stays.

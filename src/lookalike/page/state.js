@@ -13,6 +13,7 @@
  * @property {string[]} labels  The chosen labels; the empty text stands for images without one.
  * @property {number} gamma  The strength of the negative examples.
  * @property {boolean} unique  Whether each content is shown once.
+ * @property {"plain" | "centered" | "context"} ranking
  * @property {string} where  The text of the filter box: words, or an expression.
  */
 
@@ -23,6 +24,8 @@ const DEFAULT_GAMMA = 0.1;
 const MAX_GAMMA = 1;
 export const MAX_K = 1000;
 const VIEWS = ["search", "map", "health"];
+// The first is the default.
+const RANKINGS = ["plain", "centered", "context"];
 
 /** The parts of a state that make no query. */
 export const NO_QUERY = { positive: [], negative: [], labels: [], where: "" };
@@ -66,6 +69,7 @@ function parse(hash) {
     k: Math.min(MAX_K, Math.max(1, k)),
     gamma: Number.isNaN(gamma) ? DEFAULT_GAMMA : Math.min(MAX_GAMMA, Math.max(0, gamma)),
     unique: parameters.get("unique") === "yes",
+    ranking: RANKINGS.find((name) => name === parameters.get("ranking")) ?? RANKINGS[0],
     labels: parameters.getAll("label"),
     where: parameters.get("where") ?? "",
   };
@@ -83,6 +87,7 @@ export function format(state) {
   if (state.gamma !== DEFAULT_GAMMA) parameters.set("gamma", state.gamma);
   if (state.k !== DEFAULT_K) parameters.set("k", state.k);
   if (state.unique) parameters.set("unique", "yes");
+  if (state.ranking !== RANKINGS[0]) parameters.set("ranking", state.ranking);
   for (const label of state.labels) parameters.append("label", label);
   if (state.where) parameters.set("where", state.where);
   // Commas read better as they are.

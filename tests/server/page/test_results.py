@@ -371,6 +371,25 @@ def test_copies_can_be_hidden(open_page, sample, tmp_path):
         assert "5 copies" in name
 
 
+def test_the_order_can_be_chosen(results, server):
+    plain = tiles(results)
+    results.get_by_label("Order").select_option("By neighborhood")
+    until(results, "location.hash.includes('ranking=context')")
+    answer = server.search(
+        positive=[{"id": 3}], k=200, exclude_self=True, ranking="context"
+    )
+    expected = ids(answer)
+    assert expected[:10] != plain[:10]
+    until(
+        results, f"document.querySelectorAll('.tile')[9].dataset.id === '{expected[9]}'"
+    )
+    found = tiles(results)
+    assert found == expected[: len(found)]
+    results.reload()
+    assert tiles(results)[:10] == expected[:10]
+    assert results.get_by_label("Order").input_value() == "context"
+
+
 def test_examples_can_be_removed(results):
     results.locator(".tile .open").first.focus()
     results.keyboard.press("-")
