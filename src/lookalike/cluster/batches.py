@@ -65,7 +65,9 @@ class BatchQueue:
 
     def put_back(self, batches: Iterable[Batch]) -> None:
         """Put batches in front of all others."""
-        self._batches.extendleft(reversed(list(batches)))
+        last_first = list(batches)
+        last_first.reverse()
+        self._batches.extendleft(last_first)
 
     def _split(
         self, chunk: Sequence[Task], window: int, *, is_last: bool
@@ -76,7 +78,8 @@ class BatchQueue:
             if is_last:
                 share = len(rest) // window
                 size = max(1, min(size, share))
-            yield Batch(rest[:size])
+            tasks = rest[:size]
+            yield Batch(tasks)
             rest = rest[size:]
 
 

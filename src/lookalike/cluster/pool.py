@@ -59,7 +59,8 @@ class _Member:
         """The name of the node in messages."""
         if self.facts is None:
             return "a new node"
-        return f"{self.facts.host} ({self.facts.id[:8]})"
+        short_id = self.facts.id[:8]
+        return f"{self.facts.host} ({short_id})"
 
     def next_reference(self) -> Any:
         """Return what Ray has to finish next for this actor; None if it is idle."""
@@ -120,7 +121,9 @@ class ActorPool:
     @property
     def window(self) -> int:
         """The number of batches that all actors hold together while a run ends."""
-        return max(1, _MIN_DEPTH * len(self._members))
+        members = len(self._members)
+        batches = _MIN_DEPTH * members
+        return max(1, batches)
 
     def is_working(self) -> bool:
         """Return whether an actor holds a batch."""
@@ -128,7 +131,8 @@ class ActorPool:
 
     def has_room(self) -> bool:
         """Return whether an actor should get another batch."""
-        return self._neediest() is not None
+        neediest = self._neediest()
+        return neediest is not None
 
     def submit(self, batch: Batch) -> None:
         """Give a batch to the actor that needs it most.
@@ -225,7 +229,9 @@ class ActorPool:
 
     def _cluster_cores(self) -> int:
         resources = self._ray.cluster_resources()
-        return max(1, int(resources.get("CPU", 0)))
+        cores = resources.get("CPU", 0)
+        whole_cores = int(cores)
+        return max(1, whole_cores)
 
     def _live_nodes(self) -> set[str]:
         return {node["NodeID"] for node in self._ray.nodes() if node["Alive"]}
@@ -244,8 +250,10 @@ class ActorPool:
         """Return how many batches an actor holds: enough for the driver's longest pause."""
         if not member.batch_seconds:
             return _MIN_DEPTH
-        batches = math.ceil(self._ahead / member.batch_seconds)
-        return min(max(batches, _MIN_DEPTH), _MAX_DEPTH)
+        seconds = member.batch_seconds
+        batches = math.ceil(self._ahead / seconds)
+        depth = max(batches, _MIN_DEPTH)
+        return min(depth, _MAX_DEPTH)
 
     def _ready_members(self, timeout: float) -> list[_Member]:
         """Return the actors that have finished something, after waiting for the first."""

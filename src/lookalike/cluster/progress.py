@@ -76,7 +76,8 @@ class RunProgress:
         nodes = []
         for node in self._nodes.values():
             rate = node.images / seconds if seconds else 0.0
-            busy = node.busy_seconds / (seconds * node.most_workers) if seconds else 0.0
+            worker_seconds = seconds * node.most_workers
+            busy = node.busy_seconds / worker_seconds if seconds else 0.0
             report = NodeReport(
                 node.name,
                 node.most_workers,

@@ -16,6 +16,7 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -189,7 +190,8 @@ class MetadataFile:
 
     def join(self, table: Table) -> MetadataReport:
         """Write the values that differ from the table's, in one commit; see `join_metadata`."""
-        return table.transaction(lambda: self._join(table))
+        step = partial(self._join, table)
+        return table.transaction(step)
 
     def _join(self, table: Table) -> MetadataReport:
         uris = pa.array(self.uris, pa.string())
@@ -295,7 +297,8 @@ def _is_pandas_index(name: str, column: pa.ChunkedArray) -> bool:
     if not pa.types.is_string(values.type):
         return False
     is_number = parses_as(values, "int64")
-    return bool(pc.all(is_number).as_py())
+    are_all_numbers = pc.all(is_number)
+    return bool(are_all_numbers.as_py())
 
 
 def _key_column(names: Sequence[str], path: Path) -> str:
@@ -380,7 +383,8 @@ def _kind_of(values: pa.Array) -> Kind:
     for kind, arrow_type in ARROW_TYPES.items():
         if arrow_type == values.type:
             return kind
-    raise AssertionError(f"a column of {values.type} was not converted to a known kind")
+    problem = f"a column of {values.type} was not converted to a known kind"
+    raise AssertionError(problem)
 
 
 def _read_stored(table: Table, columns: list[str]) -> pa.Table:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -270,7 +271,8 @@ class Plan:
             return
         # A read-only collection keeps the old ones.
         with suppress(ReadOnlyError):
-            table.transaction(lambda: self._replace_devices(kept_by_root))
+            step = partial(self._replace_devices, kept_by_root)
+            table.transaction(step)
 
     def _replace_devices(self, kept_by_root: Mapping[str, list[MissingRow]]) -> None:
         devices = self._updated_devices(kept_by_root)

@@ -306,7 +306,8 @@ def _load_new_models(
 
 
 def _is_empty(source: Source) -> bool:
-    first_item = next(iter(source), None)
+    items = iter(source)
+    first_item = next(items, None)
     return first_item is None
 
 

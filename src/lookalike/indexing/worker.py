@@ -364,7 +364,8 @@ class Worker:
         for task, read in zip(tasks, reads, strict=True):
             if is_stopped():
                 break
-            images.append(self.load(task, read))
+            image = self.load(task, read)
+            images.append(image)
         self._embed(images)
         return [image.result() for image in images]
 

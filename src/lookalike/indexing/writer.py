@@ -89,7 +89,8 @@ class Writer:
         They stay until here, because a later result may have the same content.
         """
         self.commit()
-        self._table.trash.forget(sorted(self._used_trash_ids))
+        used_ids = sorted(self._used_trash_ids)
+        self._table.trash.forget(used_ids)
         self._used_trash_ids.clear()
 
     def _commit_results(self) -> None:

@@ -286,7 +286,8 @@ def _redirected(url: httpx.URL, location: str) -> httpx.URL:
     """Return the address of a redirect, checked like one of a list."""
     try:
         joined = url.join(location)
-        return parse_address(str(joined))
+        address = str(joined)
+        return parse_address(address)
     except (ValueError, httpx.InvalidURL) as error:
         problem = f"the server redirects to an address that is not read: {error}"
         raise OSError(errno.EINVAL, problem) from error

@@ -171,7 +171,9 @@ class Network(httpcore.NetworkBackend):
 def _require_public(host: str, address: str) -> None:
     if is_public(address):
         return
-    resolved = "" if address == host else f", {address},"
+    resolved = ""
+    if address != host:
+        resolved = f", {address},"
     problem = f"the host {host}{resolved} is not on the public internet"
     raise PrivateAddressError(None, problem)
 

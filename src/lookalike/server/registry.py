@@ -326,7 +326,8 @@ class CollectionRegistry:
 
     def view(self, name: str | None) -> CollectionView:
         """Return the newest view of a collection; see `collection` and `ServedCollection.view`."""
-        return self.collection(name).view()
+        collection = self.collection(name)
+        return collection.view()
 
     def image_count(self) -> int:
         """Return the number of images in all collections that can be read now."""

@@ -137,11 +137,13 @@ def archive_index(kind: str, address: str, stamp: ContainerStamp) -> ArchiveInde
 
 
 def _is_image(name: str) -> bool:
-    return extension_of(name) in EXTENSIONS
+    extension = extension_of(name)
+    return extension in EXTENSIONS
 
 
 def _extension_kind(name: str) -> str:
-    return kind_name(extension_of(name))
+    extension = extension_of(name)
+    return kind_name(extension)
 
 
 def _plain_name(name: str) -> str:
@@ -186,7 +188,8 @@ def _open_tar(
     raw: io.RawIOBase = RangeFile(address, stamp)
     if ranges is not None:
         raw = GzipStream(ranges)
-    return bounded_reader(raw, container_store(address).buffer_bytes)
+    store = container_store(address)
+    return bounded_reader(raw, store.buffer_bytes)
 
 
 def _tar_headers(file: io.BufferedReader) -> Iterator[tarfile.TarInfo]:
@@ -236,7 +239,8 @@ def _add_tar_member(
     elif not info.isreg():
         index.other_kinds["device"] += 1
     elif not _is_image(info.name):
-        index.other_kinds[_extension_kind(info.name)] += 1
+        kind = _extension_kind(info.name)
+        index.other_kinds[kind] += 1
     else:
         problem = None
         if info.issparse():
@@ -245,7 +249,8 @@ def _add_tar_member(
             address, stamp, is_compressed, info.offset_data, info.size, problem
         )
         name = _plain_name(info.name)
-        index.add(ArchiveMember(name, info.size, stamp.member_time, read))
+        member = ArchiveMember(name, info.size, stamp.member_time, read)
+        index.add(member)
 
 
 def _read_label(
@@ -353,7 +358,8 @@ def _index_zip(address: str, stamp: ContainerStamp) -> ArchiveIndex:
 def _open_zip(address: str, stamp: ContainerStamp) -> zipfile.ZipFile:
     """Open a zip archive. Threads may read from it at the same time."""
     raw = RangeFile(address, stamp)
-    file = bounded_reader(raw, container_store(address).buffer_bytes)
+    store = container_store(address)
+    file = bounded_reader(raw, store.buffer_bytes)
     return zipfile.ZipFile(file)
 
 
@@ -406,4 +412,5 @@ def read_zip_member(member: _ZipRead) -> bytes:
 
 def _check_member_size(size: int) -> None:
     if size > MAX_MEMBER_BYTES:
-        raise ImageError(f"the file has {size:,} bytes, more than any image")
+        problem = f"the file has {size:,} bytes, more than any image"
+        raise ImageError(problem)

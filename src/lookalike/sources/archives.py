@@ -113,7 +113,8 @@ class ArchiveSource:
         kind = self._kinds.get(root)
         if kind is None:
             return uri_prefixes(root)
-        return [container_prefix(kind, root)]
+        prefix = container_prefix(kind, root)
+        return [prefix]
 
     def exists(self, uri: str) -> bool:
         """Return whether an archive still has a member."""
@@ -125,10 +126,12 @@ class ArchiveSource:
         if member is None:
             return []
         folders = []
-        for folder in PurePosixPath(member.name).parents:
+        path = PurePosixPath(member.name)
+        for folder in path.parents:
             name = str(folder)
             if name not in (".", "/"):
-                folders.append(member_uri(member.kind, member.address, name))
+                folder_uri = member_uri(member.kind, member.address, name)
+                folders.append(folder_uri)
         return [*folders, member.address]
 
     def folder_state(self, folder: str) -> FolderState:
@@ -220,7 +223,8 @@ def _is_hidden(name: str) -> bool:
 
 def _current_index(kind: str, address: str) -> ArchiveIndex:
     """Return the images of an archive as it is now, or raise OSError."""
-    stamp = container_store(address).stamp(address)
+    store = container_store(address)
+    stamp = store.stamp(address)
     return archive_index(kind, address, stamp)
 
 
@@ -243,7 +247,8 @@ class _ArchiveReader:
 
     def open(self, uri: str) -> io.BufferedReader:
         """Open a member as a file in memory."""
-        return bytes_file(self.read(uri))
+        data = self.read(uri)
+        return bytes_file(data)
 
     def exists(self, uri: str) -> bool:
         """Return whether a member, a folder of an archive, or an archive exists."""

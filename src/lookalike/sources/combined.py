@@ -76,15 +76,18 @@ class CombinedSource:
 
     def exists(self, uri: str) -> bool:
         """Return whether a uri below one of the roots still exists."""
-        return self._source_of(uri).exists(uri)
+        source = self._source_of(uri)
+        return source.exists(uri)
 
     def folders_of(self, uri: str) -> Sequence[str]:
         """Return the uris of the folders that hold a uri, the nearest first, its root last."""
-        return self._source_of(uri).folders_of(uri)
+        source = self._source_of(uri)
+        return source.folders_of(uri)
 
     def folder_state(self, folder: str) -> FolderState:
         """Return the state of a folder that `folders_of` names."""
-        return self._source_of(folder).folder_state(folder)
+        source = self._source_of(folder)
+        return source.folder_state(folder)
 
     def devices(self) -> Mapping[str, str]:
         """Return the file systems that the last iteration met, by the uri of a folder."""
@@ -102,7 +105,9 @@ class CombinedSource:
         """Return the source that a uri, or the uri of a folder or root, belongs to."""
         for source in self._sources:
             for root in source.roots:
-                if uri == root or uri.startswith(tuple(source.prefixes(root))):
+                prefixes = tuple(source.prefixes(root))
+                is_below = uri.startswith(prefixes)
+                if uri == root or is_below:
                     return source
         # A file that was named by itself is below no root; the first source that has it answers.
         return self._sources[0]

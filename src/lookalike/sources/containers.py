@@ -96,13 +96,17 @@ def container_prefix(kind: str, address: str) -> str:
         path = address.replace(os.sep, "/")
         if not path.startswith("/"):
             path = f"/{path}"
-        return f"{kind}://{_escape(path)}!/"
-    return f"{kind}+{scheme}://{_escape(rest)}!/"
+        escaped = _escape(path)
+        return f"{kind}://{escaped}!/"
+    escaped = _escape(rest)
+    return f"{kind}+{scheme}://{escaped}!/"
 
 
 def member_uri(kind: str, address: str, name: str) -> str:
     """Return the uri of a member."""
-    return container_prefix(kind, address) + _escape(name)
+    prefix = container_prefix(kind, address)
+    escaped = _escape(name)
+    return prefix + escaped
 
 
 def parse_member(uri: str) -> Member | None:
@@ -232,7 +236,8 @@ class ContainerStore(Protocol):
 
 def largest_expansion(stored_size: int) -> int:
     """Return the most bytes that stored bytes may expand to."""
-    return max(_ALWAYS_ALLOWED, MAX_EXPANSION * stored_size)
+    expanded = MAX_EXPANSION * stored_size
+    return max(_ALWAYS_ALLOWED, expanded)
 
 
 class _LocalContainers:
@@ -315,7 +320,9 @@ class RangeFile(io.RawIOBase):
         self._address = address
         self._stamp = stamp
         self._start = start
-        self._length = stamp.size - start if length is None else length
+        self._length = stamp.size - start
+        if length is not None:
+            self._length = length
         self._position = 0
         self._store = container_store(address)
 
@@ -364,7 +371,8 @@ class _BoundedReader(io.BufferedReader):
         if size is None or size < 0:
             size = _MAX_READ_BYTES
         if size > _MAX_READ_BYTES:
-            raise OSError(errno.EFBIG, "a header of it is larger than any that is read")
+            problem = "a header of it is larger than any that is read"
+            raise OSError(errno.EFBIG, problem)
         return super().read(size)
 
 
@@ -398,4 +406,5 @@ class _Bytes(io.RawIOBase):
 
 def bytes_file(data: bytes) -> io.BufferedReader:
     """Return bytes in memory as a buffered file."""
-    return io.BufferedReader(_Bytes(data))
+    raw = _Bytes(data)
+    return io.BufferedReader(raw)

@@ -97,11 +97,12 @@ class _Decompressor:
     def _read_input(self) -> bool:
         """Read more compressed bytes; return False at the end of the file."""
         store = container_store(self._address)
-        self._input = store.read_range(
+        data = store.read_range(
             self._address, self._stamp, self._next_input, _INPUT_BYTES
         )
-        self._next_input += len(self._input)
-        return bool(self._input)
+        self._input = data
+        self._next_input += len(data)
+        return data != b""
 
 
 class GzipRanges:
@@ -169,14 +170,14 @@ class GzipRanges:
         """Make a restart point at the position, if the last one is far before it."""
         position = decompressor.position
         if position > self._max_position:
-            raise OSError(
-                errno.EFBIG, f"it expands to more than {MAX_EXPANSION} times its size"
-            )
+            problem = f"it expands to more than {MAX_EXPANSION} times its size"
+            raise OSError(errno.EFBIG, problem)
         with self._lock:
             last = self._restart_points[-1]
             if position - last.position < self._spacing:
                 return
-            self._restart_points.append(decompressor.copy())
+            restart_point = decompressor.copy()
+            self._restart_points.append(restart_point)
             if len(self._restart_points) > _MAX_RESTART_POINTS:
                 self._restart_points = self._restart_points[::2]
                 self._spacing *= 2
@@ -207,7 +208,8 @@ class GzipStream(io.RawIOBase):
         if whence == os.SEEK_CUR:
             offset += self._position
         if whence == os.SEEK_END or offset < 0:
-            raise OSError(errno.EINVAL, "only positions from the beginning are known")
+            problem = "only positions from the beginning are known"
+            raise OSError(errno.EINVAL, problem)
         self._position = offset
         return offset
 

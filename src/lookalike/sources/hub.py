@@ -84,7 +84,9 @@ class _HubAddress(NamedTuple):
 
     def api(self, method: str) -> str:
         """Return the address of a method of the hub's API."""
-        return f"{_endpoint()}/api/{self.kind}/{self.repository}/{method}/{self._quoted_revision}"
+        repository = f"{self.kind}/{self.repository}"
+        revision = self._quoted_revision
+        return f"{_endpoint()}/api/{repository}/{method}/{revision}"
 
     def file_url(self) -> str:
         """Return the address of the file's content."""
@@ -95,7 +97,8 @@ class _HubAddress(NamedTuple):
     @property
     def _quoted_revision(self) -> str:
         # A revision with slashes is quoted in a uri: refs%2Fconvert%2Fparquet.
-        revision = unquote(self.revision or "main")
+        name = self.revision or "main"
+        revision = unquote(name)
         return quote(revision, safe="")
 
 
@@ -104,7 +107,8 @@ class HubListing:
 
     def normalize(self, path: str) -> str:
         """Return the uri of a file or folder, without a slash at its end."""
-        return _HubAddress.parse(path).uri
+        address = _HubAddress.parse(path)
+        return address.uri
 
     def list(self, folder: str) -> Iterator[RemoteFile]:
         """Yield the files below a folder, page by page."""
@@ -140,7 +144,8 @@ class HubListing:
     def pieces(self, uri: str) -> Iterator[bytes]:
         """Yield the content of a file."""
         address = _HubAddress.parse(uri)
-        response = _request("GET", address.file_url(), max_bytes=MAX_FILE_BYTES)
+        url = address.file_url()
+        response = _request("GET", url, max_bytes=MAX_FILE_BYTES)
         yield response.content
 
 
@@ -161,7 +166,8 @@ class HubSource(RemoteSource):
     """
 
     def __init__(self, paths: Sequence[str], **options: Unpack[LocalOptions]) -> None:
-        super().__init__(paths, HubListing(), **options)
+        listing = HubListing()
+        super().__init__(paths, listing, **options)
 
 
 def open_paths(paths: Sequence[str], **options: Unpack[LocalOptions]) -> HubSource:
@@ -225,7 +231,8 @@ def _request(
     OSError
         If the network is forbidden, the hub refuses, or the answer has more than `max_bytes`.
     """
-    if is_offline() or os.environ.get("HF_HUB_OFFLINE", "0") not in {"", "0"}:
+    hub_offline = os.environ.get("HF_HUB_OFFLINE", "0")
+    if is_offline() or hub_offline not in {"", "0"}:
         problem = "LOOKALIKE_OFFLINE or HF_HUB_OFFLINE forbids the network"
         raise OSError(errno.ENETDOWN, problem)
     for pause in (*RETRY_PAUSES_S, None):
@@ -275,7 +282,8 @@ def _translate_network_errors() -> Iterator[None]:
         yield
     except (httpx.TransportError, httpx.TooManyRedirects) as error:
         reason = str(error) or type(error).__name__
-        raise TransientError(f"the hub cannot be reached: {reason}") from error
+        problem = f"the hub cannot be reached: {reason}"
+        raise TransientError(problem) from error
 
 
 def _check_answer(response: httpx.Response) -> None:
@@ -318,8 +326,10 @@ def _token() -> str | None:
     if token:
         return token
     home = os.environ.get("HF_HOME") or "~/.cache/huggingface"
-    path = Path(os.environ.get("HF_TOKEN_PATH") or f"{home}/token").expanduser()
+    name = os.environ.get("HF_TOKEN_PATH") or f"{home}/token"
+    path = Path(name).expanduser()
     try:
-        return path.read_text().strip() or None
+        stored = path.read_text()
     except OSError:
         return None
+    return stored.strip() or None

@@ -30,7 +30,8 @@ class ObjectListing:
 
     def normalize(self, path: str) -> str:
         """Return the uri of an object or a prefix, without a slash at its end."""
-        return Address.parse(path).uri
+        address = Address.parse(path)
+        return address.uri
 
     def list(self, folder: str) -> Iterator[RemoteFile]:
         """Yield the objects below a prefix, which ends at a slash."""
@@ -78,7 +79,8 @@ class ObjectSource(RemoteSource):
                 f"{paths[0]} lies in object storage, which needs a further package. "
                 f"Install it with: {INSTALL_CLOUD}"
             )
-        super().__init__(paths, ObjectListing(), **options)
+        listing = ObjectListing()
+        super().__init__(paths, listing, **options)
 
 
 def open_paths(paths: Sequence[str], **options: Unpack[LocalOptions]) -> ObjectSource:

@@ -239,12 +239,15 @@ def _as_os_error(address: str) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, ValueError, ArithmeticError, MemoryError) as error:
-        raise OSError(errno.EIO, first_line(error), address) from error
+        reason = first_line(error)
+        raise OSError(errno.EIO, reason, address) from error
 
 
 def _leaf(name: str, is_struct: bool) -> str:
     """Return the path in the schema of the bytes of a column."""
-    return f"{name}.bytes" if is_struct else name
+    if is_struct:
+        return f"{name}.bytes"
+    return name
 
 
 def _row_groups(metadata: pq.FileMetaData, leaf: str) -> tuple[_RowGroup, ...]:
@@ -335,15 +338,20 @@ def _features(schema: pa.Schema) -> dict[str, Any]:
     """Return the features of Hugging Face's metadata by column."""
     metadata = schema.metadata or {}
     try:
-        features = json.loads(metadata[_FEATURES_KEY])["info"]["features"]
+        described = json.loads(metadata[_FEATURES_KEY])
+        features = described["info"]["features"]
     except (KeyError, TypeError, ValueError, RecursionError):
         return {}
-    return features if isinstance(features, dict) else {}
+    if not isinstance(features, dict):
+        return {}
+    return features
 
 
 def _feature(features: dict[str, Any], name: str) -> dict[str, Any]:
     feature = features.get(name)
-    return feature if isinstance(feature, dict) else {}
+    if not isinstance(feature, dict):
+        return {}
+    return feature
 
 
 def cells_of(column: ImageColumn, *, with_labels: bool) -> Iterator[Cell]:

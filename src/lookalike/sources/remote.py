@@ -204,7 +204,8 @@ class RemoteSource:
 
     def skipped(self) -> SkippedFiles:
         """Return the files and folders that the last iteration left out."""
-        return self._scan.selection.skipped
+        selection = self._scan.selection
+        return selection.skipped
 
     def prefixes(self, root: str) -> list[str]:
         """Return the start of the uris of all files below a root."""
@@ -230,7 +231,9 @@ class RemoteSource:
     def folders_of(self, uri: str) -> list[str]:
         """Return the root of a uri. Folders below it are parts of names, and cannot be empty."""
         root = self._root_of(uri)
-        return [] if root is None else [root]
+        if root is None:
+            return []
+        return [root]
 
     def folder_state(self, folder: str) -> FolderState:
         """Return whether a prefix holds files; one that cannot be listed counts as filled."""
@@ -330,4 +333,5 @@ def _failed_listing(root: str, count: int, error: OSError) -> Item:
     """Return the Item of a listing that broke off. Its uri lies below the root."""
     reason = error.strerror or error
     problem = f"the listing broke off after image {count:,}: {reason}"
-    return unreadable_item(_prefix(root), None, ImageError(problem))
+    uri = _prefix(root)
+    return unreadable_item(uri, None, ImageError(problem))

@@ -96,7 +96,9 @@ class Address(NamedTuple):
             raise SourceError(
                 f"{uri!r} names no bucket. Expected an address such as {scheme}://bucket/folder."
             )
-        return cls(scheme.lower(), bucket, key.rstrip("/"))
+        kind = scheme.lower()
+        name = key.rstrip("/")
+        return cls(kind, bucket, name)
 
     @property
     def uri(self) -> str:
@@ -181,7 +183,8 @@ def stamp_time(meta: ObjectMeta) -> int:
     second visible. Listings and single requests of a store may have times of different precision,
     so that the store's own fraction counts only without an ETag.
     """
-    time_ns = microseconds_of(meta["last_modified"]) * 1000
+    last_modified = meta["last_modified"]
+    time_ns = microseconds_of(last_modified) * 1000
     e_tag = meta["e_tag"]
     if e_tag is None:
         return time_ns
@@ -260,7 +263,8 @@ def _client_options(variables: Mapping[str, str]) -> dict[str, Any]:
     options: dict[str, Any] = {"timeout": _REQUEST_TIMEOUT}
     for name in _ENDPOINT_VARIABLES:
         # The user names an endpoint without encryption, as those of MinIO in one's own network.
-        if variables.get(name, "").startswith("http://"):
+        endpoint = variables.get(name, "")
+        if endpoint.startswith("http://"):
             options["allow_http"] = True
     return options
 

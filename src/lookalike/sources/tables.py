@@ -150,7 +150,8 @@ class ParquetSource:
             return uri_prefixes(root)
         prefix = container_prefix(_KIND, found.address)
         if found.is_folder:
-            prefix = prefix.removesuffix("!/").rstrip("/") + "/"
+            folder = prefix.removesuffix("!/")
+            prefix = folder.rstrip("/") + "/"
         return [prefix]
 
     def exists(self, uri: str) -> bool:
@@ -162,9 +163,11 @@ class ParquetSource:
         member = parse_member(uri)
         if member is None:
             return []
-        file = container_prefix(_KIND, member.address).removesuffix("/")
+        prefix = container_prefix(_KIND, member.address)
+        file = prefix.removesuffix("/")
         for name in self._roots:
-            if uri.startswith(tuple(self.prefixes(name))):
+            prefixes = tuple(self.prefixes(name))
+            if uri.startswith(prefixes):
                 return [file, name]
         return [file]
 
@@ -274,7 +277,8 @@ def _check_column(root: _Root) -> None:
 
 
 def _stamp(address: str) -> ContainerStamp:
-    return container_store(address).stamp(address)
+    store = container_store(address)
+    return store.stamp(address)
 
 
 class _ParquetReader:
@@ -289,7 +293,8 @@ class _ParquetReader:
 
     def open(self, uri: str) -> io.BufferedReader:
         """Open the bytes of a cell as a file."""
-        return bytes_file(self.read(uri))
+        data = self.read(uri)
+        return bytes_file(data)
 
     def exists(self, uri: str) -> bool:
         """Return whether a cell with an image, a file or a folder of files exists."""

@@ -159,7 +159,8 @@ def is_address(text: str) -> bool:
 
 def is_web_address(uri: str) -> bool:
     """Return whether a read of a uri sends a request to any host of the web."""
-    return _scheme(uri) in {"http", "https"}
+    scheme = _scheme(uri)
+    return scheme in {"http", "https"}
 
 
 def can_read(uri: str) -> bool:
@@ -303,14 +304,17 @@ def _member_prefixes(path: str) -> list[str]:
     lowered = path.lower()
     for suffix, kind in CONTAINER_SCHEMES.items():
         if lowered.endswith(suffix):
-            return [container_prefix(kind, path)]
+            prefix = container_prefix(kind, path)
+            return [prefix]
     return []
 
 
 def _separator(uri: str) -> str:
     """Return the character between the folders of a uri."""
-    is_path = _scheme(uri) is None
-    return os.sep if is_path else "/"
+    scheme = _scheme(uri)
+    if scheme is None:
+        return os.sep
+    return "/"
 
 
 def _with_end(text: str, separator: str) -> str:

@@ -136,7 +136,8 @@ def open_paths(
     addresses = []
     for path in paths:
         scheme, separator, rest = path.partition("://")
-        addresses.append(scheme.lower() + separator + rest)
+        address = scheme.lower() + separator + rest
+        addresses.append(address)
     return WebSource(
         addresses, labels=labels, allow_private=allow_private, refresh=refresh
     )
@@ -146,11 +147,13 @@ class _WebReader:
     """Access to files at addresses."""
 
     def read(self, uri: str) -> bytes:
-        return _read_address(uri, allow_private=allows_private())
+        allow_private = allows_private()
+        return _read_address(uri, allow_private=allow_private)
 
     def open(self, uri: str) -> BufferedReader:
         data = self.read(uri)
-        return BufferedReader(BytesIO(data))
+        file = BytesIO(data)
+        return BufferedReader(file)
 
     def exists(self, uri: str) -> bool:  # noqa: ARG002
         # Addresses are never missing, so no row is moved or removed because a server is down.

@@ -431,7 +431,8 @@ def _same_version(
 def _write_record(target: Location, record: BackupRecord) -> None:
     fields = asdict(record)
     text = json.dumps(fields)
-    target.write(target.backup_record, text.encode())
+    content = text.encode()
+    target.write(target.backup_record, content)
 
 
 def _sha256_of(location: Location, name: str) -> str:

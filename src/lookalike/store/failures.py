@@ -209,7 +209,8 @@ def is_permission_error(error: CollectionError) -> bool:
 
 def is_missing_file(error: CollectionError) -> bool:
     """Return whether a translated error reports a file of the table that does not exist."""
-    return "Not found" in str(error.__cause__)
+    cause = error.__cause__
+    return "Not found" in str(cause)
 
 
 def reason_of(error: BaseException) -> str:

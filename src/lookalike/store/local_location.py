@@ -159,7 +159,8 @@ class LocalLocation(Location):
 
     def size_of(self, name: str) -> int:
         file = self.folder / name
-        return file.stat().st_size
+        status = file.stat()
+        return status.st_size
 
     def read(self, name: str) -> bytes:
         file = self.folder / name
@@ -195,10 +196,12 @@ class LocalLocation(Location):
     # Copies
 
     def new_staging(self) -> Self:
-        return type(self)(self._new_staging_folder())
+        folder = self._new_staging_folder()
+        return type(self)(folder)
 
     def _new_staging_folder(self) -> Path:
-        return self.folder / self.new_staging_name()
+        name = self.new_staging_name()
+        return self.folder / name
 
     def remove_staging(self, *, older_than: float = 0.0) -> int:
         freed = 0

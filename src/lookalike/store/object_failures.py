@@ -80,7 +80,8 @@ def object_store_error(
     }
     for pattern, reason in _CAUSES.items():
         if re.search(pattern, text, re.IGNORECASE):
-            return CollectionError(f"{subject}: {reason.format(**facts)}")
+            cause = reason.format(**facts)
+            return CollectionError(f"{subject}: {cause}")
     if _DENIED.search(text):
         return _denied_error(
             subject, url, facts["keys"], writes=writes, creates=creates

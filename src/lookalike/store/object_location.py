@@ -177,7 +177,8 @@ class ObjectLocation(Location):
     def read(self, name: str) -> bytes:
         with _errors_as_os_errors():
             result = obstore.get(self._store, name)
-            return bytes(result.bytes())
+            content = result.bytes()
+            return bytes(content)
 
     def read_chunks(self, name: str) -> Iterator[bytes]:
         with _errors_as_os_errors():
@@ -206,7 +207,8 @@ class ObjectLocation(Location):
             obstore.delete(self._store, list(names))
 
     def _has_any(self, folder: str) -> bool:
-        first_page = next(self._pages(folder), None)
+        pages = self._pages(folder)
+        first_page = next(pages, None)
         return first_page is not None
 
     def _pages(self, folder: str) -> Iterator[Sequence[Any]]:
@@ -221,7 +223,8 @@ class ObjectLocation(Location):
 
     def new_staging(self) -> Self:
         name = self.new_staging_name()
-        return type(self)(self.uri(name))
+        uri = self.uri(name)
+        return type(self)(uri)
 
     def remove_staging(self, *, older_than: float = 0.0) -> int:
         # The objects of each staged copy.
@@ -266,7 +269,8 @@ class ObjectLocation(Location):
     def publish_version(self, staged: Self, names: list[str]) -> None:
         # Until the manifest is in place, Lance reads the older version.
         self._publish(staged, names)
-        self._remove_others(TABLE, set(names))
+        current = set(names)
+        self._remove_others(TABLE, current)
 
     def publish_staged_trash(self, staged: Self, names: list[str]) -> None:
         if not names:
@@ -282,9 +286,10 @@ class ObjectLocation(Location):
         prefix = self._name_of(staged)
         *first, last = names
         with ThreadPoolExecutor(_COPIES_AT_ONCE, "copy") as pool:
-            copies = [
-                pool.submit(self._copy, f"{prefix}/{name}", name) for name in first
-            ]
+            copies = []
+            for name in first:
+                copy = pool.submit(self._copy, f"{prefix}/{name}", name)
+                copies.append(copy)
         for copy in copies:
             copy.result()
         self._copy(f"{prefix}/{last}", last)
@@ -296,7 +301,8 @@ class ObjectLocation(Location):
     def _copy(self, name: str, new_name: str) -> None:
         """Copy an object within the store; only one that is too large for it is read here."""
         if self.size_of(name) > _COPY_BYTES:
-            self.write_chunks(new_name, self.read_chunks(name))
+            chunks = self.read_chunks(name)
+            self.write_chunks(new_name, chunks)
             return
         with _errors_as_os_errors():
             obstore.copy(self._store, name, new_name)

@@ -50,4 +50,5 @@ def locate(path: str | os.PathLike[str]) -> Location:
 
 def is_store_address(path: str) -> bool:
     """Return whether a path is an address in an object store."""
-    return _STORE_ADDRESS.match(path) is not None
+    match = _STORE_ADDRESS.match(path)
+    return match is not None

@@ -309,7 +309,8 @@ class Table(View):
                 fields.append(field)
         if fields:
             with self._commit():
-                self._dataset.add_columns(pa.schema(fields))
+                schema = pa.schema(fields)
+                self._dataset.add_columns(schema)
 
     # Rows
 

@@ -476,7 +476,8 @@ class Trash:
         clauses = []
         for uri in uris:
             resolved = resolve_uri(uri)
-            below = prefix_clause(uri_prefixes(resolved))
+            prefixes = uri_prefixes(resolved)
+            below = prefix_clause(prefixes)
             clause = f"uri = {quote(resolved)} OR {below}"
             if not len(self._rows.read([], clause)):
                 raise InputError(
@@ -484,7 +485,8 @@ class Trash:
                     "name. Nothing was changed. List its images with: lookalike trash list"
                 )
             clauses.append(clause)
-        return self._rows.read(columns, " OR ".join(clauses))
+        any_clause = " OR ".join(clauses)
+        return self._rows.read(columns, any_clause)
 
     def _is_in_table(self, rows: pa.Table) -> np.ndarray[Any, np.dtype[np.bool_]]:
         """Return for each row whether the table has its uri with the same content."""

@@ -57,7 +57,8 @@ class TrashTable:
         if not self._location.has_trash():
             return None
         with self.translate_errors(Operation.OPEN):
-            return lance.dataset(self._location.trash_uri)
+            uri = self._location.trash_uri
+            return lance.dataset(uri)
 
     def columns(self) -> list[str]:
         """Return the columns that the table and the trash both have."""
@@ -65,7 +66,8 @@ class TrashTable:
         if dataset is None:
             return []
         own_names = dataset.schema.names
-        return [name for name in self._table.schema.names if name in own_names]
+        table_names = self._table.schema.names
+        return [name for name in table_names if name in own_names]
 
     def count(self) -> int:
         """Return the number of rows."""

@@ -110,7 +110,8 @@ def _merge_fragments(table: Table, options: CompactionOptions) -> int:
         plan = Compaction.plan(dataset, options)
         tasks = plan.tasks
         if tasks:
-            merged = tasks[0].execute(dataset)
+            first = tasks[0]
+            merged = first.execute(dataset)
             Compaction.commit(dataset, [merged])
             dataset.checkout_latest()
     return len(tasks)

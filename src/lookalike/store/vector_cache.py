@@ -57,7 +57,8 @@ class VectorCacheKey:
     def file(self) -> Path:
         """The file, which may not exist."""
         text = self.to_json()
-        digest = hashlib.sha256(text.encode())
+        content = text.encode()
+        digest = hashlib.sha256(content)
         name = digest.hexdigest()
         folder = cache_folder()
         return folder / f"{name}{_SUFFIX}"

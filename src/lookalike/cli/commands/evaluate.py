@@ -178,7 +178,8 @@ def _print_scores_by_class(spaces: Sequence[SpaceScores]) -> None:
     classes = spaces[0].classes
 
     def first_map(label: str) -> float:
-        return classes[label].map
+        scores = classes[label]
+        return scores.map
 
     header = ["mAP by class", "queries", *_names(spaces)]
     rows = [header]
