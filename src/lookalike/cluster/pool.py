@@ -57,10 +57,11 @@ class _Member:
     @property
     def node(self) -> str:
         """The name of the node in messages."""
-        if self.facts is None:
+        facts = self.facts
+        if facts is None:
             return "a new node"
-        short_id = self.facts.id[:8]
-        return f"{self.facts.host} ({short_id})"
+        short_id = facts.id[:8]
+        return f"{facts.host} ({short_id})"
 
     def next_reference(self) -> Any:
         """Return what Ray has to finish next for this actor; None if it is idle."""

@@ -35,7 +35,8 @@ def upright(image: Image.Image) -> Image.Image:
     It is turned as its EXIF says, its color profile is applied, alpha is over white, and deep gray
     is scaled to 8 bits.
     """
-    return flatten(turned(image))
+    upright_image = turned(image)
+    return flatten(upright_image)
 
 
 def turned(image: Image.Image) -> Image.Image:

@@ -190,7 +190,8 @@ def _keep(
         images = missing
     decision.kept.extend(rows)
     if missing:
-        decision.withheld.append(Withheld(folder, reason, missing, images))
+        withheld = Withheld(folder, reason, missing, images)
+        decision.withheld.append(withheld)
 
 
 def _is_large_share(rows: Sequence[MissingRow], images: int) -> bool:

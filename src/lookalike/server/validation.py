@@ -59,7 +59,9 @@ def field_errors(errors: Iterable[Any]) -> list[dict[str, str]]:
         # The first key is "query" or "path".
         path = tuple(error["loc"][1:])
         where = _format_path(path)
-        listed.append({"where": where, "reason": _reason(error)})
+        reason = _reason(error)
+        entry = {"where": where, "reason": reason}
+        listed.append(entry)
     return listed
 
 

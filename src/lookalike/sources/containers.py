@@ -156,8 +156,9 @@ def container_folder_exists(uri: str) -> bool:
 
 def member_name(member: Member) -> str:
     """Return the name of a member as shown to users, without its folders."""
-    container = re.split(r"[/\\]", member.address)[-1]
-    *_, last = member.name.rstrip("/").split("/")
+    *_, container = re.split(r"[/\\]", member.address)
+    name = member.name.rstrip("/")
+    *_, last = name.split("/")
     if not last:
         return container
     if member.kind == "parquet":
@@ -258,7 +259,8 @@ class _LocalContainers:
         self, address: str, stamp: ContainerStamp, start: int, length: int
     ) -> bytes:
         with Path(address).open("rb", buffering=0) as file:
-            status = os.fstat(file.fileno())
+            descriptor = file.fileno()
+            status = os.fstat(descriptor)
             current = ContainerStamp(status.st_size, status.st_mtime_ns)
             if current != stamp:
                 problem = "the file that holds it changed while it was read"

@@ -231,8 +231,9 @@ def _request(
     OSError
         If the network is forbidden, the hub refuses, or the answer has more than `max_bytes`.
     """
-    hub_offline = os.environ.get("HF_HUB_OFFLINE", "0")
-    if is_offline() or hub_offline not in {"", "0"}:
+    setting = os.environ.get("HF_HUB_OFFLINE", "0")
+    is_hub_offline = setting not in {"", "0"}
+    if is_offline() or is_hub_offline:
         problem = "LOOKALIKE_OFFLINE or HF_HUB_OFFLINE forbids the network"
         raise OSError(errno.ENETDOWN, problem)
     for pause in (*RETRY_PAUSES_S, None):

@@ -184,7 +184,8 @@ def stamp_time(meta: ObjectMeta) -> int:
     so that the store's own fraction counts only without an ETag.
     """
     last_modified = meta["last_modified"]
-    time_ns = microseconds_of(last_modified) * 1000
+    microseconds = microseconds_of(last_modified)
+    time_ns = microseconds * 1000
     e_tag = meta["e_tag"]
     if e_tag is None:
         return time_ns

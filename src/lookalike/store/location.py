@@ -210,13 +210,16 @@ class Location(ABC):
 
     def manifests(self) -> Iterator[StoredFile]:
         """Yield the manifests of the table, one for each version."""
-        for file in self.files(f"{TABLE}/{VERSIONS}"):
-            if file.name.endswith(".manifest"):
+        folder = f"{TABLE}/{VERSIONS}"
+        for file in self.files(folder):
+            name = file.name
+            if name.endswith(".manifest"):
                 yield file
 
     def transactions(self) -> Iterator[StoredFile]:
         """Yield the files in which the table's commits were planned."""
-        for file in self.files(f"{TABLE}/_transactions"):
+        folder = f"{TABLE}/_transactions"
+        for file in self.files(folder):
             if file.name.endswith(".txn"):
                 yield file
 
@@ -236,8 +239,9 @@ class Location(ABC):
     def _remove_others(self, folder: str, names_to_keep: set[str]) -> None:
         stored = list(self.files(folder))
         for file in stored:
-            if file.name not in names_to_keep:
-                self.remove(file.name)
+            name = file.name
+            if name not in names_to_keep:
+                self.remove(name)
 
     # Copies
 

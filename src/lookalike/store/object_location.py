@@ -160,7 +160,9 @@ class ObjectLocation(Location):
     def files(self, folder: str = "") -> Iterator[StoredFile]:
         for page in self._pages(folder):
             for entry in page:
-                yield StoredFile(entry["path"], entry["size"])
+                path = entry["path"]
+                size = entry["size"]
+                yield StoredFile(path, size)
 
     def has_file(self, name: str) -> bool:
         try:

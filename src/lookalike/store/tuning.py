@@ -169,8 +169,9 @@ def update_index(table: Table, space: str, before: IndexTuning) -> IndexTuning:
         with translate_errors(table.path, Operation.INDEX):
             dataset.checkout_latest()
             segments = ann.index_segments(table, space)
+            count = len(segments)
             dataset.optimize.optimize_indices(
-                index_names=[name], num_indices_to_merge=len(segments)
+                index_names=[name], num_indices_to_merge=count
             )
             dataset.checkout_latest()
 

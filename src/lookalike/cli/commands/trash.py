@@ -79,7 +79,8 @@ def _print_rows_as_json(rows: pa.Table) -> None:
     images = rows.to_pylist()
     for image in images:
         image["removed_at"] = image["removed_at"].isoformat()
-    output.print_json({"days": trash_days(), "images": images})
+    days = trash_days()
+    output.print_json({"days": days, "images": images})
 
 
 def _print_rows(collection: Collection, rows: pa.Table) -> None:
