@@ -194,6 +194,7 @@ class CountJob:
 
     body = CountBody
     router = count_router
+    changes_collection = False
 
     def prepare(self, state, body):
         state.registry.view(body.collection)

@@ -72,6 +72,13 @@ function formOf(files) {
   return form;
 }
 
+function postQuery(path, query, signal, files = []) {
+  if (!files.length) return post(path, query, signal);
+  const form = formOf(files);
+  form.append("query", JSON.stringify(query));
+  return request(path, { method: "POST", body: form, signal });
+}
+
 /** Store the token in a cookie. */
 export const signIn = (token) => post("session", { token });
 
@@ -83,9 +90,10 @@ export const row = (collection, id) => request(`rows/${id}`, { parameters: { col
 export const roots = (collection) => request("roots", { parameters: { collection } });
 export const map = (parameters) => request("map", { parameters });
 export const evaluation = (collection) => request("evaluation", { parameters: { collection } });
-export const search = (query, signal) => post("search", query, signal);
-export const distances = (query, signal) => post("distances", query, signal);
-export const mapPosition = (query, signal) => post("map/place", query, signal);
+/** Each of these takes a query, and the files that its examples name by number, if any. */
+export const search = (...query) => postQuery("search", ...query);
+export const distances = (...query) => postQuery("distances", ...query);
+export const mapPosition = (...query) => postQuery("map/place", ...query);
 
 export const jobs = async () => (await request("jobs")).jobs;
 export const startJob = (description) => post("jobs", description);
@@ -94,13 +102,6 @@ export const cancelJob = (id) => request(`jobs/${id}`, { method: "DELETE" });
 export async function failures(collection) {
   const answer = await request("failures", { parameters: { collection } });
   return answer.failures;
-}
-
-/** Search by files that the server has not seen. Its answer names them as uploads. */
-export function searchByFiles(files, query, signal) {
-  const form = formOf(files);
-  form.append("query", JSON.stringify(query));
-  return request("search", { method: "POST", body: form, signal });
 }
 
 /** Upload a file to search by it later. */

@@ -74,11 +74,16 @@ function stop() {
 }
 
 function offerMap(state) {
-  const { name, images } = collection(state.collection);
+  const { name, images, read_only: isReadOnly } = collection(state.collection);
   const [space] = spacesOf(state);
   if (images < MIN_IMAGES) {
     const text = "A map needs at least three images.";
     box.replaceChildren(h("div", { class: "making" }, h("p", {}, text)));
+    return;
+  }
+  if (isReadOnly) {
+    const text = "This server only reads the collection. Make its map by: lookalike map";
+    box.replaceChildren(h("div", { class: "making" }, h("h1", {}, "No map yet"), h("p", {}, text)));
     return;
   }
   const text =
@@ -140,7 +145,7 @@ async function drawQuery(state, signal) {
   const [example] = [...state.positive, ...state.negative];
   const image = showFirst(new Image(), imageAddresses(example, MARKER_SIDE));
   try {
-    const position = knownPosition(state) ?? (await place(state, request, signal));
+    const position = knownPosition(state) ?? (await place(request, signal));
     view.canvas.showQuery({ ...position, image });
     // Until its image is there, the query is marked by an empty disk.
     await image.decode().catch(() => {});
@@ -162,11 +167,11 @@ function knownPosition({ positive, negative }) {
 }
 
 // The place of anything else is computed by the server, the first time slowly.
-async function place(state, request, signal) {
+async function place(request, signal) {
   const { panel } = view;
   panel.showHint("Finding the place of the query…");
   try {
-    return await withReupload(state, () => api.mapPosition(request, signal));
+    return await withReupload(api.mapPosition, request, signal);
   } finally {
     panel.showHint("");
   }
@@ -181,7 +186,7 @@ async function colorBy(by) {
   const state = current();
   const request = requestFor(state, spacesOf(state)[0], { forMap: true });
   try {
-    const { ids, distances } = await withReupload(state, () => api.distances(request));
+    const { ids, distances } = await withReupload(api.distances, request);
     // The reader may have chosen otherwise since.
     if (view?.panel.colorBy !== by) return;
     const { data } = view;

@@ -8,6 +8,7 @@ import { filterOf } from "./state.js";
 /** How many examples one query may have. */
 export const MAX_EXAMPLES = 64;
 
+const MAX_SENT = 16; // files of one request
 const CACHED = 40;
 const cache = new Map(); // the latest answers: going back shows at once what was there
 
@@ -60,7 +61,7 @@ export function answersFor(state, signal) {
     const request = requestFor(state, space);
     const cached = cache.get(keyOf(request));
     if (cached) return cached;
-    const answer = await withReupload(state, () => api.search(request, signal));
+    const answer = await withReupload(api.search, request, signal);
     return store(request, answer);
   };
   return Promise.all(spacesOf(state).map(answerIn));
@@ -69,21 +70,31 @@ export function answersFor(state, signal) {
 const isAboutUpload = ({ title, message }) => /upload/.test(title + message);
 
 /**
- * Send a request; if the server no longer has an upload, upload the file again and retry.
+ * Send a query; if the server does not have an upload, send the query again with the files.
+ *
+ * The files travel with the query because another server may answer each request.
  *
  * @throws {UploadExpired} If this page does not have the file either.
  */
-export async function withReupload(state, send) {
+export async function withReupload(send, query, signal) {
   try {
-    return await send();
+    return await send(query, signal);
   } catch (error) {
-    const uploads = [...state.positive, ...state.negative].filter(({ upload }) => upload);
+    const named = [...query.positive, ...query.negative].map(({ upload }) => upload);
+    const uploads = [...new Set(named.filter(Boolean))];
     const isExpired = error.status === 404 && uploads.length && isAboutUpload(error);
     if (!isExpired) throw error;
-    const files = uploads.map(({ upload }) => fileOf(upload));
+    const files = uploads.map(fileOf);
     if (!files.every(Boolean)) throw new UploadExpired();
-    await Promise.all(files.map(api.upload));
-    return send();
+    if (files.length > MAX_SENT) {
+      await Promise.all(files.map(api.upload));
+      return send(query, signal);
+    }
+    const numbered = ({ upload, ...example }) =>
+      upload ? { ...example, image: uploads.indexOf(upload) } : example;
+    const positive = query.positive.map(numbered);
+    const negative = query.negative.map(numbered);
+    return send({ ...query, positive, negative }, signal, files);
   }
 }
 
@@ -93,7 +104,7 @@ export async function searchByFiles(files, state, signal) {
   const images = files.map((_, index) => ({ image: index }));
   const blank = requestFor({ ...state, positive: [], negative: [] }, space);
   const request = { ...blank, positive: images, exclude_self: false };
-  const answer = await api.searchByFiles(files, request, signal);
+  const answer = await api.search(request, signal, files);
   answer.uploads.forEach((sha, index) => rememberUpload(sha, files[index]));
   const positive = answer.uploads.map((upload) => ({ upload }));
   const next = { ...state, positive, negative: [] };

@@ -104,7 +104,12 @@ def make_app(
         generate_unique_id_function=openapi.operation_id,
     )
     watched = settings.new_collections if settings.watch_collections else None
-    state = ServerState(settings, CollectionRegistry(paths, watched=watched))
+    collections = CollectionRegistry(
+        paths,
+        watched=watched,
+        remote_refresh_seconds=settings.remote_refresh_seconds,
+    )
+    state = ServerState(settings, collections)
     kinds = JobKinds(job_kinds)
     app.state.lookalike = state
     app.state.job_kinds = kinds

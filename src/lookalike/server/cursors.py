@@ -46,13 +46,7 @@ class Cursor:
         Problem
             422, if it is not a cursor of this query; 409, if the collection has changed since.
         """
-        try:
-            encoded = base64.urlsafe_b64decode(text)
-            cursor = cls(*json.loads(encoded))
-        except (ValueError, TypeError) as error:
-            raise _invalid("is not one that a search returned") from error
-        if not isinstance(cursor.offset, int) or cursor.offset < 0:
-            raise _invalid("is not one that a search returned")
+        cursor = cls._parse(text)
         if cursor.query != query:
             raise _invalid("belongs to another query")
         if cursor.version != version:
@@ -62,6 +56,29 @@ class Cursor:
                 "The collection has changed since the first page of this search. "
                 "Search again without the cursor.",
             )
+        return cursor
+
+    @classmethod
+    def version_in(cls, text: str) -> int:
+        """Return the version that the text of a cursor names.
+
+        Raises
+        ------
+        Problem
+            422, if it is not a cursor.
+        """
+        return cls._parse(text).version
+
+    @classmethod
+    def _parse(cls, text: str) -> Cursor:
+        try:
+            encoded = base64.urlsafe_b64decode(text)
+            cursor = cls(*json.loads(encoded))
+        except (ValueError, TypeError) as error:
+            raise _invalid("is not one that a search returned") from error
+        numbers = cursor.version, cursor.offset
+        if not all(isinstance(number, int) and number >= 0 for number in numbers):
+            raise _invalid("is not one that a search returned")
         return cursor
 
 

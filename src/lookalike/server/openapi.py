@@ -30,7 +30,7 @@ _SCHEMAS = "#/components/schemas/"
 _DESCRIPTIONS = {
     400: "The request is incomplete or not valid HTTP.",
     401: "A token is required.",
-    403: "The request comes from another site.",
+    403: "The request comes from another site, or would change a collection of a read-only server.",
     404: "The resource does not exist.",
     408: "The request body did not arrive in time.",
     409: "The operation conflicts with the current state.",

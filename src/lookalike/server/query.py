@@ -13,6 +13,7 @@ from lookalike.retrieval.search import Searcher
 from lookalike.server.cursors import Cursor, digest_of
 from lookalike.server.problems import Problem
 from lookalike.server.registry import CollectionView
+from lookalike.server.replicas import catch_up_with_query
 from lookalike.server.schemas import (
     ExampleBody,
     ImageExample,
@@ -121,6 +122,7 @@ async def run_query(
     Problem
         404, 422 or 503, if an example does not exist, the query is empty, or the pool is full.
     """
+    await catch_up_with_query(state, body)
     request = embed_request(state, body, images, use)
     is_light = not heavy and not images
     if is_light and _is_embedded(state, body, request.searcher):

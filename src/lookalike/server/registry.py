@@ -21,7 +21,7 @@ from lookalike.server.problems import Problem
 from lookalike.server.row_cache import RowCache
 from lookalike.store import ann
 from lookalike.store.filters import Column
-from lookalike.store.places import locate
+from lookalike.store.places import is_store_address, locate
 from lookalike.store.table import Table
 from lookalike.types import Ids, Model
 
@@ -32,6 +32,8 @@ _MAX_SELECTED_IDS = 1 << 22
 # After reopening a collection, wait this multiple of the time that it took: a collection that grows
 # fast is reopened for at most a tenth of the time.
 _REFRESH_PAUSE = 9
+# The seconds after a check for a request that found nothing new.
+_CATCH_UP_PAUSE = 1.0
 
 
 class CollectionView:
@@ -137,7 +139,7 @@ class CollectionView:
 
     @cached_property
     def summary(self) -> dict[str, Any]:
-        """The fields of a `CollectionInfo`, except `originals`."""
+        """The fields of a `CollectionInfo`, except those of the server's options."""
         columns = self.table.filter_columns().values()
         labels = self.row_cache.labels()
         return {
@@ -179,20 +181,32 @@ class ServedCollection:
     ----------
     name, path
         Its name in the REST interface, and its folder or address.
+    refresh_seconds
+        The least time between two calls of `refresh` that look for a new version.
     evaluation
         The result of the last evaluation job, or None.
     """
 
-    def __init__(self, name: str, path: str, embedders: EmbedderCache) -> None:
+    def __init__(
+        self,
+        name: str,
+        path: str,
+        embedders: EmbedderCache,
+        refresh_seconds: float = 0.0,
+    ) -> None:
         self.name = name
         self.path = path
         self.evaluation: dict[str, Any] | None = None
+        self.refresh_seconds = refresh_seconds
         self._embedders = embedders
         self._lock = threading.Lock()
         self._view: CollectionView | None = None
         self._stamp: tuple[int, int, int] | None = None
         self._error = "it has not been opened yet"
         self._next_refresh = 0.0
+        self._catch_up_lock = threading.Lock()
+        self._caught_up_at = 0.0
+        self._next_catch_up = 0.0
 
     def view(self) -> CollectionView:
         """Return the newest view.
@@ -220,6 +234,8 @@ class ServedCollection:
         with self._lock:
             if not force and time.monotonic() < self._next_refresh:
                 return
+            start = time.monotonic()
+            self._next_refresh = start + self.refresh_seconds
             try:
                 stamp = self._read_stamp()
                 if stamp != self._stamp:
@@ -228,11 +244,30 @@ class ServedCollection:
                     self._stamp = stamp
                     end = time.monotonic()
                     pause = _REFRESH_PAUSE * (end - start)
-                    self._next_refresh = end + pause
+                    self._next_refresh = end + max(pause, self.refresh_seconds)
             except LookalikeError as error:
                 self._view = None
                 self._stamp = None
                 self._error = str(error)
+
+    def catch_up(self) -> None:
+        """Open a new view now if the collection has changed; `refresh` may be due only later.
+
+        For a request that names what this view lacks, because another server of the collection
+        has read a newer version. After a check that found nothing new the next is a second later,
+        so that invalid requests do not make many.
+        """
+        arrival = time.monotonic()
+        with self._catch_up_lock:
+            # Requests that arrived during a check share the next one.
+            is_shared = arrival < self._caught_up_at
+            if is_shared or arrival < self._next_catch_up:
+                return
+            self._caught_up_at = time.monotonic()
+            known = self._stamp
+            self.refresh(force=True)
+            if self._stamp == known:
+                self._next_catch_up = time.monotonic() + _CATCH_UP_PAUSE
 
     def _open_view(self) -> CollectionView:
         table = Table.open(self.path)
@@ -260,6 +295,8 @@ class CollectionRegistry:
         The loaded models, shared by all collections.
     watched
         A folder whose collections are served too, also those that are made later; or None.
+    remote_refresh_seconds
+        The least time between two checks for a new version of a collection in object storage.
 
     Attributes
     ----------
@@ -272,9 +309,11 @@ class CollectionRegistry:
         paths: Sequence[str],
         embedders: EmbedderCache | None = None,
         watched: Path | None = None,
+        remote_refresh_seconds: float = 0.0,
     ) -> None:
         self._embedders = embedders or EmbedderCache()
         self._watched = watched
+        self._remote_refresh_seconds = remote_refresh_seconds
         self._lock = threading.Lock()
         self.collections: dict[str, ServedCollection] = {}
         for path in paths:
@@ -292,7 +331,12 @@ class CollectionRegistry:
                 if served.path == absolute:
                     return served
             name = self._unused_name(location.name or "collection")
-            collection = ServedCollection(name, absolute, self._embedders)
+            refresh_seconds = 0.0
+            if is_store_address(absolute):
+                refresh_seconds = self._remote_refresh_seconds
+            collection = ServedCollection(
+                name, absolute, self._embedders, refresh_seconds
+            )
             # Other threads may be iterating over the present dictionary.
             self.collections = {**self.collections, name: collection}
         return collection

@@ -365,6 +365,9 @@ class CollectionInfo(ResponseModel):
     originals: Annotated[
         bool, Field(description="Whether `original` returns the image files.")
     ]
+    read_only: Annotated[
+        bool, Field(description="Whether the server refuses jobs that change it.")
+    ]
     spaces: list[SpaceInfo]
     columns: list[ColumnInfo]
     labels: Annotated[list[LabelCount], Field(description="The most frequent first.")]

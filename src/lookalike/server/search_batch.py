@@ -14,6 +14,7 @@ from lookalike.server.query import (
     images_used,
     search_response,
 )
+from lookalike.server.replicas import catch_up_with_query
 from lookalike.server.request_body import parse_json
 from lookalike.server.schemas import SearchBody
 from lookalike.server.state import ServerState
@@ -43,7 +44,7 @@ async def run_searches(
     positions = []
     for position, fields in enumerate(searches):
         try:
-            request = _prepare(state, fields, images)
+            request = await _prepare(state, fields, images)
         except Exception as error:  # noqa: BLE001 (ends this search only)
             outcomes.append(error)
         else:
@@ -58,12 +59,15 @@ async def run_searches(
     return [_result(outcome, instance) for outcome in outcomes]
 
 
-def _prepare(state: ServerState, fields: Any, images: list[bytes]) -> EmbedRequest:
+async def _prepare(
+    state: ServerState, fields: Any, images: list[bytes]
+) -> EmbedRequest:
     """Return one search as a request to the embedder."""
     start = time.perf_counter()
     encoded = pydantic_core.to_json(fields)
     body = parse_json(encoded, SearchBody.model_validate_json)
     body, used = images_used(body, images)
+    await catch_up_with_query(state, body)
 
     def search(query: ResolvedQuery) -> dict[str, Any]:
         return search_response(query, body, start)

@@ -48,6 +48,8 @@ class ServerSettings:
         The folder in which clients may make collections of these folders, or None for nowhere.
     watch_collections
         Whether to serve every collection in that folder, also those that are made later.
+    read_only
+        Whether jobs that change a collection, or make one, are refused.
     max_upload, max_pixels
         The largest request body in bytes, and the largest image in it in pixels.
     body_seconds
@@ -57,13 +59,14 @@ class ServerSettings:
         One thread more than there are cores, because one often waits for Python's lock.
     upload_cache_bytes, thumbnail_cache_bytes
         The memory for uploaded images and for generated thumbnails.
-    refresh_seconds
-        The interval between checks for new versions of the collections.
+    refresh_seconds, remote_refresh_seconds
+        The interval between checks for new versions of the collections in folders, and of those in
+        object storage, where a check costs two requests.
 
     Raises
     ------
     InputError
-        If the token or a proxy's address is invalid.
+        If the token or a proxy's address is invalid, or if a server that is read-only has roots.
     """
 
     token: str | None = None
@@ -76,6 +79,7 @@ class ServerSettings:
     roots: tuple[Path, ...] = ()
     new_collections: Path | None = None
     watch_collections: bool = False
+    read_only: bool = False
     max_upload: int = 32 << 20
     max_pixels: int = 64_000_000
     body_seconds: float = 30.0
@@ -84,8 +88,15 @@ class ServerSettings:
     upload_cache_bytes: int = 64 << 20
     thumbnail_cache_bytes: int = 64 << 20
     refresh_seconds: float = 1.0
+    remote_refresh_seconds: float = 5.0
 
     def __post_init__(self) -> None:
+        if self.read_only and self.roots:
+            root = self.roots[0]
+            raise InputError(
+                f"A read-only server cannot index the root {root}. "
+                "Leave out either --root or --read-only."
+            )
         if self.token is not None:
             _check_token(self.token)
         for address in self.trusted_proxies:

@@ -125,11 +125,14 @@ class Uploads:
         Raises
         ------
         Problem
-            404, if the image was never uploaded, or is no longer in memory.
+            404, if the image was never uploaded to this server, or is no longer in its memory.
         """
         upload = self._uploads.get(sha256)
         if upload is None:
-            detail = "This image is no longer available. Please upload it again."
+            detail = (
+                "This image is no longer available: it was dropped from memory, or another server "
+                "received it. Send the image with the query, or upload it again."
+            )
             raise Problem(404, "Upload not found", detail)
         return upload
 

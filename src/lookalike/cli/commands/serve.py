@@ -57,6 +57,22 @@ _Roots = Annotated[
         help="A folder that the page may index, also into new collections; may be repeated.",
     ),
 ]
+_ReadOnly = Annotated[
+    bool,
+    typer.Option(
+        "--read-only",
+        help="Refuse to index images and to make maps, and write nothing to the collections.",
+    ),
+]
+_RemoteRefresh = Annotated[
+    float,
+    typer.Option(
+        min=0.1,
+        metavar="SECONDS",
+        help="The interval between checks for new versions of collections in object storage. "
+        "Each check costs two requests.",
+    ),
+]
 _Originals = Annotated[
     bool,
     typer.Option("--originals/--no-originals", help="Serve the original image files."),
@@ -110,11 +126,13 @@ def serve_command(
     open_page: _Open = False,
     token: _Token = None,
     roots: _Roots = None,
+    read_only: _ReadOnly = False,
     originals: _Originals = True,
     root_path: _RootPath = "",
     trusted_proxies: _TrustedProxies = None,
     access_log: _AccessLog = False,
     max_upload: _MaxUpload = 32.0,
+    remote_refresh: _RemoteRefresh = 5.0,
     hosts: _Hosts = None,
     origins: _Origins = None,
 ) -> None:
@@ -152,6 +170,8 @@ def serve_command(
         roots=folders,
         new_collections=collections_folder(),
         watch_collections=is_unnamed,
+        read_only=read_only,
+        remote_refresh_seconds=remote_refresh,
         max_upload=max_bytes,
     )
     socket = serving.bind(host, port)

@@ -42,6 +42,8 @@ class EvaluateJob:
 
     body = EvaluateBody
     router = evaluation_router
+    # The result is in the memory of the server.
+    changes_collection = False
 
     def prepare(self, state: ServerState, body: EvaluateBody) -> JobWork:
         """Return the work of an evaluation."""

@@ -69,6 +69,7 @@ class IndexJob:
 
     body = IndexBody
     router = roots_router
+    changes_collection = True
 
     def prepare(self, state: ServerState, body: IndexBody) -> JobWork:
         """Return the work of indexing a root."""
@@ -106,7 +107,7 @@ def _list_roots(state: ServerState, view: CollectionView | None) -> dict[str, An
             prefixes = uri_prefixes(str(path))
             count = len(view.table.ids_under(prefixes))
         listed.append({"root": number, "path": str(path), "images": count})
-    folder = settings.new_collections
+    folder = None if settings.read_only else settings.new_collections
     new_collections = None if folder is None else str(folder)
     return {"roots": listed, "new_collections": new_collections}
 

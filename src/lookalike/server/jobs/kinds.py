@@ -9,6 +9,7 @@ from fastapi import APIRouter
 from pydantic import Field, TypeAdapter
 
 from lookalike.server.jobs.queue import Job, JobWork
+from lookalike.server.problems import Problem
 from lookalike.server.schemas import JobBody
 from lookalike.server.state import ServerState
 
@@ -24,6 +25,8 @@ class JobKind(Protocol):
         The request body: a `JobBody` whose field ``kind`` is a `Literal` of the kind's name.
     router
         Further routes of the kind, such as the latest result, or None.
+    changes_collection
+        Whether the work changes a collection or makes one. A read-only server refuses it.
     """
 
     @property
@@ -34,6 +37,11 @@ class JobKind(Protocol):
     @property
     def router(self) -> APIRouter | None:
         """The further routes, or None."""
+        ...
+
+    @property
+    def changes_collection(self) -> bool:
+        """Whether the work changes a collection or makes one."""
         ...
 
     def prepare(self, state: ServerState, body: Any) -> JobWork:
@@ -71,9 +79,23 @@ class JobKinds:
         self.body: TypeAdapter[JobBody] = TypeAdapter(union)
 
     def start(self, state: ServerState, body: JobBody) -> Job:
-        """Add the job of a request to the server's queue; see `JobQueue.add`."""
+        """Add the job of a request to the server's queue; see `JobQueue.add`.
+
+        Raises
+        ------
+        Problem
+            403, if the job would change a collection and the server is read-only.
+        """
         body_type = type(body)
         kind = self._kinds[body_type]
+        if kind.changes_collection and state.settings.read_only:
+            raise Problem(
+                403,
+                "Read-only server",
+                f"This server only reads its collections; a job of kind {body.kind} would change "
+                "one. Run the command on the machine that maintains the collection, such as: "
+                "lookalike index FOLDER -c COLLECTION",
+            )
         work = kind.prepare(state, body)
         fields = body.model_dump(exclude_none=True, exclude={"kind"})
         return state.jobs.add(body.kind, fields, work)

@@ -34,6 +34,7 @@ class MapJob:
 
     body = MapBody
     router = None
+    changes_collection = True
 
     def prepare(self, state: ServerState, body: MapBody) -> JobWork:
         """Return the work of making a map."""

@@ -92,6 +92,7 @@ async def list_failures(
 
 def _list_collections(state: ServerState) -> dict[str, Any]:
     originals = state.settings.originals
+    read_only = state.settings.read_only
     collections = state.registry.collections
     available: list[dict[str, Any]] = []
     unavailable: list[dict[str, str]] = []
@@ -104,7 +105,7 @@ def _list_collections(state: ServerState) -> dict[str, Any]:
             failure = {"where": name, "reason": problem.detail}
             unavailable.append(failure)
         else:
-            info = {**summary, "originals": originals}
+            info = {**summary, "originals": originals, "read_only": read_only}
             available.append(info)
     return {"collections": available, "unavailable": unavailable}
 

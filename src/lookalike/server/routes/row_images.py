@@ -17,6 +17,7 @@ from lookalike.server.parameters import CollectionName, RowIdParameter
 from lookalike.server.problems import Problem
 from lookalike.server.query import row_not_found
 from lookalike.server.registry import CollectionView
+from lookalike.server.replicas import view_with_row
 from lookalike.server.schemas import ThumbnailSize
 from lookalike.server.state import ServerState, server_state
 from lookalike.server.thumbnails import STORED_SIDE, generate_thumbnail
@@ -59,7 +60,7 @@ async def get_thumbnail(
 ) -> Response:
     """Return a thumbnail: the stored one, or a larger one made from the original if allowed."""
     state = server_state(request)
-    view = state.registry.view(collection)
+    view = await view_with_row(state, collection, row)
     values = _find_row(view, row)
     content_hash: str = values["content"]
     hash_prefix = content_hash[:_ETAG_HASH_LENGTH]
@@ -97,7 +98,7 @@ async def get_original(
             "This server does not send originals; it was started with --no-originals."
         )
         raise Problem(403, "Originals disabled", detail)
-    view = state.registry.view(collection)
+    view = await view_with_row(state, collection, row)
     values = _find_row(view, row)
     original = await state.read_pool.run(open_original, values)
     size = original.size

@@ -13,6 +13,7 @@ from lookalike.server.openapi import problem_responses
 from lookalike.server.parameters import CollectionName, RowIdParameter, WhereFilter
 from lookalike.server.query import row_not_found
 from lookalike.server.registry import CollectionView
+from lookalike.server.replicas import view_with_row
 from lookalike.server.responses import json_response
 from lookalike.server.schemas import RowDetails, RowsResponse
 from lookalike.server.state import server_state
@@ -71,7 +72,7 @@ async def get_row(
 ) -> Response:
     """Return a row with its metadata."""
     state = server_state(request)
-    view = state.registry.view(collection)
+    view = await view_with_row(state, collection, row)
     if row not in view.row_cache:
         raise row_not_found(view, row)
     ids = np.array([row], np.int64)
