@@ -516,7 +516,7 @@ def test_progress_is_shown_only_on_a_terminal(sample, tmp_path):
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=follower)
     os.close(follower)
     output, _ = process.communicate(timeout=60)
-    shown = os.read(leader, 1 << 16).decode()
+    shown = os.read(leader, 1 << 16).decode(errors="ignore")
     os.close(leader)
     assert json.loads(output)["added"] == 45
     assert "Indexing" in shown

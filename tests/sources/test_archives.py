@@ -375,7 +375,7 @@ def test_random_damage_is_never_an_unexpected_error(tmp_path, monkeypatch, name)
         end = chance.choice([len(damaged), chance.randrange(len(damaged))])
         path.write_bytes(damaged[:end])
         # Without the wait, two of these files may have the same time.
-        for cache in (archive_index.archive_index, archive_index._open_zip):
+        for cache in (archive_index._cached_index, archive_index._open_zip):
             cache.cache_clear()
         archive_index._gzip_ranges.cache_clear()
         failures_of(open_source([path]))

@@ -11,12 +11,15 @@ import re
 import stat
 import struct
 import tarfile
+import threading
 import zipfile
 import zlib
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
+from pathlib import PurePosixPath
 
 from lookalike.errors import ImageError
 from lookalike.io.reasons import system_reason
@@ -26,8 +29,10 @@ from lookalike.sources.containers import (
     MAX_MEMBER_BYTES,
     ContainerStamp,
     RangeFile,
+    WindowFile,
     bounded_reader,
     container_store,
+    is_stored,
     largest_expansion,
 )
 from lookalike.sources.gzip_ranges import GzipRanges, GzipStream, is_gzip
@@ -53,6 +58,15 @@ _MAX_LABEL_FILE = 1 << 20
 _MAX_LABEL = 200
 
 _MEMBER_PIECE_BYTES = 1 << 20
+_opening = threading.Lock()
+
+# The table of contents of about 10,000 members. A longer one takes a second read.
+_ZIP_TAIL_BYTES = 1 << 20
+_ZIP_BUFFER_BYTES = 1 << 14
+# 30 bytes, a name and extra fields.
+_MAX_ZIP_HEADER = 30 + 2 * 0xFFFF
+# A larger member is read piece by piece.
+_MAX_WINDOW_BYTES = 1 << 28
 _TAR_ERRORS = (
     tarfile.TarError,
     OSError,
@@ -112,12 +126,17 @@ class ArchiveIndex:
         later one replaces count as ``link``, ``device`` and ``replaced``.
     problem
         Why not all of the archive could be read; None if it was read to its end.
+    is_transient
+        Whether the store failed, so that the next read may succeed.
     """
 
     members: dict[str, ArchiveMember] = field(default_factory=dict)
     labels: dict[str, str] = field(default_factory=dict)
     other_kinds: Counter[str] = field(default_factory=Counter)
     problem: str | None = None
+    is_transient: bool = False
+    # Filled when it is first needed.
+    _folders: set[str] = field(default_factory=set, repr=False)
 
     def add(self, member: ArchiveMember) -> None:
         """Add an image; it replaces an earlier one with its name."""
@@ -127,10 +146,30 @@ class ArchiveIndex:
         if len(self.members) > _MAX_MEMBERS:
             raise ValueError(f"it has more than {_MAX_MEMBERS:,} images")
 
+    def holds(self, name: str) -> bool:
+        """Return whether the archive has an image, or images in a folder of this name.
 
-@lru_cache(maxsize=_MAX_OPEN_ARCHIVES)
+        The other members of a damaged archive are unknown, and may exist.
+        """
+        if self.problem is not None or name in self.members:
+            return True
+        if not self._folders:
+            for member in self.members:
+                self._folders.update(map(str, PurePosixPath(member).parents))
+        folder = name.rstrip("/") or "."
+        return folder in self._folders
+
+
 def archive_index(kind: str, address: str, stamp: ContainerStamp) -> ArchiveIndex:
     """Return the images of an archive in a known state. A damaged one has a `problem`."""
+    index = _cached_index(kind, address, stamp)
+    if index.is_transient:
+        _cached_index.cache_clear()
+    return index
+
+
+@lru_cache(maxsize=_MAX_OPEN_ARCHIVES)
+def _cached_index(kind: str, address: str, stamp: ContainerStamp) -> ArchiveIndex:
     if kind == "zip":
         return _index_zip(address, stamp)
     return _index_tar(address, stamp)
@@ -157,14 +196,19 @@ def _plain_name(name: str) -> str:
 def _index_tar(address: str, stamp: ContainerStamp) -> ArchiveIndex:
     index = ArchiveIndex()
     labels: dict[str, str] = {}
+    buffer_bytes = container_store(address).buffer_bytes
     try:
-        ranges = _gzip_ranges(address, stamp)
-        file = _open_tar(address, stamp, ranges)
+        file = bounded_reader(RangeFile(address, stamp), buffer_bytes)
+        is_compressed = is_gzip(file.peek(2))
+        if is_compressed:
+            stream = GzipStream(_gzip_ranges(address, stamp))
+            file = bounded_reader(stream, buffer_bytes)
         for info in _tar_headers(file):
-            _add_tar_member(index, info, address, stamp, ranges is not None)
+            _add_tar_member(index, info, address, stamp, is_compressed)
             _read_label(labels, info, file)
     except _TAR_ERRORS as error:
         index.problem = system_reason(error)
+        index.is_transient = isinstance(error, OSError) and is_stored(address)
     for name in index.members:
         key = _SAMPLE_KEY.fullmatch(name)
         if key is not None and key[1] in labels:
@@ -173,23 +217,9 @@ def _index_tar(address: str, stamp: ContainerStamp) -> ArchiveIndex:
 
 
 @lru_cache(maxsize=_MAX_OPEN_ARCHIVES)
-def _gzip_ranges(address: str, stamp: ContainerStamp) -> GzipRanges | None:
-    """Return the access to a compressed archive, or None if it is not compressed."""
-    store = container_store(address)
-    beginning = store.read_range(address, stamp, 0, 2)
-    if not is_gzip(beginning):
-        return None
+def _gzip_ranges(address: str, stamp: ContainerStamp) -> GzipRanges:
+    """Return the access to a compressed archive."""
     return GzipRanges(address, stamp)
-
-
-def _open_tar(
-    address: str, stamp: ContainerStamp, ranges: GzipRanges | None
-) -> io.BufferedReader:
-    raw: io.RawIOBase = RangeFile(address, stamp)
-    if ranges is not None:
-        raw = GzipStream(ranges)
-    store = container_store(address)
-    return bounded_reader(raw, store.buffer_bytes)
 
 
 def _tar_headers(file: io.BufferedReader) -> Iterator[tarfile.TarInfo]:
@@ -305,10 +335,9 @@ def read_tar_member(member: _TarRead) -> bytes:
     if member.problem is not None:
         raise ImageError(member.problem)
     _check_member_size(member.size)
-    ranges = None
     if member.is_compressed:
-        ranges = _gzip_ranges(member.address, member.stamp)
-    if ranges is not None:
+        with _opening:
+            ranges = _gzip_ranges(member.address, member.stamp)
         data = ranges.read(member.start, member.size)
     else:
         store = container_store(member.address)
@@ -326,7 +355,7 @@ def _index_zip(address: str, stamp: ContainerStamp) -> ArchiveIndex:
     most = largest_expansion(stamp.size)
     total = 0
     try:
-        archive = _open_zip(address, stamp)
+        archive = _open_zip(address, stamp).archive
         for info in archive.infolist():
             if info.is_dir():
                 continue
@@ -351,16 +380,46 @@ def _index_zip(address: str, stamp: ContainerStamp) -> ArchiveIndex:
             index.add(ArchiveMember(name, info.file_size, time, read))
     except _ZIP_ERRORS as error:
         index.problem = system_reason(error)
+        index.is_transient = isinstance(error, OSError) and is_stored(address)
     return index
 
 
+class _OpenZip:
+    """An open zip archive. Threads may read from it at the same time.
+
+    Attributes
+    ----------
+    archive
+        Its table of contents.
+    """
+
+    def __init__(self, address: str, stamp: ContainerStamp) -> None:
+        self._file = WindowFile(address, stamp)
+        # The table of contents, and three records behind it that are read one by one.
+        tail = max(0, stamp.size - _ZIP_TAIL_BYTES)
+        with self._file.window(tail, _ZIP_TAIL_BYTES):
+            file = bounded_reader(self._file, _ZIP_BUFFER_BYTES)
+            self.archive = zipfile.ZipFile(file)
+        offsets = [info.header_offset for info in self.archive.infolist()]
+        self._ends = sorted([*offsets, self.archive.start_dir])
+
+    def read(self, info: zipfile.ZipInfo) -> bytes:
+        """Return the content of a member. Its header and data are read at once."""
+        start = info.header_offset
+        end = self._ends[bisect_right(self._ends, start, hi=len(self._ends) - 1)]
+        length = min(end - start, info.compress_size + _MAX_ZIP_HEADER)
+        if length > _MAX_WINDOW_BYTES:
+            length = 0
+        parts = []
+        with self._file.window(start, length), self.archive.open(info) as file:
+            while part := file.read(_MEMBER_PIECE_BYTES):
+                parts.append(part)
+        return b"".join(parts)
+
+
 @lru_cache(maxsize=_MAX_OPEN_ARCHIVES)
-def _open_zip(address: str, stamp: ContainerStamp) -> zipfile.ZipFile:
-    """Open a zip archive. Threads may read from it at the same time."""
-    raw = RangeFile(address, stamp)
-    store = container_store(address)
-    file = bounded_reader(raw, store.buffer_bytes)
-    return zipfile.ZipFile(file)
+def _open_zip(address: str, stamp: ContainerStamp) -> _OpenZip:
+    return _OpenZip(address, stamp)
 
 
 def _zip_time(info: zipfile.ZipInfo) -> int:
@@ -395,16 +454,14 @@ def read_zip_member(member: _ZipRead) -> bytes:
     if member.problem is not None:
         raise ImageError(member.problem)
     try:
-        archive = _open_zip(member.address, member.stamp)
-        info = archive.getinfo(member.name)
+        # Threads that begin together read the table of contents once.
+        with _opening:
+            opened = _open_zip(member.address, member.stamp)
+        info = opened.archive.getinfo(member.name)
         _check_member_size(info.file_size)
-        parts = []
-        with archive.open(info) as file:
-            while part := file.read(_MEMBER_PIECE_BYTES):
-                parts.append(part)
+        data = opened.read(info)
     except _ZIP_ERRORS as error:
         raise OSError(errno.EIO, system_reason(error)) from error
-    data = b"".join(parts)
     if len(data) < info.file_size:
         raise OSError(errno.EIO, "its archive is cut short")
     return data

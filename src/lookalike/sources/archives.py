@@ -17,12 +17,15 @@ from lookalike.sources.archive_index import ArchiveIndex, ArchiveMember, archive
 from lookalike.sources.base import FolderState
 from lookalike.sources.containers import (
     CONTAINER_SCHEMES,
+    ContainerStamp,
     Member,
     bytes_file,
+    check_stores,
     container_address,
     container_folder_exists,
     container_prefix,
     container_store,
+    is_stored,
     member_uri,
     parse_member,
 )
@@ -72,12 +75,16 @@ class ArchiveSource:
         for path in paths:
             address = container_address(path)
             self._kinds[address] = _archive_kind(address)
+        check_stores(self._kinds)
         self.roots = list(self._kinds)
         self._counts: dict[str, int] = {}
+        # The states of archives in stores at the last iteration; None of a missing one.
+        self._stamps: dict[str, ContainerStamp | None] = {}
         self._skipped = SkippedFiles()
 
     def __iter__(self) -> Iterator[Item]:
         self._counts = {}
+        self._stamps = {}
         self._skipped = SkippedFiles()
         for address, kind in self._kinds.items():
             yield from self._items(kind, address)
@@ -89,8 +96,8 @@ class ArchiveSource:
         for address, kind in self._kinds.items():
             try:
                 index = _current_index(kind, address)
-            except OSError:
-                count += 1
+            except OSError as error:
+                count += not _is_missing(error, address)
                 continue
             count += sum(1 for _ in self._wanted(index, unused))
             count += index.problem is not None
@@ -117,8 +124,18 @@ class ArchiveSource:
         return [prefix]
 
     def exists(self, uri: str) -> bool:
-        """Return whether an archive still has a member."""
-        return READER.exists(uri)
+        """Return whether an archive still has a member.
+
+        One in a store is looked up as it was at the last iteration, which sends no request.
+        """
+        member = parse_member(uri)
+        if member is None or member.address not in self._stamps:
+            return READER.exists(uri)
+        stamp = self._stamps[member.address]
+        if stamp is None:
+            return False
+        index = archive_index(member.kind, member.address, stamp)
+        return index.holds(member.name)
 
     def folders_of(self, uri: str) -> list[str]:
         """Return the folders in the archive that hold a member, the nearest first, and it."""
@@ -139,7 +156,7 @@ class ArchiveSource:
         uri = folder
         if folder in self._kinds:
             uri = container_prefix(self._kinds[folder], folder)
-        return FolderState.FILLED if READER.exists(uri) else FolderState.MISSING
+        return FolderState.FILLED if self.exists(uri) else FolderState.MISSING
 
     def devices(self) -> dict[str, str]:
         """Return nothing: archives have no file systems."""
@@ -158,10 +175,18 @@ class ArchiveSource:
         # The uri starts those of the members, so a later run of the repaired archive removes it.
         own_uri = container_prefix(kind, address)
         try:
-            index = _current_index(kind, address)
+            stamp = container_store(address).stamp(address)
+            index = archive_index(kind, address, stamp)
         except OSError as error:
+            if _is_missing(error, address):
+                # As a prefix without objects: its rows stay until someone agrees.
+                self._counts[address] = 0
+                self._stamps[address] = None
+                return
             yield unreadable_item(own_uri, None, error)
             return
+        if is_stored(address):
+            self._stamps[address] = stamp
 
         count = 0
         self._skipped.other_kinds.update(index.other_kinds)
@@ -169,7 +194,14 @@ class ArchiveSource:
             uri = member_uri(kind, address, member.name)
             label = self._label(index, member.name)
             count += 1
-            yield Item(uri, member.size, member.mtime_ns, label, member.read)
+            yield Item(
+                uri,
+                member.size,
+                member.mtime_ns,
+                label,
+                member.read,
+                is_remote=is_stored(address),
+            )
         if index.problem is None:
             self._counts[address] = count
             return
@@ -221,6 +253,11 @@ def _is_hidden(name: str) -> bool:
     return name.startswith(".") and name not in (".", "..")
 
 
+def _is_missing(error: OSError, address: str) -> bool:
+    """Return whether an archive in a store does not exist. A local one may be on another drive."""
+    return isinstance(error, FileNotFoundError) and is_stored(address)
+
+
 def _current_index(kind: str, address: str) -> ArchiveIndex:
     """Return the images of an archive as it is now, or raise OSError."""
     store = container_store(address)
@@ -261,12 +298,7 @@ class _ArchiveReader:
             return False
         except OSError:
             return True
-        # The other members of a damaged archive are unknown.
-        if index.problem is not None or target.name in index.members:
-            return True
-        folder = target.name.rstrip("/")
-        start = f"{folder}/" if folder else ""
-        return any(name.startswith(start) for name in index.members)
+        return index.holds(target.name)
 
 
 def _require_member(uri: str) -> Member:

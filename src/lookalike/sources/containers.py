@@ -12,6 +12,9 @@ import io
 import os
 import re
 import stat
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -29,12 +32,15 @@ __all__ = [
     "ContainerStore",
     "Member",
     "RangeFile",
+    "WindowFile",
     "bounded_reader",
     "bytes_file",
+    "check_stores",
     "container_address",
     "container_folder_exists",
     "container_prefix",
     "container_store",
+    "is_stored",
     "largest_expansion",
     "member_name",
     "member_uri",
@@ -132,8 +138,10 @@ def container_address(path: str | os.PathLike[str]) -> str:
         If the file does not exist.
     """
     name = os.fspath(path)
-    if "://" in name:
-        return name
+    if is_stored(name):
+        # The scheme of an address may be written in any case.
+        scheme, mark, rest = name.partition("://")
+        return f"{scheme.lower()}{mark}{rest}"
     absolute = os.path.abspath(os.path.expanduser(name))  # noqa: PTH100, PTH111
     if not os.path.lexists(absolute):
         raise SourceError(
@@ -143,13 +151,43 @@ def container_address(path: str | os.PathLike[str]) -> str:
     return absolute
 
 
+def is_stored(address: str) -> bool:
+    """Return whether a container is an address in a store, not a local path."""
+    return "://" in address
+
+
+def check_stores(addresses: Iterable[str]) -> None:
+    """Look whether the stores of some containers answer, by the first container in each.
+
+    A missing container is none of their faults.
+
+    Raises
+    ------
+    SourceError
+        If a store cannot be reached or refuses access.
+    """
+    checked: set[str] = set()
+    for address in addresses:
+        bucket = "/".join(address.split("/")[:3])
+        if not is_stored(address) or bucket in checked:
+            continue
+        checked.add(bucket)
+        try:
+            container_store(address).stamp(address)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            reason = error.strerror or error
+            raise SourceError(f"{address} cannot be read: {reason}.") from error
+
+
 def container_folder_exists(uri: str) -> bool:
     """Return whether the folder of a container exists, as ``zip:///data`` names it.
 
     A folder in a store counts as existing.
     """
     folder = parse_member(f"{uri}!/")
-    if folder is None or "://" in folder.address:
+    if folder is None or is_stored(folder.address):
         return folder is not None
     return os.path.lexists(folder.address)
 
@@ -277,7 +315,11 @@ class _LocalContainers:
 
 
 # Modules with the store of a scheme, as `CONTAINER_STORE`; see `lookalike.sources.opening`.
-STORE_MODULES: dict[str, str] = {}
+STORE_MODULES: dict[str, str] = {
+    "s3": "lookalike.sources.objects",
+    "gs": "lookalike.sources.objects",
+    "az": "lookalike.sources.objects",
+}
 _local_containers = _LocalContainers()
 
 
@@ -289,9 +331,9 @@ def container_store(address: str) -> ContainerStore:
     OSError
         If its scheme has none.
     """
-    scheme, mark, _ = address.partition("://")
-    if not mark:
+    if not is_stored(address):
         return _local_containers
+    scheme, _, _ = address.partition("://")
     if scheme not in STORE_MODULES:
         problem = f"containers at {scheme}:// are not read"
         raise OSError(errno.ENOTSUP, problem, address)
@@ -363,6 +405,42 @@ class RangeFile(io.RawIOBase):
         view[: len(data)] = data
         self._position += len(data)
         return len(data)
+
+
+class WindowFile(RangeFile):
+    """A container as a file, of which a thread may hold a part in memory.
+
+    Threads that share the file hold their own parts, and read them at the same time, although only
+    one of them may move in the file.
+    """
+
+    def __init__(self, address: str, stamp: ContainerStamp) -> None:
+        super().__init__(address, stamp)
+        self._windows = threading.local()
+
+    @contextmanager
+    def window(self, start: int, length: int) -> Iterator[None]:
+        """Hold a part of the file in memory for the reads of this thread."""
+        data = b""
+        if length > 0:
+            data = self._store.read_range(self._address, self._stamp, start, length)
+        self._windows.part = (start, data)
+        try:
+            yield
+        finally:
+            del self._windows.part
+
+    def readinto(self, buffer: Any) -> int:
+        """Read into a buffer; return the number of bytes, 0 at the end."""
+        start, data = getattr(self._windows, "part", (0, b""))
+        offset = self._position - start
+        if not 0 <= offset < len(data):
+            return super().readinto(buffer)
+        view = memoryview(buffer)
+        part = data[offset : offset + len(view)]
+        view[: len(part)] = part
+        self._position += len(part)
+        return len(part)
 
 
 class _BoundedReader(io.BufferedReader):

@@ -11,6 +11,7 @@ import io
 import os
 import threading
 import zlib
+from concurrent.futures import Future
 from typing import Any
 
 from lookalike.sources.containers import (
@@ -27,6 +28,7 @@ _MAGIC = b"\x1f\x8b"
 _GZIP_BITS = 16 + zlib.MAX_WBITS
 _INPUT_BYTES = 1 << 18
 _OUTPUT_BYTES = 1 << 20
+_MAX_BLOCKS = 8
 
 # A copy of a decompressor takes about 40 KB. When there are too many, every second one goes.
 _FIRST_SPACING = 1 << 22
@@ -40,12 +42,63 @@ def is_gzip(beginning: bytes) -> bool:
     return beginning.startswith(_MAGIC)
 
 
-class _Decompressor:
-    """Decompresses a gzip file in order, from a position that it can be copied at."""
+class _Blocks:
+    """The compressed bytes of a file, read by blocks that threads share.
+
+    Decompressors take small pieces of them. Restart points keep the piece that they are in.
+    """
 
     def __init__(self, address: str, stamp: ContainerStamp) -> None:
         self._address = address
         self._stamp = stamp
+        self._store = container_store(address)
+        self._block_bytes = max(_INPUT_BYTES, self._store.buffer_bytes)
+        self._lock = threading.Lock()
+        self._recent: dict[int, Future[bytes]] = {}
+
+    def read(self, start: int, length: int) -> bytes:
+        """Return between 1 and `length` bytes, or none at the end."""
+        if self._block_bytes <= length:
+            return self._store.read_range(self._address, self._stamp, start, length)
+        number, offset = divmod(start, self._block_bytes)
+        block = self._block(number)
+        return block[offset : offset + length]
+
+    def _block(self, number: int) -> bytes:
+        """Return a block. Of threads that need it at the same time, one reads it."""
+        with self._lock:
+            block = self._recent.get(number)
+            is_new = block is None
+            if block is None:
+                block = Future()
+                self._recent[number] = block
+            if len(self._recent) > _MAX_BLOCKS:
+                oldest = next(iter(self._recent))
+                del self._recent[oldest]
+        if is_new:
+            self._fill(block, number)
+        return block.result()
+
+    def _fill(self, block: Future[bytes], number: int) -> None:
+        start = number * self._block_bytes
+        try:
+            data = self._store.read_range(
+                self._address, self._stamp, start, self._block_bytes
+            )
+        except BaseException as error:
+            with self._lock:
+                # The next read tries again.
+                self._recent.pop(number, None)
+            block.set_exception(error)
+            raise
+        block.set_result(data)
+
+
+class _Decompressor:
+    """Decompresses a gzip file in order, from a position that it can be copied at."""
+
+    def __init__(self, source: _Blocks) -> None:
+        self._source = source
         self._zlib = zlib.decompressobj(_GZIP_BITS)
         self._input = b""
         self._next_input = 0
@@ -53,7 +106,7 @@ class _Decompressor:
 
     def copy(self) -> _Decompressor:
         """Return a decompressor that continues from the same position."""
-        other = _Decompressor(self._address, self._stamp)
+        other = _Decompressor(self._source)
         other._zlib = self._zlib.copy()
         other._input = self._input
         other._next_input = self._next_input
@@ -96,13 +149,9 @@ class _Decompressor:
 
     def _read_input(self) -> bool:
         """Read more compressed bytes; return False at the end of the file."""
-        store = container_store(self._address)
-        data = store.read_range(
-            self._address, self._stamp, self._next_input, _INPUT_BYTES
-        )
-        self._input = data
-        self._next_input += len(data)
-        return data != b""
+        self._input = self._source.read(self._next_input, _INPUT_BYTES)
+        self._next_input += len(self._input)
+        return bool(self._input)
 
 
 class GzipRanges:
@@ -115,13 +164,11 @@ class GzipRanges:
     """
 
     def __init__(self, address: str, stamp: ContainerStamp) -> None:
-        self._address = address
-        self._stamp = stamp
         self._max_position = largest_expansion(stamp.size)
         self._lock = threading.Lock()
         self._spacing = _FIRST_SPACING
         # In the order of their positions.
-        self._restart_points = [_Decompressor(address, stamp)]
+        self._restart_points = [_Decompressor(_Blocks(address, stamp))]
         self._idle: list[_Decompressor] = []
 
     def read(self, start: int, length: int) -> bytes:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator, Sequence
 from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Unpack
 
 from lookalike.errors import SourceError
+from lookalike.sources.containers import ContainerStamp
 from lookalike.sources.local import MAX_FILE_BYTES, LocalOptions
 from lookalike.sources.remote import RemoteFile, RemoteReader, RemoteSource
 from lookalike.sources.stores import (
@@ -15,6 +17,7 @@ from lookalike.sources.stores import (
     Address,
     find_object,
     get_object,
+    get_range,
     list_objects,
     stamp_time,
 )
@@ -22,7 +25,13 @@ from lookalike.sources.stores import (
 if TYPE_CHECKING:
     from obstore import ObjectMeta
 
-__all__ = ["READER", "ObjectListing", "ObjectSource", "open_paths"]
+__all__ = [
+    "CONTAINER_STORE",
+    "READER",
+    "ObjectListing",
+    "ObjectSource",
+    "open_paths",
+]
 
 
 class ObjectListing:
@@ -89,6 +98,51 @@ def open_paths(paths: Sequence[str], **options: Unpack[LocalOptions]) -> ObjectS
 
 
 READER = RemoteReader(ObjectListing())
+
+
+class _ObjectContainers:
+    """Containers in object storage; see `lookalike.sources.containers.ContainerStore`."""
+
+    # The headers of about 40 photographs in a tar archive.
+    buffer_bytes = 1 << 22
+
+    def stamp(self, address: str) -> ContainerStamp:
+        target = Address.parse(address)
+        meta = find_object(target)
+        if meta is None:
+            _check_bucket(target)
+            raise FileNotFoundError(errno.ENOENT, "there is no such object", address)
+        return _to_stamp(meta)
+
+    def read_range(
+        self, address: str, stamp: ContainerStamp, start: int, length: int
+    ) -> bytes:
+        length = min(length, stamp.size - start)
+        if length <= 0:
+            return b""
+        target = Address.parse(address)
+        meta, content = get_range(target, start, length, stamp.version)
+        # A store may ignore the condition of a request.
+        if _to_stamp(meta) != stamp:
+            problem = "the object that holds it changed while it was read"
+            raise OSError(errno.EBUSY, problem, address)
+        return content
+
+
+CONTAINER_STORE = _ObjectContainers()
+
+
+def _check_bucket(address: Address) -> None:
+    """Raise OSError if the bucket of a missing object cannot be listed."""
+    try:
+        next(list_objects(address), None)
+    except FileNotFoundError as error:
+        problem = f"there is no bucket {address.bucket}"
+        raise OSError(errno.EIO, problem, address.uri) from error
+
+
+def _to_stamp(meta: ObjectMeta) -> ContainerStamp:
+    return ContainerStamp(meta["size"], stamp_time(meta), meta["e_tag"] or "")
 
 
 def _file_of_object(address: Address, meta: ObjectMeta) -> RemoteFile:

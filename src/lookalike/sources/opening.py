@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol, Unpack, cast
 
 from lookalike.sources.base import Source
 from lookalike.sources.combined import CombinedSource
+from lookalike.sources.containers import STORE_MODULES
 from lookalike.sources.lists import NamedPaths, expand_lists
 from lookalike.sources.local import LocalOptions, LocalSource
 
@@ -43,8 +44,8 @@ class SourceKind(NamedTuple):
     Attributes
     ----------
     prefixes, suffixes
-        How a path of this kind begins or ends, in lower case. A folder is never of a kind that is
-        recognized by its end.
+        How a path of this kind begins and ends, in lower case; empty for any. A folder is never of
+        a kind that is recognized by its end.
     module
         The module with a function ``open_paths(paths, **options)`` that returns the source. It is
         imported when the first path of the kind is opened.
@@ -63,15 +64,19 @@ class SourceKind(NamedTuple):
     def includes(self, path: str) -> bool:
         """Return whether a path is of this kind."""
         lowered = path.lower()
-        if self.prefixes and lowered.startswith(self.prefixes):
+        if self.prefixes and not lowered.startswith(self.prefixes):
+            return False
+        if not self.suffixes:
             return True
         if self.takes_column and "#" in path and not os.path.lexists(path):
             file, _, _ = path.rpartition("#")
             is_folder = os.path.isdir(file)  # noqa: PTH112
             return is_folder or file.lower().endswith(self.suffixes)
         is_folder = os.path.isdir(path)  # noqa: PTH112
-        return bool(self.suffixes) and lowered.endswith(self.suffixes) and not is_folder
+        return lowered.endswith(self.suffixes) and not is_folder
 
+
+_STORES = tuple(f"{scheme}://" for scheme in STORE_MODULES)
 
 # The first kind that includes a path opens it.
 SOURCE_KINDS: list[SourceKind] = [
@@ -81,6 +86,8 @@ SOURCE_KINDS: list[SourceKind] = [
         module="lookalike.sources.web",
         options=frozenset({"allow_private", "refresh"}),
     ),
+    SourceKind(_STORES, _ARCHIVES, "lookalike.sources.archives"),
+    SourceKind(_STORES, (".parquet",), "lookalike.sources.tables", takes_column=True),
     SourceKind(
         prefixes=("s3://", "gs://", "az://"),
         suffixes=(),

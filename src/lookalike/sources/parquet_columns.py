@@ -29,6 +29,7 @@ from lookalike.sources.containers import (
     MAX_MEMBER_BYTES,
     ContainerStamp,
     RangeFile,
+    container_store,
     largest_expansion,
 )
 
@@ -52,6 +53,8 @@ _PAGE_BUFFER_BYTES = 1 << 20
 # Batches that are kept, because threads take rows in turns.
 _RECENT_BYTES = 1 << 28
 _RECENT_BATCHES = 64
+
+_opening = threading.Lock()
 
 
 class ParquetError(Exception):
@@ -190,7 +193,9 @@ class CellRead:
 
     def __call__(self) -> bytes:
         """Return the bytes, or raise OSError or ImageError."""
-        cursor = _cursor(self.address, self.stamp, self.column)
+        # Threads that begin together share a cursor.
+        with _opening:
+            cursor = _cursor(self.address, self.stamp, self.column)
         return cursor.read(self.row)
 
 
@@ -214,10 +219,7 @@ def image_column(
     SourceError
         If the column does not exist or holds no images, or if several do.
     """
-    with _as_os_error(address):
-        file = _open_table(address, stamp)
-        metadata = file.metadata
-        schema = file.schema_arrow
+    metadata, schema = _footer(address, stamp)
     if name is None:
         name = _only_image_column(schema, address)
     elif not _can_hold_images(schema, name):
@@ -231,6 +233,13 @@ def image_column(
     with _as_os_error(address):
         groups = _row_groups(metadata, _leaf(name, is_struct))
     return ImageColumn(address, stamp, name, is_struct, metadata, schema, groups)
+
+
+@lru_cache(maxsize=_MAX_OPEN_COLUMNS)
+def _footer(address: str, stamp: ContainerStamp) -> tuple[pq.FileMetaData, pa.Schema]:
+    with _as_os_error(address):
+        file = _open_table(address, stamp)
+        return file.metadata, file.schema_arrow
 
 
 @contextmanager
@@ -285,10 +294,11 @@ def _row_group(chunk: pq.ColumnChunkMetaData, first_row: int, rows: int) -> _Row
 def _open_table(
     address: str, stamp: ContainerStamp, metadata: pq.FileMetaData | None = None
 ) -> pq.ParquetFile:
+    worthwhile_bytes = container_store(address).buffer_bytes
     return pq.ParquetFile(
         RangeFile(address, stamp),
         metadata=metadata,
-        buffer_size=_PAGE_BUFFER_BYTES,
+        buffer_size=max(_PAGE_BUFFER_BYTES, worthwhile_bytes),
         pre_buffer=False,
     )
 

@@ -21,7 +21,7 @@ from lookalike.io.times import microseconds_of
 from lookalike.sources.clock import with_fraction
 
 if TYPE_CHECKING:
-    from obstore import ObjectMeta
+    from obstore import GetOptions, ObjectMeta
     from obstore.store import ObjectStore
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "Address",
     "find_object",
     "get_object",
+    "get_range",
     "list_objects",
     "open_prefix",
     "stamp_time",
@@ -70,6 +71,8 @@ _RETRIED = re.compile(r"after (\d+) retries")
 # The computer that gives credentials to programs inside a cloud. It exists only there.
 _CREDENTIALS_SERVER = "169.254.169.254"
 _QUERY = re.compile(r"\?\S*")
+# The answer to a request whose If-Match is not met.
+_CHANGED = "412"
 
 
 class Address(NamedTuple):
@@ -174,6 +177,27 @@ def get_object(address: Address, max_bytes: int) -> Iterator[bytes]:
     with _translate_store_errors(address):
         for piece in result.stream():
             yield bytes(piece)
+
+
+def get_range(
+    address: Address, start: int, length: int, e_tag: str
+) -> tuple[ObjectMeta, bytes]:
+    """Return the metadata of an object, and at most `length` bytes from `start`.
+
+    Raises
+    ------
+    OSError
+        If the object is missing, cannot be read, or has another ETag. An empty `e_tag` fits all.
+    """
+    options: GetOptions = {"range": (start, start + length)}
+    # HTTP compares weak tags with nothing.
+    if e_tag and not e_tag.startswith("W/"):
+        options["if_match"] = e_tag
+    with _translate_store_errors(address):
+        store = _open_store(address)
+        result = store.get(address.key, options=options)
+        content = result.bytes()
+        return result.meta, bytes(content)
 
 
 def stamp_time(meta: ObjectMeta) -> int:
@@ -314,6 +338,9 @@ def _to_os_error(error: Exception, address: Address) -> OSError:
         code = _CODE.search(text)
         if code is not None:
             problem += f" ({code[1]})"
+        if status[1].startswith(_CHANGED):
+            problem = "the object that holds it changed while it was read"
+            return OSError(errno.EBUSY, problem, address.uri)
         is_denied = status[1].startswith(("401", "403"))
         kind = PermissionError if is_denied else OSError
         number = errno.EACCES if is_denied else errno.EIO

@@ -21,10 +21,12 @@ from lookalike.sources.base import FolderState
 from lookalike.sources.containers import (
     ContainerStamp,
     bytes_file,
+    check_stores,
     container_address,
     container_folder_exists,
     container_prefix,
     container_store,
+    is_stored,
     member_uri,
     parse_member,
 )
@@ -102,12 +104,19 @@ class ParquetSource:
         for path in paths:
             name, root = _root_of(path)
             self._roots[name] = root
+        check_stores(root.address for root in self._roots.values())
+        for root in self._roots.values():
+            if not root.is_folder:
+                _check_column(root)
         self.roots = list(self._roots)
         self._counts: dict[str, int] = {}
+        # The columns of files in stores that the last iteration read; None of a missing file.
+        self._columns: dict[str, str | None] = {}
         self._skipped = SkippedFiles()
 
     def __iter__(self) -> Iterator[Item]:
         self._counts = {}
+        self._columns = {}
         self._skipped = SkippedFiles()
         # Two roots may name a file.
         seen: set[tuple[str, str | None]] = set()
@@ -125,8 +134,8 @@ class ParquetSource:
             for address in self._files(root):
                 try:
                     column = image_column(address, _stamp(address), root.column)
-                except (OSError, SourceError):
-                    count += 1
+                except (OSError, SourceError) as error:
+                    count += not _is_missing(error, address)
                 else:
                     count += column.count
         return count
@@ -155,7 +164,16 @@ class ParquetSource:
         return [prefix]
 
     def exists(self, uri: str) -> bool:
-        """Return whether a cell still holds an image."""
+        """Return whether a cell still holds an image.
+
+        All images in the columns of the last iteration were yielded, so those in stores are looked
+        up without a request.
+        """
+        member = parse_member(uri)
+        if member is not None and member.address in self._columns:
+            column = self._columns[member.address]
+            if column is None or member.name.rpartition("/")[0] == column:
+                return False
         return READER.exists(uri)
 
     def folders_of(self, uri: str) -> list[str]:
@@ -176,6 +194,9 @@ class ParquetSource:
         root = self._roots.get(folder)
         if root is None:
             exists = READER.exists(folder)
+            return FolderState.FILLED if exists else FolderState.MISSING
+        if is_stored(root.address):
+            exists = READER.exists(container_prefix(_KIND, root.address))
             return FolderState.FILLED if exists else FolderState.MISSING
         if not Path(root.address).exists():
             return FolderState.MISSING
@@ -218,8 +239,14 @@ class ParquetSource:
             stamp = _stamp(address)
             images = image_column(address, stamp, column)
         except (OSError, SourceError) as error:
+            if _is_missing(error, address):
+                # As a prefix without objects: its rows stay until someone agrees.
+                self._columns[address] = None
+                return
             problem = ImageError(f"the table cannot be read: {system_reason(error)}")
         else:
+            if is_stored(address):
+                self._columns[address] = images.name
             try:
                 for cell in cells_of(images, with_labels=self._has_labels):
                     if cell.is_null:
@@ -228,7 +255,14 @@ class ParquetSource:
                     self._add_to(root)
                     uri = member_uri(_KIND, address, f"{images.name}/{cell.row}")
                     read = CellRead(address, stamp, images.name, cell.row)
-                    yield Item(uri, UNKNOWN_SIZE, stamp.member_time, cell.label, read)
+                    yield Item(
+                        uri,
+                        UNKNOWN_SIZE,
+                        stamp.member_time,
+                        cell.label,
+                        read,
+                        is_remote=is_stored(address),
+                    )
             except ParquetError as error:
                 problem = ImageError(f"the table cannot be read to its end: {error}")
         if problem is not None:
@@ -261,8 +295,6 @@ def _root_of(path: str | os.PathLike[str]) -> tuple[str, _Root]:
             "Expected its name after a number sign, as in shards#image."
         )
     root = _Root(address, column or None, is_folder)
-    if not is_folder:
-        _check_column(root)
     shown = f"{address}#{column}" if column else address
     return shown, root
 
@@ -277,8 +309,12 @@ def _check_column(root: _Root) -> None:
 
 
 def _stamp(address: str) -> ContainerStamp:
-    store = container_store(address)
-    return store.stamp(address)
+    return container_store(address).stamp(address)
+
+
+def _is_missing(error: Exception, address: str) -> bool:
+    """Return whether a file in a store does not exist. A local one may be on another drive."""
+    return isinstance(error, FileNotFoundError) and is_stored(address)
 
 
 class _ParquetReader:

@@ -19,6 +19,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 from lookalike.sources.base import UriReader
 from lookalike.sources.containers import (
     CONTAINER_SCHEMES,
+    STORE_MODULES,
     container_prefix,
     member_name,
     parse_member,
@@ -47,6 +48,8 @@ _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://")
 # A drive of Windows has one letter.
 _ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+)://|(data):", re.IGNORECASE)
 
+_CONTAINER_MODULES = {"parquet": "tables", "tar": "archives", "zip": "archives"}
+
 # Modules of this package with the reader of a scheme, as `READER`. They are imported when the first
 # uri of the scheme is read.
 READER_MODULES: dict[str, str] = {
@@ -59,6 +62,12 @@ READER_MODULES: dict[str, str] = {
     "parquet": "lookalike.sources.tables",
     "tar": "lookalike.sources.archives",
     "zip": "lookalike.sources.archives",
+    # Containers in a store.
+    **{
+        f"{kind}+{store}": f"lookalike.sources.{module}"
+        for kind, module in _CONTAINER_MODULES.items()
+        for store in STORE_MODULES
+    },
 }
 _readers: dict[str, UriReader] = {}
 
@@ -116,6 +125,8 @@ def uri_prefixes(folder: str | os.PathLike[str]) -> list[str]:
     scheme = _scheme(uri)
     if scheme not in {None, "file"}:
         prefix = _with_end(uri, "/")
+        if scheme in STORE_MODULES:
+            return [prefix, *_member_prefixes(uri)]
         return [prefix]
 
     path = local_path(uri)
