@@ -34,13 +34,23 @@ class ChangedSource(LocalSource):
             yield replace(item, read=partial(self._read, item.uri, item.read))
 
 
-def slow(uri: str, read: Callable[[], bytes], marks: Path | None = None) -> bytes:
-    """Read an image after some time, and leave the id of the node in a folder."""
+def slow(uri: str, read: Callable[[], bytes]) -> bytes:
+    """Read an image after some time."""
     time.sleep(0.1)
-    if marks is not None:
-        import ray
+    return read()
 
-        (marks / ray.get_runtime_context().get_node_id()).touch()
+
+def together(
+    uri: str, read: Callable[[], bytes], marks: Path, nodes: int, seconds: float = 60
+) -> bytes:
+    """Read an image when some nodes have begun to read one; each leaves its id in a folder."""
+    import ray
+
+    (marks / ray.get_runtime_context().get_node_id()).touch()
+    deadline = time.monotonic() + seconds
+    while len(list(marks.iterdir())) < nodes and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.1)
     return read()
 
 

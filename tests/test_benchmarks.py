@@ -38,7 +38,9 @@ NAMES = (
     "grow",
     "serve",
     "negatives",
+    "ranking",
     "references",
+    "cluster",
 )
 
 
@@ -266,6 +268,16 @@ def test_negatives_need_labels(bench, sample, tmp_path):
     index([sample / "car", sample / "teapot"], path)
     result = bench("negatives", path, "-k", 3)
     assert "10 queries, precision@3" in result.output
+
+
+def test_ranking(bench, collection):
+    result = bench("ranking", collection, "--merge", "cat=car", "--rows", 300)
+    assert "context" in result.output
+    merged = result.figures[f"{collection}, merged"]
+    names = [scores["ranking"] for scores in merged["spaces"]]
+    assert names == ["plain", "centered", "context"]
+    assert merged["spaces"][0]["classes"]["car"]["queries"] == 10
+    assert result.figures["context, 300 rows"]["memory_gib"] > 0
 
 
 def test_references(bench, sample):

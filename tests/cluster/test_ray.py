@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import numpy as np
 import pytest
 
 import lookalike
-from cluster_reads import ChangedSource, only_in, slow
+from cluster_reads import ChangedSource, only_in, slow, together
 from command import lookalike as run_command
 from command import lookalike_json
 from lookalike.cluster import RayEngine, RayExecutor
@@ -135,13 +136,11 @@ def test_images_of_dead_actors_are_done_by_others(cluster, images, local, tmp_pa
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE)
     # Nothing else is printed there.
     counts, failures = json.loads(done.stdout)
-    assert sorted(mark.name for mark in marks.iterdir()) == [
-        "05-0",
-        "05-1",
-        "05-2",
-        "10-0",
-    ]
-    assert counts["cluster"]["restarts"] == 4
+    deaths = Counter(mark.name.partition("-")[0] for mark in marks.iterdir())
+    # The first death may be blamed on the batch before, whose results were still on their way.
+    assert deaths["05"] in {3, 4}
+    assert deaths["10"] == 1
+    assert counts["cluster"]["restarts"] == deaths.total()
     assert_each_image_once(tmp_path / "c")
     reasons = {Path(uri).name: reason for uri, reason in failures}
     assert reasons.keys() == {"02.png", "05.png"}
@@ -167,7 +166,7 @@ def test_the_images_of_a_lost_node_are_done_by_others(cluster, images, local, tm
                     break
 
     report = lookalike.index(
-        ChangedSource(images, partial(slow, marks=marks)),
+        ChangedSource(images, partial(together, marks=marks, nodes=3)),
         tmp_path / "c",
         models=["pixels"],
         settings=on_ray(batch=2),

@@ -34,6 +34,7 @@ def test_evaluate_prints_its_json_contract(indexed):
     feature, pixels = result["spaces"]
     keys = [
         "space",
+        "ranking",
         "queries",
         "gallery",
         "map",

@@ -120,6 +120,9 @@ class SerialExecutor:
     def stop(self) -> list[Result]:
         return []
 
+    def report(self) -> None:
+        return None
+
 
 class SpawnExecutor:
     """Runs the worker in other processes, which receive it once for each chunk."""
@@ -134,6 +137,9 @@ class SpawnExecutor:
 
     def stop(self) -> list[Result]:
         return []
+
+    def report(self) -> None:
+        return None
 
 
 def stored(path) -> dict[str, tuple]:

@@ -26,6 +26,11 @@ class Batch:
     tasks: Sequence[Task]
     deaths: list[str] = field(default_factory=list)
 
+    @property
+    def is_suspect(self) -> bool:
+        """Whether an actor has died while it ran them."""
+        return bool(self.deaths)
+
     def singles(self) -> list[Batch]:
         """Return a batch for each task, with the deaths so far."""
         return [Batch([task], list(self.deaths)) for task in self.tasks]

@@ -94,8 +94,11 @@ class RayExecutor:
                 batch = queue.take(pool.window)
                 if batch is None:
                     is_exhausted = True
-                else:
+                elif pool.can_take(batch):
                     pool.submit(batch)
+                else:
+                    queue.put_back([batch])
+                    break
             if is_exhausted and not pool.is_working():
                 break
 

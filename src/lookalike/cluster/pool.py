@@ -135,6 +135,17 @@ class ActorPool:
         neediest = self._neediest()
         return neediest is not None
 
+    def can_take(self, batch: Batch) -> bool:
+        """Return whether an actor should get this batch now.
+
+        A suspect runs alone, so that a death is not blamed on a batch whose results were still on
+        their way.
+        """
+        neediest = self._neediest()
+        if neediest is None:
+            return False
+        return not batch.is_suspect or not neediest.running
+
     def submit(self, batch: Batch) -> None:
         """Give a batch to the actor that needs it most.
 
@@ -242,6 +253,8 @@ class ActorPool:
         chosen: _Member | None = None
         for member in self._members:
             if member.facts is None or len(member.running) >= self._depth(member):
+                continue
+            if any(batch.is_suspect for _, batch in member.running):
                 continue
             if chosen is None or len(member.running) < len(chosen.running):
                 chosen = member
