@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
@@ -79,7 +79,6 @@ class Live:
             _, errors = self.process.communicate(timeout=20)
         finally:
             self.process.kill()
-        self.api.close()
         return self.process.returncode, errors
 
 
@@ -120,9 +119,10 @@ def _environment() -> dict[str, str]:
 @contextmanager
 def _running(process: Process) -> Iterator[Live]:
     """Stop a server afterwards, and check that it ends without an error."""
-    with process:
+    with process, ExitStack() as stack:
         try:
             live = Live(process)
+            stack.callback(live.api.close)
             yield live
             if not live.stopped:
                 assert process.poll() is None, (

@@ -149,15 +149,15 @@ def test_link_to_the_models_folder_is_inside(folder, tmp_path):
 @pytest.mark.parametrize(
     ("tensor", "reason"),
     [
-        (outside("none.bin"), "no such file"),
-        (outside(""), "no such file"),
-        (outside("sub"), "no such file"),
+        (outside("none.bin"), "does not exist"),
+        (outside(""), "does not exist"),
+        (outside("sub"), "does not exist"),
         (outside("data.bin", offset=-4), "not in it"),
         (outside("data.bin", offset=4, length=12), "not in it"),
         (outside("data.bin", length=10**30), "not in it"),
         (outside("data.bin", offset="x"), "not in it"),
         (outside("data.bin", dims=(2**40,)), "cannot be loaded"),
-        (outside("*/_ORT_MEM_ADDR_/*", offset=4096, length=12), "no such file"),
+        (outside("*/_ORT_MEM_ADDR_/*", offset=4096, length=12), "does not exist"),
     ],
 )
 def test_missing_data_is_refused(folder, tensor, reason):

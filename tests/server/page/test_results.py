@@ -223,7 +223,7 @@ def test_any_plain_words_make_a_valid_filter(page, server):
 
 def test_columns_and_values_are_completed_by_keys_and_pointer(results):
     field = results.locator("#where")
-    options = results.get_by_role("option")
+    options = results.locator("#where-list").get_by_role("option")
     results.keyboard.press("/")
     results.keyboard.type("wid")
     expect(options).to_have_text(["widthnumber"])
