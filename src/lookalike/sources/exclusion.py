@@ -8,10 +8,12 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-
-from pathspec import GitIgnoreSpec
+from typing import TYPE_CHECKING
 
 from lookalike.errors import SourceError
+
+if TYPE_CHECKING:
+    from pathspec import GitIgnoreSpec
 
 __all__ = [
     "IGNORE_FILE",
@@ -147,6 +149,9 @@ def parse_patterns(patterns: Sequence[str], place: str) -> GitIgnoreSpec:
     SourceError
         If a pattern is invalid. The message names `place`, where the patterns come from.
     """
+    # A search looks through no folder: it does without.
+    from pathspec import GitIgnoreSpec
+
     try:
         return GitIgnoreSpec.from_lines(patterns)
     except (ValueError, re.error) as error:

@@ -6,9 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BufferedReader
-from typing import Protocol
-
-from pathspec import GitIgnoreSpec
+from typing import TYPE_CHECKING, Protocol
 
 from lookalike.errors import ImageError, SourceError
 from lookalike.sources.base import FolderState
@@ -22,6 +20,9 @@ from lookalike.sources.local import (
 )
 from lookalike.sources.selection import EXTENSIONS, Selection
 from lookalike.types import Item
+
+if TYPE_CHECKING:
+    from pathspec import GitIgnoreSpec
 
 __all__ = ["Listing", "RemoteFile", "RemoteReader", "RemoteSource"]
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from dataclasses import dataclass
-
-from pathspec import GitIgnoreSpec
+from typing import TYPE_CHECKING
 
 from lookalike.formats import readable_extensions
 from lookalike.sources.exclusion import (
@@ -14,6 +13,9 @@ from lookalike.sources.exclusion import (
     SkippedFiles,
     is_system_name,
 )
+
+if TYPE_CHECKING:
+    from pathspec import GitIgnoreSpec
 
 __all__ = ["EXTENSIONS", "Selection", "extension_of", "kind_name", "select_file"]
 

@@ -7,8 +7,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-
-from pathspec import GitIgnoreSpec
+from typing import TYPE_CHECKING
 
 from lookalike.errors import SourceError
 from lookalike.io.reasons import system_reason
@@ -19,6 +18,9 @@ from lookalike.sources.exclusion import (
     is_system_name,
 )
 from lookalike.sources.selection import EXTENSIONS, extension_of, select_file
+
+if TYPE_CHECKING:
+    from pathspec import GitIgnoreSpec
 
 __all__ = ["Walk"]
 
