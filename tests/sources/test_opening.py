@@ -7,6 +7,8 @@ from types import ModuleType
 
 import pytest
 
+import lookalike
+from container_files import png, write_parquet, write_zip
 from lookalike.errors import SourceError
 from lookalike.sources import LocalSource, open_source
 from lookalike.sources.base import FolderState
@@ -65,8 +67,33 @@ def test_two_kinds_are_one_source(folders):
         assert source.folder_state(str(folder)) == FolderState.FILLED
     (two / "image.jpg").unlink()
     assert not source.exists(uris[1])
+    # Folders below a root have the same source as the root.
+    below = str(two / "link")
+    assert f"{below}/1.jpg".startswith(tuple(source.prefixes(below)))
     with pytest.raises(ValueError, match="not a root"):
         source.prefixes(str(empty))
+
+
+def test_a_broken_link_in_a_folder_beside_an_archive_keeps_its_rows(folders, tmp_path):
+    one, two, _ = folders
+    (one / "image.jpg").unlink()
+    (two / "image.jpg").write_bytes(png(1))
+    (one / "link").symlink_to(two)
+    archive = write_zip(tmp_path / "a.zip", {"2.png": png(2)})
+    paths = [one, archive]
+    lookalike.index(paths, tmp_path / "c", models=["pixels"])
+    two.rename(tmp_path / "elsewhere")
+    report = lookalike.index(paths, tmp_path / "c", models=["pixels"])
+    assert (report.removed, report.unchanged) == (0, 1)
+    assert len(lookalike.Collection.open(tmp_path / "c")) == 2
+
+
+def test_the_file_of_a_cell_is_a_folder_of_its_source(folders, tmp_path):
+    table = write_parquet(tmp_path / "a.parquet", [png(1)])
+    source = open_source([folders[0], table])
+    *_, cell = source
+    for folder in source.folders_of(cell.uri):
+        assert source.folder_state(folder) == FolderState.FILLED
 
 
 @pytest.mark.usefixtures("_boxed")

@@ -115,12 +115,12 @@ class ArchiveSource:
         """Return the members that the last iteration left out."""
         return self._skipped
 
-    def prefixes(self, root: str) -> list[str]:
+    def prefixes(self, folder: str) -> list[str]:
         """Return the strings that start the uris of all images in an archive or a folder of it."""
-        kind = self._kinds.get(root)
+        kind = self._kinds.get(folder)
         if kind is None:
-            return uri_prefixes(root)
-        prefix = container_prefix(kind, root)
+            return uri_prefixes(folder)
+        prefix = container_prefix(kind, folder)
         return [prefix]
 
     def exists(self, uri: str) -> bool:

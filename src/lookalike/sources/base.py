@@ -54,8 +54,11 @@ class Source(Protocol):
         """Return the files and folders that the last iteration left out."""
         ...
 
-    def prefixes(self, root: str) -> Sequence[str]:
-        """Return the strings that start the uris of all images below a root."""
+    def prefixes(self, folder: str) -> Sequence[str]:
+        """Return the strings that start the uris of all images below a root or folder.
+
+        A folder is one that `folders_of` or `unreachable` names.
+        """
         ...
 
     def exists(self, uri: str) -> bool:

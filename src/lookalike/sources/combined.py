@@ -20,6 +20,11 @@ class CombinedSource:
     ----------
     sources
         At least one source. No uri belongs to two of them.
+
+    Raises
+    ------
+    ValueError
+        By the methods that take a uri or folder, if it is below no root.
     """
 
     def __init__(self, sources: Sequence[Source]) -> None:
@@ -67,12 +72,10 @@ class CombinedSource:
             total.null_images += skipped.null_images
         return total
 
-    def prefixes(self, root: str) -> Sequence[str]:
-        """Return the strings that start the uris of all images below a root."""
-        for source in self._sources:
-            if root in source.roots:
-                return source.prefixes(root)
-        raise ValueError(f"{root!r} is not a root of these sources")
+    def prefixes(self, folder: str) -> Sequence[str]:
+        """Return the strings that start the uris of all images below a root or folder."""
+        source = self._source_of(folder)
+        return source.prefixes(folder)
 
     def exists(self, uri: str) -> bool:
         """Return whether a uri below one of the roots still exists."""
@@ -102,12 +105,12 @@ class CombinedSource:
         return SourceError(" ".join(reasons))
 
     def _source_of(self, uri: str) -> Source:
-        """Return the source that a uri, or the uri of a folder or root, belongs to."""
+        """Return the source that a root belongs to, or the uri of an image or folder below it."""
+        # The prefixes of a root end in a slash, which the uri of a folder lacks.
+        as_folder = f"{uri}/"
         for source in self._sources:
             for root in source.roots:
                 prefixes = tuple(source.prefixes(root))
-                is_below = uri.startswith(prefixes)
-                if uri == root or is_below:
+                if uri == root or as_folder.startswith(prefixes):
                     return source
-        # A file that was named by itself is below no root; the first source that has it answers.
-        return self._sources[0]
+        raise ValueError(f"{uri!r} is not a root of these sources, and below none")

@@ -132,9 +132,9 @@ class LocalSource:
         """Return the files and folders that the last iteration left out."""
         return self._walk.skipped
 
-    def prefixes(self, root: str) -> list[str]:
+    def prefixes(self, folder: str) -> list[str]:
         """Return the strings that start the uris of all files below a folder."""
-        return uri_prefixes(root)
+        return uri_prefixes(folder)
 
     def exists(self, uri: str) -> bool:
         """Return whether a file or link still has this name, readable or not."""

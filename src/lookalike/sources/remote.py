@@ -208,9 +208,9 @@ class RemoteSource:
         selection = self._scan.selection
         return selection.skipped
 
-    def prefixes(self, root: str) -> list[str]:
-        """Return the start of the uris of all files below a root."""
-        return [_prefix(root)]
+    def prefixes(self, folder: str) -> list[str]:
+        """Return the start of the uris of all files below a root or folder."""
+        return [_prefix(folder)]
 
     def exists(self, uri: str) -> bool:
         """Return whether a uri that the last iteration did not yield exists nevertheless.

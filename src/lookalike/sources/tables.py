@@ -152,15 +152,15 @@ class ParquetSource:
         """Return the number of cells without an image."""
         return self._skipped
 
-    def prefixes(self, root: str) -> list[str]:
-        """Return the strings that start the uris of all images below a root or folder."""
-        found = self._roots.get(root)
-        if found is None:
-            return uri_prefixes(root)
-        prefix = container_prefix(_KIND, found.address)
-        if found.is_folder:
-            folder = prefix.removesuffix("!/")
-            prefix = folder.rstrip("/") + "/"
+    def prefixes(self, folder: str) -> list[str]:
+        """Return the strings that start the uris of all images below a root or file."""
+        root = self._roots.get(folder)
+        if root is None:
+            return uri_prefixes(folder)
+        prefix = container_prefix(_KIND, root.address)
+        if root.is_folder:
+            parent = prefix.removesuffix("!/")
+            prefix = parent.rstrip("/") + "/"
         return [prefix]
 
     def exists(self, uri: str) -> bool:

@@ -98,9 +98,9 @@ class WebSource:
         """Return no file: all addresses are read."""
         return SkippedFiles()
 
-    def prefixes(self, root: str) -> Sequence[str]:
+    def prefixes(self, folder: str) -> Sequence[str]:
         """Raise ValueError: addresses have no roots."""
-        raise ValueError(f"{root!r} is not a root: addresses have none")
+        raise ValueError(f"{folder!r} is not a root: addresses have none")
 
     def exists(self, uri: str) -> bool:
         """Return whether a uri is one of the addresses."""
