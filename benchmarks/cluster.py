@@ -210,9 +210,6 @@ class MadeExecutor:
     def stop(self) -> list[Result]:
         return [] if self._executor is None else self._executor.stop()
 
-    def report(self) -> None:
-        return None
-
 
 def _measure_driver(report: Report, arguments: argparse.Namespace, place: Path) -> None:
     """Measure the processor time of the driver for each row, and its memory."""

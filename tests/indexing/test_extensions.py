@@ -120,9 +120,6 @@ class SerialExecutor:
     def stop(self) -> list[Result]:
         return []
 
-    def report(self) -> None:
-        return None
-
 
 class SpawnExecutor:
     """Runs the worker in other processes, which receive it once for each chunk."""
@@ -137,9 +134,6 @@ class SpawnExecutor:
 
     def stop(self) -> list[Result]:
         return []
-
-    def report(self) -> None:
-        return None
 
 
 def stored(path) -> dict[str, tuple]:

@@ -7,12 +7,18 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from lookalike.indexing.worker import Result, Task, Worker
 from lookalike.io.processors import cores
 
-__all__ = ["ClusterReport", "Executor", "NodeReport", "ThreadExecutor"]
+__all__ = [
+    "ClusterExecutor",
+    "ClusterReport",
+    "Executor",
+    "NodeReport",
+    "ThreadExecutor",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +95,13 @@ class Executor(Protocol):
         """
         ...
 
+
+@runtime_checkable
+class ClusterExecutor(Executor, Protocol):
+    """An Executor whose workers run on the nodes of a cluster."""
+
     def report(self) -> ClusterReport | None:
-        """Return what the nodes of a cluster did in the last run; None without a cluster."""
+        """Return what the nodes did in the last run; None before the first."""
         ...
 
 
@@ -157,9 +168,6 @@ class ThreadExecutor:
             results += future.result()
         self._pending.clear()
         return results
-
-    def report(self) -> None:
-        """Return None: threads have no cluster."""
 
     def _split(self, chunk: Sequence[Task]) -> Iterator[Sequence[Task]]:
         """Yield batches that get smaller towards the end, so that all threads end together."""

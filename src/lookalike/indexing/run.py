@@ -17,7 +17,12 @@ from typing import Any, Unpack
 
 from lookalike import imaging
 from lookalike.errors import ClusterError, CollectionError, InputError
-from lookalike.indexing.executor import ClusterReport, Executor, ThreadExecutor
+from lookalike.indexing.executor import (
+    ClusterExecutor,
+    ClusterReport,
+    Executor,
+    ThreadExecutor,
+)
 from lookalike.indexing.metadata import MetadataFile, MetadataReport
 from lookalike.indexing.plan import Plan
 from lookalike.indexing.relocation import Relocation, find_relocations
@@ -203,8 +208,8 @@ def index(
         If a path does not exist, or holds no images and the collection has none from there.
     SpaceError
         If a Space is filled by another Model than the given one.
-    ModelError, WeightsError, CollectionError
-        If a model cannot be run, or the collection cannot be used.
+    ModelError, WeightsError, CollectionError, ClusterError
+        If a model cannot be run, the collection cannot be used, or a cluster cannot do the work.
     """
     start = time.perf_counter()
     source = _as_source(paths, options)
@@ -406,7 +411,8 @@ def _work(
             writer.finish()
         raise
     writer.finish()
-    counts.report.cluster = executor.report()
+    if isinstance(executor, ClusterExecutor):
+        counts.report.cluster = executor.report()
 
 
 class _Counts:
