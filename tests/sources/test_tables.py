@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import pickle
 import random
+import subprocess
+import sys
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from container_files import png, write_parquet
-from lookalike.errors import ImageError, SourceError
+from lookalike.errors import SourceError
 from lookalike.sources import (
     FolderState,
     display_name,
@@ -20,17 +22,7 @@ from lookalike.sources import (
     read_uri,
     uri_exists,
 )
-
-
-def failures_of(source) -> dict[str, str]:
-    """Return why Items cannot be read, by the column and row; empty for the file."""
-    reasons = {}
-    for item in source:
-        try:
-            item.read()
-        except (OSError, ImageError) as error:
-            reasons[item.uri.partition("!/")[2]] = str(error)
-    return reasons
+from source_files import as_ordinary_user, failures_of
 
 
 @pytest.fixture
@@ -141,6 +133,44 @@ def test_a_folder_of_files_needs_a_column(tmp_path):
     # A folder without a column is one of image files.
     with pytest.raises(SourceError, match="shards#image"):
         open_source([f"{folder}#"])
+
+
+def test_a_column_that_two_paths_name_is_read_once(pets):
+    paths = [pets, f"{pets}#image", f"{pets.parent}#image"]
+    source = open_source(paths)
+    uris = [item.uri for item in source]
+    assert len(uris) == len(set(uris)) == source.count() == 9
+    pets.write_bytes(pets.read_bytes()[:-20])
+    assert len(list(source)) == source.count() == 1
+    # None of the roots was read to its end.
+    assert source.completed() == {}
+
+
+def test_an_unreadable_folder_of_files_is_a_failure(tmp_path):
+    folder = tmp_path / "shards"
+    write_parquet(folder / "a.parquet", [png(1)])
+    write_parquet(folder / "locked" / "b.parquet", [png(2)])
+    code = """if True:
+        import sys
+        from lookalike import errors, sources
+        source = sources.open_source([f"{sys.argv[1]}#image"])
+        for item in source:
+            try: item.read(); print(item.uri)
+            except errors.ImageError as error: print(item.uri, error)
+        print(source.completed(), source.count())"""
+    command = [sys.executable, "-c", code, str(folder)]
+    (folder / "locked").chmod(0)
+    try:
+        done = subprocess.run(
+            as_ordinary_user(command), capture_output=True, text=True, check=True
+        )
+    finally:
+        (folder / "locked").chmod(0o700)
+    assert done.stdout.splitlines() == [
+        f"parquet://{folder}/a.parquet!/image/0",
+        f"parquet://{folder}/locked/ the folder cannot be read: Permission denied",
+        "{} 2",
+    ]
 
 
 def test_a_large_row_group_is_read_in_small_parts(tmp_path, monkeypatch):

@@ -24,7 +24,8 @@ from lookalike.sources.containers import (
     container_address,
     container_folder_exists,
     container_prefix,
-    container_store,
+    container_stamp,
+    is_missing_in_store,
     is_stored,
     member_uri,
     parse_member,
@@ -97,7 +98,7 @@ class ArchiveSource:
             try:
                 index = _current_index(kind, address)
             except OSError as error:
-                count += not _is_missing(error, address)
+                count += not is_missing_in_store(error, address)
                 continue
             count += sum(1 for _ in self._wanted(index, unused))
             count += index.problem is not None
@@ -126,7 +127,8 @@ class ArchiveSource:
     def exists(self, uri: str) -> bool:
         """Return whether an archive still has a member.
 
-        One in a store is looked up as it was at the last iteration, which sends no request.
+        One in a store is looked up as it was at the last iteration. That sends no request, unless
+        its index was given up for those of other archives.
         """
         member = parse_member(uri)
         if member is None or member.address not in self._stamps:
@@ -175,10 +177,10 @@ class ArchiveSource:
         # The uri starts those of the members, so a later run of the repaired archive removes it.
         own_uri = container_prefix(kind, address)
         try:
-            stamp = container_store(address).stamp(address)
+            stamp = container_stamp(address)
             index = archive_index(kind, address, stamp)
         except OSError as error:
-            if _is_missing(error, address):
+            if is_missing_in_store(error, address):
                 # As a prefix without objects: its rows stay until someone agrees.
                 self._counts[address] = 0
                 self._stamps[address] = None
@@ -253,15 +255,9 @@ def _is_hidden(name: str) -> bool:
     return name.startswith(".") and name not in (".", "..")
 
 
-def _is_missing(error: OSError, address: str) -> bool:
-    """Return whether an archive in a store does not exist. A local one may be on another drive."""
-    return isinstance(error, FileNotFoundError) and is_stored(address)
-
-
 def _current_index(kind: str, address: str) -> ArchiveIndex:
     """Return the images of an archive as it is now, or raise OSError."""
-    store = container_store(address)
-    stamp = store.stamp(address)
+    stamp = container_stamp(address)
     return archive_index(kind, address, stamp)
 
 

@@ -39,7 +39,9 @@ __all__ = [
     "container_address",
     "container_folder_exists",
     "container_prefix",
+    "container_stamp",
     "container_store",
+    "is_missing_in_store",
     "is_stored",
     "largest_expansion",
     "member_name",
@@ -173,7 +175,7 @@ def check_stores(addresses: Iterable[str]) -> None:
             continue
         checked.add(bucket)
         try:
-            container_store(address).stamp(address)
+            container_stamp(address)
         except FileNotFoundError:
             continue
         except OSError as error:
@@ -339,6 +341,20 @@ def container_store(address: str) -> ContainerStore:
         raise OSError(errno.ENOTSUP, problem, address)
     module = import_module(STORE_MODULES[scheme])
     return cast(ContainerStore, module.CONTAINER_STORE)
+
+
+def container_stamp(address: str) -> ContainerStamp:
+    """Return the state of a container as it is now, or raise OSError."""
+    store = container_store(address)
+    return store.stamp(address)
+
+
+def is_missing_in_store(error: Exception, address: str) -> bool:
+    """Return whether an error says that a container in a store does not exist.
+
+    A local one that does not exist may be on another drive.
+    """
+    return isinstance(error, FileNotFoundError) and is_stored(address)
 
 
 class RangeFile(io.RawIOBase):

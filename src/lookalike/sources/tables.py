@@ -19,13 +19,13 @@ from lookalike.errors import ImageError, SourceError
 from lookalike.io.reasons import system_reason
 from lookalike.sources.base import FolderState
 from lookalike.sources.containers import (
-    ContainerStamp,
     bytes_file,
     check_stores,
     container_address,
     container_folder_exists,
     container_prefix,
-    container_store,
+    container_stamp,
+    is_missing_in_store,
     is_stored,
     member_uri,
     parse_member,
@@ -34,6 +34,7 @@ from lookalike.sources.exclusion import SkippedFiles, parse_patterns
 from lookalike.sources.local import LocalOptions, check_labels, unreadable_item
 from lookalike.sources.parquet_columns import (
     CellRead,
+    ImageColumn,
     ParquetError,
     cells_of,
     image_column,
@@ -65,6 +66,39 @@ class _Root:
     address: str
     column: str | None
     is_folder: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Unreadable:
+    """A file or folder of a root that cannot be read.
+
+    Attributes
+    ----------
+    uri
+        The start of the uris of its images. A later run of the repaired file removes the row of
+        the failure.
+    address
+        The file or folder.
+    error
+        Why.
+    """
+
+    uri: str
+    address: str
+    error: OSError | SourceError
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether it does not exist in its store, which is no failure."""
+        return is_missing_in_store(self.error, self.address)
+
+    def item(self) -> Item:
+        """Return the Item that records the failure."""
+        is_folder = os.path.isdir(self.address)  # noqa: PTH112
+        noun = "folder" if is_folder else "table"
+        reason = system_reason(self.error)
+        problem = ImageError(f"the {noun} cannot be read: {reason}")
+        return unreadable_item(self.uri, None, problem)
 
 
 class ParquetSource:
@@ -110,39 +144,50 @@ class ParquetSource:
                 _check_column(root)
         self.roots = list(self._roots)
         self._counts: dict[str, int] = {}
-        # The columns of files in stores that the last iteration read; None of a missing file.
-        self._columns: dict[str, str | None] = {}
+        self._failed_roots: set[str] = set()
+        # Of the files in stores: the columns that the last iteration read, by address and name,
+        # and the files that it did not find.
+        self._read_columns: set[tuple[str, str]] = set()
+        self._missing_files: set[str] = set()
         self._skipped = SkippedFiles()
 
     def __iter__(self) -> Iterator[Item]:
         self._counts = {}
-        self._columns = {}
+        self._failed_roots = set()
+        self._read_columns = set()
+        self._missing_files = set()
         self._skipped = SkippedFiles()
-        # Two roots may name a file.
-        seen: set[tuple[str, str | None]] = set()
+        # Two roots may name a column.
+        seen: set[str] = set()
         for name, root in self._roots.items():
             self._counts[name] = 0
-            for address in self._files(root):
-                if (address, root.column) not in seen:
-                    seen.add((address, root.column))
-                    yield from self._items(name, address, root.column)
+            for column in self._columns(root):
+                if isinstance(column, _Unreadable):
+                    self._record_failure(name, column)
+                uri = _uri_of(column)
+                if uri not in seen:
+                    seen.add(uri)
+                    yield from self._items(name, column)
 
     def count(self) -> int:
         """Return the number of Items, from the footers of the files."""
-        count = 0
+        counts: dict[str, int] = {}
         for root in self._roots.values():
-            for address in self._files(root):
-                try:
-                    column = image_column(address, _stamp(address), root.column)
-                except (OSError, SourceError) as error:
-                    count += not _is_missing(error, address)
+            for column in self._columns(root):
+                if isinstance(column, _Unreadable):
+                    count = 0 if column.is_missing else 1
                 else:
-                    count += column.count
-        return count
+                    count = column.count
+                uri = _uri_of(column)
+                counts[uri] = count
+        return sum(counts.values())
 
     def completed(self) -> dict[str, int]:
         """Return the roots that the last iteration read to the end, with their image counts."""
-        return {name: count for name, count in self._counts.items() if count >= 0}
+        counts = dict(self._counts)
+        for root in self._failed_roots:
+            del counts[root]
+        return counts
 
     def unreachable(self) -> list[str]:
         """Return nothing: a root with a file that cannot be read is not completed."""
@@ -157,11 +202,9 @@ class ParquetSource:
         root = self._roots.get(folder)
         if root is None:
             return uri_prefixes(folder)
-        prefix = container_prefix(_KIND, root.address)
         if root.is_folder:
-            parent = prefix.removesuffix("!/")
-            prefix = parent.rstrip("/") + "/"
-        return [prefix]
+            return [_folder_prefix(root.address)]
+        return [container_prefix(_KIND, root.address)]
 
     def exists(self, uri: str) -> bool:
         """Return whether a cell still holds an image.
@@ -170,9 +213,11 @@ class ParquetSource:
         up without a request.
         """
         member = parse_member(uri)
-        if member is not None and member.address in self._columns:
-            column = self._columns[member.address]
-            if column is None or member.name.rpartition("/")[0] == column:
+        if member is not None:
+            column, _, _ = member.name.rpartition("/")
+            if (member.address, column) in self._read_columns:
+                return False
+            if member.address in self._missing_files:
                 return False
         return READER.exists(uri)
 
@@ -215,12 +260,21 @@ class ParquetSource:
             "Name another file, or a column, as in photos.parquet#image."
         )
 
-    def _files(self, root: _Root) -> Iterator[str]:
-        """Yield the files of a root by name."""
+    def _columns(self, root: _Root) -> Iterator[ImageColumn | _Unreadable]:
+        """Yield the columns of images of a root, and what cannot be read of it."""
+        for file in self._files(root):
+            if isinstance(file, _Unreadable):
+                yield file
+            else:
+                yield _open_column(file, root.column)
+
+    def _files(self, root: _Root) -> Iterator[str | _Unreadable]:
+        """Yield the files of a root by name, then the folders that cannot be read."""
         if not root.is_folder:
             yield root.address
             return
-        for parent, folders, names in os.walk(root.address):
+        errors: list[OSError] = []
+        for parent, folders, names in os.walk(root.address, onerror=errors.append):
             folders[:] = sorted(filter(self._is_shown, folders))
             for name in sorted(filter(self._is_shown, names)):
                 path = os.path.join(parent, name)  # noqa: PTH118
@@ -228,51 +282,49 @@ class ParquetSource:
                 is_table = name.lower().endswith(_TABLE_SUFFIX)
                 if is_table and not self._exclude.match_file(relative):
                     yield path
+        for error in errors:
+            folder = os.fsdecode(error.filename)
+            yield _Unreadable(_folder_prefix(folder), folder, error)
 
     def _is_shown(self, name: str) -> bool:
         return self._hidden or not name.startswith(".")
 
-    def _items(self, root: str, address: str, column: str | None) -> Iterator[Item]:
-        """Yield the images of a file, and the file itself if it is damaged."""
-        problem: Exception | None = None
-        try:
-            stamp = _stamp(address)
-            images = image_column(address, stamp, column)
-        except (OSError, SourceError) as error:
-            if _is_missing(error, address):
-                # As a prefix without objects: its rows stay until someone agrees.
-                self._columns[address] = None
-                return
-            problem = ImageError(f"the table cannot be read: {system_reason(error)}")
+    def _record_failure(self, root: str, failed: _Unreadable) -> None:
+        if failed.is_missing:
+            # As a prefix without objects: its rows stay until someone agrees.
+            self._missing_files.add(failed.address)
         else:
-            if is_stored(address):
-                self._columns[address] = images.name
-            try:
-                for cell in cells_of(images, with_labels=self._has_labels):
-                    if cell.is_null:
-                        self._skipped.null_images += 1
-                        continue
-                    self._add_to(root)
-                    uri = member_uri(_KIND, address, f"{images.name}/{cell.row}")
-                    read = CellRead(address, stamp, images.name, cell.row)
-                    yield Item(
-                        uri,
-                        UNKNOWN_SIZE,
-                        stamp.member_time,
-                        cell.label,
-                        read,
-                        is_remote=is_stored(address),
-                    )
-            except ParquetError as error:
-                problem = ImageError(f"the table cannot be read to its end: {error}")
-        if problem is not None:
-            # A later run of the repaired file removes it.
-            self._counts[root] = -1
-            yield unreadable_item(container_prefix(_KIND, address), None, problem)
+            self._failed_roots.add(root)
 
-    def _add_to(self, root: str) -> None:
-        if self._counts[root] >= 0:
-            self._counts[root] += 1
+    def _items(self, root: str, column: ImageColumn | _Unreadable) -> Iterator[Item]:
+        """Yield the images of a file, and the file itself if it is damaged."""
+        if isinstance(column, _Unreadable):
+            if not column.is_missing:
+                yield column.item()
+            return
+        address = column.address
+        is_remote = is_stored(address)
+        if is_remote:
+            self._read_columns.add((address, column.name))
+        try:
+            for cell in cells_of(column, with_labels=self._has_labels):
+                if cell.is_null:
+                    self._skipped.null_images += 1
+                    continue
+                self._counts[root] += 1
+                yield Item(
+                    member_uri(_KIND, address, f"{column.name}/{cell.row}"),
+                    UNKNOWN_SIZE,
+                    column.stamp.member_time,
+                    cell.label,
+                    CellRead(address, column.stamp, column.name, cell.row),
+                    is_remote=is_remote,
+                )
+        except ParquetError as error:
+            self._failed_roots.add(root)
+            problem = f"the table cannot be read to its end: {error}"
+            own_uri = container_prefix(_KIND, address)
+            yield unreadable_item(own_uri, None, ImageError(problem))
 
 
 def open_paths(paths: Sequence[str], **options: Unpack[LocalOptions]) -> ParquetSource:
@@ -302,19 +354,34 @@ def _root_of(path: str | os.PathLike[str]) -> tuple[str, _Root]:
 def _check_column(root: _Root) -> None:
     """Raise SourceError if a file that can be read has no such column."""
     try:
-        image_column(root.address, _stamp(root.address), root.column)
+        stamp = container_stamp(root.address)
+        image_column(root.address, stamp, root.column)
     except OSError:
         # The run records it as a failure.
         return
 
 
-def _stamp(address: str) -> ContainerStamp:
-    return container_store(address).stamp(address)
+def _open_column(address: str, name: str | None) -> ImageColumn | _Unreadable:
+    """Return a column of images of a file, or why it cannot be read."""
+    try:
+        stamp = container_stamp(address)
+        return image_column(address, stamp, name)
+    except (OSError, SourceError) as error:
+        return _Unreadable(container_prefix(_KIND, address), address, error)
 
 
-def _is_missing(error: Exception, address: str) -> bool:
-    """Return whether a file in a store does not exist. A local one may be on another drive."""
-    return isinstance(error, FileNotFoundError) and is_stored(address)
+def _uri_of(column: ImageColumn | _Unreadable) -> str:
+    """Return the start of the uris of the images in a column, or in what cannot be read."""
+    if isinstance(column, _Unreadable):
+        return column.uri
+    return member_uri(_KIND, column.address, f"{column.name}/")
+
+
+def _folder_prefix(address: str) -> str:
+    """Return the string that starts the uris of all images in the files of a folder."""
+    prefix = container_prefix(_KIND, address)
+    folder = prefix.removesuffix("!/")
+    return folder.rstrip("/") + "/"
 
 
 class _ParquetReader:
@@ -339,7 +406,7 @@ class _ParquetReader:
             return container_folder_exists(uri)
         try:
             if not target.name:
-                _stamp(target.address)
+                container_stamp(target.address)
                 return True
             found = _find_cell(uri)
             if found is not None:
@@ -367,7 +434,7 @@ def _find_cell(uri: str) -> CellRead | None:
     match = _CELL_NAME.fullmatch(target.name)
     if match is None:
         return None
-    stamp = _stamp(target.address)
+    stamp = container_stamp(target.address)
     try:
         column = image_column(target.address, stamp, match[1])
     except SourceError:
