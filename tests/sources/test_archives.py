@@ -276,11 +276,27 @@ def test_a_damaged_member_of_a_zip_archive_fails_alone(tmp_path):
 
 def test_an_encrypted_member_is_a_failure(tmp_path):
     path = write_zip(tmp_path / "a.zip", {"1.png": b"one"})
-    content = bytearray(path.read_bytes())
-    for mark, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
-        content[content.index(mark) + offset] |= 1
-    path.write_bytes(content)
+    _change_headers(path, local_offset=6, bits=1)
     assert "encrypted" in failures_of(open_source([path]))["1.png"]
+
+
+def test_a_member_of_an_unknown_compression_is_a_failure(tmp_path):
+    path = write_zip(tmp_path / "a.zip", {"1.png": b"one"})
+    _change_headers(path, local_offset=8, bits=96)
+    reasons = failures_of(open_source([path]))
+    assert list(reasons) == ["1.png"]
+    assert "compression" in reasons["1.png"]
+
+
+def _change_headers(path, *, local_offset, bits):
+    """Set bits in both headers of the only member; the central one has two bytes more."""
+    content = bytearray(path.read_bytes())
+    for mark, offset in (
+        (b"PK\x03\x04", local_offset),
+        (b"PK\x01\x02", local_offset + 2),
+    ):
+        content[content.index(mark) + offset] |= bits
+    path.write_bytes(content)
 
 
 def test_a_zip_archive_that_is_cut_short_is_a_failure_of_its_own(tmp_path):

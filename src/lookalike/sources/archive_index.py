@@ -27,8 +27,8 @@ from lookalike.sources.clock import storable_time
 from lookalike.sources.containers import (
     MAX_EXPANSION,
     MAX_MEMBER_BYTES,
+    ContainerFile,
     ContainerStamp,
-    RangeFile,
     WindowFile,
     bounded_reader,
     container_store,
@@ -42,8 +42,6 @@ __all__ = [
     "ArchiveIndex",
     "ArchiveMember",
     "archive_index",
-    "read_tar_member",
-    "read_zip_member",
 ]
 
 _MAX_MEMBERS = 10_000_000
@@ -67,6 +65,8 @@ _ZIP_BUFFER_BYTES = 1 << 14
 _MAX_ZIP_HEADER = 30 + 2 * 0xFFFF
 # A larger member is read piece by piece.
 _MAX_WINDOW_BYTES = 1 << 28
+# What `tarfile` and `zipfile` raise for damaged archives and for kinds that they do not know. Each
+# becomes the problem of the archive, or an OSError with the same reason.
 _TAR_ERRORS = (
     tarfile.TarError,
     OSError,
@@ -83,7 +83,7 @@ _ZIP_ERRORS = (
     EOFError,
     ValueError,
     LookupError,
-    RuntimeError,  # also NotImplementedError
+    RuntimeError,  # and NotImplementedError, of an unknown compression
     MemoryError,
     struct.error,
     zlib.error,
@@ -198,7 +198,7 @@ def _index_tar(address: str, stamp: ContainerStamp) -> ArchiveIndex:
     labels: dict[str, str] = {}
     buffer_bytes = container_store(address).buffer_bytes
     try:
-        file = bounded_reader(RangeFile(address, stamp), buffer_bytes)
+        file = bounded_reader(ContainerFile(address, stamp), buffer_bytes)
         is_compressed = is_gzip(file.peek(2))
         if is_compressed:
             stream = GzipStream(_gzip_ranges(address, stamp))
@@ -327,24 +327,19 @@ class _TarRead:
     problem: str | None
 
     def __call__(self) -> bytes:
-        return read_tar_member(self)
-
-
-def read_tar_member(member: _TarRead) -> bytes:
-    """Return the content of a member of a tar archive."""
-    if member.problem is not None:
-        raise ImageError(member.problem)
-    _check_member_size(member.size)
-    if member.is_compressed:
-        with _opening:
-            ranges = _gzip_ranges(member.address, member.stamp)
-        data = ranges.read(member.start, member.size)
-    else:
-        store = container_store(member.address)
-        data = store.read_range(member.address, member.stamp, member.start, member.size)
-    if len(data) < member.size:
-        raise OSError(errno.EIO, "its archive is cut short")
-    return data
+        if self.problem is not None:
+            raise ImageError(self.problem)
+        _check_member_size(self.size)
+        if self.is_compressed:
+            with _opening:
+                ranges = _gzip_ranges(self.address, self.stamp)
+            data = ranges.read(self.start, self.size)
+        else:
+            store = container_store(self.address)
+            data = store.read_range(self.address, self.stamp, self.start, self.size)
+        if len(data) < self.size:
+            raise OSError(errno.EIO, "its archive is cut short")
+        return data
 
 
 # Zip: a table of contents at the end, the central directory.
@@ -438,7 +433,7 @@ def _zip_time(info: zipfile.ZipInfo) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _ZipRead:
-    """Reads a member of a zip archive."""
+    """Reads a member of a zip archive, whose checksum is verified."""
 
     address: str
     stamp: ContainerStamp
@@ -446,25 +441,20 @@ class _ZipRead:
     problem: str | None
 
     def __call__(self) -> bytes:
-        return read_zip_member(self)
-
-
-def read_zip_member(member: _ZipRead) -> bytes:
-    """Return the content of a member of a zip archive, whose checksum is verified."""
-    if member.problem is not None:
-        raise ImageError(member.problem)
-    try:
-        # Threads that begin together read the table of contents once.
-        with _opening:
-            opened = _open_zip(member.address, member.stamp)
-        info = opened.archive.getinfo(member.name)
-        _check_member_size(info.file_size)
-        data = opened.read(info)
-    except _ZIP_ERRORS as error:
-        raise OSError(errno.EIO, system_reason(error)) from error
-    if len(data) < info.file_size:
-        raise OSError(errno.EIO, "its archive is cut short")
-    return data
+        if self.problem is not None:
+            raise ImageError(self.problem)
+        try:
+            # Threads that begin together read the table of contents once.
+            with _opening:
+                opened = _open_zip(self.address, self.stamp)
+            info = opened.archive.getinfo(self.name)
+            _check_member_size(info.file_size)
+            data = opened.read(info)
+        except _ZIP_ERRORS as error:
+            raise OSError(errno.EIO, system_reason(error)) from error
+        if len(data) < info.file_size:
+            raise OSError(errno.EIO, "its archive is cut short")
+        return data
 
 
 def _check_member_size(size: int) -> None:

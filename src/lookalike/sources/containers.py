@@ -28,10 +28,11 @@ __all__ = [
     "CONTAINER_SCHEMES",
     "MAX_EXPANSION",
     "MAX_MEMBER_BYTES",
+    "ContainerFile",
     "ContainerStamp",
     "ContainerStore",
     "Member",
-    "RangeFile",
+    "PositionedFile",
     "WindowFile",
     "bounded_reader",
     "bytes_file",
@@ -357,34 +358,23 @@ def is_missing_in_store(error: Exception, address: str) -> bool:
     return isinstance(error, FileNotFoundError) and is_stored(address)
 
 
-class RangeFile(io.RawIOBase):
-    """A range of a container as a file.
+class PositionedFile(io.RawIOBase):
+    """A file that is read from a position. Subclasses implement `read_at`.
 
     Parameters
     ----------
-    address, stamp
-        The container, and the state that it must have.
-    start, length
-        The range in bytes; all of the container by default.
+    size
+        The number of bytes; None if unknown.
     """
 
-    def __init__(
-        self,
-        address: str,
-        stamp: ContainerStamp,
-        *,
-        start: int = 0,
-        length: int | None = None,
-    ) -> None:
+    def __init__(self, size: int | None) -> None:
         super().__init__()
-        self._address = address
-        self._stamp = stamp
-        self._start = start
-        self._length = stamp.size - start
-        if length is not None:
-            self._length = length
+        self._size = size
         self._position = 0
-        self._store = container_store(address)
+
+    def read_at(self, position: int, length: int) -> bytes:
+        """Return at most `length` bytes from a position, none at the end."""
+        raise NotImplementedError
 
     def readable(self) -> bool:
         """Return True."""
@@ -395,7 +385,7 @@ class RangeFile(io.RawIOBase):
         return True
 
     def tell(self) -> int:
-        """Return the position from the beginning of the range."""
+        """Return the position."""
         return self._position
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
@@ -403,7 +393,9 @@ class RangeFile(io.RawIOBase):
         if whence == os.SEEK_CUR:
             offset += self._position
         elif whence == os.SEEK_END:
-            offset += self._length
+            if self._size is None:
+                raise OSError(errno.EINVAL, "the end of the file is unknown")
+            offset += self._size
         if offset < 0:
             raise OSError(errno.EINVAL, "a position before the beginning of the file")
         self._position = offset
@@ -412,18 +404,37 @@ class RangeFile(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         """Read into a buffer; return the number of bytes, 0 at the end."""
         view = memoryview(buffer)
-        rest = self._length - self._position
-        length = max(0, min(len(view), rest))
-        if not length:
-            return 0
-        start = self._start + self._position
-        data = self._store.read_range(self._address, self._stamp, start, length)
+        data = self.read_at(self._position, len(view))
         view[: len(data)] = data
         self._position += len(data)
         return len(data)
 
 
-class WindowFile(RangeFile):
+class ContainerFile(PositionedFile):
+    """A container as a file.
+
+    Parameters
+    ----------
+    address, stamp
+        The container, and the state that it must have.
+    """
+
+    def __init__(self, address: str, stamp: ContainerStamp) -> None:
+        super().__init__(stamp.size)
+        self._address = address
+        self._stamp = stamp
+        self._store = container_store(address)
+
+    def read_at(self, position: int, length: int) -> bytes:
+        """Return at most `length` bytes from a position, none at the end."""
+        rest = self._stamp.size - position
+        length = min(length, rest)
+        if length <= 0:
+            return b""
+        return self._store.read_range(self._address, self._stamp, position, length)
+
+
+class WindowFile(ContainerFile):
     """A container as a file, of which a thread may hold a part in memory.
 
     Threads that share the file hold their own parts, and read them at the same time, although only
@@ -446,17 +457,14 @@ class WindowFile(RangeFile):
         finally:
             del self._windows.part
 
-    def readinto(self, buffer: Any) -> int:
-        """Read into a buffer; return the number of bytes, 0 at the end."""
+    def read_at(self, position: int, length: int) -> bytes:
+        """Return at most `length` bytes from a position, none at the end."""
         start, data = getattr(self._windows, "part", (0, b""))
-        offset = self._position - start
+        offset = position - start
         if not 0 <= offset < len(data):
-            return super().readinto(buffer)
-        view = memoryview(buffer)
-        part = data[offset : offset + len(view)]
-        view[: len(part)] = part
-        self._position += len(part)
-        return len(part)
+            return super().read_at(position, length)
+        part: bytes = data[offset : offset + length]
+        return part
 
 
 class _BoundedReader(io.BufferedReader):
@@ -477,30 +485,7 @@ def bounded_reader(raw: io.RawIOBase, buffer_bytes: int) -> io.BufferedReader:
     return _BoundedReader(raw, buffer_bytes)
 
 
-class _Bytes(io.RawIOBase):
-    """Bytes in memory as an unbuffered file."""
-
-    def __init__(self, data: bytes) -> None:
-        super().__init__()
-        self._file = io.BytesIO(data)
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._file.tell()
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        return self._file.seek(offset, whence)
-
-    def readinto(self, buffer: Any) -> int:
-        return self._file.readinto(buffer)
-
-
 def bytes_file(data: bytes) -> io.BufferedReader:
     """Return bytes in memory as a buffered file."""
-    raw = _Bytes(data)
-    return io.BufferedReader(raw)
+    file = io.BytesIO(data)
+    return io.BufferedReader(file)

@@ -7,16 +7,14 @@ decompressed from the nearest one before it. See zran.c in the examples of zlib.
 from __future__ import annotations
 
 import errno
-import io
-import os
 import threading
 import zlib
 from concurrent.futures import Future
-from typing import Any
 
 from lookalike.sources.containers import (
     MAX_EXPANSION,
     ContainerStamp,
+    PositionedFile,
     container_store,
     largest_expansion,
 )
@@ -230,40 +228,13 @@ class GzipRanges:
                 self._spacing *= 2
 
 
-class GzipStream(io.RawIOBase):
+class GzipStream(PositionedFile):
     """The decompressed content of a gzip file, as a file of unknown length."""
 
     def __init__(self, ranges: GzipRanges) -> None:
-        super().__init__()
+        super().__init__(size=None)
         self._ranges = ranges
-        self._position = 0
 
-    def readable(self) -> bool:
-        """Return True."""
-        return True
-
-    def seekable(self) -> bool:
-        """Return True."""
-        return True
-
-    def tell(self) -> int:
-        """Return the position."""
-        return self._position
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Move to a position from the beginning, or from the current one."""
-        if whence == os.SEEK_CUR:
-            offset += self._position
-        if whence == os.SEEK_END or offset < 0:
-            problem = "only positions from the beginning are known"
-            raise OSError(errno.EINVAL, problem)
-        self._position = offset
-        return offset
-
-    def readinto(self, buffer: Any) -> int:
-        """Read into a buffer; return the number of bytes, 0 at the end."""
-        view = memoryview(buffer)
-        data = self._ranges.read(self._position, len(view))
-        view[: len(data)] = data
-        self._position += len(data)
-        return len(data)
+    def read_at(self, position: int, length: int) -> bytes:
+        """Return `length` bytes from a position, fewer only at the end."""
+        return self._ranges.read(position, length)

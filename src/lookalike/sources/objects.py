@@ -142,7 +142,9 @@ def _check_bucket(address: Address) -> None:
 
 
 def _to_stamp(meta: ObjectMeta) -> ContainerStamp:
-    return ContainerStamp(meta["size"], stamp_time(meta), meta["e_tag"] or "")
+    time_ns = stamp_time(meta)
+    version = meta["e_tag"] or ""
+    return ContainerStamp(meta["size"], time_ns, version)
 
 
 def _file_of_object(address: Address, meta: ObjectMeta) -> RemoteFile:

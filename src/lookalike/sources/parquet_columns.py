@@ -27,8 +27,8 @@ from lookalike.io.reasons import first_line
 from lookalike.sources.containers import (
     MAX_EXPANSION,
     MAX_MEMBER_BYTES,
+    ContainerFile,
     ContainerStamp,
-    RangeFile,
     container_store,
     largest_expansion,
 )
@@ -92,6 +92,13 @@ class _RowGroup(NamedTuple):
     size: int
     stored_size: int
 
+    @property
+    def image_count(self) -> int:
+        """The number of images, or of rows if the number of empty cells is unknown."""
+        if self.nulls is None:
+            return self.rows
+        return self.rows - self.nulls
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ImageColumn:
@@ -127,7 +134,7 @@ class ImageColumn:
     @property
     def count(self) -> int:
         """The number of images, as far as the statistics of the file show it."""
-        return sum(group.rows - (group.nulls or 0) for group in self.groups)
+        return sum(group.image_count for group in self.groups)
 
     def batches(self, column: str, group: int, rows: int) -> Iterator[pa.Array]:
         """Yield a column of a row group, some rows at a time.
@@ -296,7 +303,7 @@ def _open_table(
 ) -> pq.ParquetFile:
     worthwhile_bytes = container_store(address).buffer_bytes
     return pq.ParquetFile(
-        RangeFile(address, stamp),
+        ContainerFile(address, stamp),
         metadata=metadata,
         buffer_size=max(_PAGE_BUFFER_BYTES, worthwhile_bytes),
         pre_buffer=False,

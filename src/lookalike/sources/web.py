@@ -10,13 +10,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from io import BufferedReader, BytesIO
+from io import BufferedReader
 from urllib.parse import unquote
 
 from lookalike.errors import SourceError
 from lookalike.io.fetching import shared_fetcher
 from lookalike.io.network import allows_private, is_offline
 from lookalike.sources.base import FolderState
+from lookalike.sources.containers import bytes_file
 from lookalike.sources.exclusion import SkippedFiles
 from lookalike.sources.local import Labels, check_labels
 from lookalike.types import UNKNOWN_SIZE, UNKNOWN_TIME, Item
@@ -152,8 +153,7 @@ class _WebReader:
 
     def open(self, uri: str) -> BufferedReader:
         data = self.read(uri)
-        file = BytesIO(data)
-        return BufferedReader(file)
+        return bytes_file(data)
 
     def exists(self, uri: str) -> bool:  # noqa: ARG002
         # Addresses are never missing, so no row is moved or removed because a server is down.
