@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from command import lookalike
-from lookalike.cluster import RayExecutor
+from lookalike.cluster import RayEngine, RayExecutor
 from lookalike.errors import ClusterError
 
 _LOCAL_RUN = """
@@ -31,6 +31,13 @@ def test_without_ray_the_extra_is_named(images, tmp_path, monkeypatch):
     done = lookalike("index", images, "-c", tmp_path / "c", "--on", "ray", status=2)
     assert "pip install 'lookalike[cluster]'" in done.stderr
     assert not (tmp_path / "c").exists()
+
+
+def test_without_lance_ray_the_extra_is_named_before_the_run(monkeypatch):
+    pytest.importorskip("ray")
+    monkeypatch.setitem(sys.modules, "lance_ray", None)
+    with pytest.raises(ClusterError, match=r"lance-ray \(not installed\).*\[cluster\]"):
+        RayEngine()
 
 
 def test_options_of_a_cluster_need_one(images, tmp_path):

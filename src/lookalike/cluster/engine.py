@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
@@ -29,6 +30,9 @@ class RayEngine:
 
     def __init__(self, address: str = "auto", workers: int = 0) -> None:
         import_ray()
+        # It is imported when it is used. A run of days should not end because it is missing.
+        if find_spec("lance_ray") is None:
+            raise _without_lance_ray("not installed")
         self._address = address
         self._workers = workers
 
@@ -70,9 +74,13 @@ def _import_lance_ray() -> ModuleType:
     try:
         import lance_ray
     except ImportError as error:
-        raise ClusterError(
-            f"Upkeep on a Ray cluster needs the package lance-ray ({error}). "
-            "Install it with: pip install 'lookalike[cluster]'"
-        ) from error
+        raise _without_lance_ray(str(error)) from error
     module: ModuleType = lance_ray
     return module
+
+
+def _without_lance_ray(reason: str) -> ClusterError:
+    return ClusterError(
+        f"Upkeep on a Ray cluster needs the package lance-ray ({reason}). "
+        "Install it with: pip install 'lookalike[cluster]'"
+    )
