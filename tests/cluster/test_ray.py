@@ -116,7 +116,7 @@ from functools import partial
 from pathlib import Path
 import lookalike
 from cluster_reads import ChangedSource, deadly
-from lookalike.cluster import RayEngine, RayExecutor
+from lookalike.cluster import RayExecutor
 from lookalike.indexing.run import IndexSettings
 
 folder, path, marks, address = sys.argv[1:]
@@ -183,7 +183,7 @@ _DRIVER = """
 import sys
 import lookalike
 from cluster_reads import ChangedSource, slow
-from lookalike.cluster import RayEngine, RayExecutor
+from lookalike.cluster import RayExecutor
 from lookalike.indexing.run import IndexSettings
 
 folder, path, address = sys.argv[1:]

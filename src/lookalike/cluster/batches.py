@@ -33,7 +33,12 @@ class Batch:
 
     def singles(self) -> list[Batch]:
         """Return a batch for each task, with the deaths so far."""
-        return [Batch([task], list(self.deaths)) for task in self.tasks]
+        singles = []
+        for task in self.tasks:
+            deaths = list(self.deaths)
+            single = Batch([task], deaths)
+            singles.append(single)
+        return singles
 
 
 class BatchQueue:

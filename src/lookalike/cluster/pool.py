@@ -40,6 +40,8 @@ _MOST_AHEAD = 60.0
 _RESIZE_INTERVAL = 10.0
 # Seconds without any actor after which the run ends.
 _START_TIMEOUT = 300.0
+# Seconds between two looks at a pool whose actors are all idle.
+_IDLE_PAUSE = 0.05
 # Seconds that `stop` waits for the batches in progress.
 _STOP_TIMEOUT = 60.0
 
@@ -105,7 +107,8 @@ class ActorPool:
         self._size = size
         self._progress = progress
         actor_options = {"num_cpus": 1, "scheduling_strategy": "SPREAD", **options}
-        # A dead actor is replaced here: only so its batches are counted and given to others.
+        # A dead actor is replaced here, not by Ray, so that its batches are counted and given to
+        # others.
         actor_options |= {"max_restarts": 0, "max_task_retries": 0}
         self._actor_class = self._ray.remote(ImageActor).options(**actor_options)
         self._worker = self._ray.put(worker)
@@ -246,7 +249,11 @@ class ActorPool:
         return max(1, whole_cores)
 
     def _live_nodes(self) -> set[str]:
-        return {node["NodeID"] for node in self._ray.nodes() if node["Alive"]}
+        live_nodes = set()
+        for node in self._ray.nodes():
+            if node["Alive"]:
+                live_nodes.add(node["NodeID"])
+        return live_nodes
 
     def _neediest(self) -> _Member | None:
         """Return the actor with the fewest batches among those that should get another."""
@@ -277,7 +284,7 @@ class ActorPool:
             if reference is not None:
                 by_reference[reference] = member
         if not by_reference:
-            time.sleep(0.05)
+            time.sleep(_IDLE_PAUSE)
             return []
         references = list(by_reference)
         ready, _ = self._ray.wait(references, timeout=timeout, fetch_local=False)

@@ -255,7 +255,7 @@ def _print_cluster_report(report: ClusterReport) -> None:
     if report.restarts:
         restarts = output.plural(report.restarts, "worker")
         images = output.plural(report.repeated, "image")
-        output.say(f"{restarts} died; {images} were given to others.")
+        output.say(f"{restarts} died; others did {images} again.")
 
 
 def _print_skipped(skipped: SkippedFiles) -> None:
