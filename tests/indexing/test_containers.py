@@ -146,7 +146,7 @@ def test_commands_take_the_archive_for_its_members(index, paths, tmp_path):
     assert len(lookalike.Collection.open(collection)) == 8
 
 
-def test_the_command_counts_members_that_are_no_images(paths, tmp_path):
+def test_the_command_counts_members_that_are_not_images(paths, tmp_path):
     done = command("index", *paths, "-c", tmp_path / "c", "--model", "pixels")
     assert "Passed over 1 row without an image." in done.stderr + done.stdout
     assert "cls 1" in done.stderr + done.stdout

@@ -83,7 +83,7 @@ def test_the_mount_point_behind_a_link_may_be_empty(rated, run, root, tmp_path):
     assert counts(run()) == {"unchanged": 11, "images": 11}
 
 
-def test_more_than_a_third_of_a_large_root_is_withheld(run, root, tmp_path):
+def test_under_a_third_of_a_large_root_and_more_of_a_small_one_is_swept(run, root):
     for number in range(100):
         make_image(root / f"{number % 3}" / f"{number}.jpg", 100 + number)
     run()
@@ -98,7 +98,7 @@ def test_more_than_a_third_of_a_large_root_is_withheld(run, root, tmp_path):
     assert withheld(report) == []
 
 
-def test_a_large_share_is_withheld(run, root, tmp_path):
+def test_more_than_a_third_of_a_large_root_is_withheld(run, root):
     for number in range(100):
         make_image(root / f"{number % 2}" / f"{number}.jpg", 100 + number)
     run()
