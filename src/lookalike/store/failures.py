@@ -58,7 +58,7 @@ def translate_errors(path: str, operation: Operation) -> Iterator[None]:
     Parameters
     ----------
     path
-        The collection's folder.
+        The collection's folder or address.
     operation
         The operation that the block performs.
 
@@ -66,8 +66,8 @@ def translate_errors(path: str, operation: Operation) -> Iterator[None]:
     ------
     CollectionError
         If the block raises an error of Lance, Arrow or the file system, or if a write is about to
-        start in a folder that no longer exists; `ConflictError` if another process changed the same
-        rows first.
+        start in a collection that no longer exists; `ConflictError` if another process changed the
+        same rows first.
     """
     creates = operation == Operation.CREATE
     writes_existing = not creates and not operation.is_read
@@ -123,14 +123,14 @@ def damage_error(path: str, operation: Operation, reason: str) -> CollectionErro
 def disk_error(
     subject: str, path: str, operation: Operation, error: BaseException
 ) -> CollectionError | None:
-    """Return the error for a failure of the disk, or None if `error` has another cause.
+    """Return the error for a failure of the disk or store, or None if `error` has another cause.
 
     Parameters
     ----------
     subject
         The beginning of the message: the object and the operation that failed.
     path
-        The collection's folder.
+        The collection's folder or address.
     operation
         The operation that failed; it decides which next step the message suggests.
     error

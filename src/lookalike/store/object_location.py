@@ -44,8 +44,9 @@ _COPIES_AT_ONCE = 16
 # Lance names a manifest by the distance of its version to this number, so that the newest is listed
 # first.
 _LAST_VERSION = 2**64 - 1
-# The first page of a listing answers whether there is anything.
-_FIRST_PAGE = 10
+# The objects that a listing yields at a time: few, because the first ones answer whether there is
+# anything.
+_PAGE_OBJECTS = 10
 
 
 class ObjectLocation(Location):
@@ -217,7 +218,7 @@ class ObjectLocation(Location):
         """Yield the objects below a folder by their names, some at a time."""
         prefix = folder or None
         with _errors_as_os_errors():
-            for page in obstore.list(self._store, prefix, chunk_size=_FIRST_PAGE):
+            for page in obstore.list(self._store, prefix, chunk_size=_PAGE_OBJECTS):
                 if page:
                     yield page
 
@@ -290,7 +291,8 @@ class ObjectLocation(Location):
         with ThreadPoolExecutor(_COPIES_AT_ONCE, "copy") as pool:
             copies = []
             for name in first:
-                copy = pool.submit(self._copy, f"{prefix}/{name}", name)
+                staged_name = f"{prefix}/{name}"
+                copy = pool.submit(self._copy, staged_name, name)
                 copies.append(copy)
         for copy in copies:
             copy.result()

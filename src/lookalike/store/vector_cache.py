@@ -23,7 +23,14 @@ from lookalike.io.files import atomic_write
 from lookalike.store.schema import column_vectors
 from lookalike.types import Ids, VectorsF16
 
-__all__ = ["CachedVectors", "VectorCacheKey", "cache_folder", "keep", "look_up"]
+__all__ = [
+    "MOST_BYTES",
+    "CachedVectors",
+    "VectorCacheKey",
+    "cache_folder",
+    "keep",
+    "look_up",
+]
 
 # The bytes of all files together.
 MOST_BYTES = 8 << 30
@@ -82,12 +89,12 @@ class CachedVectors:
     def of(self, ids: Ids) -> tuple[Ids, VectorsF16]:
         """Return those of `ids` that have a vector, and their vectors."""
         last = len(self.ids) - 1
-        places = np.searchsorted(self.ids, ids)
-        places = np.minimum(places, last)
-        is_known = self.ids[places] == ids
+        positions = np.searchsorted(self.ids, ids)
+        positions = np.minimum(positions, last)
+        is_known = self.ids[positions] == ids
         known_ids = ids[is_known]
-        known_places = places[is_known]
-        return known_ids, self.vectors[known_places]
+        known_positions = positions[is_known]
+        return known_ids, self.vectors[known_positions]
 
 
 def cache_folder() -> Path:
@@ -101,8 +108,10 @@ def look_up(key: VectorCacheKey) -> CachedVectors | None:
     try:
         with pa.memory_map(str(key.file)) as source:
             rows = pa.ipc.open_file(source).read_all()
-        stored_key = (rows.schema.metadata or {}).get(_KEY, b"")
-        if stored_key.decode() != key.to_json() or not len(rows):
+        metadata = rows.schema.metadata or {}
+        stored_key = metadata.get(_KEY, b"")
+        is_same_key = stored_key.decode() == key.to_json()
+        if not is_same_key or not len(rows):
             return None
         # The files that were used longest ago are removed first.
         with suppress(OSError):
@@ -129,23 +138,24 @@ def keep(key: VectorCacheKey, ids: Ids, vectors: VectorsF16) -> None:
             pa.ipc.new_file(str(temporary), rows.schema) as sink,
         ):
             sink.write_table(rows)
-        _remove_oldest(keep=key.file)
+        _remove_oldest(key.file)
 
 
-def _remove_oldest(keep: Path) -> None:
-    """Remove the files that were used longest ago, until the others fit the bound."""
+def _remove_oldest(newest: Path) -> None:
+    """Remove the files that were used longest ago, until the others fit; the newest stays."""
     files = []
     for file in cache_folder().glob(f"*{_SUFFIX}"):
         # Another process may remove it meanwhile.
         with suppress(OSError):
             status = file.stat()
-            files.append((status.st_mtime_ns, status.st_size, file))
+            entry = (status.st_mtime_ns, status.st_size, file)
+            files.append(entry)
     files.sort()
     total = sum(size for _, size, _ in files)
     for _, size, file in files:
         if total <= MOST_BYTES:
             return
-        if file != keep:
+        if file != newest:
             with suppress(OSError):
                 file.unlink()
             total -= size

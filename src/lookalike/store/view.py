@@ -49,9 +49,9 @@ class View:
     Attributes
     ----------
     path
-        The collection's folder.
+        The collection's folder or address.
     location
-        The same folder as a `lookalike.store.location.Location`.
+        The same place as a `lookalike.store.location.Location`.
     tuning_cache
         The index tuning of each Space, with the version that it was read from; see
         `lookalike.store.ann`.
