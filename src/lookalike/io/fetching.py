@@ -35,7 +35,7 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _WITH_CONTENT = frozenset({200, 203})
 _MISSING = frozenset({404, 410})
 _REFUSED = frozenset({401, 403, 451})
-# Longer pauses than a day are not told apart.
+# A server that names a later time is asked again after a day.
 _LONGEST_PAUSE_S = 86_400.0
 
 
@@ -235,18 +235,15 @@ class Fetcher:
             raise OSError(errno.EIO, problem)
         limit = self._limits.max_bytes
         length = headers.get("Content-Length", "")
-        is_too_long = length.isdecimal() and int(length) > limit
+        if length.isdecimal() and int(length) > limit:
+            raise _too_long(limit)
         size = 0
         chunks = []
-        for chunk in () if is_too_long else response.iter_stream():
+        for chunk in response.iter_stream():
             chunks.append(chunk)
             size += len(chunk)
-            is_too_long = size > limit
-            if is_too_long:
-                break
-        if is_too_long:
-            problem = f"longer than the {limit:,} bytes that are read of an address"
-            raise OSError(errno.EFBIG, problem)
+            if size > limit:
+                raise _too_long(limit)
         return b"".join(chunks)
 
 
@@ -272,6 +269,11 @@ def _translate_errors(host: str) -> Iterator[None]:
     except httpcore.LocalProtocolError as error:
         problem = f"the request cannot be sent: {_cause_of(error)}"
         raise OSError(errno.EINVAL, problem) from error
+
+
+def _too_long(limit: int) -> OSError:
+    problem = f"longer than the {limit:,} bytes that are read of an address"
+    return OSError(errno.EFBIG, problem)
 
 
 def _cause_of(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""What the HTTP requests of this package share."""
+"""Limits, certificates and errors that all HTTP requests of this package share."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SILENCE_S = 30.0
 # The pauses between attempts.
 RETRY_PAUSES_S = (0.5, 1.0, 2.0, 4.0)
 
-# HTTP states that may have passed when the request is repeated.
+# HTTP statuses whose cause may have passed when the request is repeated.
 TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from lookalike.errors import SourceError
@@ -62,14 +61,10 @@ class CombinedSource:
 
     def skipped(self) -> SkippedFiles:
         """Return the files and folders that the last iteration left out."""
-        other_kinds: Counter[str] = Counter()
-        total = SkippedFiles(other_kinds)
+        total = SkippedFiles()
         for source in self._sources:
             skipped = source.skipped()
-            other_kinds.update(skipped.other_kinds)
-            total.excluded_files += skipped.excluded_files
-            total.excluded_folders += skipped.excluded_folders
-            total.null_images += skipped.null_images
+            total.add(skipped)
         return total
 
     def prefixes(self, folder: str) -> Sequence[str]:

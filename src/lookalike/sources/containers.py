@@ -22,6 +22,7 @@ from typing import Any, Protocol, cast
 from urllib.parse import unquote_to_bytes
 
 from lookalike.errors import SourceError
+from lookalike.io.reasons import system_reason
 from lookalike.sources.clock import storable_time, wait_for_next_time
 
 __all__ = [
@@ -180,7 +181,7 @@ def check_stores(addresses: Iterable[str]) -> None:
         except FileNotFoundError:
             continue
         except OSError as error:
-            reason = error.strerror or error
+            reason = system_reason(error)
             raise SourceError(f"{address} cannot be read: {reason}.") from error
 
 

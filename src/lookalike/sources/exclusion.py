@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lookalike.errors import SourceError
+from lookalike.io.reasons import system_reason
 
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
@@ -62,6 +63,13 @@ class SkippedFiles:
     excluded_files: int = 0
     excluded_folders: int = 0
     null_images: int = 0
+
+    def add(self, other: SkippedFiles) -> None:
+        """Add the numbers of another iteration."""
+        self.other_kinds.update(other.other_kinds)
+        self.excluded_files += other.excluded_files
+        self.excluded_folders += other.excluded_folders
+        self.null_images += other.null_images
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +126,7 @@ class Exclusions:
         try:
             text = path.read_text(encoding="utf-8-sig")
         except OSError as error:
-            reason = error.strerror or error
+            reason = system_reason(error)
             raise SourceError(f"{IGNORE_FILE} cannot be read: {reason}") from error
         except UnicodeDecodeError as error:
             raise SourceError(

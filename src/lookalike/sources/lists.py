@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lookalike.errors import SourceError
+from lookalike.io.reasons import system_reason
 from lookalike.sources.uris import can_read, is_address
 
 __all__ = ["NamedPaths", "expand_lists", "split_paths"]
@@ -106,7 +107,7 @@ def _paths_of_list(list_path: Path) -> list[str]:
     try:
         content = list_path.read_bytes()
     except OSError as error:
-        reason = error.strerror or error
+        reason = system_reason(error)
         raise SourceError(f"The list {list_path} cannot be read: {reason}.") from error
 
     place = str(list_path)

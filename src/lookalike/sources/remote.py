@@ -9,6 +9,7 @@ from io import BufferedReader
 from typing import TYPE_CHECKING, Protocol
 
 from lookalike.errors import ImageError, SourceError
+from lookalike.io.reasons import system_reason
 from lookalike.sources.base import FolderState
 from lookalike.sources.exclusion import SkippedFiles, parse_patterns
 from lookalike.sources.local import (
@@ -264,7 +265,7 @@ class RemoteSource:
                 return True
             next(self._listing.list(uri), None)
         except OSError as error:
-            reason = error.strerror or error
+            reason = system_reason(error)
             raise SourceError(f"{path} cannot be listed: {reason}.") from error
         return False
 
@@ -332,7 +333,7 @@ def _prefix(folder: str) -> str:
 
 def _failed_listing(root: str, count: int, error: OSError) -> Item:
     """Return the Item of a listing that broke off. Its uri lies below the root."""
-    reason = error.strerror or error
+    reason = system_reason(error)
     problem = f"the listing broke off after image {count:,}: {reason}"
     uri = _prefix(root)
     return unreadable_item(uri, None, ImageError(problem))

@@ -71,7 +71,7 @@ class _FolderChoice:
 
 
 class Selection:
-    """Chooses images among files whose paths come from a listing, as in a bucket or an archive.
+    """Chooses images among files whose paths come from a listing, as in a bucket or on a hub.
 
     The rules are those of local folders: extensions, hidden names, system folders and the patterns
     of the command. Files of a folder should follow each other. Otherwise the folder's patterns are

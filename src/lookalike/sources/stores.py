@@ -17,6 +17,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lookalike.errors import SourceError
+from lookalike.io.reasons import first_line
 from lookalike.io.times import microseconds_of
 from lookalike.sources.clock import with_fraction
 
@@ -73,6 +74,7 @@ _CREDENTIALS_SERVER = "169.254.169.254"
 _QUERY = re.compile(r"\?\S*")
 # The answer to a request whose If-Match is not met.
 _CHANGED = "412"
+_DENIED = ("401", "403")
 
 
 class Address(NamedTuple):
@@ -324,8 +326,6 @@ def _to_os_error(error: Exception, address: Address) -> OSError:
     an address may hold a signature.
     """
     text = str(error)
-    lines = text.splitlines()
-    first_line = lines[0] if lines else type(error).__name__
     status = _HTTP_STATUS.search(text)
     if _CREDENTIALS_SERVER in text:
         problem = (
@@ -334,25 +334,31 @@ def _to_os_error(error: Exception, address: Address) -> OSError:
         )
         return PermissionError(errno.EACCES, problem, address.uri)
     if status is not None:
-        problem = f"the store answers {status[1].strip()}"
         code = _CODE.search(text)
-        if code is not None:
-            problem += f" ({code[1]})"
-        if status[1].startswith(_CHANGED):
-            problem = "the object that holds it changed while it was read"
-            return OSError(errno.EBUSY, problem, address.uri)
-        is_denied = status[1].startswith(("401", "403"))
-        kind = PermissionError if is_denied else OSError
-        number = errno.EACCES if is_denied else errno.EIO
-        return kind(number, problem, address.uri)
+        code_name = None if code is None else code[1]
+        return _error_of_status(status[1].strip(), code_name, address)
 
-    reason = _QUERY.sub("", first_line)
+    message = first_line(error)
+    reason = _QUERY.sub("", message)
     if "invalid path" in reason or isinstance(error, ValueError):
         problem = f"a key is not a path: {reason}"
         return OSError(errno.EINVAL, problem, address.uri)
-    retried = _RETRIED.search(first_line)
-    reason = reason.rpartition(" - ")[2]
+    _, _, cause = reason.rpartition(" - ")
+    retried = _RETRIED.search(message)
     if retried is not None:
-        problem = f"the store cannot be reached in {retried[1]} retries: {reason}"
+        problem = f"the store cannot be reached in {retried[1]} retries: {cause}"
         return OSError(errno.EIO, problem, address.uri)
-    return _CutError(errno.EIO, reason, address.uri)
+    return _CutError(errno.EIO, cause, address.uri)
+
+
+def _error_of_status(status: str, code: str | None, address: Address) -> OSError:
+    """Return an OSError for an answer of a store, such as ``403 Forbidden``."""
+    if status.startswith(_CHANGED):
+        problem = "the object that holds it changed while it was read"
+        return OSError(errno.EBUSY, problem, address.uri)
+    problem = f"the store answers {status}"
+    if code is not None:
+        problem += f" ({code})"
+    if status.startswith(_DENIED):
+        return PermissionError(errno.EACCES, problem, address.uri)
+    return OSError(errno.EIO, problem, address.uri)
