@@ -13,17 +13,27 @@ import lookalike
 from command import lookalike as command
 from live import serving
 from lookalike.errors import InputError
+from lookalike.projection.map import make_map
 from lookalike.server.app import make_app
 from lookalike.server.settings import ServerSettings
+from lookalike.store.table import Table
 
 READ_ONLY = ServerSettings(read_only=True, remote_refresh_seconds=0.1)
 BASE = "http://localhost/api/v1/"
 
 
+@pytest.fixture(scope="module")
+def without_map(sample, tmp_path_factory):
+    """A collection that no other test uses."""
+    path = tmp_path_factory.mktemp("read-only") / "c"
+    lookalike.index(sample, path, models=["pixels"])
+    return path
+
+
 @pytest.fixture
-def own(collection, tmp_path):
-    """A collection that the test may change."""
-    return Path(shutil.copytree(collection, tmp_path / "own"))
+def own(without_map, tmp_path):
+    """A collection without a map that the test may change."""
+    return Path(shutil.copytree(without_map, tmp_path / "own"))
 
 
 def listing(folder: Path) -> dict[str, tuple[int, int, int]]:
@@ -44,7 +54,7 @@ def finish(client, job: dict[str, object]) -> dict[str, object]:
 
 
 def use(client, image: Path) -> None:
-    """Send each kind of request that a read-only server answers."""
+    """Send each kind of request that a read-only server of a collection without a map answers."""
     found = client.post("search", json={"positive": [{"id": 0}], "k": 3}).json()
     row = found["matches"][0]["id"]
     assert client.get(f"rows/{row}/thumbnail").status_code == 200
@@ -52,7 +62,7 @@ def use(client, image: Path) -> None:
     assert client.get("failures").status_code == 200
     with image.open("rb") as file:
         assert client.post("search", files={"image": file}).status_code == 200
-    assert client.get("map").status_code in {200, 404}
+    assert client.get("map").status_code == 404
     job = client.post("jobs", json={"kind": "evaluate"}).json()
     assert finish(client, job)["state"] == "done"
     assert "spaces" in client.get("evaluation").json()
@@ -100,6 +110,15 @@ def test_nothing_is_written_to_the_folder(own, query):
     before = listing(own)
     with serving("-c", own, "--read-only") as live:
         use(live.api, query)
+    assert listing(own) == before
+
+
+def test_a_stored_map_is_read_and_stays(own):
+    make_map(Table.open(own), method="pca")
+    before = listing(own)
+    with TestClient(make_app([str(own)], READ_ONLY), base_url=BASE) as client:
+        answer = client.get("map", params={"method": "pca"})
+    assert answer.status_code == 200
     assert listing(own) == before
 
 
