@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import NamedTuple
 
 __all__ = ["Pace"]
 
@@ -12,19 +13,26 @@ _WINDOW_SECONDS = 15.0
 _MIN_SECONDS = 0.5
 
 
+class _Mark(NamedTuple):
+    """The number of processed images at a time."""
+
+    time: float
+    done: int
+
+
 class Pace:
     """The progress of a job over time; times are those of `time.monotonic`."""
 
     def __init__(self) -> None:
-        # Times, and the number of processed images at each.
-        self._marks: deque[tuple[float, int]] = deque()
+        self._marks: deque[_Mark] = deque()
 
     def mark(self, now: float, done: int) -> None:
         """Record the number of processed images at a time."""
         marks = self._marks
-        marks.append((now, done))
+        mark = _Mark(now, done)
+        marks.append(mark)
         oldest = now - _WINDOW_SECONDS
-        while marks[0][0] < oldest:
+        while marks[0].time < oldest:
             marks.popleft()
 
     @property
@@ -33,12 +41,12 @@ class Pace:
         marks = self._marks
         if not marks:
             return None
-        first_time, first_done = marks[0]
-        last_time, last_done = marks[-1]
-        seconds = last_time - first_time
+        first = marks[0]
+        last = marks[-1]
+        seconds = last.time - first.time
         if seconds < _MIN_SECONDS:
             return None
-        images = last_done - first_done
+        images = last.done - first.done
         return round(images / seconds, 2)
 
     def seconds_left(self, done: int, total: int | None) -> float | None:
