@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-import numpy.typing as npt
 
 from lookalike.retrieval.fitted import FittedVectors
 from lookalike.retrieval.ranking import PlainRanking
-from lookalike.types import VectorsF16
+from lookalike.types import VectorsF16, VectorsF32
 from lookalike.vectors import to_float32
 from lookalike.vectors.exact import ExactIndex
 
 __all__ = ["CenteredRanking", "CenteredVectors"]
-
-Floats32 = npt.NDArray[np.float32]
 
 # Rows that are converted to float32 at a time.
 _ROWS_AT_A_TIME = 1 << 12
@@ -27,8 +24,8 @@ _LEAST_DIFFERENCE = 1e-4
 class CenteredRanking(PlainRanking):
     """Ranks by the Euclidean distance of centered vectors of unit length.
 
-    The vectors of a network share a large part, which says nothing about an image. Without it,
-    differences between images weigh more.
+    The vectors of a network share a large part, their mean, which says nothing about an image.
+    Without it, differences between images weigh more.
     """
 
     changes_vectors = True
@@ -40,6 +37,8 @@ class CenteredRanking(PlainRanking):
 
 class CenteredVectors(FittedVectors):
     """Vectors minus the mean of the rows, scaled to unit length.
+
+    The mean is that of all rows, also in an evaluation that leaves the query out.
 
     Parameters
     ----------
@@ -57,11 +56,12 @@ class CenteredVectors(FittedVectors):
 
     def encode(self, query: VectorsF16) -> VectorsF16:
         """Return the query minus the mean, float16 ``[dim]`` of unit length."""
-        centered = self._center(to_float32(query[np.newaxis]))
-        first: VectorsF16 = centered[0].astype(np.float16)
-        return first
+        row = to_float32(query[np.newaxis])
+        centered = self._center(row)
+        rounded: VectorsF16 = centered[0].astype(np.float16)
+        return rounded
 
-    def _center(self, rows: Floats32) -> Floats32:
+    def _center(self, rows: VectorsF32) -> VectorsF32:
         """Return float32 ``[n, dim]`` of unit length; a row at the mean becomes zero."""
         differences = rows - self._mean
         lengths = np.linalg.norm(rows, axis=1, keepdims=True)
@@ -72,16 +72,19 @@ class CenteredVectors(FittedVectors):
         return centered
 
 
-def _mean(rows: VectorsF16) -> Floats32:
+def _mean(rows: VectorsF16) -> VectorsF32:
     """Return the mean of rows, float32 ``[dim]``, summed in float64."""
-    total = np.zeros(rows.shape[1])
+    dim = rows.shape[1]
+    total = np.zeros(dim)
     for _, tile in _float32_tiles(rows):
         total += tile.sum(axis=0, dtype=np.float64)
     mean = total / max(1, len(rows))
     return mean.astype(np.float32)
 
 
-def _float32_tiles(rows: VectorsF16) -> Iterator[tuple[slice, Floats32]]:
+def _float32_tiles(rows: VectorsF16) -> Iterator[tuple[slice, VectorsF32]]:
+    """Yield a slice of the rows at a time, and these rows in float32."""
     for first in range(0, len(rows), _ROWS_AT_A_TIME):
         part = slice(first, first + _ROWS_AT_A_TIME)
-        yield part, to_float32(rows[part])
+        tile = to_float32(rows[part])
+        yield part, tile

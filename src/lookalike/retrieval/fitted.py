@@ -15,19 +15,19 @@ __all__ = ["FittedVectors", "StoredVectors"]
 
 
 class FittedVectors(ABC):
-    """What a ranking compares in place of the vectors of a Space.
+    """The vectors that a ranking compares in place of those of a Space.
 
     Attributes
     ----------
     index
-        The rows that are compared, one for each row of the Space, with its id.
+        A vector for each row of the Space, with the row's id.
     """
 
     index: ExactIndex
 
     @abstractmethod
     def encode(self, query: VectorsF16) -> VectorsF16:
-        """Return the vector to compare with the rows, for a query's vector, float16 ``[dim]``."""
+        """Return the vector that is compared with the rows for a query, float16 ``[dim]``."""
 
     def distance_blocks(
         self, queries: VectorsF16, own: Places | None
@@ -39,12 +39,18 @@ class FittedVectors(ABC):
         queries
             float16 ``[m, dim]``, vectors of the Space.
         own
-            intp ``[m]``, the row that is the query itself. It is infinitely far away, and has no
-            part in the answer to itself. None if the queries are not among the rows.
+            intp ``[m]``, the row that is the query itself; its distance becomes infinite. None if
+            the queries are not among the rows.
+
+        Yields
+        ------
+        part, squares
+            The slice of the queries, and their squared distances, float64 ``[len(part), n]``.
         """
         encoded = [self.encode(query) for query in queries]
+        stacked = np.stack(encoded)
         rows = self.index.matrix
-        yield from vectors.distance_blocks(np.stack(encoded), rows, own=own)
+        yield from vectors.distance_blocks(stacked, rows, own=own)
 
 
 class StoredVectors(FittedVectors):
@@ -61,4 +67,5 @@ class StoredVectors(FittedVectors):
         self, queries: VectorsF16, own: Places | None
     ) -> Iterator[tuple[slice, Distances]]:
         """Yield the squared distances of a block of queries to all rows."""
-        yield from vectors.distance_blocks(queries, self.index.matrix, own=own)
+        rows = self.index.matrix
+        yield from vectors.distance_blocks(queries, rows, own=own)

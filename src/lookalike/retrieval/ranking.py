@@ -83,7 +83,8 @@ class Ranking(ABC):
     Attributes
     ----------
     changes_vectors
-        Whether `fit` returns other vectors than those of the Space.
+        Whether `fit` returns other vectors than those of the Space. If not, a search does not call
+        it.
     """
 
     changes_vectors = False
@@ -97,7 +98,7 @@ class Ranking(ABC):
         return type(self).__name__
 
     def fit(self, stored: ExactIndex) -> FittedVectors:
-        """Return what is compared in place of the stored vectors of a Space."""
+        """Return the vectors that are compared in place of the stored ones of a Space."""
         return StoredVectors(stored)
 
     def candidate_count(self, k: int) -> int:
@@ -186,8 +187,8 @@ class PlainRanking(Ranking):
 
 
 _RANKINGS: dict[str, Ranking] = {}
-# Rankings of modules that are imported when they are first asked for.
-_LATER_RANKINGS = {
+# The module and the class of each ranking that is imported on first use.
+_LAZY_RANKINGS = {
     "centered": ("lookalike.retrieval.centered", "CenteredRanking"),
     "context": ("lookalike.retrieval.context", "ContextRanking"),
 }
@@ -206,23 +207,24 @@ def resolve_ranking(ranking: str | Ranking) -> Ranking:
     InputError
         If no ranking has the name.
     """
-    # In this order, because comparing an object with a protocol is slow.
     if not isinstance(ranking, str):
         return ranking
-    if ranking not in _RANKINGS and ranking in _LATER_RANKINGS:
-        module, name = _LATER_RANKINGS[ranking]
+    if ranking not in _RANKINGS and ranking in _LAZY_RANKINGS:
+        module, name = _LAZY_RANKINGS[ranking]
         ranking_class = getattr(import_module(module), name)
         register(ranking, ranking_class())
     if ranking not in _RANKINGS:
+        known = ", ".join(rankings())
         raise InputError(
-            f"The ranking {ranking!r} is unknown; expected one of {', '.join(rankings())}."
+            f"The ranking {ranking!r} is unknown; expected one of {known}."
         )
     return _RANKINGS[ranking]
 
 
 def rankings() -> list[str]:
     """Return the names of all rankings, ``plain`` first."""
-    return list(dict.fromkeys([*_RANKINGS, *_LATER_RANKINGS]))
+    names = dict.fromkeys([*_RANKINGS, *_LAZY_RANKINGS])
+    return list(names)
 
 
 def order_by_distance(squares: Distances) -> Places:

@@ -33,9 +33,10 @@ class NeighborGraph(NamedTuple):
 
 
 def neighbor_graph(rows: VectorsF16, k: int) -> NeighborGraph:
-    """Return the k nearest other rows of each row, by the dot product in float32.
+    """Return the k nearest other rows of each row of unit length, by the dot product in float32.
 
-    The products of a block of rows with a tile of rows are all that is in memory at a time.
+    Unlike `lookalike.vectors.k_nearest`, which compares in float64, it is meant for every row of a
+    large Space. Only the products of a block of rows with a tile of rows are in memory at a time.
 
     Parameters
     ----------
@@ -59,6 +60,7 @@ def neighbor_graph(rows: VectorsF16, k: int) -> NeighborGraph:
 def _neighbors_of_block(
     rows: VectorsF16, start: int, k: int
 ) -> tuple[Places, VectorsF32]:
+    """Return the neighbors of the block of rows that begins at `start`, and their cosines."""
     block = to_float32(rows[start : start + _BLOCK_ROWS])
     count = len(block)
     places = np.empty((count, 0), np.intp)
@@ -66,17 +68,18 @@ def _neighbors_of_block(
     for first in range(0, len(rows), _OTHER_ROWS):
         tile = to_float32(rows[first : first + _OTHER_ROWS])
         products = block @ tile.T
-        # A row is not a neighbor of its own.
+        # A row is not its own neighbor.
         own_columns = np.arange(count) + start - first
         is_in_tile = (own_columns >= 0) & (own_columns < len(tile))
         own_rows = np.flatnonzero(is_in_tile)
         products[own_rows, own_columns[is_in_tile]] = -np.inf
 
         # The best of this tile, joined with the best of the tiles before.
-        best = _columns_of_largest(products, k)
-        tile_cosines = np.take_along_axis(products, best, axis=1)
+        best_of_tile = _columns_of_largest(products, k)
+        tile_cosines = np.take_along_axis(products, best_of_tile, axis=1)
+        tile_places = best_of_tile + first
         cosines = np.concatenate([cosines, tile_cosines], axis=1)
-        places = np.concatenate([places, best + first], axis=1)
+        places = np.concatenate([places, tile_places], axis=1)
         best = _columns_of_largest(cosines, k)
         cosines = np.take_along_axis(cosines, best, axis=1)
         places = np.take_along_axis(places, best, axis=1)
