@@ -45,15 +45,12 @@ def evaluate(
     """Measure how near Spaces of a collection place the images of one label to each other.
 
     The gallery is ranked for each query by the same ranking that a search uses: by Euclidean
-    distance, equal distances by id, unless others are named. In leave-one-out, the query is not one
-    of the rows that it is compared with or moved towards; only the mean that `centered` and
-    `context` subtract includes it.
-
-    Precision at k is the number of relevant images among the first k, divided by k (also if the
-    gallery is smaller). Recall at k is that number divided by the number of all relevant images.
-    R-precision is the precision at that number. AP is the mean, over the relevant images, of the
-    precision at the rank of each, and mAP is the mean of AP over the queries; `mean_class_map` is
-    the mean of the classes' mAPs.
+    distance, equal distances by id, unless others are named. In leave-one-out, only the mean of the
+    rows, which `centered` and `context` subtract, includes the query. Precision at k is the number
+    of relevant images among the first k, divided by k (also if the gallery is smaller). Recall at
+    k is that number divided by the number of all relevant images. R-precision is the precision at
+    that number. AP is the mean, over the relevant images, of the precision at the rank of each,
+    and mAP is the mean of AP over the queries; `mean_class_map` is the mean of the classes' mAPs.
 
     Intervals are percentile bootstrap, 95 %: queries are drawn with replacement; for
     `mean_class_map` within their class, so that each class keeps its size. The same draws serve
