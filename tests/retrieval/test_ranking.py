@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from lookalike.evaluation.evaluate import evaluate
 from lookalike.retrieval.query import RowQuery, VectorQuery, as_queries
+from lookalike.retrieval.ranking import resolve_ranking
 from lookalike.retrieval.search import Searcher, SearchRequest
 from lookalike.store import ann, tuning
 from lookalike.vectors.exact import ExactIndex
@@ -190,6 +192,30 @@ def test_new_rows_are_seen(tmp_path, vectors, ranking):
     after = searcher.search(request)
     assert (len(before), len(after)) == (60, 70)
     assert after.ids.tolist() == searching(table).search(request).ids.tolist()
+
+
+def test_rankings_are_fitted_once_for_each_version(table, vectors, monkeypatch):
+    """Also when searches by several rankings alternate, and begin at the same time."""
+    fitted = []
+
+    def count_fits(name):
+        ranking = resolve_ranking(name)
+        fit = ranking.fit
+
+        def fit_and_count(index):
+            fitted.append(name)
+            return fit(index)
+
+        monkeypatch.setattr(ranking, "fit", fit_and_count)
+
+    for name in RANKINGS:
+        count_fits(name)
+    searcher = searching(table)
+    query = as_queries(VectorQuery(vectors[100].astype(np.float16)))
+    requests = [SearchRequest(query, ranking=name) for name in RANKINGS * 4]
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(searcher.search, requests))
+    assert sorted(fitted) == sorted(RANKINGS)
 
 
 @pytest.mark.parametrize("ranking", RANKINGS)

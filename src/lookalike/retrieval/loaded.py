@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,8 @@ __all__ = ["SUBSET_ROWS", "SpaceVectors"]
 
 # Up to this many rows that fit a filter are compared one by one: 42 MB of 1,280 numbers each.
 SUBSET_ROWS = 1 << 14
+# Rankings whose vectors stay in memory: `centered` and `context`.
+_MAX_FITS = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,7 +34,7 @@ class _LoadedIndex:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _LoadedFit:
-    """What a ranking compares in place of the vectors of a Space at one version."""
+    """The vectors that a ranking compares in place of those of a Space at one version."""
 
     version: int
     ranking: Ranking
@@ -62,7 +65,9 @@ class SpaceVectors:
         self._space = space
         # Each is one object, so that another thread never sees an index with the wrong version.
         self._index: _LoadedIndex | None = None
-        self._fit: _LoadedFit | None = None
+        # The latest fits. One thread fits at a time, so that others wait for its result.
+        self._fits: list[_LoadedFit] = []
+        self._fit_lock = threading.Lock()
         self._subset: _LoadedSubset | None = None
 
     def of(self, row_ids: Ids) -> VectorsF16 | None:
@@ -102,21 +107,22 @@ class SpaceVectors:
         return index
 
     def fitted(self, ranking: Ranking) -> FittedVectors:
-        """Return what a ranking compares, computed on first use and again for each new version."""
-        version = self._view.version
-        loaded = self._fit
-        if (
-            loaded is not None
-            and loaded.version == version
-            and loaded.ranking is ranking
-        ):
-            return loaded.fitted
+        """Return a ranking's vectors, fitted on first use and again for each new version."""
+        with self._fit_lock:
+            version = self._view.version
+            current = [loaded for loaded in self._fits if loaded.version == version]
+            for loaded in current:
+                if loaded.ranking is ranking:
+                    return loaded.fitted
 
-        index = self.index()
-        with span("fit ranking"):
-            fitted = ranking.fit(index)
-        self._fit = _LoadedFit(version, ranking, fitted)
-        return fitted
+            # Vectors of an older version leave the memory before new ones are computed.
+            self._fits = current[: _MAX_FITS - 1]
+            index = self.index()
+            with span("fit ranking"):
+                fitted = ranking.fit(index)
+            latest = _LoadedFit(version, ranking, fitted)
+            self._fits.insert(0, latest)
+            return fitted
 
     def subset(self, clause: str) -> ExactIndex | None:
         """Return the vectors that fit a filter, kept for its next search; None if many."""
