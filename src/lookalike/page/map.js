@@ -82,7 +82,7 @@ function offerMap(state) {
     return;
   }
   if (isReadOnly) {
-    const text = "This server only reads the collection. Make its map by: lookalike map";
+    const text = "This server only reads the collection. Make its map with: lookalike map";
     box.replaceChildren(h("div", { class: "making" }, h("h1", {}, "No map yet"), h("p", {}, text)));
     return;
   }

@@ -40,8 +40,8 @@ __all__ = [
 QueryResult = TypeVar("QueryResult")
 SentImage = TypeVar("SentImage", Upload, bytes)
 
-# The fields of a search that do not decide its matches and their order, and the examples, whose
-# identities count instead.
+# Fields without an influence on the order of the matches, and the examples: the digest has their
+# identities.
 _NOT_IN_DIGEST = {"k", "cursor", "positive", "negative"}
 # Larger files do not share a batch, because other requests would wait while they are decoded.
 _MAX_BATCHED_BYTES = 1 << 20
@@ -89,7 +89,8 @@ class ResolvedQuery:
 
     def vector(self) -> VectorsF16:
         """Return the one vector that stands for all examples, float16 ``[dim]``."""
-        return self.searcher.encode(self.positive, self.negative, self.gamma)
+        searcher = self.searcher
+        return searcher.encode(self.positive, self.negative, self.gamma)
 
 
 async def run_query(

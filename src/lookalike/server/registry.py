@@ -182,7 +182,7 @@ class ServedCollection:
     name, path
         Its name in the REST interface, and its folder or address.
     refresh_seconds
-        The least time between two calls of `refresh` that look for a new version.
+        The least time between two checks of `refresh` for a new version.
     evaluation
         The result of the last evaluation job, or None.
     """
@@ -205,7 +205,7 @@ class ServedCollection:
         self._error = "it has not been opened yet"
         self._next_refresh = 0.0
         self._catch_up_lock = threading.Lock()
-        self._caught_up_at = 0.0
+        self._check_start = 0.0
         self._next_catch_up = 0.0
 
     def view(self) -> CollectionView:
@@ -253,17 +253,17 @@ class ServedCollection:
     def catch_up(self) -> None:
         """Open a new view now if the collection has changed; `refresh` may be due only later.
 
-        For a request that names what this view lacks, because another server of the collection
-        has read a newer version. After a check that found nothing new the next is a second later,
-        so that invalid requests do not make many.
+        A request may name what this view lacks, because another server of the collection has read a
+        newer version. After a check that finds nothing new, the next is a second later, so that
+        invalid requests do not cause many.
         """
         arrival = time.monotonic()
         with self._catch_up_lock:
-            # Requests that arrived during a check share the next one.
-            is_shared = arrival < self._caught_up_at
-            if is_shared or arrival < self._next_catch_up:
+            # A check that began after the request arrived serves it, too.
+            is_checked = arrival < self._check_start
+            if is_checked or arrival < self._next_catch_up:
                 return
-            self._caught_up_at = time.monotonic()
+            self._check_start = time.monotonic()
             known = self._stamp
             self.refresh(force=True)
             if self._stamp == known:

@@ -190,9 +190,10 @@ class SearchBody(QueryBody):
     ranking: Annotated[
         Literal["plain", "centered", "context"],
         Field(
-            description="How matches are ranked: by distance; without what all images share; or "
-            "also by the images around each. The first search by the last one, in each version of "
-            "a collection, compares all its images with each other."
+            description="How matches are ranked: by distance (`plain`), by distance without what "
+            "all images share (`centered`), or also by the images around each (`context`). The "
+            "first search by `context`, in each version of a collection, compares all its images "
+            "with each other."
         ),
     ] = "plain"
     max_distance: Annotated[
