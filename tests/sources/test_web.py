@@ -173,8 +173,8 @@ def test_each_bad_address_is_a_failure_with_its_reason(server, index):
     whole = make_image(1)
     expected = {
         server.url("/missing.png"): "cannot be read: the server answered 404 Not Found",
-        server.serve("/page.png", b"<html>Not an image</html>"): "",
-        server.serve("/half.png", whole[: len(whole) // 2]): "",
+        server.serve("/page.png", b"<html>Not an image</html>"): "not an image",
+        server.serve("/half.png", whole[: len(whole) // 2]): "cut short",
         server.serve(
             "/endless.png", b"\0" * 20_000_000
         ): "longer than the 50,000 bytes",

@@ -1,4 +1,4 @@
-"""Times of files: what is stored of them, and how long one of them may hide a later write."""
+"""Times of files: the part that is stored, and how long one of them may hide a later write."""
 
 from __future__ import annotations
 

@@ -28,7 +28,12 @@ from lookalike.io.http import (
 from lookalike.io.network import is_offline
 from lookalike.sources.clock import with_fraction
 from lookalike.sources.local import MAX_FILE_BYTES, LocalOptions
-from lookalike.sources.remote import RemoteFile, RemoteReader, RemoteSource
+from lookalike.sources.remote import (
+    RemoteFile,
+    RemoteReader,
+    RemoteSource,
+    parent_name,
+)
 
 __all__ = ["READER", "HubListing", "HubSource", "open_paths"]
 
@@ -189,9 +194,8 @@ def _file_of_entry(address: _HubAddress, entry: Mapping[str, Any]) -> RemoteFile
     large = entry.get("lfs") or {}
     identity = large.get("oid") or entry["oid"]
     time_ns = with_fraction(0, identity)
-    folder = path.rpartition("/")[0]
-    name = folder.rpartition("/")[2] or None
-    return RemoteFile(uri, entry["size"], time_ns, name, partial(READER.read, uri))
+    read = partial(READER.read, uri)
+    return RemoteFile(uri, entry["size"], time_ns, parent_name(path), read)
 
 
 def _entries(response: httpx.Response) -> Any:

@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING, Unpack
 from lookalike.errors import SourceError
 from lookalike.sources.containers import ContainerStamp
 from lookalike.sources.local import MAX_FILE_BYTES, LocalOptions
-from lookalike.sources.remote import RemoteFile, RemoteReader, RemoteSource
+from lookalike.sources.remote import (
+    RemoteFile,
+    RemoteReader,
+    RemoteSource,
+    parent_name,
+)
 from lookalike.sources.stores import (
     INSTALL_CLOUD,
     Address,
@@ -47,7 +52,8 @@ class ObjectListing:
         prefix = Address.parse(folder)
         for meta in list_objects(prefix):
             # A console of a store marks a folder by an empty object, named as the folder.
-            is_marker = meta["size"] == 0 and "." not in meta["path"].rpartition("/")[2]
+            _, _, name = meta["path"].rpartition("/")
+            is_marker = meta["size"] == 0 and "." not in name
             if not is_marker:
                 yield _file_of_object(prefix, meta)
 
@@ -151,9 +157,6 @@ def _file_of_object(address: Address, meta: ObjectMeta) -> RemoteFile:
     """Return an object of the same bucket as a file."""
     key = meta["path"]
     uri = address.sibling(key).uri
-    folder = key.rpartition("/")[0]
-    folder_name = folder.rpartition("/")[2]
     mtime_ns = stamp_time(meta)
-    return RemoteFile(
-        uri, meta["size"], mtime_ns, folder_name or None, partial(READER.read, uri)
-    )
+    read = partial(READER.read, uri)
+    return RemoteFile(uri, meta["size"], mtime_ns, parent_name(key), read)

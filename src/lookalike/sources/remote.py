@@ -25,7 +25,7 @@ from lookalike.types import Item
 if TYPE_CHECKING:
     from pathspec import GitIgnoreSpec
 
-__all__ = ["Listing", "RemoteFile", "RemoteReader", "RemoteSource"]
+__all__ = ["Listing", "RemoteFile", "RemoteReader", "RemoteSource", "parent_name"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,13 @@ class RemoteFile:
     mtime_ns: int
     folder: str | None
     read: Callable[[], bytes] = field(repr=False, compare=False)
+
+
+def parent_name(path: str) -> str | None:
+    """Return the name of the folder that holds a path, or None at the top."""
+    folder, _, _ = path.rpartition("/")
+    _, _, name = folder.rpartition("/")
+    return name or None
 
 
 class Listing(Protocol):
@@ -170,7 +177,8 @@ class RemoteSource:
         for path in paths:
             uri = listing.normalize(path)
             is_file = self._is_file(uri, path)
-            (files if is_file else folders)[uri] = None
+            chosen = files if is_file else folders
+            chosen[uri] = None
         self.roots = outermost(list(folders), "/")
         self._files = files
         self._scan = self._new_scan()

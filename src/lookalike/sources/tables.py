@@ -261,7 +261,7 @@ class ParquetSource:
         )
 
     def _columns(self, root: _Root) -> Iterator[ImageColumn | _Unreadable]:
-        """Yield the columns of images of a root, and what cannot be read of it."""
+        """Yield the columns of images of a root, and its files and folders that cannot be read."""
         for file in self._files(root):
             if isinstance(file, _Unreadable):
                 yield file
@@ -371,7 +371,7 @@ def _open_column(address: str, name: str | None) -> ImageColumn | _Unreadable:
 
 
 def _uri_of(column: ImageColumn | _Unreadable) -> str:
-    """Return the start of the uris of the images in a column, or in what cannot be read."""
+    """Return the start of the uris of the images in a column, or in an unreadable file."""
     if isinstance(column, _Unreadable):
         return column.uri
     return member_uri(_KIND, column.address, f"{column.name}/")

@@ -20,6 +20,7 @@ from lookalike.sources.base import FolderState
 from lookalike.sources.containers import bytes_file
 from lookalike.sources.exclusion import SkippedFiles
 from lookalike.sources.local import Labels, check_labels
+from lookalike.sources.remote import parent_name
 from lookalike.types import UNKNOWN_SIZE, UNKNOWN_TIME, Item
 
 __all__ = ["READER", "WebSource", "open_paths"]
@@ -191,6 +192,5 @@ def _check_no_password(address: str) -> None:
 def _last_folder(address: str) -> str | None:
     """Return the name of the last folder in an address, or None."""
     _, path = _split_address(address)
-    folder, _, _ = path.rpartition("/")
-    _, _, name = folder.rpartition("/")
-    return unquote(name) or None
+    name = parent_name(path)
+    return None if name is None else unquote(name)
