@@ -27,9 +27,9 @@ from lookalike.io.http import (
 from lookalike.io.network import is_offline
 from lookalike.io.public_network import Network
 
-__all__ = ["MAX_BYTES", "FetchLimits", "Fetcher", "parse_address", "shared_fetcher"]
+__all__ = ["FetchLimits", "Fetcher", "parse_address", "shared_fetcher"]
 
-MAX_BYTES = 64 << 20
+_MAX_BYTES = 64 << 20
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _WITH_CONTENT = frozenset({200, 203})
@@ -60,7 +60,7 @@ class FetchLimits:
         The longest pause of a server's Retry-After that is waited for.
     """
 
-    max_bytes: int = MAX_BYTES
+    max_bytes: int = _MAX_BYTES
     concurrent: int = 4
     interval: float = 0.05
     connect_s: float = 10.0

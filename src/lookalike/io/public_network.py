@@ -145,6 +145,10 @@ class Network(httpcore.NetworkBackend):
             If any address of the host is not public.
         UnknownHostError
             If it has none.
+        TimeoutError
+            If the deadline of this thread has passed.
+        httpcore.ConnectError, httpcore.ConnectTimeout
+            If none of its addresses answers.
         """
         addresses = _host_addresses(host, port)
         if not self._allow_private:

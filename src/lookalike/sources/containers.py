@@ -161,9 +161,9 @@ def is_stored(address: str) -> bool:
 
 
 def check_stores(addresses: Iterable[str]) -> None:
-    """Look whether the stores of some containers answer, by the first container in each.
+    """Check that the stores of some containers answer, by the first container in each.
 
-    A missing container is none of their faults.
+    A missing container is no error here.
 
     Raises
     ------
@@ -191,8 +191,10 @@ def container_folder_exists(uri: str) -> bool:
     A folder in a store counts as existing.
     """
     folder = parse_member(f"{uri}!/")
-    if folder is None or is_stored(folder.address):
-        return folder is not None
+    if folder is None:
+        return False
+    if is_stored(folder.address):
+        return True
     return os.path.lexists(folder.address)
 
 
@@ -472,7 +474,7 @@ class _BoundedReader(io.BufferedReader):
     """A file of which never more is read at once than fits in memory."""
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Return at most `size` bytes, or all that follow."""
+        """Return at most `size` bytes, or without a size at most the limit."""
         if size is None or size < 0:
             size = _MAX_READ_BYTES
         if size > _MAX_READ_BYTES:

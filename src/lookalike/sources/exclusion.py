@@ -73,7 +73,7 @@ class SkippedFiles:
 
 
 @dataclass(frozen=True, slots=True)
-class PatternList:
+class _PatternList:
     """Patterns in gitignore syntax, and the folder that their paths start from."""
 
     folder: str
@@ -103,15 +103,15 @@ class Exclusions:
         Those of the ``.lookalikeignore`` file of the folder itself, and of the folders above it.
     """
 
-    given: tuple[PatternList, ...] = ()
-    ignore_files: tuple[PatternList, ...] = ()
+    given: tuple[_PatternList, ...] = ()
+    ignore_files: tuple[_PatternList, ...] = ()
 
     @classmethod
     def below(cls, root: str, spec: GitIgnoreSpec) -> Exclusions:
         """Return the patterns of the command, as they hold at a root."""
         if not len(spec):
             return cls()
-        patterns = PatternList(root, spec)
+        patterns = _PatternList(root, spec)
         return cls(given=(patterns,))
 
     def inside(self, folder: str) -> Exclusions:
@@ -135,7 +135,7 @@ class Exclusions:
 
         lines = text.splitlines()
         spec = parse_patterns(lines, IGNORE_FILE)
-        own = PatternList(folder, spec)
+        own = _PatternList(folder, spec)
         ignore_files = (own, *self.ignore_files)
         return Exclusions(self.given, ignore_files)
 

@@ -28,7 +28,7 @@ _INPUT_BYTES = 1 << 18
 _OUTPUT_BYTES = 1 << 20
 _MAX_BLOCKS = 8
 
-# A copy of a decompressor takes about 40 KB. When there are too many, every second one goes.
+# A copy of a decompressor takes about 40 KB. When there are too many, every second one is dropped.
 _FIRST_SPACING = 1 << 22
 _MAX_RESTART_POINTS = 256
 # Decompressors at the ends of earlier reads. Threads that read in turns each find theirs.
@@ -189,7 +189,8 @@ class GzipRanges:
                 break
             if position >= start:
                 parts.append(data)
-            self._remember(decompressor)
+            self._check_expansion(decompressor.position)
+            self._add_restart_point(decompressor)
         with self._lock:
             self._idle.append(decompressor)
             del self._idle[:-_MAX_IDLE]
@@ -211,15 +212,17 @@ class GzipRanges:
             self._idle.remove(nearest)
             return nearest
 
-    def _remember(self, decompressor: _Decompressor) -> None:
-        """Make a restart point at the position, if the last one is far before it."""
-        position = decompressor.position
+    def _check_expansion(self, position: int) -> None:
         if position > self._max_position:
             problem = f"it expands to more than {MAX_EXPANSION} times its size"
             raise OSError(errno.EFBIG, problem)
+
+    def _add_restart_point(self, decompressor: _Decompressor) -> None:
+        """Add a copy of a decompressor, unless the last restart point is near."""
         with self._lock:
             last = self._restart_points[-1]
-            if position - last.position < self._spacing:
+            distance = decompressor.position - last.position
+            if distance < self._spacing:
                 return
             restart_point = decompressor.copy()
             self._restart_points.append(restart_point)
