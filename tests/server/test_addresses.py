@@ -37,7 +37,7 @@ def _asks_nothing(web):
     assert web.asked == []
 
 
-def test_an_address_is_no_example(live, web):
+def test_an_address_is_refused_as_an_example(live, web):
     address = web.url("/0.png")
     for example in (
         address,
@@ -50,13 +50,14 @@ def test_an_address_is_no_example(live, web):
         query = {"positive": [example]}
         for route in ("search", "distances"):
             response = live.api.post(route, json=query)
-            assert response.status_code in {404, 422}
+            problem(response, 422)
         batch = live.api.post("search/batch", json={"searches": [query]})
-        assert batch.status_code in {200, 404, 422}
+        (result,) = batch.json()["results"]
+        assert result["problem"]["status"] == 422
         assert "matches" not in batch.text
 
 
-def test_an_address_is_no_job(live, web):
+def test_an_address_is_refused_in_a_job(live, web):
     address = web.url("/0.png")
     for fields in (
         {"root": address},

@@ -38,7 +38,7 @@ def photograph(kind: str, **settings: int) -> bytes:
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_memory_after_large_uploads_is_near_that_before(collection):
     jpeg = photograph("JPEG", quality=85)
-    # An upload that is no baseline JPEG cannot be decoded at a fraction of its size.
+    # An upload other than a baseline JPEG cannot be decoded at a fraction of its size.
     png = photograph("PNG", compress_level=1)
     with serving_process("-c", collection, "--max-upload", 100) as live:
         assert live.search(positive=[{"id": 0}]).status_code == 200

@@ -181,7 +181,7 @@ def test_plain_words_filter_by_name_folder_and_label(open_page):
     until(page, "document.querySelectorAll('#answers .tile').length === 5")
 
 
-def test_words_are_told_from_expressions_and_taken_literally(page):
+def test_words_differ_from_expressions_and_are_taken_literally(page):
     texts = {
         "width > 3": True,
         "not (label = 'cat')": True,
