@@ -90,15 +90,8 @@ class RayExecutor:
                 queue.put_back(pool.lost)
                 pool.lost = []
                 is_exhausted = False
-            while not is_exhausted and pool.has_room():
-                batch = queue.take(pool.window)
-                if batch is None:
-                    is_exhausted = True
-                elif pool.can_take(batch):
-                    pool.submit(batch)
-                else:
-                    queue.put_back([batch])
-                    break
+            if not is_exhausted:
+                is_exhausted = _hand_out(queue, pool)
             if is_exhausted and not pool.is_working():
                 break
 
@@ -130,3 +123,16 @@ class RayExecutor:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def _hand_out(queue: BatchQueue, pool: ActorPool) -> bool:
+    """Give batches to the actors that have room; return whether the queue is at its end."""
+    while pool.has_room():
+        batch = queue.take(pool.window)
+        if batch is None:
+            return True
+        if not pool.can_take(batch):
+            queue.put_back([batch])
+            return False
+        pool.submit(batch)
+    return False
