@@ -19,7 +19,7 @@ FLOORS = [
     {"store", "datasets"},
     {
         *{"cluster", "drawing", "indexing", "retrieval"},
-        *{"evaluation", "projection", "maintenance"},
+        *{"duplicates", "evaluation", "projection", "maintenance"},
     },
     {"collection", "export"},
     {"demo"},
@@ -32,6 +32,7 @@ HEAVY = {
     "lance": {"store"},
     "onnxruntime": {"models"},
     "onnx": {"models"},
+    "cv2": {"duplicates"},
     "imagecodecs": {"imaging"},
     "jinja2": {"export", "server"},
     "matplotlib": {"drawing"},

@@ -1,0 +1,1 @@
+"""Groups of images that show the same: identical ones, copies and similar ones."""
