@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from lookalike.evaluation.scores import Evaluation
+    from lookalike.imaging import RegionInput
     from lookalike.indexing.run import IndexReport, IndexSettings
     from lookalike.maintenance.backup import BackupReport
     from lookalike.maintenance.integrity import CheckReport
@@ -205,6 +206,7 @@ class Collection:
         negative: Queries = (),
         k: int = 10,
         space: str | None = None,
+        region: RegionInput | None = None,
         **options: Unpack[SearchOptions],
     ) -> Matches:
         """Return the k images that are nearest to the query.
@@ -225,6 +227,9 @@ class Collection:
             The number of matches; all images if there are fewer.
         space
             The Space to measure distances in; None for the first.
+        region
+            The part of `query`, one image, to search by: x, y, width and height as fractions of
+            the upright image, or in pixels if one is above 1; None for the whole image.
         options
             ``gamma``, ``where``, ``max_distance``, ``exclude_self``, ``unique``, ``exact`` and
             ``ranking``; see `lookalike.retrieval.request.SearchOptions`.
@@ -234,7 +239,8 @@ class Collection:
         InputError
             If k is not a whole number above 0, gamma or the largest distance is below 0, the
             filter cannot be used, a row does not exist, a weight is not above 0, a positive query
-            is missing, or the queries cancel each other.
+            is missing, the queries cancel each other, or the region is not a part of one image of
+            at least 8 pixels a side.
         FormatError
             If a query is an image of a kind that is not read.
         ImageError
@@ -244,9 +250,11 @@ class Collection:
         ModelError, WeightsError, CollectionError
             If the Space's Model cannot be run, or the collection cannot be read.
         """
-        from lookalike.retrieval.query import as_queries
+        from lookalike.retrieval.query import as_queries, region_query
         from lookalike.retrieval.request import SearchRequest
 
+        if region is not None:
+            query = region_query(query, region)
         request = SearchRequest(
             positive=[*as_queries(query), *as_queries(positive)],
             negative=as_queries(negative),

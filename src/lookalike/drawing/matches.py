@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
 from matplotlib.patches import Rectangle
-from matplotlib.transforms import IdentityTransform
+from matplotlib.transforms import Bbox, IdentityTransform
 from PIL import Image
 
 from lookalike import imaging
@@ -28,6 +28,7 @@ from lookalike.drawing.style import (
     text_style,
 )
 from lookalike.errors import ImageError
+from lookalike.imaging import Region
 from lookalike.sources import display_name, is_web_address, read_uri
 from lookalike.store.table import Table
 from lookalike.types import Match, Matches
@@ -58,6 +59,7 @@ def draw_matches(
     *,
     label: str | None = None,
     name: str = "query",
+    region: Region | None = None,
 ) -> Path:
     """Write a figure of a query and its matches, nearest first, one block for each Space.
 
@@ -68,13 +70,13 @@ def draw_matches(
     answers
         The matches in one or more Spaces.
     collection
-        The searched collection. Its thumbnails replace original files that cannot be read.
+        The searched collection. Its thumbnails replace files that cannot be read.
     path
         A ``.png``, ``.jpg`` or ``.webp`` file.
     label
         The query's label, if known. Frames then show which matches share it.
-    name
-        The query's name, written below it.
+    name, region
+        The query's name, written below it, and its part that was searched by, which is framed.
 
     Raises
     ------
@@ -95,10 +97,9 @@ def draw_matches(
 
     # The query on the left, and a line that separates it from the answers.
     _write_heading(cell(1, 1), "Query")
-    _draw_framed(figure, cell(2, 1), query, TEXT, _THIN)
+    _draw_query(figure, cell(2, 1), query, region)
     _write_caption(cell(3, 1), label or name, name if label else "")
-    separator = cell(slice(1, -1), 2)
-    separator.axvline(0.5, color=BORDER, linewidth=_THIN)
+    cell(slice(1, -1), 2).axvline(0.5, color=BORDER, linewidth=_THIN)
 
     # The answers, one block for each Space.
     row = 1
@@ -175,10 +176,23 @@ def _frame(match: Match, label: str | None) -> tuple[str, float]:
     return _OTHER_LABEL, _THICK
 
 
+def _draw_query(
+    figure: Figure, axes: Axes, query: Image.Image, region: Region | None
+) -> None:
+    """Draw the query, and a frame around the part that was searched by."""
+    box = _draw_framed(figure, axes, query, TEXT, _THIN)
+    if region is not None:
+        part = region.fractions(query.size)
+        _draw_region(figure, box, part)
+
+
 def _draw_framed(
     figure: Figure, axes: Axes, image: Image.Image, color: str, width: float
-) -> None:
-    """Fit a whole image into a cell at the figure's resolution, so that it stays sharp."""
+) -> Bbox:
+    """Fit a whole image into a cell at the figure's resolution, so that it stays sharp.
+
+    Returns its place in the figure's pixels.
+    """
     cell = axes.bbox
     scale = min(cell.width / image.width, cell.height / image.height)
     fitted_width = max(1, round(image.width * scale))
@@ -189,8 +203,24 @@ def _draw_framed(
     box = centered(fitted_width, fitted_height, cell)
     pixels = np.asarray(fitted)
     figure.figimage(pixels, box.x0, box.y0, origin="upper")
+    _draw_frame(figure, box, color, width)
+    return box
 
-    # The frame is placed in pixels, too.
+
+def _draw_region(figure: Figure, image: Bbox, region: Region) -> None:
+    """Frame the region of an image: white on dark, which shows on any image."""
+    # The figure's pixels are counted from below.
+    top = image.y1 - region.y * image.height
+    bottom = top - region.height * image.height
+    left = image.x0 + region.x * image.width
+    right = left + region.width * image.width
+    part = Bbox.from_extents(left, bottom, right, top)
+    _draw_frame(figure, part, TEXT, 2 * _THICK)
+    _draw_frame(figure, part, "white", _THICK)
+
+
+def _draw_frame(figure: Figure, box: Bbox, color: str, width: float) -> None:
+    """Draw a rectangle that is placed in pixels."""
     frame = Rectangle(box.p0, box.width, box.height, fill=False)
     frame.set_edgecolor(color)
     frame.set_linewidth(width)

@@ -10,10 +10,14 @@ from lookalike.imaging.preprocess import (
     prepare,
     thumbnail,
 )
+from lookalike.imaging.region import Region, RegionInput, as_region
 
 __all__ = [
     "MAX_PIXELS",
     "THUMBNAIL_SIDE",
+    "Region",
+    "RegionInput",
+    "as_region",
     "decode",
     "decode_small",
     "from_array",

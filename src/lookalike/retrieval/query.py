@@ -35,6 +35,7 @@ __all__ = [
     "WeightedQuery",
     "as_queries",
     "as_query",
+    "region_query",
     "undecodable",
 ]
 
@@ -84,15 +85,25 @@ class ImageQuery:
     image
         A path, the uri of a row, the bytes of an image file, a Pillow image, or uint8
         ``[height, width]``, ``[height, width, 3]`` or ``[height, width, 4]``.
+    region
+        The part to search by: a `Region` or its four numbers; None for the whole image.
+
+    Raises
+    ------
+    InputError
+        If the region is invalid.
     """
 
     def __init__(
-        self, image: str | os.PathLike[str] | bytes | Image.Image | npt.NDArray[Any]
+        self,
+        image: str | os.PathLike[str] | bytes | Image.Image | npt.NDArray[Any],
+        region: imaging.RegionInput | None = None,
     ) -> None:
         self.image = image
+        self.region = None if region is None else imaging.as_region(region)
 
     def encode(self, encoder: Encoder) -> VectorsF16:
-        """Return the vector of the image, float16 ``[dim]``.
+        """Return the vector of the image, or of its region, float16 ``[dim]``.
 
         Raises
         ------
@@ -101,11 +112,47 @@ class ImageQuery:
         ImageError
             If the query is an address, the file cannot be read, or the data cannot be decoded as
             an image.
+        InputError
+            If the region reaches beyond the image, or is smaller than 8 pixels.
         """
-        model = encoder.model
         with span("decode query"):
-            image = self._decode(model)
+            if self.region is not None:
+                # At full scale: a part has no pixels to spare.
+                image = self.region.crop(self.decode())
+            else:
+                # JPEG decoders can skip detail that the network's small input does not show.
+                min_side = imaging.min_decoded_side(encoder.model)
+                image = self.decode(min_side)
         return encoder.embed_image(image)
+
+    def decode(self, min_side: int | None = None) -> Image.Image:
+        """Return the whole image as upright RGB.
+
+        Parameters
+        ----------
+        min_side
+            A large JPEG may be decoded at a fraction of its size, with no side below this; at full
+            scale by default.
+
+        Raises
+        ------
+        FormatError, ImageError
+            As `encode`.
+        """
+        data = self.data
+        if data is not None:
+            try:
+                if min_side is None:
+                    return imaging.decode(data)
+                image, _ = imaging.decode_small(data, min_side=min_side)
+            except ImageError as error:
+                raise undecodable(error) from error
+            return image
+        array = self.image
+        if isinstance(array, Image.Image):
+            return _load(array)
+        assert isinstance(array, np.ndarray)  # noqa: S101 (for the type checker)
+        return imaging.from_array(array)
 
     def own_rows(self, view: View) -> Ids:
         """Return the row with the image's path, or else all rows with the image's content."""
@@ -158,22 +205,6 @@ class ImageQuery:
         if isinstance(image, str | os.PathLike):
             return resolve_uri(image)
         return None
-
-    def _decode(self, model: Model) -> Image.Image:
-        data = self.data
-        if data is not None:
-            # JPEG decoders can skip detail that the network's small input does not show.
-            min_side = imaging.min_decoded_side(model)
-            try:
-                image, _ = imaging.decode_small(data, min_side=min_side)
-            except ImageError as error:
-                raise undecodable(error) from error
-            return image
-        array = self.image
-        if isinstance(array, Image.Image):
-            return _load(array)
-        assert isinstance(array, np.ndarray)  # noqa: S101 (for the type checker)
-        return imaging.from_array(array)
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,6 +326,24 @@ def as_query(value: QueryInput) -> Query:
         f"A query has the type {type(value).__name__}; expected a path, bytes, a Pillow image, "
         "a NumPy array or a Query such as RowQuery(id)."
     )
+
+
+def region_query(query: Queries, region: imaging.RegionInput) -> ImageQuery:
+    """Return the query by a part of one image.
+
+    Raises
+    ------
+    InputError
+        If the query is anything else than one image, or the region is invalid.
+    """
+    several = as_queries(query)
+    images = [one.query for one in several if isinstance(one.query, ImageQuery)]
+    if len(several) != 1 or len(images) != 1:
+        raise InputError(
+            "A region is a part of one image, and the query is something else. Give one image, or "
+            "an ImageQuery with its own region for each; search by a part of a row by its uri."
+        )
+    return ImageQuery(images[0].image, region)
 
 
 def _is_query(value: QueryInput) -> TypeGuard[Query]:

@@ -13,7 +13,7 @@ from typing import Any
 from lookalike.server.problems import Problem
 from lookalike.sources import is_web_address, open_uri
 
-__all__ = ["Original", "media_type", "open_original"]
+__all__ = ["Original", "media_type", "open_original", "read_original"]
 
 # The server sends nothing but images, whatever a file is called. A browser executes none of these.
 _SIGNATURES = (
@@ -30,6 +30,9 @@ _SIGNATURES = (
     (rb"....ftyp(?:hei[cxms]|hev[cx]|mif1|msf1)", "image/heic"),
 )
 _SIGNATURE_BYTES = 32
+
+# Decoding a larger original would keep the client waiting too long.
+_MAX_DECODED_BYTES = 64 << 20
 
 
 @dataclass(slots=True)
@@ -83,6 +86,22 @@ def open_original(row: dict[str, Any]) -> Original:
             return original
     file.close()
     raise _original_not_found(row)
+
+
+def read_original(row: dict[str, Any]) -> bytes:
+    """Return the file of a row, verified as `open_original` does.
+
+    Raises
+    ------
+    Problem
+        404, if the file is missing or has other content, or is too large to decode for a request.
+    """
+    original = open_original(row)
+    with original.file as file:
+        data = file.read(_MAX_DECODED_BYTES + 1)
+    if len(data) > _MAX_DECODED_BYTES:
+        raise _original_not_found(row)
+    return data
 
 
 def media_type(beginning: bytes) -> str | None:

@@ -7,11 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from lookalike.retrieval.query import Encoder, RowQuery, WeightedQuery
+from lookalike.imaging import as_region
+from lookalike.retrieval.query import Encoder, Query, RowQuery, WeightedQuery
 from lookalike.retrieval.request import SearchRequest
 from lookalike.retrieval.search import Searcher
 from lookalike.server.cursors import Cursor, digest_of
 from lookalike.server.problems import Problem
+from lookalike.server.regions import RowRegionQuery, UploadRegionQuery
 from lookalike.server.registry import CollectionView
 from lookalike.server.replicas import catch_up_with_query
 from lookalike.server.schemas import (
@@ -92,6 +94,16 @@ class ResolvedQuery:
         searcher = self.searcher
         return searcher.encode(self.positive, self.negative, self.gamma)
 
+    @property
+    def from_thumbnails(self) -> list[int]:
+        """The ids of the rows whose region was cut from the thumbnail, after a search."""
+        row_ids = []
+        for weighted in (*self.positive, *self.negative):
+            query = weighted.query
+            if isinstance(query, RowRegionQuery) and query.from_thumbnail:
+                row_ids.append(query.row["id"])
+        return row_ids
+
 
 async def run_query(
     state: ServerState,
@@ -129,7 +141,11 @@ async def run_query(
     if is_light and _is_embedded(state, body, request.searcher):
         return await state.read_pool.run(request.use, [])
     result: QueryResult
-    if batchable and _is_one_small_image(images):
+    has_regions = any(
+        example.region is not None for example in (*body.positive, *body.negative)
+    )
+    # A region is decoded and embedded by the query itself.
+    if batchable and not has_regions and _is_one_small_image(images):
         result = await state.embed_batcher.run(request)
     else:
         result = await state.image_pool.run(state.uploads.run_one, request)
@@ -189,7 +205,7 @@ def images_used(
             renumbered = example
             if isinstance(example, ImageExample):
                 image = _sent_image(images, example.image)
-                renumbered = ImageExample(image=len(used), weight=example.weight)
+                renumbered = example.model_copy(update={"image": len(used)})
                 used.append(image)
             examples.append(renumbered)
         sides[side] = examples
@@ -244,6 +260,7 @@ def search_response(
         "exact": neighbors.recall is None,
         "recall": neighbors.recall,
         "uploads": [upload.sha256 for upload in query.uploads],
+        "from_thumbnails": query.from_thumbnails,
         "seconds": round(time.perf_counter() - start, 6),
         "next": next_page,
         "matches": matches,
@@ -260,9 +277,11 @@ def _digest_of_query(query: ResolvedQuery, body: SearchBody) -> str:
     return digest_of([options, *searched, positive, negative])
 
 
-def _identity(weighted: WeightedQuery) -> tuple[int | str, float]:
-    """Return the row id or the content of an example, with its weight."""
+def _identity(weighted: WeightedQuery) -> tuple[Any, float]:
+    """Return the row id or the content of an example, with its region and its weight."""
     query = weighted.query
+    if isinstance(query, RowRegionQuery | UploadRegionQuery):
+        return query.identity, weighted.weight
     if isinstance(query, UploadQuery):
         return query.upload.sha256, weighted.weight
     assert isinstance(query, RowQuery)  # noqa: S101 (for the type checker)
@@ -302,6 +321,8 @@ def _is_embedded(state: ServerState, body: QueryBody, searcher: Searcher) -> boo
     """Return whether the vectors of all examples are in memory or in the collection."""
     uploads = state.uploads
     for example in (*body.positive, *body.negative):
+        if example.region is not None:
+            return False
         if not isinstance(example, UploadExample):
             continue
         upload = uploads.find(example.upload)
@@ -317,23 +338,41 @@ def _resolve(
     uploads: list[Upload],
 ) -> list[WeightedQuery]:
     """Return the queries of one side."""
-    stored_uploads = state.uploads
     queries = []
     for example in examples:
-        query: RowQuery | UploadQuery
+        query: Query
         if isinstance(example, RowExample):
-            row_id = example.id
-            if row_id not in view.row_cache:
-                raise row_not_found(view, row_id)
-            query = RowQuery(row_id)
+            query = _row_query(state, view, example)
         elif isinstance(example, UploadExample):
-            upload = stored_uploads.find(example.upload)
-            query = UploadQuery(upload, stored_uploads)
+            upload = state.uploads.find(example.upload)
+            query = _upload_query(state, upload, example.region)
         else:
             upload = _sent_image(uploads, example.image)
-            query = UploadQuery(upload, stored_uploads)
+            query = _upload_query(state, upload, example.region)
         queries.append(WeightedQuery(query, example.weight))
     return queries
+
+
+def _row_query(state: ServerState, view: CollectionView, example: RowExample) -> Query:
+    row_id = example.id
+    rows = view.row_cache
+    if row_id not in rows:
+        raise row_not_found(view, row_id)
+    if example.region is None:
+        return RowQuery(row_id)
+    row = rows.row(row_id)
+    assert row is not None  # noqa: S101 (for the type checker)
+    region = as_region(example.region)
+    return RowRegionQuery(view, row, region, state.row_images, state.region_vectors)
+
+
+def _upload_query(
+    state: ServerState, upload: Upload, values: list[float] | None
+) -> Query:
+    if values is None:
+        return UploadQuery(upload, state.uploads)
+    region = as_region(values)
+    return UploadRegionQuery(upload, region, state.uploads, state.region_vectors)
 
 
 def _sent_image(images: Sequence[SentImage], index: int) -> SentImage:

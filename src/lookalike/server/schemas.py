@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
+from lookalike.server.region_schemas import RegionField
 from lookalike.types import DEFAULT_GAMMA
 
 __all__ = [
@@ -107,6 +108,7 @@ class RowExample(RequestModel):
 
     id: RowId
     weight: Weight = 1.0
+    region: RegionField = None
 
 
 class UploadExample(RequestModel):
@@ -114,6 +116,7 @@ class UploadExample(RequestModel):
 
     upload: Sha256
     weight: Weight = 1.0
+    region: RegionField = None
 
 
 class ImageExample(RequestModel):
@@ -121,6 +124,7 @@ class ImageExample(RequestModel):
 
     image: Annotated[int, Field(ge=0, lt=MAX_BATCH_IMAGES)]
     weight: Weight = 1.0
+    region: RegionField = None
 
 
 ExampleBody = RowExample | UploadExample | ImageExample
@@ -479,6 +483,13 @@ class SearchResponse(ResponseModel):
     uploads: Annotated[
         list[Sha256],
         Field(description="The images of this request, for use in later queries."),
+    ]
+    from_thumbnails: Annotated[
+        list[int],
+        Field(
+            description="Rows whose region was cut from the thumbnail, with less detail, because "
+            "the original cannot be read."
+        ),
     ]
     seconds: float
     next: Annotated[

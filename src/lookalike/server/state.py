@@ -13,6 +13,7 @@ from lookalike.server.batching import Batcher
 from lookalike.server.cache import SizedCache
 from lookalike.server.jobs.queue import JobQueue
 from lookalike.server.limits import BoundedPool
+from lookalike.server.regions import RegionVectors, RowImages
 from lookalike.server.registry import CollectionRegistry, CollectionView
 from lookalike.server.settings import ServerSettings
 from lookalike.server.uploads import EmbedRequest, Uploads
@@ -25,6 +26,9 @@ _THUMBNAIL_BATCH = 256
 _READ_QUEUE_FACTOR = 16
 # The memory that a cached thumbnail takes besides its bytes.
 _THUMBNAIL_OVERHEAD = 256
+# The memory for the vectors of regions, about a thousand, and what each takes besides its numbers.
+_REGION_BYTES = 4 << 20
+_REGION_OVERHEAD = 1024
 
 
 @dataclass(slots=True)
@@ -37,6 +41,8 @@ class ServerState:
         The options, the collections, and the images sent by clients.
     thumbnails
         Recent thumbnails by (sha256 of the content, side).
+    row_images, region_vectors
+        Read the images of rows, and the vectors of recent regions.
     image_pool, read_pool
         The threads that decode and embed images, and the threads that read and compare rows.
     embed_batcher, thumbnail_batcher
@@ -51,6 +57,8 @@ class ServerState:
     registry: CollectionRegistry
     uploads: Uploads = field(init=False)
     thumbnails: SizedCache[tuple[str, int], bytes] = field(init=False)
+    row_images: RowImages = field(init=False)
+    region_vectors: RegionVectors = field(init=False)
     image_pool: BoundedPool = field(init=False)
     read_pool: BoundedPool = field(init=False)
     embed_batcher: Batcher[EmbedRequest, Any] = field(init=False)
@@ -64,6 +72,10 @@ class ServerState:
         self.thumbnails = SizedCache(
             options.thumbnail_cache_bytes,
             size_of=lambda data: len(data) + _THUMBNAIL_OVERHEAD,
+        )
+        self.row_images = RowImages(options.originals, options.max_pixels)
+        self.region_vectors = SizedCache(
+            _REGION_BYTES, size_of=lambda vector: vector.nbytes + _REGION_OVERHEAD
         )
         self.image_pool = BoundedPool("images", options.workers, options.queue_size)
         self.read_pool = BoundedPool(

@@ -8,7 +8,7 @@ from typing import Any
 
 from lookalike import imaging
 from lookalike.errors import ImageError
-from lookalike.server.originals import open_original
+from lookalike.server.originals import read_original
 from lookalike.server.problems import Problem
 from lookalike.server.registry import CollectionView
 
@@ -16,9 +16,6 @@ __all__ = ["STORED_SIDE", "generate_thumbnail", "read_thumbnails"]
 
 # The side of the thumbnails in the table: docs/decisions/0018-server.md.
 STORED_SIDE = imaging.THUMBNAIL_SIDE
-# Decoding a larger original would keep the client waiting too long.
-_MAX_ORIGINAL_BYTES = 64 << 20
-
 
 # The view and the id of a row.
 _ThumbnailRow = tuple[CollectionView, int]
@@ -52,11 +49,7 @@ def generate_thumbnail(row: dict[str, Any], side: int, max_pixels: int) -> bytes
     Returns None if the original cannot be read or decoded.
     """
     with suppress(Problem, ImageError):
-        original = open_original(row)
-        with original.file as file:
-            data = file.read(_MAX_ORIGINAL_BYTES + 1)
-        if len(data) > _MAX_ORIGINAL_BYTES:
-            return None
+        data = read_original(row)
         image, _ = imaging.decode_small(data, min_side=side, max_pixels=max_pixels)
         return imaging.thumbnail(image, side=side)
     return None

@@ -151,6 +151,13 @@ class Uploads:
             vectors[key] = encoder.embed_image(image)
         return vectors[key]
 
+    def decode(self, upload: Upload) -> Image.Image:
+        """Return an image at full scale, upright RGB."""
+        try:
+            return imaging.decode(upload.data, max_pixels=self._max_pixels)
+        except ImageError as error:
+            raise undecodable(error) from error
+
     def thumbnail(self, upload: Upload, side: int) -> bytes:
         """Return an image as a JPEG whose longer side is at most `side` pixels."""
         image, _ = self._decode(upload.data, _DECODED_SIDE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,6 +21,8 @@ from lookalike.errors import InputError
 
 if TYPE_CHECKING:
     from lookalike.collection import Collection
+    from lookalike.imaging import Region
+    from lookalike.retrieval.query import ImageQuery
     from lookalike.types import Matches
 
 # As in `lookalike.types`, which would load NumPy for every command and every help.
@@ -44,6 +47,21 @@ _Negative = Annotated[
         "--negative",
         metavar="IMAGE",
         help="An image to move away from; may be repeated.",
+    ),
+]
+_Region = Annotated[
+    str | None,
+    typer.Option(
+        metavar="X,Y,WIDTH,HEIGHT",
+        help="Search by a part of the image as viewers show it: fractions from 0 to 1, or pixels "
+        "if a number is above 1.",
+    ),
+]
+_NegativeRegion = Annotated[
+    str | None,
+    typer.Option(
+        metavar="X,Y,WIDTH,HEIGHT",
+        help="The part of the --negative image to move away from, as for --region.",
     ),
 ]
 _Gamma = Annotated[
@@ -100,6 +118,7 @@ _Save = Annotated[
         "lookalike search front.jpg side.jpg --negative toy.jpg --where \"label = 'car'\"",
         "lookalike search photo.jpg --unique --max-distance 0.8",
         "lookalike search photo.jpg --rank context",
+        "lookalike search photo.jpg --region 0.5,0,0.5,1 --save result.png",
     ],
 )
 def search_command(
@@ -107,7 +126,9 @@ def search_command(
     collection: CollectionOption = None,
     k: _Count = 10,
     space: _Space = None,
+    region: _Region = None,
     negative: _Negative = None,
+    negative_region: _NegativeRegion = None,
     gamma: _Gamma = _DEFAULT_GAMMA,
     where: WhereOption = None,
     max_distance: _MaxDistance = None,
@@ -129,10 +150,11 @@ def search_command(
     with tracing.span("import search"):
         import lookalike.retrieval.search  # noqa: F401 (imported here to time it)
         from lookalike.retrieval.query import ImageQuery
-    queries = [ImageQuery(name) for name in image]
+    queries = [ImageQuery(name, part) for name, part in _with_region(image, region)]
+    negatives = _with_region(negative or [], negative_region)
     matches = opened.search(
         queries,
-        negative=negative or (),
+        negative=[ImageQuery(name, part) for name, part in negatives],
         k=k,
         gamma=gamma,
         space=space,
@@ -145,12 +167,13 @@ def search_command(
     )
     if save is not None:
         # The query keeps its bytes, so an address is read once.
-        data = queries[0].data
-        assert data is not None  # noqa: S101 (for the type checker)
-        _draw_matches(image[0], data, matches, opened, save)
+        _draw_matches(queries[0], matches, opened, save)
 
     if as_json:
-        output.print_json(matches.to_dict())
+        fields = matches.to_dict()
+        if region is not None:
+            fields["region"] = _searched_region(queries[0])
+        output.print_json(fields)
         return
     _print_matches(matches)
     if not matches:
@@ -168,22 +191,44 @@ def _no_match(where: str | None, max_distance: float | None) -> str:
     return "No image matches."
 
 
+def _with_region(
+    names: Sequence[str], text: str | None
+) -> list[tuple[str, Region | None]]:
+    """Return each image with its region; a region needs exactly one image."""
+    if text is None:
+        return [(name, None) for name in names]
+    from lookalike.imaging import Region
+
+    region = Region.parse(text)
+    if len(names) != 1:
+        raise InputError(
+            f"The region {text} is a part of one image, and {output.plural(len(names), 'image')} "
+            "were given. Give one, or leave out the region."
+        )
+    return [(names[0], region)]
+
+
+def _searched_region(query: ImageQuery) -> list[float]:
+    """Return x, y, width and height of the query's region as fractions of the image."""
+    region = query.region
+    assert region is not None  # noqa: S101 (for the type checker)
+    image = query.decode()
+    return region.fractions(image.size).to_list()
+
+
 def _draw_matches(
-    query: str,
-    data: bytes,
-    matches: Matches,
-    collection: Collection,
-    target: Path,
+    query: ImageQuery, matches: Matches, collection: Collection, target: Path
 ) -> None:
-    from lookalike import imaging
     from lookalike.drawing.matches import draw_matches
     from lookalike.sources import display_name, resolve_uri
 
-    uri = resolve_uri(query)
-    image = imaging.decode(data)
+    uri = resolve_uri(str(query.image))
+    image = query.decode()
     name = display_name(uri)
     with tracing.span("draw image"):
-        draw_matches(image, [matches], collection.table, target, name=name)
+        draw_matches(
+            image, [matches], collection.table, target, name=name, region=query.region
+        )
 
 
 def _print_matches(matches: Matches) -> None:
