@@ -103,6 +103,23 @@ def load(path: Path, *, threads: int = 1, **changes) -> embedder.Embedder:
 # A user's graph
 
 
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+def test_the_cells_of_a_feature_map(tmp_path, layout):
+    path = network(tmp_path / "small.onnx", layout=layout, shape=(2, HEIGHT, WIDTH))
+    cells = load(path, layout=layout).feature_map(IMAGES)
+    np.testing.assert_allclose(cells, feature_map(), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("output", "pooling"),
+    [("mean", "none"), ("tokens", "mean"), ("tokens", "first"), ("map", "none")],
+)
+def test_other_outputs_have_no_cells(tmp_path, output, pooling):
+    path = network(tmp_path / "small.onnx")
+    with pytest.raises(ModelError, match=r"Name an output before the pooling"):
+        load(path, output=output, pooling=pooling).feature_map(IMAGES)
+
+
 @pytest.mark.parametrize("kind", [FULL, HALF], ids=["float32", "float16"])
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
 def test_mean_pooling_of_a_feature_map(tmp_path, layout, kind):

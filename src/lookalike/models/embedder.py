@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -125,8 +125,27 @@ class OnnxEmbedder:
 
     def embed(self, images: npt.NDArray[np.uint8]) -> VectorsF32:
         """Return float32 ``[n, dim]``."""
-        model = self.model
-        size = IMAGES_AT_ONCE[model.runtime]
+        values = self._run_in_batches(images, self._embed_batch)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return _finish(self.model, values)
+
+    def feature_map(self, images: npt.NDArray[np.uint8]) -> VectorsF32:
+        """Return the features before pooling, float32 ``[n, rows, columns, dim]``.
+
+        Raises
+        ------
+        ModelError
+            If the graph has none: it pools them itself, or its output is a sequence of tokens.
+        """
+        return self._run_in_batches(images, self._map_batch)
+
+    def _run_in_batches(
+        self,
+        images: _PreparedImages,
+        run: Callable[[_PreparedImages], VectorsF32],
+    ) -> VectorsF32:
+        """Return the results of `run` for all images, in batches that the graph accepts."""
+        size = IMAGES_AT_ONCE[self.model.runtime]
         padded = images
         fixed = _fixed_batch(self._input)
         if fixed is not None:
@@ -136,25 +155,32 @@ class OnnxEmbedder:
 
         parts = []
         for batch in _batches_of(padded, size):
-            part = self._embed_batch(batch)
+            part = run(batch)
             parts.append(part)
         values = np.concatenate(parts)
-
-        # Leave out the vectors of the padding.
+        # Leave out the results of the padding.
         count = len(images)
-        values = values[:count]
-        with np.errstate(over="ignore", invalid="ignore"):
-            return _finish(model, values)
+        return values[:count]
+
+    def _map_batch(self, images: _PreparedImages) -> VectorsF32:
+        """Run the graph once and return its output as a feature map with the channels last."""
+        values = self._run_graph(images)
+        is_built = self._normalizes
+        is_averaged = is_built or self.model.pooling == "mean"
+        if values.ndim != 4 or not is_averaged:
+            shape = list(values.shape)
+            raise ModelError(
+                f"The graph {self._graph_name} gives an array of shape {shape}; expected a feature "
+                "map of four dimensions, whose cells pooling averages. Name an output before the "
+                'pooling in a .toml description, with pooling = "mean".'
+            )
+        if is_built or self.model.layout == "NCHW":
+            values = values.transpose(0, 2, 3, 1)
+        return values.astype(np.float32)
 
     def _embed_batch(self, images: _PreparedImages) -> VectorsF32:
         """Run the graph once and return its pooled output, before normalization to unit length."""
         values = self._run_graph(images)
-        dtype = values.dtype
-        if dtype.kind not in "fiub":
-            raise ModelError(
-                f"The graph {self._graph_name} gave {dtype} values, not numbers. "
-                "Set another output."
-            )
         # A graph that is built here pools its output itself.
         if not self._normalizes and values.ndim >= 2:
             values = _pool(self.model, values)
@@ -185,7 +211,14 @@ class OnnxEmbedder:
             raise ModelError(
                 f"The graph {self._graph_name} failed: {reason}"
             ) from error
-        return np.asarray(output)
+        values = np.asarray(output)
+        dtype = values.dtype
+        if dtype.kind not in "fiub":
+            raise ModelError(
+                f"The graph {self._graph_name} gave {dtype} values, not numbers. "
+                "Set another output."
+            )
+        return values
 
     def _prepare_floats(self, images: _PreparedImages) -> npt.NDArray[Any]:
         """Return normalized images in the layout and the number type of the graph's input."""

@@ -25,6 +25,9 @@ ARCHITECTURES: dict[str, _Build] = {
 def build(model: Model, tensors: Mapping[str, Tensor]) -> onnx.ModelProto:
     """Build the Model's graph: uint8 ``[n, height, width, 3]`` in, float32 ``[n, dim]`` out.
 
+    If the Model's pooling is ``none``, the output is the feature map, float32 ``[n, dim, rows,
+    columns]``.
+
     Raises
     ------
     ModelError

@@ -243,27 +243,36 @@ class GraphBuilder:
         return self._elementwise("Add", x, y.name)
 
     def build(self, x: Features) -> onnx.ModelProto:
-        """Return the finished graph; its output is the mean of `x`, float32 ``[n, dim]``."""
+        """Return the finished graph.
+
+        Its output is the mean of `x`, float32 ``[n, dim]``; or `x` itself, float32 ``[n, dim, rows,
+        columns]``, if the Model's pooling is ``none``.
+        """
         model = self._model
         if x.channels != model.dim:
             raise WeightsError(
                 f"The model {model.name!r} says dim = {model.dim}, "
                 f"but its weights give {x.channels}."
             )
-        pooled = self._node("GlobalAveragePool", [x.name])
-        flatten = helper.make_node("Flatten", [pooled], ["vectors"], axis=1)
-        self._nodes.append(flatten)
+        output_shape: list[str | int] = ["n", model.dim]
+        if model.pooling == "none":
+            last = helper.make_node("Identity", [x.name], ["cells"])
+            output_shape += [x.height, x.width]
+        else:
+            pooled = self._node("GlobalAveragePool", [x.name])
+            last = helper.make_node("Flatten", [pooled], ["vectors"], axis=1)
+        self._nodes.append(last)
+        (output_name,) = last.output
 
         images_shape: list[str | int] = ["n", *model.size, 3]
-        vectors_shape: list[str | int] = ["n", model.dim]
         images = helper.make_tensor_value_info(
             "images", TensorProto.UINT8, images_shape
         )
-        vectors = helper.make_tensor_value_info(
-            "vectors", TensorProto.FLOAT, vectors_shape
+        output = helper.make_tensor_value_info(
+            output_name, TensorProto.FLOAT, output_shape
         )
         graph = helper.make_graph(
-            self._nodes, model.name, [images], [vectors], self._initializers
+            self._nodes, model.name, [images], [output], self._initializers
         )
         proto = helper.make_model(
             graph,

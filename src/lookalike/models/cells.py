@@ -1,0 +1,100 @@
+"""Networks without their pooling: the features of each cell of an image, at a larger input."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import replace
+
+from lookalike.errors import ModelError
+from lookalike.models.embedder import OnnxEmbedder
+from lookalike.models.graph_cache import find_graph
+from lookalike.tracing import span
+from lookalike.types import Model
+
+__all__ = ["CELLS_INPUT", "CellNetworks", "load_cells"]
+
+# The input in pixels, which gives EfficientNet-Lite 14 x 14 cells, four times those of its own
+# input: docs/explain.md compares both.
+CELLS_INPUT = (448, 448)
+
+
+def load_cells(
+    model: Model, *, size: tuple[int, int] = CELLS_INPUT, threads: int = 0
+) -> OnnxEmbedder:
+    """Load the network of a Model for `OnnxEmbedder.feature_map`.
+
+    A network that is built here runs in 32-bit floats at the given size, whatever the Model says. A
+    user's graph runs as it is.
+
+    Parameters
+    ----------
+    model
+        The Model of a Space.
+    size
+        Height and width of the input in pixels.
+    threads
+        The number of threads that one batch may use; 0 for one per core.
+
+    Raises
+    ------
+    ModelError
+        If the Model has no network, or its graph cannot be run.
+    WeightsError
+        If the weights are missing or their hash does not match.
+    """
+    if model.architecture == "pixels":
+        raise ModelError(
+            f"The model {model.name!r} compares pixels and has no network with cells."
+        )
+    network = model
+    if model.architecture != "onnx":
+        network = replace(
+            model,
+            size=size,
+            pooling="none",
+            precision="f32",
+            calibration=None,
+            runtime="onnxruntime",
+            graph=None,
+        )
+    with span(f"load cells of {model.name}"):
+        graph, _ = find_graph(network)
+        return OnnxEmbedder(network, graph, threads=threads)
+
+
+class CellNetworks:
+    """The networks that were used last, each loaded once; several threads share them.
+
+    Parameters
+    ----------
+    capacity
+        The number of networks to keep. One of EfficientNet-Lite0 takes about 60 MB.
+    threads
+        The number of threads that one batch may use; 0 for one per core.
+    """
+
+    def __init__(self, capacity: int, *, threads: int = 0) -> None:
+        self._capacity = capacity
+        self._threads = threads
+        self._lock = threading.Lock()
+        self._networks: OrderedDict[str, OnnxEmbedder] = OrderedDict()
+
+    def get(self, model: Model) -> OnnxEmbedder:
+        """Return the network of a Model; the one that was unused for longest makes room.
+
+        Raises
+        ------
+        ModelError, WeightsError
+            As `load_cells`.
+        """
+        key = model.fingerprint
+        with self._lock:
+            network = self._networks.get(key)
+            if network is None:
+                network = load_cells(model, threads=self._threads)
+                self._networks[key] = network
+            self._networks.move_to_end(key)
+            if len(self._networks) > self._capacity:
+                self._networks.popitem(last=False)
+        return network
