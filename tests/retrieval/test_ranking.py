@@ -200,13 +200,13 @@ def test_rankings_are_fitted_once_for_each_version(table, vectors, monkeypatch):
 
     def count_fits(name):
         ranking = resolve_ranking(name)
-        fit = ranking.fit
+        refit = ranking.refit
 
-        def fit_and_count(index):
+        def fit_and_count(*arguments):
             fitted.append(name)
-            return fit(index)
+            return refit(*arguments)
 
-        monkeypatch.setattr(ranking, "fit", fit_and_count)
+        monkeypatch.setattr(ranking, "refit", fit_and_count)
 
     for name in RANKINGS:
         count_fits(name)
@@ -245,7 +245,6 @@ def test_the_graph_of_neighbors_equals_a_full_comparison(monkeypatch):
 
     rows = np.random.default_rng(0).normal(size=(70, 8)).astype(np.float16)
     monkeypatch.setattr(neighbors, "_BLOCK_ROWS", 16)
-    monkeypatch.setattr(neighbors, "_OTHER_ROWS", 12)
     graph = neighbors.neighbor_graph(rows, 5)
     exact = rows.astype(np.float64) @ rows.astype(np.float64).T
     np.fill_diagonal(exact, -np.inf)

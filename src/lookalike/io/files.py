@@ -20,6 +20,7 @@ __all__ = [
     "file_lock",
     "hash_file",
     "is_same_file",
+    "remove_oldest",
     "remove_on_error",
     "try_lock",
 ]
@@ -187,3 +188,31 @@ def hash_file(path: Path, algorithm: str = "sha256") -> str:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, new_hash)
     return digest.hexdigest()
+
+
+def remove_oldest(newest: Path, most_bytes: int) -> None:
+    """Remove the files of a cache that were used longest ago, until the others fit.
+
+    Parameters
+    ----------
+    newest
+        A file of the cache, which stays. The others are in the same folder and have its suffix.
+    most_bytes
+        The bytes that all files may take together.
+    """
+    files = []
+    for file in newest.parent.glob(f"*{newest.suffix}"):
+        # Another process may remove it meanwhile.
+        with suppress(OSError):
+            status = file.stat()
+            entry = (status.st_mtime_ns, status.st_size, file)
+            files.append(entry)
+    files.sort()
+    total = sum(size for _, size, _ in files)
+    for _, size, file in files:
+        if total <= most_bytes:
+            return
+        if file != newest:
+            with suppress(OSError):
+                file.unlink()
+            total -= size

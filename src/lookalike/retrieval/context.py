@@ -13,25 +13,21 @@ Radenovic, Tolias, Chum: Fine-tuning CNN Image Retrieval with No Human Annotatio
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from lookalike.retrieval.centered import CenteredVectors
-from lookalike.retrieval.fitted import FittedVectors
+from lookalike.retrieval.context_fit import NEIGHBORS, ContextFit, move_rows
+from lookalike.retrieval.fitted import FitState, FittedVectors
 from lookalike.retrieval.ranking import PlainRanking
 from lookalike.types import Distances, Places, VectorsF16, VectorsF32
 from lookalike.vectors import to_float32, unit_length
 from lookalike.vectors.exact import ExactIndex
-from lookalike.vectors.neighbors import NeighborGraph, neighbor_graph
+from lookalike.vectors.neighbors import NeighborGraph
 
 __all__ = ["ContextRanking", "ContextVectors"]
 
 
-# The number of rows that a row, or a query, is moved towards.
-_NEIGHBORS = 10
-# Rows that are moved at a time: with their neighbors in float32, 55 MiB of 1,280 numbers each.
-_MOVED_AT_A_TIME = 1 << 10
 # Queries of an evaluation that are compared at a time.
 _BLOCK_QUERIES = 1 << 8
 
@@ -40,10 +36,25 @@ class ContextRanking(PlainRanking):
     """Ranks centered vectors, each moved half-way towards the rows around it."""
 
     changes_vectors = True
+    keeps_fit = True
 
     def fit(self, stored: ExactIndex) -> ContextVectors:
         """Return the vectors, centered and moved."""
-        return ContextVectors(stored)
+        return self.refit(stored, None)
+
+    def refit(
+        self,
+        stored: ExactIndex,
+        state: FitState | None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> ContextVectors:
+        """Return the vectors; only what differs from an earlier fit is computed."""
+        if state is None:
+            fit = ContextFit.compute(stored, progress)
+        else:
+            earlier = ContextFit.from_state(state)
+            fit = earlier.update(stored, progress)
+        return ContextVectors(stored, fit)
 
 
 class ContextVectors(FittedVectors):
@@ -57,27 +68,34 @@ class ContextVectors(FittedVectors):
     ----------
     stored
         The vectors of a Space.
+    fit
+        These, centered and moved.
     """
 
-    def __init__(self, stored: ExactIndex) -> None:
-        self._centered = CenteredVectors(stored)
-        rows = self._centered.index.matrix
-        # One more than needed: it replaces a query that an evaluation leaves out.
-        self._graph = neighbor_graph(rows, _NEIGHBORS + 1)
-        moved = _move_all(rows, self._graph)
-        self.index = ExactIndex(stored.ids, moved)
+    def __init__(self, stored: ExactIndex, fit: ContextFit) -> None:
+        self._rows = stored.matrix
+        self._fit = fit
+        self._center = fit.center
+        self._graph = fit.graph
+        self.index = ExactIndex(fit.ids, fit.moved)
+        self.changed_rows = fit.changed_rows
+
+    @property
+    def state(self) -> FitState:
+        """The arrays from which a later fit begins."""
+        return self._fit.state
 
     def encode(self, query: VectorsF16) -> VectorsF16:
         """Return the query, centered and moved towards its best rows, float16 ``[dim]``."""
-        centered = self._centered.encode(query)
-        ids, distances = self.index.search(centered, _NEIGHBORS)
+        centered = self._center.center(query[np.newaxis])[0]
+        ids, distances = self.index.search(centered.astype(np.float16), NEIGHBORS)
         # Of vectors of unit length: |x - y|^2 = 2 - 2 x.y
         cosines = 1 - np.square(distances) / 2
         places = np.searchsorted(self.index.ids, ids)
         neighbors = to_float32(self.index.matrix[places])
         weights = np.maximum(cosines, 0).astype(np.float32)
         towards = weights @ neighbors
-        moved = _move_query(to_float32(centered), towards)
+        moved = _move_query(centered, towards)
         rounded: VectorsF16 = moved.astype(np.float16)
         return rounded
 
@@ -113,7 +131,7 @@ class ContextVectors(FittedVectors):
         reverse
             The rows that were moved towards each row.
         """
-        centered = to_float32(self._centered.index.matrix[own])
+        centered = self._center.center(self._rows[own])
         cosines = centered @ rows.T
         queries = np.empty_like(centered)
         corrections: list[tuple[Places, VectorsF32]] = []
@@ -127,7 +145,7 @@ class ContextVectors(FittedVectors):
             own_cosines[place] = -np.inf
 
             # The query is moved towards the best of the corrected rows.
-            best = _best(own_cosines, _NEIGHBORS)
+            best = _best(own_cosines, NEIGHBORS)
             weights = np.maximum(own_cosines[best], 0)
             neighbors = rows[best]
             is_changed = np.isin(best, changed)
@@ -156,8 +174,7 @@ class ContextVectors(FittedVectors):
         neighbors = self._graph.places[places]
         cosines = self._graph.cosines[places].copy()
         cosines[neighbors == left_out] = 0
-        rows = self._centered.index.matrix
-        moved = _move_rows(rows, places, neighbors, cosines)
+        moved = move_rows(self._rows, self._center, places, neighbors, cosines)
         # The rows of a search are rounded, too.
         rounded = moved.astype(np.float16)
         return to_float32(rounded)
@@ -167,7 +184,7 @@ class _ReverseNeighbors:
     """For each row, the rows that have it among their neighbors."""
 
     def __init__(self, graph: NeighborGraph) -> None:
-        neighbors = graph.places[:, :_NEIGHBORS]
+        neighbors = graph.places[:, :NEIGHBORS]
         width = max(1, neighbors.shape[1])
         flat = neighbors.ravel()
         # Stable, so that the rows of one neighbor remain in ascending order.
@@ -181,42 +198,6 @@ class _ReverseNeighbors:
         last = np.searchsorted(self._neighbors, place, "right")
         rows: Places = self._rows[first:last]
         return rows
-
-
-def _move_all(rows: VectorsF16, graph: NeighborGraph) -> VectorsF16:
-    """Return all rows, each moved towards its neighbors, float16 ``[n, dim]``."""
-    moved = np.empty(rows.shape, np.float16)
-    for first in range(0, len(rows), _MOVED_AT_A_TIME):
-        last = min(first + _MOVED_AT_A_TIME, len(rows))
-        places = np.arange(first, last)
-        neighbors = graph.places[places, :_NEIGHBORS]
-        cosines = graph.cosines[places, :_NEIGHBORS]
-        moved[places] = _move_rows(rows, places, neighbors, cosines)
-    return moved
-
-
-def _move_rows(
-    rows: VectorsF16, places: Places, neighbors: Places, cosines: VectorsF32
-) -> VectorsF32:
-    """Return some rows, each moved half-way towards its neighbors, float32 ``[b, dim]``.
-
-    Parameters
-    ----------
-    rows
-        float16 ``[n, dim]``, all centered rows.
-    places
-        intp ``[b]``, the rows to move.
-    neighbors, cosines
-        ``[b, k]`` each, the neighbors of these, and their cosines.
-    """
-    weights = np.maximum(cosines, 0)
-    count, width = neighbors.shape
-    flat_rows = to_float32(rows[neighbors.ravel()])
-    neighbor_rows = flat_rows.reshape(count, width, rows.shape[1])
-    towards = np.einsum("nk,nkd->nd", weights, neighbor_rows)
-    own_rows = to_float32(rows[places])
-    sums = own_rows + unit_length(towards)
-    return unit_length(sums)
 
 
 def _move_query(query: VectorsF32, towards: VectorsF32) -> VectorsF32:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from lookalike import vectors
 from lookalike.types import Distances, Places, VectorsF16
 from lookalike.vectors.exact import ExactIndex
 
-__all__ = ["FittedVectors", "StoredVectors"]
+__all__ = ["FitState", "FittedVectors", "StoredVectors"]
+
+# Arrays by name, which are kept for the next process.
+FitState = dict[str, npt.NDArray[Any]]
 
 
 class FittedVectors(ABC):
@@ -21,9 +26,18 @@ class FittedVectors(ABC):
     ----------
     index
         A vector for each row of the Space, with the row's id.
+    changed_rows
+        The number of rows that were added, removed or changed since the state that the fit began
+        with; all if it began with none.
     """
 
     index: ExactIndex
+    changed_rows = 0
+
+    @property
+    def state(self) -> FitState | None:
+        """The arrays from which `Ranking.refit` begins, or None if it always fits from the rows."""
+        return None
 
     @abstractmethod
     def encode(self, query: VectorsF16) -> VectorsF16:

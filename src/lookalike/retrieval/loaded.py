@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from lookalike.errors import SpaceError
-from lookalike.retrieval.fitted import FittedVectors
+from lookalike.retrieval import fit_cache
+from lookalike.retrieval.fitted import FitState, FittedVectors
 from lookalike.retrieval.ranking import Ranking
 from lookalike.store.view import View
 from lookalike.tracing import span
@@ -22,6 +24,11 @@ __all__ = ["SUBSET_ROWS", "SpaceVectors"]
 SUBSET_ROWS = 1 << 14
 # Rankings whose vectors stay in memory: `centered` and `context`.
 _MAX_FITS = 2
+# Smaller Spaces are fitted sooner than a file is written.
+_LEAST_KEPT_ROWS = 1 << 10
+# The file of a fit is written again when this share of the rows has changed: the rows in between
+# take a command less time than the file.
+_LEAST_KEPT_CHANGE = 0.01
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,6 +46,8 @@ class _LoadedFit:
     version: int
     ranking: Ranking
     fitted: FittedVectors
+    # Rows that differ from the fit in the cache.
+    unkept_rows: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,6 +67,11 @@ class SpaceVectors:
         The collection's table. If it moves on to another version, the vectors are read again.
     space
         The name of the Space.
+
+    Attributes
+    ----------
+    fit_progress
+        Called with the work done and its total while a ranking is fitted; None by default.
     """
 
     def __init__(self, view: View, space: str) -> None:
@@ -69,6 +83,7 @@ class SpaceVectors:
         self._fits: list[_LoadedFit] = []
         self._fit_lock = threading.Lock()
         self._subset: _LoadedSubset | None = None
+        self.fit_progress: Callable[[int, int], None] | None = None
 
     def of(self, row_ids: Ids) -> VectorsF16 | None:
         """Return vectors from memory or from the table; None if one is missing."""
@@ -115,14 +130,40 @@ class SpaceVectors:
                 if loaded.ranking is ranking:
                     return loaded.fitted
 
+            state, unkept_rows = self._earlier_fit(ranking)
             # Vectors of an older version leave the memory before new ones are computed.
             self._fits = current[: _MAX_FITS - 1]
             index = self.index()
             with span("fit ranking"):
-                fitted = ranking.fit(index)
-            latest = _LoadedFit(version, ranking, fitted)
+                fitted = ranking.refit(index, state, self.fit_progress)
+            unkept_rows += fitted.changed_rows
+            if self._keep(ranking, fitted, unkept_rows):
+                unkept_rows = 0
+            latest = _LoadedFit(version, ranking, fitted, unkept_rows)
             self._fits.insert(0, latest)
             return fitted
+
+    def _earlier_fit(self, ranking: Ranking) -> tuple[FitState | None, int]:
+        """Return the state of a ranking's latest fit, and how many rows the cache lacks of it."""
+        for loaded in self._fits:
+            if loaded.ranking is ranking:
+                return loaded.fitted.state, loaded.unkept_rows
+        if not ranking.keeps_fit:
+            return None, 0
+        with span("read fit"):
+            return fit_cache.look_up(self._view, self._space, ranking.name), 0
+
+    def _keep(self, ranking: Ranking, fitted: FittedVectors, unkept_rows: int) -> bool:
+        """Keep a fit that differs enough from the one in the cache; return whether it was."""
+        state = fitted.state
+        count = len(fitted.index)
+        if state is None or count < _LEAST_KEPT_ROWS:
+            return False
+        if unkept_rows < max(1, _LEAST_KEPT_CHANGE * count):
+            return False
+        with span("keep fit"):
+            fit_cache.keep(self._view, self._space, ranking.name, state)
+        return True
 
     def subset(self, clause: str) -> ExactIndex | None:
         """Return the vectors that fit a filter, kept for its next search; None if many."""

@@ -14,7 +14,7 @@ from importlib import import_module
 import numpy as np
 
 from lookalike.errors import InputError
-from lookalike.retrieval.fitted import FittedVectors, StoredVectors
+from lookalike.retrieval.fitted import FitState, FittedVectors, StoredVectors
 from lookalike.types import Distances, Ids, Neighbors, Places, VectorsF16
 from lookalike.vectors.exact import ExactIndex
 
@@ -85,9 +85,12 @@ class Ranking(ABC):
     changes_vectors
         Whether `fit` returns other vectors than those of the Space. If not, a search does not call
         it.
+    keeps_fit
+        Whether a fit is kept on the disk, so that the next process computes only what differs.
     """
 
     changes_vectors = False
+    keeps_fit = False
 
     @property
     def name(self) -> str:
@@ -100,6 +103,25 @@ class Ranking(ABC):
     def fit(self, stored: ExactIndex) -> FittedVectors:
         """Return the vectors that are compared in place of the stored ones of a Space."""
         return StoredVectors(stored)
+
+    def refit(
+        self,
+        stored: ExactIndex,
+        state: FitState | None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> FittedVectors:
+        """Return the vectors as `fit` does, from an earlier fit of other rows of the same Space.
+
+        Parameters
+        ----------
+        stored
+            The vectors of the Space now.
+        state
+            `FittedVectors.state` of the earlier fit; None without one.
+        progress
+            Called with the work done and its total, if it takes long.
+        """
+        return self.fit(stored)
 
     def candidate_count(self, k: int) -> int:
         """Return the number of candidates for k matches; re-scoring needs more than k."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -98,6 +98,10 @@ class Searcher:
     def model(self) -> Model:
         """The Model that fills the Space."""
         return self._embedder.model
+
+    def report_fit(self, progress: Callable[[int, int], None] | None) -> None:
+        """Call a function with the work done and its total while a ranking compares all images."""
+        self._vectors.fit_progress = progress
 
     def search(self, request: SearchRequest) -> Matches:
         """Return the matches of a request, with their uris and labels.

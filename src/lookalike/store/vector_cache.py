@@ -19,7 +19,7 @@ import numpy as np
 import platformdirs
 import pyarrow as pa
 
-from lookalike.io.files import atomic_write
+from lookalike.io.files import atomic_write, remove_oldest
 from lookalike.store.schema import column_vectors
 from lookalike.types import Ids, VectorsF16
 
@@ -138,24 +138,4 @@ def keep(key: VectorCacheKey, ids: Ids, vectors: VectorsF16) -> None:
             pa.ipc.new_file(str(temporary), rows.schema) as sink,
         ):
             sink.write_table(rows)
-        _remove_oldest(key.file)
-
-
-def _remove_oldest(newest: Path) -> None:
-    """Remove the files that were used longest ago, until the others fit; the newest stays."""
-    files = []
-    for file in cache_folder().glob(f"*{_SUFFIX}"):
-        # Another process may remove it meanwhile.
-        with suppress(OSError):
-            status = file.stat()
-            entry = (status.st_mtime_ns, status.st_size, file)
-            files.append(entry)
-    files.sort()
-    total = sum(size for _, size, _ in files)
-    for _, size, file in files:
-        if total <= MOST_BYTES:
-            return
-        if file != newest:
-            with suppress(OSError):
-                file.unlink()
-            total -= size
+        remove_oldest(key.file, MOST_BYTES)

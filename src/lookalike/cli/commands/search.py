@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +18,7 @@ from lookalike.cli.command import (
     command,
     open_collection,
 )
+from lookalike.cli.progress import progress_bar
 from lookalike.errors import InputError
 
 if TYPE_CHECKING:
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 
 # As in `lookalike.types`, which would load NumPy for every command and every help.
 _DEFAULT_GAMMA = 0.1
+# Fits of fewer steps, about half a second each, show no bar.
+_LONG_FIT = 6
 
 _Images = Annotated[
     list[str],
@@ -152,19 +156,20 @@ def search_command(
         from lookalike.retrieval.query import ImageQuery
     queries = [ImageQuery(name, part) for name, part in _with_region(image, region)]
     negatives = _with_region(negative or [], negative_region)
-    matches = opened.search(
-        queries,
-        negative=[ImageQuery(name, part) for name, part in negatives],
-        k=k,
-        gamma=gamma,
-        space=space,
-        where=where,
-        max_distance=max_distance,
-        exclude_self=exclude_self,
-        unique=unique,
-        exact=exact,
-        ranking=rank,
-    )
+    with _fit_progress(opened, space, rank):
+        matches = opened.search(
+            queries,
+            negative=[ImageQuery(name, part) for name, part in negatives],
+            k=k,
+            gamma=gamma,
+            space=space,
+            where=where,
+            max_distance=max_distance,
+            exclude_self=exclude_self,
+            unique=unique,
+            exact=exact,
+            ranking=rank,
+        )
     if save is not None:
         # The query keeps its bytes, so an address is read once.
         _draw_matches(queries[0], matches, opened, save)
@@ -180,6 +185,26 @@ def search_command(
         output.say(_no_match(where, max_distance))
     if save is not None:
         output.print_saved(save)
+
+
+@contextmanager
+def _fit_progress(
+    collection: Collection, space: str | None, rank: str
+) -> Iterator[None]:
+    """Show a bar while a ranking compares many images with each other."""
+    if rank == "plain":
+        # Loading the bar takes longer than some searches.
+        yield
+        return
+    searcher = collection.searcher(space)
+    with progress_bar("Comparing images", visible=False) as bar:
+
+        def report(done: int, total: int) -> None:
+            if total >= _LONG_FIT:
+                bar.update(done, total)
+
+        searcher.report_fit(report)
+        yield
 
 
 def _no_match(where: str | None, max_distance: float | None) -> str:

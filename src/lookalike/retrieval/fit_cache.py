@@ -1,0 +1,64 @@
+"""A local cache of fits: what a ranking computed from the rows of a Space, for the next process.
+
+A file holds the latest fit of one ranking to one Space of one collection. A fit holds a hash of
+each row, so that it is right whatever happened to the collection since. A file is written under
+another name and renamed, and the files that were used longest ago are removed when all of them take
+more than a bound.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import platformdirs
+from safetensors import SafetensorError, numpy
+
+from lookalike.io.files import atomic_write, remove_oldest
+from lookalike.retrieval.fitted import FitState
+from lookalike.store.view import View
+
+__all__ = ["MOST_BYTES", "keep", "look_up"]
+
+# The bytes of all files together.
+MOST_BYTES = 4 << 30
+# Raised when a ranking computes something else, so that older files are not found.
+_FORMAT = 1
+
+
+def look_up(view: View, space: str, ranking: str) -> FitState | None:
+    """Return the state of the latest fit, or None if its file is missing or damaged."""
+    file = _file(view, space, ranking)
+    try:
+        state = numpy.load_file(file)
+        # The files that were used longest ago are removed first.
+        with suppress(OSError):
+            os.utime(file)
+    except (OSError, SafetensorError):
+        return None
+    return state
+
+
+def keep(view: View, space: str, ranking: str, state: FitState) -> None:
+    """Keep the state of a fit; a full disk, a read-only folder or its size may prevent it."""
+    size = sum(array.nbytes for array in state.values())
+    if size > MOST_BYTES:
+        return
+    file = _file(view, space, ranking)
+    contiguous = {name: np.ascontiguousarray(array) for name, array in state.items()}
+    with suppress(OSError, SafetensorError):
+        with atomic_write(file) as temporary:
+            numpy.save_file(contiguous, temporary)
+        remove_oldest(file, MOST_BYTES)
+
+
+def _file(view: View, space: str, ranking: str) -> Path:
+    key = json.dumps([_FORMAT, view.location.identity, space, ranking])
+    digest = hashlib.sha256(key.encode())
+    name = digest.hexdigest()
+    caches = platformdirs.user_cache_dir("lookalike", appauthor=False)
+    return Path(caches, "rankings", f"{name}.safetensors")
