@@ -33,6 +33,7 @@ __all__ = [
     "display_path",
     "is_address",
     "is_web_address",
+    "local_file",
     "local_path",
     "moved_folders",
     "open_uri",
@@ -255,6 +256,13 @@ def browser_link(uri: str) -> str:
     except ValueError:
         # A path of another operating system is not absolute here.
         return ""
+
+
+def local_file(uri: str) -> Path | None:
+    """Return the path of a local file, for commands that move files; None for any other uri."""
+    if _scheme(uri) not in {None, "file"}:
+        return None
+    return local_path(uri)
 
 
 def local_path(uri: str) -> Path:

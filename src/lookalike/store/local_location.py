@@ -15,6 +15,7 @@ from typing import Self
 from lookalike.io.files import atomic_write, remove_on_error, try_lock
 from lookalike.store.location import (
     CHUNK_BYTES,
+    FILE_TRASH,
     MAPS,
     STAGING,
     TABLE,
@@ -265,6 +266,12 @@ class LocalLocation(Location):
             source.replace(target)
         # Not earlier: until then the older version is the backup, and needs its files.
         self._remove_others(table, set(names))
+
+    # Duplicates
+
+    @property
+    def file_trash(self) -> Path:
+        return self.folder.absolute() / FILE_TRASH
 
     # Locks
 

@@ -6,6 +6,9 @@ A collection is a folder, or a prefix of an object store::
     trash.lance/          the rows that were removed from it, until they expire
     maps/                 one Arrow file for each map
     .writer  .upkeep      the lock files, in a folder alone
+    .duplicates           the lock file of commands that remove duplicates
+    .Trash-lookalike/     the files of duplicates that were removed, in a folder alone
+    verdicts.json         pairs of images that are not duplicates of each other
     backup.json           in a backup: the sha256 of each of its files
     .images.XXXXXXXX/     a table or a copy that is being made, or whose making was cut short
 
@@ -20,11 +23,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Self
 from urllib.parse import quote, unquote
 
 __all__ = [
     "CHUNK_BYTES",
+    "FILE_TRASH",
     "MAPS",
     "STAGING",
     "TABLE",
@@ -40,6 +45,8 @@ TRASH = "trash.lance"
 VERSIONS = "_versions"
 MAPS = "maps"
 STAGING = ".images."
+# Walks pass over folders that begin so, whatever their options.
+FILE_TRASH = ".Trash-lookalike"
 # A file is read in pieces of this size.
 CHUNK_BYTES = 1 << 20
 _BACKUP_RECORD = "backup.json"
@@ -50,6 +57,7 @@ class LockName(StrEnum):
 
     WRITER = ".writer"
     UPKEEP = ".upkeep"
+    DUPLICATES = ".duplicates"
 
 
 @dataclass(frozen=True, slots=True)
@@ -363,6 +371,13 @@ class Location(ABC):
             entry = (space, method)
             stored.append(entry)
         return stored
+
+    # Duplicates
+
+    @property
+    @abstractmethod
+    def file_trash(self) -> Path | None:
+        """The folder for files of images that were removed; None in a place without files."""
 
     # Locks
 

@@ -1,9 +1,10 @@
 """Locks that let one process at a time change a collection.
 
-Two files in the collection's folder are locked; readers take neither lock, because a version of the
+Files in the collection's folder are locked; readers take neither lock, because a version of the
 table never changes. ``WRITER`` is held for each commit, from reading the newest version until the
 commit has replaced it. ``UPKEEP`` is held for the longer work of one process that compacts files,
-builds indices and removes old versions; it is taken before ``WRITER``. See
+builds indices and removes old versions; it is taken before ``WRITER``. ``DUPLICATES`` is held while
+files of duplicates are moved, and is taken before both. See
 docs/decisions/0016-writers.md and docs/decisions/0022-locks.md.
 """
 
@@ -25,10 +26,11 @@ from lookalike.store.local_location import LockFile
 from lookalike.store.location import LockName
 from lookalike.store.places import locate
 
-__all__ = ["UPKEEP", "WRITER", "hold"]
+__all__ = ["DUPLICATES", "UPKEEP", "WRITER", "hold"]
 
 WRITER = LockName.WRITER
 UPKEEP = LockName.UPKEEP
+DUPLICATES = LockName.DUPLICATES
 
 _WARN_AFTER_SECONDS = 3.0
 _DEFAULT_TIMEOUT_SECONDS = 600.0
@@ -57,7 +59,7 @@ def hold(
     path
         The collection's folder.
     name
-        `WRITER` or `UPKEEP`.
+        `WRITER`, `UPKEEP` or `DUPLICATES`.
     timeout
         How many seconds to wait for another process; None for ``LOOKALIKE_LOCK_TIMEOUT``, or ten
         minutes.

@@ -311,6 +311,12 @@ class ObjectLocation(Location):
         with _errors_as_os_errors():
             obstore.copy(self._store, name, new_name)
 
+    # Duplicates
+
+    @property
+    def file_trash(self) -> None:
+        return None
+
     # Locks
 
     def lock_path(self, name: LockName) -> None:

@@ -1,0 +1,277 @@
+"""What happens to the file of one copy: the removal, the way back, and the order after a kill.
+
+A kill leaves a file under its old name, its new one, or both. `settle` looks at the names and
+brings the copy back into one of the two states, removed or untouched.
+"""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+from lookalike.duplicates.journal import Entry, State
+from lookalike.io.file_moves import (
+    FileStamp,
+    copy_file,
+    hash_regular_file,
+    is_placeholder,
+    make_folders,
+    move_file,
+    remove_file,
+    replace_by_copy,
+    replace_by_link,
+)
+from lookalike.io.reasons import system_reason
+
+__all__ = ["StepError", "bring_back", "is_back", "remove_copy", "settle"]
+
+
+class StepError(Exception):
+    """The file of a copy stays as it is; the message is the reason."""
+
+
+# ---- the removal --------------------------------------------------------------------------------
+
+
+def remove_copy(entry: Entry, keeper: Path, keeper_stamp: FileStamp) -> None:
+    """Remove a copy whose journal line is written.
+
+    Parameters
+    ----------
+    entry
+        The copy, which was just verified.
+    keeper, keeper_stamp
+        The file that is kept, and its stamp when it was verified.
+
+    Raises
+    ------
+    StepError
+        If the copy stays, because a file changed meanwhile or the system refuses the step.
+    """
+    try:
+        make_folders(entry.target.parent)
+        if entry.action == "hardlink":
+            _link(entry, keeper, keeper_stamp)
+        else:
+            _move(entry, keeper, keeper_stamp)
+    except OSError as error:
+        raise StepError(_reason(error)) from error
+
+
+def _reason(error: OSError) -> str:
+    """Return the reason of an error in the user's words."""
+    if error.errno == errno.EXDEV:
+        return "the files are on different disks"
+    if error.errno == errno.EEXIST:
+        return "another file has its name"
+    return system_reason(error)
+
+
+def _move(entry: Entry, keeper: Path, keeper_stamp: FileStamp) -> None:
+    try:
+        move_file(entry.path, entry.target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        _move_to_other_disk(entry, keeper, keeper_stamp)
+        return
+    # Both were verified by their names. If one name led to the other file, or a file was replaced
+    # since, it shows now, and nothing is lost yet.
+    problem = None
+    if not _has_stamp(entry.target, entry.stamp):
+        problem = "the file changed meanwhile"
+    elif not _has_stamp(keeper, keeper_stamp):
+        problem = "the image to keep changed meanwhile"
+    if problem is not None:
+        move_file(entry.target, entry.path)
+        raise StepError(problem)
+
+
+def _move_to_other_disk(entry: Entry, keeper: Path, keeper_stamp: FileStamp) -> None:
+    sha256 = copy_file(entry.path, entry.target, _partial(entry.target, entry))
+    is_unchanged = _has_stamp(entry.path, entry.stamp) and sha256 == entry.sha256
+    if not is_unchanged or not _has_stamp(keeper, keeper_stamp):
+        remove_file(entry.target)
+        raise StepError("a file changed meanwhile")
+    remove_file(entry.path)
+
+
+def _link(entry: Entry, keeper: Path, keeper_stamp: FileStamp) -> None:
+    if not _has_stamp(keeper, keeper_stamp):
+        raise StepError("the image to keep changed meanwhile")
+    spare = entry.target
+    replace_by_link(entry.path, keeper, spare=spare, new_link=_new_link(entry))
+    # Nobody can write to the former file by its own name now; the spare name shows who did before.
+    if not _has_stamp(spare, entry.stamp):
+        _take_spare_back(entry)
+        raise StepError("the file changed meanwhile")
+    remove_file(spare)
+
+
+def _has_stamp(path: Path, stamp: FileStamp) -> bool:
+    """Return whether a path leads to a file with this stamp."""
+    try:
+        return FileStamp.at(path) == stamp
+    except OSError:
+        return False
+
+
+def _partial(path: Path, entry: Entry) -> Path:
+    """Return the name of an incomplete copy beside a path."""
+    return path.with_name(f".lookalike-partial-{entry.number}")
+
+
+def _new_link(entry: Entry) -> Path:
+    """Return the name of a link before it takes the place of a copy."""
+    return entry.target.with_name(f".link-{entry.number}")
+
+
+def _take_spare_back(entry: Entry) -> None:
+    """Let the name of a copy lead to its former file again."""
+    remove_file(entry.path)
+    move_file(entry.target, entry.path)
+
+
+# ---- after a kill -------------------------------------------------------------------------------
+
+
+def settle(entry: Entry) -> State:
+    """Return whether a removal, whose process was killed, is done or failed.
+
+    Names that the process left beside the file are removed. Nothing else is, so that each content
+    stays under one name at least.
+
+    Raises
+    ------
+    OSError
+        If a file cannot be read, moved or removed.
+    """
+    if entry.action == "hardlink":
+        return _settle_link(entry)
+    _discard(_partial(entry.target, entry))
+    _discard(_partial(entry.path, entry))
+    here = _stamp_or_none(entry.path)
+    there = _stamp_or_none(entry.target)
+    if there is None:
+        return State.FAILED
+    if here is None:
+        return State.DONE
+    return _settle_names(entry, here, there)
+
+
+def _settle_names(entry: Entry, here: FileStamp, there: FileStamp) -> State:
+    """Settle two names: of one file, of a file and one that reserves its name, or of two copies."""
+    if here.is_same_file(there) or is_placeholder(entry.target):
+        remove_file(entry.target)
+        return State.FAILED
+    if is_placeholder(entry.path):
+        remove_file(entry.path)
+        return State.DONE
+
+    if _has_content(entry.path, entry) and _has_content(entry.target, entry):
+        remove_file(entry.target)
+        return State.FAILED
+    # Another file has taken the name of the copy since.
+    return State.DONE if _has_content(entry.target, entry) else State.FAILED
+
+
+def _settle_link(entry: Entry) -> State:
+    _discard(_new_link(entry))
+    _discard(_partial(entry.path, entry))
+    here = _stamp_or_none(entry.path)
+    spare = _stamp_or_none(entry.target)
+    if spare is None:
+        is_former_file = here is not None and here.is_same_file(entry.stamp)
+        return State.FAILED if is_former_file else State.DONE
+    if here is None:
+        move_file(entry.target, entry.path)
+        return State.FAILED
+    if here.is_same_file(spare):
+        remove_file(entry.target)
+        return State.FAILED
+    if _has_content(entry.target, entry) and _has_content(entry.path, entry):
+        remove_file(entry.target)
+        return State.DONE
+    # Somebody wrote to the former file, or put another one in its place: both stay.
+    return State.DONE
+
+
+def _discard(path: Path) -> None:
+    """Remove what a killed process may have left."""
+    # A read-only disk refuses to remove even a file that is missing.
+    if _stamp_or_none(path) is not None:
+        remove_file(path)
+
+
+def _stamp_or_none(path: Path) -> FileStamp | None:
+    try:
+        return FileStamp.at(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _has_content(path: Path, entry: Entry) -> bool:
+    """Return whether a file has the content of a copy."""
+    try:
+        sha256, _ = hash_regular_file(path)
+    except OSError:
+        return False
+    return sha256 == entry.sha256
+
+
+# ---- the way back -------------------------------------------------------------------------------
+
+
+def bring_back(entry: Entry, keeper: Path | None) -> None:
+    """Undo the removal of a copy.
+
+    Parameters
+    ----------
+    entry
+        The copy.
+    keeper
+        The file that was kept, whose content replaces a link that no longer exists.
+
+    Raises
+    ------
+    StepError
+        If another file has the name, the file is no longer there, or the system refuses the step.
+    """
+    try:
+        if entry.action == "hardlink":
+            _unlink(entry, keeper)
+        else:
+            _move_back(entry)
+    except OSError as error:
+        raise StepError(_reason(error)) from error
+
+
+def _move_back(entry: Entry) -> None:
+    if _stamp_or_none(entry.target) is None:
+        raise StepError(f"its file is no longer at {entry.target}")
+    make_folders(entry.path.parent)
+    try:
+        move_file(entry.target, entry.path)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        copy_file(entry.target, entry.path, _partial(entry.path, entry))
+        remove_file(entry.target)
+
+
+def is_back(entry: Entry) -> bool:
+    """Return whether there is a file with the content of a copy at its place."""
+    return _has_content(entry.path, entry)
+
+
+def _unlink(entry: Entry, keeper: Path | None) -> None:
+    """Make the copy a file of its own again, with its former permissions and time."""
+    here = _stamp_or_none(entry.path)
+    if here is not None and here.is_same_file(entry.stamp):
+        return
+    source = keeper if here is None else entry.path
+    if source is None or not _has_content(source, entry):
+        raise StepError("its content changed since")
+    make_folders(entry.path.parent)
+    partial = _partial(entry.path, entry)
+    replace_by_copy(entry.path, source, partial, entry.stamp)
