@@ -15,6 +15,8 @@ import lookalike
 from live import serving
 from lookalike.models import registry
 from lookalike.retrieval.query import RowQuery, WeightedQuery
+from lookalike.server import row_cache
+from lookalike.server.row_cache import RowCache
 from lookalike.store.table import Table
 
 
@@ -188,6 +190,30 @@ def test_rows_page_by_page(server, collection):
         {"rating": 4.5, "shot by": "Ann"},
     )
     assert server.api.get(f"rows/{cat['id']}").json() == cat
+
+
+def test_a_row_reads_the_same_before_and_after_other_requests(server):
+    """Answers share the columns of a row in memory, and none adds its own fields to them."""
+    first = server.api.get("rows", params={"limit": 1}).json()["rows"][0]
+    row = first["id"]
+    for _ in range(2):
+        assert server.api.get(f"rows/{row}").json() == first
+        searched = server.api.post("search", json={"positive": [{"id": row}], "k": 2})
+        for match in searched.json()["matches"]:
+            assert "metadata" not in match
+
+
+def test_more_rows_than_stay_in_memory_are_read_alike(collection, monkeypatch):
+    table = Table.open(collection)
+    ids = RowCache(table).ids
+    expected = RowCache(table).rows(ids)
+    monkeypatch.setattr(row_cache, "_MAX_READY_ROWS", 4)
+    rows = RowCache(table)
+    # Parts of three overlap; every second one finds the memory full.
+    for first in range(len(ids) - 2):
+        assert rows.rows(ids[first : first + 3]) == expected[first : first + 3]
+    unknown = np.array([ids[-1] + 1, ids[0]], np.int64)
+    assert rows.rows(unknown) == expected[:1]
 
 
 def test_a_thumbnail_is_cached_forever_under_its_content(server):

@@ -85,14 +85,14 @@ def _read_rows(view: CollectionView, ids: Ids) -> list[dict[str, Any]]:
     table = view.table
     rows = view.row_cache.rows(ids)
     names = list(table.metadata)
-    if not names:
-        for row in rows:
-            row["metadata"] = {}
-        return rows
+    metadata: list[dict[str, Any]] = [{} for _ in rows]
+    if names:
+        stored = table.take(ids, names)
+        selected = stored.select(names)
+        metadata = selected.to_pylist()
 
-    stored = table.take(ids, names)
-    selected = stored.select(names)
-    metadata = selected.to_pylist()
+    detailed = []
     for row, values in zip(rows, metadata, strict=True):
-        row["metadata"] = values
-    return rows
+        details = {**row, "metadata": values}
+        detailed.append(details)
+    return detailed
