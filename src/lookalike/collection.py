@@ -426,6 +426,17 @@ class Collection:
 
         return optimize(self.table, **options)
 
+    def remove_unfinished(self) -> int:
+        """Remove the files that killed processes left behind, and return the bytes freed.
+
+        In a folder, `optimize` does that too. In object storage it keeps such files for seven days,
+        because a commit in progress may own them. No other process may write to the collection
+        meanwhile: its commit would be damaged.
+        """
+        from lookalike.store.upkeep import remove_unfinished
+
+        return remove_unfinished(self.table)
+
     def check(
         self, *, files: bool = False, progress: Callable[[int, int], None] | None = None
     ) -> CheckReport:

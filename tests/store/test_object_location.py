@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import subprocess
 import sys
 import threading
@@ -16,6 +17,7 @@ import pytest
 import lookalike
 import made
 from command import COMMAND
+from command import lookalike as command
 from lookalike.errors import BusyError, CollectionError, InputError, ReadOnlyError
 from lookalike.indexing.run import IndexSettings
 from lookalike.maintenance.backup import backup, restore
@@ -221,6 +223,37 @@ def test_two_processes_maintain_a_collection_at_once(table, place):
 
     assert at_once(maintain, maintain, write) == []
     assert Table.open(place).count() == 20 + 15 - 1 + 6
+    assert lookalike.check(place).sound
+
+
+def test_files_of_killed_writers_are_removed_at_once_where_nobody_writes(
+    table, place, object_store
+):
+    table.remove(["/pictures/000003.jpg"])
+    before = content(place)
+    unfinished = {
+        object_store.put(f"team/pets/{name}", bytes(1000)).removeprefix(f"{place}/")
+        for name in (
+            "images.lance/data/aa.lance",
+            "images.lance/_deletions/1-2-3.arrow",
+            "images.lance/_indices/aa/b.idx",
+            "trash.lance/data/aa.lance",
+            "trash.lance/_transactions/3-aa.txn",
+            ".images.aa/images.lance/data/aa.lance",
+        )
+    }
+
+    def remaining() -> set[str]:
+        return unfinished & {file.name for file in locate(place).files()}
+
+    # A commit in progress may own them.
+    command("optimize", "-c", place)
+    assert remaining() == unfinished
+    report = command("optimize", "-c", place, "--remove-unfinished", "--json")
+    assert remaining() == set()
+    assert json.loads(report.stdout)["freed"] >= 1000 * len(unfinished)
+    assert content(place) == before
+    assert table.trash.restore().restored == 1
     assert lookalike.check(place).sound
 
 

@@ -20,6 +20,7 @@ __all__ = [
     "file_lock",
     "hash_file",
     "is_same_file",
+    "remove_abandoned",
     "remove_oldest",
     "remove_on_error",
     "try_lock",
@@ -111,7 +112,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _remove_abandoned(path.parent)
+        remove_abandoned(path.parent)
         with _create_temporary(path) as temporary:
             try:
                 yield temporary
@@ -156,16 +157,21 @@ def _lock_temporary(file: IO[bytes], path: Path) -> bool:
         return True
 
 
-def _remove_abandoned(folder: Path) -> None:
-    """Remove the temporary files that no living process has locked."""
+def remove_abandoned(folder: Path) -> int:
+    """Remove what killed processes left of `atomic_write` in a folder; return the bytes freed."""
+    freed = 0
     if sys.platform == "win32":
-        return
+        return freed
     pattern = f"{_TEMPORARY_PREFIX}*"
     for path in folder.glob(pattern):
         with suppress(OSError), path.open("rb") as file:
+            # A living process has locked its own.
             is_abandoned = try_lock(file)
             if is_abandoned:
+                size = os.fstat(file.fileno()).st_size
                 path.unlink()
+                freed += size
+    return freed
 
 
 @contextmanager

@@ -12,7 +12,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from lookalike.io.files import atomic_write, remove_on_error, try_lock
+from lookalike.io.files import (
+    atomic_write,
+    remove_abandoned,
+    remove_on_error,
+    try_lock,
+)
 from lookalike.store.location import (
     CHUNK_BYTES,
     FILE_TRASH,
@@ -205,7 +210,8 @@ class LocalLocation(Location):
         return self.folder / name
 
     def remove_staging(self, *, older_than: float = 0.0) -> int:
-        freed = 0
+        # Their locks show which files are abandoned, whatever their age.
+        freed = remove_abandoned(self.folder) + remove_abandoned(self._maps_folder)
         newest = time.time() - older_than
         for folder in self.folder.glob(f"{STAGING}*"):
             if older_than == 0 or folder.stat().st_mtime < newest:

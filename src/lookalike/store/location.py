@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -216,27 +216,10 @@ class Location(ABC):
     def remove(self, name: str) -> None:
         """Remove a file."""
 
-    def manifests(self) -> Iterator[StoredFile]:
-        """Yield the manifests of the table, one for each version."""
-        folder = f"{TABLE}/{VERSIONS}"
-        for file in self.files(folder):
-            name = file.name
-            if name.endswith(".manifest"):
-                yield file
-
-    def transactions(self) -> Iterator[StoredFile]:
-        """Yield the files in which the table's commits were planned."""
-        folder = f"{TABLE}/_transactions"
-        for file in self.files(folder):
-            if file.name.endswith(".txn"):
-                yield file
-
-    def temporary_files(self) -> Iterator[StoredFile]:
-        """Yield the files that a killed writer of the table left half written."""
-        for file in self.files(TABLE):
-            _, _, own_name = file.name.rpartition("/")
-            if own_name.startswith(".tmp"):
-                yield file
+    def remove_all(self, names: Sequence[str]) -> None:
+        """Remove files."""
+        for name in names:
+            self.remove(name)
 
     def remove_other_files(self, names: Iterable[str]) -> None:
         """Remove each file of the table and of the trash that is not among `names`."""
@@ -245,11 +228,9 @@ class Location(ABC):
         self._remove_others(TRASH, names_to_keep)
 
     def _remove_others(self, folder: str, names_to_keep: set[str]) -> None:
-        stored = list(self.files(folder))
-        for file in stored:
-            name = file.name
-            if name not in names_to_keep:
-                self.remove(name)
+        stored = [file.name for file in self.files(folder)]
+        others = [name for name in stored if name not in names_to_keep]
+        self.remove_all(others)
 
     # Copies
 
@@ -259,7 +240,7 @@ class Location(ABC):
 
     @abstractmethod
     def remove_staging(self, *, older_than: float = 0.0) -> int:
-        """Remove what killed processes left of tables and copies; return the bytes freed.
+        """Remove what killed processes left of tables, copies and maps; return the bytes freed.
 
         Parameters
         ----------

@@ -154,7 +154,7 @@ class ObjectLocation(Location):
         names = [file.name for file in self.files(TRASH)]
         # Without its manifests it is not a table, whatever is left of it.
         names.sort(key=self.is_manifest, reverse=True)
-        self._remove_all(names)
+        self.remove_all(names)
 
     # Files
 
@@ -202,9 +202,9 @@ class ObjectLocation(Location):
             writer.close()
 
     def remove(self, name: str) -> None:
-        self._remove_all([name])
+        self.remove_all([name])
 
-    def _remove_all(self, names: Sequence[str]) -> None:
+    def remove_all(self, names: Sequence[str]) -> None:
         # Some stores report an object that another process has removed.
         with _errors_as_os_errors(), suppress(FileNotFoundError):
             obstore.delete(self._store, list(names))
@@ -243,14 +243,14 @@ class ObjectLocation(Location):
         for staged in entries.values():
             written = max(entry["last_modified"].timestamp() for entry in staged)
             if older_than == 0 or written < newest:
-                self._remove_all([entry["path"] for entry in staged])
+                self.remove_all([entry["path"] for entry in staged])
                 freed += sum(entry["size"] for entry in staged)
         return freed
 
     def discard(self) -> None:
         with suppress(OSError):
             names = [file.name for file in self.files()]
-            self._remove_all(names)
+            self.remove_all(names)
 
     def remove_if_empty(self) -> None:
         """Do nothing: a prefix without objects does not exist."""

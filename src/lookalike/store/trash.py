@@ -446,10 +446,14 @@ class Trash:
         """Free the disk space of deleted rows; return the number of bytes."""
         with self._table.write_lock() as is_locked:
             try:
-                return self._rows.compact(orphans=is_locked)
+                return self._rows.compact(is_locked=is_locked)
             except ConflictError:
                 # Another process changes the trash; the next time will do.
                 return 0
+
+    def remove_orphans(self) -> int:
+        """Remove the files of killed writers; see `lookalike.store.upkeep.remove_unfinished`."""
+        return self._rows.remove_orphans()
 
     # Look-ups
 

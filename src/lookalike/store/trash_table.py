@@ -19,6 +19,8 @@ from lookalike.store.failures import (
     disk_error,
     reason_of,
 )
+from lookalike.store.location import TRASH
+from lookalike.store.orphans import remove_orphans
 from lookalike.store.schema import id_clause
 
 if TYPE_CHECKING:
@@ -197,11 +199,11 @@ class TrashTable:
         with self.translate_errors(Operation.WRITE):
             self._location.remove_trash()
 
-    def compact(self, *, orphans: bool) -> int:
+    def compact(self, *, is_locked: bool) -> int:
         """Merge the files, remove those of deleted rows and old versions; return bytes freed."""
         # Nobody reads an old version: every reader opens the newest. Without locks, one
         # may have just opened it.
-        age = timedelta(0) if orphans else _OPEN_READERS
+        age = timedelta(0) if is_locked else _OPEN_READERS
         with self.translate_errors(Operation.CLEAN):
             dataset = self.open()
             if dataset is None:
@@ -209,10 +211,19 @@ class TrashTable:
             options = CompactionOptions(batch_size=COPIED_ROWS)
             Compaction.execute(dataset, options)
             dataset.checkout_latest()
-            removed = dataset.cleanup_old_versions(
-                older_than=age, delete_unverified=orphans
-            )
-        return int(removed.bytes_removed)
+            removed = dataset.cleanup_old_versions(older_than=age)
+        freed = int(removed.bytes_removed)
+        if is_locked:
+            freed += self.remove_orphans()
+        return freed
+
+    def remove_orphans(self) -> int:
+        """Remove the files of no version, beside no other writer; return bytes freed."""
+        with self.translate_errors(Operation.CLEAN):
+            dataset = self.open()
+            if dataset is None:
+                return 0
+            return remove_orphans(dataset, self._location, TRASH)
 
     @contextmanager
     def translate_errors(self, operation: Operation) -> Iterator[None]:

@@ -5,7 +5,6 @@ One process at a time does this, for as long as it takes; others may write betwe
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -18,7 +17,8 @@ from lookalike.errors import CollectionError
 from lookalike.store import lock
 from lookalike.store.conflicts import ConflictError
 from lookalike.store.failures import Operation, is_missing_file, translate_errors
-from lookalike.store.location import StoredFile
+from lookalike.store.location import TABLE
+from lookalike.store.orphans import remove_orphans
 
 if TYPE_CHECKING:
     from lookalike.store.engine import TableEngine
@@ -28,6 +28,7 @@ __all__ = [
     "compact",
     "maintenance_lock",
     "remove_old_versions",
+    "remove_unfinished",
     "tidy",
     "update_scalar_indices",
 ]
@@ -43,9 +44,6 @@ _SCALAR_INDICES: dict[str, Literal["BTREE", "BITMAP"]] = {
     _URI_COLUMN: "BTREE",
     "label": "BITMAP",
 }
-# The file name of a commit's plan, such as 12-<uuid>.txn. In a manifest the byte before it may look
-# like a digit too, so the name is tried from each of its digits.
-_PLAN_NAME = rb"(?=(\d+-[0-9a-f-]{36}\.txn))"
 _DAY = timedelta(days=1)
 
 
@@ -179,26 +177,49 @@ def remove_old_versions(
         then may still read it.
     orphans
         Whether to remove files that belong to no version, which killed writers leave behind.
-        Without it, or where the file system has no locks, Lance keeps them for seven days: they may
-        belong to a commit in progress.
+        Without it, or where there are no locks, Lance keeps them for seven days: they may belong to
+        a commit in progress.
     """
     freed = 0
     with maintenance_lock(table), table.write_lock() as is_locked:
-        remove_orphans = orphans and is_locked
         try:
-            freed += _remove_versions(table, older_than, orphans=remove_orphans)
+            freed += _remove_versions(table, older_than)
         except CollectionError as error:
             # Without locks, another process may be removing the same versions.
             if is_locked or not is_missing_file(error):
                 raise
+        if orphans and is_locked:
+            freed += _remove_orphans(table)
         # Without a lock, another process may still be at work on a copy that is not old.
         age = 0.0 if is_locked else _DAY.total_seconds()
-        with translate_errors(table.path, Operation.CLEAN):
-            freed += table.location.remove_staging(older_than=age)
+        freed += _remove_staging(table, older_than=age)
     return freed
 
 
-def _remove_versions(table: Table, older_than: timedelta, *, orphans: bool) -> int:
+def remove_unfinished(table: Table) -> int:
+    """Remove the files that killed processes left unfinished; return the number of bytes freed.
+
+    No other process may write to the collection meanwhile, which no lock prevents in object
+    storage: the files of its commit would be removed too.
+    """
+    with maintenance_lock(table), table.write_lock():
+        freed = _remove_orphans(table)
+        freed += _remove_staging(table, older_than=0.0)
+        freed += table.trash.remove_orphans()
+    return freed
+
+
+def _remove_orphans(table: Table) -> int:
+    with translate_errors(table.path, Operation.CLEAN):
+        return remove_orphans(table.lance_dataset, table.location, TABLE)
+
+
+def _remove_staging(table: Table, *, older_than: float) -> int:
+    with translate_errors(table.path, Operation.CLEAN):
+        return table.location.remove_staging(older_than=older_than)
+
+
+def _remove_versions(table: Table, older_than: timedelta) -> int:
     with translate_errors(table.path, Operation.CLEAN):
         dataset = table.lance_dataset
         since = datetime.now() - older_than
@@ -208,34 +229,5 @@ def _remove_versions(table: Table, older_than: timedelta, *, orphans: bool) -> i
             made = cast(datetime, version["timestamp"])
             if made > since:
                 kept_versions += 1
-        removed = dataset.cleanup_old_versions(
-            retain_versions=kept_versions, delete_unverified=orphans
-        )
-        freed = int(removed.bytes_removed)
-        if orphans:
-            for file in _find_orphans(table):
-                freed += file.size
-                table.location.remove(file.name)
-        return freed
-
-
-def _find_orphans(table: Table) -> list[StoredFile]:
-    """Return half-written files and plans of lost commits, which Lance does not clean up."""
-    location = table.location
-    temporary_files = list(location.temporary_files())
-    plans = {}
-    for file in location.transactions():
-        _, _, own_name = file.name.rpartition("/")
-        plans[own_name] = file
-    versions = table.lance_dataset.versions()
-    if len(plans) <= len(versions):
-        # Each version has a plan, so no commit was lost.
-        return temporary_files
-
-    # A manifest names the plan of its own commit; the other plans are lost.
-    for manifest in location.manifests():
-        content = location.read(manifest.name)
-        for encoded_name in re.findall(_PLAN_NAME, content):
-            name = encoded_name.decode()
-            plans.pop(name, None)
-    return [*plans.values(), *temporary_files]
+        removed = dataset.cleanup_old_versions(retain_versions=kept_versions)
+        return int(removed.bytes_removed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -20,12 +21,29 @@ if TYPE_CHECKING:
     from lookalike.cluster import RayEngine
     from lookalike.maintenance.optimize import OptimizeReport, SpaceIndex
 
+_TrashDaysOption = Annotated[
+    float | None,
+    typer.Option(
+        help="Delete images that have been in the trash for more than this many days.",
+        show_default="$LOOKALIKE_TRASH_DAYS, or 30",
+    ),
+]
+_RemoveUnfinishedOption = Annotated[
+    bool,
+    typer.Option(
+        "--remove-unfinished",
+        help="In object storage, remove what killed processes left now, not after 7 days. "
+        "No other process may write to the collection meanwhile.",
+    ),
+]
+
 
 @command(
     "optimize",
     examples=[
         "lookalike optimize",
         "lookalike optimize --recall 0.995 --keep-days 7",
+        "lookalike optimize -c s3://bucket/shop --remove-unfinished",
         "lookalike optimize -c /mnt/shop --on ray",
     ],
 )
@@ -50,13 +68,8 @@ def optimize_command(
         float,
         typer.Option(help="Remove versions of the table older than this many days."),
     ] = 1.0,
-    trash_days: Annotated[
-        float | None,
-        typer.Option(
-            help="Delete images that have been in the trash for more than this many days.",
-            show_default="$LOOKALIKE_TRASH_DAYS, or 30",
-        ),
-    ] = None,
+    trash_days: _TrashDaysOption = None,
+    remove_unfinished: _RemoveUnfinishedOption = False,
     min_rows: Annotated[
         int | None,
         typer.Option(
@@ -94,6 +107,10 @@ def optimize_command(
             engine=engine,
             progress=bar.describe,
         )
+        if remove_unfinished:
+            bar.describe("Removing unfinished files")
+            freed = opened.remove_unfinished()
+            report = replace(report, freed=report.freed + freed)
 
     if as_json:
         output.print_json(report.to_dict())
