@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pyarrow as pa
 
+    from lookalike.evaluation.absent import AbsentScores
     from lookalike.evaluation.scores import Evaluation
     from lookalike.imaging import RegionInput
     from lookalike.indexing.run import IndexReport, IndexSettings
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from lookalike.maintenance.optimize import OptimizeReport
     from lookalike.projection.layouts import Method
     from lookalike.projection.map import Map
+    from lookalike.retrieval.confidence import Calibration, CalibrationState
     from lookalike.retrieval.query import Queries, QueryInput
     from lookalike.retrieval.request import SearchOptions
     from lookalike.retrieval.search import Searcher
@@ -231,15 +233,16 @@ class Collection:
             The part of `query`, one image, to search by: x, y, width and height as fractions of
             the upright image, or in pixels if one is above 1; None for the whole image.
         options
-            ``gamma``, ``where``, ``max_distance``, ``exclude_self``, ``unique``, ``exact`` and
-            ``ranking``; see `lookalike.retrieval.request.SearchOptions`.
+            ``gamma``, ``where``, ``max_distance``, ``min_confidence``, ``exclude_self``,
+            ``unique``, ``exact`` and ``ranking``; see `lookalike.retrieval.request.SearchOptions`.
 
         Raises
         ------
         InputError
             If k is not a whole number above 0, gamma or the largest distance is below 0, the
-            filter cannot be used, a row does not exist, a weight is not above 0, a positive query
-            is missing, the queries cancel each other, or the region is not a part of one image of
+            smallest confidence is not from 0 to 1 or there is no calibration for it, the filter
+            cannot be used, a row does not exist, a weight is not above 0, a positive query is
+            missing, the queries cancel each other, or the region is not a part of one image of
             at least 8 pixels a side.
         FormatError
             If a query is an image of a kind that is not read.
@@ -319,6 +322,31 @@ class Collection:
             resamples=resamples,
             progress=progress,
         )
+
+    def evaluate_absent(self, **options: Any) -> AbsentScores:
+        """Measure how often images of absent labels are answered, and images of the others.
+
+        See `lookalike.evaluation.absent.evaluate_absent`.
+        """
+        from lookalike.evaluation.absent import evaluate_absent
+
+        return evaluate_absent(self.table, **options)
+
+    def calibrate(self, **options: Any) -> list[Calibration]:
+        """Calibrate Spaces, so that each match of a search has a confidence.
+
+        See `lookalike.maintenance.calibrate.calibrate`.
+        """
+        from lookalike.maintenance.calibrate import calibrate
+
+        return calibrate(self.table, **options)
+
+    def calibration(self, space: str | None = None) -> CalibrationState | None:
+        """Return the calibration of a Space, and how many rows have changed since; or None."""
+        from lookalike.retrieval.confidence import calibration_state
+
+        name = self.table.space(space)
+        return calibration_state(self.table, name)
 
     def map(
         self,

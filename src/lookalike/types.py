@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULT_GAMMA",
+    "MIN_CONFIDENCE",
     "NO_IDS",
     "UNKNOWN_SIZE",
     "UNKNOWN_TIME",
+    "AnswerConfidence",
     "Distances",
     "Ids",
     "Item",
@@ -54,6 +56,9 @@ _LATER_FIELDS = {"precision": "f32", "calibration": None, "runtime": "onnxruntim
 # The strength of negative queries, Rocchio's gamma: docs/decisions/0029-negative-queries.md has the
 # measurements.
 DEFAULT_GAMMA = 0.1
+# Matches of a smaller confidence are less alike than the images of the collection are:
+# docs/confidence.md explains it.
+MIN_CONFIDENCE = 0.03
 
 # The size of an Item that only reading it shows, such as a cell of a Parquet file.
 UNKNOWN_SIZE = -2
@@ -237,6 +242,42 @@ def _content_hash(file: Weights | None) -> str | None:
     return file.sha256 or file.md5
 
 
+class AnswerConfidence(NamedTuple):
+    """How sure an answer is, and the calibration that says so.
+
+    Attributes
+    ----------
+    confidence
+        The largest confidence of a match: the share of the collection's images that are at least as
+        far from their nearest other image. Below `MIN_CONFIDENCE`, nothing is like the query.
+    nearest
+        The plain distance of the nearest match; None without a match.
+    hidden
+        The number of matches that were left out because of their confidence.
+    rows, version
+        The number of images that were measured, and the version of the collection.
+    added, removed
+        The images that were added and removed since.
+    """
+
+    confidence: float
+    nearest: float | None
+    hidden: int
+    rows: int
+    version: int
+    added: int
+    removed: int
+
+    @property
+    def is_match(self) -> bool:
+        """Whether an image of the collection is like the query."""
+        return self.confidence >= MIN_CONFIDENCE
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as plain data."""
+        return {**self._asdict(), "match": self.is_match}
+
+
 class Neighbors(NamedTuple):
     """The rows nearest to a query vector, nearest first.
 
@@ -251,12 +292,17 @@ class Neighbors(NamedTuple):
     copies
         int64 ``[k]``, the number of images with the content of each row, if each content was to be
         returned once; None otherwise.
+    confidences, answer
+        float64 ``[k]``, the confidence of each row, and that of the whole answer; None without a
+        calibration.
     """
 
     ids: Ids
     distances: Distances
     recall: float | None
     copies: Ids | None = None
+    confidences: Distances | None = None
+    answer: AnswerConfidence | None = None
 
 
 class Match(NamedTuple):
@@ -268,12 +314,14 @@ class Match(NamedTuple):
     label: str | None
     distance: float
     copies: int | None = None
+    confidence: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields as plain data; `copies` only if they were counted."""
+        """Return the fields as plain data; `copies` and `confidence` only if they are known."""
         fields = self._asdict()
-        if self.copies is None:
-            del fields["copies"]
+        for name in ("copies", "confidence"):
+            if fields[name] is None:
+                del fields[name]
         return fields
 
 
@@ -296,6 +344,11 @@ class Matches:
     copies
         Of a search with ``unique``, a list of length ``k``: how many images have the content of
         each match, the match included. None otherwise.
+    confidences
+        float64 ``[k]``, the confidence of each match, in (0, 1]; None unless the Space is
+        calibrated and the query is one image.
+    answer
+        The confidence of the answer as a whole; None where `confidences` is.
     """
 
     ids: npt.NDArray[np.int64]
@@ -307,6 +360,8 @@ class Matches:
     exact: bool = True
     recall: float | None = None
     copies: list[int] | None = None
+    confidences: npt.NDArray[np.float64] | None = None
+    answer: AnswerConfidence | None = None
 
     def __len__(self) -> int:
         return len(self.uris)
@@ -318,22 +373,32 @@ class Matches:
         copies: Sequence[int | None] | None = self.copies
         if copies is None:
             copies = [None] * len(ids)
-        rows = zip(ids, self.uris, self.labels, distances, copies, strict=True)
+        confidences: Sequence[float | None] = [None] * len(ids)
+        if self.confidences is not None:
+            confidences = self.confidences.tolist()
+        columns = (ids, self.uris, self.labels, distances, copies, confidences)
+        rows = zip(*columns, strict=True)
         for rank, row in enumerate(rows, start=1):
             yield Match(rank, *row)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the matches as plain data, as ``lookalike search --json`` prints them."""
-        return {
+        data: dict[str, Any] = {
             "space": self.space,
             "metric": self.metric,
             "exact": self.exact,
             "recall": self.recall,
-            "matches": [match.to_dict() for match in self],
         }
+        if self.answer is not None:
+            data["answer"] = self.answer.to_dict()
+        data["matches"] = [match.to_dict() for match in self]
+        return data
 
     def to_arrow(self) -> pa.Table:
-        """Return a table with the columns rank, id, uri, label, distance, and copies if counted."""
+        """Return a table with the columns rank, id, uri, label and distance.
+
+        The columns copies and confidence follow where they are known.
+        """
         import pyarrow as pa
 
         schema = pa.schema(
@@ -357,6 +422,9 @@ class Matches:
         if self.copies is not None:
             copies = pa.array(self.copies, pa.int64())
             table = table.append_column("copies", copies)
+        if self.confidences is not None:
+            confidences = pa.array(self.confidences, pa.float64())
+            table = table.append_column("confidence", confidences)
         return table
 
     def to_pandas(self) -> pd.DataFrame:

@@ -25,6 +25,7 @@ _COMMANDS = (
     "trash",
     "move",
     "evaluate",
+    "calibrate",
     "map",
     "serve",
     "models",

@@ -7,8 +7,9 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from rich.cells import cell_len
@@ -16,6 +17,7 @@ from rich.console import Console
 from rich.text import Text
 
 __all__ = [
+    "confidence",
     "megabytes",
     "outlive_readers",
     "plural",
@@ -35,6 +37,7 @@ __all__ = [
 MAX_LISTED = 20
 
 _GAP = "  "
+_NO_DIVIDERS: Mapping[int, str] = MappingProxyType({})
 
 
 def _console(*, error: bool = False) -> Console:
@@ -164,6 +167,16 @@ def megabytes(count: int) -> str:
     return f"{size:,.1f} MB"
 
 
+def confidence(value: float) -> str:
+    """Return a confidence with more digits the smaller it is: ``0.61``, ``0.030``, ``0.0004``."""
+    digits = 2
+    if value < 0.1:
+        digits = 3
+    if value < 0.001:
+        digits = 4
+    return f"{value:.{digits}f}"
+
+
 def print_list(
     lines: Sequence[str], *, total: int | None = None, most: int = MAX_LISTED
 ) -> None:
@@ -184,6 +197,7 @@ def print_table(
     *,
     styles: Sequence[str] = (),
     right: Collection[int] = (),
+    dividers: Mapping[int, str] = _NO_DIVIDERS,
 ) -> None:
     """Print rows in aligned columns. The last column is neither padded nor cut.
 
@@ -195,6 +209,8 @@ def print_table(
         The Rich style of each column. Columns beyond the list have none.
     right
         The indexes of the columns that are aligned to the right.
+    dividers
+        Lines of text, each by the index of the row that follows it.
     """
     table = [[printable(cell) for cell in row] for row in rows]
     if not table:
@@ -203,7 +219,9 @@ def print_table(
     widths = _column_widths(table)
     last = len(widths) - 1
     console = _console()
-    for row in table:
+    for number, row in enumerate(table):
+        if number in dividers:
+            say(Text(dividers[number], "yellow"))
         line = Text()
         for index, cell in enumerate(row):
             # A terminal shows some letters two columns wide.

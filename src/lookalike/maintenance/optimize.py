@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Any, Literal
 
 from lookalike.errors import BusyError, InputError, ReadOnlyError
+from lookalike.maintenance import calibrate
 from lookalike.store import ann, tuning, upkeep
 from lookalike.store.ann import IndexTuning
 from lookalike.store.engine import TableEngine
@@ -23,6 +24,9 @@ RECALL = 0.99
 _UNINDEXED_SHARE = 0.05
 # An index is built again when the Space has this many times the rows that it was built for.
 _REBUILD_GROWTH = 2
+# An index run calibrates a Space again if more than this share of its rows was added or removed.
+_CHANGE_TO_MAINTAIN = 0.5
+_CHANGE_TO_OPTIMIZE = 0.1
 # Lance's index takes vectors whose dimension is a multiple of this.
 _DIM_MULTIPLE = 8
 
@@ -180,7 +184,7 @@ def _update_indices(
     engine: TableEngine | None,
     report_step: Callable[[str], None],
 ) -> list[SpaceIndex]:
-    """Merge fragments, and bring all indices up to date."""
+    """Merge fragments, and bring all indices and calibrations up to date."""
     report_step("Compacting fragments")
     names = _spaces_to_tune(table, spaces)
     is_large = any(table.count(name) >= min_rows for name in names)
@@ -195,6 +199,8 @@ def _update_indices(
     # Again: the indices now cover fragments that they did not cover before, and only fragments
     # that are covered alike can be merged.
     upkeep.compact(table, engine)
+    report_step("Calibrating")
+    calibrate.refresh(table, _CHANGE_TO_OPTIMIZE)
     return indices
 
 
@@ -236,7 +242,7 @@ def maintain(
     min_rows: int = ann.MIN_ROWS,
     engine: TableEngine | None = None,
 ) -> None:
-    """Merge many fragments, and update outdated indices, as pays off after an index run.
+    """Merge many fragments, and update outdated indices and calibrations, after an index run.
 
     Nothing is done if another process is maintaining the collection or the collection is read-only;
     a later run does the rest.
@@ -257,6 +263,7 @@ def maintain(
                 table, space, target, min_rows, engine, _ignore_step
             )
             indexer.run()
+        calibrate.refresh(table, _CHANGE_TO_MAINTAIN)
 
 
 def _needs_indexing(table: Table, space: str, min_rows: int) -> bool:

@@ -39,6 +39,10 @@ class SearchOptions(TypedDict, total=False):
     exact
         Whether to compare every row even if the Space has an index. Without an index, every row is
         compared.
+    min_confidence
+        The smallest confidence of a match, from 0 to 1. By default no match is left out, and
+        `Matches.confidences` says how alike each is. A Space without a calibration has none; see
+        `lookalike.Collection.calibrate`.
     ranking
         The name of a ranking: ``plain`` by default, ``centered`` or ``context``. See
         `lookalike.retrieval.ranking`.
@@ -50,6 +54,7 @@ class SearchOptions(TypedDict, total=False):
     exclude_self: bool
     unique: bool
     exact: bool
+    min_confidence: float | None
     ranking: str | Ranking
 
 
@@ -75,13 +80,15 @@ class SearchRequest:
         Whether to return each content once.
     exact
         Whether to compare every row even if the Space has an index.
+    min_confidence
+        The smallest confidence of a match; None for any.
     ranking
         The name of a ranking, or a Ranking; see `lookalike.retrieval.ranking`.
 
     Raises
     ------
     InputError
-        If k, gamma, max_distance or where is invalid.
+        If k, gamma, max_distance, min_confidence or where is invalid.
     """
 
     positive: Sequence[WeightedQuery]
@@ -93,6 +100,7 @@ class SearchRequest:
     exclude_self: bool = False
     unique: bool = False
     exact: bool = False
+    min_confidence: float | None = None
     ranking: str | Ranking = "plain"
 
     def __post_init__(self) -> None:
@@ -100,6 +108,8 @@ class SearchRequest:
         _check_number("gamma", self.gamma)
         if self.max_distance is not None:
             _check_number("max_distance", self.max_distance)
+        if self.min_confidence is not None:
+            _check_share("min_confidence", self.min_confidence)
         where = self.where
         if where is not None and not isinstance(where, str):
             kind = type(where).__name__
@@ -136,4 +146,13 @@ def _check_number(name: str, value: float) -> None:
     if not is_number or not 0 <= value < math.inf:
         raise InputError(
             f"{name} = {value!r} is invalid; expected a finite number of at least 0."
+        )
+
+
+def _check_share(name: str, value: float) -> None:
+    """Check that an option is a number from 0 to 1."""
+    is_number = isinstance(value, int | float | np.number)
+    if not is_number or not 0 <= value <= 1:
+        raise InputError(
+            f"{name} = {value!r} is invalid; expected a number from 0 to 1."
         )

@@ -12,10 +12,11 @@ from lookalike import imaging, vectors
 from lookalike.errors import InputError
 from lookalike.models.embedder import Embedder
 from lookalike.models.embedder import load as load_embedder
+from lookalike.retrieval.confidence import StoredCalibrations, cut
 from lookalike.retrieval.contents import count_copies, first_of_each_content
 from lookalike.retrieval.fitted import FittedVectors
 from lookalike.retrieval.loaded import SpaceVectors
-from lookalike.retrieval.query import QueryInput, WeightedQuery, as_query
+from lookalike.retrieval.query import QueryInput, WeightedQuery
 from lookalike.retrieval.ranking import PLAIN, Candidates, Ranking, resolve_ranking
 from lookalike.retrieval.request import SearchRequest, check_k
 from lookalike.store import ann
@@ -93,6 +94,7 @@ class Searcher:
             model.graph,
         )
         self._vectors = SpaceVectors(view, self.space)
+        self._calibrations = StoredCalibrations(view, self.space)
 
     @property
     def model(self) -> Model:
@@ -129,9 +131,45 @@ class Searcher:
         if request.unique:
             found = self._find_unique(request, vector, clause, excluded)
             copies = count_copies(self._view, found.ids, clause, excluded)
-            return found._replace(copies=copies)
-        found, _ = self._rank_nearest(request, request.k, vector, clause, excluded)
-        return found
+            found = found._replace(copies=copies)
+        else:
+            found, _ = self._rank_nearest(request, request.k, vector, clause, excluded)
+        negative = request.negative if request.gamma else ()
+        return self._with_confidences(
+            [*request.positive, *negative],
+            vector,
+            found,
+            resolve_ranking(request.ranking),
+            request.min_confidence or 0,
+        )
+
+    def _with_confidences(
+        self,
+        examples: Sequence[WeightedQuery],
+        vector: VectorsF16,
+        found: Neighbors,
+        ranking: Ranking,
+        min_confidence: float = 0,
+    ) -> Neighbors:
+        """Return the matches of at least a confidence, with their confidences."""
+        if min_confidence > 0:
+            state = self._calibrations.require(examples)
+        else:
+            current = self._calibrations.current(examples)
+            if current is None:
+                return found
+            state = current
+        distances = found.distances
+        if ranking is not PLAIN:
+            # The calibration is of plain distances, whatever orders the matches.
+            distances = self._plain_distances(vector, found.ids)
+        return cut(found, distances, state, min_confidence)
+
+    def _plain_distances(self, vector: VectorsF16, ids: Ids) -> Distances:
+        """Return the distances of some rows to a vector, float64 ``[n]``."""
+        rows = self.row_vectors(ids).astype(np.float64)
+        distances: Distances = np.linalg.norm(rows - vector, axis=1)
+        return distances
 
     def _rank_nearest(
         self,
@@ -192,7 +230,8 @@ class Searcher:
         """Return the k best matches of each query; one pass over all rows serves all queries."""
         check_k(k)
         ranking = resolve_ranking(ranking)
-        encoded = [as_query(query).encode(self) for query in queries]
+        examples = [WeightedQuery(query) for query in queries]
+        encoded = [example.query.encode(self) for example in examples]
         if not encoded:
             return []
         compared = encoded
@@ -207,7 +246,8 @@ class Searcher:
             ids, distances = index.search_many(stacked, count)
 
         answers = []
-        for vector, row_ids, row_distances in zip(encoded, ids, distances, strict=True):
+        answered = zip(examples, encoded, ids, distances, strict=True)
+        for example, vector, row_ids, row_distances in answered:
             candidates = Candidates(
                 ids=row_ids,
                 distances=row_distances,
@@ -215,7 +255,8 @@ class Searcher:
                 read_vectors=self.row_vectors,
             )
             neighbors = ranking.rank(vector, candidates, k)
-            matches = self._read_matches(neighbors)
+            found = self._with_confidences([example], vector, neighbors, ranking)
+            matches = self._read_matches(found)
             answers.append(matches)
         return answers
 
@@ -465,6 +506,8 @@ class Searcher:
             exact=found.recall is None,
             recall=found.recall,
             copies=copies,
+            confidences=found.confidences,
+            answer=found.answer,
         )
 
     def _own_rows(self, queries: Sequence[WeightedQuery]) -> Ids:

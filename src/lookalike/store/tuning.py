@@ -8,7 +8,6 @@ stored. The defaults of an index are never trusted.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -20,7 +19,6 @@ from lookalike.store.conflicts import retry_conflicts
 from lookalike.store.failures import Operation, translate_errors
 from lookalike.store.schema import (
     column_vectors,
-    has_value,
     id_clause,
     row_ids,
     vector_clause,
@@ -55,7 +53,6 @@ _KS = (10, 100)
 # Neighbors found for each sampled row: they contain its hundred nearest, and all of them are a
 # selection to search in.
 _DEPTH = 500
-_SCAN_BATCH = 1 << 13
 # Rows of the sample that rule out most settings before all rows are measured.
 _FIRST_ROWS = 40
 # The cost of searching one partition, in candidates that are compared exactly.
@@ -299,7 +296,7 @@ def draw_sample(
 
     # Search for all of them in one pass over the table. Each row's selection holds the neighbors
     # of the row before it in the sample.
-    all_vectors = _scan_vectors(table, space)
+    all_vectors = table.scan_vectors(space)
     near = k_nearest_ids(queries, ids, all_vectors, _DEPTH)
     selections = np.roll(near, 1, axis=0)
 
@@ -399,24 +396,3 @@ def measure_recall(
 
 def _index_name(space: str) -> str:
     return f"{space}_ann"
-
-
-def _scan_vectors(table: Table, space: str) -> Iterator[tuple[Ids, VectorsF16]]:
-    """Yield the ids and vectors of a Space, some thousands at a time."""
-    with table.translate_read_errors():
-        scanner = table.lance_dataset.scanner(
-            columns=[space],
-            with_row_id=True,
-            batch_size=_SCAN_BATCH,
-            batch_readahead=2,
-            fragment_readahead=1,
-        )
-        for batch in scanner.to_batches():
-            column = batch[space]
-            has_vector = has_value(column)
-            if not has_vector.any():
-                continue
-            all_ids = row_ids(batch)
-            ids = all_ids[has_vector]
-            vectors = column_vectors(column)
-            yield ids, vectors

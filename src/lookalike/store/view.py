@@ -40,6 +40,7 @@ __all__ = ["DEVICES_KEY", "View"]
 
 _IS_IMAGE = "sha256 IS NOT NULL"
 _URIS_AT_ONCE = 10_000
+_SCAN_ROWS = 1 << 13
 DEVICES_KEY = "lookalike.devices"
 
 
@@ -356,6 +357,29 @@ class View:
             if clause is None:
                 return self._all_vectors(name)
             return self._read_vectors(name, clause)
+
+    def scan_vectors(self, space: str) -> Iterator[tuple[Ids, VectorsF16]]:
+        """Yield the ids and vectors of a Space, some thousands at a time, in no order."""
+        cached = self.cached_vectors(space)
+        if cached is not None:
+            for first in range(0, len(cached.ids), _SCAN_ROWS):
+                part = slice(first, first + _SCAN_ROWS)
+                yield cached.ids[part], cached.vectors[part]
+            return
+        with self.translate_read_errors():
+            scanner = self._dataset.scanner(
+                columns=[space],
+                with_row_id=True,
+                batch_size=_SCAN_ROWS,
+                batch_readahead=2,
+                fragment_readahead=1,
+            )
+            for batch in scanner.to_batches():
+                column = batch[space]
+                has_vector = has_value(column)
+                if has_vector.any():
+                    all_ids = row_ids(batch)
+                    yield all_ids[has_vector], column_vectors(column)
 
     def cached_vectors(self, space: str) -> CachedVectors | None:
         """Return the vectors of a Space in the local cache; None if the table's files are here."""

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lookalike.cli import output
+from lookalike.cli.absent import evaluate_absent
 from lookalike.cli.command import CollectionOption, JsonOption, command, open_collection
 from lookalike.cli.progress import progress_bar
+from lookalike.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,6 +45,15 @@ _Rankings = Annotated[
         show_default="plain",
     ),
 ]
+_Absent = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="N",
+        help="Hold out N labels at a time instead, and measure how often their images are "
+        "answered although nothing here is like them.",
+    ),
+]
 _SaveScores = Annotated[
     Path | None,
     typer.Option(
@@ -58,6 +69,7 @@ _SaveScores = Annotated[
         "lookalike evaluate --space efficientnet-lite0-int8 --space pixels",
         "lookalike evaluate --rank plain --rank context",
         "lookalike evaluate --split data/manifest.csv",
+        "lookalike evaluate --absent 1",
     ],
 )
 def evaluate_command(
@@ -65,6 +77,7 @@ def evaluate_command(
     space: _Spaces = None,
     split: _Split = None,
     rank: _Rankings = None,
+    absent: _Absent = None,
     save: _SaveScores = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -73,6 +86,14 @@ def evaluate_command(
     Every labeled image is a query in turn, and all other images are the gallery. Each score has a
     95% confidence interval.
     """
+    if absent is not None:
+        if split is not None or rank or save is not None:
+            raise InputError(
+                "--absent was given with --split, --rank or --save. It measures the plain ranking "
+                "of all labeled images; leave the others out."
+            )
+        evaluate_absent(collection, space or [], absent, as_json=as_json)
+        return
     if save is not None:
         from lookalike.drawing.style import output_path
 

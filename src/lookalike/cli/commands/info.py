@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lookalike.cli import output
+from lookalike.cli.calibrations import describe_state
 from lookalike.cli.command import (
     CollectionOption,
     JsonOption,
@@ -80,6 +81,8 @@ def _info_as_json(
             "precision": model.precision,
             "runtime": model.runtime,
         }
+        state = collection.calibration(name)
+        space["calibration"] = None if state is None else state.to_dict()
         data["spaces"].append(space)
 
     data["columns"] = [
@@ -102,6 +105,9 @@ def _print_info(collection: Collection, matching: int | None, failed: pa.Table) 
     for name, model in collection.models.items():
         space = _describe_space(collection, name, model)
         rows.append(["Space", space])
+        state = collection.calibration(name)
+        if state is not None:
+            rows.append(["Calibration", f"{name}: {describe_state(state)}"])
     for name, kind in collection.metadata.items():
         column = _describe_column(collection, name, kind)
         rows.append(["Column", column])

@@ -97,6 +97,16 @@ _Exact = Annotated[
         "--exact", help="Compare every image, even if the Space has an index."
     ),
 ]
+_MinConfidence = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        max=1,
+        metavar="P",
+        help="Only matches of at least this confidence, from a calibration. Without it, a line "
+        "marks where matches are less alike than 0.03.",
+    ),
+]
 _Rank = Annotated[
     str,
     typer.Option(
@@ -121,6 +131,7 @@ _Save = Annotated[
         "lookalike search photo.jpg -k 20 --save result.png",
         "lookalike search front.jpg side.jpg --negative toy.jpg --where \"label = 'car'\"",
         "lookalike search photo.jpg --unique --max-distance 0.8",
+        "lookalike search photo.jpg --min-confidence 0.03",
         "lookalike search photo.jpg --rank context",
         "lookalike search photo.jpg --region 0.5,0,0.5,1 --save result.png",
     ],
@@ -136,6 +147,7 @@ def search_command(
     gamma: _Gamma = _DEFAULT_GAMMA,
     where: WhereOption = None,
     max_distance: _MaxDistance = None,
+    min_confidence: _MinConfidence = None,
     exclude_self: _ExcludeSelf = False,
     unique: _Unique = False,
     exact: _Exact = False,
@@ -165,6 +177,7 @@ def search_command(
             space=space,
             where=where,
             max_distance=max_distance,
+            min_confidence=min_confidence,
             exclude_self=exclude_self,
             unique=unique,
             exact=exact,
@@ -180,9 +193,10 @@ def search_command(
             fields["region"] = _searched_region(queries[0])
         output.print_json(fields)
         return
+    _print_answer(matches)
     _print_matches(matches)
     if not matches:
-        output.say(_no_match(where, max_distance))
+        _print_no_match(matches, where, max_distance)
     if save is not None:
         output.print_saved(save)
 
@@ -207,13 +221,37 @@ def _fit_progress(
         yield
 
 
-def _no_match(where: str | None, max_distance: float | None) -> str:
-    """Return the line that a search without matches prints."""
-    if max_distance is not None:
-        return f"No image is within the distance {max_distance:g}."
-    if where is not None:
-        return "No image matches the filter."
-    return "No image matches."
+def _print_answer(matches: Matches) -> None:
+    """Say that nothing is like the query, if that is so."""
+    answer = matches.answer
+    if answer is None or answer.nearest is None or answer.is_match:
+        return
+    confidence = output.confidence(answer.confidence)
+    line = f"Nothing here is like that (nearest: {answer.nearest:.4f}, confidence {confidence})."
+    if matches:
+        line += " The nearest all the same:"
+    elif answer.hidden:
+        line += " See the nearest with --min-confidence 0."
+    output.say(line)
+
+
+def _print_no_match(
+    matches: Matches, where: str | None, max_distance: float | None
+) -> None:
+    """Say why a search has no matches."""
+    answer = matches.answer
+    if answer is not None and answer.hidden:
+        if answer.is_match:
+            confidence = output.confidence(answer.confidence)
+            output.say(
+                f"No match is that alike; the best has the confidence {confidence}."
+            )
+    elif max_distance is not None:
+        output.say(f"No image is within the distance {max_distance:g}.")
+    elif where is not None:
+        output.say("No image matches the filter.")
+    else:
+        output.say("No image matches.")
 
 
 def _with_region(
@@ -257,12 +295,20 @@ def _draw_matches(
 
 
 def _print_matches(matches: Matches) -> None:
-    rows = []
+    from lookalike.types import MIN_CONFIDENCE
+
+    rows: list[list[str]] = []
+    # The number of rows up to the last one that is alike.
+    alike = 0
     for match in matches:
         rank = str(match.rank)
         distance = f"{match.distance:.4f}"
-        label = match.label or "-"
-        row = [rank, distance, label]
+        row = [rank, distance]
+        if match.confidence is not None:
+            row.append(output.confidence(match.confidence))
+            if match.confidence >= MIN_CONFIDENCE:
+                alike = match.rank
+        row.append(match.label or "-")
         if match.copies is not None:
             has_copies = match.copies > 1
             row.append(f"x{match.copies}" if has_copies else "")
@@ -272,7 +318,13 @@ def _print_matches(matches: Matches) -> None:
     styles = ["dim", "bold", "cyan", ""]
     if matches.copies is not None:
         styles.insert(3, "dim")
-    output.print_table(rows, styles=styles, right=(0, 1))
+    if matches.confidences is not None:
+        styles.insert(2, "")
+    note = f"Less alike from here on (confidence below {MIN_CONFIDENCE}):"
+    # Where nothing is alike, the line before the table has said so.
+    dividers = {alike: note} if alike else {}
+    right = (0, 1) if matches.confidences is None else (0, 1, 2)
+    output.print_table(rows, styles=styles, right=right, dividers=dividers)
 
     if matches.recall is not None:
         output.say(

@@ -1,0 +1,117 @@
+"""Calibrate Spaces: measure how far their images lie apart, so that answers have a confidence."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+from lookalike.errors import InputError
+from lookalike.evaluation.absent import choose_labels, score_absent
+from lookalike.evaluation.nearest import nearest_rows, read_labels
+from lookalike.retrieval.confidence import IMAGE, Calibration, calibration_state
+from lookalike.store import calibrations
+from lookalike.store.table import Table
+from lookalike.store.view import View
+
+__all__ = ["MIN_ROWS", "calibrate", "measure", "refresh"]
+
+# Spaces with fewer rows are calibrated on request alone.
+MIN_ROWS = 100
+# The pass over a larger Space takes more than a minute, and is made on request alone.
+_MAX_ROWS = 200_000
+
+
+def calibrate(
+    table: Table,
+    *,
+    spaces: Sequence[str] = (),
+    seed: int = 0,
+    progress: Callable[[int], None] | None = None,
+) -> list[Calibration]:
+    """Calibrate Spaces, so that each match of a search has a confidence.
+
+    The distance of rows to their nearest other row is measured, of all rows or of a sample, and
+    stored in the table. Where images have labels, each label is held out in turn, to measure how
+    often an image of an absent kind is answered.
+
+    Parameters
+    ----------
+    table
+        The collection's table.
+    spaces
+        The Spaces; all if none is named.
+    seed
+        The seed of samples.
+    progress
+        Called with the number of rows compared since the last call.
+
+    Returns
+    -------
+    calibrations
+        That of each Space.
+
+    Raises
+    ------
+    InputError
+        If a Space holds fewer than 34 different images.
+    SpaceError
+        If the collection has no such Space.
+    CollectionError
+        If the collection cannot be read or written.
+    """
+    names = list(dict.fromkeys(table.space(name) for name in spaces)) or table.models
+    measured = []
+    for space in names:
+        calibration = measure(table, space, seed=seed, progress=progress)
+        measured.append(calibration)
+    for calibration in measured:
+        text = calibration.to_json()
+        calibrations.write_text(table, calibration.space, calibration.kind, text)
+    return measured
+
+
+def measure(
+    view: View,
+    space: str,
+    *,
+    seed: int = 0,
+    progress: Callable[[int], None] | None = None,
+) -> Calibration:
+    """Measure the calibration of a Space, without storing it; see `calibrate`."""
+    start = time.perf_counter()
+    rows = read_labels(view, space)
+    choices = []
+    if len(rows.names) > 1:
+        choices = choose_labels(rows.names, 1, seed)
+    names = [label for (label,) in choices]
+    nearest = nearest_rows(view, space, rows, names, seed=seed, progress=progress)
+    scores = score_absent(space, len(rows.ids), nearest, choices, seed)
+    return Calibration(
+        kind=IMAGE,
+        space=space,
+        version=rows.version,
+        rows=len(rows.ids),
+        last_id=int(rows.ids[-1]),
+        distances=scores.distances,
+        kept=scores.kept,
+        absent=scores.answered,
+        labels=scores.labels,
+        seconds=round(time.perf_counter() - start, 3),
+    )
+
+
+def refresh(table: Table, max_change: float) -> None:
+    """Calibrate each Space that has none, or whose rows have changed by more than a share.
+
+    Small Spaces, and those that would take long, are left out.
+    """
+    for space in table.models:
+        count = table.count(space)
+        if not MIN_ROWS <= count <= _MAX_ROWS:
+            continue
+        state = calibration_state(table, space)
+        if state is None or state.change > max_change:
+            # Too few images differ from each other.
+            with suppress(InputError):
+                calibrate(table, spaces=[space])
