@@ -13,7 +13,7 @@ import pytest
 from filelock import FileLock
 
 import lookalike
-from browsing import BROWSER, OPTIONS
+from browsing import BROWSER, OPTIONS, PATIENCE_S
 from lookalike.store.table import Table
 from objects_server import FaultProxy, ObjectStore, fault_proxy, write_server
 from photographs import every
@@ -252,6 +252,7 @@ def browser():
     sync_api = pytest.importorskip(
         "playwright.sync_api", reason="needs Playwright: pip install playwright"
     )
+    sync_api.expect.set_options(timeout=1000 * PATIENCE_S)
     with sync_api.sync_playwright() as playwright:
         running = playwright.chromium.launch(executable_path=BROWSER, args=OPTIONS)
         yield running

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 
 import pytest
 
-from browsing import BROWSER, tiles
+from browsing import BROWSER, Pages, tiles
 from live import serving
 
 pytest.importorskip(
     "playwright.sync_api", reason="needs Playwright: pip install playwright"
 )
-
-# The browser logs every response that is not a success; drivers log how fast they read pixels.
-BROWSER_LOG = re.compile(r"Failed to load resource|GPU stall due to ReadPixels")
 
 
 def pytest_collection_modifyitems(items):
@@ -49,42 +45,34 @@ def studied(collection, tmp_path_factory):
         yield live
 
 
-@pytest.fixture
-def open_page(browser, server):
-    """Open the page; afterwards check that it logged no errors and requested nothing outside."""
-    opened, complaints, requests = [], [], []
+@pytest.fixture(scope="module")
+def pages(browser):
+    return Pages(
+        browser,
+        {"viewport": {"width": 1280, "height": 800}, "reduced_motion": "reduce"},
+    )
 
-    def open_it(hash_="", *, live=server, **settings):
-        context = browser.new_context(
-            **{
-                "viewport": {"width": 1280, "height": 800},
-                "reduced_motion": "reduce",
-                **settings,
-            }
+
+@pytest.fixture
+def open_page(pages, server):
+    """Open the page; afterwards check that it logged no errors and requested nothing outside.
+
+    A page on `server` is that of the test before, opened again, unless it has settings.
+    """
+
+    def open_it(hash_="", *, live=server, alone=None, **settings):
+        return pages.open(
+            f"{live.address}{hash_}",
+            live.address,
+            blank=f"{live.address}static/palette.json",
+            alone=live is not server if alone is None else alone,
+            **settings,
         )
-        context.set_default_timeout(15_000)
-        page = context.new_page()
-        page.on(
-            "console",
-            lambda message: (
-                BROWSER_LOG.search(message.text) or complaints.append(message.text)
-            ),
-        )
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("request", lambda request: requests.append((live.address, request.url)))
-        page.goto(f"{live.address}{hash_}")
-        opened.append(context)
-        return page
 
     yield open_it
-    for context in opened:
-        context.close()
+    complaints, outside = pages.finish()
     assert complaints == []
-    assert [
-        url
-        for address, url in requests
-        if not url.startswith((address, "blob:", "data:"))
-    ] == []
+    assert outside == []
 
 
 @pytest.fixture

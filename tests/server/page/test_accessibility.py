@@ -123,7 +123,7 @@ def test_axe_finds_nothing_serious_before_the_first_search(
         make.wait_for()
         found["begin"] = serious(page, scheme)
         make.click()
-        expect(page.locator("#jobs")).to_contain_text("added", timeout=60_000)
+        expect(page.locator("#jobs")).to_contain_text("added")
         found["jobs"] = serious(page, scheme)
         page.evaluate("location.hash = '#health'")
         page.get_by_role("button", name="Add this folder to").click()

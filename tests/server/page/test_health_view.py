@@ -21,7 +21,7 @@ def test_an_evaluation_is_run_and_shown(open_page, own):
     )
     page.get_by_role("button", name="Measure accuracy").click()
     table = page.get_by_role("region", name="Evaluation by space, a table")
-    table.wait_for(timeout=60_000)
+    table.wait_for()
     measured = own.api.get("evaluation").json()["spaces"]
     cells = table.locator("tbody tr").first.locator("td").all_inner_texts()
     first = measured[0]
@@ -101,9 +101,7 @@ def test_images_of_an_empty_folder_stay_and_are_counted(open_page, flawed):
         page = open_page("#health", live=live)
         page.get_by_role("button", name="Bring up to date").click()
         jobs = page.get_by_role("region", name="Jobs")
-        expect(jobs).to_contain_text(
-            "Kept, although the files are missing: 3 images.", timeout=60_000
-        )
+        expect(jobs).to_contain_text("Kept, although the files are missing: 3 images.")
         expect(page.locator(".figures")).to_contain_text("3")
         page.context.close()
 
@@ -120,7 +118,7 @@ def test_a_new_collection_is_made_beside_the_others(
         ).click()
         expect(page.get_by_role("dialog")).to_be_hidden()
         jobs = page.get_by_role("region", name="Jobs")
-        expect(jobs).to_contain_text("car has 5 images: 5 added.", timeout=60_000)
+        expect(jobs).to_contain_text("car has 5 images: 5 added.")
         assert page.url.endswith("#health")
         jobs.get_by_role("button", name="Show it").click()
         until(page, "location.hash === '#search?collection=car'")

@@ -227,7 +227,7 @@ def test_names_of_either_direction_keep_to_themselves(open_page, sample, tmp_pat
         mixed["map"] = page.evaluate(script, word)
         page.evaluate("location.hash = '#health'")
         page.get_by_role("button", name="Bring up to date").click()
-        expect(page.locator("#jobs")).to_contain_text("has 4 images", timeout=30_000)
+        expect(page.locator("#jobs")).to_contain_text("has 4 images")
         mixed["health"] = page.evaluate(script, word)
         page.context.close()
     assert not any(mixed.values()), mixed

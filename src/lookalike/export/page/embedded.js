@@ -93,7 +93,8 @@ class EmbeddedThumbnails {
   }
 
   get isLoaded() {
-    return this.sheets.every(({ loadedAt }) => loadedAt !== null);
+    const hasSheets = this.sheets.every(({ loadedAt }) => loadedAt !== null);
+    return hasSheets && this.previews.isLoaded;
   }
 
   get(row, side) {

@@ -98,10 +98,11 @@ export class Camera {
     this.onMove();
   }
 
-  /** Move to a view in a moment. */
-  fly(view) {
+  /** Move to a view in a moment, and call `onArrival` unless another move comes before. */
+  fly(view, onArrival = () => {}) {
     if (reducedMotion.matches) {
       this.jump(view);
+      onArrival();
       return;
     }
     this.stop();
@@ -123,6 +124,7 @@ export class Camera {
       if (elapsed === 1) Object.assign(this, to);
       this.flight = elapsed < 1 ? requestAnimationFrame(step) : 0;
       this.onMove();
+      if (elapsed === 1) onArrival();
     };
     this.flight = requestAnimationFrame(step);
   }

@@ -218,9 +218,10 @@ export class MapCanvas {
     });
   }
 
-  /** Whether nothing moves and nothing waits to be drawn. */
+  /** Whether nothing moves, and all images have been loaded and drawn. */
   get isSettled() {
-    return !this.frame && !this.camera.flight;
+    const isMoving = this.frame || this.camera.flight || this.levels.unfinished;
+    return !isMoving && this.data.thumbnails.isLoaded;
   }
 
   /** The rows that are images at the current zoom, and the longer side of each. */

@@ -27,6 +27,7 @@
  *
  * @typedef {object} Thumbnails
  * @property {(() => void)} onLoad  Called when another image can be drawn.
+ * @property {boolean} isLoaded  Whether all wanted images can be drawn.
  * @property {(row: number, side: number) => Drawable | null} get
  * @property {(rows: number[], side: number) => void} want  The rows that are visible now.
  *

@@ -5,7 +5,6 @@ const REACH = 14; // CSS pixels around the pointer
 const TOUCH_REACH = 24;
 const KEY_STEP = 90; // CSS pixels
 const KEY_ZOOM = 1.6;
-const AFTER_FLIGHT = 320; // milliseconds until a move by key has ended
 const LINE_HEIGHT = 16; // CSS pixels that a wheel's line or page stands for
 const PAGE_HEIGHT = 400;
 
@@ -202,8 +201,7 @@ export class Pointing {
   // ---- keys ------------------------------------------------------------------------------------
 
   fly(view) {
-    this.camera.fly(view);
-    setTimeout(() => this.hoverMiddle(), AFTER_FLIGHT);
+    this.camera.fly(view, () => this.hoverMiddle());
   }
 
   /** Handle a key; return whether it meant anything here. */

@@ -29,6 +29,11 @@ export class ThumbnailCache {
     return entry.drawable;
   }
 
+  /** Whether no image is being loaded, and none waits for that. */
+  get isLoaded() {
+    return !this.running && !this.waiting.length;
+  }
+
   /** Load the images of the rows that are visible now, the first ones first. */
   want(rows) {
     this.waiting = rows.filter((row) => !this.entries.has(row));
