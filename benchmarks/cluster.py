@@ -1,21 +1,19 @@
 """Index on a Ray cluster: its rate beside threads, the driver's limit, and the cost of each kill.
 
+With ``--table s3`` the tables lie in a server of objects, and the photographs too.
+
 The nodes are raylets of this machine with one core each. They share its cores with the driver.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import pickle
-import random
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +23,8 @@ import ray
 from ray.cluster_utils import Cluster
 
 import lookalike
+from cluster_kills import NODE_MEMORY, add_node, measure_kills
+from cluster_table import measure_table
 from lookalike.cluster import RayExecutor
 from lookalike.cluster.connection import silence_events
 from lookalike.indexing.executor import ThreadExecutor
@@ -33,35 +33,41 @@ from lookalike.indexing.worker import New, Result, Task, Worker
 from lookalike.models.registry import resolve
 from lookalike.sources import LocalSource
 from lookalike.store.diff import ContentIndex
-from lookalike.store.table import Table
 from lookalike.types import Item
 from measuring import Report, parser
-from vectors_made import PHOTOGRAPHS, add_source, files, sample_images
+from servers import object_server
+from vectors_made import PHOTOGRAPHS, add_source, sample_images
 
-NODE_MEMORY = 200_000_000
 THUMBNAIL_BYTES = 5_000
-KILLS = ("worker", "node", "driver")
+_PARTS = ("rates", "driver", "kills", "table")
 
 
 def main() -> int:
     arguments = _arguments()
-    if arguments.child:
-        _index_as_driver(*arguments.child)
-        return 0
+    parts = _PARTS if arguments.parts is None else arguments.parts
     report = Report("cluster", arguments, ["ray", "lance-ray", "pylance"])
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    with tempfile.TemporaryDirectory() as place:
-        folder = sample_images(
-            arguments.data, arguments.images, Path(place), arguments.seed
-        )
+    with ExitStack() as stack:
+        place = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        folder = sample_images(arguments.data, arguments.images, place, arguments.seed)
+        server, tables = None, str(place)
+        if arguments.table == "s3":
+            server = stack.enter_context(object_server(place))
+            # Before the nodes start: their workers have the same environment.
+            os.environ.update(server.environment)
+            server.client().create_bucket(Bucket="tables")
+            tables = "s3://tables"
         cluster = _start_cluster(arguments.workers)
-        try:
-            _measure_rates(report, arguments, folder, Path(place))
-            _measure_driver(report, arguments, Path(place))
-            _measure_kills(report, arguments, cluster, folder, Path(place))
-        finally:
-            ray.shutdown()
-            cluster.shutdown()
+        stack.callback(cluster.shutdown)
+        stack.callback(ray.shutdown)
+        if "rates" in parts:
+            _measure_rates(report, arguments, folder, place)
+        if "driver" in parts:
+            _measure_driver(report, arguments, place)
+        if "kills" in parts:
+            measure_kills(report, arguments, cluster, folder, place, tables)
+        if "table" in parts and server is not None:
+            measure_table(report, arguments, cluster, server, folder, place, tables)
     return report.close()
 
 
@@ -83,7 +89,18 @@ def _arguments() -> argparse.Namespace:
     options.add_argument(
         "--kill-images", type=int, default=300, help="images of a run that is disturbed"
     )
-    options.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
+    options.add_argument(
+        "--table",
+        choices=["folder", "s3"],
+        default="folder",
+        help="where tables lie; s3 is a server of objects on this machine (default: folder)",
+    )
+    options.add_argument(
+        "--parts",
+        nargs="+",
+        choices=_PARTS,
+        help="what to measure (default: all; table needs --table s3)",
+    )
     return options.parse_args()
 
 
@@ -94,15 +111,11 @@ def _start_cluster(nodes: int) -> Cluster:
         num_cpus=0, object_store_memory=NODE_MEMORY, include_dashboard=False
     )
     for _ in range(nodes):
-        _add_node(cluster)
+        add_node(cluster)
     cluster.wait_for_nodes()
     ray.init(cluster.address, log_to_driver=False, logging_level="ERROR")
     silence_events()
     return cluster
-
-
-def _add_node(cluster: Cluster) -> None:
-    cluster.add_node(wait=False, num_cpus=1, object_store_memory=NODE_MEMORY)
 
 
 # The rate of a run
@@ -259,165 +272,6 @@ def _bytes_per_content(rows: int = 1_000_000) -> float:
     contents = ContentIndex(hashes, np.arange(rows))
     worker = Worker({}, contents, 1)
     return len(pickle.dumps(worker, pickle.HIGHEST_PROTOCOL)) / rows
-
-
-# Kills
-
-
-def _measure_kills(
-    report: Report,
-    arguments: argparse.Namespace,
-    cluster: Cluster,
-    folder: Path,
-    place: Path,
-) -> None:
-    """Kill a worker, a node or the driver in turn, and count the rows after a rerun."""
-    chosen = sorted(files(folder))[: arguments.kill_images]
-    listed = place / "list.txt"
-    listed.write_text("\n".join(map(str, chosen)) + "\n")
-    start = time.perf_counter()
-    at_work = _run_driver(cluster, listed, place / "undisturbed")["seconds"]
-    undisturbed = time.perf_counter() - start
-    generator = random.Random(arguments.seed)
-    rows = []
-    for number in range(arguments.kills):
-        kind = KILLS[number % len(KILLS)]
-        path = place / f"killed{number}"
-        moment = generator.uniform(0.0, at_work)
-        start = time.perf_counter()
-        counts = _killed_run(cluster, listed, path, kind, moment, generator)
-        lost = sorted(map(str, chosen)) != _uris(path)
-        seconds = time.perf_counter() - start
-        rows.append(
-            [
-                kind,
-                moment,
-                counts["restarts"],
-                counts["repeated"],
-                seconds - undisturbed,
-                "lost or twice" if lost else "each once",
-            ]
-        )
-        print(*rows[-1], file=sys.stderr)
-        assert not lost, f"{path}: an image is lost or there twice"
-        assert Table.open(path).count() == len(chosen)
-    report.figures["kills"] = rows
-    title = f"Kills in runs of {len(chosen)} images; undisturbed {undisturbed:.1f} s"
-    report.print_table(
-        f"{title}, {at_work:.1f} s of them at work",
-        ["", "at s", "restarts", "images repeated", "cost s", "images"],
-        rows,
-    )
-
-
-def _killed_run(
-    cluster: Cluster,
-    listed: Path,
-    path: Path,
-    kind: str,
-    moment: float,
-    generator: random.Random,
-) -> dict[str, Any]:
-    with _driver(cluster, listed, path) as driver:
-        _wait_for_actors(cluster, driver)
-        time.sleep(moment)
-        if kind == "driver":
-            driver.kill()
-        elif kind == "node":
-            node = generator.choice(sorted(cluster.worker_nodes, key=id))
-            cluster.remove_node(node, allow_graceful=False)
-            _add_node(cluster)
-        else:
-            actors = _actors(cluster)
-            if actors:
-                generator.choice(actors).kill()
-        output, _ = driver.communicate()
-    if kind != "driver" or driver.returncode == 0:
-        assert driver.returncode == 0, f"the driver ended with {driver.returncode}"
-        return json.loads(output)
-    counts = _run_driver(cluster, listed, path)
-    # What the driver had, and had not committed, is not known.
-    counts["repeated"] = None
-    return counts
-
-
-def _driver(cluster: Cluster, listed: Path, path: Path) -> subprocess.Popen[str]:
-    command = [
-        *(sys.executable, __file__),
-        *("--child", str(listed), str(path), cluster.address),
-    ]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-
-
-def _run_driver(cluster: Cluster, listed: Path, path: Path) -> dict[str, Any]:
-    with _driver(cluster, listed, path) as driver:
-        output, _ = driver.communicate()
-    assert driver.returncode == 0
-    return json.loads(output)
-
-
-def _slow(read: Any) -> bytes:
-    time.sleep(0.02)
-    return read()
-
-
-class SlowSource(LocalSource):
-    """A list of images; each is read in 20 ms, as from a network."""
-
-    def __iter__(self) -> Iterator[Item]:
-        for item in super().__iter__():
-            read = partial(_slow, item.read)
-            yield Item(item.uri, item.size, item.mtime_ns, item.label, read)
-
-
-def _index_as_driver(listed: str, path: str, address: str) -> None:
-    executor = RayExecutor(address)
-    settings = IndexSettings(executor=executor, commit_rows=64)
-    done = lookalike.index(
-        SlowSource([f"@{listed}"]), path, models=["pixels"], settings=settings
-    )
-    work = done.cluster
-    images = sum(node.images for node in work.nodes) if work else 0
-    seconds = 0.0
-    if work is not None and images:
-        seconds = images / sum(node.images_per_second for node in work.nodes)
-    counts = {
-        "images": images,
-        "restarts": work.restarts if work else 0,
-        "repeated": work.repeated if work else 0,
-        "seconds": seconds,
-    }
-    print(json.dumps(counts))
-
-
-def _wait_for_actors(cluster: Cluster, driver: subprocess.Popen[str]) -> None:
-    while driver.poll() is None and not _actors(cluster):
-        time.sleep(0.05)
-
-
-def _actors(cluster: Cluster) -> list[psutil.Process]:
-    """Return the processes of actors below the raylets of this cluster."""
-    actors = []
-    for node in cluster.list_all_nodes():
-        for info in node.all_processes.get("raylet", []):
-            try:
-                children = psutil.Process(info.process.pid).children(recursive=True)
-                actors += [
-                    child
-                    for child in children
-                    if "ImageActor" in "".join(child.cmdline())
-                ]
-            except psutil.NoSuchProcess:
-                continue
-    return actors
-
-
-def _uris(path: Path) -> list[str]:
-    if not Table.exists(path):
-        return []
-    table = Table.open(path)
-    rows = table.lance_dataset.to_table(columns=["uri"])
-    return sorted(rows["uri"].to_pylist())
 
 
 if __name__ == "__main__":

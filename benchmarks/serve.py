@@ -5,15 +5,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
-import re
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from itertools import cycle, islice
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -29,6 +24,7 @@ from lookalike.store.table import Table
 from lookalike.types import Model
 from measuring import Report, Spread, alternate, parser, spread
 from painting import painted
+from servers import collection_server
 from vectors_made import PHOTOGRAPHS, add_source, files, sample_images
 
 _CLIENTS = 8
@@ -76,42 +72,13 @@ def main() -> int:
             path.read_bytes()
             for path in islice(cycle(files(folder)), arguments.uploads)
         ]
-        with _served(collection) as (address, server, seconds):
+        with collection_server(collection) as (address, server, seconds):
             report.figures["start_seconds"] = round(seconds, 2)
             _by_rows(report, address, server, collection, arguments)
             _by_images(report, address, uploads, collection)
             step = max(1, len(uploads) // _DROPS)
             _in_browser(report, address, uploads[::step])
     return report.close()
-
-
-@contextmanager
-def _served(collection: Path) -> Iterator[tuple[str, psutil.Process, float]]:
-    """Run a server; yield its address, its process and the seconds of its start."""
-    start = time.perf_counter()
-    command = [
-        sys.executable,
-        "-m",
-        "lookalike",
-        "serve",
-        "--port",
-        "0",
-        "-c",
-        str(collection),
-    ]
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, text=True, env=environment
-    ) as process:
-        try:
-            address = next(
-                match[1]
-                for line in process.stdout or ()
-                if (match := re.match(r"Serving at (\S+)", line))
-            )
-            yield address, psutil.Process(process.pid), time.perf_counter() - start
-        finally:
-            process.terminate()
 
 
 def _by_rows(
