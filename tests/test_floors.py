@@ -170,6 +170,44 @@ def test_import_loads_nothing_heavy():
     assert not loaded & {*HEAVY, "numpy", "pyarrow", "PIL", "pandas", "ray", "fastapi"}
 
 
+# Modules for other work than a search by a JPEG in a local collection.
+NOT_FOR_A_SEARCH = {
+    "lookalike.imaging.conversion",
+    "lookalike.imaging.tiff",
+    "lookalike.retrieval.centered",
+    "lookalike.retrieval.context",
+    "lookalike.sources.archives",
+    "lookalike.sources.local",
+    "lookalike.sources.objects",
+    "lookalike.sources.tables",
+    "lookalike.store.object_location",
+    "lookalike.store.trash",
+    "PIL.ImageCms",
+    "PIL.TiffImagePlugin",
+    "lance.optimize",
+}
+
+
+def test_a_search_loads_no_modules_for_other_work():
+    script = """
+import io, sys
+from PIL import Image
+import lookalike.collection, lookalike.retrieval.search
+from lookalike import imaging
+
+file = io.BytesIO()
+Image.new("RGB", (8, 8)).save(file, "JPEG")
+imaging.decode_small(file.getvalue(), min_side=8)
+print(*sys.modules)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    loaded = set(done.stdout.split())
+    assert "lookalike.store.table" in loaded
+    assert loaded & NOT_FOR_A_SEARCH == set()
+
+
 def test_exported_names():
     nouns = ["Collection", "LookalikeError", "Matches"]
     verbs = ["backup", "check", "index", "optimize", "restore", "search", "search_many"]

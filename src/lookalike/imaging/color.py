@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import threading
 from contextlib import suppress
-from io import BytesIO
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
-import numpy as np
-from cachetools import LRUCache, cached
-from PIL import Image, ImageCms
+from PIL import Image
 
 from lookalike.imaging.profiles import profile_from_code_points, profile_from_gamma
-from lookalike.imaging.scaling import Bytes
+
+if TYPE_CHECKING:
+    from lookalike.imaging.conversion import Conversion
 
 __all__ = ["CODE_POINTS", "may_convert_later", "to_srgb"]
 
@@ -34,15 +31,8 @@ _MAX_PROFILE_BYTES = 4 << 20
 # Profiles of cameras, displays and printers use tables and curves instead.
 _UNBOUNDED_ELEMENTS = b"mpet"
 
-# A profile is sRGB's own if it moves no color by more levels than this.
-_SAME_LEVELS = 2
-
-# Images of a curve that moves no gray by more levels are shrunk first if they have many pixels.
-_NEAR_LEVELS = 12
+# Images of fewer pixels are converted before they are shrunk.
 _MANY_PIXELS = 500_000
-
-# Conversions to keep. One of CMYK takes about 1 MB.
-_MAX_CONVERSIONS = 32
 
 # For modes with alpha, palettes, single bits or other coordinates, the mode of their colors.
 _COLOR_MODES = {
@@ -55,29 +45,6 @@ _COLOR_MODES = {
     "RGBa": "RGB",
     "YCbCr": "RGB",
 }
-
-
-class _Conversion(NamedTuple):
-    """A transform from a mode to sRGB, and whether it leaves grays nearly as they are.
-
-    Gray has a table instead: Little CMS takes only 33 samples of its curve.
-    """
-
-    transform: ImageCms.ImageCmsTransform
-    mode: str
-    keeps_grays: bool = False
-    gray_table: bytes | None = None
-
-    def apply(self, image: Image.Image) -> Image.Image:
-        """Return an image of the profile's mode in sRGB, without a profile."""
-        table = self.gray_table
-        if table is None:
-            transform = self.transform
-            converted = transform.apply(image)
-        else:
-            converted = image.point(table)
-        converted.info.clear()
-        return converted
 
 
 def to_srgb(image: Image.Image) -> Image.Image:
@@ -170,14 +137,17 @@ def _convert(image: Image.Image, profile: bytes) -> Image.Image:
     return converted
 
 
-def _conversion_by(profile: bytes | None) -> _Conversion | None:
+def _conversion_by(profile: bytes | None) -> Conversion | None:
     """Return the conversion of a profile; None to leave the colors as they are."""
     if profile is None:
         return None
     mode = _mode_of(profile)
     if mode is None:
         return None
-    return _conversion(profile, mode)
+    # Most images state no other color space, so a search does not load Little CMS.
+    from lookalike.imaging.conversion import conversion
+
+    return conversion(profile, mode)
 
 
 def _mode_of(profile: bytes) -> str | None:
@@ -208,106 +178,3 @@ def _split(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
     if mode != color_mode:
         image = image.convert(color_mode)
     return image, None
-
-
-def _conversion_key(profile: bytes, mode: str) -> tuple[bytes, str]:
-    # The profiles themselves would take far more memory than their hashes.
-    sha256 = hashlib.sha256(profile)
-    digest = sha256.digest()
-    return digest, mode
-
-
-@cached(LRUCache(_MAX_CONVERSIONS), key=_conversion_key, lock=threading.Lock())
-def _conversion(profile: bytes, mode: str) -> _Conversion | None:
-    """Return the conversion to sRGB; None if the profile is broken or is sRGB's own."""
-    try:
-        file = BytesIO(profile)
-        source = ImageCms.ImageCmsProfile(file)
-        if mode == "L":
-            return _gray_conversion(source)
-        transform = _transform(source, mode)
-        if mode != "RGB":
-            return _Conversion(transform, mode)
-        gray_change = _largest_change(transform, _grays())
-        color_change = _largest_change(transform, _colors())
-    # Little CMS finds many kinds of damage. Such a profile counts as missing.
-    except Exception:  # noqa: BLE001
-        return None
-    if max(gray_change, color_change) <= _SAME_LEVELS:
-        return None
-    keeps_grays = gray_change <= _NEAR_LEVELS
-    return _Conversion(transform, mode, keeps_grays)
-
-
-def _transform(
-    source: ImageCms.ImageCmsProfile,
-    mode: str,
-    flags: ImageCms.Flags = ImageCms.Flags.NONE,
-) -> ImageCms.ImageCmsTransform:
-    """Return a transform to sRGB, with the perceptual intent."""
-    core_profile = ImageCms.createProfile("sRGB")
-    srgb = ImageCms.ImageCmsProfile(core_profile)
-    return ImageCms.ImageCmsTransform(
-        source,
-        srgb,
-        mode,
-        "RGB",
-        ImageCms.Intent.PERCEPTUAL,
-        flags=flags,
-    )
-
-
-def _gray_conversion(source: ImageCms.ImageCmsProfile) -> _Conversion | None:
-    """Return the conversion of gray; None if it moves none by more than two levels."""
-    exactly = ImageCms.Flags.NOOPTIMIZE
-    transform = _transform(source, "L", exactly)
-    levels = np.arange(256, dtype=np.uint8)
-    row = levels[np.newaxis]
-    ramp = Image.fromarray(row)
-    converted = transform.apply(ramp)
-    green = converted.getchannel("G")
-    table = green.tobytes()
-
-    new_levels = np.asarray(green, np.int16)
-    change = np.abs(new_levels - row)
-    if change.max() <= _SAME_LEVELS:
-        return None
-    return _Conversion(
-        transform,
-        mode="L",
-        gray_table=table,
-    )
-
-
-def _largest_change(transform: ImageCms.ImageCmsTransform, colors: Bytes) -> int:
-    """Return by how many levels a transform moves an RGB color at most."""
-    image = Image.fromarray(colors)
-    converted = transform.apply(image)
-    after = np.asarray(converted, np.int16)
-    change = np.abs(after - colors)
-    largest = change.max()
-    return int(largest)
-
-
-def _grays() -> Bytes:
-    """Return the grays from black to white as RGB, ``[1, 256, 3]``."""
-    levels = np.arange(256)
-    column = levels.astype(np.uint8)
-    rgb = np.stack(
-        [column, column, column],
-        axis=-1,
-    )
-    return rgb[np.newaxis]
-
-
-def _colors() -> Bytes:
-    """Return colors on a regular grid over the cube of RGB, ``[27, 27, 3]``."""
-    steps = np.linspace(0, 255, 9)
-    levels = steps.astype(np.uint8)
-    axes = np.meshgrid(
-        levels,
-        levels,
-        levels,
-    )
-    grid = np.stack(axes, axis=-1)
-    return grid.reshape(27, 27, 3)

@@ -41,8 +41,6 @@ from lookalike.imaging.process import (
     silence_decoders,
 )
 from lookalike.imaging.raw import read_preview
-from lookalike.imaging.tiff import is_for_pillow, read_tiff
-from lookalike.imaging.tiff_pages import find_page, is_camera_raw
 
 __all__ = ["decode", "decode_small"]
 
@@ -179,8 +177,11 @@ def _read(data: bytes, limits: _Limits) -> _Decoded:
     if image_format is None:
         names = format_names()
         raise FormatError(f"not an image of a known format ({names})")
-    if image_format == TIFF and is_camera_raw(data):
-        image_format = CAMERA_RAW
+    if image_format == TIFF:
+        from lookalike.imaging.tiff_pages import is_camera_raw
+
+        if is_camera_raw(data):
+            image_format = CAMERA_RAW
     if not image_format.is_read:
         raise unread_format(image_format)
     name = image_format.name
@@ -285,6 +286,10 @@ def _read_camera_raw(data: bytes, limits: _Limits) -> _Decoded:
 
 
 def _read_tiff(data: bytes, limits: _Limits) -> _Decoded:
+    # Imported on first use, as most collections have no TIFF.
+    from lookalike.imaging.tiff import is_for_pillow, read_tiff
+    from lookalike.imaging.tiff_pages import find_page
+
     page = find_page(data)
     if page is None:
         return _read_with_pillow(data, limits)

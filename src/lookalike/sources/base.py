@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from io import BufferedReader
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from lookalike.errors import SourceError
-from lookalike.sources.exclusion import SkippedFiles
-from lookalike.types import Item
+
+if TYPE_CHECKING:
+    from lookalike.sources.exclusion import SkippedFiles
+    from lookalike.types import Item
 
 __all__ = ["FolderState", "Source", "UriReader"]
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import lance
 import numpy as np
@@ -43,10 +43,12 @@ from lookalike.store.schema import (
     models_of,
     quote,
 )
-from lookalike.store.trash import RemovalReason, Trash
 from lookalike.store.view import DEVICES_KEY, View
 from lookalike.tracing import span
 from lookalike.types import Ids, Kind, Model
+
+if TYPE_CHECKING:
+    from lookalike.store.trash import Trash
 
 __all__ = ["Table"]
 
@@ -247,6 +249,9 @@ class Table(View):
     @property
     def trash(self) -> Trash:
         """The rows that were removed, until they expire."""
+        # A search loads no trash.
+        from lookalike.store.trash import Trash
+
         return Trash(self)
 
     def record_devices(self, devices: Mapping[str, str]) -> None:
@@ -465,6 +470,8 @@ class Table(View):
         InputError
             If one of `uris` matches nothing in the collection; then nothing is removed.
         """
+        from lookalike.store.trash import RemovalReason
+
         with self.write_lock():
             ids_by_uri = [self._ids_named(uri) for uri in uris]
             all_ids = np.concatenate(ids_by_uri)
