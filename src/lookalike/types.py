@@ -366,6 +366,15 @@ class Matches:
     def __len__(self) -> int:
         return len(self.uris)
 
+    @property
+    def alike(self) -> int | None:
+        """The number of matches up to the last one that is like the query; None if unknown."""
+        if self.confidences is None:
+            return None
+        is_alike = self.confidences >= MIN_CONFIDENCE
+        places = np.flatnonzero(is_alike)
+        return int(places.max(initial=-1)) + 1
+
     def __iter__(self) -> Iterator[Match]:
         # tolist gives Python's own numbers, which JSON can hold.
         ids = self.ids.tolist()

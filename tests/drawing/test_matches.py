@@ -13,6 +13,7 @@ from PIL import Image
 import lookalike
 from lookalike.collection import Collection
 from lookalike.drawing.matches import draw_matches
+from lookalike.drawing.style import MUTED
 from lookalike.errors import InputError
 from lookalike.models.registry import resolve
 from lookalike.store.table import Table
@@ -292,3 +293,19 @@ def test_an_unknown_suffix_is_refused(collection, query, tmp_path, name):
     ):
         draw_matches(query, [answer(collection, query, 1)], collection, tmp_path / name)
     assert not (tmp_path / name).exists()
+
+
+def has_thick_line(page: np.ndarray, color: str) -> bool:
+    """Return whether a square of 4 x 4 pixels has a color, which no stroke of a letter fills."""
+    is_color = (page == tuple(bytes.fromhex(color.removeprefix("#")))).all(axis=2)
+    squares = np.lib.stride_tricks.sliding_window_view(is_color, (4, 4))
+    return bool(squares.all(axis=(2, 3)).any())
+
+
+@pytest.mark.parametrize("alike", [0, 2, 5, 7])
+def test_dashed_line_is_where_likeness_ends(collection, query, tmp_path, alike):
+    matches = answer(collection, query, 7)
+    confidences = np.where(np.arange(7) < alike, 0.5, 0.01)
+    marked = replace(matches, confidences=confidences)
+    page = pixels(draw_matches(query, [marked], collection, tmp_path / "out.png"))
+    assert has_thick_line(page, MUTED) == (alike in {2, 5})

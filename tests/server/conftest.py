@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
 import lookalike
@@ -30,3 +32,16 @@ def server(collection, sample):
 @pytest.fixture(scope="session")
 def query(sample):
     return sample / "butterfly" / "butterfly_0002.jpg"
+
+
+@pytest.fixture(scope="session")
+def calibrated(collection, tmp_path_factory):
+    """A server whose collection is calibrated by a job."""
+    folder = tmp_path_factory.mktemp("calibrated") / "drawn"
+    shutil.copytree(collection, folder)
+    with serving("-c", folder) as live:
+        body = {"kind": "calibrate", "spaces": ["pixels"]}
+        job = live.api.post("jobs", json=body).json()["id"]
+        live.api.get(f"jobs/{job}/events")
+        live.calibration = live.api.get(f"jobs/{job}").json()["result"]
+        yield live

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -104,8 +104,7 @@ def draw_matches(
     # The answers, one block for each Space.
     row = 1
     for answer, line_count in zip(answers, line_counts, strict=True):
-        metric = f"{answer.metric.capitalize()} distance"
-        _write_heading(cell(row, slice(3, -1)), answer.space, metric)
+        _write_heading(cell(row, slice(3, -1)), answer.space, _describe(answer))
         images = _read_images(answer, collection)
         for index, (match, image) in enumerate(zip(answer, images, strict=True)):
             line, position = divmod(index, columns)
@@ -114,12 +113,39 @@ def draw_matches(
             color, width = _frame(match, label)
             _draw_framed(figure, cell(image_row, column), image, color, width)
             title = match.label or display_name(match.uri)
-            distance = _format_distance(match.distance)
-            _write_caption(cell(image_row + 1, column), title, distance)
+            _write_caption(cell(image_row + 1, column), title, _format_facts(match))
+            if answer.alike == index > 0:
+                _draw_divider(cell, image_row, column, is_first=position == 0)
         row += 1 + 3 * line_count
 
     page = render(figure)
     return save(page, path)
+
+
+def _describe(answer: Matches) -> str:
+    """Return the note beside the heading of an answer."""
+    metric = f"{answer.metric.capitalize()} distance"
+    if answer.alike is None or answer.alike == len(answer):
+        return metric
+    if answer.alike == 0:
+        return f"{metric}. Nothing here is like the query"
+    return f"{metric}, confidence. Less alike after the dashed line"
+
+
+def _draw_divider(
+    cell: Callable[[int | slice, int | slice], Axes],
+    row: int,
+    column: int,
+    *,
+    is_first: bool,
+) -> None:
+    """Draw a dashed line before the first match that is less alike: at its left, or above it."""
+    if is_first:
+        above = cell(row - 1, slice(3, -1))
+        above.axhline(0.5, color=MUTED, linewidth=_THICK, linestyle="--")
+    else:
+        beside = cell(slice(row, row + 2), column - 1)
+        beside.axvline(0.5, color=MUTED, linewidth=_THICK, linestyle="--")
 
 
 def _layout(columns: int, line_counts: list[int]) -> tuple[Figure, GridSpec]:
@@ -239,6 +265,14 @@ def _write_caption(axes: Axes, first: str, second: str) -> None:
     """Write the two lines below an image."""
     axes.text(0.5, 0.56, shorten(first), **_CAPTION)
     axes.text(0.5, 0.18, shorten(second), **_SUBCAPTION)
+
+
+def _format_facts(match: Match) -> str:
+    """Return the distance of a match, and its confidence if it has one."""
+    distance = _format_distance(match.distance)
+    if match.confidence is None:
+        return distance
+    return f"{distance}, {match.confidence:.2g}"
 
 
 def _format_distance(distance: float) -> str:

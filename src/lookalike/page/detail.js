@@ -189,6 +189,7 @@ function factsOf(row, complete) {
   ]);
   const facts = [
     ["Distance", row.distance?.toFixed(4)],
+    ["Confidence", row.confidence?.toFixed(3)],
     ["Rank", row.rank && number(row.rank)],
     ["Pixels", width && `${number(width)} × ${number(height)}`],
     ["File", size && bytes(size)],

@@ -13,6 +13,7 @@ const MARGIN = 700; // CSS pixels above and below the screen that are ready
 const MOVING_TIME = 420; // milliseconds
 const LONG_PRESS = 480; // milliseconds
 const SMALL = 128; // pixels: the longer side of the stored thumbnails
+const DIVIDER = 34; // CSS pixels
 const SLIM = 130; // CSS pixels below which a tile has less room for texts
 
 // CSS pixels: a line's height by the grid's width.
@@ -48,6 +49,8 @@ export class Grid {
     this.active = 0; // the index that takes the focus
     this.loading = 0; // small thumbnails on their way
     this.unsharp = []; // images that will need a larger thumbnail
+    this.alike = null; // the number of rows before the divider
+    this.divider = h("li", { class: "divider" }, "Less alike from here on");
     this.layout = justify([], 1, 1, 1);
     this.element = h("ul", { class: "grid", "aria-label": label });
     this.listen();
@@ -73,11 +76,18 @@ export class Grid {
     this.resizing.disconnect();
   }
 
-  /** Show rows; images that were there already move. `marks` are short texts by id. */
-  show(rows, marks = new Map()) {
+  /**
+   * Show rows; images that were there already move.
+   *
+   * @param {object[]} rows
+   * @param {Map=} marks  Short texts by id.
+   * @param {number | null} alike  The number of rows before the divider.
+   */
+  show(rows, marks = new Map(), alike = null) {
     const isMoving = this.rows.length > 0 && rows.some(({ id }) => this.tiles.has(id));
     this.rows = rows;
     this.marks = marks;
+    this.alike = alike;
     this.active = 0;
     this.indexOf = new Map(rows.map(({ id }, index) => [id, index]));
     this.arrange();
@@ -92,9 +102,22 @@ export class Grid {
     if (!this.width) return;
     const gap = this.width < 520 ? 4 : 8;
     const height = lineHeight(this.width) * this.density;
-    this.layout = justify(this.rows, this.width, height, gap);
+    const divider = this.alike ? { at: this.alike, height: DIVIDER } : undefined;
+    this.layout = justify(this.rows, this.width, height, gap, divider);
     this.element.style.height = `${this.layout.height}px`;
+    this.placeDivider();
     this.draw();
+  }
+
+  placeDivider() {
+    const { dividerTop } = this.layout;
+    if (dividerTop === undefined) {
+      this.divider.remove();
+      return;
+    }
+    this.divider.style.transform = `translateY(${dividerTop}px)`;
+    // Last in the document: the order of the tiles is that of their ranks.
+    this.element.append(this.divider);
   }
 
   redraw() {
@@ -162,7 +185,9 @@ export class Grid {
     const distance = row.distance === undefined ? "" : row.distance.toFixed(3);
     const size = row.width ? `${row.width} × ${row.height}` : "";
     const mark = this.marks.get(row.id);
-    const facts = [nameOf(row), row.label, distance && `distance ${distance}`, size];
+    const isLess = this.alike !== null && index >= this.alike;
+    const likeness = isLess && "less alike";
+    const facts = [nameOf(row), row.label, distance && `distance ${distance}`, likeness, size];
     const description = [...facts, mark?.description].filter(Boolean).join(", ");
     tile.firstChild.tabIndex = index === this.active ? 0 : -1;
     if (tile.dataset.description === description) return;

@@ -89,6 +89,7 @@ export async function startJob(request) {
 const WORK = {
   index: (name) => `Adding images to ${name}`,
   map: (name) => `Making the map of ${name}`,
+  calibrate: (name) => `Calibrating ${name}`,
   evaluate: (name) => `Measuring the accuracy of ${name}`,
 };
 

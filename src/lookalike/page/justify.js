@@ -18,16 +18,19 @@ function ratioOf({ width, height }) {
  * @param {number} width  The width to fill.
  * @param {number} wanted  The wanted height of a line.
  * @param {number} gap  The space between images and between lines.
+ * @param {{at: number, height: number}=} divider  A space above the image of an index, which begins
+ *   a line.
  * @returns `height`, the height of all; `lines`, each with `first`, `end`, `top` and `height`;
- *   `boxes`, for each row its `left`, `top`, `width` and `height`.
+ *   `boxes`, for each row its `left`, `top`, `width` and `height`; `dividerTop`, if there is one.
  */
-export function justify(rows, width, wanted, gap) {
+export function justify(rows, width, wanted, gap, divider) {
   const ratios = rows.map(ratioOf);
   const boxes = [];
   const lines = [];
   let first = 0;
   let ratioSum = 0; // of the open line
   let top = 0;
+  let dividerTop;
 
   const closeLine = (end, height) => {
     let left = 0;
@@ -43,7 +46,17 @@ export function justify(rows, width, wanted, gap) {
   };
   const fillingHeight = (sum, count) => (width - gap * (count - 1)) / sum;
 
+  const closeLast = (end) => {
+    if (first === end) return;
+    closeLine(end, Math.min(wanted, fillingHeight(ratioSum, end - first)));
+  };
+
   ratios.forEach((ratio, index) => {
+    if (index === divider?.at) {
+      closeLast(index);
+      dividerTop = top;
+      top += divider.height + gap;
+    }
     const count = index - first;
     const heightWith = fillingHeight(ratioSum + ratio, count + 1);
     const isFull = count > 0 && heightWith < wanted;
@@ -59,11 +72,8 @@ export function justify(rows, width, wanted, gap) {
     }
     ratioSum += ratio;
   });
-  if (first < rows.length) {
-    const height = fillingHeight(ratioSum, rows.length - first);
-    closeLine(rows.length, Math.min(wanted, height));
-  }
-  return { boxes, lines, height: Math.max(0, top - gap) };
+  closeLast(rows.length);
+  return { boxes, lines, height: Math.max(0, top - gap), dividerTop };
 }
 
 const LINE_STEPS = { ArrowDown: 1, ArrowUp: -1, PageDown: 4, PageUp: -4 };

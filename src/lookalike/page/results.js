@@ -189,7 +189,7 @@ export function drawAnswers(state, answers) {
   answers.forEach((answer, index) => {
     const panel = panels[index];
     const marks = marksOf(answer, answers[1 - index]);
-    panel.grid.show(answer.matches, withCopies(marks, answer.matches));
+    panel.grid.show(answer.matches, withCopies(marks, answer.matches), alikeCount(answer));
     drawStrip(panel.strip, answer.matches);
     if (answers.length > 1) panel.facts.textContent = describeShared(answer, marks.size);
   });
@@ -296,6 +296,19 @@ function drawStrip(strip, matches) {
   strip.setAttribute("aria-label", `Of these: ${descriptions.join(", ")}`);
 }
 
+const LEAST_CONFIDENCE = 0.03;
+
+// The number of matches up to the last one that is like the query; null without a calibration.
+function alikeCount({ answer, matches }) {
+  if (!answer) return null;
+  return matches.findLastIndex(({ confidence }) => confidence >= LEAST_CONFIDENCE) + 1;
+}
+
+function describeLikeness({ answer }) {
+  if (!answer || answer.match || answer.nearest === null) return "";
+  return `Nothing here is like that (confidence ${answer.confidence.toFixed(3)}) · `;
+}
+
 function describeCount(count, state, total) {
   if (!count) return "No matches";
   const isAll = count === total || count < state.k;
@@ -307,7 +320,8 @@ function drawSummary(state, answers) {
   const [answer] = answers;
   const isComparing = answers.length > 1;
   const total = collection().images;
-  const text = describeCount(answer.matches.length, state, total);
+  const likeness = describeLikeness(answer);
+  const text = likeness + describeCount(answer.matches.length, state, total);
   const isApproximate = !answer.exact && answer.recall;
   const recall = isApproximate ? ` · approximate, recall ${answer.recall.toFixed(2)}` : "";
   const details = ` · ${duration(answer.seconds)}${recall}`;

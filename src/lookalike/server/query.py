@@ -242,6 +242,7 @@ def search_response(
             gamma=query.gamma,
             where=body.where,
             max_distance=body.max_distance,
+            min_confidence=body.min_confidence,
             exclude_self=body.exclude_self,
             unique=body.unique,
             exact=body.exact,
@@ -263,6 +264,7 @@ def search_response(
         "from_thumbnails": query.from_thumbnails,
         "seconds": round(time.perf_counter() - start, 6),
         "next": next_page,
+        "answer": None if neighbors.answer is None else neighbors.answer.to_dict(),
         "matches": matches,
     }
 
@@ -297,10 +299,15 @@ def _match_infos(
     copies = [None] * len(rows)
     if neighbors.copies is not None:
         copies = neighbors.copies[offset:].tolist()
+    confidences = [None] * len(rows)
+    if neighbors.confidences is not None:
+        confidences = neighbors.confidences[offset:].tolist()
     matches: list[dict[str, Any]] = []
-    for row, distance, count in zip(rows, distances, copies, strict=True):
+    columns = zip(rows, distances, copies, confidences, strict=True)
+    for row, distance, count, confidence in columns:
         rank = offset + len(matches) + 1
         match = {"rank": rank, "distance": distance, "copies": count, **row}
+        match["confidence"] = confidence
         matches.append(match)
     return matches
 

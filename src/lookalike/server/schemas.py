@@ -7,6 +7,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
+from lookalike.server.confidence_schemas import (
+    AnswerField,
+    ConfidenceField,
+    MinConfidenceField,
+)
 from lookalike.server.region_schemas import RegionField
 from lookalike.types import DEFAULT_GAMMA
 
@@ -208,6 +213,7 @@ class SearchBody(QueryBody):
             description="The largest distance of a match; any by default.",
         ),
     ] = None
+    min_confidence: MinConfidenceField = None
     unique: Annotated[
         bool,
         Field(
@@ -467,6 +473,7 @@ class MatchInfo(RowInfo):
             description="The number of images with this content, if `unique` was set."
         ),
     ]
+    confidence: ConfidenceField
 
 
 class SearchResponse(ResponseModel):
@@ -496,6 +503,7 @@ class SearchResponse(ResponseModel):
         str | None,
         Field(description="The `cursor` of the next page; null on the last one."),
     ]
+    answer: AnswerField
     matches: list[MatchInfo]
 
 

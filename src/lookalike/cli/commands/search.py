@@ -298,16 +298,12 @@ def _print_matches(matches: Matches) -> None:
     from lookalike.types import MIN_CONFIDENCE
 
     rows: list[list[str]] = []
-    # The number of rows up to the last one that is alike.
-    alike = 0
     for match in matches:
         rank = str(match.rank)
         distance = f"{match.distance:.4f}"
         row = [rank, distance]
         if match.confidence is not None:
             row.append(output.confidence(match.confidence))
-            if match.confidence >= MIN_CONFIDENCE:
-                alike = match.rank
         row.append(match.label or "-")
         if match.copies is not None:
             has_copies = match.copies > 1
@@ -322,7 +318,7 @@ def _print_matches(matches: Matches) -> None:
         styles.insert(2, "")
     note = f"Less alike from here on (confidence below {MIN_CONFIDENCE}):"
     # Where nothing is alike, the line before the table has said so.
-    dividers = {alike: note} if alike else {}
+    dividers = {matches.alike: note} if matches.alike else {}
     right = (0, 1) if matches.confidences is None else (0, 1, 2)
     output.print_table(rows, styles=styles, right=right, dividers=dividers)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lookalike.server.jobs.calibrate import CalibrateJob
 from lookalike.server.jobs.evaluate import EvaluateJob
 from lookalike.server.jobs.index import IndexJob
 from lookalike.server.jobs.kinds import JobKind
@@ -9,4 +10,9 @@ from lookalike.server.jobs.map import MapJob
 
 __all__ = ["BUILTIN_JOBS"]
 
-BUILTIN_JOBS: tuple[JobKind, ...] = (EvaluateJob(), IndexJob(), MapJob())
+BUILTIN_JOBS: tuple[JobKind, ...] = (
+    CalibrateJob(),
+    EvaluateJob(),
+    IndexJob(),
+    MapJob(),
+)
