@@ -1,7 +1,10 @@
 """Measure the rankings beside the plain one, and what they cost in a large collection.
 
 Each labeled collection is evaluated leave-one-out. With ``--merge A=B``, the images of label A
-count as those of B: some classes of Caltech 101 are crops of the same photographs.
+count as those of B: some classes of Caltech 101 are crops of the same photographs. With
+``--families N``, N of the images are edited, and the edited ones search for them. With
+``--rows N``, the rankings are fitted to N rows: those of the first collection, and rows made from
+them.
 """
 
 from __future__ import annotations
@@ -21,12 +24,14 @@ from lookalike.retrieval.fitted import FittedVectors
 from lookalike.retrieval.ranking import rankings, resolve_ranking
 from lookalike.store.table import Table
 from lookalike.types import VectorsF16
-from lookalike.vectors import unit_length
 from lookalike.vectors.exact import ExactIndex
 from measuring import Report, Watch, parser, spread
+from near_copies import make_copies, measure_copies
+from vectors_made import grown
 
 METRICS = ("mean_class_map", "precision_at_1", "precision_at_10")
 QUERIES = 200
+ADDED = 10
 GIB = 2**30
 
 
@@ -35,20 +40,28 @@ def main() -> int:
     report = Report("ranking", arguments, [])
     with tempfile.TemporaryDirectory() as place:
         for number, path in enumerate(arguments.collections):
-            _evaluate(report, path, Table.open(path))
+            table = Table.open(path)
+            _evaluate(report, path, table)
             if arguments.merge:
                 copied = shutil.copytree(path, Path(place, str(number)))
                 merged = Table.open(copied)
                 if _merge_labels(merged, arguments.merge):
                     _evaluate(report, f"{path}, merged", merged)
+            if arguments.families:
+                folder = Path(place, f"families-{number}")
+                folder.mkdir()
+                seed = arguments.seed
+                copies = make_copies(table, arguments.families, folder, seed)
+                measure_copies(report, path, copies, seed)
     if arguments.rows:
-        _measure_cost(report, arguments.rows, arguments.dim, arguments.seed)
+        matrix = _made_rows(arguments)
+        _measure_cost(report, matrix, arguments.seed)
     return report.close()
 
 
 def _arguments() -> argparse.Namespace:
     options = parser("ranking", "Measure rankings by labels, time and memory.")
-    options.add_argument("collections", nargs="*", metavar="COLLECTION")
+    options.add_argument("collections", nargs="+", metavar="COLLECTION")
     options.add_argument(
         "--merge",
         action="append",
@@ -57,9 +70,15 @@ def _arguments() -> argparse.Namespace:
         help="evaluate once more with the first label as the second; may be repeated",
     )
     options.add_argument(
+        "--families",
+        type=int,
+        default=0,
+        metavar="N",
+        help="photographs to edit in every way of edits.py, and to search for",
+    )
+    options.add_argument(
         "--rows", type=int, default=0, help="made rows to fit the rankings to"
     )
-    options.add_argument("--dim", type=int, default=1280)
     return options.parse_args()
 
 
@@ -101,25 +120,44 @@ def _evaluate(report: Report, name: str, table: Table) -> None:
     )
 
 
-def _measure_cost(report: Report, rows: int, dim: int, seed: int) -> None:
-    """Print the time and memory that fitting takes, and the time of a search afterwards."""
+def _made_rows(arguments: argparse.Namespace) -> VectorsF16:
+    """Return the rows of the first collection, and rows made from them."""
+    table = Table.open(arguments.collections[0])
+    _, stored = table.vectors(table.space(None))
+    generator = np.random.default_rng(arguments.seed)
+    blocks = grown(stored.astype(np.float32), arguments.rows, generator)
+    return np.concatenate(list(blocks))
+
+
+def _measure_cost(report: Report, matrix: VectorsF16, seed: int) -> None:
+    """Print what a fit, an update and a search take."""
+    rows, dim = matrix.shape
     random = np.random.default_rng(seed)
-    made = unit_length(random.normal(0.5, 1, (rows, dim)).astype(np.float32))
-    matrix = made.astype(np.float16)
     queries = matrix[random.choice(rows, QUERIES)]
-    del made
+    stored = ExactIndex(np.arange(rows), matrix)
+    without = ExactIndex(np.arange(rows - ADDED), matrix[:-ADDED])
     table_rows = []
     for name in rankings():
+        ranking = resolve_ranking(name)
         with Watch(name) as watch:
-            start = time.perf_counter()
-            fitted = resolve_ranking(name).fit(ExactIndex(np.arange(rows), matrix))
+            start, cpu_start = time.perf_counter(), time.process_time()
+            earlier = ranking.fit(without)
             seconds = time.perf_counter() - start
+            cpu_seconds = time.process_time() - cpu_start
+            start = time.perf_counter()
+            fitted = ranking.refit(stored, earlier.state)
+            update_seconds = time.perf_counter() - start
         largest = max(memory for _, memory in watch.samples) / GIB
+        del earlier
 
         times = _search_times(fitted, queries)
-        table_rows.append([name, seconds, largest, spread(times)])
+        table_rows.append(
+            [name, seconds, cpu_seconds, update_seconds, largest, spread(times)]
+        )
         report.figures[f"{name}, {rows} rows"] = {
             "fit_seconds": seconds,
+            "fit_cpu_seconds": cpu_seconds,
+            "update_seconds": update_seconds,
             "memory_gib": largest,
             "search_ms": spread(times),
         }
@@ -127,7 +165,14 @@ def _measure_cost(report: Report, rows: int, dim: int, seed: int) -> None:
             report.aim("context, 100,000 rows: memory, GiB", largest, most=3)
     report.print_table(
         f"{rows:,} made rows of {dim:,} numbers",
-        ["ranking", "fit, s", "largest memory, GiB", "search, ms"],
+        [
+            "ranking",
+            "fit, s",
+            "of all cores, s",
+            f"{ADDED} more rows, s",
+            "largest memory, GiB",
+            "search, ms",
+        ],
         table_rows,
     )
 

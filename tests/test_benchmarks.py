@@ -271,13 +271,16 @@ def test_negatives_need_labels(bench, sample, tmp_path):
 
 
 def test_ranking(bench, collection):
-    result = bench("ranking", collection, "--merge", "cat=car", "--rows", 300)
+    options = ("--merge", "cat=car", "--rows", 300, "--families", 2)
+    result = bench("ranking", collection, *options)
     assert "context" in result.output
     merged = result.figures[f"{collection}, merged"]
     names = [scores["ranking"] for scores in merged["spaces"]]
     assert names == ["plain", "centered", "context"]
     assert merged["spaces"][0]["classes"]["car"]["queries"] == 10
     assert result.figures["context, 300 rows"]["memory_gib"] > 0
+    assert result.figures[f"{collection}, photographs, plain"]["precision_at_1"] > 0.7
+    assert result.figures[f"{collection}, families, plain"]["gain"] == [0, 0, 0]
 
 
 def test_references(bench, sample):

@@ -77,6 +77,8 @@ def test_an_image_without_positive_examples_is_one(client, path, sample):
         {"where": "label != 'cat'"},
         {"max_distance": 3000.0},
         {"exclude_self": True},
+        {"ranking": "centered", "unique": True},
+        {"ranking": "context", "where": "label != 'cat'", "exclude_self": True},
     ],
 )
 def test_pages_follow_each_other(client, options):
