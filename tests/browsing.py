@@ -9,7 +9,16 @@ from typing import Any
 
 from painting import BROWSER
 
-__all__ = ["BROWSER", "OPTIONS", "PATIENCE_S", "Pages", "drop", "tiles", "until"]
+__all__ = [
+    "BROWSER",
+    "OPTIONS",
+    "PATIENCE_S",
+    "HeldRequests",
+    "Pages",
+    "drop",
+    "tiles",
+    "until",
+]
 
 # Far above what any wait takes, so that a loaded machine fails no test.
 PATIENCE_S = 120
@@ -120,6 +129,30 @@ class Pages:
     def _on(self, page, event, listener):
         page.on(event, listener)
         self._listeners.append((page, event, listener))
+
+
+class HeldRequests:
+    """Requests of a page that are answered only when a test says so."""
+
+    def __init__(self, page, pattern, method="GET") -> None:
+        self._page = page
+        self._method = method
+        self._routes = []
+        page.route(pattern, self._hold)
+
+    def _hold(self, route) -> None:
+        if route.request.method == self._method:
+            self._routes.append(route)
+        else:
+            route.fallback()
+
+    def first(self, count: int) -> list:
+        """Return the first requests, once there are as many."""
+        end = time.monotonic() + PATIENCE_S
+        while len(self._routes) < count:
+            assert time.monotonic() < end, "the page did not send the request"
+            self._page.wait_for_timeout(25)
+        return self._routes[:count]
 
 
 def _is_within(url, allowed):

@@ -83,9 +83,14 @@ class Live:
 
 
 @contextmanager
-def serving(*options: object) -> Iterator[Live]:
-    """Run ``lookalike serve OPTIONS`` on a free port."""
-    words = ["-m", "lookalike", "serve", "--port", "0", *map(str, options)]
+def serving(*options: object, before: str = "") -> Iterator[Live]:
+    """Run ``lookalike serve OPTIONS`` on a free port.
+
+    `before` is a program that the server's process runs first.
+    """
+    program = f"{before}\nfrom lookalike.cli import main\nmain()"
+    start = ["-c", program] if before else ["-m", "lookalike"]
+    words = [*start, "serve", "--port", "0", *map(str, options)]
     with _running(start_python(words, env=_environment())) as live:
         yield live
 

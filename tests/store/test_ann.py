@@ -51,7 +51,7 @@ def recall(collection, queries, k, *, where=None, among=None):
 
 def draw_sample(collection):
     """Draw fewer rows than `lookalike optimize` does: the time of tuning is that of its sample."""
-    return tuning.draw_sample(collection, SPACE, 80)
+    return tuning.draw_sample(collection, SPACE, 50)
 
 
 def index(collection, target=0.99):
@@ -118,7 +118,7 @@ def test_distances_and_order_equal_those_of_exact_search(indexed):
 
 
 def test_ties_are_ordered_by_id(tmp_path):
-    collection = make_collection(tmp_path / "c", drawn(ROWS, length=1))
+    collection = make_collection(tmp_path / "c", drawn(800, length=1))
     copies = np.repeat(drawn(1, seed=5, length=1), 12, axis=0)
     add_rows(collection, copies)
     index(collection)
@@ -166,13 +166,14 @@ def test_the_stored_setting_reaches_the_target_by_two_standard_errors(
 ):
     """Computed from the recall of each row. A few rows may rule out a setting by two errors."""
     monkeypatch.setattr(tuning, "_KS", (10,))
+    monkeypatch.setattr(tuning, "_FIRST_ROWS", 16)
     record, sample = (
         ann.current_tuning(fresh, SPACE),
-        tuning.draw_sample(fresh, SPACE, 60),
+        tuning.draw_sample(fresh, SPACE, 24),
     )
     alone = [
         tuning.Sample(*(getattr(sample, part.name)[[row]] for part in fields(sample)))
-        for row in range(60)
+        for row in range(24)
     ]
     for filtered, at in ((False, 2), (True, 0)):
         ladder = tuning.candidate_settings(10, record.partitions, filtered=filtered)[
@@ -188,8 +189,8 @@ def test_the_stored_setting_reaches_the_target_by_two_standard_errors(
             ]
         )
         assert ((shares >= 0) & (shares <= 1)).all()
-        means, errors = shares.mean(1), shares.std(1) / np.sqrt(60)
-        first, rough = shares[:, :40].mean(1), shares[:, :40].std(1) / np.sqrt(40)
+        means, errors = shares.mean(1), shares.std(1) / np.sqrt(24)
+        first, rough = shares[:, :16].mean(1), shares[:, :16].std(1) / np.sqrt(16)
         for below in (1.5, 2.1):
             target = means[at] - below * errors[at]
             fit = (first + 2 * rough >= target) & (means - 2 * errors >= target)
@@ -395,7 +396,7 @@ def test_a_rebuilt_index_is_not_searched_before_it_is_tuned(fresh):
 @pytest.mark.slow
 def test_vectors_of_any_dimension_are_searched(tmp_path):
     """Pixels, for example: 0 to 255, and far from unit length."""
-    pixels = np.random.default_rng(0).integers(0, 256, (2000, 48)).astype(np.float32)
+    pixels = np.random.default_rng(0).integers(0, 256, (800, 48)).astype(np.float32)
     collection = make_collection(tmp_path / "c", pixels)
     index(collection)
     queries = np.random.default_rng(1).integers(0, 256, (40, 48)).astype(np.float16)

@@ -137,8 +137,8 @@ def test_results_are_announced(open_page):
     page = open_page("#search?positive=3")
     tiles(page)
     announcer = page.locator("#announcer")
-    assert announcer.get_attribute("aria-live") == "polite"
-    assert announcer.inner_text() == "44 images, nearest first · What is in it"
+    expect(announcer).to_have_attribute("aria-live", "polite")
+    expect(announcer).to_have_text("44 images, nearest first · What is in it")
 
 
 def test_focus_is_visible(open_page):

@@ -31,12 +31,37 @@ def photos(sample, tmp_path):
     return folder
 
 
+# From the fortieth image on, each takes half a second, until a file is there.
+SLOW = """
+import itertools, pathlib, time
+from lookalike.indexing.worker import Worker
+
+gate = pathlib.Path({gate!r})
+numbers = itertools.count()
+load = Worker.load
+
+def load_slowly(*arguments):
+    end = time.monotonic() + 0.5 * (next(numbers) >= 40)
+    while time.monotonic() < end and not gate.exists():
+        time.sleep(0.01)
+    return load(*arguments)
+
+Worker.load = load_slowly
+"""
+
+
+@pytest.fixture
+def gate(tmp_path):
+    """A file; once it is there, a server that ran `SLOW` is as quick as usual."""
+    return tmp_path / "gate"
+
+
 @pytest.fixture(scope="module")
 def many(tmp_path_factory):
-    """A folder of images that take a while."""
+    """A folder of 160 images."""
     folder = tmp_path_factory.mktemp("many") / "noise"
     folder.mkdir()
-    pixels = np.random.default_rng(0).integers(0, 256, (500, 700, 3), np.uint8)
+    pixels = np.random.default_rng(0).integers(0, 256, (50, 70, 3), np.uint8)
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG", compress_level=1)
     for number in range(160):
@@ -56,7 +81,7 @@ def test_without_a_collection_every_view_shows_how_to_begin(open_page, data_fold
             expect(heading).to_be_visible()
             setup = page.locator("#setup")
             expect(setup).to_contain_text("lookalike serve --root FOLDER")
-            assert page.locator("main > section:visible").count() == 1
+            expect(page.locator("main > section:visible")).to_have_count(1)
         page.context.close()
 
 
@@ -93,14 +118,14 @@ def test_a_collection_is_made_of_a_root_and_its_failures_are_shown(
         page.get_by_role("button", name="See what failed").click()
         expect(page.get_by_role("region", name="Failures")).to_contain_text("torn.jpg")
         page.get_by_role("button", name="Dismiss").click()
-        assert page.locator("#jobs").is_hidden()
+        expect(page.locator("#jobs")).to_be_hidden()
         page.context.close()
 
 
 def test_images_are_seen_to_arrive_and_the_job_is_followed_in_every_view(
-    open_page, data_folder, many
+    open_page, data_folder, many, gate
 ):
-    with serving("--root", many) as live:
+    with serving("--root", many, before=SLOW.format(gate=str(gate))) as live:
         page = open_page(live=live)
         page.get_by_role("button", name="Make the collection").click()
         job = page.locator("#jobs .running")
@@ -116,16 +141,19 @@ def test_images_are_seen_to_arrive_and_the_job_is_followed_in_every_view(
         # A reload, or another visitor, sees the job too.
         page.reload()
         expect(page.locator("#jobs")).to_contain_text("noise")
+        gate.touch()
         expect(page.locator("#start-about")).to_contain_text("160 images")
         page.context.close()
 
 
-def test_a_job_is_cancelled_and_its_images_stay(open_page, data_folder, many):
-    with serving("--root", many) as live:
+def test_a_job_is_cancelled_and_its_images_stay(open_page, data_folder, many, gate):
+    with serving("--root", many, before=SLOW.format(gate=str(gate))) as live:
         page = open_page(live=live)
         page.get_by_role("button", name="Make the collection").click()
         expect(page.locator("#jobs .running")).to_contain_text("a second")
-        page.get_by_role("button", name="Cancel").click()
+        with page.expect_response(lambda answer: answer.request.method == "DELETE"):
+            page.get_by_role("button", name="Cancel").click()
+        gate.touch()
         expect(page.locator("#jobs")).to_contain_text("was cancelled")
         (served,) = live.api.get("collections").json()["collections"]
         assert 0 < served["images"] < 160
@@ -146,7 +174,7 @@ def test_an_empty_collection_takes_a_folder(open_page, sample, tmp_path):
         expect(heading).to_be_visible()
         page.get_by_role("button", name="Add the images").click()
         assert len(tiles(page, "#begin")) == 5
-        assert heading.is_hidden()
+        expect(heading).to_be_hidden()
         page.context.close()
 
 

@@ -122,7 +122,7 @@ def test_a_new_collection_is_made_beside_the_others(
         assert page.url.endswith("#health")
         jobs.get_by_role("button", name="Show it").click()
         until(page, "location.hash === '#search?collection=car'")
-        assert jobs.get_by_role("button", name="Show it").count() == 0
+        expect(jobs.get_by_role("button", name="Show it")).to_have_count(0)
         expect(page.locator("#start-about")).to_contain_text("5 images in car")
         expect(page.locator("#collection")).to_have_value("car")
         page.context.close()

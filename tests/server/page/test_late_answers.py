@@ -2,35 +2,9 @@
 
 from __future__ import annotations
 
-import time
-
 from playwright.sync_api import expect
 
-from browsing import tiles
-
-
-class HeldRequests:
-    """Requests of a page that are answered only when a test says so."""
-
-    def __init__(self, page, pattern, method="GET") -> None:
-        self._page = page
-        self._method = method
-        self._routes = []
-        page.route(pattern, self._hold)
-
-    def _hold(self, route) -> None:
-        if route.request.method == self._method:
-            self._routes.append(route)
-        else:
-            route.fallback()
-
-    def first(self, count: int) -> list:
-        """Return the first requests, once there are as many."""
-        end = time.monotonic() + 15
-        while len(self._routes) < count:
-            assert time.monotonic() < end, "the page did not send the request"
-            self._page.wait_for_timeout(25)
-        return self._routes[:count]
+from browsing import HeldRequests, tiles
 
 
 def running_job(number: int, kind: str, done: int) -> dict:

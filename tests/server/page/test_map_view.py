@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
-from browsing import tiles, until
+from browsing import HeldRequests, tiles, until
 
 SETTLED = "mapView.canvas.isSettled"
 OVERVIEW = "mapView.canvas.camera.jump(mapView.canvas.camera.overview())"
@@ -219,18 +219,13 @@ def test_a_hint_is_shown_while_an_upload_is_placed(map_page, studied, query):
     sent = studied.api.post("uploads", files={"image": query.read_bytes()}).json()[
         "upload"
     ]
-    waiting = []
-
-    def hold(route):
-        waiting.append(route)
-
-    page.route("**/map/place", hold)
+    requests = HeldRequests(page, "**/map/place", "POST")
     page.evaluate(f"location.hash = '#map?positive={sent}'")
     expect(page.locator(".map-panel .hint")).to_have_text(
         "Finding the place of the query…"
     )
-    (route,) = waiting
-    route.continue_()
+    (request,) = requests.first(1)
+    request.continue_()
     until(page, "mapView.canvas.query")
     expect(page.locator(".map-panel .hint")).to_be_hidden()
     place = studied.api.post("map/place", json={"positive": [{"upload": sent}]}).json()
@@ -256,7 +251,7 @@ def test_the_zoom_ends_where_all_images_are_apart(map_page):
 
 def test_from_an_empty_place_a_button_leads_back(map_page):
     page = map_page()
-    assert page.locator(".map-empty").is_hidden()
+    expect(page.locator(".map-empty")).to_be_hidden()
     page.evaluate(
         "mapView.canvas.camera.jump({ x: 1, y: 0, scale: 1e9 })",
     )

@@ -249,6 +249,6 @@ def test_hostile_names_are_not_parsed_as_markup(open_page, sample, tmp_path):
             page,
             "document.querySelector('#query-name').textContent.startsWith('<b>cat')",
         )
-        assert page.locator("#query-label").inner_text() == folder.name
-        assert page.locator("img[src='x']").count() == 0
+        expect(page.locator("#query-label")).to_have_text(folder.name)
+        expect(page.locator("img[src='x']")).to_have_count(0)
         page.context.close()

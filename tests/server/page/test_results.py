@@ -39,7 +39,7 @@ def test_a_click_searches_by_the_image_and_back_returns(results, server):
             : len(second)
         ]
     )
-    assert results.locator("#history li").count() == 2
+    expect(results.locator("#history li")).to_have_count(2)
     results.get_by_role("button", name="Back", exact=True).click()
     until(results, "location.hash.includes('positive=3')")
     assert tiles(results) == first
@@ -58,7 +58,7 @@ def test_the_address_alone_says_what_is_shown(results, open_page):
     found = tiles(results)
     other = open_page(results.url.partition("/")[2].partition("/")[2].partition("/")[2])
     assert tiles(other) == found
-    assert other.locator(".answer").count() == 2
+    expect(other.locator(".answer")).to_have_count(2)
 
 
 def test_pointing_shows_label_distance_and_size(results, server):
@@ -135,7 +135,7 @@ def test_labels_are_counted_in_the_answer(open_page):
 def test_spaces_have_plain_names_and_their_model_as_a_hint(results):
     buttons = results.locator("#spaces button")
     expect(buttons).to_have_text(["What is in it", "How it looks", "Side by side"])
-    assert buttons.nth(0).get_attribute("title") == "EfficientNet-Lite0 in 8 bits"
+    expect(buttons.nth(0)).to_have_attribute("title", "EfficientNet-Lite0 in 8 bits")
     assert buttons.nth(1).get_attribute("title").startswith("The pixels themselves")
     results.keyboard.press("v")
     expect(results.locator(".answer h2")).to_have_text(
@@ -151,11 +151,11 @@ def test_an_expression_filters_and_shows_its_mistakes(results):
     results.fill("#where", "widht > 4")
     results.keyboard.press("Enter")
     expect(results.locator("#where-error")).to_contain_text("Did you mean width?")
-    assert results.locator("#where").get_attribute("aria-invalid") == "true"
+    expect(results.locator("#where")).to_have_attribute("aria-invalid", "true")
     results.fill("#where", "width < 1")
     results.keyboard.press("Enter")
     expect(results.locator("#none")).to_contain_text("No matches")
-    assert results.locator("#where-error").is_hidden()
+    expect(results.locator("#where-error")).to_be_hidden()
     results.get_by_role("button", name="Search without the filter").click()
     until(results, "document.querySelectorAll('#answers .tile').length > 10")
 
@@ -171,7 +171,7 @@ def test_plain_words_filter_by_name_folder_and_label(open_page):
             f"document.querySelectorAll('#answers .tile').length === {count}",
             text,
         )
-        assert page.locator("#where-error").is_hidden()
+        expect(page.locator("#where-error")).to_be_hidden()
     expect(page.locator("#none")).to_contain_text("No matches")
     # The address keeps what was typed, and the labels narrow it further.
     assert "where=cat+zebra" in page.url
@@ -227,29 +227,29 @@ def test_columns_and_values_are_completed_by_keys_and_pointer(results):
     results.keyboard.press("/")
     results.keyboard.type("wid")
     expect(options).to_have_text(["widthnumber"])
-    assert field.get_attribute("aria-expanded") == "true"
+    expect(field).to_have_attribute("aria-expanded", "true")
     results.keyboard.press("ArrowDown")
     assert field.get_attribute("aria-activedescendant") == options.first.get_attribute(
         "id"
     )
     results.keyboard.press("Enter")
-    assert field.input_value() == "width > "
+    expect(field).to_have_value("width > ")
     results.keyboard.type("1 and lab")
     options.filter(has_text="label").first.click()
-    assert field.input_value() == "width > 1 and label = "
+    expect(field).to_have_value("width > 1 and label = ")
     expect(field).to_be_focused()
     results.keyboard.type("ca")
     expect(options).to_have_text(["car5", "cat5"])
     results.keyboard.press("ArrowUp")
     results.keyboard.press("Enter")
-    assert field.input_value() == "width > 1 and label = 'cat'"
+    expect(field).to_have_value("width > 1 and label = 'cat'")
     expect(options).to_have_count(0)
     results.keyboard.press("Enter")
     until(results, "document.querySelectorAll('#answers .tile').length === 5")
     # So are the few values of other texts.
     field.fill("sho")
     options.first.click()
-    assert field.input_value() == "`shot by` = "
+    expect(field).to_have_value("`shot by` = ")
     expect(options).to_have_text(["Ann"])
     options.first.click()
     results.keyboard.press("Enter")
@@ -258,13 +258,13 @@ def test_columns_and_values_are_completed_by_keys_and_pointer(results):
     field.fill("width > 1 and lab")
     results.keyboard.press("Home")
     options.filter(has_text="label").first.click()
-    assert field.input_value() == "width > 1 and label = "
+    expect(field).to_have_value("width > 1 and label = ")
     # Among plain words, labels are completed too; Escape closes the list and nothing else.
     field.fill("butt")
     expect(options).to_have_text(["butterfly5"])
     results.keyboard.press("Escape")
     expect(options).to_have_count(0)
-    assert field.input_value() == "butt"
+    expect(field).to_have_value("butt")
 
 
 def test_two_spaces_side_by_side_mark_shared_images(results, server):
@@ -277,7 +277,7 @@ def test_two_spaces_side_by_side_mark_shared_images(results, server):
     left, right = (tiles(results, f".answer:nth-child({side})") for side in (1, 2))
     assert (left, right) == (feature[: len(left)], pixels[: len(right)])
     first = results.locator(".answer:nth-child(1) .tile").first
-    assert first.locator(".mark").inner_text() == f"⇄ {pixels.index(feature[0]) + 1}"
+    expect(first.locator(".mark")).to_have_text(f"⇄ {pixels.index(feature[0]) + 1}")
     twin = results.locator(f".answer:nth-child(2) .tile[data-id='{left[0]}']")
     if twin.count():
         first.hover()
@@ -293,7 +293,7 @@ def test_positive_and_negative_examples_are_searched_together(results, server):
     results.locator(".tile .more").nth(1).click()
     results.locator(".tile").nth(5).hover()
     results.locator(".tile .less").nth(5).click()
-    assert results.locator("#examples-bar .positive img").count() == 2
+    expect(results.locator("#examples-bar .positive img")).to_have_count(2)
     results.get_by_role("button", name="Search together").click()
     until(results, f"location.hash.includes('negative={first[5]}')")
     positive, negative = [{"id": 3}, {"id": first[1]}], [{"id": first[5]}]
@@ -306,13 +306,13 @@ def test_positive_and_negative_examples_are_searched_together(results, server):
             )
         )[: len(found)]
     )
-    assert results.inner_text("#query-name") == "Like 2, unlike 1"
+    expect(results.locator("#query-name")).to_have_text("Like 2, unlike 1")
     results.locator(".example.negative").hover()
     results.locator(
         ".example.negative button[aria-label='Search without this image']"
     ).click()
     until(results, "!location.hash.includes('negative')")
-    assert results.locator("#examples-bar.open").count() == 0
+    expect(results.locator("#examples-bar.open")).to_have_count(0)
 
 
 def test_the_strength_of_negative_examples_is_a_slider(results, server):
@@ -320,7 +320,7 @@ def test_the_strength_of_negative_examples_is_a_slider(results, server):
     first = tiles(results)
     results.locator(".tile").nth(5).hover()
     tray = results.locator("#examples-bar .strength")
-    assert not tray.is_visible()
+    expect(tray).to_be_hidden()
     results.locator(".tile .less").nth(5).click()
     assert float(tray.locator("input").input_value()) == DEFAULT_GAMMA
     tray.locator("input").fill("0.7")
@@ -334,7 +334,7 @@ def test_the_strength_of_negative_examples_is_a_slider(results, server):
     strong = tiles(results)
     assert strong == expected(0.7)[: len(strong)]
     beside = results.locator("#strength input")
-    assert beside.input_value() == "0.7"
+    expect(beside).to_have_value("0.7")
     beside.fill("0.1")
     until(results, "!location.hash.includes('gamma')")
     weak = expected(DEFAULT_GAMMA)
@@ -366,7 +366,7 @@ def test_copies_can_be_hidden(open_page, sample, tmp_path):
         assert tiles(page) == ids(answer)
         (copied,) = [m["id"] for m in answer.json()["matches"] if m["copies"] == 5]
         tile = page.locator(f".tile[data-id='{copied}']")
-        assert tile.locator(".mark").inner_text() == "\u00d7 5"
+        expect(tile.locator(".mark")).to_have_text("\u00d7 5")
         name = tile.locator(".open").get_attribute("aria-label")
         assert "5 copies" in name
 
@@ -387,7 +387,7 @@ def test_the_order_can_be_chosen(results, server):
     assert found == expected[: len(found)]
     results.reload()
     assert tiles(results)[:10] == expected[:10]
-    assert results.get_by_label("Order").input_value() == "context"
+    expect(results.get_by_label("Order")).to_have_value("context")
 
 
 def test_examples_can_be_removed(results):
@@ -395,9 +395,9 @@ def test_examples_can_be_removed(results):
     results.keyboard.press("-")
     results.locator("#examples-bar .negative .round").focus()
     results.keyboard.press("Enter")
-    assert results.locator("#examples-bar .negative img").count() == 0
+    expect(results.locator("#examples-bar .negative img")).to_have_count(0)
     results.get_by_role("button", name="Clear", exact=True).click()
-    assert results.locator("#examples-bar.open").count() == 0
+    expect(results.locator("#examples-bar.open")).to_have_count(0)
 
 
 def test_images_and_files_are_dropped_as_examples(results, query):
@@ -467,7 +467,7 @@ def test_details_show_the_original_its_facts_and_its_neighbors(results, server):
     detail = results.locator("#detail")
     row = server.api.get(f"rows/{found[0]}").json()
     expect(detail.locator("dl")).to_contain_text(row["uri"])
-    assert detail.locator("h2").inner_text() == row["name"]
+    expect(detail.locator("h2")).to_have_text(row["name"])
     until(
         results,
         f"document.querySelector('#detail img').src.includes('rows/{found[0]}/original')",
@@ -476,7 +476,7 @@ def test_details_show_the_original_its_facts_and_its_neighbors(results, server):
     expect(detail.locator("header")).to_contain_text("2 of 44")
     results.get_by_role("button", name="Previous").click()
     results.keyboard.press("Escape")
-    assert detail.is_hidden()
+    expect(detail).to_be_hidden()
     assert results.evaluate(
         "document.activeElement.closest('.tile').dataset.id"
     ) == str(found[0])
@@ -547,7 +547,7 @@ def test_a_thousand_results_stay_quick(open_page, tmp_path):
         assert (
             page.inner_text("#announcer") == "The 1,000 nearest of 1,200 · How it looks"
         )
-        assert page.locator(".tile").first.get_attribute("aria-setsize") == "1000"
+        expect(page.locator(".tile").first).to_have_attribute("aria-setsize", "1000")
         assert page.locator(".tile").count() < 120
         page.locator(".tile .open").first.focus()
         page.keyboard.press("End")

@@ -25,8 +25,8 @@ def test_every_view_asks_for_the_token(open_page, locked, view):
     ).to_be_visible()
     field = page.get_by_label("Token", exact=True)
     expect(field).to_be_focused()
-    assert page.locator("main > section:visible").count() == 1
-    assert page.get_by_role("navigation").count() == 0
+    expect(page.locator("main > section:visible")).to_have_count(1)
+    expect(page.get_by_role("navigation")).to_have_count(0)
 
 
 def test_a_wrong_token_is_reported_and_the_right_one_opens_the_view(open_page, locked):
@@ -37,7 +37,7 @@ def test_a_wrong_token_is_reported_and_the_right_one_opens_the_view(open_page, l
     expect(
         page.get_by_role("alert").filter(has_text="This token is wrong.")
     ).to_be_visible()
-    assert field.get_attribute("aria-invalid") == "true"
+    expect(field).to_have_attribute("aria-invalid", "true")
     field.fill("my secret")
     page.get_by_role("button", name="Open").click()
     assert len(tiles(page)) > 10

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
-from browsing import drop, tiles, until
+from browsing import HeldRequests, drop, tiles, until
 from lookalike.server.routes.page import PAGE
 
 
@@ -26,7 +26,7 @@ def test_the_start_shows_images_of_the_collection(page):
     until(page, f"![undefined, '{first[0]}'].includes({tile})")
     page.locator("#begin .tile .open").first.click()
     assert len(tiles(page)) > 10
-    assert page.locator("#start").is_hidden()
+    expect(page.locator("#start")).to_be_hidden()
 
 
 def test_a_chosen_file_is_shown_and_searched(page, query, server):
@@ -37,19 +37,18 @@ def test_a_chosen_file_is_shown_and_searched(page, query, server):
     sha = uploads(page)[0]
     answer = server.search(positive=[{"upload": sha}], k=200).json()
     assert found == [match["id"] for match in answer["matches"]][: len(found)]
-    assert page.inner_text("#query-name") == query.name
+    expect(page.locator("#query-name")).to_have_text(query.name)
     assert page.locator("#examples img").get_attribute("src").startswith("blob:")
     until(page, "document.querySelector('#examples img').naturalWidth > 0")
 
 
 def test_the_image_shows_before_the_server_answers(page, query):
-    page.route(
-        "**/api/v1/search",
-        lambda route: page.wait_for_timeout(300) or route.continue_(),
-    )
+    searches = HeldRequests(page, "**/api/v1/search", "POST")
     page.set_input_files("#file", query)
     expect(page.locator("#examples img")).to_be_visible()
-    assert page.inner_text("#count") == "Searching…"
+    expect(page.locator("#count")).to_have_text("Searching…")
+    (search,) = searches.first(1)
+    search.continue_()
     tiles(page)
 
 
@@ -58,14 +57,14 @@ def test_the_grid_does_not_wait_for_thumbnails(open_page, query):
     page.route("**/thumbnail?*", lambda route: None)
     page.set_input_files("#file", query)
     assert len(tiles(page)) > 10
-    assert page.locator("#answers img.ready").count() == 0
+    expect(page.locator("#answers img.ready")).to_have_count(0)
 
 
 def test_an_image_can_be_dropped_anywhere(page, query):
     drop(page, [("mine.jpg", "image/jpeg", query.read_bytes())])
     assert len(tiles(page)) > 10
-    assert page.inner_text("#query-name") == "mine.jpg"
-    assert page.locator("#veil").is_hidden()
+    expect(page.locator("#query-name")).to_have_text("mine.jpg")
+    expect(page.locator("#veil")).to_be_hidden()
 
 
 def test_several_files_are_searched_together(page, sample, server):
@@ -76,7 +75,7 @@ def test_several_files_are_searched_together(page, sample, server):
         positive=[{"upload": sha} for sha in uploads(page)], k=200
     ).json()
     assert found == [match["id"] for match in answer["matches"]][: len(found)]
-    assert page.inner_text("#query-name") == "2 images together"
+    expect(page.locator("#query-name")).to_have_text("2 images together")
 
 
 def test_an_image_can_be_pasted(page, query):
@@ -124,7 +123,7 @@ def test_other_files_are_refused_with_the_reason(
     assert len(tiles(page, "#begin")) > 10
     page.set_input_files("#file", query)
     assert len(tiles(page)) > 10
-    assert page.locator("#message").is_hidden()
+    expect(page.locator("#message")).to_be_hidden()
 
     # So are results.
     found = tiles(page)
@@ -132,10 +131,10 @@ def test_other_files_are_refused_with_the_reason(
     drop(page, [(name, kind, data)])
     expect(page.locator("#message")).to_contain_text(sentence)
     assert tiles(page) == found
-    assert page.inner_text("#query-name") == query.name
+    expect(page.locator("#query-name")).to_have_text(query.name)
     assert page.url == address
     page.get_by_role("button", name="Close the message").click()
-    assert page.locator("#message").is_hidden()
+    expect(page.locator("#message")).to_be_hidden()
     assert tiles(page) == found
 
 
