@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import Any
 
 from fastapi.routing import APIRoute
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 __all__ = ["DirectRoute"]
 
@@ -19,10 +19,18 @@ class DirectRoute(APIRoute):
     FastAPI's handling takes about as long as a search: docs/decisions/0018-server.md.
     """
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return the function that answers a request."""
-        parameters = inspect.signature(self.endpoint).parameters
-        if list(parameters) == ["request"]:
-            handler: Callable[[Request], Coroutine[Any, Any, Response]] = self.endpoint
-            return handler
-        return super().get_route_handler()
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        super().__init__(path, endpoint, **options)
+        parameters = inspect.signature(endpoint).parameters
+        self._is_direct = list(parameters) == ["request"]
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        methods = self.methods or set()
+        is_allowed = scope["method"] in methods
+        if not self._is_direct or not is_allowed:
+            await super().handle(scope, receive, send)
+            return
+        request = Request(scope, receive, send)
+        response = await self.endpoint(request)
+        await response(scope, receive, send)
