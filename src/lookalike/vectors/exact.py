@@ -28,7 +28,7 @@ TILE_ROWS = 1 << 11
 # One thread compares fewer numbers than this sooner than several.
 MIN_NUMBERS_FOR_THREADS = 1 << 23
 # In an index of fewer numbers, pruning takes as long as it saves.
-MIN_NUMBERS_TO_PRUNE = 1 << 21
+MIN_NUMBERS_TO_PRUNE = 1 << 19
 # Pruning has succeeded if it leaves at most one row of this many.
 PRUNED_SHARE = 8
 # Stop pruning after this many net failures: where all rows are about equally far, it never
