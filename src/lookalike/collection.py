@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pyarrow as pa
 
+    from lookalike.duplicates.find import OnProgress
+    from lookalike.duplicates.groups import Duplicates
     from lookalike.evaluation.absent import AbsentScores
     from lookalike.evaluation.scores import Evaluation
     from lookalike.imaging import RegionInput
@@ -368,6 +370,18 @@ class Collection:
             perplexity=perplexity,
             rebuild=rebuild,
         )
+
+    def duplicates(
+        self, *, progress: OnProgress | None = None, **settings: Any
+    ) -> Duplicates:
+        """Return groups of images that show the same, each around the image to keep.
+
+        The settings are those of `lookalike.duplicates.groups.DuplicateSettings`; see
+        `lookalike.duplicates.find.find_duplicates`.
+        """
+        from lookalike.duplicates.search import search_duplicates
+
+        return search_duplicates(self.table, progress, **settings)
 
     def remove(self, uris: Sequence[str]) -> int:
         """Move images by uri or path, a folder with everything below it, into the trash.

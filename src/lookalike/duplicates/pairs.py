@@ -1,0 +1,133 @@
+"""Pairs of contents that were compared by points, kept beside a collection.
+
+A later search reads them and compares only new pairs. Each file holds the pairs of one save; a
+pair is known by a hash of its two contents, so it stays valid when files move.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+
+import pyarrow as pa
+
+from lookalike.duplicates.points import Alignment
+from lookalike.store.location import Location
+
+__all__ = ["PairStore"]
+
+_FOLDER = "duplicates"
+_KEY_BYTES = 16
+# Raised when the comparison changes: pairs of an older one are compared again.
+_METHOD = b"1"
+_METHOD_KEY = b"lookalike.duplicates.method"
+_SCHEMA = pa.schema(
+    {
+        "pair": pa.binary(_KEY_BYTES),
+        "inliers": pa.uint16(),
+        "correlation": pa.float64(),
+        "is_mirrored": pa.bool_(),
+    },
+    metadata={_METHOD_KEY: _METHOD},
+)
+# More files than this are joined into one.
+_MAX_FILES = 8
+
+
+class PairStore:
+    """The alignments of pairs of contents.
+
+    A file that cannot be read counts as missing, and a collection that cannot be written keeps
+    nothing: both only cost time.
+
+    Parameters
+    ----------
+    location
+        The collection's location.
+    """
+
+    def __init__(self, location: Location) -> None:
+        self._location = location
+        self._known: dict[bytes, Alignment] = {}
+        self._new: dict[bytes, Alignment] = {}
+        self._files: list[str] = []
+        self._read()
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def get(self, first: bytes, second: bytes) -> Alignment | None:
+        """Return the alignment of two contents, or None."""
+        return self._known.get(_key(first, second))
+
+    def add(self, first: bytes, second: bytes, alignment: Alignment) -> None:
+        """Remember the alignment of two contents until `save`."""
+        key = _key(first, second)
+        self._known[key] = alignment
+        self._new[key] = alignment
+
+    def save(self) -> None:
+        """Write what was added since the last save."""
+        if not self._new:
+            return
+        joins_files = len(self._files) >= _MAX_FILES
+        kept = self._known if joins_files else self._new
+        name = f"{_FOLDER}/pairs-{secrets.token_hex(4)}.arrow"
+        try:
+            self._location.write(name, _to_bytes(kept))
+            self._new = {}
+            if joins_files:
+                for file in self._files:
+                    self._location.remove(file)
+                self._files = []
+        except OSError:
+            return
+        self._files.append(name)
+
+    def _read(self) -> None:
+        try:
+            names = [file.name for file in self._location.files(_FOLDER)]
+        except OSError:
+            return
+        for name in names:
+            if not name.startswith(f"{_FOLDER}/pairs-") or not name.endswith(".arrow"):
+                continue
+            try:
+                content = self._location.read(name)
+                self._known |= _from_bytes(content)
+            except (OSError, ValueError, KeyError, pa.ArrowException):
+                continue
+            self._files.append(name)
+
+
+def _key(first: bytes, second: bytes) -> bytes:
+    smaller, larger = sorted((first, second))
+    digest = hashlib.blake2b(smaller + larger, digest_size=_KEY_BYTES)
+    return digest.digest()
+
+
+def _to_bytes(alignments: dict[bytes, Alignment]) -> bytes:
+    columns = {
+        "pair": list(alignments),
+        "inliers": [alignment.inliers for alignment in alignments.values()],
+        "correlation": [alignment.correlation for alignment in alignments.values()],
+        "is_mirrored": [alignment.is_mirrored for alignment in alignments.values()],
+    }
+    rows = pa.table(columns, schema=_SCHEMA)
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, _SCHEMA) as writer:
+        writer.write_table(rows)
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
+
+
+def _from_bytes(content: bytes) -> dict[bytes, Alignment]:
+    rows = pa.ipc.open_file(content).read_all()
+    if (rows.schema.metadata or {}).get(_METHOD_KEY) != _METHOD:
+        return {}
+    names = ("pair", "inliers", "correlation", "is_mirrored")
+    columns = [rows[name].to_pylist() for name in names]
+    alignments = {}
+    for key, inliers, correlation, is_mirrored in zip(*columns, strict=True):
+        alignments[key] = Alignment(inliers, correlation, is_mirrored)
+    return alignments

@@ -1,0 +1,101 @@
+"""The computations on thumbnails and pairs, in processes of their own where there are many."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
+
+from PIL import Image
+
+from lookalike.duplicates.pdq import PdqHashes, hash_image
+from lookalike.duplicates.points import Alignment, PointFeatures, align, find_points
+from lookalike.io.processors import cores
+
+__all__ = ["align_pairs", "hash_thumbnails", "locate_points", "run_chunks"]
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+# Fewer chunks are computed in this process: starting others takes a second.
+_MIN_CHUNKS = 8
+
+
+def run_chunks(
+    work: Callable[[Task], Result],
+    chunks: Iterable[Task],
+    count: int,
+    processes: int | None,
+) -> Iterator[Result]:
+    """Yield the result of each chunk of work, in order.
+
+    Parameters
+    ----------
+    work
+        A function of a module; it is called with one chunk.
+    chunks, count
+        The chunks, made as they are needed, and their number.
+    processes
+        The number of processes; None for one for each processor core.
+    """
+    wanted = processes or cores()
+    if wanted == 1 or count < _MIN_CHUNKS:
+        # The products are so small that threads would only wait for each other.
+        from threadpoolctl import threadpool_limits
+
+        for chunk in chunks:
+            with threadpool_limits(1):
+                result = work(chunk)
+            yield result
+        return
+
+    # Its processes need no guard in the caller's main module.
+    from joblib import Parallel, delayed, parallel_config
+
+    delayed_work = delayed(work)
+    with parallel_config(backend="loky", inner_max_num_threads=1):
+        parallel = Parallel(n_jobs=wanted, return_as="generator", batch_size=1)
+        yield from parallel(delayed_work(chunk) for chunk in chunks)
+
+
+def hash_thumbnails(thumbnails: Sequence[bytes | None]) -> list[PdqHashes | None]:
+    """Return the PDQ hashes of thumbnails; None for a missing or damaged one."""
+    hashes: list[PdqHashes | None] = []
+    for data in thumbnails:
+        image = _open(data)
+        hashes.append(None if image is None else hash_image(image))
+    return hashes
+
+
+def locate_points(thumbnails: Sequence[bytes | None]) -> list[PointFeatures | None]:
+    """Return the points of interest of thumbnails; None for a missing or damaged one."""
+    _use_one_thread()
+    features: list[PointFeatures | None] = []
+    for data in thumbnails:
+        image = _open(data)
+        features.append(None if image is None else find_points(image))
+    return features
+
+
+def align_pairs(
+    pairs: Sequence[tuple[PointFeatures, PointFeatures]],
+) -> list[Alignment]:
+    """Return the alignment of each pair of images."""
+    _use_one_thread()
+    return [align(first, second) for first, second in pairs]
+
+
+def _open(data: bytes | None) -> Image.Image | None:
+    if data is None:
+        return None
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return image.convert("RGB")
+    except (OSError, ValueError, SyntaxError):
+        return None
+
+
+def _use_one_thread() -> None:
+    import cv2
+
+    cv2.setNumThreads(1)
