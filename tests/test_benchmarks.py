@@ -39,6 +39,7 @@ NAMES = (
     "serve",
     "negatives",
     "ranking",
+    "no_match",
     "references",
     "cluster",
 )
@@ -281,6 +282,12 @@ def test_ranking(bench, collection):
     assert result.figures["context, 300 rows"]["memory_gib"] > 0
     assert result.figures[f"{collection}, photographs, plain"]["precision_at_1"] > 0.7
     assert result.figures[f"{collection}, families, plain"]["gain"] == [0, 0, 0]
+
+
+def test_no_match(bench, collection):
+    result = bench("no_match", collection, "--absent", 1, "--present", "cat")
+    assert "the fixed distance 0.85" in result.output
+    assert len(result.figures[str(collection)]["choices"]) == 8
 
 
 def test_references(bench, sample):
