@@ -76,7 +76,7 @@ class Live:
         if how is not None:
             self.process.send_signal(how)
         try:
-            _, errors = self.process.communicate(timeout=20)
+            _, errors = self.process.communicate(timeout=120)
         finally:
             self.process.kill()
         return self.process.returncode, errors
@@ -139,7 +139,7 @@ def _running(process: Process) -> Iterator[Live]:
             process.kill()
 
 
-def raw(live: Live, request: bytes, seconds: float = 20.0) -> bytes:
+def raw(live: Live, request: bytes, seconds: float = 120.0) -> bytes:
     """Send bytes, and return everything received until the connection is closed."""
     with socket.create_connection(live.socket_address, seconds) as connection:
         connection.sendall(request)

@@ -472,7 +472,7 @@ def test_ctrl_c_keeps_committed_work_and_the_next_run_continues(sample, tmp_path
         time.sleep(0.01)
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=300)
     assert process.returncode == 130
     assert errors.startswith("Interrupted. Committed work is kept.")
     report = lookalike_json("index", tmp_path / "in", "-c", tmp_path / "c")
@@ -515,7 +515,7 @@ def test_progress_is_shown_only_on_a_terminal(sample, tmp_path):
     command = [*COMMAND, "index", str(sample), "-c", str(tmp_path / "c"), "--json"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=follower)
     os.close(follower)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=300)
     shown = os.read(leader, 1 << 16).decode(errors="ignore")
     os.close(leader)
     assert json.loads(output)["added"] == 45

@@ -255,7 +255,7 @@ def test_the_profile_of_a_jpeg_xl_is_applied():
 
 def test_threads_unpack_jpeg_xl_at_the_same_time(monkeypatch):
     """The plugin unpacks an image while it is opened."""
-    both = threading.Barrier(2, timeout=20)
+    both = threading.Barrier(2, timeout=120)
     unpack = JpegXLImagePlugin.Decoder
 
     def decoder(**options):

@@ -261,7 +261,7 @@ def test_threads_download_the_same_file_once(server, target):
 def test_processes_download_the_same_file_once(server, target):
     url = server.serve("/f", BODY, pause_s=0.02)
     processes = [start_download(url, target, SHA) for _ in range(2)]
-    assert [process.wait(timeout=20) for process in processes] == [0, 0]
+    assert [process.wait(timeout=120) for process in processes] == [0, 0]
     assert target.read_bytes() == BODY
     assert server.sent() == len(BODY)
     assert names(target.parent) == ["file.bin"]

@@ -280,11 +280,11 @@ def test_a_long_body_is_not_read_to_its_end(server, announce):
 
 
 def test_a_slow_body_ends_at_the_deadline(server):
-    address = server.serve("/a", BODY, pause_s=0.1)
+    address = server.serve("/a", BODY, pause_s=2)  # 50 seconds in all
     start = time.monotonic()
     message = reason(make_fetcher(total_s=0.5), address)
     assert message == "not complete after 0.5 s"
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < 30
 
 
 def raw_server(answer, pause_s: float = 0.0) -> str:

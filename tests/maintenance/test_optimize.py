@@ -291,7 +291,7 @@ def test_a_kill_at_any_step_leaves_a_collection_that_answers(collection, step, d
     query = drawn(1, seed=9)[0].astype(np.float16)
     words = ["-c", KILLED, str(collection.path), step, str(delay)]
     with start_python(words, env=os.environ) as process:
-        assert process.wait(60) == 9
+        assert process.wait(300) == 9
     again = Table.open(collection.path)
     np.testing.assert_array_equal(again.vectors(SPACE)[0], ids)
     np.testing.assert_array_equal(again.vectors(SPACE)[1], matrix)

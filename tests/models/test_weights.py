@@ -237,7 +237,7 @@ def find_in_new_process(
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=300,
     )
     return json.loads(done.stdout)
 

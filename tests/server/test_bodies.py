@@ -64,7 +64,7 @@ def test_slow_requests_time_out(collection):
         )
         start = time.monotonic()
         assert raw(live, headers + b"{").startswith(b"HTTP/1.1 408")
-        assert time.monotonic() - start < 10
+        assert time.monotonic() - start < 25  # 30 without the setting
         assert raw(live, b"GET /api/v1/health HTTP/1.1\r\nHost: loc", 30) == b""
         assert live.api.get("health").status_code == 200
 

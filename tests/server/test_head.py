@@ -57,7 +57,7 @@ def test_head_of_a_range_and_of_a_known_thumbnail(server):
 def test_head_of_an_endless_response_ends(server):
     """The events of a job last as long as the job."""
     job = server.api.post("jobs", json={"kind": "map", "rebuild": True}).json()
-    response = server.api.head(f"jobs/{job['id']}/events", timeout=5)
+    response = server.api.head(f"jobs/{job['id']}/events", timeout=60)
     assert response.status_code == 200
     assert response.headers["content-type"].startswith("text/event-stream")
 

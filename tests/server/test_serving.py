@@ -22,7 +22,7 @@ from lookalike.server.serving import bind
 from lookalike.store.table import Table
 
 
-def until(condition, seconds: float = 20.0):
+def until(condition, seconds: float = 120.0):
     """Wait until a condition is true, and return its value."""
     end = time.monotonic() + seconds
     while not (value := condition()):

@@ -24,7 +24,7 @@ def print_line(line: str) -> None:
 
 def meet(folder: Path, count: int = 2) -> None:
     """Wait until a number of processes have called this function with the same folder."""
-    end = time.monotonic() + 20
+    end = time.monotonic() + 120
     folder.mkdir(exist_ok=True, parents=True)
     (folder / str(os.getpid())).touch()
     while len(list(folder.iterdir())) < count:

@@ -80,7 +80,7 @@ def finish(*processes: Process, status: int = 0) -> list[str]:
     message = []
     for process in processes:
         with process:
-            out, error = process.communicate(timeout=60)
+            out, error = process.communicate(timeout=300)
         assert process.returncode == status, error
         message.append(out)
     return message

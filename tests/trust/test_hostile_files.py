@@ -271,7 +271,7 @@ def read_in_new_process(path: Path) -> tuple[str, int]:
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=300,
     )
     output, kibibytes = done.stdout.splitlines()
     return output, int(kibibytes)
