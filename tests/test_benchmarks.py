@@ -40,6 +40,7 @@ NAMES = (
     "negatives",
     "ranking",
     "no_match",
+    "explain",
     "references",
     "cluster",
 )
@@ -288,6 +289,15 @@ def test_no_match(bench, collection):
     result = bench("no_match", collection, "--absent", 1, "--present", "cat")
     assert "the fixed distance 0.85" in result.output
     assert len(result.figures[str(collection)]["choices"]) == 8
+
+
+def test_explain(bench, collection):
+    result = bench("explain", collection, "--images", 2, "--merge", "cat=car")
+    assert "side by side" in result.output
+    points = result.figures[f"{collection}: the peak is on the object"]
+    assert 0 < points["inset"]["chance"][0] < points["side by side"]["chance"][0] < 1
+    searches = result.figures[f"{collection}: region query, precision@1"]
+    assert searches["all"]["crop"][0] >= searches["all"]["whole image"][0]
 
 
 def test_references(bench, sample):

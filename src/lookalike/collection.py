@@ -29,9 +29,11 @@ if TYPE_CHECKING:
     from lookalike.maintenance.integrity import CheckReport
     from lookalike.maintenance.move import MoveReport
     from lookalike.maintenance.optimize import OptimizeReport
+    from lookalike.models.explanation import Explanation
     from lookalike.projection.layouts import Method
     from lookalike.projection.map import Map
     from lookalike.retrieval.confidence import Calibration, CalibrationState
+    from lookalike.retrieval.explain import Explainer, ImageInput
     from lookalike.retrieval.query import Queries, QueryInput
     from lookalike.retrieval.request import SearchOptions
     from lookalike.retrieval.search import Searcher
@@ -91,6 +93,7 @@ class Collection:
     def __init__(self, table: Table) -> None:
         self.table = table
         self._searchers: dict[str, Searcher] = {}
+        self._explainers: dict[str, Explainer] = {}
 
     @classmethod
     def open(cls, path: str | os.PathLike[str] | None = None) -> Collection:
@@ -291,6 +294,20 @@ class Collection:
             searcher = Searcher(self.table, name)
             searchers[name] = searcher
         return searcher
+
+    def explain(
+        self, query: ImageInput, match: ImageInput, *, space: str | None = None
+    ) -> Explanation:
+        """Explain which parts of two images make them alike.
+
+        See `lookalike.retrieval.explain.Explainer.explain`.
+        """
+        from lookalike.retrieval.explain import Explainer
+
+        name = self.table.space(space)
+        if name not in self._explainers:
+            self._explainers[name] = Explainer(self.table, name)
+        return self._explainers[name].explain(query, match)
 
     def select(self, where: str) -> npt.NDArray[np.int64]:
         """Return the ids of the images that match a filter, ascending.

@@ -30,7 +30,7 @@ def test_the_mean_of_the_cells_is_the_vector():
 def test_eight_bit_networks_give_the_cells_of_their_float_network():
     model = resolve("efficientnet-lite0")
     network = load_cells(resolve("efficientnet-lite0-int8"))
-    assert network.model.size == cells.CELLS_INPUT
+    assert network.model.size == (448, 448)
     images = noise(network.model, 1)
     features = network.feature_map(images)
     assert features.shape == (1, 14, 14, 1280)

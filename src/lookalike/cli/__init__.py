@@ -20,6 +20,7 @@ _COMMANDS = (
     "demo",
     "index",
     "search",
+    "explain",
     "info",
     "remove",
     "trash",

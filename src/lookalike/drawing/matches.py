@@ -33,7 +33,7 @@ from lookalike.sources import display_name, is_web_address, read_uri
 from lookalike.store.table import Table
 from lookalike.types import Match, Matches
 
-__all__ = ["draw_matches"]
+__all__ = ["draw_framed", "draw_matches", "write_caption", "write_heading"]
 
 # Sizes in points.
 _IMAGE_WIDTH, _IMAGE_HEIGHT = 168, 132
@@ -96,24 +96,24 @@ def draw_matches(
         return axes
 
     # The query on the left, and a line that separates it from the answers.
-    _write_heading(cell(1, 1), "Query")
+    write_heading(cell(1, 1), "Query")
     _draw_query(figure, cell(2, 1), query, region)
-    _write_caption(cell(3, 1), label or name, name if label else "")
+    write_caption(cell(3, 1), label or name, name if label else "")
     cell(slice(1, -1), 2).axvline(0.5, color=BORDER, linewidth=_THIN)
 
     # The answers, one block for each Space.
     row = 1
     for answer, line_count in zip(answers, line_counts, strict=True):
-        _write_heading(cell(row, slice(3, -1)), answer.space, _describe(answer))
+        write_heading(cell(row, slice(3, -1)), answer.space, _describe(answer))
         images = _read_images(answer, collection)
         for index, (match, image) in enumerate(zip(answer, images, strict=True)):
             line, position = divmod(index, columns)
             image_row = row + 1 + 3 * line
             column = 3 + 2 * position
             color, width = _frame(match, label)
-            _draw_framed(figure, cell(image_row, column), image, color, width)
+            draw_framed(figure, cell(image_row, column), image, color, width)
             title = match.label or display_name(match.uri)
-            _write_caption(cell(image_row + 1, column), title, _format_facts(match))
+            write_caption(cell(image_row + 1, column), title, _format_facts(match))
             if answer.alike == index > 0:
                 _draw_divider(cell, image_row, column, is_first=position == 0)
         row += 1 + 3 * line_count
@@ -206,13 +206,13 @@ def _draw_query(
     figure: Figure, axes: Axes, query: Image.Image, region: Region | None
 ) -> None:
     """Draw the query, and a frame around the part that was searched by."""
-    box = _draw_framed(figure, axes, query, TEXT, _THIN)
+    box = draw_framed(figure, axes, query, TEXT, _THIN)
     if region is not None:
         part = region.fractions(query.size)
         _draw_region(figure, box, part)
 
 
-def _draw_framed(
+def draw_framed(
     figure: Figure, axes: Axes, image: Image.Image, color: str, width: float
 ) -> Bbox:
     """Fit a whole image into a cell at the figure's resolution, so that it stays sharp.
@@ -255,13 +255,13 @@ def _draw_frame(figure: Figure, box: Bbox, color: str, width: float) -> None:
     figure.add_artist(frame)
 
 
-def _write_heading(axes: Axes, left: str, right: str = "") -> None:
+def write_heading(axes: Axes, left: str, right: str = "") -> None:
     """Write a bold heading, and a note at the right end of its line."""
     axes.text(0, 0.53, left, **_HEADING)
     axes.text(1, 0.53, right, **_NOTE)
 
 
-def _write_caption(axes: Axes, first: str, second: str) -> None:
+def write_caption(axes: Axes, first: str, second: str) -> None:
     """Write the two lines below an image."""
     axes.text(0.5, 0.56, shorten(first), **_CAPTION)
     axes.text(0.5, 0.18, shorten(second), **_SUBCAPTION)

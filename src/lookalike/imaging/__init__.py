@@ -5,6 +5,7 @@ from lookalike.imaging.limits import MAX_PIXELS
 from lookalike.imaging.pixels import from_array, upright
 from lookalike.imaging.preprocess import (
     THUMBNAIL_SIDE,
+    center_box,
     min_decoded_side,
     open_thumbnail,
     prepare,
@@ -18,6 +19,7 @@ __all__ = [
     "Region",
     "RegionInput",
     "as_region",
+    "center_box",
     "decode",
     "decode_small",
     "from_array",

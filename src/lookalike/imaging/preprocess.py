@@ -13,6 +13,7 @@ from lookalike.types import Model
 
 __all__ = [
     "THUMBNAIL_SIDE",
+    "center_box",
     "min_decoded_side",
     "open_thumbnail",
     "prepare",
@@ -54,8 +55,7 @@ def prepare(image: Image.Image, model: Model) -> npt.NDArray[np.uint8]:
     height, width = model.size
     box = None
     if model.resize == "crop":
-        aspect = width / height
-        box = _center_box(image, aspect)
+        box = center_box(image, model)
     resampling = _FILTERS[model.filter]
     resized = image.resize(
         (width, height),
@@ -89,8 +89,13 @@ def open_thumbnail(data: bytes) -> Image.Image:
     return opened.convert("RGB")
 
 
-def _center_box(image: Image.Image, aspect: float) -> tuple[float, float, float, float]:
-    """Return the largest centered box of an aspect (width / height): left, top, right, bottom."""
+def center_box(image: Image.Image, model: Model) -> tuple[float, float, float, float]:
+    """Return the largest centered box with the aspect of a Model's input.
+
+    Its edges are left, top, right and bottom, in pixels.
+    """
+    input_height, input_width = model.size
+    aspect = input_width / input_height
     full_width, full_height = image.size
     widest = full_height * aspect
     tallest = full_width / aspect

@@ -12,27 +12,28 @@ from lookalike.models.graph_cache import find_graph
 from lookalike.tracing import span
 from lookalike.types import Model
 
-__all__ = ["CELLS_INPUT", "CellNetworks", "load_cells"]
+__all__ = ["CELLS_INPUT_SIDE", "CellNetworks", "load_cells"]
 
-# The input in pixels, which gives EfficientNet-Lite 14 x 14 cells, four times those of its own
-# input: docs/explain.md compares both.
-CELLS_INPUT = (448, 448)
+# The shorter side of the input in pixels. It gives EfficientNet-Lite 14 x 14 cells, four times
+# those of its own input: docs/explain.md compares both.
+CELLS_INPUT_SIDE = 448
 
 
 def load_cells(
-    model: Model, *, size: tuple[int, int] = CELLS_INPUT, threads: int = 0
+    model: Model, *, size: tuple[int, int] | None = None, threads: int = 0
 ) -> OnnxEmbedder:
     """Load the network of a Model for `OnnxEmbedder.feature_map`.
 
-    A network that is built here runs in 32-bit floats at the given size, whatever the Model says. A
-    user's graph runs as it is.
+    A network that is built here runs in 32-bit floats, whatever the Model says. A user's graph runs
+    as it is.
 
     Parameters
     ----------
     model
         The Model of a Space.
     size
-        Height and width of the input in pixels.
+        Height and width of the input of a network that is built here; by default the Model's,
+        scaled up to a shorter side of 448 pixels.
     threads
         The number of threads that one batch may use; 0 for one per core.
 
@@ -51,7 +52,7 @@ def load_cells(
     if model.architecture != "onnx":
         network = replace(
             model,
-            size=size,
+            size=size or _larger_input(model),
             pooling="none",
             precision="f32",
             calibration=None,
@@ -61,6 +62,13 @@ def load_cells(
     with span(f"load cells of {model.name}"):
         graph, _ = find_graph(network)
         return OnnxEmbedder(network, graph, threads=threads)
+
+
+def _larger_input(model: Model) -> tuple[int, int]:
+    height, width = model.size
+    shorter = min(height, width)
+    scale = max(1, CELLS_INPUT_SIDE / shorter)
+    return round(scale * height), round(scale * width)
 
 
 class CellNetworks:

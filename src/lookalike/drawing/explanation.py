@@ -1,0 +1,188 @@
+"""Figures of explanations: two images, with the parts that make them alike in bright colors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from PIL import Image
+
+from lookalike.drawing.matches import draw_framed, write_caption, write_heading
+from lookalike.drawing.palette import palette
+from lookalike.drawing.style import (
+    MUTED,
+    TEXT,
+    figure_in_points,
+    output_path,
+    render,
+    save,
+    text_style,
+)
+from lookalike.models.explanation import ExplainedImage, Explanation
+from lookalike.types import VectorsF32
+
+__all__ = ["draw_explanation", "heat_colors", "overlay"]
+
+# Sizes in points.
+_IMAGE_WIDTH, _IMAGE_HEIGHT = 260, 230
+_HEADING_HEIGHT, _CAPTION_HEIGHT = 30, 34
+_LEGEND_HEIGHT = 22
+_MARGIN, _GAP = 24, 14
+_THIN = 0.75
+# The scale of colors, in shares of the figure's width without margins.
+_SCALE_LEFT, _SCALE_WIDTH, _SCALE_GAP = 0.4, 0.2, 0.02
+
+# How much of the colors covers the image; the rest shows through.
+_OPACITY = 0.62
+# Large images are drawn at this size at most.
+_MAX_SIDE = 1024
+
+_WORDS = {
+    "likeness": (
+        "adds nothing to the likeness",
+        "adds most",
+        "Cosine of the two images",
+    ),
+    "difference": ("no difference", "largest difference", "Likeness of the pixels"),
+}
+
+
+def draw_explanation(
+    explanation: Explanation,
+    path: str | Path,
+    *,
+    names: tuple[str, str] = ("query", "match"),
+) -> Path:
+    """Write a figure of both images side by side, each under the colors of its cells.
+
+    For a pixel Space, the images are as they are, and the difference image is beside them.
+
+    Parameters
+    ----------
+    explanation
+        What to draw.
+    path
+        A ``.png``, ``.jpg`` or ``.webp`` file.
+    names
+        The names of the query and of the match, written below them.
+
+    Raises
+    ------
+    InputError
+        If the path's suffix names no supported format.
+    """
+    path = output_path(path)
+    query = explanation.query
+    match = explanation.match
+    panels = [("Query", overlay(query), names[0]), ("Match", overlay(match), names[1])]
+    if explanation.kind == "difference":
+        difference = _difference_image(query.heat)
+        panels = [
+            ("Query", query.image, names[0]),
+            ("Match", match.image, names[1]),
+            ("Difference", difference, ""),
+        ]
+    page = _draw_panels(panels, explanation)
+    return save(page, path)
+
+
+def overlay(explained: ExplainedImage) -> Image.Image:
+    """Return an image under the colors of its cells: bright where a cell counts most."""
+    image = explained.image.copy()
+    image.thumbnail((_MAX_SIDE, _MAX_SIDE))
+    box = explained.area.box(image.size)
+    left, top, right, bottom = box
+    # In gray, because the colors of the image would mix with those of the cells.
+    part = image.crop(box).convert("L").convert("RGB")
+
+    # The grid grows to the size of its part without steps between the cells.
+    grid = Image.fromarray(_shares(explained.heat))
+    shares = grid.resize((right - left, bottom - top), Image.Resampling.BICUBIC)
+    colors = Image.fromarray(_colors_of(np.asarray(shares)))
+    image.paste(Image.blend(part, colors, _OPACITY), (left, top))
+    return image
+
+
+def heat_colors(heat: VectorsF32) -> npt.NDArray[np.uint8]:
+    """Return the color of each cell, uint8 ``[rows, columns, 3]``.
+
+    The largest value has the brightest color. Values of 0 and less have the darkest.
+    """
+    return _colors_of(_shares(heat))
+
+
+def _shares(heat: VectorsF32) -> VectorsF32:
+    """Return each value as a share of the largest, from 0 to 1."""
+    largest = float(heat.max())
+    if largest <= 0:
+        return np.zeros_like(heat)
+    shares: VectorsF32 = np.clip(heat / np.float32(largest), 0, 1)
+    return shares
+
+
+def _colors_of(shares: VectorsF32) -> npt.NDArray[np.uint8]:
+    """Return the colors of shares from 0 to 1, between the stops of the palette."""
+    stops = palette()["distance"]["dark"][::-1]
+    channels = np.array([list(bytes.fromhex(stop[1:])) for stop in stops], np.float64)
+    positions = np.linspace(0, 1, len(stops))
+    colors = [np.interp(shares, positions, channel) for channel in channels.T]
+    return np.stack(colors, axis=-1).round().astype(np.uint8)
+
+
+def _difference_image(heat: VectorsF32) -> Image.Image:
+    rows, columns = heat.shape
+    scale = max(1, 512 // max(rows, columns))
+    small = Image.fromarray(heat_colors(heat))
+    size = (columns * scale, rows * scale)
+    return small.resize(size, Image.Resampling.NEAREST)
+
+
+def _draw_panels(
+    panels: list[tuple[str, Image.Image, str]], explanation: Explanation
+) -> Image.Image:
+    """Draw the images side by side, with the legend below them."""
+    widths = [_MARGIN]
+    for _ in panels:
+        widths += [_IMAGE_WIDTH, _GAP]
+    widths[-1] = _MARGIN
+    heights = [
+        *(_MARGIN, _HEADING_HEIGHT, _IMAGE_HEIGHT, _CAPTION_HEIGHT),
+        *(_LEGEND_HEIGHT, _LEGEND_HEIGHT, _MARGIN),
+    ]
+    figure, grid = figure_in_points(widths, heights)
+
+    def cell(row: int, column: int | slice) -> Axes:
+        axes = figure.add_subplot(grid[row, column])
+        axes.set_axis_off()
+        return axes
+
+    for number, (heading, image, name) in enumerate(panels):
+        column = 2 * number + 1
+        write_heading(cell(1, column), heading)
+        draw_framed(figure, cell(2, column), image, TEXT, _THIN)
+        write_caption(cell(3, column), name, "")
+    _draw_legend(cell(4, slice(1, -1)), explanation)
+    _write_similarity(cell(5, slice(1, -1)), explanation)
+    return render(figure)
+
+
+def _draw_legend(axes: Axes, explanation: Explanation) -> None:
+    """Draw the scale of colors between the words for its two ends."""
+    darkest, brightest, _ = _WORDS[explanation.kind]
+    style = text_style(9.5, TEXT, va="center")
+    axes.text(_SCALE_LEFT - _SCALE_GAP, 0.5, darkest, ha="right", **style)
+    scale = axes.inset_axes((_SCALE_LEFT, 0.3, _SCALE_WIDTH, 0.4))
+    scale.set_axis_off()
+    shares = np.linspace(0, 1, 256, dtype=np.float32)[np.newaxis]
+    scale.imshow(heat_colors(shares), aspect="auto")
+    right = _SCALE_LEFT + _SCALE_WIDTH
+    axes.text(right + _SCALE_GAP, 0.5, brightest, ha="left", **style)
+
+
+def _write_similarity(axes: Axes, explanation: Explanation) -> None:
+    _, _, value = _WORDS[explanation.kind]
+    words = f"{value}: {explanation.similarity:.3f}"
+    style = text_style(9.5, MUTED, ha="center", va="center")
+    axes.text(0.5, 0.5, words, **style)
