@@ -245,3 +245,22 @@ def test_approximate_search_equals_numpy_among_the_rows_it_finds(
     allowed = np.delete(distances[:360], 30)
     tenth = np.sort(allowed)[9]
     assert np.mean(answer.distances <= tenth + TOLERANCE) >= 0.8
+
+
+def test_a_row_that_comes_during_an_approximate_search_is_left_out(
+    indexed, monkeypatch
+):
+    """Another thread may move the table on between the fit and the search of the index."""
+    ids, _ = indexed.vectors(SPACE)
+    request = SearchRequest(as_queries(RowQuery(int(ids[30]))), ranking="centered")
+    searcher = searcher_of(indexed)
+    before = searcher.search(request)
+    find = ann.nearest
+
+    def find_a_newer_row(*arguments, **options):
+        found = find(*arguments, **options)
+        newer = np.append(found.ids, ids[-1] + 1000)
+        return found._replace(ids=newer)
+
+    monkeypatch.setattr(ann, "nearest", find_a_newer_row)
+    assert searcher.search(request).ids.tolist() == before.ids.tolist()

@@ -415,7 +415,10 @@ class Searcher:
                 where=clause,
             )
             if pool is not None:
-                pool_places = np.searchsorted(fitted.index.ids, pool.ids)
+                # A row that came since the fit has no vector there.
+                fitted_ids = fitted.index.ids
+                pool_ids = np.intersect1d(fitted_ids, pool.ids, assume_unique=True)
+                pool_places = np.searchsorted(fitted_ids, pool_ids)
                 found = _compare(fitted.index, compared, count, excluded, pool_places)
                 return found._replace(recall=pool.recall)
 
