@@ -1,4 +1,4 @@
-"""Archives and Parquet files in object storage are read in place, in few requests."""
+"""Archives and Parquet files in object storage and on a hub are read in place, in few requests."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 import lookalike
 from command import lookalike as run
 from container_files import png, write_parquet, write_tar, write_zip
+from hub_repository import ROOT
 from lookalike.errors import SourceError
 from lookalike.indexing.run import IndexSettings
 from lookalike.sources import (
@@ -240,6 +241,80 @@ def test_errors_say_what_to_do(object_store, monkeypatch):
     stores._cached_store.cache_clear()
     with pytest.raises(SourceError, match=r"pip install 'lookalike\[cloud\]'"):
         open_source([object_store.uri("a.parquet")])
+
+
+# On a hub
+
+
+@pytest.fixture
+def repository(hub_repository, written):
+    """The four containers in a repository on a hub."""
+    for name in CONTAINERS:
+        hub_repository.files[f"shards/{name}"] = (written / name).read_bytes()
+    return hub_repository
+
+
+def test_members_on_a_hub_equal_those_of_local_containers(
+    repository, written, tmp_path, index
+):
+    lookalike.index(
+        [str(written / name) for name in CONTAINERS],
+        tmp_path / "local",
+        models=["pixels"],
+    )
+    expected = {}
+    for uri, row in rows(tmp_path / "local").items():
+        kind, _, place = uri.partition("://")
+        path = place.replace(str(written), f"{ROOT}/shards").removeprefix("hf://")
+        expected[f"{kind}+hf://{path}"] = row
+
+    addresses = [f"{ROOT}/shards/{name}" for name in CONTAINERS]
+    report = index(*addresses)
+    assert (report.added, report.failed, report.incomplete) == (16, 0, [])
+    assert rows(tmp_path / "c") == expected
+    for uri in expected:
+        assert uri_exists(uri)
+        assert read_uri(uri) in IMAGES
+
+    # A commit that leaves the containers as they are changes nothing.
+    repository.files["README.md"] = b"pets"
+    forget()
+    assert index(*addresses).unchanged == 16
+
+
+def test_a_container_on_a_hub_is_read_at_one_commit(repository, name):
+    items = list(open_source([f"{ROOT}/shards/{name}"]))
+    forget()
+    repository.files[f"shards/{name}"] = b"x" * 100_000
+    assert [item.read() for item in items] == IMAGES
+
+
+def test_a_container_that_a_hub_no_longer_has_keeps_its_rows(
+    repository, name, index, tmp_path
+):
+    address = f"{ROOT}@main/shards/{name}"
+    index(address)
+    del repository.files[f"shards/{name}"]
+    assert [held.missing for held in index(address).withheld] == [4]
+    assert len(rows(tmp_path / "c")) == 4
+
+
+def test_faults_of_a_hub_and_broken_members(repository, tmp_path, index):
+    members = {"1.png": png(1), "2.png": b"no image", "3.png": png(3)}
+    packed = write_tar(tmp_path / "a.tar", members).read_bytes()
+    # It ends in the header of the third member: one of 512 bytes precedes each image of as many.
+    repository.files["a.tar"] = packed[:2100]
+    repository.faults += [503, 429]
+    address = f"{ROOT}/a.tar"
+    report = index(address)
+    failed = {uri.rpartition("/")[2] for uri, _ in report.failures}
+    assert (report.added, failed) == (1, {"2.png", ""})
+    assert report.incomplete == [address]
+
+    with pytest.raises(SourceError, match=r"no repository ann/dogs"):
+        open_source(["hf://datasets/ann/dogs/a.tar"])
+    with pytest.raises(SourceError, match="names a repository"):
+        open_source(["hf://datasets/ann/photos.tar"])
 
 
 def forget():

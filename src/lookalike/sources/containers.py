@@ -325,6 +325,7 @@ STORE_MODULES: dict[str, str] = {
     "s3": "lookalike.sources.objects",
     "gs": "lookalike.sources.objects",
     "az": "lookalike.sources.objects",
+    "hf": "lookalike.sources.hub",
 }
 _local_containers = _LocalContainers()
 

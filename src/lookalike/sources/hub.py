@@ -27,6 +27,7 @@ from lookalike.io.http import (
 )
 from lookalike.io.network import is_offline
 from lookalike.sources.clock import with_fraction
+from lookalike.sources.containers import ContainerStamp
 from lookalike.sources.local import MAX_FILE_BYTES, LocalOptions
 from lookalike.sources.remote import (
     RemoteFile,
@@ -35,7 +36,7 @@ from lookalike.sources.remote import (
     parent_name,
 )
 
-__all__ = ["READER", "HubListing", "HubSource", "open_paths"]
+__all__ = ["CONTAINER_STORE", "READER", "HubListing", "HubSource", "open_paths"]
 
 _HUB_URI = re.compile(
     r"hf://(?:(datasets|models|spaces)/)?([\w.-]+/[\w.-]+)(?:@([^/]+))?(?:/(.*))?",
@@ -43,6 +44,7 @@ _HUB_URI = re.compile(
 )
 _NEXT_PAGE = re.compile(r'<([^>]+)>\s*;[^,]*\brel="?next"?')
 _MAX_PAGE_BYTES = 64 << 20
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 # The answers of the hub for a missing path, unlike those for a missing repository or revision.
 _MISSING_PATH = "EntryNotFound"
@@ -137,14 +139,10 @@ class HubListing:
     def find(self, uri: str) -> RemoteFile | None:
         """Return a file, or None if it does not exist."""
         address = _HubAddress.parse(uri)
-        if not address.path:
+        entry = _find_entry(address)
+        if entry is None:
             return None
-        url = address.api("paths-info")
-        response = _request("POST", url, {"paths": address.path, "expand": "false"})
-        for entry in _entries(response):
-            if entry["type"] == "file" and entry["path"] == address.path:
-                return _file_of_entry(address, entry)
-        return None
+        return _file_of_entry(address, entry)
 
     def pieces(self, uri: str) -> Iterator[bytes]:
         """Yield the content of a file."""
@@ -183,19 +181,96 @@ def open_paths(paths: Sequence[str], **options: Unpack[LocalOptions]) -> HubSour
 READER = RemoteReader(HubListing())
 
 
-def _file_of_entry(address: _HubAddress, entry: Mapping[str, Any]) -> RemoteFile:
-    """Return an entry of a repository's tree as a file.
+class _HubContainers:
+    """Containers on the hub; see `lookalike.sources.containers.ContainerStore`.
 
-    The hub states no times. The hash of the content stands in for one: as nanoseconds of the first
-    second of 1970, so that another content has another time.
+    The version of a container is the commit that its revision named. It is read at that commit, so
+    its content stays the same whatever is committed meanwhile.
     """
+
+    # The headers of about 40 photographs in a tar archive.
+    buffer_bytes = 1 << 22
+
+    def stamp(self, address: str) -> ContainerStamp:
+        target = _HubAddress.parse(address)
+        if not target.path:
+            problem = "it names a repository, not a file; end it with a slash"
+            raise OSError(errno.EINVAL, problem, address)
+        try:
+            commit = _commit_of(target)
+        except FileNotFoundError as error:
+            # Unlike a missing file, this says nothing about the container.
+            problem = f"there is no repository {target.repository} with this revision"
+            raise OSError(errno.EIO, problem, address) from error
+        entry = _find_entry(target._replace(revision=commit))
+        if entry is None:
+            raise FileNotFoundError(errno.ENOENT, "there is no such file", address)
+        return ContainerStamp(entry["size"], _time_of_entry(entry), commit)
+
+    def read_range(
+        self, address: str, stamp: ContainerStamp, start: int, length: int
+    ) -> bytes:
+        length = min(length, stamp.size - start)
+        if length <= 0:
+            return b""
+        target = _HubAddress.parse(address)._replace(revision=stamp.version)
+        url = target.file_url()
+        last = start + length - 1
+        response = _request("GET", url, max_bytes=length, byte_range=(start, last))
+        content = response.content
+        if len(content) != length:
+            problem = f"the hub sends {len(content):,} bytes of {length:,}"
+            raise OSError(errno.EIO, problem, address)
+        return content
+
+
+CONTAINER_STORE = _HubContainers()
+
+
+def _commit_of(address: _HubAddress) -> str:
+    """Return the commit that a revision names now."""
+    if address.revision is not None and _COMMIT.fullmatch(address.revision):
+        return address.revision
+    url = address.api("revision")
+    response = _request("GET", f"{url}?expand=sha")
+    try:
+        commit = response.json()["sha"]
+    except (ValueError, TypeError, KeyError) as error:
+        raise OSError(errno.EIO, "the hub's answer names no commit") from error
+    return str(commit)
+
+
+def _find_entry(address: _HubAddress) -> Mapping[str, Any] | None:
+    """Return the entry of a file in its repository's tree, or None if it does not exist."""
+    if not address.path:
+        return None
+    url = address.api("paths-info")
+    response = _request("POST", url, {"paths": address.path, "expand": "false"})
+    for entry in _entries(response):
+        if entry["type"] == "file" and entry["path"] == address.path:
+            found: Mapping[str, Any] = entry
+            return found
+    return None
+
+
+def _file_of_entry(address: _HubAddress, entry: Mapping[str, Any]) -> RemoteFile:
+    """Return an entry of a repository's tree as a file."""
     path = entry["path"]
     uri = address._replace(path=path).uri
-    large = entry.get("lfs") or {}
-    identity = large.get("oid") or entry["oid"]
-    time_ns = with_fraction(0, identity)
+    time_ns = _time_of_entry(entry)
     read = partial(READER.read, uri)
     return RemoteFile(uri, entry["size"], time_ns, parent_name(path), read)
+
+
+def _time_of_entry(entry: Mapping[str, Any]) -> int:
+    """Return a stand-in for the time of an entry, because the hub states none.
+
+    It is the hash of the content, as nanoseconds of the first second of 1970, so that another
+    content has another time.
+    """
+    large = entry.get("lfs") or {}
+    identity = large.get("oid") or entry["oid"]
+    return with_fraction(0, identity)
 
 
 def _entries(response: httpx.Response) -> Any:
@@ -227,8 +302,11 @@ def _request(
     url: str,
     form: Mapping[str, str] | None = None,
     max_bytes: int = _MAX_PAGE_BYTES,
+    byte_range: tuple[int, int] | None = None,
 ) -> httpx.Response:
     """Return the answer to a request, after retries with growing pauses.
+
+    `byte_range` is the first and the last byte of the content to read; None for all of it.
 
     Raises
     ------
@@ -242,7 +320,7 @@ def _request(
         raise OSError(errno.ENETDOWN, problem)
     for pause in (*RETRY_PAUSES_S, None):
         try:
-            return _attempt(method, url, form, max_bytes)
+            return _attempt(method, url, form, max_bytes, byte_range)
         except TransientError as error:
             problem = str(error)
         if pause is not None:
@@ -251,17 +329,27 @@ def _request(
 
 
 def _attempt(
-    method: str, url: str, form: Mapping[str, str] | None, max_bytes: int
+    method: str,
+    url: str,
+    form: Mapping[str, str] | None,
+    max_bytes: int,
+    byte_range: tuple[int, int] | None,
 ) -> httpx.Response:
     client = _client()
     token = _token()
     # A redirect to another host is followed without the token.
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    expected = HTTPStatus.OK
+    if byte_range is not None:
+        first, last = byte_range
+        headers["Range"] = f"bytes={first}-{last}"
+        headers["Accept-Encoding"] = "identity"
+        expected = HTTPStatus.PARTIAL_CONTENT
     with (
         _translate_network_errors(),
         client.stream(method, url, data=form, headers=headers) as response,
     ):
-        _check_answer(response)
+        _check_answer(response, expected)
         size = 0
         pieces = []
         for piece in response.iter_bytes():
@@ -291,10 +379,10 @@ def _translate_network_errors() -> Iterator[None]:
         raise TransientError(problem) from error
 
 
-def _check_answer(response: httpx.Response) -> None:
-    """Raise an error unless the hub sends the content."""
+def _check_answer(response: httpx.Response, expected: HTTPStatus) -> None:
+    """Raise an error unless the hub sends the content with the expected status."""
     status = response.status_code
-    if status == HTTPStatus.OK:
+    if status == expected:
         return
     problem = f"the hub answers {status} {response.reason_phrase}"
     code = response.headers.get("X-Error-Code")
