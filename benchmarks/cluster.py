@@ -23,7 +23,7 @@ import ray
 from ray.cluster_utils import Cluster
 
 import lookalike
-from cluster_kills import NODE_MEMORY, add_node, measure_kills
+from cluster_kills import KILLS, NODE_MEMORY, add_node, measure_kills
 from cluster_table import measure_table
 from lookalike.cluster import RayExecutor
 from lookalike.cluster.connection import silence_events
@@ -88,6 +88,19 @@ def _arguments() -> argparse.Namespace:
     )
     options.add_argument(
         "--kill-images", type=int, default=300, help="images of a run that is disturbed"
+    )
+    options.add_argument(
+        "--kill-kinds",
+        nargs="+",
+        choices=KILLS,
+        default=KILLS,
+        help="what is killed in turn (default: all)",
+    )
+    options.add_argument(
+        "--commit-rows",
+        type=int,
+        default=64,
+        help="rows of a commit of a run that is disturbed (default: 64)",
     )
     options.add_argument(
         "--table",

@@ -48,12 +48,13 @@ class _Run:
     listed: Path
     collection: str
     reads: Path
+    commit_rows: int
 
     def start(self) -> subprocess.Popen[str]:
         """Start a driver."""
         command = [
             *(sys.executable, __file__, str(self.listed), self.collection),
-            *(self.cluster.address, str(self.reads)),
+            *(self.cluster.address, str(self.reads), str(self.commit_rows)),
         ]
         return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
@@ -79,7 +80,10 @@ def measure_kills(
     chosen = sorted(map(str, files(folder)))[: arguments.kill_images]
     listed = place / "list.txt"
     listed.write_text("\n".join(chosen) + "\n")
-    undisturbed = _Run(cluster, listed, f"{tables}/undisturbed", place / "reads")
+    commit_rows = arguments.commit_rows
+    undisturbed = _Run(
+        cluster, listed, f"{tables}/undisturbed", place / "reads", commit_rows
+    )
     start = time.perf_counter()
     at_work = undisturbed.finish()["seconds"]
     seconds = time.perf_counter() - start
@@ -87,10 +91,9 @@ def measure_kills(
     generator = random.Random(arguments.seed)
     rows = []
     for number in range(arguments.kills):
-        kind = KILLS[number % len(KILLS)]
-        run = _Run(
-            cluster, listed, f"{tables}/killed{number}", place / f"reads{number}"
-        )
+        kind = arguments.kill_kinds[number % len(arguments.kill_kinds)]
+        path, reads = f"{tables}/killed{number}", place / f"reads{number}"
+        run = _Run(cluster, listed, path, reads, commit_rows)
         moment = generator.uniform(0.0, at_work)
         start = time.perf_counter()
         restarts = _disturb(run, kind, moment, generator)
@@ -221,9 +224,11 @@ class SlowSource(LocalSource):
             yield Item(item.uri, item.size, item.mtime_ns, item.label, read)
 
 
-def _index_as_driver(listed: str, collection: str, address: str, reads: str) -> None:
+def _index_as_driver(
+    listed: str, collection: str, address: str, reads: str, commit_rows: str
+) -> None:
     executor = RayExecutor(address)
-    settings = IndexSettings(executor=executor, commit_rows=64)
+    settings = IndexSettings(executor=executor, commit_rows=int(commit_rows))
     done = lookalike.index(
         SlowSource(listed, reads), collection, models=["pixels"], settings=settings
     )
