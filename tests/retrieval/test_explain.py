@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from starlette.testclient import TestClient
 
 import lookalike
 from command import lookalike as run
@@ -18,6 +21,8 @@ from lookalike.errors import ImageError, InputError
 from lookalike.imaging import decode
 from lookalike.models.explanation import likeness_by_cell
 from lookalike.retrieval.query import ImageQuery, RowQuery, VectorQuery
+from lookalike.server.app import make_app
+from lookalike.server.settings import ServerSettings
 
 SPACES = ["efficientnet-lite0-int8", "pixels"]
 
@@ -175,3 +180,65 @@ def test_the_command_draws_both_images_with_their_cells(collection, folder, tmp_
     assert "has no row 999999" in wrong.stderr
     wrong = run("explain", *place, car, both, "--space", "none", status=2)
     assert "none" in wrong.stderr
+
+
+@pytest.fixture(scope="module")
+def client(collection) -> Iterator[TestClient]:
+    app = make_app([collection.path])
+    with TestClient(app, base_url="http://localhost") as running:
+        yield running
+
+
+def test_rest_explains_rows_and_uploads(client, collection, folder):
+    car, both = folder / "car" / "car_0003.jpg", folder / "both.png"
+    ids = {"query": row_of(collection, car), "match": row_of(collection, both)}
+    expected = collection.explain(car, both)
+    by_rows = client.get("/api/v1/explain", params=ids).json()
+    np.testing.assert_allclose(by_rows["match"]["heat"], expected.match.heat, atol=1e-5)
+    assert by_rows["match"]["peak"] == pytest.approx(list(expected.match.peak))
+    assert by_rows["match"]["is_thumbnail"] is False
+
+    fields = json.dumps({"query": {"image": 0}, "match": ids["match"]})
+    files = {"image": ("car.jpg", car.read_bytes())}
+    sent = client.post("/api/v1/explain", files=files, data={"query": fields}).json()
+    assert sent == by_rows
+    part = {"id": ids["match"], "region": [160, 0, 160, 160]}
+    body = {"query": part, "match": ids["query"], "space": "pixels"}
+    pixels = client.post("/api/v1/explain", json=body).json()
+    assert (pixels["kind"], np.shape(pixels["query"]["heat"])) == (
+        "difference",
+        (32, 32),
+    )
+
+    drawn = client.get("/api/v1/explain", params={**ids, "format": "png"})
+    assert drawn.headers["content-type"] == "image/png"
+    assert pixels_of_bytes(drawn.content).shape[2] == 3
+
+
+def pixels_of_bytes(data: bytes) -> np.ndarray:
+    return np.asarray(decode(data))
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"query": {"id": 999}, "match": 0}, 404),
+        ({"query": {"id": 0}, "match": 999}, 404),
+        ({"query": {"upload": "0" * 64}, "match": 0}, 404),
+        ({"query": {"image": 0}, "match": 0}, 422),
+        ({"query": {"id": 0}}, 422),
+        ({"query": {"id": 0, "region": [0, 0, 0, 1]}, "match": 0}, 422),
+        ({"query": {"id": 0}, "match": 0, "space": "none"}, 404),
+    ],
+)
+def test_rest_refuses_other_explanations(client, body, status):
+    response = client.post("/api/v1/explain", json=body)
+    assert response.status_code == status, response.text
+
+
+def test_rest_explains_thumbnails_where_originals_are_not_read(collection):
+    app = make_app([collection.path], ServerSettings(originals=False))
+    with TestClient(app, base_url="http://localhost") as client:
+        answer = client.get("/api/v1/explain", params={"query": 0, "match": 1}).json()
+        assert answer["query"]["is_thumbnail"]
+        assert answer["match"]["is_thumbnail"]

@@ -23,7 +23,7 @@ from lookalike.drawing.style import (
 from lookalike.models.explanation import ExplainedImage, Explanation
 from lookalike.types import VectorsF32
 
-__all__ = ["draw_explanation", "heat_colors", "overlay"]
+__all__ = ["draw_explanation", "explanation_image", "heat_colors", "overlay"]
 
 # Sizes in points.
 _IMAGE_WIDTH, _IMAGE_HEIGHT = 260, 230
@@ -74,6 +74,14 @@ def draw_explanation(
         If the path's suffix names no supported format.
     """
     path = output_path(path)
+    page = explanation_image(explanation, names)
+    return save(page, path)
+
+
+def explanation_image(
+    explanation: Explanation, names: tuple[str, str] = ("query", "match")
+) -> Image.Image:
+    """Return the figure that `draw_explanation` writes."""
     query = explanation.query
     match = explanation.match
     panels = [("Query", overlay(query), names[0]), ("Match", overlay(match), names[1])]
@@ -84,8 +92,7 @@ def draw_explanation(
             ("Match", match.image, names[1]),
             ("Difference", difference, ""),
         ]
-    page = _draw_panels(panels, explanation)
-    return save(page, path)
+    return _draw_panels(panels, explanation)
 
 
 def overlay(explained: ExplainedImage) -> Image.Image:

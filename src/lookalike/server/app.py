@@ -20,6 +20,7 @@ from lookalike.io.memory import release_freed_memory
 from lookalike.server import openapi
 from lookalike.server.access_log import LogRequests
 from lookalike.server.batch_schemas import BatchBody, BatchForm
+from lookalike.server.explain_schemas import ExplainBody, ExplainForm
 from lookalike.server.head_requests import HeadRequests
 from lookalike.server.jobs.builtin import BUILTIN_JOBS
 from lookalike.server.jobs.kinds import JobKind, JobKinds
@@ -30,6 +31,7 @@ from lookalike.server.problems import add_exception_handlers
 from lookalike.server.registry import CollectionRegistry
 from lookalike.server.routes.collections import collections_router
 from lookalike.server.routes.description import description_router
+from lookalike.server.routes.explain import explain_router
 from lookalike.server.routes.jobs import JOB_REQUEST, jobs_router
 from lookalike.server.routes.maps import maps_router, prepare_stored_maps
 from lookalike.server.routes.page import PAGE, page_router
@@ -52,6 +54,7 @@ __all__ = ["make_app"]
 _ROUTERS = (
     search_router,
     collections_router,
+    explain_router,
     rows_router,
     row_images_router,
     maps_router,
@@ -67,6 +70,8 @@ _BODIES = (
     QueryForm,
     BatchForm,
     UploadForm,
+    ExplainBody,
+    ExplainForm,
     SessionBody,
 )
 

@@ -37,6 +37,7 @@ __all__ = [
     "row_not_found",
     "run_query",
     "search_response",
+    "sent_image",
 ]
 
 QueryResult = TypeVar("QueryResult")
@@ -204,7 +205,7 @@ def images_used(
         for example in getattr(body, side):
             renumbered = example
             if isinstance(example, ImageExample):
-                image = _sent_image(images, example.image)
+                image = sent_image(images, example.image)
                 renumbered = example.model_copy(update={"image": len(used)})
                 used.append(image)
             examples.append(renumbered)
@@ -354,7 +355,7 @@ def _resolve(
             upload = state.uploads.find(example.upload)
             query = _upload_query(state, upload, example.region)
         else:
-            upload = _sent_image(uploads, example.image)
+            upload = sent_image(uploads, example.image)
             query = _upload_query(state, upload, example.region)
         queries.append(WeightedQuery(query, example.weight))
     return queries
@@ -382,8 +383,14 @@ def _upload_query(
     return UploadRegionQuery(upload, region, state.uploads, state.region_vectors)
 
 
-def _sent_image(images: Sequence[SentImage], index: int) -> SentImage:
-    """Return an image of the request by its number."""
+def sent_image(images: Sequence[SentImage], index: int) -> SentImage:
+    """Return an image of the request by its number.
+
+    Raises
+    ------
+    Problem
+        422, if the request has fewer images.
+    """
     if index < len(images):
         return images[index]
     raise Problem(

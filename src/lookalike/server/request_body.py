@@ -25,7 +25,14 @@ from lookalike.server.schemas import (
 )
 from lookalike.server.validation import json_errors
 
-__all__ = ["parse_json", "read_batch", "read_image", "read_json", "read_query"]
+__all__ = [
+    "parse_json",
+    "read_batch",
+    "read_image",
+    "read_json",
+    "read_query",
+    "read_with_images",
+]
 
 _JSON = "application/json"
 _FORM = "multipart/form-data"
@@ -104,6 +111,26 @@ async def read_query(
     if not query.positive:
         query = _with_images(query, len(images))
     return query, images
+
+
+async def read_with_images(
+    request: Request, validate_json: Callable[[bytes], Content]
+) -> tuple[Content, list[bytes]]:
+    """Return a body and the images sent with it.
+
+    The body is JSON, or a form with files named ``image`` and the JSON as ``query``.
+
+    Raises
+    ------
+    Problem
+        413, 415 or 422, if the body is too large, of another type or invalid.
+    """
+    media_type, options = _content_type(request)
+    if media_type == _JSON:
+        body = await request.body()
+        return parse_json(body, validate_json), []
+    images, query_json = await _read_form(request, media_type, options)
+    return parse_json(query_json or b"{}", validate_json), images
 
 
 async def read_batch(request: Request) -> tuple[list[Any], list[bytes]]:

@@ -8,6 +8,7 @@ from typing import Any
 from starlette.requests import Request
 
 from lookalike.io.processors import cores
+from lookalike.models.cells import CellNetworks
 from lookalike.server import thumbnails
 from lookalike.server.batching import Batcher
 from lookalike.server.cache import SizedCache
@@ -29,6 +30,8 @@ _THUMBNAIL_OVERHEAD = 256
 # The memory for the vectors of regions, about a thousand, and what each takes besides its numbers.
 _REGION_BYTES = 4 << 20
 _REGION_OVERHEAD = 1024
+# The networks to keep for explanations, each of about 60 MB.
+_CELL_NETWORKS = 2
 
 
 @dataclass(slots=True)
@@ -41,8 +44,8 @@ class ServerState:
         The options, the collections, and the images sent by clients.
     thumbnails
         Recent thumbnails by (sha256 of the content, side).
-    row_images, region_vectors
-        Read the images of rows, and the vectors of recent regions.
+    row_images, region_vectors, cell_networks
+        Read the images of rows, the vectors of recent regions, and the networks of explanations.
     image_pool, read_pool
         The threads that decode and embed images, and the threads that read and compare rows.
     embed_batcher, thumbnail_batcher
@@ -59,6 +62,7 @@ class ServerState:
     thumbnails: SizedCache[tuple[str, int], bytes] = field(init=False)
     row_images: RowImages = field(init=False)
     region_vectors: RegionVectors = field(init=False)
+    cell_networks: CellNetworks = field(init=False)
     image_pool: BoundedPool = field(init=False)
     read_pool: BoundedPool = field(init=False)
     embed_batcher: Batcher[EmbedRequest, Any] = field(init=False)
@@ -77,6 +81,7 @@ class ServerState:
         self.region_vectors = SizedCache(
             _REGION_BYTES, size_of=lambda vector: vector.nbytes + _REGION_OVERHEAD
         )
+        self.cell_networks = CellNetworks(_CELL_NETWORKS, threads=1)
         self.image_pool = BoundedPool("images", options.workers, options.queue_size)
         self.read_pool = BoundedPool(
             "reads", cores(), _READ_QUEUE_FACTOR * options.queue_size
