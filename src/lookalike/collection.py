@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from lookalike.models.explanation import Explanation
     from lookalike.projection.layouts import Method
     from lookalike.projection.map import Map
-    from lookalike.retrieval.confidence import Calibration, CalibrationState
+    from lookalike.retrieval.confidence import CalibrationState, SpaceCalibration
     from lookalike.retrieval.explain import Explainer, ImageInput
     from lookalike.retrieval.query import Queries, QueryInput
     from lookalike.retrieval.request import SearchOptions
@@ -351,7 +351,7 @@ class Collection:
 
         return evaluate_absent(self.table, **options)
 
-    def calibrate(self, **options: Any) -> list[Calibration]:
+    def calibrate(self, **options: Any) -> list[SpaceCalibration]:
         """Calibrate Spaces, so that each match of a search has a confidence.
 
         See `lookalike.maintenance.calibrate.calibrate`.

@@ -12,10 +12,10 @@ from lookalike.cli.progress import progress_bar
 if TYPE_CHECKING:
     from lookalike.evaluation.absent import AbsentScores
 
-__all__ = ["evaluate_absent"]
+__all__ = ["print_absent"]
 
 
-def evaluate_absent(
+def print_absent(
     collection: str | None, spaces: Sequence[str], count: int, *, as_json: bool
 ) -> None:
     """Measure how often images of absent labels are answered, and print the rates."""
@@ -36,10 +36,10 @@ def evaluate_absent(
     for number, scores in enumerate(measured):
         if number:
             output.say()
-        _print_scores(scores, count)
+        _print_rates(scores, count)
 
 
-def _print_scores(scores: AbsentScores, count: int) -> None:
+def _print_rates(scores: AbsentScores, count: int) -> None:
     choices = output.plural(len(scores.choices), "choice")
     labels = output.plural(count, "label")
     summary = (

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from lookalike.cli import output
 
 if TYPE_CHECKING:
-    from lookalike.retrieval.confidence import Calibration, CalibrationState
+    from lookalike.retrieval.confidence import CalibrationState, SpaceCalibration
 
 __all__ = ["describe_rates", "describe_state"]
 
 
-def describe_rates(calibration: Calibration) -> str:
+def describe_rates(calibration: SpaceCalibration) -> str:
     """Return the sentence that says how often a Space answers."""
     kept = f"An image like those of this collection is answered in {calibration.kept.value:.0%}"
     absent = calibration.absent

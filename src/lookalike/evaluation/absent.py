@@ -276,16 +276,20 @@ def _is_kept(
     """
     kept = np.zeros(len(to_folds), np.bool_)
     for fold in range(FOLDS):
-        distances = np.delete(to_folds, fold, axis=1).min(axis=1)
-        is_new = is_present & (nearest.folds == fold)
-        is_old = is_present & (nearest.folds != fold)
-        kept[is_new] = _is_answered(distances[is_old], distances[is_new])
+        to_others = np.delete(to_folds, fold, axis=1)
+        distances = to_others.min(axis=1)
+        in_fold = nearest.folds == fold
+        is_new = is_present & in_fold
+        is_old = is_present & ~in_fold
+        calibrated = distances[is_old]
+        kept[is_new] = _is_answered(calibrated, distances[is_new])
     return kept[is_present]
 
 
 def _is_answered(calibrated: Distances, distances: Distances) -> npt.NDArray[np.bool_]:
     """Return whether each distance has the default confidence beside calibrated ones."""
-    finite = np.sort(calibrated[np.isfinite(calibrated)])
+    is_finite = np.isfinite(calibrated)
+    finite = np.sort(calibrated[is_finite])
     confidences = conformal(finite, distances)
     is_answered: npt.NDArray[np.bool_] = confidences >= MIN_CONFIDENCE
     return is_answered
@@ -338,6 +342,7 @@ def _bootstrap(values: Shares, random: np.random.Generator) -> Rate:
     means = np.empty(_RESAMPLES)
     for number in range(_RESAMPLES):
         drawn: Places = random.integers(count, size=count)
-        means[number] = values[drawn].mean()
+        resampled = values[drawn]
+        means[number] = resampled.mean()
     low, high = np.percentile(means, [2.5, 97.5]).tolist()
     return Rate(float(values.mean()), low, high)

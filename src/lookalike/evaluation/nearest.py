@@ -120,7 +120,8 @@ def nearest_rows(
     """
     count = len(rows.ids)
     random = np.random.default_rng(seed)
-    folds = random.permutation(count) % FOLDS
+    shuffled = random.permutation(count)
+    folds = shuffled % FOLDS
     group_of: dict[str | None, int] = {
         name: number for number, name in enumerate(names)
     }
@@ -129,8 +130,7 @@ def nearest_rows(
     groups = np.array(numbers, np.intp)
 
     # The rows that are queries.
-    most = max(_LEAST_QUERIES, _MOST_PAIRS // max(1, count))
-    size = min(count, _MOST_QUERIES, most)
+    size = _query_count(count)
     drawn = random.choice(count, size, replace=False)
     chosen = np.sort(drawn)
     query_ids = rows.ids[chosen]
@@ -146,8 +146,18 @@ def nearest_rows(
             _keep_nearest(squares, queries, query_ids, batch, batch_ids, batch_keys)
             if progress is not None:
                 progress(len(batch_ids))
-    distances = np.sqrt(squares).reshape(size, rest + 1, FOLDS)
+    roots = np.sqrt(squares)
+    distances = roots.reshape(size, rest + 1, FOLDS)
     return NearestRows(list(names), groups[chosen], folds[chosen], distances)
+
+
+def _query_count(rows: int) -> int:
+    """Return the number of rows that are compared with all others."""
+    if rows <= _MOST_QUERIES:
+        return rows
+    affordable = _MOST_PAIRS // rows
+    size = max(_LEAST_QUERIES, affordable)
+    return min(_MOST_QUERIES, size)
 
 
 def _vectors_of(view: View, space: str, ids: Ids) -> VectorsF16:
@@ -184,15 +194,17 @@ def _keep_nearest(
     order = np.argsort(keys, kind="stable")
     ordered_keys = keys[order]
     present, starts = np.unique(ordered_keys, return_index=True)
-    place_of_id = {row_id: place for place, row_id in enumerate(batch_ids[order])}
-    own_places = [place_of_id.get(row_id, -1) for row_id in query_ids]
-    own = np.array(own_places, np.intp)
-
-    for part, block in vectors.distance_blocks(queries, batch[order]):
-        own_part = own[part]
-        is_here = np.flatnonzero(own_part >= 0)
-        block[is_here, own_part[is_here]] = np.inf
+    ordered = batch[order]
+    ordered_ids = batch_ids[order]
+    for part, block in vectors.distance_blocks(queries, ordered):
+        # A row is not its own neighbor.
+        own_ids = query_ids[part]
+        _, own_queries, own_rows = np.intersect1d(
+            own_ids, ordered_ids, assume_unique=True, return_indices=True
+        )
+        block[own_queries, own_rows] = np.inf
         # Copies of an image say nothing about the distance of another one.
         block[block == 0] = np.inf
         nearest = np.minimum.reduceat(block, starts, axis=1)
-        squares[part, present] = np.minimum(squares[part, present], nearest)
+        earlier = squares[part, present]
+        squares[part, present] = np.minimum(earlier, nearest)

@@ -9,15 +9,15 @@ from contextlib import suppress
 from lookalike.errors import InputError
 from lookalike.evaluation.absent import choose_labels, score_absent
 from lookalike.evaluation.nearest import nearest_rows, read_labels
-from lookalike.retrieval.confidence import IMAGE, Calibration, calibration_state
+from lookalike.retrieval.confidence import IMAGE, SpaceCalibration, calibration_state
 from lookalike.store import calibrations
 from lookalike.store.table import Table
 from lookalike.store.view import View
 
-__all__ = ["MIN_ROWS", "calibrate", "measure", "refresh"]
+__all__ = ["MIN_CALIBRATED_ROWS", "calibrate", "measure_space", "refresh"]
 
 # Spaces with fewer rows are calibrated on request alone.
-MIN_ROWS = 100
+MIN_CALIBRATED_ROWS = 100
 # The pass over a larger Space takes more than a minute, and is made on request alone.
 _MAX_ROWS = 200_000
 
@@ -28,7 +28,7 @@ def calibrate(
     spaces: Sequence[str] = (),
     seed: int = 0,
     progress: Callable[[int], None] | None = None,
-) -> list[Calibration]:
+) -> list[SpaceCalibration]:
     """Calibrate Spaces, so that each match of a search has a confidence.
 
     The distance of rows to their nearest other row is measured, of all rows or of a sample, and
@@ -63,7 +63,7 @@ def calibrate(
     names = list(dict.fromkeys(table.space(name) for name in spaces)) or table.models
     measured = []
     for space in names:
-        calibration = measure(table, space, seed=seed, progress=progress)
+        calibration = measure_space(table, space, seed=seed, progress=progress)
         measured.append(calibration)
     for calibration in measured:
         text = calibration.to_json()
@@ -71,13 +71,13 @@ def calibrate(
     return measured
 
 
-def measure(
+def measure_space(
     view: View,
     space: str,
     *,
     seed: int = 0,
     progress: Callable[[int], None] | None = None,
-) -> Calibration:
+) -> SpaceCalibration:
     """Measure the calibration of a Space, without storing it; see `calibrate`."""
     start = time.perf_counter()
     rows = read_labels(view, space)
@@ -87,7 +87,7 @@ def measure(
     names = [label for (label,) in choices]
     nearest = nearest_rows(view, space, rows, names, seed=seed, progress=progress)
     scores = score_absent(space, len(rows.ids), nearest, choices, seed)
-    return Calibration(
+    return SpaceCalibration(
         kind=IMAGE,
         space=space,
         version=rows.version,
@@ -108,7 +108,7 @@ def refresh(table: Table, max_change: float) -> None:
     """
     for space in table.models:
         count = table.count(space)
-        if not MIN_ROWS <= count <= _MAX_ROWS:
+        if not MIN_CALIBRATED_ROWS <= count <= _MAX_ROWS:
             continue
         state = calibration_state(table, space)
         if state is None or state.change > max_change:

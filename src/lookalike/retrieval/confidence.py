@@ -36,10 +36,10 @@ from lookalike.types import (
 __all__ = [
     "IMAGE",
     "LEAST_DISTANCES",
-    "Calibration",
     "CalibrationState",
     "LabelRate",
     "Rate",
+    "SpaceCalibration",
     "StoredCalibrations",
     "calibration_state",
     "conformal",
@@ -87,7 +87,7 @@ class LabelRate(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Calibration:
+class SpaceCalibration:
     """The distances of rows of a Space to their nearest other row, and what they can tell.
 
     Attributes
@@ -167,7 +167,7 @@ class Calibration:
         return json.dumps(fields)
 
     @classmethod
-    def from_json(cls, text: str) -> Calibration:
+    def from_json(cls, text: str) -> SpaceCalibration:
         """Parse the text of `to_json`.
 
         Raises
@@ -196,7 +196,7 @@ class CalibrationState(NamedTuple):
         The rows with a vector that were added and removed since it was measured.
     """
 
-    calibration: Calibration
+    calibration: SpaceCalibration
     added: int
     removed: int
 
@@ -245,13 +245,15 @@ def conformal(calibrated: Distances, distances: Distances) -> Distances:
     return confidences
 
 
-def read_calibration(view: View, space: str, kind: str = IMAGE) -> Calibration | None:
+def read_calibration(
+    view: View, space: str, kind: str = IMAGE
+) -> SpaceCalibration | None:
     """Return the stored calibration of a Space, outdated or not; None without one."""
     text = calibrations.read_text(view, space, kind)
     if text is None:
         return None
     try:
-        return Calibration.from_json(text)
+        return SpaceCalibration.from_json(text)
     # A text that a newer version wrote counts as none.
     except (ValueError, TypeError, KeyError):
         return None
@@ -295,7 +297,7 @@ class StoredCalibrations:
         A mean of several vectors lies at other distances than an image does, so a search by several
         examples has none.
         """
-        kinds = {_kind_of(weighted) for weighted in queries}
+        kinds = {_query_kind(weighted) for weighted in queries}
         if len(queries) != 1 or kinds != {IMAGE}:
             return None
         state = self._read()
@@ -339,7 +341,7 @@ class StoredCalibrations:
         return known[1]
 
 
-def _kind_of(weighted: WeightedQuery) -> str:
+def _query_kind(weighted: WeightedQuery) -> str:
     """Return the kind of a query: that which its class names, or else an image."""
     return getattr(weighted.query, "kind", IMAGE)
 

@@ -12,13 +12,13 @@ from lookalike.cli.command import CollectionOption, JsonOption, command, open_co
 from lookalike.cli.progress import progress_bar
 
 if TYPE_CHECKING:
-    from lookalike.retrieval.confidence import Calibration
+    from lookalike.retrieval.confidence import SpaceCalibration
 
 # Labels that are named because their images are answered although they are held out.
 _MOST_LABELS = 5
 _NOTABLE = 0.05
 
-_Spaces = Annotated[
+_SpacesToCalibrate = Annotated[
     list[str] | None,
     typer.Option(
         metavar="NAME",
@@ -34,7 +34,7 @@ _Spaces = Annotated[
 )
 def calibrate_command(
     collection: CollectionOption = None,
-    space: _Spaces = None,
+    space: _SpacesToCalibrate = None,
     as_json: JsonOption = False,
 ) -> None:
     """Measure when an answer means something: then every match of a search has a confidence.
@@ -58,7 +58,7 @@ def calibrate_command(
         _print_calibration(calibration)
 
 
-def _print_calibration(calibration: Calibration) -> None:
+def _print_calibration(calibration: SpaceCalibration) -> None:
     images = output.plural(calibration.rows, "image")
     measured = len(calibration.distances)
     if measured < calibration.rows:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lookalike.cli import output
-from lookalike.cli.absent import evaluate_absent
+from lookalike.cli.absent import print_absent
 from lookalike.cli.command import CollectionOption, JsonOption, command, open_collection
 from lookalike.cli.progress import progress_bar
 from lookalike.errors import InputError
@@ -92,7 +92,7 @@ def evaluate_command(
                 "--absent was given with --split, --rank or --save. It measures the plain ranking "
                 "of all labeled images; leave the others out."
             )
-        evaluate_absent(collection, space or [], absent, as_json=as_json)
+        print_absent(collection, space or [], absent, as_json=as_json)
         return
     if save is not None:
         from lookalike.drawing.style import output_path
