@@ -308,6 +308,10 @@ def test_command_line_marks_where_likeness_ends(sample, tmp_path):
     assert "An image like those of this collection is answered in " in said
     assert "45 images at version" in lookalike("info", "-c", path).stdout
 
+    (space,) = json.loads(lookalike("info", "-c", path, "--json").stdout)["spaces"]
+    assert space["calibration"]["rows"] == 45
+    assert space["calibration"]["usable"]
+
     file = next(sample.rglob("*.jpg"))
     noise = np.random.default_rng(0).integers(0, 2, (32, 32)) * 255
     Image.fromarray(noise.astype(np.uint8)).save(tmp_path / "new.png")

@@ -74,7 +74,7 @@ def _info_as_json(
 
     data["spaces"] = []
     for name, model in collection.models.items():
-        space = {
+        space: dict[str, Any] = {
             "name": name,
             "model": model.name,
             "dim": model.dim,
@@ -82,7 +82,8 @@ def _info_as_json(
             "runtime": model.runtime,
         }
         state = collection.calibration(name)
-        space["calibration"] = None if state is None else state.to_dict()
+        if state is not None:
+            space["calibration"] = state.to_dict()
         data["spaces"].append(space)
 
     data["columns"] = [
