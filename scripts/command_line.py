@@ -28,7 +28,8 @@ else on standard output.
 |---|---|
 | 0 | The command finished. |
 | 1 | `index` kept images without files, could not list a folder to its end or, with `--strict`, \
-met bad files; `check` found faults. |
+met bad files; `check` found faults; `duplicates` left copies whose files are missing or \
+changed. |
 | 2 | An error. Standard error says what was given, what was expected, and what to do. |
 | 130 | Ctrl-C. Everything that was committed is kept. |
 
@@ -62,20 +63,28 @@ def render() -> str:
     """Return the whole page as Markdown."""
     group: Any = typer.main.get_command(app)
     sections = [HEAD]
-    sections += [
-        "\n".join(section(command)) + "\n" for command in group.commands.values()
-    ]
+    for name, command in commands(group, "lookalike"):
+        sections.append("\n".join(section(command, name)) + "\n")
     return "\n".join(sections)
 
 
-def section(command: Any) -> Iterator[str]:
+def commands(group: Any, prefix: str) -> Iterator[tuple[str, Any]]:
+    """Yield each command with its whole name; those below a command come after it."""
+    for command in group.commands.values():
+        name = f"{prefix} {command.name}"
+        yield name, command
+        if hasattr(command, "commands"):
+            yield from commands(command, name)
+
+
+def section(command: Any, name: str) -> Iterator[str]:
     """Yield the lines that describe one command."""
-    yield f"## lookalike {command.name}"
+    yield f"## {name}"
     yield ""
     yield inspect.cleandoc(command.help)
     yield ""
     yield "```text"
-    yield usage(command)
+    yield usage(command, name)
     yield "```"
     yield ""
     yield "| argument or option | meaning | default |"
@@ -90,9 +99,9 @@ def section(command: Any) -> Iterator[str]:
     yield "```"
 
 
-def usage(command: Any) -> str:
+def usage(command: Any, name: str) -> str:
     """Return the line that shows how the command is called."""
-    words = ["lookalike", command.name, "[OPTIONS]"]
+    words = [name, "[OPTIONS]"]
     for parameter in command.params:
         if parameter.param_type_name == "argument":
             word = parameter.metavar or parameter.name.upper()

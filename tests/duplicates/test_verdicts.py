@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+import lookalike
+from lookalike.collection import Collection
 from lookalike.duplicates.verdicts import (
     content_pair,
     contents_of,
@@ -14,6 +16,7 @@ from lookalike.duplicates.verdicts import (
     without_dismissed,
 )
 from lookalike.errors import CollectionError, InputError
+from lookalike.store.table import Table
 
 
 @pytest.fixture
@@ -39,6 +42,20 @@ def test_a_verdict_is_about_contents_in_any_order(table, root, pair, found):
     assert len(without_dismissed(found, frozenset({content_pair(*pair)}))) == 2
     assert forget(table, [content_pair(first, second)]) == 1
     assert verdicts(table) == []
+
+
+def test_a_backup_has_the_verdicts(table, pair, tmp_path):
+    opened = Collection(table)
+    dismiss(table, [content_pair(*pair)])
+    opened.backup(tmp_path / "backup")
+    assert len(read_verdicts(Table.open(tmp_path / "backup"))) == 1
+    restored = lookalike.restore(tmp_path / "backup", tmp_path / "new")
+    assert restored is not None
+    assert len(read_verdicts(Table.open(tmp_path / "new"))) == 1
+
+    forget(table, [content_pair(*pair)])
+    opened.backup(tmp_path / "backup")
+    assert read_verdicts(Table.open(tmp_path / "backup")) == frozenset()
 
 
 def test_the_same_content_cannot_be_told_apart(pair):

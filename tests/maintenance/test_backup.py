@@ -197,6 +197,17 @@ def test_a_backup_follows_a_collection_whose_files_were_all_rewritten(place, tmp
     assert contents(tmp_path / "backup") == contents(place)
 
 
+def test_a_later_backup_has_the_map_that_was_made_again(place, tmp_path):
+    lookalike.backup(place, tmp_path / "backup")
+    collection = Table.open(place)
+    made.add_rows(collection, np.eye(16, dtype=np.float32)[:9])
+    make_map(collection, method="pca", rebuild=True)
+    backup(collection, tmp_path / "backup")
+    [file] = (place / "maps").glob("*.arrow")
+    copied = tmp_path / "backup" / "maps" / file.name
+    assert copied.read_bytes() == file.read_bytes()
+
+
 def test_a_corrupted_file_of_the_earlier_backup_is_copied_again(place, tmp_path):
     lookalike.backup(place, tmp_path / "backup")
     decay(tmp_path / "backup")

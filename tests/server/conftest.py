@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 
 import pytest
+from PIL import Image
 
 import lookalike
 from live import serving
@@ -20,6 +21,21 @@ def collection(sample, tmp_path_factory):
     models = ["efficientnet-lite0-int8", "pixels"]
     lookalike.index(sample, path, models=models, metadata=metadata)
     return path
+
+
+@pytest.fixture(scope="session")
+def copied(sample, tmp_path_factory):
+    """A collection of three images, a copy of one, and a smaller version of another. Read-only."""
+    folder = tmp_path_factory.mktemp("copied")
+    images = folder / "images"
+    for name in ("cat", "car", "teapot"):
+        (images / name).mkdir(parents=True)
+        shutil.copy2(sample / name / f"{name}_0001.jpg", images / name)
+    shutil.copy2(images / "cat" / "cat_0001.jpg", images / "cat copy.jpg")
+    with Image.open(images / "car" / "car_0001.jpg") as image:
+        image.reduce(2).save(images / "car small.jpg")
+    lookalike.index(images, folder / "c", models=["pixels"])
+    return folder / "c"
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,11 @@ import pytest
 
 from local_server import local_server
 from trust.torture.checks import check_after_kill, check_after_rerun
+from trust.torture.removal import (
+    REMOVALS,
+    attempt_removal,
+    run_removal_reference,
+)
 from trust.torture.trial import attempt
 from trust.torture.workspace import ACTIONS, Workspace
 
@@ -56,6 +61,17 @@ def test_a_kill_loses_nothing_and_a_rerun_continues(workspace, name):
         # The action is faster than it was: the next moment is an earlier one.
         known = replace(known, seconds=known.seconds / 2)
         trial = attempt(workspace, BY_NAME[name], known, random_source)
+    assert trial.findings == []
+
+
+@pytest.mark.parametrize("action", REMOVALS, ids=lambda action: action.name)
+def test_a_kill_of_a_removal_of_duplicates_loses_no_image(workspace, action):
+    random_source = random.Random(action.name)
+    known = run_removal_reference(workspace, action)
+    trial = attempt_removal(workspace, action, known, random_source)
+    while not trial.was_interrupted:
+        known = replace(known, seconds=known.seconds / 2)
+        trial = attempt_removal(workspace, action, known, random_source)
     assert trial.findings == []
 
 

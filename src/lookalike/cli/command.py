@@ -26,6 +26,7 @@ __all__ = [
     "WhereOption",
     "app",
     "command",
+    "command_group",
     "open_collection",
     "store_imported",
 ]
@@ -70,7 +71,9 @@ JsonOption = Annotated[
 Function = Callable[..., None]
 
 
-def command(name: str, *, examples: Sequence[str]) -> Callable[[Function], Function]:
+def command(
+    name: str, *, examples: Sequence[str], group: typer.Typer | None = None
+) -> Callable[[Function], Function]:
     """Register a function as a command.
 
     An expected error prints one paragraph to standard error and exits with status 2. Ctrl-C exits
@@ -79,25 +82,59 @@ def command(name: str, *, examples: Sequence[str]) -> Callable[[Function], Funct
     Parameters
     ----------
     name
-        The word after ``lookalike``.
+        The word after ``lookalike``, or after the word of the group.
     examples
         Command lines that ``--help`` shows at its end.
+    group
+        The group of the command; None for the whole command line.
     """
-    lines = [f"- {example}" for example in examples]
-    listed = "\n".join(lines)
-    epilog = f"Examples:\n\n{listed}"
+    parent = app if group is None else group
 
     def register(function: Function) -> Function:
-        @functools.wraps(function)
-        def run(*args: Any, **kwargs: Any) -> None:
-            with _errors_reported():
-                function(*args, **kwargs)
-
-        add_to_app = app.command(name, epilog=epilog)
+        run = _reporting(function)
+        add_to_app = parent.command(name, epilog=_epilog(examples))
         add_to_app(run)
         return run
 
     return register
+
+
+def command_group(
+    name: str, *, examples: Sequence[str]
+) -> Callable[[Function], typer.Typer]:
+    """Register a function as a command that has further commands below it; see `command`.
+
+    The function runs before each of these, and alone if none is given: the context that it takes
+    says which.
+    """
+
+    def register(function: Function) -> typer.Typer:
+        group = typer.Typer(rich_markup_mode="markdown")
+        add_to_group = group.callback(
+            invoke_without_command=True, epilog=_epilog(examples)
+        )
+        add_to_group(_reporting(function))
+        app.add_typer(group, name=name)
+        return group
+
+    return register
+
+
+def _epilog(examples: Sequence[str]) -> str:
+    lines = [f"- {example}" for example in examples]
+    listed = "\n".join(lines)
+    return f"Examples:\n\n{listed}"
+
+
+def _reporting(function: Function) -> Function:
+    """Return a function that turns expected errors into a message and an exit status."""
+
+    @functools.wraps(function)
+    def run(*args: Any, **kwargs: Any) -> None:
+        with _errors_reported():
+            function(*args, **kwargs)
+
+    return run
 
 
 @contextmanager

@@ -37,6 +37,7 @@ _PROTECTED = "in a protected folder"
 _OTHER_TIER = "of another tier"
 _NOT_LOCAL = "not a local file of its own"
 _OTHER_BYTES = "with the same pixels but other bytes"
+_REMOVED = "that the collection has no longer"
 _SAME_FILE = "the same file as the image to keep"
 
 
@@ -202,7 +203,10 @@ def remove_copies(
         trash = file_trash(table)
         with hold(table.path, DUPLICATES):
             finish_runs(table)
-            removal.run(groups, trash)
+            # Since the search, other runs may have removed some of them.
+            groups = _in_collection(table, groups, report)
+            if groups:
+                removal.run(groups, trash)
     return report
 
 
@@ -245,6 +249,24 @@ def _reason_to_skip(
     if settings.action == "hardlink" and copy.sha256 != keeper.sha256:
         return _OTHER_BYTES
     return None
+
+
+def _in_collection(
+    table: Table, groups: Sequence[_Group], report: RemovalReport
+) -> list[_Group]:
+    """Return groups without the copies that the collection has no longer, and count these."""
+    table.refresh()
+    uris = [copy.uri for group in groups for copy, _ in group.copies]
+    existing = table.existing_rows(uris)
+    left = []
+    for group in groups:
+        copies = [pair for pair in group.copies if pair[0].uri in existing]
+        if copies:
+            left.append(_Group(group.keeper, group.keeper_path, copies))
+    missing = len(uris) - sum(len(group.copies) for group in left)
+    if missing:
+        report.skipped[_REMOVED] = missing
+    return left
 
 
 class _Removal:

@@ -16,6 +16,7 @@ from lookalike.duplicates.groups import DuplicateGroup, Duplicates
 from lookalike.errors import CollectionError, InputError
 from lookalike.sources import resolve_uri
 from lookalike.store.failures import Operation, translate_errors
+from lookalike.store.location import VERDICTS
 from lookalike.store.table import Table
 from lookalike.store.view import View
 
@@ -30,7 +31,6 @@ __all__ = [
     "without_dismissed",
 ]
 
-_FILE = "verdicts.json"
 _FORMAT = 1
 
 
@@ -83,16 +83,16 @@ def read_verdicts(view: View) -> frozenset[ContentPair]:
         If they cannot be read.
     """
     with translate_errors(view.path, Operation.READ):
-        if not view.location.has_file(_FILE):
+        if not view.location.has_file(VERDICTS):
             return frozenset()
-        content = view.location.read(_FILE)
+        content = view.location.read(VERDICTS)
     try:
         values = json.loads(content)
         pairs = [(first, second) for first, second in values["not_duplicates"]]
     except (ValueError, KeyError, TypeError) as error:
         raise CollectionError(
             f"The verdicts of the collection {view.path} are damaged: {error}. "
-            f"Remove the file {view.location.uri(_FILE)}, or restore a backup."
+            f"Remove the file {view.location.uri(VERDICTS)}, or restore a backup."
         ) from error
     return frozenset(pairs)
 
@@ -146,7 +146,7 @@ def _write(table: Table, pairs: frozenset[ContentPair]) -> None:
     values = {"format": _FORMAT, "not_duplicates": sorted(pairs)}
     content = json.dumps(values, indent=1).encode()
     with translate_errors(table.path, Operation.WRITE):
-        table.location.write(_FILE, content)
+        table.location.write(VERDICTS, content)
 
 
 def contents_of(view: View, uris: Sequence[str]) -> list[str]:

@@ -91,6 +91,7 @@ const WORK = {
   map: (name) => `Making the map of ${name}`,
   calibrate: (name) => `Calibrating ${name}`,
   evaluate: (name) => `Measuring the accuracy of ${name}`,
+  duplicates: (name) => `Looking for duplicates in ${name}`,
 };
 
 const collectionOf = ({ asked }) => asked.collection ?? "";
@@ -131,6 +132,11 @@ function describeMissing({ withheld = [] }) {
   return ` ${kept} To remove them, use “lookalike index FOLDER --prune”.`;
 }
 
+function describeDuplicates({ groups, copies }) {
+  if (!copies) return "no duplicates";
+  return `${plural(copies, "copy", "copies")} in ${plural(groups, "group")}`;
+}
+
 function describeEnd(job) {
   const { kind, state, error, result } = job;
   const name = nameIn(job);
@@ -141,6 +147,7 @@ function describeEnd(job) {
   }
   const isIndexed = kind === "index";
   if (isIndexed) return `${name} has ${describeCounts(result)}.${describeMissing(result)}`;
+  if (kind === "duplicates") return `${name} has ${describeDuplicates(result)}.`;
   return kind === "map" ? `The map of ${name} is ready.` : `The accuracy of ${name} is measured.`;
 }
 

@@ -12,7 +12,7 @@ const DESCRIPTIONS = [
   ["Side by side", "v"],
   ["Filter", "/"],
   ["Choose an image", "u"],
-  ["Search, map, health", "1", "2", "3"],
+  ["Search, map, health, duplicates", "1", "2", "3", "4"],
   ["Zoom the map", "+", "−", "0"],
   ["Lasso on the map", "l"],
   ["Close", "Esc"],

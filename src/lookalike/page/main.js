@@ -5,6 +5,7 @@ import { allCollections, collection, loadCollections } from "./collections.js";
 import { openCrop, prepareCrop } from "./crop.js";
 import { openDetail, openUpload, prepareDetail } from "./detail.js";
 import { $, h, icon, reducedMotion } from "./dom.js";
+import { drawDuplicates } from "./duplicates.js";
 import { addExample, clearExamples, onExampleFailure, searchByExamples } from "./examples.js";
 import { drawFilters, focusFilter, showFilterProblem } from "./filters.js";
 import { isolate } from "./format.js";
@@ -26,7 +27,8 @@ import { makeThemeButton } from "./themes.js";
 import { acceptUploads, chooseFiles } from "./upload.js";
 
 const MAX_FILES = 16; // that one query may upload
-const VIEWS = ["search", "map", "health"];
+const VIEWS = ["search", "map", "health", "duplicates"];
+const NAMES = { map: "Map", health: "Health", duplicates: "Duplicates" };
 const EMPTY_INTERVAL = 2000; // milliseconds between two looks for a first collection
 
 let rendering = new AbortController(); // aborted by the next state
@@ -52,6 +54,7 @@ function showView(state) {
   $("#results").hidden = !isSearch || !hasResults;
   $("#map-view").hidden = state.view !== "map";
   $("#health-view").hidden = state.view !== "health";
+  $("#duplicates-view").hidden = state.view !== "duplicates";
   const isFirstStep = (history.state?.step ?? 0) === 0;
   $("#queries").hidden = !hasQuery(state) && isFirstStep;
   for (const view of VIEWS) {
@@ -60,8 +63,8 @@ function showView(state) {
     if (view === state.view) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
-  const names = { search: hasQuery(state) ? "Results" : "Start", map: "Map", health: "Health" };
-  document.title = `${names[state.view]} · Lookalike`;
+  const ofSearch = hasQuery(state) ? "Results" : "Start";
+  document.title = `${NAMES[state.view] ?? ofSearch} · Lookalike`;
 }
 
 function drawCollections() {
@@ -92,6 +95,8 @@ async function drawView(state, signal) {
     await drawMap(state, { signal, onChoose: searchBy, onSearchTogether: searchTogether });
   } else if (state.view === "health") {
     await drawHealth(state, { signal });
+  } else if (state.view === "duplicates") {
+    await drawDuplicates(state, { signal });
   } else if (hasQuery(state)) {
     await drawResults(state, signal);
   } else {
@@ -327,6 +332,7 @@ listenToKeys({
   1: () => go({ view: "search" }),
   2: () => go({ view: "map" }),
   3: () => go({ view: "health" }),
+  4: () => go({ view: "duplicates" }),
   ArrowDown: enterGrid,
   ArrowRight: enterGrid,
   ArrowUp: mapKey,

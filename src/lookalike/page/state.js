@@ -4,7 +4,7 @@
  * @typedef {{id: number} | {upload: string}} Example  A row, or an upload by its sha256.
  *
  * @typedef {object} State
- * @property {"search" | "map" | "health"} view
+ * @property {"search" | "map" | "health" | "duplicates"} view
  * @property {string} collection  Empty for the first.
  * @property {string[]} spaces  Up to two; empty for the first.
  * @property {Example[]} positive
@@ -14,6 +14,7 @@
  * @property {number} gamma  The strength of the negative examples.
  * @property {boolean} unique  Whether each content is shown once.
  * @property {"plain" | "centered" | "context"} ranking
+ * @property {string} tier  The tier of duplicates that is shown; empty for all.
  * @property {string} where  The text of the filter box: words, or an expression.
  */
 
@@ -23,7 +24,8 @@ const DEFAULT_K = 200;
 const DEFAULT_GAMMA = 0.1;
 const MAX_GAMMA = 1;
 export const MAX_K = 1000;
-const VIEWS = ["search", "map", "health"];
+const VIEWS = ["search", "map", "health", "duplicates"];
+const TIERS = ["identical", "copy", "similar"];
 // The first is the default.
 const RANKINGS = ["plain", "centered", "context"];
 
@@ -71,6 +73,7 @@ function parse(hash) {
     unique: parameters.get("unique") === "yes",
     ranking: RANKINGS.find((name) => name === parameters.get("ranking")) ?? RANKINGS[0],
     labels: parameters.getAll("label"),
+    tier: TIERS.find((name) => name === parameters.get("tier")) ?? "",
     where: parameters.get("where") ?? "",
   };
 }
@@ -88,6 +91,7 @@ export function format(state) {
   if (state.k !== DEFAULT_K) parameters.set("k", state.k);
   if (state.unique) parameters.set("unique", "yes");
   if (state.ranking !== RANKINGS[0]) parameters.set("ranking", state.ranking);
+  if (state.view === "duplicates" && state.tier) parameters.set("tier", state.tier);
   for (const label of state.labels) parameters.append("label", label);
   if (state.where) parameters.set("where", state.where);
   // Commas read better as they are.

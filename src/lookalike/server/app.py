@@ -20,6 +20,7 @@ from lookalike.io.memory import release_freed_memory
 from lookalike.server import openapi
 from lookalike.server.access_log import LogRequests
 from lookalike.server.batch_schemas import BatchBody, BatchForm
+from lookalike.server.duplicate_schemas import VerdictBody
 from lookalike.server.explain_schemas import ExplainBody, ExplainForm
 from lookalike.server.head_requests import HeadRequests
 from lookalike.server.jobs.builtin import BUILTIN_JOBS
@@ -73,6 +74,7 @@ _BODIES = (
     ExplainBody,
     ExplainForm,
     SessionBody,
+    VerdictBody,
 )
 
 # Releasing memory takes some milliseconds, and requests that follow have to obtain it again.

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from lookalike.duplicates.groups import Duplicates
 from lookalike.errors import InputError, LookalikeError
 from lookalike.models.cache import EmbedderCache
 from lookalike.retrieval.search import Searcher
@@ -185,6 +186,8 @@ class ServedCollection:
         The least time between two checks of `refresh` for a new version.
     evaluation
         The result of the last evaluation job, or None.
+    duplicates
+        The result of the last duplicates job, or None.
     """
 
     def __init__(
@@ -197,6 +200,7 @@ class ServedCollection:
         self.name = name
         self.path = path
         self.evaluation: dict[str, Any] | None = None
+        self.duplicates: Duplicates | None = None
         self.refresh_seconds = refresh_seconds
         self._embedders = embedders
         self._lock = threading.Lock()

@@ -25,7 +25,7 @@ from lookalike.store.failures import (
     reason_of,
     translate_errors,
 )
-from lookalike.store.location import Location
+from lookalike.store.location import VERDICTS, Location
 from lookalike.store.places import locate
 from lookalike.store.table import Table
 
@@ -176,6 +176,7 @@ def stage(
     try:
         copier.copy_table(progress)
         copier.copy_maps()
+        copier.copy_verdicts()
         if promised is not None:
             _check_source(source, promised, staged)
         yield staged
@@ -226,6 +227,7 @@ def publish(
             _write_record(target, record)
 
         target.publish_maps(staged.location)
+        _publish_verdicts(staged.location, target)
         # Before the table: rows that have left it are in the trash at any moment.
         trash_files = filter(target.is_trash_file, staged.files)
         target.publish_staged_trash(staged.location, list(trash_files))
@@ -239,6 +241,15 @@ def publish(
         if of is not None:
             record = BackupRecord(of, staged.version, staged.files)
             _write_record(target, record)
+
+
+def _publish_verdicts(staged: Location, target: Location) -> None:
+    """Replace the verdicts on duplicates by those of a staged copy."""
+    if staged.has_file(VERDICTS):
+        content = staged.read(VERDICTS)
+        target.write(VERDICTS, content)
+    elif target.has_file(VERDICTS):
+        target.remove(VERDICTS)
 
 
 class _Copier:
@@ -295,6 +306,11 @@ class _Copier:
         for space, method in location.list_maps():
             name = location.map_file_name(space, method)
             self._copy_files([name], no_progress, total=0)
+
+    def copy_verdicts(self) -> None:
+        """Copy the verdicts on duplicates as they are now."""
+        if self._source.location.has_file(VERDICTS):
+            self._copy_files([VERDICTS], no_progress, total=0)
 
     def _copy_version(self, progress: ByteProgress) -> list[str]:
         """Copy the files of one version of the table and the trash; return their names."""
@@ -359,8 +375,10 @@ class _Copier:
 
     def _unchanged_sha256(self, name: str) -> str | None:
         """Return the sha256 of a file of the earlier backup that can be linked, or None."""
-        # The name of a manifest does not identify its content, so it is always copied.
-        if Location.is_manifest(name):
+        # Only the names of data files identify their content. Others are always copied: manifests,
+        # maps and verdicts.
+        is_of_table = Location.is_table_file(name) or Location.is_trash_file(name)
+        if not is_of_table or Location.is_manifest(name):
             return None
         recorded_sha256 = self._earlier_files.get(name)
         if recorded_sha256 is None or not self._target.has_file(name):

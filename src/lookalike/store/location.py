@@ -34,6 +34,7 @@ __all__ = [
     "STAGING",
     "TABLE",
     "TRASH",
+    "VERDICTS",
     "VERSIONS",
     "Location",
     "LockName",
@@ -44,6 +45,7 @@ TABLE = "images.lance"
 TRASH = "trash.lance"
 VERSIONS = "_versions"
 MAPS = "maps"
+VERDICTS = "verdicts.json"
 STAGING = ".images."
 # Walks pass over folders that begin so, whatever their options.
 FILE_TRASH = ".Trash-lookalike"

@@ -29,6 +29,7 @@ VIEWS = [
     "completion",
     "map",
     "health",
+    "duplicates",
     "phone",
 ]
 
@@ -38,9 +39,10 @@ def show(page, view: str) -> None:
     if view == "start":
         tiles(page, "#begin")
         return
-    if view in {"map", "health"}:
+    parts = {"map": "#map-canvas", "health": ".charts", "duplicates": ".find button"}
+    if view in parts:
         page.evaluate(f"location.hash = '#{view}?positive=3'")
-        page.locator({"map": "#map-canvas", "health": ".charts"}[view]).wait_for()
+        page.locator(parts[view]).wait_for()
         return
     page.evaluate("location.hash = '#search?positive=3'")
     tiles(page)

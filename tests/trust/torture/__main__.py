@@ -17,6 +17,7 @@ from pathlib import Path
 
 from local_server import local_server
 from lookalike.io.processors import cores
+from trust.torture.removal import REMOVALS, attempt_removal, run_removal_reference
 from trust.torture.trial import Trial, attempt, choose_fault
 from trust.torture.workspace import ACTIONS, Workspace
 
@@ -55,7 +56,7 @@ def main() -> int:
     parser.add_argument(
         "--only",
         metavar="NAME",
-        help=f"one of: {'; '.join(action.name for action in ACTIONS)}",
+        help=f"one of: {'; '.join(action.name for action in [*ACTIONS, *REMOVALS])}",
     )
     arguments = parser.parse_args()
     seed = secrets.randbelow(10**6) if arguments.seed is None else arguments.seed
@@ -105,21 +106,28 @@ def _trials(
     stop: threading.Event,
 ) -> list[Trial]:
     """Run all actions again and again, in a new order each time."""
-    chosen = [action for action in ACTIONS if only in {None, action.name}]
-    known, trials = {}, []
+    every = [*ACTIONS, *REMOVALS]
+    chosen = [action for action in every if only in {None, action.name}]
+    known, removals, trials = {}, {}, []
     while not stop.is_set():
         for action in random_source.sample(chosen, len(chosen)):
             if stop.is_set():
                 break
-            if action.name not in known:
-                known[action.name] = workspace.run_reference(action)
-            trial = attempt(
-                workspace,
-                action,
-                known[action.name],
-                random_source,
-                choose_fault(random_source),
-            )
+            if action in REMOVALS:
+                if action.name not in removals:
+                    removals[action.name] = run_removal_reference(workspace, action)
+                reference = removals[action.name]
+                trial = attempt_removal(workspace, action, reference, random_source)
+            else:
+                if action.name not in known:
+                    known[action.name] = workspace.run_reference(action)
+                trial = attempt(
+                    workspace,
+                    action,
+                    known[action.name],
+                    random_source,
+                    choose_fault(random_source),
+                )
             trials.append(trial)
             for finding in trial.findings[:5]:
                 print(

@@ -26,7 +26,7 @@ _TABLE = "images.lance"
 _TRASH = "trash.lance"
 # The tables and the maps have checks of their own. Lock files and files of ONNX Runtime differ in
 # each run.
-_IGNORED = {_TABLE, _TRASH, "maps", ".writer", ".upkeep", "Microsoft"}
+_IGNORED = {_TABLE, _TRASH, "maps", ".writer", ".upkeep", ".duplicates", "Microsoft"}
 
 
 class Row(NamedTuple):

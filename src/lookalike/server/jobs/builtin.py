@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lookalike.server.jobs.calibrate import CalibrateJob
+from lookalike.server.jobs.duplicates import DuplicatesJob
 from lookalike.server.jobs.evaluate import EvaluateJob
 from lookalike.server.jobs.index import IndexJob
 from lookalike.server.jobs.kinds import JobKind
@@ -12,6 +13,7 @@ __all__ = ["BUILTIN_JOBS"]
 
 BUILTIN_JOBS: tuple[JobKind, ...] = (
     CalibrateJob(),
+    DuplicatesJob(),
     EvaluateJob(),
     IndexJob(),
     MapJob(),

@@ -1,0 +1,289 @@
+"""The ``duplicates`` command."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from lookalike.cli import duplicate_removal, output
+from lookalike.cli.command import (
+    CollectionOption,
+    JsonOption,
+    command,
+    command_group,
+    open_collection,
+)
+from lookalike.cli.progress import progress_bar
+from lookalike.errors import InputError
+
+if TYPE_CHECKING:
+    from lookalike.collection import Collection
+    from lookalike.duplicates.groups import Duplicates, Tier
+    from lookalike.duplicates.removal import RemovalSettings
+
+_OUTPUTS = {".csv", ".json", ".html", ".htm", ".png", ".jpg", ".jpeg", ".webp"}
+
+_Run = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="RUN", help="A run, as --list shows it.", show_default="the last one"
+    ),
+]
+
+_Tier = Annotated[
+    Literal["identical", "copy", "similar"] | None,
+    typer.Option(
+        help="The loosest tier; the stricter ones are included.",
+        show_default="copy; with --apply, identical",
+    ),
+]
+_Space = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="The Space whose nearest images are compared.",
+        show_default="the first",
+    ),
+]
+_Protect = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="Never offer its images for removal; may be repeated.",
+    ),
+]
+_Across = Annotated[
+    tuple[str, str] | None,
+    typer.Option(
+        metavar="PART PART",
+        help="Only images of the second part, a folder or a label, that match an image of the "
+        "first.",
+    ),
+]
+_Split = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="MANIFEST",
+        help="Only its test images that match one of its training images.",
+    ),
+]
+_Output = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        metavar="FILE",
+        help="A .csv table, an .html page, a .png, .jpg, or .webp image, or .json.",
+    ),
+]
+_Apply = Annotated[
+    Literal["trash", "hardlink", "move"] | None,
+    typer.Option(
+        "--apply",
+        help="Remove the copies: into a trash, by hard links to the image that is kept, or to "
+        "the folder --to. Without --yes, only show what would happen.",
+    ),
+]
+_To = Annotated[
+    Path | None,
+    typer.Option("--to", metavar="FOLDER", help="The folder of --apply move."),
+]
+_Yes = Annotated[bool, typer.Option("--yes", help="Do what --apply shows.")]
+
+
+@command_group(
+    "duplicates",
+    examples=[
+        "lookalike duplicates",
+        "lookalike duplicates --tier identical --output duplicates.html",
+        "lookalike duplicates --protect ~/Pictures/best --apply trash",
+        "lookalike duplicates --apply trash --yes",
+        "lookalike duplicates --apply move --to ~/copies --tier copy",
+        "lookalike duplicates --across train test",
+    ],
+)
+def duplicates_command(
+    context: typer.Context,
+    collection: CollectionOption = None,
+    tier: _Tier = None,
+    space: _Space = None,
+    protect: _Protect = None,
+    across: _Across = None,
+    split: _Split = None,
+    save: _Output = None,
+    action: _Apply = None,
+    folder: _To = None,
+    yes: _Yes = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Find images that show the same, and remove copies in a way that can be taken back.
+
+    Each group has an image to keep and its copies. Identical images have the same content or the
+    same pixels. Copies were resized, cropped, mirrored, turned, recolored, or encoded again.
+    Similar images show the same scene. No file is touched without --apply and --yes.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    _check_output(save)
+    opened = open_collection(collection)
+    from lookalike.duplicates.groups import TIERS
+    from lookalike.duplicates.removal import RemovalSettings
+
+    chosen: Tier = tier or ("copy" if action is None else "identical")
+    removal = None
+    if action is not None:
+        tiers = TIERS[: TIERS.index(chosen) + 1]
+        removal = RemovalSettings(action, tiers, folder)
+    elif folder is not None or yes:
+        raise InputError(
+            "--to and --yes belong to a removal. Add --apply trash, hardlink or move."
+        )
+    settings = {
+        "tier": chosen,
+        "space": space,
+        "protect": tuple(protect or ()),
+        "across": across,
+        "split": None if split is None else str(split),
+    }
+    _find_and_remove(opened, settings, removal, save, yes=yes, as_json=as_json)
+
+
+def _check_output(save: Path | None) -> None:
+    """Refuse a file of an unknown kind before the work begins."""
+    if save is not None and save.suffix.lower() not in _OUTPUTS:
+        raise InputError(
+            f"Duplicates cannot be written as {save.name!r}; its name must end in "
+            f"{', '.join(sorted(_OUTPUTS))}."
+        )
+
+
+def _find_and_remove(
+    opened: Collection,
+    settings: Mapping[str, Any],
+    removal: RemovalSettings | None,
+    save: Path | None,
+    *,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    with progress_bar("Reading images", unit="items") as bar:
+
+        def show(step: str, done: int, total: int | None) -> None:
+            bar.describe(step)
+            bar.update(done, total)
+
+        found = opened.duplicates(progress=show, **settings)
+    if save is not None:
+        duplicate_removal.save_duplicates(found, opened, save)
+    if removal is not None:
+        duplicate_removal.remove(opened, found, removal, yes=yes, as_json=as_json)
+        return
+    if as_json:
+        output.print_json(found.to_dict())
+        return
+    _print_groups(found)
+    if save is not None:
+        output.print_saved(save)
+
+
+def _print_groups(found: Duplicates) -> None:
+    from lookalike.duplicates.words import describe_counts, explain
+
+    for group in found.groups[: output.MAX_LISTED]:
+        output.say_with_heading("keep  ", output.printable(group.keeper.uri))
+        for copy in group.copies:
+            name = output.printable(copy.uri)
+            output.say(f"{copy.tier:<9}  {name}  ({explain(copy)})")
+        output.say()
+    left_out = len(found) - output.MAX_LISTED
+    if left_out > 0:
+        output.say(
+            f"and {output.plural(left_out, 'group')} more: --output duplicates.csv"
+        )
+    groups = output.plural(len(found), "group")
+    counts = describe_counts(found.counts()) or "no copies"
+    size = output.megabytes(found.removable_bytes)
+    output.say(f"{groups}: {counts}; {size} in copies.")
+    for note in found.notes:
+        output.say(note)
+
+
+@command(
+    "undo",
+    examples=["lookalike duplicates undo", "lookalike duplicates undo --list"],
+    group=duplicates_command,
+)
+def undo_command(
+    run: _Run = None,
+    listed: Annotated[
+        bool, typer.Option("--list", help="Show the runs that can be undone.")
+    ] = False,
+    collection: CollectionOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Bring back the copies that a run removed, with their metadata.
+
+    Files are as they were before. A file that has taken the name of a copy since is never
+    overwritten.
+    """
+    opened = open_collection(collection)
+    if listed:
+        duplicate_removal.print_runs(opened, as_json=as_json)
+    else:
+        duplicate_removal.undo(opened, run, as_json=as_json)
+
+
+@command(
+    "empty",
+    examples=["lookalike duplicates empty"],
+    group=duplicates_command,
+)
+def empty_command(
+    run: Annotated[
+        str | None,
+        typer.Argument(metavar="RUN", help="A run.", show_default="all"),
+    ] = None,
+    collection: CollectionOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Delete the copies in the trash for good. Their runs can no longer be undone."""
+    opened = open_collection(collection)
+    duplicate_removal.empty(opened, run, as_json=as_json)
+
+
+@command(
+    "dismiss",
+    examples=[
+        "lookalike duplicates dismiss a.jpg b.jpg",
+        "lookalike duplicates dismiss --list",
+    ],
+    group=duplicates_command,
+)
+def dismiss_command(
+    uris: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="URI URI", help="Two images that are not duplicates."),
+    ] = None,
+    listed: Annotated[
+        bool, typer.Option("--list", help="Show the pairs that were dismissed.")
+    ] = False,
+    forget: Annotated[
+        bool, typer.Option("--forget", help="Show the two images as duplicates again.")
+    ] = False,
+    collection: CollectionOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Remember that two images are not duplicates, by their contents."""
+    opened = open_collection(collection)
+    if listed:
+        duplicate_removal.print_verdicts(opened, as_json=as_json)
+        return
+    if uris is None or len(uris) != 2:
+        count = len(uris or ())
+        raise InputError(
+            f"A verdict is about two images; {count} were given. "
+            "Write: lookalike duplicates dismiss URI URI"
+        )
+    duplicate_removal.dismiss(opened, uris, forget_it=forget, as_json=as_json)
