@@ -43,6 +43,7 @@ NAMES = (
     "explain",
     "references",
     "cluster",
+    "duplicates",
 )
 
 
@@ -270,6 +271,15 @@ def test_negatives_need_labels(bench, sample, tmp_path):
     index([sample / "car", sample / "teapot"], path)
     result = bench("negatives", path, "-k", 3)
     assert "10 queries, precision@3" in result.output
+
+
+def test_duplicates(bench, sample):
+    folders = (sample / "cat", sample / "car")
+    result = bench("duplicates", *folders, "--families", 1)
+    methods = {row[0]: row[1:] for row in result.figures["methods"]}
+    assert set(methods) == {"duplicates", "embedding", "PDQ8", "PDQ", "pHash"}
+    assert all(0 <= share <= 1 for row in methods.values() for share in row)
+    assert "Recall by edit" in result.output
 
 
 def test_ranking(bench, collection):

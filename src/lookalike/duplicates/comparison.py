@@ -42,7 +42,8 @@ _PAIRS_PER_CHUNK = 128
 # The pairs after which the comparisons are saved.
 _SAVED_AT_ONCE = 20_000
 
-Advance = Callable[[int, int], None]
+# The step that runs, the work done of it, and its total.
+Report = Callable[[str, int, int], None]
 
 
 @dataclass(slots=True)
@@ -142,7 +143,7 @@ class Comparer:
         self.has_points = is_installed("cv2")
 
     def compare(
-        self, pairs: Pairs, advance: Advance, *, gate: float | None = MIN_COSINE
+        self, pairs: Pairs, report: Report, *, gate: float | None = MIN_COSINE
     ) -> dict[tuple[int, int], Comparison]:
         """Return the comparison of each pair.
 
@@ -150,8 +151,8 @@ class Comparer:
         ----------
         pairs
             The pairs.
-        advance
-            Called with the number of pairs that were compared by points, and their total.
+        report
+            Called with the step that runs, the work done of it, and its total.
         gate
             Pairs with a smaller cosine are not compared by points; None compares all.
         """
@@ -162,7 +163,7 @@ class Comparer:
         for pair, comparison in found.items():
             if self._needs_points(comparison, gate):
                 open_pairs.append(pair)
-        alignments = self._aligned(open_pairs, advance)
+        alignments = self._aligned(open_pairs, report)
         for pair, alignment in alignments.items():
             cheap = found[pair]
             found[pair] = Comparison(
@@ -197,7 +198,7 @@ class Comparer:
         return comparison.cosine >= gate
 
     def _aligned(
-        self, pairs: list[tuple[int, int]], advance: Advance
+        self, pairs: list[tuple[int, int]], report: Report
     ) -> dict[tuple[int, int], Alignment]:
         """Return the alignment of pairs: the known ones, and the others computed."""
         contents = self._data.contents
@@ -212,10 +213,9 @@ class Comparer:
         if not unknown:
             return alignments
 
-        advance(0, len(unknown))
         with tempfile.TemporaryFile() as file:
             try:
-                for pair, alignment in self._align(unknown, file, advance):
+                for pair, alignment in self._align(unknown, file, report):
                     alignments[pair] = alignment
                     first, second = pair
                     self._store.add(
@@ -229,13 +229,15 @@ class Comparer:
         return alignments
 
     def _align(
-        self, pairs: list[tuple[int, int]], file: IO[bytes], advance: Advance
+        self, pairs: list[tuple[int, int]], file: IO[bytes], report: Report
     ) -> Iterator[tuple[tuple[int, int], Alignment]]:
         """Yield the alignment of each pair that has points; their features wait in a file."""
         places = np.unique(np.array(pairs, np.intp))
         features = _FeatureFile(file)
-        for place, found in self._locate(places):
+        for done, (place, found) in enumerate(self._locate(places)):
             features.append(place, found)
+            if done % _THUMBNAILS_PER_CHUNK == 0:
+                report("Finding points", done, len(places))
 
         usable = [pair for pair in pairs if pair[0] in features and pair[1] in features]
         count = -(-len(usable) // _PAIRS_PER_CHUNK)
@@ -248,11 +250,12 @@ class Comparer:
             for part in parts
         )
         done = 0
+        report("Comparing images", done, len(pairs))
         results = run_chunks(align_pairs, tasks, count, self._processes)
         for part, alignments in zip(parts, results, strict=True):
             yield from zip(part, alignments, strict=True)
             done += len(part)
-            advance(done, len(pairs))
+            report("Comparing images", done, len(pairs))
 
     def _locate(self, places: Places) -> Iterator[tuple[int, PointFeatures]]:
         """Yield the points of interest of each content whose thumbnail can be read."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -112,15 +111,14 @@ class _Search:
 
         self._report("Finding candidates", 0, None)
         pairs = self._candidates(data, scope.parts is not None)
-        report = partial(self._report, "Comparing images")
-        comparisons = comparer.compare(pairs, report)
+        comparisons = comparer.compare(pairs, self._report)
         dismissed = _places_of(rejected, contents)
         grouping = Grouping(contents, comparisons, settings.tier, dismissed)
         if scope.parts is None:
 
             def compare_more(more: list[Pair]) -> dict[Pair, Comparison]:
                 as_array = np.array(more, np.intp).reshape(-1, 2)
-                return comparer.compare(as_array, report, gate=None)
+                return comparer.compare(as_array, self._report, gate=None)
 
             groups = grouping.groups(compare_more)
         else:
