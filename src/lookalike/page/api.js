@@ -97,6 +97,9 @@ export const search = (...query) => postQuery("search", ...query);
 export const distances = (...query) => postQuery("distances", ...query);
 export const mapPosition = (...query) => postQuery("map/place", ...query);
 
+/** Why a row matches an example: the values of the cells of both images. */
+export const explain = (body) => post("explain", body);
+
 export const jobs = async () => (await request("jobs")).jobs;
 export const startJob = (description) => post("jobs", description);
 export const cancelJob = (id) => request(`jobs/${id}`, { method: "DELETE" });

@@ -1,11 +1,12 @@
 /** One image, large, with its facts. */
 
 import * as api from "./api.js";
-import { collection, colorOf } from "./collections.js";
+import { collection, colorOf, spacesOf } from "./collections.js";
 import { $, colorDot, h, icon, iconButton } from "./dom.js";
+import { makeExplanation } from "./explanation.js";
 import { bytes, nameOf, number } from "./format.js";
 import { imageAddresses, showFirst } from "./images.js";
-import { exampleOf } from "./state.js";
+import { current, exampleOf } from "./state.js";
 
 const MAX_ENLARGEMENT = 2.5; // of small images, before their pixels show
 const SWIPE = 60; // CSS pixels
@@ -14,6 +15,8 @@ const dialog = $("#detail");
 
 let rows = [];
 let index = 0;
+let space = null; // the space of the rows' distances, or null for the first
+let isExplaining = false; // whether the stage shows why the row matches
 let gridOf = null; // a function that returns the grid of the rows, or null
 let actions = {};
 
@@ -23,10 +26,12 @@ export function prepareDetail(given) {
 }
 
 /** Show one of some rows; afterwards `grid()`, if given, gets the focus back. */
-export function openDetail(allRows, at, grid = null) {
+export function openDetail(allRows, at, grid = null, ofSpace = null) {
   rows = allRows;
   index = at;
   gridOf = grid;
+  space = ofSpace;
+  isExplaining = false;
   draw();
   if (dialog.open) return;
   dialog.showModal();
@@ -55,7 +60,7 @@ function draw() {
   const row = rows[index];
   const facts = h("dl");
   dialog.replaceChildren(
-    makeStage(row),
+    isExplaining && isMatch(row) ? explainRow(row) : makeStage(row),
     iconButton("back", "Previous", () => step(-1), {
       class: "turn back",
       disabled: index === 0,
@@ -71,6 +76,20 @@ function draw() {
   drawFacts(facts, row);
   preload(rows[index + 1]);
   preload(rows[index - 1]);
+}
+
+// Only a match has a distance; it is explained beside the first image of the query.
+const isMatch = (row) => row.distance !== undefined && current().positive.length > 0;
+
+function explainRow(row) {
+  const [example] = current().positive;
+  return makeExplanation(row, example, space ?? spacesOf(current())[0]);
+}
+
+function toggleExplanation() {
+  isExplaining = !isExplaining;
+  draw();
+  $("button.why", dialog)?.focus();
 }
 
 function preload(row) {
@@ -131,6 +150,17 @@ function originalAddress(row) {
   return hasOriginal(row) ? api.originalUrl(collection().name, row.id) : null;
 }
 
+function makeWhyButton() {
+  const attributes = {
+    type: "button",
+    class: "why",
+    title: "Show which parts make the images alike (w)",
+    "aria-pressed": String(isExplaining),
+    onclick: toggleExplanation,
+  };
+  return h("button", attributes, icon("info"), "Why this match?");
+}
+
 function makeButtons(row) {
   const example = exampleOf(row);
   const makeButton = (symbol, text, onclick, className) =>
@@ -151,6 +181,7 @@ function makeButtons(row) {
     "div",
     { class: "ways" },
     makeButton("search", "Search with this image", search, "strong"),
+    isMatch(row) ? makeWhyButton() : null,
     makeButton("crop", "Crop", crop),
     makeButton("plus", "More like this", () => actions.onExample(example, "positive")),
     makeButton("minus", "Less like this", () => actions.onExample(example, "negative")),
@@ -235,6 +266,8 @@ function actionOf({ key, target }) {
       return () => actions.onExample(example, "negative");
     case "c":
       return closing(() => actions.onCrop(example, nameOf(row)));
+    case "w":
+      return isMatch(row) ? toggleExplanation : null;
     case "i":
       return () => dialog.close();
     // On a button these press it.

@@ -8,6 +8,7 @@ const DESCRIPTIONS = [
   ["Details", "Space", "i"],
   ["More or less like it", "+", "−"],
   ["Search with the collected examples", "s"],
+  ["See why a match matches, in its details", "w"],
   ["Crop the query", "c"],
   ["Side by side", "v"],
   ["Filter", "/"],

@@ -217,7 +217,7 @@ function makePanel(collectionName, spaces, index) {
     density: isComparing ? DENSITY_BESIDE : 1,
     onChoose: (row, tile) => actions.onChoose(row, tile),
     onExample: (row, kind) => actions.onExample(row, kind),
-    onDetail: (at) => actions.onDetail(grid.rows, at, () => grid),
+    onDetail: (at) => actions.onDetail(grid.rows, at, () => grid, spaces[index]),
     onPoint: (row) => isComparing && markTwins(row),
   });
   const strip = h("div", { class: "strip", role: "img" });
