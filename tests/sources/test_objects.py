@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
+import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 
 import lookalike
+from command import COMMAND
 from command import lookalike as run
 from lookalike.errors import SourceError
 from lookalike.indexing.run import IndexSettings
@@ -340,3 +343,33 @@ def test_local_images_do_not_load_obstore(root, tmp_path):
     command = [sys.executable, "-c", code, str(root), str(tmp_path / "c")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert "pip install 'lookalike[cloud]'" in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("held", ["is_read", "is_list"])
+def test_ctrl_c_does_not_wait_for_an_answer(bucket, faulty_store, tmp_path, held):
+    path = tmp_path / "c"
+    index(path, bucket.uri("photos/cat"))
+    is_waiting, released = threading.Event(), threading.Event()
+
+    def hold(request, _number):
+        is_last = request.path.endswith("top.jpg") or request.is_list
+        if getattr(request, held) and is_last:
+            is_waiting.set()
+            released.wait()
+
+    faulty_store.fail = hold
+    command = [*COMMAND, "index", bucket.uri("photos"), "-c", str(path)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert is_waiting.wait(timeout=60)
+    process.send_signal(signal.SIGINT)
+    try:
+        # Requests wait for an answer for two minutes.
+        _, errors = process.communicate(timeout=60)
+    finally:
+        released.set()
+    assert process.returncode == 130
+    assert "Interrupted. Committed work is kept." in errors
+    assert Table.open(path).failures().num_rows == 0
+    faulty_store.fail = lambda *_: None
+    assert index(path, bucket.uri("photos")).failed == 0
+    assert len(rows(path)) == 5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import os
 import sys
 from typing import Annotated
 
@@ -11,7 +12,8 @@ import typer
 
 import lookalike
 from lookalike.cli import output
-from lookalike.cli.command import app
+from lookalike.cli.command import INTERRUPTED, app
+from lookalike.io import requests
 
 __all__ = ["app", "main"]
 
@@ -71,4 +73,12 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
     output.outlive_readers()
     output.show_warnings()
-    app()
+    try:
+        app()
+    except SystemExit as end:
+        if end.code == INTERRUPTED and requests.are_pending():
+            # Python would wait for their answers.
+            for stream in streams:
+                stream.flush()
+            os._exit(INTERRUPTED)
+        raise

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULT_COLLECTION",
+    "INTERRUPTED",
     "CollectionOption",
     "JsonOption",
     "WhereOption",
@@ -42,7 +43,7 @@ app = typer.Typer(
 
 # Exit statuses. Commands that run to their end but report faults use 1.
 _ERROR = 2
-_INTERRUPTED = 130  # 128 + SIGINT, as in a shell
+INTERRUPTED = 130  # 128 + SIGINT, as in a shell
 
 # The default of --collection, as the help describes it.
 DEFAULT_COLLECTION = "$LOOKALIKE_COLLECTION, or one in your user data folder"
@@ -153,7 +154,7 @@ def _errors_reported() -> Iterator[None]:
             "Interrupted. Committed work is kept. Run the command again to continue."
         )
         output.say(message, error=True)
-        raise typer.Exit(_INTERRUPTED) from None
+        raise typer.Exit(INTERRUPTED) from None
     finally:
         if tracing.enabled():
             tracing.report()

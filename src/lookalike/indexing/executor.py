@@ -153,13 +153,16 @@ class ThreadExecutor:
         worker.close()
 
     def stop(self) -> list[Result]:
-        """Let each thread finish its current image, and return the results not yielded yet."""
+        """Let each thread finish its current image, and return the results not yielded yet.
+
+        An image whose content has not arrived from a network is not waited for.
+        """
         if self._pool is None:
             return []
         self._stopped.set()
-        self._pool.shutdown(wait=True, cancel_futures=True)
         if self._worker is not None:
             self._worker.close()
+        self._pool.shutdown(wait=True, cancel_futures=True)
 
         results = []
         for future in self._pending:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import Any
 
+from lookalike.io.requests import REQUEST_THREADS
 from lookalike.types import Item
 
-__all__ = ["Read", "ReadAhead"]
+__all__ = ["Read", "ReadAhead", "ReadCancelledError"]
 
-# Returns the bytes of a file; raises OSError.
+# Returns the bytes of a file; raises OSError, or ReadCancelledError.
 Read = Callable[[], bytes]
 
 # With a latency of 50 ms, 64 reads at a time are at most 1,280 files a second.
@@ -19,6 +21,49 @@ _READS_AT_ONCE = 64
 _BUDGET_BYTES = 256 << 20
 # A file of unknown size counts as a large photograph.
 _UNKNOWN_BYTES = 8 << 20
+
+
+class ReadCancelledError(Exception):
+    """A read was given up before it ended, because the run stops."""
+
+
+class _Reads:
+    """The threads of reads, the bytes that they may hold, and a future that ends all waits."""
+
+    def __init__(self, threads: int, budget_bytes: int) -> None:
+        self._pool = ThreadPoolExecutor(threads, REQUEST_THREADS)
+        self._free_bytes = budget_bytes
+        self._lock = threading.Lock()
+        self._closed: Future[None] = Future()
+
+    def reserve(self, size: int) -> bool:
+        with self._lock:
+            if size > self._free_bytes:
+                return False
+            self._free_bytes -= size
+            return True
+
+    def release(self, size: int) -> None:
+        with self._lock:
+            self._free_bytes += size
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._closed.set_result(None)
+
+    def submit(self, item: Item) -> Future[bytes]:
+        try:
+            return self._pool.submit(item.read)
+        except RuntimeError as error:
+            # The pool was shut down.
+            raise ReadCancelledError from error
+
+    def result(self, future: Future[bytes]) -> bytes:
+        ends: tuple[Future[Any], ...] = (future, self._closed)
+        wait(ends, return_when=FIRST_COMPLETED)
+        if not future.done() or future.cancelled():
+            raise ReadCancelledError
+        return future.result()
 
 
 class ReadAhead:
@@ -36,57 +81,48 @@ class ReadAhead:
     def __init__(
         self, reads: int = _READS_AT_ONCE, budget_bytes: int = _BUDGET_BYTES
     ) -> None:
-        self._reads = reads
+        self._reads_at_once = reads
         self._budget_bytes = budget_bytes
-        self._reserved_bytes = 0
         self._lock = threading.Lock()
-        self._pool: ThreadPoolExecutor | None = None
+        self._reads: _Reads | None = None
 
     def begin(self, items: Sequence[Item]) -> list[Read]:
         """Begin to read the remote ones of some Items; return a function for each content.
 
-        It is called at most once, and waits for the end of the read.
+        It is called at most once, and waits for the end of the read or of this object.
         """
-        reads: list[Read] = []
-        for item in items:
-            size = item.size if item.size >= 0 else _UNKNOWN_BYTES
-            if item.is_remote and self._reserve(size):
-                reads.append(self._submit(item, size))
-            else:
-                reads.append(item.read)
-        return reads
+        return [self._begin_item(item) for item in items]
 
-    def close(self) -> None:
-        """Drop the reads that have not begun. Nothing may wait for one."""
-        with self._lock:
-            pool = self._pool
-            self._pool = None
-            self._reserved_bytes = 0
-        if pool is not None:
-            pool.shutdown(wait=False, cancel_futures=True)
-
-    def _submit(self, item: Item, size: int) -> Read:
-        with self._lock:
-            if self._pool is None:
-                self._pool = ThreadPoolExecutor(self._reads, "read")
-            future = self._pool.submit(item.read)
+    def _begin_item(self, item: Item) -> Read:
+        if not item.is_remote:
+            return item.read
+        reads = self._open()
+        size = item.size if item.size >= 0 else _UNKNOWN_BYTES
+        if not reads.reserve(size):
+            return lambda: reads.result(reads.submit(item))
+        future = reads.submit(item)
 
         def finish() -> bytes:
-            return self._finish(future, size)
+            try:
+                return reads.result(future)
+            finally:
+                reads.release(size)
 
         return finish
 
-    def _finish(self, future: Future[bytes], size: int) -> bytes:
-        try:
-            return future.result()
-        finally:
-            with self._lock:
-                self._reserved_bytes -= size
+    def close(self) -> None:
+        """Give up all reads: nothing waits for one any more, and no further one begins.
 
-    def _reserve(self, size: int) -> bool:
+        Requests in flight go on in their threads until they are answered.
+        """
         with self._lock:
-            total = self._reserved_bytes + size
-            if total > self._budget_bytes:
-                return False
-            self._reserved_bytes = total
-            return True
+            reads = self._reads
+            self._reads = None
+        if reads is not None:
+            reads.close()
+
+    def _open(self) -> _Reads:
+        with self._lock:
+            if self._reads is None:
+                self._reads = _Reads(self._reads_at_once, self._budget_bytes)
+            return self._reads

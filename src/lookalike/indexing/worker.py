@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from lookalike import imaging
 from lookalike.errors import ImageError
-from lookalike.indexing.read_ahead import Read, ReadAhead
+from lookalike.indexing.read_ahead import Read, ReadAhead, ReadCancelledError
 from lookalike.models.cache import EmbedderCache
 from lookalike.models.embedder import Embedder
 from lookalike.store.diff import ContentIndex, ExistingRow
@@ -343,7 +343,7 @@ class Worker:
         return self._read_ahead.begin(items)
 
     def close(self) -> None:
-        """Drop the reads that `begin` has not started yet."""
+        """Give up the reads of `begin`; calls that wait for one end without its result."""
         self._read_ahead.close()
 
     def __call__(
@@ -364,7 +364,10 @@ class Worker:
         for task, read in zip(tasks, reads, strict=True):
             if is_stopped():
                 break
-            image = self.load(task, read)
+            try:
+                image = self.load(task, read)
+            except ReadCancelledError:
+                break
             images.append(image)
         self._embed(images)
         return [image.result() for image in images]

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lookalike.errors import SourceError
 from lookalike.io.reasons import first_line
+from lookalike.io.requests import run_interruptibly
 from lookalike.io.times import microseconds_of
 from lookalike.sources.clock import with_fraction
 
@@ -156,7 +157,7 @@ def find_object(address: Address) -> ObjectMeta | None:
     try:
         with _translate_store_errors(address):
             store = _open_store(address)
-            return store.head(address.key)
+            return run_interruptibly(lambda: store.head(address.key))
     except FileNotFoundError:
         return None
 
@@ -171,13 +172,17 @@ def get_object(address: Address, max_bytes: int) -> Iterator[bytes]:
     """
     with _translate_store_errors(address):
         store = _open_store(address)
-        result = store.get(address.key)
+        result = run_interruptibly(lambda: store.get(address.key))
         size = result.meta["size"]
     if size > max_bytes:
         problem = f"it has {size:,} bytes, more than any image"
         raise OSError(errno.EFBIG, problem, address.uri)
     with _translate_store_errors(address):
-        for piece in result.stream():
+        pieces = iter(result.stream())
+        while True:
+            piece = run_interruptibly(lambda: next(pieces, None))
+            if piece is None:
+                return
             yield bytes(piece)
 
 
@@ -197,9 +202,13 @@ def get_range(
         options["if_match"] = e_tag
     with _translate_store_errors(address):
         store = _open_store(address)
-        result = store.get(address.key, options=options)
-        content = result.bytes()
-        return result.meta, bytes(content)
+
+        def read() -> tuple[ObjectMeta, bytes]:
+            result = store.get(address.key, options=options)
+            content = result.bytes()
+            return result.meta, bytes(content)
+
+        return run_interruptibly(read)
 
 
 def stamp_time(meta: ObjectMeta) -> int:
@@ -232,7 +241,7 @@ def _pages(prefix: Address, last_key: str | None) -> Iterator[Any]:
         pages = iter(stream)
     while True:
         with _translate_store_errors(prefix):
-            page = next(pages, None)
+            page = run_interruptibly(lambda: next(pages, None))
         if page is None:
             return
         if page:
