@@ -147,10 +147,16 @@ def space_of(place: Path, dim: int) -> Model:
     return registry.resolve(path)
 
 
-def fill(collection: Table, blocks: Iterable[np.ndarray]) -> None:
-    """Append rows with these vectors, one commit per block. Their numbers continue those stored."""
+def fill(
+    collection: Table, blocks: Iterable[np.ndarray], first: int | None = None
+) -> None:
+    """Append rows with these vectors, one commit per block.
+
+    Their numbers begin at `first`; without it they continue those stored.
+    """
     space = collection.space(None)
-    first = collection.count()
+    if first is None:
+        first = collection.count()
     for block in blocks:
         numbers = range(first, first + len(block))
         columns = {

@@ -477,7 +477,7 @@ def test_truth_of_growing_rows_equals_the_truth_of_all_rows():
     vectors, queries = generator.normal(size=(500, 8)), generator.normal(size=(20, 8))
     rows, truth, first = Rows(iter(np.split(vectors, [100, 350]))), Truth(queries), 0
     for count in (30, 220, 250):
-        for block in rows.take(count):
+        for block in rows.take(count, 60):
             truth.add(block, first)
             first += len(block)
     expected, _ = k_nearest(queries, vectors, 10)
