@@ -99,6 +99,7 @@ _Yes = Annotated[bool, typer.Option("--yes", help="Do what --apply shows.")]
         "lookalike duplicates",
         "lookalike duplicates --tier identical --output duplicates.html",
         "lookalike duplicates --protect ~/Pictures/best --apply trash",
+        "lookalike duplicates --across pictures/train pictures/test",
         "lookalike duplicates --apply trash --yes",
         "lookalike duplicates --apply move --to ~/copies --tier copy",
         "lookalike duplicates --across train test",
