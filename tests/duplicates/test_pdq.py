@@ -54,8 +54,8 @@ def test_flat_and_tiny_images_have_no_quality():
 
 
 def test_neighbors_equal_a_comparison_of_all(monkeypatch):
-    monkeypatch.setattr("lookalike.duplicates.pdq._BLOCK_ROWS", 7)
-    monkeypatch.setattr("lookalike.duplicates.pdq._TILE_ROWS", 5)
+    monkeypatch.setattr("lookalike.duplicates.pdq._QUERY_ROWS", 7)
+    monkeypatch.setattr("lookalike.duplicates.pdq._GALLERY_ROWS", 5)
     drawn = np.random.default_rng(0).integers(0, 256, (23, 8, 32), dtype=np.uint8)
     bits = np.unpackbits(drawn, axis=2).astype(int)
     distances = np.abs(bits[:, :1, np.newaxis] - bits[np.newaxis]).sum(axis=-1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from lookalike.duplicates.pdq import Bytes, nearest_hashes
+from lookalike.duplicates.pdq import HashBytes, nearest_hashes
 from lookalike.types import Places, VectorsF16
 from lookalike.vectors import k_nearest
 from lookalike.vectors.neighbors import neighbor_graph
@@ -41,7 +41,7 @@ def candidates_by_vector(places: Places, vectors: VectorsF16) -> Pairs:
     return _pairs(places, places[graph.places])
 
 
-def candidates_by_hash(places: Places, hashes: Bytes) -> Pairs:
+def candidates_by_hash(places: Places, hashes: HashBytes) -> Pairs:
     """Return the pairs of each content with those of the nearest PDQ hash, in any orientation.
 
     Parameters
@@ -75,7 +75,7 @@ def across_by_vector(parts: tuple[Places, Places], vectors: VectorsF16) -> Pairs
     return _pairs(second, first[neighbors])
 
 
-def across_by_hash(parts: tuple[Places, Places], hashes: Bytes) -> Pairs:
+def across_by_hash(parts: tuple[Places, Places], hashes: HashBytes) -> Pairs:
     """Return the pairs of each content of the second part with those of the nearest hash.
 
     Parameters

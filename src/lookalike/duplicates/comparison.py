@@ -12,10 +12,15 @@ import numpy.typing as npt
 
 from lookalike.duplicates.candidates import Pairs
 from lookalike.duplicates.pairs import PairStore
-from lookalike.duplicates.pdq import Bytes, pdq_distances
+from lookalike.duplicates.pdq import HashBytes, pdq_distances
 from lookalike.duplicates.points import Alignment, PointFeatures
-from lookalike.duplicates.rows import Content, thumbnails
-from lookalike.duplicates.workers import align_pairs, locate_points, run_chunks
+from lookalike.duplicates.rows import ImageContent, thumbnails
+from lookalike.duplicates.workers import (
+    THUMBNAILS_PER_CHUNK,
+    align_pairs,
+    locate_points,
+    run_chunks,
+)
 from lookalike.formats import is_installed
 from lookalike.store.view import View
 from lookalike.types import Places, VectorsF16
@@ -37,7 +42,6 @@ MIN_PDQ_QUALITY = 50
 # Pairs below are not compared by points. No copy that needs points was below .57.
 MIN_COSINE = 0.5
 
-_THUMBNAILS_PER_CHUNK = 64
 _PAIRS_PER_CHUNK = 128
 # The pairs after which the comparisons are saved.
 _SAVED_AT_ONCE = 20_000
@@ -62,8 +66,8 @@ class Contents:
         vectors, of unit length.
     """
 
-    contents: list[Content]
-    hashes: Bytes
+    contents: list[ImageContent]
+    hashes: HashBytes
     quality: npt.NDArray[np.int64]
     vector_places: Places
     vectors: VectorsF16
@@ -139,7 +143,8 @@ class Comparer:
         self._view = view
         self._data = data
         self._processes = processes
-        self._store = PairStore(view.location)
+        location = view.location
+        self._store = PairStore(location)
         self.has_points = is_installed("cv2")
 
     def compare(
@@ -161,7 +166,8 @@ class Comparer:
             return found
         open_pairs = []
         for pair, comparison in found.items():
-            if self._needs_points(comparison, gate):
+            needs_points = self._needs_points(comparison, gate)
+            if needs_points:
                 open_pairs.append(pair)
         alignments = self._aligned(open_pairs, report)
         for pair, alignment in alignments.items():
@@ -191,11 +197,13 @@ class Comparer:
         return found
 
     def _needs_points(self, comparison: Comparison, gate: float | None) -> bool:
-        if comparison.pdq_distance is None or comparison.is_copy_by_hash:
+        has_hashes = comparison.pdq_distance is not None
+        if not has_hashes or comparison.is_copy_by_hash:
             return False
-        if gate is None or comparison.cosine is None:
+        cosine = comparison.cosine
+        if gate is None or cosine is None:
             return True
-        return comparison.cosine >= gate
+        return cosine >= gate
 
     def _aligned(
         self, pairs: list[tuple[int, int]], report: Report
@@ -205,7 +213,9 @@ class Comparer:
         alignments = {}
         unknown = []
         for first, second in pairs:
-            known = self._store.get(contents[first].sha256, contents[second].sha256)
+            first_hash = contents[first].sha256
+            second_hash = contents[second].sha256
+            known = self._store.get(first_hash, second_hash)
             if known is None:
                 unknown.append((first, second))
             else:
@@ -218,10 +228,11 @@ class Comparer:
                 for pair, alignment in self._align(unknown, file, report):
                     alignments[pair] = alignment
                     first, second = pair
-                    self._store.add(
-                        contents[first].sha256, contents[second].sha256, alignment
-                    )
-                    if len(alignments) % _SAVED_AT_ONCE == 0:
+                    first_hash = contents[first].sha256
+                    second_hash = contents[second].sha256
+                    self._store.add(first_hash, second_hash, alignment)
+                    is_due = len(alignments) % _SAVED_AT_ONCE == 0
+                    if is_due:
                         self._store.save()
             finally:
                 # Also on Ctrl-C: the next search continues here.
@@ -236,7 +247,7 @@ class Comparer:
         features = _FeatureFile(file)
         for done, (place, found) in enumerate(self._locate(places)):
             features.append(place, found)
-            if done % _THUMBNAILS_PER_CHUNK == 0:
+            if done % THUMBNAILS_PER_CHUNK == 0:
                 report("Finding points", done, len(places))
 
         usable = [pair for pair in pairs if pair[0] in features and pair[1] in features]
@@ -263,12 +274,12 @@ class Comparer:
 
         def chunks() -> Iterator[list[bytes | None]]:
             for part, images in thumbnails(self._view, self._data.contents, places):
-                for start in range(0, len(images), _THUMBNAILS_PER_CHUNK):
-                    end = start + _THUMBNAILS_PER_CHUNK
+                for start in range(0, len(images), THUMBNAILS_PER_CHUNK):
+                    end = start + THUMBNAILS_PER_CHUNK
                     order.append(part[start:end])
                     yield images[start:end]
 
-        count = -(-len(places) // _THUMBNAILS_PER_CHUNK)
+        count = -(-len(places) // THUMBNAILS_PER_CHUNK)
         results = run_chunks(locate_points, chunks(), count, self._processes)
         for number, found in enumerate(results):
             for place, features in zip(order[number].tolist(), found, strict=True):

@@ -28,13 +28,17 @@ from lookalike.duplicates.groups import DuplicateGroup, Duplicates, DuplicateSet
 from lookalike.duplicates.pdq import ORIENTATIONS
 from lookalike.duplicates.points import MIN_CORRELATION, MIN_INLIERS
 from lookalike.duplicates.rows import (
-    Content,
+    ImageContent,
     content_vectors,
     read_contents,
     thumbnails,
 )
 from lookalike.duplicates.scope import read_scope
-from lookalike.duplicates.workers import hash_thumbnails, run_chunks
+from lookalike.duplicates.workers import (
+    THUMBNAILS_PER_CHUNK,
+    hash_thumbnails,
+    run_chunks,
+)
 from lookalike.store.view import View
 from lookalike.types import Places
 
@@ -45,7 +49,6 @@ ContentPair = tuple[str, str]
 # The step that runs, the work done of it, and its total (None if it is not known).
 OnProgress = Callable[[str, int, int | None], None]
 
-_THUMBNAILS_PER_CHUNK = 64
 _WITHOUT_POINTS = (
     "Copies that are cropped, framed, or turned by some degrees are not looked for, because a "
     "package is not installed. Install it with: pip install 'lookalike[duplicates]'"
@@ -112,7 +115,7 @@ class _Search:
         self._report("Finding candidates", 0, None)
         pairs = self._candidates(data, scope.parts is not None)
         comparisons = comparer.compare(pairs, self._report)
-        dismissed = _places_of(rejected, contents)
+        dismissed = _rejected_places(rejected, contents)
         grouping = Grouping(contents, comparisons, settings.tier, dismissed)
         if scope.parts is None:
 
@@ -125,7 +128,7 @@ class _Search:
             groups = grouping.groups_across()
         return self._result(groups, data)
 
-    def _describe(self, contents: list[Content], space: str) -> Contents:
+    def _describe(self, contents: list[ImageContent], space: str) -> Contents:
         """Return the contents with the hashes of their thumbnails, and their vectors."""
         count = len(contents)
         hashes = np.zeros((count, ORIENTATIONS, 32), np.uint8)
@@ -134,13 +137,13 @@ class _Search:
 
         def chunks() -> Iterator[list[bytes | None]]:
             for part, images in thumbnails(self._view, contents, np.arange(count)):
-                for start in range(0, len(images), _THUMBNAILS_PER_CHUNK):
-                    end = start + _THUMBNAILS_PER_CHUNK
+                for start in range(0, len(images), THUMBNAILS_PER_CHUNK):
+                    end = start + THUMBNAILS_PER_CHUNK
                     order.append(part[start:end])
                     yield images[start:end]
 
         done = 0
-        number_of_chunks = -(-count // _THUMBNAILS_PER_CHUNK)
+        number_of_chunks = -(-count // THUMBNAILS_PER_CHUNK)
         processes = self._settings.processes
         results = run_chunks(hash_thumbnails, chunks(), number_of_chunks, processes)
         for number, hashed in enumerate(results):
@@ -169,12 +172,14 @@ class _Search:
         seconds = [content.has_part(1) for content in data.contents]
         is_first = np.array(firsts, bool)
         is_second = np.array(seconds, bool) & ~is_first
-        first, second, vectors = _split(
+        first, second, vectors = _split_by_part(
             data.vector_places, data.vectors, is_first, is_second
         )
         by_vector = across_by_vector((first, second), vectors)
         all_hashes = data.hashes[data.hashed]
-        first, second, hashes = _split(data.hashed, all_hashes, is_first, is_second)
+        first, second, hashes = _split_by_part(
+            data.hashed, all_hashes, is_first, is_second
+        )
         by_hash = across_by_hash((first, second), hashes)
         return np.unique(np.concatenate([by_vector, by_hash]), axis=0)
 
@@ -209,11 +214,13 @@ class _Search:
         )
 
     def _report(self, step: str, done: int, total: int | None) -> None:
-        if self._on_progress is not None:
-            self._on_progress(step, done, total)
+        on_progress = self._on_progress
+        if on_progress is None:
+            return
+        on_progress(step, done, total)
 
 
-def _split(
+def _split_by_part(
     places: Places,
     rows: npt.NDArray[Any],
     is_first: npt.NDArray[np.bool_],
@@ -226,7 +233,9 @@ def _split(
     return places[of_first], places[of_second], rows[both]
 
 
-def _places_of(rejected: frozenset[ContentPair], contents: list[Content]) -> set[Pair]:
+def _rejected_places(
+    rejected: frozenset[ContentPair], contents: list[ImageContent]
+) -> set[Pair]:
     """Return the places of rejected pairs, the smaller one first."""
     if not rejected:
         return set()

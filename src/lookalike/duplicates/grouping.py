@@ -21,7 +21,7 @@ from lookalike.duplicates.groups import (
     Tier,
 )
 from lookalike.duplicates.keeper import Rank, keeper_rank
-from lookalike.duplicates.rows import Content, ImageRow
+from lookalike.duplicates.rows import ImageContent, ImageRow
 from lookalike.duplicates.stars import Edges, complete, join_stars
 
 __all__ = ["MIN_SIMILAR_COSINE", "ComparePairs", "Grouping", "Pair"]
@@ -43,7 +43,7 @@ _BURST_FRAMES = 10
 _NUMBERED = re.compile(r"(.*?)(\d{1,9})")
 
 
-class Match(NamedTuple):
+class ContentMatch(NamedTuple):
     """How a content compares with the one to keep.
 
     Attributes
@@ -87,19 +87,20 @@ class Grouping:
 
     def __init__(
         self,
-        contents: list[Content],
+        contents: list[ImageContent],
         comparisons: dict[Pair, Comparison],
         tier: Tier,
         rejected: set[Pair],
     ) -> None:
         self._contents = contents
-        self._tiers = TIERS[: TIERS.index(tier) + 1]
+        strictness = TIERS.index(tier)
+        self._tiers = TIERS[: strictness + 1]
         self._rejected = rejected
-        self._comparisons = {
-            pair: comparison
-            for pair, comparison in comparisons.items()
-            if pair not in rejected
-        }
+        self._comparisons: dict[Pair, Comparison] = {}
+        for pair, comparison in comparisons.items():
+            is_rejected = pair in rejected
+            if not is_rejected:
+                self._comparisons[pair] = comparison
         self._facts: dict[int, FileFacts] = {}
         self._pixels: dict[int, bytes | None] = {}
         # The contents with the same pixels stand for each other: the leader of each.
@@ -147,9 +148,11 @@ class Grouping:
     def _classes(self) -> dict[int, list[int]]:
         """Return the contents with the same pixels, by their leader."""
         classes: dict[int, list[int]] = defaultdict(list)
-        for place in range(len(self._contents)):
+        count = len(self._contents)
+        for place in range(count):
             leader = self._leaders.get(place, place)
-            classes[leader].append(place)
+            members = classes[leader]
+            members.append(place)
         return classes
 
     def _edges(
@@ -173,10 +176,14 @@ class Grouping:
         """Return the rank of each content as a number; the best image of a class counts."""
         best: dict[int, Rank] = {}
         for leader, places in classes.items():
-            ranks = [self._rank(place, image) for place, image in self._images(places)]
+            ranks = []
+            for place, image in self._images(places):
+                rank = self._rank(place, image)
+                ranks.append(rank)
             best[leader] = min(ranks)
         order = sorted(best, key=best.__getitem__)
-        numbers = [0] * len(self._contents)
+        count = len(self._contents)
+        numbers = [0] * count
         for number, leader in enumerate(order):
             numbers[leader] = number
         return numbers
@@ -191,7 +198,7 @@ class Grouping:
         for other_place, image in own:
             if image is not keeper:
                 evidence: Evidence = "content" if other_place == place else "pixels"
-                match = Match("identical", Reason(evidence))
+                match = ContentMatch("identical", Reason(evidence))
                 copies.append(self._described(other_place, image, match))
         for member in members:
             found = self._match((min(leader, member), max(leader, member)))
@@ -204,10 +211,10 @@ class Grouping:
 
     def groups_across(self) -> list[DuplicateGroup]:
         """Return the images of the second part that match one of the first, by its best match."""
-        best: dict[int, tuple[int, Match]] = {}
+        best: dict[int, tuple[int, ContentMatch]] = {}
         for place, content in enumerate(self._contents):
             if content.has_part(0) and content.has_part(1):
-                best[place] = (place, Match("identical", Reason("content")))
+                best[place] = (place, ContentMatch("identical", Reason("content")))
         for pair in self._comparisons:
             match = self._match(pair)
             if match is None:
@@ -219,22 +226,25 @@ class Grouping:
                 if second not in best or match.order < best[second][1].order:
                     best[second] = (first, match)
 
-        matches: dict[int, list[tuple[int, Match]]] = defaultdict(list)
+        matches: dict[int, list[tuple[int, ContentMatch]]] = defaultdict(list)
         for second, (first, match) in best.items():
             matches[first].append((second, match))
         return [self._group_across(first, found) for first, found in matches.items()]
 
     def _group_across(
-        self, first: int, matches: list[tuple[int, Match]]
+        self, first: int, matches: list[tuple[int, ContentMatch]]
     ) -> DuplicateGroup:
         """Return the group of a content of the first part."""
         images = [image for image in self._contents[first].images if image.part == 0]
         keeper = min(images, key=lambda image: self._rank(first, image))
         copies = []
         for second, match in matches:
-            for image in self._contents[second].images:
-                if image.part == 1:
-                    copies.append(self._described(second, image, match))
+            content = self._contents[second]
+            for image in content.images:
+                if image.part != 1:
+                    continue
+                copy = self._described(second, image, match)
+                copies.append(copy)
         copies.sort(key=_copy_order)
         return DuplicateGroup(self._described(first, keeper, None), tuple(copies))
 
@@ -247,19 +257,29 @@ class Grouping:
             distance = comparison.pdq_distance
             if distance is None or distance > _PIXEL_PDQ:
                 continue
-            images = [self._contents[place].first for place in pair]
-            sizes = {(image.width, image.height) for image in images}
-            if len(sizes) > 1:
+            sizes = set()
+            for place in pair:
+                image = self._contents[place].first
+                size = (image.width, image.height)
+                sizes.add(size)
+            has_one_size = len(sizes) == 1
+            if not has_one_size:
                 continue
             for place in pair:
                 pixels = self._pixel_hash(place)
-                if pixels is not None:
-                    self._leaders[place] = leader_of.setdefault(pixels, place)
+                if pixels is None:
+                    continue
+                leader = leader_of.setdefault(pixels, place)
+                self._leaders[place] = leader
 
     def _pixel_hash(self, place: int) -> bytes | None:
-        if place not in self._pixels:
-            self._pixels[place] = pixel_hash(self._contents[place].first.uri)
-        return self._pixels[place]
+        if place in self._pixels:
+            return self._pixels[place]
+        content = self._contents[place]
+        uri = content.first.uri
+        pixels = pixel_hash(uri)
+        self._pixels[place] = pixels
+        return pixels
 
     def _tier(self, pair: Pair) -> Tier | None:
         """Return the tier of two contents with other pixels; None if they do not match."""
@@ -275,7 +295,8 @@ class Grouping:
         return None
 
     def _has_tier(self, tier: Tier, pair: Pair) -> bool:
-        return self._tier(pair) == tier
+        found = self._tier(pair)
+        return found == tier
 
     def _is_strong_copy(self, pair: Pair) -> bool:
         """Return whether two contents are copies beyond doubt."""
@@ -287,11 +308,11 @@ class Grouping:
             return True
         return alignment.correlation >= _STRONG_CORRELATION
 
-    def _match(self, pair: Pair) -> Match | None:
+    def _match(self, pair: Pair) -> ContentMatch | None:
         """Return the tier of a pair and the figures behind it; None if it does not match."""
         first, second = (self._leaders.get(place, place) for place in pair)
         if first == second:
-            return Match("identical", Reason("pixels"))
+            return ContentMatch("identical", Reason("pixels"))
         tier = self._tier(pair)
         if tier is None or tier not in self._tiers:
             return None
@@ -299,7 +320,7 @@ class Grouping:
         if tier == "similar":
             _, relation = self._told_apart(pair)
             reason = replace(reason, relation=relation)
-        return Match(tier, reason)
+        return ContentMatch(tier, reason)
 
     def _reason(self, comparison: Comparison) -> Reason:
         """Return the figures of a comparison."""
@@ -339,24 +360,33 @@ class Grouping:
         return False, None
 
     def _read_facts(self, place: int) -> FileFacts:
-        if place not in self._facts:
-            uri = self._contents[place].first.uri
-            self._facts[place] = read_facts(uri)
-        return self._facts[place]
+        known = self._facts.get(place)
+        if known is not None:
+            return known
+        content = self._contents[place]
+        uri = content.first.uri
+        facts = read_facts(uri)
+        self._facts[place] = facts
+        return facts
 
     # Images
 
     def _images(self, places: Iterable[int]) -> Iterator[tuple[int, ImageRow]]:
         for place in places:
-            for image in self._contents[place].images:
+            content = self._contents[place]
+            for image in content.images:
                 yield place, image
 
     def _rank(self, place: int, image: ImageRow) -> Rank:
         """Return the rank of an image. Only files of matching contents have been read."""
-        facts = self._facts.get(place, FileFacts())
-        return keeper_rank(image, facts.exif_tags)
+        unread = FileFacts()
+        facts = self._facts.get(place, unread)
+        tags = facts.exif_tags
+        return keeper_rank(image, tags)
 
-    def _described(self, place: int, image: ImageRow, match: Match | None) -> Duplicate:
+    def _described(
+        self, place: int, image: ImageRow, match: ContentMatch | None
+    ) -> Duplicate:
         """Return an image of a group; without a match, the image to keep."""
         image_format = image.image_format
         return Duplicate(
@@ -376,13 +406,25 @@ class Grouping:
 
 def _are_consecutive(first: ImageRow, second: ImageRow) -> bool:
     """Return whether a camera may have named two files one after the other."""
-    names = [_NUMBERED.fullmatch(image.stem[1]) for image in (first, second)]
-    if names[0] is None or names[1] is None or first.stem[0] != second.stem[0]:
+    first_folder, first_stem = first.stem
+    second_folder, second_stem = second.stem
+    if first_folder != second_folder:
         return False
-    steps = abs(int(names[0][2]) - int(names[1][2]))
-    return names[0][1] == names[1][1] and steps <= _BURST_FRAMES
+    first_name = _NUMBERED.fullmatch(first_stem)
+    second_name = _NUMBERED.fullmatch(second_stem)
+    if first_name is None or second_name is None:
+        return False
+    first_prefix, first_number = first_name.groups()
+    second_prefix, second_number = second_name.groups()
+    if first_prefix != second_prefix:
+        return False
+    steps = abs(int(first_number) - int(second_number))
+    return steps <= _BURST_FRAMES
 
 
 def _copy_order(copy: Duplicate) -> tuple[int, str]:
-    strictness = 0 if copy.tier is None else TIERS.index(copy.tier)
+    tier = copy.tier
+    if tier is None:
+        return 0, copy.uri
+    strictness = TIERS.index(tier)
     return strictness, copy.uri

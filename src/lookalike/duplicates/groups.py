@@ -131,8 +131,11 @@ class DuplicateGroup:
     @property
     def removable_bytes(self) -> int:
         """The bytes of the copies that are not protected."""
-        sizes = [copy.bytes or 0 for copy in self.removable]
-        return sum(sizes)
+        total = 0
+        for copy in self.removable:
+            size = copy.bytes or 0
+            total += size
+        return total
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,14 +210,19 @@ class Duplicates:
     @property
     def copies(self) -> int:
         """The number of images beside those to keep."""
-        counts = [len(group.copies) for group in self.groups]
-        return sum(counts)
+        total = 0
+        for group in self.groups:
+            count = len(group.copies)
+            total += count
+        return total
 
     @property
     def removable_bytes(self) -> int:
         """The bytes of the copies that are not protected."""
-        sizes = [group.removable_bytes for group in self.groups]
-        return sum(sizes)
+        total = 0
+        for group in self.groups:
+            total += group.removable_bytes
+        return total
 
     def counts(self) -> dict[Tier, int]:
         """Return the number of copies of each tier."""
@@ -248,7 +256,8 @@ class Duplicates:
 
     def to_json(self) -> str:
         """Return the result as JSON that `from_json` reads."""
-        return json.dumps(self.to_dict(), allow_nan=False)
+        values = self.to_dict()
+        return json.dumps(values, allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str) -> Duplicates:
@@ -277,13 +286,15 @@ def _from_dict(values: dict[str, Any]) -> Duplicates:
     groups = []
     for entry in values["groups"]:
         keeper = _duplicate(entry["keeper"])
-        copies = tuple(_duplicate(copy) for copy in entry["copies"])
-        groups.append(DuplicateGroup(keeper, copies))
+        copies = tuple(map(_duplicate, entry["copies"]))
+        group = DuplicateGroup(keeper, copies)
+        groups.append(group)
 
     settings = dict(values["settings"])
     settings["protect"] = tuple(settings["protect"])
-    if settings["across"] is not None:
-        first, second = settings["across"]
+    across = settings["across"]
+    if across is not None:
+        first, second = across
         settings["across"] = (first, second)
     return Duplicates(
         groups=tuple(groups),
@@ -299,6 +310,7 @@ def _from_dict(values: dict[str, Any]) -> Duplicates:
 def _duplicate(values: dict[str, Any]) -> Duplicate:
     """Return the image that a plain dictionary describes."""
     fields = dict(values)
-    if fields["reason"] is not None:
-        fields["reason"] = Reason(**fields["reason"])
+    reason = fields["reason"]
+    if reason is not None:
+        fields["reason"] = Reason(**reason)
     return Duplicate(**fields)

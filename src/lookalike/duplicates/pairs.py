@@ -16,7 +16,7 @@ from lookalike.store.location import Location
 
 __all__ = ["PairStore"]
 
-_FOLDER = "duplicates"
+_PAIRS_FOLDER = "duplicates"
 _KEY_BYTES = 16
 # Raised when the comparison changes: pairs of an older one are compared again.
 _METHOD = b"1"
@@ -58,11 +58,12 @@ class PairStore:
 
     def get(self, first: bytes, second: bytes) -> Alignment | None:
         """Return the alignment of two contents, or None."""
-        return self._known.get(_key(first, second))
+        key = _pair_key(first, second)
+        return self._known.get(key)
 
     def add(self, first: bytes, second: bytes, alignment: Alignment) -> None:
         """Remember the alignment of two contents until `save`."""
-        key = _key(first, second)
+        key = _pair_key(first, second)
         self._known[key] = alignment
         self._new[key] = alignment
 
@@ -72,7 +73,7 @@ class PairStore:
             return
         joins_files = len(self._files) >= _MAX_FILES
         kept = self._known if joins_files else self._new
-        name = f"{_FOLDER}/pairs-{secrets.token_hex(4)}.arrow"
+        name = f"{_PAIRS_FOLDER}/pairs-{secrets.token_hex(4)}.arrow"
         try:
             self._location.write(name, _to_bytes(kept))
             self._new = {}
@@ -86,11 +87,13 @@ class PairStore:
 
     def _read(self) -> None:
         try:
-            names = [file.name for file in self._location.files(_FOLDER)]
+            names = [file.name for file in self._location.files(_PAIRS_FOLDER)]
         except OSError:
             return
         for name in names:
-            if not name.startswith(f"{_FOLDER}/pairs-") or not name.endswith(".arrow"):
+            if not name.startswith(f"{_PAIRS_FOLDER}/pairs-") or not name.endswith(
+                ".arrow"
+            ):
                 continue
             try:
                 content = self._location.read(name)
@@ -100,18 +103,25 @@ class PairStore:
             self._files.append(name)
 
 
-def _key(first: bytes, second: bytes) -> bytes:
-    smaller, larger = sorted((first, second))
-    digest = hashlib.blake2b(smaller + larger, digest_size=_KEY_BYTES)
+def _pair_key(first: bytes, second: bytes) -> bytes:
+    smaller = min(first, second)
+    larger = max(first, second)
+    both = smaller + larger
+    digest = hashlib.blake2b(both, digest_size=_KEY_BYTES)
     return digest.digest()
 
 
 def _to_bytes(alignments: dict[bytes, Alignment]) -> bytes:
+    inliers, correlations, are_mirrored = [], [], []
+    for alignment in alignments.values():
+        inliers.append(alignment.inliers)
+        correlations.append(alignment.correlation)
+        are_mirrored.append(alignment.is_mirrored)
     columns = {
         "pair": list(alignments),
-        "inliers": [alignment.inliers for alignment in alignments.values()],
-        "correlation": [alignment.correlation for alignment in alignments.values()],
-        "is_mirrored": [alignment.is_mirrored for alignment in alignments.values()],
+        "inliers": inliers,
+        "correlation": correlations,
+        "is_mirrored": are_mirrored,
     }
     rows = pa.table(columns, schema=_SCHEMA)
     sink = pa.BufferOutputStream()
@@ -123,11 +133,17 @@ def _to_bytes(alignments: dict[bytes, Alignment]) -> bytes:
 
 def _from_bytes(content: bytes) -> dict[bytes, Alignment]:
     rows = pa.ipc.open_file(content).read_all()
-    if (rows.schema.metadata or {}).get(_METHOD_KEY) != _METHOD:
+    metadata = rows.schema.metadata or {}
+    method = metadata.get(_METHOD_KEY)
+    if method != _METHOD:
         return {}
     names = ("pair", "inliers", "correlation", "is_mirrored")
-    columns = [rows[name].to_pylist() for name in names]
+    columns = []
+    for name in names:
+        values = rows[name].to_pylist()
+        columns.append(values)
     alignments = {}
-    for key, inliers, correlation, is_mirrored in zip(*columns, strict=True):
-        alignments[key] = Alignment(inliers, correlation, is_mirrored)
+    for key, *figures in zip(*columns, strict=True):
+        alignment = Alignment(*figures)
+        alignments[key] = alignment
     return alignments

@@ -38,14 +38,14 @@ _SIDE = 64
 # The box filter runs twice, which makes it a tent.
 _PASSES = 2
 # Smaller images have no hash.
-_MIN_SIDE = 5
+_MIN_HASHED_SIDE = 5
 _LUMA = np.array([0.299, 0.587, 0.114])
 # Hashes that are compared at a time: 32 MiB of products for each orientation.
-_BLOCK_ROWS = 1 << 11
-_TILE_ROWS = 1 << 12
+_QUERY_ROWS = 1 << 11
+_GALLERY_ROWS = 1 << 12
 
-Bytes = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.float64]
+HashBytes = npt.NDArray[np.uint8]
+Float64s = npt.NDArray[np.float64]
 
 
 class PdqHashes(NamedTuple):
@@ -59,7 +59,7 @@ class PdqHashes(NamedTuple):
         0 to 100: how much the brightness varies. Hashes of images below 50 say little.
     """
 
-    hashes: Bytes
+    hashes: HashBytes
     quality: int
 
 
@@ -80,7 +80,7 @@ class PdqNeighbors(NamedTuple):
 
 def hash_image(image: Image.Image) -> PdqHashes:
     """Return the hashes of an RGB image."""
-    if min(image.size) < _MIN_SIDE:
+    if min(image.size) < _MIN_HASHED_SIDE:
         empty = np.zeros((ORIENTATIONS, _BITS // 8), np.uint8)
         return PdqHashes(empty, 0)
     luma = np.asarray(image) @ _LUMA
@@ -98,7 +98,7 @@ def hash_image(image: Image.Image) -> PdqHashes:
     return PdqHashes(np.stack(hashes), _quality(small))
 
 
-def pdq_distances(first: Bytes, second: Bytes) -> npt.NDArray[np.int64]:
+def pdq_distances(first: HashBytes, second: HashBytes) -> npt.NDArray[np.int64]:
     """Return the smallest distance of each pair of images over the orientations, ``[m]``.
 
     Parameters
@@ -107,8 +107,8 @@ def pdq_distances(first: Bytes, second: Bytes) -> npt.NDArray[np.int64]:
         uint8 ``[m, 8, 32]``, the hashes of the first and of the second image of each pair.
     """
     distances = np.empty(len(first), np.int64)
-    for start in range(0, len(first), _BLOCK_ROWS):
-        part = slice(start, start + _BLOCK_ROWS)
+    for start in range(0, len(first), _QUERY_ROWS):
+        part = slice(start, start + _QUERY_ROWS)
         # Each as it is with the other in all orientations: rounding may make one the nearer.
         forward = _hamming(first[part, :1], second[part])
         backward = _hamming(second[part, :1], first[part])
@@ -117,14 +117,14 @@ def pdq_distances(first: Bytes, second: Bytes) -> npt.NDArray[np.int64]:
     return distances
 
 
-def _hamming(first: Bytes, second: Bytes) -> npt.NDArray[np.int64]:
+def _hamming(first: HashBytes, second: HashBytes) -> npt.NDArray[np.int64]:
     bits = np.unpackbits(first ^ second, axis=2)
     counts: npt.NDArray[np.int64] = bits.sum(axis=2, dtype=np.int64)
     return counts
 
 
 def nearest_hashes(
-    queries: Bytes, gallery: Bytes, k: int, *, own: Places | None = None
+    queries: HashBytes, gallery: HashBytes, k: int, *, own: Places | None = None
 ) -> PdqNeighbors:
     """Return the k images whose hashes are nearest in any orientation, for each query.
 
@@ -148,8 +148,8 @@ def nearest_hashes(
     distances = np.empty((len(queries), k), np.int64)
     if not k:
         return PdqNeighbors(places, distances)
-    for start in range(0, len(queries), _BLOCK_ROWS):
-        part = slice(start, start + _BLOCK_ROWS)
+    for start in range(0, len(queries), _QUERY_ROWS):
+        part = slice(start, start + _QUERY_ROWS)
         own_part = None if own is None else own[part]
         best_places, best_products = _nearest_of_block(
             queries[part], gallery, k, own_part
@@ -162,15 +162,15 @@ def nearest_hashes(
 
 
 def _nearest_of_block(
-    queries: Bytes, gallery: Bytes, k: int, own: Places | None
+    queries: HashBytes, gallery: HashBytes, k: int, own: Places | None
 ) -> tuple[Places, VectorsF32]:
     """Return the places of the k nearest images of each query, and the products of their bits."""
     signs = _signs(queries)
     count = len(queries)
     places = np.empty((count, 0), np.intp)
     products = np.empty((count, 0), np.float32)
-    for first in range(0, len(gallery), _TILE_ROWS):
-        tile = gallery[first : first + _TILE_ROWS]
+    for first in range(0, len(gallery), _GALLERY_ROWS):
+        tile = gallery[first : first + _GALLERY_ROWS]
         best = np.full((count, len(tile)), -np.inf, np.float32)
         for orientation in range(ORIENTATIONS):
             oriented = _signs(tile[:, orientation])
@@ -192,14 +192,16 @@ def _nearest_of_block(
     return places, products
 
 
-def _signs(hashes: Bytes) -> VectorsF32:
+def _signs(hashes: HashBytes) -> VectorsF32:
     """Return the bits of hashes as 1 and -1, float32 ``[n, 256]``."""
     bits = np.unpackbits(hashes, axis=1)
-    signs: VectorsF32 = bits.astype(np.float32) * 2 - 1
+    signs: VectorsF32 = bits.astype(np.float32)
+    signs *= 2
+    signs -= 1
     return signs
 
 
-def _orientations(frequencies: Floats) -> Iterator[Floats]:
+def _orientations(frequencies: Float64s) -> Iterator[Float64s]:
     """Yield the frequencies of an image in its 8 orientations."""
     # Mirroring flips the sign of every odd frequency; the first is 1.
     signs = np.where(np.arange(_FREQUENCIES) % 2, 1.0, -1.0)
@@ -212,7 +214,7 @@ def _orientations(frequencies: Floats) -> Iterator[Floats]:
 
 
 @lru_cache(maxsize=512)
-def _shrink_matrix(length: int) -> Floats:
+def _shrink_matrix(length: int) -> Float64s:
     """Return the matrix that smooths `length` pixels and picks 64 of them, ``[64, length]``."""
     # The width of the box filter, and how far it reaches to both sides.
     width = (length + 2 * _SIDE - 1) // (2 * _SIDE)
@@ -225,21 +227,21 @@ def _shrink_matrix(length: int) -> Floats:
     box /= box.sum(axis=1, keepdims=True)
     smoothed = np.linalg.matrix_power(box, _PASSES)
     centers = (np.arange(_SIDE) + 0.5) * length / _SIDE
-    picked: Floats = smoothed[centers.astype(np.intp)]
+    picked: Float64s = smoothed[centers.astype(np.intp)]
     return picked
 
 
 @lru_cache(maxsize=1)
-def _cosine_matrix() -> Floats:
+def _cosine_matrix() -> Float64s:
     """Return the discrete cosine transform of 64 pixels to the frequencies 1 to 16."""
     frequencies = np.arange(1, _FREQUENCIES + 1)
     positions = 2 * np.arange(_SIDE) + 1
     angles = np.pi / (2 * _SIDE) * np.outer(frequencies, positions)
-    matrix: Floats = np.sqrt(2 / _SIDE) * np.cos(angles)
+    matrix: Float64s = np.sqrt(2 / _SIDE) * np.cos(angles)
     return matrix
 
 
-def _quality(small: Floats) -> int:
+def _quality(small: Float64s) -> int:
     """Return the sum of the larger gradients of 64 x 64 pixels, scaled to at most 100."""
     down = np.trunc(np.diff(small, axis=0) * 100 / 255)
     across = np.trunc(np.diff(small, axis=1) * 100 / 255)

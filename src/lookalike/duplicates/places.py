@@ -14,10 +14,10 @@ from lookalike.sources import local_file
 from lookalike.store.location import FILE_TRASH
 from lookalike.store.table import Table
 
-__all__ = ["MovePlaces", "Places", "TrashPlaces", "check_folder"]
+__all__ = ["MovePlaces", "NewPlaces", "TrashPlaces", "check_folder"]
 
 
-class Places(Protocol):
+class NewPlaces(Protocol):
     """The new names of files."""
 
     def target(self, path: Path, stamp: FileStamp) -> Path:
@@ -41,7 +41,8 @@ class TrashPlaces:
 
     def __init__(self, table: Table, run_folder: Path) -> None:
         self._run_folder = run_folder
-        self._device = run_folder.stat().st_dev
+        status = run_folder.stat()
+        self._device = status.st_dev
         self._roots = _indexed_folders(table)
         # The folders of files, numbered: a name is unique in its folder, so it is in the trash.
         self._numbers: dict[Path, int] = {}
@@ -51,10 +52,14 @@ class TrashPlaces:
         base = self._run_folder
         if stamp.device != self._device:
             # The nearest one: a mount point below an indexed folder is recorded as well.
-            root = max(_around(path, self._roots), key=_depth, default=path.parent)
-            base = root / FILE_TRASH / self._run_folder.name
-        number = self._numbers.setdefault(path.parent, len(self._numbers))
-        return base / str(number) / path.name
+            around = _around(path, self._roots)
+            root = max(around, key=_depth, default=path.parent)
+            trash = root / FILE_TRASH
+            base = trash / self._run_folder.name
+        next_number = len(self._numbers)
+        number = self._numbers.setdefault(path.parent, next_number)
+        folder = base / str(number)
+        return folder / path.name
 
 
 class MovePlaces:
@@ -77,19 +82,24 @@ class MovePlaces:
         roots = _indexed_folders(table)
         tops = set()
         for path in paths:
-            top = min(_around(path, roots), key=_depth, default=path.parent)
+            around = _around(path, roots)
+            top = min(around, key=_depth, default=path.parent)
             tops.add(str(top))
         self._top: Path | None = None
         # Drives of Windows have nothing in common.
         with suppress(ValueError):
-            self._top = Path(os.path.commonpath(tops))
+            common = os.path.commonpath(tops)
+            self._top = Path(common)
 
     def target(self, path: Path, stamp: FileStamp) -> Path:  # noqa: ARG002 (of the protocol)
         """Return the new name of a file."""
-        if self._top is not None:
-            return self._folder / path.relative_to(self._top)
+        top = self._top
+        if top is not None:
+            below_top = path.relative_to(top)
+            return self._folder / below_top
         drive = path.drive.rstrip(":")
-        return self._folder / drive / path.relative_to(path.anchor)
+        below_drive = path.relative_to(path.anchor)
+        return self._folder / drive / below_drive
 
 
 def check_folder(table: Table, folder: Path | None) -> None:
@@ -128,7 +138,8 @@ def _indexed_folders(table: Table) -> list[Path]:
 
 def _around(path: Path, folders: Sequence[Path]) -> list[Path]:
     """Return the folders that a path lies in."""
-    return [folder for folder in folders if folder in path.parents]
+    parents = set(path.parents)
+    return [folder for folder in folders if folder in parents]
 
 
 def _depth(folder: Path) -> int:

@@ -32,7 +32,7 @@ MIN_INLIERS = 15
 MIN_CORRELATION = 0.7
 
 # Thumbnails are doubled, because SIFT finds few points on so few pixels.
-_SCALE = 2
+_ENLARGEMENT = 2
 _POINTS = 300
 # A match must be this much nearer than the next best one, on both sides.
 _RATIO = 0.85
@@ -75,7 +75,7 @@ class PointFeatures(NamedTuple):
 
     def mirrored(self) -> PointFeatures:
         """Return the features of the mirror image, without looking for them again."""
-        width = _SCALE * self.gray.shape[1]
+        width = _ENLARGEMENT * self.gray.shape[1]
         points = self.points.copy()
         points[:, 0] = width - 1 - points[:, 0]
         descriptors = self.descriptors[:, _MIRRORED]
@@ -114,7 +114,8 @@ def find_points(thumbnail: Image.Image) -> PointFeatures:
 
     gray_image = thumbnail.convert("L")
     doubled = gray_image.resize(
-        (_SCALE * thumbnail.width, _SCALE * thumbnail.height), Image.Resampling.BICUBIC
+        (_ENLARGEMENT * thumbnail.width, _ENLARGEMENT * thumbnail.height),
+        Image.Resampling.BICUBIC,
     )
     detector = _detector()
     keypoints, descriptors = detector.detectAndCompute(np.asarray(doubled), None)
@@ -134,8 +135,11 @@ def align(first: PointFeatures, second: PointFeatures) -> Alignment:
     plain = _align(first, second, is_mirrored=False)
     if plain.is_copy:
         return plain
-    mirrored = _align(first, second.mirrored(), is_mirrored=True)
-    return mirrored if mirrored.is_copy else plain
+    mirror_image = second.mirrored()
+    mirrored = _align(first, mirror_image, is_mirrored=True)
+    if mirrored.is_copy:
+        return mirrored
+    return plain
 
 
 def _align(
@@ -144,8 +148,10 @@ def _align(
     import cv2
 
     none = Alignment(0, 0.0, is_mirrored)
-    first_places, second_places = _matches(first.descriptors, second.descriptors)
-    if len(first_places) < MIN_INLIERS:
+    matches = _matches(first.descriptors, second.descriptors)
+    first_places, second_places = matches
+    count = len(first_places)
+    if count < MIN_INLIERS:
         return none
     from_points = first.points[first_places]
     to_points = second.points[second_places]
@@ -159,7 +165,9 @@ def _align(
     )
     if transform is None:
         return none
-    scale = float(np.hypot(transform[0, 0], transform[1, 0]))
+    cosine_part = transform[0, 0]
+    sine_part = transform[1, 0]
+    scale = float(np.hypot(cosine_part, sine_part))
     if not _MIN_SCALE <= scale <= _MAX_SCALE:
         return none
 
@@ -220,8 +228,8 @@ def _correlation(first: Gray, second: Gray, transform: npt.NDArray[Any]) -> floa
 
     # The centers of the pixels of a doubled image lie half a pixel apart from the others.
     linear = transform[:, :2]
-    center = np.full(2, (_SCALE - 1) / 2)
-    shift = (linear @ center + transform[:, 2] - center) / _SCALE
+    center = np.full(2, (_ENLARGEMENT - 1) / 2)
+    shift = (linear @ center + transform[:, 2] - center) / _ENLARGEMENT
     small = np.column_stack([linear, shift])
 
     height, width = second.shape

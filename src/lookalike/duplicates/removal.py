@@ -14,7 +14,7 @@ from typing import Any
 
 from lookalike.duplicates.groups import Duplicate, Duplicates, Tier
 from lookalike.duplicates.journal import Action, Entry, JournalWriter, State, new_run
-from lookalike.duplicates.places import MovePlaces, Places, TrashPlaces, check_folder
+from lookalike.duplicates.places import MovePlaces, NewPlaces, TrashPlaces, check_folder
 from lookalike.duplicates.runs import file_trash, finish_run, finish_runs
 from lookalike.duplicates.steps import StepError, remove_copy, settle
 from lookalike.errors import InputError
@@ -340,7 +340,7 @@ class _Removal:
             if not is_left:
                 self._report.run = None
 
-    def _places(self, run_folder: Path, groups: Sequence[_Group]) -> Places:
+    def _places(self, run_folder: Path, groups: Sequence[_Group]) -> NewPlaces:
         settings = self._settings
         if settings.folder is None:
             return TrashPlaces(self._table, run_folder)
@@ -348,7 +348,7 @@ class _Removal:
         return MovePlaces(self._table, settings.folder, paths)
 
     def _remove_group(
-        self, group: _Group, writer: JournalWriter, places: Places
+        self, group: _Group, writer: JournalWriter, places: NewPlaces
     ) -> None:
         keeper = _File(group.keeper_path)
         for copy, path in group.copies:
@@ -366,7 +366,7 @@ class _Removal:
         path: Path,
         keeper_stamp: FileStamp,
         writer: JournalWriter,
-        places: Places,
+        places: NewPlaces,
     ) -> None:
         stamp = _verify(path, copy, "the file")
         if stamp.is_same_file(keeper_stamp):

@@ -15,9 +15,9 @@ from lookalike.store.view import View
 from lookalike.types import Places, VectorsF16
 from lookalike.vectors import to_float32, unit_length
 
-__all__ = ["Content", "ImageRow", "content_vectors", "read_contents", "thumbnails"]
+__all__ = ["ImageContent", "ImageRow", "content_vectors", "read_contents", "thumbnails"]
 
-_COLUMNS = ["uri", "sha256", "width", "height", "size", "mtime_ns", "label"]
+_ROW_COLUMNS = ["uri", "sha256", "width", "height", "size", "mtime_ns", "label"]
 # Thumbnails that are read at a time, 10 MB.
 _THUMBNAILS_AT_ONCE = 2_000
 # Vectors that are scaled to unit length at a time.
@@ -63,28 +63,35 @@ class ImageRow:
     @property
     def image_format(self) -> ImageFormat | None:
         """The format by the extension; None for an unknown one."""
-        return _BY_EXTENSION.get(self._name.suffix.lower())
+        name = self._name
+        extension = name.suffix.lower()
+        return _BY_EXTENSION.get(extension)
 
     @property
     def is_raw(self) -> bool:
         """Whether the file holds what a camera's sensor recorded."""
-        return self.image_format is CAMERA_RAW
+        own = self.image_format
+        return own is CAMERA_RAW
 
     @property
     def stem(self) -> tuple[str, str]:
         """The folder and the name without its extension."""
-        return display_folder(self.uri), self._name.stem
+        folder = display_folder(self.uri)
+        name = self._name
+        return folder, name.stem
 
     @property
     def _name(self) -> PurePosixPath:
         name = display_name(self.uri)
-        if "://" in self.uri:
-            name = unquote(name.partition("?")[0])
+        is_url = "://" in self.uri
+        if is_url:
+            path, _, _ = name.partition("?")
+            name = unquote(path)
         return PurePosixPath(name)
 
 
 @dataclass(slots=True)
-class Content:
+class ImageContent:
     """The images with one content.
 
     Attributes
@@ -110,7 +117,7 @@ class Content:
 
 def read_contents(
     view: View, protected: set[int], parts: dict[int, int] | None
-) -> list[Content]:
+) -> list[ImageContent]:
     """Return the contents of a collection, in the order of their first images.
 
     Parameters
@@ -123,8 +130,8 @@ def read_contents(
         The part of each image, by id; None if all images belong to one part. Images of no part are
         left out.
     """
-    contents: dict[bytes, Content] = {}
-    for batch in view.scan(_COLUMNS):
+    contents: dict[bytes, ImageContent] = {}
+    for batch in view.scan(_ROW_COLUMNS):
         for values in batch.to_pylist():
             row_id = values.pop("_rowid")
             part = 0 if parts is None else parts.get(row_id)
@@ -142,13 +149,13 @@ def read_contents(
                 part=part,
                 **values,
             )
-            content = contents.setdefault(sha256, Content(sha256))
+            content = contents.setdefault(sha256, ImageContent(sha256))
             content.images.append(image)
     return list(contents.values())
 
 
 def content_vectors(
-    view: View, space: str, contents: list[Content]
+    view: View, space: str, contents: list[ImageContent]
 ) -> tuple[Places, VectorsF16]:
     """Return the contents that have a vector in a Space, and these, of unit length.
 
@@ -162,7 +169,8 @@ def content_vectors(
     for place, content in enumerate(contents):
         for image in content.images:
             row = int(np.searchsorted(ids, image.id))
-            if row < len(ids) and ids[row] == image.id:
+            is_within = row < len(ids)
+            if is_within and ids[row] == image.id:
                 places.append(place)
                 rows.append(row)
                 break
@@ -174,7 +182,7 @@ def content_vectors(
 
 
 def thumbnails(
-    view: View, contents: list[Content], places: Places
+    view: View, contents: list[ImageContent], places: Places
 ) -> Iterator[tuple[Places, list[bytes | None]]]:
     """Yield the thumbnails of some contents, some thousands at a time; None where one is missing.
 

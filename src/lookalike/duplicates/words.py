@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from lookalike.duplicates.groups import Duplicate, Evidence, Relation, Tier
 
-__all__ = ["TIER_WORDS", "describe_counts", "describe_figures", "explain"]
+__all__ = ["TIER_WORDS", "describe_counts", "describe_figures", "explain_copy"]
 
 # What a reader sees for each tier.
 TIER_WORDS: dict[Tier, str] = {
@@ -29,7 +29,7 @@ _OF_EVIDENCE: dict[Evidence, str] = {
 }
 
 
-def explain(copy: Duplicate) -> str:
+def explain_copy(copy: Duplicate) -> str:
     """Return why an image belongs to its group, such as "the same file, byte for byte"."""
     reason = copy.reason
     if reason is None:
@@ -48,14 +48,18 @@ def describe_figures(copy: Duplicate) -> str:
     if reason is None:
         return ""
     parts = []
-    if reason.pdq_distance is not None:
-        parts.append(f"PDQ distance {reason.pdq_distance} of 256")
-    if reason.inliers is not None:
-        parts.append(f"{reason.inliers} matching points")
-    if reason.correlation is not None:
-        parts.append(f"correlation {reason.correlation:.2f}")
-    if reason.cosine is not None:
-        parts.append(f"cosine {reason.cosine:.2f}")
+    distance = reason.pdq_distance
+    if distance is not None:
+        parts.append(f"PDQ distance {distance} of 256")
+    inliers = reason.inliers
+    if inliers is not None:
+        parts.append(f"{inliers} matching points")
+    correlation = reason.correlation
+    if correlation is not None:
+        parts.append(f"correlation {correlation:.2f}")
+    cosine = reason.cosine
+    if cosine is not None:
+        parts.append(f"cosine {cosine:.2f}")
     return ", ".join(parts)
 
 
@@ -63,7 +67,11 @@ def describe_counts(counts: Mapping[Tier, int]) -> str:
     """Return the number of copies of each tier, such as "6 identical, 1 edited copy"."""
     parts = []
     for tier, count in counts.items():
-        words = TIER_WORDS[tier] if count == 1 else _PLURALS[tier]
-        if count:
-            parts.append(f"{count:,} {words}")
+        if not count:
+            continue
+        words = _PLURALS[tier]
+        if count == 1:
+            words = TIER_WORDS[tier]
+        part = f"{count:,} {words}"
+        parts.append(part)
     return ", ".join(parts)

@@ -12,21 +12,29 @@ from lookalike.duplicates.pdq import PdqHashes, hash_image
 from lookalike.duplicates.points import Alignment, PointFeatures, align, find_points
 from lookalike.io.processors import cores
 
-__all__ = ["align_pairs", "hash_thumbnails", "locate_points", "run_chunks"]
+__all__ = [
+    "THUMBNAILS_PER_CHUNK",
+    "align_pairs",
+    "hash_thumbnails",
+    "locate_points",
+    "run_chunks",
+]
 
-Task = TypeVar("Task")
-Result = TypeVar("Result")
+Chunk = TypeVar("Chunk")
+ChunkResult = TypeVar("ChunkResult")
 
+# Thumbnails of one chunk.
+THUMBNAILS_PER_CHUNK = 64
 # Fewer chunks are computed in this process: starting others takes a second.
 _MIN_CHUNKS = 8
 
 
 def run_chunks(
-    work: Callable[[Task], Result],
-    chunks: Iterable[Task],
+    work: Callable[[Chunk], ChunkResult],
+    chunks: Iterable[Chunk],
     count: int,
     processes: int | None,
-) -> Iterator[Result]:
+) -> Iterator[ChunkResult]:
     """Yield the result of each chunk of work, in order.
 
     Parameters
@@ -63,7 +71,10 @@ def hash_thumbnails(thumbnails: Sequence[bytes | None]) -> list[PdqHashes | None
     hashes: list[PdqHashes | None] = []
     for data in thumbnails:
         image = _open(data)
-        hashes.append(None if image is None else hash_image(image))
+        found = None
+        if image is not None:
+            found = hash_image(image)
+        hashes.append(found)
     return hashes
 
 
@@ -73,7 +84,10 @@ def locate_points(thumbnails: Sequence[bytes | None]) -> list[PointFeatures | No
     features: list[PointFeatures | None] = []
     for data in thumbnails:
         image = _open(data)
-        features.append(None if image is None else find_points(image))
+        found = None
+        if image is not None:
+            found = find_points(image)
+        features.append(found)
     return features
 
 
@@ -82,7 +96,11 @@ def align_pairs(
 ) -> list[Alignment]:
     """Return the alignment of each pair of images."""
     _use_one_thread()
-    return [align(first, second) for first, second in pairs]
+    alignments = []
+    for first, second in pairs:
+        alignment = align(first, second)
+        alignments.append(alignment)
+    return alignments
 
 
 def _open(data: bytes | None) -> Image.Image | None:

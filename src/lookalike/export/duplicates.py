@@ -13,7 +13,7 @@ from lookalike.duplicates.words import (
     TIER_WORDS,
     describe_counts,
     describe_figures,
-    explain,
+    explain_copy,
 )
 from lookalike.export.rendering import data_uri, render_template
 from lookalike.io.files import atomic_write
@@ -65,7 +65,7 @@ def _line(number: int, image: Duplicate, role: str) -> list[Any]:
         role,
         image.uri,
         image.tier,
-        explain(image),
+        explain_copy(image),
         describe_figures(image),
         image.width,
         image.height,
@@ -154,7 +154,7 @@ def _describe(
         link=browser_link(image.uri),
         facts=" · ".join(facts),
         badge="keep" if image.tier is None else TIER_WORDS[image.tier],
-        reason=explain(image),
+        reason=explain_copy(image),
         figures=describe_figures(image),
         is_kept=is_kept,
     )

@@ -190,13 +190,13 @@ def _find_and_remove(
 
 
 def _print_groups(found: Duplicates) -> None:
-    from lookalike.duplicates.words import describe_counts, explain
+    from lookalike.duplicates.words import describe_counts, explain_copy
 
     for group in found.groups[: output.MAX_LISTED]:
         output.say_with_heading("keep  ", output.printable(group.keeper.uri))
         for copy in group.copies:
             name = output.printable(copy.uri)
-            output.say(f"{copy.tier:<9}  {name}  ({explain(copy)})")
+            output.say(f"{copy.tier:<9}  {name}  ({explain_copy(copy)})")
         output.say()
     left_out = len(found) - output.MAX_LISTED
     if left_out > 0:

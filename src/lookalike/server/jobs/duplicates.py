@@ -22,7 +22,7 @@ from lookalike.duplicates.verdicts import (
     read_verdicts,
     without_dismissed,
 )
-from lookalike.duplicates.words import describe_figures, explain
+from lookalike.duplicates.words import describe_figures, explain_copy
 from lookalike.server.duplicate_schemas import (
     DuplicatesResponse,
     VerdictBody,
@@ -243,7 +243,7 @@ def _describe_group(view: CollectionView, group: DuplicateGroup) -> dict[str, An
             **row,
             "format": image.format,
             "tier": image.tier,
-            "explanation": explain(image),
+            "explanation": explain_copy(image),
             "figures": describe_figures(image),
             "is_protected": image.is_protected,
         }
