@@ -28,7 +28,7 @@ __all__ = ["draw_explanation", "explanation_image", "heat_colors", "overlay"]
 # Sizes in points.
 _IMAGE_WIDTH, _IMAGE_HEIGHT = 260, 230
 _HEADING_HEIGHT, _CAPTION_HEIGHT = 30, 34
-_LEGEND_HEIGHT = 22
+_SCALE_HEIGHT = 22
 _MARGIN, _GAP = 24, 14
 _THIN = 0.75
 # The scale of colors, in shares of the figure's width without margins.
@@ -37,9 +37,9 @@ _SCALE_LEFT, _SCALE_WIDTH, _SCALE_GAP = 0.4, 0.2, 0.02
 # How much of the colors covers the image; the rest shows through.
 _OPACITY = 0.62
 # Large images are drawn at this size at most.
-_MAX_SIDE = 1024
+_MAX_DRAWN_SIDE = 1024
 
-_WORDS = {
+_LABELS_OF_KIND = {
     "likeness": (
         "adds nothing to the likeness",
         "adds most",
@@ -84,13 +84,18 @@ def explanation_image(
     """Return the figure that `draw_explanation` writes."""
     query = explanation.query
     match = explanation.match
-    panels = [("Query", overlay(query), names[0]), ("Match", overlay(match), names[1])]
+    query_name, match_name = names
     if explanation.kind == "difference":
         difference = _difference_image(query.heat)
         panels = [
-            ("Query", query.image, names[0]),
-            ("Match", match.image, names[1]),
+            ("Query", query.image, query_name),
+            ("Match", match.image, match_name),
             ("Difference", difference, ""),
+        ]
+    else:
+        panels = [
+            ("Query", overlay(query), query_name),
+            ("Match", overlay(match), match_name),
         ]
     return _draw_panels(panels, explanation)
 
@@ -98,17 +103,25 @@ def explanation_image(
 def overlay(explained: ExplainedImage) -> Image.Image:
     """Return an image under the colors of its cells: bright where a cell counts most."""
     image = explained.image.copy()
-    image.thumbnail((_MAX_SIDE, _MAX_SIDE))
+    image.thumbnail((_MAX_DRAWN_SIDE, _MAX_DRAWN_SIDE))
     box = explained.area.box(image.size)
     left, top, right, bottom = box
     # In gray, because the colors of the image would mix with those of the cells.
-    part = image.crop(box).convert("L").convert("RGB")
+    part = image.crop(box)
+    gray = part.convert("L")
+    background = gray.convert("RGB")
 
     # The grid grows to the size of its part without steps between the cells.
-    grid = Image.fromarray(_shares(explained.heat))
-    shares = grid.resize((right - left, bottom - top), Image.Resampling.BICUBIC)
-    colors = Image.fromarray(_colors_of(np.asarray(shares)))
-    image.paste(Image.blend(part, colors, _OPACITY), (left, top))
+    size = (right - left, bottom - top)
+    cells = _shares(explained.heat)
+    grid = Image.fromarray(cells)
+    grown = grid.resize(size, Image.Resampling.BICUBIC)
+    shares = np.asarray(grown)
+    colors = _colors_of(shares)
+    foreground = Image.fromarray(colors)
+
+    blended = Image.blend(background, foreground, _OPACITY)
+    image.paste(blended, (left, top))
     return image
 
 
@@ -117,7 +130,8 @@ def heat_colors(heat: VectorsF32) -> npt.NDArray[np.uint8]:
 
     The largest value has the brightest color. Values of 0 and less have the darkest.
     """
-    return _colors_of(_shares(heat))
+    shares = _shares(heat)
+    return _colors_of(shares)
 
 
 def _shares(heat: VectorsF32) -> VectorsF32:
@@ -125,23 +139,40 @@ def _shares(heat: VectorsF32) -> VectorsF32:
     largest = float(heat.max())
     if largest <= 0:
         return np.zeros_like(heat)
-    shares: VectorsF32 = np.clip(heat / np.float32(largest), 0, 1)
+    divisor = np.float32(largest)
+    scaled = heat / divisor
+    shares: VectorsF32 = np.clip(scaled, 0, 1)
     return shares
 
 
 def _colors_of(shares: VectorsF32) -> npt.NDArray[np.uint8]:
     """Return the colors of shares from 0 to 1, between the stops of the palette."""
-    stops = palette()["distance"]["dark"][::-1]
-    channels = np.array([list(bytes.fromhex(stop[1:])) for stop in stops], np.float64)
+    scales = palette()["distance"]
+    stops = scales["dark"][::-1]
+    stop_colors = []
+    for stop in stops:
+        digits = stop.removeprefix("#")
+        color = bytes.fromhex(digits)
+        stop_colors.append(list(color))
+
+    # Each of R, G and B lies on the line between two stops.
     positions = np.linspace(0, 1, len(stops))
-    colors = [np.interp(shares, positions, channel) for channel in channels.T]
-    return np.stack(colors, axis=-1).round().astype(np.uint8)
+    stop_channels = np.array(stop_colors, np.float64).T
+    channels = []
+    for stop_channel in stop_channels:
+        channel = np.interp(shares, positions, stop_channel)
+        channels.append(channel)
+    colors = np.stack(channels, axis=-1)
+    rounded = colors.round()
+    return rounded.astype(np.uint8)
 
 
 def _difference_image(heat: VectorsF32) -> Image.Image:
     rows, columns = heat.shape
-    scale = max(1, 512 // max(rows, columns))
-    small = Image.fromarray(heat_colors(heat))
+    longer = max(rows, columns)
+    scale = max(1, 512 // longer)
+    colors = heat_colors(heat)
+    small = Image.fromarray(colors)
     size = (columns * scale, rows * scale)
     return small.resize(size, Image.Resampling.NEAREST)
 
@@ -156,12 +187,13 @@ def _draw_panels(
     widths[-1] = _MARGIN
     heights = [
         *(_MARGIN, _HEADING_HEIGHT, _IMAGE_HEIGHT, _CAPTION_HEIGHT),
-        *(_LEGEND_HEIGHT, _LEGEND_HEIGHT, _MARGIN),
+        *(_SCALE_HEIGHT, _SCALE_HEIGHT, _MARGIN),
     ]
     figure, grid = figure_in_points(widths, heights)
 
     def cell(row: int, column: int | slice) -> Axes:
-        axes = figure.add_subplot(grid[row, column])
+        place = grid[row, column]
+        axes = figure.add_subplot(place)
         axes.set_axis_off()
         return axes
 
@@ -170,14 +202,17 @@ def _draw_panels(
         write_heading(cell(1, column), heading)
         draw_framed(figure, cell(2, column), image, TEXT, _THIN)
         write_caption(cell(3, column), name, "")
-    _draw_legend(cell(4, slice(1, -1)), explanation)
-    _write_similarity(cell(5, slice(1, -1)), explanation)
+    whole_width = slice(1, -1)
+    scale = cell(4, whole_width)
+    _draw_scale(scale, explanation)
+    note = cell(5, whole_width)
+    _write_similarity(note, explanation)
     return render(figure)
 
 
-def _draw_legend(axes: Axes, explanation: Explanation) -> None:
+def _draw_scale(axes: Axes, explanation: Explanation) -> None:
     """Draw the scale of colors between the words for its two ends."""
-    darkest, brightest, _ = _WORDS[explanation.kind]
+    darkest, brightest, _ = _LABELS_OF_KIND[explanation.kind]
     style = text_style(9.5, TEXT, va="center")
     axes.text(_SCALE_LEFT - _SCALE_GAP, 0.5, darkest, ha="right", **style)
     scale = axes.inset_axes((_SCALE_LEFT, 0.3, _SCALE_WIDTH, 0.4))
@@ -189,7 +224,7 @@ def _draw_legend(axes: Axes, explanation: Explanation) -> None:
 
 
 def _write_similarity(axes: Axes, explanation: Explanation) -> None:
-    _, _, value = _WORDS[explanation.kind]
+    _, _, value = _LABELS_OF_KIND[explanation.kind]
     words = f"{value}: {explanation.similarity:.3f}"
     style = text_style(9.5, MUTED, ha="center", va="center")
     axes.text(0.5, 0.5, words, **style)

@@ -104,7 +104,7 @@ def draw_matches(
     # The answers, one block for each Space.
     row = 1
     for answer, line_count in zip(answers, line_counts, strict=True):
-        write_heading(cell(row, slice(3, -1)), answer.space, _describe(answer))
+        write_heading(cell(row, slice(3, -1)), answer.space, _heading_note(answer))
         images = _read_images(answer, collection)
         for index, (match, image) in enumerate(zip(answer, images, strict=True)):
             line, position = divmod(index, columns)
@@ -122,12 +122,14 @@ def draw_matches(
     return save(page, path)
 
 
-def _describe(answer: Matches) -> str:
+def _heading_note(answer: Matches) -> str:
     """Return the note beside the heading of an answer."""
-    metric = f"{answer.metric.capitalize()} distance"
-    if answer.alike is None or answer.alike == len(answer):
+    name = answer.metric.capitalize()
+    metric = f"{name} distance"
+    alike = answer.alike
+    if alike is None or alike == len(answer):
         return metric
-    if answer.alike == 0:
+    if alike == 0:
         return f"{metric}. Nothing here is like the query"
     return f"{metric}, confidence. Less alike after the dashed line"
 
@@ -151,7 +153,8 @@ def _draw_divider(
 def _layout(columns: int, line_counts: list[int]) -> tuple[Figure, GridSpec]:
     """Return the figure and its grid for blocks with these numbers of lines."""
     # The first column holds the query, the second one the line that separates it.
-    widths = [_MARGIN, _IMAGE_WIDTH, 2 * _GAP]
+    line_width = 2 * _GAP
+    widths = [_MARGIN, _IMAGE_WIDTH, line_width]
     for _ in range(columns):
         widths.append(_IMAGE_WIDTH)
         widths.append(_GAP)
@@ -172,9 +175,11 @@ def _layout(columns: int, line_counts: list[int]) -> tuple[Figure, GridSpec]:
 def _read_images(answer: Matches, collection: Table) -> list[Image.Image]:
     """Return the image of each match: the original file, or its thumbnail if that is unreadable."""
     rows = collection.take(answer.ids, ["thumbnail"])
-    thumbnails = rows["thumbnail"].to_pylist()
+    column = rows["thumbnail"]
+    thumbnails = column.to_pylist()
     images = []
-    for match, thumbnail in zip(answer, thumbnails, strict=True):
+    pairs = zip(answer, thumbnails, strict=True)
+    for match, thumbnail in pairs:
         image = _read_original(match.uri)
         if image is None:
             image = imaging.open_thumbnail(thumbnail)
@@ -263,16 +268,19 @@ def write_heading(axes: Axes, left: str, right: str = "") -> None:
 
 def write_caption(axes: Axes, first: str, second: str) -> None:
     """Write the two lines below an image."""
-    axes.text(0.5, 0.56, shorten(first), **_CAPTION)
-    axes.text(0.5, 0.18, shorten(second), **_SUBCAPTION)
+    upper = shorten(first)
+    lower = shorten(second)
+    axes.text(0.5, 0.56, upper, **_CAPTION)
+    axes.text(0.5, 0.18, lower, **_SUBCAPTION)
 
 
 def _format_facts(match: Match) -> str:
     """Return the distance of a match, and its confidence if it has one."""
     distance = _format_distance(match.distance)
-    if match.confidence is None:
+    confidence = match.confidence
+    if confidence is None:
         return distance
-    return f"{distance}, {match.confidence:.2g}"
+    return f"{distance}, {confidence:.2g}"
 
 
 def _format_distance(distance: float) -> str:

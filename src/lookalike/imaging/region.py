@@ -59,7 +59,9 @@ class Region:
             )
 
     def __str__(self) -> str:
-        return ",".join(f"{value:g}" for value in self.to_list())
+        values = self.to_list()
+        written = [f"{value:g}" for value in values]
+        return ",".join(written)
 
     @classmethod
     def parse(cls, text: str) -> Region:
@@ -71,7 +73,8 @@ class Region:
             If the text is anything else.
         """
         try:
-            values = [float(part) for part in text.split(",")]
+            parts = text.split(",")
+            values = [float(part) for part in parts]
         except ValueError:
             values = []
         if len(values) != 4:
@@ -120,12 +123,17 @@ class Region:
         region = self.fractions(size)
         left = round(region.x * width)
         top = round(region.y * height)
-        right = min(width, round((region.x + region.width) * width))
-        bottom = min(height, round((region.y + region.height) * height))
-        shorter = min(right - left, bottom - top)
+        right_edge = region.x + region.width
+        right = min(width, round(right_edge * width))
+        lower_edge = region.y + region.height
+        bottom = min(height, round(lower_edge * height))
+
+        region_width = right - left
+        region_height = bottom - top
+        shorter = min(region_width, region_height)
         if shorter < MIN_REGION_SIDE:
             raise InputError(
-                f"The region {self} is {right - left} x {bottom - top} pixels of the image, which "
+                f"The region {self} is {region_width} x {region_height} pixels of the image, which "
                 f"is {width} x {height}; expected at least {MIN_REGION_SIDE} pixels a side. Give a "
                 "larger part."
             )
@@ -139,7 +147,8 @@ class Region:
         InputError
             As `box`.
         """
-        box = self.box(image.size)
+        size = image.size
+        box = self.box(size)
         return image.crop(box)
 
 

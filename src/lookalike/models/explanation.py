@@ -52,10 +52,16 @@ class ExplainedImage:
     @property
     def peak(self) -> tuple[float, float]:
         """The x and y, as fractions of the image, of the middle of the cell that counts most."""
-        rows, columns = self.heat.shape
-        row, column = np.unravel_index(self.heat.argmax(), self.heat.shape)
-        x = self.area.x + self.area.width * (float(column) + 0.5) / columns
-        y = self.area.y + self.area.height * (float(row) + 0.5) / rows
+        shape = self.heat.shape
+        rows, columns = shape
+        largest = self.heat.argmax()
+        row, column = np.unravel_index(largest, shape)
+        middle_x = float(column) + 0.5
+        middle_y = float(row) + 0.5
+
+        area = self.area
+        x = area.x + area.width * middle_x / columns
+        y = area.y + area.height * middle_y / rows
         return x, y
 
     def to_dict(self) -> dict[str, Any]:
@@ -171,14 +177,17 @@ def likeness_by_cell(cells: VectorsF32, other: VectorsF32) -> VectorsF32:
     # In float64: a cell changes the cosine by a thousandth of its value.
     features = cells.astype(np.float64)
     direction = other.astype(np.float64)
-    direction /= max(float(np.linalg.norm(direction)), _TINY)
+    length = float(np.linalg.norm(direction))
+    direction /= max(length, _TINY)
 
     total = features.sum(axis=(0, 1))
     rest = total - features
     whole_cosine = _cosine(total, direction)
-    rest_lengths = np.maximum(np.linalg.norm(rest, axis=2), _TINY)
-    rest_cosines = rest @ direction / rest_lengths
-    heat: VectorsF32 = (whole_cosine - rest_cosines).astype(np.float32)
+    rest_lengths = np.linalg.norm(rest, axis=2)
+    divisors = np.maximum(rest_lengths, _TINY)
+    rest_cosines = rest @ direction / divisors
+    fall = whole_cosine - rest_cosines
+    heat: VectorsF32 = fall.astype(np.float32)
     return heat
 
 
@@ -186,34 +195,45 @@ def explain_difference(
     space: str, model: Model, query: Image.Image, match: Image.Image
 ) -> Explanation:
     """Explain the distance of two upright RGB images by the pixels that a pixel Space compares."""
-    query_pixels = imaging.prepare(query, model).astype(np.float32)
-    match_pixels = imaging.prepare(match, model).astype(np.float32)
+    query_input = imaging.prepare(query, model)
+    match_input = imaging.prepare(match, model)
+    query_pixels = query_input.astype(np.float32)
+    match_pixels = match_input.astype(np.float32)
     difference = np.abs(query_pixels - match_pixels) / 255
     heat: VectorsF32 = difference.mean(axis=2)
+    mean_difference = float(heat.mean())
+    query_area = _seen_area(query, model)
+    match_area = _seen_area(match, model)
     return Explanation(
         space=space,
         kind="difference",
-        similarity=1 - float(heat.mean()),
-        query=ExplainedImage(query, heat, _seen_area(query, model)),
-        match=ExplainedImage(match, heat, _seen_area(match, model)),
+        similarity=1 - mean_difference,
+        query=ExplainedImage(query, heat, query_area),
+        match=ExplainedImage(match, heat, match_area),
     )
 
 
 def _cosine(
     first: npt.NDArray[np.floating[Any]], second: npt.NDArray[np.floating[Any]]
 ) -> float:
-    length = float(np.linalg.norm(first) * np.linalg.norm(second))
-    return float(first @ second) / max(length, _TINY)
+    first_length = np.linalg.norm(first)
+    second_length = np.linalg.norm(second)
+    length = float(first_length * second_length)
+    product = float(first @ second)
+    return product / max(length, _TINY)
 
 
 def _seen_area(image: Image.Image, model: Model) -> Region:
     """Return the part of an image that its Model sees."""
     if model.resize != "crop":
         return Region(0, 0, 1, 1)
-    left, top, right, bottom = imaging.center_box(image, model)
+    box = imaging.center_box(image, model)
+    left, top, right, bottom = box
+    width = right - left
+    height = bottom - top
     return Region(
         left / image.width,
         top / image.height,
-        (right - left) / image.width,
-        (bottom - top) / image.height,
+        width / image.width,
+        height / image.height,
     )

@@ -118,7 +118,8 @@ class ImageQuery:
         with span("decode query"):
             if self.region is not None:
                 # At full scale: a part has no pixels to spare.
-                image = self.region.crop(self.decode())
+                whole = self.decode()
+                image = self.region.crop(whole)
             else:
                 # JPEG decoders can skip detail that the network's small input does not show.
                 min_side = imaging.min_decoded_side(encoder.model)
@@ -303,7 +304,8 @@ class WeightedQuery:
                 f"A query has the weight {weight!r}; expected a number above 0. To keep away from "
                 "an image, make it a negative query."
             )
-        object.__setattr__(self, "query", as_query(query))
+        checked = as_query(query)
+        object.__setattr__(self, "query", checked)
         object.__setattr__(self, "weight", weight)
 
 
@@ -348,7 +350,8 @@ def region_query(query: Queries, region: imaging.RegionInput) -> ImageQuery:
 
 def _is_query(value: QueryInput) -> TypeGuard[Query]:
     """Return whether a value follows the protocol; `isinstance` is slow with protocols."""
-    return hasattr(value, "own_rows") and hasattr(value, "encode")
+    has_rows = hasattr(value, "own_rows")
+    return has_rows and hasattr(value, "encode")
 
 
 def as_queries(values: Queries) -> list[WeightedQuery]:

@@ -23,10 +23,10 @@ from lookalike.server.responses import json_response
 from lookalike.server.schemas import RowExample, UploadExample
 from lookalike.server.state import ServerState
 
-__all__ = ["explain"]
+__all__ = ["explain_match"]
 
 
-async def explain(
+async def explain_match(
     state: ServerState, body: ExplainBody, images: list[bytes]
 ) -> Response:
     """Explain two images in the image pool; return the values of the cells, or a PNG.
@@ -43,7 +43,7 @@ async def explain(
     def run() -> Explanation | bytes:
         explanation = _explain(state, view, body, images)
         if body.format == "png":
-            return _draw(explanation)
+            return _figure_as_png(explanation)
         return explanation
 
     result = await state.image_pool.run(run)
@@ -58,17 +58,16 @@ def _explain(
     space = view.table.space(body.space)
     model = view.table.models[space]
     query, query_is_thumbnail = _read_query(state, view, body, images)
-    match, match_is_thumbnail = state.row_images.read(view, _row(view, body.match))
+    row = _row(view, body.match)
+    match, match_is_thumbnail = state.row_images.read(view, row)
     if model.architecture == "pixels":
         explained = explain_difference(space, model, query, match)
     else:
         network = state.cell_networks.get(model)
         explained = explain_likeness(space, network, query, match)
-    return replace(
-        explained,
-        query=replace(explained.query, is_thumbnail=query_is_thumbnail),
-        match=replace(explained.match, is_thumbnail=match_is_thumbnail),
-    )
+    query_image = replace(explained.query, is_thumbnail=query_is_thumbnail)
+    match_image = replace(explained.match, is_thumbnail=match_is_thumbnail)
+    return replace(explained, query=query_image, match=match_image)
 
 
 def _read_query(
@@ -102,7 +101,7 @@ def _row(view: CollectionView, row_id: int) -> dict[str, Any]:
     return row
 
 
-def _draw(explanation: Explanation) -> bytes:
+def _figure_as_png(explanation: Explanation) -> bytes:
     # Matplotlib takes longer to import than everything else of an answer.
     from lookalike.drawing.explanation import explanation_image
 

@@ -59,11 +59,13 @@ class UploadQuery:
 
     def encode(self, encoder: Encoder) -> VectorsF16:
         """Return the vector of the image, float16 ``[dim]``."""
-        return self.uploads.vector(self.upload, encoder)
+        uploads = self.uploads
+        return uploads.vector(self.upload, encoder)
 
     def own_rows(self, view: View) -> Ids:
         """Return all rows with the image's content."""
-        content = bytes.fromhex(self.upload.sha256)
+        sha256 = self.upload.sha256
+        content = bytes.fromhex(sha256)
         return view.ids_with_content(content)
 
 
@@ -99,10 +101,12 @@ class ResolvedQuery:
     def from_thumbnails(self) -> list[int]:
         """The ids of the rows whose region was cut from the thumbnail, after a search."""
         row_ids = []
-        for weighted in (*self.positive, *self.negative):
+        examples = [*self.positive, *self.negative]
+        for weighted in examples:
             query = weighted.query
             if isinstance(query, RowRegionQuery) and query.from_thumbnail:
-                row_ids.append(query.row["id"])
+                row_id = query.row["id"]
+                row_ids.append(row_id)
         return row_ids
 
 
@@ -202,15 +206,18 @@ def images_used(
     sides = {}
     for side in ("positive", "negative"):
         examples = []
-        for example in getattr(body, side):
+        given = getattr(body, side)
+        for example in given:
             renumbered = example
             if isinstance(example, ImageExample):
                 image = sent_image(images, example.image)
-                renumbered = example.model_copy(update={"image": len(used)})
+                number = {"image": len(used)}
+                renumbered = example.model_copy(update=number)
                 used.append(image)
             examples.append(renumbered)
         sides[side] = examples
-    return body.model_copy(update=sides), used
+    renumbered_body = body.model_copy(update=sides)
+    return renumbered_body, used
 
 
 def search_response(
@@ -283,12 +290,13 @@ def _digest_of_query(query: ResolvedQuery, body: SearchBody) -> str:
 def _identity(weighted: WeightedQuery) -> tuple[Any, float]:
     """Return the row id or the content of an example, with its region and its weight."""
     query = weighted.query
+    weight = weighted.weight
     if isinstance(query, RowRegionQuery | UploadRegionQuery):
-        return query.identity, weighted.weight
+        return query.identity, weight
     if isinstance(query, UploadQuery):
-        return query.upload.sha256, weighted.weight
+        return query.upload.sha256, weight
     assert isinstance(query, RowQuery)  # noqa: S101 (for the type checker)
-    return query.id, weighted.weight
+    return query.id, weight
 
 
 def _match_infos(
@@ -357,30 +365,36 @@ def _resolve(
         else:
             upload = sent_image(uploads, example.image)
             query = _upload_query(state, upload, example.region)
-        queries.append(WeightedQuery(query, example.weight))
+        weighted = WeightedQuery(query, example.weight)
+        queries.append(weighted)
     return queries
 
 
 def _row_query(state: ServerState, view: CollectionView, example: RowExample) -> Query:
     row_id = example.id
+    values = example.region
     rows = view.row_cache
     if row_id not in rows:
         raise row_not_found(view, row_id)
-    if example.region is None:
+    if values is None:
         return RowQuery(row_id)
     row = rows.row(row_id)
     assert row is not None  # noqa: S101 (for the type checker)
-    region = as_region(example.region)
-    return RowRegionQuery(view, row, region, state.row_images, state.region_vectors)
+    region = as_region(values)
+    images = state.row_images
+    vectors = state.region_vectors
+    return RowRegionQuery(view, row, region, images, vectors)
 
 
 def _upload_query(
     state: ServerState, upload: Upload, values: list[float] | None
 ) -> Query:
+    uploads = state.uploads
     if values is None:
-        return UploadQuery(upload, state.uploads)
+        return UploadQuery(upload, uploads)
     region = as_region(values)
-    return UploadRegionQuery(upload, region, state.uploads, state.region_vectors)
+    vectors = state.region_vectors
+    return UploadRegionQuery(upload, region, uploads, vectors)
 
 
 def sent_image(images: Sequence[SentImage], index: int) -> SentImage:

@@ -70,22 +70,27 @@ class UploadRegionQuery:
     @property
     def identity(self) -> tuple[Any, ...]:
         """What identifies the part: equal values, equal pixels."""
-        return self.upload.sha256, *self.region.fractions(self.upload.size).to_list()
+        upload = self.upload
+        region = self.region.fractions(upload.size)
+        sides = region.to_list()
+        return upload.sha256, *sides
 
     def encode(self, encoder: Encoder) -> VectorsF16:
         """Return the vector of the part, float16 ``[dim]``."""
         key = (self.identity, encoder.filled_by)
-        vector = self.vectors.get(key)
-        if vector is None:
-            image = self.uploads.decode(self.upload)
-            part = self.region.crop(image)
-            vector = encoder.embed_image(part)
-            self.vectors.put(key, vector)
+        known = self.vectors.get(key)
+        if known is not None:
+            return known
+        image = self.uploads.decode(self.upload)
+        part = self.region.crop(image)
+        vector = encoder.embed_image(part)
+        self.vectors.put(key, vector)
         return vector
 
     def own_rows(self, view: View) -> Ids:
         """Return all rows with the content of the whole image."""
-        content = bytes.fromhex(self.upload.sha256)
+        sha256 = self.upload.sha256
+        content = bytes.fromhex(sha256)
         return view.ids_with_content(content)
 
 
@@ -109,12 +114,16 @@ class RowRegionQuery:
     @property
     def identity(self) -> tuple[Any, ...]:
         """What identifies the part: equal values, equal pixels."""
+        row_id = self.row["id"]
         region = self.region.fractions(self._size)
-        return self.row["id"], *region.to_list()
+        sides = region.to_list()
+        return row_id, *sides
 
     @property
     def _size(self) -> tuple[int, int]:
-        return self.row["width"], self.row["height"]
+        width = self.row["width"]
+        height = self.row["height"]
+        return width, height
 
     def encode(self, encoder: Encoder) -> VectorsF16:
         """Return the vector of the part, float16 ``[dim]``."""
@@ -144,5 +153,6 @@ class RowRegionQuery:
 
     def own_rows(self, view: View) -> Ids:
         """Return the row itself."""
-        row = RowQuery(self.row["id"])
+        row_id = self.row["id"]
+        row = RowQuery(row_id)
         return row.own_rows(view)

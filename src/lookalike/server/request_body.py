@@ -107,9 +107,11 @@ async def read_query(
         query = parse_json(body, validate_json)
         return query, []
     images, query_json = await _read_form(request, media_type, options)
-    query = parse_json(query_json or b"{}", validate_json)
+    body = query_json or b"{}"
+    query = parse_json(body, validate_json)
     if not query.positive:
-        query = _with_images(query, len(images))
+        count = len(images)
+        query = _with_images(query, count)
     return query, images
 
 
@@ -128,9 +130,12 @@ async def read_with_images(
     media_type, options = _content_type(request)
     if media_type == _JSON:
         body = await request.body()
-        return parse_json(body, validate_json), []
+        content = parse_json(body, validate_json)
+        return content, []
     images, query_json = await _read_form(request, media_type, options)
-    return parse_json(query_json or b"{}", validate_json), images
+    body = query_json or b"{}"
+    content = parse_json(body, validate_json)
+    return content, images
 
 
 async def read_batch(request: Request) -> tuple[list[Any], list[bytes]]:
@@ -201,12 +206,14 @@ def _parse_form(body: bytes, boundary: str, max_images: int) -> list[_FormPart]:
     parts: list[_FormPart] = []
     max_parts = max_images + 1
     with PushMultipartParser(boundary, max_segment_count=max_parts) as parser:
-        for event in parser.parse(body):
+        events = parser.parse(body)
+        for event in events:
             if isinstance(event, MultipartSegment):
                 part = _FormPart(event.name, event.filename)
                 parts.append(part)
             elif event is not None:
-                parts[-1].chunks.append(event)
+                last = parts[-1]
+                last.chunks.append(event)
     return parts
 
 

@@ -56,7 +56,7 @@ _MAX_LABEL_FILE = 1 << 20
 _MAX_LABEL = 200
 
 _MEMBER_PIECE_BYTES = 1 << 20
-_opening = threading.Lock()
+_opening_contents = threading.Lock()
 
 # The table of contents of about 10,000 members. A longer one takes a second read.
 _ZIP_TAIL_BYTES = 1 << 20
@@ -331,7 +331,7 @@ class _TarRead:
             raise ImageError(self.problem)
         _check_member_size(self.size)
         if self.is_compressed:
-            with _opening:
+            with _opening_contents:
                 ranges = _gzip_ranges(self.address, self.stamp)
             data = ranges.read(self.start, self.size)
         else:
@@ -445,7 +445,7 @@ class _ZipRead:
             raise ImageError(self.problem)
         try:
             # Threads that begin together read the table of contents once.
-            with _opening:
+            with _opening_contents:
                 opened = _open_zip(self.address, self.stamp)
             info = opened.archive.getinfo(self.name)
             _check_member_size(info.file_size)

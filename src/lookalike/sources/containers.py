@@ -104,7 +104,8 @@ def container_prefix(kind: str, address: str) -> str:
     if not mark:
         # An absolute path. Windows begins it with a drive and has other separators.
         path = address.replace(os.sep, "/")
-        if not path.startswith("/"):
+        is_absolute = path.startswith("/")
+        if not is_absolute:
             path = f"/{path}"
         escaped = _escape(path)
         return f"{kind}://{escaped}!/"
@@ -126,11 +127,13 @@ def parse_member(uri: str) -> Member | None:
         return None
     kind, store, place, name = match.groups()
     address = _unescape(place)
+    name_in_container = _unescape(name)
     if store is not None:
         address = f"{store}://{address}"
     elif os.name == "nt":
-        address = address.lstrip("/").replace("/", os.sep)
-    return Member(kind, address, _unescape(name))
+        relative = address.lstrip("/")
+        address = relative.replace("/", os.sep)
+    return Member(kind, address, name_in_container)
 
 
 def container_address(path: str | os.PathLike[str]) -> str:
@@ -145,8 +148,10 @@ def container_address(path: str | os.PathLike[str]) -> str:
     if is_stored(name):
         # The scheme of an address may be written in any case.
         scheme, mark, rest = name.partition("://")
-        return f"{scheme.lower()}{mark}{rest}"
-    absolute = os.path.abspath(os.path.expanduser(name))  # noqa: PTH100, PTH111
+        lower_scheme = scheme.lower()
+        return f"{lower_scheme}{mark}{rest}"
+    expanded = os.path.expanduser(name)  # noqa: PTH111
+    absolute = os.path.abspath(expanded)  # noqa: PTH100
     if not os.path.lexists(absolute):
         raise SourceError(
             f"There is no file or folder {name!r}. "
@@ -200,9 +205,10 @@ def container_folder_exists(uri: str) -> bool:
 
 def member_name(member: Member) -> str:
     """Return the name of a member as shown to users, without its folders."""
-    *_, container = re.split(r"[/\\]", member.address)
+    folders_and_name = re.split(r"[/\\]", member.address)
+    container = folders_and_name[-1]
     name = member.name.rstrip("/")
-    *_, last = name.split("/")
+    _, _, last = name.rpartition("/")
     if not last:
         return container
     if member.kind == "parquet":
@@ -215,8 +221,10 @@ def _escape(text: str) -> str:
 
 
 def _percent_encoded(match: re.Match[str]) -> str:
-    data = match[0].encode(errors="surrogateescape")
-    return "".join(f"%{byte:02X}" for byte in data)
+    text = match[0]
+    data = text.encode(errors="surrogateescape")
+    written = [f"%{byte:02X}" for byte in data]
+    return "".join(written)
 
 
 def _unescape(text: str) -> str:
@@ -248,7 +256,9 @@ class ContainerStamp:
         another one with the same time is noticed in most cases.
         """
         microseconds = self.mtime_ns // 1000
-        return storable_time(microseconds * 1000 + self.size % 1000)
+        last_digits = self.size % 1000
+        time_ns = microseconds * 1000 + last_digits
+        return storable_time(time_ns)
 
 
 class ContainerStore(Protocol):
@@ -296,8 +306,9 @@ class _LocalContainers:
         if not is_regular:
             raise OSError(errno.EINVAL, "not a regular file", address)
         # A later write leaves another time than this one.
-        wait_for_next_time(status.st_mtime_ns)
-        return ContainerStamp(status.st_size, status.st_mtime_ns)
+        mtime_ns = status.st_mtime_ns
+        wait_for_next_time(mtime_ns)
+        return ContainerStamp(status.st_size, mtime_ns)
 
     def read_range(
         self, address: str, stamp: ContainerStamp, start: int, length: int
@@ -344,8 +355,10 @@ def container_store(address: str) -> ContainerStore:
     if scheme not in STORE_MODULES:
         problem = f"containers at {scheme}:// are not read"
         raise OSError(errno.ENOTSUP, problem, address)
-    module = import_module(STORE_MODULES[scheme])
-    return cast(ContainerStore, module.CONTAINER_STORE)
+    module_name = STORE_MODULES[scheme]
+    module = import_module(module_name)
+    store = module.CONTAINER_STORE
+    return cast(ContainerStore, store)
 
 
 def container_stamp(address: str) -> ContainerStamp:
@@ -359,7 +372,8 @@ def is_missing_in_store(error: Exception, address: str) -> bool:
 
     A local one that does not exist may be on another drive.
     """
-    return isinstance(error, FileNotFoundError) and is_stored(address)
+    is_missing = isinstance(error, FileNotFoundError)
+    return is_missing and is_stored(address)
 
 
 class PositionedFile(io.RawIOBase):
@@ -408,10 +422,12 @@ class PositionedFile(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         """Read into a buffer; return the number of bytes, 0 at the end."""
         view = memoryview(buffer)
-        data = self.read_at(self._position, len(view))
-        view[: len(data)] = data
-        self._position += len(data)
-        return len(data)
+        wanted = len(view)
+        data = self.read_at(self._position, wanted)
+        count = len(data)
+        view[:count] = data
+        self._position += count
+        return count
 
 
 class ContainerFile(PositionedFile):
@@ -463,11 +479,14 @@ class WindowFile(ContainerFile):
 
     def read_at(self, position: int, length: int) -> bytes:
         """Return at most `length` bytes from a position, none at the end."""
-        start, data = getattr(self._windows, "part", (0, b""))
+        no_part = (0, b"")
+        start, data = getattr(self._windows, "part", no_part)
         offset = position - start
-        if not 0 <= offset < len(data):
+        is_in_window = 0 <= offset < len(data)
+        if not is_in_window:
             return super().read_at(position, length)
-        part: bytes = data[offset : offset + length]
+        end = offset + length
+        part: bytes = data[offset:end]
         return part
 
 

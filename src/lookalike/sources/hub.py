@@ -84,22 +84,34 @@ class _HubAddress(NamedTuple):
     @property
     def uri(self) -> str:
         """The uri, without a slash at its end."""
-        start = "" if self.kind == "models" else f"{self.kind}/"
-        revision = "" if self.revision is None else f"@{self.revision}"
-        repository = f"hf://{start}{self.repository}{revision}"
-        return f"{repository}/{self.path}" if self.path else repository
+        uri = f"hf://{self._kind_prefix}{self.repository}"
+        if self.revision is not None:
+            uri += f"@{self.revision}"
+        if self.path:
+            uri += f"/{self.path}"
+        return uri
 
     def api(self, method: str) -> str:
         """Return the address of a method of the hub's API."""
+        endpoint = _endpoint()
         repository = f"{self.kind}/{self.repository}"
         revision = self._quoted_revision
-        return f"{_endpoint()}/api/{repository}/{method}/{revision}"
+        return f"{endpoint}/api/{repository}/{method}/{revision}"
 
     def file_url(self) -> str:
         """Return the address of the file's content."""
-        start = "" if self.kind == "models" else f"{self.kind}/"
-        repository = f"{_endpoint()}/{start}{self.repository}"
-        return f"{repository}/resolve/{self._quoted_revision}/{quote(self.path)}"
+        endpoint = _endpoint()
+        repository = f"{self._kind_prefix}{self.repository}"
+        revision = self._quoted_revision
+        path = quote(self.path)
+        return f"{endpoint}/{repository}/resolve/{revision}/{path}"
+
+    @property
+    def _kind_prefix(self) -> str:
+        # Addresses of models do not name their kind.
+        if self.kind == "models":
+            return ""
+        return f"{self.kind}/"
 
     @property
     def _quoted_revision(self) -> str:
@@ -202,24 +214,31 @@ class _HubContainers:
             # Unlike a missing file, this says nothing about the container.
             problem = f"there is no repository {target.repository} with this revision"
             raise OSError(errno.EIO, problem, address) from error
-        entry = _find_entry(target._replace(revision=commit))
+        at_commit = target._replace(revision=commit)
+        entry = _find_entry(at_commit)
         if entry is None:
             raise FileNotFoundError(errno.ENOENT, "there is no such file", address)
-        return ContainerStamp(entry["size"], _time_of_entry(entry), commit)
+        size = entry["size"]
+        time_ns = _time_of_entry(entry)
+        return ContainerStamp(size, time_ns, commit)
 
     def read_range(
         self, address: str, stamp: ContainerStamp, start: int, length: int
     ) -> bytes:
-        length = min(length, stamp.size - start)
+        rest = stamp.size - start
+        length = min(length, rest)
         if length <= 0:
             return b""
-        target = _HubAddress.parse(address)._replace(revision=stamp.version)
-        url = target.file_url()
+        target = _HubAddress.parse(address)
+        at_commit = target._replace(revision=stamp.version)
+        url = at_commit.file_url()
         last = start + length - 1
-        response = _request("GET", url, max_bytes=length, byte_range=(start, last))
+        byte_range = (start, last)
+        response = _request("GET", url, max_bytes=length, byte_range=byte_range)
         content = response.content
-        if len(content) != length:
-            problem = f"the hub sends {len(content):,} bytes of {length:,}"
+        received = len(content)
+        if received != length:
+            problem = f"the hub sends {received:,} bytes of {length:,}"
             raise OSError(errno.EIO, problem, address)
         return content
 
@@ -229,12 +248,14 @@ CONTAINER_STORE = _HubContainers()
 
 def _commit_of(address: _HubAddress) -> str:
     """Return the commit that a revision names now."""
-    if address.revision is not None and _COMMIT.fullmatch(address.revision):
-        return address.revision
+    revision = address.revision
+    if revision is not None and _COMMIT.fullmatch(revision):
+        return revision
     url = address.api("revision")
     response = _request("GET", f"{url}?expand=sha")
     try:
-        commit = response.json()["sha"]
+        fields = response.json()
+        commit = fields["sha"]
     except (ValueError, TypeError, KeyError) as error:
         raise OSError(errno.EIO, "the hub's answer names no commit") from error
     return str(commit)
@@ -245,9 +266,12 @@ def _find_entry(address: _HubAddress) -> Mapping[str, Any] | None:
     if not address.path:
         return None
     url = address.api("paths-info")
-    response = _request("POST", url, {"paths": address.path, "expand": "false"})
-    for entry in _entries(response):
-        if entry["type"] == "file" and entry["path"] == address.path:
+    form = {"paths": address.path, "expand": "false"}
+    response = _request("POST", url, form)
+    entries = _entries(response)
+    for entry in entries:
+        is_file = entry["type"] == "file"
+        if is_file and entry["path"] == address.path:
             found: Mapping[str, Any] = entry
             return found
     return None
@@ -256,10 +280,13 @@ def _find_entry(address: _HubAddress) -> Mapping[str, Any] | None:
 def _file_of_entry(address: _HubAddress, entry: Mapping[str, Any]) -> RemoteFile:
     """Return an entry of a repository's tree as a file."""
     path = entry["path"]
-    uri = address._replace(path=path).uri
+    size = entry["size"]
     time_ns = _time_of_entry(entry)
+    address_of_file = address._replace(path=path)
+    uri = address_of_file.uri
+    folder = parent_name(path)
     read = partial(READER.read, uri)
-    return RemoteFile(uri, entry["size"], time_ns, parent_name(path), read)
+    return RemoteFile(uri, size, time_ns, folder, read)
 
 
 def _time_of_entry(entry: Mapping[str, Any]) -> int:
@@ -285,12 +312,15 @@ def _entries(response: httpx.Response) -> Any:
 
 
 def _next_page(response: httpx.Response) -> str | None:
-    link = response.headers.get("Link", "")
+    headers = response.headers
+    link = headers.get("Link", "")
     match = _NEXT_PAGE.search(link)
     if match is None:
         return None
-    page = response.url.join(match[1])
-    if page.host != response.url.host:
+    target = match[1]
+    asked = response.url
+    page = asked.join(target)
+    if page.host != asked.host:
         # The request would have the user's token.
         problem = f"the hub continues its list of files at another host, {page.host}"
         raise OSError(errno.EIO, problem)
@@ -349,7 +379,7 @@ def _attempt(
         _translate_network_errors(),
         client.stream(method, url, data=form, headers=headers) as response,
     ):
-        _check_answer(response, expected)
+        _check_hub_answer(response, expected)
         size = 0
         pieces = []
         for piece in response.iter_bytes():
@@ -379,20 +409,23 @@ def _translate_network_errors() -> Iterator[None]:
         raise TransientError(problem) from error
 
 
-def _check_answer(response: httpx.Response, expected: HTTPStatus) -> None:
+def _check_hub_answer(response: httpx.Response, expected: HTTPStatus) -> None:
     """Raise an error unless the hub sends the content with the expected status."""
     status = response.status_code
     if status == expected:
         return
-    problem = f"the hub answers {status} {response.reason_phrase}"
-    code = response.headers.get("X-Error-Code")
+    phrase = response.reason_phrase
+    problem = f"the hub answers {status} {phrase}"
+    headers = response.headers
+    code = headers.get("X-Error-Code")
     if code is not None:
         problem += f" ({code})"
     if status in TRANSIENT:
         raise TransientError(problem)
     if status == HTTPStatus.NOT_FOUND:
         raise FileNotFoundError(errno.ENOENT, problem)
-    if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+    is_denied = status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
+    if is_denied:
         problem += "; a private or gated repository needs a token in HF_TOKEN"
         raise PermissionError(errno.EACCES, problem)
     raise OSError(errno.EIO, problem)
@@ -409,7 +442,8 @@ def _client() -> httpx.Client:
 
 
 def _endpoint() -> str:
-    endpoint = os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
+    chosen = os.environ.get("HF_ENDPOINT")
+    endpoint = chosen or "https://huggingface.co"
     return endpoint.rstrip("/")
 
 

@@ -75,7 +75,7 @@ _CREDENTIALS_SERVER = "169.254.169.254"
 _QUERY = re.compile(r"\?\S*")
 # The answer to a request whose If-Match is not met.
 _CHANGED = "412"
-_DENIED = ("401", "403")
+_DENIED_STATUSES = ("401", "403")
 
 
 class Address(NamedTuple):
@@ -368,6 +368,6 @@ def _error_of_status(status: str, code: str | None, address: Address) -> OSError
     problem = f"the store answers {status}"
     if code is not None:
         problem += f" ({code})"
-    if status.startswith(_DENIED):
+    if status.startswith(_DENIED_STATUSES):
         return PermissionError(errno.EACCES, problem, address.uri)
     return OSError(errno.EIO, problem, address.uri)

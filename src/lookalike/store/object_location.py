@@ -124,17 +124,22 @@ class ObjectLocation(Location):
         # The names begin with a number that falls from one version to the next.
         for page in self._pages(f"{TABLE}/{VERSIONS}"):
             newest = page[0]
-            text = f"{newest['path']} {newest['e_tag']}"
-            digest = hashlib.sha256(text.encode()).digest()
+            path = newest["path"]
+            tag = newest["e_tag"]
+            content = f"{path} {tag}".encode()
+            digest = hashlib.sha256(content).digest()
             number = int.from_bytes(digest[:8])
-            written = newest["last_modified"].timestamp()
+            modified = newest["last_modified"]
+            written = modified.timestamp()
             return number, int(written)
         raise FileNotFoundError(f"{self.table_uri} has no versions")
 
     def version_tag(self, version: int) -> str | None:
-        name = f"{_LAST_VERSION - version:020}.manifest"
+        number = _LAST_VERSION - version
+        manifest = f"{TABLE}/{VERSIONS}/{number:020}.manifest"
         with _errors_as_os_errors():
-            entry = obstore.head(self._store, f"{TABLE}/{VERSIONS}/{name}")
+            store = self._store
+            entry = obstore.head(store, manifest)
         return entry["e_tag"]
 
     def prepare(self) -> None:
@@ -151,7 +156,8 @@ class ObjectLocation(Location):
         yield self.trash_uri
 
     def remove_trash(self) -> None:
-        names = [file.name for file in self.files(TRASH)]
+        files = self.files(TRASH)
+        names = [file.name for file in files]
         # Without its manifests it is not a table, whatever is left of it.
         names.sort(key=self.is_manifest, reverse=True)
         self.remove_all(names)
@@ -174,28 +180,35 @@ class ObjectLocation(Location):
 
     def size_of(self, name: str) -> int:
         with _errors_as_os_errors():
-            entry = obstore.head(self._store, name)
-        return int(entry["size"])
+            store = self._store
+            entry = obstore.head(store, name)
+        size = entry["size"]
+        return int(size)
 
     def read(self, name: str) -> bytes:
         with _errors_as_os_errors():
-            result = obstore.get(self._store, name)
+            store = self._store
+            result = obstore.get(store, name)
             content = result.bytes()
             return bytes(content)
 
     def read_chunks(self, name: str) -> Iterator[bytes]:
         with _errors_as_os_errors():
-            result = obstore.get(self._store, name)
-            for chunk in result.stream(min_chunk_size=CHUNK_BYTES):
+            store = self._store
+            result = obstore.get(store, name)
+            chunks = result.stream(min_chunk_size=CHUNK_BYTES)
+            for chunk in chunks:
                 yield bytes(chunk)
 
     def write(self, name: str, content: bytes) -> None:
         with _errors_as_os_errors():
-            obstore.put(self._store, name, content)
+            store = self._store
+            obstore.put(store, name, content)
 
     def write_chunks(self, name: str, chunks: Iterable[bytes]) -> None:
         with _errors_as_os_errors():
-            writer = obstore.open_writer(self._store, name, buffer_size=_PART_BYTES)
+            store = self._store
+            writer = obstore.open_writer(store, name, buffer_size=_PART_BYTES)
             for chunk in chunks:
                 writer.write(chunk)
             # An object that is not closed does not exist.
@@ -241,10 +254,13 @@ class ObjectLocation(Location):
         freed = 0
         newest = time.time() - older_than
         for staged in entries.values():
-            written = max(entry["last_modified"].timestamp() for entry in staged)
+            last_modified = max(entry["last_modified"] for entry in staged)
+            written = last_modified.timestamp()
             if older_than == 0 or written < newest:
-                self.remove_all([entry["path"] for entry in staged])
-                freed += sum(entry["size"] for entry in staged)
+                names = [entry["path"] for entry in staged]
+                self.remove_all(names)
+                sizes = [entry["size"] for entry in staged]
+                freed += sum(sizes)
         return freed
 
     def discard(self) -> None:
@@ -256,18 +272,22 @@ class ObjectLocation(Location):
         """Do nothing: a prefix without objects does not exist."""
 
     def share(self, name: str, staged: Self) -> None:
-        staged_name = f"{self._name_of(staged)}/{name}"
+        prefix = self._name_of(staged)
+        staged_name = f"{prefix}/{name}"
         self._copy(name, staged_name)
 
     def publish_table(self, staged: Self) -> None:
-        names = [file.name for file in staged.files(TABLE)]
+        files = staged.files(TABLE)
+        names = [file.name for file in files]
         names.sort(key=self.is_manifest)
         self._publish(staged, names)
 
     def publish_maps(self, staged: Self) -> None:
-        names = [file.name for file in staged.files(MAPS)]
+        files = staged.files(MAPS)
+        names = [file.name for file in files]
         self._publish(staged, names)
-        self._remove_others(MAPS, set(names))
+        current = set(names)
+        self._remove_others(MAPS, current)
 
     def publish_version(self, staged: Self, names: list[str]) -> None:
         # Until the manifest is in place, Lance reads the older version.
@@ -280,7 +300,8 @@ class ObjectLocation(Location):
             self.remove_trash()
             return
         self._publish(staged, names)
-        self._remove_others(TRASH, set(names))
+        current = set(names)
+        self._remove_others(TRASH, current)
 
     def _publish(self, staged: Self, names: Sequence[str]) -> None:
         """Copy the files of a staged copy into this location, the last one after all others."""
@@ -296,7 +317,8 @@ class ObjectLocation(Location):
                 copies.append(copy)
         for copy in copies:
             copy.result()
-        self._copy(f"{prefix}/{last}", last)
+        staged_name = f"{prefix}/{last}"
+        self._copy(staged_name, last)
 
     def _name_of(self, staged: Self) -> str:
         folder = f"{self.path}/"
@@ -304,12 +326,14 @@ class ObjectLocation(Location):
 
     def _copy(self, name: str, new_name: str) -> None:
         """Copy an object within the store; only one that is too large for it is read here."""
-        if self.size_of(name) > _COPY_BYTES:
+        size = self.size_of(name)
+        if size > _COPY_BYTES:
             chunks = self.read_chunks(name)
             self.write_chunks(new_name, chunks)
             return
         with _errors_as_os_errors():
-            obstore.copy(self._store, name, new_name)
+            store = self._store
+            obstore.copy(store, name, new_name)
 
     # Duplicates
 

@@ -29,20 +29,20 @@ _Match = Annotated[
         metavar="MATCH", help="The image that it is compared with, or the id of a row."
     ),
 ]
-_Space = Annotated[
+_ExplainedSpace = Annotated[
     str | None,
     typer.Option(
         metavar="NAME", help="The Space to explain.", show_default="the first"
     ),
 ]
-_Region = Annotated[
+_QueryRegion = Annotated[
     str | None,
     typer.Option(
         metavar="X,Y,WIDTH,HEIGHT",
         help="Explain a part of the query, as it was searched by with --region.",
     ),
 ]
-_Save = Annotated[
+_FigureFile = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE",
@@ -69,9 +69,9 @@ def explain_command(
     query: _Query,
     match: _Match,
     collection: CollectionOption = None,
-    space: _Space = None,
-    region: _Region = None,
-    save: _Save = None,
+    space: _ExplainedSpace = None,
+    region: _QueryRegion = None,
+    save: _FigureFile = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show why two images match: the parts that make them alike, or where their pixels differ."""
@@ -85,11 +85,11 @@ def explain_command(
         first = ImageQuery(query, Region.parse(region))
     explanation = opened.explain(first, _image_or_id(match), space=space)
     if save is not None:
-        _draw(explanation, (query, match), save)
+        _save_figure(explanation, (query, match), save)
     if as_json:
         output.print_json(explanation.to_dict())
         return
-    _print(explanation)
+    _print_explanation(explanation)
     if save is not None:
         output.print_saved(save)
 
@@ -97,12 +97,15 @@ def explain_command(
 def _image_or_id(text: str) -> ImageInput:
     """Return the id of a row if the text is a number and no file has this name."""
     is_number = text.isascii() and text.isdigit()
-    if is_number and not Path(text).exists():
+    path = Path(text)
+    if is_number and not path.exists():
         return int(text)
     return text
 
 
-def _draw(explanation: Explanation, given: tuple[str, str], target: Path) -> None:
+def _save_figure(
+    explanation: Explanation, given: tuple[str, str], target: Path
+) -> None:
     from lookalike.drawing.explanation import draw_explanation
     from lookalike.sources import display_name, resolve_uri
 
@@ -115,16 +118,18 @@ def _draw(explanation: Explanation, given: tuple[str, str], target: Path) -> Non
         draw_explanation(explanation, target, names=(query, match))
 
 
-def _print(explanation: Explanation) -> None:
+def _print_explanation(explanation: Explanation) -> None:
     """Print the likeness, and the place in each image that counts most."""
-    value = _VALUES[explanation.kind]
-    output.say_with_heading(
-        f"{explanation.similarity:.4f}", f"  {value}, in {explanation.space}"
-    )
+    kind = explanation.kind
+    value = _VALUES[kind]
+    peak = _PEAKS[kind]
+    heading = f"{explanation.similarity:.4f}"
+    output.say_with_heading(heading, f"  {value}, in {explanation.space}")
+    images = {"query": explanation.query, "match": explanation.match}
     rows = []
-    for name, explained in (("query", explanation.query), ("match", explanation.match)):
+    for name, explained in images.items():
         x, y = explained.peak
-        words = f"{_PEAKS[explanation.kind]} at x {x:.2f}, y {y:.2f} of the image"
+        words = f"{peak} at x {x:.2f}, y {y:.2f} of the image"
         if explained.is_thumbnail:
             words += ", of which only the thumbnail could be read"
         rows.append([name, words])

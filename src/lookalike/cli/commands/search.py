@@ -40,7 +40,7 @@ _Images = Annotated[
     ),
 ]
 _Count = Annotated[int, typer.Option("-k", min=1, help="The number of matches.")]
-_Space = Annotated[
+_SearchedSpace = Annotated[
     str | None,
     typer.Option(
         metavar="NAME", help="The Space to search in.", show_default="the first"
@@ -141,7 +141,7 @@ def search_command(
     image: _Images,
     collection: CollectionOption = None,
     k: _Count = 10,
-    space: _Space = None,
+    space: _SearchedSpace = None,
     region: _Region = None,
     negative: _Negative = None,
     negative_region: _NegativeRegion = None,
@@ -230,8 +230,9 @@ def _print_answer(matches: Matches) -> None:
     answer = matches.answer
     if answer is None or answer.nearest is None or answer.is_match:
         return
+    nearest = f"{answer.nearest:.4f}"
     confidence = output.confidence(answer.confidence)
-    line = f"Nothing here is like that (nearest: {answer.nearest:.4f}, confidence {confidence})."
+    line = f"Nothing here is like that (nearest: {nearest}, confidence {confidence})."
     if matches:
         line += " The nearest all the same:"
     elif answer.hidden:
@@ -280,7 +281,8 @@ def _searched_region(query: ImageQuery) -> list[float]:
     region = query.region
     assert region is not None  # noqa: S101 (for the type checker)
     image = query.decode()
-    return region.fractions(image.size).to_list()
+    fractions = region.fractions(image.size)
+    return fractions.to_list()
 
 
 def _draw_matches(
@@ -311,7 +313,8 @@ def _print_matches(matches: Matches) -> None:
         row.append(match.label or "-")
         if match.copies is not None:
             has_copies = match.copies > 1
-            row.append(f"x{match.copies}" if has_copies else "")
+            count = f"x{match.copies}" if has_copies else ""
+            row.append(count)
         row.append(match.uri)
         rows.append(row)
 

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from lookalike.server.explain_schemas import ExplainBody, ExplainForm, ExplainResponse
-from lookalike.server.explanations import explain
+from lookalike.server.explanations import explain_match
 from lookalike.server.openapi import (
     BODY_STATUSES,
     file_response,
@@ -27,8 +27,8 @@ __all__ = ["explain_router"]
 
 explain_router = APIRouter(tags=["search"], route_class=DirectRoute)
 
-_BODY = TypeAdapter(ExplainBody)
-_IMAGE: dict[int | str, dict[str, Any]] = {
+_EXPLAIN_BODY = TypeAdapter(ExplainBody)
+_FIGURE_RESPONSE: dict[int | str, dict[str, Any]] = {
     200: file_response("image/png", description="Both images, if asked for.")
 }
 _ROW = {"ge": 0, "lt": 2**63}
@@ -37,7 +37,7 @@ _ROW = {"ge": 0, "lt": 2**63}
 @explain_router.get(
     "/explain",
     response_model=ExplainResponse,
-    responses={**_IMAGE, **problem_responses(404, 422)},
+    responses={**_FIGURE_RESPONSE, **problem_responses(404, 422)},
 )
 async def explain_rows(
     request: Request,
@@ -59,16 +59,16 @@ async def explain_rows(
         match=match,
         format=format,
     )
-    return await explain(server_state(request), body, [])
+    return await explain_match(server_state(request), body, [])
 
 
 @explain_router.post(
     "/explain",
     response_model=ExplainResponse,
-    responses={**_IMAGE, **problem_responses(404, *BODY_STATUSES)},
+    responses={**_FIGURE_RESPONSE, **problem_responses(404, *BODY_STATUSES)},
     openapi_extra=request_body(json=ExplainBody, form=ExplainForm),
 )
 async def explain_images(request: Request) -> Response:
     """Explain which parts of an image, uploaded or of a row, make it like a row."""
-    body, images = await read_with_images(request, _BODY.validate_json)
-    return await explain(server_state(request), body, images)
+    body, images = await read_with_images(request, _EXPLAIN_BODY.validate_json)
+    return await explain_match(server_state(request), body, images)
