@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from lookalike.collection import Collection
     from lookalike.duplicates.groups import Duplicates
     from lookalike.duplicates.journal import Action, Journal
-    from lookalike.duplicates.removal import RemovalReport, RemovalSettings, Withheld
+    from lookalike.duplicates.removal import RemovalReport, RemovalSettings, SkippedCopy
     from lookalike.duplicates.undo import UndoReport
     from lookalike.duplicates.verdicts import Verdict
 
@@ -93,7 +93,7 @@ def _print_removal(report: RemovalReport, *, is_dry_run: bool) -> None:
     lines = [f"{copy.uri}  (keep {copy.keeper})" for copy in report.removed]
     output.print_list(lines)
 
-    _print_withheld(report.withheld, "Not touched")
+    _print_skipped(report.withheld, "Not touched")
     for reason, count in report.skipped.items():
         output.say(f"Skipped: {_copies(count)} {reason}.")
     if report.removed and is_dry_run:
@@ -110,7 +110,7 @@ def _copies(count: int) -> str:
     return "1 copy" if count == 1 else f"{count:,} copies"
 
 
-def _print_withheld(withheld: list[Withheld], heading: str) -> None:
+def _print_skipped(withheld: list[SkippedCopy], heading: str) -> None:
     if not withheld:
         return
     output.say(f"{heading}:")
@@ -137,7 +137,7 @@ def undo(collection: Collection, run: str | None, *, as_json: bool) -> None:
 def _print_undo(report: UndoReport) -> None:
     copies = _copies(len(report.restored))
     output.say(f"{copies} of the run {report.run} came back.")
-    _print_withheld(report.withheld, "Not brought back")
+    _print_skipped(report.withheld, "Not brought back")
 
 
 def print_runs(collection: Collection, *, as_json: bool) -> None:
@@ -177,7 +177,7 @@ def empty(collection: Collection, run: str | None, *, as_json: bool) -> None:
 # ---- verdicts -----------------------------------------------------------------------------------
 
 
-def dismiss(
+def record_verdict(
     collection: Collection, uris: list[str], *, forget_it: bool, as_json: bool
 ) -> None:
     """Remember, or forget, that two images are not duplicates."""

@@ -73,11 +73,11 @@ def draw_duplicates(duplicates: Duplicates, view: View, path: str | Path) -> Pat
         return axes
 
     heading = cell(1, slice(1, -1))
-    write_heading(heading, "Duplicates", _describe(duplicates, len(groups)))
+    write_heading(heading, "Duplicates", _caption(duplicates, len(groups)))
     for line, group in enumerate(groups):
         row = 2 + 3 * line
         shown = [group.keeper, *group.copies[:_MAX_COPIES]]
-        thumbnails = _thumbnails(view, shown)
+        thumbnails = _group_thumbnails(view, shown)
         for index, (image, thumbnail) in enumerate(zip(shown, thumbnails, strict=True)):
             column = 1 + 2 * index
             color, width = (BORDER, _THIN) if index else (_KEPT, _THICK)
@@ -90,7 +90,7 @@ def draw_duplicates(duplicates: Duplicates, view: View, path: str | Path) -> Pat
     return save(page, path)
 
 
-def _describe(duplicates: Duplicates, shown: int) -> str:
+def _caption(duplicates: Duplicates, shown: int) -> str:
     total = len(duplicates)
     groups = "group" if total == 1 else "groups"
     if shown < total:
@@ -108,7 +108,7 @@ def _note(image: Duplicate, group: DuplicateGroup) -> str:
     return "keep"
 
 
-def _thumbnails(view: View, images: list[Duplicate]) -> list[Image.Image | None]:
+def _group_thumbnails(view: View, images: list[Duplicate]) -> list[Image.Image | None]:
     ids = [image.id for image in images]
     stored = view.take(ids, ["thumbnail"])["thumbnail"].to_pylist()
     return [open_thumbnail(content) if content else None for content in stored]

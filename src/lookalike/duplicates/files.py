@@ -14,7 +14,7 @@ from lookalike.sources import is_web_address, open_uri, read_uri
 
 __all__ = ["FileFacts", "pixel_hash", "read_facts"]
 
-_TIME_FORMAT = "%Y:%m:%d %H:%M:%S"
+_EXIF_TIME = "%Y:%m:%d %H:%M:%S"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ def _captured(details: dict[int, object]) -> datetime | None:
     text = str(details.get(ExifTags.Base.DateTimeOriginal, ""))
     fraction = str(details.get(ExifTags.Base.SubsecTimeOriginal, "")).strip(" \0")
     try:
-        captured = datetime.strptime(text.strip(" \0"), _TIME_FORMAT)
+        captured = datetime.strptime(text.strip(" \0"), _EXIF_TIME)
     except ValueError:
         return None
     if fraction.isdigit():

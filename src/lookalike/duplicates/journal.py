@@ -37,7 +37,7 @@ Action = Literal["trash", "hardlink", "move"]
 
 _JOURNAL = "journal.jsonl"
 # The version of the lines.
-_FORMAT = 1
+_JOURNAL_FORMAT = 1
 
 
 class State(StrEnum):
@@ -166,7 +166,7 @@ class JournalWriter:
 
     def start(self, action: Action) -> None:
         """Record what the run does."""
-        self._append({"event": "start", "action": action, "format": _FORMAT})
+        self._append({"event": "start", "action": action, "format": _JOURNAL_FORMAT})
 
     def begin(self, entry: Entry) -> None:
         """Record a removal before it happens."""
@@ -241,7 +241,7 @@ def read_journal(folder: Path) -> Journal:
     action: Action = "trash"
     entries: dict[int, Entry] = {}
     is_ended = False
-    for line in _lines(folder / _JOURNAL):
+    for line in _journal_lines(folder / _JOURNAL):
         event = line["event"]
         if event == "start":
             action = line["action"]
@@ -258,7 +258,7 @@ def read_journal(folder: Path) -> Journal:
     return Journal(folder.name, folder, action, tuple(entries.values()), is_ended)
 
 
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
+def _journal_lines(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the complete lines; a killed process may have left half of one."""
     for line in path.read_bytes().splitlines():
         try:

@@ -29,7 +29,7 @@ __all__ = [
     "RemovalReport",
     "RemovalSettings",
     "RemovedCopy",
-    "Withheld",
+    "SkippedCopy",
     "remove_copies",
 ]
 
@@ -90,7 +90,7 @@ class RemovedCopy:
 
 
 @dataclass(frozen=True, slots=True)
-class Withheld:
+class SkippedCopy:
     """A copy that stays because of the state of the files.
 
     Attributes
@@ -126,7 +126,7 @@ class RemovalReport:
     action: Action
     run: str | None = None
     removed: list[RemovedCopy] = field(default_factory=list)
-    withheld: list[Withheld] = field(default_factory=list)
+    withheld: list[SkippedCopy] = field(default_factory=list)
     skipped: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -291,7 +291,7 @@ class _Removal:
             for copy, path in group.copies:
                 try:
                     keeper_stamp = FileStamp.at(group.keeper_path)
-                    _check_size(group.keeper, keeper_stamp)
+                    _check_stamp(group.keeper, keeper_stamp)
                 except StepError as error:
                     self._withhold(
                         copy, f"the image to keep, {group.keeper.uri}, {error}"
@@ -310,7 +310,7 @@ class _Removal:
     ) -> None:
         try:
             stamp = FileStamp.at(path)
-            _check_size(copy, stamp)
+            _check_stamp(copy, stamp)
         except StepError as error:
             self._withhold(copy, f"the file {error}")
         except OSError as error:
@@ -406,14 +406,14 @@ class _Removal:
         self._report.removed.append(removed)
 
     def _withhold(self, copy: Duplicate, reason: str) -> None:
-        self._report.withheld.append(Withheld(copy.uri, reason))
+        self._report.withheld.append(SkippedCopy(copy.uri, reason))
 
     def _skip(self, reason: str) -> None:
         skipped = self._report.skipped
         skipped[reason] = skipped.get(reason, 0) + 1
 
 
-def _check_size(image: Duplicate, stamp: FileStamp) -> None:
+def _check_stamp(image: Duplicate, stamp: FileStamp) -> None:
     if image.bytes is not None and image.bytes != stamp.size:
         raise StepError("changed since the search")
 

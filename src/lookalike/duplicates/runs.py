@@ -118,7 +118,7 @@ def finish_run(table: Table, folder: Path) -> bool:
                 writer.mark(entry, state)
 
         journal = read_journal(folder)
-        _match_rows(table, journal.entries)
+        _match_table(table, journal.entries)
         writer.end()
     _remove_empty_folders(journal)
     is_left = bool(journal.removed)
@@ -128,7 +128,7 @@ def finish_run(table: Table, folder: Path) -> bool:
     return is_left
 
 
-def _match_rows(table: Table, entries: Iterable[Entry]) -> None:
+def _match_table(table: Table, entries: Iterable[Entry]) -> None:
     """Remove the rows of files that were moved, and restore those of files that came back."""
     moved = {}
     back = {}

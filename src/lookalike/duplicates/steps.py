@@ -53,12 +53,12 @@ def remove_copy(entry: Entry, keeper: Path, keeper_stamp: FileStamp) -> None:
         if entry.action == "hardlink":
             _link(entry, keeper, keeper_stamp)
         else:
-            _move(entry, keeper, keeper_stamp)
+            _move_to_target(entry, keeper, keeper_stamp)
     except OSError as error:
-        raise StepError(_reason(error)) from error
+        raise StepError(_failure_reason(error)) from error
 
 
-def _reason(error: OSError) -> str:
+def _failure_reason(error: OSError) -> str:
     """Return the reason of an error in the user's words."""
     if error.errno == errno.EXDEV:
         return "the files are on different disks"
@@ -67,7 +67,7 @@ def _reason(error: OSError) -> str:
     return system_reason(error)
 
 
-def _move(entry: Entry, keeper: Path, keeper_stamp: FileStamp) -> None:
+def _move_to_target(entry: Entry, keeper: Path, keeper_stamp: FileStamp) -> None:
     try:
         move_file(entry.path, entry.target)
     except OSError as error:
@@ -243,7 +243,7 @@ def bring_back(entry: Entry, keeper: Path | None) -> None:
         else:
             _move_back(entry)
     except OSError as error:
-        raise StepError(_reason(error)) from error
+        raise StepError(_failure_reason(error)) from error
 
 
 def _move_back(entry: Entry) -> None:

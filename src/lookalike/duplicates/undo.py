@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from lookalike.duplicates.journal import Entry, Journal, JournalWriter, State
-from lookalike.duplicates.removal import Withheld
+from lookalike.duplicates.removal import SkippedCopy
 from lookalike.duplicates.runs import find_run, finish_run, finish_runs, list_runs
 from lookalike.duplicates.steps import StepError, bring_back, is_back, settle
 from lookalike.io.file_moves import remove_file
@@ -35,7 +35,7 @@ class UndoReport:
 
     run: str
     restored: list[str] = field(default_factory=list)
-    withheld: list[Withheld] = field(default_factory=list)
+    withheld: list[SkippedCopy] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain data, as ``lookalike duplicates undo --json`` prints it."""
@@ -96,7 +96,7 @@ def _bring_all_back(
             else:
                 # A later try may succeed.
                 writer.mark(entry, State.DONE, reason)
-                report.withheld.append(Withheld(entry.uri, reason))
+                report.withheld.append(SkippedCopy(entry.uri, reason))
             if progress is not None:
                 progress(1)
 

@@ -31,7 +31,7 @@ __all__ = [
     "without_dismissed",
 ]
 
-_FORMAT = 1
+_VERDICTS_FORMAT = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,7 @@ def dismiss(table: Table, pairs: Sequence[ContentPair]) -> int:
     with table.write_lock():
         known = read_verdicts(table)
         new = known | set(pairs)
-        _write(table, new)
+        _write_pairs(table, new)
     return len(new) - len(known)
 
 
@@ -138,12 +138,12 @@ def forget(table: Table, pairs: Sequence[ContentPair]) -> int:
     with table.write_lock():
         known = read_verdicts(table)
         left = known - set(pairs)
-        _write(table, left)
+        _write_pairs(table, left)
     return len(known) - len(left)
 
 
-def _write(table: Table, pairs: frozenset[ContentPair]) -> None:
-    values = {"format": _FORMAT, "not_duplicates": sorted(pairs)}
+def _write_pairs(table: Table, pairs: frozenset[ContentPair]) -> None:
+    values = {"format": _VERDICTS_FORMAT, "not_duplicates": sorted(pairs)}
     content = json.dumps(values, indent=1).encode()
     with translate_errors(table.path, Operation.WRITE):
         table.location.write(VERDICTS, content)

@@ -22,7 +22,7 @@ from lookalike.store.view import View
 
 __all__ = ["write_duplicates_page", "write_duplicates_table"]
 
-_COLUMNS = (
+_CSV_HEADER = (
     "group",
     "role",
     "uri",
@@ -38,7 +38,7 @@ _COLUMNS = (
     "protected",
 )
 # The thumbnails of a page: 12 MB once they are text in it.
-_BUDGET = 9_000_000
+_THUMBNAIL_BYTES = 9_000_000
 
 
 def write_duplicates_table(duplicates: Duplicates, path: Path) -> Path:
@@ -53,7 +53,7 @@ def write_duplicates_table(duplicates: Duplicates, path: Path) -> Path:
         temporary.open("w", encoding="utf-8", newline="") as file,
     ):
         writer = csv.writer(file)
-        writer.writerow(_COLUMNS)
+        writer.writerow(_CSV_HEADER)
         writer.writerows(lines)
     return path
 
@@ -78,7 +78,7 @@ def _line(number: int, image: Duplicate, role: str) -> list[Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Figure:
+class _GroupFigure:
     """An image of the page, and the texts below it."""
 
     image: str
@@ -121,8 +121,10 @@ def write_duplicates_page(duplicates: Duplicates, view: View, path: Path) -> Pat
     return path
 
 
-def _described_groups(duplicates: Duplicates, view: View) -> Iterator[list[_Figure]]:
-    budget = _BUDGET
+def _described_groups(
+    duplicates: Duplicates, view: View
+) -> Iterator[list[_GroupFigure]]:
+    budget = _THUMBNAIL_BYTES
     for group in duplicates:
         images = [group.keeper, *group.copies]
         ids = [image.id for image in images]
@@ -132,13 +134,13 @@ def _described_groups(duplicates: Duplicates, view: View) -> Iterator[list[_Figu
             return
         figures = []
         for image, thumbnail in zip(images, thumbnails, strict=True):
-            figures.append(_describe(image, thumbnail, group))
+            figures.append(_figure_of(image, thumbnail, group))
         yield figures
 
 
-def _describe(
+def _figure_of(
     image: Duplicate, thumbnail: bytes | None, group: DuplicateGroup
-) -> _Figure:
+) -> _GroupFigure:
     is_kept = image is group.keeper
     facts = [f"{image.width:,} x {image.height:,}"]
     if image.format is not None:
@@ -147,7 +149,7 @@ def _describe(
         facts.append(_megabytes(image.bytes))
     if image.is_protected:
         facts.append("protected")
-    return _Figure(
+    return _GroupFigure(
         image=data_uri(thumbnail, "jpeg") if thumbnail else "",
         name=display_name(image.uri),
         folder=display_folder(image.uri),

@@ -124,8 +124,8 @@ function removal({ command }, { tier }) {
   const copy = h("button", { type: "button", class: "plain" }, "Copy");
   copy.addEventListener("click", () => copyText(code, copy));
   const text =
-    `This page removes no files. To remove ${REMOVED[tier]}, run this command. It shows what would ` +
-    "happen; with --yes it does it, and “lookalike duplicates undo” takes it back.";
+    `This page removes no files. To remove ${REMOVED[tier]}, run this command. It shows what ` +
+    "would happen; with --yes it does it, and “lookalike duplicates undo” takes it back.";
   return h(
     "section",
     { class: "removal", "aria-label": "Removal" },
@@ -185,7 +185,8 @@ function groupItem({ keeper, copies }, shown) {
 function imageButton(image, shown, open) {
   const address = api.thumbnailUrl(shown.name, image.id, THUMBNAIL, image.content);
   const picture = h("img", { alt: "", loading: "lazy" });
-  const attributes = { type: "button", class: "image", "aria-label": `Details of ${nameOf(image)}` };
+  const label = `Details of ${nameOf(image)}`;
+  const attributes = { type: "button", class: "image", "aria-label": label };
   const button = h("button", { ...attributes, onclick: open }, picture);
   showFirst(picture, [address], () => button.classList.add("missing"));
   return button;

@@ -71,7 +71,7 @@ class ContextFit:
         )
         moved = np.empty(rows.shape, np.float16)
         every_row = np.arange(len(rows))
-        _move(moved, every_row, rows, center, graph)
+        _smooth_rows(moved, every_row, rows, center, graph)
         digests = _row_digests(rows)
         return cls(stored.ids, digests, center, graph, moved, len(rows))
 
@@ -101,7 +101,7 @@ class ContextFit:
         )
         # New rows are among the changed; their own origin, -1, reads any row.
         moved = self.moved[origins]
-        _move(moved, changed, rows, self.center, graph)
+        _smooth_rows(moved, changed, rows, self.center, graph)
         return replace(
             self,
             ids=stored.ids,
@@ -183,7 +183,7 @@ def move_rows(
     return unit_length(sums)
 
 
-def _move(
+def _smooth_rows(
     moved: VectorsF16,
     places: Places,
     rows: VectorsF16,

@@ -22,15 +22,15 @@ from lookalike.io.files import atomic_write, remove_oldest
 from lookalike.retrieval.fitted import FitState
 from lookalike.store.view import View
 
-__all__ = ["MOST_BYTES", "keep", "look_up"]
+__all__ = ["MOST_FIT_BYTES", "find_fit", "store_fit"]
 
 # The bytes of all files together.
-MOST_BYTES = 4 << 30
+MOST_FIT_BYTES = 4 << 30
 # Raised when a ranking computes something else, so that older files are not found.
-_FORMAT = 1
+_FIT_FORMAT = 1
 
 
-def look_up(view: View, space: str, ranking: str) -> FitState | None:
+def find_fit(view: View, space: str, ranking: str) -> FitState | None:
     """Return the state of the latest fit, or None if its file is missing or damaged."""
     file = _file(view, space, ranking)
     try:
@@ -43,21 +43,21 @@ def look_up(view: View, space: str, ranking: str) -> FitState | None:
     return state
 
 
-def keep(view: View, space: str, ranking: str, state: FitState) -> None:
+def store_fit(view: View, space: str, ranking: str, state: FitState) -> None:
     """Keep the state of a fit; a full disk, a read-only folder or its size may prevent it."""
     size = sum(array.nbytes for array in state.values())
-    if size > MOST_BYTES:
+    if size > MOST_FIT_BYTES:
         return
     file = _file(view, space, ranking)
     contiguous = {name: np.ascontiguousarray(array) for name, array in state.items()}
     with suppress(OSError, SafetensorError):
         with atomic_write(file) as temporary:
             numpy.save_file(contiguous, temporary)
-        remove_oldest(file, MOST_BYTES)
+        remove_oldest(file, MOST_FIT_BYTES)
 
 
 def _file(view: View, space: str, ranking: str) -> Path:
-    key = json.dumps([_FORMAT, view.location.identity, space, ranking])
+    key = json.dumps([_FIT_FORMAT, view.location.identity, space, ranking])
     digest = hashlib.sha256(key.encode())
     name = digest.hexdigest()
     caches = platformdirs.user_cache_dir("lookalike", appauthor=False)

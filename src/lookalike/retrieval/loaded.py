@@ -151,7 +151,7 @@ class SpaceVectors:
         if not ranking.keeps_fit:
             return None, 0
         with span("read fit"):
-            return fit_cache.look_up(self._view, self._space, ranking.name), 0
+            return fit_cache.find_fit(self._view, self._space, ranking.name), 0
 
     def _keep(self, ranking: Ranking, fitted: FittedVectors, unkept_rows: int) -> bool:
         """Keep a fit that differs enough from the one in the cache; return whether it was."""
@@ -162,7 +162,7 @@ class SpaceVectors:
         if unkept_rows < max(1, _LEAST_KEPT_CHANGE * count):
             return False
         with span("keep fit"):
-            fit_cache.keep(self._view, self._space, ranking.name, state)
+            fit_cache.store_fit(self._view, self._space, ranking.name, state)
         return True
 
     def subset(self, clause: str) -> ExactIndex | None:

@@ -35,7 +35,7 @@ class Center:
         """Return the mean of rows, float16 ``[n, dim]``, summed in float64."""
         dim = rows.shape[1]
         total = np.zeros(dim)
-        for tile in _tiles(rows):
+        for tile in _float_tiles(rows):
             total += tile.sum(axis=0, dtype=np.float64)
         mean = total / max(1, len(rows))
         return cls(mean.astype(np.float32))
@@ -74,7 +74,7 @@ class Center:
     def spread(self, rows: VectorsF16) -> float:
         """Return the root of the mean square distance of rows to the mean."""
         total = 0.0
-        for tile in _tiles(rows):
+        for tile in _float_tiles(rows):
             distances = _lengths(tile - self.mean)
             total += float(distances @ distances)
         mean_square = total / max(1, len(rows))
@@ -88,7 +88,7 @@ def _lengths(rows: VectorsF32) -> VectorsF32:
     return lengths
 
 
-def _tiles(rows: VectorsF16) -> Iterator[VectorsF32]:
+def _float_tiles(rows: VectorsF16) -> Iterator[VectorsF32]:
     """Yield some of the rows at a time, in float32."""
     for first in range(0, len(rows), _ROWS_AT_A_TIME):
         yield to_float32(rows[first : first + _ROWS_AT_A_TIME])

@@ -64,7 +64,7 @@ def neighbor_graph(
     """
     count = len(rows)
     lists = _NearestLists(count, k)
-    blocks = list(_blocks(count))
+    blocks = list(_place_blocks(count))
     total = len(blocks) * (len(blocks) + 1) // 2
     done = 0
     for number, places in enumerate(blocks):
@@ -127,8 +127,8 @@ def update_graph(
         changed_graph = neighbor_graph(rows, k, prepare=prepare, progress=progress)
         return changed_graph, np.arange(count)
 
-    blocks = list(_blocks(count))
-    parts = [incomplete[places] for places in _blocks(len(incomplete))]
+    blocks = list(_place_blocks(count))
+    parts = [incomplete[places] for places in _place_blocks(len(incomplete))]
     total = len(blocks) * len(parts)
     done = 0
     for part in parts:
@@ -247,7 +247,7 @@ def _leave_out_own(products: VectorsF32, rows: Places, others: Places) -> None:
     products[own, columns[is_among]] = -np.inf
 
 
-def _blocks(count: int) -> Iterator[Places]:
+def _place_blocks(count: int) -> Iterator[Places]:
     """Yield the places of a block of rows at a time."""
     for first in range(0, count, _BLOCK_ROWS):
         last = min(first + _BLOCK_ROWS, count)

@@ -33,14 +33,14 @@ _Run = Annotated[
     ),
 ]
 
-_Tier = Annotated[
+_LoosestTier = Annotated[
     Literal["identical", "copy", "similar"] | None,
     typer.Option(
         help="The loosest tier; the stricter ones are included.",
         show_default="copy; with --apply, identical",
     ),
 ]
-_Space = Annotated[
+_DuplicatesSpace = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
@@ -63,7 +63,7 @@ _Across = Annotated[
         "first.",
     ),
 ]
-_Split = Annotated[
+_AcrossSplit = Annotated[
     Path | None,
     typer.Option(
         metavar="MANIFEST",
@@ -108,11 +108,11 @@ _Yes = Annotated[bool, typer.Option("--yes", help="Do what --apply shows.")]
 def duplicates_command(
     context: typer.Context,
     collection: CollectionOption = None,
-    tier: _Tier = None,
-    space: _Space = None,
+    tier: _LoosestTier = None,
+    space: _DuplicatesSpace = None,
     protect: _Protect = None,
     across: _Across = None,
-    split: _Split = None,
+    split: _AcrossSplit = None,
     save: _Output = None,
     action: _Apply = None,
     folder: _To = None,
@@ -287,4 +287,4 @@ def dismiss_command(
             f"A verdict is about two images; {count} were given. "
             "Write: lookalike duplicates dismiss URI URI"
         )
-    duplicate_removal.dismiss(opened, uris, forget_it=forget, as_json=as_json)
+    duplicate_removal.record_verdict(opened, uris, forget_it=forget, as_json=as_json)

@@ -155,7 +155,7 @@ async def give_verdict(request: Request) -> Response:
             "the collection: lookalike duplicates dismiss URI URI",
         )
     view = state.registry.view(body.collection)
-    pairs = [_contents_of(view, pair) for pair in body.pairs]
+    pairs = [_pair_of_contents(view, pair) for pair in body.pairs]
     change = dismiss if body.verdict == "different" else forget
     # A table of its own: that of the view stays at its version.
     table = Table.open(view.table.path)
@@ -163,7 +163,7 @@ async def give_verdict(request: Request) -> Response:
     return json_response({"changed": changed})
 
 
-def _contents_of(view: CollectionView, pair: list[int]) -> ContentPair:
+def _pair_of_contents(view: CollectionView, pair: list[int]) -> ContentPair:
     """Return the contents of two rows."""
     contents = []
     for row_id in pair:
