@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 import lookalike
-from lookalike.duplicates.groups import (
-    Duplicate,
-    DuplicateGroup,
-    Duplicates,
-    Reason,
-    Tier,
-)
+from duplicate_files import copy_into, groups_of
+from lookalike.duplicates.groups import Duplicates
 from lookalike.store.table import Table
 from rated_images import make_image
 
@@ -49,51 +42,3 @@ def found(table, root) -> Duplicates:
 
 
 NAMES = ("a.png", "b.png")
-
-
-def copy_into(path: Path, folder: Path) -> Path:
-    """Copy a file with its time, as a person's backup does."""
-    folder.mkdir(parents=True, exist_ok=True)
-    return Path(shutil.copy2(path, folder))
-
-
-def groups_of(
-    table: Table,
-    pairs: Sequence[tuple[Path, Sequence[Path]]],
-    *,
-    tier: Tier = "identical",
-    protected: bool = False,
-) -> Duplicates:
-    """Return groups of an image to keep and its copies."""
-    groups = []
-    for kept, copies in pairs:
-        keeper = image_of(table, kept)
-        others = [
-            image_of(
-                table,
-                path,
-                tier=tier,
-                reason=Reason("content"),
-                is_protected=protected,
-            )
-            for path in copies
-        ]
-        groups.append(DuplicateGroup(keeper, tuple(others)))
-    return Duplicates(tuple(groups), images=table.count(), version=table.version)
-
-
-def image_of(table: Table, path: Path, **fields: object) -> Duplicate:
-    """Return the image of a row."""
-    [row] = table.existing_rows([str(path)]).values()
-    assert row.sha256 is not None
-    return Duplicate(
-        id=row.id,
-        uri=str(path),
-        sha256=row.sha256.hex(),
-        width=24,
-        height=18,
-        bytes=row.size,
-        format="PNG",
-        label=row.label,
-        **fields,
-    )

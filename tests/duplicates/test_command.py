@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from command import lookalike, lookalike_json
-from duplicates.test_removal import state
+from duplicate_files import state
 from lookalike.duplicates.groups import Duplicates
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from duplicates.test_removal import state
+from duplicate_files import state
 from lookalike.duplicates import runs
 from lookalike.duplicates.journal import JournalWriter
 from lookalike.duplicates.removal import RemovalSettings, remove_copies
@@ -65,7 +65,7 @@ class Kill:
 def settings(request, monkeypatch, tmp_path) -> RemovalSettings:
     """Each action, also where links are impossible and where the disks differ."""
     # The rows are of no interest here, and their commits take most of the time.
-    monkeypatch.setattr(runs, "_match_rows", lambda *_: None)
+    monkeypatch.setattr(runs, "_match_table", lambda *_: None)
     link = os.link
 
     def link_or_refuse(source, target, **options):

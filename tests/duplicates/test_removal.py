@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import lookalike
-from duplicates.conftest import groups_of
+from duplicate_files import groups_of, state
 from lookalike.duplicates.removal import RemovalSettings, remove_copies
 from lookalike.duplicates.runs import list_runs
 from lookalike.duplicates.undo import delete_removed, undo_removal
@@ -20,17 +20,6 @@ from rated_images import make_image, ratings, trashed
 
 TRASH = RemovalSettings("trash")
 LINK = RemovalSettings("hardlink")
-
-
-def state(folder: Path) -> dict[str, tuple[bytes, int, int]]:
-    """Return the content, the time and the permissions of every file of a folder."""
-    files = {}
-    for path in sorted(folder.rglob("*")):
-        if path.is_file():
-            status = path.stat()
-            name = str(path.relative_to(folder))
-            files[name] = (path.read_bytes(), status.st_mtime_ns, status.st_mode)
-    return files
 
 
 def uris(copies) -> list[str]:
