@@ -40,17 +40,26 @@ def slow(uri: str, read: Callable[[], bytes]) -> bytes:
     return read()
 
 
-def together(
-    uri: str, read: Callable[[], bytes], marks: Path, nodes: int, seconds: float = 60
+def held(
+    uri: str,
+    read: Callable[[], bytes],
+    marks: Path,
+    gate: Path,
+    seconds: float = 60,
 ) -> bytes:
-    """Read an image when some nodes have begun to read one; each leaves its id in a folder."""
+    """Leave the node's id in a folder, and read an image when a file, the gate, exists.
+
+    The node whose id the gate holds reads nothing: it is about to end.
+    """
     import ray
 
-    (marks / ray.get_runtime_context().get_node_id()).touch()
+    node = ray.get_runtime_context().get_node_id()
+    (marks / node).touch()
     deadline = time.monotonic() + seconds
-    while len(list(marks.iterdir())) < nodes and time.monotonic() < deadline:
+    while time.monotonic() < deadline:
+        if gate.exists() and gate.read_text() != node:
+            break
         time.sleep(0.05)
-    time.sleep(0.1)
     return read()
 
 

@@ -63,8 +63,10 @@ def write_server(folder: Path) -> None:
 
 def serve(folder: Path, lifetime: int) -> None:
     """Serve until the process with the id `lifetime` has ended."""
+    import moto.server
     from moto.server import ThreadedMotoServer
 
+    moto.server.DomainDispatcherApplication = _one_conditional_write_at_a_time()
     server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -73,6 +75,28 @@ def serve(folder: Path, lifetime: int) -> None:
     part.rename(folder / "endpoint")
     while _is_running(lifetime):
         time.sleep(_POLL_S)
+
+
+def _one_conditional_write_at_a_time() -> type:
+    """Return the server's application, whose writes under a condition are atomic as S3's are.
+
+    The server itself examines the condition and writes in two steps, between which another
+    request may write.
+    """
+    from moto.server import DomainDispatcherApplication
+
+    turn = threading.Lock()
+
+    class Application(DomainDispatcherApplication):
+        def __call__(self, environ, start_response):
+            conditions = {"HTTP_IF_NONE_MATCH", "HTTP_IF_MATCH"}
+            is_write = environ["REQUEST_METHOD"] in {"PUT", "POST"}
+            if not is_write or conditions.isdisjoint(environ):
+                return super().__call__(environ, start_response)
+            with turn:
+                return super().__call__(environ, start_response)
+
+    return Application
 
 
 def _is_running(process_id: int) -> bool:

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import lookalike
-from cluster_reads import ChangedSource, only_in, slow, together
+from cluster_reads import ChangedSource, held, only_in, slow
 from command import lookalike as run_command
 from command import lookalike_json
 from lookalike.cluster import RayEngine, RayExecutor
@@ -155,23 +155,32 @@ def test_images_of_dead_actors_are_done_by_others(cluster, images, local, tmp_pa
 def test_the_images_of_a_lost_node_are_done_by_others(cluster, images, local, tmp_path):
     marks = tmp_path / "marks"
     marks.mkdir()
+    gate = tmp_path / "gate"
     removed = []
 
-    def progress(count):
-        if count and not removed:
-            for node in cluster.worker_nodes:
-                if (marks / node.node_id).exists():
-                    removed.append(node)
-                    cluster.remove_node(node, allow_graceful=False)
-                    break
+    def remove_node() -> None:
+        # Every node holds images then, and none is done.
+        deadline = time.monotonic() + 60
+        while len(list(marks.iterdir())) < 3 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        [node, *_] = [
+            node for node in cluster.worker_nodes if (marks / node.node_id).exists()
+        ]
+        cluster.remove_node(node, allow_graceful=False)
+        removed.append(node)
+        part = tmp_path / "gate.part"
+        part.write_text(node.node_id)
+        part.rename(gate)
 
+    remover = threading.Thread(target=remove_node)
+    remover.start()
     report = lookalike.index(
-        ChangedSource(images, partial(together, marks=marks, nodes=3)),
+        ChangedSource(images, partial(held, marks=marks, gate=gate)),
         tmp_path / "c",
         models=["pixels"],
         settings=on_ray(batch=2),
-        progress=progress,
     )
+    remover.join()
     cluster.add_node(num_cpus=1, object_store_memory=80_000_000)
     assert removed
     assert report.cluster.restarts == 1
