@@ -132,7 +132,7 @@ def optimize(
         The share of the 10 true neighbors that an approximate search must find, in (0, 1].
     keep_days
         Versions that were replaced more than this many days ago are removed; open readers of those
-        versions must reopen the collection. Files of no version are removed at any age.
+        versions must reopen the collection. Files of no version go too, in buckets after a week.
     trash_days
         Rows that were moved into the trash more than this many days ago are deleted for good; None
         for ``LOOKALIKE_TRASH_DAYS``, or 30.
