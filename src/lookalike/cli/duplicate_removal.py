@@ -107,7 +107,9 @@ def _print_removal(report: RemovalReport, *, is_dry_run: bool) -> None:
 
 
 def _copies(count: int) -> str:
-    return "1 copy" if count == 1 else f"{count:,} copies"
+    if count == 1:
+        return "1 copy"
+    return f"{count:,} copies"
 
 
 def _print_skipped(withheld: list[SkippedCopy], heading: str) -> None:
@@ -135,8 +137,10 @@ def undo(collection: Collection, run: str | None, *, as_json: bool) -> None:
 
 
 def _print_undo(report: UndoReport) -> None:
-    copies = _copies(len(report.restored))
-    output.say(f"{copies} of the run {report.run} came back.")
+    count = len(report.restored)
+    copies = _copies(count)
+    run = report.run
+    output.say(f"{copies} of the run {run} came back.")
     _print_skipped(report.withheld, "Not brought back")
 
 
@@ -212,5 +216,8 @@ def print_verdicts(collection: Collection, *, as_json: bool) -> None:
 def _describe_verdict(verdict: Verdict) -> str:
     names = []
     for content, uris in zip(verdict.contents, verdict.uris, strict=True):
-        names.append(uris[0] if uris else f"a removed image {content[:12]}")
+        name = f"a removed image {content[:12]}"
+        if uris:
+            name = uris[0]
+        names.append(name)
     return " and ".join(names)

@@ -92,10 +92,12 @@ def draw_duplicates(duplicates: Duplicates, view: View, path: str | Path) -> Pat
 
 def _caption(duplicates: Duplicates, shown: int) -> str:
     total = len(duplicates)
-    groups = "group" if total == 1 else "groups"
     if shown < total:
         return f"{shown} of {total:,} groups"
-    return f"{total:,} {groups}"
+    noun = "group"
+    if total != 1:
+        noun = "groups"
+    return f"{total:,} {noun}"
 
 
 def _note(image: Duplicate, group: DuplicateGroup) -> str:
@@ -110,5 +112,10 @@ def _note(image: Duplicate, group: DuplicateGroup) -> str:
 
 def _group_thumbnails(view: View, images: list[Duplicate]) -> list[Image.Image | None]:
     ids = [image.id for image in images]
-    stored = view.take(ids, ["thumbnail"])["thumbnail"].to_pylist()
-    return [open_thumbnail(content) if content else None for content in stored]
+    rows = view.take(ids, ["thumbnail"])
+    stored = rows["thumbnail"].to_pylist()
+    opened = []
+    for content in stored:
+        thumbnail = open_thumbnail(content) if content else None
+        opened.append(thumbnail)
+    return opened

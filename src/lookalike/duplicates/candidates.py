@@ -38,7 +38,8 @@ def candidates_by_vector(places: Places, vectors: VectorsF16) -> Pairs:
         float16 ``[m, dim]``, of unit length.
     """
     graph = neighbor_graph(vectors, _BY_VECTOR)
-    return _pairs(places, places[graph.places])
+    neighbors = places[graph.places]
+    return _pairs(places, neighbors)
 
 
 def candidates_by_hash(places: Places, hashes: HashBytes) -> Pairs:
@@ -93,7 +94,9 @@ def across_by_hash(parts: tuple[Places, Places], hashes: HashBytes) -> Pairs:
 
 def _pairs(places: Places, neighbors: Places) -> Pairs:
     """Return each place with its neighbors, ``[m, k]``, as ordered pairs without repeats."""
-    repeated = np.repeat(places, neighbors.shape[1])
-    pairs = np.column_stack([repeated, neighbors.ravel()])
+    _, count = neighbors.shape
+    repeated = np.repeat(places, count)
+    flat = neighbors.ravel()
+    pairs = np.column_stack([repeated, flat])
     pairs.sort(axis=1)
     return np.unique(pairs, axis=0)

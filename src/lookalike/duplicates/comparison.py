@@ -75,7 +75,8 @@ class Contents:
     @property
     def hashed(self) -> Places:
         """The contents that have a hash, ascending."""
-        return np.flatnonzero(self.quality >= 0)
+        is_hashed = self.quality >= 0
+        return np.flatnonzero(is_hashed)
 
     def cosines(self, pairs: Pairs) -> npt.NDArray[np.float32]:
         """Return the cosine of each pair; NaN where a vector is missing."""

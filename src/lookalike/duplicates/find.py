@@ -86,7 +86,8 @@ def find_duplicates(
         If the collection cannot be read.
     """
     settings = settings or DuplicateSettings()
-    return _Search(view, settings, on_progress).run(rejected)
+    search = _Search(view, settings, on_progress)
+    return search.run(rejected)
 
 
 class _Search:

@@ -379,8 +379,9 @@ class Grouping:
 
     def _rank(self, place: int, image: ImageRow) -> Rank:
         """Return the rank of an image. Only files of matching contents have been read."""
-        unread = FileFacts()
-        facts = self._facts.get(place, unread)
+        facts = self._facts.get(place)
+        if facts is None:
+            facts = FileFacts()
         tags = facts.exif_tags
         return keeper_rank(image, tags)
 

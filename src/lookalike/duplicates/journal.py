@@ -118,8 +118,10 @@ class Journal:
     @property
     def bytes(self) -> int:
         """The size of their files."""
-        sizes = [entry.stamp.size for entry in self.removed]
-        return sum(sizes)
+        total = 0
+        for entry in self.removed:
+            total += entry.stamp.size
+        return total
 
     def remove(self) -> bool:
         """Remove the journal and the run's folder, unless something else is in the folder.
@@ -149,7 +151,8 @@ class JournalWriter:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         path = folder / _JOURNAL
-        self._file = path.open("ab", buffering=0)
+        file = path.open("ab", buffering=0)
+        self._file = file
         # A process that was killed may have left half a line.
         self._file.write(b"\n")
 
@@ -166,31 +169,43 @@ class JournalWriter:
 
     def start(self, action: Action) -> None:
         """Record what the run does."""
-        self._append({"event": "start", "action": action, "format": _JOURNAL_FORMAT})
+        line: dict[str, Any] = {"event": "start"}
+        line["action"] = action
+        line["format"] = _JOURNAL_FORMAT
+        self._append(line)
 
     def begin(self, entry: Entry) -> None:
         """Record a removal before it happens."""
+        line: dict[str, Any] = {"event": "copy"}
         values = asdict(entry)
-        del values["state"]
-        values["path"] = str(entry.path)
-        values["target"] = self._relative(entry.target)
-        self._append({"event": "copy", **values})
+        line |= values
+        del line["state"]
+        path = str(entry.path)
+        line["path"] = path
+        target = self._relative(entry.target)
+        line["target"] = target
+        self._append(line)
 
     def mark(self, entry: Entry, state: State, reason: str | None = None) -> None:
         """Record the outcome of a removal."""
-        line: dict[str, Any] = {"event": state, "number": entry.number}
+        number = entry.number
+        line: dict[str, Any] = {"event": state}
+        line["number"] = number
         if reason is not None:
             line["reason"] = reason
         self._append(line)
 
     def end(self) -> None:
         """Record that the rows of the collection are in accord with the files."""
-        self._append({"event": "end"})
+        line = {"event": "end"}
+        self._append(line)
 
     def _relative(self, target: Path) -> str:
         """Return a path in the run's folder without it: the collection may be moved."""
-        if target.is_relative_to(self.folder):
-            target = target.relative_to(self.folder)
+        folder = self.folder
+        is_below = target.is_relative_to(folder)
+        if is_below:
+            target = target.relative_to(folder)
         return str(target)
 
     def _append(self, values: dict[str, Any]) -> None:

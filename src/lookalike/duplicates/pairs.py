@@ -59,7 +59,8 @@ class PairStore:
     def get(self, first: bytes, second: bytes) -> Alignment | None:
         """Return the alignment of two contents, or None."""
         key = _pair_key(first, second)
-        return self._known.get(key)
+        known = self._known
+        return known.get(key)
 
     def add(self, first: bytes, second: bytes, alignment: Alignment) -> None:
         """Remember the alignment of two contents until `save`."""
@@ -104,8 +105,7 @@ class PairStore:
 
 
 def _pair_key(first: bytes, second: bytes) -> bytes:
-    smaller = min(first, second)
-    larger = max(first, second)
+    smaller, larger = sorted((first, second))
     both = smaller + larger
     digest = hashlib.blake2b(both, digest_size=_KEY_BYTES)
     return digest.digest()

@@ -118,7 +118,8 @@ def pdq_distances(first: HashBytes, second: HashBytes) -> npt.NDArray[np.int64]:
 
 
 def _hamming(first: HashBytes, second: HashBytes) -> npt.NDArray[np.int64]:
-    bits = np.unpackbits(first ^ second, axis=2)
+    different = first ^ second
+    bits = np.unpackbits(different, axis=2)
     counts: npt.NDArray[np.int64] = bits.sum(axis=2, dtype=np.int64)
     return counts
 

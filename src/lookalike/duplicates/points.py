@@ -105,7 +105,8 @@ class Alignment(NamedTuple):
     def is_copy(self) -> bool:
         """Whether the images show the same pixels."""
         has_points = self.inliers >= MIN_INLIERS
-        return has_points and self.correlation >= MIN_CORRELATION
+        is_correlated = self.correlation >= MIN_CORRELATION
+        return has_points and is_correlated
 
 
 def find_points(thumbnail: Image.Image) -> PointFeatures:
@@ -210,8 +211,10 @@ def _matches(
 
 def _count_cells(points: VectorsF32) -> int:
     """Return the number of cells that hold points."""
-    cells = np.floor(points / _CELL)
-    return len(np.unique(cells, axis=0))
+    positions = points / _CELL
+    cells = np.floor(positions)
+    distinct = np.unique(cells, axis=0)
+    return len(distinct)
 
 
 def _correlation(first: Gray, second: Gray, transform: npt.NDArray[Any]) -> float:

@@ -132,12 +132,16 @@ class RemovalReport:
     @property
     def bytes(self) -> int:
         """The size of the removed copies."""
-        sizes = [copy.bytes for copy in self.removed]
-        return sum(sizes)
+        total = 0
+        for copy in self.removed:
+            total += copy.bytes
+        return total
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain data, as ``lookalike duplicates --apply --json`` prints it."""
-        return {**asdict(self), "bytes": self.bytes}
+        values = asdict(self)
+        values["bytes"] = self.bytes
+        return values
 
 
 @dataclass(slots=True)
@@ -401,20 +405,29 @@ class _Removal:
     # The report
 
     def _add(self, group: _Group, copy: Duplicate, stamp: FileStamp) -> None:
+        keeper = group.keeper
         tier = copy.tier or "similar"
-        removed = RemovedCopy(copy.uri, group.keeper.uri, tier, stamp.size)
-        self._report.removed.append(removed)
+        removed = RemovedCopy(copy.uri, keeper.uri, tier, stamp.size)
+        report = self._report
+        report.removed.append(removed)
 
     def _withhold(self, copy: Duplicate, reason: str) -> None:
-        self._report.withheld.append(SkippedCopy(copy.uri, reason))
+        skipped = SkippedCopy(copy.uri, reason)
+        report = self._report
+        report.withheld.append(skipped)
 
     def _skip(self, reason: str) -> None:
-        skipped = self._report.skipped
-        skipped[reason] = skipped.get(reason, 0) + 1
+        report = self._report
+        skipped = report.skipped
+        count = skipped.get(reason, 0)
+        skipped[reason] = count + 1
 
 
 def _check_stamp(image: Duplicate, stamp: FileStamp) -> None:
-    if image.bytes is not None and image.bytes != stamp.size:
+    known_size = image.bytes
+    if known_size is None:
+        return
+    if known_size != stamp.size:
         raise StepError("changed since the search")
 
 

@@ -195,6 +195,7 @@ def thumbnails(
     """
     for start in range(0, len(places), _THUMBNAILS_AT_ONCE):
         part = places[start : start + _THUMBNAILS_AT_ONCE]
-        ids = [contents[place].first.id for place in part]
+        shown = [contents[place].first for place in part]
+        ids = [image.id for image in shown]
         rows = view.take(ids, ["thumbnail"])
         yield part, rows["thumbnail"].to_pylist()

@@ -118,18 +118,25 @@ def _has_stamp(path: Path, stamp: FileStamp) -> bool:
 
 def _partial(path: Path, entry: Entry) -> Path:
     """Return the name of an incomplete copy beside a path."""
-    return path.with_name(f".lookalike-partial-{entry.number}")
+    number = entry.number
+    name = f".lookalike-partial-{number}"
+    return path.with_name(name)
 
 
 def _new_link(entry: Entry) -> Path:
     """Return the name of a link before it takes the place of a copy."""
-    return entry.target.with_name(f".link-{entry.number}")
+    number = entry.number
+    name = f".link-{number}"
+    target = entry.target
+    return target.with_name(name)
 
 
 def _take_spare_back(entry: Entry) -> None:
     """Let the name of a copy lead to its former file again."""
-    remove_file(entry.path)
-    move_file(entry.target, entry.path)
+    path = entry.path
+    remove_file(path)
+    spare = entry.target
+    move_file(spare, path)
 
 
 # ---- after a kill -------------------------------------------------------------------------------
@@ -261,7 +268,8 @@ def _move_back(entry: Entry) -> None:
 
 def is_back(entry: Entry) -> bool:
     """Return whether there is a file with the content of a copy at its place."""
-    return _has_content(entry.path, entry)
+    path = entry.path
+    return _has_content(path, entry)
 
 
 def _unlink(entry: Entry, keeper: Path | None) -> None:

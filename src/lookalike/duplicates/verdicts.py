@@ -107,9 +107,12 @@ def verdicts(view: View) -> list[Verdict]:
 
 
 def _uris_with(view: View, content: str) -> tuple[str, ...]:
-    ids = view.ids_with_content(bytes.fromhex(content))
-    uris = view.uris(ids.tolist())
-    return tuple(sorted(uris.values()))
+    sha256 = bytes.fromhex(content)
+    ids = view.ids_with_content(sha256)
+    listed = ids.tolist()
+    uris = view.uris(listed)
+    names = sorted(uris.values())
+    return tuple(names)
 
 
 def dismiss(table: Table, pairs: Sequence[ContentPair]) -> int:
@@ -122,9 +125,10 @@ def dismiss(table: Table, pairs: Sequence[ContentPair]) -> int:
     """
     with table.write_lock():
         known = read_verdicts(table)
-        new = known | set(pairs)
+        new = known.union(pairs)
         _write_pairs(table, new)
-    return len(new) - len(known)
+    added = new - known
+    return len(added)
 
 
 def forget(table: Table, pairs: Sequence[ContentPair]) -> int:
@@ -137,14 +141,16 @@ def forget(table: Table, pairs: Sequence[ContentPair]) -> int:
     """
     with table.write_lock():
         known = read_verdicts(table)
-        left = known - set(pairs)
+        left = known.difference(pairs)
         _write_pairs(table, left)
-    return len(known) - len(left)
+    forgotten = known - left
+    return len(forgotten)
 
 
 def _write_pairs(table: Table, pairs: frozenset[ContentPair]) -> None:
     values = {"format": _VERDICTS_FORMAT, "not_duplicates": sorted(pairs)}
-    content = json.dumps(values, indent=1).encode()
+    text = json.dumps(values, indent=1)
+    content = text.encode()
     with translate_errors(table.path, Operation.WRITE):
         table.location.write(VERDICTS, content)
 

@@ -114,7 +114,9 @@ class AbsentScores:
         """The mean of `kept` over the choices, or of the whole Space without one."""
         if not self.choices:
             return self.kept.value
-        return float(np.mean([choice.kept for choice in self.choices]))
+        kept = [choice.kept for choice in self.choices]
+        mean = np.mean(kept)
+        return float(mean)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the scores as plain data, as ``lookalike evaluate --absent --json`` prints it."""
@@ -135,7 +137,10 @@ class AbsentScores:
 
 
 def _rate_as_dict(rate: Rate) -> dict[str, Any]:
-    return {"value": rate.value, "interval": [rate.low, rate.high]}
+    low = rate.low
+    high = rate.high
+    value = rate.value
+    return {"value": value, "interval": [low, high]}
 
 
 def evaluate_absent(

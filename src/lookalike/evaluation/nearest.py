@@ -73,9 +73,11 @@ class NearestRows:
 
     def without(self, absent: Sequence[int]) -> Distances:
         """Return the distances to each fold without some groups, float64 ``[m, FOLDS]``."""
-        present = np.ones(self.distances.shape[1], np.bool_)
-        present[list(absent)] = False
-        distances: Distances = self.distances[:, present].min(axis=1)
+        _, count = self.distances.shape
+        is_present = np.ones(count, np.bool_)
+        is_present[list(absent)] = False
+        to_present = self.distances[:, is_present]
+        distances: Distances = to_present.min(axis=1)
         return distances
 
 

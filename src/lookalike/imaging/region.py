@@ -60,7 +60,10 @@ class Region:
 
     def __str__(self) -> str:
         values = self.to_list()
-        written = [f"{value:g}" for value in values]
+        written = []
+        for value in values:
+            text = f"{value:g}"
+            written.append(text)
         return ",".join(written)
 
     @classmethod

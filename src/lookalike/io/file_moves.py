@@ -80,7 +80,9 @@ class FileStamp:
 
     def is_same_file(self, other: FileStamp) -> bool:
         """Return whether both are names of one file."""
-        return (self.device, self.inode) == (other.device, other.inode)
+        is_same_device = self.device == other.device
+        is_same_inode = self.inode == other.inode
+        return is_same_device and is_same_inode
 
 
 def hash_regular_file(path: Path) -> tuple[str, FileStamp]:
@@ -166,9 +168,12 @@ def move_file(source: Path, target: Path) -> None:
 def is_placeholder(path: Path) -> bool:
     """Return whether a file only reserves its name, for a move that a kill cut short."""
     status = path.lstat()
-    if not stat.S_ISREG(status.st_mode) or status.st_size != len(_PLACEHOLDER):
+    is_file = stat.S_ISREG(status.st_mode)
+    length = len(_PLACEHOLDER)
+    if not is_file or status.st_size != length:
         return False
-    return path.read_bytes() == _PLACEHOLDER
+    content = path.read_bytes()
+    return content == _PLACEHOLDER
 
 
 def _move_over_placeholder(source: Path, target: Path) -> None:
@@ -264,7 +269,8 @@ def _check_same_file(path: Path, other: Path) -> None:
     here = FileStamp.at(path)
     there = FileStamp.at(other)
     if not here.is_same_file(there):
-        raise OSError(errno.EBUSY, "the file was replaced", str(path))
+        name = str(path)
+        raise OSError(errno.EBUSY, "the file was replaced", name)
 
 
 def replace_by_copy(

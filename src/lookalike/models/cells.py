@@ -68,7 +68,9 @@ def _larger_input(model: Model) -> tuple[int, int]:
     height, width = model.size
     shorter = min(height, width)
     scale = max(1, CELLS_INPUT_SIDE / shorter)
-    return round(scale * height), round(scale * width)
+    new_height = round(scale * height)
+    new_width = round(scale * width)
+    return new_height, new_width
 
 
 class CellNetworks:

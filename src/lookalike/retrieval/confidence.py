@@ -136,11 +136,14 @@ class SpaceCalibration:
         values = self.distances
         confidences = self.confidences(values)
         is_alike = confidences >= MIN_CONFIDENCE
-        return float(values[is_alike].max(initial=0.0))
+        alike = values[is_alike]
+        largest = alike.max(initial=0.0)
+        return float(largest)
 
     def confidences(self, distances: Distances) -> Distances:
         """Return the confidence of each distance of a match, float64 ``[k]`` in (0, 1]."""
-        return conformal(self.distances, distances)
+        calibrated = self.distances
+        return conformal(calibrated, distances)
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything but the distances as plain data."""
@@ -161,9 +164,13 @@ class SpaceCalibration:
 
     def to_json(self) -> str:
         """Return the text that the table stores."""
-        fields = asdict(replace(self, distances=np.empty(0)))
-        values = self.distances.astype("<f4").tobytes()
-        fields["distances"] = base64.b64encode(values).decode()
+        # The distances are written as text of their bytes.
+        empty = np.empty(0)
+        others = replace(self, distances=empty)
+        fields = asdict(others)
+        values = self.distances.astype("<f4")
+        encoded = base64.b64encode(values.tobytes())
+        fields["distances"] = encoded.decode()
         return json.dumps(fields)
 
     @classmethod
@@ -204,12 +211,14 @@ class CalibrationState(NamedTuple):
     def change(self) -> float:
         """The share of rows that were added or removed, of those that were measured."""
         changed = self.added + self.removed
-        return changed / self.calibration.rows
+        calibration = self.calibration
+        return changed / calibration.rows
 
     @property
     def is_usable(self) -> bool:
         """Whether it still describes the collection."""
-        return self.change <= _USABLE_CHANGE
+        change = self.change
+        return change <= _USABLE_CHANGE
 
     def to_dict(self) -> dict[str, Any]:
         """Return the calibration and its state as plain data."""
@@ -238,10 +247,13 @@ def conformal(calibrated: Distances, distances: Distances) -> Distances:
         distance itself counts as one more; 1 for a distance of 0.
     """
     # Rounded alike: a row that is measured again is as far as it was.
-    rounded = np.asarray(distances).astype(np.float32)
-    smaller = np.searchsorted(calibrated.astype(np.float32), rounded, side="left")
-    count = len(calibrated)
-    confidences: Distances = (1 + count - smaller) / (count + 1)
+    given = np.asarray(distances)
+    rounded = given.astype(np.float32)
+    known = calibrated.astype(np.float32)
+    smaller = np.searchsorted(known, rounded, side="left")
+    count = len(known)
+    at_least_as_far = count - smaller
+    confidences: Distances = (1 + at_least_as_far) / (count + 1)
     return confidences
 
 
@@ -343,7 +355,8 @@ class StoredCalibrations:
 
 def _query_kind(weighted: WeightedQuery) -> str:
     """Return the kind of a query: that which its class names, or else an image."""
-    return getattr(weighted.query, "kind", IMAGE)
+    query = weighted.query
+    return getattr(query, "kind", IMAGE)
 
 
 def cut(

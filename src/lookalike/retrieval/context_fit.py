@@ -149,8 +149,10 @@ class ContextFit:
     def _has_moved(self, rows: VectorsF16) -> bool:
         """Return whether the mean of some rows is too far from the center."""
         center = Center.of(rows)
-        shift = float(np.linalg.norm(center.mean - self.center.mean))
-        return shift > _MOST_SHIFT * center.spread(rows)
+        difference = center.mean - self.center.mean
+        shift = float(np.linalg.norm(difference))
+        most = _MOST_SHIFT * center.spread(rows)
+        return shift > most
 
 
 def move_rows(

@@ -71,7 +71,8 @@ class UploadRegionQuery:
     def identity(self) -> tuple[Any, ...]:
         """What identifies the part: equal values, equal pixels."""
         upload = self.upload
-        region = self.region.fractions(upload.size)
+        size = upload.size
+        region = self.region.fractions(size)
         sides = region.to_list()
         return upload.sha256, *sides
 
@@ -115,14 +116,16 @@ class RowRegionQuery:
     def identity(self) -> tuple[Any, ...]:
         """What identifies the part: equal values, equal pixels."""
         row_id = self.row["id"]
-        region = self.region.fractions(self._size)
+        size = self._size
+        region = self.region.fractions(size)
         sides = region.to_list()
         return row_id, *sides
 
     @property
     def _size(self) -> tuple[int, int]:
-        width = self.row["width"]
-        height = self.row["height"]
+        row = self.row
+        width = row["width"]
+        height = row["height"]
         return width, height
 
     def encode(self, encoder: Encoder) -> VectorsF16:
@@ -153,6 +156,7 @@ class RowRegionQuery:
 
     def own_rows(self, view: View) -> Ids:
         """Return the row itself."""
-        row_id = self.row["id"]
+        values = self.row
+        row_id = values["id"]
         row = RowQuery(row_id)
         return row.own_rows(view)

@@ -35,7 +35,8 @@ def write_text(table: Table, space: str, kind: str, text: str) -> None:
 
     def step() -> None:
         dataset = table.lance_dataset
-        with translate_errors(table.path, Operation.WRITE):
+        path = table.path
+        with translate_errors(path, Operation.WRITE):
             dataset.update_config(config)
             dataset.checkout_latest()
 

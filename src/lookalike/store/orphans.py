@@ -31,9 +31,12 @@ def remove_orphans(dataset: lance.LanceDataset, location: Location, table: str) 
     table
         The folder of the table in the collection, such as `lookalike.store.location.TABLE`.
     """
-    orphans = list(_find_orphans(dataset, location, table))
-    location.remove_all([file.name for file in orphans])
-    return sum(file.size for file in orphans)
+    found = _find_orphans(dataset, location, table)
+    orphans = list(found)
+    names = [file.name for file in orphans]
+    location.remove_all(names)
+    sizes = [file.size for file in orphans]
+    return sum(sizes)
 
 
 def _find_orphans(
@@ -60,7 +63,8 @@ def _owned_name(name: str) -> str:
     folder, _, rest = name.partition("/")
     if folder != _INDICES:
         return name
-    identifier, _, _ = rest.partition("/")
+    parts = rest.split("/")
+    identifier = parts[0]
     return f"{folder}/{identifier}"
 
 

@@ -65,10 +65,13 @@ class Center:
 
     def center_all(self, rows: VectorsF16) -> VectorsF16:
         """Return all rows centered, float16 ``[n, dim]``, converted a few at a time."""
+        count = len(rows)
         centered = np.empty(rows.shape, np.float16)
-        for first in range(0, len(rows), _ROWS_AT_A_TIME):
-            part = slice(first, first + _ROWS_AT_A_TIME)
-            centered[part] = self.center(rows[part])
+        for first in range(0, count, _ROWS_AT_A_TIME):
+            end = first + _ROWS_AT_A_TIME
+            part = slice(first, end)
+            part_rows = rows[part]
+            centered[part] = self.center(part_rows)
         return centered
 
     def spread(self, rows: VectorsF16) -> float:
@@ -90,5 +93,8 @@ def _lengths(rows: VectorsF32) -> VectorsF32:
 
 def _float_tiles(rows: VectorsF16) -> Iterator[VectorsF32]:
     """Yield some of the rows at a time, in float32."""
-    for first in range(0, len(rows), _ROWS_AT_A_TIME):
-        yield to_float32(rows[first : first + _ROWS_AT_A_TIME])
+    count = len(rows)
+    for first in range(0, count, _ROWS_AT_A_TIME):
+        end = first + _ROWS_AT_A_TIME
+        tile = rows[first:end]
+        yield to_float32(tile)

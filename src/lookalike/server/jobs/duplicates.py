@@ -72,9 +72,12 @@ class DuplicatesJob:
 
     def prepare(self, state: ServerState, body: DuplicatesBody) -> JobWork:
         """Return the work of a search for duplicates."""
-        collection = state.registry.collection(body.collection)
-        space = collection.view().table.space(body.space)
-        return partial(_find, collection=collection, tier=body.tier, space=space)
+        registry = state.registry
+        collection = registry.collection(body.collection)
+        view = collection.view()
+        space = view.table.space(body.space)
+        tier = body.tier
+        return partial(_find, collection=collection, tier=tier, space=space)
 
 
 def _find(
@@ -222,8 +225,12 @@ def _current_groups(
 
 
 def _is_current(view: CollectionView, image: Duplicate) -> bool:
-    row = view.row_cache.row(image.id)
-    return row is not None and row["content"] == image.sha256
+    rows = view.row_cache
+    row = rows.row(image.id)
+    if row is None:
+        return False
+    content = row["content"]
+    return bool(content == image.sha256)
 
 
 def _of_tier(group: DuplicateGroup, tier: _AnyTier | None) -> DuplicateGroup:

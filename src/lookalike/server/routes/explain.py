@@ -70,5 +70,7 @@ async def explain_rows(
 )
 async def explain_images(request: Request) -> Response:
     """Explain which parts of an image, uploaded or of a row, make it like a row."""
-    body, images = await read_with_images(request, _EXPLAIN_BODY.validate_json)
-    return await explain_match(server_state(request), body, images)
+    validate_json = _EXPLAIN_BODY.validate_json
+    body, images = await read_with_images(request, validate_json)
+    state = server_state(request)
+    return await explain_match(state, body, images)
