@@ -64,7 +64,8 @@ class ImageRow:
     def image_format(self) -> ImageFormat | None:
         """The format by the extension; None for an unknown one."""
         name = self._name
-        extension = name.suffix.lower()
+        suffix = name.suffix
+        extension = suffix.lower()
         return _BY_EXTENSION.get(extension)
 
     @property

@@ -145,7 +145,9 @@ def delete_removed(table: Table, run: str | None = None) -> tuple[int, int]:
     with hold(table.path, DUPLICATES):
         finish_runs(table)
         newest = find_run(table, run)
-        chosen = list_runs(table) if run is None else [newest]
+        chosen = [newest]
+        if run is None:
+            chosen = list_runs(table)
         for journal in chosen:
             with translate_errors(table.path, Operation.WRITE):
                 for entry in journal.removed:

@@ -164,5 +164,7 @@ def _figure_of(
 
 def _megabytes(count: int) -> str:
     if count < 1e6:
-        return f"{count / 1e3:,.0f} kB"
-    return f"{count / 1e6:,.1f} MB"
+        kilobytes = count / 1e3
+        return f"{kilobytes:,.0f} kB"
+    megabytes = count / 1e6
+    return f"{megabytes:,.1f} MB"

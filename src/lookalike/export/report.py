@@ -102,7 +102,8 @@ def _thumbnails(collection: Table, ids: Sequence[int]) -> list[str]:
     """Return the thumbnails of some rows as data URIs."""
     rows = collection.take(ids, ["thumbnail"])
     uris = []
-    for image in rows["thumbnail"].to_pylist():
+    images = rows["thumbnail"].to_pylist()
+    for image in images:
         uri = data_uri(image, "jpeg")
         uris.append(uri)
     return uris

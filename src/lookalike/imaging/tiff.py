@@ -215,7 +215,8 @@ def _check_parts(handle: Any, page: Any) -> None:
         except UnidentifiedImageError:
             raise unread("TIFF with parts of an unusual kind") from None
         width, height = image.size
-        if width * height > most_pixels:
+        pixels = width * height
+        if pixels > most_pixels:
             raise ImageError("damaged: a part of the image is larger than its place")
 
 
@@ -297,7 +298,8 @@ def _full_scale(values: npt.NDArray[Any]) -> Bytes:
     if sample == np.uint8:
         return np.ascontiguousarray(values)
     white = 1.0
-    if sample.kind != "f":
+    is_float = sample.kind == "f"
+    if not is_float:
         limits = np.iinfo(sample)
         white = float(limits.max)
     return scale(values, 0, white)

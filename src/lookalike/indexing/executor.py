@@ -138,7 +138,8 @@ class ThreadExecutor:
         pending.clear()
         self._stopped.clear()
 
-        is_stopped = self._stopped.is_set
+        stopped = self._stopped
+        is_stopped = stopped.is_set
         for chunk in chunks:
             for batch in self._split(chunk):
                 # Remote files are read while the batch waits for a thread.

@@ -378,7 +378,8 @@ class Worker:
         image = LoadedImage(task, spaces)
         try:
             data = read()
-            image.task = _with_stamp(task, len(data))
+            size = len(data)
+            image.task = _with_stamp(task, size)
             digest = hashlib.sha256(data)
             sha256 = digest.digest()
             image.sha256 = sha256

@@ -233,7 +233,8 @@ class Fetcher:
         if encoding.lower() != "identity":
             problem = "the content is compressed, which was not asked for"
             raise OSError(errno.EIO, problem)
-        limit = self._limits.max_bytes
+        limits = self._limits
+        limit = limits.max_bytes
         length = headers.get("Content-Length", "")
         if length.isdecimal() and int(length) > limit:
             raise _too_long(limit)

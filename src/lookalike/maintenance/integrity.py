@@ -377,7 +377,8 @@ class RowChecker:
             return
         for uri, place in zip(uris, places, strict=True):
             found_ids = found[uri]
-            if place.id not in found_ids:
+            row_id = place.id
+            if row_id not in found_ids:
                 self._add_damage("A search by its uri does not find it.", place)
 
     def _check_label_index(self) -> None:

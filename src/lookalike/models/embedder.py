@@ -145,7 +145,8 @@ class OnnxEmbedder:
         run: Callable[[_PreparedImages], VectorsF32],
     ) -> VectorsF32:
         """Return the results of `run` for all images, in batches that the graph accepts."""
-        size = IMAGES_AT_ONCE[self.model.runtime]
+        runtime = self.model.runtime
+        size = IMAGES_AT_ONCE[runtime]
         padded = images
         fixed = _fixed_batch(self._input)
         if fixed is not None:

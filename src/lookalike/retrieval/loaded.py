@@ -118,7 +118,8 @@ class SpaceVectors:
                 f"Fill it with: lookalike index FOLDER -c {path} --model {space}"
             )
         index = ExactIndex(ids, matrix)
-        self._index = _LoadedIndex(version, index)
+        loaded = _LoadedIndex(version, index)
+        self._index = loaded
         return index
 
     def fitted(self, ranking: Ranking) -> FittedVectors:

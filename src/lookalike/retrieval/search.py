@@ -375,8 +375,9 @@ class Searcher:
         exact: bool,
     ) -> Neighbors:
         """Search the few rows of a narrow filter, the index of the Space, or all rows."""
+        loaded = self._vectors
         if clause is not None:
-            subset = self._vectors.subset(clause)
+            subset = loaded.subset(clause)
             if subset is not None:
                 return _compare(subset, vector, count, excluded)
 
@@ -422,10 +423,11 @@ class Searcher:
                 found = _compare(fitted.index, compared, count, excluded, pool_places)
                 return found._replace(recall=pool.recall)
 
+        index = fitted.index
         places: Places | None = None
         if clause is not None:
             places = self._vectors.places(clause)
-        return _compare(fitted.index, compared, count, excluded, places)
+        return _compare(index, compared, count, excluded, places)
 
     def distances(self, vector: VectorsF16) -> tuple[Ids, Distances]:
         """Return all row ids in ascending order and their distances to a vector, in float32."""

@@ -176,7 +176,8 @@ class HostCheck(_RequestCheck):
         hosts = headers.getlist("host")
         name = ""
         if hosts:
-            name = host_name(hosts[0])
+            first = hosts[0]
+            name = host_name(first)
         is_accepted = accepted is None or name in accepted
         if is_accepted and len(hosts) == 1:
             return None

@@ -97,7 +97,9 @@ def invalid_request(errors: Sequence[Mapping[str, str]]) -> Problem:
     detail = "The request is invalid: it cannot be parsed."
     if listed:
         first = listed[0]
-        where = first["where"] or "The request is invalid"
+        where = first["where"]
+        if not where:
+            where = "The request is invalid"
         reason = first["reason"]
         detail = f"{where}: {reason}."
     return Problem(422, "Invalid request", detail, errors=listed)

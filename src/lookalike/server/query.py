@@ -211,7 +211,8 @@ def images_used(
             renumbered = example
             if isinstance(example, ImageExample):
                 image = sent_image(images, example.image)
-                number = {"image": len(used)}
+                place = len(used)
+                number = {"image": place}
                 renumbered = example.model_copy(update=number)
                 used.append(image)
             examples.append(renumbered)

@@ -316,7 +316,9 @@ class _LocalContainers:
         with Path(address).open("rb", buffering=0) as file:
             descriptor = file.fileno()
             status = os.fstat(descriptor)
-            current = ContainerStamp(status.st_size, status.st_mtime_ns)
+            size = status.st_size
+            time_ns = status.st_mtime_ns
+            current = ContainerStamp(size, time_ns)
             if current != stamp:
                 problem = "the file that holds it changed while it was read"
                 raise OSError(errno.EBUSY, problem, address)

@@ -85,7 +85,8 @@ class _PatternList:
         if is_folder:
             # A slash at the end is what patterns of folders match.
             relative += "/"
-        result = self.spec.check_file(relative)
+        spec = self.spec
+        result = spec.check_file(relative)
         return result.include
 
 

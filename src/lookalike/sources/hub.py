@@ -212,7 +212,8 @@ class _HubContainers:
             commit = _commit_of(target)
         except FileNotFoundError as error:
             # Unlike a missing file, this says nothing about the container.
-            problem = f"there is no repository {target.repository} with this revision"
+            repository = target.repository
+            problem = f"there is no repository {repository} with this revision"
             raise OSError(errno.EIO, problem, address) from error
         at_commit = target._replace(revision=commit)
         entry = _find_entry(at_commit)
@@ -252,12 +253,14 @@ def _commit_of(address: _HubAddress) -> str:
     if revision is not None and _COMMIT.fullmatch(revision):
         return revision
     url = address.api("revision")
-    response = _request("GET", f"{url}?expand=sha")
+    question = f"{url}?expand=sha"
+    response = _request("GET", question)
     try:
         fields = response.json()
         commit = fields["sha"]
     except (ValueError, TypeError, KeyError) as error:
-        raise OSError(errno.EIO, "the hub's answer names no commit") from error
+        problem = "the hub's answer names no commit"
+        raise OSError(errno.EIO, problem) from error
     return str(commit)
 
 
@@ -320,9 +323,10 @@ def _next_page(response: httpx.Response) -> str | None:
     target = match[1]
     asked = response.url
     page = asked.join(target)
-    if page.host != asked.host:
+    host = page.host
+    if host != asked.host:
         # The request would have the user's token.
-        problem = f"the hub continues its list of files at another host, {page.host}"
+        problem = f"the hub continues its list of files at another host, {host}"
         raise OSError(errno.EIO, problem)
     return str(page)
 

@@ -70,12 +70,14 @@ def object_store_error(
     parts = urlsplit(url)
     variable = _ENDPOINTS[parts.scheme]
     endpoint = os.environ.get(variable, "")
+    scheme = parts.scheme
+    keys = _KEYS[scheme]
     facts = {
-        "scheme": parts.scheme,
+        "scheme": scheme,
         "bucket": parts.netloc,
         "url": url,
-        "keys": _KEYS[parts.scheme],
-        "place": f"at {endpoint}" if endpoint else f"behind {parts.scheme}://",
+        "keys": keys,
+        "place": f"at {endpoint}" if endpoint else f"behind {scheme}://",
         "variable": f" in {variable}" if variable else "",
     }
     for pattern, reason in _CAUSES.items():
@@ -83,9 +85,7 @@ def object_store_error(
             cause = reason.format(**facts)
             return CollectionError(f"{subject}: {cause}")
     if _DENIED.search(text):
-        return _denied_error(
-            subject, url, facts["keys"], writes=writes, creates=creates
-        )
+        return _denied_error(subject, url, keys, writes=writes, creates=creates)
     return None
 
 

@@ -39,7 +39,8 @@ def backup_command(
         report = opened.backup(target, progress=bar.update)
 
     if as_json:
-        output.print_json(report.to_dict())
+        fields = report.to_dict()
+        output.print_json(fields)
     else:
         version = report.version
         summary = f"a backup of version {version}. Search it with -c"

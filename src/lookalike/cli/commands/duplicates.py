@@ -153,10 +153,13 @@ def duplicates_command(
 
 def _check_output(save: Path | None) -> None:
     """Refuse a file of an unknown kind before the work begins."""
-    if save is not None and save.suffix.lower() not in _OUTPUTS:
+    if save is None:
+        return
+    ending = save.suffix.lower()
+    if ending not in _OUTPUTS:
+        allowed = ", ".join(sorted(_OUTPUTS))
         raise InputError(
-            f"Duplicates cannot be written as {save.name!r}; its name must end in "
-            f"{', '.join(sorted(_OUTPUTS))}."
+            f"Duplicates cannot be written as {save.name!r}; its name must end in {allowed}."
         )
 
 

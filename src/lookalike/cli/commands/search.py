@@ -228,9 +228,12 @@ def _fit_progress(
 def _print_answer(matches: Matches) -> None:
     """Say that nothing is like the query, if that is so."""
     answer = matches.answer
-    if answer is None or answer.nearest is None or answer.is_match:
+    if answer is None or answer.is_match:
         return
-    nearest = f"{answer.nearest:.4f}"
+    distance = answer.nearest
+    if distance is None:
+        return
+    nearest = f"{distance:.4f}"
     confidence = output.confidence(answer.confidence)
     line = f"Nothing here is like that (nearest: {nearest}, confidence {confidence})."
     if matches:

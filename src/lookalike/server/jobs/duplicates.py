@@ -264,5 +264,6 @@ def _command(view: CollectionView, tier: _AnyTier | None) -> str:
     words = ["lookalike", "duplicates", "--apply", "trash"]
     if tier is not None:
         words += ["--tier", tier]
-    words += ["-c", view.table.path]
+    path = view.table.path
+    words += ["-c", path]
     return shlex.join(words)
