@@ -96,7 +96,7 @@ def test_an_update_computes_what_differs(monkeypatch):
     pool = rows_of(2000)
     fit = ContextFit.compute(ExactIndex(np.arange(1990), pool[:1990]))
     moved = []
-    move = context_fit._move
+    move = context_fit._smooth_rows
 
     def count_moved(target, places, *others):
         moved.extend(places)
@@ -105,7 +105,7 @@ def test_an_update_computes_what_differs(monkeypatch):
     def compare_all(*_, **__):
         raise AssertionError("all rows were compared with each other")
 
-    monkeypatch.setattr(context_fit, "_move", count_moved)
+    monkeypatch.setattr(context_fit, "_smooth_rows", count_moved)
     monkeypatch.setattr(neighbors, "neighbor_graph", compare_all)
     monkeypatch.setattr(context_fit, "neighbor_graph", compare_all)
     ids = np.delete(np.arange(2000), [5, 700, 1300])

@@ -73,7 +73,8 @@ class NearestRows:
 
     def without(self, absent: Sequence[int]) -> Distances:
         """Return the distances to each fold without some groups, float64 ``[m, FOLDS]``."""
-        _, count = self.distances.shape
+        sides = self.distances.shape
+        count = sides[1]
         is_present = np.ones(count, np.bool_)
         is_present[list(absent)] = False
         to_present = self.distances[:, is_present]
