@@ -137,8 +137,8 @@ def test_images_of_dead_actors_are_done_by_others(cluster, images, local, tmp_pa
     # Nothing else is printed there.
     counts, failures = json.loads(done.stdout)
     deaths = Counter(mark.name.partition("-")[0] for mark in marks.iterdir())
-    # The first death may be blamed on the batch before, whose results were still on their way.
-    assert deaths["05"] in {3, 4}
+    # A death may be blamed on the batch before, whose results were still on their way.
+    assert 3 <= deaths["05"] <= 5
     assert deaths["10"] == 1
     assert counts["cluster"]["restarts"] == deaths.total()
     assert_each_image_once(tmp_path / "c")
