@@ -125,13 +125,16 @@ def draw_matches(
 def _heading_note(answer: Matches) -> str:
     """Return the note beside the heading of an answer."""
     name = answer.metric.capitalize()
-    metric = f"{name} distance"
+    facts = f"{name} distance"
     alike = answer.alike
-    if alike is None or alike == len(answer):
-        return metric
+    if alike is None:
+        return facts
+    facts += " · confidence"
     if alike == 0:
-        return f"{metric}. Nothing here is like the query"
-    return f"{metric}, confidence. Less alike after the dashed line"
+        return f"{facts}. Nothing here is like the query"
+    if alike < len(answer):
+        return f"{facts}. Less alike after the dashed line"
+    return facts
 
 
 def _draw_divider(
@@ -280,7 +283,7 @@ def _format_facts(match: Match) -> str:
     confidence = match.confidence
     if confidence is None:
         return distance
-    return f"{distance}, {confidence:.2g}"
+    return f"{distance} · {confidence:.2g}"
 
 
 def _format_distance(distance: float) -> str:
