@@ -44,6 +44,8 @@ _COPIES_AT_ONCE = 16
 # Lance names a manifest by the distance of its version to this number, so that the newest is listed
 # first.
 _LAST_VERSION = 2**64 - 1
+# What a process leaves that was killed before it wrote the first manifest of a table.
+_LEFTOVERS = (STAGING, f"{TABLE}/_transactions/0-")
 # The objects that a listing yields at a time: few, because the first ones answer whether there is
 # anything.
 _PAGE_OBJECTS = 10
@@ -96,11 +98,7 @@ class ObjectLocation(Location):
         return self._has_any("")
 
     def is_free(self, *, ignore_locks: bool = False) -> bool:
-        for file in self.files():
-            is_leftover = file.name.startswith(STAGING)
-            if not is_leftover:
-                return False
-        return True
+        return all(file.name.startswith(_LEFTOVERS) for file in self.files())
 
     def has_table(self) -> bool:
         manifests = f"{TABLE}/{VERSIONS}"

@@ -24,6 +24,7 @@ from lookalike.errors import CollectionError, InputError, ModelError, SpaceError
 from lookalike.sources import resolve_uri, uri_prefixes
 from lookalike.store import lock
 from lookalike.store.conflicts import StepResult, retry_conflicts
+from lookalike.store.creation import make_empty_table
 from lookalike.store.failures import (
     Operation,
     conflict_error,
@@ -108,12 +109,7 @@ class Table(View):
             # Again, now that no other process can create one.
             _check_free(location)
             with location.new_table() as uri:
-                dataset = lance.write_dataset(
-                    schema.empty_table(),
-                    uri,
-                    mode="create",
-                    enable_stable_row_ids=True,
-                )
+                dataset = _make_first_version(location, uri, schema)
                 dataset.create_scalar_index("uri", "BTREE")
         return cls.open(path)
 
@@ -505,6 +501,22 @@ def _batches(ids: Ids) -> Iterator[Ids]:
     for start in range(0, len(ids), _BATCH):
         end = start + _BATCH
         yield ids[start:end]
+
+
+def _make_first_version(
+    location: Location, uri: str, schema: pa.Schema
+) -> lance.LanceDataset:
+    try:
+        return make_empty_table(uri, schema)
+    except OSError as error:
+        # Without a lock, another process may have made one first.
+        if location.has_table():
+            raise CollectionError(
+                f"The collection {location.path} could not be created: another process has just "
+                "made one there. Open that one, or name another folder with -c or "
+                "LOOKALIKE_COLLECTION."
+            ) from error
+        raise
 
 
 def _check_free(location: Location) -> None:

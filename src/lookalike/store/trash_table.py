@@ -13,6 +13,7 @@ from lance.optimize import Compaction, CompactionOptions
 
 from lookalike.errors import CollectionError
 from lookalike.store.conflicts import is_conflict
+from lookalike.store.creation import make_empty_table
 from lookalike.store.failures import (
     Operation,
     conflict_error,
@@ -152,12 +153,7 @@ class TrashTable:
         schema = pa.schema([pa.field(uri.name, uri.type), *rest, *_OWN_FIELDS])
         try:
             with location.new_trash() as uri:
-                lance.write_dataset(
-                    schema.empty_table(),
-                    uri,
-                    mode="create",
-                    enable_stable_row_ids=True,
-                )
+                make_empty_table(uri, schema)
         except OSError:
             # Without a lock, another process may have made it first.
             if not location.has_trash():
