@@ -20,8 +20,10 @@ from lookalike.io.file_moves import (
     remove_file,
     replace_by_copy,
     replace_by_link,
+    take_back,
 )
 from lookalike.io.reasons import system_reason
+from lookalike.sources import local_file
 
 __all__ = ["StepError", "bring_back", "is_back", "remove_copy", "settle"]
 
@@ -100,10 +102,13 @@ def _link(entry: Entry, keeper: Path, keeper_stamp: FileStamp) -> None:
     if not _has_stamp(keeper, keeper_stamp):
         raise StepError("the image to keep changed meanwhile")
     spare = entry.target
-    replace_by_link(entry.path, keeper, spare=spare, new_link=_new_link(entry))
+    new_link = _new_link(entry)
+    replace_by_link(entry.path, keeper, keeper_stamp, spare=spare, new_link=new_link)
     # Nobody can write to the former file by its own name now; the spare name shows who did before.
     if not _has_stamp(spare, entry.stamp):
-        _take_spare_back(entry)
+        # Nothing is taken from a file that somebody has put there since.
+        if _has_same_file(entry.path, keeper_stamp):
+            take_back(spare, entry.path)
         raise StepError("the file changed meanwhile")
     remove_file(spare)
 
@@ -114,6 +119,15 @@ def _has_stamp(path: Path, stamp: FileStamp) -> bool:
         return FileStamp.at(path) == stamp
     except OSError:
         return False
+
+
+def _has_same_file(path: Path, stamp: FileStamp) -> bool:
+    """Return whether a path leads to the file of a stamp, whatever was written to it."""
+    try:
+        here = FileStamp.at(path)
+    except OSError:
+        return False
+    return here.is_same_file(stamp)
 
 
 def _partial(path: Path, entry: Entry) -> Path:
@@ -129,14 +143,6 @@ def _new_link(entry: Entry) -> Path:
     name = f".link-{number}"
     target = entry.target
     return target.with_name(name)
-
-
-def _take_spare_back(entry: Entry) -> None:
-    """Let the name of a copy lead to its former file again."""
-    path = entry.path
-    remove_file(path)
-    spare = entry.target
-    move_file(spare, path)
 
 
 # ---- after a kill -------------------------------------------------------------------------------
@@ -199,8 +205,21 @@ def _settle_link(entry: Entry) -> State:
     if _has_content(entry.target, entry) and _has_content(entry.path, entry):
         remove_file(entry.target)
         return State.DONE
-    # Somebody wrote to the former file, or put another one in its place: both stay.
+    if _is_link_to_keeper(entry):
+        # Somebody wrote to one of the files meanwhile. The image to keep has its own name.
+        take_back(entry.target, entry.path)
+        return State.FAILED
+    # Somebody put another file in its place: both stay.
     return State.DONE
+
+
+def _is_link_to_keeper(entry: Entry) -> bool:
+    """Return whether the name of a copy leads to the file of the image to keep."""
+    keeper = local_file(entry.keeper)
+    if keeper is None:
+        return False
+    keeper_stamp = _stamp_or_none(keeper)
+    return keeper_stamp is not None and _has_same_file(entry.path, keeper_stamp)
 
 
 def _discard(path: Path) -> None:

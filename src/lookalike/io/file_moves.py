@@ -27,6 +27,7 @@ __all__ = [
     "replace_by_copy",
     "replace_by_link",
     "sync_folder",
+    "take_back",
 ]
 
 # Errors of a file system without hard links, or that forbids one to this file.
@@ -230,15 +231,17 @@ def remove_file(path: Path) -> None:
     sync_folder(path.parent)
 
 
-def replace_by_link(path: Path, original: Path, *, spare: Path, new_link: Path) -> None:
+def replace_by_link(
+    path: Path, original: Path, stamp: FileStamp, *, spare: Path, new_link: Path
+) -> None:
     """Let a file's name lead to another file with the same content; readers always find one.
 
     Parameters
     ----------
     path
         The name that will lead to the other file.
-    original
-        The other file, on the same file system.
+    original, stamp
+        The other file, on the same file system, and its stamp when its content was compared.
     spare
         A free name for the file that was at `path` before. The caller removes it once it has seen
         that nobody wrote to that file meanwhile.
@@ -249,11 +252,17 @@ def replace_by_link(path: Path, original: Path, *, spare: Path, new_link: Path) 
     Raises
     ------
     OSError
-        If the file system has no hard links, or the file at `path` was replaced meanwhile.
+        If the file system has no hard links, the file at `path` was replaced meanwhile, or the
+        other file has another stamp now.
     """
     os.link(path, spare, follow_symlinks=False)
     try:
         os.link(original, new_link, follow_symlinks=False)
+        # The name of the other file may lead elsewhere by now. Nobody else knows the new link.
+        if FileStamp.at(new_link) != stamp:
+            raise OSError(
+                errno.EBUSY, "the image to keep changed meanwhile", str(original)
+            )
         _check_same_file(path, spare)
         new_link.replace(path)
     except OSError:
@@ -271,6 +280,16 @@ def _check_same_file(path: Path, other: Path) -> None:
     if not here.is_same_file(there):
         name = str(path)
         raise OSError(errno.EBUSY, "the file was replaced", name)
+
+
+def take_back(spare: Path, path: Path) -> None:
+    """Undo `replace_by_link`: the name leads to its former file again; readers always find one.
+
+    The name must be a link to the other file still, which keeps its own name.
+    """
+    spare.replace(path)
+    sync_folder(path.parent)
+    sync_folder(spare.parent)
 
 
 def replace_by_copy(
