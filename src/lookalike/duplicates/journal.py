@@ -55,6 +55,8 @@ class Entry:
 
     Attributes
     ----------
+    run
+        The name of the run.
     number
         Its place in the run, from 0.
     action
@@ -74,6 +76,7 @@ class Entry:
         How far the removal has come.
     """
 
+    run: str
     number: int
     action: Action
     uri: str

@@ -380,6 +380,7 @@ class _Removal:
         if target.exists():
             raise StepError(f"there is a file {target} already")
         entry = Entry(
+            run=writer.folder.name,
             number=self._count,
             action=self._settings.action,
             uri=copy.uri,

@@ -13,12 +13,12 @@ from lookalike.duplicates.journal import Entry, State
 from lookalike.io.file_moves import (
     FileStamp,
     copy_file,
+    copy_to_name,
     hash_regular_file,
     is_placeholder,
     make_folders,
     move_file,
     remove_file,
-    replace_by_copy,
     replace_by_link,
     take_back,
 )
@@ -75,26 +75,24 @@ def _move_to_target(entry: Entry, keeper: Path, keeper_stamp: FileStamp) -> None
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        _move_to_other_disk(entry, keeper, keeper_stamp)
-        return
+        _move_to_other_disk(entry)
+    else:
+        if not _has_stamp(entry.target, entry.stamp):
+            move_file(entry.target, entry.path)
+            raise StepError("the file changed meanwhile")
     # Both were verified by their names. If one name led to the other file, or a file was replaced
     # since, it shows now, and nothing is lost yet.
-    problem = None
-    if not _has_stamp(entry.target, entry.stamp):
-        problem = "the file changed meanwhile"
-    elif not _has_stamp(keeper, keeper_stamp):
-        problem = "the image to keep changed meanwhile"
-    if problem is not None:
-        move_file(entry.target, entry.path)
-        raise StepError(problem)
+    if not _has_stamp(keeper, keeper_stamp):
+        _move_back(entry)
+        raise StepError("the image to keep changed meanwhile")
 
 
-def _move_to_other_disk(entry: Entry, keeper: Path, keeper_stamp: FileStamp) -> None:
+def _move_to_other_disk(entry: Entry) -> None:
     sha256 = copy_file(entry.path, entry.target, _partial(entry.target, entry))
     is_unchanged = _has_stamp(entry.path, entry.stamp) and sha256 == entry.sha256
-    if not is_unchanged or not _has_stamp(keeper, keeper_stamp):
+    if not is_unchanged:
         remove_file(entry.target)
-        raise StepError("a file changed meanwhile")
+        raise StepError("the file changed meanwhile")
     remove_file(entry.path)
 
 
@@ -131,9 +129,8 @@ def _has_same_file(path: Path, stamp: FileStamp) -> bool:
 
 
 def _partial(path: Path, entry: Entry) -> Path:
-    """Return the name of an incomplete copy beside a path."""
-    number = entry.number
-    name = f".lookalike-partial-{number}"
+    """Return the name of an incomplete copy beside a path, which no other run uses."""
+    name = f".lookalike-partial-{entry.run}-{entry.number}"
     return path.with_name(name)
 
 
@@ -281,8 +278,18 @@ def _move_back(entry: Entry) -> None:
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        copy_file(entry.target, entry.path, _partial(entry.path, entry))
-        remove_file(entry.target)
+        _move_back_from_other_disk(entry)
+
+
+def _move_back_from_other_disk(entry: Entry) -> None:
+    # In a folder of the user the file may have another content by now, which comes back.
+    content, stamp = hash_regular_file(entry.target)
+    copied = copy_file(entry.target, entry.path, _partial(entry.path, entry))
+    is_unchanged = _has_stamp(entry.target, stamp) and copied == content
+    if not is_unchanged:
+        remove_file(entry.path)
+        raise StepError("the file changed meanwhile")
+    remove_file(entry.target)
 
 
 def is_back(entry: Entry) -> bool:
@@ -294,11 +301,16 @@ def is_back(entry: Entry) -> bool:
 def _unlink(entry: Entry, keeper: Path | None) -> None:
     """Make the copy a file of its own again, with its former permissions and time."""
     here = _stamp_or_none(entry.path)
-    if here is not None and here.is_same_file(entry.stamp):
+    if here == entry.stamp:
         return
     source = keeper if here is None else entry.path
     if source is None or not _has_content(source, entry):
         raise StepError("its content changed since")
     make_folders(entry.path.parent)
-    partial = _partial(entry.path, entry)
-    replace_by_copy(entry.path, source, partial, entry.stamp)
+    copy_to_name(
+        source,
+        entry.path,
+        _partial(entry.path, entry),
+        sha256=entry.sha256,
+        stamp=entry.stamp,
+    )

@@ -12,19 +12,20 @@ import os
 import shutil
 import stat
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 __all__ = [
     "FileStamp",
     "copy_file",
+    "copy_to_name",
     "hash_regular_file",
     "is_placeholder",
     "make_folders",
     "move_file",
     "remove_file",
-    "replace_by_copy",
     "replace_by_link",
     "sync_folder",
     "take_back",
@@ -196,8 +197,8 @@ def copy_file(source: Path, target: Path, temporary: Path) -> str:
     source, target
         The file, and the name of its copy.
     temporary
-        The name of the copy while it is incomplete, in the folder of the target. A process that is
-        killed leaves it.
+        A free name for the copy while it is incomplete, in the folder of the target. A process that
+        is killed leaves it.
 
     Returns
     -------
@@ -207,21 +208,36 @@ def copy_file(source: Path, target: Path, temporary: Path) -> str:
     Raises
     ------
     FileExistsError
-        If there is something at the target.
+        If there is something at the target, or at the temporary name.
     OSError
         If a file cannot be read or written.
     """
-    try:
-        with source.open("rb") as reader, temporary.open("wb") as writer:
-            shutil.copyfileobj(reader, writer)
-            writer.flush()
-            os.fsync(writer.fileno())
+    with _removed_at_the_end(temporary):
+        sha256 = _copy_content(source, temporary)
         shutil.copystat(source, temporary)
-        sha256, _ = hash_regular_file(temporary)
         move_file(temporary, target)
+    return sha256
+
+
+@contextmanager
+def _removed_at_the_end(temporary: Path) -> Iterator[None]:
+    """Make an empty file, and remove it at the end of the block if it still has its name."""
+    # A file of another process is neither written to nor removed.
+    temporary.touch(exist_ok=False)
+    try:
+        yield
     finally:
         with suppress(FileNotFoundError):
             temporary.unlink()
+
+
+def _copy_content(source: Path, temporary: Path) -> str:
+    """Write the bytes of a file into another one, and return the sha256 of what is there then."""
+    with source.open("rb") as reader, temporary.open("wb") as writer:
+        shutil.copyfileobj(reader, writer)
+        writer.flush()
+        os.fsync(writer.fileno())
+    sha256, _ = hash_regular_file(temporary)
     return sha256
 
 
@@ -259,10 +275,7 @@ def replace_by_link(
     try:
         os.link(original, new_link, follow_symlinks=False)
         # The name of the other file may lead elsewhere by now. Nobody else knows the new link.
-        if FileStamp.at(new_link) != stamp:
-            raise OSError(
-                errno.EBUSY, "the image to keep changed meanwhile", str(original)
-            )
+        _check_stamp(new_link, stamp, "the image to keep")
         _check_same_file(path, spare)
         new_link.replace(path)
     except OSError:
@@ -272,6 +285,11 @@ def replace_by_link(
             spare.unlink()
         raise
     sync_folder(path.parent)
+
+
+def _check_stamp(path: Path, stamp: FileStamp, subject: str) -> None:
+    if FileStamp.at(path) != stamp:
+        raise OSError(errno.EBUSY, f"{subject} changed meanwhile", str(path))
 
 
 def _check_same_file(path: Path, other: Path) -> None:
@@ -292,37 +310,42 @@ def take_back(spare: Path, path: Path) -> None:
     sync_folder(spare.parent)
 
 
-def replace_by_copy(
-    path: Path, source: Path, temporary: Path, stamp: FileStamp
+def copy_to_name(
+    source: Path, path: Path, temporary: Path, *, sha256: str, stamp: FileStamp
 ) -> None:
     """Let a name lead to a new copy of a file; readers always find a complete file.
 
     Parameters
     ----------
-    path
-        The name. A file that has it loses this name.
     source
-        The file to copy.
+        The file to copy. It has the name already, or nothing has it.
+    path
+        The name.
     temporary
-        A name in the folder of `path` for the copy while it is incomplete.
+        A free name in the folder of `path` for the copy while it is incomplete.
+    sha256
+        The content of the file, as hexadecimal digits.
     stamp
         The permissions and the time of the copy.
 
     Raises
     ------
+    FileExistsError
+        If another file has the name, or there is something at the temporary name.
     OSError
-        If a file cannot be read or written.
+        If a file cannot be read or written, or has another content.
     """
-    try:
-        with source.open("rb") as reader, temporary.open("wb") as writer:
-            shutil.copyfileobj(reader, writer)
-            writer.flush()
-            os.fsync(writer.fileno())
+    with _removed_at_the_end(temporary):
+        before = FileStamp.at(source)
+        copied = _copy_content(source, temporary)
+        if copied != sha256:
+            raise OSError(errno.EBUSY, "the file changes while it is read", str(source))
         permissions = stat.S_IMODE(stamp.mode)
         temporary.chmod(permissions)
         os.utime(temporary, ns=(stamp.mtime_ns, stamp.mtime_ns))
-        temporary.replace(path)
-    finally:
-        with suppress(FileNotFoundError):
-            temporary.unlink()
-    sync_folder(path.parent)
+        if source == path:
+            _check_stamp(path, before, "the file")
+            temporary.replace(path)
+            sync_folder(path.parent)
+        else:
+            move_file(temporary, path)
