@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from lookalike.duplicates.journal import JournalWriter
 from lookalike.duplicates.removal import RemovalSettings, remove_copies
 from lookalike.duplicates.undo import undo_removal
 from lookalike.errors import InputError
+from lookalike.io import file_moves
 
 # Every way in which the code changes the disk. Journal lines are cut in half as well.
 CHANGES = ("link", "unlink", "replace", "mkdir", "rmdir", "chmod", "utime")
@@ -170,3 +173,43 @@ def all_undone(table) -> bool:
     except InputError:
         return True
     return False
+
+
+def no_links(*_: object, **__: object) -> None:
+    raise OSError(errno.EPERM, "Operation not permitted")
+
+
+@pytest.mark.parametrize("length", [0, 10])
+def test_a_kill_while_a_name_is_reserved_leaves_the_way_back_open(
+    table, found, root, monkeypatch, length
+):
+    """A file system without links reserves a name by a small file, which may be incomplete."""
+    before = state(root)
+    monkeypatch.setattr(os, "link", no_links)
+    remove_copies(table, found, RemovalSettings("trash"))
+
+    def cut_short(target: Path) -> None:
+        target.write_bytes(file_moves._PLACEHOLDER[:length])
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(file_moves, "_reserve", cut_short)
+        with pytest.raises(Killed):
+            undo_removal(table)
+    check_restored(table, root, before, RemovalSettings("trash"))
+
+
+def test_a_full_disk_while_a_name_is_reserved_leaves_no_file(monkeypatch, tmp_path):
+    source, target = tmp_path / "a.png", tmp_path / "b.png"
+    source.write_bytes(b"image")
+    monkeypatch.setattr(os, "link", no_links)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    previous = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10, limits[1]))
+        with pytest.raises(OSError, match="File too large"):
+            file_moves.move_file(source, target)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, previous)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]

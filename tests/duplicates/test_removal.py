@@ -256,9 +256,12 @@ def test_members_of_archives_are_skipped(table, root, tmp_path):
         assert report.skipped == {"not a local file of its own": 1}
 
 
-def test_undo_overwrites_no_file_and_says_which_it_left(table, found, root):
+@pytest.mark.parametrize("is_empty", [False, True])
+def test_undo_overwrites_no_file_and_says_which_it_left(table, found, root, is_empty):
     remove_copies(table, found, TRASH)
     new = make_image(root / "copies" / "a.png", 50)
+    if is_empty:
+        new.write_bytes(b"")
     content = new.read_bytes()
     report = undo_removal(table)
     assert report.restored == [str(root / "copies" / "b.png")]

@@ -395,7 +395,7 @@ class _Removal:
         try:
             remove_copy(entry, group.keeper_path, keeper_stamp)
         except StepError as error:
-            state = settle(entry)
+            state = settle(entry, is_killed=False)
             writer.mark(entry, state, str(error))
             if state is State.FAILED:
                 raise

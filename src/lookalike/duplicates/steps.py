@@ -142,14 +142,22 @@ def _new_link(entry: Entry) -> Path:
     return target.with_name(name)
 
 
-# ---- after a kill -------------------------------------------------------------------------------
+# ---- after a kill or an error -------------------------------------------------------------------
 
 
-def settle(entry: Entry) -> State:
-    """Return whether a removal, whose process was killed, is done or failed.
+def settle(entry: Entry, *, is_killed: bool = True) -> State:
+    """Return whether a removal that was cut short is done or failed.
 
-    Names that the process left beside the file are removed. Nothing else is, so that each content
-    stays under one name at least.
+    Names that it left beside the file are removed. Nothing else is, so that each content stays
+    under one name at least.
+
+    Parameters
+    ----------
+    entry
+        The copy.
+    is_killed
+        Whether its process was killed, so that a small file may still reserve a name. After an
+        error none does, and an empty file is one of the user.
 
     Raises
     ------
@@ -166,18 +174,20 @@ def settle(entry: Entry) -> State:
         return State.FAILED
     if here is None:
         return State.DONE
-    return _settle_names(entry, here, there)
-
-
-def _settle_names(entry: Entry, here: FileStamp, there: FileStamp) -> State:
-    """Settle two names: of one file, of a file and one that reserves its name, or of two copies."""
-    if here.is_same_file(there) or is_placeholder(entry.target):
+    if here.is_same_file(there):
         remove_file(entry.target)
         return State.FAILED
-    if is_placeholder(entry.path):
+    if is_killed and is_placeholder(entry.target):
+        remove_file(entry.target)
+        return State.FAILED
+    if is_killed and is_placeholder(entry.path):
         remove_file(entry.path)
         return State.DONE
+    return _settle_files(entry)
 
+
+def _settle_files(entry: Entry) -> State:
+    """Settle two files: a copy under both names, or a copy and the file of somebody else."""
     if _has_content(entry.path, entry) and _has_content(entry.target, entry):
         remove_file(entry.target)
         return State.FAILED

@@ -168,23 +168,35 @@ def move_file(source: Path, target: Path) -> None:
 
 
 def is_placeholder(path: Path) -> bool:
-    """Return whether a file only reserves its name, for a move that a kill cut short."""
+    """Return whether a file only reserves its name, for a move that a kill cut short.
+
+    The kill may have left a part of its text, or none: a file without any bytes is one as well.
+    """
     status = path.lstat()
     is_file = stat.S_ISREG(status.st_mode)
-    length = len(_PLACEHOLDER)
-    if not is_file or status.st_size != length:
+    if not is_file or status.st_size > len(_PLACEHOLDER):
         return False
     content = path.read_bytes()
-    return content == _PLACEHOLDER
+    return _PLACEHOLDER.startswith(content)
 
 
 def _move_over_placeholder(source: Path, target: Path) -> None:
     """Move a file without a second link: a file of our own reserves the name."""
-    with target.open("xb") as file:
-        file.write(_PLACEHOLDER)
+    _reserve(target)
     try:
         source.replace(target)
     except OSError:
+        target.unlink()
+        raise
+
+
+def _reserve(target: Path) -> None:
+    """Give a name to a file of our own, unless a file has it."""
+    target.touch(exist_ok=False)
+    try:
+        target.write_bytes(_PLACEHOLDER)
+    except OSError:
+        # The disk is full.
         target.unlink()
         raise
 
