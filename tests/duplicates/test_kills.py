@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from duplicate_files import state
-from lookalike.duplicates import runs
+from lookalike.duplicates import removal, runs, steps
 from lookalike.duplicates.journal import JournalWriter
 from lookalike.duplicates.removal import RemovalSettings, remove_copies
 from lookalike.duplicates.undo import undo_removal
@@ -213,3 +213,60 @@ def test_a_full_disk_while_a_name_is_reserved_leaves_no_file(monkeypatch, tmp_pa
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, previous)
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+def kill_after_first_move(patch: pytest.MonkeyPatch) -> None:
+    """End the process once a file has moved."""
+
+    def move(source: Path, target: Path) -> None:
+        file_moves.move_file(source, target)
+        raise Killed
+
+    def end(*_: object) -> None:
+        raise Killed
+
+    patch.setattr(steps, "move_file", move)
+    patch.setattr(removal, "finish_run", end)
+
+
+def test_a_disk_that_is_missing_after_a_kill_is_waited_for(
+    table, found, root, tmp_path, monkeypatch
+):
+    before = state(root)
+    out = tmp_path / "disk" / "out"
+    settings = RemovalSettings("move", folder=out)
+    with monkeypatch.context() as patch:
+        kill_after_first_move(patch)
+        with pytest.raises(Killed):
+            remove_copies(table, found, settings)
+
+    out.parent.rename(tmp_path / "unplugged")
+    report = remove_copies(table, found, RemovalSettings("trash"))
+    assert len(report.removed) == 1
+    (tmp_path / "unplugged").rename(out.parent)
+    while not all_undone(table):
+        pass
+    assert state(root) == before
+
+
+def test_a_folder_that_cannot_be_read_after_a_kill_stops_nothing_else(
+    table, found, root, monkeypatch
+):
+    before = state(root)
+    with monkeypatch.context() as patch:
+        kill_after_first_move(patch)
+        with pytest.raises(Killed):
+            remove_copies(table, found, RemovalSettings("trash"))
+
+    def refuse(path, stamp_of=steps._stamp_or_none):
+        if path.name == "a.png":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return stamp_of(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(steps, "_stamp_or_none", refuse)
+        report = remove_copies(table, found, RemovalSettings("trash"))
+        assert len(report.removed) == 1
+    while not all_undone(table):
+        pass
+    assert state(root) == before

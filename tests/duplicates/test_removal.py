@@ -353,3 +353,26 @@ def test_a_folder_that_would_be_indexed_again_is_refused(table, found, root):
         remove_copies(table, found, RemovalSettings("move", folder=root / "out"))
     hidden = RemovalSettings("move", folder=root / ".out")
     assert len(remove_copies(table, found, hidden).removed) == 2
+
+
+def test_a_name_that_is_too_long_there_stops_only_its_own_copy(table, found, root):
+    """A path has at most 4,095 bytes on Linux."""
+    folder = root.parent / "out"
+    while len(str(folder)) < 3900:
+        folder /= "d" * 100
+    folder /= "e" * (4095 - len(str(folder / "copies" / "b.png")) - 1)
+    longer = root / "copies" / "a longer name.png"
+    (root / "copies" / "a.png").rename(longer)
+    lookalike.index(root, table.path)
+    table.refresh()
+    pairs = [
+        (root / "kept" / "a.png", [longer]),
+        (root / "kept" / "b.png", [root / "copies" / "b.png"]),
+    ]
+    before = state(root)
+    settings = RemovalSettings("move", folder=folder)
+    report = remove_copies(table, groups_of(table, pairs), settings)
+    assert uris(report.removed) == [str(root / "copies" / "b.png")]
+    assert [one.reason for one in report.withheld] == ["File name too long"]
+    undo_removal(table)
+    assert state(root) == before

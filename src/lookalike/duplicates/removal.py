@@ -6,6 +6,7 @@ is written before and after it, so that `lookalike.duplicates.undo` can take eve
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -377,7 +378,7 @@ class _Removal:
             self._skip(_SAME_FILE)
             return
         target = places.target(path, stamp)
-        if target.exists():
+        if os.path.lexists(target):
             raise StepError(f"there is a file {target} already")
         entry = Entry(
             run=writer.folder.name,
@@ -397,7 +398,7 @@ class _Removal:
         except StepError as error:
             state = settle(entry, is_killed=False)
             writer.mark(entry, state, str(error))
-            if state is State.FAILED:
+            if state is not State.DONE:
                 raise
         else:
             writer.mark(entry, State.DONE)

@@ -111,21 +111,30 @@ def finish_run(table: Table, folder: Path) -> bool:
         If the journal or the collection cannot be written.
     """
     with translate_errors(table.path, Operation.WRITE), JournalWriter(folder) as writer:
-        journal = read_journal(folder)
-        for entry in journal.entries:
-            if entry.state is State.BEGUN:
-                state = settle(entry)
-                writer.mark(entry, state)
-
+        _settle_entries(read_journal(folder), writer)
         journal = read_journal(folder)
         _match_table(table, journal.entries)
-        writer.end()
+        # Else the next run looks at the files again.
+        if not _has_begun(journal):
+            writer.end()
     _remove_empty_folders(journal)
     is_left = bool(journal.removed)
     if not is_left:
         with translate_errors(table.path, Operation.WRITE):
             journal.remove()
     return is_left
+
+
+def _settle_entries(journal: Journal, writer: JournalWriter) -> None:
+    """Write down how the removals ended that a kill has cut short."""
+    for entry in journal.entries:
+        if entry.state is State.BEGUN:
+            state = settle(entry)
+            writer.mark(entry, state)
+
+
+def _has_begun(journal: Journal) -> bool:
+    return any(entry.state is State.BEGUN for entry in journal.entries)
 
 
 def _match_table(table: Table, entries: Iterable[Entry]) -> None:

@@ -28,6 +28,10 @@ from lookalike.sources import local_file
 __all__ = ["StepError", "bring_back", "is_back", "remove_copy", "settle"]
 
 
+# Errors that say that there is no file of this name.
+_NO_FILE = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG}
+
+
 class StepError(Exception):
     """The file of a copy stays as it is; the message is the reason."""
 
@@ -148,6 +152,8 @@ def _new_link(entry: Entry) -> Path:
 def settle(entry: Entry, *, is_killed: bool = True) -> State:
     """Return whether a removal that was cut short is done or failed.
 
+    It stays begun if that cannot be seen for now, such as in a folder without permission.
+
     Names that it left beside the file are removed. Nothing else is, so that each content stays
     under one name at least.
 
@@ -158,32 +164,41 @@ def settle(entry: Entry, *, is_killed: bool = True) -> State:
     is_killed
         Whether its process was killed, so that a small file may still reserve a name. After an
         error none does, and an empty file is one of the user.
-
-    Raises
-    ------
-    OSError
-        If a file cannot be read, moved or removed.
     """
-    if entry.action == "hardlink":
-        return _settle_link(entry)
+    try:
+        if entry.action == "hardlink":
+            return _settle_link(entry)
+        return _settle_move(entry, is_killed=is_killed)
+    except OSError:
+        return State.BEGUN
+
+
+def _settle_move(entry: Entry, *, is_killed: bool) -> State:
     _discard(_partial(entry.target, entry))
     _discard(_partial(entry.path, entry))
     here = _stamp_or_none(entry.path)
     there = _stamp_or_none(entry.target)
     if there is None:
-        return State.FAILED
+        is_disk_missing = here is None and not entry.target.parent.is_dir()
+        return State.BEGUN if is_disk_missing else State.FAILED
     if here is None:
         return State.DONE
     if here.is_same_file(there):
         remove_file(entry.target)
         return State.FAILED
-    if is_killed and is_placeholder(entry.target):
+    reserved = _settle_reservation(entry) if is_killed else None
+    return reserved or _settle_files(entry)
+
+
+def _settle_reservation(entry: Entry) -> State | None:
+    """Settle a file and one that reserves its name; return None if neither does."""
+    if is_placeholder(entry.target):
         remove_file(entry.target)
         return State.FAILED
-    if is_killed and is_placeholder(entry.path):
+    if is_placeholder(entry.path):
         remove_file(entry.path)
         return State.DONE
-    return _settle_files(entry)
+    return None
 
 
 def _settle_files(entry: Entry) -> State:
@@ -239,8 +254,10 @@ def _discard(path: Path) -> None:
 def _stamp_or_none(path: Path) -> FileStamp | None:
     try:
         return FileStamp.at(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
+    except OSError as error:
+        if error.errno in _NO_FILE:
+            return None
+        raise
 
 
 def _has_content(path: Path, entry: Entry) -> bool:
