@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -60,6 +61,17 @@ def test_links_and_the_trash_of_the_command(run, root, table):
     run("undo")
     run("--apply", "trash", "--yes")
     assert "2 copies deleted for good" in run("empty")
+
+
+def test_nobody_is_told_to_delete_a_folder_with_removed_images(run, table):
+    run("--apply", "trash", "--yes")
+    for file in Path(table.path, "images.lance", "data").iterdir():
+        file.write_bytes(file.read_bytes()[:100])
+    checked = lookalike("check", "-c", table.path, status=1).stdout
+    assert "remove the folder" not in checked
+    assert f"{table.path}/.Trash-lookalike has the images" in checked
+    error = lookalike("search", "--random", "-c", table.path, status=2).stderr
+    assert "remove the folder" not in error
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from lookalike import imaging
 from lookalike.errors import CollectionError, ImageError
 from lookalike.sources import open_uri
 from lookalike.store import inspection
+from lookalike.store.failures import new_start_advice
 from lookalike.store.schema import column_vectors, has_value, row_ids
 from lookalike.store.table import Table
 from lookalike.types import Ids, Model, VectorsF16
@@ -148,7 +149,7 @@ def restore_advice(table: Table) -> str:
     """Return what to do about a collection whose files are damaged."""
     return (
         "Restore a backup with: lookalike restore BACKUP -c NEW. "
-        f"Without a backup, remove the folder {table.path} and index again."
+        + new_start_advice(table.path)
     )
 
 

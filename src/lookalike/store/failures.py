@@ -24,6 +24,7 @@ __all__ = [
     "disk_error",
     "is_missing_file",
     "is_permission_error",
+    "new_start_advice",
     "reason_of",
     "translate_errors",
 ]
@@ -116,8 +117,19 @@ def damage_error(path: str, operation: Operation, reason: str) -> CollectionErro
         f"The collection {path} could not be {operation}: {reason}. "
         f"List the damage with: lookalike check -c {path}. "
         "Then restore a backup with: lookalike restore BACKUP -c NEW. "
-        "Without a backup, remove the folder and index again. Your image files are not affected."
+        f"{new_start_advice(path)} Your image files are not affected."
     )
+
+
+def new_start_advice(path: str) -> str:
+    """Return what to do about a damaged collection without a backup."""
+    trash = locate(path).file_trash
+    if trash is not None and trash.is_dir():
+        return (
+            "Without a backup, index again into another folder with -c NEW. Keep this one: "
+            f"{trash} has the images that were removed as duplicates."
+        )
+    return f"Without a backup, remove the folder {path} and index again."
 
 
 def disk_error(
