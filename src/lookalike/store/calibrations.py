@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lookalike.store.failures import Operation, translate_errors
-
 if TYPE_CHECKING:
     from lookalike.store.table import Table
     from lookalike.store.view import View
@@ -31,16 +29,7 @@ def write_text(table: Table, space: str, kind: str, text: str) -> None:
         If the table cannot be written; `ReadOnlyError` if the collection is read-only.
     """
     key = _config_key(space, kind)
-    config: dict[str, str | None] = {key: text}
-
-    def step() -> None:
-        dataset = table.lance_dataset
-        path = table.path
-        with translate_errors(path, Operation.WRITE):
-            dataset.update_config(config)
-            dataset.checkout_latest()
-
-    table.transaction(step)
+    table.record_config(key, text)
 
 
 def _config_key(space: str, kind: str) -> str:

@@ -256,6 +256,21 @@ class Table(View):
         with self._commit():
             self._dataset.update_metadata({DEVICES_KEY: text})
 
+    def record_config(self, key: str, text: str) -> None:
+        """Store a text in the table's configuration in place of the previous one of its key.
+
+        Raises
+        ------
+        CollectionError
+            If the table cannot be written; `ReadOnlyError` if the collection is read-only.
+        """
+        step = partial(self._record_config, key, text)
+        self.transaction(step)
+
+    def _record_config(self, key: str, text: str) -> None:
+        with self._commit():
+            self._dataset.update_config({key: text})
+
     # Columns
 
     def add_space(self, model: Model) -> None:

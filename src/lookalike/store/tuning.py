@@ -192,16 +192,9 @@ def tune(
     rows = table.count(space)
     tuning = replace(built, target=target, rows=rows, plain=plain, filtered=filtered)
     key = ann.config_key(space)
-    config: dict[str, str | None] = {key: tuning.to_json()}
-    table.transaction(lambda: _store_tuning(table, config))
+    text = tuning.to_json()
+    table.record_config(key, text)
     return tuning
-
-
-def _store_tuning(table: Table, config: dict[str, str | None]) -> None:
-    dataset = table.lance_dataset
-    with translate_errors(table.path, Operation.WRITE):
-        dataset.update_config(config)
-        dataset.checkout_latest()
 
 
 def _find_settings(
