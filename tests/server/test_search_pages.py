@@ -7,14 +7,22 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
 import lookalike
+from lookalike.retrieval import pages
+from lookalike.retrieval import search as retrieval_search
 from lookalike.retrieval.query import RowQuery
 from lookalike.server.app import make_app
+from lookalike.store import ann
+from lookalike.types import Neighbors
+from lookalike.vectors.exact import ExactIndex
 
 SPACES = ["pixels", "efficientnet-lite0-int8"]
+# The rows that an index finds, instead of a hundred.
+POOL_ROWS = 20
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +102,39 @@ def test_pages_follow_each_other(client, options):
             break
     assert collected == whole["matches"]
     assert [match["rank"] for match in collected] == list(range(1, len(collected) + 1))
+
+
+def nearest_with_gaps(view, space, query, k, *, leave_out, where=None):
+    """Miss every fifth row, others in a search for more rows than for fewer."""
+    if k > POOL_ROWS:
+        return None
+    ids, stored = view.vectors(space, where)
+    missed = 0 if k <= 10 else 1
+    is_found = (ids % 5 != missed) & ~np.isin(ids, leave_out)
+    index = ExactIndex(ids[is_found], stored[is_found])
+    return Neighbors(*index.search(query, k), recall=0.8)
+
+
+@pytest.mark.parametrize("ranking", ["plain", "centered", "context"])
+@pytest.mark.parametrize("unique", [False, True])
+@pytest.mark.parametrize("size", [7, 12, 30])
+def test_pages_of_an_index_hold_each_row_once(
+    client, monkeypatch, ranking, unique, size
+):
+    """Pages within the rows that an index finds, across the border, and beyond it."""
+    options = {"ranking": ranking, "unique": unique, "exclude_self": True}
+    whole = search(client, positive=[{"id": 3}], k=45, **options)
+    monkeypatch.setattr(ann, "nearest", nearest_with_gaps)
+    for module in (pages, retrieval_search):
+        monkeypatch.setattr(module, "POOL_ROWS", POOL_ROWS)
+    page = search(client, positive=[{"id": 3}], k=size, **options)
+    assert page["exact"] == (size > POOL_ROWS)
+    collected = ids_of(page)
+    while page["next"] is not None:
+        cursor = page["next"]
+        page = search(client, positive=[{"id": 3}], k=size, cursor=cursor, **options)
+        collected += ids_of(page)
+    assert sorted(collected) == sorted(ids_of(whole))
 
 
 def test_a_page_may_have_another_size_and_an_upload_may_take_the_place_of_its_file(

@@ -84,6 +84,9 @@ class SearchRequest:
         The smallest confidence of a match; None for any.
     ranking
         The name of a ranking, or a Ranking; see `lookalike.retrieval.ranking`.
+    first_page
+        If these are the matches up to a later page of an approximate answer, the number of matches
+        of its first page, which stay the first; see `lookalike.retrieval.pages`.
 
     Raises
     ------
@@ -102,6 +105,7 @@ class SearchRequest:
     exact: bool = False
     min_confidence: float | None = None
     ranking: str | Ranking = "plain"
+    first_page: int | None = None
 
     def __post_init__(self) -> None:
         check_k(self.k)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,7 @@ from lookalike.retrieval.confidence import StoredCalibrations, cut
 from lookalike.retrieval.contents import count_copies, first_of_each_content
 from lookalike.retrieval.fitted import FittedVectors
 from lookalike.retrieval.loaded import SpaceVectors
+from lookalike.retrieval.pages import POOL_ROWS, append_rows, page_searches
 from lookalike.retrieval.query import QueryInput, WeightedQuery
 from lookalike.retrieval.ranking import PLAIN, Candidates, Ranking, resolve_ranking
 from lookalike.retrieval.request import SearchRequest, check_k
@@ -37,9 +39,6 @@ from lookalike.vectors.exact import ExactIndex
 
 __all__ = ["SearchRequest", "Searcher"]
 
-
-# The rows that an approximate search finds for a ranking that compares other vectors.
-_POOL_ROWS = 100
 
 # A search for different contents that finds too few asks for this many times more rows.
 _MORE_ROWS = 3
@@ -128,12 +127,14 @@ class Searcher:
         if request.exclude_self:
             queries = request.queries
             excluded = self._own_rows(queries)
+        first_page = request.first_page
+        if first_page is None:
+            found = self._find_best(request, vector, clause, excluded)
+        else:
+            found = self._find_pages(request, first_page, vector, clause, excluded)
         if request.unique:
-            found = self._find_unique(request, vector, clause, excluded)
             copies = count_copies(self._view, found.ids, clause, excluded)
             found = found._replace(copies=copies)
-        else:
-            found, _ = self._rank_nearest(request, request.k, vector, clause, excluded)
         negative = request.negative if request.gamma else ()
         return self._with_confidences(
             [*request.positive, *negative],
@@ -142,6 +143,36 @@ class Searcher:
             resolve_ranking(request.ranking),
             request.min_confidence or 0,
         )
+
+    def _find_best(
+        self,
+        request: SearchRequest,
+        vector: VectorsF16,
+        clause: str | None,
+        excluded: Ids,
+    ) -> Neighbors:
+        """Return the k best rows, or the k best with different contents."""
+        if request.unique:
+            return self._find_unique(request, vector, clause, excluded)
+        found, _ = self._rank_nearest(request, request.k, vector, clause, excluded)
+        return found
+
+    def _find_pages(
+        self,
+        request: SearchRequest,
+        first_page: int,
+        vector: VectorsF16,
+        clause: str | None,
+        excluded: Ids,
+    ) -> Neighbors:
+        """Return the first k rows of an answer whose first page an approximate search has found."""
+        found = Neighbors(NO_IDS, np.empty(0), recall=None)
+        for count, exact in page_searches(request.k, first_page):
+            part = replace(request, k=count, exact=exact)
+            others = self._find_best(part, vector, clause, excluded)
+            found = append_rows(self._view, found, others, unique=request.unique)
+        k = request.k
+        return found._replace(ids=found.ids[:k], distances=found.distances[:k])
 
     def _with_confidences(
         self,
@@ -406,12 +437,12 @@ class Searcher:
     ) -> Neighbors:
         """Search by what a ranking compares: among the rows that the index finds, or all rows."""
         compared = fitted.encode(vector)
-        if not exact and count <= _POOL_ROWS:
+        if not exact and count <= POOL_ROWS:
             pool = ann.nearest(
                 self._view,
                 self.space,
                 vector,
-                _POOL_ROWS,
+                POOL_ROWS,
                 leave_out=excluded,
                 where=clause,
             )

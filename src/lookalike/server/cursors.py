@@ -25,15 +25,19 @@ class Cursor:
         The number of matches before the page.
     query
         The `digest_of` the query.
+    first_page
+        The number of matches of the first page, if an approximate search has found them; 0 if all
+        rows were compared.
     """
 
     version: int
     offset: int
     query: str
+    first_page: int
 
     def to_text(self) -> str:
         """Return the cursor as clients receive it."""
-        fields = [self.version, self.offset, self.query]
+        fields = [self.version, self.offset, self.query, self.first_page]
         encoded = json.dumps(fields).encode()
         return base64.urlsafe_b64encode(encoded).decode()
 
@@ -76,8 +80,10 @@ class Cursor:
             cursor = cls(*json.loads(encoded))
         except (ValueError, TypeError) as error:
             raise _invalid("is not one that a search returned") from error
-        numbers = cursor.version, cursor.offset
+        numbers = cursor.version, cursor.offset, cursor.first_page
         if not all(isinstance(number, int) and number >= 0 for number in numbers):
+            raise _invalid("is not one that a search returned")
+        if cursor.first_page > cursor.offset:
             raise _invalid("is not one that a search returned")
         return cursor
 

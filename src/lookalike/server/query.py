@@ -239,9 +239,14 @@ def search_response(
     version = view.table.version
     digest = _digest_of_query(query, body)
     offset = 0
+    first_page = None
+    is_exact = body.exact
     if body.cursor is not None:
         cursor = Cursor.from_text(body.cursor, version=version, query=digest)
         offset = cursor.offset
+        # Every page is found in the way of the first, so that none overlaps another.
+        first_page = cursor.first_page or None
+        is_exact = body.exact or first_page is None
     end = offset + body.k
     neighbors = query.searcher.find(
         SearchRequest(
@@ -254,15 +259,20 @@ def search_response(
             min_confidence=body.min_confidence,
             exclude_self=body.exclude_self,
             unique=body.unique,
-            exact=body.exact,
+            exact=is_exact,
             ranking=body.ranking,
+            first_page=first_page,
         )
     )
     matches = _match_infos(view, neighbors, offset)
     next_page: str | None = None
     is_full = len(matches) == body.k
     if is_full and end < len(view.row_cache):
-        next_page = Cursor(version, end, digest).to_text()
+        is_first = body.cursor is None
+        if is_first and neighbors.recall is not None:
+            first_page = body.k
+        cursor = Cursor(version, end, digest, first_page or 0)
+        next_page = cursor.to_text()
     return {
         "collection": query.view.name,
         "space": query.searcher.space,
