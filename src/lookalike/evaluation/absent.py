@@ -217,7 +217,8 @@ def score_absent(
     whole = nearest.without([])
     distances = whole.min(axis=1)
     is_finite = np.isfinite(distances)
-    finite = np.sort(distances[is_finite])
+    different = distances[is_finite]
+    finite = np.sort(different)
     if len(finite) < LEAST_DISTANCES:
         raise InputError(
             f"The Space {space!r} holds {rows:,} images, of which {len(finite):,} have another one "
@@ -225,31 +226,36 @@ def score_absent(
             "count. Index more images."
         )
     random = np.random.default_rng(seed)
-    everyone = np.ones(len(distances), np.bool_)
-    kept = _is_kept(nearest, whole, everyone)
+    query_count = len(distances)
+    everyone = np.ones(query_count, np.bool_)
+    is_kept = _is_kept(nearest, whole, everyone)
 
     choices = []
     answered_by_label: dict[str, list[float]] = {}
+    names = nearest.names
     for labels in chosen:
-        absent = [nearest.names.index(label) for label in labels]
+        absent = [names.index(label) for label in labels]
         scored = _score_choice(nearest, absent, answered_by_label)
         if scored is not None:
             choices.append(scored)
     rates = []
     for label, shares in answered_by_label.items():
-        rates.append(_label_rate(nearest, label, shares))
+        rate = _label_rate(nearest, label, shares)
+        rates.append(rate)
     rates.sort(key=lambda rate: (-rate.answered, rate.label))
 
     answered = None
     if rates:
         means = np.array([rate.answered for rate in rates])
         answered = _bootstrap(means, random)
+    kept_values = is_kept.astype(np.float64)
+    kept = _bootstrap(kept_values, random)
     return AbsentScores(
         space=space,
         min_confidence=MIN_CONFIDENCE,
         rows=rows,
-        queries=len(distances),
-        kept=_bootstrap(kept.astype(np.float64), random),
+        queries=query_count,
+        kept=kept,
         answered=answered,
         choices=tuple(choices),
         labels=tuple(rates),
@@ -287,7 +293,8 @@ def _is_kept(
         is_new = is_present & in_fold
         is_old = is_present & ~in_fold
         calibrated = distances[is_old]
-        kept[is_new] = _is_answered(calibrated, distances[is_new])
+        new_distances = distances[is_new]
+        kept[is_new] = _is_answered(calibrated, new_distances)
     return kept[is_present]
 
 
@@ -349,5 +356,7 @@ def _bootstrap(values: Shares, random: np.random.Generator) -> Rate:
         drawn: Places = random.integers(count, size=count)
         resampled = values[drawn]
         means[number] = resampled.mean()
-    low, high = np.percentile(means, [2.5, 97.5]).tolist()
-    return Rate(float(values.mean()), low, high)
+    interval = np.percentile(means, [2.5, 97.5])
+    low, high = interval.tolist()
+    mean = values.mean()
+    return Rate(float(mean), low, high)

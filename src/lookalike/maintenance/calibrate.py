@@ -60,14 +60,17 @@ def calibrate(
     CollectionError
         If the collection cannot be read or written.
     """
-    names = list(dict.fromkeys(table.space(name) for name in spaces)) or table.models
+    named = dict.fromkeys(table.space(name) for name in spaces)
+    names = list(named) or list(table.models)
     measured = []
     for space in names:
         calibration = measure_space(table, space, seed=seed, progress=progress)
         measured.append(calibration)
     for calibration in measured:
         text = calibration.to_json()
-        calibrations.write_text(table, calibration.space, calibration.kind, text)
+        space = calibration.space
+        kind = calibration.kind
+        calibrations.write_text(table, space, kind, text)
     return measured
 
 
@@ -86,18 +89,20 @@ def measure_space(
         choices = choose_labels(rows.names, 1, seed)
     names = [label for (label,) in choices]
     nearest = nearest_rows(view, space, rows, names, seed=seed, progress=progress)
-    scores = score_absent(space, len(rows.ids), nearest, choices, seed)
+    count = len(rows.ids)
+    scores = score_absent(space, count, nearest, choices, seed)
+    seconds = time.perf_counter() - start
     return SpaceCalibration(
         kind=IMAGE,
         space=space,
         version=rows.version,
-        rows=len(rows.ids),
+        rows=count,
         last_id=int(rows.ids[-1]),
         distances=scores.distances,
         kept=scores.kept,
         absent=scores.answered,
         labels=scores.labels,
-        seconds=round(time.perf_counter() - start, 3),
+        seconds=round(seconds, 3),
     )
 
 
@@ -106,12 +111,16 @@ def refresh(table: Table, max_change: float) -> None:
 
     Small Spaces, and those that would take long, are left out.
     """
-    for space in table.models:
+    models = table.models
+    for space in models:
         count = table.count(space)
-        if not MIN_CALIBRATED_ROWS <= count <= _MAX_ROWS:
+        is_measured = MIN_CALIBRATED_ROWS <= count <= _MAX_ROWS
+        if not is_measured:
             continue
         state = calibration_state(table, space)
-        if state is None or state.change > max_change:
+        is_outdated = state is None or state.change > max_change
+        if is_outdated:
+            outdated = [space]
             # Too few images differ from each other.
             with suppress(InputError):
-                calibrate(table, spaces=[space])
+                calibrate(table, spaces=outdated)

@@ -40,12 +40,15 @@ class CenteredVectors(FittedVectors):
 
     def __init__(self, stored: ExactIndex) -> None:
         rows = stored.matrix
-        self._center = Center.of(rows)
-        centered = self._center.center_all(rows)
+        center = Center.of(rows)
+        centered = center.center_all(rows)
+        self._center = center
         self.index = ExactIndex(stored.ids, centered)
 
     def encode(self, query: VectorsF16) -> VectorsF16:
         """Return the query minus the mean, float16 ``[dim]`` of unit length."""
-        centered = self._center.center(query[np.newaxis])
-        rounded: VectorsF16 = centered[0].astype(np.float16)
+        row = query[np.newaxis]
+        centered_row = self._center.center(row)
+        centered = centered_row[0]
+        rounded: VectorsF16 = centered.astype(np.float16)
         return rounded

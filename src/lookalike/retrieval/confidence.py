@@ -183,12 +183,17 @@ class SpaceCalibration:
             If it is incomplete.
         """
         fields = json.loads(text)
-        values = base64.b64decode(fields["distances"])
+        encoded = fields["distances"]
+        values = base64.b64decode(encoded)
         fields["distances"] = np.frombuffer(values, "<f4")
-        fields["kept"] = Rate(*fields["kept"])
-        if fields["absent"] is not None:
-            fields["absent"] = Rate(*fields["absent"])
-        fields["labels"] = tuple(LabelRate(*rate) for rate in fields["labels"])
+
+        kept = fields["kept"]
+        fields["kept"] = Rate(*kept)
+        absent = fields["absent"]
+        if absent is not None:
+            fields["absent"] = Rate(*absent)
+        rates = fields["labels"]
+        fields["labels"] = tuple(LabelRate(*rate) for rate in rates)
         return cls(**fields)
 
 
@@ -281,9 +286,11 @@ def calibration_state(
     has_vector = vector_clause(space)
     rows = view.count_where(has_vector)
     # Ids of new rows are larger than all before.
-    added = view.count_where(f"{has_vector} AND _rowid > {calibration.last_id}")
-    removed = calibration.rows + added - rows
-    return CalibrationState(calibration, added, max(0, removed))
+    is_new = f"{has_vector} AND _rowid > {calibration.last_id}"
+    added = view.count_where(is_new)
+    difference = calibration.rows + added - rows
+    removed = max(0, difference)
+    return CalibrationState(calibration, added, removed)
 
 
 class StoredCalibrations:
@@ -309,8 +316,10 @@ class StoredCalibrations:
         A mean of several vectors lies at other distances than an image does, so a search by several
         examples has none.
         """
-        kinds = {_query_kind(weighted) for weighted in queries}
-        if len(queries) != 1 or kinds != {IMAGE}:
+        if len(queries) != 1:
+            return None
+        kind = _query_kind(queries[0])
+        if kind != IMAGE:
             return None
         state = self._read()
         if state is None or not state.is_usable:

@@ -46,7 +46,8 @@ def count_copies(view: View, ids: Ids, clause: str | None, excluded: Ids) -> Ids
         return np.empty(0, np.int64)
     rows = view.take_contents(contents, [], exclude=excluded, where=clause)
     column = rows["sha256"]
-    counts = Counter(column.to_pylist())
+    found = column.to_pylist()
+    counts = Counter(found)
     copies = [counts[content] for content in contents]
     return np.array(copies, np.int64)
 

@@ -87,14 +87,21 @@ class ContextVectors(FittedVectors):
 
     def encode(self, query: VectorsF16) -> VectorsF16:
         """Return the query, centered and moved towards its best rows, float16 ``[dim]``."""
-        centered = self._center.center(query[np.newaxis])[0]
-        ids, distances = self.index.search(centered.astype(np.float16), NEIGHBORS)
+        index = self.index
+        row = query[np.newaxis]
+        centered_row = self._center.center(row)
+        centered = centered_row[0]
+        searched = centered.astype(np.float16)
+        ids, distances = index.search(searched, NEIGHBORS)
+
         # Of vectors of unit length: |x - y|^2 = 2 - 2 x.y
-        cosines = 1 - np.square(distances) / 2
-        places = np.searchsorted(self.index.ids, ids)
-        neighbors = to_float32(self.index.matrix[places])
-        weights = np.maximum(cosines, 0).astype(np.float32)
-        towards = weights @ neighbors
+        squares = np.square(distances)
+        cosines = 1 - squares / 2
+        weights = np.maximum(cosines, 0)
+        weights_f32 = weights.astype(np.float32)
+        places = np.searchsorted(index.ids, ids)
+        neighbors = to_float32(index.matrix[places])
+        towards = weights_f32 @ neighbors
         moved = _move_query(centered, towards)
         rounded: VectorsF16 = moved.astype(np.float16)
         return rounded
@@ -194,22 +201,27 @@ class _ReverseNeighbors:
 
     def of(self, place: int) -> Places:
         """Return the rows that have a row among their neighbors, in ascending order."""
-        first = np.searchsorted(self._neighbors, place, "left")
-        last = np.searchsorted(self._neighbors, place, "right")
-        rows: Places = self._rows[first:last]
+        neighbors = self._neighbors
+        first = np.searchsorted(neighbors, place, "left")
+        end = np.searchsorted(neighbors, place, "right")
+        rows: Places = self._rows[first:end]
         return rows
 
 
 def _move_query(query: VectorsF32, towards: VectorsF32) -> VectorsF32:
     """Return a query, moved half-way towards a direction, of unit length."""
-    direction = unit_length(towards[np.newaxis])
-    moved = unit_length(query[np.newaxis] + direction)
+    row = towards[np.newaxis]
+    direction = unit_length(row)
+    sums = query + direction
+    moved = unit_length(sums)
     first: VectorsF32 = moved[0]
     return first
 
 
 def _best(values: VectorsF32, k: int) -> Places:
     """Return the places of the k largest values, in no order."""
-    k = min(k, len(values))
-    partitioned = np.argpartition(-values, k - 1)
+    count = len(values)
+    k = min(k, count)
+    last = k - 1
+    partitioned = np.argpartition(-values, last)
     return partitioned[:k]

@@ -205,6 +205,9 @@ def _row_digests(rows: VectorsF16) -> npt.NDArray[np.uint8]:
     digests = []
     for row in np.ascontiguousarray(rows):
         hashed = hashlib.blake2b(row, digest_size=_DIGEST_BYTES)
-        digests.append(hashed.digest())
-    joined = np.frombuffer(b"".join(digests), np.uint8)
-    return joined.reshape(len(rows), _DIGEST_BYTES)
+        digest = hashed.digest()
+        digests.append(digest)
+    joined = b"".join(digests)
+    values = np.frombuffer(joined, np.uint8)
+    count = len(rows)
+    return values.reshape(count, _DIGEST_BYTES)

@@ -45,11 +45,13 @@ def find_fit(view: View, space: str, ranking: str) -> FitState | None:
 
 def store_fit(view: View, space: str, ranking: str, state: FitState) -> None:
     """Keep the state of a fit; a full disk, a read-only folder or its size may prevent it."""
-    size = sum(array.nbytes for array in state.values())
-    if size > MOST_FIT_BYTES:
+    sizes = [array.nbytes for array in state.values()]
+    if sum(sizes) > MOST_FIT_BYTES:
         return
+    contiguous = {}
+    for name, array in state.items():
+        contiguous[name] = np.ascontiguousarray(array)
     file = _file(view, space, ranking)
-    contiguous = {name: np.ascontiguousarray(array) for name, array in state.items()}
     with suppress(OSError, SafetensorError):
         with atomic_write(file) as temporary:
             numpy.save_file(contiguous, temporary)
@@ -57,8 +59,10 @@ def store_fit(view: View, space: str, ranking: str, state: FitState) -> None:
 
 
 def _file(view: View, space: str, ranking: str) -> Path:
-    key = json.dumps([_FIT_FORMAT, view.location.identity, space, ranking])
-    digest = hashlib.sha256(key.encode())
+    identity = view.location.identity
+    key = json.dumps([_FIT_FORMAT, identity, space, ranking])
+    encoded = key.encode()
+    digest = hashlib.sha256(encoded)
     name = digest.hexdigest()
     caches = platformdirs.user_cache_dir("lookalike", appauthor=False)
     return Path(caches, "rankings", f"{name}.safetensors")

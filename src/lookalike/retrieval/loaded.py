@@ -92,26 +92,29 @@ class SpaceVectors:
         if loaded is not None and loaded.version == version:
             return loaded.index.vectors(row_ids)
 
-        dim = self._view.models[self._space].dim
+        view = self._view
+        space = self._space
+        dim = view.models[space].dim
         if not len(row_ids):
             return np.empty((0, dim), np.float16)
-        texts = [str(row_id) for row_id in row_ids.tolist()]
+        texts = map(str, row_ids.tolist())
         listed = ", ".join(texts)
         clause = f"_rowid IN ({listed})"
-        stored_ids, stored = self._view.vectors(self._space, clause)
+        stored_ids, stored = view.vectors(space, clause)
         index = ExactIndex(stored_ids, stored)
         return index.vectors(row_ids)
 
     def index(self) -> ExactIndex:
         """Return all vectors of the Space, read on first use and again for each new version."""
-        version = self._view.version
+        view = self._view
+        version = view.version
         loaded = self._index
         if loaded is not None and loaded.version == version:
             return loaded.index
 
         space = self._space
-        path = self._view.path
-        ids, matrix = self._view.vectors(space)
+        path = view.path
+        ids, matrix = view.vectors(space)
         if not len(ids):
             raise SpaceError(
                 f"The Space {space!r} of {path} is empty. "
@@ -148,11 +151,16 @@ class SpaceVectors:
         """Return the state of a ranking's latest fit, and how many rows the cache lacks of it."""
         for loaded in self._fits:
             if loaded.ranking is ranking:
-                return loaded.fitted.state, loaded.unkept_rows
+                state = loaded.fitted.state
+                return state, loaded.unkept_rows
         if not ranking.keeps_fit:
             return None, 0
+        view = self._view
+        space = self._space
+        name = ranking.name
         with span("read fit"):
-            return fit_cache.find_fit(self._view, self._space, ranking.name), 0
+            kept_state = fit_cache.find_fit(view, space, name)
+        return kept_state, 0
 
     def _keep(self, ranking: Ranking, fitted: FittedVectors, unkept_rows: int) -> bool:
         """Keep a fit that differs enough from the one in the cache; return whether it was."""
@@ -160,10 +168,12 @@ class SpaceVectors:
         count = len(fitted.index)
         if state is None or count < _LEAST_KEPT_ROWS:
             return False
-        if unkept_rows < max(1, _LEAST_KEPT_CHANGE * count):
+        least_rows = max(1, _LEAST_KEPT_CHANGE * count)
+        if unkept_rows < least_rows:
             return False
+        name = ranking.name
         with span("keep fit"):
-            fit_cache.store_fit(self._view, self._space, ranking.name, state)
+            fit_cache.store_fit(self._view, self._space, name, state)
         return True
 
     def subset(self, clause: str) -> ExactIndex | None:
@@ -196,5 +206,6 @@ class SpaceVectors:
         concatenated = np.concatenate(batches)
         fitting = concatenated.astype(np.int64)
         index = self.index()
-        is_fitting = np.isin(index.ids, fitting, assume_unique=True)
+        all_ids = index.ids
+        is_fitting = np.isin(all_ids, fitting, assume_unique=True)
         return np.flatnonzero(is_fitting)

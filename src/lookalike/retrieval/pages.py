@@ -12,7 +12,7 @@ import numpy as np
 
 from lookalike.retrieval.contents import first_of_each_content
 from lookalike.store.view import View
-from lookalike.types import Neighbors, Places
+from lookalike.types import Ids, Neighbors, Places
 
 __all__ = ["POOL_ROWS", "PageSearch", "append_rows", "page_searches"]
 
@@ -37,9 +37,11 @@ def page_searches(k: int, first_page: int) -> Iterator[PageSearch]:
         The number of rows of the first page, which an approximate search has found.
     """
     yield first_page, False
-    if k > first_page and first_page < POOL_ROWS:
-        yield POOL_ROWS, False
-    if k > max(first_page, POOL_ROWS):
+    pool = max(first_page, POOL_ROWS)
+    goes_on = k > first_page
+    if goes_on and pool > first_page:
+        yield pool, False
+    if k > pool:
         yield k, True
 
 
@@ -59,12 +61,24 @@ def append_rows(
     """
     ids = np.concatenate([found.ids, others.ids])
     distances = np.concatenate([found.distances, others.distances])
-    places: Places
-    if unique:
-        places = first_of_each_content(view, ids)
-    else:
-        _, first_places = np.unique(ids, return_index=True)
-        places = np.sort(first_places)
-    recalls = [one.recall for one in (found, others) if one.recall is not None]
-    recall = min(recalls, default=None)
+    places = _first_places(view, ids, unique=unique)
+    recall = _lower_recall(found.recall, others.recall)
     return Neighbors(ids[places], distances[places], recall)
+
+
+def _first_places(view: View, ids: Ids, *, unique: bool) -> Places:
+    """Return the places of the rows, or of the contents, that no earlier place holds."""
+    if unique:
+        return first_of_each_content(view, ids)
+    _, first_places = np.unique(ids, return_index=True)
+    places: Places = np.sort(first_places)
+    return places
+
+
+def _lower_recall(one: float | None, other: float | None) -> float | None:
+    """Return the lower of two recalls; None stands for an exact search."""
+    if one is None:
+        return other
+    if other is None:
+        return one
+    return min(one, other)

@@ -58,9 +58,10 @@ class Candidates:
 
     def within(self, max_distance: float) -> Candidates:
         """Return the candidates that are at most so far from the query."""
-        count = np.searchsorted(self.distances, max_distance, side="right")
+        distances = self.distances
+        count = np.searchsorted(distances, max_distance, side="right")
+        distances = distances[:count]
         ids = self.ids[:count]
-        distances = self.distances[:count]
         return replace(self, ids=ids, distances=distances)
 
 
@@ -233,8 +234,10 @@ def resolve_ranking(ranking: str | Ranking) -> Ranking:
         return ranking
     if ranking not in _RANKINGS and ranking in _LAZY_RANKINGS:
         module, name = _LAZY_RANKINGS[ranking]
-        ranking_class = getattr(import_module(module), name)
-        register(ranking, ranking_class())
+        imported = import_module(module)
+        ranking_class = getattr(imported, name)
+        lazy_ranking = ranking_class()
+        register(ranking, lazy_ranking)
     if ranking not in _RANKINGS:
         known = ", ".join(rankings())
         raise InputError(

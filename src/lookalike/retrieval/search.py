@@ -166,13 +166,21 @@ class Searcher:
         excluded: Ids,
     ) -> Neighbors:
         """Return the first k rows of an answer whose first page an approximate search has found."""
-        found = Neighbors(NO_IDS, np.empty(0), recall=None)
-        for count, exact in page_searches(request.k, first_page):
+        k = request.k
+        no_distances = np.empty(0)
+        found = Neighbors(NO_IDS, no_distances, recall=None)
+        for count, exact in page_searches(k, first_page):
             part = replace(request, k=count, exact=exact)
             others = self._find_best(part, vector, clause, excluded)
-            found = append_rows(self._view, found, others, unique=request.unique)
-        k = request.k
-        return found._replace(ids=found.ids[:k], distances=found.distances[:k])
+            found = append_rows(
+                self._view,
+                found,
+                others,
+                unique=request.unique,
+            )
+        ids = found.ids[:k]
+        distances = found.distances[:k]
+        return found._replace(ids=ids, distances=distances)
 
     def _with_confidences(
         self,
@@ -198,8 +206,10 @@ class Searcher:
 
     def _plain_distances(self, vector: VectorsF16, ids: Ids) -> Distances:
         """Return the distances of some rows to a vector, float64 ``[n]``."""
-        rows = self.row_vectors(ids).astype(np.float64)
-        distances: Distances = np.linalg.norm(rows - vector, axis=1)
+        rows = self.row_vectors(ids)
+        differences = rows.astype(np.float64)
+        differences -= vector
+        distances: Distances = np.linalg.norm(differences, axis=1)
         return distances
 
     def _rank_nearest(
@@ -221,8 +231,9 @@ class Searcher:
             exact=request.exact,
             ranking=ranking,
         )
-        if request.max_distance is not None:
-            candidates = candidates.within(request.max_distance)
+        max_distance = request.max_distance
+        if max_distance is not None:
+            candidates = candidates.within(max_distance)
         has_more = len(candidates.ids) == count
         ranked = ranking.rank(vector, candidates, k)
         return ranked, has_more
@@ -235,18 +246,21 @@ class Searcher:
         excluded: Ids,
     ) -> Neighbors:
         """Return the k best rows with different contents, the best row of each."""
-        count = request.k
+        k = request.k
+        count = k
         while True:
             found, has_more = self._rank_nearest(
                 request, count, vector, clause, excluded
             )
-            places = first_of_each_content(self._view, found.ids)
-            if len(places) >= request.k or not has_more:
+            ids = found.ids
+            places = first_of_each_content(self._view, ids)
+            is_enough = len(places) >= k
+            if is_enough or not has_more:
                 break
             # Copies took the other places.
             count *= _MORE_ROWS
 
-        firsts = places[: request.k]
+        firsts = places[:k]
         ids = found.ids[firsts]
         distances = found.distances[firsts]
         return found._replace(ids=ids, distances=distances)
@@ -266,14 +280,15 @@ class Searcher:
         if not encoded:
             return []
         compared = encoded
-        index = self._vectors.index()
+        space_vectors = self._vectors
+        index = space_vectors.index()
         if ranking.changes_vectors:
-            fitted = self._vectors.fitted(ranking)
+            fitted = space_vectors.fitted(ranking)
             index = fitted.index
             compared = [fitted.encode(vector) for vector in encoded]
+        count = ranking.candidate_count(k)
         with span("compare"):
             stacked = np.stack(compared)
-            count = ranking.candidate_count(k)
             ids, distances = index.search_many(stacked, count)
 
         answers = []
@@ -286,7 +301,8 @@ class Searcher:
                 read_vectors=self.row_vectors,
             )
             neighbors = ranking.rank(vector, candidates, k)
-            found = self._with_confidences([example], vector, neighbors, ranking)
+            examples_of_one = [example]
+            found = self._with_confidences(examples_of_one, vector, neighbors, ranking)
             matches = self._read_matches(found)
             answers.append(matches)
         return answers
@@ -346,11 +362,13 @@ class Searcher:
 
     def _encode_each(self, queries: Sequence[WeightedQuery]) -> VectorsF16:
         """Return the vector of each query, float16 ``[n, dim]``."""
-        shape = len(queries), self.model.dim
-        encoded = np.empty(shape, np.float16)
+        count = len(queries)
+        dim = self.model.dim
+        encoded = np.empty((count, dim), np.float16)
         for number, weighted in enumerate(queries):
             query = weighted.query
-            encoded[number] = query.encode(self)
+            vector = query.encode(self)
+            encoded[number] = vector
         return encoded
 
     def candidates(
@@ -419,10 +437,11 @@ class Searcher:
             if found is not None:
                 return found
 
+        space_vectors = self._vectors
         places = None
         if clause is not None:
-            places = self._vectors.places(clause)
-        index = self._vectors.index()
+            places = space_vectors.places(clause)
+        index = space_vectors.index()
         return _compare(index, vector, count, excluded, places)
 
     def _nearest_fitted(
@@ -500,13 +519,16 @@ class Searcher:
         found = None
         # Lance's ids are 64-bit integers; anything else is the id of no row.
         is_whole = isinstance(row_id, int | np.integer)
-        if is_whole and 0 <= row_id < 2**63:
+        is_id = is_whole and 0 <= row_id < 2**63
+        if is_id:
             row_ids = np.array([row_id], np.int64)
-            found = self._vectors.of(row_ids)
+            space_vectors = self._vectors
+            found = space_vectors.of(row_ids)
         if found is None:
             path = self._view.path
+            space = self.space
             raise InputError(
-                f"The collection {path} has no row {row_id!r} with a vector in {self.space}."
+                f"The collection {path} has no row {row_id!r} with a vector in {space}."
             )
         vector: VectorsF16 = found[0]
         return vector

@@ -57,8 +57,9 @@ class RowCache:
         if not 0 <= row_id < 2**63:
             return False
         ids = self.ids
+        count = len(ids)
         position = np.searchsorted(ids, row_id)
-        if position == len(ids):
+        if position == count:
             return False
         nearest_id = ids[position]
         return bool(nearest_id == row_id)
@@ -77,7 +78,8 @@ class RowCache:
                 missing = wanted
                 self._ready = ready
             for row in self._read(missing):
-                ready[row["id"]] = row
+                row_id = row["id"]
+                ready[row_id] = row
         return [ready[row_id] for row_id in wanted if row_id in ready]
 
     def _read(self, wanted: list[int]) -> list[dict[str, Any]]:
@@ -92,7 +94,8 @@ class RowCache:
         ids_there = all_ids[positions]
         is_known = ids_there == ids
         positions = positions[is_known]
-        found_ids = ids_there[is_known].tolist()
+        found = ids_there[is_known]
+        found_ids = found.tolist()
 
         # Reading values one by one is as fast as gathering them with Arrow's `take` first.
         indices = positions.tolist()
@@ -113,10 +116,12 @@ class RowCache:
 
     def labels(self) -> list[tuple[str, int]]:
         """Return each label and its number of rows, the most frequent first."""
-        labels = self._columns["label"].drop_null()
+        column = self._columns["label"]
+        labels = column.drop_null()
         counts = labels.value_counts()
         pairs = []
-        for entry in counts.to_pylist():
+        entries = counts.to_pylist()
+        for entry in entries:
             label = entry["values"]
             count = entry["counts"]
             pair = (label, count)

@@ -57,7 +57,7 @@ class LocalLocation(Location):
         self._maps_folder = Path(expanded, MAPS)
 
     def uri(self, name: str) -> str:
-        file = self.folder / name
+        file = self._file(name)
         return str(file)
 
     @property
@@ -142,52 +142,66 @@ class LocalLocation(Location):
             staging.rename(self._trash_folder)
 
     def remove_trash(self) -> None:
-        if self.has_trash():
-            leftovers = self._new_staging_folder()
-            self._trash_folder.rename(leftovers)
-            shutil.rmtree(leftovers, ignore_errors=True)
+        if not self.has_trash():
+            return
+        trash_folder = self._trash_folder
+        leftovers = self._new_staging_folder()
+        trash_folder.rename(leftovers)
+        shutil.rmtree(leftovers, ignore_errors=True)
 
     # Files
 
+    def _file(self, name: str) -> Path:
+        """Return the path of a file, by its name below the folder."""
+        folder = self.folder
+        return folder / name
+
     def files(self, folder: str = "") -> Iterator[StoredFile]:
-        top = self.folder / folder
+        collection_folder = self.folder
+        top = collection_folder / folder
         for file in top.rglob("*"):
             # Another process may remove it meanwhile.
             with suppress(FileNotFoundError):
                 status = file.stat()
-                if stat.S_ISREG(status.st_mode):
-                    relative = file.relative_to(self.folder)
-                    yield StoredFile(relative.as_posix(), status.st_size)
+                mode = status.st_mode
+                is_file = stat.S_ISREG(mode)
+                if is_file:
+                    relative = file.relative_to(collection_folder)
+                    name = relative.as_posix()
+                    size = status.st_size
+                    yield StoredFile(name, size)
 
     def has_file(self, name: str) -> bool:
-        file = self.folder / name
+        file = self._file(name)
         return file.is_file()
 
     def size_of(self, name: str) -> int:
-        file = self.folder / name
+        file = self._file(name)
         status = file.stat()
         return status.st_size
 
     def read(self, name: str) -> bytes:
-        file = self.folder / name
+        file = self._file(name)
         return file.read_bytes()
 
     def read_chunks(self, name: str) -> Iterator[bytes]:
-        path = self.folder / name
+        path = self._file(name)
         with path.open("rb") as file:
             while chunk := file.read(CHUNK_BYTES):
                 yield chunk
 
     def write(self, name: str, content: bytes) -> None:
-        file = self.folder / name
+        file = self._file(name)
+        folder = file.parent
         # Not its parents: a collection whose folder was moved away is not created again.
-        file.parent.mkdir(exist_ok=True)
+        folder.mkdir(exist_ok=True)
         with atomic_write(file) as temporary:
             temporary.write_bytes(content)
 
     def write_chunks(self, name: str, chunks: Iterable[bytes]) -> None:
-        path = self.folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path = self._file(name)
+        folder = path.parent
+        folder.mkdir(parents=True, exist_ok=True)
         with path.open("xb") as file:
             for chunk in chunks:
                 file.write(chunk)
@@ -196,7 +210,7 @@ class LocalLocation(Location):
             os.fsync(descriptor)
 
     def remove(self, name: str) -> None:
-        file = self.folder / name
+        file = self._file(name)
         file.unlink()
 
     # Copies
@@ -207,16 +221,23 @@ class LocalLocation(Location):
 
     def _new_staging_folder(self) -> Path:
         name = self.new_staging_name()
-        return self.folder / name
+        return self._file(name)
 
     def remove_staging(self, *, older_than: float = 0.0) -> int:
         # Their locks show which files are abandoned, whatever their age.
-        freed = remove_abandoned(self.folder) + remove_abandoned(self._maps_folder)
-        newest = time.time() - older_than
-        for folder in self.folder.glob(f"{STAGING}*"):
-            if older_than == 0 or folder.stat().st_mtime < newest:
-                freed += _size_of_folder(folder)
-                shutil.rmtree(folder, ignore_errors=True)
+        collection_folder = self.folder
+        freed = remove_abandoned(collection_folder)
+        freed += remove_abandoned(self._maps_folder)
+
+        now = time.time()
+        newest = now - older_than
+        for folder in collection_folder.glob(f"{STAGING}*"):
+            if older_than != 0:
+                status = folder.stat()
+                if status.st_mtime >= newest:
+                    continue
+            freed += _size_of_folder(folder)
+            shutil.rmtree(folder, ignore_errors=True)
         return freed
 
     def discard(self) -> None:
@@ -228,8 +249,8 @@ class LocalLocation(Location):
             self.folder.rmdir()
 
     def share(self, name: str, staged: Self) -> None:
-        existing = self.folder / name
-        new = staged.folder / name
+        existing = self._file(name)
+        new = staged._file(name)
         new.parent.mkdir(parents=True, exist_ok=True)
         try:
             new.hardlink_to(existing)
@@ -261,28 +282,31 @@ class LocalLocation(Location):
     def _publish_files(self, staged: Self, names: list[str], table: str) -> None:
         """Move files into a Lance table, the manifest last, then remove all other files."""
         # The hint names the older version as the newest one.
-        hint = self.folder / table / VERSIONS / "latest_version_hint.json"
+        versions = self.folder / table / VERSIONS
+        hint = versions / "latest_version_hint.json"
         hint.unlink(missing_ok=True)
         # Until the manifest, the last file, is in place, Lance reads the older version.
         for name in names:
-            source = staged.folder / name
-            target = self.folder / name
+            source = staged._file(name)
+            target = self._file(name)
             folder = target.parent
             folder.mkdir(parents=True, exist_ok=True)
             source.replace(target)
         # Not earlier: until then the older version is the backup, and needs its files.
-        self._remove_others(table, set(names))
+        published = set(names)
+        self._remove_others(table, published)
 
     # Duplicates
 
     @property
     def file_trash(self) -> Path:
-        return self.folder.absolute() / FILE_TRASH
+        folder = self.folder.absolute()
+        return folder / FILE_TRASH
 
     # Locks
 
     def lock_path(self, name: LockName) -> str:
-        file = self.folder / name
+        file = self._file(name)
         return os.path.realpath(file)
 
 

@@ -49,6 +49,8 @@ from lookalike.tracing import span
 from lookalike.types import Ids, Kind, Model
 
 if TYPE_CHECKING:
+    from lance.dataset import MergeInsertBuilder
+
     from lookalike.store.trash import Trash
 
 __all__ = ["Table"]
@@ -156,10 +158,11 @@ class Table(View):
 
     def reopen(self) -> Table:
         """Return a new object at the newest version, which stays at it when this one moves."""
+        path = self.path
         table_uri = self.location.table_uri
-        with translate_errors(self.path, Operation.READ):
+        with translate_errors(path, Operation.READ):
             dataset = lance.dataset(table_uri)
-        return Table(self.path, dataset)
+        return Table(path, dataset)
 
     @staticmethod
     def exists(path: str | os.PathLike[str]) -> bool:
@@ -186,9 +189,11 @@ class Table(View):
         BusyError
             If another process holds the lock for too long.
         """
-        with lock.hold(self.path) as is_locked:
+        path = self.path
+        with lock.hold(path) as is_locked:
             # Without a lock, a step goes on from the version that it has read.
-            if is_locked or self._step is None:
+            is_in_step = self._step is not None
+            if is_locked or not is_in_step:
                 self.refresh()
             yield is_locked
 
@@ -231,15 +236,20 @@ class Table(View):
         int
             How often Lance may repeat the commit if it conflicts with another process's.
         """
+        path = self.path
         with self.write_lock() as is_locked:
-            step = None if is_locked else self._step
+            step = None
+            retries = _RETRIES
+            if not is_locked and self._step is not None:
+                step = self._step
+                retries = 0
             if step is not None and step.has_passed:
-                raise conflict_error(self.path, Operation.WRITE)
-            before = self.version
-            with translate_errors(self.path, Operation.WRITE):
-                yield _RETRIES if step is None else 0
+                raise conflict_error(path, Operation.WRITE)
+            own_version = self.version + 1
+            with translate_errors(path, Operation.WRITE):
+                yield retries
                 self._dataset.checkout_latest()
-            if step is not None and self.version > before + 1:
+            if step is not None and self.version > own_version:
                 step.has_passed = True
 
     @property
@@ -281,9 +291,10 @@ class Table(View):
         SpaceError
             If another Model fills the Space, or another column has its name.
         """
-        if not self._has_space(model):
-            step = partial(self._add_space, model)
-            self.transaction(step)
+        if self._has_space(model):
+            return
+        step = partial(self._add_space, model)
+        self.transaction(step)
 
     def _add_space(self, model: Model) -> None:
         if self._has_space(model):
@@ -293,8 +304,10 @@ class Table(View):
                 f"A Space cannot be named {model.name!r} because the collection has a column "
                 "of that name. Rename the model."
             )
+        space_column = column(model)
+        schema = pa.schema([space_column])
         with self._commit():
-            self._dataset.add_columns(pa.schema([column(model)]))
+            self._dataset.add_columns(schema)
 
     def _has_space(self, model: Model) -> bool:
         """Return whether there is a Space of a Model's name; raise if another Model fills it."""
@@ -373,7 +386,7 @@ class Table(View):
         Columns that are not given become null.
         """
         with self._commit() as retries:
-            merge = self._dataset.merge_insert("uri").conflict_retries(retries)
+            merge = self._new_merge(retries)
             merge = merge.when_not_matched_insert_all()
             merge.execute(rows)
 
@@ -389,8 +402,10 @@ class Table(View):
         if not names:
             return
         for start in range(0, len(rows), _BATCH):
-            batch = rows.slice(start, _BATCH).to_pylist()
-            self.transaction(partial(self._fill_metadata, batch, names))
+            part = rows.slice(start, _BATCH)
+            batch = part.to_pylist()
+            step = partial(self._fill_metadata, batch, names)
+            self.transaction(step)
 
     def _fill_metadata(
         self, rows: Sequence[Mapping[str, Any]], names: Sequence[str]
@@ -424,20 +439,29 @@ class Table(View):
         old_prefix, new_prefix
             The start of the uris before and afterwards.
         """
-        rest = f"substr(uri, {len(old_prefix) + 1})"
-        uri = f"concat({quote(new_prefix)}, {rest})"
+        # SQL counts characters from 1.
+        first_kept = len(old_prefix) + 1
+        rest = f"substr(uri, {first_kept})"
+        quoted_prefix = quote(new_prefix)
+        new_values = {"uri": f"concat({quoted_prefix}, {rest})"}
         with self.write_lock():
             for batch in _batches(ids):
-                clause = id_clause(batch.tolist())
+                listed = batch.tolist()
+                clause = id_clause(listed)
                 with self._commit() as retries:
-                    self._dataset.update(
-                        {"uri": uri}, where=clause, conflict_retries=retries
-                    )
+                    dataset = self._dataset
+                    dataset.update(new_values, where=clause, conflict_retries=retries)
+
+    def _new_merge(self, retries: int) -> MergeInsertBuilder:
+        """Return a merge of rows by their uri, which Lance may repeat after a conflict."""
+        dataset = self._dataset
+        merge = dataset.merge_insert("uri")
+        return merge.conflict_retries(retries)
 
     def _merge(self, rows: pa.Table, *, insert: bool) -> None:
         """Overwrite the rows of uris that the table holds; with `insert`, add those of others."""
         with self._commit() as retries:
-            merge = self._dataset.merge_insert("uri").conflict_retries(retries)
+            merge = self._new_merge(retries)
             merge = merge.when_matched_update_all()
             if insert:
                 merge = merge.when_not_matched_insert_all()
@@ -467,9 +491,11 @@ class Table(View):
             return
         with self.write_lock():
             for batch in _batches(ids):
-                clause = id_clause(batch.tolist())
+                listed = batch.tolist()
+                clause = id_clause(listed)
                 with self._commit() as retries:
-                    self._dataset.delete(clause, conflict_retries=retries)
+                    dataset = self._dataset
+                    dataset.delete(clause, conflict_retries=retries)
 
     def remove(self, uris: Sequence[str]) -> int:
         """Move images by uri or path, or all images below a folder, into the trash.
@@ -488,7 +514,9 @@ class Table(View):
             all_ids = np.concatenate(ids_by_uri)
             # Two of `uris` may name the same row: a folder, and an image in it.
             ids = np.unique(all_ids)
-            self.trash.discard(ids, RemovalReason.REMOVED)
+            trash = self.trash
+            reason = RemovalReason.REMOVED
+            trash.discard(ids, reason)
         return len(ids)
 
     def _ids_named(self, uri: str) -> Ids:
@@ -513,7 +541,8 @@ class Table(View):
 
 
 def _batches(ids: Ids) -> Iterator[Ids]:
-    for start in range(0, len(ids), _BATCH):
+    count = len(ids)
+    for start in range(0, count, _BATCH):
         end = start + _BATCH
         yield ids[start:end]
 

@@ -161,8 +161,7 @@ class Trash:
         names = ["uri", "label", "sha256", REMOVED_AT, REASON]
         rows = self._named(uris, names)
         newest = _newest(rows)
-        is_in_table = self._is_in_table(newest)
-        removed = newest.filter(pa.array(~is_in_table))
+        removed = self._without_returned(newest)
         shown = removed.select(["uri", "label", REMOVED_AT, REASON])
         renamed = shown.rename_columns(["uri", "label", "removed_at", "reason"])
         return renamed.sort_by("uri")
@@ -189,9 +188,10 @@ class Trash:
 
         Their ids in the trash are the column ``_rowid``.
         """
-        clause = content_clause(set(hashes))
+        different = set(hashes)
+        clause = content_clause(different)
         rows = self._rows.read(clause=clause)
-        return rows.sort_by([(REMOVED_AT, "descending")])
+        return _newest_first(rows)
 
     # Rows that leave the table
 
@@ -202,11 +202,16 @@ class Trash:
         Failures without metadata are deleted: indexing finds them again.
         """
         table = self._table
-        filled = [f"{quote_name(name)} IS NOT NULL" for name in table.metadata]
-        is_worth_keeping = " OR ".join(["sha256 IS NOT NULL", *filled])
+        reasons_to_keep = ["sha256 IS NOT NULL"]
+        for name in table.metadata:
+            quoted = quote_name(name)
+            reasons_to_keep.append(f"{quoted} IS NOT NULL")
+        is_worth_keeping = " OR ".join(reasons_to_keep)
         for start in range(0, len(ids), BATCH):
-            batch = ids[start : start + BATCH]
-            clause = f"{id_clause(batch.tolist())} AND ({is_worth_keeping})"
+            end = start + BATCH
+            batch = ids[start:end]
+            is_in_batch = id_clause(batch.tolist())
+            clause = f"{is_in_batch} AND ({is_worth_keeping})"
             if table.count_where(clause):
                 self._rows.append(clause, reason)
             # Not earlier: a process killed here leaves the rows in both places.
@@ -268,22 +273,28 @@ class Trash:
         """
         named = self._named(uris, ["uri", "sha256", REMOVED_AT])
         newest = _newest(named)
-        is_in_table = self._is_in_table(newest)
-        removed = newest.filter(pa.array(~is_in_table))
-        removed_uris = removed["uri"].to_pylist()
-        removed_ids = removed["_rowid"].to_pylist()
+        removed = self._without_returned(newest)
+        uri_column = removed["uri"]
+        id_column = removed["_rowid"]
+        removed_uris = uri_column.to_pylist()
+        removed_ids = id_column.to_pylist()
 
         taken = self._table.existing_rows(removed_uris)
         free_ids = []
         occupied = []
-        for row_id, uri in zip(removed_ids, removed_uris, strict=True):
+        removed_rows = zip(removed_ids, removed_uris, strict=True)
+        for row_id, uri in removed_rows:
             if uri in taken:
                 occupied.append(uri)
             else:
                 free_ids.append(row_id)
         self._put_back(free_ids)
-        self.settle(newest["uri"].to_pylist())
-        return RestoreReport(len(free_ids), sorted(occupied))
+        named_column = newest["uri"]
+        named_uris = named_column.to_pylist()
+        self.settle(named_uris)
+        restored = len(free_ids)
+        occupied.sort()
+        return RestoreReport(restored, occupied)
 
     def restore_unchanged(self, items: Sequence[Item]) -> set[str]:
         """Put back the rows of files with the size and time that they had; return their uris.
@@ -292,8 +303,11 @@ class Trash:
         """
         stamps = {}
         for item in items:
-            stamps[item.uri] = (item.size, item.mtime_ns)
-        return self._restore_equal(stamps, ["size", "mtime_ns"])
+            uri = item.uri
+            stamp = (item.size, item.mtime_ns)
+            stamps[uri] = stamp
+        columns = ["size", "mtime_ns"]
+        return self._restore_equal(stamps, columns)
 
     def restore_contents(self, contents: Mapping[str, bytes]) -> set[str]:
         """Put back the rows of uris that have their content again; return these uris.
@@ -327,10 +341,11 @@ class Trash:
         # Of rows with one uri, the one that was removed last counts.
         ids = {}
         for row in rows.sort_by(REMOVED_AT).to_pylist():
+            uri = row["uri"]
             values = tuple(row[name] for name in columns)
             is_image = row["sha256"] is not None
-            if is_image and values == expected[row["uri"]]:
-                ids[row["uri"]] = row["_rowid"]
+            if is_image and values == expected[uri]:
+                ids[uri] = row["_rowid"]
         # Another process may have indexed some of them meanwhile.
         for uri in self._table.existing_rows(ids):
             del ids[uri]
@@ -381,7 +396,8 @@ class Trash:
         """Insert rows of the trash, whose uris are free, into the table."""
         names = self._rows.columns()
         for start in range(0, len(ids), BATCH):
-            batch = ids[start : start + BATCH]
+            end = start + BATCH
+            batch = ids[start:end]
             reader = self._rows.stream(batch, names)
             self._table.insert(reader)
 
@@ -434,13 +450,19 @@ class Trash:
     def _purge(self, oldest: datetime) -> int:
         expired_uris = set()
         expired_ids = []
-        for row in self._rows.read(["uri", REMOVED_AT]).to_pylist():
-            if row[REMOVED_AT] < oldest:
-                expired_uris.add(row["uri"])
-                expired_ids.append(row["_rowid"])
-        self.settle(sorted(expired_uris))
+        rows = self._rows.read(["uri", REMOVED_AT])
+        for row in rows.to_pylist():
+            removed_at = row[REMOVED_AT]
+            if removed_at < oldest:
+                uri = row["uri"]
+                row_id = row["_rowid"]
+                expired_uris.add(uri)
+                expired_ids.append(row_id)
+        count = len(expired_ids)
+        uris = sorted(expired_uris)
+        self.settle(uris)
         self._rows.delete(expired_ids)
-        return len(expired_ids)
+        return count
 
     def compact(self) -> int:
         """Free the disk space of deleted rows; return the number of bytes."""
@@ -461,16 +483,20 @@ class Trash:
         self, uris: Sequence[str] | None, columns: Sequence[str]
     ) -> pa.Table:
         """Return columns of the rows of some uris; all rows for None."""
+        trash_rows = self._rows
         if uris is None:
-            return self._rows.read(columns)
+            return trash_rows.read(columns)
         parts = []
         for start in range(0, len(uris), BATCH):
-            batch = uris[start : start + BATCH]
-            listed = ", ".join(map(quote, batch))
-            part = self._rows.read(columns, f"uri IN ({listed})")
+            end = start + BATCH
+            batch = uris[start:end]
+            quoted = map(quote, batch)
+            listed = ", ".join(quoted)
+            clause = f"uri IN ({listed})"
+            part = trash_rows.read(columns, clause)
             parts.append(part)
         if not parts:
-            return self._rows.read(columns, "false")
+            return trash_rows.read(columns, "false")
         return pa.concat_tables(parts)
 
     def _named(self, uris: Sequence[str], columns: Sequence[str]) -> pa.Table:
@@ -492,6 +518,12 @@ class Trash:
         any_clause = " OR ".join(clauses)
         return self._rows.read(columns, any_clause)
 
+    def _without_returned(self, rows: pa.Table) -> pa.Table:
+        """Return the rows that the table does not have with the same content."""
+        is_in_table = self._is_in_table(rows)
+        is_removed = pa.array(~is_in_table)
+        return rows.filter(is_removed)
+
     def _is_in_table(self, rows: pa.Table) -> np.ndarray[Any, np.dtype[np.bool_]]:
         """Return for each row whether the table has its uri with the same content."""
         uris = rows["uri"].to_pylist()
@@ -509,12 +541,20 @@ class Trash:
 
 def _newest(rows: pa.Table) -> pa.Table:
     """Return the row of each uri that was removed last."""
-    ordered = rows.sort_by([(REMOVED_AT, "descending")])
+    ordered = _newest_first(rows)
+    uris = ordered["uri"].to_pylist()
     positions: dict[str, int] = {}
-    for position, uri in enumerate(ordered["uri"].to_pylist()):
+    for position, uri in enumerate(uris):
         positions.setdefault(uri, position)
-    newest = pa.array(positions.values(), pa.int64())
+    first_positions = positions.values()
+    newest = pa.array(first_positions, pa.int64())
     return ordered.take(newest)
+
+
+def _newest_first(rows: pa.Table) -> pa.Table:
+    """Return rows by the time of their removal, the latest first."""
+    order = (REMOVED_AT, "descending")
+    return rows.sort_by([order])
 
 
 def _as_tuples(rows: pa.Table, names: Sequence[str]) -> list[tuple[Any, ...]]:

@@ -69,7 +69,8 @@ def tidy(table: Table, engine: TableEngine | None = None) -> None:
 def _has_index(table: Table, column: str) -> bool:
     with translate_errors(table.path, Operation.READ):
         indices = table.lance_dataset.describe_indices()
-    return any(index.field_names == [column] for index in indices)
+    indexed = [index.field_names for index in indices]
+    return [column] in indexed
 
 
 def compact(table: Table, engine: TableEngine | None = None) -> None:
@@ -103,14 +104,16 @@ def compact(table: Table, engine: TableEngine | None = None) -> None:
 
 def _merge_fragments(table: Table, options: CompactionOptions) -> int:
     """Carry out the first task of a compaction; return the number of its tasks."""
-    with translate_errors(table.path, Operation.WRITE):
+    path = table.path
+    with translate_errors(path, Operation.WRITE):
         dataset = table.lance_dataset
         plan = Compaction.plan(dataset, options)
         tasks = plan.tasks
         if tasks:
             first = tasks[0]
             merged = first.execute(dataset)
-            Compaction.commit(dataset, [merged])
+            rewrites = [merged]
+            Compaction.commit(dataset, rewrites)
             dataset.checkout_latest()
     return len(tasks)
 
@@ -144,11 +147,14 @@ def update_scalar_indices(table: Table, *, make: bool = False) -> None:
 
 
 def _update_scalar_indices(table: Table, *, make: bool) -> None:
-    with translate_errors(table.path, Operation.INDEX):
+    path = table.path
+    with translate_errors(path, Operation.INDEX):
         dataset = table.lance_dataset
+        described = dataset.describe_indices()
         indices = {}
-        for index in dataset.describe_indices():
-            column = index.field_names[0]
+        for index in described:
+            names = index.field_names
+            column = names[0]
             indices[column] = index
 
         rows = dataset.count_rows()
@@ -159,7 +165,9 @@ def _update_scalar_indices(table: Table, *, make: bool) -> None:
                 if make or column == _URI_COLUMN:
                     dataset.create_scalar_index(column, kind)
             elif existing.num_rows_indexed < rows:
-                dataset.optimize.optimize_indices(index_names=[existing.name])
+                name = existing.name
+                optimizer = dataset.optimize
+                optimizer.optimize_indices(index_names=[name])
         dataset.checkout_latest()
 
 
@@ -210,24 +218,31 @@ def remove_unfinished(table: Table) -> int:
 
 
 def _remove_orphans(table: Table) -> int:
-    with translate_errors(table.path, Operation.CLEAN):
-        return remove_orphans(table.lance_dataset, table.location, TABLE)
+    path = table.path
+    with translate_errors(path, Operation.CLEAN):
+        dataset = table.lance_dataset
+        location = table.location
+        return remove_orphans(dataset, location, TABLE)
 
 
 def _remove_staging(table: Table, *, older_than: float) -> int:
     with translate_errors(table.path, Operation.CLEAN):
-        return table.location.remove_staging(older_than=older_than)
+        location = table.location
+        return location.remove_staging(older_than=older_than)
 
 
 def _remove_versions(table: Table, older_than: timedelta) -> int:
     with translate_errors(table.path, Operation.CLEAN):
         dataset = table.lance_dataset
-        since = datetime.now() - older_than
+        now = datetime.now()
+        since = now - older_than
         # Keep the versions made since then, and the one that was the newest at that time.
         kept_versions = 1
-        for version in dataset.versions():
+        versions = dataset.versions()
+        for version in versions:
             made = cast(datetime, version["timestamp"])
             if made > since:
                 kept_versions += 1
         removed = dataset.cleanup_old_versions(retain_versions=kept_versions)
-        return int(removed.bytes_removed)
+        freed = removed.bytes_removed
+        return int(freed)

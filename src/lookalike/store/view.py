@@ -90,7 +90,8 @@ class View:
     @property
     def devices(self) -> dict[str, str]:
         """The file system of indexed folders; see `lookalike.sources.Source.devices`."""
-        text = self._dataset.metadata.get(DEVICES_KEY, "{}")
+        stored = self._dataset.metadata
+        text = stored.get(DEVICES_KEY, "{}")
         devices: dict[str, str] = json.loads(text)
         return devices
 
@@ -108,8 +109,10 @@ class View:
 
     def refresh(self) -> None:
         """Move to the newest version."""
-        with translate_errors(self.path, Operation.OPEN):
-            self._dataset.checkout_latest()
+        path = self.path
+        dataset = self._dataset
+        with translate_errors(path, Operation.OPEN):
+            dataset.checkout_latest()
 
     def newest_stamp(self) -> tuple[int, int, int]:
         """Return a stamp of the newest version.
@@ -123,9 +126,12 @@ class View:
         """
         # No part is enough alone: a folder that is made again may get the inode of the old one,
         # and its table the same version number.
-        with translate_errors(self.path, Operation.OPEN):
-            inode, changed_ns = self.location.versions_stamp()
-            newest = self._dataset.latest_version
+        path = self.path
+        location = self.location
+        dataset = self._dataset
+        with translate_errors(path, Operation.OPEN):
+            inode, changed_ns = location.versions_stamp()
+            newest = dataset.latest_version
             version = int(newest)
         return inode, changed_ns, version
 
@@ -270,8 +276,11 @@ class View:
         if where is not None:
             clause = f"({where}) AND ({clause})"
         rows = self._read(["sha256", *columns], clause)
-        is_excluded = np.isin(row_ids(rows), exclude)
-        return rows.filter(pa.array(~is_excluded)).drop(["_rowid"])
+        ids = row_ids(rows)
+        is_excluded = np.isin(ids, exclude)
+        is_included = pa.array(~is_excluded)
+        included = rows.filter(is_included)
+        return included.drop(["_rowid"])
 
     def take(self, ids: Sequence[int] | Ids, columns: Sequence[str]) -> pa.Table:
         """Return columns of rows by id, in the order of `ids`, with the ids as the column ``id``.
@@ -292,7 +301,8 @@ class View:
         # Lance returns each row once, in an order of its own.
         clause = id_clause(wanted)
         rows = self._read(names, clause)
-        found_ids = rows["_rowid"].to_pylist()
+        id_values = rows["_rowid"]
+        found_ids = id_values.to_pylist()
         position = {row_id: index for index, row_id in enumerate(found_ids)}
 
         order = []
@@ -311,9 +321,14 @@ class View:
         """Return the uri of each row by its id; unknown ids are left out."""
         if not ids:
             return {}
-        rows = self._read(["uri"], id_clause(ids))
-        found_ids = rows["_rowid"].to_pylist()
-        return dict(zip(found_ids, rows["uri"].to_pylist(), strict=True))
+        clause = id_clause(ids)
+        rows = self._read(["uri"], clause)
+        id_column = rows["_rowid"]
+        uri_column = rows["uri"]
+        found_ids = id_column.to_pylist()
+        found_uris = uri_column.to_pylist()
+        pairs = zip(found_ids, found_uris, strict=True)
+        return dict(pairs)
 
     def scan(
         self, columns: Sequence[str], where: str | None = None
@@ -362,9 +377,11 @@ class View:
         """Yield the ids and vectors of a Space, some thousands at a time, in no order."""
         cached = self.cached_vectors(space)
         if cached is not None:
-            for first in range(0, len(cached.ids), _SCAN_ROWS):
+            all_ids = cached.ids
+            matrix = cached.vectors
+            for first in range(0, len(all_ids), _SCAN_ROWS):
                 part = slice(first, first + _SCAN_ROWS)
-                yield cached.ids[part], cached.vectors[part]
+                yield all_ids[part], matrix[part]
             return
         with self.translate_read_errors():
             scanner = self._dataset.scanner(
@@ -385,19 +402,30 @@ class View:
         """Return the vectors of a Space in the local cache; None if the table's files are here."""
         version = self.version
         known = self._cached_vectors.get(space)
-        if known is None or known[0] != version:
-            key = self._cache_key(space)
-            cached = None if key is None else vector_cache.look_up(key)
-            known = (version, cached)
-            self._cached_vectors[space] = known
-        return known[1]
+        if known is not None:
+            known_version, known_vectors = known
+            if known_version == version:
+                return known_vectors
+
+        cached = None
+        key = self._cache_key(space)
+        if key is not None:
+            cached = vector_cache.look_up(key)
+        self._cached_vectors[space] = (version, cached)
+        return cached
 
     def prepare_cache(self, space: str) -> None:
         """Read all vectors of a Space into the local cache, if the table lies elsewhere."""
-        if self._cache_key(space) is None or self.cached_vectors(space) is not None:
+        key = self._cache_key(space)
+        if key is None:
             return
-        row_bytes = 2 * self.models[space].dim
-        if self.count(space) * row_bytes <= vector_cache.MOST_BYTES:
+        cached = self.cached_vectors(space)
+        if cached is not None:
+            return
+        model = self.models[space]
+        row_bytes = 2 * model.dim
+        size = self.count(space) * row_bytes
+        if size <= vector_cache.MOST_BYTES:
             self._all_vectors(space)
 
     def _all_vectors(self, name: str) -> tuple[Ids, VectorsF16]:
@@ -409,30 +437,34 @@ class View:
         key = self._cache_key(name)
         if key is not None:
             vector_cache.keep(key, ids, matrix)
-            self._cached_vectors[name] = (key.version, vector_cache.look_up(key))
+            kept = vector_cache.look_up(key)
+            self._cached_vectors[name] = (key.version, kept)
         return ids, matrix
 
     def _cache_key(self, space: str) -> VectorCacheKey | None:
         """Return the key of a Space's vectors in the local cache; None without a cache."""
         version = self.version
         known = self._version_tag
+        location = self.location
         if known is None or known[0] != version:
             tag = None
             # Without a tag, the vectors are read from the store.
             with suppress(OSError):
-                tag = self.location.version_tag(version)
+                tag = location.version_tag(version)
             known = (version, tag)
             self._version_tag = known
-        tag = known[1]
+        _, tag = known
         if tag is None:
             return None
-        return VectorCacheKey(self.location.identity, version, tag, space)
+        identity = location.identity
+        return VectorCacheKey(identity, version, tag, space)
 
     def _read_vectors(
         self, name: str, clause: str | None = None
     ) -> tuple[Ids, VectorsF16]:
         """Read vectors from the table."""
-        rows = self._read([name], clause)
+        names = [name]
+        rows = self._read(names, clause)
         column = rows[name]
         all_ids = row_ids(rows)
         has_vector = has_value(column)
@@ -453,7 +485,8 @@ class View:
         existing: dict[str, ExistingRow] = {}
         remaining = iter(uris)
         while batch := list(islice(remaining, _URIS_AT_ONCE)):
-            existing |= self._existing_rows(batch)
+            rows_of_batch = self._existing_rows(batch)
+            existing.update(rows_of_batch)
         return existing
 
     def _existing_rows(self, uris: Iterable[str]) -> dict[str, ExistingRow]:
@@ -506,7 +539,8 @@ class View:
         unchanged = 0
         failed = 0
         for item in items:
-            row = existing.get(item.uri)
+            uri = item.uri
+            row = existing.get(uri)
             item_and_row = (item, row)
             if row is None or not is_up_to_date(item, row, needed):
                 work.append(item_and_row)
@@ -517,21 +551,24 @@ class View:
             else:
                 failed += 1
 
-        existing_ids = [row.id for row in existing.values()]
+        rows = existing.values()
+        existing_ids = [row.id for row in rows]
         seen_ids = np.array(existing_ids, np.int64)
         return ScanDiff(work, seen_ids, unchanged, failed)
 
     def content_index(self) -> ContentIndex:
         """Return an index of the contents that have a vector in every Space."""
         clauses = [_IS_IMAGE]
-        for space in self.models:
+        models = self.models
+        for space in models:
             has_vector = vector_clause(space)
             clauses.append(has_vector)
         all_clauses = " AND ".join(clauses)
 
         rows = self._read(["sha256"], all_clauses)
         ids = row_ids(rows)
-        hashes = rows["sha256"].to_pylist()
+        contents = rows["sha256"]
+        hashes = contents.to_pylist()
         return ContentIndex.of(hashes, ids)
 
     def _read(self, columns: list[str], where: str | None = None) -> pa.Table:

@@ -33,12 +33,16 @@ class Center:
     @classmethod
     def of(cls, rows: VectorsF16) -> Center:
         """Return the mean of rows, float16 ``[n, dim]``, summed in float64."""
-        dim = rows.shape[1]
+        _, dim = rows.shape
         total = np.zeros(dim)
         for tile in _float_tiles(rows):
-            total += tile.sum(axis=0, dtype=np.float64)
-        mean = total / max(1, len(rows))
-        return cls(mean.astype(np.float32))
+            tile_sum = tile.sum(axis=0, dtype=np.float64)
+            total += tile_sum
+        row_count = len(rows)
+        count = max(1, row_count)
+        mean = total / count
+        mean_f32 = mean.astype(np.float32)
+        return cls(mean_f32)
 
     def center(self, rows: VectorsF16) -> VectorsF32:
         """Return rows minus the mean, scaled to unit length; a row at the mean becomes zero.

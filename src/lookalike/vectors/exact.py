@@ -59,7 +59,8 @@ class ExactIndex:
         for part, tile in _tiles(vectors):
             np.einsum("nd,nd->n", tile, tile, out=squares[part])
         self._squares = squares
-        self._max_square = float(squares.max(initial=0))
+        largest = squares.max(initial=0)
+        self._max_square = float(largest)
 
         self._was_searched = False
         self._pruning_budget = 0
@@ -79,12 +80,14 @@ class ExactIndex:
 
         The ids of the index must rise.
         """
-        if not len(self.ids):
+        own_ids = self.ids
+        if not len(own_ids):
             return None
-        last = len(self.ids) - 1
-        places = self.ids.searchsorted(ids)
+        last = len(own_ids) - 1
+        places = own_ids.searchsorted(ids)
         places = np.minimum(places, last)
-        is_found = self.ids[places] == ids
+        found_ids = own_ids[places]
+        is_found = found_ids == ids
         if is_found.all():
             return self._vectors[places]
         return None
@@ -93,7 +96,8 @@ class ExactIndex:
         """Return the distance of every row to a query, float64 ``[n]``, in float32 precision."""
         query_f64 = query.astype(np.float64)
         query_square = np.dot(query_f64, query_f64)
-        products = _dot_products(query, self._vectors)
+        rows = self._vectors
+        products = _dot_products(query, rows)
 
         # |x - q|^2 = |x|^2 - 2 x.q + |q|^2
         doubled = products.astype(np.float64)
@@ -137,7 +141,8 @@ class ExactIndex:
 
         # |x|^2 - 2 x.q orders the rows as the distance does, up to the tolerance.
         products = _dot_products(query, vectors)
-        estimates = squares - 2 * products
+        doubled = 2 * products
+        estimates = squares - doubled
         count = min(k, len(estimates))
         near = _smallest(estimates, count, tolerance)
         if places is not None:
@@ -200,24 +205,29 @@ class ExactIndex:
     @cached_property
     def _int8_copy(self) -> _Int8Copy:
         vectors = self._vectors
-        return _Int8Copy(vectors, self._squares)
+        squares = self._squares
+        return _Int8Copy(vectors, squares)
 
     def _prune(self, query: VectorsF16, k: int, tolerance: float) -> Places | None:
         """Return a few rows that include the k nearest, or None where pruning does not pay."""
-        most_rows = len(self) // PRUNED_SHARE
-        may_prune = self._was_searched and self._pruning_budget > 0
+        row_count = len(self)
+        most_rows = row_count // PRUNED_SHARE
+        has_budget = self._pruning_budget > 0
+        may_prune = self._was_searched and has_budget
         if not may_prune or k > most_rows:
             # Making the int8 copy takes as long as some searches, so that the first search does
             # without.
             self._was_searched = True
             return None
 
-        estimates, error = self._int8_copy.estimate(query)
+        int8_copy = self._int8_copy
+        estimates, error = int8_copy.estimate(query)
         tolerance += 2 * error
         places = _smallest(estimates, k, tolerance)
 
         # A failure costs one of the budget, and a success wins one back.
-        if len(places) > most_rows:
+        count = len(places)
+        if count > most_rows:
             self._pruning_budget -= 1
             return None
         if self._pruning_budget < PRUNING_BUDGET:
@@ -230,14 +240,17 @@ class ExactIndex:
         query_square = np.dot(query_f32, query_f32)
         largest = self._max_square + float(query_square)
         dim = len(query_f32)
-        tolerance = 16 * np.sqrt(dim) * _FLOAT32_STEP * largest
+        steps = 16 * np.sqrt(dim)
+        rounding = steps * _FLOAT32_STEP
+        tolerance = rounding * largest
         return float(tolerance)
 
     def _rank(self, query: VectorsF16, places: Places, k: int) -> tuple[Ids, Distances]:
         """Return ids and distances of the k nearest among a few rows, compared in float64."""
         # By way of float32, because NumPy converts float16 slowly.
         query_f32 = to_float32(query)
-        near_f32 = to_float32(self._vectors[places])
+        near = self._vectors[places]
+        near_f32 = to_float32(near)
         differences = near_f32.astype(np.float64)
         differences -= query_f32
         squares = np.einsum("nd,nd->n", differences, differences)
@@ -327,8 +340,9 @@ class _CandidateLists:
         self._numbers.append(numbers)
         self._places.append(places)
         self._estimates.append(estimates)
-        self._added += len(numbers)
-        if self._added > self._most_added:
+        added = self._added + len(numbers)
+        self._added = added
+        if added > self._most_added:
             self._tighten()
 
     def lists(self) -> list[Places]:
@@ -337,7 +351,8 @@ class _CandidateLists:
         numbers = self._numbers[0]
         places = self._places[0]
         # A list starts where the number of its query does.
-        later_queries = np.arange(1, len(self.bounds))
+        count = len(self.bounds)
+        later_queries = np.arange(1, count)
         starts = np.searchsorted(numbers, later_queries)
         return np.split(places, starts)
 
@@ -406,16 +421,19 @@ def _tiles(vectors: VectorsF16) -> Iterator[tuple[slice, VectorsF32]]:
         end = first + TILE_ROWS
         rows = vectors[first:end]
         tile = to_float32(rows)
-        part = slice(first, first + len(rows))
+        count = len(rows)
+        part = slice(first, first + count)
         yield part, tile
 
 
 def _smallest(estimates: npt.NDArray[np.float32], k: int, tolerance: float) -> Places:
     """Return the places of the k smallest estimates, and of those within the tolerance."""
-    if k == len(estimates):
+    count = len(estimates)
+    if k == count:
         return np.arange(k)
-    partitioned = np.partition(estimates, k - 1)
-    limit = partitioned[k - 1]
+    last = k - 1
+    partitioned = np.partition(estimates, last)
+    limit = partitioned[last]
     limit += tolerance
     near = estimates <= limit
     return np.flatnonzero(near)
@@ -432,10 +450,11 @@ def _dot_products(
         return _dot_products_of_part(query, part)
 
     # Each thread compares its part of the rows.
-    parts = np.array_split(rows, _thread_count())
+    count = _thread_count()
+    parts = np.array_split(rows, count)
     threads = _threads()
-    products = threads.map(compare, parts)
-    return np.concatenate(list(products))
+    products_of_parts = list(threads.map(compare, parts))
+    return np.concatenate(products_of_parts)
 
 
 def _dot_products_of_part(
@@ -447,7 +466,8 @@ def _dot_products_of_part(
     contiguous = np.ascontiguousarray(query)
     one_query = contiguous[np.newaxis]
     table = simsimd.cdist(one_query, rows, "dot")
-    products: npt.NDArray[np.float32] = np.asarray(table, np.float32)[0]
+    products_of_queries = np.asarray(table, np.float32)
+    products: npt.NDArray[np.float32] = products_of_queries[0]
     return products
 
 

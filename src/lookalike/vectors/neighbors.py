@@ -65,19 +65,21 @@ def neighbor_graph(
     count = len(rows)
     lists = _NearestLists(count, k)
     blocks = list(_place_blocks(count))
-    total = len(blocks) * (len(blocks) + 1) // 2
+    block_count = len(blocks)
+    total = block_count * (block_count + 1) // 2
     done = 0
     for number, places in enumerate(blocks):
         block = prepare(rows[places])
         for other_places in blocks[number:]:
-            is_same = other_places is places
-            other = block if is_same else prepare(rows[other_places])
-            products = block @ other.T
-            if is_same:
+            if other_places is places:
+                products = block @ block.T
                 # A row is not its own neighbor.
                 np.fill_diagonal(products, -np.inf)
-            lists.add(places, other_places, products)
-            if not is_same:
+                lists.add(places, places, products)
+            else:
+                other = prepare(rows[other_places])
+                products = block @ other.T
+                lists.add(places, other_places, products)
                 lists.add(other_places, places, products.T)
             done += 1
             if progress is not None:
@@ -174,7 +176,9 @@ class _NearestLists:
     @property
     def graph(self) -> NeighborGraph:
         """The lists as a graph."""
-        return NeighborGraph(self.places, self.cosines)
+        places = self.places
+        cosines = self.cosines
+        return NeighborGraph(places, cosines)
 
     def carry_over(self, graph: NeighborGraph, origins: Places) -> Places:
         """Take over the lists of rows that lost no neighbor, and return these rows.
@@ -250,5 +254,6 @@ def _leave_out_own(products: VectorsF32, rows: Places, others: Places) -> None:
 def _place_blocks(count: int) -> Iterator[Places]:
     """Yield the places of a block of rows at a time."""
     for first in range(0, count, _BLOCK_ROWS):
-        last = min(first + _BLOCK_ROWS, count)
+        end = first + _BLOCK_ROWS
+        last = min(end, count)
         yield np.arange(first, last)

@@ -21,13 +21,15 @@ class DirectRoute(APIRoute):
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         super().__init__(path, endpoint, **options)
-        parameters = inspect.signature(endpoint).parameters
-        self._is_direct = list(parameters) == ["request"]
+        signature = inspect.signature(endpoint)
+        names = list(signature.parameters)
+        self._is_direct = names == ["request"]
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
-        methods = self.methods or set()
-        is_allowed = scope["method"] in methods
+        method = scope["method"]
+        allowed = self.methods or set()
+        is_allowed = method in allowed
         if not self._is_direct or not is_allowed:
             await super().handle(scope, receive, send)
             return
