@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image, ImageEnhance, ImageOps
 
 import lookalike
@@ -240,3 +241,74 @@ def test_the_better_image_is_kept(tmp_path):
     (group,) = lookalike.Collection.open(tmp_path / "c").duplicates()
     assert group.keeper.uri == str(images / "large.jpg")
     assert len(group.copies) == 2
+
+
+def save_animation(folder):
+    frames = [photograph(6).quantize(), photograph(7).quantize()]
+    frames[0].save(folder / "a.gif", save_all=True, append_images=frames[1:])
+    frames[0].convert("RGB").save(folder / "frame.png")
+
+
+def save_pages(folder):
+    image = photograph(6)
+    image.save(folder / "a.tiff", save_all=True, append_images=[photograph(7)])
+    image.save(folder / "page.png")
+
+
+def save_transparency(folder):
+    clear = photograph(6).convert("RGBA")
+    clear.paste((255, 255, 255, 0), (0, 0, 90, 60))
+    clear.save(folder / "a.png")
+    white = Image.new("RGBA", clear.size, "white")
+    Image.alpha_composite(white, clear).convert("RGB").save(folder / "white.bmp")
+
+
+def save_depth(folder):
+    gray = np.asarray(photograph(6).convert("L"))
+    deep = gray.astype(np.uint16) * 257
+    Image.fromarray(deep).save(folder / "a.png")
+    Image.fromarray(gray).save(folder / "gray.png")
+
+
+def save_deep_colors(folder):
+    colors = np.asarray(photograph(6))
+    deep = colors.astype(np.uint16) * 257
+    tifffile.imwrite(folder / "a.tiff", deep, photometric="rgb")
+    Image.fromarray(colors).save(folder / "colors.png")
+
+
+@pytest.mark.parametrize(
+    "save",
+    [
+        save_animation,
+        save_pages,
+        save_transparency,
+        save_depth,
+        save_deep_colors,
+    ],
+)
+def test_a_file_that_shows_more_is_not_identical(tmp_path, save):
+    images = tmp_path / "images"
+    images.mkdir()
+    save(images)
+    lookalike.index(images, tmp_path / "c", models=["pixels"])
+    collection = lookalike.Collection.open(tmp_path / "c")
+    assert len(collection.duplicates(tier="identical")) == 0
+    (group,) = collection.duplicates()
+    assert group.copies[0].tier == "copy"
+
+
+def test_transparency_and_frames_may_be_identical_too(tmp_path):
+    images = tmp_path / "images"
+    images.mkdir()
+    clear = photograph(6).convert("RGBA")
+    clear.putalpha(90)
+    clear.save(images / "a.png")
+    clear.save(images / "b.tiff")
+    # Alpha that hides nothing is not part of an image.
+    opaque = photograph(7)
+    opaque.save(images / "c.bmp")
+    opaque.convert("RGBA").save(images / "d.png")
+    lookalike.index(images, tmp_path / "c", models=["pixels"])
+    found = lookalike.Collection.open(tmp_path / "c").duplicates(tier="identical")
+    assert len(found) == 2

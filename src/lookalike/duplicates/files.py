@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+import io
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from PIL import ExifTags, Image
+import numpy as np
+from PIL import ExifTags, Image, ImageSequence
 
-from lookalike.errors import LookalikeError
+from lookalike.formats import CAMERA_RAW, TIFF, recognize
 from lookalike.imaging import decode
+from lookalike.imaging.process import no_warnings
+from lookalike.imaging.tiff_pages import is_camera_raw
 from lookalike.sources import is_web_address, open_uri, read_uri
 
 __all__ = ["FileFacts", "pixel_hash", "read_facts"]
 
 _EXIF_TIME = "%Y:%m:%d %H:%M:%S"
+_OPAQUE = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,17 +69,69 @@ def _captured(details: dict[int, object]) -> datetime | None:
 
 
 def pixel_hash(uri: str) -> bytes | None:
-    """Return a hash of the decoded pixels of a file; None if it cannot be read.
+    """Return a hash of all pixels of a file; None if they cannot be compared exactly.
 
-    Web addresses are not read.
+    Transparency and further frames count. A camera's raw file and a file with 16 bits a color hold
+    more than is decoded, so they have no hash. Web addresses are not read.
     """
     if is_web_address(uri):
         return None
     try:
-        image = decode(read_uri(uri))
-    except (OSError, LookalikeError, MemoryError):
+        with no_warnings:
+            data = read_uri(uri)
+            return _hash_pixels(data)
+    # Damaged files raise errors of every kind.
+    except Exception:  # noqa: BLE001
         return None
-    width, height = image.size
+
+
+def _hash_pixels(data: bytes) -> bytes | None:
+    """Return a hash of what is decoded, and of the pixels that decoding drops."""
+    if _is_raw(data):
+        return None
+    decoded = decode(data)
+    width, height = decoded.size
     digest = hashlib.sha256(f"{width}x{height}:".encode())
-    digest.update(image.tobytes())
+    digest.update(decoded.tobytes())
+    with Image.open(io.BytesIO(data)) as image:
+        if _has_deep_colors(image):
+            return None
+        for pixels in _undecoded(image):
+            digest.update(pixels)
     return digest.digest()
+
+
+def _is_raw(data: bytes) -> bool:
+    """Return whether a file holds what a camera's sensor recorded."""
+    image_format = recognize(data)
+    if image_format is TIFF:
+        return is_camera_raw(data)
+    return image_format is CAMERA_RAW
+
+
+def _has_deep_colors(image: Image.Image) -> bool:
+    """Return whether a file has more than 8 bits a color. Pillow's mode names gray ones only."""
+    if image.mode.startswith(("I", "F")):
+        return True
+    tiles = getattr(image, "tile", ())
+    stored = [str(tile.args) for tile in tiles]
+    return any("16" in mode for mode in stored)
+
+
+def _undecoded(image: Image.Image) -> Iterator[bytes]:
+    """Yield the pixels that `decode` drops: of a transparent image, and of further frames."""
+    frames = ImageSequence.Iterator(image)
+    for number, frame in enumerate(frames):
+        is_further = number > 0
+        if is_further or _is_transparent(frame):
+            pixels = frame.convert("RGBA")
+            yield pixels.tobytes()
+
+
+def _is_transparent(frame: Image.Image) -> bool:
+    """Return whether any pixel lets the background through."""
+    if not frame.has_transparency_data:
+        return False
+    pixels = frame.convert("RGBA")
+    values = np.asarray(pixels.getchannel("A"))
+    return bool(values.min() < _OPAQUE)
