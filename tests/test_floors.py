@@ -22,6 +22,7 @@ FLOORS = [
         *{"duplicates", "evaluation", "projection", "maintenance"},
     },
     {"collection", "export"},
+    {"shortcuts"},
     {"demo"},
     {"cli", "server", "__main__"},
 ]

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lookalike.collection import Collection as Collection
-    from lookalike.collection import backup as backup
-    from lookalike.collection import check as check
-    from lookalike.collection import index as index
-    from lookalike.collection import optimize as optimize
-    from lookalike.collection import restore as restore
-    from lookalike.collection import search as search
-    from lookalike.collection import search_many as search_many
     from lookalike.errors import LookalikeError as LookalikeError
+    from lookalike.shortcuts import backup as backup
+    from lookalike.shortcuts import check as check
+    from lookalike.shortcuts import index as index
+    from lookalike.shortcuts import optimize as optimize
+    from lookalike.shortcuts import restore as restore
+    from lookalike.shortcuts import search as search
+    from lookalike.shortcuts import search_many as search_many
     from lookalike.types import Matches as Matches
 
 __all__ = [
@@ -43,13 +43,13 @@ _MODULE_OF = {
     "Collection": "lookalike.collection",
     "LookalikeError": "lookalike.errors",
     "Matches": "lookalike.types",
-    "backup": "lookalike.collection",
-    "check": "lookalike.collection",
-    "index": "lookalike.collection",
-    "optimize": "lookalike.collection",
-    "restore": "lookalike.collection",
-    "search": "lookalike.collection",
-    "search_many": "lookalike.collection",
+    "backup": "lookalike.shortcuts",
+    "check": "lookalike.shortcuts",
+    "index": "lookalike.shortcuts",
+    "optimize": "lookalike.shortcuts",
+    "restore": "lookalike.shortcuts",
+    "search": "lookalike.shortcuts",
+    "search_many": "lookalike.shortcuts",
 }
 
 

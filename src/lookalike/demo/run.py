@@ -12,7 +12,6 @@ import pyarrow as pa
 
 from lookalike import imaging
 from lookalike.collection import Collection
-from lookalike.collection import index as index_images
 from lookalike.datasets import manifest
 from lookalike.demo.images import DemoImages, Say
 from lookalike.drawing.map import draw_map
@@ -24,6 +23,7 @@ from lookalike.export.map_page import write_map_page
 from lookalike.export.report import Answer, Story, write_report
 from lookalike.models import registry, weights
 from lookalike.projection.map import Map
+from lookalike.shortcuts import index as index_images
 from lookalike.sources import display_name, display_path, read_uri
 
 __all__ = ["run_demo"]

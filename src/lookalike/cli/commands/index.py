@@ -154,8 +154,9 @@ def index_command(
     end, nothing is removed there, and the status is 1. Addresses are read once, and stay.
     """
     with store_imported():
-        from lookalike.collection import default_path, index
+        from lookalike.collection import default_path
         from lookalike.indexing.run import IndexSettings
+        from lookalike.shortcuts import index
         from lookalike.sources import open_source
 
     path = collection or default_path()

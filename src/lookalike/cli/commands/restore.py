@@ -26,7 +26,7 @@ def restore_command(
 ) -> None:
     """Restore a backup as a new collection. Existing files are never overwritten."""
     with store_imported():
-        from lookalike.collection import restore
+        from lookalike.shortcuts import restore
 
     with progress_bar("Copying", unit="bytes", finishing="Reading") as bar:
         report = restore(source, collection, progress=bar.update)
