@@ -31,6 +31,7 @@ __all__ = [
     "Model",
     "Neighbors",
     "Places",
+    "Understood",
     "VectorsF16",
     "VectorsF32",
     "Weights",
@@ -278,6 +279,26 @@ class AnswerConfidence(NamedTuple):
         return {**self._asdict(), "match": self.is_match}
 
 
+class Understood(NamedTuple):
+    """What was understood of the text of a query.
+
+    Attributes
+    ----------
+    text
+        The text.
+    words
+        What the search looked for: the names of the classes that the text stands for, or the text
+        itself if the Space reads any text.
+    """
+
+    text: str
+    words: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as plain data."""
+        return {"text": self.text, "words": list(self.words)}
+
+
 class Neighbors(NamedTuple):
     """The rows nearest to a query vector, nearest first.
 
@@ -295,6 +316,8 @@ class Neighbors(NamedTuple):
     confidences, answer
         float64 ``[k]``, the confidence of each row, and that of the whole answer; None without a
         calibration.
+    understood
+        What was understood of each text of the query.
     """
 
     ids: Ids
@@ -303,6 +326,7 @@ class Neighbors(NamedTuple):
     copies: Ids | None = None
     confidences: Distances | None = None
     answer: AnswerConfidence | None = None
+    understood: tuple[Understood, ...] = ()
 
 
 class Match(NamedTuple):
@@ -349,6 +373,8 @@ class Matches:
         calibrated and the query is one image.
     answer
         The confidence of the answer as a whole; None where `confidences` is.
+    understood
+        What was understood of each text of the query; empty without a text.
     """
 
     ids: npt.NDArray[np.int64]
@@ -362,6 +388,7 @@ class Matches:
     copies: list[int] | None = None
     confidences: npt.NDArray[np.float64] | None = None
     answer: AnswerConfidence | None = None
+    understood: tuple[Understood, ...] = ()
 
     def __len__(self) -> int:
         return len(self.uris)
@@ -398,6 +425,8 @@ class Matches:
             "exact": self.exact,
             "recall": self.recall,
         }
+        if self.understood:
+            data["understood"] = [one.to_dict() for one in self.understood]
         if self.answer is not None:
             data["answer"] = self.answer.to_dict()
         data["matches"] = [match.to_dict() for match in self]

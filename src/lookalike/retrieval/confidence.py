@@ -344,6 +344,12 @@ class StoredCalibrations:
                 "matches of one example have a confidence. Search by one, or leave out "
                 "min_confidence."
             )
+        kind = _query_kind(queries[0])
+        if kind != IMAGE:
+            raise InputError(
+                f"min_confidence was given with a search by {kind}. Only the matches of an image "
+                "have a confidence. Search by an image, or leave out min_confidence."
+            )
         reason = "has no calibration"
         if self._read() is not None:
             reason = "has changed by more than half since its calibration"

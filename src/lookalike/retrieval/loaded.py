@@ -14,10 +14,10 @@ from lookalike.retrieval.fitted import FitState, FittedVectors
 from lookalike.retrieval.ranking import Ranking
 from lookalike.store.view import View
 from lookalike.tracing import span
-from lookalike.types import NO_IDS, Ids, Places, VectorsF16
+from lookalike.types import NO_IDS, Ids, Neighbors, Places, VectorsF16
 from lookalike.vectors.exact import ExactIndex
 
-__all__ = ["SUBSET_ROWS", "SpaceVectors"]
+__all__ = ["SUBSET_ROWS", "SpaceVectors", "nearest_of"]
 
 
 # Up to this many rows that fit a filter are compared one by one: 42 MB of 1,280 numbers each.
@@ -209,3 +209,23 @@ class SpaceVectors:
         all_ids = index.ids
         is_fitting = np.isin(all_ids, fitting, assume_unique=True)
         return np.flatnonzero(is_fitting)
+
+
+def nearest_of(
+    index: ExactIndex,
+    vector: VectorsF16,
+    count: int,
+    excluded: Ids,
+    places: Places | None = None,
+) -> Neighbors:
+    """Return the rows of an index nearest to a vector, or those among the rows at some places."""
+    # The nearest of all may be excluded.
+    enough = count + len(excluded)
+    ids, distances = index.search(vector, enough, places=places)
+    if len(excluded):
+        is_excluded = np.isin(ids, excluded)
+        included = np.flatnonzero(~is_excluded)
+        nearest = included[:count]
+        ids = ids[nearest]
+        distances = distances[nearest]
+    return Neighbors(ids, distances, recall=None)

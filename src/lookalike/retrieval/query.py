@@ -1,4 +1,4 @@
-"""Queries: images, rows and vectors to search by, each with a weight.
+"""Queries: images, rows, texts and vectors to search by, each with a weight.
 
 A new kind of query is a class with the two methods of `Query`; nothing else has to change.
 """
@@ -11,7 +11,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol, TypeGuard, cast
+from typing import Any, ClassVar, Protocol, TypeGuard, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ from PIL import Image
 
 from lookalike import imaging
 from lookalike.errors import ImageError, InputError
+from lookalike.models.text.reader import ReadText, clean_text
 from lookalike.sources import can_read, read_uri, resolve_uri
 from lookalike.store.view import View
 from lookalike.tracing import span
@@ -31,6 +32,7 @@ __all__ = [
     "Query",
     "QueryInput",
     "RowQuery",
+    "TextQuery",
     "VectorQuery",
     "WeightedQuery",
     "as_queries",
@@ -44,7 +46,7 @@ _MAX_ADDRESS_SHOWN = 80
 
 
 class Encoder(Protocol):
-    """Encodes images and rows in one Space, for queries; a `Searcher` is one."""
+    """Encodes images, texts and rows in one Space, for queries; a `Searcher` is one."""
 
     @property
     def model(self) -> Model:
@@ -62,6 +64,10 @@ class Encoder(Protocol):
 
     def row_vector(self, row_id: int) -> VectorsF16:
         """Return the vector that the collection holds for a row, float16 ``[dim]``."""
+        ...
+
+    def read_text(self, text: str) -> ReadText:
+        """Return a text as a vector, float32 ``[dim]``, and what was understood of it."""
         ...
 
 
@@ -227,6 +233,54 @@ class RowQuery:
     def own_rows(self, view: View) -> Ids:
         """Return the row itself."""
         return _as_ids(self.id)
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class TextQuery:
+    """A query by words, in a Space whose Model reads text.
+
+    Parameters
+    ----------
+    text
+        A word or a phrase, of at most 1,000 characters.
+
+    Attributes
+    ----------
+    text
+        The text, with single spaces between its words.
+    kind
+        The kind of query that a calibration is for.
+
+    Raises
+    ------
+    InputError
+        If the text is empty, too long, or has control characters.
+    """
+
+    text: str
+    kind: ClassVar[str] = "text"
+
+    def __init__(self, text: str) -> None:
+        cleaned = clean_text(text)
+        object.__setattr__(self, "text", cleaned)
+
+    def encode(self, encoder: Encoder) -> VectorsF16:
+        """Return the vector of the text, float16 ``[dim]``.
+
+        Raises
+        ------
+        InputError
+            If the Space reads no text, or the text was not understood.
+        WeightsError
+            If the files that read it are missing or refused.
+        """
+        read = encoder.read_text(self.text)
+        rounded: VectorsF16 = read.vector.astype(np.float16)
+        return rounded
+
+    def own_rows(self, view: View) -> Ids:
+        """Return no rows: no image is the text."""
+        return NO_IDS
 
 
 @dataclass(frozen=True, slots=True, eq=False)

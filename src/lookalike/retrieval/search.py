@@ -13,14 +13,16 @@ from lookalike import imaging, vectors
 from lookalike.errors import InputError
 from lookalike.models.embedder import Embedder
 from lookalike.models.embedder import load as load_embedder
+from lookalike.models.text.reader import ReadText
 from lookalike.retrieval.confidence import StoredCalibrations, cut
 from lookalike.retrieval.contents import count_copies, first_of_each_content
 from lookalike.retrieval.fitted import FittedVectors
-from lookalike.retrieval.loaded import SpaceVectors
+from lookalike.retrieval.loaded import SpaceVectors, nearest_of
 from lookalike.retrieval.pages import POOL_ROWS, append_rows, page_searches
 from lookalike.retrieval.query import QueryInput, WeightedQuery
 from lookalike.retrieval.ranking import PLAIN, Candidates, Ranking, resolve_ranking
 from lookalike.retrieval.request import SearchRequest, check_k
+from lookalike.retrieval.texts import SpaceTexts
 from lookalike.store import ann
 from lookalike.store.view import View
 from lookalike.tracing import span
@@ -35,7 +37,6 @@ from lookalike.types import (
     Places,
     VectorsF16,
 )
-from lookalike.vectors.exact import ExactIndex
 
 __all__ = ["SearchRequest", "Searcher"]
 
@@ -94,6 +95,7 @@ class Searcher:
         )
         self._vectors = SpaceVectors(view, self.space)
         self._calibrations = StoredCalibrations(view, self.space)
+        self._texts = SpaceTexts(view, self.space)
 
     @property
     def model(self) -> Model:
@@ -136,8 +138,11 @@ class Searcher:
             copies = count_copies(self._view, found.ids, clause, excluded)
             found = found._replace(copies=copies)
         negative = request.negative if request.gamma else ()
+        examples = [*request.positive, *negative]
+        understood = self._texts.understood(examples)
+        found = found._replace(understood=understood)
         return self._with_confidences(
-            [*request.positive, *negative],
+            examples,
             vector,
             found,
             resolve_ranking(request.ranking),
@@ -302,6 +307,8 @@ class Searcher:
             )
             neighbors = ranking.rank(vector, candidates, k)
             examples_of_one = [example]
+            understood = self._texts.understood(examples_of_one)
+            neighbors = neighbors._replace(understood=understood)
             found = self._with_confidences(examples_of_one, vector, neighbors, ranking)
             matches = self._read_matches(found)
             answers.append(matches)
@@ -428,7 +435,7 @@ class Searcher:
         if clause is not None:
             subset = loaded.subset(clause)
             if subset is not None:
-                return _compare(subset, vector, count, excluded)
+                return nearest_of(subset, vector, count, excluded)
 
         if not exact:
             found = ann.nearest(
@@ -442,7 +449,7 @@ class Searcher:
         if clause is not None:
             places = space_vectors.places(clause)
         index = space_vectors.index()
-        return _compare(index, vector, count, excluded, places)
+        return nearest_of(index, vector, count, excluded, places)
 
     def _nearest_fitted(
         self,
@@ -470,14 +477,14 @@ class Searcher:
                 fitted_ids = fitted.index.ids
                 pool_ids = np.intersect1d(fitted_ids, pool.ids, assume_unique=True)
                 pool_places = np.searchsorted(fitted_ids, pool_ids)
-                found = _compare(fitted.index, compared, count, excluded, pool_places)
+                found = nearest_of(fitted.index, compared, count, excluded, pool_places)
                 return found._replace(recall=pool.recall)
 
         index = fitted.index
         places: Places | None = None
         if clause is not None:
             places = self._vectors.places(clause)
-        return _compare(index, compared, count, excluded, places)
+        return nearest_of(index, compared, count, excluded, places)
 
     def distances(self, vector: VectorsF16) -> tuple[Ids, Distances]:
         """Return all row ids in ascending order and their distances to a vector, in float32."""
@@ -533,6 +540,18 @@ class Searcher:
         vector: VectorsF16 = found[0]
         return vector
 
+    def read_text(self, text: str) -> ReadText:
+        """Return a text as a vector, float32 ``[dim]``, and what was understood of it.
+
+        Raises
+        ------
+        InputError
+            If the Space reads no text, or the text was not understood.
+        WeightsError
+            If the files that read it are missing or refused.
+        """
+        return self._texts.read(text)
+
     def row_vectors(self, row_ids: Ids) -> VectorsF16:
         """Return the vectors of some rows, float16 ``[n, dim]``, in their order.
 
@@ -566,6 +585,7 @@ class Searcher:
             copies=copies,
             confidences=found.confidences,
             answer=found.answer,
+            understood=found.understood,
         )
 
     def _own_rows(self, queries: Sequence[WeightedQuery]) -> Ids:
@@ -577,23 +597,3 @@ class Searcher:
             own_rows.append(row_ids)
         concatenated = np.concatenate(own_rows)
         return np.unique(concatenated)
-
-
-def _compare(
-    index: ExactIndex,
-    vector: VectorsF16,
-    count: int,
-    excluded: Ids,
-    places: Places | None = None,
-) -> Neighbors:
-    """Compare a vector with every row of an index, or with the rows at some places."""
-    # The nearest of all may be excluded.
-    enough = count + len(excluded)
-    ids, distances = index.search(vector, enough, places=places)
-    if len(excluded):
-        is_excluded = np.isin(ids, excluded)
-        included = np.flatnonzero(~is_excluded)
-        nearest = included[:count]
-        ids = ids[nearest]
-        distances = distances[nearest]
-    return Neighbors(ids, distances, recall=None)

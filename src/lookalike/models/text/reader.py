@@ -1,0 +1,121 @@
+"""The reader of texts of a Model: words in, a vector of its Space out."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Mapping
+from typing import NamedTuple, Protocol
+
+from lookalike.errors import InputError
+from lookalike.types import Model, VectorsF32
+
+__all__ = [
+    "MAX_CHARACTERS",
+    "ReadText",
+    "TextReader",
+    "clean_text",
+    "load_reader",
+    "reads_text",
+]
+
+# A longer text is a document: no reader here understands one.
+MAX_CHARACTERS = 1000
+
+# Control characters, surrogates, and code points that no text has.
+_REFUSED_CATEGORIES = frozenset({"Cc", "Cs", "Cn"})
+_MAX_SHOWN = 40
+
+
+# What loads the reader of a Model, by the Model's architecture.
+_LOADERS: Mapping[str, Callable[[Model], TextReader]] = {}
+
+
+class ReadText(NamedTuple):
+    """A text as a vector of a Space.
+
+    Attributes
+    ----------
+    vector
+        float32 ``[dim]``, of unit length where the vectors of the Space are.
+    understood
+        What the text was understood as, to be shown with the answer: the names of the classes that
+        its words stand for, or the text itself if the whole of it was read.
+    """
+
+    vector: VectorsF32
+    understood: tuple[str, ...]
+
+
+class TextReader(Protocol):
+    """Reads texts in the Space of one Model."""
+
+    def read(self, text: str) -> ReadText:
+        """Return a text, as `clean_text` returns it, as a vector.
+
+        Raises
+        ------
+        InputError
+            If the text was not understood. The message says what would be.
+        """
+        ...
+
+
+def reads_text(model: Model) -> bool:
+    """Return whether a Model has a reader of texts, without loading anything."""
+    loader = _find_loader(model)
+    return loader is not None
+
+
+def load_reader(model: Model) -> TextReader:
+    """Load the reader of texts of a Model.
+
+    Raises
+    ------
+    InputError
+        If the Model has none.
+    WeightsError
+        If its files are missing or refused.
+    """
+    loader = _find_loader(model)
+    if loader is None:
+        name = model.name
+        raise InputError(f"The model {name!r} reads no text.")
+    return loader(model)
+
+
+def _find_loader(model: Model) -> Callable[[Model], TextReader] | None:
+    """Return what loads the reader of a Model; None if it has none."""
+    return _LOADERS.get(model.architecture)
+
+
+def clean_text(text: str) -> str:
+    """Return a text in one line, with single spaces between its words.
+
+    Raises
+    ------
+    InputError
+        If it is empty, longer than 1,000 characters, or has characters that no text has.
+    """
+    if not isinstance(text, str):
+        raise InputError(
+            f"The text of a query has the type {type(text).__name__}; expected a string."
+        )
+    length = len(text)
+    if length > MAX_CHARACTERS:
+        raise InputError(
+            f"The text of the query has {length:,} characters; expected at most "
+            f"{MAX_CHARACTERS:,}. Search by a few words."
+        )
+    words = text.split()
+    cleaned = " ".join(words)
+    if not cleaned:
+        raise InputError("The text of the query is empty. Give a word, such as: piano")
+    for character in cleaned:
+        category = unicodedata.category(character)
+        if category in _REFUSED_CATEGORIES:
+            shown = ascii(cleaned[:_MAX_SHOWN])
+            raise InputError(
+                f"The text {shown} has the character U+{ord(character):04X}, which no text has. "
+                "Remove it."
+            )
+    return cleaned

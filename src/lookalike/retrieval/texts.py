@@ -1,0 +1,88 @@
+"""Texts as vectors of one Space, each read once."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+
+from lookalike.errors import InputError
+from lookalike.models.text.reader import ReadText, TextReader, load_reader, reads_text
+from lookalike.retrieval.query import TextQuery, WeightedQuery
+from lookalike.store.view import View
+from lookalike.tracing import span
+from lookalike.types import Understood
+
+__all__ = ["SpaceTexts"]
+
+# The texts whose vectors stay in memory.
+_MAX_KEPT = 64
+
+
+class SpaceTexts:
+    """Reads texts in one Space; loads what reads them at the first, and keeps the last ones.
+
+    Parameters
+    ----------
+    view
+        The collection's table.
+    space
+        The name of the Space.
+    """
+
+    def __init__(self, view: View, space: str) -> None:
+        self._view = view
+        self._space = space
+        self._reader: TextReader | None = None
+        self._kept: OrderedDict[str, ReadText] = OrderedDict()
+
+    def read(self, text: str) -> ReadText:
+        """Return a text as a vector, and what was understood of it.
+
+        Raises
+        ------
+        InputError
+            If the Space reads no text, or the text was not understood.
+        WeightsError
+            If the files that read it are missing or refused.
+        """
+        kept = self._kept.get(text)
+        if kept is not None:
+            return kept
+        reader = self._load()
+        with span("read text"):
+            read = reader.read(text)
+        self._kept[text] = read
+        if len(self._kept) > _MAX_KEPT:
+            self._kept.popitem(last=False)
+        return read
+
+    def understood(self, queries: Iterable[WeightedQuery]) -> tuple[Understood, ...]:
+        """Return what was understood of each text among some queries."""
+        found = []
+        for weighted in queries:
+            query = weighted.query
+            if not isinstance(query, TextQuery):
+                continue
+            read = self.read(query.text)
+            one = Understood(query.text, read.understood)
+            found.append(one)
+        return tuple(found)
+
+    def _load(self) -> TextReader:
+        if self._reader is None:
+            models = self._view.models
+            model = models[self._space]
+            if not reads_text(model):
+                readers = [name for name in models if reads_text(models[name])]
+                raise InputError(_no_words_message(self._space, readers))
+            with span("load words"):
+                self._reader = load_reader(model)
+        return self._reader
+
+
+def _no_words_message(space: str, readers: list[str]) -> str:
+    message = f"The Space {space!r} knows no words: its model reads images alone. "
+    if readers:
+        listed = ", ".join(readers)
+        return f"{message}Search by words in: {listed}."
+    return f"{message}No Space of this collection knows words; search by an image."
