@@ -92,6 +92,7 @@ def test_a_backup_is_a_complete_collection(place, tmp_path):
     lookalike.restore(tmp_path / "backup", tmp_path / "new" / "restored")
     assert contents(tmp_path / "new" / "restored") == contents(place)
     assert sorted(path.name for path in (tmp_path / "new" / "restored").iterdir()) == [
+        ".writer",
         "images.lance",
         "maps",
     ]
@@ -119,7 +120,10 @@ def test_an_earlier_backup_is_updated_without_copying_again(place, tmp_path):
     assert files(tmp_path / "backup").keys() == files(tmp_path / "other").keys()
     assert contents(tmp_path / "backup") == contents(place)
     record = copies.read_record(tmp_path / "backup")
-    assert record.files.keys() == files(tmp_path / "backup").keys() - {"backup.json"}
+    assert record.files.keys() == files(tmp_path / "backup").keys() - {
+        "backup.json",
+        ".writer",
+    }
 
 
 def test_a_first_index_is_copied_beside_rows_that_were_copied_before(tmp_path):
@@ -258,6 +262,7 @@ def test_a_damaged_collection_does_not_replace_a_backup(place, tmp_path):
         "images.lance",
         "maps",
         "backup.json",
+        ".writer",
     }
 
 
@@ -281,6 +286,24 @@ def test_existing_files_are_never_overwritten(place, tmp_path):
         backup(other, tmp_path / "backup")
     with pytest.raises(CollectionError, match="does not exist"):
         lookalike.restore(tmp_path / "nowhere", tmp_path / "new")
+
+
+@pytest.mark.parametrize("copy", [lookalike.backup, lookalike.restore])
+def test_a_collection_made_while_a_copy_is_on_its_way_stays(copy, place, tmp_path):
+    target = tmp_path / "target"
+    map_files = []
+
+    def make_another(_done, _total):
+        if not map_files:
+            make_map(made.make_collection(target, made.drawn(3, dim=16)), method="pca")
+            map_files.extend((target / "maps").glob("*.arrow"))
+            map_files.append(map_files[0].read_bytes())
+
+    with pytest.raises(CollectionError, match="another process has made a collection"):
+        copy(place, target, progress=make_another)
+    assert Table.open(target).count() == 3
+    file, content = map_files
+    assert file.read_bytes() == content
 
 
 def test_an_older_or_diverged_collection_does_not_replace_a_newer_backup(
@@ -398,6 +421,7 @@ def finish(place: Path, target: Path) -> None:
         "images.lance",
         "maps",
         "backup.json",
+        ".writer",
     }
     assert contents(target) == contents(place)
 

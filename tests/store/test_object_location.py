@@ -20,9 +20,11 @@ from command import COMMAND
 from command import lookalike as command
 from lookalike.errors import BusyError, CollectionError, InputError, ReadOnlyError
 from lookalike.indexing.run import IndexSettings
+from lookalike.maintenance import backup as backups
 from lookalike.maintenance.backup import backup, restore
 from lookalike.models.registry import resolve
 from lookalike.store import maps, tuning, upkeep
+from lookalike.store.object_location import ObjectLocation
 from lookalike.store.places import locate
 from lookalike.store.table import Table
 from objects_server import StoreFault, one_in
@@ -376,6 +378,96 @@ def test_backups_go_from_and_to_folders_and_object_storage(
     restore(target, restored)
     assert content(restored) == content(source)
     assert maps.list_maps(restored) == [(made.SPACE, "pca")]
+
+
+def before(owner, name, step, monkeypatch) -> None:
+    """Run a step before a method or function runs."""
+    method = getattr(owner, name)
+
+    def run_later(*arguments):
+        step()
+        return method(*arguments)
+
+    monkeypatch.setattr(owner, name, run_later)
+
+
+@pytest.mark.parametrize("is_optimized", [False, True])
+def test_a_collection_made_while_another_is_staged_stays(
+    is_optimized, table, object_store, monkeypatch
+):
+    target = object_store.uri("restored")
+
+    def make_another():
+        another = made.make_collection(target, VECTORS[:3])
+        if is_optimized:
+            upkeep.remove_old_versions(another, timedelta(0), orphans=False)
+            assert 1 not in [
+                version["version"] for version in another.lance_dataset.versions()
+            ]
+
+    before(backups, "check_rows", make_another, monkeypatch)
+    with pytest.raises(CollectionError, match="another process has made a collection"):
+        restore(table.path, target)
+    assert len(content(target)) == 3
+    assert lookalike.check(target).sound
+
+
+def test_no_other_process_makes_a_collection_while_a_copy_is_published(
+    table, object_store, monkeypatch
+):
+    target = object_store.uri("restored")
+
+    def make_another():
+        with pytest.raises(CollectionError, match="is not empty"):
+            made.make_collection(target, VECTORS[:3])
+        with pytest.raises(CollectionError, match="is incomplete: another process"):
+            Table.open(target)
+        location = locate(target)
+        with (
+            pytest.raises(CollectionError, match="has made a collection"),
+            location.claim(),
+        ):
+            pass
+
+    before(ObjectLocation, "publish_maps", make_another, monkeypatch)
+    restore(table.path, target)
+    assert content(target) == content(table.path)
+    assert len(Table.open(target).lance_dataset.versions()) == 1
+
+
+def test_a_copy_that_cannot_be_published_leaves_nothing(
+    table, object_store, monkeypatch
+):
+    target = object_store.uri("restored")
+
+    def fail():
+        raise OSError("the store does not answer")
+
+    with monkeypatch.context() as patch:
+        before(ObjectLocation, "publish_table", fail, patch)
+        with pytest.raises(CollectionError, match="does not answer"):
+            restore(table.path, target)
+    assert list(locate(target).files()) == []
+    restore(table.path, target)
+    assert content(target) == content(table.path)
+
+
+def test_rows_that_are_added_to_a_backup_while_it_is_updated_stay(
+    table, object_store, monkeypatch
+):
+    target = object_store.uri("backup")
+    backup(table, target)
+    made.add_rows(table, made.drawn(3, dim=16, seed=5))
+
+    def add_rows():
+        made.add_rows(Table.open(target), made.drawn(2, dim=16, seed=6))
+
+    before(backups, "check_rows", add_rows, monkeypatch)
+    with pytest.raises(
+        CollectionError, match="another process has changed it meanwhile"
+    ):
+        backup(table, target)
+    assert len(content(target)) == len(VECTORS) + 2
 
 
 def test_a_damaged_backup_is_found_and_not_restored(table, object_store, tmp_path):

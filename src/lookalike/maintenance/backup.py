@@ -142,7 +142,7 @@ def _copy(
                 f"faults ({checked.found:,}). The first: {first} "
                 f"List all of them with: lookalike check -c {source.path}"
             )
-        copies.publish(staged, source, target, of)
+        copies.publish(staged, source, target, earlier=earlier, of=of)
     seconds = time.perf_counter() - start
     return BackupReport(
         path=target.path,

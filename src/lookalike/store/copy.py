@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 
 import lance
@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from lookalike.errors import BusyError, CollectionError
 from lookalike.io.files import DISK_FULL
+from lookalike.store import lock
 from lookalike.store.failures import (
     Operation,
     address_error,
@@ -197,7 +198,12 @@ def _check_source(source: Table, promised: BackupRecord, staged: StagedCopy) -> 
 
 
 def publish(
-    staged: StagedCopy, source: Table, target: Location, of: str | None
+    staged: StagedCopy,
+    source: Table,
+    target: Location,
+    *,
+    earlier: BackupRecord | None,
+    of: str | None,
 ) -> None:
     """Put a copy in its place.
 
@@ -213,16 +219,30 @@ def publish(
         The collection that was copied.
     target
         The folder that the copy is for.
+    earlier
+        The record of the backup that the copy replaces; None for a place without a collection.
     of
         The collection's folder for the backup's record, or None to make an ordinary collection.
+
+    Raises
+    ------
+    CollectionError
+        If the copy cannot be written, or if another process has made a collection in the folder or
+        has changed the backup since the copy was staged; `BusyError` if it is changing it.
     """
-    with _translate_copy_errors(source, target):
+    with (
+        _translate_copy_errors(source, target),
+        lock.hold(target.path, new=True),
+        ExitStack() as stack,
+    ):
+        if earlier is None:
+            stack.enter_context(target.claim())
+        else:
+            _check_earlier(earlier, source, target)
         if of is not None:
             # While files of both versions are in the folder, the record covers both.
-            files = dict(staged.files)
-            previous = read_record(target.path)
-            if previous is not None:
-                files = {**previous.files, **staged.files}
+            earlier_files = {} if earlier is None else earlier.files
+            files = {**earlier_files, **staged.files}
             record = BackupRecord(of, staged.version, files)
             _write_record(target, record)
 
@@ -231,16 +251,25 @@ def publish(
         # Before the table: rows that have left it are in the trash at any moment.
         trash_files = filter(target.is_trash_file, staged.files)
         target.publish_staged_trash(staged.location, list(trash_files))
-        if target.has_table():
+        if earlier is None:
+            target.publish_table(staged.location)
+        else:
             table_files = filter(target.is_table_file, staged.files)
             names = list(table_files)
             target.publish_version(staged.location, names)
-        else:
-            target.publish_table(staged.location)
 
         if of is not None:
             record = BackupRecord(of, staged.version, staged.files)
             _write_record(target, record)
+
+
+def _check_earlier(earlier: BackupRecord, source: Table, target: Location) -> None:
+    """Refuse to replace a backup that has changed since the copy was staged."""
+    if read_record(target.path) != earlier or has_diverged(source, target):
+        raise CollectionError(
+            f"The backup {target.path} was not updated: another process has changed it meanwhile. "
+            "Run the command again."
+        )
 
 
 def _publish_verdicts(staged: Location, target: Location) -> None:

@@ -34,6 +34,8 @@ from lookalike.store.location import (
 __all__ = ["LocalLocation", "LockFile"]
 
 _OWNER_BYTES = 400
+# How the names of a killed process's leftovers begin.
+_LEFTOVERS = (STAGING, *LockName)
 
 
 class LocalLocation(Location):
@@ -86,15 +88,14 @@ class LocalLocation(Location):
     def is_present(self) -> bool:
         return os.path.lexists(self.path)
 
-    def is_free(self, *, ignore_locks: bool = False) -> bool:
+    def is_free(self) -> bool:
         folder = self.folder
         if folder.is_file():
             return False
         if not folder.is_dir():
             return True
-        leftovers = _leftover_prefixes(ignore_locks)
         files = folder.iterdir()
-        return all(file.name.startswith(leftovers) for file in files)
+        return all(file.name.startswith(_LEFTOVERS) for file in files)
 
     def has_table(self) -> bool:
         return self._table_folder.is_dir()
@@ -214,6 +215,13 @@ class LocalLocation(Location):
         file.unlink()
 
     # Copies
+
+    @contextmanager
+    def claim(self) -> Iterator[None]:
+        if self.has_table():
+            raise self._occupied_error()
+        # Processes make tables under the write lock.
+        yield
 
     def new_staging(self) -> Self:
         folder = self._new_staging_folder()
@@ -355,13 +363,6 @@ class LockFile:
             if text:
                 return text
         return "another process"
-
-
-def _leftover_prefixes(locks: bool) -> tuple[str, ...]:
-    """Return how the names of leftovers of a killed process begin."""
-    if locks:
-        return (STAGING, *LockName)
-    return (STAGING,)
 
 
 def _size_of_folder(folder: Path) -> int:

@@ -27,6 +27,8 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import quote, unquote
 
+from lookalike.errors import CollectionError
+
 __all__ = [
     "CHUNK_BYTES",
     "FILE_TRASH",
@@ -133,14 +135,8 @@ class Location(ABC):
         """Return whether there is anything at this location."""
 
     @abstractmethod
-    def is_free(self, *, ignore_locks: bool = False) -> bool:
-        """Return whether nothing is here, or only leftovers of a killed process.
-
-        Parameters
-        ----------
-        ignore_locks
-            Whether lock files count as leftovers too.
-        """
+    def is_free(self) -> bool:
+        """Return whether nothing is here but lock files and leftovers of a killed process."""
 
     @abstractmethod
     def has_table(self) -> bool:
@@ -235,6 +231,25 @@ class Location(ABC):
         self.remove_all(others)
 
     # Copies
+
+    @abstractmethod
+    def claim(self) -> AbstractContextManager[None]:
+        """Return a block in which no other process can make a collection here.
+
+        In a folder, the caller holds the write lock. In object storage, an error in the block
+        removes all that it has written.
+
+        Raises
+        ------
+        CollectionError
+            If another process has made one, or is making one.
+        """
+
+    def _occupied_error(self) -> CollectionError:
+        return CollectionError(
+            f"Nothing was written to {self.path}: another process has made a collection there. "
+            "Name another folder."
+        )
 
     @abstractmethod
     def new_staging(self) -> Self:

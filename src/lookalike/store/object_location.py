@@ -19,6 +19,7 @@ import obstore
 from obstore.exceptions import BaseError
 
 from lookalike.sources.stores import Address, open_prefix
+from lookalike.store.creation import make_empty_table
 from lookalike.store.location import (
     CHUNK_BYTES,
     MAPS,
@@ -30,6 +31,7 @@ from lookalike.store.location import (
     LockName,
     StoredFile,
 )
+from lookalike.store.schema import UNFINISHED_SCHEMA
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -97,7 +99,7 @@ class ObjectLocation(Location):
     def is_present(self) -> bool:
         return self._has_any("")
 
-    def is_free(self, *, ignore_locks: bool = False) -> bool:
+    def is_free(self) -> bool:
         return all(file.name.startswith(_LEFTOVERS) for file in self.files())
 
     def has_table(self) -> bool:
@@ -133,8 +135,7 @@ class ObjectLocation(Location):
         raise FileNotFoundError(f"{self.table_uri} has no versions")
 
     def version_tag(self, version: int) -> str | None:
-        number = _LAST_VERSION - version
-        manifest = f"{TABLE}/{VERSIONS}/{number:020}.manifest"
+        manifest = _manifest_of(version)
         with _errors_as_os_errors():
             store = self._store
             entry = obstore.head(store, manifest)
@@ -235,6 +236,41 @@ class ObjectLocation(Location):
 
     # Copies
 
+    @contextmanager
+    def claim(self) -> Iterator[None]:
+        # A table begins with version 1, which only one process can make.
+        try:
+            make_empty_table(self.table_uri, UNFINISHED_SCHEMA)
+        except OSError as error:
+            if self.has_table():
+                raise self._occupied_error() from error
+            raise
+        first_manifest = _manifest_of(1)
+        manifests = [file.name for file in self.files(f"{TABLE}/{VERSIONS}")]
+        if manifests != [first_manifest]:
+            # An older table, whose version 1 has been removed.
+            self.remove(first_manifest)
+            raise self._occupied_error()
+        try:
+            yield
+        except BaseException:
+            self._remove_unfinished()
+            raise
+
+    def _remove_unfinished(self) -> None:
+        """Remove a collection whose publication has failed."""
+        with suppress(OSError):
+            manifests = []
+            others = []
+            for file in self.files():
+                if self.is_manifest(file.name):
+                    manifests.append(file.name)
+                elif not file.name.startswith(STAGING):
+                    others.append(file.name)
+            self.remove_all(others)
+            # Last: until then no other process can make a table.
+            self.remove_all(manifests)
+
     def new_staging(self) -> Self:
         name = self.new_staging_name()
         uri = self.uri(name)
@@ -279,6 +315,8 @@ class ObjectLocation(Location):
         names = [file.name for file in files]
         names.sort(key=self.is_manifest)
         self._publish(staged, names)
+        # The version that has claimed the place.
+        self._remove_others(TABLE, set(names))
 
     def publish_maps(self, staged: Self) -> None:
         files = staged.files(MAPS)
@@ -343,6 +381,11 @@ class ObjectLocation(Location):
 
     def lock_path(self, name: LockName) -> None:
         return None
+
+
+def _manifest_of(version: int) -> str:
+    number = _LAST_VERSION - version
+    return f"{TABLE}/{VERSIONS}/{number:020}.manifest"
 
 
 @contextmanager

@@ -17,6 +17,8 @@ from lookalike.types import Ids, Kind, Model, VectorsF16
 __all__ = [
     "BASE",
     "FORMAT",
+    "UNFINISHED",
+    "UNFINISHED_SCHEMA",
     "array",
     "column",
     "column_vectors",
@@ -35,6 +37,8 @@ __all__ = [
 ]
 
 FORMAT = "1"
+# The format of a table that a copy replaces once it is complete.
+UNFINISHED = "unfinished"
 _FORMAT_KEY = b"lookalike.format"
 _MODEL_KEY = b"lookalike.model"
 _METADATA_KEY = b"lookalike.indexing.metadata"
@@ -55,6 +59,7 @@ BASE = pa.schema(
     ],
     metadata={_FORMAT_KEY: FORMAT.encode()},
 )
+UNFINISHED_SCHEMA = BASE.with_metadata({_FORMAT_KEY: UNFINISHED.encode()})
 
 
 def column(model: Model) -> pa.Field:

@@ -36,6 +36,7 @@ from lookalike.store.places import locate
 from lookalike.store.schema import (
     BASE,
     FORMAT,
+    UNFINISHED,
     array,
     column,
     format_of,
@@ -143,6 +144,12 @@ class Table(View):
         if not table_format:
             raise damage_error(
                 path, Operation.OPEN, "its newest version declares no format"
+            )
+        if table_format == UNFINISHED:
+            raise CollectionError(
+                f"The collection {path} is incomplete: another process writes a copy there, or was "
+                "killed while it did. If no backup and no restore is running, remove everything "
+                "below that address, then run the command again."
             )
         if table_format != FORMAT:
             raise CollectionError(
@@ -566,7 +573,7 @@ def _make_first_version(
 def _check_free(location: Location) -> None:
     """Refuse a folder that holds more than the leftovers of a `create` that was killed."""
     with translate_errors(location.path, Operation.CREATE):
-        is_free = location.is_free(ignore_locks=True)
+        is_free = location.is_free()
     if not is_free:
         raise CollectionError(
             f"{location.path} is not empty. Open the collection in it, or name a new folder."
