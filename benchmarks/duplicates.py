@@ -28,6 +28,7 @@ from lookalike.duplicates.find import find_duplicates
 from lookalike.duplicates.groups import Duplicates, DuplicateSettings
 from lookalike.duplicates.pdq import hash_image, nearest_hashes
 from lookalike.imaging.preprocess import open_thumbnail
+from lookalike.sources import resolve_uri
 from lookalike.store.table import Table
 from lookalike.vectors import to_float32
 from measuring import Report, Watch, parser
@@ -202,7 +203,9 @@ def _pairs(found: Duplicates) -> list[tuple[str, str]]:
 def _photographs(folders: list[str]) -> list[Path]:
     found: list[Path] = []
     for folder in folders:
-        found += sorted(Path(folder).resolve().rglob("*.jpg"))
+        # As the collection names them: a link to a folder stays one.
+        path = Path(resolve_uri(folder))
+        found += sorted(path.rglob("*.jpg"))
     return found
 
 
