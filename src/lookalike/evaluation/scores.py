@@ -36,6 +36,10 @@ class Estimate(NamedTuple):
     low: float
     high: float
 
+    def __str__(self) -> str:
+        interval = f"[{self.low:.3f}, {self.high:.3f}]"
+        return f"{self.value:.3f} {interval}"
+
 
 class ClassScores(NamedTuple):
     """The mean scores of the queries of one class."""

@@ -159,7 +159,7 @@ def _print_scores(spaces: Sequence[SpaceScores]) -> None:
         row = [TITLES[name]]
         for scores in spaces:
             estimate = scores.metrics[name]
-            row.append(_with_interval(estimate))
+            row.append(str(estimate))
         if differences:
             difference = differences[name]
             cell = _difference_with_interval(difference)
@@ -248,12 +248,6 @@ def _print_unused_images(counts: Counts) -> None:
 
 def _names(spaces: Sequence[SpaceScores]) -> list[str]:
     return [scores.title for scores in spaces]
-
-
-def _with_interval(estimate: Estimate) -> str:
-    value, low, high = estimate
-    interval = f"[{low:.3f}, {high:.3f}]"
-    return f"{value:.3f} {interval}"
 
 
 def _difference_with_interval(estimate: Estimate) -> str:

@@ -2,13 +2,71 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
 from lookalike.cli import output
 from lookalike.cli.command import JsonOption, command
+from lookalike.cli.progress import progress_bar
+from lookalike.errors import InputError
+
+if TYPE_CHECKING:
+    from lookalike.evaluation.model_choice import ModelComparison
+
+_Benchmark = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="Measure the models that are here on labeled images: a folder that has a folder for "
+        "each label.",
+    ),
+]
+_Models = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model",
+        metavar="MODEL",
+        help="A model to measure: a name, a .onnx or a .toml file; may be repeated.",
+        show_default="all that are here",
+    ),
+]
+_Images = Annotated[
+    int,
+    typer.Option(
+        min=2, metavar="N", help="The most images to measure, drawn at random."
+    ),
+]
 
 
-@command("models", examples=["lookalike models", "lookalike models --json"])
-def models_command(as_json: JsonOption = False) -> None:
-    """List the models that --model accepts by name."""
+@command(
+    "models",
+    examples=[
+        "lookalike models",
+        "lookalike models --benchmark pictures",
+        "lookalike models --benchmark pictures --model efficientnet-lite0 --images 300",
+    ],
+)
+def models_command(
+    benchmark: _Benchmark = None,
+    model: _Models = None,
+    images: _Images = 1000,
+    as_json: JsonOption = False,
+) -> None:
+    """List the models that --model accepts by name, or measure them on your own images."""
+    if benchmark is not None:
+        _measure(benchmark, model or [], images, as_json=as_json)
+        return
+    if model:
+        raise InputError(
+            "--model was given without --benchmark. Name a folder of labeled images to measure "
+            "models on: lookalike models --benchmark FOLDER."
+        )
+    _list_models(as_json=as_json)
+
+
+def _list_models(*, as_json: bool) -> None:
     from lookalike.models import registry, weights
 
     catalog = registry.catalog()
@@ -43,3 +101,39 @@ def models_command(as_json: JsonOption = False) -> None:
     output.say(
         f"A new collection uses {registry.DEFAULT} unless --model names another model."
     )
+
+
+def _measure(folder: Path, names: list[str], images: int, *, as_json: bool) -> None:
+    from lookalike.evaluation.model_choice import available_models, compare_models
+
+    measured = len(names) or len(available_models())
+    with progress_bar("Measuring", unit="items") as bar:
+        bar.describe(f"Measuring {measured} models")
+        comparison = compare_models(folder, names, images=images, progress=bar.advance)
+    if as_json:
+        output.print_json(comparison.to_dict())
+        return
+    _print_comparison(comparison)
+
+
+def _print_comparison(comparison: ModelComparison) -> None:
+    rows = [["model", "mAP", "precision@1", "images/s", "bytes an image"]]
+    for measured in comparison.models:
+        metrics = measured.scores.metrics
+        row = [
+            measured.model,
+            str(metrics["map"]),
+            str(metrics["precision_at_1"]),
+            f"{measured.images_per_second:,.0f}",
+            f"{measured.bytes_per_image:,}",
+        ]
+        rows.append(row)
+    queries = comparison.counts.queries
+    output.say(f"{queries:,} queries, each among the other images.")
+    output.say()
+    output.print_table(rows, styles=("bold",), right=(3, 4))
+    output.say("In brackets: bootstrap 95% intervals.")
+    for name, reason in comparison.failures.items():
+        output.say(f"Not measured: {name}. {reason}")
+    output.say()
+    output.say(comparison.verdict)
