@@ -203,6 +203,15 @@ def sample(build_once) -> Path:
 
 
 @pytest.fixture(scope="session")
+def two_towers(build_once):
+    """A small network of images and words, and the drawn images that it was fitted to."""
+    from two_towers import TwoTowers, write_two_towers
+
+    folder = build_once("two-towers", write_two_towers)
+    return TwoTowers(folder)
+
+
+@pytest.fixture(scope="session")
 def store_endpoint(build_once) -> str:
     """The address of an S3-compatible server, one for all workers of a parallel run."""
     pytest.importorskip("moto", reason="needs moto: pip install 'moto[server]'")

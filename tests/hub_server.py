@@ -1,4 +1,4 @@
-"""A local Hugging Face hub with one file, served as the real one serves large files."""
+"""A local Hugging Face hub with some files, served as the real one serves large files."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class HubServer(ThreadingHTTPServer):
-    """Serves ``body`` at ``path`` (``/owner/name/resolve/revision/file``) and records requests."""
+    """Serves files by path (``/owner/name/resolve/revision/file``) and records requests."""
 
     daemon_threads = True
 
-    def __init__(self, path: str, body: bytes) -> None:
+    def __init__(self, files: dict[str, bytes]) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.path, self.body = path, body
+        self.files = files
         self.asked: list[str] = []
         # The bytes that each of the next GETs receives before the connection is closed.
         self.cuts: list[int] = []
@@ -28,7 +28,15 @@ class HubServer(ThreadingHTTPServer):
 
 @contextmanager
 def hub_server(path: str, body: bytes) -> Iterator[HubServer]:
-    server = HubServer(path, body)
+    """Run a hub that has one file."""
+    with hub_of({path: body}) as server:
+        yield server
+
+
+@contextmanager
+def hub_of(files: dict[str, bytes]) -> Iterator[HubServer]:
+    """Run a hub that has some files."""
+    server = HubServer(files)
     thread = threading.Thread(
         target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
     )
@@ -52,10 +60,15 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self) -> None:
         self.server.asked.append(f"{self.command} {self.path}")
-        body = self.server.body
-        etag = hashlib.sha256(body).hexdigest()
+        files = self.server.files
+        contents = {}
+        for content in files.values():
+            digest = hashlib.sha256(content).hexdigest()
+            contents[f"/large/{digest}"] = content, digest
         # The hub redirects clients to another host for large files.
-        if self.path == self.server.path:
+        if self.path in files:
+            body = files[self.path]
+            etag = hashlib.sha256(body).hexdigest()
             linked = {
                 "X-Linked-Etag": f'"{etag}"',
                 "X-Linked-Size": len(body),
@@ -63,7 +76,8 @@ class _Handler(BaseHTTPRequestHandler):
             }
             elsewhere = f"http://localhost:{self.server.server_port}/large/{etag}"
             self._send(302, {"Location": elsewhere, **linked})
-        elif self.path == f"/large/{etag}":
+        elif self.path in contents:
+            body, etag = contents[self.path]
             self._send(200, {"ETag": f'"{etag}"'}, body)
         else:
             self._send(404, {"X-Error-Code": "RepoNotFound"})

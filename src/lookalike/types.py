@@ -31,6 +31,7 @@ __all__ = [
     "Model",
     "Neighbors",
     "Places",
+    "TextTower",
     "Understood",
     "VectorsF16",
     "VectorsF32",
@@ -51,9 +52,21 @@ Layout = Literal["NCHW", "NHWC"]
 Pooling = Literal["none", "mean", "first"]
 Precision = Literal["f32", "bf16", "int8"]
 Runtime = Literal["onnxruntime", "openvino"]
+Alphabet = Literal["any", "latin"]
 
 # The fields of a Model that were added later, with the default that stands for earlier Models.
-_LATER_FIELDS = {"precision": "f32", "calibration": None, "runtime": "onnxruntime"}
+_LATER_FIELDS = {
+    "precision": "f32",
+    "calibration": None,
+    "runtime": "onnxruntime",
+    "crop_side": None,
+    "image_input": None,
+    "batch": None,
+    "data": None,
+    "text": None,
+}
+_MODEL_FILES = ("weights", "calibration", "data")
+_TOWER_FILES = ("graph", "tokenizer", "projection")
 # The strength of negative queries, Rocchio's gamma: docs/decisions/0029-negative-queries.md has the
 # measurements.
 DEFAULT_GAMMA = 0.1
@@ -121,7 +134,13 @@ class Weights:
     url
         Another place to download the file from.
     license
-        The SPDX identifier, shown by ``lookalike models``.
+        The SPDX identifier or the name of the license, shown before a download.
+    size
+        The size of the file in bytes. A download of another size is refused before it begins.
+    notice
+        A sentence of the publisher about the use of the file, shown before a download.
+    terms
+        The address of a license that the user accepts before a download; None if there is none.
     """
 
     file: str
@@ -132,6 +151,61 @@ class Weights:
     hub: str | None = None
     url: str | None = None
     license: str | None = None
+    size: int | None = None
+    notice: str | None = None
+    terms: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TextTower:
+    """The part of a Model that turns texts into vectors of its Space, as data.
+
+    Attributes
+    ----------
+    graph
+        The ``.onnx`` file. Its inputs are ``input_ids`` and, if it has them, ``attention_mask`` and
+        ``token_type_ids``.
+    tokenizer
+        The ``tokenizer.json`` file.
+    context
+        The most tokens of a text, with those that the tokenizer adds. Further tokens are left out.
+    output
+        The output tensor whose values are the features; the graph's first one by default.
+    pooling
+        ``mean`` over the tokens, ``first`` of them, or ``none`` if the graph pools them.
+    padding
+        The id that fills shorter texts up to `context`; None if the graph takes any length.
+    lower_case, strip_punctuation
+        What is done to a text before it is split into tokens.
+    template
+        The text that the graph reads, with ``{}`` for the user's words.
+    alphabet
+        ``latin`` for a network that learned texts in the Latin alphabet alone.
+    projection
+        A ``.safetensors`` file whose only matrix, ``[dim, features]``, is the last layer.
+    logit_scale, logit_bias
+        From a cosine to the network's own score: ``scale * cosine + bias``. None if not published.
+    """
+
+    graph: Weights
+    tokenizer: Weights
+    context: int
+    output: str = ""
+    pooling: Pooling = "none"
+    padding: int | None = None
+    lower_case: bool = False
+    strip_punctuation: bool = False
+    template: str = "{}"
+    alphabet: Alphabet = "any"
+    projection: Weights | None = None
+    logit_scale: float | None = None
+    logit_bias: float | None = None
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> TextTower:
+        """Return the description of plain data, as JSON and TOML hold it."""
+        values = _with_files(fields, _TOWER_FILES)
+        return cls(**values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +247,18 @@ class Model:
         not mix.
     graph
         The sha256 of the graph that filled a Space; None before it has filled one.
+    crop_side
+        The length in pixels to which ``crop`` scales the shorter side; None for the input's own.
+    image_input
+        The input tensor of the images, in a graph that has others too: only the part between it
+        and `output` is run. None for a graph that takes images alone.
+    batch
+        The number of images that the graph runs at once; None for the runtime's fastest. Where
+        numbers are rounded by the largest of a batch, only 1 makes a vector its image's own.
+    data
+        The file beside the graph that holds its numbers, if they are not in the graph itself.
+    text
+        The text tower; None if the Model embeds images alone.
     """
 
     name: str
@@ -194,6 +280,11 @@ class Model:
     calibration: Weights | None = None
     runtime: Runtime = "onnxruntime"
     graph: str | None = None
+    crop_side: int | None = None
+    image_input: str | None = None
+    batch: int | None = None
+    data: Weights | None = None
+    text: TextTower | None = None
 
     def to_json(self) -> str:
         """Return the description as JSON text, as a collection stores it."""
@@ -208,10 +299,10 @@ class Model:
             if name in fields:
                 values = fields[name]
                 fields[name] = tuple(values)
-        for name in ("weights", "calibration"):
-            table = fields.get(name)
-            if table is not None:
-                fields[name] = Weights(**table)
+        fields = _with_files(fields, _MODEL_FILES)
+        tower = fields.get("text")
+        if tower is not None:
+            fields["text"] = TextTower.from_dict(tower)
         return cls(**fields)
 
     @property
@@ -222,8 +313,10 @@ class Model:
         del fields["title"]
         del fields["graph"]
         # A file counts by its content, wherever it is.
-        fields["weights"] = _content_hash(self.weights)
-        fields["calibration"] = _content_hash(self.calibration)
+        _replace_by_hashes(fields, _MODEL_FILES)
+        tower = fields["text"]
+        if tower is not None:
+            _replace_by_hashes(tower, _TOWER_FILES)
 
         # Fields that were added later change the hash only if they differ from their default.
         for name, default in _LATER_FIELDS.items():
@@ -236,11 +329,22 @@ class Model:
         return digest[:12]
 
 
-def _content_hash(file: Weights | None) -> str | None:
-    """Return the hash that a description states for a file."""
-    if file is None:
-        return None
-    return file.sha256 or file.md5
+def _with_files(fields: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """Return fields in which each named table of a file is a `Weights`."""
+    values = dict(fields)
+    for name in names:
+        table = values.get(name)
+        if table is not None:
+            values[name] = Weights(**table)
+    return values
+
+
+def _replace_by_hashes(fields: dict[str, Any], names: Sequence[str]) -> None:
+    """Replace each named table of a file by the hash that it states, or None."""
+    for name in names:
+        table = fields[name]
+        if table is not None:
+            fields[name] = table["sha256"] or table["md5"]
 
 
 class AnswerConfidence(NamedTuple):

@@ -194,7 +194,7 @@ def test_unknown_key_gives_a_hint(describe):
         describe(toml({**BASE, "poling": '"mean"'}))
     with pytest.raises(
         ModelError,
-        match=r"unknown key 'qq'\. The keys are architecture, base, calibration, dim, filter",
+        match=r"unknown key 'qq'\. The keys are architecture, base, batch, calibration, crop_side",
     ):
         describe(toml({**BASE, "qq": "1"}))
 

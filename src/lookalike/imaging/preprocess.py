@@ -90,17 +90,19 @@ def open_thumbnail(data: bytes) -> Image.Image:
 
 
 def center_box(image: Image.Image, model: Model) -> tuple[float, float, float, float]:
-    """Return the largest centered box with the aspect of a Model's input.
+    """Return the centered box with the aspect of a Model's input that ``crop`` keeps.
 
-    Its edges are left, top, right and bottom, in pixels.
+    It is the largest one unless the Model cuts its input from the middle of a larger image. Its
+    edges are left, top, right and bottom, in pixels.
     """
     input_height, input_width = model.size
     aspect = input_width / input_height
     full_width, full_height = image.size
     widest = full_height * aspect
     tallest = full_width / aspect
-    width = min(full_width, widest)
-    height = min(full_height, tallest)
+    share = _kept_share(model)
+    width = share * min(full_width, widest)
+    height = share * min(full_height, tallest)
     spare_width = full_width - width
     spare_height = full_height - height
     left = spare_width / 2
@@ -108,3 +110,11 @@ def center_box(image: Image.Image, model: Model) -> tuple[float, float, float, f
     right = left + width
     bottom = top + height
     return left, top, right, bottom
+
+
+def _kept_share(model: Model) -> float:
+    """Return the share of the shorter side that ``crop`` keeps."""
+    side = model.crop_side
+    if side is None:
+        return 1.0
+    return min(model.size) / side

@@ -26,7 +26,14 @@ from lookalike.models.sessions.session import (
 from lookalike.tracing import span
 from lookalike.types import Layout, Model, VectorsF32, Weights
 
-__all__ = ["Embedder", "OnnxEmbedder", "PixelEmbedder", "describe_onnx", "load"]
+__all__ = [
+    "Embedder",
+    "OnnxEmbedder",
+    "PixelEmbedder",
+    "describe_onnx",
+    "finish_vectors",
+    "load",
+]
 
 # Collections store float16.
 _MAX_VALUE = float(np.finfo(np.float16).max)
@@ -78,6 +85,8 @@ def load(model: Model, *, threads: int = 0) -> Embedder:
     with span(f"load {model.name}"):
         graph, digest = find_graph(model)
         loaded = replace(model, graph=digest)
+        if model.image_input is not None and isinstance(graph, Path):
+            graph = onnx_files.extract_part(graph, [model.image_input], model.output)
         return OnnxEmbedder(loaded, graph, threads=threads)
 
 
@@ -102,7 +111,7 @@ class PixelEmbedder:
         count = len(images)
         pixels = _normalize(model, images)
         rows = pixels.reshape(count, model.dim)
-        return _finish(model, rows)
+        return finish_vectors(model, rows)
 
 
 class OnnxEmbedder:
@@ -127,7 +136,7 @@ class OnnxEmbedder:
         """Return float32 ``[n, dim]``."""
         values = self._run_in_batches(images, self._embed_batch)
         with np.errstate(over="ignore", invalid="ignore"):
-            return _finish(self.model, values)
+            return finish_vectors(self.model, values)
 
     def feature_map(self, images: npt.NDArray[np.uint8]) -> VectorsF32:
         """Return the features before pooling, float32 ``[n, rows, columns, dim]``.
@@ -146,7 +155,7 @@ class OnnxEmbedder:
     ) -> VectorsF32:
         """Return the results of `run` for all images, in batches that the graph accepts."""
         runtime = self.model.runtime
-        size = IMAGES_AT_ONCE[runtime]
+        size = self.model.batch or IMAGES_AT_ONCE[runtime]
         padded = images
         fixed = _fixed_batch(self._input)
         if fixed is not None:
@@ -409,8 +418,14 @@ def _averaged_axes(model: Model, rank: int) -> tuple[int, ...]:
     return (1, 2)
 
 
-def _finish(model: Model, values: VectorsF32) -> VectorsF32:
-    """Scale to unit length if the Model says so, and refuse values that cannot be stored."""
+def finish_vectors(model: Model, values: VectorsF32) -> VectorsF32:
+    """Scale vectors to unit length if the Model says so, and refuse values that cannot be stored.
+
+    Raises
+    ------
+    ModelError
+        If a value is not finite, or beyond those of float16.
+    """
     finished = vectors.unit_length(values) if model.unit_length else values
     # An infinite value hides in a scaled vector, so the values before scaling are checked as well.
     is_finite = np.isfinite(values)

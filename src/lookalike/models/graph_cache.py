@@ -38,7 +38,7 @@ def find_graph(model: Model) -> tuple[Path | bytes, str]:
         If the weights are missing or their hash does not match.
     """
     if model.architecture == "onnx":
-        path = weights.find(model)
+        path = weights.find_graph_file(model)
         digest = onnx_files.sha256_with_data(path)
         if model.graph not in {None, digest}:
             raise ModelError(

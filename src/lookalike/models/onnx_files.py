@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import mmap
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 from lookalike.errors import ModelError
 from lookalike.models import weights
 
-__all__ = ["data_files", "sha256_with_data"]
+__all__ = ["data_files", "extract_part", "sha256_with_data"]
 
 
 def data_files(path: Path) -> list[Path]:
@@ -60,6 +60,86 @@ def sha256_with_data(path: Path) -> str:
     content = joined.encode()
     digest = hashlib.sha256(content)
     return digest.hexdigest()
+
+
+def extract_part(path: Path, inputs: Collection[str], output: str) -> bytes:
+    """Return the part of an ``.onnx`` file between some of its inputs and one output.
+
+    A file with two towers needs the inputs of both, and computes both, whatever is wanted.
+
+    Raises
+    ------
+    ModelError
+        If the file is not an ``.onnx`` file or has no such output, or the output needs another
+        input.
+    """
+    proto = _parse(path)
+    graph = proto.graph
+    outputs = _names(graph.output)
+    if output not in outputs:
+        listed = ", ".join(outputs)
+        raise ModelError(f"The graph {path} has no output {output!r}; it has {listed}.")
+    needed, places = _needed_for(graph, output)
+
+    # Older files name their constants as inputs too.
+    constants = _names(graph.initializer)
+    given = {*inputs, *constants}
+    others = needed.intersection(_names(graph.input)) - given
+    if others:
+        listed = ", ".join(sorted(others))
+        raise ModelError(
+            f"The output {output!r} of the graph {path} needs {listed} too. Name another output."
+        )
+    _drop_others(graph.input, needed)
+    _drop_others(graph.initializer, needed)
+    _drop_others(graph.output, {output})
+    for place in reversed(range(len(graph.node))):
+        if place not in places:
+            del graph.node[place]
+    # The shapes of values that are not there any more.
+    del graph.value_info[:]
+    content = proto.SerializeToString()
+    return bytes(content)
+
+
+def _names(entries: Any) -> list[str]:
+    return [entry.name for entry in entries]
+
+
+def _drop_others(entries: Any, names: Collection[str]) -> None:
+    """Remove all entries with other names."""
+    for place in reversed(range(len(entries))):
+        name = entries[place].name
+        if name not in names:
+            del entries[place]
+
+
+def _needed_for(graph: Any, output: str) -> tuple[set[str], set[int]]:
+    """Return the names of all values that an output needs, and the places of their nodes."""
+    needed = {output}
+    places = set()
+    # Each node comes after those that make its inputs.
+    for place in reversed(range(len(graph.node))):
+        node = graph.node[place]
+        if needed.isdisjoint(node.output):
+            continue
+        places.add(place)
+        needed.update(node.input)
+        inner_names = _inner_names(node)
+        needed.update(inner_names)
+    return needed, places
+
+
+def _inner_names(node: Any) -> Iterator[str]:
+    """Yield the names that a node's subgraphs read, which may be those of the graph around."""
+    for attribute in node.attribute:
+        subgraphs = [attribute.g, *attribute.graphs]
+        for subgraph in subgraphs:
+            # An output of a subgraph may be a value of the graph around.
+            yield from _names(subgraph.output)
+            for inner in subgraph.node:
+                yield from inner.input
+                yield from _inner_names(inner)
 
 
 def _may_have_data_files(path: Path) -> bool:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from lookalike.errors import ModelError
 from lookalike.models import schema
 from lookalike.models.schema import short_repr
-from lookalike.types import Model, Weights
+from lookalike.types import Model, TextTower, Weights
 
 __all__ = ["DEFAULT", "catalog", "resolve"]
 
@@ -24,6 +24,8 @@ DEFAULT = "efficientnet-lite0-int8"
 _MAX_DESCRIPTION_BYTES = 1 << 13
 
 _CATALOG_LABEL = "the catalog"
+
+_Owner = TypeVar("_Owner", Model, TextTower)
 
 # A description cannot name its graph's hash: a collection adds that.
 _DESCRIPTION_KEYS = {field.name for field in fields(Model)}
@@ -117,15 +119,11 @@ def _load_toml(path: Path) -> Model:
 
     name = _name_from(path)
     model = _parse_entry(name, entry, str(path))
-    for part in schema.FILE_FIELDS:
-        file: Weights | None = getattr(model, part)
-        if file is None:
-            continue
-        # A relative path starts at the description's folder.
-        file_path = path.parent / file.file
-        if file_path.is_file():
-            model = _pin_file(model, part, file_path)
-    return model
+    model = _pin_local_files(model, schema.FILE_FIELDS, path.parent)
+    tower = model.text
+    if tower is not None:
+        tower = _pin_local_files(tower, schema.TOWER_FILE_FIELDS, path.parent)
+    return replace(model, text=tower)
 
 
 def _load_onnx(path: Path) -> Model:
@@ -153,18 +151,30 @@ def _check_graph_values(path: Path, values: Mapping[str, Any]) -> None:
         )
 
 
-def _pin_file(model: Model, part: str, path: Path) -> Model:
-    """Return the Model with one of its files fixed to its full path and current hash."""
+def _pin_local_files(owner: _Owner, parts: Sequence[str], folder: Path) -> _Owner:
+    """Pin the files that lie on this computer; a relative path starts at the folder."""
+    for part in parts:
+        file: Weights | None = getattr(owner, part)
+        if file is None:
+            continue
+        path = folder / file.file
+        if path.is_file():
+            owner = _pin_file(owner, part, path)
+    return owner
+
+
+def _pin_file(owner: _Owner, part: str, path: Path) -> _Owner:
+    """Return a Model or tower with one of its files fixed to its full path and current hash."""
     from lookalike.models import weights
 
-    file: Weights = getattr(model, part)
+    file: Weights = getattr(owner, part)
     full_path = path.resolve()
     sha256 = file.sha256
     if sha256 is None:
         sha256 = weights.sha256_of(path)
     pinned = replace(file, file=str(full_path), sha256=sha256)
     changes: dict[str, Any] = {part: pinned}
-    return replace(model, **changes)
+    return replace(owner, **changes)
 
 
 def _parse_entry(name: str, entry: Mapping[str, Any], source: str) -> Model:
@@ -196,9 +206,11 @@ def _parse_entry(name: str, entry: Mapping[str, Any], source: str) -> Model:
 
 
 def _to_field(key: str, value: Any) -> Any:
-    """Return a value of TOML as a Model holds it: a file's table as Weights, a list as a tuple."""
+    """Return a value of TOML as a Model holds it: tables as objects, a list as a tuple."""
     if key in schema.FILE_FIELDS:
         return Weights(**value)
+    if key == "text":
+        return TextTower.from_dict(value)
     if isinstance(value, list):
         return tuple(value)
     return value
@@ -274,4 +286,25 @@ def _check_combination(model: Model, source: str) -> None:
     if precision != "int8" and model.calibration is not None:
         raise ModelError(
             f"{subject} a [calibration] and precision = {precision!r}; expected 'int8'."
+        )
+    _check_onnx_fields(model, subject)
+
+
+def _check_onnx_fields(model: Model, subject: str) -> None:
+    """Refuse the fields of an ``.onnx`` file for other networks, and a crop that cuts nothing."""
+    for key in ("image_input", "batch", "data"):
+        value = getattr(model, key)
+        if value is not None and model.architecture != "onnx":
+            raise ModelError(
+                f"{subject} {key} and architecture = {model.architecture!r}; only "
+                f"architecture = 'onnx' takes {key}. Remove it."
+            )
+    side = model.crop_side
+    if side is None:
+        return
+    shorter = min(model.size)
+    if model.resize != "crop" or side < shorter:
+        raise ModelError(
+            f"{subject} crop_side = {side}, resize = {model.resize!r} and size = "
+            f"{list(model.size)}; expected resize = 'crop', and a crop_side of {shorter} or more."
         )

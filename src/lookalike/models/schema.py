@@ -11,27 +11,34 @@ import reprlib
 import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, get_args
+from typing import Any, TypeGuard, get_args
 
 from lookalike import types
 from lookalike.errors import ModelError
-from lookalike.types import Model, Weights
+from lookalike.types import Model, TextTower, Weights
 
 __all__ = [
     "FIELD_RULES",
     "FILE_FIELDS",
     "REQUIRED_FIELDS",
+    "TOWER_FILE_FIELDS",
     "find_fault",
     "parse_model",
     "short_repr",
 ]
 
 REQUIRED_FIELDS = ("architecture", "size", "dim")
-FILE_FIELDS = ("weights", "calibration")
+FILE_FIELDS = ("weights", "calibration", "data")
+TOWER_FILE_FIELDS = ("graph", "tokenizer", "projection")
 
 _MAX_SIDE = 4096
 _MAX_DIM = 65536
 _MAX_NUMBER = 1e9
+_MAX_FILE_BYTES = 1 << 40
+_MAX_BATCH = 1024
+_MAX_TOKENS = 4096
+_MAX_TOKEN_ID = 10_000_000
+_MAX_TEMPLATE = 400
 
 # Control characters and surrogates.
 _REFUSED_CATEGORIES = frozenset({"Cc", "Cs"})
@@ -41,6 +48,9 @@ _HEX_DIGITS = frozenset("0123456789abcdefABCDEF")
 _FILE_KEYS = frozenset(field.name for field in fields(Weights))
 _MODEL_KEYS = frozenset(field.name for field in fields(Model))
 _REQUIRED_MODEL_KEYS = {"name", "title", *REQUIRED_FIELDS}
+_TOWER_KEYS = frozenset(field.name for field in fields(TextTower))
+_KNOWN_TOWER_KEYS = ", ".join(sorted(_TOWER_KEYS))
+_REQUIRED_TOWER_KEYS = ("graph", "tokenizer", "context")
 
 _SHORT_REPR = reprlib.Repr()
 _SHORT_REPR.maxstring = _SHORT_REPR.maxother = _SHORT_REPR.maxlong = 100
@@ -57,13 +67,38 @@ class FieldRule:
 def find_fault(entry: Mapping[str, Any]) -> str | None:
     """Return the first invalid value as ``dim = 0; expected ...``, or None if all are valid."""
     for key, value in entry.items():
-        rule = FIELD_RULES[key]
-        if rule.accepts(value):
-            continue
-        given = short_repr(value)
-        expected = rule.expected
-        return f"{key} = {given}; expected {expected}"
+        if key == "text" and isinstance(value, dict):
+            fault = _find_tower_fault(value)
+        else:
+            fault = _find_value_fault(key, value, FIELD_RULES[key])
+        if fault is not None:
+            return fault
     return None
+
+
+def _find_tower_fault(table: Mapping[str, Any]) -> str | None:
+    """Return the first fault of a text tower, whose keys are shown as ``text.context``."""
+    for key in _REQUIRED_TOWER_KEYS:
+        if key not in table:
+            required = ", ".join(_REQUIRED_TOWER_KEYS)
+            return f"a [text] without the key {key!r}; expected at least {required}"
+    for key, value in table.items():
+        if key not in _TOWER_KEYS:
+            shown = short_repr(key)
+            return f"the unknown key {shown} in [text]; expected {_KNOWN_TOWER_KEYS}"
+        rule = _TOWER_RULES[key]
+        fault = _find_value_fault(f"text.{key}", value, rule)
+        if fault is not None:
+            return fault
+    return None
+
+
+def _find_value_fault(key: str, value: object, rule: FieldRule) -> str | None:
+    if rule.accepts(value):
+        return None
+    given = short_repr(value)
+    expected = rule.expected
+    return f"{key} = {given}; expected {expected}"
 
 
 def parse_model(text: str) -> Model:
@@ -93,6 +128,9 @@ def parse_model(text: str) -> Model:
         table = given.get(name)
         if isinstance(table, dict):
             given[name] = _read_file_table(table)
+    tower = given.get("text")
+    if isinstance(tower, dict):
+        given["text"] = _read_tower_table(tower)
 
     fault = find_fault(given)
     if fault is not None:
@@ -114,6 +152,15 @@ def _read_file_table(table: Mapping[str, Any]) -> dict[str, Any]:
     # Collections of early development versions use the British spelling.
     if "licence" in given:
         given["license"] = given.pop("licence")
+    return given
+
+
+def _read_tower_table(table: Mapping[str, Any]) -> dict[str, Any]:
+    given = _without_nulls(table)
+    for name in TOWER_FILE_FIELDS:
+        file = given.get(name)
+        if isinstance(file, dict):
+            given[name] = _without_nulls(file)
     return given
 
 
@@ -142,12 +189,16 @@ def _is_name(value: object) -> bool:
 
 
 def _is_integer(value: object) -> bool:
+    if not _is_whole(value):
+        return False
+    return bool(abs(value) < _MAX_NUMBER)
+
+
+def _is_whole(value: object) -> TypeGuard[int]:
     # In Python, booleans are integers.
     if isinstance(value, bool):
         return False
-    if not isinstance(value, int):
-        return False
-    return abs(value) < _MAX_NUMBER
+    return isinstance(value, int)
 
 
 def _is_number(value: object) -> bool:
@@ -158,9 +209,9 @@ def _is_number(value: object) -> bool:
 
 
 def _is_between(value: Any, low: int, high: int) -> bool:
-    if not _is_integer(value):
+    if not _is_whole(value):
         return False
-    return bool(low <= value <= high)
+    return low <= value <= high
 
 
 def _is_list(value: object, length: int) -> bool:
@@ -172,6 +223,15 @@ def _is_list(value: object, length: int) -> bool:
 
 def _is_dim(value: Any) -> bool:
     return _is_between(value, 1, _MAX_DIM)
+
+
+def _is_template(value: object) -> bool:
+    if not isinstance(value, str):
+        return False
+    length = len(value)
+    places = value.count("{}")
+    is_short = length <= _MAX_TEMPLATE
+    return is_short and places == 1 and _is_text(value)
 
 
 def _is_size(value: Any) -> bool:
@@ -248,9 +308,15 @@ def _is_file(value: object) -> bool:
     return True
 
 
-def _is_file_entry(key: object, text: object) -> bool:
-    if not isinstance(text, str):
+def _is_file_entry(key: object, value: object) -> bool:
+    if key == "size":
+        return _is_between(value, 0, _MAX_FILE_BYTES)
+    if not isinstance(value, str):
         return False
+    return _is_file_text(key, value)
+
+
+def _is_file_text(key: object, text: str) -> bool:
     match key:
         case "file":
             # Any other character can be in a path.
@@ -266,6 +332,15 @@ def _is_file_entry(key: object, text: object) -> bool:
             return key in _FILE_KEYS and _is_text(text)
 
 
+def _whole_number(low: int, high: int, meaning: str) -> FieldRule:
+    expected = f"{meaning}, {low} to {high}"
+
+    def accepts(value: object) -> bool:
+        return _is_between(value, low, high)
+
+    return FieldRule(accepts, expected)
+
+
 def _one_of(choices: object) -> FieldRule:
     names = get_args(choices)
     listed = ", ".join(names)
@@ -278,12 +353,15 @@ def _one_of(choices: object) -> FieldRule:
 
 
 _TEXT_RULE = FieldRule(_is_text, "a text")
+_FLAG_RULE = FieldRule(_is_flag, "true or false")
+_NUMBER_RULE = FieldRule(_is_number, "a number")
 _FILE_RULE = FieldRule(
     _is_file,
     "a table of texts with the key file and optionally "
     f"{', '.join(sorted(_FILE_KEYS - {'file'}))}; a sha256 has 64 hexadecimal digits, an md5 32, "
-    "and package and extra are plain names",
+    "size is a number of bytes, and package and extra are plain names",
 )
+_POOLING_RULE = _one_of(types.Pooling)
 
 FIELD_RULES: Mapping[str, FieldRule] = {
     "name": FieldRule(_is_name, "a text without full stops, slashes and backquotes"),
@@ -296,17 +374,42 @@ FIELD_RULES: Mapping[str, FieldRule] = {
     "std": FieldRule(
         _is_std, "three numbers other than 0, for R, G and B on the scale 0 to 255"
     ),
-    "unit_length": FieldRule(_is_flag, "true or false"),
+    "unit_length": _FLAG_RULE,
     "options": FieldRule(
         _are_options, "a table of numbers, texts, true and false, or lists of them"
     ),
     "resize": _one_of(types.Resize),
     "filter": _one_of(types.Filter),
     "layout": _one_of(types.Layout),
-    "pooling": _one_of(types.Pooling),
+    "pooling": _POOLING_RULE,
     "precision": _one_of(types.Precision),
     "runtime": _one_of(types.Runtime),
     "weights": _FILE_RULE,
     "calibration": _FILE_RULE,
+    "data": _FILE_RULE,
     "graph": FieldRule(_is_sha256, "a sha256 in 64 hexadecimal digits"),
+    "crop_side": _whole_number(1, _MAX_SIDE, "a number of pixels"),
+    "image_input": _TEXT_RULE,
+    "batch": _whole_number(1, _MAX_BATCH, "a number of images"),
+    # A table is checked by the rules of its keys.
+    "text": FieldRule(lambda _: False, "a table with graph, tokenizer and context"),
+}
+
+_TOWER_RULES: Mapping[str, FieldRule] = {
+    "graph": _FILE_RULE,
+    "tokenizer": _FILE_RULE,
+    "projection": _FILE_RULE,
+    "context": _whole_number(1, _MAX_TOKENS, "a number of tokens"),
+    "output": _TEXT_RULE,
+    "pooling": _POOLING_RULE,
+    "padding": _whole_number(0, _MAX_TOKEN_ID, "the id of a token"),
+    "lower_case": _FLAG_RULE,
+    "strip_punctuation": _FLAG_RULE,
+    "template": FieldRule(
+        _is_template,
+        f"a text of at most {_MAX_TEMPLATE} characters with {{}} once, for the words",
+    ),
+    "alphabet": _one_of(types.Alphabet),
+    "logit_scale": _NUMBER_RULE,
+    "logit_bias": _NUMBER_RULE,
 }

@@ -1,32 +1,59 @@
-"""Find a Model's weights file, download it if necessary, and verify its hash."""
+"""Find a Model's files, download them if necessary, and verify their hashes."""
 
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import util
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import platformdirs
 
 from lookalike.errors import LookalikeError, ModelError, WeightsError
-from lookalike.io.files import DISK_FULL, hash_file
+from lookalike.io.files import DISK_FULL, atomic_write, hash_file
 from lookalike.io.network import is_offline
 from lookalike.io.reasons import first_line
+from lookalike.models import licenses
 from lookalike.tracing import span
 from lookalike.types import Model, Weights
 
-__all__ = ["describe_source", "find", "is_available", "sha256_of"]
+__all__ = [
+    "Part",
+    "describe_source",
+    "find",
+    "find_graph_file",
+    "is_available",
+    "sha256_of",
+]
+
+# The files of a Model: those that images need, and those that only a text needs.
+_ImagePart = Literal["weights", "calibration", "data"]
+Part = Literal[_ImagePart, "text.graph", "text.tokenizer", "text.projection"]
+_IMAGE_PARTS: Final[tuple[_ImagePart, ...]] = ("weights", "calibration", "data")
+
+# The words for a missing file.
+_MISSING: Final[dict[str, str]] = {
+    "weights": "The weights of the model {name!r} ({file}) are not here.",
+    "calibration": "The calibration of the model {name!r} ({file}) is not here.",
+    "data": "The data of the graph of the model {name!r} ({file}) are not here.",
+    "text.graph": "The text tower of the model {name!r} ({file}) is not here.",
+    "text.tokenizer": "The tokenizer of the model {name!r} ({file}) is not here.",
+    "text.projection": "The text projection of the model {name!r} ({file}) is not here.",
+}
 
 _DISK_ERRORS = {*DISK_FULL, errno.EROFS, errno.EACCES, errno.EPERM}
 
+_logger = logging.getLogger(__name__)
 
-def find(model: Model, part: Literal["weights", "calibration"] = "weights") -> Path:
-    """Return the path of the Model's weights or calibration file, after checking its hash.
+
+def find(model: Model, part: Part = "weights") -> Path:
+    """Return the path of one of the Model's files, after checking its hash.
 
     These places are tried in order: the folders in ``LOOKALIKE_WEIGHTS``; the path in the
     description; the installed package that ships the file; the Hugging Face hub and its cache,
@@ -45,14 +72,59 @@ def find(model: Model, part: Literal["weights", "calibration"] = "weights") -> P
     if path is not None:
         return _verify_hash(model, file, path)
     with span(f"fetch {model.name}"):
-        return _download(model, file)
+        return _download(model, part, file)
+
+
+def find_graph_file(model: Model) -> Path:
+    """Return the path of a Model's ``.onnx`` file, with its data file beside it.
+
+    Raises
+    ------
+    ModelError, WeightsError
+        As `find`.
+    """
+    path = find(model)
+    data = model.data
+    if data is None:
+        return path
+    data_path = find(model, "data")
+    data_name = Path(data.file).name
+    beside = path.with_name(data_name)
+    # The hub's cache has links to files elsewhere, and ONNX Runtime reads only beside the graph.
+    is_link = path.is_symlink() or data_path.is_symlink()
+    if data_path == beside and not is_link:
+        return path
+
+    # The hash keeps the data of graphs apart, whose names the graphs determine.
+    digest = sha256_of(path)
+    prefix = digest[:8]
+    folder = _cache_folder() / f"{prefix}-{model.name}"
+    try:
+        _copy_into(folder, data_path, data_name)
+        return _copy_into(folder, path, path.name)
+    except OSError as error:
+        raise WeightsError(
+            f"The graph of the model {model.name!r} and its data cannot be copied to {folder}: "
+            f"{error.strerror or error}. Free some space, or name another folder in XDG_CACHE_HOME."
+        ) from error
+
+
+def _copy_into(folder: Path, source: Path, name: str) -> Path:
+    """Copy a verified file into a folder of the cache, unless it is there."""
+    target = folder / name
+    if target.is_file():
+        present = hash_file(target)
+        wanted = hash_file(source)
+        if present == wanted:
+            return target
+    with atomic_write(target) as temporary:
+        shutil.copyfile(source, temporary)
+    return target
 
 
 def is_available(model: Model) -> bool:
-    """Return whether the Model can run without a download."""
-    for file in (model.weights, model.calibration):
-        if file is None:
-            continue
+    """Return whether the Model can embed images without a download."""
+    for file in _image_files(model):
         path = _find_locally(model, file)
         if path is None:
             return False
@@ -69,8 +141,31 @@ def describe_source(model: Model) -> str:
     if file.extra is not None:
         return f"pip install 'lookalike[{file.extra}]'"
     if file.hub or file.url:
-        return "downloaded at first use"
+        files = _image_files(model)
+        size = _format_size(*files)
+        return f"downloaded at first use{size}"
     return "not here"
+
+
+def _image_files(model: Model) -> list[Weights]:
+    """Return the files that a Model needs to embed images."""
+    files = []
+    for part in _IMAGE_PARTS:
+        file: Weights | None = getattr(model, part)
+        if file is not None:
+            files.append(file)
+    return files
+
+
+def _format_size(*files: Weights) -> str:
+    """Return the size of some files as `` (372 MB)``; nothing if one is not known."""
+    total = 0
+    for file in files:
+        if file.size is None:
+            return ""
+        total += file.size
+    megabytes = total / 1e6
+    return f" ({megabytes:,.1f} MB)"
 
 
 def sha256_of(path: Path) -> str:
@@ -94,7 +189,9 @@ def _hash_of(path: Path, algorithm: str) -> str:
 
 
 def _get_file(model: Model, part: str) -> Weights:
-    file: Weights | None = getattr(model, part)
+    owner_name, _, name = part.rpartition(".")
+    owner = model.text if owner_name else model
+    file: Weights | None = getattr(owner, name, None)
     if file is None:
         raise WeightsError(
             f"The model {model.name!r} names no {part} file. Give its description a [{part}] table."
@@ -168,8 +265,11 @@ def _verify_hash(model: Model, file: Weights, path: Path) -> Path:
     return path
 
 
-def _download(model: Model, file: Weights) -> Path:
-    """Download the file from the hub, or from the url if the hub fails."""
+def _download(model: Model, part: Part, file: Weights) -> Path:
+    """Download the file from the hub, or from the url if the hub fails.
+
+    A license that has to be accepted is checked first. A person then sees the license.
+    """
     downloads: list[Callable[[Model, Weights], Path]] = []
     if file.hub is not None:
         downloads.append(_download_from_hub)
@@ -178,8 +278,12 @@ def _download(model: Model, file: Weights) -> Path:
     if downloads and file.sha256 is None and file.md5 is None:
         raise WeightsError(
             f"The model {model.name!r} names a download without a hash, so the file could be "
-            "anything. Give the [weights] of its description a sha256."
+            f"anything. Give the [{part}] of its description a sha256."
         )
+    if downloads and not is_offline():
+        licenses.check(model, file)
+        message = _announcement(model, file)
+        _logger.warning(message)
 
     failures = []
     for download in downloads:
@@ -189,7 +293,20 @@ def _download(model: Model, file: Weights) -> Path:
             failures.append(str(error))
         else:
             return _verify_hash(model, file, path)
-    raise WeightsError(_missing_message(model, file, failures))
+    message = _missing_message(model, part, failures)
+    raise WeightsError(message)
+
+
+def _announcement(model: Model, file: Weights) -> str:
+    """Return the words before a download: the file, its license and its publisher's notice."""
+    name = Path(file.file).name
+    size = _format_size(file)
+    sentences = [f"The model {model.name} needs {name}{size}, which is downloaded now."]
+    if file.license is not None:
+        sentences.append(f"License: {file.license}.")
+    if file.notice is not None:
+        sentences.append(file.notice)
+    return " ".join(sentences)
 
 
 class _HubFile(NamedTuple):
@@ -237,14 +354,18 @@ class _HubFile(NamedTuple):
 
         return hf_hub_url(self.repository, self.path, revision=self.revision)
 
-    def download(self) -> Path:
+    def download(self, size: int | None) -> Path:
         from huggingface_hub import get_hf_file_metadata, get_token, hf_hub_download
 
         # Without a network, this request fails at once and gives the reason. The download itself
         # would retry for half a minute.
         url = self.url()
         token = get_token()
-        get_hf_file_metadata(url, token=token)
+        metadata = get_hf_file_metadata(url, token=token)
+        if size is not None and metadata.size not in {None, size}:
+            raise WeightsError(
+                f"it has {metadata.size:,} bytes there, expected {size:,}"
+            )
         path = hf_hub_download(self.repository, self.path, revision=self.revision)
         return Path(path)
 
@@ -254,7 +375,7 @@ def _download_from_hub(model: Model, file: Weights) -> Path:
     if is_offline():
         raise WeightsError("LOOKALIKE_OFFLINE forbids the network.")
     try:
-        return hub_file.download()
+        return hub_file.download(file.size)
     # The errors of the hub, of httpx and of the operating system share no other base class.
     except Exception as error:
         subject = f"{hub_file.repository} on the Hugging Face hub cannot be downloaded"
@@ -274,7 +395,9 @@ def _download_from_url(model: Model, file: Weights) -> Path:
     target = _download_path(file)
     name = Path(file.file).name
     with _progress_bar(name) as progress:
-        path = download(url, target, sha256=file.sha256, progress=progress)
+        path = download(
+            url, target, sha256=file.sha256, size=file.size, progress=progress
+        )
     try:
         return _verify_hash(model, file, path)
     except WeightsError:
@@ -289,9 +412,13 @@ def _download_path(file: Weights) -> Path:
     digest = file.sha256 or file.md5 or ""
     prefix = digest[:8]
     name = Path(file.file).name
-    cache = platformdirs.user_cache_dir("lookalike", appauthor=False)
-    folder = Path(cache, "weights")
+    folder = _cache_folder()
     return folder / f"{prefix}-{name}"
+
+
+def _cache_folder() -> Path:
+    cache = platformdirs.user_cache_dir("lookalike", appauthor=False)
+    return Path(cache, "weights")
 
 
 @contextmanager
@@ -310,13 +437,9 @@ def _progress_bar(name: str) -> Iterator[Callable[[int, int | None], None]]:
         yield update
 
 
-def _missing_message(model: Model, file: Weights, failures: list[str]) -> str:
-    is_calibration = file is model.calibration
-    subject = "calibration" if is_calibration else "weights"
-    verb = "is" if is_calibration else "are"
-    missing = (
-        f"The {subject} of the model {model.name!r} ({file.file}) {verb} not here."
-    )
+def _missing_message(model: Model, part: Part, failures: list[str]) -> str:
+    file = _get_file(model, part)
+    missing = _MISSING[part].format(name=model.name, file=file.file)
 
     remedies = _remedies(model, file)
     joined = "; or ".join(remedies)

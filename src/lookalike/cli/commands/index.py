@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -52,6 +53,13 @@ _Models = Annotated[
         help="A model's name, or an .onnx or .toml file; may be repeated. "
         "Each model fills a Space of its own.",
         show_default="the collection's models",
+    ),
+]
+_AcceptLicense = Annotated[
+    bool,
+    typer.Option(
+        "--accept-license",
+        help="Accept the licenses of the models, where one has to be accepted.",
     ),
 ]
 _Labels = Annotated[
@@ -130,6 +138,7 @@ def index_command(
     paths: _Paths,
     collection: CollectionOption = None,
     model: _Models = None,
+    accept_license: _AcceptLicense = False,
     labels: _Labels = "folder",
     metadata: _Metadata = None,
     hidden: _Hidden = False,
@@ -160,6 +169,8 @@ def index_command(
         from lookalike.sources import open_source
 
     path = collection or default_path()
+    if accept_license:
+        _accept_licenses(model or ())
     settings = IndexSettings(
         max_pixels=round(max_megapixels * 1e6),
         retry_failures=retry_failures,
@@ -196,6 +207,14 @@ def index_command(
         _print_index_report(report, path)
     if report.withheld or report.incomplete or (strict and report.failed):
         raise typer.Exit(1)
+
+
+def _accept_licenses(references: Iterable[str]) -> None:
+    from lookalike.models import licenses, registry
+
+    for reference in references:
+        model = registry.resolve(reference)
+        licenses.accept(model)
 
 
 def _on_ray(settings: IndexSettings, address: str, workers: int) -> IndexSettings:

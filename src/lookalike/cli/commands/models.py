@@ -14,6 +14,7 @@ from lookalike.errors import InputError
 
 if TYPE_CHECKING:
     from lookalike.evaluation.model_choice import ModelComparison
+    from lookalike.types import Model
 
 _Benchmark = Annotated[
     Path | None,
@@ -38,6 +39,14 @@ _Images = Annotated[
         min=2, metavar="N", help="The most images to measure, drawn at random."
     ),
 ]
+_LicenseReference = Annotated[
+    str | None,
+    typer.Option(
+        "--accept-license",
+        metavar="MODEL",
+        help="Accept the license of a model for this user of this computer, and list nothing.",
+    ),
+]
 
 
 @command(
@@ -46,15 +55,20 @@ _Images = Annotated[
         "lookalike models",
         "lookalike models --benchmark pictures",
         "lookalike models --benchmark pictures --model efficientnet-lite0 --images 300",
+        "lookalike models --accept-license dinov3-vits16",
     ],
 )
 def models_command(
     benchmark: _Benchmark = None,
     model: _Models = None,
     images: _Images = 1000,
+    accept_license: _LicenseReference = None,
     as_json: JsonOption = False,
 ) -> None:
     """List the models that --model accepts by name, or measure them on your own images."""
+    if accept_license is not None:
+        _accept_license(accept_license, as_json=as_json)
+        return
     if benchmark is not None:
         _measure(benchmark, model or [], images, as_json=as_json)
         return
@@ -79,20 +93,24 @@ def _list_models(*, as_json: bool) -> None:
                 "dim": model.dim,
                 "size": list(model.size),
                 "precision": model.precision,
+                "text": model.text is not None,
+                "license": _license(model),
                 "available": weights.is_available(model),
             }
             listed.append(entry)
         output.print_json({"models": listed, "default": registry.DEFAULT})
         return
 
-    rows = [["name", "dimensions", "input", "weights", "description"]]
+    rows = [["name", "dimensions", "input", "words", "weights", "description"]]
     for model in catalog.values():
         size = f"{model.size[1]} x {model.size[0]}"
+        words = "" if model.text is None else "yes"
         rows.append(
             [
                 model.name,
                 str(model.dim),
                 size,
+                words,
                 weights.describe_source(model),
                 model.title,
             ]
@@ -101,6 +119,25 @@ def _list_models(*, as_json: bool) -> None:
     output.say(
         f"A new collection uses {registry.DEFAULT} unless --model names another model."
     )
+
+
+def _license(model: Model) -> str | None:
+    file = model.weights
+    return None if file is None else file.license
+
+
+def _accept_license(reference: str, *, as_json: bool) -> None:
+    from lookalike.models import licenses, registry
+
+    model = registry.resolve(reference)
+    accepted = licenses.accept(model)
+    if as_json:
+        output.print_json({"model": model.name, "accepted": accepted})
+        return
+    if not accepted:
+        output.say(f"The model {model.name} needs no acceptance of a license.")
+    for terms in accepted:
+        output.say(f"You accept the license of the model {model.name}: {terms}")
 
 
 def _measure(folder: Path, names: list[str], images: int, *, as_json: bool) -> None:
