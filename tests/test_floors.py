@@ -43,6 +43,7 @@ HEAVY = {
     "rawpy": {"imaging"},
     "simsimd": {"vectors"},
     "tifffile": {"imaging"},
+    "tokenizers": {"models"},
     "typer": {"cli"},
     "rich": {"cli"},
     "huggingface_hub": {"models"},

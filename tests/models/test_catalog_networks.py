@@ -20,7 +20,7 @@ import two_towers as made
 from lookalike import imaging
 from lookalike.errors import WeightsError
 from lookalike.models import embedder, registry, weights
-from lookalike.models.tokenizer import Tokenizer
+from lookalike.models.text.tokenizer import Tokenizer
 from lookalike.types import Weights
 
 IMAGENET = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]

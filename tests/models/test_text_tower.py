@@ -17,13 +17,16 @@ from onnx import TensorProto, helper
 from PIL import Image
 from safetensors.numpy import save_file
 
+import lookalike
 import two_towers as made
 from hub_server import hub_of
 from local_server import Fault, local_server
-from lookalike import imaging
+from lookalike import Collection, imaging
 from lookalike.errors import InputError, ModelError, WeightsError
-from lookalike.models import embedder, licenses, registry, schema, tokenizer, weights
-from lookalike.models.text_embedder import load_text
+from lookalike.models import embedder, licenses, registry, schema, weights
+from lookalike.models.text import tokenizer
+from lookalike.models.text.tower import load_text
+from lookalike.retrieval.query import TextQuery, WeightedQuery
 from lookalike.types import Model, Weights
 
 FILES = (made.VISION, made.TEXT, made.TOKENIZER)
@@ -96,6 +99,25 @@ def test_words_find_the_images_that_they_name(model, two_towers):
         best = np.argsort(vectors @ query)[::-1][:count]
         names = {images[place].name for place in best}
         assert names == {f"red-{kind}-{index}.png" for index in made.RED[kind]}
+
+
+def test_collection_is_searched_by_words(describe, two_towers, tmp_path, server):
+    path = tmp_path / "c"
+    lookalike.index(two_towers.images, path, models=[describe()])
+    assert made.TEXT not in asked(server)
+    collection = Collection.open(path)
+    matches = collection.search(TextQuery("a red car"), k=3)
+    names = {Path(uri).name for uri in matches.uris}
+    assert names == {f"red-car-{index}.png" for index in made.RED["car"]}
+    assert matches.to_dict()["understood"][0]["words"] == ["a red car"]
+
+    # Words and an image: a sailboat, but red.
+    image = two_towers.images / "sailboat" / "other-sailboat-0.png"
+    mixed = collection.search([image, WeightedQuery(TextQuery("red"), 1.0)], k=2)
+    names = {Path(uri).name for uri in mixed.uris}
+    assert names == {f"red-sailboat-{index}.png" for index in made.RED["sailboat"]}
+    with pytest.raises(InputError, match="knows no word of the text"):
+        collection.search(TextQuery("zyxwv"))
 
 
 def test_files_are_fetched_when_they_are_needed_and_once(model, server):

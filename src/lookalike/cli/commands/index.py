@@ -201,10 +201,7 @@ def index_command(
             progress=bar.advance,
         )
 
-    if as_json:
-        output.print_json(report.to_dict())
-    else:
-        _print_index_report(report, path)
+    _print_index_report(report, path, as_json=as_json)
     if report.withheld or report.incomplete or (strict and report.failed):
         raise typer.Exit(1)
 
@@ -230,8 +227,11 @@ def _on_ray(settings: IndexSettings, address: str, workers: int) -> IndexSetting
     )
 
 
-def _print_index_report(report: IndexReport, collection: str) -> None:
+def _print_index_report(report: IndexReport, collection: str, *, as_json: bool) -> None:
     counts = report.to_dict()
+    if as_json:
+        output.print_json(counts)
+        return
     changes = []
     for name in _COUNTS:
         count = counts[name]

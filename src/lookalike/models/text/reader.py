@@ -85,6 +85,11 @@ def load_reader(model: Model) -> TextReader:
 
 def _find_loader(model: Model) -> Callable[[Model], TextReader] | None:
     """Return what loads the reader of a Model; None if it has none."""
+    if model.text is not None:
+        # Imported only here: this needs the runtime, which a search by a row does without.
+        from lookalike.models.text.tower import load_text
+
+        return load_text
     return _LOADERS.get(model.architecture)
 
 

@@ -14,7 +14,8 @@ from lookalike.io.reasons import first_line
 from lookalike.models import onnx_files, tensors, weights
 from lookalike.models.embedder import finish_vectors
 from lookalike.models.sessions.session import GraphPort, GraphSession, open_session
-from lookalike.models.tokenizer import Tokenizer, import_tokenizers
+from lookalike.models.text.reader import ReadText
+from lookalike.models.text.tokenizer import Tokenizer, import_tokenizers
 from lookalike.tracing import span
 from lookalike.types import Model, TextTower, VectorsF32
 
@@ -88,6 +89,17 @@ class TextEmbedder:
             features = self._run(ids, mask)
             vectors[number] = self._project(features)
         return finish_vectors(model, vectors)
+
+    def read(self, text: str) -> ReadText:
+        """Return a text as a vector, float32 ``[dim]``; the tower reads the whole of it.
+
+        Raises
+        ------
+        InputError, ModelError
+            As `embed`.
+        """
+        (vector,) = self.embed([text])
+        return ReadText(vector, (text,))
 
     def _open(self, threads: int) -> GraphSession:
         tower = self._tower
