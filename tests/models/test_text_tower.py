@@ -315,7 +315,7 @@ def test_tokenizer_that_is_none_is_an_error(model, server, body, reason):
 
 
 def test_tokenizer_that_is_too_large_is_not_read(model, monkeypatch):
-    monkeypatch.setattr(tokenizer, "_MAX_FILE_BYTES", 100)
+    monkeypatch.setattr(tokenizer, "_MAX_TOKENIZER_BYTES", 100)
     with pytest.raises(ModelError, match="bytes; expected at most 100"):
         load_text(model)
 

@@ -11,7 +11,7 @@ from lookalike.errors import WeightsError
 from lookalike.io.files import atomic_write
 from lookalike.types import Model, Weights
 
-__all__ = ["accept", "check"]
+__all__ = ["accept", "check_accepted"]
 
 
 def accept(model: Model) -> list[str]:
@@ -32,12 +32,12 @@ def accept(model: Model) -> list[str]:
         terms = file.terms
         if terms is None or terms in accepted:
             continue
-        _write_record(terms)
+        _write_acceptance(terms)
         accepted.append(terms)
     return accepted
 
 
-def check(model: Model, file: Weights) -> None:
+def check_accepted(model: Model, file: Weights) -> None:
     """Refuse a file whose license the user has not accepted.
 
     Raises
@@ -46,7 +46,7 @@ def check(model: Model, file: Weights) -> None:
         If the file has terms, and `accept` was never called for them.
     """
     terms = file.terms
-    if terms is None or _record(terms).is_file():
+    if terms is None or _acceptance(terms).is_file():
         return
     name = model.name
     raise WeightsError(
@@ -63,8 +63,8 @@ def _files(model: Model) -> list[Weights]:
     return [file for file in files if file is not None]
 
 
-def _write_record(terms: str) -> None:
-    record = _record(terms)
+def _write_acceptance(terms: str) -> None:
+    record = _acceptance(terms)
     try:
         with atomic_write(record) as temporary:
             temporary.write_text(f"{terms}\n", "utf-8")
@@ -75,7 +75,7 @@ def _write_record(terms: str) -> None:
         ) from error
 
 
-def _record(terms: str) -> Path:
+def _acceptance(terms: str) -> Path:
     """Return the file whose existence means that the user accepted these terms."""
     content = terms.encode()
     digest = hashlib.sha256(content).hexdigest()

@@ -75,16 +75,16 @@ def extract_part(path: Path, inputs: Collection[str], output: str) -> bytes:
     """
     proto = _parse(path)
     graph = proto.graph
-    outputs = _names(graph.output)
+    outputs = _entry_names(graph.output)
     if output not in outputs:
         listed = ", ".join(outputs)
         raise ModelError(f"The graph {path} has no output {output!r}; it has {listed}.")
     needed, places = _needed_for(graph, output)
 
     # Older files name their constants as inputs too.
-    constants = _names(graph.initializer)
+    constants = _entry_names(graph.initializer)
     given = {*inputs, *constants}
-    others = needed.intersection(_names(graph.input)) - given
+    others = needed.intersection(_entry_names(graph.input)) - given
     if others:
         listed = ", ".join(sorted(others))
         raise ModelError(
@@ -102,7 +102,7 @@ def extract_part(path: Path, inputs: Collection[str], output: str) -> bytes:
     return bytes(content)
 
 
-def _names(entries: Any) -> list[str]:
+def _entry_names(entries: Any) -> list[str]:
     return [entry.name for entry in entries]
 
 
@@ -136,7 +136,7 @@ def _inner_names(node: Any) -> Iterator[str]:
         subgraphs = [attribute.g, *attribute.graphs]
         for subgraph in subgraphs:
             # An output of a subgraph may be a value of the graph around.
-            yield from _names(subgraph.output)
+            yield from _entry_names(subgraph.output)
             for inner in subgraph.node:
                 yield from inner.input
                 yield from _inner_names(inner)

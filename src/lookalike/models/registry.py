@@ -25,7 +25,7 @@ _MAX_DESCRIPTION_BYTES = 1 << 13
 
 _CATALOG_LABEL = "the catalog"
 
-_Owner = TypeVar("_Owner", Model, TextTower)
+_Described = TypeVar("_Described", Model, TextTower)
 
 # A description cannot name its graph's hash: a collection adds that.
 _DESCRIPTION_KEYS = {field.name for field in fields(Model)}
@@ -151,7 +151,9 @@ def _check_graph_values(path: Path, values: Mapping[str, Any]) -> None:
         )
 
 
-def _pin_local_files(owner: _Owner, parts: Sequence[str], folder: Path) -> _Owner:
+def _pin_local_files(
+    owner: _Described, parts: Sequence[str], folder: Path
+) -> _Described:
     """Pin the files that lie on this computer; a relative path starts at the folder."""
     for part in parts:
         file: Weights | None = getattr(owner, part)
@@ -163,7 +165,7 @@ def _pin_local_files(owner: _Owner, parts: Sequence[str], folder: Path) -> _Owne
     return owner
 
 
-def _pin_file(owner: _Owner, part: str, path: Path) -> _Owner:
+def _pin_file(owner: _Described, part: str, path: Path) -> _Described:
     """Return a Model or tower with one of its files fixed to its full path and current hash."""
     from lookalike.models import weights
 

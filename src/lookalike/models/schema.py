@@ -34,8 +34,8 @@ TOWER_FILE_FIELDS = ("graph", "tokenizer", "projection")
 _MAX_SIDE = 4096
 _MAX_DIM = 65536
 _MAX_NUMBER = 1e9
-_MAX_FILE_BYTES = 1 << 40
-_MAX_BATCH = 1024
+_MAX_SIZE = 1 << 40
+_MAX_IMAGES_AT_ONCE = 1024
 _MAX_TOKENS = 4096
 _MAX_TOKEN_ID = 10_000_000
 _MAX_TEMPLATE = 400
@@ -310,7 +310,7 @@ def _is_file(value: object) -> bool:
 
 def _is_file_entry(key: object, value: object) -> bool:
     if key == "size":
-        return _is_between(value, 0, _MAX_FILE_BYTES)
+        return _is_between(value, 0, _MAX_SIZE)
     if not isinstance(value, str):
         return False
     return _is_file_text(key, value)
@@ -390,7 +390,7 @@ FIELD_RULES: Mapping[str, FieldRule] = {
     "graph": FieldRule(_is_sha256, "a sha256 in 64 hexadecimal digits"),
     "crop_side": _whole_number(1, _MAX_SIDE, "a number of pixels"),
     "image_input": _TEXT_RULE,
-    "batch": _whole_number(1, _MAX_BATCH, "a number of images"),
+    "batch": _whole_number(1, _MAX_IMAGES_AT_ONCE, "a number of images"),
     # A table is checked by the rules of its keys.
     "text": FieldRule(lambda _: False, "a table with graph, tokenizer and context"),
 }

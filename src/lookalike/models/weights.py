@@ -281,7 +281,7 @@ def _download(model: Model, part: Part, file: Weights) -> Path:
             f"anything. Give the [{part}] of its description a sha256."
         )
     if downloads and not is_offline():
-        licenses.check(model, file)
+        licenses.check_accepted(model, file)
         message = _announcement(model, file)
         _logger.warning(message)
 

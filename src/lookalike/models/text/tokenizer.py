@@ -20,13 +20,13 @@ __all__ = ["Tokenizer", "import_tokenizers"]
 TokenIds = npt.NDArray[np.int64]
 
 # That of SigLIP 2, with 256,000 tokens, has 34 MB.
-_MAX_FILE_BYTES = 128 * 1024 * 1024
+_MAX_TOKENIZER_BYTES = 128 * 1024 * 1024
 
 # Files name the token that stands for unknown words in several ways.
 _UNKNOWN_NAMES: Final = ("<unk>", "[UNK]")
 
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
-_MAX_SHOWN = 60
+_MAX_SHOWN_LETTERS = 60
 
 
 class Tokenizer:
@@ -50,7 +50,7 @@ class Tokenizer:
         assert tower is not None  # noqa: S101 (for the type checker)
         self._tower: TextTower = tower
         self._model_name = model.name
-        self._tokenizer = _read_file(model, path, tower.context)
+        self._tokenizer = _read_tokenizer(model, path, tower.context)
         self._unknown = _unknown_token(self._tokenizer)
 
     def encode(self, text: str) -> tuple[TokenIds, TokenIds]:
@@ -154,14 +154,14 @@ def import_tokenizers(model: Model) -> ModuleType:
     return tokenizers
 
 
-def _read_file(model: Model, path: Path, context: int) -> Any:
+def _read_tokenizer(model: Model, path: Path, context: int) -> Any:
     """Read a tokenizer, with the tower's own limits in place of the file's."""
     tokenizers = import_tokenizers(model)
     subject = f"The tokenizer {path} of the model {model.name!r}"
     size = path.stat().st_size
-    if size > _MAX_FILE_BYTES:
+    if size > _MAX_TOKENIZER_BYTES:
         raise ModelError(
-            f"{subject} has {size:,} bytes; expected at most {_MAX_FILE_BYTES:,}. "
+            f"{subject} has {size:,} bytes; expected at most {_MAX_TOKENIZER_BYTES:,}. "
             "Give another file."
         )
     try:
@@ -208,7 +208,7 @@ def _is_latin(character: str) -> bool:
 
 def _shorten(text: str) -> str:
     shown = text
-    if len(text) > _MAX_SHOWN:
-        beginning = text[:_MAX_SHOWN]
+    if len(text) > _MAX_SHOWN_LETTERS:
+        beginning = text[:_MAX_SHOWN_LETTERS]
         shown = f"{beginning}…"
     return repr(shown)
