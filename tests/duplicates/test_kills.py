@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
 import shutil
-import signal
 from pathlib import Path
 
 import pytest
 
 from duplicate_files import state
+from file_limit import file_limit
 from lookalike.duplicates import removal, runs, steps
 from lookalike.duplicates.journal import JournalWriter
 from lookalike.duplicates.removal import RemovalSettings, remove_copies
@@ -203,15 +202,8 @@ def test_a_full_disk_while_a_name_is_reserved_leaves_no_file(monkeypatch, tmp_pa
     source, target = tmp_path / "a.png", tmp_path / "b.png"
     source.write_bytes(b"image")
     monkeypatch.setattr(os, "link", no_links)
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    previous = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    try:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (10, limits[1]))
-        with pytest.raises(OSError, match="File too large"):
-            file_moves.move_file(source, target)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        signal.signal(signal.SIGXFSZ, previous)
+    with file_limit(10), pytest.raises(OSError, match="File too large"):
+        file_moves.move_file(source, target)
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
 
 

@@ -193,7 +193,7 @@ def test_rows_expire(table, monkeypatch):
 def test_optimize_frees_the_space_of_deleted_rows(table):
     for number in range(4):
         table.remove([uri(number)])
-    folder = Path(table.location.trash_uri)
+    folder = Path(table.path, "trash.lance")
     before = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     assert table.trash.empty([uri(0), uri(1)]) == 2
     lookalike.optimize(table.path)
@@ -208,7 +208,7 @@ def test_optimize_frees_the_space_of_deleted_rows(table):
 def test_a_damaged_trash_is_reported_and_can_be_emptied(table):
     table.remove([uri(1)])
     assert lookalike.check(table.path).trash == 1
-    (file,) = Path(table.location.trash_uri).glob("data/*")
+    (file,) = Path(table.path, "trash.lance").glob("data/*")
     file.write_bytes(file.read_bytes()[:100])
     report = lookalike.check(table.path)
     assert not report.sound
@@ -236,7 +236,7 @@ def test_backups_have_the_trash(table, tmp_path):
     assert trashed(restored) == [uri(2), uri(3)]
     assert lookalike.check(restored.path).sound
     # Every byte of the trash is compared, too.
-    file = next(Path(Table.open(backup).location.trash_uri).glob("data/*"))
+    file = next(Path(backup, "trash.lance").glob("data/*"))
     file.write_bytes(file.read_bytes()[:-1] + b"\0")
     assert not lookalike.check(backup).sound
     table.trash.empty()

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+from urllib.parse import quote
 
 from lookalike.io.files import (
     atomic_write,
@@ -61,6 +62,14 @@ class LocalLocation(Location):
     def uri(self, name: str) -> str:
         file = self._file(name)
         return str(file)
+
+    @property
+    def table_uri(self) -> str:
+        return _lance_uri(self._table_folder)
+
+    @property
+    def trash_uri(self) -> str:
+        return _lance_uri(self._trash_folder)
 
     @property
     def identity(self) -> str:
@@ -130,7 +139,7 @@ class LocalLocation(Location):
     def new_table(self) -> Iterator[str]:
         staging = self._new_staging_folder()
         with remove_on_error(staging):
-            yield str(staging)
+            yield _lance_uri(staging)
             # Last: a process killed at any moment leaves the whole table, or none.
             staging.rename(self._table_folder)
 
@@ -138,7 +147,7 @@ class LocalLocation(Location):
     def new_trash(self) -> Iterator[str]:
         staging = self._new_staging_folder()
         with remove_on_error(staging):
-            yield str(staging)
+            yield _lance_uri(staging)
             self.remove_trash()
             staging.rename(self._trash_folder)
 
@@ -363,6 +372,19 @@ class LockFile:
             if text:
                 return text
         return "another process"
+
+
+def _lance_uri(folder: Path) -> str:
+    """Return the address at which Lance opens a table in a folder.
+
+    Given a path, Lance loses the error of the last write to each file. On a full disk it would
+    commit files that are cut off. Under this scheme it writes as it does to object storage, and
+    reports every error.
+    """
+    # Lance removes ".." without following links.
+    resolved = os.path.realpath(folder)
+    encoded = os.fsencode(resolved)
+    return f"file-object-store://{quote(encoded)}"
 
 
 def _size_of_folder(folder: Path) -> int:

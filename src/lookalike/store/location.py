@@ -96,16 +96,16 @@ class Location(ABC):
 
     @abstractmethod
     def uri(self, name: str) -> str:
-        """Return the path or URL of a file or a table, as Lance opens it and messages show it."""
+        """Return the path or URL of a file, as messages show it."""
 
     @property
     def table_uri(self) -> str:
-        """The Lance table as Lance opens it."""
+        """The address at which Lance opens the table."""
         return self.uri(TABLE)
 
     @property
     def trash_uri(self) -> str:
-        """The trash as Lance opens it."""
+        """The address at which Lance opens the trash."""
         return self.uri(TRASH)
 
     @property

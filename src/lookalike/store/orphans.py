@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import lance
@@ -12,8 +13,8 @@ __all__ = ["remove_orphans"]
 
 _INDICES = "_indices"
 _FOLDERS = {"data", "_deletions", "_transactions", _INDICES}
-# How the names of half-written files begin.
-_HALF_WRITTEN = ".tmp"
+# The names of half-written files: those of Lance itself, and of its library for object stores.
+_HALF_WRITTEN = re.compile(r"\.tmp.*|.*#\d+")
 
 
 def remove_orphans(dataset: lance.LanceDataset, location: Location, table: str) -> int:
@@ -70,4 +71,5 @@ def _owned_name(name: str) -> str:
 
 def _is_half_written(name: str) -> bool:
     _, _, own_name = name.rpartition("/")
-    return own_name.startswith(_HALF_WRITTEN)
+    match = _HALF_WRITTEN.fullmatch(own_name)
+    return match is not None
