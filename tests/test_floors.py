@@ -176,6 +176,8 @@ def test_import_loads_nothing_heavy():
 NOT_FOR_A_SEARCH = {
     "lookalike.imaging.conversion",
     "lookalike.imaging.tiff",
+    "lookalike.models.text.classifier",
+    "lookalike.models.text.table",
     "lookalike.retrieval.centered",
     "lookalike.retrieval.context",
     "lookalike.sources.archives",

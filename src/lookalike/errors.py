@@ -7,6 +7,7 @@
     |   |-- SourceError       a folder, file or list to read images from
     |   |-- ImageError        one image that cannot be read or decoded
     |   |   `-- FormatError   an image of a kind that is not read
+    |   |-- UnknownWordsError a text of which no word is known
     |   |-- ModelError        a model's name, description or graph
     |   `-- SpaceError        a Space that the collection lacks, or fills with another Model
     |-- WeightsError          a weights file that is missing, refused or has another hash
@@ -22,6 +23,8 @@ A message is one paragraph: the value given, the value expected, the next step.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 __all__ = [
     "BusyError",
     "ClusterError",
@@ -36,6 +39,7 @@ __all__ = [
     "ReadOnlyError",
     "SourceError",
     "SpaceError",
+    "UnknownWordsError",
     "WeightsError",
 ]
 
@@ -71,6 +75,20 @@ class ImageError(InputError):
 
 class FormatError(ImageError):
     """An image is of a kind that is not read. It may well be undamaged."""
+
+
+class UnknownWordsError(InputError):
+    """A text cannot be searched by, because no word of it is known.
+
+    Attributes
+    ----------
+    suggestions
+        Known words that are spelled alike, the nearest first.
+    """
+
+    def __init__(self, message: str, suggestions: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.suggestions = tuple(suggestions)
 
 
 class ModelError(InputError):

@@ -393,14 +393,21 @@ class Understood(NamedTuple):
     words
         What the search looked for: the names of the classes that the text stands for, or the text
         itself if the Space reads any text.
+    unknown
+        The words of the text that were not understood.
     """
 
     text: str
     words: tuple[str, ...]
+    unknown: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain data."""
-        return {"text": self.text, "words": list(self.words)}
+        return {
+            "text": self.text,
+            "words": list(self.words),
+            "unknown": list(self.unknown),
+        }
 
 
 class Neighbors(NamedTuple):

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 import lookalike
 from lookalike import Collection
 from lookalike.errors import InputError
-from lookalike.retrieval.query import TextQuery
+from lookalike.retrieval.query import RowQuery, TextQuery, WeightedQuery
 
 
 @pytest.fixture(scope="module")
-def collection(sample, tmp_path_factory):
-    path = tmp_path_factory.mktemp("texts") / "c"
-    lookalike.index(sample, path, models=["pixels"])
+def collection(sample, build_once):
+    """The drawn sample in the default Space and in pixel space."""
+    models = ["efficientnet-lite0-int8", "pixels"]
+    path = build_once(
+        "words", lambda folder: lookalike.index(sample, folder, models=models)
+    )
     return Collection.open(path)
 
 
@@ -37,6 +41,67 @@ def test_a_text_is_one_line():
     assert TextQuery("  grand \n piano ").text == "grand piano"
 
 
-def test_a_space_without_words_says_so(collection):
-    with pytest.raises(InputError, match="'pixels' knows no words"):
-        collection.search(TextQuery("piano"))
+def test_a_space_without_words_names_those_with(collection):
+    with pytest.raises(
+        InputError, match=r"'pixels' knows no words.* in: efficientnet-lite0-int8"
+    ):
+        collection.search(TextQuery("piano"), space="pixels")
+
+
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [("airplanes", "airplane"), ("a butterfly", "butterfly"), ("car", "car")],
+)
+def test_words_find_their_images(collection, text, label):
+    matches = collection.search(TextQuery(text), k=3)
+    assert matches.labels == [label] * 3
+    (understood,) = matches.understood
+    assert understood.text == text
+    assert understood.words
+
+
+def test_words_for_many_kinds_find_each(collection):
+    searcher = collection.searcher()
+    matches = collection.search(TextQuery("vehicle"), k=10)
+    kinds = searcher.read_text("vehicle").kinds
+    assert kinds is not None
+    ids, stored = collection.table.vectors("efficientnet-lite0-int8")
+    differences = stored[:, np.newaxis] - kinds.astype(np.float16).astype(np.float32)
+    nearest = np.linalg.norm(differences, axis=2).min(axis=1)
+    order = np.lexsort((ids, nearest))[:10]
+    assert matches.ids.tolist() == ids[order].tolist()
+    np.testing.assert_allclose(matches.distances, nearest[order], atol=1e-3)
+
+
+def test_a_text_mixes_with_rows_and_negatives(collection):
+    butterfly = collection.search(TextQuery("butterfly"), k=1)
+    row = RowQuery(int(butterfly.ids[0]))
+    mixed = collection.search([row, WeightedQuery(TextQuery("car"), 20)], k=3)
+    assert mixed.labels == ["car"] * 3
+    assert [one.text for one in mixed.understood] == ["car"]
+
+    without = collection.search(
+        [row, TextQuery("car")], negative=TextQuery("car"), gamma=1, k=3
+    )
+    assert without.labels == ["butterfly"] * 3
+
+
+def test_many_texts_at_once_answer_as_one_by_one(collection):
+    texts = [TextQuery("car"), TextQuery("vehicle")]
+    together = collection.search_many(texts, k=5)
+    for query, matches in zip(texts, together, strict=True):
+        alone = collection.search(query, k=5, exact=True)
+        assert matches.ids.tolist() == alone.ids.tolist()
+        assert matches.understood == alone.understood
+
+
+def test_a_calibration_for_images_is_not_used_for_words(sample, tmp_path):
+    collection = Collection.create(tmp_path / "c", ["efficientnet-lite0-int8"])
+    collection.index(sample)
+    collection.calibrate()
+    ids, _ = collection.table.vectors(collection.spaces[0])
+    row = RowQuery(int(ids[0]))
+    assert collection.search(row).confidences is not None
+    assert collection.search(TextQuery("car")).confidences is None
+    with pytest.raises(InputError, match=r"search by text.*matches of an image"):
+        collection.search(TextQuery("car"), min_confidence=0.03)

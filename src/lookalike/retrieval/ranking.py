@@ -7,7 +7,7 @@ request, and `lookalike.evaluation` measures it as it is.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 
@@ -24,6 +24,7 @@ __all__ = [
     "Gallery",
     "PlainRanking",
     "Ranking",
+    "merge_candidates",
     "rankings",
     "register",
     "resolve_ranking",
@@ -63,6 +64,32 @@ class Candidates:
         distances = distances[:count]
         ids = self.ids[:count]
         return replace(self, ids=ids, distances=distances)
+
+
+def merge_candidates(found: Sequence[Candidates], count: int) -> Candidates:
+    """Return the `count` nearest rows of several searches, each at its smallest distance."""
+    first = found[0]
+    if len(found) == 1:
+        return first
+    id_parts = []
+    distance_parts = []
+    for one in found:
+        id_parts.append(one.ids)
+        distance_parts.append(one.distances)
+    ids = np.concatenate(id_parts)
+    distances = np.concatenate(distance_parts)
+
+    # Nearest first; a row counts where it first appears.
+    keys = (ids, distances)
+    order = np.lexsort(keys)
+    ids = ids[order]
+    distances = distances[order]
+    _, places = np.unique(ids, return_index=True)
+    places.sort()
+    nearest = places[:count]
+    ids = ids[nearest]
+    distances = distances[nearest]
+    return replace(first, ids=ids, distances=distances)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -9,18 +9,25 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from lookalike import imaging, vectors
+from lookalike import imaging
 from lookalike.errors import InputError
 from lookalike.models.embedder import Embedder
 from lookalike.models.embedder import load as load_embedder
 from lookalike.models.text.reader import ReadText
+from lookalike.retrieval.combination import combine_queries
 from lookalike.retrieval.confidence import StoredCalibrations, cut
 from lookalike.retrieval.contents import count_copies, first_of_each_content
 from lookalike.retrieval.fitted import FittedVectors
 from lookalike.retrieval.loaded import SpaceVectors, nearest_of
 from lookalike.retrieval.pages import POOL_ROWS, append_rows, page_searches
 from lookalike.retrieval.query import QueryInput, WeightedQuery
-from lookalike.retrieval.ranking import PLAIN, Candidates, Ranking, resolve_ranking
+from lookalike.retrieval.ranking import (
+    PLAIN,
+    Candidates,
+    Ranking,
+    merge_candidates,
+    resolve_ranking,
+)
 from lookalike.retrieval.request import SearchRequest, check_k
 from lookalike.retrieval.texts import SpaceTexts
 from lookalike.store import ann
@@ -43,10 +50,6 @@ __all__ = ["SearchRequest", "Searcher"]
 
 # A search for different contents that finds too few asks for this many times more rows.
 _MORE_ROWS = 3
-
-# Queries cancel each other if every number of their sum is below this share of the largest of
-# theirs: far above the rounding of float64, far below that of the stored float16.
-_LEAST_SHARE = 1e-9
 
 
 class Searcher:
@@ -228,20 +231,34 @@ class Searcher:
         """Return the k best rows, and whether there may be more."""
         ranking = resolve_ranking(request.ranking)
         count = ranking.candidate_count(k)
-        candidates = self.candidates(
-            vector,
-            count,
-            clause=clause,
-            excluded=excluded,
-            exact=request.exact,
-            ranking=ranking,
-        )
+        found = [
+            self.candidates(
+                searched,
+                count,
+                clause=clause,
+                excluded=excluded,
+                exact=request.exact,
+                ranking=ranking,
+            )
+            for searched in self._searched(request, vector)
+        ]
+        candidates = merge_candidates(found, count)
         max_distance = request.max_distance
         if max_distance is not None:
             candidates = candidates.within(max_distance)
         has_more = len(candidates.ids) == count
         ranked = ranking.rank(vector, candidates, k)
         return ranked, has_more
+
+    def _searched(
+        self, request: SearchRequest, vector: VectorsF16
+    ) -> Sequence[VectorsF16]:
+        """Return the vectors whose nearest rows are found: more than one for a text of kinds."""
+        ranking = resolve_ranking(request.ranking)
+        kinds = self._texts.kinds(request.queries) if ranking is PLAIN else None
+        if kinds is None:
+            return [vector]
+        return list(kinds)
 
     def _find_unique(
         self,
@@ -299,6 +316,15 @@ class Searcher:
         answers = []
         answered = zip(examples, encoded, ids, distances, strict=True)
         for example, vector, row_ids, row_distances in answered:
+            examples_of_one = [example]
+            if self._texts.kinds(examples_of_one) is not None:
+                # A text that has several vectors is a search of its own.
+                request = SearchRequest(
+                    examples_of_one, k=k, exact=True, ranking=ranking
+                )
+                matches = self.search(request)
+                answers.append(matches)
+                continue
             candidates = Candidates(
                 ids=row_ids,
                 distances=row_distances,
@@ -306,7 +332,6 @@ class Searcher:
                 read_vectors=self.row_vectors,
             )
             neighbors = ranking.rank(vector, candidates, k)
-            examples_of_one = [example]
             understood = self._texts.understood(examples_of_one)
             neighbors = neighbors._replace(understood=understood)
             found = self._with_confidences(examples_of_one, vector, neighbors, ranking)
@@ -322,61 +347,9 @@ class Searcher:
     ) -> VectorsF16:
         """Return the one vector that stands for some queries, float16 ``[dim]``.
 
-        It is the weighted mean of the positive vectors minus a share of the negative ones, scaled
-        to unit length if the Model's vectors are; see `lookalike.vectors.combine`.
-
-        Raises
-        ------
-        InputError
-            If a positive query is missing, or the queries cancel each other.
+        See `lookalike.retrieval.combination.combine_queries`.
         """
-        if not positive:
-            raise InputError(
-                "There is nothing to search by. Give at least one image that the matches should "
-                "resemble."
-            )
-        if gamma == 0:
-            negative = ()
-        positive_vectors = self._encode_each(positive)
-        if len(positive) == 1 and not negative:
-            # Unchanged, so that the distance of a row to itself is 0.
-            unchanged: VectorsF16 = positive_vectors[0]
-            return unchanged
-
-        negative_vectors = self._encode_each(negative)
-        combined = vectors.combine(
-            positive=positive_vectors,
-            positive_weights=[one.weight for one in positive],
-            negative=negative_vectors,
-            negative_weights=[one.weight for one in negative],
-            gamma=gamma,
-        )
-        # Vectors that cancel each other leave rounding errors, whose direction means nothing.
-        largest = float(np.abs(positive_vectors).max())
-        remaining = float(np.abs(combined).max())
-        if remaining < _LEAST_SHARE * largest:
-            raise InputError(
-                "The queries cancel each other. Use different negative queries, or a smaller "
-                "gamma."
-            )
-        if self.model.unit_length:
-            row = combined[np.newaxis].astype(np.float32)
-            scaled = vectors.unit_length(row)
-            combined = scaled[0].astype(np.float64)
-        with np.errstate(over="ignore"):
-            rounded: VectorsF16 = combined.astype(np.float16)
-        return np.nan_to_num(rounded)
-
-    def _encode_each(self, queries: Sequence[WeightedQuery]) -> VectorsF16:
-        """Return the vector of each query, float16 ``[n, dim]``."""
-        count = len(queries)
-        dim = self.model.dim
-        encoded = np.empty((count, dim), np.float16)
-        for number, weighted in enumerate(queries):
-            query = weighted.query
-            vector = query.encode(self)
-            encoded[number] = vector
-        return encoded
+        return combine_queries(self, positive, negative, gamma)
 
     def candidates(
         self,

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+
+import numpy as np
 
 from lookalike.errors import InputError
 from lookalike.models.text.reader import ReadText, TextReader, load_reader, reads_text
 from lookalike.retrieval.query import TextQuery, WeightedQuery
 from lookalike.store.view import View
 from lookalike.tracing import span
-from lookalike.types import Understood
+from lookalike.types import Understood, VectorsF16
 
 __all__ = ["SpaceTexts"]
 
@@ -56,6 +58,24 @@ class SpaceTexts:
             self._kept.popitem(last=False)
         return read
 
+    def kinds(self, queries: Sequence[WeightedQuery]) -> VectorsF16 | None:
+        """Return the vectors of the kinds that a search by one text alone looks for.
+
+        Returns
+        -------
+        vectors
+            float16 ``[m, dim]``; None if one vector stands for the search.
+        """
+        if len(queries) != 1:
+            return None
+        query = queries[0].query
+        if not isinstance(query, TextQuery):
+            return None
+        kinds = self.read(query.text).kinds
+        if kinds is None:
+            return None
+        return kinds.astype(np.float16)
+
     def understood(self, queries: Iterable[WeightedQuery]) -> tuple[Understood, ...]:
         """Return what was understood of each text among some queries."""
         found = []
@@ -64,20 +84,23 @@ class SpaceTexts:
             if not isinstance(query, TextQuery):
                 continue
             read = self.read(query.text)
-            one = Understood(query.text, read.understood)
+            one = Understood(query.text, read.understood, read.unknown)
             found.append(one)
         return tuple(found)
 
     def _load(self) -> TextReader:
-        if self._reader is None:
-            models = self._view.models
-            model = models[self._space]
-            if not reads_text(model):
-                readers = [name for name in models if reads_text(models[name])]
-                raise InputError(_no_words_message(self._space, readers))
-            with span("load words"):
-                self._reader = load_reader(model)
-        return self._reader
+        if self._reader is not None:
+            return self._reader
+        models = self._view.models
+        model = models[self._space]
+        if not reads_text(model):
+            readers = [name for name in models if reads_text(models[name])]
+            message = _no_words_message(self._space, readers)
+            raise InputError(message)
+        with span("load words"):
+            reader = load_reader(model)
+        self._reader = reader
+        return reader
 
 
 def _no_words_message(space: str, readers: list[str]) -> str:

@@ -33,7 +33,7 @@ _DEFAULT_GAMMA = 0.1
 # Fits of fewer steps, about half a second each, show no bar.
 _LONG_FIT = 6
 
-_Images = Annotated[
+_ImageNames = Annotated[
     list[str],
     typer.Argument(
         metavar="IMAGE", help="The query image. Several are searched as their mean."
@@ -138,7 +138,7 @@ _Save = Annotated[
     ],
 )
 def search_command(
-    image: _Images,
+    image: _ImageNames,
     collection: CollectionOption = None,
     k: _Count = 10,
     space: _SearchedSpace = None,

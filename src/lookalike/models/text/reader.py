@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from lookalike.errors import InputError
@@ -26,10 +26,6 @@ _REFUSED_CATEGORIES = frozenset({"Cc", "Cs", "Cn"})
 _MAX_SHOWN = 40
 
 
-# What loads the reader of a Model, by the Model's architecture.
-_LOADERS: Mapping[str, Callable[[Model], TextReader]] = {}
-
-
 class ReadText(NamedTuple):
     """A text as a vector of a Space.
 
@@ -40,10 +36,18 @@ class ReadText(NamedTuple):
     understood
         What the text was understood as, to be shown with the answer: the names of the classes that
         its words stand for, or the text itself if the whole of it was read.
+    unknown
+        The words of the text that were not understood.
+    kinds
+        float32 ``[m, dim]``, the vectors of the kinds of object that the text stands for, if one
+        vector cannot stand for all: an animal is a bird or a dog. A search by the text alone finds
+        what is near one of them. None if `vector` does.
     """
 
     vector: VectorsF32
     understood: tuple[str, ...]
+    unknown: tuple[str, ...] = ()
+    kinds: VectorsF32 | None = None
 
 
 class TextReader(Protocol):
@@ -90,7 +94,11 @@ def _find_loader(model: Model) -> Callable[[Model], TextReader] | None:
         from lookalike.models.text.tower import load_text
 
         return load_text
-    return _LOADERS.get(model.architecture)
+    from lookalike.models.text.classifier import ClassifierReader, has_classifier
+
+    if has_classifier(model):
+        return ClassifierReader.load
+    return None
 
 
 def clean_text(text: str) -> str:

@@ -1,0 +1,180 @@
+"""The words that a classifier of ImageNet knows, and how they are found in a text.
+
+The table comes from WordNet 3.0; ``scripts/word_table.py`` writes it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import gzip
+import json
+import re
+import textwrap
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lookalike.errors import UnknownWordsError
+
+__all__ = ["PATH", "Found", "WordTable", "normalize"]
+
+PATH = Path(__file__).with_name("words.json.gz")
+
+# Words without an object of their own: "a photo of a dog".
+_STOP_TEXT = """
+a an the some any my your his her its our their this that these those and or of in on at by with
+from for to is are show me find photo photos photograph photographs image images picture pictures
+pic pics snapshot
+"""
+_STOP_WORDS = frozenset(_STOP_TEXT.split())
+# The plurals that end so, and what takes the place of the ending.
+_PLURALS = (
+    ("ies", "y"),
+    ("ves", "f"),
+    ("men", "man"),
+    ("ses", "s"),
+    ("xes", "x"),
+    ("zes", "z"),
+    ("ches", "ch"),
+    ("shes", "sh"),
+    ("oes", "o"),
+    ("s", ""),
+)
+# No word of the table has more parts.
+_MAX_PARTS = 5
+_SUGGESTIONS = 3
+# Less alike words are no suggestion.
+_LEAST_ALIKE = 0.5
+_MAX_LETTERS = 30
+_MAX_SHOWN = 60
+# Combining marks of Latin letters, and what may be a part of a word: full stops and apostrophes.
+_NOT_A_LETTER = re.compile("[\u0300-\u036f.'\u2019]")
+_NOT_A_WORD = re.compile(r"[\W_]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What was found of a text in the table.
+
+    Attributes
+    ----------
+    words
+        The numbers of the classes of each known word.
+    unknown
+        The words that are not known.
+    """
+
+    words: Mapping[str, Sequence[int]]
+    unknown: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class WordTable:
+    """The words, and the classes that each stands for.
+
+    Attributes
+    ----------
+    names
+        The name of each class.
+    words
+        The numbers of the classes of each word, ascending.
+    irregular
+        The singular of each irregular plural.
+    """
+
+    names: Sequence[str]
+    words: Mapping[str, Sequence[int]]
+    irregular: Mapping[str, str]
+
+    @classmethod
+    def load(cls) -> WordTable:
+        """Read the table of this package."""
+        content = PATH.read_bytes()
+        text = gzip.decompress(content)
+        fields = json.loads(text)
+        names = fields["names"]
+        words = fields["words"]
+        irregular = fields["irregular"]
+        return cls(names, words, irregular)
+
+    def find(self, text: str) -> Found:
+        """Return the words of a text that the table knows, the longest first at each place.
+
+        Raises
+        ------
+        UnknownWordsError
+            If none is known. The message names words that are spelled alike.
+        """
+        normalized = normalize(text)
+        waiting = normalized.split()
+        words: dict[str, Sequence[int]] = {}
+        unknown = []
+        while waiting:
+            word, length = self._longest(waiting)
+            token = waiting[0]
+            if word is not None:
+                words[word] = self.words[word]
+            elif token not in _STOP_WORDS:
+                unknown.append(token)
+            waiting = waiting[length:]
+        if not words:
+            raise self._unknown_error(text, unknown)
+        return Found(words, unknown)
+
+    def _longest(self, tokens: Sequence[str]) -> tuple[str | None, int]:
+        """Return the longest known word at the start of some tokens, and its number of tokens."""
+        most = min(len(tokens), _MAX_PARTS)
+        for length in range(most, 0, -1):
+            parts = tokens[:length]
+            joined = " ".join(parts)
+            word = self._known_form(joined)
+            if word is not None:
+                return word, length
+        return None, 1
+
+    def _known_form(self, word: str) -> str | None:
+        """Return the form of a word that the table has; None without one."""
+        if word in _STOP_WORDS:
+            return None
+        forms = self._forms(word)
+        known = (form for form in forms if form in self.words)
+        return next(known, None)
+
+    def _forms(self, word: str) -> Iterator[str]:
+        """Yield a word and what it may be the plural of."""
+        yield word
+        singular = self.irregular.get(word)
+        if singular is not None:
+            yield singular
+        for ending, replacement in _PLURALS:
+            if word.endswith(ending):
+                stem = word.removesuffix(ending)
+                yield stem + replacement
+
+    def _unknown_error(self, text: str, unknown: Sequence[str]) -> UnknownWordsError:
+        suggestions: list[str] = []
+        for word in unknown[:1]:
+            searched = word[:_MAX_LETTERS]
+            suggestions = difflib.get_close_matches(
+                searched, self.words, n=_SUGGESTIONS, cutoff=_LEAST_ALIKE
+            )
+        shown = textwrap.shorten(text, _MAX_SHOWN, placeholder=" …")
+        message = f"No word of {shown!r} is known. "
+        if suggestions:
+            listed = ", ".join(suggestions)
+            message += f"The nearest known words are: {listed}."
+        else:
+            count = len(self.words)
+            message += f"Known are {count:,} English nouns for objects and animals."
+        return UnknownWordsError(message, suggestions)
+
+
+def normalize(text: str) -> str:
+    """Return a text in lower case without accents, hyphens and punctuation."""
+    folded = text.casefold()
+    decomposed = unicodedata.normalize("NFKD", folded)
+    letters = _NOT_A_LETTER.sub("", decomposed)
+    spaced = _NOT_A_WORD.sub(" ", letters)
+    words = spaced.split()
+    return " ".join(words)
