@@ -89,7 +89,7 @@ def test_optimize_prints_a_summary(sample, tmp_path):
     lines = lookalike("optimize", "-c", tmp_path / "c").stdout.splitlines()
     assert lines[0] == "pixels: 10 rows, searched exactly, without an index."
     assert lines[1] == "2 fragments merged into 1."
-    assert lines[2].startswith("0.0 MB freed. Took ")
+    assert lines[2].startswith("0 kB freed. Took ")
     lines = lookalike(
         "optimize", "-c", tmp_path / "c", "--min-rows", 5, "--space", "pixels"
     ).stdout.splitlines()

@@ -9,6 +9,7 @@ import typer
 
 from lookalike.cli import output
 from lookalike.cli.progress import progress_bar
+from lookalike.io.sizes import file_size
 
 if TYPE_CHECKING:
     from lookalike.collection import Collection
@@ -84,7 +85,7 @@ def remove(
 
 def _print_removal(report: RemovalReport, *, is_dry_run: bool) -> None:
     copies = _copies(len(report.removed))
-    size = output.megabytes(report.bytes)
+    size = file_size(report.bytes)
     words = _WOULD[report.action] if is_dry_run else _DID[report.action]
     if report.removed:
         output.say_with_heading(f"{copies} ({size})", f" {words}.")
@@ -158,7 +159,7 @@ def print_runs(collection: Collection, *, as_json: bool) -> None:
     rows = [["Run", "Action", "Copies", "Size"]]
     for run in runs:
         count = f"{len(run.removed):,}"
-        rows.append([run.run, run.action, count, output.megabytes(run.bytes)])
+        rows.append([run.run, run.action, count, file_size(run.bytes)])
     output.print_table(rows, right={2})
 
 
@@ -175,7 +176,7 @@ def empty(collection: Collection, run: str | None, *, as_json: bool) -> None:
     if as_json:
         output.print_json({"deleted": count, "bytes": size})
         return
-    output.say(f"{_copies(count)} deleted for good ({output.megabytes(size)}).")
+    output.say(f"{_copies(count)} deleted for good ({file_size(size)}).")
 
 
 # ---- verdicts -----------------------------------------------------------------------------------

@@ -18,7 +18,6 @@ from rich.text import Text
 
 __all__ = [
     "confidence",
-    "megabytes",
     "outlive_readers",
     "plural",
     "print_contents",
@@ -159,12 +158,6 @@ def plural(count: int, noun: str) -> str:
     if count != 1:
         noun += "s"
     return f"{count:,} {noun}"
-
-
-def megabytes(count: int) -> str:
-    """Return a number of bytes as megabytes: ``1,200.5 MB``."""
-    size = count / 1e6
-    return f"{size:,.1f} MB"
 
 
 def confidence(value: float) -> str:

@@ -17,6 +17,7 @@ from lookalike.duplicates.words import (
 )
 from lookalike.export.rendering import data_uri, render_template
 from lookalike.io.files import atomic_write
+from lookalike.io.sizes import file_size
 from lookalike.sources import browser_link, display_folder, display_name
 from lookalike.store.view import View
 
@@ -112,7 +113,7 @@ def write_duplicates_page(duplicates: Duplicates, view: View, path: Path) -> Pat
         groups=groups,
         duplicates=duplicates,
         counts=describe_counts(duplicates.counts()),
-        size=_megabytes(duplicates.removable_bytes),
+        size=file_size(duplicates.removable_bytes),
         left_out=left_out,
         collection=view.path,
     )
@@ -146,7 +147,7 @@ def _figure_of(
     if image.format is not None:
         facts.append(image.format)
     if image.bytes is not None:
-        facts.append(_megabytes(image.bytes))
+        facts.append(file_size(image.bytes))
     if image.is_protected:
         facts.append("protected")
     return _GroupFigure(
@@ -160,11 +161,3 @@ def _figure_of(
         figures=describe_figures(image),
         is_kept=is_kept,
     )
-
-
-def _megabytes(count: int) -> str:
-    if count < 1e6:
-        kilobytes = count / 1e3
-        return f"{kilobytes:,.0f} kB"
-    megabytes = count / 1e6
-    return f"{megabytes:,.1f} MB"

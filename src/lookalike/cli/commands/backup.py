@@ -9,6 +9,7 @@ import typer
 from lookalike.cli import output
 from lookalike.cli.command import CollectionOption, JsonOption, command, open_collection
 from lookalike.cli.progress import progress_bar
+from lookalike.io.sizes import file_size
 
 if TYPE_CHECKING:
     from lookalike.maintenance.backup import BackupReport
@@ -50,10 +51,10 @@ def backup_command(
 def print_backup_report(report: BackupReport, summary: str) -> None:
     """Print the result of a backup or a restore."""
     output.print_contents(report.images, report.path, summary)
-    copied = output.megabytes(report.copied)
+    copied = file_size(report.copied)
     files = f"{copied} copied"
     if report.kept:
-        kept = output.megabytes(report.kept)
+        kept = file_size(report.kept)
         files += f", {kept} already there"
     seconds = f"{report.seconds:.1f} s"
     output.say(f"{files}. The copy was read in full. Took {seconds}.")

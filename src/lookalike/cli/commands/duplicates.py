@@ -18,6 +18,7 @@ from lookalike.cli.command import (
 )
 from lookalike.cli.progress import progress_bar
 from lookalike.errors import InputError
+from lookalike.io.sizes import file_size
 
 if TYPE_CHECKING:
     from lookalike.collection import Collection
@@ -208,7 +209,7 @@ def _print_groups(found: Duplicates) -> None:
         )
     groups = output.plural(len(found), "group")
     counts = describe_counts(found.counts()) or "no copies"
-    size = output.megabytes(found.removable_bytes)
+    size = file_size(found.removable_bytes)
     output.say(f"{groups}: {counts}; {size} in copies.")
     for note in found.notes:
         output.say(note)

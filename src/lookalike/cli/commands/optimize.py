@@ -16,6 +16,7 @@ from lookalike.cli.cluster_options import (
 )
 from lookalike.cli.command import CollectionOption, JsonOption, command, open_collection
 from lookalike.cli.progress import progress_bar
+from lookalike.io.sizes import file_size
 
 if TYPE_CHECKING:
     from lookalike.cluster import RayEngine
@@ -137,7 +138,7 @@ def _print_optimize_report(report: OptimizeReport) -> None:
     if report.purged:
         purged = output.plural(report.purged, "image")
         output.say(f"{purged} deleted from the trash for good.")
-    freed = output.megabytes(report.freed)
+    freed = file_size(report.freed)
     output.say(f"{freed} freed. Took {report.seconds:.1f} s.")
 
 
