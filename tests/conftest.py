@@ -165,31 +165,31 @@ def photographs(data_root) -> Path:
 
 
 @pytest.fixture(scope="session")
-def quarter(photographs, build_once) -> Path:
-    """Every fourth photograph of each class, 772 in all.
+def eighth(photographs, build_once) -> Path:
+    """Every eighth photograph of each class, 389 in all.
 
     `scripts/bench references` evaluates all photographs.
     """
 
     def copy_files(folder: Path) -> None:
-        for file in every(4, photographs):
+        for file in every(8, photographs):
             copy = folder / file.parent.name / file.name
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, copy)
 
-    parent = build_once("quarter", lambda parent: copy_files(parent / photographs.name))
+    parent = build_once("eighth", lambda parent: copy_files(parent / photographs.name))
     return parent / photographs.name
 
 
 @pytest.fixture(scope="session")
-def caltech(quarter, build_once) -> Table:
-    """The quarter of the photographs in two feature Spaces (float32 and int8) and in pixel space.
+def caltech(eighth, build_once) -> Table:
+    """The eighth of the photographs in two feature Spaces (float32 and int8) and in pixel space.
 
     For reading only.
     """
     models = ["efficientnet-lite0", "efficientnet-lite0-int8", "pixels"]
     path = build_once(
-        "caltech", lambda folder: lookalike.index(quarter, folder, models=models)
+        "caltech", lambda folder: lookalike.index(eighth, folder, models=models)
     )
     return Table.open(path)
 

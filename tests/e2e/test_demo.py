@@ -5,11 +5,14 @@ from __future__ import annotations
 import html
 import re
 import shlex
+import shutil
 import subprocess
 
 import pytest
 
 from command import lookalike
+from lookalike.datasets.sample import write_sample
+from photographs import every
 
 # Each test runs whole commands or networks; scripts/test --fast leaves them out.
 pytestmark = pytest.mark.slow
@@ -23,6 +26,23 @@ OUTPUTS = (
     "result-1.png",
     "result-4.png",
 )
+
+
+@pytest.fixture
+def five_of_a_class(monkeypatch):
+    """Draw five images of each class where the demo draws forty."""
+    monkeypatch.setitem(write_sample.__kwdefaults__, "per_class", 5)
+
+
+@pytest.fixture
+def some_photographs(photographs, tmp_path):
+    """A copy of Caltech 101 with every 32nd photograph of each class."""
+    parent = tmp_path / "caltech101"
+    for file in every(32, photographs):
+        copy = parent / photographs.name / file.parent.name / file.name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, copy)
+    return parent
 
 
 @pytest.fixture
@@ -72,21 +92,21 @@ def check_commands(output, report, printed):
 
 
 def test_without_photographs_and_network_it_draws_a_sample(
-    offline, few_drawn_images, tmp_path
+    offline, five_of_a_class, tmp_path
 ):
     output = tmp_path / "demo"
     printed = demo(output)
     assert "Drawing a sample instead" in printed
-    assert "90 images, 90 of them new" in printed
+    assert "45 images, 45 of them new" in printed
     check_outputs(output, printed, ["efficientnet-lite0-int8", "pixels"])
-    assert "90 images, 0 of them new" in demo(output)
+    assert "45 images, 0 of them new" in demo(output)
 
 
-def test_it_uses_a_copy_of_the_photographs(quarter, tmp_path):
+def test_it_uses_a_copy_of_the_photographs(some_photographs, tmp_path):
     output = tmp_path / "demo"
-    printed = demo(output, "--data", quarter.parent)
+    printed = demo(output, "--data", some_photographs)
     assert "nine classes of Caltech 101" in printed
-    assert "772 images, 772 of them new, 0 failed" in printed
+    assert "100 images, 100 of them new, 0 failed" in printed
     check_outputs(output, printed, ["efficientnet-lite0-int8", "pixels"])
 
 

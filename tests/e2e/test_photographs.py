@@ -19,10 +19,10 @@ from command import lookalike_json
 
 
 @pytest.fixture(scope="module")
-def copied(quarter, tmp_path_factory):
+def copied(eighth, tmp_path_factory):
     """A copy of the photographs that tests may change, indexed once without a network."""
     place = tmp_path_factory.mktemp("copied")
-    folder = shutil.copytree(quarter, place / "photographs")
+    folder = shutil.copytree(eighth, place / "photographs")
     collection = place / "c"
     report = lookalike_json("index", folder, "-c", collection, "--model", "pixels")
     return folder, collection, report
@@ -30,9 +30,9 @@ def copied(quarter, tmp_path_factory):
 
 def test_a_second_run_leaves_every_image_unchanged(copied):
     folder, collection, first = copied
-    assert (first["added"], first["failed"], first["images"]) == (772, 0, 772)
+    assert (first["added"], first["failed"], first["images"]) == (389, 0, 389)
     again = lookalike_json("index", folder, "-c", collection)
-    assert (again["unchanged"], again["images"]) == (772, 772)
+    assert (again["unchanged"], again["images"]) == (389, 389)
     assert (
         again["added"]
         + again["updated"]
@@ -64,11 +64,11 @@ def test_touched_moved_deleted_and_added_files_are_counted_exactly(copied):
     expected = {
         "added": 5,
         "updated": 5,
-        "unchanged": 757,
+        "unchanged": 374,
         "moved": 5,
         "removed": 5,
         "failed": 0,
-        "images": 772,
+        "images": 389,
     }
     assert {name: report[name] for name in expected} == expected
 
@@ -79,8 +79,8 @@ def test_the_vectors_of_photographs_have_unit_length(caltech):
     np.testing.assert_allclose(lengths, 1, atol=1e-3)
 
 
-def test_a_photograph_finds_its_class(caltech, quarter):
-    query = quarter / "grand_piano" / "image_0009.jpg"
+def test_a_photograph_finds_its_class(caltech, eighth):
+    query = eighth / "grand_piano" / "image_0009.jpg"
     answer = lookalike_json("search", query, "-c", caltech.path, "--exclude-self")
     labels = [match["label"] for match in answer["matches"]]
     assert labels.count("grand_piano") >= 8

@@ -204,7 +204,7 @@ def test_ten_thousand_images_fit_in_twelve_megabytes(caltech, tmp_path):
     ids, _ = caltech.vectors("efficientnet-lite0")
     thumbnails = caltech.take(ids, ["thumbnail"])["thumbnail"].to_pylist()
     collection = collection_of(
-        tmp_path / "c", 10_000, thumbnails=(thumbnails * 13)[:10_000]
+        tmp_path / "c", 10_000, thumbnails=(thumbnails * 26)[:10_000]
     )
     xy = clusters(9, 1112, dim=9)[0][:10_000, :2]
     path = write_map_page(
