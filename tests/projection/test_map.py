@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,56 @@ def collection(tmp_path, vectors):
     return make_collection(tmp_path / "collection", vectors)
 
 
+@pytest.fixture(scope="module")
+def mapped_once(tmp_path_factory):
+    """The same collection with its t-SNE map, for copies."""
+    made = make_collection(tmp_path_factory.mktemp("mapped") / "c", clusters(5, 40)[0])
+    make_map(made)
+    return Path(made.path)
+
+
+@pytest.fixture
+def mapped(mapped_once, tmp_path):
+    """A copy of the collection, whose t-SNE map is stored."""
+    return Table.open(shutil.copytree(mapped_once, tmp_path / "mapped"))
+
+
+@pytest.fixture
+def short_descent(monkeypatch):
+    """Let t-SNE take 150 steps instead of 750."""
+    openTSNE = pytest.importorskip("openTSNE")  # noqa: N806  # its name
+    few_steps = partial(openTSNE.TSNE, early_exaggeration_iter=50, n_iter=100)
+    monkeypatch.setattr(openTSNE, "TSNE", few_steps)
+
+
+# Compiling these takes most of the time of a small map.
+SLOWLY_COMPILED = {
+    "umap_": ("smooth_knn_dist", "compute_membership_strengths"),
+    "utils": ("fast_knn_indices",),
+}
+
+
+@pytest.fixture(scope="module")
+def umap():
+    """umap-learn, which keeps what it compiles for the next run of the tests."""
+    umap = pytest.importorskip(
+        "umap",
+        reason="needs umap-learn: pip install lookalike[umap]",
+        exc_type=ImportError,
+    )
+    for module, names in SLOWLY_COMPILED.items():
+        for name in names:
+            getattr(getattr(umap, module), name).enable_caching()
+
+
+@pytest.fixture(params=["tsne", "pca", "umap"])
+def method(request):
+    """Each method that is installed."""
+    if request.param == "umap":
+        request.getfixturevalue("umap")
+    return request.param
+
+
 def written_at(collection, method="tsne") -> int:
     """Return the time when the stored map was last written."""
     return Path(maps.map_path(collection.path, SPACE, method)).stat().st_mtime_ns
@@ -52,14 +103,7 @@ def accuracy(xy, labels, *, of=None, among=None) -> float:
 # Making a map.
 
 
-@pytest.mark.parametrize("method", ["tsne", "pca", "umap"])
 def test_clusters_stay_together(collection, method):
-    if method == "umap":
-        pytest.importorskip(
-            "umap",
-            reason="needs umap-learn: pip install lookalike[umap]",
-            exc_type=ImportError,
-        )
     made = make_map(collection, method=method)
     assert (made.space, made.method, made.seed, len(made)) == (SPACE, method, 0, 200)
     assert (made.xy.dtype, made.xy.shape) == (np.float32, (200, 2))
@@ -117,7 +161,7 @@ def test_short_vectors_can_be_mapped(tmp_path, dim):
     assert made.fidelity["trustworthiness"] > 0.8
 
 
-def test_many_rows_use_approximate_neighbors(collection, monkeypatch):
+def test_many_rows_use_approximate_neighbors(collection, monkeypatch, short_descent):
     few = make_map(collection)
     monkeypatch.setattr(layouts, "_MAX_EXACT_ROWS", 100)
     many = make_map(collection, rebuild=True)
@@ -132,14 +176,14 @@ def test_many_rows_use_approximate_neighbors(collection, monkeypatch):
     assert (k_nearest(after.xy[200:], middles, 1)[0][:, 0] == of).mean() > 0.9
 
 
-def test_one_thread_and_many_give_the_same_positions(collection, monkeypatch):
-    one = make_map(collection)
+def test_one_thread_and_many_give_the_same_positions(mapped, monkeypatch):
+    one = make_map(mapped)
     monkeypatch.setattr(layouts, "_MAX_SINGLE_THREAD_ROWS", 100)
-    assert np.array_equal(make_map(collection, rebuild=True).xy, one.xy)
+    assert np.array_equal(make_map(mapped, rebuild=True).xy, one.xy)
 
 
-def test_a_map_converts_to_plain_data(collection):
-    made = make_map(collection)
+def test_a_map_converts_to_plain_data(mapped):
+    made = make_map(mapped)
     data = made.to_dict()
     assert (data["space"], data["method"], data["seed"]) == (SPACE, "tsne", 0)
     assert (data["rows"], data["fitted_rows"], data["ids"]) == (
@@ -152,8 +196,8 @@ def test_a_map_converts_to_plain_data(collection):
     assert data["parameters"] == made.parameters
 
 
-def test_the_title_and_summary_describe_the_map(collection):
-    made = make_map(collection)
+def test_the_title_and_summary_describe_the_map(mapped):
+    made = make_map(mapped)
     assert made.title == f"t-SNE map of {SPACE}"
     kept = round(100 * made.fidelity["preservation"])
     assert made.summary == (
@@ -162,8 +206,8 @@ def test_the_title_and_summary_describe_the_map(collection):
     )
 
 
-def test_the_unit_square_keeps_the_shape(collection):
-    made = make_map(collection)
+def test_the_unit_square_keeps_the_shape(mapped):
+    made = make_map(mapped)
     unit = made.unit_square()
     assert (unit.min(), unit.max()) == (pytest.approx(0), pytest.approx(1))
     np.testing.assert_allclose((unit.min(axis=0) + unit.max(axis=0)) / 2, 0.5)
@@ -216,14 +260,14 @@ def test_a_stored_map_is_returned_unchanged(collection):
     assert first.to_dict() == again.to_dict()
 
 
-def test_rebuild_makes_a_new_map(collection):
-    make_map(collection)
-    when = written_at(collection)
-    make_map(collection, rebuild=True)
-    assert written_at(collection) > when
+def test_rebuild_makes_a_new_map(mapped):
+    make_map(mapped)
+    when = written_at(mapped)
+    make_map(mapped, rebuild=True)
+    assert written_at(mapped) > when
 
 
-def test_another_seed_or_perplexity_replaces_the_map(collection):
+def test_another_seed_or_perplexity_replaces_the_map(mapped):
     times = []
     for asked in (
         {},
@@ -231,20 +275,13 @@ def test_another_seed_or_perplexity_replaces_the_map(collection):
         {"seed": 3, "perplexity": 7},
         {"seed": 3, "perplexity": 7.0},
     ):
-        made = make_map(collection, **asked)
-        times.append(written_at(collection))
+        made = make_map(mapped, **asked)
+        times.append(written_at(mapped))
     assert times[0] < times[1] < times[2] == times[3]
     assert (made.seed, made.parameters["perplexity"]) == (3, 7)
 
 
-@pytest.mark.parametrize("method", ["tsne", "pca", "umap"])
 def test_new_rows_are_placed_and_no_other_row_moves(collection, method):
-    if method == "umap":
-        pytest.importorskip(
-            "umap",
-            reason="needs umap-learn: pip install lookalike[umap]",
-            exc_type=ImportError,
-        )
     before, when = make_map(collection, method=method), written_at(collection, method)
     more, of = clusters(5, 6, seed=1)
     add_rows(collection, more)
@@ -261,24 +298,23 @@ def test_new_rows_are_placed_and_no_other_row_moves(collection, method):
     assert written_at(collection, method) > when
 
 
-def test_placed_rows_do_not_move_later(collection):
-    make_map(collection)
+def test_placed_rows_do_not_move_later(mapped):
+    make_map(mapped)
     for seed in (1, 2):
-        add_rows(collection, clusters(5, 3, seed=seed)[0])
-        made = make_map(collection)
-    add_rows(collection, clusters(5, 3, seed=3)[0])
-    last = make_map(collection)
+        add_rows(mapped, clusters(5, 3, seed=seed)[0])
+        made = make_map(mapped)
+    add_rows(mapped, clusters(5, 3, seed=3)[0])
+    last = make_map(mapped)
     assert np.array_equal(last.xy[:230], made.xy)
     assert last.fitted.sum() == 200
 
 
-def test_placing_one_by_one_equals_placing_all_at_once(tmp_path, vectors):
+def test_placing_one_by_one_equals_placing_all_at_once(mapped_once, tmp_path):
     more = clusters(5, 1, seed=1)[0]
     together, single = (
-        make_collection(tmp_path / name, vectors) for name in ("together", "single")
+        Table.open(shutil.copytree(mapped_once, tmp_path / name))
+        for name in ("together", "single")
     )
-    make_map(together)
-    make_map(single)
     add_rows(together, more)
     for row in more:
         add_rows(single, row[np.newaxis])
@@ -286,10 +322,10 @@ def test_placing_one_by_one_equals_placing_all_at_once(tmp_path, vectors):
     np.testing.assert_allclose(make_map(single).xy, make_map(together).xy, atol=1e-3)
 
 
-def test_only_a_changed_image_moves(collection, vectors):
-    before = make_map(collection)
-    add_rows(collection, vectors[1:2], uris=["/pictures/000000.jpg"])
-    after = make_map(collection)
+def test_only_a_changed_image_moves(mapped, vectors):
+    before = make_map(mapped)
+    add_rows(mapped, vectors[1:2], uris=["/pictures/000000.jpg"])
+    after = make_map(mapped)
     assert np.array_equal(after.ids, before.ids)
     assert after.fitted.tolist() == [False] + [True] * 199
     assert np.array_equal(after.xy[1:], before.xy[1:])
@@ -299,32 +335,32 @@ def test_only_a_changed_image_moves(collection, vectors):
     )
 
 
-def test_removed_rows_leave_the_map(collection):
-    before = make_map(collection)
-    collection.delete(before.ids[10:30])
-    after = make_map(collection)
+def test_removed_rows_leave_the_map(mapped):
+    before = make_map(mapped)
+    mapped.delete(before.ids[10:30])
+    after = make_map(mapped)
     kept = np.r_[0:10, 30:200]
     assert np.array_equal(after.ids, before.ids[kept])
     assert np.array_equal(after.xy, before.xy[kept])
     assert after.fidelity["rows"] == 180
 
 
-def test_a_map_with_too_few_rows_left_is_rebuilt(collection, vectors):
-    before = make_map(collection)
-    collection.delete(before.ids[5:])
+def test_a_map_with_too_few_rows_left_is_rebuilt(mapped, vectors):
+    before = make_map(mapped)
+    mapped.delete(before.ids[5:])
     add_rows(
-        collection,
+        mapped,
         clusters(5, 10, seed=1)[0],
         uris=[f"/new/{index}.jpg" for index in range(50)],
     )
-    after = make_map(collection)
+    after = make_map(mapped)
     assert len(after) == 55
     assert after.fitted.all()
 
 
-def test_few_rows_are_placed_from_exact_forces(collection, monkeypatch):
+def test_few_rows_are_placed_from_exact_forces(mapped, monkeypatch):
     """They lie where Barnes-Hut places them, and Barnes-Hut, which is slow for few, is not used."""
-    placer = make_placer(collection, make_map(collection))
+    placer = make_placer(mapped, make_map(mapped))
     few = clusters(5, 1, seed=4)[0]
     with monkeypatch.context() as patch:
         patch.setattr(layouts, "_MAX_EXACT_PAIRS", 0)
@@ -441,7 +477,7 @@ def photographs_map(caltech, tmp_path_factory):
 def test_photographs_are_near_their_class(photographs_map):
     _, made, labels = photographs_map
     # These two classes are crops of the same photographs. `scripts/bench references` counts them
-    # as two, with four times the photographs.
+    # as two, with eight times the photographs.
     labels = np.where(labels == "Faces_easy", "Faces", labels)
     assert accuracy(made.xy, labels) >= 0.98
     assert made.fidelity["trustworthiness"] >= 0.98
@@ -450,21 +486,14 @@ def test_photographs_are_near_their_class(photographs_map):
 
 @pytest.fixture(scope="module")
 def part(photographs_map, tmp_path_factory):
-    """A collection of 600 photographs and its map, their labels, and 172 more photographs."""
+    """A collection of 300 photographs and its map, their labels, and 89 more photographs."""
     collection, made, labels = photographs_map
     ids, vectors = collection.vectors("efficientnet-lite0")
     assert np.array_equal(ids, made.ids)
     order = np.random.default_rng(0).permutation(len(ids))
     path = tmp_path_factory.mktemp("part") / "collection"
-    some = make_collection(path, vectors[order[:600]])
-    return some, make_map(some), labels[order], vectors[order[600:]]
-
-
-def test_photographs_get_the_same_map_again(part, monkeypatch):
-    """However many threads make it."""
-    collection, made, _, _ = part
-    monkeypatch.setattr(layouts, "_MAX_SINGLE_THREAD_ROWS", 100)
-    assert np.array_equal(make_map(collection, rebuild=True).xy, made.xy)
+    some = make_collection(path, vectors[order[:300]])
+    return some, make_map(some), labels[order], vectors[order[300:]]
 
 
 def test_held_out_photographs_are_placed_near_their_class(part, tmp_path):
@@ -473,7 +502,7 @@ def test_held_out_photographs_are_placed_near_their_class(part, tmp_path):
     collection = Table.open(path)
     add_rows(collection, more)
     after = make_map(collection)
-    fitted, held_out = np.arange(600), np.arange(600, 772)
+    fitted, held_out = np.arange(300), np.arange(300, 389)
     assert np.array_equal(after.xy[fitted], before.xy)
     usual = accuracy(after.xy[fitted], labels[fitted])
     assert accuracy(after.xy, labels, of=held_out, among=fitted) >= usual - 0.05
