@@ -165,6 +165,7 @@ def _run(
         sys.argv = arguments
         runpy.run_module(arguments[0], run_name="__main__")
     else:
+        sys.path.insert(0, str(Path(kind).parent))
         runpy.run_path(kind, run_name="__main__")
 
 
