@@ -20,6 +20,7 @@ from command import COMMAND, lookalike, lookalike_json, lookalike_process
 from lookalike.cli import app
 from lookalike.cli.command import command
 from lookalike.errors import InputError
+from trust.crafted import huge_png
 
 INDEX_KEYS = [
     "added",
@@ -275,7 +276,7 @@ def difficult(sample, tmp_path):
     (folder / "truncated.jpg").write_bytes(data[: len(data) // 2])
     (folder / "empty.png").touch()
     (folder / "text.jpg").write_text("I am a letter")
-    Image.new("1", (30_000, 30_000)).save(folder / "huge.png")
+    (folder / "huge.png").write_bytes(huge_png(30_000, 30_000))
     (folder / "unreadable.jpg").write_bytes(data)
     (folder / "unreadable.jpg").chmod(0)
     source.convert("CMYK").save(folder / "cmyk.jpg")
@@ -333,34 +334,24 @@ def test_bad_files_are_listed_and_good_files_are_indexed(
 ):
     folder, good, bad = difficult
 
-    def run(*arguments, status=0):
-        command = [
-            *no_rights,
-            *COMMAND,
-            *map(str, arguments),
-            "-c",
-            str(tmp_path / "c"),
-        ]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == status, done.stderr
-        return done.stdout
-
-    printed = run("index", folder)
+    collection = tmp_path / "c"
+    index = ("index", folder, "-c", collection)
+    printed = lookalike_process(*index, by=no_rights).stdout
     for name, words in bad.items():
         assert any(name in line and words in line for line in printed.splitlines()), (
             name,
             printed,
         )
-    info = json.loads(run("info", "--failures", "--json"))
+    info = lookalike_json("info", "--failures", "-c", collection)
     assert (info["images"], info["failures"]) == (5, 5)
     assert {Path(f["uri"]).name: True for f in info["failed"]} == dict.fromkeys(
         bad, True
     )
-    listed = run("info", "--failures")
+    listed = lookalike("info", "--failures", "-c", collection).stdout
     assert all(words in listed for words in bad.values())
-    run("index", folder, "--strict", status=1)
+    lookalike_process(*index, "--strict", by=no_rights, status=1)
     for name in good:
-        answer = json.loads(run("search", folder / name, "-k", 1, "--json"))
+        answer = lookalike_json("search", folder / name, "-k", 1, "-c", collection)
         assert Path(answer["matches"][0]["uri"]).name == name
         assert answer["matches"][0]["distance"] < 0.01
 

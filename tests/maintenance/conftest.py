@@ -11,5 +11,5 @@ from lookalike.store import tuning
 def _few_sample_rows():
     """Measure the recall on few rows: most of the time of these tests is that measurement."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tuning, "SAMPLE_ROWS", 40)
+        patch.setattr(tuning, "SAMPLE_ROWS", 16)
         yield

@@ -25,12 +25,6 @@ from made import SPACE, add_rows, drawn, in_two_parts, make_collection
 ROWS = 1500
 
 
-@pytest.fixture(autouse=True)
-def _few_samples(monkeypatch):
-    """Measure the recall by fewer queries, except in the fixtures of the module."""
-    monkeypatch.setattr(tuning, "SAMPLE_ROWS", 40)
-
-
 @pytest.fixture
 def collection(tmp_path):
     return in_two_parts(tmp_path / "c", ROWS)
@@ -238,7 +232,7 @@ def test_another_target_recall_causes_a_new_tuning(collection):
 def test_a_recall_that_no_setting_reaches_means_exact_search(tmp_path, monkeypatch):
     """Vectors that lie so close together that a few bits cannot distinguish them."""
     monkeypatch.setattr(tuning, "BITS", 1)
-    far = (100 + np.random.default_rng(0).normal(0, 0.2, (4000, 8))).astype(np.float32)
+    far = (100 + np.random.default_rng(0).normal(0, 0.2, (2500, 8))).astype(np.float32)
     collection = make_collection(tmp_path / "c", far)
     done = optimize(collection, min_rows=1000, recall=1.0).spaces[0]
     assert (done.did, done.recall) == ("built", None)
@@ -263,7 +257,7 @@ def test_only_the_named_spaces_are_tuned(collection):
 KILLED = """
 import os, sys, threading, lookalike
 from lookalike.store import tuning
-tuning.SAMPLE_ROWS = 40
+tuning.SAMPLE_ROWS = 16
 path, step, delay = sys.argv[1], sys.argv[2], float(sys.argv[3])
 def message(what):
     if what.startswith(step):

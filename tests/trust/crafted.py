@@ -95,6 +95,13 @@ def chunk(name: bytes, data: bytes) -> bytes:
     )
 
 
+def huge_png(width: int, height: int) -> bytes:
+    """Return a PNG of 24 bits a pixel with fewer data than its size needs."""
+    fields = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    parts = [(b"IHDR", fields), (b"IDAT", zlib.compress(bytes(1000))), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
+
+
 def png_bombs(whole: bytes) -> Iterator[File]:
     """Yield PNGs whose chunks unpack to a thousand times their size, and PNGs of many chunks."""
     bomb = zlib.compress(bytes(_BOMB), 9)
