@@ -39,6 +39,7 @@ changed. |
 | `LOOKALIKE_WEIGHTS` | Folders with weight files that are already on this machine. |
 | `LOOKALIKE_LOCK_TIMEOUT` | Seconds to wait for another process that writes (default: 600). |
 | `LOOKALIKE_TRASH_DAYS` | Days that removed images stay in the trash (default: 30). |
+| `LOOKALIKE_DEVICE` | What computes networks: `auto` (default), `cpu` or `cuda`. |
 | `LOOKALIKE_TOKEN` | The token that `serve` asks for. |
 | `LOOKALIKE_TRACE` | `1` prints where the time was spent. |
 """

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.abc import MetaPathFinder
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -23,6 +24,7 @@ __all__ = [
     "DEFAULT_COLLECTION",
     "INTERRUPTED",
     "CollectionOption",
+    "DeviceOption",
     "JsonOption",
     "WhereOption",
     "app",
@@ -30,6 +32,7 @@ __all__ = [
     "command_group",
     "open_collection",
     "store_imported",
+    "use_device",
 ]
 
 app = typer.Typer(
@@ -63,6 +66,15 @@ WhereOption = Annotated[
     typer.Option(
         metavar="FILTER",
         help="Only images that match a filter, such as \"label = 'cat' and width > 300\".",
+    ),
+]
+DeviceOption = Annotated[
+    Literal["auto", "cpu", "cuda"] | None,
+    typer.Option(
+        "--device",
+        help="What computes the networks: the processor, an NVIDIA GPU, or a GPU where one can be "
+        "used and is worth starting.",
+        show_default="$LOOKALIKE_DEVICE, or auto",
     ),
 ]
 JsonOption = Annotated[
@@ -171,6 +183,12 @@ def _os_error_message(error: OSError) -> str:
     if error.filename is not None:
         reason = f"{error.filename}: {error.strerror}"
     return f"{reason}. Name a file or folder that can be read and written."
+
+
+def use_device(device: str | None) -> None:
+    """Compute networks on the device that was named on the command line, if one was."""
+    if device is not None:
+        os.environ["LOOKALIKE_DEVICE"] = device
 
 
 def open_collection(collection: str | None) -> Collection:

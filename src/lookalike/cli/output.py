@@ -10,7 +10,7 @@ import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -21,6 +21,7 @@ __all__ = [
     "outlive_readers",
     "plural",
     "print_contents",
+    "print_device_note",
     "print_error",
     "print_json",
     "print_list",
@@ -50,6 +51,16 @@ def say(text: Text | str = "", *, error: bool = False) -> None:
     """Print one line. It is never wrapped or cut, so that piped output is complete."""
     console = _console(error=error)
     console.print(text)
+
+
+def print_device_note(device: Literal["auto", "cpu", "cuda"] | None) -> None:
+    """Print to standard error why ``auto`` does not use the GPU package that is installed."""
+    from lookalike.models import devices
+
+    requested = devices.requested(device)
+    note = devices.fallback_note(requested)
+    if note is not None:
+        say(Text(note, "yellow"), error=True)
 
 
 def say_with_heading(

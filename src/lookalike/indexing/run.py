@@ -10,7 +10,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any, Unpack
@@ -38,7 +38,7 @@ from lookalike.indexing.worker import (
 )
 from lookalike.indexing.writer import Writer
 from lookalike.maintenance import optimize
-from lookalike.models import registry
+from lookalike.models import devices, registry
 from lookalike.models.cache import EmbedderCache
 from lookalike.sources import SkippedFiles, Source, SourceOptions, open_source
 from lookalike.store import ann
@@ -73,6 +73,10 @@ class IndexSettings:
     min_rows
         Spaces with at least this number of rows get an index at the end of the run; see
         `lookalike.optimize`.
+    device
+        What computes the networks: ``cpu``, ``cuda`` for an NVIDIA GPU, or ``auto`` for a GPU where
+        one can be used; None for ``LOOKALIKE_DEVICE``, or ``auto``. It does not change the vectors
+        beyond the precision of float16.
     engine
         What builds the indices and merges fragments at the end of the run instead of this process,
         such as `lookalike.cluster.RayEngine`.
@@ -87,6 +91,7 @@ class IndexSettings:
     commit_rows: int = 512
     commit_seconds: float = 10.0
     min_rows: int = ann.MIN_ROWS
+    device: devices.Device | None = None
     engine: TableEngine | None = None
 
 
@@ -222,7 +227,7 @@ def index(
     resolved = []
     for model in models:
         resolved.append(registry.resolve(model))
-    embedders = EmbedderCache()
+    embedders = _embedders(settings)
     table = _open_or_create(source, collection, resolved, metadata_file, embedders)
 
     report = _update_images(table, source, settings, embedders, progress)
@@ -247,6 +252,31 @@ def _as_source(
         names = ", ".join(options)
         raise InputError(f"A Source has its own options; leave out {names}.")
     return paths
+
+
+def _embedders(settings: IndexSettings) -> EmbedderCache:
+    """Return embedders on the device that is asked for; a cluster uses its processors."""
+    if settings.executor is None:
+        device = devices.requested(settings.device)
+        return EmbedderCache(device, devices.INDEX_BATCH)
+    if settings.device == "cuda":
+        raise InputError(
+            "The device is 'cuda', but the workers of a cluster compute on their processors. "
+            "Leave out the device, or index without a cluster."
+        )
+    return EmbedderCache()
+
+
+def _make_threads(settings: IndexSettings, models: Iterable[Model]) -> ThreadExecutor:
+    """Return the threads of a run. Where a GPU computes, each brings it a whole batch."""
+    device = devices.requested(settings.device)
+    batch = settings.batch
+    for model in models:
+        chosen = devices.choose(model, device)
+        if chosen == "cuda":
+            batch = max(batch, devices.INDEX_BATCH)
+    threads = settings.threads
+    return ThreadExecutor(threads, batch)
 
 
 def _ignore_progress(_count: int) -> None:
@@ -348,6 +378,9 @@ def _update_images(
     plan = Plan(table, source, models, retry_failures=retry, progress=progress)
     counts = _Counts(plan.restored)
     chunks = plan.chunks()
+    if settings.executor is None:
+        executor = _make_threads(settings, models.values())
+        settings = replace(settings, executor=executor)
 
     # A run without work does not read the contents of the table, which takes time if it is large.
     first_chunk = next(chunks, None)
@@ -397,7 +430,8 @@ def _work(
         commit_rows=settings.commit_rows,
         commit_seconds=settings.commit_seconds,
     )
-    executor = settings.executor or ThreadExecutor(settings.threads, settings.batch)
+    executor = settings.executor
+    assert executor is not None  # noqa: S101 (for the type checker)
     try:
         for results in executor.run(worker, chunks):
             counts.add(results)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 from lookalike.models import embedder
+from lookalike.models.devices import Device
 from lookalike.types import Model
 
 __all__ = ["EmbedderCache"]
@@ -14,9 +15,17 @@ _Key = tuple[str, str | None]
 
 
 class EmbedderCache:
-    """Loaded embedders that many threads share; each thread embeds its own batches."""
+    """Loaded embedders that many threads share; each thread embeds its own batches.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    device, batch
+        As `lookalike.models.embedder.load`.
+    """
+
+    def __init__(self, device: Device = "cpu", batch: int = 1) -> None:
+        self._device = device
+        self._batch = batch
         self._lock = threading.Lock()
         self._embedders: dict[_Key, embedder.Embedder] = {}
 
@@ -32,7 +41,9 @@ class EmbedderCache:
         embedders = self._embedders
         with self._lock:
             if requested not in embedders:
-                loaded = embedder.load(model, threads=1)
+                loaded = embedder.load(
+                    model, threads=1, device=self._device, batch=self._batch
+                )
                 # Loading adds the hash of the graph; later requests may name it.
                 actual = _embedder_key(loaded.model)
                 embedders[requested] = loaded

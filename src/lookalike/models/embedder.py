@@ -14,8 +14,9 @@ import numpy.typing as npt
 from lookalike import vectors
 from lookalike.errors import ModelError
 from lookalike.io.reasons import first_line
-from lookalike.models import onnx_files
+from lookalike.models import devices, onnx_files
 from lookalike.models.graph_cache import find_graph
+from lookalike.models.sessions.cuda import CUDA_ARITHMETICS, CudaArithmetic, CudaSession
 from lookalike.models.sessions.session import (
     IMAGES_AT_ONCE,
     GraphPort,
@@ -27,16 +28,26 @@ from lookalike.tracing import span
 from lookalike.types import Layout, Model, VectorsF32, Weights
 
 __all__ = [
+    "MAX_DIFFERENCE",
     "Embedder",
     "OnnxEmbedder",
     "PixelEmbedder",
     "describe_onnx",
     "finish_vectors",
     "load",
+    "load_for_query",
 ]
 
 # Collections store float16.
 _MAX_VALUE = float(np.finfo(np.float16).max)
+
+# The vectors of a GPU differ from the processor's by at most this share of their length. It is the
+# precision of float16 numbers, in which collections store vectors.
+MAX_DIFFERENCE = 2.0**-10
+
+# The images that a GPU's vectors are compared on, and the sides of their colored squares.
+_COMPARED_IMAGES = 4
+_COMPARED_SQUARES = 8
 
 # The largest fixed batch that a graph may demand.
 _MAX_BATCH = 1024
@@ -63,7 +74,13 @@ class Embedder(Protocol):
         ...
 
 
-def load(model: Model, *, threads: int = 0) -> Embedder:
+def load(
+    model: Model,
+    *,
+    threads: int = 0,
+    device: devices.Device = "cpu",
+    batch: int = 1,
+) -> Embedder:
     """Load a Model.
 
     Parameters
@@ -71,12 +88,18 @@ def load(model: Model, *, threads: int = 0) -> Embedder:
     model
         Its description.
     threads
-        The number of threads that one batch may use; 0 for one per core.
+        The number of threads that one batch may use on the processor; 0 for one per core.
+    device
+        ``cuda`` runs a network on the GPU, and ``auto`` does if the GPU gives the processor's
+        vectors within `MAX_DIFFERENCE`.
+    batch
+        The number of images that a GPU computes at once. Fewer take as long.
 
     Raises
     ------
     ModelError
-        If the graph cannot be run, or the Model names another graph than the one found.
+        If the graph cannot be run, or the Model names another graph than the one found, or the
+        device is ``cuda`` and the GPU cannot run it.
     WeightsError
         If the weights are missing or their hash does not match.
     """
@@ -87,7 +110,89 @@ def load(model: Model, *, threads: int = 0) -> Embedder:
         loaded = replace(model, graph=digest)
         if model.image_input is not None and isinstance(graph, Path):
             graph = onnx_files.extract_part(graph, [model.image_input], model.output)
+        if devices.choose(model, device) == "cuda":
+            try:
+                return _load_on_gpu(loaded, graph, batch)
+            except ModelError:
+                if device == "cuda":
+                    raise
         return OnnxEmbedder(loaded, graph, threads=threads)
+
+
+def load_for_query(model: Model) -> Embedder:
+    """Load a Model for the queries of this process, on the device that is asked for."""
+    device = devices.requested_for_query()
+    return load(model, device=device)
+
+
+def _load_on_gpu(model: Model, graph: Path | bytes, batch: int) -> OnnxEmbedder:
+    """Load the fastest arithmetic of the GPU that gives the processor's vectors."""
+    images = _images_to_compare(model)
+    on_processor = OnnxEmbedder(model, graph)
+    expected = on_processor.embed(images)
+    faults = []
+    for arithmetic in CUDA_ARITHMETICS:
+        try:
+            embedder = _open_on_gpu(model, graph, arithmetic, batch)
+            vectors = embedder.embed(images)
+        # The errors of a runtime and of the conversion share no base class.
+        except Exception as error:  # noqa: BLE001
+            reason = first_line(error)
+            faults.append(f"{arithmetic}: {reason}")
+            continue
+        difference = _difference(vectors, expected)
+        if difference <= MAX_DIFFERENCE:
+            return embedder
+        faults.append(f"{arithmetic}: its vectors differ by {difference:.2g}")
+    listed = "; ".join(faults)
+    raise ModelError(
+        f"The model {model.name!r} cannot run on the GPU ({listed}). "
+        "With the device auto or cpu it runs on the processor."
+    )
+
+
+def _open_on_gpu(
+    model: Model, graph: Path | bytes, arithmetic: CudaArithmetic, batch: int
+) -> OnnxEmbedder:
+    session = CudaSession(graph, arithmetic, batch)
+    return OnnxEmbedder(model, graph, session=session, batch=batch)
+
+
+def _images_to_compare(model: Model) -> _PreparedImages:
+    """Return images of colored squares and noise, the same for each call."""
+    height, width = model.size
+    count = _COMPARED_IMAGES
+    squares = _COMPARED_SQUARES
+    generator = np.random.default_rng(0)
+    colors = generator.integers(0, 224, (count, squares, squares, 3))
+    noise = generator.integers(0, 32, (count, height, width, 3))
+    # The square of each row and of each column.
+    row_squares = _stretch(squares, height)
+    column_squares = _stretch(squares, width)
+    stretched_rows = colors[:, row_squares]
+    images = stretched_rows[:, :, column_squares]
+    images += noise
+    return images.astype(np.uint8)
+
+
+def _stretch(count: int, length: int) -> npt.NDArray[np.intp]:
+    """Return, for each of `length` places, which of `count` equal parts it lies in."""
+    places = np.arange(length)
+    scaled = places * count
+    return scaled // length
+
+
+def _difference(found: VectorsF32, expected: VectorsF32) -> float:
+    """Return the largest difference of two vectors as a share of the expected one's length."""
+    errors = found - expected
+    error_lengths = np.linalg.norm(errors, axis=1)
+    lengths = np.linalg.norm(expected, axis=1)
+    # A vector of zeros has no direction to compare.
+    smallest = np.finfo(np.float32).tiny
+    divisors = np.maximum(lengths, smallest)
+    shares = error_lengths / divisors
+    largest = shares.max()
+    return float(largest)
 
 
 class PixelEmbedder:
@@ -120,14 +225,35 @@ class OnnxEmbedder:
     Several threads may call `embed` at the same time. A graph built here takes uint8
     ``[n, height, width, 3]`` and normalizes it. A user's graph takes floats in the Model's layout,
     which are normalized before.
+
+    Parameters
+    ----------
+    model, graph
+        The description, and the ``.onnx`` file or its content.
+    threads
+        The number of threads that one batch may use; 0 for one per core.
+    session
+        The loaded graph, if it does not run on the processor.
+    batch
+        The number of images of every batch; None for the fastest one of the runtime.
     """
 
-    def __init__(self, model: Model, graph: Path | bytes, *, threads: int = 0) -> None:
+    def __init__(
+        self,
+        model: Model,
+        graph: Path | bytes,
+        *,
+        threads: int = 0,
+        session: GraphSession | None = None,
+        batch: int | None = None,
+    ) -> None:
         name = graph_name(graph, model)
-        session = open_session(graph, model, threads=threads)
+        if session is None:
+            session = open_session(graph, model, threads=threads)
         self.model = model
         self._graph_name = name
         self._session = session
+        self._batch = batch
         self._input = _image_input(session, name)
         self._output = _output_name(model, session, name)
         self._normalizes = self._input.type == "tensor(uint8)"
@@ -157,9 +283,9 @@ class OnnxEmbedder:
         runtime = self.model.runtime
         size = self.model.batch or IMAGES_AT_ONCE[runtime]
         padded = images
-        fixed = _fixed_batch(self._input)
+        # A graph exported for a fixed number of images gets that number.
+        fixed = _fixed_batch(self._input) or self._batch
         if fixed is not None:
-            # A graph exported for a fixed number of images gets that number.
             size = fixed
             padded = _pad_to_multiple(images, fixed)
 

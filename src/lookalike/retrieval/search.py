@@ -11,8 +11,7 @@ from PIL import Image
 
 from lookalike import imaging
 from lookalike.errors import InputError
-from lookalike.models.embedder import Embedder
-from lookalike.models.embedder import load as load_embedder
+from lookalike.models.embedder import Embedder, load_for_query
 from lookalike.models.text.reader import ReadText
 from lookalike.retrieval.combination import combine_queries
 from lookalike.retrieval.confidence import StoredCalibrations, cut
@@ -86,7 +85,7 @@ class Searcher:
         self._view = view
         if embedder is None:
             model = view.models[self.space]
-            embedder = load_embedder(model)
+            embedder = load_for_query(model)
         self._embedder = embedder
         model = embedder.model
         # Computing a fingerprint takes longer than some searches.

@@ -14,6 +14,7 @@ import numpy as np
 
 from lookalike.duplicates.groups import Duplicates
 from lookalike.errors import InputError, LookalikeError
+from lookalike.models import devices
 from lookalike.models.cache import EmbedderCache
 from lookalike.retrieval.search import Searcher
 from lookalike.server.cache import SizedCache
@@ -315,7 +316,10 @@ class CollectionRegistry:
         watched: Path | None = None,
         remote_refresh_seconds: float = 0.0,
     ) -> None:
-        self._embedders = embedders or EmbedderCache()
+        if embedders is None:
+            device = devices.requested()
+            embedders = EmbedderCache(device, devices.QUERY_BATCH)
+        self._embedders = embedders
         self._watched = watched
         self._remote_refresh_seconds = remote_refresh_seconds
         self._lock = threading.Lock()

@@ -18,7 +18,13 @@ from lookalike.cli.cluster_options import (
     WorkersOption,
     refuse_cluster_options,
 )
-from lookalike.cli.command import CollectionOption, JsonOption, command, store_imported
+from lookalike.cli.command import (
+    CollectionOption,
+    DeviceOption,
+    JsonOption,
+    command,
+    store_imported,
+)
 from lookalike.cli.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -132,6 +138,7 @@ _MaxMegapixels = Annotated[
         "lookalike index @urls.txt -c web",
         "lookalike index /mnt/photos -c /mnt/shop --on ray --address 10.0.0.5:6379",
         "lookalike index s3://bucket/photos -c shop",
+        "lookalike index photos --model inception-v3 --device cuda",
     ],
 )
 def index_command(
@@ -149,6 +156,7 @@ def index_command(
     refresh: _Refresh = False,
     allow_private: _AllowPrivate = False,
     max_megapixels: _MaxMegapixels = 200.0,
+    device: DeviceOption = None,
     on: OnOption = "threads",
     address: AddressOption = None,
     workers: WorkersOption = None,
@@ -175,11 +183,9 @@ def index_command(
         max_pixels=round(max_megapixels * 1e6),
         retry_failures=retry_failures,
         prune=prune,
+        device=device,
     )
-    if on == "ray":
-        settings = _on_ray(settings, address or "auto", workers or 0)
-    else:
-        refuse_cluster_options(address, workers)
+    settings = _settings_for_place(settings, on, address, workers)
     source = open_source(
         paths,
         labels=labels,
@@ -212,6 +218,17 @@ def _accept_licenses(references: Iterable[str]) -> None:
     for reference in references:
         model = registry.resolve(reference)
         licenses.accept(model)
+
+
+def _settings_for_place(
+    settings: IndexSettings, on: str, address: str | None, workers: int | None
+) -> IndexSettings:
+    """Return the settings for the place of the work: this process, or a cluster."""
+    if on == "ray":
+        return _on_ray(settings, address or "auto", workers or 0)
+    refuse_cluster_options(address, workers)
+    output.print_device_note(settings.device)
+    return settings
 
 
 def _on_ray(settings: IndexSettings, address: str, workers: int) -> IndexSettings:

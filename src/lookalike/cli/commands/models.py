@@ -65,7 +65,10 @@ def models_command(
     accept_license: _LicenseReference = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the models that --model accepts by name, or measure them on your own images."""
+    """List the models that --model accepts by name, or measure them on your own images.
+
+    The list ends with what can compute networks here, and why the others cannot.
+    """
     if accept_license is not None:
         _accept_license(accept_license, as_json=as_json)
         return
@@ -81,7 +84,7 @@ def models_command(
 
 
 def _list_models(*, as_json: bool) -> None:
-    from lookalike.models import registry, weights
+    from lookalike.models import devices, registry, weights
 
     catalog = registry.catalog()
     if as_json:
@@ -98,7 +101,10 @@ def _list_models(*, as_json: bool) -> None:
                 "available": weights.is_available(model),
             }
             listed.append(entry)
-        output.print_json({"models": listed, "default": registry.DEFAULT})
+        providers = [provider._asdict() for provider in devices.providers()]
+        output.print_json(
+            {"models": listed, "default": registry.DEFAULT, "providers": providers}
+        )
         return
 
     rows = [["name", "dimensions", "input", "words", "weights", "description"]]
@@ -119,6 +125,11 @@ def _list_models(*, as_json: bool) -> None:
     output.say(
         f"A new collection uses {registry.DEFAULT} unless --model names another model."
     )
+    for provider in devices.providers():
+        state = "usable"
+        if provider.fault is not None:
+            state = f"not usable: {provider.fault}"
+        output.say_with_heading(f"{provider.name}: ", state)
 
 
 def _license(model: Model) -> str | None:

@@ -14,10 +14,12 @@ from lookalike import tracing
 from lookalike.cli import output
 from lookalike.cli.command import (
     CollectionOption,
+    DeviceOption,
     JsonOption,
     WhereOption,
     command,
     open_collection,
+    use_device,
 )
 from lookalike.cli.progress import progress_bar
 from lookalike.errors import InputError
@@ -154,12 +156,14 @@ def search_command(
     exact: _Exact = False,
     rank: _Rank = "plain",
     save: _Save = None,
+    device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Search by image: print the most similar images, nearest first."""
     # Collecting garbage while modules are imported takes a tenth of a search's time. Python's own
     # threshold is 700 objects.
     gc.set_threshold(50_000)
+    use_device(device)
     if save is not None and len(image) > 1:
         raise InputError(
             f"{len(image)} images were given, and --save draws the result of one. "

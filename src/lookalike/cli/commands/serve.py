@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lookalike.cli import output
-from lookalike.cli.command import command, store_imported
+from lookalike.cli.command import DeviceOption, command, store_imported, use_device
 from lookalike.errors import InputError
 
 if TYPE_CHECKING:
@@ -133,34 +133,31 @@ def serve_command(
     access_log: _AccessLog = False,
     max_upload: _MaxUpload = 32.0,
     remote_refresh: _RemoteRefresh = 5.0,
+    device: DeviceOption = None,
     hosts: _Hosts = None,
     origins: _Origins = None,
 ) -> None:
     """Serve collections to a browser page and a REST API until Ctrl-C."""
     start = time.perf_counter()
+    use_device(device)
     with store_imported():
         from lookalike.collection import collections_folder
     from lookalike.server import serving
     from lookalike.server.app import make_app
-    from lookalike.server.settings import LOOPBACK, ServerSettings
+    from lookalike.server.settings import ServerSettings
 
     is_unnamed = not collection and not os.environ.get("LOOKALIKE_COLLECTION")
     paths = _default_paths() if is_unnamed else _named_paths(collection or [])
 
-    local = host in LOOPBACK
-    # An empty token would admit every client.
-    token = token or None
-    # A token of the user's own is never printed.
-    printed_token = None
-    if token is None and not local:
-        token = printed_token = secrets.token_urlsafe(24)
+    # A token of the user's own is never printed. An empty one would admit every client.
+    printed_token = None if token else _make_token(host)
 
     allowed_origins = [origin.rstrip("/") for origin in origins or ()]
     prefix = root_path.strip("/")
     folders = _existing_folders(roots or [])
     max_bytes = round(max_upload * (1 << 20))
     settings = ServerSettings(
-        token=token,
+        token=token or printed_token,
         hosts=_accepted_hosts(host, hosts or []),
         origins=tuple(allowed_origins),
         root_path=f"/{prefix}" if prefix else "",
@@ -178,6 +175,7 @@ def serve_command(
     _, bound_port = socket.getsockname()[:2]
     address = _address(host, bound_port, printed_token)
     app = make_app(paths, settings)
+    output.print_device_note(device)
 
     def announce() -> None:
         registry: CollectionRegistry = app.state.lookalike.registry
@@ -189,6 +187,15 @@ def serve_command(
             webbrowser.open(address)
 
     serving.serve(app, socket, on_start=announce)
+
+
+def _make_token(host: str) -> str | None:
+    """Return a token for a server that other machines can reach; None for this one's own."""
+    from lookalike.server.settings import LOOPBACK
+
+    if host in LOOPBACK:
+        return None
+    return secrets.token_urlsafe(24)
 
 
 def _default_paths() -> list[str]:
