@@ -223,7 +223,8 @@ def store_endpoint(build_once) -> str:
 @pytest.fixture
 def object_store(store_endpoint, monkeypatch) -> ObjectStore:
     """An empty bucket of a real S3-compatible server, which the environment names."""
-    store = ObjectStore(store_endpoint, f"bucket-{uuid.uuid4().hex[:12]}")
+    # Without a hyphen, which requests to Google Cloud Storage quote and the server takes as it is.
+    store = ObjectStore(store_endpoint, f"bucket{uuid.uuid4().hex[:12]}")
     store.create()
     set_store_environment(store, monkeypatch)
     return store

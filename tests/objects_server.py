@@ -6,6 +6,7 @@ sources and tables at ``s3://`` uris reach the server.
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPResponse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -28,6 +30,9 @@ _SIGNATURE = (
     "AWS4-HMAC-SHA256 Credential=testing/20260101/us-east-1/s3/aws4_request, "
     "SignedHeaders=host, Signature=none"
 )
+
+# The host by whose name the server is asked as Google Cloud Storage is.
+_GOOGLE_HOST = "localhost"
 
 # The server ends itself within this time of the end of the test run.
 _POLL_S = 0.5
@@ -63,11 +68,10 @@ def write_server(folder: Path) -> None:
 
 def serve(folder: Path, lifetime: int) -> None:
     """Serve until the process with the id `lifetime` has ended."""
-    import moto.server
-    from moto.server import ThreadedMotoServer
+    from moto.moto_server import threaded_moto_server
 
-    moto.server.DomainDispatcherApplication = _one_conditional_write_at_a_time()
-    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    threaded_moto_server.DomainDispatcherApplication = _application()
+    server = threaded_moto_server.ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
     part = folder / "endpoint.part"
@@ -77,11 +81,11 @@ def serve(folder: Path, lifetime: int) -> None:
         time.sleep(_POLL_S)
 
 
-def _one_conditional_write_at_a_time() -> type:
-    """Return the server's application, whose writes under a condition are atomic as S3's are.
+def _application() -> type:
+    """Return the server's application, which also answers requests to Google Cloud Storage.
 
-    The server itself examines the condition and writes in two steps, between which another
-    request may write.
+    Writes under a condition are atomic, as those of the real stores are. The server itself examines
+    the condition and writes in two steps, between which another request may write.
     """
     from moto.server import DomainDispatcherApplication
 
@@ -89,6 +93,9 @@ def _one_conditional_write_at_a_time() -> type:
 
     class Application(DomainDispatcherApplication):
         def __call__(self, environ, start_response):
+            if environ["HTTP_HOST"].startswith(_GOOGLE_HOST):
+                _rename_google_headers(environ)
+                start_response = partial(_start_google_response, start_response)
             conditions = {"HTTP_IF_NONE_MATCH", "HTTP_IF_MATCH"}
             is_write = environ["REQUEST_METHOD"] in {"PUT", "POST"}
             if not is_write or conditions.isdisjoint(environ):
@@ -97,6 +104,22 @@ def _one_conditional_write_at_a_time() -> type:
                 return super().__call__(environ, start_response)
 
     return Application
+
+
+def _rename_google_headers(environ) -> None:
+    """Give a request to the XML API of Google Cloud Storage the headers of one to S3."""
+    environ["HTTP_AUTHORIZATION"] = _SIGNATURE
+    source = environ.pop("HTTP_X_GOOG_COPY_SOURCE", None)
+    if source is not None:
+        environ["HTTP_X_AMZ_COPY_SOURCE"] = source
+    # Generation 0 is that of an object that does not exist.
+    if environ.pop("HTTP_X_GOOG_IF_GENERATION_MATCH", None) == "0":
+        environ["HTTP_IF_NONE_MATCH"] = "*"
+
+
+def _start_google_response(start_response, status, headers, exc_info=None):
+    generation = ("x-goog-generation", "1")
+    return start_response(status, [*headers, generation], exc_info)
 
 
 def _is_running(process_id: int) -> bool:
@@ -145,6 +168,24 @@ class ObjectStore:
             "AWS_ACCESS_KEY_ID": "testing",
             "AWS_SECRET_ACCESS_KEY": "testing",
             "AWS_REGION": "us-east-1",
+        }
+
+    def google_environment(self) -> dict[str, str]:
+        """Return the variables that reach the bucket at ``gs://``."""
+        server = urlsplit(self.endpoint)
+        endpoint = f"http://{_GOOGLE_HOST}:{server.port}"
+        account = {
+            "gcs_base_url": endpoint,
+            "disable_oauth": True,
+            "client_email": "",
+            "private_key": "",
+            "private_key_id": "",
+        }
+        return {
+            "GOOGLE_SERVICE_ACCOUNT_KEY": json.dumps(account),
+            # Lance reads this one for every kind of store.
+            "AWS_ALLOW_HTTP": "true",
+            "GOOGLE_BASE_URL": endpoint,
         }
 
     def _request(self, method: str, path: str, content: bytes = b"") -> None:

@@ -5,17 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
-import signal
 import subprocess
 import sys
-import threading
 import time
 
 import pytest
 
 import lookalike
-from command import COMMAND
 from command import lookalike as run
+from interruption import interrupt_at
 from lookalike.errors import SourceError
 from lookalike.indexing.run import IndexSettings
 from lookalike.server.originals import open_original
@@ -349,27 +347,12 @@ def test_local_images_do_not_load_obstore(root, tmp_path):
 def test_ctrl_c_does_not_wait_for_an_answer(bucket, faulty_store, tmp_path, held):
     path = tmp_path / "c"
     index(path, bucket.uri("photos/cat"))
-    is_waiting, released = threading.Event(), threading.Event()
 
-    def hold(request, _number):
+    def is_held(request):
         is_last = request.path.endswith("top.jpg") or request.is_list
-        if getattr(request, held) and is_last:
-            is_waiting.set()
-            released.wait()
+        return getattr(request, held) and is_last
 
-    faulty_store.fail = hold
-    command = [*COMMAND, "index", bucket.uri("photos"), "-c", str(path)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    assert is_waiting.wait(timeout=60)
-    process.send_signal(signal.SIGINT)
-    try:
-        # Requests wait for an answer for two minutes.
-        _, errors = process.communicate(timeout=60)
-    finally:
-        released.set()
-    assert process.returncode == 130
-    assert "Interrupted. Committed work is kept." in errors
+    interrupt_at(faulty_store, is_held, "index", bucket.uri("photos"), "-c", path)
     assert Table.open(path).failures().num_rows == 0
-    faulty_store.fail = lambda *_: None
     assert index(path, bucket.uri("photos")).failed == 0
     assert len(rows(path)) == 5

@@ -17,15 +17,9 @@ import time
 from email.utils import formatdate
 
 import httpx
-import obstore
 import pytest
 
-import lookalike
-from container_files import write_zip
-from lookalike.maintenance.backup import backup, restore
-from lookalike.sources.stores import Address, open_prefix
-from lookalike.store.table import Table
-from made import picture
+from stored_collection import check_store
 
 AZURITE = os.environ.get("LOOKALIKE_AZURITE") or shutil.which("azurite-blob")
 # The account that every Azurite has.
@@ -96,31 +90,4 @@ def azure(endpoint, monkeypatch):
 
 
 def test_images_and_a_collection_in_azure(azure, tmp_path):
-    store = open_prefix(Address.parse("az://photos"))
-    for number in range(4):
-        obstore.put(store, f"cat/{number}.jpg", picture((30 * number, 9, 99)))
-    archive = write_zip(tmp_path / "a.zip", {"dog/1.jpg": picture((1, 200, 3))})
-    obstore.put(store, "a.zip", archive.read_bytes())
-    sources = ["az://photos/cat", "az://photos/a.zip"]
-    path = "az://tables/pets"
-
-    assert lookalike.index(sources, path, models=["pixels"]).added == 5
-    assert lookalike.index(sources, path, models=["pixels"]).unchanged == 5
-    nearest = lookalike.search(path, "az://photos/cat/1.jpg", k=1)
-    assert nearest.uris == ["az://photos/cat/1.jpg"]
-
-    # A second write is noticed, a removed object goes to the trash.
-    obstore.put(store, "cat/1.jpg", picture((240, 9, 99)))
-    obstore.delete(store, "cat/2.jpg")
-    report = lookalike.index(sources, path, models=["pixels"])
-    assert (report.updated, report.removed, report.unchanged) == (1, 1, 3)
-    collection = lookalike.Collection.open(path)
-    assert collection.restore_trash().restored == 1
-    assert collection.remove(["az://photos/cat/3.jpg"]) == 1
-
-    collection.optimize(keep_days=0)
-    collection.remove_unfinished()
-    assert lookalike.check(path).sound
-    backup(collection.table, tmp_path / "backup")
-    restore(tmp_path / "backup", "az://tables/copy")
-    assert Table.open("az://tables/copy").count() == 4
+    check_store("az://photos", "az://tables", tmp_path)

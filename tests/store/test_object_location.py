@@ -18,6 +18,7 @@ import lookalike
 import made
 from command import COMMAND
 from command import lookalike as command
+from interruption import interrupt_at
 from lookalike.errors import BusyError, CollectionError, InputError, ReadOnlyError
 from lookalike.indexing.run import IndexSettings
 from lookalike.maintenance import backup as backups
@@ -448,6 +449,23 @@ def test_a_copy_that_cannot_be_published_leaves_nothing(
         with pytest.raises(CollectionError, match="does not answer"):
             restore(table.path, target)
     assert list(locate(target).files()) == []
+    restore(table.path, target)
+    assert content(target) == content(table.path)
+
+
+@pytest.mark.parametrize(
+    ("method", "part"), [("GET", "/data/"), ("PUT", ".images."), ("GET", "list-type")]
+)
+def test_ctrl_c_stops_a_copy_that_waits_for_the_store(
+    method, part, table, object_store, faulty_store
+):
+    target = object_store.uri("restored")
+
+    def is_held(request):
+        return request.method == method and part in request.path + request.query
+
+    interrupt_at(faulty_store, is_held, "restore", table.path, "-c", target)
+    assert locate(target).is_free()
     restore(table.path, target)
     assert content(target) == content(table.path)
 

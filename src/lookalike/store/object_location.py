@@ -10,14 +10,16 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 import obstore
 from obstore.exceptions import BaseError
 
+from lookalike.io.requests import REQUEST_THREADS, run_interruptibly
 from lookalike.sources.stores import Address, open_prefix
 from lookalike.store.creation import make_empty_table
 from lookalike.store.location import (
@@ -89,11 +91,6 @@ class ObjectLocation(Location):
             "Correct its address, or make it again from a backup with: lookalike restore"
         )
 
-    @property
-    def _store(self) -> ObjectStore:
-        with _errors_as_os_errors():
-            return open_prefix(self._address)
-
     # Tables
 
     def is_present(self) -> bool:
@@ -136,10 +133,9 @@ class ObjectLocation(Location):
 
     def version_tag(self, version: int) -> str | None:
         manifest = _manifest_of(version)
-        with _errors_as_os_errors():
-            store = self._store
-            entry = obstore.head(store, manifest)
-        return entry["e_tag"]
+        entry = self._request(obstore.head, manifest)
+        tag: str | None = entry["e_tag"]
+        return tag
 
     def prepare(self) -> None:
         """Do nothing: a prefix exists as soon as an object has it."""
@@ -178,48 +174,42 @@ class ObjectLocation(Location):
         return True
 
     def size_of(self, name: str) -> int:
-        with _errors_as_os_errors():
-            store = self._store
-            entry = obstore.head(store, name)
+        entry = self._request(obstore.head, name)
         size = entry["size"]
         return int(size)
 
     def read(self, name: str) -> bytes:
-        with _errors_as_os_errors():
-            store = self._store
+        def read_content(store: ObjectStore) -> bytes:
             result = obstore.get(store, name)
             content = result.bytes()
             return bytes(content)
 
+        content: bytes = self._request(read_content)
+        return content
+
     def read_chunks(self, name: str) -> Iterator[bytes]:
-        with _errors_as_os_errors():
-            store = self._store
-            result = obstore.get(store, name)
-            chunks = result.stream(min_chunk_size=CHUNK_BYTES)
-            for chunk in chunks:
-                yield bytes(chunk)
+        result = self._request(obstore.get, name)
+        stream = result.stream(min_chunk_size=CHUNK_BYTES)
+        for chunk in _wait_for_each(stream):
+            yield bytes(chunk)
 
     def write(self, name: str, content: bytes) -> None:
-        with _errors_as_os_errors():
-            store = self._store
-            obstore.put(store, name, content)
+        self._request(obstore.put, name, content)
 
     def write_chunks(self, name: str, chunks: Iterable[bytes]) -> None:
-        with _errors_as_os_errors():
-            store = self._store
-            writer = obstore.open_writer(store, name, buffer_size=_PART_BYTES)
-            for chunk in chunks:
-                writer.write(chunk)
-            # An object that is not closed does not exist.
-            writer.close()
+        writer = self._request(obstore.open_writer, name, buffer_size=_PART_BYTES)
+        for chunk in chunks:
+            _wait_for(writer.write, chunk)
+        # An object that is not closed does not exist.
+        _wait_for(writer.close)
 
     def remove(self, name: str) -> None:
         self.remove_all([name])
 
     def remove_all(self, names: Sequence[str]) -> None:
         # Some stores report an object that another process has removed.
-        with _errors_as_os_errors(), suppress(FileNotFoundError):
-            obstore.delete(self._store, list(names))
+        with suppress(FileNotFoundError):
+            self._request(obstore.delete, list(names))
 
     def _has_any(self, folder: str) -> bool:
         pages = self._pages(folder)
@@ -229,10 +219,18 @@ class ObjectLocation(Location):
     def _pages(self, folder: str) -> Iterator[Sequence[Any]]:
         """Yield the objects below a folder by their names, some at a time."""
         prefix = folder or None
+        stream = self._request(obstore.list, prefix, chunk_size=_PAGE_OBJECTS)
+        for page in _wait_for_each(stream):
+            if page:
+                yield page
+
+    def _request(
+        self, request: Callable[..., Any], *arguments: Any, **options: Any
+    ) -> Any:
+        """Return the answer of the store to a request, a function of obstore."""
         with _errors_as_os_errors():
-            for page in obstore.list(self._store, prefix, chunk_size=_PAGE_OBJECTS):
-                if page:
-                    yield page
+            store = open_prefix(self._address)
+        return _wait_for(request, store, *arguments, **options)
 
     # Copies
 
@@ -345,16 +343,16 @@ class ObjectLocation(Location):
             return
         prefix = self._name_of(staged)
         *first, last = names
-        with ThreadPoolExecutor(_COPIES_AT_ONCE, "copy") as pool:
-            copies = []
-            for name in first:
-                staged_name = f"{prefix}/{name}"
-                copy = pool.submit(self._copy, staged_name, name)
-                copies.append(copy)
-        for copy in copies:
-            copy.result()
+        staged_names = [f"{prefix}/{name}" for name in first]
+        with ThreadPoolExecutor(_COPIES_AT_ONCE, REQUEST_THREADS) as pool:
+            # An error, or Ctrl-C, cancels the copies that have not begun.
+            for _ in pool.map(self._copy, staged_names, first):
+                pass
         staged_name = f"{prefix}/{last}"
-        self._copy(staged_name, last)
+        with _errors_as_os_errors():
+            store = open_prefix(self._address)
+            # Ctrl-C waits for it: the manifest must not appear after the other files are removed.
+            obstore.copy(store, staged_name, last)
 
     def _name_of(self, staged: Self) -> str:
         folder = f"{self.path}/"
@@ -367,9 +365,7 @@ class ObjectLocation(Location):
             chunks = self.read_chunks(name)
             self.write_chunks(new_name, chunks)
             return
-        with _errors_as_os_errors():
-            store = self._store
-            obstore.copy(store, name, new_name)
+        self._request(obstore.copy, name, new_name)
 
     # Duplicates
 
@@ -386,6 +382,23 @@ class ObjectLocation(Location):
 def _manifest_of(version: int) -> str:
     number = _LAST_VERSION - version
     return f"{TABLE}/{VERSIONS}/{number:020}.manifest"
+
+
+def _wait_for(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    """Return the result of a function that waits for the store; Ctrl-C does not wait for it."""
+    call = partial(function, *arguments, **options)
+    with _errors_as_os_errors():
+        return run_interruptibly(call)
+
+
+def _wait_for_each(stream: Iterable[Any]) -> Iterator[Any]:
+    """Yield what comes from the store, as `_wait_for` does."""
+    iterator = iter(stream)
+    while True:
+        part = _wait_for(next, iterator, None)
+        if part is None:
+            return
+        yield part
 
 
 @contextmanager
