@@ -45,6 +45,7 @@ NAMES = (
     "references",
     "cluster",
     "duplicates",
+    "towers",
 )
 
 

@@ -25,8 +25,8 @@ from lookalike import Collection, imaging
 from lookalike.errors import InputError, ModelError, WeightsError
 from lookalike.models import embedder, licenses, registry, schema, weights
 from lookalike.models.text import tokenizer
-from lookalike.models.text.tower import load_text
-from lookalike.retrieval.query import TextQuery, WeightedQuery
+from lookalike.models.text.tower import load_text, shared_text
+from lookalike.retrieval.query import RowQuery, TextQuery, WeightedQuery
 from lookalike.types import Model, Weights
 
 FILES = (made.VISION, made.TEXT, made.TOKENIZER)
@@ -118,6 +118,27 @@ def test_collection_is_searched_by_words(describe, two_towers, tmp_path, server)
     assert names == {f"red-sailboat-{index}.png" for index in made.RED["sailboat"]}
     with pytest.raises(InputError, match="knows no word of the text"):
         collection.search(TextQuery("zyxwv"))
+
+
+def test_words_and_rows_need_no_image_tower(model, two_towers, tmp_path, server):
+    path = tmp_path / "c"
+    lookalike.index(two_towers.images, path, models=[model])
+    weights.find(model).unlink()
+    server.asked.clear()
+    collection = Collection.open(path)
+    matches = collection.search(TextQuery("a red car"), k=1)
+    assert collection.search(RowQuery(int(matches.ids[0])), k=1).uris == matches.uris
+    assert made.VISION not in asked(server)
+    collection.search(matches.uris[0], k=1)
+    assert made.VISION in asked(server)
+
+
+def test_tower_is_shared_until_another_is_needed(describe):
+    model, other = describe(), describe('template = "the {}"')
+    tower = shared_text(model)
+    assert shared_text(model) is tower
+    assert shared_text(other).model == other
+    assert shared_text(model) is not tower
 
 
 def test_files_are_fetched_when_they_are_needed_and_once(model, server):

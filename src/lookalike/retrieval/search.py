@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
@@ -38,7 +39,6 @@ from lookalike.types import (
     Distances,
     Ids,
     Matches,
-    Model,
     Neighbors,
     Places,
     VectorsF16,
@@ -61,12 +61,14 @@ class Searcher:
     space
         The name of the Space; None for the first.
     embedder
-        The embedder of the Space's Model; loaded if it is not given.
+        The embedder of the Space's Model; loaded at the first image if it is not given.
 
     Attributes
     ----------
     space
         The name of the Space.
+    model
+        The Model that fills the Space.
     filled_by
         Identifies the Model that fills the Space: equal values, equal vectors.
 
@@ -74,8 +76,6 @@ class Searcher:
     ------
     SpaceError
         If the collection has no such Space.
-    ModelError, WeightsError
-        If the Space's Model cannot be run.
     """
 
     def __init__(
@@ -83,11 +83,12 @@ class Searcher:
     ) -> None:
         self.space = view.space(space)
         self._view = view
-        if embedder is None:
-            model = view.models[self.space]
-            embedder = load_for_query(model)
-        self._embedder = embedder
-        model = embedder.model
+        self._loaded = embedder
+        self._loading = threading.Lock()
+        model = view.models[self.space]
+        if embedder is not None:
+            model = embedder.model
+        self.model = model
         # Computing a fingerprint takes longer than some searches.
         fingerprint = model.fingerprint
         self.filled_by: tuple[str, str, str | None] = (
@@ -98,11 +99,6 @@ class Searcher:
         self._vectors = SpaceVectors(view, self.space)
         self._calibrations = StoredCalibrations(view, self.space)
         self._texts = SpaceTexts(view, self.space)
-
-    @property
-    def model(self) -> Model:
-        """The Model that fills the Space."""
-        return self._embedder.model
 
     def report_fit(self, progress: Callable[[int, int], None] | None) -> None:
         """Call a function with the work done and its total while a ranking compares all images."""
@@ -480,12 +476,25 @@ class Searcher:
         return vector
 
     def embed_prepared(self, images: npt.NDArray[np.uint8]) -> VectorsF16:
-        """Return the vectors of prepared images, float16 ``[n, dim]``."""
-        embedder = self._embedder
+        """Return the vectors of prepared images, float16 ``[n, dim]``.
+
+        Raises
+        ------
+        ModelError, WeightsError
+            If the Space's Model cannot be run.
+        """
+        embedder = self._embedder()
         with span("embed query"):
             embedded = embedder.embed(images)
         rounded: VectorsF16 = embedded.astype(np.float16)
         return rounded
+
+    def _embedder(self) -> Embedder:
+        """Return the embedder; rows and texts are searched without one."""
+        with self._loading:
+            if self._loaded is None:
+                self._loaded = load_for_query(self.model)
+            return self._loaded
 
     def row_vector(self, row_id: int) -> VectorsF16:
         """Return the vector that the collection holds for a row, float16 ``[dim]``.

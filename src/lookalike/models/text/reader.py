@@ -91,9 +91,9 @@ def _find_loader(model: Model) -> Callable[[Model], TextReader] | None:
     """Return what loads the reader of a Model; None if it has none."""
     if model.text is not None:
         # Imported only here: this needs the runtime, which a search by a row does without.
-        from lookalike.models.text.tower import load_text
+        from lookalike.models.text.tower import shared_text
 
-        return load_text
+        return shared_text
     from lookalike.models.text.classifier import ClassifierReader, has_classifier
 
     if has_classifier(model):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -19,7 +20,7 @@ from lookalike.models.text.tokenizer import Tokenizer, import_tokenizers
 from lookalike.tracing import span
 from lookalike.types import Model, TextTower, VectorsF32
 
-__all__ = ["TextEmbedder", "load_text"]
+__all__ = ["TextEmbedder", "load_text", "shared_text"]
 
 _INPUTS: Final = ("input_ids", "attention_mask", "token_type_ids")
 _INTEGERS: Final = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
@@ -51,6 +52,39 @@ def load_text(model: Model, *, threads: int = 0) -> TextEmbedder:
         )
     with span(f"load text of {model.name}"):
         return TextEmbedder(model, threads=threads)
+
+
+class _LastTower:
+    """The tower of the text that came last, for all versions of a collection."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._fingerprint = ""
+        self._tower: TextEmbedder | None = None
+
+    def get(self, model: Model) -> TextEmbedder:
+        fingerprint = model.fingerprint
+        with self._lock:
+            if self._tower is None or self._fingerprint != fingerprint:
+                # Two towers at once may need more memory than there is.
+                self._tower = None
+                self._tower = load_text(model)
+                self._fingerprint = fingerprint
+            return self._tower
+
+
+_LAST_TOWER = _LastTower()
+
+
+def shared_text(model: Model) -> TextEmbedder:
+    """Return the text tower of a Model, loaded only if the one before was another.
+
+    Raises
+    ------
+    ModelError, WeightsError
+        As `load_text`.
+    """
+    return _LAST_TOWER.get(model)
 
 
 class TextEmbedder:
