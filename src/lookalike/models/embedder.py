@@ -112,7 +112,7 @@ def load(
             graph = onnx_files.extract_part(graph, [model.image_input], model.output)
         if devices.choose(model, device) == "cuda":
             try:
-                return _load_on_gpu(loaded, graph, batch)
+                return _load_on_gpu(loaded, graph, model.batch or batch)
             except ModelError:
                 if device == "cuda":
                     raise
