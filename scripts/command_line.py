@@ -29,7 +29,7 @@ else on standard output.
 | 0 | The command finished. |
 | 1 | `index` kept images without files, could not list a folder to its end or, with `--strict`, \
 met bad files; `check` found faults; `duplicates` left copies whose files are missing or \
-changed. |
+changed; `tune` stored no Space. |
 | 2 | An error. Standard error says what was given, what was expected, and what to do. |
 | 130 | Ctrl-C. Everything that was committed is kept. |
 

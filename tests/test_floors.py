@@ -19,7 +19,7 @@ FLOORS = [
     {"store", "datasets"},
     {
         *{"cluster", "drawing", "indexing", "retrieval"},
-        *{"duplicates", "evaluation", "projection", "maintenance"},
+        *{"duplicates", "evaluation", "learning", "projection", "maintenance"},
     },
     {"collection", "export"},
     {"shortcuts"},
@@ -178,6 +178,7 @@ NOT_FOR_A_SEARCH = {
     "lookalike.imaging.tiff",
     "lookalike.models.text.classifier",
     "lookalike.models.text.table",
+    "lookalike.learning",
     "lookalike.retrieval.centered",
     "lookalike.retrieval.context",
     "lookalike.sources.archives",

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lookalike.types import Item, Match, Matches, Model, Weights
+from lookalike.types import Item, LearnedMap, Match, Matches, Model, Weights
 
 MODEL = Model(
     name="net",
@@ -70,6 +70,7 @@ def test_a_models_json_is_plain_data():
 
 
 CHANGES = {
+    "learned": LearnedMap("base", 1, True, "anything", "center", "axes"),
     "name": "other",
     "architecture": "pixels",
     "size": (5, 4),

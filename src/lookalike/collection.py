@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from lookalike.evaluation.scores import Evaluation
     from lookalike.imaging import RegionInput
     from lookalike.indexing.run import IndexReport, IndexSettings
+    from lookalike.learning.report import TuneReport
     from lookalike.maintenance.backup import BackupReport
     from lookalike.maintenance.integrity import CheckReport
     from lookalike.maintenance.move import MoveReport
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from lookalike.retrieval.search import Searcher
     from lookalike.sources import Source, SourceOptions
     from lookalike.store.trash import RestoreReport
-    from lookalike.types import Kind, Matches, Model
+    from lookalike.types import Kind, Matches, Model, Purpose
 
 __all__ = ["Collection", "collections_folder", "default_path"]
 
@@ -348,6 +349,12 @@ class Collection:
         from lookalike.maintenance.calibrate import calibrate
 
         return calibrate(self.table, **options)
+
+    def tune(self, purpose: Purpose, **options: Any) -> TuneReport:
+        """Learn a Space from labels, and add it if it is better; see `lookalike.learning.tune`."""
+        from lookalike.learning.tune import tune_space
+
+        return tune_space(self.table, purpose, **options)
 
     def calibration(self, space: str | None = None) -> CalibrationState | None:
         """Return the calibration of a Space, and how many rows have changed since; or None."""

@@ -21,6 +21,7 @@ from lookalike.errors import ImageError
 from lookalike.indexing.read_ahead import Read, ReadAhead, ReadCancelledError
 from lookalike.models.cache import EmbedderCache
 from lookalike.models.embedder import Embedder
+from lookalike.models.learned import LearnedEmbedder, network_model
 from lookalike.store.diff import ContentIndex, ExistingRow
 from lookalike.tracing import span
 from lookalike.types import UNKNOWN_SIZE, UNKNOWN_TIME, Item, Model, VectorsF32
@@ -450,7 +451,35 @@ class Worker:
                 continue
             embedder = self._embedders.get(model)
             with span(f"embed {space}"):
-                _embed_batch(waiting, space, embedder)
+                if self._has_base_vectors(waiting, model):
+                    _map_batch(waiting, space, embedder)
+                else:
+                    _embed_batch(waiting, space, embedder)
+
+    def _has_base_vectors(self, images: Sequence[LoadedImage], model: Model) -> bool:
+        """Return whether images have the vectors that a learned map of a Model takes."""
+        learned = model.learned
+        if learned is None or learned.base not in self._models:
+            return False
+        base = self._models[learned.base]
+        if base.fingerprint != network_model(model).fingerprint:
+            return False
+        return all(learned.base in image.vectors for image in images)
+
+
+def _map_batch(images: Sequence[LoadedImage], space: str, embedder: Embedder) -> None:
+    """Map the base vectors of images; the network does not run again."""
+    assert isinstance(embedder, LearnedEmbedder)  # noqa: S101 (for the type checker)
+    learned = embedder.model.learned
+    assert learned is not None  # noqa: S101 (for the type checker)
+    base_vectors = []
+    for image in images:
+        del image.inputs[space]
+        vector = image.vectors[learned.base]
+        base_vectors.append(vector)
+    mapped = embedder.map_vectors(np.stack(base_vectors))
+    for image, vector in zip(images, mapped, strict=True):
+        image.vectors[space] = vector
 
 
 def _embed_batch(images: Sequence[LoadedImage], space: str, embedder: Embedder) -> None:

@@ -17,7 +17,14 @@ from lookalike.store.engine import TableEngine
 from lookalike.store.table import Table
 from lookalike.store.trash import Trash
 
-__all__ = ["RECALL", "OptimizeReport", "SpaceIndex", "maintain", "optimize"]
+__all__ = [
+    "DIM_MULTIPLE",
+    "RECALL",
+    "OptimizeReport",
+    "SpaceIndex",
+    "maintain",
+    "optimize",
+]
 
 RECALL = 0.99
 # After an index run the index is updated if more than this share of the rows is not in it.
@@ -28,7 +35,7 @@ _REBUILD_GROWTH = 2
 _CHANGE_TO_MAINTAIN = 0.5
 _CHANGE_TO_OPTIMIZE = 0.1
 # Lance's index takes vectors whose dimension is a multiple of this.
-_DIM_MULTIPLE = 8
+DIM_MULTIPLE = 8
 
 IndexAction = Literal["built", "updated", "tuned", "kept", "none"]
 
@@ -331,7 +338,7 @@ class _SpaceIndexer:
     def _needs_index(self) -> bool:
         """Return whether the Space can have an index, and has one or is large enough for one."""
         model = self._table.models[self._space]
-        if model.dim % _DIM_MULTIPLE:
+        if model.dim % DIM_MULTIPLE:
             return False
         if self._rows >= self._min_rows:
             return True

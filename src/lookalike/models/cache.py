@@ -6,6 +6,7 @@ import threading
 
 from lookalike.models import embedder
 from lookalike.models.devices import Device
+from lookalike.models.learned import LearnedEmbedder, network_model
 from lookalike.types import Model
 
 __all__ = ["EmbedderCache"]
@@ -37,18 +38,29 @@ class EmbedderCache:
         ModelError, WeightsError
             As `lookalike.models.embedder.load`.
         """
+        with self._lock:
+            return self._get(model)
+
+    def _get(self, model: Model) -> embedder.Embedder:
         requested = _embedder_key(model)
         embedders = self._embedders
-        with self._lock:
-            if requested not in embedders:
-                loaded = embedder.load(
-                    model, threads=1, device=self._device, batch=self._batch
-                )
-                # Loading adds the hash of the graph; later requests may name it.
-                actual = _embedder_key(loaded.model)
-                embedders[requested] = loaded
-                embedders[actual] = loaded
-            return embedders[requested]
+        if requested not in embedders:
+            loaded = self._load(model)
+            # Loading adds the hash of the graph; later requests may name it.
+            actual = _embedder_key(loaded.model)
+            embedders[requested] = loaded
+            embedders[actual] = loaded
+        return embedders[requested]
+
+    def _load(self, model: Model) -> embedder.Embedder:
+        if model.learned is None:
+            return embedder.load(
+                model, threads=1, device=self._device, batch=self._batch
+            )
+        # Several Spaces may have the same network below them.
+        below = network_model(model)
+        network = self._get(below)
+        return LearnedEmbedder(model, network)
 
 
 def _embedder_key(model: Model) -> _Key:

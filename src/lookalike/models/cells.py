@@ -9,6 +9,7 @@ from dataclasses import replace
 from lookalike.errors import ModelError
 from lookalike.models.embedder import OnnxEmbedder
 from lookalike.models.graph_cache import find_graph
+from lookalike.models.learned import network_model
 from lookalike.tracing import span
 from lookalike.types import Model
 
@@ -25,7 +26,7 @@ def load_cells(
     """Load the network of a Model for `OnnxEmbedder.feature_map`.
 
     A network that is built here runs in 32-bit floats, whatever the Model says. A user's graph runs
-    as it is.
+    as it is. A learned map is left out: it maps whole images, not cells.
 
     Parameters
     ----------
@@ -48,10 +49,10 @@ def load_cells(
         raise ModelError(
             f"The model {model.name!r} compares pixels and has no network with cells."
         )
-    network = model
+    network = network_model(model)
     if model.architecture != "onnx":
         network = replace(
-            model,
+            network,
             size=size or _larger_input(model),
             pooling="none",
             precision="f32",

@@ -16,6 +16,7 @@ from lookalike.errors import ModelError
 from lookalike.io.reasons import first_line
 from lookalike.models import devices, onnx_files
 from lookalike.models.graph_cache import find_graph
+from lookalike.models.learned import LearnedEmbedder, network_model
 from lookalike.models.sessions.cuda import CUDA_ARITHMETICS, CudaArithmetic, CudaSession
 from lookalike.models.sessions.session import (
     IMAGES_AT_ONCE,
@@ -103,6 +104,10 @@ def load(
     WeightsError
         If the weights are missing or their hash does not match.
     """
+    if model.learned is not None:
+        below = network_model(model)
+        network = load(below, threads=threads, device=device, batch=batch)
+        return LearnedEmbedder(model, network)
     if model.architecture == "pixels":
         return PixelEmbedder(model)
     with span(f"load {model.name}"):

@@ -27,9 +27,9 @@ _CATALOG_LABEL = "the catalog"
 
 _Described = TypeVar("_Described", Model, TextTower)
 
-# A description cannot name its graph's hash: a collection adds that.
+# A description names neither its graph's hash nor a learned map: a collection adds these.
 _DESCRIPTION_KEYS = {field.name for field in fields(Model)}
-_DESCRIPTION_KEYS = (_DESCRIPTION_KEYS - {"graph"}) | {"base"}
+_DESCRIPTION_KEYS = (_DESCRIPTION_KEYS - {"graph", "learned"}) | {"base"}
 
 
 @cache

@@ -11,10 +11,12 @@ import reprlib
 import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from typing import Any, TypeGuard, get_args
 
 from lookalike import types
 from lookalike.errors import ModelError
+from lookalike.models.learned_schema import is_learned_map
 from lookalike.types import Model, TextTower, Weights
 
 __all__ = [
@@ -101,6 +103,8 @@ def _find_value_fault(key: str, value: object, rule: FieldRule) -> str | None:
     return f"{key} = {given}; expected {expected}"
 
 
+# A table's Models are read often, and a learned map is long.
+@lru_cache(maxsize=64)
 def parse_model(text: str) -> Model:
     """Parse the output of `Model.to_json`, which may come from an untrusted collection.
 
@@ -393,6 +397,7 @@ FIELD_RULES: Mapping[str, FieldRule] = {
     "batch": _whole_number(1, _MAX_IMAGES_AT_ONCE, "a number of images"),
     # A table is checked by the rules of its keys.
     "text": FieldRule(lambda _: False, "a table with graph, tokenizer and context"),
+    "learned": FieldRule(is_learned_map, "a table that lookalike tune has made"),
 }
 
 _TOWER_RULES: Mapping[str, FieldRule] = {

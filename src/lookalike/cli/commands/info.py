@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from lookalike.collection import Collection
-    from lookalike.types import Kind, Model
+    from lookalike.types import Kind, LearnedMap, Model
 
 
 @command(
@@ -81,6 +81,13 @@ def _info_as_json(
             "precision": model.precision,
             "runtime": model.runtime,
         }
+        learned = model.learned
+        if learned is not None:
+            space["learned"] = {
+                "base": learned.base,
+                "purpose": learned.purpose,
+                **learned.provenance,
+            }
         state = collection.calibration(name)
         if state is not None:
             space["calibration"] = state.to_dict()
@@ -106,6 +113,8 @@ def _print_info(collection: Collection, matching: int | None, failed: pa.Table) 
     for name, model in collection.models.items():
         space = _describe_space(collection, name, model)
         rows.append(["Space", space])
+        if model.learned is not None:
+            rows.append(["Learned", _describe_learned(name, model.learned)])
         state = collection.calibration(name)
         if state is not None:
             rows.append(["Calibration", f"{name}: {describe_state(state)}"])
@@ -122,6 +131,18 @@ def _describe_space(collection: Collection, name: str, model: Model) -> str:
     count = collection.table.count(name)
     images = output.plural(count, "image")
     return f"{name}: {model.title}{runtime}; {model.dim} dimensions; {images}"
+
+
+def _describe_learned(name: str, learned: LearnedMap) -> str:
+    """Return where a learned map comes from, and its verdict."""
+    provenance = learned.provenance
+    count = provenance["images"]
+    images = output.plural(count, "image")
+    labels = provenance["labels"]
+    listed = output.plural(len(labels), "label")
+    date, _, _ = provenance["date"].partition("T")
+    verdict = provenance["verdict"]
+    return f"{name}: from {images} of {listed} in {learned.base}, {date}. {verdict}"
 
 
 def _describe_column(collection: Collection, name: str, kind: Kind) -> str:

@@ -89,6 +89,9 @@ def load_reader(model: Model) -> TextReader:
 
 def _find_loader(model: Model) -> Callable[[Model], TextReader] | None:
     """Return what loads the reader of a Model; None if it has none."""
+    # A map is learned from images alone.
+    if model.learned is not None:
+        return None
     if model.text is not None:
         # Imported only here: this needs the runtime, which a search by a row does without.
         from lookalike.models.text.tower import shared_text

@@ -1,4 +1,4 @@
-"""The types that cross the packages: Item, Weights, Model, Neighbors, Match and Matches."""
+"""The types that cross the packages, such as Item, Model, Neighbors, Match and Matches."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+
+from lookalike.types.learned_map import LearnedMap, Purpose
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,11 +28,13 @@ __all__ = [
     "Ids",
     "Item",
     "Kind",
+    "LearnedMap",
     "Match",
     "Matches",
     "Model",
     "Neighbors",
     "Places",
+    "Purpose",
     "TextTower",
     "Understood",
     "VectorsF16",
@@ -64,6 +68,7 @@ _LATER_FIELDS = {
     "batch": None,
     "data": None,
     "text": None,
+    "learned": None,
 }
 _MODEL_FILES = ("weights", "calibration", "data")
 _TOWER_FILES = ("graph", "tokenizer", "projection")
@@ -259,6 +264,8 @@ class Model:
         The file beside the graph that holds its numbers, if they are not in the graph itself.
     text
         The text tower; None if the Model embeds images alone.
+    learned
+        The map that turns the network's vectors into those of the Space; None in most.
     """
 
     name: str
@@ -285,6 +292,7 @@ class Model:
     batch: int | None = None
     data: Weights | None = None
     text: TextTower | None = None
+    learned: LearnedMap | None = None
 
     def to_json(self) -> str:
         """Return the description as JSON text, as a collection stores it."""
@@ -303,6 +311,9 @@ class Model:
         tower = fields.get("text")
         if tower is not None:
             fields["text"] = TextTower.from_dict(tower)
+        learned = fields.get("learned")
+        if learned is not None:
+            fields["learned"] = LearnedMap(**learned)
         return cls(**fields)
 
     @property
@@ -317,6 +328,8 @@ class Model:
         tower = fields["text"]
         if tower is not None:
             _replace_by_hashes(tower, _TOWER_FILES)
+        if self.learned is not None:
+            fields["learned"] = self.learned.digest
 
         # Fields that were added later change the hash only if they differ from their default.
         for name, default in _LATER_FIELDS.items():
