@@ -311,7 +311,7 @@ def test_an_index_in_segments_is_tuned_and_updated(cluster, tmp_path):
     built = tuning.build_index(table, SPACE, RayEngine(workers=2))
     assert len(built.segments) == 2
     assert ann.index_segments(table, SPACE) == built.segments
-    sample = tuning.draw_sample(table, SPACE, 50)
+    sample = tuning.draw_sample(table, SPACE, 16)
     tuned = tuning.tune(table, SPACE, built, 0.9, sample)
     assert tuned.setting(10, filtered=False).recall >= 0.9
     assert tuned.setting(10, filtered=True).recall >= 0.9
@@ -323,7 +323,8 @@ def test_an_index_in_segments_is_tuned_and_updated(cluster, tmp_path):
     assert tuning.count_unindexed(table, SPACE) == 0
 
 
-def test_optimize_merges_and_indexes_on_the_cluster(cluster, tmp_path):
+def test_optimize_merges_and_indexes_on_the_cluster(cluster, tmp_path, monkeypatch):
+    monkeypatch.setattr(tuning, "SAMPLE_ROWS", 16)
     table = make_collection(tmp_path / "c", drawn(900))
     add_rows(table, drawn(900, seed=1))
     report = lookalike_json(
