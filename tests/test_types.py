@@ -56,6 +56,7 @@ models = st.builds(
 )
 
 
+@pytest.mark.slow
 @given(models)
 def test_a_model_round_trips_through_json(model):
     back = Model.from_json(model.to_json())

@@ -21,6 +21,7 @@ assert not {"ray", "lance_ray"} & set(sys.modules), "loaded"
 """
 
 
+@pytest.mark.slow
 def test_a_local_run_loads_no_ray(images, tmp_path):
     words = [sys.executable, "-c", _LOCAL_RUN, str(images), str(tmp_path / "c")]
     subprocess.run(words, check=True)

@@ -40,6 +40,7 @@ def test_a_written_manifest_is_read_back(tmp_path, rows):
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
 
 
+@pytest.mark.slow
 @settings(max_examples=50, deadline=None)
 @given(
     st.lists(

@@ -29,6 +29,7 @@ def test_nine_classes_have_plain_names() -> None:
     assert all(label.isalpha() and label.islower() for label in CLASSES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("label", CLASSES)
 def test_the_same_arguments_draw_the_same_image(label: str, images) -> None:
     assert draw_sample_image(label, 3).tobytes() == images[label][3].tobytes()
@@ -50,6 +51,7 @@ def test_images_are_in_color_and_of_several_shapes(label: str, images) -> None:
     )
 
 
+@pytest.mark.slow
 def test_pixels_alone_do_not_reveal_the_class(images) -> None:
     small = [
         image.resize((32, 32), Image.Resampling.BILINEAR)
@@ -82,6 +84,7 @@ def test_a_negative_number_is_an_error(index: int, seed: int) -> None:
         draw_sample_image("cat", index, seed=seed)
 
 
+@pytest.mark.slow
 def test_write_sample_makes_one_folder_per_class(tmp_path) -> None:
     folder = write_sample(tmp_path / "new" / "sample", per_class=2, seed=3)
     assert folder == tmp_path / "new" / "sample"
@@ -104,12 +107,14 @@ def test_write_sample_makes_one_folder_per_class(tmp_path) -> None:
     assert difference.mean() < 3
 
 
+@pytest.mark.slow
 def test_write_sample_draws_forty_images_of_a_class(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(sample, "CLASSES", ("cat",))
     write_sample(tmp_path)
     assert len(list(tmp_path.glob("cat/*.jpg"))) == 40
 
 
+@pytest.mark.slow
 def test_write_sample_keeps_existing_files_and_adds_the_rest(tmp_path) -> None:
     write_sample(tmp_path, per_class=1)
     first = tmp_path / "car" / "car_0001.jpg"
@@ -122,6 +127,7 @@ def test_write_sample_keeps_existing_files_and_adds_the_rest(tmp_path) -> None:
     assert len(list(tmp_path.rglob("*.jpg"))) == 2 * len(CLASSES)
 
 
+@pytest.mark.slow
 def test_the_manifest_leaves_out_partial_files(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(sample, "write_sample", partial(write_sample, per_class=2))
     folder = tmp_path / "images" / "cat"

@@ -19,6 +19,7 @@ def drawn(map_, collection, path) -> np.ndarray:
 # ---- the figure -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_images_and_dots_have_the_color_of_their_label(tmp_path):
     labels = ["one", "two", "two", None]
     collection = collection_of(
@@ -36,6 +37,7 @@ def test_images_and_dots_have_the_color_of_their_label(tmp_path):
     assert magenta == 4 * 169**2
 
 
+@pytest.mark.slow
 def test_images_are_at_their_positions(tmp_path):
     collection = collection_of(
         tmp_path / "c", 2, thumbnails=[picture((255, 0, 0)), picture((0, 0, 255))]
@@ -80,6 +82,7 @@ def test_few_images_are_all_shown_and_large():
     assert (sorted(shown.rows), shown.side) == ([0, 1, 2], 176)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "labels",
     [HOSTILE, [None] * 6, [f"label {index}" for index in range(6)]],
@@ -91,6 +94,7 @@ def test_any_label_can_be_drawn(tmp_path, labels):
     assert page.shape == (2456, 3856, 3)
 
 
+@pytest.mark.slow
 def test_many_labels_fit_in_the_legend(tmp_path):
     collection = collection_of(
         tmp_path / "c",
@@ -101,6 +105,7 @@ def test_many_labels_fit_in_the_legend(tmp_path):
     assert (page[-64:] == 255).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_few_and_equal_positions_can_be_drawn(tmp_path, count):
     collection = collection_of(tmp_path / "c", count)
@@ -121,6 +126,7 @@ def test_a_row_without_thumbnail_keeps_its_frame(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_the_same_map_gives_the_same_figure(tmp_path):
     collection = collection_of(tmp_path / "c", 30)
     map_ = make_map(collection)

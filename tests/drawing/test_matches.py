@@ -100,6 +100,7 @@ def has(page: np.ndarray, color: str) -> bool:
     return bool((page == tuple(bytes.fromhex(color))).all(axis=2).any())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("k", [1, 3, 10])
 def test_the_query_and_all_matches_are_sharp_and_in_order(
     collection, query, tmp_path, k
@@ -144,6 +145,7 @@ def test_the_figure_grows_with_the_matches_and_has_white_margins(
     )
 
 
+@pytest.mark.slow
 def test_the_second_answer_is_below_the_first(collection, query, tmp_path):
     answers = [answer(collection, query, 2), answer(collection, query, 3, "small")]
     page = pixels(draw_matches(query, answers, collection, tmp_path / "out.png"))
@@ -162,6 +164,7 @@ def test_the_second_answer_is_below_the_first(collection, query, tmp_path):
     assert one.shape[0] < page.shape[0]
 
 
+@pytest.mark.slow
 def test_frames_show_which_matches_share_the_label(collection, query, tmp_path):
     matches = answer(collection, query, 4)
     assert set(matches.labels) == {"even", "odd"}
@@ -196,6 +199,7 @@ NAMES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES, ids=repr)
 def test_any_name_and_label_can_be_a_caption(collection, query, tmp_path, name):
     one = answer(collection, query, 1)
@@ -214,6 +218,7 @@ def test_any_name_and_label_can_be_a_caption(collection, query, tmp_path, name):
         assert len(positions(page, query)) == 1
 
 
+@pytest.mark.slow
 def test_names_and_captions_are_drawn(collection, query, tmp_path):
     one = answer(collection, query, 1)
     draws = [
@@ -246,6 +251,7 @@ def test_images_of_extreme_shape_are_drawn(tmp_path):
         assert page.shape[1] > 4 * CELL[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("harm", ["gone", "damaged", "a folder"])
 def test_the_thumbnail_replaces_a_lost_original(query, tmp_path, harm):
     collection = indexed(tmp_path)

@@ -98,6 +98,7 @@ def test_any_names_of_classes_are_drawn(tmp_path):
     assert not (odd == plain).all()
 
 
+@pytest.mark.slow
 def test_the_height_is_limited_with_many_classes(tmp_path):
     few, many, more = (
         drawn(

@@ -126,6 +126,7 @@ def test_search_prints_one_match_per_line(indexed, query):
     assert str(query) not in "".join(lines)
 
 
+@pytest.mark.slow
 def test_search_saves_an_image_of_the_result(indexed, query, tmp_path):
     done = lookalike("search", query, "-c", indexed, "--save", tmp_path / "out.png")
     assert f"Saved to {tmp_path / 'out.png'}" in done.stdout
@@ -160,6 +161,7 @@ def test_removed_images_are_in_the_trash_until_they_are_indexed(sample, tmp_path
     assert printed == f"The trash of {path} is empty.\n"
 
 
+@pytest.mark.slow
 def test_the_trash_is_listed_restored_and_emptied(sample, tmp_path):
     path = tmp_path / "c"
     lookalike("index", sample, "-c", path, "--model", "pixels")
@@ -216,6 +218,7 @@ def test_a_moved_folder_is_reported_and_carried_over(sample, tmp_path):
     assert (report["moved"], report["merged"]) == (5, 0)
 
 
+@pytest.mark.slow
 def test_one_run_fills_two_spaces(sample, query, tmp_path):
     lookalike(
         "index",
@@ -304,6 +307,7 @@ def difficult(sample, tmp_path):
     return folder, good, bad
 
 
+@pytest.mark.slow
 def test_the_summary_counts_what_was_left_out(tmp_path):
     folder = tmp_path / "photos"
     for name in ("a", "b", "@eaDir/a", "drafts/c", "draft-d"):
@@ -357,16 +361,8 @@ def test_bad_files_are_listed_and_good_files_are_indexed(
 
 
 def test_max_megapixels_limits_the_image_size(sample, tmp_path):
-    done = lookalike(
-        "index",
-        sample / "car",
-        "-c",
-        tmp_path / "c",
-        "--max-megapixels",
-        "0.01",
-        "--model",
-        "pixels",
-    )
+    options = ("--max-megapixels", "0.01", "--model", "pixels")
+    done = lookalike("index", sample / "car", "-c", tmp_path / "c", *options)
     assert "5 failed" in done.stdout
     assert "more than the limit" in done.stdout
     again = lookalike("index", sample / "car", "-c", tmp_path / "c", "--retry-failures")
@@ -449,6 +445,7 @@ def test_control_characters_in_a_file_name_are_escaped(tmp_path):
     assert r"a\x1b[31m\nb.png" in done.stdout
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_committed_work_and_the_next_run_continues(sample, tmp_path):
     (tmp_path / "in").mkdir()
     for copy in range(40):
@@ -491,6 +488,7 @@ def test_trace_prints_the_time_of_each_step(indexed, query):
         assert step in done.stderr
 
 
+@pytest.mark.slow
 def test_a_closed_pipe_is_not_an_error(indexed, query):
     command = " ".join([*COMMAND, "search", str(query), "-c", str(indexed), "-k", "45"])
     done = subprocess.run(
@@ -500,6 +498,7 @@ def test_a_closed_pipe_is_not_an_error(indexed, query):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_progress_is_shown_only_on_a_terminal(sample, tmp_path):
     pty = pytest.importorskip("pty", reason="needs a pseudo-terminal")
     leader, follower = pty.openpty()
@@ -513,6 +512,7 @@ def test_progress_is_shown_only_on_a_terminal(sample, tmp_path):
     assert "Indexing" in shown
 
 
+@pytest.mark.slow
 def test_index_reads_a_list_of_paths_from_a_pipe(sample, tmp_path):
     listed = "\n".join(str(file) for file in sorted((sample / "car").iterdir()))
     command = [
@@ -536,6 +536,7 @@ def test_index_reads_a_list_of_paths_from_a_pipe(sample, tmp_path):
     assert "no images under no path at all" in empty.stderr
 
 
+@pytest.mark.slow
 def test_a_path_that_cannot_be_written_is_named(indexed, query, tmp_path):
     (tmp_path / "folder.png").mkdir()
     error = lookalike(
@@ -552,6 +553,7 @@ def test_a_path_that_cannot_be_written_is_named(indexed, query, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_json_is_ascii_in_any_terminal_encoding(tmp_path):
     (tmp_path / "in").mkdir()
     Image.new("RGB", (9, 9)).save(tmp_path / "in" / "写真.png")
@@ -563,6 +565,7 @@ def test_json_is_ascii_in_any_terminal_encoding(tmp_path):
     assert "写" not in lookalike_process(*search, env=environment).stdout
 
 
+@pytest.mark.slow
 def test_commands_do_not_import_an_installed_pandas(indexed, query):
     pytest.importorskip("pandas", reason="needs pandas: pip install lookalike[pandas]")
     for words in (["search", str(query), "-c", indexed], ["info", "-c", indexed]):

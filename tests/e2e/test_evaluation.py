@@ -29,6 +29,7 @@ def indexed(sample, tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_evaluate_prints_its_json_contract(indexed):
     result = lookalike_json("evaluate", "-c", indexed)
     feature, pixels = result["spaces"]
@@ -95,6 +96,7 @@ def eight_per_class(monkeypatch):
     )
 
 
+@pytest.mark.slow
 def test_evaluate_with_a_split_queries_the_test_images(eight_per_class, tmp_path):
     made = lookalike_json(
         "dataset", "sample", "--to", tmp_path / "data", "--test", 0.25
@@ -122,6 +124,7 @@ def test_evaluate_without_labels_says_how_to_label(sample, tmp_path):
     assert "label" in error
 
 
+@pytest.mark.slow
 def test_map_is_drawn_stored_and_extended(sample, tmp_path):
     folder = tmp_path / "in"
     shutil.copytree(sample, folder)
@@ -160,6 +163,7 @@ def test_map_is_drawn_stored_and_extended(sample, tmp_path):
     assert fresh["fitted_rows"] == 46
 
 
+@pytest.mark.slow
 def test_map_prints_a_summary(indexed, tmp_path):
     done = lookalike("map", "-c", indexed, "--output", tmp_path / "m.png")
     assert "45 images of efficientnet-lite0 by tsne" in done.stdout
@@ -200,6 +204,7 @@ def test_dataset_from_a_copy_makes_a_stratified_manifest(photographs, tmp_path):
     assert text.splitlines()[0] == "uri,label,split"
 
 
+@pytest.mark.slow
 def test_dataset_errors_name_a_remedy(eight_per_class, tmp_path):
     wrong = lookalike(
         "dataset", "caltech101", "--classes", "butterfy", "--to", tmp_path, status=2

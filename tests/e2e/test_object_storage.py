@@ -28,6 +28,7 @@ def place(object_store, monkeypatch) -> str:
     return place
 
 
+@pytest.mark.slow
 def test_every_command_takes_the_address(place, object_store, tmp_path):
     query = tmp_path / "query.jpg"
     query.write_bytes(made.picture((0, 200, 0)))

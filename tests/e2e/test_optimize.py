@@ -34,6 +34,7 @@ def query(sample):
     return sample / "teapot" / "teapot_0003.jpg"
 
 
+@pytest.mark.slow
 def test_optimize_prints_its_json_contract_and_search_states_the_recall(indexed, query):
     done = lookalike(
         "optimize",

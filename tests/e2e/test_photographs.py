@@ -119,6 +119,7 @@ def run(*command, **options):
     )
 
 
+@pytest.mark.slow
 def test_an_installed_wheel_indexes_and_searches(sample, tmp_path):
     """In an environment that has the requirements of the wheel and nothing else."""
     root = Path(__file__).parents[2]

@@ -160,6 +160,7 @@ def test_links_lead_to_files_and_the_web_only(tmp_path, uri, path, link):
     assert (start and start + (data["link_ends"][0] or data["names"][0])) == link
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("budget", [10_000_000, 120_000, 8_000, 0])
 def test_images_stay_within_the_budget(tmp_path, monkeypatch, budget):
     generator = np.random.default_rng(0)

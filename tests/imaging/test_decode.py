@@ -323,6 +323,7 @@ def test_a_truncated_file_is_refused(kind, share):
         imaging.decode(data[: int(len(data) * share)])
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(st.sampled_from(["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"]), st.data())
 def test_damage_raises_image_errors_alone(kind, data):
@@ -388,6 +389,7 @@ def test_the_limit_of_pillow_has_no_effect(monkeypatch, kind):
     assert Image.MAX_IMAGE_PIXELS == 100
 
 
+@pytest.mark.slow
 def test_the_limit_may_exceed_that_of_pillow():
     width, height = 15_000, 13_000
     data = png(width, height, 1, 0, (b"\0" + b"\xff" * (width // 8)) * height)

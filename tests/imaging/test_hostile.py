@@ -132,6 +132,7 @@ def small_files() -> dict[str, bytes]:
 FILES = small_files()
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(st.sampled_from(sorted(FILES)), st.data())
 def test_damage_raises_image_errors_alone(kind, data):

@@ -368,6 +368,7 @@ def test_tiles_larger_than_the_image_have_the_limit():
         imaging.decode(crafted.tiff(40, 30, more=more))
 
 
+@pytest.mark.slow
 def test_a_part_may_not_be_a_larger_image():
     large = io.BytesIO()
     Image.new("L", (9000, 9000)).save(large, "JPEG2000")
@@ -378,6 +379,7 @@ def test_a_part_may_not_be_a_larger_image():
         imaging.decode(data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("coding", [5, 8, 32773, 34925, 50000])
 def test_parts_unpack_to_no_more_than_their_place(coding):
     """Deflate packs 300 MB of zeros into 300 kB; the other codings refuse these bytes."""

@@ -281,6 +281,7 @@ def test_the_pixel_limit_is_a_setting(run, folder):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     [

@@ -235,6 +235,7 @@ index()
 """
 
 
+@pytest.mark.slow
 def test_a_real_drive_is_unmounted(root, tmp_path):
     for command in (["unshare", "-m"], ["unshare", "-rm"]):
         probe = [*command, "mount", "-t", "tmpfs", "none", str(root / "usb")]

@@ -49,6 +49,7 @@ def one_by_one(sample, tmp_path_factory) -> dict[str, tuple]:
     return rows(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [1, 7, 32])
 @pytest.mark.parametrize("threads", [1, 4])
 def test_batches_and_threads_change_no_bit_of_an_8_bit_space(

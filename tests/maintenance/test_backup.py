@@ -68,6 +68,7 @@ def files(path: Path) -> dict[str, int]:
     }
 
 
+@pytest.mark.slow
 def test_a_backup_is_a_complete_collection(place, tmp_path):
     done = []
     copied = lookalike.backup(
@@ -126,6 +127,7 @@ def test_an_earlier_backup_is_updated_without_copying_again(place, tmp_path):
     }
 
 
+@pytest.mark.slow
 def test_a_first_index_is_copied_beside_rows_that_were_copied_before(tmp_path):
     collection = made.make_collection(tmp_path / "collection", made.clusters(4, 50)[0])
     backup(collection, tmp_path / "backup")
@@ -189,6 +191,7 @@ def test_a_collection_that_disappears_before_the_copy_is_reported(place, tmp_pat
     assert not (tmp_path / "backup").exists()
 
 
+@pytest.mark.slow
 def test_a_backup_follows_a_collection_whose_files_were_all_rewritten(place, tmp_path):
     lookalike.backup(place, tmp_path / "backup")
     collection = Table.open(place)
@@ -368,6 +371,7 @@ lookalike.backup(sys.argv[1], sys.argv[2])
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "moment",
     [("open", "/data/"), ("os.rename", "/maps"), ("os.rename", "/images.lance")],
@@ -387,6 +391,7 @@ def test_an_interrupted_first_backup_never_looks_complete(place, tmp_path, momen
     finish(place, target)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "moment",
     [

@@ -92,6 +92,7 @@ def rewrite(place: Path, uri: str, **columns: object) -> int:
     return next(iter(Table.open(place).existing_rows([uri]).values())).id
 
 
+@pytest.mark.slow
 def test_a_sound_collection_passes(place):
     done = []
     report = lookalike.check(place, progress=lambda *now: done.append(now))
@@ -142,6 +143,7 @@ def test_a_damaged_data_file_is_named_with_its_rows(place, damage):
     assert lookalike.check(place).spaces == {SPACE: 1}
 
 
+@pytest.mark.slow
 def test_rows_around_the_damage_are_read_once_each(tmp_path):
     """The vectors of rows in the middle are unreadable; everything else is still checked."""
     vectors, _ = made.clusters(4, 750)
@@ -165,6 +167,7 @@ def test_rows_around_the_damage_are_read_once_each(tmp_path):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lost", ["first", "second"])
 def test_the_damaged_one_of_several_files_with_the_same_rows_is_named(tmp_path, lost):
     """A Space that is filled after the uri index was built lies in a file of its own."""
@@ -293,6 +296,7 @@ def test_an_index_that_no_longer_finds_a_vector_is_named(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_an_unreadable_older_version_is_reported_and_not_copied(place):
     older = sorted((images_of(place) / "_versions").glob("*.manifest"))[1]
     older.write_bytes(b"torn")

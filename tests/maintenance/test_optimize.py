@@ -76,6 +76,7 @@ def query(sample):
     return sample / "butterfly" / "butterfly_0002.jpg"
 
 
+@pytest.mark.slow
 def test_search_after_optimize_is_approximate_and_states_its_recall(
     optimized_images, query
 ):
@@ -87,6 +88,7 @@ def test_search_after_optimize_is_approximate_and_states_its_recall(
     assert matches.uris[0] == str(query)
 
 
+@pytest.mark.slow
 def test_exact_overrides_and_both_agree(optimized_images, sample):
     path, _ = optimized_images
     table = Table.open(path)
@@ -149,6 +151,7 @@ def indices(collection):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("run", [optimize, optimizing.maintain])
 def test_an_index_is_built_from_the_requested_number_of_rows(collection, run):
     run(collection, min_rows=ROWS + 21)
@@ -157,6 +160,7 @@ def test_an_index_is_built_from_the_requested_number_of_rows(collection, run):
     assert indices(collection) == {"uri", "label", SPACE}
 
 
+@pytest.mark.slow
 def test_the_report_describes_the_current_search(collection, monkeypatch):
     monkeypatch.setattr(tuning, "_PARTITION_ROWS", 800)
     optimize(collection, min_rows=1000)
@@ -193,6 +197,7 @@ def test_an_index_run_tolerates_few_unindexed_rows_and_keeps_the_recall(collecti
     assert ann.current_tuning(collection, SPACE).target == 0.9
 
 
+@pytest.mark.slow
 def test_a_second_run_changes_nothing(optimized_numbers, optimized):
     _, first = optimized_numbers
     version = optimized.version
@@ -215,6 +220,7 @@ def test_new_rows_update_the_index_and_many_rebuild_it(optimized):
     assert tuning.count_unindexed(collection, SPACE) == 0
 
 
+@pytest.mark.slow
 def test_removed_rows_cause_a_new_measurement(optimized):
     optimized.remove(["/pictures/000003.jpg"])
     assert optimize(optimized).spaces[0].did == "tuned"
@@ -244,6 +250,7 @@ def test_a_recall_that_no_setting_reaches_means_exact_search(tmp_path, monkeypat
     assert optimize(collection, recall=0.9999).spaces[0].did == "built"
 
 
+@pytest.mark.slow
 def test_only_the_named_spaces_are_tuned(collection):
     from lookalike.types import Model
 

@@ -138,6 +138,7 @@ def test_images_count_and_seed_change_the_calibration(measured, sample, tmp_path
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

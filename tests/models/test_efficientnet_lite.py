@@ -94,6 +94,7 @@ def make_images(side: int) -> np.ndarray:
     return np.stack([noise, smooth])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BLOCKS)
 def test_features_match_a_plain_numpy_network(name):
     model = replace(resolve(name), unit_length=False)

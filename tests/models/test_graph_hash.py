@@ -105,6 +105,7 @@ def collection_of_another(path: Path, graph: str | None, images: Path) -> Table:
     return table
 
 
+@pytest.mark.slow
 def test_other_graph_can_neither_search_nor_fill_a_space(cache, few, tmp_path):
     table = collection_of_another(tmp_path / "c", "0123456789ab" + "c" * 52, few)
     here = embedder.load(resolve(NAME)).model.graph[:12]

@@ -42,6 +42,7 @@ def by_openvino(name: str, **changes) -> Model:
     return replace(resolve(name), runtime="openvino", **changes)
 
 
+@pytest.mark.slow
 def test_float_vectors_match_onnx_runtime(prepared):
     expected = embedder.load(resolve("efficientnet-lite0")).embed(prepared)
     for threads in (0, 1, 2):
@@ -52,6 +53,7 @@ def test_float_vectors_match_onnx_runtime(prepared):
         np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_8_bit_vectors_are_close_to_onnx_runtime(prepared):
     """The runtimes round differently, so the runtime is part of a Model."""
     expected = embedder.load(resolve("efficientnet-lite0-int8")).embed(prepared)
@@ -151,6 +153,7 @@ def test_missing_package_says_what_to_install(monkeypatch):
         embedder.load(by_openvino("efficientnet-lite0"))
 
 
+@pytest.mark.slow
 def test_openvino_indexes_and_searches_without_telemetry(sample, tmp_path):
     """A plain import of OpenVINO sends requests and stores an identifier in the home folder."""
     (tmp_path / "home").mkdir()

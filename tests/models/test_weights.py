@@ -248,6 +248,7 @@ def closed_port() -> str:
         return f"http://127.0.0.1:{free.getsockname()[1]}"
 
 
+@pytest.mark.slow
 def test_hub_is_asked_once_and_then_its_cache(tmp_path):
     with hub_server(HUB_PATH, BODY) as hub:
         found = find_in_new_process(tmp_path, hub.url)
@@ -275,6 +276,7 @@ def test_wrong_file_from_the_hub_is_refused_until_removed(tmp_path):
     assert Path(found["path"]).read_bytes() == BODY
 
 
+@pytest.mark.slow
 def test_unreachable_hub_is_explained_quickly(tmp_path):
     endpoint = closed_port()
     found = find_in_new_process(tmp_path, endpoint)
@@ -295,6 +297,7 @@ LARGE = random.Random(1).randbytes(300_000)
 LARGE_SHA256 = hashlib.sha256(LARGE).hexdigest()
 
 
+@pytest.mark.slow
 def test_interrupted_hub_download_is_resumed(tmp_path):
     with hub_server(HUB_PATH, LARGE) as hub:
         hub.cuts = [100_000]
@@ -303,6 +306,7 @@ def test_interrupted_hub_download_is_resumed(tmp_path):
     assert Path(found["path"]).read_bytes() == LARGE
 
 
+@pytest.mark.slow
 def test_incomplete_hub_download_leaves_no_file(tmp_path):
     with hub_server(HUB_PATH, LARGE) as hub:
         hub.cuts = [100_000] * 50
@@ -311,6 +315,7 @@ def test_incomplete_hub_download_leaves_no_file(tmp_path):
     assert found["after"] is False
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not hasattr(os, "geteuid") or os.geteuid() != 0,
     reason="needs root, to mount a small disk",
@@ -330,6 +335,7 @@ def test_full_disk_of_the_hub_cache_is_named(tmp_path):
     assert found["after"] is False
 
 
+@pytest.mark.slow
 def test_url_is_used_if_the_hub_fails(tmp_path, server):
     url = server.serve("/small", BODY)
     with hub_server("/somebody/else/resolve/main/x", BODY) as hub:

@@ -218,6 +218,7 @@ def test_rankings_are_fitted_once_for_each_version(table, vectors, monkeypatch):
     assert sorted(fitted) == sorted(RANKINGS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ranking", RANKINGS)
 def test_an_index_finds_the_candidates(tmp_path, monkeypatch, ranking):
     found, _ = clusters(12, 250, dim=24)

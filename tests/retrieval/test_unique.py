@@ -51,6 +51,7 @@ def content_of(uri: str) -> bytes:
     return Path(uri).read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("k", [1, 3, 7, 45, 1000])
 def test_each_content_is_returned_once(collection, folder, query, k):
     everything = collection.search(query, k=1000, exact=True)

@@ -339,6 +339,7 @@ def test_failures_are_listed(tmp_path, sample):
     assert failure["error"].startswith("not an image of a known format")
 
 
+@pytest.mark.slow
 def test_several_collections_get_unique_names(tmp_path, sample):
     places = [tmp_path / "a" / "same", tmp_path / "b" / "same", tmp_path / "other"]
     for place, label in zip(places, ("cat", "car", "butterfly"), strict=True):

@@ -114,6 +114,7 @@ def png(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunks
 
 
+@pytest.mark.slow
 def test_bombs_and_files_that_are_not_images_are_refused(server, query):
     files = {
         "a bomb": png(30_000, 30_000),
@@ -162,6 +163,7 @@ def test_json_above_one_megabyte_is_refused(server, query):
         assert "expected at most 1,048,576" in problem(response, 413)
 
 
+@pytest.mark.slow
 def test_placing_on_a_map_queues_behind_images_but_searching_by_rows_does_not(
     collection,
 ):
@@ -178,6 +180,7 @@ def test_placing_on_a_map_queues_behind_images_but_searching_by_rows_does_not(
         assert large.result().status_code in {200, 503}
 
 
+@pytest.mark.slow
 def test_two_hundred_uploads_at_once_are_each_answered(collection, sample):
     """With room for six requests, each gets its own matches or a 503."""
     images = sorted(sample.glob("*/*.jpg"))

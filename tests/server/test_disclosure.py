@@ -90,6 +90,7 @@ def row_of_a_file(tmp_path):
     return tmp_path / "c", file, row_id(tmp_path / "c")
 
 
+@pytest.mark.slow
 def test_only_the_indexed_content_is_sent(row_of_a_file, tmp_path):
     """Replacing the file by anything else gives a 404."""
     collection, file, row = row_of_a_file

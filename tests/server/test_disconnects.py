@@ -46,6 +46,7 @@ def leave(live, request: bytes, *, received: int = 0, reset: bool = False) -> No
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
 
 
+@pytest.mark.slow
 def test_clients_that_go_away_are_no_errors(large):
     collection, file = large
     data = file.read_bytes()

@@ -72,6 +72,7 @@ def test_an_evaluation_reports_progress_and_keeps_its_result(own):
         assert [job["id"] for job in live.api.get("jobs").json()["jobs"]] == [job["id"]]
 
 
+@pytest.mark.slow
 def test_a_map_is_the_librarys_and_places_queries(own, query):
     with serving("-c", own) as live:
         missing = live.api.get("map", params={"method": "pca"})
@@ -103,6 +104,7 @@ def test_a_map_is_the_librarys_and_places_queries(own, query):
         assert point["x"] == pytest.approx(served["x"][at], abs=0.01)
 
 
+@pytest.mark.slow
 def test_a_root_is_indexed_and_searchable_at_once(own, sample):
     with serving("-c", own, "--root", sample / "car", "--root", sample / "cat") as live:
         assert live.api.get("roots").json()["roots"] == [
@@ -116,6 +118,7 @@ def test_a_root_is_indexed_and_searchable_at_once(own, sample):
         assert (missing.status_code, missing.json()["title"]) == (404, "Root not found")
 
 
+@pytest.mark.slow
 def test_an_index_job_reports_a_withheld_sweep_and_takes_a_yes(own, sample, tmp_path):
     images = shutil.copytree(sample / "car", tmp_path / "images" / "usb")
     root = images.parent
@@ -132,6 +135,7 @@ def test_an_index_job_reports_a_withheld_sweep_and_takes_a_yes(own, sample, tmp_
         assert (result["withheld"], result["removed"]) == ([], 5)
 
 
+@pytest.mark.slow
 def test_a_failed_job_says_why_and_the_next_one_runs(own, tmp_path):
     (tmp_path / "empty").mkdir()
     with serving("-c", own, "--root", tmp_path / "empty") as live:
@@ -161,6 +165,7 @@ def test_jobs_can_be_cancelled(own, sample):
         assert live.api.delete("jobs/none").status_code == 404
 
 
+@pytest.mark.slow
 def test_a_running_job_does_not_delay_shutdown(own):
     with serving_process("-c", own) as live:
         begin(live, kind="map")
@@ -242,6 +247,7 @@ def data_folder(tmp_path, monkeypatch):
     return tmp_path / "data" / "lookalike"
 
 
+@pytest.mark.slow
 def test_a_server_without_a_collection_makes_one_of_a_root(sample, data_folder):
     with serving("--root", sample / "car", "--root", sample / "cat") as live:
         assert "No collection yet" in live.output
@@ -273,6 +279,7 @@ def test_a_server_without_a_collection_makes_one_of_a_root(sample, data_folder):
         assert (served["name"], served["images"]) == ("My cars", 5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [
@@ -311,6 +318,7 @@ def test_a_server_without_a_folder_for_collections_makes_none(own, sample):
         assert client.post("/api/v1/jobs", json=body).status_code == 404
 
 
+@pytest.mark.slow
 def test_a_collection_made_in_a_terminal_is_served_too(sample, data_folder):
     with serving() as live:
         lookalike.index(sample / "cat", data_folder / "cats", models=["pixels"])
@@ -396,6 +404,7 @@ def test_a_pace_is_the_rate_of_late_and_the_time_left():
     assert pace.seconds_left(500, 460) == 0
 
 
+@pytest.mark.slow
 def test_a_stored_map_is_prepared_as_soon_as_the_server_runs(own):
     make_map(Table.open(own))
     app = make_app([str(own)])
@@ -407,6 +416,7 @@ def test_a_stored_map_is_prepared_as_soon_as_the_server_runs(own):
             time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_opening_a_map_prepares_the_place_of_the_first_query(own):
     make_map(Table.open(own), method="pca")
     app = make_app([str(own)])

@@ -12,6 +12,7 @@ OTHER = {"Origin": "https://other.example"}
 SEARCH = {"positive": [{"id": 3}]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("host", "known"),
     [
@@ -40,6 +41,7 @@ def test_two_host_headers_are_refused(server):
     assert raw(server, request).startswith(b"HTTP/1.1 421")
 
 
+@pytest.mark.slow
 def test_a_host_name_can_be_allowed(collection):
     with serving("-c", collection, "--allow-host", "pictures.example") as live:
         assert get(live, "api/v1/health", host="pictures.example").status_code == 200
@@ -152,6 +154,7 @@ def test_a_server_for_other_machines_requires_a_token(collection):
             assert browser.get(live.url.join("api/v1/collections")).status_code == 200
 
 
+@pytest.mark.slow
 def test_a_token_can_be_chosen(collection):
     with serving("-c", collection, "--token", "my own & secret") as live:
         path = "api/v1/collections"
@@ -164,6 +167,7 @@ def test_a_token_can_be_chosen(collection):
             assert browser.get(live.url.join(path)).status_code == 200
 
 
+@pytest.mark.slow
 def test_a_token_is_sent_once_and_stored_in_a_cookie(collection):
     with (
         serving("-c", collection, "--token", "secret") as live,

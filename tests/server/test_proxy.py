@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
+import pytest
 
 from live import serving
 
@@ -55,6 +56,7 @@ def proxy(target: httpx.URL) -> Iterator[str]:
         thread.join()
 
 
+@pytest.mark.slow
 def test_page_api_and_redirects_work_under_a_prefix(collection, query):
     with (
         serving(

@@ -65,6 +65,7 @@ def test_the_example_of_a_search_is_answered(server, description):
     assert server.search(**example).status_code == 200
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_random_requests_are_answered_as_described(sample, tmp_path):
     """Valid and invalid requests: no 5xx, and only the described statuses, types and bodies."""
@@ -99,6 +100,7 @@ def test_operations_have_the_names_that_a_person_would_give(description):
         assert re.fullmatch(r"[a-z]+([A-Z][a-z0-9]*)*", name), name
 
 
+@pytest.mark.slow
 def test_the_ways_to_send_a_token_are_described(collection, description):
     bearer, cookie = ({"bearer": []}, {"cookie": []})
     assert description["security"] == [{}, bearer, cookie]

@@ -57,6 +57,7 @@ def ids_of(answer) -> list[int]:
 # Images without examples
 
 
+@pytest.mark.slow
 def test_an_image_without_positive_examples_is_one(client, path, sample):
     cat = sample / "cat" / "cat_0001.jpg"
     car = sample / "car" / "car_0001.jpg"

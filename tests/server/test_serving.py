@@ -79,6 +79,7 @@ def test_responses_are_sent_without_delay():
         assert thread.submit(asyncio.run, no_delay()).result() == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_it_without_an_error(own, how):
     with serving_process("-c", own) as live:
@@ -138,6 +139,7 @@ def test_a_missing_collection_or_root_is_an_error(own, tmp_path):
     assert "is not a folder" in " ".join(done.stderr.split())
 
 
+@pytest.mark.slow
 def test_images_indexed_by_another_process_are_found_without_a_restart(own, sample):
     with serving("-c", own) as live:
         version = only_summary(live)["version"]
@@ -153,6 +155,7 @@ def test_images_indexed_by_another_process_are_found_without_a_restart(own, samp
         until(lambda: total(live) == 5)
 
 
+@pytest.mark.slow
 def test_a_response_never_mixes_two_versions(own, sample):
     """While images are added, each response is of one version: it has every cat once."""
     stop = threading.Event()
@@ -189,6 +192,7 @@ def test_a_response_never_mixes_two_versions(own, sample):
     assert len(sizes) > 1
 
 
+@pytest.mark.slow
 def test_a_missing_collection_is_unavailable_until_it_is_back(own, tmp_path):
     with serving("-c", own) as live:
         own.rename(tmp_path / "elsewhere")
@@ -204,6 +208,7 @@ def test_a_missing_collection_is_unavailable_until_it_is_back(own, tmp_path):
         until(lambda: total(live) == 5)
 
 
+@pytest.mark.slow
 def test_a_collection_replaced_in_its_folder_is_read_again(own, sample):
     with serving("-c", own) as live:
         assert total(live) == 5
@@ -213,6 +218,7 @@ def test_a_collection_replaced_in_its_folder_is_read_again(own, sample):
         assert live.search(positive=[{"id": 0}], k=10).status_code == 200
 
 
+@pytest.mark.slow
 def test_ready_says_whether_every_collection_can_be_searched(own, sample, tmp_path):
     other = tmp_path / "other"
     lookalike.index(sample / "car", other, models=["pixels"])

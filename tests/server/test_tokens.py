@@ -52,6 +52,7 @@ def test_a_token_that_cannot_be_sent_is_refused_at_the_start(
     assert token not in done.stderr
 
 
+@pytest.mark.slow
 def test_two_servers_of_one_machine_keep_their_own_cookies(collection):
     with (
         serving("-c", collection, "--token", "first") as one,
@@ -65,6 +66,7 @@ def test_two_servers_of_one_machine_keep_their_own_cookies(collection):
             assert browser.get(live.url.join(COLLECTIONS)).status_code == 200
 
 
+@pytest.mark.slow
 def test_the_cookie_is_sent_over_tls_only_if_the_browser_uses_tls(collection):
     with bounded(collection, token="own") as live:
         plain = sign_in(live, "own").headers["set-cookie"]

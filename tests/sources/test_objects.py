@@ -179,6 +179,7 @@ def test_single_objects(bucket, tmp_path):
         read_uri(uri)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "reason"),
     [
@@ -326,6 +327,7 @@ def test_http_endpoints_need_no_further_variable(object_store, monkeypatch):
     assert open_source([object_store.uri()]).count() == 1
 
 
+@pytest.mark.slow
 def test_local_images_do_not_load_obstore(root, tmp_path):
     (root / "1.jpg").write_bytes(picture((1, 2, 3)))
     code = (

@@ -168,6 +168,7 @@ def test_items_can_be_sent_to_other_processes(server):
 # What fails
 
 
+@pytest.mark.slow
 def test_each_bad_address_is_a_failure_with_its_reason(server, index):
     good = server.serve("/good.png", make_image(0))
     whole = make_image(1)
@@ -200,6 +201,7 @@ def test_each_bad_address_is_a_failure_with_its_reason(server, index):
     assert [asked.path for asked in server.asked] == ["/missing.png"]
 
 
+@pytest.mark.slow
 def test_an_address_that_fails_later_keeps_its_image(server, index, rows):
     address = server.serve("/a.png", make_image(0))
     index(address)

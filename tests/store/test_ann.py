@@ -98,6 +98,7 @@ def indexed(tmp_path_factory):
     return collection
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("k", [1, 10, 11, 100])
 def test_new_queries_reach_the_tuned_recall(indexed, k):
     queries = to_float16(drawn(60, seed=7, length=1))
@@ -117,6 +118,7 @@ def test_distances_and_order_equal_those_of_exact_search(indexed):
         assert (np.diff(found.distances) >= 0).all()
 
 
+@pytest.mark.slow
 def test_ties_are_ordered_by_id(tmp_path):
     collection = make_collection(tmp_path / "c", drawn(800, length=1))
     copies = np.repeat(drawn(1, seed=5, length=1), 12, axis=0)
@@ -129,6 +131,7 @@ def test_ties_are_ordered_by_id(tmp_path):
     assert len(set(found.distances)) == 1
 
 
+@pytest.mark.slow
 def test_the_reported_recall_is_the_measured_one(indexed):
     record, sample = (
         ann.current_tuning(indexed, SPACE),

@@ -268,6 +268,7 @@ filters = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(filters)
 def test_a_filter_selects_the_same_rows_as_python(collection, drawn):
@@ -318,6 +319,7 @@ WORDS += [
 ]
 
 
+@pytest.mark.slow
 @settings(max_examples=500, deadline=None)
 @given(
     st.text(max_size=40) | st.lists(st.sampled_from(WORDS), max_size=12).map(" ".join)

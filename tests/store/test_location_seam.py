@@ -64,6 +64,7 @@ def modules_outside(*places: str) -> list[Path]:
     return outside
 
 
+@pytest.mark.slow
 def test_only_the_locations_name_the_table_folder_and_move_or_lock_files():
     found = {}
     for file in modules_outside(*LOCATIONS, *WITHOUT_TABLES):
@@ -73,6 +74,7 @@ def test_only_the_locations_name_the_table_folder_and_move_or_lock_files():
     assert found == {}
 
 
+@pytest.mark.slow
 def test_lance_objects_do_not_leave_the_store():
     found = {}
     for file in modules_outside("store"):

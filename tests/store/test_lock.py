@@ -165,6 +165,7 @@ def collection(tmp_path):
     return make_collection(tmp_path / "c", clusters(4, 5)[0])
 
 
+@pytest.mark.slow
 def test_reading_takes_no_lock(collection, tmp_path):
     (tmp_path / "c" / WRITER).unlink()
     with hold(collection.path):

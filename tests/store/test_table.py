@@ -130,6 +130,7 @@ def test_awkward_names_are_found_again(table):
     assert table.count() == 0
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(
     st.lists(

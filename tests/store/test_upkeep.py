@@ -25,6 +25,7 @@ def collection(tmp_path):
     return in_two_parts(tmp_path / "c", ROWS)
 
 
+@pytest.mark.slow
 def test_fragments_are_merged_and_old_versions_removed(collection):
     for seed in range(6):
         add_rows(collection, drawn(10, seed=seed))
@@ -96,6 +97,7 @@ def strays(collection):
     return files
 
 
+@pytest.mark.slow
 def test_files_of_no_version_are_removed_and_all_others_stay(collection):
     optimize(collection, min_rows=1000)
     old = Table.open(collection.path)

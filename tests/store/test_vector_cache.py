@@ -44,6 +44,7 @@ def test_another_process_reads_the_vectors_from_this_computer(place, faulty_stor
     np.testing.assert_array_equal(first, VECTORS.astype(np.float16))
 
 
+@pytest.mark.slow
 def test_a_new_version_and_a_new_table_have_their_own_vectors(place):
     table = made.make_collection(place, VECTORS)
     assert len(vectors(place)) == 40

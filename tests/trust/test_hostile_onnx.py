@@ -355,6 +355,7 @@ def test_command_line_explains_it_in_one_paragraph(folder, sample, tmp_path):
     assert not (tmp_path / "c").exists()
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(data=st.data())
 def test_damaged_graph_gives_vectors_or_an_error(tmp_path_factory, data):
