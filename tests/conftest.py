@@ -67,7 +67,7 @@ LONGEST_FILES = [
     "store/test_upkeep.py",
 ]
 
-SLOW_FIXTURES = {"browser", "photographs", "caltech"}
+SLOW_FIXTURES = {"browser", "photographs", "caltech", "store_endpoint"}
 
 # Variables of a user's shell that would change the results of tests.
 USER_SETTINGS = (
@@ -93,7 +93,7 @@ def pytest_addoption(parser):
     parser.addoption(
         "--fast",
         action="store_true",
-        help="leave out the tests marked slow, and those of a browser or of the photographs",
+        help="leave out slow tests, and those of a browser, of photographs or of an object store",
     )
 
 
@@ -115,7 +115,7 @@ def start_order(item: pytest.Item) -> int:
 
 
 def is_slow(item: pytest.Item) -> bool:
-    """Return whether a test is marked slow, drives a browser, or uses the photographs."""
+    """Return whether a test is marked slow, or has a fixture that makes it slow."""
     if item.get_closest_marker("slow"):
         return True
     return not SLOW_FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))

@@ -160,7 +160,6 @@ def test_a_table_whose_making_was_cut_short_gets_its_index(
 # Several processes
 
 
-@pytest.mark.slow
 def test_a_step_that_another_process_overtakes_runs_again(table, place):
     """Each of two writers reads a number, adds one, and writes it; none is lost."""
     uri = "/pictures/000003.jpg"
@@ -213,7 +212,6 @@ def test_conflicts_without_end_are_reported(table, place, monkeypatch):
     assert content(place)[uri][0] == "theirs"
 
 
-@pytest.mark.slow
 def test_two_processes_index_the_same_images_once_each(place, tmp_path):
     folder = tmp_path / "in"
     folder.mkdir()
@@ -235,7 +233,6 @@ def test_two_processes_index_the_same_images_once_each(place, tmp_path):
     assert lookalike.check(place).sound
 
 
-@pytest.mark.slow
 def test_two_processes_maintain_a_collection_at_once(table, place):
     for number in range(3):
         made.add_rows(table, made.drawn(5, dim=16, seed=number + 1))
@@ -295,7 +292,6 @@ def test_files_of_killed_writers_are_removed_at_once_where_nobody_writes(
 # The trash, maps, copies
 
 
-@pytest.mark.slow
 def test_removed_rows_come_back_from_the_trash(table, place):
     before = content(place)
     uris = ["/pictures/000001.jpg", "/pictures/000002.jpg"]
@@ -353,7 +349,6 @@ def test_a_map_is_kept_beside_the_table(table, place):
     assert maps.read(place, made.SPACE, "umap") is None
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("first", "second"), [("s3", "local"), ("local", "s3"), ("s3", "s3")]
 )
@@ -493,7 +488,6 @@ def test_rows_that_are_added_to_a_backup_while_it_is_updated_stay(
     assert len(content(target)) == len(VECTORS) + 2
 
 
-@pytest.mark.slow
 def test_a_damaged_backup_is_found_and_not_restored(table, object_store, tmp_path):
     target = object_store.uri("target")
     backup(table, target)
@@ -509,7 +503,6 @@ def test_a_damaged_backup_is_found_and_not_restored(table, object_store, tmp_pat
 # Errors
 
 
-@pytest.mark.slow
 def test_a_store_that_fails_now_and_then_changes_nothing(faulty_store, place, tmp_path):
     faulty_store.fail = one_in(10, StoreFault(status=503))
     folder = tmp_path / "in"
@@ -530,21 +523,18 @@ def test_a_missing_bucket_is_named(object_store):
         made.make_collection("s3://nobody-has-this/pets", VECTORS)
 
 
-@pytest.mark.slow
 def test_an_endpoint_that_does_not_answer_is_named(place, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     with pytest.raises(CollectionError, match=r"127.0.0.1:9 does not answer.*ENDPOINT"):
         Table.open(place)
 
 
-@pytest.mark.slow
 def test_an_endpoint_without_encryption_needs_consent(table, place, monkeypatch):
     monkeypatch.delenv("AWS_ALLOW_HTTP")
     with pytest.raises(CollectionError, match="AWS_ALLOW_HTTP=true"):
         Table.open(place)
 
 
-@pytest.mark.slow
 def test_missing_credentials_are_reported(place, monkeypatch):
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
@@ -589,7 +579,6 @@ def test_without_the_package_the_error_says_what_to_install(monkeypatch):
         Table.open("s3://bucket/pets")
 
 
-@pytest.mark.slow
 def test_local_work_does_not_load_the_package(tmp_path):
     image = tmp_path / "in" / "one.jpg"
     image.parent.mkdir()
