@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from lookalike.errors import InputError, ModelError
+from lookalike.errors import InputError, ModelError, UnknownWordsError
 from lookalike.io.reasons import first_line
 from lookalike.types import Model, TextTower
 
@@ -64,7 +64,9 @@ class Tokenizer:
         Raises
         ------
         InputError
-            If the text has no word, or the tower knows none of its words.
+            If the text has no word, or is in an alphabet that the tower did not learn.
+        UnknownWordsError
+            If the tower knows none of its words.
         """
         prepared = self._prepare(text)
         try:
@@ -119,7 +121,7 @@ class Tokenizer:
             if not is_special and token != self._unknown:
                 return
         shown = _shorten(text)
-        raise InputError(
+        raise UnknownWordsError(
             f"The model {self._model_name!r} knows no word of the text {shown}. Use other words, "
             "or another language."
         )
