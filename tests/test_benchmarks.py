@@ -46,6 +46,7 @@ NAMES = (
     "cluster",
     "duplicates",
     "towers",
+    "review",
 )
 
 
@@ -281,6 +282,17 @@ def test_duplicates(bench, sample):
     assert set(methods) == {"duplicates", "embedding", "PDQ8", "PDQ", "pHash"}
     assert all(0 <= share <= 1 for row in methods.values() for share in row)
     assert "Recall by edit" in result.output
+
+
+def test_review(bench, collection):
+    options = ("--merge", "cat=car", "--rounds", 2, "--rows", 300)
+    result = bench("review", collection, *options)
+    figures = result.figures[collection]
+    assert figures["clusters"][0][0] == "review"
+    assert len(figures["labels"]) == 4
+    assert figures["diverse"][0][-1] == 9
+    assert result.figures[f"{collection}, merged"]["diverse"][0][-1] == 8
+    assert result.figures["300 rows"]["memory_gib"] > 0
 
 
 def test_ranking(bench, collection):

@@ -20,6 +20,7 @@ FLOORS = [
     {
         *{"cluster", "drawing", "indexing", "retrieval"},
         *{"duplicates", "evaluation", "learning", "projection", "maintenance"},
+        "review",
     },
     {"collection", "export"},
     {"shortcuts"},
@@ -181,6 +182,7 @@ NOT_FOR_A_SEARCH = {
     "lookalike.learning",
     "lookalike.retrieval.centered",
     "lookalike.retrieval.context",
+    "lookalike.review.run",
     "lookalike.sources.archives",
     "lookalike.sources.local",
     "lookalike.sources.objects",
@@ -190,6 +192,7 @@ NOT_FOR_A_SEARCH = {
     "PIL.ImageCms",
     "PIL.TiffImagePlugin",
     "lance.optimize",
+    "sklearn",
 }
 
 

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from lookalike.retrieval.query import Queries, QueryInput
     from lookalike.retrieval.request import SearchOptions
     from lookalike.retrieval.search import Searcher
+    from lookalike.review.results import Review
     from lookalike.sources import Source, SourceOptions
     from lookalike.store.trash import RestoreReport
     from lookalike.types import Kind, Matches, Model, Purpose
@@ -395,6 +396,15 @@ class Collection:
         from lookalike.duplicates.search import search_duplicates
 
         return search_duplicates(self.table, progress, **settings)
+
+    def review(self, **settings: Any) -> Review:
+        """Find clusters, outliers, doubtful labels and diverse images.
+
+        See `lookalike.review.run.review`.
+        """
+        from lookalike.review.run import review
+
+        return review(self.table, **settings)
 
     def remove(self, uris: Sequence[str]) -> int:
         """Move images by uri or path, a folder with everything below it, into the trash.

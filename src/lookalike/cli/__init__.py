@@ -32,6 +32,7 @@ _COMMANDS = (
     "tune",
     "map",
     "duplicates",
+    "review",
     "serve",
     "models",
     "optimize",

@@ -1,0 +1,247 @@
+"""Clusters: images that lie close together, by HDBSCAN or k-means.
+
+References
+----------
+Campello, Moulavi, Sander: Density-based clustering based on hierarchical density estimates, PAKDD
+2013 (HDBSCAN).
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+
+import numpy as np
+
+from lookalike.review.components import draw_places
+from lookalike.review.results import Cluster, Clusters, ReviewImage
+from lookalike.review.rows import MIN_COMPARED_ROWS, ReviewedRows
+from lookalike.types import Places, VectorsF32
+from lookalike.vectors import k_nearest
+
+__all__ = ["assign_clusters", "find_clusters"]
+
+# In more dimensions all distances are alike.
+_DIMENSIONS = 24
+# A cluster has at least as many rows, and in a large collection at least this share of them.
+_MIN_ROWS = 5
+_MIN_SHARE = 0.001
+# The rows by which HDBSCAN measures density.
+_DENSITY_ROWS = 5
+# HDBSCAN takes time by the square of the rows. In larger collections it clusters as many drawn
+# rows, and every other row joins the nearest of them.
+_MOST_ROWS = 20_000
+# Rows within this distance of each other are copies.
+_COPY_DISTANCE = 1e-3
+_STARTS = 4
+_UNCLUSTERED = -1
+# A cluster is named after the labels of this share of its labeled images, two at most.
+_NAMED_SHARE = 0.5
+
+
+def find_clusters(
+    rows: ReviewedRows,
+    components: VectorsF32,
+    count: int | None,
+    random: np.random.Generator,
+) -> Clusters:
+    """Return the clusters of rows, the largest first.
+
+    Parameters
+    ----------
+    rows
+        The rows.
+    components
+        float32 ``[n, c]``, their principal components.
+    count
+        The number of clusters; None finds it.
+    random
+        Draws the rows of a large collection that are clustered.
+    """
+    components = components[:, :_DIMENSIONS]
+    numbers = assign_clusters(
+        components,
+        count,
+        random,
+    )
+    members = []
+    for number in range(numbers.max() + 1):
+        is_member = numbers == number
+        places = _most_central_first(
+            np.flatnonzero(is_member),
+            components,
+        )
+        images = rows.images(places)
+        members.append(images)
+    members.sort(key=len, reverse=True)
+    is_unclustered = numbers == _UNCLUSTERED
+    unclustered = np.flatnonzero(is_unclustered)
+    return Clusters(
+        groups=_named(members),
+        unclustered=rows.images(unclustered),
+        method="hdbscan" if count is None else "kmeans",
+    )
+
+
+def assign_clusters(
+    components: VectorsF32, count: int | None, random: np.random.Generator
+) -> Places:
+    """Return the number of each row's cluster, intp ``[n]``; -1 for rows of none."""
+    if count is not None:
+        return _by_means(components, count)
+    row_count = len(components)
+    if row_count < MIN_COMPARED_ROWS:
+        return np.full(row_count, _UNCLUSTERED)
+    extents = np.ptp(
+        components,
+        axis=0,
+    )
+    if extents.max() < _COPY_DISTANCE:
+        # Copies of one image.
+        return np.zeros(row_count, np.intp)
+
+    drawn = draw_places(
+        row_count,
+        _MOST_ROWS,
+        random,
+    )
+    numbers = _by_density(components[drawn])
+    if len(drawn) == row_count:
+        return numbers
+
+    # Every row joins the nearest drawn row: a drawn one joins itself.
+    nearest, _ = k_nearest(
+        components,
+        components[drawn],
+        k=1,
+    )
+    first_column = nearest[:, 0]
+    return numbers[first_column]
+
+
+def _by_density(components: VectorsF32) -> Places:
+    """Return the clusters that HDBSCAN finds."""
+    from sklearn.cluster import HDBSCAN
+
+    row_count = len(components)
+    share = round(_MIN_SHARE * row_count)
+    clusterer = HDBSCAN(
+        min_cluster_size=max(_MIN_ROWS, share),
+        min_samples=_DENSITY_ROWS,
+        copy=True,
+    )
+    # Copies have a distance of 0 to each other, and so an infinite density.
+    with np.errstate(
+        divide="ignore",
+        invalid="ignore",
+    ):
+        numbers = clusterer.fit_predict(components)
+    return np.array(
+        numbers,
+        np.intp,
+    )
+
+
+def _by_means(components: VectorsF32, count: int) -> Places:
+    """Return the clusters that k-means finds; fewer than `count` if fewer rows differ."""
+    from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
+
+    clusterer = KMeans(
+        count,
+        n_init=_STARTS,
+        random_state=0,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore",
+            ConvergenceWarning,
+        )
+        numbers = clusterer.fit_predict(components)
+    # Without gaps.
+    _, places = np.unique(
+        numbers,
+        return_inverse=True,
+    )
+    return places
+
+
+def _most_central_first(places: Places, components: VectorsF32) -> Places:
+    """Return the places of a cluster by their distance to its mean."""
+    members = components[places]
+    mean = members.mean(axis=0)
+    differences = members - mean
+    distances = np.linalg.norm(
+        differences,
+        axis=1,
+    )
+    order = np.argsort(
+        distances,
+        kind="stable",
+    )
+    return places[order]
+
+
+def _named(members: list[tuple[ReviewImage, ...]]) -> tuple[Cluster, ...]:
+    """Return clusters with names, from their images."""
+    names = []
+    for number, images in enumerate(members, 1):
+        name = _name(images)
+        if name is None:
+            name = f"cluster {number}"
+        names.append(name)
+
+    # The clusters of one name are numbered.
+    totals = Counter(names)
+    numbers: Counter[str] = Counter()
+    clusters = []
+    for name, images in zip(
+        names,
+        members,
+        strict=True,
+    ):
+        numbers[name] += 1
+        unique_name = name
+        if totals[name] > 1:
+            unique_name = f"{name} {numbers[name]}"
+        label, share = _majority(images)
+        cluster = Cluster(
+            unique_name,
+            label,
+            share,
+            images,
+        )
+        clusters.append(cluster)
+    return tuple(clusters)
+
+
+def _name(images: tuple[ReviewImage, ...]) -> str | None:
+    """Return the label of most images, or the two labels that most share; None otherwise."""
+    counts = _label_counts(images)
+    named = 0
+    names: list[str] = []
+    for label, count in counts.most_common(2):
+        named += count
+        names.append(label)
+        if named > _NAMED_SHARE * counts.total():
+            return " and ".join(names)
+    return None
+
+
+def _majority(images: tuple[ReviewImage, ...]) -> tuple[str | None, float | None]:
+    """Return the most frequent label, and its share of the labeled images; None without labels."""
+    counts = _label_counts(images)
+    for label, count in counts.most_common(1):
+        total = counts.total()
+        return label, count / total
+    return None, None
+
+
+def _label_counts(images: tuple[ReviewImage, ...]) -> Counter[str]:
+    """Return how often each label occurs, in the order of the alphabet."""
+    labels = []
+    for image in images:
+        if image.label is not None:
+            labels.append(image.label)
+    labels.sort()
+    return Counter(labels)
