@@ -17,9 +17,9 @@ __all__ = [
     "DoubtfulLabels",
     "Outlier",
     "Outliers",
-    "ReviewPart",
     "Review",
     "ReviewImage",
+    "ReviewPart",
     "ReviewSettings",
 ]
 

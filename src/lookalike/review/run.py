@@ -15,7 +15,7 @@ from lookalike.review.components import principal_components
 from lookalike.review.diverse import choose_diverse
 from lookalike.review.labels import VOTERS, find_doubtful_labels
 from lookalike.review.outliers import find_outliers
-from lookalike.review.results import PARTS, ReviewPart, Review, ReviewSettings
+from lookalike.review.results import PARTS, Review, ReviewPart, ReviewSettings
 from lookalike.review.rows import (
     MIN_COMPARED_ROWS,
     ReviewedRows,

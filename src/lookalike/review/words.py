@@ -13,9 +13,9 @@ from lookalike.review.results import (
     DoubtfulLabels,
     Outlier,
     Outliers,
-    ReviewPart,
     Review,
     ReviewImage,
+    ReviewPart,
 )
 
 __all__ = ["ImageGroup", "Section", "explain_image", "sections"]
@@ -79,7 +79,7 @@ def explain_image(image: ReviewImage) -> str:
             f"{image.agreeing} of {image.neighbors} nearest images are {image.suggested}"
         )
     if isinstance(image, DiverseImage):
-        return f"nearest to {_count_images(image.represents)}"
+        return f"nearest to {_image_count(image.represents)}"
     return ""
 
 
@@ -98,7 +98,7 @@ def _cluster_section(clusters: Clusters) -> Section:
     if unclustered:
         rest = ImageGroup("in no cluster", unclustered)
         groups.append(rest)
-        summary += f"; {_count_images(len(unclustered))} in none"
+        summary += f"; {_image_count(len(unclustered))} in none"
     return Section(
         "clusters",
         "Clusters",
@@ -112,7 +112,7 @@ def _outlier_section(outliers: Outliers) -> Section:
     for image in outliers.images:
         above += image.distance > outliers.threshold
     summary = (
-        f"{_count_images(above)} farther than {outliers.threshold:.3f} from the "
+        f"{_image_count(above)} farther than {outliers.threshold:.3f} from the "
         f"{_ordinal(outliers.neighbor)} nearest image; the median is {outliers.median:.3f}."
     )
     return Section(
@@ -140,7 +140,7 @@ def _label_section(labels: DoubtfulLabels) -> Section:
 def _diverse_section(diverse: DiverseImages) -> Section:
     found = len(diverse.images)
     summary = (
-        f"{_count_images(found)}; every image is at most {diverse.radius:.3f} from one of them, "
+        f"{_image_count(found)}; every image is at most {diverse.radius:.3f} from one of them, "
         f"{diverse.mean:.3f} on average"
     )
     if diverse.all_labels:
@@ -158,7 +158,7 @@ def _one_group(images: tuple[ReviewImage, ...]) -> tuple[ImageGroup, ...]:
     return (group,)
 
 
-def _count_images(count: int) -> str:
+def _image_count(count: int) -> str:
     noun = "image" if count == 1 else "images"
     return f"{count:,} {noun}"
 
