@@ -203,7 +203,7 @@ class Collection:
         positive: Queries = (),
         negative: Queries = (),
         k: int = 10,
-        space: str | None = None,
+        space: str | Sequence[str] | None = None,
         region: RegionInput | None = None,
         **options: Unpack[SearchOptions],
     ) -> Matches:
@@ -224,7 +224,8 @@ class Collection:
         k
             The number of matches; all images if there are fewer.
         space
-            The Space to measure distances in; None for the first.
+            The Space to measure distances in; None for the first. The answers of several are
+            fused by rank; see `lookalike.retrieval.fusion`.
         region
             The part of `query`, one image, to search by: x, y, width and height as fractions of
             the upright image, or in pixels if one is above 1; None for the whole image.
@@ -249,6 +250,7 @@ class Collection:
         ModelError, WeightsError, CollectionError
             If the Space's Model cannot be run, or the collection cannot be read.
         """
+        from lookalike.retrieval.fusion import search_spaces
         from lookalike.retrieval.query import as_queries, region_query
         from lookalike.retrieval.request import SearchRequest
 
@@ -260,8 +262,9 @@ class Collection:
             k=k,
             **options,
         )
-        searcher = self.searcher(space)
-        return searcher.search(request)
+        names = [space] if space is None or isinstance(space, str) else space
+        searchers = [self.searcher(name) for name in names]
+        return search_spaces(searchers, request)
 
     def search_many(
         self, queries: Iterable[QueryInput], *, k: int = 10, space: str | None = None
@@ -313,6 +316,7 @@ class Collection:
         spaces: Sequence[str] | str = (),
         split: str | os.PathLike[str] | pa.Table | None = None,
         rankings: Sequence[str] | str = "plain",
+        fused: bool = False,
         seed: int = 0,
         resamples: int = 1000,
         progress: Callable[[int], None] | None = None,
@@ -328,6 +332,7 @@ class Collection:
             spaces=spaces,
             split=split,
             rankings=rankings,
+            fused=fused,
             seed=seed,
             resamples=resamples,
             progress=progress,

@@ -45,6 +45,13 @@ _Rankings = Annotated[
         show_default="plain",
     ),
 ]
+_Fused = Annotated[
+    bool,
+    typer.Option(
+        "--fused",
+        help="Also measure all Spaces together, as a search in several of them answers.",
+    ),
+]
 _Absent = Annotated[
     int | None,
     typer.Option(
@@ -68,6 +75,7 @@ _SaveScores = Annotated[
         "lookalike evaluate --save scores.png",
         "lookalike evaluate --space efficientnet-lite0-int8 --space pixels",
         "lookalike evaluate --rank plain --rank context",
+        "lookalike evaluate --fused",
         "lookalike evaluate --split data/manifest.csv",
         "lookalike evaluate --absent 1",
     ],
@@ -77,6 +85,7 @@ def evaluate_command(
     space: _Spaces = None,
     split: _Split = None,
     rank: _Rankings = None,
+    fused: _Fused = False,
     absent: _Absent = None,
     save: _SaveScores = None,
     as_json: JsonOption = False,
@@ -87,10 +96,10 @@ def evaluate_command(
     95% confidence interval.
     """
     if absent is not None:
-        if split is not None or rank or save is not None:
+        if split is not None or rank or fused or save is not None:
             raise InputError(
-                "--absent was given with --split, --rank or --save. It measures the plain ranking "
-                "of all labeled images; leave the others out."
+                "--absent was given with --split, --rank, --fused or --save. It measures the plain "
+                "ranking of all labeled images; leave the others out."
             )
         print_absent(collection, space or [], absent, as_json=as_json)
         return
@@ -105,10 +114,15 @@ def evaluate_command(
     if space:
         spaces = [opened.table.space(name) for name in space]
     rankings = rank or ["plain"]
-    queries = len(opened) * len(spaces) * len(rankings)
+    orders = len(spaces) + int(fused)
+    queries = len(opened) * orders * len(rankings)
     with progress_bar("Ranking", unit="items", total=queries) as bar:
         evaluation = opened.evaluate(
-            spaces=spaces, split=split, rankings=rankings, progress=bar.advance
+            spaces=spaces,
+            split=split,
+            rankings=rankings,
+            fused=fused,
+            progress=bar.advance,
         )
     if save is not None:
         from lookalike.drawing.scores import draw_evaluation

@@ -43,9 +43,11 @@ _ImageNames = Annotated[
 ]
 _Count = Annotated[int, typer.Option("-k", min=1, help="The number of matches.")]
 _SearchedSpace = Annotated[
-    str | None,
+    list[str] | None,
     typer.Option(
-        metavar="NAME", help="The Space to search in.", show_default="the first"
+        metavar="NAME",
+        help="The Space to search in. May be repeated: the answers of several are fused by rank.",
+        show_default="the first",
     ),
 ]
 _Negative = Annotated[
@@ -136,6 +138,7 @@ _Save = Annotated[
         "lookalike search photo.jpg --unique --max-distance 0.8",
         "lookalike search photo.jpg --min-confidence 0.03",
         "lookalike search photo.jpg --rank context",
+        "lookalike search photo.jpg --space efficientnet-lite0-int8 --space pixels",
         "lookalike search photo.jpg --region 0.5,0,0.5,1 --save result.png",
     ],
 )
@@ -176,13 +179,13 @@ def search_command(
         from lookalike.retrieval.query import ImageQuery
     queries = [ImageQuery(name, part) for name, part in _with_region(image, region)]
     negatives = _with_region(negative or [], negative_region)
-    with _fit_progress(opened, space, rank):
+    with _fit_progress(opened, space or [None], rank):
         matches = opened.search(
             queries,
             negative=[ImageQuery(name, part) for name, part in negatives],
             k=k,
             gamma=gamma,
-            space=space,
+            space=space or None,
             where=where,
             max_distance=max_distance,
             min_confidence=min_confidence,
@@ -211,21 +214,22 @@ def search_command(
 
 @contextmanager
 def _fit_progress(
-    collection: Collection, space: str | None, rank: str
+    collection: Collection, spaces: Sequence[str | None], rank: str
 ) -> Iterator[None]:
     """Show a bar while a ranking compares many images with each other."""
     if rank == "plain":
         # Loading the bar takes longer than some searches.
         yield
         return
-    searcher = collection.searcher(space)
     with progress_bar("Comparing images", visible=False) as bar:
 
         def report(done: int, total: int) -> None:
             if total >= _LONG_FIT:
                 bar.update(done, total)
 
-        searcher.report_fit(report)
+        for space in spaces:
+            searcher = collection.searcher(space)
+            searcher.report_fit(report)
         yield
 
 
