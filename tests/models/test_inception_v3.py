@@ -19,11 +19,11 @@ from references import inception_at_mixed_7a
 # Each test runs whole commands or networks; scripts/test --fast leaves them out.
 pytestmark = pytest.mark.slow
 
-# Measured once with this code on every twelfth photograph. `scripts/bench references` compares all
+# Measured once with this code on every 24th photograph. `scripts/bench references` compares all
 # photographs with the published figures.
 SCORES = {
-    "raw": {"mAP": 0.8523, "P@1": 0.7824, "P@10": 0.8721},
-    "unit length": {"mAP": 0.8604, "P@1": 0.7939, "P@10": 0.8782},
+    "raw": {"mAP": 0.8503, "P@1": 0.7185, "P@10": 0.8096},
+    "unit length": {"mAP": 0.8653, "P@1": 0.7481, "P@10": 0.8111},
 }
 
 STEM = ("Conv2d_1a_3x3", "Conv2d_2a_3x3", "Conv2d_2b_3x3")
@@ -89,8 +89,8 @@ def leave_one_out(vectors: np.ndarray, labels: np.ndarray) -> dict[str, float]:
 
 
 def test_scores_at_mixed_7a(cut, photographs):
-    files = every(12, photographs)
-    assert len(files) == 262
+    files = every(24, photographs)
+    assert len(files) == 135
     vectors = embed_files(cut, files).astype(np.float64)
     labels = np.array([file.parent.name for file in files])
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -98,8 +98,12 @@ def test_scores_at_mixed_7a(cut, photographs):
         "raw": leave_one_out(vectors, labels),
         "unit length": leave_one_out(unit, labels),
     }
+    # Another processor may find another nearest image for one query.
+    one_query = 1.01 / len(files)
     for name, row in SCORES.items():
-        assert found[name] == pytest.approx(row, abs=0.005)
+        for measure, score in row.items():
+            most = one_query if measure == "P@1" else 0.005
+            assert found[name][measure] == pytest.approx(score, abs=most)
 
 
 def test_every_block_can_be_the_output(cut):
