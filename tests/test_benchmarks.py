@@ -22,6 +22,7 @@ from browsing import BROWSER
 from engines import Queries
 from forked import start_python
 from grow import Rows, Truth
+from labeled import labeled_collection
 from lookalike import index
 from lookalike.store.table import Table
 from lookalike.vectors import k_nearest
@@ -47,6 +48,7 @@ NAMES = (
     "duplicates",
     "towers",
     "review",
+    "tune",
 )
 
 
@@ -312,6 +314,16 @@ def test_no_match(bench, collection):
     result = bench("no_match", collection, "--absent", 1, "--present", "cat")
     assert "the fixed distance 0.85" in result.output
     assert len(result.figures[str(collection)]["choices"]) == 8
+
+
+def test_tune(bench, tmp_path):
+    path = tmp_path / "labeled"
+    labeled_collection(path)
+    result = bench("tune", path, "--merge", "label 0=label 1", "--settings")
+    figures = result.figures[str(path)]
+    assert figures["anything"]["new_images"]["gain"]["value"] > 0.1
+    assert figures["anything"]["new_images"]["labels"] == 5
+    assert "the coordinates alone" in result.output
 
 
 def test_explain(bench, collection):

@@ -72,7 +72,14 @@ class LabelMoments:
         self.sizes += np.bincount(classes, minlength=len(self.sizes))
 
 
-def learn_axes(moments: LabelMoments, purpose: Purpose) -> VectorsF16:
+def learn_axes(
+    moments: LabelMoments,
+    purpose: Purpose,
+    *,
+    ridge: float = _RIDGE,
+    shrinkage: float = _SHRINKAGE,
+    most_axes: int = MAX_AXES,
+) -> VectorsF16:
     """Return the axes of a map, float16 ``[dim, r]``; see `lookalike.models.learned.VectorMap`.
 
     Parameters
@@ -82,17 +89,19 @@ def learn_axes(moments: LabelMoments, purpose: Purpose) -> VectorsF16:
     purpose
         ``these-classes`` learns one direction for each label, ``anything`` the directions in which
         images of one label differ.
+    ridge, shrinkage, most_axes
+        The settings: the first of ``these-classes``, the second of ``anything``.
     """
     if purpose == "these-classes":
-        axes = _ridge_axes(moments)
+        axes = _ridge_axes(moments, ridge, most_axes)
         axes = _pad(axes)
     else:
-        axes = _within_axes(moments)
+        axes = _within_axes(moments, shrinkage, most_axes)
     return axes.astype(np.float16)
 
 
-def _ridge_axes(moments: LabelMoments) -> Distances:
-    """Return the weights of a ridge regression of the labels, in at most `MAX_AXES` directions.
+def _ridge_axes(moments: LabelMoments, ridge: float, most_axes: int) -> Distances:
+    """Return the weights of a ridge regression of the labels, in a few directions.
 
     Hoerl and Kennard: Ridge Regression, 1970. The targets are one column for each label, 1 for its
     images and 0 for others, minus the column's mean.
@@ -106,7 +115,7 @@ def _ridge_axes(moments: LabelMoments) -> Distances:
     dim = len(products)
     mean_eigenvalue = np.trace(products) / dim
     # Without any difference between the rows, every solution is 0.
-    strength = _RIDGE * mean_eigenvalue or 1.0
+    strength = ridge * mean_eigenvalue or 1.0
     identity = np.eye(dim)
     regularized = products + strength * identity
     weights = np.linalg.solve(regularized, targets.T)
@@ -115,7 +124,7 @@ def _ridge_axes(moments: LabelMoments) -> Distances:
     # weights have rank.
     left, scales, _ = np.linalg.svd(weights, full_matrices=False)
     directions = left * scales
-    axes: Distances = directions[:, :MAX_AXES]
+    axes: Distances = directions[:, :most_axes]
 
     # The coordinates of the learned images get a mean square length of 1, that of the vector beside
     # them. Images of other labels have shorter ones, so that their own vector counts for more.
@@ -125,7 +134,7 @@ def _ridge_axes(moments: LabelMoments) -> Distances:
     return axes
 
 
-def _within_axes(moments: LabelMoments) -> Distances:
+def _within_axes(moments: LabelMoments, shrinkage: float, most_axes: int) -> Distances:
     """Return the directions to shrink so that images of one label differ alike in all directions.
 
     The covariance within labels is shrunk towards a multiple of the identity (Ledoit and Wolf: A
@@ -137,15 +146,15 @@ def _within_axes(moments: LabelMoments) -> Distances:
     scatter = moments.products - means.T @ means
     count = moments.sizes.sum()
     eigenvalues, directions = np.linalg.eigh(scatter / count)
-    order = np.argsort(-eigenvalues)[:MAX_AXES]
+    order = np.argsort(-eigenvalues)[:most_axes]
     # Rounding makes the smallest ones negative.
     largest = np.maximum(eigenvalues[order], 0)
     mean_eigenvalue = max(eigenvalues.mean(), 0)
 
     # With eigenvalues l and their mean t, the inverse root scales a direction by
     # (.6 t / (.4 l + .6 t)) ** .5, compared with the directions in which images do not differ.
-    floor = _SHRINKAGE * mean_eigenvalue
-    shrunk = (1 - _SHRINKAGE) * largest + floor
+    floor = shrinkage * mean_eigenvalue
+    shrunk = (1 - shrinkage) * largest + floor
     ratios = np.ones_like(largest)
     np.divide(floor, shrunk, out=ratios, where=largest > 0)
     scales = np.sqrt(ratios)

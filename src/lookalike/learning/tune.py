@@ -28,7 +28,7 @@ from lookalike.tracing import span
 from lookalike.types import LearnedMap, Model, Places, Purpose, VectorsF16
 from lookalike.vectors.centering import Center
 
-__all__ = ["MIN_IMAGES", "PURPOSES", "tune_space"]
+__all__ = ["MIN_IMAGES", "PURPOSES", "read_labeled", "tune_space"]
 
 PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
 
@@ -96,16 +96,11 @@ def tune_space(
     base = table.space(space)
     new_name = name or purpose
     _check_request(purpose, new_name, seed)
-    progress = progress or _no_report
     run = _Tuning(table, base, purpose, new_name, seed, progress)
     exists = new_name in table.schema.names
     report = run.resume() if exists else run.learn()
     seconds = time.perf_counter() - start
     return replace(report, seconds=round(seconds, 3))
-
-
-def _no_report(_count: int) -> None:
-    pass
 
 
 def _check_request(purpose: str, name: str, seed: int) -> None:
@@ -130,17 +125,18 @@ class _Tuning:
     purpose: Purpose
     name: str
     seed: int
-    progress: _OnAdvance
+    progress: _OnAdvance | None
 
     def learn(self) -> TuneReport:
         """Learn and measure a map, and store the Space if it is better."""
         base_model = self.table.models[self.base]
         _check_base(base_model)
-        data, counts = _read_labeled(self.table, self.base)
+        data, counts = read_labeled(self.table, self.base)
         self._check_labels(counts)
+        learn = partial(learn_map, purpose=self.purpose)
         with span("measure gains"):
             new_images, new_labels = measure_gains(
-                data, self.purpose, seed=self.seed, progress=self.progress
+                data, learn, seed=self.seed, progress=self.progress
             )
         is_stored = is_worth_storing(self.purpose, new_images, new_labels)
         report = TuneReport(
@@ -160,7 +156,7 @@ class _Tuning:
         if not is_stored:
             return report
         with span("learn"):
-            _, axes = learn_map(data, self.purpose)
+            axes = learn(data).axes
         provenance = _provenance(report)
         model = _tuned_model(base_model, self.name, data.center, axes, self.purpose)
         model = _with_provenance(model, provenance)
@@ -224,7 +220,8 @@ class _Tuning:
         with span("fill"):
             while count := self.table.transaction(step):
                 filled += count
-                self.progress(count)
+                if self.progress is not None:
+                    self.progress(count)
         optimize.maintain(self.table)
         return filled
 
@@ -270,7 +267,7 @@ def _check_base(model: Model) -> None:
         )
 
 
-def _read_labeled(view: View, base: str) -> tuple[LabeledVectors, dict[str, int]]:
+def read_labeled(view: View, base: str) -> tuple[LabeledVectors, dict[str, int]]:
     """Return the vectors of labels with enough different images, and the images of each label."""
     labeled = read_labels(view, base)
     ids, vectors_f16 = view.vectors(base)

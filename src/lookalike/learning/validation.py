@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -15,10 +15,10 @@ from lookalike.evaluation.scores import METRICS, Estimate
 from lookalike.learning.fit import LabelMoments, learn_axes
 from lookalike.learning.report import Gains
 from lookalike.models.learned import VectorMap
-from lookalike.types import Places, Purpose, VectorsF16
+from lookalike.types import Places, Purpose, VectorsF16, VectorsF32
 from lookalike.vectors.centering import Center
 
-__all__ = ["LabeledVectors", "learn_map", "measure_gains"]
+__all__ = ["AppliedMap", "LabeledVectors", "Learn", "learn_map", "measure_gains"]
 
 # The images, and the labels, are split at random into so many parts. Each is left out in turn.
 _THIRDS = 3
@@ -70,19 +70,31 @@ class _HeldOut:
     gallery: Places
 
 
-def learn_map(data: LabeledVectors, purpose: Purpose) -> tuple[VectorMap, VectorsF16]:
-    """Learn a map from vectors and their labels; return it, and its axes, float16 ``[dim, r]``."""
+class AppliedMap(Protocol):
+    """A map that was learned, such as a `VectorMap`."""
+
+    def apply(self, rows: VectorsF16) -> VectorsF32:
+        """Return the mapped vectors, float32 ``[n, any]``, of float16 ``[n, dim]``."""
+        ...
+
+
+# What learns a map from vectors and their labels.
+Learn = Callable[[LabeledVectors], AppliedMap]
+
+
+def learn_map(data: LabeledVectors, purpose: Purpose) -> VectorMap:
+    """Learn the map of a purpose from vectors and their labels."""
     moments = LabelMoments.of(data.rows, data.classes, data.center)
     axes = learn_axes(moments, purpose)
-    return VectorMap(data.center, axes, purpose), axes
+    return VectorMap(data.center, axes, purpose)
 
 
 def measure_gains(
     data: LabeledVectors,
-    purpose: Purpose,
+    learn: Learn,
     *,
     seed: int = 0,
-    progress: Callable[[int], None],
+    progress: Callable[[int], None] | None = None,
 ) -> tuple[Gains, Gains | None]:
     """Measure a map on what it was not learned from, with bootstrap 95 % intervals.
 
@@ -95,8 +107,8 @@ def measure_gains(
     ----------
     data
         The vectors and their labels.
-    purpose
-        The purpose of the map.
+    learn
+        Learns a map from some of them.
     seed
         The seed of the parts and of the bootstrap.
     progress
@@ -109,15 +121,20 @@ def measure_gains(
         because nothing can be learned from the one that is left.
     """
     random = np.random.default_rng(seed)
+    progress = progress or _no_report
     data = _sample(data, random)
     image_parts = list(_image_splits(data, random))
-    new_images = _measure_splits(data, purpose, image_parts, seed, progress)
+    new_images = _measure_splits(data, learn, image_parts, seed, progress)
     class_count = int(data.classes.max()) + 1
     if class_count < _THIRDS:
         return new_images, None
     label_parts = list(_label_splits(data, random))
-    new_labels = _measure_splits(data, purpose, label_parts, seed, progress)
+    new_labels = _measure_splits(data, learn, label_parts, seed, progress)
     return new_images, new_labels
+
+
+def _no_report(_count: int) -> None:
+    pass
 
 
 def _sample(data: LabeledVectors, random: np.random.Generator) -> LabeledVectors:
@@ -170,7 +187,7 @@ def _label_splits(
 
 def _measure_splits(
     data: LabeledVectors,
-    purpose: Purpose,
+    learn: Learn,
     parts: list[_HeldOut],
     seed: int,
     progress: Callable[[int], None],
@@ -181,9 +198,9 @@ def _measure_splits(
     values_by_part = []
     classes_by_part = []
     for part in parts:
-        learned = data.take(part.learned)
-        vector_map, _ = learn_map(learned, purpose)
-        mapped = vector_map.apply(plain)
+        labeled = data.take(part.learned)
+        learned_map = learn(labeled)
+        mapped = learned_map.apply(plain)
         tuned = mapped.astype(np.float16)
 
         # A query without another image of its class in the gallery measures nothing.

@@ -72,13 +72,16 @@ class VectorMap:
 
     Attributes
     ----------
+    axes
+        float16 ``[base_dim, r]``.
     dim
         The length of the mapped vectors.
     """
 
     def __init__(self, center: Center, axes: VectorsF16, purpose: Purpose) -> None:
+        self.axes = axes
         self._center = center
-        self._axes = axes.astype(np.float32)
+        self._axes_f32 = axes.astype(np.float32)
         self._is_joined = purpose == "these-classes"
         base_dim, axis_count = axes.shape
         self.dim = base_dim
@@ -129,11 +132,11 @@ class VectorMap:
         return mapped
 
     def _map_centered(self, centered: VectorsF32) -> VectorsF32:
-        coordinates = centered @ self._axes
+        coordinates = centered @ self._axes_f32
         if self._is_joined:
             mapped = np.concatenate([coordinates, centered], axis=1)
         else:
-            transposed = self._axes.T
+            transposed = self._axes_f32.T
             mapped = centered - coordinates @ transposed
         mapped_f32 = mapped.astype(np.float32, copy=False)
         return vectors.unit_length(mapped_f32)
