@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 WIDTH, HEADS, LAYERS, HIDDEN = 768, 12, 12, 3072
 SIDE, PATCH = 224, 16
 PATCHES = (SIDE // PATCH) ** 2
-TOKENS, VOCABULARY = 64, 256_000
+TOKENS, VOCABULARY, PAIRS = 64, 256_000, 580_604
 
 DESCRIPTION = f"""
 title = "The shapes of SigLIP 2 base, random weights"
@@ -173,30 +173,25 @@ def _text(tower: Tower) -> onnx.ModelProto:
 
 
 def _tokenizer(rng: np.random.Generator) -> dict[str, object]:
-    """Return a byte-pair tokenizer of the full vocabulary, whose pairs are random."""
-    pieces = [
-        "<pad>",
-        "<eos>",
-        "<bos>",
-        "<unk>",
-        "\u2581",
-        *"etaoinshrdlcumwfgypbvkjxqz",
-    ]
+    """Return a byte-pair tokenizer of the full vocabulary, with as many pairs as Gemma's."""
+    letters = ["\u2581", *"etaoinshrdlcumwfgypbvkjxqz"]
+    pieces = ["<pad>", "<eos>", "<bos>", "<unk>", *letters]
     known = set(pieces)
-    merges = []
     while len(pieces) < VOCABULARY:
-        # Short pieces come first, so that most are as long as those of a real vocabulary.
-        for first, second in rng.integers(4, len(pieces), (4096, 2)):
-            left, right = pieces[first], pieces[second]
-            joined = left + right
-            if len(joined) > 12 or joined in known:
-                continue
-            known.add(joined)
-            pieces.append(joined)
-            merges.append([left, right])
-    pieces = pieces[:VOCABULARY]
+        # Every part of a word is a piece, so that each piece can be split in several ways.
+        word = "".join(rng.choice(letters, 6))
+        for length in range(2, 7):
+            for start in range(7 - length):
+                piece = word[start : start + length]
+                if piece not in known and len(pieces) < VOCABULARY:
+                    known.add(piece)
+                    pieces.append(piece)
     vocabulary = {piece: number for number, piece in enumerate(pieces)}
-    kept = [pair for pair in merges if "".join(pair) in vocabulary]
+    merges = []
+    for piece in pieces[4:]:
+        for place in range(1, len(piece)):
+            merges.append([piece[:place], piece[place:]])
+    merges = merges[:PAIRS]
     return {
         "version": "1.0",
         "truncation": None,
@@ -213,7 +208,7 @@ def _tokenizer(rng: np.random.Generator) -> dict[str, object]:
         "model": {
             "type": "BPE",
             "vocab": vocabulary,
-            "merges": kept,
+            "merges": merges,
             "unk_token": "<unk>",
         },
     }
