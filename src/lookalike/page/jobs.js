@@ -92,6 +92,7 @@ const WORK = {
   calibrate: (name) => `Calibrating ${name}`,
   evaluate: (name) => `Measuring the accuracy of ${name}`,
   duplicates: (name) => `Looking for duplicates in ${name}`,
+  review: (name) => `Reviewing ${name}`,
 };
 
 const collectionOf = ({ asked }) => asked.collection ?? "";
@@ -147,6 +148,7 @@ function describeEnd(job) {
   }
   const isIndexed = kind === "index";
   if (isIndexed) return `${name} has ${describeCounts(result)}.${describeMissing(result)}`;
+  if (kind === "review") return `The review of ${name} is ready.`;
   if (kind === "duplicates") return `${name} has ${describeDuplicates(result)}.`;
   return kind === "map" ? `The map of ${name} is ready.` : `The accuracy of ${name} is measured.`;
 }

@@ -49,12 +49,15 @@ class Section:
         A sentence with the figures of the part.
     groups
         The images.
+    has_rest
+        Whether the last group is that of the images in no cluster.
     """
 
     part: ReviewPart
     title: str
     summary: str
     groups: tuple[ImageGroup, ...]
+    has_rest: bool = False
 
 
 def sections(review: Review) -> Iterator[Section]:
@@ -104,6 +107,7 @@ def _cluster_section(clusters: Clusters) -> Section:
         "Clusters",
         f"{summary}.",
         tuple(groups),
+        has_rest=bool(unclustered),
     )
 
 

@@ -17,6 +17,7 @@ from lookalike.errors import InputError, LookalikeError
 from lookalike.models import devices
 from lookalike.models.cache import EmbedderCache
 from lookalike.retrieval.search import Searcher
+from lookalike.review.results import Review
 from lookalike.server.cache import SizedCache
 from lookalike.server.column_values import few_values
 from lookalike.server.problems import Problem
@@ -187,8 +188,8 @@ class ServedCollection:
         The least time between two checks of `refresh` for a new version.
     evaluation
         The result of the last evaluation job, or None.
-    duplicates
-        The result of the last duplicates job, or None.
+    duplicates, review
+        The result of the last job of each kind, or None.
     """
 
     def __init__(
@@ -202,6 +203,7 @@ class ServedCollection:
         self.path = path
         self.evaluation: dict[str, Any] | None = None
         self.duplicates: Duplicates | None = None
+        self.review: Review | None = None
         self.refresh_seconds = refresh_seconds
         self._embedders = embedders
         self._lock = threading.Lock()

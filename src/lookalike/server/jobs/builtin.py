@@ -8,6 +8,7 @@ from lookalike.server.jobs.evaluate import EvaluateJob
 from lookalike.server.jobs.index import IndexJob
 from lookalike.server.jobs.kinds import JobKind
 from lookalike.server.jobs.map import MapJob
+from lookalike.server.jobs.review import ReviewJob
 from lookalike.server.jobs.tune import TuneJob
 
 __all__ = ["BUILTIN_JOBS"]
@@ -18,5 +19,6 @@ BUILTIN_JOBS: tuple[JobKind, ...] = (
     EvaluateJob(),
     IndexJob(),
     MapJob(),
+    ReviewJob(),
     TuneJob(),
 )
