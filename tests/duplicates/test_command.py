@@ -43,6 +43,16 @@ def test_the_command_shows_first_and_undoes(run, root, table):
     }
 
 
+def test_limit_bounds_the_groups_that_are_printed(run):
+    whole = run()
+    assert whole.count("keep  ") == 2
+    first = run("--limit", "1")
+    assert first.count("keep  ") == 1
+    assert "and 1 group more: --limit N, or --output duplicates.csv" in first
+    assert first.splitlines()[-1] == whole.splitlines()[-1]
+    assert run("--limit", "0").count("keep  ") == 0
+
+
 def test_a_missing_file_is_named_and_is_status_1(run, root):
     (root / "kept" / "a.png").unlink()
     (root / "copies" / "a.png").rename(root / "copies" / "moved.png")

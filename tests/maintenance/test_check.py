@@ -20,7 +20,7 @@ from lookalike.maintenance.check import check
 from lookalike.maintenance.optimize import optimize
 from lookalike.models import registry
 from lookalike.projection.map import make_map
-from lookalike.store import maps
+from lookalike.store import calibrations, maps
 from lookalike.store.table import Table
 from lookalike.types import Model, Weights
 from made import SPACE
@@ -326,6 +326,21 @@ def test_a_map_of_a_missing_space_is_named(place):
     file = Path(maps.map_path(str(place), SPACE, "pca"))
     file.rename(file.with_name("other-pca.arrow"))
     assert "other-pca.arrow is invalid" in fault_text(place)
+
+
+@pytest.mark.parametrize("damage", ["", "{}", "null", "cut"])
+def test_a_damaged_calibration_is_named_and_can_be_measured_again(place, damage):
+    table = Table.open(place)
+    lookalike.Collection(table).calibrate()
+    text = calibrations.read_text(table, SPACE, "image")
+    assert check(table).sound
+    cut = text.replace(text[60:90], "")
+    calibrations.write_text(table, SPACE, "image", cut if damage == "cut" else damage)
+    report = check(table)
+    assert "The calibration of the Space 'numbers' is damaged" in report.faults[0].what
+    assert "lookalike calibrate -c" in report.faults[0].remedy
+    lookalike.Collection(table).calibrate()
+    assert check(table).sound
 
 
 def test_a_model_without_local_weights_is_not_checked(tmp_path):

@@ -224,6 +224,14 @@ def test_images_that_are_all_equal_are_refused_and_do_not_stop_index(tmp_path):
     optimize.maintain(table)
     assert calibration_state(table, SPACE) is None
 
+    # Not again, until the Space has grown by half.
+    version = table.version
+    optimize.maintain(table)
+    assert table.version == version
+    add_rows(table, clusters(4, 20, dim=DIM)[0])
+    optimize.maintain(table)
+    assert calibration_state(table, SPACE).calibration.rows == 200
+
 
 def test_copies_do_not_shrink_the_distance_of_a_match(tmp_path):
     vectors, _ = clusters(4, EACH, dim=DIM)

@@ -36,6 +36,17 @@ def test_pages_of_one_search_share_their_confidences(calibrated):
     assert [*first["matches"], *second["matches"]] == whole
 
 
+def test_a_collection_states_its_calibration(calibrated, server):
+    (collection,) = calibrated.api.get("collections").json()["collections"]
+    (space,) = [one for one in collection["spaces"] if one["name"] == "pixels"]
+    info = space["calibration"]
+    assert (info["rows"], info["added"], info["removed"]) == (45, 0, 0)
+    assert info["usable"]
+    assert info["kept"] == calibrated.calibration["spaces"][0]["kept"]["value"]
+    (collection,) = server.api.get("collections").json()["collections"]
+    assert all(one["calibration"] is None for one in collection["spaces"])
+
+
 def test_confidence_is_null_without_a_calibration(server):
     answer = search(server).json()
     assert answer["answer"] is None

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 
 from lookalike.errors import InputError
 from lookalike.evaluation.absent import choose_labels, score_absent
 from lookalike.evaluation.nearest import nearest_rows, read_labels
-from lookalike.retrieval.confidence import IMAGE, SpaceCalibration, calibration_state
+from lookalike.retrieval.confidence import (
+    IMAGE,
+    SpaceCalibration,
+    calibration_state,
+    count_changes,
+)
 from lookalike.store import calibrations
 from lookalike.store.table import Table
 from lookalike.store.view import View
@@ -20,6 +25,8 @@ __all__ = ["MIN_CALIBRATED_ROWS", "calibrate", "measure_space", "refresh"]
 MIN_CALIBRATED_ROWS = 100
 # The pass over a larger Space takes more than a minute, and is made on request alone.
 _MAX_ROWS = 200_000
+# In place of a kind of query: what could not be calibrated.
+_ATTEMPT = "attempt"
 
 
 def calibrate(
@@ -115,12 +122,35 @@ def refresh(table: Table, max_change: float) -> None:
     for space in models:
         count = table.count(space)
         is_measured = MIN_CALIBRATED_ROWS <= count <= _MAX_ROWS
-        if not is_measured:
+        if not is_measured or _is_current(table, space, max_change):
             continue
-        state = calibration_state(table, space)
-        is_outdated = state is None or state.change > max_change
-        if is_outdated:
-            outdated = [space]
-            # Too few images differ from each other.
-            with suppress(InputError):
-                calibrate(table, spaces=outdated)
+        named = [space]
+        try:
+            calibrate(table, spaces=named)
+        except InputError:
+            # Too few images differ from each other. The next run does not measure them again.
+            _store_attempt(table, space)
+
+
+def _is_current(view: View, space: str, max_change: float) -> bool:
+    """Return whether few rows have changed since a Space was measured, or could not be."""
+    state = calibration_state(view, space)
+    if state is not None and state.change <= max_change:
+        return True
+    text = calibrations.read_text(view, space, _ATTEMPT)
+    if text is None:
+        return False
+    attempt = json.loads(text)
+    rows: int = attempt["rows"]
+    last_id: int = attempt["last_id"]
+    added, removed = count_changes(view, space, rows, last_id)
+    return added + removed <= max_change * rows
+
+
+def _store_attempt(table: Table, space: str) -> None:
+    """Remember the rows of a Space that could not be calibrated."""
+    ids = read_labels(table, space).ids
+    last_id = int(ids[-1])
+    attempt = {"rows": len(ids), "last_id": last_id}
+    text = json.dumps(attempt)
+    calibrations.write_text(table, space, _ATTEMPT, text)

@@ -18,8 +18,9 @@ from lookalike.maintenance.integrity import (
     restore_advice,
 )
 from lookalike.models import embedder, weights
+from lookalike.retrieval.confidence import IMAGE, parse_calibration
+from lookalike.store import calibrations, inspection, maps
 from lookalike.store import copy as copies
-from lookalike.store import inspection, maps
 from lookalike.store.table import Table
 from lookalike.types import Ids, Model
 
@@ -37,8 +38,8 @@ def check(
     Every column of every row is read. Uris and ids are unique. Each row is an image with a
     thumbnail that can be decoded, or a failure with its reason. It has exactly the vectors that it
     claims, finite and of unit length where its model makes them so. The indices find the rows. The
-    maps and the trash can be read. Each Space's model is the one that filled it, if its weights are
-    on this computer; none are downloaded. Memory grows by 16 bytes a row.
+    maps, the trash and the calibrations can be read. Each Space's model is the one that filled it,
+    if its weights are on this computer; none are downloaded. Memory grows by 16 bytes a row.
 
     Parameters
     ----------
@@ -58,8 +59,9 @@ def check(
     table.refresh()
     report = check_rows(table, files=files, progress=progress)
     models = table.models
-    for model in models.values():
+    for space, model in models.items():
         _check_model(model, report)
+        _check_calibration(table, space, report)
     end = time.perf_counter()
     seconds = end - start
     report.seconds = seconds
@@ -152,6 +154,16 @@ def _check_model(model: Model, report: CheckReport) -> None:
     except (ModelError, WeightsError) as error:
         what = f"The Space {model.name!r} cannot be searched by an image."
         report.add(Fault(what, remedy=str(error)))
+
+
+def _check_calibration(table: Table, space: str, report: CheckReport) -> None:
+    """Parse a Space's calibration; a search without a valid one has no confidences."""
+    text = calibrations.read_text(table, space, IMAGE)
+    if text is None or parse_calibration(text) is not None:
+        return
+    what = f"The calibration of the Space {space!r} is damaged, or a newer version wrote it."
+    remedy = f"Measure it again with: lookalike calibrate -c {table.path}"
+    report.add(Fault(what, remedy))
 
 
 def _check_maps(table: Table, ids: Ids, report: CheckReport) -> None:

@@ -77,8 +77,16 @@ function makeTable(caption, head, rows) {
   return h("div", { ...attributes, "aria-label": `${caption}, a table` }, table);
 }
 
+// Whether matches have a confidence, and from how many images.
+function describeCalibration(calibration) {
+  if (!calibration) return "none";
+  if (!calibration.usable) return "outdated";
+  return `from ${plural(calibration.rows, "image")}`;
+}
+
 function makeSpaces({ spaces, images }) {
-  const rows = spaces.map(({ name, title, dim, precision, vectors, indexed }) => {
+  const rows = spaces.map((space) => {
+    const { name, title, dim, precision, vectors, indexed, calibration } = space;
     const isComplete = vectors === images;
     return [
       h("span", { class: "named" }, titleOf(name), h("small", { title: name }, title)),
@@ -86,9 +94,10 @@ function makeSpaces({ spaces, images }) {
       precision,
       isComplete ? number(vectors) : `${number(vectors)} of ${number(images)}`,
       indexed ? "approximate" : "exact",
+      describeCalibration(calibration),
     ];
   });
-  const head = ["Space", "Dimensions", "Precision", "Vectors", "Search"];
+  const head = ["Space", "Dimensions", "Precision", "Vectors", "Search", "Confidence"];
   const section = h("section", { "aria-label": "Spaces" }, h("h2", {}, "Spaces"));
   section.append(makeTable("Spaces", head, rows));
   return section;

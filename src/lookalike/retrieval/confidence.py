@@ -43,7 +43,9 @@ __all__ = [
     "StoredCalibrations",
     "calibration_state",
     "conformal",
+    "count_changes",
     "cut",
+    "parse_calibration",
     "read_calibration",
 ]
 
@@ -122,6 +124,15 @@ class SpaceCalibration:
     absent: Rate | None
     labels: tuple[LabelRate, ...]
     seconds: float
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether its distances are such as a measurement has."""
+        values = self.distances
+        is_ascending = np.all(values[:-1] <= values[1:])
+        is_distance = np.isfinite(values) & (values >= 0)
+        is_enough = len(values) >= LEAST_DISTANCES
+        return bool(is_enough and is_ascending and is_distance.all())
 
     @property
     def can_tell(self) -> bool | None:
@@ -269,11 +280,19 @@ def read_calibration(
     text = calibrations.read_text(view, space, kind)
     if text is None:
         return None
-    try:
-        return SpaceCalibration.from_json(text)
     # A text that a newer version wrote counts as none.
+    return parse_calibration(text)
+
+
+def parse_calibration(text: str) -> SpaceCalibration | None:
+    """Return the calibration of a stored text, or None if it is damaged."""
+    try:
+        calibration = SpaceCalibration.from_json(text)
     except (ValueError, TypeError, KeyError):
         return None
+    if not calibration.is_valid:
+        return None
+    return calibration
 
 
 def calibration_state(
@@ -283,14 +302,32 @@ def calibration_state(
     calibration = read_calibration(view, space, kind)
     if calibration is None:
         return None
+    rows = calibration.rows
+    last_id = calibration.last_id
+    added, removed = count_changes(view, space, rows, last_id)
+    return CalibrationState(calibration, added, removed)
+
+
+def count_changes(
+    view: View, space: str, known_rows: int, last_id: int
+) -> tuple[int, int]:
+    """Return how many rows with a vector were added and removed since a measurement.
+
+    Parameters
+    ----------
+    view, space
+        The Space.
+    known_rows, last_id
+        The number of its rows then, and the largest of their ids.
+    """
     has_vector = vector_clause(space)
     rows = view.count_where(has_vector)
     # Ids of new rows are larger than all before.
-    is_new = f"{has_vector} AND _rowid > {calibration.last_id}"
+    is_new = f"{has_vector} AND _rowid > {last_id}"
     added = view.count_where(is_new)
-    difference = calibration.rows + added - rows
+    difference = known_rows + added - rows
     removed = max(0, difference)
-    return CalibrationState(calibration, added, removed)
+    return added, removed
 
 
 class StoredCalibrations:

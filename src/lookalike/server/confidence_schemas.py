@@ -6,7 +6,12 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["AnswerField", "ConfidenceField", "MinConfidenceField"]
+__all__ = [
+    "AnswerField",
+    "CalibrationField",
+    "ConfidenceField",
+    "MinConfidenceField",
+]
 
 MinConfidenceField = Annotated[
     float | None,
@@ -59,4 +64,37 @@ class AnswerInfo(BaseModel):
 AnswerField = Annotated[
     AnswerInfo | None,
     Field(description="How sure the answer is; null without a calibration."),
+]
+
+
+class CalibrationInfo(BaseModel):
+    """The calibration of a Space."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    rows: Annotated[int, Field(description="The number of images that were measured.")]
+    version: Annotated[int, Field(description="The version of the collection then.")]
+    added: Annotated[int, Field(description="The images that were added since.")]
+    removed: Annotated[int, Field(description="The images that were removed since.")]
+    usable: Annotated[
+        bool, Field(description="Whether it still describes the collection.")
+    ]
+    kept: Annotated[
+        float,
+        Field(
+            description="The share of the collection's own images that are answered."
+        ),
+    ]
+    absent: Annotated[
+        float | None,
+        Field(
+            description="The share of images of other kinds that are answered; null without two "
+            "labels."
+        ),
+    ]
+
+
+CalibrationField = Annotated[
+    CalibrationInfo | None,
+    Field(description="Whether matches have a confidence; null without a calibration."),
 ]

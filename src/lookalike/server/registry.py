@@ -16,6 +16,7 @@ from lookalike.duplicates.groups import Duplicates
 from lookalike.errors import InputError, LookalikeError
 from lookalike.models import devices
 from lookalike.models.cache import EmbedderCache
+from lookalike.retrieval.confidence import calibration_state
 from lookalike.retrieval.search import Searcher
 from lookalike.review.results import Review
 from lookalike.server.cache import SizedCache
@@ -174,6 +175,23 @@ class CollectionView:
             "precision": model.precision,
             "vectors": self.table.count(name),
             "indexed": ann.current_tuning(self.table, name) is not None,
+            "calibration": self._calibration_info(name),
+        }
+
+    def _calibration_info(self, space: str) -> dict[str, Any] | None:
+        state = calibration_state(self.table, space)
+        if state is None:
+            return None
+        calibration = state.calibration
+        absent = calibration.absent
+        return {
+            "rows": calibration.rows,
+            "version": calibration.version,
+            "added": state.added,
+            "removed": state.removed,
+            "usable": state.is_usable,
+            "kept": calibration.kept.value,
+            "absent": None if absent is None else absent.value,
         }
 
 

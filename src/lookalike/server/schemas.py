@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from lookalike.server.confidence_schemas import (
     AnswerField,
+    CalibrationField,
     ConfidenceField,
     MinConfidenceField,
 )
@@ -342,6 +343,7 @@ class SpaceInfo(ResponseModel):
         bool,
         Field(description="Whether searches are approximate unless `exact` is set."),
     ]
+    calibration: CalibrationField = None
 
 
 class ColumnInfo(ResponseModel):

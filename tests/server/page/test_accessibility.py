@@ -23,6 +23,7 @@ VIEWS = [
     "compare",
     "examples",
     "detail",
+    "explanation",
     "crop",
     "keys",
     "where",
@@ -49,6 +50,7 @@ def show(page, view: str) -> None:
     keys = {
         "compare": ["v"],
         "detail": ["ArrowDown", "i"],
+        "explanation": ["ArrowDown", "i", "w"],
         "examples": ["ArrowDown", "+", "ArrowRight", "-"],
         "crop": ["c"],
     }
@@ -59,6 +61,7 @@ def show(page, view: str) -> None:
     shown = {
         "compare": ".beside",
         "detail": "#detail[open] dd",
+        "explanation": "#detail .legend",
         "examples": "#examples-bar.open",
         "crop": ".rectangle:not([hidden])",
     }

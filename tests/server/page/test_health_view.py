@@ -15,7 +15,9 @@ from live import serving
 def test_an_evaluation_is_run_and_shown(open_page, own):
     page = open_page("#health", live=own)
     expect(page.locator(".figures")).to_contain_text("45")
-    expect(page.get_by_role("region", name="Spaces, a table")).to_contain_text("1,280")
+    spaces = page.get_by_role("region", name="Spaces, a table")
+    expect(spaces).to_contain_text("1,280")
+    expect(spaces.locator("tbody tr").first.locator("td").last).to_have_text("none")
     expect(page.get_by_role("region", name="Failures")).to_contain_text(
         "Every file that was found"
     )

@@ -23,7 +23,6 @@ from lookalike.io.sizes import file_size
 if TYPE_CHECKING:
     from lookalike.collection import Collection
     from lookalike.duplicates.groups import Duplicates, Tier
-    from lookalike.duplicates.removal import RemovalSettings
 
 _OUTPUTS = {".csv", ".json", ".html", ".htm", ".png", ".jpg", ".jpeg", ".webp"}
 
@@ -91,6 +90,12 @@ _To = Annotated[
     Path | None,
     typer.Option("--to", metavar="FOLDER", help="The folder of --apply move."),
 ]
+_Limit = Annotated[
+    int,
+    typer.Option(
+        metavar="N", min=0, help="Print at most N groups; files hold all of them."
+    ),
+]
 _Yes = Annotated[bool, typer.Option("--yes", help="Do what --apply shows.")]
 
 
@@ -98,6 +103,7 @@ _Yes = Annotated[bool, typer.Option("--yes", help="Do what --apply shows.")]
     "duplicates",
     examples=[
         "lookalike duplicates",
+        "lookalike duplicates --limit 100",
         "lookalike duplicates --tier identical --output duplicates.html",
         "lookalike duplicates --protect ~/Pictures/best --apply trash",
         "lookalike duplicates --across pictures/train pictures/test",
@@ -118,6 +124,7 @@ def duplicates_command(
     action: _Apply = None,
     folder: _To = None,
     yes: _Yes = False,
+    limit: _Limit = output.MAX_LISTED,
     as_json: JsonOption = False,
 ) -> None:
     """Find images that show the same, and remove copies in a way that can be taken back.
@@ -149,7 +156,17 @@ def duplicates_command(
         "across": across,
         "split": None if split is None else str(split),
     }
-    _find_and_remove(opened, settings, removal, save, yes=yes, as_json=as_json)
+    found = _find(opened, settings)
+    if save is not None:
+        duplicate_removal.save_duplicates(found, opened, save)
+    if removal is not None:
+        duplicate_removal.remove(opened, found, removal, yes=yes, as_json=as_json)
+    elif as_json:
+        output.print_json(found.to_dict())
+    else:
+        _print_groups(found, limit)
+        if save is not None:
+            output.print_saved(save)
 
 
 def _check_output(save: Path | None) -> None:
@@ -164,49 +181,29 @@ def _check_output(save: Path | None) -> None:
         )
 
 
-def _find_and_remove(
-    opened: Collection,
-    settings: Mapping[str, Any],
-    removal: RemovalSettings | None,
-    save: Path | None,
-    *,
-    yes: bool,
-    as_json: bool,
-) -> None:
+def _find(opened: Collection, settings: Mapping[str, Any]) -> Duplicates:
     with progress_bar("Reading images", unit="items") as bar:
 
         def show(step: str, done: int, total: int | None) -> None:
             bar.describe(step)
             bar.update(done, total)
 
-        found = opened.duplicates(progress=show, **settings)
-    if save is not None:
-        duplicate_removal.save_duplicates(found, opened, save)
-    if removal is not None:
-        duplicate_removal.remove(opened, found, removal, yes=yes, as_json=as_json)
-        return
-    if as_json:
-        output.print_json(found.to_dict())
-        return
-    _print_groups(found)
-    if save is not None:
-        output.print_saved(save)
+        return opened.duplicates(progress=show, **settings)
 
 
-def _print_groups(found: Duplicates) -> None:
+def _print_groups(found: Duplicates, limit: int) -> None:
     from lookalike.duplicates.words import describe_counts, explain_copy
 
-    for group in found.groups[: output.MAX_LISTED]:
+    for group in found.groups[:limit]:
         output.say_with_heading("keep  ", output.printable(group.keeper.uri))
         for copy in group.copies:
             name = output.printable(copy.uri)
             output.say(f"{copy.tier:<9}  {name}  ({explain_copy(copy)})")
         output.say()
-    left_out = len(found) - output.MAX_LISTED
+    left_out = len(found) - limit
     if left_out > 0:
-        output.say(
-            f"and {output.plural(left_out, 'group')} more: --output duplicates.csv"
-        )
+        groups_left = output.plural(left_out, "group")
+        output.say(f"and {groups_left} more: --limit N, or --output duplicates.csv")
     groups = output.plural(len(found), "group")
     counts = describe_counts(found.counts()) or "no copies"
     size = file_size(found.removable_bytes)
