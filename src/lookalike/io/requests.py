@@ -14,17 +14,17 @@ from typing import TypeVar
 
 __all__ = ["REQUEST_THREADS", "are_pending", "run_interruptibly"]
 
-Answer = TypeVar("Answer")
+Awaited = TypeVar("Awaited")
 
 # How the names of threads that wait for an answer begin.
 REQUEST_THREADS = "lookalike-request"
 
 
-def run_interruptibly(request: Callable[[], Answer]) -> Answer:
+def run_interruptibly(request: Callable[[], Awaited]) -> Awaited:
     """Return the result of a request; in the main thread, Ctrl-C does not wait for it."""
     if threading.current_thread() is not threading.main_thread():
         return request()
-    future: Future[Answer] = Future()
+    future: Future[Awaited] = Future()
 
     def run() -> None:
         try:

@@ -149,8 +149,10 @@ def _is_current(view: View, space: str, max_change: float) -> bool:
 
 def _store_attempt(table: Table, space: str) -> None:
     """Remember the rows of a Space that could not be calibrated."""
-    ids = read_labels(table, space).ids
+    measured = read_labels(table, space)
+    ids = measured.ids
+    count = len(ids)
     last_id = int(ids[-1])
-    attempt = {"rows": len(ids), "last_id": last_id}
+    attempt = {"rows": count, "last_id": last_id}
     text = json.dumps(attempt)
     calibrations.write_text(table, space, _ATTEMPT, text)

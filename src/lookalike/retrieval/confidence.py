@@ -129,10 +129,13 @@ class SpaceCalibration:
     def is_valid(self) -> bool:
         """Whether its distances are such as a measurement has."""
         values = self.distances
-        is_ascending = np.all(values[:-1] <= values[1:])
-        is_distance = np.isfinite(values) & (values >= 0)
-        is_enough = len(values) >= LEAST_DISTANCES
-        return bool(is_enough and is_ascending and is_distance.all())
+        if len(values) < LEAST_DISTANCES:
+            return False
+        steps = np.diff(values)
+        is_ascending = np.all(steps >= 0)
+        is_finite = np.isfinite(values)
+        smallest = values[0]
+        return bool(is_ascending and is_finite.all() and smallest >= 0)
 
     @property
     def can_tell(self) -> bool | None:

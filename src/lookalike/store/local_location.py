@@ -35,8 +35,8 @@ from lookalike.store.location import (
 __all__ = ["LocalLocation", "LockFile"]
 
 _OWNER_BYTES = 400
-# How the names of a killed process's leftovers begin.
-_LEFTOVERS = (STAGING, *LockName)
+# How the names of lock files and of a killed process's leftovers begin.
+_OWN_PREFIXES = (STAGING, *LockName)
 
 
 class LocalLocation(Location):
@@ -104,7 +104,7 @@ class LocalLocation(Location):
         if not folder.is_dir():
             return True
         files = folder.iterdir()
-        return all(file.name.startswith(_LEFTOVERS) for file in files)
+        return all(file.name.startswith(_OWN_PREFIXES) for file in files)
 
     def has_table(self) -> bool:
         return self._table_folder.is_dir()
