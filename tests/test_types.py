@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lookalike.types import Item, LearnedMap, Match, Matches, Model, Weights
+from lookalike.types import Item, LearnedMap, Match, Matches, Model, TextTower, Weights
 
 MODEL = Model(
     name="net",
@@ -89,6 +89,11 @@ CHANGES = {
     "precision": "int8",
     "calibration": Weights("net.safetensors", sha256="d" * 64),
     "runtime": "openvino",
+    "crop_side": 8,
+    "image_input": "pixels",
+    "batch": 1,
+    "data": Weights("net.data", sha256="e" * 64),
+    "text": TextTower(Weights("text.onnx"), Weights("tokenizer.json"), 77),
 }
 
 
