@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol, runtime_checkable
 
+from lookalike.indexing.read_ahead import Read
 from lookalike.indexing.worker import Result, Task, Worker
 from lookalike.io.processors import cores
 
@@ -138,13 +139,11 @@ class ThreadExecutor:
         pending.clear()
         self._stopped.clear()
 
-        stopped = self._stopped
-        is_stopped = stopped.is_set
         for chunk in chunks:
             for batch in self._split(chunk):
                 # Remote files are read while the batch waits for a thread.
                 reads = worker.begin(batch)
-                future = pool.submit(worker, batch, is_stopped, reads)
+                future = pool.submit(self._work, worker, batch, reads)
                 pending.append(future)
                 if len(pending) >= self._window:
                     yield self._next_results()
@@ -172,6 +171,13 @@ class ThreadExecutor:
             results += future.result()
         self._pending.clear()
         return results
+
+    def _work(
+        self, worker: Worker, tasks: Sequence[Task], reads: Sequence[Read]
+    ) -> list[Result]:
+        """Return the results of some tasks; called in a thread."""
+        is_stopped = self._stopped.is_set
+        return worker(tasks, is_stopped, reads)
 
     def _split(self, chunk: Sequence[Task]) -> Iterator[Sequence[Task]]:
         """Yield batches that get smaller towards the end, so that all threads end together."""

@@ -23,6 +23,7 @@ from lookalike.indexing.executor import (
     Executor,
     ThreadExecutor,
 )
+from lookalike.indexing.loaders import LoaderExecutor
 from lookalike.indexing.metadata import MetadataFile, MetadataReport
 from lookalike.indexing.plan import Plan
 from lookalike.indexing.relocation import Relocation, find_relocations
@@ -268,15 +269,15 @@ def _embedders(settings: IndexSettings) -> EmbedderCache:
 
 
 def _make_threads(settings: IndexSettings, models: Iterable[Model]) -> ThreadExecutor:
-    """Return the threads of a run. Where a GPU computes, each brings it a whole batch."""
+    """Return the threads of a run. For a GPU, processes decode whole batches ahead of it."""
+    threads = settings.threads
     device = devices.requested(settings.device)
-    batch = settings.batch
     for model in models:
         chosen = devices.choose(model, device)
         if chosen == "cuda":
-            batch = max(batch, devices.INDEX_BATCH)
-    threads = settings.threads
-    return ThreadExecutor(threads, batch)
+            batch = max(settings.batch, devices.INDEX_BATCH)
+            return LoaderExecutor(threads, batch)
+    return ThreadExecutor(threads, settings.batch)
 
 
 def _ignore_progress(_count: int) -> None:

@@ -370,6 +370,10 @@ class Worker:
             except ReadCancelledError:
                 break
             images.append(image)
+        return self.finish(images)
+
+    def finish(self, images: Sequence[LoadedImage]) -> list[Result]:
+        """Embed loaded images, and return their results."""
         self._embed(images)
         return [image.result() for image in images]
 

@@ -1,0 +1,102 @@
+"""Processes that decode ahead of a GPU give the rows that threads give, and may die."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import lookalike
+from lookalike.indexing import loaders
+from lookalike.indexing.executor import ThreadExecutor
+from lookalike.indexing.loaders import LoaderExecutor
+from lookalike.indexing.run import IndexSettings
+from lookalike.indexing.worker import New, Task, Worker
+from lookalike.models.registry import resolve
+from lookalike.store.diff import ContentIndex
+from lookalike.store.table import Table
+from lookalike.types import Item
+
+
+@pytest.fixture(autouse=True)
+def _few_tasks(monkeypatch):
+    monkeypatch.setattr(loaders, "_MIN_TASKS", 1)
+
+
+@dataclass
+class ReadInParent:
+    """Reads a file in the process that made this; another one dies."""
+
+    path: Path
+    process: int
+
+    def __call__(self) -> bytes:
+        if os.getpid() != self.process:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return self.path.read_bytes()
+
+
+def tasks(sample, make_read) -> list[Task]:
+    """Return six tasks, whose contents are read by what a function makes of a path."""
+    made = []
+    for path in sorted(sample.glob("*/*.jpg"))[:6]:
+        item = Item(str(path), path.stat().st_size, 0, None, make_read(path))
+        made.append(Task(item))
+    return made
+
+
+def worker() -> Worker:
+    return Worker({"pixels": resolve("pixels")}, ContentIndex.of([], []), 10**8)
+
+
+def test_rows_are_those_of_threads(sample, tmp_path):
+    images = tmp_path / "images"
+    images.mkdir()
+    for path in sorted(sample.glob("*/*.jpg"))[:12]:
+        (images / path.name).write_bytes(path.read_bytes())
+    (images / "broken.jpg").write_bytes(b"\xff\xd8\xff not an image")
+    tables = []
+    for executor in (ThreadExecutor(2), LoaderExecutor(2)):
+        settings = IndexSettings(executor=executor)
+        path = tmp_path / type(executor).__name__
+        report = lookalike.index(images, path, models=["pixels"], settings=settings)
+        assert report.added == 12
+        assert report.failed == 1
+        table = Table.open(path)
+        ids, vectors = table.vectors("pixels")
+        uris = table.uris(ids.tolist())
+        tables.append(
+            {
+                uris[at]: row.tobytes()
+                for at, row in zip(ids.tolist(), vectors, strict=True)
+            }
+        )
+    assert tables[0] == tables[1]
+
+
+def test_images_of_a_process_that_dies_are_loaded_in_this_one(sample):
+    chunk = tasks(sample, lambda path: ReadInParent(path, os.getpid()))
+    parts = LoaderExecutor(1, batch=2).run(worker(), [chunk])
+    found = [result for part in parts for result in part]
+    assert [result.item for result in found] == [task.item for task in chunk]
+    assert all(isinstance(result, New) for result in found)
+
+
+def test_no_process_outlives_its_run(sample):
+    executor = LoaderExecutor(2)
+    chunk = tasks(sample, lambda path: path.read_bytes)
+    parts = executor.run(worker(), [chunk])
+    next(parts)
+    processes = [loader._process for loader in executor._loaders._all]
+    assert processes
+    executor.stop()
+    assert all(process.returncode is not None for process in processes)
+
+
+def test_a_gpu_gets_whole_batches(sample):
+    executor = LoaderExecutor(2, batch=4)
+    parts = executor.run(worker(), [tasks(sample, lambda path: path.read_bytes)])
+    assert [len(part) for part in parts] == [4, 2]
