@@ -13,12 +13,13 @@ from PIL import Image
 import lookalike
 from command import lookalike as run
 from labeled import DIM, labeled_collection, labeled_vectors
-from lookalike.errors import InputError, ReadOnlyError, SpaceError
+from lookalike.errors import InputError, ModelError, ReadOnlyError, SpaceError
 from lookalike.evaluation.scores import Estimate
 from lookalike.learning import tune as tuning
 from lookalike.learning.report import Gains
 from lookalike.learning.verdict import is_worth_storing, verdict
 from lookalike.models.learned import network_model
+from lookalike.models.schema import parse_model
 from lookalike.store.table import Table
 from lookalike.types import Model
 from made import SPACE, add_rows, make_collection
@@ -361,3 +362,22 @@ def test_new_images_queries_and_backups_use_the_tuned_space(images, tmp_path):
         own, images / "label 2" / "4.png", space="these-classes"
     )
     assert explained.space == "these-classes"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"provenance": {}},
+        {"purpose": "everything"},
+        {"base_dim": DIM + 1},
+        {"axes": ""},
+        {"center": "no base64"},
+    ],
+)
+def test_a_damaged_map_is_refused(collection, change):
+    collection.tune("anything")
+    table = json.loads(collection.models["anything"].to_json())
+    assert parse_model(json.dumps(table)).learned is not None
+    table["learned"] |= change
+    with pytest.raises(ModelError, match="learned = "):
+        parse_model(json.dumps(table))

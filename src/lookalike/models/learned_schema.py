@@ -17,6 +17,7 @@ __all__ = ["MAX_BASE_DIM", "is_learned_map"]
 # The longest vectors that a map is learned for. The time to learn grows with the cube.
 MAX_BASE_DIM = 8192
 
+_PROVENANCE = {"labels": dict, "images": int, "date": str, "verdict": str}
 _MAP_KEYS = {field.name for field in fields(LearnedMap)}
 
 
@@ -47,7 +48,14 @@ def _has_plain_fields(table: Mapping[str, Any]) -> bool:
         return False
     if table["purpose"] not in get_args(Purpose):
         return False
-    return isinstance(table["provenance"], dict)
+    return _is_provenance(table["provenance"])
+
+
+def _is_provenance(value: object) -> bool:
+    """Return whether a value has what `lookalike info` prints."""
+    if not isinstance(value, dict):
+        return False
+    return all(isinstance(value.get(name), kind) for name, kind in _PROVENANCE.items())
 
 
 def _finite_numbers(text: object, dtype: type[np.floating[Any]]) -> Any:
