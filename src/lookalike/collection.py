@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from lookalike.duplicates.groups import Duplicates
     from lookalike.evaluation.absent import AbsentScores
     from lookalike.evaluation.scores import Evaluation
+    from lookalike.evaluation.texts import TextEvaluation
     from lookalike.imaging import RegionInput
     from lookalike.indexing.run import IndexReport, IndexSettings
     from lookalike.learning.report import TuneReport
@@ -202,6 +203,7 @@ class Collection:
         *,
         positive: Queries = (),
         negative: Queries = (),
+        text: str | Sequence[str] = (),
         k: int = 10,
         space: str | Sequence[str] | None = None,
         region: RegionInput | None = None,
@@ -215,8 +217,8 @@ class Collection:
             A path, a row's uri, the bytes of an image file, a Pillow image, uint8 ``[height,
             width(, 3 or 4)]``, a `RowQuery` or a `VectorQuery`. Or a list of them, optionally
             as `WeightedQuery`: the search then uses their weighted mean.
-        positive
-            More queries; they count as if they were in `query`.
+        positive, text
+            More queries, and words, as if each were in `query`: a text is a `TextQuery`.
         negative
             Queries to keep away from: gamma times their weighted mean is subtracted, or times
             their weighted sum if the weights sum to less than 1. Where the Model's vectors have
@@ -239,8 +241,8 @@ class Collection:
             If k is not a whole number above 0, gamma or the largest distance is below 0, the
             smallest confidence is not from 0 to 1 or there is no calibration for it, the filter
             cannot be used, a row does not exist, a weight is not above 0, a positive query is
-            missing, the queries cancel each other, or the region is not a part of one image of
-            at least 8 pixels a side.
+            missing, a text is not understood, the queries cancel each other, or the region is no
+            part of one image of at least 8 pixels a side.
         FormatError
             If a query is an image of a kind that is not read.
         ImageError
@@ -251,13 +253,13 @@ class Collection:
             If the Space's Model cannot be run, or the collection cannot be read.
         """
         from lookalike.retrieval.fusion import search_spaces
-        from lookalike.retrieval.query import as_queries, region_query
+        from lookalike.retrieval.query import as_queries, region_query, text_queries
         from lookalike.retrieval.request import SearchRequest
 
         if region is not None:
             query = region_query(query, region)
         request = SearchRequest(
-            positive=[*as_queries(query), *as_queries(positive)],
+            positive=as_queries(query) + as_queries(positive) + text_queries(text),
             negative=as_queries(negative),
             k=k,
             **options,
@@ -346,6 +348,15 @@ class Collection:
         from lookalike.evaluation.absent import evaluate_absent
 
         return evaluate_absent(self.table, **options)
+
+    def evaluate_texts(self, **options: Any) -> TextEvaluation:
+        """Measure how well the names of labels find their images.
+
+        See `lookalike.evaluation.texts.evaluate_texts`.
+        """
+        from lookalike.evaluation.texts import evaluate_texts
+
+        return evaluate_texts(self.table, **options)
 
     def calibrate(self, **options: Any) -> list[SpaceCalibration]:
         """Calibrate Spaces, so that each match of a search has a confidence.

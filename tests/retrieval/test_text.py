@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 import lookalike
+from command import lookalike as run
+from command import lookalike_json
 from lookalike import Collection
 from lookalike.errors import InputError
 from lookalike.retrieval.query import RowQuery, TextQuery, WeightedQuery
@@ -105,3 +107,48 @@ def test_a_calibration_for_images_is_not_used_for_words(sample, tmp_path):
     assert collection.search(TextQuery("car")).confidences is None
     with pytest.raises(InputError, match=r"search by text.*matches of an image"):
         collection.search(TextQuery("car"), min_confidence=0.03)
+
+
+def test_the_command_says_what_it_searched_for(collection):
+    done = run("search", "--text", "two cars", "-c", collection.path, "-k", "3")
+    assert done.stdout.startswith("Searching for: ")
+    assert "Not understood: two." in done.stdout
+    data = lookalike_json("search", "--text", "airliner", "-c", collection.path)
+    assert data["understood"] == [
+        {"text": "airliner", "words": ["airliner"], "unknown": []}
+    ]
+    failed = run("search", "--text", "Steinway", "-c", collection.path, status=2)
+    assert "The nearest known words are:" in failed.stderr
+
+
+def test_python_takes_texts_beside_images(collection):
+    matches = collection.search(text=["car", "butterfly"], k=3)
+    assert [one.text for one in matches.understood] == ["car", "butterfly"]
+    assert lookalike.search(collection, text="car", k=1).labels == ["car"]
+
+
+def test_labels_as_words_are_measured(collection):
+    data = lookalike_json("evaluate", "--text", "labels", "-c", collection.path)
+    (space,) = data["spaces"]
+    assert space["images"] == len(collection)
+    texts = {score["text"]: score for score in space["texts"]}
+    assert {*texts, *space["not_understood"]} == set(collection_labels(collection))
+    airplane = texts["airplane"]
+    matches = collection.search(text="airplane", k=10)
+    found = sum(label == "airplane" for label in matches.labels)
+    assert airplane["precision"] == found / 10
+    assert airplane["chance"] == pytest.approx(airplane["images"] / len(collection))
+    mean = space["average_precision"]
+    low, high = mean["interval"]
+    assert low <= mean["value"] <= high
+    assert mean["value"] > 2 * space["chance"]
+
+    refused = run("evaluate", "--text", "names", "-c", collection.path, status=2)
+    assert "expected labels" in refused.stderr
+    refused = run("evaluate", "--text", "labels", "--absent", "1", status=2)
+    assert "leave the others out" in refused.stderr
+
+
+def collection_labels(collection):
+    for batch in collection.table.scan(["label"], None):
+        yield from batch["label"].to_pylist()

@@ -35,6 +35,7 @@ __all__ = [
     "AbsentScores",
     "choose_labels",
     "evaluate_absent",
+    "mean_with_interval",
     "score_absent",
 ]
 
@@ -247,9 +248,9 @@ def score_absent(
     answered = None
     if rates:
         means = np.array([rate.answered for rate in rates])
-        answered = _bootstrap(means, random)
+        answered = mean_with_interval(means, random)
     kept_values = is_kept.astype(np.float64)
-    kept = _bootstrap(kept_values, random)
+    kept = mean_with_interval(kept_values, random)
     return AbsentScores(
         space=space,
         min_confidence=MIN_CONFIDENCE,
@@ -348,7 +349,7 @@ def _label_rate(nearest: NearestRows, label: str, shares: list[float]) -> LabelR
     return LabelRate(label, int(np.count_nonzero(is_own)), answered, match)
 
 
-def _bootstrap(values: Shares, random: np.random.Generator) -> Rate:
+def mean_with_interval(values: Shares, random: np.random.Generator) -> Rate:
     """Return the mean of some values, and its percentile bootstrap 95 % interval."""
     count = len(values)
     means = np.empty(_RESAMPLES)

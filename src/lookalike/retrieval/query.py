@@ -38,6 +38,7 @@ __all__ = [
     "as_queries",
     "as_query",
     "region_query",
+    "text_queries",
     "undecodable",
 ]
 
@@ -382,6 +383,17 @@ def as_query(value: QueryInput) -> Query:
         f"A query has the type {type(value).__name__}; expected a path, bytes, a Pillow image, "
         "a NumPy array or a Query such as RowQuery(id)."
     )
+
+
+def text_queries(texts: str | Sequence[str]) -> list[WeightedQuery]:
+    """Return one text, or a list or tuple of texts, as weighted queries."""
+    several = texts if isinstance(texts, list | tuple) else [cast(str, texts)]
+    queries = []
+    for text in several:
+        query = TextQuery(text)
+        weighted = WeightedQuery(query)
+        queries.append(weighted)
+    return queries
 
 
 def region_query(query: Queries, region: imaging.RegionInput) -> ImageQuery:

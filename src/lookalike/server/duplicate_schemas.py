@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from lookalike.server.schemas import RequestModel, ResponseModel, RowId, RowInfo
+from lookalike.server.example_schemas import RowId
+from lookalike.server.schemas import RequestModel, ResponseModel, RowInfo
 
 __all__ = ["DuplicatesResponse", "VerdictBody", "VerdictResponse"]
 

@@ -6,13 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
-from lookalike.server.schemas import (
-    ExampleBody,
-    ImageFile,
-    RequestModel,
-    ResponseModel,
-    RowId,
-)
+from lookalike.server.example_schemas import ImageExampleBody, RequestModel, RowId
+from lookalike.server.schemas import ImageFile, ResponseModel
 
 __all__ = ["ExplainBody", "ExplainForm", "ExplainResponse", "ExplainedImageInfo"]
 
@@ -27,7 +22,7 @@ class ExplainBody(RequestModel):
         str | None, Field(description="The Space to explain; the first by default.")
     ] = None
     query: Annotated[
-        ExampleBody,
+        ImageExampleBody,
         Field(description="A row, an upload or an image of the form, or a part of it."),
     ]
     match: Annotated[RowId, Field(description="The row that it is compared with.")]

@@ -22,6 +22,7 @@ from lookalike.errors import (
     InputError,
     LookalikeError,
     SpaceError,
+    UnknownWordsError,
 )
 from lookalike.server.settings import API, ServerSettings
 from lookalike.server.validation import field_errors
@@ -40,6 +41,7 @@ __all__ = [
 _STATUS: tuple[tuple[type[LookalikeError], int, str], ...] = (
     (SpaceError, 404, "Space not found"),
     (ImageError, 422, "Unreadable image"),
+    (UnknownWordsError, 422, "Unknown words"),
     (InputError, 422, "Invalid request"),
     (CollectionError, 503, "Collection unavailable"),
     (LookalikeError, 503, "Service unavailable"),
@@ -60,6 +62,8 @@ class Problem(Exception):  # noqa: N818 (the word of RFC 9457)
         The invalid parts of the request, each as ``{"where": ..., "reason": ...}``.
     headers
         Headers of the response.
+    suggestions
+        Known words that are spelled like one that is not known.
     """
 
     def __init__(
@@ -77,6 +81,7 @@ class Problem(Exception):  # noqa: N818 (the word of RFC 9457)
         self.detail = detail
         self.errors = errors
         self.headers = dict(headers or {})
+        self.suggestions: Sequence[str] = ()
 
 
 def server_busy(detail: str) -> Problem:
@@ -116,6 +121,8 @@ def problem_fields(problem: Problem, instance: str) -> dict[str, Any]:
     }
     if problem.errors:
         body["errors"] = list(problem.errors)
+    if problem.suggestions:
+        body["suggestions"] = list(problem.suggestions)
     return body
 
 
@@ -217,7 +224,10 @@ def to_problem(error: Exception) -> Problem:
             headers = None
             if status == HTTPStatus.SERVICE_UNAVAILABLE:
                 headers = {"Retry-After": "5"}
-            return Problem(status, title, str(error), headers=headers)
+            problem = Problem(status, title, str(error), headers=headers)
+            if isinstance(error, UnknownWordsError):
+                problem.suggestions = error.suggestions
+            return problem
     logging.getLogger("lookalike.server").error("unexpected error", exc_info=error)
     detail = "An unexpected error occurred. The server's log has the details."
     return Problem(500, "Internal server error", detail)

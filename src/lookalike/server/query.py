@@ -8,22 +8,28 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from lookalike.imaging import as_region
-from lookalike.retrieval.query import Encoder, Query, RowQuery, WeightedQuery
+from lookalike.retrieval.query import (
+    Encoder,
+    Query,
+    RowQuery,
+    TextQuery,
+    WeightedQuery,
+)
 from lookalike.retrieval.request import SearchRequest
 from lookalike.retrieval.search import Searcher
 from lookalike.server.cursors import Cursor, digest_of
+from lookalike.server.example_schemas import (
+    ExampleBody,
+    ImageExample,
+    RowExample,
+    TextExample,
+    UploadExample,
+)
 from lookalike.server.problems import Problem
 from lookalike.server.regions import RowRegionQuery, UploadRegionQuery
 from lookalike.server.registry import CollectionView
 from lookalike.server.replicas import catch_up_with_query
-from lookalike.server.schemas import (
-    ExampleBody,
-    ImageExample,
-    QueryBody,
-    RowExample,
-    SearchBody,
-    UploadExample,
-)
+from lookalike.server.schemas import QueryBody, SearchBody
 from lookalike.server.state import ServerState
 from lookalike.server.uploads import EmbedRequest, Upload, Uploads
 from lookalike.store.view import View
@@ -147,7 +153,7 @@ async def run_query(
         return await state.read_pool.run(request.use, [])
     result: QueryResult
     has_regions = any(
-        example.region is not None for example in (*body.positive, *body.negative)
+        _has_region(example) for example in (*body.positive, *body.negative)
     )
     # A region is decoded and embedded by the query itself.
     if batchable and not has_regions and _is_one_small_image(images):
@@ -284,6 +290,7 @@ def search_response(
         "seconds": round(time.perf_counter() - start, 6),
         "next": next_page,
         "answer": None if neighbors.answer is None else neighbors.answer.to_dict(),
+        "understood": [one.to_dict() for one in neighbors.understood],
         "matches": matches,
     }
 
@@ -299,13 +306,15 @@ def _digest_of_query(query: ResolvedQuery, body: SearchBody) -> str:
 
 
 def _identity(weighted: WeightedQuery) -> tuple[Any, float]:
-    """Return the row id or the content of an example, with its region and its weight."""
+    """Return the row id, the text or the content of an example, with its region and its weight."""
     query = weighted.query
     weight = weighted.weight
     if isinstance(query, RowRegionQuery | UploadRegionQuery):
         return query.identity, weight
     if isinstance(query, UploadQuery):
         return query.upload.sha256, weight
+    if isinstance(query, TextQuery):
+        return query.text, weight
     assert isinstance(query, RowQuery)  # noqa: S101 (for the type checker)
     return query.id, weight
 
@@ -344,11 +353,18 @@ def _is_one_small_image(images: list[bytes]) -> bool:
     return len(images[0]) <= _MAX_BATCHED_BYTES
 
 
+def _has_region(example: ExampleBody) -> bool:
+    if isinstance(example, TextExample):
+        return False
+    return example.region is not None
+
+
 def _is_embedded(state: ServerState, body: QueryBody, searcher: Searcher) -> bool:
     """Return whether the vectors of all examples are in memory or in the collection."""
     uploads = state.uploads
     for example in (*body.positive, *body.negative):
-        if example.region is not None:
+        # Reading a text may load the weights that read it.
+        if isinstance(example, TextExample) or _has_region(example):
             return False
         if not isinstance(example, UploadExample):
             continue
@@ -368,7 +384,9 @@ def _resolve(
     queries = []
     for example in examples:
         query: Query
-        if isinstance(example, RowExample):
+        if isinstance(example, TextExample):
+            query = TextQuery(example.text)
+        elif isinstance(example, RowExample):
             query = _row_query(state, view, example)
         elif isinstance(example, UploadExample):
             upload = state.uploads.find(example.upload)

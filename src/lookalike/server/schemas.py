@@ -13,7 +13,17 @@ from lookalike.server.confidence_schemas import (
     ConfidenceField,
     MinConfidenceField,
 )
-from lookalike.server.region_schemas import RegionField
+from lookalike.server.example_schemas import (
+    MAX_BATCH_IMAGES,
+    ExampleBody,
+    ImageExample,
+    RequestModel,
+    RowExample,
+    RowId,
+    Sha256,
+    UnderstoodInfo,
+    UploadExample,
+)
 from lookalike.types import DEFAULT_GAMMA
 
 __all__ = [
@@ -60,32 +70,10 @@ __all__ = [
     "UploadResponse",
 ]
 
-# The largest number of images in the form of one query, and in that of a batch of searches.
+# The largest number of images in the form of one query.
 MAX_IMAGES = 16
-MAX_BATCH_IMAGES = 64
 
-_EXAMPLE_HASH = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
-Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$", examples=[_EXAMPLE_HASH])]
-RowId = Annotated[
-    int, Field(ge=0, lt=2**63, description="The id of a row.", examples=[12])
-]
-Weight = Annotated[
-    float,
-    Field(
-        gt=0,
-        le=1e6,
-        allow_inf_nan=False,
-        description="Weight: of a positive example relative to the other positive ones; of a "
-        "negative one absolute, up to a sum of 1 of all negative ones.",
-    ),
-]
 ImageFile = Annotated[bytes, WithJsonSchema({"type": "string", "format": "binary"})]
-
-
-class RequestModel(BaseModel):
-    """The base of request bodies: unknown fields are errors."""
-
-    model_config = ConfigDict(strict=True, extra="forbid")
 
 
 class ResponseModel(BaseModel):
@@ -108,37 +96,11 @@ def _without_default(schema: dict[str, Any]) -> None:
 
 # Queries
 
-
-class RowExample(RequestModel):
-    """A row of the collection."""
-
-    id: RowId
-    weight: Weight = 1.0
-    region: RegionField = None
-
-
-class UploadExample(RequestModel):
-    """An image that was uploaded before."""
-
-    upload: Sha256
-    weight: Weight = 1.0
-    region: RegionField = None
-
-
-class ImageExample(RequestModel):
-    """An image of the same form: the n-th part named ``image``, counted from 0."""
-
-    image: Annotated[int, Field(ge=0, lt=MAX_BATCH_IMAGES)]
-    weight: Weight = 1.0
-    region: RegionField = None
-
-
-ExampleBody = RowExample | UploadExample | ImageExample
 _Examples = Annotated[list[ExampleBody], Field(max_length=64)]
 
 
 class QueryBody(RequestModel):
-    """A query: images that matches should resemble, and images that they should not resemble."""
+    """A query: images and words that matches should resemble, and ones that they should not."""
 
     collection: Annotated[
         str | None, Field(description="A collection's name; the first by default.")
@@ -148,11 +110,11 @@ class QueryBody(RequestModel):
     ] = None
     positive: Annotated[
         _Examples, Field(description="Matches resemble the weighted mean of these.")
-    ] = []
+    ] = []  # noqa: RUF012 (pydantic copies it)
     negative: Annotated[
         _Examples,
         Field(description="`gamma` times the weighted mean of these is subtracted."),
-    ] = []
+    ] = []  # noqa: RUF012 (pydantic copies it)
     gamma: Annotated[
         float,
         Field(
@@ -304,6 +266,10 @@ class ProblemBody(ResponseModel):
     detail: Annotated[str, Field(description="An explanation for people.")]
     instance: str
     errors: list[InvalidPart] | None = None
+    suggestions: Annotated[
+        list[str] | None,
+        Field(description="Known words that are spelled like one that is not known."),
+    ] = None
 
 
 class HealthResponse(ResponseModel):
@@ -506,6 +472,10 @@ class SearchResponse(ResponseModel):
         Field(description="The `cursor` of the next page; null on the last one."),
     ]
     answer: AnswerField
+    understood: Annotated[
+        list[UnderstoodInfo],
+        Field(description="What was understood of each text of the query."),
+    ]
     matches: list[MatchInfo]
 
 

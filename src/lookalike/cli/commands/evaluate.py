@@ -11,6 +11,7 @@ from lookalike.cli import output
 from lookalike.cli.absent import print_absent
 from lookalike.cli.command import CollectionOption, JsonOption, command, open_collection
 from lookalike.cli.progress import progress_bar
+from lookalike.cli.texts import check_text, print_texts
 from lookalike.errors import InputError
 
 if TYPE_CHECKING:
@@ -61,6 +62,15 @@ _Absent = Annotated[
         "answered although nothing here is like them.",
     ),
 ]
+_EvaluatedText = Annotated[
+    str | None,
+    typer.Option(
+        "--text",
+        metavar="labels",
+        help="Search by the names of the labels instead, and measure how well words find their "
+        "images.",
+    ),
+]
 _SaveScores = Annotated[
     Path | None,
     typer.Option(
@@ -78,6 +88,7 @@ _SaveScores = Annotated[
         "lookalike evaluate --fused",
         "lookalike evaluate --split data/manifest.csv",
         "lookalike evaluate --absent 1",
+        "lookalike evaluate --text labels",
     ],
 )
 def evaluate_command(
@@ -87,6 +98,7 @@ def evaluate_command(
     rank: _Rankings = None,
     fused: _Fused = False,
     absent: _Absent = None,
+    text: _EvaluatedText = None,
     save: _SaveScores = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -95,6 +107,10 @@ def evaluate_command(
     Every labeled image is a query in turn, and all other images are the gallery. Each score has a
     95% confidence interval.
     """
+    if text is not None:
+        check_text(text, absent, split, save, *(rank or []))
+        print_texts(collection, space or [], as_json=as_json)
+        return
     if absent is not None:
         if split is not None or rank or fused or save is not None:
             raise InputError(

@@ -34,11 +34,31 @@ if TYPE_CHECKING:
 _DEFAULT_GAMMA = 0.1
 # Fits of fewer steps, about half a second each, show no bar.
 _LONG_FIT = 6
+# The names that stand for a text; a broad word has hundreds.
+_MAX_WORDS = 6
 
 _ImageNames = Annotated[
-    list[str],
+    list[str] | None,
     typer.Argument(
-        metavar="IMAGE", help="The query image. Several are searched as their mean."
+        metavar="IMAGE",
+        help="The query image. Several, and the words of --text, are searched as their mean.",
+        show_default=False,
+    ),
+]
+_Text = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--text",
+        metavar="WORDS",
+        help="Words to search by, such as 'grand piano'; may be repeated.",
+    ),
+]
+_NegativeText = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--negative-text",
+        metavar="WORDS",
+        help="Words to move away from; may be repeated.",
     ),
 ]
 _Count = Annotated[int, typer.Option("-k", min=1, help="The number of matches.")]
@@ -133,6 +153,8 @@ _Save = Annotated[
     "search",
     examples=[
         "lookalike search photo.jpg",
+        "lookalike search --text 'grand piano'",
+        "lookalike search sofa.jpg --text dog --negative-text cat",
         "lookalike search photo.jpg -k 20 --save result.png",
         "lookalike search front.jpg side.jpg --negative toy.jpg --where \"label = 'car'\"",
         "lookalike search photo.jpg --unique --max-distance 0.8",
@@ -143,13 +165,15 @@ _Save = Annotated[
     ],
 )
 def search_command(
-    image: _ImageNames,
+    image: _ImageNames = None,
+    text: _Text = None,
     collection: CollectionOption = None,
     k: _Count = 10,
     space: _SearchedSpace = None,
     region: _Region = None,
     negative: _Negative = None,
     negative_region: _NegativeRegion = None,
+    negative_text: _NegativeText = None,
     gamma: _Gamma = _DEFAULT_GAMMA,
     where: WhereOption = None,
     max_distance: _MaxDistance = None,
@@ -162,27 +186,26 @@ def search_command(
     device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Search by image: print the most similar images, nearest first."""
+    """Search by image or by words: print the most similar images, nearest first."""
     # Collecting garbage while modules are imported takes a tenth of a search's time. Python's own
     # threshold is 700 objects.
     gc.set_threshold(50_000)
     use_device(device)
-    if save is not None and len(image) > 1:
-        raise InputError(
-            f"{len(image)} images were given, and --save draws the result of one. "
-            "Search by one image, or leave out --save."
-        )
-
+    images = image or []
+    texts = text or []
+    _check_queries(images, texts, save)
     opened = open_collection(collection)
     with tracing.span("import search"):
         import lookalike.retrieval.search  # noqa: F401 (imported here to time it)
-        from lookalike.retrieval.query import ImageQuery
-    queries = [ImageQuery(name, part) for name, part in _with_region(image, region)]
+        from lookalike.retrieval.query import ImageQuery, TextQuery
+    queries = [ImageQuery(name, part) for name, part in _with_region(images, region)]
     negatives = _with_region(negative or [], negative_region)
     with _fit_progress(opened, space or [None], rank):
         matches = opened.search(
             queries,
-            negative=[ImageQuery(name, part) for name, part in negatives],
+            text=texts,
+            negative=[ImageQuery(name, part) for name, part in negatives]
+            + [TextQuery(words) for words in negative_text or []],
             k=k,
             gamma=gamma,
             space=space or None,
@@ -204,12 +227,28 @@ def search_command(
             fields["region"] = _searched_region(queries[0])
         output.print_json(fields)
         return
+    _print_understood(matches)
     _print_answer(matches)
     _print_matches(matches)
     if not matches:
         _print_no_match(matches, where, max_distance)
     if save is not None:
         output.print_saved(save)
+
+
+def _check_queries(
+    images: Sequence[str], texts: Sequence[str], save: Path | None
+) -> None:
+    """Check that there is a query, and that one image is drawn."""
+    if not images and not texts:
+        raise typer.BadParameter(
+            "Missing argument 'IMAGE'. Give an image, or words with --text."
+        )
+    if save is not None and (texts or len(images) != 1):
+        raise InputError(
+            f"{output.plural(len(images), 'image')} and {output.plural(len(texts), 'text')} were "
+            "given, and --save draws the result of one image. Search by one, or leave out --save."
+        )
 
 
 @contextmanager
@@ -231,6 +270,21 @@ def _fit_progress(
             searcher = collection.searcher(space)
             searcher.report_fit(report)
         yield
+
+
+def _print_understood(matches: Matches) -> None:
+    """Say what each text was understood as."""
+    for understood in matches.understood:
+        words = understood.words
+        listed = ", ".join(words[:_MAX_WORDS])
+        others = len(words) - _MAX_WORDS
+        if others > 0:
+            listed += f" and {others} more"
+        line = f"Searching for: {listed}."
+        if understood.unknown:
+            unknown = ", ".join(understood.unknown)
+            line += f" Not understood: {unknown}."
+        output.say(line)
 
 
 def _print_answer(matches: Matches) -> None:

@@ -23,7 +23,7 @@ MAX_CHARACTERS = 1000
 
 # Control characters, surrogates, and code points that no text has.
 _REFUSED_CATEGORIES = frozenset({"Cc", "Cs", "Cn"})
-_MAX_SHOWN = 40
+_SHOWN_CHARACTERS = 40
 
 
 class ReadText(NamedTuple):
@@ -129,7 +129,7 @@ def clean_text(text: str) -> str:
     for character in cleaned:
         category = unicodedata.category(character)
         if category in _REFUSED_CATEGORIES:
-            shown = ascii(cleaned[:_MAX_SHOWN])
+            shown = ascii(cleaned[:_SHOWN_CHARACTERS])
             raise InputError(
                 f"The text {shown} has the character U+{ord(character):04X}, which no text has. "
                 "Remove it."

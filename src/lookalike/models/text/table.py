@@ -47,7 +47,7 @@ _SUGGESTIONS = 3
 # Less alike words are no suggestion.
 _LEAST_ALIKE = 0.5
 _MAX_LETTERS = 30
-_MAX_SHOWN = 60
+_SHOWN_LETTERS = 60
 # Combining marks of Latin letters, and what may be a part of a word: full stops and apostrophes.
 _NOT_A_LETTER = re.compile("[\u0300-\u036f.'\u2019]")
 _NOT_A_WORD = re.compile(r"[\W_]+")
@@ -159,7 +159,7 @@ class WordTable:
             suggestions = difflib.get_close_matches(
                 searched, self.words, n=_SUGGESTIONS, cutoff=_LEAST_ALIKE
             )
-        shown = textwrap.shorten(text, _MAX_SHOWN, placeholder=" …")
+        shown = textwrap.shorten(text, _SHOWN_LETTERS, placeholder=" …")
         message = f"No word of {shown!r} is known. "
         if suggestions:
             listed = ", ".join(suggestions)
