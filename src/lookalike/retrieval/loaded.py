@@ -79,9 +79,11 @@ class SpaceVectors:
         self._space = space
         # Each is one object, so that another thread never sees an index with the wrong version.
         self._index: _LoadedIndex | None = None
-        # The latest fits. One thread fits at a time, so that others wait for its result.
+        # The latest fits, in a list that is replaced as a whole. One thread at a time makes that of
+        # a ranking, so that others wait for its result.
         self._fits: list[_LoadedFit] = []
-        self._fit_lock = threading.Lock()
+        self._fits_lock = threading.Lock()
+        self._ranking_locks: dict[str, threading.Lock] = {}
         self._subset: _LoadedSubset | None = None
         self.fit_progress: Callable[[int, int], None] | None = None
 
@@ -127,16 +129,16 @@ class SpaceVectors:
 
     def fitted(self, ranking: Ranking) -> FittedVectors:
         """Return a ranking's vectors, fitted on first use and again for each new version."""
-        with self._fit_lock:
+        lock = self._ranking_locks.setdefault(ranking.name, threading.Lock())
+        with lock:
             version = self._view.version
-            current = [loaded for loaded in self._fits if loaded.version == version]
-            for loaded in current:
-                if loaded.ranking is ranking:
-                    return loaded.fitted
+            loaded = self._current_fit(ranking, version)
+            if loaded is not None:
+                return loaded.fitted
 
             state, unkept_rows = self._earlier_fit(ranking)
             # Vectors of an older version leave the memory before new ones are computed.
-            self._fits = current[: _MAX_FITS - 1]
+            self._replace_fits(version)
             index = self.index()
             with span("fit ranking"):
                 fitted = ranking.refit(index, state, self.fit_progress)
@@ -144,8 +146,27 @@ class SpaceVectors:
             if self._keep(ranking, fitted, unkept_rows):
                 unkept_rows = 0
             latest = _LoadedFit(version, ranking, fitted, unkept_rows)
-            self._fits.insert(0, latest)
+            self._replace_fits(version, latest)
             return fitted
+
+    def has_fit(self, ranking: Ranking) -> bool:
+        """Return whether `fitted` has a ranking's vectors of the newest version."""
+        version = self._view.version
+        loaded = self._current_fit(ranking, version)
+        return loaded is not None
+
+    def _current_fit(self, ranking: Ranking, version: int) -> _LoadedFit | None:
+        for loaded in self._fits:
+            if loaded.ranking is ranking and loaded.version == version:
+                return loaded
+        return None
+
+    def _replace_fits(self, version: int, *latest: _LoadedFit) -> None:
+        """Drop the fits of other versions and the oldest one; keep the latest."""
+        with self._fits_lock:
+            current = [loaded for loaded in self._fits if loaded.version == version]
+            others = current[: _MAX_FITS - 1]
+            self._fits = [*latest, *others]
 
     def _earlier_fit(self, ranking: Ranking) -> tuple[FitState | None, int]:
         """Return the state of a ranking's latest fit, and how many rows the cache lacks of it."""

@@ -104,6 +104,18 @@ class Searcher:
         """Call a function with the work done and its total while a ranking compares all images."""
         self._vectors.fit_progress = progress
 
+    def has_fit(self, ranking: Ranking) -> bool:
+        """Return whether a ranking's vectors of the newest version are in memory."""
+        return self._vectors.has_fit(ranking)
+
+    def fit(self, ranking: Ranking, progress: Callable[[int, int], None]) -> None:
+        """Compute a ranking's vectors, as the first search by it does."""
+        self.report_fit(progress)
+        try:
+            self._vectors.fitted(ranking)
+        finally:
+            self.report_fit(None)
+
     def search(self, request: SearchRequest) -> Matches:
         """Return the matches of a request, with their uris and labels.
 

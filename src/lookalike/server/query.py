@@ -228,18 +228,26 @@ def images_used(
 
 
 def search_response(
-    query: ResolvedQuery, body: SearchBody, start: float
+    state: ServerState, query: ResolvedQuery, body: SearchBody, start: float
 ) -> dict[str, Any]:
     """Search, and return the fields of a `SearchResponse`.
 
     Parameters
     ----------
+    state
+        The server.
     query, body
         The query, and the request that it comes from.
     start
         The time at which the request arrived, by `time.perf_counter`.
+
+    Raises
+    ------
+    Problem
+        503, if the ranking is not ready.
     """
     view = query.view
+    state.fits.require(view, query.searcher, body.ranking)
     if body.where is not None:
         view.check_filter(body.where)
     version = view.table.version

@@ -70,7 +70,7 @@ async def _prepare(
     await catch_up_with_query(state, body)
 
     def search(query: ResolvedQuery) -> dict[str, Any]:
-        return search_response(query, body, start)
+        return search_response(state, query, body, start)
 
     return embed_request(state, body, used, search)
 

@@ -12,6 +12,7 @@ from lookalike.models.cells import CellNetworks
 from lookalike.server import thumbnails
 from lookalike.server.batching import Batcher
 from lookalike.server.cache import SizedCache
+from lookalike.server.fits import BackgroundFits
 from lookalike.server.jobs.queue import JobQueue
 from lookalike.server.limits import BoundedPool
 from lookalike.server.regions import RegionVectors, RowImages
@@ -50,6 +51,8 @@ class ServerState:
         The threads that decode and embed images, and the threads that read and compare rows.
     embed_batcher, thumbnail_batcher
         Run in those pools: small uploads to embed, and stored thumbnails to read.
+    fits
+        Computes rankings that take long.
     jobs
         Work that takes longer than a request.
     closing
@@ -67,6 +70,7 @@ class ServerState:
     read_pool: BoundedPool = field(init=False)
     embed_batcher: Batcher[EmbedRequest, Any] = field(init=False)
     thumbnail_batcher: Batcher[tuple[CollectionView, int], bytes] = field(init=False)
+    fits: BackgroundFits = field(default_factory=BackgroundFits)
     jobs: JobQueue = field(default_factory=JobQueue)
     closing: bool = False
 
@@ -103,6 +107,7 @@ class ServerState:
     def close(self) -> None:
         """Cancel jobs and waiting requests, and accept no more."""
         self.closing = True
+        self.fits.close()
         self.jobs.close()
         self.image_pool.close()
         self.read_pool.close()

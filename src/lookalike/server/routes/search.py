@@ -51,7 +51,7 @@ async def post_search(request: Request) -> Response:
     body, images = await read_query(request, SearchBody)
 
     def search(query: ResolvedQuery) -> dict[str, Any]:
-        return search_response(query, body, start)
+        return search_response(state, query, body, start)
 
     # A filter may read the whole table, and a ranking may compare all of it, so such searches do
     # not share a batch.
