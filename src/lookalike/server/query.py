@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from lookalike.imaging import as_region
@@ -262,22 +262,9 @@ def search_response(
         first_page = cursor.first_page or None
         is_exact = body.exact or first_page is None
     end = offset + body.k
-    neighbors = query.searcher.find(
-        SearchRequest(
-            query.positive,
-            query.negative,
-            k=end,
-            gamma=query.gamma,
-            where=body.where,
-            max_distance=body.max_distance,
-            min_confidence=body.min_confidence,
-            exclude_self=body.exclude_self,
-            unique=body.unique,
-            exact=is_exact,
-            ranking=body.ranking,
-            first_page=first_page,
-        )
-    )
+    request = _search_request(query, body)
+    request = replace(request, k=end, exact=is_exact, first_page=first_page)
+    neighbors = query.searcher.find(request)
     matches = _match_infos(view, neighbors, offset)
     next_page: str | None = None
     is_full = len(matches) == body.k
@@ -301,6 +288,23 @@ def search_response(
         "understood": [one.to_dict() for one in neighbors.understood],
         "matches": matches,
     }
+
+
+def _search_request(query: ResolvedQuery, body: SearchBody) -> SearchRequest:
+    """Return the search of a body, for its first page."""
+    return SearchRequest(
+        query.positive,
+        query.negative,
+        k=body.k,
+        gamma=query.gamma,
+        where=body.where,
+        max_distance=body.max_distance,
+        min_confidence=body.min_confidence,
+        exclude_self=body.exclude_self,
+        unique=body.unique,
+        exact=body.exact,
+        ranking=body.ranking,
+    )
 
 
 def _digest_of_query(query: ResolvedQuery, body: SearchBody) -> str:
