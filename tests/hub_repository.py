@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from running_server import running
 
 REPOSITORY = "/datasets/ann/pets"
 ROOT = "hf://datasets/ann/pets"
@@ -139,13 +140,5 @@ class Handler(BaseHTTPRequestHandler):
 def hub_with_repository() -> Iterator[Hub]:
     """Run the hub."""
     server = Hub()
-    thread = threading.Thread(
-        target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
-    )
-    thread.start()
-    try:
+    with running(server):
         yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from running_server import running
 
 
 class HubServer(ThreadingHTTPServer):
@@ -37,16 +38,8 @@ def hub_server(path: str, body: bytes) -> Iterator[HubServer]:
 def hub_of(files: dict[str, bytes]) -> Iterator[HubServer]:
     """Run a hub that has some files."""
     server = HubServer(files)
-    thread = threading.Thread(
-        target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
-    )
-    thread.start()
-    try:
+    with running(server):
         yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -22,6 +22,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
+from running_server import running
+
 # The names of a page of a listing.
 PAGE_SIZE = 20
 
@@ -288,16 +290,8 @@ def fault_proxy(target: str) -> Iterator[tuple[str, FaultProxy]]:
     proxy = FaultProxy(target)
     server = _ProxyServer(("127.0.0.1", 0), _Handler)
     server.proxy = proxy
-    thread = threading.Thread(
-        target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
-    )
-    thread.start()
-    try:
+    with running(server):
         yield f"http://127.0.0.1:{server.server_port}", proxy
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 class _ProxyServer(ThreadingHTTPServer):

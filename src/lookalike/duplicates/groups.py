@@ -126,7 +126,8 @@ class DuplicateGroup:
     @property
     def removable(self) -> tuple[Duplicate, ...]:
         """The copies that are not protected."""
-        return tuple(copy for copy in self.copies if not copy.is_protected)
+        offered = [copy for copy in self.copies if not copy.is_protected]
+        return tuple(offered)
 
     @property
     def removable_bytes(self) -> int:

@@ -17,10 +17,10 @@ from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from secrets import token_hex
-from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 from lookalike.io.file_moves import FileStamp, make_folders, sync_folder
+from lookalike.io.files import FileOwner
 
 __all__ = [
     "Action",
@@ -145,7 +145,7 @@ class Journal:
         return True
 
 
-class JournalWriter:
+class JournalWriter(FileOwner):
     """Appends to a journal; each line is on the disk when its method returns.
 
     Methods raise OSError if the disk is full or cannot be written.
@@ -155,20 +155,9 @@ class JournalWriter:
         self.folder = folder
         path = folder / _JOURNAL
         file = path.open("ab", buffering=0)
-        self._file = file
+        super().__init__(file)
         # A process that was killed may have left half a line.
         self._file.write(b"\n")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._file.close()
 
     def start(self, action: Action) -> None:
         """Record what the run does."""

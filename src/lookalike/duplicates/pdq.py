@@ -244,7 +244,11 @@ def _cosine_matrix() -> Float64s:
 
 def _quality(small: Float64s) -> int:
     """Return the sum of the larger gradients of 64 x 64 pixels, scaled to at most 100."""
-    down = np.trunc(np.diff(small, axis=0) * 100 / 255)
-    across = np.trunc(np.diff(small, axis=1) * 100 / 255)
-    gradients = int(np.abs(down).sum() + np.abs(across).sum())
-    return min(100, gradients // 90)
+    total = 0
+    for axis in (0, 1):
+        steps = np.diff(small, axis=axis)
+        percents = np.trunc(steps * 100 / 255)
+        sizes = np.abs(percents)
+        total += int(sizes.sum())
+    scaled = total // 90
+    return min(100, scaled)

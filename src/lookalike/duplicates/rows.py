@@ -113,7 +113,8 @@ class ImageContent:
 
     def has_part(self, part: int) -> bool:
         """Return whether an image of the content belongs to a part."""
-        return any(image.part == part for image in self.images)
+        parts = {image.part for image in self.images}
+        return part in parts
 
 
 def read_contents(

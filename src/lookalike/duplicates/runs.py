@@ -134,7 +134,8 @@ def _settle_entries(journal: Journal, writer: JournalWriter) -> None:
 
 
 def _has_begun(journal: Journal) -> bool:
-    return any(entry.state is State.BEGUN for entry in journal.entries)
+    states = {entry.state for entry in journal.entries}
+    return State.BEGUN in states
 
 
 def _match_table(table: Table, entries: Iterable[Entry]) -> None:

@@ -7,7 +7,7 @@ file ``verdicts.json`` of the collection.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -123,12 +123,7 @@ def dismiss(table: Table, pairs: Sequence[ContentPair]) -> int:
     CollectionError
         If the collection cannot be written.
     """
-    with table.write_lock():
-        known = read_verdicts(table)
-        new = known.union(pairs)
-        _write_pairs(table, new)
-    added = new - known
-    return len(added)
+    return _change_pairs(table, lambda known: known.union(pairs))
 
 
 def forget(table: Table, pairs: Sequence[ContentPair]) -> int:
@@ -139,12 +134,19 @@ def forget(table: Table, pairs: Sequence[ContentPair]) -> int:
     CollectionError
         If the collection cannot be written.
     """
+    return _change_pairs(table, lambda known: known.difference(pairs))
+
+
+def _change_pairs(
+    table: Table, change: Callable[[frozenset[ContentPair]], frozenset[ContentPair]]
+) -> int:
+    """Replace the pairs of contents; return how many were added and removed."""
     with table.write_lock():
         known = read_verdicts(table)
-        left = known.difference(pairs)
-        _write_pairs(table, left)
-    forgotten = known - left
-    return len(forgotten)
+        new = change(known)
+        _write_pairs(table, new)
+    differing = known ^ new
+    return len(differing)
 
 
 def _write_pairs(table: Table, pairs: frozenset[ContentPair]) -> None:

@@ -11,11 +11,14 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import FileIO
 from pathlib import Path
-from typing import IO
+from types import TracebackType
+from typing import IO, Self
 
 __all__ = [
     "DISK_FULL",
+    "FileOwner",
     "atomic_write",
     "file_lock",
     "hash_file",
@@ -70,6 +73,24 @@ def is_same_file(file: IO[bytes], path: Path) -> bool:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except FileNotFoundError:
         return False
+
+
+class FileOwner:
+    """Owns an open file, which is closed at the end of a ``with`` block."""
+
+    def __init__(self, file: FileIO) -> None:
+        self._file = file
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._file.close()
 
 
 @contextmanager

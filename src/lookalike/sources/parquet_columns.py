@@ -321,8 +321,13 @@ def _can_hold_images(schema: pa.Schema, name: str) -> bool:
 
 
 def _is_bytes(kind: pa.DataType) -> bool:
-    is_long = pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind)
-    return bool(is_long or pa.types.is_binary(kind))
+    kinds = pa.types
+    if kinds.is_binary(kind):
+        return True
+    if kinds.is_large_binary(kind):
+        return True
+    is_view = kinds.is_binary_view(kind)
+    return bool(is_view)
 
 
 def _only_image_column(schema: pa.Schema, address: str) -> str:

@@ -9,11 +9,11 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 from urllib.parse import quote
 
 from lookalike.io.files import (
+    FileOwner,
     atomic_write,
     remove_abandoned,
     remove_on_error,
@@ -327,23 +327,13 @@ class LocalLocation(Location):
         return os.path.realpath(file)
 
 
-class LockFile:
+class LockFile(FileOwner):
     """An open lock file; the kernel releases its lock when the process closes it or dies."""
 
     def __init__(self, path: str) -> None:
-        file = Path(path)
-        self._file = file.open("ab+", buffering=0)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._file.close()
+        name = Path(path)
+        file = name.open("ab+", buffering=0)
+        super().__init__(file)
 
     def try_acquire(self) -> bool:
         """Take the lock if no other process holds it.

@@ -97,7 +97,8 @@ class ObjectLocation(Location):
         return self._has_any("")
 
     def is_free(self) -> bool:
-        return all(file.name.startswith(_LEFTOVERS) for file in self.files())
+        names = (file.name for file in self.files())
+        return all(name.startswith(_LEFTOVERS) for name in names)
 
     def has_table(self) -> bool:
         manifests = f"{TABLE}/{VERSIONS}"
