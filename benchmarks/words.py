@@ -1,7 +1,8 @@
 """Measure how well words find the photographs of nine classes, beside chance and one vector alone.
 
-The texts and their classes were chosen before anything was measured. Faces and brains are in the
-collection and in no text: the networks know neither.
+The texts and their classes were listed before anything was measured. How a broad word is split was
+chosen on these texts afterwards, so the figures are no estimate for other words. Faces and
+brains are in the collection and in no text: the networks know neither.
 """
 
 from __future__ import annotations
