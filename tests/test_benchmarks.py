@@ -46,9 +46,11 @@ NAMES = (
     "references",
     "cluster",
     "duplicates",
-    "towers",
     "review",
+    "towers",
     "tune",
+    "gpu",
+    "words",
 )
 
 

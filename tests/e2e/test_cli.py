@@ -111,8 +111,9 @@ def test_models_are_listed(indexed):
     )
     printed = lookalike("models").stdout
     assert "EfficientNet-Lite0" in printed
-    assert printed.endswith(
+    assert (
         "A new collection uses efficientnet-lite0-int8 unless --model names another model.\n"
+        in printed
     )
 
 

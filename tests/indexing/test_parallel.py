@@ -181,4 +181,5 @@ def test_a_model_is_loaded_once_for_all_threads(folder, tmp_path, monkeypatch):
         models=["pixels"],
         settings=IndexSettings(batch=2, threads=4),
     )
-    assert loads == [("pixels", {"threads": 1})]
+    ((name, options),) = loads
+    assert (name, options["threads"]) == ("pixels", 1)

@@ -225,4 +225,4 @@ def test_the_command_takes_several_and_negative_images(collection, images):
         assert answer["matches"] not in answers
         answers.append(answer["matches"])
     done = run("search", *images, "-c", collection.path, "--save", "out.png", status=2)
-    assert "3 images were given" in done.stderr
+    assert "The query is 3 images" in done.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -179,17 +180,17 @@ def test_each_bad_address_is_a_failure_with_its_reason(server, index):
         server.serve(
             "/endless.png", b"\0" * 20_000_000
         ): "longer than the 50,000 bytes",
-        server.serve(
-            "/slow.png", b"\0" * 40_000, pause_s=0.5
-        ): "not complete after 2 s",
         server.serve("/cut.png", whole, faults=[Fault(cut=99)] * 9): "broke off",
         "http://nowhere.invalid/a.png": "the host nowhere.invalid is unknown",
         "http://[::1/a.png": "not a valid address",
     }
     flaky = server.serve("/flaky.png", make_image(2), faults=[Fault(status=503)])
-    report = index(good, *expected, flaky)
-    assert counts(report) == {"added": 2, "failed": len(expected)}
+    slow = server.serve("/slow.png", b"\0" * 40_000, pause_s=0.5)
+    report = index(good, *expected, slow, flaky)
+    assert counts(report) == {"added": 2, "failed": len(expected) + 1}
     reasons = dict(report.failures)
+    # On a busy machine, one pause may be longer than the wait for the next piece.
+    assert re.search("not complete after 2 s|stopped sending", reasons[slow])
     for address, reason in expected.items():
         assert reason in reasons[address]
 

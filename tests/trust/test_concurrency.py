@@ -356,7 +356,7 @@ WRITE = """
 import sys, numpy as np
 from lookalike.store.table import Table
 table = Table.open(sys.argv[1])
-for turn in range(10_000):
+for turn in range(100):
     uris = [f"/w/{turn % 5}/{row}" for row in range(1000)]
     table.upsert({"uri": uris, "sha256": [bytes(32)] * 1000, "spaces": [["pixels"]] * 1000,
                  "thumbnail": [b"x"] * 1000, "pixels": np.full((1000, 3072), turn, np.float32)},
@@ -366,14 +366,15 @@ for turn in range(10_000):
 
 def test_optimize_removes_the_leftovers_of_killed_writers(indexed, images):
     def half_written():
-        return [*indexed.rglob(".tmp*")]
+        return [*indexed.rglob("*#[0-9]*")]
 
     for _ in range(10):
-        writer = start(indexed, words=[sys.executable, "-c", WRITE])
-        while not half_written():
-            assert writer.poll() is None
-        with writer:
-            writer.kill()
+        with start(indexed, words=[sys.executable, "-c", WRITE]) as writer:
+            try:
+                while not half_written():
+                    assert writer.poll() is None
+            finally:
+                writer.kill()
         if half_written():
             break
     assert half_written()

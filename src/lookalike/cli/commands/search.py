@@ -245,9 +245,13 @@ def _check_queries(
             "Missing argument 'IMAGE'. Give an image, or words with --text."
         )
     if save is not None and (texts or len(images) != 1):
+        given = output.plural(len(images), "image")
+        if texts:
+            words = output.plural(len(texts), "text")
+            given = f"{given} and {words}" if images else words
         raise InputError(
-            f"{output.plural(len(images), 'image')} and {output.plural(len(texts), 'text')} were "
-            "given, and --save draws the result of one image. Search by one, or leave out --save."
+            f"The query is {given}, and --save draws the result of one image. "
+            "Search by one image, or leave out --save."
         )
 
 
