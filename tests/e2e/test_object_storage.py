@@ -36,7 +36,9 @@ def test_every_command_takes_the_address(place, object_store, tmp_path):
     assert object_store.uri("in/dogs/0.jpg") in json.dumps(found)
     assert "12" in lookalike("info").stdout
     assert "Sound" in lookalike("check").stdout
-    lookalike("map", "--method", "pca")
+    page = tmp_path / "map.html"
+    lookalike("map", "--method", "pca", "--output", page)
+    assert page.stat().st_size > 10_000
     lookalike("evaluate", "--json")
 
     lookalike("remove", object_store.uri("in/cats"))
