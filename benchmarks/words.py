@@ -1,7 +1,7 @@
 """Measure how well words find the photographs of nine classes, beside chance and one vector alone.
 
 The texts and their classes were listed before anything was measured. How a broad word is split was
-chosen on these texts afterwards, so the figures are no estimate for other words. Faces and
+chosen on these texts afterwards, so the figures do not estimate how other words do. Faces and
 brains are in the collection and in no text: the networks know neither.
 """
 
@@ -89,8 +89,7 @@ def _measure(collection: Collection, report: Report) -> None:
     rows = []
     for text, classes in CLASSES_OF_TEXTS.items():
         is_relevant = np.isin(np.array(labeled.labels, dtype=str), classes)
-        relevant = labeled.ids[is_relevant]
-        score = score_text(searcher, text, relevant)
+        score = score_text(searcher, TextQuery(text), labeled.ids, is_relevant)
         alone = _one_vector(searcher, text, is_relevant)
         figures = [score.average_precision, score.precision]
         rows.append([text, score.chance, *figures, *alone])

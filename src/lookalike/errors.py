@@ -78,7 +78,7 @@ class FormatError(ImageError):
 
 
 class UnknownWordsError(InputError):
-    """A text cannot be searched by, because no word of it is known.
+    """A text cannot be searched by, because its words are not known, or it has none.
 
     Attributes
     ----------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import random
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -118,6 +119,20 @@ def test_collection_is_searched_by_words(describe, two_towers, tmp_path, server)
     assert names == {f"red-sailboat-{index}.png" for index in made.RED["sailboat"]}
     with pytest.raises(InputError, match="knows no word of the text"):
         collection.search(TextQuery("zyxwv"))
+
+
+def test_labels_of_another_alphabet_do_not_end_the_measurement(
+    describe, two_towers, tmp_path
+):
+    images = tmp_path / "images"
+    shutil.copytree(two_towers.images, images)
+    (images / "cat").rename(images / "\u043a\u043e\u0442")
+    (images / "sailboat").rename(images / "?!")
+    collection = Collection.create(tmp_path / "c", [describe('alphabet = "latin"')])
+    collection.index(images)
+    evaluation = collection.evaluate_texts()
+    assert [score.text for score in evaluation.texts] == ["car"]
+    assert set(evaluation.not_understood) == {"\u043a\u043e\u0442", "?!"}
 
 
 def test_words_and_rows_need_no_image_tower(model, two_towers, tmp_path, server):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -147,6 +149,18 @@ def test_labels_as_words_are_measured(collection):
     assert "expected labels" in refused.stderr
     refused = run("evaluate", "--text", "labels", "--absent", "1", status=2)
     assert "leave the others out" in refused.stderr
+
+
+def test_labels_that_are_not_words_do_not_end_the_measurement(sample, tmp_path):
+    images = tmp_path / "images"
+    for number, label in enumerate(["car", "_", "!!", "\N{GUITAR}"], 1):
+        folder = images / label
+        folder.mkdir(parents=True)
+        shutil.copy(sample / "car" / f"car_{number:04}.jpg", folder)
+    lookalike.index(images, tmp_path / "c")
+    evaluation = Collection.open(tmp_path / "c").evaluate_texts()
+    assert [score.text for score in evaluation.texts] == ["car"]
+    assert set(evaluation.not_understood) == {"_", "!!", "\N{GUITAR}"}
 
 
 def collection_labels(collection):

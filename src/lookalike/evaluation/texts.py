@@ -17,7 +17,7 @@ from lookalike.retrieval.query import TextQuery, WeightedQuery
 from lookalike.retrieval.request import SearchRequest
 from lookalike.retrieval.search import Searcher
 from lookalike.store.view import View
-from lookalike.types import Ids, Matches
+from lookalike.types import Ids
 
 __all__ = [
     "TextEvaluation",
@@ -29,6 +29,8 @@ __all__ = [
 
 # The matches of the first page.
 _PAGE = 10
+
+_Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,11 +136,9 @@ def evaluate_texts(
     not_understood = []
     labels = np.array(labeled.labels, dtype=object)
     for label in labeled.names:
-        relevant = labeled.ids[labels == label]
-        text = label.replace("_", " ")
-        try:
-            score = score_text(searcher, text, relevant)
-        except UnknownWordsError:
+        is_relevant = labels == label
+        score = _score_label(searcher, label, labeled.ids, is_relevant)
+        if score is None:
             not_understood.append(label)
         else:
             scores.append(score)
@@ -148,20 +148,49 @@ def evaluate_texts(
     return _summarize(searcher.space, images, scores, not_understood, seed)
 
 
-def score_text(searcher: Searcher, text: str, relevant: Ids) -> TextScore:
-    """Rank all images by a text, and measure where those with some ids are.
+def _score_label(
+    searcher: Searcher, label: str, ids: Ids, is_relevant: _Flags
+) -> TextScore | None:
+    """Return how well a label's name finds its images; None if it was not understood."""
+    text = label.replace("_", " ")
+    try:
+        query = TextQuery(text)
+    except InputError:
+        # A folder may have a name that is no text, such as "_".
+        return None
+    try:
+        return score_text(searcher, query, ids, is_relevant)
+    except UnknownWordsError:
+        return None
+
+
+def score_text(
+    searcher: Searcher, query: TextQuery, ids: Ids, is_relevant: _Flags
+) -> TextScore:
+    """Rank all images by a text, and measure where the relevant ones are.
+
+    Parameters
+    ----------
+    searcher, query
+        The Space and the text.
+    ids
+        int64 ``[n]``, ascending: all rows of the Space.
+    is_relevant
+        ``[n]``, of each row.
 
     Raises
     ------
     InputError
         If the text was not understood.
     """
-    matches = _rank_all(searcher, text)
-    is_relevant = np.isin(matches.ids, relevant)
-    average_precision, precision = score_ranking(is_relevant)
-    understood = matches.understood[0]
+    weighted = WeightedQuery(query)
+    request = SearchRequest([weighted], k=len(ids), exact=True)
+    found = searcher.find(request)
+    places = np.searchsorted(ids, found.ids)
+    average_precision, precision = score_ranking(is_relevant[places])
+    understood = found.understood[0]
     return TextScore(
-        text=text,
+        text=query.text,
         words=understood.words,
         images=int(is_relevant.sum()),
         chance=float(is_relevant.mean()),
@@ -170,7 +199,7 @@ def score_text(searcher: Searcher, text: str, relevant: Ids) -> TextScore:
     )
 
 
-def score_ranking(is_relevant: npt.NDArray[np.bool_]) -> tuple[float, float]:
+def score_ranking(is_relevant: _Flags) -> tuple[float, float]:
     """Return the average precision of a ranking, and the precision of its first ten.
 
     Parameters
@@ -183,16 +212,6 @@ def score_ranking(is_relevant: npt.NDArray[np.bool_]) -> tuple[float, float]:
     precisions = found / (places + 1)
     first = is_relevant[:_PAGE]
     return float(precisions.mean()), float(first.mean())
-
-
-def _rank_all(searcher: Searcher, text: str) -> Matches:
-    query = TextQuery(text)
-    vector = query.encode(searcher)
-    ids, _ = searcher.distances(vector)
-    count = len(ids)
-    weighted = WeightedQuery(query)
-    request = SearchRequest([weighted], k=count, exact=True)
-    return searcher.search(request)
 
 
 def _summarize(

@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from lookalike.errors import InputError, ModelError, UnknownWordsError
+from lookalike.errors import ModelError, UnknownWordsError
 from lookalike.io.reasons import first_line
 from lookalike.types import Model, TextTower
 
@@ -63,10 +63,9 @@ class Tokenizer:
 
         Raises
         ------
-        InputError
-            If the text has no word, or is in an alphabet that the tower did not learn.
         UnknownWordsError
-            If the tower knows none of its words.
+            If the text has no word, is in an alphabet that the tower did not learn, or the tower
+            knows none of its words.
         """
         prepared = self._prepare(text)
         try:
@@ -98,7 +97,7 @@ class Tokenizer:
         is_alphanumeric = map(str.isalnum, text)
         if not any(is_alphanumeric):
             shown = _shorten(text)
-            raise InputError(
+            raise UnknownWordsError(
                 f"The text {shown} has no word. Use words, such as 'red car'."
             )
         if self._tower.alphabet == "any":
@@ -107,7 +106,7 @@ class Tokenizer:
         if all(is_latin):
             return
         shown = _shorten(text)
-        raise InputError(
+        raise UnknownWordsError(
             f"The model {self._model_name!r} learned English texts alone, and the text {shown} is "
             "in another alphabet. Use English words, or a Space of a model for many languages, "
             "such as siglip2-base-patch16-224."
