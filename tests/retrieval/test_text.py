@@ -147,8 +147,22 @@ def test_labels_as_words_are_measured(collection):
 
     refused = run("evaluate", "--text", "names", "-c", collection.path, status=2)
     assert "expected labels" in refused.stderr
-    refused = run("evaluate", "--text", "labels", "--absent", "1", status=2)
-    assert "leave the others out" in refused.stderr
+    for others in [("--absent", "1"), ("--fused",), ("--rank", "plain")]:
+        refused = run("evaluate", "--text", "labels", *others, status=2)
+        assert "leave the others out" in refused.stderr
+
+
+def test_labels_are_measured_in_each_space_that_knows_words(sample, tmp_path):
+    path = tmp_path / "c"
+    knowing = ["efficientnet-lite0-int8", "efficientnet-lite0"]
+    lookalike.index(sample / "car", path, models=["pixels", *knowing])
+    data = lookalike_json("evaluate", "--text", "labels", "-c", path)
+    assert [space["space"] for space in data["spaces"]] == knowing
+
+    refused = run(
+        "evaluate", "--text", "labels", "--space", "pixels", "-c", path, status=2
+    )
+    assert "'pixels' knows no words" in refused.stderr
 
 
 def test_labels_that_are_not_words_do_not_end_the_measurement(sample, tmp_path):

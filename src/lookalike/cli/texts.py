@@ -11,6 +11,7 @@ from lookalike.cli.progress import progress_bar
 from lookalike.errors import InputError
 
 if TYPE_CHECKING:
+    from lookalike.collection import Collection
     from lookalike.evaluation.texts import TextEvaluation
     from lookalike.retrieval.confidence import Rate
 
@@ -23,17 +24,16 @@ def check_text(text: str, *others: object) -> None:
     Raises
     ------
     InputError
-        If it is anything else than ``labels``, or another option has a value.
+        If it is anything else than ``labels``, or another option was given.
     """
     if text != "labels":
         raise InputError(
             f"--text {text!r} is invalid; expected labels, whose names are searched by."
         )
-    given = [other for other in others if other is not None]
-    if given:
+    if any(others):
         raise InputError(
-            "--text was given with --absent, --split, --rank or --save. It measures the plain "
-            "ranking of all labeled images; leave the others out."
+            "--text was given with --absent, --split, --rank, --fused or --save. It measures the "
+            "plain ranking of all images; leave the others out."
         )
 
 
@@ -42,7 +42,7 @@ def print_texts(
 ) -> None:
     """Measure how well the names of labels find their images, and print the figures."""
     opened = open_collection(collection)
-    names = spaces or opened.spaces[:1]
+    names = spaces or _spaces_with_words(opened)
     measured = []
     with progress_bar("Searching", unit="items") as bar:
         for space in names:
@@ -55,6 +55,15 @@ def print_texts(
         if number:
             output.say()
         _print_figures(evaluation)
+
+
+def _spaces_with_words(collection: Collection) -> list[str]:
+    """Return the Spaces that know words; the first if none does, whose error says so."""
+    from lookalike.models.text.reader import reads_text
+
+    models = collection.table.models
+    names = [name for name in models if reads_text(models[name])]
+    return names or collection.spaces[:1]
 
 
 def _print_figures(evaluation: TextEvaluation) -> None:

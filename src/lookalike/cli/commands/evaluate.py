@@ -68,7 +68,7 @@ _EvaluatedText = Annotated[
         "--text",
         metavar="labels",
         help="Search by the names of the labels instead, and measure how well words find their "
-        "images.",
+        "images, in each Space that knows words.",
     ),
 ]
 _SaveScores = Annotated[
@@ -108,14 +108,14 @@ def evaluate_command(
     95% confidence interval.
     """
     if text is not None:
-        check_text(text, absent, split, save, *(rank or []))
+        check_text(text, absent, split, save, rank, fused)
         print_texts(collection, space or [], as_json=as_json)
         return
     if absent is not None:
         if split is not None or rank or fused or save is not None:
             raise InputError(
                 "--absent was given with --split, --rank, --fused or --save. It measures the plain "
-                "ranking of all labeled images; leave the others out."
+                "ranking of all images; leave the others out."
             )
         print_absent(collection, space or [], absent, as_json=as_json)
         return
