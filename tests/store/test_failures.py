@@ -63,9 +63,15 @@ def path(tmp_path):
         (Operation.WRITE, errno.EROFS, ReadOnlyError, r"its disk is read-only\."),
         (
             Operation.CREATE,
-            errno.EROFS,
+            errno.EACCES,
             ReadOnlyError,
             r"you do not have permission to write there\. Name another folder",
+        ),
+        (
+            Operation.CREATE,
+            errno.EROFS,
+            ReadOnlyError,
+            r"the disk is read-only\. Name another folder",
         ),
         (
             Operation.READ,
@@ -97,6 +103,27 @@ def test_each_system_error_has_its_own_next_step(
     ):
         raise make_error(number)
     assert type(raised.value) is kind
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS])
+@pytest.mark.parametrize(
+    ("operation", "advice"),
+    [
+        (Operation.CREATE, "Name a folder on another disk with -c"),
+        (Operation.WRITE, "You can still search it. .* lookalike restore"),
+    ],
+)
+def test_a_disk_without_hard_links_is_named(path, operation, advice, number):
+    failed_link = OSError(
+        "LanceError(IO): Generic LocalFileSystem error: Unable to rename file: "
+        f"{os.strerror(number)} (os error {number}), /src/io.rs:9:1"
+    )
+    message = f"could not be {operation}: its disk has no hard links, .*{advice}"
+    with (
+        pytest.raises(ReadOnlyError, match=message),
+        translate_errors(path, operation),
+    ):
+        raise failed_link
 
 
 @pytest.mark.parametrize(

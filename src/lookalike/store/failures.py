@@ -50,6 +50,9 @@ class Operation(StrEnum):
 
 _READS = {Operation.OPEN, Operation.READ, Operation.SEARCH, Operation.COPY}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
+# How the store names a new file whose complete content could not be linked to its name.
+_FAILED_LINK = "Unable to rename file"
+_LINK_REFUSED = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 
 
 @contextmanager
@@ -165,8 +168,9 @@ def disk_error(
             f"{subject}: no space is left on its disk. Everything that was committed is safe. "
             f"Free some space, {next_step}"
         )
-    if number in _FORBIDDEN:
-        return _permission_error(subject, path, operation, number)
+    lacks_links = number in _LINK_REFUSED and _FAILED_LINK in str(error)
+    if lacks_links or number in _FORBIDDEN:
+        return _refused_error(subject, path, operation, number, lacks_links)
     if number == errno.EIO:
         return CollectionError(
             f"{subject}: its disk failed ({reason_of(error)}). Check the disk first. "
@@ -186,6 +190,27 @@ def address_error(
     return object_store_error(subject, path, error, writes=writes, creates=creates)
 
 
+def _refused_error(
+    subject: str, path: str, operation: Operation, number: int, lacks_links: bool
+) -> CollectionError:
+    if lacks_links:
+        return _no_links_error(subject, path, operation)
+    return _permission_error(subject, path, operation, number)
+
+
+def _no_links_error(subject: str, path: str, operation: Operation) -> ReadOnlyError:
+    reason = "its disk has no hard links, which each commit needs"
+    if operation == Operation.CREATE:
+        return ReadOnlyError(
+            f"{subject}: {reason}. "
+            "Name a folder on another disk with -c or LOOKALIKE_COLLECTION."
+        )
+    return ReadOnlyError(
+        f"{subject}: {reason}. You can still search it. To change it, work on a copy on another "
+        f"disk, made with: lookalike restore {path} -c NEW"
+    )
+
+
 def _permission_error(
     subject: str, path: str, operation: Operation, number: int
 ) -> CollectionError:
@@ -194,13 +219,16 @@ def _permission_error(
             f"{subject}: you do not have permission to read all of it. "
             "Ask its owner for read access to the folder and every file in it."
         )
+    is_read_only = number == errno.EROFS
     if operation == Operation.CREATE:
+        reason = "you do not have permission to write there"
+        if is_read_only:
+            reason = "the disk is read-only"
         return ReadOnlyError(
-            f"{subject}: you do not have permission to write there. "
-            "Name another folder with -c or LOOKALIKE_COLLECTION."
+            f"{subject}: {reason}. Name another folder with -c or LOOKALIKE_COLLECTION."
         )
     reason = "you do not have permission to write into its folder"
-    if number == errno.EROFS:
+    if is_read_only:
         reason = "its disk is read-only"
     return ReadOnlyError(
         f"{subject}: {reason}. You can still search it. To change it, get write access, "
