@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +37,22 @@ class ReadInParent:
     def __call__(self) -> bytes:
         if os.getpid() != self.process:
             os.kill(os.getpid(), signal.SIGKILL)
+        return self.path.read_bytes()
+
+
+@dataclass
+class SlowInChild:
+    """Takes a while to read a file in another process, and fails in the one that made this."""
+
+    path: Path
+    process: int
+    started: Path
+
+    def __call__(self) -> bytes:
+        if os.getpid() == self.process:
+            raise OSError("read in the process that was interrupted")
+        self.started.touch()
+        time.sleep(0.5)
         return self.path.read_bytes()
 
 
@@ -100,3 +117,32 @@ def test_a_gpu_gets_whole_batches(sample):
     executor = LoaderExecutor(2, batch=4)
     parts = executor.run(worker(), [tasks(sample, lambda path: path.read_bytes)])
     assert [len(part) for part in parts] == [4, 2]
+
+
+def test_ctrl_c_keeps_the_batch_of_each_process(sample, tmp_path, monkeypatch):
+    started = tmp_path / "started"
+    executor = LoaderExecutor(1)
+    chunk = tasks(sample, lambda path: SlowInChild(path, os.getpid(), started))
+
+    def interrupt():
+        while not started.exists():
+            time.sleep(0.01)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(executor, "_next_results", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        list(executor.run(worker(), [chunk]))
+    found = executor.stop()
+    assert [result.item for result in found] == [task.item for task in chunk]
+    assert all(isinstance(result, New) for result in found)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no sessions")
+def test_ctrl_c_does_not_reach_a_process_that_starts(sample):
+    executor = LoaderExecutor(1)
+    parts = executor.run(worker(), [tasks(sample, lambda path: path.read_bytes)])
+    next(parts)
+    [process] = [loader._process.pid for loader in executor._loaders._all]
+    groups = os.getpgid(process), os.getpgid(0)
+    executor.stop()
+    assert groups[0] != groups[1]

@@ -19,7 +19,7 @@ __all__ = ["run_loader"]
 
 def run_loader() -> None:
     """Answer until the other process closes standard input, or ends."""
-    # The process that started this one decides when to stop.
+    # The process that started this one decides when to stop. On Windows, Ctrl-C comes here too.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Whatever is printed must not get between the answers.
     answer_descriptor = os.dup(1)

@@ -55,10 +55,9 @@ class LoaderExecutor(ThreadExecutor):
         all_chunks = chain([first_chunk], chunks)
         if len(first_chunk) >= _MIN_TASKS:
             self._loaders = _LoaderPool(worker, self._count)
-        try:
-            yield from super().run(worker, all_chunks)
-        finally:
-            self._close_loaders()
+        yield from super().run(worker, all_chunks)
+        # After an error or Ctrl-C, `stop` does it: until then, the processes finish their batches.
+        self._close_loaders()
 
     def stop(self) -> list[Result]:
         """Let each process finish its batch, and return the results not yielded yet."""
@@ -153,6 +152,8 @@ class _Loader:
             stdout=subprocess.PIPE,
             env=environment,
             bufsize=0,
+            # Ctrl-C goes to this process alone, also while the new one is starting.
+            start_new_session=True,
         )
 
     def prepare(self, worker: Worker) -> None:
