@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import lookalike
 from lookalike.indexing import loaders
 from lookalike.indexing.executor import ThreadExecutor
 from lookalike.indexing.loaders import LoaderExecutor
+from lookalike.indexing.pipes import receive, send
 from lookalike.indexing.run import IndexSettings
 from lookalike.indexing.worker import New, Task, Worker
 from lookalike.models.registry import resolve
@@ -54,6 +57,13 @@ class SlowInChild:
         self.started.touch()
         time.sleep(0.5)
         return self.path.read_bytes()
+
+
+class ShortWrites(io.BytesIO):
+    """A pipe that takes few bytes at a time, as one does when a signal arrives."""
+
+    def write(self, content) -> int:
+        return super().write(content[:3])
 
 
 def tasks(sample, make_read) -> list[Task]:
@@ -146,3 +156,13 @@ def test_ctrl_c_does_not_reach_a_process_that_starts(sample):
     groups = os.getpgid(process), os.getpgid(0)
     executor.stop()
     assert groups[0] != groups[1]
+
+
+def test_a_message_is_complete_although_a_pipe_takes_a_part_at_a_time():
+    value = {"array": np.arange(100), "text": "abc"}
+    pipe = ShortWrites()
+    send(pipe, value)
+    pipe.seek(0)
+    received = receive(pipe)
+    assert received["text"] == "abc"
+    assert np.array_equal(received["array"], value["array"])

@@ -38,12 +38,19 @@ def send(pipe: IO[bytes], value: object) -> None:
         parts.append(part)
     lengths = [part.nbytes for part in parts]
     count = len(lengths)
-    pipe.write(_LENGTH.pack(count))
-    for length in lengths:
-        pipe.write(_LENGTH.pack(length))
-    for part in parts:
-        pipe.write(part)
+    table = [_LENGTH.pack(number) for number in (count, *lengths)]
+    header = b"".join(table)
+    for part in (memoryview(header), *parts):
+        _send_block(pipe, part)
     pipe.flush()
+
+
+def _send_block(pipe: IO[bytes], block: memoryview) -> None:
+    """Write all bytes: a signal may end a write after some of them."""
+    done = 0
+    while done < block.nbytes:
+        rest = block[done:]
+        done += pipe.write(rest)
 
 
 def receive(pipe: IO[bytes]) -> Any:
