@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 import threading
@@ -402,6 +403,25 @@ def test_a_pace_is_the_rate_of_late_and_the_time_left():
     assert pace.seconds_left(360, 460) == pytest.approx(50)
     assert pace.seconds_left(360, None) is None
     assert pace.seconds_left(500, 460) == 0
+
+
+def test_the_pace_of_a_job_is_that_of_its_step(monkeypatch):
+    clock = itertools.count()
+    monkeypatch.setattr(time, "monotonic", lambda: float(next(clock)))
+    seen = []
+
+    def work(job: Job) -> dict:
+        for step, total in (("long", 1000), ("short", 40)):
+            for done in range(0, 40, 10):
+                job.report(step, done, total)
+                fields = job.to_dict()
+                seen.append((fields["done"], fields["rate"], fields["seconds_left"]))
+        return {}
+
+    Job("steps", {}, work).run()
+    assert seen[3] == (30, 10, 97)
+    # The second step starts from 0: its pace is not that of a job that goes backward.
+    assert seen[4:6] == [(0, None, None), (10, 10, 3)]
 
 
 @pytest.mark.slow

@@ -85,14 +85,7 @@ def _find(
 ) -> dict[str, Any]:
     """Find duplicates, and return the counts of the result."""
     table = collection.view().table
-
-    def report(step: str, done: int, total: int | None) -> None:  # noqa: ARG001
-        # Each step counts anew.
-        job.total = total
-        job.done = 0
-        job.advance(done)
-
-    found = search_duplicates(table, report, tier=tier, space=space)
+    found = search_duplicates(table, job.report, tier=tier, space=space)
     collection.duplicates = found
     return {
         "groups": len(found),

@@ -89,6 +89,15 @@ class Job:
         if self._cancelled.is_set():
             raise _JobCancelled
 
+    def report(self, _step: str, done: int, total: int | None) -> None:
+        """Set the progress of the step that runs; each step counts from 0."""
+        if done < self.done or total != self.total:
+            # The pace of the step before says nothing about this one.
+            self.pace = Pace()
+        self.total = total
+        self.done = 0
+        self.advance(done)
+
     def cancel(self) -> None:
         """Cancel the job: at once if it waits, otherwise at its next `advance`."""
         self._cancelled.set()

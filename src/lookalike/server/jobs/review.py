@@ -80,16 +80,9 @@ def _review(
 ) -> dict[str, Any]:
     """Review a collection, and return the sizes of the parts."""
     view = collection.view()
-
-    def report(_step: str, done: int, total: int | None) -> None:
-        # Each step counts from 0.
-        job.total = total
-        job.done = 0
-        job.advance(done)
-
     found = review(
         view.table,
-        progress=report,
+        progress=job.report,
         **settings,
     )
     collection.review = found
