@@ -79,11 +79,11 @@ function draw() {
 }
 
 // Only a match has a distance; it is explained beside the first image of the query.
-const isMatch = (row) => row.distance !== undefined && current().positive.length > 0;
+const queryImage = () => current().positive.find(({ text }) => !text);
+const isMatch = (row) => row.distance !== undefined && Boolean(queryImage());
 
 function explainRow(row) {
-  const [example] = current().positive;
-  return makeExplanation(row, example, space ?? spacesOf(current())[0]);
+  return makeExplanation(row, queryImage(), space ?? spacesOf(current())[0]);
 }
 
 function toggleExplanation() {

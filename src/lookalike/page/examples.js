@@ -2,7 +2,7 @@
 
 import { $, announce, h, iconButton } from "./dom.js";
 import { plural } from "./format.js";
-import { imageAddresses, showFirst, uploadExamples } from "./images.js";
+import { figureOf, uploadExamples } from "./images.js";
 import { current, go, sameExample } from "./state.js";
 import { strengthSlider } from "./strength.js";
 import { makeDropTarget } from "./upload.js";
@@ -58,9 +58,8 @@ export function searchByExamples() {
 }
 
 function makeItem(example) {
-  const image = h("img", { alt: "", draggable: "false" });
-  const item = h("li", {}, image);
-  showFirst(image, imageAddresses(example, 128), () => item.classList.add("missing"));
+  const item = h("li");
+  item.append(figureOf(example, 128, () => item.classList.add("missing")));
   const remove = () => removeExample(example);
   item.append(iconButton("close", "Remove this example", remove, { class: "small" }));
   return item;

@@ -1,7 +1,7 @@
 /** The queries of this visit in order, to see and click: what Back and Forward step through. */
 
 import { $, h } from "./dom.js";
-import { imageAddresses, showFirst } from "./images.js";
+import { figureOf } from "./images.js";
 import { hasQuery } from "./state.js";
 
 const SHOWN = 7;
@@ -73,7 +73,6 @@ function draw(currentStep) {
 }
 
 function makeItem({ state, step, isCurrent }, name, currentStep) {
-  const image = h("img", { alt: "", draggable: "false" });
   const attributes = {
     type: "button",
     title: name,
@@ -81,11 +80,10 @@ function makeItem({ state, step, isCurrent }, name, currentStep) {
     "aria-current": isCurrent ? "step" : null,
     onclick: () => step !== currentStep && history.go(step - currentStep),
   };
-  const button = h("button", attributes, image);
+  const button = h("button", attributes);
   const examples = [...state.positive, ...state.negative];
+  button.append(figureOf(examples[0], 128, () => button.classList.add("missing")));
   if (examples.length > 1) button.append(h("small", {}, examples.length));
-  const markMissing = () => button.classList.add("missing");
-  showFirst(image, imageAddresses(examples[0], 128), markMissing);
   return h("li", {}, button);
 }
 

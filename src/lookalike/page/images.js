@@ -1,7 +1,9 @@
-/** Images of examples: rows have thumbnails, uploads are files that this page can show. */
+/** Figures of examples: rows have thumbnails, uploads are files that this page can show. */
 
 import * as api from "./api.js";
 import { collection } from "./collections.js";
+import { h } from "./dom.js";
+import { wordsOf } from "./words.js";
 
 const uploads = new Map(); // by sha256: { file, url }
 
@@ -30,6 +32,13 @@ export function showFirst(image, [first, ...others], onMissing = () => {}) {
   };
   image.src = first;
   return image;
+}
+
+/** An example as an element: its image, or its words. */
+export function figureOf(example, size, onMissing) {
+  if (example.text) return wordsOf(example);
+  const image = h("img", { alt: "", draggable: "false" });
+  return showFirst(image, imageAddresses(example, size), onMissing);
 }
 
 /** Upload files; return them as examples. */

@@ -11,7 +11,7 @@ const DESCRIPTIONS = [
   ["See why a match matches, in its details", "w"],
   ["Crop the query", "c"],
   ["Side by side", "v"],
-  ["Filter", "/"],
+  ["Filter, or words to search by", "/"],
   ["Choose an image", "u"],
   ["Search, map, health, duplicates", "1", "2", "3", "4"],
   ["Zoom the map", "+", "−", "0"],

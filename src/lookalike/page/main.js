@@ -21,7 +21,7 @@ import { answersFor, cachedAnswers, searchByFiles, UploadExpired } from "./query
 import * as results from "./results.js";
 import { drawSetup, leaveSetup } from "./setup.js";
 import { askForToken } from "./sign_in.js";
-import { drawStart, focusStart, prepareStart, restart } from "./start.js";
+import { drawStart, focusStart, focusWords, prepareStart, restart } from "./start.js";
 import { begin, current, exampleOf, format, go, hasQuery, NO_QUERY, onChange } from "./state.js";
 import { makeThemeButton } from "./themes.js";
 import { acceptUploads, chooseFiles } from "./upload.js";
@@ -265,7 +265,8 @@ async function showQueryDetail(example) {
 
 function cropQuery() {
   const { positive } = current();
-  if (positive.length === 1) openCrop(positive[0], $("#query-name").textContent);
+  const [first] = positive;
+  if (positive.length === 1 && !first.text) openCrop(first, $("#query-name").textContent);
 }
 
 const actions = {
@@ -323,7 +324,7 @@ function enterGrid(event) {
 }
 
 listenToKeys({
-  "/": inSearch(() => (hasQuery(current()) ? focusFilter() : false)),
+  "/": inSearch(() => (hasQuery(current()) ? focusFilter() : focusWords())),
   "?": showKeys,
   u: chooseFiles,
   s: searchByExamples,

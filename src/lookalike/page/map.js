@@ -143,7 +143,8 @@ async function drawQuery(state, signal) {
     return;
   }
   const [example] = [...state.positive, ...state.negative];
-  const image = showFirst(new Image(), imageAddresses(example, MARKER_SIDE));
+  const image = new Image();
+  if (!example.text) showFirst(image, imageAddresses(example, MARKER_SIDE));
   try {
     const position = knownPosition(state) ?? (await place(request, signal));
     view.canvas.showQuery({ ...position, image });

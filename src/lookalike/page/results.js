@@ -6,9 +6,10 @@ import { $, announce, colorDot, h, icon, iconButton } from "./dom.js";
 import { countLabels, drawFilters } from "./filters.js";
 import { duration, isolate, nameOf, number, plural } from "./format.js";
 import { Grid } from "./grid.js";
-import { fileOf, imageAddresses, showFirst } from "./images.js";
+import { figureOf, fileOf, showFirst } from "./images.js";
 import { current, go, MAX_K, sameExample } from "./state.js";
 import { strengthSlider } from "./strength.js";
+import { describeUnderstood, wordsForm } from "./words.js";
 
 const EXAMPLE_SIDE = 512; // pixels
 const DENSITY_BESIDE = 0.92; // of grids side by side
@@ -23,6 +24,7 @@ let actions = {};
 /** Set what can be done: onChoose, onDetail, onExample and onQueryDetail. */
 export function prepareResults(given) {
   actions = given;
+  $("#query-words").append(wordsForm());
   const unique = $("#unique");
   unique.addEventListener("change", () => go({ unique: unique.checked }, { replace: true }));
   const ranking = $("#ranking");
@@ -41,7 +43,7 @@ export function drawQuery(state) {
   const sign = h("li", { class: "sign", "aria-label": "less like" }, icon("minus"));
   const separator = negative.length ? [sign] : [];
   $("#examples").replaceChildren(...positive, ...separator, ...negative);
-  $("#crop").hidden = state.positive.length !== 1;
+  $("#crop").hidden = state.positive.length !== 1 || Boolean(state.positive[0].text);
   document.body.classList.toggle("single", isSingle);
   drawOptions(state);
   drawQueryName(state);
@@ -58,7 +60,8 @@ function drawOptions({ negative, gamma, unique, ranking }) {
 }
 
 function makeExample(example, kind, state) {
-  const image = h("img", { alt: "" });
+  const item = h("li", { class: `example ${kind}` });
+  const figure = figureOf(example, EXAMPLE_SIDE, () => item.classList.add("missing"));
   const open = {
     type: "button",
     class: "open",
@@ -66,12 +69,12 @@ function makeExample(example, kind, state) {
     title: "See it",
     onclick: () => actions.onQueryDetail(example),
   };
-  const item = h("li", { class: `example ${kind}` }, h("button", open, image));
-  showFirst(image, imageAddresses(example, EXAMPLE_SIDE), () => item.classList.add("missing"));
+  // Words have no more to see.
+  item.append(example.text ? figure : h("button", open, figure));
   if (examplesOf(state).length > 1) {
     const others = state[kind].filter((one) => !sameExample(one, example));
     const remove = () => go({ [kind]: others });
-    const label = "Search without this image";
+    const label = example.text ? "Search without these words" : "Search without this image";
     item.append(iconButton("close", label, remove, { class: "small" }));
   }
   return item;
@@ -85,6 +88,8 @@ async function drawQueryName(state) {
   $("#query-label").hidden = true;
   if (examplesOf(state).length > 1) {
     $("#query-name").textContent = nameOfSeveral(state);
+  } else if (first.text) {
+    $("#query-name").textContent = `“${first.text}”`;
   } else if (first.upload) {
     $("#query-name").textContent = fileOf(first.upload)?.name ?? "Your image";
   } else {
@@ -93,7 +98,8 @@ async function drawQueryName(state) {
 }
 
 function nameOfSeveral({ positive, negative }) {
-  if (!negative.length) return `${plural(positive.length, "image")} together`;
+  const noun = positive.some(({ text }) => text) ? "example" : "image";
+  if (!negative.length) return `${plural(positive.length, noun)} together`;
   return `Like ${number(positive.length)}, unlike ${number(negative.length)}`;
 }
 
@@ -194,6 +200,7 @@ export function drawAnswers(state, answers) {
     if (answers.length > 1) panel.facts.textContent = describeShared(answer, marks.size);
   });
   drawSummary(state, answers);
+  drawUnderstood(answers[0]);
   drawFilters(state);
   if (focusNext) panels[0].grid.focus(0, { scroll: false });
   focusNext = false;
@@ -329,6 +336,14 @@ function drawSummary(state, answers) {
   announce(`${text} · ${isComparing ? "side by side" : titleOf(answer.space)}`);
   drawMoreButton(state, answer.matches.length, total);
   drawNoneFound(answer.matches.length);
+}
+
+function drawUnderstood(answer) {
+  const text = describeUnderstood(answer);
+  if (!text) return;
+  $("#query-label").hidden = false;
+  $("#query-label").replaceChildren(h("span", { dir: "auto" }, text));
+  announce(text);
 }
 
 function drawMoreButton(state, count, total) {

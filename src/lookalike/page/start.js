@@ -9,6 +9,7 @@ import { activeJobs } from "./jobs.js";
 import { firstFolderForm } from "./setup.js";
 import { go, NO_QUERY } from "./state.js";
 import { chooseFiles, takePhotograph } from "./upload.js";
+import { wordsForm } from "./words.js";
 
 const PAGES = 8; // parts of the collection that rows are taken from
 const PAGE_ROWS = 6;
@@ -17,6 +18,9 @@ let grid = null;
 let shownCollection = ""; // whose images the grid shows
 let shownVersion = 0; // of that collection, while it grows
 let actions = {};
+
+const words = wordsForm();
+$("#start-words").append(words);
 
 /** Set what can be done with an image: onChoose, onDetail, onExample and onFailure. */
 export function prepareStart(given) {
@@ -130,6 +134,9 @@ async function drawFirst(shown) {
 
 /** Focus the images. */
 export const focusStart = () => grid?.focus();
+
+/** Focus the box for words. */
+export const focusWords = () => $("input", words).focus();
 
 /** Return to the start. */
 export const restart = () => go({ view: "search", ...NO_QUERY, spaces: [] });

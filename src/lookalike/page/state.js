@@ -1,7 +1,8 @@
 /**
  * The page's state: one value, kept in the address. Anyone who opens it sees the same thing.
  *
- * @typedef {{id: number} | {upload: string}} Example  A row, or an upload by its sha256.
+ * @typedef {{id: number} | {upload: string} | {text: string}} Example  A row, an upload by its
+ *   sha256, or words.
  *
  * @typedef {object} State
  * @property {"search" | "map" | "health" | "duplicates"} view
@@ -34,21 +35,40 @@ export const NO_QUERY = { positive: [], negative: [], labels: [], where: "" };
 
 // ---- examples ----------------------------------------------------------------------------------
 
+const TEXT = "text:";
+
 function parseExample(word) {
+  if (word.startsWith(TEXT)) return parseText(word.slice(TEXT.length));
   if (/^[0-9a-f]{64}$/.test(word)) return { upload: word };
   if (/^\d{1,19}$/.test(word)) return { id: Number(word) };
   return null;
 }
 
-const formatExample = ({ id, upload }) => upload ?? String(id);
+// Commas stand between examples, so that one in a text is escaped.
+const escapeText = (text) => text.replaceAll("%", "%25").replaceAll(",", "%2C");
 
-/** Whether two examples are the same row or upload. */
+function parseText(encoded) {
+  try {
+    return { text: decodeURIComponent(encoded) };
+  } catch {
+    // An address that was cut.
+    return null;
+  }
+}
+
+function formatExample({ id, upload, text }) {
+  if (text) return TEXT + escapeText(text);
+  return upload ?? String(id);
+}
+
+/** Whether two examples are the same row, upload or words. */
 export function sameExample(first, second) {
   return formatExample(first) === formatExample(second);
 }
 
-/** A row or upload as an example, without its other facts. */
-export function exampleOf({ id, upload }) {
+/** A row, an upload or words as an example, without its other facts. */
+export function exampleOf({ id, upload, text }) {
+  if (text) return { text };
   return upload ? { upload } : { id };
 }
 
@@ -94,8 +114,8 @@ export function format(state) {
   if (state.view === "duplicates" && state.tier) parameters.set("tier", state.tier);
   for (const label of state.labels) parameters.append("label", label);
   if (state.where) parameters.set("where", state.where);
-  // Commas read better as they are.
-  const text = parameters.toString().replaceAll("%2C", ",");
+  // Commas and colons read better as they are.
+  const text = parameters.toString().replaceAll("%2C", ",").replaceAll("%3A", ":");
   return `#${state.view}${text ? `?${text}` : ""}`;
 }
 

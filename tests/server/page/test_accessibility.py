@@ -20,6 +20,7 @@ axe = pytest.importorskip(
 VIEWS = [
     "start",
     "results",
+    "words",
     "compare",
     "examples",
     "detail",
@@ -45,7 +46,8 @@ def show(page, view: str) -> None:
         page.evaluate(f"location.hash = '#{view}?positive=3'")
         page.locator(parts[view]).wait_for()
         return
-    page.evaluate("location.hash = '#search?positive=3'")
+    query = "text:teapot,3" if view == "words" else "3"
+    page.evaluate(f"location.hash = '#search?positive={query}'")
     tiles(page)
     keys = {
         "compare": ["v"],
