@@ -90,6 +90,14 @@ def test_a_text_mixes_with_rows_and_negatives(collection):
     assert without.labels == ["butterfly"] * 3
 
 
+def test_negatives_of_no_strength_change_no_answer(collection):
+    alone = collection.search(text="vehicle", k=10)
+    negative = TextQuery("butterfly")
+    matches = collection.search(text="vehicle", negative=negative, gamma=0, k=10)
+    assert matches.ids.tolist() == alone.ids.tolist()
+    np.testing.assert_array_equal(matches.distances, alone.distances)
+
+
 def test_many_texts_at_once_answer_as_one_by_one(collection):
     texts = [TextQuery("car"), TextQuery("vehicle")]
     together = collection.search_many(texts, k=5)

@@ -128,6 +128,13 @@ class SearchRequest:
         queries.extend(self.negative)
         return queries
 
+    @property
+    def examples(self) -> list[WeightedQuery]:
+        """The queries that the search depends on: without the negative ones if gamma is 0."""
+        if self.gamma == 0:
+            return list(self.positive)
+        return self.queries
+
 
 def check_k(k: int) -> None:
     """Check the number of matches.

@@ -147,8 +147,7 @@ class Searcher:
         if request.unique:
             copies = count_copies(self._view, found.ids, clause, excluded)
             found = found._replace(copies=copies)
-        negative = request.negative if request.gamma else ()
-        examples = [*request.positive, *negative]
+        examples = request.examples
         understood = self._texts.understood(examples)
         found = found._replace(understood=understood)
         return self._with_confidences(
@@ -262,7 +261,7 @@ class Searcher:
     ) -> Sequence[VectorsF16]:
         """Return the vectors whose nearest rows are found: more than one for a text of kinds."""
         ranking = resolve_ranking(request.ranking)
-        kinds = self._texts.kinds(request.queries) if ranking is PLAIN else None
+        kinds = self._texts.kinds(request.examples) if ranking is PLAIN else None
         if kinds is None:
             return [vector]
         return list(kinds)
