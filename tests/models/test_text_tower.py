@@ -121,6 +121,16 @@ def test_collection_is_searched_by_words(describe, two_towers, tmp_path, server)
         collection.search(TextQuery("zyxwv"))
 
 
+def test_spaces_that_know_other_words_answer_together(describe, two_towers, tmp_path):
+    tower = describe()
+    spaces = [tower.name, "efficientnet-lite0-int8"]
+    lookalike.index(two_towers.images, tmp_path / "c", models=[tower, spaces[1]])
+    collection = Collection.open(tmp_path / "c")
+    (understood,) = collection.search(text="red airliner", space=spaces).understood
+    assert understood.words == ("red airliner", "airliner")
+    assert understood.unknown == ("red",)
+
+
 def test_labels_of_another_alphabet_do_not_end_the_measurement(
     describe, two_towers, tmp_path
 ):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -52,6 +54,23 @@ def test_filters_and_options_hold_in_each_space(path, sample):
     )
     assert matches.labels == ["cat"] * 4
     assert matches.copies == [1] * 4
+
+
+def test_a_copy_that_one_space_lacks_is_not_a_second_match(sample, tmp_path):
+    path = tmp_path / "c"
+    first, second = tmp_path / "first", tmp_path / "second"
+    shutil.copytree(sample / "car", first)
+    shutil.copytree(sample / "car", second)
+    lookalike.index(first, path, models=SPACES[:1])
+    lookalike.index(second, path, models=SPACES)
+    collection = lookalike.Collection.open(path)
+    count = len(list(first.iterdir()))
+    query = first / "car_0001.jpg"
+    matches = collection.search(query, k=100, space=SPACES, unique=True)
+    names = [Path(uri).name for uri in matches.uris]
+    assert len(names) == len(set(names)) == count
+    assert matches.copies == [2] * count
+    assert matches.distances[0] == 0
 
 
 def test_an_evaluation_measures_the_order_of_searches(path, sample):

@@ -9,12 +9,20 @@ import numpy as np
 from lookalike.store.view import View
 from lookalike.types import Ids, Places
 
-__all__ = ["count_copies", "first_of_each_content"]
+__all__ = ["contents_of", "count_copies", "first_of_each_content"]
+
+
+def contents_of(view: View, ids: Ids) -> list[bytes]:
+    """Return the sha256 of the content of each row."""
+    rows = view.take(ids, ["sha256"])
+    column = rows["sha256"]
+    contents: list[bytes] = column.to_pylist()
+    return contents
 
 
 def first_of_each_content(view: View, ids: Ids) -> Places:
     """Return the places of the rows whose content no earlier row has, ascending."""
-    contents = _contents_of(view, ids)
+    contents = contents_of(view, ids)
     seen: set[bytes] = set()
     places = []
     for place, content in enumerate(contents):
@@ -41,7 +49,7 @@ def count_copies(view: View, ids: Ids, clause: str | None, excluded: Ids) -> Ids
     copies
         int64 ``[k]``.
     """
-    contents = _contents_of(view, ids)
+    contents = contents_of(view, ids)
     if not contents:
         return np.empty(0, np.int64)
     rows = view.take_contents(contents, [], exclude=excluded, where=clause)
@@ -50,11 +58,3 @@ def count_copies(view: View, ids: Ids, clause: str | None, excluded: Ids) -> Ids
     counts = Counter(found)
     copies = [counts[content] for content in contents]
     return np.array(copies, np.int64)
-
-
-def _contents_of(view: View, ids: Ids) -> list[bytes]:
-    """Return the sha256 of the content of each row."""
-    rows = view.take(ids, ["sha256"])
-    column = rows["sha256"]
-    contents: list[bytes] = column.to_pylist()
-    return contents

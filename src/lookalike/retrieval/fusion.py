@@ -15,7 +15,7 @@ import numpy as np
 
 from lookalike.errors import InputError
 from lookalike.retrieval.request import SearchRequest
-from lookalike.types import Distances, Matches, Places
+from lookalike.types import Distances, Matches, Places, Understood
 
 if TYPE_CHECKING:
     from lookalike.retrieval.search import Searcher
@@ -56,7 +56,25 @@ def search_spaces(searchers: Sequence[Searcher], request: SearchRequest) -> Matc
         )
     pool = _pool_request(request)
     answers = [searcher.search(pool) for searcher in searchers]
+    if request.unique:
+        answers = _with_shared_rows(searchers[0], answers)
     return fuse_matches(answers, request.k)
+
+
+def _with_shared_rows(searcher: Searcher, answers: Sequence[Matches]) -> list[Matches]:
+    """Return answers in which each content has one id: a Space may hold another copy of it."""
+    shared_ids: dict[bytes, int] = {}
+    shared = []
+    for answer in answers:
+        contents = searcher.contents(answer.ids)
+        row_ids = answer.ids.tolist()
+        for content, row_id in zip(contents, row_ids, strict=True):
+            # The first answer that has a content also gives its uri.
+            shared_ids.setdefault(content, row_id)
+        ids = [shared_ids[content] for content in contents]
+        with_shared = replace(answer, ids=np.array(ids, np.int64))
+        shared.append(with_shared)
+    return shared
 
 
 def _pool_request(request: SearchRequest) -> SearchRequest:
@@ -116,7 +134,7 @@ def fuse_matches(answers: Sequence[Matches], k: int) -> Matches:
         exact=all(answer.exact for answer in answers),
         recall=_lowest_recall(answers),
         copies=_copies_of(answers, rows),
-        understood=answers[0].understood,
+        understood=_understood_in_any(answers),
     )
 
 
@@ -150,6 +168,22 @@ def _lowest_recall(answers: Sequence[Matches]) -> float | None:
         if answer.recall is not None:
             recalls.append(answer.recall)
     return min(recalls, default=None)
+
+
+def _understood_in_any(answers: Sequence[Matches]) -> tuple[Understood, ...]:
+    """Return what each text was understood as in any Space, and what one of them did not know."""
+    by_text = [answer.understood for answer in answers]
+    merged = []
+    for of_one_text in zip(*by_text, strict=True):
+        words: dict[str, None] = {}
+        unknown: dict[str, None] = {}
+        for understood in of_one_text:
+            words.update(dict.fromkeys(understood.words))
+            unknown.update(dict.fromkeys(understood.unknown))
+        text = of_one_text[0].text
+        one = Understood(text, tuple(words), tuple(unknown))
+        merged.append(one)
+    return tuple(merged)
 
 
 def _copies_of(answers: Sequence[Matches], rows: Sequence[int]) -> list[int] | None:

@@ -16,7 +16,11 @@ from lookalike.models.embedder import Embedder, load_for_query
 from lookalike.models.text.reader import ReadText
 from lookalike.retrieval.combination import combine_queries
 from lookalike.retrieval.confidence import StoredCalibrations, cut
-from lookalike.retrieval.contents import count_copies, first_of_each_content
+from lookalike.retrieval.contents import (
+    contents_of,
+    count_copies,
+    first_of_each_content,
+)
 from lookalike.retrieval.fitted import FittedVectors
 from lookalike.retrieval.loaded import SpaceVectors, nearest_of
 from lookalike.retrieval.pages import POOL_ROWS, append_rows, page_searches
@@ -559,6 +563,10 @@ class Searcher:
                 f"vector in {self.space}."
             )
         return found
+
+    def contents(self, row_ids: Ids) -> list[bytes]:
+        """Return the sha256 of the content of each of some rows."""
+        return contents_of(self._view, row_ids)
 
     def _read_matches(self, found: Neighbors) -> Matches:
         with span("read matches"):

@@ -98,7 +98,7 @@ _Gamma = Annotated[
     typer.Option(
         min=0,
         metavar="NUMBER",
-        help="The strength of the --negative images: 0 ignores them.",
+        help="The strength of --negative and --negative-text: 0 ignores them.",
     ),
 ]
 _MaxDistance = Annotated[
