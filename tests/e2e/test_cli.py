@@ -109,6 +109,10 @@ def test_models_are_listed(indexed):
         "efficientnet-lite0-int8",
         "int8",
     )
+    reads_text = {model["name"]: model["text"] for model in listed["models"]}
+    assert reads_text["efficientnet-lite0"], "it knows nouns by its classifier"
+    assert reads_text["clip-vit-b32"]
+    assert not reads_text["inception-v3-keras"]
     printed = lookalike("models").stdout
     assert "EfficientNet-Lite0" in printed
     assert (

@@ -85,6 +85,7 @@ def models_command(
 
 def _list_models(*, as_json: bool) -> None:
     from lookalike.models import devices, registry, weights
+    from lookalike.models.text.reader import reads_text
 
     catalog = registry.catalog()
     if as_json:
@@ -96,7 +97,7 @@ def _list_models(*, as_json: bool) -> None:
                 "dim": model.dim,
                 "size": list(model.size),
                 "precision": model.precision,
-                "text": model.text is not None,
+                "text": reads_text(model),
                 "license": _license(model),
                 "available": weights.is_available(model),
             }
@@ -110,7 +111,9 @@ def _list_models(*, as_json: bool) -> None:
     rows = [["name", "dimensions", "input", "words", "weights", "description"]]
     for model in catalog.values():
         size = f"{model.size[1]} x {model.size[0]}"
-        words = "" if model.text is None else "yes"
+        words = ""
+        if reads_text(model):
+            words = "nouns" if model.text is None else "any"
         rows.append(
             [
                 model.name,
