@@ -123,25 +123,18 @@ class AbsentScores:
         """Return the scores as plain data, as ``lookalike evaluate --absent --json`` prints it."""
         answered = None
         if self.answered is not None:
-            answered = _rate_as_dict(self.answered)
+            answered = self.answered.to_dict()
         return {
             "space": self.space,
             "min_confidence": self.min_confidence,
             "images": self.rows,
             "queries": self.queries,
-            "kept": _rate_as_dict(self.kept),
+            "kept": self.kept.to_dict(),
             "answered": answered,
             "mean_kept": self.mean_kept,
             "choices": [asdict(choice) for choice in self.choices],
             "labels": [rate._asdict() for rate in self.labels],
         }
-
-
-def _rate_as_dict(rate: Rate) -> dict[str, Any]:
-    low = rate.low
-    high = rate.high
-    value = rate.value
-    return {"value": value, "interval": [low, high]}
 
 
 def evaluate_absent(

@@ -91,10 +91,9 @@ class TextEvaluation:
         """Return the scores as plain data, as ``lookalike evaluate --text labels --json`` does."""
         fields = asdict(self)
         for name in ("average_precision", "precision"):
-            rate = getattr(self, name)
+            rate: Rate | None = getattr(self, name)
             if rate is not None:
-                interval = [rate.low, rate.high]
-                fields[name] = {"value": rate.value, "interval": interval}
+                fields[name] = rate.to_dict()
         return fields
 
 

@@ -66,6 +66,11 @@ class Rate(NamedTuple):
     low: float
     high: float
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the share and its interval as plain data."""
+        interval = [self.low, self.high]
+        return {"value": self.value, "interval": interval}
+
 
 class LabelRate(NamedTuple):
     """How often the images of a label are answered while its rows are held out.
@@ -165,14 +170,9 @@ class SpaceCalibration:
         fields["distances"] = len(self.distances)
         fields["limit"] = self.limit
         fields["can_tell"] = self.can_tell
-        for name in ("kept", "absent"):
-            rate = getattr(self, name)
-            fields[name] = None
-            if rate is not None:
-                fields[name] = {
-                    "value": rate.value,
-                    "interval": [rate.low, rate.high],
-                }
+        fields["kept"] = self.kept.to_dict()
+        if self.absent is not None:
+            fields["absent"] = self.absent.to_dict()
         fields["labels"] = [rate._asdict() for rate in self.labels]
         return fields
 
