@@ -9,10 +9,10 @@ import numpy as np
 from lookalike.store.view import View
 from lookalike.types import Ids, Places
 
-__all__ = ["contents_of", "count_copies", "first_of_each_content"]
+__all__ = ["count_copies", "first_of_each_content", "hashes_of"]
 
 
-def contents_of(view: View, ids: Ids) -> list[bytes]:
+def hashes_of(view: View, ids: Ids) -> list[bytes]:
     """Return the sha256 of the content of each row."""
     rows = view.take(ids, ["sha256"])
     column = rows["sha256"]
@@ -22,7 +22,7 @@ def contents_of(view: View, ids: Ids) -> list[bytes]:
 
 def first_of_each_content(view: View, ids: Ids) -> Places:
     """Return the places of the rows whose content no earlier row has, ascending."""
-    contents = contents_of(view, ids)
+    contents = hashes_of(view, ids)
     seen: set[bytes] = set()
     places = []
     for place, content in enumerate(contents):
@@ -49,7 +49,7 @@ def count_copies(view: View, ids: Ids, clause: str | None, excluded: Ids) -> Ids
     copies
         int64 ``[k]``.
     """
-    contents = contents_of(view, ids)
+    contents = hashes_of(view, ids)
     if not contents:
         return np.empty(0, np.int64)
     rows = view.take_contents(contents, [], exclude=excluded, where=clause)

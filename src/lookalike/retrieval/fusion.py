@@ -66,7 +66,7 @@ def _with_shared_rows(searcher: Searcher, answers: Sequence[Matches]) -> list[Ma
     shared_ids: dict[bytes, int] = {}
     shared = []
     for answer in answers:
-        contents = searcher.contents(answer.ids)
+        contents = searcher.hashes(answer.ids)
         row_ids = answer.ids.tolist()
         for content, row_id in zip(contents, row_ids, strict=True):
             # The first answer that has a content also gives its uri.

@@ -17,9 +17,9 @@ from lookalike.models.text.reader import ReadText
 from lookalike.retrieval.combination import combine_queries
 from lookalike.retrieval.confidence import StoredCalibrations, cut
 from lookalike.retrieval.contents import (
-    contents_of,
     count_copies,
     first_of_each_content,
+    hashes_of,
 )
 from lookalike.retrieval.fitted import FittedVectors
 from lookalike.retrieval.loaded import SpaceVectors, nearest_of
@@ -564,9 +564,9 @@ class Searcher:
             )
         return found
 
-    def contents(self, row_ids: Ids) -> list[bytes]:
+    def hashes(self, row_ids: Ids) -> list[bytes]:
         """Return the sha256 of the content of each of some rows."""
-        return contents_of(self._view, row_ids)
+        return hashes_of(self._view, row_ids)
 
     def _read_matches(self, found: Neighbors) -> Matches:
         with span("read matches"):
