@@ -312,3 +312,16 @@ def test_transparency_and_frames_may_be_identical_too(tmp_path):
     lookalike.index(images, tmp_path / "c", models=["pixels"])
     found = lookalike.Collection.open(tmp_path / "c").duplicates(tier="identical")
     assert len(found) == 2
+
+
+# A row of the BMP has 2160 bytes.
+@pytest.mark.parametrize("width", [100, 720])
+def test_the_length_of_a_row_is_not_a_depth_of_colors(tmp_path, width):
+    images = tmp_path / "images"
+    images.mkdir()
+    image = photograph(6).resize((width, 90))
+    image.save(images / "a.bmp")
+    image.save(images / "b.png")
+    lookalike.index(images, tmp_path / "c", models=["pixels"])
+    found = lookalike.Collection.open(tmp_path / "c").duplicates(tier="identical")
+    assert len(found) == 1

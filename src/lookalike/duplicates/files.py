@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,6 +22,8 @@ __all__ = ["FileFacts", "pixel_hash", "read_facts"]
 
 _EXIF_TIME = "%Y:%m:%d %H:%M:%S"
 _OPAQUE = 255
+# A layout of Pillow such as RGB;16B. The letter is the order of the bytes; BGR;16 has 5 bits.
+_DEEP_MODE = re.compile(r";16[A-Z]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +117,15 @@ def _has_deep_colors(image: Image.Image) -> bool:
     if image.mode.startswith(("I", "F")):
         return True
     tiles = getattr(image, "tile", ())
-    stored = [str(tile.args) for tile in tiles]
-    return any("16" in mode for mode in stored)
+    return any(_has_deep_mode(tile.args) for tile in tiles)
+
+
+def _has_deep_mode(arguments: object) -> bool:
+    """Return whether the arguments of a decoder name the layout of 16 bits a color."""
+    # Beside the layout there are numbers, such as the length of a row.
+    values = arguments if isinstance(arguments, tuple) else (arguments,)
+    names = [value for value in values if isinstance(value, str)]
+    return any(_DEEP_MODE.search(name) for name in names)
 
 
 def _undecoded(image: Image.Image) -> Iterator[bytes]:
