@@ -15,6 +15,7 @@ from lookalike.duplicates import comparison, find, grouping
 from lookalike.duplicates.groups import Reason
 from lookalike.duplicates.workers import run_chunks
 from lookalike.errors import InputError
+from lookalike.imaging import decode
 
 FOUND_EDITS = ["JPEG 30", "crop 25 %", "flip", "rotation 90", "mirrored crop"]
 PHOTOGRAPHS = 3
@@ -277,6 +278,31 @@ def save_deep_colors(folder):
     Image.fromarray(colors).save(folder / "colors.png")
 
 
+def save_decoded(path):
+    """Write what is decoded of a file beside it."""
+    decoded = decode(path.read_bytes())
+    decoded.save(path.with_name("decoded.png"))
+
+
+def save_deep_jpeg2000(folder):
+    cv2 = pytest.importorskip("cv2")
+    colors = np.asarray(photograph(6))
+    path = folder / "a.jp2"
+    assert cv2.imwrite(str(path), colors.astype(np.uint16) * 257)
+    save_decoded(path)
+
+
+def save_deep_heic(folder):
+    pillow_heif = pytest.importorskip("pillow_heif")
+    colors = np.asarray(photograph(6))
+    height, width, _ = colors.shape
+    deep = colors.astype(np.uint16) * 257
+    image = pillow_heif.from_bytes("RGB;16", (width, height), deep.tobytes())
+    path = folder / "a.heic"
+    image.save(path, quality=90)
+    save_decoded(path)
+
+
 @pytest.mark.parametrize(
     "save",
     [
@@ -285,6 +311,8 @@ def save_deep_colors(folder):
         save_transparency,
         save_depth,
         save_deep_colors,
+        save_deep_jpeg2000,
+        save_deep_heic,
     ],
 )
 def test_a_file_that_shows_more_is_not_identical(tmp_path, save):

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 import numpy as np
 from PIL import ExifTags, Image, ImageSequence
@@ -24,6 +25,34 @@ _EXIF_TIME = "%Y:%m:%d %H:%M:%S"
 _OPAQUE = 255
 # A layout of Pillow such as RGB;16B. The letter is the order of the bytes; BGR;16 has 5 bits.
 _DEEP_MODE = re.compile(r";16[A-Z]")
+
+
+class _DepthField(NamedTuple):
+    """Where a format states the bits of its first color.
+
+    Attributes
+    ----------
+    mark
+        The bytes that the field follows.
+    distance
+        From the start of the mark to the field, in bytes.
+    eight_bits
+        The field's value for 8 bits.
+    """
+
+    mark: bytes
+    distance: int
+    eight_bits: int
+
+
+_HEIF_DEPTH = _DepthField(b"pixi", 9, 8)
+# Pillow's decoders of these formats do not name the depth.
+_DEPTH_FIELDS = {
+    "AVIF": _HEIF_DEPTH,
+    "HEIC": _HEIF_DEPTH,
+    # The start of the code stream, and its SIZ segment.
+    "JPEG 2000": _DepthField(b"\xff\x4f\xff\x51", 42, 7),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +103,8 @@ def _captured(details: dict[int, object]) -> datetime | None:
 def pixel_hash(uri: str) -> bytes | None:
     """Return a hash of all pixels of a file; None if they cannot be compared exactly.
 
-    Transparency and further frames count. A camera's raw file and a file with 16 bits a color hold
-    more than is decoded, so they have no hash. Web addresses are not read.
+    Transparency and further frames count. A camera's raw file and a file with more than 8 bits a
+    color hold more than is decoded, so they have no hash. Web addresses are not read.
     """
     if is_web_address(uri):
         return None
@@ -90,7 +119,7 @@ def pixel_hash(uri: str) -> bytes | None:
 
 def _hash_pixels(data: bytes) -> bytes | None:
     """Return a hash of what is decoded, and of the pixels that decoding drops."""
-    if _is_raw(data):
+    if _is_raw(data) or _states_deep_colors(data):
         return None
     decoded = decode(data)
     width, height = decoded.size
@@ -110,6 +139,21 @@ def _is_raw(data: bytes) -> bool:
     if image_format is TIFF:
         return is_camera_raw(data)
     return image_format is CAMERA_RAW
+
+
+def _states_deep_colors(data: bytes) -> bool:
+    """Return whether a file states more than 8 bits a color in a field of its format."""
+    image_format = recognize(data)
+    if image_format is None or image_format.name not in _DEPTH_FIELDS:
+        return False
+    field = _DEPTH_FIELDS[image_format.name]
+    start = data.find(field.mark)
+    at = start + field.distance
+    if start < 0 or at >= len(data):
+        return False
+    # In JPEG 2000 the highest bit is that of a sign.
+    value = data[at] & 0x7F
+    return value > field.eight_bits
 
 
 def _has_deep_colors(image: Image.Image) -> bool:
