@@ -218,7 +218,7 @@ class Collection:
             width(, 3 or 4)]``, a `RowQuery` or a `VectorQuery`. Or a list of them, optionally
             as `WeightedQuery`: the search then uses their weighted mean.
         positive, text
-            More queries, and words, as if each were in `query`: a text is a `TextQuery`.
+            More queries, and words to search by; each counts as if it were in `query`.
         negative
             Queries to keep away from: gamma times their weighted mean is subtracted, or times
             their weighted sum if the weights sum to less than 1. Where the Model's vectors have
@@ -241,8 +241,8 @@ class Collection:
             If k is not a whole number above 0, gamma or the largest distance is below 0, the
             smallest confidence is not from 0 to 1 or there is no calibration for it, the filter
             cannot be used, a row does not exist, a weight is not above 0, a positive query is
-            missing, a text is not understood, the queries cancel each other, or the region is no
-            part of one image of at least 8 pixels a side.
+            missing, a text is not understood, the queries cancel each other, or the region is not
+            a part of one image of at least 8 pixels a side.
         FormatError
             If a query is an image of a kind that is not read.
         ImageError

@@ -16,6 +16,7 @@ from lookalike.errors import InputError, ModelError
 from lookalike.types import Model
 
 __all__ = [
+    "CPU_PROVIDER",
     "CUDA_PROVIDER",
     "INDEX_BATCH",
     "QUERY_BATCH",

@@ -139,13 +139,13 @@ def _load_on_gpu(model: Model, graph: Path | bytes, batch: int) -> OnnxEmbedder:
     for arithmetic in CUDA_ARITHMETICS:
         try:
             embedder = _open_on_gpu(model, graph, arithmetic, batch)
-            vectors = embedder.embed(images)
+            found = embedder.embed(images)
         # The errors of a runtime and of the conversion share no base class.
         except Exception as error:  # noqa: BLE001
             reason = first_line(error)
             faults.append(f"{arithmetic}: {reason}")
             continue
-        difference = _difference(vectors, expected)
+        difference = _difference(found, expected)
         if difference <= MAX_DIFFERENCE:
             return embedder
         faults.append(f"{arithmetic}: its vectors differ by {difference:.2g}")

@@ -139,7 +139,10 @@ def fuse_matches(answers: Sequence[Matches], k: int) -> Matches:
 
 
 def fuse_orders(orders: Sequence[Places]) -> Places:
-    """Return one order of some rows from several of them, intp ``[n]`` each."""
+    """Return one order of some rows from several of them, intp ``[n]`` each.
+
+    Every rank counts here. A search counts the first thousand of each Space.
+    """
     count = len(orders[0])
     scores = np.zeros(count)
     gains = _gains(count)

@@ -21,7 +21,7 @@ _MAX_KEPT = 64
 
 
 class SpaceTexts:
-    """Reads texts in one Space; loads what reads them at the first, and keeps the last ones.
+    """Reads texts in one Space; loads their reader for the first, and keeps the latest.
 
     Parameters
     ----------

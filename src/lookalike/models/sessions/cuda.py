@@ -11,7 +11,7 @@ import numpy.typing as npt
 import onnxruntime as ort
 
 from lookalike.errors import ModelError
-from lookalike.models.devices import CUDA_PROVIDER
+from lookalike.models.devices import CPU_PROVIDER, CUDA_PROVIDER
 
 __all__ = ["CUDA_ARITHMETICS", "CudaArithmetic", "CudaSession"]
 
@@ -60,7 +60,7 @@ class CudaSession:
             # Take as much memory as a batch needs, not the next power of two.
             "arena_extend_strategy": "kSameAsRequested",
         }
-        providers = [(CUDA_PROVIDER, settings), "CPUExecutionProvider"]
+        providers = [(CUDA_PROVIDER, settings), CPU_PROVIDER]
         session = ort.InferenceSession(graph, options, providers=providers)
         if CUDA_PROVIDER not in session.get_providers():
             raise ModelError("ONNX Runtime could not start its CUDA provider")

@@ -154,8 +154,9 @@ class WordTable:
 
     def _unknown_error(self, text: str, unknown: Sequence[str]) -> UnknownWordsError:
         suggestions: list[str] = []
-        for word in unknown[:1]:
-            searched = word[:_MAX_LETTERS]
+        # Of several unknown words, the first one is corrected.
+        if unknown:
+            searched = unknown[0][:_MAX_LETTERS]
             suggestions = difflib.get_close_matches(
                 searched, self.words, n=_SUGGESTIONS, cutoff=_LEAST_ALIKE
             )

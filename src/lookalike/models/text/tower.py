@@ -139,8 +139,9 @@ class TextEmbedder:
         tower = self._tower
         path = self._graph_path
         source: Path | bytes = path
+        # A graph that takes numbers from outside its folder is refused before it is opened.
         onnx_files.data_files(path)
-        # A file with both towers.
+        # A file with both towers would ask for images too.
         if self.model.image_input is not None and tower.output:
             source = onnx_files.extract_part(path, _INPUTS, tower.output)
         return open_session(source, threads=threads)
