@@ -294,7 +294,8 @@ class _Watch:
 def _evaluate_best_first(table: Table, spaces: Iterable[str], seed: int) -> Evaluation:
     """Evaluate Spaces. The best one is the first, so that the differences are those to it."""
     names = list(spaces)
-    unordered = evaluate(table, spaces=names, seed=seed)
+    # The order needs the means alone, so one resample is enough.
+    unordered = evaluate(table, spaces=names, seed=seed, resamples=1)
     ordered = sorted(unordered.spaces, key=_map_of, reverse=True)
     names = [scores.space for scores in ordered]
     return evaluate(table, spaces=names, seed=seed)
