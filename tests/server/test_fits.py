@@ -42,7 +42,7 @@ class HeldFit:
                 self.ended.set()
 
         monkeypatch.setattr(ContextRanking, "refit", held)
-        monkeypatch.setattr(fits, "_PATIENCE_S", 0.0)
+        monkeypatch.setattr(fits, "_WAIT_SECONDS", 0.0)
 
 
 def search(client, ranking, path="search"):
@@ -65,7 +65,7 @@ def test_searches_do_not_wait_for_a_ranking(client, monkeypatch):
         assert held.begun == 1
     finally:
         held.released.set()
-    monkeypatch.setattr(fits, "_PATIENCE_S", 60.0)
+    monkeypatch.setattr(fits, "_WAIT_SECONDS", 60.0)
     assert search(client, "context").json()["matches"][0]["id"] == 0
     assert held.begun == 1
     assert search(client, "context").status_code == 200

@@ -1,7 +1,7 @@
 """Rankings that compare all images once, computed beside the requests.
 
-In a large collection that takes minutes. A request that came first would hold one of the few
-threads that embed images all that time, and each further one another.
+In a large collection that takes minutes. Requests that waited for it would hold all of the few
+threads that embed images.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from lookalike.server.registry import CollectionView
 
 __all__ = ["BackgroundFits"]
 
-# A request waits so long for a computation, and so a small collection answers at once.
-_PATIENCE_S = 1.0
-_RETRY_AFTER_S = 5
+# A request waits this long. The ranking of a small collection is ready by then.
+_WAIT_SECONDS = 1.0
+_RETRY_AFTER_SECONDS = 5
 # The log states the progress after each tenth of the work.
 _LOGGED_SHARE = 0.1
 
@@ -66,7 +66,7 @@ class BackgroundFits:
         if not resolved.keeps_fit or searcher.has_fit(resolved):
             return
         fit, future = self._begin(view, searcher, resolved)
-        wait_for([future], _PATIENCE_S)
+        wait_for([future], _WAIT_SECONDS)
         if not future.done():
             raise Problem(
                 503,
@@ -74,7 +74,7 @@ class BackgroundFits:
                 f"The ranking {ranking!r} compares all images with each other once, and "
                 f"{fit.share:.0%} of that is done. Search again in a moment, or by another "
                 "ranking.",
-                headers={"Retry-After": str(_RETRY_AFTER_S)},
+                headers={"Retry-After": str(_RETRY_AFTER_SECONDS)},
             )
         # A fit that was cancelled belongs to an older version; the search computes its own.
         if not future.cancelled():
