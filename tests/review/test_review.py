@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
 from lookalike.collection import Collection
 from lookalike.errors import InputError, SpaceError
 from lookalike.review import clusters as clustering
+from lookalike.review.labels import find_doubtful_labels
 from lookalike.review.results import Review
+from lookalike.review.rows import ReviewedRows
 from lookalike.store.table import Table
 from lookalike.types import Model
+from lookalike.vectors.neighbors import NeighborGraph
 from made import SPACE, add_rows, clusters, drawn
 
 CORNERS = 4
@@ -228,3 +233,25 @@ def test_settings_that_fit_nothing_are_refused(tmp_path, corners, settings, mess
 def test_an_empty_space_is_refused(tmp_path):
     with pytest.raises(SpaceError, match="nothing to review"):
         review_of(tmp_path, np.empty((0, 8), np.float32))
+
+
+def test_the_values_of_many_labels_are_computed_in_parts():
+    count = 4000
+    random = np.random.default_rng(0)
+    labels = [f"label {place}" for place in range(count)]
+    rows = ReviewedRows(
+        np.arange(count), np.zeros((count, 4), np.float16), labels, labels
+    )
+    places = random.integers(0, count, (count, 20))
+    graph = NeighborGraph(places, np.ones(places.shape, np.float32))
+    components = random.normal(size=(count, 8)).astype(np.float32)
+    tracemalloc.start()
+    found = find_doubtful_labels(rows, graph, components)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found.checked == count
+    # One array of a value for each row and label takes as much.
+    assert peak < count * count * 8
+    one = ["one"] * count
+    same = ReviewedRows(rows.ids, rows.vectors, labels, one)
+    assert find_doubtful_labels(same, graph, components).checked == 0

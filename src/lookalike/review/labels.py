@@ -38,8 +38,9 @@ _LEAST_VOTERS = 3
 _LEAST_SCORE = 0.4
 # The penalty of the ridge regression. Components of unit vectors need little.
 _PENALTY = 1.0
-# Rows whose values are computed at a time.
+# Rows whose values are computed at a time, and the most values: each array of them takes 32 MB.
 _CHECKED_AT_A_TIME = 1 << 12
+_VALUES_AT_A_TIME = 1 << 22
 
 _LabelValues = npt.NDArray[np.float64]
 
@@ -61,17 +62,19 @@ def find_doubtful_labels(
     labels = rows.label_codes
     has_label = labels.codes != NO_LABEL
     labeled = np.flatnonzero(has_label)
-    count = len(labeled)
+    checked = 0
     images: list[DoubtfulLabel] = []
     if len(labels.names) > 1 and len(rows) >= MIN_COMPARED_ROWS:
+        checked = len(labeled)
+        step = _rows_at_a_time(labels)
         neighbors = _Voters(labels, graph)
         labeled_codes = labels.codes[labeled]
         ridge = _Ridge(
             components[labeled],
             labeled_codes,
         )
-        for first in range(0, count, _CHECKED_AT_A_TIME):
-            last = first + _CHECKED_AT_A_TIME
+        for first in range(0, checked, step):
+            last = first + step
             part = slice(first, last)
             block = _Block(
                 labeled[part],
@@ -85,8 +88,16 @@ def find_doubtful_labels(
     return DoubtfulLabels(
         images=tuple(images),
         threshold=_LEAST_SCORE,
-        checked=count,
+        checked=checked,
     )
+
+
+def _rows_at_a_time(labels: LabelCodes) -> int:
+    """Return the number of rows whose values, one for each label, fit into memory."""
+    label_count = len(labels.names)
+    affordable = _VALUES_AT_A_TIME // label_count
+    at_least_one = max(1, affordable)
+    return min(_CHECKED_AT_A_TIME, at_least_one)
 
 
 def _most_doubtful_first(image: DoubtfulLabel) -> tuple[float, int]:

@@ -197,7 +197,7 @@ class DoubtfulLabels:
     threshold
         The score above which a label is doubtful.
     checked
-        The number of labeled images.
+        The number of labels that were checked; 0 with fewer than two different ones.
     """
 
     images: tuple[DoubtfulLabel, ...]
