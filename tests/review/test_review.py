@@ -198,6 +198,14 @@ def test_a_half_filled_space_is_reviewed_and_named(tmp_path, corners):
     assert collection.review(space="a", parts=["diverse"]).notes == ()
     some = collection.review(space="b", where="label = 'corner 1'", parts=["diverse"])
     assert {image.label for image in some.diverse.images} == {"corner 1"}
+    # Half of all images have a vector in b, but all of this label.
+    assert some.notes == ()
+    every = collection.review(space="b", where="label != 'x'", parts=["diverse"])
+    assert "50 of the images are left out" in every.notes[0]
+    few = collection.review(
+        space="b", where="uri = '/pictures/1.jpg'", parts=["diverse"]
+    )
+    assert few.notes == ()
 
 
 def test_rows_that_are_removed_meanwhile_stay_in_the_review(tmp_path, corners):

@@ -240,14 +240,15 @@ def _notes(
 ) -> Iterator[str]:
     """Yield what could not be reviewed."""
     count = len(rows)
-    if settings.where is None:
-        without = view.count() - count
-        if without:
-            yield (
-                f"{without:,} of the images are left out: they have no vector in {space}. "
-                f"Compute them with: lookalike index FOLDER -c {view.path} --model {space}"
-            )
-    if count < MIN_COMPARED_ROWS:
+    without = _count_matching(view, settings.where) - count
+    if without:
+        yield (
+            f"{without:,} of the images are left out: they have no vector in {space}. "
+            f"Compute them with: lookalike index FOLDER -c {view.path} --model {space}"
+        )
+    compared = set(settings.parts)
+    compared.discard("diverse")
+    if compared and count < MIN_COMPARED_ROWS:
         yield (
             "Clusters, outliers and doubtful labels are found from "
             f"{MIN_COMPARED_ROWS} images on; there are {count}."
@@ -255,3 +256,11 @@ def _notes(
     labels = rows.label_codes.names
     if "labels" in settings.parts and len(labels) < 2:
         yield "No label was checked: that needs at least two different labels."
+
+
+def _count_matching(view: View, where: str | None) -> int:
+    """Return the number of images that match a filter, with or without a vector."""
+    if where is None:
+        return view.count()
+    clause = view.filter_clause(where)
+    return view.count_where(clause)
