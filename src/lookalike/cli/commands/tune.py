@@ -87,7 +87,7 @@ def _print_report(report: TuneReport) -> None:
         _print_gains(report.new_images, report.new_labels)
     if report.is_stored:
         vectors = output.plural(report.filled, "vector")
-        text = f": {vectors} computed in {report.seconds:.1f} s."
+        text = f": {vectors} computed, {report.seconds:.1f} s in all."
         output.say_with_heading(output.printable(report.space), text)
     output.say(report.verdict)
 
