@@ -166,7 +166,7 @@ def test_too_few_labels_are_an_error(tmp_path, labels, equal, purpose):
 def test_an_empty_space_is_an_error(tmp_path):
     model = Model(SPACE, "numbers", "pixels", (1, 1), DIM)
     table = Table.create(tmp_path / "empty", [model])
-    with pytest.raises(InputError, match="has 0 labels"):
+    with pytest.raises(InputError, match=r"needs 3 labels.* has 0\."):
         lookalike.Collection(table).tune("anything")
 
 
@@ -192,6 +192,8 @@ def test_other_arguments_are_checked_before_anything_is_learned(collection):
         collection.tune("everything")
     with pytest.raises(InputError, match="without full stops"):
         collection.tune("anything", name="a.b")
+    with pytest.raises(InputError, match="cannot be named ''"):
+        collection.tune("anything", name="")
     with pytest.raises(InputError, match="from 0 on"):
         collection.tune("anything", seed=-1)
     with pytest.raises(SpaceError, match="no Space 'other'"):

@@ -94,7 +94,7 @@ def tune_space(
     """
     start = time.perf_counter()
     base = table.space(space)
-    new_name = name or purpose
+    new_name = purpose if name is None else name
     _check_request(purpose, new_name, seed)
     run = _Tuning(table, base, purpose, new_name, seed, progress)
     exists = new_name in table.schema.names
@@ -201,8 +201,8 @@ class _Tuning:
             return
         path = self.table.path
         raise InputError(
-            f"{path} has {len(counts)} labels with {MIN_IMAGES} different images or more in the "
-            f"Space {self.base!r}; the purpose {self.purpose} needs {least}. The label of an image "
+            f"The purpose {self.purpose} needs {least} labels with {MIN_IMAGES} different images "
+            f"or more; the Space {self.base!r} of {path} has {len(counts)}. The label of an image "
             "is the name of its folder; set it with: "
             f"lookalike index FOLDER -c {path} --labels folder"
         )
