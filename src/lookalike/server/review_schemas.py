@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
+from lookalike.review.results import ReviewPart
 from lookalike.server.schemas import ResponseModel, RowInfo
 
-__all__ = ["ReviewResponse", "ReviewedPart"]
-
-ReviewedPart = Literal["clusters", "outliers", "labels", "diverse"]
+__all__ = ["ReviewResponse"]
 
 
 class ReviewedImage(RowInfo):
@@ -51,7 +50,7 @@ class ReviewGroup(ResponseModel):
 class ReviewPartInfo(ResponseModel):
     """A part of a review in words."""
 
-    part: ReviewedPart
+    part: ReviewPart
     title: str
     summary: Annotated[str, Field(description="A sentence with its figures.")]
     total: Annotated[

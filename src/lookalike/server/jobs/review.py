@@ -12,7 +12,7 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from lookalike.review.results import Review, ReviewImage
+from lookalike.review.results import Review, ReviewImage, ReviewPart
 from lookalike.review.run import review
 from lookalike.review.words import ImageGroup, Section, explain_image, sections
 from lookalike.server.jobs.queue import Job, JobWork
@@ -21,7 +21,7 @@ from lookalike.server.parameters import CollectionName
 from lookalike.server.problems import Problem
 from lookalike.server.registry import CollectionView, ServedCollection
 from lookalike.server.responses import json_response
-from lookalike.server.review_schemas import ReviewedPart, ReviewResponse
+from lookalike.server.review_schemas import ReviewResponse
 from lookalike.server.schemas import JobBody
 from lookalike.server.state import ServerState, server_state
 
@@ -99,7 +99,7 @@ def _review(
 )
 async def get_review(
     request: Request,
-    part: Annotated[ReviewedPart, Query(description="The part to list.")] = "clusters",
+    part: Annotated[ReviewPart, Query(description="The part to list.")] = "clusters",
     collection: CollectionName = None,
     offset: Annotated[
         int,
@@ -135,7 +135,7 @@ async def get_review(
 
 
 def _read_review_page(
-    view: CollectionView, found: Review, part: ReviewedPart, offset: int, limit: int
+    view: CollectionView, found: Review, part: ReviewPart, offset: int, limit: int
 ) -> dict[str, Any]:
     """Return the fields of a `ReviewResponse`."""
     end = offset + limit
