@@ -119,26 +119,17 @@ def _outlier_section(outliers: Outliers) -> Section:
         f"{_image_count(above)} farther than {outliers.threshold:.3f} from the "
         f"{_ordinal(outliers.neighbor)} nearest image; the median is {outliers.median:.3f}."
     )
-    return Section(
-        "outliers",
-        "Outliers",
-        summary,
-        _one_group(outliers.images),
-    )
+    return _list_section("outliers", "Outliers", summary, outliers.images)
 
 
 def _label_section(labels: DoubtfulLabels) -> Section:
     found = len(labels.images)
+    verb = "fits" if found == 1 else "fit"
     summary = (
-        f"{found:,} of {labels.checked:,} labels fit worse than another one, "
+        f"{found:,} of {labels.checked:,} labels {verb} worse than another one, "
         f"by a score above {labels.threshold:g}."
     )
-    return Section(
-        "labels",
-        "Doubtful labels",
-        summary,
-        _one_group(labels.images),
-    )
+    return _list_section("labels", "Doubtful labels", summary, labels.images)
 
 
 def _diverse_section(diverse: DiverseImages) -> Section:
@@ -149,17 +140,15 @@ def _diverse_section(diverse: DiverseImages) -> Section:
     )
     if diverse.all_labels:
         summary += f"; {diverse.labels:,} of {diverse.all_labels:,} labels"
-    return Section(
-        "diverse",
-        "Diverse images",
-        f"{summary}.",
-        _one_group(diverse.images),
-    )
+    return _list_section("diverse", "Diverse images", f"{summary}.", diverse.images)
 
 
-def _one_group(images: tuple[ReviewImage, ...]) -> tuple[ImageGroup, ...]:
+def _list_section(
+    part: ReviewPart, title: str, summary: str, images: tuple[ReviewImage, ...]
+) -> Section:
+    """Return a section whose images are one group without a title."""
     group = ImageGroup("", images)
-    return (group,)
+    return Section(part, title, summary, (group,))
 
 
 def _image_count(count: int) -> str:

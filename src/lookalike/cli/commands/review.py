@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -41,31 +41,24 @@ _ReviewSpace = Annotated[
         show_default="the first",
     ),
 ]
+
+
+def _count_option(text: str, default: str | bool = True) -> Any:
+    """Return an option that takes a number from 1 on."""
+    return typer.Option(metavar="N", min=1, help=text, show_default=default)
+
+
 _ClusterCount = Annotated[
     int | None,
-    typer.Option(
-        metavar="N",
-        min=1,
-        help="The number of clusters.",
-        show_default="found by HDBSCAN",
-    ),
+    _count_option("The number of clusters.", "found by HDBSCAN"),
 ]
 _OutlierCount = Annotated[
     int | None,
-    typer.Option(
-        metavar="N",
-        min=1,
-        help="The number of outliers.",
-        show_default="those above the threshold",
-    ),
+    _count_option("The number of outliers.", "those above the threshold"),
 ]
 _DiverseCount = Annotated[
     int,
-    typer.Option(
-        metavar="N",
-        min=1,
-        help="The number of diverse images.",
-    ),
+    _count_option("The number of diverse images."),
 ]
 _ReviewOutput = Annotated[
     Path | None,
