@@ -91,7 +91,7 @@ def review_command(
     save: _ReviewOutput = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Look after a data set: clusters, outliers, doubtful labels, and the most diverse images.
+    """Review a collection: clusters, outliers, doubtful labels, and the most diverse images.
 
     Clusters are images that lie close together, named after their labels. Outliers are far from all
     others. A label is doubtful where an image fits another label better. Diverse images are a few
