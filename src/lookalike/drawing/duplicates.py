@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
-from matplotlib.axes import Axes
 from PIL import Image
 
 from lookalike.drawing.matches import draw_framed, write_caption, write_heading
 from lookalike.drawing.style import (
     BORDER,
     COLORS,
+    add_cell,
     figure_in_points,
+    image_columns,
     output_path,
     render,
     save,
@@ -56,21 +58,14 @@ def draw_duplicates(duplicates: Duplicates, view: View, path: str | Path) -> Pat
     most_copies = max((len(group.copies) for group in groups), default=1)
     columns = 1 + min(_MAX_COPIES, most_copies)
 
-    widths = [_MARGIN]
-    for _ in range(columns):
-        widths += [_IMAGE_WIDTH, _GAP]
-    widths[-1] = _MARGIN
-    heights = [_MARGIN, _HEADING_HEIGHT]
+    widths = image_columns(columns, width=_IMAGE_WIDTH, gap=_GAP, margin=_MARGIN)
+    heights: list[float] = [_MARGIN, _HEADING_HEIGHT]
     for _ in groups:
         heights += [_IMAGE_HEIGHT, _CAPTION_HEIGHT, _GAP]
     heights.append(_MARGIN)
     figure, grid = figure_in_points(widths, heights)
 
-    def cell(row: int, column: int | slice) -> Axes:
-        place = grid[row, column]
-        axes = figure.add_subplot(place)
-        axes.set_axis_off()
-        return axes
+    cell = partial(add_cell, figure, grid)
 
     heading = cell(1, slice(1, -1))
     write_heading(heading, "Duplicates", _caption(duplicates, len(groups)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,9 @@ from lookalike.drawing.palette import palette
 from lookalike.drawing.style import (
     MUTED,
     TEXT,
+    add_cell,
     figure_in_points,
+    image_columns,
     output_path,
     render,
     save,
@@ -181,21 +184,19 @@ def _draw_panels(
     panels: list[tuple[str, Image.Image, str]], explanation: Explanation
 ) -> Image.Image:
     """Draw the images side by side, with the legend below them."""
-    widths = [_MARGIN]
-    for _ in panels:
-        widths += [_IMAGE_WIDTH, _GAP]
-    widths[-1] = _MARGIN
+    widths = image_columns(
+        len(panels),
+        width=_IMAGE_WIDTH,
+        gap=_GAP,
+        margin=_MARGIN,
+    )
     heights = [
         *(_MARGIN, _HEADING_HEIGHT, _IMAGE_HEIGHT, _CAPTION_HEIGHT),
         *(_SCALE_HEIGHT, _SCALE_HEIGHT, _MARGIN),
     ]
     figure, grid = figure_in_points(widths, heights)
 
-    def cell(row: int, column: int | slice) -> Axes:
-        place = grid[row, column]
-        axes = figure.add_subplot(place)
-        axes.set_axis_off()
-        return axes
+    cell = partial(add_cell, figure, grid)
 
     for number, (heading, image, name) in enumerate(panels):
         column = 2 * number + 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from lookalike.drawing.style import (
     COLORS,
     MUTED,
     TEXT,
+    add_cell,
     centered,
     figure_in_points,
     output_path,
@@ -89,11 +91,7 @@ def draw_matches(
     line_counts = [max(1, -(-len(answer) // columns)) for answer in answers]
     figure, grid = _layout(columns, line_counts)
 
-    def cell(row: int | slice, column: int | slice) -> Axes:
-        place = grid[row, column]
-        axes = figure.add_subplot(place)
-        axes.set_axis_off()
-        return axes
+    cell = partial(add_cell, figure, grid)
 
     # The query on the left, and a line that separates it from the answers.
     write_heading(cell(1, 1), "Query")

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
 
 from lookalike.drawing.matches import draw_framed, write_caption, write_heading
 from lookalike.drawing.style import (
     BORDER,
+    add_cell,
     figure_in_points,
+    image_columns,
     output_path,
     render,
     save,
@@ -87,10 +89,12 @@ def draw_review(review: Review, view: View, path: str | Path) -> Path:
 
 
 def _lay_out_lines(lines: Sequence[_Line]) -> tuple[Figure, GridSpec]:
-    widths: list[float] = [_MARGIN]
-    for _ in range(_IMAGES_PER_LINE):
-        widths += [_IMAGE_WIDTH, _GAP]
-    widths[-1] = _MARGIN
+    widths = image_columns(
+        _IMAGES_PER_LINE,
+        width=_IMAGE_WIDTH,
+        gap=_GAP,
+        margin=_MARGIN,
+    )
     heights: list[float] = [_MARGIN]
     for line in lines:
         heights.append(_HEADING_HEIGHT)
@@ -137,14 +141,9 @@ def _cluster_lines(groups: Sequence[ImageGroup]) -> Iterator[_Line]:
 def _draw_line(
     figure: Figure, grid: GridSpec, row: int, line: _Line, view: View
 ) -> None:
-    def cell(below: int, columns: int | slice) -> Axes:
-        place = grid[row + below, columns]
-        axes = figure.add_subplot(place)
-        axes.set_axis_off()
-        return axes
-
+    cell = partial(add_cell, figure, grid)
     write_heading(
-        cell(0, slice(1, -1)),
+        cell(row, slice(1, -1)),
         line.title,
         line.note,
     )
@@ -157,14 +156,14 @@ def _draw_line(
         if content:
             draw_framed(
                 figure,
-                cell(1, column),
+                cell(row + 1, column),
                 open_thumbnail(content),
                 BORDER,
                 _FRAME_WIDTH,
             )
         title, note = _image_caption(image)
         write_caption(
-            cell(2, column),
+            cell(row + 2, column),
             title,
             note,
         )

@@ -25,9 +25,11 @@ __all__ = [
     "COLORS",
     "MUTED",
     "TEXT",
+    "add_cell",
     "centered",
     "figure_in_points",
     "hide_frame",
+    "image_columns",
     "output_path",
     "render",
     "save",
@@ -102,6 +104,27 @@ def figure_in_points(
         hspace=0,
     )
     return figure, grid
+
+
+def image_columns(
+    count: int, *, width: float, gap: float, margin: float
+) -> list[float]:
+    """Return the widths of the columns of a line of images, with gaps between margins."""
+    widths = [margin]
+    for _ in range(count):
+        widths += [width, gap]
+    widths[-1] = margin
+    return widths
+
+
+def add_cell(
+    figure: Figure, grid: GridSpec, rows: int | slice, columns: int | slice
+) -> Axes:
+    """Return a blank part of a grid, without axes, to draw or write on."""
+    place = grid[rows, columns]
+    axes = figure.add_subplot(place)
+    axes.set_axis_off()
+    return axes
 
 
 def centered(width: int, height: int, cell: Bbox) -> Bbox:
