@@ -26,7 +26,7 @@ from lookalike.models.explanation import explain_likeness
 from lookalike.store.table import Table
 from lookalike.types import VectorsF32
 from lookalike.vectors import unit_length
-from measuring import Report, parser
+from measuring import Report, add_merge_option, label_merges, parser
 
 RESAMPLES = 2000
 # Pixels of the composed images.
@@ -162,7 +162,7 @@ LAYOUTS: dict[str, Compose] = {"side by side": beside, "2 x 2": grid, "inset": i
 def main() -> int:
     arguments = _arguments()
     report = Report("explain", arguments, [])
-    merges = dict(merge.split("=", 1) for merge in arguments.merge)
+    merges = label_merges(arguments)
     for path in arguments.collections:
         photographs = Photographs(path, merges)
         _measure(report, path, photographs, arguments.images, arguments.seed)
@@ -175,13 +175,7 @@ def _arguments() -> argparse.Namespace:
     options.add_argument(
         "--images", type=int, default=150, help="composed images of each layout"
     )
-    options.add_argument(
-        "--merge",
-        action="append",
-        default=[],
-        metavar="LABEL=LABEL",
-        help="count the first label as the second; may be repeated",
-    )
+    add_merge_option(options)
     return options.parse_args()
 
 

@@ -314,3 +314,27 @@ def parser(name: str, description: str) -> argparse.ArgumentParser:
         "--seed", type=int, default=0, help="the random seed (default: 0)"
     )
     return options
+
+
+def add_merge_option(options: argparse.ArgumentParser) -> None:
+    """Add the option ``--merge LABEL=LABEL``, for labels that mean the same."""
+    options.add_argument(
+        "--merge",
+        action="append",
+        default=[],
+        metavar="LABEL=LABEL",
+        help="count the images of the first label as the second; may be repeated",
+    )
+
+
+def label_merges(arguments: argparse.Namespace) -> dict[str, str]:
+    """Return the label that each label of ``--merge`` counts as."""
+    merges = {}
+    for pair in arguments.merge:
+        old, _, new = pair.partition("=")
+        if not new:
+            raise SystemExit(
+                f"--merge takes LABEL=LABEL, such as Faces_easy=Faces, not {pair!r}."
+            )
+        merges[old] = new
+    return merges

@@ -25,7 +25,7 @@ from lookalike.retrieval.ranking import rankings, resolve_ranking
 from lookalike.store.table import Table
 from lookalike.types import VectorsF16
 from lookalike.vectors.exact import ExactIndex
-from measuring import Report, Watch, parser, spread
+from measuring import Report, Watch, add_merge_option, label_merges, parser, spread
 from near_copies import make_copies, measure_copies
 from vectors_made import grown
 
@@ -45,7 +45,7 @@ def main() -> int:
             if arguments.merge:
                 copied = shutil.copytree(path, Path(place, str(number)))
                 merged = Table.open(copied)
-                if _merge_labels(merged, arguments.merge):
+                if _merge_labels(merged, label_merges(arguments)):
                     _evaluate(report, f"{path}, merged", merged)
             if arguments.families:
                 folder = Path(place, f"families-{number}")
@@ -62,13 +62,7 @@ def main() -> int:
 def _arguments() -> argparse.Namespace:
     options = parser("ranking", "Measure rankings by labels, time and memory.")
     options.add_argument("collections", nargs="+", metavar="COLLECTION")
-    options.add_argument(
-        "--merge",
-        action="append",
-        default=[],
-        metavar="LABEL=LABEL",
-        help="evaluate once more with the first label as the second; may be repeated",
-    )
+    add_merge_option(options)
     options.add_argument(
         "--families",
         type=int,
@@ -82,9 +76,8 @@ def _arguments() -> argparse.Namespace:
     return options.parse_args()
 
 
-def _merge_labels(table: Table, merges: list[str]) -> bool:
+def _merge_labels(table: Table, new_labels: dict[str, str]) -> bool:
     """Rename labels; return whether there were any."""
-    new_labels = dict(merge.split("=", 1) for merge in merges)
     uris, labels = [], []
     for batch in table.scan(["uri", "label"]):
         for row in batch.to_pylist():

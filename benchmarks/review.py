@@ -32,7 +32,7 @@ from lookalike.review.run import review
 from lookalike.store.table import Table
 from lookalike.types import Model, VectorsF32
 from lookalike.vectors.neighbors import NeighborGraph, neighbor_graph
-from measuring import Report, parser
+from measuring import Report, add_merge_option, label_merges, parser
 
 NEIGHBORS = 10
 ROUNDS = 20
@@ -57,13 +57,7 @@ class Data(NamedTuple):
 def main() -> int:
     options = parser("review", "Measure a review beside simpler methods.")
     options.add_argument("collections", nargs="*", metavar="COLLECTION")
-    options.add_argument(
-        "--merge",
-        action="append",
-        default=[],
-        metavar="LABEL=LABEL",
-        help="also measure with the first label counted as the second",
-    )
+    add_merge_option(options)
     options.add_argument(
         "--share", type=float, default=0.05, help="the share of wrong labels"
     )
@@ -75,7 +69,7 @@ def main() -> int:
     )
     arguments = options.parse_args()
     report = Report("review", arguments, ["scikit-learn"])
-    merges = dict(merge.split("=", 1) for merge in arguments.merge)
+    merges = label_merges(arguments)
     for path in arguments.collections:
         rows = read(path)
         measure(report, path, rows, arguments)

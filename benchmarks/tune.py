@@ -21,7 +21,7 @@ from lookalike.learning.validation import LabeledVectors, Learn, measure_gains
 from lookalike.models.learned import VectorMap
 from lookalike.store.table import Table
 from lookalike.types import VectorsF16, VectorsF32
-from measuring import Report, parser
+from measuring import Report, add_merge_option, label_merges, parser
 
 HEADERS = [
     "learned",
@@ -44,13 +44,7 @@ def main() -> int:
 def _arguments() -> argparse.Namespace:
     options = parser("tune", "Measure Spaces that are learned from labels.")
     options.add_argument("collections", nargs="+", metavar="COLLECTION")
-    options.add_argument(
-        "--merge",
-        action="append",
-        default=[],
-        metavar="LABEL=LABEL",
-        help="count the images of the first label as the second; may be repeated",
-    )
+    add_merge_option(options)
     options.add_argument(
         "--settings", action="store_true", help="measure other settings too"
     )
@@ -60,8 +54,8 @@ def _arguments() -> argparse.Namespace:
 def _measure(report: Report, path: str, arguments: argparse.Namespace) -> None:
     table = Table.open(path)
     data, counts = read_labeled(table, table.space(None))
-    for pair in arguments.merge:
-        data = _merge(data, list(counts), *pair.split("="))
+    for pair in label_merges(arguments).items():
+        data = _merge(data, list(counts), *pair)
     rows: list[list[object]] = []
     figures = {}
     for title, learn in _ways(arguments.settings).items():
