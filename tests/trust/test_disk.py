@@ -401,8 +401,7 @@ def test_a_collection_on_a_read_only_disk_is_searched_and_not_called_damaged(
             write()
     with pytest.raises(
         ReadOnlyError,
-        match=r"could not be created: you do not have permission to write there"
-        r". Name another folder",
+        match=r"could not be created: the disk is read-only. Name another folder",
     ):
         lookalike.index(images, disk.place / "new", models=["pixels"])
     lookalike.restore(path, tmp_path / "copy")
