@@ -47,9 +47,15 @@ def test_a_job_reviews_and_its_parts_are_read_in_pages(table):
         assert len(page["groups"][0]["images"]) == 12
         assert (page["images"], page["is_outdated"]) == (60, False)
 
+        cluster = {"group": 1, "limit": 15}
+        members = client.get("review", params=cluster).json()
+        assert len(members["groups"][0]["images"]) == members["next"] == 15
+        assert client.get("review", params={"group": 3}).status_code == 404
+
         [doubtful] = client.get("review", params={"part": "labels"}).json()["groups"]
         [image] = doubtful["images"]
         assert (image["label"], image["suggested"]) == ("corner 0", "corner 1")
+        assert 3 <= image["agreeing"] <= image["neighbors"]
         diverse = {"part": "diverse", "limit": 5}
         first = client.get("review", params=diverse).json()
         rest = client.get("review", params={**diverse, "offset": first["next"]}).json()

@@ -90,6 +90,7 @@ export const row = (collection, id) => request(`rows/${id}`, { parameters: { col
 export const roots = (collection) => request("roots", { parameters: { collection } });
 export const map = (parameters) => request("map", { parameters });
 export const evaluation = (collection) => request("evaluation", { parameters: { collection } });
+export const review = (parameters) => request("review", { parameters });
 export const duplicates = (parameters) => request("duplicates", { parameters });
 export const giveVerdict = (verdict) => post("duplicates/verdicts", verdict);
 /** Each of these takes a query, and the files that its examples name by number, if any. */

@@ -4,13 +4,12 @@ import * as api from "./api.js";
 import { collection } from "./collections.js";
 import { openDetail } from "./detail.js";
 import { $, announce, h, icon } from "./dom.js";
+import { imageButton } from "./figures.js";
 import { bytes, nameOf, number, plural } from "./format.js";
-import { showFirst } from "./images.js";
 import { jobButton } from "./jobs.js";
 import { showMessage } from "./message.js";
 import { go } from "./state.js";
 
-const THUMBNAIL = 256; // pixels
 const PAGE_SIZE = 50; // groups
 const TIERS = [
   { tier: "", title: "All" },
@@ -180,16 +179,6 @@ function groupItem({ keeper, copies }, shown) {
     figures.append(figure);
   });
   return h("li", {}, heading, figures);
-}
-
-function imageButton(image, shown, open) {
-  const address = api.thumbnailUrl(shown.name, image.id, THUMBNAIL, image.content);
-  const picture = h("img", { alt: "", loading: "lazy" });
-  const label = `Details of ${nameOf(image)}`;
-  const attributes = { type: "button", class: "image", "aria-label": label };
-  const button = h("button", { ...attributes, onclick: open }, picture);
-  showFirst(picture, [address], () => button.classList.add("missing"));
-  return button;
 }
 
 function factsOf(image) {

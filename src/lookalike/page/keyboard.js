@@ -13,7 +13,7 @@ const DESCRIPTIONS = [
   ["Side by side", "v"],
   ["Filter, or words to search by", "/"],
   ["Choose an image", "u"],
-  ["Search, map, health, duplicates", "1", "2", "3", "4"],
+  ["Search, map, health, duplicates, review", "1", "2", "3", "4", "5"],
   ["Zoom the map", "+", "−", "0"],
   ["Lasso on the map", "l"],
   ["Close", "Esc"],

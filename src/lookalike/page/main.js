@@ -19,16 +19,28 @@ import { waitForServer } from "./offline.js";
 import { loadPalette } from "./palette.js";
 import { answersFor, cachedAnswers, searchByFiles, UploadExpired } from "./query.js";
 import * as results from "./results.js";
+import { drawReview } from "./review.js";
 import { drawSetup, leaveSetup } from "./setup.js";
 import { askForToken } from "./sign_in.js";
 import { drawStart, focusStart, focusWords, prepareStart, restart } from "./start.js";
-import { begin, current, exampleOf, format, go, hasQuery, NO_QUERY, onChange } from "./state.js";
+import {
+  begin,
+  current,
+  exampleOf,
+  format,
+  go,
+  hasQuery,
+  NO_QUERY,
+  onChange,
+  VIEWS,
+} from "./state.js";
 import { makeThemeButton } from "./themes.js";
 import { acceptUploads, chooseFiles } from "./upload.js";
 
 const MAX_FILES = 16; // that one query may upload
-const VIEWS = ["search", "map", "health", "duplicates"];
-const NAMES = { map: "Map", health: "Health", duplicates: "Duplicates" };
+const NAMES = { map: "Map", health: "Health", duplicates: "Duplicates", review: "Review" };
+// Views that need nothing but the state.
+const DRAW = { health: drawHealth, duplicates: drawDuplicates, review: drawReview };
 const EMPTY_INTERVAL = 2000; // milliseconds between two looks for a first collection
 
 let rendering = new AbortController(); // aborted by the next state
@@ -52,9 +64,7 @@ function showView(state) {
   document.body.dataset.view = state.view;
   $("#start").hidden = !isSearch || hasResults;
   $("#results").hidden = !isSearch || !hasResults;
-  $("#map-view").hidden = state.view !== "map";
-  $("#health-view").hidden = state.view !== "health";
-  $("#duplicates-view").hidden = state.view !== "duplicates";
+  for (const view of Object.keys(NAMES)) $(`#${view}-view`).hidden = state.view !== view;
   const isFirstStep = (history.state?.step ?? 0) === 0;
   $("#queries").hidden = !hasQuery(state) && isFirstStep;
   for (const view of VIEWS) {
@@ -93,10 +103,8 @@ async function render(state) {
 async function drawView(state, signal) {
   if (state.view === "map") {
     await drawMap(state, { signal, onChoose: searchBy, onSearchTogether: searchTogether });
-  } else if (state.view === "health") {
-    await drawHealth(state, { signal });
-  } else if (state.view === "duplicates") {
-    await drawDuplicates(state, { signal });
+  } else if (state.view in DRAW) {
+    await DRAW[state.view](state, { signal });
   } else if (hasQuery(state)) {
     await drawResults(state, signal);
   } else {
@@ -148,16 +156,16 @@ function fail(error) {
   const isAboutFilter = error.status === 422 && state.where && isSearch;
   if (isAboutFilter) {
     showFilterProblem(error.message);
+  } else if (isSearch) {
+    showFailedSearch(error);
   } else {
-    showFailedSearch(error, isSearch);
+    showMessage(error.message);
   }
 }
 
-function showFailedSearch(error, isSearch) {
-  if (isSearch) {
-    $("#start").hidden = true;
-    $("#results").hidden = false;
-  }
+function showFailedSearch(error) {
+  $("#start").hidden = true;
+  $("#results").hidden = false;
   results.forgetResults();
   $("#answers").replaceChildren();
   for (const selector of ["#more", "#crop", "#none"]) $(selector).hidden = true;
@@ -334,6 +342,7 @@ listenToKeys({
   2: () => go({ view: "map" }),
   3: () => go({ view: "health" }),
   4: () => go({ view: "duplicates" }),
+  5: () => go({ view: "review" }),
   ArrowDown: enterGrid,
   ArrowRight: enterGrid,
   ArrowUp: mapKey,

@@ -5,7 +5,7 @@
  *   sha256, or words.
  *
  * @typedef {object} State
- * @property {"search" | "map" | "health" | "duplicates"} view
+ * @property {"search" | "map" | "health" | "duplicates" | "review"} view
  * @property {string} collection  Empty for the first.
  * @property {string[]} spaces  Up to two; empty for the first.
  * @property {Example[]} positive
@@ -16,6 +16,7 @@
  * @property {boolean} unique  Whether each content is shown once.
  * @property {"plain" | "centered" | "context"} ranking
  * @property {string} tier  The tier of duplicates that is shown; empty for all.
+ * @property {"clusters" | "outliers" | "labels" | "diverse"} part  The part of a review.
  * @property {string} where  The text of the filter box: words, or an expression.
  */
 
@@ -25,10 +26,11 @@ const DEFAULT_K = 200;
 const DEFAULT_GAMMA = 0.1;
 const MAX_GAMMA = 1;
 export const MAX_K = 1000;
-const VIEWS = ["search", "map", "health", "duplicates"];
+export const VIEWS = ["search", "map", "health", "duplicates", "review"];
 const TIERS = ["identical", "copy", "similar"];
 // The first is the default.
 const RANKINGS = ["plain", "centered", "context"];
+const PARTS = ["clusters", "outliers", "labels", "diverse"];
 
 /** The parts of a state that make no query. */
 export const NO_QUERY = { positive: [], negative: [], labels: [], where: "" };
@@ -94,6 +96,7 @@ function parse(hash) {
     ranking: RANKINGS.find((name) => name === parameters.get("ranking")) ?? RANKINGS[0],
     labels: parameters.getAll("label"),
     tier: TIERS.find((name) => name === parameters.get("tier")) ?? "",
+    part: PARTS.find((name) => name === parameters.get("part")) ?? PARTS[0],
     where: parameters.get("where") ?? "",
   };
 }
@@ -112,6 +115,8 @@ export function format(state) {
   if (state.unique) parameters.set("unique", "yes");
   if (state.ranking !== RANKINGS[0]) parameters.set("ranking", state.ranking);
   if (state.view === "duplicates" && state.tier) parameters.set("tier", state.tier);
+  const hasPart = state.view === "review" && state.part !== PARTS[0];
+  if (hasPart) parameters.set("part", state.part);
   for (const label of state.labels) parameters.append("label", label);
   if (state.where) parameters.set("where", state.where);
   // Commas and colons read better as they are.

@@ -51,6 +51,8 @@ class Section:
         The images.
     has_rest
         Whether the last group is that of the images in no cluster.
+    lists_groups
+        Whether the part is a list of groups, or of the images of its only group.
     """
 
     part: ReviewPart
@@ -58,6 +60,7 @@ class Section:
     summary: str
     groups: tuple[ImageGroup, ...]
     has_rest: bool = False
+    lists_groups: bool = False
 
 
 def sections(review: Review) -> Iterator[Section]:
@@ -108,6 +111,7 @@ def _cluster_section(clusters: Clusters) -> Section:
         f"{summary}.",
         tuple(groups),
         has_rest=bool(unclustered),
+        lists_groups=True,
     )
 
 

@@ -24,6 +24,13 @@ class ReviewedImage(RowInfo):
     score: Annotated[
         float | None, Field(description="How much better the suggested label fits.")
     ]
+    agreeing: Annotated[
+        int | None,
+        Field(description="How many of its nearest images have the suggested label."),
+    ]
+    neighbors: Annotated[
+        int | None, Field(description="The number of these nearest images.")
+    ]
     distance: Annotated[
         float | None,
         Field(

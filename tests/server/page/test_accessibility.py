@@ -32,6 +32,7 @@ VIEWS = [
     "map",
     "health",
     "duplicates",
+    "review",
     "phone",
 ]
 
@@ -41,7 +42,11 @@ def show(page, view: str) -> None:
     if view == "start":
         tiles(page, "#begin")
         return
-    parts = {"map": "#map-canvas", "health": ".charts", "duplicates": ".find button"}
+    parts = {"map": "#map-canvas", "health": ".charts"}
+    parts |= {
+        "duplicates": "#duplicates-view .find button",
+        "review": "#review-view .find button",
+    }
     if view in parts:
         page.evaluate(f"location.hash = '#{view}?positive=3'")
         page.locator(parts[view]).wait_for()

@@ -34,7 +34,14 @@ _IMAGES_OF_CLUSTER = 12
 # Any first part of the diverse images is the choice of as many: an answer is cut to its limit.
 _DIVERSE_IMAGES = 100
 # The figures of an image, which its kind may lack.
-_FIGURES = ("suggested", "score", "distance", "represents")
+_FIGURES = (
+    "suggested",
+    "score",
+    "agreeing",
+    "neighbors",
+    "distance",
+    "represents",
+)
 
 
 class ReviewBody(JobBody):
@@ -109,10 +116,19 @@ async def get_review(
         int,
         Query(ge=1, le=500, description="The largest number of clusters, or images."),
     ] = 50,
+    group: Annotated[
+        int | None,
+        Query(
+            ge=0,
+            lt=2**31,
+            description="The number of a cluster, from 0, to list all its images in pages.",
+        ),
+    ] = None,
 ) -> Response:
     """Return a part of the last job of kind review since the server started.
 
-    A cluster has its twelve most central images. Images that were removed since are left out.
+    A cluster has its twelve most central images, unless `group` names it. Images that were removed
+    since are left out.
     """
     state = server_state(request)
     served = state.registry.collection(collection)
@@ -123,43 +139,47 @@ async def get_review(
             "Review not found",
             f"The collection {served.name!r} has not been reviewed. Start a job of kind review.",
         )
+    end = offset + limit
     page = await state.read_pool.run(
         _read_review_page,
         served.view(),
         found,
         part,
-        offset,
-        limit,
+        slice(offset, end),
+        group,
     )
     return json_response(page)
 
 
 def _read_review_page(
-    view: CollectionView, found: Review, part: ReviewPart, offset: int, limit: int
+    view: CollectionView,
+    found: Review,
+    part: ReviewPart,
+    entries: slice,
+    group: int | None,
 ) -> dict[str, Any]:
     """Return the fields of a `ReviewResponse`."""
-    end = offset + limit
     listed = []
-    groups = []
-    total = 0
+    chosen = None
     for section in sections(found):
-        size = _size(section)
+        if section.part == part:
+            chosen = section
         listed.append(
             {
                 "part": section.part,
                 "title": section.title,
                 "summary": section.summary,
-                "total": size,
+                "total": _size(section),
             }
         )
-        if section.part == part:
-            shown = _page_groups(
-                section,
-                offset,
-                end,
-            )
-            groups = [_group_fields(view, *each) for each in shown]
-            total = _count_entries(section)
+    groups = []
+    total = 0
+    if chosen is not None:
+        if group is not None:
+            chosen = _only_group(chosen, group)
+        shown = _page_groups(chosen, entries)
+        groups = [_group_fields(view, *each) for each in shown]
+        total = _count_entries(chosen)
     return {
         "version": found.version,
         "is_outdated": found.version != view.table.version,
@@ -168,42 +188,52 @@ def _read_review_page(
         "notes": list(found.notes),
         "parts": listed,
         "groups": groups,
-        "next": end if end < total else None,
+        "next": entries.stop if entries.stop < total else None,
     }
+
+
+def _only_group(section: Section, number: int) -> Section:
+    """Return a section with one group, whose entries are its images."""
+    count = len(section.groups)
+    if number >= count:
+        raise Problem(
+            404,
+            "Group not found",
+            f"{section.title}: there is no group {number}. Expected a number below {count}.",
+        )
+    return replace(
+        section,
+        groups=(section.groups[number],),
+        lists_groups=False,
+    )
 
 
 def _count_entries(section: Section) -> int:
     """Return the number of groups of the clusters, or of images in another part."""
     groups = section.groups
-    if section.part == "clusters":
+    if section.lists_groups:
         return len(groups)
     return len(groups[0].images)
 
 
 def _size(section: Section) -> int:
     """Return the number of clusters, or of images in another part."""
-    entries = _count_entries(section)
-    if section.part != "clusters":
-        return entries
-    return entries - section.has_rest
+    return _count_entries(section) - section.has_rest
 
 
-def _page_groups(
-    section: Section, offset: int, end: int
-) -> list[tuple[ImageGroup, int]]:
+def _page_groups(section: Section, entries: slice) -> list[tuple[ImageGroup, int]]:
     """Return the groups of a page, and how many images each has in all."""
-    groups = []
-    if section.part == "clusters":
-        for group in section.groups[offset:end]:
-            first = group.images[:_IMAGES_OF_CLUSTER]
-            shown = replace(group, images=first)
-            groups.append((shown, len(group.images)))
-        return groups
-    for group in section.groups:
-        part = group.images[offset:end]
-        shown = replace(group, images=part)
-        groups.append((shown, len(group.images)))
-    return groups
+    groups = section.groups
+    shown_images = entries
+    if section.lists_groups:
+        groups = groups[entries]
+        shown_images = slice(_IMAGES_OF_CLUSTER)
+    shown = []
+    for group in groups:
+        images = group.images[shown_images]
+        part = replace(group, images=images)
+        shown.append((part, len(group.images)))
+    return shown
 
 
 def _group_fields(
