@@ -14,6 +14,7 @@ from filelock import FileLock
 
 import lookalike
 from browsing import BROWSER, OPTIONS, PATIENCE_S
+from lookalike.store import tuning
 from lookalike.store.table import Table
 from objects_server import FaultProxy, ObjectStore, fault_proxy, write_server
 from photographs import every
@@ -164,6 +165,14 @@ def _deliver_interrupts():
     usual = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, usual)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _few_sample_rows():
+    """Measure the recall of an index on few rows: that is most of the time of `optimize`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tuning, "SAMPLE_ROWS", 16)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -218,18 +218,24 @@ def test_rankings_are_fitted_once_for_each_version(table, vectors, monkeypatch):
     assert sorted(fitted) == sorted(RANKINGS)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("ranking", RANKINGS)
-def test_an_index_finds_the_candidates(tmp_path, monkeypatch, ranking):
-    found, _ = clusters(12, 250, dim=24)
-    table = make_collection(tmp_path / "c", found)
-    monkeypatch.setattr(tuning, "_PARTITION_ROWS", 400)
-    index = tuning.build_index(table, SPACE)
-    sample = tuning.draw_sample(table, SPACE)
+@pytest.fixture(scope="module")
+def indexed(tmp_path_factory):
+    """A larger table with an index of several partitions."""
+    path = tmp_path_factory.mktemp("indexed") / "c"
+    table = make_collection(path, clusters(12, 250, dim=24)[0])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tuning, "_PARTITION_ROWS", 400)
+        index = tuning.build_index(table, SPACE)
+    sample = tuning.draw_sample(table, SPACE, 24)
     tuning.tune(table, SPACE, index, 0.99, sample)
-    assert ann.current_tuning(table, SPACE) is not None
-    searcher = searching(table)
-    ids, _ = table.vectors(SPACE)
+    return table
+
+
+@pytest.mark.parametrize("ranking", RANKINGS)
+def test_an_index_finds_the_candidates(indexed, ranking):
+    assert ann.current_tuning(indexed, SPACE) is not None
+    searcher = searching(indexed)
+    ids, _ = indexed.vectors(SPACE)
     shared = 0
     for row in ids[:40].tolist():
         positive = as_queries(RowQuery(row))

@@ -213,7 +213,8 @@ def indexed(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tuning, "_PARTITION_ROWS", 200)
         index = tuning.build_index(table, SPACE)
-        tuning.tune(table, SPACE, index, 0.9, tuning.draw_sample(table, SPACE))
+    sample = tuning.draw_sample(table, SPACE, 16)
+    tuning.tune(table, SPACE, index, 0.9, sample)
     assert ann.current_tuning(table, SPACE) is not None
     return table
 

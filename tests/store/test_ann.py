@@ -51,7 +51,7 @@ def recall(collection, queries, k, *, where=None, among=None):
 
 def draw_sample(collection):
     """Draw fewer rows than `lookalike optimize` does: the time of tuning is that of its sample."""
-    return tuning.draw_sample(collection, SPACE, 50)
+    return tuning.draw_sample(collection, SPACE, 24)
 
 
 def index(collection, target=0.99):
@@ -169,14 +169,14 @@ def test_the_stored_setting_reaches_the_target_by_two_standard_errors(
 ):
     """Computed from the recall of each row. A few rows may rule out a setting by two errors."""
     monkeypatch.setattr(tuning, "_KS", (10,))
-    monkeypatch.setattr(tuning, "_FIRST_ROWS", 16)
+    monkeypatch.setattr(tuning, "_FIRST_ROWS", 10)
     record, sample = (
         ann.current_tuning(fresh, SPACE),
-        tuning.draw_sample(fresh, SPACE, 24),
+        tuning.draw_sample(fresh, SPACE, 16),
     )
     alone = [
         tuning.Sample(*(getattr(sample, part.name)[[row]] for part in fields(sample)))
-        for row in range(24)
+        for row in range(16)
     ]
     for filtered, at in ((False, 2), (True, 0)):
         ladder = tuning.candidate_settings(10, record.partitions, filtered=filtered)[
@@ -192,8 +192,8 @@ def test_the_stored_setting_reaches_the_target_by_two_standard_errors(
             ]
         )
         assert ((shares >= 0) & (shares <= 1)).all()
-        means, errors = shares.mean(1), shares.std(1) / np.sqrt(24)
-        first, rough = shares[:, :16].mean(1), shares[:, :16].std(1) / np.sqrt(16)
+        means, errors = shares.mean(1), shares.std(1) / np.sqrt(16)
+        first, rough = shares[:, :10].mean(1), shares[:, :10].std(1) / np.sqrt(10)
         for below in (1.5, 2.1):
             target = means[at] - below * errors[at]
             fit = (first + 2 * rough >= target) & (means - 2 * errors >= target)

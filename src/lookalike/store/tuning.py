@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from lookalike.store import ann
 from lookalike.store.ann import IndexTuning, Setting
@@ -84,14 +85,15 @@ class Sample:
     plain: Distances
     filtered: Distances
 
-    def first(self, count: int) -> Sample:
-        """Return the first `count` rows."""
+    def rows(self, start: int, stop: int) -> Sample:
+        """Return the rows from `start` up to `stop`."""
+        part = slice(start, stop)
         return Sample(
-            self.ids[:count],
-            self.queries[:count],
-            self.selections[:count],
-            self.plain[:count],
-            self.filtered[:count],
+            self.ids[part],
+            self.queries[part],
+            self.selections[part],
+            self.plain[part],
+            self.filtered[part],
         )
 
 
@@ -232,13 +234,17 @@ def _sufficient_recall(
 ) -> float | None:
     """Return the recall of a setting, or None if it does not surely reach the target."""
     # Most settings miss the target by so much that a few rows show it.
-    few = sample.first(_FIRST_ROWS)
-    recall, error = measure_recall(table, space, setting, few, filtered=filtered)
+    few = sample.rows(0, _FIRST_ROWS)
+    first_shares = _found_shares(table, space, setting, few, filtered=filtered)
+    recall, error = _mean_and_error(first_shares)
     highest_likely = recall + 2 * error
     if highest_likely < target:
         return None
 
-    recall, error = measure_recall(table, space, setting, sample, filtered=filtered)
+    rest = sample.rows(_FIRST_ROWS, len(sample.ids))
+    other_shares = _found_shares(table, space, setting, rest, filtered=filtered)
+    shares = np.concatenate([first_shares, other_shares])
+    recall, error = _mean_and_error(shares)
     lowest_likely = recall - 2 * error
     if lowest_likely < target:
         return None
@@ -357,9 +363,16 @@ def measure_recall(
     filtered
         Whether to search in the sample's selections, or among all rows.
     """
+    shares = _found_shares(table, space, setting, sample, filtered=filtered)
+    return _mean_and_error(shares)
+
+
+def _found_shares(
+    table: Table, space: str, setting: Setting, sample: Sample, *, filtered: bool
+) -> npt.NDArray[np.float64]:
+    """Return the share of the true neighbors that a setting finds for each row of a sample."""
     k = setting.k
-    count = len(sample.ids)
-    shares = np.empty(count)
+    shares = np.empty(len(sample.ids))
     expected = sample.filtered if filtered else sample.plain
     for row, query in enumerate(sample.queries):
         where = None
@@ -380,7 +393,12 @@ def measure_recall(
         is_hit = found.distances <= largest
         hits = np.count_nonzero(is_hit)
         shares[row] = hits / len(true_distances)
+    return shares
 
+
+def _mean_and_error(shares: npt.NDArray[np.float64]) -> tuple[float, float]:
+    """Return the mean of some shares, and its standard error."""
+    count = len(shares)
     mean = float(shares.mean())
     deviation = float(shares.std())
     standard_error = deviation / math.sqrt(count)
