@@ -18,109 +18,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lookalike.errors import WeightsError
-from lookalike.models import tensors
+from lookalike.models import torch_pickles
 from lookalike.models.tensors import read_tensors
-
-MAGIC = 0x1950A86A20F9469CFC6C
-STORAGES = {
-    "<f4": "FloatStorage", "<f8": "DoubleStorage", "<f2": "HalfStorage", "<i8": "LongStorage",
-    "<i4": "IntStorage",
-    "<i2": "ShortStorage", "|u1": "ByteStorage", "|i1": "CharStorage", "|b1": "BoolStorage",
-}  # fmt: skip
-
-
-class Raw(bytes):
-    """Pickle opcodes that are inserted unchanged."""
-
-
-def name(module: str, attribute: str) -> Raw:
-    return Raw(f"c{module}\n{attribute}\n".encode())
-
-
-def code(value) -> bytes:
-    """Return the opcodes of a value as in PyTorch's pickles, without the memo."""
-    match value:
-        case Raw():
-            made = value
-        case None | bool() | int():
-            made = pickle.dumps(value, 2)[2:-1]
-        case str():
-            made = b"X" + struct.pack("<I", len(value.encode())) + value.encode()
-        case tuple():
-            made = b"(" + b"".join(map(code, value)) + b"t"
-        case list():
-            made = b"](" + b"".join(map(code, value)) + b"e"
-        case dict():
-            made = (
-                b"}("
-                + b"".join(code(key) + code(item) for key, item in value.items())
-                + b"u"
-            )
-    return made
-
-
-def pickled(value) -> bytes:
-    return b"\x80\x02" + code(value) + b"."
-
-
-def call(function: Raw, *arguments) -> Raw:
-    return Raw(function + code(arguments) + b"R")
-
-
-def tensor(
-    key: str,
-    kind: str,
-    count: int,
-    shape,
-    strides,
-    *,
-    offset: int = 0,
-    view: tuple = (),
-) -> Raw:
-    storage = Raw(
-        code(("storage", name("torch", kind), key, "cpu", count, *view)) + b"Q"
-    )
-    ordered = call(name("collections", "OrderedDict"))
-    return call(
-        name("torch._utils", "_rebuild_tensor_v2"),
-        storage,
-        offset,
-        shape,
-        strides,
-        False,
-        ordered,
-    )
-
-
-def of_array(key: str, array: np.ndarray) -> Raw:
-    strides = tuple(step // array.itemsize for step in array.strides)
-    return tensor(key, STORAGES[array.dtype.str], array.size, array.shape, strides)
-
-
-def legacy(state, storages: dict[str, np.ndarray]) -> bytes:
-    """Return a file of PyTorch before 1.6: five pickles, then each storage's length and bytes."""
-    system = {
-        "protocol_version": 1001,
-        "little_endian": True,
-        "type_sizes": {"short": 2, "int": 4, "long": 4},
-    }
-    head = b"".join(map(pickled, (MAGIC, 1001, system, state, list(storages))))
-    return head + b"".join(
-        struct.pack("<q", array.size) + array.tobytes() for array in storages.values()
-    )
-
-
-def zipped(
-    state, storages: dict[str, np.ndarray], compression: int = zipfile.ZIP_STORED
-) -> bytes:
-    """Return a file of PyTorch since 1.6."""
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", compression) as archive:
-        archive.writestr("model/data.pkl", pickled(state))
-        archive.writestr("model/byteorder", "little")
-        for key, array in storages.items():
-            archive.writestr(f"model/data/{key}", array.tobytes())
-    return file.getvalue()
+from torch_files import (
+    MAGIC,
+    STORAGES,
+    Raw,
+    call,
+    code,
+    legacy,
+    name,
+    of_array,
+    pickled,
+    script_archive,
+    tensor,
+    zipped,
+)
 
 
 def read(folder: Path, data: bytes) -> dict[str, np.ndarray]:
@@ -272,8 +185,8 @@ def test_object_state_is_ignored(tmp_path):
         rebuild + code((None, {"__defaults__": (1, 2, 3, 4), "spoilt": 1})) + b"b"
     )
     read(tmp_path, zipped({"x": spoilt, "a": of_array("0", TWELVE)}, {"0": TWELVE}))
-    assert not hasattr(tensors._rebuild_tensor, "spoilt")
-    assert tensors._rebuild_tensor.__defaults__ is None
+    assert not hasattr(torch_pickles._rebuild_tensor, "spoilt")
+    assert torch_pickles._rebuild_tensor.__defaults__ is None
 
 
 @FORMATS
@@ -434,3 +347,66 @@ def test_damage_gives_tensors_or_a_weights_error(tmp_path_factory, pack, data):
 def test_random_bytes_are_refused(tmp_path_factory, data, start):
     with pytest.raises(WeightsError):
         read(tmp_path_factory.getbasetemp(), start + data)
+
+
+# TorchScript archives: `scripts/golden_networks.py` reads those that PyTorch itself writes
+
+SCRIPTED = {
+    "backbone.blocks.0.block0-0.conv.weight": TWELVE.reshape(3, 4),
+    "backbone.blocks.0.block0-0.bias": TWELVE[:3],
+    "fc.weight": TWELVE[:4].reshape(2, 2),
+}
+
+
+def test_tensors_of_a_torchscript_archive_have_the_names_of_a_state_dict(tmp_path):
+    found = read(tmp_path, script_archive(SCRIPTED))
+    assert set(found) == set(SCRIPTED)
+    for key, array in SCRIPTED.items():
+        np.testing.assert_array_equal(found[key], array)
+
+
+def test_torchscript_archive_runs_nothing(tmp_path):
+    command = f"touch {tmp_path}/ran"
+    for attack in (
+        call(name("os", "system"), command),
+        Raw(name("subprocess", "Popen") + code((command,)) + b"\x81"),
+        call(name("torch.jit._pickle", "build_tensor_from_id"), 0),
+    ):
+        archive = script_archive(SCRIPTED, extra={"attack": attack})
+        with pytest.raises(WeightsError, match="it asks for the global"):
+            read(tmp_path, archive)
+    # The class of a module is a name: it takes no arguments and has no code here.
+    given = Raw(name("__torch__.os", "system") + code((command,)) + b"\x81")
+    with pytest.raises(WeightsError, match="more in it than tensors need"):
+        read(tmp_path, script_archive(SCRIPTED, extra={"attack": given}))
+    assert not (tmp_path / "ran").exists()
+
+
+def test_frozen_torchscript_archive_is_refused(tmp_path):
+    with pytest.raises(WeightsError, match=r"frozen .*not run.*\.safetensors"):
+        read(tmp_path, script_archive({}))
+
+
+def nested(levels: int, own: Raw) -> Raw:
+    """Return modules inside each other, the innermost with a tensor."""
+    opening = name("__torch__", "M") + b")\x81}" + code("a")
+    return Raw(opening * levels + own + b"sb" * levels)
+
+
+def test_modules_of_modules_take_no_more_time_or_memory_than_the_file(tmp_path):
+    own = of_array("0", TWELVE)
+    found = read(tmp_path, zipped(nested(20, own), {"0": TWELVE}))
+    assert list(found) == [".".join(["a"] * 20)]
+    with pytest.raises(WeightsError, match="nested more than 32 levels"):
+        read(tmp_path, zipped(nested(100, own), {"0": TWELVE}))
+    long_name = {"x" * 2000: TWELVE}
+    with pytest.raises(WeightsError, match="names of more than 1,000 characters"):
+        read(tmp_path, script_archive(long_name))
+    # Each level holds the one below twice, by the memo: 2 ** 30 paths.
+    level = own
+    for place in range(30):
+        kept = b"r" + struct.pack("<I", place)
+        again = b"j" + struct.pack("<I", place)
+        level = Raw(name("__torch__", "M") + b")\x81}(" + code("a") + level + kept
+                    + code("b") + again + b"ub")  # fmt: skip
+    assert read(tmp_path, zipped(level, {"0": TWELVE}))
