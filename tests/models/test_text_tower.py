@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import random
 import shutil
 import sys
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +28,7 @@ from lookalike import Collection, imaging
 from lookalike.errors import InputError, ModelError, WeightsError
 from lookalike.models import embedder, licenses, registry, schema, weights
 from lookalike.models.text import tokenizer
+from lookalike.models.text.reader import load_reader
 from lookalike.models.text.tower import load_text, shared_text
 from lookalike.retrieval.query import RowQuery, TextQuery, WeightedQuery
 from lookalike.types import Model, Weights
@@ -164,6 +167,20 @@ def test_tower_is_shared_until_another_is_needed(describe):
     assert shared_text(model) is tower
     assert shared_text(other).model == other
     assert shared_text(model) is not tower
+
+
+def test_two_spaces_keep_one_tower_in_memory(describe):
+    model, other = describe(), describe('template = "the {}"')
+    first, second = load_reader(model), load_reader(other)
+    vector = first.read("red car").vector
+    tower = weakref.ref(shared_text(model))
+    assert tower() is not None
+
+    second.read("red car")
+    gc.collect()
+    assert tower() is None
+    # The first one takes its turn again.
+    np.testing.assert_array_equal(first.read("red car").vector, vector)
 
 
 def test_files_are_fetched_when_they_are_needed_and_once(model, server):

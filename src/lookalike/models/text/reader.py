@@ -94,9 +94,9 @@ def _find_loader(model: Model) -> Callable[[Model], TextReader] | None:
         return None
     if model.text is not None:
         # Imported only here: this needs the runtime, which a search by a row does without.
-        from lookalike.models.text.tower import shared_text
+        from lookalike.models.text.tower import TowerReader
 
-        return shared_text
+        return TowerReader
     from lookalike.models.text.classifier import ClassifierReader, has_classifier
 
     if has_classifier(model):

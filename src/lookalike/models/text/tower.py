@@ -20,7 +20,7 @@ from lookalike.models.text.tokenizer import Tokenizer, import_tokenizers
 from lookalike.tracing import span
 from lookalike.types import Model, TextTower, VectorsF32
 
-__all__ = ["TextEmbedder", "load_text", "shared_text"]
+__all__ = ["TextEmbedder", "TowerReader", "load_text", "shared_text"]
 
 _INPUTS: Final = ("input_ids", "attention_mask", "token_type_ids")
 _INTEGERS: Final = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
@@ -85,6 +85,29 @@ def shared_text(model: Model) -> TextEmbedder:
         As `load_text`.
     """
     return _LAST_TOWER.get(model)
+
+
+class TowerReader:
+    """Reads texts by the tower of a Model, of which this process keeps only the last one used.
+
+    Whoever keeps a reader does not keep its tower: two Spaces with towers take turns.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        # Files that are missing or refused are an error here.
+        shared_text(model)
+
+    def read(self, text: str) -> ReadText:
+        """Return a text as a vector; the tower is loaded if another one was used since.
+
+        Raises
+        ------
+        InputError, ModelError, WeightsError
+            As `TextEmbedder.read` and `load_text`.
+        """
+        tower = shared_text(self._model)
+        return tower.read(text)
 
 
 class TextEmbedder:
