@@ -1,4 +1,4 @@
-"""The networks of the hub get the pixels and tokens that their publishers' configurations say.
+"""The networks of the catalog get the pixels and tokens that their publishers' configurations say.
 
 The expected values are computed here from those configurations, with Pillow and NumPy alone.
 """
@@ -32,8 +32,8 @@ HALF = [0.5] * 3, [0.5] * 3
 
 SMALL = 64
 
-# The shorter side before a center crop of 224 (None: the whole image becomes a square), the
-# filter, mean and std, and the length of a vector.
+# The shorter side before the center crop (None: the whole image becomes a square), the filter, mean
+# and std, and the length of a vector.
 IMAGES = {
     "siglip2-base-patch16-224": (None, Image.Resampling.BILINEAR, HALF, 768),
     "siglip-base-patch16-224": (None, Image.Resampling.BICUBIC, HALF, 768),
@@ -42,7 +42,12 @@ IMAGES = {
     "tinyclip-40m": (224, Image.Resampling.BICUBIC, OPENAI, 512),
     "dinov2-small": (256, Image.Resampling.BICUBIC, IMAGENET, 384),
     "dinov3-vits16": (None, Image.Resampling.BILINEAR, IMAGENET, 384),
+    "resnet50": (232, Image.Resampling.BILINEAR, IMAGENET, 2048),
+    "mobilenet-v3-large": (232, Image.Resampling.BILINEAR, IMAGENET, 1280),
+    "sscd": (None, Image.Resampling.BILINEAR, IMAGENET, 512),
 }
+# The side of the input where it is not 224.
+INPUTS = {"sscd": 320}
 
 # The most tokens, and the id that fills up to them.
 TEXTS = {
@@ -66,17 +71,18 @@ def make_image(width: int, height: int) -> Image.Image:
 
 
 def published_input(image: Image.Image, name: str) -> np.ndarray:
-    """Return the network's input, float32 ``[3, 224, 224]``, as its publisher computes it."""
+    """Return the network's input, float32 ``[3, side, side]``, as its publisher computes it."""
     side, resampling, (mean, std), _ = IMAGES[name]
+    own = INPUTS.get(name, 224)
     if side is None:
-        resized = image.resize((224, 224), resampling)
+        resized = image.resize((own, own), resampling)
     else:
         scale = side / min(image.size)
         resized = image.resize(
             [round(scale * length) for length in image.size], resampling
         )
-        left, top = (resized.width - 224) // 2, (resized.height - 224) // 2
-        resized = resized.crop((left, top, left + 224, top + 224))
+        left, top = (resized.width - own) // 2, (resized.height - own) // 2
+        resized = resized.crop((left, top, left + own, top + own))
     levels = np.asarray(resized, np.float32) / 255
     normalized = (levels - np.float32(mean)) / np.float32(std)
     return normalized.transpose(2, 0, 1)
@@ -84,12 +90,13 @@ def published_input(image: Image.Image, name: str) -> np.ndarray:
 
 def blocks(pixels: np.ndarray) -> np.ndarray:
     """Return the means of blocks of 8 x 8 pixels, as one row."""
-    return pixels.reshape(3, 28, 8, 28, 8).mean(axis=(2, 4)).ravel()
+    count = pixels.shape[1] // 8
+    return pixels.reshape(3, count, 8, count, 8).mean(axis=(2, 4)).ravel()
 
 
 @pytest.fixture(scope="module")
 def averaging_graph(tmp_path_factory) -> Weights:
-    """A graph whose vector is the means of blocks of its input."""
+    """A graph whose vector is the means of blocks of its input, a square of any size."""
     nodes = [
         helper.make_node(
             "AveragePool",
@@ -101,9 +108,9 @@ def averaging_graph(tmp_path_factory) -> Weights:
         helper.make_node("Flatten", ["pooled"], ["blocks"]),
     ]
     pixels = helper.make_tensor_value_info(
-        "pixel_values", TensorProto.FLOAT, ["n", 3, 224, 224]
+        "pixel_values", TensorProto.FLOAT, ["n", 3, "side", "side"]
     )
-    output = helper.make_tensor_value_info("blocks", TensorProto.FLOAT, ["n", 2352])
+    output = helper.make_tensor_value_info("blocks", TensorProto.FLOAT, ["n", "dim"])
     path = tmp_path_factory.mktemp("averaging") / "net.onnx"
     onnx.save(made.graph(nodes, [pixels], [output], {}), path)
     return Weights(str(path))
@@ -112,15 +119,16 @@ def averaging_graph(tmp_path_factory) -> Weights:
 @pytest.mark.parametrize("name", IMAGES)
 @pytest.mark.parametrize("size", [(640, 320), (320, 640), (1280, 1280), (SMALL, SMALL)])
 def test_network_gets_the_published_input(name, size, averaging_graph):
+    image = make_image(*size)
+    expected = blocks(published_input(image, name))
     model = replace(
         registry.resolve(name),
+        architecture="onnx", options={},
         weights=averaging_graph, data=None, text=None, output="blocks",
-        dim=2352, pooling="none", unit_length=False,
+        dim=len(expected), pooling="none", unit_length=False,
     )  # fmt: skip
-    image = make_image(*size)
     prepared = imaging.prepare(image, model)
     (vector,) = embedder.load(model).embed(prepared[np.newaxis])
-    expected = blocks(published_input(image, name))
     # A quarter of a level of 255. Another filter differs by 10 levels in the image of noise.
     tolerance = 0.25 / 255 / min(IMAGES[name][2][1])
     np.testing.assert_allclose(vector, expected, atol=tolerance)
@@ -135,7 +143,9 @@ def test_catalog_names_every_file_with_its_place_and_hash(name):
     if tower is not None:
         files += [tower.graph, tower.tokenizer, tower.projection]
     for file in filter(None, files):
-        assert re.fullmatch(r"[\w-]+/[\w.-]+@[0-9a-f]{40}/.+", file.hub)
+        # A file on the hub is that of one revision.
+        if file.url is None:
+            assert re.fullmatch(r"[\w-]+/[\w.-]+@[0-9a-f]{40}/.+", file.hub)
         assert len(file.sha256) == 64
         assert file.license
         # The publisher states the size of this one in round numbers alone.

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from lookalike.errors import InputError, UnknownWordsError
 from lookalike.models import registry
 from lookalike.models.text.classifier import ClassifierReader, split_by_direction
 from lookalike.models.text.reader import load_reader, reads_text
 from lookalike.models.text.table import PATH, WordTable
+from lookalike.types import Weights
+from torch_files import of_array, zipped
 
 
 @pytest.fixture(scope="module")
@@ -87,11 +92,54 @@ def test_rows_in_opposite_directions_are_split():
         ("inception-v3", True),
         ("inception-v3-torchvision", True),
         ("inception-v3-keras", False),
+        ("resnet50", True),
+        ("mobilenet-v3-large", True),
+        ("sscd", False),
         ("pixels", False),
     ],
 )
 def test_models_with_a_classifier_read_text(name, expected):
     assert reads_text(registry.resolve(name)) is expected
+
+
+@pytest.mark.parametrize(
+    ("name", "tensor"),
+    [
+        ("inception-v3", "fc.weight"),
+        ("inception-v3-torchvision", "fc.weight"),
+        ("resnet50", "fc.weight"),
+        ("mobilenet-v3-large", "classifier.3.weight"),
+    ],
+)
+def test_rows_are_read_from_the_published_layout(name, tensor, tmp_path):
+    """timm publishes .safetensors; torchvision a .pth, in Inception-v3 with a second classifier."""
+    model = registry.resolve(name)
+    generator = np.random.default_rng(0)
+    rows = generator.normal(1, 1, (1000, model.dim)).astype(np.float16)
+    tensors = {tensor: rows, "AuxLogits.fc.weight": rows[:, :768].copy()}
+    if name == "inception-v3":
+        path = tmp_path / "model.safetensors"
+        save_file(tensors, path)
+    else:
+        path = tmp_path / "model.pth"
+        state = {key: of_array(key, array) for key, array in tensors.items()}
+        path.write_bytes(zipped(state, tensors))
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    made = replace(model, weights=Weights(str(path), sha256=sha256))
+
+    read = load_reader(made).read("grand piano")
+    number = WordTable.load().names.index("grand piano")
+    exact = rows.astype(np.float64)
+    direction = exact[number] - exact.mean(axis=0)
+    expected = direction / np.linalg.norm(direction)
+    np.testing.assert_allclose(read.vector, expected, atol=1e-5)
+
+
+def test_words_belong_to_the_plain_mean_of_the_last_block():
+    model = registry.resolve("resnet50")
+    assert reads_text(replace(model, output=""))
+    assert not reads_text(replace(model, output="layer3", dim=1024))
+    assert not reads_text(replace(model, options={"power": 3}))
 
 
 def test_weights_without_a_classifier_say_so(data_root, tmp_path):

@@ -9,6 +9,8 @@ import onnx
 from lookalike.errors import ModelError
 from lookalike.models.graphs.efficientnet_lite import build_efficientnet_lite
 from lookalike.models.graphs.inception_v3 import build_inception_v3
+from lookalike.models.graphs.mobilenet_v3 import build_mobilenet_v3
+from lookalike.models.graphs.resnet import build_resnet
 from lookalike.models.tensors import Tensor
 from lookalike.types import Model
 
@@ -19,6 +21,8 @@ _Build = Callable[[Model, Mapping[str, Tensor]], onnx.ModelProto]
 ARCHITECTURES: dict[str, _Build] = {
     "efficientnet-lite": build_efficientnet_lite,
     "inception-v3": build_inception_v3,
+    "mobilenet-v3": build_mobilenet_v3,
+    "resnet": build_resnet,
 }
 
 

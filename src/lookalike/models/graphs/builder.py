@@ -20,6 +20,9 @@ __all__ = ["Features", "GraphBuilder", "Padding"]
 OPSET = 17
 IR_VERSION = 8
 
+# The generalized mean takes smaller values for this one, as its publishers do.
+_LEAST_POSITIVE = 1e-6
+
 # Top, left, bottom, right, as ONNX orders them; or TensorFlow's rules: SAME, with the odd pixel at
 # the end, and VALID, without padding.
 Padding = tuple[int, int, int, int] | Literal["same", "valid"]
@@ -228,6 +231,35 @@ class GraphBuilder:
         name = self._node("Concat", names, axis=1)
         return first._replace(name=name, channels=channels)
 
+    def linear(self, x: Features, name: str, *, rank: int = 2) -> Features:
+        """Add a linear layer of the channels of each cell, with its bias.
+
+        Parameters
+        ----------
+        x
+            The input.
+        name
+            The name of the layer in the weights.
+        rank
+            2 if its weights are a matrix ``[out, in]``, 4 if they are a 1 x 1 convolution's.
+        """
+        weight = self._tensor(f"{name}.weight", rank=rank)
+        bias = self._tensor(f"{name}.bias", rank=1)
+        shape = list(weight.shape)
+        channels = len(weight)
+        expected = [channels, x.channels, 1, 1][:rank]
+        if shape != expected or len(bias) != channels:
+            raise WeightsError(
+                f"The weights do not fit the architecture: {name}.weight has the shape {shape}, "
+                f"expected {expected} with a bias of {channels} numbers."
+            )
+        kernel = weight.reshape(channels, x.channels, 1, 1)
+        kernel_name = self._constant(kernel)
+        bias_name = self._constant(bias)
+        inputs = [x.name, kernel_name, bias_name]
+        output = self._node("Conv", inputs, kernel_shape=[1, 1])
+        return x._replace(name=output, channels=channels)
+
     def relu(self, x: Features) -> Features:
         """Clip values below 0."""
         return self._elementwise("Relu", x)
@@ -238,9 +270,46 @@ class GraphBuilder:
         maximum = self._constant(np.float32(6))
         return self._elementwise("Clip", x, minimum, maximum)
 
+    def hard_swish(self, x: Features) -> Features:
+        """Multiply values by their `hard_sigmoid`."""
+        return self._elementwise("HardSwish", x)
+
+    def hard_sigmoid(self, x: Features) -> Features:
+        """Map values to 0 to 1: ``relu6(x + 3) / 6``."""
+        name = self._node("HardSigmoid", [x.name], alpha=1 / 6, beta=0.5)
+        return x._replace(name=name)
+
     def add(self, x: Features, y: Features) -> Features:
         """Add two feature maps of the same shape."""
         return self._elementwise("Add", x, y.name)
+
+    def multiply(self, x: Features, factors: Features) -> Features:
+        """Multiply a feature map by another one, or by one number for each channel."""
+        return self._elementwise("Mul", x, factors.name)
+
+    def channel_means(self, x: Features, *, power: float = 1.0) -> Features:
+        """Add the mean over all cells, as a feature map of one cell.
+
+        With a power p other than 1, it is the generalized mean ``mean(x ** p) ** (1 / p)``
+        (Radenović et al., 2018, arXiv:1711.02512) of values that are not negative.
+        """
+        name = x.name
+        if power == 1:
+            name = self._node("GlobalAveragePool", [name])
+            return Features(name, x.channels, height=1, width=1)
+
+        least = self._constant(np.float32(_LEAST_POSITIVE))
+        positive = self._node("Clip", [name, least])
+        # Powers of shares of the largest cell stay within the range of 16-bit numbers.
+        largest = self._node("GlobalMaxPool", [positive])
+        shares = self._node("Div", [positive, largest])
+        exponent = self._constant(np.float32(power))
+        powers = self._node("Pow", [shares, exponent])
+        mean = self._node("GlobalAveragePool", [powers])
+        inverse = self._constant(np.float32(1 / power))
+        mean_share = self._node("Pow", [mean, inverse])
+        output = self._node("Mul", [mean_share, largest])
+        return Features(output, x.channels, height=1, width=1)
 
     def build(self, x: Features) -> onnx.ModelProto:
         """Return the finished graph.

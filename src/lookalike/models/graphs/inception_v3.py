@@ -18,6 +18,7 @@ import onnx
 
 from lookalike.errors import ModelError, WeightsError
 from lookalike.models.graphs.builder import Features, GraphBuilder
+from lookalike.models.graphs.options import read_output, refuse_unknown_options
 from lookalike.models.tensors import Tensor
 from lookalike.types import Model
 
@@ -147,7 +148,9 @@ def build_inception_v3(model: Model, tensors: Mapping[str, Tensor]) -> onnx.Mode
         The tensor names of the weights: ``torchvision``, the default, which timm uses too, or
         ``keras``.
     """
-    last_block = _last_block(model)
+    blocks = {block.lower(): block for block in _BLOCKS}
+    output = read_output(model, blocks, default="mixed_7c")
+    last_block = blocks[output]
     options = _read_options(model)
     naming = options["naming"]
     if naming == "keras":
@@ -231,29 +234,14 @@ def _convolution_names() -> list[str]:
     return names
 
 
-def _last_block(model: Model) -> str:
-    blocks = {block.lower(): block for block in _BLOCKS}
-    output = model.output or "mixed_7c"
-    if output not in blocks:
-        raise ModelError(
-            f"The model {model.name!r} has output = {output!r}; "
-            f"expected one of {', '.join(blocks)}."
-        )
-    return blocks[output]
-
-
 def _read_options(model: Model) -> dict[str, Any]:
     """Return the value of every option, after checking those that the Model sets."""
     options = {}
     for key, choices in _OPTIONS.items():
         default = choices[0]
         options[key] = default
+    refuse_unknown_options(model, _OPTIONS)
     for key, value in model.options.items():
-        if key not in _OPTIONS:
-            known = " or ".join(_OPTIONS)
-            raise ModelError(
-                f"The model {model.name!r} has the option {key!r}; expected {known}."
-            )
         choices = _OPTIONS[key]
         if not _is_choice(value, choices):
             shown = [json.dumps(choice) for choice in choices]

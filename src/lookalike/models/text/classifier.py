@@ -30,6 +30,8 @@ _MAX_ROUNDS = 10
 _LAYERS: Mapping[str, tuple[str, str]] = {
     "efficientnet-lite": ("_fc.weight", "head"),
     "inception-v3": ("fc.weight", "mixed_7c"),
+    "mobilenet-v3": ("classifier.3.weight", "hidden"),
+    "resnet": ("fc.weight", "layer4"),
 }
 
 
@@ -39,8 +41,11 @@ def has_classifier(model: Model) -> bool:
     if layer is None:
         return False
     _, last_block = layer
-    is_last = model.output == last_block
-    is_pooled = model.pooling == "mean"
+    # Each of these blocks is also what an architecture gives where no output is named.
+    is_last = model.output in {"", last_block}
+    # The classes are computed from the plain mean of the cells.
+    power = model.options.get("power", 1)
+    is_pooled = model.pooling == "mean" and power == 1
     # The file of Keras ends before the classifier.
     naming = model.options.get("naming")
     has_layer = naming != "keras"
