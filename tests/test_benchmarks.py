@@ -51,6 +51,7 @@ NAMES = (
     "tune",
     "gpu",
     "words",
+    "tags",
 )
 
 

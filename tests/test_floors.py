@@ -179,6 +179,7 @@ NOT_FOR_A_SEARCH = {
     "lookalike.imaging.tiff",
     "lookalike.models.text.classifier",
     "lookalike.models.text.table",
+    "lookalike.models.text.tags",
     "lookalike.learning",
     "lookalike.retrieval.centered",
     "lookalike.retrieval.context",
@@ -214,6 +215,17 @@ print(*sys.modules)
     loaded = set(done.stdout.split())
     assert "lookalike.store.table" in loaded
     assert loaded & NOT_FOR_A_SEARCH == set()
+
+
+def test_an_index_run_without_tags_loads_nothing_of_them():
+    script = "import sys, lookalike.indexing.run; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    loaded = set(done.stdout.split())
+    assert "lookalike.indexing.writer" in loaded
+    assert "lookalike.indexing.tags" not in loaded
+    assert "lookalike.models.text.tags" not in loaded
 
 
 def test_exported_names():

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from lookalike.evaluation.texts import TextEvaluation
     from lookalike.imaging import RegionInput
     from lookalike.indexing.run import IndexReport, IndexSettings
+    from lookalike.indexing.tags import TagReport
     from lookalike.learning.report import TuneReport
     from lookalike.maintenance.backup import BackupReport
     from lookalike.maintenance.integrity import CheckReport
@@ -366,6 +367,12 @@ class Collection:
         from lookalike.maintenance.calibrate import calibrate
 
         return calibrate(self.table, **options)
+
+    def tag(self, **options: Any) -> TagReport:
+        """Tag all images from their vectors; see `lookalike.indexing.tags.tag_images`."""
+        from lookalike.indexing.tags import tag_images
+
+        return tag_images(self.table, **options)
 
     def tune(self, purpose: Purpose, **options: Any) -> TuneReport:
         """Learn a Space from labels, and add it if it is better; see `lookalike.learning.tune`."""

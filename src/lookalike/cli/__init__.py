@@ -29,6 +29,7 @@ _COMMANDS = (
     "move",
     "evaluate",
     "calibrate",
+    "tag",
     "tune",
     "map",
     "duplicates",

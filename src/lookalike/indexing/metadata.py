@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -38,7 +38,7 @@ from lookalike.store.table import Table
 from lookalike.tracing import span
 from lookalike.types import Kind
 
-__all__ = ["MetadataFile", "MetadataReport", "join_metadata"]
+__all__ = ["MetadataFile", "MetadataReport", "find_name_problem", "join_metadata"]
 
 _KEY_NAMES = ("uri", "path", "image_path", "file", "filename", "file_name")
 # The names that pandas gives to the index of a frame: in a CSV, in a CSV that was read and written
@@ -237,20 +237,16 @@ class MetadataFile:
                 "out, or give it another name: a filter finds it under that one."
             )
 
-        # Names that differ in case alone would be confused.
-        other_columns = [other for other in kinds if other != name]
-        for other in [*_RESERVED_NAMES, *spaces, *other_columns]:
-            if other.casefold() == name.casefold():
-                raise InputError(
-                    f"{start} that is the name of the collection's own {other!r}. "
-                    "Rename the column."
-                )
-
-        if not _COLUMN_NAME.fullmatch(name):
+        if kinds.get(name) == "tags":
             raise InputError(
-                f"{start} that cannot be a column's name. Rename it: a letter, then at most 63 "
-                "letters, digits, spaces, '-' or '_'."
+                f"{start} the collection holds its automatic tags under that name. "
+                "Rename the column."
             )
+
+        other_columns = [other for other in kinds if other != name]
+        problem = find_name_problem(name, [*spaces, *other_columns])
+        if problem is not None:
+            raise InputError(f"{start} {problem} Rename the column.")
 
     def _convert(self, name: str, values: pa.Array, kind: Kind | None) -> pa.Array:
         """Convert values to the kind of the table's column, or to the narrowest that fits all."""
@@ -277,6 +273,28 @@ class MetadataFile:
             f"{self.path}{problem}, but the collection has {expected} there. "
             "Correct the file, or rename the column."
         )
+
+
+def find_name_problem(name: str, taken: Iterable[str]) -> str | None:
+    """Return why a metadata column cannot have a name, as a clause with a full stop; or None.
+
+    Parameters
+    ----------
+    name
+        The name.
+    taken
+        The names of Spaces and of other metadata columns.
+    """
+    # Names that differ in case alone would be confused.
+    for other in (*_RESERVED_NAMES, *taken):
+        if other.casefold() == name.casefold():
+            return f"that is the name of the collection's own {other!r}."
+    if not _COLUMN_NAME.fullmatch(name):
+        return (
+            "that cannot be a column's name: expected a letter, then at most 63 letters, digits, "
+            "spaces, '-' or '_'."
+        )
+    return None
 
 
 def _check_unique(names: Sequence[str], path: Path) -> None:

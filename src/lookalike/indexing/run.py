@@ -13,7 +13,7 @@ from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from lookalike import imaging
 from lookalike.errors import ClusterError, CollectionError, InputError
@@ -44,15 +44,21 @@ from lookalike.models.cache import EmbedderCache
 from lookalike.sources import SkippedFiles, Source, SourceOptions, open_source
 from lookalike.store import ann
 from lookalike.store.engine import TableEngine
+from lookalike.store.schema import tag_column
 from lookalike.store.table import Table
 from lookalike.types import Kind, Model
+
+if TYPE_CHECKING:
+    from lookalike.indexing.tags import TagReport
 
 __all__ = ["IndexReport", "IndexSettings", "index"]
 
 
 @dataclass(frozen=True, slots=True)
 class IndexSettings:
-    """How `index` does its work. Only the first three attributes can change the stored rows.
+    """How `index` does its work.
+
+    Only `tags` and the first three attributes can change the stored rows.
 
     Attributes
     ----------
@@ -81,6 +87,9 @@ class IndexSettings:
     engine
         What builds the indices and merges fragments at the end of the run instead of this process,
         such as `lookalike.cluster.RayEngine`.
+    tags
+        Whether to tag the images; see `lookalike.indexing.tags`. A collection that has tags gets
+        those of new images in any case.
     """
 
     max_pixels: int = imaging.MAX_PIXELS
@@ -94,6 +103,7 @@ class IndexSettings:
     min_rows: int = ann.MIN_ROWS
     device: devices.Device | None = None
     engine: TableEngine | None = None
+    tags: bool = False
 
 
 @dataclass(slots=True)
@@ -114,6 +124,8 @@ class IndexReport:
         The files and folders that the scan left out.
     metadata
         The report on the metadata file, if one was given.
+    tags
+        The report on the tags of new images, if the collection has tags.
     failures
         The uri and the reason for each file that failed in this run.
     withheld
@@ -137,6 +149,7 @@ class IndexReport:
     seconds: float = 0.0
     skipped: SkippedFiles = field(default_factory=SkippedFiles)
     metadata: MetadataReport | None = None
+    tags: TagReport | None = None
     failures: list[tuple[str, str]] = field(default_factory=list)
     withheld: list[Withheld] = field(default_factory=list)
     incomplete: list[str] = field(default_factory=list)
@@ -165,6 +178,8 @@ class IndexReport:
         }
         if self.metadata is not None:
             counts["metadata"] = self.metadata.to_dict()
+        if self.tags is not None:
+            counts["tags"] = self.tags.to_dict()
         if self.cluster is not None:
             counts["cluster"] = self.cluster.to_dict()
         return counts
@@ -225,15 +240,16 @@ def index(
     if metadata is not None:
         metadata_file = MetadataFile.read(metadata)
     # The models, the source and the metadata are checked before the table is created.
-    resolved = []
-    for model in models:
-        resolved.append(registry.resolve(model))
+    resolved = [registry.resolve(model) for model in models]
     embedders = _embedders(settings)
-    table = _open_or_create(source, collection, resolved, metadata_file, embedders)
+    table = _open_or_create(
+        source, collection, resolved, metadata_file, embedders, tags=settings.tags
+    )
 
     report = _update_images(table, source, settings, embedders, progress)
     if metadata_file is not None:
         report.metadata = metadata_file.join(table)
+    report.tags = _tag_new(table, settings)
     optimize.maintain(table, min_rows=settings.min_rows, engine=settings.engine)
 
     report.images = table.count()
@@ -290,6 +306,8 @@ def _open_or_create(
     models: list[Model],
     metadata_file: MetadataFile | None,
     embedders: EmbedderCache,
+    *,
+    tags: bool,
 ) -> Table:
     """Open or create the table, after checking the source, the models and the metadata."""
     table = _open_existing(collection)
@@ -311,6 +329,11 @@ def _open_or_create(
         spaces = [*existing_models, *new_spaces]
         metadata_file.fit(kinds, spaces)
 
+    if tags:
+        all_models = {**existing_models}
+        all_models |= {model.name: model for model in ready_models}
+        _check_taggable(kinds, all_models, metadata_file)
+
     if table is None:
         assert not isinstance(collection, Table)  # noqa: S101 (for the type checker)
         try:
@@ -323,6 +346,31 @@ def _open_or_create(
     for model in ready_models:
         table.add_space(model)
     return table
+
+
+def _check_taggable(
+    kinds: Mapping[str, Kind],
+    models: Mapping[str, Model],
+    metadata_file: MetadataFile | None,
+) -> None:
+    """Refuse tags that no Space has, or that would go to a column of other metadata."""
+    from lookalike.indexing.tags import check_taggable
+
+    new_columns: Iterable[str] = ()
+    if metadata_file is not None:
+        new_columns = metadata_file.columns
+    check_taggable(kinds, models, new_columns=new_columns)
+
+
+def _tag_new(table: Table, settings: IndexSettings) -> TagReport | None:
+    """Tag the images without tags, if that is asked for or the collection has tags."""
+    has_column = tag_column(table.metadata) is not None
+    if not settings.tags and not has_column:
+        return None
+    # An index run without tags loads nothing of them.
+    from lookalike.indexing.tags import tag_new_images
+
+    return tag_new_images(table, make=settings.tags)
 
 
 def _load_new_models(

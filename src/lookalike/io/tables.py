@@ -33,6 +33,7 @@ ARROW_TYPES: dict[Kind, pa.DataType] = {
     "bool": pa.bool_(),
     "timestamp": pa.timestamp("us", "UTC"),
     "string": pa.string(),
+    "tags": pa.list_(pa.string()),
 }
 KIND_NAMES: dict[Kind, str] = {
     "int64": "whole numbers",
@@ -40,6 +41,7 @@ KIND_NAMES: dict[Kind, str] = {
     "bool": "true or false",
     "timestamp": "times",
     "string": "text",
+    "tags": "lists of words",
 }
 
 MOST_ROWS = 10_000_000

@@ -13,6 +13,7 @@ import pyarrow as pa
 from lookalike.errors import InputError
 from lookalike.sources import display_path, resolve_uri, uri_exists, uri_prefixes
 from lookalike.store.diff import ExistingRow
+from lookalike.store.schema import given_columns
 from lookalike.store.table import Table
 
 __all__ = ["MoveReport", "move"]
@@ -190,7 +191,7 @@ def _merge(table: Table, rows: Sequence[_Row]) -> None:
         return
     ids = np.array([row.id for row in rows], np.int64)
     new_uris = pa.array([row.new_uri for row in rows])
-    names = list(table.metadata)
+    names = given_columns(table.metadata)
     metadata = table.take(ids, names).drop(["id"])
     with_new_uris = metadata.append_column("uri", new_uris)
     table.fill_metadata(with_new_uris)

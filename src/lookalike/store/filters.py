@@ -16,20 +16,35 @@ import difflib
 import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NamedTuple, NoReturn
 
 import pyarrow as pa
 
 from lookalike.errors import InputError
 from lookalike.io.tables import KIND_NAMES, parse_instant
-from lookalike.store.schema import metadata_of, quote, quote_name
+from lookalike.store.filter_tree import (
+    KEYWORDS,
+    And,
+    Column,
+    Compare,
+    Contains,
+    FilterTree,
+    In,
+    IsNull,
+    Like,
+    Or,
+    Value,
+    to_lance,
+)
+from lookalike.store.schema import metadata_of
 from lookalike.types import Kind
 
 __all__ = [
     "And",
     "Column",
     "Compare",
+    "Contains",
     "FilterTree",
     "In",
     "IsNull",
@@ -46,93 +61,6 @@ MAX_DEPTH = 16
 _MAX_INT = 2**63 - 1
 # Characters of the rest of a filter that an error shows.
 _MAX_SHOWN = 40
-
-Value = str | int | float | bool
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A column that a filter may name.
-
-    Attributes
-    ----------
-    name, kind
-        Its name in a filter, and the kind of its values.
-    stored
-        Its name in the table, if that is another one.
-    tick
-        For a timestamp, the number of its units in a microsecond.
-    """
-
-    name: str
-    kind: Kind
-    stored: str = ""
-    tick: int = 1
-
-    @property
-    def written(self) -> str:
-        """The name as a filter writes it: in backticks, unless it is a plain word."""
-        name = self.name
-        is_word = re.fullmatch(r"[^\W\d]\w*", name)
-        is_reserved = name.lower() in _WORDS
-        if is_word and not is_reserved:
-            return name
-        return quote_name(name)
-
-
-@dataclass(frozen=True, slots=True)
-class Compare:
-    """``column operator value``; a timestamp is a whole number in the column's units."""
-
-    column: Column
-    operator: str
-    value: Value
-
-
-@dataclass(frozen=True, slots=True)
-class In:
-    """``column in (values)``."""
-
-    column: Column
-    values: tuple[Value, ...]
-    negated: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Like:
-    r"""``column like pattern``.
-
-    ``%`` matches any text, ``_`` any one character, ``\%`` and ``\_`` these two characters.
-    """
-
-    column: Column
-    pattern: str
-    negated: bool
-
-
-@dataclass(frozen=True, slots=True)
-class IsNull:
-    """``column is null``."""
-
-    column: Column
-    negated: bool
-
-
-@dataclass(frozen=True, slots=True)
-class And:
-    """All of the terms."""
-
-    terms: tuple[FilterTree, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Or:
-    """Any of the terms."""
-
-    terms: tuple[FilterTree, ...]
-
-
-FilterTree = Compare | In | Like | IsNull | And | Or
 
 _BASE = {
     "label": Column("label", "string"),
@@ -182,79 +110,6 @@ def parse(text: str, columns: Mapping[str, Column]) -> FilterTree:
     return parser.parse()
 
 
-def to_lance(tree: FilterTree) -> str:
-    """Return a filter in Lance's filter language."""
-    match tree:
-        case And(terms):
-            return _render_terms(terms, " AND ")
-        case Or(terms):
-            return _render_terms(terms, " OR ")
-        case Compare(column, operator, value):
-            operand = _operand(column)
-            literal = _literal(value)
-            return f"{operand} {operator} {literal}"
-        case In():
-            return _render_in(tree)
-        case Like(column, pattern, negated):
-            operand = _operand(column)
-            word = "NOT LIKE" if negated else "LIKE"
-            lance_pattern = _lance_pattern(pattern)
-            literal = quote(lance_pattern)
-            return f"{operand} {word} {literal}"
-        case IsNull(column, negated):
-            operand = _operand(column)
-            test = "IS NOT NULL" if negated else "IS NULL"
-            return f"{operand} {test}"
-
-
-def _render_terms(terms: tuple[FilterTree, ...], separator: str) -> str:
-    rendered = map(to_lance, terms)
-    joined = separator.join(rendered)
-    return f"({joined})"
-
-
-def _render_in(tree: In) -> str:
-    operand = _operand(tree.column)
-    literals = map(_literal, tree.values)
-    values = ", ".join(literals)
-    if not tree.negated:
-        return f"{operand} IN ({values})"
-
-    is_other = f"{operand} NOT IN ({values})"
-    # Lance evaluates "x NOT IN (1) OR x NOT IN (2)" as true, even if x is null.
-    not_null = IsNull(tree.column, negated=True)
-    is_present = to_lance(not_null)
-    return f"({is_other} AND {is_present})"
-
-
-def _lance_pattern(pattern: str) -> str:
-    """Double each backslash that escapes nothing: in Lance it would escape any character."""
-
-    def escape(match: re.Match[str]) -> str:
-        is_escape_sequence = match[1] is not None
-        if is_escape_sequence:
-            return match[0]
-        return r"\\"
-
-    return re.sub(r"\\([\\%_])|\\", escape, pattern)
-
-
-def _operand(column: Column) -> str:
-    stored_name = column.stored or column.name
-    name = quote_name(stored_name)
-    is_integer = column.kind in {"int64", "timestamp"}
-    if not is_integer:
-        return name
-    # Without a cast, Lance converts a literal to the column's type, and fails if it does not fit.
-    return f"CAST({name} AS BIGINT)"
-
-
-def _literal(value: Value) -> str:
-    if isinstance(value, str):
-        return quote(value)
-    return repr(value)
-
-
 _OPPOSITE = {"=": "!=", "!=": "=", "<": ">=", "<=": ">", ">": "<=", ">=": "<"}
 
 
@@ -284,9 +139,9 @@ _TOKEN = re.compile(
 )
 _QUOTES = "'\"`"
 _SYNONYMS = {"<>": "!=", "==": "="}
-_WORDS = frozenset({"and", "or", "not", "in", "like", "is", "null", "true", "false"})
 _EXAMPLES: dict[Kind, str] = {
     "string": "a text in quotes, such as 'butterfly'",
+    "tags": "a word in quotes, such as 'butterfly'",
     "int64": "a number, such as 300",
     "float64": "a number, such as 2.5",
     "bool": "true or false",
@@ -398,6 +253,8 @@ class _Parser:
             return IsNull(column, negated)
 
         negated = self._take("not")
+        if column.kind == "tags":
+            return self._parse_contains(column, negated=negated)
         if self._take("in"):
             values = self._parse_list(column)
             return In(column, values, negated)
@@ -409,6 +266,15 @@ class _Parser:
         operator = self._parse_operator(column, negated=negated)
         value = self._parse_value(column)
         return Compare(column, operator, value)
+
+    def _parse_contains(self, column: Column, *, negated: bool) -> Contains:
+        self._expect(
+            "contains",
+            f"{column.written} holds {KIND_NAMES[column.kind]}; expected contains or is after it, "
+            f"as in {column.written} contains 'butterfly'",
+        )
+        value = self._parse_value(column)
+        return Contains(column, str(value), negated)
 
     def _parse_operator(self, column: Column, *, negated: bool) -> str:
         word = self._next.word
@@ -427,7 +293,7 @@ class _Parser:
         token = self._next
         is_quoted = token.kind == "name"
         is_word = token.kind == "word"
-        is_keyword = token.word in _WORDS
+        is_keyword = token.word in KEYWORDS
         is_plain_word = is_word and not is_keyword
         is_name = is_quoted or is_plain_word
         if not is_name:
@@ -463,7 +329,7 @@ class _Parser:
                 f"nothing equals null; write {column.written} is null, or is not null"
             )
         value: Value
-        if is_text and kind == "string":
+        if is_text and kind in {"string", "tags"}:
             value = _unquoted(token.text)
         elif is_text and kind == "timestamp":
             text = _unquoted(token.text)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 import numpy as np
@@ -24,6 +24,7 @@ __all__ = [
     "column_vectors",
     "content_clause",
     "format_of",
+    "given_columns",
     "has_value",
     "id_clause",
     "metadata_column",
@@ -33,6 +34,7 @@ __all__ = [
     "quote",
     "quote_name",
     "row_ids",
+    "tag_column",
     "vector_clause",
 ]
 
@@ -113,6 +115,19 @@ def metadata_of(schema: pa.Schema) -> dict[str, Kind]:
         kind = encoded_kind.decode()
         kinds[field.name] = cast(Kind, kind)
     return kinds
+
+
+def given_columns(kinds: Mapping[str, Kind]) -> list[str]:
+    """Return the metadata columns that hold what a person gave, so without the tags."""
+    return [name for name, kind in kinds.items() if kind != "tags"]
+
+
+def tag_column(kinds: Mapping[str, Kind]) -> str | None:
+    """Return the name of the column of tags among metadata columns, or None."""
+    for name, kind in kinds.items():
+        if kind == "tags":
+            return name
+    return None
 
 
 def format_of(schema: pa.Schema) -> str:

@@ -40,6 +40,7 @@ from lookalike.store.schema import (
     array,
     column,
     format_of,
+    given_columns,
     id_clause,
     metadata_column,
     models_of,
@@ -361,7 +362,7 @@ class Table(View):
         replace
             True replaces the whole row: columns that are not given become null. False keeps their
             values. Metadata columns belong to the uri, not to the content: those not given always
-            keep their values.
+            keep their values. Tags come from the content.
         """
         with self.write_lock():
             names = self._written_columns(columns, replace)
@@ -377,12 +378,12 @@ class Table(View):
 
     def _written_columns(self, given: Mapping[str, Any], replace: bool) -> list[str]:
         """Return the columns that an `upsert` writes: those given, and with `replace` others."""
-        metadata = self.metadata
+        kept = given_columns(self.metadata)
         names = []
         for name in self.schema.names:
             if name in given:
                 names.append(name)
-            elif replace and name not in metadata:
+            elif replace and name not in kept:
                 # Not given: it becomes null.
                 names.append(name)
         return names

@@ -25,6 +25,7 @@ from lookalike.store.conflicts import ConflictError, in_transaction
 from lookalike.store.diff import ContentIndex
 from lookalike.store.schema import (
     content_clause,
+    given_columns,
     id_clause,
     prefix_clause,
     quote,
@@ -203,7 +204,7 @@ class Trash:
         """
         table = self._table
         reasons_to_keep = ["sha256 IS NOT NULL"]
-        for name in table.metadata:
+        for name in given_columns(table.metadata):
             quoted = quote_name(name)
             reasons_to_keep.append(f"{quoted} IS NOT NULL")
         is_worth_keeping = " OR ".join(reasons_to_keep)
@@ -231,7 +232,7 @@ class Trash:
     def _with_unique_metadata(self, ids: Ids) -> Ids:
         """Return the rows whose metadata would be lost if all of `ids` were deleted."""
         unique: list[int] = []
-        if self._table.metadata:
+        if given_columns(self._table.metadata):
             for start in range(0, len(ids), COPIED_ROWS):
                 batch = ids[start : start + COPIED_ROWS]
                 unique += self._unique_of_batch(batch, exclude=ids)
@@ -240,7 +241,7 @@ class Trash:
     def _unique_of_batch(self, batch: Ids, *, exclude: Ids) -> list[int]:
         """Return rows with metadata that no row outside of `exclude` has with their content."""
         table = self._table
-        metadata = list(table.metadata)
+        metadata = given_columns(table.metadata)
         names = ["sha256", *metadata]
         rows = _as_tuples(table.take(batch, names), names)
         hashes = [sha256 for sha256, *_ in rows if sha256 is not None]

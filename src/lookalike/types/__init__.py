@@ -84,8 +84,8 @@ UNKNOWN_SIZE = -2
 # The time of an Item that has none, such as an address of the web.
 UNKNOWN_TIME = -2
 
-# The type of a metadata column.
-Kind = Literal["int64", "float64", "bool", "timestamp", "string"]
+# The type of a metadata column. Lookalike fills a column of tags itself, from vectors.
+Kind = Literal["int64", "float64", "bool", "timestamp", "string", "tags"]
 
 
 @dataclass(frozen=True, slots=True)

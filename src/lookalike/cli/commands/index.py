@@ -26,6 +26,7 @@ from lookalike.cli.command import (
     store_imported,
 )
 from lookalike.cli.progress import progress_bar
+from lookalike.cli.tags import print_tag_report
 
 if TYPE_CHECKING:
     from lookalike.indexing.executor import ClusterReport
@@ -77,6 +78,13 @@ _Metadata = Annotated[
     typer.Option(
         metavar="FILE",
         help="A .csv or .parquet file whose columns are joined to the images by uri.",
+    ),
+]
+_Tags = Annotated[
+    bool,
+    typer.Option(
+        "--tags",
+        help="Fill the column tags with words for what is in each image; see lookalike tag --help.",
     ),
 ]
 _Hidden = Annotated[
@@ -134,7 +142,7 @@ _MaxMegapixels = Annotated[
     examples=[
         "lookalike index ~/Pictures",
         "lookalike index photos.zip shard-{0000..0010}.tar train.parquet#image",
-        "lookalike index photos -c shop --model efficientnet-lite0 --metadata prices.csv",
+        "lookalike index photos -c shop --tags --model efficientnet-lite0 --metadata prices.csv",
         "lookalike index @urls.txt -c web",
         "lookalike index /mnt/photos -c /mnt/shop --on ray --address 10.0.0.5:6379",
         "lookalike index s3://bucket/photos -c shop",
@@ -148,6 +156,7 @@ def index_command(
     accept_license: _AcceptLicense = False,
     labels: _Labels = "folder",
     metadata: _Metadata = None,
+    tags: _Tags = False,
     hidden: _Hidden = False,
     exclude: _Exclude = None,
     strict: _Strict = False,
@@ -177,13 +186,13 @@ def index_command(
         from lookalike.sources import open_source
 
     path = collection or default_path()
-    if accept_license:
-        _accept_licenses(model or ())
+    _accept_licenses(model or (), agreed=accept_license)
     settings = IndexSettings(
         max_pixels=round(max_megapixels * 1e6),
         retry_failures=retry_failures,
         prune=prune,
         device=device,
+        tags=tags,
     )
     settings = _settings_for_place(settings, on, address, workers)
     source = open_source(
@@ -212,7 +221,10 @@ def index_command(
         raise typer.Exit(1)
 
 
-def _accept_licenses(references: Iterable[str]) -> None:
+def _accept_licenses(references: Iterable[str], *, agreed: bool) -> None:
+    """Accept the licenses of models, if the user agreed to them."""
+    if not agreed:
+        return
     from lookalike.models import licenses, registry
 
     for reference in references:
@@ -273,6 +285,8 @@ def _print_index_report(report: IndexReport, collection: str, *, as_json: bool) 
         )
     if report.metadata is not None:
         _print_metadata_report(report.metadata)
+    if report.tags is not None and report.tags.images:
+        print_tag_report(report.tags)
     _print_withheld(report)
     _print_incomplete(report)
     _print_relocations(report)

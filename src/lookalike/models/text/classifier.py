@@ -19,7 +19,12 @@ from lookalike.models.text.reader import ReadText
 from lookalike.models.text.table import Found, WordTable
 from lookalike.types import Model, VectorsF32
 
-__all__ = ["ClassifierReader", "has_classifier", "split_by_direction"]
+__all__ = [
+    "ClassifierReader",
+    "has_classifier",
+    "read_directions",
+    "split_by_direction",
+]
 
 _CLASS_COUNT = 1000
 # docs/words.md has the measurements.
@@ -79,7 +84,7 @@ class ClassifierReader:
             If the file is missing or refused.
         """
         table = WordTable.load()
-        rows = _read_rows(model)
+        rows = read_directions(model)
         return cls(table, rows)
 
     def read(self, text: str) -> ReadText:
@@ -192,7 +197,7 @@ def _direction(rows: VectorsF32) -> VectorsF32:
     return direction
 
 
-def _read_rows(model: Model) -> VectorsF32:
+def read_directions(model: Model) -> VectorsF32:
     """Return the direction of each class: its weights, without what all classes share."""
     name, _ = _LAYERS[model.architecture]
     path = weights.find(model)
