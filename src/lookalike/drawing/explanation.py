@@ -15,7 +15,7 @@ from lookalike.drawing.palette import palette
 from lookalike.drawing.style import (
     MUTED,
     TEXT,
-    add_cell,
+    Cell,
     figure_in_points,
     image_columns,
     output_path,
@@ -196,7 +196,7 @@ def _draw_panels(
     ]
     figure, grid = figure_in_points(widths, heights)
 
-    cell = partial(add_cell, figure, grid)
+    cell = partial(Cell, figure, grid)
 
     for number, (heading, image, name) in enumerate(panels):
         column = 2 * number + 1
@@ -204,7 +204,7 @@ def _draw_panels(
         draw_framed(figure, cell(2, column), image, TEXT, _THIN)
         write_caption(cell(3, column), name, "")
     whole_width = slice(1, -1)
-    scale = cell(4, whole_width)
+    scale = figure.add_subplot(grid[4, whole_width])
     _draw_scale(scale, explanation)
     note = cell(5, whole_width)
     _write_similarity(note, explanation)
@@ -214,6 +214,7 @@ def _draw_panels(
 def _draw_scale(axes: Axes, explanation: Explanation) -> None:
     """Draw the scale of colors between the words for its two ends."""
     darkest, brightest, _ = _LABELS_OF_KIND[explanation.kind]
+    axes.set_axis_off()
     style = text_style(9.5, TEXT, va="center")
     axes.text(_SCALE_LEFT - _SCALE_GAP, 0.5, darkest, ha="right", **style)
     scale = axes.inset_axes((_SCALE_LEFT, 0.3, _SCALE_WIDTH, 0.4))
@@ -224,8 +225,8 @@ def _draw_scale(axes: Axes, explanation: Explanation) -> None:
     axes.text(right + _SCALE_GAP, 0.5, brightest, ha="left", **style)
 
 
-def _write_similarity(axes: Axes, explanation: Explanation) -> None:
+def _write_similarity(cell: Cell, explanation: Explanation) -> None:
     _, _, value = _LABELS_OF_KIND[explanation.kind]
     words = f"{value}: {explanation.similarity:.3f}"
     style = text_style(9.5, MUTED, ha="center", va="center")
-    axes.text(0.5, 0.5, words, **style)
+    cell.text(0.5, 0.5, words, **style)

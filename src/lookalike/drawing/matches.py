@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
 from matplotlib.patches import Rectangle
@@ -20,7 +19,7 @@ from lookalike.drawing.style import (
     COLORS,
     MUTED,
     TEXT,
-    add_cell,
+    Cell,
     centered,
     figure_in_points,
     output_path,
@@ -91,13 +90,13 @@ def draw_matches(
     line_counts = [max(1, -(-len(answer) // columns)) for answer in answers]
     figure, grid = _layout(columns, line_counts)
 
-    cell = partial(add_cell, figure, grid)
+    cell = partial(Cell, figure, grid)
 
     # The query on the left, and a line that separates it from the answers.
     write_heading(cell(1, 1), "Query")
     _draw_query(figure, cell(2, 1), query, region)
     write_caption(cell(3, 1), label or name, name if label else "")
-    cell(slice(1, -1), 2).axvline(0.5, color=BORDER, linewidth=_THIN)
+    cell(slice(1, -1), 2).vertical_line(color=BORDER, linewidth=_THIN)
 
     # The answers, one block for each Space.
     row = 1
@@ -136,7 +135,7 @@ def _heading_note(answer: Matches) -> str:
 
 
 def _draw_divider(
-    cell: Callable[[int | slice, int | slice], Axes],
+    cell: Callable[[int | slice, int | slice], Cell],
     row: int,
     column: int,
     *,
@@ -145,10 +144,10 @@ def _draw_divider(
     """Draw a dashed line before the first match that is less alike: at its left, or above it."""
     if is_first:
         above = cell(row - 1, slice(3, -1))
-        above.axhline(0.5, color=MUTED, linewidth=_THICK, linestyle="--")
+        above.horizontal_line(color=MUTED, linewidth=_THICK, linestyle="--")
     else:
         beside = cell(slice(row, row + 2), column - 1)
-        beside.axvline(0.5, color=MUTED, linewidth=_THICK, linestyle="--")
+        beside.vertical_line(color=MUTED, linewidth=_THICK, linestyle="--")
 
 
 def _layout(columns: int, line_counts: list[int]) -> tuple[Figure, GridSpec]:
@@ -209,30 +208,30 @@ def _frame(match: Match, label: str | None) -> tuple[str, float]:
 
 
 def _draw_query(
-    figure: Figure, axes: Axes, query: Image.Image, region: Region | None
+    figure: Figure, cell: Cell, query: Image.Image, region: Region | None
 ) -> None:
     """Draw the query, and a frame around the part that was searched by."""
-    box = draw_framed(figure, axes, query, TEXT, _THIN)
+    box = draw_framed(figure, cell, query, TEXT, _THIN)
     if region is not None:
         part = region.fractions(query.size)
         _draw_region(figure, box, part)
 
 
 def draw_framed(
-    figure: Figure, axes: Axes, image: Image.Image, color: str, width: float
+    figure: Figure, cell: Cell, image: Image.Image, color: str, width: float
 ) -> Bbox:
     """Fit a whole image into a cell at the figure's resolution, so that it stays sharp.
 
     Returns its place in the figure's pixels.
     """
-    cell = axes.bbox
-    scale = min(cell.width / image.width, cell.height / image.height)
+    place = cell.bbox
+    scale = min(place.width / image.width, place.height / image.height)
     fitted_width = max(1, round(image.width * scale))
     fitted_height = max(1, round(image.height * scale))
     fitted_size = (fitted_width, fitted_height)
     fitted = image.resize(fitted_size, Image.Resampling.LANCZOS)
 
-    box = centered(fitted_width, fitted_height, cell)
+    box = centered(fitted_width, fitted_height, place)
     pixels = np.asarray(fitted)
     figure.figimage(pixels, box.x0, box.y0, origin="upper")
     _draw_frame(figure, box, color, width)
@@ -261,18 +260,18 @@ def _draw_frame(figure: Figure, box: Bbox, color: str, width: float) -> None:
     figure.add_artist(frame)
 
 
-def write_heading(axes: Axes, left: str, right: str = "") -> None:
+def write_heading(cell: Cell, left: str, right: str = "") -> None:
     """Write a bold heading, and a note at the right end of its line."""
-    axes.text(0, 0.53, left, **_HEADING)
-    axes.text(1, 0.53, right, **_NOTE)
+    cell.text(0, 0.53, left, **_HEADING)
+    cell.text(1, 0.53, right, **_NOTE)
 
 
-def write_caption(axes: Axes, first: str, second: str) -> None:
+def write_caption(cell: Cell, first: str, second: str) -> None:
     """Write the two lines below an image."""
     upper = shorten(first)
     lower = shorten(second)
-    axes.text(0.5, 0.56, upper, **_CAPTION)
-    axes.text(0.5, 0.18, lower, **_SUBCAPTION)
+    cell.text(0.5, 0.56, upper, **_CAPTION)
+    cell.text(0.5, 0.18, lower, **_SUBCAPTION)
 
 
 def _format_facts(match: Match) -> str:

@@ -13,7 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
-from matplotlib.transforms import Bbox
+from matplotlib.lines import Line2D
+from matplotlib.transforms import Bbox, BboxTransformTo
 from PIL import Image
 
 from lookalike.errors import InputError
@@ -25,7 +26,7 @@ __all__ = [
     "COLORS",
     "MUTED",
     "TEXT",
-    "add_cell",
+    "Cell",
     "centered",
     "figure_in_points",
     "hide_frame",
@@ -46,6 +47,8 @@ _POINTS_PER_INCH = 72
 _PIXELS_PER_POINT = 2
 
 _FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+# Photographs take half the time of Pillow's default level, 6, and 3 % more space.
+_PNG_LEVEL = 3
 
 
 def output_path(path: str | Path) -> Path:
@@ -71,7 +74,7 @@ def save(image: Image.Image, path: Path) -> Path:
     suffix = path.suffix.lower()
     file_format = _FORMATS[suffix]
     encoded = BytesIO()
-    image.save(encoded, file_format, quality=92)
+    image.save(encoded, file_format, quality=92, compress_level=_PNG_LEVEL)
     content = encoded.getbuffer()
     with atomic_write(path) as temporary:
         temporary.write_bytes(content)
@@ -117,14 +120,54 @@ def image_columns(
     return widths
 
 
-def add_cell(
-    figure: Figure, grid: GridSpec, rows: int | slice, columns: int | slice
-) -> Axes:
-    """Return a blank part of a grid, without axes, to draw or write on."""
-    place = grid[rows, columns]
-    axes = figure.add_subplot(place)
-    axes.set_axis_off()
-    return axes
+class Cell:
+    """A part of a figure's grid, to draw or write on.
+
+    Unlike Matplotlib's axes, it has no ticks and lines of its own, which take most of the time
+    of a figure with many parts.
+
+    Parameters
+    ----------
+    figure, grid
+        The figure and its grid.
+    rows, columns
+        The part of the grid.
+
+    Attributes
+    ----------
+    bbox
+        The place of the cell in the figure's pixels.
+    """
+
+    def __init__(
+        self, figure: Figure, grid: GridSpec, rows: int | slice, columns: int | slice
+    ) -> None:
+        place = grid[rows, columns]
+        shares = place.get_position(figure)
+        in_figure = figure.transFigure
+        self.bbox = shares.transformed(in_figure)
+        self._in_cell = BboxTransformTo(self.bbox)
+        self._figure = figure
+
+    def text(self, x: float, y: float, words: str, **style: Any) -> None:
+        """Write words at a place, in shares of the cell's width and height from the lower left."""
+        text = self._figure.text(x, y, words, **style)
+        text.set_transform(self._in_cell)
+
+    def vertical_line(self, **style: Any) -> None:
+        """Draw a line from top to bottom through the middle."""
+        line = Line2D([0.5, 0.5], [0, 1], **style)
+        self._add_line(line)
+
+    def horizontal_line(self, **style: Any) -> None:
+        """Draw a line from left to right through the middle."""
+        line = Line2D([0, 1], [0.5, 0.5], **style)
+        self._add_line(line)
+
+    def _add_line(self, line: Line2D) -> None:
+        line.set_transform(self._in_cell)
+        line.set_clip_box(self.bbox)
+        self._figure.add_artist(line)
 
 
 def centered(width: int, height: int, cell: Bbox) -> Bbox:
