@@ -25,10 +25,6 @@ BuildOnce = Callable[[str, Callable[[Path], None]], Path]
 # take the cores from each other. Read when scikit-learn is imported, also by processes of tests.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-# UMAP is compiled in each process that makes such a map. Where rows are few, that takes the time.
-# At 0, Numba warns that it cannot cache some functions.
-os.environ.setdefault("NUMBA_OPT", "1")
-
 # Files that take longest. They start first, so that no worker is left with one at the end.
 LONGEST_FILES = [
     "test_benchmarks.py",

@@ -56,24 +56,14 @@ def short_descent(monkeypatch):
     monkeypatch.setattr(openTSNE, "TSNE", few_steps)
 
 
-# Compiling these takes most of the time of a small map.
-SLOWLY_COMPILED = {
-    "umap_": ("smooth_knn_dist", "compute_membership_strengths"),
-    "utils": ("fast_knn_indices",),
-}
-
-
 @pytest.fixture(scope="module")
 def umap():
-    """umap-learn, which keeps what it compiles for the next run of the tests."""
-    umap = pytest.importorskip(
+    """umap-learn, if it is installed."""
+    return pytest.importorskip(
         "umap",
         reason="needs umap-learn: pip install lookalike[umap]",
         exc_type=ImportError,
     )
-    for module, names in SLOWLY_COMPILED.items():
-        for name in names:
-            getattr(getattr(umap, module), name).enable_caching()
 
 
 @pytest.fixture(params=["tsne", "pca", "umap"])
@@ -241,6 +231,12 @@ def test_the_space_must_exist_and_have_vectors(collection, tmp_path, vectors):
     empty.delete(empty.vectors(SPACE)[0])
     with pytest.raises(SpaceError, match=r"is empty.*lookalike index"):
         make_map(empty)
+
+
+def test_later_processes_use_what_umap_compiled(collection, umap):
+    make_map(collection, method="umap")
+    stored = umap.umap_.smooth_knn_dist.stats
+    assert sum((stored.cache_hits + stored.cache_misses).values()) == 1
 
 
 def test_without_umap_the_error_says_how_to_install_it(collection, monkeypatch):

@@ -6,7 +6,7 @@ import signal
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, Protocol
@@ -52,6 +52,14 @@ _MAX_EXACT_ROWS = 20_000
 # Up to this number of pairs of a new row and a row of the map, comparing each pair is faster than
 # both. A single query is placed in a fraction of a second instead of several.
 _MAX_EXACT_PAIRS = 500_000
+
+
+# Functions of umap-learn, by module, that it compiles in each process.
+_SLOWLY_COMPILED = (
+    ("umap_", "smooth_knn_dist"),
+    ("umap_", "compute_membership_strengths"),
+    ("layouts", "_nb_optimize_layout_euclidean_single_epoch"),
+)
 
 
 class LayoutSettings(NamedTuple):
@@ -351,6 +359,21 @@ def _import_umap() -> Any:
     return umap
 
 
+def _cache_compiled(umap: Any) -> None:
+    """Let Numba store what it compiles for a map of UMAP, which takes most of a small map's time.
+
+    It is stored beside umap-learn, or in the user's cache where that folder is read-only.
+    """
+    for module, name in _SLOWLY_COMPILED:
+        functions = getattr(umap, module)
+        function = getattr(functions, name, None)
+        if function is None:
+            continue
+        # Neither folder can be written: it is compiled in each process.
+        with suppress(RuntimeError):
+            function.enable_caching()
+
+
 class Umap:
     """UMAP of umap-learn, an optional package, started from the principal components."""
 
@@ -361,6 +384,7 @@ class Umap:
     ) -> tuple[Positions, dict[str, Any]]:
         """Optimize positions, as McInnes, Healy and Melville (2018) describe."""
         umap = _import_umap()
+        _cache_compiled(umap)
         neighbors = min(_UMAP_NEIGHBORS, len(components) - 1)
         initialization = _initialize(components, settings.seed)
         # UMAP expects positions of about 10 units.
@@ -370,8 +394,12 @@ class Umap:
             init=initialization,
             random_state=settings.seed,
             n_jobs=1,
+            precomputed_knn=self._neighbors(components, neighbors),
         )
-        embedding = optimizer.fit_transform(components)
+        with warnings.catch_warnings():
+            # UMAP warns that it cannot place other rows later. `transform` places them.
+            warnings.filterwarnings("ignore", message="precomputed_knn")
+            embedding = optimizer.fit_transform(components)
         positions = np.asarray(embedding, np.float64)
         return positions, {
             "neighbors": neighbors,
@@ -388,6 +416,23 @@ class Umap:
         neighbors = positions[rows]
         median: Positions = np.median(neighbors, axis=1)
         return median
+
+    @staticmethod
+    def _neighbors(components: VectorsF32, count: int) -> tuple[Any, ...]:
+        """Return the nearest neighbors of each row and their distances, exact for fewer rows.
+
+        UMAP finds them itself for more. Its own search is compiled first, which takes longer
+        than the exact one.
+        """
+        rows = len(components)
+        if rows > _MAX_EXACT_ROWS:
+            return (None, None, None)
+        every_row = np.arange(rows)
+        others, distances = k_nearest(components, components, count - 1, own=every_row)
+        # UMAP expects each row to be the first of its own neighbors.
+        neighbors = np.column_stack([every_row, others])
+        to_itself = np.zeros(rows, np.float32)
+        return neighbors, np.column_stack([to_itself, distances])
 
 
 _LAYOUTS: Mapping[str, LayoutMethod] = MappingProxyType(
