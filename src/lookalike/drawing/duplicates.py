@@ -11,7 +11,7 @@ from lookalike.drawing.matches import draw_framed, write_caption, write_heading
 from lookalike.drawing.style import (
     BORDER,
     COLORS,
-    Cell,
+    FigureCell,
     figure_in_points,
     image_columns,
     output_path,
@@ -65,7 +65,7 @@ def draw_duplicates(duplicates: Duplicates, view: View, path: str | Path) -> Pat
     heights.append(_MARGIN)
     figure, grid = figure_in_points(widths, heights)
 
-    cell = partial(Cell, figure, grid)
+    cell = partial(FigureCell, figure, grid)
 
     heading = cell(1, slice(1, -1))
     write_heading(heading, "Duplicates", _caption(duplicates, len(groups)))

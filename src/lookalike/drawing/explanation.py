@@ -15,7 +15,7 @@ from lookalike.drawing.palette import palette
 from lookalike.drawing.style import (
     MUTED,
     TEXT,
-    Cell,
+    FigureCell,
     figure_in_points,
     image_columns,
     output_path,
@@ -196,7 +196,7 @@ def _draw_panels(
     ]
     figure, grid = figure_in_points(widths, heights)
 
-    cell = partial(Cell, figure, grid)
+    cell = partial(FigureCell, figure, grid)
 
     for number, (heading, image, name) in enumerate(panels):
         column = 2 * number + 1
@@ -225,7 +225,7 @@ def _draw_scale(axes: Axes, explanation: Explanation) -> None:
     axes.text(right + _SCALE_GAP, 0.5, brightest, ha="left", **style)
 
 
-def _write_similarity(cell: Cell, explanation: Explanation) -> None:
+def _write_similarity(cell: FigureCell, explanation: Explanation) -> None:
     _, _, value = _LABELS_OF_KIND[explanation.kind]
     words = f"{value}: {explanation.similarity:.3f}"
     style = text_style(9.5, MUTED, ha="center", va="center")

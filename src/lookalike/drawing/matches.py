@@ -19,7 +19,7 @@ from lookalike.drawing.style import (
     COLORS,
     MUTED,
     TEXT,
-    Cell,
+    FigureCell,
     centered,
     figure_in_points,
     output_path,
@@ -90,7 +90,7 @@ def draw_matches(
     line_counts = [max(1, -(-len(answer) // columns)) for answer in answers]
     figure, grid = _layout(columns, line_counts)
 
-    cell = partial(Cell, figure, grid)
+    cell = partial(FigureCell, figure, grid)
 
     # The query on the left, and a line that separates it from the answers.
     write_heading(cell(1, 1), "Query")
@@ -135,7 +135,7 @@ def _heading_note(answer: Matches) -> str:
 
 
 def _draw_divider(
-    cell: Callable[[int | slice, int | slice], Cell],
+    cell: Callable[[int | slice, int | slice], FigureCell],
     row: int,
     column: int,
     *,
@@ -208,7 +208,7 @@ def _frame(match: Match, label: str | None) -> tuple[str, float]:
 
 
 def _draw_query(
-    figure: Figure, cell: Cell, query: Image.Image, region: Region | None
+    figure: Figure, cell: FigureCell, query: Image.Image, region: Region | None
 ) -> None:
     """Draw the query, and a frame around the part that was searched by."""
     box = draw_framed(figure, cell, query, TEXT, _THIN)
@@ -218,7 +218,7 @@ def _draw_query(
 
 
 def draw_framed(
-    figure: Figure, cell: Cell, image: Image.Image, color: str, width: float
+    figure: Figure, cell: FigureCell, image: Image.Image, color: str, width: float
 ) -> Bbox:
     """Fit a whole image into a cell at the figure's resolution, so that it stays sharp.
 
@@ -260,13 +260,13 @@ def _draw_frame(figure: Figure, box: Bbox, color: str, width: float) -> None:
     figure.add_artist(frame)
 
 
-def write_heading(cell: Cell, left: str, right: str = "") -> None:
+def write_heading(cell: FigureCell, left: str, right: str = "") -> None:
     """Write a bold heading, and a note at the right end of its line."""
     cell.text(0, 0.53, left, **_HEADING)
     cell.text(1, 0.53, right, **_NOTE)
 
 
-def write_caption(cell: Cell, first: str, second: str) -> None:
+def write_caption(cell: FigureCell, first: str, second: str) -> None:
     """Write the two lines below an image."""
     upper = shorten(first)
     lower = shorten(second)

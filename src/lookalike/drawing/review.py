@@ -13,7 +13,7 @@ from matplotlib.gridspec import GridSpec
 from lookalike.drawing.matches import draw_framed, write_caption, write_heading
 from lookalike.drawing.style import (
     BORDER,
-    Cell,
+    FigureCell,
     figure_in_points,
     image_columns,
     output_path,
@@ -141,7 +141,7 @@ def _cluster_lines(groups: Sequence[ImageGroup]) -> Iterator[_Line]:
 def _draw_line(
     figure: Figure, grid: GridSpec, row: int, line: _Line, view: View
 ) -> None:
-    cell = partial(Cell, figure, grid)
+    cell = partial(FigureCell, figure, grid)
     write_heading(
         cell(row, slice(1, -1)),
         line.title,

@@ -26,7 +26,7 @@ __all__ = [
     "COLORS",
     "MUTED",
     "TEXT",
-    "Cell",
+    "FigureCell",
     "centered",
     "figure_in_points",
     "hide_frame",
@@ -120,7 +120,7 @@ def image_columns(
     return widths
 
 
-class Cell:
+class FigureCell:
     """A part of a figure's grid, to draw or write on.
 
     Unlike Matplotlib's axes, it has no ticks and lines of its own, which take most of the time
