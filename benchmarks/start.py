@@ -1,4 +1,7 @@
-"""Time new processes: help, the import, and one search with the parts of its time."""
+"""Time new processes: help, the import, and one search with the parts of its time.
+
+A search by a word, and by a phrase if the extra ``words`` is installed, are timed beside it.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import lookalike
+from lookalike.models.text import phrases
 from measuring import Report, alternate, parser, spread
 from vectors_made import PHOTOGRAPHS, add_source, files, sample_images
 
@@ -45,12 +49,16 @@ def main() -> int:
             "lookalike --help": [*COMMAND, "--help"],
             f"lookalike search, {indexed.images:,} images": search,
         }
-        _measure(report, commands, arguments.rounds)
+        by_text = [*COMMAND, "search", "-c", str(collection), "--text"]
+        by_words = {"lookalike search, a word": [*by_text, "car"]}
+        if phrases.are_available():
+            by_words["lookalike search, a phrase"] = [*by_text, "Boeing 747"]
+        _measure(report, {**commands, **by_words}, arguments.rounds)
         _parts(report, search, arguments.rounds)
     seconds = {
         name: figures["median"] for name, figures in report.figures["seconds"].items()
     }
-    *_, help_name, search_name = seconds
+    *_, help_name, search_name = commands
     report.aim("import lookalike, seconds", seconds["import lookalike"], most=0.2)
     report.aim(f"{help_name}, seconds", seconds[help_name], most=0.8)
     report.aim(f"{search_name}, seconds", seconds[search_name], most=0.8)

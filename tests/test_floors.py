@@ -178,6 +178,7 @@ NOT_FOR_A_SEARCH = {
     "lookalike.imaging.conversion",
     "lookalike.imaging.tiff",
     "lookalike.models.text.classifier",
+    "lookalike.models.text.phrases",
     "lookalike.models.text.table",
     "lookalike.models.text.tags",
     "lookalike.learning",

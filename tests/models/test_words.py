@@ -156,5 +156,7 @@ def test_the_table_is_small_and_complete():
     assert len(table["names"]) == len(set(table["names"])) == 1000
     numbers = {number for classes in table["words"].values() for number in classes}
     assert numbers == set(range(1000))
+    notice = PATH.with_name("MINILM-NOTICE").read_text()
+    assert "Apache License, Version 2.0" in notice
     license_text = PATH.with_name("WORDNET-LICENSE").read_text()
     assert "WordNet 3.0 Copyright 2006 by Princeton University" in license_text

@@ -12,6 +12,7 @@ from command import lookalike as run
 from command import lookalike_json
 from lookalike import Collection
 from lookalike.errors import InputError
+from lookalike.models.text import phrases
 from lookalike.retrieval.query import RowQuery, TextQuery, WeightedQuery
 
 
@@ -62,6 +63,19 @@ def test_words_find_their_images(collection, text, label):
     (understood,) = matches.understood
     assert understood.text == text
     assert understood.words
+
+
+@pytest.mark.skipif(
+    not phrases.are_available(), reason="the extra words is not installed"
+)
+def test_a_phrase_finds_its_images_and_says_what_was_understood(collection):
+    shown = run("search", "--text", "Boeing 747", "-c", collection.path, "-k", "2")
+    assert shown.stdout.startswith("Searching for: airliner, ")
+    assert shown.stdout.count("/airplane/") == 2
+    (understood,) = collection.search(text="Boeing 747", k=1).understood
+    assert understood.text == "Boeing 747"
+    assert understood.words[0] == "airliner"
+    assert understood.unknown == ()
 
 
 def test_words_for_many_kinds_find_each(collection):

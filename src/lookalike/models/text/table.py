@@ -43,6 +43,7 @@ _PLURALS = (
 )
 # No word of the table has more parts.
 _MAX_PARTS = 5
+_MAX_NARROW = 60
 _SUGGESTIONS = 3
 # Less alike words are no suggestion.
 _LEAST_ALIKE = 0.5
@@ -60,13 +61,29 @@ class Found:
     Attributes
     ----------
     words
-        The numbers of the classes of each known word.
+        The numbers of the classes of each known word; none if no word is known.
     unknown
         The words that are not known.
+    ends_known
+        Whether the last word is known.
     """
 
     words: Mapping[str, Sequence[int]]
     unknown: Sequence[str]
+    ends_known: bool
+
+    @property
+    def is_one_object(self) -> bool:
+        """Whether the text is one known word, with others at most before it: "a red car".
+
+        Before a broad word, such as "vehicle", the others may say which kind is meant.
+        """
+        if len(self.words) != 1:
+            return False
+        if not self.unknown:
+            return True
+        (numbers,) = self.words.values()
+        return self.ends_known and _is_narrow(numbers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,28 +116,34 @@ class WordTable:
         return cls(names, words, irregular)
 
     def find(self, text: str) -> Found:
-        """Return the words of a text that the table knows, the longest first at each place.
-
-        Raises
-        ------
-        UnknownWordsError
-            If none is known. The message names words that are spelled alike.
-        """
+        """Return the words of a text that the table knows, the longest first at each place."""
         normalized = normalize(text)
         waiting = normalized.split()
         words: dict[str, Sequence[int]] = {}
         unknown = []
+        ends_known = False
         while waiting:
             word, length = self._longest(waiting)
             token = waiting[0]
             if word is not None:
                 words[word] = self.words[word]
+                ends_known = True
             elif token not in _STOP_WORDS:
                 unknown.append(token)
+                ends_known = False
             waiting = waiting[length:]
-        if not words:
-            raise self._unknown_error(text, unknown)
-        return Found(words, unknown)
+        return Found(words, unknown, ends_known)
+
+    def narrow_words(self) -> list[str]:
+        """Return the words that stand for few classes, at most 60, in the order of the table.
+
+        The words for more are too broad to be near to any one meaning.
+        """
+        narrow = []
+        for word, numbers in self.words.items():
+            if _is_narrow(numbers):
+                narrow.append(word)
+        return narrow
 
     def _longest(self, tokens: Sequence[str]) -> tuple[str | None, int]:
         """Return the longest known word at the start of some tokens, and its number of tokens."""
@@ -152,7 +175,18 @@ class WordTable:
                 stem = word.removesuffix(ending)
                 yield stem + replacement
 
-    def _unknown_error(self, text: str, unknown: Sequence[str]) -> UnknownWordsError:
+    def unknown_error(
+        self, text: str, unknown: Sequence[str], hint: str
+    ) -> UnknownWordsError:
+        """Return the error for a text without a known word; it names words spelled alike.
+
+        Parameters
+        ----------
+        text, unknown
+            The text, and its unknown words.
+        hint
+            A last sentence for the message.
+        """
         suggestions: list[str] = []
         # Of several unknown words, the first one is corrected.
         if unknown:
@@ -168,7 +202,14 @@ class WordTable:
         else:
             count = len(self.words)
             message += f"Known are {count:,} English nouns for objects and animals."
+        message += f" {hint}"
         return UnknownWordsError(message, suggestions)
+
+
+def _is_narrow(numbers: Sequence[int]) -> bool:
+    """Return whether a word with these classes stands for few kinds of objects."""
+    count = len(numbers)
+    return count <= _MAX_NARROW
 
 
 def normalize(text: str) -> str:

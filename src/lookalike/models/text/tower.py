@@ -28,7 +28,7 @@ _INTEGERS: Final = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
 _Features = npt.NDArray[Any]
 
 
-def load_text(model: Model, *, threads: int = 0) -> TextEmbedder:
+def load_text(model: Model, *, threads: int = 0, fold: bool = True) -> TextEmbedder:
     """Load the text tower of a Model, and download its files if they are not here.
 
     Parameters
@@ -37,6 +37,8 @@ def load_text(model: Model, *, threads: int = 0) -> TextEmbedder:
         A Model with a text tower.
     threads
         The number of threads that one text may use; 0 for one per core.
+    fold
+        As `lookalike.models.sessions.session.open_session`; False for few texts.
 
     Raises
     ------
@@ -51,7 +53,7 @@ def load_text(model: Model, *, threads: int = 0) -> TextEmbedder:
             "one that has, such as siglip2-base-patch16-224."
         )
     with span(f"load text of {model.name}"):
-        return TextEmbedder(model, threads=threads)
+        return TextEmbedder(model, threads=threads, fold=fold)
 
 
 class _LastTower:
@@ -113,7 +115,7 @@ class TowerReader:
 class TextEmbedder:
     """The text tower of a Model. Several threads may call `embed` at the same time."""
 
-    def __init__(self, model: Model, *, threads: int = 0) -> None:
+    def __init__(self, model: Model, *, threads: int = 0, fold: bool = True) -> None:
         tower = model.text
         assert tower is not None  # noqa: S101 (for the type checker)
         self.model = model
@@ -124,7 +126,7 @@ class TextEmbedder:
         self._tokenizer = Tokenizer(model, tokenizer_path)
         self._projection = _read_projection(model, tower)
         self._graph_path = weights.find(model, "text.graph")
-        self._session = self._open(threads)
+        self._session = self._open(threads, fold=fold)
         self._inputs = self._check_inputs()
 
     def embed(self, texts: Sequence[str]) -> VectorsF32:
@@ -158,7 +160,7 @@ class TextEmbedder:
         (vector,) = self.embed([text])
         return ReadText(vector, (text,))
 
-    def _open(self, threads: int) -> GraphSession:
+    def _open(self, threads: int, *, fold: bool) -> GraphSession:
         tower = self._tower
         path = self._graph_path
         source: Path | bytes = path
@@ -167,7 +169,7 @@ class TextEmbedder:
         # A file with both towers would ask for images too.
         if self.model.image_input is not None and tower.output:
             source = onnx_files.extract_part(path, _INPUTS, tower.output)
-        return open_session(source, threads=threads)
+        return open_session(source, threads=threads, fold=fold)
 
     def _check_inputs(self) -> Sequence[GraphPort]:
         inputs = self._session.get_inputs()
