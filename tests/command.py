@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from forked import start_python
+
 COMMAND = [sys.executable, "-m", "lookalike"]
 
 # Wide enough for every line of help, and the same wherever the tests run.
@@ -44,14 +46,7 @@ def lookalike(
         Variables to set beside those of this process.
     """
     words = [str(argument) for argument in arguments]
-    with (
-        _streams() as (stdout, stderr),
-        _environment(words, cwd, env),
-        _logger_restored(),
-    ):
-        code = _exit_status()
-    done = subprocess.CompletedProcess(words, code, _text(stdout), _text(stderr))
-    return _checked(done, status)
+    return _checked(_run_here(words, cwd, env), status)
 
 
 def lookalike_process(
@@ -69,6 +64,34 @@ def lookalike_process(
     return _checked(done, status)
 
 
+def lookalike_forked(
+    *arguments: object, status: int = 0, env: Mapping[str, str] = os.environ
+) -> subprocess.CompletedProcess[str]:
+    """Run ``lookalike ARGUMENTS`` in a process that need not import the library.
+
+    `env` are all its variables.
+    """
+    words = [str(argument) for argument in arguments]
+    variables = {**env, **ENVIRONMENT}
+    with start_python(["-m", "lookalike", *words], env=variables) as process:
+        stdout, stderr = process.communicate()
+    done = subprocess.CompletedProcess(words, process.returncode, stdout, stderr)
+    return _checked(done, status)
+
+
+def lookalike_in_one_process(
+    *commands: Sequence[object], by: Sequence[str]
+) -> list[subprocess.CompletedProcess[str]]:
+    """Run several commands, one after the other, in a process that the words in `by` start."""
+    words = [[str(word) for word in command] for command in commands]
+    program = [*by, sys.executable, __file__, json.dumps(words)]
+    done = subprocess.run(program, capture_output=True, text=True, check=True)
+    return [
+        subprocess.CompletedProcess(command, *result)
+        for command, result in zip(words, json.loads(done.stdout), strict=True)
+    ]
+
+
 def lookalike_json(*arguments: object, **options: Any) -> Any:
     """Run ``lookalike ARGUMENTS --json``, and return its output, which is JSON and nothing else."""
     return json.loads(lookalike(*arguments, "--json", **options).stdout)
@@ -82,6 +105,18 @@ def _checked(
     )
     assert "Traceback" not in done.stderr
     return done
+
+
+def _run_here(
+    words: list[str], cwd: Path | None = None, env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    with (
+        _streams() as (stdout, stderr),
+        _environment(words, cwd, env),
+        _logger_restored(),
+    ):
+        code = _exit_status()
+    return subprocess.CompletedProcess(words, code, _text(stdout), _text(stderr))
 
 
 def _exit_status() -> int:
@@ -135,3 +170,9 @@ def _logger_restored() -> Iterator[None]:
         yield
     finally:
         logger.handlers = before
+
+
+if __name__ == "__main__":
+    finished = [_run_here(command) for command in json.loads(sys.argv[1])]
+    results = [(done.returncode, done.stdout, done.stderr) for done in finished]
+    sys.stdout.write(json.dumps(results))

@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 import multiprocessing
 import os
+import resource
 import runpy
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -25,22 +27,43 @@ CONTEXT.set_forkserver_preload(["preloaded"])
 
 
 def start_python(
-    words: Sequence[str], *, env: Mapping[str, str], new_session: bool = False
+    words: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    new_session: bool = False,
+    file_size: int | None = None,
 ) -> Process:
-    """Start ``python WORDS`` with pipes for its output; `env` are all its variables.
+    """Start ``python WORDS`` with pipes for its output.
 
-    The words begin with ``-m``, ``-c`` or the path of a program.
+    Parameters
+    ----------
+    words
+        They begin with ``-m``, ``-c`` or the path of a program.
+    env
+        All its variables.
+    new_session
+        Whether it leads a process group.
+    file_size
+        Writes beyond this size in bytes fail.
     """
+    prepare = partial(_prepare, new_session, file_size)
     if CAN_FORK:
-        return ForkedProcess(words, env=env, new_session=new_session)
+        return ForkedProcess(words, env=env, prepare=prepare)
     return subprocess.Popen(
         [sys.executable, *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env=env,
-        start_new_session=new_session,
+        preexec_fn=prepare,  # noqa: PLW1509  # this process starts no threads in it
     )
+
+
+def _prepare(new_session: bool, file_size: int | None) -> None:
+    if new_session:
+        os.setsid()
+    if file_size is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (file_size, file_size))
 
 
 class ForkedProcess:
@@ -58,7 +81,11 @@ class ForkedProcess:
     """
 
     def __init__(
-        self, words: Sequence[str], *, env: Mapping[str, str], new_session: bool
+        self,
+        words: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        prepare: Callable[[], None],
     ) -> None:
         _start_fork_server()
         output, child_output = CONTEXT.Pipe(duplex=False)
@@ -66,7 +93,7 @@ class ForkedProcess:
         started, child_started = CONTEXT.Pipe(duplex=False)
         pipes = (child_output, child_errors, child_started)
         self._process = CONTEXT.Process(
-            target=_run, args=(words, dict(env), new_session, *pipes)
+            target=_run, args=(words, dict(env), prepare, *pipes)
         )
         self._process.start()
         for pipe in pipes:
@@ -136,14 +163,13 @@ def _text(connection: Connection) -> io.TextIOWrapper:
 def _run(
     words: Sequence[str],
     env: Mapping[str, str],
-    new_session: bool,
+    prepare: Callable[[], None],
     output: Connection,
     errors: Connection,
     started: Connection,
 ) -> None:
     """Prepare the forked process, and run the words as an interpreter does."""
-    if new_session:
-        os.setsid()
+    prepare()
     os.dup2(output.fileno(), 1)
     os.dup2(errors.fileno(), 2)
     output.close()

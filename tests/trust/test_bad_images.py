@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-import json
+import os
 import struct
 import subprocess
 import sys
@@ -17,6 +17,7 @@ import pytest
 import tifffile
 
 from command import COMMAND, lookalike, lookalike_json
+from forked import start_python
 from lookalike import imaging
 from lookalike.errors import ImageError
 from lookalike.formats import format_names
@@ -96,10 +97,10 @@ def answers(files) -> dict[str, str | tuple[int, int]]:
 def test_the_bad_files_are_many_and_reproducible(files, originals):
     assert len({file.name for file in files}) == len(files) > 2000
     assert len({file.data for file in files}) > 2000
-    assert list(mutations(originals)) == files
-    assert [file.data for file in mutations(originals, seed=1)] != [
-        file.data for file in files
-    ]
+    some = list(mutations(originals[:1]))
+    assert list(mutations(originals[:1])) == some
+    others = mutations(originals[:1], seed=1)
+    assert [file.data for file in others] != [file.data for file in some]
 
 
 @pytest.mark.timeout(120)
@@ -325,9 +326,11 @@ def decoding_memory(data: bytes, max_pixels: int, warm_up: bytes) -> int:
         image.write_bytes(data)
         small = Path(folder, "small")
         small.write_bytes(warm_up)
-        words = [sys.executable, "-c", script, image, small, str(max_pixels)]
-        done = subprocess.run(words, capture_output=True, check=True)
-    return int(done.stdout)
+        words = ["-c", script, str(image), str(small), str(max_pixels)]
+        with start_python(words, env=os.environ) as process:
+            output, errors = process.communicate()
+    assert process.returncode == 0, errors
+    return int(output)
 
 
 def test_failures_are_retried_only_after_a_change_or_on_request(folder, first, files):
@@ -337,17 +340,17 @@ def test_failures_are_retried_only_after_a_change_or_on_request(folder, first, f
         for failed in lookalike_json("info", "-c", collection, "--failures")["failed"]
     )
     index = ("index", folder, "-c", collection, "--max-megapixels", CAP / 1e6)
-    again = run(*index)[0]
+    again = lookalike(*index).stdout
     assert f"{len(bad)} failed in an earlier run and are unchanged" in again
     assert "added" not in again.splitlines()[0]
     whole = next(file.data for file in files if file.good)
     bad[0].write_bytes(whole + b"a content of its own")
-    counts = json.loads(run(*index, "--json")[0])
+    counts = lookalike_json(*index)
     assert (counts["added"], counts["updated"], counts["failed"]) == (
         1,
         0,
         len(bad) - 1,
     )
-    retried = run(*index, "--retry-failures")[0]
+    retried = lookalike(*index, "--retry-failures").stdout
     assert "failed in an earlier run" not in retried
     assert f"{len(bad) - 1} files could not be indexed" in retried

@@ -18,7 +18,7 @@ from PIL import Image
 
 import lookalike
 from command import COMMAND
-from command import lookalike_process as command
+from command import lookalike_forked as command
 from forked import Process, start_python
 from lookalike.errors import CollectionError
 from lookalike.indexing.run import IndexSettings

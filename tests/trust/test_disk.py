@@ -6,18 +6,19 @@ import hashlib
 import os
 import shutil
 import subprocess
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-import command
 import lookalike
 import made
+from command import lookalike as run
+from command import lookalike_forked, lookalike_in_one_process
+from file_limit import file_limit
+from forked import start_python
 from hub_server import hub_server
 from lookalike import imaging
 from lookalike.errors import CollectionError, ReadOnlyError
@@ -91,18 +92,15 @@ def query(images) -> Path:
     return images / "teapot" / "teapot_0001.jpg"
 
 
-def run(
-    *arguments: object, by: Sequence[str] = (), **options: Any
-) -> subprocess.CompletedProcess[str]:
-    """Run a command, in a process of its own where it needs other rights or another environment."""
-    if by or "env" in options:
-        return command.lookalike_process(*arguments, by=by, **options)
-    return command.lookalike(*arguments, **options)
-
-
-def refused(*arguments: object, **options: object) -> str:
+def refused(*arguments: object) -> str:
     """Run a command that must fail; return its message of one paragraph."""
-    message = run(*arguments, status=2, **options).stderr.strip()
+    return refusal(run(*arguments, status=2))
+
+
+def refusal(done: subprocess.CompletedProcess[str]) -> str:
+    """Return the message of a command that had to fail."""
+    assert done.returncode == 2
+    message = done.stderr.strip()
     assert message.startswith("Error: ")
     assert "\n" not in message
     assert "rust" not in message
@@ -290,21 +288,18 @@ def test_a_backup_on_a_full_disk_leaves_the_previous_one(disk, tmp_path, earlier
 
 
 def test_an_unwritable_cache_stops_nothing(disk, images, query, tmp_path):
-    environment = {
-        **os.environ,
-        "XDG_CACHE_HOME": str(disk.place / "cache"),
-        "NO_COLOR": "1",
-    }
+    environment = {**os.environ, "XDG_CACHE_HOME": str(disk.place / "cache")}
     collection = tmp_path / "collection"
     disk.fill()
-    run("index", images / "teapot", "-c", collection, env=environment)
+    lookalike_forked("index", images / "teapot", "-c", collection, env=environment)
     assert [
         path.name
         for path in disk.place.rglob("*")
         if path.is_file() and path.stat().st_size
     ] == ["ballast"]
     disk.remount("ro")
-    done = run("search", query, "-c", collection, "-k", 1, env=environment)
+    words = ["search", query, "-c", collection, "-k", 1]
+    done = lookalike_forked(*words, env=environment)
     assert str(query) in done.stdout
     assert done.stderr == ""
 
@@ -315,7 +310,8 @@ def test_only_graphs_are_written_to_the_cache(images, tmp_path):
         "XDG_CACHE_HOME": str(tmp_path / "cache"),
         "HOME": str(tmp_path / "home"),
     }
-    run("index", images / "teapot", "-c", tmp_path / "collection", env=environment)
+    collection = tmp_path / "collection"
+    lookalike_forked("index", images / "teapot", "-c", collection, env=environment)
     written = [
         path.relative_to(tmp_path).parts
         for path in tmp_path.rglob("*")
@@ -352,15 +348,11 @@ def test_weights_on_a_full_disk_leave_nothing_and_are_fetched_later(disk, tmp_pa
         own = {"HF_HOME": str(disk.place / "hub"), "HF_ENDPOINT": hub.url}
 
         def find_weights() -> str:
-            words = [sys.executable, "-c", program, tmp_path / "small.toml"]
-            done = subprocess.run(
-                words,
-                env={**outside, **own},
-                capture_output=True,
-                text=True,
-                check=True,
-            )
-            return done.stdout.strip()
+            words = ["-c", program, str(tmp_path / "small.toml")]
+            with start_python(words, env={**outside, **own}) as process:
+                stdout, stderr = process.communicate()
+            assert process.returncode == 0, stderr
+            return stdout.strip()
 
         message = find_weights()
         assert (
@@ -411,20 +403,26 @@ def test_a_collection_on_a_read_only_disk_is_searched_and_not_called_damaged(
 def test_a_collection_without_write_permission_is_searched(
     locked, images, query, tmp_path, by
 ):
-    assert str(query) in run("search", query, "-c", locked, "-k", 1, by=by).stdout
-    assert "Sound" in run("check", "--files", "-c", locked, by=by).stdout
-    mapped = run(
-        "map", "-c", locked, "--method", "pca", "--output", tmp_path / "map.png", by=by
+    new = locked.parent / "new"
+    drawing = ["--method", "pca", "--output", tmp_path / "map.png"]
+    searched, checked, mapped, removed, copied = lookalike_in_one_process(
+        ["search", query, "-c", locked, "-k", 1],
+        ["check", "--files", "-c", locked],
+        ["map", "-c", locked, *drawing],
+        ["remove", query, "-c", locked],
+        ["backup", new, "-c", locked],
+        by=by,
     )
+    assert str(query) in searched.stdout
+    assert "Sound" in checked.stdout
     assert "Not stored: the collection is read-only." in mapped.stdout
-    message = refused("remove", query, "-c", locked, by=by)
-    assert message == (
+    assert refusal(removed) == (
         f"The collection {locked} could not be written: you do not have permission to write "
         "into its folder. You can still search it. To change it, get write access, or work on "
         "a copy made with: "
         f"lookalike restore {locked} -c NEW"
     )
-    message = refused("backup", locked.parent / "new", "-c", locked, by=by)
+    message = refusal(copied)
     assert "could not be written to" in message
     assert "Permission denied" in message
     assert indexed(locked) == 45
@@ -435,11 +433,12 @@ def test_a_collection_without_read_permission_is_not_called_damaged(
     locked, query, tmp_path, lost, by
 ):
     (locked / lost).chmod(0)
-    for words in (["search", query], ["backup", tmp_path / "backup"], ["check"]):
-        message = refused(*words, "-c", locked, by=by)
+    commands = (["search", query], ["backup", tmp_path / "backup"], ["check"])
+    words = [[*command, "-c", locked] for command in commands]
+    for done in lookalike_in_one_process(*words, by=by):
         assert (
             "you do not have permission to read all of it. Ask its owner for read access to the "
-            "folder" in message
+            "folder" in refusal(done)
         )
     (locked / lost).chmod(0o555)
     assert indexed(locked) == 45
@@ -512,13 +511,10 @@ def test_a_collection_that_disappears_during_reading_is_named(
 def test_an_interrupted_file_write_leaves_no_file(whole, query, tmp_path):
     """A disk may accept the beginning of a file, and fail only when more is written."""
     for words in (
-        f"dataset sample --to {tmp_path / 'drawn'}",
-        f"search {query} -c {whole} --save {tmp_path}/a.png",
+        ["dataset", "sample", "--to", tmp_path / "drawn"],
+        ["search", query, "-c", whole, "--save", tmp_path / "a.png"],
     ):
-        script = f"ulimit -f 2; exec {sys.executable} -m lookalike {words}"
-        done = subprocess.run(
-            ["bash", "-c", script], capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 2
-        assert "could not be written: no space is left on its disk." in done.stderr
+        with file_limit(2048):
+            message = refused(*words)
+        assert "could not be written: no space is left on its disk." in message
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import random
 import re
-import shlex
 import shutil
-import subprocess
 from dataclasses import replace
 
 import lance
@@ -88,19 +86,13 @@ def test_a_full_disk_is_reported_and_loses_nothing(workspace):
 @pytest.mark.parametrize("name", ["metadata", "map"])
 def test_on_a_full_disk_nothing_needs_to_be_removed(workspace, name):
     workspace.reset(BY_NAME[name].start)
-    command = f"ulimit -f 2; exec {shlex.join(workspace.command(BY_NAME[name]))}"
-    done = subprocess.run(
-        ["bash", "-c", command],
-        env=workspace.environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    with workspace.start(BY_NAME[name].command, file_size=2048) as done:
+        _, errors = done.communicate()
     assert done.returncode == 2
     assert re.search(
         r"no space is left on its disk. Everything that was committed is safe. "
         r"Free some space, then run the command again",
-        done.stderr,
+        errors,
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import shlex
 import signal
 import subprocess
 import threading
@@ -122,22 +121,14 @@ def _limit_file_size(
 ) -> None:
     """Let every write beyond a random file size fail; the command must report it with status 2."""
     kilobytes = int(known.largest ** random_source.random())
-    command = (
-        f"ulimit -f {kilobytes}; exec {shlex.join(workspace.command(trial.action))}"
-    )
-    done = subprocess.run(
-        ["bash", "-c", command],
-        env=workspace.environment(),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    command = trial.action.command
+    with workspace.start(command, file_size=kilobytes * 1024) as done:
+        _, errors = done.communicate(timeout=120)
     trial.was_interrupted = done.returncode != 0
     clear = (
         done.returncode == 2
-        and done.stderr.startswith("Error: ")
-        and "Traceback" not in done.stderr
+        and errors.startswith("Error: ")
+        and "Traceback" not in errors
     )
     if (
         trial.was_interrupted
@@ -146,7 +137,7 @@ def _limit_file_size(
     ):
         message = (
             f"no file may have more than {kilobytes} KiB, "
-            f"status {done.returncode}: {done.stderr[-800:]}"
+            f"status {done.returncode}: {errors[-800:]}"
         )
         trial.findings.append(Finding("unclear", message))
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib import util
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -33,7 +34,7 @@ SMALL_COMMITS = [
     "lookalike.index(sys.argv[1], sys.argv[2], models=sys.argv[3:], settings=settings)",
 ]
 SAMPLE = [sys.executable, "-c", "import sys, pathlib, lookalike.datasets.sample as s; "
-          "s.write_sample(pathlib.Path(sys.argv[1]), per_class=3)"]  # fmt: skip
+          "s.write_sample(pathlib.Path(sys.argv[1]), per_class=1)"]  # fmt: skip
 DEFAULT = "efficientnet-lite0-int8"
 
 # Pixels of 8 x 8: real vectors that are computed and searched quickly.
@@ -299,10 +300,6 @@ class Workspace:
         shutil.rmtree(self.folder)
         shutil.copytree(kept, self.folder)
 
-    def command(self, action: Action) -> list[str]:
-        """Return the command line of an action."""
-        return [self._fill_in(word) for word in action.command]
-
     def _fill_in(self, word: str) -> str:
         return word.format(**self.paths) if "{" in word and " " not in word else word
 
@@ -317,10 +314,10 @@ class Workspace:
         own = {name: str(self.folder / folder) for name, folder in folders.items()}
         return {**os.environ, **own, "NO_COLOR": "1", "COLUMNS": "200"}
 
-    def start(self, command: Sequence[str], *, new_session: bool = False) -> Process:
-        """Start a command, which begins with the interpreter."""
+    def start(self, command: Sequence[str], **options: Any) -> Process:
+        """Start a command, which begins with the interpreter; see `start_python` for options."""
         _, *words = [self._fill_in(word) for word in command]
-        return start_python(words, env=self.environment(), new_session=new_session)
+        return start_python(words, env=self.environment(), **options)
 
     def run(self, command: Sequence[str], limit: float = 120) -> float:
         """Run a command that must succeed, and return its seconds."""
