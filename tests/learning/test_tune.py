@@ -15,13 +15,16 @@ from command import lookalike as run
 from labeled import DIM, labeled_collection, labeled_vectors
 from lookalike.errors import InputError, ModelError, ReadOnlyError, SpaceError
 from lookalike.evaluation.scores import Estimate
+from lookalike.learning import fit
 from lookalike.learning import tune as tuning
+from lookalike.learning.fit import LabelMoments, learn_axes
 from lookalike.learning.report import Gains
 from lookalike.learning.verdict import is_worth_storing, verdict
 from lookalike.models.learned import network_model
 from lookalike.models.schema import parse_model
 from lookalike.store.table import Table
 from lookalike.types import Model
+from lookalike.vectors.centering import Center
 from made import SPACE, add_rows, make_collection
 
 PURPOSES = ["these-classes", "anything"]
@@ -61,6 +64,17 @@ def test_a_tuned_space_finds_images_that_were_added_later(collection, purpose):
     )
     plain, tuned = collection.evaluate().spaces
     assert tuned.metrics["map"].value > plain.metrics["map"].value + 0.05
+
+
+def test_a_few_directions_are_those_of_the_whole_decomposition(monkeypatch):
+    rows, names = labeled_vectors(4, 20)
+    _, classes = np.unique(names, return_inverse=True)
+    rows_f16 = rows.astype(np.float16)
+    moments = LabelMoments.of(rows_f16, classes, Center.of(rows_f16))
+    whole = learn_axes(moments, "anything", most_axes=8)
+    monkeypatch.setattr(fit, "_LANCZOS_DIM", 8)
+    few = learn_axes(moments, "anything", most_axes=8)
+    assert few @ few.T == pytest.approx(whole @ whole.T, abs=0.01)
 
 
 def gains(value: float, *, labels: int = 6) -> Gains:
@@ -218,15 +232,19 @@ def test_an_interrupted_run_is_continued(collection, monkeypatch):
     monkeypatch.setattr(collection.table, "scan", in_batches(collection.table, 40))
     seen = []
 
-    def interrupt(count: int) -> None:
-        seen.append(count)
-        if collection.table.count() and "anything" in collection.models:
+    def interrupt(step: str, done: int, total: int) -> None:
+        seen.append((step, done, total))
+        if step == "Computing vectors" and done:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         collection.tune("anything", progress=interrupt)
     monkeypatch.undo()
     assert 0 < collection.table.count("anything") < 90
+    # Each step has its total, and reaches it.
+    images, labels = "Measuring on new images", "Measuring on labels left out"
+    assert {(images, 0, 90), (images, 90, 90), (labels, 90, 90)} <= set(seen)
+    assert seen[-1] == ("Computing vectors", collection.table.count("anything"), 90)
 
     report = collection.tune("anything")
     assert report.filled > 0
@@ -256,7 +274,7 @@ def test_rows_that_change_meanwhile_keep_their_own_vectors(collection):
     other = Table.open(collection.path)
     changed = []
 
-    def change(_: int) -> None:
+    def change(*_: object) -> None:
         if changed:
             return
         changed.append(True)

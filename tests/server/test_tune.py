@@ -41,6 +41,11 @@ def test_a_job_learns_a_space_that_the_next_search_uses(tmp_path):
         spaces = client.get("collections").json()["collections"][0]["spaces"]
         assert [space["name"] for space in spaces] == ["numbers", "mine"]
         assert "tuned for anything" in spaces[1]["title"]
+        learned = spaces[1]["learned"]
+        assert (learned["base"], learned["purpose"]) == ("numbers", "anything")
+        assert learned["verdict"] == result["verdict"]
+        assert learned["new_images"] == result["new_images"]
+        assert spaces[0]["learned"] is None
 
         again = run_job(client, purpose="anything", name="mine")
         assert again["state"] == "failed"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Self
 
 import numpy as np
@@ -24,6 +25,10 @@ _RIDGE = 1.0
 _SHRINKAGE = 0.6
 
 _SUMMED_ROWS = 1 << 12
+
+# In more dimensions, the largest eigenvalues alone take a fraction of the time of all: of 3,072, 64
+# take 6 seconds of processor time in place of 25.
+_LANCZOS_DIM = 512
 
 
 class LabelMoments:
@@ -144,12 +149,11 @@ def _within_axes(moments: LabelMoments, shrinkage: float, most_axes: int) -> Dis
     sizes = moments.sizes[:, np.newaxis]
     means = moments.class_sums / np.sqrt(sizes)
     scatter = moments.products - means.T @ means
-    count = moments.sizes.sum()
-    eigenvalues, directions = np.linalg.eigh(scatter / count)
-    order = np.argsort(-eigenvalues)[:most_axes]
+    covariance = scatter / moments.sizes.sum()
+    eigenvalues, directions = _largest_eigenpairs(covariance, most_axes)
     # Rounding makes the smallest ones negative.
-    largest = np.maximum(eigenvalues[order], 0)
-    mean_eigenvalue = max(eigenvalues.mean(), 0)
+    largest = np.maximum(eigenvalues, 0)
+    mean_eigenvalue = max(np.trace(covariance) / len(covariance), 0)
 
     # With eigenvalues l and their mean t, the inverse root scales a direction by
     # (.6 t / (.4 l + .6 t)) ** .5, compared with the directions in which images do not differ.
@@ -159,8 +163,24 @@ def _within_axes(moments: LabelMoments, shrinkage: float, most_axes: int) -> Dis
     np.divide(floor, shrunk, out=ratios, where=largest > 0)
     scales = np.sqrt(ratios)
     lost = np.maximum(1 - scales, 0)
-    axes: Distances = directions[:, order] * np.sqrt(lost)
+    axes: Distances = directions * np.sqrt(lost)
     return axes
+
+
+def _largest_eigenpairs(matrix: Distances, count: int) -> tuple[Distances, Distances]:
+    """Return the largest eigenvalues of a symmetric matrix, and their eigenvectors as columns."""
+    dim = len(matrix)
+    if dim > _LANCZOS_DIM and np.any(matrix):
+        from scipy.sparse.linalg import ArpackError, eigsh
+
+        start = np.ones(dim)
+        # The iteration may fail where there are fewer different rows than directions.
+        with suppress(ArpackError):
+            values, vectors = eigsh(matrix, count, which="LA", v0=start)
+            return values, vectors
+    all_values, all_vectors = np.linalg.eigh(matrix)
+    order = np.argsort(-all_values)[:count]
+    return all_values[order], all_vectors[:, order]
 
 
 def _pad(axes: Distances) -> Distances:

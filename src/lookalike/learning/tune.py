@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -15,7 +15,12 @@ import numpy as np
 from lookalike.errors import InputError, SpaceError
 from lookalike.evaluation.nearest import read_labels
 from lookalike.learning.report import TuneReport
-from lookalike.learning.validation import LabeledVectors, learn_map, measure_gains
+from lookalike.learning.validation import (
+    LabeledVectors,
+    TuneProgress,
+    learn_map,
+    measure_gains,
+)
 from lookalike.learning.verdict import is_worth_storing, verdict
 from lookalike.maintenance import optimize
 from lookalike.models.learned import VectorMap, encode_array
@@ -39,8 +44,6 @@ _LEAST_LABELS: Mapping[Purpose, int] = {"these-classes": 2, "anything": 3}
 # Rows that are filled in one commit.
 _COMMIT_ROWS = 10_000
 
-_OnAdvance = Callable[[int], None]
-
 
 def tune_space(
     table: Table,
@@ -49,7 +52,7 @@ def tune_space(
     name: str | None = None,
     space: str | None = None,
     seed: int = 0,
-    progress: _OnAdvance | None = None,
+    progress: TuneProgress | None = None,
 ) -> TuneReport:
     """Learn a Space from the labels of a collection, and add it where it is better.
 
@@ -76,7 +79,8 @@ def tune_space(
     seed
         The seed of the parts that are left out, and of the bootstrap.
     progress
-        Called with the number of queries ranked or vectors filled since the last call.
+        Called with the step that runs, and the queries ranked or vectors computed in it: those
+        done, and their total.
 
     Returns
     -------
@@ -125,7 +129,7 @@ class _Tuning:
     purpose: Purpose
     name: str
     seed: int
-    progress: _OnAdvance | None
+    progress: TuneProgress | None
 
     def learn(self) -> TuneReport:
         """Learn and measure a map, and store the Space if it is better."""
@@ -215,15 +219,20 @@ class _Tuning:
     def _fill(self, model: Model) -> int:
         """Compute the vectors that the Space lacks, and return their number."""
         vector_map = VectorMap.of(model)
+        total = self.table.count_where(self._lacking_clause())
         filled = 0
+        self._report_filled(filled, total)
         step = partial(self._fill_some, vector_map)
         with span("fill"):
             while count := self.table.transaction(step):
                 filled += count
-                if self.progress is not None:
-                    self.progress(count)
+                self._report_filled(filled, total)
         optimize.maintain(self.table)
         return filled
+
+    def _report_filled(self, filled: int, total: int) -> None:
+        if self.progress is not None:
+            self.progress("Computing vectors", filled, total)
 
     def _fill_some(self, vector_map: VectorMap) -> int:
         """Fill in some of the rows, read in the same transaction, and return their number.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -18,7 +19,17 @@ from lookalike.models.learned import VectorMap
 from lookalike.types import Places, Purpose, VectorsF16, VectorsF32
 from lookalike.vectors.centering import Center
 
-__all__ = ["AppliedMap", "LabeledVectors", "Learn", "learn_map", "measure_gains"]
+__all__ = [
+    "AppliedMap",
+    "LabeledVectors",
+    "Learn",
+    "TuneProgress",
+    "learn_map",
+    "measure_gains",
+]
+
+# The step that runs, the work done of it, and its total.
+TuneProgress = Callable[[str, int, int], None]
 
 # The images, and the labels, are split at random into so many parts. Each is left out in turn.
 _THIRDS = 3
@@ -94,7 +105,7 @@ def measure_gains(
     learn: Learn,
     *,
     seed: int = 0,
-    progress: Callable[[int], None] | None = None,
+    progress: TuneProgress | None = None,
 ) -> tuple[Gains, Gains | None]:
     """Measure a map on what it was not learned from, with bootstrap 95 % intervals.
 
@@ -112,7 +123,7 @@ def measure_gains(
     seed
         The seed of the parts and of the bootstrap.
     progress
-        Called with the number of queries ranked since the last call.
+        Called with the step that runs, the number of queries ranked in it, and their total.
 
     Returns
     -------
@@ -124,16 +135,18 @@ def measure_gains(
     progress = progress or _no_report
     data = _sample(data, random)
     image_parts = list(_image_splits(data, random))
-    new_images = _measure_splits(data, learn, image_parts, seed, progress)
+    step = partial(progress, "Measuring on new images")
+    new_images = _measure_splits(data, learn, image_parts, seed, step)
     class_count = int(data.classes.max()) + 1
     if class_count < _THIRDS:
         return new_images, None
     label_parts = list(_label_splits(data, random))
-    new_labels = _measure_splits(data, learn, label_parts, seed, progress)
+    step = partial(progress, "Measuring on labels left out")
+    new_labels = _measure_splits(data, learn, label_parts, seed, step)
     return new_images, new_labels
 
 
-def _no_report(_count: int) -> None:
+def _no_report(_step: str, _done: int, _total: int) -> None:
     pass
 
 
@@ -190,9 +203,12 @@ def _measure_splits(
     learn: Learn,
     parts: list[_HeldOut],
     seed: int,
-    progress: Callable[[int], None],
+    progress: Callable[[int, int], None],
 ) -> Gains:
     """Return the scores over the queries of all parts."""
+    total = sum(len(part.queries) for part in parts)
+    done = 0
+    progress(done, total)
     plain = data.rows
     centered = data.center.center_all(plain)
     values_by_part = []
@@ -213,7 +229,8 @@ def _measure_splits(
             values.append(_rank(rows, data.classes, queries, part.gallery))
         values_by_part.append(np.stack(values, axis=1))
         classes_by_part.append(data.classes[queries])
-        progress(len(queries))
+        done += len(part.queries)
+        progress(done, total)
 
     all_values = np.concatenate(values_by_part)
     all_classes = np.concatenate(classes_by_part)

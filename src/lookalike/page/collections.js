@@ -43,11 +43,22 @@ export function modelOf(space) {
   return (known?.title ?? space).split(":")[0];
 }
 
+const PURPOSES = { "these-classes": "these labels", anything: "anything" };
+
+// A tuned space's title: what it was tuned for, and its name where several were for the same.
+function tunedTitle({ name, learned: { purpose } }, spaces) {
+  const alike = spaces.filter(({ learned }) => learned?.purpose === purpose);
+  const title = `Tuned for ${PURPOSES[purpose]}`;
+  return alike.length === 1 ? title : `${title}: ${name}`;
+}
+
 /** A space's title: what it compares, or its model where several compare the same. */
 export function titleOf(space) {
   const { spaces } = collection();
   const known = spaces.find(({ name }) => name === space);
-  const alike = spaces.filter(({ compares }) => compares === known?.compares);
+  if (known?.learned) return tunedTitle(known, spaces);
+  const isAlike = ({ compares, learned }) => compares === known?.compares && !learned;
+  const alike = spaces.filter(isAlike);
   return alike.length === 1 ? COMPARISONS[known.compares] : modelOf(space);
 }
 

@@ -8,6 +8,7 @@ import { isolate, number, plural } from "./format.js";
 import { jobButton } from "./jobs.js";
 import { ask, askForm } from "./question.js";
 import { newCollectionForm } from "./setup.js";
+import { makeTuning } from "./tune.js";
 
 const FAILURES_SHOWN = 200;
 const CONFUSIONS_SHOWN = 8;
@@ -30,6 +31,8 @@ export async function drawHealth(state, { signal }) {
   if (signal.aborted) return;
   drawFailures(failures, failed);
   drawEvaluation(evaluation, scores, shown);
+  const tuning = makeTuning(shown);
+  if (tuning) box.append(tuning);
   if (roots.roots.length) box.append(makeFolders(roots, shown));
 }
 

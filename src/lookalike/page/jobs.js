@@ -22,6 +22,12 @@ const isActive = ({ state }) => ACTIVE.has(state);
 /** The jobs that wait or run. */
 export const activeJobs = () => jobs.filter(isActive);
 
+/** The newest job of a kind that a collection has finished, or undefined. */
+export function lastDone(kind, name) {
+  const isOf = (job) => job.kind === kind && job.state === "done" && job.asked.collection === name;
+  return jobs.findLast(isOf);
+}
+
 /**
  * Follow the server's jobs from now on.
  *
@@ -93,6 +99,7 @@ const WORK = {
   evaluate: (name) => `Measuring the accuracy of ${name}`,
   duplicates: (name) => `Looking for duplicates in ${name}`,
   review: (name) => `Reviewing ${name}`,
+  tune: (name) => `Learning from the labels of ${name}`,
 };
 
 const collectionOf = ({ asked }) => asked.collection ?? "";
@@ -138,6 +145,17 @@ function describeDuplicates({ groups, copies }) {
   return `${plural(copies, "copy", "copies")} in ${plural(groups, "group")}`;
 }
 
+// How each kind of job ended, from its result and the name of its collection.
+const ENDS = {
+  index: (result, name) => `${name} has ${describeCounts(result)}.${describeMissing(result)}`,
+  map: (_, name) => `The map of ${name} is ready.`,
+  calibrate: (_, name) => `${name} is calibrated.`,
+  evaluate: (_, name) => `The accuracy of ${name} is measured.`,
+  duplicates: (result, name) => `${name} has ${describeDuplicates(result)}.`,
+  review: (_, name) => `The review of ${name} is ready.`,
+  tune: ({ verdict }, name) => `${name}: ${verdict}`,
+};
+
 function describeEnd(job) {
   const { kind, state, error, result } = job;
   const name = nameIn(job);
@@ -146,11 +164,8 @@ function describeEnd(job) {
     const kept = result?.added ? ` Kept: ${plural(result.added, "added image")}.` : "";
     return `${describeWork(job)} was cancelled.${kept}`;
   }
-  const isIndexed = kind === "index";
-  if (isIndexed) return `${name} has ${describeCounts(result)}.${describeMissing(result)}`;
-  if (kind === "review") return `The review of ${name} is ready.`;
-  if (kind === "duplicates") return `${name} has ${describeDuplicates(result)}.`;
-  return kind === "map" ? `The map of ${name} is ready.` : `The accuracy of ${name} is measured.`;
+  const describe = ENDS[kind] ?? (() => `${describeWork(job)} is done.`);
+  return describe(result, name);
 }
 
 function draw() {

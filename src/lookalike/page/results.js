@@ -15,6 +15,7 @@ const EXAMPLE_SIDE = 512; // pixels
 const DENSITY_BESIDE = 0.92; // of grids side by side
 const GROWTH = 5; // how many times more results the button shows
 const LABELS_DESCRIBED = 8;
+const MOST_BUTTONS = 2; // spaces that have a button each
 
 let panels = []; // one for each space: { element, grid, strip, facts }
 let panelsKey = ""; // what the panels were made for
@@ -164,10 +165,21 @@ export function drawSpaces(state) {
     const attributes = { type: "button", title, "aria-pressed": String(isChosen) };
     return h("button", { ...attributes, onclick: () => go({ spaces: names }) }, text);
   };
-  const buttons = spaces.map(({ name, title }) => makeButton([name], titleOf(name), title));
+  const choices =
+    spaces.length <= MOST_BUTTONS
+      ? spaces.map(({ name, title }) => makeButton([name], titleOf(name), title))
+      : [spaceMenu(spaces, chosen)];
   const pair = spacesToCompare(knownSpaces(), chosen);
-  buttons.push(makeButton(pair, "Side by side", "Compare two kinds of results (v)"));
-  box.replaceChildren(...buttons);
+  box.replaceChildren(...choices, makeButton(pair, "Side by side", "Compare two spaces (v)"));
+}
+
+// More spaces than there is room for side by side.
+function spaceMenu(spaces, [chosen]) {
+  const options = spaces.map(({ name }) => h("option", { value: name }, titleOf(name)));
+  const select = h("select", { "aria-label": "Space" }, options);
+  select.value = chosen;
+  select.addEventListener("change", () => go({ spaces: [select.value] }));
+  return select;
 }
 
 /** Compare two spaces, or stop comparing. */

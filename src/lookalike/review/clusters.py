@@ -65,10 +65,9 @@ def find_clusters(
         random,
     )
     members = []
-    for number in range(numbers.max() + 1):
-        is_member = numbers == number
+    for member_places in _split_clusters(numbers):
         places = _most_central_first(
-            np.flatnonzero(is_member),
+            member_places,
             components,
         )
         images = rows.images(places)
@@ -117,6 +116,23 @@ def assign_clusters(
     )
     first_column = nearest[:, 0]
     return numbers[first_column]
+
+
+def _split_clusters(numbers: Places) -> list[Places]:
+    """Return the places of each cluster, ascending."""
+    order = np.argsort(
+        numbers,
+        kind="stable",
+    )
+    in_order = numbers[order]
+    # Rows of no cluster come first.
+    clusters = np.arange(numbers.max() + 1)
+    starts = np.searchsorted(
+        in_order,
+        clusters,
+    )
+    parts = np.split(order, starts)
+    return parts[1:]
 
 
 def _by_density(components: VectorsF32) -> Places:

@@ -21,6 +21,7 @@ from lookalike.retrieval.search import Searcher
 from lookalike.review.results import Review
 from lookalike.server.cache import SizedCache
 from lookalike.server.column_values import few_values
+from lookalike.server.learned_schemas import describe_learned
 from lookalike.server.problems import Problem
 from lookalike.server.row_cache import RowCache
 from lookalike.store import ann
@@ -176,6 +177,7 @@ class CollectionView:
             "vectors": self.table.count(name),
             "indexed": ann.current_tuning(self.table, name) is not None,
             "calibration": self._calibration_info(name),
+            "learned": describe_learned(model.learned),
         }
 
     def _calibration_info(self, space: str) -> dict[str, Any] | None:

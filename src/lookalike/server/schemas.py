@@ -24,6 +24,7 @@ from lookalike.server.example_schemas import (
     UnderstoodInfo,
     UploadExample,
 )
+from lookalike.server.learned_schemas import LearnedField
 from lookalike.types import DEFAULT_GAMMA
 
 __all__ = [
@@ -310,6 +311,7 @@ class SpaceInfo(ResponseModel):
         Field(description="Whether searches are approximate unless `exact` is set."),
     ]
     calibration: CalibrationField = None
+    learned: LearnedField = None
 
 
 class ColumnInfo(ResponseModel):

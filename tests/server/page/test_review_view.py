@@ -1,14 +1,16 @@
-"""The Review view shows the parts of a review, and saves what was selected."""
+"""Reviews in their view, and spaces that are learned in the Health view."""
 
 from __future__ import annotations
 
 import csv
 import shutil
+from itertools import chain
 
 import pytest
 from playwright.sync_api import expect
 
 from browsing import tiles, until
+from labeled import labeled_collection
 from live import serving
 from lookalike.store.table import Table
 from server.page.test_accessibility import serious
@@ -16,7 +18,7 @@ from server.page.test_accessibility import serious
 
 @pytest.fixture(scope="module")
 def doubted(collection, tmp_path_factory):
-    """A server of the drawn sample with a wrong label, and of two images of it."""
+    """A server of the drawn sample with a wrong label, of two images of it, and of vectors."""
     folder = tmp_path_factory.mktemp("review")
     for name in ("wrong", "two"):
         shutil.copytree(collection, folder / name)
@@ -27,7 +29,9 @@ def doubted(collection, tmp_path_factory):
     [cat, *_] = [uri for uri in uris if "/cat/" in uri]
     wrong.update({"uri": [cat], "label": ["teapot"]})
     Table.open(folder / "two").remove(uris[2:])
-    with serving("-c", folder / "wrong", "-c", folder / "two") as live:
+    labeled_collection(folder / "vectors")
+    options = [("-c", folder / name) for name in ("wrong", "two", "vectors")]
+    with serving(*chain(*options)) as live:
         yield live
 
 
@@ -94,3 +98,25 @@ def test_the_view_fits_a_phone_and_says_what_is_missing(open_page, doubted):
         page,
         "[...document.querySelectorAll('.cards img')].every((i) => i.naturalWidth)",
     )
+
+
+def test_a_space_is_learned_and_then_offered(open_page, doubted):
+    # The labels of the drawn sample have five images each.
+    page = open_page("#health", live=doubted, color_scheme="dark")
+    section = page.get_by_label("Learn from labels")
+    expect(section).to_contain_text("It needs two labels with 6 different images each.")
+
+    page.locator("#collection").select_option("vectors")
+    section.get_by_label("These labels").check()
+    section.get_by_role("button", name="Learn a space").click()
+    expect(page.locator("#jobs")).to_contain_text("Better for new images")
+    expect(section.locator("article")).to_contain_text("New images of these labels")
+    page.set_viewport_size({"width": 320, "height": 700})
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert serious(page, "dark") == []
+
+    section.get_by_role("button", name="Search in").click()
+    page.evaluate("location.hash += '&positive=3'")
+    tiles(page)
+    chosen = page.locator("#spaces [aria-pressed=true]")
+    expect(chosen).to_have_text("Tuned for these labels")

@@ -65,12 +65,13 @@ def tune_command(
     Exit status: 0 if the Space was stored, 1 if it was not, 2 if it could not be learned.
     """
     opened = open_collection(collection)
-    # Two rounds of queries, and the vectors.
-    work = 3 * len(opened)
-    with progress_bar("Tuning", unit="items", total=work) as bar:
-        report = opened.tune(
-            purpose, name=name, space=space, seed=seed, progress=bar.advance
-        )
+    with progress_bar("Reading vectors", unit="items") as bar:
+
+        def show(step: str, done: int, total: int) -> None:
+            bar.describe(step)
+            bar.update(done, total)
+
+        report = opened.tune(purpose, name=name, space=space, seed=seed, progress=show)
     if as_json:
         output.print_json(report.to_dict())
     else:

@@ -52,17 +52,14 @@ class TuneJob:
         space = collection.view().table.space(body.space)
 
         def work(job: Job) -> dict[str, Any]:
-            view = collection.view()
-            # Two rounds of queries, and the vectors.
-            job.total = 3 * len(view.row_cache)
-            table = view.table.reopen()
+            table = collection.view().table.reopen()
             report = tune_space(
                 table,
                 body.purpose,
                 name=body.name,
                 space=space,
                 seed=body.seed,
-                progress=job.advance,
+                progress=job.report,
             )
             # The next search already has the Space.
             collection.refresh(force=True)
