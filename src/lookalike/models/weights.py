@@ -133,10 +133,12 @@ def is_available(model: Model) -> bool:
 
 
 def is_here(model: Model, part: Part) -> bool:
-    """Return whether one of the Model's files is on this computer; its hash is not checked."""
+    """Return whether one of the Model's files is on this computer, by its name and size."""
     file = _get_file(model, part)
     path = _find_locally(model, file)
-    return path is not None
+    if path is None:
+        return False
+    return _has_size(path, file)
 
 
 def describe_source(model: Model) -> str:
@@ -208,11 +210,28 @@ def _get_file(model: Model, part: str) -> Weights:
 
 
 def _find_locally(model: Model, file: Weights) -> Path | None:
-    """Return the path of a file on this computer, or None if it is not here."""
+    """Return the path of a file on this computer, or None if it is not here.
+
+    Several models name their file ``model.onnx``: one of another size is only taken, and refused
+    by its hash, where none has the right size.
+    """
+    other: Path | None = None
     for path in _local_paths(model, file):
-        if path.is_file():
+        if not path.is_file():
+            continue
+        if _has_size(path, file):
             return path
-    return None
+        if other is None:
+            other = path
+    return other
+
+
+def _has_size(path: Path, file: Weights) -> bool:
+    """Return whether a file has the expected size, if that is known."""
+    if file.size is None:
+        return True
+    status = path.stat()
+    return status.st_size == file.size
 
 
 def _local_paths(model: Model, file: Weights) -> Iterator[Path]:
